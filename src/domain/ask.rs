@@ -1,0 +1,131 @@
+//! Questions from servers: elicitation, sampling and roots, whichever era brought them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    body::Body,
+    id::{AskId, CallId, ServerId},
+    time::Stamp,
+};
+
+/// A question of a server that somebody or something has to answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Its place in the inbox.
+    pub id: AskId,
+    /// The server that asks.
+    pub server: ServerId,
+    /// The call in whose course it asks, as far as that is known.
+    pub call: Option<CallId>,
+    /// What it asks.
+    pub question: Question,
+    /// When it came.
+    pub at: Stamp,
+}
+
+/// What a server asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Question {
+    /// `elicitation/create` in form mode.
+    Form {
+        /// The text for the user.
+        message: String,
+        /// The requested schema, as it came.
+        schema: Body,
+    },
+    /// `elicitation/create` in URL mode. The URL is only shown, never fetched.
+    Url {
+        /// The text for the user.
+        message: String,
+        /// The address that the user is asked to open.
+        url: String,
+    },
+    /// `sampling/createMessage`; the whole parameters, as they came.
+    Sampling {
+        /// `params` of the request.
+        params: Body,
+    },
+    /// `roots/list`.
+    Roots,
+}
+
+impl Question {
+    /// The word for people.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Question::Form { .. } => "form",
+            Question::Url { .. } => "open a page",
+            Question::Sampling { .. } => "sampling",
+            Question::Roots => "roots",
+        }
+    }
+
+    /// Understands a request by its method and parameters; `None` for methods that are no question.
+    pub fn from_request(method: &str, params: &Body) -> Option<Question> {
+        let value = params.value().unwrap_or_default();
+        let text = |key: &str| value.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+        match method {
+            "elicitation/create" if text("mode") == "url" => Some(Question::Url { message: text("message"), url: text("url") }),
+            "elicitation/create" => Some(Question::Form {
+                message: text("message"),
+                schema: value.get("requestedSchema").map(Body::json).unwrap_or_else(|| Body::from("{}")),
+            }),
+            "sampling/createMessage" => Some(Question::Sampling { params: params.clone() }),
+            "roots/list" => Some(Question::Roots),
+            _ => None,
+        }
+    }
+}
+
+/// An answer to a question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Answer {
+    /// Agreed: the form's content, the sampled message (a `CreateMessageResult`), the roots
+    /// (a `ListRootsResult`); empty for a page that was opened.
+    Accept {
+        /// JSON.
+        content: Body,
+    },
+    /// The user said no.
+    Decline,
+    /// The user did not choose, or the call ended meanwhile.
+    Cancel,
+}
+
+impl Answer {
+    /// The `result` of the answer to `question`, or the JSON-RPC error `(code, message)`.
+    ///
+    /// Declined sampling is the error -1 (MCP 2025-11-25, client/sampling, "Error Handling").
+    pub fn to_result(&self, question: &Question) -> Result<serde_json::Value, (i64, String)> {
+        use serde_json::json;
+        match (question, self) {
+            (Question::Form { .. }, Answer::Accept { content }) => {
+                Ok(json!({"action": "accept", "content": content.value().unwrap_or_else(|| json!({}))}))
+            }
+            (Question::Url { .. }, Answer::Accept { .. }) => Ok(json!({"action": "accept"})),
+            (Question::Form { .. } | Question::Url { .. }, Answer::Decline) => Ok(json!({"action": "decline"})),
+            (Question::Form { .. } | Question::Url { .. }, Answer::Cancel) => Ok(json!({"action": "cancel"})),
+            (Question::Sampling { .. }, Answer::Accept { content }) => {
+                content.parse().map_err(|e| (-32603, format!("the configured sampling answer is no JSON: {e}")))
+            }
+            (Question::Roots, Answer::Accept { content }) => Ok(content.value().unwrap_or_else(|| json!({"roots": []}))),
+            (Question::Sampling { .. }, _) => Err((-1, "User rejected sampling request".into())),
+            (Question::Roots, _) => Err((-32603, "Roots are not shared with this server".into())),
+        }
+    }
+}
+
+/// What answers a server's questions of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AskPolicy {
+    /// The user, in the inbox.
+    #[default]
+    Ask,
+    /// Nobody: declined at once.
+    Decline,
+    /// This JSON, at once (form content, a `CreateMessageResult`, …). For roots: the configured list.
+    Fixed(Body),
+}

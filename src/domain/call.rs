@@ -1,0 +1,372 @@
+//! Calls: what is asked, how it goes, how it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    body::Body,
+    id::{CallId, ServerId, ToolId},
+    server::Exit,
+    time::Stamp,
+};
+
+/// What a call asks of a server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "snake_case")]
+pub enum Operation {
+    /// `tools/call`.
+    Tool {
+        /// The tool.
+        tool: ToolId,
+        /// The arguments object, JSON text exactly as it is sent.
+        arguments: Body,
+    },
+    /// `resources/read`.
+    Resource {
+        /// The server.
+        server: ServerId,
+        /// The resource.
+        uri: String,
+    },
+    /// `prompts/get`.
+    Prompt {
+        /// The server.
+        server: ServerId,
+        /// The prompt's name.
+        name: String,
+        /// Its arguments: a JSON object of strings.
+        arguments: Body,
+    },
+    /// `completion/complete`.
+    Complete {
+        /// The server.
+        server: ServerId,
+        /// The whole `params`, JSON.
+        params: Body,
+    },
+    /// Any other request, sent as it is.
+    Raw {
+        /// The server.
+        server: ServerId,
+        /// The method.
+        method: String,
+        /// `params`, JSON; absent when empty.
+        params: Body,
+    },
+}
+
+impl Operation {
+    /// The server that is asked.
+    pub fn server(&self) -> &ServerId {
+        match self {
+            Operation::Tool { tool, .. } => &tool.server,
+            Operation::Resource { server, .. }
+            | Operation::Prompt { server, .. }
+            | Operation::Complete { server, .. }
+            | Operation::Raw { server, .. } => server,
+        }
+    }
+
+    /// The JSON-RPC method.
+    pub fn method(&self) -> &str {
+        match self {
+            Operation::Tool { .. } => "tools/call",
+            Operation::Resource { .. } => "resources/read",
+            Operation::Prompt { .. } => "prompts/get",
+            Operation::Complete { .. } => "completion/complete",
+            Operation::Raw { method, .. } => method,
+        }
+    }
+
+    /// What is called, for people: the tool's own name, the URI, the prompt's name, the method.
+    pub fn subject(&self) -> &str {
+        match self {
+            Operation::Tool { tool, .. } => &tool.name,
+            Operation::Resource { uri, .. } => uri,
+            Operation::Prompt { name, .. } => name,
+            Operation::Complete { .. } => "completion/complete",
+            Operation::Raw { method, .. } => method,
+        }
+    }
+}
+
+/// A call as it was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallSpec {
+    /// What is asked.
+    pub operation: Operation,
+    /// Who asks.
+    pub origin: Origin,
+    /// Overall deadline instead of the server's.
+    pub timeout: Option<Duration>,
+}
+
+impl CallSpec {
+    /// A call of `tool` with `arguments` (JSON text), with the server's own deadline.
+    pub fn tool(tool: ToolId, arguments: impl Into<Body>, origin: Origin) -> Self {
+        Self { operation: Operation::Tool { tool, arguments: arguments.into() }, origin, timeout: None }
+    }
+}
+
+/// Who asked for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// A person at the console.
+    Console,
+    /// The command line.
+    Cli,
+    /// The demo's background traffic.
+    Demo,
+}
+
+impl Origin {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Origin::Console => "console",
+            Origin::Cli => "cli",
+            Origin::Demo => "demo",
+        }
+    }
+}
+
+/// Progress that a server reported on a call (`notifications/progress`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How far, in the server's own unit.
+    pub progress: f64,
+    /// The whole, when the server knows it.
+    pub total: Option<f64>,
+    /// What it is doing.
+    pub message: Option<String>,
+}
+
+/// When the stations of a call were passed, taken where the bytes pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timings {
+    /// Asked for.
+    pub queued: Stamp,
+    /// The last byte of the (first) request was handed to the system.
+    pub sent: Option<Stamp>,
+    /// The first byte of the (last) answer was read.
+    pub first_byte: Option<Stamp>,
+    /// The last byte of the (last) answer was read.
+    pub last_byte: Option<Stamp>,
+    /// The outcome was known.
+    pub settled: Stamp,
+}
+
+impl Timings {
+    /// From asking to outcome.
+    pub fn total(&self) -> Duration {
+        self.settled.since(self.queued)
+    }
+
+    /// From asking to the request's last byte; the whole when nothing was sent.
+    pub fn wait(&self) -> Duration {
+        self.sent.unwrap_or(self.settled).since(self.queued)
+    }
+
+    /// From the request's last byte to the answer's last; `None` when nothing was answered.
+    pub fn wire(&self) -> Option<Duration> {
+        Some(self.last_byte?.since(self.sent?))
+    }
+}
+
+/// How a call ended. Every call has exactly one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Answered.
+    Ok {
+        /// The `result`, as it came.
+        result: Body,
+    },
+    /// Answered by the tool itself with `isError: true`: the server is well.
+    ToolError {
+        /// The `result`, as it came.
+        result: Body,
+    },
+    /// Not answered.
+    Failed {
+        /// Why.
+        failure: Arc<Failure>,
+    },
+    /// Given up by the one who asked.
+    Cancelled {
+        /// By whom and why.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The words for people: `ok`, `tool error`, the kind of failure, `cancelled`.
+    pub fn words(&self) -> &'static str {
+        match self {
+            Outcome::Ok { .. } => "ok",
+            Outcome::ToolError { .. } => "tool error",
+            Outcome::Failed { failure } => failure.kind.words(),
+            Outcome::Cancelled { .. } => "cancelled",
+        }
+    }
+
+    /// The result body, if there is one.
+    pub fn result(&self) -> Option<&Body> {
+        match self {
+            Outcome::Ok { result } | Outcome::ToolError { result } => Some(result),
+            _ => None,
+        }
+    }
+}
+
+/// Why a call was not answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The class, for programs.
+    pub kind: FailureKind,
+    /// What happened, in one line.
+    pub message: String,
+    /// The JSON-RPC error, when the server answered one.
+    pub rpc: Option<RpcError>,
+    /// HTTP status, when there was one.
+    pub status: Option<u16>,
+    /// HTTP headers of the answer that failed, secrets masked.
+    pub headers: Vec<(String, String)>,
+    /// How the server's process ended.
+    pub exit: Option<Exit>,
+    /// The last lines of its stderr.
+    pub stderr: Vec<String>,
+    /// Causes, outermost first.
+    pub causes: Vec<String>,
+    /// Whether the request may have reached the server, so that it may have run.
+    pub may_have_run: bool,
+    /// What to try next.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure of which only kind and message are known, and that was never sent.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            rpc: None,
+            status: None,
+            headers: vec![],
+            exit: None,
+            stderr: vec![],
+            causes: vec![],
+            may_have_run: false,
+            hint: None,
+        }
+    }
+
+    /// The same, of a request that may have reached the server.
+    pub fn after_send(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { may_have_run: true, ..Self::new(kind, message) }
+    }
+
+    /// The same with a hint.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The whole report, a line each, for panes and for headless output.
+    pub fn report(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![("failed", format!("{}: {}", self.kind.words(), self.message))];
+        if let Some(rpc) = &self.rpc {
+            lines.push(("code", format!("{}{}", rpc.code, rpc_code_name(rpc.code).map(|n| format!(" ({n})")).unwrap_or_default())));
+            if let Some(data) = &rpc.data {
+                lines.push(("data", data.text().into_owned()));
+            }
+        }
+        lines.extend(self.causes.iter().map(|cause| ("cause", cause.clone())));
+        lines.extend(self.status.iter().map(|status| ("status", status.to_string())));
+        lines.extend(self.headers.iter().map(|(name, value)| ("header", format!("{name}: {value}"))));
+        lines.extend(self.exit.iter().map(|exit| ("exit", exit.to_string())));
+        lines.extend(self.stderr.iter().map(|line| ("stderr", line.clone())));
+        if self.may_have_run {
+            lines.push(("note", "the request was sent, so it may have run".into()));
+        }
+        lines.extend(self.hint.iter().map(|hint| ("try", hint.clone())));
+        lines
+    }
+}
+
+/// The error object of a JSON-RPC answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RpcError {
+    /// `code`.
+    pub code: i64,
+    /// `message`.
+    pub message: String,
+    /// `data`, as it came.
+    pub data: Option<Body>,
+}
+
+/// The name of a JSON-RPC or MCP error code, where it has one.
+pub fn rpc_code_name(code: i64) -> Option<&'static str> {
+    Some(match code {
+        -32700 => "parse error",
+        -32600 => "invalid request",
+        -32601 => "method not found",
+        -32602 => "invalid params",
+        -32603 => "internal error",
+        -32002 => "resource not found",
+        -32020 => "header mismatch",
+        -32021 => "missing client capability",
+        -32022 => "unsupported protocol version",
+        -32042 => "URL elicitation required",
+        _ => return None,
+    })
+}
+
+/// Classes of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The server is not connected and will not be in time.
+    NotReady,
+    /// No such server.
+    UnknownServer,
+    /// The server offers no such tool.
+    UnknownTool,
+    /// The arguments do not fit the tool's schema; nothing was sent.
+    InvalidArguments,
+    /// The connection could not be made or broke.
+    Transport,
+    /// The deadline passed.
+    Timeout,
+    /// The server answered an error or something that is no answer.
+    Protocol,
+    /// The server's process ended during the call.
+    Exited,
+    /// The answer is longer than the limit.
+    TooLarge,
+    /// The server wants credentials (401) or refuses them (403).
+    Unauthorized,
+    /// Refused on this side.
+    Refused,
+}
+
+impl FailureKind {
+    /// The words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            FailureKind::NotReady => "not ready",
+            FailureKind::UnknownServer => "unknown server",
+            FailureKind::UnknownTool => "unknown tool",
+            FailureKind::InvalidArguments => "invalid arguments",
+            FailureKind::Transport => "transport",
+            FailureKind::Timeout => "timeout",
+            FailureKind::Protocol => "protocol",
+            FailureKind::Exited => "server exited",
+            FailureKind::TooLarge => "too large",
+            FailureKind::Unauthorized => "unauthorized",
+            FailureKind::Refused => "refused",
+        }
+    }
+}

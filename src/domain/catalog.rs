@@ -1,0 +1,487 @@
+//! What servers offer, and the names under which all of it is shown together.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    body::Body,
+    id::{ServerId, ToolId},
+};
+
+/// The longest exposed name. The conformance suite and the model APIs allow no more.
+pub const NAME_LIMIT: usize = 64;
+
+/// The lists of one server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerCatalog {
+    /// `tools/list`, in the server's order.
+    pub tools: Vec<Arc<Tool>>,
+    /// `resources/list`.
+    pub resources: Vec<Arc<Resource>>,
+    /// `resources/templates/list`.
+    pub templates: Vec<Arc<Resource>>,
+    /// `prompts/list`.
+    pub prompts: Vec<Arc<Prompt>>,
+    /// What was wrong with the lists: cut short, unusable entries, duplicate names.
+    pub warnings: Vec<String>,
+    /// What the last refresh changed, for people: `+2 tools, −1 prompt`. Empty for the first.
+    pub changes: String,
+    /// How often the lists were read since the server was added, from 1.
+    pub revision: u64,
+}
+
+/// How an entry differs from the list before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Not at all, or this is the first list.
+    #[default]
+    Same,
+    /// It was not there.
+    Added,
+    /// Its definition changed.
+    Changed,
+}
+
+/// A tool as listed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    /// Its own name.
+    pub name: Arc<str>,
+    /// `title`, else `annotations.title`.
+    pub title: Option<String>,
+    /// `description`.
+    pub description: Option<String>,
+    /// `inputSchema` as it came.
+    pub input_schema: Body,
+    /// `outputSchema` as it came.
+    pub output_schema: Option<Body>,
+    /// Its behaviour hints.
+    pub hints: Hints,
+    /// The whole entry as it came, unknown fields included.
+    pub raw: Body,
+    /// How it differs from the list before.
+    pub change: Change,
+}
+
+/// Behaviour hints of a tool (`annotations`). What the server did not say is `None`.
+///
+/// They are claims of the server: only a trusted server's are acted upon. The specification's
+/// defaults for missing hints are: not read-only, destructive, not idempotent, open world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hints {
+    /// `readOnlyHint`.
+    pub read_only: Option<bool>,
+    /// `destructiveHint`.
+    pub destructive: Option<bool>,
+    /// `idempotentHint`.
+    pub idempotent: Option<bool>,
+    /// `openWorldHint`.
+    pub open_world: Option<bool>,
+}
+
+impl Hints {
+    /// Whether a user should be asked before the tool is called: it may destroy something, as far as
+    /// its server (believed when `trusted`) and the specification's defaults tell.
+    pub fn may_destroy(&self, trusted: bool) -> bool {
+        if !trusted {
+            return true;
+        }
+        !self.read_only.unwrap_or(false) && self.destructive.unwrap_or(true)
+    }
+
+    /// The hints in words, as in `writes · not safe to repeat`.
+    pub fn words(&self) -> String {
+        let effect = match (self.read_only, self.destructive) {
+            (Some(true), _) => "reads only",
+            (_, Some(false)) => "writes, destroys nothing",
+            (_, Some(true)) => "may destroy",
+            (Some(false), None) => "writes",
+            (None, None) => "no hints",
+        };
+        match (self.read_only, self.idempotent) {
+            (Some(true), _) => effect.to_owned(),
+            (_, Some(true)) => format!("{effect} · safe to repeat"),
+            (_, Some(false)) => format!("{effect} · not safe to repeat"),
+            _ => effect.to_owned(),
+        }
+    }
+}
+
+/// A resource or a resource template as listed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resource {
+    /// `uri` or `uriTemplate`.
+    pub uri: String,
+    /// `name`.
+    pub name: String,
+    /// `title`.
+    pub title: Option<String>,
+    /// `description`.
+    pub description: Option<String>,
+    /// `mimeType`.
+    pub mime_type: Option<String>,
+    /// `size` in bytes.
+    pub size: Option<u64>,
+    /// The whole entry as it came.
+    pub raw: Body,
+    /// How it differs from the list before.
+    pub change: Change,
+}
+
+/// A prompt as listed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// Its name.
+    pub name: Arc<str>,
+    /// `title`.
+    pub title: Option<String>,
+    /// `description`.
+    pub description: Option<String>,
+    /// Its arguments in order.
+    pub arguments: Vec<PromptArgument>,
+    /// The whole entry as it came.
+    pub raw: Body,
+    /// How it differs from the list before.
+    pub change: Change,
+}
+
+/// An argument of a prompt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PromptArgument {
+    /// Its name.
+    pub name: String,
+    /// `description`.
+    pub description: Option<String>,
+    /// `required`.
+    pub required: bool,
+}
+
+/// The raw items of a server's lists, as the pages gave them.
+#[derive(Clone, Debug, Default)]
+pub struct RawLists {
+    /// Items of `tools/list`.
+    pub tools: Vec<Body>,
+    /// Items of `resources/list`.
+    pub resources: Vec<Body>,
+    /// Items of `resources/templates/list`.
+    pub templates: Vec<Body>,
+    /// Items of `prompts/list`.
+    pub prompts: Vec<Body>,
+    /// What went wrong while reading them.
+    pub warnings: Vec<String>,
+}
+
+impl ServerCatalog {
+    /// Understands the raw items, leniently: an entry that cannot be used is left out with a warning
+    /// and never takes the others with it. Marks what changed against `before`.
+    pub fn read(raw: RawLists, before: Option<&ServerCatalog>) -> ServerCatalog {
+        let mut catalog = ServerCatalog { warnings: raw.warnings, revision: before.map_or(1, |b| b.revision + 1), ..Default::default() };
+        catalog.tools = read_list(raw.tools, "tool", &mut catalog.warnings, read_tool, |t| t.name.to_string());
+        catalog.resources =
+            read_list(raw.resources, "resource", &mut catalog.warnings, |b, v| read_resource(b, v, "uri"), |r| r.uri.clone());
+        catalog.templates = read_list(
+            raw.templates,
+            "resource template",
+            &mut catalog.warnings,
+            |b, v| read_resource(b, v, "uriTemplate"),
+            |r| r.uri.clone(),
+        );
+        catalog.prompts = read_list(raw.prompts, "prompt", &mut catalog.warnings, read_prompt, |p| p.name.to_string());
+        if let Some(before) = before {
+            let mut words = Vec::new();
+            mark(&mut catalog.tools, &before.tools, "tool", &mut words, |t| &t.name, |t| &t.raw, |t| &mut t.change);
+            mark(&mut catalog.resources, &before.resources, "resource", &mut words, |t| &t.uri, |t| &t.raw, |t| &mut t.change);
+            mark(&mut catalog.templates, &before.templates, "template", &mut words, |t| &t.uri, |t| &t.raw, |t| &mut t.change);
+            mark(&mut catalog.prompts, &before.prompts, "prompt", &mut words, |t| &t.name, |t| &t.raw, |t| &mut t.change);
+            catalog.changes = words.join(", ");
+        }
+        catalog
+    }
+
+    /// The tool of this name.
+    pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.tools.iter().find(|tool| &*tool.name == name)
+    }
+}
+
+fn read_list<T>(
+    items: Vec<Body>,
+    what: &str,
+    warnings: &mut Vec<String>,
+    read: impl Fn(&Body, &Value) -> Result<T, String>,
+    key: impl Fn(&T) -> String,
+) -> Vec<Arc<T>> {
+    let mut seen = std::collections::HashSet::new();
+    let mut list = Vec::with_capacity(items.len());
+    for (index, body) in items.iter().enumerate() {
+        let read = match body.value() {
+            Some(value) => read(body, &value),
+            None => Err("is no JSON that can be read".into()),
+        };
+        match read {
+            Ok(item) => {
+                if seen.insert(key(&item)) {
+                    list.push(Arc::new(item));
+                } else {
+                    warnings.push(format!("{what} {:?} is listed twice; the first one is used", key(&item)));
+                }
+            }
+            Err(why) => warnings.push(format!("{what} number {} {why}; it is left out", index + 1)),
+        }
+    }
+    list
+}
+
+fn text(value: &Value, key: &str) -> Option<String> {
+    value.get(key).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn read_tool(body: &Body, value: &Value) -> Result<Tool, String> {
+    let name = text(value, "name").ok_or("has no name")?;
+    let annotations = value.get("annotations").cloned().unwrap_or_default();
+    let hint = |key: &str| annotations.get(key).and_then(Value::as_bool);
+    Ok(Tool {
+        title: text(value, "title").or_else(|| text(&annotations, "title")),
+        description: text(value, "description"),
+        input_schema: raw_field(body, "inputSchema").unwrap_or_else(|| Body::from(r#"{"type":"object"}"#)),
+        output_schema: raw_field(body, "outputSchema"),
+        hints: Hints {
+            read_only: hint("readOnlyHint"),
+            destructive: hint("destructiveHint"),
+            idempotent: hint("idempotentHint"),
+            open_world: hint("openWorldHint"),
+        },
+        raw: body.clone(),
+        change: Change::Same,
+        name: name.into(),
+    })
+}
+
+fn raw_field(body: &Body, key: &str) -> Option<Body> {
+    let fields: HashMap<String, &serde_json::value::RawValue> = serde_json::from_slice(body.bytes()).ok()?;
+    let field = fields.get(key)?.get();
+    (field != "null").then(|| body.slice_of(field.as_bytes()))
+}
+
+fn read_resource(body: &Body, value: &Value, uri_key: &str) -> Result<Resource, String> {
+    let uri = text(value, uri_key).ok_or_else(|| format!("has no {uri_key}"))?;
+    Ok(Resource {
+        name: text(value, "name").unwrap_or_else(|| uri.clone()),
+        uri,
+        title: text(value, "title"),
+        description: text(value, "description"),
+        mime_type: text(value, "mimeType"),
+        size: value.get("size").and_then(Value::as_u64),
+        raw: body.clone(),
+        change: Change::Same,
+    })
+}
+
+fn read_prompt(body: &Body, value: &Value) -> Result<Prompt, String> {
+    let arguments = value.get("arguments").and_then(Value::as_array).cloned().unwrap_or_default();
+    Ok(Prompt {
+        name: text(value, "name").ok_or("has no name")?.into(),
+        title: text(value, "title"),
+        description: text(value, "description"),
+        arguments: arguments
+            .iter()
+            .filter_map(|a| {
+                Some(PromptArgument {
+                    name: text(a, "name")?,
+                    description: text(a, "description"),
+                    required: a.get("required").and_then(Value::as_bool).unwrap_or(false),
+                })
+            })
+            .collect(),
+        raw: body.clone(),
+        change: Change::Same,
+    })
+}
+
+fn mark<T: Clone>(
+    now: &mut [Arc<T>],
+    before: &[Arc<T>],
+    what: &str,
+    words: &mut Vec<String>,
+    key: impl for<'a> Fn(&'a T) -> &'a str,
+    raw: impl for<'a> Fn(&'a T) -> &'a Body,
+    change: impl for<'a> Fn(&'a mut T) -> &'a mut Change,
+) {
+    let old: HashMap<String, Body> = before.iter().map(|item| (key(item).to_owned(), raw(item).clone())).collect();
+    let (mut added, mut changed) = (0, 0);
+    for item in now.iter_mut() {
+        let state = match old.get(key(item)) {
+            None => Change::Added,
+            Some(body) if body != raw(item) => Change::Changed,
+            Some(_) => Change::Same,
+        };
+        added += usize::from(state == Change::Added);
+        changed += usize::from(state == Change::Changed);
+        *change(Arc::make_mut(item)) = state;
+    }
+    let removed = (old.len() + added).saturating_sub(now.len());
+    for (sign, count) in [("+", added), ("−", removed), ("~", changed)] {
+        if count > 0 {
+            words.push(format!("{sign}{count} {what}{}", if count == 1 { "" } else { "s" }));
+        }
+    }
+}
+
+/// The names under which tools of all servers are shown together, and back.
+///
+/// The exposed name is `<namespace>_<tool>`. A name that is too long, has characters outside
+/// `[A-Za-z0-9_.-]` or is claimed by several tools gets a suffix made from a hash of the full original
+/// name: the same in every run, whatever the order of listing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NameTable {
+    exposed: HashMap<ToolId, Arc<str>>,
+    tools: BTreeMap<Arc<str>, ToolId>,
+    /// Exposed names that several tools claimed, with the tools.
+    pub collisions: Vec<(String, Vec<ToolId>)>,
+}
+
+impl NameTable {
+    /// Makes the table for every `(server, namespace, tools)`.
+    pub fn build<'a>(servers: impl IntoIterator<Item = (&'a ServerId, &'a str, &'a [Arc<Tool>])>, separator: &str) -> NameTable {
+        let mut claims: BTreeMap<String, Vec<(ToolId, String)>> = BTreeMap::new();
+        for (server, namespace, tools) in servers {
+            for tool in tools {
+                let full = if namespace.is_empty() { tool.name.to_string() } else { format!("{namespace}{separator}{}", tool.name) };
+                let plain = if fits(&full) { full.clone() } else { shorten(&full, &full) };
+                claims.entry(plain).or_default().push((ToolId::new(server.clone(), tool.name.clone()), full));
+            }
+        }
+        let mut table = NameTable::default();
+        for (name, tools) in claims {
+            if let [(id, _)] = tools.as_slice() {
+                table.insert(name.into(), id.clone());
+                continue;
+            }
+            table.collisions.push((name.clone(), tools.iter().map(|(id, _)| id.clone()).collect()));
+            for (id, full) in tools {
+                let unique = shorten(&name, &format!("{}\u{0}{}\u{0}{full}", id.server, id.name));
+                table.insert(unique.into(), id);
+            }
+        }
+        table
+    }
+
+    fn insert(&mut self, name: Arc<str>, id: ToolId) {
+        self.exposed.insert(id.clone(), name.clone());
+        self.tools.insert(name, id);
+    }
+
+    /// The exposed name of a tool.
+    pub fn exposed(&self, tool: &ToolId) -> Option<&Arc<str>> {
+        self.exposed.get(tool)
+    }
+
+    /// The tool behind an exposed name.
+    pub fn tool(&self, exposed: &str) -> Option<&ToolId> {
+        self.tools.get(exposed)
+    }
+
+    /// All exposed names in order, with their tools.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &ToolId)> {
+        self.tools.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.tools.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tools.is_empty()
+    }
+}
+
+fn allowed(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
+}
+
+fn fits(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_LIMIT && name.chars().all(allowed)
+}
+
+fn shorten(name: &str, hashed: &str) -> String {
+    let digest = Sha256::digest(hashed.as_bytes());
+    let suffix = format!("_{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2]);
+    let clean: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).take(NAME_LIMIT - suffix.len()).collect();
+    clean + &suffix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tools(names: &[&str]) -> Vec<Arc<Tool>> {
+        let raw = RawLists {
+            tools: names.iter().map(|n| Body::json(&serde_json::json!({"name": n, "inputSchema": {"type": "object"}}))).collect(),
+            ..Default::default()
+        };
+        ServerCatalog::read(raw, None).tools
+    }
+
+    #[test]
+    fn names_are_prefixed_and_found_back() {
+        let (a, t) = (ServerId::new("db"), tools(&["query", "insert"]));
+        let table = NameTable::build([(&a, "db", t.as_slice())], "_");
+        assert_eq!(table.tool("db_query").unwrap().name, "query".into());
+        assert_eq!(&**table.exposed(&ToolId::new(a, "insert")).unwrap(), "db_insert");
+    }
+
+    #[test]
+    fn colliding_names_all_get_a_stable_suffix_and_are_reported() {
+        let (a, b) = (ServerId::new("a"), ServerId::new("a_b"));
+        let (ta, tb) = (tools(&["b_x"]), tools(&["x"]));
+        let one = NameTable::build([(&a, "a", ta.as_slice()), (&b, "a_b", tb.as_slice())], "_");
+        let two = NameTable::build([(&b, "a_b", tb.as_slice()), (&a, "a", ta.as_slice())], "_");
+        assert_eq!(one.len(), 2);
+        assert_eq!(one.collisions.len(), 1);
+        for (name, id) in one.iter() {
+            assert!(name.starts_with("a_b_x_"), "{name}");
+            assert_eq!(two.tool(name), Some(id));
+        }
+    }
+
+    #[test]
+    fn long_and_odd_names_are_made_to_fit() {
+        let (s, long) = (ServerId::new("s"), "x".repeat(120));
+        let t = tools(&[&long, "has space", "naïve"]);
+        let table = NameTable::build([(&s, "s", t.as_slice())], "_");
+        assert_eq!(table.len(), 3);
+        for (name, id) in table.iter() {
+            assert!(fits(name), "{name}");
+            assert_eq!(table.exposed(id), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_bad_entry_takes_no_other_with_it_and_changes_are_marked() {
+        let items = |list: &[&str]| RawLists { tools: list.iter().map(|t| Body::from(*t)).collect(), ..Default::default() };
+        let first = ServerCatalog::read(
+            items(&[
+                r#"{"name":"a","x-vendor":1,"inputSchema":{"type":"object","a":1.0}}"#,
+                r#"{"title":"nameless"}"#,
+                r#"{"name":"a"}"#,
+                r#"{"name":"b"}"#,
+            ]),
+            None,
+        );
+        assert_eq!(first.tools.len(), 2);
+        assert_eq!(first.warnings.len(), 2, "{:?}", first.warnings);
+        assert_eq!(first.tools[0].input_schema.text(), r#"{"type":"object","a":1.0}"#);
+        let second = ServerCatalog::read(items(&[r#"{"name":"a"}"#, r#"{"name":"c"}"#]), Some(&first));
+        assert_eq!((second.tools[0].change, second.tools[1].change), (Change::Changed, Change::Added));
+        assert_eq!(second.changes, "+1 tool, −1 tool, ~1 tool");
+    }
+}

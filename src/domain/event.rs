@@ -1,0 +1,195 @@
+//! The event vocabulary: everything that a view can know comes as one of these.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ask::Ask,
+    call::{CallSpec, Outcome, Progress, Timings},
+    catalog::ServerCatalog,
+    frame::{Anomaly, Frame},
+    id::{AskId, CallId, ServerId},
+    server::{Phase, ServerSpec, SessionInfo},
+    time::Stamp,
+};
+
+/// Something that happened, numbered without gaps in the order in which it was published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Number within the engine, from 1.
+    pub seq: u64,
+    /// When it happened.
+    pub at: Stamp,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A server was added, or its specification changed.
+    ServerAdded {
+        /// The whole specification; secrets masked when serialised.
+        spec: Arc<ServerSpec>,
+    },
+    /// A server was removed.
+    ServerRemoved {
+        /// Which.
+        server: ServerId,
+    },
+    /// A server's connection changed state.
+    ServerPhase {
+        /// Which.
+        server: ServerId,
+        /// The new state.
+        phase: Arc<Phase>,
+    },
+    /// A handshake was done.
+    ServerInfo {
+        /// Which.
+        server: ServerId,
+        /// What it said of itself.
+        info: Arc<SessionInfo>,
+    },
+    /// A server's lists were read, for the first time or again.
+    ServerListed {
+        /// Which.
+        server: ServerId,
+        /// All of its lists.
+        catalog: Arc<ServerCatalog>,
+    },
+    /// A server wrote a line to stderr.
+    ServerStderr {
+        /// Which.
+        server: ServerId,
+        /// The line, without its end, secrets masked.
+        line: Arc<str>,
+    },
+    /// A server sent a log message or another notification that belongs to no call.
+    ServerLog {
+        /// Which.
+        server: ServerId,
+        /// The message.
+        log: Arc<LogMessage>,
+    },
+    /// A server did something against the protocol.
+    ServerAnomaly {
+        /// Which.
+        server: ServerId,
+        /// What.
+        anomaly: Arc<Anomaly>,
+    },
+    /// A call was asked for.
+    CallQueued {
+        /// Its id from now on.
+        call: CallId,
+        /// What was asked.
+        spec: Arc<CallSpec>,
+    },
+    /// The request's last byte was handed to the system.
+    CallSent {
+        /// Which call.
+        call: CallId,
+        /// The round, from 1; later rounds answer an `input_required`.
+        round: u32,
+    },
+    /// The server reported progress.
+    CallProgress {
+        /// Which call.
+        call: CallId,
+        /// How far it is.
+        progress: Progress,
+    },
+    /// The call ended; nothing follows.
+    CallSettled {
+        /// Which call.
+        call: CallId,
+        /// How it ended.
+        settled: Arc<Settled>,
+    },
+    /// A message crossed the wire.
+    Frame {
+        /// The message.
+        frame: Arc<Frame>,
+    },
+    /// A question came into the inbox.
+    AskOpened {
+        /// The question.
+        ask: Arc<Ask>,
+    },
+    /// A question left the inbox.
+    AskClosed {
+        /// Which.
+        ask: AskId,
+        /// How, for people: `accepted`, `declined by policy`, `the call ended`.
+        how: String,
+    },
+    /// Something to tell the user that belongs to no server or call.
+    Notice {
+        /// The message.
+        notice: Arc<Notice>,
+    },
+}
+
+/// The end of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its stations.
+    pub timings: Timings,
+    /// Rounds of `input_required`, 1 for an ordinary call.
+    pub rounds: u32,
+    /// Bytes of the last request.
+    pub sent_bytes: u64,
+    /// Bytes of the last answer.
+    pub received_bytes: u64,
+}
+
+/// A log message of a server (`notifications/message`), or another notification shown as one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogMessage {
+    /// RFC 5424 level name; `notice` for other notifications.
+    pub level: String,
+    /// The logger, if named.
+    pub logger: Option<String>,
+    /// The text; JSON when the server sent an object.
+    pub text: String,
+    /// The call during which it came, as far as that is known.
+    pub call: Option<CallId>,
+}
+
+/// A message to the user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// How bad it is.
+    pub level: NoticeLevel,
+    /// What, in one line.
+    pub text: String,
+    /// Further lines.
+    pub detail: Vec<String>,
+}
+
+impl Notice {
+    /// A notice of one line.
+    pub fn new(level: NoticeLevel, text: impl Into<String>) -> Self {
+        Self { level, text: text.into(), detail: vec![] }
+    }
+}
+
+/// How bad a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoticeLevel {
+    /// Good to know.
+    Info,
+    /// Something did not work as asked.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// How often each kind of anomaly happened.
+pub type AnomalyCounts = BTreeMap<super::frame::AnomalyKind, u64>;

@@ -1,0 +1,85 @@
+//! Identifiers. Names are structured and looked up; they are never split at a separator.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// A server's key in the configuration, unique in one engine.
+///
+/// It is what identifies a server; the name that a server gives itself (`serverInfo.name`) is not
+/// unique and is only shown.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ServerId(Arc<str>);
+
+impl ServerId {
+    /// Makes an id from a configuration key.
+    pub fn new(key: impl Into<Arc<str>>) -> Self {
+        Self(key.into())
+    }
+
+    /// The configuration key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl From<&str> for ServerId {
+    fn from(key: &str) -> Self {
+        Self::new(key)
+    }
+}
+
+/// A tool of one server, by the name that the server itself gives it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ToolId {
+    /// The server that offers the tool.
+    pub server: ServerId,
+    /// The tool's own name, as listed by the server.
+    pub name: Arc<str>,
+}
+
+impl ToolId {
+    /// Makes an id from a server and the tool's own name.
+    pub fn new(server: ServerId, name: impl Into<Arc<str>>) -> Self {
+        Self { server, name: name.into() }
+    }
+}
+
+/// One logical call, ordered by time.
+///
+/// The upper 42 bits are milliseconds since the Unix epoch, the lower 22 count within the engine,
+/// so that ids sort by time and can serve as a primary key and as a page cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallId(pub u64);
+
+impl CallId {
+    /// Makes the id of the `count`th call at `unix_ms` milliseconds since the Unix epoch.
+    pub fn from_parts(unix_ms: u64, count: u64) -> Self {
+        Self((unix_ms << 22) | (count & 0x3f_ffff))
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+/// One question from a server that waits in the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AskId(pub u64);

@@ -1,0 +1,20 @@
+//! The vocabulary of the house: plain data and pure rules.
+//!
+//! Owns what a server, a tool, a call, a frame and an event *are*. Names nothing but itself: no
+//! tokio, no I/O, no clock. Whoever needs the time passes a [`time::Stamp`].
+
+pub mod ask;
+pub mod body;
+pub mod call;
+pub mod catalog;
+pub mod event;
+pub mod frame;
+pub mod id;
+pub mod restart;
+pub mod schema;
+pub mod secret;
+pub mod server;
+pub mod stats;
+pub mod text;
+pub mod time;
+pub mod world;

@@ -1,0 +1,496 @@
+//! Servers: how they are configured, what state they are in, what they said of themselves.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ask::AskPolicy, body::Body, id::ServerId, secret::Secret, time::Stamp};
+
+/// Everything the engine needs to know to run one server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerSpec {
+    /// The key in the configuration.
+    pub id: ServerId,
+    /// How to reach it.
+    pub launch: Launch,
+    /// Prefix of its tools' exposed names; the key when absent, none when empty.
+    pub namespace: Option<String>,
+    /// Who looks after it. Shown only.
+    pub owner: Option<String>,
+    /// What it is for. Shown only.
+    pub description: Option<String>,
+    /// Folder of the tree that it stands in.
+    pub group: Option<String>,
+    /// Which protocol era to speak.
+    pub era: EraChoice,
+    /// Whether it is left alone until enabled by hand.
+    pub disabled: bool,
+    /// Whether its annotations (`readOnlyHint` …) are believed.
+    pub trusted: bool,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Size limits.
+    pub limits: Limits,
+    /// What answers its elicitation requests.
+    pub elicitation: AskPolicy,
+    /// What answers its sampling requests.
+    pub sampling: AskPolicy,
+    /// What answers its `roots/list` requests; `Fixed` gives `roots`.
+    pub roots_policy: AskPolicy,
+    /// The roots that it is told of.
+    pub roots: Vec<Root>,
+    /// Where it was configured.
+    pub origin: SpecOrigin,
+}
+
+impl ServerSpec {
+    /// A specification with every default, for `id` reached by `launch`.
+    pub fn new(id: impl Into<ServerId>, launch: Launch) -> Self {
+        Self {
+            id: id.into(),
+            launch,
+            namespace: None,
+            owner: None,
+            description: None,
+            group: None,
+            era: EraChoice::Auto,
+            disabled: false,
+            trusted: false,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            elicitation: AskPolicy::Ask,
+            sampling: AskPolicy::Ask,
+            roots_policy: AskPolicy::Fixed(Body::default()),
+            roots: Vec::new(),
+            origin: SpecOrigin::default(),
+        }
+    }
+
+    /// The prefix of exposed names.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(self.id.as_str())
+    }
+
+    /// Every configured value that must not be shown.
+    pub fn secrets(&self) -> Vec<&Secret> {
+        match &self.launch {
+            Launch::Stdio { args, env, .. } => args
+                .iter()
+                .filter(|arg| arg.interpolated())
+                .chain(env.iter().filter(|(name, v)| v.interpolated() || looks_secret(name)).map(|(_, v)| v))
+                .collect(),
+            Launch::Http { headers, .. } => headers.iter().map(|(_, value)| value).collect(),
+        }
+    }
+}
+
+/// Whether a variable or header of this name is likely to carry a secret.
+pub fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["token", "secret", "password", "passwd", "api_key", "apikey", "api-key", "auth", "credential", "private", "cookie", "session"]
+        .iter()
+        .any(|word| name.contains(word))
+        || name.ends_with("_key")
+        || name.ends_with("-key")
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "transport", rename_all = "lowercase")]
+pub enum Launch {
+    /// A child process that speaks over stdin and stdout (MCP "stdio" transport).
+    Stdio {
+        /// Program, looked up in `PATH` when it holds no slash.
+        command: String,
+        /// Its arguments.
+        args: Vec<Secret>,
+        /// Variables added to its environment, in order.
+        env: Vec<(String, Secret)>,
+        /// Whether it gets our whole environment instead of the short allow-list.
+        inherit_env: bool,
+        /// Its working directory; ours when absent.
+        cwd: Option<PathBuf>,
+    },
+    /// MCP "Streamable HTTP" transport.
+    Http {
+        /// The endpoint, `http` or `https`.
+        url: String,
+        /// Headers sent with every request, in order.
+        headers: Vec<(String, Secret)>,
+        /// Path of the Unix socket that carries the connection, if not TCP.
+        socket: Option<PathBuf>,
+    },
+}
+
+impl Launch {
+    /// `stdio` or `http`.
+    pub fn transport(&self) -> &'static str {
+        match self {
+            Launch::Stdio { .. } => "stdio",
+            Launch::Http { .. } => "http",
+        }
+    }
+
+    /// One line for people: the command line with variables unreplaced, or the endpoint without its query.
+    pub fn summary(&self) -> String {
+        match self {
+            Launch::Stdio { command, args, .. } => {
+                let mut line = quote(command);
+                for arg in args {
+                    line.push(' ');
+                    line.push_str(&quote(arg.written()));
+                }
+                line
+            }
+            Launch::Http { url, socket, .. } => {
+                let shown = url.split(['?', '#']).next().unwrap_or(url);
+                let shown = match (shown.find("://"), shown.rfind('@')) {
+                    (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &shown[..scheme], &shown[at + 1..]),
+                    _ => shown.to_owned(),
+                };
+                match socket {
+                    Some(path) => format!("{shown} over {}", path.display()),
+                    None => shown,
+                }
+            }
+        }
+    }
+}
+
+/// Quotes a word for a POSIX shell when it needs that.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// Where a specification came from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SpecOrigin {
+    /// The file; absent for servers given on the command line.
+    pub file: Option<PathBuf>,
+    /// Line of the server's table, counted from 1.
+    pub line: Option<u32>,
+}
+
+/// Which protocol era to speak with a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EraChoice {
+    /// Ask by `server/discover`, fall back to `initialize`.
+    #[default]
+    Auto,
+    /// `initialize` only (2025-11-25 and older).
+    Legacy,
+    /// `server/discover` only (2026-07-28 and newer).
+    Modern,
+}
+
+/// The protocol era that a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Era {
+    /// Sessions opened by `initialize`, 2025-11-25 and older.
+    Legacy,
+    /// Stateless requests, 2026-07-28 and newer.
+    Modern,
+}
+
+/// Time limits of one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// From start to the end of the handshake.
+    pub connect: Duration,
+    /// How long `server/discover` may stay unanswered before `initialize` is tried (era `auto`).
+    pub probe: Duration,
+    /// Overall deadline of a call; progress starts it anew.
+    pub call: Duration,
+    /// Hard maximum of a call, whatever progress it reports.
+    pub call_max: Duration,
+    /// For one list (all pages).
+    pub list: Duration,
+    /// Pause between health checks of an idle HTTP server; zero turns them off.
+    pub health: Duration,
+    /// From the end of input to SIGTERM, and from there to SIGKILL.
+    pub stop: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            probe: Duration::from_secs(5),
+            call: Duration::from_secs(60),
+            call_max: Duration::from_secs(600),
+            list: Duration::from_secs(15),
+            health: Duration::from_secs(15),
+            stop: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Size limits of one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Largest message taken in, in bytes.
+    pub message_bytes: usize,
+    /// Most pages followed in one list.
+    pub pages: usize,
+    /// Most items kept of one list.
+    pub items: usize,
+    /// Bytes of stderr kept.
+    pub stderr_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { message_bytes: 16 << 20, pages: 1000, items: 10_000, stderr_bytes: 256 << 10 }
+    }
+}
+
+/// A root told to servers (`roots/list`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// A `file://` URI.
+    pub uri: String,
+    /// Its name, if any.
+    pub name: Option<String>,
+}
+
+/// The state of a server's connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Phase {
+    /// Being started; says which step of the handshake it is at.
+    Starting {
+        /// The step under way.
+        step: Step,
+    },
+    /// Connected and listed.
+    Ready,
+    /// Connected, but something is wrong.
+    Degraded {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Lost; the next attempt comes by itself.
+    Reconnecting {
+        /// Attempts since it was last ready, this one included.
+        attempt: u32,
+        /// When the next attempt starts.
+        until: Stamp,
+        /// Why the connection ended.
+        why: Arc<ConnectFailure>,
+    },
+    /// Given up; can be restarted by hand.
+    Failed {
+        /// Why.
+        why: Arc<ConnectFailure>,
+    },
+    /// Left alone, by configuration or by hand.
+    Disabled,
+}
+
+impl Phase {
+    /// The word for people: `ready`, `degraded`, `starting`, `reconnecting`, `failed`, `disabled`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Phase::Starting { .. } => "starting",
+            Phase::Ready => "ready",
+            Phase::Degraded { .. } => "degraded",
+            Phase::Reconnecting { .. } => "reconnecting",
+            Phase::Failed { .. } => "failed",
+            Phase::Disabled => "disabled",
+        }
+    }
+
+    /// Whether calls can be sent.
+    pub fn usable(&self) -> bool {
+        matches!(self, Phase::Ready | Phase::Degraded { .. })
+    }
+
+    /// Whether waiting may help: the server is starting or about to be.
+    pub fn pending(&self) -> bool {
+        matches!(self, Phase::Starting { .. } | Phase::Reconnecting { .. })
+    }
+
+    /// The failure behind the state, if there is one.
+    pub fn failure(&self) -> Option<&Arc<ConnectFailure>> {
+        match self {
+            Phase::Reconnecting { why, .. } | Phase::Failed { why } => Some(why),
+            _ => None,
+        }
+    }
+}
+
+/// A step of connecting, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Finding and starting the program.
+    Spawn,
+    /// Opening the HTTP connection.
+    Dial,
+    /// `server/discover`.
+    Discover,
+    /// `initialize`.
+    Initialize,
+    /// `tools/list` and the other lists.
+    List,
+    /// In use.
+    Run,
+}
+
+impl Step {
+    /// The step for people, as in "failed while …".
+    pub fn doing(self) -> &'static str {
+        match self {
+            Step::Spawn => "starting the program",
+            Step::Dial => "connecting",
+            Step::Discover => "waiting for the answer to server/discover",
+            Step::Initialize => "waiting for the answer to initialize",
+            Step::List => "listing tools",
+            Step::Run => "in use",
+        }
+    }
+}
+
+/// Why a connection could not be made, or ended: enough to know what to do next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectFailure {
+    /// The step that failed.
+    pub step: Step,
+    /// What happened, in one line.
+    pub summary: String,
+    /// Causes, outermost first.
+    pub causes: Vec<String>,
+    /// Command line (variables unreplaced) or endpoint.
+    pub target: String,
+    /// Working directory of the program.
+    pub cwd: Option<String>,
+    /// What `PATH` gave for the command, or why it gave nothing.
+    pub found: Option<String>,
+    /// How the process ended.
+    pub exit: Option<Exit>,
+    /// HTTP status, if one was answered.
+    pub status: Option<u16>,
+    /// The last lines of stderr.
+    pub stderr: Vec<String>,
+    /// What to try next.
+    pub hints: Vec<String>,
+    /// Whether trying again by itself may help.
+    pub retryable: bool,
+}
+
+impl ConnectFailure {
+    /// A failure at `step` of which only the summary is known.
+    pub fn new(step: Step, summary: impl Into<String>) -> Self {
+        Self {
+            step,
+            summary: summary.into(),
+            causes: vec![],
+            target: String::new(),
+            cwd: None,
+            found: None,
+            exit: None,
+            status: None,
+            stderr: vec![],
+            hints: vec![],
+            retryable: true,
+        }
+    }
+
+    /// The whole report, a line each, for panes and for headless output.
+    pub fn report(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![("error", self.summary.clone()), ("step", format!("failed while {}", self.step.doing()))];
+        lines.extend(self.causes.iter().map(|cause| ("cause", cause.clone())));
+        if !self.target.is_empty() {
+            lines.push((if self.cwd.is_some() || self.found.is_some() { "command" } else { "target" }, self.target.clone()));
+        }
+        lines.extend(self.cwd.iter().map(|cwd| ("cwd", cwd.clone())));
+        lines.extend(self.found.iter().map(|found| ("PATH", found.clone())));
+        lines.extend(self.status.iter().map(|status| ("status", status.to_string())));
+        lines.extend(self.exit.iter().map(|exit| ("exit", exit.to_string())));
+        lines.extend(self.stderr.iter().map(|line| ("stderr", line.clone())));
+        lines.extend(self.hints.iter().map(|hint| ("try", hint.clone())));
+        lines
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It returned this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// It has no process, or its end was not seen.
+    Unknown,
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exited with code {code}"),
+            Exit::Signal(signal) => {
+                write!(f, "ended by signal {signal}{}", signal_name(*signal).map(|n| format!(" ({n})")).unwrap_or_default())
+            }
+            Exit::Unknown => f.write_str("ended"),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        _ => return None,
+    })
+}
+
+/// What a connected server said of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// The era spoken.
+    pub era: Era,
+    /// The negotiated protocol version, such as `2025-11-25`.
+    pub protocol: String,
+    /// `serverInfo.name`.
+    pub name: Option<String>,
+    /// `serverInfo.title`.
+    pub title: Option<String>,
+    /// `serverInfo.version`.
+    pub version: Option<String>,
+    /// `instructions`.
+    pub instructions: Option<String>,
+    /// The capabilities object as it came.
+    pub capabilities: Body,
+    /// Process id, of a stdio server.
+    pub pid: Option<u32>,
+    /// When the handshake was done.
+    pub since: Stamp,
+    /// How long start and handshake took.
+    pub took: Duration,
+}
+
+impl SessionInfo {
+    /// Whether the server declared the capability at `path` (`["resources", "subscribe"]`).
+    pub fn declares(&self, path: &[&str]) -> bool {
+        let Some(mut value) = self.capabilities.value() else { return false };
+        for key in path {
+            match value.get_mut(*key) {
+                Some(inner) => value = inner.take(),
+                None => return false,
+            }
+        }
+        !matches!(value, serde_json::Value::Null | serde_json::Value::Bool(false))
+    }
+}

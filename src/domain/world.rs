@@ -1,0 +1,411 @@
+//! The state that events add up to.
+//!
+//! The engine keeps one to hand out as a snapshot; each face keeps its own, made from a snapshot and
+//! brought up to date by the events after it. Bounded everywhere.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    ask::Ask,
+    body::Body,
+    call::{CallSpec, Operation, Outcome, Progress},
+    catalog::{NameTable, ServerCatalog, Tool},
+    event::{AnomalyCounts, Event, EventKind, LogMessage, Notice, Settled},
+    frame::{Anomaly, Frame},
+    id::{CallId, ServerId, ToolId},
+    server::{Phase, ServerSpec, SessionInfo, Step},
+    stats::Stats,
+    time::{Epoch, Stamp},
+};
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Calls.
+    pub calls: usize,
+    /// Bytes of results among them; older results are dropped, their calls stay.
+    pub result_bytes: usize,
+    /// Frames.
+    pub frames: usize,
+    /// Bytes of frames.
+    pub frame_bytes: usize,
+    /// Log messages and anomalies of each server.
+    pub logs: usize,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { calls: 10_000, result_bytes: 64 << 20, frames: 20_000, frame_bytes: 64 << 20, logs: 500 }
+    }
+}
+
+/// One server as it stands.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// Its configuration.
+    pub spec: Arc<ServerSpec>,
+    /// The state of its connection.
+    pub phase: Arc<Phase>,
+    /// When that state began.
+    pub phase_since: Stamp,
+    /// What it said of itself, the last time it was connected.
+    pub info: Option<Arc<SessionInfo>>,
+    /// Its lists, the last ones read; kept while it is away.
+    pub catalog: Arc<ServerCatalog>,
+    /// The figures of all its calls.
+    pub stats: Stats,
+    /// The figures of each tool that was called.
+    pub tools: HashMap<Arc<str>, Stats>,
+    /// The last lines of stderr.
+    pub stderr: VecDeque<Arc<str>>,
+    /// Bytes in `stderr`.
+    pub stderr_bytes: usize,
+    /// The last log messages.
+    pub logs: VecDeque<(Stamp, Arc<LogMessage>)>,
+    /// The last protocol faults.
+    pub anomalies: VecDeque<(Stamp, Arc<Anomaly>)>,
+    /// How often each kind of protocol fault happened.
+    pub anomaly_counts: AnomalyCounts,
+    /// The last states, with when they began.
+    pub history: VecDeque<(Stamp, Arc<Phase>)>,
+}
+
+impl ServerView {
+    fn new(spec: Arc<ServerSpec>, at: Stamp) -> Self {
+        let phase = Arc::new(if spec.disabled { Phase::Disabled } else { Phase::Starting { step: Step::Spawn } });
+        Self {
+            spec,
+            phase,
+            phase_since: at,
+            info: None,
+            catalog: Arc::default(),
+            stats: Stats::default(),
+            tools: HashMap::new(),
+            stderr: VecDeque::new(),
+            stderr_bytes: 0,
+            logs: VecDeque::new(),
+            anomalies: VecDeque::new(),
+            anomaly_counts: AnomalyCounts::new(),
+            history: VecDeque::new(),
+        }
+    }
+
+    /// The server's id.
+    pub fn id(&self) -> &ServerId {
+        &self.spec.id
+    }
+
+    /// All protocol faults together.
+    pub fn anomaly_total(&self) -> u64 {
+        self.anomaly_counts.values().sum()
+    }
+}
+
+/// One call as it stands.
+#[derive(Clone, Debug)]
+pub struct CallView {
+    /// Its id.
+    pub id: CallId,
+    /// What was asked.
+    pub spec: Arc<CallSpec>,
+    /// When it was asked.
+    pub queued: Stamp,
+    /// When the first request was sent.
+    pub sent: Option<Stamp>,
+    /// The round under way, 0 before the first was sent.
+    pub round: u32,
+    /// The last progress.
+    pub progress: Option<Progress>,
+    /// Its end.
+    pub settled: Option<Arc<Settled>>,
+    /// Whether the result was dropped to save memory.
+    pub result_dropped: bool,
+}
+
+/// Everything that is known, up to an event.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Number of the last event taken in.
+    pub seq: u64,
+    /// Turns stamps into wall-clock time.
+    pub epoch: Epoch,
+    /// The servers in the order of the configuration.
+    pub servers: Vec<ServerView>,
+    /// Exposed names of all tools.
+    pub names: Arc<NameTable>,
+    /// The last calls, oldest first. Ids ascend.
+    pub calls: VecDeque<CallView>,
+    /// The last frames, oldest first.
+    pub frames: VecDeque<Arc<Frame>>,
+    /// Bytes in `frames`.
+    pub frame_bytes: usize,
+    /// Open questions, oldest first.
+    pub asks: Vec<Arc<Ask>>,
+    /// The last notices.
+    pub notices: VecDeque<(Stamp, Arc<Notice>)>,
+    /// Calls under way.
+    pub running: usize,
+    /// Calls that ended, dropped ones included.
+    pub settled_total: u64,
+    /// Calls that failed, dropped ones included.
+    pub failed_total: u64,
+    /// The figures of all calls together.
+    pub stats: Stats,
+    separator: Arc<str>,
+    keep: Keep,
+    result_bytes: usize,
+}
+
+impl World {
+    /// An empty world. `separator` stands between namespace and tool in exposed names.
+    pub fn new(epoch: Epoch, separator: &str, keep: Keep) -> World {
+        World {
+            seq: 0,
+            epoch,
+            servers: vec![],
+            names: Arc::default(),
+            calls: VecDeque::new(),
+            frames: VecDeque::new(),
+            frame_bytes: 0,
+            asks: vec![],
+            notices: VecDeque::new(),
+            running: 0,
+            settled_total: 0,
+            failed_total: 0,
+            stats: Stats::default(),
+            separator: separator.into(),
+            keep,
+            result_bytes: 0,
+        }
+    }
+
+    /// The server of this id.
+    pub fn server(&self, id: &ServerId) -> Option<&ServerView> {
+        self.servers.iter().find(|s| s.id() == id)
+    }
+
+    fn server_mut(&mut self, id: &ServerId) -> Option<&mut ServerView> {
+        self.servers.iter_mut().find(|s| s.id() == id)
+    }
+
+    /// The call of this id, if it is still kept.
+    pub fn call(&self, id: CallId) -> Option<&CallView> {
+        self.calls.binary_search_by_key(&id, |c| c.id).ok().and_then(|i| self.calls.get(i))
+    }
+
+    fn call_mut(&mut self, id: CallId) -> Option<&mut CallView> {
+        self.calls.binary_search_by_key(&id, |c| c.id).ok().and_then(|i| self.calls.get_mut(i))
+    }
+
+    /// The frames of a call that are still kept, oldest first.
+    pub fn frames_of(&self, call: CallId) -> impl Iterator<Item = &Arc<Frame>> {
+        self.frames.iter().filter(move |f| f.call == Some(call))
+    }
+
+    /// The tool of this id, as its server listed it.
+    pub fn tool(&self, id: &ToolId) -> Option<&Arc<Tool>> {
+        self.server(&id.server)?.catalog.tool(&id.name)
+    }
+
+    /// The tool behind an exposed name.
+    pub fn find_tool(&self, exposed: &str) -> Option<(&ToolId, &Arc<Tool>)> {
+        let id = self.names.tool(exposed)?;
+        Some((id, self.tool(id)?))
+    }
+
+    /// What a call is called for people: the tool's exposed name, or what is read or asked.
+    pub fn call_name(&self, operation: &Operation) -> String {
+        match operation {
+            Operation::Tool { tool, .. } => {
+                self.names.exposed(tool).map_or_else(|| format!("{}/{}", tool.server, tool.name), |n| n.to_string())
+            }
+            other => other.subject().to_owned(),
+        }
+    }
+
+    /// Takes in the next event. Events at or below [`World::seq`] are already in and change nothing.
+    pub fn apply(&mut self, event: &Event) {
+        if event.seq <= self.seq {
+            return;
+        }
+        self.seq = event.seq;
+        let at = event.at;
+        match &event.kind {
+            EventKind::ServerAdded { spec } => {
+                match self.server_mut(&spec.id) {
+                    Some(server) => server.spec = spec.clone(),
+                    None => self.servers.push(ServerView::new(spec.clone(), at)),
+                }
+                self.rename();
+            }
+            EventKind::ServerRemoved { server } => {
+                self.servers.retain(|s| s.id() != server);
+                self.rename();
+            }
+            EventKind::ServerPhase { server, phase } => {
+                if let Some(server) = self.server_mut(server) {
+                    server.phase = phase.clone();
+                    server.phase_since = at;
+                    push_bounded(&mut server.history, (at, phase.clone()), 100);
+                }
+            }
+            EventKind::ServerInfo { server, info } => {
+                if let Some(server) = self.server_mut(server) {
+                    server.info = Some(info.clone());
+                }
+            }
+            EventKind::ServerListed { server, catalog } => {
+                if let Some(server) = self.server_mut(server) {
+                    server.catalog = catalog.clone();
+                }
+                self.rename();
+            }
+            EventKind::ServerStderr { server, line } => {
+                if let Some(server) = self.server_mut(server) {
+                    server.stderr_bytes += line.len() + 1;
+                    server.stderr.push_back(line.clone());
+                    while server.stderr_bytes > server.spec.limits.stderr_bytes {
+                        let Some(first) = server.stderr.pop_front() else { break };
+                        server.stderr_bytes -= first.len() + 1;
+                    }
+                }
+            }
+            EventKind::ServerLog { server, log } => {
+                let keep = self.keep.logs;
+                if let Some(server) = self.server_mut(server) {
+                    push_bounded(&mut server.logs, (at, log.clone()), keep);
+                }
+            }
+            EventKind::ServerAnomaly { server, anomaly } => {
+                let keep = self.keep.logs;
+                if let Some(server) = self.server_mut(server) {
+                    *server.anomaly_counts.entry(anomaly.kind).or_default() += 1;
+                    push_bounded(&mut server.anomalies, (at, anomaly.clone()), keep);
+                }
+            }
+            EventKind::CallQueued { call, spec } => self.queued(*call, spec, at),
+            EventKind::CallSent { call, round } => {
+                if let Some(call) = self.call_mut(*call) {
+                    call.sent.get_or_insert(at);
+                    call.round = *round;
+                }
+            }
+            EventKind::CallProgress { call, progress } => {
+                if let Some(call) = self.call_mut(*call).filter(|c| c.settled.is_none()) {
+                    call.progress = Some(progress.clone());
+                }
+            }
+            EventKind::CallSettled { call, settled } => self.settled(*call, settled),
+            EventKind::Frame { frame } => {
+                self.frame_bytes += frame.body.len();
+                self.frames.push_back(frame.clone());
+                while self.frames.len() > self.keep.frames || self.frame_bytes > self.keep.frame_bytes {
+                    let Some(first) = self.frames.pop_front() else { break };
+                    self.frame_bytes -= first.body.len();
+                }
+            }
+            EventKind::AskOpened { ask } => self.asks.push(ask.clone()),
+            EventKind::AskClosed { ask, .. } => self.asks.retain(|a| a.id != *ask),
+            EventKind::Notice { notice } => push_bounded(&mut self.notices, (at, notice.clone()), 200),
+        }
+    }
+
+    fn queued(&mut self, id: CallId, spec: &Arc<CallSpec>, at: Stamp) {
+        self.running += 1;
+        self.stats.in_flight += 1;
+        if let Some(server) = self.server_mut(spec.operation.server()) {
+            server.stats.in_flight += 1;
+            if let Operation::Tool { tool, .. } = &spec.operation {
+                server.tools.entry(tool.name.clone()).or_default().in_flight += 1;
+            }
+        }
+        self.calls.push_back(CallView {
+            id,
+            spec: spec.clone(),
+            queued: at,
+            sent: None,
+            round: 0,
+            progress: None,
+            settled: None,
+            result_dropped: false,
+        });
+        while self.calls.len() > self.keep.calls {
+            let Some(first) = self.calls.pop_front() else { break };
+            if let Some(result) = first.settled.as_ref().filter(|_| !first.result_dropped).and_then(|s| s.outcome.result()) {
+                self.result_bytes -= result.len();
+            }
+        }
+    }
+
+    fn settled(&mut self, id: CallId, settled: &Arc<Settled>) {
+        self.running = self.running.saturating_sub(1);
+        self.settled_total += 1;
+        self.failed_total += u64::from(matches!(settled.outcome, Outcome::Failed { .. }));
+        count(&mut self.stats, settled);
+        let Some(call) = self.call_mut(id) else { return };
+        call.settled = Some(settled.clone());
+        let spec = call.spec.clone();
+        if let Some(server) = self.server_mut(spec.operation.server()) {
+            count(&mut server.stats, settled);
+            if let Operation::Tool { tool, .. } = &spec.operation {
+                count(server.tools.entry(tool.name.clone()).or_default(), settled);
+            }
+        }
+        self.result_bytes += settled.outcome.result().map_or(0, Body::len);
+        self.drop_old_results(id);
+    }
+
+    /// Lets go of the oldest results while they take more room than allowed; never of `newest`.
+    fn drop_old_results(&mut self, newest: CallId) {
+        if self.result_bytes <= self.keep.result_bytes {
+            return;
+        }
+        for call in self.calls.iter_mut().filter(|c| !c.result_dropped && c.id != newest) {
+            if self.result_bytes <= self.keep.result_bytes {
+                break;
+            }
+            let Some(settled) = &call.settled else { continue };
+            let Some(size) = settled.outcome.result().map(Body::len) else { continue };
+            let mut emptied = Settled::clone(settled);
+            match &mut emptied.outcome {
+                Outcome::Ok { result } | Outcome::ToolError { result } => *result = Body::default(),
+                _ => {}
+            }
+            call.settled = Some(Arc::new(emptied));
+            call.result_dropped = true;
+            self.result_bytes -= size;
+        }
+    }
+
+    fn rename(&mut self) {
+        let servers = self.servers.iter().map(|s| (s.id(), s.spec.namespace(), s.catalog.tools.as_slice()));
+        self.names = Arc::new(NameTable::build(servers, &self.separator));
+    }
+}
+
+fn count(stats: &mut Stats, settled: &Settled) {
+    stats.in_flight = stats.in_flight.saturating_sub(1);
+    stats.settled += 1;
+    match &settled.outcome {
+        Outcome::Ok { .. } | Outcome::ToolError { .. } => {
+            stats.answered += 1;
+            stats.tool_errors += u64::from(matches!(settled.outcome, Outcome::ToolError { .. }));
+            stats.record(settled.timings.wire().unwrap_or_else(|| settled.timings.total()));
+        }
+        Outcome::Failed { .. } => {
+            stats.failed += 1;
+            stats.record_failure(settled.timings.total());
+        }
+        Outcome::Cancelled { .. } => stats.cancelled += 1,
+    }
+}
+
+fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, keep: usize) {
+    if queue.len() >= keep {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}

@@ -1,0 +1,142 @@
+//! The one door between faces and the engine.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
+
+use crate::domain::{
+    ask::Answer,
+    call::CallSpec,
+    event::{Event, EventKind, Settled},
+    id::{AskId, CallId, ServerId},
+    world::World,
+};
+
+/// How a face speaks to an engine, in this process or in another.
+///
+/// Nothing here waits: what comes of a command is seen in the events.
+pub trait Control: Send + Sync {
+    /// The state of everything, and every event after it: no gap, no duplicate.
+    fn watch(&self) -> (World, Tail);
+    /// Starts a call.
+    fn submit(&self, spec: CallSpec) -> CallId;
+    /// Gives a command.
+    fn command(&self, command: Command);
+}
+
+/// Something that a face wants done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Gives up a call.
+    Cancel {
+        /// Which.
+        call: CallId,
+        /// Why, as told to the server.
+        reason: String,
+    },
+    /// Starts a server anew, whatever state it is in; failures before are forgotten.
+    Restart {
+        /// Which.
+        server: ServerId,
+    },
+    /// Ends a server's connection and leaves it alone.
+    Disable {
+        /// Which.
+        server: ServerId,
+    },
+    /// Reads a server's lists again.
+    Refresh {
+        /// Which.
+        server: ServerId,
+    },
+    /// Answers a question in the inbox.
+    Answer {
+        /// Which.
+        ask: AskId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Asks a server for log messages of this level and above (`logging/setLevel`).
+    LogLevel {
+        /// Which.
+        server: ServerId,
+        /// RFC 5424 level name.
+        level: String,
+    },
+}
+
+/// The events after a snapshot.
+pub struct Tail {
+    events: Receiver<Arc<Event>>,
+    after: u64,
+}
+
+/// The tail fell behind and lost events: watch again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lagged {
+    /// How many events were lost.
+    pub missed: u64,
+}
+
+impl Tail {
+    /// A tail that gives the events of `events` with numbers above `after`.
+    pub fn new(events: Receiver<Arc<Event>>, after: u64) -> Tail {
+        Tail { events, after }
+    }
+
+    /// The next event; `None` when the engine is gone. Cancel-safe.
+    pub async fn next(&mut self) -> Result<Option<Arc<Event>>, Lagged> {
+        loop {
+            match self.events.recv().await {
+                Ok(event) if event.seq <= self.after => {}
+                Ok(event) => return Ok(Some(event)),
+                Err(RecvError::Closed) => return Ok(None),
+                Err(RecvError::Lagged(missed)) => return Err(Lagged { missed }),
+            }
+        }
+    }
+
+    /// The next event if there is one now.
+    pub fn try_next(&mut self) -> Result<Option<Arc<Event>>, Lagged> {
+        loop {
+            match self.events.try_recv() {
+                Ok(event) if event.seq <= self.after => {}
+                Ok(event) => return Ok(Some(event)),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(None),
+                Err(TryRecvError::Lagged(missed)) => return Err(Lagged { missed }),
+            }
+        }
+    }
+}
+
+/// Starts a call and waits for its end. `seen` gets every event meanwhile; `None` when the engine went away.
+pub async fn run(control: &dyn Control, spec: CallSpec, mut seen: impl FnMut(&Event)) -> Option<(CallId, Arc<Settled>)> {
+    let (_, mut tail) = control.watch();
+    let id = control.submit(spec);
+    loop {
+        match tail.next().await {
+            Ok(Some(event)) => {
+                seen(&event);
+                match &event.kind {
+                    EventKind::CallSettled { call, settled } if *call == id => return Some((id, settled.clone())),
+                    _ => {}
+                }
+            }
+            Ok(None) => return None,
+            Err(Lagged { .. }) => {
+                let (world, again) = control.watch();
+                tail = again;
+                match world.call(id) {
+                    Some(call) => {
+                        if let Some(settled) = &call.settled {
+                            return Some((id, settled.clone()));
+                        }
+                    }
+                    None => return None,
+                }
+            }
+        }
+    }
+}

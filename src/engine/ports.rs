@@ -1,0 +1,137 @@
+//! What the engine asks of its adapters, and what it gives them.
+//!
+//! `mcp` implements [`Connector`] and [`Session`]; the engine implements [`Host`] and [`Flow`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    ask::{Answer, Question},
+    body::Body,
+    call::{Failure, Progress},
+    catalog::RawLists,
+    frame::{Anomaly, Direction, FrameKind, HttpNote},
+    id::CallId,
+    server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
+    time::Stamp,
+};
+
+/// Makes connections to servers.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// Connects and does the handshake, within `spec.timeouts.connect`.
+    ///
+    /// `known` is the era that the server spoke before, to save the probe. The session reports
+    /// everything that it sees to `host`.
+    async fn connect(&self, spec: Arc<ServerSpec>, known: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure>;
+}
+
+/// A connection to a server.
+#[async_trait]
+pub trait Session: Send + Sync {
+    /// What the server said of itself.
+    fn info(&self) -> Arc<SessionInfo>;
+
+    /// Sends one request and waits for its answer, however long that takes: the deadline is the
+    /// caller's. Dropping the future cancels the request by the rule of the transport and the era
+    /// (`notifications/cancelled`, or closing the stream).
+    async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure>;
+
+    /// Sends a notification.
+    async fn notify(&self, method: &str, params: Body) -> Result<(), Failure>;
+
+    /// Reads all lists that the server declared, with the guards of `spec.limits`.
+    async fn lists(&self) -> Result<RawLists, Failure>;
+
+    /// Asks for a sign of life: `ping`, or `server/discover` where there is no ping.
+    async fn check(&self) -> Result<(), Failure>;
+
+    /// Resolves when the connection is gone, with the reason.
+    async fn closed(&self) -> Arc<ConnectFailure>;
+
+    /// Ends the connection in order: end of input, then SIGTERM, then SIGKILL to the whole process
+    /// group, or DELETE of an HTTP session. Returns when nothing of it is left.
+    async fn close(&self) -> Exit;
+}
+
+/// A request to be sent.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// `params` as a JSON object; absent when empty. `_meta` is added by the session.
+    pub params: Body,
+    /// The call that it belongs to, `None` for the engine's own requests.
+    pub call: Option<CallId>,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The `result`, as it came.
+    pub result: Body,
+    /// When its first byte was read.
+    pub first_byte: Stamp,
+    /// When its last byte was read.
+    pub last_byte: Stamp,
+    /// Bytes of the request.
+    pub sent_bytes: u64,
+    /// Bytes of the answer.
+    pub received_bytes: u64,
+}
+
+/// What a session tells about a request under way.
+pub trait Flow: Send + Sync {
+    /// The request's last byte was handed to the system.
+    fn sent(&self, at: Stamp, bytes: u64);
+    /// The server reported progress.
+    fn progress(&self, progress: Progress);
+    /// Why the caller gave the request up, for `notifications/cancelled`.
+    fn reason(&self) -> String;
+}
+
+/// What the engine offers to a connection.
+#[async_trait]
+pub trait Host: Send + Sync {
+    /// The engine's clock.
+    fn now(&self) -> Stamp;
+    /// The step of the handshake now begun.
+    fn step(&self, step: Step);
+    /// A frame crossed the wire. Returns its number.
+    fn frame(&self, frame: FrameDraft) -> u64;
+    /// The server did something against the protocol.
+    fn anomaly(&self, anomaly: Anomaly);
+    /// The server wrote a line to stderr.
+    fn stderr(&self, line: &str);
+    /// The last lines of stderr, oldest first, at most `count`.
+    fn last_stderr(&self, count: usize) -> Vec<String>;
+    /// The server sent a notification that the session does not handle itself.
+    fn notification(&self, method: &str, params: &Body, call: Option<CallId>);
+    /// The server asks something; resolves when it is answered, by whoever answers it. Dropping the
+    /// future withdraws the question.
+    async fn ask(&self, question: Question, call: Option<CallId>) -> Answer;
+}
+
+/// A frame as a session hands it in.
+#[derive(Clone, Debug)]
+pub struct FrameDraft {
+    /// When its last byte crossed.
+    pub at: Stamp,
+    /// Which way.
+    pub direction: Direction,
+    /// What it is.
+    pub kind: FrameKind,
+    /// Its bytes.
+    pub body: Body,
+    /// How many crossed the wire.
+    pub size: u64,
+    /// The call that it belongs to.
+    pub call: Option<CallId>,
+    /// Its method, or that of the request it answers.
+    pub method: Option<Arc<str>>,
+    /// Its JSON-RPC id.
+    pub rpc_id: Option<Arc<str>>,
+    /// Its HTTP side.
+    pub http: Option<Arc<HttpNote>>,
+}
