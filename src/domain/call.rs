@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     body::Body,
-    id::{CallId, ServerId, ToolId},
+    id::{ServerId, ToolId},
     server::Exit,
     time::Stamp,
 };

@@ -1,0 +1,4 @@
+//! The console.
+
+pub mod theme;
+pub mod widget;

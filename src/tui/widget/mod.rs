@@ -1,0 +1,1 @@
+//! Small drawing parts that know no model.
