@@ -14,7 +14,6 @@ use super::{
     settings::Rules,
     source::Source,
     text::{self, Env},
-    trust::launch_form,
 };
 use crate::domain::{
     ask::AskPolicy,
@@ -30,7 +29,7 @@ use crate::domain::{
 pub fn to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<String, ConfigError> {
     let text = existing.unwrap_or_default();
     let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| broken(text, &e))?;
-    let mut known: Vec<serde_json::Value> = existing_servers(text).iter().map(launch_form).collect();
+    let mut known: Vec<String> = existing_servers(text).iter().map(launch_text).collect();
     let servers = document.entry("servers").or_insert_with(|| {
         let mut table = Table::new();
         table.set_implicit(true);
@@ -42,11 +41,11 @@ pub fn to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<String
     for import in imports {
         let mut first = true;
         for spec in &import.servers {
-            let form = launch_form(spec);
-            if known.contains(&form) {
+            let launch = launch_text(spec);
+            if known.contains(&launch) {
                 continue;
             }
-            known.push(form);
+            known.push(launch);
             let name = free_name(spec.id.as_str(), |name| table.contains_key(name));
             let mut entry = server_table(spec);
             if inline {
@@ -78,6 +77,13 @@ fn existing_servers(text: &str) -> Vec<ServerSpec> {
     report.lenient = true;
     let fields = tree.get("servers").and_then(|s| s.table()).unwrap_or_default();
     fields.iter().filter_map(|field| server::native(&report, field, None)).map(|draft| draft.finish(&Rules::default())).collect()
+}
+
+/// How a server is reached, as it is written: what makes two servers the same one.
+fn launch_text(spec: &ServerSpec) -> String {
+    let mut table = Table::new();
+    launch_fields(spec, &mut table);
+    table.to_string()
 }
 
 /// The table of one server: everything that is not the default.

@@ -298,6 +298,12 @@ impl<'r, 'a> Fields<'r, 'a> {
         Some(Fields::new(self.report, table, self.name(key)))
     }
 
+    /// Whether a key stands in the table that is probably a misspelling of one of `keys`.
+    pub fn misspelt(&self, keys: &[&str]) -> bool {
+        let unknown = self.table.iter().filter(|f| !self.known.contains(&f.key.as_str()));
+        unknown.into_iter().any(|f| !near_hint(&f.key, keys.iter().copied()).is_empty())
+    }
+
     /// Reports every key that was not asked for.
     pub fn finish(self) {
         for field in self.table.iter().filter(|f| !self.known.contains(&f.key.as_str())) {

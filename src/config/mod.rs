@@ -13,12 +13,16 @@
 //! - [`import`](find_imports) finds other clients' files, `export` writes them into ours.
 
 mod adhoc;
+#[cfg(test)]
+mod client_tests;
 mod clients;
 mod error;
 mod export;
 mod fields;
 mod import;
 mod load;
+#[cfg(test)]
+mod load_tests;
 mod private;
 mod server;
 mod settings;

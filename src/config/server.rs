@@ -83,6 +83,8 @@ pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) ->
                 report.error(at, "url", "stands beside `command`", "a server has either a `command` or a `url`");
                 None
             }
+            // The unknown key is reported below, and is enough.
+            (None, None) if fields.misspelt(&["command", "url"]) => None,
             (None, None) => {
                 report.error(field.at, "", "has neither `command` nor `url`", "give it the program to start, or the address to connect to");
                 None

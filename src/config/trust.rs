@@ -63,7 +63,7 @@ fn canonical_policy(policy: &AskPolicy) -> Value {
 }
 
 /// What would be started or contacted for one server, in canonical form, without its name.
-pub(super) fn launch_form(spec: &ServerSpec) -> Value {
+fn launch_form(spec: &ServerSpec) -> Value {
     let launch = match &spec.launch {
         Launch::Stdio { command, args, env, inherit_env, cwd } => {
             let cwd = cwd.as_ref().map(|path| path.to_string_lossy());

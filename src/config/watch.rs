@@ -244,3 +244,83 @@ fn folders_of(file: &Path) -> Vec<PathBuf> {
     folders.retain(|folder| !folder.as_os_str().is_empty());
     folders
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{super::load_tests::Place, *};
+
+    async fn next(receiver: &mut mpsc::Receiver<Reload>) -> Reload {
+        // Only so that a failure ends.
+        timeout(Duration::from_secs(30), receiver.recv()).await.expect("a reload in time").expect("the watcher lives")
+    }
+
+    async fn names(receiver: &mut mpsc::Receiver<Reload>) -> Vec<String> {
+        match next(receiver).await {
+            Reload::Loaded(loaded) => loaded.servers.iter().map(|s| s.id.to_string()).collect(),
+            Reload::Broken(errors) => panic!("{errors:?}"),
+        }
+    }
+
+    fn server(name: &str) -> String {
+        format!("[servers.{name}]\ncommand = \"x\"\n")
+    }
+
+    /// The whole story, by events or by looking again and again.
+    async fn story(events: bool) {
+        let place = Place::new();
+        let options = place.options();
+        let current = super::super::load(&options).unwrap();
+        let mut reloads = start(options, Some(current), events, Duration::from_millis(20));
+
+        // The folder of the user's file did not exist yet.
+        place.write("conf/config.toml", &server("a"));
+        assert_eq!(names(&mut reloads).await, ["a"]);
+
+        // Half-written: the error with its line.
+        place.write("conf/config.toml", &format!("{}[servers.b\n", server("a")));
+        let Reload::Broken(errors) = next(&mut reloads).await else { panic!("broken") };
+        assert_eq!(errors[0].line, Some(3));
+
+        // Mended to what it was before: told, since the receiver holds an error now.
+        place.write("conf/config.toml", &server("a"));
+        assert_eq!(names(&mut reloads).await, ["a"]);
+
+        // Replaced by a rename.
+        place.write("conf/new", &format!("include = [\"more.json\"]\n{}", server("b")));
+        fs::rename(place.path("conf/new"), place.path("conf/config.toml")).unwrap();
+        assert_eq!(names(&mut reloads).await, ["b"]);
+
+        // An included file that appears.
+        place.write("conf/more.json", r#"{"mcpServers": {"c": {"command": "c"}}}"#);
+        assert_eq!(names(&mut reloads).await, ["b", "c"]);
+
+        // Links that are swapped, far from the file's own folder.
+        place.write("one/config.toml", &server("one"));
+        place.write("two/config.toml", &server("two"));
+        std::os::unix::fs::symlink(place.path("one"), place.path("now")).unwrap();
+        fs::remove_file(place.path("conf/config.toml")).unwrap();
+        std::os::unix::fs::symlink(place.path("now/config.toml"), place.path("conf/config.toml")).unwrap();
+        while names(&mut reloads).await != ["one"] {}
+        std::os::unix::fs::symlink(place.path("two"), place.path("then")).unwrap();
+        fs::rename(place.path("then"), place.path("now")).unwrap();
+        assert_eq!(names(&mut reloads).await, ["two"]);
+
+        // An approval given elsewhere lets the project's servers in.
+        place.write("project/switchboard.toml", &server("p"));
+        let Reload::Loaded(loaded) = next(&mut reloads).await else { panic!("loaded") };
+        super::super::approve(&loaded.pending.unwrap(), &place.path("state")).unwrap();
+        assert_eq!(names(&mut reloads).await, ["two", "p"]);
+    }
+
+    #[tokio::test]
+    async fn changes_are_seen_by_events() {
+        story(true).await;
+    }
+
+    #[tokio::test]
+    async fn changes_are_seen_by_looking() {
+        story(false).await;
+    }
+}
