@@ -142,7 +142,7 @@ fn common(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Rea
     }
     for key in ["url", "serverUrl", "httpUrl"] {
         let Some(url) = fields.node(key) else { continue };
-        let Some(text) = fields.text(key) else { return None };
+        let text = fields.text(key)?;
         if kind.is_empty() && text.split(['?', '#']).next().is_some_and(|path| path.ends_with("/sse")) {
             let hint = "many servers offer Streamable HTTP under /mcp in place of /sse";
             report.note(url.at, key, "looks like the old HTTP+SSE transport; Streamable HTTP is tried", hint);

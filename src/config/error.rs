@@ -16,13 +16,13 @@ pub struct ConfigError {
     /// Column in characters, counted from 1.
     pub column: Option<u32>,
     /// The server whose table it is.
-    pub server: Option<String>,
+    pub server: Option<Box<str>>,
     /// The key, with the tables around it: `timeouts.connect`.
-    pub key: Option<String>,
+    pub key: Option<Box<str>>,
     /// What is wrong, in one line.
     pub message: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
 }
 
 impl ConfigError {
@@ -38,13 +38,13 @@ impl ConfigError {
     }
 
     /// The error with a way out.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// The error with the server that it is about.
-    pub fn of_server(mut self, server: impl Into<String>) -> Self {
+    pub fn of_server(mut self, server: impl Into<Box<str>>) -> Self {
         self.server = Some(server.into());
         self
     }

@@ -90,9 +90,9 @@ impl<'a> Report<'a> {
 
     fn describe(&self, at: usize, key: &str, message: impl Into<String>, hint: impl Into<String>, server: Option<String>) -> ConfigError {
         let mut error = self.source.error(at, message);
-        error.key = (!key.is_empty()).then(|| key.to_owned());
-        error.hint = Some(hint.into()).filter(|h: &String| !h.is_empty());
-        error.server = server;
+        error.key = (!key.is_empty()).then(|| key.into());
+        error.hint = Some(hint.into()).filter(|h: &String| !h.is_empty()).map(String::into_boxed_str);
+        error.server = server.map(String::into_boxed_str);
         error
     }
 

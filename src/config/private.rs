@@ -119,6 +119,19 @@ mod tests {
     }
 
     #[test]
+    fn the_umask_makes_no_difference() {
+        // A umask belongs to the whole process, so another process has it.
+        let test = "config::private::tests::folders_and_files_are_private_even_where_they_were_open";
+        let binary = std::env::current_exe().unwrap();
+        for umask in ["000", "022", "077"] {
+            let script = format!("umask {umask} && exec \"$0\" --exact {test}");
+            let output = std::process::Command::new("sh").arg("-c").arg(script).arg(&binary).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "umask {umask}: {said}");
+        }
+    }
+
+    #[test]
     fn planted_links_are_refused_and_a_linked_configuration_is_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
