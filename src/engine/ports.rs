@@ -98,6 +98,8 @@ pub trait Host: Send + Sync {
     fn now(&self) -> Stamp;
     /// The step of the handshake now begun.
     fn step(&self, step: Step);
+    /// The step that was begun last.
+    fn at_step(&self) -> Step;
     /// A frame crossed the wire. Returns its number.
     fn frame(&self, frame: FrameDraft) -> u64;
     /// The server did something against the protocol.

@@ -1,1 +1,116 @@
-//! Connections to servers over MCP.
+//! Connections to servers over MCP: the adapter behind [`crate::engine::ports`].
+//!
+//! Owns processes, pipes, HTTP and the protocol of both eras. Only the composition root makes a
+//! [`Connections`]; the engine sees the ports alone.
+//!
+//! The client side is our own, not an SDK's. What the console promises (every byte seen, every fault
+//! pinned on the call that it hit, every wait bounded by us, results exact) is decided at this level,
+//! and an SDK that decodes into types, drops what does not parse and reopens sessions behind one's
+//! back cannot give it. The demo servers are built on the official Rust SDK, so that the two check
+//! each other.
+
+mod headers;
+mod http;
+mod lines;
+mod peer;
+pub mod reaper;
+mod session;
+mod spawn;
+mod sse;
+mod stdio;
+mod wire;
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+
+use self::{
+    http::HttpLink,
+    reaper::Reaper,
+    session::{Link, McpSession},
+    stdio::StdioLink,
+};
+use crate::{
+    domain::{
+        secret::Redactor,
+        server::{ConnectFailure, Era, EraChoice, Exit, Launch, ServerSpec, Step},
+        time::short,
+    },
+    engine::ports::{Connector, Host, Session},
+};
+
+/// Makes connections of every kind.
+pub struct Connections {
+    reaper: Arc<Reaper>,
+}
+
+impl Connections {
+    /// `helper` is the program that is run as `helper reaper MARK` to clean up after a SIGKILL: this
+    /// program itself. Without one, stdio servers that ignore the end of their input survive that.
+    pub fn new(helper: Option<PathBuf>) -> Connections {
+        let mark = format!("{:x}-{:016x}", std::process::id(), fastrand::u64(..));
+        Connections { reaper: Arc::new(Reaper::new(helper, mark)) }
+    }
+
+    async fn attempt(&self, spec: &Arc<ServerSpec>, known: Option<Era>, host: &Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
+        let began = host.now();
+        let link: Arc<dyn Link> = match &spec.launch {
+            Launch::Stdio { .. } => StdioLink::start(spec.clone(), host.clone(), self.reaper.clone())?,
+            Launch::Http { .. } => HttpLink::new(spec.clone(), host.clone())?,
+        };
+        let opening = McpSession::open(link.clone(), spec.clone(), host.clone(), known, began);
+        let mut failure = match tokio::time::timeout(spec.timeouts.connect, opening).await {
+            Ok(Ok(session)) => return Ok(session),
+            Ok(Err(failure)) => failure,
+            Err(_) => {
+                let mut failure = ConnectFailure::new(host.at_step(), format!("no answer within {}", short(spec.timeouts.connect)));
+                failure
+                    .hints
+                    .push("raise timeouts.connect of this server if it is slow to start (a first npx or uvx downloads the package)".into());
+                failure
+            }
+        };
+        let exit = link.close().await;
+        if link.pid().is_some() && failure.exit.is_none() && !matches!(exit, Exit::Unknown | Exit::Signal(_)) {
+            failure.exit = Some(exit);
+        }
+        failure.stderr = host.last_stderr(20);
+        Err(failure)
+    }
+}
+
+#[async_trait]
+impl Connector for Connections {
+    async fn connect(&self, spec: Arc<ServerSpec>, known: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
+        let mut result = self.attempt(&spec, known, &host).await;
+        // Some servers end at the first request that they do not know.
+        let died_at_probe = |failure: &ConnectFailure| {
+            failure.step == Step::Discover && (failure.exit.is_some() || matches!(spec.launch, Launch::Http { .. }))
+        };
+        if spec.era == EraChoice::Auto && known.is_none() && result.as_ref().is_err_and(|f| died_at_probe(f) && f.retryable) {
+            result = self.attempt(&spec, Some(Era::Legacy), &host).await;
+        }
+        result.map_err(|failure| explain(failure, &spec))
+    }
+}
+
+/// Adds what is known of the server's side of it, and what to try.
+fn explain(mut failure: ConnectFailure, spec: &ServerSpec) -> ConnectFailure {
+    failure.target = spec.launch.summary();
+    if let Launch::Stdio { command, cwd, .. } = &spec.launch {
+        let here = std::env::current_dir().unwrap_or_default();
+        failure.cwd = Some(cwd.as_ref().unwrap_or(&here).display().to_string());
+        failure.found = Some(spawn::explain_path(command, spawn::path_of(&spec.launch).as_deref(), cwd.as_deref()));
+        if failure.exit.is_some() && failure.hints.is_empty() {
+            failure.hints.push("run the command by hand in that folder; its own words are in the stderr lines".into());
+        } else if failure.hints.is_empty() {
+            failure.hints.push("check that the program is an MCP server that speaks over stdio, and see its stderr".into());
+        }
+    }
+    let redactor = Redactor::new(spec.secrets());
+    failure.summary = redactor.redact(&failure.summary);
+    for text in failure.causes.iter_mut().chain(&mut failure.stderr) {
+        *text = redactor.redact(text);
+    }
+    failure
+}

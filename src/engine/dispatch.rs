@@ -1,0 +1,434 @@
+//! The life of one call, top to bottom.
+//!
+//! queued → the server is ready → arguments fit → rounds { sent → answered } → settled, all under one
+//! deadline and one cancel. Whatever happens, exactly one `CallSettled` is published.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    bus::Bus,
+    inbox::Inbox,
+    ports::{Flow, Reply, Request, Session},
+    supervisor::{Readiness, Supervised},
+};
+use crate::domain::{
+    ask::{Answer, Question},
+    body::Body,
+    call::{CallSpec, Failure, FailureKind, Operation, Outcome, Progress, Timings},
+    event::{EventKind, Settled},
+    id::CallId,
+    schema::Checker,
+    time::{Stamp, short},
+};
+
+/// Rounds of `input_required` that one call may take (MCP 2026-07-28 leaves the number open).
+const ROUNDS: u32 = 10;
+
+/// A call under way.
+pub struct Dispatch {
+    /// Its id.
+    pub id: CallId,
+    /// What was asked.
+    pub spec: Arc<CallSpec>,
+    /// When it was asked.
+    pub queued: Stamp,
+    /// The server, if there is one of that name.
+    pub server: Option<Supervised>,
+    /// Cancelled with a reason by the one who asked.
+    pub cancel: Arc<Cancel>,
+    /// Where events go.
+    pub bus: Arc<Bus>,
+    /// Where questions go.
+    pub inbox: Arc<Inbox>,
+}
+
+/// The way to give a call up.
+#[derive(Default)]
+pub struct Cancel {
+    token: CancellationToken,
+    reason: Mutex<String>,
+}
+
+impl Cancel {
+    /// Gives the call up; the first reason counts.
+    pub fn cancel(&self, reason: &str) {
+        let mut kept = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_empty() {
+            *kept = reason.to_owned();
+        }
+        drop(kept);
+        self.token.cancel();
+    }
+
+    fn reason(&self) -> String {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Dispatch {
+    /// Runs the call to its end and publishes it.
+    pub async fn run(self) {
+        let stations = Arc::new(Mutex::new(Stations::default()));
+        let outcome = self.settle(&stations).await;
+        let stations = stations.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let timings = Timings {
+            queued: self.queued,
+            sent: stations.sent,
+            first_byte: stations.first_byte,
+            last_byte: stations.last_byte,
+            settled: self.bus.now(),
+        };
+        let settled = Settled {
+            outcome,
+            timings,
+            rounds: stations.rounds.max(1),
+            sent_bytes: stations.sent_bytes,
+            received_bytes: stations.received_bytes,
+        };
+        self.bus.publish_at(timings.settled, EventKind::CallSettled { call: self.id, settled: Arc::new(settled) });
+    }
+
+    async fn settle(&self, stations: &Arc<Mutex<Stations>>) -> Outcome {
+        let Some(server) = &self.server else {
+            return failed(
+                Failure::new(FailureKind::UnknownServer, format!("there is no server {:?}", self.spec.operation.server().as_str()))
+                    .hint("see the configured servers with `switchboard servers`"),
+            );
+        };
+        let timeouts = server.spec.timeouts;
+        let limit = self.spec.timeout.unwrap_or(timeouts.call);
+        let begun = Instant::now();
+        let last = begun + timeouts.call_max.max(limit);
+        let (moved, deadline) = watch::channel(begun + limit);
+        let flow = Arc::new(CallFlow {
+            id: self.id,
+            bus: self.bus.clone(),
+            stations: stations.clone(),
+            limit,
+            last,
+            deadline: moved,
+            reason: Mutex::new(String::new()),
+        });
+        tokio::select! {
+            biased;
+            outcome = self.attempt(server, &flow) => outcome,
+            () = self.cancel.token.cancelled() => {
+                flow.give_up(&self.cancel.reason());
+                Outcome::Cancelled { reason: self.cancel.reason() }
+            }
+            () = passed(deadline) => {
+                let took = short(begun.elapsed());
+                flow.give_up(&format!("no answer within {took}"));
+                let sent = stations.lock().unwrap_or_else(PoisonError::into_inner).sent.is_some();
+                let message = if sent { format!("no answer within {took}") } else { format!("could not be sent within {took}") };
+                failed(Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint("raise timeouts.call of this server, or give the call a timeout of its own"))
+            }
+        }
+    }
+
+    /// Waits for the server, checks the arguments, sends, answers questions, until there is an answer.
+    async fn attempt(&self, server: &Supervised, flow: &Arc<CallFlow>) -> Outcome {
+        let session = match ready(server).await {
+            Ok(session) => session,
+            Err(failure) => return failed(failure),
+        };
+        if let Err(failure) = self.check_arguments() {
+            return failed(failure);
+        }
+        let mut extra = String::new();
+        for round in 1..=ROUNDS {
+            flow.round(round);
+            let request = Request {
+                method: self.spec.operation.method().to_owned(),
+                params: params(&self.spec.operation, &extra),
+                call: Some(self.id),
+            };
+            let reply = match session.request(request, flow.clone()).await {
+                Ok(reply) => reply,
+                Err(failure) => return failed(failure),
+            };
+            flow.answered(&reply);
+            match Shape::of(&reply.result) {
+                Shape::Answer { error: true } => return Outcome::ToolError { result: reply.result },
+                Shape::Answer { error: false } => return Outcome::Ok { result: reply.result },
+                Shape::NeedsInput { requests, state } => match self.answer_all(server, requests, state).await {
+                    Ok(more) => extra = more,
+                    Err(failure) => return failed(failure),
+                },
+            }
+        }
+        failed(Failure::after_send(FailureKind::Protocol, format!("the server asked for input more than {ROUNDS} times in a row")))
+    }
+
+    /// Answers the questions of an `input_required` result; gives the members that the next round adds.
+    async fn answer_all(
+        &self,
+        server: &Supervised,
+        requests: Vec<(String, String, Body)>,
+        state: Option<String>,
+    ) -> Result<String, Failure> {
+        let asked = requests.into_iter().map(|(key, method, params)| async move {
+            let Some(question) = Question::from_request(&method, &params) else {
+                return Err(Failure::after_send(
+                    FailureKind::Protocol,
+                    format!("the server asks for {method}, which is no question that we know"),
+                ));
+            };
+            let answer = self.inbox.ask(&server.spec, question.clone(), Some(self.id)).await;
+            match answer.to_result(&question) {
+                Ok(result) => Ok((key, result)),
+                Err((_, message)) if matches!(answer, Answer::Decline | Answer::Cancel) => {
+                    Err(Failure::after_send(FailureKind::Refused, message))
+                }
+                Err((_, message)) => Err(Failure::after_send(FailureKind::Protocol, message)),
+            }
+        });
+        let answers: serde_json::Map<String, Value> = futures_util::future::try_join_all(asked).await?.into_iter().collect();
+        let mut extra = format!(",\"inputResponses\":{}", Value::Object(answers));
+        if let Some(state) = state {
+            extra.push_str(&format!(",\"requestState\":{}", Value::from(state)));
+        }
+        Ok(extra)
+    }
+
+    /// Refuses arguments that the tool's schema does not allow: the answer would be an error anyway,
+    /// and a worse one.
+    fn check_arguments(&self) -> Result<(), Failure> {
+        let Operation::Tool { tool, arguments } = &self.spec.operation else { return Ok(()) };
+        let (known, listed) = self.bus.look(|world| {
+            let listed = world.server(&tool.server).is_some_and(|s| s.catalog.revision > 0);
+            (world.tool(tool).cloned(), listed)
+        });
+        let Some(known) = known else {
+            // A server whose lists could not be read may still have the tool.
+            let what = format!("{} offers no tool {:?}", tool.server, tool.name);
+            return if listed {
+                Err(Failure::new(FailureKind::UnknownTool, what).hint("see its tools with `switchboard tools`"))
+            } else {
+                Ok(())
+            };
+        };
+        let value: Value = if arguments.is_empty() {
+            Value::Object(Default::default())
+        } else {
+            arguments.parse().map_err(|e| Failure::new(FailureKind::InvalidArguments, format!("the arguments are no JSON: {e}")))?
+        };
+        if !value.is_object() {
+            return Err(Failure::new(FailureKind::InvalidArguments, "the arguments are no JSON object"));
+        }
+        let wrong = Checker::new(&known.input_schema).check(&value);
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        let mut failure = Failure::new(FailureKind::InvalidArguments, list[0].clone());
+        failure.causes = list[1..].to_vec();
+        Err(failure.hint("nothing was sent; correct the arguments"))
+    }
+}
+
+fn failed(failure: Failure) -> Outcome {
+    Outcome::Failed { failure: Arc::new(failure) }
+}
+
+/// Waits until the server can be used, or until it is clear that it cannot.
+async fn ready(server: &Supervised) -> Result<Arc<dyn Session>, Failure> {
+    let mut readiness = server.readiness.clone();
+    loop {
+        match &*readiness.borrow_and_update() {
+            Readiness::Ready(session) => return Ok(session.clone()),
+            Readiness::Down(why) => {
+                let id = &server.spec.id;
+                let mut failure = match why {
+                    Some(why) => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
+                    None => Failure::new(FailureKind::NotReady, format!("{id} is disabled")),
+                };
+                if let Some(why) = why {
+                    failure.causes = why.causes.clone();
+                    failure.exit = why.exit;
+                    failure.stderr = why.stderr.clone();
+                }
+                return Err(failure.hint(format!("`switchboard doctor` says more; restart {id} when the cause is mended")));
+            }
+            Readiness::Pending => {}
+        }
+        if readiness.changed().await.is_err() {
+            return Err(Failure::new(FailureKind::NotReady, "the server was removed"));
+        }
+    }
+}
+
+/// Resolves when the deadline has passed, wherever it was moved meanwhile.
+async fn passed(mut deadline: watch::Receiver<Instant>) {
+    loop {
+        let until = *deadline.borrow_and_update();
+        match timeout_at(until, deadline.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                sleep_until(until).await;
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// `params` of an operation; `extra` holds further members, each with its comma before it.
+fn params(operation: &Operation, extra: &str) -> Body {
+    let text = |value: &str| Value::from(value).to_string();
+    let object = |arguments: &Body| if arguments.is_empty() { "{}".to_owned() } else { arguments.text().into_owned() };
+    Body::from(match operation {
+        Operation::Tool { tool, arguments } => format!("{{\"name\":{},\"arguments\":{}{extra}}}", text(&tool.name), object(arguments)),
+        Operation::Resource { uri, .. } => format!("{{\"uri\":{}{extra}}}", text(uri)),
+        Operation::Prompt { name, arguments, .. } => format!("{{\"name\":{},\"arguments\":{}{extra}}}", text(name), object(arguments)),
+        Operation::Complete { params, .. } | Operation::Raw { params, .. } => return params.clone(),
+    })
+}
+
+/// What kind of result came, looked at without decoding the rest of it.
+#[derive(Debug, PartialEq)]
+enum Shape {
+    Answer { error: bool },
+    NeedsInput { requests: Vec<(String, String, Body)>, state: Option<String> },
+}
+
+impl Shape {
+    fn of(result: &Body) -> Shape {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Peek<'a> {
+            #[serde(borrow, default)]
+            is_error: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            result_type: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            input_requests: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            request_state: Option<&'a RawValue>,
+        }
+        let Ok(peek) = serde_json::from_slice::<Peek>(result.bytes()) else { return Shape::Answer { error: false } };
+        if peek.result_type.is_none_or(|t| t.get() != "\"input_required\"") {
+            return Shape::Answer { error: peek.is_error.is_some_and(|e| e.get() == "true") };
+        }
+        let requests: serde_json::Map<String, Value> =
+            peek.input_requests.and_then(|r| serde_json::from_str(r.get()).ok()).unwrap_or_default();
+        let requests = requests
+            .into_iter()
+            .map(|(key, request)| {
+                let method = request.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
+                (key, method, request.get("params").map(Body::json).unwrap_or_default())
+            })
+            .collect();
+        Shape::NeedsInput { requests, state: peek.request_state.and_then(|s| serde_json::from_str(s.get()).ok()) }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Stations {
+    sent: Option<Stamp>,
+    first_byte: Option<Stamp>,
+    last_byte: Option<Stamp>,
+    rounds: u32,
+    sent_bytes: u64,
+    received_bytes: u64,
+}
+
+/// What the session tells of the call, made into events, stations and a moved deadline.
+struct CallFlow {
+    id: CallId,
+    bus: Arc<Bus>,
+    stations: Arc<Mutex<Stations>>,
+    limit: Duration,
+    last: Instant,
+    deadline: watch::Sender<Instant>,
+    reason: Mutex<String>,
+}
+
+impl CallFlow {
+    fn with<T>(&self, change: impl FnOnce(&mut Stations) -> T) -> T {
+        change(&mut self.stations.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn round(&self, round: u32) {
+        self.with(|s| s.rounds = round);
+    }
+
+    fn answered(&self, reply: &Reply) {
+        self.with(|s| {
+            s.first_byte = Some(reply.first_byte);
+            s.last_byte = Some(reply.last_byte);
+            s.received_bytes = reply.received_bytes;
+        });
+    }
+
+    fn give_up(&self, reason: &str) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason.to_owned();
+    }
+}
+
+impl Flow for CallFlow {
+    fn sent(&self, at: Stamp, bytes: u64) {
+        let round = self.with(|s| {
+            s.sent.get_or_insert(at);
+            s.sent_bytes = bytes;
+            s.rounds
+        });
+        self.bus.publish_at(at, EventKind::CallSent { call: self.id, round });
+    }
+
+    fn progress(&self, progress: Progress) {
+        self.deadline.send_replace((Instant::now() + self.limit).min(self.last));
+        self.bus.publish(EventKind::CallProgress { call: self.id, progress });
+    }
+
+    fn reason(&self) -> String {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The flow of a request that nobody watches.
+pub struct Unwatched;
+
+impl Flow for Unwatched {
+    fn sent(&self, _: Stamp, _: u64) {}
+    fn progress(&self, _: Progress) {}
+    fn reason(&self) -> String {
+        "no longer needed".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{ServerId, ToolId};
+
+    #[test]
+    fn results_are_told_apart_without_decoding_them() {
+        assert_eq!(Shape::of(&Body::from(r#"{"content":[{"text":"\ud800"}],"isError":true}"#)), Shape::Answer { error: true });
+        assert_eq!(Shape::of(&Body::from(r#"{"content":[],"isError":"yes"}"#)), Shape::Answer { error: false });
+        assert_eq!(Shape::of(&Body::from("[1]")), Shape::Answer { error: false });
+        let asked =
+            Shape::of(&Body::from(r#"{"resultType":"input_required","inputRequests":{"k":{"method":"roots/list"}},"requestState":"s"}"#));
+        assert_eq!(
+            asked,
+            Shape::NeedsInput { requests: vec![("k".into(), "roots/list".into(), Body::default())], state: Some("s".into()) }
+        );
+    }
+
+    #[test]
+    fn arguments_are_sent_as_written() {
+        let operation = Operation::Tool { tool: ToolId::new(ServerId::new("s"), "a\"b"), arguments: Body::from(r#"{"n": 1.50}"#) };
+        assert_eq!(params(&operation, ",\"requestState\":\"x\"").text(), r#"{"name":"a\"b","arguments":{"n": 1.50},"requestState":"x"}"#);
+    }
+}

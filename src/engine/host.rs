@@ -1,0 +1,125 @@
+//! The engine's side of a connection: what a session reports becomes events here.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use super::{
+    bus::Bus,
+    inbox::Inbox,
+    ports::{FrameDraft, Host},
+};
+use crate::domain::{
+    ask::{Answer, Question},
+    body::Body,
+    event::{EventKind, LogMessage},
+    frame::Anomaly,
+    id::CallId,
+    secret::Redactor,
+    server::{Phase, ServerSpec, Step},
+    time::Stamp,
+};
+
+/// Lines of stderr kept for failure reports.
+const LAST_LINES: usize = 50;
+
+/// One server's host. Lives as long as its specification.
+pub struct ServerHost {
+    spec: Arc<ServerSpec>,
+    bus: Arc<Bus>,
+    inbox: Arc<Inbox>,
+    redactor: Redactor,
+    stderr: Mutex<VecDeque<String>>,
+    step: Mutex<Step>,
+    /// Woken when the server says that a list changed; however often, once.
+    pub changed: Notify,
+}
+
+impl ServerHost {
+    /// The host for `spec`.
+    pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>) -> ServerHost {
+        let redactor = Redactor::new(spec.secrets());
+        ServerHost { spec, bus, inbox, redactor, stderr: Mutex::default(), step: Mutex::new(Step::Spawn), changed: Notify::new() }
+    }
+
+    /// Forgets the stderr of the process before.
+    pub fn fresh_start(&self) {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn log(&self, level: &str, logger: Option<String>, text: String, call: Option<CallId>) {
+        let log = Arc::new(LogMessage { level: level.to_owned(), logger, text, call });
+        self.bus.publish(EventKind::ServerLog { server: self.spec.id.clone(), log });
+    }
+}
+
+#[async_trait]
+impl Host for ServerHost {
+    fn now(&self) -> Stamp {
+        self.bus.now()
+    }
+
+    fn step(&self, step: Step) {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
+        if step != Step::Run {
+            self.bus.publish(EventKind::ServerPhase { server: self.spec.id.clone(), phase: Arc::new(Phase::Starting { step }) });
+        }
+    }
+
+    fn at_step(&self) -> Step {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn frame(&self, frame: FrameDraft) -> u64 {
+        self.bus.frame(&self.spec.id, frame)
+    }
+
+    fn anomaly(&self, anomaly: Anomaly) {
+        self.bus.publish(EventKind::ServerAnomaly { server: self.spec.id.clone(), anomaly: Arc::new(anomaly) });
+    }
+
+    fn stderr(&self, line: &str) {
+        let line = self.redactor.redact(line);
+        {
+            let mut last = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.len() == LAST_LINES {
+                last.pop_front();
+            }
+            last.push_back(line.clone());
+        }
+        self.bus.publish(EventKind::ServerStderr { server: self.spec.id.clone(), line: line.into() });
+    }
+
+    fn last_stderr(&self, count: usize) -> Vec<String> {
+        let last = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        last.iter().skip(last.len().saturating_sub(count)).cloned().collect()
+    }
+
+    fn notification(&self, method: &str, params: &Body, call: Option<CallId>) {
+        match method {
+            "notifications/tools/list_changed" | "notifications/prompts/list_changed" | "notifications/resources/list_changed" => {
+                self.changed.notify_one()
+            }
+            "notifications/message" => {
+                let value = params.value().unwrap_or_default();
+                let text = |key: &str| value.get(key).and_then(|v| v.as_str()).map(str::to_owned);
+                let data = value.get("data").map(|d| d.as_str().map_or_else(|| d.to_string(), str::to_owned)).unwrap_or_default();
+                self.log(&text("level").unwrap_or_else(|| "info".into()), text("logger"), data, call);
+            }
+            "notifications/resources/updated" => {
+                let uri = params.value().and_then(|v| v.get("uri").and_then(|u| u.as_str()).map(str::to_owned)).unwrap_or_default();
+                self.log("notice", None, format!("resource updated: {uri}"), call);
+            }
+            "notifications/subscriptions/acknowledged" => {}
+            other => self.log("notice", None, format!("{other} {}", params.text()), call),
+        }
+    }
+
+    async fn ask(&self, question: Question, call: Option<CallId>) -> Answer {
+        self.inbox.ask(&self.spec, question, call).await
+    }
+}

@@ -1,0 +1,109 @@
+//! The inbox: questions of servers that wait for an answer, and the policies that answer by themselves.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::oneshot;
+
+use super::bus::Bus;
+use crate::domain::{
+    ask::{Answer, Ask, AskPolicy, Question},
+    body::Body,
+    event::EventKind,
+    id::{AskId, CallId},
+    server::ServerSpec,
+};
+
+/// Questions that may wait at once; a flood beyond is declined.
+const OPEN: usize = 100;
+
+/// The open questions.
+pub struct Inbox {
+    bus: Arc<Bus>,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<AskId, oneshot::Sender<Answer>>>,
+}
+
+impl Inbox {
+    /// An empty inbox.
+    pub fn new(bus: Arc<Bus>) -> Inbox {
+        Inbox { bus, next: AtomicU64::new(1), waiting: Mutex::default() }
+    }
+
+    /// Puts a question to whoever answers for `spec`: its policy, or the user. Dropping the future
+    /// withdraws the question.
+    pub async fn ask(self: &Arc<Self>, spec: &ServerSpec, question: Question, call: Option<CallId>) -> Answer {
+        let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
+        let ask = Arc::new(Ask { id, server: spec.id.clone(), call, question, at: self.bus.now() });
+        let policy = match &ask.question {
+            Question::Form { .. } | Question::Url { .. } => &spec.elicitation,
+            Question::Sampling { .. } => &spec.sampling,
+            Question::Roots => &spec.roots_policy,
+        };
+        let by_policy = match policy {
+            AskPolicy::Ask => None,
+            AskPolicy::Decline => Some((Answer::Decline, "declined by policy")),
+            AskPolicy::Fixed(_) if ask.question == Question::Roots => Some((
+                Answer::Accept { content: Body::json(&serde_json::json!({"roots": spec.roots})) },
+                "answered with the configured roots",
+            )),
+            AskPolicy::Fixed(content) => Some((Answer::Accept { content: content.clone() }, "answered by policy")),
+        };
+        if let Some((answer, how)) = by_policy {
+            self.bus.publish(EventKind::AskOpened { ask });
+            self.bus.publish(EventKind::AskClosed { ask: id, how: how.to_owned() });
+            return answer;
+        }
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.len() >= OPEN {
+                return Answer::Decline;
+            }
+            waiting.insert(id, sender);
+        }
+        self.bus.publish(EventKind::AskOpened { ask });
+        let mut open = Open { inbox: self.clone(), id, closed: false };
+        let answer = receiver.await.unwrap_or(Answer::Cancel);
+        open.close(match answer {
+            Answer::Accept { .. } => "answered",
+            Answer::Decline => "declined",
+            Answer::Cancel => "cancelled",
+        });
+        answer
+    }
+
+    /// Answers an open question. Returns whether it was open.
+    pub fn answer(&self, id: AskId, answer: Answer) -> bool {
+        let sender = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        sender.is_some_and(|s| s.send(answer).is_ok())
+    }
+}
+
+/// Withdraws the question when the one who asked goes away.
+struct Open {
+    inbox: Arc<Inbox>,
+    id: AskId,
+    closed: bool,
+}
+
+impl Open {
+    fn close(&mut self, how: &str) {
+        self.closed = true;
+        self.inbox.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.inbox.bus.publish(EventKind::AskClosed { ask: self.id, how: how.to_owned() });
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.close("withdrawn: the call ended");
+        }
+    }
+}

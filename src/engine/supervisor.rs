@@ -1,0 +1,345 @@
+//! One task a server: connects, lists, watches, reconnects. Nobody waits for it but the calls of its
+//! own server.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    bus::Bus,
+    host::ServerHost,
+    inbox::Inbox,
+    ports::{Connector, Session},
+};
+use crate::domain::{
+    body::Body,
+    catalog::ServerCatalog,
+    event::EventKind,
+    restart::{Restart, Verdict},
+    server::{ConnectFailure, Era, Launch, Phase, ServerSpec, Step},
+};
+
+/// Refreshes of the lists are at least this far apart, however often a server says that they changed.
+const REFRESH_GAP: Duration = Duration::from_secs(1);
+/// How long a health check may take.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a supervisor can be told.
+pub enum Order {
+    /// Start anew, failures before are forgotten.
+    Restart,
+    /// Leave the server alone until told to restart.
+    Disable,
+    /// Read the lists again.
+    Refresh,
+    /// End the connection and the task.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Whether calls can be sent, and why not.
+#[derive(Clone)]
+pub enum Readiness {
+    /// Not yet; waiting may help.
+    Pending,
+    /// Yes, over this session.
+    Ready(Arc<dyn Session>),
+    /// No, and waiting does not help.
+    Down(Option<Arc<ConnectFailure>>),
+}
+
+/// A server as the engine holds it.
+#[derive(Clone)]
+pub struct Supervised {
+    /// Its configuration.
+    pub spec: Arc<ServerSpec>,
+    /// Whether calls can be sent.
+    pub readiness: watch::Receiver<Readiness>,
+    /// Where orders go.
+    pub orders: mpsc::Sender<Order>,
+}
+
+/// Starts the supervisor of `spec`.
+pub fn start(spec: Arc<ServerSpec>, connector: Arc<dyn Connector>, bus: Arc<Bus>, inbox: Arc<Inbox>) -> Supervised {
+    let (orders, mailbox) = mpsc::channel(16);
+    let initial = if spec.disabled { Readiness::Down(None) } else { Readiness::Pending };
+    let (readiness, seen) = watch::channel(initial);
+    let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox));
+    bus.publish(EventKind::ServerAdded { spec: spec.clone() });
+    let supervisor = Supervisor {
+        spec: spec.clone(),
+        connector,
+        bus,
+        host,
+        mailbox,
+        readiness,
+        restart: Restart::default(),
+        era: None,
+        catalog: Arc::default(),
+    };
+    tokio::spawn(supervisor.run());
+    Supervised { spec, readiness: seen, orders }
+}
+
+struct Supervisor {
+    spec: Arc<ServerSpec>,
+    connector: Arc<dyn Connector>,
+    bus: Arc<Bus>,
+    host: Arc<ServerHost>,
+    mailbox: mpsc::Receiver<Order>,
+    readiness: watch::Sender<Readiness>,
+    restart: Restart,
+    era: Option<Era>,
+    catalog: Arc<ServerCatalog>,
+}
+
+/// What comes after a connection attempt or a connection.
+enum Next {
+    Connect,
+    Failed(Arc<ConnectFailure>),
+    Rest,
+    Stop(oneshot::Sender<()>),
+    Gone,
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        let mut next = if self.spec.disabled { Next::Rest } else { Next::Connect };
+        loop {
+            next = match next {
+                Next::Connect => self.connect_and_serve().await,
+                Next::Failed(why) => self.after_failure(why).await,
+                Next::Rest => {
+                    self.down(Phase::Disabled, None);
+                    self.idle().await
+                }
+                Next::Stop(done) => {
+                    self.readiness.send_replace(Readiness::Down(None));
+                    let _ = done.send(());
+                    return;
+                }
+                Next::Gone => return,
+            };
+        }
+    }
+
+    fn phase(&self, phase: Phase) {
+        self.bus.publish(EventKind::ServerPhase { server: self.spec.id.clone(), phase: Arc::new(phase) });
+    }
+
+    fn down(&self, phase: Phase, why: Option<Arc<ConnectFailure>>) {
+        self.readiness.send_replace(Readiness::Down(why));
+        self.phase(phase);
+    }
+
+    /// Waits for an order that brings the server back.
+    async fn idle(&mut self) -> Next {
+        loop {
+            match self.mailbox.recv().await {
+                Some(Order::Restart) => {
+                    self.restart.reset();
+                    return Next::Connect;
+                }
+                Some(Order::Stop(done)) => return Next::Stop(done),
+                Some(Order::Disable) => self.phase(Phase::Disabled),
+                Some(Order::Refresh) => {}
+                None => return Next::Gone,
+            }
+        }
+    }
+
+    async fn after_failure(&mut self, why: Arc<ConnectFailure>) -> Next {
+        // A program that cannot be started will not start in a second either.
+        let verdict = if why.retryable { self.restart.failed(self.bus.now(), fastrand::f64()) } else { Verdict::GiveUp };
+        let Verdict::Again { attempt, pause } = verdict else {
+            self.down(Phase::Failed { why: why.clone() }, Some(why));
+            return self.idle().await;
+        };
+        let until = self.bus.now().plus(pause);
+        self.readiness.send_replace(Readiness::Pending);
+        self.phase(Phase::Reconnecting { attempt, until, why });
+        let wake = sleep(pause);
+        tokio::pin!(wake);
+        loop {
+            tokio::select! {
+                () = &mut wake => return Next::Connect,
+                order = self.mailbox.recv() => match order {
+                    Some(Order::Restart) => {
+                        self.restart.reset();
+                        return Next::Connect;
+                    }
+                    Some(Order::Disable) => return Next::Rest,
+                    Some(Order::Stop(done)) => return Next::Stop(done),
+                    Some(Order::Refresh) => {}
+                    None => return Next::Gone,
+                },
+            }
+        }
+    }
+
+    async fn connect_and_serve(&mut self) -> Next {
+        self.readiness.send_replace(Readiness::Pending);
+        self.host.fresh_start();
+        let connecting = {
+            let (connector, spec, host, era) = (self.connector.clone(), self.spec.clone(), self.host.clone(), self.era);
+            // A task of its own: the attempt puts its process in order even when nobody waits any more.
+            tokio::spawn(async move { connector.connect(spec, era, host).await })
+        };
+        let session = match self.unless_ordered(connecting).await {
+            Ok(Ok(Ok(session))) => session,
+            Ok(Ok(Err(failure))) => return Next::Failed(Arc::new(failure)),
+            Ok(Err(_)) => {
+                return Next::Failed(Arc::new(ConnectFailure::new(Step::Spawn, "the connection attempt broke down; please report this")));
+            }
+            Err(next) => return next,
+        };
+        self.era = Some(session.info().era);
+        self.bus.publish(EventKind::ServerInfo { server: self.spec.id.clone(), info: session.info() });
+        let phase = match self.unless_ordered(list(session.clone(), self.spec.clone(), self.host.clone())).await {
+            Ok(result) => self.listed(result),
+            Err(next) => {
+                session.close().await;
+                return next;
+            }
+        };
+        self.restart.ready();
+        self.readiness.send_replace(Readiness::Ready(session.clone()));
+        self.phase(phase);
+        self.serve(session).await
+    }
+
+    /// Waits for `work` unless an order comes that makes it pointless. A connection attempt that is
+    /// left behind runs to its end by itself and is closed.
+    async fn unless_ordered<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Next> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                order = self.mailbox.recv() => match order {
+                    Some(Order::Refresh) => {}
+                    Some(Order::Restart) => {
+                        self.restart.reset();
+                        return Err(Next::Connect);
+                    }
+                    Some(Order::Disable) => return Err(Next::Rest),
+                    Some(Order::Stop(done)) => return Err(Next::Stop(done)),
+                    None => return Err(Next::Gone),
+                },
+            }
+        }
+    }
+
+    /// Takes in what listing gave and says what state the server is in.
+    fn listed(&mut self, result: Result<crate::domain::catalog::RawLists, String>) -> Phase {
+        match result {
+            Ok(raw) => {
+                let before = (self.catalog.revision > 0).then_some(&*self.catalog);
+                self.catalog = Arc::new(ServerCatalog::read(raw, before));
+                self.bus.publish(EventKind::ServerListed { server: self.spec.id.clone(), catalog: self.catalog.clone() });
+                match self.catalog.warnings.as_slice() {
+                    [] => Phase::Ready,
+                    [one] => Phase::Degraded { reason: one.clone() },
+                    [first, rest @ ..] => Phase::Degraded { reason: format!("{first} (and {} more)", rest.len()) },
+                }
+            }
+            Err(reason) => Phase::Degraded { reason },
+        }
+    }
+
+    /// Looks after a connected server until the connection ends.
+    async fn serve(&mut self, session: Arc<dyn Session>) -> Next {
+        let health = self.spec.timeouts.health;
+        let remote = matches!(self.spec.launch, Launch::Http { .. });
+        let mut check_at = Instant::now() + health;
+        let mut listed_at = Instant::now();
+        let mut wanted = false;
+        loop {
+            tokio::select! {
+                why = session.closed() => {
+                    self.readiness.send_replace(Readiness::Pending);
+                    session.close().await;
+                    return Next::Failed(with_target(why, &self.spec));
+                }
+                order = self.mailbox.recv() => {
+                    let next = match order {
+                        Some(Order::Refresh) => {
+                            wanted = true;
+                            listed_at = Instant::now() - REFRESH_GAP;
+                            continue;
+                        }
+                        Some(Order::Restart) => {
+                            self.restart.reset();
+                            Next::Connect
+                        }
+                        Some(Order::Disable) => Next::Rest,
+                        Some(Order::Stop(done)) => Next::Stop(done),
+                        None => Next::Gone,
+                    };
+                    self.readiness.send_replace(Readiness::Pending);
+                    session.close().await;
+                    return next;
+                }
+                () = self.host.changed.notified(), if !wanted => wanted = true,
+                () = sleep_until(listed_at + REFRESH_GAP), if wanted => {
+                    wanted = false;
+                    let result = tokio::select! {
+                        result = list(session.clone(), self.spec.clone(), self.host.clone()) => Some(result),
+                        _ = session.closed() => None,
+                    };
+                    listed_at = Instant::now();
+                    if let Some(result) = result {
+                        let phase = self.listed(result);
+                        self.phase(phase);
+                    }
+                }
+                () = sleep_until(check_at), if remote && !health.is_zero() => {
+                    let checked = tokio::select! {
+                        checked = timeout(HEALTH_PATIENCE, session.check()) => checked,
+                        _ = session.closed() => continue,
+                    };
+                    check_at = Instant::now() + health;
+                    let why = match checked {
+                        Ok(Ok(())) => continue,
+                        Ok(Err(failure)) => failure.message,
+                        Err(_) => format!("no sign of life within {} s", HEALTH_PATIENCE.as_secs()),
+                    };
+                    self.readiness.send_replace(Readiness::Pending);
+                    session.close().await;
+                    return Next::Failed(with_target(Arc::new(ConnectFailure::new(Step::Run, format!("the health check failed: {why}"))), &self.spec));
+                }
+            }
+        }
+    }
+}
+
+fn with_target(why: Arc<ConnectFailure>, spec: &ServerSpec) -> Arc<ConnectFailure> {
+    if !why.target.is_empty() {
+        return why;
+    }
+    let mut why = ConnectFailure::clone(&why);
+    why.target = spec.launch.summary();
+    Arc::new(why)
+}
+
+async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, host: Arc<ServerHost>) -> Result<crate::domain::catalog::RawLists, String> {
+    use super::ports::Host;
+    host.step(Step::Run);
+    match timeout(spec.timeouts.list, session.lists()).await {
+        Ok(Ok(raw)) => Ok(raw),
+        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.message)),
+        Err(_) => Err(format!("listing took longer than {}", crate::domain::time::short(spec.timeouts.list))),
+    }
+}
+
+/// Asks a server for log messages of `level` and above, where it takes such requests.
+pub async fn set_log_level(session: Arc<dyn Session>, level: &str) -> Result<(), String> {
+    let request =
+        super::ports::Request { method: "logging/setLevel".into(), params: Body::json(&serde_json::json!({"level": level})), call: None };
+    match timeout(HEALTH_PATIENCE, session.request(request, Arc::new(super::dispatch::Unwatched))).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(failure)) => Err(failure.message),
+        Err(_) => Err("no answer".into()),
+    }
+}

@@ -1,0 +1,120 @@
+//! HTTP headers of MCP: the routing headers of 2026-07-28 (SEP-2243), and what may be shown. Pure.
+
+use std::collections::HashMap;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::Value;
+
+use crate::domain::{body::Body, secret::MASK, server::looks_secret};
+
+/// A tool's arguments that travel as headers too: `x-mcp-header` in its schema.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ParamHeaders {
+    tools: HashMap<String, Vec<(Vec<String>, String)>>,
+}
+
+impl ParamHeaders {
+    /// Reads the annotations of listed tools.
+    pub fn learn(&mut self, tools: &[Body]) {
+        for tool in tools.iter().filter_map(Body::value) {
+            let Some(name) = tool.get("name").and_then(Value::as_str) else { continue };
+            let mut found = Vec::new();
+            collect(&tool["inputSchema"], &mut Vec::new(), &mut found, 0);
+            self.tools.insert(name.to_owned(), found);
+        }
+    }
+
+    /// The routing headers of a request with these `params`.
+    pub fn of(&self, method: &str, params: &Body) -> Vec<(String, String)> {
+        let mut headers = vec![("Mcp-Method".to_owned(), encode(method))];
+        let key = match method {
+            "tools/call" | "prompts/get" => "name",
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
+            _ => return headers,
+        };
+        let params = params.value().unwrap_or_default();
+        let Some(name) = params.get(key).and_then(Value::as_str) else { return headers };
+        headers.push(("Mcp-Name".to_owned(), encode(name)));
+        if method == "tools/call" {
+            for (path, header) in self.tools.get(name).into_iter().flatten() {
+                let value = path.iter().try_fold(&params["arguments"], |value, key| value.get(key));
+                let text = match value {
+                    Some(Value::String(text)) => text.clone(),
+                    Some(Value::Bool(flag)) => flag.to_string(),
+                    Some(Value::Number(number)) => number.to_string(),
+                    _ => continue,
+                };
+                headers.push((format!("Mcp-Param-{header}"), encode(&text)));
+            }
+        }
+        headers
+    }
+}
+
+fn collect(schema: &Value, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, String)>, depth: usize) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object).filter(|_| depth < 32) else { return };
+    for (name, property) in properties {
+        path.push(name.clone());
+        if let Some(header) = property.get("x-mcp-header").and_then(Value::as_str).filter(|h| is_token(h)) {
+            found.push((path.clone(), header.to_owned()));
+        }
+        collect(property, path, found, depth + 1);
+        path.pop();
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// A value as a header can carry it; `=?base64?…?=` where it could not (SEP-2243).
+pub fn encode(value: &str) -> String {
+    let plain = value.bytes().all(|b| (0x20..=0x7e).contains(&b))
+        && value.trim_matches([' ', '\t']) == value
+        && !(value.starts_with("=?base64?") && value.ends_with("?="));
+    if plain { value.to_owned() } else { format!("=?base64?{}?=", BASE64_STANDARD.encode(value)) }
+}
+
+/// The headers of an answer as they may be shown and kept.
+pub fn shown(headers: &reqwest::header::HeaderMap) -> Vec<(String, String)> {
+    let hidden = |name: &str| looks_secret(name) && !name.starts_with("mcp-") && name != "www-authenticate";
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let text = if hidden(name.as_str()) { MASK.to_owned() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() };
+            (name.as_str().to_owned(), text)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_survive_as_headers() {
+        for (value, sent) in [
+            ("plain value", "plain value"),
+            (" x", "=?base64?IHg=?="),
+            ("grün", "=?base64?Z3LDvG4=?="),
+            ("", ""),
+            ("a\nb", "=?base64?YQpi?="),
+        ] {
+            assert_eq!(encode(value), sent);
+        }
+    }
+
+    #[test]
+    fn annotated_arguments_become_headers() {
+        let mut headers = ParamHeaders::default();
+        headers.learn(&[Body::json(&json!({"name": "t", "inputSchema": {"properties": {"region": {"x-mcp-header": "Region"}, "o": {"properties": {"n": {"x-mcp-header": "N"}}}, "bad": {"x-mcp-header": "a b"}}}}))]);
+        let got = headers.of("tools/call", &Body::json(&json!({"name": "t", "arguments": {"region": "eu", "o": {"n": 3}, "bad": 1}})));
+        let expected: Vec<(String, String)> =
+            [("Mcp-Method", "tools/call"), ("Mcp-Name", "t"), ("Mcp-Param-Region", "eu"), ("Mcp-Param-N", "3")]
+                .map(|(a, b)| (a.into(), b.into()))
+                .into();
+        assert_eq!(got, expected);
+    }
+}

@@ -1,0 +1,470 @@
+//! The JSON-RPC peer under both transports: matches answers to requests, pins faults on the call that
+//! they hit, and serves the requests of the other side.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::wire::{self, Bad, Message, Parsed};
+use crate::{
+    domain::{
+        ask::Question,
+        body::Body,
+        call::{Failure, FailureKind, Progress, RpcError},
+        frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
+        id::CallId,
+        server::ServerSpec,
+        time::{Stamp, size},
+    },
+    engine::ports::{Flow, FrameDraft, Host, Reply},
+};
+
+/// How many requests of the server may be open at once; more are refused.
+const OPEN_REQUESTS: usize = 64;
+/// How many ended requests are remembered, to tell late answers from wrong ones.
+const REMEMBERED: usize = 1024;
+
+/// Where answers to the server's requests go.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Sends an answer.
+    async fn reply(&self, body: Body);
+}
+
+/// How a piece of input came in.
+#[derive(Clone, Debug, Default)]
+pub struct Arrival {
+    /// When its first byte was read.
+    pub first: Stamp,
+    /// When its last byte was read.
+    pub last: Stamp,
+    /// Bytes on the wire.
+    pub size: u64,
+    /// Its HTTP side.
+    pub http: Option<Arc<HttpNote>>,
+    /// The call whose answer stream it came in, where the transport tells.
+    pub call: Option<CallId>,
+}
+
+/// A request that waits for its answer.
+struct Slot {
+    call: Option<CallId>,
+    method: Arc<str>,
+    flow: Arc<dyn Flow>,
+    sent_bytes: u64,
+    answer: oneshot::Sender<Result<Reply, Failure>>,
+}
+
+#[derive(Default)]
+struct Pending {
+    slots: HashMap<u64, Slot>,
+    ended: VecDeque<(u64, Ended)>,
+    closed: Option<Failure>,
+}
+
+#[derive(Clone)]
+struct Ended {
+    call: Option<CallId>,
+    method: Arc<str>,
+    answered: bool,
+}
+
+/// The state of one connection.
+pub struct Peer {
+    spec: Arc<ServerSpec>,
+    host: Arc<dyn Host>,
+    next_id: AtomicU64,
+    pending: Mutex<Pending>,
+    open: Arc<Semaphore>,
+    withdrawals: Mutex<HashMap<String, CancellationToken>>,
+    batches: std::sync::atomic::AtomicBool,
+}
+
+/// A request that was registered; dropping it before the answer came gives it up.
+pub struct Ticket {
+    peer: Arc<Peer>,
+    /// Its id.
+    pub id: u64,
+    answer: oneshot::Receiver<Result<Reply, Failure>>,
+    on_drop: Option<Box<dyn FnOnce(u64, String) + Send>>,
+    flow: Arc<dyn Flow>,
+}
+
+impl Ticket {
+    /// Sets what is done when the request is given up: gets its id and the reason.
+    pub fn on_drop(&mut self, action: impl FnOnce(u64, String) + Send + 'static) {
+        self.on_drop = Some(Box::new(action));
+    }
+
+    /// Waits for the answer.
+    pub async fn wait(mut self) -> Result<Reply, Failure> {
+        let answer = (&mut self.answer).await;
+        self.on_drop = None;
+        answer.unwrap_or_else(|_| Err(Failure::after_send(FailureKind::Transport, "the connection was closed")))
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.peer.end(self.id, false).is_some()
+            && let Some(action) = self.on_drop.take()
+        {
+            action(self.id, self.flow.reason());
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Peer {
+    /// A peer for one connection to `spec`.
+    pub fn new(spec: Arc<ServerSpec>, host: Arc<dyn Host>) -> Arc<Peer> {
+        Arc::new(Peer {
+            spec,
+            host,
+            next_id: AtomicU64::new(1),
+            pending: Mutex::default(),
+            open: Arc::new(Semaphore::new(OPEN_REQUESTS)),
+            withdrawals: Mutex::default(),
+            batches: false.into(),
+        })
+    }
+
+    /// What the engine offers to this connection.
+    pub fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// The server's configuration.
+    pub fn spec(&self) -> &Arc<ServerSpec> {
+        &self.spec
+    }
+
+    /// A fresh request id.
+    pub fn fresh_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Accepts batch arrays: the negotiated version is 2025-03-26, the only one that has them.
+    pub fn accept_batches(&self) {
+        self.batches.store(true, Ordering::Relaxed);
+    }
+
+    /// Registers a request before it is sent, so that no answer can overtake it.
+    pub fn register(
+        self: &Arc<Self>,
+        id: u64,
+        method: &str,
+        call: Option<CallId>,
+        sent_bytes: u64,
+        flow: Arc<dyn Flow>,
+    ) -> Result<Ticket, Failure> {
+        let (answer, wait) = oneshot::channel();
+        let mut pending = lock(&self.pending);
+        if let Some(failure) = &pending.closed {
+            return Err(Failure { may_have_run: false, ..failure.clone() });
+        }
+        pending.slots.insert(id, Slot { call, method: method.into(), flow: flow.clone(), sent_bytes, answer });
+        Ok(Ticket { peer: self.clone(), id, answer: wait, on_drop: None, flow })
+    }
+
+    fn end(&self, id: u64, answered: bool) -> Option<Slot> {
+        let mut pending = lock(&self.pending);
+        let slot = pending.slots.remove(&id)?;
+        if pending.ended.len() == REMEMBERED {
+            pending.ended.pop_front();
+        }
+        pending.ended.push_back((id, Ended { call: slot.call, method: slot.method.clone(), answered }));
+        Some(slot)
+    }
+
+    /// Ends a request with a failure of the transport.
+    pub fn fail(&self, id: u64, failure: Failure) {
+        if let Some(slot) = self.end(id, true) {
+            let _ = slot.answer.send(Err(failure));
+        }
+    }
+
+    /// Ends every request: the connection is gone. Later requests fail the same way.
+    pub fn close(&self, failure: &Failure) {
+        let ids: Vec<u64> = {
+            let mut pending = lock(&self.pending);
+            pending.closed.get_or_insert_with(|| failure.clone());
+            pending.slots.keys().copied().collect()
+        };
+        for id in ids {
+            self.fail(id, failure.clone());
+        }
+        for (_, token) in lock(&self.withdrawals).drain() {
+            token.cancel();
+        }
+    }
+
+    /// The only call under way, if there is exactly one request.
+    fn only_pending(&self) -> Option<u64> {
+        let pending = lock(&self.pending);
+        let mut ids = pending.slots.keys();
+        match (ids.next(), ids.next()) {
+            (Some(id), None) => Some(*id),
+            _ => None,
+        }
+    }
+
+    fn call_of(&self, id: u64) -> Option<CallId> {
+        lock(&self.pending).slots.get(&id).and_then(|s| s.call)
+    }
+
+    /// The call that something without an id most likely belongs to.
+    fn likely_call(&self, arrival: &Arrival) -> Option<CallId> {
+        arrival.call.or_else(|| self.only_pending().and_then(|id| self.call_of(id)))
+    }
+
+    /// Takes in one message of the server and acts on it.
+    pub fn incoming(self: &Arc<Self>, body: Body, arrival: &Arrival, outbox: &Arc<dyn Outbox>) {
+        let (body, bad_at) = wire::repair_utf8(body);
+        let parsed = wire::parse(&body);
+        let frame = self.record(&body, &parsed, arrival);
+        if let Some(at) = bad_at {
+            self.anomaly(AnomalyKind::BadUtf8, format!("byte {at} is no UTF-8; shown as U+FFFD"), arrival.call, Some(frame));
+        }
+        match parsed {
+            Parsed::Message(message) => self.message(message, arrival, frame, outbox),
+            Parsed::Batch(members) => self.batch(members, arrival, frame, outbox),
+            Parsed::Bad(bad) => self.bad(bad, arrival, Some(frame)),
+        }
+    }
+
+    fn batch(self: &Arc<Self>, members: Vec<Body>, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
+        for member in members {
+            let parsed = wire::parse(&member);
+            if self.batches.load(Ordering::Relaxed) {
+                if let Parsed::Message(message) = parsed {
+                    self.message(message, arrival, frame, outbox);
+                }
+                continue;
+            }
+            let id = match parsed {
+                Parsed::Message(Message::Response { id, .. }) => Some(id),
+                Parsed::Bad(bad) => bad.id,
+                _ => None,
+            };
+            let detail = "the answer came in a batch array, which the negotiated protocol version does not have".to_owned();
+            self.bad(Bad { kind: AnomalyKind::Batch, detail, id }, arrival, Some(frame));
+        }
+    }
+
+    /// Records the frame with what is known of it.
+    fn record(&self, body: &Body, parsed: &Parsed, arrival: &Arrival) -> u64 {
+        let (kind, method, rpc_id) = match parsed {
+            Parsed::Message(Message::Request { id, method, .. }) => (FrameKind::Request, Some(method.clone()), Some(id.clone())),
+            Parsed::Message(Message::Notification { method, .. }) => (FrameKind::Notification, Some(method.clone()), None),
+            Parsed::Message(Message::Response { id, .. }) => (FrameKind::Response, None, Some(id.clone())),
+            Parsed::Batch(_) => (FrameKind::Noise, None, None),
+            Parsed::Bad(bad) => (FrameKind::Noise, None, bad.id.clone()),
+        };
+        let known = rpc_id.as_deref().filter(|_| kind != FrameKind::Request).and_then(wire::our_id).and_then(|id| self.known(id));
+        let call = match (&known, parsed) {
+            (Some(ended), _) => ended.call,
+            (None, Parsed::Message(Message::Notification { method, params })) if &**method == "notifications/progress" => {
+                progress_token(params).and_then(|id| self.known(id)).and_then(|e| e.call).or(arrival.call)
+            }
+            _ => self.likely_call(arrival),
+        };
+        self.host.frame(FrameDraft {
+            at: arrival.last,
+            direction: Direction::In,
+            kind,
+            body: body.clone(),
+            size: arrival.size,
+            call,
+            method: method.or(known.map(|k| k.method)),
+            rpc_id,
+            http: arrival.http.clone(),
+        })
+    }
+
+    fn known(&self, id: u64) -> Option<Ended> {
+        let pending = lock(&self.pending);
+        if let Some(slot) = pending.slots.get(&id) {
+            return Some(Ended { call: slot.call, method: slot.method.clone(), answered: false });
+        }
+        pending.ended.iter().rev().find(|(ended, _)| *ended == id).map(|(_, e)| e.clone())
+    }
+
+    fn anomaly(&self, kind: AnomalyKind, detail: String, call: Option<CallId>, frame: Option<u64>) {
+        self.host.anomaly(Anomaly { kind, detail, call, frame });
+    }
+
+    /// Counts a fault and, where it can be told whose answer it was, fails that request at once.
+    pub fn bad(&self, bad: Bad, arrival: &Arrival, frame: Option<u64>) {
+        let own = bad.id.as_deref().and_then(wire::our_id).filter(|id| lock(&self.pending).slots.contains_key(id));
+        // Noise is what programs print; it is nobody's answer.
+        let blamed = own.or_else(|| if bad.kind == AnomalyKind::Noise || bad.id.is_some() { None } else { self.only_pending() });
+        let blamed = blamed.filter(|_| own.is_some() || looks_like_answer(&bad));
+        let call = blamed.and_then(|id| self.call_of(id));
+        self.anomaly(bad.kind, bad.detail.clone(), call.or(arrival.call), frame);
+        if let Some(id) = blamed {
+            let kind = if bad.kind == AnomalyKind::TooLarge { FailureKind::TooLarge } else { FailureKind::Protocol };
+            let failure = Failure::after_send(kind, format!("{}: {}", bad.kind.words(), bad.detail))
+                .hint("the exact bytes are among the frames of this call");
+            self.fail(id, failure);
+        }
+    }
+
+    /// A message that outgrew the limit; `tail` is its end once that is known.
+    pub fn too_large(&self, head: &Body, tail: Option<&Body>, seen: u64, arrival: &Arrival) -> bool {
+        let id = tail.and_then(|t| wire::salvage_id(t.bytes())).or_else(|| wire::salvage_id(head.bytes()));
+        let own =
+            id.as_deref().and_then(wire::our_id).filter(|id| lock(&self.pending).slots.contains_key(id)).or_else(|| self.only_pending());
+        let (Some(id), limit) = (own, self.spec.limits.message_bytes) else { return false };
+        let detail = format!("the answer is over the limit of {} ({} seen so far)", size(limit as u64), size(seen));
+        let call = self.call_of(id);
+        let frame = self.host.frame(FrameDraft {
+            at: arrival.last,
+            direction: Direction::In,
+            kind: FrameKind::Noise,
+            body: head.clone(),
+            size: seen,
+            call,
+            method: None,
+            rpc_id: Some(id.to_string().into()),
+            http: arrival.http.clone(),
+        });
+        self.anomaly(AnomalyKind::TooLarge, detail.clone(), call, Some(frame));
+        self.fail(id, Failure::after_send(FailureKind::TooLarge, detail).hint("raise limits.message_bytes of this server"));
+        true
+    }
+
+    fn message(self: &Arc<Self>, message: Message, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
+        match message {
+            Message::Response { id, answer } => self.response(&id, answer, arrival, frame),
+            Message::Notification { method, params } => self.notification(&method, &params, arrival),
+            Message::Request { id, method, params } => self.request(id, &method, &params, arrival, frame, outbox),
+        }
+    }
+
+    fn response(&self, id: &str, answer: Result<Body, RpcError>, arrival: &Arrival, frame: u64) {
+        let number = wire::our_id(id);
+        if let Some(slot) = number.and_then(|id| self.end(id, true)) {
+            let reply = match answer {
+                Ok(result) => Ok(Reply {
+                    result,
+                    first_byte: arrival.first,
+                    last_byte: arrival.last,
+                    sent_bytes: slot.sent_bytes,
+                    received_bytes: arrival.size,
+                }),
+                Err(rpc) => Err(rpc_failure(rpc)),
+            };
+            let _ = slot.answer.send(reply);
+            return;
+        }
+        match number.and_then(|id| self.known(id)) {
+            Some(ended) if ended.answered => {
+                self.anomaly(AnomalyKind::Duplicate, format!("a second answer to request {id}"), ended.call, Some(frame))
+            }
+            Some(ended) => self.anomaly(
+                AnomalyKind::Late,
+                format!("the answer to request {id} came after the call had ended"),
+                ended.call,
+                Some(frame),
+            ),
+            None => {
+                let detail = format!("an answer to request {id}, which was never sent");
+                self.bad(Bad { kind: AnomalyKind::UnknownId, detail, id: None }, arrival, Some(frame));
+            }
+        }
+    }
+
+    fn notification(&self, method: &str, params: &Body, arrival: &Arrival) {
+        match method {
+            "notifications/progress" => {
+                let flow = progress_token(params).and_then(|id| lock(&self.pending).slots.get(&id).map(|s| s.flow.clone()));
+                if let (Some(flow), Some(progress)) = (flow, read_progress(params)) {
+                    flow.progress(progress);
+                }
+            }
+            "notifications/cancelled" => {
+                let id = params.value().and_then(|v| v.get("requestId").map(|id| id.to_string()));
+                if let Some(token) = id.and_then(|id| lock(&self.withdrawals).remove(&id)) {
+                    token.cancel();
+                }
+            }
+            _ => self.host.notification(method, params, self.likely_call(arrival)),
+        }
+    }
+
+    fn request(self: &Arc<Self>, id: Arc<str>, method: &str, params: &Body, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
+        let Ok(permit) = self.open.clone().try_acquire_owned() else {
+            self.anomaly(
+                AnomalyKind::Flood,
+                format!("more than {OPEN_REQUESTS} requests at once; this one was refused"),
+                arrival.call,
+                Some(frame),
+            );
+            let (outbox, body) = (outbox.clone(), wire::response(&id, &Err((-32603, "too many requests at once".into()))));
+            tokio::spawn(async move { outbox.reply(body).await });
+            return;
+        };
+        let token = CancellationToken::new();
+        lock(&self.withdrawals).insert(id.to_string(), token.clone());
+        let call = self.likely_call(arrival);
+        let question = Question::from_request(method, params);
+        let ping = method == "ping";
+        let unknown = format!("{method} is not supported");
+        let (peer, outbox) = (self.clone(), outbox.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            let answer = match question {
+                _ if ping => Ok(serde_json::json!({})),
+                None => Err((-32601, unknown)),
+                Some(question) => tokio::select! {
+                    answer = peer.host.ask(question.clone(), call) => answer.to_result(&question),
+                    () = token.cancelled() => return,
+                },
+            };
+            lock(&peer.withdrawals).remove(&*id);
+            outbox.reply(wire::response(&id, &answer)).await;
+        });
+    }
+}
+
+/// Whether a fault without a usable id may be blamed on the only request under way.
+fn looks_like_answer(bad: &Bad) -> bool {
+    match bad.kind {
+        AnomalyKind::BadJson | AnomalyKind::UnknownId | AnomalyKind::Batch | AnomalyKind::TooLarge => true,
+        AnomalyKind::NotRpc => bad.detail.starts_with("an error"),
+        _ => false,
+    }
+}
+
+fn rpc_failure(rpc: RpcError) -> Failure {
+    let kind = FailureKind::Protocol;
+    let message = if rpc.message.is_empty() { format!("error {}", rpc.code) } else { rpc.message.clone() };
+    Failure { rpc: Some(rpc), ..Failure::after_send(kind, message) }
+}
+
+fn progress_token(params: &Body) -> Option<u64> {
+    let value = params.value()?;
+    let token = value.get("progressToken")?;
+    token.as_u64().or_else(|| token.as_str()?.parse().ok())
+}
+
+fn read_progress(params: &Body) -> Option<Progress> {
+    let value = params.value()?;
+    Some(Progress {
+        progress: value.get("progress")?.as_f64()?,
+        total: value.get("total").and_then(serde_json::Value::as_f64),
+        message: value.get("message").and_then(|m| m.as_str()).map(str::to_owned),
+    })
+}

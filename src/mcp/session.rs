@@ -1,0 +1,439 @@
+//! MCP over a link: handshake of both eras, lists with their guards, health checks, subscriptions.
+//!
+//! A [`Link`] carries JSON-RPC (stdio or HTTP); everything that is the same over both is here.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    domain::{
+        body::Body,
+        call::{Failure, FailureKind, Progress},
+        catalog::RawLists,
+        frame::{Anomaly, AnomalyKind},
+        id::CallId,
+        server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
+        time::Stamp,
+    },
+    engine::ports::{Flow, Host, Reply, Request, Session},
+};
+
+/// The newest version of the modern era that we speak.
+pub const MODERN: &str = "2026-07-28";
+/// The newest version of the legacy era, offered in `initialize`.
+pub const LEGACY: &str = "2025-11-25";
+/// Every version of the legacy era that we speak.
+pub const LEGACY_VERSIONS: [&str; 4] = [LEGACY, "2025-06-18", "2025-03-26", "2024-11-05"];
+
+/// The key of the protocol version in `_meta` (MCP 2026-07-28, basic, "Request metadata").
+const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
+
+/// Carries JSON-RPC to one server and back.
+#[async_trait]
+pub trait Link: Send + Sync {
+    /// Sends a request whose `params._meta` gets the members of `meta` (a JSON object, or empty) and
+    /// a progress token when it belongs to a call, and waits for the answer. Dropping gives it up.
+    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn Flow>) -> Result<Reply, Failure>;
+    /// Sends a notification.
+    async fn notify(&self, method: &str, params: Body) -> Result<(), Failure>;
+    /// The handshake is done: what was agreed.
+    fn agreed(self: Arc<Self>, era: Era, version: &str);
+    /// The process id, if it has one.
+    fn pid(&self) -> Option<u32>;
+    /// Resolves when the connection is gone.
+    async fn closed(&self) -> Arc<ConnectFailure>;
+    /// Ends the connection in order.
+    async fn close(&self) -> Exit;
+}
+
+/// Our `clientInfo`.
+fn client_info() -> Value {
+    json!({"name": "switchboard", "title": "Switchboard", "version": env!("CARGO_PKG_VERSION")})
+}
+
+/// What we offer to servers.
+fn capabilities(era: Era) -> Value {
+    match era {
+        Era::Legacy => json!({"roots": {"listChanged": true}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}),
+        Era::Modern => json!({"roots": {}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}),
+    }
+}
+
+/// `_meta` of every request of the modern era.
+fn modern_meta(version: &str, log_level: Option<&str>) -> String {
+    let mut meta = json!({META_VERSION: version, META_CLIENT: client_info(), META_CAPABILITIES: capabilities(Era::Modern)});
+    if let Some(level) = log_level {
+        meta[META_LOG_LEVEL] = level.into();
+    }
+    meta.to_string()
+}
+
+/// A flow for the engine's own requests, which nobody watches.
+pub struct Quiet(pub &'static str);
+
+impl Flow for Quiet {
+    fn sent(&self, _: Stamp, _: u64) {}
+    fn progress(&self, _: Progress) {}
+    fn reason(&self) -> String {
+        self.0.to_owned()
+    }
+}
+
+/// A connected server.
+pub struct McpSession {
+    link: Arc<dyn Link>,
+    spec: Arc<ServerSpec>,
+    host: Arc<dyn Host>,
+    info: Arc<SessionInfo>,
+    meta: String,
+    listener: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+/// What a handshake agreed on.
+struct Agreement {
+    era: Era,
+    version: String,
+    server: Value,
+    instructions: Option<String>,
+    capabilities: Body,
+}
+
+impl McpSession {
+    /// Does the handshake over a fresh link. The caller bounds the time.
+    pub async fn open(
+        link: Arc<dyn Link>,
+        spec: Arc<ServerSpec>,
+        host: Arc<dyn Host>,
+        known: Option<Era>,
+        began: Stamp,
+    ) -> Result<Arc<McpSession>, ConnectFailure> {
+        let agreement = match (spec.era, known) {
+            (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => initialize(&*link, &*host).await?,
+            (EraChoice::Modern, _) => discover(&*link, &*host).await.map_err(Refusal::into_failure)?,
+            (EraChoice::Auto, _) => match tokio::time::timeout(spec.timeouts.probe, discover(&*link, &*host)).await {
+                Ok(Ok(agreement)) => agreement,
+                Ok(Err(Refusal::Fatal(failure))) => return Err(*failure),
+                Ok(Err(Refusal::NotModern(_))) | Err(_) => initialize(&*link, &*host).await?,
+            },
+        };
+        link.clone().agreed(agreement.era, &agreement.version);
+        if agreement.era == Era::Legacy {
+            link.notify("notifications/initialized", Body::default()).await.map_err(|f| failed(Step::Initialize, &f))?;
+        }
+        let now = host.now();
+        let text = |key: &str| agreement.server.get(key).and_then(Value::as_str).map(str::to_owned);
+        let info = SessionInfo {
+            era: agreement.era,
+            name: text("name"),
+            title: text("title"),
+            version: text("version"),
+            protocol: agreement.version.clone(),
+            instructions: agreement.instructions,
+            capabilities: agreement.capabilities,
+            pid: link.pid(),
+            since: now,
+            took: now.since(began),
+        };
+        let meta = match agreement.era {
+            Era::Legacy => String::new(),
+            Era::Modern => modern_meta(&agreement.version, Some("info")),
+        };
+        let session = Arc::new(McpSession { link, spec, host, info: Arc::new(info), meta, listener: Mutex::new(None) });
+        if session.info.era == Era::Modern {
+            session.listen();
+        }
+        Ok(session)
+    }
+
+    /// Subscribes to changes of the lists (MCP 2026-07-28, `subscriptions/listen`); the notifications
+    /// arrive like any other. Subscribes again when the stream ends, with a growing pause.
+    fn listen(self: &Arc<Self>) {
+        let declares = |key: &str| self.info.declares(&[key, "listChanged"]);
+        let filter = json!({"notifications": {"toolsListChanged": declares("tools"), "promptsListChanged": declares("prompts"), "resourcesListChanged": declares("resources")}});
+        if !["tools", "prompts", "resources"].iter().any(|key| declares(key)) {
+            return;
+        }
+        let (link, meta) = (self.link.clone(), self.meta.clone());
+        let task = tokio::spawn(async move {
+            let mut pause = Duration::from_millis(500);
+            loop {
+                let request = Request { method: "subscriptions/listen".into(), params: Body::json(&filter), call: None };
+                match link.request(request, &meta, Arc::new(Quiet("the console no longer listens"))).await {
+                    Err(failure) if failure.rpc.is_some() => return,
+                    _ => {}
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(30));
+            }
+        });
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(task));
+    }
+
+    /// Reads all pages of one list, within the guards; what went wrong goes to `warnings`.
+    async fn list(&self, method: &str, key: &str, warnings: &mut Vec<String>) -> Result<Vec<Body>, Failure> {
+        let (limits, mut items, mut cursors) = (self.spec.limits, Vec::new(), std::collections::HashSet::new());
+        let mut cursor: Option<String> = None;
+        let mut warn = |detail: String| {
+            self.host.anomaly(Anomaly { kind: AnomalyKind::Pagination, detail: detail.clone(), call: None, frame: None });
+            warnings.push(detail);
+        };
+        for page in 1.. {
+            let params = cursor.as_ref().map(|c| Body::json(&json!({"cursor": c}))).unwrap_or_default();
+            let request = Request { method: method.into(), params, call: None };
+            let reply = match self.link.request(request, &self.meta, Arc::new(Quiet("listing took too long"))).await {
+                Ok(reply) => reply,
+                Err(failure) if page == 1 => return Err(failure),
+                Err(failure) => {
+                    warn(format!("{method}: page {page} failed ({}); the list is cut there", failure.message));
+                    break;
+                }
+            };
+            let (found, next) = match read_page(&reply.result, key) {
+                Ok(page) => page,
+                Err(why) => return Err(Failure::after_send(FailureKind::Protocol, format!("{method}: {why}"))),
+            };
+            items.extend(found);
+            let Some(next) = next else { break };
+            if items.len() >= limits.items {
+                items.truncate(limits.items);
+                warn(format!("{method}: more than {} entries; the list is cut there", limits.items));
+                break;
+            }
+            if page >= limits.pages {
+                warn(format!("{method}: more than {} pages; the list is cut there", limits.pages));
+                break;
+            }
+            if !cursors.insert(next.clone()) {
+                warn(format!("{method}: the cursor {next:?} came twice; the list is cut there"));
+                break;
+            }
+            cursor = Some(next);
+        }
+        Ok(items)
+    }
+
+    /// One of the optional lists: a failure is a warning.
+    async fn optional_list(&self, capability: &str, method: &str, key: &str, warnings: &mut Vec<String>) -> Vec<Body> {
+        if !self.info.declares(&[capability]) {
+            return vec![];
+        }
+        match self.list(method, key, warnings).await {
+            Ok(items) => items,
+            // Servers that declare resources often know no templates.
+            Err(failure) if failure.rpc.as_ref().is_some_and(|rpc| rpc.code == -32601) => vec![],
+            Err(failure) => {
+                warnings.push(format!("{method} failed: {}", failure.message));
+                vec![]
+            }
+        }
+    }
+}
+
+fn read_page(result: &Body, key: &str) -> Result<(Vec<Body>, Option<String>), String> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow, flatten)]
+        fields: std::collections::HashMap<String, &'a RawValue>,
+    }
+    let page: Page = serde_json::from_slice(result.bytes()).map_err(|e| format!("the result is no object: {e}"))?;
+    let list = page.fields.get(key).ok_or_else(|| format!("the result has no {key:?}"))?;
+    let members: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|e| format!("{key:?} is no list: {e}"))?;
+    let next = page.fields.get("nextCursor").and_then(|c| serde_json::from_str::<Option<String>>(c.get()).ok().flatten());
+    Ok((members.iter().map(|m| result.slice_of(m.get().as_bytes())).collect(), next))
+}
+
+#[async_trait]
+impl Session for McpSession {
+    fn info(&self) -> Arc<SessionInfo> {
+        self.info.clone()
+    }
+
+    async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+        self.link.request(request, &self.meta, flow).await
+    }
+
+    async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {
+        self.link.notify(method, params).await
+    }
+
+    async fn lists(&self) -> Result<RawLists, Failure> {
+        let mut raw = RawLists::default();
+        let mut warnings = Vec::new();
+        if self.info.declares(&["tools"]) {
+            raw.tools = self.list("tools/list", "tools", &mut warnings).await?;
+        }
+        raw.resources = self.optional_list("resources", "resources/list", "resources", &mut warnings).await;
+        raw.templates = self.optional_list("resources", "resources/templates/list", "resourceTemplates", &mut warnings).await;
+        raw.prompts = self.optional_list("prompts", "prompts/list", "prompts", &mut warnings).await;
+        raw.warnings = warnings;
+        Ok(raw)
+    }
+
+    async fn check(&self) -> Result<(), Failure> {
+        // 2026-07-28 has no ping.
+        let method = if self.info.era == Era::Legacy { "ping" } else { "server/discover" };
+        let request = Request { method: method.into(), params: Body::default(), call: None };
+        match self.link.request(request, &self.meta, Arc::new(Quiet("no sign of life in time"))).await {
+            Err(failure) if failure.rpc.is_none() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    async fn closed(&self) -> Arc<ConnectFailure> {
+        self.link.closed().await
+    }
+
+    async fn close(&self) -> Exit {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.link.close().await
+    }
+}
+
+/// Why `server/discover` did not lead to a session.
+enum Refusal {
+    /// The server does not know the modern era; `initialize` may be tried.
+    NotModern(Box<ConnectFailure>),
+    /// No use trying.
+    Fatal(Box<ConnectFailure>),
+}
+
+impl Refusal {
+    fn into_failure(self) -> ConnectFailure {
+        match self {
+            Refusal::NotModern(failure) | Refusal::Fatal(failure) => *failure,
+        }
+    }
+}
+
+async fn discover(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Refusal> {
+    host.step(Step::Discover);
+    let request = Request { method: "server/discover".into(), params: Body::default(), call: None };
+    let reply = link.request(request, &modern_meta(MODERN, None), Arc::new(Quiet("no answer to server/discover"))).await;
+    let result = match reply {
+        Ok(reply) => reply.result.value().unwrap_or_default(),
+        Err(failure) => {
+            let mut report = failed(Step::Discover, &failure);
+            if failure.rpc.as_ref().is_some_and(|rpc| rpc.code == -32022) {
+                let supported = failure.rpc.as_ref().and_then(|rpc| rpc.data.as_ref()).and_then(Body::value).unwrap_or_default();
+                report.summary = format!(
+                    "no protocol version in common: we speak {MODERN} and {}, the server {}",
+                    LEGACY_VERSIONS.join(", "),
+                    supported["supported"]
+                );
+            }
+            let answered = failure.rpc.is_some()
+                || failure.status.is_some_and(|s| (400..500).contains(&s) && s != 401 && s != 403)
+                || failure.kind == FailureKind::Protocol;
+            return Err(if answered { Refusal::NotModern(Box::new(report)) } else { Refusal::Fatal(Box::new(report)) });
+        }
+    };
+    let versions: Vec<&str> =
+        result["supportedVersions"].as_array().map(|v| v.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
+    if !versions.contains(&MODERN) {
+        let mut report =
+            ConnectFailure::new(Step::Discover, format!("the server supports {versions:?}, of the modern era we speak {MODERN}"));
+        report.retryable = false;
+        return Err(Refusal::NotModern(Box::new(report)));
+    }
+    Ok(Agreement {
+        era: Era::Modern,
+        version: MODERN.into(),
+        server: result["_meta"][META_SERVER].clone(),
+        instructions: result["instructions"].as_str().map(str::to_owned),
+        capabilities: Body::json(&result["capabilities"]),
+    })
+}
+
+async fn initialize(link: &dyn Link, host: &dyn Host) -> Result<Agreement, ConnectFailure> {
+    host.step(Step::Initialize);
+    let params = json!({"protocolVersion": LEGACY, "capabilities": capabilities(Era::Legacy), "clientInfo": client_info()});
+    let request = Request { method: "initialize".into(), params: Body::json(&params), call: None };
+    let reply = link.request(request, "", Arc::new(Quiet("no answer to initialize"))).await.map_err(|f| failed(Step::Initialize, &f))?;
+    let result = reply.result.value().unwrap_or_default();
+    let version = result["protocolVersion"].as_str().unwrap_or_default().to_owned();
+    if !LEGACY_VERSIONS.contains(&version.as_str()) {
+        let mut report = ConnectFailure::new(
+            Step::Initialize,
+            format!("no protocol version in common: the server answered {version:?}, we speak {}", LEGACY_VERSIONS.join(", ")),
+        );
+        report.retryable = false;
+        return Err(report);
+    }
+    Ok(Agreement {
+        era: Era::Legacy,
+        version,
+        server: result["serverInfo"].clone(),
+        instructions: result["instructions"].as_str().map(str::to_owned),
+        capabilities: Body::json(&result["capabilities"]),
+    })
+}
+
+/// A failed request as a failed step of connecting.
+pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
+    let mut report = ConnectFailure::new(step, failure.message.clone());
+    report.causes = failure.causes.clone();
+    report.status = failure.status;
+    report.exit = failure.exit;
+    report.stderr = failure.stderr.clone();
+    report.hints.extend(failure.hint.clone());
+    if let Some(rpc) = &failure.rpc {
+        report.summary = format!("the server answered error {}: {}", rpc.code, rpc.message);
+        report.causes.extend(rpc.data.as_ref().map(|d| format!("data: {}", d.text())));
+        report.retryable = false;
+    }
+    if failure.kind == FailureKind::Unauthorized {
+        report.retryable = false;
+    }
+    report
+}
+
+/// What a connection shares with its closing: who is waiting for the end, and the reason once known.
+pub struct Ending {
+    reason: Mutex<Option<Arc<ConnectFailure>>>,
+    over: CancellationToken,
+}
+
+impl Ending {
+    /// A connection that still lives.
+    pub fn new() -> Ending {
+        Ending { reason: Mutex::new(None), over: CancellationToken::new() }
+    }
+
+    /// The connection is gone; the first reason counts.
+    pub fn end(&self, reason: ConnectFailure) {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Arc::new(reason));
+        self.over.cancel();
+    }
+
+    /// Resolves when the connection is gone.
+    pub async fn wait(&self) -> Arc<ConnectFailure> {
+        self.over.cancelled().await;
+        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        reason.unwrap_or_else(|| Arc::new(ConnectFailure::new(Step::Run, "the connection ended")))
+    }
+
+    /// Whether it is gone.
+    pub fn over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+}
+
+/// The `_meta` members of one request: `meta` and a progress token for requests of a call.
+pub fn meta_with_token(meta: &str, call: Option<CallId>, id: u64) -> String {
+    match (call, meta) {
+        (None, meta) => meta.to_owned(),
+        (Some(_), "") => format!("{{\"progressToken\":{id}}}"),
+        (Some(_), meta) => format!("{{\"progressToken\":{id},{}", &meta[1..]),
+    }
+}

@@ -1,0 +1,164 @@
+//! Server-sent events (WHATWG HTML, section 9.2), incrementally and within a limit. Pure.
+
+use crate::domain::time::Stamp;
+
+/// One event of a stream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Event {
+    /// The last id seen so far, this event's included.
+    pub id: Option<String>,
+    /// Its `data`, lines joined by `\n`. Empty for an event that only carries an id or a retry time.
+    pub data: Vec<u8>,
+    /// When its first byte came.
+    pub first: Stamp,
+    /// Bytes on the wire.
+    pub size: u64,
+}
+
+/// The event outgrew the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+/// The parser's state.
+#[derive(Debug)]
+pub struct Parser {
+    limit: usize,
+    line: Vec<u8>,
+    after_cr: bool,
+    started: bool,
+    current: Event,
+    has_data: bool,
+    touched: bool,
+    id: Option<String>,
+    /// The reconnection time that the server last asked for, in milliseconds.
+    pub retry_ms: Option<u64>,
+}
+
+impl Parser {
+    /// A parser for one stream, for events of up to `limit` bytes.
+    pub fn new(limit: usize) -> Parser {
+        Parser {
+            limit,
+            line: Vec::new(),
+            after_cr: false,
+            started: false,
+            current: Event::default(),
+            has_data: false,
+            touched: false,
+            id: None,
+            retry_ms: None,
+        }
+    }
+
+    /// The last event id.
+    pub fn last_id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Whether the stream stands within an event.
+    pub fn within_event(&self) -> bool {
+        self.has_data || !self.line.is_empty()
+    }
+
+    /// Takes in a chunk that came at `now`.
+    pub fn feed(&mut self, mut chunk: &[u8], now: Stamp, mut out: impl FnMut(Event)) -> Result<(), TooLong> {
+        while !chunk.is_empty() {
+            if std::mem::take(&mut self.after_cr) && chunk[0] == b'\n' {
+                chunk = &chunk[1..];
+                continue;
+            }
+            if !self.touched {
+                self.touched = true;
+                self.current.first = now;
+            }
+            let Some(end) = memchr::memchr2(b'\n', b'\r', chunk) else {
+                self.line.extend_from_slice(chunk);
+                return if self.line.len() + self.current.data.len() > self.limit { Err(TooLong) } else { Ok(()) };
+            };
+            self.line.extend_from_slice(&chunk[..end]);
+            self.after_cr = chunk[end] == b'\r';
+            chunk = &chunk[end + 1..];
+            if self.line.len() + self.current.data.len() > self.limit {
+                return Err(TooLong);
+            }
+            let line = std::mem::take(&mut self.line);
+            self.current.size += line.len() as u64 + 1;
+            self.take_line(&line, &mut out);
+            if self.line.capacity() == 0 && line.capacity() < 64 << 10 {
+                self.line = line;
+                self.line.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn take_line(&mut self, line: &[u8], out: &mut impl FnMut(Event)) {
+        let line = if self.started { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
+        self.started = true;
+        if line.is_empty() {
+            let mut event = std::mem::take(&mut self.current);
+            self.touched = false;
+            if std::mem::take(&mut self.has_data) {
+                event.id = self.id.clone();
+                out(event);
+            }
+            return;
+        }
+        let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+        let (field, value) = (&line[..colon], line.get(colon + 1..).unwrap_or_default());
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"data" => {
+                if std::mem::replace(&mut self.has_data, true) {
+                    self.current.data.push(b'\n');
+                }
+                self.current.data.extend_from_slice(value);
+            }
+            b"id" if !value.contains(&0) => self.id = Some(String::from_utf8_lossy(value).into_owned()),
+            b"retry" => self.retry_ms = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()).or(self.retry_ms),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(chunks: &[&[u8]], limit: usize) -> (Vec<(Option<String>, String)>, Parser) {
+        let (mut parser, mut got) = (Parser::new(limit), vec![]);
+        for chunk in chunks {
+            let _ = parser.feed(chunk, Stamp(1), |e| got.push((e.id, String::from_utf8(e.data).unwrap())));
+        }
+        (got, parser)
+    }
+
+    #[test]
+    fn fields_ids_comments_and_line_ends() {
+        let (got, parser) =
+            parse(&[b"\xef\xbb\xbf: hi\r\nid: 7\r", b"\nretry: 500\rdata: a\ndata:b\n\n: x\ndata\n\nid\ndata: c\n\nda"], 100);
+        assert_eq!(got, [(Some("7".into()), "a\nb".into()), (Some("7".into()), String::new()), (Some(String::new()), "c".into())]);
+        assert_eq!(parser.retry_ms, Some(500));
+        assert!(parser.within_event());
+    }
+
+    #[test]
+    fn an_endless_event_is_refused() {
+        let mut parser = Parser::new(10);
+        assert_eq!(parser.feed(b"data: 12345678901", Stamp(1), |_| {}), Err(TooLong));
+        let mut parser = Parser::new(20);
+        assert_eq!(parser.feed(b"data: 12345678\ndata: 12345678\ndata: 12345678\n", Stamp(1), |_| {}), Err(TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_cut_the_events_are_the_same(text in "(data: ?[a-c]{0,5}|id: [0-9]|:x|retry: 5|)(\r\n|\n|\r){1,2}", more in "(data: ?[a-c]{0,5}(\n|\r\n|\r){1,2}){0,6}", at in 0usize..60) {
+            let all = format!("{text}{more}");
+            let at = at.min(all.len());
+            let (whole, _) = parse(&[all.as_bytes()], 1000);
+            let (cut, _) = parse(&[&all.as_bytes()[..at], &all.as_bytes()[at..]], 1000);
+            prop_assert_eq!(whole, cut);
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! The stdio link: a child process, its three pipes, and its end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rustix::process::Signal;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout},
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    lines::{Lines, Piece},
+    peer::{Arrival, Outbox, Peer},
+    reaper::Reaper,
+    session::{Ending, Link, meta_with_token},
+    spawn, wire,
+};
+use crate::{
+    domain::{
+        body::Body,
+        call::{Failure, FailureKind},
+        frame::{Anomaly, AnomalyKind, Direction, FrameKind},
+        id::CallId,
+        server::{ConnectFailure, Era, Exit, ServerSpec, Step},
+        time::{Stamp, size},
+    },
+    engine::ports::{Flow, FrameDraft, Host, Reply, Request},
+};
+
+/// Messages that may wait to be written.
+const QUEUE: usize = 64;
+/// How long after the process's end its last output is waited for.
+const DRAIN: Duration = Duration::from_millis(150);
+/// Lines of stderr a second that are passed on; the ring keeps the rest out of the events.
+const STDERR_RATE: u32 = 200;
+/// Longest line of stderr.
+const STDERR_LINE: usize = 8 << 10;
+
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// Something to be written to the server.
+struct Outgoing {
+    body: Body,
+    kind: FrameKind,
+    method: Option<Arc<str>>,
+    rpc_id: Option<Arc<str>>,
+    call: Option<CallId>,
+    flow: Option<Arc<dyn Flow>>,
+}
+
+/// A running stdio server.
+pub struct StdioLink {
+    peer: Arc<Peer>,
+    out: mpsc::Sender<Outgoing>,
+    outbox: Arc<dyn Outbox>,
+    pid: u32,
+    mark: String,
+    reaper: Arc<Reaper>,
+    ending: Arc<Ending>,
+    exit: watch::Receiver<Option<Exit>>,
+    /// Cancelled to close the server's stdin.
+    end_input: CancellationToken,
+    /// Set once we end the process ourselves, so that its end is no failure.
+    closing: CancellationToken,
+}
+
+struct Answers(mpsc::Sender<Outgoing>);
+
+#[async_trait]
+impl Outbox for Answers {
+    async fn reply(&self, body: Body) {
+        let _ = self.0.send(Outgoing { body, kind: FrameKind::Response, method: None, rpc_id: None, call: None, flow: None }).await;
+    }
+}
+
+impl StdioLink {
+    /// Starts the server's process and the tasks around it.
+    pub fn start(spec: Arc<ServerSpec>, host: Arc<dyn Host>, reaper: Arc<Reaper>) -> Result<Arc<StdioLink>, ConnectFailure> {
+        host.step(Step::Spawn);
+        let mark = format!("{}:{}", reaper.mark(), SERIAL.fetch_add(1, Ordering::Relaxed));
+        let mut child = spawn::spawn(&spec.launch, &mark).map_err(|error| spawn_failure(&spec, &error))?;
+        let pid = child.id().unwrap_or_default();
+        reaper.watch(pid);
+        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+            return Err(ConnectFailure::new(Step::Spawn, "the program's pipes could not be opened"));
+        };
+        let peer = Peer::new(spec, host);
+        let (out, queue) = mpsc::channel(QUEUE);
+        let (exit_to, exit) = watch::channel(None);
+        let link = Arc::new(StdioLink {
+            outbox: Arc::new(Answers(out.clone())),
+            peer,
+            out,
+            pid,
+            mark,
+            reaper,
+            ending: Arc::new(Ending::new()),
+            exit,
+            end_input: CancellationToken::new(),
+            closing: CancellationToken::new(),
+        });
+        tokio::spawn(write(link.peer.clone(), stdin, queue, link.end_input.clone()));
+        let stderr = tokio::spawn(read_stderr(link.peer.host().clone(), stderr));
+        tokio::spawn(link.clone().live(child, stdout, stderr, exit_to));
+        Ok(link)
+    }
+
+    /// The process's life: reads its output until it ends or closes its stdout, then reports the end.
+    async fn live(
+        self: Arc<Self>,
+        mut child: Child,
+        stdout: ChildStdout,
+        mut stderr: tokio::task::JoinHandle<()>,
+        exit_to: watch::Sender<Option<Exit>>,
+    ) {
+        let mut reader = tokio::spawn(read(self.peer.clone(), stdout, self.outbox.clone()));
+        let exited = tokio::select! {
+            status = child.wait() => {
+                // A grandchild may hold the pipes open for ever.
+                let _ = timeout(DRAIN, &mut reader).await;
+                Some(status)
+            }
+            _ = &mut reader => timeout(DRAIN, child.wait()).await.ok(),
+        };
+        reader.abort();
+        let _ = timeout(DRAIN / 3, &mut stderr).await;
+        let exit = exited.as_ref().map(|status| status.as_ref().map_or(Exit::Unknown, |s| as_exit(*s)));
+        self.report_end(exit);
+        let exit = match exit {
+            Some(exit) => exit,
+            None => {
+                // Its stdout is closed, so nothing can come of it any more.
+                self.end_group(&mut child).await
+            }
+        };
+        self.sweep().await;
+        stderr.abort();
+        self.reaper.forget(self.pid);
+        let _ = exit_to.send(Some(exit));
+    }
+
+    /// Tells everybody that the connection is gone, with all that is known of the reason.
+    fn report_end(&self, exit: Option<Exit>) {
+        let host = self.peer.host();
+        let closing = self.closing.is_cancelled();
+        let summary = match (closing, exit) {
+            (true, _) => "the server was stopped".to_owned(),
+            (false, Some(exit)) => format!("the server {exit}"),
+            (false, None) => "the server closed its stdout".to_owned(),
+        };
+        let mut failure =
+            Failure::after_send(if exit.is_some() && !closing { FailureKind::Exited } else { FailureKind::Transport }, summary.clone());
+        failure.exit = exit;
+        failure.stderr = host.last_stderr(20);
+        self.peer.close(&failure);
+        let mut reason = ConnectFailure::new(Step::Run, summary);
+        reason.exit = exit;
+        reason.stderr = host.last_stderr(20);
+        self.ending.end(reason);
+        self.end_input.cancel();
+    }
+
+    /// End of input, SIGTERM, SIGKILL: each with its patience, to the whole group.
+    async fn end_group(&self, child: &mut Child) -> Exit {
+        let patience = self.peer.spec().timeouts.stop;
+        self.end_input.cancel();
+        for signal in [None, Some(Signal::TERM), Some(Signal::KILL)] {
+            if let Some(signal) = signal {
+                spawn::signal_group(self.pid, signal);
+            }
+            if let Ok(status) = timeout(patience, child.wait()).await {
+                return status.map_or(Exit::Unknown, as_exit);
+            }
+        }
+        Exit::Unknown
+    }
+
+    /// Ends what the leader left behind: its group, and what left the group but carries our mark.
+    async fn sweep(&self) {
+        let left = || spawn::group_alive(self.pid) || !spawn::marked(&self.mark).is_empty();
+        for (signal, patience) in [(Signal::TERM, Duration::from_millis(500)), (Signal::KILL, Duration::from_millis(500))] {
+            if !left() {
+                return;
+            }
+            spawn::signal_group(self.pid, signal);
+            spawn::kill_marked(&self.mark, signal);
+            let _ = timeout(patience, async {
+                while left() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            })
+            .await;
+        }
+    }
+
+    fn gone(&self) -> Failure {
+        Failure::new(FailureKind::Transport, "the server is no longer connected")
+    }
+}
+
+#[async_trait]
+impl Link for StdioLink {
+    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+        let id = self.peer.fresh_id();
+        let method: Arc<str> = request.method.as_str().into();
+        let body = wire::request(id, &method, &request.params, &meta_with_token(meta, request.call, id));
+        let mut ticket = self.peer.register(id, &method, request.call, body.len() as u64, flow.clone())?;
+        let (out, call) = (self.out.clone(), request.call);
+        if &*method != "initialize" {
+            ticket.on_drop(move |id, reason| {
+                let params = Body::json(&serde_json::json!({"requestId": id, "reason": reason}));
+                let body = wire::notification("notifications/cancelled", &params, "");
+                let method = Some("notifications/cancelled".into());
+                let _ = out.try_send(Outgoing { body, kind: FrameKind::Notification, method, rpc_id: None, call, flow: None });
+            });
+        }
+        let outgoing =
+            Outgoing { body, kind: FrameKind::Request, method: Some(method), rpc_id: Some(id.to_string().into()), call, flow: Some(flow) };
+        if self.out.send(outgoing).await.is_err() {
+            return Err(self.gone());
+        }
+        ticket.wait().await
+    }
+
+    async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {
+        let body = wire::notification(method, &params, "");
+        let outgoing = Outgoing { body, kind: FrameKind::Notification, method: Some(method.into()), rpc_id: None, call: None, flow: None };
+        self.out.send(outgoing).await.map_err(|_| self.gone())
+    }
+
+    fn agreed(self: Arc<Self>, _era: Era, version: &str) {
+        if version == "2025-03-26" {
+            self.peer.accept_batches();
+        }
+    }
+
+    fn pid(&self) -> Option<u32> {
+        Some(self.pid)
+    }
+
+    async fn closed(&self) -> Arc<ConnectFailure> {
+        self.ending.wait().await
+    }
+
+    async fn close(&self) -> Exit {
+        self.closing.cancel();
+        self.end_input.cancel();
+        let patience = self.peer.spec().timeouts.stop;
+        let mut exit = self.exit.clone();
+        for signal in [None, Some(Signal::TERM), Some(Signal::KILL)] {
+            if let Some(signal) = signal {
+                spawn::signal_group(self.pid, signal);
+            }
+            // One more second than the pause, for the sweep behind the leader's end.
+            if let Ok(Ok(found)) = timeout(patience, exit.wait_for(Option::is_some)).await {
+                return found.unwrap_or(Exit::Unknown);
+            }
+        }
+        let _ = timeout(Duration::from_secs(2), exit.wait_for(Option::is_some)).await;
+        let found = *exit.borrow();
+        found.unwrap_or(Exit::Unknown)
+    }
+}
+
+/// Writes what is queued, one message a line, and stamps it when the system has taken its last byte.
+async fn write(peer: Arc<Peer>, mut stdin: ChildStdin, mut queue: mpsc::Receiver<Outgoing>, end: CancellationToken) {
+    loop {
+        let next = tokio::select! {
+            biased;
+            // What is queued is still written before the input is closed.
+            next = queue.recv() => next,
+            () = end.cancelled() => return,
+        };
+        let Some(message) = next else { return };
+        let mut line = Vec::with_capacity(message.body.len() + 1);
+        line.extend_from_slice(message.body.bytes());
+        line.push(b'\n');
+        let written = tokio::select! {
+            written = async { stdin.write_all(&line).await?; stdin.flush().await } => written.is_ok(),
+            () = async { end.cancelled().await; tokio::time::sleep(DRAIN).await } => false,
+        };
+        if !written {
+            return;
+        }
+        let (at, host) = (peer.host().now(), peer.host());
+        if let Some(flow) = &message.flow {
+            flow.sent(at, line.len() as u64);
+        }
+        host.frame(FrameDraft {
+            at,
+            direction: Direction::Out,
+            kind: message.kind,
+            size: line.len() as u64,
+            body: message.body,
+            call: message.call,
+            method: message.method,
+            rpc_id: message.rpc_id,
+            http: None,
+        });
+    }
+}
+
+/// Reads lines until the stream ends.
+async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>) {
+    let limit = peer.spec().limits.message_bytes;
+    let mut lines = Lines::new(limit);
+    let mut oversized: Option<(Body, bool)> = None;
+    loop {
+        match stdout.read_buf(lines.buffer()).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let now = peer.host().now();
+        let arrival = |first: Stamp, size: u64| Arrival { first, last: now, size, ..Default::default() };
+        lines.read(now, |piece| match piece {
+            Piece::Line { body, first, size } => peer.incoming(body, &arrival(first, size), &outbox),
+            Piece::TooLong { head } => {
+                let pinned = peer.too_large(&head, None, limit as u64, &arrival(now, limit as u64));
+                oversized = Some((head, pinned));
+            }
+            Piece::TooLongEnd { tail, size } => {
+                if let Some((head, false)) = oversized.take()
+                    && !peer.too_large(&head, Some(&tail), size, &arrival(now, size))
+                {
+                    let detail = format!("a line of {} that is no answer to anything", crate::domain::time::size(size));
+                    peer.host().anomaly(Anomaly { kind: AnomalyKind::TooLarge, detail, call: None, frame: None });
+                }
+            }
+        });
+    }
+    if let Some((rest, seen)) = lines.unfinished() {
+        let now = peer.host().now();
+        let bad = wire::Bad {
+            kind: AnomalyKind::Partial,
+            detail: format!("the output ended within a line, after {}", size(seen)),
+            id: wire::salvage_id(rest.bytes()),
+        };
+        let frame = peer.host().frame(FrameDraft {
+            at: now,
+            direction: Direction::In,
+            kind: FrameKind::Noise,
+            body: rest,
+            size: seen,
+            call: None,
+            method: None,
+            rpc_id: bad.id.clone(),
+            http: None,
+        });
+        // The call itself fails with the reason of the end, which says more.
+        peer.host().anomaly(Anomaly { kind: bad.kind, detail: bad.detail, call: None, frame: Some(frame) });
+    }
+}
+
+/// Drains stderr for as long as it lasts, whatever comes; passes on a bounded number of lines a second.
+async fn read_stderr(host: Arc<dyn Host>, mut stderr: ChildStderr) {
+    let mut lines = Lines::new(STDERR_LINE);
+    let (mut second, mut passed, mut held) = (host.now(), 0u32, 0u64);
+    loop {
+        match stderr.read_buf(lines.buffer()).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let now = host.now();
+        if now.since(second) >= Duration::from_secs(1) {
+            if held > 0 {
+                host.stderr(&format!("… {held} more lines, not shown"));
+            }
+            (second, passed, held) = (now, 0, 0);
+        }
+        lines.read(now, |piece| {
+            let text = match &piece {
+                Piece::Line { body, .. } => body.text(),
+                Piece::TooLong { head } => head.text(),
+                Piece::TooLongEnd { .. } => return,
+            };
+            if passed < STDERR_RATE {
+                passed += 1;
+                host.stderr(&text);
+            } else {
+                held += 1;
+            }
+        });
+    }
+    if held > 0 {
+        host.stderr(&format!("… {held} more lines, not shown"));
+    }
+    if let Some((rest, _)) = lines.unfinished() {
+        host.stderr(&rest.text());
+    }
+}
+
+fn as_exit(status: std::process::ExitStatus) -> Exit {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Unknown,
+    }
+}
+
+fn spawn_failure(spec: &ServerSpec, error: &std::io::Error) -> ConnectFailure {
+    let mut failure = ConnectFailure::new(Step::Spawn, format!("the program could not be started: {error}"));
+    let crate::domain::server::Launch::Stdio { cwd, command, .. } = &spec.launch else { return failure };
+    if let Some(cwd) = cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
+        failure.hints.push(format!("the working directory {} does not exist; correct cwd", cwd.display()));
+    } else if error.kind() == std::io::ErrorKind::NotFound {
+        failure.hints.push(format!("install {command}, or give its full path as command"));
+    } else if error.kind() == std::io::ErrorKind::PermissionDenied {
+        failure.hints.push(format!("make {command} executable (chmod +x)"));
+    }
+    failure.retryable = false;
+    failure
+}

@@ -1,0 +1,380 @@
+//! JSON-RPC 2.0 as it really arrives: parsing that keeps every byte, and salvage of what does not parse.
+//!
+//! Pure functions over bytes, used by both transports. Results stay raw: they are slices of the frame.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::domain::{body::Body, call::RpcError, frame::AnomalyKind};
+
+/// A JSON-RPC message of the other side.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// It asks something.
+    Request {
+        /// Its id, JSON text.
+        id: Arc<str>,
+        /// The method.
+        method: Arc<str>,
+        /// `params`, empty when absent.
+        params: Body,
+    },
+    /// It tells something.
+    Notification {
+        /// The method.
+        method: Arc<str>,
+        /// `params`, empty when absent.
+        params: Body,
+    },
+    /// It answers.
+    Response {
+        /// The id as JSON text.
+        id: Arc<str>,
+        /// The `result`, or the error.
+        answer: Result<Body, RpcError>,
+    },
+}
+
+/// What a piece of input turned out to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parsed {
+    /// A message.
+    Message(Message),
+    /// A batch array, with its members.
+    Batch(Vec<Body>),
+    /// Nothing that can be understood.
+    Bad(Bad),
+}
+
+/// Why a piece of input could not be understood, and whose answer it seems to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bad {
+    /// What is wrong with it.
+    pub kind: AnomalyKind,
+    /// The details for people.
+    pub detail: String,
+    /// The id that could be salvaged, JSON text.
+    pub id: Option<Arc<str>>,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct WireError<'a> {
+    code: serde_json::Number,
+    #[serde(default)]
+    message: String,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+/// Understands one message. The bytes must be UTF-8 (see [`repair_utf8`]).
+pub fn parse(body: &Body) -> Parsed {
+    let first = body.bytes().iter().find(|b| !b.is_ascii_whitespace());
+    match first {
+        Some(b'[') => match serde_json::from_slice::<Vec<&RawValue>>(body.bytes()) {
+            Ok(members) => Parsed::Batch(members.iter().map(|m| body.slice_of(m.get().as_bytes())).collect()),
+            Err(error) => bad(body, AnomalyKind::BadJson, error.to_string()),
+        },
+        Some(b'{') => match serde_json::from_slice::<Envelope>(body.bytes()) {
+            Ok(envelope) => understand(body, envelope),
+            Err(error) => bad(body, AnomalyKind::BadJson, error.to_string()),
+        },
+        _ => bad(body, AnomalyKind::Noise, "a line that is no JSON".into()),
+    }
+}
+
+fn bad(body: &Body, kind: AnomalyKind, detail: String) -> Parsed {
+    Parsed::Bad(Bad { kind, detail, id: salvage_id(body.bytes()) })
+}
+
+fn understand(body: &Body, envelope: Envelope<'_>) -> Parsed {
+    let raw = |value: &RawValue| body.slice_of(value.get().as_bytes());
+    let params = || envelope.params.map(raw).unwrap_or_default();
+    let id = envelope.id.map(|id| Arc::<str>::from(id.get()));
+    if envelope.jsonrpc.is_none_or(|v| v.get() != "\"2.0\"") {
+        return bad(body, AnomalyKind::NotRpc, "JSON without \"jsonrpc\": \"2.0\"".into());
+    }
+    match (id, envelope.method, envelope.result, envelope.error) {
+        (Some(id), Some(method), None, None) => Parsed::Message(Message::Request { id, method: method.into(), params: params() }),
+        (None, Some(method), None, None) => Parsed::Message(Message::Notification { method: method.into(), params: params() }),
+        (Some(id), None, Some(result), None) => Parsed::Message(Message::Response { id, answer: Ok(raw(result)) }),
+        (Some(id), None, None, Some(error)) => match serde_json::from_str::<WireError>(error.get()) {
+            Ok(wire) => {
+                let code = wire.code.as_i64().unwrap_or_default();
+                Parsed::Message(Message::Response { id, answer: Err(RpcError { code, message: wire.message, data: wire.data.map(raw) }) })
+            }
+            Err(error) => bad(body, AnomalyKind::NotRpc, format!("an error object that is none: {error}")),
+        },
+        (None, None, None, Some(error)) => bad(body, AnomalyKind::NotRpc, format!("an error without an id: {}", shorten(error.get()))),
+        _ => bad(body, AnomalyKind::NotRpc, "neither request nor notification nor answer".into()),
+    }
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(200) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Replaces bytes that are no UTF-8 by U+FFFD. Says where the first one stood.
+pub fn repair_utf8(body: Body) -> (Body, Option<usize>) {
+    match std::str::from_utf8(body.bytes()) {
+        Ok(_) => (body, None),
+        Err(error) => (Body::from(body.text().into_owned()), Some(error.valid_up_to())),
+    }
+}
+
+/// Finds the value of `"id"` at the top level of something that is nearly JSON.
+///
+/// Reads from the front with an eye on strings and nesting; where that finds nothing (the input is
+/// cut off or broken before its id), looks for the last `"id":` from the end.
+pub fn salvage_id(bytes: &[u8]) -> Option<Arc<str>> {
+    front_id(bytes).or_else(|| tail_id(bytes))
+}
+
+fn front_id(bytes: &[u8]) -> Option<Arc<str>> {
+    let (mut at, mut depth) = (0, 0usize);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => {
+                let end = string_end(bytes, at)?;
+                let is_key = depth == 1 && bytes[at + 1..end] == *b"id";
+                at = end + 1;
+                if is_key {
+                    let colon = skip_space(bytes, at);
+                    if bytes.get(colon) == Some(&b':') {
+                        return id_value(bytes, colon + 1);
+                    }
+                }
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn tail_id(bytes: &[u8]) -> Option<Arc<str>> {
+    let from = bytes.len().saturating_sub(256);
+    let tail = &bytes[from..];
+    let key = memchr::memmem::rfind(tail, b"\"id\"")?;
+    let colon = skip_space(tail, key + 4);
+    if tail.get(colon) != Some(&b':') {
+        return None;
+    }
+    let id = id_value(tail, colon + 1)?;
+    // At the top level nothing but the closing brace or a plain member can follow.
+    let rest = &tail[colon + 1..];
+    (rest.iter().filter(|b| **b == b'}').count() == 1).then_some(id)
+}
+
+fn id_value(bytes: &[u8], from: usize) -> Option<Arc<str>> {
+    let start = skip_space(bytes, from);
+    let end = match bytes.get(start)? {
+        b'"' => string_end(bytes, start)? + 1,
+        b'0'..=b'9' | b'-' => {
+            start + bytes[start..].iter().take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'.' | b'e' | b'E' | b'+')).count()
+        }
+        _ => return None,
+    };
+    std::str::from_utf8(&bytes[start..end]).ok().map(Arc::from)
+}
+
+fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
+        at += 1;
+    }
+    at
+}
+
+/// Index of the quote that ends the string beginning at `start`.
+fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut at = start + 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 2,
+            b'"' => return Some(at),
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Reads one of our ids back: numbers, and the string form that some servers make of them.
+pub fn our_id(id: &str) -> Option<u64> {
+    id.trim_matches('"').parse().ok()
+}
+
+/// The text of a request. `params` and `meta` are JSON objects, either may be empty; the bytes of
+/// `params` go out as they are but for line ends, which JSON has only between tokens.
+pub fn request(id: u64, method: &str, params: &Body, meta: &str) -> Body {
+    let mut text = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{}", quoted(method)).into_bytes();
+    push_params(&mut text, params, meta);
+    text.push(b'}');
+    Body::new(text)
+}
+
+/// The text of a notification.
+pub fn notification(method: &str, params: &Body, meta: &str) -> Body {
+    let mut text = format!("{{\"jsonrpc\":\"2.0\",\"method\":{}", quoted(method)).into_bytes();
+    push_params(&mut text, params, meta);
+    text.push(b'}');
+    Body::new(text)
+}
+
+/// The text of an answer to a request of the other side; `id` is JSON text.
+pub fn response(id: &str, answer: &Result<serde_json::Value, (i64, String)>) -> Body {
+    Body::from(match answer {
+        Ok(result) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}"),
+        Err((code, message)) => {
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{}}}}}", quoted(message))
+        }
+    })
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn push_params(text: &mut Vec<u8>, params: &Body, meta: &str) {
+    let merged = with_meta(params, meta);
+    if !merged.is_empty() {
+        text.extend_from_slice(b",\"params\":");
+        text.extend(merged.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
+    }
+}
+
+/// Adds the members of `meta` to `params._meta`; members that `params` has already win.
+fn with_meta(params: &Body, meta: &str) -> Vec<u8> {
+    let plain = params.bytes().trim_ascii();
+    if meta.is_empty() {
+        return plain.to_vec();
+    }
+    if plain.is_empty() {
+        return format!("{{\"_meta\":{meta}}}").into_bytes();
+    }
+    let own: Option<&RawValue> = serde_json::from_slice::<indexed::Fields>(plain).ok().and_then(|f| f.meta);
+    let Some(own) = own else {
+        let inner = plain.strip_suffix(b"}").unwrap_or(plain).trim_ascii_end();
+        let comma: &[u8] = if inner.ends_with(b"{") { b"" } else { b"," };
+        return [inner, comma, b"\"_meta\":", meta.as_bytes(), b"}"].concat();
+    };
+    let mut members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(meta).unwrap_or_default();
+    members.extend(serde_json::from_str::<serde_json::Map<_, _>>(own.get()).unwrap_or_default());
+    let whole = serde_json::Value::Object(members).to_string();
+    let at = own.get().as_ptr() as usize - plain.as_ptr() as usize;
+    [&plain[..at], whole.as_bytes(), &plain[at + own.get().len()..]].concat()
+}
+
+mod indexed {
+    use super::*;
+
+    /// Only the member that has to be looked into.
+    #[derive(Deserialize)]
+    pub struct Fields<'a> {
+        #[serde(borrow, default, rename = "_meta")]
+        pub meta: Option<&'a RawValue>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn kind(text: &str) -> Option<(AnomalyKind, Option<String>)> {
+        match parse(&Body::from(text)) {
+            Parsed::Bad(bad) => Some((bad.kind, bad.id.map(|id| id.to_string()))),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn messages_are_understood_and_keep_their_bytes() {
+        let text = Body::from(r#"{"jsonrpc":"2.0","id":7,"result":{"b":1.0,"a":12345678901234567890,"s":"\ud800"}}"#);
+        let Parsed::Message(Message::Response { id, answer: Ok(result) }) = parse(&text) else { panic!() };
+        assert_eq!((&*id, &*result.text()), ("7", r#"{"b":1.0,"a":12345678901234567890,"s":"\ud800"}"#));
+        assert!(matches!(parse(&Body::from(r#"{"jsonrpc":"2.0","method":"x"}"#)), Parsed::Message(Message::Notification { .. })));
+        assert!(matches!(parse(&Body::from(r#"{"jsonrpc":"2.0","id":"a","method":"ping"}"#)), Parsed::Message(Message::Request { .. })));
+        let Parsed::Message(Message::Response { answer: Err(error), .. }) =
+            parse(&Body::from(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"m","data":{"x":1}}}"#))
+        else {
+            panic!()
+        };
+        assert_eq!((error.code, error.data.unwrap().text().into_owned()), (-32000, r#"{"x":1}"#.into()));
+    }
+
+    #[test]
+    fn broken_input_is_classed_and_its_id_salvaged() {
+        for (text, expected, id) in [
+            (r#"{"jsonrpc":"2.0","id":3,"result":{"x":NaN}}"#, AnomalyKind::BadJson, Some("3")),
+            (r#"{"result":{"id":9,"x":NaN},"jsonrpc":"2.0","id":4}"#, AnomalyKind::BadJson, Some("4")),
+            (r#"{"jsonrpc":"2.0","id":5,"result":{"x":"#, AnomalyKind::BadJson, Some("5")),
+            (r#"{"jsonrpc":"2.0","id":6}"#, AnomalyKind::NotRpc, Some("6")),
+            (r#"{"id":6,"result":{}}"#, AnomalyKind::NotRpc, Some("6")),
+            (r#"{"level":"info","msg":"started"}"#, AnomalyKind::NotRpc, None),
+            ("Server listening", AnomalyKind::Noise, None),
+            (r#"{"jsonrpc":"2.0","id":"x\"y","result":tru}"#, AnomalyKind::BadJson, Some(r#""x\"y""#)),
+        ] {
+            assert_eq!(kind(text), Some((expected, id.map(str::to_owned))), "{text}");
+        }
+        assert!(matches!(parse(&Body::from(r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#)), Parsed::Batch(m) if m.len() == 1));
+        let deep = format!(r#"{{"jsonrpc":"2.0","id":8,"result":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
+        assert!(matches!(parse(&Body::from(deep)), Parsed::Message(_)));
+    }
+
+    #[test]
+    fn arguments_go_out_as_they_were_written() {
+        let params = Body::from("{\"name\":\"t\",\"arguments\":{\n \"n\": 1.50}\n}");
+        assert_eq!(
+            request(1, "tools/call", &params, "{\"progressToken\":1}").text(),
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{  "n": 1.50},"_meta":{"progressToken":1}}}"#
+        );
+        assert_eq!(request(2, "ping", &Body::default(), "").text(), r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
+        assert_eq!(
+            request(3, "x", &Body::from("{ }"), "{\"a\":1}").text(),
+            r#"{"jsonrpc":"2.0","id":3,"method":"x","params":{"_meta":{"a":1}}}"#
+        );
+        assert_eq!(
+            notification("n", &Body::from(r#"{"_meta":{"a":2},"z":1}"#), r#"{"a":1,"b":1}"#).text(),
+            r#"{"jsonrpc":"2.0","method":"n","params":{"_meta":{"a":2,"b":1},"z":1}}"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let (body, _) = repair_utf8(Body::new(bytes));
+            let _ = parse(&body);
+        }
+
+        #[test]
+        fn any_id_is_salvaged_from_a_cut_message(id in 0u64..1_000_000, junk in "[a-z{}\\[\\]:,]{0,40}", cut in 1usize..40) {
+            let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"t\":\"{junk}\"}}}}");
+            let head = 24 + id.to_string().len();
+            let end = (head + cut).min(text.len());
+            prop_assert_eq!(salvage_id(&text.as_bytes()[..end]).as_deref().and_then(our_id), Some(id));
+        }
+    }
+}
