@@ -1,6 +1,9 @@
 //! `call`, `read` and `prompt`: one request, its result, its exit code.
 
-use std::io::{BufRead, BufReader, Read};
+use std::{
+    io::{BufRead, BufReader, Read},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -17,7 +20,7 @@ use super::{
 use crate::domain::{
     body::Body,
     call::{CallSpec, Failure, FailureKind, Operation, Origin, Outcome},
-    catalog::Tool,
+    catalog::{Change, Hints, Tool},
     event::Settled,
     id::{CallId, ServerId, ToolId},
     server::ConnectFailure,
@@ -39,7 +42,8 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
     let name = args.tool.as_str();
     session.settle(|world, server| may_offer(world, server, name)).await?;
     let tool = find(session, name)?;
-    let Some(listed) = session.world.tool(&tool).cloned() else { return Err(unknown_tool(&session.world, name).into()) };
+    // A server whose lists could not be read may have the tool even so.
+    let listed = session.world.tool(&tool).cloned().unwrap_or_else(|| Arc::new(unlisted(&tool)));
     let wrong = |causes| Problem::new(Failure { causes, ..invalid(name) }).about(Some(&tool.server), name);
     let arguments = arguments::build(base.as_deref(), &args.assignments, &listed.input_schema).map_err(wrong)?;
     let (violations, unusable) = arguments::check(&listed.input_schema, &arguments);
@@ -119,11 +123,11 @@ fn find(session: &Session<'_>, name: &str) -> Result<ToolId, Stop> {
     let qualified = || {
         world.servers.iter().find_map(|server| {
             let own = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
-            server.catalog.tool(own).map(|tool| ToolId::new(server.id().clone(), tool.name.clone()))
+            offered(server, own)
         })
     };
     let lone = || match world.servers.as_slice() {
-        [server] => server.catalog.tool(name).map(|tool| ToolId::new(server.id().clone(), tool.name.clone())),
+        [server] => offered(server, name),
         _ => None,
     };
     if let Some(tool) = world.names.tool(name).cloned().or_else(qualified).or_else(lone) {
@@ -140,11 +144,29 @@ fn find(session: &Session<'_>, name: &str) -> Result<ToolId, Stop> {
     }
 }
 
+/// The server's tool of this name; any, when its lists could not be read.
+fn offered(server: &ServerView, own: &str) -> Option<ToolId> {
+    let unread = server.phase.usable() && server.catalog.revision == 0;
+    (unread || server.catalog.tool(own).is_some()).then(|| ToolId::new(server.id().clone(), own))
+}
+
+/// What is known of a tool that is in no list: nothing.
+fn unlisted(tool: &ToolId) -> Tool {
+    Tool {
+        name: tool.name.clone(),
+        title: None,
+        description: None,
+        input_schema: Body::from("{}"),
+        output_schema: None,
+        hints: Hints::default(),
+        raw: Body::from("{}"),
+        change: Change::Same,
+    }
+}
+
 fn unknown_tool(world: &World, name: &str) -> Problem {
     let failure = Failure::new(FailureKind::UnknownTool, format!("there is no tool {name:?}"));
-    let own = |id: &ToolId| format!("{}/{}", id.server, id.name);
-    let all: Vec<(String, String)> = world.names.iter().map(|(exposed, id)| (exposed.to_string(), own(id))).collect();
-    let close = similar(name, all.iter().map(|(exposed, _)| exposed.as_str()), 3);
+    let close = similar(name, world.names.iter().map(|(exposed, _)| &**exposed), 3);
     let failure = match close.as_slice() {
         [] => failure.hint("`switchboard tools` lists all of them"),
         close => failure.hint(format!("did you mean {}?", close.join(", "))),
@@ -281,6 +303,9 @@ async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> 
         print_human(session, &operation, subject, &settled)?;
     } else {
         let mut document = Document::new(Some(operation.server()), Some(subject));
+        if let Operation::Tool { tool, .. } = &operation {
+            document.tool = Some(&tool.name);
+        }
         document.fill(id, &settled);
         session.printer.document(&document)?;
     }
@@ -312,7 +337,7 @@ fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, 
                 }
             }
         }
-        Outcome::Failed { failure } => printer.report(&failure.report()),
+        Outcome::Failed { failure } => printer.report("", &failure.report()),
         Outcome::Cancelled { reason } => printer.note(&format!("cancelled: {reason}")),
     }
     if session.options.verbose || session.printer.watched() {
@@ -346,7 +371,8 @@ fn blocks(operation: &Operation, result: &Body) -> Vec<Block> {
     }
 }
 
-/// What `--json` prints of a call, and `--jsonl` last.
+/// What `--json` prints of a call, and `--jsonl` last. `subject` is what was asked for, `tool` the
+/// tool's own name.
 #[derive(Serialize)]
 pub struct Document<'a> {
     #[serde(rename = "type")]
@@ -354,6 +380,8 @@ pub struct Document<'a> {
     outcome: &'static str,
     server: Option<&'a ServerId>,
     subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<&'a str>,
     call: Option<String>,
     result: Option<Box<RawValue>>,
     failure: Option<FailureJson<'a>>,
@@ -404,6 +432,7 @@ impl<'a> Document<'a> {
             outcome: "failed",
             server,
             subject,
+            tool: None,
             call: None,
             result: None,
             failure: None,

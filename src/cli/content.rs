@@ -1,5 +1,9 @@
 //! Results for people: what a tool, a resource or a prompt gave, as blocks to print.
 
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -125,26 +129,12 @@ fn binary(kind: &str, data: &str, uri: Option<&str>) -> Block {
 
 /// Decodes base64 (RFC 4648, section 4); line ends and missing padding are let pass.
 fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0u32, 0u32);
-    for byte in text.trim_end_matches('=').bytes().filter(|b| !b.is_ascii_whitespace()) {
-        let digit = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(digit);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
-        }
+    const LENIENT: GeneralPurpose =
+        GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+    if text.contains(char::is_whitespace) {
+        return LENIENT.decode(text.split_whitespace().collect::<String>()).ok();
     }
-    (held < 6).then_some(out)
+    LENIENT.decode(text).ok()
 }
 
 #[cfg(test)]

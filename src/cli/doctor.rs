@@ -101,7 +101,7 @@ impl<'a> Check<'a> {
             templates: server.catalog.templates.len(),
             prompts: server.catalog.prompts.len(),
             warnings: warnings(world, server),
-            failure: server.phase.failure().map(|why| &**why),
+            failure: servers::last_failure(server).map(|why| &**why),
         }
     }
 }
@@ -131,7 +131,7 @@ fn warnings(world: &World, server: &ServerView) -> Vec<String> {
     }
     for (kind, times) in &server.anomaly_counts {
         let last = server.anomalies.iter().rev().find(|(_, a)| a.kind == *kind).map(|(_, a)| format!(", last: {}", a.detail));
-        warnings.push(format!("{} ({times} times{})", kind.words(), last.unwrap_or_default()));
+        warnings.push(format!("{} ×{times}{}", kind.words(), last.unwrap_or_default()));
     }
     warnings
 }
@@ -144,7 +144,9 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
         phase if phase.usable() || *phase == Phase::Disabled => lines.push(("target", server.spec.launch.summary())),
         _ => lines.extend(Away::new(server).report()),
     }
-    lines.extend(check.degraded.map(|reason| ("degraded", reason.to_owned())));
+    // What the lists lack is among the warnings already.
+    let degraded = check.degraded.filter(|_| server.catalog.warnings.is_empty());
+    lines.extend(degraded.map(|reason| ("degraded", reason.to_owned())));
     if let Some(info) = &server.info {
         lines.push(("protocol", format!("{} ({})", info.protocol, era_word(info.era))));
         lines.push(("says", says(info)));

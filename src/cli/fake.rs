@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +38,8 @@ pub struct Fake {
     pub calls: Mutex<Vec<CallSpec>>,
     /// Commands that were given.
     pub commands: Mutex<Vec<Command>>,
+    /// Whether calls go on when they are cancelled.
+    pub stubborn: AtomicBool,
     script: Script,
 }
 
@@ -58,7 +63,9 @@ impl Control for Fake {
     }
 
     fn command(&self, command: Command) {
-        if let Command::Cancel { call, reason } = &command {
+        if let Command::Cancel { call, reason } = &command
+            && !self.stubborn.load(Ordering::Relaxed)
+        {
             self.settle(*call, Outcome::Cancelled { reason: reason.clone() });
         }
         if let Command::Answer { ask, .. } = &command {
@@ -77,6 +84,7 @@ impl Fake {
             events: broadcast::channel(capacity).0,
             calls: Mutex::default(),
             commands: Mutex::default(),
+            stubborn: AtomicBool::new(false),
             script: Box::new(script),
         })
     }

@@ -38,7 +38,7 @@ pub struct Found {
 }
 
 /// Writes the configuration; gives the file that it wrote.
-pub type Write<'a> = &'a mut dyn FnMut(&[ImportSource]) -> Result<PathBuf, String>;
+pub type Write<'a> = &'a mut dyn FnMut(&Found) -> Result<PathBuf, String>;
 
 /// Shows what was found, and prints the configuration or hands it to `write`.
 ///
@@ -58,7 +58,7 @@ fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>) -> Resu
     if printer.format() == Format::Human {
         print_sources(printer, &found.sources);
         if written.is_none() {
-            printer.text(&found.toml)?;
+            printer.file(&found.toml)?;
         }
     } else {
         print_documents(printer, found, written.as_ref())?;

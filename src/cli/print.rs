@@ -128,6 +128,11 @@ impl Printer {
         self.io.stdout.write_all(bytes)
     }
 
+    /// A file of our own, for people to read or for a pipe: exact unless stdout is a terminal.
+    pub fn file(&mut self, text: &str) -> io::Result<()> {
+        if self.io.stdout_tty { self.text(text) } else { self.exact(text.as_bytes()) }
+    }
+
     /// JSON text of a server, indented; as it came when raw.
     pub fn json_text(&mut self, text: &str) -> io::Result<()> {
         if self.raw {
@@ -208,10 +213,10 @@ impl Printer {
     }
 
     /// A report on stderr: labels in a column.
-    pub fn report(&mut self, lines: &[(&str, String)]) {
+    pub fn report(&mut self, indent: &str, lines: &[(&str, String)]) {
         self.clear_status();
         for line in report_lines(lines) {
-            let _ = writeln!(self.io.stderr, "{line}");
+            let _ = writeln!(self.io.stderr, "{indent}{line}");
         }
     }
 

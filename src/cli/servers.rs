@@ -1,6 +1,6 @@
 //! `servers`: every server and its state; and what `tools` and `doctor` say of servers that failed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
     let rows: Vec<ServerJson<'_>> = servers.iter().map(ServerJson::new).collect();
     match session.printer.format() {
         Format::Human => {
-            let mut table = vec![["NAME", "STATE", "PROTOCOL", "TOOLS", "READY IN", "TARGET"].map(String::from).to_vec()];
+            let mut table = vec![["NAME", "STATE", "BY", "PROTOCOL", "TOOLS", "READY IN", "TARGET"].map(String::from).to_vec()];
             table.extend(servers.iter().map(cells));
             session.printer.table("", &table)?;
         }
@@ -57,11 +57,11 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
 
 fn cells(server: &ServerView) -> Vec<String> {
     let info = server.info.as_deref();
-    let protocol = info.map(|i| i.protocol.clone()).unwrap_or_else(|| server.spec.launch.transport().into());
     vec![
         server.id().to_string(),
         server.phase.word().into(),
-        protocol,
+        server.spec.launch.transport().into(),
+        info.map_or_else(|| "-".into(), |i| i.protocol.clone()),
         if info.is_some() { server.catalog.tools.len().to_string() } else { "-".into() },
         took(info).map(time::short).unwrap_or_else(|| "-".into()),
         server.spec.launch.summary(),
@@ -104,7 +104,7 @@ impl<'a> ServerJson<'a> {
             resources: server.catalog.resources.len(),
             prompts: server.catalog.prompts.len(),
             ready_ms: took(info).map(ms),
-            failure: server.phase.failure().map(|why| &**why),
+            failure: last_failure(server).map(|why| &**why),
         }
     }
 }
@@ -141,13 +141,13 @@ impl<'a> Away<'a> {
                 Phase::Starting { step } => Some(step.doing()),
                 _ => None,
             },
-            failure: self.server.phase.failure().map(|why| &**why),
+            failure: last_failure(self.server).map(|why| &**why),
         }
     }
 
     /// The reasons for people.
     pub fn report(&self) -> Vec<(&'static str, String)> {
-        match (&*self.server.phase, self.server.phase.failure()) {
+        match (&*self.server.phase, last_failure(self.server)) {
             (_, Some(why)) => why.report(),
             (Phase::Starting { step }, _) => vec![
                 ("error", format!("not ready in time, still {}", step.doing())),
@@ -168,8 +168,21 @@ pub fn away(servers: &[ServerView]) -> Vec<Away<'_>> {
 pub fn print_away(session: &mut Session<'_>, away: &[Away<'_>]) {
     for away in away {
         session.printer.note(&format!("{}: {}", away.server.id(), away.server.phase.word()));
-        session.printer.report(&away.report());
+        session.printer.report("  ", &away.report());
     }
+}
+
+/// The failure behind a server's state; of one that is being tried again, the last attempt's.
+pub fn last_failure(server: &ServerView) -> Option<&Arc<ConnectFailure>> {
+    if server.phase.usable() {
+        return None;
+    }
+    server.phase.failure().or_else(|| match &*server.phase {
+        Phase::Starting { .. } => {
+            server.history.iter().rev().take_while(|(_, phase)| !phase.usable()).find_map(|(_, phase)| phase.failure())
+        }
+        _ => None,
+    })
 }
 
 fn failed(server: &ServerView) -> bool {

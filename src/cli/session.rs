@@ -14,10 +14,11 @@ use super::{
     answers::Answers,
     exit,
     print::{Format, Printer},
+    servers::last_failure,
 };
 use crate::{
     domain::{
-        ask::{Ask, Question},
+        ask::{Ask, AskPolicy, Question},
         body::Body,
         call::{CallSpec, Failure, FailureKind, Progress},
         event::{Event, EventKind, NoticeLevel, Settled},
@@ -259,7 +260,7 @@ impl<'a> Session<'a> {
             _ => Failure::new(FailureKind::NotReady, format!("{name} could not be started or reached")),
         };
         let mut problem = Problem::new(failure).about(Some(server), name);
-        problem.connect = view.phase.failure().cloned();
+        problem.connect = last_failure(view).cloned();
         Some(problem)
     }
 
@@ -329,14 +330,25 @@ impl<'a> Session<'a> {
             if !self.answered.insert(ask.id) {
                 continue;
             }
+            let spec = self.world.server(&ask.server).map(|s| s.spec.clone());
+            let policy = spec.as_ref().map(|spec| match &ask.question {
+                Question::Form { .. } | Question::Url { .. } => &spec.elicitation,
+                Question::Sampling { .. } => &spec.sampling,
+                Question::Roots => &spec.roots_policy,
+            });
+            // The engine answers by itself what the configuration decides.
+            if let Some(how) = policy.and_then(by_configuration) {
+                self.show_question(&ask, how, self.options.verbose)?;
+                continue;
+            }
             let (answer, how) = self.answers.answer(&ask.question);
-            self.show_question(&ask, &how)?;
+            self.show_question(&ask, &how, true)?;
             self.control.command(Command::Answer { ask: ask.id, answer });
         }
         Ok(())
     }
 
-    fn show_question(&mut self, ask: &Ask, how: &str) -> Result<(), Stop> {
+    fn show_question(&mut self, ask: &Ask, how: &str, aloud: bool) -> Result<(), Stop> {
         let message = match &ask.question {
             Question::Form { message, .. } => message.clone(),
             Question::Url { message, url } => format!("{message} {url}"),
@@ -352,6 +364,9 @@ impl<'a> Session<'a> {
                 message: &message,
                 answer: how,
             })?;
+        }
+        if !aloud {
+            return Ok(());
         }
         self.printer.note(&format!("{} asks ({}): {message} - {how}", ask.server, ask.question.word()));
         Ok(())
@@ -442,6 +457,14 @@ pub fn unknown_server(world: &World, name: &str) -> Failure {
 /// The JSON text of a body for a document; `None` when it is no JSON.
 pub fn raw(body: &Body) -> Option<Box<RawValue>> {
     RawValue::from_string(body.text().into_owned()).ok()
+}
+
+fn by_configuration(policy: &AskPolicy) -> Option<&'static str> {
+    match policy {
+        AskPolicy::Ask => None,
+        AskPolicy::Decline => Some("declined by its configuration"),
+        AskPolicy::Fixed(_) => Some("answered by its configuration"),
+    }
 }
 
 fn wait_words(server: &ServerView) -> String {

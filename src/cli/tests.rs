@@ -20,7 +20,7 @@ use crate::domain::{
     event::{EventKind, LogMessage, Notice, NoticeLevel},
     frame::{Anomaly, AnomalyKind},
     id::AskId,
-    server::{Launch, Phase, ServerSpec},
+    server::{Launch, Phase, ServerSpec, Step},
     time::Stamp,
 };
 use crate::engine::control::Command;
@@ -197,7 +197,7 @@ async fn what_may_destroy_is_agreed_to_first() {
         (&["call", "db_drop"][..], None, exit::REFUSED),
         (&["call", "db_drop", "--yes"], None, exit::OK),
         (&["call", "db_insert"], None, exit::OK),
-        (&["call", "db_drop", "x:=\"\u{1b}\""], Some("y\n"), exit::OK),
+        (&["call", "db_drop", "x=\u{1b}\u{9b}"], Some("y\n"), exit::OK),
         (&["call", "db_drop"], Some("\n"), exit::REFUSED),
         (&["call", "db_drop"], Some(""), exit::REFUSED),
     ] {
@@ -348,13 +348,22 @@ async fn tools_are_chosen_by_pattern_and_shown_with_schema() {
 
 #[tokio::test]
 async fn the_first_interrupt_cancels_and_the_second_quits() {
-    let (send, receive) = mpsc::channel(4);
-    // The call ends by being cancelled only.
-    let fake = with_db(Fake::scripted(1000, move |_, _, _| send.try_send(Signal::Interrupt).unwrap()));
-    let ran = ran_with(&fake, &QUERY, |_| {}, None, Signals::new(receive)).await;
-    assert_eq!(ran.code, exit::INTERRUPTED);
-    assert!(ran.err.contains("cancelled by the user"), "{}", ran.err);
-    assert!(matches!(fake.commands.lock().unwrap()[..], [Command::Cancel { .. }]));
+    for stubborn in [false, true] {
+        let (send, receive) = mpsc::channel(4);
+        // The call ends by being cancelled or never.
+        let fake = with_db(Fake::scripted(1000, move |_, _, _| {
+            send.try_send(Signal::Interrupt).unwrap();
+            if stubborn {
+                send.try_send(Signal::Interrupt).unwrap();
+            }
+        }));
+        fake.stubborn.store(stubborn, std::sync::atomic::Ordering::Relaxed);
+        let ran = ran_with(&fake, &QUERY, |_| {}, None, Signals::new(receive)).await;
+        assert_eq!(ran.code, exit::INTERRUPTED);
+        assert!(ran.err.contains("Ctrl-C again quits"), "{}", ran.err);
+        assert_eq!(ran.err.contains("cancelled by the user"), !stubborn);
+        assert_eq!(fake.commands.lock().unwrap().len(), if stubborn { 2 } else { 1 });
+    }
 }
 
 #[tokio::test]
@@ -453,6 +462,41 @@ async fn two_servers_with_one_prefix_are_both_waited_for() {
     let ran = ran(&fake, &["call", "a_b_x", "--yes"]).await;
     assert_eq!(ran.code, exit::USAGE, "a name that two tools claim is nobody's: {}", ran.err);
     assert!(ran.err.contains("a_b_x_"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn what_the_configuration_answers_is_left_to_it() {
+    let fake = with_db(Fake::scripted(1000, |fake, call, _| {
+        fake.publish(EventKind::AskOpened { ask: ask(1, Question::Roots) });
+        fake.settle(call, Outcome::Ok { result: Body::from("{}") });
+    }));
+    let quiet = ran(&fake, &QUERY).await;
+    assert_eq!((quiet.code, quiet.err.as_str()), (exit::OK, ""));
+    assert!(fake.commands.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_tool_of_a_server_that_could_not_be_listed_can_be_called() {
+    let fake = Fake::giving(text("x"));
+    fake.starting("db");
+    fake.starting("other");
+    fake.ready("other", RawLists::default());
+    fake.phase("db", Phase::Degraded { reason: "tools/list was not answered".into() });
+    assert_eq!(ran(&fake, &["call", "db/any", "a=1", "--yes"]).await.code, exit::OK);
+    assert_eq!(ran(&fake, &["call", "db/any", "a=1"]).await.code, exit::REFUSED);
+    assert_eq!(ran(&fake, &["call", "other/any", "--yes"]).await.code, exit::USAGE);
+    let doctor = ran(&fake, &["doctor"]).await;
+    assert!(doctor.code == exit::OK && doctor.out.contains("tools/list was not answered"), "{}", doctor.out);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_tried_again_tells_why_it_failed_before() {
+    let fake = Fake::giving(text("x"));
+    fake.starting("db");
+    fake.failed("db");
+    fake.phase("db", Phase::Starting { step: Step::Spawn });
+    let ran = ran(&fake, &["call", "db_query", "--json"]).await;
+    assert_eq!((ran.code, &document(&ran)["connect"]["exit"]["code"]), (exit::NOT_READY, &json!(1)));
 }
 
 fn found(problems: &[&str]) -> import::Found {
