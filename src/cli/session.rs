@@ -228,9 +228,9 @@ impl<'a> Session<'a> {
     }
 
     /// What is left of `--timeout`; a failure when nothing is.
-    pub fn left(&self) -> Result<Option<Duration>, Failure> {
+    pub fn left(&self) -> Result<Option<Duration>, Stop> {
         match self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-            Some(left) if left.is_zero() => Err(self.out_of_time()),
+            Some(left) if left.is_zero() => Err(self.out_of_time().into()),
             left => Ok(left),
         }
     }
