@@ -94,6 +94,13 @@ pub enum Cmd {
     /// List the tools of all servers.
     Tools(ToolsArgs),
     /// Call a tool and print its result.
+    ///
+    /// A tool is called at once when it claims to be read-only (`readOnlyHint: true`) or to destroy
+    /// nothing (`destructiveHint: false`). Any other tool needs --yes, or your answer to a question
+    /// when stdin and stderr are a terminal. The claims are the server's, and are believed here
+    /// whether or not the server is configured as trusted.
+    ///
+    /// Arguments are checked against the tool's schema before anything is sent.
     Call(CallArgs),
     /// Read a resource and print it.
     Read(ReadArgs),
@@ -118,7 +125,7 @@ pub enum Cmd {
     DemoServer(DemoServerArgs),
     /// End what a crashed console left behind.
     #[command(hide = true)]
-    Reaper,
+    Reaper(ReaperArgs),
 }
 
 /// `tools`.
@@ -135,11 +142,6 @@ pub struct ToolsArgs {
 }
 
 /// `call`.
-///
-/// A tool that does not claim to be read-only (`readOnlyHint: true`) and does not say that it destroys
-/// nothing (`destructiveHint: false`) is called only with --yes, or after a question when stdin and
-/// stderr are a terminal. The hints are claims of the server and are believed here whether or not
-/// the server is marked as trusted.
 #[derive(Clone, Debug, Default, Args)]
 pub struct CallArgs {
     /// The tool: its name as `tools` shows it, or server/tool.
@@ -218,6 +220,13 @@ pub struct DemoServerArgs {
     /// Folder of its state.
     #[arg(long)]
     pub dir: PathBuf,
+}
+
+/// `reaper`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ReaperArgs {
+    /// What marks the processes that it looks after.
+    pub mark: String,
 }
 
 /// A command that needs the engine and no terminal.

@@ -42,8 +42,14 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
     let name = args.tool.as_str();
     session.settle(|world, server| may_offer(world, server, name)).await?;
     let tool = find(session, name)?;
-    // A server whose lists could not be read may have the tool even so.
-    let listed = session.world.tool(&tool).cloned().unwrap_or_else(|| Arc::new(unlisted(&tool)));
+    let listed = match session.world.tool(&tool).cloned() {
+        Some(listed) => listed,
+        // A server whose lists could not be read may have the tool even so.
+        None => {
+            session.printer.note(&format!("warning: {} could not be listed, so nothing is known of {name}", tool.server));
+            Arc::new(unlisted(&tool))
+        }
+    };
     let wrong = |causes| Problem::new(Failure { causes, ..invalid(name) }).about(Some(&tool.server), name);
     let arguments = arguments::build(base.as_deref(), &args.assignments, &listed.input_schema).map_err(wrong)?;
     let (violations, unusable) = arguments::check(&listed.input_schema, &arguments);

@@ -26,7 +26,7 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
             for (server, check) in world.servers.iter().zip(&checks) {
                 print(session, server, check)?;
             }
-            let ready = world.servers.iter().filter(|s| s.phase.usable()).count();
+            let ready = world.servers.iter().filter(|s| s.phase.usable() && !servers::failed(s)).count();
             let failed = servers::away(&world.servers).len();
             let disabled = world.servers.len() - ready - failed;
             let disabled = if disabled > 0 { format!(", {disabled} disabled") } else { String::new() };

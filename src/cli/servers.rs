@@ -109,7 +109,7 @@ impl<'a> ServerJson<'a> {
     }
 }
 
-/// A server that was wanted and is not there.
+/// A server that was wanted and did not give its lists.
 pub struct Away<'a> {
     server: &'a ServerView,
 }
@@ -154,12 +154,13 @@ impl<'a> Away<'a> {
                 ("command", self.server.spec.launch.summary()),
                 ("try", "give it longer: --timeout, or timeouts.connect in its configuration".into()),
             ],
+            (Phase::Degraded { reason }, _) => vec![("error", reason.clone())],
             _ => vec![("error", "not ready".into())],
         }
     }
 }
 
-/// The servers that were wanted and are not there.
+/// The servers that were wanted and did not give their lists.
 pub fn away(servers: &[ServerView]) -> Vec<Away<'_>> {
     servers.iter().filter(|s| failed(s)).map(Away::new).collect()
 }
@@ -185,14 +186,20 @@ pub fn last_failure(server: &ServerView) -> Option<&Arc<ConnectFailure>> {
     })
 }
 
-fn failed(server: &ServerView) -> bool {
-    !server.phase.usable() && *server.phase != Phase::Disabled
+/// Whether a server gave its lists and can be used.
+fn served(server: &ServerView) -> bool {
+    server.phase.usable() && server.catalog.revision > 0
+}
+
+/// Whether a server was wanted and did not give its lists.
+pub fn failed(server: &ServerView) -> bool {
+    *server.phase != Phase::Disabled && !served(server)
 }
 
 /// The exit code that the servers' states give.
 pub fn code(servers: &[ServerView]) -> u8 {
     let failures = servers.iter().filter(|s| failed(s)).count();
-    match servers.iter().filter(|s| s.phase.usable()).count() {
+    match servers.iter().filter(|s| served(s)).count() {
         _ if failures == 0 => exit::OK,
         0 => exit::NOT_READY,
         _ => exit::PARTIAL,
