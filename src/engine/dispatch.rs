@@ -120,9 +120,12 @@ impl Dispatch {
             deadline: moved,
             reason: Mutex::new(String::new()),
         });
+        // Pinned out here, so that it is dropped, and with it cancelled on the wire, after the reason is known.
+        let attempt = self.attempt(server, &flow);
+        tokio::pin!(attempt);
         tokio::select! {
             biased;
-            outcome = self.attempt(server, &flow) => outcome,
+            outcome = &mut attempt => outcome,
             () = self.cancel.token.cancelled() => {
                 flow.give_up(&self.cancel.reason());
                 Outcome::Cancelled { reason: self.cancel.reason() }
@@ -139,7 +142,7 @@ impl Dispatch {
 
     /// Waits for the server, checks the arguments, sends, answers questions, until there is an answer.
     async fn attempt(&self, server: &Supervised, flow: &Arc<CallFlow>) -> Outcome {
-        let session = match ready(server).await {
+        let mut session = match ready(server, None).await {
             Ok(session) => session,
             Err(failure) => return failed(failure),
         };
@@ -154,7 +157,16 @@ impl Dispatch {
                 params: params(&self.spec.operation, &extra),
                 call: Some(self.id),
             };
-            let reply = match session.request(request, flow.clone()).await {
+            let mut answer = session.request(request.clone(), flow.clone()).await;
+            if answer.as_ref().is_err_and(never_left) {
+                // The connection was lost before a byte of this call was sent: the next one may have it.
+                session = match ready(server, Some(&session)).await {
+                    Ok(session) => session,
+                    Err(failure) => return failed(failure),
+                };
+                answer = session.request(request, flow.clone()).await;
+            }
+            let reply = match answer {
                 Ok(reply) => reply,
                 Err(failure) => return failed(failure),
             };
@@ -242,12 +254,19 @@ fn failed(failure: Failure) -> Outcome {
     Outcome::Failed { failure: Arc::new(failure) }
 }
 
-/// Waits until the server can be used, or until it is clear that it cannot.
-async fn ready(server: &Supervised) -> Result<Arc<dyn Session>, Failure> {
+/// Whether a request failed for want of a connection, so that the server cannot have seen any of it.
+fn never_left(failure: &Failure) -> bool {
+    let lost = matches!(failure.kind, FailureKind::Transport | FailureKind::Exited);
+    lost && !failure.may_have_run && failure.status.is_none() && failure.rpc.is_none()
+}
+
+/// Waits until the server can be used over a session other than `stale`, or until it is clear that it
+/// cannot.
+async fn ready(server: &Supervised, stale: Option<&Arc<dyn Session>>) -> Result<Arc<dyn Session>, Failure> {
     let mut readiness = server.readiness.clone();
     loop {
         match &*readiness.borrow_and_update() {
-            Readiness::Ready(session) => return Ok(session.clone()),
+            Readiness::Ready(session) if stale.is_none_or(|stale| !Arc::ptr_eq(stale, session)) => return Ok(session.clone()),
             Readiness::Down(why) => {
                 let id = &server.spec.id;
                 let mut failure = match why {
@@ -261,7 +280,7 @@ async fn ready(server: &Supervised) -> Result<Arc<dyn Session>, Failure> {
                 }
                 return Err(failure.hint(format!("`switchboard doctor` says more; restart {id} when the cause is mended")));
             }
-            Readiness::Pending => {}
+            Readiness::Pending | Readiness::Ready(_) => {}
         }
         if readiness.changed().await.is_err() {
             return Err(Failure::new(FailureKind::NotReady, "the server was removed"));

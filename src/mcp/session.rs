@@ -3,12 +3,12 @@
 //! A [`Link`] carries JSON-RPC (stdio or HTTP); everything that is the same over both is here.
 
 use std::{
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -182,7 +182,7 @@ impl McpSession {
 
     /// Reads all pages of one list, within the guards; what went wrong goes to `warnings`.
     async fn list(&self, method: &str, key: &str, warnings: &mut Vec<String>) -> Result<Vec<Body>, Failure> {
-        let (limits, mut items, mut cursors) = (self.spec.limits, Vec::new(), std::collections::HashSet::new());
+        let (limits, mut items, mut cursors) = (self.spec.limits, Vec::new(), HashSet::new());
         let mut cursor: Option<String> = None;
         let mut warn = |detail: String| {
             self.host.anomaly(Anomaly { kind: AnomalyKind::Pagination, detail: detail.clone(), call: None, frame: None });
@@ -241,15 +241,10 @@ impl McpSession {
 }
 
 fn read_page(result: &Body, key: &str) -> Result<(Vec<Body>, Option<String>), String> {
-    #[derive(Deserialize)]
-    struct Page<'a> {
-        #[serde(borrow, flatten)]
-        fields: std::collections::HashMap<String, &'a RawValue>,
-    }
-    let page: Page = serde_json::from_slice(result.bytes()).map_err(|e| format!("the result is no object: {e}"))?;
-    let list = page.fields.get(key).ok_or_else(|| format!("the result has no {key:?}"))?;
+    let page: HashMap<String, &RawValue> = serde_json::from_slice(result.bytes()).map_err(|e| format!("the result is no object: {e}"))?;
+    let list = page.get(key).ok_or_else(|| format!("the result has no {key:?}"))?;
     let members: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|e| format!("{key:?} is no list: {e}"))?;
-    let next = page.fields.get("nextCursor").and_then(|c| serde_json::from_str::<Option<String>>(c.get()).ok().flatten());
+    let next = page.get("nextCursor").and_then(|c| serde_json::from_str::<Option<String>>(c.get()).ok().flatten());
     Ok((members.iter().map(|m| result.slice_of(m.get().as_bytes())).collect(), next))
 }
 

@@ -366,9 +366,11 @@ async fn read_stderr(host: Arc<dyn Host>, mut stderr: ChildStderr) {
     let mut lines = Lines::new(STDERR_LINE);
     let (mut second, mut passed, mut held) = (host.now(), 0u32, 0u64);
     loop {
-        match stderr.read_buf(lines.buffer()).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
+        // What was held back is told after a second even when nothing more comes.
+        let pause = if held > 0 { Duration::from_secs(1) } else { Duration::MAX };
+        match timeout(pause, stderr.read_buf(lines.buffer())).await {
+            Ok(Ok(0) | Err(_)) => break,
+            Ok(Ok(_)) | Err(_) => {}
         }
         let now = host.now();
         if now.since(second) >= Duration::from_secs(1) {

@@ -1,0 +1,235 @@
+//! Every fault of a stdio server ends in a typed error of the right call, at once where it can be told.
+
+use std::time::Duration;
+
+use switchboard::domain::{
+    call::{FailureKind, Outcome},
+    frame::AnomalyKind,
+    server::{Exit, Phase, Step},
+};
+
+use crate::support::{Rig, bad, failure_of, stdio, text_of};
+
+const SHORT: Duration = Duration::from_millis(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_merely_odd_are_accepted_and_counted() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    for (tool, text) in [
+        ("echo", "hello"),
+        ("noise", "hello"),
+        ("crlf", "hello"),
+        ("string_id", "hello"),
+        ("duplicate", "first"),
+        ("bad_utf8", "a\u{fffd}\u{fffd}b"),
+        ("stderr_flood", "hello"),
+    ] {
+        let (_, settled) = rig.call("bad", tool, "{}").await;
+        assert_eq!(text_of(&settled), text, "{tool}");
+    }
+    let (_, settled) = rig.call("bad", "nested", "{}").await;
+    assert!(matches!(settled.outcome, Outcome::Ok { .. }));
+    let (_, settled) = rig.call("bad", "surrogate", "{}").await;
+    assert!(settled.outcome.result().unwrap().text().contains(r"a\ud800b"), "kept as it came");
+    let (_, settled) = rig.call("bad", "tool_error", "{}").await;
+    assert!(matches!(settled.outcome, Outcome::ToolError { .. }));
+    let counts = rig.until("the second answer", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::Duplicate)).await.servers[0]
+        .anomaly_counts
+        .clone();
+    assert_eq!(counts[&AnomalyKind::Noise], 1);
+    assert_eq!(counts[&AnomalyKind::NotRpc], 1);
+    assert_eq!(counts[&AnomalyKind::BadUtf8], 1);
+    rig.until("the count of stderr lines held back", |w| w.servers[0].stderr.iter().any(|l| l.contains("more lines, not shown"))).await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_cannot_be_read_fail_their_call_at_once() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    for (tool, kind, anomaly) in [
+        ("nan", FailureKind::Protocol, AnomalyKind::BadJson),
+        ("pretty", FailureKind::Protocol, AnomalyKind::BadJson),
+        ("batch", FailureKind::Protocol, AnomalyKind::Batch),
+        ("wrong_id", FailureKind::Protocol, AnomalyKind::UnknownId),
+        ("no_result", FailureKind::Protocol, AnomalyKind::NotRpc),
+        ("too_large", FailureKind::TooLarge, AnomalyKind::TooLarge),
+    ] {
+        // Well below the deadline of 60 s, or the rig's patience would have run out.
+        let (id, settled) = rig.call("bad", tool, "{}").await;
+        assert_eq!(failure_of(&settled).kind, kind, "{tool}: {:?}", settled.outcome);
+        assert!(failure_of(&settled).may_have_run);
+        let world = rig.until(tool, |w| w.servers[0].anomaly_counts.contains_key(&anomaly)).await;
+        assert!(world.servers[0].anomalies.iter().any(|(_, a)| a.kind == anomaly && a.call == Some(id)), "{tool} is pinned on its call");
+        assert!(world.frames_of(id).count() >= 2, "{tool}: the bytes can be seen");
+        let (_, next) = rig.call("bad", "echo", "{}").await;
+        assert_eq!(text_of(&next), "hello", "the connection lives on after {tool}");
+    }
+    let (_, settled) = rig.call("bad", "rpc_error", "{}").await;
+    let rpc = failure_of(&settled).rpc.clone().unwrap();
+    assert_eq!((rpc.code, rpc.message.as_str(), &*rpc.data.unwrap().text()), (-32000, "no luck", r#"{"why":"because"}"#));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_process_fails_its_calls_with_all_that_is_known_and_the_server_comes_back() {
+    for (tool, exit, stderr) in [
+        ("exit", Exit::Code(7), Some("fatal: out of cheese")),
+        ("killed", Exit::Signal(9), None),
+        ("partial_exit", Exit::Code(0), None),
+        ("grandchild", Exit::Code(5), None),
+    ] {
+        let rig = Rig::start(vec![bad("plain")]);
+        rig.ready("bad").await;
+        let bystander = rig.submit("bad", "hang", "{}");
+        rig.until("the bystander sent", |w| w.call(bystander).is_some_and(|c| c.sent.is_some())).await;
+        let (_, settled) = rig.call("bad", tool, "{}").await;
+        for settled in [settled, rig.settled(bystander).await] {
+            let failure = failure_of(&settled);
+            assert_eq!((failure.kind, failure.exit), (FailureKind::Exited, Some(exit)), "{tool}: {failure:?}");
+            assert!(failure.may_have_run);
+            if let Some(line) = stderr {
+                assert!(failure.stderr.iter().any(|l| l == line), "{failure:?}");
+            }
+        }
+        rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
+        assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
+        let states: Vec<&str> = rig.server("bad").history.iter().map(|(_, p)| p.word()).collect();
+        assert!(states.contains(&"reconnecting"), "{states:?}");
+        rig.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_ends_at_the_deadline_and_is_cancelled_on_the_wire() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    for tool in ["hang", "partial_stall"] {
+        let settled = rig.call_within("bad", tool, SHORT).await;
+        let failure = failure_of(&settled);
+        assert_eq!(failure.kind, FailureKind::Timeout, "{tool}");
+        assert!(failure.may_have_run);
+    }
+    let world = rig
+        .until("the cancellations", |w| w.frames.iter().filter(|f| f.method.as_deref() == Some("notifications/cancelled")).count() == 2)
+        .await;
+    assert!(world.frames.iter().any(|f| f.body.text().contains("no answer within")));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_line_is_too_large_at_once_and_costs_no_memory() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    let (_, settled) = rig.call("bad", "endless", "{}").await;
+    assert_eq!(failure_of(&settled).kind, FailureKind::TooLarge);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_stdout_is_a_lost_server() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    let (_, settled) = rig.call("bad", "close_stdout", "{}").await;
+    assert_eq!(failure_of(&settled).kind, FailureKind::Transport);
+    rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_is_shown_as_late_and_moves_nothing() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    let settled = rig.call_within("bad", "late", SHORT).await;
+    assert_eq!(failure_of(&settled).kind, FailureKind::Timeout);
+    let world = rig.until("the late answer", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::Late)).await;
+    assert_eq!((world.settled_total, world.failed_total), (1, 1));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_list_changes_is_one_or_two_refreshes() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    let (_, settled) = rig.call("bad", "storm", "{}").await;
+    assert_eq!(text_of(&settled), "hello");
+    let world = rig.until("a refresh", |w| w.servers[0].catalog.revision >= 2).await;
+    assert!(world.servers[0].catalog.revision <= 3, "{}", world.servers[0].catalog.revision);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_without_end_are_cut_and_odd_entries_left_out() {
+    for (mode, tools, kind) in [("endless_list", 1, AnomalyKind::Pagination), ("growing_list", 20, AnomalyKind::Pagination)] {
+        let mut spec = bad(mode);
+        spec.limits.pages = 20;
+        let rig = Rig::start(vec![spec]);
+        let world = rig.ready("bad").await;
+        assert!(matches!(&*world.servers[0].phase, Phase::Degraded { .. }), "{mode}");
+        assert_eq!(world.servers[0].catalog.tools.len(), tools, "{mode}");
+        assert!(world.servers[0].anomaly_counts.contains_key(&kind));
+        rig.stop().await;
+    }
+    let rig = Rig::start(vec![bad("odd_list")]);
+    let world = rig.ready("bad").await;
+    assert_eq!(world.servers[0].catalog.tools.len(), 2);
+    // Twice "echo" (once more with the repeated page), a nameless one, a number.
+    assert!(world.servers[0].catalog.warnings.len() >= 3, "{:?}", world.servers[0].catalog.warnings);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_start_says_everything_that_is_known() {
+    let rig = Rig::start(vec![bad("exit_at_start"), stdio("missing", "no-such-program-anywhere", &["--flag"]), {
+        let mut spec = bad("silent_initialize");
+        spec.id = "silent".into();
+        spec.timeouts.connect = SHORT;
+        spec
+    }]);
+    let failed = |w: &switchboard::domain::world::World, n: usize| w.servers[n].phase.failure().is_some();
+    let world = rig.until("all three failed", |w| (0..3).all(|n| failed(w, n))).await;
+    let why = |n: usize| world.servers[n].phase.failure().cloned().unwrap();
+    let exited = why(0);
+    assert_eq!(exited.exit, Some(Exit::Code(3)), "{exited:#?}");
+    assert!(exited.stderr.iter().any(|l| l == "fatal: DATABASE_URL is not set"));
+    assert!(
+        exited.target.ends_with("badserver exit_at_start") && exited.cwd.is_some() && exited.found.is_some() && !exited.hints.is_empty()
+    );
+    let missing = why(1);
+    assert!(missing.found.as_ref().unwrap().contains("is in none of the"), "{missing:#?}");
+    assert!(missing.hints[0].contains("no-such-program-anywhere") && matches!(&*world.servers[1].phase, Phase::Failed { .. }));
+    assert_eq!(why(2).step, Step::Initialize, "{:#?}", why(2));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_dislike_the_probe_are_reached_the_old_way() {
+    let mut silent = bad("silent_discover");
+    silent.id = "silent".into();
+    silent.timeouts.probe = SHORT;
+    let rig = Rig::start(vec![bad("exit_at_discover"), silent]);
+    for id in ["bad", "silent"] {
+        let world = rig.ready(id).await;
+        let info = world.server(&id.into()).unwrap().info.clone().unwrap();
+        assert_eq!(info.protocol, "2025-11-25");
+    }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_nobody_knows_is_refused_with_both_sides_named() {
+    let rig = Rig::start(vec![bad("unknown_version")]);
+    let world = rig.until("refused", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+    let why = world.servers[0].phase.failure().unwrap();
+    assert!(why.summary.contains("1999-01-01") && why.summary.contains("2025-11-25"), "{why:?}");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_are_read_where_the_version_has_them() {
+    let rig = Rig::start(vec![bad("old_batches")]);
+    rig.ready("bad").await;
+    assert_eq!(text_of(&rig.call("bad", "batch", "{}").await.1), "hello");
+    rig.stop().await;
+}

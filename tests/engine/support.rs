@@ -1,0 +1,179 @@
+//! An engine with servers, and ways to wait for what it shows.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use switchboard::{
+    domain::{
+        body::Body,
+        call::{CallSpec, Failure, Operation, Origin, Outcome},
+        event::{Event, Settled},
+        id::{CallId, ServerId, ToolId},
+        secret::Secret,
+        server::{Launch, ServerSpec},
+        time::Epoch,
+        world::{Keep, ServerView, World},
+    },
+    engine::{
+        Engine, EngineOptions,
+        control::{Command, Control, run},
+    },
+    mcp::Connections,
+};
+
+/// Longer than anything may take; only a hang reaches it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Rig {
+    pub engine: Arc<Engine>,
+}
+
+/// Where cargo puts what this package builds.
+pub fn built(name: &str) -> PathBuf {
+    let mut dir = std::env::current_exe().unwrap();
+    dir.pop();
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    dir.join(name)
+}
+
+pub fn bad_server() -> String {
+    let path = built("examples/badserver");
+    assert!(path.exists(), "{} is not built: run `cargo build --examples`", path.display());
+    path.display().to_string()
+}
+
+pub fn stdio(id: &str, command: &str, args: &[&str]) -> ServerSpec {
+    let args = args.iter().map(|a| Secret::literal(*a)).collect();
+    ServerSpec::new(id, Launch::Stdio { command: command.into(), args, env: vec![], inherit_env: false, cwd: None })
+}
+
+pub fn http(id: &str, url: &str) -> ServerSpec {
+    ServerSpec::new(id, Launch::Http { url: url.into(), headers: vec![], socket: None })
+}
+
+pub fn bad(mode: &str) -> ServerSpec {
+    stdio("bad", &bad_server(), &[mode])
+}
+
+impl Rig {
+    pub fn start(specs: Vec<ServerSpec>) -> Rig {
+        let options =
+            EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default() };
+        let helper = Some(PathBuf::from(env!("CARGO_BIN_EXE_switchboard")));
+        let engine = Engine::new(options, Arc::new(Connections::new(helper)));
+        engine.apply(specs);
+        Rig { engine }
+    }
+
+    /// Waits until the world looks as wanted.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&World) -> bool) -> World {
+        let (mut world, mut tail) = self.engine.watch();
+        let waiting = async {
+            while !wanted(&world) {
+                match tail.next().await {
+                    Ok(Some(event)) => world.apply(&event),
+                    Ok(None) => panic!("the engine went away"),
+                    Err(_) => (world, tail) = self.engine.watch(),
+                }
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            let (world, _) = self.engine.watch();
+            let phases: Vec<_> = world.servers.iter().map(|s| (s.id().clone(), s.phase.clone(), s.anomaly_counts.clone())).collect();
+            panic!("never saw: {what}; servers: {phases:#?}");
+        }
+        self.engine.watch().0
+    }
+
+    pub async fn ready(&self, id: &str) -> World {
+        self.until(&format!("{id} ready"), |w| w.server(&ServerId::from(id)).is_some_and(|s| s.phase.usable())).await
+    }
+
+    pub fn world(&self) -> World {
+        self.engine.watch().0
+    }
+
+    pub fn server(&self, id: &str) -> ServerView {
+        self.world().server(&ServerId::from(id)).cloned().expect("the server is configured")
+    }
+
+    pub async fn call(&self, server: &str, tool: &str, arguments: &str) -> (CallId, Arc<Settled>) {
+        self.call_seeing(server, tool, arguments, |_| {}).await
+    }
+
+    pub async fn call_seeing(&self, server: &str, tool: &str, arguments: &str, seen: impl FnMut(&Event)) -> (CallId, Arc<Settled>) {
+        let spec = CallSpec::tool(ToolId::new(ServerId::from(server), tool), Body::from(arguments), Origin::Cli);
+        self.run(spec, seen).await
+    }
+
+    pub async fn call_within(&self, server: &str, tool: &str, limit: Duration) -> Arc<Settled> {
+        let spec = CallSpec::tool(ToolId::new(ServerId::from(server), tool), Body::from("{}"), Origin::Cli);
+        self.run(CallSpec { timeout: Some(limit), ..spec }, |_| {}).await.1
+    }
+
+    pub async fn run(&self, spec: CallSpec, seen: impl FnMut(&Event)) -> (CallId, Arc<Settled>) {
+        let what = format!("{:?}", spec.operation);
+        match tokio::time::timeout(PATIENCE * 3, run(&*self.engine, spec, seen)).await {
+            Ok(settled) => settled.expect("the engine lives"),
+            Err(_) => panic!("never settled: {what}"),
+        }
+    }
+
+    pub fn submit(&self, server: &str, tool: &str, arguments: &str) -> CallId {
+        self.engine.submit(CallSpec::tool(ToolId::new(ServerId::from(server), tool), Body::from(arguments), Origin::Cli))
+    }
+
+    pub async fn settled(&self, call: CallId) -> Arc<Settled> {
+        let world = self.until("the call settled", |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
+        world.call(call).and_then(|c| c.settled.clone()).expect("just seen")
+    }
+
+    pub fn command(&self, command: Command) {
+        self.engine.command(command);
+    }
+
+    pub async fn stop(self) {
+        if tokio::time::timeout(PATIENCE, self.engine.shutdown()).await.is_err() {
+            panic!("the engine did not stop");
+        }
+    }
+}
+
+pub fn text_of(settled: &Settled) -> String {
+    let (Outcome::Ok { result } | Outcome::ToolError { result }) = &settled.outcome else { panic!("no answer: {:?}", settled.outcome) };
+    let value: serde_json::Value = serde_json::from_str(&result.text()).unwrap();
+    value["content"][0]["text"].as_str().unwrap_or_default().to_owned()
+}
+
+pub fn failure_of(settled: &Settled) -> &Failure {
+    match &settled.outcome {
+        Outcome::Failed { failure } => failure,
+        other => panic!("did not fail: {other:?}"),
+    }
+}
+
+pub fn raw(server: &str, method: &str) -> CallSpec {
+    CallSpec {
+        operation: Operation::Raw { server: ServerId::from(server), method: method.into(), params: Body::default() },
+        origin: Origin::Cli,
+        timeout: None,
+    }
+}
+
+/// Processes whose command line holds `needle`.
+pub fn processes(needle: &str) -> Vec<String> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+        if pid == std::process::id() {
+            continue;
+        }
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(needle) {
+            found.push(format!("{pid} {line}"));
+        }
+    }
+    found
+}

@@ -1,0 +1,299 @@
+//! An MCP server that misbehaves as told: one tool a fault. It knows no JSON library, so that nothing it writes is made right on the way.
+//!
+//! `badserver [MODE]`: modes change how it starts, lists and ends; tools change how a call goes.
+
+use std::{
+    io::{BufRead, Write},
+    process::{Command, Stdio, exit},
+    thread::sleep,
+    time::Duration,
+};
+
+const TOOLS: &[&str] = &[
+    "echo",
+    "hang",
+    "exit",
+    "killed",
+    "partial_exit",
+    "partial_stall",
+    "close_stdout",
+    "noise",
+    "crlf",
+    "string_id",
+    "duplicate",
+    "bad_utf8",
+    "surrogate",
+    "nan",
+    "nested",
+    "too_large",
+    "pretty",
+    "batch",
+    "wrong_id",
+    "endless",
+    "stderr_flood",
+    "grandchild",
+    "storm",
+    "late",
+    "rpc_error",
+    "tool_error",
+    "progress",
+    "no_result",
+    "question",
+    "question_flood",
+    "strays",
+];
+
+fn main() {
+    let mode = std::env::args().nth(1).unwrap_or_default();
+    match mode.as_str() {
+        "exit_at_start" => {
+            eprintln!("reading settings");
+            eprintln!("fatal: DATABASE_URL is not set");
+            exit(3)
+        }
+        "silent" => loop {
+            sleep(Duration::from_secs(3600));
+        },
+        "deaf" => ignore_signals(),
+        _ => {}
+    }
+    if mode == "family" {
+        // As npx does: the server is a grandchild, and it has a child of its own.
+        let status =
+            Command::new("sh").arg("-c").arg(format!("sleep 1000 & exec {} plain", std::env::current_exe().unwrap().display())).status();
+        exit(status.map_or(1, |s| s.code().unwrap_or(1)));
+    }
+    eprintln!("badserver {mode} is up");
+    let mut line = String::new();
+    while std::io::stdin().lock().read_line(&mut line).is_ok_and(|n| n > 0) {
+        serve(&mode, line.trim_end());
+        line.clear();
+    }
+    if mode == "deaf" {
+        loop {
+            sleep(Duration::from_secs(3600));
+        }
+    }
+}
+
+/// Lets SIGTERM and the end of input pass unheeded, by way of a shell that traps it.
+fn ignore_signals() {
+    if std::env::var_os("BADSERVER_DEAF").is_none() {
+        let me = std::env::current_exe().unwrap();
+        let status = Command::new("sh")
+            .arg("-c")
+            .arg("trap '' TERM HUP INT; \"$0\" deaf & wait; while true; do sleep 1; done")
+            .arg(me)
+            .env("BADSERVER_DEAF", "1")
+            .stdin(Stdio::inherit())
+            .status();
+        exit(status.map_or(1, |s| s.code().unwrap_or(1)));
+    }
+}
+
+fn field<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let at = line.find(&format!("\"{key}\":"))? + key.len() + 3;
+    let rest = &line[at..];
+    match rest.strip_prefix('"') {
+        Some(text) => Some(&text[..text.find('"')?]),
+        None => Some(&rest[..rest.find([',', '}'])?]),
+    }
+}
+
+fn put(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes);
+    let _ = out.flush();
+}
+
+fn say(text: &str) {
+    put(format!("{text}\n").as_bytes());
+}
+
+fn result(id: &str, body: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{body}}}")
+}
+
+fn text(id: &str, text: &str) -> String {
+    result(id, &format!("{{\"content\":[{{\"type\":\"text\",\"text\":\"{text}\"}}]}}"))
+}
+
+fn serve(mode: &str, line: &str) {
+    let (id, method) = (field(line, "id").unwrap_or("null"), field(line, "method").unwrap_or(""));
+    match method {
+        "server/discover" if mode == "exit_at_discover" => exit(2),
+        "server/discover" if mode == "silent_discover" => {}
+        "server/discover" => {
+            say(&format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32601,\"message\":\"Method not found\"}}}}"))
+        }
+        "initialize" if mode == "silent_initialize" => {}
+        "initialize" => {
+            let version = if mode == "old_batches" {
+                "2025-03-26"
+            } else if mode == "unknown_version" {
+                "1999-01-01"
+            } else {
+                "2025-11-25"
+            };
+            say(&result(
+                id,
+                &format!(
+                    "{{\"protocolVersion\":\"{version}\",\"capabilities\":{{\"tools\":{{\"listChanged\":true}},\"logging\":{{}}}},\"serverInfo\":{{\"name\":\"badserver\",\"version\":\"1\"}}}}"
+                ),
+            ));
+        }
+        "tools/list" => list(mode, id),
+        "tools/call" => call(field(line, "name").unwrap_or(""), id, line),
+        "ping" => say(&result(id, "{}")),
+        _ => {}
+    }
+}
+
+fn list(mode: &str, id: &str) {
+    let tool = |name: &str| format!("{{\"name\":\"{name}\",\"inputSchema\":{{\"type\":\"object\"}}}}");
+    match mode {
+        "endless_list" => say(&result(id, &format!("{{\"tools\":[{}],\"nextCursor\":\"again\"}}", tool("echo")))),
+        "growing_list" => say(&result(id, &format!("{{\"tools\":[{}],\"nextCursor\":\"{id}\"}}", tool(&format!("t{id}"))))),
+        "odd_list" => say(&result(
+            id,
+            &format!(
+                "{{\"tools\":[{},{},{{\"title\":\"nameless\"}},7,{}],\"nextCursor\":null}}",
+                tool("echo"),
+                tool("echo"),
+                tool("\\u001b]0;owned\\u0007x")
+            ),
+        )),
+        "hostile" => say(&result(
+            id,
+            "{\"tools\":[{\"name\":\"echo\",\"description\":\"\\u001b]0;owned\\u0007\\u001b[2J\\u202eevil\",\"inputSchema\":{\"type\":\"object\"}}]}",
+        )),
+        _ => say(&result(id, &format!("{{\"tools\":[{}]}}", TOOLS.iter().map(|t| tool(t)).collect::<Vec<_>>().join(",")))),
+    }
+}
+
+fn call(name: &str, id: &str, line: &str) {
+    match name {
+        "echo" => say(&text(id, "hello")),
+        "hang" => {}
+        "exit" => {
+            eprintln!("fatal: out of cheese");
+            exit(7)
+        }
+        "killed" => {
+            let _ = Command::new("sh").arg("-c").arg(format!("kill -9 {}", std::process::id())).status();
+        }
+        "partial_exit" => {
+            put(b"{\"jsonrpc\":\"2.0\",\"id\":");
+            exit(0)
+        }
+        "partial_stall" => put(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{").as_bytes()),
+        "close_stdout" => {
+            close_stdout();
+        }
+        "noise" => {
+            say("Server listening on stdio");
+            say("{\"level\":\"info\",\"msg\":\"called\"}");
+            say(&text(id, "hello"));
+        }
+        "crlf" => put(format!("{}\r\n", text(id, "hello")).as_bytes()),
+        "string_id" => say(&text(&format!("\"{id}\""), "hello")),
+        "duplicate" => {
+            say(&text(id, "first"));
+            say(&text(id, "second"));
+        }
+        "bad_utf8" => {
+            put(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"content\":[{{\"type\":\"text\",\"text\":\"a").as_bytes());
+            put(b"\xff\xfe");
+            put(b"b\"}]}}\n");
+        }
+        "surrogate" => say(&text(id, "a\\ud800b")),
+        "nan" => say(&result(id, "{\"content\":[],\"structuredContent\":{\"x\":NaN}}")),
+        "nested" => say(&result(id, &format!("{{\"content\":[],\"x\":{}{}}}", "[".repeat(3000), "]".repeat(3000)))),
+        "too_large" => {
+            // The id last, as the TypeScript SDK writes it.
+            put(b"{\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"");
+            for _ in 0..20 {
+                put(&vec![b'x'; 1 << 20]);
+            }
+            put(format!("\"}}]}},\"jsonrpc\":\"2.0\",\"id\":{id}}}\n").as_bytes());
+        }
+        "pretty" => say(&format!("{{\n  \"jsonrpc\": \"2.0\",\n  \"id\": {id},\n  \"result\": {{}}\n}}")),
+        "batch" => say(&format!("[{}]", text(id, "hello"))),
+        "wrong_id" => say(&text("999999", "hello")),
+        "endless" => {
+            put(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":\"").as_bytes());
+            loop {
+                put(&[b'x'; 65536]);
+            }
+        }
+        "stderr_flood" => {
+            let mut err = std::io::stderr().lock();
+            for n in 0..40_000 {
+                let _ = writeln!(err, "flood line {n} {}", "x".repeat(100));
+            }
+            say(&text(id, "hello"));
+        }
+        "grandchild" => {
+            let _ = Command::new("sleep").arg("1000").spawn();
+            exit(5)
+        }
+        "strays" => {
+            let _ =
+                Command::new("setsid").arg("sleep").arg("1001").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            say(&text(id, "hello"));
+        }
+        "storm" => {
+            for _ in 0..20_000 {
+                say("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}");
+            }
+            say(&text(id, "hello"));
+        }
+        // Answers only when the cancellation has come, as servers do that ignore it.
+        "late" => {
+            let mut next = String::new();
+            while std::io::stdin().lock().read_line(&mut next).is_ok_and(|n| n > 0) && !next.contains("notifications/cancelled") {
+                next.clear();
+            }
+            say(&text(id, "too late"));
+        }
+        "rpc_error" => say(&format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32000,\"message\":\"no luck\",\"data\":{{\"why\":\"because\"}}}}}}"
+        )),
+        "tool_error" => say(&result(id, "{\"content\":[{\"type\":\"text\",\"text\":\"bad day\"}],\"isError\":true}")),
+        "progress" => {
+            for n in 1..=3 {
+                say(&format!(
+                    "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{{\"progressToken\":{id},\"progress\":{n},\"total\":3,\"message\":\"step {n}\"}}}}"
+                ));
+            }
+            say(&text(id, "done"));
+        }
+        "no_result" => say(&format!("{{\"jsonrpc\":\"2.0\",\"id\":{id}}}")),
+        "question" | "question_flood" => {
+            let count = if name == "question" { 1 } else { 1000 };
+            for n in 0..count {
+                say(&format!(
+                    "{{\"jsonrpc\":\"2.0\",\"id\":\"q{n}\",\"method\":\"elicitation/create\",\"params\":{{\"message\":\"name?\",\"requestedSchema\":{{\"type\":\"object\",\"properties\":{{\"name\":{{\"type\":\"string\"}}}}}}}}}}"
+                ));
+            }
+            let mut answer = String::new();
+            while std::io::stdin().lock().read_line(&mut answer).is_ok_and(|n| n > 0) && !answer.contains("\"id\":\"q") {
+                answer.clear();
+            }
+            say(&text(id, &answer.trim().replace('\\', "").replace('"', "'")));
+        }
+        _ => say(&format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32602,\"message\":\"unknown tool\"}}}}{}",
+            if line.is_empty() { "x" } else { "" }
+        )),
+    }
+}
+
+/// Closes stdout while the process lives on.
+fn close_stdout() {
+    let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+    rustix::stdio::dup2_stdout(&nowhere).unwrap();
+    loop {
+        sleep(Duration::from_secs(3600));
+    }
+}
