@@ -1,0 +1,415 @@
+//! The command line of the whole program. The composition root reads it and chooses the face.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{exit, names::similar};
+
+/// A terminal console for many MCP servers at once.
+///
+/// Without a command the console opens on the servers of the configuration, or on the one server that
+/// is given after `--` or as a URL.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "switchboard", version, max_term_width = 100, after_long_help = after_help(), subcommand_negates_reqs = true)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command; the console without one.
+    #[command(subcommand)]
+    pub command: Option<Cmd>,
+    /// Endpoint of one server to use instead of the configured ones, http://, https:// or unix:///path/to.sock#/mcp.
+    #[arg(value_name = "URL", value_parser = parse_url)]
+    pub url: Option<String>,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:\n  switchboard\n  switchboard demo --traffic\n  switchboard -- npx -y @modelcontextprotocol/server-everything\n  \
+         switchboard https://example.com/mcp\n  switchboard tools 'db_*'\n  switchboard call db_query sql='select 1' limit=5\n  \
+         switchboard call files/read --args @arguments.json --json\n  switchboard tools -- uvx some-server\n\n{}",
+        exit::help()
+    )
+}
+
+/// Flags that hold for every command, before or after it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Global {
+    /// Configuration file instead of the usual ones. May be given several times.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Vec<PathBuf>,
+    /// Use the built-in demo servers.
+    #[arg(long, global = true)]
+    pub demo: bool,
+    /// Connect only to this server. May be given several times.
+    #[arg(long = "server", value_name = "NAME", global = true)]
+    pub servers: Vec<String>,
+    /// Do not read the project's configuration file.
+    #[arg(long, global = true)]
+    pub no_project_config: bool,
+    /// Use the project's configuration file if it has this hash (see `approve`).
+    #[arg(long, value_name = "HASH", global = true)]
+    pub trust: Option<String>,
+    /// Print one JSON document.
+    #[arg(long, global = true, conflicts_with = "jsonl")]
+    pub json: bool,
+    /// Print a JSON document a line, as things happen.
+    #[arg(long, global = true)]
+    pub jsonl: bool,
+    /// Print text exactly as the server sent it, control characters and binary contents included.
+    #[arg(long, global = true)]
+    pub raw: bool,
+    /// Tell more on stderr: progress, log messages of servers; with --jsonl the frames too.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Longest time for the whole command: 500ms, 5s, 2m; a plain number is seconds.
+    #[arg(long, value_name = "TIME", global = true, value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Agree to calling a tool that may destroy something.
+    #[arg(long, global = true)]
+    pub yes: bool,
+    /// What answers forms of servers (elicitation): decline, defaults, @FILE or JSON. Declined unless given.
+    #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_elicit)]
+    pub elicit: Option<AnswerFrom>,
+    /// What answers sampling requests of servers: decline, @FILE or JSON. Declined unless given.
+    #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_sample)]
+    pub sample: Option<AnswerFrom>,
+}
+
+/// A server given on the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct OnLine {
+    /// Use this server instead of the configured ones: a command with its arguments, or a URL.
+    #[arg(last = true, value_name = "SERVER COMMAND")]
+    pub words: Vec<String>,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Cmd {
+    /// List the tools of all servers.
+    Tools(ToolsArgs),
+    /// Call a tool and print its result.
+    ///
+    /// A tool is called at once when it claims to be read-only (`readOnlyHint: true`) or to destroy
+    /// nothing (`destructiveHint: false`). Any other tool needs --yes, or your answer to a question
+    /// when stdin and stderr are a terminal. The claims are the server's, and are believed here
+    /// whether or not the server is configured as trusted.
+    ///
+    /// Arguments are checked against the tool's schema before anything is sent.
+    Call(CallArgs),
+    /// Read a resource and print it.
+    Read(ReadArgs),
+    /// Get a prompt and print its messages.
+    Prompt(PromptArgs),
+    /// List the servers and their state.
+    Servers(ServersArgs),
+    /// Check every server and say what is wrong and what to try.
+    Doctor(ServersArgs),
+    /// Show the servers that editors and agents have configured, as a configuration for Switchboard.
+    Import(ImportArgs),
+    /// Open the console on the built-in demo servers.
+    Demo(DemoArgs),
+    /// Approve the project's configuration file as it is now.
+    Approve,
+    /// Print a completion script.
+    Completions(CompletionsArgs),
+    /// Print the manual page.
+    Man,
+    /// Run a demo server.
+    #[command(hide = true)]
+    DemoServer(DemoServerArgs),
+    /// End what a crashed console left behind.
+    #[command(hide = true)]
+    Reaper(ReaperArgs),
+}
+
+/// `tools`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ToolsArgs {
+    /// Part of a name, or a pattern with * and ?.
+    pub pattern: Option<String>,
+    /// Print the schemas too.
+    #[arg(long)]
+    pub schema: bool,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `call`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CallArgs {
+    /// The tool: its name as `tools` shows it, or server/tool.
+    pub tool: String,
+    /// Arguments: key=value by the type in the tool's schema, key:=json as JSON; a.b=value reaches
+    /// into an object, \. is a dot in a name.
+    #[arg(value_name = "KEY=VALUE")]
+    pub assignments: Vec<String>,
+    /// A JSON object of arguments; @FILE reads a file, - reads stdin. KEY=VALUE goes over it.
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub args: Option<String>,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `read`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ReadArgs {
+    /// The resource. Which server has it is looked up; --server NAME says it.
+    pub uri: String,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `prompt`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PromptArgs {
+    /// The prompt: its name, or server/name.
+    pub name: String,
+    /// Arguments, all of them text.
+    #[arg(value_name = "KEY=VALUE")]
+    pub assignments: Vec<String>,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `servers` and `doctor`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServersArgs {
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `import`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ImportArgs {
+    /// Write to the configuration file instead of printing.
+    #[arg(long)]
+    pub write: bool,
+}
+
+/// `demo`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DemoArgs {
+    /// Make calls in the background.
+    #[arg(long)]
+    pub traffic: bool,
+}
+
+/// `completions`.
+#[derive(Clone, Debug, Args)]
+pub struct CompletionsArgs {
+    /// For which shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// `demo-server`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DemoServerArgs {
+    /// Which one.
+    pub name: String,
+    /// Folder of its state.
+    #[arg(long)]
+    pub dir: PathBuf,
+}
+
+/// `reaper`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ReaperArgs {
+    /// What marks the processes that it looks after.
+    pub mark: String,
+}
+
+/// A command that needs the engine and no terminal.
+#[derive(Clone, Debug)]
+pub enum Headless {
+    /// `tools`
+    Tools(ToolsArgs),
+    /// `call`
+    Call(CallArgs),
+    /// `read`
+    Read(ReadArgs),
+    /// `prompt`
+    Prompt(PromptArgs),
+    /// `servers`
+    Servers,
+    /// `doctor`
+    Doctor,
+}
+
+/// Where the answer to a server's question comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerFrom {
+    /// Nobody: declined.
+    Decline,
+    /// The defaults of the form's schema.
+    Defaults,
+    /// This JSON object.
+    Json(String),
+    /// The JSON object in this file.
+    File(PathBuf),
+}
+
+/// A server given on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A program with its arguments; never empty.
+    Command(Vec<String>),
+    /// An endpoint.
+    Url(String),
+}
+
+impl Cli {
+    /// The server given on the command line; `Err` when there are several.
+    pub fn target(&self) -> Result<Option<Target>, String> {
+        let after = match &self.command {
+            Some(Cmd::Tools(a)) => Some(&a.server),
+            Some(Cmd::Call(a)) => Some(&a.server),
+            Some(Cmd::Read(a)) => Some(&a.server),
+            Some(Cmd::Prompt(a)) => Some(&a.server),
+            Some(Cmd::Servers(a) | Cmd::Doctor(a)) => Some(&a.server),
+            _ => None,
+        };
+        let lines = [Some(&self.server), after].into_iter().flatten().filter(|l| !l.words.is_empty());
+        let mut targets: Vec<Target> = self.url.iter().cloned().map(Target::Url).collect();
+        targets.extend(lines.map(|line| match line.words.as_slice() {
+            [url] if is_url(url) => Target::Url(url.clone()),
+            words => Target::Command(words.to_vec()),
+        }));
+        if targets.len() > 1 {
+            return Err("more than one server is given on the command line; give one, or put them into a configuration file".into());
+        }
+        Ok(targets.pop())
+    }
+}
+
+impl Cmd {
+    /// The command, when it is one that needs the engine and no terminal.
+    pub fn headless(&self) -> Option<Headless> {
+        Some(match self {
+            Cmd::Tools(a) => Headless::Tools(a.clone()),
+            Cmd::Call(a) => Headless::Call(a.clone()),
+            Cmd::Read(a) => Headless::Read(a.clone()),
+            Cmd::Prompt(a) => Headless::Prompt(a.clone()),
+            Cmd::Servers(_) => Headless::Servers,
+            Cmd::Doctor(_) => Headless::Doctor,
+            _ => return None,
+        })
+    }
+}
+
+fn is_url(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    ["http://", "https://", "unix://"].iter().any(|scheme| word.starts_with(scheme))
+}
+
+fn parse_url(word: &str) -> Result<String, String> {
+    if is_url(word) {
+        return Ok(word.to_owned());
+    }
+    let commands = <Cli as clap::CommandFactory>::command();
+    let known: Vec<String> = commands.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned()).collect();
+    Err(match similar(word, known.iter().map(String::as_str), 1).first() {
+        Some(close) => format!("there is no such command, did you mean {close:?}?"),
+        None => "this is no command and no URL; a program is given after --".into(),
+    })
+}
+
+/// Reads `500ms`, `5s`, `2m`, `1h`; a plain number is seconds. Never zero.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit.trim() {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("expected a number with ms, s, m or h, as in 5s".into()),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| "expected a number with ms, s, m or h, as in 5s".to_owned())? * scale;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("must be more than zero and less than an age".into()),
+    }
+}
+
+fn parse_elicit(text: &str) -> Result<AnswerFrom, String> {
+    if text == "defaults" { Ok(AnswerFrom::Defaults) } else { parse_sample(text).map_err(|e| e.replace("decline,", "decline, defaults,")) }
+}
+
+fn parse_sample(text: &str) -> Result<AnswerFrom, String> {
+    match text {
+        "decline" => Ok(AnswerFrom::Decline),
+        _ if text.starts_with('@') && text.len() > 1 => Ok(AnswerFrom::File(PathBuf::from(&text[1..]))),
+        _ => match super::json::fields(text) {
+            Ok(_) => Ok(AnswerFrom::Json(text.to_owned())),
+            Err(error) => Err(format!("expected decline, @FILE or a JSON object: {error}")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(words: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("switchboard").chain(words.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("Exit codes:") && help.contains("130  cancelled by Ctrl-C"), "{help}");
+        assert!(!help.contains("demo-server"));
+    }
+
+    #[test]
+    fn a_server_is_given_after_two_dashes_or_as_url() {
+        let npx = Some(Target::Command(["npx", "-y", "some-server"].map(String::from).to_vec()));
+        for line in [
+            "-- npx -y some-server",
+            "tools -- npx -y some-server",
+            "call t k=v -- npx -y some-server",
+            "--demo read u -- npx -y some-server",
+        ] {
+            assert_eq!(parse(line).unwrap().target().unwrap(), npx, "{line}");
+        }
+        let url = Some(Target::Url("https://host/mcp".into()));
+        for line in ["https://host/mcp", "-- https://host/mcp", "doctor -- https://host/mcp", "https://host/mcp tools"] {
+            assert_eq!(parse(line).unwrap().target().unwrap(), url, "{line}");
+        }
+        assert!(parse("https://host/mcp tools -- npx x").unwrap().target().is_err());
+        assert_eq!(parse("tools").unwrap().target().unwrap(), None);
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_command() {
+        for line in ["--json --server a --timeout 500ms call t a=1", "call t a=1 --json --server a --timeout 500ms"] {
+            let cli = parse(line).unwrap();
+            assert!(cli.global.json && cli.global.servers == ["a"] && cli.global.timeout == Some(Duration::from_millis(500)), "{line}");
+            let Some(Headless::Call(call)) = cli.command.unwrap().headless() else { panic!() };
+            assert_eq!((call.tool.as_str(), call.assignments.as_slice()), ("t", &["a=1".to_owned()][..]));
+        }
+        assert!(parse("--json --jsonl tools").is_err());
+    }
+
+    #[test]
+    fn wrong_words_are_explained() {
+        assert!(parse("toolz").unwrap_err().to_string().contains("did you mean \"tools\""));
+        assert!(parse("--timeout 0 tools").is_err() && parse("--timeout x tools").is_err() && parse("--timeout 1e999 tools").is_err());
+        assert!(parse("--elicit nonsense tools").unwrap_err().to_string().contains("decline, defaults, @FILE"));
+        assert_eq!(parse("--elicit {\"a\":1} tools").unwrap().global.elicit, Some(AnswerFrom::Json("{\"a\":1}".into())));
+        assert_eq!(parse("--sample @x.json tools").unwrap().global.sample, Some(AnswerFrom::File("x.json".into())));
+    }
+}

@@ -1,0 +1,518 @@
+//! `call`, `read` and `prompt`: one request, its result, its exit code.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    sync::Arc,
+};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    args::{CallArgs, PromptArgs, ReadArgs},
+    arguments,
+    content::{self, Block},
+    exit,
+    names::similar,
+    print::{Format, ms},
+    session::{Problem, Session, Stop, raw, unknown_server},
+};
+use crate::domain::{
+    body::Body,
+    call::{CallSpec, Failure, FailureKind, Operation, Origin, Outcome},
+    catalog::{Change, Hints, Tool},
+    event::Settled,
+    id::{CallId, ServerId, ToolId},
+    server::ConnectFailure,
+    time,
+    world::{ServerView, World},
+};
+
+/// Longest JSON object read from a file or stdin, in bytes.
+const LONGEST_ARGUMENTS: u64 = 64 << 20;
+
+/// Calls a tool.
+pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop> {
+    // What is wrong with the arguments by themselves is told before any server is waited for.
+    let base = match args.args.as_deref() {
+        Some("-") => Some(read_stdin(session).await?),
+        Some(text) => Some(read_argument(text)?),
+        None => None,
+    };
+    let name = args.tool.as_str();
+    session.settle(|world, server| may_offer(world, server, name)).await?;
+    let tool = find(session, name)?;
+    let listed = match session.world.tool(&tool).cloned() {
+        Some(listed) => listed,
+        // A server whose lists could not be read may have the tool even so.
+        None => {
+            session.printer.note(&format!("warning: {} could not be listed, so nothing is known of {name}", tool.server));
+            Arc::new(unlisted(&tool))
+        }
+    };
+    let wrong = |causes| Problem::new(Failure { causes, ..invalid(name) }).about(Some(&tool.server), name);
+    let arguments = arguments::build(base.as_deref(), &args.assignments, &listed.input_schema).map_err(wrong)?;
+    let (violations, unusable) = arguments::check(&listed.input_schema, &arguments);
+    if !violations.is_empty() {
+        return Err(wrong(violations).into());
+    }
+    if let Some(problem) = unusable {
+        session.printer.note(&format!("warning: the arguments of {name} are not checked: {problem}"));
+    }
+    agree(session, name, &tool, &listed, &arguments).await?;
+    run(session, Operation::Tool { tool, arguments }, name).await
+}
+
+/// Reads a resource.
+pub async fn read(session: &mut Session<'_>, args: &ReadArgs) -> Result<u8, Stop> {
+    let uri = args.uri.as_str();
+    let wanted = session.options.servers.clone();
+    session.settle(|_, server| wanted.is_empty() || wanted.iter().any(|w| w == server.id().as_str())).await?;
+    let lists = |server: &ServerView| server.catalog.resources.iter().any(|r| r.uri == uri);
+    let may = |server: &ServerView| server.catalog.templates.iter().any(|t| template_fits(&t.uri, uri));
+    let server = choose(session, uri, "resource", &[&lists, &may])?;
+    run(session, Operation::Resource { server, uri: uri.to_owned() }, uri).await
+}
+
+/// Gets a prompt.
+pub async fn prompt(session: &mut Session<'_>, args: &PromptArgs) -> Result<u8, Stop> {
+    let name = args.name.as_str();
+    let given = arguments::strings(&args.assignments).map_err(|causes| Problem::new(Failure { causes, ..invalid(name) }))?;
+    let wanted = session.options.servers.clone();
+    session.settle(|_, server| wanted.is_empty() || wanted.iter().any(|w| w == server.id().as_str())).await?;
+    let qualified =
+        |server: &ServerView| server.catalog.prompts.iter().any(|p| name.strip_prefix(&format!("{}/", server.id())) == Some(&*p.name));
+    let bare = |server: &ServerView| server.catalog.prompts.iter().any(|p| &*p.name == name);
+    let server = choose(session, name, "prompt", &[&qualified, &bare])?;
+    let own = own_name(&server, name);
+    let prompts = session.world.server(&server).map(|s| s.catalog.prompts.clone()).unwrap_or_default();
+    let Some(listed) = prompts.iter().find(|p| &*p.name == name || *p.name == *own) else {
+        let close = similar(name, prompts.iter().map(|p| &*p.name), 3).join(", ");
+        let failure = Failure::new(FailureKind::InvalidArguments, format!("{server} has no prompt {name:?}"));
+        let failure = if close.is_empty() { failure } else { failure.hint(format!("did you mean {close}?")) };
+        return Err(Problem::new(failure).about(Some(&server), name).into());
+    };
+    let missing = listed.arguments.iter().filter(|a| a.required && !given.iter().any(|(k, _)| *k == a.name));
+    let mut causes: Vec<String> = missing.map(|a| format!("{}: is required", a.name)).collect();
+    let unknown = given.iter().filter(|(key, _)| !listed.arguments.iter().any(|a| a.name == *key));
+    causes.extend(unknown.map(|(key, _)| format!("{key}: the prompt has no such argument")));
+    if !causes.is_empty() {
+        return Err(Problem::new(Failure { causes, ..invalid(name) }).about(Some(&server), name).into());
+    }
+    let arguments: serde_json::Map<String, serde_json::Value> = given.into_iter().map(|(k, v)| (k, v.into())).collect();
+    let operation = Operation::Prompt { server, name: listed.name.to_string(), arguments: Body::json(&arguments) };
+    run(session, operation, name).await
+}
+
+fn invalid(name: &str) -> Failure {
+    Failure::new(FailureKind::InvalidArguments, format!("the arguments do not fit {name}; nothing was sent"))
+}
+
+fn own_name(server: &ServerId, name: &str) -> String {
+    name.strip_prefix(&format!("{server}/")).unwrap_or(name).to_owned()
+}
+
+/// Whether `server` may be the one that offers the tool called `name`, as far as can be told before
+/// it is connected. Names are never split: each server's own prefix is compared.
+fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
+    let clean: String =
+        server.spec.namespace().chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
+    world.servers.len() == 1
+        || name.starts_with(&clean)
+        || name.strip_prefix(server.id().as_str()).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The tool called `name`: an exposed name, `server/tool`, or the tool's own name when there is but
+/// one server. The server it belongs to can be used.
+fn find(session: &Session<'_>, name: &str) -> Result<ToolId, Stop> {
+    let world = &session.world;
+    let qualified = || {
+        world.servers.iter().find_map(|server| {
+            let own = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
+            offered(server, own)
+        })
+    };
+    let lone = || match world.servers.as_slice() {
+        [server] => offered(server, name),
+        _ => None,
+    };
+    if let Some(tool) = world.names.tool(name).cloned().or_else(qualified).or_else(lone) {
+        return match session.unusable(&tool.server) {
+            Some(problem) => Err(problem.into()),
+            None => Ok(tool),
+        };
+    }
+    // It may be a tool of a server that is not there: then that is what to say.
+    let away = world.servers.iter().filter(|server| may_offer(world, server, name)).find_map(|server| session.unusable(server.id()));
+    match away {
+        Some(problem) => Err(problem.into()),
+        None => Err(unknown_tool(world, name).into()),
+    }
+}
+
+/// The server's tool of this name; any, when its lists could not be read.
+fn offered(server: &ServerView, own: &str) -> Option<ToolId> {
+    let unread = server.phase.usable() && server.catalog.revision == 0;
+    (unread || server.catalog.tool(own).is_some()).then(|| ToolId::new(server.id().clone(), own))
+}
+
+/// What is known of a tool that is in no list: nothing.
+fn unlisted(tool: &ToolId) -> Tool {
+    Tool {
+        name: tool.name.clone(),
+        title: None,
+        description: None,
+        input_schema: Body::from("{}"),
+        output_schema: None,
+        hints: Hints::default(),
+        raw: Body::from("{}"),
+        change: Change::Same,
+    }
+}
+
+fn unknown_tool(world: &World, name: &str) -> Problem {
+    let failure = Failure::new(FailureKind::UnknownTool, format!("there is no tool {name:?}"));
+    let close = similar(name, world.names.iter().map(|(exposed, _)| &**exposed), 3);
+    let failure = match close.as_slice() {
+        [] => failure.hint("`switchboard tools` lists all of them"),
+        close => failure.hint(format!("did you mean {}?", close.join(", "))),
+    };
+    Problem::new(failure).about(None, name)
+}
+
+/// The server that offers `subject`: the first rule that fits one server decides.
+fn choose(session: &Session<'_>, subject: &str, what: &str, rules: &[&dyn Fn(&ServerView) -> bool]) -> Result<ServerId, Stop> {
+    let world = &session.world;
+    let wanted = &session.options.servers;
+    if let [name] = wanted.as_slice() {
+        let id = ServerId::from(name.as_str());
+        return match session.unusable(&id) {
+            Some(problem) => Err(problem.into()),
+            None => Ok(id),
+        };
+    }
+    let asked = |server: &&ServerView| wanted.is_empty() || wanted.iter().any(|w| w == server.id().as_str());
+    let servers: Vec<&ServerView> = world.servers.iter().filter(asked).collect();
+    if let ([server], true) = (servers.as_slice(), what == "resource") {
+        // A server may know more resources than it lists.
+        return session.unusable(server.id()).map_or_else(|| Ok(server.id().clone()), |problem| Err(problem.into()));
+    }
+    for rule in rules {
+        let fitting: Vec<&ServerId> = servers.iter().filter(|s| rule(s)).map(|s| s.id()).collect();
+        match fitting.as_slice() {
+            [] => {}
+            [one] => return session.unusable(one).map_or_else(|| Ok((*one).clone()), |problem| Err(problem.into())),
+            several => {
+                let names: Vec<&str> = several.iter().map(|id| id.as_str()).collect();
+                let failure = Failure::new(FailureKind::InvalidArguments, format!("several servers offer {subject}: {}", names.join(", ")))
+                    .hint(format!("choose with --server {}", several[0]));
+                return Err(Problem::new(failure).about(None, subject).into());
+            }
+        }
+    }
+    if servers.is_empty() {
+        return Err(unknown_server(world, wanted.first().map_or("", String::as_str)).into());
+    }
+    let away: Vec<String> = servers.iter().filter(|s| !s.phase.usable()).map(|s| format!("{} is {}", s.id(), s.phase.word())).collect();
+    let kind = if away.is_empty() { FailureKind::InvalidArguments } else { FailureKind::NotReady };
+    let mut failure = Failure::new(kind, format!("no server offers the {what} {subject:?}")).hint("--server NAME asks a server even so");
+    failure.causes = away;
+    Err(Problem::new(failure).about(None, subject).into())
+}
+
+/// Whether a URI template (RFC 6570) may give `uri`: the literal parts appear in order.
+fn template_fits(template: &str, uri: &str) -> bool {
+    let mut rest = uri;
+    let mut parts = template.split('{');
+    let Some(mut left) = parts.next().and_then(|first| rest.strip_prefix(first)) else { return false };
+    let mut open = false;
+    for part in parts {
+        let literal = part.split_once('}').map_or("", |(_, literal)| literal);
+        open = literal.is_empty();
+        match left.find(literal) {
+            Some(at) => {
+                rest = &left[at + literal.len()..];
+                left = rest;
+            }
+            None => return false,
+        }
+    }
+    open || left.is_empty()
+}
+
+/// Makes sure that the user agrees to a call that may destroy something.
+///
+/// The server's claims are believed here, trusted or not: without them every tool of most servers
+/// would need --yes. What it does not claim counts by the specification's defaults.
+async fn agree(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &Tool, arguments: &Body) -> Result<(), Stop> {
+    if session.options.yes || !listed.hints.may_destroy(true) {
+        return Ok(());
+    }
+    let refused = |how: &str| {
+        let failure = Failure::new(FailureKind::Refused, format!("{name} {how} ({})", listed.hints.words())).hint("--yes agrees to it");
+        Stop::from(Problem::new(failure).about(Some(&tool.server), name))
+    };
+    let stdin = if session.printer.can_ask() { session.printer.take_stdin() } else { None };
+    let Some(stdin) = stdin else { return Err(refused("may destroy something and nobody can be asked")) };
+    session.printer.note(&format!("{name} of {} ({}) would be called with", tool.server, listed.hints.words()));
+    session.printer.note_text(&super::json::escape_hidden(&super::json::pretty(&arguments.text())));
+    session.printer.question("Call it? [y/N]");
+    let answer = read_in_thread(stdin, |stdin| {
+        let mut line = String::new();
+        BufReader::new(stdin.take(1000)).read_line(&mut line).map(|_| line)
+    });
+    let answer = session.or_signal(answer).await?.unwrap_or_default();
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(refused("was not agreed to")) }
+}
+
+/// Reads in a thread of its own, which is left behind when a signal comes first: a read from a
+/// terminal cannot be called off, and a runtime would wait for its own threads.
+async fn read_in_thread<T: Send + 'static>(
+    stdin: Box<dyn Read + Send>,
+    read: impl FnOnce(Box<dyn Read + Send>) -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    let (send, receive) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let _ = send.send(read(stdin));
+    })?;
+    receive.await.unwrap_or_else(|_| Err(std::io::Error::other("the reading thread ended")))
+}
+
+async fn read_stdin(session: &mut Session<'_>) -> Result<String, Stop> {
+    let unreadable = |why: String| Stop::from(Failure::new(FailureKind::InvalidArguments, format!("--args -: {why}")));
+    let Some(stdin) = session.printer.take_stdin() else { return Err(unreadable("stdin is not there".into())) };
+    let text = read_in_thread(stdin, read_limited);
+    session.or_signal(text).await?.map_err(|error| unreadable(format!("stdin cannot be read: {error}")))
+}
+
+fn read_argument(text: &str) -> Result<String, Stop> {
+    let Some(path) = text.strip_prefix('@') else { return Ok(text.to_owned()) };
+    let read = std::fs::File::open(path).and_then(|file| read_limited(Box::new(file)));
+    read.map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("--args: {path} cannot be read: {error}")).into())
+}
+
+fn read_limited(source: Box<dyn Read + Send>) -> std::io::Result<String> {
+    let mut text = String::new();
+    source.take(LONGEST_ARGUMENTS + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST_ARGUMENTS {
+        return Err(std::io::Error::other(format!("it is longer than {}", time::size(LONGEST_ARGUMENTS))));
+    }
+    Ok(text)
+}
+
+async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> Result<u8, Stop> {
+    let timeout = session.left()?;
+    let spec = CallSpec { operation: operation.clone(), origin: Origin::Cli, timeout };
+    let (id, settled) = session.follow(spec).await?;
+    session.printer.clear_status();
+    if session.printer.format() == Format::Human {
+        print_human(session, &operation, subject, &settled)?;
+    } else {
+        let mut document = Document::new(Some(operation.server()), Some(subject));
+        if let Operation::Tool { tool, .. } = &operation {
+            document.tool = Some(&tool.name);
+        }
+        document.fill(id, &settled);
+        session.printer.document(&document)?;
+    }
+    Ok(exit::of_outcome(&settled.outcome))
+}
+
+fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, settled: &Settled) -> Result<(), Stop> {
+    let printer = &mut session.printer;
+    match &settled.outcome {
+        Outcome::Ok { result } => {
+            if printer.raw() && printer.format() == Format::Human {
+                return print_raw(session, operation, result);
+            }
+            for block in blocks(operation, result) {
+                match block {
+                    Block::Text(text) => printer.text(&text)?,
+                    Block::Json(text) => printer.json_text(&text)?,
+                    Block::Binary { label, .. } => printer.line(&label)?,
+                }
+            }
+        }
+        Outcome::ToolError { result } => {
+            printer.note(&format!("{subject} answered an error:"));
+            for block in blocks(operation, result) {
+                match block {
+                    Block::Text(text) => printer.note_text(&text),
+                    Block::Json(text) => printer.note_text(&super::json::escape_hidden(&super::json::pretty(&text))),
+                    Block::Binary { label, .. } => printer.note(&label),
+                }
+            }
+        }
+        Outcome::Failed { failure } => printer.report("", &failure.report()),
+        Outcome::Cancelled { reason } => printer.note(&format!("cancelled: {reason}")),
+    }
+    if session.options.verbose || session.printer.watched() {
+        let wire = settled.timings.wire().map(|wire| format!(", {} on the wire", time::short(wire))).unwrap_or_default();
+        let total = time::short(settled.timings.total());
+        session.printer.note(&format!("{subject}: {} in {total}{wire}", settled.outcome.words()));
+    }
+    Ok(())
+}
+
+/// The contents and nothing else, byte for byte; a line end only between two blocks.
+fn print_raw(session: &mut Session<'_>, operation: &Operation, result: &Body) -> Result<(), Stop> {
+    for (index, block) in blocks(operation, result).into_iter().enumerate() {
+        if index > 0 {
+            session.printer.exact(b"\n")?;
+        }
+        match block {
+            Block::Text(text) | Block::Json(text) => session.printer.exact(text.as_bytes())?,
+            Block::Binary { bytes: Some(bytes), .. } => session.printer.exact(&bytes)?,
+            Block::Binary { label, bytes: None } => session.printer.note(&label),
+        }
+    }
+    Ok(())
+}
+
+fn blocks(operation: &Operation, result: &Body) -> Vec<Block> {
+    match operation {
+        Operation::Resource { .. } => content::of_resource(result),
+        Operation::Prompt { .. } => content::of_prompt(result),
+        _ => content::of_tool(result),
+    }
+}
+
+/// What `--json` prints of a call, and `--jsonl` last. `subject` is what was asked for, `tool` the
+/// tool's own name.
+#[derive(Serialize)]
+pub struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    outcome: &'static str,
+    server: Option<&'a ServerId>,
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<&'a str>,
+    call: Option<String>,
+    result: Option<Box<RawValue>>,
+    failure: Option<FailureJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect: Option<&'a ConnectFailure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    timings: Option<TimingsJson>,
+    exit_code: u8,
+}
+
+#[derive(Serialize)]
+struct TimingsJson {
+    total_ms: f64,
+    wait_ms: f64,
+    wire_ms: Option<f64>,
+    rounds: u32,
+    sent_bytes: u64,
+    received_bytes: u64,
+}
+
+/// A failure with its RPC error's data as JSON.
+#[derive(Serialize)]
+struct FailureJson<'a> {
+    kind: FailureKind,
+    message: &'a str,
+    rpc: Option<RpcJson<'a>>,
+    status: Option<u16>,
+    headers: &'a [(String, String)],
+    exit: Option<String>,
+    stderr: &'a [String],
+    causes: &'a [String],
+    may_have_run: bool,
+    hint: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct RpcJson<'a> {
+    code: i64,
+    message: &'a str,
+    data: Option<Box<RawValue>>,
+}
+
+impl<'a> Document<'a> {
+    fn new(server: Option<&'a ServerId>, subject: Option<&'a str>) -> Document<'a> {
+        Document {
+            kind: "outcome",
+            outcome: "failed",
+            server,
+            subject,
+            tool: None,
+            call: None,
+            result: None,
+            failure: None,
+            connect: None,
+            reason: None,
+            timings: None,
+            exit_code: exit::FAILED,
+        }
+    }
+
+    /// The document of a call that never began.
+    pub fn of_problem(problem: &'a Problem) -> Document<'a> {
+        let mut document = Document::new(problem.server.as_ref(), problem.subject.as_deref());
+        document.failure = Some(failure_json(&problem.failure));
+        document.connect = problem.connect.as_deref();
+        document.exit_code = exit::of_failure(problem.failure.kind);
+        document
+    }
+
+    fn fill(&mut self, id: CallId, settled: &'a Settled) {
+        let timings = &settled.timings;
+        self.call = Some(id.to_string());
+        self.exit_code = exit::of_outcome(&settled.outcome);
+        self.timings = Some(TimingsJson {
+            total_ms: ms(timings.total()),
+            wait_ms: ms(timings.wait()),
+            wire_ms: timings.wire().map(ms),
+            rounds: settled.rounds,
+            sent_bytes: settled.sent_bytes,
+            received_bytes: settled.received_bytes,
+        });
+        self.result = settled.outcome.result().and_then(raw);
+        (self.outcome, self.reason) = match &settled.outcome {
+            Outcome::Ok { .. } => ("ok", None),
+            Outcome::ToolError { .. } => ("tool_error", None),
+            Outcome::Failed { failure } => {
+                self.failure = Some(failure_json(failure));
+                ("failed", None)
+            }
+            Outcome::Cancelled { reason } => ("cancelled", Some(reason.as_str())),
+        };
+    }
+}
+
+fn failure_json(failure: &Failure) -> FailureJson<'_> {
+    FailureJson {
+        kind: failure.kind,
+        message: &failure.message,
+        rpc: failure.rpc.as_ref().map(|rpc| RpcJson { code: rpc.code, message: &rpc.message, data: rpc.data.as_ref().and_then(raw) }),
+        status: failure.status,
+        headers: &failure.headers,
+        exit: failure.exit.map(|exit| exit.to_string()),
+        stderr: &failure.stderr,
+        causes: &failure.causes,
+        may_have_run: failure.may_have_run,
+        hint: failure.hint.as_deref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_fit_by_their_literal_parts() {
+        for (template, uri, expected) in [
+            ("file:///{path}", "file:///a/b", true),
+            ("notes://{id}/body", "notes://7/body", true),
+            ("notes://{id}/body", "notes://7/head", false),
+            ("notes://{id}/body", "notes://7/body/x", false),
+            ("plain", "plain", true),
+            ("x{", "xy", true),
+        ] {
+            assert_eq!(template_fits(template, uri), expected, "{template} {uri}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `doctor`: everything that is known of every server, and what to try.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    print::{Format, ms},
+    servers::{self, Away},
+    session::{Session, Stop, raw},
+};
+use crate::domain::{
+    id::ToolId,
+    schema::Checker,
+    server::{ConnectFailure, Era, Phase, SessionInfo},
+    time,
+    world::{ServerView, World},
+};
+
+/// Checks the servers.
+pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
+    servers::settle_all(session).await?;
+    let world = session.world.clone();
+    let checks: Vec<Check<'_>> = world.servers.iter().map(|server| Check::new(&world, server)).collect();
+    match session.printer.format() {
+        Format::Human => {
+            for (server, check) in world.servers.iter().zip(&checks) {
+                print(session, server, check)?;
+            }
+            let ready = world.servers.iter().filter(|s| s.phase.usable() && !servers::failed(s)).count();
+            let failed = servers::away(&world.servers).len();
+            let disabled = world.servers.len() - ready - failed;
+            let disabled = if disabled > 0 { format!(", {disabled} disabled") } else { String::new() };
+            session.printer.line(&format!("{}: {ready} ready, {failed} failed{disabled}", count(world.servers.len(), "server")))?;
+        }
+        Format::Json => {
+            #[derive(Serialize)]
+            struct Checks<'a> {
+                servers: &'a [Check<'a>],
+            }
+            session.printer.document(&Checks { servers: &checks })?;
+        }
+        Format::Jsonl => {
+            for check in &checks {
+                session.printer.document(check)?;
+            }
+        }
+    }
+    Ok(servers::code(&world.servers))
+}
+
+#[derive(Serialize)]
+struct Check<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    server: &'a str,
+    state: &'static str,
+    degraded: Option<&'a str>,
+    transport: &'static str,
+    target: String,
+    trusted: bool,
+    era: Option<Era>,
+    protocol: Option<&'a str>,
+    name: Option<&'a str>,
+    title: Option<&'a str>,
+    version: Option<&'a str>,
+    pid: Option<u32>,
+    ready_ms: Option<f64>,
+    capabilities: Option<Box<RawValue>>,
+    tools: usize,
+    resources: usize,
+    templates: usize,
+    prompts: usize,
+    warnings: Vec<String>,
+    failure: Option<&'a ConnectFailure>,
+}
+
+impl<'a> Check<'a> {
+    fn new(world: &World, server: &'a ServerView) -> Check<'a> {
+        let info = server.info.as_deref();
+        Check {
+            kind: "server",
+            server: server.id().as_str(),
+            state: server.phase.word(),
+            degraded: match &*server.phase {
+                Phase::Degraded { reason } => Some(reason),
+                _ => None,
+            },
+            transport: server.spec.launch.transport(),
+            target: server.spec.launch.summary(),
+            trusted: server.spec.trusted,
+            era: info.map(|i| i.era),
+            protocol: info.map(|i| i.protocol.as_str()),
+            name: info.and_then(|i| i.name.as_deref()),
+            title: info.and_then(|i| i.title.as_deref()),
+            version: info.and_then(|i| i.version.as_deref()),
+            pid: info.and_then(|i| i.pid),
+            ready_ms: info.map(|i| ms(i.took)),
+            capabilities: info.and_then(|i| raw(&i.capabilities)),
+            tools: server.catalog.tools.len(),
+            resources: server.catalog.resources.len(),
+            templates: server.catalog.templates.len(),
+            prompts: server.catalog.prompts.len(),
+            warnings: warnings(world, server),
+            failure: servers::last_failure(server).map(|why| &**why),
+        }
+    }
+}
+
+/// What is odd about a server that works.
+fn warnings(world: &World, server: &ServerView) -> Vec<String> {
+    let mut warnings = server.catalog.warnings.clone();
+    for (name, tools) in world.names.collisions.iter().filter(|(_, tools)| tools.iter().any(|id| id.server == *server.id())) {
+        let whose: Vec<String> = tools.iter().map(|id| format!("{}/{}", id.server, id.name)).collect();
+        warnings.push(format!("the name {name} is claimed by {}; each is shown with a suffix", whose.join(" and ")));
+    }
+    for tool in &server.catalog.tools {
+        let id = ToolId::new(server.id().clone(), tool.name.clone());
+        let collides = world.names.collisions.iter().any(|(_, tools)| tools.contains(&id));
+        match world.names.exposed(&id) {
+            Some(exposed) if !collides && !exposed.ends_with(&*tool.name) => {
+                warnings.push(format!(
+                    "the tool {:?} is shown as {exposed}: its name is too long or has other characters than letters, digits, _ . -",
+                    tool.name
+                ));
+            }
+            _ => {}
+        }
+        if let Some(problem) = Checker::new(&tool.input_schema).problem {
+            warnings.push(format!("the arguments of {} cannot be checked: {problem}", tool.name));
+        }
+    }
+    for (kind, times) in &server.anomaly_counts {
+        let last = server.anomalies.iter().rev().find(|(_, a)| a.kind == *kind).map(|(_, a)| format!(", last: {}", a.detail));
+        warnings.push(format!("{} ×{times}{}", kind.words(), last.unwrap_or_default()));
+    }
+    warnings
+}
+
+fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> Result<(), Stop> {
+    let printer = &mut session.printer;
+    printer.line(&format!("{}  {}", server.id(), server.phase.word()))?;
+    let mut lines: Vec<(&'static str, String)> = Vec::new();
+    match &*server.phase {
+        phase if phase.usable() || *phase == Phase::Disabled => lines.push(("target", server.spec.launch.summary())),
+        _ => lines.extend(Away::new(server).report()),
+    }
+    // What the lists lack is among the warnings already.
+    let degraded = check.degraded.filter(|_| server.catalog.warnings.is_empty());
+    lines.extend(degraded.map(|reason| ("degraded", reason.to_owned())));
+    if let Some(info) = &server.info {
+        lines.push(("protocol", format!("{} ({})", info.protocol, era_word(info.era))));
+        lines.push(("says", says(info)));
+        lines.push(("declares", declared(info)));
+        lines.push((
+            "offers",
+            [(check.tools, "tool"), (check.resources, "resource"), (check.templates, "template"), (check.prompts, "prompt")]
+                .map(|(n, what)| count(n, what))
+                .join(", "),
+        ));
+        lines.push(("ready in", time::short(info.took)));
+    }
+    lines.extend(check.warnings.iter().map(|warning| ("warning", warning.clone())));
+    printer.report_out(&lines)?;
+    Ok(printer.line("")?)
+}
+
+fn era_word(era: Era) -> &'static str {
+    match era {
+        Era::Legacy => "initialize",
+        Era::Modern => "stateless",
+    }
+}
+
+fn says(info: &SessionInfo) -> String {
+    let words = [info.title.as_deref(), info.name.as_deref(), info.version.as_deref()];
+    let words: Vec<&str> = words.into_iter().flatten().collect();
+    if words.is_empty() { "nothing of itself".into() } else { words.join(" ") }
+}
+
+fn declared(info: &SessionInfo) -> String {
+    let names: Vec<String> = match info.capabilities.value() {
+        Some(serde_json::Value::Object(fields)) => fields.keys().cloned().collect(),
+        _ => vec![],
+    };
+    if names.is_empty() { "nothing".into() } else { names.join(", ") }
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

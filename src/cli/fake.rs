@@ -1,0 +1,268 @@
+//! A scripted engine for the tests of this folder: real world, real events, no servers.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+use super::{Options, args::Headless, print::Io, session::Signals};
+use crate::{
+    domain::{
+        body::Body,
+        call::{CallSpec, Failure, Outcome, Timings},
+        catalog::{RawLists, ServerCatalog},
+        event::{Event, EventKind, Settled},
+        id::{CallId, ServerId},
+        secret::Secret,
+        server::{ConnectFailure, Era, Launch, Phase, ServerSpec, SessionInfo, Step},
+        time::{Epoch, Stamp},
+        world::{Keep, World},
+    },
+    engine::control::{Command, Control, Tail},
+};
+
+type Script = Box<dyn Fn(&Fake, CallId, &CallSpec) + Send + Sync>;
+
+/// The engine.
+pub struct Fake {
+    world: Mutex<World>,
+    events: broadcast::Sender<Arc<Event>>,
+    /// Calls that were submitted.
+    pub calls: Mutex<Vec<CallSpec>>,
+    /// Commands that were given.
+    pub commands: Mutex<Vec<Command>>,
+    /// Whether calls go on when they are cancelled.
+    pub stubborn: AtomicBool,
+    script: Script,
+}
+
+impl Control for Fake {
+    fn watch(&self) -> (World, Tail) {
+        let world = self.world.lock().unwrap();
+        (world.clone(), Tail::new(self.events.subscribe(), world.seq))
+    }
+
+    fn submit(&self, spec: CallSpec) -> CallId {
+        let count = {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push(spec.clone());
+            calls.len() as u64
+        };
+        let id = CallId::from_parts(1_700_000_000_000, count);
+        self.publish(EventKind::CallQueued { call: id, spec: Arc::new(spec.clone()) });
+        self.publish(EventKind::CallSent { call: id, round: 1 });
+        (self.script)(self, id, &spec);
+        id
+    }
+
+    fn command(&self, command: Command) {
+        if let Command::Cancel { call, reason } = &command
+            && !self.stubborn.load(Ordering::Relaxed)
+        {
+            self.settle(*call, Outcome::Cancelled { reason: reason.clone() });
+        }
+        if let Command::Answer { ask, .. } = &command {
+            self.publish(EventKind::AskClosed { ask: *ask, how: "answered".into() });
+        }
+        self.commands.lock().unwrap().push(command);
+    }
+}
+
+impl Fake {
+    /// An engine whose calls go as `script` says. `capacity` is that of the tail.
+    pub fn scripted(capacity: usize, script: impl Fn(&Fake, CallId, &CallSpec) + Send + Sync + 'static) -> Arc<Fake> {
+        let world = World::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Keep::default());
+        Arc::new(Fake {
+            world: Mutex::new(world),
+            events: broadcast::channel(capacity).0,
+            calls: Mutex::default(),
+            commands: Mutex::default(),
+            stubborn: AtomicBool::new(false),
+            script: Box::new(script),
+        })
+    }
+
+    /// An engine whose calls all end like `outcome`.
+    pub fn ending(outcome: Outcome) -> Arc<Fake> {
+        Fake::scripted(1000, move |fake, id, _| fake.settle(id, outcome.clone()))
+    }
+
+    /// An engine whose calls all give `result`.
+    pub fn giving(result: Value) -> Arc<Fake> {
+        Fake::ending(Outcome::Ok { result: Body::json(&result) })
+    }
+
+    /// Makes an event.
+    pub fn publish(&self, kind: EventKind) {
+        let mut world = self.world.lock().unwrap();
+        let seq = world.seq + 1;
+        let event = Arc::new(Event { seq, at: Stamp(seq * 1_000_000), kind });
+        world.apply(&event);
+        let _ = self.events.send(event);
+    }
+
+    /// Ends a call.
+    pub fn settle(&self, call: CallId, outcome: Outcome) {
+        let stamp = |ms: u64| Stamp(ms * 1_000_000);
+        let timings =
+            Timings { queued: stamp(1), sent: Some(stamp(3)), first_byte: Some(stamp(40)), last_byte: Some(stamp(43)), settled: stamp(44) };
+        let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: 90 };
+        self.publish(EventKind::CallSettled { call, settled: Arc::new(settled) });
+    }
+
+    /// Changes a server's state.
+    pub fn phase(&self, server: &str, phase: Phase) {
+        self.publish(EventKind::ServerPhase { server: server.into(), phase: Arc::new(phase) });
+    }
+
+    /// Adds a server that is starting.
+    pub fn starting(&self, name: &str) {
+        let args = vec![Secret::literal("--stdio"), Secret::new("hunter22", "${TOKEN}")];
+        let launch = Launch::Stdio { command: format!("{name}-server"), args, env: vec![], inherit_env: false, cwd: None };
+        self.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new(name, launch)) });
+        self.phase(name, Phase::Starting { step: Step::Initialize });
+    }
+
+    /// Makes a server ready, with these lists.
+    pub fn ready(&self, name: &str, lists: RawLists) {
+        let info = SessionInfo {
+            era: Era::Legacy,
+            protocol: "2025-11-25".into(),
+            name: Some(format!("{name}-demo")),
+            title: None,
+            version: Some("1.2.0".into()),
+            instructions: None,
+            capabilities: Body::from(r#"{"tools":{"listChanged":true},"logging":{}}"#),
+            pid: Some(4242),
+            since: Stamp(5_000_000),
+            took: Duration::from_millis(31),
+        };
+        self.publish(EventKind::ServerInfo { server: name.into(), info: Arc::new(info) });
+        let catalog = Arc::new(ServerCatalog::read(lists, None));
+        self.publish(EventKind::ServerListed { server: name.into(), catalog });
+        self.phase(name, Phase::Ready);
+    }
+
+    /// Makes a server fail for good.
+    pub fn failed(&self, name: &str) {
+        let mut why = ConnectFailure::new(Step::Initialize, "the program ended before it answered");
+        why.target = format!("{name}-server --stdio '${{TOKEN}}'");
+        why.cwd = Some("/srv".into());
+        why.found = Some(format!("/usr/bin/{name}-server"));
+        why.exit = Some(crate::domain::server::Exit::Code(1));
+        why.stderr = vec!["boom\u{1b}[31m".into()];
+        why.hints = vec!["run the command by hand".into()];
+        self.phase(name, Phase::Failed { why: Arc::new(why) });
+    }
+}
+
+/// The lists of the database server of most tests.
+pub fn db() -> RawLists {
+    let read = json!({"readOnlyHint": true});
+    let query = json!({"name": "query", "description": "Runs a query\u{1b}[2J.\nMore.", "annotations": read, "inputSchema": {
+        "type": "object", "properties": {"sql": {"type": "string"}, "limit": {"type": "integer", "maximum": 100}}, "required": ["sql"]}});
+    let drop = json!({"name": "drop", "description": "Drops a table.", "inputSchema": {"type": "object"}});
+    let insert = json!({"name": "insert", "annotations": {"destructiveHint": false}, "inputSchema": {"type": "object"}});
+    RawLists {
+        tools: [query, drop, insert].iter().map(Body::json).collect(),
+        resources: vec![Body::json(&json!({"uri": "db://schema", "name": "schema"}))],
+        templates: vec![Body::json(&json!({"uriTemplate": "db://table/{name}", "name": "table"}))],
+        prompts: vec![Body::json(&json!({"name": "explain", "arguments": [{"name": "sql", "required": true}, {"name": "style"}]}))],
+        warnings: vec![],
+    }
+}
+
+/// A buffer that can be read after its writer is gone.
+#[derive(Clone, Default)]
+pub struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    /// What was written.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The bytes that were written.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a command left behind.
+pub struct Ran {
+    /// The exit code.
+    pub code: u8,
+    /// Standard output.
+    pub out: String,
+    /// The same as bytes.
+    pub bytes: Vec<u8>,
+    /// Standard error.
+    pub err: String,
+}
+
+/// Buffers in place of the terminal; `stdin` is what is typed, if somebody sits there.
+pub fn buffers(stdin: Option<&str>) -> (Io, Buffer, Buffer) {
+    let (out, err) = (Buffer::default(), Buffer::default());
+    let typed: Option<Box<dyn io::Read + Send>> = stdin.map(|text| Box::new(io::Cursor::new(text.to_owned())) as _);
+    let io = Io {
+        stdin: typed,
+        stdout: Box::new(out.clone()),
+        stderr: Box::new(err.clone()),
+        stdin_tty: false,
+        stdout_tty: false,
+        stderr_tty: false,
+        width: 80,
+    };
+    (io, out, err)
+}
+
+/// Runs a command line (without the program's name) as the composition root would.
+pub async fn ran_with(fake: &Arc<Fake>, line: &[&str], set: impl FnOnce(&mut Io), stdin: Option<&str>, signals: Signals) -> Ran {
+    let (mut io, out, err) = buffers(stdin);
+    set(&mut io);
+    let (command, options) = parsed(line);
+    let code = super::run(fake.clone(), &command, &options, io, signals).await;
+    let (out, bytes) = (out.bytes(), out.bytes());
+    Ran { code, out: String::from_utf8_lossy(&out).into_owned(), bytes, err: err.text() }
+}
+
+/// The same with nobody at the terminal.
+pub async fn ran(fake: &Arc<Fake>, line: &[&str]) -> Ran {
+    ran_with(fake, line, |_| {}, None, Signals::none()).await
+}
+
+/// A command line as `args` reads it.
+pub fn parsed(line: &[&str]) -> (Headless, Options) {
+    use clap::Parser;
+    let cli = super::args::Cli::try_parse_from(std::iter::once(&"switchboard").chain(line)).unwrap();
+    let options = Options::from(&cli.global);
+    (cli.command.unwrap().headless().unwrap(), options)
+}
+
+/// A failure of this kind, as the engine would report it.
+pub fn failing(failure: Failure) -> Arc<Fake> {
+    Fake::ending(Outcome::Failed { failure: Arc::new(failure) })
+}
+
+/// The id of a server.
+pub fn id(name: &str) -> ServerId {
+    ServerId::from(name)
+}

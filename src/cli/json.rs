@@ -1,0 +1,256 @@
+//! JSON text handled as text, so that numbers, the order of keys and escapes stay as they came.
+//!
+//! Used by the other files of this folder. `serde_json::Value` would round large numbers.
+
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::domain::text::is_hidden;
+
+/// Deepest indentation, so that hostile nesting cannot blow the output up.
+const DEEPEST: usize = 60;
+
+/// The same JSON in one line: white space outside strings is left out.
+pub fn compact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut strings = Strings::default();
+    for c in text.chars() {
+        if strings.take(c) || !c.is_ascii_whitespace() {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The same JSON, indented by two spaces; every token stays as it was written.
+pub fn pretty(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    let mut strings = Strings::default();
+    let mut depth = 0usize;
+    let mut opened = false;
+    for c in text.chars() {
+        if strings.take(c) {
+            if std::mem::take(&mut opened) {
+                line(&mut out, depth);
+            }
+            out.push(c);
+            continue;
+        }
+        match c {
+            c if c.is_ascii_whitespace() => {}
+            '{' | '[' => {
+                if std::mem::replace(&mut opened, true) {
+                    line(&mut out, depth);
+                }
+                out.push(c);
+                depth += 1;
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                if !std::mem::take(&mut opened) {
+                    line(&mut out, depth);
+                }
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            c => {
+                if std::mem::take(&mut opened) {
+                    line(&mut out, depth);
+                }
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
+fn line(out: &mut String, depth: usize) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n("  ", depth.min(DEEPEST)));
+}
+
+/// The same JSON with characters that control a terminal or hide written as `\uXXXX`.
+///
+/// They can only stand inside strings, where the escape means the same.
+pub fn escape_hidden(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) && c != '\n' {
+            let mut units = [0u16; 2];
+            for unit in c.encode_utf16(&mut units) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Tells what stands inside a string.
+#[derive(Default)]
+struct Strings {
+    inside: bool,
+    escaped: bool,
+}
+
+impl Strings {
+    /// Takes in the next character; whether it belongs to a string, its quotes included.
+    fn take(&mut self, c: char) -> bool {
+        if !self.inside {
+            self.inside = c == '"';
+            return self.inside;
+        }
+        match c {
+            _ if self.escaped => self.escaped = false,
+            '\\' => self.escaped = true,
+            '"' => self.inside = false,
+            _ => {}
+        }
+        true
+    }
+}
+
+/// A JSON object under construction; what is not taken apart stays as it was written.
+#[derive(Debug)]
+pub enum Node {
+    /// Any JSON.
+    Raw(Box<RawValue>),
+    /// An object, its fields in order.
+    Object(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// Puts `value` at `path`, making objects on the way.
+    ///
+    /// Fails with the path's part that is something else than an object.
+    pub fn set(&mut self, path: &[String], value: Box<RawValue>) -> Result<(), String> {
+        let Some((key, rest)) = path.split_first() else {
+            *self = Node::Raw(value);
+            return Ok(());
+        };
+        if let Node::Raw(raw) = self {
+            let fields = fields(raw.get()).map_err(|_| key.clone())?;
+            *self = Node::Object(fields.into_iter().map(|(k, v)| (k, Node::Raw(v))).collect());
+        }
+        let Node::Object(fields) = self else { return Err(key.clone()) };
+        match fields.iter_mut().position(|(k, _)| k == key) {
+            Some(at) => fields.get_mut(at).map_or(Ok(()), |(_, node)| node.set(rest, value)),
+            None => {
+                let mut node = if rest.is_empty() { Node::Raw(value.clone()) } else { Node::Object(vec![]) };
+                node.set(rest, value)?;
+                fields.push((key.clone(), node));
+                Ok(())
+            }
+        }
+    }
+
+    /// The JSON text in one line.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Node::Raw(raw) => out.push_str(&compact(raw.get())),
+            Node::Object(fields) => {
+                out.push('{');
+                for (index, (key, node)) in fields.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    out.push_str(&string(key));
+                    out.push(':');
+                    node.write(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+/// `text` as a JSON string, quotes included.
+pub fn string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The fields of a JSON object in order, values untouched.
+pub fn fields(text: &str) -> Result<Vec<(String, Box<RawValue>)>, serde_json::Error> {
+    struct Fields;
+    impl<'de> Visitor<'de> for Fields {
+        type Value = Vec<(String, Box<RawValue>)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut fields = Vec::new();
+            while let Some(field) = map.next_entry()? {
+                fields.push(field);
+            }
+            Ok(fields)
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let fields = deserializer.deserialize_map(Fields)?;
+    deserializer.end()?;
+    Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ODD: &str = "{ \"a\" : [1.0, 1e5, 12345678901234567890123, {} ,[ ]], \"b\\\" ,\" : \"x\\\\\" }";
+
+    #[test]
+    fn tokens_stay_as_written() {
+        assert_eq!(compact(ODD), r#"{"a":[1.0,1e5,12345678901234567890123,{},[]],"b\" ,":"x\\"}"#);
+        assert_eq!(
+            pretty(ODD),
+            "{\n  \"a\": [\n    1.0,\n    1e5,\n    12345678901234567890123,\n    {},\n    []\n  ],\n  \"b\\\" ,\": \"x\\\\\"\n}"
+        );
+        assert_eq!(pretty("[[[1]],\"a\"]"), "[\n  [\n    [\n      1\n    ]\n  ],\n  \"a\"\n]");
+    }
+
+    #[test]
+    fn hidden_characters_become_escapes_of_the_same_meaning() {
+        let text = "{\"a\u{202e}\":\"\u{9b}\u{e0041}ü\"}";
+        let escaped = escape_hidden(text);
+        assert_eq!(escaped, "{\"a\\u202e\":\"\\u009b\\udb40\\udc41ü\"}");
+        let (a, b): (serde_json::Value, serde_json::Value) = (serde_json::from_str(text).unwrap(), serde_json::from_str(&escaped).unwrap());
+        assert_eq!(a, b);
+    }
+
+    #[test]
+    fn paths_reach_into_what_was_given_as_json() {
+        let raw = |text: &str| RawValue::from_string(text.into()).unwrap();
+        let mut node = Node::Raw(raw(r#"{"a": {"x": 1.00, "y": 2}, "n": 3}"#));
+        node.set(&["a".into(), "y".into()], raw("9")).unwrap();
+        node.set(&["a".into(), "z".into(), "deep".into()], raw("true")).unwrap();
+        assert_eq!(node.text(), r#"{"a":{"x":1.00,"y":9,"z":{"deep":true}},"n":3}"#);
+        assert_eq!(node.set(&["n".into(), "x".into()], raw("1")), Err("x".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn form_never_changes_meaning(keys in proptest::collection::vec(".*", 0..5), n in any::<i64>()) {
+            let value = serde_json::json!({"k": keys, "n": n, "o": {"e": {}, "l": [[], [n]]}});
+            for text in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
+                for out in [compact(&text), pretty(&text), escape_hidden(&text), compact(&pretty(&text))] {
+                    prop_assert_eq!(&serde_json::from_str::<serde_json::Value>(&out).unwrap(), &value);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Names as people type them: patterns, and what they may have meant.
+
+/// Whether `name` fits `pattern`: with `*` or `?` the whole name by the pattern, else a part of it.
+/// Upper and lower case are the same.
+pub fn fits(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.to_lowercase(), name.to_lowercase());
+    if !pattern.contains(['*', '?']) {
+        return name.contains(&pattern);
+    }
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    // Greedy with one way back: linear in practice, never exponential.
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(c) if *c == '?' || Some(c) == name.get(n) => {
+                p += 1;
+                n += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    n = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(p).all(|c| *c == '*')
+}
+
+/// The `most` names that `word` may have meant, closest first.
+pub fn similar<'a>(word: &str, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    let word = word.to_lowercase();
+    let mut close: Vec<(usize, &str)> = names
+        .filter_map(|name| {
+            let lower = name.to_lowercase();
+            let within = word.len() >= 3 && (lower.contains(&word) || (lower.len() >= 3 && word.contains(&lower)));
+            let distance = distance(&word, &lower);
+            (within || distance <= word.chars().count().div_ceil(3)).then_some((if within { distance.min(2) } else { distance }, name))
+        })
+        .collect();
+    close.sort();
+    close.into_iter().take(most).map(|(_, name)| name).collect()
+}
+
+/// Levenshtein distance of the first 64 characters.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, (y, pair)) in b.iter().zip(row.windows(2)).enumerate() {
+            next.push((pair[0] + usize::from(x != y)).min(pair[1] + 1).min(next[j] + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_wholes_and_words_fit_parts() {
+        for (pattern, name, expected) in [
+            ("db", "my_db_query", true),
+            ("DB_*", "db_query", true),
+            ("*query", "db_query", true),
+            ("d?_*y", "db_query", true),
+            ("query*", "db_query", false),
+            ("*", "", true),
+            ("?", "", false),
+            ("*a*a*a*a*b", &"a".repeat(500), false),
+        ] {
+            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn close_names_come_first() {
+        let names = ["db_query", "db_insert", "files_read"];
+        assert_eq!(similar("db_qery", names.into_iter(), 3), ["db_query"]);
+        assert_eq!(similar("query", names.into_iter(), 3), ["db_query"]);
+        assert!(similar("zzz", names.into_iter(), 3).is_empty());
+    }
+}

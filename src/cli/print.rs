@@ -1,0 +1,319 @@
+//! The one printer: everything that headless commands say goes through here.
+//!
+//! Text goes through [`visible`] or [`visible_lines`], so callers hand it in as it came. Results go
+//! to stdout, everything else to stderr. Writes to stdout fail like any other output (the caller
+//! treats a broken pipe as the reader's wish to stop); writes to stderr are given up silently.
+
+use std::{
+    io::{self, BufWriter, IsTerminal, Read, Write},
+    time::Duration,
+};
+
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
+
+use super::json;
+use crate::domain::text::{visible, visible_lines};
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON document.
+    Json,
+    /// A JSON document a line, as things happen.
+    Jsonl,
+}
+
+/// The ways in and out of the program; tests put buffers here.
+pub struct Io {
+    /// Standard input.
+    pub stdin: Option<Box<dyn Read + Send>>,
+    /// Standard output.
+    pub stdout: Box<dyn Write + Send>,
+    /// Standard error.
+    pub stderr: Box<dyn Write + Send>,
+    /// Whether stdin is a terminal.
+    pub stdin_tty: bool,
+    /// Whether stdout is a terminal.
+    pub stdout_tty: bool,
+    /// Whether stderr is a terminal.
+    pub stderr_tty: bool,
+    /// Width of the terminal in cells.
+    pub width: usize,
+}
+
+impl Io {
+    /// Those of this process.
+    pub fn real() -> Io {
+        let width = crossterm::terminal::size().map_or(80, |(width, _)| usize::from(width).max(20));
+        Io {
+            stdin: Some(Box::new(io::stdin())),
+            stdout: Box::new(BufWriter::new(io::stdout())),
+            stderr: Box::new(io::stderr()),
+            stdin_tty: io::stdin().is_terminal(),
+            stdout_tty: io::stdout().is_terminal(),
+            stderr_tty: io::stderr().is_terminal(),
+            width,
+        }
+    }
+}
+
+/// The printer.
+pub struct Printer {
+    io: Io,
+    format: Format,
+    raw: bool,
+    status: usize,
+}
+
+impl Printer {
+    /// Prints to `io` in `format`; `raw` leaves results as they came.
+    pub fn new(io: Io, format: Format, raw: bool) -> Printer {
+        Printer { io, format, raw, status: 0 }
+    }
+
+    /// The format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether results are printed exactly as they came.
+    pub fn raw(&self) -> bool {
+        self.raw
+    }
+
+    /// Width of a line that people read; `None` when stdout is no terminal.
+    pub fn width(&self) -> Option<usize> {
+        self.io.stdout_tty.then_some(self.io.width)
+    }
+
+    /// Whether a question can be put: stdin and stderr are a terminal.
+    pub fn can_ask(&self) -> bool {
+        self.io.stdin_tty && self.io.stderr_tty
+    }
+
+    /// Whether somebody looks at stderr.
+    pub fn watched(&self) -> bool {
+        self.io.stderr_tty
+    }
+
+    /// Takes stdin, once.
+    pub fn take_stdin(&mut self) -> Option<Box<dyn Read + Send>> {
+        self.io.stdin.take()
+    }
+
+    /// A line of our own and server text; line ends in it are shown as text.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        self.clear_status();
+        writeln!(self.io.stdout, "{}", visible(text))
+    }
+
+    /// A text of several lines from a server.
+    pub fn text(&mut self, text: &str) -> io::Result<()> {
+        if self.raw {
+            return self.exact(text.as_bytes());
+        }
+        self.clear_status();
+        let text = visible_lines(text);
+        self.io.stdout.write_all(text.as_bytes())?;
+        if text.ends_with('\n') || text.is_empty() { Ok(()) } else { self.io.stdout.write_all(b"\n") }
+    }
+
+    /// Bytes as they are.
+    pub fn exact(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.clear_status();
+        self.io.stdout.write_all(bytes)
+    }
+
+    /// A file of our own, for people to read or for a pipe: exact unless stdout is a terminal.
+    pub fn file(&mut self, text: &str) -> io::Result<()> {
+        if self.io.stdout_tty { self.text(text) } else { self.exact(text.as_bytes()) }
+    }
+
+    /// JSON text of a server, indented; as it came when raw.
+    pub fn json_text(&mut self, text: &str) -> io::Result<()> {
+        if self.raw {
+            return self.exact(text.as_bytes());
+        }
+        self.clear_status();
+        // Pretty first, while line ends are only where JSON allows them.
+        let text = json::escape_hidden(&json::pretty(text));
+        writeln!(self.io.stdout, "{text}")
+    }
+
+    /// A document: indented, or as one line of `--jsonl`. Raw parts in it stay as they came.
+    pub fn document<T: Serialize>(&mut self, document: &T) -> io::Result<()> {
+        self.clear_status();
+        let mut text = match self.format {
+            Format::Jsonl => json::compact(&serde_json::to_string(document)?),
+            _ => serde_json::to_string_pretty(document)?,
+        };
+        if self.io.stdout_tty && !self.raw {
+            text = json::escape_hidden(&text);
+        }
+        text.push('\n');
+        self.io.stdout.write_all(text.as_bytes())?;
+        self.io.stdout.flush()
+    }
+
+    /// Rows in columns, the last one as wide as it is. Cut to the terminal, if stdout is one.
+    pub fn table(&mut self, indent: &str, rows: &[Vec<String>]) -> io::Result<()> {
+        for line in self.columns(indent, rows) {
+            self.line(&line)?;
+        }
+        Ok(())
+    }
+
+    /// The same on stderr.
+    pub fn note_table(&mut self, indent: &str, rows: &[Vec<String>]) {
+        for line in self.columns(indent, rows) {
+            self.note(&line);
+        }
+    }
+
+    fn columns(&self, indent: &str, rows: &[Vec<String>]) -> Vec<String> {
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell).into_owned()).collect()).collect();
+        let mut widths: Vec<usize> = Vec::new();
+        for row in &rows {
+            for (index, cell) in row.iter().enumerate() {
+                match widths.get_mut(index) {
+                    Some(width) => *width = (*width).max(cell.width()),
+                    None => widths.push(cell.width()),
+                }
+            }
+        }
+        let line = |row: &Vec<String>| {
+            let mut line = indent.to_owned();
+            for (cell, width) in row.iter().zip(&widths) {
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+            }
+            let line = line.trim_end();
+            match self.width() {
+                Some(width) if line.width() > width => cut(line, width),
+                _ => line.to_owned(),
+            }
+        };
+        rows.iter().map(line).collect()
+    }
+
+    /// A line on stderr.
+    pub fn note(&mut self, text: &str) {
+        self.clear_status();
+        let _ = writeln!(self.io.stderr, "{}", visible(text));
+    }
+
+    /// A text of several lines on stderr.
+    pub fn note_text(&mut self, text: &str) {
+        self.clear_status();
+        let _ = writeln!(self.io.stderr, "{}", visible_lines(text).trim_end_matches('\n'));
+    }
+
+    /// A report on stderr: labels in a column.
+    pub fn report(&mut self, indent: &str, lines: &[(&str, String)]) {
+        self.clear_status();
+        for line in report_lines(lines) {
+            let _ = writeln!(self.io.stderr, "{indent}{line}");
+        }
+    }
+
+    /// A report on stdout, indented by two.
+    pub fn report_out(&mut self, lines: &[(&str, String)]) -> io::Result<()> {
+        self.clear_status();
+        for line in report_lines(lines) {
+            writeln!(self.io.stdout, "  {line}")?;
+        }
+        Ok(())
+    }
+
+    /// A question on stderr that waits for its answer in the same line.
+    pub fn question(&mut self, text: &str) {
+        self.clear_status();
+        let _ = write!(self.io.stderr, "{} ", visible(text));
+        let _ = self.io.stderr.flush();
+    }
+
+    /// The line on stderr that is written over, when somebody looks at it; else nothing.
+    pub fn status(&mut self, text: &str) {
+        if !self.io.stderr_tty {
+            return;
+        }
+        let text = cut(&visible(text), self.io.width.saturating_sub(1));
+        let width = text.width();
+        let blank = self.status.saturating_sub(width);
+        let _ = write!(self.io.stderr, "\r{text}{:blank$}\r", "");
+        let _ = self.io.stderr.flush();
+        self.status = width;
+    }
+
+    /// Takes the status line away.
+    pub fn clear_status(&mut self) {
+        if self.status > 0 {
+            let _ = write!(self.io.stderr, "\r{:1$}\r", "", self.status);
+            let _ = self.io.stderr.flush();
+            self.status = 0;
+        }
+    }
+
+    /// Hands everything to the system.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.clear_status();
+        let _ = self.io.stderr.flush();
+        self.io.stdout.flush()
+    }
+}
+
+fn report_lines(lines: &[(&str, String)]) -> Vec<String> {
+    let width = lines.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    let mut out = Vec::new();
+    for (label, text) in lines {
+        let mut label = *label;
+        for part in visible_lines(text).split('\n') {
+            out.push(format!("{label:width$}  {part}").trim_end().to_owned());
+            label = "";
+        }
+    }
+    out
+}
+
+/// `text` cut at its end to `width` cells.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    for c in text.chars() {
+        if out.width() + unicode_width::UnicodeWidthChar::width(c).unwrap_or(0) + 1 > width {
+            break;
+        }
+        out.push(c);
+    }
+    out.push('…');
+    out
+}
+
+/// Milliseconds with microseconds behind the point, for JSON.
+pub fn ms(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_line_up_and_server_text_is_harmless() {
+        let lines = report_lines(&[("failed", "protocol: bad\u{1b}[2J".into()), ("data", "a\nb".into())]);
+        assert_eq!(lines, ["failed  protocol: bad\\x1b[2J", "data    a", "        b"]);
+    }
+
+    #[test]
+    fn lines_are_cut_to_cells() {
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut("日本語", 4), "日…");
+        assert_eq!(cut("abc", 3), "abc");
+    }
+}

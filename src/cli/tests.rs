@@ -1,0 +1,553 @@
+//! Headless commands against a scripted engine: exit codes, output, signals, waiting.
+
+use std::{io, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::{
+    exit,
+    fake::{Fake, Ran, buffers, db, failing, id, parsed, ran, ran_with},
+    import,
+    print::Format,
+    session::{Signal, Signals},
+};
+use crate::domain::{
+    ask::{Answer, Ask, Question},
+    body::Body,
+    call::{Failure, FailureKind, Operation, Outcome, Progress, RpcError},
+    catalog::RawLists,
+    event::{EventKind, LogMessage, Notice, NoticeLevel},
+    frame::{Anomaly, AnomalyKind},
+    id::AskId,
+    server::{Launch, Phase, ServerSpec, Step},
+    time::Stamp,
+};
+use crate::engine::control::Command;
+
+const QUERY: [&str; 3] = ["call", "db_query", "sql=select 1"];
+
+fn with_db(fake: Arc<Fake>) -> Arc<Fake> {
+    fake.starting("db");
+    fake.ready("db", db());
+    fake
+}
+
+fn text(text: &str) -> Value {
+    json!({"content": [{"type": "text", "text": text}]})
+}
+
+fn document(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.out))
+}
+
+#[tokio::test]
+async fn a_call_prints_its_text_and_sends_exact_arguments() {
+    let fake = with_db(Fake::giving(text("one\ntwo")));
+    let ran = ran(&fake, &["call", "db_query", "sql=select 1", "limit=7", "--timeout", "5s"]).await;
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (exit::OK, "one\ntwo\n", ""));
+    let calls = fake.calls.lock().unwrap();
+    let Operation::Tool { tool, arguments } = &calls[0].operation else { panic!() };
+    assert_eq!((tool.server.as_str(), &*tool.name), ("db", "query"));
+    assert_eq!(arguments.text(), r#"{"sql":"select 1","limit":7}"#);
+    assert!(calls[0].timeout.is_some_and(|left| left <= Duration::from_secs(5)));
+}
+
+#[tokio::test]
+async fn tools_are_found_by_each_of_their_names() {
+    let fake = with_db(Fake::giving(text("x")));
+    for name in ["db_query", "db/query", "query"] {
+        assert_eq!(ran(&fake, &["call", name, "sql=x"]).await.code, exit::OK, "{name}");
+    }
+    fake.starting("other");
+    fake.ready("other", RawLists::default());
+    let lone = ran(&fake, &["call", "query", "sql=x"]).await;
+    assert_eq!(lone.code, exit::USAGE, "the bare name is for a single server only");
+    assert!(lone.err.contains("did you mean db_query?"), "{}", lone.err);
+}
+
+#[tokio::test]
+async fn every_kind_of_end_has_its_exit_code() {
+    let tool_error =
+        Outcome::ToolError { result: Body::json(&json!({"isError": true, "content": [{"type": "text", "text": "no\u{1b}[1m"}]})) };
+    let ran_error = ran(&with_db(Fake::ending(tool_error)), &QUERY).await;
+    assert_eq!((ran_error.code, ran_error.out.as_str()), (exit::TOOL_ERROR, ""));
+    assert!(ran_error.err.contains("no\\x1b[1m"), "{}", ran_error.err);
+    for (kind, code) in [
+        (FailureKind::NotReady, exit::NOT_READY),
+        (FailureKind::UnknownTool, exit::USAGE),
+        (FailureKind::Transport, exit::FAILED),
+        (FailureKind::Protocol, exit::FAILED),
+        (FailureKind::Exited, exit::FAILED),
+        (FailureKind::Timeout, exit::TIMEOUT),
+        (FailureKind::Refused, exit::REFUSED),
+    ] {
+        let failure = Failure::after_send(kind, "it broke");
+        assert_eq!(ran(&with_db(failing(failure)), &QUERY).await.code, code, "{kind:?}");
+    }
+    let cancelled = Outcome::Cancelled { reason: "by somebody".into() };
+    assert_eq!(ran(&with_db(Fake::ending(cancelled)), &QUERY).await.code, exit::INTERRUPTED);
+}
+
+#[tokio::test]
+async fn failures_show_the_rpc_error_whole() {
+    let rpc = RpcError { code: -32602, message: "bad".into(), data: Some(Body::from(r#"{"at":12345678901234567890123}"#)) };
+    let failure = Failure { rpc: Some(rpc), ..Failure::after_send(FailureKind::Protocol, "bad\u{202e}") };
+    let fake = with_db(failing(failure));
+    let human = ran(&fake, &QUERY).await;
+    insta::assert_snapshot!("call_failed", human.err);
+    let json = ran(&fake, &[&QUERY[..], &["--json"]].concat()).await;
+    assert!(json.out.contains(r#""data": {"at":12345678901234567890123}"#), "{}", json.out);
+    assert_eq!(document(&json)["failure"]["rpc"]["code"], -32602);
+    assert_eq!(document(&json)["exit_code"], 4);
+}
+
+#[tokio::test]
+async fn json_keeps_the_result_as_it_came() {
+    let result = Body::from("{\"structuredContent\":{\"n\":1.00,  \"big\":12345678901234567890123},\"content\":[]}");
+    let fake = with_db(Fake::ending(Outcome::Ok { result: result.clone() }));
+    let json = ran(&fake, &[&QUERY[..], &["--json"]].concat()).await;
+    assert!(json.out.contains(&*result.text()), "{}", json.out);
+    insta::assert_snapshot!("call_json", json.out);
+    let human = ran(&fake, &QUERY).await;
+    assert_eq!(human.out, "{\n  \"n\": 1.00,\n  \"big\": 12345678901234567890123\n}\n");
+}
+
+#[tokio::test]
+async fn jsonl_tells_what_happens_in_order_a_line_each() {
+    let fake = with_db(Fake::scripted(1000, |fake, call, _| {
+        let progress = Progress { progress: 1.0, total: Some(4.0), message: Some("reading".into()) };
+        fake.publish(EventKind::CallProgress { call, progress });
+        let log = LogMessage { level: "warning".into(), logger: None, text: "slow".into(), call: Some(call) };
+        fake.publish(EventKind::ServerLog { server: id("db"), log: Arc::new(log) });
+        fake.publish(EventKind::AskOpened { ask: ask(7, Question::Form { message: "sure?".into(), schema: Body::from("{}") }) });
+        fake.settle(call, Outcome::Ok { result: Body::from("{\n \"content\": [ ] }") });
+    }));
+    let ran = ran(&fake, &[&QUERY[..], &["--jsonl"]].concat()).await;
+    assert_eq!(ran.code, exit::OK);
+    insta::assert_snapshot!("call_jsonl", ran.out);
+    assert!(ran.out.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+}
+
+fn ask(number: u64, question: Question) -> Arc<Ask> {
+    Arc::new(Ask { id: AskId(number), server: id("db"), call: None, question, at: Stamp(0) })
+}
+
+#[tokio::test]
+async fn questions_are_answered_once_as_told() {
+    let asking = || {
+        with_db(Fake::scripted(1000, |fake, call, _| {
+            let schema = Body::from(r#"{"properties":{"n":{"default":1.0}},"required":["n"]}"#);
+            fake.publish(EventKind::AskOpened { ask: ask(1, Question::Form { message: "n\u{7}?".into(), schema }) });
+            fake.publish(EventKind::AskOpened { ask: ask(2, Question::Sampling { params: Body::from("{}") }) });
+            fake.publish(EventKind::Notice { notice: Arc::new(Notice::new(NoticeLevel::Warn, "careful")) });
+            fake.settle(call, Outcome::Ok { result: Body::from("{}") });
+        }))
+    };
+    let answers = |fake: &Fake| {
+        let commands = fake.commands.lock().unwrap();
+        commands
+            .iter()
+            .filter_map(|c| match c {
+                Command::Answer { ask, answer } => Some((ask.0, answer.clone())),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let fake = asking();
+    let declined = ran(&fake, &QUERY).await;
+    assert_eq!(answers(&fake), [(1, Answer::Decline), (2, Answer::Decline)]);
+    assert!(declined.err.contains("db asks (form): n\\x07? - declined; --elicit"), "{}", declined.err);
+    assert!(declined.err.contains("careful"));
+    let fake = asking();
+    ran(&fake, &[&QUERY[..], &["--elicit", "defaults", "--sample", r#"{"role":"assistant"}"#]].concat()).await;
+    let accept = |text: &str| Answer::Accept { content: Body::from(text) };
+    assert_eq!(answers(&fake), [(1, accept(r#"{"n":1.0}"#)), (2, accept(r#"{"role":"assistant"}"#))]);
+    assert_eq!(ran(&asking(), &[&QUERY[..], &["--elicit", "@/nonexistent"]].concat()).await.code, exit::USAGE);
+}
+
+#[tokio::test]
+async fn arguments_that_do_not_fit_are_listed_and_nothing_is_sent() {
+    let fake = with_db(Fake::giving(text("x")));
+    let ran_human = ran(&fake, &["call", "db_query", "limit:=1000", "sql:=5"]).await;
+    assert_eq!(ran_human.code, exit::USAGE);
+    insta::assert_snapshot!("call_invalid", ran_human.err);
+    let json = ran(&fake, &["call", "db_query", "limit=many", "--json"]).await;
+    assert_eq!((json.code, &document(&json)["failure"]["kind"]), (exit::USAGE, &json!("invalid_arguments")));
+    for wrong in [vec!["--args", "[]"], vec!["--args", "@/nonexistent"], vec!["sql"]] {
+        assert_eq!(ran(&fake, &[&["call", "db_query"], wrong.as_slice()].concat()).await.code, exit::USAGE, "{wrong:?}");
+    }
+    assert!(fake.calls.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn arguments_come_from_stdin_and_files() {
+    let fake = with_db(Fake::giving(text("x")));
+    let typed = Some("{\"sql\": \"a\",\n \"limit\": 1}");
+    let ran = ran_with(&fake, &["call", "db_query", "--args", "-", "limit=2"], |_| {}, typed, Signals::none()).await;
+    assert_eq!(ran.code, exit::OK, "{}", ran.err);
+    let Operation::Tool { arguments, .. } = &fake.calls.lock().unwrap()[0].operation.clone() else { panic!() };
+    assert_eq!(arguments.text(), r#"{"sql":"a","limit":2}"#);
+}
+
+#[tokio::test]
+async fn what_may_destroy_is_agreed_to_first() {
+    let fake = with_db(Fake::giving(text("gone")));
+    for (line, typed, code) in [
+        (&["call", "db_drop"][..], None, exit::REFUSED),
+        (&["call", "db_drop", "--yes"], None, exit::OK),
+        (&["call", "db_insert"], None, exit::OK),
+        (&["call", "db_drop", "x=\u{1b}\u{9b}"], Some("y\n"), exit::OK),
+        (&["call", "db_drop"], Some("\n"), exit::REFUSED),
+        (&["call", "db_drop"], Some(""), exit::REFUSED),
+    ] {
+        let before = fake.calls.lock().unwrap().len();
+        let tty = |io: &mut super::print::Io| (io.stdin_tty, io.stderr_tty) = (typed.is_some(), typed.is_some());
+        let ran = ran_with(&fake, line, tty, typed, Signals::none()).await;
+        assert_eq!(ran.code, code, "{line:?} {typed:?}: {}", ran.err);
+        assert_eq!(fake.calls.lock().unwrap().len() - before, usize::from(code == exit::OK));
+        assert!(!ran.err.contains('\u{1b}'));
+        assert_eq!(ran.err.contains("[y/N]"), typed.is_some());
+    }
+}
+
+#[tokio::test]
+async fn server_text_is_harmless_unless_raw_is_asked_for() {
+    let hostile = "a\u{1b}]0;title\u{7}\u{202e}b";
+    let fake = with_db(Fake::giving(text(hostile)));
+    assert_eq!(ran(&fake, &QUERY).await.out, "a\\x1b]0;title\\x07\\u{202e}b\n");
+    assert_eq!(ran(&fake, &[&QUERY[..], &["--raw"]].concat()).await.out, hostile);
+    let line = [&QUERY[..], &["--json"]].concat();
+    let piped = ran(&fake, &line).await;
+    assert!(piped.out.contains('\u{202e}'), "documents stay exact in a pipe");
+    let shown = ran_with(&fake, &line, |io| io.stdout_tty = true, None, Signals::none()).await;
+    assert!(shown.out.contains("\\u202e") && !shown.out.contains('\u{202e}'));
+    assert_eq!(document(&shown)["result"], document(&piped)["result"]);
+}
+
+#[tokio::test]
+async fn resources_and_prompts_are_read() {
+    let fake = with_db(Fake::giving(json!({"contents": [{"uri": "db://schema", "mimeType": "image/png", "blob": "AP8B"}]})));
+    let shown = ran(&fake, &["read", "db://schema"]).await;
+    assert_eq!((shown.code, shown.out.as_str()), (exit::OK, "[image/png 3 B db://schema]\n"));
+    assert_eq!(ran(&fake, &["read", "db://schema", "--raw"]).await.bytes, [0, 255, 1]);
+    let fake = with_db(Fake::giving(json!({"messages": [{"role": "user", "content": {"type": "text", "text": "why"}}]})));
+    let prompt = ran(&fake, &["prompt", "explain", "sql=1"]).await;
+    assert_eq!((prompt.code, prompt.out.as_str()), (exit::OK, "user: why\n"));
+    let Operation::Prompt { arguments, .. } = fake.calls.lock().unwrap()[0].operation.clone() else { panic!() };
+    assert_eq!(arguments.text(), r#"{"sql":"1"}"#);
+    let wrong = ran(&fake, &["prompt", "explain", "style=x", "colour=y"]).await;
+    assert_eq!(wrong.code, exit::USAGE);
+    assert!(wrong.err.contains("sql: is required") && wrong.err.contains("colour: the prompt has no such"), "{}", wrong.err);
+    assert_eq!(ran(&fake, &["prompt", "explian"]).await.code, exit::USAGE);
+}
+
+#[tokio::test]
+async fn a_resource_is_looked_for_on_every_server() {
+    let fake = with_db(Fake::giving(json!({"contents": []})));
+    fake.starting("bad");
+    fake.failed("bad");
+    fake.starting("twin");
+    fake.ready("twin", db());
+    let both = ran(&fake, &["read", "db://schema"]).await;
+    assert_eq!(both.code, exit::USAGE);
+    assert!(both.err.contains("db, twin") && both.err.contains("--server db"), "{}", both.err);
+    assert_eq!(ran(&fake, &["read", "db://schema", "--server", "twin"]).await.code, exit::OK);
+    assert_eq!(fake.calls.lock().unwrap()[0].operation.server(), &id("twin"));
+    assert_eq!(ran(&fake, &["read", "x://y"]).await.code, exit::NOT_READY, "the server that is away may have it");
+    assert_eq!(ran(&fake, &["read", "x://y", "--server", "nobody"]).await.code, exit::USAGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_for_its_own_server_only() {
+    let fake = Fake::giving(text("late"));
+    fake.starting("slow");
+    fake.starting("db");
+    let line = ["call", "db_query", "sql=x"];
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        fake.ready("db", db());
+    };
+    let (ran, ()) = tokio::join!(ran(&fake, &line), later);
+    assert_eq!((ran.code, ran.out.as_str()), (exit::OK, "late\n"), "{}", ran.err);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_when_the_server_fails_or_time_is_up() {
+    let fake = Fake::giving(text("x"));
+    fake.starting("db");
+    let timed = ran(&fake, &["call", "db_query", "sql=x", "--timeout", "2s"]).await;
+    assert_eq!(timed.code, exit::TIMEOUT, "{}", timed.err);
+    let patient = ran(&fake, &["call", "db_query", "sql=x"]).await;
+    assert_eq!(patient.code, exit::NOT_READY, "{}", patient.err);
+    assert!(patient.err.contains("waiting for the answer to initialize"), "{}", patient.err);
+    let failing = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        fake.failed("db");
+    };
+    let line = ["call", "db_query"];
+    let (failed, ()) = tokio::join!(ran(&fake, &line), failing);
+    assert_eq!(failed.code, exit::NOT_READY);
+    insta::assert_snapshot!("call_not_ready", failed.err);
+    fake.phase("db", Phase::Disabled);
+    let disabled = ran(&fake, &["call", "db_query"]).await;
+    assert_eq!(disabled.code, exit::NOT_READY);
+    assert!(disabled.err.contains("db is disabled"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_are_partial_when_a_server_fails() {
+    let fake = with_db(Fake::giving(text("x")));
+    for (line, what) in [(&["tools"][..], "tools"), (&["servers"], "servers"), (&["doctor"], "doctor")] {
+        assert_eq!(ran(&fake, line).await.code, exit::OK, "{what}");
+    }
+    fake.starting("bad");
+    fake.failed("bad");
+    fake.starting("stuck");
+    fake.publish(EventKind::ServerAnomaly {
+        server: id("db"),
+        anomaly: Arc::new(Anomaly { kind: AnomalyKind::Noise, detail: "hello\u{1b}[0m".into(), call: None, frame: None }),
+    });
+    for what in ["tools", "servers", "doctor"] {
+        let human = ran(&fake, &[what]).await;
+        assert_eq!(human.code, exit::PARTIAL, "{what}");
+        assert!(!human.out.contains('\u{1b}') && !human.err.contains('\u{1b}'));
+        assert!(!human.out.contains("hunter22") && !human.err.contains("hunter22"));
+        insta::assert_snapshot!(format!("{what}_human"), format!("{}----\n{}", human.out, human.err));
+        let json = ran(&fake, &[what, "--json"]).await;
+        assert_eq!(json.code, exit::PARTIAL);
+        insta::assert_snapshot!(format!("{what}_json"), json.out);
+        let lines = ran(&fake, &[what, "--jsonl"]).await;
+        assert!(lines.out.lines().count() >= 3 && lines.out.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    }
+}
+
+#[tokio::test]
+async fn lists_of_nothing_but_failures_say_so() {
+    let fake = Fake::giving(text("x"));
+    assert_eq!(ran(&fake, &["tools"]).await.code, exit::USAGE, "no server at all");
+    fake.starting("bad");
+    fake.failed("bad");
+    for what in ["tools", "servers", "doctor"] {
+        assert_eq!(ran(&fake, &[what]).await.code, exit::NOT_READY, "{what}");
+    }
+    assert_eq!(ran(&fake, &["tools", "--server", "nobody"]).await.code, exit::USAGE);
+}
+
+#[tokio::test]
+async fn tools_are_chosen_by_pattern_and_shown_with_schema() {
+    let fake = with_db(Fake::giving(text("x")));
+    let shown = ran(&fake, &["tools", "*_query", "--schema"]).await;
+    assert!(shown.out.contains("\"maximum\": 100") && !shown.out.contains("db_drop"), "{}", shown.out);
+    let none = ran(&fake, &["tools", "zzz"]).await;
+    assert_eq!((none.code, none.out.as_str()), (exit::OK, ""));
+    assert!(none.err.contains("no tool fits \"zzz\""));
+    let json = ran(&fake, &["tools", "query", "--schema", "--json"]).await;
+    assert_eq!(document(&json)["tools"][0]["input_schema"]["required"], json!(["sql"]));
+}
+
+#[tokio::test]
+async fn the_first_interrupt_cancels_and_the_second_quits() {
+    for stubborn in [false, true] {
+        let (send, receive) = mpsc::channel(4);
+        // The call ends by being cancelled or never.
+        let fake = with_db(Fake::scripted(1000, move |_, _, _| {
+            send.try_send(Signal::Interrupt).unwrap();
+            if stubborn {
+                send.try_send(Signal::Interrupt).unwrap();
+            }
+        }));
+        fake.stubborn.store(stubborn, std::sync::atomic::Ordering::Relaxed);
+        let ran = ran_with(&fake, &QUERY, |_| {}, None, Signals::new(receive)).await;
+        assert_eq!(ran.code, exit::INTERRUPTED);
+        assert!(ran.err.contains("Ctrl-C again quits"), "{}", ran.err);
+        assert_eq!(ran.err.contains("cancelled by the user"), !stubborn);
+        assert_eq!(fake.commands.lock().unwrap().len(), if stubborn { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn sigterm_ends_a_call_and_a_wait() {
+    for (ready, signal, code) in [
+        (true, Signal::Terminate, exit::TERMINATED),
+        (false, Signal::Terminate, exit::TERMINATED),
+        (false, Signal::Interrupt, exit::INTERRUPTED),
+    ] {
+        let (send, receive) = mpsc::channel(4);
+        send.try_send(signal).unwrap();
+        let fake = Fake::scripted(1000, |_, _, _| {});
+        fake.starting("db");
+        if ready {
+            fake.ready("db", db());
+        }
+        assert_eq!(ran_with(&fake, &QUERY, |_| {}, None, Signals::new(receive)).await.code, code);
+    }
+}
+
+/// A reader that has gone away, or a disk that is full.
+struct Broken(io::ErrorKind);
+
+impl io::Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_broken_pipe_is_quiet_and_a_full_disk_is_not() {
+    let fake = with_db(Fake::giving(text("x")));
+    for line in [&QUERY[..], &["tools"], &["servers", "--json"], &["doctor", "--jsonl"]] {
+        let quiet = ran_with(&fake, line, |io| io.stdout = Box::new(Broken(io::ErrorKind::BrokenPipe)), None, Signals::none()).await;
+        assert_eq!((quiet.code, quiet.err.as_str()), (exit::OK, ""), "{line:?}");
+        let loud = ran_with(&fake, line, |io| io.stdout = Box::new(Broken(io::ErrorKind::StorageFull)), None, Signals::none()).await;
+        assert_eq!(loud.code, exit::FAILED);
+        assert!(loud.err.contains("the output cannot be written"), "{}", loud.err);
+    }
+    let endless = with_db(Fake::scripted(1000, |fake, call, _| {
+        fake.publish(EventKind::CallProgress { call, progress: Progress { progress: 1.0, total: None, message: None } });
+    }));
+    let line = [&QUERY[..], &["--jsonl"]].concat();
+    let gone = ran_with(&endless, &line, |io| io.stdout = Box::new(Broken(io::ErrorKind::BrokenPipe)), None, Signals::none()).await;
+    assert_eq!(gone.code, exit::OK);
+    assert!(matches!(endless.commands.lock().unwrap()[..], [Command::Cancel { .. }]), "the call is not left running");
+}
+
+#[tokio::test]
+async fn falling_behind_loses_no_outcome() {
+    let fake = with_db(Fake::scripted(2, |fake, call, _| {
+        for n in 0..50 {
+            fake.publish(EventKind::CallProgress { call, progress: Progress { progress: f64::from(n), total: None, message: None } });
+        }
+        fake.settle(call, Outcome::Ok { result: Body::json(&text("still here")) });
+        for _ in 0..10 {
+            fake.phase("db", Phase::Ready);
+        }
+    }));
+    let ran = ran(&fake, &QUERY).await;
+    assert_eq!((ran.code, ran.out.as_str()), (exit::OK, "still here\n"));
+}
+
+#[tokio::test]
+async fn progress_is_one_line_on_a_terminal_and_plain_lines_when_verbose() {
+    let fake = with_db(Fake::scripted(1000, |fake, call, _| {
+        for n in [1.0, 2.0] {
+            fake.publish(EventKind::CallProgress {
+                call,
+                progress: Progress { progress: n, total: Some(2.0), message: Some("go\u{1b}".into()) },
+            });
+        }
+        fake.settle(call, Outcome::Ok { result: Body::json(&text("x")) });
+    }));
+    assert_eq!(ran(&fake, &QUERY).await.err, "");
+    let verbose = ran(&fake, &[&QUERY[..], &["-v"]].concat()).await;
+    assert!(verbose.err.starts_with(" 50 % (1 of 2)  go\\x1b\n100 % (2 of 2)  go\\x1b\n"), "{}", verbose.err);
+    let watched = ran_with(&fake, &QUERY, |io| io.stderr_tty = true, None, Signals::none()).await;
+    assert!(watched.err.contains("\r 50 %") && !watched.err.contains('\u{1b}'));
+    assert_eq!(watched.err.lines().count(), 1, "{:?}", watched.err);
+}
+
+#[tokio::test]
+async fn two_servers_with_one_prefix_are_both_waited_for() {
+    let tool =
+        |name: &str| RawLists { tools: vec![Body::json(&json!({"name": name, "inputSchema": {"type": "object"}}))], ..Default::default() };
+    let fake = Fake::giving(text("x"));
+    fake.starting("a");
+    fake.starting("a_b");
+    fake.ready("a", tool("b_x"));
+    fake.ready("a_b", tool("x"));
+    let ran = ran(&fake, &["call", "a_b_x", "--yes"]).await;
+    assert_eq!(ran.code, exit::USAGE, "a name that two tools claim is nobody's: {}", ran.err);
+    assert!(ran.err.contains("a_b_x_"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn what_the_configuration_answers_is_left_to_it() {
+    let fake = with_db(Fake::scripted(1000, |fake, call, _| {
+        fake.publish(EventKind::AskOpened { ask: ask(1, Question::Roots) });
+        fake.settle(call, Outcome::Ok { result: Body::from("{}") });
+    }));
+    let quiet = ran(&fake, &QUERY).await;
+    assert_eq!((quiet.code, quiet.err.as_str()), (exit::OK, ""));
+    assert!(fake.commands.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_tool_of_a_server_that_could_not_be_listed_can_be_called() {
+    let fake = Fake::giving(text("x"));
+    fake.starting("db");
+    fake.starting("other");
+    fake.ready("other", RawLists::default());
+    fake.phase("db", Phase::Degraded { reason: "tools/list was not answered".into() });
+    assert_eq!(ran(&fake, &["call", "db/any", "a=1", "--yes"]).await.code, exit::OK);
+    assert_eq!(ran(&fake, &["call", "db/any", "a=1"]).await.code, exit::REFUSED);
+    assert_eq!(ran(&fake, &["call", "other/any", "--yes"]).await.code, exit::USAGE);
+    let doctor = ran(&fake, &["doctor"]).await;
+    assert!(doctor.code == exit::PARTIAL && doctor.out.contains("tools/list was not answered"), "{}", doctor.out);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_tried_again_tells_why_it_failed_before() {
+    let fake = Fake::giving(text("x"));
+    fake.starting("db");
+    fake.failed("db");
+    fake.phase("db", Phase::Starting { step: Step::Spawn });
+    let ran = ran(&fake, &["call", "db_query", "--json"]).await;
+    assert_eq!((ran.code, &document(&ran)["connect"]["exit"]["code"]), (exit::NOT_READY, &json!(1)));
+}
+
+fn found(problems: &[&str]) -> import::Found {
+    let launch = Launch::Http { url: "https://user:pw@host/mcp?key=1".into(), headers: vec![], socket: None };
+    import::Found {
+        sources: vec![import::ImportSource {
+            client: "Some Editor".into(),
+            path: "/home/u/mcp.json".into(),
+            servers: vec![Arc::new(ServerSpec::new("web", launch))],
+            problems: problems.iter().map(|p| p.to_string()).collect(),
+        }],
+        toml: "[servers.web]\nurl = \"https://host/mcp\"\n".into(),
+    }
+}
+
+#[test]
+fn imports_are_shown_printed_and_written() {
+    let human = super::Options::default();
+    let (io, out, err) = buffers(None);
+    assert_eq!(import::run(&found(&[]), None, &human, io), exit::OK);
+    assert_eq!(out.text(), "[servers.web]\nurl = \"https://host/mcp\"\n");
+    assert_eq!(err.text(), "Some Editor  /home/u/mcp.json\n  web  http  https://host/mcp\n");
+
+    let (io, out, err) = buffers(None);
+    let mut times = 0;
+    let mut write = |_: &import::Found| {
+        times += 1;
+        Ok("/home/u/config.toml".into())
+    };
+    assert_eq!(import::run(&found(&["bad \u{1b}entry"]), Some(&mut write), &human, io), exit::PARTIAL);
+    assert_eq!((times, out.text().as_str()), (1, ""));
+    assert!(err.text().contains("problem: bad \\x1bentry") && err.text().contains("written to /home/u/config.toml"));
+
+    let (io, _, err) = buffers(None);
+    assert_eq!(import::run(&found(&[]), Some(&mut |_| Err("read-only".into())), &human, io), exit::USAGE);
+    assert!(err.text().contains("nothing was written: read-only"));
+
+    let (io, out, _) = buffers(None);
+    let json = super::Options { format: Format::Json, ..Default::default() };
+    assert_eq!(import::run(&found(&[]), None, &json, io), exit::OK);
+    assert_eq!(serde_json::from_str::<Value>(&out.text()).unwrap()["sources"][0]["servers"][0]["target"], "https://host/mcp");
+}
+
+#[test]
+fn completions_and_manual_are_printed() {
+    let (io, out, _) = buffers(None);
+    assert_eq!(super::manual::completions(clap_complete::Shell::Bash, io), exit::OK);
+    assert!(out.text().contains("_switchboard"));
+    let (io, out, _) = buffers(None);
+    assert_eq!(super::manual::man(io), exit::OK);
+    assert!(out.text().contains("EXIT STATUS"));
+    let (_, options) = parsed(&["tools", "--jsonl"]);
+    assert_eq!(options.format, Format::Jsonl);
+}
