@@ -1,1 +1,42 @@
-//! Configuration.
+//! Configuration: the TOML file, the files of other MCP clients, approval of project files, reload.
+//!
+//! Owns where settings and servers come from and how they are checked. Called by `app.rs` and, through
+//! it, by the faces; names only [`crate::domain`]. Everything but [`watch`] is plain synchronous code
+//! that reads files; the environment is handed in ([`Env`]), so that nothing depends on hidden state.
+//!
+//! How the pieces fit:
+//! - `source` turns TOML and JSON with comments into one tree that knows its lines;
+//! - `fields` reads tables of that tree and reports what it does not know;
+//! - `text` replaces `${VAR}`;
+//! - `settings`, `server` (our own format) and `clients` (everybody else's) give meaning to the tree;
+//! - [`load`] puts the layers together, `trust` holds back what a project wants started;
+//! - [`import`](find_imports) finds other clients' files, `export` writes them into ours.
+
+mod adhoc;
+#[cfg(test)]
+mod client_tests;
+mod clients;
+mod error;
+mod export;
+mod fields;
+mod import;
+mod load;
+#[cfg(test)]
+mod load_tests;
+mod private;
+mod server;
+mod settings;
+mod source;
+mod text;
+mod trust;
+mod watch;
+
+pub use adhoc::{server_from_command, server_from_url};
+pub use error::ConfigError;
+pub use export::{to_toml, write_config};
+pub use import::{FoundImport, find_imports};
+pub use load::{LoadOptions, Loaded, load};
+pub use settings::{ConsoleSettings, Settings, ThemeName};
+pub use text::Env;
+pub use trust::{PendingApproval, approve, launch_hash, launch_lines};
+pub use watch::{Reload, watch};

@@ -73,14 +73,16 @@ impl ServerSpec {
 
     /// Every configured value that must not be shown.
     pub fn secrets(&self) -> Vec<&Secret> {
-        match &self.launch {
+        let mut secrets: Vec<&Secret> = match &self.launch {
             Launch::Stdio { args, env, .. } => args
                 .iter()
                 .filter(|arg| arg.interpolated())
                 .chain(env.iter().filter(|(name, v)| v.interpolated() || looks_secret(name)).map(|(_, v)| v))
                 .collect(),
             Launch::Http { headers, .. } => headers.iter().map(|(_, value)| value).collect(),
-        }
+        };
+        secrets.extend(&self.origin.variables);
+        secrets
     }
 }
 
@@ -170,6 +172,13 @@ pub struct SpecOrigin {
     pub file: Option<PathBuf>,
     /// Line of the server's table, counted from 1.
     pub line: Option<u32>,
+    /// `command`, `cwd`, `url` and `socket` as they stand in the file, where that differs from the
+    /// value in use: field and text. Approval of project files goes by this text.
+    #[serde(default)]
+    pub written: Vec<(String, String)>,
+    /// Values of the variables used anywhere in the table whose names sound secret.
+    #[serde(default)]
+    pub variables: Vec<Secret>,
 }
 
 /// Which protocol era to speak with a server.

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// How much is kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
     /// Calls.
     pub calls: usize,

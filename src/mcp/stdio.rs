@@ -49,6 +49,7 @@ const STDERR_LINE: usize = 8 << 10;
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// Something to be written to the server.
+#[derive(Clone)]
 struct Outgoing {
     body: Body,
     kind: FrameKind,
@@ -272,7 +273,11 @@ impl Link for StdioLink {
     }
 }
 
-/// Writes what is queued, one message a line, and stamps it when the system has taken its last byte.
+/// What the system takes in one go, so that the moment before the write is the moment of sending.
+const ONE_WRITE: usize = 64 << 10;
+
+/// Writes what is queued, one message a line. Frames are told before they are written, so that an
+/// answer can never be seen before its request.
 async fn write(peer: Arc<Peer>, mut stdin: ChildStdin, mut queue: mpsc::Receiver<Outgoing>, end: CancellationToken) {
     loop {
         let next = tokio::select! {
@@ -285,6 +290,14 @@ async fn write(peer: Arc<Peer>, mut stdin: ChildStdin, mut queue: mpsc::Receiver
         let mut line = Vec::with_capacity(message.body.len() + 1);
         line.extend_from_slice(message.body.bytes());
         line.push(b'\n');
+        let (host, size) = (peer.host(), line.len() as u64);
+        let at = host.now();
+        let sent = |at: Stamp| message.flow.as_ref().inspect(|flow| flow.sent(at, size)).is_some();
+        if line.len() <= ONE_WRITE {
+            sent(at);
+        }
+        let Outgoing { body, kind, method, rpc_id, call, .. } = message.clone();
+        host.frame(FrameDraft { at, direction: Direction::Out, kind, size, body, call, method, rpc_id, http: None });
         let written = tokio::select! {
             written = async { stdin.write_all(&line).await?; stdin.flush().await } => written.is_ok(),
             () = async { end.cancelled().await; tokio::time::sleep(DRAIN).await } => false,
@@ -292,21 +305,9 @@ async fn write(peer: Arc<Peer>, mut stdin: ChildStdin, mut queue: mpsc::Receiver
         if !written {
             return;
         }
-        let (at, host) = (peer.host().now(), peer.host());
-        if let Some(flow) = &message.flow {
-            flow.sent(at, line.len() as u64);
+        if line.len() > ONE_WRITE {
+            sent(host.now());
         }
-        host.frame(FrameDraft {
-            at,
-            direction: Direction::Out,
-            kind: message.kind,
-            size: line.len() as u64,
-            body: message.body,
-            call: message.call,
-            method: message.method,
-            rpc_id: message.rpc_id,
-            http: None,
-        });
     }
 }
 

@@ -1,0 +1,228 @@
+//! Servers given on the command line.
+
+use super::{clients::unix_url, error::ConfigError, server::check_url};
+use crate::domain::{
+    secret::Secret,
+    server::{Launch, ServerSpec},
+};
+
+/// A server started by a command line, named after the package or program that it runs:
+/// `npx -y @modelcontextprotocol/server-everything` is `everything`, `uvx mcp-server-git` is `git`.
+///
+/// The words are taken as they are: the shell has replaced its variables already.
+pub fn server_from_command(argv: &[String]) -> ServerSpec {
+    let (command, args) = argv.split_first().map_or((String::new(), &[][..]), |(c, a)| (c.clone(), a));
+    let launch = Launch::Stdio { command, args: args.iter().map(Secret::literal).collect(), env: vec![], inherit_env: false, cwd: None };
+    ServerSpec::new(name_of(argv).as_str(), launch)
+}
+
+/// A server reached at an address (`http`, `https`, or `unix:///path/to.sock#/mcp`), named after its
+/// host. Fails when it is no such address.
+pub fn server_from_url(url: &str) -> Result<ServerSpec, ConfigError> {
+    let (address, socket) = unix_url(url).unwrap_or_else(|| (url.to_owned(), None));
+    check_url(&address).map_err(|(message, hint)| ConfigError::new(format!("the address {message}")).hint(hint))?;
+    if socket.as_deref() == Some("") {
+        return Err(ConfigError::new("the address names no socket").hint("it looks like unix:///path/to.sock#/mcp"));
+    }
+    let name = match &socket {
+        Some(path) => path.rsplit('/').next().unwrap_or_default().trim_end_matches(".sock").to_owned(),
+        None => host_name(&address),
+    };
+    let launch = Launch::Http { url: address, headers: vec![], socket: socket.map(Into::into) };
+    Ok(ServerSpec::new(clean(&name).as_str(), launch))
+}
+
+/// `https://mcp.example.com/x` is `example`, `http://localhost:3000` is `localhost-3000`.
+fn host_name(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or_default();
+    let numeric = host.chars().all(|c| c.is_ascii_hexdigit() || ".:[]".contains(c)) && host.contains(|c: char| c.is_ascii_digit());
+    if numeric || !host.contains('.') {
+        return host.replace(['[', ']'], "").replace([':', '.'], "-");
+    }
+    let name = host.split(':').next().unwrap_or_default();
+    let labels: Vec<&str> = name.split('.').collect();
+    let useful = labels.iter().take(labels.len().saturating_sub(1)).find(|l| !["mcp", "api", "www", ""].contains(*l));
+    useful.or(labels.first()).map(|l| (*l).to_owned()).unwrap_or_default()
+}
+
+/// Options of starters that take the next word as their value.
+const VALUED: [&str; 34] = [
+    "-p",
+    "--package",
+    "--from",
+    "--with",
+    "--python",
+    "--index",
+    "--index-url",
+    "--directory",
+    "--project",
+    "--env-file",
+    "-e",
+    "--env",
+    "-v",
+    "--volume",
+    "--mount",
+    "--name",
+    "--network",
+    "--net",
+    "-w",
+    "--workdir",
+    "-u",
+    "--user",
+    "--entrypoint",
+    "--platform",
+    "--pull",
+    "-l",
+    "--label",
+    "-h",
+    "--hostname",
+    "--spec",
+    "--import",
+    "--require",
+    "-r",
+    "--add-host",
+];
+
+fn name_of(argv: &[String]) -> String {
+    let base = |word: &str| word.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+    let Some(program) = argv.first() else { return "server".into() };
+    let mut words: &[String] = &argv[1..];
+    let program_name = base(program);
+    let stem = program_name.trim_end_matches(".exe").trim_end_matches(".cmd");
+    let skips: &[&str] = match stem {
+        "npx" | "bunx" | "pnpx" | "uvx" | "node" | "bun" | "deno" | "tsx" | "java" | "ruby" | "perl" | "sh" | "bash" | "env" => {
+            &["run", "x"]
+        }
+        "npm" | "pnpm" | "yarn" => &["exec", "dlx", "run", "x"],
+        "uv" | "pipx" | "poetry" => &["run", "tool"],
+        "docker" | "podman" => &["run", "container"],
+        "go" | "cargo" | "dotnet" => &["run"],
+        s if s.starts_with("python") => &[],
+        _ => return clean(stem),
+    };
+    let package = ["npx", "uvx", "npm", "pnpm"].contains(&stem);
+    while let Some((word, rest)) = words.split_first() {
+        if package && ["-p", "--package", "--from"].contains(&word.as_str()) {
+            return rest.first().map_or_else(|| clean(stem), |name| clean(name));
+        }
+        words = if VALUED.contains(&word.as_str()) {
+            rest.get(1..).unwrap_or_default()
+        } else if word.starts_with('-') || skips.contains(&word.as_str()) || (stem == "env" && word.contains('=')) {
+            rest
+        } else if matches!(base(word).as_str(), "python" | "python3" | "node") {
+            return name_of(words);
+        } else {
+            return clean(&script(word));
+        };
+    }
+    clean(stem)
+}
+
+/// The telling part of a path to a script: its stem, or the nearest folder that says more than `dist`.
+fn script(word: &str) -> String {
+    if word.starts_with('@') || !word.contains('/') || word.contains(':') {
+        return word.to_owned();
+    }
+    let dull =
+        ["index", "main", "server", "cli", "app", "__main__", "dist", "build", "src", "lib", "bin", "out", "mcp", ".", "..", "~", ""];
+    let mut parts = word.rsplit('/');
+    let file = parts.next().unwrap_or_default();
+    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+    std::iter::once(stem).chain(parts).find(|part| !dull.contains(part)).unwrap_or(stem).to_owned()
+}
+
+/// The telling part of a package, image or program name, in characters that are easy to type.
+fn clean(name: &str) -> String {
+    // `@scope/name@1.2`, `image:tag`, `name==1.2`, `git+https://host/owner/name.git@main`
+    let (scope, name) = match name.strip_prefix('@').and_then(|n| n.split_once('/')) {
+        Some((scope, name)) => (scope, name),
+        None => ("", name),
+    };
+    let name = name.rsplit('/').next().unwrap_or(name);
+    let name = name.split(['@', ':', '=', '[', '<', '>', '~']).next().unwrap_or(name);
+    let name = ["py", "js", "ts", "mjs", "cjs", "git", "jar", "exe", "rb", "sh"]
+        .iter()
+        .find_map(|end| name.strip_suffix(end)?.strip_suffix('.'))
+        .unwrap_or(name);
+    let name: String = name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let mut short = name.trim_matches(['-', '_']);
+    for prefix in ["mcp-server-", "mcp_server_", "server-", "mcp-", "mcp_"] {
+        short = short.strip_prefix(prefix).unwrap_or(short);
+    }
+    for suffix in ["-mcp-server", "_mcp_server", "-mcp", "_mcp", "-server", "_server"] {
+        short = short.strip_suffix(suffix).unwrap_or(short);
+    }
+    match (short, scope) {
+        ("" | "mcp" | "server" | "mcp-server", scope) if !scope.is_empty() => clean(scope),
+        ("", _) => "server".into(),
+        (short, _) => short.chars().take(64).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn servers_are_named_after_what_they_run() {
+        for (line, name) in [
+            ("npx -y @modelcontextprotocol/server-everything", "everything"),
+            ("npx -y @modelcontextprotocol/server-filesystem@2025.1.1 /tmp", "filesystem"),
+            ("npx --package @upstash/context7-mcp context7", "context7"),
+            ("npx @playwright/mcp@latest --headless", "playwright"),
+            ("npx.cmd -y mcp-remote https://x.example/mcp", "remote"),
+            ("uvx mcp-server-git --repository .", "git"),
+            ("uvx --from git+https://github.com/o/mcp-server-time.git@main mcp-server-time", "time"),
+            ("uvx --python 3.12 mcp-server-fetch==1.0", "fetch"),
+            ("uv run --directory /srv/weather weather.py", "weather"),
+            ("uv run --directory /srv/weather python weather.py", "weather"),
+            ("python -m mcp_server_sqlite --db x", "sqlite"),
+            ("python3 /opt/notes/server.py", "notes"),
+            ("node /home/me/my-tool/dist/index.js", "my-tool"),
+            ("docker run -i --rm -e TOKEN ghcr.io/github/github-mcp-server:latest", "github"),
+            ("/usr/local/bin/mcp-server-git", "git"),
+            ("./target/debug/My_Server", "my"),
+            ("env A=1 node build/index.js", "index"),
+            ("npx", "npx"),
+            ("mcp", "mcp"),
+            ("", "server"),
+        ] {
+            assert_eq!(server_from_command(&argv(line)).id.as_str(), name, "{line}");
+        }
+    }
+
+    #[test]
+    fn words_are_taken_as_they_are() {
+        let spec = server_from_command(&argv("run ${HOME} $$"));
+        let Launch::Stdio { command, args, .. } = &spec.launch else { panic!("stdio") };
+        assert_eq!((command.as_str(), args[0].expose(), args[1].expose()), ("run", "${HOME}", "$$"));
+        assert_eq!(spec.launch.summary(), "run '${HOME}' '$$'");
+    }
+
+    #[test]
+    fn addresses_are_named_after_their_host() {
+        for (url, name) in [
+            ("https://mcp.example.com/mcp", "example"),
+            ("https://api.githubcopilot.com/mcp/", "githubcopilot"),
+            ("http://localhost:3000/mcp", "localhost-3000"),
+            ("http://127.0.0.1:80", "127-0-0-1-80"),
+            ("http://[::1]:3000/", "1-3000"),
+            ("https://user:pw@docs.example.org/x", "docs"),
+            ("unix:///run/tools.sock#/mcp", "tools"),
+        ] {
+            assert_eq!(server_from_url(url).unwrap().id.as_str(), name, "{url}");
+        }
+        let spec = server_from_url("unix:///run/tools.sock#mcp").unwrap();
+        let wanted = Launch::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: Some("/run/tools.sock".into()) };
+        assert_eq!(spec.launch, wanted);
+        for bad in ["", "ftp://x", "http://", "https:///x", "http://:80/", "http://a b", "example.com", "unix://"] {
+            assert!(server_from_url(bad).is_err(), "{bad}");
+        }
+    }
+}

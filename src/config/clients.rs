@@ -1,0 +1,266 @@
+//! The configuration files of other MCP clients, recognised by their content.
+//!
+//! Keys that mean nothing here are passed over: these files belong to others and change with them.
+//! What cannot work here is reported for that server alone.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    fields::{Fields, Report},
+    server::{self, Draft, Reached, Start},
+    settings::{PartialTimeouts, Rules},
+    source::{Field, Kind, Node},
+    text::Dialect,
+};
+use crate::domain::{
+    secret::Secret,
+    server::{Launch, ServerSpec, SpecOrigin},
+};
+
+/// Whose format a table is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Format {
+    /// `mcpServers`: Claude Desktop, Claude Code, Cursor, Windsurf, Gemini CLI and many more.
+    McpServers,
+    /// `mcpServers` of the projects in `~/.claude.json`.
+    ClaudeProjects,
+    /// `servers` of `mcp.json`, or `mcp.servers` of `settings.json`.
+    VsCode,
+    /// `context_servers` of `settings.json`.
+    Zed,
+    /// `[mcp_servers.NAME]` of `config.toml`.
+    Codex,
+}
+
+/// What the folders around a foreign file are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Around {
+    /// The current directory, which decides about the projects in `~/.claude.json`.
+    pub cwd: PathBuf,
+    /// Working directory of programs that name none; for files of a project.
+    pub root: Option<PathBuf>,
+    /// Whether `$VAR` is a variable in `mcpServers`, as in Gemini CLI.
+    pub bare: bool,
+}
+
+/// The formats that a file's tree holds.
+pub(super) fn formats(tree: &Node, json: bool) -> Vec<Format> {
+    let has = |key: &str| tree.get(key).is_some_and(|n| n.table().is_some());
+    if !json {
+        return if has("mcp_servers") && !has("servers") { vec![Format::Codex] } else { vec![] };
+    }
+    let vscode = has("servers") || tree.get("mcp").and_then(|m| m.get("servers")).is_some();
+    [
+        (has("mcpServers"), Format::McpServers),
+        (has("projects"), Format::ClaudeProjects),
+        (vscode, Format::VsCode),
+        (has("context_servers"), Format::Zed),
+    ]
+    .into_iter()
+    .filter_map(|(found, format)| found.then_some(format))
+    .collect()
+}
+
+/// The folder that a client's project file speaks for: the one around `.vscode`, `.cursor` and the like.
+pub(super) fn workspace(file: &Path) -> &Path {
+    let folder = file.parent().unwrap_or(file);
+    match (folder.file_name(), folder.parent()) {
+        (Some(name), Some(parent)) if name.as_encoded_bytes().starts_with(b".") => parent,
+        _ => folder,
+    }
+}
+
+/// How dollar signs are read in a file of this format.
+pub(super) fn dialect(format: Format, tree: &Node, file: &Path, home: Option<&Path>, around: &Around) -> Dialect {
+    let braces = !matches!(format, Format::Zed | Format::Codex);
+    let gemini = format == Format::McpServers && entries(tree, format, around).any(|f| f.value.get("httpUrl").is_some());
+    let folder = around.root.as_deref().unwrap_or_else(|| workspace(file));
+    let mut known = vec![("pathSeparator", "/".to_owned()), ("/", "/".to_owned())];
+    known.push(("workspaceFolder", folder.to_string_lossy().into_owned()));
+    known.extend(folder.file_name().map(|name| ("workspaceFolderBasename", name.to_string_lossy().into_owned())));
+    known.extend(home.map(|home| ("userHome", home.to_string_lossy().into_owned())));
+    Dialect { braces, bare: braces && (around.bare || gemini), known }
+}
+
+/// Reads the servers of one format. `report.dialect` was set to that of the format.
+pub(super) fn read(report: &Report<'_>, tree: &Node, format: Format, around: &Around) -> Vec<Draft> {
+    let root = around.root.as_deref();
+    let read = |field: &Field| {
+        server::draft(report, field, |table| {
+            let fields = Fields::new(report, table, "");
+            let (reached, rules, disabled) = match format {
+                Format::Zed => zed(fields, field, root),
+                Format::Codex => codex(fields, field, root),
+                Format::McpServers | Format::ClaudeProjects | Format::VsCode => common(fields, field, root),
+            }?;
+            let origin = SpecOrigin { written: reached.written, ..SpecOrigin::default() };
+            let spec = ServerSpec::new(field.key.as_str(), reached.launch);
+            Some((ServerSpec { disabled, origin, ..spec }, rules))
+        })
+    };
+    entries(tree, format, around).filter_map(read).collect()
+}
+
+/// The server entries of a format.
+fn entries<'t>(tree: &'t Node, format: Format, around: &Around) -> impl Iterator<Item = &'t Field> + use<'t> {
+    let tables: Vec<&Node> = match format {
+        Format::McpServers => tree.get("mcpServers").into_iter().collect(),
+        Format::Zed => tree.get("context_servers").into_iter().collect(),
+        Format::Codex => tree.get("mcp_servers").into_iter().collect(),
+        Format::VsCode => [tree.get("mcp").and_then(|m| m.get("servers")), tree.get("servers")].into_iter().flatten().collect(),
+        Format::ClaudeProjects => {
+            let projects = tree.get("projects").and_then(Node::table).unwrap_or_default();
+            let mut here: Vec<&Field> = projects.iter().filter(|p| !p.key.is_empty() && around.cwd.starts_with(&p.key)).collect();
+            here.sort_by_key(|p| Path::new(&p.key).components().count());
+            here.into_iter().filter_map(|p| p.value.get("mcpServers")).collect()
+        }
+    };
+    tables.into_iter().filter_map(Node::table).flatten()
+}
+
+type Read = Option<(Reached, Rules, bool)>;
+
+/// An entry of `mcpServers` or of VS Code's `servers`.
+fn common(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read {
+    let report = fields.report;
+    let disabled = fields.boolean("disabled").unwrap_or(false) || fields.boolean("enabled") == Some(false);
+    let kind = fields.text("type").or_else(|| fields.text("transport")).unwrap_or_default().to_lowercase();
+    if kind == "sse" || kind == "ws" || kind == "websocket" {
+        let message = format!("uses the `{}` transport, which is not supported", if kind == "sse" { "sse" } else { "websocket" });
+        let hint = "only stdio and Streamable HTTP are; many servers offer the latter under /mcp in place of /sse";
+        report.error(fields.node("type").map_or(field.at, |n| n.at), "type", message, hint);
+        return None;
+    }
+    if let Some(file) = fields.field("envFile") {
+        report.note(file.at, "envFile", "is not read", "export its variables before starting");
+    }
+    if let Some(helper) = fields.field("headersHelper") {
+        report.note(helper.at, "headersHelper", "is not run", "put the headers into `headers`, with ${VAR} for secrets");
+    }
+    for key in ["url", "serverUrl", "httpUrl"] {
+        let Some(url) = fields.node(key) else { continue };
+        let text = fields.text(key)?;
+        if kind.is_empty() && text.split(['?', '#']).next().is_some_and(|path| path.ends_with("/sse")) {
+            let hint = "many servers offer Streamable HTTP under /mcp in place of /sse";
+            report.note(url.at, key, "looks like the old HTTP+SSE transport; Streamable HTTP is tried", hint);
+        }
+        let (address, socket) = unix_url(text).unwrap_or_else(|| (text.to_owned(), None));
+        let address = report.expand(url.at, key, &address);
+        let socket = socket.map(|socket| report.expand(url.at, key, &socket));
+        let headers = server::pairs(&mut fields, "headers");
+        let reached = server::reached(report, url.at, address, headers, socket)?;
+        return Some((reached, Rules::default(), disabled));
+    }
+    if fields.node("command").is_none() {
+        report.error(field.at, "", "has neither `command` nor `url`", "give it the program to start, or the address to connect to");
+        return None;
+    }
+    Some((server::stdio(&mut fields, root)?, Rules::default(), disabled))
+}
+
+/// VS Code's `unix:///path/to.sock#/mcp`: address and socket.
+pub(super) fn unix_url(url: &str) -> Option<(String, Option<String>)> {
+    let rest = url.strip_prefix("unix://")?;
+    let (socket, path) = rest.split_once('#').unwrap_or((rest, "/"));
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    Some((format!("http://localhost{slash}{path}"), Some(socket.to_owned())))
+}
+
+/// An entry of Zed's `context_servers`.
+fn zed(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read {
+    let report = fields.report;
+    let disabled = fields.boolean("enabled") == Some(false);
+    if let Some(url) = fields.node("url") {
+        let address = fields.expanded("url")?;
+        let headers = server::pairs(&mut fields, "headers");
+        return Some((server::reached(report, url.at, address, headers, None)?, Rules::default(), disabled));
+    }
+    let extension = fields.text("source") == Some("extension");
+    let Some(command) = fields.node("command") else {
+        let (message, hint) = if extension || fields.field("settings").is_some() {
+            ("is started by an extension of Zed, which is not known here", "configure its command in [servers]")
+        } else {
+            ("has neither `command` nor `url`", "give it the program to start, or the address to connect to")
+        };
+        report.error(field.at, "", message, hint);
+        return None;
+    };
+    let reached = match &command.kind {
+        Kind::Table(table) => {
+            let mut inner = Fields::new(report, table, "command");
+            let Some(program) = inner.expanded("path") else {
+                report.error(command.at, "command", "has no `path`", "give it the program to start");
+                return None;
+            };
+            let args = inner.array("args").unwrap_or_default();
+            let args = args.iter().filter_map(|arg| server::scalar(&inner, arg, "args")).collect();
+            let env = server::pairs(&mut inner, "env");
+            server::started(report, command.at, Start { command: program, args, env, inherit_env: false, cwd: None }, root)?
+        }
+        _ => server::stdio(&mut fields, root)?,
+    };
+    Some((reached, Rules::default(), disabled))
+}
+
+/// A `[mcp_servers.NAME]` table of Codex.
+fn codex(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read {
+    let report = fields.report;
+    let disabled = fields.boolean("enabled") == Some(false);
+    let start = seconds(&mut fields, "startup_timeout_sec")
+        .or_else(|| fields.count("startup_timeout_ms").map(|ms| Duration::from_millis(ms as u64)));
+    let call = seconds(&mut fields, "tool_timeout_sec");
+    let rules = Rules { timeouts: PartialTimeouts::connect_and_call(start, call), ..Rules::default() };
+    if let Some(url) = fields.node("url") {
+        let address = fields.expanded("url")?;
+        let mut headers = server::pairs(&mut fields, "http_headers");
+        for header in fields.table("env_http_headers").unwrap_or_default() {
+            if let Some(name) = header.value.text() {
+                headers.push((header.key.clone(), report.variable(header.value.at, "env_http_headers", "", name)));
+            }
+        }
+        if let (Some(node), Some(name)) = (fields.node("bearer_token_env_var"), fields.text("bearer_token_env_var")) {
+            headers.push(("Authorization".into(), report.variable(node.at, "bearer_token_env_var", "Bearer ", name)));
+        }
+        return Some((server::reached(report, url.at, address, headers, None)?, rules, disabled));
+    }
+    if fields.node("command").is_none() {
+        report.error(field.at, "", "has neither `command` nor `url`", "give it the program to start, or the address to connect to");
+        return None;
+    }
+    let passed = passed_variables(&mut fields);
+    let mut reached = server::stdio(&mut fields, root)?;
+    if let Launch::Stdio { env, .. } = &mut reached.launch {
+        env.extend(passed);
+    }
+    Some((reached, rules, disabled))
+}
+
+/// Codex's `env_vars`: names of variables that are passed on when they are set.
+fn passed_variables(fields: &mut Fields<'_, '_>) -> Vec<(String, Secret)> {
+    let report = fields.report;
+    let names = fields.array("env_vars").unwrap_or_default();
+    let names = names.iter().filter_map(|n| Some((n.at, n.text().or_else(|| n.get("name")?.text())?)));
+    names
+        .filter(|(_, name)| report.env.get(name).is_some())
+        .map(|(at, name)| (name.to_owned(), report.variable(at, "env_vars", "", name)))
+        .collect()
+}
+
+fn seconds(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Duration> {
+    let node = fields.node(key)?;
+    let seconds = match &node.kind {
+        Kind::Integer(n) => *n as f64,
+        Kind::Number(n) => n.parse().unwrap_or(-1.0),
+        _ => -1.0,
+    };
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() && seconds < 30.0 * 86_400.0 => Some(duration),
+        _ => {
+            fields.report.note(node.at, key, "is no usable number of seconds", "the default is used");
+            None
+        }
+    }
+}

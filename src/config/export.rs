@@ -1,0 +1,224 @@
+//! Writes servers into our own file, leaving everything that stands in it as it is.
+
+use std::path::Path;
+
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
+
+use super::{
+    error::ConfigError,
+    fields::{Report, duration_text},
+    import::FoundImport,
+    load::free_name,
+    private::{self, Links},
+    server,
+    settings::Rules,
+    source::Source,
+    text::{self, Env},
+};
+use crate::domain::{
+    ask::AskPolicy,
+    secret::Secret,
+    server::{EraChoice, Launch, Limits, ServerSpec, Timeouts},
+};
+
+/// The text of our own file with the servers of `imports` added.
+///
+/// `existing` is the file so far; its comments and order stay. A server that is there already, under
+/// whatever name, is not added again; a name that is taken gets a number. Values are written as they
+/// stood in their source, variables as variables. Fails when `existing` is no valid TOML.
+pub fn to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<String, ConfigError> {
+    let text = existing.unwrap_or_default();
+    let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| broken(text, &e))?;
+    let mut known: Vec<String> = existing_servers(text).iter().map(launch_text).collect();
+    let servers = document.entry("servers").or_insert_with(|| {
+        let mut table = Table::new();
+        table.set_implicit(true);
+        Item::Table(table)
+    });
+    let inline = servers.is_value();
+    let table =
+        servers.as_table_like_mut().ok_or_else(|| ConfigError::new("`servers` is not a table").hint("write servers as [servers.NAME]"))?;
+    for import in imports {
+        let mut first = true;
+        for spec in &import.servers {
+            let launch = launch_text(spec);
+            if known.contains(&launch) {
+                continue;
+            }
+            known.push(launch);
+            let name = free_name(spec.id.as_str(), |name| table.contains_key(name));
+            let mut entry = server_table(spec);
+            if inline {
+                table.insert(&name, Item::Value(Value::InlineTable(entry.into_inline_table())));
+                continue;
+            }
+            let gap = if table.is_empty() && text.is_empty() && first { "" } else { "\n" };
+            let from = format!("{gap}# from {}: {}\n", import.client, crate::domain::text::visible(&import.path.to_string_lossy()));
+            entry.decor_mut().set_prefix(if first { from.as_str() } else { "\n" });
+            first = false;
+            table.insert(&name, Item::Table(entry));
+        }
+    }
+    Ok(document.to_string())
+}
+
+fn broken(text: &str, error: &toml_edit::TomlError) -> ConfigError {
+    let (line, column) = Source::new("", text).place(error.span().map_or(0, |s| s.start));
+    let found = ConfigError { line: Some(line), column: Some(column), ..ConfigError::new(error.message()) };
+    found.hint("the file must be valid TOML before anything is added to it")
+}
+
+/// The servers of a file as far as they can be read. Variables need not be set for that.
+fn existing_servers(text: &str) -> Vec<ServerSpec> {
+    let source = Source::new("", text);
+    let env = Env::default();
+    let Ok(tree) = source.parse() else { return vec![] };
+    let mut report = Report::new(&source, &env, None, Path::new(""));
+    report.lenient = true;
+    let fields = tree.get("servers").and_then(|s| s.table()).unwrap_or_default();
+    fields.iter().filter_map(|field| server::native(&report, field, None)).map(|draft| draft.finish(&Rules::default())).collect()
+}
+
+/// How a server is reached, as it is written: what makes two servers the same one.
+fn launch_text(spec: &ServerSpec) -> String {
+    let mut table = Table::new();
+    launch_fields(spec, &mut table);
+    table.to_string()
+}
+
+/// The table of one server: everything that is not the default.
+fn server_table(spec: &ServerSpec) -> Table {
+    let mut table = Table::new();
+    let put = |table: &mut Table, key: &str, text: &str| table[key] = value(text);
+    for (key, text) in [("namespace", &spec.namespace), ("owner", &spec.owner), ("description", &spec.description), ("group", &spec.group)]
+    {
+        if let Some(text) = text {
+            put(&mut table, key, text);
+        }
+    }
+    match spec.era {
+        EraChoice::Auto => {}
+        EraChoice::Legacy => put(&mut table, "era", "legacy"),
+        EraChoice::Modern => put(&mut table, "era", "modern"),
+    }
+    for (key, on) in [("disabled", spec.disabled), ("trusted", spec.trusted)] {
+        if on {
+            table[key] = value(true);
+        }
+    }
+    launch_fields(spec, &mut table);
+    policy_fields(spec, &mut table);
+    if spec.timeouts != Timeouts::default() {
+        table["timeouts"] = value(timeouts(&spec.timeouts));
+    }
+    if spec.limits != Limits::default() {
+        table["limits"] = value(limits(&spec.limits));
+    }
+    table
+}
+
+fn launch_fields(spec: &ServerSpec, table: &mut Table) {
+    match &spec.launch {
+        Launch::Stdio { command, args, env, inherit_env, cwd } => {
+            table["command"] = value(field(spec, "command", command));
+            if !args.is_empty() {
+                table["args"] = value(args.iter().map(text::written).collect::<Array>());
+            }
+            if let Some(cwd) = cwd {
+                table["cwd"] = value(field(spec, "cwd", &cwd.to_string_lossy()));
+            }
+            if *inherit_env {
+                table["inherit_env"] = value(true);
+            }
+            pairs(table, "env", env);
+        }
+        Launch::Http { url, headers, socket } => {
+            table["url"] = value(field(spec, "url", url));
+            if let Some(socket) = socket {
+                table["socket"] = value(field(spec, "socket", &socket.to_string_lossy()));
+            }
+            pairs(table, "headers", headers);
+        }
+    }
+}
+
+/// A field's text: as it stood in its file when it held variables; else the value, since a path that
+/// was relative there means something else here.
+fn field(spec: &ServerSpec, name: &str, value: &str) -> String {
+    let written = spec.origin.written.iter().find(|(field, _)| field == name);
+    match written.filter(|(_, text)| text::expand(text, &Env::default()).is_err() || text.replace("$$", "").contains("${")) {
+        Some((_, text)) => text.clone(),
+        None => text::escape(value),
+    }
+}
+
+fn pairs(table: &mut Table, key: &str, pairs: &[(String, Secret)]) {
+    if !pairs.is_empty() {
+        let inline: InlineTable = pairs.iter().map(|(name, secret)| (name.as_str(), text::written(secret))).collect();
+        table[key] = value(inline);
+    }
+}
+
+fn policy_fields(spec: &ServerSpec, table: &mut Table) {
+    for (key, policy) in [("elicitation", &spec.elicitation), ("sampling", &spec.sampling)] {
+        match policy {
+            AskPolicy::Ask => {}
+            AskPolicy::Decline => table[key] = value("decline"),
+            AskPolicy::Fixed(answer) => table[key] = value(answer.text().as_ref()),
+        }
+    }
+    match &spec.roots_policy {
+        AskPolicy::Ask => table["roots"] = value("ask"),
+        AskPolicy::Decline => table["roots"] = value("decline"),
+        AskPolicy::Fixed(_) if spec.roots.is_empty() => {}
+        AskPolicy::Fixed(_) => {
+            let roots = spec.roots.iter().map(|root| {
+                let mut entry = InlineTable::new();
+                entry.insert("uri", text::escape(&root.uri).into());
+                if let Some(name) = &root.name {
+                    entry.insert("name", name.as_str().into());
+                }
+                entry
+            });
+            table["roots"] = value(roots.collect::<Array>());
+        }
+    }
+}
+
+fn timeouts(timeouts: &Timeouts) -> InlineTable {
+    let base = Timeouts::default();
+    let Timeouts { connect, probe, call, call_max, list, health, stop } = timeouts;
+    let all = [
+        ("connect", connect, base.connect),
+        ("probe", probe, base.probe),
+        ("call", call, base.call),
+        ("call_max", call_max, base.call_max),
+        ("list", list, base.list),
+        ("health", health, base.health),
+        ("stop", stop, base.stop),
+    ];
+    all.into_iter().filter(|(_, given, default)| *given != default).map(|(key, given, _)| (key, duration_text(*given))).collect()
+}
+
+fn limits(limits: &Limits) -> InlineTable {
+    let base = Limits::default();
+    let Limits { message_bytes, pages, items, stderr_bytes } = limits;
+    let all = [
+        ("message_bytes", message_bytes, base.message_bytes),
+        ("pages", pages, base.pages),
+        ("items", items, base.items),
+        ("stderr_bytes", stderr_bytes, base.stderr_bytes),
+    ];
+    let given = all.into_iter().filter(|(_, given, default)| *given != default);
+    given.map(|(key, given, _)| (key, i64::try_from(*given).unwrap_or(i64::MAX))).collect()
+}
+
+/// Writes our own file: mode 0600, whole or not at all. A symbolic link is followed. Folders on the
+/// way are made.
+pub fn write_config(path: &Path, text: &str) -> Result<(), ConfigError> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    folder
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| private::write(path, text, Links::Follow))
+        .map_err(|e| ConfigError::new(format!("cannot be written: {e}")).in_file(path).hint("check the folder's permissions"))
+}

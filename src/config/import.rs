@@ -1,0 +1,135 @@
+//! Finds the configuration files of other MCP clients on this machine.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    clients::{self, Around, Format},
+    error::ConfigError,
+    fields::Report,
+    load::{project_folders, put},
+    settings::Rules,
+    source::{Language, Source},
+    text::Env,
+};
+use crate::domain::server::ServerSpec;
+
+/// Another client's file, with the servers in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundImport {
+    /// Whose it is.
+    pub client: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it belongs to a project: whoever wrote the project chose these commands, so they are not
+    /// to be started before the user saw them.
+    pub project: bool,
+    /// Its servers. Variables that are not set are empty in them (and in `problems`), but written out
+    /// as variables by [`to_toml`](super::to_toml).
+    pub servers: Vec<ServerSpec>,
+    /// What could not be understood, and variables that are not set.
+    pub problems: Vec<ConfigError>,
+}
+
+/// A place where a client keeps its servers.
+struct Place {
+    client: &'static str,
+    path: PathBuf,
+    /// The project's folder, for files of a project.
+    root: Option<PathBuf>,
+    formats: &'static [Format],
+}
+
+/// Finds the files of Claude Desktop, Claude Code, Cursor, Windsurf, VS Code (and its siblings), Zed,
+/// Codex and Gemini CLI: the user's, and those of the project around `cwd`.
+///
+/// Files without servers and problems are left out. Nothing is started.
+pub fn find_imports(home: &Path, cwd: &Path, env: &Env) -> Vec<FoundImport> {
+    let mut places = user_places(home, env);
+    places.extend(project_places(home, cwd));
+    places.into_iter().filter_map(|place| read(&place, home, cwd, env)).collect()
+}
+
+const MCP: &[Format] = &[Format::McpServers];
+
+fn user_places(home: &Path, env: &Env) -> Vec<Place> {
+    let config = env.non_empty("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
+    let support = home.join("Library/Application Support");
+    let mut places = vec![];
+    let mut user = |client, path: PathBuf, formats| places.push(Place { client, path, root: None, formats });
+    for base in [&support, &config] {
+        user("Claude Desktop", base.join("Claude/claude_desktop_config.json"), MCP);
+    }
+    let claude = env.non_empty("CLAUDE_CONFIG_DIR").map_or_else(|| home.to_owned(), PathBuf::from).join(".claude.json");
+    user("Claude Code", claude.clone(), MCP);
+    user("Claude Code (this project)", claude, &[Format::ClaudeProjects]);
+    user("Cursor", home.join(".cursor/mcp.json"), MCP);
+    user("Windsurf", home.join(".codeium/windsurf/mcp_config.json"), MCP);
+    for base in [&support, &config] {
+        for (client, folder) in [("VS Code", "Code"), ("VS Code Insiders", "Code - Insiders"), ("VSCodium", "VSCodium")] {
+            user(client, base.join(folder).join("User/mcp.json"), &[Format::VsCode]);
+            user(client, base.join(folder).join("User/settings.json"), &[Format::VsCode]);
+        }
+    }
+    for base in [home.join(".config"), config] {
+        user("Zed", base.join("zed/settings.json"), &[Format::Zed]);
+    }
+    let codex = env.non_empty("CODEX_HOME").map_or_else(|| home.join(".codex"), PathBuf::from);
+    user("Codex", codex.join("config.toml"), &[Format::Codex]);
+    user("Gemini CLI", home.join(".gemini/settings.json"), MCP);
+    let mut seen = std::collections::HashSet::new();
+    places.retain(|p: &Place| seen.insert((p.path.clone(), p.formats)));
+    places
+}
+
+/// The files in the project around `cwd`: for each client the nearest one.
+fn project_places(home: &Path, cwd: &Path) -> Vec<Place> {
+    let folders = project_folders(cwd, Some(home));
+    let clients: [(&'static str, &str, &'static [Format]); 7] = [
+        ("Claude Code (project)", ".mcp.json", MCP),
+        ("Cursor (project)", ".cursor/mcp.json", MCP),
+        ("VS Code (workspace)", ".vscode/mcp.json", &[Format::VsCode]),
+        ("VS Code (workspace)", ".vscode/settings.json", &[Format::VsCode]),
+        ("Zed (project)", ".zed/settings.json", &[Format::Zed]),
+        ("Codex (project)", ".codex/config.toml", &[Format::Codex]),
+        ("Gemini CLI (project)", ".gemini/settings.json", MCP),
+    ];
+    let nearest = |(client, name, formats): (&'static str, &str, &'static [Format])| {
+        // In the home folder these are the user's own files.
+        let root = folders.iter().filter(|f| *f != home).find(|folder| folder.join(name).is_file())?;
+        Some(Place { client, path: root.join(name), root: Some(root.clone()), formats })
+    };
+    clients.into_iter().filter_map(nearest).collect()
+}
+
+fn read(place: &Place, home: &Path, cwd: &Path, env: &Env) -> Option<FoundImport> {
+    if !place.path.is_file() {
+        return None;
+    }
+    let project = place.root.is_some();
+    let found = |servers, problems| FoundImport { client: place.client, path: place.path.clone(), project, servers, problems };
+    let source = match Source::read(&place.path, true) {
+        Ok(source) => source,
+        Err((_, error)) => return Some(found(vec![], vec![error])),
+    };
+    // One file can stand for two places; only the first tells what is broken in it.
+    let first = place.formats != [Format::ClaudeProjects];
+    let tree = match source.parse() {
+        Ok(tree) => tree,
+        Err(errors) => return first.then(|| found(vec![], errors)),
+    };
+    let here = clients::formats(&tree, source.language() == Language::Json);
+    let base = place.root.clone().unwrap_or_else(|| clients::workspace(&place.path).to_owned());
+    let around = Around { cwd: cwd.to_owned(), root: place.root.clone(), bare: place.client.starts_with("Gemini") };
+    let mut report = Report::new(&source, env, Some(home), &base);
+    report.lenient = true;
+    let mut drafts = vec![];
+    for format in place.formats.iter().filter(|f| here.contains(f)) {
+        report.dialect = Some(clients::dialect(*format, &tree, &place.path, Some(home), &around));
+        for draft in clients::read(&report, &tree, *format, &around) {
+            put(&mut drafts, draft, |d| &d.spec.id);
+        }
+    }
+    let servers: Vec<ServerSpec> = drafts.iter().map(|d| d.finish(&Rules::default())).collect();
+    let problems: Vec<ConfigError> = report.errors.take().into_iter().chain(report.problems.take()).collect();
+    (!servers.is_empty() || !problems.is_empty()).then(|| found(servers, problems))
+}

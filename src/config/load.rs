@@ -1,0 +1,412 @@
+//! Puts the layers together: command line over project file over user file.
+//!
+//! Servers merge by name, the higher layer replacing the whole table; settings merge by key. The
+//! `[defaults]` of a layer hold for its own servers and those of the layers above, so that no project
+//! changes how the user's own servers are treated.
+
+use std::{
+    collections::HashSet,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    clients::{self, Around},
+    error::ConfigError,
+    fields::{Fields, Report},
+    server::{self, Draft},
+    settings::{PartialSettings, Rules, Settings},
+    source::{Language, Node, Source},
+    text::{self, Env},
+    trust::{Approvals, PendingApproval, launch_hash, launch_lines},
+};
+use crate::domain::{id::ServerId, server::ServerSpec};
+
+/// Names of a project's file, in the order in which they are looked for.
+pub(super) const PROJECT_FILES: [&str; 3] = ["switchboard.toml", ".switchboard.toml", ".switchboard/config.toml"];
+/// Name of the user's file in the configuration folder.
+pub(super) const USER_FILE: &str = "config.toml";
+/// Most files that one configuration may be made of.
+const MOST_FILES: usize = 64;
+
+/// Where a configuration is looked for. Everything is explicit; [`LoadOptions::process`] fills it from
+/// the process.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Files named on the command line. When there are any, user and project files are not read.
+    pub config_files: Vec<PathBuf>,
+    /// Whether project files are left alone.
+    pub no_project: bool,
+    /// The hash of a project that is approved for this run only (`--trust`).
+    pub trust_hash: Option<String>,
+    /// Servers given on the command line; they stand above all files.
+    pub extra: Vec<ServerSpec>,
+    /// The current directory, where the search for a project's file begins.
+    pub cwd: PathBuf,
+    /// The user's home.
+    pub home: Option<PathBuf>,
+    /// Folder of the user's `config.toml`; none is read when absent.
+    pub user_dir: Option<PathBuf>,
+    /// Folder of the approvals; nothing counts as approved when absent.
+    pub state_dir: Option<PathBuf>,
+    /// The environment for `${VAR}`.
+    pub env: Env,
+}
+
+impl LoadOptions {
+    /// The options of this process: its environment, its current directory, the platform's folders.
+    ///
+    /// `SWITCHBOARD_CONFIG_DIR` and `SWITCHBOARD_STATE_DIR` replace the platform's folders.
+    pub fn process() -> LoadOptions {
+        let env = Env::process();
+        let cwd = std::env::current_dir().unwrap_or_default();
+        let dirs = directories::ProjectDirs::from("", "", "switchboard");
+        let folder = |name: &str, platform: Option<PathBuf>| env.non_empty(name).map(|dir| cwd.join(dir)).or(platform);
+        let user_dir = folder("SWITCHBOARD_CONFIG_DIR", dirs.as_ref().map(|d| d.config_dir().to_owned()));
+        let state = dirs.as_ref().map(|d| d.state_dir().unwrap_or_else(|| d.data_local_dir()).to_owned());
+        let state_dir = folder("SWITCHBOARD_STATE_DIR", state);
+        let home = directories::BaseDirs::new().map(|d| d.home_dir().to_owned());
+        LoadOptions { cwd, home, user_dir, state_dir, env, ..LoadOptions::default() }
+    }
+
+    /// The user's file, whether it exists or not.
+    pub fn user_file(&self) -> Option<PathBuf> {
+        Some(self.user_dir.as_ref()?.join(USER_FILE))
+    }
+}
+
+/// A configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// Settings of the program itself.
+    pub settings: Settings,
+    /// The servers that may be started, in the order of the files.
+    pub servers: Vec<ServerSpec>,
+    /// The project's servers, if they wait for approval; none of them is in `servers`.
+    pub pending: Option<PendingApproval>,
+    /// What costs a server (`server` names it) or is worth knowing.
+    pub problems: Vec<ConfigError>,
+    /// Every file that was read or would be, for watching.
+    pub files: Vec<PathBuf>,
+}
+
+/// Reads the configuration.
+///
+/// Fails with all errors when a file cannot be understood, or when one of our own files (not an
+/// included one) has a mistake in it. What is wrong with a single server of an included or foreign
+/// file, and variables that are not set, cost that server and stand in [`Loaded::problems`].
+pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
+    load_seen(options).1
+}
+
+/// As [`load`], with the files to watch even when it fails.
+pub(super) fn load_seen(options: &LoadOptions) -> (Vec<PathBuf>, Result<Loaded, Vec<ConfigError>>) {
+    let mut loader = Loader { options, files: vec![], seen: HashSet::new(), errors: vec![], problems: vec![] };
+    let mut loaded = loader.run();
+    let mut unique = HashSet::new();
+    loader.files.retain(|file| unique.insert(file.clone()));
+    if loader.errors.is_empty() {
+        loaded.files = loader.files.clone();
+        loaded.problems = loader.problems;
+        (loader.files, Ok(loaded))
+    } else {
+        (loader.files, Err(loader.errors))
+    }
+}
+
+/// What one file and the files that it includes give.
+#[derive(Default)]
+struct Layer {
+    settings: PartialSettings,
+    defaults: Rules,
+    servers: Vec<Draft>,
+}
+
+/// How a file came to be read.
+#[derive(Clone)]
+struct Role {
+    /// The project's folder, for a project's files.
+    root: Option<PathBuf>,
+    /// Whether another file includes it.
+    included: bool,
+    /// Whether it was named on the command line, and may be a pipe.
+    named: bool,
+}
+
+struct Loader<'o> {
+    options: &'o LoadOptions,
+    files: Vec<PathBuf>,
+    seen: HashSet<PathBuf>,
+    errors: Vec<ConfigError>,
+    problems: Vec<ConfigError>,
+}
+
+impl Loader<'_> {
+    fn run(&mut self) -> Loaded {
+        let named = !self.options.config_files.is_empty();
+        let user = if named { self.named_files() } else { self.user_file() };
+        let mut settings = user.settings;
+        let mut servers = finish(&user.servers, &user.defaults);
+        let mut pending = None;
+        if !named
+            && !self.options.no_project
+            && let Some((root, file)) = self.find_project()
+        {
+            let role = Role { root: Some(root.clone()), included: false, named: false };
+            let layer = self.file(&file, &role);
+            let defaults = layer.defaults.over(user.defaults);
+            let project = finish(&layer.servers, &defaults);
+            pending = self.hold_back(&root, &file, &project);
+            if pending.is_none() {
+                settings = layer.settings.over(settings);
+                project.into_iter().for_each(|server| put(&mut servers, server, |s| &s.0.id));
+            }
+        }
+        let mut ready: Vec<ServerSpec> = servers.into_iter().filter_map(|(spec, unset)| (!unset).then_some(spec)).collect();
+        for extra in named_apart(&self.options.extra) {
+            put(&mut ready, extra, |s| &s.id);
+        }
+        Loaded { settings: settings.finish(), servers: ready, pending, ..Loaded::default() }
+    }
+
+    fn named_files(&mut self) -> Layer {
+        let mut all = Layer::default();
+        for file in &self.options.config_files {
+            let path = self.options.cwd.join(file);
+            let layer = self.file(&path, &Role { root: None, included: false, named: true });
+            all.settings = layer.settings.over(all.settings);
+            all.defaults = layer.defaults.over(all.defaults);
+            layer.servers.into_iter().for_each(|server| put(&mut all.servers, server, |d| &d.spec.id));
+        }
+        all
+    }
+
+    fn user_file(&mut self) -> Layer {
+        match self.options.user_file() {
+            Some(file) if file.exists() => self.file(&file, &Role { root: None, included: false, named: false }),
+            Some(file) => {
+                self.files.push(file);
+                Layer::default()
+            }
+            None => Layer::default(),
+        }
+    }
+
+    /// The project's folder (canonical) and file: in the current directory, or in the nearest folder above
+    /// it up to the top of the repository or the home folder. Outside of both, only the current
+    /// directory counts: a shared folder such as `/tmp` must not configure what runs below it.
+    fn find_project(&mut self) -> Option<(PathBuf, PathBuf)> {
+        let folders = project_folders(&self.options.cwd, self.options.home.as_deref());
+        let user = self.options.user_file().and_then(|f| f.canonicalize().ok());
+        for folder in &folders {
+            let files: Vec<PathBuf> = PROJECT_FILES.iter().map(|name| folder.join(name)).collect();
+            self.files.extend(files.iter().cloned());
+            let mut found = files.into_iter().filter(|f| f.is_file() && f.canonicalize().ok() != user);
+            if let Some(file) = found.next() {
+                for other in found {
+                    let message = format!("is not read, because {} stands beside it", file.display());
+                    self.problems.push(ConfigError::new(message).in_file(other).hint("keep one of them"));
+                }
+                return Some((folder.canonicalize().unwrap_or_else(|_| folder.clone()), file));
+            }
+        }
+        None
+    }
+
+    /// The approval that a project's servers need; `None` when there is nothing to approve or they are.
+    fn hold_back(&mut self, root: &Path, file: &Path, project: &[(ServerSpec, bool)]) -> Option<PendingApproval> {
+        let servers: Vec<ServerSpec> = project.iter().map(|(spec, _)| spec.clone()).collect();
+        if servers.is_empty() {
+            return None;
+        }
+        let hash = launch_hash(&servers);
+        if let Some(trusted) = &self.options.trust_hash {
+            if *trusted == hash {
+                return None;
+            }
+            let message = "the hash given by --trust is not that of this project's servers";
+            self.problems.push(ConfigError::new(message).in_file(file).hint(format!("look at what it starts; its hash is {hash}")));
+        }
+        let approvals = self.options.state_dir.as_deref().map(|dir| {
+            self.files.push(Approvals::file(dir));
+            Approvals::read(dir)
+        });
+        match approvals {
+            Some(Ok(approvals)) if approvals.hold(root, &hash) => return None,
+            Some(Err(e)) => self.problems.push(e),
+            _ => {}
+        }
+        let lines = launch_lines(&servers);
+        Some(PendingApproval { path: root.to_owned(), file: file.to_owned(), hash, servers, lines })
+    }
+
+    fn file(&mut self, path: &Path, role: &Role) -> Layer {
+        self.files.push(path.to_owned());
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if !self.seen.insert(canonical) {
+            return Layer::default();
+        }
+        if self.seen.len() > MOST_FILES {
+            let error = ConfigError::new(format!("more than {MOST_FILES} files are included")).in_file(path);
+            self.errors.push(error.hint("include fewer files"));
+            return Layer::default();
+        }
+        let source = match Source::read(path, !role.named) {
+            Ok(source) => source,
+            // A file of a client that is not installed here is no reason to stop.
+            Err((ErrorKind::NotFound, error)) if role.included => {
+                self.problems.push(error);
+                return Layer::default();
+            }
+            Err((_, error)) => {
+                self.errors.push(error);
+                return Layer::default();
+            }
+        };
+        match source.parse() {
+            Ok(tree) => self.understand(&source, &tree, role),
+            Err(errors) => {
+                self.errors.extend(errors);
+                Layer::default()
+            }
+        }
+    }
+
+    fn understand(&mut self, source: &Source, tree: &Node, role: &Role) -> Layer {
+        let json = source.language() == Language::Json;
+        let formats = clients::formats(tree, json);
+        let options = self.options;
+        let folder = source.path.parent().unwrap_or(Path::new("/")).to_owned();
+        let foreign = json || !formats.is_empty();
+        let base = match &role.root {
+            Some(root) => root.clone(),
+            None if foreign => clients::workspace(&source.path).to_owned(),
+            None => folder.clone(),
+        };
+        let mut report = Report::new(source, &options.env, options.home.as_deref(), &base);
+        report.lenient = role.included || foreign;
+        if !foreign {
+            return self.native(report, tree, role, &folder);
+        }
+        let mut layer = Layer::default();
+        let around = Around { cwd: options.cwd.clone(), root: role.root.clone(), bare: false };
+        for format in &formats {
+            report.dialect = Some(clients::dialect(*format, tree, &source.path, options.home.as_deref(), &around));
+            for draft in clients::read(&report, tree, *format, &around) {
+                put(&mut layer.servers, draft, |d| &d.spec.id);
+            }
+        }
+        if formats.is_empty() {
+            let message = "holds no MCP servers";
+            let hint = "looked for mcpServers, servers, context_servers, and mcp.servers";
+            if role.included { report.note(0, "", message, hint) } else { report.error(0, "", message, hint) }
+        }
+        self.take(report);
+        layer
+    }
+
+    fn native(&mut self, report: Report<'_>, tree: &Node, role: &Role, folder: &Path) -> Layer {
+        let mut root = Fields::new(&report, tree.table().unwrap_or_default(), "");
+        let settings = PartialSettings::read(&mut root);
+        let mut defaults = Rules::default();
+        if let Some(mut inner) = root.inner("defaults") {
+            defaults = Rules::read(&mut inner);
+            inner.finish();
+        }
+        let mut own = vec![];
+        for field in root.table("servers").unwrap_or_default() {
+            own.extend(server::native(&report, field, role.root.as_deref()));
+        }
+        let includes = includes(&mut root, folder);
+        root.finish();
+        self.take(report);
+
+        let mut below = Layer::default();
+        for path in includes {
+            let layer = self.file(&path, &Role { included: true, named: false, ..role.clone() });
+            below.settings = layer.settings.over(below.settings);
+            below.defaults = layer.defaults.over(below.defaults);
+            layer.servers.into_iter().for_each(|server| put(&mut below.servers, server, |d| &d.spec.id));
+        }
+        let mut servers = own;
+        for server in below.servers {
+            if !servers.iter().any(|own| own.spec.id == server.spec.id) {
+                servers.push(server);
+            }
+        }
+        Layer { settings: settings.over(below.settings), defaults: defaults.over(below.defaults), servers }
+    }
+
+    fn take(&mut self, report: Report<'_>) {
+        self.errors.extend(report.errors.take());
+        self.problems.extend(report.problems.take());
+    }
+}
+
+/// Reads `include`. Relative paths start at the including file's folder.
+fn includes(root: &mut Fields<'_, '_>, folder: &Path) -> Vec<PathBuf> {
+    let report = root.report;
+    let mut paths = vec![];
+    for node in root.array("include").unwrap_or_default() {
+        let Some(text) = node.text() else {
+            root.wrong(node, "include", "a list of paths");
+            continue;
+        };
+        match text::expand(text, report.env) {
+            Ok(path) if path.secret.expose().is_empty() => report.error(node.at, "include", "holds an empty path", "name a file"),
+            Ok(path) => {
+                let path = path.secret.expose();
+                paths.push(report.tilde(path).unwrap_or_else(|| folder.join(path)));
+            }
+            Err(fault) => report.error(node.at, "include", fault.message, fault.hint),
+        }
+    }
+    paths
+}
+
+/// The folders that may hold a project's file, nearest first.
+pub(super) fn project_folders(cwd: &Path, home: Option<&Path>) -> Vec<PathBuf> {
+    let mut folders = vec![];
+    for folder in cwd.ancestors() {
+        if home == Some(folder) && folder != cwd {
+            return folders;
+        }
+        folders.push(folder.to_owned());
+        if folder.join(".git").exists() || home == Some(folder) {
+            return folders;
+        }
+    }
+    // Neither in a repository nor below home.
+    folders.truncate(1);
+    folders
+}
+
+fn finish(drafts: &[Draft], defaults: &Rules) -> Vec<(ServerSpec, bool)> {
+    drafts.iter().map(|draft| (draft.finish(defaults), draft.unset)).collect()
+}
+
+/// Puts `item` in the place of the one with the same id, or at the end.
+pub(super) fn put<T>(list: &mut Vec<T>, item: T, id: impl Fn(&T) -> &ServerId) {
+    match list.iter_mut().find(|other| id(other) == id(&item)) {
+        Some(other) => *other = item,
+        None => list.push(item),
+    }
+}
+
+/// The servers with ids that differ: the second `git` is `git-2`.
+fn named_apart(servers: &[ServerSpec]) -> Vec<ServerSpec> {
+    let mut out: Vec<ServerSpec> = vec![];
+    for server in servers {
+        let id = free_name(server.id.as_str(), |name| out.iter().any(|s| s.id.as_str() == name));
+        out.push(ServerSpec { id: ServerId::new(id), ..server.clone() });
+    }
+    out
+}
+
+/// `name`, or `name-2`, `name-3` … whichever is not taken.
+pub(super) fn free_name(name: &str, taken: impl Fn(&str) -> bool) -> String {
+    if !taken(name) {
+        return name.to_owned();
+    }
+    (2u64..).map(|n| format!("{name}-{n}")).find(|name| !taken(name)).unwrap_or_else(|| name.to_owned())
+}

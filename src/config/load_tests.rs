@@ -1,0 +1,422 @@
+//! The whole way from files to servers, in temporary folders.
+
+use std::{fs, path::Path, time::Duration};
+
+use super::*;
+use crate::domain::{
+    ask::AskPolicy,
+    secret::Secret,
+    server::{EraChoice, Launch, ServerSpec, Timeouts},
+};
+
+/// A home with a project below it, and nothing of the machine's own.
+pub(super) struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Place {
+        let place = Place { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir_all(place.path("project/.git")).unwrap();
+        fs::create_dir_all(place.path("project/sub")).unwrap();
+        place
+    }
+
+    pub fn path(&self, path: &str) -> std::path::PathBuf {
+        self.dir.path().canonicalize().unwrap().join(path)
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions {
+            cwd: self.path("project/sub"),
+            home: Some(self.path("")),
+            user_dir: Some(self.path("conf")),
+            state_dir: Some(self.path("state")),
+            env: Env::from_iter([("TOKEN", "s3cret-token"), ("HOST", "h.example")]),
+            ..LoadOptions::default()
+        }
+    }
+}
+
+fn ids(servers: &[ServerSpec]) -> Vec<&str> {
+    servers.iter().map(|s| s.id.as_str()).collect()
+}
+
+fn user(text: &str) -> Result<Loaded, Vec<ConfigError>> {
+    let place = Place::new();
+    place.write("conf/config.toml", text);
+    load(&place.options())
+}
+
+const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+/// The example with its examples switched on.
+fn example_switched_on() -> String {
+    let on = |line: &str| match line.strip_prefix('#') {
+        Some(code) if code.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => code.to_owned(),
+        _ => line.to_owned(),
+    };
+    // `include` is there twice, once as the default.
+    let lines = EXAMPLE.lines().filter(|l| !l.starts_with("#include"));
+    lines.map(on).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_is_the_defaults() {
+    let (example, empty) = (user(EXAMPLE).unwrap(), user("").unwrap());
+    assert_eq!(example.settings, empty.settings);
+    assert_eq!(example.settings, Settings::default());
+    assert_eq!((example.servers.len(), example.problems.len()), (0, 0));
+    let server = "\n[servers.x]\ncommand = \"x\"\n";
+    let plain = |loaded: Loaded| ServerSpec { origin: Default::default(), ..loaded.servers[0].clone() };
+    assert_eq!(plain(user(&format!("{EXAMPLE}{server}")).unwrap()), plain(user(server).unwrap()));
+}
+
+#[test]
+fn the_servers_of_the_example_are_valid() {
+    let place = Place::new();
+    place.write("conf/config.toml", &example_switched_on());
+    let mut options = place.options();
+    options.env = Env::from_iter([("HOME", "/home/me"), ("SEARCH_TOKEN", "abc")]);
+    let loaded = load(&options).unwrap();
+    assert_eq!(ids(&loaded.servers), ["files", "search", "local"]);
+    assert_eq!(loaded.problems, []);
+    assert!(matches!(loaded.servers[0].elicitation, AskPolicy::Fixed(_)));
+    assert_eq!(loaded.servers[0].roots[0].uri, format!("file://{}", place.path("work").display()));
+    assert_eq!(loaded.servers[2].timeouts.connect, Duration::from_secs(2));
+}
+
+#[test]
+fn the_example_has_every_key() {
+    let probe = "zzzzzzzz = 1\n[keep]\nzzzzzzzz = 1\n[console]\nzzzzzzzz = 1\n[defaults]\nzzzzzzzz = 1\n[defaults.timeouts]\nzzzzzzzz = 1\n\
+                 [defaults.limits]\nzzzzzzzz = 1\n[servers.x]\ncommand = \"x\"\nzzzzzzzz = 1\n";
+    let errors = user(probe).unwrap_err();
+    assert_eq!(errors.len(), 7, "{errors:?}");
+    for error in errors {
+        let hint = error.hint.unwrap();
+        let keys = hint.strip_prefix("the keys here are ").unwrap();
+        for key in keys.split(", ") {
+            let there = example_switched_on().lines().any(|l| {
+                l.starts_with(&format!("{key} ="))
+                    || (l.starts_with('[') && l.contains(&format!("{key}.")) || l.contains(&format!(".{key}]")))
+                    || l == format!("[{key}]")
+            });
+            assert!(there, "{key} of {:?} is missing", error.key);
+        }
+    }
+}
+
+#[test]
+fn a_server_table_becomes_a_specification() {
+    let text = r#"
+[defaults.timeouts]
+call = "90s"
+connect = "9s"
+[servers.a]
+command = "~/bin/run"
+args = ["--token=${TOKEN}", "$$5", "plain"]
+env = { Z = "1", API_KEY = "${TOKEN}", N = 3 }
+cwd = "work"
+namespace = ""
+era = "modern"
+trusted = true
+elicitation = '{"ok": true}'
+[servers.a.timeouts]
+connect = "500ms"
+[servers.b]
+url = "https://${HOST}/mcp?key=${TOKEN}"
+headers = { Authorization = "Bearer ${env:TOKEN}" }
+socket = "/run/b.sock"
+disabled = true
+"#;
+    let place = Place::new();
+    place.write("conf/config.toml", text);
+    let loaded = load(&place.options()).unwrap();
+    let [a, b] = loaded.servers.as_slice() else { panic!("{loaded:?}") };
+    let Launch::Stdio { command, args, env, cwd, .. } = &a.launch else { panic!("stdio") };
+    assert_eq!(command, &place.path("bin/run").display().to_string());
+    assert_eq!(cwd, &Some(place.path("conf/work")));
+    assert_eq!(args.iter().map(Secret::expose).collect::<Vec<_>>(), ["--token=s3cret-token", "$5", "plain"]);
+    assert_eq!(args[0].written(), "--token=${TOKEN}");
+    assert_eq!(
+        env.iter().map(|(n, v)| (n.as_str(), v.expose())).collect::<Vec<_>>(),
+        [("Z", "1"), ("API_KEY", "s3cret-token"), ("N", "3")]
+    );
+    assert_eq!(a.timeouts, Timeouts { connect: Duration::from_millis(500), call: Duration::from_secs(90), ..Timeouts::default() });
+    assert_eq!((a.era, a.trusted, a.namespace()), (EraChoice::Modern, true, ""));
+    assert_eq!(a.elicitation, AskPolicy::Fixed(r#"{"ok":true}"#.into()));
+    assert_eq!((a.origin.line, a.origin.file.as_deref()), (Some(5), Some(place.path("conf/config.toml").as_path())));
+    let Launch::Http { url, headers, socket } = &b.launch else { panic!("http") };
+    assert_eq!((url.as_str(), socket.as_deref()), ("https://h.example/mcp?key=s3cret-token", Some(Path::new("/run/b.sock"))));
+    assert_eq!(headers[0].1.expose(), "Bearer s3cret-token");
+    assert_eq!(b.timeouts.connect, Duration::from_secs(9));
+    assert!(b.disabled && b.secrets().iter().any(|s| s.expose() == "s3cret-token"));
+    let shown = format!("{:?} {:?}", b.launch.summary(), a.launch.summary());
+    assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn mistakes_say_where_and_what_to_do() {
+    for (text, line, key, words) in [
+        ("separater = \"_\"", 1, "separater", "did you mean `separator`?"),
+        ("[servers.a]\ncomand = \"x\"", 2, "comand", "did you mean `command`?"),
+        ("[servers.a]\nowner = \"me\"", 1, "", "neither `command` nor `url`"),
+        ("[servers.a]\ncommand = \"x\"\nurl = \"http://x\"", 3, "url", "either"),
+        ("[servers.a]\nurl = \"http://x\"\nargs = []", 3, "args", "goes with `command`"),
+        ("[servers.a]\nurl = \"htp://x\"", 2, "url", "http://"),
+        ("[servers.a]\ncommand = 5", 2, "command", "an integer"),
+        ("[servers.a]\ncommand = \"x\"\nargs = [\n\"a\",\n[1]]", 5, "args", "an array"),
+        ("[servers.a]\ncommand = \"x\"\nera = \"legcy\"", 3, "era", "did you mean `legacy`?"),
+        ("[servers.a]\ncommand = \"x\"\nelicitation = \"yes\"", 3, "elicitation", "\"decline\""),
+        ("[servers.a]\ncommand = \"x\"\nelicitation = '{\"a\"'", 3, "elicitation", "no JSON"),
+        ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = 30", 4, "timeouts.call", "\"30s\""),
+        ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = \"0s\"", 4, "timeouts.call", "more than zero"),
+        ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = \"9999h\"", 4, "timeouts.call", "30 days"),
+        ("[servers.a]\ncommand = \"x\"\nlimits = { pages = 0 }", 3, "limits.pages", "at least 1"),
+        ("[servers.a]\ncommand = \"x\"\nnamespace = \"a b\"", 3, "namespace", "A-Z"),
+        ("[servers.a]\ncommand = \"x\"\nenv = { \"A=B\" = \"x\" }", 2, "env", "impossible name"),
+        ("[servers.a]\nurl = \"http://x\"\nheaders = { X = \"a\\nb\" }", 2, "headers", "control character"),
+        ("[servers.\"\"]\ncommand = \"x\"", 1, "", "name is empty"),
+        ("servers = 5", 1, "servers", "a table"),
+        ("[keep]\ncalls = -1", 2, "keep.calls", "at least 1"),
+        ("[console]\ntheme = \"mon\"", 2, "console.theme", "did you mean `mono`?"),
+        ("include = [\"${NONE}\"]", 1, "include", "`NONE` is not set"),
+        ("a = \n", 1, "", "TOML"),
+    ] {
+        let errors = user(text).unwrap_err();
+        assert_eq!(errors.len(), 1, "{text}: {errors:?}");
+        let error = &errors[0];
+        assert_eq!((error.line, error.key.as_deref().unwrap_or_default()), (Some(line), key), "{text}: {error}");
+        assert!(error.to_string().contains(words), "{text}: {error}");
+        assert!(error.file.is_some(), "{text}");
+    }
+    let several = user("x = 1\n[servers.a]\ncomand = \"x\"\n[servers.b]\nurl = 3").unwrap_err();
+    assert!(several.len() >= 3, "all mistakes are told at once: {several:?}");
+}
+
+#[test]
+fn an_unset_variable_costs_its_server_only_and_is_named() {
+    let loaded = user("[servers.a]\ncommand = \"x\"\nargs = [\n  \"a\",\n  \"${NO_TOKEN}\",\n]\n[servers.b]\ncommand = \"y\"").unwrap();
+    assert_eq!(ids(&loaded.servers), ["b"]);
+    let problem = &loaded.problems[0];
+    assert_eq!((problem.server.as_deref(), problem.key.as_deref(), problem.line), (Some("a"), Some("args"), Some(5)));
+    assert!(problem.to_string().contains("`NO_TOKEN` is not set"), "{problem}");
+}
+
+#[test]
+fn errors_never_hold_configured_values() {
+    let text =
+        "[servers.a]\nurl = \"s3cret://${TOKEN}\"\nheaders = { \"a b\" = \"s3cret\", X = \"s3cret\\u0001\" }\nera = \"s3cret\"\nsocket = 5";
+    for error in user(text).unwrap_err() {
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn layers_merge_servers_by_name_and_settings_by_key() {
+    let place = Place::new();
+    place.write(
+        "conf/config.toml",
+        "separator = \"-\"\n[keep]\ncalls = 5\nlogs = 6\n[defaults.timeouts]\ncall = \"7s\"\nlist = \"8s\"\n\
+         [servers.one]\ncommand = \"user-one\"\nowner = \"me\"\n[servers.two]\ncommand = \"two\"",
+    );
+    place.write(
+        "project/switchboard.toml",
+        "[keep]\ncalls = 50\n[defaults.timeouts]\ncall = \"70s\"\n[servers.one]\ncommand = \"project-one\"\n[servers.three]\ncommand = \"three\"",
+    );
+    let mut options = place.options();
+    let held = load(&options).unwrap();
+    assert_eq!(ids(&held.servers), ["one", "two"]);
+    assert_eq!((held.servers[0].owner.as_deref(), held.settings.keep.calls), (Some("me"), 5));
+    let pending = held.pending.unwrap();
+    assert_eq!((pending.path.clone(), ids(&pending.servers)), (place.path("project"), vec!["one", "three"]));
+
+    options.trust_hash = Some(pending.hash);
+    let extra = server_from_command(&["three".to_owned()]);
+    options.extra = vec![extra.clone(), server_from_command(&["git".to_owned()]), server_from_command(&["git".to_owned()])];
+    let merged = load(&options).unwrap();
+    assert_eq!(ids(&merged.servers), ["one", "two", "three", "git", "git-2"]);
+    assert_eq!((merged.pending, merged.servers[0].owner.as_deref()), (None, None));
+    assert_eq!(merged.servers[2], extra);
+    assert_eq!((merged.settings.separator.as_str(), merged.settings.keep.calls, merged.settings.keep.logs), ("-", 50, 6));
+    let calls = |n: usize| (merged.servers[n].timeouts.call.as_secs(), merged.servers[n].timeouts.list.as_secs());
+    assert_eq!((calls(0), calls(1)), ((70, 8), (7, 8)), "a project's defaults leave the user's servers alone");
+
+    options.no_project = true;
+    assert_eq!(load(&options).unwrap().pending, None);
+    options.config_files = vec!["../other.toml".into()];
+    place.write("project/other.toml", "[servers.only]\ncommand = \"x\"");
+    options.extra.clear();
+    assert_eq!(ids(&load(&options).unwrap().servers), ["only"]);
+    options.config_files = vec!["none.toml".into()];
+    assert!(load(&options).unwrap_err()[0].to_string().contains("cannot be read"));
+}
+
+#[test]
+fn includes_are_below_the_file_and_one_bad_server_costs_only_itself() {
+    let place = Place::new();
+    place.write(
+        "conf/config.toml",
+        "include = [\"a/one.toml\", \"~/two.json\", \"none.json\", \"a/one.toml\"]\n[servers.x]\ncommand = \"own\"",
+    );
+    place.write("conf/a/one.toml", "include = [\"../config.toml\", \"deep.toml\"]\n[servers.x]\ncommand = \"one\"\n[servers.bad]\ncomand = \"\"\n[servers.y]\ncommand = \"one\"");
+    place.write("conf/a/deep.toml", "[servers.deep]\ncommand = \"deep\"");
+    place.write(
+        "two.json",
+        r#"{"mcpServers": {"y": {"command": "two"}, "worse": {"type": "sse", "url": "http://x/sse"}, "z": {"command": "z"}}}"#,
+    );
+    let loaded = load(&place.options()).unwrap();
+    assert_eq!(ids(&loaded.servers), ["x", "y", "deep", "z"]);
+    let commands: Vec<String> = loaded.servers.iter().map(|s| s.launch.summary()).collect();
+    assert_eq!(commands, ["own", "two", "deep", "z"]);
+    let named: Vec<_> = loaded.problems.iter().map(|p| p.server.as_deref()).collect();
+    assert_eq!(named, [Some("bad"), Some("worse"), None], "{:?}", loaded.problems);
+    for file in ["conf/config.toml", "conf/a/one.toml", "conf/a/deep.toml", "two.json", "conf/none.json", "project/sub/switchboard.toml"] {
+        assert!(loaded.files.contains(&place.path(file)), "{file}");
+    }
+    place.write("two.json", "{\"mcpServers\": {\n");
+    assert_eq!(load(&place.options()).unwrap_err()[0].file, Some(place.path("two.json")));
+}
+
+#[test]
+fn too_many_includes_are_refused() {
+    let place = Place::new();
+    let all: Vec<String> = (0..100).map(|n| format!("\"f{n}.toml\"")).collect();
+    place.write("conf/config.toml", &format!("include = [{}]", all.join(",")));
+    (0..100).for_each(|n| place.write(&format!("conf/f{n}.toml"), ""));
+    assert!(load(&place.options()).unwrap_err()[0].message.contains("more than 64"));
+}
+
+#[test]
+fn a_project_is_looked_for_up_to_the_repository_or_home_and_no_further() {
+    for (at, cwd, found) in [
+        ("project/switchboard.toml", "project/sub", true),
+        ("project/sub/.switchboard.toml", "project/sub", true),
+        ("project/.switchboard/config.toml", "project/sub", true),
+        ("switchboard.toml", "project/sub", false),
+        ("loose/switchboard.toml", "loose/a/b", true),
+        ("switchboard.toml", "loose/a/b", false),
+    ] {
+        let place = Place::new();
+        fs::create_dir_all(place.path("loose/a/b")).unwrap();
+        place.write(at, "[servers.p]\ncommand = \"./p\"");
+        let options = LoadOptions { cwd: place.path(cwd), ..place.options() };
+        let pending = load(&options).unwrap().pending;
+        assert_eq!(pending.is_some(), found, "{at} from {cwd}");
+        if let Some(pending) = pending {
+            let Launch::Stdio { cwd, .. } = &pending.servers[0].launch else { panic!("stdio") };
+            assert_eq!(cwd.as_ref(), Some(&pending.path), "programs of a project start in its folder");
+        }
+    }
+    let place = Place::new();
+    fs::create_dir_all(place.path("a/b")).unwrap();
+    place.write("a/switchboard.toml", "[servers.p]\ncommand = \"p\"");
+    let outside = LoadOptions { cwd: place.path("a/b"), home: Some("/nonexistent".into()), ..place.options() };
+    assert_eq!(load(&outside).unwrap().pending, None);
+    place.write("a/.switchboard.toml", "");
+    let inside = LoadOptions { cwd: place.path("a"), ..place.options() };
+    assert!(load(&inside).unwrap().problems[0].message.contains("stands beside it"));
+}
+
+#[test]
+fn an_approval_holds_for_exactly_what_was_approved() {
+    let place = Place::new();
+    let text = "[servers.p]\ncommand = \"run\"\nargs = [\"--token=${TOKEN}\", \"${UNSET}\"]\n";
+    place.write("project/switchboard.toml", text);
+    let options = place.options();
+    let pending = load(&options).unwrap().pending.unwrap();
+    assert_eq!(pending.lines[0], "p: run '--token=${TOKEN}' '${UNSET}'");
+    approve(&pending, &place.path("state")).unwrap();
+    approve(&PendingApproval { path: "/other".into(), ..pending.clone() }, &place.path("state")).unwrap();
+
+    let mut rotated = options.clone();
+    rotated.env = Env::from_iter([("TOKEN", "another-token"), ("UNSET", "now set")]);
+    let loaded = load(&rotated).unwrap();
+    assert_eq!((ids(&loaded.servers), loaded.pending), (vec!["p"], None));
+    assert_eq!(load(&options).unwrap().pending, None);
+
+    for change in [
+        text.replace("run", "runs"),
+        text.replace("--token", "--tokem"),
+        text.replace("${UNSET}", "$${UNSET}"),
+        text.replace("servers.p", "servers.q"),
+        format!("{text}trusted = true"),
+        format!("{text}inherit_env = true"),
+        format!("{text}cwd = \"sub\""),
+        format!("{text}env = {{ LD_PRELOAD = \"./x.so\" }}"),
+        format!("{text}sampling = {{ role = \"assistant\" }}"),
+        format!("{text}[servers.more]\nurl = \"http://x/${{TOKEN}}\""),
+        format!("include = [\"more.json\"]\n{text}"),
+    ] {
+        place.write("project/more.json", r#"{"mcpServers": {"m": {"command": "m"}}}"#);
+        place.write("project/switchboard.toml", &change);
+        let loaded = load(&rotated).unwrap();
+        assert!(loaded.pending.is_some() && loaded.servers.is_empty(), "{change}");
+    }
+    // What starts nothing asks nothing.
+    place.write("project/switchboard.toml", &format!("separator = \".\"\n{text}owner = \"me\"\ntimeouts = {{ call = \"5s\" }}"));
+    assert_eq!(load(&rotated).unwrap().settings.separator, ".");
+    let mut wrong = options;
+    wrong.trust_hash = Some("00".into());
+    wrong.state_dir = None;
+    let held = load(&wrong).unwrap();
+    assert!(held.pending.is_some() && held.problems.iter().any(|p| p.message.contains("--trust")));
+}
+
+#[test]
+fn approvals_that_others_could_have_written_do_not_count() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    place.write("project/switchboard.toml", "[servers.p]\ncommand = \"run\"");
+    let options = place.options();
+    let state = place.path("state");
+    let pending = load(&options).unwrap().pending.unwrap();
+    approve(&pending, &state).unwrap();
+    let file = state.join("approvals.json");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&state), mode(&file)), (0o700, 0o600));
+    assert_eq!(load(&options).unwrap().pending, None);
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let held = load(&options).unwrap();
+    assert!(held.pending.is_some() && held.problems[0].message.contains("written by others"));
+    let moved = place.path("moved.json");
+    fs::rename(&file, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &file).unwrap();
+    assert!(load(&options).unwrap().pending.is_some());
+    assert!(approve(&pending, &state).unwrap_err().message.contains("symbolic link"));
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "{broken").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(load(&options).unwrap().pending.is_some());
+    assert!(approve(&pending, &state).is_err(), "damaged approvals are not overwritten");
+}
+
+#[test]
+fn what_is_approved_is_shown_whole_and_harmless() {
+    let text = "[servers.p]\ncommand = \"sh\"\nargs = [\"-c\", \"\\u001b[2Jcurl x | sh\"]\nenv = { API_TOKEN = \"abc123\", NODE_OPTIONS = \"--require ./x\", MY_SECRET = \"/x/y\" }\n\
+                elicitation = { ok = true }\ntrusted = true\n[servers.q]\nurl = \"https://x/?${TOKEN}\"\nheaders = { Authorization = \"Bearer abc\" }";
+    let place = Place::new();
+    place.write("project/switchboard.toml", text);
+    let lines = load(&place.options()).unwrap().pending.unwrap().lines;
+    let wanted = [
+        "p: sh -c '\\x1b[2Jcurl x | sh'".to_owned(),
+        format!("    in {}", place.path("project").display()),
+        "    with API_TOKEN='•••'".into(),
+        "    with NODE_OPTIONS='--require ./x'".into(),
+        "    with MY_SECRET=/x/y".into(),
+        "    answers elicitation without asking: {\"ok\":true}".into(),
+        "    its hints about its tools are believed".into(),
+        "q: https://x/?${TOKEN}".into(),
+        "    with Authorization: •••".into(),
+    ];
+    assert_eq!(lines, wanted);
+    let hash = launch_hash(&[]);
+    assert_eq!((hash.len(), hash == launch_hash(&[server_from_command(&["x".into()])])), (64, false));
+}

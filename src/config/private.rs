@@ -1,0 +1,152 @@
+//! Files that only their owner may read, written so that a reader sees the old text or the new.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::{fs::OFlags, process::geteuid};
+
+/// What to do when the file to be written is a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Links {
+    /// Refuse: nothing of ours is a link, somebody else put it there.
+    Refuse,
+    /// Write the file that it points to: people keep their configuration elsewhere and link to it.
+    Follow,
+}
+
+/// Makes a folder of mode 0700, whatever the umask. One that exists must be ours, and no link.
+pub(super) fn folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_dir() {
+        return Err(refused("is a symbolic link, not a folder"));
+    }
+    if meta.uid() != geteuid().as_raw() {
+        return Err(refused("belongs to another user"));
+    }
+    if meta.permissions().mode() & 0o777 != 0o700 {
+        fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Reads a file of ours; `None` when there is none. Links, other users' files and files that others
+/// may write are refused.
+pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(_) if fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink()) => return Err(refused("is a symbolic link")),
+        Err(e) => return Err(e),
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(refused("is not a file"));
+    }
+    if meta.uid() != geteuid().as_raw() {
+        return Err(refused("belongs to another user"));
+    }
+    if meta.permissions().mode() & 0o022 != 0 {
+        return Err(refused("can be written by others"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+/// Writes a file of mode 0600, whatever the umask: a new file beside it, then a rename.
+pub(super) fn write(path: &Path, text: &str, links: Links) -> io::Result<()> {
+    let target = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() && links == Links::Refuse => return Err(refused("is a symbolic link")),
+        Ok(meta) if meta.is_symlink() => fs::canonicalize(path)?,
+        Ok(meta) if !meta.is_file() => return Err(refused("is not a file")),
+        _ => path.to_owned(),
+    };
+    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = target.file_name().ok_or_else(|| refused("names no file"))?.to_string_lossy();
+    let temporary = folder.join(format!(".{name}.{:016x}", fastrand::u64(..)));
+    let written = write_new(&temporary, text).and_then(|()| fs::rename(&temporary, &target));
+    if written.is_err() {
+        // Best effort: the first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    File::open(folder)?.sync_all()
+}
+
+fn write_new(path: &PathBuf, text: &str) -> io::Result<()> {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn refused(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn folders_and_files_are_private_even_where_they_were_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("a/state");
+        folder(&state).unwrap();
+        assert_eq!(mode(&state), 0o700);
+        fs::set_permissions(&state, Permissions::from_mode(0o777)).unwrap();
+        folder(&state).unwrap();
+        assert_eq!(mode(&state), 0o700);
+        let file = state.join("f");
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+        assert!(read(&file).is_err());
+        write(&file, "new", Links::Refuse).unwrap();
+        assert_eq!((mode(&file), read(&file).unwrap().as_deref()), (0o600, Some("new")));
+        assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(read(&state.join("none")).unwrap(), None);
+    }
+
+    #[test]
+    fn the_umask_makes_no_difference() {
+        // A umask belongs to the whole process, so another process has it.
+        let test = "config::private::tests::folders_and_files_are_private_even_where_they_were_open";
+        let binary = std::env::current_exe().unwrap();
+        for umask in ["000", "022", "077"] {
+            let script = format!("umask {umask} && exec \"$0\" --exact {test}");
+            let output = std::process::Command::new("sh").arg("-c").arg(script).arg(&binary).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "umask {umask}: {said}");
+        }
+    }
+
+    #[test]
+    fn planted_links_are_refused_and_a_linked_configuration_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::write(&real, "precious").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert!(write(&link, "x", Links::Refuse).unwrap_err().to_string().contains("symbolic link"));
+        assert!(read(&link).unwrap_err().to_string().contains("symbolic link"));
+        assert_eq!(fs::read_to_string(&real).unwrap(), "precious");
+        write(&link, "x", Links::Follow).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!((fs::read_to_string(&real).unwrap().as_str(), mode(&real)), ("x", 0o600));
+        let (folder_link, folder_real) = (dir.path().join("fl"), dir.path().join("fr"));
+        fs::create_dir(&folder_real).unwrap();
+        std::os::unix::fs::symlink(&folder_real, &folder_link).unwrap();
+        assert!(folder(&folder_link).is_err());
+        assert!(write(&folder_real, "x", Links::Refuse).is_err());
+    }
+}

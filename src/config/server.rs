@@ -1,0 +1,351 @@
+//! `[servers.NAME]`: one table becomes one specification.
+
+use std::path::Path;
+
+use super::{
+    fields::{Fields, Report},
+    settings::Rules,
+    source::{Field, Kind, Node},
+};
+use crate::domain::{
+    ask::AskPolicy,
+    body::Body,
+    secret::Secret,
+    server::{EraChoice, Launch, Root, ServerSpec, SpecOrigin},
+    text::is_hidden,
+};
+
+/// A server as read from one file, before the defaults of all servers are known.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub spec: ServerSpec,
+    pub rules: Rules,
+    /// Whether a variable could not be replaced, so that it cannot be used.
+    pub unset: bool,
+}
+
+impl Draft {
+    /// The specification, with `defaults` where the table gave nothing.
+    pub fn finish(&self, defaults: &Rules) -> ServerSpec {
+        let mut spec = self.spec.clone();
+        self.rules.clone().over(defaults.clone()).apply(&mut spec);
+        spec
+    }
+}
+
+/// What answers `roots/list`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RootsChoice {
+    pub policy: AskPolicy,
+    pub roots: Vec<Root>,
+}
+
+/// A launch as read, with the texts that have no place in it.
+pub(super) struct Reached {
+    pub launch: Launch,
+    pub written: Vec<(String, String)>,
+}
+
+/// Reads one server by `body` and adds where it came from. `None` when its table is wrong.
+pub(super) fn draft(report: &Report<'_>, field: &Field, body: impl FnOnce(&[Field]) -> Option<(ServerSpec, Rules)>) -> Option<Draft> {
+    let name = field.key.as_str();
+    let (read, faults, variables) = report.server(name, || {
+        if name.trim().is_empty() || name.chars().any(is_hidden) {
+            report.error(field.at, "", "the name is empty or holds characters that cannot be seen", "give it another name");
+        }
+        match field.value.table() {
+            Some(table) => body(table),
+            None => {
+                let message = format!("should be a table, not {}", field.value.kind_name());
+                report.error(field.value.at, "", message, "give it at least `command` or `url`");
+                None
+            }
+        }
+    });
+    let (mut spec, rules) = read.filter(|_| !faults.table)?;
+    spec.origin.file = Some(report.source.path.clone());
+    spec.origin.line = Some(report.source.place(field.at).0);
+    spec.origin.variables = variables;
+    Some(Draft { spec, rules, unset: faults.variable })
+}
+
+/// Reads a `[servers.NAME]` table of our own format. `root` is the working directory of programs
+/// that name none.
+pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) -> Option<Draft> {
+    draft(report, field, |table| {
+        let mut fields = Fields::new(report, table, "");
+        let command = fields.field("command").map(|f| f.at);
+        let url = fields.field("url").map(|f| f.at);
+        let reached = match (command, url) {
+            (Some(_), None) => stdio(&mut fields, root),
+            (None, Some(_)) => http(&mut fields),
+            (Some(_), Some(at)) => {
+                report.error(at, "url", "stands beside `command`", "a server has either a `command` or a `url`");
+                None
+            }
+            // The unknown key is reported below, and is enough.
+            (None, None) if fields.misspelt(&["command", "url"]) => None,
+            (None, None) => {
+                report.error(field.at, "", "has neither `command` nor `url`", "give it the program to start, or the address to connect to");
+                None
+            }
+        };
+        let is_http = url.is_some();
+        for (key, http_key) in
+            [("args", false), ("env", false), ("inherit_env", false), ("cwd", false), ("headers", true), ("socket", true)]
+        {
+            if let Some(given) = fields.field(key).filter(|_| http_key != is_http && reached.is_some()) {
+                let (other, message) =
+                    if http_key { ("url", "has no meaning for a program") } else { ("command", "has no meaning for an address") };
+                report.error(given.at, key, message, format!("`{key}` goes with `{other}`"));
+            }
+        }
+        let namespace = namespace(&mut fields);
+        let text = |fields: &mut Fields<'_, '_>, key| fields.text(key).map(str::to_owned);
+        let (owner, description, group) = (text(&mut fields, "owner"), text(&mut fields, "description"), text(&mut fields, "group"));
+        let eras = [("auto", EraChoice::Auto), ("legacy", EraChoice::Legacy), ("modern", EraChoice::Modern)];
+        let era = fields.choice("era", &eras).unwrap_or_default();
+        let disabled = fields.boolean("disabled").unwrap_or(false);
+        let trusted = fields.boolean("trusted").unwrap_or(false);
+        let rules = Rules::read(&mut fields);
+        fields.finish();
+        let Reached { launch, written } = reached?;
+        let origin = SpecOrigin { written, ..SpecOrigin::default() };
+        let spec = ServerSpec::new(field.key.as_str(), launch);
+        Some((ServerSpec { namespace, owner, description, group, era, disabled, trusted, origin, ..spec }, rules))
+    })
+}
+
+fn namespace(fields: &mut Fields<'_, '_>) -> Option<String> {
+    let text = fields.text("namespace")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if text.len() > 32 || !text.chars().all(plain) {
+        let at = fields.node("namespace").map_or(0, |n| n.at);
+        fields.report.error(at, "namespace", "should be at most 32 of the characters A-Z a-z 0-9 _ . -", "");
+    }
+    Some(text.to_owned())
+}
+
+/// Reads `command`, `args`, `env`, `inherit_env` and `cwd`.
+pub(super) fn stdio(fields: &mut Fields<'_, '_>, root: Option<&Path>) -> Option<Reached> {
+    let command = fields.expanded("command")?;
+    let args = fields.array("args").unwrap_or_default();
+    let args = args.iter().filter_map(|arg| scalar(fields, arg, "args")).collect();
+    let env = pairs(fields, "env");
+    let inherit_env = fields.boolean("inherit_env").unwrap_or(false);
+    let cwd = fields.expanded("cwd");
+    let at = fields.node("command").map_or(0, |n| n.at);
+    started(fields.report, at, Start { command, args, env, inherit_env, cwd }, root)
+}
+
+/// A program to be started, as read.
+pub(super) struct Start {
+    pub command: Secret,
+    pub args: Vec<Secret>,
+    pub env: Vec<(String, Secret)>,
+    pub inherit_env: bool,
+    pub cwd: Option<Secret>,
+}
+
+/// Checks a program to be started. `root` is its working directory when it names none.
+pub(super) fn started(report: &Report<'_>, at: usize, start: Start, root: Option<&Path>) -> Option<Reached> {
+    let mut written = vec![];
+    let exposed = start.command.expose();
+    let program = report.tilde(exposed).map_or_else(|| exposed.to_owned(), |p| p.to_string_lossy().into_owned());
+    if program.trim().is_empty() && !(start.command.interpolated() && report.unset()) {
+        report.error(at, "command", "is empty", "give it the program to start");
+        return None;
+    }
+    for (what, value) in start.args.iter().map(|a| ("args", a)).chain(start.env.iter().map(|(_, v)| ("env", v))) {
+        if value.expose().contains('\0') {
+            report.error(at, what, "holds a NUL character", "no program can be given that");
+        }
+    }
+    for (name, _) in &start.env {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            report.error(at, "env", "holds a variable with an impossible name", "names are not empty and hold no `=`");
+        }
+    }
+    note_written(&mut written, "command", &program, &start.command);
+    let cwd = start.cwd.as_ref().map(|cwd| report.path(cwd.expose()));
+    match (&cwd, &start.cwd) {
+        (Some(path), Some(cwd)) => note_written(&mut written, "cwd", &path.to_string_lossy(), cwd),
+        // Approval must not depend on where a project was checked out.
+        _ if root.is_some() => written.push(("cwd".into(), String::new())),
+        _ => {}
+    }
+    let cwd = cwd.or_else(|| root.map(Path::to_owned));
+    let launch = Launch::Stdio { command: program, args: start.args, env: start.env, inherit_env: start.inherit_env, cwd };
+    Some(Reached { launch, written })
+}
+
+/// Reads `url`, `headers` and `socket`.
+pub(super) fn http(fields: &mut Fields<'_, '_>) -> Option<Reached> {
+    let url = fields.expanded("url")?;
+    let headers = pairs(fields, "headers");
+    let socket = fields.expanded("socket");
+    let at = fields.node("url").map_or(0, |n| n.at);
+    reached(fields.report, at, url, headers, socket)
+}
+
+/// Checks an address to be reached.
+pub(super) fn reached(
+    report: &Report<'_>,
+    at: usize,
+    url: Secret,
+    headers: Vec<(String, Secret)>,
+    socket: Option<Secret>,
+) -> Option<Reached> {
+    let mut written = vec![];
+    // A missing variable was reported already.
+    if let Err((message, hint)) = check_url(url.expose())
+        && !(url.interpolated() && report.unset())
+    {
+        report.error(at, "url", message, hint);
+    }
+    for (name, value) in &headers {
+        if !is_header_name(name) {
+            report.error(at, "headers", "holds a name that no header can have", "names are letters, digits and -_.!#$%&'*+^`|~");
+        } else if value.expose().chars().any(|c| c != '\t' && c.is_control()) {
+            report.error(at, "headers", format!("the value of `{name}` holds a control character"), "remove line ends from the value");
+        }
+    }
+    note_written(&mut written, "url", url.expose(), &url);
+    let path = socket.as_ref().map(|socket| report.path(socket.expose()));
+    if let (Some(path), Some(socket)) = (&path, &socket) {
+        note_written(&mut written, "socket", &path.to_string_lossy(), socket);
+    }
+    Some(Reached { launch: Launch::Http { url: url.expose().to_owned(), headers, socket: path }, written })
+}
+
+/// Notes the text of a field where it is not the value itself.
+fn note_written(written: &mut Vec<(String, String)>, field: &str, value: &str, secret: &Secret) {
+    if value != secret.written() {
+        written.push((field.to_owned(), secret.written().to_owned()));
+    }
+}
+
+/// What is wrong with an endpoint: message and hint.
+pub(super) fn check_url(url: &str) -> Result<(), (&'static str, &'static str)> {
+    let hint = "it looks like https://host/path";
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return Err(("should begin with http:// or https://", hint));
+    };
+    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(("holds spaces or control characters", hint));
+    }
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match host.rsplit('@').next() {
+        None | Some("") => Err(("names no host", hint)),
+        Some(host) if host.starts_with(':') => Err(("names no host", hint)),
+        Some(_) => Ok(()),
+    }
+}
+
+/// RFC 9110, section 5.6.2: a token.
+fn is_header_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// A string, number or boolean as text with its variables replaced.
+pub(super) fn scalar(fields: &Fields<'_, '_>, node: &Node, key: &str) -> Option<Secret> {
+    match &node.kind {
+        Kind::Text(text) => Some(fields.report.expand(node.at, &fields.name(key), text)),
+        Kind::Integer(n) => Some(Secret::literal(n.to_string())),
+        Kind::Number(n) => Some(Secret::literal(n.as_str())),
+        Kind::Bool(b) => Some(Secret::literal(b.to_string())),
+        Kind::Null | Kind::Array(_) | Kind::Table(_) => {
+            fields.wrong(node, key, "a string");
+            None
+        }
+    }
+}
+
+/// A table of strings, in the order of the file. A JSON `null` leaves its name out.
+pub(super) fn pairs(fields: &mut Fields<'_, '_>, key: &'static str) -> Vec<(String, Secret)> {
+    let table = fields.table(key).unwrap_or_default();
+    let given = table.iter().filter(|f| !matches!(f.value.kind, Kind::Null));
+    given.filter_map(|f| Some((f.key.clone(), scalar(fields, &f.value, &format!("{key}.{}", f.key))?))).collect()
+}
+
+/// Reads `"ask"`, `"decline"`, or a fixed answer as a table or as JSON text.
+pub(super) fn policy(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<AskPolicy> {
+    let node = fields.node(key)?;
+    match &node.kind {
+        Kind::Text(text) if text == "ask" => Some(AskPolicy::Ask),
+        Kind::Text(text) if text == "decline" => Some(AskPolicy::Decline),
+        Kind::Text(text) if text.trim_start().starts_with('{') => match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(answer) => Some(AskPolicy::Fixed(Body::json(&answer))),
+            Err(e) => {
+                let message = format!("the fixed answer is no JSON (column {})", e.column());
+                fields.report.error(node.at, &fields.name(key), message, "write it as a table: { name = \"value\" }");
+                None
+            }
+        },
+        Kind::Table(_) => Some(AskPolicy::Fixed(Body::json(&node.json()))),
+        _ => {
+            let message = "should be \"ask\", \"decline\" or a fixed answer";
+            fields.report.error(node.at, &fields.name(key), message, "a fixed answer is a table, { name = \"value\" }, or JSON text");
+            None
+        }
+    }
+}
+
+/// Reads `"ask"`, `"decline"` or a list of roots.
+pub(super) fn roots(fields: &mut Fields<'_, '_>) -> Option<RootsChoice> {
+    let node = fields.node("roots")?;
+    let report = fields.report;
+    let choice = |policy| Some(RootsChoice { policy, roots: vec![] });
+    match &node.kind {
+        Kind::Text(text) if text == "ask" => choice(AskPolicy::Ask),
+        Kind::Text(text) if text == "decline" => choice(AskPolicy::Decline),
+        Kind::Array(items) => {
+            let roots = items.iter().filter_map(|item| root(fields, item)).collect();
+            Some(RootsChoice { policy: AskPolicy::Fixed(Body::default()), roots })
+        }
+        _ => {
+            let hint = "each is a path, a file:// URI, or { uri = \"…\", name = \"…\" }";
+            report.error(node.at, &fields.name("roots"), "should be a list of roots, \"ask\" or \"decline\"", hint);
+            None
+        }
+    }
+}
+
+fn root(fields: &Fields<'_, '_>, item: &Node) -> Option<Root> {
+    let uri_of = |text: &str, at: usize| {
+        let text = fields.report.expand(at, &fields.name("roots"), text);
+        match text.expose() {
+            uri if uri.starts_with("file://") => uri.to_owned(),
+            path => file_uri(&fields.report.path(path)),
+        }
+    };
+    match &item.kind {
+        Kind::Text(text) => Some(Root { uri: uri_of(text, item.at), name: None }),
+        Kind::Table(table) => {
+            let mut inner = Fields::new(fields.report, table, fields.name("roots"));
+            let uri = inner.text("uri").map(|text| uri_of(text, item.at));
+            let name = inner.text("name").map(str::to_owned);
+            if uri.is_none() {
+                fields.report.error(item.at, &fields.name("roots"), "a root has no `uri`", "write { uri = \"…\", name = \"…\" }");
+            }
+            inner.finish();
+            uri.map(|uri| Root { uri, name })
+        }
+        _ => {
+            fields.wrong(item, "roots", "a path or a table");
+            None
+        }
+    }
+}
+
+/// The `file://` URI of an absolute path (RFC 8089), other bytes than unreserved ones in percent form.
+pub(super) fn file_uri(path: &Path) -> String {
+    let mut uri = String::from("file://");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => uri.push(*byte as char),
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri
+}

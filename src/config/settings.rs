@@ -1,0 +1,205 @@
+//! Settings of the program itself, and the defaults of all servers.
+
+use std::time::Duration;
+
+use super::{
+    fields::Fields,
+    server::{self, RootsChoice},
+};
+use crate::domain::{
+    ask::AskPolicy,
+    server::{Limits, ServerSpec, Timeouts},
+    world::Keep,
+};
+
+/// Settings of the program itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Between namespace and tool in exposed names.
+    pub separator: String,
+    /// How much is kept in memory.
+    pub keep: Keep,
+    /// The console.
+    pub console: ConsoleSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { separator: "_".into(), keep: Keep::default(), console: ConsoleSettings::default() }
+    }
+}
+
+/// Settings of the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsoleSettings {
+    /// Its colours.
+    pub theme: ThemeName,
+    /// Whether it takes the mouse.
+    pub mouse: bool,
+}
+
+impl Default for ConsoleSettings {
+    fn default() -> Self {
+        Self { theme: ThemeName::Ansi, mouse: true }
+    }
+}
+
+/// A theme by its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ThemeName {
+    /// The terminal's own palette.
+    #[default]
+    Ansi,
+    /// No colours.
+    Mono,
+}
+
+/// The settings that one file gives; what it leaves out comes from the layer below.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PartialSettings {
+    separator: Option<String>,
+    keep: [Option<usize>; 5],
+    theme: Option<ThemeName>,
+    mouse: Option<bool>,
+}
+
+impl PartialSettings {
+    /// Reads `separator`, `[keep]` and `[console]`.
+    pub fn read(root: &mut Fields<'_, '_>) -> PartialSettings {
+        let separator = root.text("separator").map(str::to_owned);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        let fits = |s: &String| (1..=8).contains(&s.len()) && s.chars().all(plain);
+        if let (Some(node), false) = (root.node("separator"), separator.as_ref().is_none_or(fits)) {
+            root.report.error(node.at, "separator", "should be 1 to 8 of the characters A-Z a-z 0-9 _ . -", "the default is \"_\"");
+        }
+        let mut out = PartialSettings { separator, ..Self::default() };
+        if let Some(mut keep) = root.inner("keep") {
+            out.keep = ["calls", "result_bytes", "frames", "frame_bytes", "logs"].map(|key| keep.count(key));
+            keep.finish();
+        }
+        if let Some(mut console) = root.inner("console") {
+            out.theme = console.choice("theme", &[("ansi", ThemeName::Ansi), ("mono", ThemeName::Mono)]);
+            out.mouse = console.boolean("mouse");
+            console.finish();
+        }
+        out
+    }
+
+    /// These settings where given, else `below`.
+    pub fn over(self, below: PartialSettings) -> PartialSettings {
+        let mut keep = below.keep;
+        for (kept, own) in keep.iter_mut().zip(self.keep) {
+            *kept = own.or(*kept);
+        }
+        PartialSettings {
+            separator: self.separator.or(below.separator),
+            keep,
+            theme: self.theme.or(below.theme),
+            mouse: self.mouse.or(below.mouse),
+        }
+    }
+
+    /// The settings, defaults where nothing was given.
+    pub fn finish(self) -> Settings {
+        let mut settings = Settings::default();
+        if let Some(separator) = self.separator {
+            settings.separator = separator;
+        }
+        let keep = &mut settings.keep;
+        let places = [&mut keep.calls, &mut keep.result_bytes, &mut keep.frames, &mut keep.frame_bytes, &mut keep.logs];
+        for (place, given) in places.into_iter().zip(self.keep) {
+            *place = given.unwrap_or(*place);
+        }
+        settings.console.theme = self.theme.unwrap_or_default();
+        settings.console.mouse = self.mouse.unwrap_or(settings.console.mouse);
+        settings
+    }
+}
+
+/// Limits and policies as given for one server or, in `[defaults]`, for all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
+    pub timeouts: PartialTimeouts,
+    pub limits: [Option<usize>; 4],
+    pub elicitation: Option<AskPolicy>,
+    pub sampling: Option<AskPolicy>,
+    pub roots: Option<RootsChoice>,
+}
+
+/// The time limits that were given.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PartialTimeouts([Option<Duration>; 7]);
+
+impl PartialTimeouts {
+    /// `connect` and `call` only, as other clients' files give them.
+    pub fn connect_and_call(connect: Option<Duration>, call: Option<Duration>) -> PartialTimeouts {
+        PartialTimeouts([connect, None, call, None, None, None, None])
+    }
+}
+
+impl Rules {
+    /// Reads `timeouts`, `limits`, `elicitation`, `sampling` and `roots` of a table.
+    pub fn read(table: &mut Fields<'_, '_>) -> Rules {
+        let mut rules = Rules::default();
+        if let Some(mut inner) = table.inner("timeouts") {
+            let keys = [
+                ("connect", false),
+                ("probe", false),
+                ("call", false),
+                ("call_max", false),
+                ("list", false),
+                ("health", true),
+                ("stop", true),
+            ];
+            rules.timeouts = PartialTimeouts(keys.map(|(key, zero)| inner.duration(key, zero)));
+            inner.finish();
+        }
+        if let Some(mut inner) = table.inner("limits") {
+            rules.limits = ["message_bytes", "pages", "items", "stderr_bytes"].map(|key| inner.count(key));
+            inner.finish();
+        }
+        rules.elicitation = server::policy(table, "elicitation");
+        rules.sampling = server::policy(table, "sampling");
+        rules.roots = server::roots(table);
+        rules
+    }
+
+    /// These rules where given, else `below`.
+    pub fn over(self, below: Rules) -> Rules {
+        let mut out = below;
+        for (kept, own) in out.timeouts.0.iter_mut().zip(self.timeouts.0) {
+            *kept = own.or(*kept);
+        }
+        for (kept, own) in out.limits.iter_mut().zip(self.limits) {
+            *kept = own.or(*kept);
+        }
+        Rules {
+            elicitation: self.elicitation.or(out.elicitation),
+            sampling: self.sampling.or(out.sampling),
+            roots: self.roots.or(out.roots),
+            ..out
+        }
+    }
+
+    /// Puts what was given into a specification.
+    pub fn apply(self, spec: &mut ServerSpec) {
+        let Timeouts { connect, probe, call, call_max, list, health, stop } = &mut spec.timeouts;
+        for (place, given) in [connect, probe, call, call_max, list, health, stop].into_iter().zip(self.timeouts.0) {
+            *place = given.unwrap_or(*place);
+        }
+        let Limits { message_bytes, pages, items, stderr_bytes } = &mut spec.limits;
+        for (place, given) in [message_bytes, pages, items, stderr_bytes].into_iter().zip(self.limits) {
+            *place = given.unwrap_or(*place);
+        }
+        if let Some(policy) = self.elicitation {
+            spec.elicitation = policy;
+        }
+        if let Some(policy) = self.sampling {
+            spec.sampling = policy;
+        }
+        if let Some(choice) = self.roots {
+            spec.roots_policy = choice.policy;
+            spec.roots = choice.roots;
+        }
+    }
+}

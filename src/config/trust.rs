@@ -1,0 +1,214 @@
+//! What a project wants started is held back until its user agreed to exactly that.
+//!
+//! An approval is the SHA-256 of everything that would be started or contacted, as it stands in the
+//! files. A project that changes one byte of it asks again; a rotated token changes nothing.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    error::ConfigError,
+    private::{self, Links},
+    server::file_uri,
+    text,
+};
+use crate::domain::{
+    ask::AskPolicy,
+    secret::{MASK, Secret},
+    server::{Launch, ServerSpec, looks_secret, quote},
+    text::visible,
+};
+
+/// A project whose servers wait for approval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingApproval {
+    /// The project's folder, canonical.
+    pub path: PathBuf,
+    /// The file in it that was read.
+    pub file: PathBuf,
+    /// What an approval is given for; see [`launch_hash`].
+    pub hash: String,
+    /// The servers that are held back.
+    pub servers: Vec<ServerSpec>,
+    /// What would be started or contacted, for people: whole, in harmless characters.
+    pub lines: Vec<String>,
+}
+
+/// The value of a launch field as it stands in the file.
+fn as_written<'s>(spec: &'s ServerSpec, field: &str, value: &'s str) -> &'s str {
+    spec.origin.written.iter().find(|(name, _)| name == field).map_or(value, |(_, text)| text)
+}
+
+/// A configured value as it stands in the file, told apart from a literal that only looks like it.
+fn canonical(secret: &Secret) -> Value {
+    json!(text::written(secret))
+}
+
+fn canonical_pairs(pairs: &[(String, Secret)]) -> Value {
+    pairs.iter().map(|(name, value)| json!([name, canonical(value)])).collect()
+}
+
+fn canonical_policy(policy: &AskPolicy) -> Value {
+    match policy {
+        AskPolicy::Ask => json!("ask"),
+        AskPolicy::Decline => json!("decline"),
+        AskPolicy::Fixed(answer) => json!({"fixed": answer.text()}),
+    }
+}
+
+/// What would be started or contacted for one server, in canonical form, without its name.
+fn launch_form(spec: &ServerSpec) -> Value {
+    let launch = match &spec.launch {
+        Launch::Stdio { command, args, env, inherit_env, cwd } => {
+            let cwd = cwd.as_ref().map(|path| path.to_string_lossy());
+            json!({
+                "command": as_written(spec, "command", command),
+                "args": args.iter().map(canonical).collect::<Value>(),
+                "env": canonical_pairs(env),
+                "inherit_env": inherit_env,
+                "cwd": cwd.as_ref().map(|cwd| as_written(spec, "cwd", cwd)),
+            })
+        }
+        Launch::Http { url, headers, socket } => {
+            let socket = socket.as_ref().map(|path| path.to_string_lossy());
+            json!({
+                "url": as_written(spec, "url", url),
+                "headers": canonical_pairs(headers),
+                "socket": socket.as_ref().map(|socket| as_written(spec, "socket", socket)),
+            })
+        }
+    };
+    json!({
+        "launch": launch,
+        "trusted": spec.trusted,
+        "disabled": spec.disabled,
+        "elicitation": canonical_policy(&spec.elicitation),
+        "sampling": canonical_policy(&spec.sampling),
+        "roots": canonical_policy(&spec.roots_policy),
+    })
+}
+
+/// SHA-256 in hexadecimal over everything that `specs` would start or contact.
+///
+/// Covers names, commands, arguments, environment, folders, addresses, headers and sockets as they
+/// stand in the files (variables not replaced), and what is answered or believed without asking. The
+/// order of the servers does not matter.
+pub fn launch_hash(specs: &[ServerSpec]) -> String {
+    let mut forms: Vec<String> = specs.iter().map(|spec| json!([spec.id.as_str(), launch_form(spec)]).to_string()).collect();
+    forms.sort();
+    let mut hash = Sha256::new();
+    hash.update(b"switchboard launch 1\n");
+    for form in forms {
+        hash.update(form.len().to_be_bytes());
+        hash.update(form);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What `specs` would start or contact, for people: every argument and address whole, as it stands in
+/// the file, in harmless characters. Only opaque literals under secret-sounding names are masked.
+pub fn launch_lines(specs: &[ServerSpec]) -> Vec<String> {
+    specs.iter().flat_map(lines_of).map(|line| visible(&line).into_owned()).collect()
+}
+
+fn lines_of(spec: &ServerSpec) -> Vec<String> {
+    let mut lines = vec![];
+    let off = if spec.disabled { " (disabled)" } else { "" };
+    match &spec.launch {
+        Launch::Stdio { command, args, env, inherit_env, cwd } => {
+            let mut line = format!("{}{off}: {}", spec.id, quote(as_written(spec, "command", command)));
+            for arg in args {
+                line.push(' ');
+                line.push_str(&quote(arg.written()));
+            }
+            lines.push(line);
+            if let Some(cwd) = cwd {
+                lines.push(format!("    in {}", quote(&cwd.to_string_lossy())));
+            }
+            lines.extend(env.iter().map(|(name, value)| format!("    with {name}={}", quote(shown(name, value)))));
+            if *inherit_env {
+                lines.push("    with the whole environment of switchboard".into());
+            }
+        }
+        Launch::Http { url, headers, socket } => {
+            lines.push(format!("{}{off}: {}", spec.id, as_written(spec, "url", url)));
+            if let Some(socket) = socket {
+                lines.push(format!("    over {}", quote(&socket.to_string_lossy())));
+            }
+            lines.extend(headers.iter().map(|(name, value)| format!("    with {name}: {}", shown(name, value))));
+        }
+    }
+    for (what, policy) in [("elicitation", &spec.elicitation), ("sampling", &spec.sampling)] {
+        if let AskPolicy::Fixed(answer) = policy {
+            lines.push(format!("    answers {what} without asking: {}", answer.text()));
+        }
+    }
+    if spec.trusted {
+        lines.push("    its hints about its tools are believed".into());
+    }
+    lines
+}
+
+/// A value as it stands in the file. A literal under a secret-sounding name is masked, unless it could
+/// be a path or a command: those must be seen before they are approved.
+fn shown<'s>(name: &str, value: &'s Secret) -> &'s str {
+    let opaque = !value.interpolated() && !value.expose().contains(|c: char| c == '/' || c == '\\' || c.is_whitespace());
+    let bearer = !value.interpolated() && name.eq_ignore_ascii_case("authorization");
+    if looks_secret(name) && (opaque || bearer) { MASK } else { value.written() }
+}
+
+/// The approvals given so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Approvals(BTreeMap<String, String>);
+
+impl Approvals {
+    /// Where they are kept.
+    pub fn file(state_dir: &Path) -> PathBuf {
+        state_dir.join("approvals.json")
+    }
+
+    /// Reads them; none when there is no file.
+    pub fn read(state_dir: &Path) -> Result<Approvals, ConfigError> {
+        let file = Self::file(state_dir);
+        let hint = "move it away, then approve again";
+        let damaged = || ConfigError::new("is damaged").in_file(&file).hint(hint);
+        let text = private::read(&file).map_err(|e| ConfigError::new(format!("cannot be used: {e}")).in_file(&file).hint(hint))?;
+        let Some(text) = text else { return Ok(Self::default()) };
+        let value: Value = serde_json::from_str(&text).map_err(|_| damaged())?;
+        let approved = value.get("approved").cloned().ok_or_else(damaged)?;
+        serde_json::from_value(approved).map(Approvals).map_err(|_| damaged())
+    }
+
+    /// Whether exactly this was approved for the project.
+    pub fn hold(&self, project: &Path, hash: &str) -> bool {
+        self.0.get(&key(project)).is_some_and(|approved| approved == hash)
+    }
+}
+
+fn key(project: &Path) -> String {
+    project.to_str().map_or_else(|| file_uri(project), str::to_owned)
+}
+
+/// Remembers that the user agreed to what `pending` would start, until it changes.
+///
+/// Kept in `approvals.json` (mode 0600) in `state_dir` (mode 0700). Fails when these cannot be
+/// written or are symbolic links.
+pub fn approve(pending: &PendingApproval, state_dir: &Path) -> Result<(), ConfigError> {
+    let fail = |e: std::io::Error| {
+        ConfigError::new(format!("the approval cannot be kept: {e}")).in_file(state_dir).hint("check the folder and its owner")
+    };
+    private::folder(state_dir).map_err(fail)?;
+    // Two approvals at the same moment must both be kept.
+    let lock = File::open(state_dir).map_err(fail)?;
+    lock.lock().map_err(fail)?;
+    let mut approvals = Approvals::read(state_dir)?;
+    approvals.0.insert(key(&pending.path), pending.hash.clone());
+    let text = format!("{:#}\n", json!({"version": 1, "approved": approvals.0}));
+    private::write(&Approvals::file(state_dir), &text, Links::Refuse).map_err(fail)
+}

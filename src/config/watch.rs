@@ -1,0 +1,326 @@
+//! Live reload: sees that a file of the configuration changed, reads all of it again, hands it on.
+//!
+//! Folders are watched, not files, since editors replace files and deployments swap links. What counts
+//! is the content: an event that changed no byte of any file is passed over.
+
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use sha2::{Digest, Sha256};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    error::ConfigError,
+    load::{LoadOptions, Loaded, load_seen},
+};
+
+/// How long nothing must happen before the files are read.
+const QUIET: Duration = Duration::from_millis(200);
+/// How long that may put off the reading at most.
+const LATEST: Duration = Duration::from_secs(2);
+/// Pause between looks where the system cannot tell of changes.
+const POLL: Duration = Duration::from_secs(2);
+/// Reloads that may wait for their receiver.
+const WAITING: usize = 4;
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reload {
+    /// The configuration as it is now.
+    Loaded(Box<Loaded>),
+    /// It cannot be understood; whoever receives this keeps what it has.
+    Broken(Vec<ConfigError>),
+}
+
+/// Watches the files of a configuration and sends what every change makes of it.
+///
+/// `current` is what the caller has; changes that make no difference to it are not sent. Must be called
+/// within a tokio runtime. Ends when the receiver is dropped.
+pub fn watch(options: LoadOptions, current: Option<Loaded>) -> mpsc::Receiver<Reload> {
+    start(options, current, true, POLL)
+}
+
+fn start(options: LoadOptions, current: Option<Loaded>, events: bool, poll: Duration) -> mpsc::Receiver<Reload> {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let mut watching = Watching {
+        options: Arc::new(options),
+        last: current.map(|loaded| Reload::Loaded(Box::new(loaded))),
+        folders: Folders::new(events),
+        prints: Prints::new(),
+        poll,
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = sender.closed() => {}
+            () = watching.run(&sender) => {}
+        }
+    });
+    receiver
+}
+
+/// Digest of each file's content; nothing for a file that cannot be read.
+type Prints = BTreeMap<PathBuf, Option<[u8; 32]>>;
+
+struct Watching {
+    options: Arc<LoadOptions>,
+    last: Option<Reload>,
+    folders: Folders,
+    prints: Prints,
+    poll: Duration,
+}
+
+impl Watching {
+    async fn run(&mut self, sender: &mpsc::Sender<Reload>) {
+        loop {
+            // The first round sends what changed since the caller read the files.
+            let Some(reload) = self.look().await else { return };
+            if let Some(reload) = reload
+                && sender.send(reload).await.is_err()
+            {
+                return;
+            }
+            self.change().await;
+        }
+    }
+
+    /// Waits until something may have changed, and then until nothing happens any more.
+    async fn change(&self) {
+        if !self.folders.complete {
+            // Some folder cannot be watched: look at the files themselves.
+            let _ = timeout(self.poll, self.folders.changed.notified()).await;
+            return;
+        }
+        self.folders.changed.notified().await;
+        let latest = Instant::now() + LATEST;
+        while Instant::now() < latest {
+            tokio::select! {
+                () = self.folders.changed.notified() => {}
+                () = sleep(QUIET) => return,
+            }
+        }
+    }
+
+    /// Reads everything if a file changed. The inner `None`: there is nothing to tell. The outer: the
+    /// runtime goes away.
+    async fn look(&mut self) -> Option<Option<Reload>> {
+        let options = self.options.clone();
+        let before = std::mem::take(&mut self.prints);
+        let (prints, result) = tokio::task::spawn_blocking(move || look(&options, before)).await.ok()?;
+        self.prints = prints;
+        // Always, since a folder may have appeared without any of its files.
+        self.folders.cover(self.prints.keys());
+        let reload = match result {
+            None => return Some(None),
+            Some(Ok(loaded)) => Reload::Loaded(Box::new(loaded)),
+            Some(Err(errors)) => Reload::Broken(errors),
+        };
+        if self.last.as_ref() == Some(&reload) {
+            return Some(None);
+        }
+        self.last = Some(reload.clone());
+        Some(Some(reload))
+    }
+}
+
+/// Reads the configuration if a file is not as in `before`.
+fn look(options: &LoadOptions, before: Prints) -> (Prints, Option<Result<Loaded, Vec<ConfigError>>>) {
+    let mut now = prints(before.keys());
+    if !before.is_empty() && now == before {
+        return (now, None);
+    }
+    let mut rounds = 0..8;
+    loop {
+        let (files, result) = load_seen(options);
+        if rounds.next().is_none() || files.iter().all(|file| now.contains_key(file)) {
+            now.retain(|path, _| files.contains(path));
+            return (now, Some(result));
+        }
+        // A print must be older than what was read, or a change between the two would go unseen.
+        now = prints(files.iter());
+    }
+}
+
+fn prints<'p>(files: impl Iterator<Item = &'p PathBuf>) -> Prints {
+    files.map(|path| (path.clone(), print(path))).collect()
+}
+
+fn print(path: &Path) -> Option<[u8; 32]> {
+    // Not pipes: reading one would wait.
+    std::fs::metadata(path).ok().filter(|meta| meta.is_file())?;
+    let mut file = std::fs::File::open(path).ok()?;
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash).ok()?;
+    Some(hash.finalize().into())
+}
+
+/// The folders that are watched.
+struct Folders {
+    watcher: Option<RecommendedWatcher>,
+    /// With device and inode: a folder can be replaced by another of the same name.
+    watched: BTreeMap<PathBuf, (u64, u64)>,
+    /// Told of every event; events that come while nobody waits are one.
+    changed: Arc<Notify>,
+    /// Whether every folder that matters is watched.
+    complete: bool,
+}
+
+impl Folders {
+    fn new(events: bool) -> Folders {
+        let changed = Arc::new(Notify::new());
+        let tell = changed.clone();
+        let watcher = events.then(|| {
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                if event.map_or(true, |event| !event.kind.is_access()) {
+                    tell.notify_one();
+                }
+            })
+        });
+        Folders { watcher: watcher.and_then(Result::ok), watched: BTreeMap::new(), changed, complete: false }
+    }
+
+    /// Watches the folders around `files`, and no others.
+    fn cover<'p>(&mut self, files: impl Iterator<Item = &'p PathBuf>) {
+        let wanted: BTreeMap<PathBuf, (u64, u64)> = files
+            .flat_map(|file| folders_of(file))
+            .filter_map(|folder| {
+                let meta = std::fs::metadata(&folder).ok()?;
+                Some((folder, (meta.dev(), meta.ino())))
+            })
+            .collect();
+        let Some(watcher) = &mut self.watcher else { return };
+        for (gone, _) in self.watched.iter().filter(|(path, id)| wanted.get(*path) != Some(id)) {
+            // It may have been removed, which ended the watch.
+            let _ = watcher.unwatch(gone);
+        }
+        let mut watched = BTreeMap::new();
+        let mut new = false;
+        self.complete = true;
+        for (folder, id) in wanted {
+            if self.watched.get(&folder) != Some(&id) {
+                if watcher.watch(&folder, RecursiveMode::NonRecursive).is_err() {
+                    self.complete = false;
+                    continue;
+                }
+                new = true;
+            }
+            watched.insert(folder, id);
+        }
+        self.watched = watched;
+        if new {
+            // What happened before the watch began was not told: look once more.
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// The folders in which a change can change the file: its own, those of every link on the way to it,
+/// or the nearest one above that exists.
+fn folders_of(file: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![];
+    let mut path = file.to_owned();
+    for _ in 0..40 {
+        let Some(parent) = path.parent() else { break };
+        let Some(folder) = parent.ancestors().find(|folder| folder.is_dir()) else { break };
+        folders.push(folder.to_owned());
+        // A link anywhere in the folder's own path can be swapped, too.
+        for part in folder.ancestors().filter(|part| part.is_symlink()) {
+            folders.extend(part.parent().map(Path::to_owned));
+        }
+        match std::fs::read_link(&path) {
+            Ok(target) => path = folder.join(target),
+            Err(_) => break,
+        }
+    }
+    folders.extend(file.canonicalize().ok().and_then(|real| real.parent().map(Path::to_owned)));
+    folders.retain(|folder| !folder.as_os_str().is_empty());
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{super::load_tests::Place, *};
+
+    async fn next(receiver: &mut mpsc::Receiver<Reload>) -> Reload {
+        // Only so that a failure ends.
+        timeout(Duration::from_secs(30), receiver.recv()).await.expect("a reload in time").expect("the watcher lives")
+    }
+
+    async fn names(receiver: &mut mpsc::Receiver<Reload>) -> Vec<String> {
+        match next(receiver).await {
+            Reload::Loaded(loaded) => loaded.servers.iter().map(|s| s.id.to_string()).collect(),
+            Reload::Broken(errors) => panic!("{errors:?}"),
+        }
+    }
+
+    fn server(name: &str) -> String {
+        format!("[servers.{name}]\ncommand = \"x\"\n")
+    }
+
+    /// The whole story, by events or by looking again and again.
+    async fn story(events: bool) {
+        let place = Place::new();
+        let options = place.options();
+        let current = super::super::load(&options).unwrap();
+        let mut reloads = start(options, Some(current), events, Duration::from_millis(20));
+
+        // The folder of the user's file did not exist yet.
+        place.write("conf/config.toml", &server("a"));
+        assert_eq!(names(&mut reloads).await, ["a"]);
+
+        // Half-written: the error with its line.
+        place.write("conf/config.toml", &format!("{}[servers.b\n", server("a")));
+        let Reload::Broken(errors) = next(&mut reloads).await else { panic!("broken") };
+        assert_eq!(errors[0].line, Some(3));
+
+        // Mended to what it was before: told, since the receiver holds an error now.
+        place.write("conf/config.toml", &server("a"));
+        assert_eq!(names(&mut reloads).await, ["a"]);
+
+        // Replaced by a rename.
+        place.write("conf/new", &format!("include = [\"more.json\"]\n{}", server("b")));
+        fs::rename(place.path("conf/new"), place.path("conf/config.toml")).unwrap();
+        assert_eq!(names(&mut reloads).await, ["b"]);
+
+        // An included file that appears.
+        place.write("conf/more.json", r#"{"mcpServers": {"c": {"command": "c"}}}"#);
+        assert_eq!(names(&mut reloads).await, ["b", "c"]);
+
+        // Links that are swapped, far from the file's own folder.
+        place.write("one/config.toml", &server("one"));
+        place.write("two/config.toml", &server("two"));
+        std::os::unix::fs::symlink(place.path("one"), place.path("now")).unwrap();
+        fs::remove_file(place.path("conf/config.toml")).unwrap();
+        std::os::unix::fs::symlink(place.path("now/config.toml"), place.path("conf/config.toml")).unwrap();
+        while names(&mut reloads).await != ["one"] {}
+        std::os::unix::fs::symlink(place.path("two"), place.path("then")).unwrap();
+        fs::rename(place.path("then"), place.path("now")).unwrap();
+        assert_eq!(names(&mut reloads).await, ["two"]);
+
+        // An approval given elsewhere lets the project's servers in.
+        place.write("project/switchboard.toml", &server("p"));
+        let Reload::Loaded(loaded) = next(&mut reloads).await else { panic!("loaded") };
+        super::super::approve(&loaded.pending.unwrap(), &place.path("state")).unwrap();
+        assert_eq!(names(&mut reloads).await, ["two", "p"]);
+    }
+
+    #[tokio::test]
+    async fn changes_are_seen_by_events() {
+        story(true).await;
+    }
+
+    #[tokio::test]
+    async fn changes_are_seen_by_looking() {
+        story(false).await;
+    }
+}

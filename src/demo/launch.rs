@@ -1,0 +1,205 @@
+//! The demo as a whole: its folder, the HTTP server's process, the specifications of all servers.
+//! Used by the composition root.
+
+use std::{
+    fs::DirBuilder,
+    net::{SocketAddr, TcpListener},
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::process::{Child, Command};
+
+use super::{DemoError, NAMES, process::LISTENER_VARIABLE};
+use crate::domain::{
+    secret::Secret,
+    server::{EraChoice, Launch, ServerSpec, Timeouts},
+};
+
+/// How long the HTTP server may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The running demo. Dropping it ends the HTTP server and removes the folder.
+///
+/// The stdio servers are started and ended by the engine, so end the engine first.
+pub struct Demo {
+    program: String,
+    address: SocketAddr,
+    /// Listens from the start, so that early clients are kept waiting instead of being refused.
+    listener: Option<TcpListener>,
+    /// Declared before the folder: the process is gone when the folder goes.
+    child: Option<Child>,
+    folder: Folder,
+}
+
+impl Demo {
+    /// Makes the folder and reserves the HTTP server's port. Takes no time and needs no runtime:
+    /// [`Demo::specs`] is right from now on.
+    pub fn prepare() -> Result<Demo, DemoError> {
+        let program = std::env::current_exe().map_err(DemoError::io("find its own program"))?;
+        Demo::prepare_with(program)
+    }
+
+    fn prepare_with(program: PathBuf) -> Result<Demo, DemoError> {
+        let program = program.into_os_string().into_string().map_err(|path| DemoError::ProgramPath { path: path.into() })?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(DemoError::io("listen on 127.0.0.1"))?;
+        let address = listener.local_addr().map_err(DemoError::io("listen on 127.0.0.1"))?;
+        Ok(Demo { program, address, listener: Some(listener), child: None, folder: Folder::make(&std::env::temp_dir())? })
+    }
+
+    /// Starts the HTTP server's process, once. Needs a tokio runtime; does not wait for the server, whose
+    /// socket takes connections already.
+    pub fn launch(&mut self) -> Result<(), DemoError> {
+        let Some(listener) = self.listener.take() else { return Ok(()) };
+        let log = std::fs::File::create(self.dir().join("analytics.log")).map_err(DemoError::io("make a log file"))?;
+        let child = Command::new(&self.program)
+            .args(["demo-server", "analytics", "--dir"])
+            .arg(self.dir())
+            .env(LISTENER_VARIABLE, "stdout")
+            // Open as long as we live: its end tells the child that we are gone, however we went.
+            .stdin(Stdio::piped())
+            // Ours is closed with the command. If we kept it, a dead server would look like a slow one.
+            .stdout(Stdio::from(OwnedFd::from(listener)))
+            .stderr(log)
+            // Ctrl-C in the terminal is for us alone.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(DemoError::io(format!("start {}", self.program)))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// [`Demo::prepare`] and [`Demo::launch`] in one. Needs a tokio runtime.
+    pub async fn start() -> Result<Demo, DemoError> {
+        let mut demo = Demo::prepare()?;
+        demo.launch()?;
+        Ok(demo)
+    }
+
+    /// The folder with the shared state, and the log of the HTTP server.
+    pub fn dir(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// The specifications of all demo servers, in the order of [`NAMES`].
+    pub fn specs(&self) -> Vec<ServerSpec> {
+        NAMES.into_iter().map(|name| self.spec(name)).collect()
+    }
+
+    fn spec(&self, name: &str) -> ServerSpec {
+        let launch = match name {
+            "analytics" => Launch::Http { url: format!("http://{}/mcp", self.address), headers: vec![], socket: None },
+            _ => Launch::Stdio {
+                command: self.program.clone(),
+                args: ["demo-server", name, "--dir", &self.dir().to_string_lossy()].map(Secret::literal).to_vec(),
+                env: vec![],
+                inherit_env: false,
+                cwd: None,
+            },
+        };
+        let mut spec = ServerSpec::new(name, launch);
+        spec.description = Some(
+            match name {
+                "database" => "Users and records of the demo shop",
+                "email" => "Messages, with progress and a form",
+                "analytics" => "Events and slow reports, over HTTP",
+                "preferences" => "Settings, and a summary by sampling",
+                _ => "Payments that fail on demand",
+            }
+            .into(),
+        );
+        // Our own servers' annotations are true.
+        spec.trusted = true;
+        match name {
+            "flaky" => spec.timeouts = Timeouts { call: Duration::from_secs(10), ..Timeouts::default() },
+            _ => spec.group = Some("shop".into()),
+        }
+        if name == "preferences" {
+            // So that both eras are to be seen, and sampling as a request of the server.
+            spec.era = EraChoice::Legacy;
+        }
+        spec
+    }
+
+    /// Ends the HTTP server in order and removes the folder. End the engine first.
+    pub async fn stop(mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        drop(child.stdin.take());
+        if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
+            // It did not listen; there is nothing more to do if it cannot be killed either.
+            let _ = child.kill().await;
+        }
+    }
+}
+
+/// A private folder that goes away with its owner.
+struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes a folder under `parent` that only this user can enter.
+    fn make(parent: &Path) -> Result<Folder, DemoError> {
+        // The path is on the servers' command lines.
+        if parent.to_str().is_none() {
+            return Err(DemoError::NoFolder { path: parent.to_owned() });
+        }
+        loop {
+            let path = parent.join(format!("switchboard-demo-{}-{:06x}", std::process::id(), fastrand::u32(..1 << 24)));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Folder { path }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(DemoError::io(format!("make the folder {}", path.display()))(error)),
+            }
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind is small and in the temporary folder; there is nobody to tell.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_folder_is_private_and_goes_away() {
+        let demo = Demo::prepare().unwrap();
+        let dir = demo.dir().to_owned();
+        assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_ne!(Demo::prepare().unwrap().dir(), dir);
+        drop(demo);
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn the_specs_name_this_program_and_the_port_that_listens() {
+        let demo = Demo::prepare().unwrap();
+        let specs = demo.specs();
+        assert_eq!(specs.iter().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), NAMES);
+        let Launch::Http { url, .. } = &specs[2].launch else { panic!("analytics is not over HTTP") };
+        let address = url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap();
+        std::net::TcpStream::connect(address).unwrap();
+        let Launch::Stdio { command, args, .. } = &specs[0].launch else { panic!("database is not over stdio") };
+        assert!(Path::new(command).is_absolute());
+        assert_eq!(args.iter().map(Secret::expose).collect::<Vec<_>>(), ["demo-server", "database", "--dir", demo.dir().to_str().unwrap()]);
+        assert_eq!((specs[0].group.as_deref(), specs[4].group.as_deref()), (Some("shop"), None));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_told() {
+        let mut demo = Demo::prepare_with("/nonexistent/switchboard".into()).unwrap();
+        let error = demo.launch().unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/switchboard"), "{error}");
+        demo.stop().await;
+    }
+}
