@@ -1,5 +1,6 @@
 //! Switchboard: a console for many MCP servers at once.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -1,11 +1,9 @@
-//! The program: hands over to the library.
+//! The program: parses the command line and hands over to the library.
 
 use std::process::ExitCode;
 
+use clap::Parser;
+
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some("reaper") {
-        switchboard::mcp::reaper::run(&args.next().unwrap_or_default());
-    }
-    ExitCode::SUCCESS
+    switchboard::app::run(switchboard::cli::args::Cli::parse())
 }

@@ -1,0 +1,95 @@
+//! From the command line to servers and an engine.
+
+use std::sync::Arc;
+
+use chrono::Offset;
+
+use super::own_program;
+use crate::{
+    cli::args::{Cli, Target},
+    config::{self, ConfigError, LoadOptions, Loaded},
+    demo::Demo,
+    domain::{server::ServerSpec, time::Epoch},
+    engine::{Engine, EngineOptions},
+    mcp::Connections,
+};
+
+/// What the command line asks for.
+pub struct Setup {
+    /// Where the configuration comes from.
+    pub load: LoadOptions,
+    /// Why the command line cannot be followed, if it cannot.
+    pub problem: Option<String>,
+    /// Whether the built-in servers are wanted.
+    pub demo: bool,
+    /// Whether the configuration files are read: not for the demo, nor for a server on the command line.
+    pub files: bool,
+    /// The only servers wanted; all when empty.
+    pub only: Vec<String>,
+}
+
+impl Setup {
+    /// Understands the command line. `demo` asks for the built-in servers.
+    pub fn new(cli: &Cli, demo: bool) -> Setup {
+        let mut load = LoadOptions::process();
+        load.config_files = cli.global.config.clone();
+        load.no_project = cli.global.no_project_config;
+        load.trust_hash = cli.global.trust.clone();
+        let mut problem = None;
+        let target = cli.target().unwrap_or_else(|why| {
+            problem = Some(why);
+            None
+        });
+        match target {
+            Some(Target::Command(argv)) => load.extra.push(config::server_from_command(&argv)),
+            Some(Target::Url(url)) => match config::server_from_url(&url) {
+                Ok(spec) => load.extra.push(spec),
+                Err(error) => problem = Some(error.to_string()),
+            },
+            None => {}
+        }
+        let files = (load.extra.is_empty() && !demo) || !load.config_files.is_empty();
+        Setup { load, problem, demo, files, only: cli.global.servers.clone() }
+    }
+
+    /// Reads the configuration, as far as one is wanted.
+    pub fn read(&self) -> Result<Loaded, Vec<ConfigError>> {
+        if self.files {
+            return config::load(&self.load);
+        }
+        let nowhere = LoadOptions {
+            extra: self.load.extra.clone(),
+            env: self.load.env.clone(),
+            cwd: self.load.cwd.clone(),
+            no_project: true,
+            ..LoadOptions::default()
+        };
+        config::load(&nowhere)
+    }
+
+    /// The servers to run: those of the configuration and of the demo, as far as they are wanted.
+    pub fn servers(&self, loaded: &Loaded, demo: Option<&Demo>) -> Vec<ServerSpec> {
+        let all = demo.map(Demo::specs).unwrap_or_default().into_iter().chain(loaded.servers.iter().cloned());
+        all.filter(|spec| self.only.is_empty() || self.only.iter().any(|name| name == spec.id.as_str())).collect()
+    }
+
+    /// Names given by `--server` that no server has.
+    pub fn unknown<'a>(&'a self, servers: &[ServerSpec]) -> Vec<&'a str> {
+        self.only.iter().map(String::as_str).filter(|name| !servers.iter().any(|s| s.id.as_str() == *name)).collect()
+    }
+}
+
+/// An engine by the settings. Must be called within a runtime.
+pub fn engine(loaded: &Loaded) -> Arc<Engine> {
+    let settings = &loaded.settings;
+    let now = chrono::Local::now();
+    let epoch =
+        Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
+    let options = EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep };
+    Engine::new(options, Arc::new(Connections::new(own_program())))
+}
+
+/// All errors, one under another.
+pub fn all(errors: &[ConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
