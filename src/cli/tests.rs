@@ -99,6 +99,15 @@ async fn a_timeout_of_the_command_says_so() {
     assert!(own.code == exit::TIMEOUT && own.err.contains("--timeout 5.00 s is for the whole command"), "{}", own.err);
 }
 
+#[tokio::test(start_paused = true)]
+async fn progress_does_not_move_the_limit_of_the_command() {
+    let fake = with_db(Fake::scripted(1000, |_, _, _| {}));
+    let ran = ran(&fake, &[&QUERY[..], &["--timeout", "5s", "--json"]].concat()).await;
+    assert_eq!((ran.code, &document(&ran)["failure"]["kind"]), (exit::TIMEOUT, &json!("timeout")));
+    assert_eq!((&document(&ran)["server"], &document(&ran)["failure"]["may_have_run"]), (&json!("db"), &json!(true)));
+    assert!(matches!(fake.commands.lock().unwrap()[..], [Command::Cancel { .. }]));
+}
+
 #[tokio::test]
 async fn failures_show_the_rpc_error_whole() {
     let rpc = RpcError { code: -32602, message: "bad".into(), data: Some(Body::from(r#"{"at":12345678901234567890123}"#)) };
