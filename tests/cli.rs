@@ -1,4 +1,6 @@
 //! The real program, headless: its demo servers, its exit codes, its signals, what it leaves behind.
+// Helpers outside of test functions: clippy lets only the functions themselves unwrap.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     io::{BufRead, BufReader, Read},
