@@ -100,7 +100,7 @@ impl Layout {
 
 fn side_by_side(body: Rect, middle: Middle) -> Vec<(Focus, Rect)> {
     let below = (body.height * 28 / 100).clamp(5, 16);
-    let left = (body.width * 34 / 100).clamp(38, 60);
+    let left = (body.width * 36 / 100).clamp(40, 60);
     let above = body.height - below;
     let servers = Rect { width: left, height: above, ..body };
     let rest = Rect { x: body.x + left, width: body.width - left, height: above, ..body };

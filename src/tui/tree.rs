@@ -133,25 +133,22 @@ impl Tree {
 
     /// Sets or ends the filter. Ending it goes back to where the cursor was, unless `keep` stays.
     pub fn set_filter(&mut self, filter: Option<String>, keep: bool, world: &World) {
-        match (&self.filter, &filter) {
-            (None, Some(_)) => self.before_filter = self.selected.clone(),
-            (Some(_), None) => {
-                let back = self.before_filter.take();
-                if !keep {
-                    self.selected = back;
-                }
+        let was = std::mem::replace(&mut self.filter, filter);
+        if self.filter.is_some() {
+            if was.is_none() {
+                self.before_filter = self.selected.clone();
             }
-            _ => {}
-        }
-        let typing = filter.is_some();
-        self.filter = filter;
-        if typing {
             self.window = Window::default();
             self.selected = None;
+            return self.rebuild(world);
         }
-        self.rebuild(world);
-        if keep && let Some(node) = self.selected.clone() {
-            self.reveal(&node, world);
+        let before = self.before_filter.take();
+        match self.selected.clone().filter(|_| keep || was.is_none()) {
+            Some(taken) => self.reveal(&taken, world),
+            None => {
+                self.selected = before;
+                self.rebuild(world);
+            }
         }
     }
 

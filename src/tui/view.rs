@@ -1,4 +1,4 @@
-//! Draws the model: header, panes, dialogs, footer. Changes nothing.
+//! Draws the model: header, panes, dialogs, footer. Changes nothing but the scroll that widgets keep.
 
 use ratatui::{
     buffer::Buffer,
@@ -23,8 +23,8 @@ use super::{
 };
 
 /// Draws everything.
-pub fn draw(model: &Model, buf: &mut Buffer) {
-    let layout = &model.layout;
+pub fn draw(model: &mut Model, buf: &mut Buffer) {
+    let layout = model.layout.clone();
     let screen = layout.screen.intersection(buf.area);
     if layout.too_small {
         Pen::new(buf, screen, 0).put("too small", model.theme.muted);
@@ -39,9 +39,7 @@ pub fn draw(model: &Model, buf: &mut Buffer) {
     }
     footer(model, layout.footer, buf);
     let body = Rect { y: 1, height: screen.height.saturating_sub(2), ..screen };
-    for modal in &model.modals {
-        draw_modal(model, modal, body, buf);
-    }
+    draw_modals(model, body, buf);
     toast::draw(&model.toasts, &model.theme, body, buf);
 }
 
@@ -59,32 +57,36 @@ pub fn window_title(model: &Model) -> String {
     title
 }
 
-fn draw_pane(model: &Model, pane: Focus, place: Rect, buf: &mut Buffer) {
-    let look = model.look(Some(pane));
+fn draw_pane(model: &mut Model, pane: Focus, place: Rect, buf: &mut Buffer) {
+    let focused = pane == model.focus && model.modals.is_empty();
+    let (look, panes) = model.parts(focused);
     match pane {
-        Focus::Servers => servers::draw(&model.tree, look, place, buf),
-        Focus::Call => model.call.draw(look, place, buf),
-        Focus::Result => model.result.draw("Result", look, place, buf),
-        Focus::Info => model.info.draw(model.tree.selected(), look, place, buf),
+        Focus::Servers => servers::draw(panes.tree, look, place, buf),
+        Focus::Call => panes.call.draw(look, place, buf),
+        Focus::Result => panes.result.draw("Result", look, place, buf),
+        Focus::Info => panes.info.draw(panes.tree.selected(), look, place, buf),
         Focus::Detail => {
-            if let Some(detail) = &model.detail {
+            if let Some(detail) = panes.detail {
                 let name = detail.call().and_then(|id| look.world.call(id)).map(|c| look.world.call_name(&c.spec.operation));
                 detail.draw(&name.unwrap_or_else(|| "Call".into()), look, place, buf);
             }
         }
-        Focus::Traffic => model.traffic.draw(look, place, buf),
+        Focus::Traffic => panes.traffic.draw(look, place, buf),
     }
 }
 
-fn draw_modal(model: &Model, modal: &Modal, area: Rect, buf: &mut Buffer) {
-    let (keys, theme) = (&model.keymap, &model.theme);
-    match modal {
-        Modal::Help(help) => help.draw(keys, theme, area, buf),
-        Modal::Palette(palette) => palette.draw(keys, theme, area, buf),
-        Modal::Confirm(confirm, _) => confirm.draw(keys, theme, area, buf),
-        Modal::Inbox(inbox) => inbox.draw(model.look(None), area, buf),
-        Modal::Approval(approval) => approval.draw(keys, theme, area, buf),
-        Modal::Notices(notices) => notices.draw(model.world(), keys, theme, area, buf),
+fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
+    let (look, panes) = model.parts(true);
+    let (keys, theme) = (look.keys, look.theme);
+    for modal in panes.modals {
+        match modal {
+            Modal::Help(help) => help.draw(keys, theme, area, buf),
+            Modal::Palette(palette) => palette.draw(keys, theme, area, buf),
+            Modal::Confirm(confirm, _) => confirm.draw(keys, theme, area, buf),
+            Modal::Inbox(inbox) => inbox.draw(look, area, buf),
+            Modal::Approval(approval) => approval.draw(keys, theme, area, buf),
+            Modal::Notices(notices) => notices.draw(look.world, keys, theme, area, buf),
+        }
     }
 }
 
@@ -186,7 +188,7 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
         pen.right(&[(&model.title, theme.muted), (" ", theme.muted)]);
     }
     for (key, label) in hints(model) {
-        if width(&key) + width(label) + 1 > pen.left() {
+        if width(&key) + width(label) + 3 > pen.left() {
             break;
         }
         pen.put(&key, theme.key).skip(1).put(label, theme.muted).skip(3);

@@ -203,7 +203,7 @@ impl Model {
 
     fn inbox_scroll(&mut self, to: Move) {
         let Some(Modal::Inbox(inbox)) = self.modals.last() else { return };
-        let rows = inbox.len(self.look(None));
+        let rows = inbox.len(self.look());
         if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
             inbox.window.scroll(to, rows, 10);
         }

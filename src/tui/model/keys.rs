@@ -34,7 +34,7 @@ impl Model {
             Lookup::Pending => vec![],
             Lookup::Action(action) => {
                 self.sequence.clear();
-                // In a field Enter means what the field says: a new line, the next item, or to send.
+                // In a form Enter means what the field says: the next item, or to send.
                 if self.typing_a_form() && key.code == KeyCode::Enter && key.modifiers.is_empty() {
                     return self.raw_key(key);
                 }
@@ -206,7 +206,7 @@ impl Model {
             }
             Focus::Info => {
                 let width = self.layout.place(pane).map_or(60, |p| p.width.saturating_sub(4));
-                let rows = crate::tui::pane::info::sheet(self.tree.selected(), self.look(None), width).len();
+                let rows = crate::tui::pane::info::sheet(self.tree.selected(), self.look(), width).len();
                 self.info.window.scroll(to, rows, page + 1);
             }
             Focus::Call => {

@@ -68,6 +68,24 @@ pub enum Pending {
     Fire(Box<CallSpec>, Option<Node>),
 }
 
+/// The panes and dialogs, to be drawn.
+pub struct Parts<'m> {
+    /// The tree.
+    pub tree: &'m Tree,
+    /// The call.
+    pub call: &'m mut CallPane,
+    /// Its result.
+    pub result: &'m mut Detail,
+    /// A call of the traffic list.
+    pub detail: Option<&'m mut Detail>,
+    /// The server.
+    pub info: &'m InfoPane,
+    /// The list of calls.
+    pub traffic: &'m TrafficPane,
+    /// Dialogs.
+    pub modals: &'m mut [Modal],
+}
+
 /// How the console was set up.
 pub struct Setup {
     /// The colours.
@@ -226,15 +244,37 @@ impl Model {
     }
 
     /// What panes need to draw.
-    pub fn look(&self, pane: Option<Focus>) -> Look<'_> {
+    pub fn look(&self) -> Look<'_> {
         Look {
             world: &self.feed.world,
             theme: &self.theme,
             keys: &self.keymap,
             now: self.now.max(self.feed.last),
             beat: self.beat,
-            focused: pane.is_some_and(|p| p == self.focus) && self.modals.is_empty(),
+            focused: false,
         }
+    }
+
+    /// The same beside the panes themselves: their widgets keep how far they are scrolled while they draw.
+    pub fn parts(&mut self, focused: bool) -> (Look<'_>, Parts<'_>) {
+        let look = Look {
+            world: &self.feed.world,
+            theme: &self.theme,
+            keys: &self.keymap,
+            now: self.now.max(self.feed.last),
+            beat: self.beat,
+            focused,
+        };
+        let parts = Parts {
+            tree: &self.tree,
+            call: &mut self.call,
+            result: &mut self.result,
+            detail: self.detail.as_mut(),
+            info: &self.info,
+            traffic: &self.traffic,
+            modals: &mut self.modals,
+        };
+        (look, parts)
     }
 
     /// What the middle holds.
@@ -246,11 +286,6 @@ impl Model {
             Some(node) if node.callable() => Middle::Call { slim: matches!(node, Node::Resource(..)) },
             _ => Middle::Info,
         }
-    }
-
-    /// Whether one pane has the whole screen although there is room for more.
-    pub fn zoomed(&self) -> bool {
-        self.zoom && !self.layout.narrow
     }
 
     /// Shows a message in the corner for a while.
@@ -366,6 +401,7 @@ impl Model {
             None => match self.focus {
                 Focus::Servers => &[Context::Servers, Context::List, Context::Global],
                 Focus::Info => &[Context::Info, Context::List, Context::Global],
+                Focus::Call if self.call.editing_json() => &[Context::Json],
                 Focus::Call if self.call.wants_text() => &[Context::Text],
                 Focus::Call => &[Context::Call, Context::Global],
                 Focus::Result | Focus::Detail => &[Context::Result, Context::List, Context::Global],

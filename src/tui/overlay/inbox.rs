@@ -133,7 +133,7 @@ impl Inbox {
     }
 
     /// Draws the dialog.
-    pub fn draw(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let place = self.ask.as_ref().and_then(|ask| look.world.asks.iter().position(|a| a.id == ask.id));
         let count = place.map_or_else(String::new, |at| format!("{} of {}", at + 1, look.world.asks.len()));
@@ -145,7 +145,7 @@ impl Inbox {
         let most = if self.form.is_some() { room.height / 2 } else { room.height };
         let text = Rect { height: (sheet.len() as u16).min(most), ..room };
         sheet.draw(buf, text, self.window);
-        if let Some(form) = &self.form {
+        if let Some(form) = &mut self.form {
             let used = (text.height + 1).min(room.height);
             let below = u16::from(self.complaint.is_some());
             let body = Rect { y: room.y + used, height: room.height.saturating_sub(used + below), ..room };

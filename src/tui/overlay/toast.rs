@@ -45,6 +45,7 @@ pub fn draw(toasts: &[Toast], theme: &Theme, area: Rect, buf: &mut Buffer) {
             return;
         }
         bottom -= height;
+        let wide = wide.min(area.width);
         let place = Rect { x: area.right() - wide, y: bottom, width: wide, height }.intersection(buf.area);
         Clear.render(place, buf);
         let (glyph, style) = level_glyph(toast.level, theme);

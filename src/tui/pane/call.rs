@@ -246,7 +246,7 @@ impl CallPane {
     }
 
     /// Draws the pane.
-    pub fn draw(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title_style = if look.focused { theme.focus } else { theme.accent };
         let (name, right) = self.title(look.world);
@@ -264,7 +264,7 @@ impl CallPane {
         let complaints: Vec<String> = self.complaints.iter().flat_map(|c| wrap(c, inner.width.saturating_sub(2))).take(COMPLAINT_ROWS).collect();
         let below = (complaints.len() as u16).min(inner.height.saturating_sub(y));
         let body = Rect { y: inner.y + y, height: inner.height.saturating_sub(y + below), ..inner };
-        match (&self.editor, &self.form) {
+        match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => editor.draw(body, buf, theme, look.focused),
             (None, Some(form)) if has_fields(&self.schema) => form.draw(body, buf, theme, look.focused),
             _ => self.draw_plain(look, body, buf),

@@ -258,7 +258,7 @@ impl Detail {
     }
 
     /// Draws the call in `area`; `name` is the word of the pane.
-    pub fn draw(&self, name: &str, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, name: &str, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let call = self.call.and_then(|id| look.world.call(id));
         let title_style = if look.focused { theme.focus } else { theme.text };
@@ -297,15 +297,15 @@ impl Detail {
         pieces
     }
 
-    fn draw_call(&self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
-        match (self.tab, &self.view) {
+    fn draw_call(&mut self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+        match (self.tab, &mut self.view) {
             (Tab::Frames, _) => return self.draw_frames(call, look, area, buf),
             (Tab::Arguments, Some(view)) => return view.draw(area, buf, look.theme, look.focused),
             _ => {}
         }
         match &call.settled {
             None => draw_running(call, look, area, buf),
-            Some(settled) => match (&settled.outcome, &self.view) {
+            Some(settled) => match (&settled.outcome, &mut self.view) {
                 (_, Some(view)) => view.draw(area, buf, look.theme, look.focused),
                 (Outcome::Failed { failure }, _) => {
                     let mut sheet = Sheet::new(look.theme, area.width);
@@ -320,7 +320,7 @@ impl Detail {
         }
     }
 
-    fn draw_frames(&self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+    fn draw_frames(&mut self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         if self.frames.is_empty() {
             return note(look, area, buf, "No frames of this call are kept: none crossed the wire yet, or they were dropped to save memory.");
@@ -352,7 +352,7 @@ impl Detail {
             }
         }
         let rest = Rect { y, height: area.bottom().saturating_sub(y), ..area };
-        if let Some(view) = &self.view {
+        if let Some(view) = &mut self.view {
             view.draw(rest, buf, theme, look.focused && self.inside);
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         keymap::Context,
         tree::{Node, Row, Section, Tree},
         widget::{
-            paint::{Pen, pane, width, wrap},
+            paint::{self, Pen, pane, wrap},
             spark::spark,
         },
     },
@@ -94,7 +94,7 @@ fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer)
     let base = look.theme.text;
     match &row.node {
         Node::Group(name) => draw_group(name, row.open == Some(true), fold, look, &mut pen),
-        Node::Server(_) => draw_server(server, fold, look, &mut pen),
+        Node::Server(_) => draw_server(server, fold, area.width, look, &mut pen),
         Node::Tool(tool) => {
             let change = server.catalog.tools.get(row.item).map_or(Change::Same, |t| t.change);
             if let Some(stats) = server.tools.get(&tool.name) {
@@ -157,51 +157,53 @@ fn draw_group(name: &str, open: bool, fold: &str, look: Look, pen: &mut Pen) {
     }
 }
 
-fn draw_server(server: &ServerView, fold: &str, look: Look, pen: &mut Pen) {
+fn draw_server(server: &ServerView, fold: &str, width: u16, look: Look, pen: &mut Pen) {
     let theme = look.theme;
     let (glyph, style) = lamp(&server.phase, theme);
-    let glyph = if matches!(*server.phase, Phase::Starting { .. }) { look.spinner() } else { glyph };
-    let glyph = if look.beat == 0 && matches!(*server.phase, Phase::Starting { .. }) { "◌" } else { glyph };
     pen.put(fold, theme.muted).put(glyph, style).skip(1);
     let name_room = name_column(look.world).min(pen.left());
     let name_style = if matches!(*server.phase, Phase::Disabled) { theme.muted } else { theme.accent };
     if server.phase.usable() {
-        draw_server_figures(server, name_room, look, pen);
+        let badges = badges(server, look).iter().map(|(text, _)| paint::width(text)).sum::<u16>();
+        let word = server.phase.word();
+        draw_server_figures(server, name_room + 2 + word.len() as u16 + badges, width, look, pen);
         let start = pen.x();
         pen.put_middle(server.id().as_str(), name_room, name_style);
         pen.to(start + name_room + 1);
-        if matches!(*server.phase, Phase::Degraded { .. }) {
-            pen.put("degraded ", style);
-        } else if pen.left() > 24 {
-            pen.put("ready ", style);
+        if pen.left() > badges + word.len() as u16 || matches!(*server.phase, Phase::Degraded { .. }) {
+            pen.put(word, style).skip(1);
         }
     } else {
         let start = pen.x();
         pen.put_middle(server.id().as_str(), name_room, name_style).to(start + name_room + 1);
         pen.put(&state_words(server, look.now), style);
     }
-    draw_badges(server, look, pen);
+    for (text, style) in badges(server, look) {
+        if paint::width(&text) <= pen.left() {
+            pen.put(&text, style);
+        }
+    }
 }
 
 /// Names line up over all servers, within reason.
 fn name_column(world: &World) -> u16 {
-    world.servers.iter().map(|s| width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
+    world.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
 }
 
-fn draw_server_figures(server: &ServerView, name_room: u16, look: Look, pen: &mut Pen) {
+/// Transport, 95th percentile and the last durations, in columns that line up over all rows.
+fn draw_server_figures(server: &ServerView, taken: u16, width: u16, look: Look, pen: &mut Pen) {
     let theme = look.theme;
-    let room = pen.left().saturating_sub(name_room + 1);
-    let bars = match room {
-        0..=15 => 0,
-        16..=24 => 5,
-        25..=34 => 8,
+    let bars = match width {
+        0..=33 => 0,
+        34..=47 => 5,
+        48..=54 => 8,
         _ => 12,
     };
     let mut pieces: Vec<(String, Style)> = Vec::new();
-    if room >= 30 {
+    if pen.left() >= taken + 6 + 8 + bars as u16 {
         pieces.push((format!("{:<5} ", server.spec.launch.transport()), theme.muted));
     }
-    if room >= 10 {
+    if width >= 28 {
         let p95 = server.stats.percentile(95.0).map(short).unwrap_or_else(|| "·".into());
         pieces.push((format!("{p95:>7} "), theme.text));
     }
@@ -213,20 +215,13 @@ fn draw_server_figures(server: &ServerView, name_room: u16, look: Look, pen: &mu
 }
 
 /// Calls in flight, failures, protocol faults: only where there are some.
-fn draw_badges(server: &ServerView, look: Look, pen: &mut Pen) {
+fn badges(server: &ServerView, look: Look) -> Vec<(String, Style)> {
     let (stats, theme) = (&server.stats, look.theme);
-    for (count, glyph, style) in [
-        (u64::from(stats.in_flight), "▸", theme.running),
-        (stats.failed, "✕", theme.fail),
-        (server.anomaly_total(), "⚠", theme.warn),
-    ] {
-        if count > 0 {
-            let text = format!("{glyph}{count} ");
-            if width(&text) <= pen.left() {
-                pen.put(&text, style);
-            }
-        }
-    }
+    [(u64::from(stats.in_flight), "▸", theme.running), (stats.failed, "✕", theme.fail), (server.anomaly_total(), "⚠", theme.warn)]
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, glyph, style)| (format!("{glyph}{count} "), style))
+        .collect()
 }
 
 fn draw_tool_figures(stats: &Stats, look: Look, pen: &mut Pen) {
