@@ -202,7 +202,7 @@ fn hints(model: &Model) -> Vec<(String, &'static str)> {
     let (near, wide) = contexts.split_at(1);
     for (key, action) in near.iter().flat_map(|c| model.keymap.hints(*c)) {
         if action.group() != Group::Move && !matches!(action, Action::NextPane | Action::PreviousPane) && model.makes_sense(action)
-            || action == Action::Open
+            || (action == Action::Open && model.makes_sense(action))
         {
             hints.push((key, action.label()));
         }

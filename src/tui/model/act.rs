@@ -408,6 +408,11 @@ impl Model {
                 Some(Modal::Inbox(inbox)) => inbox.url().is_some(),
                 _ => false,
             },
+            Action::Open => match self.focus {
+                Focus::Result | Focus::Detail => self.detail.as_ref().unwrap_or(&self.result).can_open(),
+                Focus::Traffic => !world.calls.is_empty(),
+                _ => true,
+            },
             Action::Back => self.focus != Focus::Servers || !self.modals.is_empty() || self.tree.filter().is_some(),
             Action::Redraw | Action::Suspend => false,
             _ => true,

@@ -370,7 +370,7 @@ impl Model {
         }
         self.layout = Layout::new(self.size, middle, self.focus, self.zoom);
         if let Some(place) = self.layout.place(Focus::Servers) {
-            self.tree.window.fit(self.tree.rows().len(), servers::rows_height(place));
+            self.tree.window.fit(self.tree.rows().len(), servers::rows_height(&self.tree, place));
         }
         if let Some(place) = self.layout.place(Focus::Traffic) {
             self.traffic.fit(&self.feed.world, place);

@@ -118,7 +118,7 @@ fn the_first_frame_shows_servers_before_any_is_ready() {
     let (mut world, events) = fake::shop();
     world.apply(&events[0]);
     let frame = Harness::with(120, 40, world, Startup::Normal).frame();
-    assert!(frame.contains("database") && frame.contains("starting · starting the program"), "{frame}");
+    assert!(frame.contains("database") && frame.contains("starting · program"), "{frame}");
 }
 
 #[test]

@@ -188,11 +188,14 @@ impl Detail {
         std::mem::take(&mut self.inside)
     }
 
+    /// Whether there is a frame under the cursor that can be opened.
+    pub fn can_open(&self) -> bool {
+        self.tab == Tab::Frames && !self.inside && self.view.is_some()
+    }
+
     /// Opens the frame under the cursor for reading.
-    pub fn open(&mut self) -> bool {
-        let can = self.tab == Tab::Frames && !self.inside && self.view.is_some();
-        self.inside |= can;
-        can
+    pub fn open(&mut self) {
+        self.inside |= self.can_open();
     }
 
     /// Moves in what is shown.
@@ -381,17 +384,18 @@ fn outcome_line(call: &CallView, look: Look) -> Vec<(String, Style)> {
             let (glyph, style) = outcome_glyph(&settled.outcome, theme);
             let timings = &settled.timings;
             pieces.push((format!("{glyph} {}", settled.outcome.words()), style));
-            let mut rest = format!(" · {} · queued {}", short(timings.total()), short(timings.wait()));
+            let mut more = |text: String| pieces.push((format!(" · {text}"), theme.muted));
+            more(short(timings.total()));
+            more(format!("queued {}", short(timings.wait())));
             if let Some(wire) = timings.wire() {
-                rest.push_str(&format!(" · wire {}", short(wire)));
+                more(format!("wire {}", short(wire)));
             }
             if settled.received_bytes > 0 {
-                rest.push_str(&format!(" · {}", size(settled.received_bytes)));
+                more(size(settled.received_bytes));
             }
             if settled.rounds > 1 {
-                rest.push_str(&format!(" · {} rounds", settled.rounds));
+                more(format!("{} rounds", settled.rounds));
             }
-            pieces.push((rest, theme.muted));
         }
         None => {
             pieces.push((format!("{} {}", look.spinner(), pending_words(call)), theme.running));

@@ -5,7 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use crate::{
     domain::{
         catalog::Change,
-        server::Phase,
+        server::{Phase, Step},
         stats::Stats,
         time::short,
         world::{ServerView, World},
@@ -21,18 +21,23 @@ use crate::{
     },
 };
 
-use super::{Look, lamp, state_words};
+use super::{Look, lamp};
+
+/// The rows above the list: the filter's line, but on a low screen only while it is used.
+fn head(tree: &Tree, area: Rect) -> u16 {
+    u16::from(area.height > 5 || tree.filter().is_some())
+}
 
 /// The room for rows in a pane of this height: borders, and the filter line.
-pub fn rows_height(area: Rect) -> usize {
-    usize::from(area.height.saturating_sub(3))
+pub fn rows_height(tree: &Tree, area: Rect) -> usize {
+    usize::from(area.height.saturating_sub(2 + head(tree, area)))
 }
 
 /// The row of the tree at a cell of the pane, if there is one.
 pub fn row_at(tree: &Tree, area: Rect, y: u16) -> Option<usize> {
-    let inside = y.checked_sub(area.y + 2)?;
+    let inside = y.checked_sub(area.y + 1 + head(tree, area))?;
     let row = tree.window.top + usize::from(inside);
-    (usize::from(inside) < rows_height(area) && row < tree.rows().len()).then_some(row)
+    (usize::from(inside) < rows_height(tree, area) && row < tree.rows().len()).then_some(row)
 }
 
 /// Draws the pane.
@@ -42,8 +47,11 @@ pub fn draw(tree: &Tree, look: Look, area: Rect, buf: &mut Buffer) {
     let count = format!("{} tools", look.world.names.len());
     let right = [(count.as_str(), theme.muted)];
     let inner = pane(buf, area, &[("Servers", title)], if look.world.names.is_empty() { &[] } else { &right }, look.focused, theme);
-    draw_filter(tree, look, inner, buf);
-    let list = Rect { y: inner.y.saturating_add(1), height: inner.height.saturating_sub(1), ..inner };
+    let head = head(tree, area);
+    if head > 0 {
+        draw_filter(tree, look, inner, buf);
+    }
+    let list = Rect { y: inner.y.saturating_add(head), height: inner.height.saturating_sub(head), ..inner };
     if tree.rows().is_empty() {
         return draw_empty(tree, look, list, buf);
     }
@@ -94,7 +102,7 @@ fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer)
     let base = look.theme.text;
     match &row.node {
         Node::Group(name) => draw_group(name, row.open == Some(true), fold, look, &mut pen),
-        Node::Server(_) => draw_server(server, fold, area.width, look, &mut pen),
+        Node::Server(_) => draw_server(server, row.depth, fold, area.width, look, &mut pen),
         Node::Tool(tool) => {
             let change = server.catalog.tools.get(row.item).map_or(Change::Same, |t| t.change);
             if let Some(stats) = server.tools.get(&tool.name) {
@@ -157,31 +165,51 @@ fn draw_group(name: &str, open: bool, fold: &str, look: Look, pen: &mut Pen) {
     }
 }
 
-fn draw_server(server: &ServerView, fold: &str, width: u16, look: Look, pen: &mut Pen) {
+fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, look: Look, pen: &mut Pen) {
     let theme = look.theme;
     let (glyph, style) = lamp(&server.phase, theme);
     pen.put(fold, theme.muted).put(glyph, style).skip(1);
-    let name_room = name_column(look.world).min(pen.left());
+    // Columns line up over servers inside of groups and beside them.
+    let inset = if depth == 0 && look.world.servers.iter().any(|s| s.spec.group.is_some()) { 2 } else { 0 };
+    let name_room = (name_column(look.world) + inset).min(pen.left());
     let name_style = if matches!(*server.phase, Phase::Disabled) { theme.muted } else { theme.accent };
     if server.phase.usable() {
         let badges = badges(server, look).iter().map(|(text, _)| paint::width(text)).sum::<u16>();
+        // Where both do not fit, figures say more than the word: the lamp has its own shape.
         let word = server.phase.word();
         draw_server_figures(server, name_room + 2 + word.len() as u16 + badges, width, look, pen);
         let start = pen.x();
         pen.put_middle(server.id().as_str(), name_room, name_style);
         pen.to(start + name_room + 1);
-        if pen.left() > badges + word.len() as u16 || matches!(*server.phase, Phase::Degraded { .. }) {
+        if pen.left() > badges + word.len() as u16 {
             pen.put(word, style).skip(1);
         }
     } else {
         let start = pen.x();
         pen.put_middle(server.id().as_str(), name_room, name_style).to(start + name_room + 1);
-        pen.put(&state_words(server, look.now), style);
+        let words = match &*server.phase {
+            Phase::Starting { step } => format!("starting · {}", step_word(*step)),
+            Phase::Reconnecting { attempt, until, .. } => format!("retry {attempt} in {}", short(until.since(look.now))),
+            other => other.word().to_owned(),
+        };
+        pen.put(&words, style).skip(1);
     }
     for (text, style) in badges(server, look) {
         if paint::width(&text) <= pen.left() {
             pen.put(&text, style);
         }
+    }
+}
+
+/// The step of a start in one word; the info pane says it in full.
+fn step_word(step: Step) -> &'static str {
+    match step {
+        Step::Spawn => "program",
+        Step::Dial => "connect",
+        Step::Discover => "discover",
+        Step::Initialize => "initialize",
+        Step::List => "lists",
+        Step::Run => "run",
     }
 }
 

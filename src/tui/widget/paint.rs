@@ -124,28 +124,37 @@ pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focu
     let inner = block.inner(area);
     block.render(area, buf);
     let mut pen = Pen::new(buf, Rect { x: area.x + 2, width: area.width.saturating_sub(4), height: 1, y: area.y }, 0);
-    if !right.is_empty() {
-        let mut pieces = vec![(" ", style)];
-        pieces.extend_from_slice(right);
-        pieces.push((" ", style));
-        // The title comes first: the right side gives way when both do not fit.
-        let wanted: u16 = title.iter().map(|(t, _)| width(t)).sum::<u16>() + pieces.iter().map(|(t, _)| width(t)).sum::<u16>() + 4;
-        if wanted <= area.width {
-            pen.right(&pieces);
-        }
+    // The title comes first: the right side goes to the lower border when both do not fit, or gives way.
+    let pieces = framed(right, style);
+    let wide = |pieces: &[Piece]| pieces.iter().map(|(text, _)| width(text)).fold(0, u16::saturating_add);
+    if wide(title).saturating_add(wide(&pieces)).saturating_add(6) <= area.width {
+        pen.right(&pieces);
+    } else {
+        Pen::new(buf, Rect { x: area.x + 2, width: area.width.saturating_sub(4), height: 1, y: area.bottom() - 1 }, 0).right(&pieces);
+        pen = Pen::new(buf, Rect { x: area.x + 2, width: area.width.saturating_sub(4), height: 1, y: area.y }, 0);
     }
-    if !title.is_empty() {
-        pen.put(" ", style);
-        let room = pen.left().saturating_sub(1);
-        let mut used = 0;
-        for (text, style) in title {
-            let before = pen.x();
-            pen.put_middle(text, room.saturating_sub(used), *style);
-            used += pen.x() - before;
+    let Some(((first, first_style), rest)) = title.split_first() else { return inner };
+    let room = pen.left().saturating_sub(2);
+    pen.put(" ", style).put_middle(first, room, *first_style);
+    for (text, style) in rest {
+        // What comes after the name is shown whole or not at all.
+        if width(text) + 1 > pen.left() {
+            break;
         }
-        pen.put(" ", style);
+        pen.put(text, *style);
     }
+    pen.put(" ", style);
     inner
+}
+
+fn framed<'a>(pieces: &[Piece<'a>], style: Style) -> Vec<Piece<'a>> {
+    if pieces.is_empty() {
+        return vec![];
+    }
+    let mut framed = vec![(" ", style)];
+    framed.extend_from_slice(pieces);
+    framed.push((" ", style));
+    framed
 }
 
 /// Clears the room of a dialog in the middle of `area` and draws its border; gives the room inside.
