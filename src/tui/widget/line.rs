@@ -25,9 +25,17 @@ impl<'a> Pen<'a> {
         usize::from(self.end.saturating_sub(self.x))
     }
 
-    /// The column where it stands.
-    pub fn x(&self) -> u16 {
-        self.x
+    /// The cells that are left.
+    pub fn rest(&self) -> Rect {
+        Rect { x: self.x, y: self.y, width: self.end.saturating_sub(self.x), height: 1 }.intersection(self.buf.area)
+    }
+
+    /// Writes harmless `text` that begins `cells` cells before the right edge of `area`, unless the pen is there already.
+    pub fn at_end(&mut self, area: Rect, cells: usize, text: &str, style: Style) {
+        let x = area.right().saturating_sub(u16::try_from(cells).unwrap_or(u16::MAX)).max(area.x);
+        if x > self.x && x < self.end {
+            self.buf.set_stringn(x, self.y, text, usize::from(self.end - x), style);
+        }
     }
 
     /// Leaves out `cells` cells.
@@ -38,6 +46,11 @@ impl<'a> Pen<'a> {
     /// Keeps `cells` cells at the end free.
     pub fn reserve(&mut self, cells: usize) {
         self.end = self.end.saturating_sub(u16::try_from(cells).unwrap_or(u16::MAX)).max(self.x);
+    }
+
+    /// Gives back `cells` cells that were kept free.
+    pub fn widen(&mut self, cells: usize) {
+        self.end = self.end.saturating_add(u16::try_from(cells).unwrap_or(u16::MAX));
     }
 
     /// Writes `text`, which must be harmless already; what does not fit is left out.

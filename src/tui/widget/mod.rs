@@ -3,8 +3,11 @@
 //! Each is a plain struct that owns its cursor and scroll; it takes keys, says what came of them and
 //! draws itself into a buffer. Used by panes and overlays.
 
-pub mod editor;
+//pub mod editor;
 pub mod field;
 pub mod form;
 pub mod json;
 mod line;
+
+#[cfg(test)]
+mod test;
