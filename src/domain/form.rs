@@ -469,14 +469,15 @@ impl Node {
         let set = self.state != State::Unset;
         match &self.kind {
             Kind::Text(text) => set.then(|| Json::String(text.clone())),
-            Kind::Number { text, .. } => set.then(|| if json::is_number(text) { Json::Number(text.clone()) } else { Json::String(text.clone()) }),
+            Kind::Number { text, .. } => {
+                set.then(|| if json::is_number(text) { Json::Number(text.clone()) } else { Json::String(text.clone()) })
+            }
             Kind::Raw(text) => set.then(|| Json::parse(text).unwrap_or_else(|_| Json::String(text.clone()))),
             Kind::Bool(value) => set.then_some(Json::Bool(*value)),
             Kind::Choice { options, picked } => options.get(*picked).filter(|_| set).map(|(_, value)| value.clone()),
             Kind::Const(value) => set.then(|| value.clone()),
-            Kind::Object { fields, .. } => (set || self.active()).then(|| {
-                Json::Object(fields.iter().filter_map(|field| Some((field.key.clone(), field.value()?))).collect())
-            }),
+            Kind::Object { fields, .. } => (set || self.active())
+                .then(|| Json::Object(fields.iter().filter_map(|field| Some((field.key.clone(), field.value()?))).collect())),
             Kind::Array { items, .. } => (set || !items.is_empty()).then(|| Json::Array(items.iter().map(Node::item_value).collect())),
             Kind::Union { inner, .. } => inner.value(),
         }

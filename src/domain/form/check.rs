@@ -98,7 +98,8 @@ fn own(node: &mut Node, sent: bool) {
         Kind::Raw(text) if set => node.error = Json::parse(text).err().map(|error| format!("no JSON: {}", error.message)),
         Kind::Text(text) if set => {
             let odd = node.format.as_ref().is_some_and(|format| !format.is_valid(&Value::from(text.as_str())));
-            node.note = odd.then(|| format!("does not look like {}", node.hint.split(' ').next().unwrap_or_default().trim_end_matches('?')));
+            node.note =
+                odd.then(|| format!("does not look like {}", node.hint.split(' ').next().unwrap_or_default().trim_end_matches('?')));
         }
         _ => {}
     }

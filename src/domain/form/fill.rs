@@ -1,10 +1,6 @@
 //! Puts JSON values into fields.
 
-use super::{
-    Json, Kind, Node, State, build::Maker,
-    json::is_number,
-    relabel,
-};
+use super::{Json, Kind, Node, State, build::Maker, json::is_number, relabel};
 
 /// What a value of the wrong kind counts when alternatives are compared.
 const WRONG: u32 = 100;

@@ -277,8 +277,11 @@ fn typed(keywords: &Keywords, nullable: &mut bool) -> Shape {
         many => Shape::Union(
             many.iter()
                 .map(|name| {
-                    let mut variant: Keywords =
-                        keywords.iter().filter(|(key, _)| !matches!(key.as_str(), "type" | "default" | "description" | "title")).cloned().collect();
+                    let mut variant: Keywords = keywords
+                        .iter()
+                        .filter(|(key, _)| !matches!(key.as_str(), "type" | "default" | "description" | "title"))
+                        .cloned()
+                        .collect();
                     variant.push(("type".into(), Json::String(name.clone())));
                     (name.clone(), Json::Object(variant))
                 })
@@ -383,9 +386,10 @@ fn label(source: &Json, keywords: &Keywords, index: usize) -> String {
         return title.to_owned();
     }
     let properties = find(keywords, "properties").map(Json::members).unwrap_or_default();
-    if let Some(constant) = properties.iter().find_map(|(_, schema)| {
-        schema.get("const").or_else(|| schema.get("enum").map(Json::items).filter(|v| v.len() == 1).map(|v| &v[0]))
-    }) {
+    if let Some(constant) = properties
+        .iter()
+        .find_map(|(_, schema)| schema.get("const").or_else(|| schema.get("enum").map(Json::items).filter(|v| v.len() == 1).map(|v| &v[0])))
+    {
         return label_of(constant);
     }
     if let Some(name) = source.get("$ref").and_then(Json::str).and_then(|r| r.rsplit('/').next()).filter(|n| !n.is_empty()) {

@@ -132,7 +132,8 @@ impl JsonView {
     pub fn line(&self) -> usize {
         let Some(tree) = &self.tree else { return self.cursor.line as usize - 1 };
         let texts = self.texts.range(..self.cursor.node).filter(|(node, _)| tree.visible(**node) == **node);
-        (tree.rank(self.cursor.node) - self.first().node + self.cursor.line) as usize + texts.map(|(_, t)| t.lines() as usize).sum::<usize>()
+        (tree.rank(self.cursor.node) - self.first().node + self.cursor.line) as usize
+            + texts.map(|(_, t)| t.lines() as usize).sum::<usize>()
     }
 
     /// Takes a key. `z` and everything that is not about moving, folding and matches is left to others.

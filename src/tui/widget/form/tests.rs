@@ -180,7 +180,9 @@ fn a_tool_without_arguments_fires() {
 
 #[test]
 fn hostile_schema_text_is_harmless() {
-    let mut view = view("{\"properties\":{\"a\\u001b[2J\":{\"type\":\"string\",\"description\":\"x\\u202ey\\u001b]0;t\\u0007\",\"default\":\"\\u0007\"}}}");
+    let mut view = view(
+        "{\"properties\":{\"a\\u001b[2J\":{\"type\":\"string\",\"description\":\"x\\u202ey\\u001b]0;t\\u0007\",\"default\":\"\\u0007\"}}}",
+    );
     let shown = screen(&mut view, 60, 10);
     assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{shown}");
     assert!(shown.contains(r"\u{202e}"));

@@ -488,7 +488,9 @@ mod tests {
 
     #[test]
     fn a_broken_document_says_where() {
-        for (text, at) in [("", 0), ("[1,]", 3), ("{\"a\" 1}", 5), ("[1 2]", 3), ("{} x", 3), ("[\"a", 1), ("[1.]", 3), ("[\"\\x\"]", 2), ("{,}", 1)] {
+        for (text, at) in
+            [("", 0), ("[1,]", 3), ("{\"a\" 1}", 5), ("[1 2]", 3), ("{} x", 3), ("[\"a", 1), ("[1.]", 3), ("[\"\\x\"]", 2), ("{,}", 1)]
+        {
             assert_eq!(Index::new(text.as_bytes()).unwrap_err().at, at, "{text}");
         }
         assert!(Index::new("[".repeat(5000).as_bytes()).is_err());

@@ -33,7 +33,8 @@ fn a_document_as_it_came() {
 
 #[test]
 fn a_string_opens_as_text() {
-    let mut view = JsonView::json(Body::from(r##"{"a":1,"body":"# Title\n\nA line that is too long for the width of this view.\n","z":2}"##));
+    let mut view =
+        JsonView::json(Body::from(r##"{"a":1,"body":"# Title\n\nA line that is too long for the width of this view.\n","z":2}"##));
     press(&mut view, "jl");
     insta::assert_snapshot!(screen(&mut view, 40, 9), @r"
       a     1
