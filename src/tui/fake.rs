@@ -67,8 +67,7 @@ impl Script {
     pub fn settled(&mut self, ms: u64, took: u64, call: u64, outcome: Outcome) -> &mut Self {
         let received = outcome.result().map_or(0, Body::len) as u64;
         let end = at(ms + took);
-        let timings =
-            Timings { queued: at(ms), sent: Some(at(ms)), first_byte: Some(end), last_byte: Some(end), settled: end };
+        let timings = Timings { queued: at(ms), sent: Some(at(ms)), first_byte: Some(end), last_byte: Some(end), settled: end };
         let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: received };
         self.push(ms + took, EventKind::CallSettled { call: CallId(call), settled: Arc::new(settled) })
     }
@@ -133,7 +132,9 @@ fn listed(server: &str, raw: RawLists) -> EventKind {
 }
 
 fn tool(name: &str, description: &str, read_only: bool, schema: serde_json::Value) -> Body {
-    Body::json(&json!({"name": name, "description": description, "inputSchema": schema, "annotations": {"readOnlyHint": read_only, "idempotentHint": read_only}}))
+    Body::json(
+        &json!({"name": name, "description": description, "inputSchema": schema, "annotations": {"readOnlyHint": read_only, "idempotentHint": read_only}}),
+    )
 }
 
 fn info(server: &str, ms: u64) -> EventKind {
@@ -160,7 +161,8 @@ pub fn shop() -> (World, Vec<Arc<Event>>) {
     let mut database = spec("database", Some("shop"));
     database.trusted = true;
     s.server(1, database, Phase::Ready);
-    let object = |properties: serde_json::Value, required: &[&str]| json!({"type": "object", "properties": properties, "required": required});
+    let object =
+        |properties: serde_json::Value, required: &[&str]| json!({"type": "object", "properties": properties, "required": required});
     s.push(45, info("database", 45));
     s.push(
         46,
@@ -182,7 +184,12 @@ pub fn shop() -> (World, Vec<Arc<Event>>) {
                             &["email", "name"],
                         ),
                     ),
-                    tool("insert_record", "Insert a record.", false, object(json!({"table": {"type": "string"}, "record": {"type": "object"}}), &["table"])),
+                    tool(
+                        "insert_record",
+                        "Insert a record.",
+                        false,
+                        object(json!({"table": {"type": "string"}, "record": {"type": "object"}}), &["table"]),
+                    ),
                     tool("query_users", "Find users.", true, object(json!({"filter": {"type": "string"}}), &[])),
                 ],
                 resources: vec![Body::from(r#"{"uri":"db://schema","name":"schema","mimeType":"application/json"}"#)],
@@ -207,8 +214,18 @@ pub fn shop() -> (World, Vec<Arc<Event>>) {
         ),
     );
     let http = Launch::Http { url: "https://analytics.example/mcp?key=1".into(), headers: vec![], socket: None };
-    s.server(3, ServerSpec { group: Some("shop".into()), ..ServerSpec::new("analytics", http) }, Phase::Degraded { reason: "slow answers".into() });
-    s.push(61, listed("analytics", RawLists { tools: vec![tool("track_event", "Count.", false, json!({"type": "object"}))], ..Default::default() }));
+    s.server(
+        3,
+        ServerSpec { group: Some("shop".into()), ..ServerSpec::new("analytics", http) },
+        Phase::Degraded { reason: "slow answers".into() },
+    );
+    s.push(
+        61,
+        listed(
+            "analytics",
+            RawLists { tools: vec![tool("track_event", "Count.", false, json!({"type": "object"}))], ..Default::default() },
+        ),
+    );
     s.server(4, spec("flaky", None), Phase::Failed { why: Arc::new(crash()) });
     s.server(5, spec("preferences", None), Phase::Starting { step: Step::Initialize });
     (World::new(Epoch { unix_ms: 1_795_000_000_000, utc_offset_s: 0 }, "_", Keep::default()), s.events)
@@ -230,7 +247,12 @@ pub fn busy(after: u64) -> Vec<Arc<Event>> {
     s.frame(1003, "database", 100, Direction::In, r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#);
     s.settled(1000, 3, 100, text_result(r#"{"users":[{"id":"u_1042","email":"ann@example.org"}]}"#));
     s.queued(1200, 101, tool_call("email", "send_email", r#"{"to":"ann@example.org"}"#));
-    s.settled(1200, 12, 101, Outcome::ToolError { result: Body::from(r#"{"isError":true,"content":[{"type":"text","text":"mailbox full"}]}"#) });
+    s.settled(
+        1200,
+        12,
+        101,
+        Outcome::ToolError { result: Body::from(r#"{"isError":true,"content":[{"type":"text","text":"mailbox full"}]}"#) },
+    );
     s.queued(1500, 102, tool_call("analytics", "track_event", "{}"));
     let mut failure = Failure::after_send(FailureKind::Timeout, "no answer within 5 s").hint("raise timeouts.call of analytics");
     failure.stderr = vec!["queue is full".into()];

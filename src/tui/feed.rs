@@ -1,9 +1,6 @@
 //! The console's own copy of the world, kept up to date by events, and what they mean for the screen.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use crate::domain::{
     ask::Ask,

@@ -16,7 +16,6 @@ pub mod pacer;
 pub mod pane;
 pub mod present;
 mod run;
-pub mod standin;
 mod system;
 pub mod terminal;
 pub mod theme;

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn media_resources_and_prompts_are_described() {
-        let media = of(r#"{"content":[{"type":"image","mimeType":"image/png","data":"AAAA"},{"type":"resource_link","uri":"a://b","name":"B"}]}"#);
+        let media =
+            of(r#"{"content":[{"type":"image","mimeType":"image/png","data":"AAAA"},{"type":"resource_link","uri":"a://b","name":"B"}]}"#);
         assert_eq!(media.text, "[image · image/png · 3 B]\n[link · B · a://b]");
         assert_eq!(of(r#"{"contents":[{"uri":"a","text":"hello"}]}"#).text, "hello");
         assert_eq!(of(r#"{"messages":[{"role":"user","content":{"type":"text","text":"hi"}}]}"#).text, "user: hi");

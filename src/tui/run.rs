@@ -143,13 +143,8 @@ impl Console {
     fn new(control: Arc<dyn Control>, options: ConsoleOptions, size: (u16, u16)) -> Console {
         let (world, tail) = control.watch();
         let clock = Clock::new(world.epoch);
-        let setup = Setup {
-            theme: options.theme,
-            keymap: options.keymap,
-            mouse: options.mouse,
-            title: options.title,
-            startup: options.startup,
-        };
+        let setup =
+            Setup { theme: options.theme, keymap: options.keymap, mouse: options.mouse, title: options.title, startup: options.startup };
         let mut model = Model::new(setup, world, size);
         model.at(clock.stamp());
         let mut pacer = Pacer::default();
@@ -310,7 +305,9 @@ impl Console {
                 self.control.command(command);
                 None
             }
-            Cmd::Request(request) => self.requests.try_send(request).err().map(|_| "Switchboard could not take the answer; try again.".to_owned()),
+            Cmd::Request(request) => {
+                self.requests.try_send(request).err().map(|_| "Switchboard could not take the answer; try again.".to_owned())
+            }
             Cmd::Copy(text) => terminal.copy(&text).err().map(|e| format!("Copying did not work: {e}")),
             Cmd::OpenUrl(url) => system::open_url(&url).err(),
             Cmd::Edit(text) => self.edit(&text, terminal)?,

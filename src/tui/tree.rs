@@ -66,11 +66,7 @@ impl Node {
     pub fn server(&self) -> Option<&ServerId> {
         match self {
             Node::Group(_) => None,
-            Node::Server(id)
-            | Node::Section(id, _)
-            | Node::Resource(id, _)
-            | Node::Template(id, _)
-            | Node::Prompt(id, _) => Some(id),
+            Node::Server(id) | Node::Section(id, _) | Node::Resource(id, _) | Node::Template(id, _) | Node::Prompt(id, _) => Some(id),
             Node::Tool(tool) => Some(&tool.server),
         }
     }

@@ -99,7 +99,8 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     // The inbox is the most urgent thing on the line, so it keeps its place when the rest gives way.
     if !world.asks.is_empty() {
         let key = model.keymap.key(&[Context::Global], Action::Inbox).unwrap_or_default();
-        let badge = format!(" {} {key} ", if world.asks.len() == 1 { "1 question".into() } else { format!("{} questions", world.asks.len()) });
+        let badge =
+            format!(" {} {key} ", if world.asks.len() == 1 { "1 question".into() } else { format!("{} questions", world.asks.len()) });
         pen.right(&[(&badge, theme.warn.add_modifier(Modifier::REVERSED)), (" ", theme.text)]);
     }
     pen.right(&pieces);
@@ -208,7 +209,9 @@ fn hints(model: &Model) -> Vec<(String, &'static str)> {
         }
     }
     if model.modals.is_empty() {
-        for action in [Action::NextPane, Action::Filter, Action::Refire, Action::Cancel, Action::Palette, Action::Help, Action::Zoom, Action::Quit] {
+        for action in
+            [Action::NextPane, Action::Filter, Action::Refire, Action::Cancel, Action::Palette, Action::Help, Action::Zoom, Action::Quit]
+        {
             let key = model.keymap.key(contexts, action);
             if let Some(key) = key.filter(|_| model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
                 let label = action.label();

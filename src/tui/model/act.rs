@@ -1,12 +1,7 @@
 //! What actions do.
 
 use crate::{
-    domain::{
-        ask::Answer,
-        event::NoticeLevel,
-        id::ServerId,
-        server::Phase,
-    },
+    domain::{ask::Answer, event::NoticeLevel, id::ServerId, server::Phase},
     engine::control::Command,
     tui::{
         ConsoleRequest,

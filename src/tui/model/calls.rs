@@ -7,14 +7,7 @@ use crate::{
         id::CallId,
     },
     engine::control::Command,
-    tui::{
-        action::Action,
-        layout::Focus,
-        msg::Cmd,
-        overlay::confirm::Confirm,
-        pane::call::may_destroy,
-        tree::Node,
-    },
+    tui::{action::Action, layout::Focus, msg::Cmd, overlay::confirm::Confirm, pane::call::may_destroy, tree::Node},
 };
 
 use super::{Modal, Model, Pending};

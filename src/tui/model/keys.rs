@@ -34,11 +34,7 @@ impl Model {
             Lookup::Pending => vec![],
             Lookup::Action(action) => {
                 self.sequence.clear();
-                // In a form Enter means what the field says: the next item, or to send.
-                if self.typing_a_form() && key.code == KeyCode::Enter && key.modifiers.is_empty() {
-                    return self.raw_key(key);
-                }
-                self.act(action)
+                if self.is_the_forms(key, action) { self.raw_key(key) } else { self.act(action) }
             }
             Lookup::Nothing => {
                 let broken = self.sequence.len() > 1;
@@ -49,11 +45,20 @@ impl Model {
         }
     }
 
-    fn typing_a_form(&self) -> bool {
+    /// Whether a form takes a key although it is bound: Enter may mean the next item, Escape ends
+    /// typing first, Tab goes from field to field; what makes no sense now may be the form's own.
+    fn is_the_forms(&self, key: KeyEvent, action: Action) -> bool {
+        let plain = key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
         match self.modals.last() {
-            Some(Modal::Inbox(inbox)) => inbox.wants_text(),
+            Some(Modal::Inbox(inbox)) => inbox.wants_text() && plain && matches!(key.code, KeyCode::Enter | KeyCode::Esc),
             Some(_) => false,
-            None => self.tree.filter().is_none() && self.focus == Focus::Call && self.call.wants_text(),
+            None if self.tree.filter().is_some() || self.focus != Focus::Call || self.call.editing_json() => false,
+            None => match key.code {
+                KeyCode::Tab | KeyCode::BackTab => plain,
+                KeyCode::Enter | KeyCode::Esc => plain && self.call.wants_text(),
+                KeyCode::Char(_) => plain && !self.makes_sense(action),
+                _ => false,
+            },
         }
     }
 
@@ -96,6 +101,8 @@ impl Model {
                 Outcome::Stay => vec![],
                 Outcome::Fire => self.fire(),
                 Outcome::Leave => self.act(Action::Back),
+                Outcome::Next => self.act(Action::NextPane),
+                Outcome::Previous => self.act(Action::PreviousPane),
             },
             Focus::Result => {
                 self.result.raw_key(key);
@@ -111,20 +118,22 @@ impl Model {
         }
     }
 
-    /// A paste is typed, but never fires anything: its line ends stay in fields that take several lines.
+    /// A paste goes into the field under the cursor and never fires anything.
     fn paste(&mut self, text: &str) -> Vec<Cmd> {
-        if !self.typing() {
-            return vec![];
-        }
-        let multiline = self.call.editing_json() && self.modals.is_empty();
-        for c in text.chars() {
-            let code = match c {
-                '\n' if multiline => KeyCode::Enter,
-                '\n' | '\t' => KeyCode::Char(' '),
-                c if c.is_control() => continue,
-                c => KeyCode::Char(c),
-            };
-            self.raw_key(KeyEvent::new(code, KeyModifiers::NONE));
+        let typing = self.typing();
+        match self.modals.last_mut() {
+            Some(Modal::Inbox(inbox)) => inbox.paste(text),
+            None if self.tree.filter().is_none() => {
+                if self.focus == Focus::Call {
+                    self.call.paste(text);
+                }
+            }
+            _ if typing => {
+                for c in text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !c.is_control()) {
+                    self.raw_key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+                }
+            }
+            _ => {}
         }
         vec![]
     }

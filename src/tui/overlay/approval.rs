@@ -43,7 +43,8 @@ impl Approval {
     pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let wish = (100, area.height.saturating_sub(2));
         let inner = dialog(buf, area, wish, &[("Start what this project asks for?", theme.warn)], &[], theme);
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
+        let room =
+            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
         self.sheet(theme, room.width).draw(buf, room, self.window);
         key_row(keys, Context::Approval, theme, inner, buf);
     }

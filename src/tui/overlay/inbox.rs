@@ -17,9 +17,9 @@ use crate::{
     tui::{
         keymap::Context,
         pane::{Look, sheet::Sheet},
-        standin::{FormEvent, FormView},
         widget::{
-            paint::{Pen, dialog},
+            form::{FormEvent, FormView},
+            paint::dialog,
             window::Window,
         },
     },
@@ -32,7 +32,6 @@ use super::key_row;
 pub struct Inbox {
     ask: Option<Arc<Ask>>,
     form: Option<FormView>,
-    complaint: Option<String>,
     /// Scroll of the question's text.
     pub window: Window,
 }
@@ -66,7 +65,6 @@ impl Inbox {
 
     /// Gives a key to the form; whether the answer is to be sent.
     pub fn key(&mut self, key: KeyEvent) -> bool {
-        self.complaint = None;
         self.form.as_mut().is_some_and(|form| form.handle(key) == FormEvent::Submit)
     }
 
@@ -78,17 +76,22 @@ impl Inbox {
         }
     }
 
-    /// The accepting answer, or `None` with a complaint in the dialog.
+    /// Inserts pasted text into the field under the cursor.
+    pub fn paste(&mut self, text: &str) {
+        if let Some(form) = &mut self.form {
+            form.paste(text);
+        }
+    }
+
+    /// The accepting answer, or `None` when the form tells what is wrong.
     pub fn answer(&mut self) -> Option<(AskId, Answer)> {
         let ask = self.ask.clone()?;
-        let content = match &self.form {
-            Some(form) => {
-                if let Some(violation) = form.violations().first() {
-                    self.complaint = Some(violation.to_string());
-                    return None;
-                }
-                content(&ask.question, form.json())
-            }
+        let content = match &mut self.form {
+            // What is wrong or missing is told in the form.
+            Some(form) => match form.submit() {
+                FormEvent::Submit => content(&ask.question, form.form().body()),
+                _ => return None,
+            },
             None => Body::default(),
         };
         Some((ask.id, Answer::Accept { content }))
@@ -140,19 +143,16 @@ impl Inbox {
         let word = self.ask.as_ref().map_or("", |ask| ask.question.word());
         let title = [("Inbox ", theme.focus), (word, theme.accent)];
         let inner = dialog(buf, area, (96, area.height.saturating_sub(2).min(30)), &title, &[(&count, theme.muted)], theme);
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
+        let room =
+            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
         let sheet = self.sheet(look, room.width);
         let most = if self.form.is_some() { room.height / 2 } else { room.height };
         let text = Rect { height: (sheet.len() as u16).min(most), ..room };
         sheet.draw(buf, text, self.window);
         if let Some(form) = &mut self.form {
             let used = (text.height + 1).min(room.height);
-            let below = u16::from(self.complaint.is_some());
-            let body = Rect { y: room.y + used, height: room.height.saturating_sub(used + below), ..room };
+            let body = Rect { y: room.y + used, height: room.height.saturating_sub(used), ..room };
             form.draw(body, buf, theme, true);
-            if let Some(complaint) = &self.complaint {
-                Pen::new(buf, Rect { y: body.bottom(), height: 1, ..room }, 0).put("✕ ", theme.fail).put(complaint, theme.fail);
-            }
         }
         let context = if self.wants_text() { Context::InboxText } else { Context::Inbox };
         key_row(look.keys, context, theme, inner, buf);

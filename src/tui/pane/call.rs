@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use serde_json::{Map, Value, json};
 
@@ -13,17 +13,20 @@ use crate::{
         body::Body,
         call::Operation,
         catalog::Hints,
+        form::{Json, json::pretty},
         id::{CallId, ToolId},
-        schema::{Checker, Violation},
         world::World,
     },
     tui::{
         action::Action,
         keymap::Context,
-        standin::{FormEvent, FormView, JsonEditor},
         tree::Node,
         uri,
-        widget::paint::{Pen, pane, wrap},
+        widget::{
+            editor::{EditorEvent, JsonEditor},
+            form::{FormEvent, FormView, Leave},
+            paint::{Pen, pane, wrap},
+        },
     },
 };
 
@@ -37,7 +40,7 @@ const COMPLAINT_ROWS: usize = 3;
 /// What is kept of something that was touched.
 #[derive(Clone, Default)]
 struct Remembered {
-    arguments: Option<Body>,
+    arguments: Option<String>,
     /// The text of the JSON editor while that is open; it need not be JSON.
     text: Option<String>,
     call: Option<CallId>,
@@ -65,6 +68,10 @@ pub enum Outcome {
     Fire,
     /// The user steps out.
     Leave,
+    /// To the pane after this one.
+    Next,
+    /// To the pane before this one.
+    Previous,
 }
 
 /// Arguments that cannot be sent as they are.
@@ -114,11 +121,20 @@ impl CallPane {
         let mut form = FormView::new(&schema);
         let kept = self.memory.get(&node).cloned().unwrap_or_default();
         if let Some(arguments) = &kept.arguments {
-            form.set_json(arguments);
+            // It came from a form, so it is JSON.
+            let _ = form.set_json(arguments);
         }
         self.schema = schema;
         self.form = Some(form);
-        self.editor = kept.text.map(|text| JsonEditor::new(&text));
+        if let Some(text) = kept.text {
+            self.open_editor(&text);
+        }
+    }
+
+    fn open_editor(&mut self, text: &str) {
+        let mut editor = JsonEditor::new(Some(&self.schema));
+        editor.set_text(text);
+        self.editor = Some(editor);
     }
 
     fn remember(&mut self) {
@@ -150,30 +166,50 @@ impl CallPane {
     /// Gives a key to the form or the editor.
     pub fn key(&mut self, key: KeyEvent) -> Outcome {
         self.complaints.clear();
-        let event = match (&mut self.editor, &mut self.form) {
-            (Some(editor), _) => editor.handle(key),
-            (None, Some(form)) => form.handle(key),
-            (None, None) => FormEvent::None,
-        };
-        match event {
-            FormEvent::None | FormEvent::Changed => Outcome::Stay,
-            FormEvent::Submit => Outcome::Fire,
-            FormEvent::Leave => Outcome::Leave,
+        match (&mut self.editor, &mut self.form) {
+            (Some(editor), _) => match editor.handle(key) {
+                EditorEvent::Submit => Outcome::Fire,
+                EditorEvent::Leave => Outcome::Leave,
+                EditorEvent::None | EditorEvent::Changed | EditorEvent::Refused => Outcome::Stay,
+            },
+            (None, Some(form)) => match form.handle(key) {
+                FormEvent::Submit => Outcome::Fire,
+                FormEvent::Leave(Leave::Out) => Outcome::Leave,
+                // Tab goes on to the next pane from the last field; arrows stay.
+                FormEvent::Leave(Leave::After) if key.code == KeyCode::Tab => Outcome::Next,
+                FormEvent::Leave(Leave::Before) if key.code == KeyCode::BackTab => Outcome::Previous,
+                FormEvent::Leave(_) | FormEvent::None | FormEvent::Changed | FormEvent::Refused => Outcome::Stay,
+            },
+            (None, None) if key.code == KeyCode::Tab => Outcome::Next,
+            (None, None) if key.code == KeyCode::BackTab => Outcome::Previous,
+            (None, None) => Outcome::Stay,
+        }
+    }
+
+    /// Inserts pasted text where the cursor is.
+    pub fn paste(&mut self, text: &str) {
+        match (&mut self.editor, &mut self.form) {
+            (Some(editor), _) => drop(editor.paste(text)),
+            (None, Some(form)) => drop(form.paste(text)),
+            (None, None) => {}
         }
     }
 
     /// Goes from the form to JSON or back; JSON that cannot be read stays in the editor.
     pub fn toggle_json(&mut self) {
         self.complaints.clear();
-        match (&self.editor, &mut self.form) {
-            (Some(editor), Some(form)) => match parse(&editor.text()) {
-                Ok(body) => {
-                    form.set_json(&body);
-                    self.editor = None;
+        match (&mut self.editor, &mut self.form) {
+            (Some(editor), Some(form)) => match form.set_json(&editor.text()) {
+                Ok(()) => self.editor = None,
+                Err(error) => {
+                    editor.to_problem();
+                    self.complaints.push(format!("Not JSON yet: {error}"));
                 }
-                Err(complaint) => self.complaints.push(complaint),
             },
-            (None, Some(form)) => self.editor = Some(JsonEditor::new(&pretty(&form.json()))),
+            (None, Some(form)) => {
+                let json = form.json();
+                self.open_editor(&pretty(&json).unwrap_or(json));
+            }
             _ => {}
         }
     }
@@ -182,7 +218,7 @@ impl CallPane {
     pub fn text(&self) -> Option<String> {
         match (&self.editor, &self.form) {
             (Some(editor), _) => Some(editor.text()),
-            (None, Some(form)) => Some(pretty(&form.json())),
+            (None, Some(form)) => Some(pretty(&form.json()).unwrap_or_else(|_| form.json())),
             (None, None) => None,
         }
     }
@@ -190,22 +226,26 @@ impl CallPane {
     /// Takes over what came from an editor; text that is no JSON object stays open for mending.
     pub fn set_text(&mut self, text: &str) {
         self.complaints.clear();
-        match (parse(text), &mut self.form) {
-            (Ok(body), Some(form)) if self.editor.is_none() => form.set_json(&body),
-            (Ok(_), _) => self.editor = Some(JsonEditor::new(text)),
-            (Err(complaint), _) => {
-                self.editor = Some(JsonEditor::new(text));
-                self.complaints.push(complaint);
-            }
+        let taken = match &mut self.form {
+            Some(form) if self.editor.is_none() => form.set_json(text),
+            _ => Json::parse(text).map(drop),
+        };
+        if self.editor.is_some() || taken.is_err() {
+            self.open_editor(text);
+        }
+        if let Err(error) = taken {
+            self.complaints.push(format!("Not JSON yet: {error}"));
         }
     }
 
     /// Takes over the arguments of a call.
     pub fn set_arguments(&mut self, arguments: &Body) {
         if let Some(form) = &mut self.form {
-            form.set_json(arguments);
-            self.editor = None;
             self.complaints.clear();
+            match form.set_json(&arguments.text()) {
+                Ok(()) => self.editor = None,
+                Err(error) => self.complaints.push(format!("The call's arguments cannot be read: {error}")),
+            }
         }
     }
 
@@ -218,19 +258,20 @@ impl CallPane {
         made
     }
 
-    fn make_operation(&self) -> Result<Operation, Refusal> {
+    fn make_operation(&mut self) -> Result<Operation, Refusal> {
         let Some(node) = &self.target else { return Err(vec!["Nothing is selected that can be called.".into()]) };
-        let arguments = match (&self.editor, &self.form) {
-            (Some(editor), _) => {
-                let body = parse(&editor.text()).map_err(|complaint| vec![complaint])?;
-                let violations = Checker::new(&self.schema).check(&body.value().unwrap_or_default());
-                refuse(&violations)?;
-                body
-            }
-            (None, Some(form)) => {
-                refuse(&form.violations())?;
-                form.json()
-            }
+        // Form and editor show themselves what is wrong, at its place.
+        let arguments = match (&mut self.editor, &mut self.form) {
+            (Some(editor), _) => match (editor.submit(), Json::parse(&editor.text())) {
+                // Compact: a line end would break the framing of stdio.
+                (EditorEvent::Submit, Ok(json @ Json::Object(_))) => Body::from(json.text()),
+                (EditorEvent::Submit, Ok(_)) => return Err(vec!["Arguments are a JSON object: { … }".into()]),
+                _ => return Err(vec![]),
+            },
+            (None, Some(form)) => match form.submit() {
+                FormEvent::Submit => form.form().body(),
+                _ => return Err(form.form().problems.clone()),
+            },
             (None, None) => Body::from("{}"),
         };
         Ok(match node {
@@ -261,12 +302,13 @@ impl CallPane {
         if y > 0 && inner.height > 8 {
             y += 1;
         }
-        let complaints: Vec<String> = self.complaints.iter().flat_map(|c| wrap(c, inner.width.saturating_sub(2))).take(COMPLAINT_ROWS).collect();
+        let complaints: Vec<String> =
+            self.complaints.iter().flat_map(|c| wrap(c, inner.width.saturating_sub(2))).take(COMPLAINT_ROWS).collect();
         let below = (complaints.len() as u16).min(inner.height.saturating_sub(y));
         let body = Rect { y: inner.y + y, height: inner.height.saturating_sub(y + below), ..inner };
         match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => editor.draw(body, buf, theme, look.focused),
-            (None, Some(form)) if has_fields(&self.schema) => form.draw(body, buf, theme, look.focused),
+            (None, Some(form)) if !form.form().rows().is_empty() => form.draw(body, buf, theme, look.focused),
             _ => self.draw_plain(look, body, buf),
         }
         for (index, complaint) in complaints.iter().enumerate() {
@@ -312,30 +354,6 @@ impl CallPane {
         }
         rows
     }
-}
-
-fn has_fields(schema: &Body) -> bool {
-    schema.value().is_some_and(|v| match v.get("properties").and_then(Value::as_object) {
-        Some(properties) => !properties.is_empty(),
-        None => v.as_object().is_some_and(|o| o.keys().any(|k| matches!(k.as_str(), "anyOf" | "oneOf" | "allOf" | "$ref" | "additionalProperties"))),
-    })
-}
-
-fn refuse(violations: &[Violation]) -> Result<(), Refusal> {
-    if violations.is_empty() { Ok(()) } else { Err(violations.iter().map(|v| v.to_string()).collect()) }
-}
-
-fn parse(text: &str) -> Result<Body, String> {
-    let text = if text.trim().is_empty() { "{}" } else { text.trim() };
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(_)) => Ok(Body::from(text)),
-        Ok(_) => Err("Arguments are a JSON object: { … }".into()),
-        Err(error) => Err(format!("Not JSON yet: {error}")),
-    }
-}
-
-fn pretty(body: &Body) -> String {
-    body.value().and_then(|v| serde_json::to_string_pretty(&v).ok()).unwrap_or_else(|| body.text().into_owned())
 }
 
 fn entry(node: &Node, world: &World) -> Option<Body> {

@@ -21,8 +21,8 @@ use crate::{
         action::Action,
         keymap::Context,
         present::present,
-        standin::JsonView,
         widget::{
+            json::{JsonEvent, JsonView},
             paint::{Pen, pane, width},
             window::{Move, Window},
         },
@@ -143,7 +143,9 @@ impl Detail {
             self.result = settled.as_ref().and_then(|s| s.outcome.result().cloned()).filter(|_| !dropped);
         }
         self.seen = settled;
-        if !self.chosen && let Some(result) = &self.result {
+        if !self.chosen
+            && let Some(result) = &self.result
+        {
             self.tab = if present(result).text_first { Tab::Text } else { Tab::Tree };
         }
         self.make_view(world);
@@ -166,20 +168,18 @@ impl Detail {
         self.scroll = Window::default();
         self.view = match (self.tab, &self.result) {
             (Tab::Frames, _) => return self.view_frame(),
-            (Tab::Arguments, _) => {
-                self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation)))
-            }
+            (Tab::Arguments, _) => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
             (_, None) => None,
             (Tab::Tree, Some(result)) => Some(JsonView::json(present(result).tree)),
             (Tab::Text, Some(result)) => Some(JsonView::text(present(result).text)),
-            (Tab::Raw, Some(result)) => Some(JsonView::text(result.text().into_owned())),
+            (Tab::Raw, Some(result)) => Some(JsonView::text(result.clone())),
         };
     }
 
     fn view_frame(&mut self) {
         self.view = self.frames.get(self.frame.cursor).map(|frame| match frame.body.value() {
             Some(_) => JsonView::json(frame.body.clone()),
-            None => JsonView::text(frame.body.text().into_owned()),
+            None => JsonView::text(frame.body.clone()),
         });
     }
 
@@ -193,9 +193,13 @@ impl Detail {
         self.tab == Tab::Frames && !self.inside && self.view.is_some()
     }
 
-    /// Opens the frame under the cursor for reading.
+    /// Opens the frame under the cursor for reading, or folds what is under the cursor of the view.
     pub fn open(&mut self) {
-        self.inside |= self.can_open();
+        if self.can_open() {
+            self.inside = true;
+        } else {
+            self.key(KeyCode::Enter);
+        }
     }
 
     /// Moves in what is shown.
@@ -233,11 +237,9 @@ impl Detail {
         self.raw_key(KeyEvent::new(code, KeyModifiers::NONE));
     }
 
-    /// Gives the view a key that means nothing to the console.
-    pub fn raw_key(&mut self, key: KeyEvent) {
-        if let Some(view) = &mut self.view {
-            view.handle(key);
-        }
+    /// Gives the view a key that means nothing to the console; whether it meant something there.
+    pub fn raw_key(&mut self, key: KeyEvent) -> bool {
+        self.view.as_mut().is_some_and(|view| view.handle(key) == JsonEvent::Moved)
     }
 
     fn failure_rows(&self, world: &World, width: u16) -> Option<usize> {
@@ -248,10 +250,10 @@ impl Detail {
     /// What copying takes: the frame, the arguments, the result, or the failure's report.
     pub fn copy(&self, world: &World) -> Option<String> {
         let call = world.call(self.call?)?;
-        match self.tab {
-            Tab::Frames => self.frames.get(self.frame.cursor).map(|f| f.body.text().into_owned()),
-            Tab::Arguments => Some(sent_body(&call.spec.operation).text().into_owned()),
-            Tab::Text => self.result.as_ref().map(|r| present(r).text),
+        match (self.tab, &self.view) {
+            (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).map(|f| f.body.text().into_owned()),
+            (_, Some(view)) => Some(view.copy_text().text().into_owned()),
+            (Tab::Text, _) => self.result.as_ref().map(|r| present(r).text),
             _ => self.result.as_ref().map(|r| r.text().into_owned()),
         }
         .or_else(|| match &call.settled.as_ref()?.outcome {
@@ -326,7 +328,12 @@ impl Detail {
     fn draw_frames(&mut self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         if self.frames.is_empty() {
-            return note(look, area, buf, "No frames of this call are kept: none crossed the wire yet, or they were dropped to save memory.");
+            return note(
+                look,
+                area,
+                buf,
+                "No frames of this call are kept: none crossed the wire yet, or they were dropped to save memory.",
+            );
         }
         let list_height = (self.frames.len() as u16).min((area.height / 3).max(1)).min(area.height);
         let mut window = self.frame;

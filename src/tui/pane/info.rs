@@ -101,11 +101,7 @@ fn server_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
     let theme = look.theme;
     let (glyph, style) = lamp(&server.phase, theme);
     let since = short(look.now.since(server.phase_since));
-    sheet.row(vec![
-        (format!("{glyph} "), style),
-        (state_words(server, look.now), style),
-        (format!("  for {since}"), theme.muted),
-    ]);
+    sheet.row(vec![(format!("{glyph} "), style), (state_words(server, look.now), style), (format!("  for {since}"), theme.muted)]);
     sheet.gap();
     if let Some(failure) = server.phase.failure() {
         sheet.report(&failure.report());
@@ -125,7 +121,9 @@ fn next_step(sheet: &mut Sheet, server: &ServerView, look: Look) {
     let key = |action| look.keys.key(&[Context::Servers], action).unwrap_or_default();
     let text = match &*server.phase {
         Phase::Disabled => format!("{} starts it", key(Action::Disable)),
-        Phase::Reconnecting { .. } => format!("it tries again by itself; {} restarts it at once, {} leaves it alone", key(Action::Restart), key(Action::Disable)),
+        Phase::Reconnecting { .. } => {
+            format!("it tries again by itself; {} restarts it at once, {} leaves it alone", key(Action::Restart), key(Action::Disable))
+        }
         _ => format!("{} restarts it", key(Action::Restart)),
     };
     sheet.field("next", &text, look.theme.key);
@@ -163,7 +161,13 @@ fn identity_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
     let c = &server.catalog;
     sheet.field(
         "offers",
-        &format!("{} tools · {} resources · {} templates · {} prompts", c.tools.len(), c.resources.len(), c.templates.len(), c.prompts.len()),
+        &format!(
+            "{} tools · {} resources · {} templates · {} prompts",
+            c.tools.len(),
+            c.resources.len(),
+            c.templates.len(),
+            c.prompts.len()
+        ),
         plain,
     );
     if !c.changes.is_empty() {
@@ -172,7 +176,11 @@ fn identity_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
     for warning in &c.warnings {
         sheet.field("warning", warning, theme.warn);
     }
-    sheet.field("trusted", if spec.trusted { "its hints are believed" } else { "no: you are asked before its tools are called" }, theme.muted);
+    sheet.field(
+        "trusted",
+        if spec.trusted { "its hints are believed" } else { "no: you are asked before its tools are called" },
+        theme.muted,
+    );
     if let Some(text) = server.info.as_ref().and_then(|i| i.instructions.as_ref()) {
         sheet.gap().text("Instructions", theme.accent).text(text, plain);
     }

@@ -64,7 +64,9 @@ impl TrafficPane {
         let height = rows_height(area);
         let Some(inside) = y.checked_sub(area.y + 2) else { return false };
         let rows = self.rows(world, height);
-        let Some(call) = world.calls.get(rows.start + usize::from(inside)).filter(|_| usize::from(inside) < rows.len()) else { return false };
+        let Some(call) = world.calls.get(rows.start + usize::from(inside)).filter(|_| usize::from(inside) < rows.len()) else {
+            return false;
+        };
         self.top = world.calls.get(rows.start).map(|c| c.id);
         self.cursor = Some(call.id);
         true
