@@ -231,7 +231,7 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool) {
         }
         Kind::Union { variants, picked, .. } => {
             let label = variants.get(*picked).map_or("", |(label, _)| label);
-            arrows(pen, label, set, theme, active);
+            arrows(pen, label, if node.value().is_none() { theme.muted } else { theme.text }, theme, active);
             others(pen, variants.iter().map(|(label, _)| label.as_str()), theme);
         }
         Kind::Array { items, .. } => {
