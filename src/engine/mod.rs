@@ -8,7 +8,9 @@ mod dispatch;
 mod host;
 mod inbox;
 pub mod ports;
+mod shape;
 mod supervisor;
+mod task;
 
 use std::{
     collections::HashMap,
