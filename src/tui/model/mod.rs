@@ -235,7 +235,10 @@ impl Model {
     /// Whether something on the screen moves by itself.
     pub fn moving(&self) -> bool {
         let world = &self.feed.world;
-        world.running > 0 || !self.toasts.is_empty() || world.servers.iter().any(|s| s.phase.pending())
+        world.running > 0
+            || !self.toasts.is_empty()
+            || matches!(self.modals.last(), Some(Modal::Inbox(_)))
+            || world.servers.iter().any(|s| s.phase.pending())
     }
 
     /// The world.
@@ -283,7 +286,7 @@ impl Model {
             return Middle::Detail;
         }
         match self.tree.selected() {
-            Some(node) if node.callable() => Middle::Call { slim: matches!(node, Node::Resource(..)) },
+            Some(node) if node.callable() => Middle::Call { rows: self.call.rows_wanted() },
             _ => Middle::Info,
         }
     }
