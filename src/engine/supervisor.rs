@@ -152,7 +152,14 @@ impl Supervisor {
 
     async fn after_failure(&mut self, why: Arc<ConnectFailure>) -> Next {
         // A program that cannot be started will not start in a second either.
-        let verdict = if why.retryable { self.restart.failed(self.bus.now(), fastrand::f64()) } else { Verdict::GiveUp };
+        let (now, jitter) = (self.bus.now(), fastrand::f64());
+        // What somebody else runs comes back in its own time, if it was ever there.
+        let elsewhere = matches!(self.spec.launch, Launch::Http { .. }) && self.era.is_some();
+        let verdict = match why.retryable {
+            true if elsewhere => self.restart.missed(now, jitter),
+            true => self.restart.failed(now, jitter),
+            false => Verdict::GiveUp,
+        };
         let Verdict::Again { attempt, pause } = verdict else {
             self.down(Phase::Failed { why: why.clone() }, Some(why));
             return self.idle().await;
