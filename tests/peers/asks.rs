@@ -12,7 +12,7 @@ use switchboard::{
 
 use crate::{
     packages::{self, HttpServer},
-    support::{Rig, text_of},
+    support::{Rig, failure_of, text_of},
 };
 
 /// Waits until a tool is listed that the server offers only to some clients, then calls it.
@@ -74,6 +74,41 @@ async fn a_page_to_open_is_shown_and_answered() {
         let settled = rig.settled(call).await;
         assert!(whole(&settled).contains(expected), "{:?}", settled.outcome);
     }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_needs_a_page_first_is_sent_again_once_it_was_opened() {
+    let rig = Rig::start(vec![packages::everything()]);
+    let page = |url: &str| {
+        let arguments = format!("{{\"url\":{url:?},\"errorPath\":true}}");
+        let rig = &rig;
+        async move { submit(&rig, "everything", "trigger-url-elicitation", &arguments).await }
+    };
+    let url = |ask: &Ask| match &ask.question {
+        Question::Url { url, .. } => url.clone(),
+        other => panic!("{other:?}"),
+    };
+    let accept = || Answer::Accept { content: Body::default() };
+    // Refused with error -32042, which names the page.
+    let call = page("https://example.com/one").await;
+    let first = asked(&rig, call).await;
+    assert_eq!(url(&first), "https://modelcontextprotocol.io");
+    rig.command(Command::Answer { ask: first.id, answer: accept() });
+    rig.until("the second question", |w| w.asks.iter().any(|a| a.id != first.id && a.call == Some(call))).await;
+    let second = asked(&rig, call).await;
+    assert_eq!(url(&second), "https://example.com/one");
+    rig.command(Command::Answer { ask: second.id, answer: accept() });
+    let settled = rig.settled(call).await;
+    assert!(whole(&settled).contains("completed the URL") && settled.rounds == 2, "{settled:?}");
+
+    let call = page("https://example.com/two").await;
+    let ask = asked(&rig, call).await;
+    rig.command(Command::Answer { ask: ask.id, answer: Answer::Decline });
+    let settled = rig.settled(call).await;
+    let rpc = failure_of(&settled).rpc.clone().unwrap();
+    assert_eq!(rpc.code, -32042, "{rpc:?}");
+    assert!(rpc.data.unwrap().text().contains("https://modelcontextprotocol.io"));
     rig.stop().await;
 }
 

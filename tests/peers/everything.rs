@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 use switchboard::domain::{
     ask::{Answer, AskPolicy, Question},
     body::Body,
-    call::{CallSpec, Outcome},
+    call::Outcome,
     event::{EventKind, Settled},
-    id::ToolId,
     server::{Root, ServerSpec},
     world::World,
 };
@@ -224,13 +223,5 @@ async fn what_the_server_itself_refuses_is_told_as_it_said_it() {
     let (call, settled) = rig.call("everything", "get-sum", r#"{"a":"x","b":1}"#).await;
     assert_eq!(failure_of(&settled).kind, switchboard::domain::call::FailureKind::InvalidArguments);
     assert_eq!(rig.world().frames_of(call).count(), 0);
-    // An error of the protocol, with code and data.
-    let tool = ToolId::new("everything".into(), "trigger-url-elicitation");
-    offered(&rig, "everything").await;
-    let arguments = json!({"url": "https://example.com/login", "errorPath": true}).to_string();
-    let (_, settled) = rig.run(CallSpec::tool(tool, Body::from(arguments), switchboard::domain::call::Origin::Cli), |_| {}).await;
-    let rpc = failure_of(&settled).rpc.clone().unwrap();
-    assert_eq!(rpc.code, -32042, "{rpc:?}");
-    assert!(rpc.data.unwrap().text().contains("https://modelcontextprotocol.io"));
     rig.stop().await;
 }
