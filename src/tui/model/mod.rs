@@ -12,7 +12,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use crokey::KeyCombination;
 
 use crate::domain::{
-    ask::Ask,
+    ask::{Ask, AskPolicy},
     call::CallSpec,
     event::{Event, NoticeLevel},
     id::{AskId, CallId, ToolId},
@@ -329,6 +329,11 @@ impl Model {
 
     /// A question came: it opens by itself only where it cannot steal letters or cover another dialog.
     fn asked(&mut self, ask: &Ask) {
+        // What a policy answers is nobody's business here.
+        let waits = self.feed.world.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
+        if !waits || !self.feed.world.asks.iter().any(|open| open.id == ask.id) {
+            return;
+        }
         if self.modals.is_empty() && !self.typing() {
             self.open_inbox(Some(ask.id));
         } else {
