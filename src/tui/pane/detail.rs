@@ -20,7 +20,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        present::present,
+        present::{Presented, present},
         widget::{
             json::{JsonEvent, JsonView},
             paint::{Pen, lower, pane, width},
@@ -68,6 +68,7 @@ pub struct Detail {
     chosen: bool,
     seen: Option<Arc<Settled>>,
     result: Option<Body>,
+    presented: Option<Presented>,
     view: Option<JsonView>,
     frames: Vec<Arc<Frame>>,
     frame: Window,
@@ -84,6 +85,7 @@ impl Default for Detail {
             chosen: false,
             seen: None,
             result: None,
+            presented: None,
             view: None,
             frames: vec![],
             frame: Window::default(),
@@ -113,6 +115,14 @@ impl Detail {
         if self.view.is_none() {
             self.make_view(world);
         }
+    }
+
+    /// Takes everything from a new snapshot.
+    pub fn resync(&mut self, world: &World) {
+        if let Some(id) = self.call {
+            self.frames = world.frames_of(id).cloned().collect();
+        }
+        self.sync(world);
     }
 
     /// Takes in a frame that just crossed the wire.
@@ -253,8 +263,7 @@ impl Detail {
         match (self.tab, &self.view) {
             (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).map(|f| f.body.text().into_owned()),
             (_, Some(view)) => Some(view.copy_text().text().into_owned()),
-            (Tab::Text, _) => self.result.as_ref().map(|r| present(r).text),
-            _ => self.result.as_ref().map(|r| r.text().into_owned()),
+            _ => None,
         }
         .or_else(|| match &call.settled.as_ref()?.outcome {
             Outcome::Failed { failure } => Some(failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect()),
