@@ -79,7 +79,7 @@ impl Layout {
         let footer = Rect { y: height - 1, height: 1, ..screen };
         let mut body = Rect { y: 1, height: height - 2, ..screen };
         let narrow = width < WIDE.0 || height < WIDE.1;
-        let lamps = (narrow && height >= 12).then(|| Rect { height: 1, ..body });
+        let lamps = (narrow && height >= 12).then_some(Rect { height: 1, ..body });
         if lamps.is_some() {
             body = Rect { y: body.y + 1, height: body.height - 1, ..body };
         }

@@ -153,10 +153,11 @@ impl Detail {
             self.result = settled.as_ref().and_then(|s| s.outcome.result().cloned()).filter(|_| !dropped);
         }
         self.seen = settled;
+        self.presented = self.result.as_ref().map(present);
         if !self.chosen
-            && let Some(result) = &self.result
+            && let Some(presented) = &self.presented
         {
-            self.tab = if present(result).text_first { Tab::Text } else { Tab::Tree };
+            self.tab = if presented.text_first { Tab::Text } else { Tab::Tree };
         }
         self.make_view(world);
     }
@@ -176,13 +177,12 @@ impl Detail {
 
     fn make_view(&mut self, world: &World) {
         self.scroll = Window::default();
-        self.view = match (self.tab, &self.result) {
-            (Tab::Frames, _) => return self.view_frame(),
-            (Tab::Arguments, _) => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
-            (_, None) => None,
-            (Tab::Tree, Some(result)) => Some(JsonView::json(present(result).tree)),
-            (Tab::Text, Some(result)) => Some(JsonView::text(present(result).text)),
-            (Tab::Raw, Some(result)) => Some(JsonView::text(result.clone())),
+        self.view = match self.tab {
+            Tab::Frames => return self.view_frame(),
+            Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
+            Tab::Tree => self.presented.as_ref().map(|presented| JsonView::json(presented.tree.clone())),
+            Tab::Text => self.presented.as_ref().map(|presented| JsonView::text(presented.text.clone())),
+            Tab::Raw => self.result.as_ref().map(|result| JsonView::text(result.clone())),
         };
     }
 

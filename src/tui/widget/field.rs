@@ -154,60 +154,69 @@ impl TextField {
     }
 
     /// Draws the text in the first row of `area`, with a cursor when `focused`, scrolled so that the cursor is seen.
+    ///
+    /// Only what is near the cursor is looked at, so that a long text costs no more than a short one.
     pub fn draw(&mut self, area: Rect, buf: &mut Buffer, style: Style, theme: &Theme, focused: bool) {
         let room = usize::from(area.width);
         if room == 0 || area.height == 0 {
             return;
         }
-        let (cells, cursor) = self.cells();
-        let total = cells.last().map_or(0, |(at, cell, _)| at + width(cell));
-        let at = cells.get(cursor).map_or(total, |(at, _, _)| *at);
-        let wide = cells.get(cursor).map_or(1, |(_, cell, _)| width(cell).max(1));
-        if focused {
-            self.scroll = self.scroll.min(at);
-            if at + wide > self.scroll + room {
-                self.scroll = (at + wide).saturating_sub(room);
+        self.scroll = if focused { self.scrolled(room) } else { 0 };
+        let (mut pen, mut at) = (Pen::new(buf, area, 0), self.scroll);
+        while at < self.text.len() && pen.left() > 0 {
+            let next = self.after(at);
+            let (cell, odd) = self.cell(at, next);
+            let style = if odd { style.patch(theme.warn) } else { style };
+            let here = focused && at == self.cursor;
+            if width(&cell) > pen.left() && !here {
+                break;
             }
-            // No empty cells at the end while there is more at the start.
-            self.scroll = self.scroll.min((total + 1).saturating_sub(room));
-        } else {
-            self.scroll = 0;
+            pen.put(&cell, if here { style.add_modifier(Modifier::REVERSED) } else { style });
+            at = next;
         }
-        let mut pen = Pen::new(buf, area, 0);
-        let mut column = self.scroll;
-        for (index, (start, cell, odd)) in cells.iter().enumerate() {
-            if *start < self.scroll {
-                continue;
-            }
-            pen.skip(start.saturating_sub(column));
-            let style = if *odd { style.patch(theme.warn) } else { style };
-            pen.put(cell, if focused && index == cursor { style.add_modifier(Modifier::REVERSED) } else { style });
-            column = start + width(cell);
-        }
-        if focused && cursor == cells.len() {
+        if focused && self.cursor == self.text.len() {
             pen.put(" ", style.add_modifier(Modifier::REVERSED));
         }
-        marks(area, buf, self.scroll > 0, total > self.scroll + room && !(focused && at + wide >= total), theme);
+        marks(area, buf, self.scroll > 0, at < self.text.len(), theme);
     }
 
-    /// Column, text and oddity of each character as shown, and which one the cursor is on.
-    fn cells(&self) -> (Vec<(usize, String, bool)>, usize) {
-        let (mut cells, mut column, mut cursor) = (vec![], 0, None);
-        for (at, grapheme) in self.text.grapheme_indices(true) {
-            if at == self.cursor {
-                cursor = Some(cells.len());
-            }
-            let shown = match self.mask {
-                Some(mask) => mask.to_string(),
-                None => visible(grapheme).into_owned(),
-            };
-            let odd = self.mask.is_none() && shown != grapheme;
-            let cells_wide = width(&shown);
-            cells.push((column, shown, odd));
-            column += cells_wide;
+    /// The byte of the first character to be drawn in `room` cells.
+    fn scrolled(&self, room: usize) -> usize {
+        let mut scroll = self.scroll.min(self.cursor);
+        while !self.text.is_char_boundary(scroll) {
+            scroll -= 1;
         }
-        let cursor = cursor.unwrap_or(cells.len());
-        (cells, cursor)
+        if self.boundary_after(scroll) != scroll {
+            scroll = self.before(scroll);
+        }
+        let under = if self.cursor < self.text.len() { width(&self.cell(self.cursor, self.after(self.cursor)).0) } else { 1 };
+        // Not so far left that the cursor is out of sight, nor so far right that there are empty cells at the end.
+        scroll.max(self.back(self.cursor, room.saturating_sub(under))).min(self.back(self.text.len(), room.saturating_sub(1)))
+    }
+
+    /// How far back from `at` one gets with `cells` cells.
+    fn back(&self, mut at: usize, mut cells: usize) -> usize {
+        while at > 0 {
+            let before = self.before(at);
+            match cells.checked_sub(width(&self.cell(before, at).0)) {
+                Some(left) => (cells, at) = (left, before),
+                None => break,
+            }
+        }
+        at
+    }
+
+    /// A character as shown, and whether it had to be written as something else.
+    fn cell(&self, from: usize, to: usize) -> (String, bool) {
+        let grapheme = &self.text[from..to];
+        match self.mask {
+            Some(mask) => (mask.to_string(), false),
+            None => {
+                let shown = visible(grapheme);
+                let odd = shown != grapheme;
+                (shown.into_owned(), odd)
+            }
+        }
     }
 }
 

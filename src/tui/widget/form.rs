@@ -74,7 +74,7 @@ impl FormView {
             top: 0,
             page: 10,
         };
-        view.to_start();
+        view.rewind();
         view
     }
 
@@ -91,7 +91,7 @@ impl FormView {
     /// Fills the form from JSON text. On a syntax error nothing changes.
     pub fn set_json(&mut self, text: &str) -> Result<(), SyntaxError> {
         self.form.set_json(text)?;
-        self.to_start();
+        self.rewind();
         Ok(())
     }
 
@@ -99,7 +99,7 @@ impl FormView {
     pub fn reset(&mut self) {
         self.form.reset();
         self.tried = false;
-        self.to_start();
+        self.rewind();
     }
 
     /// Whether letters go into a field, so that they must come here before any other use.
@@ -112,7 +112,7 @@ impl FormView {
         &self.at
     }
 
-    fn to_start(&mut self) {
+    fn rewind(&mut self) {
         let rows = self.form.rows();
         let wanted = rows.iter().find(|row| {
             let node = self.form.node(&row.path);

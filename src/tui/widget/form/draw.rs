@@ -116,7 +116,6 @@ impl FormView {
         self.top = self.top.max(end.saturating_sub(height)).min(start).min(line.saturating_sub(height));
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one row of a table: where, how and in which state")]
     fn draw_row(&mut self, row: &Row, area: Rect, buf: &mut Buffer, columns: &Columns, theme: &Theme, active: bool, current: bool) {
         let Some(node) = self.form.node(&row.path) else { return };
         let typing = active && self.typing && matches!(node.kind, Kind::Text(_) | Kind::Number { .. } | Kind::Raw(_));
@@ -179,7 +178,8 @@ impl FormView {
             row += 1;
         }
         let Some(node) = self.form.node(&self.at) else { return };
-        let lines = wrap(&visible(&node.description), usize::from(area.width).saturating_sub(3).max(1), usize::from(area.height) + 1);
+        let lines =
+            wrap(&visible(start(&node.description, 1024)), usize::from(area.width).saturating_sub(3).max(1), usize::from(area.height) + 1);
         let last = area.height.saturating_sub(row) as usize;
         let more = lines.len() > last;
         for (index, text) in lines.into_iter().take(last).enumerate() {
@@ -189,6 +189,15 @@ impl FormView {
             pen.cut(&text, theme.muted);
         }
     }
+}
+
+/// As much of a text as may be needed for `cells` cells: it may be very long.
+fn start(text: &str, cells: usize) -> &str {
+    let mut end = text.len().min(cells * 4 + 64);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 fn is_number(label: &str) -> bool {
@@ -208,8 +217,7 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool) {
     match &node.kind {
         Kind::Text(text) if text.is_empty() && node.state == State::Set => pen.cut("\"\"", theme.muted),
         Kind::Text(text) | Kind::Number { text, .. } | Kind::Raw(text) => {
-            let style = if visible(text) == *text { set } else { set.patch(theme.text) };
-            pen.cut(&visible(text), style);
+            pen.cut(&visible(start(text, pen.left())), set);
         }
         Kind::Bool(value) => choice(pen, node, if *value { "true" } else { "false" }, theme, active),
         Kind::Choice { options, picked } => {
@@ -223,7 +231,7 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool) {
         }
         Kind::Union { variants, picked, .. } => {
             let label = variants.get(*picked).map_or("", |(label, _)| label);
-            arrows(pen, label, set, theme, active);
+            arrows(pen, label, if node.value().is_none() { theme.muted } else { theme.text }, theme, active);
             others(pen, variants.iter().map(|(label, _)| label.as_str()), theme);
         }
         Kind::Array { items, .. } => {

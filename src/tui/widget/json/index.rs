@@ -198,9 +198,21 @@ impl Index {
                 break;
             }
             out.push(Hidden { from: c.node + 1, to: c.end, before: 0 });
-            at = next + 1 + self.containers[next + 1..].partition_point(|inner| inner.node < c.end);
+            at = self.after(next);
         }
         out
+    }
+
+    /// The container after everything in a container. Most hold little: the step grows only as needed.
+    fn after(&self, container: usize) -> usize {
+        let end = self.containers[container].end;
+        let rest = &self.containers[container + 1..];
+        let mut step = 1;
+        while rest.get(step - 1).is_some_and(|inner| inner.node < end) {
+            step *= 2;
+        }
+        let (from, to) = (step / 2, rest.len().min(step));
+        container + 1 + from + rest[from..to].partition_point(|inner| inner.node < end)
     }
 
     fn next_folded(&self, from: usize) -> Option<usize> {

@@ -42,7 +42,7 @@ impl JsonView {
                 _ => self.draw_text(at, &mut pen, theme),
             }
             if at == self.cursor {
-                buf.set_style(line, if focused { theme.selection } else { theme.selection_idle });
+                select(line, buf, theme, focused);
             }
         }
     }
@@ -283,6 +283,20 @@ impl JsonView {
             from = place.end;
         }
         pen.put(&text[from..], style);
+    }
+}
+
+/// Marks the row of the cursor. Its colours give way, since a patchwork of backgrounds is hard to
+/// read; a match of the search keeps its own.
+fn select(line: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
+    let style = if focused { theme.selection } else { theme.selection_idle };
+    for x in line.left()..line.right() {
+        if let Some(cell) = buf.cell_mut((x, line.y)) {
+            if focused && Some(cell.fg) != theme.found.fg {
+                cell.fg = theme.text.fg.unwrap_or_default();
+            }
+            cell.set_style(style);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Lines are found once; a line of more than [`PIECE`] bytes is broken into pieces, so that nothing
 //! ever needs to look at more than one piece to draw or scroll.
 
-use std::ops::Range;
+use std::{cell::RefCell, ops::Range, sync::Arc};
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
@@ -18,7 +18,12 @@ const PIECE: usize = 4096;
 pub(super) struct Text {
     body: Body,
     starts: Vec<u32>,
+    /// The rows of the line that was looked at last: a screen often shows many rows of one line.
+    last: RefCell<Option<Broken>>,
 }
+
+/// A line, the cells it was broken for, and its rows.
+type Broken = (u32, usize, Arc<[Wrapped]>);
 
 /// A row of cells: harmless text, and the bytes that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +52,7 @@ impl Text {
             start = end;
         }
         starts.shrink_to_fit();
-        Text { body, starts }
+        Text { body, starts, last: RefCell::default() }
     }
 
     /// How many lines there are, at least one.
@@ -82,7 +87,19 @@ impl Text {
     }
 
     /// The rows of a line, at least one; each at most `cells` wide unless one character is wider.
-    pub fn wrap(&self, line: u32, cells: usize) -> Vec<Wrapped> {
+    pub fn wrap(&self, line: u32, cells: usize) -> Arc<[Wrapped]> {
+        let mut last = self.last.borrow_mut();
+        match &*last {
+            Some((for_line, for_cells, rows)) if (*for_line, *for_cells) == (line, cells) => rows.clone(),
+            _ => {
+                let rows: Arc<[Wrapped]> = self.broken(line, cells).into();
+                *last = Some((line, cells, rows.clone()));
+                rows
+            }
+        }
+    }
+
+    fn broken(&self, line: u32, cells: usize) -> Vec<Wrapped> {
         let range = self.range(line);
         let (mut rows, mut row, mut used) = (vec![], Wrapped { text: String::new(), start: range.start }, 0);
         let mut at = range.start;
@@ -227,7 +244,7 @@ mod tests {
                 prop_assert_eq!(text.line_at(range.start), line);
                 let rows = text.wrap(line, cells);
                 prop_assert!(rows.iter().all(|row| row.text.width() <= cells.max(2)));
-                all.extend(rows.into_iter().map(|row| row.text));
+                all.extend(rows.iter().map(|row| row.text.clone()));
             }
             prop_assert_eq!(all.replace("\\u{301}", "\u{301}"), source.replace('\n', ""));
         }
