@@ -54,6 +54,7 @@ impl Connections {
 
     async fn attempt(&self, spec: &Arc<ServerSpec>, known: Option<Era>, host: &Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
         let began = host.now();
+        host.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
             Launch::Stdio { .. } => StdioLink::start(spec.clone(), host.clone(), self.reaper.clone())?,
             Launch::Http { .. } => HttpLink::new(spec.clone(), host.clone())?,
@@ -84,9 +85,8 @@ impl Connector for Connections {
     async fn connect(&self, spec: Arc<ServerSpec>, known: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
         let mut result = self.attempt(&spec, known, &host).await;
         // Some servers end at the first request that they do not know.
-        let died_at_probe = |failure: &ConnectFailure| {
-            failure.step == Step::Discover && (failure.exit.is_some() || matches!(spec.launch, Launch::Http { .. }))
-        };
+        let died_at_probe =
+            |failure: &ConnectFailure| failure.step == Step::Discover && (failure.exit.is_some() || failure.status.is_some());
         if spec.era == EraChoice::Auto && known.is_none() && result.as_ref().is_err_and(|f| died_at_probe(f) && f.retryable) {
             result = self.attempt(&spec, Some(Era::Legacy), &host).await;
         }
