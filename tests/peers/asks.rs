@@ -83,7 +83,7 @@ async fn a_call_that_needs_a_page_first_is_sent_again_once_it_was_opened() {
     let page = |url: &str| {
         let arguments = format!("{{\"url\":{url:?},\"errorPath\":true}}");
         let rig = &rig;
-        async move { submit(&rig, "everything", "trigger-url-elicitation", &arguments).await }
+        async move { submit(rig, "everything", "trigger-url-elicitation", &arguments).await }
     };
     let url = |ask: &Ask| match &ask.question {
         Question::Url { url, .. } => url.clone(),
