@@ -23,6 +23,7 @@ mod wire;
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 
 use self::{
     http::HttpLink,
@@ -70,6 +71,10 @@ impl Connections {
                 failure
             }
         };
+        // Whatever was being asked for: it was the connection that could not be made.
+        if link.closed().now_or_never().is_some_and(|why| why.step == Step::Dial) {
+            failure.step = Step::Dial;
+        }
         let exit = link.close().await;
         if link.pid().is_some() && failure.exit.is_none() && !matches!(exit, Exit::Unknown | Exit::Signal(_)) {
             failure.exit = Some(exit);
