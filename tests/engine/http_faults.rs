@@ -566,7 +566,7 @@ async fn a_server_that_dies_is_noticed_without_a_call_and_found_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_finds_nobody_waits_for_the_server_and_is_sent_once() {
-    let mut server = Server::start(|_| None).await;
+    let mut server = Server::single().await;
     let mut spec = http("web", &server.url());
     spec.timeouts.health = Duration::ZERO;
     let rig = Rig::start(vec![spec]);

@@ -137,19 +137,27 @@ struct Inner {
     script: Box<Script>,
     log: watch::Sender<Log>,
     sessions: Mutex<u32>,
+    single: bool,
 }
 
 impl Server {
     /// Starts a server that asks `script` first.
     pub async fn start(script: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static) -> Server {
-        let mut server = Server::prepared(script);
+        let mut server = Server::prepared(script, false);
+        server.listen().await;
+        server
+    }
+
+    /// A server that takes one request a connection, so that no connection idles when it dies.
+    pub async fn single() -> Server {
+        let mut server = Server::prepared(|_| None, true);
         server.listen().await;
         server
     }
 
     /// A server that listens on a Unix socket only.
     pub fn on_socket(path: &Path, script: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static) -> Server {
-        let mut server = Server::prepared(script);
+        let mut server = Server::prepared(script, false);
         let listener = UnixListener::bind(path).unwrap();
         let inner = server.inner.clone();
         server.listening = Some(AbortOnDropHandle::new(tokio::spawn(async move {
@@ -161,8 +169,8 @@ impl Server {
         server
     }
 
-    fn prepared(script: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static) -> Server {
-        let inner = Inner { script: Box::new(script), log: watch::channel(Log::default()).0, sessions: Mutex::new(0) };
+    fn prepared(script: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static, single: bool) -> Server {
+        let inner = Inner { script: Box::new(script), log: watch::channel(Log::default()).0, sessions: Mutex::new(0), single };
         Server { port: 0, inner: Arc::new(inner), listening: None }
     }
 
@@ -244,7 +252,10 @@ async fn serve(inner: Arc<Inner>, mut wire: Wire) {
             logged = Some(asked);
         });
         let asked = logged.unwrap();
-        let steps = (inner.script)(&asked).unwrap_or_else(|| inner.usual(&asked));
+        let mut steps = (inner.script)(&asked).unwrap_or_else(|| inner.usual(&asked));
+        if inner.single {
+            close_after(&mut steps);
+        }
         for step in steps {
             match step {
                 Step::Reset => {
@@ -263,6 +274,15 @@ async fn serve(inner: Arc<Inner>, mut wire: Wire) {
             }
         }
     }
+}
+
+/// Says in the head of an answer that its connection ends with it, and ends it.
+fn close_after(steps: &mut Answer) {
+    if let Some(Step::Send(bytes)) = steps.first_mut() {
+        let line = bytes.windows(2).position(|w| w == b"\r\n").unwrap() + 2;
+        bytes.splice(line..line, *b"Connection: close\r\n");
+    }
+    steps.push(Step::Close);
 }
 
 /// Gives whether the other side is still there.
