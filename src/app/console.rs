@@ -1,10 +1,159 @@
-//! The console face.
+//! The console face: first frame at once, servers side by side with it, configuration taken in live.
 
-use super::setup::Setup;
-use crate::cli::{self, Options, print::Io};
-use crate::domain::call::{Failure, FailureKind};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::setup::{self, Setup};
+use crate::{
+    cli::{self, Options, exit, print::Io},
+    config::{self, ConfigError, Loaded, Reload, ThemeName},
+    demo::{self, Demo},
+    domain::{
+        call::{Failure, FailureKind},
+        event::{Notice, NoticeLevel},
+    },
+    engine::{Engine, control::Control},
+    tui::{self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, Startup, keymap::Keymap, theme::Theme},
+};
 
 /// Opens the console; gives the exit code.
-pub async fn run(_setup: Setup, _traffic: bool) -> u8 {
-    cli::fail(Failure::new(FailureKind::Refused, "the console is being merged"), &Options::default(), Io::real())
+pub async fn run(setup: Setup, traffic: bool) -> u8 {
+    let refuse = |kind: FailureKind, text: String| cli::fail(Failure::new(kind, text), &Options::default(), Io::real());
+    if let Some(problem) = &setup.problem {
+        return refuse(FailureKind::InvalidArguments, problem.clone());
+    }
+    let io = Io::real();
+    if !io.stdin_tty || !io.stdout_tty {
+        let failure = Failure::new(FailureKind::InvalidArguments, "the console needs a terminal");
+        return cli::fail(failure.hint("for scripts there are commands, see `switchboard --help`"), &Options::default(), Io::real());
+    }
+    let loaded = match setup.read() {
+        Ok(loaded) => loaded,
+        Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
+    };
+    let mut demo = match setup.demo.then(Demo::prepare).transpose() {
+        Ok(demo) => demo,
+        Err(error) => return refuse(FailureKind::NotReady, format!("the demo could not be set up: {error}")),
+    };
+    let engine = setup::engine(&loaded);
+    if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {
+        engine.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
+    }
+    engine.apply(setup.servers(&loaded, demo.as_ref()));
+    tell(&engine, &loaded.problems, NoticeLevel::Warn);
+    let (requests, wanted) = mpsc::channel(4);
+    let options = console_options(&setup, &loaded, demo.is_some(), requests);
+    let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
+    let follower = AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), wanted)));
+    let shown = tui::run(engine.clone(), options).await;
+    drop((traffic, follower));
+    engine.shutdown().await;
+    if let Some(demo) = demo {
+        demo.stop().await;
+    }
+    match shown {
+        Ok(()) => exit::OK,
+        Err(error) => refuse(FailureKind::Transport, format!("the console ended: {error}")),
+    }
+}
+
+fn console_options(setup: &Setup, loaded: &Loaded, demo: bool, requests: mpsc::Sender<ConsoleRequest>) -> ConsoleOptions {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    let theme = match loaded.settings.console.theme {
+        _ if plain => Theme::mono(),
+        ThemeName::Mono => Theme::mono(),
+        ThemeName::Ansi => Theme::ansi(),
+    };
+    let startup = match &loaded.pending {
+        Some(pending) => Startup::Approval(ApprovalPrompt {
+            path: pending.file.display().to_string(),
+            lines: pending.lines.clone(),
+            hash: pending.hash.clone(),
+        }),
+        None if loaded.servers.is_empty() && !demo => Startup::Empty,
+        None => Startup::Normal,
+    };
+    let named = setup.load.extra.first().map(|spec| spec.id.to_string());
+    let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
+    let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
+    let title = if demo { "demo".into() } else { named.or(file).unwrap_or_else(|| "no configuration".into()) };
+    ConsoleOptions { theme, keymap: Keymap::built_in(), mouse: loaded.settings.console.mouse, title, startup, requests }
+}
+
+/// Takes in what changes on disk, and what the user decides about the project's file.
+async fn follow(setup: Setup, loaded: Loaded, engine: Arc<Engine>, mut wanted: mpsc::Receiver<ConsoleRequest>) {
+    let mut pending = loaded.pending.clone();
+    let mut reloads = setup.files.then(|| config::watch(setup.load.clone(), Some(loaded)));
+    loop {
+        let reload = tokio::select! {
+            request = wanted.recv() => match (request, &pending) {
+                (Some(ConsoleRequest::Approve(hash)), Some(waiting)) if hash == waiting.hash => {
+                    let Some(state_dir) = &setup.load.state_dir else { continue };
+                    if let Err(error) = config::approve(waiting, state_dir) {
+                        tell(&engine, &[error], NoticeLevel::Error);
+                        continue;
+                    }
+                    // What was approved is what is started: read again, and held against its hash again.
+                    match config::load(&setup.load) {
+                        Ok(loaded) => Reload::Loaded(Box::new(loaded)),
+                        Err(errors) => Reload::Broken(errors),
+                    }
+                }
+                (Some(_), _) => continue,
+                (None, _) => return,
+            },
+            reload = next(&mut reloads) => reload,
+        };
+        match reload {
+            Reload::Loaded(loaded) => {
+                if let Some(fresh) = loaded.pending.as_ref().filter(|fresh| pending.as_ref().is_none_or(|old| old.hash != fresh.hash)) {
+                    let mut notice = Notice::new(
+                        NoticeLevel::Warn,
+                        format!("{} has changed and waits for approval: `switchboard approve`", fresh.file.display()),
+                    );
+                    notice.detail = fresh.lines.clone();
+                    engine.notice(notice);
+                }
+                pending = loaded.pending.clone();
+                tell(&engine, &loaded.problems, NoticeLevel::Warn);
+                engine.apply(setup.servers(&loaded, None));
+            }
+            Reload::Broken(errors) => tell(&engine, &errors, NoticeLevel::Error),
+        }
+    }
+}
+
+async fn next(reloads: &mut Option<mpsc::Receiver<Reload>>) -> Reload {
+    if let Some(receiver) = reloads {
+        if let Some(reload) = receiver.recv().await {
+            return reload;
+        }
+        *reloads = None;
+    }
+    std::future::pending().await
+}
+
+fn tell(engine: &Engine, errors: &[ConfigError], level: NoticeLevel) {
+    for error in errors {
+        let text = error.to_string();
+        let mut lines = text.lines().map(str::to_owned);
+        let mut notice = Notice::new(level, lines.next().unwrap_or_default());
+        notice.detail = lines.collect();
+        if level == NoticeLevel::Error {
+            notice.detail.push("the configuration before it stays in force".into());
+        }
+        engine.notice(notice);
+    }
+}
+
+/// Gentle calls of the demo's servers, for as long as it lives.
+async fn make_traffic(engine: Arc<Engine>) {
+    let mut traffic = demo::plan(fastrand::u64(..));
+    loop {
+        let (pause, spec) = traffic.next();
+        tokio::time::sleep(pause).await;
+        engine.submit(spec);
+    }
 }

@@ -8,6 +8,7 @@ pub mod body;
 pub mod call;
 pub mod catalog;
 pub mod event;
+pub mod form;
 pub mod frame;
 pub mod id;
 pub mod restart;

@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
@@ -18,9 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     bus::Bus,
+    checkers::Checkers,
     inbox::Inbox,
     ports::{Flow, Reply, Request, Session},
+    shape::Shape,
     supervisor::{Readiness, Supervised},
+    task,
 };
 use crate::domain::{
     ask::{Answer, Question},
@@ -28,7 +30,6 @@ use crate::domain::{
     call::{CallSpec, Failure, FailureKind, Operation, Outcome, Progress, Timings},
     event::{EventKind, Settled},
     id::CallId,
-    schema::Checker,
     secret::Redactor,
     time::{Stamp, short},
 };
@@ -52,6 +53,8 @@ pub struct Dispatch {
     pub bus: Arc<Bus>,
     /// Where questions go.
     pub inbox: Arc<Inbox>,
+    /// The compiled schemas.
+    pub checkers: Arc<Checkers>,
 }
 
 /// The way to give a call up.
@@ -160,7 +163,7 @@ impl Dispatch {
         if let Err(failure) = self.check_arguments() {
             return failed(failure);
         }
-        let mut extra = String::new();
+        let mut extra = if self.wants_task() { task::AUGMENTATION.to_owned() } else { String::new() };
         for round in 1..=ROUNDS {
             flow.round(round);
             let request = Request {
@@ -179,19 +182,51 @@ impl Dispatch {
             }
             let reply = match answer {
                 Ok(reply) => reply,
+                Err(failure) if round == 1 => match self.open_pages(server, &failure).await {
+                    true => continue,
+                    false => return failed(failure),
+                },
                 Err(failure) => return failed(failure),
             };
             flow.answered(&reply);
             match Shape::of(&reply.result) {
-                Shape::Answer { error: true } => return Outcome::ToolError { result: reply.result },
-                Shape::Answer { error: false } => return Outcome::Ok { result: reply.result },
+                Shape::Answer { .. } => return outcome_of(reply.result),
                 Shape::NeedsInput { requests, state } => match self.answer_all(server, requests, state).await {
                     Ok(more) => extra = more,
+                    Err(failure) => return failed(failure),
+                },
+                Shape::Task { id, poll } => match task::result(&session, self.id, &id, poll, flow).await {
+                    Ok(reply) => {
+                        flow.answered(&reply);
+                        return outcome_of(reply.result);
+                    }
                     Err(failure) => return failed(failure),
                 },
             }
         }
         failed(Failure::after_send(FailureKind::Protocol, format!("the server asked for input more than {ROUNDS} times in a row")))
+    }
+
+    /// Whether the tool can only be called as a task (MCP 2025-11-25, `execution.taskSupport`).
+    fn wants_task(&self) -> bool {
+        let Operation::Tool { tool, .. } = &self.spec.operation else { return false };
+        let listed = self.bus.look(|world| world.tool(tool).cloned());
+        listed.and_then(|tool| tool.raw.value()).is_some_and(|raw| raw["execution"]["taskSupport"] == "required")
+    }
+
+    /// Has the user open the pages that the server wants opened before it does anything
+    /// (MCP 2025-11-25, error -32042). Says whether the call may be sent again.
+    async fn open_pages(&self, server: &Supervised, failure: &Failure) -> bool {
+        let Some(rpc) = failure.rpc.as_ref().filter(|rpc| rpc.code == -32042) else { return false };
+        let data = rpc.data.as_ref().and_then(Body::value).unwrap_or_default();
+        let pages = data["elicitations"].as_array().cloned().unwrap_or_default();
+        for page in &pages {
+            let Some(question) = Question::from_request("elicitation/create", &Body::json(page)) else { return false };
+            if !matches!(self.inbox.ask(&server.spec, question, Some(self.id)).await, Answer::Accept { .. }) {
+                return false;
+            }
+        }
+        !pages.is_empty()
     }
 
     /// Answers the questions of an `input_required` result; gives the members that the next round adds.
@@ -250,7 +285,7 @@ impl Dispatch {
         if !value.is_object() {
             return Err(Failure::new(FailureKind::InvalidArguments, "the arguments are no JSON object"));
         }
-        let wrong = Checker::new(&known.input_schema).check(&value);
+        let wrong = self.checkers.of(tool, &known).check(&value);
         if wrong.is_empty() {
             return Ok(());
         }
@@ -258,6 +293,13 @@ impl Dispatch {
         let mut failure = Failure::new(FailureKind::InvalidArguments, list[0].clone());
         failure.causes = list[1..].to_vec();
         Err(failure.hint("nothing was sent; correct the arguments"))
+    }
+}
+
+fn outcome_of(result: Body) -> Outcome {
+    match Shape::of(&result) {
+        Shape::Answer { error: true } => Outcome::ToolError { result },
+        _ => Outcome::Ok { result },
     }
 }
 
@@ -324,44 +366,6 @@ fn params(operation: &Operation, extra: &str) -> Body {
         Operation::Prompt { name, arguments, .. } => format!("{{\"name\":{},\"arguments\":{}{extra}}}", text(name), object(arguments)),
         Operation::Complete { params, .. } | Operation::Raw { params, .. } => return params.clone(),
     })
-}
-
-/// What kind of result came, looked at without decoding the rest of it.
-#[derive(Debug, PartialEq)]
-enum Shape {
-    Answer { error: bool },
-    NeedsInput { requests: Vec<(String, String, Body)>, state: Option<String> },
-}
-
-impl Shape {
-    fn of(result: &Body) -> Shape {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Peek<'a> {
-            #[serde(borrow, default)]
-            is_error: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            result_type: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            input_requests: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            request_state: Option<&'a RawValue>,
-        }
-        let Ok(peek) = serde_json::from_slice::<Peek>(result.bytes()) else { return Shape::Answer { error: false } };
-        if peek.result_type.is_none_or(|t| t.get() != "\"input_required\"") {
-            return Shape::Answer { error: peek.is_error.is_some_and(|e| e.get() == "true") };
-        }
-        let requests: serde_json::Map<String, Value> =
-            peek.input_requests.and_then(|r| serde_json::from_str(r.get()).ok()).unwrap_or_default();
-        let requests = requests
-            .into_iter()
-            .map(|(key, request)| {
-                let method = request.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
-                (key, method, request.get("params").map(Body::json).unwrap_or_default())
-            })
-            .collect();
-        Shape::NeedsInput { requests, state: peek.request_state.and_then(|s| serde_json::from_str(s.get()).ok()) }
-    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -442,19 +446,6 @@ impl Flow for Unwatched {
 mod tests {
     use super::*;
     use crate::domain::id::{ServerId, ToolId};
-
-    #[test]
-    fn results_are_told_apart_without_decoding_them() {
-        assert_eq!(Shape::of(&Body::from(r#"{"content":[{"text":"\ud800"}],"isError":true}"#)), Shape::Answer { error: true });
-        assert_eq!(Shape::of(&Body::from(r#"{"content":[],"isError":"yes"}"#)), Shape::Answer { error: false });
-        assert_eq!(Shape::of(&Body::from("[1]")), Shape::Answer { error: false });
-        let asked =
-            Shape::of(&Body::from(r#"{"resultType":"input_required","inputRequests":{"k":{"method":"roots/list"}},"requestState":"s"}"#));
-        assert_eq!(
-            asked,
-            Shape::NeedsInput { requests: vec![("k".into(), "roots/list".into(), Body::default())], state: Some("s".into()) }
-        );
-    }
 
     #[test]
     fn arguments_are_sent_as_written() {

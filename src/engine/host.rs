@@ -46,11 +46,6 @@ impl ServerHost {
         ServerHost { spec, bus, inbox, redactor, stderr: Mutex::default(), step: Mutex::new(Step::Spawn), changed: Notify::new() }
     }
 
-    /// Forgets the stderr of the process before.
-    pub fn fresh_start(&self) {
-        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     fn log(&self, level: &str, logger: Option<String>, text: String, call: Option<CallId>) {
         let text = self.redactor.redact(&text);
         let log = Arc::new(LogMessage { level: level.to_owned(), logger, text, call });
@@ -62,6 +57,10 @@ impl ServerHost {
 impl Host for ServerHost {
     fn now(&self) -> Stamp {
         self.bus.now()
+    }
+
+    fn fresh_start(&self) {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn step(&self, step: Step) {

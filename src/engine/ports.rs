@@ -96,6 +96,8 @@ pub trait Flow: Send + Sync {
 pub trait Host: Send + Sync {
     /// The engine's clock.
     fn now(&self) -> Stamp;
+    /// A connection attempt begins: what the process before wrote to stderr explains nothing now.
+    fn fresh_start(&self);
     /// The step of the handshake now begun.
     fn step(&self, step: Step);
     /// The step that was begun last.

@@ -181,7 +181,6 @@ impl Supervisor {
 
     async fn connect_and_serve(&mut self) -> Next {
         self.readiness.send_replace(Readiness::Pending);
-        self.host.fresh_start();
         let connecting = {
             let (connector, spec, host, era) = (self.connector.clone(), self.spec.clone(), self.host.clone(), self.era);
             // A task of its own: the attempt puts its process in order even when nobody waits any more.

@@ -23,7 +23,6 @@ mod wire;
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
 
 use self::{
     http::HttpLink,
@@ -55,6 +54,7 @@ impl Connections {
 
     async fn attempt(&self, spec: &Arc<ServerSpec>, known: Option<Era>, host: &Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
         let began = host.now();
+        host.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
             Launch::Stdio { .. } => StdioLink::start(spec.clone(), host.clone(), self.reaper.clone())?,
             Launch::Http { .. } => HttpLink::new(spec.clone(), host.clone())?,
@@ -71,10 +71,6 @@ impl Connections {
                 failure
             }
         };
-        // Whatever was being asked for: it was the connection that could not be made.
-        if link.closed().now_or_never().is_some_and(|why| why.step == Step::Dial) {
-            failure.step = Step::Dial;
-        }
         let exit = link.close().await;
         if link.pid().is_some() && failure.exit.is_none() && !matches!(exit, Exit::Unknown | Exit::Signal(_)) {
             failure.exit = Some(exit);

@@ -1,4 +1,83 @@
-//! The console.
+//! The console: an operator's view of all servers, and the place to fire calls by hand.
+//!
+//! Speaks to the engine through [`Control`] only. The loop here takes input, events and time, gives
+//! them to the model (`model`, which never waits), does what it wants done, and draws (`view`) when the
+//! `pacer` says so. Called by the composition root.
 
+pub mod action;
+pub mod feed;
+pub mod input;
+pub mod keymap;
+pub mod layout;
+pub mod model;
+pub mod msg;
+pub mod overlay;
+pub mod pacer;
+pub mod pane;
+pub mod present;
+mod run;
+mod system;
+pub mod terminal;
 pub mod theme;
+pub mod tree;
+pub mod uri;
+pub mod view;
 pub mod widget;
+
+#[cfg(test)]
+pub mod fake;
+
+use tokio::sync::mpsc;
+
+pub use run::run;
+
+use theme::Theme;
+
+/// How the console looks and what it begins with.
+pub struct ConsoleOptions {
+    /// The colours; [`Theme::mono`] where `NO_COLOR` is set.
+    pub theme: Theme,
+    /// The keys.
+    pub keymap: keymap::Keymap,
+    /// Whether the mouse is used.
+    pub mouse: bool,
+    /// The configuration's name, shown at the lower right.
+    pub title: String,
+    /// What to begin with.
+    pub startup: Startup,
+    /// Where the console tells the composition root what only it can do. Bounded; a full channel is
+    /// told to the user.
+    pub requests: mpsc::Sender<ConsoleRequest>,
+}
+
+/// What the console begins with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Startup {
+    /// The servers of the configuration.
+    #[default]
+    Normal,
+    /// A project's file has to be approved before its servers are started.
+    Approval(ApprovalPrompt),
+    /// There are no servers: the tree says how to get some.
+    Empty,
+}
+
+/// A file that came with a project, to be approved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApprovalPrompt {
+    /// The file.
+    pub path: String,
+    /// What it would start, a line each.
+    pub lines: Vec<String>,
+    /// SHA-256 of the file as it was read; the approval holds for this only.
+    pub hash: String,
+}
+
+/// What the console asks of the composition root.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConsoleRequest {
+    /// The project's file with this hash may be used.
+    Approve(String),
+    /// It may not.
+    Reject,
+}

@@ -60,8 +60,9 @@ impl Theme {
             key: plain.fg(Color::Cyan).add_modifier(Modifier::BOLD),
             border: plain.fg(Color::DarkGray),
             focus: plain.fg(Color::Cyan).add_modifier(Modifier::BOLD),
-            selection: plain.add_modifier(Modifier::REVERSED),
-            selection_idle: plain.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            // One colour for the whole row: a reversed row of many colours is a patchwork.
+            selection: plain.fg(Color::Black).bg(Color::Cyan),
+            selection_idle: plain.fg(Color::White).bg(Color::DarkGray),
             found: plain.fg(Color::Yellow).add_modifier(Modifier::BOLD),
             json_key: plain.fg(Color::Cyan),
             json_string: plain.fg(Color::Green),

@@ -1,5 +1,7 @@
 //! The engine on servers that behave, and on servers that do not.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+
 mod http_faults;
 mod scripted;
 mod stdio_faults;

@@ -1,1 +1,17 @@
 //! Small drawing parts that know no model.
+//!
+//! Each is a plain struct that owns its cursor and scroll; it takes keys, says what came of them and
+//! draws itself into a buffer. Used by panes and overlays.
+
+pub mod editor;
+pub mod field;
+pub mod form;
+pub mod json;
+pub mod lamps;
+mod line;
+pub mod paint;
+pub mod spark;
+pub mod window;
+
+#[cfg(test)]
+mod test;

@@ -1,0 +1,156 @@
+//! Judges the arguments and hangs what is wrong onto the fields.
+
+use serde_json::Value;
+
+use super::{Form, Json, Kind, Node, Path, State, json};
+use crate::domain::schema::{Checker, Violation};
+
+/// How much of a message is shown: a checker may quote the whole value.
+const LONG: usize = 160;
+
+impl Form {
+    /// Judges the whole again. Cheap enough for every key: arguments are small.
+    pub(super) fn check(&mut self) {
+        self.problems.clear();
+        own(&mut self.root, true);
+        let text = self.json();
+        let value: Value = match serde_json::from_str(&text) {
+            Ok(value) => value,
+            Err(error) => return self.problems.push(format!("cannot be checked: {error}")),
+        };
+        let mut found = self.checker.check(&value);
+        let root_schema = self.maker.schema();
+        refine(&self.root, root_schema, &mut found);
+        for violation in found {
+            self.attach(&violation);
+        }
+    }
+
+    fn attach(&mut self, violation: &Violation) {
+        let path = nearest(&self.root, &violation.path);
+        let on_root = path.is_empty() && matches!(self.root.kind, Kind::Object { .. });
+        let Some(node) = self.node_mut(&path) else { return };
+        if told_by_fields(node, &violation.message) {
+            return;
+        }
+        let message = shorten(&violation.message);
+        if on_root {
+            self.problems.push(message);
+        } else if node.error.is_none() && !node.missing {
+            node.error = Some(message);
+        }
+    }
+}
+
+/// The field that a pointer means, or the nearest one around it: inside raw JSON there are none. An
+/// alternative that has a row of its own is meant rather than the choice.
+fn nearest(root: &Node, pointer: &str) -> Path {
+    let (mut node, mut path) = (root, vec![]);
+    for token in pointer.split('/').skip(1) {
+        while let Kind::Union { inner, .. } = &node.kind {
+            (node, _) = (inner, path.push(0));
+        }
+        let Some((index, child)) = child(node, token) else { return path };
+        (node, _) = (child, path.push(index));
+    }
+    while let Kind::Union { inner, .. } = &node.kind {
+        if matches!(inner.kind, Kind::Object { .. } | Kind::Const(_)) {
+            break;
+        }
+        (node, _) = (inner, path.push(0));
+    }
+    path
+}
+
+fn child<'a>(node: &'a Node, token: &str) -> Option<(usize, &'a Node)> {
+    let token = token.replace("~1", "/").replace("~0", "~");
+    match &node.kind {
+        Kind::Object { fields, .. } => fields.iter().enumerate().find(|(_, field)| field.key == token),
+        Kind::Array { items, .. } => token.parse().ok().and_then(|index: usize| Some((index, items.get(index)?))),
+        _ => None,
+    }
+}
+
+/// Whether the message only says that fields are missing which are marked already.
+fn told_by_fields(node: &Node, message: &str) -> bool {
+    let fields = match &node.kind {
+        Kind::Object { fields, .. } => fields,
+        Kind::Union { inner, .. } => inner.children(),
+        _ => return false,
+    };
+    let missing = |field: &Node| field.missing && message == format!("{} is a required property", Value::from(field.key.as_str()));
+    fields.iter().any(missing)
+}
+
+fn shorten(message: &str) -> String {
+    match message.char_indices().nth(LONG) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message.to_owned(),
+    }
+}
+
+/// What a field can tell of itself.
+fn own(node: &mut Node, sent: bool) {
+    (node.error, node.note, node.missing) = (None, None, false);
+    let set = matches!(node.state, State::Set | State::Default);
+    match &node.kind {
+        Kind::Number { text, .. } if set && !json::is_number(text) => node.error = Some(format!("{text:?} is no number")),
+        Kind::Raw(text) if set => node.error = Json::parse(text).err().map(|error| format!("no JSON: {}", error.message)),
+        Kind::Text(text) if set => {
+            let odd = node.format.as_ref().is_some_and(|format| !format.is_valid(&Value::from(text.as_str())));
+            node.note =
+                odd.then(|| format!("does not look like {}", node.hint.split(' ').next().unwrap_or_default().trim_end_matches('?')));
+        }
+        _ => {}
+    }
+    let item = node.key.is_empty();
+    let empty = node.value().is_none();
+    node.missing = sent && node.required && empty && !matches!(node.kind, Kind::Union { .. });
+    if item && matches!(node.kind, Kind::Text(_)) {
+        node.missing = false;
+    }
+    let inside = sent && !empty;
+    let union = matches!(node.kind, Kind::Union { .. });
+    for child in node.children_mut() {
+        own(child, inside || (union && sent));
+    }
+}
+
+/// Replaces "fits none of the alternatives" by what is wrong with the chosen one.
+fn refine(root: &Node, schema: &Json, found: &mut Vec<Violation>) {
+    let mut details = vec![];
+    found.retain(|violation| {
+        let Some(node) = union_at(root, &violation.path) else { return true };
+        let Kind::Union { variants, picked, inner } = &node.kind else { return true };
+        let about_choice = violation.message.contains("under any of the schemas") || violation.message.contains("oneOf");
+        let (Some((_, variant)), Some(value), true) = (variants.get(*picked), inner.value(), about_choice) else { return true };
+        let checker = Checker::new(&super::Body::from(with_definitions(variant, schema).text()));
+        let (None, Ok(value)) = (&checker.problem, serde_json::from_str(&value.text())) else { return true };
+        let inside = checker.check(&value);
+        let replaced = !inside.is_empty();
+        details.extend(inside.into_iter().map(|v| Violation { path: format!("{}{}", violation.path, v.path), ..v }));
+        !replaced
+    });
+    found.extend(details);
+}
+
+fn union_at<'a>(root: &'a Node, pointer: &str) -> Option<&'a Node> {
+    let mut node = root;
+    for token in pointer.split('/').skip(1) {
+        while let Kind::Union { inner, .. } = &node.kind {
+            node = inner;
+        }
+        node = child(node, token)?.1;
+    }
+    matches!(node.kind, Kind::Union { .. }).then_some(node)
+}
+
+fn with_definitions(variant: &Json, root: &Json) -> Json {
+    let mut members = variant.members().to_vec();
+    for key in ["$schema", "$defs", "definitions"] {
+        if let (Some(value), None) = (root.get(key), variant.get(key)) {
+            members.push((key.into(), value.clone()));
+        }
+    }
+    Json::Object(members)
+}

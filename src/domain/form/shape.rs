@@ -1,0 +1,410 @@
+//! What a form shows for a schema: references resolved, `allOf` merged, alternatives listed.
+//!
+//! Read by [`super::build`] only. It may be approximate, since the [`super::super::schema::Checker`]
+//! judges the arguments against the schema itself; what it cannot express becomes [`Shape::Any`].
+
+use super::json::Json;
+
+/// How many subschemas one place may be put together from: references can multiply.
+const BUDGET: usize = 400;
+
+/// The form of one place, its annotations beside it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What can stand there.
+    pub shape: Shape,
+    /// Whether `null` can stand there too.
+    pub nullable: bool,
+    /// All keywords, merged.
+    pub schema: Json,
+}
+
+/// What can stand at a place.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// A string.
+    Text,
+    /// A number, or an integer.
+    Number {
+        /// Whether only whole numbers fit.
+        integer: bool,
+    },
+    /// A boolean.
+    Bool,
+    /// One of these values, each with its label.
+    Choice(Vec<(String, Json)>),
+    /// This value only.
+    Const(Json),
+    /// An object.
+    Object {
+        /// Its declared members in the order of the schema.
+        properties: Vec<(String, Json)>,
+        /// Which must be there.
+        required: Vec<String>,
+        /// The schema of other members; `None` when there may be none.
+        extra: Option<Json>,
+    },
+    /// An array.
+    Array {
+        /// Schemas of the first items.
+        prefix: Vec<Json>,
+        /// The schema of the others; `None` when there may be none.
+        items: Option<Json>,
+    },
+    /// One of these alternatives, each with its label.
+    Union(Vec<(String, Json)>),
+    /// Anything: a field for JSON text.
+    Any,
+}
+
+type Keywords = Vec<(String, Json)>;
+
+/// Reads `schema`; `root` is the document for its references.
+pub fn place(schema: &Json, root: &Json) -> Place {
+    let mut budget = BUDGET;
+    let Some(mut keywords) = flat(schema, root, &mut budget) else {
+        return Place { shape: Shape::Any, nullable: false, schema: schema.clone() };
+    };
+    let mut nullable = find(&keywords, "nullable") == Some(&Json::Bool(true));
+    let mut hops = 0;
+    while let Some((keyword, alternatives)) = alternatives(&keywords) {
+        let resolved: Vec<(Json, Keywords)> =
+            alternatives.iter().filter_map(|a| flat(a, root, &mut budget).map(|flat| (a.clone(), flat))).collect();
+        let some: Vec<&(Json, Keywords)> = resolved.iter().filter(|(_, k)| !is_null(k)).collect();
+        nullable |= some.len() < resolved.len();
+        if let Some(options) = constants(&some) {
+            let nullable = nullable && !options.iter().any(|(_, v)| *v == Json::Null);
+            return Place { shape: Shape::Choice(options), nullable, schema: Json::Object(keywords) };
+        }
+        keywords.retain(|(key, _)| *key != keyword);
+        if let [(_, only)] = some.as_slice() {
+            keywords = merge(keywords, only.clone());
+            nullable |= find(&keywords, "nullable") == Some(&Json::Bool(true));
+            hops += 1;
+            if hops < 20 {
+                continue;
+            }
+        }
+        if some.len() > 1 && budget > 0 {
+            let labels = labels(&some);
+            let variants = some.iter().zip(labels).map(|((_, k), label)| (label, Json::Object(merge_variant(keywords.clone(), k.clone()))));
+            let shape = Shape::Union(variants.collect());
+            return Place { shape, nullable, schema: Json::Object(keywords) };
+        }
+        break;
+    }
+    let shape = if budget == 0 { Shape::Any } else { typed(&keywords, &mut nullable) };
+    Place { shape, nullable, schema: Json::Object(keywords) }
+}
+
+fn find<'a>(keywords: &'a Keywords, key: &str) -> Option<&'a Json> {
+    keywords.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+}
+
+fn alternatives(keywords: &Keywords) -> Option<(String, Vec<Json>)> {
+    ["anyOf", "oneOf"].iter().find_map(|key| match find(keywords, key) {
+        Some(Json::Array(list)) if !list.is_empty() => Some(((*key).to_owned(), list.clone())),
+        _ => None,
+    })
+}
+
+fn is_null(keywords: &Keywords) -> bool {
+    find(keywords, "type").and_then(Json::str) == Some("null") || find(keywords, "const") == Some(&Json::Null)
+}
+
+/// The values, when every alternative is a constant: an enumeration with titles.
+fn constants(variants: &[&(Json, Keywords)]) -> Option<Vec<(String, Json)>> {
+    if variants.is_empty() {
+        return None;
+    }
+    let option = |(_, keywords): &&(Json, Keywords)| {
+        let value = find(keywords, "const")?;
+        Some((find(keywords, "title").and_then(Json::str).map_or_else(|| label_of(value), str::to_owned), value.clone()))
+    };
+    variants.iter().map(option).collect()
+}
+
+/// How a value is named in a list of choices.
+pub fn label_of(value: &Json) -> String {
+    match value.str() {
+        Some("") => "\"\"".into(),
+        Some(text) => text.to_owned(),
+        None => value.text(),
+    }
+}
+
+/// The keywords of `schema`, with `$ref` followed and `allOf` merged in. `None`: nothing known.
+fn flat(schema: &Json, root: &Json, budget: &mut usize) -> Option<Keywords> {
+    *budget = budget.checked_sub(1)?;
+    let Json::Object(own) = schema else {
+        return (*schema == Json::Bool(true)).then(Vec::new);
+    };
+    let mut keywords: Keywords = own.iter().filter(|(key, _)| !matches!(key.as_str(), "$ref" | "allOf")).cloned().collect();
+    if let Some(Json::Array(parts)) = schema.get("allOf") {
+        for part in parts {
+            keywords = merge(flat(part, root, budget).unwrap_or_default(), keywords);
+        }
+    }
+    match schema.get("$ref").and_then(Json::str) {
+        Some(reference) => Some(merge(flat(resolve(reference, root)?, root, budget)?, keywords)),
+        None => Some(keywords),
+    }
+}
+
+/// The part of `root` that a reference within the document means.
+fn resolve<'a>(reference: &str, root: &'a Json) -> Option<&'a Json> {
+    let fragment = reference.strip_prefix('#')?;
+    if fragment.is_empty() {
+        return Some(root);
+    }
+    let Some(pointer) = fragment.strip_prefix('/') else { return anchor(fragment, root, 0) };
+    pointer.split('/').try_fold(root, |at, token| {
+        let token = unpercent(token).replace("~1", "/").replace("~0", "~");
+        match at {
+            Json::Array(items) => items.get(token.parse::<usize>().ok()?),
+            other => other.get(&token),
+        }
+    })
+}
+
+fn anchor<'a>(name: &str, at: &'a Json, depth: usize) -> Option<&'a Json> {
+    if depth > 40 {
+        return None;
+    }
+    if ["$anchor", "$dynamicAnchor"].iter().any(|key| at.get(key).and_then(Json::str) == Some(name)) {
+        return Some(at);
+    }
+    at.members().iter().map(|(_, v)| v).chain(at.items()).find_map(|part| anchor(name, part, depth + 1))
+}
+
+fn unpercent(token: &str) -> String {
+    let (bytes, mut out, mut at) = (token.as_bytes(), Vec::new(), 0);
+    while at < bytes.len() {
+        let hex = bytes.get(at + 1..at + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        match (bytes[at], hex) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                at += 3;
+            }
+            (byte, _) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Both sets of keywords at once; where only one can stand, `over` wins.
+fn merge(mut base: Keywords, over: Keywords) -> Keywords {
+    for (key, value) in over {
+        let Some(slot) = base.iter_mut().find(|(name, _)| *name == key).map(|(_, value)| value) else {
+            base.push((key, value));
+            continue;
+        };
+        let merged = match (key.as_str(), &*slot, &value) {
+            ("properties", Json::Object(a), Json::Object(b)) => Json::Object(both(a.clone(), b)),
+            ("required", Json::Array(a), Json::Array(b)) => {
+                let mut all = a.clone();
+                all.extend(b.iter().filter(|name| !a.contains(name)).cloned());
+                Json::Array(all)
+            }
+            ("type", a, b) => common_types(a, b),
+            ("enum", Json::Array(a), Json::Array(b)) => Json::Array(a.iter().filter(|v| b.iter().any(|w| w.same(v))).cloned().collect()),
+            ("items", a @ Json::Object(_), b @ Json::Object(_)) => all_of(a, b),
+            ("anyOf" | "oneOf", _, _) => slot.clone(),
+            _ => value,
+        };
+        *slot = merged;
+    }
+    base
+}
+
+/// A variant over its base. What says less than the base (`properties` without a type) refines it.
+fn merge_variant(base: Keywords, variant: Keywords) -> Keywords {
+    let inner = ["anyOf", "oneOf"].into_iter().any(|key| find(&variant, key).is_some());
+    let base = if inner { base.into_iter().filter(|(key, _)| key != "anyOf" && key != "oneOf").collect() } else { base };
+    merge(base, variant)
+}
+
+fn both(mut a: Keywords, b: &Keywords) -> Keywords {
+    for (key, value) in b {
+        match a.iter_mut().find(|(name, _)| name == key) {
+            Some((_, slot)) if slot == value => {}
+            Some((_, slot)) => *slot = all_of(slot, value),
+            None => a.push((key.clone(), value.clone())),
+        }
+    }
+    a
+}
+
+fn all_of(a: &Json, b: &Json) -> Json {
+    Json::Object(vec![("allOf".into(), Json::Array(vec![a.clone(), b.clone()]))])
+}
+
+fn types(value: &Json) -> Vec<String> {
+    value.str().into_iter().chain(value.items().iter().filter_map(Json::str)).map(str::to_owned).collect()
+}
+
+fn common_types(a: &Json, b: &Json) -> Json {
+    let (a, b) = (types(a), types(b));
+    let mut common: Vec<Json> = a.iter().filter(|t| b.contains(t)).map(|t| Json::String(t.clone())).collect();
+    if common.is_empty() && [&a, &b].iter().any(|t| t.iter().any(|t| t == "integer")) {
+        common.push(Json::String("integer".into()));
+    }
+    if common.len() == 1 { common.remove(0) } else { Json::Array(common) }
+}
+
+/// The shape of a place without alternatives.
+fn typed(keywords: &Keywords, nullable: &mut bool) -> Shape {
+    if let Some(value) = find(keywords, "const") {
+        return Shape::Const(value.clone());
+    }
+    if let Some(Json::Array(values)) = find(keywords, "enum") {
+        return choice(values, find(keywords, "enumNames").map(Json::items).unwrap_or_default(), nullable);
+    }
+    let mut names = find(keywords, "type").map(types).unwrap_or_default();
+    if names.len() > 1 {
+        *nullable |= names.iter().any(|t| t == "null");
+        names.retain(|t| t != "null");
+        if names.iter().any(|t| t == "number") {
+            names.retain(|t| t != "integer");
+        }
+    }
+    match names.as_slice() {
+        [] => guess(keywords),
+        [one] => of_type(one, keywords),
+        many => Shape::Union(
+            many.iter()
+                .map(|name| {
+                    let mut variant: Keywords = keywords
+                        .iter()
+                        .filter(|(key, _)| !matches!(key.as_str(), "type" | "default" | "description" | "title"))
+                        .cloned()
+                        .collect();
+                    variant.push(("type".into(), Json::String(name.clone())));
+                    (name.clone(), Json::Object(variant))
+                })
+                .collect(),
+        ),
+    }
+}
+
+fn choice(values: &[Json], names: &[Json], nullable: &mut bool) -> Shape {
+    let mut options: Vec<(String, Json)> = vec![];
+    for (index, value) in values.iter().enumerate() {
+        if *value == Json::Null && values.len() > 1 {
+            *nullable = true;
+        } else if !options.iter().any(|(_, v)| v == value) {
+            options.push((names.get(index).and_then(Json::str).map_or_else(|| label_of(value), str::to_owned), value.clone()));
+        }
+    }
+    match options.len() {
+        0 => Shape::Any,
+        1 => Shape::Const(options.remove(0).1),
+        _ => Shape::Choice(options),
+    }
+}
+
+fn guess(keywords: &Keywords) -> Shape {
+    let has = |names: &[&str]| keywords.iter().any(|(key, _)| names.contains(&key.as_str()));
+    if has(&["properties", "required", "additionalProperties", "patternProperties"]) {
+        of_type("object", keywords)
+    } else if has(&["items", "prefixItems", "minItems", "maxItems", "uniqueItems"]) {
+        of_type("array", keywords)
+    } else if has(&["pattern", "minLength", "maxLength", "format"]) {
+        Shape::Text
+    } else if has(&["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]) {
+        Shape::Number { integer: false }
+    } else {
+        Shape::Any
+    }
+}
+
+fn of_type(name: &str, keywords: &Keywords) -> Shape {
+    match name {
+        "string" => Shape::Text,
+        "number" => Shape::Number { integer: false },
+        "integer" => Shape::Number { integer: true },
+        "boolean" => Shape::Bool,
+        "null" => Shape::Const(Json::Null),
+        "object" => object(keywords),
+        "array" => {
+            // Draft-07 wrote the first items as an array under `items`.
+            let old = find(keywords, "items").map(Json::items).unwrap_or_default().to_vec();
+            let prefix = find(keywords, "prefixItems").map_or(old.clone(), |p| p.items().to_vec());
+            let rest = if old.is_empty() { find(keywords, "items") } else { find(keywords, "additionalItems") };
+            Shape::Array { prefix, items: open(rest) }
+        }
+        _ => Shape::Any,
+    }
+}
+
+/// A schema for what is not declared: anything without one, nothing when it is `false`.
+fn open(schema: Option<&Json>) -> Option<Json> {
+    match schema {
+        None => Some(Json::Bool(true)),
+        Some(Json::Bool(false)) => None,
+        Some(other) => Some(other.clone()),
+    }
+}
+
+fn object(keywords: &Keywords) -> Shape {
+    let mut properties = find(keywords, "properties").map(|p| p.members().to_vec()).unwrap_or_default();
+    let mut seen = std::collections::HashSet::new();
+    properties.retain(|(key, _)| seen.insert(key.clone()));
+    let required: Vec<String> =
+        find(keywords, "required").map(|r| r.items().iter().filter_map(Json::str).map(str::to_owned).collect()).unwrap_or_default();
+    for name in &required {
+        if seen.insert(name.clone()) {
+            properties.push((name.clone(), Json::Bool(true)));
+        }
+    }
+    let patterns = find(keywords, "patternProperties").map(Json::members).unwrap_or_default();
+    let extra = match (find(keywords, "additionalProperties"), patterns) {
+        (Some(Json::Bool(_)) | None, [(_, only)]) => Some(only.clone()),
+        (given, []) => open(given),
+        _ => Some(Json::Bool(true)),
+    };
+    Shape::Object { properties, required, extra }
+}
+
+/// Names for alternatives: the title, else what tells them apart, else the type, else the number.
+fn labels(variants: &[&(Json, Keywords)]) -> Vec<String> {
+    let mut labels: Vec<String> = variants.iter().enumerate().map(|(index, (source, keywords))| label(source, keywords, index)).collect();
+    let again = labels.clone();
+    for (index, label) in labels.iter_mut().enumerate() {
+        if again.iter().filter(|other| **other == again[index]).count() > 1 {
+            *label = format!("{label} {}", index + 1);
+        }
+    }
+    labels
+}
+
+fn label(source: &Json, keywords: &Keywords, index: usize) -> String {
+    if let Some(title) = find(keywords, "title").and_then(Json::str).filter(|t| !t.is_empty()) {
+        return title.to_owned();
+    }
+    let properties = find(keywords, "properties").map(Json::members).unwrap_or_default();
+    if let Some(constant) = properties
+        .iter()
+        .find_map(|(_, schema)| schema.get("const").or_else(|| schema.get("enum").map(Json::items).filter(|v| v.len() == 1).map(|v| &v[0])))
+    {
+        return label_of(constant);
+    }
+    if let Some(name) = source.get("$ref").and_then(Json::str).and_then(|r| r.rsplit('/').next()).filter(|n| !n.is_empty()) {
+        return name.to_owned();
+    }
+    let required: Vec<&str> = find(keywords, "required").map(|r| r.items().iter().filter_map(Json::str).collect()).unwrap_or_default();
+    if !required.is_empty() {
+        return required.join(", ");
+    }
+    match find(keywords, "type").map(types).unwrap_or_default().join(" or ") {
+        name if name == "array" => match find(keywords, "items").and_then(|i| i.get("type")).and_then(Json::str) {
+            Some(item) => format!("array of {item}"),
+            None => name,
+        },
+        name if !name.is_empty() => name,
+        _ => find(keywords, "const").map_or_else(|| format!("option {}", index + 1), label_of),
+    }
+}

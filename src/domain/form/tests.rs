@@ -1,0 +1,318 @@
+//! Forms from the schemas that servers really list, and from unpleasant ones.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SERVERS: &str = include_str!("../../../tests/data/schemas/servers.jsonl");
+const CRAFTED: &str = include_str!("../../../tests/data/schemas/crafted.jsonl");
+
+/// Name and schema of each line of the corpus.
+fn corpus() -> Vec<(String, String)> {
+    let line = |line: &str| line.split_once(' ').map(|(name, schema)| (name.to_owned(), schema.to_owned())).unwrap();
+    SERVERS.lines().chain(CRAFTED.lines()).filter(|l| !l.is_empty()).map(line).collect()
+}
+
+fn form(schema: &str) -> Form {
+    Form::new(&Body::from(schema))
+}
+
+fn named(name: &str) -> Form {
+    form(&corpus().into_iter().find(|(n, _)| n == name).unwrap().1)
+}
+
+fn at(form: &Form, key: &str) -> Path {
+    form.rows().into_iter().map(|row| row.path).find(|path| form.node(path).unwrap().label == key).unwrap_or_else(|| panic!("no {key}"))
+}
+
+fn rows(form: &Form) -> Vec<String> {
+    let show = |row: &Row| {
+        let node = form.node(&row.path).unwrap();
+        format!("{}{}{} {}", "  ".repeat(row.depth), node.label, if node.required { "*" } else { "" }, node.hint)
+    };
+    form.rows().iter().map(show).collect()
+}
+
+#[test]
+fn every_schema_of_the_corpus_makes_a_form_that_opens_valid_or_says_why() {
+    for (name, schema) in corpus() {
+        let mut form = form(&schema);
+        assert_eq!(form.schema_problem(), None, "{name}");
+        let text = form.json();
+        form.set_json(&text).unwrap();
+        assert_eq!(form.json(), text, "{name}");
+    }
+}
+
+#[test]
+fn a_plain_tool_keeps_the_order_and_sends_what_is_set() {
+    let mut form = named("edit_file");
+    assert_eq!(rows(&form), ["path* string", "edits* array", "dryRun boolean"]);
+    assert!(!form.valid());
+    form.set_text(&at(&form, "path"), "/a");
+    let item = form.add_item(&at(&form, "edits")).unwrap();
+    form.set_text(&[item.as_slice(), &[0]].concat(), "x\ny");
+    form.set_text(&[item.as_slice(), &[1]].concat(), "");
+    assert!(!form.valid(), "newText is missing");
+    form.set_empty(&[item.as_slice(), &[1]].concat());
+    assert!(form.valid());
+    assert_eq!(form.json(), r#"{"path":"/a","edits":[{"oldText":"x\ny","newText":""}],"dryRun":false}"#);
+}
+
+#[test]
+fn an_optional_field_left_empty_is_left_out() {
+    let mut form = named("sequentialthinking");
+    for (key, text) in [("thought", "hm"), ("thoughtNumber", "1"), ("totalThoughts", "2")] {
+        form.set_text(&at(&form, key), text);
+    }
+    form.cycle(&[1, 0], 1);
+    assert!(form.valid(), "{:?}", form.problems);
+    assert_eq!(form.json(), r#"{"thought":"hm","nextThoughtNeeded":true,"thoughtNumber":1,"totalThoughts":2}"#);
+}
+
+#[test]
+fn digits_stay_as_typed() {
+    let mut form = named("get-sum");
+    form.set_text(&[0], "12345678901234567890123");
+    form.set_text(&[1], "1.0");
+    assert_eq!(form.json(), r#"{"a":12345678901234567890123,"b":1.0}"#);
+    form.set_text(&[1], "1.");
+    assert!(form.node(&[1]).unwrap().error.as_ref().unwrap().contains("no number"));
+    assert!(!form.valid());
+}
+
+#[test]
+fn violations_stand_at_their_field() {
+    let mut form = named("everything_typed");
+    form.set_text(&at(&form, "name"), "x");
+    assert!(form.node(&at(&form, "name")).unwrap().error.as_ref().unwrap().contains("shorter"));
+    form.set_text(&at(&form, "age"), "200");
+    assert!(form.node(&at(&form, "age")).unwrap().error.as_ref().unwrap().contains("maximum"));
+    form.set_text(&at(&form, "mail"), "nobody");
+    assert_eq!(form.node(&at(&form, "mail")).unwrap().note.as_deref(), Some("does not look like email"));
+    form.set_text(&at(&form, "code"), "abc");
+    assert!(form.node(&at(&form, "code")).unwrap().error.is_some());
+    let tag = form.add_item(&at(&form, "tags")).unwrap();
+    form.set_text(&tag, "a");
+    let again = form.add_item(&tag).unwrap();
+    form.set_text(&again, "a");
+    assert!(form.node(&at(&form, "tags")).unwrap().error.as_ref().unwrap().contains("non-unique"));
+}
+
+#[test]
+fn integers_and_mixed_values_can_be_picked() {
+    let mut form = named("everything_typed");
+    let level = at(&form, "level");
+    form.cycle(&level, 1);
+    form.cycle(&level, 1);
+    assert_eq!(form.node(&level).unwrap().value(), Some(Json::Number("2".into())));
+    for _ in 0..2 {
+        form.cycle(&level, 1);
+    }
+    assert_eq!(form.node(&level).unwrap().value(), None, "an optional one passes through empty");
+}
+
+#[test]
+fn null_is_explicit_where_it_is_allowed() {
+    let mut form = named("git_log");
+    form.set_text(&[0], ".");
+    assert_eq!(form.json(), r#"{"repo_path":".","max_count":10}"#);
+    assert!(form.set_null(&[2]));
+    assert!(!form.set_null(&[0]));
+    assert_eq!(form.json(), r#"{"repo_path":".","max_count":10,"start_timestamp":null}"#);
+    form.set_text(&[2], "2024-01-15");
+    assert!(form.json().contains(r#""start_timestamp":"2024-01-15""#));
+    form.clear(&[2]);
+    assert!(!form.json().contains("start_timestamp"));
+}
+
+#[test]
+fn a_nested_object_is_sent_once_something_is_in_it() {
+    let mut form = named("everything_typed");
+    let address = at(&form, "address");
+    assert!(form.node(&address).unwrap().folded);
+    assert_eq!(form.node(&address).unwrap().declared(), ["street", "city", "zip"]);
+    form.fold(&address, false);
+    assert!(!form.json().contains("address"));
+    form.set_text(&at(&form, "zip"), "10");
+    assert!(form.json().contains(r#""address":{"city":"Berlin","zip":"10"}"#), "{}", form.json());
+    assert!(form.node(&at(&form, "street")).unwrap().missing);
+}
+
+#[test]
+fn alternatives_at_the_root_are_chosen() {
+    let mut form = named("root_one_of");
+    assert_eq!(rows(&form), ["* one of", "  kind* constant", "  id* integer ≥ 1"]);
+    form.set_text(&[0, 1], "7");
+    assert_eq!(form.json(), r#"{"kind":"by_id","id":7}"#);
+    assert!(form.valid());
+    form.cycle(&[], 1);
+    assert_eq!(rows(&form), ["* one of", "  kind* constant", "  name* string", "  exact boolean"]);
+    assert!(!form.valid());
+    form.set_json(r#"{"kind":"by_name","name":"x"}"#).unwrap();
+    assert!(form.valid(), "{:?}", form.problems);
+    assert_eq!(form.json(), r#"{"kind":"by_name","name":"x"}"#);
+}
+
+#[test]
+fn what_is_wrong_with_the_chosen_alternative_is_told_there() {
+    let mut form = named("root_one_of");
+    form.set_text(&[0, 1], "0");
+    let error = form.node(&[0, 1]).unwrap().error.clone().unwrap();
+    assert!(error.contains("minimum"), "{error}");
+}
+
+#[test]
+fn a_schema_may_refer_to_itself() {
+    let mut form = named("recursive");
+    form.set_json(r#"{"value":"a","children":[{"value":"b","children":[{"value":"c"}]}],"left":{"value":"d"}}"#).unwrap();
+    assert!(form.valid(), "{:?}", form.problems);
+    assert!(rows(&form).iter().any(|row| row == "        value* string"), "{:?}", rows(&form));
+    let mut greedy = named("recursive_required");
+    assert!(greedy.json().len() < 100_000);
+    greedy.set_json("{}").unwrap();
+}
+
+#[test]
+fn other_members_are_kept_and_can_be_added() {
+    let mut form = named("map");
+    let path = form.add_member(&at(&form, "labels"), "team").unwrap();
+    form.set_text(&path, "red");
+    assert_eq!(form.json(), r#"{"labels":{"team":"red"}}"#);
+    form.set_json(r#"{"labels":{"a":"1","b":2},"unknown":{"x":1.50}}"#).unwrap();
+    assert_eq!(form.json(), r#"{"labels":{"a":"1","b":2},"unknown":{"x":1.50}}"#);
+    assert!(form.node(&at(&form, "b")).unwrap().error.is_some(), "2 is no string");
+    assert!(form.remove(&at(&form, "b")));
+    assert!(form.valid(), "{:?}", form.problems);
+}
+
+#[test]
+fn items_move_and_leave() {
+    let mut form = named("add_observations_plain");
+    form.set_json(r#"{"names":["a","b","c"]}"#).unwrap();
+    assert_eq!(form.shift(&[0, 2], -1), Some(vec![0, 1]));
+    assert!(form.remove(&[0, 0]));
+    assert_eq!(form.shift(&[0, 1], 1), None);
+    assert_eq!(form.json(), r#"{"names":["c","b"]}"#);
+}
+
+#[test]
+fn unusable_schemas_give_a_field_of_raw_json() {
+    for schema in ["{", "7", "true", "false", r##"{"$ref":"#/nowhere"}"##, r##"{"$ref":"#"}"##, r#"{"type":"frob"}"#, "[]"] {
+        let mut form = form(schema);
+        form.set_json(r#"{"a":[1,2.0]}"#).unwrap();
+        assert_eq!(form.json(), r#"{"a":[1,2.0]}"#, "{schema}");
+    }
+}
+
+#[test]
+fn bombs_of_references_end() {
+    let mut defs = String::from(r#""d0":{"type":"string"}"#);
+    for i in 1..40 {
+        defs += &format!(r##","d{i}":{{"allOf":[{{"$ref":"#/$defs/d{0}"}},{{"$ref":"#/$defs/d{0}"}}]}}"##, i - 1);
+    }
+    let maker = Maker::new(Json::parse(&format!(r##"{{"$ref":"#/$defs/d39","$defs":{{{defs}}}}}"##)).unwrap());
+    assert!(matches!(maker.root(true).kind, Kind::Raw(_)));
+}
+
+#[test]
+fn a_reference_that_leads_nowhere_but_to_itself_ends() {
+    for schema in [
+        r##"{"$defs":{"e":{"anyOf":[{"$ref":"#/$defs/e"},{"type":"string"}]}},"properties":{"x":{"$ref":"#/$defs/e"}}}"##,
+        r##"{"$defs":{"e":{"allOf":[{"$ref":"#/$defs/e"}]}},"properties":{"x":{"$ref":"#/$defs/e"}}}"##,
+        r##"{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}},"properties":{"x":{"$ref":"#/$defs/a"}}}"##,
+    ] {
+        let mut form = form(schema);
+        form.set_json(r#"{"x":1}"#).unwrap();
+        assert_eq!(form.json(), r#"{"x":1}"#);
+    }
+}
+
+#[test]
+fn alternatives_in_alternatives_do_not_multiply_without_end() {
+    let variants: Vec<String> = (0..8)
+        .map(|i| {
+            format!(r##"{{"type":"object","properties":{{"a":{{"$ref":"#/$defs/e"}},"v{i}":{{"type":"string"}}}},"required":["v{i}"]}}"##)
+        })
+        .collect();
+    let schema = format!(r##"{{"$defs":{{"e":{{"oneOf":[{}]}}}},"properties":{{"e":{{"$ref":"#/$defs/e"}}}}}}"##, variants.join(","));
+    let value = format!(r#"{{"e":{}1{}}}"#, r#"{"a":"#.repeat(20), "}".repeat(20));
+    let maker = Maker::new(Json::parse(&schema).unwrap());
+    let mut root = maker.root(false);
+    maker.fill(&mut root, &Json::parse(&value).unwrap(), State::Set);
+    assert_eq!(root.value().unwrap().text(), value);
+}
+
+fn any_json() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::Bool),
+        prop_oneof!["[0-9]|[1-9][0-9]{1,25}", "-?[0-9]\\.[0-9]{1,3}", "[1-9]e[0-9]"].prop_map(Json::Number),
+        "[a-c\\\\\"\u{1}é]{0,4}".prop_map(Json::String),
+        prop::sample::select(vec!["by_id", "by_name", "name", "error", "circle"]).prop_map(|s| Json::String(s.into())),
+        Just(Json::Raw(r#""\ud800""#.into())),
+    ];
+    leaf.prop_recursive(4, 40, 4, |inner| {
+        let keys: Vec<String> = corpus()
+            .iter()
+            .flat_map(|(_, schema)| {
+                let schema = Json::parse(schema).unwrap();
+                schema.get("properties").map(|p| p.members().iter().map(|(k, _)| k.clone()).collect::<Vec<_>>()).unwrap_or_default()
+            })
+            .chain(["kind", "id", "zip", "street", "value", "oldText", "other"].map(String::from))
+            .collect();
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::Array),
+            prop::collection::vec((prop::sample::select(keys), inner), 0..4).prop_map(Json::Object),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn json_through_the_form_means_the_same(value in any_json(), pick in any::<prop::sample::Index>()) {
+        let corpus = corpus();
+        let (name, schema) = &corpus[pick.index(corpus.len())];
+        let mut form = form(schema);
+        form.set_json(&value.text()).unwrap();
+        let once = Json::parse(&form.json()).unwrap();
+        prop_assert!(once.same(&value), "{}: {} became {}", name, value.text(), once.text());
+        form.set_json(&once.text()).unwrap();
+        prop_assert_eq!(form.json(), once.text(), "{}", name);
+    }
+
+    #[test]
+    fn whatever_is_done_the_form_comes_back_from_its_json(
+        pick in any::<prop::sample::Index>(),
+        steps in prop::collection::vec((any::<prop::sample::Index>(), 0..12u8, "[a-z0-9.\\-]{0,3}"), 0..20),
+    ) {
+        let corpus = corpus();
+        let (name, schema) = &corpus[pick.index(corpus.len())];
+        let mut form = form(schema);
+        for (row, action, text) in steps {
+            let rows = form.rows();
+            if rows.is_empty() { break }
+            let path = rows[row.index(rows.len())].path.clone();
+            match action {
+                0 | 1 => form.set_text(&path, &text),
+                2 => form.cycle(&path, 1),
+                3 => form.cycle(&path, -1),
+                4 => drop(form.add_item(&path)),
+                5 => drop(form.remove(&path)),
+                6 => drop(form.shift(&path, 1)),
+                7 => form.fold(&path, false),
+                8 => drop(form.set_null(&path)),
+                9 => form.clear(&path),
+                10 => drop(form.add_member(&path, &text)),
+                _ => form.set_empty(&path),
+            }
+            prop_assert!(form.rows().iter().all(|row| form.node(&row.path).is_some()));
+        }
+        let json = form.json();
+        let parsed = Json::parse(&json).unwrap();
+        form.set_json(&json).unwrap();
+        prop_assert!(Json::parse(&form.json()).unwrap().same(&parsed), "{}: {} became {}", name, json, form.json());
+    }
+}

@@ -1,0 +1,157 @@
+//! Everything that a key or the palette can do: one table.
+//!
+//! Help, footer, palette and the keymap's names all come from here. Named by every part of the console.
+
+/// Where an action stands in help and palette.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// Works everywhere.
+    General,
+    /// Moves a cursor.
+    Move,
+    /// Concerns servers.
+    Servers,
+    /// Builds and fires a call.
+    Call,
+    /// Looks at results and calls.
+    Results,
+    /// Answers a dialog.
+    Dialogs,
+}
+
+impl Group {
+    /// All groups in the order of help.
+    pub const ALL: [Group; 6] = [Group::General, Group::Move, Group::Servers, Group::Call, Group::Results, Group::Dialogs];
+
+    /// The heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Group::General => "Everywhere",
+            Group::Move => "Moving",
+            Group::Servers => "Servers",
+            Group::Call => "Calling",
+            Group::Results => "Results and traffic",
+            Group::Dialogs => "Dialogs",
+        }
+    }
+}
+
+macro_rules! actions {
+    ($($variant:ident $name:literal $label:literal $group:ident $palette:literal $help:literal;)*) => {
+        /// Something that the user can do.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Action {
+            $(#[doc = $help] $variant,)*
+        }
+
+        impl Action {
+            /// Every action, in the order of the table.
+            pub const ALL: &[Action] = &[$(Action::$variant,)*];
+
+            /// Its name in keymaps.
+            pub fn name(self) -> &'static str {
+                match self { $(Action::$variant => $name,)* }
+            }
+
+            /// Its word in the footer.
+            pub fn label(self) -> &'static str {
+                match self { $(Action::$variant => $label,)* }
+            }
+
+            /// Where it stands in help.
+            pub fn group(self) -> Group {
+                match self { $(Action::$variant => Group::$group,)* }
+            }
+
+            /// Whether the palette offers it; moves and answers of dialogs make no sense there.
+            pub fn in_palette(self) -> bool {
+                match self { $(Action::$variant => $palette,)* }
+            }
+
+            /// What it does, in one line.
+            pub fn help(self) -> &'static str {
+                match self { $(Action::$variant => $help,)* }
+            }
+
+            /// The action of this name.
+            pub fn from_name(name: &str) -> Option<Action> {
+                match name { $($name => Some(Action::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+actions! {
+    Quit "quit" "quit" General true "Leave Switchboard; asks while calls are running";
+    Help "help" "help" General true "Show every key";
+    Palette "palette" "palette" General true "Do anything by name, jump to any tool";
+    Back "back" "back" General false "Step out of what you are in; never quits";
+    NextPane "next-pane" "next pane" General false "Go to the next pane";
+    PreviousPane "previous-pane" "previous pane" General false "Go to the pane before";
+    Filter "filter" "filter" General true "Find a tool of any server";
+    Zoom "zoom" "zoom" General true "Give the pane the whole screen, or give it back";
+    Inbox "inbox" "inbox" General true "Open the questions that servers ask";
+    Notices "notices" "notices" General true "List what Switchboard had to say";
+    Copy "copy" "copy" General true "Copy what is under the cursor to the clipboard";
+    ToggleMouse "toggle-mouse" "mouse" General true "Use the mouse here, or leave it to the terminal";
+    Redraw "redraw" "redraw" General true "Draw the screen anew";
+    Suspend "suspend" "suspend" General true "Stop Switchboard and go back to the shell; fg resumes it";
+
+    Up "up" "up" Move false "Up";
+    Down "down" "down" Move false "Down";
+    Left "left" "fold" Move false "Left, or fold";
+    Right "right" "unfold" Move false "Right, or unfold";
+    PageUp "page-up" "page up" Move false "A page up";
+    PageDown "page-down" "page down" Move false "A page down";
+    Top "top" "top" Move false "To the first";
+    Bottom "bottom" "bottom" Move false "To the last";
+    Open "open" "open" Move false "Open what is under the cursor";
+
+    Restart "restart" "restart" Servers true "Start the server anew, whatever state it is in";
+    Disable "disable" "disable" Servers true "Disconnect the server and leave it alone, or start it again";
+    Refresh "refresh" "refresh lists" Servers true "Read the server's tools, resources and prompts again";
+    LogDebug "log-debug" "debug logs" Servers true "Ask the server for its debug log messages";
+    LogInfo "log-info" "info logs" Servers true "Ask the server for log messages of level info and above";
+    Fold "fold" "fold" Servers false "Fold or unfold";
+    FoldAll "fold-all" "fold all" Servers true "Fold every server";
+    UnfoldAll "unfold-all" "unfold all" Servers true "Unfold every server";
+
+    Fire "fire" "fire" Call true "Send the call with the arguments of the form";
+    ToggleJson "toggle-json" "as JSON" Call true "Edit the arguments as JSON, or in the form again";
+    Editor "editor" "$EDITOR" Call true "Edit the arguments in $EDITOR";
+    Reset "reset" "clear" Call true "Forget the arguments and start from the defaults";
+    Cancel "cancel" "cancel call" Call true "Give up the running call";
+
+    NextTab "next-tab" "next tab" Results false "Next view of the result";
+    PreviousTab "previous-tab" "previous tab" Results false "Previous view of the result";
+    Refire "refire" "fire again" Results true "Fire the same call again";
+    EditAgain "edit-again" "edit, fire again" Results true "Take the call's arguments into the form";
+    Follow "follow" "follow" Results true "Keep the newest call in view";
+
+    Choose "choose" "choose" Dialogs false "Take what is under the cursor";
+    Answer "answer" "answer" Dialogs false "Send the answer";
+    Decline "decline" "decline" Dialogs false "Say no";
+    Withdraw "withdraw" "neither" Dialogs false "Answer that you did not choose (cancel)";
+    NextQuestion "next-question" "next" Dialogs false "Next question";
+    OpenUrl "open-url" "open in browser" Dialogs false "Open the address in the browser";
+    CopyUrl "copy-url" "copy address" Dialogs false "Copy the address";
+    Yes "yes" "yes" Dialogs false "Yes, this once";
+    Always "always" "yes, always" Dialogs false "Yes, and do not ask again for this tool in this session";
+    No "no" "no" Dialogs false "No";
+    Approve "approve" "approve" Dialogs false "Approve the project's file as it is now";
+    Reject "reject" "leave it" Dialogs false "Start without the project's file";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found_back() {
+        for action in Action::ALL {
+            assert_eq!(Action::from_name(action.name()), Some(*action));
+            assert!(!action.help().is_empty() && !action.label().is_empty());
+        }
+        assert_eq!(Action::from_name("no such thing"), None);
+    }
+}

@@ -1,0 +1,371 @@
+//! Bytes of a terminal as keys, mouse events and pastes. Pure.
+//!
+//! Follows the xterm control sequences (ctlseqs), with SGR mouse reports (mode 1006) and bracketed
+//! paste (mode 2004). What is not understood is skipped, never shown as text.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+
+use super::Input;
+
+/// The longest paste taken in, in bytes; the rest is dropped.
+const PASTE_LIMIT: usize = 4 << 20;
+/// The longest control sequence waited for.
+const SEQUENCE_LIMIT: usize = 64;
+const PASTE_END: &[u8] = b"\x1b[201~";
+
+/// Remembers what is unfinished between two reads.
+#[derive(Debug, Default)]
+pub struct Parser {
+    pending: Vec<u8>,
+    paste: Option<Vec<u8>>,
+}
+
+enum Step {
+    /// This many bytes were used, for this.
+    Used(usize, Option<Input>),
+    /// More bytes are needed to tell.
+    More,
+}
+
+impl Parser {
+    /// Takes in bytes and gives what they say.
+    pub fn advance(&mut self, bytes: &[u8], out: &mut Vec<Input>) {
+        self.pending.extend_from_slice(bytes);
+        let mut at = 0;
+        while at < self.pending.len() {
+            if self.paste.is_some() {
+                match self.paste_step(at) {
+                    Some(used) => at += used,
+                    None => break,
+                }
+                if let Some(text) = self.paste.take_if(|p| p.ends_with(PASTE_END)) {
+                    out.push(Input::Paste(String::from_utf8_lossy(&text[..text.len() - PASTE_END.len()]).into_owned()));
+                }
+                continue;
+            }
+            if self.pending[at..].starts_with(b"\x1b[200~") {
+                self.paste = Some(Vec::new());
+                at += 6;
+                continue;
+            }
+            match step(&self.pending[at..]) {
+                Step::Used(used, input) => {
+                    at += used;
+                    out.extend(input);
+                }
+                Step::More if self.pending.len() - at > SEQUENCE_LIMIT => at += 1,
+                Step::More => break,
+            }
+        }
+        self.pending.drain(..at);
+    }
+
+    /// Whether a lone escape or an unfinished sequence waits for its rest.
+    pub fn waiting(&self) -> bool {
+        !self.pending.is_empty() && self.paste.is_none()
+    }
+
+    /// No rest came in time: a lone escape was the Esc key; other beginnings are dropped.
+    pub fn settle(&mut self, out: &mut Vec<Input>) {
+        if self.paste.is_none() {
+            match self.pending.as_slice() {
+                [0x1b] => out.push(key(KeyCode::Esc, KeyModifiers::NONE)),
+                [0x1b, 0x1b] => out.extend([key(KeyCode::Esc, KeyModifiers::NONE), key(KeyCode::Esc, KeyModifiers::NONE)]),
+                [0x1b, c] => out.push(key(KeyCode::Char(char::from(*c)), KeyModifiers::ALT)),
+                _ => {}
+            }
+            self.pending.clear();
+        }
+    }
+
+    /// Moves bytes into the paste up to its end; gives how many, `None` when more are needed.
+    fn paste_step(&mut self, at: usize) -> Option<usize> {
+        let (paste, rest) = (self.paste.as_mut()?, &self.pending[at..]);
+        let end = memchr::memmem::find(rest, PASTE_END);
+        let take = match end {
+            Some(end) => end,
+            // A beginning of the end mark stays for the next read.
+            None => rest.len() - (1..PASTE_END.len()).rev().find(|n| rest.ends_with(&PASTE_END[..*n])).unwrap_or(0),
+        };
+        let room = PASTE_LIMIT.saturating_sub(paste.len());
+        paste.extend_from_slice(&rest[..take.min(room)]);
+        if end.is_some() {
+            paste.extend_from_slice(PASTE_END);
+            return Some(take + PASTE_END.len());
+        }
+        (take > 0).then_some(take)
+    }
+}
+
+fn key(code: KeyCode, modifiers: KeyModifiers) -> Input {
+    Input::Key(KeyEvent::new(code, modifiers))
+}
+
+fn step(bytes: &[u8]) -> Step {
+    match bytes[0] {
+        0x1b => escape(bytes),
+        _ => character(bytes, KeyModifiers::NONE),
+    }
+}
+
+/// One character or control byte.
+fn character(bytes: &[u8], modifiers: KeyModifiers) -> Step {
+    let plain = |code| Step::Used(1, Some(key(code, modifiers)));
+    match bytes[0] {
+        b'\r' | b'\n' => plain(KeyCode::Enter),
+        b'\t' => plain(KeyCode::Tab),
+        0x7f | 0x08 => plain(KeyCode::Backspace),
+        0x00 => Step::Used(1, Some(key(KeyCode::Char(' '), modifiers | KeyModifiers::CONTROL))),
+        c @ 0x01..=0x1a => Step::Used(1, Some(key(KeyCode::Char(char::from(c - 1 + b'a')), modifiers | KeyModifiers::CONTROL))),
+        c @ 0x1c..=0x1f => Step::Used(1, Some(key(KeyCode::Char(char::from(c - 0x1c + b'4')), modifiers | KeyModifiers::CONTROL))),
+        c if c < 0x80 => letter(char::from(c), 1, modifiers),
+        c => {
+            let len = match c {
+                0xc2..=0xdf => 2,
+                0xe0..=0xef => 3,
+                0xf0..=0xf4 => 4,
+                _ => return Step::Used(1, None),
+            };
+            match bytes.get(..len).map(std::str::from_utf8) {
+                Some(Ok(text)) => text.chars().next().map_or(Step::Used(1, None), |c| letter(c, len, modifiers)),
+                Some(Err(_)) => Step::Used(1, None),
+                None => Step::More,
+            }
+        }
+    }
+}
+
+fn letter(c: char, len: usize, modifiers: KeyModifiers) -> Step {
+    let shift = if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
+    Step::Used(len, Some(key(KeyCode::Char(c), modifiers | shift)))
+}
+
+fn escape(bytes: &[u8]) -> Step {
+    match bytes.get(1) {
+        None => Step::More,
+        Some(b'[') => control_sequence(bytes),
+        Some(b'O') => match bytes.get(2) {
+            None => Step::More,
+            Some(c) => Step::Used(3, ss3(*c).map(|code| key(code, KeyModifiers::NONE))),
+        },
+        // Strings of the terminal (answers to queries): skipped up to their end.
+        Some(b']' | b'P' | b'_' | b'^') => terminal_string(bytes),
+        Some(0x1b) => match bytes.get(2) {
+            // Alt with a key that is a sequence itself.
+            Some(b'[' | b'O') => match escape(&bytes[1..]) {
+                Step::Used(used, Some(Input::Key(k))) => {
+                    Step::Used(used + 1, Some(Input::Key(KeyEvent::new(k.code, k.modifiers | KeyModifiers::ALT))))
+                }
+                Step::Used(used, other) => Step::Used(used + 1, other),
+                Step::More => Step::More,
+            },
+            None => Step::More,
+            Some(_) => Step::Used(1, Some(key(KeyCode::Esc, KeyModifiers::NONE))),
+        },
+        Some(_) => match character(&bytes[1..], KeyModifiers::ALT) {
+            Step::Used(used, input) => Step::Used(used + 1, input),
+            Step::More => Step::More,
+        },
+    }
+}
+
+fn ss3(c: u8) -> Option<KeyCode> {
+    Some(match c {
+        b'A' => KeyCode::Up,
+        b'B' => KeyCode::Down,
+        b'C' => KeyCode::Right,
+        b'D' => KeyCode::Left,
+        b'H' => KeyCode::Home,
+        b'F' => KeyCode::End,
+        b'M' => KeyCode::Enter,
+        b'P'..=b'S' => KeyCode::F(c - b'P' + 1),
+        _ => return None,
+    })
+}
+
+fn terminal_string(bytes: &[u8]) -> Step {
+    if let Some(end) = memchr::memchr(0x07, bytes) {
+        return Step::Used(end + 1, None);
+    }
+    match memchr::memmem::find(&bytes[2..], b"\x1b\\") {
+        Some(end) => Step::Used(end + 4, None),
+        None => Step::More,
+    }
+}
+
+fn control_sequence(bytes: &[u8]) -> Step {
+    if bytes.get(2) == Some(&b'[') {
+        // The Linux console's function keys.
+        return match bytes.get(3) {
+            None => Step::More,
+            Some(c @ b'A'..=b'E') => Step::Used(4, Some(key(KeyCode::F(c - b'A' + 1), KeyModifiers::NONE))),
+            Some(_) => Step::Used(4, None),
+        };
+    }
+    let Some(end) = bytes[2..].iter().position(|b| (0x40..=0x7e).contains(b)).map(|p| p + 2) else {
+        return match bytes[2..].iter().position(|b| !(0x20..=0x3f).contains(b)) {
+            Some(bad) => Step::Used(bad + 2, None),
+            None => Step::More,
+        };
+    };
+    let (parameters, last, used) = (&bytes[2..end], bytes[end], end + 1);
+    if parameters.first() == Some(&b'<') {
+        return Step::Used(used, mouse(&parameters[1..], last));
+    }
+    Step::Used(used, sequence_key(parameters, last))
+}
+
+fn numbers(bytes: &[u8]) -> Vec<u32> {
+    bytes.split(|b| *b == b';').map(|part| std::str::from_utf8(part).ok().and_then(|t| t.parse().ok()).unwrap_or(0)).collect()
+}
+
+fn modifiers(code: u32) -> KeyModifiers {
+    let bits = code.saturating_sub(1);
+    let mut modifiers = KeyModifiers::NONE;
+    for (bit, modifier) in [(1, KeyModifiers::SHIFT), (2, KeyModifiers::ALT), (4, KeyModifiers::CONTROL)] {
+        if bits & bit != 0 {
+            modifiers |= modifier;
+        }
+    }
+    modifiers
+}
+
+fn sequence_key(parameters: &[u8], last: u8) -> Option<Input> {
+    let numbers = numbers(parameters);
+    let held = modifiers(numbers.get(1).copied().unwrap_or(1));
+    let code = match last {
+        b'Z' => return Some(key(KeyCode::BackTab, KeyModifiers::SHIFT)),
+        b'~' => match numbers.first()? {
+            1 | 7 => KeyCode::Home,
+            2 => KeyCode::Insert,
+            3 => KeyCode::Delete,
+            4 | 8 => KeyCode::End,
+            5 => KeyCode::PageUp,
+            6 => KeyCode::PageDown,
+            n @ 11..=15 => KeyCode::F((n - 10) as u8),
+            n @ 17..=21 => KeyCode::F((n - 11) as u8),
+            n @ 23..=24 => KeyCode::F((n - 12) as u8),
+            _ => return None,
+        },
+        b'u' => match char::from_u32(*numbers.first()?)? {
+            '\r' => KeyCode::Enter,
+            '\t' => KeyCode::Tab,
+            '\x1b' => KeyCode::Esc,
+            '\x7f' => KeyCode::Backspace,
+            c => KeyCode::Char(c),
+        },
+        c => ss3(c)?,
+    };
+    Some(key(code, held))
+}
+
+fn mouse(parameters: &[u8], last: u8) -> Option<Input> {
+    let numbers = numbers(parameters);
+    let [code, column, row] = numbers.as_slice() else { return None };
+    let button = match code & 3 {
+        0 => MouseButton::Left,
+        1 => MouseButton::Middle,
+        _ => MouseButton::Right,
+    };
+    let kind = match (code & 0b1110_0000, code & 3, last) {
+        (64, 0, _) => MouseEventKind::ScrollUp,
+        (64, 1, _) => MouseEventKind::ScrollDown,
+        (64, 2, _) => MouseEventKind::ScrollLeft,
+        (64, _, _) => MouseEventKind::ScrollRight,
+        (32, 3, _) => MouseEventKind::Moved,
+        (32, _, _) => MouseEventKind::Drag(button),
+        (0, _, b'm') => MouseEventKind::Up(button),
+        (0, _, _) => MouseEventKind::Down(button),
+        _ => return None,
+    };
+    let place = |n: u32| u16::try_from(n.saturating_sub(1)).unwrap_or(u16::MAX);
+    Some(Input::Mouse(MouseEvent { kind, column: place(*column), row: place(*row), modifiers: KeyModifiers::NONE }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(bytes: &[u8]) -> Vec<Input> {
+        let (mut parser, mut out) = (Parser::default(), vec![]);
+        parser.advance(bytes, &mut out);
+        parser.settle(&mut out);
+        out
+    }
+
+    fn keys(bytes: &[u8]) -> Vec<(KeyCode, KeyModifiers)> {
+        parse(bytes)
+            .into_iter()
+            .filter_map(|input| match input {
+                Input::Key(k) => Some((k.code, k.modifiers)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ordinary_keys_are_understood() {
+        use KeyCode::*;
+        let (no, ctrl, alt, shift) = (KeyModifiers::NONE, KeyModifiers::CONTROL, KeyModifiers::ALT, KeyModifiers::SHIFT);
+        for (bytes, code, modifiers) in [
+            (&b"a"[..], Char('a'), no),
+            (b"G", Char('G'), shift),
+            ("é".as_bytes(), Char('é'), no),
+            (b"\x1b", Esc, no),
+            (b"\r", Enter, no),
+            (b"\t", Tab, no),
+            (b"\x1b[Z", BackTab, shift),
+            (b"\x7f", Backspace, no),
+            (b"\x03", Char('c'), ctrl),
+            (b"\x1bx", Char('x'), alt),
+            (b"\x1b[A", Up, no),
+            (b"\x1bOA", Up, no),
+            (b"\x1b[1;5C", Right, ctrl),
+            (b"\x1b[5~", PageUp, no),
+            (b"\x1bOP", F(1), no),
+            (b"\x1b[24~", F(12), no),
+            (b"\x1b\x1b[D", Left, alt),
+            (b"\x1b[27u", Esc, no),
+        ] {
+            assert_eq!(keys(bytes), [(code, modifiers)], "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn escape_then_a_key_are_two() {
+        assert_eq!(keys(b"\x1b\x1bj").len(), 2);
+        assert_eq!(parse(b"\x1b]11;rgb:00/00/00\x07q").len(), 1, "an answer of the terminal is no typing");
+    }
+
+    #[test]
+    fn pastes_come_whole_however_they_are_cut() {
+        let bytes = "\x1b[200~one\ntwo \x1b[A日本\x1b[201~x".as_bytes();
+        for cut in 0..bytes.len() {
+            let (mut parser, mut out) = (Parser::default(), vec![]);
+            parser.advance(&bytes[..cut], &mut out);
+            parser.advance(&bytes[cut..], &mut out);
+            assert_eq!(out, [Input::Paste("one\ntwo \x1b[A日本".into()), key(KeyCode::Char('x'), KeyModifiers::NONE)], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn mouse_reports_have_places_from_zero() {
+        let Some(Input::Mouse(event)) = parse(b"\x1b[<0;10;5M").pop() else { panic!("no mouse event") };
+        assert_eq!((event.kind, event.column, event.row), (MouseEventKind::Down(MouseButton::Left), 9, 4));
+        let Some(Input::Mouse(event)) = parse(b"\x1b[<65;1;1M").pop() else { panic!("no mouse event") };
+        assert_eq!(event.kind, MouseEventKind::ScrollDown);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_are_survived_and_never_pile_up(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..20)) {
+            let (mut parser, mut out) = (Parser::default(), vec![]);
+            for piece in &pieces {
+                parser.advance(piece, &mut out);
+                prop_assert!(parser.paste.is_some() || parser.pending.len() <= SEQUENCE_LIMIT + 40);
+            }
+            parser.settle(&mut out);
+        }
+    }
+}

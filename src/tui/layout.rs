@@ -1,0 +1,151 @@
+//! Where everything stands at a size. Pure.
+
+use ratatui::layout::Rect;
+
+/// Something that can have the focus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Focus {
+    /// The tree.
+    Servers,
+    /// The call pane.
+    Call,
+    /// The result of the selected tool's last call.
+    Result,
+    /// What is known of the selected server.
+    Info,
+    /// Any call in full.
+    Detail,
+    /// The list of calls.
+    Traffic,
+}
+
+/// What the middle holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Middle {
+    /// A call and its result.
+    Call {
+        /// The rows that the call would like, its border included.
+        rows: u16,
+    },
+    /// A server.
+    Info,
+    /// A call of the traffic list.
+    Detail,
+}
+
+impl Middle {
+    /// The panes in the order of Tab.
+    pub fn order(self) -> &'static [Focus] {
+        match self {
+            Middle::Call { .. } => &[Focus::Servers, Focus::Call, Focus::Result, Focus::Traffic],
+            Middle::Info => &[Focus::Servers, Focus::Info, Focus::Traffic],
+            Middle::Detail => &[Focus::Servers, Focus::Detail, Focus::Traffic],
+        }
+    }
+}
+
+/// From this width and height on, panes stand side by side.
+const WIDE: (u16, u16) = (96, 20);
+/// Below this, there is no room for anything.
+const LEAST: (u16, u16) = (16, 4);
+
+/// The places of everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layout {
+    /// The whole screen.
+    pub screen: Rect,
+    /// The line at the top.
+    pub header: Rect,
+    /// The lamps under it, on narrow screens.
+    pub lamps: Option<Rect>,
+    /// The line at the bottom.
+    pub footer: Rect,
+    /// The visible panes.
+    pub panes: Vec<(Focus, Rect)>,
+    /// Whether one pane is shown at a time.
+    pub narrow: bool,
+    /// Whether there is no room for anything.
+    pub too_small: bool,
+}
+
+impl Layout {
+    /// Lays the screen out.
+    pub fn new((width, height): (u16, u16), middle: Middle, focus: Focus, zoom: bool) -> Layout {
+        let screen = Rect::new(0, 0, width, height);
+        if width < LEAST.0 || height < LEAST.1 {
+            return Layout { screen, too_small: true, narrow: true, ..Layout::default() };
+        }
+        let header = Rect { height: 1, ..screen };
+        let footer = Rect { y: height - 1, height: 1, ..screen };
+        let mut body = Rect { y: 1, height: height - 2, ..screen };
+        let narrow = width < WIDE.0 || height < WIDE.1;
+        let lamps = (narrow && height >= 12).then_some(Rect { height: 1, ..body });
+        if lamps.is_some() {
+            body = Rect { y: body.y + 1, height: body.height - 1, ..body };
+        }
+        let panes = if narrow || zoom { vec![(focus, body)] } else { side_by_side(body, middle) };
+        Layout { screen, header, lamps, footer, panes, narrow, too_small: false }
+    }
+
+    /// The place of a pane, if it is visible.
+    pub fn place(&self, pane: Focus) -> Option<Rect> {
+        self.panes.iter().find(|(p, _)| *p == pane).map(|(_, place)| *place)
+    }
+
+    /// The pane at a cell.
+    pub fn at(&self, x: u16, y: u16) -> Option<(Focus, Rect)> {
+        self.panes.iter().find(|(_, place)| place.contains((x, y).into())).copied()
+    }
+}
+
+fn side_by_side(body: Rect, middle: Middle) -> Vec<(Focus, Rect)> {
+    let below = (body.height * 28 / 100).clamp(5, 16);
+    let left = (body.width * 36 / 100).clamp(40, 60);
+    let above = body.height - below;
+    let servers = Rect { width: left, height: above, ..body };
+    let rest = Rect { x: body.x + left, width: body.width - left, height: above, ..body };
+    let traffic = Rect { y: body.y + above, height: below, ..body };
+    let mut panes = vec![(Focus::Servers, servers)];
+    match middle {
+        Middle::Call { rows } => {
+            let call = rows.clamp(6, (above * 60 / 100).max(6)).min(above.saturating_sub(3));
+            panes.push((Focus::Call, Rect { height: call, ..rest }));
+            panes.push((Focus::Result, Rect { y: rest.y + call, height: above - call, ..rest }));
+        }
+        Middle::Info => panes.push((Focus::Info, rest)),
+        Middle::Detail => panes.push((Focus::Detail, rest)),
+    }
+    panes.push((Focus::Traffic, traffic));
+    panes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panes_cover_the_body_without_overlap_at_every_size() {
+        for width in 1..=220 {
+            for height in 1..=70 {
+                for middle in [Middle::Call { rows: 50 }, Middle::Call { rows: 3 }, Middle::Info, Middle::Detail] {
+                    for zoom in [false, true] {
+                        let layout = Layout::new((width, height), middle, Focus::Servers, zoom);
+                        if layout.too_small {
+                            continue;
+                        }
+                        let lines = 2 + u32::from(layout.lamps.is_some());
+                        let cells: u32 = layout.panes.iter().map(|(_, r)| r.area()).sum();
+                        assert_eq!(cells, u32::from(width) * (u32::from(height) - lines), "{width}x{height} {middle:?}");
+                        assert!(layout.panes.iter().all(|(_, r)| r.right() <= width && r.bottom() < height));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn eighty_columns_show_one_pane() {
+        assert_eq!(Layout::new((80, 24), Middle::Info, Focus::Info, false).panes.len(), 1);
+        assert_eq!(Layout::new((120, 40), Middle::Call { rows: 12 }, Focus::Call, false).panes.len(), 4);
+    }
+}

@@ -1,0 +1,418 @@
+//! What actions do.
+
+use crate::{
+    domain::{ask::Answer, event::NoticeLevel, id::ServerId, server::Phase},
+    engine::control::Command,
+    tui::{
+        ConsoleRequest,
+        action::Action,
+        layout::Focus,
+        msg::Cmd,
+        overlay::{
+            confirm::Confirm,
+            help::Help,
+            notices::Notices,
+            palette::{Choice, Palette},
+        },
+        pane::detail::Detail,
+        tree::Node,
+        widget::window::Move,
+    },
+};
+
+use super::{Modal, Model, Pending};
+
+impl Model {
+    /// Does what an action says.
+    pub(super) fn act(&mut self, action: Action) -> Vec<Cmd> {
+        if !self.modals.is_empty() {
+            return self.modal_act(action);
+        }
+        if self.tree.filter().is_some() {
+            return self.filter_act(action);
+        }
+        self.pane_act(action)
+    }
+
+    fn pane_act(&mut self, action: Action) -> Vec<Cmd> {
+        match action {
+            Action::Quit => return self.quit(),
+            Action::Help => self.modals.push(Modal::Help(Help::default())),
+            Action::Palette => self.modals.push(Modal::Palette(Palette::new(&self.feed.world))),
+            Action::Notices => self.modals.push(Modal::Notices(Notices::default())),
+            Action::Inbox => self.inbox(),
+            Action::Back => self.back(),
+            Action::NextPane => self.turn(1),
+            Action::PreviousPane => self.turn(usize::MAX),
+            Action::Filter => {
+                self.focus = Focus::Servers;
+                self.detail = None;
+                self.tree.set_filter(Some(String::new()), false, &self.feed.world);
+            }
+            Action::Zoom => self.zoom = !self.zoom,
+            Action::Copy => return self.copy(),
+            Action::ToggleMouse => {
+                self.mouse = !self.mouse;
+                let text = if self.mouse { "The mouse works in Switchboard." } else { "The mouse is the terminal's: select text with it." };
+                self.toast(NoticeLevel::Info, text);
+                return vec![Cmd::Mouse(self.mouse)];
+            }
+            Action::Redraw => return vec![Cmd::Redraw],
+            Action::Suspend => return vec![Cmd::Suspend],
+            Action::Up | Action::Down | Action::Left | Action::Right | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
+                self.move_in(self.focus, action);
+            }
+            Action::Open => self.open(),
+            Action::Restart | Action::Disable | Action::Refresh | Action::LogDebug | Action::LogInfo => return self.server_act(action),
+            Action::Fold => self.tree.fold(None, &self.feed.world),
+            Action::FoldAll | Action::UnfoldAll => self.tree.fold_all(action == Action::UnfoldAll, &self.feed.world),
+            Action::Fire => return self.fire(),
+            Action::ToggleJson => self.call.toggle_json(),
+            Action::Editor => return self.call.text().map(Cmd::Edit).into_iter().collect(),
+            Action::Reset => self.call.reset(&self.feed.world),
+            Action::Cancel => return self.cancel(),
+            Action::NextTab | Action::PreviousTab => self.turn_tab(action == Action::PreviousTab),
+            Action::Refire => return self.refire(),
+            Action::EditAgain => self.edit_again(),
+            Action::Follow => self.traffic.follow(),
+            Action::Choose
+            | Action::Answer
+            | Action::Decline
+            | Action::Withdraw
+            | Action::NextQuestion
+            | Action::OpenUrl
+            | Action::CopyUrl
+            | Action::Yes
+            | Action::Always
+            | Action::No
+            | Action::Approve
+            | Action::Reject => {}
+        }
+        vec![]
+    }
+
+    fn filter_act(&mut self, action: Action) -> Vec<Cmd> {
+        let world = &self.feed.world;
+        match action {
+            Action::Open => {
+                let found = self.tree.selected().is_some();
+                self.tree.set_filter(None, found, world);
+                if found {
+                    self.focus = Focus::Call;
+                }
+            }
+            Action::Back => self.tree.set_filter(None, false, world),
+            Action::NextPane | Action::PreviousPane => {
+                let found = self.tree.selected().is_some();
+                self.tree.set_filter(None, found, world);
+                self.turn(1);
+            }
+            Action::Up => self.tree.go(Move::Back(1)),
+            Action::Down => self.tree.go(Move::On(1)),
+            Action::PageUp => self.tree.go(Move::Back(10)),
+            Action::PageDown => self.tree.go(Move::On(10)),
+            other => return self.pane_act(other),
+        }
+        vec![]
+    }
+
+    fn modal_act(&mut self, action: Action) -> Vec<Cmd> {
+        let to = match action {
+            Action::Up => Some(Move::Back(1)),
+            Action::Down => Some(Move::On(1)),
+            Action::PageUp => Some(Move::Back(10)),
+            Action::PageDown => Some(Move::On(10)),
+            Action::Top => Some(Move::First),
+            Action::Bottom => Some(Move::Last),
+            _ => None,
+        };
+        if let Some(to) = to {
+            self.modal_move(to);
+            return vec![];
+        }
+        match (action, self.modals.last()) {
+            (Action::Quit, _) => self.quit(),
+            (_, Some(Modal::Approval(approval))) => {
+                let hash = approval.prompt.hash.clone();
+                match action {
+                    Action::Approve => {
+                        self.modals.pop();
+                        Self::request(ConsoleRequest::Approve(hash))
+                    }
+                    Action::Reject => {
+                        self.modals.pop();
+                        Self::request(ConsoleRequest::Reject)
+                    }
+                    _ => vec![],
+                }
+            }
+            (_, Some(Modal::Confirm(confirm, _))) => {
+                let chosen = if action == Action::Choose { confirm.chosen() } else { Some(action) };
+                self.confirmed(chosen.unwrap_or(Action::No))
+            }
+            (Action::Back, _) => {
+                self.modals.pop();
+                vec![]
+            }
+            (Action::Choose, Some(Modal::Palette(palette))) => {
+                let chosen = palette.chosen();
+                self.modals.pop();
+                match chosen {
+                    Some(Choice::Action(action)) => self.act(action),
+                    Some(Choice::Tool(tool)) => {
+                        self.go_to(&Node::Tool(tool));
+                        vec![]
+                    }
+                    None => vec![],
+                }
+            }
+            (_, Some(Modal::Inbox(_))) => self.inbox_act(action),
+            _ => vec![],
+        }
+    }
+
+    fn modal_move(&mut self, to: Move) {
+        let height = usize::from(self.layout.screen.height.saturating_sub(6)).max(1);
+        let look_world = &self.feed.world;
+        match self.modals.last_mut() {
+            Some(Modal::Help(help)) => {
+                let rows = help.len(&self.keymap, &self.theme);
+                help.window.scroll(to, rows, height);
+            }
+            Some(Modal::Palette(palette)) => {
+                let rows = palette.entries().len();
+                palette.window.go(to, rows);
+                palette.window.fit(rows, height.min(21));
+            }
+            Some(Modal::Confirm(confirm, _)) => confirm.window.go(to, confirm.answers.len()),
+            Some(Modal::Approval(approval)) => {
+                let rows = approval.len(&self.theme);
+                approval.window.scroll(to, rows, height);
+            }
+            Some(Modal::Notices(notices)) => {
+                let rows = Notices::len(look_world, &self.theme);
+                notices.window.scroll(to, rows, height);
+            }
+            Some(Modal::Inbox(_)) | None => self.inbox_scroll(to),
+        }
+    }
+
+    fn inbox_scroll(&mut self, to: Move) {
+        let Some(Modal::Inbox(inbox)) = self.modals.last() else { return };
+        let rows = inbox.len(self.look());
+        if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
+            inbox.window.scroll(to, rows, 10);
+        }
+    }
+
+    fn inbox_act(&mut self, action: Action) -> Vec<Cmd> {
+        let Some(Modal::Inbox(inbox)) = self.modals.last_mut() else { return vec![] };
+        let shown = inbox.shown().map(|ask| ask.id);
+        let url = inbox.url().map(str::to_owned);
+        let tell = |answer| shown.map(|ask| Cmd::Command(Command::Answer { ask, answer })).into_iter().collect();
+        match action {
+            Action::Answer => self.answer(),
+            Action::Decline => tell(Answer::Decline),
+            Action::Withdraw => tell(Answer::Cancel),
+            Action::NextQuestion => {
+                inbox.next(&self.feed.world);
+                vec![]
+            }
+            Action::OpenUrl => url.map(Cmd::OpenUrl).into_iter().collect(),
+            Action::CopyUrl => url.map(Cmd::Copy).into_iter().collect(),
+            _ => vec![],
+        }
+    }
+
+    fn quit(&mut self) -> Vec<Cmd> {
+        let running = self.feed.world.running;
+        if running == 0 || self.engine_gone {
+            return vec![Cmd::Quit];
+        }
+        let (calls, them) = if running == 1 { ("1 call is".to_owned(), "it") } else { (format!("{running} calls are"), "them") };
+        let confirm = Confirm::new(
+            "Leave Switchboard?",
+            format!("{calls} still running. Leaving cancels {them}."),
+            &[(Action::No, "stay"), (Action::Yes, "leave")],
+        );
+        self.modals.push(Modal::Confirm(confirm, Pending::Quit));
+        vec![]
+    }
+
+    fn confirmed(&mut self, answer: Action) -> Vec<Cmd> {
+        let Some(Modal::Confirm(_, pending)) = self.modals.pop() else { return vec![] };
+        match (answer, pending) {
+            (Action::Yes, Pending::Quit) => vec![Cmd::Quit],
+            (Action::Yes | Action::Always, Pending::Fire(spec, target)) => {
+                if answer == Action::Always {
+                    self.allow(&spec.operation);
+                }
+                self.submit(*spec, target)
+            }
+            _ => vec![],
+        }
+    }
+
+    fn inbox(&mut self) {
+        if self.feed.world.asks.is_empty() {
+            self.toast(NoticeLevel::Info, "No server asks anything.");
+        } else {
+            self.open_inbox(None);
+        }
+    }
+
+    /// One step out: of a frame, of the detail, of a pane, of the zoom.
+    fn back(&mut self) {
+        let inner = match self.focus {
+            Focus::Result => self.result.back(),
+            Focus::Detail => self.detail.as_mut().is_some_and(Detail::back),
+            _ => false,
+        };
+        if inner {
+            return;
+        }
+        match self.focus {
+            Focus::Detail => {
+                self.detail = None;
+                self.focus = Focus::Traffic;
+            }
+            Focus::Result if self.layout.narrow => self.focus = Focus::Call,
+            Focus::Call | Focus::Result | Focus::Info | Focus::Traffic => self.focus = Focus::Servers,
+            Focus::Servers if self.zoom => self.zoom = false,
+            Focus::Servers => {}
+        }
+    }
+
+    fn turn(&mut self, by: usize) {
+        let order = self.middle().order();
+        let at = order.iter().position(|f| *f == self.focus).unwrap_or(0);
+        let next = if by == usize::MAX { at + order.len() - 1 } else { at + by };
+        self.focus = order[next % order.len()];
+    }
+
+    fn turn_tab(&mut self, back: bool) {
+        let world = &self.feed.world;
+        match &mut self.detail {
+            Some(detail) => detail.turn(back, world),
+            None => self.result.turn(back, world),
+        }
+    }
+
+    fn open(&mut self) {
+        match self.focus {
+            Focus::Servers => match self.tree.selected() {
+                Some(Node::Group(_) | Node::Section(..)) => self.tree.fold(None, &self.feed.world),
+                Some(node) if node.callable() => self.focus = Focus::Call,
+                Some(_) => self.focus = Focus::Info,
+                None => {}
+            },
+            Focus::Traffic => {
+                let Some(call) = self.traffic.selected(&self.feed.world).map(|c| c.id) else { return };
+                let mut detail = Detail::default();
+                detail.show(Some(call), &self.feed.world);
+                self.detail = Some(detail);
+                self.focus = Focus::Detail;
+            }
+            Focus::Result => {
+                self.result.open();
+            }
+            Focus::Detail => {
+                if let Some(detail) = &mut self.detail {
+                    detail.open();
+                }
+            }
+            Focus::Call | Focus::Info => {}
+        }
+    }
+
+    /// Puts the cursor on a node and goes to its form.
+    pub(super) fn go_to(&mut self, node: &Node) {
+        self.detail = None;
+        if self.tree.filter().is_some() {
+            self.tree.set_filter(None, false, &self.feed.world);
+        }
+        self.tree.reveal(node, &self.feed.world);
+        self.focus = Focus::Call;
+    }
+
+    fn server_act(&mut self, action: Action) -> Vec<Cmd> {
+        let Some(server) = self.meant_server() else {
+            self.toast(NoticeLevel::Info, "Select a server first.");
+            return vec![];
+        };
+        let off = self.feed.world.server(&server).is_some_and(|s| matches!(*s.phase, Phase::Disabled));
+        let level = |level: &str| Command::LogLevel { server: server.clone(), level: level.into() };
+        let command = match action {
+            Action::Restart => Command::Restart { server },
+            Action::Disable if off => Command::Restart { server },
+            Action::Disable => Command::Disable { server },
+            Action::LogDebug => level("debug"),
+            Action::LogInfo => level("info"),
+            _ => Command::Refresh { server },
+        };
+        vec![Cmd::Command(command)]
+    }
+
+    fn meant_server(&self) -> Option<ServerId> {
+        self.tree.selected()?.server().cloned()
+    }
+
+    fn copy(&mut self) -> Vec<Cmd> {
+        let world = &self.feed.world;
+        let text = match self.focus {
+            Focus::Servers | Focus::Info => self.tree.selected().map(|node| match node {
+                Node::Tool(tool) => world.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string()),
+                Node::Group(name) | Node::Prompt(_, name) | Node::Resource(_, name) | Node::Template(_, name) => name.to_string(),
+                Node::Server(id) | Node::Section(id, _) => match world.server(id).and_then(|s| s.phase.failure().cloned()) {
+                    Some(failure) => failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect(),
+                    None => id.to_string(),
+                },
+            }),
+            Focus::Call => self.call.text(),
+            Focus::Result => self.result.copy(world),
+            Focus::Detail => self.detail.as_ref().and_then(|d| d.copy(world)),
+            Focus::Traffic => {
+                let mut detail = Detail::default();
+                detail.show(self.traffic.selected(world).map(|c| c.id), world);
+                detail.copy(world)
+            }
+        };
+        let Some(text) = text.filter(|t| !t.is_empty()) else {
+            self.toast(NoticeLevel::Info, "There is nothing to copy here.");
+            return vec![];
+        };
+        self.toast(NoticeLevel::Info, format!("{} characters are on the clipboard.", text.chars().count()));
+        vec![Cmd::Copy(text)]
+    }
+}
+
+impl Model {
+    /// Whether an action would do something now, for the footer.
+    pub fn makes_sense(&self, action: Action) -> bool {
+        let world = &self.feed.world;
+        match action {
+            Action::Cancel => self.meant_call().and_then(|id| world.call(id)).is_some_and(|c| c.settled.is_none()),
+            Action::Refire | Action::EditAgain => self.focus != Focus::Call && self.meant_call().is_some(),
+            Action::Restart | Action::Disable | Action::Refresh => {
+                matches!(self.tree.selected(), Some(Node::Server(_) | Node::Section(..)))
+            }
+            Action::Fold => self.tree.row().is_some_and(|row| row.open.is_some()),
+            Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
+            Action::Follow => !self.traffic.following(),
+            Action::Inbox => !world.asks.is_empty(),
+            Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
+            Action::OpenUrl | Action::CopyUrl => match self.modals.last() {
+                Some(Modal::Inbox(inbox)) => inbox.url().is_some(),
+                _ => false,
+            },
+            Action::Open => match self.focus {
+                Focus::Result | Focus::Detail => self.detail.as_ref().unwrap_or(&self.result).can_open(),
+                Focus::Traffic => !world.calls.is_empty(),
+                _ => true,
+            },
+            Action::Back => self.focus != Focus::Servers || !self.modals.is_empty() || self.tree.filter().is_some(),
+            Action::Redraw | Action::Suspend => false,
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Firing calls, cancelling them, firing them again; answering questions.
+
+use crate::{
+    domain::{
+        call::{CallSpec, Operation, Origin},
+        event::NoticeLevel,
+        id::CallId,
+    },
+    engine::control::Command,
+    tui::{action::Action, layout::Focus, msg::Cmd, overlay::confirm::Confirm, pane::call::may_destroy, tree::Node},
+};
+
+use super::{Modal, Model, Pending};
+
+impl Model {
+    /// Sends the call of the call pane, after asking when its tool may destroy something.
+    pub(super) fn fire(&mut self) -> Vec<Cmd> {
+        // What was refused is shown in the pane, beside the fields.
+        let Ok(operation) = self.call.operation() else { return vec![] };
+        let target = self.call.target().cloned();
+        self.ask_or_submit(CallSpec { operation, origin: Origin::Console, timeout: None }, target)
+    }
+
+    fn ask_or_submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
+        let Operation::Tool { tool, .. } = &spec.operation else { return self.submit(spec, target) };
+        let hints = if self.allowed.contains(tool) { None } else { may_destroy(tool, &self.feed.world) };
+        let Some(hints) = hints else { return self.submit(spec, target) };
+        let trusted = self.feed.world.server(&tool.server).is_some_and(|s| s.spec.trusted);
+        let claim = if trusted {
+            format!("The server says of it: {}.", hints.words())
+        } else {
+            format!("Its server is not marked as trusted, so what it says of it ({}) is not relied upon.", hints.words())
+        };
+        let confirm = Confirm::new(
+            format!("Fire {}?", self.feed.world.call_name(&spec.operation)),
+            format!("This tool may change or destroy something. {claim}"),
+            &[(Action::Yes, "fire this once"), (Action::Always, "fire, and do not ask again for this tool"), (Action::No, "do not fire")],
+        );
+        self.modals.push(Modal::Confirm(confirm, Pending::Fire(Box::new(spec), target)));
+        vec![]
+    }
+
+    pub(super) fn allow(&mut self, operation: &Operation) {
+        if let Operation::Tool { tool, .. } = operation {
+            self.allowed.insert(tool.clone());
+        }
+    }
+
+    pub(super) fn submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
+        if self.engine_gone {
+            self.toast(NoticeLevel::Error, "The engine has ended: nothing can be called any more.");
+            return vec![];
+        }
+        let token = self.next_token;
+        self.next_token += 1;
+        self.submitted.push((token, target));
+        vec![Cmd::Submit { token, spec }]
+    }
+
+    pub(super) fn submitted(&mut self, token: u64, call: CallId) -> Vec<Cmd> {
+        let Some(at) = self.submitted.iter().position(|(t, _)| *t == token) else { return vec![] };
+        if let (_, Some(target)) = self.submitted.remove(at) {
+            self.call.note_call(target, call);
+        }
+        // On a narrow screen the result is another screen: go there when the user just fired from the form.
+        if self.layout.narrow && self.focus == Focus::Call {
+            self.focus = Focus::Result;
+        }
+        vec![]
+    }
+
+    pub(super) fn cancel(&mut self) -> Vec<Cmd> {
+        let running = |id: &CallId| self.feed.world.call(*id).is_some_and(|c| c.settled.is_none());
+        match self.meant_call().filter(running) {
+            Some(call) => vec![Cmd::Command(Command::Cancel { call, reason: "cancelled at the console".into() })],
+            None => {
+                self.toast(NoticeLevel::Info, "No call is running here. q leaves Switchboard.");
+                vec![]
+            }
+        }
+    }
+
+    pub(super) fn refire(&mut self) -> Vec<Cmd> {
+        let Some(call) = self.meant_call().and_then(|id| self.feed.world.call(id)) else {
+            self.toast(NoticeLevel::Info, "There is no call here yet that could be fired again.");
+            return vec![];
+        };
+        let spec = CallSpec { origin: Origin::Console, ..CallSpec::clone(&call.spec) };
+        let target = node_of(&spec.operation);
+        if self.focus == Focus::Traffic {
+            self.traffic.follow();
+        }
+        self.ask_or_submit(spec, target)
+    }
+
+    /// Takes the call under the cursor into the form.
+    pub(super) fn edit_again(&mut self) {
+        let Some(spec) = self.meant_call().and_then(|id| self.feed.world.call(id)).map(|c| c.spec.clone()) else { return };
+        let Some(node) = node_of(&spec.operation) else {
+            self.toast(NoticeLevel::Info, "This kind of request has no form.");
+            return;
+        };
+        self.go_to(&node);
+        self.call.show(Some(&node), &self.feed.world);
+        if let Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } = &spec.operation {
+            self.call.set_arguments(arguments);
+        }
+    }
+
+    pub(super) fn edited(&mut self, edited: Result<String, String>) -> Vec<Cmd> {
+        match edited {
+            Ok(text) => self.call.set_text(&text),
+            Err(why) => self.toast(NoticeLevel::Warn, why),
+        }
+        vec![]
+    }
+
+    /// Sends the answer of the inbox, if it fits what was asked.
+    pub(super) fn answer(&mut self) -> Vec<Cmd> {
+        let Some(Modal::Inbox(inbox)) = self.modals.last_mut() else { return vec![] };
+        inbox.answer().map(|(ask, answer)| Cmd::Command(Command::Answer { ask, answer })).into_iter().collect()
+    }
+}
+
+/// The node of the tree that makes calls like this one.
+fn node_of(operation: &Operation) -> Option<Node> {
+    Some(match operation {
+        Operation::Tool { tool, .. } => Node::Tool(tool.clone()),
+        Operation::Resource { server, uri } => Node::Resource(server.clone(), uri.as_str().into()),
+        Operation::Prompt { server, name, .. } => Node::Prompt(server.clone(), name.as_str().into()),
+        Operation::Complete { .. } | Operation::Raw { .. } => return None,
+    })
+}

@@ -1,0 +1,256 @@
+//! Input: fields first, then the keymap, then whatever the pane itself understands.
+
+use crokey::KeyCombination;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+
+use crate::tui::{
+    action::Action,
+    input::Input,
+    keymap::Lookup,
+    layout::Focus,
+    msg::Cmd,
+    pane::{call::Outcome, servers},
+    widget::window::Move,
+};
+
+use super::{Modal, Model};
+
+/// Rows that one notch of the wheel scrolls.
+const NOTCH: usize = 3;
+
+impl Model {
+    pub(super) fn input(&mut self, input: Input) -> Vec<Cmd> {
+        match input {
+            Input::Key(key) => self.key(key),
+            Input::Mouse(event) => self.mouse_event(event),
+            Input::Paste(text) => self.paste(&text),
+            Input::Gone => vec![Cmd::Quit],
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent) -> Vec<Cmd> {
+        self.sequence.push(KeyCombination::from(key));
+        match self.keymap.lookup(self.contexts(), &self.sequence) {
+            Lookup::Pending => vec![],
+            Lookup::Action(action) => {
+                self.sequence.clear();
+                if self.is_the_forms(key, action) { self.raw_key(key) } else { self.act(action) }
+            }
+            Lookup::Nothing => {
+                let broken = self.sequence.len() > 1;
+                self.sequence.clear();
+                // The key that broke a sequence may mean something by itself.
+                if broken { self.key(key) } else { self.raw_key(key) }
+            }
+        }
+    }
+
+    /// Whether a form takes a key although it is bound: Enter may mean the next item, Escape ends
+    /// typing first, Tab goes from field to field; what makes no sense now may be the form's own.
+    fn is_the_forms(&self, key: KeyEvent, action: Action) -> bool {
+        let plain = key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
+        match self.modals.last() {
+            Some(Modal::Inbox(inbox)) => inbox.wants_text() && plain && matches!(key.code, KeyCode::Enter | KeyCode::Esc),
+            Some(_) => false,
+            None if self.tree.filter().is_some() || self.focus != Focus::Call || self.call.editing_json() => false,
+            None => match key.code {
+                KeyCode::Tab | KeyCode::BackTab => plain,
+                KeyCode::Enter | KeyCode::Esc => plain && self.call.wants_text(),
+                KeyCode::Char(_) => plain && !self.makes_sense(action),
+                _ => false,
+            },
+        }
+    }
+
+    /// A key that means nothing to the keymap.
+    fn raw_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
+        let world = &self.feed.world;
+        match self.modals.last_mut() {
+            Some(Modal::Help(help)) => {
+                edit(&mut help.search, key);
+                help.window = Default::default();
+            }
+            Some(Modal::Palette(palette)) => {
+                if edit(&mut palette.search, key) {
+                    palette.find(world);
+                }
+            }
+            Some(Modal::Inbox(inbox)) => {
+                if inbox.key(key) {
+                    return self.answer();
+                }
+            }
+            Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_)) => {}
+            None => return self.pane_key(key),
+        }
+        vec![]
+    }
+
+    fn pane_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
+        if let Some(filter) = self.tree.filter() {
+            let mut filter = filter.to_owned();
+            if edit(&mut filter, key) {
+                self.tree.set_filter(Some(filter), false, &self.feed.world);
+            } else if key.code == KeyCode::Backspace {
+                self.tree.set_filter(None, false, &self.feed.world);
+            }
+            return vec![];
+        }
+        match self.focus {
+            Focus::Call => match self.call.key(key) {
+                Outcome::Stay => vec![],
+                Outcome::Fire => self.fire(),
+                Outcome::Leave => self.act(Action::Back),
+                Outcome::Next => self.act(Action::NextPane),
+                Outcome::Previous => self.act(Action::PreviousPane),
+            },
+            Focus::Result => {
+                self.result.raw_key(key);
+                vec![]
+            }
+            Focus::Detail => {
+                if let Some(detail) = &mut self.detail {
+                    detail.raw_key(key);
+                }
+                vec![]
+            }
+            _ => vec![],
+        }
+    }
+
+    /// A paste goes into the field under the cursor and never fires anything.
+    fn paste(&mut self, text: &str) -> Vec<Cmd> {
+        let typing = self.typing();
+        match self.modals.last_mut() {
+            Some(Modal::Inbox(inbox)) => inbox.paste(text),
+            None if self.tree.filter().is_none() && self.focus == Focus::Call => self.call.paste(text),
+            None if self.tree.filter().is_none() => {}
+            _ if typing => {
+                for c in text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !c.is_control()) {
+                    self.raw_key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+                }
+            }
+            _ => {}
+        }
+        vec![]
+    }
+
+    fn mouse_event(&mut self, event: MouseEvent) -> Vec<Cmd> {
+        match event.kind {
+            MouseEventKind::ScrollUp => self.wheel(event, Action::Up),
+            MouseEventKind::ScrollDown => self.wheel(event, Action::Down),
+            MouseEventKind::Down(MouseButton::Left) if self.modals.is_empty() => self.click(event),
+            _ => vec![],
+        }
+    }
+
+    fn wheel(&mut self, event: MouseEvent, action: Action) -> Vec<Cmd> {
+        if self.modals.is_empty() {
+            let Some((pane, _)) = self.layout.at(event.column, event.row) else { return vec![] };
+            for _ in 0..NOTCH {
+                self.move_in(pane, action);
+            }
+        } else {
+            for _ in 0..NOTCH {
+                self.act(action);
+            }
+        }
+        vec![]
+    }
+
+    fn click(&mut self, event: MouseEvent) -> Vec<Cmd> {
+        let Some((pane, place)) = self.layout.at(event.column, event.row) else { return vec![] };
+        let was = std::mem::replace(&mut self.focus, pane);
+        match pane {
+            Focus::Servers => {
+                let Some(row) = servers::row_at(&self.tree, place, event.row) else { return vec![] };
+                let again = was == pane && row == self.tree.window.cursor;
+                self.tree.put(row);
+                self.detail = None;
+                // A second click opens; on something with a fold, it folds.
+                match (again, self.tree.row().is_some_and(|r| r.open.is_some())) {
+                    (true, true) => self.act(Action::Fold),
+                    (true, false) => self.act(Action::Open),
+                    _ => vec![],
+                }
+            }
+            Focus::Traffic => {
+                let before = self.traffic.selected(&self.feed.world).map(|c| c.id);
+                let hit = self.traffic.click(&self.feed.world, place, event.row);
+                let again = hit && was == pane && before == self.traffic.selected(&self.feed.world).map(|c| c.id);
+                if again { self.act(Action::Open) } else { vec![] }
+            }
+            _ => vec![],
+        }
+    }
+
+    /// Moves in a pane, whether it has the focus or not.
+    pub(super) fn move_in(&mut self, pane: Focus, action: Action) {
+        let page = self.layout.place(pane).map_or(1, |place| usize::from(place.height.saturating_sub(3)).max(1));
+        let to = match action {
+            Action::Up => Move::Back(1),
+            Action::Down => Move::On(1),
+            Action::PageUp => Move::Back(page),
+            Action::PageDown => Move::On(page),
+            Action::Top => Move::First,
+            Action::Bottom => Move::Last,
+            Action::Left | Action::Right => return self.sideways(pane, action, page),
+            _ => return,
+        };
+        let world = &self.feed.world;
+        match pane {
+            Focus::Servers => {
+                self.detail = None;
+                self.tree.go(to);
+            }
+            Focus::Traffic => self.traffic.go(to, world),
+            Focus::Result => self.result.act(action, world, page),
+            Focus::Detail => {
+                if let Some(detail) = &mut self.detail {
+                    detail.act(action, world, page);
+                }
+            }
+            Focus::Info => {
+                let width = self.layout.place(pane).map_or(60, |p| p.width.saturating_sub(4));
+                let rows = crate::tui::pane::info::sheet(self.tree.selected(), self.look(), width).len();
+                self.info.window.scroll(to, rows, page + 1);
+            }
+            Focus::Call => {
+                let code = if matches!(action, Action::Up) { KeyCode::Up } else { KeyCode::Down };
+                self.call.key(KeyEvent::new(code, KeyModifiers::NONE));
+            }
+        }
+    }
+
+    fn sideways(&mut self, pane: Focus, action: Action, page: usize) {
+        let world = &self.feed.world;
+        match pane {
+            Focus::Servers => self.tree.fold(Some(action == Action::Right), world),
+            Focus::Result => self.result.act(action, world, page),
+            Focus::Detail => {
+                if let Some(detail) = &mut self.detail {
+                    detail.act(action, world, page);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Edits a line of text at its end; whether it changed.
+fn edit(text: &mut String, key: KeyEvent) -> bool {
+    match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
+        (KeyCode::Char(c), false) => {
+            text.push(c);
+            true
+        }
+        (KeyCode::Char('u'), true) => !std::mem::take(text).is_empty(),
+        (KeyCode::Char('w'), true) => {
+            let kept = text.trim_end().rfind(' ').map_or(0, |at| at + 1);
+            text.truncate(kept);
+            true
+        }
+        (KeyCode::Backspace, _) => text.pop().is_some(),
+        _ => false,
+    }
+}

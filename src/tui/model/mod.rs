@@ -1,0 +1,457 @@
+//! The console's state and what changes it: `update` takes a message and gives commands. Nothing waits here.
+//!
+//! `keys` routes input, `act` does what actions say, `calls` fires and answers. Named by the loop and
+//! by `view`, which draws it.
+
+mod act;
+mod calls;
+mod keys;
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use crokey::KeyCombination;
+
+use crate::domain::{
+    ask::{Ask, AskPolicy},
+    call::CallSpec,
+    event::{Event, Notice, NoticeLevel},
+    id::{AskId, CallId, ToolId},
+    time::Stamp,
+    world::World,
+};
+
+use super::{
+    ConsoleRequest, Startup,
+    feed::Feed,
+    keymap::{Context, Keymap},
+    layout::{Focus, Layout, Middle},
+    msg::{Cmd, Msg},
+    overlay::{
+        approval::Approval,
+        confirm::Confirm,
+        help::Help,
+        inbox::Inbox,
+        notices::Notices,
+        palette::Palette,
+        toast::{MOST, Toast},
+    },
+    pane::{Look, call::CallPane, detail::Detail, info::InfoPane, servers, traffic::TrafficPane},
+    theme::Theme,
+    tree::{Node, Tree},
+};
+
+/// How long a message stays in the corner.
+const TOAST_TIME: Duration = Duration::from_secs(6);
+
+/// A dialog over the panes.
+pub enum Modal {
+    /// Keys.
+    Help(Help),
+    /// Everything by name.
+    Palette(Palette),
+    /// A question of Switchboard itself, and what depends on it.
+    Confirm(Confirm, Pending),
+    /// Questions of servers.
+    Inbox(Box<Inbox>),
+    /// A project's file.
+    Approval(Approval),
+    /// Notices.
+    Notices(Notices),
+}
+
+/// What waits for an answer of the user.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pending {
+    /// Leaving.
+    Quit,
+    /// Firing a call of a tool that may destroy something.
+    Fire(Box<CallSpec>, Option<Node>),
+}
+
+/// The panes and dialogs, to be drawn.
+pub struct Parts<'m> {
+    /// The tree.
+    pub tree: &'m Tree,
+    /// The call.
+    pub call: &'m mut CallPane,
+    /// Its result.
+    pub result: &'m mut Detail,
+    /// A call of the traffic list.
+    pub detail: Option<&'m mut Detail>,
+    /// The server.
+    pub info: &'m InfoPane,
+    /// The list of calls.
+    pub traffic: &'m TrafficPane,
+    /// Dialogs.
+    pub modals: &'m mut [Modal],
+}
+
+/// How the console was set up.
+pub struct Setup {
+    /// The colours.
+    pub theme: Theme,
+    /// The keys.
+    pub keymap: Keymap,
+    /// Whether the mouse is used.
+    pub mouse: bool,
+    /// The configuration's name.
+    pub title: String,
+    /// What to begin with.
+    pub startup: Startup,
+}
+
+/// The whole state.
+pub struct Model {
+    /// The world as the events tell it.
+    pub feed: Feed,
+    /// Now, on the engine's clock.
+    pub now: Stamp,
+    /// Steps of animation.
+    pub beat: u64,
+    /// The colours.
+    pub theme: Theme,
+    /// The keys.
+    pub keymap: Keymap,
+    /// The configuration's name.
+    pub title: String,
+    /// The places of everything.
+    pub layout: Layout,
+    /// The pane with the focus.
+    pub focus: Focus,
+    /// The tree.
+    pub tree: Tree,
+    /// The call.
+    pub call: CallPane,
+    /// Its result.
+    pub result: Detail,
+    /// A call of the traffic list, when one is open.
+    pub detail: Option<Detail>,
+    /// The server pane's scroll.
+    pub info: InfoPane,
+    /// The list of calls.
+    pub traffic: TrafficPane,
+    /// Dialogs, the last one on top.
+    pub modals: Vec<Modal>,
+    /// Messages in the corner.
+    pub toasts: Vec<Toast>,
+    /// Keys of a sequence that is not finished.
+    pub sequence: Vec<KeyCombination>,
+    size: (u16, u16),
+    zoom: bool,
+    mouse: bool,
+    /// Tools that may be fired without asking, in this session.
+    allowed: HashSet<ToolId>,
+    /// Calls asked for whose ids are not known yet, by token.
+    submitted: Vec<(u64, Option<Node>)>,
+    next_token: u64,
+    engine_gone: bool,
+}
+
+impl Model {
+    /// A console over a snapshot.
+    pub fn new(setup: Setup, world: World, size: (u16, u16)) -> Model {
+        let mut model = Model {
+            feed: Feed::new(world),
+            now: Stamp::default(),
+            beat: 0,
+            theme: setup.theme,
+            keymap: setup.keymap,
+            title: setup.title,
+            layout: Layout::default(),
+            focus: Focus::Servers,
+            tree: Tree::default(),
+            call: CallPane::default(),
+            result: Detail::default(),
+            detail: None,
+            info: InfoPane::default(),
+            traffic: TrafficPane::default(),
+            modals: vec![],
+            toasts: vec![],
+            sequence: vec![],
+            size,
+            zoom: false,
+            mouse: setup.mouse,
+            allowed: HashSet::new(),
+            submitted: vec![],
+            next_token: 1,
+            engine_gone: false,
+        };
+        if let Startup::Approval(prompt) = setup.startup {
+            model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() }));
+        }
+        model.tree.rebuild(&model.feed.world);
+        model.tell_earlier_notices();
+        model.settle();
+        model
+    }
+
+    /// Takes in a message.
+    pub fn update(&mut self, msg: Msg) -> Vec<Cmd> {
+        let commands = match msg {
+            Msg::Input(input) => self.input(input),
+            Msg::Resize(width, height) => {
+                self.size = (width, height);
+                vec![]
+            }
+            Msg::Events(events) => self.events(&events),
+            Msg::EngineGone => {
+                self.engine_gone = true;
+                self.toast(NoticeLevel::Error, "The engine has ended: nothing can be called any more. q leaves.");
+                vec![]
+            }
+            Msg::Beat(now) => {
+                self.now = self.now.max(now);
+                self.beat = self.beat.wrapping_add(1);
+                vec![]
+            }
+            Msg::Submitted { token, call } => self.submitted(token, call),
+            Msg::Edited(edited) => self.edited(edited),
+            Msg::Trouble(text) => {
+                self.toast(NoticeLevel::Warn, text);
+                vec![]
+            }
+        };
+        self.settle();
+        commands
+    }
+
+    /// Goes on from a new snapshot after the feed fell behind by `missed` events.
+    pub fn resync(&mut self, world: World, missed: u64) {
+        self.feed.world = world;
+        self.tree.rebuild(&self.feed.world);
+        self.call.sync(&self.feed.world);
+        for detail in self.detail.iter_mut().chain([&mut self.result]) {
+            detail.resync(&self.feed.world);
+        }
+        self.close_answered();
+        self.toast(NoticeLevel::Warn, format!("The console fell behind by {missed} events; it has caught up."));
+        self.settle();
+    }
+
+    /// Notes the time before a message is handled.
+    pub fn at(&mut self, now: Stamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// Whether something on the screen moves by itself.
+    pub fn moving(&self) -> bool {
+        let world = &self.feed.world;
+        world.running > 0
+            || !self.toasts.is_empty()
+            || matches!(self.modals.last(), Some(Modal::Inbox(_)))
+            || world.servers.iter().any(|s| s.phase.pending())
+    }
+
+    /// The world.
+    pub fn world(&self) -> &World {
+        &self.feed.world
+    }
+
+    /// What panes need to draw.
+    pub fn look(&self) -> Look<'_> {
+        Look {
+            world: &self.feed.world,
+            theme: &self.theme,
+            keys: &self.keymap,
+            now: self.now.max(self.feed.last),
+            beat: self.beat,
+            focused: false,
+        }
+    }
+
+    /// The same beside the panes themselves: their widgets keep how far they are scrolled while they draw.
+    pub fn parts(&mut self, focused: bool) -> (Look<'_>, Parts<'_>) {
+        let look = Look {
+            world: &self.feed.world,
+            theme: &self.theme,
+            keys: &self.keymap,
+            now: self.now.max(self.feed.last),
+            beat: self.beat,
+            focused,
+        };
+        let parts = Parts {
+            tree: &self.tree,
+            call: &mut self.call,
+            result: &mut self.result,
+            detail: self.detail.as_mut(),
+            info: &self.info,
+            traffic: &self.traffic,
+            modals: &mut self.modals,
+        };
+        (look, parts)
+    }
+
+    /// What the middle holds.
+    pub fn middle(&self) -> Middle {
+        if self.detail.is_some() {
+            return Middle::Detail;
+        }
+        match self.tree.selected() {
+            Some(node) if node.callable() => Middle::Call { rows: self.call.rows_wanted() },
+            _ => Middle::Info,
+        }
+    }
+
+    /// Shows a message in the corner for a while.
+    pub fn toast(&mut self, level: NoticeLevel, text: impl Into<String>) {
+        let until = self.now.max(self.feed.last).plus(TOAST_TIME);
+        self.toasts.push(Toast { level, text: text.into(), until });
+        let surplus = self.toasts.len().saturating_sub(MOST);
+        self.toasts.drain(..surplus);
+    }
+
+    /// What went wrong before the console was there (a line of the configuration, say) is told too.
+    fn tell_earlier_notices(&mut self) {
+        let bad = self.feed.world.notices.iter().filter(|(_, notice)| notice.level > NoticeLevel::Info);
+        let bad: Vec<Arc<Notice>> = bad.map(|(_, notice)| notice.clone()).collect();
+        self.feed.last = self.feed.world.notices.back().map_or(Stamp::default(), |(at, _)| *at);
+        for notice in bad.iter().skip(bad.len().saturating_sub(MOST)) {
+            self.notice(notice);
+        }
+    }
+
+    /// Shows a notice in the corner; its further lines are in the list.
+    fn notice(&mut self, notice: &Notice) {
+        let mut text = notice.text.clone();
+        if let Some(first) = notice.detail.first() {
+            let key = self.keymap.key(&[Context::Global], super::action::Action::Notices).unwrap_or_default();
+            text.push_str(&format!("\n{first}{}", if notice.detail.len() > 1 { format!(" ({key}: all of it)") } else { String::new() }));
+        }
+        self.toast(notice.level, text);
+    }
+
+    fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
+        let changes = self.feed.apply(events);
+        self.now = self.now.max(self.feed.last);
+        if changes.lists {
+            self.tree.rebuild(&self.feed.world);
+            self.call.sync(&self.feed.world);
+            if let Some(Modal::Palette(palette)) = self.modals.last_mut() {
+                palette.find(&self.feed.world);
+            }
+        }
+        for detail in self.detail.iter_mut().chain([&mut self.result]) {
+            changes.frames.iter().for_each(|frame| detail.frame(frame));
+            if detail.call().is_some_and(|call| changes.calls.contains(&call)) {
+                detail.sync(&self.feed.world);
+            }
+        }
+        for notice in &changes.notices {
+            self.notice(notice);
+        }
+        if !changes.closed.is_empty() {
+            self.close_answered();
+        }
+        for ask in changes.asked {
+            self.asked(&ask);
+        }
+        vec![]
+    }
+
+    /// A question came: it opens by itself only where it cannot steal letters or cover another dialog.
+    fn asked(&mut self, ask: &Ask) {
+        // What a policy answers is nobody's business here.
+        let waits = self.feed.world.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
+        if !waits || !self.feed.world.asks.iter().any(|open| open.id == ask.id) {
+            return;
+        }
+        if self.modals.is_empty() && !self.typing() {
+            self.open_inbox(Some(ask.id));
+        } else {
+            let key = self.keymap.key(&[Context::Global], super::action::Action::Inbox).unwrap_or_default();
+            self.toast(NoticeLevel::Warn, format!("{} asks something: {key} opens the inbox.", ask.server));
+        }
+    }
+
+    fn open_inbox(&mut self, ask: Option<AskId>) {
+        let mut inbox = Box::<Inbox>::default();
+        inbox.show(ask, &self.feed.world);
+        self.modals.push(Modal::Inbox(inbox));
+    }
+
+    /// Goes on to the next question when the one shown is gone; closes the inbox after the last.
+    fn close_answered(&mut self) {
+        let world = &self.feed.world;
+        self.modals.retain_mut(|modal| match modal {
+            Modal::Inbox(inbox) => {
+                inbox.show(None, world);
+                inbox.shown().is_some()
+            }
+            _ => true,
+        });
+    }
+
+    /// Brings everything in order after a change: what is selected is what the middle shows, the focus
+    /// is on a pane that exists, cursors are visible, old messages are gone.
+    fn settle(&mut self) {
+        let now = self.now.max(self.feed.last);
+        self.toasts.retain(|toast| toast.until > now);
+        let node = self.tree.selected().cloned();
+        self.call.show(node.as_ref(), &self.feed.world);
+        self.info.show(node.as_ref());
+        self.result.show(self.call.last_call(), &self.feed.world);
+        let middle = self.middle();
+        if !middle.order().contains(&self.focus) {
+            self.focus = match self.focus {
+                Focus::Servers | Focus::Traffic => self.focus,
+                _ => middle.order()[1],
+            };
+        }
+        self.layout = Layout::new(self.size, middle, self.focus, self.zoom);
+        if let Some(place) = self.layout.place(Focus::Servers) {
+            self.tree.window.fit(self.tree.rows().len(), servers::rows_height(&self.tree, place));
+        }
+        if let Some(place) = self.layout.place(Focus::Traffic) {
+            self.traffic.fit(&self.feed.world, place);
+        }
+    }
+
+    /// Whether letters go into a field.
+    pub fn typing(&self) -> bool {
+        match self.modals.last() {
+            Some(Modal::Help(_) | Modal::Palette(_)) => true,
+            Some(Modal::Inbox(inbox)) => inbox.wants_text(),
+            Some(_) => false,
+            None => self.tree.filter().is_some() || (self.focus == Focus::Call && self.call.wants_text()),
+        }
+    }
+
+    /// The contexts in which keys are looked up, nearest first.
+    pub fn contexts(&self) -> &'static [Context] {
+        match self.modals.last() {
+            Some(Modal::Help(_)) => &[Context::Help],
+            Some(Modal::Palette(_)) => &[Context::Palette],
+            Some(Modal::Confirm(..)) => &[Context::Confirm],
+            Some(Modal::Inbox(inbox)) if inbox.wants_text() => &[Context::InboxText],
+            Some(Modal::Inbox(_)) => &[Context::Inbox],
+            Some(Modal::Approval(_)) => &[Context::Approval],
+            Some(Modal::Notices(_)) => &[Context::Notices],
+            None if self.tree.filter().is_some() => &[Context::Filter],
+            None => match self.focus {
+                Focus::Servers => &[Context::Servers, Context::List, Context::Global],
+                Focus::Info => &[Context::Info, Context::List, Context::Global],
+                Focus::Call if self.call.editing_json() => &[Context::Json],
+                Focus::Call if self.call.wants_text() => &[Context::Text],
+                Focus::Call => &[Context::Call, Context::Global],
+                Focus::Result | Focus::Detail => &[Context::Result, Context::List, Context::Global],
+                Focus::Traffic => &[Context::Traffic, Context::List, Context::Global],
+            },
+        }
+    }
+
+    /// The call that an action means: the one under the cursor of the pane with the focus.
+    fn meant_call(&self) -> Option<CallId> {
+        match (self.focus, &self.detail) {
+            (Focus::Traffic, _) => self.traffic.selected(&self.feed.world).map(|c| c.id),
+            (_, Some(detail)) => detail.call(),
+            _ => self.result.call(),
+        }
+    }
+
+    fn request(request: ConsoleRequest) -> Vec<Cmd> {
+        vec![Cmd::Request(request)]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! What goes into the model and what it wants done: plain data that can be compared.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::{call::CallSpec, event::Event, id::CallId, time::Stamp},
+    engine::control::Command,
+};
+
+use super::{ConsoleRequest, input::Input};
+
+/// Something that happened to the console.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Msg {
+    /// The user did something.
+    Input(Input),
+    /// The terminal has this size now, columns first.
+    Resize(u16, u16),
+    /// The engine told this, in order.
+    Events(Vec<Arc<Event>>),
+    /// The engine is gone; no event follows.
+    EngineGone,
+    /// Time has passed, while something on the screen moves.
+    Beat(Stamp),
+    /// The call asked for by [`Cmd::Submit`] with this token has this id.
+    Submitted {
+        /// The token of the command.
+        token: u64,
+        /// The call.
+        call: CallId,
+    },
+    /// The editor ended; the text, or why there is none.
+    Edited(Result<String, String>),
+    /// Something that the console tried did not work.
+    Trouble(String),
+}
+
+/// Something that the model wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cmd {
+    /// Start a call; its id comes back with the token.
+    Submit {
+        /// Chosen by the model.
+        token: u64,
+        /// The call.
+        spec: CallSpec,
+    },
+    /// Give the engine a command.
+    Command(Command),
+    /// Tell the composition root.
+    Request(ConsoleRequest),
+    /// Put text on the clipboard.
+    Copy(String),
+    /// Open an address in the browser; only `http` and `https`.
+    OpenUrl(String),
+    /// Let the user edit this text in `$EDITOR`.
+    Edit(String),
+    /// Use the mouse, or leave it to the terminal.
+    Mouse(bool),
+    /// Draw everything anew.
+    Redraw,
+    /// Stop until resumed by the shell.
+    Suspend,
+    /// End the console.
+    Quit,
+}

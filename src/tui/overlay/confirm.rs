@@ -1,0 +1,65 @@
+//! A question of Switchboard itself, asked before something is lost.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use crate::tui::{
+    action::Action,
+    keymap::{Context, Keymap},
+    theme::Theme,
+    widget::{
+        paint::{Pen, dialog, wrap},
+        window::Window,
+    },
+};
+
+/// The question and its answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Confirm {
+    /// What it is about.
+    pub title: String,
+    /// What will happen.
+    pub text: String,
+    /// The answers with what they say here; the first one is under the cursor at first.
+    pub answers: Vec<(Action, String)>,
+    /// Cursor.
+    pub window: Window,
+}
+
+impl Confirm {
+    /// A question.
+    pub fn new(title: impl Into<String>, text: impl Into<String>, answers: &[(Action, &str)]) -> Confirm {
+        let answers = answers.iter().map(|(a, t)| (*a, (*t).to_owned())).collect();
+        Confirm { title: title.into(), text: text.into(), answers, window: Window::default() }
+    }
+
+    /// The answer under the cursor.
+    pub fn chosen(&self) -> Option<Action> {
+        self.answers.get(self.window.cursor).map(|(action, _)| *action)
+    }
+
+    /// Draws the question.
+    pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+        let width = 64.min(area.width);
+        let text = wrap(&self.text, width.saturating_sub(4));
+        let height = (text.len() + self.answers.len() + 3) as u16;
+        let inner = dialog(buf, area, (width, height), &[(&self.title, theme.warn)], &[], theme);
+        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        // On a low screen the answers come first: they must be seen.
+        let room = inner.height.saturating_sub(self.answers.len() as u16);
+        let shown = text.len().min(usize::from(room));
+        for (y, row) in text.iter().take(shown).enumerate() {
+            Pen::new(buf, inner, y as u16).put(row, theme.text);
+        }
+        let start = (shown as u16 + 1).min(room);
+        for (index, (action, label)) in self.answers.iter().enumerate() {
+            let row = Rect { y: inner.y + start + index as u16, height: 1, ..inner };
+            let key = keys.key(&[Context::Confirm], *action).unwrap_or_default();
+            if row.y < inner.bottom() {
+                Pen::new(buf, row, 0).skip(1).put(&key, theme.key).skip(2).put(label, theme.text);
+                if index == self.window.cursor {
+                    buf.set_style(row.intersection(buf.area), theme.selection);
+                }
+            }
+        }
+    }
+}

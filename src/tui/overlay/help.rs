@@ -1,0 +1,74 @@
+//! Every key, from the keymap, searchable.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use crate::tui::{
+    action::{Action, Group},
+    keymap::{Context, Keymap},
+    pane::sheet::Sheet,
+    theme::Theme,
+    widget::{paint::dialog, window::Window},
+};
+
+/// The help overlay.
+#[derive(Default)]
+pub struct Help {
+    /// What is searched for.
+    pub search: String,
+    /// Scroll.
+    pub window: Window,
+}
+
+impl Help {
+    /// How many rows there are.
+    pub fn len(&self, keys: &Keymap, theme: &Theme) -> usize {
+        self.sheet(keys, theme, 70).len()
+    }
+
+    fn sheet<'t>(&self, keys: &Keymap, theme: &'t Theme, width: u16) -> Sheet<'t> {
+        let mut sheet = Sheet::new(theme, width);
+        let wanted = self.search.to_lowercase();
+        for group in Group::ALL {
+            let mut titled = false;
+            for action in Action::ALL.iter().filter(|a| a.group() == group) {
+                let bound = bound(keys, *action);
+                let row = format!("{bound} {} {}", action.name(), action.help()).to_lowercase();
+                if !wanted.split_whitespace().all(|word| row.contains(word)) {
+                    continue;
+                }
+                if !titled {
+                    sheet.gap().text(group.title(), theme.accent);
+                    titled = true;
+                }
+                let bound = if bound.is_empty() { "palette".to_owned() } else { bound };
+                sheet.row(vec![(format!("  {bound:<22} "), theme.key), (action.help().to_owned(), theme.text)]);
+            }
+        }
+        if sheet.is_empty() {
+            sheet.text("No key does anything like this.", theme.muted);
+        }
+        sheet
+    }
+
+    /// Draws the overlay.
+    pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+        let search = format!("search: {}▏", self.search);
+        let inner = dialog(buf, area, (90, area.height.saturating_sub(2)), &[("Keys", theme.focus)], &[(&search, theme.text)], theme);
+        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        self.sheet(keys, theme, room.width).draw(buf, room, self.window);
+    }
+}
+
+/// The keys of an action in whatever context, each once.
+fn bound(keys: &Keymap, action: Action) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    for context in Context::ALL {
+        for key in keys.keys_of(*context, action) {
+            if !shown.contains(&key) {
+                shown.push(key);
+            }
+        }
+    }
+    shown.truncate(3);
+    shown.join("  ")
+}

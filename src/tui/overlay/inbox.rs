@@ -1,0 +1,228 @@
+//! Questions of servers: who asks, in which call, what; and the form for the answer.
+
+use std::sync::Arc;
+
+use crossterm::event::KeyEvent;
+use ratatui::{buffer::Buffer, layout::Rect};
+use serde_json::{Value, json};
+
+use crate::{
+    domain::{
+        ask::{Answer, Ask, Question},
+        body::Body,
+        id::AskId,
+        time::short,
+        world::World,
+    },
+    tui::{
+        keymap::Context,
+        pane::{Look, sheet::Sheet},
+        widget::{
+            form::{FormEvent, FormView},
+            paint::dialog,
+            window::Window,
+        },
+    },
+};
+
+use super::key_row;
+
+/// The inbox as it is open: one question at a time.
+#[derive(Default)]
+pub struct Inbox {
+    ask: Option<Arc<Ask>>,
+    form: Option<FormView>,
+    /// Scroll of the question's text.
+    pub window: Window,
+}
+
+impl Inbox {
+    /// The question that is shown.
+    pub fn shown(&self) -> Option<&Arc<Ask>> {
+        self.ask.as_ref()
+    }
+
+    /// Shows this question, or the oldest one when it is gone; keeps what was typed for the same one.
+    pub fn show(&mut self, wanted: Option<AskId>, world: &World) {
+        let wanted = wanted.or(self.ask.as_ref().map(|a| a.id));
+        let found = world.asks.iter().find(|a| Some(a.id) == wanted).or_else(|| world.asks.first());
+        if found.map(|a| a.id) != self.ask.as_ref().map(|a| a.id) {
+            *self = Inbox { ask: found.cloned(), form: found.and_then(|ask| form(&ask.question)), ..Inbox::default() };
+        }
+    }
+
+    /// Shows the next question.
+    pub fn next(&mut self, world: &World) {
+        let at = self.ask.as_ref().and_then(|ask| world.asks.iter().position(|a| a.id == ask.id)).map_or(0, |at| at + 1);
+        let next = world.asks.get(at).or_else(|| world.asks.first()).map(|a| a.id);
+        self.show(next, world);
+    }
+
+    /// Whether letters go into a field.
+    pub fn wants_text(&self) -> bool {
+        self.form.as_ref().is_some_and(FormView::wants_text)
+    }
+
+    /// Gives a key to the form; whether the answer is to be sent.
+    pub fn key(&mut self, key: KeyEvent) -> bool {
+        self.form.as_mut().is_some_and(|form| form.handle(key) == FormEvent::Submit)
+    }
+
+    /// The address of the question, if it has one.
+    pub fn url(&self) -> Option<&str> {
+        match &self.ask.as_ref()?.question {
+            Question::Url { url, .. } => Some(url),
+            _ => None,
+        }
+    }
+
+    /// Inserts pasted text into the field under the cursor.
+    pub fn paste(&mut self, text: &str) {
+        if let Some(form) = &mut self.form {
+            form.paste(text);
+        }
+    }
+
+    /// The accepting answer, or `None` when the form tells what is wrong.
+    pub fn answer(&mut self) -> Option<(AskId, Answer)> {
+        let ask = self.ask.clone()?;
+        let content = match &mut self.form {
+            // What is wrong or missing is told in the form.
+            Some(form) => match form.submit() {
+                FormEvent::Submit => content(&ask.question, form.form().body()),
+                _ => return None,
+            },
+            None => Body::default(),
+        };
+        Some((ask.id, Answer::Accept { content }))
+    }
+
+    /// How many rows the question's text has.
+    pub fn len(&self, look: Look) -> usize {
+        self.sheet(look, 80).len()
+    }
+
+    fn sheet<'t>(&self, look: Look<'t>, width: u16) -> Sheet<'t> {
+        let theme = look.theme;
+        let mut sheet = Sheet::new(theme, width);
+        let Some(ask) = &self.ask else {
+            sheet.text("No server asks anything.", theme.muted);
+            return sheet;
+        };
+        let call = ask.call.and_then(|id| look.world.call(id)).map(|call| look.world.call_name(&call.spec.operation));
+        let call = call.map_or_else(|| "outside of any call".to_owned(), |name| format!("in {name}"));
+        let waiting = short(look.now.since(ask.at));
+        sheet.row(vec![
+            (ask.server.to_string(), theme.accent),
+            (format!(" asks {call}"), theme.text),
+            (format!("  waiting for {waiting}"), theme.muted),
+        ]);
+        sheet.gap();
+        match &ask.question {
+            Question::Form { message, .. } => {
+                sheet.text(message, theme.text);
+            }
+            Question::Url { message, url } => {
+                sheet.text(message, theme.text).gap();
+                sheet.text("The server wants you to open this page yourself. Look where it leads before you do:", theme.muted);
+                sheet.text(url, theme.warn);
+            }
+            Question::Sampling { params } => sampling_rows(&mut sheet, params, look),
+            Question::Roots => {
+                sheet.text("Which folders may it know of? Each is a file:// address.", theme.text);
+            }
+        }
+        sheet
+    }
+
+    /// Draws the dialog.
+    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let place = self.ask.as_ref().and_then(|ask| look.world.asks.iter().position(|a| a.id == ask.id));
+        let count = place.map_or_else(String::new, |at| format!("{} of {}", at + 1, look.world.asks.len()));
+        let word = self.ask.as_ref().map_or("", |ask| ask.question.word());
+        let title = [("Inbox ", theme.focus), (word, theme.accent)];
+        let text = self.sheet(look, 92).len();
+        let fields = self.form.as_ref().map_or(0, |form| form.form().rows().len() + 6);
+        let height = u16::try_from(text + fields + 4).unwrap_or(u16::MAX).min(area.height.saturating_sub(2));
+        let inner = dialog(buf, area, (96, height), &title, &[(&count, theme.muted)], theme);
+        let room =
+            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
+        let sheet = self.sheet(look, room.width);
+        let most = if self.form.is_some() { room.height / 2 } else { room.height };
+        let text = Rect { height: (sheet.len() as u16).min(most), ..room };
+        sheet.draw(buf, text, self.window);
+        if let Some(form) = &mut self.form {
+            let used = (text.height + 1).min(room.height);
+            let body = Rect { y: room.y + used, height: room.height.saturating_sub(used), ..room };
+            form.draw(body, buf, theme, true);
+        }
+        let context = if self.wants_text() { Context::InboxText } else { Context::Inbox };
+        key_row(look.keys, context, theme, inner, buf);
+    }
+}
+
+fn sampling_rows(sheet: &mut Sheet, params: &Body, look: Look) {
+    let theme = look.theme;
+    let value = params.value().unwrap_or_default();
+    sheet.text("It wants a language model to answer this; here you answer in its place.", theme.muted).gap();
+    if let Some(system) = value.get("systemPrompt").and_then(Value::as_str) {
+        sheet.field("system", system, theme.text);
+    }
+    for message in value.get("messages").and_then(Value::as_array).into_iter().flatten() {
+        let role = message.get("role").and_then(Value::as_str).unwrap_or("?");
+        let content = message.get("content").cloned().unwrap_or_default();
+        let items = content.as_array().cloned().unwrap_or_else(|| vec![content]);
+        for item in items {
+            let text = item.get("text").and_then(Value::as_str).map_or_else(|| item.to_string(), str::to_owned);
+            sheet.field(role, &text, theme.text);
+        }
+    }
+    if let Some(most) = value.get("maxTokens") {
+        sheet.field("at most", &format!("{most} tokens"), theme.muted);
+    }
+}
+
+/// The form of a question; pages need none.
+fn form(question: &Question) -> Option<FormView> {
+    match question {
+        Question::Form { schema, .. } => Some(FormView::new(schema)),
+        Question::Url { .. } => None,
+        Question::Sampling { .. } => Some(FormView::new(&Body::json(&json!({
+            "type": "object",
+            "properties": {
+                "answer": {"type": "string", "minLength": 1, "description": "sent as the assistant's message"},
+                "model": {"type": "string", "default": "a person", "description": "who says that it answers"},
+            },
+            "required": ["answer"],
+        })))),
+        Question::Roots => Some(FormView::new(&Body::json(&json!({
+            "type": "object",
+            "properties": {
+                "roots": {"type": "array", "items": {
+                    "type": "object",
+                    "properties": {"uri": {"type": "string", "description": "file:///…"}, "name": {"type": "string"}},
+                    "required": ["uri"],
+                }},
+            },
+            "required": ["roots"],
+        })))),
+    }
+}
+
+/// What the answer carries, made from the form's JSON (MCP 2025-11-25, `CreateMessageResult`, `ListRootsResult`).
+fn content(question: &Question, form: Body) -> Body {
+    match question {
+        Question::Sampling { .. } => {
+            let value = form.value().unwrap_or_default();
+            let text = |key: &str, otherwise: &str| value.get(key).and_then(Value::as_str).unwrap_or(otherwise).to_owned();
+            Body::json(&json!({
+                "role": "assistant",
+                "content": {"type": "text", "text": text("answer", "")},
+                "model": text("model", "a person"),
+                "stopReason": "endTurn",
+            }))
+        }
+        _ => form,
+    }
+}

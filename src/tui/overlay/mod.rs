@@ -1,0 +1,32 @@
+//! Dialogs over the panes: plain structs that own their cursor, drawn last. They know no engine.
+
+pub mod approval;
+pub mod confirm;
+pub mod help;
+pub mod inbox;
+pub mod notices;
+pub mod palette;
+pub mod toast;
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{
+    keymap::{Context, Keymap},
+    theme::Theme,
+    widget::paint::Pen,
+};
+
+/// Writes the keys of a context into the last row of a dialog.
+fn key_row(keys: &Keymap, context: Context, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    if area.height == 0 {
+        return;
+    }
+    let row = Rect { y: area.bottom() - 1, height: 1, ..area };
+    let mut pen = Pen::new(buf, row, 0);
+    pen.skip(1);
+    for (key, action) in keys.hints(context) {
+        if action.group() != super::action::Group::Move {
+            pen.put(&key, theme.key).skip(1).put(action.label(), theme.muted).skip(3);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The palette: every action and every tool by name, best match first.
+
+use nucleo_matcher::{
+    Config, Matcher, Utf32Str,
+    pattern::{CaseMatching, Normalization, Pattern},
+};
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use crate::{
+    domain::{id::ToolId, world::World},
+    tui::{
+        action::Action,
+        keymap::{Context, Keymap},
+        theme::Theme,
+        widget::{
+            paint::{Pen, dialog},
+            window::Window,
+        },
+    },
+};
+
+/// Something that the palette offers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Choice {
+    /// Do this.
+    Action(Action),
+    /// Go to this tool.
+    Tool(ToolId),
+}
+
+/// One line of the palette.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it does.
+    pub choice: Choice,
+    name: String,
+    marks: Vec<u32>,
+}
+
+/// The palette.
+#[derive(Default)]
+pub struct Palette {
+    /// What was typed.
+    pub search: String,
+    /// Cursor and scroll.
+    pub window: Window,
+    entries: Vec<Entry>,
+}
+
+impl Palette {
+    /// The palette with everything.
+    pub fn new(world: &World) -> Palette {
+        let mut palette = Palette::default();
+        palette.find(world);
+        palette
+    }
+
+    /// The lines that match.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// What is under the cursor.
+    pub fn chosen(&self) -> Option<Choice> {
+        self.entries.get(self.window.cursor).map(|e| e.choice.clone())
+    }
+
+    /// Finds the lines anew.
+    pub fn find(&mut self, world: &World) {
+        let actions = Action::ALL.iter().filter(|a| a.in_palette()).map(|a| (Choice::Action(*a), a.help().to_owned()));
+        let tools = world.names.iter().map(|(name, id)| (Choice::Tool(id.clone()), name.to_string()));
+        let mut matcher = Matcher::new(Config::DEFAULT);
+        let pattern = Pattern::parse(&self.search, CaseMatching::Smart, Normalization::Smart);
+        let mut buffer = Vec::new();
+        let mut found: Vec<(u32, Entry)> = actions
+            .chain(tools)
+            .filter_map(|(choice, name)| {
+                let mut marks = Vec::new();
+                let score = pattern.indices(Utf32Str::new(&name, &mut buffer), &mut matcher, &mut marks)?;
+                marks.sort_unstable();
+                Some((score, Entry { choice, name, marks }))
+            })
+            .collect();
+        found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+        self.entries = found.into_iter().map(|(_, entry)| entry).collect();
+        self.window = Window::default();
+    }
+
+    /// Draws the palette.
+    pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+        let wish = (76, area.height.saturating_sub(4).min(24));
+        let count = format!("{} of everything", self.entries.len());
+        let inner = dialog(buf, area, wish, &[("Do", theme.focus)], &[(&count, theme.muted)], theme);
+        Pen::new(buf, inner, 0).skip(1).put(": ", theme.key).put(&self.search, theme.text).put("▏", theme.focus);
+        let list = Rect { y: inner.y.saturating_add(1), height: inner.height.saturating_sub(1), ..inner };
+        let mut window = self.window;
+        window.fit(self.entries.len(), usize::from(list.height));
+        for (y, index) in window.rows(self.entries.len(), usize::from(list.height)).enumerate() {
+            let entry = &self.entries[index];
+            let row = Rect { y: list.y + y as u16, height: 1, ..list };
+            let mut pen = Pen::new(buf, row, 0);
+            let (kind, key) = match &entry.choice {
+                Choice::Action(action) => ("  ", keys.key(Context::ALL, *action).unwrap_or_default()),
+                Choice::Tool(_) => ("▸ ", "tool".to_owned()),
+            };
+            pen.skip(1).right(&[(&key, theme.key), (" ", theme.key)]).put(kind, theme.muted);
+            pen.put_marked(&entry.name, &entry.marks, theme.text, theme.found);
+            if index == window.cursor {
+                buf.set_style(row.intersection(buf.area), theme.selection);
+            }
+        }
+        if self.entries.is_empty() {
+            Pen::new(buf, list, 0).skip(1).put("Nothing is called like this.", theme.muted);
+        }
+    }
+}

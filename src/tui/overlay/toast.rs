@@ -1,0 +1,57 @@
+//! Short messages in the corner that go away by themselves.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    widgets::{Clear, Widget},
+};
+
+use crate::{
+    domain::{event::NoticeLevel, time::Stamp},
+    tui::{
+        theme::Theme,
+        widget::paint::{Pen, width, wrap},
+    },
+};
+
+use super::notices::level_glyph;
+
+/// How many are shown at once.
+pub const MOST: usize = 4;
+
+/// A message and until when it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Toast {
+    /// How bad.
+    pub level: NoticeLevel,
+    /// What.
+    pub text: String,
+    /// Until when.
+    pub until: Stamp,
+}
+
+/// Draws the messages in the lower right corner of `area`, newest lowest.
+pub fn draw(toasts: &[Toast], theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let mut bottom = area.bottom();
+    let room = area.width.min(64).saturating_sub(4);
+    if room < 8 {
+        return;
+    }
+    for toast in toasts.iter().rev().take(MOST) {
+        let rows: Vec<String> = wrap(&toast.text, room).into_iter().take(3).collect();
+        let wide = rows.iter().map(|r| width(r)).max().unwrap_or(0) + 4;
+        let height = rows.len() as u16;
+        if bottom < area.y + height {
+            return;
+        }
+        bottom -= height;
+        let wide = wide.min(area.width);
+        let place = Rect { x: area.right() - wide, y: bottom, width: wide, height }.intersection(buf.area);
+        Clear.render(place, buf);
+        let (glyph, style) = level_glyph(toast.level, theme);
+        for (y, row) in rows.iter().enumerate() {
+            let mut pen = Pen::new(buf, place, y as u16);
+            pen.put("▌", style).put(if y == 0 { glyph } else { " " }, style).skip(1).put(row.trim_end(), theme.text);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! When to draw: by deadline, never per event. Pure; the loop passes the time.
+//!
+//! Whatever changed is on the screen within its gap, also the last change of a burst (the trailing
+//! frame); when nothing changed there is no deadline at all, so an idle console does not wake up.
+
+use std::time::Duration;
+
+/// Longest time from an input to its frame.
+pub const INPUT_GAP: Duration = Duration::from_millis(8);
+/// Longest time from an event of the feed to its frame.
+pub const FEED_GAP: Duration = Duration::from_millis(33);
+/// Time between two steps of an animation.
+pub const BEAT: Duration = Duration::from_millis(100);
+
+/// What made the screen out of date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The user did something.
+    Input,
+    /// The engine told something.
+    Feed,
+}
+
+/// The deadlines of the next frame and of the next beat. Times are since any fixed moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pacer {
+    due: Option<Duration>,
+    drawn: Option<Duration>,
+    beat: Option<Duration>,
+}
+
+impl Pacer {
+    /// Notes that the screen is out of date since `now`. The earliest deadline wins.
+    pub fn mark(&mut self, cause: Cause, now: Duration) {
+        let gap = match cause {
+            Cause::Input => INPUT_GAP,
+            Cause::Feed => FEED_GAP,
+        };
+        let due = self.drawn.map_or(now, |drawn| (drawn + gap).max(now));
+        self.due = Some(self.due.map_or(due, |old| old.min(due)));
+    }
+
+    /// Says whether something on the screen moves by itself; only then are there beats.
+    pub fn animate(&mut self, moving: bool, now: Duration) {
+        self.beat = moving.then(|| self.beat.unwrap_or(now + BEAT));
+    }
+
+    /// Whether a beat is due; if so, the next one is planned.
+    pub fn take_beat(&mut self, now: Duration) -> bool {
+        let due = self.beat.is_some_and(|beat| beat <= now);
+        if due {
+            self.beat = Some(now + BEAT);
+        }
+        due
+    }
+
+    /// Whether a frame is due.
+    pub fn frame_due(&self, now: Duration) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// Notes that a frame was drawn at `now`.
+    pub fn drawn(&mut self, now: Duration) {
+        self.due = None;
+        self.drawn = Some(now);
+    }
+
+    /// How long to sleep at most; `None` when nothing is to be done until something happens.
+    pub fn wait(&self, now: Duration) -> Option<Duration> {
+        let next = match (self.due, self.beat) {
+            (Some(due), Some(beat)) => due.min(beat),
+            (due, beat) => due.or(beat)?,
+        };
+        Some(next.saturating_sub(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn idle_has_no_deadline() {
+        let mut pacer = Pacer::default();
+        assert_eq!(pacer.wait(ms(5)), None);
+        pacer.mark(Cause::Input, ms(5));
+        assert!(pacer.frame_due(ms(5)), "the first frame comes at once");
+        pacer.drawn(ms(5));
+        assert_eq!(pacer.wait(ms(6)), None);
+    }
+
+    #[test]
+    fn input_is_quicker_than_the_feed_and_the_earliest_wins() {
+        let mut pacer = Pacer::default();
+        pacer.drawn(ms(100));
+        pacer.mark(Cause::Feed, ms(101));
+        assert_eq!(pacer.wait(ms(101)), Some(ms(32)));
+        pacer.mark(Cause::Input, ms(103));
+        assert_eq!(pacer.wait(ms(103)), Some(ms(5)));
+        pacer.mark(Cause::Feed, ms(104));
+        assert_eq!(pacer.wait(ms(104)), Some(ms(4)), "a later cause never pushes the frame back");
+    }
+
+    #[test]
+    fn beats_exist_only_while_something_moves() {
+        let mut pacer = Pacer::default();
+        pacer.animate(true, ms(0));
+        pacer.animate(true, ms(50));
+        assert_eq!(pacer.wait(ms(50)), Some(ms(50)));
+        assert!(!pacer.take_beat(ms(99)) && pacer.take_beat(ms(100)));
+        assert_eq!(pacer.wait(ms(100)), Some(BEAT));
+        pacer.animate(false, ms(120));
+        assert_eq!(pacer.wait(ms(120)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_change_is_drawn_within_its_gap(steps in proptest::collection::vec((0u64..40, any::<bool>()), 1..200)) {
+            let (mut pacer, mut now, mut oldest) = (Pacer::default(), ms(0), None::<(Duration, Duration)>);
+            for (pause, input) in steps {
+                let next = now + ms(pause);
+                while let Some(wait) = pacer.wait(now).filter(|w| now + *w <= next) {
+                    now += wait;
+                    prop_assert!(pacer.frame_due(now));
+                    if let Some((since, gap)) = oldest.take() {
+                        prop_assert!(now - since <= gap);
+                    }
+                    pacer.drawn(now);
+                }
+                now = next;
+                let (cause, gap) = if input { (Cause::Input, INPUT_GAP) } else { (Cause::Feed, FEED_GAP) };
+                pacer.mark(cause, now);
+                oldest = Some(oldest.map_or((now, gap), |(since, old)| if since + old <= now + gap { (since, old) } else { (now, gap) }));
+            }
+            prop_assert!(pacer.wait(now).is_some(), "the trailing frame always comes");
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! What is about to be called: its description, its arguments as a form or as JSON, what is wrong with them.
+//!
+//! Remembers the arguments of everything that was touched in this session, and the last call of each.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    domain::{
+        body::Body,
+        call::Operation,
+        catalog::Hints,
+        form::{Json, json::pretty},
+        id::{CallId, ToolId},
+        world::World,
+    },
+    tui::{
+        action::Action,
+        keymap::Context,
+        tree::Node,
+        uri,
+        widget::{
+            editor::{EditorEvent, JsonEditor},
+            form::{FormEvent, FormView, Leave},
+            paint::{Pen, pane, wrap},
+        },
+    },
+};
+
+use super::Look;
+
+/// Rows of a description that are shown at most.
+const DESCRIPTION_ROWS: usize = 3;
+/// Rows of complaints that are shown at most.
+const COMPLAINT_ROWS: usize = 3;
+
+/// What is kept of something that was touched.
+#[derive(Clone, Default)]
+struct Remembered {
+    arguments: Option<String>,
+    /// The text of the JSON editor while that is open; it need not be JSON.
+    text: Option<String>,
+    call: Option<CallId>,
+}
+
+/// The call pane.
+#[derive(Default)]
+pub struct CallPane {
+    target: Option<Node>,
+    /// The listed entry that the form was made from.
+    entry: Body,
+    schema: Body,
+    form: Option<FormView>,
+    editor: Option<JsonEditor>,
+    memory: HashMap<Node, Remembered>,
+    complaints: Vec<String>,
+}
+
+/// What came of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing beyond the pane.
+    Stay,
+    /// The arguments are to be sent.
+    Fire,
+    /// The user steps out.
+    Leave,
+    /// To the pane after this one.
+    Next,
+    /// To the pane before this one.
+    Previous,
+}
+
+/// Arguments that cannot be sent as they are.
+pub type Refusal = Vec<String>;
+
+impl CallPane {
+    /// What is about to be called.
+    pub fn target(&self) -> Option<&Node> {
+        self.target.as_ref()
+    }
+
+    /// The last call of the target.
+    pub fn last_call(&self) -> Option<CallId> {
+        self.memory.get(self.target.as_ref()?)?.call
+    }
+
+    /// Notes the last call of a target.
+    pub fn note_call(&mut self, target: Node, call: CallId) {
+        self.memory.entry(target).or_default().call = Some(call);
+    }
+
+    /// Turns to another target, with the arguments it had before.
+    pub fn show(&mut self, node: Option<&Node>, world: &World) {
+        let node = node.filter(|n| n.callable());
+        if self.target.as_ref() != node {
+            self.remember();
+            self.target = node.cloned();
+            self.build(world);
+        }
+    }
+
+    /// Makes the form anew when the target's listed entry changed; the arguments stay.
+    pub fn sync(&mut self, world: &World) {
+        let Some(entry) = self.target.as_ref().and_then(|node| entry(node, world)) else { return };
+        if entry != self.entry {
+            self.remember();
+            self.build(world);
+        }
+    }
+
+    fn build(&mut self, world: &World) {
+        (self.form, self.editor, self.entry, self.schema) = (None, None, Body::default(), Body::default());
+        self.complaints.clear();
+        let Some(node) = self.target.clone() else { return };
+        self.entry = entry(&node, world).unwrap_or_default();
+        let Some(schema) = schema(&node, world) else { return };
+        let mut form = FormView::new(&schema);
+        let kept = self.memory.get(&node).cloned().unwrap_or_default();
+        if let Some(arguments) = &kept.arguments {
+            // It came from a form, so it is JSON.
+            let _ = form.set_json(arguments);
+        }
+        self.schema = schema;
+        self.form = Some(form);
+        if let Some(text) = kept.text {
+            self.open_editor(&text);
+        }
+    }
+
+    fn open_editor(&mut self, text: &str) {
+        let mut editor = JsonEditor::new(Some(&self.schema));
+        editor.set_text(text);
+        self.editor = Some(editor);
+    }
+
+    fn remember(&mut self) {
+        let Some(node) = self.target.clone() else { return };
+        let kept = self.memory.entry(node).or_default();
+        kept.arguments = self.form.as_ref().map(FormView::json);
+        kept.text = self.editor.as_ref().map(JsonEditor::text);
+    }
+
+    /// Forgets the target's arguments.
+    pub fn reset(&mut self, world: &World) {
+        if let Some(node) = &self.target {
+            let kept = self.memory.entry(node.clone()).or_default();
+            (kept.arguments, kept.text) = (None, None);
+        }
+        self.build(world);
+    }
+
+    /// Whether letters go into a field.
+    pub fn wants_text(&self) -> bool {
+        self.editor.is_some() || self.form.as_ref().is_some_and(FormView::wants_text)
+    }
+
+    /// Whether the arguments are edited as JSON.
+    pub fn editing_json(&self) -> bool {
+        self.editor.is_some()
+    }
+
+    /// Gives a key to the form or the editor.
+    pub fn key(&mut self, key: KeyEvent) -> Outcome {
+        self.complaints.clear();
+        match (&mut self.editor, &mut self.form) {
+            (Some(editor), _) => match editor.handle(key) {
+                EditorEvent::Submit => Outcome::Fire,
+                EditorEvent::Leave => Outcome::Leave,
+                EditorEvent::None | EditorEvent::Changed | EditorEvent::Refused => Outcome::Stay,
+            },
+            (None, Some(form)) => match form.handle(key) {
+                FormEvent::Submit => Outcome::Fire,
+                FormEvent::Leave(Leave::Out) => Outcome::Leave,
+                // Tab goes on to the next pane from the last field; arrows stay.
+                FormEvent::Leave(Leave::After) if key.code == KeyCode::Tab => Outcome::Next,
+                FormEvent::Leave(Leave::Before) if key.code == KeyCode::BackTab => Outcome::Previous,
+                FormEvent::Leave(_) | FormEvent::None | FormEvent::Changed | FormEvent::Refused => Outcome::Stay,
+            },
+            (None, None) if key.code == KeyCode::Tab => Outcome::Next,
+            (None, None) if key.code == KeyCode::BackTab => Outcome::Previous,
+            (None, None) => Outcome::Stay,
+        }
+    }
+
+    /// Inserts pasted text where the cursor is.
+    pub fn paste(&mut self, text: &str) {
+        match (&mut self.editor, &mut self.form) {
+            (Some(editor), _) => drop(editor.paste(text)),
+            (None, Some(form)) => drop(form.paste(text)),
+            (None, None) => {}
+        }
+    }
+
+    /// Goes from the form to JSON or back; JSON that cannot be read stays in the editor.
+    pub fn toggle_json(&mut self) {
+        self.complaints.clear();
+        match (&mut self.editor, &mut self.form) {
+            (Some(editor), Some(form)) => match form.set_json(&editor.text()) {
+                Ok(()) => self.editor = None,
+                Err(error) => {
+                    editor.to_problem();
+                    self.complaints.push(format!("Not JSON yet: {error}"));
+                }
+            },
+            (None, Some(form)) => {
+                let json = form.json();
+                self.open_editor(&pretty(&json).unwrap_or(json));
+            }
+            _ => {}
+        }
+    }
+
+    /// The arguments as text for an editor.
+    pub fn text(&self) -> Option<String> {
+        match (&self.editor, &self.form) {
+            (Some(editor), _) => Some(editor.text()),
+            (None, Some(form)) => Some(pretty(&form.json()).unwrap_or_else(|_| form.json())),
+            (None, None) => None,
+        }
+    }
+
+    /// Takes over what came from an editor; text that is no JSON object stays open for mending.
+    pub fn set_text(&mut self, text: &str) {
+        self.complaints.clear();
+        let taken = match &mut self.form {
+            Some(form) if self.editor.is_none() => form.set_json(text),
+            _ => Json::parse(text).map(drop),
+        };
+        if self.editor.is_some() || taken.is_err() {
+            self.open_editor(text);
+        }
+        if let Err(error) = taken {
+            self.complaints.push(format!("Not JSON yet: {error}"));
+        }
+    }
+
+    /// Takes over the arguments of a call.
+    pub fn set_arguments(&mut self, arguments: &Body) {
+        if let Some(form) = &mut self.form {
+            self.complaints.clear();
+            match form.set_json(&arguments.text()) {
+                Ok(()) => self.editor = None,
+                Err(error) => self.complaints.push(format!("The call's arguments cannot be read: {error}")),
+            }
+        }
+    }
+
+    /// The call as it stands, or what keeps it from being sent (also shown in the pane).
+    pub fn operation(&mut self) -> Result<Operation, Refusal> {
+        let made = self.make_operation();
+        if let Err(refusal) = &made {
+            self.complaints.clone_from(refusal);
+        }
+        made
+    }
+
+    fn make_operation(&mut self) -> Result<Operation, Refusal> {
+        let Some(node) = &self.target else { return Err(vec!["Nothing is selected that can be called.".into()]) };
+        // Form and editor show themselves what is wrong, at its place.
+        let arguments = match (&mut self.editor, &mut self.form) {
+            (Some(editor), _) => match (editor.submit(), Json::parse(&editor.text())) {
+                // Compact: a line end would break the framing of stdio.
+                (EditorEvent::Submit, Ok(json @ Json::Object(_))) => Body::from(json.text()),
+                (EditorEvent::Submit, Ok(_)) => return Err(vec!["Arguments are a JSON object: { … }".into()]),
+                _ => return Err(vec![]),
+            },
+            (None, Some(form)) => match form.submit() {
+                FormEvent::Submit => form.form().body(),
+                _ => return Err(form.form().problems.clone()),
+            },
+            (None, None) => Body::from("{}"),
+        };
+        Ok(match node {
+            Node::Tool(tool) => Operation::Tool { tool: tool.clone(), arguments },
+            Node::Resource(server, uri) => Operation::Resource { server: server.clone(), uri: uri.to_string() },
+            Node::Prompt(server, name) => Operation::Prompt { server: server.clone(), name: name.to_string(), arguments },
+            Node::Template(server, template) => {
+                let values: BTreeMap<String, String> = arguments.parse().unwrap_or_default();
+                Operation::Resource { server: server.clone(), uri: uri::expand(template, &values) }
+            }
+            Node::Group(_) | Node::Server(_) | Node::Section(..) => return Err(vec!["This cannot be called.".into()]),
+        })
+    }
+
+    /// The rows that the pane would like: border, description, fields and what is told of them.
+    pub fn rows_wanted(&self) -> u16 {
+        let fields = match (&self.editor, &self.form) {
+            (Some(editor), _) => editor.text().lines().count() + 3,
+            (None, Some(form)) => form.form().rows().len().max(1) + 4,
+            (None, None) => 1,
+        };
+        u16::try_from(fields).unwrap_or(u16::MAX).saturating_add(5)
+    }
+
+    /// Draws the pane.
+    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let title_style = if look.focused { theme.focus } else { theme.accent };
+        let (name, right) = self.title(look.world);
+        let style = match self.hints(look.world) {
+            Some(Hints { read_only: Some(true), .. }) => theme.ok,
+            Some(Hints { destructive: Some(false), .. }) | None => theme.muted,
+            Some(_) => theme.warn,
+        };
+        let right: Vec<(&str, Style)> = right.as_ref().map(|r| (r.as_str(), style)).into_iter().collect();
+        let inner = pane(buf, area, &[(&name, title_style)], &right, look.focused, theme);
+        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let mut y = 0;
+        for row in self.description(look.world, inner.width, inner.height) {
+            Pen::new(buf, inner, y).put(&row, theme.muted);
+            y += 1;
+        }
+        if y > 0 && inner.height > 6 {
+            y += 1;
+        }
+        let complaints: Vec<String> =
+            self.complaints.iter().flat_map(|c| wrap(c, inner.width.saturating_sub(2))).take(COMPLAINT_ROWS).collect();
+        let below = (complaints.len() as u16).min(inner.height.saturating_sub(y));
+        let body = Rect { y: inner.y + y, height: inner.height.saturating_sub(y + below), ..inner };
+        match (&mut self.editor, &mut self.form) {
+            (Some(editor), _) => editor.draw(body, buf, theme, look.focused),
+            (None, Some(form)) if !form.form().rows().is_empty() => form.draw(body, buf, theme, look.focused),
+            _ => self.draw_plain(look, body, buf),
+        }
+        for (index, complaint) in complaints.iter().enumerate() {
+            let lead = if index == 0 { "✕ " } else { "  " };
+            Pen::new(buf, Rect { y: inner.bottom().saturating_sub(below), height: below, ..inner }, index as u16)
+                .put(lead, theme.fail)
+                .put(complaint, theme.fail);
+        }
+    }
+
+    fn draw_plain(&self, look: Look, area: Rect, buf: &mut Buffer) {
+        let key = look.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
+        let text = match &self.target {
+            Some(Node::Resource(..)) => " reads it",
+            Some(_) => " fires it; it takes no arguments",
+            None => return,
+        };
+        Pen::new(buf, area, 0).put(&key, look.theme.key).put(text, look.theme.muted);
+    }
+
+    fn hints(&self, world: &World) -> Option<Hints> {
+        match &self.target {
+            Some(Node::Tool(tool)) => world.tool(tool).map(|t| t.hints),
+            _ => None,
+        }
+    }
+
+    fn title(&self, world: &World) -> (String, Option<String>) {
+        match &self.target {
+            Some(Node::Tool(tool)) => {
+                let name = world.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string());
+                (name, Some(world.tool(tool).map_or_else(|| "no longer offered".to_owned(), |t| t.hints.words())))
+            }
+            Some(Node::Resource(_, uri)) => (uri.to_string(), Some("resource".into())),
+            Some(Node::Template(_, template)) => (template.to_string(), Some("template".into())),
+            Some(Node::Prompt(_, name)) => (name.to_string(), Some("prompt".into())),
+            _ => ("Call".to_owned(), None),
+        }
+    }
+
+    fn description(&self, world: &World, width: u16, height: u16) -> Vec<String> {
+        let Some(text) = self.target.as_ref().and_then(|node| description(node, world)) else { return vec![] };
+        let most = DESCRIPTION_ROWS.min(usize::from(height / 3));
+        let mut rows = wrap(&text, width);
+        if rows.len() > most {
+            rows.truncate(most);
+            if let Some(last) = rows.last_mut() {
+                last.push('…');
+            }
+        }
+        rows
+    }
+}
+
+fn entry(node: &Node, world: &World) -> Option<Body> {
+    let catalog = &world.server(node.server()?)?.catalog;
+    match node {
+        Node::Tool(tool) => catalog.tool(&tool.name).map(|t| t.raw.clone()),
+        Node::Resource(_, uri) => catalog.resources.iter().find(|r| r.uri == **uri).map(|r| r.raw.clone()),
+        Node::Template(_, uri) => catalog.templates.iter().find(|r| r.uri == **uri).map(|r| r.raw.clone()),
+        Node::Prompt(_, name) => catalog.prompts.iter().find(|p| p.name == *name).map(|p| p.raw.clone()),
+        _ => None,
+    }
+}
+
+fn description(node: &Node, world: &World) -> Option<String> {
+    let catalog = &world.server(node.server()?)?.catalog;
+    let of = |list: &[std::sync::Arc<crate::domain::catalog::Resource>], uri: &str| {
+        let resource = list.iter().find(|r| r.uri == uri)?;
+        let size = resource.size.map(|s| format!(" · {}", crate::domain::time::size(s))).unwrap_or_default();
+        let kind = resource.mime_type.clone().unwrap_or_else(|| "type unknown".into());
+        Some(format!("{} · {kind}{size}\n{}", resource.name, resource.description.as_deref().unwrap_or("")))
+    };
+    match node {
+        Node::Tool(tool) => catalog.tool(&tool.name).and_then(|t| t.description.clone().or_else(|| t.title.clone())),
+        Node::Resource(_, uri) => of(&catalog.resources, uri),
+        Node::Template(_, uri) => of(&catalog.templates, uri),
+        Node::Prompt(_, name) => catalog.prompts.iter().find(|p| p.name == *name).and_then(|p| p.description.clone()),
+        _ => None,
+    }
+}
+
+/// The schema of the arguments; `None` for what takes none or is not listed any more.
+fn schema(node: &Node, world: &World) -> Option<Body> {
+    let text = |description: Option<&str>| match description {
+        Some(description) => json!({"type": "string", "description": description}),
+        None => json!({"type": "string"}),
+    };
+    match node {
+        Node::Tool(tool) => world.tool(tool).map(|t| t.input_schema.clone()),
+        Node::Prompt(server, name) => {
+            let prompt = world.server(server)?.catalog.prompts.iter().find(|p| p.name == *name)?;
+            let properties: Map<String, Value> =
+                prompt.arguments.iter().map(|a| (a.name.clone(), text(a.description.as_deref()))).collect();
+            let required: Vec<&str> = prompt.arguments.iter().filter(|a| a.required).map(|a| a.name.as_str()).collect();
+            Some(Body::json(&json!({"type": "object", "properties": properties, "required": required})))
+        }
+        Node::Template(_, template) => {
+            let properties: Map<String, Value> = uri::variables(template).into_iter().map(|name| (name, text(None))).collect();
+            Some(Body::json(&json!({"type": "object", "properties": properties})))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a tool should be asked about before it is called, and its hints.
+pub fn may_destroy(tool: &ToolId, world: &World) -> Option<Hints> {
+    let trusted = world.server(&tool.server)?.spec.trusted;
+    let hints = world.tool(tool)?.hints;
+    hints.may_destroy(trusted).then_some(hints)
+}

@@ -1,0 +1,497 @@
+//! One call in full: outcome, result as tree, text or raw bytes, and the frames that crossed the wire.
+//!
+//! The result pane shows the last call of the selected tool, the detail any call of the traffic list.
+
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use crate::{
+    domain::{
+        body::Body,
+        call::{Operation, Outcome},
+        event::Settled,
+        frame::{Frame, FrameKind},
+        id::CallId,
+        time::{short, size},
+        world::{CallView, World},
+    },
+    tui::{
+        action::Action,
+        keymap::Context,
+        present::{Presented, present},
+        widget::{
+            json::{JsonEvent, JsonView},
+            paint::{Pen, lower, pane, width},
+            window::{Move, Window},
+        },
+    },
+};
+
+use super::{Look, outcome_glyph, sheet::Sheet, traffic::pending_words};
+
+/// The views of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tab {
+    /// The result as JSON that can be folded.
+    Tree,
+    /// The result's text.
+    Text,
+    /// The result's bytes.
+    Raw,
+    /// What was sent as arguments.
+    Arguments,
+    /// The frames of the call.
+    Frames,
+}
+
+impl Tab {
+    const ALL: [Tab; 5] = [Tab::Tree, Tab::Text, Tab::Raw, Tab::Arguments, Tab::Frames];
+
+    fn word(self) -> &'static str {
+        match self {
+            Tab::Tree => "tree",
+            Tab::Text => "text",
+            Tab::Raw => "raw",
+            Tab::Arguments => "sent",
+            Tab::Frames => "frames",
+        }
+    }
+}
+
+/// Which call is shown, and how.
+pub struct Detail {
+    call: Option<CallId>,
+    tab: Tab,
+    /// Whether the user chose the tab for this call; else the result does.
+    chosen: bool,
+    seen: Option<Arc<Settled>>,
+    result: Option<Body>,
+    presented: Option<Presented>,
+    view: Option<JsonView>,
+    frames: Vec<Arc<Frame>>,
+    frame: Window,
+    /// Whether keys go into the frame's bytes instead of the list of frames.
+    inside: bool,
+    scroll: Window,
+}
+
+impl Default for Detail {
+    fn default() -> Self {
+        Detail {
+            call: None,
+            tab: Tab::Tree,
+            chosen: false,
+            seen: None,
+            result: None,
+            presented: None,
+            view: None,
+            frames: vec![],
+            frame: Window::default(),
+            inside: false,
+            scroll: Window::default(),
+        }
+    }
+}
+
+impl Detail {
+    /// The call that is shown.
+    pub fn call(&self) -> Option<CallId> {
+        self.call
+    }
+
+    /// Shows another call, or none.
+    pub fn show(&mut self, call: Option<CallId>, world: &World) {
+        if self.call == call {
+            return;
+        }
+        let tab = if self.tab == Tab::Frames { Tab::Frames } else { Tab::Tree };
+        *self = Detail { call, tab, chosen: tab == Tab::Frames, ..Detail::default() };
+        if let Some(id) = call {
+            self.frames = world.frames_of(id).cloned().collect();
+        }
+        self.sync(world);
+        if self.view.is_none() {
+            self.make_view(world);
+        }
+    }
+
+    /// Takes everything from a new snapshot.
+    pub fn resync(&mut self, world: &World) {
+        if let Some(id) = self.call {
+            self.frames = world.frames_of(id).cloned().collect();
+        }
+        self.sync(world);
+    }
+
+    /// Takes in a frame that just crossed the wire.
+    pub fn frame(&mut self, frame: &Arc<Frame>) {
+        if frame.call.is_some() && frame.call == self.call && self.frames.last().is_none_or(|last| last.seq < frame.seq) {
+            self.frames.push(frame.clone());
+            if self.tab == Tab::Frames && self.frames.len() == 1 {
+                self.view_frame();
+            }
+        }
+    }
+
+    /// Brings the view up to date with the call.
+    pub fn sync(&mut self, world: &World) {
+        let call = self.call.and_then(|id| world.call(id));
+        let settled = call.and_then(|c| c.settled.clone());
+        let same = match (&self.seen, &settled) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        let dropped = call.is_some_and(|c| c.result_dropped);
+        // A result that the pane already holds stays readable when the world lets go of it.
+        if !(dropped && self.result.is_some()) {
+            self.result = settled.as_ref().and_then(|s| s.outcome.result().cloned()).filter(|_| !dropped);
+        }
+        self.seen = settled;
+        self.presented = self.result.as_ref().map(present);
+        if !self.chosen
+            && let Some(presented) = &self.presented
+        {
+            self.tab = if presented.text_first { Tab::Text } else { Tab::Tree };
+        }
+        self.make_view(world);
+    }
+
+    /// Goes to the next view (or the one before).
+    pub fn turn(&mut self, back: bool, world: &World) {
+        let at = Tab::ALL.iter().position(|t| *t == self.tab).unwrap_or(0);
+        let next = if back { at + Tab::ALL.len() - 1 } else { at + 1 } % Tab::ALL.len();
+        self.set_tab(Tab::ALL[next % Tab::ALL.len()], world);
+    }
+
+    /// Shows a view.
+    pub fn set_tab(&mut self, tab: Tab, world: &World) {
+        (self.tab, self.chosen, self.inside) = (tab, true, false);
+        self.make_view(world);
+    }
+
+    fn make_view(&mut self, world: &World) {
+        self.scroll = Window::default();
+        self.view = match self.tab {
+            Tab::Frames => return self.view_frame(),
+            Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
+            Tab::Tree => self.presented.as_ref().map(|presented| JsonView::json(presented.tree.clone())),
+            Tab::Text => self.presented.as_ref().map(|presented| JsonView::text(presented.text.clone())),
+            Tab::Raw => self.result.as_ref().map(|result| JsonView::text(result.clone())),
+        };
+    }
+
+    fn view_frame(&mut self) {
+        self.view = self.frames.get(self.frame.cursor).map(|frame| match frame.body.value() {
+            Some(_) => JsonView::json(frame.body.clone()),
+            None => JsonView::text(frame.body.clone()),
+        });
+    }
+
+    /// Steps out of a frame's bytes; whether there was something to step out of.
+    pub fn back(&mut self) -> bool {
+        std::mem::take(&mut self.inside)
+    }
+
+    /// Whether there is a frame under the cursor that can be opened.
+    pub fn can_open(&self) -> bool {
+        self.tab == Tab::Frames && !self.inside && self.view.is_some()
+    }
+
+    /// Opens the frame under the cursor for reading, or folds what is under the cursor of the view.
+    pub fn open(&mut self) {
+        if self.can_open() {
+            self.inside = true;
+        } else {
+            self.key(KeyCode::Enter);
+        }
+    }
+
+    /// Moves in what is shown.
+    pub fn act(&mut self, action: Action, world: &World, page: usize) {
+        let to = match action {
+            Action::Up => Move::Back(1),
+            Action::Down => Move::On(1),
+            Action::PageUp => Move::Back(page.max(1)),
+            Action::PageDown => Move::On(page.max(1)),
+            Action::Top => Move::First,
+            Action::Bottom => Move::Last,
+            Action::Left => return self.key(KeyCode::Left),
+            Action::Right => return self.key(KeyCode::Right),
+            _ => return,
+        };
+        if self.tab == Tab::Frames && !self.inside {
+            self.frame.go(to, self.frames.len());
+            return self.view_frame();
+        }
+        if self.view.is_none() {
+            let rows = self.failure_rows(world, 60).unwrap_or(0);
+            return self.scroll.scroll(to, rows, page.max(1));
+        }
+        self.key(match action {
+            Action::Up => KeyCode::Up,
+            Action::Down => KeyCode::Down,
+            Action::PageUp => KeyCode::PageUp,
+            Action::PageDown => KeyCode::PageDown,
+            Action::Top => KeyCode::Home,
+            _ => KeyCode::End,
+        });
+    }
+
+    fn key(&mut self, code: KeyCode) {
+        self.raw_key(KeyEvent::new(code, KeyModifiers::NONE));
+    }
+
+    /// Gives the view a key that means nothing to the console; whether it meant something there.
+    pub fn raw_key(&mut self, key: KeyEvent) -> bool {
+        self.view.as_mut().is_some_and(|view| view.handle(key) == JsonEvent::Moved)
+    }
+
+    fn failure_rows(&self, world: &World, width: u16) -> Option<usize> {
+        let Outcome::Failed { failure } = &world.call(self.call?)?.settled.as_ref()?.outcome else { return None };
+        Some(failure.report().iter().map(|(_, text)| crate::tui::widget::paint::wrap(text, width).len().max(1)).sum())
+    }
+
+    /// What copying takes: the frame, the arguments, the result, or the failure's report.
+    pub fn copy(&self, world: &World) -> Option<String> {
+        let call = world.call(self.call?)?;
+        match (self.tab, &self.view) {
+            (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).map(|f| f.body.text().into_owned()),
+            (_, Some(view)) => Some(view.copy_text().text().into_owned()),
+            _ => None,
+        }
+        .or_else(|| match &call.settled.as_ref()?.outcome {
+            Outcome::Failed { failure } => Some(failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect()),
+            _ => None,
+        })
+    }
+
+    /// Draws the call in `area`; `name` is the word of the pane.
+    pub fn draw(&mut self, name: &str, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let call = self.call.and_then(|id| look.world.call(id));
+        let title_style = if look.focused { theme.focus } else { theme.text };
+        let mut title: Vec<(String, Style)> = vec![(name.to_owned(), title_style)];
+        if let Some(call) = call {
+            title.extend(outcome_line(call, look));
+        }
+        let tabs = self.tabs(look);
+        let tabs: Vec<(&str, Style)> = tabs.iter().map(|(t, s)| (*t, *s)).collect();
+        let title: Vec<(&str, Style)> = title.iter().map(|(t, s)| (t.as_str(), *s)).collect();
+        let inner = pane(buf, area, &title, &[], look.focused, theme);
+        if call.is_some() {
+            // In the lower border, where they stay when the title grows.
+            lower(buf, area, &tabs, if look.focused { theme.focus } else { theme.border });
+        }
+        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        match call {
+            None if self.call.is_some() => note(look, inner, buf, "This call is too long ago: its row was dropped to save memory."),
+            None => {
+                let key = look.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
+                note(look, inner, buf, &format!("No call yet. {key} in the form above fires one; its result stands here."));
+            }
+            Some(call) => self.draw_call(call, look, inner, buf),
+        }
+    }
+
+    fn tabs(&self, look: Look) -> Vec<(&'static str, Style)> {
+        let mut pieces = Vec::new();
+        for (index, tab) in Tab::ALL.into_iter().enumerate() {
+            if index > 0 {
+                pieces.push((" │ ", look.theme.border));
+            }
+            let style = if tab == self.tab { look.theme.focus } else { look.theme.muted };
+            if tab == self.tab && look.theme.mono {
+                pieces.extend([("[", style), (tab.word(), style), ("]", style)]);
+            } else {
+                pieces.push((tab.word(), style));
+            }
+        }
+        pieces
+    }
+
+    fn draw_call(&mut self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+        match (self.tab, &mut self.view) {
+            (Tab::Frames, _) => return self.draw_frames(call, look, area, buf),
+            (Tab::Arguments, Some(view)) => return view.draw(area, buf, look.theme, look.focused),
+            _ => {}
+        }
+        match &call.settled {
+            None => draw_running(call, look, area, buf),
+            Some(settled) => match (&settled.outcome, &mut self.view) {
+                (_, Some(view)) => view.draw(area, buf, look.theme, look.focused),
+                (Outcome::Failed { failure }, _) => {
+                    let mut sheet = Sheet::new(look.theme, area.width);
+                    sheet.report(&failure.report());
+                    let key = look.keys.key(&[Context::Global], Action::Refire).unwrap_or_default();
+                    sheet.gap().field("next", &format!("{key} fires it again"), look.theme.key);
+                    sheet.draw(buf, area, self.scroll);
+                }
+                (Outcome::Cancelled { reason }, _) => note(look, area, buf, &format!("Cancelled: {reason}")),
+                _ => note(look, area, buf, "The result was let go to save memory; the call can be fired again."),
+            },
+        }
+    }
+
+    fn draw_frames(&mut self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        if self.frames.is_empty() {
+            return note(
+                look,
+                area,
+                buf,
+                "No frames of this call are kept: none crossed the wire yet, or they were dropped to save memory.",
+            );
+        }
+        let list_height = (self.frames.len() as u16).min((area.height / 3).max(1)).min(area.height);
+        let mut window = self.frame;
+        window.fit(self.frames.len(), usize::from(list_height));
+        for (y, index) in window.rows(self.frames.len(), usize::from(list_height)).enumerate() {
+            let frame = &self.frames[index];
+            let row = Rect { y: area.y + y as u16, height: 1, ..area };
+            frame_row(frame, call, look, row, buf);
+            if index == self.frame.cursor {
+                buf.set_style(row.intersection(buf.area), if self.inside { theme.selection_idle } else { look.selection() });
+            }
+        }
+        let Some(frame) = self.frames.get(self.frame.cursor) else { return };
+        let mut y = area.y + list_height;
+        let mut line = |text: &str, style: Style, buf: &mut Buffer| {
+            if y < area.bottom() {
+                Pen::new(buf, Rect { y, height: 1, ..area }, 0).put(text, style);
+                y += 1;
+            }
+        };
+        line(&"─".repeat(usize::from(area.width)), theme.border, buf);
+        if let Some(http) = &frame.http {
+            line(&http.line, theme.accent, buf);
+            for (name, value) in http.headers.iter().take(usize::from(area.height / 3)) {
+                line(&format!("{name}: {value}"), theme.muted, buf);
+            }
+        }
+        let rest = Rect { y, height: area.bottom().saturating_sub(y), ..area };
+        if let Some(view) = &mut self.view {
+            view.draw(rest, buf, theme, look.focused && self.inside);
+        }
+    }
+}
+
+fn sent_body(operation: &Operation) -> Body {
+    match operation {
+        Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => arguments.clone(),
+        Operation::Resource { uri, .. } => Body::json(&serde_json::json!({ "uri": uri })),
+        Operation::Complete { params, .. } | Operation::Raw { params, .. } => params.clone(),
+    }
+}
+
+fn note(look: Look, area: Rect, buf: &mut Buffer, text: &str) {
+    let mut sheet = Sheet::new(look.theme, area.width);
+    sheet.text(text, look.theme.muted);
+    sheet.draw(buf, area, Window::default());
+}
+
+/// ` ── ok · 3.1 ms · queued 0.0 · wire 2.9 · 212 B`.
+fn outcome_line(call: &CallView, look: Look) -> Vec<(String, Style)> {
+    let theme = look.theme;
+    let mut pieces = vec![(" ── ".to_owned(), theme.border)];
+    match &call.settled {
+        Some(settled) => {
+            let (glyph, style) = outcome_glyph(&settled.outcome, theme);
+            let timings = &settled.timings;
+            pieces.push((format!("{glyph} {}", settled.outcome.words()), style));
+            let mut more = |text: String| pieces.push((format!(" · {text}"), theme.muted));
+            more(short(timings.total()));
+            more(format!("queued {}", short(timings.wait())));
+            if let Some(wire) = timings.wire() {
+                more(format!("wire {}", short(wire)));
+            }
+            if settled.received_bytes > 0 {
+                more(size(settled.received_bytes));
+            }
+            if settled.rounds > 1 {
+                more(format!("{} rounds", settled.rounds));
+            }
+        }
+        None => {
+            pieces.push((format!("{} {}", look.spinner(), pending_words(call)), theme.running));
+            pieces.push((format!(" · {}", short(look.now.since(call.queued))), theme.muted));
+        }
+    }
+    pieces
+}
+
+fn draw_running(call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+    let theme = look.theme;
+    let mut sheet = Sheet::new(theme, area.width);
+    let elapsed = short(look.now.since(call.queued));
+    sheet.row(vec![
+        (format!("{} ", look.spinner()), theme.running),
+        (format!("{} for {elapsed}", if call.sent.is_some() { "running" } else { "queued" }), theme.text),
+    ]);
+    if let Some(progress) = &call.progress {
+        if let Some(total) = progress.total.filter(|t| *t > 0.0) {
+            sheet.row(progress_bar(progress.progress / total, area.width.min(50), look));
+        } else {
+            sheet.row(vec![(format!("{} done so far", progress.progress), theme.muted)]);
+        }
+        if let Some(message) = &progress.message {
+            sheet.text(message, theme.text);
+        }
+    }
+    let logs = look.world.server(call.spec.operation.server()).map(|s| &s.logs);
+    let mine: Vec<_> = logs.into_iter().flatten().filter(|(_, log)| log.call == Some(call.id)).collect();
+    if !mine.is_empty() {
+        sheet.gap();
+        for (at, log) in mine.iter().rev().take(20).rev() {
+            sheet.field(&look.world.epoch.time_of_day(*at)[..8], &format!("{} {}", log.level, log.text), theme.muted);
+        }
+    }
+    let key = look.keys.key(&[Context::Global], Action::Cancel).unwrap_or_default();
+    sheet.gap().row(vec![(key, theme.key), (" cancels it; you can go on with anything else meanwhile".into(), theme.muted)]);
+    sheet.draw(buf, area, Window::default());
+}
+
+fn progress_bar(share: f64, width: u16, look: Look) -> Vec<(String, Style)> {
+    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+    let cells = usize::from(width.saturating_sub(8)).max(1);
+    let full = (share * cells as f64).round() as usize;
+    vec![
+        ("▕".into(), look.theme.muted),
+        ("█".repeat(full), look.theme.running),
+        ("░".repeat(cells - full), look.theme.muted),
+        ("▏".into(), look.theme.muted),
+        (format!("{:>3.0} %", share * 100.0), look.theme.text),
+    ]
+}
+
+fn frame_row(frame: &Frame, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+    let theme = look.theme;
+    let kind = match frame.kind {
+        FrameKind::Request => "request",
+        FrameKind::Response => "response",
+        FrameKind::Notification => "notification",
+        FrameKind::Http => "http",
+        FrameKind::Noise => "noise",
+    };
+    let at = format!("+{}", short(frame.at.since(call.queued)));
+    let bytes = size(frame.size);
+    let mut pen = Pen::new(buf, area, 0);
+    pen.right(&[(&bytes, theme.muted)]);
+    pen.put(&format!("{at:>9} "), theme.muted);
+    pen.put(&format!("{} ", frame.direction.arrow()), if frame.kind == FrameKind::Noise { theme.warn } else { theme.accent });
+    pen.put(&format!("{kind:<13}"), theme.text);
+    pen.put(frame.method.as_deref().unwrap_or(""), theme.text);
+    if let Some(id) = &frame.rpc_id {
+        pen.put(&format!("  id {id}"), theme.muted);
+    }
+    if let Some(http) = &frame.http
+        && width(&http.line) + 2 <= pen.left()
+    {
+        pen.put("  ", theme.muted).put(&http.line, theme.muted);
+    }
+}

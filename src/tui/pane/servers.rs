@@ -1,0 +1,270 @@
+//! The live tree: groups, servers and what they offer, with what is going on at each.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use crate::{
+    domain::{
+        catalog::Change,
+        server::{Phase, Step},
+        stats::Stats,
+        time::short,
+        world::{ServerView, World},
+    },
+    tui::{
+        action::Action,
+        keymap::Context,
+        tree::{Node, Row, Section, Tree},
+        widget::{
+            paint::{self, Pen, pane, wrap},
+            spark::spark,
+        },
+    },
+};
+
+use super::{Look, lamp};
+
+/// The rows above the list: the filter's line, but on a low screen only while it is used.
+fn head(tree: &Tree, area: Rect) -> u16 {
+    u16::from(area.height > 5 || tree.filter().is_some())
+}
+
+/// The room for rows in a pane of this height: borders, and the filter line.
+pub fn rows_height(tree: &Tree, area: Rect) -> usize {
+    usize::from(area.height.saturating_sub(2 + head(tree, area)))
+}
+
+/// The row of the tree at a cell of the pane, if there is one.
+pub fn row_at(tree: &Tree, area: Rect, y: u16) -> Option<usize> {
+    let inside = y.checked_sub(area.y + 1 + head(tree, area))?;
+    let row = tree.window.top + usize::from(inside);
+    (usize::from(inside) < rows_height(tree, area) && row < tree.rows().len()).then_some(row)
+}
+
+/// Draws the pane.
+pub fn draw(tree: &Tree, look: Look, area: Rect, buf: &mut Buffer) {
+    let theme = look.theme;
+    let title = if look.focused { theme.focus } else { theme.text };
+    let count = format!("{} tools", look.world.names.len());
+    let right = [(count.as_str(), theme.muted)];
+    let inner = pane(buf, area, &[("Servers", title)], if look.world.names.is_empty() { &[] } else { &right }, look.focused, theme);
+    let head = head(tree, area);
+    if head > 0 {
+        draw_filter(tree, look, inner, buf);
+    }
+    let list = Rect { y: inner.y.saturating_add(head), height: inner.height.saturating_sub(head), ..inner };
+    if tree.rows().is_empty() {
+        return draw_empty(tree, look, list, buf);
+    }
+    let height = usize::from(list.height);
+    for (y, index) in tree.window.rows(tree.rows().len(), height).enumerate() {
+        let selected = index == tree.window.cursor;
+        draw_row(&tree.rows()[index], selected, look, Rect { y: list.y + y as u16, height: 1, ..list }, buf);
+    }
+}
+
+fn draw_filter(tree: &Tree, look: Look, inner: Rect, buf: &mut Buffer) {
+    let mut pen = Pen::new(buf, inner, 0);
+    pen.skip(1);
+    match tree.filter() {
+        Some(filter) => {
+            let found = format!("{} ", tree.rows().len());
+            pen.right(&[(&found, look.theme.muted)]).put("/", look.theme.key).put(filter, look.theme.text).put("▏", look.theme.focus);
+        }
+        None => {
+            let key = look.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
+            pen.put(&key, look.theme.key).put(" find a tool", look.theme.muted);
+        }
+    }
+}
+
+fn draw_empty(tree: &Tree, look: Look, area: Rect, buf: &mut Buffer) {
+    let text = match tree.filter() {
+        Some(_) => "No tool of any server has a name like this.\n\nEsc ends the search.",
+        None => {
+            "No servers yet.\n\nStart with the built-in ones: switchboard --demo\n\nOr describe yours in switchboard.toml; the README has an example. Files of editors and agents with an mcpServers table can be read as they are."
+        }
+    };
+    let room = Rect { x: area.x.saturating_add(1), width: area.width.saturating_sub(2), ..area };
+    for (y, row) in wrap(text, room.width).iter().enumerate().take(usize::from(room.height)) {
+        Pen::new(buf, room, y as u16).put(row, look.theme.muted);
+    }
+}
+
+fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer) {
+    let Some(server) = look.world.servers.get(row.server) else { return };
+    let mut pen = Pen::new(buf, area, 0);
+    pen.skip(1 + row.depth * 2);
+    let fold = match row.open {
+        Some(true) => "▾ ",
+        Some(false) => "▸ ",
+        None => "  ",
+    };
+    let base = look.theme.text;
+    match &row.node {
+        Node::Group(name) => draw_group(name, row.open == Some(true), fold, look, &mut pen),
+        Node::Server(_) => draw_server(server, row.depth, fold, area.width, look, &mut pen),
+        Node::Tool(tool) => {
+            let change = server.catalog.tools.get(row.item).map_or(Change::Same, |t| t.change);
+            if let Some(stats) = server.tools.get(&tool.name) {
+                draw_tool_figures(stats, look, &mut pen);
+            }
+            if row.marks.is_empty() {
+                put_name(&mut pen, &tool.name, change, if server.phase.usable() { base } else { look.theme.muted }, look);
+            } else {
+                let exposed = look.world.names.exposed(tool).map_or(&*tool.name, |n| n);
+                pen.put_marked(exposed, &row.marks, base, look.theme.found);
+                pen.skip(1).right(&[(lamp(&server.phase, look.theme).0, lamp(&server.phase, look.theme).1)]);
+            }
+        }
+        Node::Section(_, section) => {
+            pen.put(fold, look.theme.muted).put(section.word(), look.theme.muted).skip(1).put(&row.item.to_string(), look.theme.muted);
+        }
+        Node::Resource(..) | Node::Template(..) | Node::Prompt(..) => {
+            let (name, change, right) = item(server, row);
+            pen.right(&[(&right, look.theme.muted)]);
+            put_name(&mut pen, &name, change, base, look);
+        }
+    }
+    if selected {
+        buf.set_style(area.intersection(buf.area), look.selection());
+    }
+}
+
+fn item(server: &ServerView, row: &Row) -> (String, Change, String) {
+    let resource = |list: &[std::sync::Arc<crate::domain::catalog::Resource>]| {
+        list.get(row.item).map(|r| (r.name.clone(), r.change, r.mime_type.clone().unwrap_or_default() + " "))
+    };
+    let found = match &row.node {
+        Node::Resource(..) => resource(&server.catalog.resources),
+        Node::Template(..) => resource(&server.catalog.templates),
+        Node::Prompt(..) => server.catalog.prompts.get(row.item).map(|p| (p.name.to_string(), p.change, String::new())),
+        _ => None,
+    };
+    found.unwrap_or_default()
+}
+
+fn put_name(pen: &mut Pen, name: &str, change: Change, style: Style, look: Look) {
+    match change {
+        Change::Same => pen.put("  ", style),
+        Change::Added => pen.put("+ ", look.theme.ok),
+        Change::Changed => pen.put("~ ", look.theme.warn),
+    };
+    let room = pen.left();
+    pen.put_middle(name, room, style);
+}
+
+fn draw_group(name: &str, open: bool, fold: &str, look: Look, pen: &mut Pen) {
+    pen.put(fold, look.theme.muted).put(name, look.theme.accent);
+    if !open {
+        // What is folded away still shows how it stands.
+        pen.skip(2);
+        for server in look.world.servers.iter().filter(|s| s.spec.group.as_deref() == Some(name)) {
+            let (glyph, style) = lamp(&server.phase, look.theme);
+            pen.put(glyph, style).skip(1);
+        }
+    }
+}
+
+fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, look: Look, pen: &mut Pen) {
+    let theme = look.theme;
+    let (glyph, style) = lamp(&server.phase, theme);
+    pen.put(fold, theme.muted).put(glyph, style).skip(1);
+    // Columns line up over servers inside of groups and beside them.
+    let inset = if depth == 0 && look.world.servers.iter().any(|s| s.spec.group.is_some()) { 2 } else { 0 };
+    let name_room = (name_column(look.world) + inset).min(pen.left());
+    let name_style = if matches!(*server.phase, Phase::Disabled) { theme.muted } else { theme.accent };
+    if server.phase.usable() {
+        let badges = badges(server, look).iter().map(|(text, _)| paint::width(text)).sum::<u16>();
+        // Where both do not fit, figures say more than the word: the lamp has its own shape.
+        let word = server.phase.word();
+        draw_server_figures(server, name_room + 2 + word.len() as u16 + badges, width, look, pen);
+        let start = pen.x();
+        pen.put_middle(server.id().as_str(), name_room, name_style);
+        pen.to(start + name_room + 1);
+        if pen.left() > badges + word.len() as u16 {
+            pen.put(word, style).skip(1);
+        }
+    } else {
+        let start = pen.x();
+        pen.put_middle(server.id().as_str(), name_room, name_style).to(start + name_room + 1);
+        let words = match &*server.phase {
+            Phase::Starting { step } => format!("starting · {}", step_word(*step)),
+            Phase::Reconnecting { attempt, until, .. } => format!("retry {attempt} in {}", short(until.since(look.now))),
+            other => other.word().to_owned(),
+        };
+        pen.put(&words, style).skip(1);
+    }
+    for (text, style) in badges(server, look) {
+        if paint::width(&text) <= pen.left() {
+            pen.put(&text, style);
+        }
+    }
+}
+
+/// The step of a start in one word; the info pane says it in full.
+fn step_word(step: Step) -> &'static str {
+    match step {
+        Step::Spawn => "program",
+        Step::Dial => "connect",
+        Step::Discover => "discover",
+        Step::Initialize => "initialize",
+        Step::List => "lists",
+        Step::Run => "run",
+    }
+}
+
+/// Names line up over all servers, within reason.
+fn name_column(world: &World) -> u16 {
+    world.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
+}
+
+/// Transport, 95th percentile and the last durations, in columns that line up over all rows.
+fn draw_server_figures(server: &ServerView, taken: u16, width: u16, look: Look, pen: &mut Pen) {
+    let theme = look.theme;
+    let bars = match width {
+        0..=41 => 0,
+        42..=47 => 5,
+        48..=54 => 8,
+        _ => 12,
+    };
+    let mut pieces: Vec<(String, Style)> = Vec::new();
+    if pen.left() >= taken + 6 + 8 + bars as u16 {
+        pieces.push((format!("{:<5} ", server.spec.launch.transport()), theme.muted));
+    }
+    if width >= 28 {
+        let p95 = server.stats.percentile(95.0).map(short).unwrap_or_else(|| "·".into());
+        pieces.push((format!("{p95:>7} "), theme.text));
+    }
+    let bars_drawn = spark(&server.stats.recent, bars, theme);
+    pieces.push((" ".repeat(bars.saturating_sub(bars_drawn.len())), theme.muted));
+    pieces.extend(bars_drawn.into_iter().map(|(bar, style)| (bar.to_owned(), style)));
+    let pieces: Vec<(&str, Style)> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
+    pen.right(&pieces);
+}
+
+/// Calls in flight, failures, protocol faults: only where there are some.
+fn badges(server: &ServerView, look: Look) -> Vec<(String, Style)> {
+    let (stats, theme) = (&server.stats, look.theme);
+    [(u64::from(stats.in_flight), "▸", theme.running), (stats.failed, "✕", theme.fail), (server.anomaly_total(), "⚠", theme.warn)]
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, glyph, style)| (format!("{glyph}{count} "), style))
+        .collect()
+}
+
+fn draw_tool_figures(stats: &Stats, look: Look, pen: &mut Pen) {
+    let theme = look.theme;
+    let last = stats.recent.back().map(|(us, _)| short(std::time::Duration::from_micros(*us))).unwrap_or_default();
+    let failed = if stats.failed > 0 { format!("✕{} ", stats.failed) } else { String::new() };
+    let running = if stats.in_flight > 0 { format!("▸{} ", stats.in_flight) } else { String::new() };
+    pen.right(&[(&running, theme.running), (&failed, theme.fail), (&last, theme.muted), (" ", theme.muted)]);
+}
+
+/// The word of a section with its article, for the info pane.
+pub fn section_title(section: Section) -> &'static str {
+    match section {
+        Section::Resources => "Resources",
+        Section::Templates => "Resource templates",
+        Section::Prompts => "Prompts",
+    }
+}

@@ -1,0 +1,106 @@
+//! Labelled lines of text that wrap and scroll: reports, server information, help.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use crate::tui::{
+    theme::Theme,
+    widget::{
+        paint::{Pen, wrap},
+        window::Window,
+    },
+};
+
+/// Cells of the label's column.
+const LABEL: u16 = 11;
+
+/// Lines ready to be drawn at one width.
+pub struct Sheet<'t> {
+    theme: &'t Theme,
+    width: u16,
+    rows: Vec<Vec<(String, Style)>>,
+}
+
+impl<'t> Sheet<'t> {
+    /// An empty sheet for rows of `width` cells.
+    pub fn new(theme: &'t Theme, width: u16) -> Sheet<'t> {
+        Sheet { theme, width, rows: vec![] }
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Adds a row of pieces; it is cut, not wrapped.
+    pub fn row(&mut self, pieces: Vec<(String, Style)>) -> &mut Self {
+        self.rows.push(pieces);
+        self
+    }
+
+    /// Adds an empty row, but never two and never at the start.
+    pub fn gap(&mut self) -> &mut Self {
+        if self.rows.last().is_some_and(|row| !row.is_empty()) {
+            self.rows.push(vec![]);
+        }
+        self
+    }
+
+    /// Adds wrapped text.
+    pub fn text(&mut self, text: &str, style: Style) -> &mut Self {
+        self.rows.extend(wrap(text, self.width).into_iter().map(|row| vec![(row, style)]));
+        self
+    }
+
+    /// Adds a label and wrapped text beside it.
+    pub fn field(&mut self, label: &str, text: &str, style: Style) -> &mut Self {
+        let room = self.width.saturating_sub(LABEL).max(8);
+        let mut rows = wrap(text, room);
+        if rows.is_empty() {
+            rows.push(String::new());
+        }
+        for (index, row) in rows.into_iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            self.rows.push(vec![(format!("{label:<width$}", width = usize::from(LABEL)), self.theme.muted), (row, style)]);
+        }
+        self
+    }
+
+    /// Adds a report as the domain makes it, in the colours of its labels.
+    pub fn report(&mut self, report: &[(&'static str, String)]) -> &mut Self {
+        let mut before = "";
+        for (label, text) in report {
+            let style = match *label {
+                "error" | "failed" => self.theme.fail,
+                "try" => self.theme.accent,
+                "stderr" => self.theme.warn,
+                _ => self.theme.text,
+            };
+            let shown = if before == *label { "" } else { *label };
+            before = label;
+            self.field(shown, text, style);
+        }
+        self
+    }
+
+    /// Draws the rows from `window.top` on.
+    pub fn draw(&self, buf: &mut Buffer, area: Rect, window: Window) {
+        let height = usize::from(area.height);
+        let top = window.top.min(self.rows.len().saturating_sub(height));
+        for (y, row) in self.rows.iter().skip(top).take(height).enumerate() {
+            let mut pen = Pen::new(buf, area, y as u16);
+            for (text, style) in row {
+                pen.put(text, *style);
+            }
+        }
+        if self.rows.len() > height && height > 0 {
+            let more = format!(" {}–{} of {} ", top + 1, (top + height).min(self.rows.len()), self.rows.len());
+            let last = Rect { y: area.bottom() - 1, height: 1, ..area };
+            Pen::new(buf, last, 0).right(&[(&more, self.theme.muted)]);
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The loop: input, events, signals and time go to the model; what it wants is done; frames are drawn when due.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Notify, mpsc},
+};
+
+use crate::{
+    domain::{
+        event::Event,
+        time::{Epoch, Stamp},
+    },
+    engine::control::{Control, Lagged, Tail},
+};
+
+use super::{
+    ConsoleOptions, ConsoleRequest,
+    input::{Input, Reader},
+    model::{Model, Setup},
+    msg::{Cmd, Msg},
+    pacer::{Cause, Pacer},
+    system::{self, Editing},
+    terminal::Terminal,
+    view,
+};
+
+/// Events taken in at most before the next look at input and time.
+const BATCH: usize = 1024;
+
+/// Runs the console until the user leaves, the terminal goes away or a signal ends it.
+///
+/// Errors: the terminal cannot be used, or a task panicked (its message is on the screen already).
+pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Result<()> {
+    let mut signals = Signals::new()?;
+    let mut terminal = Terminal::enter(options.mouse)?;
+    let mut console = Console::new(control, options, terminal.size());
+    console.reader = Some(Reader::start()?);
+    let ended = console.run(&mut terminal, &mut signals).await;
+    // The reader first, so that nothing typed from now on is taken from the shell.
+    drop(console.reader.take());
+    let panicked = terminal.panicked();
+    drop(terminal);
+    match ended {
+        // The terminal is gone, which is an end like any other: there is nobody left to tell.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(()),
+        Ok(()) if panicked => Err(io::Error::other("a task of Switchboard panicked; the message above says where. Please report it.")),
+        other => other,
+    }
+}
+
+/// The signals that mean something to the console.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    stop: Signal,
+    resumed: Signal,
+    resized: Signal,
+}
+
+enum Told {
+    Interrupt,
+    End,
+    Stop,
+    Resumed,
+    Resized,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        // tokio knows SIGTSTP and SIGCONT by number only.
+        let by_number = |signal: rustix::process::Signal| SignalKind::from_raw(signal.as_raw());
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            stop: signal(by_number(rustix::process::Signal::TSTP))?,
+            resumed: signal(by_number(rustix::process::Signal::CONT))?,
+            resized: signal(SignalKind::window_change())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.interrupt.recv() => Told::Interrupt,
+            _ = self.terminate.recv() => Told::End,
+            _ = self.hang_up.recv() => Told::End,
+            _ = self.stop.recv() => Told::Stop,
+            _ = self.resumed.recv() => Told::Resumed,
+            _ = self.resized.recv() => Told::Resized,
+        }
+    }
+}
+
+/// The engine's clock as it can be read from here.
+struct Clock {
+    start: Instant,
+    offset: Duration,
+}
+
+impl Clock {
+    fn new(epoch: Epoch) -> Clock {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { start: Instant::now(), offset: unix.saturating_sub(Duration::from_millis(epoch.unix_ms)) }
+    }
+
+    /// Since the loop began.
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp::default().plus(self.offset + self.elapsed())
+    }
+}
+
+struct Console {
+    control: Arc<dyn Control>,
+    requests: mpsc::Sender<ConsoleRequest>,
+    model: Model,
+    tail: Option<Tail>,
+    reader: Option<Reader>,
+    editing: Option<Editing>,
+    pacer: Pacer,
+    clock: Clock,
+    stopped_here: bool,
+    ended: bool,
+}
+
+enum Woken {
+    Signal(Told),
+    Input(Input),
+    Event(Result<Option<Arc<Event>>, Lagged>),
+    Edited(io::Result<std::process::ExitStatus>),
+    Time,
+}
+
+impl Console {
+    fn new(control: Arc<dyn Control>, options: ConsoleOptions, size: (u16, u16)) -> Console {
+        let (world, tail) = control.watch();
+        let clock = Clock::new(world.epoch);
+        let setup =
+            Setup { theme: options.theme, keymap: options.keymap, mouse: options.mouse, title: options.title, startup: options.startup };
+        let mut model = Model::new(setup, world, size);
+        model.at(clock.stamp());
+        let mut pacer = Pacer::default();
+        pacer.mark(Cause::Input, clock.elapsed());
+        Console {
+            control,
+            requests: options.requests,
+            model,
+            tail: Some(tail),
+            reader: None,
+            editing: None,
+            pacer,
+            clock,
+            stopped_here: false,
+            ended: false,
+        }
+    }
+
+    async fn run(&mut self, terminal: &mut Terminal, signals: &mut Signals) -> io::Result<()> {
+        let panicked = terminal.panic_notice();
+        while !self.ended && !terminal.panicked() {
+            self.draw(terminal)?;
+            let woken = self.wait(signals, &panicked).await;
+            let now = self.clock.stamp();
+            self.model.at(now);
+            match woken {
+                Woken::Signal(told) => self.told(told, terminal)?,
+                Woken::Input(input) => self.inputs(input, terminal)?,
+                Woken::Event(event) => self.events(event, terminal)?,
+                Woken::Edited(status) => self.edited(status, terminal)?,
+                Woken::Time => {}
+            }
+            if self.pacer.take_beat(self.clock.elapsed()) {
+                self.give(Msg::Beat(now), Cause::Feed, terminal)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for whatever comes first. Signals go before everything, the editor before input, input
+    /// before events: a flood of events never holds up a key.
+    async fn wait(&mut self, signals: &mut Signals, panicked: &Notify) -> Woken {
+        let pause = self.pacer.wait(self.clock.elapsed());
+        let editing = self.editing.is_some();
+        tokio::select! {
+            biased;
+            () = panicked.notified() => Woken::Time,
+            told = signals.next() => Woken::Signal(told),
+            status = edited(&mut self.editing) => Woken::Edited(status),
+            input = read(&mut self.reader) => Woken::Input(input),
+            () = sleep(pause), if !editing => Woken::Time,
+            event = next(&mut self.tail) => Woken::Event(event),
+        }
+    }
+
+    fn draw(&mut self, terminal: &mut Terminal) -> io::Result<()> {
+        self.pacer.animate(self.model.moving(), self.clock.elapsed());
+        if self.editing.is_none() && self.pacer.frame_due(self.clock.elapsed()) {
+            terminal.draw(|frame| view::draw(&mut self.model, frame.buffer_mut()))?;
+            terminal.set_title(&view::window_title(&self.model))?;
+            self.pacer.drawn(self.clock.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Gives the model a message and does what it wants.
+    fn give(&mut self, msg: Msg, cause: Cause, terminal: &mut Terminal) -> io::Result<()> {
+        let commands = self.model.update(msg);
+        self.pacer.mark(cause, self.clock.elapsed());
+        for command in commands {
+            self.perform(command, terminal)?;
+        }
+        Ok(())
+    }
+
+    fn inputs(&mut self, first: Input, terminal: &mut Terminal) -> io::Result<()> {
+        let mut next = Some(first);
+        while let Some(input) = next {
+            self.give(Msg::Input(input), Cause::Input, terminal)?;
+            next = if self.ended { None } else { self.reader.as_mut().and_then(Reader::try_next) };
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, first: Result<Option<Arc<Event>>, Lagged>, terminal: &mut Terminal) -> io::Result<()> {
+        let mut batch = Vec::new();
+        let mut next = first;
+        let lagged = loop {
+            match next {
+                Ok(Some(event)) => batch.push(event),
+                Ok(None) => break None,
+                Err(lagged) => break Some(lagged),
+            }
+            if batch.len() == BATCH {
+                break None;
+            }
+            next = self.tail.as_mut().map_or(Ok(None), Tail::try_next);
+        };
+        if let Some(Lagged { missed }) = lagged {
+            let (world, tail) = self.control.watch();
+            self.tail = Some(tail);
+            self.model.resync(world, missed);
+            self.pacer.mark(Cause::Feed, self.clock.elapsed());
+        } else if batch.is_empty() {
+            // The first answer was `None`: the engine is gone. An empty queue never comes first.
+            self.tail = None;
+            self.give(Msg::EngineGone, Cause::Feed, terminal)?;
+        } else {
+            self.give(Msg::Events(batch), Cause::Feed, terminal)?;
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, told: Told, terminal: &mut Terminal) -> io::Result<()> {
+        match told {
+            // Ctrl-C in the editor reaches us too; it is the editor's.
+            Told::Interrupt if self.editing.is_some() => {}
+            Told::Interrupt | Told::End => self.ended = true,
+            Told::Stop => self.suspend(terminal)?,
+            // Our own stop ends with this signal too, when everything is in order again already.
+            Told::Resumed if std::mem::take(&mut self.stopped_here) => {}
+            Told::Resumed if self.editing.is_none() => {
+                terminal.resume()?;
+                self.resized(terminal)?;
+            }
+            Told::Resumed => {}
+            Told::Resized => self.resized(terminal)?,
+        }
+        Ok(())
+    }
+
+    fn resized(&mut self, terminal: &mut Terminal) -> io::Result<()> {
+        let (width, height) = terminal.size();
+        self.give(Msg::Resize(width, height), Cause::Input, terminal)
+    }
+
+    fn suspend(&mut self, terminal: &mut Terminal) -> io::Result<()> {
+        let reading = self.reader.take().is_some();
+        self.stopped_here = true;
+        terminal.suspend()?;
+        if self.editing.is_some() {
+            // The editor was stopped with us and has the terminal again.
+            terminal.pause();
+        } else if reading {
+            self.reader = Some(Reader::start()?);
+            self.resized(terminal)?;
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, command: Cmd, terminal: &mut Terminal) -> io::Result<()> {
+        let trouble = match command {
+            Cmd::Submit { token, spec } => {
+                let call = self.control.submit(spec);
+                return self.give(Msg::Submitted { token, call }, Cause::Input, terminal);
+            }
+            Cmd::Command(command) => {
+                self.control.command(command);
+                None
+            }
+            Cmd::Request(request) => {
+                self.requests.try_send(request).err().map(|_| "Switchboard could not take the answer; try again.".to_owned())
+            }
+            Cmd::Copy(text) => terminal.copy(&text).err().map(|e| format!("Copying did not work: {e}")),
+            Cmd::OpenUrl(url) => system::open_url(&url).err(),
+            Cmd::Edit(text) => self.edit(&text, terminal)?,
+            Cmd::Mouse(capture) => terminal.capture_mouse(capture).err().map(|e| e.to_string()),
+            Cmd::Redraw => {
+                terminal.redraw()?;
+                None
+            }
+            Cmd::Suspend if Terminal::has_job_control() => {
+                self.suspend(terminal)?;
+                None
+            }
+            Cmd::Suspend => Some("There is no shell to go back to; q leaves.".to_owned()),
+            Cmd::Quit => {
+                self.ended = true;
+                None
+            }
+        };
+        match trouble {
+            Some(text) => self.give(Msg::Trouble(text), Cause::Input, terminal),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands the terminal to the editor; events are taken in meanwhile.
+    fn edit(&mut self, text: &str, terminal: &mut Terminal) -> io::Result<Option<String>> {
+        drop(self.reader.take());
+        terminal.pause();
+        match Editing::start(text) {
+            Ok(editing) => {
+                self.editing = Some(editing);
+                Ok(None)
+            }
+            Err(why) => {
+                self.take_back(terminal)?;
+                Ok(Some(why))
+            }
+        }
+    }
+
+    fn edited(&mut self, status: io::Result<std::process::ExitStatus>, terminal: &mut Terminal) -> io::Result<()> {
+        let Some(editing) = self.editing.take() else { return Ok(()) };
+        let text = editing.finish(status);
+        self.take_back(terminal)?;
+        self.give(Msg::Edited(text), Cause::Input, terminal)
+    }
+
+    fn take_back(&mut self, terminal: &mut Terminal) -> io::Result<()> {
+        terminal.resume()?;
+        self.reader = Some(Reader::start()?);
+        self.resized(terminal)
+    }
+}
+
+async fn edited(editing: &mut Option<Editing>) -> io::Result<std::process::ExitStatus> {
+    match editing {
+        Some(editing) => editing.child.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn read(reader: &mut Option<Reader>) -> Input {
+    match reader {
+        Some(reader) => reader.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(tail: &mut Option<Tail>) -> Result<Option<Arc<Event>>, Lagged> {
+    match tail {
+        Some(tail) => tail.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,116 @@
+//! What the console does outside of the terminal: the editor and the browser. Named by the loop only.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::process::{Child, Command};
+
+/// A text that is being edited in `$EDITOR`.
+pub struct Editing {
+    /// The editor.
+    pub child: Child,
+    path: PathBuf,
+}
+
+impl Editing {
+    /// Starts `$VISUAL`, `$EDITOR` or `vi` on a private temporary file with this text.
+    pub fn start(text: &str) -> Result<Editing, String> {
+        let set = |name| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
+        let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into());
+        let path = write_private(text).map_err(|e| format!("The text could not be written for the editor: {e}"))?;
+        // The variable may hold arguments (`code --wait`), which a shell takes apart as everywhere else.
+        let child = Command::new("/bin/sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("editor").arg(&path).spawn();
+        match child {
+            Ok(child) => Ok(Editing { child, path }),
+            Err(error) => {
+                let _ = std::fs::remove_file(&path);
+                Err(format!("The editor {editor:?} could not be started: {error}"))
+            }
+        }
+    }
+
+    /// The text after the editor ended.
+    pub fn finish(self, status: io::Result<std::process::ExitStatus>) -> Result<String, String> {
+        let status = status.map_err(|e| format!("The editor was lost: {e}"))?;
+        if !status.success() {
+            return Err(format!("The editor ended with {status}; the arguments stay as they were."));
+        }
+        read_back(&self.path)
+    }
+}
+
+impl Drop for Editing {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn read_back(path: &Path) -> Result<String, String> {
+    let bytes = std::fs::read(path).map_err(|e| format!("The edited text could not be read: {e}"))?;
+    String::from_utf8(bytes).map_err(|_| "The edited text is not UTF-8; the arguments stay as they were.".into())
+}
+
+fn write_private(text: &str) -> io::Result<PathBuf> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let folder = std::env::temp_dir();
+    for _ in 0..16 {
+        let path = folder.join(format!("switchboard-{:016x}.json", fastrand::u64(..)));
+        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(mut file) => {
+                file.write_all(text.as_bytes())?;
+                return Ok(path);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("no free name in the temporary folder"))
+}
+
+/// Opens an `http` or `https` address in the user's browser, by argument list only; no shell sees it.
+pub fn open_url(url: &str) -> Result<(), String> {
+    let lower = url.to_ascii_lowercase();
+    if !(lower.starts_with("http://") || lower.starts_with("https://")) || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("Only http and https addresses are opened; y copies it.".into());
+    }
+    let standard = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let browsers = std::env::var("BROWSER").ok().filter(|b| !b.is_empty()).unwrap_or_else(|| standard.into());
+    let mut last = String::new();
+    for browser in browsers.split(':').filter(|b| !b.is_empty()) {
+        let mut words = browser.split_whitespace();
+        let Some(program) = words.next() else { continue };
+        let mut arguments: Vec<String> = words.map(|w| w.replace("%s", url)).collect();
+        if !browser.contains("%s") {
+            arguments.push(url.to_owned());
+        }
+        match Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+            Ok(_) => return Ok(()),
+            Err(error) => last = format!("{program}: {error}"),
+        }
+    }
+    Err(format!("No browser could be started ({last}); y copies the address."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_are_opened() {
+        for url in ["file:///etc/passwd", "javascript:alert(1)", "--help", "http://a b", "https://a\n", ""] {
+            assert!(open_url(url).is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn texts_for_the_editor_are_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = write_private("{}").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(read_back(&path).unwrap(), "{}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,203 @@
+//! The terminal as a place to draw: entered, left and given back in every way out.
+//!
+//! The only module that writes escape sequences. Leaving is idempotent and also done by a panic hook,
+//! so that a panic in any task leaves a usable terminal and a readable message. Named by the loop only.
+
+use std::{
+    io::{self, Stdout, Write},
+    mem::ManuallyDrop,
+    panic,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crossterm::{
+    Command,
+    clipboard::CopyToClipboard,
+    cursor, event as terminal_event, execute, queue,
+    style::Print,
+    terminal::{self as term, BeginSynchronizedUpdate, EndSynchronizedUpdate},
+};
+use ratatui::{Frame, backend::CrosstermBackend, layout::Rect};
+use rustix::process::{self, Signal};
+use tokio::sync::Notify;
+
+/// Saves and restores the window's title (XTWINOPS 22 and 23; xterm ctlseqs).
+const PUSH_TITLE: &str = "\x1b[22;0t";
+const POP_TITLE: &str = "\x1b[23;0t";
+
+type PanicHook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send>;
+
+/// A terminal that is drawn on until this is dropped.
+pub struct Terminal {
+    /// Never dropped: on a dead terminal its `Drop` prints to stderr, which panics when that is dead
+    /// too; what it would do is done by `leave`.
+    inner: ManuallyDrop<ratatui::Terminal<CrosstermBackend<Stdout>>>,
+    state: Arc<State>,
+    previous_hook: Arc<PanicHook>,
+    title: String,
+}
+
+#[derive(Default)]
+struct State {
+    entered: AtomicBool,
+    mouse: AtomicBool,
+    panicked: AtomicBool,
+    notice: Arc<Notify>,
+}
+
+impl Terminal {
+    /// Takes the terminal over: raw mode, alternate screen, bracketed paste, the mouse if wanted.
+    pub fn enter(mouse: bool) -> io::Result<Terminal> {
+        let state = Arc::new(State { mouse: AtomicBool::new(mouse), ..State::default() });
+        let previous_hook = Arc::new(panic::take_hook());
+        let (in_hook, chained) = (state.clone(), previous_hook.clone());
+        panic::set_hook(Box::new(move |info| {
+            in_hook.panicked.store(true, Ordering::SeqCst);
+            leave(&in_hook);
+            chained(info);
+            in_hook.notice.notify_one();
+        }));
+        let inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()));
+        let entered = enter(&state);
+        match (inner, entered) {
+            (Ok(inner), Ok(())) => Ok(Terminal { inner: ManuallyDrop::new(inner), state, previous_hook, title: String::new() }),
+            (inner, entered) => {
+                leave(&state);
+                give_hook_back(previous_hook);
+                Err(inner.err().or(entered.err()).unwrap_or_else(|| io::Error::other("the terminal cannot be used")))
+            }
+        }
+    }
+
+    /// Whether some task has panicked, so that the terminal was already given back.
+    pub fn panicked(&self) -> bool {
+        self.state.panicked.load(Ordering::SeqCst)
+    }
+
+    /// Told when some task has panicked, so that the loop can end.
+    pub fn panic_notice(&self) -> Arc<Notify> {
+        self.state.notice.clone()
+    }
+
+    /// Draws one frame as one update, so that no half of it is ever seen.
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> io::Result<()> {
+        if !self.state.entered.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        queue!(io::stdout(), BeginSynchronizedUpdate)?;
+        self.inner.draw(draw)?;
+        execute!(io::stdout(), EndSynchronizedUpdate)
+    }
+
+    /// The size in cells, columns first.
+    pub fn size(&self) -> (u16, u16) {
+        term::size().unwrap_or((80, 24))
+    }
+
+    /// Forgets what is on the screen, so that the next frame draws all of it.
+    ///
+    /// Not ratatui's `clear`: that asks the terminal for the cursor's place and waits for the answer.
+    pub fn redraw(&mut self) -> io::Result<()> {
+        let (width, height) = self.size();
+        self.inner.resize(Rect::new(0, 0, width, height))
+    }
+
+    /// Gives the terminal back for a while: to the shell or to an editor.
+    pub fn pause(&mut self) {
+        leave(&self.state);
+    }
+
+    /// Takes the terminal again after [`Terminal::pause`], or after somebody else changed its modes.
+    pub fn resume(&mut self) -> io::Result<()> {
+        // A shell may have reset the modes behind our back: leave first, so that entering does it all.
+        leave(&self.state);
+        enter(&self.state)?;
+        let title = std::mem::take(&mut self.title);
+        self.set_title(&title)?;
+        self.redraw()
+    }
+
+    /// Stops this process (and what it was started with) until SIGCONT; returns then.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        self.pause();
+        process::kill_current_process_group(Signal::STOP)?;
+        self.resume()
+    }
+
+    /// Whether there is a shell to go back to: under job control a job is not its session's first group.
+    pub fn has_job_control() -> bool {
+        process::getsid(None).is_ok_and(|session| session != process::getpgrp())
+    }
+
+    /// Puts text on the user's clipboard by way of the terminal (OSC 52), also through ssh.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
+    }
+
+    /// Sets the window's title; anything in it that could control the terminal is made visible.
+    pub fn set_title(&mut self, title: &str) -> io::Result<()> {
+        if self.title != title {
+            self.title = title.to_owned();
+            let harmless = crate::domain::text::visible(title);
+            execute!(io::stdout(), term::SetTitle(harmless))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the mouse, or leaves it to the terminal.
+    pub fn capture_mouse(&mut self, capture: bool) -> io::Result<()> {
+        self.state.mouse.store(capture, Ordering::SeqCst);
+        if capture { execute!(io::stdout(), CaptureMouse) } else { execute!(io::stdout(), terminal_event::DisableMouseCapture) }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        leave(&self.state);
+        if !std::thread::panicking() {
+            give_hook_back(self.previous_hook.clone());
+        }
+    }
+}
+
+fn give_hook_back(previous: Arc<PanicHook>) {
+    drop(panic::take_hook());
+    panic::set_hook(Box::new(move |info| previous(info)));
+}
+
+/// Presses, releases and the wheel with SGR places, without the flood of plain motion.
+struct CaptureMouse;
+
+impl Command for CaptureMouse {
+    fn write_ansi(&self, f: &mut impl std::fmt::Write) -> std::fmt::Result {
+        f.write_str("\x1b[?1000h\x1b[?1006h")
+    }
+}
+
+fn enter(state: &State) -> io::Result<()> {
+    if state.entered.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
+    term::enable_raw_mode()?;
+    let mut out = io::stdout();
+    queue!(out, Print(PUSH_TITLE), term::EnterAlternateScreen, terminal_event::EnableBracketedPaste, cursor::Hide)?;
+    if state.mouse.load(Ordering::SeqCst) {
+        queue!(out, CaptureMouse)?;
+    }
+    out.flush()
+}
+
+fn leave(state: &State) {
+    if !state.entered.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    // Every step is tried, whatever became of the one before: the terminal may be gone.
+    let mut out = io::stdout();
+    let _ = queue!(out, EndSynchronizedUpdate, terminal_event::DisableMouseCapture, terminal_event::DisableBracketedPaste);
+    let _ = queue!(out, cursor::Show, term::LeaveAlternateScreen, Print(POP_TITLE));
+    let _ = out.flush();
+    let _ = term::disable_raw_mode();
+}

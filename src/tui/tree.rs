@@ -1,0 +1,366 @@
+//! The live tree's rows: groups, servers, what they offer, folded and filtered. Pure.
+//!
+//! Rows are made anew only when lists, folds or the filter change; drawing looks the figures up for the
+//! visible ones. The cursor stays on its node, wherever that moves. Named by the model and the pane.
+
+use std::{collections::HashMap, sync::Arc};
+
+use nucleo_matcher::{
+    Config, Matcher, Utf32Str,
+    pattern::{CaseMatching, Normalization, Pattern},
+};
+
+use crate::domain::{
+    id::{ServerId, ToolId},
+    world::{ServerView, World},
+};
+
+use super::widget::window::{Move, Window};
+
+/// A server with more tools than this starts folded.
+const OPEN_LIMIT: usize = 12;
+
+/// What a row stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Node {
+    /// A folder of servers.
+    Group(Arc<str>),
+    /// A server.
+    Server(ServerId),
+    /// A tool.
+    Tool(ToolId),
+    /// A folder of a server.
+    Section(ServerId, Section),
+    /// A resource, by its URI.
+    Resource(ServerId, Arc<str>),
+    /// A resource template, by its template.
+    Template(ServerId, Arc<str>),
+    /// A prompt, by its name.
+    Prompt(ServerId, Arc<str>),
+}
+
+/// Folders of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Section {
+    /// Resources.
+    Resources,
+    /// Resource templates.
+    Templates,
+    /// Prompts.
+    Prompts,
+}
+
+impl Section {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Section::Resources => "resources",
+            Section::Templates => "templates",
+            Section::Prompts => "prompts",
+        }
+    }
+}
+
+impl Node {
+    /// The server that it belongs to; groups belong to none.
+    pub fn server(&self) -> Option<&ServerId> {
+        match self {
+            Node::Group(_) => None,
+            Node::Server(id) | Node::Section(id, _) | Node::Resource(id, _) | Node::Template(id, _) | Node::Prompt(id, _) => Some(id),
+            Node::Tool(tool) => Some(&tool.server),
+        }
+    }
+
+    /// Whether it can be called, read or got.
+    pub fn callable(&self) -> bool {
+        matches!(self, Node::Tool(_) | Node::Resource(..) | Node::Template(..) | Node::Prompt(..))
+    }
+}
+
+/// One row of the tree.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What it stands for.
+    pub node: Node,
+    /// How deep it stands.
+    pub depth: u16,
+    /// Whether it is unfolded; `None` when there is nothing to fold.
+    pub open: Option<bool>,
+    /// Its server's place in the world.
+    pub server: usize,
+    /// Its own place in its server's list.
+    pub item: usize,
+    /// Characters of the exposed name that the filter matched.
+    pub marks: Vec<u32>,
+}
+
+/// Rows, cursor, folds and filter.
+#[derive(Default)]
+pub struct Tree {
+    rows: Vec<Row>,
+    folds: HashMap<Node, bool>,
+    /// Cursor and scroll.
+    pub window: Window,
+    selected: Option<Node>,
+    before_filter: Option<Node>,
+    filter: Option<String>,
+}
+
+impl Tree {
+    /// The rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The node under the cursor.
+    pub fn selected(&self) -> Option<&Node> {
+        self.rows.get(self.window.cursor).map(|row| &row.node)
+    }
+
+    /// The row under the cursor.
+    pub fn row(&self) -> Option<&Row> {
+        self.rows.get(self.window.cursor)
+    }
+
+    /// The filter, if one is being typed.
+    pub fn filter(&self) -> Option<&str> {
+        self.filter.as_deref()
+    }
+
+    /// Sets or ends the filter. Ending it goes back to where the cursor was, unless `keep` stays.
+    pub fn set_filter(&mut self, filter: Option<String>, keep: bool, world: &World) {
+        let was = std::mem::replace(&mut self.filter, filter);
+        if self.filter.is_some() {
+            if was.is_none() {
+                self.before_filter = self.selected.clone();
+            }
+            self.window = Window::default();
+            self.selected = None;
+            return self.rebuild(world);
+        }
+        let before = self.before_filter.take();
+        match self.selected.clone().filter(|_| keep || was.is_none()) {
+            Some(taken) => self.reveal(&taken, world),
+            None => {
+                self.selected = before;
+                self.rebuild(world);
+            }
+        }
+    }
+
+    /// Makes the rows anew from what the world holds.
+    pub fn rebuild(&mut self, world: &World) {
+        self.rows = match &self.filter {
+            Some(filter) => filtered(world, filter),
+            None => self.unfolded(world),
+        };
+        if let Some(at) = self.selected.as_ref().and_then(|node| self.rows.iter().position(|row| row.node == *node)) {
+            self.window.cursor = at;
+        }
+        self.window.cursor = self.window.cursor.min(self.rows.len().saturating_sub(1));
+        self.selected = self.selected().cloned();
+    }
+
+    /// Moves the cursor.
+    pub fn go(&mut self, to: Move) {
+        self.window.go(to, self.rows.len());
+        self.selected = self.selected().cloned();
+    }
+
+    /// Puts the cursor on a row.
+    pub fn put(&mut self, row: usize) {
+        self.window.cursor = row.min(self.rows.len().saturating_sub(1));
+        self.selected = self.selected().cloned();
+    }
+
+    /// Unfolds whatever hides `node` and puts the cursor on it.
+    pub fn reveal(&mut self, node: &Node, world: &World) {
+        if let Some(server) = node.server() {
+            if !matches!(node, Node::Server(_)) {
+                self.folds.insert(Node::Server(server.clone()), true);
+            }
+            if let Some(group) = world.server(server).and_then(|s| s.spec.group.as_deref()) {
+                self.folds.insert(Node::Group(group.into()), true);
+            }
+            let section = match node {
+                Node::Resource(..) => Some(Section::Resources),
+                Node::Template(..) => Some(Section::Templates),
+                Node::Prompt(..) => Some(Section::Prompts),
+                _ => None,
+            };
+            if let Some(section) = section {
+                self.folds.insert(Node::Section(server.clone(), section), true);
+            }
+        }
+        self.selected = Some(node.clone());
+        self.rebuild(world);
+    }
+
+    /// Folds (`Some(false)`), unfolds or toggles (`None`) what is under the cursor. Folding something
+    /// that cannot be folded goes to what holds it.
+    pub fn fold(&mut self, open: Option<bool>, world: &World) {
+        let Some(row) = self.row().cloned() else { return };
+        match (row.open, open) {
+            (Some(is), None) => {
+                self.folds.insert(row.node, !is);
+            }
+            (Some(true), Some(false)) | (Some(false), Some(true)) => {
+                self.folds.insert(row.node, open.unwrap_or(true));
+            }
+            (_, Some(false)) => {
+                let above = self.rows[..self.window.cursor].iter().rposition(|r| r.depth < row.depth);
+                if let Some(above) = above {
+                    self.put(above);
+                }
+                return;
+            }
+            (Some(true), Some(true)) => {
+                self.go(Move::On(1));
+                return;
+            }
+            _ => return,
+        }
+        self.rebuild(world);
+    }
+
+    /// Folds or unfolds every server.
+    pub fn fold_all(&mut self, open: bool, world: &World) {
+        for server in &world.servers {
+            self.folds.insert(Node::Server(server.id().clone()), open);
+        }
+        self.rebuild(world);
+    }
+
+    fn is_open(&self, node: &Node, otherwise: bool) -> bool {
+        self.folds.get(node).copied().unwrap_or(otherwise)
+    }
+
+    fn unfolded(&self, world: &World) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut groups_done: Vec<&str> = Vec::new();
+        for (index, server) in world.servers.iter().enumerate() {
+            let Some(group) = server.spec.group.as_deref() else {
+                self.server_rows(&mut rows, server, index, 0);
+                continue;
+            };
+            if groups_done.contains(&group) {
+                continue;
+            }
+            groups_done.push(group);
+            let node = Node::Group(group.into());
+            let open = self.is_open(&node, true);
+            rows.push(Row { node, depth: 0, open: Some(open), server: index, item: 0, marks: vec![] });
+            if open {
+                for (index, server) in world.servers.iter().enumerate().filter(|(_, s)| s.spec.group.as_deref() == Some(group)) {
+                    self.server_rows(&mut rows, server, index, 1);
+                }
+            }
+        }
+        rows
+    }
+
+    fn server_rows(&self, rows: &mut Vec<Row>, view: &ServerView, server: usize, depth: u16) {
+        let (id, catalog) = (view.id(), &view.catalog);
+        let node = Node::Server(id.clone());
+        let empty = catalog.tools.is_empty() && catalog.resources.is_empty() && catalog.templates.is_empty() && catalog.prompts.is_empty();
+        let open = self.is_open(&node, catalog.tools.len() <= OPEN_LIMIT);
+        rows.push(Row { node, depth, open: (!empty).then_some(open), server, item: 0, marks: vec![] });
+        if empty || !open {
+            return;
+        }
+        let row = |node, depth, open, item| Row { node, depth, open, server, item, marks: vec![] };
+        for (item, tool) in catalog.tools.iter().enumerate() {
+            rows.push(row(Node::Tool(ToolId::new(id.clone(), tool.name.clone())), depth + 1, None, item));
+        }
+        let sections: [(Section, Vec<Node>); 3] = [
+            (Section::Resources, catalog.resources.iter().map(|r| Node::Resource(id.clone(), r.uri.as_str().into())).collect()),
+            (Section::Templates, catalog.templates.iter().map(|r| Node::Template(id.clone(), r.uri.as_str().into())).collect()),
+            (Section::Prompts, catalog.prompts.iter().map(|p| Node::Prompt(id.clone(), p.name.clone())).collect()),
+        ];
+        for (section, nodes) in sections {
+            if nodes.is_empty() {
+                continue;
+            }
+            let node = Node::Section(id.clone(), section);
+            let open = self.is_open(&node, false);
+            rows.push(row(node, depth + 1, Some(open), nodes.len()));
+            if open {
+                rows.extend(nodes.into_iter().enumerate().map(|(item, node)| row(node, depth + 2, None, item)));
+            }
+        }
+    }
+}
+
+/// The tools of all servers that match, best first.
+fn filtered(world: &World, filter: &str) -> Vec<Row> {
+    let mut matcher = Matcher::new(Config::DEFAULT);
+    let pattern = Pattern::parse(filter, CaseMatching::Smart, Normalization::Smart);
+    let mut found: Vec<(u32, Row)> = Vec::new();
+    let mut buffer = Vec::new();
+    for (server, view) in world.servers.iter().enumerate() {
+        for (item, tool) in view.catalog.tools.iter().enumerate() {
+            let id = ToolId::new(view.id().clone(), tool.name.clone());
+            let Some(exposed) = world.names.exposed(&id) else { continue };
+            let mut marks = Vec::new();
+            let Some(score) = pattern.indices(Utf32Str::new(exposed, &mut buffer), &mut matcher, &mut marks) else { continue };
+            marks.sort_unstable();
+            found.push((score, Row { node: Node::Tool(id), depth: 0, open: None, server, item, marks }));
+        }
+    }
+    found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    found.into_iter().map(|(_, row)| row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fake;
+
+    fn names(tree: &Tree) -> Vec<String> {
+        tree.rows()
+            .iter()
+            .map(|r| match &r.node {
+                Node::Group(g) => format!("[{g}]"),
+                Node::Server(s) => s.to_string(),
+                Node::Tool(t) => format!(".{}", t.name),
+                Node::Section(_, s) => format!("({})", s.word()),
+                Node::Resource(_, t) | Node::Template(_, t) | Node::Prompt(_, t) => format!("..{t}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn groups_hold_servers_and_the_cursor_stays_on_its_node() {
+        let world = fake::shop_world();
+        let mut tree = Tree::default();
+        tree.rebuild(&world);
+        let shown = names(&tree);
+        assert_eq!(shown[..3], ["[shop]", "database", ".create_user"], "{shown:?}");
+        let email = tree.rows().iter().position(|r| r.node == Node::Server("email".into())).unwrap();
+        tree.put(email);
+        tree.fold(Some(false), &world);
+        tree.fold(Some(false), &world);
+        assert_eq!(tree.selected(), Some(&Node::Group("shop".into())), "folding twice goes to the parent");
+        tree.put(email);
+        tree.fold_all(false, &world);
+        assert_eq!(tree.selected(), Some(&Node::Server("email".into())));
+        assert!(!names(&tree).iter().any(|n| n.starts_with('.')));
+    }
+
+    #[test]
+    fn the_filter_finds_tools_of_all_servers_and_leaves_no_trace_when_dropped() {
+        let world = fake::shop_world();
+        let mut tree = Tree::default();
+        tree.rebuild(&world);
+        tree.put(1);
+        tree.set_filter(Some("emsend".into()), false, &world);
+        assert_eq!(names(&tree), [".send_email"]);
+        assert_eq!(tree.rows()[0].marks.len(), 6);
+        tree.set_filter(None, false, &world);
+        assert_eq!(tree.selected(), Some(&Node::Server("database".into())));
+        tree.fold_all(false, &world);
+        tree.set_filter(Some("emsend".into()), false, &world);
+        tree.set_filter(None, true, &world);
+        assert_eq!(tree.selected(), Some(&Node::Tool(ToolId::new("email".into(), "send_email"))), "taken: it is unfolded");
+    }
+}

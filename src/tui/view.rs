@@ -1,0 +1,229 @@
+//! Draws the model: header, panes, dialogs, footer. Changes nothing but the scroll that widgets keep.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
+
+use crate::domain::{server::Phase, time::short};
+
+use super::{
+    action::{Action, Group},
+    keymap::{Context, show},
+    layout::Focus,
+    model::{Modal, Model},
+    overlay::toast,
+    pane::{lamp, servers},
+    tree::Node,
+    widget::{
+        lamps,
+        paint::{Pen, width},
+    },
+};
+
+/// Draws everything.
+pub fn draw(model: &mut Model, buf: &mut Buffer) {
+    let layout = model.layout.clone();
+    let screen = layout.screen.intersection(buf.area);
+    if layout.too_small {
+        Pen::new(buf, screen, 0).put("too small", model.theme.muted);
+        return;
+    }
+    header(model, layout.header, buf);
+    if let Some(place) = layout.lamps {
+        lamp_row(model, place, buf);
+    }
+    for (pane, place) in &layout.panes {
+        draw_pane(model, *pane, *place, buf);
+    }
+    footer(model, layout.footer, buf);
+    let body = Rect { y: 1, height: screen.height.saturating_sub(2), ..screen };
+    draw_modals(model, body, buf);
+    toast::draw(&model.toasts, &model.theme, body, buf);
+}
+
+/// The window's title: what is running, and how it stands.
+pub fn window_title(model: &Model) -> String {
+    let world = model.world();
+    let bad = world.servers.iter().filter(|s| matches!(*s.phase, Phase::Failed { .. } | Phase::Reconnecting { .. })).count();
+    let mut title = "switchboard".to_owned();
+    if !model.title.is_empty() {
+        title.push_str(&format!(" · {}", model.title));
+    }
+    if bad > 0 {
+        title.push_str(&format!(" · {bad} down"));
+    }
+    title
+}
+
+fn draw_pane(model: &mut Model, pane: Focus, place: Rect, buf: &mut Buffer) {
+    let focused = pane == model.focus && model.modals.is_empty();
+    let (look, panes) = model.parts(focused);
+    match pane {
+        Focus::Servers => servers::draw(panes.tree, look, place, buf),
+        Focus::Call => panes.call.draw(look, place, buf),
+        Focus::Result => panes.result.draw("Result", look, place, buf),
+        Focus::Info => panes.info.draw(panes.tree.selected(), look, place, buf),
+        Focus::Detail => {
+            if let Some(detail) = panes.detail {
+                let name = detail.call().and_then(|id| look.world.call(id)).map(|c| look.world.call_name(&c.spec.operation));
+                detail.draw(&name.unwrap_or_else(|| "Call".into()), look, place, buf);
+            }
+        }
+        Focus::Traffic => panes.traffic.draw(look, place, buf),
+    }
+}
+
+fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
+    let (look, panes) = model.parts(true);
+    let (keys, theme) = (look.keys, look.theme);
+    for modal in panes.modals {
+        match modal {
+            Modal::Help(help) => help.draw(keys, theme, area, buf),
+            Modal::Palette(palette) => palette.draw(keys, theme, area, buf),
+            Modal::Confirm(confirm, _) => confirm.draw(keys, theme, area, buf),
+            Modal::Inbox(inbox) => inbox.draw(look, area, buf),
+            Modal::Approval(approval) => approval.draw(keys, theme, area, buf),
+            Modal::Notices(notices) => notices.draw(look.world, theme, area, buf),
+        }
+    }
+}
+
+fn header(model: &Model, area: Rect, buf: &mut Buffer) {
+    let (theme, world) = (&model.theme, model.world());
+    let mut pen = Pen::new(buf, area, 0);
+    pen.skip(1);
+    let pieces = counters(model);
+    let pieces: Vec<(&str, Style)> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
+    // The inbox is the most urgent thing on the line, so it keeps its place when the rest gives way.
+    if !world.asks.is_empty() {
+        let key = model.keymap.key(&[Context::Global], Action::Inbox).unwrap_or_default();
+        let badge =
+            format!(" {} {key} ", if world.asks.len() == 1 { "1 question".into() } else { format!("{} questions", world.asks.len()) });
+        pen.right(&[(&badge, theme.warn.add_modifier(Modifier::REVERSED)), (" ", theme.text)]);
+    }
+    pen.right(&pieces);
+    if model.layout.narrow {
+        pen.put_middle(&breadcrumb(model), area.width, theme.accent);
+    } else {
+        pen.put("switchboard", theme.accent.add_modifier(Modifier::BOLD)).skip(3).put("1 Console", theme.text.add_modifier(Modifier::BOLD));
+    }
+}
+
+/// `● 4  ◐ 1  ✕ 1   2 running   p95 43 ms   0.8 % failed`, only what is there to tell.
+fn counters(model: &Model) -> Vec<(String, Style)> {
+    let (theme, world) = (&model.theme, model.world());
+    let mut pieces: Vec<(String, Style)> = Vec::new();
+    let mut lamps: Vec<(&str, Style, usize)> = Vec::new();
+    for server in &world.servers {
+        let (glyph, style) = lamp(&server.phase, theme);
+        match lamps.iter_mut().find(|(g, s, _)| *g == glyph && *s == style) {
+            Some((_, _, count)) => *count += 1,
+            None => lamps.push((glyph, style, 1)),
+        }
+    }
+    for (glyph, style, count) in lamps {
+        pieces.push((format!("{glyph} {count}  "), style));
+    }
+    if world.running > 0 {
+        pieces.push((format!(" {} running  ", world.running), theme.running));
+    }
+    if !model.layout.narrow {
+        if let Some(p95) = world.stats.percentile(95.0) {
+            pieces.push((format!(" p95 {}  ", short(p95)), theme.text));
+        }
+        if world.settled_total > 0 {
+            let rate = world.stats.failure_rate() * 100.0;
+            pieces.push((format!(" {rate:.1} % failed "), if rate > 0.0 { theme.fail } else { theme.muted }));
+        }
+    }
+    pieces
+}
+
+/// Where one is on a screen that shows one pane at a time: `database › create_user › result`.
+fn breadcrumb(model: &Model) -> String {
+    if model.focus == Focus::Traffic {
+        return "switchboard › traffic".into();
+    }
+    if model.focus == Focus::Detail {
+        return "traffic › call".into();
+    }
+    let mut path = match model.tree.selected() {
+        _ if model.focus == Focus::Servers => "switchboard › servers".to_owned(),
+        Some(Node::Tool(tool)) => format!("{} › {}", tool.server, tool.name),
+        Some(Node::Group(name)) => name.to_string(),
+        Some(Node::Prompt(server, name) | Node::Resource(server, name) | Node::Template(server, name)) => format!("{server} › {name}"),
+        Some(node) => node.server().map(ToString::to_string).unwrap_or_default(),
+        None => "switchboard".to_owned(),
+    };
+    if model.focus == Focus::Result {
+        path.push_str(" › result");
+    }
+    path
+}
+
+fn lamp_row(model: &Model, area: Rect, buf: &mut Buffer) {
+    let theme = &model.theme;
+    let row: Vec<lamps::Lamp> = model
+        .world()
+        .servers
+        .iter()
+        .map(|s| {
+            let (glyph, style) = lamp(&s.phase, theme);
+            (glyph, style, s.id().as_str(), s.stats.in_flight)
+        })
+        .collect();
+    lamps::draw(buf, area, &row, theme.text, theme.muted);
+}
+
+fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
+    let theme = &model.theme;
+    let mut pen = Pen::new(buf, area, 0);
+    pen.skip(1);
+    if !model.sequence.is_empty() {
+        pen.put(&show(&model.sequence), theme.key).put(" …", theme.muted);
+        return;
+    }
+    if model.layout.screen.width >= 100 && !model.title.is_empty() {
+        pen.right(&[(&model.title, theme.muted), (" ", theme.muted)]);
+    }
+    for (key, label) in hints(model) {
+        if width(&key) + width(label) + 3 > pen.left() {
+            break;
+        }
+        pen.put(&key, theme.key).skip(1).put(label, theme.muted).skip(3);
+    }
+}
+
+/// The keys that mean something here, those of the pane first, then where else one can go.
+fn hints(model: &Model) -> Vec<(String, &'static str)> {
+    if matches!(model.modals.last(), Some(Modal::Inbox(_) | Modal::Approval(_))) {
+        // These dialogs show their keys themselves.
+        return vec![];
+    }
+    let contexts = model.contexts();
+    let mut hints: Vec<(String, &'static str)> = Vec::new();
+    let (near, wide) = contexts.split_at(1);
+    for (key, action) in near.iter().flat_map(|c| model.keymap.hints(*c)) {
+        if action.group() != Group::Move && !matches!(action, Action::NextPane | Action::PreviousPane) && model.makes_sense(action)
+            || (action == Action::Open && model.makes_sense(action))
+        {
+            hints.push((key, action.label()));
+        }
+    }
+    if model.modals.is_empty() {
+        for action in
+            [Action::NextPane, Action::Filter, Action::Refire, Action::Cancel, Action::Palette, Action::Help, Action::Zoom, Action::Quit]
+        {
+            let key = model.keymap.key(contexts, action);
+            if let Some(key) = key.filter(|_| model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
+                let label = action.label();
+                if !hints.iter().any(|(_, l)| *l == label) {
+                    hints.push((key, label));
+                }
+            }
+        }
+    }
+    hints
+}

@@ -1,0 +1,307 @@
+//! One line of text being entered: the filter, and the fields of a form.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
+use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
+
+use super::line::{Pen, width};
+use crate::{domain::text::visible, tui::theme::Theme};
+
+/// What came of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldEvent {
+    /// Nothing: the key is not for a text field.
+    Ignored,
+    /// The cursor moved, perhaps.
+    Moved,
+    /// The text changed.
+    Changed,
+}
+
+/// A line of text with a cursor, which never stands inside a character as people see them.
+#[derive(Clone, Debug, Default)]
+pub struct TextField {
+    text: String,
+    cursor: usize,
+    scroll: usize,
+    mask: Option<char>,
+}
+
+impl TextField {
+    /// A field with `text`, the cursor after it.
+    pub fn new(text: impl Into<String>) -> TextField {
+        let text = text.into();
+        TextField { cursor: text.len(), text, ..TextField::default() }
+    }
+
+    /// The same, showing `mask` for every character.
+    #[must_use]
+    pub fn masked(mut self, mask: char) -> TextField {
+        self.mask = Some(mask);
+        self
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Replaces the text; the cursor stands after it.
+    pub fn set(&mut self, text: impl Into<String>) {
+        self.text = text.into();
+        (self.cursor, self.scroll) = (self.text.len(), 0);
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Inserts text at the cursor as it is, line ends included.
+    pub fn paste(&mut self, text: &str) -> FieldEvent {
+        if text.is_empty() {
+            return FieldEvent::Moved;
+        }
+        self.text.insert_str(self.cursor, text);
+        self.cursor = self.boundary_after(self.cursor + text.len());
+        FieldEvent::Changed
+    }
+
+    /// Takes a key: letters, cursor and word movement, deletion. Enter, Escape, Tab, Up and Down are not its own.
+    pub fn handle(&mut self, key: KeyEvent) -> FieldEvent {
+        if key.kind == KeyEventKind::Release {
+            return FieldEvent::Ignored;
+        }
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let alt = key.modifiers.contains(KeyModifiers::ALT);
+        let word = control || alt;
+        match key.code {
+            KeyCode::Char(c) if control && alt || !word => self.paste(c.encode_utf8(&mut [0; 4])),
+            KeyCode::Enter if alt => self.paste("\n"),
+            KeyCode::Left if word => self.go(self.word_before()),
+            KeyCode::Right if word => self.go(self.word_after()),
+            KeyCode::Left => self.go(self.before(self.cursor)),
+            KeyCode::Right => self.go(self.after(self.cursor)),
+            KeyCode::Home => self.go(0),
+            KeyCode::End => self.go(self.text.len()),
+            KeyCode::Backspace if word => self.delete(self.word_before(), self.cursor),
+            KeyCode::Backspace => self.delete(self.before(self.cursor), self.cursor),
+            KeyCode::Delete if word => self.delete(self.cursor, self.word_after()),
+            KeyCode::Delete => self.delete(self.cursor, self.after(self.cursor)),
+            KeyCode::Char(c) if control => self.control(c),
+            KeyCode::Char('b') => self.go(self.word_before()),
+            KeyCode::Char('f') => self.go(self.word_after()),
+            KeyCode::Char('d') => self.delete(self.cursor, self.word_after()),
+            _ => FieldEvent::Ignored,
+        }
+    }
+
+    fn control(&mut self, c: char) -> FieldEvent {
+        match c {
+            'a' => self.go(0),
+            'e' => self.go(self.text.len()),
+            'b' => self.go(self.before(self.cursor)),
+            'f' => self.go(self.after(self.cursor)),
+            'h' => self.delete(self.before(self.cursor), self.cursor),
+            'd' => self.delete(self.cursor, self.after(self.cursor)),
+            'w' => self.delete(self.word_before(), self.cursor),
+            'u' => self.delete(0, self.cursor),
+            'k' => self.delete(self.cursor, self.text.len()),
+            _ => FieldEvent::Ignored,
+        }
+    }
+
+    fn go(&mut self, to: usize) -> FieldEvent {
+        self.cursor = to;
+        FieldEvent::Moved
+    }
+
+    fn delete(&mut self, from: usize, to: usize) -> FieldEvent {
+        if from >= to {
+            return FieldEvent::Moved;
+        }
+        self.text.replace_range(from..to, "");
+        // What was before and after may be one character now.
+        self.cursor = self.boundary_after(from);
+        FieldEvent::Changed
+    }
+
+    fn before(&self, at: usize) -> usize {
+        GraphemeCursor::new(at, self.text.len(), true).prev_boundary(&self.text, 0).ok().flatten().unwrap_or(0)
+    }
+
+    fn after(&self, at: usize) -> usize {
+        GraphemeCursor::new(at, self.text.len(), true).next_boundary(&self.text, 0).ok().flatten().unwrap_or(self.text.len())
+    }
+
+    fn boundary_after(&self, at: usize) -> usize {
+        let mut cursor = GraphemeCursor::new(at, self.text.len(), true);
+        if cursor.is_boundary(&self.text, 0).unwrap_or(true) { at } else { self.after(at) }
+    }
+
+    fn word_before(&self) -> usize {
+        let words = self.text[..self.cursor].split_word_bound_indices();
+        words.rev().find(|(_, word)| word.chars().any(char::is_alphanumeric)).map_or(0, |(at, _)| at)
+    }
+
+    fn word_after(&self) -> usize {
+        let mut words = self.text[self.cursor..].split_word_bound_indices();
+        words.find(|(_, word)| word.chars().any(char::is_alphanumeric)).map_or(self.text.len(), |(at, word)| self.cursor + at + word.len())
+    }
+
+    /// Draws the text in the first row of `area`, with a cursor when `focused`, scrolled so that the cursor is seen.
+    ///
+    /// Only what is near the cursor is looked at, so that a long text costs no more than a short one.
+    pub fn draw(&mut self, area: Rect, buf: &mut Buffer, style: Style, theme: &Theme, focused: bool) {
+        let room = usize::from(area.width);
+        if room == 0 || area.height == 0 {
+            return;
+        }
+        self.scroll = if focused { self.scrolled(room) } else { 0 };
+        let (mut pen, mut at) = (Pen::new(buf, area, 0), self.scroll);
+        while at < self.text.len() && pen.left() > 0 {
+            let next = self.after(at);
+            let (cell, odd) = self.cell(at, next);
+            let style = if odd { style.patch(theme.warn) } else { style };
+            let here = focused && at == self.cursor;
+            if width(&cell) > pen.left() && !here {
+                break;
+            }
+            pen.put(&cell, if here { style.add_modifier(Modifier::REVERSED) } else { style });
+            at = next;
+        }
+        if focused && self.cursor == self.text.len() {
+            pen.put(" ", style.add_modifier(Modifier::REVERSED));
+        }
+        marks(area, buf, self.scroll > 0, at < self.text.len(), theme);
+    }
+
+    /// The byte of the first character to be drawn in `room` cells.
+    fn scrolled(&self, room: usize) -> usize {
+        let mut scroll = self.scroll.min(self.cursor);
+        while !self.text.is_char_boundary(scroll) {
+            scroll -= 1;
+        }
+        if self.boundary_after(scroll) != scroll {
+            scroll = self.before(scroll);
+        }
+        let under = if self.cursor < self.text.len() { width(&self.cell(self.cursor, self.after(self.cursor)).0) } else { 1 };
+        // Not so far left that the cursor is out of sight, nor so far right that there are empty cells at the end.
+        scroll.max(self.back(self.cursor, room.saturating_sub(under))).min(self.back(self.text.len(), room.saturating_sub(1)))
+    }
+
+    /// How far back from `at` one gets with `cells` cells.
+    fn back(&self, mut at: usize, mut cells: usize) -> usize {
+        while at > 0 {
+            let before = self.before(at);
+            match cells.checked_sub(width(&self.cell(before, at).0)) {
+                Some(left) => (cells, at) = (left, before),
+                None => break,
+            }
+        }
+        at
+    }
+
+    /// A character as shown, and whether it had to be written as something else.
+    fn cell(&self, from: usize, to: usize) -> (String, bool) {
+        let grapheme = &self.text[from..to];
+        match self.mask {
+            Some(mask) => (mask.to_string(), false),
+            None => {
+                let shown = visible(grapheme);
+                let odd = shown != grapheme;
+                (shown.into_owned(), odd)
+            }
+        }
+    }
+}
+
+/// Marks that there is more to the left and right.
+fn marks(area: Rect, buf: &mut Buffer, left: bool, right: bool, theme: &Theme) {
+    if area.width < 3 {
+        return;
+    }
+    for (more, x, mark) in [(left, area.x, "‹"), (right, area.right() - 1, "›")] {
+        let cell = buf.cell((x, area.y)).filter(|_| more);
+        // Half a wide character would be left beside the mark; the cursor is worth more too.
+        if cell.is_some_and(|cell| width(cell.symbol()) == 1 && !cell.modifier.contains(Modifier::REVERSED)) {
+            buf.set_string(x, area.y, mark, theme.muted);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn press(field: &mut TextField, code: KeyCode, modifiers: KeyModifiers) -> FieldEvent {
+        field.handle(KeyEvent::new(code, modifiers))
+    }
+
+    fn shown(field: &mut TextField, width: u16) -> String {
+        let area = Rect::new(0, 0, width, 1);
+        let mut buf = Buffer::empty(area);
+        field.draw(area, &mut buf, Style::new(), &Theme::mono(), true);
+        (0..width).map(|x| buf[(x, 0)].symbol().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_cursor_steps_over_whole_characters() {
+        let mut field = TextField::new("a👩‍👩‍👧é");
+        press(&mut field, KeyCode::Left, KeyModifiers::NONE);
+        press(&mut field, KeyCode::Backspace, KeyModifiers::NONE);
+        assert_eq!(field.text(), "aé");
+        press(&mut field, KeyCode::Delete, KeyModifiers::NONE);
+        assert_eq!(field.text(), "a");
+    }
+
+    #[test]
+    fn words_and_lines_are_deleted() {
+        let mut field = TextField::new("one two-three four");
+        assert_eq!(press(&mut field, KeyCode::Char('w'), KeyModifiers::CONTROL), FieldEvent::Changed);
+        assert_eq!(field.text(), "one two-three ");
+        press(&mut field, KeyCode::Left, KeyModifiers::CONTROL);
+        press(&mut field, KeyCode::Char('k'), KeyModifiers::CONTROL);
+        assert_eq!(field.text(), "one two-");
+        press(&mut field, KeyCode::Char('u'), KeyModifiers::CONTROL);
+        assert!(field.is_empty());
+        assert_eq!(press(&mut field, KeyCode::Enter, KeyModifiers::NONE), FieldEvent::Ignored);
+    }
+
+    #[test]
+    fn a_long_text_scrolls_and_says_so() {
+        let mut field = TextField::new("abcdefghijkl");
+        assert_eq!(shown(&mut field, 6), "‹ijkl ");
+        press(&mut field, KeyCode::Home, KeyModifiers::NONE);
+        assert_eq!(shown(&mut field, 6), "abcde›");
+        let mut secret = TextField::new("geheim").masked('•');
+        assert_eq!(shown(&mut secret, 8), "••••••  ");
+    }
+
+    #[test]
+    fn what_would_control_the_terminal_is_shown() {
+        let mut field = TextField::default();
+        field.paste("a\x1b[2J\nb");
+        assert_eq!(field.text(), "a\x1b[2J\nb");
+        assert_eq!(shown(&mut field, 14).trim_end(), r"a\x1b[2J\nb");
+    }
+
+    proptest! {
+        #[test]
+        fn any_keys_at_any_size(text in "[a\u{301}日👩\u{200d}\n]{0,8}", keys in prop::collection::vec((0..12usize, any::<bool>()), 0..30), width in 0u16..12) {
+            let mut field = TextField::new(text);
+            let codes = [KeyCode::Left, KeyCode::Right, KeyCode::Home, KeyCode::End, KeyCode::Backspace, KeyCode::Delete,
+                KeyCode::Char('x'), KeyCode::Char('\u{301}'), KeyCode::Char('w'), KeyCode::Char('日'), KeyCode::Char('\u{200d}'), KeyCode::Char('d')];
+            for (index, control) in keys {
+                press(&mut field, codes[index], if control { KeyModifiers::CONTROL } else { KeyModifiers::NONE });
+                prop_assert!(field.text.is_char_boundary(field.cursor));
+                shown(&mut field, width);
+            }
+        }
+    }
+}

@@ -1,0 +1,573 @@
+//! Where the values of a JSON document begin, found in one pass over its bytes.
+//!
+//! Four bytes a value and twenty a container that is not empty. A value is a *node*, numbered in the
+//! order of the text. Which nodes are shown follows from the folded containers: only the outermost
+//! folded ones are kept as ranges, so that what a fold costs does not grow with what it hides.
+
+use std::ops::Range;
+
+/// How deep a document may be nested to be shown as a tree.
+const DEPTH: usize = 2_000;
+
+/// A container with something in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Container {
+    /// Its node.
+    pub node: u32,
+    /// The node after everything in it.
+    pub end: u32,
+    /// The container around it, as an index; its own for the root.
+    pub parent: u32,
+    /// How many values stand directly in it.
+    pub count: u32,
+    /// Which value of its parent it is, from 0.
+    pub index: u32,
+}
+
+/// Why a document is no JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The byte, from 0.
+    pub at: usize,
+    /// What is wrong there.
+    pub why: &'static str,
+}
+
+/// A range of nodes hidden by one folded container.
+#[derive(Clone, Copy, Debug)]
+struct Hidden {
+    from: u32,
+    to: u32,
+    /// How many nodes the ranges before hide.
+    before: u32,
+}
+
+/// The index of one document.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    starts: Vec<u32>,
+    containers: Vec<Container>,
+    folded: Vec<u64>,
+    hidden: Vec<Hidden>,
+}
+
+impl Index {
+    /// Reads a document.
+    pub fn new(bytes: &[u8]) -> Result<Index, Broken> {
+        let mut reader = Reader { bytes, at: 0, index: Index::default(), open: vec![] };
+        if bytes.len() >= u32::MAX as usize {
+            return Err(Broken { at: u32::MAX as usize, why: "is more than can be shown as a tree" });
+        }
+        reader.document()?;
+        let mut index = reader.index;
+        index.starts.shrink_to_fit();
+        index.containers.shrink_to_fit();
+        index.folded = vec![0; index.containers.len().div_ceil(64)];
+        Ok(index)
+    }
+
+    /// How many values there are.
+    pub fn nodes(&self) -> u32 {
+        self.starts.len() as u32
+    }
+
+    /// Bytes of memory taken.
+    #[cfg(test)]
+    pub fn memory(&self) -> usize {
+        self.starts.len() * 4 + self.containers.len() * size_of::<Container>() + self.folded.len() * 8
+    }
+
+    /// The byte where a node begins: at its key, when it has one.
+    pub fn start(&self, node: u32) -> usize {
+        self.starts.get(node as usize).map_or(0, |at| *at as usize)
+    }
+
+    /// The node around a byte.
+    pub fn node_at(&self, byte: usize) -> u32 {
+        (self.starts.partition_point(|start| *start as usize <= byte) as u32).saturating_sub(1)
+    }
+
+    /// The container that a node is, as an index.
+    pub fn container(&self, node: u32) -> Option<usize> {
+        self.containers.binary_search_by_key(&node, |c| c.node).ok()
+    }
+
+    /// A container by its index.
+    pub fn at(&self, container: usize) -> Container {
+        self.containers[container]
+    }
+
+    /// The container around a node, as an index; `None` for the root.
+    pub fn parent(&self, node: u32) -> Option<usize> {
+        let mut at = self.containers.partition_point(|c| c.node < node).checked_sub(1)?;
+        while self.containers[at].end <= node {
+            let parent = self.containers[at].parent as usize;
+            if parent == at {
+                return None;
+            }
+            at = parent;
+        }
+        Some(at)
+    }
+
+    /// Which value of its parent a node is, from 0.
+    pub fn ordinal(&self, node: u32, parent: usize) -> u32 {
+        if let Some(own) = self.container(node) {
+            return self.containers[own].index;
+        }
+        // The last container before it on the same level, if there is one.
+        let mut at = self.containers.partition_point(|c| c.node < node) - 1;
+        while at != parent {
+            let c = self.containers[at];
+            if c.parent as usize == parent {
+                return c.index + 1 + (node - c.end);
+            }
+            at = c.parent as usize;
+        }
+        node - self.containers[parent].node - 1
+    }
+
+    /// How deep a node stands; the root is at 0.
+    pub fn depth(&self, node: u32) -> usize {
+        let mut depth = 0;
+        let mut at = self.parent(node);
+        while let Some(container) = at {
+            depth += 1;
+            let parent = self.containers[container].parent as usize;
+            at = (parent != container).then_some(parent);
+        }
+        depth
+    }
+
+    /// Whether a container is folded.
+    pub fn is_folded(&self, container: usize) -> bool {
+        self.folded[container / 64] & (1 << (container % 64)) != 0
+    }
+
+    /// Folds or unfolds a container.
+    pub fn fold(&mut self, container: usize, folded: bool) {
+        if self.is_folded(container) == folded {
+            return;
+        }
+        self.folded[container / 64] ^= 1 << (container % 64);
+        let c = self.containers[container];
+        // Inside something folded nothing changes on the screen.
+        if self.range_of(c.node).is_some() {
+            return;
+        }
+        let first = self.hidden.partition_point(|h| h.from <= c.node);
+        let last = self.hidden.partition_point(|h| h.from < c.end);
+        let inner = if folded { vec![Hidden { from: c.node + 1, to: c.end, before: 0 }] } else { self.ranges(container + 1, c.end) };
+        self.hidden.splice(first..last, inner);
+        self.count(first);
+    }
+
+    /// Folds every container at least `depth` deep, and unfolds the others.
+    pub fn fold_from(&mut self, depth: usize) {
+        self.folded.fill(0);
+        let mut open: Vec<u32> = vec![];
+        for (at, c) in self.containers.iter().enumerate() {
+            while open.last().is_some_and(|end| *end <= c.node) {
+                open.pop();
+            }
+            if open.len() >= depth {
+                self.folded[at / 64] |= 1 << (at % 64);
+            }
+            open.push(c.end);
+        }
+        self.hidden = self.ranges(0, u32::MAX);
+        self.count(0);
+    }
+
+    /// Unfolds everything around a node.
+    pub fn reveal(&mut self, node: u32) {
+        let mut at = self.parent(node);
+        while let Some(container) = at {
+            self.fold(container, false);
+            let parent = self.containers[container].parent as usize;
+            at = (parent != container).then_some(parent);
+        }
+    }
+
+    /// The outermost ranges that folded containers from `first` hide, before node `end`.
+    fn ranges(&self, first: usize, end: u32) -> Vec<Hidden> {
+        let (mut out, mut at) = (vec![], first);
+        while let Some(next) = self.next_folded(at) {
+            let c = self.containers[next];
+            if c.node >= end {
+                break;
+            }
+            out.push(Hidden { from: c.node + 1, to: c.end, before: 0 });
+            at = self.after(next);
+        }
+        out
+    }
+
+    /// The container after everything in a container. Most hold little: the step grows only as needed.
+    fn after(&self, container: usize) -> usize {
+        let end = self.containers[container].end;
+        let rest = &self.containers[container + 1..];
+        let mut step = 1;
+        while rest.get(step - 1).is_some_and(|inner| inner.node < end) {
+            step *= 2;
+        }
+        let (from, to) = (step / 2, rest.len().min(step));
+        container + 1 + from + rest[from..to].partition_point(|inner| inner.node < end)
+    }
+
+    fn next_folded(&self, from: usize) -> Option<usize> {
+        let mut word = from / 64;
+        let mut bits = self.folded.get(word)? & (u64::MAX << (from % 64));
+        while bits == 0 {
+            word += 1;
+            bits = *self.folded.get(word)?;
+        }
+        Some(word * 64 + bits.trailing_zeros() as usize)
+    }
+
+    fn count(&mut self, from: usize) {
+        let mut before = from.checked_sub(1).map_or(0, |at| self.hidden[at].before + self.hidden[at].to - self.hidden[at].from);
+        for hidden in &mut self.hidden[from..] {
+            hidden.before = before;
+            before += hidden.to - hidden.from;
+        }
+    }
+
+    fn range_of(&self, node: u32) -> Option<Hidden> {
+        let hidden = *self.hidden.get(self.hidden.partition_point(|h| h.from <= node).checked_sub(1)?)?;
+        (node < hidden.to).then_some(hidden)
+    }
+
+    /// How many nodes are shown.
+    pub fn shown(&self) -> u32 {
+        self.nodes() - self.hidden.last().map_or(0, |h| h.before + h.to - h.from)
+    }
+
+    /// The node itself, or the folded one that hides it.
+    pub fn visible(&self, node: u32) -> u32 {
+        self.range_of(node).map_or(node, |h| h.from - 1)
+    }
+
+    /// Which shown node this is, from 0.
+    pub fn rank(&self, node: u32) -> u32 {
+        let node = self.visible(node);
+        let at = self.hidden.partition_point(|h| h.from <= node);
+        node - at.checked_sub(1).map_or(0, |at| self.hidden[at].before + self.hidden[at].to - self.hidden[at].from)
+    }
+
+    /// The shown node of that number; the last one for larger numbers.
+    pub fn by_rank(&self, rank: u32) -> u32 {
+        let rank = rank.min(self.shown().saturating_sub(1));
+        let at = self.hidden.partition_point(|h| h.from - h.before <= rank);
+        rank + at.checked_sub(1).map_or(0, |at| self.hidden[at].before + self.hidden[at].to - self.hidden[at].from)
+    }
+}
+
+/// The bytes of a node's key (with its quotes), if it has one, and where its value begins.
+pub(super) fn split(bytes: &[u8], start: usize, member: bool) -> (Option<Range<usize>>, usize) {
+    if !member {
+        return (None, start);
+    }
+    let end = string_end(bytes, start);
+    let mut at = end;
+    while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\r' | b'\t' | b':')) {
+        at += 1;
+    }
+    (Some(start..end), at)
+}
+
+/// Where the string that begins at `start` ends.
+pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(next) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
+        if bytes[at + next] == b'"' {
+            return at + next + 1;
+        }
+        at += next + 2;
+    }
+    bytes.len()
+}
+
+/// Where the container that begins at `start` ends.
+pub(super) fn container_end(bytes: &[u8], start: usize) -> usize {
+    let (mut at, mut depth) = (start, 0usize);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => {
+                at = string_end(bytes, at);
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+/// One pass over a document, without recursion.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    index: Index,
+    open: Vec<Open>,
+}
+
+/// A container being read.
+struct Open {
+    container: u32,
+    count: u32,
+    object: bool,
+}
+
+impl Reader<'_> {
+    fn broken<T>(&self, why: &'static str) -> Result<T, Broken> {
+        Err(Broken { at: self.at, why })
+    }
+
+    fn peek(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+        self.bytes.get(self.at).copied()
+    }
+
+    fn document(&mut self) -> Result<(), Broken> {
+        self.peek();
+        let start = self.at;
+        self.value(start)?;
+        while let Some(open) = self.open.last_mut() {
+            let object = open.object;
+            let close = if object { b'}' } else { b']' };
+            let first = open.count == 0;
+            match self.peek() {
+                Some(byte) if byte == close => {
+                    self.at += 1;
+                    self.close();
+                }
+                Some(b',') if !first => {
+                    self.at += 1;
+                    self.element(object)?;
+                }
+                Some(_) if first => self.element(object)?,
+                None => return self.broken("the document ends before it is complete"),
+                Some(_) => return self.broken("a comma or a closing bracket should be here"),
+            }
+        }
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => self.broken("there is more after the end of the document"),
+        }
+    }
+
+    fn close(&mut self) {
+        let Some(open) = self.open.pop() else { return };
+        let end = self.index.starts.len() as u32;
+        let container = &mut self.index.containers[open.container as usize];
+        (container.end, container.count) = (end, open.count);
+    }
+
+    fn element(&mut self, object: bool) -> Result<(), Broken> {
+        self.peek();
+        let start = self.at;
+        if object {
+            if self.bytes.get(self.at) != Some(&b'"') {
+                return self.broken("a key in double quotes should be here");
+            }
+            self.string()?;
+            if self.peek() != Some(b':') {
+                return self.broken("a colon should follow the key");
+            }
+            self.at += 1;
+            self.peek();
+        }
+        self.value(start)?;
+        Ok(())
+    }
+
+    fn value(&mut self, start: usize) -> Result<(), Broken> {
+        let node = self.index.starts.len() as u32;
+        self.index.starts.push(start as u32);
+        let ordinal = self.open.last_mut().map_or(0, |open| {
+            open.count += 1;
+            open.count - 1
+        });
+        match self.bytes.get(self.at) {
+            Some(b'"') => self.string(),
+            Some(open @ (b'{' | b'[')) => self.open(node, ordinal, *open == b'{'),
+            Some(b't') => self.word(b"true"),
+            Some(b'f') => self.word(b"false"),
+            Some(b'n') => self.word(b"null"),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(_) => self.broken("this is no JSON value"),
+            None => self.broken("the document ends where a value should be"),
+        }
+    }
+
+    fn open(&mut self, node: u32, index: u32, object: bool) -> Result<(), Broken> {
+        self.at += 1;
+        let close = if object { b'}' } else { b']' };
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(());
+        }
+        if self.open.len() >= DEPTH {
+            return self.broken("nested more than 2000 deep");
+        }
+        let container = self.index.containers.len() as u32;
+        let parent = self.open.last().map_or(container, |open| open.container);
+        self.index.containers.push(Container { node, end: 0, parent, count: 0, index });
+        self.open.push(Open { container, count: 0, object });
+        Ok(())
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), Broken> {
+        if !self.bytes[self.at..].starts_with(word) {
+            return self.broken("this is no JSON value");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// Control characters inside are let through: they are shown as what they are.
+    fn string(&mut self) -> Result<(), Broken> {
+        let open = self.at;
+        self.at += 1;
+        loop {
+            let Some(next) = memchr::memchr2(b'"', b'\\', &self.bytes[self.at..]) else {
+                return Err(Broken { at: open, why: "this string is not closed" });
+            };
+            self.at += next + 1;
+            if self.bytes[self.at - 1] == b'"' {
+                return Ok(());
+            }
+            match self.bytes.get(self.at) {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+                Some(b'u') if self.bytes.get(self.at + 1..self.at + 5).is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit)) => self.at += 5,
+                _ => {
+                    self.at -= 1;
+                    return self.broken("no such escape");
+                }
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<(), Broken> {
+        let digits = |reader: &mut Self| {
+            let start = reader.at;
+            while reader.bytes.get(reader.at).is_some_and(u8::is_ascii_digit) {
+                reader.at += 1;
+            }
+            if reader.at == start { reader.broken("a digit should be here") } else { Ok(()) }
+        };
+        self.at += usize::from(self.bytes[self.at] == b'-');
+        if self.bytes.get(self.at) == Some(&b'0') {
+            self.at += 1;
+        } else {
+            digits(self)?;
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            digits(self)?;
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.at += 1;
+            self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
+            digits(self)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn index(text: &str) -> Index {
+        Index::new(text.as_bytes()).unwrap()
+    }
+
+    fn shown(index: &Index) -> Vec<u32> {
+        (0..index.shown()).map(|rank| index.by_rank(rank)).collect()
+    }
+
+    #[test]
+    fn a_broken_document_says_where() {
+        for (text, at) in
+            [("", 0), ("[1,]", 3), ("{\"a\" 1}", 5), ("[1 2]", 3), ("{} x", 3), ("[\"a", 1), ("[1.]", 3), ("[\"\\x\"]", 2), ("{,}", 1)]
+        {
+            assert_eq!(Index::new(text.as_bytes()).unwrap_err().at, at, "{text}");
+        }
+        assert!(Index::new("[".repeat(5000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn folds_hide_what_is_inside() {
+        let mut index = index(r#"{"a":[1,2,{"b":3}],"c":{"d":[4]},"e":5}"#);
+        assert_eq!(index.nodes(), 10);
+        let (a, c) = (index.container(1).unwrap(), index.container(6).unwrap());
+        index.fold(c, true);
+        index.fold(a, true);
+        assert_eq!(shown(&index), [0, 1, 6, 9]);
+        assert_eq!((index.visible(5), index.rank(9)), (1, 3));
+        index.fold(0, true);
+        assert_eq!(shown(&index), [0]);
+        index.fold(0, false);
+        assert_eq!(shown(&index), [0, 1, 6, 9]);
+        index.reveal(8);
+        assert_eq!(shown(&index), [0, 1, 6, 7, 8, 9]);
+        index.fold_from(2);
+        assert_eq!(shown(&index), [0, 1, 2, 3, 4, 6, 7, 9]);
+    }
+
+    #[test]
+    fn a_number_takes_four_bytes() {
+        let text = format!("[{}1]", "1,".repeat(10_000));
+        assert!(index(&text).memory() < 4 * 10_001 + 100);
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_judgement_as_serde_json(text in "[\\[\\]{}\",:0-9eE+.tfnul \\\\-]{0,12}") {
+            let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
+            prop_assert_eq!(Index::new(text.as_bytes()).is_ok(), theirs, "{}", text);
+        }
+
+        #[test]
+        fn ranks_parents_and_ordinals_agree(text in "(\\[(1|\\[\\]|\\[2,\\[3\\],4\\]|\\{\"a\":[0-9],\"b\":\\[5,6\\]\\})(,(1|\\[2,\\[3\\],4\\]|\\[7\\])){0,5}\\])", folds in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..12)) {
+            let mut index = index(&text);
+            for (pick, folded) in folds {
+                index.fold(pick.index(index.containers.len()), folded);
+                let mut expected = vec![];
+                let mut node = 0;
+                while node < index.nodes() {
+                    expected.push(node);
+                    node = match index.container(node) {
+                        Some(c) if index.is_folded(c) => index.at(c).end,
+                        _ => node + 1,
+                    };
+                }
+                prop_assert_eq!(shown(&index), expected.clone());
+                for (rank, node) in expected.into_iter().enumerate() {
+                    prop_assert_eq!(index.rank(node), rank as u32);
+                }
+            }
+            let mut counts = vec![0; index.containers.len()];
+            for node in 1..index.nodes() {
+                let parent = index.parent(node).unwrap();
+                prop_assert_eq!(index.ordinal(node, parent), counts[parent]);
+                counts[parent] += 1;
+            }
+            for (at, count) in counts.into_iter().enumerate() {
+                prop_assert_eq!(index.at(at).count, count);
+            }
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Draws the rows of a [`JsonView`] that are on the screen.
+
+use std::collections::HashMap;
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::{JsonView, Pos, text::decode};
+use crate::{
+    domain::text::{middle, visible},
+    tui::{
+        theme::Theme,
+        widget::line::{Pen, head, width},
+    },
+};
+
+/// The widest column of keys; longer ones push their value aside.
+const KEYS: usize = 24;
+/// How many values of a container are looked at to align it.
+const SAMPLE: usize = 64;
+
+impl JsonView {
+    /// Draws what is on the screen, scrolled so that the cursor is seen.
+    pub fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
+        let mut area = area.intersection(buf.area);
+        if area.is_empty() {
+            return;
+        }
+        if let Some(broken) = &self.broken {
+            let mut pen = Pen::new(buf, area, 0);
+            pen.put("✕ ", theme.fail);
+            pen.cut(&format!("no JSON at byte {}: {}", broken.at, broken.why), theme.fail);
+            area = Rect { y: area.y + 1, height: area.height - 1, ..area };
+        }
+        (self.width, self.height) = (usize::from(area.width), usize::from(area.height));
+        let rows = self.scroll();
+        let mut keys = HashMap::new();
+        for (row, at) in rows.into_iter().enumerate() {
+            let line = Rect { y: area.y + row as u16, height: 1, ..area };
+            let mut pen = Pen::new(buf, line, 0);
+            match at.line {
+                0 => self.draw_node(at.node, &mut pen, theme, &mut keys),
+                _ => self.draw_text(at, &mut pen, theme),
+            }
+            if at == self.cursor {
+                select(line, buf, theme, focused);
+            }
+        }
+    }
+
+    /// The positions on the screen. Keeps the cursor on it, and no row empty that could be filled.
+    fn scroll(&mut self) -> Vec<Pos> {
+        self.cursor = self.valid(self.cursor);
+        self.top = self.valid(self.top).min(self.cursor);
+        let mut rows = self.rows_from(self.top);
+        if self.height > 0 && !rows.contains(&self.cursor) {
+            self.top = self.back(self.cursor, self.height - 1);
+            rows = self.rows_from(self.top);
+        }
+        if rows.len() < self.height {
+            self.top = self.back(self.top, self.height - rows.len());
+            rows = self.rows_from(self.top);
+        }
+        rows
+    }
+
+    /// The position itself where there is one, else one near it.
+    fn valid(&self, at: Pos) -> Pos {
+        let Some(tree) = &self.tree else { return self.valid_text(at) };
+        let node = tree.visible(at.node.max(self.first().node));
+        if node != at.node { Pos { node, ..Pos::default() } } else { self.valid_text(at) }
+    }
+
+    fn valid_text(&self, at: Pos) -> Pos {
+        match self.texts.get(&at.node) {
+            Some(text) if at.line > 0 => {
+                let line = at.line.min(text.lines());
+                let last = text.rows(line - 1, self.text_width(at.node)) - 1;
+                Pos { line, sub: at.sub.min(last), ..at }
+            }
+            _ => Pos { node: at.node, ..Pos::default() },
+        }
+    }
+
+    fn rows_from(&self, top: Pos) -> Vec<Pos> {
+        std::iter::successors(Some(top), |at| self.after(*at)).take(self.height).collect()
+    }
+
+    fn back(&self, mut at: Pos, rows: usize) -> Pos {
+        for _ in 0..rows {
+            let Some(before) = self.before(at) else { break };
+            at = before;
+        }
+        at
+    }
+
+    fn draw_text(&self, at: Pos, pen: &mut Pen, theme: &Theme) {
+        let Some(text) = self.texts.get(&at.node) else { return };
+        if let Some(tree) = &self.tree {
+            pen.skip(self.indent(tree.depth(at.node)) + 2);
+            pen.put("│ ", theme.muted);
+        }
+        if let Some(row) = text.wrap(at.line - 1, self.text_width(at.node)).get(usize::from(at.sub)) {
+            self.put(pen, &row.text, if self.tree.is_some() { theme.json_string } else { theme.text }, theme);
+        }
+    }
+
+    fn draw_node(&self, node: u32, pen: &mut Pen, theme: &Theme, keys: &mut HashMap<usize, usize>) {
+        let Some(tree) = &self.tree else { return };
+        let parent = tree.parent(node);
+        pen.skip(self.indent(tree.depth(node)));
+        let container = tree.container(node);
+        let folded = container.is_some_and(|c| tree.is_folded(c));
+        let value = self.peek(node, pen.left());
+        let opened = self.texts.contains_key(&node);
+        let mark = match container {
+            Some(_) if folded => "▸ ",
+            Some(_) => "▾ ",
+            None if opened => "▾ ",
+            None if value.long => "▸ ",
+            None => "  ",
+        };
+        pen.put(mark, theme.muted);
+        if let Some(parent) = parent {
+            let column = *keys.entry(parent).or_insert_with(|| self.column(parent));
+            let label = self.label(node, parent);
+            let style = if self.is_object(parent) { theme.json_key } else { theme.muted };
+            let label = middle(&label, pen.left().saturating_sub(4).clamp(1, 60)).into_owned();
+            self.put(pen, &label, style, theme);
+            let pad = if container.is_some() && !folded { 0 } else { column.saturating_sub(width(&label)) };
+            pen.skip(pad + 2);
+        }
+        match container {
+            Some(_) if folded => self.draw_folded(node, pen, theme),
+            Some(_) => {}
+            None => self.draw_value(&value, opened, pen, theme),
+        }
+    }
+
+    fn draw_value(&self, value: &Peek, opened: bool, pen: &mut Pen, theme: &Theme) {
+        let style = match value.first {
+            b'"' => theme.json_string,
+            b'-' | b'0'..=b'9' => theme.json_number,
+            b't' | b'f' | b'n' => theme.json_word,
+            _ => theme.muted,
+        };
+        if opened {
+            return pen.cut(&size(value.size), theme.muted);
+        }
+        if width(&value.shown) <= pen.left() && !value.cut {
+            return self.put(pen, &value.shown, style, theme);
+        }
+        let size = size(value.size);
+        let with_size = pen.left() > size.len() + 12;
+        if with_size {
+            pen.reserve(size.len() + 2);
+        }
+        let room = pen.left().saturating_sub(1);
+        self.put(pen, head(&value.shown, room), style, theme);
+        pen.put("…", theme.muted);
+        if with_size {
+            pen.skip(pen.left());
+            pen.widen(size.len() + 2);
+            pen.skip(2);
+            pen.put(&size, theme.muted);
+        }
+    }
+
+    /// A folded container: how much is in it and how it begins.
+    fn draw_folded(&self, node: u32, pen: &mut Pen, theme: &Theme) {
+        let Some(tree) = &self.tree else { return };
+        let Some(at) = tree.container(node) else { return };
+        let (container, object) = (tree.at(at), self.is_object(at));
+        let noun = match (object, container.count) {
+            (true, 1) => "key",
+            (true, _) => "keys",
+            (false, 1) => "item",
+            (false, _) => "items",
+        };
+        let count = format!("{} {noun}", container.count);
+        let wide = pen.left() > count.len() + 14;
+        if !wide {
+            return pen.cut(&count, theme.muted);
+        }
+        pen.reserve(count.len() + 2);
+        let (open, close) = if object { ("{ ", " }") } else { ("[ ", " ]") };
+        let mut preview = open.to_owned();
+        let mut child = container.node + 1;
+        while child < container.end {
+            if child > container.node + 1 {
+                preview.push_str(", ");
+            }
+            if width(&preview) > pen.left() {
+                break;
+            }
+            if object && let Some(key) = self.key(child, Some(at)) {
+                preview.push_str(&visible(&decode(&self.body.bytes()[key], 0).0));
+                preview.push_str(": ");
+            }
+            let inner = tree.container(child);
+            match inner {
+                Some(inner) => preview.push_str(if self.is_object(inner) { "{…}" } else { "[…]" }),
+                None => preview.push_str(&self.peek(child, 40).shown),
+            }
+            child = inner.map_or(child + 1, |inner| tree.at(inner).end);
+        }
+        if child >= container.end {
+            preview.push_str(close);
+        }
+        pen.cut(&preview, theme.muted);
+        pen.skip(pen.left());
+        pen.widen(count.len() + 2);
+        pen.skip(2);
+        pen.put(&count, theme.muted);
+    }
+
+    /// The width of the column of keys in a container, from its first values.
+    fn column(&self, parent: usize) -> usize {
+        let Some(tree) = &self.tree else { return 0 };
+        let container = tree.at(parent);
+        if !self.is_object(parent) {
+            return (container.count - 1).max(1).ilog10() as usize + 1;
+        }
+        let (mut child, mut widest) = (container.node + 1, 0);
+        for _ in 0..SAMPLE {
+            if child >= container.end {
+                break;
+            }
+            let inner = tree.container(child);
+            if inner.is_none() {
+                widest = widest.max(width(&self.label(child, parent)));
+            }
+            child = inner.map_or(child + 1, |inner| tree.at(inner).end);
+        }
+        widest.min(KEYS).min(self.width / 3)
+    }
+
+    fn label(&self, node: u32, parent: usize) -> String {
+        let Some(tree) = &self.tree else { return String::new() };
+        let Some(key) = self.key(node, Some(parent)) else {
+            return tree.ordinal(node, parent).to_string();
+        };
+        let token = &self.body.bytes()[key];
+        let (key, _) = decode(&token[..token.len().min(1024)], 0);
+        let shown = visible(&key).into_owned();
+        // A key that could be taken for something else keeps its quotes.
+        let odd = key.is_empty() || shown != key || key.starts_with([' ', '"']) || key.ends_with(' ') || token.contains(&b'\\');
+        if odd {
+            return visible(&String::from_utf8_lossy(&token[..token.len().min(1024)])).into_owned();
+        }
+        shown
+    }
+
+    /// The beginning of a value, as much of it as `cells` cells can show.
+    fn peek(&self, node: u32, cells: usize) -> Peek {
+        let bytes = self.body.bytes();
+        let Some(tree) = &self.tree else { return Peek::default() };
+        if tree.container(node).is_some() {
+            return Peek::default();
+        }
+        let value = self.value(node);
+        let most = cells * 4 + 16;
+        let cut = value.len() > most;
+        let mut shown = String::new();
+        for chunk in bytes[value.start..value.end.min(value.start + most)].utf8_chunks() {
+            shown.push_str(&visible(chunk.valid()));
+            // The bytes of a character cut in half at the end are no fault of the text.
+            if !cut || !is_tail(chunk.invalid()) {
+                chunk.invalid().iter().for_each(|byte| shown.push_str(&format!("\\x{byte:02x}")));
+            }
+        }
+        let string = bytes.get(value.start) == Some(&b'"');
+        let room = cells.saturating_sub(8);
+        let long = string && (cut || width(&shown) > room || shown.contains("\\n"));
+        Peek { first: bytes.get(value.start).copied().unwrap_or(b' '), shown, size: value.len(), cut, long }
+    }
+
+    /// Writes harmless text with the matches of the search marked.
+    fn put(&self, pen: &mut Pen, text: &str, style: Style, theme: &Theme) {
+        let mut from = 0;
+        for place in self.search.iter().flat_map(|search| search.places(text)) {
+            pen.put(&text[from..place.start], style);
+            pen.put(&text[place.clone()], style.patch(theme.found));
+            from = place.end;
+        }
+        pen.put(&text[from..], style);
+    }
+}
+
+/// Marks the row of the cursor. Its colours give way, since a patchwork of backgrounds is hard to
+/// read; a match of the search keeps its own.
+fn select(line: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
+    let style = if focused { theme.selection } else { theme.selection_idle };
+    for x in line.left()..line.right() {
+        if let Some(cell) = buf.cell_mut((x, line.y)) {
+            if focused && Some(cell.fg) != theme.found.fg {
+                cell.fg = theme.text.fg.unwrap_or_default();
+            }
+            cell.set_style(style);
+        }
+    }
+}
+
+/// The beginning of a value.
+#[derive(Default)]
+struct Peek {
+    first: u8,
+    shown: String,
+    /// Bytes of the whole value.
+    size: usize,
+    /// Whether there is more than `shown`.
+    cut: bool,
+    /// Whether it is worth opening.
+    long: bool,
+}
+
+/// Whether these bytes are the beginning of a character.
+fn is_tail(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|lead| *lead >= 0xc2) && bytes[1..].iter().all(|b| b & 0xc0 == 0x80)
+}
+
+/// A size for people.
+fn size(bytes: usize) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}

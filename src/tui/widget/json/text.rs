@@ -1,0 +1,252 @@
+//! Long text as lines that can be drawn from anywhere.
+//!
+//! Lines are found once; a line of more than [`PIECE`] bytes is broken into pieces, so that nothing
+//! ever needs to look at more than one piece to draw or scroll.
+
+use std::{cell::RefCell, ops::Range, sync::Arc};
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+use crate::domain::{body::Body, text::visible};
+
+/// The longest piece of a line, in bytes.
+const PIECE: usize = 4096;
+
+/// Text and where its lines begin.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    body: Body,
+    starts: Vec<u32>,
+    /// The rows of the line that was looked at last: a screen often shows many rows of one line.
+    last: RefCell<Option<Broken>>,
+}
+
+/// A line, the cells it was broken for, and its rows.
+type Broken = (u32, usize, Arc<[Wrapped]>);
+
+/// A row of cells: harmless text, and the bytes that it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wrapped {
+    /// What is shown.
+    pub text: String,
+    /// The byte of the whole text where it begins.
+    pub start: usize,
+}
+
+impl Text {
+    /// Finds the lines. Text of 4 GiB and more is cut.
+    pub fn new(body: Body) -> Text {
+        let len = body.len().min(u32::MAX as usize - 1);
+        let bytes = &body.bytes()[..len];
+        let mut starts = vec![0u32];
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', bytes).map(|n| n + 1).chain([len]) {
+            while end - start > PIECE {
+                start += piece(&bytes[start..start + PIECE]);
+                starts.push(start as u32);
+            }
+            if end < len {
+                starts.push(end as u32);
+            }
+            start = end;
+        }
+        starts.shrink_to_fit();
+        Text { body, starts, last: RefCell::default() }
+    }
+
+    /// How many lines there are, at least one.
+    pub fn lines(&self) -> u32 {
+        self.starts.len() as u32
+    }
+
+    /// The line around a byte.
+    pub fn line_at(&self, byte: usize) -> u32 {
+        self.starts.partition_point(|start| *start as usize <= byte) as u32 - 1
+    }
+
+    /// The byte where a line begins.
+    pub fn start(&self, line: u32) -> usize {
+        self.starts.get(line as usize).map_or(self.body.len(), |start| *start as usize)
+    }
+
+    fn range(&self, line: u32) -> Range<usize> {
+        let start = self.start(line);
+        let mut end = self.starts.get(line as usize + 1).map_or(self.body.len().min(u32::MAX as usize - 1), |end| *end as usize);
+        let bytes = self.body.bytes();
+        if end > start && bytes.get(end - 1) == Some(&b'\n') {
+            end -= 1;
+            end -= usize::from(end > start && bytes[end - 1] == b'\r');
+        }
+        start..end
+    }
+
+    /// How many rows a line takes.
+    pub fn rows(&self, line: u32, cells: usize) -> u16 {
+        self.wrap(line, cells).len() as u16
+    }
+
+    /// The rows of a line, at least one; each at most `cells` wide unless one character is wider.
+    pub fn wrap(&self, line: u32, cells: usize) -> Arc<[Wrapped]> {
+        let mut last = self.last.borrow_mut();
+        match &*last {
+            Some((for_line, for_cells, rows)) if (*for_line, *for_cells) == (line, cells) => rows.clone(),
+            _ => {
+                let rows: Arc<[Wrapped]> = self.broken(line, cells).into();
+                *last = Some((line, cells, rows.clone()));
+                rows
+            }
+        }
+    }
+
+    fn broken(&self, line: u32, cells: usize) -> Vec<Wrapped> {
+        let range = self.range(line);
+        let (mut rows, mut row, mut used) = (vec![], Wrapped { text: String::new(), start: range.start }, 0);
+        let mut at = range.start;
+        for chunk in self.body.bytes()[range].utf8_chunks() {
+            for grapheme in chunk.valid().graphemes(true) {
+                let shown = if grapheme == "\t" { "    ".into() } else { visible(grapheme) };
+                push(&mut rows, &mut row, &mut used, &shown, at, cells);
+                at += grapheme.len();
+            }
+            for byte in chunk.invalid() {
+                push(&mut rows, &mut row, &mut used, &format!("\\x{byte:02x}"), at, cells);
+                at += 1;
+            }
+        }
+        rows.push(row);
+        rows
+    }
+}
+
+fn push(rows: &mut Vec<Wrapped>, row: &mut Wrapped, used: &mut usize, shown: &str, at: usize, cells: usize) {
+    let wide = shown.width();
+    if wide > cells && shown.chars().nth(1).is_some() {
+        // A character that became an escape, or a heap of marks.
+        return shown.chars().for_each(|c| push(rows, row, used, c.encode_utf8(&mut [0; 4]), at, cells));
+    }
+    if *used + wide > cells && !row.text.is_empty() {
+        rows.push(std::mem::replace(row, Wrapped { text: String::new(), start: at }));
+        *used = 0;
+    }
+    row.text.push_str(shown);
+    *used += wide;
+}
+
+/// How much of a long line to take: up to the last space in it, else up to the last whole character.
+fn piece(bytes: &[u8]) -> usize {
+    if let Some(space) = memchr::memrchr(b' ', bytes).filter(|at| *at > bytes.len() / 2) {
+        return space + 1;
+    }
+    let back = bytes.iter().rev().take(3).position(|b| b & 0xc0 != 0x80).unwrap_or(0);
+    // A character may begin in the last bytes and end after them.
+    let lead = bytes.len() - 1 - back;
+    if bytes[lead] < 0x80 { bytes.len() } else { lead.max(1) }
+}
+
+/// The text that a JSON string stands for. What has no text (lone surrogates, bytes that are no
+/// UTF-8) stays visible as `\ud800` and `\xff`. With `until`, also how long it is up to that byte.
+pub(super) fn decode(token: &[u8], until: usize) -> (String, usize) {
+    let inner = token.strip_prefix(b"\"").unwrap_or(token);
+    let inner = inner.strip_suffix(b"\"").unwrap_or(inner);
+    let until = until.saturating_sub(1);
+    let (mut out, mut at, mut mark) = (String::with_capacity(inner.len()), 0, None);
+    while at < inner.len() {
+        if mark.is_none() && at >= until {
+            mark = Some(out.len());
+        }
+        let plain = memchr::memchr(b'\\', &inner[at..]).map_or(inner.len(), |next| at + next);
+        if plain > at {
+            if mark.is_none() && until < plain {
+                mark = Some(out.len() + (until - at));
+            }
+            push_lossless(&mut out, &inner[at..plain]);
+            at = plain;
+            continue;
+        }
+        at += escape(&inner[at..], &mut out);
+    }
+    let mark = mark.unwrap_or(out.len());
+    (out, mark)
+}
+
+fn push_lossless(out: &mut String, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+}
+
+/// Decodes one escape; gives how many bytes it takes.
+fn escape(bytes: &[u8], out: &mut String) -> usize {
+    let simple = match bytes.get(1) {
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'u') => {
+            let (high, low) = (unit(bytes, 0), unit(bytes, 6));
+            let pair = char::decode_utf16(high.into_iter().chain(low)).next();
+            return match (pair, high) {
+                (Some(Ok(c)), _) => {
+                    out.push(c);
+                    if c.len_utf16() == 2 { 12 } else { 6 }
+                }
+                (_, Some(lone)) => {
+                    out.push_str(&format!("\\u{lone:04x}"));
+                    6
+                }
+                _ => 2,
+            };
+        }
+        Some(other) => *other as char,
+        None => return 1,
+    };
+    out.push(simple);
+    2
+}
+
+fn unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let escape = bytes.get(at..at + 6).filter(|e| e.starts_with(b"\\u"))?;
+    u16::from_str_radix(std::str::from_utf8(&escape[2..]).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn strings_are_decoded_and_nothing_disappears() {
+        assert_eq!(decode(br#""a\n\u00e9\ud83d\ude00\ud800x\"""#, 0).0, "a\né😀\\ud800x\"");
+        assert_eq!(decode(b"\"a\xffb\"", 0).0, "a\\xffb");
+        assert_eq!(decode(br#""a\nbcd""#, 5).1, 3);
+    }
+
+    proptest! {
+        #[test]
+        fn valid_strings_decode_as_serde_json_does(text in any::<String>()) {
+            let token = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(decode(token.as_bytes(), 0).0, text);
+        }
+
+        #[test]
+        fn pieces_and_rows_hold_the_whole_text(parts in prop::collection::vec("[a日\u{301}é \n]{0,40}", 0..200), cells in 1usize..30) {
+            let source = parts.concat();
+            let text = Text::new(Body::from(source.as_str()));
+            let mut all = String::new();
+            for line in 0..text.lines() {
+                let range = text.range(line);
+                prop_assert!(range.len() <= PIECE);
+                prop_assert_eq!(text.line_at(range.start), line);
+                let rows = text.wrap(line, cells);
+                prop_assert!(rows.iter().all(|row| row.text.width() <= cells.max(2)));
+                all.extend(rows.iter().map(|row| row.text.clone()));
+            }
+            prop_assert_eq!(all.replace("\\u{301}", "\u{301}"), source.replace('\n', ""));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Writing text into cells: clipped, and harmless whatever it holds. Named by everything that draws.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+    widgets::{Block, BorderType, Clear, Widget},
+};
+use unicode_width::UnicodeWidthStr;
+
+use crate::{
+    domain::text::{middle, visible},
+    tui::theme::Theme,
+};
+
+/// A piece of text and its style.
+pub type Piece<'a> = (&'a str, Style);
+
+/// Writes one row from left to right, and from its right end leftwards, never beyond it.
+pub struct Pen<'b> {
+    buf: &'b mut Buffer,
+    x: u16,
+    end: u16,
+    y: u16,
+    drawable: bool,
+}
+
+impl<'b> Pen<'b> {
+    /// A pen at the start of row `row` of `area`; one outside of it writes nothing.
+    pub fn new(buf: &'b mut Buffer, area: Rect, row: u16) -> Pen<'b> {
+        let area = area.intersection(buf.area);
+        let drawable = row < area.height && area.width > 0;
+        Pen { buf, x: area.x, end: area.right(), y: area.y.saturating_add(row), drawable }
+    }
+
+    /// How many cells are left.
+    pub fn left(&self) -> u16 {
+        if self.drawable { self.end.saturating_sub(self.x) } else { 0 }
+    }
+
+    /// Moves on without writing.
+    pub fn skip(&mut self, cells: u16) -> &mut Self {
+        self.x = self.x.saturating_add(cells).min(self.end);
+        self
+    }
+
+    /// Moves to a column of the row, counted from where the pen began is not kept: absolute cells.
+    pub fn to(&mut self, x: u16) -> &mut Self {
+        self.x = x.clamp(self.x.min(self.end), self.end);
+        self
+    }
+
+    /// Where the pen stands.
+    pub fn x(&self) -> u16 {
+        self.x
+    }
+
+    /// Writes text, cut at the end of the row.
+    pub fn put(&mut self, text: &str, style: Style) -> &mut Self {
+        if self.left() > 0 {
+            let text = visible(text);
+            self.x = self.buf.set_stringn(self.x, self.y, &text, usize::from(self.left()), style).0;
+        }
+        self
+    }
+
+    /// Writes text in at most `width` cells, cut in the middle.
+    pub fn put_middle(&mut self, text: &str, width: u16, style: Style) -> &mut Self {
+        let text = visible(text);
+        let short = middle(&text, usize::from(width.min(self.left()))).into_owned();
+        self.put(&short, style)
+    }
+
+    /// Writes text with the characters at these places (counted in characters) in another style.
+    pub fn put_marked(&mut self, text: &str, marked: &[u32], style: Style, mark: Style) -> &mut Self {
+        for (place, c) in text.chars().enumerate() {
+            let place = u32::try_from(place).unwrap_or(u32::MAX);
+            let mut bytes = [0; 4];
+            self.put(c.encode_utf8(&mut bytes), if marked.contains(&place) { style.patch(mark) } else { style });
+        }
+        self
+    }
+
+    /// Writes pieces so that they end at the right end of the row, which moves there. Nothing is
+    /// written when they do not all fit.
+    pub fn right(&mut self, pieces: &[Piece]) -> &mut Self {
+        let width: usize = pieces.iter().map(|(text, _)| visible(text).width()).sum();
+        let Ok(width) = u16::try_from(width) else { return self };
+        if width > 0 && width <= self.left() {
+            let mut at = self.end - width;
+            self.end = at;
+            for (text, style) in pieces {
+                let text = visible(text);
+                at = self.buf.set_stringn(at, self.y, &text, text.width(), *style).0;
+            }
+        }
+        self
+    }
+
+    /// Gives the whole rest of the row this style.
+    pub fn fill(&mut self, style: Style) -> &mut Self {
+        if self.drawable {
+            self.buf.set_style(Rect::new(self.x, self.y, self.end.saturating_sub(self.x), 1), style);
+        }
+        self
+    }
+}
+
+/// The cells that text takes, made harmless.
+pub fn width(text: &str) -> u16 {
+    u16::try_from(visible(text).width()).unwrap_or(u16::MAX)
+}
+
+/// Draws a pane's border with a title at its left and pieces at its right; gives the room inside.
+///
+/// The pane with focus has a heavier border and a bold title, so that monochrome shows it too.
+pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focused: bool, theme: &Theme) -> Rect {
+    let area = area.intersection(buf.area);
+    if area.width < 2 || area.height < 2 {
+        return Rect { width: 0, height: 0, ..area };
+    }
+    let (kind, style) = if focused { (BorderType::Thick, theme.focus) } else { (BorderType::Rounded, theme.border) };
+    // Bold is for the title: what is written into the border would inherit it.
+    let style = Style { add_modifier: style.add_modifier.difference(Modifier::BOLD), ..style };
+    let block = Block::bordered().border_type(kind).border_style(style);
+    let inner = block.inner(area);
+    block.render(area, buf);
+    let mut pen = Pen::new(buf, Rect { x: area.x + 2, width: area.width.saturating_sub(4), height: 1, y: area.y }, 0);
+    // The title comes first: the right side goes to the lower border when both do not fit, or gives way.
+    let pieces = framed(right, style);
+    let wide = |pieces: &[Piece]| pieces.iter().map(|(text, _)| width(text)).fold(0, u16::saturating_add);
+    if wide(title).saturating_add(wide(&pieces)).saturating_add(6) <= area.width {
+        pen.right(&pieces);
+    } else {
+        lower(buf, area, right, style);
+        pen = Pen::new(buf, Rect { x: area.x + 2, width: area.width.saturating_sub(4), height: 1, y: area.y }, 0);
+    }
+    let Some(((first, first_style), rest)) = title.split_first() else { return inner };
+    let room = pen.left().saturating_sub(2);
+    pen.put(" ", style).put_middle(first, room, *first_style);
+    for (text, style) in rest {
+        // What comes after the name is shown whole or not at all.
+        if width(text) + 1 > pen.left() {
+            break;
+        }
+        pen.put(text, *style);
+    }
+    pen.put(" ", style);
+    inner
+}
+
+/// Writes pieces into the right of a pane's lower border, if they fit.
+pub fn lower(buf: &mut Buffer, area: Rect, right: &[Piece], border: Style) {
+    if area.width > 4 && area.height > 1 {
+        let row = Rect { x: area.x + 2, width: area.width - 4, height: 1, y: area.bottom() - 1 };
+        Pen::new(buf, row, 0).right(&framed(right, border));
+    }
+}
+
+fn framed<'a>(pieces: &[Piece<'a>], style: Style) -> Vec<Piece<'a>> {
+    if pieces.is_empty() {
+        return vec![];
+    }
+    let mut framed = vec![(" ", style)];
+    framed.extend_from_slice(pieces);
+    framed.push((" ", style));
+    framed
+}
+
+/// Clears the room of a dialog in the middle of `area` and draws its border; gives the room inside.
+pub fn dialog(buf: &mut Buffer, area: Rect, wish: (u16, u16), title: &[Piece], right: &[Piece], theme: &Theme) -> Rect {
+    let place = centred(area, wish);
+    Clear.render(place.intersection(buf.area), buf);
+    pane(buf, place, title, right, true, theme)
+}
+
+/// A rectangle of at most this size in the middle of `area`.
+pub fn centred(area: Rect, (width, height): (u16, u16)) -> Rect {
+    let (width, height) = (width.min(area.width), height.min(area.height));
+    Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height }
+}
+
+/// Breaks harmless text into rows of at most `width` cells, at spaces where there are some.
+pub fn wrap(text: &str, width: u16) -> Vec<String> {
+    let width = usize::from(width.max(1));
+    let mut rows = Vec::new();
+    for line in crate::domain::text::visible_lines(text).lines() {
+        let mut row = String::new();
+        let mut used = 0;
+        for word in line.split_inclusive(' ') {
+            let wide = word.trim_end().width();
+            if used > 0 && used + wide > width {
+                rows.push(std::mem::take(&mut row));
+                used = 0;
+            }
+            if wide <= width {
+                used += word.width();
+                row.push_str(word);
+                continue;
+            }
+            for c in word.chars() {
+                let w = unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
+                if used + w > width {
+                    rows.push(std::mem::take(&mut row));
+                    used = 0;
+                }
+                used += w;
+                row.push(c);
+            }
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(buf: &Buffer) -> String {
+        buf.content.iter().map(|c| c.symbol()).collect()
+    }
+
+    #[test]
+    fn text_is_clipped_and_harmless() {
+        let mut buf = Buffer::empty(Rect::new(0, 0, 10, 1));
+        let area = buf.area;
+        Pen::new(&mut buf, area, 0).put("a\x1b[2Jb", Style::new()).put("too long for it", Style::new());
+        assert_eq!(row(&buf), r"a\x1b[2Jbt");
+        Pen::new(&mut buf, area, 7).put("outside", Style::new());
+        Pen::new(&mut buf, Rect::new(40, 3, 9, 9), 0).put("outside", Style::new()).right(&[("x", Style::new())]).fill(Style::new());
+        assert_eq!(row(&buf), r"a\x1b[2Jbt");
+    }
+
+    #[test]
+    fn the_right_side_gives_way() {
+        let mut buf = Buffer::empty(Rect::new(0, 0, 10, 1));
+        let area = buf.area;
+        Pen::new(&mut buf, area, 0).right(&[("right", Style::new())]).put("left and more", Style::new());
+        assert_eq!(row(&buf), "left right");
+        let mut buf = Buffer::empty(area);
+        Pen::new(&mut buf, area, 0).put("left and", Style::new()).right(&[("right", Style::new())]);
+        assert_eq!(row(&buf), "left and  ");
+    }
+
+    #[test]
+    fn rows_break_at_spaces_and_long_words_anywhere() {
+        assert_eq!(wrap("one two three", 8), ["one two ", "three"]);
+        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("a\n\nb", 4), ["a", "", "b"]);
+        assert!(wrap("日本語", 1).iter().all(|r| r.chars().count() <= 1));
+    }
+}

@@ -1,0 +1,19 @@
+//! What tests of several widgets need.
+
+use ratatui::buffer::Buffer;
+
+/// The text of a screen, white space at the ends of rows and empty rows at the end left out.
+pub fn plain(buf: &Buffer) -> String {
+    let row = |y| {
+        let mut text = String::new();
+        let mut x = buf.area.left();
+        while x < buf.area.right() {
+            let symbol = buf[(x, y)].symbol();
+            text.push_str(symbol);
+            x += unicode_width::UnicodeWidthStr::width(symbol).max(1) as u16;
+        }
+        text.trim_end().to_owned()
+    };
+    let rows: Vec<String> = (buf.area.top()..buf.area.bottom()).map(row).collect();
+    rows.join("\n").trim_end().to_owned()
+}

@@ -1,0 +1,81 @@
+//! A cursor in a list of which only the visible rows are drawn.
+
+use std::ops::Range;
+
+/// Cursor and first visible row of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// The row under the cursor.
+    pub cursor: usize,
+    /// The first visible row.
+    pub top: usize,
+}
+
+/// A way to move a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// Towards the start by so many rows.
+    Back(usize),
+    /// Towards the end by so many rows.
+    On(usize),
+    /// To the first row.
+    First,
+    /// To the last row.
+    Last,
+}
+
+impl Window {
+    /// Moves the cursor in a list of `len` rows.
+    pub fn go(&mut self, to: Move, len: usize) {
+        let last = len.saturating_sub(1);
+        self.cursor = match to {
+            Move::Back(by) => self.cursor.saturating_sub(by),
+            Move::On(by) => self.cursor.saturating_add(by).min(last),
+            Move::First => 0,
+            Move::Last => last,
+        }
+        .min(last);
+    }
+
+    /// Brings cursor and top in order for `len` rows of which `height` are visible.
+    pub fn fit(&mut self, len: usize, height: usize) {
+        self.cursor = self.cursor.min(len.saturating_sub(1));
+        self.top = self.top.min(len.saturating_sub(height)).min(self.cursor);
+        if height > 0 && self.cursor >= self.top + height {
+            self.top = self.cursor + 1 - height;
+        }
+    }
+
+    /// The visible rows of `len`.
+    pub fn rows(&self, len: usize, height: usize) -> Range<usize> {
+        let top = self.top.min(len);
+        top..(top + height).min(len)
+    }
+
+    /// Scrolls a list that is only read: the top follows the movement, the cursor is not shown.
+    pub fn scroll(&mut self, to: Move, len: usize, height: usize) {
+        self.cursor = self.top;
+        self.go(to, len.saturating_sub(height) + 1);
+        self.top = self.cursor;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_cursor_is_always_visible(moves in proptest::collection::vec((0usize..4, 0usize..30), 0..50), len in 0usize..100, height in 1usize..40) {
+            let mut window = Window::default();
+            for (kind, by) in moves {
+                window.go([Move::Back(by), Move::On(by), Move::First, Move::Last][kind], len);
+                window.fit(len, height);
+                let rows = window.rows(len, height);
+                prop_assert!(len == 0 || rows.contains(&window.cursor));
+                prop_assert!(rows.len() == len.min(height), "no empty rows while there is something to show");
+            }
+        }
+    }
+}
