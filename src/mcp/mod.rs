@@ -106,8 +106,9 @@ impl Connector for Connections {
     async fn connect(&self, spec: Arc<ServerSpec>, known: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
         let mut result = self.attempt(&spec, known, &host).await;
         // Some servers end at the first request that they do not know.
-        let died_at_probe =
-            |failure: &ConnectFailure| failure.step == Step::Discover && (failure.exit.is_some() || failure.status.is_some());
+        let died_at_probe = |failure: &ConnectFailure| {
+            failure.step == Step::Discover && (failure.exit.is_some() || matches!(spec.launch, Launch::Http { .. }))
+        };
         if spec.era == EraChoice::Auto && known.is_none() && result.as_ref().is_err_and(|f| died_at_probe(f) && f.retryable) {
             result = self.attempt(&spec, Some(Era::Legacy), &host).await;
         }
