@@ -76,7 +76,8 @@ fn console_options(setup: &Setup, loaded: &Loaded, demo: bool, requests: mpsc::S
         None => Startup::Normal,
     };
     let named = setup.load.extra.first().map(|spec| spec.id.to_string());
-    let file = loaded.files.last().and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
+    let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
+    let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
     let title = if demo { "demo".into() } else { named.or(file).unwrap_or_else(|| "no configuration".into()) };
     ConsoleOptions { theme, keymap: Keymap::built_in(), mouse: loaded.settings.console.mouse, title, startup, requests }
 }

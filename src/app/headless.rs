@@ -17,7 +17,10 @@ use crate::{
         session::{Signal, Signals},
     },
     demo::Demo,
-    domain::call::{Failure, FailureKind},
+    domain::{
+        call::{Failure, FailureKind},
+        text::visible_lines,
+    },
 };
 
 /// Runs a headless command; gives the exit code.
@@ -39,7 +42,7 @@ pub async fn run(setup: Setup, command: Headless, options: Options) -> u8 {
     let mut io = Io::real();
     for problem in &loaded.problems {
         // A closed stderr is no reason to stop.
-        let _ = writeln!(io.stderr, "warning: {problem}");
+        let _ = writeln!(io.stderr, "warning: {}", visible_lines(&problem.to_string()));
     }
     let demo = match setup.demo.then(Demo::prepare).transpose() {
         Ok(demo) => demo,

@@ -9,7 +9,7 @@ use crate::{
     cli::args::{Cli, Target},
     config::{self, ConfigError, LoadOptions, Loaded},
     demo::Demo,
-    domain::{server::ServerSpec, time::Epoch},
+    domain::{ask::AskPolicy, server::ServerSpec, time::Epoch},
     engine::{Engine, EngineOptions},
     mcp::Connections,
 };
@@ -26,6 +26,10 @@ pub struct Setup {
     pub files: bool,
     /// The only servers wanted; all when empty.
     pub only: Vec<String>,
+    /// Whether the command line says what answers elicitation.
+    pub elicit: bool,
+    /// Whether the command line says what answers sampling.
+    pub sample: bool,
 }
 
 impl Setup {
@@ -49,7 +53,8 @@ impl Setup {
             None => {}
         }
         let files = (load.extra.is_empty() && !demo) || !load.config_files.is_empty();
-        Setup { load, problem, demo, files, only: cli.global.servers.clone() }
+        let global = &cli.global;
+        Setup { load, problem, demo, files, only: global.servers.clone(), elicit: global.elicit.is_some(), sample: global.sample.is_some() }
     }
 
     /// Reads the configuration, as far as one is wanted.
@@ -70,7 +75,18 @@ impl Setup {
     /// The servers to run: those of the configuration and of the demo, as far as they are wanted.
     pub fn servers(&self, loaded: &Loaded, demo: Option<&Demo>) -> Vec<ServerSpec> {
         let all = demo.map(Demo::specs).unwrap_or_default().into_iter().chain(loaded.servers.iter().cloned());
-        all.filter(|spec| self.only.is_empty() || self.only.iter().any(|name| name == spec.id.as_str())).collect()
+        let mut wanted: Vec<ServerSpec> =
+            all.filter(|spec| self.only.is_empty() || self.only.iter().any(|name| name == spec.id.as_str())).collect();
+        for spec in &mut wanted {
+            // An answer given on the command line goes over the configured one.
+            if self.elicit {
+                spec.elicitation = AskPolicy::Ask;
+            }
+            if self.sample {
+                spec.sampling = AskPolicy::Ask;
+            }
+        }
+        wanted
     }
 
     /// Names given by `--server` that no server has.

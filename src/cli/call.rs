@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     sync::Arc,
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -172,7 +173,13 @@ fn unlisted(tool: &ToolId) -> Tool {
 
 fn unknown_tool(world: &World, name: &str) -> Problem {
     let failure = Failure::new(FailureKind::UnknownTool, format!("there is no tool {name:?}"));
-    let close = similar(name, world.names.iter().map(|(exposed, _)| &**exposed), 3);
+    // People leave the server's name out: compare with both names, suggest the one that works.
+    let mut close: Vec<&str> = Vec::new();
+    for found in similar(name, world.names.iter().flat_map(|(exposed, id)| [&**exposed, &*id.name]), 6) {
+        let named = world.names.iter().find(|(exposed, id)| &***exposed == found || *id.name == *found);
+        close.extend(named.map(|(exposed, _)| &**exposed).filter(|exposed| !close.contains(exposed)));
+    }
+    close.truncate(3);
     let failure = match close.as_slice() {
         [] => failure.hint("`switchboard tools` lists all of them"),
         close => failure.hint(format!("did you mean {}?", close.join(", "))),
@@ -303,7 +310,11 @@ fn read_limited(source: Box<dyn Read + Send>) -> std::io::Result<String> {
 async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> Result<u8, Stop> {
     let timeout = session.left()?;
     let spec = CallSpec { operation: operation.clone(), origin: Origin::Cli, timeout };
-    let (id, settled) = session.follow(spec).await?;
+    let (id, settled) = session.follow(spec).await.map_err(|stop| match stop {
+        Stop::Problem(problem) => Stop::from(problem.about(Some(operation.server()), subject)),
+        other => other,
+    })?;
+    let settled = explain_timeout(settled, session.options.timeout);
     session.printer.clear_status();
     if session.printer.format() == Format::Human {
         print_human(session, &operation, subject, &settled)?;
@@ -316,6 +327,17 @@ async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> 
         session.printer.document(&document)?;
     }
     Ok(exit::of_outcome(&settled.outcome))
+}
+
+/// The same end; a timeout says that it was --timeout's.
+fn explain_timeout(mut settled: Arc<Settled>, timeout: Option<Duration>) -> Arc<Settled> {
+    if let (Outcome::Failed { failure }, Some(limit)) = (&mut Arc::make_mut(&mut settled).outcome, timeout)
+        && failure.kind == FailureKind::Timeout
+    {
+        Arc::make_mut(failure).hint =
+            Some(format!("--timeout {} is for the whole command, starting the server included", time::short(limit)));
+    }
+    settled
 }
 
 fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, settled: &Settled) -> Result<(), Stop> {

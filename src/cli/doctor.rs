@@ -151,12 +151,7 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
         lines.push(("protocol", format!("{} ({})", info.protocol, era_word(info.era))));
         lines.push(("says", says(info)));
         lines.push(("declares", declared(info)));
-        lines.push((
-            "offers",
-            [(check.tools, "tool"), (check.resources, "resource"), (check.templates, "template"), (check.prompts, "prompt")]
-                .map(|(n, what)| count(n, what))
-                .join(", "),
-        ));
+        lines.push(("offers", offers(check)));
         lines.push(("ready in", time::short(info.took)));
     }
     lines.extend(check.warnings.iter().map(|warning| ("warning", warning.clone())));
@@ -183,6 +178,12 @@ fn declared(info: &SessionInfo) -> String {
         _ => vec![],
     };
     if names.is_empty() { "nothing".into() } else { names.join(", ") }
+}
+
+fn offers(check: &Check<'_>) -> String {
+    let lists = [(check.tools, "tool"), (check.resources, "resource"), (check.templates, "template"), (check.prompts, "prompt")];
+    let some: Vec<String> = lists.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n, what)).collect();
+    if some.is_empty() { "nothing".into() } else { some.join(", ") }
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -48,7 +48,7 @@ pub struct Io {
 impl Io {
     /// Those of this process.
     pub fn real() -> Io {
-        let width = crossterm::terminal::size().map_or(80, |(width, _)| usize::from(width).max(20));
+        let width = crossterm::terminal::size().map_or(80, |(width, _)| if width == 0 { 80 } else { usize::from(width).max(20) });
         Io {
             stdin: Some(Box::new(io::stdin())),
             stdout: Box::new(BufWriter::new(io::stdout())),
@@ -200,23 +200,29 @@ impl Printer {
         rows.iter().map(line).collect()
     }
 
+    /// Standard error, what was printed before on stdout being out. A failure to write that shows
+    /// again at the next write.
+    fn err(&mut self) -> &mut dyn Write {
+        self.clear_status();
+        let _ = self.io.stdout.flush();
+        &mut self.io.stderr
+    }
+
     /// A line on stderr.
     pub fn note(&mut self, text: &str) {
-        self.clear_status();
-        let _ = writeln!(self.io.stderr, "{}", visible(text));
+        let _ = writeln!(self.err(), "{}", visible(text));
     }
 
     /// A text of several lines on stderr.
     pub fn note_text(&mut self, text: &str) {
-        self.clear_status();
-        let _ = writeln!(self.io.stderr, "{}", visible_lines(text).trim_end_matches('\n'));
+        let _ = writeln!(self.err(), "{}", visible_lines(text).trim_end_matches('\n'));
     }
 
     /// A report on stderr: labels in a column.
     pub fn report(&mut self, indent: &str, lines: &[(&str, String)]) {
-        self.clear_status();
+        let stderr = self.err();
         for line in report_lines(lines) {
-            let _ = writeln!(self.io.stderr, "{indent}{line}");
+            let _ = writeln!(stderr, "{indent}{line}");
         }
     }
 
@@ -231,9 +237,9 @@ impl Printer {
 
     /// A question on stderr that waits for its answer in the same line.
     pub fn question(&mut self, text: &str) {
-        self.clear_status();
-        let _ = write!(self.io.stderr, "{} ", visible(text));
-        let _ = self.io.stderr.flush();
+        let stderr = self.err();
+        let _ = write!(stderr, "{} ", visible(text));
+        let _ = stderr.flush();
     }
 
     /// The line on stderr that is written over, when somebody looks at it; else nothing.

@@ -33,6 +33,9 @@ use crate::{
 /// How much longer than a server's own limits is waited for it to report why it failed.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How much longer than `--timeout` is waited for the engine to say so itself.
+const MARGIN: Duration = Duration::from_millis(200);
+
 /// A signal to this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -265,12 +268,16 @@ impl<'a> Session<'a> {
     }
 
     /// Sends a call and follows it to its end. The first Ctrl-C cancels it, the second quits.
+    ///
+    /// The engine keeps the call's own deadline, which progress moves; `--timeout` nothing moves.
     pub async fn follow(&mut self, spec: CallSpec) -> Result<(CallId, Arc<Settled>), Stop> {
         let id = self.control.submit(spec);
         self.call = Some(id);
         let mut interrupted = false;
+        // The engine knows more of why there is no answer: it speaks first.
+        let last = self.deadline.map(|deadline| deadline + MARGIN);
         loop {
-            let woke = match self.step(None).await {
+            let woke = match self.step(last).await {
                 Ok(woke) => woke,
                 Err(stop) => {
                     self.cancel(id, "the output of switchboard was closed");
@@ -299,7 +306,11 @@ impl<'a> Session<'a> {
                     self.cancel(id, "switchboard was ended");
                     return Err(Stop::Quit(if signal == Signal::Terminate { exit::TERMINATED } else { exit::INTERRUPTED }));
                 }
-                Woke::Late => {}
+                Woke::Late => {
+                    self.cancel(id, "--timeout passed");
+                    let limit = self.options.timeout.map(time::short).unwrap_or_default();
+                    return Err(Failure::after_send(FailureKind::Timeout, format!("not answered when --timeout {limit} passed")).into());
+                }
             }
         }
     }
@@ -331,11 +342,7 @@ impl<'a> Session<'a> {
                 continue;
             }
             let spec = self.world.server(&ask.server).map(|s| s.spec.clone());
-            let policy = spec.as_ref().map(|spec| match &ask.question {
-                Question::Form { .. } | Question::Url { .. } => &spec.elicitation,
-                Question::Sampling { .. } => &spec.sampling,
-                Question::Roots => &spec.roots_policy,
-            });
+            let policy = spec.as_ref().map(|spec| spec.policy(&ask.question));
             // The engine answers by itself what the configuration decides.
             if let Some(how) = policy.and_then(by_configuration) {
                 self.show_question(&ask, how, self.options.verbose)?;

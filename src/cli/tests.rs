@@ -59,6 +59,8 @@ async fn tools_are_found_by_each_of_their_names() {
     for name in ["db_query", "db/query", "query"] {
         assert_eq!(ran(&fake, &["call", name, "sql=x"]).await.code, exit::OK, "{name}");
     }
+    let close = ran(&fake, &["call", "qwery"]).await;
+    assert!(close.err.contains("did you mean db_query?"), "{}", close.err);
     fake.starting("other");
     fake.ready("other", RawLists::default());
     let lone = ran(&fake, &["call", "query", "sql=x"]).await;
@@ -87,6 +89,23 @@ async fn every_kind_of_end_has_its_exit_code() {
     }
     let cancelled = Outcome::Cancelled { reason: "by somebody".into() };
     assert_eq!(ran(&with_db(Fake::ending(cancelled)), &QUERY).await.code, exit::INTERRUPTED);
+}
+
+#[tokio::test]
+async fn a_timeout_of_the_command_says_so() {
+    let fake = with_db(failing(Failure::after_send(FailureKind::Timeout, "no answer").hint("raise timeouts.call")));
+    assert!(ran(&fake, &QUERY).await.err.contains("raise timeouts.call"));
+    let own = ran(&fake, &[&QUERY[..], &["--timeout", "5s"]].concat()).await;
+    assert!(own.code == exit::TIMEOUT && own.err.contains("--timeout 5.00 s is for the whole command"), "{}", own.err);
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_does_not_move_the_limit_of_the_command() {
+    let fake = with_db(Fake::scripted(1000, |_, _, _| {}));
+    let ran = ran(&fake, &[&QUERY[..], &["--timeout", "5s", "--json"]].concat()).await;
+    assert_eq!((ran.code, &document(&ran)["failure"]["kind"]), (exit::TIMEOUT, &json!("timeout")));
+    assert_eq!((&document(&ran)["server"], &document(&ran)["failure"]["may_have_run"]), (&json!("db"), &json!(true)));
+    assert!(matches!(fake.commands.lock().unwrap()[..], [Command::Cancel { .. }]));
 }
 
 #[tokio::test]

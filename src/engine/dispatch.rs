@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     bus::Bus,
+    checkers::Checkers,
     inbox::Inbox,
     ports::{Flow, Reply, Request, Session},
     shape::Shape,
@@ -29,7 +30,6 @@ use crate::domain::{
     call::{CallSpec, Failure, FailureKind, Operation, Outcome, Progress, Timings},
     event::{EventKind, Settled},
     id::CallId,
-    schema::Checker,
     time::{Stamp, short},
 };
 
@@ -52,6 +52,8 @@ pub struct Dispatch {
     pub bus: Arc<Bus>,
     /// Where questions go.
     pub inbox: Arc<Inbox>,
+    /// The compiled schemas.
+    pub checkers: Arc<Checkers>,
 }
 
 /// The way to give a call up.
@@ -272,7 +274,7 @@ impl Dispatch {
         if !value.is_object() {
             return Err(Failure::new(FailureKind::InvalidArguments, "the arguments are no JSON object"));
         }
-        let wrong = Checker::new(&known.input_schema).check(&value);
+        let wrong = self.checkers.of(tool, &known).check(&value);
         if wrong.is_empty() {
             return Ok(());
         }

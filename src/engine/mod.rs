@@ -3,6 +3,7 @@
 //! [`Engine`] is made by the composition root; faces reach it through [`control::Control`] only.
 
 mod bus;
+mod checkers;
 pub mod control;
 mod dispatch;
 mod host;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     bus::Bus,
+    checkers::Checkers,
     control::{Command, Control, Tail},
     dispatch::{Cancel, Dispatch},
     inbox::Inbox,
@@ -55,6 +57,7 @@ pub struct EngineOptions {
 pub struct Engine {
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
+    checkers: Arc<Checkers>,
     connector: Arc<dyn Connector>,
     servers: Mutex<HashMap<ServerId, Supervised>>,
     running: Arc<Mutex<HashMap<CallId, Arc<Cancel>>>>,
@@ -73,6 +76,7 @@ impl Engine {
         Arc::new(Engine {
             inbox: Arc::new(Inbox::new(bus.clone())),
             bus,
+            checkers: Arc::default(),
             connector,
             servers: Mutex::default(),
             running: Arc::default(),
@@ -179,7 +183,16 @@ impl Control for Engine {
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
         let server = lock(&self.servers).get(spec.operation.server()).cloned();
-        let dispatch = Dispatch { id, spec, queued, server, cancel, bus: self.bus.clone(), inbox: self.inbox.clone() };
+        let dispatch = Dispatch {
+            id,
+            spec,
+            queued,
+            server,
+            cancel,
+            bus: self.bus.clone(),
+            inbox: self.inbox.clone(),
+            checkers: self.checkers.clone(),
+        };
         let running = self.running.clone();
         self.tasks.spawn(async move {
             dispatch.run().await;

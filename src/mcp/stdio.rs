@@ -369,9 +369,8 @@ async fn read_stderr(host: Arc<dyn Host>, mut stderr: ChildStderr) {
     loop {
         // What was held back is told after a second even when nothing more comes.
         let pause = if held > 0 { Duration::from_secs(1) } else { Duration::MAX };
-        match timeout(pause, stderr.read_buf(lines.buffer())).await {
-            Ok(Ok(0) | Err(_)) => break,
-            Ok(Ok(_)) | Err(_) => {}
+        if let Ok(Ok(0) | Err(_)) = timeout(pause, stderr.read_buf(lines.buffer())).await {
+            break;
         }
         let now = host.now();
         if now.since(second) >= Duration::from_secs(1) {

@@ -93,7 +93,7 @@ actions! {
     Inbox "inbox" "inbox" General true "Open the questions that servers ask";
     Notices "notices" "notices" General true "List what Switchboard had to say";
     Copy "copy" "copy" General true "Copy what is under the cursor to the clipboard";
-    ToggleMouse "toggle-mouse" "mouse" General true "Use the mouse here, or leave it to the terminal for selecting text";
+    ToggleMouse "toggle-mouse" "mouse" General true "Use the mouse here, or leave it to the terminal";
     Redraw "redraw" "redraw" General true "Draw the screen anew";
     Suspend "suspend" "suspend" General true "Stop Switchboard and go back to the shell; fg resumes it";
 
@@ -128,6 +128,7 @@ actions! {
     EditAgain "edit-again" "edit, fire again" Results true "Take the call's arguments into the form";
     Follow "follow" "follow" Results true "Keep the newest call in view";
 
+    Choose "choose" "choose" Dialogs false "Take what is under the cursor";
     Answer "answer" "answer" Dialogs false "Send the answer";
     Decline "decline" "decline" Dialogs false "Say no";
     Withdraw "withdraw" "neither" Dialogs false "Answer that you did not choose (cancel)";

@@ -22,10 +22,10 @@ pub enum Focus {
 /// What the middle holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Middle {
-    /// A call and its result; `slim` when there is no form.
+    /// A call and its result.
     Call {
-        /// Whether the call needs few rows.
-        slim: bool,
+        /// The rows that the call would like, its border included.
+        rows: u16,
     },
     /// A server.
     Info,
@@ -79,7 +79,7 @@ impl Layout {
         let footer = Rect { y: height - 1, height: 1, ..screen };
         let mut body = Rect { y: 1, height: height - 2, ..screen };
         let narrow = width < WIDE.0 || height < WIDE.1;
-        let lamps = (narrow && height >= 12).then(|| Rect { height: 1, ..body });
+        let lamps = (narrow && height >= 12).then_some(Rect { height: 1, ..body });
         if lamps.is_some() {
             body = Rect { y: body.y + 1, height: body.height - 1, ..body };
         }
@@ -107,8 +107,8 @@ fn side_by_side(body: Rect, middle: Middle) -> Vec<(Focus, Rect)> {
     let traffic = Rect { y: body.y + above, height: below, ..body };
     let mut panes = vec![(Focus::Servers, servers)];
     match middle {
-        Middle::Call { slim } => {
-            let call = if slim { 6 } else { (above * 52 / 100).max(6) }.min(above.saturating_sub(3));
+        Middle::Call { rows } => {
+            let call = rows.clamp(6, (above * 60 / 100).max(6)).min(above.saturating_sub(3));
             panes.push((Focus::Call, Rect { height: call, ..rest }));
             panes.push((Focus::Result, Rect { y: rest.y + call, height: above - call, ..rest }));
         }
@@ -127,7 +127,7 @@ mod tests {
     fn panes_cover_the_body_without_overlap_at_every_size() {
         for width in 1..=220 {
             for height in 1..=70 {
-                for middle in [Middle::Call { slim: false }, Middle::Call { slim: true }, Middle::Info, Middle::Detail] {
+                for middle in [Middle::Call { rows: 50 }, Middle::Call { rows: 3 }, Middle::Info, Middle::Detail] {
                     for zoom in [false, true] {
                         let layout = Layout::new((width, height), middle, Focus::Servers, zoom);
                         if layout.too_small {
@@ -146,6 +146,6 @@ mod tests {
     #[test]
     fn eighty_columns_show_one_pane() {
         assert_eq!(Layout::new((80, 24), Middle::Info, Focus::Info, false).panes.len(), 1);
-        assert_eq!(Layout::new((120, 40), Middle::Call { slim: false }, Focus::Call, false).panes.len(), 4);
+        assert_eq!(Layout::new((120, 40), Middle::Call { rows: 12 }, Focus::Call, false).panes.len(), 4);
     }
 }

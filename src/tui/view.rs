@@ -85,7 +85,7 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
             Modal::Confirm(confirm, _) => confirm.draw(keys, theme, area, buf),
             Modal::Inbox(inbox) => inbox.draw(look, area, buf),
             Modal::Approval(approval) => approval.draw(keys, theme, area, buf),
-            Modal::Notices(notices) => notices.draw(look.world, keys, theme, area, buf),
+            Modal::Notices(notices) => notices.draw(look.world, theme, area, buf),
         }
     }
 }
@@ -198,6 +198,10 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
 
 /// The keys that mean something here, those of the pane first, then where else one can go.
 fn hints(model: &Model) -> Vec<(String, &'static str)> {
+    if matches!(model.modals.last(), Some(Modal::Inbox(_) | Modal::Approval(_))) {
+        // These dialogs show their keys themselves.
+        return vec![];
+    }
     let contexts = model.contexts();
     let mut hints: Vec<(String, &'static str)> = Vec::new();
     let (near, wide) = contexts.split_at(1);

@@ -1,4 +1,6 @@
 //! The engine on servers that behave, and on servers that do not.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+
 mod stdio_faults;
 mod support;

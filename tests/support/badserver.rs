@@ -2,6 +2,8 @@
 //!
 //! `badserver [MODE]`: modes change how it starts, lists and ends; tools change how a call goes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+
 use std::{
     io::{BufRead, Write},
     process::{Command, Stdio, exit},

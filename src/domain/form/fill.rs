@@ -1,20 +1,55 @@
 //! Puts JSON values into fields.
 
+use std::cell::Cell;
+
 use super::{Json, Kind, Node, State, build::Maker, json::is_number, relabel};
 
 /// What a value of the wrong kind counts when alternatives are compared.
 const WRONG: u32 = 100;
+/// How many alternatives may stand in one another: a schema may list itself among its own.
+const HOPS: u32 = 3;
+/// How many fields are tried at once: alternatives in alternatives multiply.
+const FIELDS: u32 = 20_000;
+
+/// One round of filling.
+struct Filling<'a> {
+    state: State,
+    left: &'a Cell<u32>,
+    hops: u32,
+}
+
+impl Filling<'_> {
+    /// For what is inside of the value.
+    fn inside(&self) -> Filling<'_> {
+        Filling { hops: 0, ..*self }
+    }
+
+    /// For the same value in an alternative.
+    fn alternative(&self) -> Filling<'_> {
+        Filling { hops: self.hops + 1, ..*self }
+    }
+}
 
 impl Maker {
     /// Puts `value` into an empty field. What the field cannot express turns it into raw JSON.
     /// Gives how badly it fitted, 0 for well.
     pub fn fill(&self, node: &mut Node, value: &Json, state: State) -> u32 {
+        self.put(node, value, &Filling { state, left: &Cell::new(FIELDS), hops: 0 })
+    }
+
+    fn put(&self, node: &mut Node, value: &Json, filling: &Filling) -> u32 {
+        let state = filling.state;
+        let Some(left) = filling.left.get().checked_sub(1).filter(|_| filling.hops <= HOPS) else {
+            (node.kind, node.state) = (Kind::Raw(value.text()), state);
+            return WRONG;
+        };
+        filling.left.set(left);
         if let Kind::Union { .. } = node.kind
             && !(*value == Json::Null && node.nullable)
         {
-            return self.fill_union(node, value, state);
+            return self.fill_union(node, value, filling);
         }
-        let misfit = self.fill_kind(node, value, state);
+        let misfit = self.fill_kind(node, value, filling);
         if let Some(misfit) = misfit {
             return misfit;
         }
@@ -28,7 +63,7 @@ impl Maker {
     }
 
     /// `None` when the value is of another kind.
-    fn fill_kind(&self, node: &mut Node, value: &Json, state: State) -> Option<u32> {
+    fn fill_kind(&self, node: &mut Node, value: &Json, filling: &Filling) -> Option<u32> {
         let mut misfit = 0;
         match (&mut node.kind, value) {
             (Kind::Text(text), Json::String(new)) => new.clone_into(text),
@@ -39,19 +74,19 @@ impl Maker {
             (Kind::Bool(slot), Json::Bool(new)) => *slot = *new,
             (Kind::Choice { options, picked }, _) => *picked = position(options, value)?,
             (Kind::Const(only), _) if only.same(value) && only.text().len() == value.text().len() => {}
-            (Kind::Array { .. }, Json::Array(values)) => misfit = self.fill_array(node, values, state)?,
+            (Kind::Array { .. }, Json::Array(values)) => misfit = self.fill_array(node, values, &filling.inside())?,
             (Kind::Object { .. }, Json::Object(members)) => {
-                misfit = self.fill_object(node, members, state)?;
+                misfit = self.fill_object(node, members, &filling.inside())?;
                 // A declared object shows what came into it.
                 node.folded = false;
             }
             _ => return None,
         }
-        node.state = state;
+        node.state = filling.state;
         Some(misfit)
     }
 
-    fn fill_array(&self, node: &mut Node, values: &[Json], state: State) -> Option<u32> {
+    fn fill_array(&self, node: &mut Node, values: &[Json], filling: &Filling) -> Option<u32> {
         let Kind::Array { items, prefix, rest } = &mut node.kind else { return None };
         let mut misfit = 0;
         let any = Json::Bool(true);
@@ -60,14 +95,14 @@ impl Maker {
             let declared = prefix.get(index).or(rest.as_ref());
             misfit += u32::from(declared.is_none());
             let mut item = self.blank(declared.unwrap_or(&any));
-            misfit += self.fill(&mut item, value, state);
+            misfit += self.put(&mut item, value, filling);
             items.push(item);
         }
         relabel(items);
         Some(misfit)
     }
 
-    fn fill_object(&self, node: &mut Node, members: &[(String, Json)], state: State) -> Option<u32> {
+    fn fill_object(&self, node: &mut Node, members: &[(String, Json)], filling: &Filling) -> Option<u32> {
         let mut seen = std::collections::HashSet::new();
         if !members.iter().all(|(key, _)| seen.insert(key)) {
             return None;
@@ -93,18 +128,19 @@ impl Maker {
                 fields.push(self.member(key, extra.as_ref().unwrap_or(&any)));
                 fields.len() - 1
             });
-            misfit += self.fill(&mut fields[index], value, state);
+            misfit += self.put(&mut fields[index], value, filling);
         }
         Some(misfit)
     }
 
     /// Chooses the alternative that fits best.
-    fn fill_union(&self, node: &mut Node, value: &Json, state: State) -> u32 {
+    fn fill_union(&self, node: &mut Node, value: &Json, filling: &Filling) -> u32 {
+        let state = filling.state;
         let Kind::Union { variants, .. } = &node.kind else { return WRONG };
         let mut best: Option<(u32, usize, Node)> = None;
         for (index, (_, schema)) in variants.iter().enumerate() {
             let mut inner = Node { required: node.required, label: "value".into(), folded: false, ..self.blank(schema) };
-            let misfit = self.fill(&mut inner, value, state);
+            let misfit = self.put(&mut inner, value, &filling.alternative());
             if best.as_ref().is_none_or(|(least, _, _)| misfit < *least) {
                 best = Some((misfit, index, inner));
             }

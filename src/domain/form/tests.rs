@@ -215,6 +215,34 @@ fn bombs_of_references_end() {
     assert!(matches!(maker.root(true).kind, Kind::Raw(_)));
 }
 
+#[test]
+fn a_reference_that_leads_nowhere_but_to_itself_ends() {
+    for schema in [
+        r##"{"$defs":{"e":{"anyOf":[{"$ref":"#/$defs/e"},{"type":"string"}]}},"properties":{"x":{"$ref":"#/$defs/e"}}}"##,
+        r##"{"$defs":{"e":{"allOf":[{"$ref":"#/$defs/e"}]}},"properties":{"x":{"$ref":"#/$defs/e"}}}"##,
+        r##"{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}},"properties":{"x":{"$ref":"#/$defs/a"}}}"##,
+    ] {
+        let mut form = form(schema);
+        form.set_json(r#"{"x":1}"#).unwrap();
+        assert_eq!(form.json(), r#"{"x":1}"#);
+    }
+}
+
+#[test]
+fn alternatives_in_alternatives_do_not_multiply_without_end() {
+    let variants: Vec<String> = (0..8)
+        .map(|i| {
+            format!(r##"{{"type":"object","properties":{{"a":{{"$ref":"#/$defs/e"}},"v{i}":{{"type":"string"}}}},"required":["v{i}"]}}"##)
+        })
+        .collect();
+    let schema = format!(r##"{{"$defs":{{"e":{{"oneOf":[{}]}}}},"properties":{{"e":{{"$ref":"#/$defs/e"}}}}}}"##, variants.join(","));
+    let value = format!(r#"{{"e":{}1{}}}"#, r#"{"a":"#.repeat(20), "}".repeat(20));
+    let maker = Maker::new(Json::parse(&schema).unwrap());
+    let mut root = maker.root(false);
+    maker.fill(&mut root, &Json::parse(&value).unwrap(), State::Set);
+    assert_eq!(root.value().unwrap().text(), value);
+}
+
 fn any_json() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),

@@ -75,7 +75,8 @@ impl Model {
             Action::Refire => return self.refire(),
             Action::EditAgain => self.edit_again(),
             Action::Follow => self.traffic.follow(),
-            Action::Answer
+            Action::Choose
+            | Action::Answer
             | Action::Decline
             | Action::Withdraw
             | Action::NextQuestion
@@ -146,14 +147,14 @@ impl Model {
                 }
             }
             (_, Some(Modal::Confirm(confirm, _))) => {
-                let chosen = if action == Action::Open { confirm.chosen() } else { Some(action) };
+                let chosen = if action == Action::Choose { confirm.chosen() } else { Some(action) };
                 self.confirmed(chosen.unwrap_or(Action::No))
             }
             (Action::Back, _) => {
                 self.modals.pop();
                 vec![]
             }
-            (Action::Open, Some(Modal::Palette(palette))) => {
+            (Action::Choose, Some(Modal::Palette(palette))) => {
                 let chosen = palette.chosen();
                 self.modals.pop();
                 match chosen {
@@ -399,6 +400,7 @@ impl Model {
             Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
             Action::Follow => !self.traffic.following(),
             Action::Inbox => !world.asks.is_empty(),
+            Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
             Action::OpenUrl | Action::CopyUrl => match self.modals.last() {
                 Some(Modal::Inbox(inbox)) => inbox.url().is_some(),
                 _ => false,

@@ -123,11 +123,8 @@ impl Model {
         let typing = self.typing();
         match self.modals.last_mut() {
             Some(Modal::Inbox(inbox)) => inbox.paste(text),
-            None if self.tree.filter().is_none() => {
-                if self.focus == Focus::Call {
-                    self.call.paste(text);
-                }
-            }
+            None if self.tree.filter().is_none() && self.focus == Focus::Call => self.call.paste(text),
+            None if self.tree.filter().is_none() => {}
             _ if typing => {
                 for c in text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !c.is_control()) {
                     self.raw_key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));

@@ -12,7 +12,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use crokey::KeyCombination;
 
 use crate::domain::{
-    ask::Ask,
+    ask::{Ask, AskPolicy},
     call::CallSpec,
     event::{Event, NoticeLevel},
     id::{AskId, CallId, ToolId},
@@ -235,7 +235,10 @@ impl Model {
     /// Whether something on the screen moves by itself.
     pub fn moving(&self) -> bool {
         let world = &self.feed.world;
-        world.running > 0 || !self.toasts.is_empty() || world.servers.iter().any(|s| s.phase.pending())
+        world.running > 0
+            || !self.toasts.is_empty()
+            || matches!(self.modals.last(), Some(Modal::Inbox(_)))
+            || world.servers.iter().any(|s| s.phase.pending())
     }
 
     /// The world.
@@ -283,7 +286,7 @@ impl Model {
             return Middle::Detail;
         }
         match self.tree.selected() {
-            Some(node) if node.callable() => Middle::Call { slim: matches!(node, Node::Resource(..)) },
+            Some(node) if node.callable() => Middle::Call { rows: self.call.rows_wanted() },
             _ => Middle::Info,
         }
     }
@@ -326,6 +329,11 @@ impl Model {
 
     /// A question came: it opens by itself only where it cannot steal letters or cover another dialog.
     fn asked(&mut self, ask: &Ask) {
+        // What a policy answers is nobody's business here.
+        let waits = self.feed.world.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
+        if !waits || !self.feed.world.asks.iter().any(|open| open.id == ask.id) {
+            return;
+        }
         if self.modals.is_empty() && !self.typing() {
             self.open_inbox(Some(ask.id));
         } else {

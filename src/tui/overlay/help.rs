@@ -69,6 +69,6 @@ fn bound(keys: &Keymap, action: Action) -> String {
             }
         }
     }
-    shown.truncate(4);
+    shown.truncate(3);
     shown.join("  ")
 }

@@ -142,7 +142,10 @@ impl Inbox {
         let count = place.map_or_else(String::new, |at| format!("{} of {}", at + 1, look.world.asks.len()));
         let word = self.ask.as_ref().map_or("", |ask| ask.question.word());
         let title = [("Inbox ", theme.focus), (word, theme.accent)];
-        let inner = dialog(buf, area, (96, area.height.saturating_sub(2).min(30)), &title, &[(&count, theme.muted)], theme);
+        let text = self.sheet(look, 92).len();
+        let fields = self.form.as_ref().map_or(0, |form| form.form().rows().len() + 6);
+        let height = u16::try_from(text + fields + 4).unwrap_or(u16::MAX).min(area.height.saturating_sub(2));
+        let inner = dialog(buf, area, (96, height), &title, &[(&count, theme.muted)], theme);
         let room =
             Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
         let sheet = self.sheet(look, room.width);

@@ -5,14 +5,11 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use crate::{
     domain::{event::NoticeLevel, world::World},
     tui::{
-        keymap::{Context, Keymap},
         pane::sheet::Sheet,
         theme::Theme,
         widget::{paint::dialog, window::Window},
     },
 };
-
-use super::key_row;
 
 /// The list of notices.
 #[derive(Default)]
@@ -52,11 +49,10 @@ impl Notices {
     }
 
     /// Draws the list.
-    pub fn draw(&self, world: &World, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, world: &World, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let inner = dialog(buf, area, (100, area.height.saturating_sub(4)), &[("Notices", theme.focus)], &[], theme);
         let room =
             Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
         Self::sheet(world, theme, room.width).draw(buf, room, self.window);
-        key_row(keys, Context::Notices, theme, inner, buf);
     }
 }

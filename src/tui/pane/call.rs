@@ -286,12 +286,27 @@ impl CallPane {
         })
     }
 
+    /// The rows that the pane would like: border, description, fields and what is told of them.
+    pub fn rows_wanted(&self) -> u16 {
+        let fields = match (&self.editor, &self.form) {
+            (Some(editor), _) => editor.text().lines().count() + 3,
+            (None, Some(form)) => form.form().rows().len().max(1) + 4,
+            (None, None) => 1,
+        };
+        u16::try_from(fields).unwrap_or(u16::MAX).saturating_add(5)
+    }
+
     /// Draws the pane.
     pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title_style = if look.focused { theme.focus } else { theme.accent };
         let (name, right) = self.title(look.world);
-        let right: Vec<(&str, Style)> = right.as_ref().map(|r| (r.as_str(), theme.warn)).into_iter().collect();
+        let style = match self.hints(look.world) {
+            Some(Hints { read_only: Some(true), .. }) => theme.ok,
+            Some(Hints { destructive: Some(false), .. }) | None => theme.muted,
+            Some(_) => theme.warn,
+        };
+        let right: Vec<(&str, Style)> = right.as_ref().map(|r| (r.as_str(), style)).into_iter().collect();
         let inner = pane(buf, area, &[(&name, title_style)], &right, look.focused, theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         let mut y = 0;
@@ -327,6 +342,13 @@ impl CallPane {
             None => return,
         };
         Pen::new(buf, area, 0).put(&key, look.theme.key).put(text, look.theme.muted);
+    }
+
+    fn hints(&self, world: &World) -> Option<Hints> {
+        match &self.target {
+            Some(Node::Tool(tool)) => world.tool(tool).map(|t| t.hints),
+            _ => None,
+        }
     }
 
     fn title(&self, world: &World) -> (String, Option<String>) {

@@ -23,7 +23,7 @@ use crate::{
         present::present,
         widget::{
             json::{JsonEvent, JsonView},
-            paint::{Pen, pane, width},
+            paint::{Pen, lower, pane, width},
             window::{Move, Window},
         },
     },
@@ -274,7 +274,11 @@ impl Detail {
         let tabs = self.tabs(look);
         let tabs: Vec<(&str, Style)> = tabs.iter().map(|(t, s)| (*t, *s)).collect();
         let title: Vec<(&str, Style)> = title.iter().map(|(t, s)| (t.as_str(), *s)).collect();
-        let inner = pane(buf, area, &title, if call.is_some() { &tabs } else { &[] }, look.focused, theme);
+        let inner = pane(buf, area, &title, &[], look.focused, theme);
+        if call.is_some() {
+            // In the lower border, where they stay when the title grows.
+            lower(buf, area, &tabs, if look.focused { theme.focus } else { theme.border });
+        }
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         match call {
             None if self.call.is_some() => note(look, inner, buf, "This call is too long ago: its row was dropped to save memory."),
@@ -416,7 +420,10 @@ fn draw_running(call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let mut sheet = Sheet::new(theme, area.width);
     let elapsed = short(look.now.since(call.queued));
-    sheet.row(vec![(format!("{} ", look.spinner()), theme.running), (format!("{} for {elapsed}", pending_words(call)), theme.text)]);
+    sheet.row(vec![
+        (format!("{} ", look.spinner()), theme.running),
+        (format!("{} for {elapsed}", if call.sent.is_some() { "running" } else { "queued" }), theme.text),
+    ]);
     if let Some(progress) = &call.progress {
         if let Some(total) = progress.total.filter(|t| *t > 0.0) {
             sheet.row(progress_bar(progress.progress / total, area.width.min(50), look));

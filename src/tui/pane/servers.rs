@@ -222,8 +222,8 @@ fn name_column(world: &World) -> u16 {
 fn draw_server_figures(server: &ServerView, taken: u16, width: u16, look: Look, pen: &mut Pen) {
     let theme = look.theme;
     let bars = match width {
-        0..=33 => 0,
-        34..=47 => 5,
+        0..=41 => 0,
+        42..=47 => 5,
         48..=54 => 8,
         _ => 12,
     };

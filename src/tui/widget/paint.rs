@@ -130,7 +130,7 @@ pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focu
     if wide(title).saturating_add(wide(&pieces)).saturating_add(6) <= area.width {
         pen.right(&pieces);
     } else {
-        Pen::new(buf, Rect { x: area.x + 2, width: area.width.saturating_sub(4), height: 1, y: area.bottom() - 1 }, 0).right(&pieces);
+        lower(buf, area, right, style);
         pen = Pen::new(buf, Rect { x: area.x + 2, width: area.width.saturating_sub(4), height: 1, y: area.y }, 0);
     }
     let Some(((first, first_style), rest)) = title.split_first() else { return inner };
@@ -145,6 +145,14 @@ pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focu
     }
     pen.put(" ", style);
     inner
+}
+
+/// Writes pieces into the right of a pane's lower border, if they fit.
+pub fn lower(buf: &mut Buffer, area: Rect, right: &[Piece], border: Style) {
+    if area.width > 4 && area.height > 1 {
+        let row = Rect { x: area.x + 2, width: area.width - 4, height: 1, y: area.bottom() - 1 };
+        Pen::new(buf, row, 0).right(&framed(right, border));
+    }
 }
 
 fn framed<'a>(pieces: &[Piece<'a>], style: Style) -> Vec<Piece<'a>> {

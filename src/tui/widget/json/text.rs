@@ -19,8 +19,11 @@ pub(super) struct Text {
     body: Body,
     starts: Vec<u32>,
     /// The rows of the line that was looked at last: a screen often shows many rows of one line.
-    last: RefCell<Option<(u32, usize, Arc<[Wrapped]>)>>,
+    last: RefCell<Option<Broken>>,
 }
+
+/// A line, the cells it was broken for, and its rows.
+type Broken = (u32, usize, Arc<[Wrapped]>);
 
 /// A row of cells: harmless text, and the bytes that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]

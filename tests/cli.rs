@@ -1,0 +1,272 @@
+//! The real program, headless: its demo servers, its exit codes, its signals, what it leaves behind.
+// Helpers outside of test functions: clippy lets only the functions themselves unwrap.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A home of its own for every test: no configuration of the user is read, and what is left behind
+/// is seen.
+struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    fn new() -> Home {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("tmp")).unwrap();
+        Home { dir }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn command(&self, line: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("switchboard"));
+        command
+            .args(line)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path())
+            .env("TMPDIR", self.path().join("tmp"))
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, line: &[&str]) -> Ran {
+        Ran::of(line, self.command(line).output().unwrap())
+    }
+
+    /// With the demo servers of these names.
+    fn demo(&self, servers: &[&str], line: &[&str]) -> Ran {
+        let mut all = vec!["--demo"];
+        all.extend(servers.iter().flat_map(|name| ["--server", name]));
+        all.extend(line);
+        self.run(&all)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let left: Vec<_> = std::fs::read_dir(self.path().join("tmp")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(left.is_empty(), "left in the temporary folder: {left:?}");
+    }
+}
+
+struct Ran {
+    line: String,
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(line: &[&str], output: Output) -> Ran {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran { line: line.join(" "), code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    #[track_caller]
+    fn ends(self, code: i32) -> Ran {
+        assert_eq!(self.code, code, "{}\n{}\n{}", self.line, self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{}: {error}\n{}\n{}", self.line, self.out, self.err))
+    }
+
+    #[track_caller]
+    fn says(self, text: &str) -> Ran {
+        assert!(self.err.contains(text), "{}: no {text:?} in\n{}", self.line, self.err);
+        self
+    }
+}
+
+#[test]
+fn all_demo_servers_are_listed_and_healthy() {
+    let home = Home::new();
+    let tools = home.demo(&[], &["tools", "--json"]).ends(0).json();
+    let names: Vec<&str> = tools["tools"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
+    for name in ["database_query_users", "email_send_email", "analytics_report", "preferences_summarise", "flaky_charge"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    let doctor = home.demo(&[], &["doctor", "--json"]).ends(0).json();
+    for server in doctor["servers"].as_array().unwrap() {
+        assert_eq!((&server["state"], &server["warnings"], &server["failure"]), (&json!("ready"), &json!([]), &Value::Null), "{server}");
+    }
+    let eras: Vec<&Value> = doctor["servers"].as_array().unwrap().iter().map(|s| &s["era"]).collect();
+    assert!(eras.contains(&&json!("legacy")) && eras.contains(&&json!("modern")), "{eras:?}");
+    let servers = home.demo(&["database"], &["servers"]).ends(0);
+    assert_eq!(servers.out.lines().count(), 2, "{}", servers.out);
+}
+
+#[test]
+fn a_call_is_answered_in_every_format() {
+    let home = Home::new();
+    let json = home.demo(&["database"], &["call", "database_query_users", "limit=2", "--json"]).ends(0).json();
+    assert_eq!((&json["outcome"], &json["server"], &json["tool"]), (&json!("ok"), &json!("database"), &json!("query_users")));
+    assert!(json["timings"]["wire_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{json}");
+    let human = home.demo(&["database"], &["call", "database/query_users", "limit=2"]).ends(0);
+    // The text repeats the structured content: people see it once, as one JSON document.
+    let emails = |content: &Value| content["users"].as_array().unwrap().iter().map(|user| user["email"].clone()).collect::<Vec<_>>();
+    assert_eq!(emails(&human.json()), emails(&json["result"]["structuredContent"]));
+    let lines = home.demo(&["analytics"], &["call", "analytics_report", "seconds=1", "--jsonl"]).ends(0);
+    let lines: Vec<Value> = lines.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = lines.last().unwrap();
+    assert_eq!((&last["type"], &last["outcome"]), (&json!("outcome"), &json!("ok")));
+    assert!(lines.iter().any(|line| line["type"] == "progress"), "{lines:?}");
+}
+
+#[test]
+fn wrong_arguments_are_refused_before_anything_is_sent() {
+    let home = Home::new();
+    let call = |line: &[&str]| home.demo(&["database"], &[&["call"], line].concat());
+    call(&["database_query_users", "limit=many"]).ends(2).says("wants an integer");
+    call(&["database_query_users", "limit=1000", "role=king"]).ends(2).says("/limit").says("/role");
+    call(&["database_nothing"]).ends(2).says("no tool \"database_nothing\"");
+    call(&["database_query_users", "--args", "@nowhere.json"]).ends(2).says("nowhere.json cannot be read");
+    home.demo(&["nobody"], &["tools"]).ends(2).says("nobody");
+    home.run(&["toolz"]).ends(2).says("did you mean \"tools\"");
+    home.run(&["tools", "--config", "missing.toml"]).ends(2).says("missing.toml");
+    home.run(&["tools"]).ends(2).says("no server is configured");
+}
+
+#[test]
+fn what_destroys_needs_yes() {
+    let home = Home::new();
+    let line = ["call", "database_delete_user", "userId=u_1001"];
+    home.demo(&["database"], &line).ends(6).says("--yes");
+    home.demo(&["database"], &[&line[..], &["--yes"]].concat()).ends(0);
+}
+
+#[test]
+fn failures_of_tools_servers_and_time_have_their_codes() {
+    let home = Home::new();
+    let tool_error = home.demo(&["database"], &["call", "database_get_user_profile", "userId=u_999999"]).ends(1);
+    assert!(tool_error.out.is_empty() && !tool_error.err.is_empty());
+    home.demo(&["database"], &["read", "demo://nothing", "--server", "database"]).ends(4).says("code");
+    home.demo(&["analytics"], &["call", "analytics_report", "seconds=60", "--timeout", "1500ms"]).ends(5);
+    let missing = home.run(&["tools", "--", "./no-such-server", "--flag"]).ends(3);
+    missing.says("./no-such-server --flag").says("starting the program");
+    home.run(&["tools", "--", "false"]).ends(3).says("exited with code 1");
+}
+
+#[test]
+fn one_bad_server_takes_nothing_from_the_others() {
+    let home = Home::new();
+    let state = home.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let program = assert_cmd::cargo::cargo_bin!("switchboard");
+    let config = format!(
+        "[servers.good]\ncommand = {program:?}\nargs = [\"demo-server\", \"database\", \"--dir\", {state:?}]\n\n[servers.bad]\ncommand = \"./missing\"\n"
+    );
+    std::fs::write(home.path().join("both.toml"), config).unwrap();
+    let ran = home.run(&["--config", "both.toml", "tools"]).ends(7);
+    assert!(ran.out.contains("good_query_users"), "{}", ran.out);
+    let ran = ran.says("bad: failed");
+    assert!(!ran.err.contains("good"), "{}", ran.err);
+    home.run(&["--config", "both.toml", "call", "good_query_users", "limit=1"]).ends(0);
+    home.run(&["--config", "both.toml", "call", "bad_anything"]).ends(3).says("./missing");
+}
+
+#[test]
+fn questions_of_servers_are_answered_by_flags() {
+    let home = Home::new();
+    let mail = ["call", "email_send_email", "to=ada@example.com", "subject=Hi", "confirm=true", "--json"];
+    home.demo(&["email"], &mail).says("declined; --elicit");
+    let sent = home.demo(&["email"], &[&mail[..], &["--elicit", r#"{"send":true}"#]].concat()).says("answered by --elicit");
+    assert!(matches!(sent.json()["outcome"].as_str(), Some("ok" | "tool_error")), "{}", sent.out);
+    let sum = ["call", "preferences_summarise", "userId=u_1001"];
+    let answer = r#"{"role":"assistant","model":"none","content":{"type":"text","text":"A quiet user."}}"#;
+    let told = home.demo(&["preferences"], &[&sum[..], &["--sample", answer]].concat()).ends(0);
+    assert!(told.out.contains("A quiet user."), "{}", told.out);
+}
+
+#[test]
+fn resources_and_prompts_are_printed() {
+    let home = Home::new();
+    let users = home.demo(&["database", "email"], &["read", "demo://users"]).ends(0);
+    assert!(users.json().as_array().is_some_and(|users| !users.is_empty()));
+    let prompt = home.demo(&["email"], &["prompt", "welcome_email", "name=Ann"]).ends(0);
+    assert!(prompt.out.starts_with("user: ") && prompt.out.contains("Ann"), "{}", prompt.out);
+    home.demo(&["email"], &["prompt", "welcome_email"]).ends(2).says("name: is required");
+}
+
+#[test]
+fn a_server_on_the_command_line_needs_no_configuration() {
+    let home = Home::new();
+    let state = home.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let program = assert_cmd::cargo::cargo_bin!("switchboard").to_str().unwrap();
+    let server = ["--", program, "demo-server", "database", "--dir", state.to_str().unwrap()];
+    home.run(&[&["call", "query_users", "limit=1"], &server[..]].concat()).ends(0);
+    let tools = home.run(&[&["tools", "query*"], &server[..]].concat()).ends(0);
+    assert!(tools.out.contains("query_users") && !tools.out.contains("delete_user"), "{}", tools.out);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let home = Home::new();
+    let mut child = home.command(&["--demo", "tools", "--schema"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn signals_end_a_call_in_order() {
+    for (signal, code) in [(rustix::process::Signal::INT, 130), (rustix::process::Signal::TERM, 143)] {
+        let home = Home::new();
+        let line = ["--demo", "--server", "analytics", "--server", "database", "call", "analytics_report", "seconds=60", "--jsonl"];
+        let mut child = home.command(&line).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains("\"sent\"")));
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+        let rest: Vec<String> = lines.collect();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{rest:?}");
+        if code == 130 {
+            assert!(rest.last().is_some_and(|line| line.contains("\"cancelled\"")), "{rest:?}");
+        }
+    }
+}
+
+#[test]
+fn a_project_file_starts_nothing_before_it_is_approved() {
+    let home = Home::new();
+    let project = home.path().join("project");
+    std::fs::create_dir(&project).unwrap();
+    std::fs::write(project.join("switchboard.toml"), "[servers.mine]\ncommand = \"touch\"\nargs = [\"started\"]\n").unwrap();
+    let run = |line: &[&str]| Ran::of(line, home.command(line).current_dir(&project).output().unwrap());
+    let refused = run(&["tools"]).ends(6).says("approve");
+    assert!(refused.err.contains("touch started"), "{}", refused.err);
+    assert!(!project.join("started").exists());
+    run(&["tools", "--no-project-config"]).ends(2);
+    run(&["approve"]).ends(0);
+    run(&["tools"]).ends(3).says("touch started");
+    assert!(project.join("started").exists());
+}
+
+#[test]
+fn texts_of_the_program_itself_are_printed() {
+    let home = Home::new();
+    assert!(home.run(&["--help"]).ends(0).out.contains("Exit codes:"));
+    assert!(home.run(&["man"]).ends(0).out.contains("EXIT STATUS"));
+    assert!(home.run(&["completions", "zsh"]).ends(0).out.starts_with("#compdef switchboard"));
+    assert!(home.run(&["--version"]).ends(0).out.starts_with("switchboard "));
+    let nothing = home.run(&["import"]).ends(0).says("no servers of other programs");
+    assert_eq!(nothing.out, "");
+}
