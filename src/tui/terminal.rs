@@ -19,7 +19,7 @@ use crossterm::{
     style::Print,
     terminal::{self as term, BeginSynchronizedUpdate, EndSynchronizedUpdate},
 };
-use ratatui::{Frame, backend::CrosstermBackend};
+use ratatui::{Frame, backend::CrosstermBackend, layout::Rect};
 use rustix::process::{self, Signal};
 use tokio::sync::Notify;
 
@@ -96,7 +96,9 @@ impl Terminal {
 
     /// Forgets what is on the screen, so that the next frame draws all of it.
     pub fn redraw(&mut self) -> io::Result<()> {
-        self.inner.clear()
+        // Not `clear`, which asks the terminal where its cursor is: our reader has the answer, or nobody gives one.
+        let (width, height) = self.size();
+        self.inner.resize(Rect::new(0, 0, width, height))
     }
 
     /// Gives the terminal back for a while: to the shell or to an editor.
