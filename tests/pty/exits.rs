@@ -7,15 +7,10 @@ use crate::session::{Session, console, program, signal_to, switchboard};
 /// The demo, all of its servers up.
 fn demo() -> Session {
     let mut session = console(&["demo"]).start();
-    ready(&mut session);
-    session
-}
-
-fn ready(session: &mut Session) {
-    session.until("five servers that are ready", |screen| screen.matches(" ready").count() >= 5);
-    assert!(session.screen().alternate_screen() && session.screen().bracketed_paste() && session.screen().hide_cursor());
     // Four servers and the one behind HTTP, the helper, the program itself.
-    assert_eq!(session.note_processes(), 7);
+    assert_eq!(session.ready(), 7);
+    assert!(session.screen().alternate_screen() && session.screen().bracketed_paste() && session.screen().hide_cursor());
+    session
 }
 
 /// A call of `analytics_report` that takes a minute, under way.
@@ -36,8 +31,7 @@ fn q_leaves_at_once_when_nothing_runs() {
 fn with_a_call_under_way_q_asks_first() {
     let mut session = demo();
     slow_call(&mut session);
-    session.keys("\x1b");
-    session.until("keys mode", |screen| screen.contains("q quit"));
+    session.press("\x1b", "E $EDITOR");
     session.press("q", "Leave Switchboard?");
     session.keys("n");
     session.until("the dialog gone", |screen| !screen.contains("Leave Switchboard?"));
@@ -74,8 +68,7 @@ fn a_closed_terminal_ends_it_even_where_no_signal_tells() {
     // The shell leads the session, takes the signal of the terminal's end upon itself, and lives on.
     let script = "trap '' HUP; setsid -w \"$0\" demo </dev/tty; exit 0";
     let mut session = program(&["/bin/sh", "-c", script, switchboard()]).start();
-    session.until("five servers that are ready", |screen| screen.matches(" ready").count() >= 5);
-    session.note_processes();
+    session.ready();
     session.hang_up().nothing_left().no_files();
 }
 
@@ -83,21 +76,22 @@ fn a_closed_terminal_ends_it_even_where_no_signal_tells() {
 fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again() {
     let script = "set -m; stty -a; \"$0\" demo; echo stopped:$?; stty -a; read line; echo got:$line; fg >/dev/null; echo ended:$?";
     let mut session = program(&["/bin/sh", "-c", script, switchboard()]).start();
-    session.until("five servers that are ready", |screen| screen.matches(" ready").count() >= 5);
-    session.note_processes();
+    session.ready();
     let whole = session.text();
     session.press("\x1a", "stopped:");
     let shell = session.screen();
     assert!(!shell.alternate_screen() && !shell.bracketed_paste() && !shell.hide_cursor(), "{}", session.text());
     // What is typed now is the shell's.
-    session.press("hello\r", "got:hello");
+    session.keys("hello\r");
+    session.until_session("the line read", |s| String::from_utf8_lossy(s.stream()).contains("got:hello"));
     session.until("the console again", |screen| screen.contains("Servers") && screen.contains("q quit"));
     assert_eq!(session.text(), whole, "all of it is drawn again");
     assert!(session.screen().alternate_screen() && session.screen().bracketed_paste());
     session.keys("q");
     let ended = session.ended().code(0).restored().nothing_left().no_files();
     let all = String::from_utf8_lossy(&ended.stream).into_owned();
-    let modes = |part: &str| part.lines().filter(|l| l.contains("icanon") || l.contains("echo")).map(str::trim).collect::<Vec<_>>().join(" ");
+    let modes =
+        |part: &str| part.lines().filter(|l| l.contains("icanon") || l.contains("echo")).map(str::trim).collect::<Vec<_>>().join(" ");
     let (before, after) = (modes(all.split("\x1b[?1049h").next().unwrap()), modes(all.split("stopped:").nth(1).unwrap()));
     assert!(before.contains(" icanon") && after.contains(&before), "{before:?} against {after:?}");
     assert!(ended.last_words().contains("ended:0"), "{}", ended.last_words());

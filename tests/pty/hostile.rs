@@ -13,7 +13,8 @@ fn a_hostile_description_is_text() {
     session.press("/", "find a tool");
     let screen = session.press("echo\r", r"\x1b]0;owned\x07");
     assert!(screen.contains(r"\x1b[2J\u{202e}evil"), "{screen}");
-    session.press("\r", "hello");
+    session.press("\r", "Fire badserver_echo?");
+    session.press("y", "hello");
     session.press("\x1b", "q quit");
     session.keys("q");
     let ended = session.ended().code(0).restored().nothing_left().no_files();
@@ -29,7 +30,9 @@ fn a_hostile_description_is_text() {
                 let plain = parameters.chars().all(|c| c.is_ascii_digit() || c == ';' || c == ':');
                 let ours = match last {
                     'm' | 'H' | 'J' | 'K' => plain,
-                    'h' | 'l' => ["?25", "?1000", "?1002", "?1003", "?1006", "?1015", "?1049", "?2004", "?2026"].contains(&parameters.as_str()),
+                    'h' | 'l' => {
+                        ["?25", "?1000", "?1002", "?1003", "?1006", "?1015", "?1049", "?2004", "?2026"].contains(&parameters.as_str())
+                    }
                     't' => ["22;0", "23;0"].contains(&parameters.as_str()),
                     _ => false,
                 };

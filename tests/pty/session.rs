@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::stream;
 
 /// Longer than anything may take; only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long whatever a session started may outlive it.
 const AFTERLIFE: Duration = Duration::from_secs(10);
 /// How often the process table is looked at; there is nothing that tells of its changes.
@@ -194,6 +194,19 @@ impl Session {
         self.until(words, |screen| screen.contains(words))
     }
 
+    /// Waits until the demo is up. Returns how many processes there are.
+    pub fn ready(&mut self) -> usize {
+        let up = |screen: &str| screen.matches(" ready").count() >= 5 && screen.contains(" 17 tools ");
+        self.until("five servers that are ready", up);
+        self.note_processes()
+    }
+
+    /// Whether the program is in the middle of a frame.
+    fn drawing(&self) -> bool {
+        let begun = self.stream.windows(8).rposition(|w| w.starts_with(b"\x1b[?2026"));
+        begun.is_some_and(|at| self.stream[at + 7] == b'h')
+    }
+
     /// Sends keys and waits until these words stand on the screen.
     pub fn press(&mut self, keys: &str, words: &str) -> String {
         self.keys(keys);
@@ -202,7 +215,7 @@ impl Session {
 
     pub fn until_session(&mut self, what: &str, wanted: impl Fn(&Session) -> bool) {
         let end = Instant::now() + PATIENCE;
-        while !wanted(self) {
+        while self.drawing() || !wanted(self) {
             match self.told.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(told) => self.take(told),
                 Err(RecvTimeoutError::Timeout) => panic!("never saw: {what}; the screen:\n{}", self.text()),
