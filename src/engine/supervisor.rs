@@ -18,7 +18,7 @@ use crate::domain::{
     body::Body,
     catalog::ServerCatalog,
     event::EventKind,
-    restart::{Restart, Verdict},
+    restart::{FIRST_PAUSE, FIRST_PAUSE_REMOTE, Restart, Verdict},
     server::{ConnectFailure, Era, Launch, Phase, ServerSpec, Step},
 };
 
@@ -77,6 +77,7 @@ pub fn start(
     let (readiness, seen) = watch::channel(initial);
     let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox));
     bus.publish(EventKind::ServerAdded { spec: spec.clone() });
+    let first = if matches!(spec.launch, Launch::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
     let supervisor = Supervisor {
         spec: spec.clone(),
         connector,
@@ -84,7 +85,7 @@ pub fn start(
         host,
         mailbox,
         readiness,
-        restart: Restart::default(),
+        restart: Restart::new(first),
         era: None,
         catalog: Arc::default(),
     };
@@ -164,14 +165,7 @@ impl Supervisor {
 
     async fn after_failure(&mut self, why: Arc<ConnectFailure>) -> Next {
         // A program that cannot be started will not start in a second either.
-        let (now, jitter) = (self.bus.now(), fastrand::f64());
-        // What somebody else runs comes back in its own time, if it was ever there.
-        let elsewhere = matches!(self.spec.launch, Launch::Http { .. }) && self.era.is_some();
-        let verdict = match why.retryable {
-            true if elsewhere => self.restart.missed(now, jitter),
-            true => self.restart.failed(now, jitter),
-            false => Verdict::GiveUp,
-        };
+        let verdict = if why.retryable { self.restart.failed(self.bus.now(), fastrand::f64()) } else { Verdict::GiveUp };
         let Verdict::Again { attempt, pause } = verdict else {
             self.down(Phase::Failed { why: why.clone() }, Some(why));
             return self.idle().await;
