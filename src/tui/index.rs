@@ -249,3 +249,6 @@ fn name_order(rows: &Rows, name: impl Fn(usize) -> String) -> Vec<u32> {
     sorted.dedup();
     names.iter().map(|n| sorted.binary_search(&n).map_or(u32::MAX, |at| at as u32)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ pub mod theme;
 pub mod tree;
 pub mod uri;
 pub mod view;
+pub mod views;
 pub mod widget;
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use crate::{
         action::Action,
         keymap::Context,
         msg::Cmd,
-        pane::{entry::Entry, health::Subject, table::Clicked},
-        views::{Part, View},
+        pane::{Look, entry::Entry, health::Subject, table::Clicked},
+        views::{Part, View, Views},
         widget::{tabs, window::Move},
     },
 };
@@ -286,8 +286,8 @@ impl Model {
             }
             (Part::Facts, _, Some(to)) => {
                 let subject = self.views.health.selected().cloned();
-                let look = self.feed_look();
                 let mut facts = std::mem::take(&mut self.views.health.facts);
+                let look = self.look();
                 facts.go(to, subject.as_ref(), look, place);
                 self.views.health.facts = facts;
             }
@@ -322,9 +322,11 @@ impl Model {
     /// Where the tabs begin, and how much room they have.
     pub fn tab_bar(&self) -> (u16, u16) {
         let header = self.layout.header;
-        let x = if header.width >= 64 { BEFORE_TABS } else { 1 };
-        // The counters at the right keep some room.
-        (x, header.width.saturating_sub(x).min(if header.width < 64 { 14 } else { 48 }))
+        if !self.layout.narrow {
+            return (BEFORE_TABS, header.width.saturating_sub(BEFORE_TABS));
+        }
+        // The console's path stands beside the tabs; elsewhere the counters at the right keep some room.
+        (1, if self.in_view() { header.width.saturating_sub(24) } else { 0 })
     }
 
     /// A click in the view.
@@ -379,5 +381,20 @@ impl Model {
             Action::Back => true,
             _ => return None,
         })
+    }
+}
+
+impl Model {
+    /// What the views need to draw, and the views.
+    pub fn views_parts(&mut self) -> (Look<'_>, &mut Views) {
+        let look = Look {
+            world: &self.feed.world,
+            theme: &self.theme,
+            keys: &self.keymap,
+            now: self.now.max(self.feed.last),
+            beat: self.beat,
+            focused: false,
+        };
+        (look, &mut self.views)
     }
 }

@@ -1,6 +1,6 @@
 //! The bar of tabs at the top: numbers and names, the current one standing out.
 
-use ratatui::{layout::Rect, style::Modifier};
+use ratatui::style::Modifier;
 
 use crate::tui::theme::Theme;
 
@@ -10,8 +10,8 @@ use super::paint::{Pen, width};
 const GAP: u16 = 2;
 
 /// Writes the tabs; names of tabs other than the current one give way when there is no room for all.
-pub fn draw(pen: &mut Pen, tabs: &[(String, &str)], current: usize, theme: &Theme) {
-    let short = !fits(tabs, pen.left());
+pub fn draw(pen: &mut Pen, tabs: &[(String, &str)], current: usize, room: u16, theme: &Theme) {
+    let short = !fits(tabs, room);
     for (index, (key, word)) in tabs.iter().enumerate() {
         let here = index == current;
         let style = if here { theme.focus.add_modifier(Modifier::UNDERLINED) } else { theme.muted };
@@ -41,7 +41,3 @@ fn fits(tabs: &[(String, &str)], room: u16) -> bool {
     tabs.iter().map(|(key, word)| width(key) + 1 + width(word) + GAP).sum::<u16>() <= room + GAP
 }
 
-/// The place of the bar in a header.
-pub fn place(header: Rect, after: u16) -> Rect {
-    Rect { x: header.x + after, width: header.width.saturating_sub(after), ..header }
-}
