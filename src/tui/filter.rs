@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::domain::call::{FailureKind, Origin};
 
-use super::rows::{RowKind, Rows, Row, State};
+use super::rows::{Row, RowKind, Rows, State};
 
 /// A filter: all of its terms hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -186,7 +186,9 @@ fn test(word: &str) -> Result<Test, String> {
     match field.to_ascii_lowercase().as_str() {
         "server" => Ok(Test::Server(values)),
         "tool" => Ok(Test::Tool(values)),
-        "outcome" => all(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome),
+        "outcome" => {
+            all(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
+        }
         "origin" => all(&values, |v| ORIGINS.into_iter().find(|o| o.word() == v), ORIGINS.iter().map(|o| o.word())).map(Test::Origin),
         "kind" => all(&values, |v| RowKind::ALL.into_iter().find(|k| k.word() == v), RowKind::ALL.iter().map(|k| k.word())).map(Test::Kind),
         _ => Err(format!("there is no field {field}; fields are {}. Quotes make it text", FIELDS.join(", "))),
@@ -235,7 +237,9 @@ impl fmt::Display for Term {
         match &self.test {
             Test::Server(values) => write!(f, "server:{}", values.join("|")),
             Test::Tool(values) => write!(f, "tool:{}", values.join("|")),
-            Test::Outcome(values) => write!(f, "outcome:{}", join(values, |v| outcomes().find(|(_, w)| w == v).map_or("", |(word, _)| word))),
+            Test::Outcome(values) => {
+                write!(f, "outcome:{}", join(values, |v| outcomes().find(|(_, w)| w == v).map_or("", |(word, _)| word)))
+            }
             Test::Origin(values) => write!(f, "origin:{}", join(values, |v| v.word())),
             Test::Kind(values) => write!(f, "kind:{}", join(values, |v| v.word())),
             Test::Longer(us) => write!(f, ">{}", time_words(*us)),

@@ -262,7 +262,9 @@ impl Rows {
                 _ if known => {}
                 Thing::Frame(frame) => self.frame(frame),
                 Thing::Log(server, log) => self.log(server, log, at),
-                Thing::Anomaly(server, anomaly) => self.note(RowKind::Anomaly, server, anomaly.kind.words(), &anomaly.detail, anomaly.frame, at),
+                Thing::Anomaly(server, anomaly) => {
+                    self.note(RowKind::Anomaly, server, anomaly.kind.words(), &anomaly.detail, anomaly.frame, at)
+                }
             }
         }
         // What is still pending here and unknown there ended while nobody looked.
@@ -311,14 +313,6 @@ impl Rows {
     /// A row that is still there.
     pub fn get(&self, id: RowId) -> Option<&Row> {
         self.rows.get(usize::try_from(id.checked_sub(self.first)?).ok()?)
-    }
-
-    /// The row of a call, looked for by its id. Calls are added in the order of their ids.
-    pub fn find(&self, call: CallId) -> Option<RowId> {
-        if let Some(id) = self.pending.get(&call) {
-            return Some(*id);
-        }
-        self.rows.iter().rposition(|row| row.call() == Some(call)).map(|at| self.first + at as u64)
     }
 
     /// Rows that began at `at` or later start here.
@@ -471,4 +465,4 @@ enum Thing<'w> {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -224,6 +224,9 @@ impl Model {
     pub fn resync(&mut self, world: World, missed: u64) {
         self.feed.world = world;
         self.views.resync(&self.feed.world);
+        if let Some(entry) = &mut self.views.entry {
+            entry.detail.sync(&self.feed.world);
+        }
         self.tree.rebuild(&self.feed.world);
         self.call.sync(&self.feed.world);
         let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
@@ -473,3 +476,5 @@ impl Model {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod views_tests;

@@ -217,7 +217,9 @@ impl Model {
     fn view_copy(&mut self) -> Vec<Cmd> {
         let world = &self.feed.world;
         let text = match (self.views.current, &self.views.entry) {
-            (View::Health, _) => self.views.health.selected().map(|Subject { server, tool }| tool.as_ref().map_or(server.to_string(), |t| t.to_string())),
+            (View::Health, _) => {
+                self.views.health.selected().map(|Subject { server, tool }| tool.as_ref().map_or(server.to_string(), |t| t.to_string()))
+            }
             (_, Some(entry)) => entry.copy(world),
             _ => self.views.selected().and_then(|id| {
                 let mut entry = Entry::default();

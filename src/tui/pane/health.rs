@@ -220,7 +220,13 @@ impl Columns {
             }
             None => {
                 let (glyph, style) = lamp(&server.phase, theme);
-                let fold = if server.tools.is_empty() { " " } else if open { "▾" } else { "▸" };
+                let fold = if server.tools.is_empty() {
+                    " "
+                } else if open {
+                    "▾"
+                } else {
+                    "▸"
+                };
                 pen.put(fold, theme.muted).skip(1).put(glyph, style).skip(1);
                 pen.put_middle(server.id().as_str(), self.name.saturating_sub(5), theme.accent);
             }
@@ -233,7 +239,10 @@ impl Columns {
         }
         pen.to(start + self.state);
         let rate = stats.per_minute(look.now);
-        pen.put(&format!("{:>7} ", if rate == 0 { "·".into() } else { rate.to_string() }), if rate == 0 { theme.muted } else { theme.text });
+        pen.put(
+            &format!("{:>7} ", if rate == 0 { "·".into() } else { rate.to_string() }),
+            if rate == 0 { theme.muted } else { theme.text },
+        );
         if self.minute > 0 {
             let start = pen.x();
             pen.skip(1).put(&minute_bars(stats, look.now, usize::from(self.minute - 2)), theme.accent);
@@ -280,8 +289,9 @@ pub fn latency_style(us: u64, theme: &Theme) -> Style {
 fn minute_bars(stats: &Stats, now: Stamp, cells: usize) -> String {
     let seconds = stats.minute(now);
     let cells = cells.clamp(1, 60);
-    let sums: Vec<u32> =
-        (0..cells).map(|c| seconds[c * 60 / cells..((c + 1) * 60 / cells).max(c * 60 / cells + 1)].iter().map(|n| u32::from(*n)).sum()).collect();
+    let sums: Vec<u32> = (0..cells)
+        .map(|c| seconds[c * 60 / cells..((c + 1) * 60 / cells).max(c * 60 / cells + 1)].iter().map(|n| u32::from(*n)).sum())
+        .collect();
     let most = sums.iter().copied().max().unwrap_or(0).max(1);
     sums.into_iter().map(|n| if n == 0 { " " } else { BARS[(n * 7 / most) as usize] }).collect()
 }

@@ -369,7 +369,12 @@ impl TrafficView {
         self.draw_query(look, inner, buf);
         let columns = Columns::for_width(inner.width);
         let head = 1 + self.notes();
-        columns.head((self.by, self.down), theme, Rect { y: inner.y.saturating_add(head), height: inner.height.saturating_sub(head).min(1), ..inner }, buf);
+        columns.head(
+            (self.by, self.down),
+            theme,
+            Rect { y: inner.y.saturating_add(head), height: inner.height.saturating_sub(head).min(1), ..inner },
+            buf,
+        );
         let list = Rect { y: inner.y.saturating_add(head + 1), height: inner.height.saturating_sub(head + 1), ..inner };
         if self.is_empty(rows) {
             self.draw_empty(rows, look, list, buf);
@@ -393,7 +398,8 @@ impl TrafficView {
 
     fn state_words(&self, rows: &Rows, look: Look) -> String {
         let all = grouped(rows.len());
-        let mut words = if self.index.filter().is_empty() { format!("{all} rows") } else { format!("{} of {all} rows", grouped(self.index.len(rows))) };
+        let mut words =
+            if self.index.filter().is_empty() { format!("{all} rows") } else { format!("{} of {all} rows", grouped(self.index.len(rows))) };
         if self.index.working(rows) {
             words.push_str(&format!(" · {:.0} % looked at", self.index.progress(rows) * 100.0));
         }
@@ -450,7 +456,9 @@ impl TrafficView {
         pen.skip(1);
         if rows.is_empty() {
             let key = look.keys.key(&[Context::Global], Action::ViewConsole).unwrap_or_default();
-            pen.put("Nothing has happened yet. ", theme.muted).put(&key, theme.key).put(" goes to the console: pick a tool there and fire it.", theme.muted);
+            pen.put("Nothing has happened yet. ", theme.muted)
+                .put(&key, theme.key)
+                .put(" goes to the console: pick a tool there and fire it.", theme.muted);
         } else if self.index.working(rows) || self.job.is_some() || self.by != By::Time {
             pen.put(&format!("{} looking …", look.spinner()), theme.running);
         } else {
@@ -525,7 +533,8 @@ impl Columns {
             150..=179 => (13, 16, 10, 18, true, 16),
             _ => (13, 18, 10, 20, true, 24),
         };
-        let mut list = vec![(By::Time, time), (By::Server, server), (By::Tool, 0), (By::Origin, origin), (By::Outcome, outcome), (By::Took, 10)];
+        let mut list =
+            vec![(By::Time, time), (By::Server, server), (By::Tool, 0), (By::Origin, origin), (By::Outcome, outcome), (By::Took, 10)];
         if bytes {
             list.extend([(By::Sent, 9), (By::Got, 9)]);
         }
@@ -553,11 +562,21 @@ impl Columns {
         pen.skip(1);
         for (by, width) in &self.list {
             let start = pen.x();
-            let mark = if *by != sorted { "" } else if down { " ▼" } else { " ▲" };
+            let mark = if *by != sorted {
+                ""
+            } else if down {
+                " ▼"
+            } else {
+                " ▲"
+            };
             let text = format!("{}{mark}", head_word(*by));
             let style = if *by == sorted { theme.accent.add_modifier(Modifier::BOLD) } else { theme.muted };
             let cells = usize::from(width.saturating_sub(1));
-            if matches!(by, By::Took | By::Sent | By::Got) { pen.put(&format!("{text:>cells$}"), style) } else { pen.put_middle(&text, width.saturating_sub(1), style) };
+            if matches!(by, By::Took | By::Sent | By::Got) {
+                pen.put(&format!("{text:>cells$}"), style)
+            } else {
+                pen.put_middle(&text, width.saturating_sub(1), style)
+            };
             pen.to(start + width + if *by == By::Took { self.bar } else { 0 });
         }
     }

@@ -31,8 +31,28 @@ const MOST: u64 = 20_000;
 const LOOK_BACK: Duration = Duration::from_secs(120);
 /// Nanoseconds of one cell, by step of the zoom: 1, 2, 5 from 10 µs to 100 s.
 const CELLS: [u64; 22] = [
-    10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000, 100_000_000,
-    200_000_000, 500_000_000, 1_000_000_000, 2_000_000_000, 5_000_000_000, 10_000_000_000, 20_000_000_000, 50_000_000_000, 100_000_000_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_000_000_000,
+    5_000_000_000,
+    10_000_000_000,
+    20_000_000_000,
+    50_000_000_000,
+    100_000_000_000,
 ];
 /// The zoom to begin with: 200 ms a cell, 20 s on 100 cells.
 const START: usize = 13;
@@ -223,7 +243,11 @@ impl Timeline {
         let span = self.cell() * u64::from(self.cells.max(1));
         let margin = (span / 10 / self.cell()) * self.cell();
         let start = self.snap(self.start).0;
-        self.start = Stamp(start.clamp((at + margin + self.cell()).saturating_sub(span), at.saturating_sub(margin).max(at.saturating_sub(span - self.cell()))));
+        self.start =
+            Stamp(start.clamp(
+                (at + margin + self.cell()).saturating_sub(span),
+                at.saturating_sub(margin).max(at.saturating_sub(span - self.cell())),
+            ));
     }
 
     /// Lays the bars out for a pane of this size.
@@ -345,7 +369,9 @@ impl Timeline {
             let place = area.x + x;
             let text = tick_words(look.world.epoch, Stamp(wall / step * step - (look.world.epoch.unix_ms % 86_400_000) * 1_000_000), step);
             if place >= free && place + width(&text) + 2 <= area.right() {
-                Pen::new(buf, Rect { x: place, width: area.right() - place, ..area }, 0).put("╷", look.theme.border).put(&text, look.theme.muted);
+                Pen::new(buf, Rect { x: place, width: area.right() - place, ..area }, 0)
+                    .put("╷", look.theme.border)
+                    .put(&text, look.theme.muted);
                 free = place + width(&text) + 3;
             }
         }
@@ -415,7 +441,8 @@ impl Timeline {
                 _ => text.push('▓'),
             }
         }
-        let place = Rect { x: area.x.saturating_add(*visible.start() as u16), width: area.width.saturating_sub(*visible.start() as u16), ..area };
+        let place =
+            Rect { x: area.x.saturating_add(*visible.start() as u16), width: area.width.saturating_sub(*visible.start() as u16), ..area };
         let mut pen = Pen::new(buf, place, 0);
         let split = text.char_indices().nth(waiting).map_or(text.len(), |(at, _)| at);
         pen.put(&text[..split], theme.muted).put(&text[split..], style);
@@ -436,7 +463,11 @@ impl Timeline {
             let place = (chart.x + x, chart.y + y);
             if let Some(cell) = buf.cell_mut(place) {
                 if matches!(cell.symbol(), " " | "┊") {
-                    cell.set_symbol(if self.following() { "╎" } else { "│" }).set_style(if self.following() { theme.border } else { theme.focus });
+                    cell.set_symbol(if self.following() { "╎" } else { "│" }).set_style(if self.following() {
+                        theme.border
+                    } else {
+                        theme.focus
+                    });
                 } else if !self.following() {
                     cell.set_style(Style::new().add_modifier(Modifier::REVERSED));
                 }
@@ -477,7 +508,10 @@ impl Timeline {
             0 => format!("nothing ran {then}"),
             n => format!("{n} ran {then}"),
         };
-        pen.put(&if self.following() { words.replace("ran", "running").replace("nothing running", "nothing runs") } else { words }, theme.muted);
+        pen.put(
+            &if self.following() { words.replace("ran", "running").replace("nothing running", "nothing runs") } else { words },
+            theme.muted,
+        );
         let legend = "  ░ queued  ▓ wire  · waits  ✕ failed  ▸ running";
         pen.right(&[(legend, theme.muted)]);
     }
@@ -487,7 +521,12 @@ impl Timeline {
 fn rooms(area: Rect, plan: &Plan) -> (Rect, Rect) {
     let names = plan.lanes.iter().map(|l| width(&l.server)).max().unwrap_or(0) + 5;
     let names = if area.width < 40 { 4 } else { names.clamp(8, area.width / 4) };
-    let inner = Rect { x: area.x + 1, y: area.y + 2, width: area.width.saturating_sub(2), height: area.height.saturating_sub(if area.height >= 6 { 4 } else { 3 }) };
+    let inner = Rect {
+        x: area.x + 1,
+        y: area.y + 2,
+        width: area.width.saturating_sub(2),
+        height: area.height.saturating_sub(if area.height >= 6 { 4 } else { 3 }),
+    };
     let labels = Rect { width: names.min(inner.width), ..inner };
     (labels, Rect { x: inner.x + labels.width, width: inner.width - labels.width, ..inner })
 }
@@ -495,9 +534,32 @@ fn rooms(area: Rect, plan: &Plan) -> (Rect, Rect) {
 /// The time between two labels of the axis: a round time that is at least 14 cells long.
 fn tick(cell: u64) -> u64 {
     const STEPS: [u64; 26] = [
-        100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000, 100_000_000, 200_000_000, 500_000_000,
-        1_000_000_000, 2_000_000_000, 5_000_000_000, 10_000_000_000, 15_000_000_000, 30_000_000_000, 60_000_000_000, 120_000_000_000,
-        300_000_000_000, 600_000_000_000, 900_000_000_000, 1_800_000_000_000, 3_600_000_000_000, 7_200_000_000_000,
+        100_000,
+        200_000,
+        500_000,
+        1_000_000,
+        2_000_000,
+        5_000_000,
+        10_000_000,
+        20_000_000,
+        50_000_000,
+        100_000_000,
+        200_000_000,
+        500_000_000,
+        1_000_000_000,
+        2_000_000_000,
+        5_000_000_000,
+        10_000_000_000,
+        15_000_000_000,
+        30_000_000_000,
+        60_000_000_000,
+        120_000_000_000,
+        300_000_000_000,
+        600_000_000_000,
+        900_000_000_000,
+        1_800_000_000_000,
+        3_600_000_000_000,
+        7_200_000_000_000,
     ];
     STEPS.into_iter().find(|step| *step >= cell * 14).unwrap_or(7_200_000_000_000)
 }
@@ -512,4 +574,3 @@ fn tick_words(epoch: Epoch, at: Stamp, step: u64) -> String {
         _ => format!("{time}{:03}", at.0 / 1000 % 1000),
     }
 }
-

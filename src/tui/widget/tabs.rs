@@ -40,4 +40,3 @@ pub fn at(tabs: &[(String, &str)], current: usize, x: u16, room: u16, cell: u16)
 fn fits(tabs: &[(String, &str)], room: u16) -> bool {
     tabs.iter().map(|(key, word)| width(key) + 1 + width(word) + GAP).sum::<u16>() <= room + GAP
 }
-
