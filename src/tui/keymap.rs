@@ -41,6 +41,11 @@ contexts! {
     Filter "filter" "The filter line of the tree.";
     Result "result" "The result pane and the detail of a call.";
     Traffic "traffic" "The list of calls.";
+    Table "table" "The traffic view.";
+    Query "query" "The filter line of the traffic view and of a server's output.";
+    Timeline "timeline" "The timeline.";
+    Health "health" "The table of servers and tools.";
+    Lines "lines" "A server's stderr and log.";
     Help "help" "The help overlay.";
     Palette "palette" "The palette.";
     Confirm "confirm" "A question of Switchboard itself.";

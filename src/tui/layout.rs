@@ -87,6 +87,13 @@ impl Layout {
         Layout { screen, header, lamps, footer, panes, narrow, too_small: false }
     }
 
+    /// The room between header and footer.
+    pub fn body(&self) -> Rect {
+        let top = self.header.height + self.lamps.map_or(0, |l| l.height);
+        let height = self.screen.height.saturating_sub(top + self.footer.height);
+        if self.too_small { Rect::default() } else { Rect { y: top, height, ..self.screen } }
+    }
+
     /// The place of a pane, if it is visible.
     pub fn place(&self, pane: Focus) -> Option<Rect> {
         self.panes.iter().find(|(p, _)| *p == pane).map(|(_, place)| *place)

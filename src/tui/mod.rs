@@ -6,6 +6,8 @@
 
 pub mod action;
 pub mod feed;
+pub mod filter;
+pub mod index;
 pub mod input;
 pub mod keymap;
 pub mod layout;
@@ -15,6 +17,7 @@ pub mod overlay;
 pub mod pacer;
 pub mod pane;
 pub mod present;
+pub mod rows;
 mod run;
 mod system;
 pub mod terminal;
@@ -22,6 +25,7 @@ pub mod theme;
 pub mod tree;
 pub mod uri;
 pub mod view;
+pub mod views;
 pub mod widget;
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::{
     widget::{
         lamps,
         paint::{Pen, width},
+        tabs,
     },
 };
 
@@ -34,8 +35,14 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     if let Some(place) = layout.lamps {
         lamp_row(model, place, buf);
     }
-    for (pane, place) in &layout.panes {
-        draw_pane(model, *pane, *place, buf);
+    if model.in_view() {
+        let dialog = !model.modals.is_empty();
+        let (look, views) = model.views_parts();
+        views.draw(look, dialog, buf);
+    } else {
+        for (pane, place) in &layout.panes {
+            draw_pane(model, *pane, *place, buf);
+        }
     }
     footer(model, layout.footer, buf);
     let body = Rect { y: 1, height: screen.height.saturating_sub(2), ..screen };
@@ -104,10 +111,13 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
         pen.right(&[(&badge, theme.warn.add_modifier(Modifier::REVERSED)), (" ", theme.text)]);
     }
     pen.right(&pieces);
-    if model.layout.narrow {
+    let (x, room) = model.tab_bar();
+    if x > 1 {
+        pen.put("switchboard", theme.accent.add_modifier(Modifier::BOLD)).to(area.x + x);
+    }
+    tabs::draw(&mut pen, &model.tabs(), model.tab(), room, theme);
+    if model.layout.narrow && !model.in_view() {
         pen.put_middle(&breadcrumb(model), area.width, theme.accent);
-    } else {
-        pen.put("switchboard", theme.accent.add_modifier(Modifier::BOLD)).skip(3).put("1 Console", theme.text.add_modifier(Modifier::BOLD));
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
         },
         pane::detail::Detail,
         tree::Node,
+        views::View,
         widget::window::Move,
     },
 };
@@ -27,6 +28,9 @@ impl Model {
     pub(super) fn act(&mut self, action: Action) -> Vec<Cmd> {
         if !self.modals.is_empty() {
             return self.modal_act(action);
+        }
+        if let Some(commands) = self.view_act(action) {
+            return commands;
         }
         if self.tree.filter().is_some() {
             return self.filter_act(action);
@@ -75,7 +79,18 @@ impl Model {
             Action::Refire => return self.refire(),
             Action::EditAgain => self.edit_again(),
             Action::Follow => self.traffic.follow(),
-            Action::Choose
+            Action::ViewConsole
+            | Action::ViewTraffic
+            | Action::ViewTimeline
+            | Action::ViewHealth
+            | Action::Sort
+            | Action::ReverseSort
+            | Action::Complete
+            | Action::ZoomIn
+            | Action::ZoomOut
+            | Action::NextCall
+            | Action::PreviousCall
+            | Action::Choose
             | Action::Answer
             | Action::Decline
             | Action::Withdraw
@@ -328,6 +343,7 @@ impl Model {
     /// Puts the cursor on a node and goes to its form.
     pub(super) fn go_to(&mut self, node: &Node) {
         self.detail = None;
+        self.views.show(View::Console);
         if self.tree.filter().is_some() {
             self.tree.set_filter(None, false, &self.feed.world);
         }
@@ -354,6 +370,9 @@ impl Model {
     }
 
     fn meant_server(&self) -> Option<ServerId> {
+        if self.in_view() {
+            return self.views.health.selected().filter(|_| self.views.current == View::Health).map(|s| s.server.clone());
+        }
         self.tree.selected()?.server().cloned()
     }
 
@@ -389,6 +408,9 @@ impl Model {
 impl Model {
     /// Whether an action would do something now, for the footer.
     pub fn makes_sense(&self, action: Action) -> bool {
+        if let Some(sense) = self.view_makes_sense(action) {
+            return sense;
+        }
         let world = &self.feed.world;
         match action {
             Action::Cancel => self.meant_call().and_then(|id| world.call(id)).is_some_and(|c| c.settled.is_none()),

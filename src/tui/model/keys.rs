@@ -52,6 +52,7 @@ impl Model {
         match self.modals.last() {
             Some(Modal::Inbox(inbox)) => inbox.wants_text() && plain && matches!(key.code, KeyCode::Enter | KeyCode::Esc),
             Some(_) => false,
+            None if self.in_view() => false,
             None if self.tree.filter().is_some() || self.focus != Focus::Call || self.call.editing_json() => false,
             None => match key.code {
                 KeyCode::Tab | KeyCode::BackTab => plain,
@@ -64,6 +65,10 @@ impl Model {
 
     /// A key that means nothing to the keymap.
     fn raw_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
+        if self.modals.is_empty() && self.in_view() {
+            self.view_key(key);
+            return vec![];
+        }
         let world = &self.feed.world;
         match self.modals.last_mut() {
             Some(Modal::Help(help)) => {
@@ -120,6 +125,10 @@ impl Model {
 
     /// A paste goes into the field under the cursor and never fires anything.
     fn paste(&mut self, text: &str) -> Vec<Cmd> {
+        if self.modals.is_empty() && self.in_view() {
+            self.view_paste(text);
+            return vec![];
+        }
         let typing = self.typing();
         match self.modals.last_mut() {
             Some(Modal::Inbox(inbox)) => inbox.paste(text),
@@ -145,7 +154,9 @@ impl Model {
     }
 
     fn wheel(&mut self, event: MouseEvent, action: Action) -> Vec<Cmd> {
-        if self.modals.is_empty() {
+        if self.modals.is_empty() && self.in_view() {
+            self.view_wheel(event, action);
+        } else if self.modals.is_empty() {
             let Some((pane, _)) = self.layout.at(event.column, event.row) else { return vec![] };
             for _ in 0..NOTCH {
                 self.move_in(pane, action);
@@ -159,6 +170,12 @@ impl Model {
     }
 
     fn click(&mut self, event: MouseEvent) -> Vec<Cmd> {
+        if self.click_tab(event) {
+            return vec![];
+        }
+        if self.in_view() {
+            return self.view_click(event);
+        }
         let Some((pane, place)) = self.layout.at(event.column, event.row) else { return vec![] };
         let was = std::mem::replace(&mut self.focus, pane);
         match pane {

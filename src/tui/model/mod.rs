@@ -6,6 +6,7 @@
 mod act;
 mod calls;
 mod keys;
+mod views;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -38,6 +39,7 @@ use super::{
     pane::{Look, call::CallPane, detail::Detail, info::InfoPane, servers, traffic::TrafficPane},
     theme::Theme,
     tree::{Node, Tree},
+    views::Views,
 };
 
 /// How long a message stays in the corner.
@@ -130,6 +132,8 @@ pub struct Model {
     pub info: InfoPane,
     /// The list of calls.
     pub traffic: TrafficPane,
+    /// Traffic, timeline and health.
+    pub views: Views,
     /// Dialogs, the last one on top.
     pub modals: Vec<Modal>,
     /// Messages in the corner.
@@ -151,6 +155,7 @@ impl Model {
     /// A console over a snapshot.
     pub fn new(setup: Setup, world: World, size: (u16, u16)) -> Model {
         let mut model = Model {
+            views: Views::new(&world),
             feed: Feed::new(world),
             now: Stamp::default(),
             beat: 0,
@@ -218,9 +223,14 @@ impl Model {
     /// Goes on from a new snapshot after the feed fell behind by `missed` events.
     pub fn resync(&mut self, world: World, missed: u64) {
         self.feed.world = world;
+        self.views.resync(&self.feed.world);
+        if let Some(entry) = &mut self.views.entry {
+            entry.detail.sync(&self.feed.world);
+        }
         self.tree.rebuild(&self.feed.world);
         self.call.sync(&self.feed.world);
-        for detail in self.detail.iter_mut().chain([&mut self.result]) {
+        let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
+        for detail in self.detail.iter_mut().chain([&mut self.result]).chain(entry) {
             detail.resync(&self.feed.world);
         }
         self.close_answered();
@@ -237,6 +247,7 @@ impl Model {
     pub fn moving(&self) -> bool {
         let world = &self.feed.world;
         world.running > 0
+            || self.view_moving()
             || !self.toasts.is_empty()
             || matches!(self.modals.last(), Some(Modal::Inbox(_)))
             || world.servers.iter().any(|s| s.phase.pending())
@@ -321,6 +332,9 @@ impl Model {
     }
 
     fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
+        for event in events.iter().filter(|e| e.seq > self.feed.world.seq) {
+            self.views.push(event);
+        }
         let changes = self.feed.apply(events);
         self.now = self.now.max(self.feed.last);
         if changes.lists {
@@ -404,6 +418,8 @@ impl Model {
         if let Some(place) = self.layout.place(Focus::Traffic) {
             self.traffic.fit(&self.feed.world, place);
         }
+        let body = self.layout.body();
+        self.views.fit(&self.feed.world, now, body, self.zoom);
     }
 
     /// Whether letters go into a field.
@@ -412,6 +428,7 @@ impl Model {
             Some(Modal::Help(_) | Modal::Palette(_)) => true,
             Some(Modal::Inbox(inbox)) => inbox.wants_text(),
             Some(_) => false,
+            None if self.in_view() => self.view_typing(),
             None => self.tree.filter().is_some() || (self.focus == Focus::Call && self.call.wants_text()),
         }
     }
@@ -426,6 +443,7 @@ impl Model {
             Some(Modal::Inbox(_)) => &[Context::Inbox],
             Some(Modal::Approval(_)) => &[Context::Approval],
             Some(Modal::Notices(_)) => &[Context::Notices],
+            None if self.in_view() => self.view_contexts(),
             None if self.tree.filter().is_some() => &[Context::Filter],
             None => match self.focus {
                 Focus::Servers => &[Context::Servers, Context::List, Context::Global],
@@ -441,6 +459,9 @@ impl Model {
 
     /// The call that an action means: the one under the cursor of the pane with the focus.
     fn meant_call(&self) -> Option<CallId> {
+        if self.in_view() {
+            return self.view_call();
+        }
         match (self.focus, &self.detail) {
             (Focus::Traffic, _) => self.traffic.selected(&self.feed.world).map(|c| c.id),
             (_, Some(detail)) => detail.call(),
@@ -455,3 +476,5 @@ impl Model {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod views_tests;

@@ -373,11 +373,11 @@ fn a_view_that_fell_behind_says_so() {
 fn eighty_columns_drill_down_and_back_with_a_breadcrumb() {
     let mut harness = Harness::busy(80, 24);
     harness.keys("down down enter");
-    assert!(harness.frame().starts_with(" database › create_user"), "{}", harness.frame());
+    assert!(harness.frame().contains(" database › create_user"), "{}", harness.frame());
     harness.keys("tab tab tab tab");
-    assert!(harness.frame().starts_with(" database › create_user › result"), "after the last field comes the result: {}", harness.frame());
+    assert!(harness.frame().contains(" database › create_user › result"), "after the last field comes the result: {}", harness.frame());
     harness.keys("esc esc esc");
-    assert!(harness.frame().starts_with(" switchboard › servers"));
+    assert!(harness.frame().contains(" switchboard › servers"));
     harness.tool("queryu").keys("enter");
     let Some(Cmd::Submit { token, .. }) = harness.take().pop() else { panic!("not fired") };
     harness.send(Msg::Submitted { token, call: CallId(104) });
