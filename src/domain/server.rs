@@ -276,7 +276,8 @@ impl Default for Limits {
 pub struct Root {
     /// A `file://` URI.
     pub uri: String,
-    /// Its name, if any.
+    /// Its name, if any. Left out rather than `null`, which servers refuse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 

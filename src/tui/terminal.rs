@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, Stdout, Write},
+    mem::ManuallyDrop,
     panic,
     sync::{
         Arc,
@@ -31,7 +32,9 @@ type PanicHook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send>;
 
 /// A terminal that is drawn on until this is dropped.
 pub struct Terminal {
-    inner: ratatui::Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: on a dead terminal its `Drop` prints to stderr, which panics when that is dead
+    /// too; what it would do is done by `leave`.
+    inner: ManuallyDrop<ratatui::Terminal<CrosstermBackend<Stdout>>>,
     state: Arc<State>,
     previous_hook: Arc<PanicHook>,
     title: String,
@@ -60,7 +63,7 @@ impl Terminal {
         let inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()));
         let entered = enter(&state);
         match (inner, entered) {
-            (Ok(inner), Ok(())) => Ok(Terminal { inner, state, previous_hook, title: String::new() }),
+            (Ok(inner), Ok(())) => Ok(Terminal { inner: ManuallyDrop::new(inner), state, previous_hook, title: String::new() }),
             (inner, entered) => {
                 leave(&state);
                 give_hook_back(previous_hook);
@@ -95,8 +98,9 @@ impl Terminal {
     }
 
     /// Forgets what is on the screen, so that the next frame draws all of it.
+    ///
+    /// Not ratatui's `clear`: that asks the terminal for the cursor's place and waits for the answer.
     pub fn redraw(&mut self) -> io::Result<()> {
-        // Not `clear`, which asks the terminal where its cursor is: our reader has the answer, or nobody gives one.
         let (width, height) = self.size();
         self.inner.resize(Rect::new(0, 0, width, height))
     }

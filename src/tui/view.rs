@@ -185,7 +185,7 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
         pen.put(&show(&model.sequence), theme.key).put(" …", theme.muted);
         return;
     }
-    if model.layout.screen.width >= 60 && !model.title.is_empty() {
+    if model.layout.screen.width >= 100 && !model.title.is_empty() {
         pen.right(&[(&model.title, theme.muted), (" ", theme.muted)]);
     }
     for (key, label) in hints(model) {

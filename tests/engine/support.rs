@@ -21,7 +21,7 @@ use switchboard::{
 };
 
 /// Longer than anything may take; only a hang reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct Rig {
     pub engine: Arc<Engine>,

@@ -14,7 +14,7 @@ use crokey::KeyCombination;
 use crate::domain::{
     ask::{Ask, AskPolicy},
     call::CallSpec,
-    event::{Event, NoticeLevel},
+    event::{Event, Notice, NoticeLevel},
     id::{AskId, CallId, ToolId},
     time::Stamp,
     world::World,
@@ -180,6 +180,7 @@ impl Model {
             model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() }));
         }
         model.tree.rebuild(&model.feed.world);
+        model.tell_earlier_notices();
         model.settle();
         model
     }
@@ -218,9 +219,9 @@ impl Model {
     pub fn resync(&mut self, world: World, missed: u64) {
         self.feed.world = world;
         self.tree.rebuild(&self.feed.world);
-        self.result.sync(&self.feed.world);
-        if let Some(detail) = &mut self.detail {
-            detail.sync(&self.feed.world);
+        self.call.sync(&self.feed.world);
+        for detail in self.detail.iter_mut().chain([&mut self.result]) {
+            detail.resync(&self.feed.world);
         }
         self.close_answered();
         self.toast(NoticeLevel::Warn, format!("The console fell behind by {missed} events; it has caught up."));
@@ -299,6 +300,26 @@ impl Model {
         self.toasts.drain(..surplus);
     }
 
+    /// What went wrong before the console was there (a line of the configuration, say) is told too.
+    fn tell_earlier_notices(&mut self) {
+        let bad = self.feed.world.notices.iter().filter(|(_, notice)| notice.level > NoticeLevel::Info);
+        let bad: Vec<Arc<Notice>> = bad.map(|(_, notice)| notice.clone()).collect();
+        self.feed.last = self.feed.world.notices.back().map_or(Stamp::default(), |(at, _)| *at);
+        for notice in bad.iter().skip(bad.len().saturating_sub(MOST)) {
+            self.notice(notice);
+        }
+    }
+
+    /// Shows a notice in the corner; its further lines are in the list.
+    fn notice(&mut self, notice: &Notice) {
+        let mut text = notice.text.clone();
+        if let Some(first) = notice.detail.first() {
+            let key = self.keymap.key(&[Context::Global], super::action::Action::Notices).unwrap_or_default();
+            text.push_str(&format!("\n{first}{}", if notice.detail.len() > 1 { format!(" ({key}: all of it)") } else { String::new() }));
+        }
+        self.toast(notice.level, text);
+    }
+
     fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
         let changes = self.feed.apply(events);
         self.now = self.now.max(self.feed.last);
@@ -316,7 +337,7 @@ impl Model {
             }
         }
         for notice in &changes.notices {
-            self.toast(notice.level, notice.text.clone());
+            self.notice(notice);
         }
         if !changes.closed.is_empty() {
             self.close_answered();
