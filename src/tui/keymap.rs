@@ -219,6 +219,7 @@ pub fn show(keys: &[KeyCombination]) -> String {
             "Right" => "→".to_owned(),
             "PageUp" => "PgUp".to_owned(),
             "PageDown" => "PgDn".to_owned(),
+            "Hyphen" => "-".to_owned(),
             other => other.to_owned(),
         })
         .collect::<Vec<_>>()

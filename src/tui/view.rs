@@ -117,7 +117,8 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     tabs::draw(&mut pen, &model.tabs(), model.tab(), room, theme);
     if model.layout.narrow && !model.in_view() {
-        pen.put_middle(&breadcrumb(model), area.width, theme.accent);
+        let room = pen.left().saturating_sub(2);
+        pen.put_middle(&breadcrumb(model), room, theme.accent);
     }
 }
 

@@ -49,7 +49,10 @@ fn lively(after: u64) -> Vec<Arc<Event>> {
         script.push(7900, EventKind::ServerStderr { server: fake::server("database"), line: line.into() });
     }
     s.events.append(&mut script.events);
-    s.events
+    // As they would come: in the order of time, numbered.
+    s.events.sort_by_key(|event| event.at);
+    let numbered = (after + 1..).zip(&s.events);
+    numbered.map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
 }
 
 fn keys(model: &mut Model, keys: &str) -> Vec<Cmd> {

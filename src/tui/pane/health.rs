@@ -173,9 +173,9 @@ impl Columns {
     fn for_width(width: u16) -> Columns {
         let (state, minute, shape, tails, counts) = match width {
             0..=49 => (0, 0, 0, false, false),
-            50..=79 => (0, 0, 0, true, true),
-            80..=109 => (0, 16, 0, true, true),
-            110..=149 => (14, 20, 16, true, true),
+            50..=91 => (0, 0, 0, true, true),
+            92..=109 => (0, 12, 0, true, true),
+            110..=149 => (0, 16, 16, true, true),
             _ => (26, 30, 28, true, true),
         };
         let fixed = 8 + minute + 8 + 9 + if tails { 18 } else { 0 } + 9 + if counts { 8 } else { 0 } + shape + state;
@@ -261,6 +261,7 @@ impl Columns {
         let words = match (stats.settled, stats.failed) {
             (0, _) => "·".to_owned(),
             (_, 0) => "0 %".to_owned(),
+            _ if rate >= 9.95 => format!("✕ {rate:.0} %"),
             _ => format!("✕ {rate:.1} %"),
         };
         pen.put(&format!("{words:>8} "), if stats.failed > 0 { theme.fail } else { theme.muted });

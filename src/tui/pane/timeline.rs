@@ -341,6 +341,9 @@ impl Timeline {
         let (labels, chart) = rooms(area, &self.plan);
         self.axis(look, Rect { y: chart.y.saturating_sub(1), height: chart.height.min(1), ..chart }, buf);
         self.names(look, labels, buf);
+        let lanes = self.lines().saturating_sub(self.top).min(usize::from(chart.height)) as u16;
+        let under = Rect { y: chart.y + lanes, height: chart.height - lanes, x: labels.x, width: labels.width + chart.width };
+        let chart = Rect { height: lanes, ..chart };
         self.rules(look, chart, buf);
         for bar in &self.plan.bars {
             let Some(row) = rows.get(bar.id) else { continue };
@@ -349,6 +352,7 @@ impl Timeline {
             self.bar(bar, row, rows, look, Rect { y: chart.y + y as u16, height: 1, ..chart }, buf);
         }
         self.cursor_line(rows, look, chart, buf);
+        self.list(rows, look, under, buf);
         if area.height >= 6 {
             let foot = Rect { x: area.x + 2, y: area.bottom() - 2, width: area.width.saturating_sub(4), height: 1 };
             self.foot(rows, look, foot, buf);
@@ -483,6 +487,44 @@ impl Timeline {
                 let place = Rect { x: chart.x + from, y: chart.y + y as u16, width: to.saturating_sub(from), height: 1 };
                 buf.set_style(place.intersection(buf.area), look.selection());
             }
+        }
+    }
+
+    /// Lines that the lanes take.
+    fn lines(&self) -> usize {
+        self.plan.lanes.last().map_or(0, |l| l.first + l.lines)
+    }
+
+    /// In the room under the lanes: the calls that ran at the cursor, or the last ones while it follows.
+    fn list(&self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        if area.height < 4 {
+            return;
+        }
+        let x = self.cursor.map_or_else(|| self.column(look.now), |at| self.column(at));
+        let mut bars: Vec<&Bar> = self.plan.bars.iter().filter(|b| self.following() || (b.from..=b.to).contains(&x)).collect();
+        bars.sort_by_key(|bar| std::cmp::Reverse(bar.id));
+        let at = look.world.epoch.time_of_day(self.cursor.unwrap_or(look.now));
+        let head = match (self.following(), bars.len()) {
+            (true, _) => " The last calls ".to_owned(),
+            (false, 0) => format!(" Nothing ran at {at} "),
+            (false, n) => format!(" {n} ran at {at} "),
+        };
+        let mut pen = Pen::new(buf, area, 1);
+        pen.put("──", theme.border).put(&head, theme.muted);
+        pen.put(&"─".repeat(usize::from(pen.left())), theme.border);
+        for (y, bar) in bars.iter().take(usize::from(area.height - 2)).enumerate() {
+            let Some(row) = rows.get(bar.id) else { continue };
+            let name = rows.name(row.key);
+            let call = row.call().and_then(|id| look.world.call(id));
+            let (glyph, words, style) = outcome(row, call, look);
+            let mut pen = Pen::new(buf, area, y as u16 + 2);
+            let start = pen.x();
+            pen.skip(1).put(&look.world.epoch.time_of_day(row.at), theme.muted).skip(1);
+            pen.put_middle(name.map_or("…", |n| &n.server), 14, theme.accent).to(start + 29);
+            pen.put_middle(name.map_or("…", |n| &n.tool), 30, theme.text).to(start + 60);
+            pen.put(&format!("{:>9}  ", short(row.end(look.now).since(row.at))), theme.text);
+            pen.put(&format!("{glyph} {words}"), style);
         }
     }
 
