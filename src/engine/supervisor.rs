@@ -163,21 +163,27 @@ impl Supervisor {
     }
 
     async fn after_failure(&mut self, why: Arc<ConnectFailure>) -> Next {
-        // A program that cannot be started will not start in a second either.
         let (now, jitter) = (self.bus.now(), fastrand::f64());
+        // A program that cannot be started will not start in a second either.
+        let verdict = if why.retryable { self.restart.failed(now, jitter) } else { Verdict::GiveUp };
         // What somebody else runs comes back in its own time, if it was ever there.
         let elsewhere = matches!(self.spec.launch, Launch::Http { .. }) && self.era.is_some();
-        let verdict = match why.retryable {
-            true if elsewhere => self.restart.missed(now, jitter),
-            true => self.restart.failed(now, jitter),
-            false => Verdict::GiveUp,
+        let (attempt, pause) = match verdict {
+            Verdict::Again { attempt, pause } => {
+                self.readiness.send_replace(Readiness::Pending);
+                (attempt, pause)
+            }
+            Verdict::GiveUp if elsewhere && why.retryable => {
+                // Calls do not wait for that.
+                self.readiness.send_replace(Readiness::Down(Some(why.clone())));
+                self.restart.patiently(jitter)
+            }
+            Verdict::GiveUp => {
+                self.down(Phase::Failed { why: why.clone() }, Some(why));
+                return self.idle().await;
+            }
         };
-        let Verdict::Again { attempt, pause } = verdict else {
-            self.down(Phase::Failed { why: why.clone() }, Some(why));
-            return self.idle().await;
-        };
-        let until = self.bus.now().plus(pause);
-        self.readiness.send_replace(Readiness::Pending);
+        let until = now.plus(pause);
         self.phase(Phase::Reconnecting { attempt, until, why });
         let wake = sleep(pause);
         tokio::pin!(wake);
