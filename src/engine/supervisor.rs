@@ -1,8 +1,9 @@
 //! One task a server: connects, lists, watches, reconnects. Nobody waits for it but the calls of its
 //! own server.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -77,7 +78,7 @@ pub fn start(
     let (readiness, seen) = watch::channel(initial);
     let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox));
     bus.publish(EventKind::ServerAdded { spec: spec.clone() });
-    let supervisor = Supervisor {
+    let mut supervisor = Supervisor {
         spec: spec.clone(),
         connector,
         bus,
@@ -90,7 +91,7 @@ pub fn start(
     };
     tokio::spawn(async move {
         before.await;
-        supervisor.run().await;
+        supervisor.live().await;
     });
     Supervised { spec, readiness: seen, orders }
 }
@@ -117,8 +118,18 @@ enum Next {
 }
 
 impl Supervisor {
-    async fn run(mut self) {
+    /// Runs until told to stop. A fault of ours costs this server its connection, and nobody else anything.
+    async fn live(&mut self) {
         let mut next = if self.spec.disabled { Next::Rest } else { Next::Connect };
+        while AssertUnwindSafe(self.run(next)).catch_unwind().await.is_err() {
+            let mut why = ConnectFailure::new(Step::Run, "the connection broke down within Switchboard");
+            why.hints.push("please report this with what was written to stderr".into());
+            why.retryable = false;
+            next = Next::Failed(Arc::new(why));
+        }
+    }
+
+    async fn run(&mut self, mut next: Next) {
         loop {
             next = match next {
                 Next::Connect => self.connect_and_serve().await,
