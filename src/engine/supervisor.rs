@@ -1,8 +1,9 @@
 //! One task a server: connects, lists, watches, reconnects. Nobody waits for it but the calls of its
 //! own server.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -78,7 +79,7 @@ pub fn start(
     let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox));
     bus.publish(EventKind::ServerAdded { spec: spec.clone() });
     let first = if matches!(spec.launch, Launch::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
-    let supervisor = Supervisor {
+    let mut supervisor = Supervisor {
         spec: spec.clone(),
         connector,
         bus,
@@ -91,7 +92,7 @@ pub fn start(
     };
     tokio::spawn(async move {
         before.await;
-        supervisor.run().await;
+        supervisor.live().await;
     });
     Supervised { spec, readiness: seen, orders }
 }
@@ -118,8 +119,18 @@ enum Next {
 }
 
 impl Supervisor {
-    async fn run(mut self) {
+    /// Runs until told to stop. A fault of ours costs this server its connection, and nobody else anything.
+    async fn live(&mut self) {
         let mut next = if self.spec.disabled { Next::Rest } else { Next::Connect };
+        while AssertUnwindSafe(self.run(next)).catch_unwind().await.is_err() {
+            let mut why = ConnectFailure::new(Step::Run, "the connection broke down within Switchboard");
+            why.hints.push("please report this with what was written to stderr".into());
+            why.retryable = false;
+            next = Next::Failed(Arc::new(why));
+        }
+    }
+
+    async fn run(&mut self, mut next: Next) {
         loop {
             next = match next {
                 Next::Connect => self.connect_and_serve().await,

@@ -193,6 +193,17 @@ impl Peer {
         Ok(Ticket { peer: self.clone(), id, answer: wait, on_drop: None, flow })
     }
 
+    /// Tells that a request is about to be written, unless it was given up meanwhile. What is given up
+    /// before this is never written.
+    pub fn begin(&self, id: u64, told: impl FnOnce()) -> bool {
+        let pending = lock(&self.pending);
+        let waits = pending.slots.contains_key(&id);
+        if waits {
+            told();
+        }
+        waits
+    }
+
     fn end(&self, id: u64, answered: bool) -> Option<Slot> {
         let mut pending = lock(&self.pending);
         let slot = pending.slots.remove(&id)?;

@@ -1,6 +1,6 @@
 //! The console: an operator's view of all servers, and the place to fire calls by hand.
 //!
-//! Speaks to the engine through [`Control`] only. The loop here takes input, events and time, gives
+//! Speaks to the engine through [`Control`](crate::engine::control::Control) only. The loop here takes input, events and time, gives
 //! them to the model (`model`, which never waits), does what it wants done, and draws (`view`) when the
 //! `pacer` says so. Called by the composition root.
 

@@ -465,4 +465,4 @@ enum Thing<'w> {
 }
 
 #[cfg(test)]
-pub mod tests;
+pub(super) mod tests;

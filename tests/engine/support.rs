@@ -16,6 +16,7 @@ use switchboard::{
     engine::{
         Engine, EngineOptions,
         control::{Command, Control, run},
+        ports::Connector,
     },
     mcp::Connections,
 };
@@ -58,10 +59,15 @@ pub fn bad(mode: &str) -> ServerSpec {
 
 impl Rig {
     pub fn start(specs: Vec<ServerSpec>) -> Rig {
+        let helper = Some(PathBuf::from(env!("CARGO_BIN_EXE_switchboard")));
+        Rig::over(Arc::new(Connections::new(helper)), specs)
+    }
+
+    /// An engine over connections of any kind.
+    pub fn over(connector: Arc<dyn Connector>, specs: Vec<ServerSpec>) -> Rig {
         let options =
             EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default() };
-        let helper = Some(PathBuf::from(env!("CARGO_BIN_EXE_switchboard")));
-        let engine = Engine::new(options, Arc::new(Connections::new(helper)));
+        let engine = Engine::new(options, connector);
         engine.apply(specs);
         Rig { engine }
     }

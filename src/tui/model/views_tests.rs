@@ -275,7 +275,7 @@ proptest! {
                 4 => {
                     let mut script = fake::Script::after(m.world().seq);
                     script.queued(8000 + n, 5000 + n, fake::tool_call("email", "ping", "{}"));
-                    if n % 2 == 0 {
+                    if n.is_multiple_of(2) {
                         script.settled(8000 + n, n * 100, 5000 + n, fake::text_result("日本\u{202e}"));
                     }
                     m.update(Msg::Events(script.events));
