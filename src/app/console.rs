@@ -5,10 +5,13 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::setup::{self, Setup};
+use super::{
+    setup::{self, Setup},
+    taste,
+};
 use crate::{
     cli::{self, Options, exit, print::Io},
-    config::{self, ConfigError, Loaded, Reload, ThemeName},
+    config::{self, ConfigError, Loaded, Reload},
     demo::{self, Demo},
     domain::{
         call::{Failure, FailureKind},
@@ -37,6 +40,13 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
         Ok(demo) => demo,
         Err(error) => return refuse(FailureKind::NotReady, format!("the demo could not be set up: {error}")),
     };
+    let (theme, keymap) = match (taste::theme(&loaded.settings), taste::keymap(&loaded.settings)) {
+        (Ok(theme), Ok(keymap)) => (theme, keymap),
+        (theme, keymap) => {
+            let errors: Vec<ConfigError> = theme.err().into_iter().chain(keymap.err().into_iter().flatten()).collect();
+            return refuse(FailureKind::InvalidArguments, setup::all(&errors));
+        }
+    };
     let engine = setup::engine(&loaded);
     if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {
         engine.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
@@ -44,7 +54,7 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
     engine.apply(setup.servers(&loaded, demo.as_ref()));
     tell(&engine, &loaded.problems, NoticeLevel::Warn);
     let (requests, wanted) = mpsc::channel(4);
-    let options = console_options(&setup, &loaded, demo.is_some(), requests);
+    let options = console_options(&setup, &loaded, demo.is_some(), requests, theme, keymap);
     let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
     let follower = AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), wanted)));
     let shown = tui::run(engine.clone(), options).await;
@@ -59,13 +69,14 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
     }
 }
 
-fn console_options(setup: &Setup, loaded: &Loaded, demo: bool, requests: mpsc::Sender<ConsoleRequest>) -> ConsoleOptions {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-    let theme = match loaded.settings.console.theme {
-        _ if plain => Theme::mono(),
-        ThemeName::Mono => Theme::mono(),
-        ThemeName::Ansi => Theme::ansi(),
-    };
+fn console_options(
+    setup: &Setup,
+    loaded: &Loaded,
+    demo: bool,
+    requests: mpsc::Sender<ConsoleRequest>,
+    theme: Theme,
+    keymap: Keymap,
+) -> ConsoleOptions {
     let startup = match &loaded.pending {
         Some(pending) => Startup::Approval(ApprovalPrompt {
             path: pending.file.display().to_string(),
@@ -79,7 +90,7 @@ fn console_options(setup: &Setup, loaded: &Loaded, demo: bool, requests: mpsc::S
     let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
     let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
     let title = if demo { "demo".into() } else { named.or(file).unwrap_or_else(|| "no configuration".into()) };
-    ConsoleOptions { theme, keymap: Keymap::built_in(), mouse: loaded.settings.console.mouse, title, startup, requests }
+    ConsoleOptions { theme, keymap, mouse: loaded.settings.console.mouse, title, startup, requests }
 }
 
 /// Takes in what changes on disk, and what the user decides about the project's file.

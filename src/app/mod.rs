@@ -5,6 +5,7 @@
 mod console;
 mod headless;
 mod setup;
+mod taste;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 

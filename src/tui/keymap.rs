@@ -109,6 +109,42 @@ impl Keymap {
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
 
+    /// Gives a key or sequence another meaning in a context; `none` frees it. The names are the user's: an
+    /// error says what is wrong, and what would be right.
+    pub fn bind(&mut self, context: &str, keys: &str, action: &str) -> Result<(), (String, String)> {
+        let list = |names: Vec<&'static str>| names.join(", ");
+        let Some(found) = Context::ALL.iter().copied().find(|c| c.name() == context) else {
+            let known = list(Context::ALL.iter().map(|c| c.name()).collect());
+            return Err((format!("there is no context {context:?}"), format!("the contexts are {known}")));
+        };
+        let meaning = Action::from_name(action);
+        if meaning.is_none() && action != "none" {
+            let near = Action::ALL.iter().map(|a| a.name()).filter(|name| name.contains(action) || action.contains(name));
+            let near: Vec<&str> = near.collect();
+            let hint = match near.as_slice() {
+                [] => format!("none, {}", list(Action::ALL.iter().map(|a| a.name()).collect())),
+                near => format!("perhaps {}", near.join(" or ")),
+            };
+            return Err((format!("there is no action {action:?}"), hint));
+        }
+        let keys = parse_keys(keys).map_err(|why| {
+            (format!("{keys:?} is no key: {why}"), "write \"ctrl-q\", \"G\", \"f5\", \"alt-enter\", or \"g g\" for a sequence".to_owned())
+        })?;
+        let bindings = self.contexts.entry(found).or_default();
+        bindings.retain(|b| b.keys != keys);
+        if let Some(action) = meaning {
+            // What the user chose is what is shown: before the built-in keys of the same action.
+            let at = bindings.iter().position(|b| b.action == action).unwrap_or(bindings.len());
+            bindings.insert(at, Binding { keys, action });
+        }
+        Ok(())
+    }
+
+    /// Sequences of a context that can never be finished, as sentences.
+    pub fn unreachable(&self) -> Vec<String> {
+        self.conflicts()
+    }
+
     fn add(&mut self, context: Context, entry: &Entry, problems: &mut Vec<String>) {
         let action = Action::from_name(&entry.run);
         if action.is_none() && entry.run != "none" {

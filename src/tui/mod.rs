@@ -16,6 +16,7 @@ pub mod pacer;
 pub mod pane;
 pub mod present;
 mod run;
+pub mod strip;
 mod system;
 pub mod terminal;
 pub mod theme;

@@ -14,7 +14,7 @@ use super::{
     layout::Focus,
     model::{Modal, Model},
     overlay::toast,
-    pane::{lamp, servers},
+    pane::{lamp, servers, strip},
     tree::Node,
     widget::{
         lamps,
@@ -28,11 +28,14 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     let screen = layout.screen.intersection(buf.area);
     if layout.too_small {
         Pen::new(buf, screen, 0).put("too small", model.theme.muted);
-        return;
+        return model.theme.ground(buf);
     }
     header(model, layout.header, buf);
     if let Some(place) = layout.lamps {
         lamp_row(model, place, buf);
+    }
+    if let Some(place) = layout.strip {
+        strip::draw(&model.strip, model.look(), place, buf);
     }
     for (pane, place) in &layout.panes {
         draw_pane(model, *pane, *place, buf);
@@ -41,6 +44,7 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     let body = Rect { y: 1, height: screen.height.saturating_sub(2), ..screen };
     draw_modals(model, body, buf);
     toast::draw(&model.toasts, &model.theme, body, buf);
+    model.theme.ground(buf);
 }
 
 /// The window's title: what is running, and how it stands.

@@ -50,6 +50,7 @@ impl Model {
                 self.tree.set_filter(Some(String::new()), false, &self.feed.world);
             }
             Action::Zoom => self.zoom = !self.zoom,
+            Action::Strip => self.strip_shown = !self.strip_shown,
             Action::Copy => return self.copy(),
             Action::ToggleMouse => {
                 self.mouse = !self.mouse;

@@ -24,7 +24,7 @@ use super::{
     ConsoleRequest, Startup,
     feed::Feed,
     keymap::{Context, Keymap},
-    layout::{Focus, Layout, Middle},
+    layout::{Focus, Layout, Middle, Room},
     msg::{Cmd, Msg},
     overlay::{
         approval::Approval,
@@ -35,7 +35,8 @@ use super::{
         palette::Palette,
         toast::{MOST, Toast},
     },
-    pane::{Look, call::CallPane, detail::Detail, info::InfoPane, servers, traffic::TrafficPane},
+    pane::{Look, call::CallPane, detail::Detail, info::InfoPane, servers, strip as strip_pane, traffic::TrafficPane},
+    strip::Strip,
     theme::Theme,
     tree::{Node, Tree},
 };
@@ -130,6 +131,8 @@ pub struct Model {
     pub info: InfoPane,
     /// The list of calls.
     pub traffic: TrafficPane,
+    /// The last minute of every server.
+    pub strip: Strip,
     /// Dialogs, the last one on top.
     pub modals: Vec<Modal>,
     /// Messages in the corner.
@@ -138,6 +141,8 @@ pub struct Model {
     pub sequence: Vec<KeyCombination>,
     size: (u16, u16),
     zoom: bool,
+    strip_shown: bool,
+    room: Room,
     mouse: bool,
     /// Tools that may be fired without asking, in this session.
     allowed: HashSet<ToolId>,
@@ -165,11 +170,14 @@ impl Model {
             detail: None,
             info: InfoPane::default(),
             traffic: TrafficPane::default(),
+            strip: Strip::default(),
             modals: vec![],
             toasts: vec![],
             sequence: vec![],
             size,
             zoom: false,
+            strip_shown: true,
+            room: Room::default(),
             mouse: setup.mouse,
             allowed: HashSet::new(),
             submitted: vec![],
@@ -180,6 +188,7 @@ impl Model {
             model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() }));
         }
         model.tree.rebuild(&model.feed.world);
+        model.strip = Strip::of(&model.feed.world);
         model.settle();
         model
     }
@@ -217,6 +226,7 @@ impl Model {
     /// Goes on from a new snapshot after the feed fell behind by `missed` events.
     pub fn resync(&mut self, world: World, missed: u64) {
         self.feed.world = world;
+        self.strip = Strip::of(&self.feed.world);
         self.tree.rebuild(&self.feed.world);
         self.result.sync(&self.feed.world);
         if let Some(detail) = &mut self.detail {
@@ -239,6 +249,12 @@ impl Model {
             || !self.toasts.is_empty()
             || matches!(self.modals.last(), Some(Modal::Inbox(_)))
             || world.servers.iter().any(|s| s.phase.pending())
+    }
+
+    /// How long until something on the screen moves that moves by steps, if nothing happens meanwhile.
+    pub fn next_step(&self) -> Option<Duration> {
+        let (place, world) = (self.layout.strip?, &self.feed.world);
+        self.strip.due(strip_pane::cells(world, place), self.now.max(self.feed.last), strip_pane::changed(world))
     }
 
     /// The world.
@@ -302,7 +318,9 @@ impl Model {
     fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
         let changes = self.feed.apply(events);
         self.now = self.now.max(self.feed.last);
+        changes.calls.iter().filter_map(|id| self.feed.world.call(*id)).for_each(|call| self.strip.note(call));
         if changes.lists {
+            self.strip.retain(&self.feed.world);
             self.tree.rebuild(&self.feed.world);
             self.call.sync(&self.feed.world);
             if let Some(Modal::Palette(palette)) = self.modals.last_mut() {
@@ -371,7 +389,9 @@ impl Model {
                 _ => middle.order()[1],
             };
         }
-        self.layout = Layout::new(self.size, middle, self.focus, self.zoom);
+        let lanes = u16::try_from(self.feed.world.servers.len()).unwrap_or(u16::MAX - 2);
+        self.room.strip = if self.strip_shown { lanes.saturating_add(2) } else { 0 };
+        self.layout = Layout::new(self.size, middle, self.focus, self.zoom, self.room);
         if let Some(place) = self.layout.place(Focus::Servers) {
             self.tree.window.fit(self.tree.rows().len(), servers::rows_height(&self.tree, place));
         }

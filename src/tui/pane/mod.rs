@@ -5,6 +5,7 @@ pub mod detail;
 pub mod info;
 pub mod servers;
 pub mod sheet;
+pub mod strip;
 pub mod traffic;
 
 use ratatui::style::Style;
