@@ -111,6 +111,18 @@ impl PartialSettings {
         out
     }
 
+    /// Takes out what no project may choose: keys (a key that answers a question of Switchboard could be made
+    /// another one) and a theme of its own (which could hide what is asked). Gives where that stood.
+    pub fn without_taste(&mut self) -> Option<ConfigError> {
+        let place = self.keys.first().map(|key| key.place.clone());
+        let themed = matches!(self.theme, Some(ThemeName::File(_)));
+        self.keys.clear();
+        if themed {
+            self.theme = None;
+        }
+        (place.is_some() || themed).then(|| place.unwrap_or_default())
+    }
+
     /// These settings where given, else `below`.
     pub fn over(self, below: PartialSettings) -> PartialSettings {
         let mut keep = below.keep;

@@ -119,7 +119,7 @@ impl Keymap {
         };
         let meaning = Action::from_name(action);
         if meaning.is_none() && action != "none" {
-            let near = Action::ALL.iter().map(|a| a.name()).filter(|name| name.contains(action) || action.contains(name));
+            let near = Action::ALL.iter().map(|a| a.name()).filter(|name| name.contains(action) || action.starts_with(name));
             let near: Vec<&str> = near.collect();
             let hint = match near.as_slice() {
                 [] => format!("none, {}", list(Action::ALL.iter().map(|a| a.name()).collect())),
