@@ -256,6 +256,26 @@ pub fn show(keys: &[KeyCombination]) -> String {
         .join(" ")
 }
 
+/// The keys that are shown like this: what [`show`] makes, backwards. `None` when it is no key.
+pub fn read_shown(text: &str) -> Option<Vec<KeyCombination>> {
+    let key = |word: &str| {
+        let name = match word {
+            "⏎" => "enter",
+            "Shift-Tab" => "backtab",
+            "↑" => "up",
+            "↓" => "down",
+            "←" => "left",
+            "→" => "right",
+            "PgUp" => "pageup",
+            "PgDn" => "pagedown",
+            other => other,
+        };
+        parse_key(name).ok()
+    };
+    let keys: Option<Vec<KeyCombination>> = text.split_whitespace().map(key).collect();
+    keys.filter(|keys| !keys.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,6 +300,14 @@ mod tests {
             let bound = Context::ALL.iter().any(|c| !map.keys_of(*c, *action).is_empty());
             assert!(bound || action.in_palette(), "{action:?} cannot be reached");
         }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_back() {
+        for binding in Keymap::built_in().contexts.values().flatten() {
+            assert_eq!(read_shown(&show(&binding.keys)).as_ref(), Some(&binding.keys), "{}", show(&binding.keys));
+        }
+        assert_eq!(read_shown("database"), None);
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Model {
         }
     }
 
-    fn modal_move(&mut self, to: Move) {
+    pub(super) fn modal_move(&mut self, to: Move) {
         let height = usize::from(self.layout.screen.height.saturating_sub(6)).max(1);
         let look_world = &self.feed.world;
         match self.modals.last_mut() {
@@ -291,7 +291,7 @@ impl Model {
         self.focus = order[next % order.len()];
     }
 
-    fn turn_tab(&mut self, back: bool) {
+    pub(super) fn turn_tab(&mut self, back: bool) {
         let world = &self.feed.world;
         match &mut self.detail {
             Some(detail) => detail.turn(back, world),

@@ -6,6 +6,7 @@
 mod act;
 mod calls;
 mod keys;
+mod mouse;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -24,7 +25,7 @@ use super::{
     ConsoleRequest, Startup,
     feed::Feed,
     keymap::{Context, Keymap},
-    layout::{Focus, Layout, Middle, Room},
+    layout::{Divider, Focus, Layout, Middle, Room},
     msg::{Cmd, Msg},
     overlay::{
         approval::Approval,
@@ -143,6 +144,8 @@ pub struct Model {
     zoom: bool,
     strip_shown: bool,
     room: Room,
+    /// The border that is being dragged.
+    drag: Option<Divider>,
     mouse: bool,
     /// Tools that may be fired without asking, in this session.
     allowed: HashSet<ToolId>,
@@ -178,6 +181,7 @@ impl Model {
             zoom: false,
             strip_shown: true,
             room: Room::default(),
+            drag: None,
             mouse: setup.mouse,
             allowed: HashSet::new(),
             submitted: vec![],
