@@ -6,6 +6,7 @@ mod console;
 mod headless;
 mod setup;
 mod taste;
+mod welcome;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 

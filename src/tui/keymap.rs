@@ -48,6 +48,8 @@ contexts! {
     InboxText "inbox-text" "A field of the inbox that takes letters.";
     Approval "approval" "The approval of a project's file.";
     Notices "notices" "The list of notices.";
+    Welcome "welcome" "The welcome.";
+    WelcomeText "welcome-text" "The field of the welcome.";
 }
 
 /// What a key, or a sequence so far, means.

@@ -61,6 +61,8 @@ pub enum Startup {
     Approval(ApprovalPrompt),
     /// There are no servers: the tree says how to get some.
     Empty,
+    /// There are no servers: these are ways to get some.
+    Welcome(overlay::welcome::Offer),
 }
 
 /// A file that came with a project, to be approved.
@@ -81,4 +83,6 @@ pub enum ConsoleRequest {
     Approve(String),
     /// It may not.
     Reject,
+    /// Start these servers, as the welcome says.
+    Start(overlay::welcome::Chosen),
 }

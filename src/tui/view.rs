@@ -90,6 +90,7 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
             Modal::Inbox(inbox) => inbox.draw(look, area, buf),
             Modal::Approval(approval) => approval.draw(keys, theme, area, buf),
             Modal::Notices(notices) => notices.draw(look.world, theme, area, buf),
+            Modal::Welcome(welcome) => welcome.draw(keys, theme, area, buf),
         }
     }
 }
@@ -202,7 +203,7 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
 
 /// The keys that mean something here, those of the pane first, then where else one can go.
 fn hints(model: &Model) -> Vec<(String, &'static str)> {
-    if matches!(model.modals.last(), Some(Modal::Inbox(_) | Modal::Approval(_))) {
+    if matches!(model.modals.last(), Some(Modal::Inbox(_) | Modal::Approval(_) | Modal::Welcome(_))) {
         // These dialogs show their keys themselves.
         return vec![];
     }
@@ -218,7 +219,7 @@ fn hints(model: &Model) -> Vec<(String, &'static str)> {
     }
     if model.modals.is_empty() {
         for action in
-            [Action::NextPane, Action::Filter, Action::Refire, Action::Cancel, Action::Palette, Action::Help, Action::Zoom, Action::Quit]
+            [Action::NextPane, Action::Welcome, Action::Filter, Action::Refire, Action::Cancel, Action::Palette, Action::Help, Action::Zoom, Action::Quit]
         {
             let key = model.keymap.key(contexts, action);
             if let Some(key) = key.filter(|_| model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {

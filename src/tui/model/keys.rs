@@ -69,6 +69,11 @@ impl Model {
                     return self.answer();
                 }
             }
+            Some(Modal::Welcome(welcome)) => {
+                if let Some(text) = welcome.text() {
+                    edit(text, key);
+                }
+            }
             Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_)) => {}
             None => return self.pane_key(key),
         }

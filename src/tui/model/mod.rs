@@ -35,6 +35,7 @@ use super::{
         notices::Notices,
         palette::Palette,
         toast::{MOST, Toast},
+        welcome::{Offer, Welcome},
     },
     pane::{Look, call::CallPane, detail::Detail, info::InfoPane, servers, strip as strip_pane, traffic::TrafficPane},
     strip::Strip,
@@ -59,6 +60,8 @@ pub enum Modal {
     Approval(Approval),
     /// Notices.
     Notices(Notices),
+    /// Ways to get servers.
+    Welcome(Welcome),
 }
 
 /// What waits for an answer of the user.
@@ -149,6 +152,8 @@ pub struct Model {
     mouse: bool,
     /// Tools that may be fired without asking, in this session.
     allowed: HashSet<ToolId>,
+    /// What the welcome has to offer.
+    offer: Option<Offer>,
     /// Calls asked for whose ids are not known yet, by token.
     submitted: Vec<(u64, Option<Node>)>,
     next_token: u64,
@@ -184,12 +189,18 @@ impl Model {
             drag: None,
             mouse: setup.mouse,
             allowed: HashSet::new(),
+            offer: None,
             submitted: vec![],
             next_token: 1,
             engine_gone: false,
         };
-        if let Startup::Approval(prompt) = setup.startup {
-            model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() }));
+        match setup.startup {
+            Startup::Approval(prompt) => model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() })),
+            Startup::Welcome(offer) => {
+                model.offer = Some(offer.clone());
+                model.modals.push(Modal::Welcome(Welcome::new(offer)));
+            }
+            Startup::Normal | Startup::Empty => {}
         }
         model.tree.rebuild(&model.feed.world);
         model.strip = Strip::of(&model.feed.world);
@@ -409,6 +420,7 @@ impl Model {
         match self.modals.last() {
             Some(Modal::Help(_) | Modal::Palette(_)) => true,
             Some(Modal::Inbox(inbox)) => inbox.wants_text(),
+            Some(Modal::Welcome(welcome)) => welcome.typing(),
             Some(_) => false,
             None => self.tree.filter().is_some() || (self.focus == Focus::Call && self.call.wants_text()),
         }
@@ -424,6 +436,8 @@ impl Model {
             Some(Modal::Inbox(_)) => &[Context::Inbox],
             Some(Modal::Approval(_)) => &[Context::Approval],
             Some(Modal::Notices(_)) => &[Context::Notices],
+            Some(Modal::Welcome(welcome)) if welcome.typing() => &[Context::WelcomeText],
+            Some(Modal::Welcome(_)) => &[Context::Welcome],
             None if self.tree.filter().is_some() => &[Context::Filter],
             None => match self.focus {
                 Focus::Servers => &[Context::Servers, Context::List, Context::Global],
