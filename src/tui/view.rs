@@ -190,7 +190,7 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
         pen.put(&show(&model.sequence), theme.key).put(" …", theme.muted);
         return;
     }
-    if model.layout.screen.width >= 60 && !model.title.is_empty() {
+    if model.layout.screen.width >= 100 && !model.title.is_empty() {
         pen.right(&[(&model.title, theme.muted), (" ", theme.muted)]);
     }
     for (key, label) in hints(model) {
@@ -218,9 +218,17 @@ fn hints(model: &Model) -> Vec<(String, &'static str)> {
         }
     }
     if model.modals.is_empty() {
-        for action in
-            [Action::NextPane, Action::Welcome, Action::Filter, Action::Refire, Action::Cancel, Action::Palette, Action::Help, Action::Zoom, Action::Quit]
-        {
+        for action in [
+            Action::NextPane,
+            Action::Welcome,
+            Action::Filter,
+            Action::Refire,
+            Action::Cancel,
+            Action::Palette,
+            Action::Help,
+            Action::Zoom,
+            Action::Quit,
+        ] {
             let key = model.keymap.key(contexts, action);
             if let Some(key) = key.filter(|_| model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
                 let label = action.label();

@@ -34,7 +34,7 @@ impl Model {
         let confirm = Confirm::new(
             format!("Fire {}?", self.feed.world.call_name(&spec.operation)),
             format!("This tool may change or destroy something. {claim}"),
-            &[(Action::Always, "fire, and do not ask again for this tool"), (Action::Yes, "fire this once"), (Action::No, "do not fire")],
+            &[(Action::Yes, "fire this once"), (Action::Always, "fire, and do not ask again for this tool"), (Action::No, "do not fire")],
         );
         self.modals.push(Modal::Confirm(confirm, Pending::Fire(Box::new(spec), target)));
         vec![]

@@ -13,9 +13,9 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use crokey::KeyCombination;
 
 use crate::domain::{
-    ask::Ask,
+    ask::{Ask, AskPolicy},
     call::CallSpec,
-    event::{Event, NoticeLevel},
+    event::{Event, Notice, NoticeLevel},
     id::{AskId, CallId, ToolId},
     time::Stamp,
     world::World,
@@ -204,6 +204,7 @@ impl Model {
         }
         model.tree.rebuild(&model.feed.world);
         model.strip = Strip::of(&model.feed.world);
+        model.tell_earlier_notices();
         model.settle();
         model
     }
@@ -243,9 +244,9 @@ impl Model {
         self.feed.world = world;
         self.strip = Strip::of(&self.feed.world);
         self.tree.rebuild(&self.feed.world);
-        self.result.sync(&self.feed.world);
-        if let Some(detail) = &mut self.detail {
-            detail.sync(&self.feed.world);
+        self.call.sync(&self.feed.world);
+        for detail in self.detail.iter_mut().chain([&mut self.result]) {
+            detail.resync(&self.feed.world);
         }
         self.close_answered();
         self.toast(NoticeLevel::Warn, format!("The console fell behind by {missed} events; it has caught up."));
@@ -330,6 +331,26 @@ impl Model {
         self.toasts.drain(..surplus);
     }
 
+    /// What went wrong before the console was there (a line of the configuration, say) is told too.
+    fn tell_earlier_notices(&mut self) {
+        let bad = self.feed.world.notices.iter().filter(|(_, notice)| notice.level > NoticeLevel::Info);
+        let bad: Vec<Arc<Notice>> = bad.map(|(_, notice)| notice.clone()).collect();
+        self.feed.last = self.feed.world.notices.back().map_or(Stamp::default(), |(at, _)| *at);
+        for notice in bad.iter().skip(bad.len().saturating_sub(MOST)) {
+            self.notice(notice);
+        }
+    }
+
+    /// Shows a notice in the corner; its further lines are in the list.
+    fn notice(&mut self, notice: &Notice) {
+        let mut text = notice.text.clone();
+        if let Some(first) = notice.detail.first() {
+            let key = self.keymap.key(&[Context::Global], super::action::Action::Notices).unwrap_or_default();
+            text.push_str(&format!("\n{first}{}", if notice.detail.len() > 1 { format!(" ({key}: all of it)") } else { String::new() }));
+        }
+        self.toast(notice.level, text);
+    }
+
     fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
         let changes = self.feed.apply(events);
         self.now = self.now.max(self.feed.last);
@@ -349,7 +370,7 @@ impl Model {
             }
         }
         for notice in &changes.notices {
-            self.toast(notice.level, notice.text.clone());
+            self.notice(notice);
         }
         if !changes.closed.is_empty() {
             self.close_answered();
@@ -362,6 +383,11 @@ impl Model {
 
     /// A question came: it opens by itself only where it cannot steal letters or cover another dialog.
     fn asked(&mut self, ask: &Ask) {
+        // What a policy answers is nobody's business here.
+        let waits = self.feed.world.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
+        if !waits || !self.feed.world.asks.iter().any(|open| open.id == ask.id) {
+            return;
+        }
         if self.modals.is_empty() && !self.typing() {
             self.open_inbox(Some(ask.id));
         } else {

@@ -122,6 +122,20 @@ fn the_first_frame_shows_servers_before_any_is_ready() {
 }
 
 #[test]
+fn what_went_wrong_before_the_first_frame_is_told_with_its_line() {
+    let mut world = fake::shop_world();
+    let mut script = fake::Script::after(world.seq);
+    let detail = vec!["switchboard.toml:12: unknown field `comand`".to_owned(), "did you mean `command`?".to_owned()];
+    let notice = crate::domain::event::Notice { level: NoticeLevel::Error, text: "The configuration has an error".into(), detail };
+    script.push(900, EventKind::Notice { notice: Arc::new(notice) });
+    script.events.iter().for_each(|event| world.apply(event));
+    let mut harness = Harness::with(120, 40, world, Startup::Normal);
+    harness.model.toasts.iter_mut().for_each(|toast| toast.until = fake::at(99_000));
+    assert!(harness.frame().contains("switchboard.toml:12") && harness.frame().contains("N: all of it"), "{}", harness.frame());
+    assert!(harness.keys("N").frame().contains("did you mean `command`?"));
+}
+
+#[test]
 fn an_empty_console_says_how_to_get_servers() {
     let (world, _) = fake::shop();
     let frame = Harness::with(120, 40, world, Startup::Empty).frame();
@@ -549,3 +563,5 @@ fn every_small_size_is_drawn() {
         }
     }
 }
+
+mod looks;

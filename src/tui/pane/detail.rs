@@ -20,7 +20,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        present::present,
+        present::{Presented, present},
         widget::{
             json::{JsonEvent, JsonView},
             paint::{Pen, lower, pane, width},
@@ -68,6 +68,7 @@ pub struct Detail {
     chosen: bool,
     seen: Option<Arc<Settled>>,
     result: Option<Body>,
+    presented: Option<Presented>,
     view: Option<JsonView>,
     frames: Vec<Arc<Frame>>,
     frame: Window,
@@ -84,6 +85,7 @@ impl Default for Detail {
             chosen: false,
             seen: None,
             result: None,
+            presented: None,
             view: None,
             frames: vec![],
             frame: Window::default(),
@@ -115,6 +117,14 @@ impl Detail {
         }
     }
 
+    /// Takes everything from a new snapshot.
+    pub fn resync(&mut self, world: &World) {
+        if let Some(id) = self.call {
+            self.frames = world.frames_of(id).cloned().collect();
+        }
+        self.sync(world);
+    }
+
     /// Takes in a frame that just crossed the wire.
     pub fn frame(&mut self, frame: &Arc<Frame>) {
         if frame.call.is_some() && frame.call == self.call && self.frames.last().is_none_or(|last| last.seq < frame.seq) {
@@ -143,10 +153,11 @@ impl Detail {
             self.result = settled.as_ref().and_then(|s| s.outcome.result().cloned()).filter(|_| !dropped);
         }
         self.seen = settled;
+        self.presented = self.result.as_ref().map(present);
         if !self.chosen
-            && let Some(result) = &self.result
+            && let Some(presented) = &self.presented
         {
-            self.tab = if present(result).text_first { Tab::Text } else { Tab::Tree };
+            self.tab = if presented.text_first { Tab::Text } else { Tab::Tree };
         }
         self.make_view(world);
     }
@@ -166,13 +177,12 @@ impl Detail {
 
     fn make_view(&mut self, world: &World) {
         self.scroll = Window::default();
-        self.view = match (self.tab, &self.result) {
-            (Tab::Frames, _) => return self.view_frame(),
-            (Tab::Arguments, _) => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
-            (_, None) => None,
-            (Tab::Tree, Some(result)) => Some(JsonView::json(present(result).tree)),
-            (Tab::Text, Some(result)) => Some(JsonView::text(present(result).text)),
-            (Tab::Raw, Some(result)) => Some(JsonView::text(result.clone())),
+        self.view = match self.tab {
+            Tab::Frames => return self.view_frame(),
+            Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
+            Tab::Tree => self.presented.as_ref().map(|presented| JsonView::json(presented.tree.clone())),
+            Tab::Text => self.presented.as_ref().map(|presented| JsonView::text(presented.text.clone())),
+            Tab::Raw => self.result.as_ref().map(|result| JsonView::text(result.clone())),
         };
     }
 
@@ -253,8 +263,7 @@ impl Detail {
         match (self.tab, &self.view) {
             (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).map(|f| f.body.text().into_owned()),
             (_, Some(view)) => Some(view.copy_text().text().into_owned()),
-            (Tab::Text, _) => self.result.as_ref().map(|r| present(r).text),
-            _ => self.result.as_ref().map(|r| r.text().into_owned()),
+            _ => None,
         }
         .or_else(|| match &call.settled.as_ref()?.outcome {
             Outcome::Failed { failure } => Some(failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect()),
