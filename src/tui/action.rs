@@ -90,7 +90,7 @@ actions! {
     PreviousPane "previous-pane" "previous pane" General false "Go to the pane before";
     Filter "filter" "filter" General true "Find a tool of any server";
     Welcome "welcome" "get servers" General true "Find servers: configurations on this machine, the demo, a file, an address or a command";
-    Strip "strip" "strip" General true "Show or fold away the last minute of every server";
+    Strip "strip" "strip" General true "Show the last minute of all servers, or hide it";
     Zoom "zoom" "zoom" General true "Give the pane the whole screen, or give it back";
     Inbox "inbox" "inbox" General true "Open the questions that servers ask";
     Notices "notices" "notices" General true "List what Switchboard had to say";

@@ -27,6 +27,8 @@ pub mod widget;
 
 #[cfg(test)]
 pub mod fake;
+#[cfg(test)]
+mod pictures;
 
 use tokio::sync::mpsc;
 

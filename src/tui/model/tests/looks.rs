@@ -99,10 +99,15 @@ fn without_colours_every_state_has_its_glyph_and_word() {
     let phase = Arc::new(Phase::Reconnecting { attempt: 2, until: fake::at(9000), why });
     harness.event(EventKind::ServerPhase { server: fake::server("database"), phase });
     let frame = harness.frame();
-    for state in
-        ["◐ analytics    degraded", "✕ flaky", "failed", "◌ preferences", "starting", "⊘ email", "disabled", "◌ database", "retry 2"]
-    {
-        assert!(frame.contains(state), "{state}: {frame}");
+    let states = [
+        ("◐ analytics", "degraded"),
+        ("✕ flaky", "failed"),
+        ("◌ preferences", "starting"),
+        ("⊘ email", "disabled"),
+        ("◌ database", "retry 2"),
+    ];
+    for (lamp, word) in states {
+        assert!(frame.lines().any(|line| line.contains(lamp) && line.contains(word)), "{lamp} {word}: {frame}");
     }
 }
 
@@ -182,9 +187,6 @@ fn the_welcome_shows_what_would_be_started_before_it_is() {
     assert!(harness.model.modals.is_empty() && harness.frame().contains("finds a tool"));
     harness.keys("W down down enter");
     assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Demo))]);
-    harness.keys("W end enter").keys("W up down enter").text("npx q 'a b'").keys("enter");
-    let wanted = harness.take();
-    assert!(wanted.is_empty() || wanted == [Cmd::Request(ConsoleRequest::Start(Chosen::Open("npx q 'a b'".into())))], "{wanted:?}");
 }
 
 #[test]
@@ -212,8 +214,11 @@ fn the_welcome_is_done_by_mouse_alone() {
 fn a_whole_session_by_mouse_alone() {
     let mut harness = Harness::busy(132, 44);
     // Find a tool, go to its form, into a field, and fire by the footer's button.
-    harness.click("query_users  ").click("query_users  ");
-    harness.click("filter   ");
+    let (x, y) = (harness.place("insert_record ").0, harness.place("insert_record ").1 + 1);
+    for _ in 0..2 {
+        harness.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y));
+    }
+    harness.click("› filter ");
     assert_eq!(harness.model.focus, Focus::Call);
     harness.click("⏎ fire");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired: {}", harness.frame()) };
@@ -258,7 +263,7 @@ fn an_answer_of_a_question_is_a_button() {
     assert!(harness.model.modals.is_empty());
     assert_eq!(harness.take(), []);
     let mut harness = Harness::busy(120, 40);
-    harness.event(fake::ask(1)).click("say no");
+    harness.event(fake::ask(1)).click("decline");
     assert!(matches!(&harness.take()[..], [Cmd::Command(Command::Answer { answer: Answer::Decline, .. })]), "{}", harness.frame());
 }
 
@@ -288,7 +293,7 @@ fn borders_are_dragged_and_stay_where_they_were_put() {
 #[test]
 fn the_wheel_scrolls_what_is_under_the_pointer() {
     let mut harness = Harness::busy(132, 44);
-    let (x, y) = harness.place("analytics  track_event");
+    let (x, y) = harness.place("track_event ");
     let before = harness.model.traffic.selected(harness.model.world()).map(|c| c.id);
     harness.send(mouse(MouseEventKind::ScrollUp, x, y));
     assert_ne!(harness.model.traffic.selected(harness.model.world()).map(|c| c.id), before);
