@@ -398,7 +398,7 @@ fn the_mouse_selects_opens_and_scrolls() {
     assert!(harness.selected().contains("create_user"), "{}", harness.selected());
     harness.send(mouse(press, 5, 5));
     assert_eq!(harness.model.focus, Focus::Call);
-    harness.send(mouse(press, 60, 36));
+    harness.send(mouse(press, 60, 28));
     assert_eq!(harness.model.focus, Focus::Traffic);
     harness.send(mouse(MouseEventKind::ScrollDown, 5, 5));
     assert!(!harness.selected().contains("create_user"));
@@ -567,3 +567,5 @@ fn every_small_size_is_drawn() {
         }
     }
 }
+
+mod looks;
