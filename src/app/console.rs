@@ -43,7 +43,7 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
     }
     engine.apply(setup.servers(&loaded, demo.as_ref()));
     tell(&engine, &loaded.problems, NoticeLevel::Warn);
-    let (requests, wanted) = mpsc::channel(4);
+    let (requests, wanted) = mpsc::channel(64);
     let options = console_options(&setup, &loaded, demo.is_some(), requests);
     let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
     let follower = AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), wanted)));
@@ -79,12 +79,28 @@ fn console_options(setup: &Setup, loaded: &Loaded, demo: bool, requests: mpsc::S
     let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
     let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
     let title = if demo { "demo".into() } else { named.or(file).unwrap_or_else(|| "no configuration".into()) };
-    ConsoleOptions { theme, keymap: Keymap::built_in(), mouse: loaded.settings.console.mouse, title, startup, requests }
+    let state = setup.load.state_dir.as_deref().filter(|_| !setup.demo);
+    ConsoleOptions {
+        theme,
+        keymap: Keymap::built_in(),
+        mouse: loaded.settings.console.mouse,
+        title,
+        startup,
+        confirm: loaded.settings.console.confirm,
+        recall: state.map(config::load_recall).unwrap_or_default(),
+        invocation: setup.invocation(),
+        exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),
+        requests,
+    }
 }
 
 /// Takes in what changes on disk, and what the user decides about the project's file.
 async fn follow(setup: Setup, loaded: Loaded, engine: Arc<Engine>, mut wanted: mpsc::Receiver<ConsoleRequest>) {
     let mut pending = loaded.pending.clone();
+    // The demo's servers are nobody's: what was sent to them is not kept.
+    let memory = setup.load.state_dir.clone().filter(|_| !setup.demo);
+    let mut recall = memory.as_deref().map(config::load_recall).unwrap_or_default();
+    let mut told = false;
     let mut reloads = setup.files.then(|| config::watch(setup.load.clone(), Some(loaded)));
     loop {
         let reload = tokio::select! {
@@ -100,6 +116,15 @@ async fn follow(setup: Setup, loaded: Loaded, engine: Arc<Engine>, mut wanted: m
                         Ok(loaded) => Reload::Loaded(Box::new(loaded)),
                         Err(errors) => Reload::Broken(errors),
                     }
+                }
+                (Some(ConsoleRequest::Remember(entry)), _) => {
+                    recall.note(entry);
+                    if let Some(Err(error)) = memory.as_deref().map(|state| config::save_recall(state, &recall))
+                        && !std::mem::replace(&mut told, true)
+                    {
+                        engine.notice(Notice::new(NoticeLevel::Warn, format!("arguments could not be remembered: {error}")));
+                    }
+                    continue;
                 }
                 (Some(_), _) => continue,
                 (None, _) => return,

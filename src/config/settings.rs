@@ -8,6 +8,7 @@ use super::{
 };
 use crate::domain::{
     ask::AskPolicy,
+    catalog::ConfirmPolicy,
     server::{Limits, ServerSpec, Timeouts},
     world::Keep,
 };
@@ -36,11 +37,13 @@ pub struct ConsoleSettings {
     pub theme: ThemeName,
     /// Whether it takes the mouse.
     pub mouse: bool,
+    /// Which calls are asked about before they are fired.
+    pub confirm: ConfirmPolicy,
 }
 
 impl Default for ConsoleSettings {
     fn default() -> Self {
-        Self { theme: ThemeName::Ansi, mouse: true }
+        Self { theme: ThemeName::Ansi, mouse: true, confirm: ConfirmPolicy::default() }
     }
 }
 
@@ -61,6 +64,7 @@ pub(super) struct PartialSettings {
     keep: [Option<usize>; 5],
     theme: Option<ThemeName>,
     mouse: Option<bool>,
+    confirm: Option<ConfirmPolicy>,
 }
 
 impl PartialSettings {
@@ -80,6 +84,9 @@ impl PartialSettings {
         if let Some(mut console) = root.inner("console") {
             out.theme = console.choice("theme", &[("ansi", ThemeName::Ansi), ("mono", ThemeName::Mono)]);
             out.mouse = console.boolean("mouse");
+            let policies =
+                [("untrusted", ConfirmPolicy::Untrusted), ("destructive", ConfirmPolicy::Destructive), ("never", ConfirmPolicy::Never)];
+            out.confirm = console.choice("confirm", &policies);
             console.finish();
         }
         out
@@ -96,6 +103,7 @@ impl PartialSettings {
             keep,
             theme: self.theme.or(below.theme),
             mouse: self.mouse.or(below.mouse),
+            confirm: self.confirm.or(below.confirm),
         }
     }
 
@@ -112,6 +120,7 @@ impl PartialSettings {
         }
         settings.console.theme = self.theme.unwrap_or_default();
         settings.console.mouse = self.mouse.unwrap_or(settings.console.mouse);
+        settings.console.confirm = self.confirm.unwrap_or_default();
         settings
     }
 }

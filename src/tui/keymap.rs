@@ -48,6 +48,10 @@ contexts! {
     InboxText "inbox-text" "A field of the inbox that takes letters.";
     Approval "approval" "The approval of a project's file.";
     Notices "notices" "The list of notices.";
+    Entry "entry" "A line or two asked for: what to search for, a path, a number.";
+    Menu "menu" "A menu.";
+    Burst "burst" "Many calls under way, and their summary.";
+    LongText "long-text" "A field's text in many lines.";
 }
 
 /// What a key, or a sequence so far, means.

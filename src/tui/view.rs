@@ -86,6 +86,10 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
             Modal::Inbox(inbox) => inbox.draw(look, area, buf),
             Modal::Approval(approval) => approval.draw(keys, theme, area, buf),
             Modal::Notices(notices) => notices.draw(look.world, theme, area, buf),
+            Modal::Entry(entry, _) => entry.draw(keys, theme, area, buf),
+            Modal::Menu(menu, _) => menu.draw(theme, area, buf),
+            Modal::Burst(burst) => burst.draw(look, area, buf),
+            Modal::LongText(text) => text.draw(keys, theme, area, buf),
         }
     }
 }
@@ -198,7 +202,7 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
 
 /// The keys that mean something here, those of the pane first, then where else one can go.
 fn hints(model: &Model) -> Vec<(String, &'static str)> {
-    if matches!(model.modals.last(), Some(Modal::Inbox(_) | Modal::Approval(_))) {
+    if matches!(model.modals.last(), Some(Modal::Inbox(_) | Modal::Approval(_) | Modal::Entry(..) | Modal::Burst(_) | Modal::LongText(_))) {
         // These dialogs show their keys themselves.
         return vec![];
     }

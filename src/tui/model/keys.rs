@@ -13,7 +13,7 @@ use crate::tui::{
     widget::window::Move,
 };
 
-use super::{Modal, Model};
+use super::{Modal, Model, Purpose};
 
 /// Rows that one notch of the wheel scrolls.
 const NOTCH: usize = 3;
@@ -80,7 +80,22 @@ impl Model {
                     return self.answer();
                 }
             }
-            Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_)) => {}
+            Some(Modal::Entry(entry, purpose)) => {
+                if entry.key(key) && *purpose == Purpose::Search {
+                    let text = entry.text(0).to_owned();
+                    self.shown_mut().search(&text);
+                }
+            }
+            Some(Modal::LongText(text)) => text.key(key),
+            Some(Modal::Menu(menu, _)) => {
+                if let KeyCode::Char(c) = key.code
+                    && let Some(row) = menu.find(c)
+                {
+                    menu.window.cursor = row;
+                    return self.act(Action::Choose);
+                }
+            }
+            Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_) | Modal::Burst(_)) => {}
             None => return self.pane_key(key),
         }
         vec![]
@@ -123,6 +138,8 @@ impl Model {
         let typing = self.typing();
         match self.modals.last_mut() {
             Some(Modal::Inbox(inbox)) => inbox.paste(text),
+            Some(Modal::Entry(entry, _)) => entry.paste(text),
+            Some(Modal::LongText(long)) => long.paste(text),
             None if self.tree.filter().is_none() && self.focus == Focus::Call => self.call.paste(text),
             None if self.tree.filter().is_none() => {}
             _ if typing => {

@@ -28,7 +28,23 @@ impl Harness {
     }
 
     fn with(width: u16, height: u16, world: World, startup: Startup) -> Harness {
-        let setup = Setup { theme: Theme::ansi(), keymap: Keymap::built_in(), mouse: true, title: "shop.toml".into(), startup };
+        Harness::set_up(width, height, world, Harness::setup(startup))
+    }
+
+    fn setup(startup: Startup) -> Setup {
+        Setup {
+            theme: Theme::ansi(),
+            keymap: Keymap::built_in(),
+            mouse: true,
+            title: "shop.toml".into(),
+            startup,
+            confirm: ConfirmPolicy::default(),
+            recall: Recall::default(),
+            invocation: Invocation::default(),
+        }
+    }
+
+    fn set_up(width: u16, height: u16, world: World, setup: Setup) -> Harness {
         let mut model = Model::new(setup, world, (width, height));
         model.at(fake::at(8000));
         Harness { model, commands: vec![] }
