@@ -342,11 +342,7 @@ impl<'a> Session<'a> {
                 continue;
             }
             let spec = self.world.server(&ask.server).map(|s| s.spec.clone());
-            let policy = spec.as_ref().map(|spec| match &ask.question {
-                Question::Form { .. } | Question::Url { .. } => &spec.elicitation,
-                Question::Sampling { .. } => &spec.sampling,
-                Question::Roots => &spec.roots_policy,
-            });
+            let policy = spec.as_ref().map(|spec| spec.policy(&ask.question));
             // The engine answers by itself what the configuration decides.
             if let Some(how) = policy.and_then(by_configuration) {
                 self.show_question(&ask, how, self.options.verbose)?;

@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
+use super::secret::Redactor;
+
 /// A piece of a message exactly as it crossed the wire, normally JSON text.
 ///
 /// Cheap to clone; a result is a slice of the frame that it came in. Serialised as a string; bytes
@@ -51,6 +53,11 @@ impl Body {
     /// The JSON value, or `None` when this is no JSON.
     pub fn value(&self) -> Option<serde_json::Value> {
         self.parse().ok()
+    }
+
+    /// The same with every known secret masked; nothing is copied when there is none.
+    pub fn redacted(&self, redactor: &Redactor) -> Body {
+        if redactor.finds(&self.0) { Body::from(redactor.redact(&self.text())) } else { self.clone() }
     }
 
     /// The slice of this body that `part` (which must point into it) covers, without copying.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     body::Body,
     id::{ServerId, ToolId},
+    secret::Redactor,
     server::Exit,
     time::Stamp,
 };
@@ -271,6 +272,18 @@ impl Failure {
     /// The same with a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with every known secret masked that the server quoted, as careless ones do.
+    pub fn redacted(mut self, redactor: &Redactor) -> Self {
+        let texts = self.headers.iter_mut().map(|(_, value)| value).chain(&mut self.stderr).chain(&mut self.causes);
+        for text in texts.chain([&mut self.message]).chain(self.rpc.as_mut().map(|rpc| &mut rpc.message)) {
+            *text = redactor.redact(text);
+        }
+        if let Some(data) = self.rpc.as_mut().and_then(|rpc| rpc.data.as_mut()) {
+            *data = data.redacted(redactor);
+        }
         self
     }
 

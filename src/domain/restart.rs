@@ -37,15 +37,32 @@ pub enum Verdict {
 impl Restart {
     /// Records a failure at `now`. `jitter` in 0..1 spreads the pause over its upper half.
     pub fn failed(&mut self, now: Stamp, jitter: f64) -> Verdict {
+        self.record(now);
+        if self.failures.len() >= GIVE_UP_AFTER {
+            return Verdict::GiveUp;
+        }
+        self.again(self.in_row, jitter)
+    }
+
+    /// Records a failure of a server that somebody else runs and that was there before: it is tried for
+    /// as long as it takes. All failures of the window count for the pause, so that a server that
+    /// breaks off after every start is not stormed.
+    pub fn missed(&mut self, now: Stamp, jitter: f64) -> Verdict {
+        self.record(now);
+        let recent = u32::try_from(self.failures.len()).unwrap_or(u32::MAX);
+        self.again(self.in_row.max(recent), jitter)
+    }
+
+    fn record(&mut self, now: Stamp) {
         self.failures.push_back(now);
         while self.failures.front().is_some_and(|first| now.since(*first) > WINDOW) {
             self.failures.pop_front();
         }
-        self.in_row += 1;
-        if self.failures.len() >= GIVE_UP_AFTER {
-            return Verdict::GiveUp;
-        }
-        let doubled = FIRST_PAUSE.saturating_mul(1 << (self.in_row - 1).min(16)).min(LONGEST_PAUSE);
+        self.in_row = self.in_row.saturating_add(1);
+    }
+
+    fn again(&self, failures: u32, jitter: f64) -> Verdict {
+        let doubled = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
         Verdict::Again { attempt: self.in_row, pause: doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)) }
     }
 
@@ -78,6 +95,24 @@ mod tests {
         assert_eq!(restart.failed(at(5), 1.0), Verdict::GiveUp);
         restart.reset();
         assert!(matches!(restart.failed(at(6), 0.0), Verdict::Again { attempt: 1, pause } if pause == FIRST_PAUSE / 2));
+    }
+
+    #[test]
+    fn a_server_of_somebody_else_is_never_given_up() {
+        let (mut restart, mut now) = (Restart::default(), at(0));
+        for n in 1..=1000 {
+            let Verdict::Again { attempt, pause } = restart.missed(now, 1.0) else { panic!("given up after {n}") };
+            assert!(attempt == n && pause <= LONGEST_PAUSE, "{attempt} {pause:?}");
+            now = now.plus(pause);
+        }
+        let mut flapping = Restart::default();
+        let pauses: Vec<_> = (0..4)
+            .map(|n| {
+                flapping.ready();
+                flapping.missed(at(n), 1.0)
+            })
+            .collect();
+        assert!(matches!(pauses[3], Verdict::Again { attempt: 1, pause } if pause == FIRST_PAUSE * 8), "{pauses:?}");
     }
 
     #[test]

@@ -73,25 +73,32 @@ impl<'de> Deserialize<'de> for Secret {
 /// Values shorter than six bytes are left alone: replacing them would hide ordinary words.
 #[derive(Clone, Debug, Default)]
 pub struct Redactor {
-    values: Vec<Secret>,
+    /// Every form of every value, the longest first; kept as secrets so that `Debug` shows none.
+    forms: Vec<Secret>,
 }
 
 impl Redactor {
     /// Makes a redactor for `secrets`.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut values: Vec<Secret> = secrets.into_iter().filter(|s| s.value.len() >= 6).cloned().collect();
-        values.sort_by_key(|s| std::cmp::Reverse(s.value.len()));
-        Self { values }
+        let long = secrets.into_iter().filter(|s| s.value.len() >= 6);
+        let mut forms: Vec<Secret> =
+            long.flat_map(|s| [s.value.clone(), json_inner(&s.value), percent(&s.value)]).map(Secret::literal).collect();
+        forms.sort_by(|a, b| b.value.len().cmp(&a.value.len()).then_with(|| a.value.cmp(&b.value)));
+        forms.dedup();
+        Self { forms }
+    }
+
+    /// Whether any known value stands in `bytes`.
+    pub fn finds(&self, bytes: &[u8]) -> bool {
+        self.forms.iter().any(|form| memchr::memmem::find(bytes, form.value.as_bytes()).is_some())
     }
 
     /// The text with every known value, plain or as inside a JSON string, replaced by [`MASK`].
     pub fn redact(&self, text: &str) -> String {
         let mut out = text.to_owned();
-        for secret in &self.values {
-            for form in [secret.value.clone(), json_inner(&secret.value), percent(&secret.value)] {
-                if out.contains(&form) {
-                    out = out.replace(&form, MASK);
-                }
+        for form in &self.forms {
+            if out.contains(&form.value) {
+                out = out.replace(&form.value, MASK);
             }
         }
         out
@@ -127,6 +134,7 @@ mod tests {
         for text in ["a tok/\"en+1 b", r#"{"t":"tok/\"en+1"}"#, "x=tok%2F%22en%2B1&y"] {
             let shown = redactor.redact(text);
             assert!(shown.contains(MASK) && !shown.contains("en+1") && !shown.contains("en%2B1"), "{shown}");
+            assert!(redactor.finds(text.as_bytes()) && !redactor.finds(shown.as_bytes()));
         }
     }
 }

@@ -4,7 +4,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ask::AskPolicy, body::Body, id::ServerId, secret::Secret, time::Stamp};
+use super::{
+    ask::{AskPolicy, Question},
+    body::Body,
+    id::ServerId,
+    secret::Secret,
+    time::Stamp,
+};
 
 /// Everything the engine needs to know to run one server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +75,15 @@ impl ServerSpec {
     /// The prefix of exposed names.
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or(self.id.as_str())
+    }
+
+    /// What answers a question of this server.
+    pub fn policy(&self, question: &Question) -> &AskPolicy {
+        match question {
+            Question::Form { .. } | Question::Url { .. } => &self.elicitation,
+            Question::Sampling { .. } => &self.sampling,
+            Question::Roots => &self.roots_policy,
+        }
     }
 
     /// Every configured value that must not be shown.
@@ -261,7 +276,8 @@ impl Default for Limits {
 pub struct Root {
     /// A `file://` URI.
     pub uri: String,
-    /// Its name, if any.
+    /// Its name, if any. Left out rather than `null`, which servers refuse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 

@@ -10,10 +10,13 @@ use crate::domain::{catalog::Tool, id::ToolId, schema::Checker};
 /// How many are kept; all are dropped when there are more.
 const KEPT: usize = 1000;
 
+/// A definition, and what was compiled from it.
+type Compiled = (Arc<Tool>, Arc<Checker>);
+
 /// The checkers of the tools that were called.
 #[derive(Default)]
 pub struct Checkers {
-    kept: Mutex<HashMap<ToolId, (Arc<Tool>, Arc<Checker>)>>,
+    kept: Mutex<HashMap<ToolId, Compiled>>,
 }
 
 impl Checkers {

@@ -30,6 +30,7 @@ use crate::domain::{
     call::{CallSpec, Failure, FailureKind, Operation, Outcome, Progress, Timings},
     event::{EventKind, Settled},
     id::CallId,
+    secret::Redactor,
     time::{Stamp, short},
 };
 
@@ -83,7 +84,7 @@ impl Dispatch {
     /// Runs the call to its end and publishes it.
     pub async fn run(self) {
         let stations = Arc::new(Mutex::new(Stations::default()));
-        let outcome = self.settle(&stations).await;
+        let outcome = self.redacted(self.settle(&stations).await);
         let stations = stations.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let timings = Timings {
             queued: self.queued,
@@ -100,6 +101,16 @@ impl Dispatch {
             received_bytes: stations.received_bytes,
         };
         self.bus.publish_at(timings.settled, EventKind::CallSettled { call: self.id, settled: Arc::new(settled) });
+    }
+
+    /// The outcome with what a failure quotes of our secrets masked. Results stay as they came.
+    fn redacted(&self, outcome: Outcome) -> Outcome {
+        match (outcome, &self.server) {
+            (Outcome::Failed { failure }, Some(server)) => {
+                failed(Arc::unwrap_or_clone(failure).redacted(&Redactor::new(server.spec.secrets())))
+            }
+            (outcome, _) => outcome,
+        }
     }
 
     async fn settle(&self, stations: &Arc<Mutex<Stations>>) -> Outcome {

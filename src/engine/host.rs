@@ -46,12 +46,8 @@ impl ServerHost {
         ServerHost { spec, bus, inbox, redactor, stderr: Mutex::default(), step: Mutex::new(Step::Spawn), changed: Notify::new() }
     }
 
-    /// Forgets the stderr of the process before.
-    pub fn fresh_start(&self) {
-        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     fn log(&self, level: &str, logger: Option<String>, text: String, call: Option<CallId>) {
+        let text = self.redactor.redact(&text);
         let log = Arc::new(LogMessage { level: level.to_owned(), logger, text, call });
         self.bus.publish(EventKind::ServerLog { server: self.spec.id.clone(), log });
     }
@@ -61,6 +57,10 @@ impl ServerHost {
 impl Host for ServerHost {
     fn now(&self) -> Stamp {
         self.bus.now()
+    }
+
+    fn fresh_start(&self) {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn step(&self, step: Step) {
@@ -74,11 +74,18 @@ impl Host for ServerHost {
         *self.step.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn frame(&self, frame: FrameDraft) -> u64 {
+    fn frame(&self, mut frame: FrameDraft) -> u64 {
+        frame.body = frame.body.redacted(&self.redactor);
+        if let Some(note) = frame.http.as_mut().filter(|note| note.headers.iter().any(|(_, v)| self.redactor.finds(v.as_bytes()))) {
+            for (_, value) in &mut Arc::make_mut(note).headers {
+                *value = self.redactor.redact(value);
+            }
+        }
         self.bus.frame(&self.spec.id, frame)
     }
 
-    fn anomaly(&self, anomaly: Anomaly) {
+    fn anomaly(&self, mut anomaly: Anomaly) {
+        anomaly.detail = self.redactor.redact(&anomaly.detail);
         self.bus.publish(EventKind::ServerAnomaly { server: self.spec.id.clone(), anomaly: Arc::new(anomaly) });
     }
 

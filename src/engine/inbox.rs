@@ -40,12 +40,7 @@ impl Inbox {
     pub async fn ask(self: &Arc<Self>, spec: &ServerSpec, question: Question, call: Option<CallId>) -> Answer {
         let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
         let ask = Arc::new(Ask { id, server: spec.id.clone(), call, question, at: self.bus.now() });
-        let policy = match &ask.question {
-            Question::Form { .. } | Question::Url { .. } => &spec.elicitation,
-            Question::Sampling { .. } => &spec.sampling,
-            Question::Roots => &spec.roots_policy,
-        };
-        let by_policy = match policy {
+        let by_policy = match spec.policy(&ask.question) {
             AskPolicy::Ask => None,
             AskPolicy::Decline => Some((Answer::Decline, "declined by policy")),
             AskPolicy::Fixed(_) if ask.question == Question::Roots => Some((

@@ -101,10 +101,13 @@ impl Engine {
             if same {
                 continue;
             }
-            if let Some(old) = servers.remove(&spec.id) {
-                self.tasks.spawn(stop(old));
-            }
-            let started = supervisor::start(Arc::new(spec), self.connector.clone(), self.bus.clone(), self.inbox.clone());
+            let old = servers.remove(&spec.id).map(|old| self.tasks.spawn(stop(old)));
+            let before = async {
+                if let Some(old) = old {
+                    let _ = old.await;
+                }
+            };
+            let started = supervisor::start(Arc::new(spec), self.connector.clone(), self.bus.clone(), self.inbox.clone(), before);
             servers.insert(started.spec.id.clone(), started);
         }
     }
@@ -125,6 +128,7 @@ impl Engine {
         }
         self.tasks.close();
         self.tasks.wait().await;
+        self.connector.settled().await;
     }
 
     fn order(&self, server: &ServerId, order: Order) {

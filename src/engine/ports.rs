@@ -23,8 +23,12 @@ pub trait Connector: Send + Sync {
     /// Connects and does the handshake, within `spec.timeouts.connect`.
     ///
     /// `known` is the era that the server spoke before, to save the probe. The session reports
-    /// everything that it sees to `host`.
+    /// everything that it sees to `host`. Dropping the future gives the attempt up and ends what was
+    /// started for it, in the background.
     async fn connect(&self, spec: Arc<ServerSpec>, known: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure>;
+
+    /// Resolves when nothing is left of attempts that were given up. For the end of the program.
+    async fn settled(&self) {}
 }
 
 /// A connection to a server.
@@ -100,6 +104,8 @@ pub trait Flow: Send + Sync {
 pub trait Host: Send + Sync {
     /// The engine's clock.
     fn now(&self) -> Stamp;
+    /// A connection attempt begins: what the process before wrote to stderr explains nothing now.
+    fn fresh_start(&self);
     /// The step of the handshake now begun.
     fn step(&self, step: Step);
     /// The step that was begun last.

@@ -62,7 +62,16 @@ pub struct Supervised {
 }
 
 /// Starts the supervisor of `spec`.
-pub fn start(spec: Arc<ServerSpec>, connector: Arc<dyn Connector>, bus: Arc<Bus>, inbox: Arc<Inbox>) -> Supervised {
+///
+/// It begins when `before` resolves: the server that this one replaces is gone then, and with it its
+/// ports and files.
+pub fn start(
+    spec: Arc<ServerSpec>,
+    connector: Arc<dyn Connector>,
+    bus: Arc<Bus>,
+    inbox: Arc<Inbox>,
+    before: impl Future<Output = ()> + Send + 'static,
+) -> Supervised {
     let (orders, mailbox) = mpsc::channel(16);
     let initial = if spec.disabled { Readiness::Down(None) } else { Readiness::Pending };
     let (readiness, seen) = watch::channel(initial);
@@ -79,7 +88,10 @@ pub fn start(spec: Arc<ServerSpec>, connector: Arc<dyn Connector>, bus: Arc<Bus>
         era: None,
         catalog: Arc::default(),
     };
-    tokio::spawn(supervisor.run());
+    tokio::spawn(async move {
+        before.await;
+        supervisor.run().await;
+    });
     Supervised { spec, readiness: seen, orders }
 }
 
@@ -152,7 +164,14 @@ impl Supervisor {
 
     async fn after_failure(&mut self, why: Arc<ConnectFailure>) -> Next {
         // A program that cannot be started will not start in a second either.
-        let verdict = if why.retryable { self.restart.failed(self.bus.now(), fastrand::f64()) } else { Verdict::GiveUp };
+        let (now, jitter) = (self.bus.now(), fastrand::f64());
+        // What somebody else runs comes back in its own time, if it was ever there.
+        let elsewhere = matches!(self.spec.launch, Launch::Http { .. }) && self.era.is_some();
+        let verdict = match why.retryable {
+            true if elsewhere => self.restart.missed(now, jitter),
+            true => self.restart.failed(now, jitter),
+            false => Verdict::GiveUp,
+        };
         let Verdict::Again { attempt, pause } = verdict else {
             self.down(Phase::Failed { why: why.clone() }, Some(why));
             return self.idle().await;
@@ -181,18 +200,10 @@ impl Supervisor {
 
     async fn connect_and_serve(&mut self) -> Next {
         self.readiness.send_replace(Readiness::Pending);
-        self.host.fresh_start();
-        let connecting = {
-            let (connector, spec, host, era) = (self.connector.clone(), self.spec.clone(), self.host.clone(), self.era);
-            // A task of its own: the attempt puts its process in order even when nobody waits any more.
-            tokio::spawn(async move { connector.connect(spec, era, host).await })
-        };
-        let session = match self.unless_ordered(connecting).await {
-            Ok(Ok(Ok(session))) => session,
-            Ok(Ok(Err(failure))) => return Next::Failed(Arc::new(failure)),
-            Ok(Err(_)) => {
-                return Next::Failed(Arc::new(ConnectFailure::new(Step::Spawn, "the connection attempt broke down; please report this")));
-            }
+        let (connector, spec, host, era) = (self.connector.clone(), self.spec.clone(), self.host.clone(), self.era);
+        let session = match self.unless_ordered(connector.connect(spec, era, host)).await {
+            Ok(Ok(session)) => session,
+            Ok(Err(failure)) => return Next::Failed(Arc::new(failure)),
             Err(next) => return next,
         };
         self.era = Some(session.info().era);
@@ -230,8 +241,7 @@ impl Supervisor {
         });
     }
 
-    /// Waits for `work` unless an order comes that makes it pointless. A connection attempt that is
-    /// left behind runs to its end by itself and is closed.
+    /// Waits for `work` unless an order comes that makes it pointless; then it is dropped.
     async fn unless_ordered<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Next> {
         tokio::pin!(work);
         loop {

@@ -17,7 +17,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::{Client, Response, StatusCode, Url, header};
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -125,6 +125,13 @@ struct Post {
     flow: Option<Arc<dyn Flow>>,
 }
 
+impl Post {
+    /// Whether this opens a session.
+    fn opens(&self) -> bool {
+        self.method.as_deref() == Some("initialize")
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -160,12 +167,13 @@ impl HttpLink {
         }
     }
 
-    /// Every header of a request beyond what the HTTP client adds, with the form to show.
-    fn request_headers(&self, routing: &[(String, String)], accept: &str) -> Vec<(String, String, String)> {
+    /// Every header of a request beyond what the HTTP client adds, with the form to show. `opening`:
+    /// the request is an `initialize`, which belongs to no session, not even to a lost one.
+    fn request_headers(&self, routing: &[(String, String)], accept: &str, opening: bool) -> Vec<(String, String, String)> {
         let plain = |name: &str, value: &str| (name.to_owned(), value.to_owned(), value.to_owned());
         let mut all = vec![plain("accept", accept)];
         let agreed = lock(&self.agreed);
-        if agreed.era == Some(Era::Legacy) {
+        if agreed.era == Some(Era::Legacy) && !opening {
             all.extend(agreed.version.iter().map(|v| plain(VERSION, v)));
             all.extend(agreed.session.iter().map(|s| plain(SESSION, s)));
         }
@@ -196,11 +204,12 @@ impl HttpLink {
                 _ => return Ok(response),
             }
         }
-        Err(Failure::new(FailureKind::Transport, "redirected more than 5 times"))
+        let status = Some(StatusCode::TEMPORARY_REDIRECT.as_u16());
+        Err(Failure { status, ..Failure::new(FailureKind::Transport, "redirected more than 5 times") })
     }
 
     async fn post_to(&self, url: Url, post: &Post) -> Result<Response, Failure> {
-        let fields = self.request_headers(&post.routing, "application/json, text/event-stream");
+        let fields = self.request_headers(&post.routing, "application/json, text/event-stream", post.opens());
         let mut request = self.client.post(url.clone()).header(header::CONTENT_TYPE, "application/json");
         for (name, value, _) in &fields {
             request = request.header(name, value);
@@ -286,7 +295,7 @@ impl HttpLink {
             let response = match self.post(post).await {
                 Ok(response) => response,
                 Err(failure) => {
-                    if !failure.may_have_run && post.method.as_deref() != Some("initialize") {
+                    if !failure.may_have_run && failure.status.is_none() {
                         self.ending.end(unreachable(&failure));
                     }
                     return failure;
@@ -299,7 +308,7 @@ impl HttpLink {
             }
             let failure = self.refusal(response, post.call.map(|call| (call, id))).await;
             // The session is gone, so the request was refused before it ran: any call may be sent again.
-            if had_session && !lost_once && session_lost(&failure) {
+            if had_session && !lost_once && !post.opens() && session_lost(&failure) {
                 lost_once = true;
                 match self.reopen(generation).await {
                     Ok(()) => continue,
@@ -311,7 +320,7 @@ impl HttpLink {
     }
 
     fn note_session(&self, response: &Response, post: &Post) {
-        if post.method.as_deref() == Some("initialize") {
+        if post.opens() {
             let mut agreed = lock(&self.agreed);
             agreed.session = response.headers().get(SESSION).and_then(|s| s.to_str().ok()).map(str::to_owned);
             agreed.generation += 1;
@@ -319,25 +328,35 @@ impl HttpLink {
     }
 
     /// Opens a new session in place of a lost one; of several callers one does it, the others wait.
-    async fn reopen(self: &Arc<Self>, lost: u64) -> Result<(), Failure> {
+    ///
+    /// A task of its own: whoever began it may give its call up, and the others still want the session.
+    fn reopen(self: &Arc<Self>, lost: u64) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+        let link = self.clone();
+        let opening: JoinHandle<Result<(), Failure>> = tokio::spawn(async move { link.open_again(lost).await });
+        async {
+            let broken = |_| Err(Failure::new(FailureKind::Transport, "the session was lost and opening a new one broke down"));
+            opening.await.unwrap_or_else(broken)
+        }
+    }
+
+    /// The lost session stays in use until the new one is there: the server refuses what comes with it,
+    /// and so those calls come here and wait too.
+    async fn open_again(self: &Arc<Self>, lost: u64) -> Result<(), Failure> {
         let _one = self.reopening.lock().await;
         let opening = {
-            let mut agreed = lock(&self.agreed);
+            let agreed = lock(&self.agreed);
             if agreed.generation != lost {
                 return Ok(());
             }
-            agreed.session = None;
             agreed.opening.clone()
         };
         let Some(params) = opening else { return Err(Failure::new(FailureKind::Transport, "the session was lost")) };
-        let version = lock(&self.agreed).version.take();
         let request = Request { method: "initialize".into(), params, call: None };
         let opened = timeout(
             self.peer.spec().timeouts.connect,
             Box::pin(self.send(request, "", Arc::new(super::session::Quiet("no answer to initialize")))),
         )
         .await;
-        lock(&self.agreed).version = version;
         match opened {
             Ok(Ok(_)) => {}
             Ok(Err(failure)) => {
@@ -417,7 +436,7 @@ impl HttpLink {
     }
 
     async fn get_stream(&self, last_event: Option<&str>) -> Result<Response, Failure> {
-        let mut fields = self.request_headers(&[], EVENT_STREAM);
+        let mut fields = self.request_headers(&[], EVENT_STREAM, false);
         fields.extend(last_event.map(|id| ("last-event-id".to_owned(), id.to_owned(), id.to_owned())));
         let mut request = self.client.get(self.url.clone());
         for (name, value, _) in &fields {
@@ -611,7 +630,7 @@ impl Link for HttpLink {
         let had_session = lock(&self.agreed).session.is_some();
         if had_session && !self.ending.over() {
             let mut request = self.client.delete(self.url.clone());
-            for (name, value, _) in self.request_headers(&[], "application/json") {
+            for (name, value, _) in self.request_headers(&[], "application/json", false) {
                 request = request.header(name, value);
             }
             let _ = timeout(GOODBYE, request.send()).await;
@@ -715,9 +734,10 @@ fn transport(error: &reqwest::Error) -> Failure {
     failure.hint = match () {
         () if all.contains("refused") => Some("nothing listens there; start the server, or check host and port of url".into()),
         () if all.contains("dns") || all.contains("lookup") => Some("the host name cannot be resolved; check url and network".into()),
-        () if all.contains("certificate") || all.contains("tls") => {
+        () if all.contains("certificate") || all.contains("tls") || all.contains("corrupt message") => {
             Some("the certificate was not accepted; check the host name, and that http and https are not mixed up".into())
         }
+        () if error.is_timeout() => Some("nothing answers there; check host and port of url, and whether it is http or https".into()),
         () => None,
     };
     failure.causes = chain;

@@ -23,6 +23,7 @@ mod wire;
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
+use tokio_util::task::TaskTracker;
 
 use self::{
     http::HttpLink,
@@ -42,6 +43,21 @@ use crate::{
 /// Makes connections of every kind.
 pub struct Connections {
     reaper: Arc<Reaper>,
+    abandoned: TaskTracker,
+}
+
+/// An attempt under way. Dropped before its end, it ends what was started.
+struct Attempt {
+    link: Option<Arc<dyn Link>>,
+    abandoned: TaskTracker,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.abandoned.spawn(async move { link.close().await });
+        }
+    }
 }
 
 impl Connections {
@@ -49,18 +65,23 @@ impl Connections {
     /// program itself. Without one, stdio servers that ignore the end of their input survive that.
     pub fn new(helper: Option<PathBuf>) -> Connections {
         let mark = format!("{:x}-{:016x}", std::process::id(), fastrand::u64(..));
-        Connections { reaper: Arc::new(Reaper::new(helper, mark)) }
+        Connections { reaper: Arc::new(Reaper::new(helper, mark)), abandoned: TaskTracker::new() }
     }
 
     async fn attempt(&self, spec: &Arc<ServerSpec>, known: Option<Era>, host: &Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
         let began = host.now();
+        host.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
             Launch::Stdio { .. } => StdioLink::start(spec.clone(), host.clone(), self.reaper.clone())?,
             Launch::Http { .. } => HttpLink::new(spec.clone(), host.clone())?,
         };
+        let mut attempt = Attempt { link: Some(link.clone()), abandoned: self.abandoned.clone() };
         let opening = McpSession::open(link.clone(), spec.clone(), host.clone(), known, began);
         let mut failure = match tokio::time::timeout(spec.timeouts.connect, opening).await {
-            Ok(Ok(session)) => return Ok(session),
+            Ok(Ok(session)) => {
+                attempt.link = None;
+                return Ok(session);
+            }
             Ok(Err(failure)) => failure,
             Err(_) => {
                 let mut failure = ConnectFailure::new(host.at_step(), format!("no answer within {}", short(spec.timeouts.connect)));
@@ -71,6 +92,7 @@ impl Connections {
             }
         };
         let exit = link.close().await;
+        attempt.link = None;
         if link.pid().is_some() && failure.exit.is_none() && !matches!(exit, Exit::Unknown | Exit::Signal(_)) {
             failure.exit = Some(exit);
         }
@@ -91,6 +113,11 @@ impl Connector for Connections {
             result = self.attempt(&spec, Some(Era::Legacy), &host).await;
         }
         result.map_err(|failure| explain(failure, &spec))
+    }
+
+    async fn settled(&self) {
+        self.abandoned.close();
+        self.abandoned.wait().await;
     }
 }
 

@@ -9,14 +9,10 @@ use std::{
     },
 };
 
-use async_trait::async_trait;
-use tokio::sync::{Semaphore, oneshot};
-use tokio_util::sync::CancellationToken;
-
 use super::wire::{self, Bad, Message, Parsed};
 use crate::{
     domain::{
-        ask::Question,
+        ask::{Answer, Question},
         body::Body,
         call::{Failure, FailureKind, Progress, RpcError},
         frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
@@ -26,6 +22,8 @@ use crate::{
     },
     engine::ports::{Flow, FrameDraft, Host, Reply},
 };
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, oneshot};
 
 /// How many requests of the server may be open at once; more are refused.
 const OPEN_REQUESTS: usize = 64;
@@ -77,6 +75,21 @@ struct Ended {
     answered: bool,
 }
 
+/// A request of the server that is not answered yet.
+struct OpenQuestion {
+    /// The call in whose course it came.
+    call: Option<CallId>,
+    over: oneshot::Sender<Withdrawn>,
+}
+
+/// Why a request of the server needs no answer of ours any more.
+enum Withdrawn {
+    /// The server took it back, and wants none.
+    ByServer,
+    /// Its call was given up; it is told so.
+    WithCall,
+}
+
 /// The state of one connection.
 pub struct Peer {
     spec: Arc<ServerSpec>,
@@ -84,7 +97,7 @@ pub struct Peer {
     next_id: AtomicU64,
     pending: Mutex<Pending>,
     open: Arc<Semaphore>,
-    withdrawals: Mutex<HashMap<String, CancellationToken>>,
+    questions: Mutex<HashMap<String, OpenQuestion>>,
     batches: std::sync::atomic::AtomicBool,
 }
 
@@ -114,10 +127,12 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.peer.end(self.id, false).is_some()
-            && let Some(action) = self.on_drop.take()
-        {
+        let Some(slot) = self.peer.end(self.id, false) else { return };
+        if let Some(action) = self.on_drop.take() {
             action(self.id, self.flow.reason());
+        }
+        if let Some(call) = slot.call {
+            self.peer.withdraw(|question| question.call == Some(call));
         }
     }
 }
@@ -135,7 +150,7 @@ impl Peer {
             next_id: AtomicU64::new(1),
             pending: Mutex::default(),
             open: Arc::new(Semaphore::new(OPEN_REQUESTS)),
-            withdrawals: Mutex::default(),
+            questions: Mutex::default(),
             batches: false.into(),
         })
     }
@@ -205,8 +220,15 @@ impl Peer {
         for id in ids {
             self.fail(id, failure.clone());
         }
-        for (_, token) in lock(&self.withdrawals).drain() {
-            token.cancel();
+        // Whoever answers them sees that nobody listens any more.
+        lock(&self.questions).clear();
+    }
+
+    /// Takes back the questions that came in the course of a call that was given up: not every server
+    /// does so itself, and they would stay in the inbox for ever.
+    fn withdraw(&self, chosen: impl Fn(&OpenQuestion) -> bool) {
+        for (_, question) in lock(&self.questions).extract_if(|_, question| chosen(question)) {
+            let _ = question.over.send(Withdrawn::WithCall);
         }
     }
 
@@ -396,8 +418,8 @@ impl Peer {
             }
             "notifications/cancelled" => {
                 let id = params.value().and_then(|v| v.get("requestId").map(|id| id.to_string()));
-                if let Some(token) = id.and_then(|id| lock(&self.withdrawals).remove(&id)) {
-                    token.cancel();
+                if let Some(question) = id.and_then(|id| lock(&self.questions).remove(&id)) {
+                    let _ = question.over.send(Withdrawn::ByServer);
                 }
             }
             _ => self.host.notification(method, params, self.likely_call(arrival)),
@@ -416,9 +438,9 @@ impl Peer {
             tokio::spawn(async move { outbox.reply(body).await });
             return;
         };
-        let token = CancellationToken::new();
-        lock(&self.withdrawals).insert(id.to_string(), token.clone());
+        let (over, withdrawn) = oneshot::channel();
         let call = self.likely_call(arrival);
+        lock(&self.questions).insert(id.to_string(), OpenQuestion { call, over });
         let question = Question::from_request(method, params);
         let ping = method == "ping";
         let unknown = format!("{method} is not supported");
@@ -430,10 +452,13 @@ impl Peer {
                 None => Err((-32601, unknown)),
                 Some(question) => tokio::select! {
                     answer = peer.host.ask(question.clone(), call) => answer.to_result(&question),
-                    () = token.cancelled() => return,
+                    why = withdrawn => match why {
+                        Ok(Withdrawn::WithCall) => Answer::Cancel.to_result(&question),
+                        Ok(Withdrawn::ByServer) | Err(_) => return,
+                    },
                 },
             };
-            lock(&peer.withdrawals).remove(&*id);
+            lock(&peer.questions).remove(&*id);
             outbox.reply(wire::response(&id, &answer)).await;
         });
     }

@@ -406,6 +406,8 @@ async fn initialize(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Conne
 
 /// A failed request as a failed step of connecting.
 pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
+    let unsent = failure.kind == FailureKind::Transport && !failure.may_have_run && failure.status.is_none();
+    let step = if unsent { Step::Dial } else { step };
     let mut report = ConnectFailure::new(step, failure.message.clone());
     report.causes = failure.causes.clone();
     report.status = failure.status;

@@ -92,7 +92,7 @@ actions! {
     Zoom "zoom" "zoom" General true "Give the pane the whole screen, or give it back";
     Inbox "inbox" "inbox" General true "Open the questions that servers ask";
     Notices "notices" "notices" General true "List what Switchboard had to say";
-    Copy "copy" "copy" General true "Copy to the clipboard: value, JSON, command line, curl, frames";
+    Copy "copy" "copy" General true "Copy to the clipboard: value, JSON, command, curl, frames";
     ToggleMouse "toggle-mouse" "mouse" General true "Use the mouse here, or leave it to the terminal";
     Redraw "redraw" "redraw" General true "Draw the screen anew";
     Suspend "suspend" "suspend" General true "Stop Switchboard and go back to the shell; fg resumes it";

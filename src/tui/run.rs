@@ -49,6 +49,8 @@ pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Resu
     let panicked = terminal.panicked();
     drop(terminal);
     match ended {
+        // The terminal is gone, which is an end like any other: there is nobody left to tell.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(()),
         Ok(()) if panicked => Err(io::Error::other("a task of Switchboard panicked; the message above says where. Please report it.")),
         other => other,
     }

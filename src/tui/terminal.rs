@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, Stdout, Write},
+    mem::ManuallyDrop,
     panic,
     sync::{
         Arc,
@@ -19,7 +20,7 @@ use crossterm::{
     style::Print,
     terminal::{self as term, BeginSynchronizedUpdate, EndSynchronizedUpdate},
 };
-use ratatui::{Frame, backend::CrosstermBackend};
+use ratatui::{Frame, backend::CrosstermBackend, layout::Rect};
 use rustix::process::{self, Signal};
 use tokio::sync::Notify;
 
@@ -31,7 +32,9 @@ type PanicHook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send>;
 
 /// A terminal that is drawn on until this is dropped.
 pub struct Terminal {
-    inner: ratatui::Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: on a dead terminal its `Drop` prints to stderr, which panics when that is dead
+    /// too; what it would do is done by `leave`.
+    inner: ManuallyDrop<ratatui::Terminal<CrosstermBackend<Stdout>>>,
     state: Arc<State>,
     previous_hook: Arc<PanicHook>,
     title: String,
@@ -60,7 +63,7 @@ impl Terminal {
         let inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()));
         let entered = enter(&state);
         match (inner, entered) {
-            (Ok(inner), Ok(())) => Ok(Terminal { inner, state, previous_hook, title: String::new() }),
+            (Ok(inner), Ok(())) => Ok(Terminal { inner: ManuallyDrop::new(inner), state, previous_hook, title: String::new() }),
             (inner, entered) => {
                 leave(&state);
                 give_hook_back(previous_hook);
@@ -95,8 +98,11 @@ impl Terminal {
     }
 
     /// Forgets what is on the screen, so that the next frame draws all of it.
+    ///
+    /// Not ratatui's `clear`: that asks the terminal for the cursor's place and waits for the answer.
     pub fn redraw(&mut self) -> io::Result<()> {
-        self.inner.clear()
+        let (width, height) = self.size();
+        self.inner.resize(Rect::new(0, 0, width, height))
     }
 
     /// Gives the terminal back for a while: to the shell or to an editor.

@@ -189,7 +189,7 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
         pen.put(&show(&model.sequence), theme.key).put(" …", theme.muted);
         return;
     }
-    if model.layout.screen.width >= 60 && !model.title.is_empty() {
+    if model.layout.screen.width >= 100 && !model.title.is_empty() {
         pen.right(&[(&model.title, theme.muted), (" ", theme.muted)]);
     }
     for (key, label) in hints(model) {
@@ -223,7 +223,8 @@ fn hints(model: &Model) -> Vec<(String, &'static str)> {
             let key = model.keymap.key(contexts, action);
             if let Some(key) = key.filter(|_| model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
                 let label = action.label();
-                if !hints.iter().any(|(_, l)| *l == label) {
+                // A key that the pane has taken for itself means something else here.
+                if !hints.iter().any(|(k, l)| *l == label || *k == key) {
                     hints.push((key, label));
                 }
             }

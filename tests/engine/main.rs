@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
 
+mod http_faults;
+mod scripted;
 mod stdio_faults;
 mod support;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use switchboard::{
     domain::{
         body::Body,
-        call::{CallSpec, Failure, Operation, Origin, Outcome},
+        call::{CallSpec, Failure, Origin, Outcome},
         event::{Event, Settled},
         id::{CallId, ServerId, ToolId},
         secret::Secret,
@@ -21,7 +21,7 @@ use switchboard::{
 };
 
 /// Longer than anything may take; only a hang reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct Rig {
     pub engine: Arc<Engine>,
@@ -151,29 +151,4 @@ pub fn failure_of(settled: &Settled) -> &Failure {
         Outcome::Failed { failure } => failure,
         other => panic!("did not fail: {other:?}"),
     }
-}
-
-pub fn raw(server: &str, method: &str) -> CallSpec {
-    CallSpec {
-        operation: Operation::Raw { server: ServerId::from(server), method: method.into(), params: Body::default() },
-        origin: Origin::Cli,
-        timeout: None,
-    }
-}
-
-/// Processes whose command line holds `needle`.
-pub fn processes(needle: &str) -> Vec<String> {
-    let mut found = vec![];
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
-        if pid == std::process::id() {
-            continue;
-        }
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(needle) {
-            found.push(format!("{pid} {line}"));
-        }
-    }
-    found
 }

@@ -3,6 +3,7 @@
 //! `badserver [MODE]`: modes change how it starts, lists and ends; tools change how a call goes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+#![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "servers write to stderr and end in every possible way")]
 
 use std::{
     io::{BufRead, Write},

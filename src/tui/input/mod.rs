@@ -10,7 +10,7 @@ mod parse;
 use std::{
     fs::File,
     io::{self, IsTerminal, Read},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     thread::JoinHandle,
 };
 
@@ -44,7 +44,7 @@ pub enum Input {
 /// A running reader. Dropping it ends the thread.
 pub struct Reader {
     inputs: Option<mpsc::Receiver<Input>>,
-    wake: Option<OwnedFd>,
+    wake: Option<io::PipeWriter>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,12 +52,14 @@ impl Reader {
     /// Starts reading the terminal: stdin when it is one, else the controlling terminal.
     pub fn start() -> io::Result<Reader> {
         let stdin = io::stdin();
-        let terminal: OwnedFd = if stdin.is_terminal() { rustix::io::dup(&stdin)? } else { File::open("/dev/tty")?.into() };
+        // Closed on exec, as the pipe below is: a server that is started must not hold the terminal open.
+        let terminal = if stdin.is_terminal() { stdin.as_fd().try_clone_to_owned()? } else { File::open("/dev/tty")?.into() };
         Reader::read_from(terminal)
     }
 
     fn read_from(terminal: OwnedFd) -> io::Result<Reader> {
-        let (woken, wake) = rustix::pipe::pipe()?;
+        // A writing end that a server inherits would never close, and dropping the reader would wait for ever.
+        let (woken, wake) = io::pipe()?;
         let (send, inputs) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("terminal input".into()).spawn(move || read(terminal, &woken, &send))?;
         Ok(Reader { inputs: Some(inputs), wake: Some(wake), thread: Some(thread) })
@@ -91,7 +93,7 @@ impl Drop for Reader {
     }
 }
 
-fn read(terminal: OwnedFd, woken: &OwnedFd, send: &mpsc::Sender<Input>) {
+fn read(terminal: OwnedFd, woken: &io::PipeReader, send: &mpsc::Sender<Input>) {
     let mut file = File::from(terminal);
     let (mut parser, mut out, mut buffer) = (Parser::default(), Vec::new(), [0u8; 4096]);
     loop {
@@ -132,9 +134,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_dead_terminal_is_reported_once_and_an_end_is_immediate() {
-        let (terminal, other) = rustix::pipe::pipe().unwrap();
-        let mut reader = Reader::read_from(terminal).unwrap();
-        let mut other = File::from(other);
+        let (terminal, mut other) = io::pipe().unwrap();
+        let mut reader = Reader::read_from(terminal.into()).unwrap();
         other.write_all(b"a\x1b").unwrap();
         assert!(matches!(reader.next().await, Input::Key(k) if k.code == KeyCode::Char('a')));
         assert!(matches!(reader.next().await, Input::Key(k) if k.code == KeyCode::Esc), "a lone escape is a key after a moment");
@@ -142,7 +143,7 @@ mod tests {
         assert_eq!(reader.next().await, Input::Gone);
         assert!(reader.thread.take().unwrap().join().is_ok(), "the thread has ended");
 
-        let (terminal, _other) = rustix::pipe::pipe().unwrap();
-        drop(Reader::read_from(terminal).unwrap());
+        let (terminal, _other) = io::pipe().unwrap();
+        drop(Reader::read_from(terminal.into()).unwrap());
     }
 }

@@ -348,7 +348,11 @@ impl Model {
         match self.focus {
             Focus::Servers => match self.tree.selected() {
                 Some(Node::Group(_) | Node::Section(..)) => self.tree.fold(None, &self.feed.world),
-                Some(node) if node.callable() => self.focus = Focus::Call,
+                Some(node) if node.callable() => {
+                    self.focus = Focus::Call;
+                    // Who opens a tool wants to type, whatever was left in the form before.
+                    self.call.begin();
+                }
                 Some(_) => self.focus = Focus::Info,
                 None => {}
             },

@@ -59,7 +59,7 @@ impl Model {
         Some(Confirm::new(
             title,
             format!("This tool may change or destroy something. {claim}"),
-            &[(Action::Always, "fire, and do not ask again for this tool"), (Action::Yes, &once), (Action::No, "do not fire")],
+            &[(Action::Yes, &once), (Action::Always, "fire, and do not ask again for this tool"), (Action::No, "do not fire")],
         ))
     }
 

@@ -26,7 +26,8 @@ pub(super) struct Completing {
     typed: Option<Typed>,
     /// When to ask for it.
     due: Option<Stamp>,
-    token: Option<u64>,
+    /// The token of the call that asks, until its id is known.
+    token: Option<(u64, Typed)>,
     /// The call that asks, and what it asks for.
     call: Option<(CallId, Typed)>,
 }
@@ -68,18 +69,15 @@ impl Model {
         let spec = CallSpec { operation: typed.request(), origin: Origin::Console, timeout: Some(PATIENCE) };
         let token = self.next_token;
         self.next_token += 1;
-        self.completing.token = Some(token);
+        self.completing.token = Some((token, typed));
         self.completing.call = None;
         vec![Cmd::Submit { token, spec }]
     }
 
     /// Notes the id of the call that asks; whether the token is its.
     pub(super) fn completion_submitted(&mut self, token: u64, call: CallId) -> bool {
-        if self.completing.token != Some(token) {
-            return false;
-        }
-        self.completing.token = None;
-        self.completing.call = self.completing.typed.clone().map(|typed| (call, typed));
+        let Some((_, typed)) = self.completing.token.take_if(|(asked, _)| *asked == token) else { return false };
+        self.completing.call = Some((call, typed));
         true
     }
 

@@ -18,11 +18,11 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use crokey::KeyCombination;
 
 use crate::domain::{
-    ask::{Ask, AskPolicy, Question},
+    ask::{Ask, AskPolicy},
     body::Body,
     call::CallSpec,
     catalog::ConfirmPolicy,
-    event::{Event, NoticeLevel},
+    event::{Event, Notice, NoticeLevel},
     form::Path,
     id::{AskId, CallId, ToolId},
     recall::Recall,
@@ -260,6 +260,7 @@ impl Model {
             model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() }));
         }
         model.tree.rebuild(&model.feed.world);
+        model.tell_earlier_notices();
         model.settle();
         model
     }
@@ -312,9 +313,9 @@ impl Model {
     pub fn resync(&mut self, world: World, missed: u64) {
         self.feed.world = world;
         self.tree.rebuild(&self.feed.world);
-        self.result.sync(&self.feed.world);
-        if let Some(detail) = &mut self.detail {
-            detail.sync(&self.feed.world);
+        self.call.sync(&self.feed.world);
+        for detail in self.detail.iter_mut().chain([&mut self.result]) {
+            detail.resync(&self.feed.world);
         }
         self.close_answered();
         self.burst_resync();
@@ -397,6 +398,26 @@ impl Model {
         self.toasts.drain(..surplus);
     }
 
+    /// What went wrong before the console was there (a line of the configuration, say) is told too.
+    fn tell_earlier_notices(&mut self) {
+        let bad = self.feed.world.notices.iter().filter(|(_, notice)| notice.level > NoticeLevel::Info);
+        let bad: Vec<Arc<Notice>> = bad.map(|(_, notice)| notice.clone()).collect();
+        self.feed.last = self.feed.world.notices.back().map_or(Stamp::default(), |(at, _)| *at);
+        for notice in bad.iter().skip(bad.len().saturating_sub(MOST)) {
+            self.notice(notice);
+        }
+    }
+
+    /// Shows a notice in the corner; its further lines are in the list.
+    fn notice(&mut self, notice: &Notice) {
+        let mut text = notice.text.clone();
+        if let Some(first) = notice.detail.first() {
+            let key = self.keymap.key(&[Context::Global], super::action::Action::Notices).unwrap_or_default();
+            text.push_str(&format!("\n{first}{}", if notice.detail.len() > 1 { format!(" ({key}: all of it)") } else { String::new() }));
+        }
+        self.toast(notice.level, text);
+    }
+
     fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
         let changes = self.feed.apply(events);
         self.now = self.now.max(self.feed.last);
@@ -414,7 +435,7 @@ impl Model {
             }
         }
         for notice in &changes.notices {
-            self.toast(notice.level, notice.text.clone());
+            self.notice(notice);
         }
         if !changes.closed.is_empty() {
             self.close_answered();
@@ -431,16 +452,9 @@ impl Model {
     ///
     /// One that a policy answers is no news, and neither is one that is answered already.
     fn asked(&mut self, ask: &Ask) {
-        let by_policy = self.feed.world.server(&ask.server).is_some_and(|server| {
-            let spec = &server.spec;
-            let policy = match &ask.question {
-                Question::Form { .. } | Question::Url { .. } => &spec.elicitation,
-                Question::Sampling { .. } => &spec.sampling,
-                Question::Roots => &spec.roots_policy,
-            };
-            *policy != AskPolicy::Ask
-        });
-        if by_policy || !self.feed.world.asks.iter().any(|open| open.id == ask.id) {
+        // What a policy answers is nobody's business here.
+        let waits = self.feed.world.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
+        if !waits || !self.feed.world.asks.iter().any(|open| open.id == ask.id) {
             return;
         }
         if self.modals.is_empty() && !self.typing() {
@@ -547,5 +561,7 @@ impl Model {
     }
 }
 
+#[cfg(test)]
+mod builder_tests;
 #[cfg(test)]
 mod tests;

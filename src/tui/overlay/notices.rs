@@ -51,8 +51,7 @@ impl Notices {
     /// Draws the list.
     pub fn draw(&self, world: &World, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let inner = dialog(buf, area, (100, area.height.saturating_sub(4)), &[("Notices", theme.focus)], &[], theme);
-        let room =
-            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
+        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         Self::sheet(world, theme, room.width).draw(buf, room, self.window);
     }
 }

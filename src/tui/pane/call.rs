@@ -328,7 +328,7 @@ impl CallPane {
             Pen::new(buf, inner, y).put(&row, theme.muted);
             y += 1;
         }
-        if y > 0 && inner.height > 8 {
+        if y > 0 && inner.height > 6 {
             y += 1;
         }
         let complaints: Vec<String> =

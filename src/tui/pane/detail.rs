@@ -22,7 +22,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        present::present,
+        present::{Presented, present},
         widget::{
             json::{JsonEvent, JsonView},
             paint::{Pen, lower, pane, width},
@@ -70,6 +70,7 @@ pub struct Detail {
     chosen: bool,
     seen: Option<Arc<Settled>>,
     result: Option<Body>,
+    presented: Option<Presented>,
     view: Option<JsonView>,
     frames: Vec<Arc<Frame>>,
     frame: Window,
@@ -92,6 +93,7 @@ impl Default for Detail {
             chosen: false,
             seen: None,
             result: None,
+            presented: None,
             view: None,
             frames: vec![],
             frame: Window::default(),
@@ -126,6 +128,14 @@ impl Detail {
         }
     }
 
+    /// Takes everything from a new snapshot.
+    pub fn resync(&mut self, world: &World) {
+        if let Some(id) = self.call {
+            self.frames = world.frames_of(id).cloned().collect();
+        }
+        self.sync(world);
+    }
+
     /// Takes in a frame that just crossed the wire.
     pub fn frame(&mut self, frame: &Arc<Frame>) {
         if frame.call.is_some() && frame.call == self.call && self.frames.last().is_none_or(|last| last.seq < frame.seq) {
@@ -154,11 +164,12 @@ impl Detail {
             self.result = settled.as_ref().and_then(|s| s.outcome.result().cloned()).filter(|_| !dropped);
         }
         self.seen = settled;
+        self.presented = self.result.as_ref().map(present);
         self.judge(world);
         if !self.chosen
-            && let Some(result) = &self.result
+            && let Some(presented) = &self.presented
         {
-            self.tab = if present(result).text_first { Tab::Text } else { Tab::Tree };
+            self.tab = if presented.text_first { Tab::Text } else { Tab::Tree };
         }
         self.make_view(world);
     }
@@ -178,16 +189,12 @@ impl Detail {
 
     fn make_view(&mut self, world: &World) {
         self.scroll = Window::default();
-        self.view = match (self.tab, &self.result) {
-            (Tab::Frames, _) => return self.view_frame(),
-            (Tab::Arguments, _) => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
-            (_, None) => None,
-            (Tab::Tree, Some(result)) => Some(JsonView::json(match &self.filter {
-                Some(filter) => filter.found.clone(),
-                None => present(result).tree,
-            })),
-            (Tab::Text, Some(result)) => Some(JsonView::text(present(result).text)),
-            (Tab::Raw, Some(result)) => Some(JsonView::text(result.clone())),
+        self.view = match self.tab {
+            Tab::Frames => return self.view_frame(),
+            Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
+            Tab::Tree => self.tree_view(),
+            Tab::Text => self.presented.as_ref().map(|presented| JsonView::text(presented.text.clone())),
+            Tab::Raw => self.result.as_ref().map(|result| JsonView::text(result.clone())),
         };
         self.search_again();
     }
@@ -269,8 +276,7 @@ impl Detail {
         match (self.tab, &self.view) {
             (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).map(|f| f.body.text().into_owned()),
             (_, Some(view)) => Some(view.copy_text().text().into_owned()),
-            (Tab::Text, _) => self.result.as_ref().map(|r| present(r).text),
-            _ => self.result.as_ref().map(|r| r.text().into_owned()),
+            _ => None,
         }
         .or_else(|| match &call.settled.as_ref()?.outcome {
             Outcome::Failed { failure } => Some(failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect()),
@@ -285,8 +291,8 @@ impl Detail {
         let title_style = if look.focused { theme.focus } else { theme.text };
         let mut title: Vec<(String, Style)> = vec![(name.to_owned(), title_style)];
         if let Some(call) = call {
-            title.extend(outcome_line(call, look));
             title.extend(self.query_line(look));
+            title.extend(outcome_line(call, look));
         }
         let tabs = self.tabs(look);
         let tabs: Vec<(&str, Style)> = tabs.iter().map(|(t, s)| (*t, *s)).collect();

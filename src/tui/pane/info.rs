@@ -159,17 +159,12 @@ fn identity_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
         sheet.field("can do", capabilities.as_deref().filter(|c| !c.is_empty()).unwrap_or("declares nothing"), plain);
     }
     let c = &server.catalog;
-    sheet.field(
-        "offers",
-        &format!(
-            "{} tools · {} resources · {} templates · {} prompts",
-            c.tools.len(),
-            c.resources.len(),
-            c.templates.len(),
-            c.prompts.len()
-        ),
-        plain,
-    );
+    if c.revision > 0 {
+        let counts =
+            [(c.tools.len(), "tools"), (c.resources.len(), "resources"), (c.templates.len(), "templates"), (c.prompts.len(), "prompts")];
+        let counts: Vec<String> = counts.iter().map(|(count, what)| format!("{count} {what}")).collect();
+        sheet.field("offers", &counts.join(" · "), plain);
+    }
     if !c.changes.is_empty() {
         sheet.field("changed", &c.changes, theme.warn);
     }

@@ -12,9 +12,13 @@ use crate::{
         time::{short, size},
         world::{CallView, World},
     },
-    tui::widget::{
-        paint::{Pen, pane},
-        window::{Move, Window},
+    tui::{
+        action::Action,
+        keymap::Context,
+        widget::{
+            paint::{Pen, pane},
+            window::{Move, Window},
+        },
     },
 };
 
@@ -90,7 +94,8 @@ impl TrafficPane {
     pub fn draw(&self, look: Look, area: Rect, buf: &mut Buffer) {
         let (theme, world) = (look.theme, look.world);
         let title = if look.focused { theme.focus } else { theme.text };
-        let follow = if self.following() { "following" } else { "stopped · f follows" };
+        let key = look.keys.key(&[Context::Traffic], Action::Follow).unwrap_or_default();
+        let follow = if self.following() { "following".to_owned() } else { format!("stopped · {key} follows") };
         let count = format!("{} calls · {follow}", world.settled_total + world.running as u64);
         let inner = pane(buf, area, &[("Traffic", title)], &[(&count, theme.muted)], look.focused, theme);
         let columns = Columns::for_width(inner.width);

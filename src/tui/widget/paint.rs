@@ -3,7 +3,7 @@
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
-    style::Style,
+    style::{Modifier, Style},
     widgets::{Block, BorderType, Clear, Widget},
 };
 use unicode_width::UnicodeWidthStr;
@@ -120,6 +120,8 @@ pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focu
         return Rect { width: 0, height: 0, ..area };
     }
     let (kind, style) = if focused { (BorderType::Thick, theme.focus) } else { (BorderType::Rounded, theme.border) };
+    // Bold is for the title: what is written into the border would inherit it.
+    let style = Style { add_modifier: style.add_modifier.difference(Modifier::BOLD), ..style };
     let block = Block::bordered().border_type(kind).border_style(style);
     let inner = block.inner(area);
     block.render(area, buf);

@@ -76,6 +76,13 @@ impl CallPane {
         })
     }
 
+    /// Lets letters go into the field under the cursor.
+    pub fn begin(&mut self) {
+        if let Some(form) = &mut self.form {
+            form.edit();
+        }
+    }
+
     /// Shows suggestions for the field under the cursor.
     pub fn suggest(&mut self, values: Vec<String>) {
         (self.suggested, self.taken) = (values, None);

@@ -14,8 +14,8 @@ use crate::{
     },
     tui::{
         pane::Look,
-        present::{Part, parts, present},
-        widget::json::Progress,
+        present::{Part, parts},
+        widget::json::{JsonView, Progress},
     },
 };
 
@@ -106,8 +106,8 @@ impl Detail {
             self.filter = None;
         } else {
             let query = JsonPath::parse(path).map_err(|e| e.to_string())?;
-            let result = self.result.as_ref().ok_or("There is no result to be filtered.")?;
-            let value = present(result).tree.value().ok_or("The result is no JSON that can be read.")?;
+            let presented = self.presented.as_ref().ok_or("There is no result to be filtered.")?;
+            let value = presented.tree.value().ok_or("The result is no JSON that can be read.")?;
             let found = query.query(&value).all();
             self.filter = Some(Filter { path: path.to_owned(), count: found.len(), found: Body::json(&found) });
         }
@@ -115,11 +115,20 @@ impl Detail {
         Ok(())
     }
 
+    /// The tree of the result, or of what the filter left of it.
+    pub(super) fn tree_view(&self) -> Option<JsonView> {
+        let tree = match &self.filter {
+            Some(filter) => &filter.found,
+            None => &self.presented.as_ref()?.tree,
+        };
+        Some(JsonView::json(tree.clone()))
+    }
+
     /// Ends the filter or the search; whether there was one.
     pub(super) fn end_query(&mut self) -> bool {
         if self.filter.take().is_some() {
             // The whole result again, in the tree that was filtered.
-            self.view = self.result.as_ref().map(|r| super::JsonView::json(present(r).tree));
+            self.view = self.tree_view();
             self.search_again();
             return true;
         }
@@ -199,11 +208,11 @@ impl Detail {
     pub(super) fn query_line(&self, look: Look) -> Vec<(String, Style)> {
         let mut pieces = vec![];
         if let Some(filter) = self.filter.as_ref().filter(|_| self.tab == Tab::Tree) {
-            pieces.push((format!(" · {} ", filter.path), look.theme.found));
+            pieces.push((format!(" {} ", filter.path), look.theme.found));
             pieces.push((format!("{} found, written anew", filter.count), look.theme.muted));
         }
         if !self.needle.is_empty() {
-            pieces.push((format!(" · /{} ", self.needle), look.theme.found));
+            pieces.push((format!(" /{} ", self.needle), look.theme.found));
             let told = match self.view.as_ref().and_then(|v| v.match_position()) {
                 Some((Some(at), all)) => format!("{at} of {all}"),
                 Some((None, all)) => format!("{all} found"),

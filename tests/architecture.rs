@@ -1,0 +1,475 @@
+//! The layers of the house, held by reading the sources: who may name whom, who may print, who may write to the terminal.
+//!
+//! The map is in `src/lib.rs`. Every rule is tried on a planted violation too, so that none can rot unseen.
+//! Code for tests (`#[cfg(test)]`, and the files of such modules) is free: it may look over every fence.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it cannot go on")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Crates that are named in certain places only: a crate, and prefixes of the paths that may name it.
+const CONFINED: &[(&str, &[&str])] = &[
+    ("rmcp", &["demo/"]),
+    ("rusqlite", &["demo/"]),
+    ("axum", &["demo/"]),
+    ("reqwest", &["mcp/"]),
+    ("rustls", &["mcp/"]),
+    ("http_body", &["mcp/"]),
+    ("ratatui", &["tui/"]),
+    ("tui_textarea", &["tui/"]),
+    ("crokey", &["tui/"]),
+    ("nucleo_matcher", &["tui/"]),
+    // The headless printer asks how wide the terminal is.
+    ("crossterm", &["tui/", "cli/print.rs"]),
+    ("clap", &["cli/", "main.rs"]),
+    ("clap_complete", &["cli/"]),
+    ("clap_mangen", &["cli/"]),
+    ("toml", &["config/", "tui/keymap.rs"]),
+    ("toml_edit", &["config/"]),
+    ("jsonc_parser", &["config/"]),
+    ("notify", &["config/"]),
+];
+
+/// What pure code never names: a runtime, the outside world, a clock.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "tokio_util",
+    "futures_util",
+    "rustix",
+    "chrono",
+    "fastrand",
+    "directories",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::os",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+];
+
+/// What drawing code never names on top of the engine. Where it gets the time is the model.
+const NOT_FOR_DRAWING: &[&str] = &[
+    "tokio",
+    "tokio_util",
+    "futures_util",
+    "rustix",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+];
+
+/// What the files of a folder may name of this crate (prefixes of paths without `crate::`); `None`: everything.
+fn may_name(file: &str) -> Option<&'static [&'static str]> {
+    let folder = file.split('/').next().unwrap_or_default();
+    Some(match folder {
+        "domain" => &["domain"],
+        "engine" => &["domain", "engine"],
+        "mcp" => &["domain", "engine::ports", "mcp"],
+        "config" => &["domain", "config"],
+        "demo" => &["domain", "demo"],
+        "cli" => &["domain", "engine::control", "cli"],
+        "tui" if is_drawing(file) => &["domain", "tui"],
+        "tui" => &["domain", "engine::control", "tui"],
+        _ => return None,
+    })
+}
+
+fn is_drawing(file: &str) -> bool {
+    ["tui/pane/", "tui/overlay/", "tui/widget/"].iter().any(|folder| file.starts_with(folder))
+}
+
+const PRINTERS: &[&str] = &["cli/print.rs", "main.rs"];
+const TERMINAL: &str = "tui/terminal.rs";
+/// Reads what a terminal sends, which is escape sequences.
+const TERMINAL_INPUT: &str = "tui/input/";
+/// Holds the terminal's stdout, or is a program of its own whose stdout is a wire.
+const STDOUT: &[&str] = &["cli/print.rs", TERMINAL, "demo/process.rs"];
+const UNSAFE: &str = "mcp/spawn.rs";
+
+/// Everything that `source`, standing at `file` (relative to `src/`), does against the rules.
+fn violations(file: &str, source: &str) -> Vec<String> {
+    let code = Code::read(source);
+    let named = named_paths(file, &code.text);
+    let mut found = Vec::new();
+    let mut rule = |broken: bool, what: String| {
+        if broken {
+            found.push(format!("src/{file}: {what}"));
+        }
+    };
+    for path in &named {
+        if let Some(inside) = path.strip_prefix("crate::") {
+            let allowed = may_name(file).is_none_or(|allowed| allowed.iter().any(|a| covers(a, inside)));
+            rule(!allowed, format!("names crate::{inside}, which is not for this folder"));
+            continue;
+        }
+        for (name, homes) in CONFINED {
+            let at_home = homes.iter().any(|home| file.starts_with(home));
+            rule(covers(name, path) && !at_home, format!("names {path}; {name} belongs to {}", homes.join(", ")));
+        }
+        let pure = file.starts_with("domain/");
+        rule(pure && IMPURE.iter().any(|bad| covers(bad, path)), format!("names {path}; the domain is pure"));
+        rule(is_drawing(file) && NOT_FOR_DRAWING.iter().any(|bad| covers(bad, path)), format!("names {path}; drawing is pure"));
+    }
+    let words = words(&code.text);
+    for (word, next) in &words {
+        let called = next.starts_with('!');
+        rule(called && ["println", "print", "eprintln", "eprint"].contains(word) && !PRINTERS.contains(&file), format!("prints: {word}!"));
+        rule(called && *word == "dbg", "leaves a dbg!".into());
+        rule(called && ["execute", "queue"].contains(word) && file != TERMINAL, format!("writes to the terminal: {word}!"));
+        rule(*word == "unsafe" && file != UNSAFE, "holds unsafe code".into());
+        let stream = ["stdout", "stderr"].contains(word) && next.starts_with("()");
+        rule(stream && code.text.contains("io::") && !STDOUT.contains(&file), format!("takes hold of {word}"));
+    }
+    let writes = |s: &&String| ["\\x1b", "\\x1B", "\\u{1b}", "\\u{1B}", "\\x9b", "\\u{9b}", "\u{1b}"].iter().any(|esc| s.contains(esc));
+    for literal in code.strings.iter().filter(writes) {
+        rule(file != TERMINAL && !file.starts_with(TERMINAL_INPUT), format!("holds an escape sequence: {literal}"));
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Whether `path` is `prefix` or within it.
+fn covers(prefix: &str, path: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// A source without comments, strings and code for tests.
+struct Code {
+    text: String,
+    strings: Vec<String>,
+}
+
+impl Code {
+    fn read(source: &str) -> Code {
+        let (mut text, mut strings) = (String::new(), Vec::new());
+        let mut rest = source;
+        while !rest.is_empty() {
+            let skipped = if rest.starts_with("//") {
+                rest.find('\n').unwrap_or(rest.len())
+            } else if rest.starts_with("/*") {
+                rest.find("*/").map_or(rest.len(), |end| end + 2)
+            } else if let Some(length) = string_at(rest, &text) {
+                strings.push(rest[..length].to_owned());
+                text.push_str("\"\"");
+                length
+            } else if let Some(length) = char_at(rest) {
+                strings.push(rest[..length].to_owned());
+                text.push_str("' '");
+                length
+            } else if rest.starts_with("#[cfg(test)]") {
+                item_end(rest)
+            } else {
+                let c = rest.chars().next().unwrap();
+                text.push(c);
+                c.len_utf8()
+            };
+            rest = &rest[skipped..];
+        }
+        Code { text, strings }
+    }
+}
+
+/// The length of the string literal that begins here. `before` tells `br"…"` from a name that ends in r.
+fn string_at(rest: &str, before: &str) -> Option<usize> {
+    let within_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    let marks = rest.chars().take_while(|c| "bcr".contains(*c)).count();
+    let marks = if within_word { 0 } else { marks };
+    let raw = rest[..marks].contains('r');
+    let hashes = if raw { rest[marks..].chars().take_while(|c| *c == '#').count() } else { 0 };
+    let body = marks + hashes + 1;
+    if rest.as_bytes().get(marks + hashes) != Some(&b'"') || marks > 2 {
+        return None;
+    }
+    if raw {
+        let end = format!("\"{}", "#".repeat(hashes));
+        return Some(rest[body..].find(&end).map_or(rest.len(), |at| body + at + end.len()));
+    }
+    let mut escaped = false;
+    for (at, c) in rest[body..].char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return Some(body + at + 1),
+            _ => {}
+        }
+    }
+    Some(rest.len())
+}
+
+/// The length of the character literal that begins here; a lifetime is none.
+fn char_at(rest: &str) -> Option<usize> {
+    let inside = rest.strip_prefix('\'')?;
+    let end = if inside.starts_with('\\') {
+        2 + inside.char_indices().skip(2).find(|(_, c)| *c == '\'').map(|(at, _)| at - 2)?
+    } else {
+        let c = inside.chars().next()?;
+        inside[c.len_utf8()..].starts_with('\'').then_some(c.len_utf8())?
+    };
+    Some(end + 2)
+}
+
+/// Where the item that begins here ends: at its `;`, or at the brace that closes its body.
+fn item_end(rest: &str) -> usize {
+    let mut depth = 0usize;
+    let mut at = "#[cfg(test)]".len();
+    while at < rest.len() {
+        let here = &rest[at..];
+        if here.starts_with("//") {
+            at += here.find('\n').unwrap_or(here.len());
+            continue;
+        }
+        if let Some(length) = string_at(here, &rest[..at]).or_else(|| char_at(here)) {
+            at += length;
+            continue;
+        }
+        match here.chars().next() {
+            Some('{') => depth += 1,
+            Some('}') if depth == 1 => return at + 1,
+            Some('}') => depth = depth.saturating_sub(1),
+            Some(';') if depth == 0 => return at + 1,
+            _ => {}
+        }
+        at += here.chars().next().map_or(1, char::len_utf8);
+    }
+    rest.len()
+}
+
+/// The words of a source, each with what follows it.
+fn words(text: &str) -> Vec<(&str, &str)> {
+    let part_of = |c: char| c.is_alphanumeric() || c == '_';
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(part_of) {
+        let after = rest[start..].find(|c| !part_of(c)).map_or(rest.len(), |n| start + n);
+        found.push((&rest[start..after], &rest[after..]));
+        rest = &rest[after..];
+    }
+    found
+}
+
+/// Every path that a source names, `use` trees spread out and `self`/`super` resolved.
+fn named_paths(file: &str, text: &str) -> BTreeSet<String> {
+    let home = module_of(file);
+    let mut found = BTreeSet::new();
+    let part_of = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut at = 0;
+    while let Some(start) = text[at..].find(part_of).map(|n| at + n) {
+        let end = text[start..].find(|c| !part_of(c)).map_or(text.len(), |n| start + n);
+        let word = &text[start..end];
+        at = end;
+        // `use<…>` in a type captures lifetimes and names nothing.
+        if word == "use" && !text[end..].starts_with('<') {
+            let tree = &text[end..text[end..].find(';').map_or(text.len(), |n| end + n)];
+            at = end + tree.len();
+            spread("", tree, &mut |path| {
+                found.insert(resolve(&home, path));
+            });
+        } else if word.contains("::") {
+            found.insert(resolve(&home, word.trim_matches(':')));
+        }
+    }
+    found
+}
+
+/// The module that a file is, from the root: `tui/pane/mod.rs` is `tui`, `pane`.
+fn module_of(file: &str) -> Vec<String> {
+    let path = file.trim_end_matches(".rs");
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    if ["lib", "main"].contains(&path) { vec![] } else { path.split('/').map(str::to_owned).collect() }
+}
+
+/// Gives every path of a `use` tree to `each`.
+fn spread(prefix: &str, tree: &str, each: &mut impl FnMut(&str)) {
+    let tree = tree.trim();
+    let Some(open) = tree.find('{') else {
+        let path = tree.split(" as ").next().unwrap_or_default().trim();
+        let whole = format!("{prefix}{path}");
+        return each(whole.trim_end_matches("::self").trim_end_matches("::*"));
+    };
+    let prefix = format!("{prefix}{}", tree[..open].trim());
+    let inside = tree[open + 1..].trim_end().trim_end_matches('}');
+    // The last brace of a nested tree was cut off with ours; that does no harm.
+    let (mut depth, mut start) = (0, 0);
+    for (at, c) in inside.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                spread(&prefix, &inside[start..at], each);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    if !inside[start..].trim().is_empty() {
+        spread(&prefix, &inside[start..], each);
+    }
+}
+
+fn resolve(home: &[String], path: &str) -> String {
+    let mut module = home.to_vec();
+    let mut rest = path.strip_prefix("self::").unwrap_or(path);
+    if rest.len() == path.len() && !rest.starts_with("super::") {
+        return match path.strip_prefix("switchboard::") {
+            Some(inside) => format!("crate::{inside}"),
+            None => path.to_owned(),
+        };
+    }
+    while let Some(up) = rest.strip_prefix("super::") {
+        module.pop();
+        rest = up;
+    }
+    module.push(rest.to_owned());
+    format!("crate::{}", module.join("::"))
+}
+
+fn sources() -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    paths.sort();
+    let all: Vec<(String, String)> = paths
+        .iter()
+        .map(|path| (path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path).unwrap()))
+        .collect();
+    let for_tests: BTreeSet<String> = all.iter().flat_map(|(file, source)| test_modules(file, source)).collect();
+    all.into_iter().filter(|(file, _)| !for_tests.contains(file)).collect()
+}
+
+/// The files of modules that a source declares for tests only.
+fn test_modules(file: &str, source: &str) -> Vec<String> {
+    let folder = module_of(file).join("/");
+    let declared = source.split("#[cfg(test)]").skip(1).filter_map(|after| {
+        let line = after.trim_start().lines().next()?;
+        let name = line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')?;
+        Some(if folder.is_empty() { format!("{name}.rs") } else { format!("{folder}/{name}.rs") })
+    });
+    declared.collect()
+}
+
+#[test]
+fn the_layers_hold() {
+    let sources = sources();
+    for folder in ["domain/", "engine/", "mcp/", "config/", "demo/", "cli/", "tui/", "app/"] {
+        assert!(sources.iter().any(|(file, _)| file.starts_with(folder)), "nothing was read of {folder}");
+    }
+    let found: Vec<String> = sources.iter().flat_map(|(file, source)| violations(file, source)).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn long_files_are_named() {
+    for (file, source) in sources() {
+        let lines = source.lines().count();
+        if lines > 700 {
+            eprintln!("src/{file} has {lines} lines; is it still one thing?");
+        }
+    }
+}
+
+#[test]
+fn every_planted_violation_is_found() {
+    let planted = [
+        ("domain/call.rs", "use crate::engine::ports::Host;", "crate::engine"),
+        ("domain/call.rs", "use super::super::mcp;", "crate::mcp"),
+        ("domain/time.rs", "fn now() { let t = std::time::Instant::now(); }", "pure"),
+        ("domain/time.rs", "use std::{fmt, time::{Duration, SystemTime}};", "SystemTime"),
+        ("domain/world.rs", "use std::fs;", "std::fs"),
+        ("domain/world.rs", "use tokio::sync::watch;", "tokio"),
+        ("engine/bus.rs", "use crate::{domain::call::CallSpec, mcp::Connections};", "crate::mcp"),
+        ("engine/mod.rs", "fn f() { crate::config::load(); }", "crate::config"),
+        ("engine/mod.rs", "use crate::tui;", "crate::tui"),
+        ("mcp/http.rs", "use crate::engine::control::Control;", "engine::control"),
+        ("mcp/http.rs", "use crate::engine::{ports::Host, Engine};", "engine::Engine"),
+        ("mcp/http.rs", "use crate::config::load;", "crate::config"),
+        ("config/load.rs", "use crate::mcp::Connections;", "crate::mcp"),
+        ("config/load.rs", "use crate::engine::ports::Host;", "engine::ports"),
+        ("demo/mod.rs", "use crate::mcp::reaper;", "crate::mcp"),
+        ("cli/call.rs", "use crate::tui::theme::Theme;", "crate::tui"),
+        ("cli/call.rs", "use crate::engine::Engine;", "engine::Engine"),
+        ("cli/call.rs", "use crate::config;", "crate::config"),
+        ("tui/run.rs", "use crate::cli::print::Io;", "crate::cli"),
+        ("tui/run.rs", "use crate::mcp;", "crate::mcp"),
+        ("tui/run.rs", "use crate::demo::Demo;", "crate::demo"),
+        ("tui/run.rs", "use crate::engine::ports::Host;", "engine::ports"),
+        ("tui/pane/call.rs", "use crate::{domain::id::CallId, engine::control::Command};", "engine::control"),
+        ("tui/overlay/help.rs", "use super::super::super::engine::control::Command;", "engine::control"),
+        ("tui/widget/form.rs", "async fn f() { tokio::task::yield_now().await }", "tokio"),
+        ("tui/widget/form.rs", "use std::time::{Duration, Instant};", "Instant"),
+        ("mcp/wire.rs", "use rmcp::model::Tool;", "rmcp"),
+        ("engine/bus.rs", "fn f(db: &rusqlite::Connection) {}", "rusqlite"),
+        ("cli/tools.rs", "use ratatui::style::Color;", "ratatui"),
+        ("cli/tools.rs", "use crossterm::style::Color;", "crossterm"),
+        ("config/load.rs", "use reqwest::Client;", "reqwest"),
+        ("tui/run.rs", "use clap::Parser;", "clap"),
+        ("engine/mod.rs", "fn f() { println!(\"x\"); }", "println"),
+        ("tui/run.rs", "fn f() { eprintln!(\"x\"); }", "eprintln"),
+        ("mcp/http.rs", "fn f(x: u8) { dbg!(x); }", "dbg"),
+        ("tui/view.rs", "fn f() { crossterm::execute!(out, Hide); }", "execute"),
+        ("tui/view.rs", "fn f() { queue!(out, Hide); }", "queue"),
+        ("tui/view.rs", r#"const CLEAR: &str = "\x1b[2J";"#, "escape sequence"),
+        ("cli/print.rs", r##"const CLEAR: &str = r#"a"#; const B: &[u8] = b"\x1b[2J";"##, "escape sequence"),
+        ("cli/print.rs", r"const ESC: char = '\u{1b}';", "escape sequence"),
+        ("tui/run.rs", "use std::io; fn f() { io::stdout().write_all(b\"x\"); }", "stdout"),
+        ("mcp/stdio.rs", "fn f() { unsafe { g() } }", "unsafe"),
+        ("mcp/stdio.rs", "#[cfg(test)]\nmod tests { const X: &str = \"}\"; }\nuse crate::cli;", "crate::cli"),
+    ];
+    for (file, source, word) in planted {
+        let found = violations(file, source);
+        assert_eq!(found.len(), 1, "{file}: {source}: {found:?}");
+        assert!(found[0].contains(word) && found[0].contains(file), "{file}: {source}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_allowed_is_not_accused() {
+    let innocent = [
+        (
+            "domain/call.rs",
+            "//! Not for tokio: crate::engine::Engine.\nuse super::{body::Body, id::{ServerId, ToolId}};\nuse std::time::Duration;",
+        ),
+        ("domain/call.rs", "/* crate::mcp */ const X: &str = \"crate::mcp::Connections unsafe println!\";"),
+        ("domain/text.rs", "#[cfg(test)]\nmod tests {\n    use tokio::sync::watch;\n    fn f() { println!(\"{}\", '}'); }\n}"),
+        ("engine/mod.rs", "use self::{bus::Bus, ports::Connector};\nuse crate::domain::call::{self, CallSpec as Spec};"),
+        ("mcp/http.rs", "use reqwest::Client;\nuse crate::engine::ports::{Flow, Host};\nuse super::session;"),
+        ("mcp/spawn.rs", "fn f() { unsafe { g() } }"),
+        ("cli/print.rs", "fn f() { println!(\"x\"); std::io::stdout(); crossterm::terminal::size(); }"),
+        ("cli/call.rs", "use crate::engine::control::{Command, Control, run};\nuse super::print::Io;"),
+        ("tui/run.rs", "use crate::engine::control::{Command, Control};\nuse tokio::sync::mpsc;"),
+        (
+            "tui/pane/call.rs",
+            "use crate::{domain::time::short, tui::widget::paint};\nuse ratatui::buffer::Buffer;\nfn f<'a>(x: &'a str) {}",
+        ),
+        ("tui/terminal.rs", r#"const X: &str = "\x1b[22;0t"; fn f() { queue!(io::stdout(), Hide); }"#),
+        ("tui/input/parse.rs", r#"const END: &[u8] = b"\x1b[201~";"#),
+        ("app/mod.rs", "use crate::{cli, config, demo, engine::Engine, mcp, tui};"),
+        ("main.rs", "fn main() { switchboard::app::run(switchboard::cli::args::Cli::parse()) }"),
+        ("demo/mod.rs", "use crate::domain::server::ServerSpec;\nuse rusqlite::Connection;"),
+    ];
+    for (file, source) in innocent {
+        assert_eq!(violations(file, source), Vec::<String>::new(), "{file}: {source}");
+    }
+    assert_eq!(test_modules("tui/widget/mod.rs", "#[cfg(test)]\nmod test;\nmod field;\n"), ["tui/widget/test.rs"]);
+    assert_eq!(test_modules("tui/widget/form.rs", "#[cfg(test)]\npub mod tests;\n"), ["tui/widget/form/tests.rs"]);
+}

@@ -1,0 +1,111 @@
+//! Every way out gives the terminal back and takes every process along.
+
+use rustix::process::Signal;
+
+use crate::session::{Session, console, program, signal_to, switchboard};
+
+/// The demo, all of its servers up.
+fn demo() -> Session {
+    let mut session = console(&["demo"]).start();
+    // Four servers and the one behind HTTP, the helper, the program itself.
+    assert_eq!(session.ready(), 7);
+    assert!(session.screen().alternate_screen() && session.screen().bracketed_paste() && session.screen().hide_cursor());
+    session
+}
+
+/// A call of `analytics_report` that takes a minute, under way.
+fn slow_call(session: &mut Session) {
+    session.press("/", "find a tool");
+    session.press("report\r", "analytics_report ");
+    session.press("\x1560\r", "1 running");
+}
+
+#[test]
+fn q_leaves_at_once_when_nothing_runs() {
+    let mut session = demo();
+    session.keys("q");
+    session.ended().code(0).restored().nothing_left().no_files();
+}
+
+#[test]
+fn with_a_call_under_way_q_asks_first() {
+    let mut session = demo();
+    slow_call(&mut session);
+    session.press("\x1b", "E $EDITOR");
+    session.press("q", "Leave Switchboard?");
+    session.keys("n");
+    session.until("the dialog gone", |screen| !screen.contains("Leave Switchboard?"));
+    assert!(session.text().contains("1 running"), "staying cancels nothing");
+    session.press("q", "Leave Switchboard?");
+    session.keys("y");
+    session.ended().code(0).restored().nothing_left().no_files();
+}
+
+#[test]
+fn signals_that_end_it_end_it_in_order() {
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+        let mut session = demo();
+        slow_call(&mut session);
+        session.signal(signal);
+        session.ended().code(0).restored().nothing_left().no_files();
+    }
+}
+
+#[test]
+fn a_kill_leaves_no_server_behind() {
+    let session = demo();
+    session.signal(Signal::KILL);
+    session.ended().nothing_left();
+}
+
+#[test]
+fn a_closed_terminal_leaves_nothing_behind() {
+    demo().hang_up().nothing_left().no_files();
+}
+
+#[test]
+fn a_closed_terminal_ends_it_even_where_no_signal_tells() {
+    // The shell leads the session, takes the signal of the terminal's end upon itself, and lives on.
+    let script = "trap '' HUP; setsid -w \"$0\" demo </dev/tty; exit 0";
+    let mut session = program(&["/bin/sh", "-c", script, switchboard()]).start();
+    session.ready();
+    session.hang_up().nothing_left().no_files();
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again() {
+    let script = "set -m; stty -a; \"$0\" demo; echo stopped:$?; stty -a; read line; echo got:$line; fg >/dev/null; echo ended:$?";
+    let mut session = program(&["/bin/sh", "-c", script, switchboard()]).start();
+    session.ready();
+    let whole = session.text();
+    session.press("\x1a", "stopped:");
+    let shell = session.screen();
+    assert!(!shell.alternate_screen() && !shell.bracketed_paste() && !shell.hide_cursor(), "{}", session.text());
+    // What is typed now is the shell's.
+    session.keys("hello\r");
+    session.until_session("the line read", |s| String::from_utf8_lossy(s.stream()).contains("got:hello"));
+    session.until("the console again", |screen| screen.contains("Servers") && screen.contains("q quit"));
+    assert_eq!(session.text(), whole, "all of it is drawn again");
+    assert!(session.screen().alternate_screen() && session.screen().bracketed_paste());
+    session.keys("q");
+    let ended = session.ended().code(0).restored().nothing_left().no_files();
+    let all = String::from_utf8_lossy(&ended.stream).into_owned();
+    let modes =
+        |part: &str| part.lines().filter(|l| l.contains("icanon") || l.contains("echo")).map(str::trim).collect::<Vec<_>>().join(" ");
+    let (before, after) = (modes(all.split("\x1b[?1049h").next().unwrap()), modes(all.split("stopped:").nth(1).unwrap()));
+    assert!(before.contains(" icanon") && after.contains(&before), "{before:?} against {after:?}");
+    assert!(ended.last_words().contains("ended:0"), "{}", ended.last_words());
+}
+
+#[test]
+fn a_stop_and_a_continue_from_outside_draw_everything_anew() {
+    let mut session = demo();
+    let whole = session.text();
+    signal_to(session.pid, Signal::STOP);
+    let before = session.stream().len();
+    signal_to(session.pid, Signal::CONT);
+    session.until_session("a whole frame", |s| String::from_utf8_lossy(&s.stream()[before..]).contains("Servers"));
+    session.until("the same again", |screen| screen == whole);
+    session.keys("q");
+    session.ended().code(0).restored().nothing_left().no_files();
+}

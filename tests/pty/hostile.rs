@@ -1,0 +1,44 @@
+//! Nothing that a server says reaches the terminal as anything but text.
+
+use crate::{
+    session::{bad_server, console},
+    stream::{Piece, pieces},
+};
+
+#[test]
+fn a_hostile_description_is_text() {
+    let mut session = console(&["--", &bad_server(), "hostile"]).start();
+    session.until("the server", |screen| screen.contains(" ready"));
+    session.note_processes();
+    session.press("/", "find a tool");
+    let screen = session.press("echo\r", r"\x1b]0;owned\x07");
+    assert!(screen.contains(r"\x1b[2J\u{202e}evil"), "{screen}");
+    session.press("\r", "Fire badserver_echo?");
+    session.press("y", "hello");
+    session.press("\x1b", "q quit");
+    session.keys("q");
+    let ended = session.ended().code(0).restored().nothing_left().no_files();
+    assert!(!String::from_utf8_lossy(&ended.stream).contains('\u{202e}'));
+    for piece in pieces(&ended.stream) {
+        match &piece {
+            Piece::Text(_) | Piece::Control('\r' | '\n') => {}
+            Piece::Osc(title) => {
+                let ours = title.strip_prefix("0;").is_some_and(|t| t.starts_with("switchboard") && !t.contains("evil"));
+                assert!(ours, "{piece:?}");
+            }
+            Piece::Csi(parameters, last) => {
+                let plain = parameters.chars().all(|c| c.is_ascii_digit() || c == ';' || c == ':');
+                let ours = match last {
+                    'm' | 'H' | 'J' | 'K' => plain,
+                    'h' | 'l' => {
+                        ["?25", "?1000", "?1002", "?1003", "?1006", "?1015", "?1049", "?2004", "?2026"].contains(&parameters.as_str())
+                    }
+                    't' => ["22;0", "23;0"].contains(&parameters.as_str()),
+                    _ => false,
+                };
+                assert!(ours, "{piece:?}");
+            }
+            _ => panic!("{piece:?}"),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A panic leaves a usable terminal and a readable message.
+//!
+//! The program has no bug to press, so this test binary runs itself in a terminal, as a console on an
+//! engine that panics when it is given a command.
+
+use std::sync::Arc;
+
+use switchboard::{
+    domain::{
+        call::CallSpec,
+        id::CallId,
+        server::{Launch, ServerSpec},
+        time::Epoch,
+        world::{Keep, World},
+    },
+    engine::{
+        Engine, EngineOptions,
+        control::{Command, Control, Tail},
+    },
+    mcp::Connections,
+    tui::{self, ConsoleOptions, Startup, keymap::Keymap, theme::Theme},
+};
+
+use crate::session::program;
+
+const WHERE: &str = "SWITCHBOARD_TEST_PANIC";
+
+struct Faulty {
+    engine: Arc<Engine>,
+    in_a_task: bool,
+}
+
+impl Control for Faulty {
+    fn watch(&self) -> (World, Tail) {
+        self.engine.watch()
+    }
+
+    fn submit(&self, spec: CallSpec) -> CallId {
+        self.engine.submit(spec)
+    }
+
+    fn command(&self, _: Command) {
+        if self.in_a_task {
+            tokio::spawn(async { panic!("out of cheese") });
+        } else {
+            panic!("out of cheese")
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by the tests below in a terminal of its own"]
+fn console_that_panics() {
+    let in_a_task = std::env::var(WHERE).expect("started by a test") == "task";
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let shown = runtime.block_on(async {
+        let options = EngineOptions { epoch: Epoch { unix_ms: 0, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default() };
+        let engine = Engine::new(options, Arc::new(Connections::new(None)));
+        let launch = Launch::Stdio { command: "none".into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
+        engine.apply(vec![ServerSpec { disabled: true, ..ServerSpec::new("idle", launch) }]);
+        let (requests, _wanted) = tokio::sync::mpsc::channel(1);
+        let console = ConsoleOptions {
+            theme: Theme::ansi(),
+            keymap: Keymap::built_in(),
+            mouse: true,
+            title: "test".into(),
+            startup: Startup::Normal,
+            requests,
+        };
+        tui::run(Arc::new(Faulty { engine, in_a_task }), console).await
+    });
+    assert!(shown.unwrap_err().to_string().contains("panicked"));
+}
+
+fn panic_in(place: &str) {
+    let own = std::env::current_exe().unwrap();
+    let words = [own.to_str().unwrap(), "panics::console_that_panics", "--exact", "--ignored", "--nocapture", "--test-threads=1"];
+    let mut session = program(&words).env(WHERE, place).start();
+    session.see("idle");
+    assert!(session.screen().alternate_screen());
+    session.keys("R");
+    let ended = session.ended().restored();
+    let words = ended.last_words();
+    assert!(words.contains("out of cheese") && words.contains("tests/pty/panics.rs"), "{words}");
+    // On lines of its own, from the left: the terminal was given back before it was written.
+    assert!(words.contains("\r\n"), "{words:?}");
+    assert!((ended.code == 0) == (place == "task"), "{}", ended.code);
+}
+
+#[test]
+fn a_panic_in_the_loop_gives_the_terminal_back() {
+    panic_in("loop");
+}
+
+#[test]
+fn a_panic_in_another_task_ends_the_console_and_gives_the_terminal_back() {
+    panic_in("task");
+}
