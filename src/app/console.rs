@@ -59,7 +59,7 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
     }
     engine.apply(setup.servers(&loaded, demo.as_ref()));
     tell(&engine, &loaded.problems, NoticeLevel::Warn);
-    let (requests, wanted) = mpsc::channel(4);
+    let (requests, wanted) = mpsc::channel(64);
     let (found, offer) = if loaded.servers.is_empty() && setup.files { welcome::offer(&setup.load) } else { Default::default() };
     let options = console_options(&setup, &loaded, demo.is_some(), requests, theme, keymap, offer);
     // The demo can also come later, from the welcome.
@@ -102,7 +102,19 @@ fn console_options(
     let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
     let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
     let title = if demo { "demo".into() } else { named.or(file).unwrap_or_else(|| "no configuration".into()) };
-    ConsoleOptions { theme, keymap, mouse: loaded.settings.console.mouse, title, startup, requests }
+    let state = setup.load.state_dir.as_deref().filter(|_| !setup.demo);
+    ConsoleOptions {
+        theme,
+        keymap,
+        mouse: loaded.settings.console.mouse,
+        title,
+        startup,
+        confirm: loaded.settings.console.confirm,
+        recall: state.map(config::load_recall).unwrap_or_default(),
+        invocation: setup.invocation(),
+        exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),
+        requests,
+    }
 }
 
 /// Takes in what changes on disk, and what the user decides about the project's file.
@@ -118,6 +130,10 @@ async fn follow(
     // Servers of the welcome that stand in no file: the demo's, and what was typed.
     let mut extra: Vec<ServerSpec> = vec![];
     let mut last = loaded.clone();
+    // The demo's servers are nobody's: what was sent to them is not kept.
+    let memory = setup.load.state_dir.clone().filter(|_| !setup.demo);
+    let mut recall = memory.as_deref().map(config::load_recall).unwrap_or_default();
+    let mut told = false;
     let mut reloads = setup.files.then(|| config::watch(setup.load.clone(), Some(loaded)));
     loop {
         let reload = tokio::select! {
@@ -155,6 +171,15 @@ async fn follow(
                         Ok(loaded) => Reload::Loaded(Box::new(loaded)),
                         Err(errors) => Reload::Broken(errors),
                     }
+                }
+                (Some(ConsoleRequest::Remember(entry)), _) => {
+                    recall.note(entry);
+                    if let Some(Err(error)) = memory.as_deref().map(|state| config::save_recall(state, &recall))
+                        && !std::mem::replace(&mut told, true)
+                    {
+                        engine.notice(Notice::new(NoticeLevel::Warn, format!("arguments could not be remembered: {error}")));
+                    }
+                    continue;
                 }
                 (Some(_), _) => continue,
                 (None, _) => return,

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::domain::{
     ask::AskPolicy,
+    catalog::ConfirmPolicy,
     server::{Limits, ServerSpec, Timeouts},
     world::Keep,
 };
@@ -52,11 +53,13 @@ pub struct ConsoleSettings {
     pub theme: ThemeName,
     /// Whether it takes the mouse.
     pub mouse: bool,
+    /// Which calls are asked about before they are fired.
+    pub confirm: ConfirmPolicy,
 }
 
 impl Default for ConsoleSettings {
     fn default() -> Self {
-        Self { theme: ThemeName::Ansi, mouse: true }
+        Self { theme: ThemeName::Ansi, mouse: true, confirm: ConfirmPolicy::default() }
     }
 }
 
@@ -86,6 +89,7 @@ pub(super) struct PartialSettings {
     theme: Option<ThemeName>,
     mouse: Option<bool>,
     keys: Vec<KeySetting>,
+    confirm: Option<ConfirmPolicy>,
 }
 
 impl PartialSettings {
@@ -105,6 +109,9 @@ impl PartialSettings {
         if let Some(mut console) = root.inner("console") {
             out.theme = theme(&mut console);
             out.mouse = console.boolean("mouse");
+            let policies =
+                [("untrusted", ConfirmPolicy::Untrusted), ("destructive", ConfirmPolicy::Destructive), ("never", ConfirmPolicy::Never)];
+            out.confirm = console.choice("confirm", &policies);
             console.finish();
         }
         out.keys = keys(root);
@@ -137,6 +144,7 @@ impl PartialSettings {
             keep,
             theme: self.theme.or(below.theme),
             mouse: self.mouse.or(below.mouse),
+            confirm: self.confirm.or(below.confirm),
         }
     }
 
@@ -154,6 +162,7 @@ impl PartialSettings {
         settings.console.theme = self.theme.unwrap_or_default();
         settings.console.mouse = self.mouse.unwrap_or(settings.console.mouse);
         settings.keys = self.keys;
+        settings.console.confirm = self.confirm.unwrap_or_default();
         settings
     }
 }

@@ -98,7 +98,7 @@ actions! {
     Zoom "zoom" "zoom" General true "Give the pane the whole screen, or give it back";
     Inbox "inbox" "inbox" General true "Open the questions that servers ask";
     Notices "notices" "notices" General true "List what Switchboard had to say";
-    Copy "copy" "copy" General true "Copy what is under the cursor to the clipboard";
+    Copy "copy" "copy" General true "Copy to the clipboard: value, JSON, command, curl, frames";
     ToggleMouse "toggle-mouse" "mouse" General true "Use the mouse here, or leave it to the terminal";
     Redraw "redraw" "redraw" General true "Draw the screen anew";
     Suspend "suspend" "suspend" General true "Stop Switchboard and go back to the shell; fg resumes it";
@@ -126,16 +126,27 @@ actions! {
     ToggleJson "toggle-json" "as JSON" Call true "Edit the arguments as JSON, or in the form again";
     Editor "editor" "$EDITOR" Call true "Edit the arguments in $EDITOR";
     Reset "reset" "clear" Call true "Forget the arguments and start from the defaults";
+    LongText "long-text" "long text" Call false "Edit the field's text in many lines";
+    FieldEditor "field-editor" "field in $EDITOR" Call true "Edit the field under the cursor in $EDITOR";
+    Complete "complete" "take suggestion" Call false "Take the server's suggestion into the field, then the next one";
+    Burst "burst" "fire many" Call true "Fire the call many times, several at once";
+    Subscribe "subscribe" "subscribe" Call true "Be told when the resource changes, or no longer";
     Cancel "cancel" "cancel call" Call true "Give up the running call";
 
     NextTab "next-tab" "next tab" Results false "Next view of the result";
     PreviousTab "previous-tab" "previous tab" Results false "Previous view of the result";
+    Search "search" "search" Results true "Search in the result";
+    NextMatch "next-match" "next match" Results false "To the next match of the search";
+    PreviousMatch "previous-match" "match before" Results false "To the match before";
+    JsonPath "json-path" "JSONPath" Results true "Show what a JSONPath (RFC 9535) selects of the result";
+    Save "save" "save" Results true "Save the result, an image or sound of it, to a file";
+    OpenMedia "open-media" "open outside" Results true "Open an image or sound of the result in another program";
     Refire "refire" "fire again" Results true "Fire the same call again";
     EditAgain "edit-again" "edit, fire again" Results true "Take the call's arguments into the form";
     Follow "follow" "follow" Results true "Keep the newest call in view";
     Sort "sort" "sort" Results true "Sort the traffic by the next column";
     ReverseSort "reverse-sort" "turn order" Results true "Turn the order of the traffic around";
-    Complete "complete" "complete" Results false "Complete the word of the filter";
+    CompleteFilter "complete-filter" "complete" Results false "Complete the word of the filter";
     ZoomIn "zoom-in" "closer" Results true "Show less time in the timeline, in more detail";
     ZoomOut "zoom-out" "wider" Results true "Show more time in the timeline";
     NextCall "next-call" "next call" Results false "To the next call of the lane";
@@ -145,6 +156,7 @@ actions! {
     Answer "answer" "answer" Dialogs false "Send the answer";
     Decline "decline" "decline" Dialogs false "Say no";
     Withdraw "withdraw" "neither" Dialogs false "Answer that you did not choose (cancel)";
+    AnswerFile "answer-file" "from a file" Dialogs false "Take the answer's text from a file";
     NextQuestion "next-question" "next" Dialogs false "Next question";
     OpenUrl "open-url" "open in browser" Dialogs false "Open the address in the browser";
     CopyUrl "copy-url" "copy address" Dialogs false "Copy the address";

@@ -55,6 +55,10 @@ contexts! {
     Notices "notices" "The list of notices.";
     Welcome "welcome" "The welcome.";
     WelcomeText "welcome-text" "The field of the welcome.";
+    Entry "entry" "A line or two asked for: what to search for, a path, a number.";
+    Menu "menu" "A menu.";
+    Burst "burst" "Many calls under way, and their summary.";
+    LongText "long-text" "A field's text in many lines.";
 }
 
 /// What a key, or a sequence so far, means.

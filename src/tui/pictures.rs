@@ -156,7 +156,16 @@ fn row(buf: &Buffer, y: u16, theme: &Theme, out: &mut String) {
 
 /// A console in the middle of its work: traffic of a minute, one server that failed.
 fn busy(theme: Theme) -> Model {
-    let setup = Setup { theme, keymap: Keymap::built_in(), mouse: true, title: "shop.toml".into(), startup: Startup::Normal };
+    let setup = Setup {
+        theme,
+        keymap: Keymap::built_in(),
+        mouse: true,
+        title: "shop.toml".into(),
+        startup: Startup::Normal,
+        confirm: Default::default(),
+        recall: Default::default(),
+        invocation: Default::default(),
+    };
     let mut model = Model::new(setup, fake::shop_world(), (132, 40));
     let mut script = fake::Script::after(model.world().seq);
     let users = r#"{"users":[{"id":"u_1042","email":"ann@example.org","role":"developer","active":true},{"id":"u_1043","email":"ben@example.org","role":"viewer","active":false}],"total":2}"#;
@@ -207,7 +216,7 @@ fn pictures_of_the_readme_are_what_the_program_shows() {
         press(&mut model, KeyCode::Enter);
         "ann".chars().for_each(|c| drop(press(&mut model, KeyCode::Char(c))));
         let fired = press(&mut model, KeyCode::Enter);
-        let [super::msg::Cmd::Submit { token, .. }] = fired[..] else { panic!("not fired: {fired:?}") };
+        let Some(&super::msg::Cmd::Submit { token, .. }) = fired.last() else { panic!("not fired: {fired:?}") };
         model.update(Msg::Submitted { token, call: crate::domain::id::CallId(145) });
         hold(&format!("assets/screens/console-{name}.svg"), &picture(&mut model, "switchboard"));
     }

@@ -98,6 +98,10 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
             Modal::Approval(approval) => approval.draw(keys, theme, area, buf),
             Modal::Notices(notices) => notices.draw(look.world, theme, area, buf),
             Modal::Welcome(welcome) => welcome.draw(keys, theme, area, buf),
+            Modal::Entry(entry, _) => entry.draw(keys, theme, area, buf),
+            Modal::Menu(menu, _) => menu.draw(theme, area, buf),
+            Modal::Burst(burst) => burst.draw(look, area, buf),
+            Modal::LongText(text) => text.draw(keys, theme, area, buf),
         }
     }
 }
@@ -214,7 +218,10 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
 
 /// The keys that mean something here, those of the pane first, then where else one can go.
 fn hints(model: &Model) -> Vec<(String, &'static str)> {
-    if matches!(model.modals.last(), Some(Modal::Inbox(_) | Modal::Approval(_) | Modal::Welcome(_))) {
+    if matches!(
+        model.modals.last(),
+        Some(Modal::Inbox(_) | Modal::Approval(_) | Modal::Welcome(_) | Modal::Entry(..) | Modal::Burst(_) | Modal::LongText(_))
+    ) {
         // These dialogs show their keys themselves.
         return vec![];
     }
@@ -243,7 +250,8 @@ fn hints(model: &Model) -> Vec<(String, &'static str)> {
             let key = model.keymap.key(contexts, action);
             if let Some(key) = key.filter(|_| model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
                 let label = action.label();
-                if !hints.iter().any(|(_, l)| *l == label) {
+                // A key that the pane has taken for itself means something else here.
+                if !hints.iter().any(|(k, l)| *l == label || *k == key) {
                     hints.push((key, label));
                 }
             }

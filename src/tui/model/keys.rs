@@ -5,7 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::tui::{action::Action, input::Input, keymap::Lookup, layout::Focus, msg::Cmd, pane::call::Outcome, widget::window::Move};
 
-use super::{Modal, Model};
+use super::{Modal, Model, Purpose};
 
 impl Model {
     pub(super) fn input(&mut self, input: Input) -> Vec<Cmd> {
@@ -79,7 +79,22 @@ impl Model {
                     edit(text, key);
                 }
             }
-            Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_)) => {}
+            Some(Modal::Entry(entry, purpose)) => {
+                if entry.key(key) && *purpose == Purpose::Search {
+                    let text = entry.text(0).to_owned();
+                    self.shown_mut().search(&text);
+                }
+            }
+            Some(Modal::LongText(text)) => text.key(key),
+            Some(Modal::Menu(menu, _)) => {
+                if let KeyCode::Char(c) = key.code
+                    && let Some(row) = menu.find(c)
+                {
+                    menu.window.cursor = row;
+                    return self.act(Action::Choose);
+                }
+            }
+            Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_) | Modal::Burst(_)) => {}
             None => return self.pane_key(key),
         }
         vec![]
@@ -126,6 +141,8 @@ impl Model {
         let typing = self.typing();
         match self.modals.last_mut() {
             Some(Modal::Inbox(inbox)) => inbox.paste(text),
+            Some(Modal::Entry(entry, _)) => entry.paste(text),
+            Some(Modal::LongText(long)) => long.paste(text),
             None if self.tree.filter().is_none() && self.focus == Focus::Call => self.call.paste(text),
             None if self.tree.filter().is_none() => {}
             _ if typing => {

@@ -133,6 +133,15 @@ fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer)
         Node::Resource(..) | Node::Template(..) | Node::Prompt(..) => {
             let (name, change, right) = item(server, row);
             pen.right(&[(&right, look.theme.muted)]);
+            if let Node::Resource(_, uri) = &row.node
+                && let Some((count, _)) = server.subscriptions.get(&**uri)
+            {
+                let (told, style) = match count {
+                    0 => ("◉ ".to_owned(), look.theme.ok),
+                    times => (format!("◉ changed {times}× "), look.theme.warn),
+                };
+                pen.right(&[(&told, style)]);
+            }
             put_name(&mut pen, &name, change, base, look);
         }
     }

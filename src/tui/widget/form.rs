@@ -117,6 +117,17 @@ impl FormView {
         &self.at
     }
 
+    /// Whether letters are typed, rather than being keys.
+    pub fn typing(&self) -> bool {
+        self.typing && self.naming.is_none()
+    }
+
+    /// Sets the text of a field, wherever the cursor is.
+    pub fn set_text(&mut self, path: &[usize], text: &str) {
+        self.form.set_text(path, text);
+        self.sync();
+    }
+
     fn rewind(&mut self) {
         let rows = self.form.rows();
         let wanted = rows.iter().find(|row| {
