@@ -122,7 +122,8 @@ fn enter(form: &mut Form, path: &Path, value: &Value) -> Result<(), String> {
                 }
                 form.cycle(path, 1);
             }
-            if !form.node(path).and_then(Node::value).is_some_and(|v| v.same(&wanted)) {
+            let picked = form.node(path).and_then(Node::value).is_some_and(|v| v.same(&wanted));
+            if !picked && !(value.is_null() && form.set_null(path)) {
                 return Err(format!("{}: {value} cannot be picked", here(form)));
             }
         }
@@ -218,7 +219,8 @@ fn the_corpus_is_large_and_nearly_all_of_it_is_entered() {
     for (name, schema) in &corpus {
         let mut entered = false;
         for seed in 0..12u32 {
-            let rolls: Vec<u32> = (1..80u32).map(|n| n.wrapping_mul(2_654_435_761u32.wrapping_add(seed * 40_503)).rotate_left(seed) >> 7).collect();
+            let rolls: Vec<u32> =
+                (1..80u32).map(|n| n.wrapping_mul(2_654_435_761u32.wrapping_add(seed * 40_503)).rotate_left(seed) >> 7).collect();
             entered |= tried(name, schema, &rolls).unwrap_or_else(|why| panic!("{why}"));
         }
         if !entered {
