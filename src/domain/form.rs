@@ -451,7 +451,7 @@ impl Node {
 
     /// Whether nothing in it or under it is wrong.
     pub fn sound(&self) -> bool {
-        self.error.is_none() && !self.missing && (!self.sent() || self.children().iter().all(Node::sound))
+        self.error.is_none() && !self.missing && (!self.sent() || self.state == State::Null || self.children().iter().all(Node::sound))
     }
 
     fn sent(&self) -> bool {

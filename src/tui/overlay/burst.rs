@@ -167,7 +167,7 @@ impl Burst {
     /// Draws how it stands.
     pub fn draw(&self, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
-        let height = (ROWS + 14 + self.ends.len()) as u16;
+        let height = (ROWS + 9 + self.ends.len()) as u16;
         let state = match (self.ended, self.stopped) {
             (None, false) => (format!("{} running", look.spinner()), theme.running),
             (None, true) => ("stopping".to_owned(), theme.warn),
