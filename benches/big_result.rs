@@ -37,15 +37,17 @@ fn main() {
 
 impl Scene {
     fn play(&self, words: &[String]) {
-        let (mut bare, mut shown, mut scrolled, mut raw, mut rss, mut anonymous, mut before) = (vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
+        let (mut bare, mut shown, mut scrolled, mut raw, mut rss, mut anonymous, mut before) =
+            (vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
         let (mut pipe, _) = Pipe::start(&server::words("plain"));
         for _ in 0..ROUNDS {
             bare.push(pipe.call(self.tool));
             let mut terminal = Terminal::start(words);
             terminal.when("parrot", 0);
-            terminal.press("/", "find");
-            terminal.press(&format!("{}\r", self.tool), &format!("big_{}", self.tool));
-            process::idle(terminal.pid());
+            for keys in ["/", self.tool, "\r"] {
+                terminal.keys(keys);
+                process::idle(terminal.pid());
+            }
             before.push(process::memory(terminal.pid()).rss);
 
             let from = terminal.written();

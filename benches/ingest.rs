@@ -64,7 +64,9 @@ impl Log {
             let launch = Launch::Stdio { command: server.into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
             log.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new(server, launch)) });
             log.publish(EventKind::ServerPhase { server: server.into(), phase: Arc::new(Phase::Ready) });
-            let tools = (0..20).map(|n| Body::json(&json!({"name": format!("tool_{n}"), "description": "for measuring", "inputSchema": {"type": "object"}})));
+            let tools = (0..20).map(|n| {
+                Body::json(&json!({"name": format!("tool_{n}"), "description": "for measuring", "inputSchema": {"type": "object"}}))
+            });
             let catalog = ServerCatalog::read(RawLists { tools: tools.collect(), ..RawLists::default() }, None);
             log.publish(EventKind::ServerListed { server: server.into(), catalog: Arc::new(catalog) });
         }
@@ -94,10 +96,12 @@ impl Log {
         let server = ServerId::from(SERVERS[number as usize % SERVERS.len()]);
         let (id, queued) = (CallId(number + 1), self.now());
         let tool = ToolId::new(server.clone(), format!("tool_{}", number % 20));
-        let spec = CallSpec { operation: Operation::Tool { tool, arguments: Body::from(r#"{"a":1}"#) }, origin: Origin::Demo, timeout: None };
+        let spec =
+            CallSpec { operation: Operation::Tool { tool, arguments: Body::from(r#"{"a":1}"#) }, origin: Origin::Demo, timeout: None };
         self.publish(EventKind::CallQueued { call: id, spec: Arc::new(spec) });
         self.publish(EventKind::CallSent { call: id, round: 1 });
-        let request = format!(r#"{{"jsonrpc":"2.0","id":{number},"method":"tools/call","params":{{"name":"tool","arguments":{{"a":1}}}}}}"#);
+        let request =
+            format!(r#"{{"jsonrpc":"2.0","id":{number},"method":"tools/call","params":{{"name":"tool","arguments":{{"a":1}}}}}}"#);
         let result = json!({"content": [{"type": "text", "text": "the answer of a tool, of ordinary length, with a number in it"}]});
         let answer = format!(r#"{{"jsonrpc":"2.0","id":{number},"result":{result}}}"#);
         for (direction, kind, body) in [(Direction::Out, FrameKind::Request, request), (Direction::In, FrameKind::Response, answer)] {

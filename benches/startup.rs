@@ -23,7 +23,8 @@ fn main() {
     let (_four, four) = configuration(&plain(4));
     let (_twenty, twenty) = configuration(&plain(20));
     let (_silent, silent) = configuration(&[("mute".into(), server::words("silent"))]);
-    let demo = |more: &[&str]| -> Vec<String> { [&switchboard(), "demo"].into_iter().chain(more.iter().copied()).map(str::to_owned).collect() };
+    let demo =
+        |more: &[&str]| -> Vec<String> { [&switchboard(), "demo"].into_iter().chain(more.iter().copied()).map(str::to_owned).collect() };
 
     let (mut echo, mut version, mut bare_plain, mut bare_demo) = (vec![], vec![], vec![], vec![]);
     let mut scenes = [
@@ -63,7 +64,11 @@ fn main() {
 
     report::heading("idle: memory and work of the console's own process");
     idle("4 small stdio servers", &console(&four), "parrot");
-    idle("the demo's 4 stdio servers", &demo(&["--server", "database", "--server", "email", "--server", "preferences", "--server", "flaky"]), "create_user");
+    idle(
+        "the demo's 4 stdio servers",
+        &demo(&["--server", "database", "--server", "email", "--server", "preferences", "--server", "flaky"]),
+        "create_user",
+    );
     let (_none, none) = configuration(&[]);
     idle("no server at all", &console(&none), FRAME_END);
 }

@@ -25,10 +25,7 @@ impl Pipe {
         let input = child.stdin.take().expect("piped");
         let output = BufReader::with_capacity(64 << 10, child.stdout.take().expect("piped"));
         let mut pipe = Pipe { child, input, output, line: vec![], next: 1 };
-        pipe.ask(
-            "initialize",
-            r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}"#,
-        );
+        pipe.ask("initialize", r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}"#);
         pipe.send("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n");
         pipe.ask("tools/list", "{}");
         (pipe, began.elapsed())
@@ -53,7 +50,9 @@ impl Pipe {
             let front = &self.line[..self.line.len().min(200)];
             let back = &self.line[self.line.len().saturating_sub(200)..];
             // Notifications come between.
-            if [front, back].iter().any(|part| String::from_utf8_lossy(part).contains(&wanted) || String::from_utf8_lossy(part).contains(&format!("\"id\":{id}}}"))) {
+            if [front, back].iter().any(|part| {
+                String::from_utf8_lossy(part).contains(&wanted) || String::from_utf8_lossy(part).contains(&format!("\"id\":{id}}}"))
+            }) {
                 return took;
             }
         }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 /// How long the tool `nap` takes.
 pub const NAP: Duration = Duration::from_millis(5);
-/// What the large results begin with.
-pub const BEGIN: &str = "here it begins";
+/// What the large results begin with: no character that could stand in its place before, as only changes are drawn.
+pub const BEGIN: &str = "@@@@@@@@";
 
 /// The words that run a server: `plain`, or `silent`, which never answers.
 pub fn words(mode: &str) -> Vec<String> {
@@ -53,7 +53,8 @@ fn answer(message: &Value) -> Option<Result<String, Value>> {
     };
     Some(Ok(match message["method"].as_str()? {
         "initialize" => {
-            json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "bench", "version": "1"}}).to_string()
+            json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "bench", "version": "1"}})
+                .to_string()
         }
         "tools/list" => {
             let tools = ["parrot", "nap", "text2", "json2", "json20"].map(tool);
@@ -96,7 +97,10 @@ fn structured(bytes: usize) -> String {
             break;
         }
         let comma = if n == 0 { "" } else { "," };
-        rows.push_str(&format!(r#"{comma}{{"id":{n},"name":"user {n}","email":"u{n}@example.com","tags":["a","b"],"score":{}.5}}"#, n % 97));
+        rows.push_str(&format!(
+            r#"{comma}{{"id":{n},"name":"user {n}","email":"u{n}@example.com","tags":["a","b"],"score":{}.5}}"#,
+            n % 97
+        ));
     }
     rows.push_str("]}}");
     rows
