@@ -1,7 +1,7 @@
 //! Configuration: the TOML file, the files of other MCP clients, approval of project files, reload.
 //!
 //! Owns where settings and servers come from and how they are checked. Called by `app.rs` and, through
-//! it, by the faces; names only [`crate::domain`]. Everything but [`watch`] is plain synchronous code
+//! it, by the faces; names only [`crate::domain`]. Everything but [`watch()`] is plain synchronous code
 //! that reads files; the environment is handed in ([`Env`]), so that nothing depends on hidden state.
 //!
 //! How the pieces fit:
@@ -9,7 +9,7 @@
 //! - `fields` reads tables of that tree and reports what it does not know;
 //! - `text` replaces `${VAR}`;
 //! - `settings`, `server` (our own format) and `clients` (everybody else's) give meaning to the tree;
-//! - [`load`] puts the layers together, `trust` holds back what a project wants started;
+//! - [`load()`] puts the layers together, `trust` holds back what a project wants started;
 //! - [`import`](find_imports) finds other clients' files, `export` writes them into ours.
 
 mod adhoc;
@@ -36,7 +36,7 @@ pub use error::ConfigError;
 pub use export::{to_toml, write_config};
 pub use import::{FoundImport, find_imports};
 pub use load::{LoadOptions, Loaded, load};
-pub use settings::{ConsoleSettings, Settings, ThemeName};
+pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, launch_hash, launch_lines};
 pub use watch::{Reload, watch};

@@ -4,8 +4,11 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::time::Stamp;
 
-/// First pause before a restart.
+/// First pause before a program is started again.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// First pause before a server that somebody else runs is tried again: it takes its own time to come
+/// back, and must not be given up before that.
+pub const FIRST_PAUSE_REMOTE: Duration = Duration::from_secs(1);
 /// Longest pause between restarts.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Failures within [`WINDOW`] after which it is given up.
@@ -14,8 +17,9 @@ pub const GIVE_UP_AFTER: usize = 5;
 pub const WINDOW: Duration = Duration::from_secs(60);
 
 /// The restart policy's memory of one server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Restart {
+    first: Duration,
     failures: VecDeque<Stamp>,
     in_row: u32,
 }
@@ -35,34 +39,22 @@ pub enum Verdict {
 }
 
 impl Restart {
+    /// The memory of a server that has not failed yet; `first` is its first pause.
+    pub fn new(first: Duration) -> Restart {
+        Restart { first, failures: VecDeque::new(), in_row: 0 }
+    }
+
     /// Records a failure at `now`. `jitter` in 0..1 spreads the pause over its upper half.
     pub fn failed(&mut self, now: Stamp, jitter: f64) -> Verdict {
-        self.record(now);
-        if self.failures.len() >= GIVE_UP_AFTER {
-            return Verdict::GiveUp;
-        }
-        self.again(self.in_row, jitter)
-    }
-
-    /// Records a failure of a server that somebody else runs and that was there before: it is tried for
-    /// as long as it takes. All failures of the window count for the pause, so that a server that
-    /// breaks off after every start is not stormed.
-    pub fn missed(&mut self, now: Stamp, jitter: f64) -> Verdict {
-        self.record(now);
-        let recent = u32::try_from(self.failures.len()).unwrap_or(u32::MAX);
-        self.again(self.in_row.max(recent), jitter)
-    }
-
-    fn record(&mut self, now: Stamp) {
         self.failures.push_back(now);
         while self.failures.front().is_some_and(|first| now.since(*first) > WINDOW) {
             self.failures.pop_front();
         }
-        self.in_row = self.in_row.saturating_add(1);
-    }
-
-    fn again(&self, failures: u32, jitter: f64) -> Verdict {
-        let doubled = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
+        self.in_row += 1;
+        if self.failures.len() >= GIVE_UP_AFTER {
+            return Verdict::GiveUp;
+        }
+        let doubled = self.first.saturating_mul(1 << (self.in_row - 1).min(16)).min(LONGEST_PAUSE);
         Verdict::Again { attempt: self.in_row, pause: doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)) }
     }
 
@@ -74,7 +66,7 @@ impl Restart {
 
     /// Forgets everything: a person asked for a restart.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.first);
     }
 }
 
@@ -88,7 +80,7 @@ mod tests {
 
     #[test]
     fn pauses_double_and_the_fifth_failure_within_a_minute_ends_it() {
-        let mut restart = Restart::default();
+        let mut restart = Restart::new(FIRST_PAUSE);
         for (n, ms) in [(1, 200), (2, 400), (3, 800), (4, 1600)] {
             assert_eq!(restart.failed(at(n), 1.0), Verdict::Again { attempt: n as u32, pause: Duration::from_millis(ms) });
         }
@@ -98,30 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_somebody_else_is_never_given_up() {
-        let (mut restart, mut now) = (Restart::default(), at(0));
-        for n in 1..=1000 {
-            let Verdict::Again { attempt, pause } = restart.missed(now, 1.0) else { panic!("given up after {n}") };
-            assert!(attempt == n && pause <= LONGEST_PAUSE, "{attempt} {pause:?}");
-            now = now.plus(pause);
-        }
-        let mut flapping = Restart::default();
-        let pauses: Vec<_> = (0..4)
-            .map(|n| {
-                flapping.ready();
-                flapping.missed(at(n), 1.0)
-            })
-            .collect();
-        assert!(matches!(pauses[3], Verdict::Again { attempt: 1, pause } if pause == FIRST_PAUSE * 8), "{pauses:?}");
-    }
-
-    #[test]
     fn old_failures_are_forgotten_and_crash_loops_after_ready_are_not() {
-        let mut restart = Restart::default();
+        let mut restart = Restart::new(FIRST_PAUSE);
         for n in 0..20 {
             assert!(matches!(restart.failed(at(n * 20), 0.5), Verdict::Again { .. }), "failure {n}");
         }
-        let mut looping = Restart::default();
+        let mut looping = Restart::new(FIRST_PAUSE);
         let verdicts: Vec<_> = (0..5)
             .map(|n| {
                 looping.ready();

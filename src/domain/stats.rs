@@ -1,11 +1,25 @@
 //! Running figures of a server or a tool, kept up to date event by event.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use hdrhistogram::Histogram;
 
+use super::{
+    call::{Failure, FailureKind},
+    time::Stamp,
+};
+
 /// How many of the last durations a sparkline shows.
 pub const RECENT: usize = 24;
+
+/// Buckets of a decade in [`Stats::shape`].
+pub const PER_DECADE: usize = 8;
+/// Buckets of [`Stats::shape`]: 10 µs to 100 s; what is shorter or longer is in the first or last one.
+pub const BUCKETS: usize = 7 * PER_DECADE;
 
 /// Counts and latencies of the calls of one server or one tool.
 ///
@@ -27,7 +41,13 @@ pub struct Stats {
     pub cancelled: u64,
     /// The last durations in microseconds, with whether the call failed; oldest first.
     pub recent: VecDeque<(u64, bool)>,
+    /// How many calls failed in which way.
+    pub failures: BTreeMap<FailureKind, u64>,
+    /// The last failure, and when it was known.
+    pub last_failure: Option<(Stamp, Arc<Failure>)>,
     histogram: Option<Box<Histogram<u32>>>,
+    shape: Option<Box<[u32; BUCKETS]>>,
+    minute: Minute,
 }
 
 impl Stats {
@@ -40,7 +60,36 @@ impl Stats {
         if let Some(histogram) = &mut self.histogram {
             histogram.saturating_record(us);
         }
+        let shape = self.shape.get_or_insert_with(|| Box::new([0; BUCKETS]));
+        let bucket = &mut shape[bucket(us)];
+        *bucket = bucket.saturating_add(1);
         self.remember(us, false);
+    }
+
+    /// Takes in why a call failed.
+    pub fn note_failure(&mut self, at: Stamp, failure: &Arc<Failure>) {
+        *self.failures.entry(failure.kind).or_default() += 1;
+        self.last_failure = Some((at, failure.clone()));
+    }
+
+    /// Takes in that a call ended, for the rate.
+    pub fn note_end(&mut self, at: Stamp) {
+        self.minute.add(at);
+    }
+
+    /// Calls that ended in the minute before `now`.
+    pub fn per_minute(&self, now: Stamp) -> u32 {
+        self.minute.seconds(now).iter().map(|n| u32::from(*n)).sum()
+    }
+
+    /// Calls that ended in each of the 60 seconds before `now`, oldest first.
+    pub fn minute(&self, now: Stamp) -> [u16; 60] {
+        self.minute.seconds(now)
+    }
+
+    /// How many answered calls took how long: [`PER_DECADE`] buckets a decade from 10 µs on.
+    pub fn shape(&self) -> Option<&[u32; BUCKETS]> {
+        self.shape.as_deref()
     }
 
     /// Takes in how long a call took to fail.
@@ -68,8 +117,94 @@ impl Stats {
     }
 }
 
+/// The bucket of [`Stats::shape`] that a duration in microseconds falls into.
+pub fn bucket(us: u64) -> usize {
+    let place = (us.max(1) as f64 / 10.0).log10() * PER_DECADE as f64;
+    // A bucket's lower end belongs to it, whatever the logarithm makes of it.
+    ((place + 1e-9).max(0.0) as usize).min(BUCKETS - 1)
+}
+
+/// The lower end of a bucket of [`Stats::shape`].
+pub fn bucket_start(bucket: usize) -> Duration {
+    Duration::from_secs_f64(10f64.powf(bucket as f64 / PER_DECADE as f64) * 10e-6)
+}
+
+/// Counts by second in a ring of one minute.
+#[derive(Clone)]
+struct Minute {
+    counts: [u16; 60],
+    /// The youngest second that was counted.
+    second: u64,
+}
+
+impl Default for Minute {
+    fn default() -> Self {
+        Minute { counts: [0; 60], second: 0 }
+    }
+}
+
+impl Minute {
+    fn add(&mut self, at: Stamp) {
+        let second = at.0 / 1_000_000_000;
+        if second > self.second {
+            for passed in (self.second + 1)..=second.min(self.second + 60) {
+                self.counts[(passed % 60) as usize] = 0;
+            }
+            if second > self.second + 60 {
+                self.counts = [0; 60];
+            }
+            self.second = second;
+        }
+        if second + 60 > self.second {
+            let count = &mut self.counts[(second % 60) as usize];
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn seconds(&self, now: Stamp) -> [u16; 60] {
+        let last = (now.0 / 1_000_000_000).max(self.second);
+        let mut out = [0; 60];
+        for (place, count) in out.iter_mut().enumerate() {
+            let ago = 59 - place as u64;
+            if let Some(second) = last.checked_sub(ago).filter(|s| *s <= self.second && *s + 60 > self.second) {
+                *count = self.counts[(second % 60) as usize];
+            }
+        }
+        out
+    }
+}
+
 impl std::fmt::Debug for Stats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Stats {{ in_flight: {}, settled: {}, failed: {} }}", self.in_flight, self.settled, self.failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn buckets_begin_where_they_say() {
+        for index in 1..BUCKETS {
+            let us = bucket_start(index).as_nanos().div_ceil(1000) as u64;
+            assert!(bucket(us) >= index && bucket(us) <= index + 1, "{index}: {us} µs is in {}", bucket(us));
+        }
+        assert_eq!((bucket(0), bucket(10), bucket(100), bucket(1_000_000), bucket(u64::MAX)), (0, 0, 8, 40, BUCKETS - 1));
+    }
+
+    proptest! {
+        #[test]
+        fn the_rate_counts_the_last_minute(mut ends in proptest::collection::vec(0u64..400, 0..200), now in 0u64..500) {
+            ends.sort_unstable();
+            let mut stats = Stats::default();
+            for end in &ends {
+                stats.note_end(Stamp(end * 1_000_000_000 + 7));
+            }
+            let now = now.max(ends.last().copied().unwrap_or(0));
+            let expected = ends.iter().filter(|end| **end + 60 > now).count();
+            prop_assert_eq!(stats.per_minute(Stamp(now * 1_000_000_000)) as usize, expected);
+        }
     }
 }

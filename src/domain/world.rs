@@ -389,14 +389,16 @@ impl World {
 fn count(stats: &mut Stats, settled: &Settled) {
     stats.in_flight = stats.in_flight.saturating_sub(1);
     stats.settled += 1;
+    stats.note_end(settled.timings.settled);
     match &settled.outcome {
         Outcome::Ok { .. } | Outcome::ToolError { .. } => {
             stats.answered += 1;
             stats.tool_errors += u64::from(matches!(settled.outcome, Outcome::ToolError { .. }));
             stats.record(settled.timings.wire().unwrap_or_else(|| settled.timings.total()));
         }
-        Outcome::Failed { .. } => {
+        Outcome::Failed { failure } => {
             stats.failed += 1;
+            stats.note_failure(settled.timings.settled, failure);
             stats.record_failure(settled.timings.total());
         }
         Outcome::Cancelled { .. } => stats.cancelled += 1,

@@ -4,10 +4,12 @@
 //! deadline and one cancel. Whatever happens, exactly one `CallSettled` is published.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::{
     sync::watch,
@@ -84,8 +86,11 @@ impl Dispatch {
     /// Runs the call to its end and publishes it.
     pub async fn run(self) {
         let stations = Arc::new(Mutex::new(Stations::default()));
-        let outcome = self.redacted(self.settle(&stations).await);
-        let stations = stations.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // A fault of ours ends this call and nothing else.
+        let settled = AssertUnwindSafe(self.settle(&stations)).catch_unwind().await;
+        let mut stations = stations.lock().unwrap_or_else(PoisonError::into_inner);
+        let broken = |_| failed(Failure { may_have_run: stations.sent.is_some(), ..broken() });
+        let outcome = self.redacted(settled.unwrap_or_else(broken));
         let timings = Timings {
             queued: self.queued,
             sent: stations.sent,
@@ -100,7 +105,11 @@ impl Dispatch {
             sent_bytes: stations.sent_bytes,
             received_bytes: stations.received_bytes,
         };
+        // Published under the lock, so that nothing of this call can follow.
+        stations.over = true;
         self.bus.publish_at(timings.settled, EventKind::CallSettled { call: self.id, settled: Arc::new(settled) });
+        drop(stations);
+        self.inbox.withdraw(self.id);
     }
 
     /// The outcome with what a failure quotes of our secrets masked. Results stay as they came.
@@ -134,9 +143,8 @@ impl Dispatch {
             deadline: moved,
             reason: Mutex::new(String::new()),
         });
-        // Pinned out here, so that it is dropped, and with it cancelled on the wire, after the reason is known.
-        let attempt = self.attempt(server, &flow);
-        tokio::pin!(attempt);
+        // Out here, so that it is dropped, and with it cancelled on the wire, after the reason is known.
+        let mut attempt = Box::pin(self.attempt(server, &flow));
         tokio::select! {
             biased;
             outcome = &mut attempt => outcome,
@@ -147,6 +155,8 @@ impl Dispatch {
             () = passed(deadline) => {
                 let took = short(begun.elapsed());
                 flow.give_up(&format!("no answer within {took}"));
+                // What was not sent by now never is.
+                drop(attempt);
                 let sent = stations.lock().unwrap_or_else(PoisonError::into_inner).sent.is_some();
                 let message = if sent { format!("no answer within {took}") } else { format!("could not be sent within {took}") };
                 failed(Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint("raise timeouts.call of this server, or give the call a timeout of its own"))
@@ -303,6 +313,11 @@ fn outcome_of(result: Body) -> Outcome {
     }
 }
 
+fn broken() -> Failure {
+    Failure::new(FailureKind::Transport, "this call broke down within Switchboard")
+        .hint("please report this with what was written to stderr")
+}
+
 fn failed(failure: Failure) -> Outcome {
     Outcome::Failed { failure: Arc::new(failure) }
 }
@@ -376,6 +391,8 @@ struct Stations {
     rounds: u32,
     sent_bytes: u64,
     received_bytes: u64,
+    /// The call is settled; what still comes of it is not told any more.
+    over: bool,
 }
 
 /// What the session tells of the call, made into events, stations and a moved deadline.
@@ -413,17 +430,22 @@ impl CallFlow {
 
 impl Flow for CallFlow {
     fn sent(&self, at: Stamp, bytes: u64) {
-        let round = self.with(|s| {
-            s.sent.get_or_insert(at);
-            s.sent_bytes = bytes;
-            s.rounds
+        self.with(|s| {
+            if !s.over {
+                s.sent.get_or_insert(at);
+                s.sent_bytes = bytes;
+                self.bus.publish_at(at, EventKind::CallSent { call: self.id, round: s.rounds });
+            }
         });
-        self.bus.publish_at(at, EventKind::CallSent { call: self.id, round });
     }
 
     fn progress(&self, progress: Progress) {
         self.deadline.send_replace((Instant::now() + self.limit).min(self.last));
-        self.bus.publish(EventKind::CallProgress { call: self.id, progress });
+        self.with(|s| {
+            if !s.over {
+                self.bus.publish(EventKind::CallProgress { call: self.id, progress });
+            }
+        });
     }
 
     fn reason(&self) -> String {

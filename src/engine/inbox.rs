@@ -26,8 +26,15 @@ const OPEN: usize = 100;
 pub struct Inbox {
     bus: Arc<Bus>,
     next: AtomicU64,
-    waiting: Mutex<HashMap<AskId, oneshot::Sender<Answer>>>,
+    waiting: Mutex<HashMap<AskId, Waiting>>,
 }
+
+struct Waiting {
+    call: Option<CallId>,
+    answer: oneshot::Sender<Answer>,
+}
+
+const CALL_ENDED: &str = "withdrawn: the call ended";
 
 impl Inbox {
     /// An empty inbox.
@@ -60,11 +67,19 @@ impl Inbox {
             if waiting.len() >= OPEN {
                 return Answer::Decline;
             }
-            waiting.insert(id, sender);
+            waiting.insert(id, Waiting { call, answer: sender });
         }
         self.bus.publish(EventKind::AskOpened { ask });
         let mut open = Open { inbox: self.clone(), id, closed: false };
-        let answer = receiver.await.unwrap_or(Answer::Cancel);
+        if call.is_some_and(|call| self.bus.look(|world| world.call(call).is_some_and(|c| c.settled.is_some()))) {
+            // It ended before the question could be put; nobody would withdraw it later.
+            open.close(CALL_ENDED);
+            return Answer::Cancel;
+        }
+        let Ok(answer) = receiver.await else {
+            open.close(CALL_ENDED);
+            return Answer::Cancel;
+        };
         open.close(match answer {
             Answer::Accept { .. } => "answered",
             Answer::Decline => "declined",
@@ -73,10 +88,15 @@ impl Inbox {
         answer
     }
 
+    /// Withdraws the questions that came in the course of a call, which has ended.
+    pub fn withdraw(&self, call: CallId) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, waiting| waiting.call != Some(call));
+    }
+
     /// Answers an open question. Returns whether it was open.
     pub fn answer(&self, id: AskId, answer: Answer) -> bool {
-        let sender = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        sender.is_some_and(|s| s.send(answer).is_ok())
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        waiting.is_some_and(|w| w.answer.send(answer).is_ok())
     }
 }
 
@@ -98,7 +118,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if !self.closed {
-            self.close("withdrawn: the call ended");
+            self.close(CALL_ENDED);
         }
     }
 }

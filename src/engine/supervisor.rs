@@ -1,8 +1,9 @@
 //! One task a server: connects, lists, watches, reconnects. Nobody waits for it but the calls of its
 //! own server.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -18,7 +19,7 @@ use crate::domain::{
     body::Body,
     catalog::ServerCatalog,
     event::EventKind,
-    restart::{Restart, Verdict},
+    restart::{FIRST_PAUSE, FIRST_PAUSE_REMOTE, Restart, Verdict},
     server::{ConnectFailure, Era, Launch, Phase, ServerSpec, Step},
 };
 
@@ -77,20 +78,21 @@ pub fn start(
     let (readiness, seen) = watch::channel(initial);
     let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox));
     bus.publish(EventKind::ServerAdded { spec: spec.clone() });
-    let supervisor = Supervisor {
+    let first = if matches!(spec.launch, Launch::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
+    let mut supervisor = Supervisor {
         spec: spec.clone(),
         connector,
         bus,
         host,
         mailbox,
         readiness,
-        restart: Restart::default(),
+        restart: Restart::new(first),
         era: None,
         catalog: Arc::default(),
     };
     tokio::spawn(async move {
         before.await;
-        supervisor.run().await;
+        supervisor.live().await;
     });
     Supervised { spec, readiness: seen, orders }
 }
@@ -117,8 +119,18 @@ enum Next {
 }
 
 impl Supervisor {
-    async fn run(mut self) {
+    /// Runs until told to stop. A fault of ours costs this server its connection, and nobody else anything.
+    async fn live(&mut self) {
         let mut next = if self.spec.disabled { Next::Rest } else { Next::Connect };
+        while AssertUnwindSafe(self.run(next)).catch_unwind().await.is_err() {
+            let mut why = ConnectFailure::new(Step::Run, "the connection broke down within Switchboard");
+            why.hints.push("please report this with what was written to stderr".into());
+            why.retryable = false;
+            next = Next::Failed(Arc::new(why));
+        }
+    }
+
+    async fn run(&mut self, mut next: Next) {
         loop {
             next = match next {
                 Next::Connect => self.connect_and_serve().await,
@@ -164,14 +176,7 @@ impl Supervisor {
 
     async fn after_failure(&mut self, why: Arc<ConnectFailure>) -> Next {
         // A program that cannot be started will not start in a second either.
-        let (now, jitter) = (self.bus.now(), fastrand::f64());
-        // What somebody else runs comes back in its own time, if it was ever there.
-        let elsewhere = matches!(self.spec.launch, Launch::Http { .. }) && self.era.is_some();
-        let verdict = match why.retryable {
-            true if elsewhere => self.restart.missed(now, jitter),
-            true => self.restart.failed(now, jitter),
-            false => Verdict::GiveUp,
-        };
+        let verdict = if why.retryable { self.restart.failed(self.bus.now(), fastrand::f64()) } else { Verdict::GiveUp };
         let Verdict::Again { attempt, pause } = verdict else {
             self.down(Phase::Failed { why: why.clone() }, Some(why));
             return self.idle().await;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -57,6 +57,16 @@ struct Outgoing {
     rpc_id: Option<Arc<str>>,
     call: Option<CallId>,
     flow: Option<Arc<dyn Flow>>,
+    /// Set for requests.
+    request: Option<Sending>,
+}
+
+/// A request on its way out.
+#[derive(Clone)]
+struct Sending {
+    id: u64,
+    /// Set once it is being written; only then there is something to cancel.
+    taken: Arc<AtomicBool>,
 }
 
 /// A running stdio server.
@@ -80,7 +90,10 @@ struct Answers(mpsc::Sender<Outgoing>);
 #[async_trait]
 impl Outbox for Answers {
     async fn reply(&self, body: Body) {
-        let _ = self.0.send(Outgoing { body, kind: FrameKind::Response, method: None, rpc_id: None, call: None, flow: None }).await;
+        let _ = self
+            .0
+            .send(Outgoing { body, kind: FrameKind::Response, method: None, rpc_id: None, call: None, flow: None, request: None })
+            .await;
     }
 }
 
@@ -217,16 +230,29 @@ impl Link for StdioLink {
         let body = wire::request(id, &method, &request.params, &meta_with_token(meta, request.call, id));
         let mut ticket = self.peer.register(id, &method, request.call, body.len() as u64, flow.clone())?;
         let (out, call) = (self.out.clone(), request.call);
+        let sending = Sending { id, taken: Arc::default() };
         if &*method != "initialize" {
+            let taken = sending.taken.clone();
             ticket.on_drop(move |id, reason| {
+                if !taken.load(Ordering::Relaxed) {
+                    return;
+                }
                 let params = Body::json(&serde_json::json!({"requestId": id, "reason": reason}));
                 let body = wire::notification("notifications/cancelled", &params, "");
                 let method = Some("notifications/cancelled".into());
-                let _ = out.try_send(Outgoing { body, kind: FrameKind::Notification, method, rpc_id: None, call, flow: None });
+                let _ =
+                    out.try_send(Outgoing { body, kind: FrameKind::Notification, method, rpc_id: None, call, flow: None, request: None });
             });
         }
-        let outgoing =
-            Outgoing { body, kind: FrameKind::Request, method: Some(method), rpc_id: Some(id.to_string().into()), call, flow: Some(flow) };
+        let outgoing = Outgoing {
+            body,
+            kind: FrameKind::Request,
+            method: Some(method),
+            rpc_id: Some(id.to_string().into()),
+            call,
+            flow: Some(flow),
+            request: Some(sending),
+        };
         if self.out.send(outgoing).await.is_err() {
             return Err(self.gone());
         }
@@ -235,7 +261,15 @@ impl Link for StdioLink {
 
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {
         let body = wire::notification(method, &params, "");
-        let outgoing = Outgoing { body, kind: FrameKind::Notification, method: Some(method.into()), rpc_id: None, call: None, flow: None };
+        let outgoing = Outgoing {
+            body,
+            kind: FrameKind::Notification,
+            method: Some(method.into()),
+            rpc_id: None,
+            call: None,
+            flow: None,
+            request: None,
+        };
         self.out.send(outgoing).await.map_err(|_| self.gone())
     }
 
@@ -293,8 +327,16 @@ async fn write(peer: Arc<Peer>, mut stdin: ChildStdin, mut queue: mpsc::Receiver
         let (host, size) = (peer.host(), line.len() as u64);
         let at = host.now();
         let sent = |at: Stamp| message.flow.as_ref().inspect(|flow| flow.sent(at, size)).is_some();
-        if line.len() <= ONE_WRITE {
-            sent(at);
+        if let Some(request) = &message.request {
+            let begun = peer.begin(request.id, || {
+                request.taken.store(true, Ordering::Relaxed);
+                if line.len() <= ONE_WRITE {
+                    sent(at);
+                }
+            });
+            if !begun {
+                continue;
+            }
         }
         let Outgoing { body, kind, method, rpc_id, call, .. } = message.clone();
         host.frame(FrameDraft { at, direction: Direction::Out, kind, size, body, call, method, rpc_id, http: None });

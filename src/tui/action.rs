@@ -88,7 +88,13 @@ actions! {
     Back "back" "back" General false "Step out of what you are in; never quits";
     NextPane "next-pane" "next pane" General false "Go to the next pane";
     PreviousPane "previous-pane" "previous pane" General false "Go to the pane before";
+    ViewConsole "view-console" "console" General true "Go to the console: servers, calls, results";
+    ViewTraffic "view-traffic" "traffic" General true "Go to the traffic: every call and message as it happens";
+    ViewTimeline "view-timeline" "timeline" General true "Go to the timeline: calls as bars on a shared time axis";
+    ViewHealth "view-health" "health" General true "Go to the health of servers and tools: rates, percentiles, failures, stderr";
     Filter "filter" "filter" General true "Find a tool of any server";
+    Welcome "welcome" "get servers" General true "Find servers: configurations on this machine, the demo, a file, an address or a command";
+    Strip "strip" "strip" General true "Show the last minute of all servers, or hide it";
     Zoom "zoom" "zoom" General true "Give the pane the whole screen, or give it back";
     Inbox "inbox" "inbox" General true "Open the questions that servers ask";
     Notices "notices" "notices" General true "List what Switchboard had to say";
@@ -127,6 +133,13 @@ actions! {
     Refire "refire" "fire again" Results true "Fire the same call again";
     EditAgain "edit-again" "edit, fire again" Results true "Take the call's arguments into the form";
     Follow "follow" "follow" Results true "Keep the newest call in view";
+    Sort "sort" "sort" Results true "Sort the traffic by the next column";
+    ReverseSort "reverse-sort" "turn order" Results true "Turn the order of the traffic around";
+    Complete "complete" "complete" Results false "Complete the word of the filter";
+    ZoomIn "zoom-in" "closer" Results true "Show less time in the timeline, in more detail";
+    ZoomOut "zoom-out" "wider" Results true "Show more time in the timeline";
+    NextCall "next-call" "next call" Results false "To the next call of the lane";
+    PreviousCall "previous-call" "call before" Results false "To the call of the lane before";
 
     Choose "choose" "choose" Dialogs false "Take what is under the cursor";
     Answer "answer" "answer" Dialogs false "Send the answer";

@@ -1,11 +1,13 @@
 //! The console: an operator's view of all servers, and the place to fire calls by hand.
 //!
-//! Speaks to the engine through [`Control`] only. The loop here takes input, events and time, gives
+//! Speaks to the engine through [`Control`](crate::engine::control::Control) only. The loop here takes input, events and time, gives
 //! them to the model (`model`, which never waits), does what it wants done, and draws (`view`) when the
 //! `pacer` says so. Called by the composition root.
 
 pub mod action;
 pub mod feed;
+pub mod filter;
+pub mod index;
 pub mod input;
 pub mod keymap;
 pub mod layout;
@@ -15,17 +17,22 @@ pub mod overlay;
 pub mod pacer;
 pub mod pane;
 pub mod present;
+pub mod rows;
 mod run;
+pub mod strip;
 mod system;
 pub mod terminal;
 pub mod theme;
 pub mod tree;
 pub mod uri;
 pub mod view;
+pub mod views;
 pub mod widget;
 
 #[cfg(test)]
 pub mod fake;
+#[cfg(test)]
+mod pictures;
 
 use tokio::sync::mpsc;
 
@@ -60,6 +67,8 @@ pub enum Startup {
     Approval(ApprovalPrompt),
     /// There are no servers: the tree says how to get some.
     Empty,
+    /// There are no servers: these are ways to get some.
+    Welcome(overlay::welcome::Offer),
 }
 
 /// A file that came with a project, to be approved.
@@ -80,4 +89,6 @@ pub enum ConsoleRequest {
     Approve(String),
     /// It may not.
     Reject,
+    /// Start these servers, as the welcome says.
+    Start(overlay::welcome::Chosen),
 }

@@ -177,6 +177,10 @@ impl Console {
                 Woken::Input(input) => self.inputs(input, terminal)?,
                 Woken::Event(event) => self.events(event, terminal)?,
                 Woken::Edited(status) => self.edited(status, terminal)?,
+                Woken::Time if self.model.working() => {
+                    self.model.work();
+                    self.pacer.mark(Cause::Feed, self.clock.elapsed());
+                }
                 Woken::Time => {}
             }
             if self.pacer.take_beat(self.clock.elapsed()) {
@@ -189,7 +193,8 @@ impl Console {
     /// Waits for whatever comes first. Signals go before everything, the editor before input, input
     /// before events: a flood of events never holds up a key.
     async fn wait(&mut self, signals: &mut Signals, panicked: &Notify) -> Woken {
-        let pause = self.pacer.wait(self.clock.elapsed());
+        // Work goes on between inputs, in steps of a few milliseconds.
+        let pause = if self.model.working() { Some(Duration::ZERO) } else { self.pacer.wait(self.clock.elapsed()) };
         let editing = self.editing.is_some();
         tokio::select! {
             biased;
@@ -204,6 +209,7 @@ impl Console {
 
     fn draw(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         self.pacer.animate(self.model.moving(), self.clock.elapsed());
+        self.pacer.step(self.model.next_step(), self.clock.elapsed());
         if self.editing.is_none() && self.pacer.frame_due(self.clock.elapsed()) {
             terminal.draw(|frame| view::draw(&mut self.model, frame.buffer_mut()))?;
             terminal.set_title(&view::window_title(&self.model))?;

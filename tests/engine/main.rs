@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
 
+mod fake;
 mod http_faults;
+mod lifecycle;
+mod processes;
 mod scripted;
 mod stdio_faults;
 mod support;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use switchboard::{
     domain::{
         body::Body,
-        call::{CallSpec, Failure, Operation, Origin, Outcome},
+        call::{CallSpec, Failure, Origin, Outcome},
         event::{Event, Settled},
         id::{CallId, ServerId, ToolId},
         secret::Secret,
@@ -16,6 +16,7 @@ use switchboard::{
     engine::{
         Engine, EngineOptions,
         control::{Command, Control, run},
+        ports::Connector,
     },
     mcp::Connections,
 };
@@ -58,10 +59,15 @@ pub fn bad(mode: &str) -> ServerSpec {
 
 impl Rig {
     pub fn start(specs: Vec<ServerSpec>) -> Rig {
+        let helper = Some(PathBuf::from(env!("CARGO_BIN_EXE_switchboard")));
+        Rig::over(Arc::new(Connections::new(helper)), specs)
+    }
+
+    /// An engine over connections of any kind.
+    pub fn over(connector: Arc<dyn Connector>, specs: Vec<ServerSpec>) -> Rig {
         let options =
             EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default() };
-        let helper = Some(PathBuf::from(env!("CARGO_BIN_EXE_switchboard")));
-        let engine = Engine::new(options, Arc::new(Connections::new(helper)));
+        let engine = Engine::new(options, connector);
         engine.apply(specs);
         Rig { engine }
     }
@@ -151,29 +157,4 @@ pub fn failure_of(settled: &Settled) -> &Failure {
         Outcome::Failed { failure } => failure,
         other => panic!("did not fail: {other:?}"),
     }
-}
-
-pub fn raw(server: &str, method: &str) -> CallSpec {
-    CallSpec {
-        operation: Operation::Raw { server: ServerId::from(server), method: method.into(), params: Body::default() },
-        origin: Origin::Cli,
-        timeout: None,
-    }
-}
-
-/// Processes whose command line holds `needle`.
-pub fn processes(needle: &str) -> Vec<String> {
-    let mut found = vec![];
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
-        if pid == std::process::id() {
-            continue;
-        }
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(needle) {
-            found.push(format!("{pid} {line}"));
-        }
-    }
-    found
 }

@@ -1,7 +1,7 @@
 //! Streamable HTTP servers that lose their sessions, or go away and come back.
 
 use switchboard::domain::{
-    call::Outcome,
+    call::{FailureKind, Outcome},
     frame::{Direction, Frame},
     server::Phase,
     world::World,
@@ -10,7 +10,7 @@ use switchboard::domain::{
 use crate::{
     packages::{self, HttpServer},
     relay::Relay,
-    support::{Rig, text_of},
+    support::{Rig, failure_of, text_of},
 };
 
 const ECHO: &str = r#"{"message":"hi"}"#;
@@ -28,8 +28,12 @@ async fn quiet(rig: &Rig) {
     .await;
     rig.call("remote", "get-roots-list", "{}").await;
     rig.until("the lists read after their last change", |w| {
-        let last = |method: &str| w.frames.iter().rev().find(|f| f.method.as_deref() == Some(method)).map(|f| f.seq);
-        *w.servers[0].phase == Phase::Ready && last("tools/list") > last("notifications/tools/list_changed")
+        let last = |direction: Direction, method: &str| {
+            w.frames.iter().rev().find(|f| f.direction == direction && f.method.as_deref() == Some(method)).map(|f| f.seq)
+        };
+        // The lists are read one after another, the prompts last.
+        let (begun, done) = (last(Direction::Out, "tools/list"), last(Direction::In, "prompts/list"));
+        done > begun && begun > last(Direction::In, "notifications/tools/list_changed")
     })
     .await;
 }
@@ -94,11 +98,14 @@ async fn a_server_that_went_away_is_missed_without_a_call_and_found_again() {
     let rig = Rig::start(vec![packages::remote(&server.url())]);
     rig.ready("remote").await;
     server.kill().await;
-    // Longer than a program that crashes at every start is tried: the host may need its time.
+    // Longer than a program that crashes at every start is tried: a host may need its time.
     let away = |w: &World| matches!(&*w.servers[0].phase, Phase::Reconnecting { attempt, .. } if *attempt >= 5);
     let world = rig.until("the fifth attempt", away).await;
     let why = world.servers[0].phase.failure().unwrap();
     assert!(why.causes.iter().any(|c| c.contains("refused")), "{why:#?}");
+    // Calls are told so instead of waiting with it.
+    let (_, settled) = rig.call("remote", "echo", ECHO).await;
+    assert_eq!(failure_of(&settled).kind, FailureKind::NotReady, "{:?}", settled.outcome);
     let _server = HttpServer::start_on(port).await;
     rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
     let (_, settled) = rig.call("remote", "echo", ECHO).await;
@@ -115,8 +122,8 @@ async fn a_call_under_way_when_the_server_dies_fails_and_may_have_run() {
     rig.until("progress", |w| w.call(call).is_some_and(|c| c.progress.is_some())).await;
     server.kill().await;
     let settled = rig.settled(call).await;
-    let failure = crate::support::failure_of(&settled);
-    assert_eq!(failure.kind, switchboard::domain::call::FailureKind::Transport, "{failure:?}");
+    let failure = failure_of(&settled);
+    assert_eq!(failure.kind, FailureKind::Transport, "{failure:?}");
     assert!(failure.may_have_run);
     rig.stop().await;
 }

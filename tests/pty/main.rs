@@ -1,5 +1,7 @@
 //! The real program in a real terminal: what it does with keys, signals and sizes, and what it leaves behind.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+
 mod exits;
 mod hostile;
 mod panics;

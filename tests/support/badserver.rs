@@ -43,6 +43,8 @@ const TOOLS: &[&str] = &[
     "no_result",
     "question",
     "question_flood",
+    "question_withdrawn",
+    "nap",
     "strays",
 ];
 
@@ -58,6 +60,7 @@ fn main() {
             sleep(Duration::from_secs(3600));
         },
         "deaf" => ignore_signals(),
+        "stray" => stray(),
         _ => {}
     }
     if mode == "family" {
@@ -241,9 +244,15 @@ fn call(name: &str, id: &str, line: &str) {
             exit(5)
         }
         "strays" => {
-            let _ =
-                Command::new("setsid").arg("sleep").arg("1001").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            stray();
             say(&text(id, "hello"));
+        }
+        // Reads nothing until the file is there.
+        "nap" => {
+            while !std::path::Path::new(field(line, "until").unwrap_or_default()).exists() {
+                sleep(Duration::from_millis(5));
+            }
+            say(&text(id, "awake"));
         }
         "storm" => {
             for _ in 0..20_000 {
@@ -285,11 +294,29 @@ fn call(name: &str, id: &str, line: &str) {
             }
             say(&text(id, &answer.trim().replace('\\', "").replace('"', "'")));
         }
+        // Asks, and thinks better of it at the next call.
+        "question_withdrawn" => {
+            say(
+                "{\"jsonrpc\":\"2.0\",\"id\":\"w\",\"method\":\"elicitation/create\",\"params\":{\"message\":\"name?\",\"requestedSchema\":{}}}",
+            );
+            let mut next = String::new();
+            while std::io::stdin().lock().read_line(&mut next).is_ok_and(|n| n > 0) && !next.contains("tools/call") {
+                next.clear();
+            }
+            say("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":\"w\",\"reason\":\"never mind\"}}");
+            say(&text(field(&next, "id").unwrap_or("null"), "hello"));
+            say(&text(id, "never mind"));
+        }
         _ => say(&format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32602,\"message\":\"unknown tool\"}}}}{}",
             if line.is_empty() { "x" } else { "" }
         )),
     }
+}
+
+/// Leaves a process behind that has a session, and so a group, of its own.
+fn stray() {
+    let _ = Command::new("setsid").arg("sleep").arg("1001").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
 }
 
 /// Closes stdout while the process lives on.

@@ -6,6 +6,7 @@ use crate::{
     tui::{
         ConsoleRequest,
         action::Action,
+        keymap::Context,
         layout::Focus,
         msg::Cmd,
         overlay::{
@@ -13,9 +14,11 @@ use crate::{
             help::Help,
             notices::Notices,
             palette::{Choice, Palette},
+            welcome::Welcome,
         },
         pane::detail::Detail,
         tree::Node,
+        views::View,
         widget::window::Move,
     },
 };
@@ -27,6 +30,9 @@ impl Model {
     pub(super) fn act(&mut self, action: Action) -> Vec<Cmd> {
         if !self.modals.is_empty() {
             return self.modal_act(action);
+        }
+        if let Some(commands) = self.view_act(action) {
+            return commands;
         }
         if self.tree.filter().is_some() {
             return self.filter_act(action);
@@ -50,6 +56,8 @@ impl Model {
                 self.tree.set_filter(Some(String::new()), false, &self.feed.world);
             }
             Action::Zoom => self.zoom = !self.zoom,
+            Action::Welcome => self.welcome(),
+            Action::Strip => self.strip_shown = !self.strip_shown,
             Action::Copy => return self.copy(),
             Action::ToggleMouse => {
                 self.mouse = !self.mouse;
@@ -75,7 +83,18 @@ impl Model {
             Action::Refire => return self.refire(),
             Action::EditAgain => self.edit_again(),
             Action::Follow => self.traffic.follow(),
-            Action::Choose
+            Action::ViewConsole
+            | Action::ViewTraffic
+            | Action::ViewTimeline
+            | Action::ViewHealth
+            | Action::Sort
+            | Action::ReverseSort
+            | Action::Complete
+            | Action::ZoomIn
+            | Action::ZoomOut
+            | Action::NextCall
+            | Action::PreviousCall
+            | Action::Choose
             | Action::Answer
             | Action::Decline
             | Action::Withdraw
@@ -150,6 +169,7 @@ impl Model {
                 let chosen = if action == Action::Choose { confirm.chosen() } else { Some(action) };
                 self.confirmed(chosen.unwrap_or(Action::No))
             }
+            (_, Some(Modal::Welcome(_))) => self.welcome_act(action),
             (Action::Back, _) => {
                 self.modals.pop();
                 vec![]
@@ -171,7 +191,7 @@ impl Model {
         }
     }
 
-    fn modal_move(&mut self, to: Move) {
+    pub(super) fn modal_move(&mut self, to: Move) {
         let height = usize::from(self.layout.screen.height.saturating_sub(6)).max(1);
         let look_world = &self.feed.world;
         match self.modals.last_mut() {
@@ -193,6 +213,7 @@ impl Model {
                 let rows = Notices::len(look_world, &self.theme);
                 notices.window.scroll(to, rows, height);
             }
+            Some(Modal::Welcome(welcome)) => welcome.go(to, height),
             Some(Modal::Inbox(_)) | None => self.inbox_scroll(to),
         }
     }
@@ -222,6 +243,33 @@ impl Model {
             Action::CopyUrl => url.map(Cmd::Copy).into_iter().collect(),
             _ => vec![],
         }
+    }
+
+    /// Opens the welcome again.
+    fn welcome(&mut self) {
+        match &self.offer {
+            Some(offer) => self.modals.push(Modal::Welcome(Welcome::new(offer.clone()))),
+            None => self.toast(NoticeLevel::Info, "There are servers already; `switchboard import` finds more."),
+        }
+    }
+
+    fn welcome_act(&mut self, action: Action) -> Vec<Cmd> {
+        let Some(Modal::Welcome(welcome)) = self.modals.last_mut() else { return vec![] };
+        let chosen = match action {
+            Action::Choose => welcome.choose(),
+            Action::Yes => welcome.yes(),
+            Action::Back if welcome.back() => None,
+            Action::Back => {
+                self.modals.pop();
+                return vec![];
+            }
+            _ => None,
+        };
+        let Some(chosen) = chosen else { return vec![] };
+        self.modals.pop();
+        let key = self.keymap.key(&[Context::Global], Action::Filter).unwrap_or_default();
+        self.toast(NoticeLevel::Info, format!("Starting … then {key} finds a tool, and Enter goes to it."));
+        Self::request(ConsoleRequest::Start(chosen))
     }
 
     fn quit(&mut self) -> Vec<Cmd> {
@@ -290,7 +338,7 @@ impl Model {
         self.focus = order[next % order.len()];
     }
 
-    fn turn_tab(&mut self, back: bool) {
+    pub(super) fn turn_tab(&mut self, back: bool) {
         let world = &self.feed.world;
         match &mut self.detail {
             Some(detail) => detail.turn(back, world),
@@ -328,6 +376,7 @@ impl Model {
     /// Puts the cursor on a node and goes to its form.
     pub(super) fn go_to(&mut self, node: &Node) {
         self.detail = None;
+        self.views.show(View::Console);
         if self.tree.filter().is_some() {
             self.tree.set_filter(None, false, &self.feed.world);
         }
@@ -354,6 +403,9 @@ impl Model {
     }
 
     fn meant_server(&self) -> Option<ServerId> {
+        if self.in_view() {
+            return self.views.health.selected().filter(|_| self.views.current == View::Health).map(|s| s.server.clone());
+        }
         self.tree.selected()?.server().cloned()
     }
 
@@ -389,6 +441,9 @@ impl Model {
 impl Model {
     /// Whether an action would do something now, for the footer.
     pub fn makes_sense(&self, action: Action) -> bool {
+        if let Some(sense) = self.view_makes_sense(action) {
+            return sense;
+        }
         let world = &self.feed.world;
         match action {
             Action::Cancel => self.meant_call().and_then(|id| world.call(id)).is_some_and(|c| c.settled.is_none()),
@@ -399,6 +454,7 @@ impl Model {
             Action::Fold => self.tree.row().is_some_and(|row| row.open.is_some()),
             Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
             Action::Follow => !self.traffic.following(),
+            Action::Welcome => self.offer.is_some() && world.servers.is_empty(),
             Action::Inbox => !world.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
             Action::OpenUrl | Action::CopyUrl => match self.modals.last() {

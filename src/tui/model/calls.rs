@@ -63,7 +63,7 @@ impl Model {
             self.call.note_call(target, call);
         }
         // On a narrow screen the result is another screen: go there when the user just fired from the form.
-        if self.layout.narrow && self.focus == Focus::Call {
+        if self.layout.narrow && self.focus == Focus::Call && !self.in_view() {
             self.focus = Focus::Result;
         }
         vec![]
@@ -87,7 +87,10 @@ impl Model {
         };
         let spec = CallSpec { origin: Origin::Console, ..CallSpec::clone(&call.spec) };
         let target = node_of(&spec.operation);
-        if self.focus == Focus::Traffic {
+        if self.in_view() {
+            self.views.traffic.follow();
+            self.views.timeline.follow();
+        } else if self.focus == Focus::Traffic {
             self.traffic.follow();
         }
         self.ask_or_submit(spec, target)

@@ -373,11 +373,15 @@ fn a_view_that_fell_behind_says_so() {
 fn eighty_columns_drill_down_and_back_with_a_breadcrumb() {
     let mut harness = Harness::busy(80, 24);
     harness.keys("down down enter");
-    assert!(harness.frame().starts_with(" database › create_user"), "{}", harness.frame());
+    assert!(harness.frame().contains(" database › create_user"), "{}", harness.frame());
     harness.keys("tab tab tab tab");
-    assert!(harness.frame().starts_with(" database › create_user › result"), "after the last field comes the result: {}", harness.frame());
+    assert!(
+        harness.frame().lines().next().unwrap().contains("user › result"),
+        "after the last field comes the result: {}",
+        harness.frame()
+    );
     harness.keys("esc esc esc");
-    assert!(harness.frame().starts_with(" switchboard › servers"));
+    assert!(harness.frame().contains(" switchboard › servers"));
     harness.tool("queryu").keys("enter");
     let Some(Cmd::Submit { token, .. }) = harness.take().pop() else { panic!("not fired") };
     harness.send(Msg::Submitted { token, call: CallId(104) });
@@ -394,7 +398,7 @@ fn the_mouse_selects_opens_and_scrolls() {
     assert!(harness.selected().contains("create_user"), "{}", harness.selected());
     harness.send(mouse(press, 5, 5));
     assert_eq!(harness.model.focus, Focus::Call);
-    harness.send(mouse(press, 60, 36));
+    harness.send(mouse(press, 60, 28));
     assert_eq!(harness.model.focus, Focus::Traffic);
     harness.send(mouse(MouseEventKind::ScrollDown, 5, 5));
     assert!(!harness.selected().contains("create_user"));
@@ -563,3 +567,5 @@ fn every_small_size_is_drawn() {
         }
     }
 }
+
+mod looks;

@@ -2,9 +2,14 @@
 
 pub mod call;
 pub mod detail;
+pub mod entry;
+pub mod health;
 pub mod info;
 pub mod servers;
 pub mod sheet;
+pub mod strip;
+pub mod table;
+pub mod timeline;
 pub mod traffic;
 
 use ratatui::style::Style;

@@ -1,6 +1,6 @@
 //! Raw JSON as a tree that folds, exactly as it came; other text as lines.
 //!
-//! The bytes are indexed once ([`index`]); what is drawn is read from them again, a screen at a
+//! The bytes are indexed once (`index`); what is drawn is read from them again, a screen at a
 //! time. Numbers, strings, the order of keys and duplicates are those of the text, and what is no
 //! text (bytes that are no UTF-8, lone surrogates, control characters) is shown as such.
 

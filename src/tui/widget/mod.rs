@@ -11,6 +11,7 @@ pub mod lamps;
 mod line;
 pub mod paint;
 pub mod spark;
+pub mod tabs;
 pub mod window;
 
 #[cfg(test)]

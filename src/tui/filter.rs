@@ -1,0 +1,399 @@
+//! The filter language of the traffic view: `server:db outcome:failed tool:create* >500ms !origin:demo text`.
+//!
+//! Words stand for "all of these". `field:value` looks at a field (`a|b` is either, `*` any letters, else a part of
+//! the name is enough), `>500ms` and `<2s` at the duration, `>10kB` at the larger of the two sizes, `!` before a
+//! word turns it around, anything else is looked for in names, outcomes and texts. Pure; letters' case never counts.
+
+use std::fmt;
+
+use crate::domain::call::{FailureKind, Origin};
+
+use super::rows::{Row, RowKind, Rows, State};
+
+/// A filter: all of its terms hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// The terms, in the order in which they were written.
+    pub terms: Vec<Term>,
+}
+
+/// One word of a filter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// Whether it must not hold.
+    pub not: bool,
+    /// What is looked at.
+    pub test: Test,
+}
+
+/// What a word looks at.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// The server's name, any of these patterns.
+    Server(Vec<String>),
+    /// The tool's name, any of these patterns.
+    Tool(Vec<String>),
+    /// How a call stands.
+    Outcome(Vec<Which>),
+    /// Who asked.
+    Origin(Vec<Origin>),
+    /// What the row is.
+    Kind(Vec<RowKind>),
+    /// Took longer, in microseconds.
+    Longer(u64),
+    /// Took less, in microseconds.
+    Shorter(u64),
+    /// More bytes than this.
+    Bigger(u64),
+    /// Fewer bytes than this.
+    Smaller(u64),
+    /// This text somewhere, in small letters.
+    Text(String),
+}
+
+/// A class of outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Exactly this state.
+    Is(State),
+    /// Failed, whatever the kind.
+    Failed,
+    /// Not ended.
+    Pending,
+}
+
+/// A word that cannot be understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mistake {
+    /// The word as it was written.
+    pub word: String,
+    /// Why, and what would be understood.
+    pub why: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.word, self.why)
+    }
+}
+
+const FIELDS: [&str; 5] = ["server", "tool", "outcome", "origin", "kind"];
+const ORIGINS: [Origin; 3] = [Origin::Console, Origin::Cli, Origin::Demo];
+const FAILURES: [(&str, FailureKind); 11] = [
+    ("not-ready", FailureKind::NotReady),
+    ("unknown-server", FailureKind::UnknownServer),
+    ("unknown-tool", FailureKind::UnknownTool),
+    ("invalid-arguments", FailureKind::InvalidArguments),
+    ("transport", FailureKind::Transport),
+    ("timeout", FailureKind::Timeout),
+    ("protocol", FailureKind::Protocol),
+    ("exited", FailureKind::Exited),
+    ("too-large", FailureKind::TooLarge),
+    ("unauthorized", FailureKind::Unauthorized),
+    ("refused", FailureKind::Refused),
+];
+const OUTCOMES: [(&str, Which); 7] = [
+    ("failed", Which::Failed),
+    ("ok", Which::Is(State::Ok)),
+    ("tool-error", Which::Is(State::ToolError)),
+    ("cancelled", Which::Is(State::Cancelled)),
+    ("pending", Which::Pending),
+    ("running", Which::Is(State::Running)),
+    ("queued", Which::Is(State::Queued)),
+];
+
+fn outcomes() -> impl Iterator<Item = (&'static str, Which)> {
+    OUTCOMES.into_iter().chain(FAILURES.into_iter().map(|(word, kind)| (word, Which::Is(State::Failed(kind)))))
+}
+
+impl Filter {
+    /// Reads a filter. What cannot be understood is told word by word; the rest of the filter is still there.
+    pub fn parse(text: &str) -> (Filter, Vec<Mistake>) {
+        let (mut filter, mut mistakes) = (Filter::default(), Vec::new());
+        for (word, quoted) in words(text) {
+            match term(&word, quoted) {
+                Ok(term) => filter.terms.push(term),
+                Err(why) => mistakes.push(Mistake { word, why }),
+            }
+        }
+        (filter, mistakes)
+    }
+
+    /// Whether everything passes.
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+}
+
+/// Splits at spaces outside of quotes. A word that begins with a quote, perhaps after `!`, is text whatever it holds.
+fn words(text: &str) -> Vec<(String, bool)> {
+    let mut words = Vec::new();
+    let mut chars = text.chars().peekable();
+    loop {
+        while chars.next_if(|c| c.is_whitespace()).is_some() {}
+        let Some(first) = chars.peek().copied() else { return words };
+        let mut word = String::new();
+        if first == '!' {
+            chars.next();
+            word.push('!');
+        }
+        let quoted = chars.next_if_eq(&'"').is_some();
+        while let Some(c) = chars.next_if(|c| quoted || !c.is_whitespace()) {
+            match c {
+                '"' if quoted => break,
+                '\\' if quoted => word.extend(chars.next()),
+                c => word.push(c),
+            }
+        }
+        words.push((word, quoted));
+    }
+}
+
+fn term(word: &str, quoted: bool) -> Result<Term, String> {
+    let (not, rest) = match word.strip_prefix('!') {
+        // A lone exclamation mark is text.
+        Some(rest) if !rest.is_empty() || quoted => (true, rest),
+        _ => (false, word),
+    };
+    let test = if quoted { Test::Text(rest.to_lowercase()) } else { test(rest)? };
+    Ok(Term { not, test })
+}
+
+fn test(word: &str) -> Result<Test, String> {
+    if let Some(amount) = word.strip_prefix('>') {
+        return Ok(match measure(amount)? {
+            Measure::Time(us) => Test::Longer(us),
+            Measure::Bytes(bytes) => Test::Bigger(bytes),
+        });
+    }
+    if let Some(amount) = word.strip_prefix('<') {
+        return Ok(match measure(amount)? {
+            Measure::Time(us) => Test::Shorter(us),
+            Measure::Bytes(bytes) => Test::Smaller(bytes),
+        });
+    }
+    // What looks like no field is text: an address, a time, a piece of JSON.
+    let Some((field, value)) = word.split_once(':').filter(|(f, _)| !f.is_empty() && f.bytes().all(|b| b.is_ascii_alphabetic())) else {
+        return Ok(Test::Text(word.to_lowercase()));
+    };
+    if value.starts_with("//") {
+        return Ok(Test::Text(word.to_lowercase()));
+    }
+    let values: Vec<String> = value.split('|').filter(|v| !v.is_empty()).map(str::to_lowercase).collect();
+    if values.is_empty() {
+        return Err(format!("a value is missing after {field}:"));
+    }
+    match field.to_ascii_lowercase().as_str() {
+        "server" => Ok(Test::Server(values)),
+        "tool" => Ok(Test::Tool(values)),
+        "outcome" => {
+            all(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
+        }
+        "origin" => all(&values, |v| ORIGINS.into_iter().find(|o| o.word() == v), ORIGINS.iter().map(|o| o.word())).map(Test::Origin),
+        "kind" => all(&values, |v| RowKind::ALL.into_iter().find(|k| k.word() == v), RowKind::ALL.iter().map(|k| k.word())).map(Test::Kind),
+        _ => Err(format!("there is no field {field}; fields are {}. Quotes make it text", FIELDS.join(", "))),
+    }
+}
+
+fn all<T>(values: &[String], find: impl Fn(&str) -> Option<T>, known: impl Iterator<Item = &'static str>) -> Result<Vec<T>, String> {
+    let found = values.iter().map(|v| find(v).ok_or(v)).collect::<Result<Vec<T>, &String>>();
+    found.map_err(|bad| format!("{bad} is none of {}", known.collect::<Vec<_>>().join(", ")))
+}
+
+enum Measure {
+    Time(u64),
+    Bytes(u64),
+}
+
+/// The units, in microseconds or bytes; longest words first.
+const TIMES: [(&str, f64); 4] = [("us", 1.0), ("ms", 1e3), ("s", 1e6), ("m", 6e7)];
+const SIZES: [(&str, f64); 3] = [("kb", 1e3), ("mb", 1e6), ("b", 1.0)];
+
+fn measure(text: &str) -> Result<Measure, String> {
+    let small = text.to_ascii_lowercase();
+    let digits = small.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(small.len());
+    let (number, unit) = small.split_at(digits);
+    let bad = || "write a number and a unit, such as >500ms, <2s, >10kB".to_owned();
+    let number: f64 = number.parse().map_err(|_| bad())?;
+    let amount = |factor: f64| (number * factor).round().min(9e15) as u64;
+    if let Some((_, factor)) = TIMES.iter().find(|(word, _)| *word == unit) {
+        return Ok(Measure::Time(amount(*factor)));
+    }
+    SIZES.iter().find(|(word, _)| *word == unit).map(|(_, factor)| Measure::Bytes(amount(*factor))).ok_or_else(bad)
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, term) in self.terms.iter().enumerate() {
+            write!(f, "{}{term}", if index > 0 { " " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.not { "!" } else { "" })?;
+        match &self.test {
+            Test::Server(values) => write!(f, "server:{}", values.join("|")),
+            Test::Tool(values) => write!(f, "tool:{}", values.join("|")),
+            Test::Outcome(values) => {
+                write!(f, "outcome:{}", join(values, |v| outcomes().find(|(_, w)| w == v).map_or("", |(word, _)| word)))
+            }
+            Test::Origin(values) => write!(f, "origin:{}", join(values, |v| v.word())),
+            Test::Kind(values) => write!(f, "kind:{}", join(values, |v| v.word())),
+            Test::Longer(us) => write!(f, ">{}", time_words(*us)),
+            Test::Shorter(us) => write!(f, "<{}", time_words(*us)),
+            Test::Bigger(bytes) => write!(f, ">{}", size_words(*bytes)),
+            Test::Smaller(bytes) => write!(f, "<{}", size_words(*bytes)),
+            Test::Text(text) if matches!(term(text, false), Ok(Term { not: false, test: Test::Text(t) }) if t == *text) && plain(text) => {
+                f.write_str(text)
+            }
+            Test::Text(text) => write!(f, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+        }
+    }
+}
+
+/// Whether a text is read as one word without quotes.
+fn plain(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with(['"', '!']) && !text.contains(char::is_whitespace)
+}
+
+fn join<T>(values: &[T], word: impl Fn(&T) -> &'static str) -> String {
+    values.iter().map(word).collect::<Vec<_>>().join("|")
+}
+
+fn time_words(us: u64) -> String {
+    match us {
+        us if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
+        us if us % 1_000 == 0 => format!("{}ms", us / 1_000),
+        us => format!("{us}us"),
+    }
+}
+
+fn size_words(bytes: u64) -> String {
+    match bytes {
+        b if b % 1_000_000 == 0 => format!("{}MB", b / 1_000_000),
+        b if b % 1_000 == 0 => format!("{}kB", b / 1_000),
+        b => format!("{b}B"),
+    }
+}
+
+/// What the word before the cursor could become: whole words, the most likely first. Empty when nothing fits.
+pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
+    let start = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    let word = &text[start..];
+    let (not, bare) = word.strip_prefix('!').map_or(("", word), |rest| ("!", rest));
+    if bare.starts_with(['"', '>', '<']) {
+        return vec![];
+    }
+    let Some((field, value)) = bare.split_once(':') else {
+        return FIELDS.iter().filter(|f| f.starts_with(&bare.to_lowercase())).map(|f| format!("{not}{f}:")).collect();
+    };
+    let (before, last) = value.rsplit_once('|').map_or(("", value), |(_, last)| (&value[..value.len() - last.len()], last));
+    let last = last.to_lowercase();
+    let mut values: Vec<String> = match field {
+        "server" => rows.names().iter().map(|n| n.server.to_string()).collect(),
+        "tool" => rows.names().iter().map(|n| n.tool.to_string()).collect(),
+        "outcome" => outcomes().map(|(word, _)| word.to_owned()).collect(),
+        "origin" => ORIGINS.iter().map(|o| o.word().to_owned()).collect(),
+        "kind" => RowKind::ALL.iter().map(|k| k.word().to_owned()).collect(),
+        _ => return vec![],
+    };
+    values.retain(|v| v.to_lowercase().contains(&last) && v.to_lowercase() != last && !v.contains(char::is_whitespace));
+    if matches!(field, "server" | "tool") {
+        values.sort();
+        values.dedup();
+    }
+    values.sort_by_key(|v| !v.to_lowercase().starts_with(&last));
+    values.truncate(50);
+    values.into_iter().map(|v| format!("{not}{field}:{before}{v}")).collect()
+}
+
+/// A filter made quick: what depends on names only is worked out once for each name.
+#[derive(Clone, Debug, Default)]
+pub struct Matcher {
+    filter: Filter,
+    /// For each name, for each term, whether the name alone makes the term's test true.
+    names: Vec<Box<[bool]>>,
+}
+
+impl Matcher {
+    /// A matcher for a filter.
+    pub fn new(filter: Filter) -> Matcher {
+        Matcher { filter, names: vec![] }
+    }
+
+    /// The filter.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Whether a row passes.
+    pub fn passes(&mut self, row: &Row, rows: &Rows) -> bool {
+        while self.names.len() < rows.names().len() {
+            let name = &rows.names()[self.names.len()];
+            let (server, tool) = (name.server.to_lowercase(), name.tool.to_lowercase());
+            let hits = self.filter.terms.iter().map(|term| match &term.test {
+                Test::Server(patterns) => patterns.iter().any(|p| fits(p, &server)),
+                Test::Tool(patterns) => patterns.iter().any(|p| fits(p, &tool)),
+                Test::Text(text) => server.contains(text) || tool.contains(text) || format!("{server}_{tool}").contains(text),
+                _ => false,
+            });
+            self.names.push(hits.collect());
+        }
+        let names = self.names.get(usize::from(row.key));
+        self.filter.terms.iter().enumerate().all(|(index, term)| {
+            let by_name = names.is_some_and(|hits| hits[index]);
+            term.not != (by_name || holds(&term.test, row, rows))
+        })
+    }
+}
+
+/// Whether a test holds for a row, names aside.
+fn holds(test: &Test, row: &Row, rows: &Rows) -> bool {
+    match test {
+        Test::Server(_) | Test::Tool(_) => false,
+        Test::Outcome(which) => which.iter().any(|which| match which {
+            Which::Is(state) => row.state == *state,
+            Which::Failed => matches!(row.state, State::Failed(_)),
+            Which::Pending => row.state.pending(),
+        }),
+        Test::Origin(origins) => row.origin().is_some_and(|origin| origins.contains(&origin)),
+        Test::Kind(kinds) => kinds.contains(&row.kind()),
+        Test::Longer(us) => ended(row) && u64::from(row.took_us) > *us,
+        Test::Shorter(us) => ended(row) && u64::from(row.took_us) < *us,
+        Test::Bigger(bytes) => u64::from(row.sent.max(row.got)) > *bytes,
+        Test::Smaller(bytes) => u64::from(row.sent.max(row.got)) < *bytes,
+        Test::Text(text) => {
+            (row.state != State::None && row.state.words().contains(text.as_str()))
+                || rows.note_of(row).is_some_and(|note| note.text.to_lowercase().contains(text))
+        }
+    }
+}
+
+/// Only calls that ended have a duration.
+fn ended(row: &Row) -> bool {
+    !row.state.pending() && row.state != State::None
+}
+
+/// Whether a pattern in small letters fits a name in small letters.
+fn fits(pattern: &str, name: &str) -> bool {
+    if !pattern.contains('*') {
+        return name.contains(pattern);
+    }
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let pieces: Vec<&str> = pieces.collect();
+    let Some((last, middle)) = pieces.split_last() else { return rest.is_empty() };
+    for piece in middle {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::tui::fake;
+
+fn read(text: &str) -> Filter {
+    let (filter, mistakes) = Filter::parse(text);
+    assert_eq!(mistakes, [], "{text}");
+    filter
+}
+
+fn one(test: Test) -> Filter {
+    Filter { terms: vec![Term { not: false, test }] }
+}
+
+#[test]
+fn words_mean_what_they_say() {
+    let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+    for (text, test) in [
+        ("server:db", Test::Server(words(&["db"]))),
+        ("SERVER:Db|mail", Test::Server(words(&["db", "mail"]))),
+        ("tool:create*", Test::Tool(words(&["create*"]))),
+        ("outcome:failed", Test::Outcome(vec![Which::Failed])),
+        ("outcome:ok|timeout", Test::Outcome(vec![Which::Is(State::Ok), Which::Is(State::Failed(FailureKind::Timeout))])),
+        ("origin:cli", Test::Origin(vec![Origin::Cli])),
+        ("kind:log|anomaly", Test::Kind(vec![RowKind::Log, RowKind::Anomaly])),
+        (">500ms", Test::Longer(500_000)),
+        ("<2s", Test::Shorter(2_000_000)),
+        (">1.5s", Test::Longer(1_500_000)),
+        ("<40us", Test::Shorter(40)),
+        (">10kB", Test::Bigger(10_000)),
+        ("<1mb", Test::Smaller(1_000_000)),
+        ("Mailbox", Test::Text("mailbox".into())),
+        ("\"two words: >x\"", Test::Text("two words: >x".into())),
+        ("db://users/7", Test::Text("db://users/7".into())),
+        ("-32603", Test::Text("-32603".into())),
+        ("{\"a\":1}", Test::Text("{\"a\":1}".into())),
+        ("!", Test::Text("!".into())),
+    ] {
+        assert_eq!(read(text), one(test), "{text}");
+    }
+    assert_eq!(read("!outcome:ok"), Filter { terms: vec![Term { not: true, test: Test::Outcome(vec![Which::Is(State::Ok)]) }] });
+    assert_eq!(read("  a   b ").terms.len(), 2);
+    assert!(read("").is_empty());
+}
+
+#[test]
+fn what_cannot_be_understood_is_told_and_the_rest_holds() {
+    for (text, part) in [
+        ("colour:red", "fields are server, tool, outcome, origin, kind"),
+        ("outcome:wonderful", "wonderful is none of failed, ok"),
+        ("origin:", "a value is missing"),
+        ("kind:call|song", "song is none of call"),
+        (">fast", "a number and a unit"),
+        ("<12", "a number and a unit"),
+    ] {
+        let (filter, mistakes) = Filter::parse(&format!("{text} server:db"));
+        assert_eq!(filter.terms.len(), 1, "{text}");
+        assert_eq!(mistakes.len(), 1);
+        assert!(mistakes[0].to_string().contains(part), "{}", mistakes[0]);
+    }
+}
+
+#[test]
+fn patterns_fit_parts_or_the_whole() {
+    for (pattern, name, fit) in [
+        ("data", "database", true),
+        ("create*", "create_user", true),
+        ("create*", "recreate", false),
+        ("*user", "create_user", true),
+        ("c*t*r", "create_user", true),
+        ("a*a", "a", false),
+        ("*", "anything", true),
+        ("a**b", "ab", true),
+    ] {
+        assert_eq!(fits(pattern, name), fit, "{pattern} {name}");
+    }
+}
+
+#[test]
+fn completion_offers_fields_then_values() {
+    let mut rows = Rows::new(100);
+    for event in fake::busy(0) {
+        rows.push(&event);
+    }
+    assert_eq!(complete("", &rows).len(), 5);
+    assert_eq!(complete("x o", &rows), ["outcome:", "origin:"]);
+    assert_eq!(complete("server:", &rows), ["server:analytics", "server:database", "server:email"]);
+    assert_eq!(complete("!server:database|em", &rows), ["!server:database|email"]);
+    assert_eq!(complete("outcome:fai", &rows), ["outcome:failed"]);
+    assert!(complete(">5", &rows).is_empty() && complete("nothing:", &rows).is_empty());
+}
+
+fn value() -> impl Strategy<Value = String> {
+    "[a-z0-9_*.:/-]{1,8}"
+}
+
+fn some_test() -> impl Strategy<Value = Test> {
+    let states: Vec<Which> = outcomes().map(|(_, which)| which).collect();
+    prop_oneof![
+        // A value that begins with two slashes makes an address, which is text.
+        proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Server),
+        proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Tool),
+        proptest::collection::vec(proptest::sample::select(states), 1..4).prop_map(Test::Outcome),
+        proptest::collection::vec(proptest::sample::select(ORIGINS.to_vec()), 1..3).prop_map(Test::Origin),
+        proptest::collection::vec(proptest::sample::select(RowKind::ALL.to_vec()), 1..3).prop_map(Test::Kind),
+        (0u64..10_000_000_000).prop_map(Test::Longer),
+        (0u64..10_000_000_000).prop_map(Test::Shorter),
+        (0u64..10_000_000_000).prop_map(Test::Bigger),
+        (0u64..10_000_000_000).prop_map(Test::Smaller),
+        ".{0,12}"
+            .prop_map(|text| Test::Text(text.to_lowercase()))
+            .prop_filter("small letters", |test| matches!(test, Test::Text(t) if t.to_lowercase() == *t)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read(text in ".{0,60}") {
+        let (filter, mistakes) = Filter::parse(&text);
+        prop_assert!(filter.terms.len() + mistakes.len() <= text.chars().count());
+        // What was understood reads the same when it is printed.
+        let printed = filter.to_string();
+        prop_assert_eq!(Filter::parse(&printed), (filter, vec![]), "{}", printed);
+    }
+
+    #[test]
+    fn a_printed_filter_reads_as_itself(terms in proptest::collection::vec((any::<bool>(), some_test()), 0..5)) {
+        let filter = Filter { terms: terms.into_iter().map(|(not, test)| Term { not, test }).collect() };
+        let printed = filter.to_string();
+        prop_assert_eq!(Filter::parse(&printed), (filter, vec![]), "{}", printed);
+    }
+}

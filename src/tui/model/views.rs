@@ -1,0 +1,404 @@
+//! Keys, mouse and events for the views beside the console.
+
+use crossterm::event::{KeyEvent, MouseEvent};
+
+use crate::{
+    domain::{event::NoticeLevel, id::CallId},
+    tui::{
+        action::Action,
+        keymap::Context,
+        msg::Cmd,
+        pane::{Look, entry::Entry, health::Subject, table::Clicked},
+        views::{Part, View, Views},
+        widget::{tabs, window::Move},
+    },
+};
+
+use super::Model;
+
+/// Rows that one notch of the wheel scrolls.
+const NOTCH: usize = 3;
+/// Cells before the tabs: the program's name.
+pub const BEFORE_TABS: u16 = 15;
+
+impl Model {
+    /// Whether another view than the console is shown.
+    pub fn in_view(&self) -> bool {
+        self.views.current != View::Console
+    }
+
+    /// Whether a filter or a sort is not done; the loop then calls [`Model::work`] between inputs.
+    pub fn working(&self) -> bool {
+        self.views.working(self.now)
+    }
+
+    /// Does a few milliseconds of that.
+    pub fn work(&mut self) {
+        self.views.work(self.now);
+        self.settle();
+    }
+
+    /// Whether something in the view moves by itself.
+    pub(super) fn view_moving(&self) -> bool {
+        match self.views.current {
+            View::Timeline => self.views.timeline.moving(&self.views.rows, self.now),
+            // The rates run out as the minute passes.
+            View::Health => self.feed.world.stats.per_minute(self.now) > 0,
+            _ => false,
+        }
+    }
+
+    /// The tabs: key and name.
+    pub fn tabs(&self) -> Vec<(String, &'static str)> {
+        let actions = [Action::ViewConsole, Action::ViewTraffic, Action::ViewTimeline, Action::ViewHealth];
+        let key = |action| self.keymap.key(&[Context::Global], action).unwrap_or_default();
+        // On a narrow screen the breadcrumb says better where one is than the view's name.
+        let named = |view: &View| if self.layout.narrow && *view == View::Console { "" } else { view.word() };
+        View::ALL.iter().zip(actions).map(|(view, action)| (key(action), named(view))).collect()
+    }
+
+    /// The number of the view that is shown, from 0.
+    pub fn tab(&self) -> usize {
+        View::ALL.iter().position(|v| *v == self.views.current).unwrap_or(0)
+    }
+
+    /// Contexts of the view's keys.
+    pub(super) fn view_contexts(&self) -> &'static [Context] {
+        let views = &self.views;
+        if self.view_typing() {
+            return &[Context::Query];
+        }
+        match (views.part, views.current) {
+            (Part::Entry, _) => &[Context::Result, Context::List, Context::Global],
+            (Part::Lines, _) => &[Context::Lines, Context::List, Context::Global],
+            (Part::Facts, _) => &[Context::Health, Context::List, Context::Global],
+            (Part::Main, View::Traffic) => &[Context::Table, Context::List, Context::Global],
+            (Part::Main, View::Timeline) => &[Context::Timeline, Context::List, Context::Global],
+            (Part::Main, _) => &[Context::Health, Context::List, Context::Global],
+        }
+    }
+
+    /// Whether letters go into a filter line of the view.
+    pub(super) fn view_typing(&self) -> bool {
+        match self.views.current {
+            View::Traffic => self.views.traffic.editing(),
+            View::Health => self.views.health.lines.editing(),
+            _ => false,
+        }
+    }
+
+    /// The call under the cursor of the view.
+    pub(super) fn view_call(&self) -> Option<CallId> {
+        self.views.selected().and_then(|id| self.views.rows.get(id)).and_then(|row| row.call())
+    }
+
+    /// Does what an action says where it is the view's; `None` when it is not.
+    pub(super) fn view_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
+        match action {
+            Action::ViewConsole => self.views.show(View::Console),
+            Action::ViewTraffic => self.views.show(View::Traffic),
+            Action::ViewTimeline => self.views.show(View::Timeline),
+            Action::ViewHealth => self.views.show(View::Health),
+            Action::Sort | Action::ReverseSort => {
+                self.views.show(View::Traffic);
+                let (by, _) = self.views.traffic.order();
+                if action == Action::Sort { self.views.traffic.sort_next() } else { self.views.traffic.sort(by) }
+            }
+            Action::ZoomIn | Action::ZoomOut => {
+                self.views.show(View::Timeline);
+                self.views.timeline.zoom(action == Action::ZoomIn, self.now);
+            }
+            _ if !self.in_view() => return None,
+            Action::Up | Action::Down | Action::Left | Action::Right | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
+                self.view_move(self.views.part, action);
+            }
+            Action::NextPane => self.view_turn(false),
+            Action::PreviousPane => self.view_turn(true),
+            Action::Open => self.view_open(),
+            Action::Back => self.view_back(),
+            Action::Filter => return self.view_filter(),
+            Action::Complete => self.views.traffic.complete(&self.views.rows),
+            Action::NextCall | Action::PreviousCall => {
+                self.views.timeline.step(action == Action::PreviousCall, &self.views.rows, self.now);
+            }
+            Action::Follow => self.view_follow(),
+            Action::NextTab | Action::PreviousTab => match (self.views.current, &mut self.views.entry) {
+                (View::Health, _) => self.views.health.lines.turn(),
+                (_, Some(entry)) => entry.detail.turn(action == Action::PreviousTab, &self.feed.world),
+                _ => {}
+            },
+            Action::Copy => return Some(self.view_copy()),
+            Action::Refire | Action::EditAgain | Action::Cancel if self.view_call().and_then(|id| self.feed.world.call(id)).is_none() => {
+                let text = if self.view_call().is_some() { "This call is no longer kept." } else { "No call is under the cursor." };
+                self.toast(NoticeLevel::Info, text);
+            }
+            _ => return None,
+        }
+        Some(vec![])
+    }
+
+    fn view_filter(&mut self) -> Option<Vec<Cmd>> {
+        match (self.views.current, self.views.part) {
+            (View::Traffic, Part::Entry) => {
+                let key = KeyEvent::new(crossterm::event::KeyCode::Char('/'), crossterm::event::KeyModifiers::NONE);
+                if let Some(entry) = &mut self.views.entry {
+                    entry.raw_key(key);
+                }
+            }
+            (View::Traffic, _) => self.views.traffic.edit(&self.views.rows),
+            (View::Health, _) => {
+                self.views.part = Part::Lines;
+                self.views.health.lines.edit();
+            }
+            _ => {
+                self.views.show(View::Console);
+                return None;
+            }
+        }
+        Some(vec![])
+    }
+
+    fn view_follow(&mut self) {
+        match (self.views.current, self.views.part) {
+            (View::Traffic, _) => self.views.traffic.follow(),
+            (View::Timeline, _) => self.views.timeline.follow(),
+            (View::Health, _) => self.views.health.lines.follow(),
+            _ => {}
+        }
+    }
+
+    fn view_turn(&mut self, back: bool) {
+        let order = self.views.order();
+        let at = order.iter().position(|p| *p == self.views.part).unwrap_or(0);
+        let next = if back { at + order.len().saturating_sub(1) } else { at + 1 };
+        self.views.part = order.get(next % order.len().max(1)).copied().unwrap_or_default();
+    }
+
+    fn view_open(&mut self) {
+        match (self.views.current, self.views.part) {
+            (View::Traffic, _) if self.views.traffic.editing() => self.views.traffic.end_edit(true, &self.views.rows),
+            (View::Health, _) if self.views.health.lines.editing() => self.views.health.lines.end_edit(true),
+            (View::Health, Part::Main) => self.views.health.fold(None),
+            (View::Traffic | View::Timeline, Part::Main) => {
+                let Some(id) = self.views.selected() else { return };
+                // What is read stands still.
+                match self.views.current {
+                    View::Traffic => self.views.traffic.freeze(&self.views.rows),
+                    _ => self.views.timeline.freeze(self.now),
+                }
+                let mut entry = self.views.entry.take().unwrap_or_default();
+                entry.show(id, &self.views.rows, &self.feed.world);
+                self.views.entry = Some(entry);
+                self.views.part = Part::Entry;
+            }
+            (_, Part::Entry) => {
+                if let Some(entry) = &mut self.views.entry {
+                    entry.act(Action::Open, &self.feed.world, 1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One step out: of the filter line, of the open row, of the filter, of the view.
+    fn view_back(&mut self) {
+        let views = &mut self.views;
+        match (views.current, views.part) {
+            (View::Traffic, _) if views.traffic.editing() => views.traffic.end_edit(false, &views.rows),
+            (View::Health, _) if views.health.lines.editing() => views.health.lines.end_edit(false),
+            (_, Part::Entry) if views.entry.as_mut().is_some_and(|e| e.detail.back()) => {}
+            (View::Health, Part::Lines) if views.health.lines.clear() => {}
+            (View::Health, Part::Facts | Part::Lines) => views.part = Part::Main,
+            (_, _) if views.entry.is_some() => (views.entry, views.part) = (None, Part::Main),
+            (View::Traffic, _) if !views.traffic.filter_text().is_empty() => views.traffic.set_filter("", &views.rows),
+            _ if self.zoom => self.zoom = false,
+            _ => views.show(View::Console),
+        }
+    }
+
+    fn view_copy(&mut self) -> Vec<Cmd> {
+        let world = &self.feed.world;
+        let text = match (self.views.current, &self.views.entry) {
+            (View::Health, _) => {
+                self.views.health.selected().map(|Subject { server, tool }| tool.as_ref().map_or(server.to_string(), |t| t.to_string()))
+            }
+            (_, Some(entry)) => entry.copy(world),
+            _ => self.views.selected().and_then(|id| {
+                let mut entry = Entry::default();
+                entry.show(id, &self.views.rows, world);
+                entry.copy(world)
+            }),
+        };
+        let Some(text) = text.filter(|t| !t.is_empty()) else {
+            self.toast(NoticeLevel::Info, "There is nothing to copy here.");
+            return vec![];
+        };
+        self.toast(NoticeLevel::Info, format!("{} characters are on the clipboard.", text.chars().count()));
+        vec![Cmd::Copy(text)]
+    }
+
+    /// A key that means nothing to the keymap.
+    pub(super) fn view_key(&mut self, key: KeyEvent) {
+        let views = &mut self.views;
+        match (views.current, views.part) {
+            (View::Traffic, _) if views.traffic.editing() => {
+                views.traffic.key(key, &views.rows);
+            }
+            (View::Health, _) if views.health.lines.editing() => views.health.lines.key(key),
+            (_, Part::Entry) => {
+                if let Some(entry) = &mut views.entry {
+                    entry.raw_key(key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Pasted text, for a filter line.
+    pub(super) fn view_paste(&mut self, text: &str) {
+        let views = &mut self.views;
+        match views.current {
+            View::Traffic if views.traffic.editing() => views.traffic.paste(text, &views.rows),
+            View::Health if views.health.lines.editing() => views.health.lines.paste(text),
+            _ => {}
+        }
+    }
+
+    /// Moves in a part, whether it has the focus or not.
+    fn view_move(&mut self, part: Part, action: Action) {
+        let place = self.views.place(part).unwrap_or_default();
+        let page = usize::from(place.height.saturating_sub(4)).max(1);
+        let to = match action {
+            Action::Up => Some(Move::Back(1)),
+            Action::Down => Some(Move::On(1)),
+            Action::PageUp => Some(Move::Back(page)),
+            Action::PageDown => Some(Move::On(page)),
+            Action::Top => Some(Move::First),
+            Action::Bottom => Some(Move::Last),
+            _ => None,
+        };
+        let now = self.now;
+        match (part, self.views.current, to) {
+            (Part::Main, View::Timeline, _) => self.views.timeline.go(action, &self.views.rows, now),
+            (Part::Main, View::Traffic, Some(to)) => self.views.traffic.go(to, &self.views.rows),
+            (Part::Main, View::Health, Some(to)) => self.views.health.go(to),
+            (Part::Main, View::Health, None) => self.views.health.fold(Some(action == Action::Right)),
+            (Part::Entry, ..) => {
+                if let Some(entry) = &mut self.views.entry {
+                    entry.act(action, &self.feed.world, page);
+                }
+            }
+            (Part::Facts, _, Some(to)) => {
+                let subject = self.views.health.selected().cloned();
+                let mut facts = std::mem::take(&mut self.views.health.facts);
+                let look = self.look();
+                facts.go(to, subject.as_ref(), look, place);
+                self.views.health.facts = facts;
+            }
+            (Part::Lines, _, Some(to)) => {
+                let server = self.views.health.selected().map(|s| s.server.clone());
+                self.views.health.lines.go(to, server.as_ref(), &self.feed.world, place);
+            }
+            _ => {}
+        }
+    }
+
+    /// The wheel over the view.
+    pub(super) fn view_wheel(&mut self, event: MouseEvent, action: Action) {
+        let Some((part, _)) = self.views.at(event.column, event.row) else { return };
+        for _ in 0..NOTCH {
+            self.view_move(part, action);
+        }
+    }
+
+    /// A click on a tab; whether there was one.
+    pub(super) fn click_tab(&mut self, event: MouseEvent) -> bool {
+        let header = self.layout.header;
+        if event.row != header.y || self.layout.too_small {
+            return false;
+        }
+        let (x, room) = self.tab_bar();
+        let Some(index) = tabs::at(&self.tabs(), self.tab(), x, room, event.column) else { return false };
+        self.views.show(View::ALL[index.min(View::ALL.len() - 1)]);
+        true
+    }
+
+    /// Where the tabs begin, and how much room they have.
+    pub fn tab_bar(&self) -> (u16, u16) {
+        let header = self.layout.header;
+        if !self.layout.narrow {
+            return (BEFORE_TABS, header.width.saturating_sub(BEFORE_TABS));
+        }
+        // The console's path stands beside the tabs; elsewhere the counters at the right keep some room.
+        (1, if self.in_view() { header.width.saturating_sub(24) } else { 0 })
+    }
+
+    /// A click in the view.
+    pub(super) fn view_click(&mut self, event: MouseEvent) -> Vec<Cmd> {
+        let Some((part, place)) = self.views.at(event.column, event.row) else { return vec![] };
+        let was = std::mem::replace(&mut self.views.part, part);
+        let again = match (part, self.views.current) {
+            (Part::Main, View::Traffic) => match self.views.traffic.click(&self.views.rows, place, event.column, event.row) {
+                Clicked::Row { again } => again && was == part,
+                Clicked::Column(by) => {
+                    self.views.traffic.sort(by);
+                    false
+                }
+                Clicked::Query => {
+                    self.views.traffic.edit(&self.views.rows);
+                    false
+                }
+                Clicked::Nothing => false,
+            },
+            (Part::Main, View::Timeline) => self.views.timeline.click(place, event.column, event.row, self.now) && was == part,
+            (Part::Main, View::Health) => self.views.health.click(place, event.row) && was == part,
+            _ => false,
+        };
+        if again {
+            self.view_open();
+        }
+        vec![]
+    }
+
+    /// Whether an action of the view would do something now; `None` when it is not the view's to say.
+    pub(super) fn view_makes_sense(&self, action: Action) -> Option<bool> {
+        if !self.in_view() {
+            return None;
+        }
+        let call = || self.view_call().and_then(|id| self.feed.world.call(id));
+        Some(match action {
+            Action::Cancel => call().is_some_and(|c| c.settled.is_none()),
+            Action::Refire | Action::EditAgain => call().is_some(),
+            Action::Follow => match self.views.current {
+                View::Traffic => !self.views.traffic.following(),
+                View::Timeline => !self.views.timeline.following(),
+                _ => !self.views.health.lines.following(),
+            },
+            Action::Open => match (self.views.current, self.views.part) {
+                (_, Part::Entry) => self.views.entry.as_ref().is_some_and(|e| e.detail.can_open()),
+                (View::Health, part) => part == Part::Main || self.view_typing(),
+                _ => self.views.selected().is_some() || self.view_typing(),
+            },
+            Action::NextTab | Action::PreviousTab => true,
+            Action::Restart | Action::Disable | Action::Refresh => self.views.health.selected().is_some(),
+            Action::NextPane => self.views.order().len() > 1,
+            Action::Back => true,
+            _ => return None,
+        })
+    }
+}
+
+impl Model {
+    /// What the views need to draw, and the views.
+    pub fn views_parts(&mut self) -> (Look<'_>, &mut Views) {
+        let look = Look {
+            world: &self.feed.world,
+            theme: &self.theme,
+            keys: &self.keymap,
+            now: self.now.max(self.feed.last),
+            beat: self.beat,
+            focused: false,
+        };
+        (look, &mut self.views)
+    }
+}

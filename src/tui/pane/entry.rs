@@ -1,0 +1,240 @@
+//! One row of the traffic in full: a call with its times, or the message that a notification, log or fault is.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use crate::{
+    domain::{
+        id::CallId,
+        time::{Stamp, short, size},
+        world::{CallView, World},
+    },
+    tui::{
+        action::Action,
+        rows::{Row, RowId, RowKind, Rows},
+        widget::{
+            json::JsonView,
+            paint::{Pen, pane},
+            window::Window,
+        },
+    },
+};
+
+use super::{Look, detail::Detail, sheet::Sheet, table::outcome};
+
+/// Which row is shown, and how.
+#[derive(Default)]
+pub struct Entry {
+    row: Option<RowId>,
+    /// The pane of a call.
+    pub detail: Detail,
+    /// The message of a row that is no call, with the frame's number if it has one.
+    view: Option<JsonView>,
+}
+
+impl Entry {
+    /// Shows a row.
+    pub fn show(&mut self, id: RowId, rows: &Rows, world: &World) {
+        if self.row == Some(id) {
+            return;
+        }
+        self.row = Some(id);
+        self.view = None;
+        let Some(row) = rows.get(id) else { return };
+        match row.call() {
+            Some(call) => self.detail.show(world.call(call).map(|c| c.id), world),
+            None => {
+                self.detail.show(None, world);
+                let note = rows.note_of(row);
+                let frame = note.and_then(|n| n.frame).and_then(|seq| world.frames.iter().rev().find(|f| f.seq == seq));
+                self.view = match (frame, note) {
+                    (Some(frame), _) if frame.body.value().is_some() => Some(JsonView::json(frame.body.clone())),
+                    (Some(frame), _) => Some(JsonView::text(frame.body.clone())),
+                    (None, Some(note)) => Some(JsonView::text(note.text.to_string())),
+                    (None, None) => None,
+                };
+            }
+        }
+    }
+
+    /// The row that is shown.
+    pub fn row(&self) -> Option<RowId> {
+        self.row
+    }
+
+    /// The call that is shown.
+    pub fn call(&self) -> Option<CallId> {
+        self.detail.call()
+    }
+
+    /// Moves in what is shown.
+    pub fn act(&mut self, action: Action, world: &World, page: usize) {
+        match &mut self.view {
+            Some(view) => {
+                let code = match action {
+                    Action::Up => KeyCode::Up,
+                    Action::Down => KeyCode::Down,
+                    Action::Left => KeyCode::Left,
+                    Action::Right | Action::Open => KeyCode::Right,
+                    Action::PageUp => KeyCode::PageUp,
+                    Action::PageDown => KeyCode::PageDown,
+                    Action::Top => KeyCode::Home,
+                    _ => KeyCode::End,
+                };
+                view.handle(KeyEvent::new(code, KeyModifiers::NONE));
+            }
+            None if action == Action::Open => self.detail.open(),
+            None => self.detail.act(action, world, page),
+        }
+    }
+
+    /// Gives what is shown a key that means nothing to the console.
+    pub fn raw_key(&mut self, key: KeyEvent) {
+        match &mut self.view {
+            Some(view) => {
+                view.handle(key);
+            }
+            None => {
+                self.detail.raw_key(key);
+            }
+        }
+    }
+
+    /// What copying takes.
+    pub fn copy(&self, world: &World) -> Option<String> {
+        match &self.view {
+            Some(view) => Some(view.copy_text().text().into_owned()),
+            None => self.detail.copy(world),
+        }
+    }
+
+    /// Draws the row.
+    pub fn draw(&mut self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+        let Some(row) = self.row.and_then(|id| rows.get(id)).copied() else {
+            return closed_book(look, area, buf, "This row is no longer kept.");
+        };
+        let Some(id) = row.call() else { return self.draw_message(&row, rows, look, area, buf) };
+        match look.world.call(id) {
+            Some(call) if area.height >= 8 => {
+                let name = look.world.call_name(&call.spec.operation);
+                let [above, below] = [Rect { height: 2, ..area }, Rect { y: area.y + 2, height: area.height - 2, ..area }];
+                draw_facts(call, &row, look, above, buf);
+                self.detail.draw(&name, look, below, buf);
+            }
+            Some(call) => self.detail.draw(&look.world.call_name(&call.spec.operation), look, area, buf),
+            None => draw_forgotten(&row, rows, look, area, buf),
+        }
+    }
+
+    fn draw_message(&mut self, row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let title = if look.focused { theme.focus } else { theme.text };
+        let name = rows.name(row.key);
+        let word = match row.kind() {
+            RowKind::Notification => "Notification",
+            RowKind::Request => "Request of the server",
+            RowKind::Log => "Log message",
+            RowKind::Anomaly => "Against the protocol",
+            RowKind::Call => "Call",
+        };
+        let about = name.map_or_else(String::new, |n| format!(" ── {} · {}", n.server, n.tool));
+        let time = look.world.epoch.time_of_day(row.at);
+        let inner = pane(buf, area, &[(word, title), (&about, theme.accent)], &[(&time, theme.muted)], look.focused, theme);
+        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        // The text is the point; the frame below it is the proof.
+        let mut top = 0;
+        if let Some(note) = rows.note_of(row).filter(|_| matches!(row.kind(), RowKind::Anomaly | RowKind::Log)) {
+            let mut sheet = Sheet::new(theme, inner.width);
+            sheet.text(&note.text, if row.kind() == RowKind::Anomaly { theme.warn } else { theme.text });
+            top = (sheet.len() as u16).min(inner.height / 2) + 1;
+            sheet.draw(buf, Rect { height: inner.height.min(top), ..inner }, Window::default());
+            if note.frame.is_none() {
+                return;
+            }
+        }
+        let rest = Rect { y: inner.y.saturating_add(top), height: inner.height.saturating_sub(top), ..inner };
+        match &mut self.view {
+            Some(view) => view.draw(rest, buf, theme, look.focused),
+            None => {
+                Pen::new(buf, rest, 0).put("The text is no longer kept.", theme.muted);
+            }
+        }
+    }
+}
+
+fn closed_book(look: Look, area: Rect, buf: &mut Buffer, text: &str) {
+    let style = if look.focused { look.theme.focus } else { look.theme.text };
+    let inner = pane(buf, area, &[("Row", style)], &[], look.focused, look.theme);
+    let mut sheet = Sheet::new(look.theme, inner.width.saturating_sub(2));
+    sheet.text(text, look.theme.muted);
+    sheet.draw(buf, Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner }, Window::default());
+}
+
+/// A call of which only its row is left.
+fn draw_forgotten(row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+    let theme = look.theme;
+    let style = if look.focused { theme.focus } else { theme.text };
+    let name = rows.name(row.key).map_or_else(|| "Call".to_owned(), |n| format!("{} · {}", n.server, n.tool));
+    let inner = pane(buf, area, &[(&name, style)], &[], look.focused, theme);
+    let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+    let (glyph, words, state) = outcome(row, None, look);
+    let mut sheet = Sheet::new(theme, inner.width);
+    sheet.field("asked", &look.world.epoch.time_of_day(row.at), theme.text);
+    sheet.field("by", row.origin().map_or("", |o| o.word()), theme.text);
+    sheet.field("outcome", &format!("{glyph} {words}"), state);
+    sheet.field("took", &short(row.end(look.now).since(row.at)), theme.text);
+    sheet.field("bytes", &format!("{} sent · {} received", size(u64::from(row.sent)), size(u64::from(row.got))), theme.text);
+    sheet.gap().text("Arguments, result and frames of this call are no longer kept: newer calls took their room.", theme.muted);
+    sheet.draw(buf, inner, Window::default());
+}
+
+/// When, by whom, and where the time went: `░` waiting here, `▓` on the wire, `·` settling.
+fn draw_facts(call: &CallView, row: &Row, look: Look, area: Rect, buf: &mut Buffer) {
+    let theme = look.theme;
+    let mut pen = Pen::new(buf, area, 0);
+    let right = format!("sent {} · got {} ", size(u64::from(row.sent)), size(u64::from(row.got)));
+    pen.skip(1);
+    if area.width >= 60 && call.settled.is_some() {
+        pen.right(&[(&right, theme.muted)]);
+    }
+    let time = look.world.epoch.time_of_day(call.queued);
+    pen.put(&time, theme.text).put(" by ", theme.muted).put(call.spec.origin.word(), theme.accent);
+    let rounds = call.settled.as_ref().map_or(call.round, |s| s.rounds);
+    let rounds = if rounds > 1 { format!(" · {rounds} rounds") } else { String::new() };
+    pen.put(&format!(" · {}{rounds}", call.spec.operation.method()), theme.muted);
+    let parts = stretches(call, look.now);
+    let total: u128 = parts.iter().map(|(_, _, from, to)| to.since(*from).as_nanos()).sum();
+    let mut pen = Pen::new(buf, area, 1);
+    pen.skip(1);
+    let labels: String = parts.iter().map(|(glyph, word, from, to)| format!("  {glyph} {word} {}", short(to.since(*from)))).collect();
+    pen.right(&[(&labels, theme.muted), (" ", theme.muted)]);
+    let cells = u128::from(pen.left().min(80));
+    if total > 0 && cells >= 8 {
+        for (glyph, _, from, to) in &parts {
+            let share = (to.since(*from).as_nanos() * cells).div_ceil(total);
+            pen.put(&glyph.to_string().repeat(share.min(cells) as usize), stretch_style(*glyph, call, look));
+        }
+    }
+}
+
+fn stretch_style(glyph: char, call: &CallView, look: Look) -> Style {
+    let theme = look.theme;
+    match (glyph, &call.settled) {
+        ('░', _) => theme.muted,
+        ('▓', None) => theme.running,
+        ('▓', Some(settled)) => super::outcome_glyph(&settled.outcome, theme).1,
+        _ => theme.muted,
+    }
+}
+
+/// The stretches of a call: waiting to be sent, on the wire, after the answer's last byte.
+fn stretches(call: &CallView, now: Stamp) -> Vec<(char, &'static str, Stamp, Stamp)> {
+    let end = call.settled.as_ref().map_or(now, |s| s.timings.settled);
+    let Some(sent) = call.settled.as_ref().map_or(call.sent, |s| s.timings.sent) else { return vec![('░', "queued", call.queued, end)] };
+    let last = call.settled.as_ref().and_then(|s| s.timings.last_byte).unwrap_or(end);
+    let mut parts = vec![('░', "queued", call.queued, sent), ('▓', "wire", sent, last)];
+    if end > last {
+        parts.push(('·', "after", last, end));
+    }
+    parts
+}

@@ -1,0 +1,468 @@
+//! The rows of the traffic view: every call, notification, log message and protocol fault in 32 bytes each.
+//!
+//! A ring: the oldest rows are dropped. Rows have ids that ascend without gaps, so that a view can hold on to
+//! one while others come and go. Texts are made for visible rows only. Named by the model and the panes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::domain::{
+    call::{FailureKind, Operation, Origin, Outcome},
+    event::{Event, EventKind, Settled},
+    frame::{Direction, Frame, FrameKind},
+    id::{CallId, ServerId},
+    time::Stamp,
+    world::World,
+};
+
+/// Most rows that are kept.
+pub const MOST: usize = 1_000_000;
+/// Most texts of log messages and faults that are kept.
+const MOST_NOTES: usize = 20_000;
+/// Bytes of a text that are kept; the pane with the detail has the whole while the world keeps it.
+const NOTE_BYTES: usize = 400;
+/// The key of everything that came after the table of names was full.
+const OTHERS: u16 = u16::MAX;
+
+/// The place of a row since the console started; ascends by one.
+pub type RowId = u64;
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum RowKind {
+    /// A call.
+    Call,
+    /// A notification, in either direction.
+    Notification,
+    /// A request of the server to us.
+    Request,
+    /// A log message.
+    Log,
+    /// Something against the protocol.
+    Anomaly,
+}
+
+impl RowKind {
+    /// Every kind.
+    pub const ALL: [RowKind; 5] = [RowKind::Call, RowKind::Notification, RowKind::Request, RowKind::Log, RowKind::Anomaly];
+
+    /// The word in filters.
+    pub fn word(self) -> &'static str {
+        match self {
+            RowKind::Call => "call",
+            RowKind::Notification => "notification",
+            RowKind::Request => "request",
+            RowKind::Log => "log",
+            RowKind::Anomaly => "anomaly",
+        }
+    }
+}
+
+/// How a call stands, in a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Not sent yet.
+    Queued,
+    /// Sent, no answer yet.
+    Running,
+    /// Answered.
+    Ok,
+    /// Answered by the tool with an error.
+    ToolError,
+    /// Cancelled.
+    Cancelled,
+    /// Not answered.
+    Failed(FailureKind),
+    /// No call.
+    None,
+}
+
+impl State {
+    /// The state of a call with this outcome.
+    pub fn of(outcome: &Outcome) -> State {
+        match outcome {
+            Outcome::Ok { .. } => State::Ok,
+            Outcome::ToolError { .. } => State::ToolError,
+            Outcome::Failed { failure } => State::Failed(failure.kind),
+            Outcome::Cancelled { .. } => State::Cancelled,
+        }
+    }
+
+    /// The words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Running => "running",
+            State::Ok => "ok",
+            State::ToolError => "tool error",
+            State::Cancelled => "cancelled",
+            State::Failed(kind) => kind.words(),
+            State::None => "",
+        }
+    }
+
+    /// Whether the call has not ended.
+    pub fn pending(self) -> bool {
+        matches!(self, State::Queued | State::Running)
+    }
+}
+
+/// One row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The call's id, or the number of the text.
+    pub link: u64,
+    /// When it began.
+    pub at: Stamp,
+    /// How long it took in microseconds; 0 while it is pending.
+    pub took_us: u32,
+    /// Bytes sent.
+    pub sent: u32,
+    /// Bytes received.
+    pub got: u32,
+    /// Server and tool: a place in [`Rows::name`].
+    pub key: u16,
+    /// What it is, and who asked for it.
+    kind: KindAndOrigin,
+    /// How it stands.
+    pub state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KindAndOrigin(u8);
+
+impl Row {
+    /// What the row is about.
+    pub fn kind(&self) -> RowKind {
+        RowKind::ALL[usize::from(self.kind.0 & 7).min(4)]
+    }
+
+    /// Who asked for the call; `None` for other rows.
+    pub fn origin(&self) -> Option<Origin> {
+        match self.kind.0 >> 3 {
+            1 => Some(Origin::Console),
+            2 => Some(Origin::Cli),
+            3 => Some(Origin::Demo),
+            _ => None,
+        }
+    }
+
+    /// The call, if it is one.
+    pub fn call(&self) -> Option<CallId> {
+        (self.kind() == RowKind::Call).then_some(CallId(self.link))
+    }
+
+    /// When it ended, or `now` while it is pending.
+    pub fn end(&self, now: Stamp) -> Stamp {
+        if self.state.pending() { now.max(self.at) } else { Stamp(self.at.0 + u64::from(self.took_us) * 1000) }
+    }
+}
+
+fn kind_of(kind: RowKind, origin: Option<Origin>) -> KindAndOrigin {
+    let origin = match origin {
+        None => 0,
+        Some(Origin::Console) => 1,
+        Some(Origin::Cli) => 2,
+        Some(Origin::Demo) => 3,
+    };
+    KindAndOrigin(kind as u8 | origin << 3)
+}
+
+/// Server and tool of a key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Name {
+    /// The server.
+    pub server: Arc<str>,
+    /// The tool, the URI, the method, the logger.
+    pub tool: Arc<str>,
+}
+
+/// A text of a row that is no call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    /// The text, perhaps cut.
+    pub text: Box<str>,
+    /// The frame that it came in, if known.
+    pub frame: Option<u64>,
+}
+
+/// What a batch of events did to the rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Touched {
+    /// Rows that changed after they were added, in the order in which they did.
+    pub changed: Vec<RowId>,
+}
+
+/// The ring of rows.
+pub struct Rows {
+    rows: VecDeque<Row>,
+    first: RowId,
+    most: usize,
+    names: Vec<Name>,
+    keys: HashMap<Arc<str>, HashMap<Arc<str>, u16>>,
+    notes: VecDeque<Note>,
+    first_note: u64,
+    pending: HashMap<CallId, RowId>,
+    /// Counts up with every change.
+    version: u64,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Rows::new(MOST)
+    }
+}
+
+impl Rows {
+    /// An empty ring of at most `most` rows.
+    pub fn new(most: usize) -> Rows {
+        Rows {
+            rows: VecDeque::new(),
+            first: 0,
+            most: most.max(1),
+            names: vec![],
+            keys: HashMap::new(),
+            notes: VecDeque::new(),
+            first_note: 0,
+            pending: HashMap::new(),
+            version: 0,
+        }
+    }
+
+    /// Adds everything that a snapshot still knows, in the order of time. Rows that are there already stay:
+    /// calls among them are brought up to date, and only younger ones are added.
+    pub fn catch_up(&mut self, world: &World) -> Touched {
+        let mut touched = Touched::default();
+        let after = self.rows.back().map(|row| row.at);
+        let mut things: Vec<(Stamp, Thing)> = Vec::new();
+        things.extend(world.calls.iter().map(|call| (call.queued, Thing::Call(call))));
+        things.extend(world.frames.iter().map(|frame| (frame.at, Thing::Frame(frame))));
+        for server in &world.servers {
+            things.extend(server.logs.iter().map(|(at, log)| (*at, Thing::Log(server.id(), log))));
+            things.extend(server.anomalies.iter().map(|(at, anomaly)| (*at, Thing::Anomaly(server.id(), anomaly))));
+        }
+        things.sort_by_key(|(at, _)| *at);
+        for (at, thing) in things {
+            let known = after.is_some_and(|after| at <= after);
+            match thing {
+                Thing::Call(call) => {
+                    if !known {
+                        self.call(call.id, &call.spec.operation, call.spec.origin, at);
+                        if call.sent.is_some() {
+                            self.sent(call.id);
+                        }
+                    }
+                    if let Some(settled) = &call.settled {
+                        touched.changed.extend(self.settled(call.id, settled));
+                    }
+                }
+                _ if known => {}
+                Thing::Frame(frame) => self.frame(frame),
+                Thing::Log(server, log) => self.log(server, log, at),
+                Thing::Anomaly(server, anomaly) => {
+                    self.note(RowKind::Anomaly, server, anomaly.kind.words(), &anomaly.detail, anomaly.frame, at)
+                }
+            }
+        }
+        // What is still pending here and unknown there ended while nobody looked.
+        let gone: Vec<CallId> = self.pending.keys().copied().filter(|id| world.call(*id).is_none_or(|c| c.settled.is_some())).collect();
+        for id in gone {
+            if let Some(row) = self.pending.remove(&id) {
+                self.change(row, |row| row.state = State::None);
+                touched.changed.push(row);
+            }
+        }
+        touched
+    }
+
+    /// Takes in an event; gives the row that changed, if an old one did.
+    pub fn push(&mut self, event: &Event) -> Option<RowId> {
+        let at = event.at;
+        match &event.kind {
+            EventKind::CallQueued { call, spec } => self.call(*call, &spec.operation, spec.origin, at),
+            EventKind::CallSent { call, .. } => return self.sent(*call),
+            EventKind::CallSettled { call, settled } => return self.settled(*call, settled),
+            EventKind::Frame { frame } => self.frame(frame),
+            EventKind::ServerLog { server, log } => self.log(server, log, at),
+            EventKind::ServerAnomaly { server, anomaly } => {
+                self.note(RowKind::Anomaly, server, anomaly.kind.words(), &anomaly.detail, anomaly.frame, at);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The ids of the rows that are there.
+    pub fn ids(&self) -> std::ops::Range<RowId> {
+        self.first..self.first + self.rows.len() as u64
+    }
+
+    /// A row that is still there.
+    pub fn get(&self, id: RowId) -> Option<&Row> {
+        self.rows.get(usize::try_from(id.checked_sub(self.first)?).ok()?)
+    }
+
+    /// Rows that began at `at` or later start here.
+    pub fn from(&self, at: Stamp) -> RowId {
+        self.first + self.rows.partition_point(|row| row.at < at) as u64
+    }
+
+    /// The pending calls.
+    pub fn pending(&self) -> impl Iterator<Item = RowId> {
+        self.pending.values().copied()
+    }
+
+    /// Server and tool of a key.
+    pub fn name(&self, key: u16) -> Option<&Name> {
+        self.names.get(usize::from(key))
+    }
+
+    /// Every name so far, by key.
+    pub fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// The text of a row that is no call; `None` when it was dropped.
+    pub fn note_of(&self, row: &Row) -> Option<&Note> {
+        if row.kind() == RowKind::Call {
+            return None;
+        }
+        self.notes.get(usize::try_from(row.link.checked_sub(self.first_note)?).ok()?)
+    }
+
+    /// Counts up with every change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn call(&mut self, id: CallId, operation: &Operation, origin: Origin, at: Stamp) {
+        let key = self.key(operation.server().as_str(), operation.subject());
+        let kind = kind_of(RowKind::Call, Some(origin));
+        let row = self.add(Row { link: id.0, at, took_us: 0, sent: 0, got: 0, key, kind, state: State::Queued });
+        self.pending.insert(id, row);
+    }
+
+    fn sent(&mut self, call: CallId) -> Option<RowId> {
+        let id = *self.pending.get(&call)?;
+        self.change(id, |row| row.state = State::Running).then_some(id)
+    }
+
+    fn settled(&mut self, call: CallId, settled: &Settled) -> Option<RowId> {
+        let id = self.pending.remove(&call)?;
+        let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        self.change(id, |row| {
+            row.state = State::of(&settled.outcome);
+            row.took_us = u32::try_from(settled.timings.total().as_micros()).unwrap_or(u32::MAX);
+            (row.sent, row.got) = (small(settled.sent_bytes), small(settled.received_bytes));
+        })
+        .then_some(id)
+    }
+
+    /// Notifications and requests of the server; calls and their answers have rows of their own.
+    fn frame(&mut self, frame: &Frame) {
+        let kind = match (frame.kind, frame.direction) {
+            (FrameKind::Notification, _) => RowKind::Notification,
+            (FrameKind::Request, Direction::In) => RowKind::Request,
+            _ => return,
+        };
+        let method = frame.method.as_deref().unwrap_or("?");
+        if method == "notifications/message" {
+            return;
+        }
+        let text = frame.body.text();
+        self.note(kind, &frame.server, method, &text, Some(frame.seq), frame.at);
+        let size = u32::try_from(frame.size).unwrap_or(u32::MAX);
+        if let Some(row) = self.rows.back_mut() {
+            match frame.direction {
+                Direction::Out => row.sent = size,
+                Direction::In => row.got = size,
+            }
+        }
+    }
+
+    fn log(&mut self, server: &ServerId, log: &crate::domain::event::LogMessage, at: Stamp) {
+        // Notifications that are shown as log messages elsewhere have rows as notifications here.
+        let notification = log.logger.is_none()
+            && log.level == "notice"
+            && (log.text.starts_with("notifications/") || log.text.starts_with("resource updated: "));
+        if !notification {
+            self.note(RowKind::Log, server, log.logger.as_deref().unwrap_or("log"), &format!("{}  {}", log.level, log.text), None, at);
+        }
+    }
+
+    fn note(&mut self, kind: RowKind, server: &ServerId, name: &str, text: &str, frame: Option<u64>, at: Stamp) {
+        let mut end = text.len().min(NOTE_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let cut = if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() };
+        if self.notes.len() == MOST_NOTES {
+            self.notes.pop_front();
+            self.first_note += 1;
+        }
+        let link = self.first_note + self.notes.len() as u64;
+        self.notes.push_back(Note { text: cut.into(), frame });
+        let key = self.key(server.as_str(), name);
+        self.add(Row { link, at, took_us: 0, sent: 0, got: 0, key, kind: kind_of(kind, None), state: State::None });
+    }
+
+    fn add(&mut self, mut row: Row) -> RowId {
+        if self.rows.len() == self.most {
+            self.rows.pop_front();
+            self.first += 1;
+        }
+        // Times ascend, so that a time can be looked up.
+        row.at = row.at.max(self.rows.back().map_or(row.at, |last| last.at));
+        self.rows.push_back(row);
+        self.version += 1;
+        self.first + self.rows.len() as u64 - 1
+    }
+
+    fn change(&mut self, id: RowId, with: impl FnOnce(&mut Row)) -> bool {
+        let row = id.checked_sub(self.first).and_then(|at| self.rows.get_mut(usize::try_from(at).ok()?));
+        self.version += 1;
+        row.map(with).is_some()
+    }
+
+    fn key(&mut self, server: &str, tool: &str) -> u16 {
+        if let Some(key) = self.keys.get(server).and_then(|tools| tools.get(tool)) {
+            return *key;
+        }
+        let key = u16::try_from(self.names.len()).unwrap_or(OTHERS);
+        if key != OTHERS {
+            let (server, tools) = match self.keys.get_key_value(server) {
+                Some((name, _)) => (name.clone(), self.keys.get_mut(server)),
+                None => (server.into(), Some(self.keys.entry(server.into()).or_default())),
+            };
+            let tool: Arc<str> = tool.into();
+            if let Some(tools) = tools {
+                tools.insert(tool.clone(), key);
+            }
+            self.names.push(Name { server, tool });
+        }
+        key
+    }
+}
+
+enum Thing<'w> {
+    Call(&'w crate::domain::world::CallView),
+    Frame(&'w Arc<Frame>),
+    Log(&'w ServerId, &'w crate::domain::event::LogMessage),
+    Anomaly(&'w ServerId, &'w crate::domain::frame::Anomaly),
+}
+
+#[cfg(test)]
+pub(super) mod tests;

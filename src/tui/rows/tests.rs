@@ -1,0 +1,117 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    domain::call::{CallSpec, Failure, Timings},
+    tui::fake,
+};
+
+#[test]
+fn a_row_is_small() {
+    assert!(size_of::<Row>() <= 32, "{}", size_of::<Row>());
+}
+
+/// Something that happens to a call.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Queue { server: u8, tool: u8 },
+    Send(usize),
+    Settle(usize, u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0u8..4, 0u8..6).prop_map(|(server, tool)| Step::Queue { server, tool }),
+        2 => (0usize..60).prop_map(Step::Send),
+        3 => ((0usize..60), (0u8..4)).prop_map(|(at, how)| Step::Settle(at, how)),
+    ]
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Naive {
+    call: u64,
+    server: String,
+    tool: String,
+    state: State,
+}
+
+/// The outcome that stands for a number.
+pub fn outcome(how: u8) -> Outcome {
+    match how {
+        0 => fake::text_result("x"),
+        1 => Outcome::ToolError { result: crate::domain::body::Body::default() },
+        2 => Outcome::Failed { failure: Arc::new(Failure::new(FailureKind::Timeout, "late")) },
+        _ => Outcome::Cancelled { reason: "no".into() },
+    }
+}
+
+/// A settled event of a call.
+pub fn settle(call: u64, seq: u64, outcome: Outcome) -> Event {
+    let timings = Timings { queued: Stamp(call), settled: Stamp(call + 5_000_000), ..Timings::default() };
+    let settled = Arc::new(Settled { outcome, timings, rounds: 1, sent_bytes: 1, received_bytes: 2 });
+    Event { seq, at: Stamp(call + 5_000_000), kind: EventKind::CallSettled { call: CallId(call), settled } }
+}
+
+/// A queued event of a call.
+pub fn queue(call: u64, seq: u64, server: &str, tool: &str) -> Event {
+    let spec = CallSpec { operation: fake::tool_call(server, tool, "{}"), origin: Origin::Demo, timeout: None };
+    Event { seq, at: Stamp(call), kind: EventKind::CallQueued { call: CallId(call), spec: Arc::new(spec) } }
+}
+
+proptest! {
+    #[test]
+    fn the_ring_is_what_a_plain_list_would_be(steps in proptest::collection::vec(step(), 1..200), most in 1usize..40) {
+        let mut rows = Rows::new(most);
+        let mut naive: Vec<Naive> = Vec::new();
+        for (seq, step) in (1u64..).zip(steps) {
+            match step {
+                Step::Queue { server, tool } => {
+                    let (call, server, tool) = (seq * 10, format!("s{server}"), format!("t{tool}"));
+                    rows.push(&queue(call, seq, &server, &tool));
+                    naive.push(Naive { call, server, tool, state: State::Queued });
+                }
+                Step::Send(at) => {
+                    let Some(call) = naive.get_mut(at) else { continue };
+                    rows.push(&Event { seq, at: Stamp(seq), kind: EventKind::CallSent { call: CallId(call.call), round: 1 } });
+                    if call.state.pending() {
+                        call.state = State::Running;
+                    }
+                }
+                Step::Settle(at, how) => {
+                    let Some(call) = naive.get_mut(at) else { continue };
+                    rows.push(&settle(call.call, seq, outcome(how)));
+                    if call.state.pending() {
+                        call.state = State::of(&outcome(how));
+                    }
+                }
+            }
+            let kept = &naive[naive.len().saturating_sub(most)..];
+            prop_assert_eq!(rows.len(), kept.len());
+            for (id, wanted) in rows.ids().zip(kept) {
+                let row = rows.get(id).unwrap();
+                let name = rows.name(row.key).unwrap();
+                let got = Naive { call: row.link, server: name.server.to_string(), tool: name.tool.to_string(), state: row.state };
+                prop_assert_eq!(&got, wanted);
+            }
+            let pending = kept.iter().filter(|c| c.state.pending()).count();
+            prop_assert_eq!(rows.pending().filter(|id| rows.get(*id).is_some()).count(), pending);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_and_its_events_give_the_same_rows() {
+    let mut world = fake::shop_world();
+    let events = fake::busy(world.seq);
+    let mut live = Rows::new(1000);
+    for event in &events {
+        live.push(event);
+        world.apply(event);
+    }
+    let mut caught_up = Rows::new(1000);
+    caught_up.catch_up(&world);
+    let list = |rows: &Rows| rows.ids().map(|id| *rows.get(id).unwrap()).collect::<Vec<_>>();
+    assert_eq!(list(&live), list(&caught_up));
+    caught_up.catch_up(&world);
+    assert_eq!(live.len(), caught_up.len(), "nothing twice");
+}

@@ -1,0 +1,237 @@
+//! The views beside the console - traffic, timeline, health - with what they share, and where their parts stand.
+//!
+//! Pure state and geometry; `model::views` routes keys to it, `view` draws it.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use crate::domain::{event::Event, time::Stamp, world::World};
+
+use super::{
+    pane::{Look, entry::Entry, health::Health, table::TrafficView, timeline::Timeline},
+    rows::{RowId, Rows},
+};
+
+/// A view, chosen by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// Servers, calls, results.
+    #[default]
+    Console,
+    /// Everything that happens, as rows.
+    Traffic,
+    /// Calls as bars.
+    Timeline,
+    /// Figures.
+    Health,
+}
+
+impl View {
+    /// All views, in the order of their numbers.
+    pub const ALL: [View; 4] = [View::Console, View::Traffic, View::Timeline, View::Health];
+
+    /// The name on the tab.
+    pub fn word(self) -> &'static str {
+        match self {
+            View::Console => "Console",
+            View::Traffic => "Traffic",
+            View::Timeline => "Timeline",
+            View::Health => "Health",
+        }
+    }
+}
+
+/// A part of a view that can have the focus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// The rows, the bars, the table.
+    #[default]
+    Main,
+    /// The row that is open.
+    Entry,
+    /// What is known of a server.
+    Facts,
+    /// What a server writes.
+    Lines,
+}
+
+/// Everything that the views keep.
+pub struct Views {
+    /// The view that is shown.
+    pub current: View,
+    /// The part with the focus.
+    pub part: Part,
+    /// All rows.
+    pub rows: Rows,
+    /// The traffic.
+    pub traffic: TrafficView,
+    /// The timeline.
+    pub timeline: Timeline,
+    /// The health.
+    pub health: Health,
+    /// The row that is open beside traffic or timeline.
+    pub entry: Option<Entry>,
+    /// The places of the parts.
+    pub places: Vec<(Part, Rect)>,
+}
+
+impl Views {
+    /// Views over what a snapshot still knows.
+    pub fn new(world: &World) -> Views {
+        let mut rows = Rows::default();
+        rows.catch_up(world);
+        Views {
+            current: View::Console,
+            part: Part::Main,
+            traffic: TrafficView::new(&rows),
+            rows,
+            timeline: Timeline::default(),
+            health: Health::default(),
+            entry: None,
+            places: vec![],
+        }
+    }
+
+    /// Takes in an event.
+    pub fn push(&mut self, event: &Event) {
+        let changed = self.rows.push(event);
+        self.traffic.update(&self.rows, changed.as_slice());
+    }
+
+    /// Goes on from a new snapshot.
+    pub fn resync(&mut self, world: &World) {
+        let touched = self.rows.catch_up(world);
+        self.traffic.update(&self.rows, &touched.changed);
+    }
+
+    /// Whether a filter or a sort is not done.
+    pub fn working(&self, now: Stamp) -> bool {
+        self.current == View::Traffic && self.traffic.working(&self.rows, now)
+    }
+
+    /// Does a few milliseconds of that.
+    pub fn work(&mut self, now: Stamp) {
+        self.traffic.work(&self.rows, now);
+    }
+
+    /// Goes to a view.
+    pub fn show(&mut self, view: View) {
+        if self.current != view {
+            (self.current, self.part, self.entry) = (view, Part::Main, None);
+        }
+    }
+
+    /// The row under the cursor of the view.
+    pub fn selected(&self) -> Option<RowId> {
+        match (self.current, &self.entry) {
+            (View::Traffic | View::Timeline, Some(entry)) if self.part == Part::Entry => entry.row(),
+            (View::Traffic, _) => self.traffic.selected(&self.rows),
+            (View::Timeline, _) => self.timeline.selected(&self.rows),
+            _ => None,
+        }
+    }
+
+    /// The parts of the view, in the order of Tab.
+    pub fn order(&self) -> &'static [Part] {
+        match (self.current, &self.entry) {
+            (View::Console, _) => &[],
+            (View::Health, _) => &[Part::Main, Part::Facts, Part::Lines],
+            (_, Some(_)) => &[Part::Main, Part::Entry],
+            (_, None) => &[Part::Main],
+        }
+    }
+
+    /// The place of a part, if it is visible.
+    pub fn place(&self, part: Part) -> Option<Rect> {
+        self.places.iter().find(|(p, _)| *p == part).map(|(_, place)| *place)
+    }
+
+    /// The part at a cell.
+    pub fn at(&self, x: u16, y: u16) -> Option<(Part, Rect)> {
+        self.places.iter().find(|(_, place)| place.contains((x, y).into())).copied()
+    }
+
+    /// Brings places, cursors and scrolls in order for the room that there is.
+    pub fn fit(&mut self, world: &World, now: Stamp, body: Rect, zoom: bool) {
+        if !self.order().contains(&self.part) {
+            self.part = Part::Main;
+        }
+        if self.current == View::Health {
+            self.health.fit(world, self.place(Part::Main));
+        }
+        self.places = self.split(body, zoom);
+        match self.current {
+            View::Console => {}
+            View::Traffic => {
+                let place = self.place(Part::Main).unwrap_or(body);
+                self.traffic.fit(&self.rows, place);
+            }
+            View::Timeline => {
+                let place = self.place(Part::Main).unwrap_or(body);
+                self.timeline.fit(&self.rows, world, now, place);
+            }
+            View::Health => self.health.fit(world, self.place(Part::Main)),
+        }
+        // The open row is the one under the cursor, unless one reads in it.
+        if self.part == Part::Main
+            && let Some(id) = self.selected()
+            && let Some(entry) = &mut self.entry
+        {
+            entry.show(id, &self.rows, world);
+        }
+    }
+
+    fn split(&self, body: Rect, zoom: bool) -> Vec<(Part, Rect)> {
+        if self.current == View::Console {
+            return vec![];
+        }
+        let alone = vec![(self.part, body)];
+        let left = |width: u16| (Rect { width, ..body }, Rect { x: body.x + width, width: body.width - width, ..body });
+        let above = |room: Rect, height: u16| (Rect { height, ..room }, Rect { y: room.y + height, height: room.height - height, ..room });
+        match (self.current, &self.entry) {
+            _ if zoom => alone,
+            (View::Health, _) if body.height < 18 => alone,
+            (View::Health, _) => {
+                let (top, rest) = above(body, self.health.wish().clamp(5, body.height * 2 / 5));
+                if body.width < 96 {
+                    let below = if self.part == Part::Lines { Part::Lines } else { Part::Facts };
+                    return vec![(Part::Main, top), (below, rest)];
+                }
+                let width = (rest.width * 11 / 20).min(84);
+                let (facts, lines) = (Rect { width, ..rest }, Rect { x: rest.x + width, width: rest.width - width, ..rest });
+                vec![(Part::Main, top), (Part::Facts, facts), (Part::Lines, lines)]
+            }
+            (_, None) => vec![(Part::Main, body)],
+            (View::Traffic, Some(_)) if body.width >= 170 => {
+                let (main, entry) = left(body.width * 11 / 20);
+                vec![(Part::Main, main), (Part::Entry, entry)]
+            }
+            (_, Some(_)) if body.height >= 24 => {
+                let (main, entry) = above(body, body.height * 9 / 20);
+                vec![(Part::Main, main), (Part::Entry, entry)]
+            }
+            _ => alone,
+        }
+    }
+
+    /// Draws the parts; `dialog` takes the focus from all of them.
+    pub fn draw(&mut self, look: Look, dialog: bool, buf: &mut Buffer) {
+        for (part, place) in self.places.clone() {
+            let look = Look { focused: part == self.part && !dialog, ..look };
+            match (part, self.current) {
+                (Part::Main, View::Traffic) => self.traffic.draw(&self.rows, look, place, buf),
+                (Part::Main, View::Timeline) => self.timeline.draw(&self.rows, look, place, buf),
+                (Part::Main, _) => self.health.draw(look, place, buf),
+                (Part::Entry, _) => {
+                    if let Some(entry) = &mut self.entry {
+                        entry.draw(&self.rows, look, place, buf);
+                    }
+                }
+                (Part::Facts, _) => self.health.facts.draw(self.health.selected(), look, place, buf),
+                (Part::Lines, _) => {
+                    let server = self.health.selected().map(|s| s.server.clone());
+                    self.health.lines.draw(server.as_ref(), look, place, buf);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What is left when the program, or the engine, is gone: nothing. Found by the mark that every process of a server inherits.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::support::{PATIENCE, Rig, bad_server, failure_of, stdio};
+
+/// Living processes whose mark begins with the number of the instance `owner`, and the helper that watches over them.
+fn of(owner: u32) -> Vec<u32> {
+    let mark = format!("SWITCHBOARD_INSTANCE={owner:x}-");
+    let helper = format!("\0reaper\0{owner:x}-");
+    let mut found = vec![];
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let marked = environ.split(|b| *b == 0).any(|var| var.starts_with(mark.as_bytes()));
+        if marked || String::from_utf8_lossy(&line).contains(&helper) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// Processes of engines in this test process, whoever started them: only for tests that look at their own kind.
+pub fn of_this_process() -> Vec<u32> {
+    // Other tests run beside this one, so only what carries the mode that one test alone uses counts.
+    of(std::process::id())
+        .into_iter()
+        .filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("silent_initialize"))
+        })
+        .collect()
+}
+
+/// Looks again until it is as wanted.
+async fn eventually(what: &str, patience: Duration, wanted: impl Fn() -> bool) {
+    let end = Instant::now() + patience;
+    while !wanted() {
+        assert!(Instant::now() < end, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn config(folder: &Path, mode: &str) -> PathBuf {
+    let file = folder.join(format!("{mode}.toml"));
+    let text = format!("[servers.bad]\ncommand = {:?}\nargs = [{mode:?}]\ntimeouts = {{ stop = \"500ms\" }}\n", bad_server());
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+/// The program with a server of this mode.
+fn program(folder: &Path, mode: &str, line: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_switchboard"))
+        .arg("--config")
+        .arg(config(folder, mode))
+        .args(line)
+        .env("HOME", folder)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+async fn end(child: Child) -> (Option<i32>, String) {
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("the program ends").unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_runs_leave_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs: &[(&str, &[&str])] = &[
+        ("plain", &["servers"]),
+        ("family", &["tools"]),
+        ("plain", &["call", "--yes", "bad_strays"]),
+        ("stray", &["servers"]),
+        ("plain", &["call", "--yes", "bad_exit"]),
+    ];
+    let mut left = Vec::new();
+    for _ in 0..200 / 20 {
+        let batch: Vec<_> =
+            (0..20).map(|n| runs[n % runs.len()]).map(|(mode, line)| (mode, line, program(folder.path(), mode, line))).collect();
+        for (mode, line, child) in batch {
+            let id = child.id().unwrap();
+            let (code, stderr) = end(child).await;
+            assert_eq!(code, Some(if line.contains(&"bad_exit") { 4 } else { 0 }), "{mode} {line:?}: {stderr}");
+            left.extend(of(id).into_iter().map(|pid| (mode, line, pid)));
+        }
+    }
+    assert_eq!(left, [], "gone with the program");
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap(), signal).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_end_the_program_and_all_that_came_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // How many processes there are besides the helper: the server, what it started, what got away.
+    let modes = [("plain", 1), ("family", 3), ("stray", 2), ("deaf", 3)];
+    let signals = [(Signal::TERM, Some(143)), (Signal::HUP, Some(143)), (Signal::INT, Some(130)), (Signal::KILL, None)];
+    let folder = folder.path();
+    let every = modes.iter().flat_map(|mode| signals.iter().map(move |signal| (mode, signal)));
+    futures_util::future::join_all(every.map(|((mode, count), (kind, code))| async move {
+        let child = program(folder, mode, &["call", "--yes", "bad_hang"]);
+        let id = child.id().unwrap();
+        eventually("its processes", PATIENCE, || of(id).len() > *count).await;
+        signal(&child, *kind);
+        let (ended, stderr) = end(child).await;
+        assert_eq!(ended, *code, "{mode}, {kind:?}: {stderr}");
+        // After a SIGKILL the helper has the last word; else all is gone already.
+        let patience = if *kind == Signal::KILL { Duration::from_secs(5) } else { Duration::ZERO };
+        eventually(&format!("nothing left of {mode} after {kind:?}"), patience, || of(id).is_empty()).await;
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_servers_that_heed_nothing_are_gone_together() {
+    let specs = (0..20)
+        .map(|n| {
+            let mut spec = stdio(&format!("deaf-{n}"), &bad_server(), &["deaf"]);
+            spec.timeouts.stop = Duration::from_secs(1);
+            spec
+        })
+        .collect();
+    let rig = Rig::start(specs);
+    let world = rig.until("all ready", |w| w.servers.iter().all(|s| s.phase.usable())).await;
+    let leaders: Vec<u32> = world.servers.iter().map(|s| s.info.as_ref().unwrap().pid.unwrap()).collect();
+    let alive = || leaders.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).count();
+    assert_eq!(alive(), 20);
+    let call = rig.submit("deaf-0", "hang", "{}");
+    // One after the other they would take forty seconds, which is more than the rig waits.
+    let settled = rig.engine.clone();
+    rig.stop().await;
+    assert_eq!(alive(), 0);
+    let world = switchboard::engine::control::Control::watch(&*settled).0;
+    assert!(world.call(call).is_some_and(|c| c.settled.is_some()), "calls are given up, not forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_leaves_in_its_group_or_takes_out_of_it_goes_with_it() {
+    for (mode, tool) in [("family", "echo"), ("stray", "echo"), ("plain", "strays"), ("plain", "grandchild")] {
+        let rig = Rig::start(vec![stdio("bad", &bad_server(), &[mode])]);
+        let world = rig.ready("bad").await;
+        let leader = world.servers[0].info.as_ref().unwrap().pid.unwrap();
+        let mark = mark_of(leader);
+        let (_, settled) = rig.call("bad", tool, "{}").await;
+        if tool == "grandchild" {
+            assert!(failure_of(&settled).exit.is_some());
+        } else {
+            assert!(!with_mark(&mark).is_empty());
+        }
+        rig.stop().await;
+        assert_eq!(with_mark(&mark), Vec::<u32>::new(), "{mode}, {tool}");
+    }
+}
+
+fn mark_of(pid: u32) -> Vec<u8> {
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    environ.split(|b| *b == 0).find(|var| var.starts_with(b"SWITCHBOARD_INSTANCE=")).unwrap().to_vec()
+}
+
+fn with_mark(mark: &[u8]) -> Vec<u32> {
+    let carries = |pid: &u32| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| e.split(|b| *b == 0).any(|var| var == mark));
+    let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(carries).collect()
+}
