@@ -55,7 +55,7 @@ pub fn typed(text: &str, load: &LoadOptions) -> Result<Vec<ServerSpec>, Vec<Conf
         _ => load.cwd.join(text),
     };
     let is_config = path.extension().is_some_and(|e| e == "json" || e == "toml" || e == "jsonc");
-    if is_config && !text.contains(char::is_whitespace) || (is_config && path.is_file()) {
+    if is_config && (!text.contains(char::is_whitespace) || path.is_file()) {
         let options = LoadOptions { config_files: vec![path], extra: vec![], ..load.clone() };
         return config::load(&options).map(|loaded| loaded.servers);
     }

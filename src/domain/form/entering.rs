@@ -123,7 +123,7 @@ fn enter(form: &mut Form, path: &Path, value: &Value) -> Result<(), String> {
                 form.cycle(path, 1);
             }
             let picked = form.node(path).and_then(Node::value).is_some_and(|v| v.same(&wanted));
-            if !picked && !(value.is_null() && form.set_null(path)) {
+            if !(picked || value.is_null() && form.set_null(path)) {
                 return Err(format!("{}: {value} cannot be picked", here(form)));
             }
         }

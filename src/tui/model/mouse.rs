@@ -106,7 +106,7 @@ impl Model {
             _ if !self.theme.mono && is_key(self, &picture, x, y) => self.press_key(&picture, x, y).unwrap_or_default(),
             Focus::Result | Focus::Detail => {
                 let before = cursor_row(self, &picture, place);
-                self.to_row(pane, place, y);
+                self.go_to_row(pane, place, y);
                 // A second click on a row opens or folds it.
                 if was == pane && before == Some(y) { self.act(Action::Open) } else { vec![] }
             }
@@ -177,16 +177,17 @@ impl Model {
     }
 
     fn press_dialog(&mut self, picture: &Buffer, x: u16, y: u16) -> Vec<Cmd> {
-        if is_key(self, picture, x, y) {
-            if let Some(commands) = self.press_key(picture, x, y) {
-                return commands;
-            }
+        if is_key(self, picture, x, y)
+            && let Some(commands) = self.press_key(picture, x, y)
+        {
+            return commands;
         }
         let chooses = self.contexts().first().is_some_and(|c| self.keymap.key(&[*c], Action::Choose).is_some());
-        if let (true, Some(row)) = (chooses, cursor_row(self, picture, picture.area)) {
-            if is_selected(self, picture, x, row) && self.choose_row(row, y) {
-                return self.act(Action::Choose);
-            }
+        if let (true, Some(row)) = (chooses, cursor_row(self, picture, picture.area))
+            && is_selected(self, picture, x, row)
+            && self.choose_row(row, y)
+        {
+            return self.act(Action::Choose);
         }
         self.press_key(picture, x, y).unwrap_or_default()
     }
@@ -212,7 +213,7 @@ impl Model {
     }
 
     /// Brings the cursor of a pane to a row of the screen by as many steps as lie between.
-    fn to_row(&mut self, pane: Focus, place: Rect, y: u16) {
+    fn go_to_row(&mut self, pane: Focus, place: Rect, y: u16) {
         // Rows can grow when the cursor comes to them, so look again.
         for _ in 0..3 {
             let picture = self.picture();
