@@ -36,7 +36,7 @@ pub use error::ConfigError;
 pub use export::{to_toml, write_config};
 pub use import::{FoundImport, find_imports};
 pub use load::{LoadOptions, Loaded, load};
-pub use settings::{ConsoleSettings, Settings, ThemeName};
+pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, launch_hash, launch_lines};
 pub use watch::{Reload, watch};

@@ -257,9 +257,15 @@ impl Peer {
         lock(&self.pending).slots.get(&id).and_then(|s| s.call)
     }
 
-    /// The call that something without an id most likely belongs to.
+    /// The call that something without an id most likely belongs to: the only one under way, however
+    /// many requests it has open (a task has two).
     fn likely_call(&self, arrival: &Arrival) -> Option<CallId> {
-        arrival.call.or_else(|| self.only_pending().and_then(|id| self.call_of(id)))
+        arrival.call.or_else(|| {
+            let pending = lock(&self.pending);
+            let mut calls = pending.slots.values().filter_map(|slot| slot.call);
+            let first = calls.next()?;
+            calls.all(|call| call == first).then_some(first)
+        })
     }
 
     /// Takes in one message of the server and acts on it.

@@ -93,6 +93,8 @@ actions! {
     ViewTimeline "view-timeline" "timeline" General true "Go to the timeline: calls as bars on a shared time axis";
     ViewHealth "view-health" "health" General true "Go to the health of servers and tools: rates, percentiles, failures, stderr";
     Filter "filter" "filter" General true "Find a tool of any server";
+    Welcome "welcome" "get servers" General true "Find servers: configurations on this machine, the demo, a file, an address or a command";
+    Strip "strip" "strip" General true "Show the last minute of all servers, or hide it";
     Zoom "zoom" "zoom" General true "Give the pane the whole screen, or give it back";
     Inbox "inbox" "inbox" General true "Open the questions that servers ask";
     Notices "notices" "notices" General true "List what Switchboard had to say";

@@ -19,6 +19,7 @@ pub mod pane;
 pub mod present;
 pub mod rows;
 mod run;
+pub mod strip;
 mod system;
 pub mod terminal;
 pub mod theme;
@@ -30,6 +31,8 @@ pub mod widget;
 
 #[cfg(test)]
 pub mod fake;
+#[cfg(test)]
+mod pictures;
 
 use tokio::sync::mpsc;
 
@@ -64,6 +67,8 @@ pub enum Startup {
     Approval(ApprovalPrompt),
     /// There are no servers: the tree says how to get some.
     Empty,
+    /// There are no servers: these are ways to get some.
+    Welcome(overlay::welcome::Offer),
 }
 
 /// A file that came with a project, to be approved.
@@ -84,4 +89,6 @@ pub enum ConsoleRequest {
     Approve(String),
     /// It may not.
     Reject,
+    /// Start these servers, as the welcome says.
+    Start(overlay::welcome::Chosen),
 }

@@ -209,6 +209,7 @@ impl Console {
 
     fn draw(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         self.pacer.animate(self.model.moving(), self.clock.elapsed());
+        self.pacer.step(self.model.next_step(), self.clock.elapsed());
         if self.editing.is_none() && self.pacer.frame_due(self.clock.elapsed()) {
             terminal.draw(|frame| view::draw(&mut self.model, frame.buffer_mut()))?;
             terminal.set_title(&view::window_title(&self.model))?;

@@ -28,8 +28,12 @@ async fn quiet(rig: &Rig) {
     .await;
     rig.call("remote", "get-roots-list", "{}").await;
     rig.until("the lists read after their last change", |w| {
-        let last = |method: &str| w.frames.iter().rev().find(|f| f.method.as_deref() == Some(method)).map(|f| f.seq);
-        *w.servers[0].phase == Phase::Ready && last("tools/list") > last("notifications/tools/list_changed")
+        let last = |direction: Direction, method: &str| {
+            w.frames.iter().rev().find(|f| f.direction == direction && f.method.as_deref() == Some(method)).map(|f| f.seq)
+        };
+        // The lists are read one after another, the prompts last.
+        let (begun, done) = (last(Direction::Out, "tools/list"), last(Direction::In, "prompts/list"));
+        done > begun && begun > last(Direction::In, "notifications/tools/list_changed")
     })
     .await;
 }

@@ -6,6 +6,7 @@ use crate::{
     tui::{
         ConsoleRequest,
         action::Action,
+        keymap::Context,
         layout::Focus,
         msg::Cmd,
         overlay::{
@@ -13,6 +14,7 @@ use crate::{
             help::Help,
             notices::Notices,
             palette::{Choice, Palette},
+            welcome::Welcome,
         },
         pane::detail::Detail,
         tree::Node,
@@ -54,6 +56,8 @@ impl Model {
                 self.tree.set_filter(Some(String::new()), false, &self.feed.world);
             }
             Action::Zoom => self.zoom = !self.zoom,
+            Action::Welcome => self.welcome(),
+            Action::Strip => self.strip_shown = !self.strip_shown,
             Action::Copy => return self.copy(),
             Action::ToggleMouse => {
                 self.mouse = !self.mouse;
@@ -165,6 +169,7 @@ impl Model {
                 let chosen = if action == Action::Choose { confirm.chosen() } else { Some(action) };
                 self.confirmed(chosen.unwrap_or(Action::No))
             }
+            (_, Some(Modal::Welcome(_))) => self.welcome_act(action),
             (Action::Back, _) => {
                 self.modals.pop();
                 vec![]
@@ -186,7 +191,7 @@ impl Model {
         }
     }
 
-    fn modal_move(&mut self, to: Move) {
+    pub(super) fn modal_move(&mut self, to: Move) {
         let height = usize::from(self.layout.screen.height.saturating_sub(6)).max(1);
         let look_world = &self.feed.world;
         match self.modals.last_mut() {
@@ -208,6 +213,7 @@ impl Model {
                 let rows = Notices::len(look_world, &self.theme);
                 notices.window.scroll(to, rows, height);
             }
+            Some(Modal::Welcome(welcome)) => welcome.go(to, height),
             Some(Modal::Inbox(_)) | None => self.inbox_scroll(to),
         }
     }
@@ -237,6 +243,33 @@ impl Model {
             Action::CopyUrl => url.map(Cmd::Copy).into_iter().collect(),
             _ => vec![],
         }
+    }
+
+    /// Opens the welcome again.
+    fn welcome(&mut self) {
+        match &self.offer {
+            Some(offer) => self.modals.push(Modal::Welcome(Welcome::new(offer.clone()))),
+            None => self.toast(NoticeLevel::Info, "There are servers already; `switchboard import` finds more."),
+        }
+    }
+
+    fn welcome_act(&mut self, action: Action) -> Vec<Cmd> {
+        let Some(Modal::Welcome(welcome)) = self.modals.last_mut() else { return vec![] };
+        let chosen = match action {
+            Action::Choose => welcome.choose(),
+            Action::Yes => welcome.yes(),
+            Action::Back if welcome.back() => None,
+            Action::Back => {
+                self.modals.pop();
+                return vec![];
+            }
+            _ => None,
+        };
+        let Some(chosen) = chosen else { return vec![] };
+        self.modals.pop();
+        let key = self.keymap.key(&[Context::Global], Action::Filter).unwrap_or_default();
+        self.toast(NoticeLevel::Info, format!("Starting … then {key} finds a tool, and Enter goes to it."));
+        Self::request(ConsoleRequest::Start(chosen))
     }
 
     fn quit(&mut self) -> Vec<Cmd> {
@@ -305,7 +338,7 @@ impl Model {
         self.focus = order[next % order.len()];
     }
 
-    fn turn_tab(&mut self, back: bool) {
+    pub(super) fn turn_tab(&mut self, back: bool) {
         let world = &self.feed.world;
         match &mut self.detail {
             Some(detail) => detail.turn(back, world),
@@ -421,6 +454,7 @@ impl Model {
             Action::Fold => self.tree.row().is_some_and(|row| row.open.is_some()),
             Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
             Action::Follow => !self.traffic.following(),
+            Action::Welcome => self.offer.is_some() && world.servers.is_empty(),
             Action::Inbox => !world.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
             Action::OpenUrl | Action::CopyUrl => match self.modals.last() {

@@ -6,6 +6,7 @@
 mod act;
 mod calls;
 mod keys;
+mod mouse;
 mod views;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -25,7 +26,7 @@ use super::{
     ConsoleRequest, Startup,
     feed::Feed,
     keymap::{Context, Keymap},
-    layout::{Focus, Layout, Middle},
+    layout::{Divider, Focus, Layout, Middle, Room},
     msg::{Cmd, Msg},
     overlay::{
         approval::Approval,
@@ -35,8 +36,10 @@ use super::{
         notices::Notices,
         palette::Palette,
         toast::{MOST, Toast},
+        welcome::{Offer, Welcome},
     },
-    pane::{Look, call::CallPane, detail::Detail, info::InfoPane, servers, traffic::TrafficPane},
+    pane::{Look, call::CallPane, detail::Detail, info::InfoPane, servers, strip as strip_pane, traffic::TrafficPane},
+    strip::Strip,
     theme::Theme,
     tree::{Node, Tree},
     views::Views,
@@ -59,6 +62,8 @@ pub enum Modal {
     Approval(Approval),
     /// Notices.
     Notices(Notices),
+    /// Ways to get servers.
+    Welcome(Welcome),
 }
 
 /// What waits for an answer of the user.
@@ -134,6 +139,8 @@ pub struct Model {
     pub traffic: TrafficPane,
     /// Traffic, timeline and health.
     pub views: Views,
+    /// The last minute of every server.
+    pub strip: Strip,
     /// Dialogs, the last one on top.
     pub modals: Vec<Modal>,
     /// Messages in the corner.
@@ -142,9 +149,15 @@ pub struct Model {
     pub sequence: Vec<KeyCombination>,
     size: (u16, u16),
     zoom: bool,
+    strip_shown: bool,
+    room: Room,
+    /// The border that is being dragged.
+    drag: Option<Divider>,
     mouse: bool,
     /// Tools that may be fired without asking, in this session.
     allowed: HashSet<ToolId>,
+    /// What the welcome has to offer.
+    offer: Option<Offer>,
     /// Calls asked for whose ids are not known yet, by token.
     submitted: Vec<(u64, Option<Node>)>,
     next_token: u64,
@@ -170,21 +183,32 @@ impl Model {
             detail: None,
             info: InfoPane::default(),
             traffic: TrafficPane::default(),
+            strip: Strip::default(),
             modals: vec![],
             toasts: vec![],
             sequence: vec![],
             size,
             zoom: false,
+            strip_shown: true,
+            room: Room::default(),
+            drag: None,
             mouse: setup.mouse,
             allowed: HashSet::new(),
+            offer: None,
             submitted: vec![],
             next_token: 1,
             engine_gone: false,
         };
-        if let Startup::Approval(prompt) = setup.startup {
-            model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() }));
+        match setup.startup {
+            Startup::Approval(prompt) => model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() })),
+            Startup::Welcome(offer) => {
+                model.offer = Some(offer.clone());
+                model.modals.push(Modal::Welcome(Welcome::new(offer)));
+            }
+            Startup::Normal | Startup::Empty => {}
         }
         model.tree.rebuild(&model.feed.world);
+        model.strip = Strip::of(&model.feed.world);
         model.tell_earlier_notices();
         model.settle();
         model
@@ -227,6 +251,7 @@ impl Model {
         if let Some(entry) = &mut self.views.entry {
             entry.detail.sync(&self.feed.world);
         }
+        self.strip = Strip::of(&self.feed.world);
         self.tree.rebuild(&self.feed.world);
         self.call.sync(&self.feed.world);
         let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
@@ -251,6 +276,12 @@ impl Model {
             || !self.toasts.is_empty()
             || matches!(self.modals.last(), Some(Modal::Inbox(_)))
             || world.servers.iter().any(|s| s.phase.pending())
+    }
+
+    /// How long until something on the screen moves that moves by steps, if nothing happens meanwhile.
+    pub fn next_step(&self) -> Option<Duration> {
+        let (place, world) = (self.layout.strip?, &self.feed.world);
+        self.strip.due(strip_pane::cells(world, place), self.now.max(self.feed.last), strip_pane::changed(world))
     }
 
     /// The world.
@@ -337,7 +368,9 @@ impl Model {
         }
         let changes = self.feed.apply(events);
         self.now = self.now.max(self.feed.last);
+        changes.calls.iter().filter_map(|id| self.feed.world.call(*id)).for_each(|call| self.strip.note(call));
         if changes.lists {
+            self.strip.retain(&self.feed.world);
             self.tree.rebuild(&self.feed.world);
             self.call.sync(&self.feed.world);
             if let Some(Modal::Palette(palette)) = self.modals.last_mut() {
@@ -411,7 +444,9 @@ impl Model {
                 _ => middle.order()[1],
             };
         }
-        self.layout = Layout::new(self.size, middle, self.focus, self.zoom);
+        let lanes = u16::try_from(self.feed.world.servers.len()).unwrap_or(u16::MAX - 2);
+        self.room.strip = if self.strip_shown { lanes.saturating_add(2) } else { 0 };
+        self.layout = Layout::new(self.size, middle, self.focus, self.zoom, self.room);
         if let Some(place) = self.layout.place(Focus::Servers) {
             self.tree.window.fit(self.tree.rows().len(), servers::rows_height(&self.tree, place));
         }
@@ -427,6 +462,7 @@ impl Model {
         match self.modals.last() {
             Some(Modal::Help(_) | Modal::Palette(_)) => true,
             Some(Modal::Inbox(inbox)) => inbox.wants_text(),
+            Some(Modal::Welcome(welcome)) => welcome.typing(),
             Some(_) => false,
             None if self.in_view() => self.view_typing(),
             None => self.tree.filter().is_some() || (self.focus == Focus::Call && self.call.wants_text()),
@@ -443,6 +479,8 @@ impl Model {
             Some(Modal::Inbox(_)) => &[Context::Inbox],
             Some(Modal::Approval(_)) => &[Context::Approval],
             Some(Modal::Notices(_)) => &[Context::Notices],
+            Some(Modal::Welcome(welcome)) if welcome.typing() => &[Context::WelcomeText],
+            Some(Modal::Welcome(_)) => &[Context::Welcome],
             None if self.in_view() => self.view_contexts(),
             None if self.tree.filter().is_some() => &[Context::Filter],
             None => match self.focus {

@@ -7,6 +7,7 @@ pub mod inbox;
 pub mod notices;
 pub mod palette;
 pub mod toast;
+pub mod welcome;
 
 use ratatui::{buffer::Buffer, layout::Rect};
 

@@ -186,6 +186,14 @@ impl CallPane {
         }
     }
 
+    /// Puts the cursor on the field at this row of the screen; whether there is one.
+    pub fn click(&mut self, y: u16) -> bool {
+        match (&self.editor, &mut self.form) {
+            (None, Some(form)) => form.click(y),
+            _ => false,
+        }
+    }
+
     /// Inserts pasted text where the cursor is.
     pub fn paste(&mut self, text: &str) {
         match (&mut self.editor, &mut self.form) {

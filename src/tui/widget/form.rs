@@ -4,12 +4,14 @@
 //! field under the cursor and stay in it from field to field; and *keys*, after Escape, where they
 //! move, fold, add and remove. Enter fires in both.
 
+mod click;
 mod draw;
 
 #[cfg(test)]
 mod tests;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::layout::Rect;
 
 use super::field::{FieldEvent, TextField};
 use crate::domain::{
@@ -57,6 +59,8 @@ pub struct FormView {
     tried: bool,
     top: usize,
     page: usize,
+    /// Where the rows were drawn last.
+    place: Rect,
 }
 
 impl FormView {
@@ -73,6 +77,7 @@ impl FormView {
             tried: false,
             top: 0,
             page: 10,
+            place: Rect::default(),
         };
         view.rewind();
         view
