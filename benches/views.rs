@@ -61,7 +61,7 @@ fn call_events(n: u64) -> [EventKind; 2] {
     let took = Duration::from_micros(200 + n * 7919 % 900_000);
     let queued = Stamp(n * 1_000_000);
     let settled = queued.plus(took);
-    let outcome = if n % 50 == 0 {
+    let outcome = if n.is_multiple_of(50) {
         Outcome::Failed { failure: Arc::new(Failure::new(FailureKind::Timeout, "no answer")) }
     } else {
         Outcome::Ok { result: Body::from(r#"{"content":[]}"#) }
