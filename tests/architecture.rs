@@ -28,7 +28,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("clap", &["cli/", "main.rs"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
-    ("toml", &["config/", "tui/keymap.rs"]),
+    ("toml", &["config/", "tui/keymap.rs", "tui/theme.rs"]),
     ("toml_edit", &["config/"]),
     ("jsonc_parser", &["config/"]),
     ("notify", &["config/"]),
