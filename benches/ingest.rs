@@ -134,7 +134,8 @@ impl Log {
 struct Seen {
     keys: Vec<Duration>,
     frames: Vec<Duration>,
-    resyncs: u64,
+    batches: Vec<Duration>,
+    resyncs: Vec<Duration>,
 }
 
 fn main() {
@@ -183,11 +184,16 @@ fn scene(name: &str, rate: Option<(u64, f64)>) -> f64 {
         Some((_, idle)) => line.against("without events", idle).print(),
         None => line.print(),
     }
+    for (what, series) in [("taking in a batch of events", &seen.batches), ("catching up from a snapshot", &seen.resyncs)] {
+        if !series.is_empty() {
+            report::line(what, "ms", &Series::of(series)).print();
+        }
+    }
     report::note(&format!(
         "{:.0} events/s taken in, {} frames, {} times behind and caught up from a snapshot",
         published as f64 / took.as_secs_f64(),
         seen.frames.len(),
-        seen.resyncs
+        seen.resyncs.len()
     ));
     frames.median()
 }
@@ -241,13 +247,17 @@ async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Se
             () = sleep(pause) => {}
             first = tail.next() => {
                 model.at(log.now());
+                let began = Instant::now();
                 match batch(first, &mut tail) {
-                    Ok(events) => drop(model.update(Msg::Events(events))),
+                    Ok(events) => {
+                        drop(model.update(Msg::Events(events)));
+                        seen.batches.push(began.elapsed());
+                    }
                     Err(Lagged { missed }) => {
                         let (world, again) = log.watch();
                         tail = again;
                         model.resync(world, missed);
-                        seen.resyncs += 1;
+                        seen.resyncs.push(began.elapsed());
                     }
                 }
                 pacer.mark(Cause::Feed, elapsed());

@@ -68,8 +68,16 @@ impl Terminal {
     }
 
     /// How much was written so far.
-    pub fn written(&self) -> usize {
+    pub fn written(&mut self) -> usize {
+        while let Ok(piece) = self.bytes.try_recv() {
+            self.took(piece);
+        }
         self.stream.len()
+    }
+
+    fn took(&mut self, (at, bytes): (Instant, Vec<u8>)) {
+        self.arrivals.push((self.stream.len(), at));
+        self.stream.extend(bytes);
     }
 
     pub fn began(&self) -> Instant {
@@ -88,10 +96,7 @@ impl Terminal {
             }
             searched = self.stream.len().saturating_sub(text.len()).max(from);
             match self.bytes.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok((at, bytes)) => {
-                    self.arrivals.push((self.stream.len(), at));
-                    self.stream.extend(bytes);
-                }
+                Ok(piece) => self.took(piece),
                 Err(RecvTimeoutError::Timeout) => panic!("never saw {text:?}; the stream ends {:?}", self.end_of_stream()),
                 Err(RecvTimeoutError::Disconnected) => panic!("it ended before {text:?}; the stream ends {:?}", self.end_of_stream()),
             }

@@ -1,17 +1,16 @@
 //! A result as people want to read it: text unescaped, JSON inside of text as JSON, media by type and size. Pure.
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 
 use crate::domain::{body::Body, time::size};
 
-/// The views of one result.
+/// How one result is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Presented {
     /// What the tree shows.
     pub tree: Body,
-    /// What the text view shows; several lines, not yet made harmless.
-    pub text: String,
-    /// Whether the text says it better than the tree.
+    /// Whether the text ([`text`]) says it better than the tree.
     pub text_first: bool,
 }
 
@@ -37,6 +36,10 @@ pub enum Part {
 /// The parts of a `result`: the number of the item, its first line in the text view, the lines it
 /// has there, and what it is.
 pub fn parts(result: &Body) -> Vec<(usize, std::ops::Range<usize>, Part)> {
+    // Large results are mostly text, which has no parts: they are not worth taking apart.
+    if Parts::of(result.bytes()).items().is_none_or(|items| items.iter().all(|item| Parts::of(item.get().as_bytes()).text.is_some())) {
+        return vec![];
+    }
     let value = result.value().unwrap_or_default();
     let mut found = Vec::new();
     let mut line = 0;
@@ -74,37 +77,88 @@ fn items(value: &Value) -> Vec<&Value> {
         .unwrap_or_default()
 }
 
-/// Makes the views of the `result` of any request (MCP 2025-11-25: `CallToolResult`, `ReadResourceResult`,
+/// The parts of a result that matter here, as they came: parsing large ones into values would cost
+/// many times their size, and change numbers.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parts<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    contents: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow, rename = "structuredContent")]
+    structured: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(json: &'a [u8]) -> Parts<'a> {
+        // What is no object, or names something twice, has no parts that could be told.
+        serde_json::from_slice(json).unwrap_or_default()
+    }
+
+    fn items(&self) -> Option<Vec<&'a RawValue>> {
+        let lists = [self.content, self.contents, self.messages];
+        lists.into_iter().flatten().find_map(|list| serde_json::from_str(list.get()).ok())
+    }
+
+    /// Whether an item says something in words, by itself or in the content of a message.
+    fn has_text(&self) -> bool {
+        self.text.is_some() || self.content.is_some_and(|content| Parts::of(content.get().as_bytes()).text.is_some())
+    }
+}
+
+/// Finds what to show of the `result` of any request (MCP 2025-11-25: `CallToolResult`, `ReadResourceResult`,
 /// `GetPromptResult`); anything else is shown as it is.
 pub fn present(result: &Body) -> Presented {
-    let Some(value) = result.value() else {
-        return Presented { tree: result.clone(), text: result.text().into_owned(), text_first: true };
+    let parts = Parts::of(result.bytes());
+    let Some(items) = parts.items() else {
+        return Presented { tree: result.clone(), text_first: !is_json(result.bytes()) };
     };
-    let items: Vec<&Value> = match (value.get("content"), value.get("contents"), value.get("messages")) {
-        (Some(Value::Array(items)), _, _) | (_, Some(Value::Array(items)), _) => items.iter().collect(),
-        (_, _, Some(Value::Array(messages))) => messages.iter().collect(),
-        _ => {
-            let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-            return Presented { tree: result.clone(), text, text_first: false };
-        }
-    };
-    let text = items.iter().map(|item| describe(item)).collect::<Vec<_>>().join("\n");
     // A result that says one thing as JSON is shown as that thing.
-    let inner = value.get("structuredContent").filter(|v| !v.is_null()).map(Body::json).or_else(|| match items.as_slice() {
+    let inner = parts.structured.map(|value| result.slice_of(value.get().as_bytes())).or_else(|| match items.as_slice() {
         [one] => json_text(one),
         _ => None,
     });
-    let text_first = inner.is_none() && items.iter().all(|item| item.get("text").or_else(|| item.pointer("/content/text")).is_some());
-    Presented { tree: inner.unwrap_or_else(|| result.clone()), text, text_first: text_first && !items.is_empty() }
+    let text_first = inner.is_none() && !items.is_empty() && items.iter().all(|item| Parts::of(item.get().as_bytes()).has_text());
+    Presented { tree: inner.unwrap_or_else(|| result.clone()), text_first }
+}
+
+/// What the text view of a result shows; several lines, not yet made harmless.
+pub fn text(result: &Body) -> Body {
+    let Some(items) = Parts::of(result.bytes()).items() else {
+        return match result.value() {
+            Some(value) => Body::from(serde_json::to_string_pretty(&value).unwrap_or_default()),
+            None => result.clone(),
+        };
+    };
+    let mut texts = items.into_iter().map(|item| match serde_json::from_str(item.get()) {
+        Ok(value) => describe(&value),
+        Err(_) => item.get().to_owned(),
+    });
+    let mut all = texts.next().unwrap_or_default();
+    for text in texts {
+        all.push('\n');
+        all.push_str(&text);
+    }
+    Body::from(all)
+}
+
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// The JSON document in a text item, if its text is one.
-fn json_text(item: &Value) -> Option<Body> {
-    let text = item.get("text")?.as_str()?;
-    if !text.trim_start().starts_with(['{', '[']) {
+fn json_text(item: &RawValue) -> Option<Body> {
+    let text: String = serde_json::from_str(Parts::of(item.get().as_bytes()).text?.get()).ok()?;
+    if !text.trim_start().starts_with(['{', '[']) || !is_json(text.as_bytes()) {
         return None;
     }
-    serde_json::from_str::<serde::de::IgnoredAny>(text).ok().map(|_| Body::from(text.trim()))
+    let whole = Body::from(text);
+    Some(whole.slice_of(whole.bytes().trim_ascii()))
 }
 
 fn describe(item: &Value) -> String {
@@ -142,10 +196,14 @@ mod tests {
         present(&Body::from(json))
     }
 
+    fn words(json: &str) -> String {
+        text(&Body::from(json)).text().into_owned()
+    }
+
     #[test]
     fn text_is_unescaped_and_json_in_text_is_a_tree() {
-        let plain = of(r#"{"content":[{"type":"text","text":"one\n\"two\""}]}"#);
-        assert_eq!((plain.text.as_str(), plain.text_first), ("one\n\"two\"", true));
+        let plain = r#"{"content":[{"type":"text","text":"one\n\"two\""}]}"#;
+        assert_eq!((words(plain).as_str(), of(plain).text_first), ("one\n\"two\"", true));
         let json = of(r#"{"content":[{"type":"text","text":" {\"a\": 1.0} "}]}"#);
         assert_eq!((json.tree.text().as_ref(), json.text_first), (r#"{"a": 1.0}"#, false));
         let structured = of(r#"{"content":[{"type":"text","text":"7"}],"structuredContent":{"n":7}}"#);
@@ -154,13 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_is_what_came() {
+        let exact = r#"{"n":12345678901234567890123,"f":1.50,"s":"\ud800"}"#;
+        assert_eq!(of(&format!(r#"{{"content":[],"structuredContent":{exact}}}"#)).tree.text(), exact);
+        let twice = r#"{"content":[],"content":[{"type":"text","text":"a"}]}"#;
+        assert_eq!((of(twice).tree.text().as_ref(), of(twice).text_first), (twice, false));
+        let half = r#"{"content":[{"type":"text","text":"a\ud800"},{"type":"text","text":"b"}]}"#;
+        assert_eq!(words(half), "{\"type\":\"text\",\"text\":\"a\\ud800\"}\nb");
+    }
+
+    #[test]
     fn media_resources_and_prompts_are_described() {
         let media =
-            of(r#"{"content":[{"type":"image","mimeType":"image/png","data":"AAAA"},{"type":"resource_link","uri":"a://b","name":"B"}]}"#);
-        assert_eq!(media.text, "[image · image/png · 3 B]\n[link · B · a://b]");
-        assert_eq!(of(r#"{"contents":[{"uri":"a","text":"hello"}]}"#).text, "hello");
-        assert_eq!(of(r#"{"messages":[{"role":"user","content":{"type":"text","text":"hi"}}]}"#).text, "[user]\nhi");
-        assert_eq!(of(r#"{"tools":[]}"#).text, "{\n  \"tools\": []\n}");
+            r#"{"content":[{"type":"image","mimeType":"image/png","data":"AAAA"},{"type":"resource_link","uri":"a://b","name":"B"}]}"#;
+        assert_eq!(words(media), "[image · image/png · 3 B]\n[link · B · a://b]");
+        assert_eq!(words(r#"{"contents":[{"uri":"a","text":"hello"}]}"#), "hello");
+        assert_eq!(words(r#"{"messages":[{"role":"user","content":{"type":"text","text":"hi"}}]}"#), "[user]\nhi");
+        assert_eq!(words(r#"{"tools":[]}"#), "{\n  \"tools\": []\n}");
         assert!(of("no json").text_first);
     }
 }

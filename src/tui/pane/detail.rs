@@ -22,7 +22,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        present::{Presented, present},
+        present::{self, Presented, present},
         widget::{
             json::{JsonEvent, JsonView},
             paint::{Pen, lower, pane, width},
@@ -193,14 +193,14 @@ impl Detail {
             Tab::Frames => return self.view_frame(),
             Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
             Tab::Tree => self.tree_view(),
-            Tab::Text => self.presented.as_ref().map(|presented| JsonView::text(presented.text.clone())),
+            Tab::Text => self.result.as_ref().map(|result| JsonView::text(present::text(result))),
             Tab::Raw => self.result.as_ref().map(|result| JsonView::text(result.clone())),
         };
         self.search_again();
     }
 
     fn view_frame(&mut self) {
-        self.view = self.frames.get(self.frame.cursor).map(|frame| match frame.body.value() {
+        self.view = self.frames.get(self.frame.cursor).map(|frame| match frame.body.parse::<serde::de::IgnoredAny>().ok() {
             Some(_) => JsonView::json(frame.body.clone()),
             None => JsonView::text(frame.body.clone()),
         });

@@ -48,7 +48,7 @@ impl Entry {
                 let note = rows.note_of(row);
                 let frame = note.and_then(|n| n.frame).and_then(|seq| world.frames.iter().rev().find(|f| f.seq == seq));
                 self.view = match (frame, note) {
-                    (Some(frame), _) if frame.body.value().is_some() => Some(JsonView::json(frame.body.clone())),
+                    (Some(frame), _) if frame.body.parse::<serde::de::IgnoredAny>().is_ok() => Some(JsonView::json(frame.body.clone())),
                     (Some(frame), _) => Some(JsonView::text(frame.body.clone())),
                     (None, Some(note)) => Some(JsonView::text(note.text.to_string())),
                     (None, None) => None,
