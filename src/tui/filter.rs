@@ -110,10 +110,10 @@ impl Filter {
     /// Reads a filter. What cannot be understood is told word by word; the rest of the filter is still there.
     pub fn parse(text: &str) -> (Filter, Vec<Mistake>) {
         let (mut filter, mut mistakes) = (Filter::default(), Vec::new());
-        for (word, quoted) in words(text) {
-            match term(&word, quoted) {
+        for Word { not, text, quoted } in words(text) {
+            match term(not, &text, quoted) {
                 Ok(term) => filter.terms.push(term),
-                Err(why) => mistakes.push(Mistake { word, why }),
+                Err(why) => mistakes.push(Mistake { word: format!("{}{text}", if not { "!" } else { "" }), why }),
             }
         }
         (filter, mistakes)
@@ -125,17 +125,25 @@ impl Filter {
     }
 }
 
+/// A word of a filter.
+struct Word {
+    /// Whether a `!` stood before it, outside of its quotes.
+    not: bool,
+    text: String,
+    quoted: bool,
+}
+
 /// Splits at spaces outside of quotes. A word that begins with a quote, perhaps after `!`, is text whatever it holds.
-fn words(text: &str) -> Vec<(String, bool)> {
+fn words(text: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let mut chars = text.chars().peekable();
     loop {
         while chars.next_if(|c| c.is_whitespace()).is_some() {}
         let Some(first) = chars.peek().copied() else { return words };
         let mut word = String::new();
-        if first == '!' {
+        let not = first == '!';
+        if not {
             chars.next();
-            word.push('!');
         }
         let quoted = chars.next_if_eq(&'"').is_some();
         while let Some(c) = chars.next_if(|c| quoted || !c.is_whitespace()) {
@@ -145,17 +153,16 @@ fn words(text: &str) -> Vec<(String, bool)> {
                 c => word.push(c),
             }
         }
-        words.push((word, quoted));
+        words.push(Word { not, text: word, quoted });
     }
 }
 
-fn term(word: &str, quoted: bool) -> Result<Term, String> {
-    let (not, rest) = match word.strip_prefix('!') {
+fn term(not: bool, word: &str, quoted: bool) -> Result<Term, String> {
+    if not && word.is_empty() && !quoted {
         // A lone exclamation mark is text.
-        Some(rest) if !rest.is_empty() || quoted => (true, rest),
-        _ => (false, word),
-    };
-    let test = if quoted { Test::Text(rest.to_lowercase()) } else { test(rest)? };
+        return Ok(Term { not: false, test: Test::Text("!".into()) });
+    }
+    let test = if quoted { Test::Text(word.to_lowercase()) } else { test(word)? };
     Ok(Term { not, test })
 }
 
@@ -246,7 +253,9 @@ impl fmt::Display for Term {
             Test::Shorter(us) => write!(f, "<{}", time_words(*us)),
             Test::Bigger(bytes) => write!(f, ">{}", size_words(*bytes)),
             Test::Smaller(bytes) => write!(f, "<{}", size_words(*bytes)),
-            Test::Text(text) if matches!(term(text, false), Ok(Term { not: false, test: Test::Text(t) }) if t == *text) && plain(text) => {
+            Test::Text(text)
+                if matches!(term(false, text, false), Ok(Term { not: false, test: Test::Text(t) }) if t == *text) && plain(text) =>
+            {
                 f.write_str(text)
             }
             Test::Text(text) => write!(f, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
