@@ -44,9 +44,10 @@ impl Scene {
             bare.push(pipe.call(self.tool));
             let mut terminal = Terminal::start(words);
             terminal.when("parrot", 0);
-            terminal.press("/", "find");
-            terminal.press(&format!("{}\r", self.tool), &format!("big_{}", self.tool));
-            process::idle(terminal.pid());
+            for keys in ["/", self.tool, "\r"] {
+                terminal.keys(keys);
+                process::idle(terminal.pid());
+            }
             before.push(process::memory(terminal.pid()).rss);
 
             let from = terminal.written();

@@ -76,7 +76,16 @@ fn call_events(n: u64) -> [EventKind; 2] {
 
 fn model(calls: u64, tools: u64) -> Model {
     let world = World::new(Epoch::default(), "_", Keep::default());
-    let setup = Setup { theme: Theme::ansi(), keymap: Keymap::built_in(), mouse: true, title: "bench".into(), startup: Startup::Normal };
+    let setup = Setup {
+        theme: Theme::ansi(),
+        keymap: Keymap::built_in(),
+        mouse: true,
+        title: "bench".into(),
+        startup: Startup::Normal,
+        confirm: Default::default(),
+        recall: Default::default(),
+        invocation: Default::default(),
+    };
     let mut model = Model::new(setup, world, SIZE);
     let mut seq = 0;
     let mut send = |model: &mut Model, ms: u64, kinds: &mut dyn Iterator<Item = EventKind>| {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 /// How long the tool `nap` takes.
 pub const NAP: Duration = Duration::from_millis(5);
-/// What the large results begin with.
-pub const BEGIN: &str = "here it begins";
+/// What the large results begin with: no character that could stand in its place before, as only changes are drawn.
+pub const BEGIN: &str = "@@@@@@@@";
 
 /// The words that run a server: `plain`, or `silent`, which never answers.
 pub fn words(mode: &str) -> Vec<String> {

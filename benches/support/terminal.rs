@@ -109,13 +109,6 @@ impl Terminal {
         now
     }
 
-    /// Types a key and waits for the end of the frame in which this text stands.
-    pub fn press(&mut self, keys: &str, text: &str) {
-        let from = self.written();
-        self.keys(keys);
-        self.when(text, from);
-    }
-
     /// Leaves the console and waits for its end.
     pub fn quit(mut self) {
         self.keys("q");

@@ -1,21 +1,30 @@
 //! The console face: first frame at once, servers side by side with it, configuration taken in live.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::setup::{self, Setup};
+use super::{
+    setup::{self, Setup},
+    taste, welcome,
+};
 use crate::{
     cli::{self, Options, exit, print::Io},
-    config::{self, ConfigError, Loaded, Reload, ThemeName},
+    config::{self, ConfigError, FoundImport, Loaded, Reload},
     demo::{self, Demo},
     domain::{
         call::{Failure, FailureKind},
         event::{Notice, NoticeLevel},
+        server::ServerSpec,
     },
     engine::{Engine, control::Control},
-    tui::{self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, Startup, keymap::Keymap, theme::Theme},
+    tui::{
+        self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, Startup,
+        keymap::Keymap,
+        overlay::welcome::{Chosen, Offer},
+        theme::Theme,
+    },
 };
 
 /// Opens the console; gives the exit code.
@@ -37,19 +46,30 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
         Ok(demo) => demo,
         Err(error) => return refuse(FailureKind::NotReady, format!("the demo could not be set up: {error}")),
     };
+    let (theme, keymap) = match (taste::theme(&loaded.settings), taste::keymap(&loaded.settings)) {
+        (Ok(theme), Ok(keymap)) => (theme, keymap),
+        (theme, keymap) => {
+            let errors: Vec<ConfigError> = theme.err().into_iter().chain(keymap.err().into_iter().flatten()).collect();
+            return refuse(FailureKind::InvalidArguments, setup::all(&errors));
+        }
+    };
     let engine = setup::engine(&loaded);
     if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {
         engine.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
     }
     engine.apply(setup.servers(&loaded, demo.as_ref()));
     tell(&engine, &loaded.problems, NoticeLevel::Warn);
-    let (requests, wanted) = mpsc::channel(4);
-    let options = console_options(&setup, &loaded, demo.is_some(), requests);
+    let (requests, wanted) = mpsc::channel(64);
+    let (found, offer) = if loaded.servers.is_empty() && setup.files { welcome::offer(&setup.load) } else { Default::default() };
+    let options = console_options(&setup, &loaded, demo.is_some(), requests, theme, keymap, offer);
+    // The demo can also come later, from the welcome.
+    let demo = Arc::new(Mutex::new(demo));
     let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
-    let follower = AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), wanted)));
+    let follower = AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), wanted, found, demo.clone())));
     let shown = tui::run(engine.clone(), options).await;
     drop((traffic, follower));
     engine.shutdown().await;
+    let demo = demo.lock().map(|mut demo| demo.take()).unwrap_or_default();
     if let Some(demo) = demo {
         demo.stop().await;
     }
@@ -59,19 +79,22 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
     }
 }
 
-fn console_options(setup: &Setup, loaded: &Loaded, demo: bool, requests: mpsc::Sender<ConsoleRequest>) -> ConsoleOptions {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-    let theme = match loaded.settings.console.theme {
-        _ if plain => Theme::mono(),
-        ThemeName::Mono => Theme::mono(),
-        ThemeName::Ansi => Theme::ansi(),
-    };
+fn console_options(
+    setup: &Setup,
+    loaded: &Loaded,
+    demo: bool,
+    requests: mpsc::Sender<ConsoleRequest>,
+    theme: Theme,
+    keymap: Keymap,
+    offer: Offer,
+) -> ConsoleOptions {
     let startup = match &loaded.pending {
         Some(pending) => Startup::Approval(ApprovalPrompt {
             path: pending.file.display().to_string(),
             lines: pending.lines.clone(),
             hash: pending.hash.clone(),
         }),
+        None if loaded.servers.is_empty() && !demo && setup.files => Startup::Welcome(offer),
         None if loaded.servers.is_empty() && !demo => Startup::Empty,
         None => Startup::Normal,
     };
@@ -79,12 +102,38 @@ fn console_options(setup: &Setup, loaded: &Loaded, demo: bool, requests: mpsc::S
     let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
     let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
     let title = if demo { "demo".into() } else { named.or(file).unwrap_or_else(|| "no configuration".into()) };
-    ConsoleOptions { theme, keymap: Keymap::built_in(), mouse: loaded.settings.console.mouse, title, startup, requests }
+    let state = setup.load.state_dir.as_deref().filter(|_| !setup.demo);
+    ConsoleOptions {
+        theme,
+        keymap,
+        mouse: loaded.settings.console.mouse,
+        title,
+        startup,
+        confirm: loaded.settings.console.confirm,
+        recall: state.map(config::load_recall).unwrap_or_default(),
+        invocation: setup.invocation(),
+        exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),
+        requests,
+    }
 }
 
 /// Takes in what changes on disk, and what the user decides about the project's file.
-async fn follow(setup: Setup, loaded: Loaded, engine: Arc<Engine>, mut wanted: mpsc::Receiver<ConsoleRequest>) {
+async fn follow(
+    setup: Setup,
+    loaded: Loaded,
+    engine: Arc<Engine>,
+    mut wanted: mpsc::Receiver<ConsoleRequest>,
+    found: Vec<FoundImport>,
+    demo: Arc<Mutex<Option<Demo>>>,
+) {
     let mut pending = loaded.pending.clone();
+    // Servers of the welcome that stand in no file: the demo's, and what was typed.
+    let mut extra: Vec<ServerSpec> = vec![];
+    let mut last = loaded.clone();
+    // The demo's servers are nobody's: what was sent to them is not kept.
+    let memory = setup.load.state_dir.clone().filter(|_| !setup.demo);
+    let mut recall = memory.as_deref().map(config::load_recall).unwrap_or_default();
+    let mut told = false;
     let mut reloads = setup.files.then(|| config::watch(setup.load.clone(), Some(loaded)));
     loop {
         let reload = tokio::select! {
@@ -100,6 +149,37 @@ async fn follow(setup: Setup, loaded: Loaded, engine: Arc<Engine>, mut wanted: m
                         Ok(loaded) => Reload::Loaded(Box::new(loaded)),
                         Err(errors) => Reload::Broken(errors),
                     }
+                }
+                (Some(ConsoleRequest::Start(chosen)), _) => {
+                    let loaded = match chosen {
+                        Chosen::Import(at) => match found.get(at) {
+                            Some(import) => welcome::take_over(import, &setup.load),
+                            None => continue,
+                        },
+                        Chosen::Demo => start_demo(&engine, &demo).map(|specs| {
+                            extra.extend(specs);
+                            last.clone()
+                        }),
+                        Chosen::Open(text) => welcome::typed(&text, &setup.load).map(|specs| {
+                            extra.extend(specs);
+                            let text = "This holds for this session; in a [servers.NAME] table of your configuration it stays.";
+                            engine.notice(Notice::new(NoticeLevel::Info, text));
+                            last.clone()
+                        }),
+                    };
+                    match loaded {
+                        Ok(loaded) => Reload::Loaded(Box::new(loaded)),
+                        Err(errors) => Reload::Broken(errors),
+                    }
+                }
+                (Some(ConsoleRequest::Remember(entry)), _) => {
+                    recall.note(entry);
+                    if let Some(Err(error)) = memory.as_deref().map(|state| config::save_recall(state, &recall))
+                        && !std::mem::replace(&mut told, true)
+                    {
+                        engine.notice(Notice::new(NoticeLevel::Warn, format!("arguments could not be remembered: {error}")));
+                    }
+                    continue;
                 }
                 (Some(_), _) => continue,
                 (None, _) => return,
@@ -118,11 +198,30 @@ async fn follow(setup: Setup, loaded: Loaded, engine: Arc<Engine>, mut wanted: m
                 }
                 pending = loaded.pending.clone();
                 tell(&engine, &loaded.problems, NoticeLevel::Warn);
-                engine.apply(setup.servers(&loaded, None));
+                let mut servers = setup.servers(&loaded, None);
+                servers.extend(extra.iter().filter(|spec| loaded.servers.iter().all(|s| s.id != spec.id)).cloned());
+                engine.apply(servers);
+                last = *loaded;
             }
             Reload::Broken(errors) => tell(&engine, &errors, NoticeLevel::Error),
         }
     }
+}
+
+/// Starts the demo's servers beside whatever runs; gives how they are reached.
+fn start_demo(engine: &Engine, slot: &Mutex<Option<Demo>>) -> Result<Vec<ServerSpec>, Vec<ConfigError>> {
+    let trouble = |error: &dyn std::fmt::Display| vec![ConfigError::new(format!("the demo could not be set up: {error}"))];
+    let Ok(mut slot) = slot.lock() else { return Ok(vec![]) };
+    if slot.is_some() {
+        return Ok(vec![]);
+    }
+    let mut demo = Demo::prepare().map_err(|e| trouble(&e))?;
+    if let Err(error) = demo.launch() {
+        engine.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
+    }
+    let specs = demo.specs();
+    *slot = Some(demo);
+    Ok(specs)
 }
 
 async fn next(reloads: &mut Option<mpsc::Receiver<Reload>>) -> Reload {

@@ -5,6 +5,8 @@
 mod console;
 mod headless;
 mod setup;
+mod taste;
+mod welcome;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 

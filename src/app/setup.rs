@@ -12,6 +12,7 @@ use crate::{
     domain::{ask::AskPolicy, server::ServerSpec, time::Epoch},
     engine::{Engine, EngineOptions},
     mcp::Connections,
+    tui::copying::Invocation,
 };
 
 /// What the command line asks for.
@@ -87,6 +88,19 @@ impl Setup {
             }
         }
         wanted
+    }
+
+    /// How to reach the same servers from a command line.
+    pub fn invocation(&self) -> Invocation {
+        let mut flags = vec![];
+        if self.demo {
+            flags.push("--demo".to_owned());
+        }
+        for file in &self.load.config_files {
+            flags.extend(["--config".to_owned(), file.display().to_string()]);
+        }
+        let target = self.load.extra.first().map(|spec| spec.launch.summary());
+        Invocation { flags, target }
     }
 
     /// Names given by `--server` that no server has.

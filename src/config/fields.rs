@@ -88,6 +88,11 @@ impl<'a> Report<'a> {
         self.problems.borrow_mut().push(self.describe(at, key, message, hint, server));
     }
 
+    /// A place in the file: an error that says nothing yet.
+    pub fn place(&self, at: usize, key: &str) -> ConfigError {
+        self.describe(at, key, "", "", None)
+    }
+
     fn describe(&self, at: usize, key: &str, message: impl Into<String>, hint: impl Into<String>, server: Option<String>) -> ConfigError {
         let mut error = self.source.error(at, message);
         error.key = (!key.is_empty()).then(|| key.into());

@@ -153,7 +153,11 @@ impl Loader<'_> {
             && let Some((root, file)) = self.find_project()
         {
             let role = Role { root: Some(root.clone()), included: false, named: false };
-            let layer = self.file(&file, &role);
+            let mut layer = self.file(&file, &role);
+            if let Some(place) = layer.settings.without_taste() {
+                let message = "keys and theme files of a project are not used".to_owned();
+                self.problems.push(ConfigError { message, ..place }.in_file(&file).hint("put them into your own configuration file"));
+            }
             let defaults = layer.defaults.over(user.defaults);
             let project = finish(&layer.servers, &defaults);
             pending = self.hold_back(&root, &file, &project);

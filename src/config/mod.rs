@@ -24,6 +24,7 @@ mod load;
 #[cfg(test)]
 mod load_tests;
 mod private;
+mod recall;
 mod server;
 mod settings;
 mod source;
@@ -36,7 +37,8 @@ pub use error::ConfigError;
 pub use export::{to_toml, write_config};
 pub use import::{FoundImport, find_imports};
 pub use load::{LoadOptions, Loaded, load};
-pub use settings::{ConsoleSettings, Settings, ThemeName};
+pub use recall::{load_recall, save_recall};
+pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, launch_hash, launch_lines};
 pub use watch::{Reload, watch};

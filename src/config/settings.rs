@@ -1,13 +1,15 @@
 //! Settings of the program itself, and the defaults of all servers.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
-    fields::Fields,
+    error::ConfigError,
+    fields::{Fields, near_hint},
     server::{self, RootsChoice},
 };
 use crate::domain::{
     ask::AskPolicy,
+    catalog::ConfirmPolicy,
     server::{Limits, ServerSpec, Timeouts},
     world::Keep,
 };
@@ -21,37 +23,62 @@ pub struct Settings {
     pub keep: Keep,
     /// The console.
     pub console: ConsoleSettings,
+    /// The user's keys, in the order of the files, the weakest first.
+    pub keys: Vec<KeySetting>,
+}
+
+/// A key of `[keys.CONTEXT]` and what it is to do. What the words mean is the console's business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetting {
+    /// Where it holds.
+    pub context: String,
+    /// The key or sequence, as written.
+    pub keys: String,
+    /// The action's name, or `none`.
+    pub action: String,
+    /// Where it stands: an error without words.
+    pub place: ConfigError,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { separator: "_".into(), keep: Keep::default(), console: ConsoleSettings::default() }
+        Self { separator: "_".into(), keep: Keep::default(), console: ConsoleSettings::default(), keys: vec![] }
     }
 }
 
 /// Settings of the console.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleSettings {
     /// Its colours.
     pub theme: ThemeName,
     /// Whether it takes the mouse.
     pub mouse: bool,
+    /// Which calls are asked about before they are fired.
+    pub confirm: ConfirmPolicy,
 }
 
 impl Default for ConsoleSettings {
     fn default() -> Self {
-        Self { theme: ThemeName::Ansi, mouse: true }
+        Self { theme: ThemeName::Ansi, mouse: true, confirm: ConfirmPolicy::default() }
     }
 }
 
 /// A theme by its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ThemeName {
     /// The terminal's own palette.
     #[default]
     Ansi,
     /// No colours.
     Mono,
+    /// Light text on a dark ground.
+    Dark,
+    /// Dark text on a light ground.
+    Light,
+    /// White on black, strong colours.
+    Contrast,
+    /// The user's own, a file shaped like those in `assets/themes`.
+    File(PathBuf),
 }
 
 /// The settings that one file gives; what it leaves out comes from the layer below.
@@ -61,10 +88,12 @@ pub(super) struct PartialSettings {
     keep: [Option<usize>; 5],
     theme: Option<ThemeName>,
     mouse: Option<bool>,
+    keys: Vec<KeySetting>,
+    confirm: Option<ConfirmPolicy>,
 }
 
 impl PartialSettings {
-    /// Reads `separator`, `[keep]` and `[console]`.
+    /// Reads `separator`, `[keep]`, `[console]` and `[keys]`.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialSettings {
         let separator = root.text("separator").map(str::to_owned);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -78,11 +107,27 @@ impl PartialSettings {
             keep.finish();
         }
         if let Some(mut console) = root.inner("console") {
-            out.theme = console.choice("theme", &[("ansi", ThemeName::Ansi), ("mono", ThemeName::Mono)]);
+            out.theme = theme(&mut console);
             out.mouse = console.boolean("mouse");
+            let policies =
+                [("untrusted", ConfirmPolicy::Untrusted), ("destructive", ConfirmPolicy::Destructive), ("never", ConfirmPolicy::Never)];
+            out.confirm = console.choice("confirm", &policies);
             console.finish();
         }
+        out.keys = keys(root);
         out
+    }
+
+    /// Takes out what no project may choose: keys (a key that answers a question of Switchboard could be made
+    /// another one) and a theme of its own (which could hide what is asked). Gives where that stood.
+    pub fn without_taste(&mut self) -> Option<ConfigError> {
+        let place = self.keys.first().map(|key| key.place.clone());
+        let themed = matches!(self.theme, Some(ThemeName::File(_)));
+        self.keys.clear();
+        if themed {
+            self.theme = None;
+        }
+        (place.is_some() || themed).then(|| place.unwrap_or_default())
     }
 
     /// These settings where given, else `below`.
@@ -91,11 +136,15 @@ impl PartialSettings {
         for (kept, own) in keep.iter_mut().zip(self.keep) {
             *kept = own.or(*kept);
         }
+        let mut keys = below.keys;
+        keys.extend(self.keys);
         PartialSettings {
+            keys,
             separator: self.separator.or(below.separator),
             keep,
             theme: self.theme.or(below.theme),
             mouse: self.mouse.or(below.mouse),
+            confirm: self.confirm.or(below.confirm),
         }
     }
 
@@ -112,8 +161,53 @@ impl PartialSettings {
         }
         settings.console.theme = self.theme.unwrap_or_default();
         settings.console.mouse = self.mouse.unwrap_or(settings.console.mouse);
+        settings.keys = self.keys;
+        settings.console.confirm = self.confirm.unwrap_or_default();
         settings
     }
+}
+
+/// The name of a theme, or the path of a file with one.
+fn theme(console: &mut Fields<'_, '_>) -> Option<ThemeName> {
+    let text = console.text("theme")?;
+    if text.ends_with(".toml") {
+        return Some(ThemeName::File(console.report.path(text)));
+    }
+    let names = [ThemeName::Ansi, ThemeName::Mono, ThemeName::Dark, ThemeName::Light, ThemeName::Contrast];
+    let words = ["ansi", "mono", "dark", "light", "contrast"];
+    if let Some((_, name)) = words.iter().zip(names).find(|(word, _)| **word == text) {
+        return Some(name);
+    }
+    let at = console.node("theme")?.at;
+    let hint = match near_hint(text, words.into_iter()) {
+        near if near.is_empty() => "or a file of your own: theme = \"mine.toml\"".to_owned(),
+        near => near,
+    };
+    console.report.error(at, "console.theme", format!("should be one of \"{}\"", words.join("\", \"")), hint);
+    None
+}
+
+/// `[keys.CONTEXT]`: `"ctrl-q" = "quit"`, `"q" = "none"`.
+fn keys(root: &mut Fields<'_, '_>) -> Vec<KeySetting> {
+    let mut found = vec![];
+    let report = root.report;
+    for context in root.table("keys").unwrap_or_default() {
+        let name = format!("keys.{}", context.key);
+        let Some(bindings) = context.value.table() else {
+            report.error(context.at, &name, "should be a table of keys", format!("write [{name}] and under it \"ctrl-q\" = \"quit\""));
+            continue;
+        };
+        for binding in bindings {
+            let name = format!("{name}.{}", binding.key);
+            let Some(action) = binding.value.text() else {
+                report.error(binding.at, &name, "should be the name of an action in quotes", "\"none\" frees the key");
+                continue;
+            };
+            let place = report.place(binding.at, &name);
+            found.push(KeySetting { context: context.key.clone(), keys: binding.key.clone(), action: action.to_owned(), place });
+        }
+    }
+    found
 }
 
 /// Limits and policies as given for one server or, in `[defaults]`, for all.

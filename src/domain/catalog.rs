@@ -86,6 +86,29 @@ pub struct Hints {
     pub open_world: Option<bool>,
 }
 
+/// Which tools the user wants to be asked about before they are fired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConfirmPolicy {
+    /// Those that may destroy something; the hints of servers that are not trusted are not believed.
+    #[default]
+    Untrusted,
+    /// Those whose hints say, or do not deny, that they may destroy something.
+    Destructive,
+    /// None.
+    Never,
+}
+
+impl ConfirmPolicy {
+    /// Whether a tool with these hints, of a server that is trusted or not, is asked about.
+    pub fn asks(self, hints: Hints, trusted: bool) -> bool {
+        match self {
+            ConfirmPolicy::Untrusted => hints.may_destroy(trusted),
+            ConfirmPolicy::Destructive => hints.may_destroy(true),
+            ConfirmPolicy::Never => false,
+        }
+    }
+}
+
 impl Hints {
     /// Whether a user should be asked before the tool is called: it may destroy something, as far as
     /// its server (believed when `trusted`) and the specification's defaults tell.

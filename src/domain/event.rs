@@ -114,6 +114,22 @@ pub enum EventKind {
         /// The message.
         frame: Arc<Frame>,
     },
+    /// A server tells, or no longer tells, when a resource changes.
+    ResourceSubscribed {
+        /// The server.
+        server: ServerId,
+        /// The resource.
+        uri: String,
+        /// Whether it tells.
+        on: bool,
+    },
+    /// A server told that a resource changed (`notifications/resources/updated`).
+    ResourceUpdated {
+        /// The server.
+        server: ServerId,
+        /// The resource.
+        uri: String,
+    },
     /// A question came into the inbox.
     AskOpened {
         /// The question.

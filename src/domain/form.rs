@@ -14,6 +14,8 @@ pub mod json;
 mod shape;
 
 #[cfg(test)]
+mod entering;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -234,13 +236,16 @@ impl Form {
         });
     }
 
-    /// Sends an empty string, which [`Form::set_text`] would leave out.
+    /// Sends an empty string, which [`Form::set_text`] would leave out; an object or a list is sent as
+    /// it stands, however empty.
     pub fn set_empty(&mut self, path: &[usize]) {
-        self.edit(path, |_, node| {
-            if let Kind::Text(text) = &mut node.kind {
+        self.edit(path, |_, node| match &mut node.kind {
+            Kind::Text(text) => {
                 text.clear();
                 node.state = State::Set;
             }
+            Kind::Object { .. } | Kind::Array { .. } => node.state = State::Set,
+            _ => {}
         });
     }
 
@@ -446,7 +451,7 @@ impl Node {
 
     /// Whether nothing in it or under it is wrong.
     pub fn sound(&self) -> bool {
-        self.error.is_none() && !self.missing && (!self.sent() || self.children().iter().all(Node::sound))
+        self.error.is_none() && !self.missing && (!self.sent() || self.state == State::Null || self.children().iter().all(Node::sound))
     }
 
     fn sent(&self) -> bool {

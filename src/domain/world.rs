@@ -4,7 +4,7 @@
 //! brought up to date by the events after it. Bounded everywhere.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -71,6 +71,8 @@ pub struct ServerView {
     pub anomaly_counts: AnomalyCounts,
     /// The last states, with when they began.
     pub history: VecDeque<(Stamp, Arc<Phase>)>,
+    /// Resources that it tells about: how often each changed, and when last.
+    pub subscriptions: BTreeMap<String, (u64, Option<Stamp>)>,
 }
 
 impl ServerView {
@@ -90,6 +92,7 @@ impl ServerView {
             anomalies: VecDeque::new(),
             anomaly_counts: AnomalyCounts::new(),
             history: VecDeque::new(),
+            subscriptions: BTreeMap::new(),
         }
     }
 
@@ -305,6 +308,21 @@ impl World {
                 while self.frames.len() > self.keep.frames || self.frame_bytes > self.keep.frame_bytes {
                     let Some(first) = self.frames.pop_front() else { break };
                     self.frame_bytes -= first.body.len();
+                }
+            }
+            EventKind::ResourceSubscribed { server, uri, on } => {
+                if let Some(server) = self.server_mut(server) {
+                    if *on {
+                        server.subscriptions.entry(uri.clone()).or_default();
+                    } else {
+                        server.subscriptions.remove(uri);
+                    }
+                }
+            }
+            EventKind::ResourceUpdated { server, uri } => {
+                if let Some((count, last)) = self.server_mut(server).and_then(|s| s.subscriptions.get_mut(uri)) {
+                    *count += 1;
+                    *last = Some(at);
                 }
             }
             EventKind::AskOpened { ask } => self.asks.push(ask.clone()),

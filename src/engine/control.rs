@@ -58,6 +58,15 @@ pub enum Command {
         /// The answer.
         answer: Answer,
     },
+    /// Wants to be told, or no longer, when a resource changes.
+    Subscribe {
+        /// Which server.
+        server: ServerId,
+        /// Which resource.
+        uri: String,
+        /// Whether to be told.
+        on: bool,
+    },
     /// Asks a server for log messages of this level and above (`logging/setLevel`).
     LogLevel {
         /// Which.

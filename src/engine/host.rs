@@ -120,6 +120,7 @@ impl Host for ServerHost {
             "notifications/resources/updated" => {
                 let uri = params.value().and_then(|v| v.get("uri").and_then(|u| u.as_str()).map(str::to_owned)).unwrap_or_default();
                 self.log("notice", None, format!("resource updated: {uri}"), call);
+                self.bus.publish(EventKind::ResourceUpdated { server: self.spec.id.clone(), uri });
             }
             "notifications/subscriptions/acknowledged" => {}
             other => self.log("notice", None, format!("{other} {}", params.text()), call),

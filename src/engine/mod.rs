@@ -142,6 +142,26 @@ impl Engine {
         }
     }
 
+    fn subscribe(&self, server: ServerId, uri: String, on: bool) {
+        let readiness = lock(&self.servers).get(&server).map(|s| s.readiness.borrow().clone());
+        let bus = self.bus.clone();
+        self.tasks.spawn(async move {
+            let result = match readiness {
+                Some(Readiness::Ready(session)) => supervisor::subscribe(session, &uri, on).await,
+                _ => Err("it is not connected".into()),
+            };
+            match result {
+                Ok(()) => {
+                    bus.publish(EventKind::ResourceSubscribed { server, uri, on });
+                }
+                Err(why) => {
+                    let what = if on { "subscribed to" } else { "unsubscribed from" };
+                    bus.notice(NoticeLevel::Warn, format!("{uri} of {server} could not be {what}: {why}"));
+                }
+            }
+        });
+    }
+
     fn set_log_level(&self, server: ServerId, level: String) {
         let readiness = lock(&self.servers).get(&server).map(|s| s.readiness.borrow().clone());
         let bus = self.bus.clone();
@@ -220,6 +240,7 @@ impl Control for Engine {
                     self.bus.notice(NoticeLevel::Warn, "the question was no longer open; the answer was not sent");
                 }
             }
+            Command::Subscribe { server, uri, on } => self.subscribe(server, uri, on),
             Command::LogLevel { server, level } => self.set_log_level(server, level),
         }
     }

@@ -48,6 +48,10 @@ pub trait Session: Send + Sync {
     /// Reads all lists that the server declared, with the guards of `spec.limits`.
     async fn lists(&self) -> Result<RawLists, Failure>;
 
+    /// Asks to be told when a resource changes, or no longer; the server's word comes as
+    /// `notifications/resources/updated`.
+    async fn subscribe(&self, uri: &str, on: bool) -> Result<(), Failure>;
+
     /// Asks for a sign of life: `ping`, or `server/discover` where there is no ping.
     async fn check(&self) -> Result<(), Failure>;
 

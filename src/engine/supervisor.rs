@@ -223,7 +223,27 @@ impl Supervisor {
         self.restart.ready();
         self.readiness.send_replace(Readiness::Ready(session.clone()));
         self.phase(phase);
+        self.subscribe_again(&session);
         self.serve(session).await
+    }
+
+    /// Asks a new connection for what the one before was asked to tell about.
+    fn subscribe_again(&self, session: &Arc<dyn Session>) {
+        let id = self.spec.id.clone();
+        let wanted: Vec<String> =
+            self.bus.look(|world| world.server(&id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default());
+        if wanted.is_empty() {
+            return;
+        }
+        let (bus, session) = (self.bus.clone(), session.clone());
+        tokio::spawn(async move {
+            for uri in wanted {
+                if let Err(why) = subscribe(session.clone(), &uri, true).await {
+                    bus.notice(crate::domain::event::NoticeLevel::Warn, format!("{id} no longer tells of {uri}: {why}"));
+                    bus.publish(EventKind::ResourceSubscribed { server: id.clone(), uri, on: false });
+                }
+            }
+        });
     }
 
     /// Waits for `work` unless an order comes that makes it pointless; then it is dropped.
@@ -345,6 +365,18 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, host: Arc<Server
         Ok(Ok(raw)) => Ok(raw),
         Ok(Err(failure)) => Err(format!("listing failed: {}", failure.message)),
         Err(_) => Err(format!("listing took longer than {}", crate::domain::time::short(spec.timeouts.list))),
+    }
+}
+
+/// Asks a server to tell, or no longer, when a resource changes.
+pub async fn subscribe(session: Arc<dyn Session>, uri: &str, on: bool) -> Result<(), String> {
+    if !session.info().declares(&["resources", "subscribe"]) {
+        return Err("it does not offer subscriptions".into());
+    }
+    match timeout(HEALTH_PATIENCE, session.subscribe(uri, on)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(failure)) => Err(failure.message),
+        Err(_) => Err("no answer".into()),
     }
 }
 

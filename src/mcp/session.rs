@@ -3,7 +3,7 @@
 //! A [`Link`] carries JSON-RPC (stdio or HTTP); everything that is the same over both is here.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -98,6 +98,8 @@ pub struct McpSession {
     info: Arc<SessionInfo>,
     meta: String,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Resources that the modern era's listener asks about.
+    watched: Mutex<BTreeSet<String>>,
 }
 
 /// What a handshake agreed on.
@@ -149,7 +151,8 @@ impl McpSession {
             Era::Legacy => String::new(),
             Era::Modern => modern_meta(&agreement.version, Some("info")),
         };
-        let session = Arc::new(McpSession { link, spec, host, info: Arc::new(info), meta, listener: Mutex::new(None) });
+        let session =
+            Arc::new(McpSession { link, spec, host, info: Arc::new(info), meta, listener: Mutex::new(None), watched: Mutex::default() });
         if session.info.era == Era::Modern {
             session.listen();
         }
@@ -158,10 +161,19 @@ impl McpSession {
 
     /// Subscribes to changes of the lists (MCP 2026-07-28, `subscriptions/listen`); the notifications
     /// arrive like any other. Subscribes again when the stream ends, with a growing pause.
-    fn listen(self: &Arc<Self>) {
+    ///
+    /// Called again with other resources to be told about (`resourceSubscriptions`), it replaces the
+    /// stream by another: the specification has no way to change one.
+    fn listen(&self) {
         let declares = |key: &str| self.info.declares(&[key, "listChanged"]);
-        let filter = json!({"notifications": {"toolsListChanged": declares("tools"), "promptsListChanged": declares("prompts"), "resourcesListChanged": declares("resources")}});
-        if !["tools", "prompts", "resources"].iter().any(|key| declares(key)) {
+        let watched: Vec<String> = self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        let mut wanted = json!({"toolsListChanged": declares("tools"), "promptsListChanged": declares("prompts"), "resourcesListChanged": declares("resources")});
+        if !watched.is_empty() {
+            wanted["resourceSubscriptions"] = json!(watched);
+        }
+        let filter = json!({"notifications": wanted});
+        if watched.is_empty() && !["tools", "prompts", "resources"].iter().any(|key| declares(key)) {
+            self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
             return;
         }
         let (link, meta) = (self.link.clone(), self.meta.clone());
@@ -273,6 +285,24 @@ impl Session for McpSession {
         raw.prompts = self.optional_list("prompts", "prompts/list", "prompts", &mut warnings).await;
         raw.warnings = warnings;
         Ok(raw)
+    }
+
+    async fn subscribe(&self, uri: &str, on: bool) -> Result<(), Failure> {
+        if self.info.era == Era::Modern {
+            {
+                let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+                if on {
+                    watched.insert(uri.to_owned())
+                } else {
+                    watched.remove(uri)
+                };
+            }
+            self.listen();
+            return Ok(());
+        }
+        let method = if on { "resources/subscribe" } else { "resources/unsubscribe" };
+        let request = Request { method: method.into(), params: Body::json(&json!({"uri": uri})), call: None };
+        self.link.request(request, &self.meta, Arc::new(Quiet("no answer to the subscription"))).await.map(drop)
     }
 
     async fn check(&self) -> Result<(), Failure> {

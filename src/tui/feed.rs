@@ -6,7 +6,7 @@ use crate::domain::{
     ask::Ask,
     event::{Event, EventKind, Notice},
     frame::Frame,
-    id::{AskId, CallId},
+    id::{AskId, CallId, ServerId},
     time::Stamp,
     world::World,
 };
@@ -24,6 +24,8 @@ pub struct Changes {
     pub asked: Vec<Arc<Ask>>,
     /// Questions that were answered or withdrawn, and how.
     pub closed: Vec<(AskId, String)>,
+    /// Resources that changed.
+    pub updated: Vec<(ServerId, String)>,
     /// News for the user.
     pub notices: Vec<Arc<Notice>>,
 }
@@ -67,6 +69,7 @@ impl Changes {
             EventKind::Frame { frame } if frame.call.is_some() => self.frames.push(frame.clone()),
             EventKind::AskOpened { ask } => self.asked.push(ask.clone()),
             EventKind::AskClosed { ask, how } => self.closed.push((*ask, how.clone())),
+            EventKind::ResourceUpdated { server, uri } => self.updated.push((server.clone(), uri.clone())),
             EventKind::Notice { notice } => self.notices.push(notice.clone()),
             _ => {}
         }

@@ -53,6 +53,12 @@ contexts! {
     InboxText "inbox-text" "A field of the inbox that takes letters.";
     Approval "approval" "The approval of a project's file.";
     Notices "notices" "The list of notices.";
+    Welcome "welcome" "The welcome.";
+    WelcomeText "welcome-text" "The field of the welcome.";
+    Entry "entry" "A line or two asked for: what to search for, a path, a number.";
+    Menu "menu" "A menu.";
+    Burst "burst" "Many calls under way, and their summary.";
+    LongText "long-text" "A field's text in many lines.";
 }
 
 /// What a key, or a sequence so far, means.
@@ -112,6 +118,42 @@ impl Keymap {
         }
         problems.extend(self.conflicts());
         if problems.is_empty() { Ok(self) } else { Err(problems) }
+    }
+
+    /// Gives a key or sequence another meaning in a context; `none` frees it. The names are the user's: an
+    /// error says what is wrong, and what would be right.
+    pub fn bind(&mut self, context: &str, keys: &str, action: &str) -> Result<(), (String, String)> {
+        let list = |names: Vec<&'static str>| names.join(", ");
+        let Some(found) = Context::ALL.iter().copied().find(|c| c.name() == context) else {
+            let known = list(Context::ALL.iter().map(|c| c.name()).collect());
+            return Err((format!("there is no context {context:?}"), format!("the contexts are {known}")));
+        };
+        let meaning = Action::from_name(action);
+        if meaning.is_none() && action != "none" {
+            let near = Action::ALL.iter().map(|a| a.name()).filter(|name| name.contains(action) || action.starts_with(name));
+            let near: Vec<&str> = near.collect();
+            let hint = match near.as_slice() {
+                [] => format!("none, {}", list(Action::ALL.iter().map(|a| a.name()).collect())),
+                near => format!("perhaps {}", near.join(" or ")),
+            };
+            return Err((format!("there is no action {action:?}"), hint));
+        }
+        let keys = parse_keys(keys).map_err(|why| {
+            (format!("{keys:?} is no key: {why}"), "write \"ctrl-q\", \"G\", \"f5\", \"alt-enter\", or \"g g\" for a sequence".to_owned())
+        })?;
+        let bindings = self.contexts.entry(found).or_default();
+        bindings.retain(|b| b.keys != keys);
+        if let Some(action) = meaning {
+            // What the user chose is what is shown: before the built-in keys of the same action.
+            let at = bindings.iter().position(|b| b.action == action).unwrap_or(bindings.len());
+            bindings.insert(at, Binding { keys, action });
+        }
+        Ok(())
+    }
+
+    /// Sequences of a context that can never be finished, as sentences.
+    pub fn unreachable(&self) -> Vec<String> {
+        self.conflicts()
     }
 
     fn add(&mut self, context: Context, entry: &Entry, problems: &mut Vec<String>) {
@@ -226,6 +268,26 @@ pub fn show(keys: &[KeyCombination]) -> String {
         .join(" ")
 }
 
+/// The keys that are shown like this: what [`show`] makes, backwards. `None` when it is no key.
+pub fn read_shown(text: &str) -> Option<Vec<KeyCombination>> {
+    let key = |word: &str| {
+        let name = match word {
+            "⏎" => "enter",
+            "Shift-Tab" => "backtab",
+            "↑" => "up",
+            "↓" => "down",
+            "←" => "left",
+            "→" => "right",
+            "PgUp" => "pageup",
+            "PgDn" => "pagedown",
+            other => other,
+        };
+        parse_key(name).ok()
+    };
+    let keys: Option<Vec<KeyCombination>> = text.split_whitespace().map(key).collect();
+    keys.filter(|keys| !keys.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +312,14 @@ mod tests {
             let bound = Context::ALL.iter().any(|c| !map.keys_of(*c, *action).is_empty());
             assert!(bound || action.in_palette(), "{action:?} cannot be reached");
         }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_back() {
+        for binding in Keymap::built_in().contexts.values().flatten() {
+            assert_eq!(read_shown(&show(&binding.keys)).as_ref(), Some(&binding.keys), "{}", show(&binding.keys));
+        }
+        assert_eq!(read_shown("database"), None);
     }
 
     #[test]

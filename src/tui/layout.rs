@@ -44,6 +44,32 @@ impl Middle {
     }
 }
 
+/// What the user made of the room; kept for the session. Whatever does not fit gives way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Rows that the strip would like, its border included; 0 when it is folded away.
+    pub strip: u16,
+    /// Columns of the tree, where its divider was moved.
+    pub left: Option<u16>,
+    /// Rows of the call pane, where its divider was moved.
+    pub call: Option<u16>,
+    /// Rows of the traffic pane, where its divider was moved.
+    pub below: Option<u16>,
+}
+
+/// A border that can be dragged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Divider {
+    /// Between the tree and what is at its right.
+    Left,
+    /// Under the call pane.
+    Call,
+    /// Over the traffic pane.
+    Below,
+}
+
+/// Under this height the strip is left out: panes need the rows.
+const STRIP_FROM: u16 = 26;
 /// From this width and height on, panes stand side by side.
 const WIDE: (u16, u16) = (96, 20);
 /// Below this, there is no room for anything.
@@ -58,6 +84,8 @@ pub struct Layout {
     pub header: Rect,
     /// The lamps under it, on narrow screens.
     pub lamps: Option<Rect>,
+    /// The strip over the footer, where there is room for it.
+    pub strip: Option<Rect>,
     /// The line at the bottom.
     pub footer: Rect,
     /// The visible panes.
@@ -70,7 +98,7 @@ pub struct Layout {
 
 impl Layout {
     /// Lays the screen out.
-    pub fn new((width, height): (u16, u16), middle: Middle, focus: Focus, zoom: bool) -> Layout {
+    pub fn new((width, height): (u16, u16), middle: Middle, focus: Focus, zoom: bool, room: Room) -> Layout {
         let screen = Rect::new(0, 0, width, height);
         if width < LEAST.0 || height < LEAST.1 {
             return Layout { screen, too_small: true, narrow: true, ..Layout::default() };
@@ -79,18 +107,49 @@ impl Layout {
         let footer = Rect { y: height - 1, height: 1, ..screen };
         let mut body = Rect { y: 1, height: height - 2, ..screen };
         let narrow = width < WIDE.0 || height < WIDE.1;
-        let lamps = (narrow && height >= 12).then_some(Rect { height: 1, ..body });
+        let lamps = (narrow && height >= 12 && room.strip > 0).then_some(Rect { height: 1, ..body });
         if lamps.is_some() {
             body = Rect { y: body.y + 1, height: body.height - 1, ..body };
         }
-        let panes = if narrow || zoom { vec![(focus, body)] } else { side_by_side(body, middle) };
-        Layout { screen, header, lamps, footer, panes, narrow, too_small: false }
+        let mut strip = None;
+        if !narrow && !zoom && room.strip > 2 && height >= STRIP_FROM {
+            let rows = room.strip.min((height / 5).max(5));
+            body.height -= rows;
+            strip = Some(Rect { y: body.bottom(), height: rows, ..body });
+        }
+        let panes = if narrow || zoom { vec![(focus, body)] } else { side_by_side(body, middle, room) };
+        Layout { screen, header, lamps, strip, footer, panes, narrow, too_small: false }
     }
 
-    /// The room between header and footer.
+    /// The border at a cell that can be dragged, if there is one.
+    pub fn divider(&self, x: u16, y: u16) -> Option<Divider> {
+        let tree = self.place(Focus::Servers).filter(|_| self.panes.len() > 1)?;
+        let on = |place: Rect| place.x <= x && x < place.right() && y + 1 == place.bottom();
+        if tree.y <= y && y < tree.bottom() && (x + 1 == tree.right() || x == tree.right()) {
+            // The top of the pane at the right holds its title, and tabs.
+            return (x < tree.right() || y > tree.y).then_some(Divider::Left);
+        }
+        if let (Some(call), Some(_)) = (self.place(Focus::Call).filter(|p| on(*p)), self.place(Focus::Result)) {
+            debug_assert!(call.height > 0);
+            return Some(Divider::Call);
+        }
+        self.place(Focus::Traffic).filter(|place| y + 1 == place.y).map(|_| Divider::Below)
+    }
+
+    /// The room after a border was dragged to a cell.
+    pub fn drag(&self, divider: Divider, x: u16, y: u16, room: Room) -> Room {
+        match divider {
+            Divider::Left => Room { left: Some(x + 1), ..room },
+            Divider::Call => Room { call: self.place(Focus::Call).map(|call| (y + 1).saturating_sub(call.y)), ..room },
+            Divider::Below => Room { below: self.place(Focus::Traffic).map(|traffic| traffic.bottom().saturating_sub(y + 1)), ..room },
+        }
+    }
+
+    /// The room between header and footer that the strip leaves.
     pub fn body(&self) -> Rect {
         let top = self.header.height + self.lamps.map_or(0, |l| l.height);
-        let height = self.screen.height.saturating_sub(top + self.footer.height);
+        let strip = self.strip.map_or(0, |s| s.height);
+        let height = self.screen.height.saturating_sub(top + self.footer.height + strip);
         if self.too_small { Rect::default() } else { Rect { y: top, height, ..self.screen } }
     }
 
@@ -105,9 +164,9 @@ impl Layout {
     }
 }
 
-fn side_by_side(body: Rect, middle: Middle) -> Vec<(Focus, Rect)> {
-    let below = (body.height * 28 / 100).clamp(5, 16);
-    let left = (body.width * 36 / 100).clamp(40, 60);
+fn side_by_side(body: Rect, middle: Middle, room: Room) -> Vec<(Focus, Rect)> {
+    let below = room.below.unwrap_or((body.height * 28 / 100).clamp(5, 16)).clamp(3, body.height.saturating_sub(9).max(3));
+    let left = room.left.unwrap_or((body.width * 36 / 100).clamp(40, 60)).clamp(20, body.width.saturating_sub(30).max(20));
     let above = body.height - below;
     let servers = Rect { width: left, height: above, ..body };
     let rest = Rect { x: body.x + left, width: body.width - left, height: above, ..body };
@@ -115,7 +174,7 @@ fn side_by_side(body: Rect, middle: Middle) -> Vec<(Focus, Rect)> {
     let mut panes = vec![(Focus::Servers, servers)];
     match middle {
         Middle::Call { rows } => {
-            let call = rows.clamp(6, (above * 60 / 100).max(6)).min(above.saturating_sub(3));
+            let call = room.call.unwrap_or(rows.clamp(6, (above * 60 / 100).max(6))).clamp(3, above.saturating_sub(3).max(3));
             panes.push((Focus::Call, Rect { height: call, ..rest }));
             panes.push((Focus::Result, Rect { y: rest.y + call, height: above - call, ..rest }));
         }
@@ -135,12 +194,18 @@ mod tests {
         for width in 1..=220 {
             for height in 1..=70 {
                 for middle in [Middle::Call { rows: 50 }, Middle::Call { rows: 3 }, Middle::Info, Middle::Detail] {
-                    for zoom in [false, true] {
-                        let layout = Layout::new((width, height), middle, Focus::Servers, zoom);
+                    let dragged = Room { strip: 9, left: Some(width / 2), call: Some(height), below: Some(height / 3) };
+                    for (zoom, room) in [
+                        (false, Room::default()),
+                        (true, dragged),
+                        (false, dragged),
+                        (false, Room { left: Some(0), below: Some(0), ..Room::default() }),
+                    ] {
+                        let layout = Layout::new((width, height), middle, Focus::Servers, zoom, room);
                         if layout.too_small {
                             continue;
                         }
-                        let lines = 2 + u32::from(layout.lamps.is_some());
+                        let lines = 2 + u32::from(layout.lamps.is_some()) + layout.strip.map_or(0, |strip| u32::from(strip.height));
                         let cells: u32 = layout.panes.iter().map(|(_, r)| r.area()).sum();
                         assert_eq!(cells, u32::from(width) * (u32::from(height) - lines), "{width}x{height} {middle:?}");
                         assert!(layout.panes.iter().all(|(_, r)| r.right() <= width && r.bottom() < height));
@@ -152,7 +217,7 @@ mod tests {
 
     #[test]
     fn eighty_columns_show_one_pane() {
-        assert_eq!(Layout::new((80, 24), Middle::Info, Focus::Info, false).panes.len(), 1);
-        assert_eq!(Layout::new((120, 40), Middle::Call { rows: 12 }, Focus::Call, false).panes.len(), 4);
+        assert_eq!(Layout::new((80, 24), Middle::Info, Focus::Info, false, Room::default()).panes.len(), 1);
+        assert_eq!(Layout::new((120, 40), Middle::Call { rows: 12 }, Focus::Call, false, Room::default()).panes.len(), 4);
     }
 }

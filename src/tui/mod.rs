@@ -5,7 +5,9 @@
 //! `pacer` says so. Called by the composition root.
 
 pub mod action;
+pub mod copying;
 pub mod feed;
+mod files;
 pub mod filter;
 pub mod index;
 pub mod input;
@@ -19,6 +21,7 @@ pub mod pane;
 pub mod present;
 pub mod rows;
 mod run;
+pub mod strip;
 mod system;
 pub mod terminal;
 pub mod theme;
@@ -30,12 +33,22 @@ pub mod widget;
 
 #[cfg(test)]
 pub mod fake;
+#[cfg(test)]
+mod pictures;
+
+use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
 pub use run::run;
 
+use copying::Invocation;
 use theme::Theme;
+
+use crate::domain::{
+    catalog::ConfirmPolicy,
+    recall::{Recall, Recalled},
+};
 
 /// How the console looks and what it begins with.
 pub struct ConsoleOptions {
@@ -49,6 +62,14 @@ pub struct ConsoleOptions {
     pub title: String,
     /// What to begin with.
     pub startup: Startup,
+    /// Which calls are asked about.
+    pub confirm: ConfirmPolicy,
+    /// Arguments of earlier sessions.
+    pub recall: Recall,
+    /// How this console was started.
+    pub invocation: Invocation,
+    /// Where files go that are opened in other programs.
+    pub exports: PathBuf,
     /// Where the console tells the composition root what only it can do. Bounded; a full channel is
     /// told to the user.
     pub requests: mpsc::Sender<ConsoleRequest>,
@@ -64,6 +85,8 @@ pub enum Startup {
     Approval(ApprovalPrompt),
     /// There are no servers: the tree says how to get some.
     Empty,
+    /// There are no servers: these are ways to get some.
+    Welcome(overlay::welcome::Offer),
 }
 
 /// A file that came with a project, to be approved.
@@ -84,4 +107,8 @@ pub enum ConsoleRequest {
     Approve(String),
     /// It may not.
     Reject,
+    /// Start these servers, as the welcome says.
+    Start(overlay::welcome::Chosen),
+    /// These arguments are to be remembered for other sessions; nothing secret is in them.
+    Remember(Recalled),
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{call::CallSpec, event::Event, id::CallId, time::Stamp},
+    domain::{body::Body, call::CallSpec, event::Event, id::CallId, time::Stamp},
     engine::control::Command,
 };
 
@@ -31,6 +31,17 @@ pub enum Msg {
     },
     /// The editor ended; the text, or why there is none.
     Edited(Result<String, String>),
+    /// A file was written, or why not.
+    Saved(Result<String, String>),
+    /// A file that should be written is there already.
+    Exists {
+        /// Where.
+        path: String,
+        /// What should be written.
+        body: Body,
+    },
+    /// The file for an answer was read, or why not.
+    FileRead(Result<String, String>),
     /// Something that the console tried did not work.
     Trouble(String),
 }
@@ -51,6 +62,24 @@ pub enum Cmd {
     Request(ConsoleRequest),
     /// Put text on the clipboard.
     Copy(String),
+    /// Write a file.
+    Save {
+        /// Where, as the user typed it.
+        path: String,
+        /// What.
+        body: Body,
+        /// Whether one that is there is replaced.
+        overwrite: bool,
+    },
+    /// Write a file of our own naming and open it in another program.
+    OpenFile {
+        /// Its name, without folder; never a server's.
+        name: String,
+        /// What is in it.
+        body: Body,
+    },
+    /// Read a file for an answer.
+    ReadFile(String),
     /// Open an address in the browser; only `http` and `https`.
     OpenUrl(String),
     /// Let the user edit this text in `$EDITOR`.

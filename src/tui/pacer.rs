@@ -27,6 +27,7 @@ pub struct Pacer {
     due: Option<Duration>,
     drawn: Option<Duration>,
     beat: Option<Duration>,
+    step: Option<Duration>,
 }
 
 impl Pacer {
@@ -45,13 +46,21 @@ impl Pacer {
         self.beat = moving.then(|| self.beat.unwrap_or(now + BEAT));
     }
 
+    /// Says how long until something moves by a step of its own; there is a beat then. `None`: nothing does.
+    pub fn step(&mut self, after: Option<Duration>, now: Duration) {
+        self.step = after.map(|after| now + after);
+    }
+
     /// Whether a beat is due; if so, the next one is planned.
     pub fn take_beat(&mut self, now: Duration) -> bool {
-        let due = self.beat.is_some_and(|beat| beat <= now);
+        let (due, stepped) = (self.beat.is_some_and(|beat| beat <= now), self.step.is_some_and(|step| step <= now));
         if due {
             self.beat = Some(now + BEAT);
         }
-        due
+        if stepped {
+            self.step = None;
+        }
+        due || stepped
     }
 
     /// Whether a frame is due.
@@ -67,10 +76,7 @@ impl Pacer {
 
     /// How long to sleep at most; `None` when nothing is to be done until something happens.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
-        let next = match (self.due, self.beat) {
-            (Some(due), Some(beat)) => due.min(beat),
-            (due, beat) => due.or(beat)?,
-        };
+        let next = [self.due, self.beat, self.step].into_iter().flatten().min()?;
         Some(next.saturating_sub(now))
     }
 }
@@ -116,6 +122,15 @@ mod tests {
         assert_eq!(pacer.wait(ms(100)), Some(BEAT));
         pacer.animate(false, ms(120));
         assert_eq!(pacer.wait(ms(120)), None);
+    }
+
+    #[test]
+    fn steps_are_waited_for_and_taken_once() {
+        let mut pacer = Pacer::default();
+        pacer.step(Some(ms(700)), ms(100));
+        assert_eq!(pacer.wait(ms(100)), Some(ms(700)));
+        assert!(!pacer.take_beat(ms(799)) && pacer.take_beat(ms(800)) && !pacer.take_beat(ms(801)));
+        assert_eq!(pacer.wait(ms(801)), None, "nothing moves any more: no wake-up");
     }
 
     proptest! {

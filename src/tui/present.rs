@@ -15,6 +15,65 @@ pub struct Presented {
     pub text_first: bool,
 }
 
+/// Something in a result that is more than text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// An image, a sound or another file.
+    Media {
+        /// `image`, `audio` or `file`.
+        kind: &'static str,
+        /// Its type, as the server says.
+        mime: String,
+        /// Its bytes in base64.
+        data: String,
+    },
+    /// A resource that can be read.
+    Link(
+        /// Its URI.
+        String,
+    ),
+}
+
+/// The parts of a `result`: the number of the item, its first line in the text view, the lines it
+/// has there, and what it is.
+pub fn parts(result: &Body) -> Vec<(usize, std::ops::Range<usize>, Part)> {
+    let value = result.value().unwrap_or_default();
+    let mut found = Vec::new();
+    let mut line = 0;
+    for (index, item) in items(&value).into_iter().enumerate() {
+        let lines = describe(item).split('\n').count();
+        let inner = item.get("content").filter(|c| c.is_object()).unwrap_or(item);
+        if let Some(part) = part(inner.get("resource").unwrap_or(inner), inner) {
+            found.push((index, line..line + lines, part));
+        }
+        line += lines;
+    }
+    found
+}
+
+fn part(item: &Value, outer: &Value) -> Option<Part> {
+    let text = |key: &str| item.get(key).and_then(Value::as_str);
+    if let Some(data) = text("data").or_else(|| text("blob")) {
+        let kind = match outer.get("type").and_then(Value::as_str) {
+            Some("image") => "image",
+            Some("audio") => "audio",
+            _ => "file",
+        };
+        return Some(Part::Media { kind, mime: text("mimeType").unwrap_or_default().to_owned(), data: data.to_owned() });
+    }
+    let link = outer.get("type").and_then(Value::as_str) == Some("resource_link");
+    link.then(|| text("uri").map(|uri| Part::Link(uri.to_owned()))).flatten()
+}
+
+/// The items of a result, whatever they are called.
+fn items(value: &Value) -> Vec<&Value> {
+    ["content", "contents", "messages"]
+        .iter()
+        .find_map(|key| value.get(key)?.as_array())
+        .map(|list| list.iter().collect())
+        .unwrap_or_default()
+}
+
 /// Makes the views of the `result` of any request (MCP 2025-11-25: `CallToolResult`, `ReadResourceResult`,
 /// `GetPromptResult`); anything else is shown as it is.
 pub fn present(result: &Body) -> Presented {
@@ -51,10 +110,12 @@ fn json_text(item: &Value) -> Option<Body> {
 fn describe(item: &Value) -> String {
     if let Some(role) = item.get("role").and_then(Value::as_str) {
         let content = item.get("content").map(describe).unwrap_or_default();
-        return format!("{role}: {content}");
+        return format!("[{role}]\n{content}");
     }
     if let Some(resource) = item.get("resource") {
-        return describe(resource);
+        let text = |key: &str| resource.get(key).and_then(Value::as_str);
+        let inner = describe(resource);
+        return format!("[resource · {} · {}]\n{inner}", text("mimeType").unwrap_or("type unknown"), text("uri").unwrap_or("?"));
     }
     let text = |key: &str| item.get(key).and_then(Value::as_str);
     if let Some(body) = text("text") {
@@ -98,7 +159,7 @@ mod tests {
             of(r#"{"content":[{"type":"image","mimeType":"image/png","data":"AAAA"},{"type":"resource_link","uri":"a://b","name":"B"}]}"#);
         assert_eq!(media.text, "[image · image/png · 3 B]\n[link · B · a://b]");
         assert_eq!(of(r#"{"contents":[{"uri":"a","text":"hello"}]}"#).text, "hello");
-        assert_eq!(of(r#"{"messages":[{"role":"user","content":{"type":"text","text":"hi"}}]}"#).text, "user: hi");
+        assert_eq!(of(r#"{"messages":[{"role":"user","content":{"type":"text","text":"hi"}}]}"#).text, "[user]\nhi");
         assert_eq!(of(r#"{"tools":[]}"#).text, "{\n  \"tools\": []\n}");
         assert!(of("no json").text_first);
     }

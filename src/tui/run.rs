@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -21,6 +22,7 @@ use crate::{
 
 use super::{
     ConsoleOptions, ConsoleRequest,
+    files::{self, Clipboard, Saving},
     input::{Input, Reader},
     model::{Model, Setup},
     msg::{Cmd, Msg},
@@ -123,6 +125,8 @@ impl Clock {
 struct Console {
     control: Arc<dyn Control>,
     requests: mpsc::Sender<ConsoleRequest>,
+    exports: PathBuf,
+    clipboard: Clipboard,
     model: Model,
     tail: Option<Tail>,
     reader: Option<Reader>,
@@ -145,8 +149,16 @@ impl Console {
     fn new(control: Arc<dyn Control>, options: ConsoleOptions, size: (u16, u16)) -> Console {
         let (world, tail) = control.watch();
         let clock = Clock::new(world.epoch);
-        let setup =
-            Setup { theme: options.theme, keymap: options.keymap, mouse: options.mouse, title: options.title, startup: options.startup };
+        let setup = Setup {
+            theme: options.theme,
+            keymap: options.keymap,
+            mouse: options.mouse,
+            title: options.title,
+            startup: options.startup,
+            confirm: options.confirm,
+            recall: options.recall,
+            invocation: options.invocation,
+        };
         let mut model = Model::new(setup, world, size);
         model.at(clock.stamp());
         let mut pacer = Pacer::default();
@@ -154,6 +166,8 @@ impl Console {
         Console {
             control,
             requests: options.requests,
+            exports: options.exports,
+            clipboard: Clipboard::default(),
             model,
             tail: Some(tail),
             reader: None,
@@ -209,6 +223,7 @@ impl Console {
 
     fn draw(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         self.pacer.animate(self.model.moving(), self.clock.elapsed());
+        self.pacer.step(self.model.next_step(), self.clock.elapsed());
         if self.editing.is_none() && self.pacer.frame_due(self.clock.elapsed()) {
             terminal.draw(|frame| view::draw(&mut self.model, frame.buffer_mut()))?;
             terminal.set_title(&view::window_title(&self.model))?;
@@ -315,7 +330,23 @@ impl Console {
             Cmd::Request(request) => {
                 self.requests.try_send(request).err().map(|_| "Switchboard could not take the answer; try again.".to_owned())
             }
-            Cmd::Copy(text) => terminal.copy(&text).err().map(|e| format!("Copying did not work: {e}")),
+            Cmd::Save { path, body, overwrite } => {
+                let msg = match files::save(&path, &body, overwrite) {
+                    Saving::Saved(path) => Msg::Saved(Ok(path.display().to_string())),
+                    Saving::Exists => Msg::Exists { path, body },
+                    Saving::Failed(why) => Msg::Saved(Err(why)),
+                };
+                return self.give(msg, Cause::Input, terminal);
+            }
+            Cmd::OpenFile { name, body } => {
+                let opened = files::open(&self.exports, &name, &body).map(|path| path.display().to_string());
+                return self.give(Msg::Saved(opened), Cause::Input, terminal);
+            }
+            Cmd::ReadFile(path) => return self.give(Msg::FileRead(files::read(&path)), Cause::Input, terminal),
+            Cmd::Copy(text) => {
+                self.clipboard.set(&text);
+                terminal.copy(&text).err().map(|e| format!("Copying did not work: {e}"))
+            }
             Cmd::OpenUrl(url) => system::open_url(&url).err(),
             Cmd::Edit(text) => self.edit(&text, terminal)?,
             Cmd::Mouse(capture) => terminal.capture_mouse(capture).err().map(|e| e.to_string()),

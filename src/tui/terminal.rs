@@ -168,12 +168,12 @@ fn give_hook_back(previous: Arc<PanicHook>) {
     panic::set_hook(Box::new(move |info| previous(info)));
 }
 
-/// Presses, releases and the wheel with SGR places, without the flood of plain motion.
+/// Presses, releases and the wheel with SGR places, drags included, without the flood of plain motion.
 struct CaptureMouse;
 
 impl Command for CaptureMouse {
     fn write_ansi(&self, f: &mut impl std::fmt::Write) -> std::fmt::Result {
-        f.write_str("\x1b[?1000h\x1b[?1006h")
+        f.write_str("\x1b[?1002h\x1b[?1006h")
     }
 }
 

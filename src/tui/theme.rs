@@ -2,11 +2,19 @@
 //!
 //! State is never told by colour alone: whoever uses a role puts a glyph or a word beside it.
 
-use ratatui::style::{Color, Modifier, Style};
+use std::str::FromStr;
+
+use ratatui::{
+    buffer::Buffer,
+    style::{Color, Modifier, Style},
+};
+use serde::Deserialize;
 
 /// A style for each role.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Theme {
+    /// The ground under everything; the terminal's own when it is [`Color::Reset`].
+    pub background: Color,
     /// Ordinary text.
     pub text: Style,
     /// Less important text: units, hints, descriptions.
@@ -50,6 +58,7 @@ impl Theme {
     pub fn ansi() -> Theme {
         let plain = Style::new();
         Theme {
+            background: Color::Reset,
             text: plain,
             muted: plain.fg(Color::DarkGray),
             accent: plain.fg(Color::Cyan),
@@ -77,6 +86,7 @@ impl Theme {
         let plain = Style::new();
         let (bold, dim) = (plain.add_modifier(Modifier::BOLD), plain.add_modifier(Modifier::DIM));
         Theme {
+            background: Color::Reset,
             text: plain,
             muted: dim,
             accent: bold,
@@ -95,6 +105,220 @@ impl Theme {
             json_number: plain,
             json_word: plain,
             mono: true,
+        }
+    }
+
+    /// White on dark; see `assets/themes/dark.toml`. A test holds that the built-in files can be read.
+    pub fn dark() -> Theme {
+        Theme::parse(DARK).unwrap_or_else(|_| Theme::ansi())
+    }
+
+    /// Dark on light; see `assets/themes/light.toml`.
+    pub fn light() -> Theme {
+        Theme::parse(LIGHT).unwrap_or_else(|_| Theme::ansi())
+    }
+
+    /// High contrast; see `assets/themes/contrast.toml`.
+    pub fn contrast() -> Theme {
+        Theme::parse(CONTRAST).unwrap_or_else(|_| Theme::ansi())
+    }
+
+    /// Reads a theme from TOML shaped like `assets/themes/dark.toml`. Roles that it leaves out are those
+    /// of [`Theme::ansi`]. Errors name the line and the role.
+    pub fn parse(toml: &str) -> Result<Theme, String> {
+        let mut theme = Theme::ansi();
+        let table: toml::Table = toml::from_str(toml).map_err(|error| {
+            let line = error.span().and_then(|span| toml.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
+            format!("line {line}: {}", error.message())
+        })?;
+        for (role, value) in table {
+            let wrong = |why: String| format!("`{role}`: {why}");
+            if role == "background" {
+                theme.background = value
+                    .as_str()
+                    .ok_or_else(|| wrong("should be a colour in quotes".into()))
+                    .and_then(|text| colour(text).map_err(wrong))?;
+                continue;
+            }
+            let style = match &value {
+                toml::Value::String(text) => Style::new().fg(colour(text).map_err(wrong)?),
+                other => other
+                    .clone()
+                    .try_into::<StyleText>()
+                    .map_err(|e| wrong(e.message().to_owned()))
+                    .and_then(|text| text.style().map_err(wrong))?,
+            };
+            let known = ROLES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            let (_, place) = ROLES
+                .iter()
+                .find(|(name, _)| *name == role)
+                .ok_or_else(|| wrong(format!("there is no such role; there are background, {known}")))?;
+            *place(&mut theme) = style;
+        }
+        Ok(theme)
+    }
+
+    /// Lays the theme's ground and text colour under everything that was drawn without one.
+    pub fn ground(&self, buf: &mut Buffer) {
+        let text = self.text.fg.unwrap_or(Color::Reset);
+        if self.background == Color::Reset && text == Color::Reset {
+            return;
+        }
+        for cell in &mut buf.content {
+            if cell.bg == Color::Reset {
+                cell.bg = self.background;
+            }
+            if cell.fg == Color::Reset {
+                cell.fg = text;
+            }
+        }
+    }
+}
+
+const DARK: &str = include_str!("../../assets/themes/dark.toml");
+const LIGHT: &str = include_str!("../../assets/themes/light.toml");
+const CONTRAST: &str = include_str!("../../assets/themes/contrast.toml");
+
+type Place = fn(&mut Theme) -> &mut Style;
+
+/// The roles that a theme file can give, by name.
+const ROLES: [(&str, Place); 17] = [
+    ("text", |t| &mut t.text),
+    ("muted", |t| &mut t.muted),
+    ("accent", |t| &mut t.accent),
+    ("ok", |t| &mut t.ok),
+    ("warn", |t| &mut t.warn),
+    ("fail", |t| &mut t.fail),
+    ("running", |t| &mut t.running),
+    ("key", |t| &mut t.key),
+    ("border", |t| &mut t.border),
+    ("focus", |t| &mut t.focus),
+    ("selection", |t| &mut t.selection),
+    ("selection_idle", |t| &mut t.selection_idle),
+    ("found", |t| &mut t.found),
+    ("json_key", |t| &mut t.json_key),
+    ("json_string", |t| &mut t.json_string),
+    ("json_number", |t| &mut t.json_number),
+    ("json_word", |t| &mut t.json_word),
+];
+
+/// A role as a table in a theme file.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StyleText {
+    fg: Option<String>,
+    bg: Option<String>,
+    bold: bool,
+    dim: bool,
+    italic: bool,
+    underline: bool,
+    reversed: bool,
+}
+
+impl StyleText {
+    fn style(&self) -> Result<Style, String> {
+        let mut style = Style::new();
+        style.fg = self.fg.as_deref().map(colour).transpose()?;
+        style.bg = self.bg.as_deref().map(colour).transpose()?;
+        let flags = [
+            (self.bold, Modifier::BOLD),
+            (self.dim, Modifier::DIM),
+            (self.italic, Modifier::ITALIC),
+            (self.underline, Modifier::UNDERLINED),
+            (self.reversed, Modifier::REVERSED),
+        ];
+        for (_, modifier) in flags.into_iter().filter(|(on, _)| *on) {
+            style = style.add_modifier(modifier);
+        }
+        Ok(style)
+    }
+}
+
+fn colour(text: &str) -> Result<Color, String> {
+    Color::from_str(text).map_err(|_| format!("{text:?} is no colour; write \"#rrggbb\" or a name such as \"lightblue\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// WCAG 2.1, relative luminance of an sRGB colour.
+    fn luminance(colour: Color) -> f64 {
+        let Color::Rgb(r, g, b) = colour else { panic!("{colour:?} is no true colour") };
+        let linear = |c: u8| {
+            let c = f64::from(c) / 255.0;
+            if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
+    }
+
+    /// WCAG 2.1, contrast ratio.
+    fn contrast(one: Color, other: Color) -> f64 {
+        let (a, b) = (luminance(one), luminance(other));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn the_ratio_is_the_one_of_the_standard() {
+        assert!((contrast(Color::Rgb(0, 0, 0), Color::Rgb(255, 255, 255)) - 21.0).abs() < 0.001);
+        assert!((contrast(Color::Rgb(0x77, 0x77, 0x77), Color::Rgb(255, 255, 255)) - 4.478).abs() < 0.01);
+    }
+
+    #[test]
+    fn built_in_themes_can_be_read_and_have_every_role() {
+        for text in [DARK, LIGHT, CONTRAST] {
+            let table: toml::Table = toml::from_str(text).unwrap();
+            Theme::parse(text).unwrap();
+            for (role, _) in ROLES {
+                assert!(table.contains_key(role), "{role}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_can_be_read_on_its_ground() {
+        for (name, mut theme, text, quiet) in
+            [("dark", Theme::dark(), 4.5, 4.5), ("light", Theme::light(), 4.5, 4.5), ("contrast", Theme::contrast(), 7.0, 7.0)]
+        {
+            for (role, place) in ROLES {
+                let style = *place(&mut theme);
+                let ground = style.bg.unwrap_or(theme.background);
+                let least = match role {
+                    "muted" => quiet,
+                    // A line that only parts panes; the focused one is `focus`.
+                    "border" => 1.4,
+                    _ => text,
+                };
+                let ratio = contrast(style.fg.unwrap(), ground);
+                assert!(ratio >= least, "{name}: {role} has only {ratio:.2}");
+            }
+        }
+    }
+
+    #[test]
+    fn states_are_told_apart_by_more_than_shades() {
+        for theme in [Theme::dark(), Theme::light(), Theme::contrast()] {
+            let states = [theme.ok.fg, theme.warn.fg, theme.fail.fg, theme.running.fg, theme.muted.fg];
+            for (i, one) in states.iter().enumerate() {
+                assert!(states[i + 1..].iter().all(|other| other != one));
+            }
+        }
+    }
+
+    #[test]
+    fn a_theme_of_the_users_own_says_what_is_wrong_with_it() {
+        let theme = Theme::parse("fail = { fg = \"#ff0000\", bold = true }\ntext = \"white\"").unwrap();
+        assert_eq!(theme.fail, Style::new().fg(Color::Rgb(255, 0, 0)).add_modifier(Modifier::BOLD));
+        assert_eq!(theme.ok, Theme::ansi().ok);
+        for (text, part) in [
+            ("fial = \"red\"", "no such role"),
+            ("ok = \"grean\"", "no colour"),
+            ("ok = 3", "ok"),
+            ("\nok = ", "line 2"),
+            ("ok = { fog = \"red\" }", "fog"),
+        ] {
+            let why = Theme::parse(text).unwrap_err();
+            assert!(why.contains(part), "{text}: {why}");
         }
     }
 }

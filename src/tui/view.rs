@@ -14,7 +14,7 @@ use super::{
     layout::Focus,
     model::{Modal, Model},
     overlay::toast,
-    pane::{lamp, servers},
+    pane::{lamp, servers, strip},
     tree::Node,
     widget::{
         lamps,
@@ -29,11 +29,14 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     let screen = layout.screen.intersection(buf.area);
     if layout.too_small {
         Pen::new(buf, screen, 0).put("too small", model.theme.muted);
-        return;
+        return model.theme.ground(buf);
     }
     header(model, layout.header, buf);
     if let Some(place) = layout.lamps {
         lamp_row(model, place, buf);
+    }
+    if let Some(place) = layout.strip {
+        strip::draw(&model.strip, model.look(), place, buf);
     }
     if model.in_view() {
         let dialog = !model.modals.is_empty();
@@ -48,6 +51,7 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     let body = Rect { y: 1, height: screen.height.saturating_sub(2), ..screen };
     draw_modals(model, body, buf);
     toast::draw(&model.toasts, &model.theme, body, buf);
+    model.theme.ground(buf);
 }
 
 /// The window's title: what is running, and how it stands.
@@ -93,6 +97,11 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
             Modal::Inbox(inbox) => inbox.draw(look, area, buf),
             Modal::Approval(approval) => approval.draw(keys, theme, area, buf),
             Modal::Notices(notices) => notices.draw(look.world, theme, area, buf),
+            Modal::Welcome(welcome) => welcome.draw(keys, theme, area, buf),
+            Modal::Entry(entry, _) => entry.draw(keys, theme, area, buf),
+            Modal::Menu(menu, _) => menu.draw(theme, area, buf),
+            Modal::Burst(burst) => burst.draw(look, area, buf),
+            Modal::LongText(text) => text.draw(keys, theme, area, buf),
         }
     }
 }
@@ -209,7 +218,10 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
 
 /// The keys that mean something here, those of the pane first, then where else one can go.
 fn hints(model: &Model) -> Vec<(String, &'static str)> {
-    if matches!(model.modals.last(), Some(Modal::Inbox(_) | Modal::Approval(_))) {
+    if matches!(
+        model.modals.last(),
+        Some(Modal::Inbox(_) | Modal::Approval(_) | Modal::Welcome(_) | Modal::Entry(..) | Modal::Burst(_) | Modal::LongText(_))
+    ) {
         // These dialogs show their keys themselves.
         return vec![];
     }
@@ -224,13 +236,22 @@ fn hints(model: &Model) -> Vec<(String, &'static str)> {
         }
     }
     if model.modals.is_empty() {
-        for action in
-            [Action::NextPane, Action::Filter, Action::Refire, Action::Cancel, Action::Palette, Action::Help, Action::Zoom, Action::Quit]
-        {
+        for action in [
+            Action::NextPane,
+            Action::Welcome,
+            Action::Filter,
+            Action::Refire,
+            Action::Cancel,
+            Action::Palette,
+            Action::Help,
+            Action::Zoom,
+            Action::Quit,
+        ] {
             let key = model.keymap.key(contexts, action);
             if let Some(key) = key.filter(|_| model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
                 let label = action.label();
-                if !hints.iter().any(|(_, l)| *l == label) {
+                // A key that the pane has taken for itself means something else here.
+                if !hints.iter().any(|(k, l)| *l == label || *k == key) {
                     hints.push((key, label));
                 }
             }

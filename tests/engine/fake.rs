@@ -154,6 +154,10 @@ impl Session for FakeSession {
         Arc::new(ConnectFailure::new(Step::Run, "the connection was lost"))
     }
 
+    async fn subscribe(&self, _uri: &str, _on: bool) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn close(&self) -> Exit {
         self.behaviour.lost.cancel();
         Exit::Code(0)

@@ -1,10 +1,13 @@
 //! Streamable HTTP servers that lose their sessions, or go away and come back.
 
-use switchboard::domain::{
-    call::{FailureKind, Outcome},
-    frame::{Direction, Frame},
-    server::Phase,
-    world::World,
+use switchboard::{
+    domain::{
+        call::{FailureKind, Outcome},
+        frame::{Direction, Frame},
+        server::Phase,
+        world::World,
+    },
+    engine::control::Command,
 };
 
 use crate::{
@@ -93,20 +96,36 @@ async fn sixteen_calls_that_lose_their_session_at_once_open_one_new_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_went_away_is_missed_without_a_call_and_found_again() {
-    let server = HttpServer::start().await;
-    let port = server.port;
-    let rig = Rig::start(vec![packages::remote(&server.url())]);
+    let (first, second) = (HttpServer::start().await, HttpServer::start().await);
+    let mut relay = Relay::to(first.port).await;
+    let rig = Rig::start(vec![packages::remote(&packages::url(relay.port))]);
     rig.ready("remote").await;
-    server.kill().await;
-    // Longer than a program that crashes at every start is tried: a host may need its time.
-    let away = |w: &World| matches!(&*w.servers[0].phase, Phase::Reconnecting { attempt, .. } if *attempt >= 5);
-    let world = rig.until("the fifth attempt", away).await;
+    relay.close().await;
+    first.kill().await;
+    let world = rig.until("the loss", |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
     let why = world.servers[0].phase.failure().unwrap();
     assert!(why.causes.iter().any(|c| c.contains("refused")), "{why:#?}");
-    // Calls are told so instead of waiting with it.
+    assert!(world.calls.is_empty(), "nobody called");
+    relay.open(second.port).await;
+    rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
     let (_, settled) = rig.call("remote", "echo", ECHO).await;
-    assert_eq!(failure_of(&settled).kind, FailureKind::NotReady, "{:?}", settled.outcome);
-    let _server = HttpServer::start_on(port).await;
+    assert_eq!(text_of(&settled), "Echo: hi");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stays_away_is_given_up_until_somebody_restarts_it() {
+    let server = HttpServer::start().await;
+    let mut relay = Relay::to(server.port).await;
+    let rig = Rig::start(vec![packages::remote(&packages::url(relay.port))]);
+    rig.ready("remote").await;
+    relay.close().await;
+    rig.until("given up", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+    let (_, settled) = rig.call("remote", "echo", ECHO).await;
+    let failure = failure_of(&settled);
+    assert_eq!((failure.kind, failure.may_have_run), (FailureKind::NotReady, false), "{failure:?}");
+    relay.open(server.port).await;
+    rig.command(Command::Restart { server: "remote".into() });
     rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
     let (_, settled) = rig.call("remote", "echo", ECHO).await;
     assert_eq!(text_of(&settled), "Echo: hi");

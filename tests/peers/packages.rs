@@ -100,18 +100,6 @@ impl HttpServer {
         }
     }
 
-    /// Starts one on `port`, as soon as nobody else has it.
-    pub async fn start_on(port: u16) -> HttpServer {
-        let trying = async {
-            loop {
-                if let Some(server) = HttpServer::launch(port).await {
-                    return server;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, trying).await.unwrap_or_else(|_| panic!("port {port} never became free"))
-    }
-
     /// `None` when the port is taken.
     async fn launch(port: u16) -> Option<HttpServer> {
         let mut command = Command::new("node");
@@ -160,12 +148,9 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// The shortest health check interval that a test may want.
-pub const NEVER: Duration = Duration::ZERO;
-
 /// server-everything over HTTP at `url`, without health checks, so that frames are the test's own.
 pub fn remote(url: &str) -> ServerSpec {
     let mut spec = patient(crate::support::http("remote", url));
-    spec.timeouts.health = NEVER;
+    spec.timeouts.health = Duration::ZERO;
     spec
 }

@@ -65,6 +65,10 @@ fn console_that_panics() {
             mouse: true,
             title: "test".into(),
             startup: Startup::Normal,
+            confirm: Default::default(),
+            recall: Default::default(),
+            invocation: Default::default(),
+            exports: std::env::temp_dir(),
             requests,
         };
         tui::run(Arc::new(Faulty { engine, in_a_task }), console).await

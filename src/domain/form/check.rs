@@ -109,6 +109,8 @@ fn own(node: &mut Node, sent: bool) {
     if item && matches!(node.kind, Kind::Text(_)) {
         node.missing = false;
     }
+    // What is inside of something that is null is not sent, so nothing of it is missing.
+    let sent = sent && node.state != State::Null;
     let inside = sent && !empty;
     let union = matches!(node.kind, Kind::Union { .. });
     for child in node.children_mut() {

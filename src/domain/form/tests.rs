@@ -5,12 +5,13 @@ use proptest::prelude::*;
 use super::*;
 
 const SERVERS: &str = include_str!("../../../tests/data/schemas/servers.jsonl");
+const PUBLISHED: &str = include_str!("../../../tests/data/schemas/published.jsonl");
 const CRAFTED: &str = include_str!("../../../tests/data/schemas/crafted.jsonl");
 
 /// Name and schema of each line of the corpus.
-fn corpus() -> Vec<(String, String)> {
+pub(super) fn corpus() -> Vec<(String, String)> {
     let line = |line: &str| line.split_once(' ').map(|(name, schema)| (name.to_owned(), schema.to_owned())).unwrap();
-    SERVERS.lines().chain(CRAFTED.lines()).filter(|l| !l.is_empty()).map(line).collect()
+    SERVERS.lines().chain(PUBLISHED.lines()).chain(CRAFTED.lines()).filter(|l| !l.is_empty()).map(line).collect()
 }
 
 fn form(schema: &str) -> Form {
@@ -243,7 +244,7 @@ fn alternatives_in_alternatives_do_not_multiply_without_end() {
     assert_eq!(root.value().unwrap().text(), value);
 }
 
-fn any_json() -> impl Strategy<Value = Json> {
+pub(super) fn any_json() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::Bool),

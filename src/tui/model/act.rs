@@ -6,6 +6,7 @@ use crate::{
     tui::{
         ConsoleRequest,
         action::Action,
+        keymap::Context,
         layout::Focus,
         msg::Cmd,
         overlay::{
@@ -13,6 +14,7 @@ use crate::{
             help::Help,
             notices::Notices,
             palette::{Choice, Palette},
+            welcome::Welcome,
         },
         pane::detail::Detail,
         tree::Node,
@@ -21,7 +23,7 @@ use crate::{
     },
 };
 
-use super::{Modal, Model, Pending};
+use super::{Modal, Model, Pending, Purpose};
 
 impl Model {
     /// Does what an action says.
@@ -54,7 +56,9 @@ impl Model {
                 self.tree.set_filter(Some(String::new()), false, &self.feed.world);
             }
             Action::Zoom => self.zoom = !self.zoom,
-            Action::Copy => return self.copy(),
+            Action::Welcome => self.welcome(),
+            Action::Strip => self.strip_shown = !self.strip_shown,
+            Action::Copy => self.ask_copy(),
             Action::ToggleMouse => {
                 self.mouse = !self.mouse;
                 let text = if self.mouse { "The mouse works in Switchboard." } else { "The mouse is the terminal's: select text with it." };
@@ -66,13 +70,26 @@ impl Model {
             Action::Up | Action::Down | Action::Left | Action::Right | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
                 self.move_in(self.focus, action);
             }
-            Action::Open => self.open(),
+            Action::Open => return self.open(),
             Action::Restart | Action::Disable | Action::Refresh | Action::LogDebug | Action::LogInfo => return self.server_act(action),
             Action::Fold => self.tree.fold(None, &self.feed.world),
             Action::FoldAll | Action::UnfoldAll => self.tree.fold_all(action == Action::UnfoldAll, &self.feed.world),
             Action::Fire => return self.fire(),
             Action::ToggleJson => self.call.toggle_json(),
-            Action::Editor => return self.call.text().map(Cmd::Edit).into_iter().collect(),
+            Action::Editor => {
+                self.in_editor = None;
+                return self.call.text().map(Cmd::Edit).into_iter().collect();
+            }
+            Action::FieldEditor => return self.field_editor(),
+            Action::LongText => self.long_text(),
+            Action::Complete => self.take_suggestion(),
+            Action::Burst => self.ask_burst(),
+            Action::Subscribe => return self.subscribe(),
+            Action::Search => self.ask_search(),
+            Action::NextMatch | Action::PreviousMatch => self.shown_mut().match_step(action == Action::NextMatch),
+            Action::JsonPath => self.ask_path(),
+            Action::Save => self.ask_save(),
+            Action::OpenMedia => return self.open_media(),
             Action::Reset => self.call.reset(&self.feed.world),
             Action::Cancel => return self.cancel(),
             Action::NextTab | Action::PreviousTab => self.turn_tab(action == Action::PreviousTab),
@@ -85,7 +102,7 @@ impl Model {
             | Action::ViewHealth
             | Action::Sort
             | Action::ReverseSort
-            | Action::Complete
+            | Action::CompleteFilter
             | Action::ZoomIn
             | Action::ZoomOut
             | Action::NextCall
@@ -95,6 +112,7 @@ impl Model {
             | Action::Decline
             | Action::Withdraw
             | Action::NextQuestion
+            | Action::AnswerFile
             | Action::OpenUrl
             | Action::CopyUrl
             | Action::Yes
@@ -165,8 +183,23 @@ impl Model {
                 let chosen = if action == Action::Choose { confirm.chosen() } else { Some(action) };
                 self.confirmed(chosen.unwrap_or(Action::No))
             }
+            (_, Some(Modal::Welcome(_))) => self.welcome_act(action),
+            (Action::Back, Some(Modal::Burst(_))) => self.end_burst(),
+            (Action::Back, Some(Modal::Entry(_, purpose))) => {
+                if *purpose == Purpose::Search {
+                    self.shown_mut().search("");
+                }
+                self.modals.pop();
+                vec![]
+            }
             (Action::Back, _) => {
                 self.modals.pop();
+                vec![]
+            }
+            (Action::Choose, Some(Modal::Entry(..))) => self.entered(),
+            (Action::Choose, Some(Modal::Menu(..))) => self.menu_chosen(),
+            (Action::Choose, Some(Modal::LongText(_))) => {
+                self.long_text_done();
                 vec![]
             }
             (Action::Choose, Some(Modal::Palette(palette))) => {
@@ -186,7 +219,7 @@ impl Model {
         }
     }
 
-    fn modal_move(&mut self, to: Move) {
+    pub(super) fn modal_move(&mut self, to: Move) {
         let height = usize::from(self.layout.screen.height.saturating_sub(6)).max(1);
         let look_world = &self.feed.world;
         match self.modals.last_mut() {
@@ -208,6 +241,9 @@ impl Model {
                 let rows = Notices::len(look_world, &self.theme);
                 notices.window.scroll(to, rows, height);
             }
+            Some(Modal::Welcome(welcome)) => welcome.go(to, height),
+            Some(Modal::Menu(menu, _)) => menu.window.go(to, menu.rows.len()),
+            Some(Modal::Entry(..) | Modal::Burst(_) | Modal::LongText(_)) => {}
             Some(Modal::Inbox(_)) | None => self.inbox_scroll(to),
         }
     }
@@ -229,6 +265,10 @@ impl Model {
             Action::Answer => self.answer(),
             Action::Decline => tell(Answer::Decline),
             Action::Withdraw => tell(Answer::Cancel),
+            Action::AnswerFile => {
+                self.ask_answer_file();
+                vec![]
+            }
             Action::NextQuestion => {
                 inbox.next(&self.feed.world);
                 vec![]
@@ -237,6 +277,33 @@ impl Model {
             Action::CopyUrl => url.map(Cmd::Copy).into_iter().collect(),
             _ => vec![],
         }
+    }
+
+    /// Opens the welcome again.
+    fn welcome(&mut self) {
+        match &self.offer {
+            Some(offer) => self.modals.push(Modal::Welcome(Welcome::new(offer.clone()))),
+            None => self.toast(NoticeLevel::Info, "There are servers already; `switchboard import` finds more."),
+        }
+    }
+
+    fn welcome_act(&mut self, action: Action) -> Vec<Cmd> {
+        let Some(Modal::Welcome(welcome)) = self.modals.last_mut() else { return vec![] };
+        let chosen = match action {
+            Action::Choose => welcome.choose(),
+            Action::Yes => welcome.yes(),
+            Action::Back if welcome.back() => None,
+            Action::Back => {
+                self.modals.pop();
+                return vec![];
+            }
+            _ => None,
+        };
+        let Some(chosen) = chosen else { return vec![] };
+        self.modals.pop();
+        let key = self.keymap.key(&[Context::Global], Action::Filter).unwrap_or_default();
+        self.toast(NoticeLevel::Info, format!("Starting … then {key} finds a tool, and Enter goes to it."));
+        Self::request(ConsoleRequest::Start(chosen))
     }
 
     fn quit(&mut self) -> Vec<Cmd> {
@@ -264,6 +331,13 @@ impl Model {
                 }
                 self.submit(*spec, target)
             }
+            (Action::Yes | Action::Always, Pending::Burst(spec, total, at_once)) => {
+                if answer == Action::Always {
+                    self.allow(&spec.operation);
+                }
+                self.start_burst(*spec, total, at_once)
+            }
+            (Action::Yes | Action::Always, Pending::Overwrite(path, body)) => vec![Cmd::Save { path, body, overwrite: true }],
             _ => vec![],
         }
     }
@@ -289,7 +363,7 @@ impl Model {
         match self.focus {
             Focus::Detail => {
                 self.detail = None;
-                self.focus = Focus::Traffic;
+                self.focus = self.came_from;
             }
             Focus::Result if self.layout.narrow => self.focus = Focus::Call,
             Focus::Call | Focus::Result | Focus::Info | Focus::Traffic => self.focus = Focus::Servers,
@@ -305,7 +379,7 @@ impl Model {
         self.focus = order[next % order.len()];
     }
 
-    fn turn_tab(&mut self, back: bool) {
+    pub(super) fn turn_tab(&mut self, back: bool) {
         let world = &self.feed.world;
         match &mut self.detail {
             Some(detail) => detail.turn(back, world),
@@ -313,16 +387,26 @@ impl Model {
         }
     }
 
-    fn open(&mut self) {
+    fn open(&mut self) -> Vec<Cmd> {
+        if matches!(self.focus, Focus::Result | Focus::Detail)
+            && let Some(uri) = self.shown().link_here()
+        {
+            return self.follow_link(uri);
+        }
         match self.focus {
             Focus::Servers => match self.tree.selected() {
                 Some(Node::Group(_) | Node::Section(..)) => self.tree.fold(None, &self.feed.world),
-                Some(node) if node.callable() => self.focus = Focus::Call,
+                Some(node) if node.callable() => {
+                    self.focus = Focus::Call;
+                    // Who opens a tool wants to type, whatever was left in the form before.
+                    self.call.begin();
+                }
                 Some(_) => self.focus = Focus::Info,
                 None => {}
             },
             Focus::Traffic => {
-                let Some(call) = self.traffic.selected(&self.feed.world).map(|c| c.id) else { return };
+                let Some(call) = self.traffic.selected(&self.feed.world).map(|c| c.id) else { return vec![] };
+                self.came_from = Focus::Traffic;
                 let mut detail = Detail::default();
                 detail.show(Some(call), &self.feed.world);
                 self.detail = Some(detail);
@@ -338,6 +422,7 @@ impl Model {
             }
             Focus::Call | Focus::Info => {}
         }
+        vec![]
     }
 
     /// Puts the cursor on a node and goes to its form.
@@ -375,34 +460,6 @@ impl Model {
         }
         self.tree.selected()?.server().cloned()
     }
-
-    fn copy(&mut self) -> Vec<Cmd> {
-        let world = &self.feed.world;
-        let text = match self.focus {
-            Focus::Servers | Focus::Info => self.tree.selected().map(|node| match node {
-                Node::Tool(tool) => world.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string()),
-                Node::Group(name) | Node::Prompt(_, name) | Node::Resource(_, name) | Node::Template(_, name) => name.to_string(),
-                Node::Server(id) | Node::Section(id, _) => match world.server(id).and_then(|s| s.phase.failure().cloned()) {
-                    Some(failure) => failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect(),
-                    None => id.to_string(),
-                },
-            }),
-            Focus::Call => self.call.text(),
-            Focus::Result => self.result.copy(world),
-            Focus::Detail => self.detail.as_ref().and_then(|d| d.copy(world)),
-            Focus::Traffic => {
-                let mut detail = Detail::default();
-                detail.show(self.traffic.selected(world).map(|c| c.id), world);
-                detail.copy(world)
-            }
-        };
-        let Some(text) = text.filter(|t| !t.is_empty()) else {
-            self.toast(NoticeLevel::Info, "There is nothing to copy here.");
-            return vec![];
-        };
-        self.toast(NoticeLevel::Info, format!("{} characters are on the clipboard.", text.chars().count()));
-        vec![Cmd::Copy(text)]
-    }
 }
 
 impl Model {
@@ -420,7 +477,16 @@ impl Model {
             }
             Action::Fold => self.tree.row().is_some_and(|row| row.open.is_some()),
             Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
+            Action::LongText | Action::FieldEditor => self.call.field_text().is_some(),
+            Action::Complete => self.call.suggestions().is_some(),
+            Action::Burst => self.burst_spec().is_some(),
+            Action::Subscribe => self.meant_resource().is_some(),
+            Action::Search | Action::JsonPath | Action::Save => self.shown().result().is_some(),
+            Action::NextMatch | Action::PreviousMatch => !self.shown().needle().is_empty(),
+            Action::OpenMedia => !self.shown().media().is_empty(),
+            Action::AnswerFile => matches!(self.modals.last(), Some(Modal::Inbox(inbox)) if inbox.is_sampling()),
             Action::Follow => !self.traffic.following(),
+            Action::Welcome => self.offer.is_some() && world.servers.is_empty(),
             Action::Inbox => !world.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
             Action::OpenUrl | Action::CopyUrl => match self.modals.last() {

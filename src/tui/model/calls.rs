@@ -3,11 +3,20 @@
 use crate::{
     domain::{
         call::{CallSpec, Operation, Origin},
+        catalog::ConfirmPolicy,
         event::NoticeLevel,
         id::CallId,
     },
     engine::control::Command,
-    tui::{action::Action, layout::Focus, msg::Cmd, overlay::confirm::Confirm, pane::call::may_destroy, tree::Node},
+    tui::{
+        ConsoleRequest,
+        action::Action,
+        layout::Focus,
+        msg::Cmd,
+        overlay::confirm::Confirm,
+        pane::{call::may_destroy, detail::Detail},
+        tree::Node,
+    },
 };
 
 use super::{Modal, Model, Pending};
@@ -22,22 +31,36 @@ impl Model {
     }
 
     fn ask_or_submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
-        let Operation::Tool { tool, .. } = &spec.operation else { return self.submit(spec, target) };
-        let hints = if self.allowed.contains(tool) { None } else { may_destroy(tool, &self.feed.world) };
-        let Some(hints) = hints else { return self.submit(spec, target) };
+        let Some(confirm) = self.destroy_question(&spec.operation, "") else { return self.submit(spec, target) };
+        self.modals.push(Modal::Confirm(confirm, Pending::Fire(Box::new(spec), target)));
+        vec![]
+    }
+
+    /// The question before a call that may destroy something, if it is to be asked; `times` says how
+    /// often it would be fired, when that is not once.
+    pub(super) fn destroy_question(&self, operation: &Operation, times: &str) -> Option<Confirm> {
+        let Operation::Tool { tool, .. } = operation else { return None };
+        if self.allowed.contains(tool) {
+            return None;
+        }
+        let hints = may_destroy(tool, &self.feed.world, self.confirm)?;
         let trusted = self.feed.world.server(&tool.server).is_some_and(|s| s.spec.trusted);
-        let claim = if trusted {
+        let claim = if trusted || self.confirm == ConfirmPolicy::Destructive {
             format!("The server says of it: {}.", hints.words())
         } else {
             format!("Its server is not marked as trusted, so what it says of it ({}) is not relied upon.", hints.words())
         };
-        let confirm = Confirm::new(
-            format!("Fire {}?", self.feed.world.call_name(&spec.operation)),
+        let name = self.feed.world.call_name(operation);
+        let (title, once) = if times.is_empty() {
+            (format!("Fire {name}?"), "fire this once".to_owned())
+        } else {
+            (format!("Fire {name} {times}?"), format!("fire {times}"))
+        };
+        Some(Confirm::new(
+            title,
             format!("This tool may change or destroy something. {claim}"),
-            &[(Action::Yes, "fire this once"), (Action::Always, "fire, and do not ask again for this tool"), (Action::No, "do not fire")],
-        );
-        self.modals.push(Modal::Confirm(confirm, Pending::Fire(Box::new(spec), target)));
-        vec![]
+            &[(Action::Yes, &once), (Action::Always, "fire, and do not ask again for this tool"), (Action::No, "do not fire")],
+        ))
     }
 
     pub(super) fn allow(&mut self, operation: &Operation) {
@@ -53,14 +76,31 @@ impl Model {
         }
         let token = self.next_token;
         self.next_token += 1;
+        // What was sent from the form is remembered for other sessions, but nothing secret.
+        let remember = target.as_ref().filter(|node| self.call.target() == Some(*node)).and_then(|_| self.call.remember_for_later());
+        let mut commands: Vec<Cmd> = remember.map(|entry| Cmd::Request(ConsoleRequest::Remember(entry))).into_iter().collect();
         self.submitted.push((token, target));
-        vec![Cmd::Submit { token, spec }]
+        commands.push(Cmd::Submit { token, spec });
+        commands
     }
 
     pub(super) fn submitted(&mut self, token: u64, call: CallId) -> Vec<Cmd> {
+        if self.burst_submitted(token, call) || self.completion_submitted(token, call) {
+            return vec![];
+        }
         let Some(at) = self.submitted.iter().position(|(t, _)| *t == token) else { return vec![] };
         if let (_, Some(target)) = self.submitted.remove(at) {
             self.call.note_call(target, call);
+        }
+        if self.followed.take_if(|followed| *followed == token).is_some() {
+            if self.focus != Focus::Detail {
+                self.came_from = self.focus;
+            }
+            let mut detail = Detail::default();
+            detail.show(Some(call), &self.feed.world);
+            self.detail = Some(detail);
+            self.focus = Focus::Detail;
+            return vec![];
         }
         // On a narrow screen the result is another screen: go there when the user just fired from the form.
         if self.layout.narrow && self.focus == Focus::Call && !self.in_view() {
@@ -108,14 +148,6 @@ impl Model {
         if let Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } = &spec.operation {
             self.call.set_arguments(arguments);
         }
-    }
-
-    pub(super) fn edited(&mut self, edited: Result<String, String>) -> Vec<Cmd> {
-        match edited {
-            Ok(text) => self.call.set_text(&text),
-            Err(why) => self.toast(NoticeLevel::Warn, why),
-        }
-        vec![]
     }
 
     /// Sends the answer of the inbox, if it fits what was asked.

@@ -1,22 +1,11 @@
 //! Input: fields first, then the keymap, then whatever the pane itself understands.
 
 use crokey::KeyCombination;
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::tui::{
-    action::Action,
-    input::Input,
-    keymap::Lookup,
-    layout::Focus,
-    msg::Cmd,
-    pane::{call::Outcome, servers},
-    widget::window::Move,
-};
+use crate::tui::{action::Action, input::Input, keymap::Lookup, layout::Focus, msg::Cmd, pane::call::Outcome, widget::window::Move};
 
-use super::{Modal, Model};
-
-/// Rows that one notch of the wheel scrolls.
-const NOTCH: usize = 3;
+use super::{Modal, Model, Purpose};
 
 impl Model {
     pub(super) fn input(&mut self, input: Input) -> Vec<Cmd> {
@@ -28,7 +17,7 @@ impl Model {
         }
     }
 
-    fn key(&mut self, key: KeyEvent) -> Vec<Cmd> {
+    pub(super) fn key(&mut self, key: KeyEvent) -> Vec<Cmd> {
         self.sequence.push(KeyCombination::from(key));
         match self.keymap.lookup(self.contexts(), &self.sequence) {
             Lookup::Pending => vec![],
@@ -85,7 +74,27 @@ impl Model {
                     return self.answer();
                 }
             }
-            Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_)) => {}
+            Some(Modal::Welcome(welcome)) => {
+                if let Some(text) = welcome.text() {
+                    edit(text, key);
+                }
+            }
+            Some(Modal::Entry(entry, purpose)) => {
+                if entry.key(key) && *purpose == Purpose::Search {
+                    let text = entry.text(0).to_owned();
+                    self.shown_mut().search(&text);
+                }
+            }
+            Some(Modal::LongText(text)) => text.key(key),
+            Some(Modal::Menu(menu, _)) => {
+                if let KeyCode::Char(c) = key.code
+                    && let Some(row) = menu.find(c)
+                {
+                    menu.window.cursor = row;
+                    return self.act(Action::Choose);
+                }
+            }
+            Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_) | Modal::Burst(_)) => {}
             None => return self.pane_key(key),
         }
         vec![]
@@ -132,6 +141,8 @@ impl Model {
         let typing = self.typing();
         match self.modals.last_mut() {
             Some(Modal::Inbox(inbox)) => inbox.paste(text),
+            Some(Modal::Entry(entry, _)) => entry.paste(text),
+            Some(Modal::LongText(long)) => long.paste(text),
             None if self.tree.filter().is_none() && self.focus == Focus::Call => self.call.paste(text),
             None if self.tree.filter().is_none() => {}
             _ if typing => {
@@ -142,63 +153,6 @@ impl Model {
             _ => {}
         }
         vec![]
-    }
-
-    fn mouse_event(&mut self, event: MouseEvent) -> Vec<Cmd> {
-        match event.kind {
-            MouseEventKind::ScrollUp => self.wheel(event, Action::Up),
-            MouseEventKind::ScrollDown => self.wheel(event, Action::Down),
-            MouseEventKind::Down(MouseButton::Left) if self.modals.is_empty() => self.click(event),
-            _ => vec![],
-        }
-    }
-
-    fn wheel(&mut self, event: MouseEvent, action: Action) -> Vec<Cmd> {
-        if self.modals.is_empty() && self.in_view() {
-            self.view_wheel(event, action);
-        } else if self.modals.is_empty() {
-            let Some((pane, _)) = self.layout.at(event.column, event.row) else { return vec![] };
-            for _ in 0..NOTCH {
-                self.move_in(pane, action);
-            }
-        } else {
-            for _ in 0..NOTCH {
-                self.act(action);
-            }
-        }
-        vec![]
-    }
-
-    fn click(&mut self, event: MouseEvent) -> Vec<Cmd> {
-        if self.click_tab(event) {
-            return vec![];
-        }
-        if self.in_view() {
-            return self.view_click(event);
-        }
-        let Some((pane, place)) = self.layout.at(event.column, event.row) else { return vec![] };
-        let was = std::mem::replace(&mut self.focus, pane);
-        match pane {
-            Focus::Servers => {
-                let Some(row) = servers::row_at(&self.tree, place, event.row) else { return vec![] };
-                let again = was == pane && row == self.tree.window.cursor;
-                self.tree.put(row);
-                self.detail = None;
-                // A second click opens; on something with a fold, it folds.
-                match (again, self.tree.row().is_some_and(|r| r.open.is_some())) {
-                    (true, true) => self.act(Action::Fold),
-                    (true, false) => self.act(Action::Open),
-                    _ => vec![],
-                }
-            }
-            Focus::Traffic => {
-                let before = self.traffic.selected(&self.feed.world).map(|c| c.id);
-                let hit = self.traffic.click(&self.feed.world, place, event.row);
-                let again = hit && was == pane && before == self.traffic.selected(&self.feed.world).map(|c| c.id);
-                if again { self.act(Action::Open) } else { vec![] }
-            }
-            _ => vec![],
-        }
     }
 
     /// Moves in a pane, whether it has the focus or not.

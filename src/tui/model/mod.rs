@@ -1,11 +1,18 @@
 //! The console's state and what changes it: `update` takes a message and gives commands. Nothing waits here.
 //!
-//! `keys` routes input, `act` does what actions say, `calls` fires and answers. Named by the loop and
-//! by `view`, which draws it.
+//! `keys` routes input, `act` does what actions say, `calls` fires and answers, `burst` fires many,
+//! `results` asks things of results, `copy` copies, `fields` and `complete` help with typing. Named by
+//! the loop and by `view`, which draws it.
 
 mod act;
+mod burst;
 mod calls;
+mod complete;
+mod copy;
+mod fields;
 mod keys;
+mod mouse;
+mod results;
 mod views;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -14,33 +21,46 @@ use crokey::KeyCombination;
 
 use crate::domain::{
     ask::{Ask, AskPolicy},
+    body::Body,
     call::CallSpec,
+    catalog::ConfirmPolicy,
     event::{Event, Notice, NoticeLevel},
+    form::Path,
     id::{AskId, CallId, ToolId},
+    recall::Recall,
     time::Stamp,
     world::World,
 };
 
 use super::{
     ConsoleRequest, Startup,
+    copying::Invocation,
     feed::Feed,
     keymap::{Context, Keymap},
-    layout::{Focus, Layout, Middle},
+    layout::{Divider, Focus, Layout, Middle, Room},
     msg::{Cmd, Msg},
     overlay::{
         approval::Approval,
+        burst::Burst,
         confirm::Confirm,
+        entry::Entry,
         help::Help,
         inbox::Inbox,
+        longtext::LongText,
+        menu::Menu,
         notices::Notices,
         palette::Palette,
         toast::{MOST, Toast},
+        welcome::{Offer, Welcome},
     },
-    pane::{Look, call::CallPane, detail::Detail, info::InfoPane, servers, traffic::TrafficPane},
+    pane::{Look, call::CallPane, detail::Detail, info::InfoPane, servers, strip as strip_pane, traffic::TrafficPane},
+    strip::Strip,
     theme::Theme,
     tree::{Node, Tree},
     views::Views,
 };
+
+pub use copy::CopyKind;
 
 /// How long a message stays in the corner.
 const TOAST_TIME: Duration = Duration::from_secs(6);
@@ -59,6 +79,42 @@ pub enum Modal {
     Approval(Approval),
     /// Notices.
     Notices(Notices),
+    /// Ways to get servers.
+    Welcome(Welcome),
+    /// A line that is asked for, and what it is for.
+    Entry(Box<Entry>, Purpose),
+    /// A menu, and what its rows do.
+    Menu(Menu, Vec<Choice>),
+    /// Many calls.
+    Burst(Box<Burst>),
+    /// A field's text.
+    LongText(Box<LongText>),
+}
+
+/// What a line that is asked for is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Purpose {
+    /// To be searched for in the result.
+    Search,
+    /// To filter the result.
+    JsonPath,
+    /// Where to save this.
+    Save(Body),
+    /// The file that holds an answer.
+    AnswerFile,
+    /// How often, and how many at once.
+    Burst(Box<CallSpec>),
+}
+
+/// What a row of a menu does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Choice {
+    /// Copies.
+    Copy(CopyKind),
+    /// Asks where to save this; the name is the proposal.
+    Save(String, Body),
+    /// Opens this in another program.
+    Open(String, Body),
 }
 
 /// What waits for an answer of the user.
@@ -68,6 +124,10 @@ pub enum Pending {
     Quit,
     /// Firing a call of a tool that may destroy something.
     Fire(Box<CallSpec>, Option<Node>),
+    /// Firing it many times: how often, and how many at once.
+    Burst(Box<CallSpec>, u64, usize),
+    /// Writing over a file.
+    Overwrite(String, Body),
 }
 
 /// The panes and dialogs, to be drawn.
@@ -100,6 +160,12 @@ pub struct Setup {
     pub title: String,
     /// What to begin with.
     pub startup: Startup,
+    /// Which calls are asked about.
+    pub confirm: ConfirmPolicy,
+    /// Arguments of earlier sessions.
+    pub recall: Recall,
+    /// How this console was started.
+    pub invocation: Invocation,
 }
 
 /// The whole state.
@@ -134,6 +200,8 @@ pub struct Model {
     pub traffic: TrafficPane,
     /// Traffic, timeline and health.
     pub views: Views,
+    /// The last minute of every server.
+    pub strip: Strip,
     /// Dialogs, the last one on top.
     pub modals: Vec<Modal>,
     /// Messages in the corner.
@@ -142,13 +210,30 @@ pub struct Model {
     pub sequence: Vec<KeyCombination>,
     size: (u16, u16),
     zoom: bool,
+    strip_shown: bool,
+    room: Room,
+    /// The border that is being dragged.
+    drag: Option<Divider>,
     mouse: bool,
     /// Tools that may be fired without asking, in this session.
     allowed: HashSet<ToolId>,
+    /// What the welcome has to offer.
+    offer: Option<Offer>,
     /// Calls asked for whose ids are not known yet, by token.
     submitted: Vec<(u64, Option<Node>)>,
     next_token: u64,
     engine_gone: bool,
+    confirm: ConfirmPolicy,
+    invocation: Invocation,
+    /// The field whose text is in `$EDITOR`; `None`: all arguments are.
+    in_editor: Option<Path>,
+    /// The token of a call whose result is to be shown by itself.
+    followed: Option<u64>,
+    /// Where the detail was opened from.
+    came_from: Focus,
+    completing: complete::Completing,
+    /// Whether a search has not come to its end.
+    searching: bool,
 }
 
 impl Model {
@@ -170,21 +255,40 @@ impl Model {
             detail: None,
             info: InfoPane::default(),
             traffic: TrafficPane::default(),
+            strip: Strip::default(),
             modals: vec![],
             toasts: vec![],
             sequence: vec![],
             size,
             zoom: false,
+            strip_shown: true,
+            room: Room::default(),
+            drag: None,
             mouse: setup.mouse,
             allowed: HashSet::new(),
+            offer: None,
             submitted: vec![],
             next_token: 1,
             engine_gone: false,
+            confirm: setup.confirm,
+            invocation: setup.invocation,
+            in_editor: None,
+            followed: None,
+            came_from: Focus::Traffic,
+            completing: Default::default(),
+            searching: false,
         };
-        if let Startup::Approval(prompt) = setup.startup {
-            model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() }));
+        model.call.recall = setup.recall;
+        match setup.startup {
+            Startup::Approval(prompt) => model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() })),
+            Startup::Welcome(offer) => {
+                model.offer = Some(offer.clone());
+                model.modals.push(Modal::Welcome(Welcome::new(offer)));
+            }
+            Startup::Normal | Startup::Empty => {}
         }
         model.tree.rebuild(&model.feed.world);
+        model.strip = Strip::of(&model.feed.world);
         model.tell_earlier_notices();
         model.settle();
         model
@@ -207,10 +311,24 @@ impl Model {
             Msg::Beat(now) => {
                 self.now = self.now.max(now);
                 self.beat = self.beat.wrapping_add(1);
-                vec![]
+                let mut commands = self.complete();
+                commands.extend(self.burst_more());
+                commands
             }
             Msg::Submitted { token, call } => self.submitted(token, call),
             Msg::Edited(edited) => self.edited(edited),
+            Msg::Saved(saved) => {
+                self.saved(saved);
+                vec![]
+            }
+            Msg::Exists { path, body } => {
+                self.exists(path, body);
+                vec![]
+            }
+            Msg::FileRead(read) => {
+                self.answer_text(read);
+                vec![]
+            }
             Msg::Trouble(text) => {
                 self.toast(NoticeLevel::Warn, text);
                 vec![]
@@ -227,6 +345,7 @@ impl Model {
         if let Some(entry) = &mut self.views.entry {
             entry.detail.sync(&self.feed.world);
         }
+        self.strip = Strip::of(&self.feed.world);
         self.tree.rebuild(&self.feed.world);
         self.call.sync(&self.feed.world);
         let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
@@ -234,6 +353,7 @@ impl Model {
             detail.resync(&self.feed.world);
         }
         self.close_answered();
+        self.burst_resync();
         self.toast(NoticeLevel::Warn, format!("The console fell behind by {missed} events; it has caught up."));
         self.settle();
     }
@@ -249,8 +369,17 @@ impl Model {
         world.running > 0
             || self.view_moving()
             || !self.toasts.is_empty()
+            || self.searching
+            || self.completing.waiting()
+            || self.modals.iter().any(|modal| matches!(modal, Modal::Burst(burst) if !burst.over()))
             || matches!(self.modals.last(), Some(Modal::Inbox(_)))
             || world.servers.iter().any(|s| s.phase.pending())
+    }
+
+    /// How long until something on the screen moves that moves by steps, if nothing happens meanwhile.
+    pub fn next_step(&self) -> Option<Duration> {
+        let (place, world) = (self.layout.strip?, &self.feed.world);
+        self.strip.due(strip_pane::cells(world, place), self.now.max(self.feed.last), strip_pane::changed(world))
     }
 
     /// The world.
@@ -337,7 +466,9 @@ impl Model {
         }
         let changes = self.feed.apply(events);
         self.now = self.now.max(self.feed.last);
+        changes.calls.iter().filter_map(|id| self.feed.world.call(*id)).for_each(|call| self.strip.note(call));
         if changes.lists {
+            self.strip.retain(&self.feed.world);
             self.tree.rebuild(&self.feed.world);
             self.call.sync(&self.feed.world);
             if let Some(Modal::Palette(palette)) = self.modals.last_mut() {
@@ -359,10 +490,14 @@ impl Model {
         for ask in changes.asked {
             self.asked(&ask);
         }
-        vec![]
+        self.updated_resources(&changes.updated);
+        self.suggestions(&changes.calls);
+        self.burst_events(&changes.calls)
     }
 
     /// A question came: it opens by itself only where it cannot steal letters or cover another dialog.
+    ///
+    /// One that a policy answers is no news, and neither is one that is answered already.
     fn asked(&mut self, ask: &Ask) {
         // What a policy answers is nobody's business here.
         let waits = self.feed.world.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
@@ -404,6 +539,8 @@ impl Model {
         self.call.show(node.as_ref(), &self.feed.world);
         self.info.show(node.as_ref());
         self.result.show(self.call.last_call(), &self.feed.world);
+        self.searching = self.result.search_on() | self.detail.as_mut().is_some_and(Detail::search_on);
+        self.note_typing();
         let middle = self.middle();
         if !middle.order().contains(&self.focus) {
             self.focus = match self.focus {
@@ -411,7 +548,9 @@ impl Model {
                 _ => middle.order()[1],
             };
         }
-        self.layout = Layout::new(self.size, middle, self.focus, self.zoom);
+        let lanes = u16::try_from(self.feed.world.servers.len()).unwrap_or(u16::MAX - 2);
+        self.room.strip = if self.strip_shown { lanes.saturating_add(2) } else { 0 };
+        self.layout = Layout::new(self.size, middle, self.focus, self.zoom, self.room);
         if let Some(place) = self.layout.place(Focus::Servers) {
             self.tree.window.fit(self.tree.rows().len(), servers::rows_height(&self.tree, place));
         }
@@ -425,8 +564,9 @@ impl Model {
     /// Whether letters go into a field.
     pub fn typing(&self) -> bool {
         match self.modals.last() {
-            Some(Modal::Help(_) | Modal::Palette(_)) => true,
+            Some(Modal::Help(_) | Modal::Palette(_) | Modal::Entry(..) | Modal::LongText(_)) => true,
             Some(Modal::Inbox(inbox)) => inbox.wants_text(),
+            Some(Modal::Welcome(welcome)) => welcome.typing(),
             Some(_) => false,
             None if self.in_view() => self.view_typing(),
             None => self.tree.filter().is_some() || (self.focus == Focus::Call && self.call.wants_text()),
@@ -443,6 +583,12 @@ impl Model {
             Some(Modal::Inbox(_)) => &[Context::Inbox],
             Some(Modal::Approval(_)) => &[Context::Approval],
             Some(Modal::Notices(_)) => &[Context::Notices],
+            Some(Modal::Welcome(welcome)) if welcome.typing() => &[Context::WelcomeText],
+            Some(Modal::Welcome(_)) => &[Context::Welcome],
+            Some(Modal::Entry(..)) => &[Context::Entry],
+            Some(Modal::Menu(..)) => &[Context::Menu],
+            Some(Modal::Burst(_)) => &[Context::Burst],
+            Some(Modal::LongText(_)) => &[Context::LongText],
             None if self.in_view() => self.view_contexts(),
             None if self.tree.filter().is_some() => &[Context::Filter],
             None => match self.focus {
@@ -474,6 +620,8 @@ impl Model {
     }
 }
 
+#[cfg(test)]
+mod builder_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

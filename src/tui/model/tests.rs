@@ -17,38 +17,54 @@ use crate::{
     tui::{ApprovalPrompt, action::Action, fake, input::Input, view},
 };
 
-struct Harness {
-    model: Model,
+pub(super) struct Harness {
+    pub(super) model: Model,
     commands: Vec<Cmd>,
 }
 
 impl Harness {
-    fn new(width: u16, height: u16) -> Harness {
+    pub(super) fn new(width: u16, height: u16) -> Harness {
         Harness::with(width, height, fake::shop_world(), Startup::Normal)
     }
 
-    fn with(width: u16, height: u16, world: World, startup: Startup) -> Harness {
-        let setup = Setup { theme: Theme::ansi(), keymap: Keymap::built_in(), mouse: true, title: "shop.toml".into(), startup };
+    pub(super) fn with(width: u16, height: u16, world: World, startup: Startup) -> Harness {
+        Harness::set_up(width, height, world, Harness::setup(startup))
+    }
+
+    pub(super) fn setup(startup: Startup) -> Setup {
+        Setup {
+            theme: Theme::ansi(),
+            keymap: Keymap::built_in(),
+            mouse: true,
+            title: "shop.toml".into(),
+            startup,
+            confirm: ConfirmPolicy::default(),
+            recall: Recall::default(),
+            invocation: Invocation::default(),
+        }
+    }
+
+    pub(super) fn set_up(width: u16, height: u16, world: World, setup: Setup) -> Harness {
         let mut model = Model::new(setup, world, (width, height));
         model.at(fake::at(8000));
         Harness { model, commands: vec![] }
     }
 
-    fn busy(width: u16, height: u16) -> Harness {
+    pub(super) fn busy(width: u16, height: u16) -> Harness {
         let mut harness = Harness::new(width, height);
         let seq = harness.model.world().seq;
         harness.send(Msg::Events(fake::busy(seq)));
         harness
     }
 
-    fn send(&mut self, msg: Msg) -> &mut Self {
+    pub(super) fn send(&mut self, msg: Msg) -> &mut Self {
         let commands = self.model.update(msg);
         self.commands.extend(commands);
         self
     }
 
     /// Presses keys as the keymap writes them, with spaces between.
-    fn keys(&mut self, keys: &str) -> &mut Self {
+    pub(super) fn keys(&mut self, keys: &str) -> &mut Self {
         for key in keys.split(' ') {
             let upper = key.len() == 1 && key.chars().all(|c| c.is_ascii_uppercase());
             let parsed = KeyCombination::from_str(&if upper { format!("shift-{key}") } else { key.to_owned() }).unwrap();
@@ -58,54 +74,54 @@ impl Harness {
         self
     }
 
-    fn text(&mut self, text: &str) -> &mut Self {
+    pub(super) fn text(&mut self, text: &str) -> &mut Self {
         for c in text.chars() {
             self.send(Msg::Input(Input::Key(KeyEvent::new(crossterm::event::KeyCode::Char(c), crossterm::event::KeyModifiers::NONE))));
         }
         self
     }
 
-    fn event(&mut self, kind: EventKind) -> &mut Self {
+    pub(super) fn event(&mut self, kind: EventKind) -> &mut Self {
         let mut script = fake::Script::after(self.model.world().seq);
         script.push(7600, kind);
         self.send(Msg::Events(script.events))
     }
 
-    fn buffer(&mut self) -> Buffer {
+    pub(super) fn buffer(&mut self) -> Buffer {
         let screen = self.model.layout.screen;
         let mut buf = Buffer::empty(Rect::new(0, 0, screen.width, screen.height));
         view::draw(&mut self.model, &mut buf);
         buf
     }
 
-    fn frame(&mut self) -> String {
+    pub(super) fn frame(&mut self) -> String {
         let buf = self.buffer();
         let width = usize::from(buf.area.width).max(1);
         let rows = buf.content.chunks(width);
         rows.map(|row| row.iter().map(|c| c.symbol()).collect::<String>().trim_end().to_owned() + "\n").collect()
     }
 
-    fn selected(&self) -> String {
+    pub(super) fn selected(&self) -> String {
         format!("{:?}", self.model.tree.selected())
     }
 
     /// Goes to a tool by the filter.
-    fn tool(&mut self, name: &str) -> &mut Self {
+    pub(super) fn tool(&mut self, name: &str) -> &mut Self {
         self.keys("/").text(name).keys("enter")
     }
 
-    fn traffic(&mut self) -> &mut Self {
+    pub(super) fn traffic(&mut self) -> &mut Self {
         while self.model.focus != Focus::Traffic {
             self.keys("tab");
         }
         self
     }
 
-    fn take(&mut self) -> Vec<Cmd> {
+    pub(super) fn take(&mut self) -> Vec<Cmd> {
         std::mem::take(&mut self.commands)
     }
 
-    fn submitted_spec(&mut self) -> CallSpec {
+    pub(super) fn submitted_spec(&mut self) -> CallSpec {
         match self.take().pop() {
             Some(Cmd::Submit { spec, .. }) => spec,
             other => panic!("nothing was submitted: {other:?}"),
@@ -398,7 +414,7 @@ fn the_mouse_selects_opens_and_scrolls() {
     assert!(harness.selected().contains("create_user"), "{}", harness.selected());
     harness.send(mouse(press, 5, 5));
     assert_eq!(harness.model.focus, Focus::Call);
-    harness.send(mouse(press, 60, 36));
+    harness.send(mouse(press, 60, 28));
     assert_eq!(harness.model.focus, Focus::Traffic);
     harness.send(mouse(MouseEventKind::ScrollDown, 5, 5));
     assert!(!harness.selected().contains("create_user"));
@@ -567,3 +583,5 @@ fn every_small_size_is_drawn() {
         }
     }
 }
+
+mod looks;

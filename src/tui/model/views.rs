@@ -117,7 +117,7 @@ impl Model {
             Action::Open => self.view_open(),
             Action::Back => self.view_back(),
             Action::Filter => return self.view_filter(),
-            Action::Complete => self.views.traffic.complete(&self.views.rows),
+            Action::CompleteFilter => self.views.traffic.complete(&self.views.rows),
             Action::NextCall | Action::PreviousCall => {
                 self.views.timeline.step(action == Action::PreviousCall, &self.views.rows, self.now);
             }

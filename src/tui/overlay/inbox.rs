@@ -83,6 +83,23 @@ impl Inbox {
         }
     }
 
+    /// Whether the question wants what a model would write.
+    pub fn is_sampling(&self) -> bool {
+        self.ask.as_ref().is_some_and(|ask| matches!(ask.question, Question::Sampling { .. }))
+    }
+
+    /// Puts text into the answer of a sampling question.
+    pub fn set_answer(&mut self, text: &str) -> Result<(), String> {
+        if !self.is_sampling() {
+            return Err("Only a sampling question is answered from a file.".into());
+        }
+        let form = self.form.as_mut().ok_or("The question has no form.")?;
+        let row = form.form().rows().into_iter().find(|row| form.form().node(&row.path).is_some_and(|n| n.key == "answer"));
+        let path = row.map(|row| row.path).ok_or("The form has no answer.")?;
+        form.set_text(&path, text);
+        Ok(())
+    }
+
     /// The accepting answer, or `None` when the form tells what is wrong.
     pub fn answer(&mut self) -> Option<(AskId, Answer)> {
         let ask = self.ask.clone()?;

@@ -1,12 +1,17 @@
 //! Dialogs over the panes: plain structs that own their cursor, drawn last. They know no engine.
 
 pub mod approval;
+pub mod burst;
 pub mod confirm;
+pub mod entry;
 pub mod help;
 pub mod inbox;
+pub mod longtext;
+pub mod menu;
 pub mod notices;
 pub mod palette;
 pub mod toast;
+pub mod welcome;
 
 use ratatui::{buffer::Buffer, layout::Rect};
 

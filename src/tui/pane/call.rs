@@ -1,6 +1,8 @@
 //! What is about to be called: its description, its arguments as a form or as JSON, what is wrong with them.
 //!
-//! Remembers the arguments of everything that was touched in this session, and the last call of each.
+//! `assist` has what helps with typing. Remembers the arguments of everything that was touched in this session, and the last call of each.
+
+mod assist;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,9 +14,10 @@ use crate::{
     domain::{
         body::Body,
         call::Operation,
-        catalog::Hints,
+        catalog::{ConfirmPolicy, Hints},
         form::{Json, json::pretty},
         id::{CallId, ToolId},
+        recall::Recall,
         world::World,
     },
     tui::{
@@ -29,6 +32,8 @@ use crate::{
         },
     },
 };
+
+pub use assist::Typed;
 
 use super::Look;
 
@@ -57,6 +62,11 @@ pub struct CallPane {
     editor: Option<JsonEditor>,
     memory: HashMap<Node, Remembered>,
     complaints: Vec<String>,
+    /// Arguments of earlier sessions.
+    pub recall: Recall,
+    /// What the server suggests for the field under the cursor, and which of it was taken last.
+    suggested: Vec<String>,
+    taken: Option<usize>,
 }
 
 /// What came of a key.
@@ -115,11 +125,15 @@ impl CallPane {
     fn build(&mut self, world: &World) {
         (self.form, self.editor, self.entry, self.schema) = (None, None, Body::default(), Body::default());
         self.complaints.clear();
+        self.suggest(vec![]);
         let Some(node) = self.target.clone() else { return };
         self.entry = entry(&node, world).unwrap_or_default();
         let Some(schema) = schema(&node, world) else { return };
         let mut form = FormView::new(&schema);
-        let kept = self.memory.get(&node).cloned().unwrap_or_default();
+        let kept = match self.memory.get(&node) {
+            Some(kept) => kept.clone(),
+            None => Remembered { arguments: self.recalled(&node), ..Remembered::default() },
+        };
         if let Some(arguments) = &kept.arguments {
             // It came from a form, so it is JSON.
             let _ = form.set_json(arguments);
@@ -183,6 +197,14 @@ impl CallPane {
             (None, None) if key.code == KeyCode::Tab => Outcome::Next,
             (None, None) if key.code == KeyCode::BackTab => Outcome::Previous,
             (None, None) => Outcome::Stay,
+        }
+    }
+
+    /// Puts the cursor on the field at this row of the screen; whether there is one.
+    pub fn click(&mut self, y: u16) -> bool {
+        match (&self.editor, &mut self.form) {
+            (None, Some(form)) => form.click(y),
+            _ => false,
         }
     }
 
@@ -319,7 +341,12 @@ impl CallPane {
         }
         let complaints: Vec<String> =
             self.complaints.iter().flat_map(|c| wrap(c, inner.width.saturating_sub(2))).take(COMPLAINT_ROWS).collect();
-        let below = (complaints.len() as u16).min(inner.height.saturating_sub(y));
+        let hints = u16::from(!self.suggested.is_empty() && inner.height > y + 2);
+        let below = (complaints.len() as u16 + hints).min(inner.height.saturating_sub(y));
+        if hints > 0 {
+            let row = Rect { y: inner.bottom() - 1, height: 1, ..inner };
+            self.draw_suggestions(look, row, buf);
+        }
         let body = Rect { y: inner.y + y, height: inner.height.saturating_sub(y + below), ..inner };
         match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => editor.draw(body, buf, theme, look.focused),
@@ -337,7 +364,10 @@ impl CallPane {
     fn draw_plain(&self, look: Look, area: Rect, buf: &mut Buffer) {
         let key = look.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
         let text = match &self.target {
-            Some(Node::Resource(..)) => " reads it",
+            Some(Node::Resource(server, uri)) => {
+                self.draw_subscription(look, server, uri, area, buf);
+                " reads it"
+            }
             Some(_) => " fires it; it takes no arguments",
             None => return,
         };
@@ -429,9 +459,9 @@ fn schema(node: &Node, world: &World) -> Option<Body> {
     }
 }
 
-/// Whether a tool should be asked about before it is called, and its hints.
-pub fn may_destroy(tool: &ToolId, world: &World) -> Option<Hints> {
+/// Whether a tool is asked about before it is called, by the user's policy, and its hints.
+pub fn may_destroy(tool: &ToolId, world: &World, policy: ConfirmPolicy) -> Option<Hints> {
     let trusted = world.server(&tool.server)?.spec.trusted;
     let hints = world.tool(tool)?.hints;
-    hints.may_destroy(trusted).then_some(hints)
+    policy.asks(hints, trusted).then_some(hints)
 }

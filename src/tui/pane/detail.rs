@@ -2,6 +2,8 @@
 //!
 //! The result pane shows the last call of the selected tool, the detail any call of the traffic list.
 
+mod query;
+
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -75,6 +77,12 @@ pub struct Detail {
     /// Whether keys go into the frame's bytes instead of the list of frames.
     inside: bool,
     scroll: Window,
+    /// What is searched for in the view.
+    needle: String,
+    /// What the tree is filtered by.
+    filter: Option<query::Filter>,
+    /// What is wrong with the structured content.
+    violations: Vec<String>,
 }
 
 impl Default for Detail {
@@ -91,6 +99,9 @@ impl Default for Detail {
             frame: Window::default(),
             inside: false,
             scroll: Window::default(),
+            needle: String::new(),
+            filter: None,
+            violations: vec![],
         }
     }
 }
@@ -154,6 +165,7 @@ impl Detail {
         }
         self.seen = settled;
         self.presented = self.result.as_ref().map(present);
+        self.judge(world);
         if !self.chosen
             && let Some(presented) = &self.presented
         {
@@ -180,10 +192,11 @@ impl Detail {
         self.view = match self.tab {
             Tab::Frames => return self.view_frame(),
             Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
-            Tab::Tree => self.presented.as_ref().map(|presented| JsonView::json(presented.tree.clone())),
+            Tab::Tree => self.tree_view(),
             Tab::Text => self.presented.as_ref().map(|presented| JsonView::text(presented.text.clone())),
             Tab::Raw => self.result.as_ref().map(|result| JsonView::text(result.clone())),
         };
+        self.search_again();
     }
 
     fn view_frame(&mut self) {
@@ -193,9 +206,9 @@ impl Detail {
         });
     }
 
-    /// Steps out of a frame's bytes; whether there was something to step out of.
+    /// Steps out of a frame's bytes, a filter or a search; whether there was something to step out of.
     pub fn back(&mut self) -> bool {
-        std::mem::take(&mut self.inside)
+        std::mem::take(&mut self.inside) || self.end_query()
     }
 
     /// Whether there is a frame under the cursor that can be opened.
@@ -278,6 +291,7 @@ impl Detail {
         let title_style = if look.focused { theme.focus } else { theme.text };
         let mut title: Vec<(String, Style)> = vec![(name.to_owned(), title_style)];
         if let Some(call) = call {
+            title.extend(self.query_line(look));
             title.extend(outcome_line(call, look));
         }
         let tabs = self.tabs(look);
@@ -324,7 +338,11 @@ impl Detail {
         match &call.settled {
             None => draw_running(call, look, area, buf),
             Some(settled) => match (&settled.outcome, &mut self.view) {
-                (_, Some(view)) => view.draw(area, buf, look.theme, look.focused),
+                (_, Some(view)) => {
+                    let told = draw_violations(&self.violations, look, area, buf);
+                    let rest = Rect { y: area.y + told, height: area.height - told, ..area };
+                    view.draw(rest, buf, look.theme, look.focused);
+                }
                 (Outcome::Failed { failure }, _) => {
                     let mut sheet = Sheet::new(look.theme, area.width);
                     sheet.report(&failure.report());
@@ -379,6 +397,25 @@ impl Detail {
             view.draw(rest, buf, theme, look.focused && self.inside);
         }
     }
+}
+
+/// What is wrong with the payload, above it; gives how many rows that took.
+fn draw_violations(violations: &[String], look: Look, area: Rect, buf: &mut Buffer) -> u16 {
+    let most = usize::from(area.height / 3).min(4);
+    if violations.is_empty() || most == 0 {
+        return 0;
+    }
+    let mut rows: Vec<String> = vec!["✕ does not fit the tool's output schema:".into()];
+    rows.extend(violations.iter().map(|v| format!("  {v}")));
+    if rows.len() > most {
+        let hidden = rows.len() - most + 1;
+        rows.truncate(most - 1);
+        rows.push(format!("  … and {hidden} more"));
+    }
+    for (y, row) in rows.iter().enumerate() {
+        Pen::new(buf, area, y as u16).put(row, look.theme.fail);
+    }
+    rows.len() as u16
 }
 
 fn sent_body(operation: &Operation) -> Body {

@@ -7,6 +7,7 @@ pub mod health;
 pub mod info;
 pub mod servers;
 pub mod sheet;
+pub mod strip;
 pub mod table;
 pub mod timeline;
 pub mod traffic;

@@ -81,12 +81,23 @@ fn draw_empty(tree: &Tree, look: Look, area: Rect, buf: &mut Buffer) {
     let text = match tree.filter() {
         Some(_) => "No tool of any server has a name like this.\n\nEsc ends the search.",
         None => {
-            "No servers yet.\n\nStart with the built-in ones: switchboard --demo\n\nOr describe yours in switchboard.toml; the README has an example. Files of editors and agents with an mcpServers table can be read as they are."
+            let key = look.keys.key(&[Context::Global], Action::Welcome).unwrap_or_default();
+            return draw_none(&key, look, area, buf);
         }
     };
     let room = Rect { x: area.x.saturating_add(1), width: area.width.saturating_sub(2), ..area };
     for (y, row) in wrap(text, room.width).iter().enumerate().take(usize::from(room.height)) {
         Pen::new(buf, room, y as u16).put(row, look.theme.muted);
+    }
+}
+
+fn draw_none(key: &str, look: Look, area: Rect, buf: &mut Buffer) {
+    let room = Rect { x: area.x.saturating_add(1), width: area.width.saturating_sub(2), ..area };
+    Pen::new(buf, room, 0).put("No servers yet.", look.theme.text);
+    Pen::new(buf, room, 2).put(key, look.theme.key).put(" shows ways to get some", look.theme.muted);
+    let text = "switchboard --demo starts with built-in ones. Or describe yours in switchboard.toml; the README has an example.";
+    for (y, row) in wrap(text, room.width).iter().enumerate() {
+        Pen::new(buf, room, y as u16 + 4).put(row, look.theme.muted);
     }
 }
 
@@ -122,6 +133,15 @@ fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer)
         Node::Resource(..) | Node::Template(..) | Node::Prompt(..) => {
             let (name, change, right) = item(server, row);
             pen.right(&[(&right, look.theme.muted)]);
+            if let Node::Resource(_, uri) = &row.node
+                && let Some((count, _)) = server.subscriptions.get(&**uri)
+            {
+                let (told, style) = match count {
+                    0 => ("◉ ".to_owned(), look.theme.ok),
+                    times => (format!("◉ changed {times}× "), look.theme.warn),
+                };
+                pen.right(&[(&told, style)]);
+            }
             put_name(&mut pen, &name, change, base, look);
         }
     }

@@ -4,12 +4,14 @@
 //! field under the cursor and stay in it from field to field; and *keys*, after Escape, where they
 //! move, fold, add and remove. Enter fires in both.
 
+mod click;
 mod draw;
 
 #[cfg(test)]
 mod tests;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::layout::Rect;
 
 use super::field::{FieldEvent, TextField};
 use crate::domain::{
@@ -57,6 +59,8 @@ pub struct FormView {
     tried: bool,
     top: usize,
     page: usize,
+    /// Where the rows were drawn last.
+    place: Rect,
 }
 
 impl FormView {
@@ -73,6 +77,7 @@ impl FormView {
             tried: false,
             top: 0,
             page: 10,
+            place: Rect::default(),
         };
         view.rewind();
         view
@@ -110,6 +115,17 @@ impl FormView {
     /// The path of the field under the cursor.
     pub fn path(&self) -> &Path {
         &self.at
+    }
+
+    /// Whether letters are typed, rather than being keys.
+    pub fn typing(&self) -> bool {
+        self.typing && self.naming.is_none()
+    }
+
+    /// Sets the text of a field, wherever the cursor is.
+    pub fn set_text(&mut self, path: &[usize], text: &str) {
+        self.form.set_text(path, text);
+        self.sync();
     }
 
     fn rewind(&mut self) {

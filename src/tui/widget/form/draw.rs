@@ -40,6 +40,7 @@ impl FormView {
             return;
         }
         let (body, foot) = self.split(area);
+        self.place = body;
         self.page = usize::from(body.height).saturating_sub(1).max(1);
         let columns = self.columns(&rows, body.width);
         let messages: Vec<Vec<(String, Style)>> = rows.iter().map(|row| self.messages(row, body, theme)).collect();
@@ -92,7 +93,7 @@ impl FormView {
     }
 
     /// What is told under a row.
-    fn messages(&self, row: &Row, area: Rect, theme: &Theme) -> Vec<(String, Style)> {
+    pub(super) fn messages(&self, row: &Row, area: Rect, theme: &Theme) -> Vec<(String, Style)> {
         let Some(node) = self.form.node(&row.path) else { return vec![] };
         let (text, style) = match (&node.error, &node.note) {
             (Some(error), _) => (format!("✕ {}", visible(error)), theme.fail),

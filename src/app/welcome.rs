@@ -1,0 +1,146 @@
+//! What the welcome offers, and what becomes of the choice.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    config::{self, ConfigError, FoundImport, LoadOptions, Loaded},
+    domain::server::ServerSpec,
+    tui::overlay::welcome::{FoundConfig, Offer},
+};
+
+/// The configurations of other programs on this machine, as data and for people.
+pub fn offer(load: &LoadOptions) -> (Vec<FoundImport>, Offer) {
+    let home = load.home.clone().unwrap_or_default();
+    let mut found = load.home.as_ref().map(|home| config::find_imports(home, &load.cwd, &load.env)).unwrap_or_default();
+    found.retain(|import| !import.servers.is_empty());
+    let shown = found
+        .iter()
+        .map(|import| FoundConfig {
+            client: import.client.to_owned(),
+            path: short(&import.path, &home),
+            servers: import.servers.len(),
+            lines: config::launch_lines(&import.servers),
+            problems: import.problems.iter().map(|p| p.to_string().replace('\n', " · ")).collect(),
+        })
+        .collect();
+    let target = load.user_file().map(|file| short(&file, &home)).unwrap_or_default();
+    (found, Offer { found: shown, target })
+}
+
+/// A path as people write it.
+fn short(path: &Path, home: &Path) -> String {
+    match path.strip_prefix(home) {
+        Ok(rest) if !home.as_os_str().is_empty() => format!("~/{}", rest.display()),
+        _ => path.display().to_string(),
+    }
+}
+
+/// Writes the servers of an import into the user's file and reads the configuration again.
+pub fn take_over(import: &FoundImport, load: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
+    let file = load.user_file().ok_or_else(|| vec![ConfigError::new("there is no folder for the configuration")])?;
+    let existing = std::fs::read_to_string(&file).ok();
+    let text = config::to_toml(std::slice::from_ref(import), existing.as_deref()).map_err(|e| vec![e.in_file(&file)])?;
+    config::write_config(&file, &text).map_err(|e| vec![e])?;
+    config::load(load)
+}
+
+/// The servers that a typed text means: those of a file, one at an address, one started by a command.
+pub fn typed(text: &str, load: &LoadOptions) -> Result<Vec<ServerSpec>, Vec<ConfigError>> {
+    let text = text.trim();
+    if text.contains("://") && !text.contains(char::is_whitespace) {
+        return config::server_from_url(text).map(|spec| vec![spec]).map_err(|e| vec![e]);
+    }
+    let path = match (text.strip_prefix("~/"), &load.home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => load.cwd.join(text),
+    };
+    let is_config = path.extension().is_some_and(|e| e == "json" || e == "toml" || e == "jsonc");
+    if is_config && (!text.contains(char::is_whitespace) || path.is_file()) {
+        let options = LoadOptions { config_files: vec![path], extra: vec![], ..load.clone() };
+        return config::load(&options).map(|loaded| loaded.servers);
+    }
+    let argv = words(text, load.home.as_ref()).ok_or_else(|| vec![ConfigError::new("a quotation mark is not closed")])?;
+    if argv.is_empty() {
+        return Err(vec![ConfigError::new("there is nothing to start")]);
+    }
+    Ok(vec![config::server_from_command(&argv)])
+}
+
+/// The words of a command as a shell takes them apart: blanks part, quotes and backslashes hold together.
+/// Nothing is expanded but `~/` at the start of a word. `None` when a quote is not closed.
+fn words(text: &str, home: Option<&PathBuf>) -> Option<Vec<String>> {
+    let (mut words, mut word, mut quote) = (vec![], None::<String>, None::<char>);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (Some('"') | None, '\\') => word.get_or_insert_default().push(chars.next().unwrap_or('\\')),
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    let at_home = |word: String| match (word.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest).display().to_string(),
+        _ => word,
+    };
+    quote.is_none().then(|| words.into_iter().map(at_home).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::server::Launch;
+
+    fn place(home: &Path) -> LoadOptions {
+        LoadOptions { cwd: home.to_owned(), home: Some(home.to_owned()), user_dir: Some(home.join("conf")), ..LoadOptions::default() }
+    }
+
+    #[test]
+    fn what_other_programs_have_is_offered_taken_over_and_started_from_there() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join(".cursor")).unwrap();
+        std::fs::write(
+            home.path().join(".cursor/mcp.json"),
+            r#"{"mcpServers": {"files": {"command": "files-server", "args": ["--root", "/srv"]}}}"#,
+        )
+        .unwrap();
+        let load = place(home.path());
+        let (found, offer) = offer(&load);
+        assert_eq!(offer.found.len(), 1, "{offer:?}");
+        assert_eq!((offer.found[0].path.as_str(), offer.found[0].servers), ("~/.cursor/mcp.json", 1));
+        assert!(offer.found[0].lines[0].contains("files-server --root /srv"), "{offer:?}");
+        assert_eq!(offer.target, "~/conf/config.toml");
+        let loaded = take_over(&found[0], &load).unwrap();
+        assert_eq!(loaded.servers.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["files"]);
+        assert!(std::fs::read_to_string(home.path().join("conf/config.toml")).unwrap().contains("files-server"));
+        let again = take_over(&found[0], &load).unwrap();
+        assert_eq!(again.servers.len(), 1, "taken over twice is there once");
+    }
+
+    #[test]
+    fn a_typed_text_is_a_file_an_address_or_a_command() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("mcp.json"), r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "y"}}}"#).unwrap();
+        let load = place(home.path());
+        assert_eq!(typed("~/mcp.json", &load).unwrap().len(), 2);
+        assert!(
+            matches!(&typed("https://example.com/mcp", &load).unwrap()[0].launch, Launch::Http { url, .. } if url == "https://example.com/mcp")
+        );
+        let Launch::Stdio { command, args, .. } = &typed(r#"npx -y 'my server' ~/d "a\"b""#, &load).unwrap()[0].launch else {
+            panic!("no command")
+        };
+        assert_eq!(command, "npx");
+        assert_eq!(
+            args.iter().map(|a| a.expose().to_owned()).collect::<Vec<_>>(),
+            ["-y", "my server", &format!("{}/d", home.path().display()), "a\"b"]
+        );
+        for wrong in ["'open", "   ", "missing.json", "ftp://x"] {
+            assert!(typed(wrong, &load).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The last arguments of every tool, kept in a private file of the state folder.
+
+use std::{io, path::Path};
+
+use super::private::{self, Links};
+use crate::domain::recall::Recall;
+
+/// The file's name.
+const FILE: &str = "arguments.json";
+
+/// What was remembered in earlier sessions; nothing when there is nothing, or nothing that can be read.
+pub fn load_recall(state_dir: &Path) -> Recall {
+    private::read(&state_dir.join(FILE)).ok().flatten().map(|text| Recall::from_json(&text)).unwrap_or_default()
+}
+
+/// Writes what is remembered, readable by its owner only (0600, in a folder of 0700).
+pub fn save_recall(state_dir: &Path, recall: &Recall) -> io::Result<()> {
+    private::folder(state_dir)?;
+    private::write(&state_dir.join(FILE), &recall.to_json(), Links::Refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::domain::{
+        body::Body,
+        recall::{RecallKind, Recalled},
+    };
+
+    #[test]
+    fn what_is_written_is_private_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        assert_eq!(load_recall(&state), Recall::default());
+        let mut recall = Recall::default();
+        recall.note(Recalled { server: "db".into(), kind: RecallKind::Tool, name: "a".into(), arguments: Body::from(r#"{"n":1.50}"#) });
+        save_recall(&state, &recall).unwrap();
+        assert_eq!(load_recall(&state), recall);
+        assert_eq!(std::fs::metadata(state.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

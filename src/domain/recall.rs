@@ -1,0 +1,209 @@
+//! The last arguments of everything that was called, to be offered again in another session.
+//!
+//! Pure; the configuration keeps it on disk. What looks like a secret never gets in.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::{body::Body, form::Json, id::ServerId, server::looks_secret};
+
+/// How many arguments are remembered.
+const MOST: usize = 500;
+/// Longer arguments are not remembered, in bytes.
+const LONGEST: usize = 64 << 10;
+/// How deep schemas are followed.
+const DEEPEST: usize = 24;
+
+/// What kind of thing was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecallKind {
+    /// A tool.
+    Tool,
+    /// A prompt.
+    Prompt,
+    /// A resource template.
+    Template,
+}
+
+/// The arguments of one thing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recalled {
+    /// Its server.
+    pub server: ServerId,
+    /// What kind of thing it is.
+    pub kind: RecallKind,
+    /// Its own name.
+    pub name: String,
+    /// Its arguments: the text of a JSON object.
+    pub arguments: Body,
+}
+
+/// All that is remembered, the latest last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recall {
+    entries: VecDeque<Recalled>,
+}
+
+impl Recall {
+    /// Reads what [`Recall::to_json`] wrote; anything else is forgotten.
+    pub fn from_json(text: &str) -> Recall {
+        let mut recall: Recall = serde_json::from_str(text).unwrap_or_default();
+        recall.entries.retain(|e| e.arguments.len() <= LONGEST);
+        let surplus = recall.entries.len().saturating_sub(MOST);
+        recall.entries.drain(..surplus);
+        recall
+    }
+
+    /// The text for the disk.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// Remembers arguments in place of older ones. They must have come through [`public`].
+    pub fn note(&mut self, entry: Recalled) {
+        self.entries.retain(|e| (&e.server, e.kind, &e.name) != (&entry.server, entry.kind, &entry.name));
+        if entry.arguments.len() > LONGEST {
+            return;
+        }
+        if self.entries.len() >= MOST {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// The last arguments of something.
+    pub fn find(&self, server: &ServerId, kind: RecallKind, name: &str) -> Option<&Body> {
+        self.entries.iter().rev().find(|e| e.server == *server && e.kind == kind && e.name == name).map(|e| &e.arguments)
+    }
+}
+
+/// `arguments` without members that look like secrets, and whether there were any: by their name, or
+/// since the schema calls them passwords (`format: password`) or never to be read (`writeOnly`).
+pub fn public(arguments: &Body, schema: &Body) -> (Body, bool) {
+    let root = Json::parse(&schema.text()).unwrap_or(Json::Bool(true));
+    let Ok(mut value) = Json::parse(&arguments.text()) else { return (Body::from("{}"), true) };
+    let mut left_out = false;
+    strip(&mut value, &[&root], &root, &mut left_out, 0);
+    if left_out { (Body::from(value.text()), true) } else { (arguments.clone(), false) }
+}
+
+fn strip(value: &mut Json, schemas: &[&Json], root: &Json, left_out: &mut bool, depth: usize) {
+    let all = alternatives(schemas, root);
+    match value {
+        Json::Object(members) => {
+            members.retain(|(key, _)| {
+                let inner = alternatives(&below(&all, key), root);
+                let secret = looks_secret(key) || inner.iter().any(|s| says_secret(s));
+                *left_out |= secret;
+                !secret
+            });
+            for (key, member) in members.iter_mut() {
+                if depth >= DEEPEST {
+                    // Too deep to be judged: not remembered.
+                    *member = Json::Null;
+                    *left_out = true;
+                } else {
+                    strip(member, &below(&all, key), root, left_out, depth + 1);
+                }
+            }
+        }
+        Json::Array(items) if depth < DEEPEST => {
+            let inner: Vec<&Json> = all
+                .iter()
+                .flat_map(|s| {
+                    let prefix = s.get("prefixItems").map(Json::items).unwrap_or_default().iter();
+                    prefix.chain(s.get("items")).collect::<Vec<_>>()
+                })
+                .collect();
+            items.iter_mut().for_each(|item| strip(item, &inner, root, left_out, depth + 1));
+        }
+        Json::Array(items) if !items.is_empty() => {
+            items.clear();
+            *left_out = true;
+        }
+        _ => {}
+    }
+}
+
+fn says_secret(schema: &Json) -> bool {
+    schema.get("format").and_then(Json::str) == Some("password") || schema.get("writeOnly") == Some(&Json::Bool(true))
+}
+
+/// The schemas of a member.
+fn below<'a>(schemas: &[&'a Json], key: &str) -> Vec<&'a Json> {
+    schemas.iter().filter_map(|s| s.get("properties").and_then(|p| p.get(key)).or_else(|| s.get("additionalProperties"))).collect()
+}
+
+/// These schemas and all that they refer to or are made of, each once.
+fn alternatives<'a>(schemas: &[&'a Json], root: &'a Json) -> Vec<&'a Json> {
+    let mut found: Vec<&Json> = vec![];
+    let mut open: Vec<&Json> = schemas.to_vec();
+    while let Some(schema) = open.pop() {
+        if found.len() > 200 || found.iter().any(|f| std::ptr::eq(*f, schema)) {
+            continue;
+        }
+        found.push(schema);
+        open.extend(schema.get("$ref").and_then(Json::str).and_then(|r| r.strip_prefix('#')).and_then(|path| pointer(root, path)));
+        for key in ["allOf", "anyOf", "oneOf"] {
+            open.extend(schema.get(key).map(Json::items).unwrap_or_default());
+        }
+        open.extend(["then", "else"].iter().filter_map(|key| schema.get(key)));
+    }
+    found
+}
+
+fn pointer<'a>(root: &'a Json, path: &str) -> Option<&'a Json> {
+    path.split('/').filter(|part| !part.is_empty()).try_fold(root, |at, part| at.get(&part.replace("~1", "/").replace("~0", "~")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(schema: &str, arguments: &str) -> (String, bool) {
+        let (body, left_out) = public(&Body::from(arguments), &Body::from(schema));
+        (body.text().into_owned(), left_out)
+    }
+
+    #[test]
+    fn secrets_are_left_out_wherever_they_stand() {
+        let schema = r##"{"type":"object","properties":{
+            "user":{"type":"string"},"pin":{"type":"string","format":"password"},
+            "login":{"$ref":"#/$defs/login"},"list":{"type":"array","items":{"anyOf":[{"$ref":"#/$defs/login"},{"type":"null"}]}}},
+            "$defs":{"login":{"type":"object","properties":{"name":{"type":"string"},"code":{"type":"string","writeOnly":true}}}}}"##;
+        assert_eq!(
+            of(schema, r#"{"user":"a","pin":"1","api_key":"x","login":{"name":"n","code":"c"},"list":[{"code":"d","name":"m"},7.50]}"#),
+            (r#"{"user":"a","login":{"name":"n"},"list":[{"name":"m"},7.50]}"#.into(), true)
+        );
+        assert_eq!(of(schema, r#"{"user": "a"}"#), (r#"{"user": "a"}"#.into(), false), "as it was");
+        assert_eq!(of("{", r#"{"password":"a","b":1}"#).0, r#"{"b":1}"#);
+        let looped = r##"{"$ref":"#","properties":{"x":{"$ref":"#"}}}"##;
+        assert_eq!(of(looped, r#"{"x":{"x":{"token":1}}}"#).0, r#"{"x":{"x":{}}}"#);
+    }
+
+    #[test]
+    fn the_latest_arguments_are_found_again() {
+        let mut recall = Recall::default();
+        let entry = |name: &str, arguments: &str| Recalled {
+            server: "db".into(),
+            kind: RecallKind::Tool,
+            name: name.into(),
+            arguments: Body::from(arguments),
+        };
+        recall.note(entry("a", r#"{"n":1.0}"#));
+        recall.note(entry("a", r#"{"n":2.0}"#));
+        let back = Recall::from_json(&recall.to_json());
+        assert_eq!(back, recall);
+        assert_eq!(back.find(&"db".into(), RecallKind::Tool, "a").unwrap().text(), r#"{"n":2.0}"#);
+        assert_eq!(back.find(&"db".into(), RecallKind::Prompt, "a"), None);
+        for n in 0..600 {
+            recall.note(entry(&n.to_string(), "{}"));
+        }
+        assert_eq!(recall.entries.len(), MOST);
+        recall.note(entry("long", &"x".repeat(LONGEST + 1)));
+        assert_eq!(recall.find(&"db".into(), RecallKind::Tool, "long"), None);
+        assert_eq!(Recall::from_json("garbage"), Recall::default());
+    }
+}

@@ -1,0 +1,322 @@
+//! What is copied: a call as a command line, as curl, as a configuration entry. Pure.
+//!
+//! Nothing made here holds a secret: variables are written as variables, literal secrets become
+//! variables, and arguments that look like secrets are left out (and that is said).
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::{
+    body::Body,
+    call::Operation,
+    form::json::escape,
+    recall::public,
+    secret::Secret,
+    server::{Era, Launch, ServerSpec, looks_secret, quote},
+    text::is_hidden,
+    world::World,
+};
+
+/// How this console was started, so that a command line can reach the same servers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Invocation {
+    /// Options: `--demo`, `--config FILE`.
+    pub flags: Vec<String>,
+    /// The server of the command line, as it stands after `--`.
+    pub target: Option<String>,
+}
+
+/// Text to be copied, and what has to be said about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Copied {
+    /// The text.
+    pub text: String,
+    /// What was changed or left out.
+    pub notes: Vec<&'static str>,
+}
+
+impl Copied {
+    fn new(text: String, left_out: bool) -> Copied {
+        Copied { text, notes: left_out.then_some("arguments that look secret were left out").into_iter().collect() }
+    }
+}
+
+/// JSON with hidden and control characters as escapes, which mean the same; whether there were any.
+pub fn harmless_json(text: &str) -> (String, bool) {
+    let odd = |c: char| is_hidden(c) && c != '\n' && c != '\t';
+    if !text.contains(odd) {
+        return (text.to_owned(), false);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if odd(c) { escape(c, &mut out) } else { out.push(c) }
+    }
+    (out, true)
+}
+
+/// The arguments of a call without what looks secret.
+fn arguments_of(operation: &Operation, world: &World) -> (Body, bool) {
+    match operation {
+        Operation::Tool { tool, arguments } => {
+            let schema = world.tool(tool).map(|t| t.input_schema.clone()).unwrap_or_default();
+            public(arguments, &schema)
+        }
+        Operation::Prompt { arguments, .. } => public(arguments, &Body::default()),
+        _ => (Body::from("{}"), false),
+    }
+}
+
+/// `switchboard call …`, `read …` or `prompt …`, ready for a shell.
+pub fn call_line(operation: &Operation, world: &World, invocation: &Invocation) -> Option<Copied> {
+    let (arguments, left_out) = arguments_of(operation, world);
+    let mut words: Vec<String> = vec!["switchboard".into()];
+    words.extend(invocation.flags.iter().map(|f| quote(f)));
+    match operation {
+        Operation::Tool { tool, .. } => {
+            let name = world.names.exposed(tool).map_or_else(|| format!("{}/{}", tool.server, tool.name), |n| n.to_string());
+            words.extend(["call".into(), quote(&name)]);
+            if arguments.text() != "{}" {
+                words.extend(["--args".into(), quote(&harmless_json(&arguments.text()).0)]);
+            }
+        }
+        Operation::Resource { server, uri } => words.extend(["read".into(), quote(server.as_str()), quote(uri)]),
+        Operation::Prompt { server, name, .. } => {
+            words.extend(["prompt".into(), quote(server.as_str()), quote(name)]);
+            let value = arguments.value().unwrap_or_default();
+            for (key, value) in value.as_object().into_iter().flatten() {
+                words.push(quote(&format!("{key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))));
+            }
+        }
+        Operation::Complete { .. } | Operation::Raw { .. } => return None,
+    }
+    if let Some(target) = &invocation.target {
+        words.extend(["--".into(), target.clone()]);
+    }
+    Some(Copied::new(words.join(" "), left_out))
+}
+
+/// The call as curl, for servers on the network.
+pub fn curl(operation: &Operation, world: &World) -> Option<Copied> {
+    let view = world.server(operation.server())?;
+    let Launch::Http { url, headers, socket } = &view.spec.launch else { return None };
+    let (arguments, left_out) = arguments_of(operation, world);
+    let info = view.info.as_deref();
+    let modern = info.is_some_and(|i| i.era == Era::Modern);
+    let version = info.map_or("2025-11-25", |i| i.protocol.as_str());
+    let (params, name) = match operation {
+        Operation::Tool { tool, .. } => {
+            (format!(r#"{{"name":{},"arguments":{}"#, json!(&*tool.name), arguments.text()), Some(tool.name.to_string()))
+        }
+        Operation::Resource { uri, .. } => (format!(r#"{{"uri":{}"#, json!(uri)), Some(uri.clone())),
+        Operation::Prompt { name, .. } => (format!(r#"{{"name":{},"arguments":{}"#, json!(name), arguments.text()), Some(name.clone())),
+        Operation::Complete { .. } | Operation::Raw { .. } => return None,
+    };
+    let meta = if modern {
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": version,
+            "io.modelcontextprotocol/clientInfo": {"name": "curl", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        format!(r#","_meta":{meta}"#)
+    } else {
+        String::new()
+    };
+    let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{}","params":{params}{meta}}}}}"#, operation.method());
+    let mut lines = vec![format!("curl -sS -X POST {}", double_quoted(&url_of(&view.spec, url)))];
+    if let Some(socket) = socket {
+        lines.push(format!("--unix-socket {}", quote(&socket.display().to_string())));
+    }
+    let mut header = |name: &str, value: &str| lines.push(format!("-H {}", double_quoted(&format!("{name}: {value}"))));
+    header("Content-Type", "application/json");
+    header("Accept", "application/json, text/event-stream");
+    header("MCP-Protocol-Version", version);
+    if modern {
+        header("Mcp-Method", operation.method());
+        if let Some(name) = name.filter(|n| n.is_ascii() && !n.contains(char::is_control)) {
+            header("Mcp-Name", &literal(&name));
+        }
+    } else if info.is_some() {
+        header("Mcp-Session-Id", "${MCP_SESSION_ID}");
+    }
+    for (name, value) in headers {
+        header(name, &written(name, value));
+    }
+    lines.push(format!("--data {}", quote(&harmless_json(&body).0)));
+    let mut copied = Copied::new(lines.join(" \\\n  "), left_out);
+    if !modern && info.is_some() {
+        copied.notes.push("MCP_SESSION_ID is what the server answered to `initialize`, if it uses sessions");
+    }
+    Some(copied)
+}
+
+/// The server as an entry of the `mcpServers` JSON that other clients read.
+pub fn mcp_servers(spec: &ServerSpec) -> Copied {
+    let mut entry = Map::new();
+    match &spec.launch {
+        Launch::Stdio { command, args, env, cwd, .. } => {
+            entry.insert("command".into(), spec_written(spec, "command").unwrap_or_else(|| command.clone()).into());
+            entry.insert("args".into(), args.iter().map(|a| Value::from(a.written())).collect());
+            if !env.is_empty() {
+                let env: Map<String, Value> = env.iter().map(|(name, value)| (name.clone(), env_value(name, value).into())).collect();
+                entry.insert("env".into(), env.into());
+            }
+            if let Some(cwd) = cwd {
+                entry.insert("cwd".into(), cwd.display().to_string().into());
+            }
+        }
+        Launch::Http { url, headers, .. } => {
+            entry.insert("type".into(), "http".into());
+            entry.insert("url".into(), url_of(spec, url).into());
+            if !headers.is_empty() {
+                let headers: Map<String, Value> = headers.iter().map(|(name, value)| (name.clone(), written(name, value).into())).collect();
+                entry.insert("headers".into(), headers.into());
+            }
+        }
+    }
+    let whole = json!({"mcpServers": {spec.id.as_str(): entry}});
+    Copied { text: serde_json::to_string_pretty(&whole).unwrap_or_default(), notes: vec![] }
+}
+
+/// An environment variable's value as it is written; a literal secret becomes the variable itself.
+fn env_value(name: &str, value: &Secret) -> String {
+    if value.interpolated() || !looks_secret(name) { plain_variables(value.written()) } else { format!("${{{name}}}") }
+}
+
+/// A header's value as it is written; a literal one becomes a variable, since headers carry credentials.
+fn written(name: &str, value: &Secret) -> String {
+    if value.interpolated() { plain_variables(value.written()) } else { format!("${{{}}}", variable(name)) }
+}
+
+/// `${env:X}` and `${X:-default}` as `${X}`: the default may be the secret.
+fn plain_variables(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(start) = rest.find("${") {
+        let Some(end) = rest[start..].find('}').map(|e| e + start) else { break };
+        let inner = rest[start + 2..end].trim_start_matches("env:");
+        let name = inner.split(":-").next().unwrap_or(inner);
+        out.push_str(&rest[..start]);
+        out.push_str(&format!("${{{name}}}"));
+        rest = &rest[end + 1..];
+    }
+    out + rest
+}
+
+fn variable(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+fn spec_written(spec: &ServerSpec, key: &str) -> Option<String> {
+    spec.origin.written.iter().find(|(k, _)| k == key).map(|(_, text)| plain_variables(text))
+}
+
+/// The address as it is written, without credentials.
+fn url_of(spec: &ServerSpec, url: &str) -> String {
+    if let Some(written) = spec_written(spec, "url") {
+        return written;
+    }
+    let (front, query) = url.split_once('?').map_or((url, None), |(f, q)| (f, Some(q)));
+    let front = match (front.find("://"), front.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &front[..scheme], &front[at + 1..]),
+        _ => front.to_owned(),
+    };
+    let Some(query) = query else { return front };
+    let pairs: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((key, _)) if looks_secret(key) || key.eq_ignore_ascii_case("key") => format!("{key}=${{{}}}", variable(key)),
+            _ => pair.to_owned(),
+        })
+        .collect();
+    format!("{front}?{}", pairs.join("&"))
+}
+
+/// Text of a server for a shell's double quotes: nothing in it is a variable.
+fn literal(text: &str) -> String {
+    text.replace("${", "$ {")
+}
+
+/// In double quotes for a shell: only `${NAME}` is replaced there.
+fn double_quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' | '\\' | '`' => out.extend(['\\', c]),
+            '$' if chars.peek() != Some(&'{') => out.push_str("\\$"),
+            c if is_hidden(c) => {}
+            c => out.push(c),
+        }
+    }
+    out + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fake;
+
+    #[test]
+    fn a_command_line_is_quoted_and_holds_no_secret() {
+        let world = fake::shop_world();
+        let operation = fake::tool_call("database", "create_user", r#"{"name":"O'Hara $(x)","password":"hunter2"}"#);
+        let invocation = Invocation { flags: vec!["--config".into(), "my shop.toml".into()], target: None };
+        let copied = call_line(&operation, &world, &invocation).unwrap();
+        assert_eq!(copied.text, r#"switchboard --config 'my shop.toml' call database_create_user --args '{"name":"O'\''Hara $(x)"}'"#);
+        assert_eq!(copied.notes.len(), 1);
+        let read = Operation::Resource { server: "database".into(), uri: "db://a b".into() };
+        assert_eq!(call_line(&read, &world, &Invocation::default()).unwrap().text, "switchboard read database 'db://a b'");
+    }
+
+    #[test]
+    fn curl_writes_variables_and_never_their_values() {
+        let mut world = fake::shop_world();
+        let server = world.servers.iter_mut().find(|s| s.id().as_str() == "analytics").unwrap();
+        let mut spec = ServerSpec::clone(&server.spec);
+        spec.launch = Launch::Http {
+            url: "https://me:pass@analytics.example/mcp?key=SECRET1&page=2".into(),
+            headers: vec![
+                ("Authorization".into(), Secret::new("Bearer SECRET2", "Bearer ${env:TOKEN:-SECRET3}")),
+                ("X-Key".into(), Secret::literal("SECRET4")),
+            ],
+            socket: None,
+        };
+        server.spec = spec.into();
+        let operation = fake::tool_call("analytics", "track_event", r#"{"q":"it's `$HOME`"}"#);
+        let text = curl(&operation, &world).unwrap().text;
+        assert!(!text.contains("SECRET") && !text.contains("pass"), "{text}");
+        for part in [
+            r#""https://analytics.example/mcp?key=${KEY}&page=2""#,
+            r#"-H "Authorization: Bearer ${TOKEN}""#,
+            r#"-H "X-Key: ${X_KEY}""#,
+            r#""arguments":{"q":"it'\''s `$HOME`"}"#,
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let entry = mcp_servers(&world.server(&"analytics".into()).unwrap().spec).text;
+        assert!(!entry.contains("SECRET") && entry.contains("Bearer ${TOKEN}"), "{entry}");
+        assert_eq!(curl(&fake::tool_call("database", "query_users", "{}"), &world), None, "not on the network");
+    }
+
+    #[test]
+    fn an_entry_has_the_environment_as_it_is_written() {
+        let mut spec = fake::spec("db", None);
+        if let Launch::Stdio { env, args, .. } = &mut spec.launch {
+            *env = vec![
+                ("TOKEN".into(), Secret::literal("SECRET")),
+                ("LEVEL".into(), Secret::literal("info")),
+                ("HOST".into(), Secret::new("h", "${DB_HOST}")),
+            ];
+            *args = vec![Secret::new("SECRET", "--key=${K}")];
+        }
+        let value: Value = serde_json::from_str(&mcp_servers(&spec).text).unwrap();
+        assert_eq!(
+            value,
+            json!({"mcpServers": {"db": {"command": "db-server", "args": ["--key=${K}"], "env": {"TOKEN": "${TOKEN}", "LEVEL": "info", "HOST": "${DB_HOST}"}}}})
+        );
+    }
+
+    #[test]
+    fn a_tool_of_the_network_with_a_hostile_name_stays_one_word() {
+        assert_eq!(double_quoted("a\"`$x`${V}\u{202e}"), r#""a\"\`\$x\`${V}""#);
+        assert_eq!(harmless_json("{\"a\":\"\u{202e}\u{1}\"}"), (r#"{"a":"\u202e\u0001"}"#.to_owned(), true));
+    }
+}

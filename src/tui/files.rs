@@ -1,0 +1,190 @@
+//! Files that the user asks for: results saved, answers read; and the desktop's clipboard. Named by the loop only.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::mpsc::{SyncSender, sync_channel},
+};
+
+use crate::domain::body::Body;
+
+/// Longer files are not taken as an answer, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// What came of saving.
+#[derive(Debug)]
+pub enum Saving {
+    /// It is there.
+    Saved(PathBuf),
+    /// There is something of that name already.
+    Exists,
+    /// It did not work.
+    Failed(String),
+}
+
+/// A path as people type it: `~/` is the home folder.
+pub fn expand(path: &str) -> PathBuf {
+    match path.strip_prefix("~/").zip(std::env::var_os("HOME")) {
+        Some((rest, home)) => Path::new(&home).join(rest),
+        None => PathBuf::from(path),
+    }
+}
+
+/// Writes a file of mode 0600. One that is there is replaced only with `overwrite`; a link never is.
+pub fn save(path: &str, body: &Body, overwrite: bool) -> Saving {
+    let path = expand(path.trim());
+    if path.as_os_str().is_empty() {
+        return Saving::Failed("There is no path.".into());
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    if overwrite {
+        if fs::symlink_metadata(&path).is_ok_and(|m| !m.is_file()) {
+            return Saving::Failed(format!("{} is no plain file; it was not replaced.", path.display()));
+        }
+        options.create(true).truncate(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    } else {
+        options.create_new(true);
+    }
+    match options.open(&path).and_then(|mut file| file.write_all(body.bytes())) {
+        Ok(()) => Saving::Saved(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Saving::Exists,
+        Err(error) => Saving::Failed(format!("{} could not be written: {error}", path.display())),
+    }
+}
+
+/// Writes a file of ours into `folder` (made with mode 0700) and opens it in another program, by
+/// argument list only. `name` is of our making, never a server's.
+pub fn open(folder: &Path, name: &str, body: &Body) -> Result<PathBuf, String> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let path = folder.join(name);
+    match save(&path.to_string_lossy(), body, true) {
+        Saving::Saved(path) => {
+            let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+            let started =
+                std::process::Command::new(opener).arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            match started {
+                Ok(_) => Ok(path),
+                Err(error) => Err(format!("{opener} could not be started ({error}); the file is {}", path.display())),
+            }
+        }
+        Saving::Exists => Err(format!("{} is there already", path.display())),
+        Saving::Failed(why) => Err(why),
+    }
+}
+
+/// Reads a text that answers a question.
+pub fn read(path: &str) -> Result<String, String> {
+    let path = expand(path.trim());
+    let told = |e: &dyn std::fmt::Display| format!("{} could not be read: {e}", path.display());
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(|e| told(&e))?;
+    if !file.metadata().map_err(|e| told(&e))?.is_file() {
+        return Err(told(&"it is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|e| told(&e))?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(told(&"it is longer than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| told(&"it is not UTF-8"))
+}
+
+/// The desktop's clipboard, beside the terminal's. A thread of its own, since a desktop may be slow to
+/// answer and, on X11, the text lives only as long as the one who offers it.
+#[derive(Default)]
+pub struct Clipboard {
+    texts: Option<SyncSender<String>>,
+}
+
+impl Clipboard {
+    /// Offers text to the desktop. Where there is none, nothing happens: the terminal has it too.
+    pub fn set(&mut self, text: &str) {
+        let desktop = cfg!(target_os = "macos") || std::env::var_os("DISPLAY").is_some_and(|d| !d.is_empty());
+        if !desktop {
+            return;
+        }
+        if self.texts.is_none() {
+            let (sender, receiver) = sync_channel::<String>(4);
+            let started = std::thread::Builder::new().name("clipboard".into()).spawn(move || {
+                let mut clipboard = arboard::Clipboard::new().ok();
+                for text in receiver {
+                    if let Some(clipboard) = &mut clipboard {
+                        let _ = clipboard.set_text(text);
+                    }
+                }
+            });
+            self.texts = started.is_ok().then_some(sender);
+        }
+        if let Some(texts) = &self.texts {
+            let _ = texts.try_send(text.to_owned());
+        }
+    }
+}
+
+/// The extension for a MIME type; what is not known is `bin`, and is not opened.
+pub fn extension(mime: &str) -> &'static str {
+    match mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "image/png" => "png",
+        "image/jpeg" | "image/jpg" => "jpg",
+        "image/gif" => "gif",
+        "image/webp" => "webp",
+        "image/bmp" => "bmp",
+        "image/tiff" => "tiff",
+        "audio/wav" | "audio/x-wav" | "audio/wave" => "wav",
+        "audio/mpeg" | "audio/mp3" => "mp3",
+        "audio/ogg" => "ogg",
+        "audio/flac" => "flac",
+        "video/mp4" => "mp4",
+        "video/webm" => "webm",
+        "application/pdf" => "pdf",
+        "text/plain" => "txt",
+        "application/json" => "json",
+        "application/gzip" | "application/x-gzip" => "gz",
+        "application/zip" => "zip",
+        _ => "bin",
+    }
+}
+
+/// Whether files of this extension are handed to another program: pictures, sounds, films, papers.
+pub fn opens(extension: &str) -> bool {
+    !matches!(extension, "bin" | "gz" | "zip" | "json" | "txt")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn saving_is_private_and_overwrites_only_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.json");
+        let name = path.to_str().unwrap();
+        assert!(matches!(save(name, &Body::from("1"), false), Saving::Saved(_)));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(save(name, &Body::from("2"), false), Saving::Exists));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1");
+        assert!(matches!(save(name, &Body::from("2"), true), Saving::Saved(_)));
+        assert_eq!(read(name).unwrap(), "2");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(save(link.to_str().unwrap(), &Body::from("3"), true), Saving::Failed(_)));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "2");
+        assert!(matches!(save("", &Body::from("3"), false), Saving::Failed(_)));
+        assert!(read(dir.path().to_str().unwrap()).unwrap_err().contains("no file"));
+    }
+
+    #[test]
+    fn types_of_programs_are_not_opened() {
+        for mime in ["text/html", "application/x-sh", "image/svg+xml", "application/x-desktop", "../../x", ""] {
+            assert_eq!(extension(mime), "bin", "{mime}");
+            assert!(!opens(extension(mime)));
+        }
+        assert!(opens(extension("IMAGE/PNG; a=b")));
+    }
+}

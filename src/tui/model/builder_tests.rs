@@ -1,0 +1,397 @@
+//! The call builder and its result, by keys.
+
+use base64::Engine as _;
+
+use super::{tests::Harness, *};
+use crate::{
+    domain::{
+        call::{Operation, Origin, Outcome},
+        catalog::{RawLists, ServerCatalog},
+        event::EventKind,
+        recall::{RecallKind, Recalled},
+        server::{Era, SessionInfo},
+    },
+    engine::control::Command,
+    tui::{ConsoleRequest, fake},
+};
+
+fn resource(uri: &str) -> Operation {
+    Operation::Resource { server: "database".into(), uri: uri.into() }
+}
+
+/// A console that shows the answer of one call, the cursor in the result.
+fn answered(width: u16, height: u16, result: &str) -> Harness {
+    let mut harness = Harness::new(width, height);
+    harness.tool("queryu").keys("enter");
+    let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired") };
+    let mut script = fake::Script::after(harness.model.world().seq);
+    script.queued(8000, 500, spec.operation.clone());
+    script.frame(8000, "database", 500, crate::domain::frame::Direction::Out, r#"{"id":7,"x":"\u001b"}"#);
+    script.settled(8000, 3, 500, Outcome::Ok { result: Body::from(result) });
+    harness.send(Msg::Submitted { token, call: CallId(500) }).send(Msg::Events(script.events));
+    if harness.model.focus != Focus::Result {
+        harness.keys("tab");
+    }
+    assert_eq!(harness.model.focus, Focus::Result);
+    harness
+}
+
+const USERS: &str =
+    r#"{"content":[],"structuredContent":{"users":[{"name":"Ann","age":31},{"name":"Bob","age":25},{"name":"annabel","age":40}]}}"#;
+
+#[test]
+fn two_keys_and_text_lead_from_a_tool_to_its_result() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu").keys("esc esc");
+    assert_eq!(harness.model.focus, Focus::Servers);
+    harness.take();
+    // The tool is selected: Enter, text, Enter.
+    harness.keys("enter").text("ann").keys("enter");
+    let spec = harness.submitted_spec();
+    assert_eq!(spec.operation, fake::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
+}
+
+#[test]
+fn a_result_is_searched_while_typing() {
+    let mut harness = answered(120, 40, USERS);
+    harness.keys("/").text("ann").keys("enter");
+    assert!(harness.frame().contains("/ann 1 of 2"), "{}", harness.frame());
+    harness.keys("n");
+    assert!(harness.frame().contains("/ann 2 of 2"), "{}", harness.frame());
+    harness.keys("N");
+    assert!(harness.frame().contains("/ann 1 of 2"));
+    insta::assert_snapshot!("search_120x40", harness.frame());
+    harness.keys("esc");
+    assert!(!harness.frame().contains("/ann") && harness.model.focus == Focus::Result, "Esc ends the search first");
+}
+
+#[test]
+fn a_json_path_filters_and_a_wrong_one_says_why() {
+    let mut harness = answered(120, 40, USERS);
+    harness.keys("|");
+    insta::assert_snapshot!("json_path_80x24", {
+        harness.send(Msg::Resize(80, 24));
+        harness.frame()
+    });
+    harness.send(Msg::Resize(120, 40)).keys("ctrl-u").text("$.users[?@.age > 30").keys("enter");
+    assert!(harness.frame().contains("✕"), "the bracket is missing: {}", harness.frame());
+    harness.text("].name").keys("enter");
+    let frame = harness.frame();
+    assert!(frame.contains("2 found, written anew") && frame.contains("annabel") && !frame.contains("Bob"), "{frame}");
+    harness.keys("esc");
+    assert!(harness.frame().contains("Bob"), "Esc shows everything again");
+}
+
+#[test]
+fn what_is_shown_is_saved_where_the_user_says() {
+    let mut harness = answered(120, 40, USERS);
+    harness.keys("s");
+    assert!(harness.frame().contains("result-1f4.json"), "{}", harness.frame());
+    harness.take();
+    harness.keys("ctrl-u").text("out.json").keys("enter");
+    let Some(Cmd::Save { path, body, overwrite: false }) = harness.take().pop() else { panic!("not saved") };
+    assert!(path == "out.json" && body.text().starts_with(r#"{"users""#));
+    harness.send(Msg::Exists { path: path.clone(), body: body.clone() });
+    assert!(harness.frame().contains("Replace the file?"));
+    harness.keys("enter");
+    assert_eq!(harness.take(), [], "the first answer keeps it");
+    harness.send(Msg::Exists { path: path.clone(), body: body.clone() }).keys("y");
+    assert_eq!(harness.take(), [Cmd::Save { path, body, overwrite: true }]);
+}
+
+#[test]
+fn images_are_decoded_and_named_by_us() {
+    let data = base64::engine::general_purpose::STANDARD.encode(b"\x89PNG");
+    let result = format!(
+        r#"{{"content":[{{"type":"text","text":"look"}},{{"type":"image","mimeType":"image/png","name":"../../evil","data":"{data}"}},{{"type":"audio","mimeType":"text/html","data":"{data}"}}]}}"#
+    );
+    let mut harness = answered(120, 40, &result);
+    harness.take();
+    harness.keys("o");
+    assert!(harness.frame().contains("image 1") && harness.frame().contains("4 B"), "{}", harness.frame());
+    harness.keys("1");
+    assert_eq!(harness.take(), [Cmd::OpenFile { name: "image-1f4-1.png".into(), body: Body::new(&b"\x89PNG"[..]) }]);
+    harness.keys("o 2");
+    assert_eq!(harness.take(), [], "a page is not handed to other programs");
+    harness.keys("s 2 enter");
+    assert!(matches!(&harness.take()[..], [Cmd::Save { path, .. }] if path == "image-1f4-1.png"));
+}
+
+#[test]
+fn a_link_is_followed_with_enter_and_esc_comes_back() {
+    let result = r#"{"content":[{"type":"text","text":"see"},{"type":"resource_link","uri":"db://schema","name":"schema"}]}"#;
+    let mut harness = answered(120, 40, result);
+    harness.take();
+    let on_text = harness.frame().contains("[link · schema · db://schema]");
+    assert!(on_text || harness.frame().contains("resource_link"), "{}", harness.frame());
+    harness.keys("end enter");
+    let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not followed: {}", harness.frame()) };
+    assert_eq!(spec.operation, resource("db://schema"));
+    let mut script = fake::Script::after(harness.model.world().seq);
+    script.queued(8100, 501, spec.operation.clone());
+    script.settled(8100, 2, 501, Outcome::Ok { result: Body::from(r#"{"contents":[{"uri":"db://schema","text":"tables"}]}"#) });
+    harness.send(Msg::Submitted { token, call: CallId(501) }).send(Msg::Events(script.events));
+    assert!(harness.model.focus == Focus::Detail && harness.frame().contains("tables"), "{}", harness.frame());
+    harness.keys("esc");
+    assert_eq!(harness.model.focus, Focus::Result);
+}
+
+#[test]
+fn content_that_breaks_its_promise_is_shown_with_what_is_wrong() {
+    let mut harness = Harness::new(120, 40);
+    let tool = r#"{"name":"query_users","annotations":{"readOnlyHint":true},"outputSchema":{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}}"#;
+    let raw = RawLists { tools: vec![Body::from(tool)], ..Default::default() };
+    harness.event(EventKind::ServerListed { server: "database".into(), catalog: ServerCatalog::read(raw, None).into() });
+    harness.tool("queryu").keys("enter");
+    let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired") };
+    let mut script = fake::Script::after(harness.model.world().seq);
+    script.queued(8000, 500, spec.operation.clone());
+    script.settled(8000, 3, 500, Outcome::Ok { result: Body::from(r#"{"content":[],"structuredContent":{"n":"seven"}}"#) });
+    harness.send(Msg::Submitted { token, call: CallId(500) }).send(Msg::Events(script.events));
+    let frame = harness.frame();
+    assert!(frame.contains("output schema") && frame.contains("/n:") && frame.contains("seven"), "{frame}");
+    insta::assert_snapshot!("output_schema_120x40", frame);
+}
+
+#[test]
+fn the_copy_menu_says_what_was_copied() {
+    let mut harness = answered(120, 40, USERS);
+    harness.take();
+    harness.keys("y");
+    insta::assert_snapshot!("copy_120x40", harness.frame());
+    harness.keys("c");
+    assert_eq!(harness.take(), [Cmd::Copy("switchboard call database_query_users".into())]);
+    assert!(harness.frame().contains("Copied: command line"), "{}", harness.frame());
+    harness.keys("y j");
+    assert_eq!(harness.take(), [Cmd::Copy(USERS.into())]);
+    harness.keys("y f");
+    assert_eq!(harness.take(), [Cmd::Copy("{\"id\":7,\"x\":\"\\u001b\"}\n".into())]);
+    harness.keys("y m");
+    let Some(Cmd::Copy(text)) = harness.take().pop() else { panic!("not copied") };
+    assert!(text.contains("mcpServers") && text.contains("database-server"));
+    let mut harness = answered(120, 40, r#"{"content":[{"type":"text","text":"a\u001b[2J\u202eb"}]}"#);
+    harness.take();
+    harness.keys("y y");
+    assert_eq!(harness.take(), [Cmd::Copy(r"a\x1b[2J\u{202e}b".into())], "only raw frames are copied as they are");
+    assert!(harness.frame().contains("written as escapes"), "{}", harness.frame());
+}
+
+#[test]
+fn many_calls_run_so_many_at_a_time_and_are_summed_up() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu").keys("esc F");
+    harness.keys("ctrl-u").text("10").keys("tab ctrl-u").text("999").keys("enter");
+    assert!(harness.frame().contains("a number from 1 to 256"), "{}", harness.frame());
+    harness.keys("ctrl-u").text("4").keys("enter");
+    let mut id = 900;
+    let mut ended = 0;
+    let mut most = 0;
+    while ended < 10 {
+        let tokens: Vec<u64> =
+            harness.take().iter().filter_map(|c| if let Cmd::Submit { token, .. } = c { Some(*token) } else { None }).collect();
+        most = most.max(tokens.len());
+        assert!(!tokens.is_empty(), "after {ended}: {}", harness.frame());
+        for token in tokens {
+            id += 1;
+            let mut script = fake::Script::after(harness.model.world().seq);
+            script.queued(8000 + id, id, fake::tool_call("database", "query_users", "{}"));
+            harness.send(Msg::Submitted { token, call: CallId(id) }).send(Msg::Events(script.events));
+            let mut script = fake::Script::after(harness.model.world().seq);
+            let outcome = if id % 5 == 0 { Outcome::Cancelled { reason: "x".into() } } else { fake::text_result("ok") };
+            script.settled(8000 + id, id % 7 * 40 + 1, id, outcome);
+            harness.send(Msg::Events(script.events));
+            ended += 1;
+            if ended == 5 {
+                insta::assert_snapshot!("burst_running_80x24", {
+                    harness.send(Msg::Resize(80, 24));
+                    let frame = harness.frame();
+                    harness.send(Msg::Resize(120, 40));
+                    frame
+                });
+            }
+        }
+    }
+    let frame = harness.frame();
+    assert!(frame.contains("✓ done") && frame.contains("10 of 10") && frame.contains("p95"), "{frame}");
+    assert!(most <= 4);
+    insta::assert_snapshot!("burst_done_120x40", frame);
+    harness.keys("esc");
+    assert!(harness.model.modals.is_empty() && harness.take().is_empty());
+}
+
+#[test]
+fn esc_stops_a_run_and_gives_up_what_is_under_way() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu").keys("esc F enter");
+    let Some(Cmd::Submit { token, .. }) = harness.take().first().cloned() else { panic!("nothing fired") };
+    harness.send(Msg::Submitted { token, call: CallId(900) });
+    harness.keys("esc");
+    assert!(matches!(&harness.take()[..], [Cmd::Command(Command::Cancel { call: CallId(900), .. })]));
+    assert!(harness.frame().contains("stopping"));
+}
+
+#[test]
+fn a_run_of_a_tool_that_may_destroy_is_asked_about() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("emailping").keys("F enter");
+    assert_eq!(harness.take(), []);
+    assert!(harness.frame().contains("Fire email_ping 100 times?"), "{}", harness.frame());
+    harness.keys("y");
+    assert_eq!(harness.take().len(), 8);
+}
+
+#[test]
+fn the_users_policy_says_what_is_asked_about() {
+    let fired = |confirm: ConfirmPolicy, tool: &str| {
+        let setup = Setup { confirm, ..Harness::setup(Startup::Normal) };
+        let mut harness = Harness::set_up(120, 40, fake::shop_world(), setup);
+        harness.tool(tool).keys("enter");
+        harness.model.modals.is_empty()
+    };
+    assert!(!fired(ConfirmPolicy::Untrusted, "emailping"), "read-only, says an untrusted server");
+    assert!(fired(ConfirmPolicy::Destructive, "emailping"));
+    assert!(!fired(ConfirmPolicy::Destructive, "trackevent"), "no hint counts as destructive");
+    assert!(fired(ConfirmPolicy::Never, "trackevent"));
+}
+
+#[test]
+fn arguments_of_an_earlier_session_are_there_again_and_secrets_are_not_kept() {
+    let entry = Recalled {
+        server: "database".into(),
+        kind: RecallKind::Tool,
+        name: "query_users".into(),
+        arguments: Body::from(r#"{"filter":"ann","password":"p"}"#),
+    };
+    let mut recall = Recall::default();
+    recall.note(entry);
+    let mut harness = Harness::set_up(120, 40, fake::shop_world(), Setup { recall, ..Harness::setup(Startup::Normal) });
+    harness.tool("queryu").keys("ctrl-s");
+    let commands = harness.take();
+    let [Cmd::Request(ConsoleRequest::Remember(kept)), Cmd::Submit { spec, .. }] = &commands[..] else { panic!("{commands:?}") };
+    assert_eq!(spec.operation, fake::tool_call("database", "query_users", r#"{"filter":"ann","password":"p"}"#));
+    assert_eq!(kept.arguments.text(), r#"{"filter":"ann"}"#);
+}
+
+#[test]
+fn a_field_is_edited_in_many_lines_and_in_the_editor() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu").text("one").keys("ctrl-t enter").text("two");
+    insta::assert_snapshot!("long_text_120x40", harness.frame());
+    harness.keys("esc");
+    assert!(harness.model.modals.is_empty());
+    harness.keys("ctrl-g");
+    assert_eq!(harness.take(), [Cmd::Edit("one\ntwo".into())]);
+    harness.send(Msg::Edited(Ok("three\n".into()))).keys("ctrl-s");
+    assert_eq!(harness.submitted_spec().operation, fake::tool_call("database", "query_users", r#"{"filter":"three"}"#));
+    harness.keys("ctrl-t").text("lost").keys("ctrl-c ctrl-s");
+    assert_eq!(harness.submitted_spec().operation, fake::tool_call("database", "query_users", r#"{"filter":"three"}"#), "dropped");
+}
+
+fn info(capabilities: &str) -> EventKind {
+    EventKind::ServerInfo {
+        server: "database".into(),
+        info: Arc::new(SessionInfo {
+            era: Era::Legacy,
+            protocol: "2025-11-25".into(),
+            name: None,
+            title: None,
+            version: None,
+            instructions: None,
+            capabilities: Body::from(capabilities),
+            pid: None,
+            since: Stamp::default(),
+            took: Duration::ZERO,
+        }),
+    }
+}
+
+#[test]
+fn suggestions_come_after_a_rest_and_stale_ones_are_dropped() {
+    let mut harness = Harness::new(120, 40);
+    harness.event(info(r#"{"completions":{},"prompts":{}}"#));
+    let node = Node::Prompt("database".into(), "summarise".into());
+    harness.model.go_to(&node);
+    harness.send(Msg::Resize(120, 40)).text("u");
+    assert_eq!(harness.take(), [], "not while typing");
+    harness.model.at(fake::at(8200));
+    harness.send(Msg::Beat(fake::at(8200)));
+    let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not asked") };
+    let Operation::Complete { params, .. } = &spec.operation else { panic!("{spec:?}") };
+    assert_eq!(params.text(), r#"{"ref":{"type":"ref/prompt","name":"summarise"},"argument":{"name":"table","value":"u"}}"#);
+    assert_eq!(spec.origin, Origin::Console);
+    let answer = |harness: &mut Harness, id: u64, token: u64, spec: &CallSpec| {
+        let result = r#"{"completion":{"values":["users","uploads"],"total":2}}"#;
+        let mut script = fake::Script::after(harness.model.world().seq);
+        script.queued(8200 + id, id, spec.operation.clone());
+        script.settled(8200 + id, 2, id, Outcome::Ok { result: Body::from(result) });
+        harness.send(Msg::Submitted { token, call: CallId(id) }).send(Msg::Events(script.events));
+    };
+    harness.text("p");
+    answer(&mut harness, 700, token, &spec);
+    assert!(!harness.frame().contains("uploads"), "one has typed on");
+    harness.model.at(fake::at(9500));
+    harness.send(Msg::Beat(fake::at(9500)));
+    let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not asked again") };
+    answer(&mut harness, 1400, token, &spec);
+    assert!(harness.frame().contains("uploads"), "{}", harness.frame());
+    insta::assert_snapshot!("suggestions_120x40", harness.frame());
+    harness.keys("ctrl-n ctrl-n");
+    harness.send(Msg::Beat(fake::at(12_000)));
+    assert_eq!(harness.take(), [], "what was taken is not asked about");
+    harness.keys("ctrl-s");
+    let Operation::Prompt { arguments, .. } = harness.submitted_spec().operation else { panic!("no prompt") };
+    assert_eq!(arguments.text(), r#"{"table":"uploads"}"#);
+}
+
+#[test]
+fn a_resource_is_subscribed_to_and_its_changes_are_seen() {
+    let mut harness = Harness::new(120, 40);
+    harness.event(info(r#"{"resources":{"subscribe":true}}"#));
+    let node = Node::Resource("database".into(), "db://schema".into());
+    harness.model.go_to(&node);
+    harness.send(Msg::Resize(120, 40)).keys("S");
+    let (server, uri) = (crate::tui::fake::server("database"), "db://schema".to_owned());
+    assert_eq!(harness.take(), [Cmd::Command(Command::Subscribe { server: server.clone(), uri: uri.clone(), on: true })]);
+    harness.event(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on: true });
+    assert!(harness.frame().contains("subscribed, no change yet"), "{}", harness.frame());
+    harness.event(EventKind::ResourceUpdated { server: server.clone(), uri: uri.clone() });
+    assert!(harness.frame().contains("changed once"), "{}", harness.frame());
+    harness.keys("S");
+    assert_eq!(harness.take(), [Cmd::Command(Command::Subscribe { server, uri, on: false })]);
+}
+
+#[test]
+fn a_sampling_question_is_answered_from_a_file() {
+    let mut harness = Harness::new(120, 40);
+    let mut ask = match fake::ask(3) {
+        EventKind::AskOpened { ask } => Ask::clone(&ask),
+        other => panic!("{other:?}"),
+    };
+    ask.question = crate::domain::ask::Question::Sampling { params: Body::from(r#"{"messages":[],"maxTokens":10}"#) };
+    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
+    harness.take();
+    harness.keys("ctrl-f").text("answer.txt").keys("enter");
+    assert_eq!(harness.take(), [Cmd::ReadFile("answer.txt".into())]);
+    harness.send(Msg::FileRead(Ok("forty-two".into()))).keys("ctrl-s");
+    let commands = harness.take();
+    assert!(
+        matches!(&commands[..], [Cmd::Command(Command::Answer { answer: crate::domain::ask::Answer::Accept { content }, .. })]
+        if content.text().contains("forty-two")),
+        "{commands:?}"
+    );
+}
+
+#[test]
+fn dialogs_of_the_builder_fit_every_size() {
+    for (width, height) in [(1, 1), (3, 2), (10, 3), (20, 6), (40, 10), (80, 24), (300, 100)] {
+        let mut harness = answered(120, 40, USERS);
+        harness.send(Msg::Resize(width, height));
+        for keys in ["/", "esc |", "esc s", "esc y", "esc F", "enter", "esc esc"] {
+            harness.keys(keys);
+            harness.frame();
+        }
+        harness.send(Msg::Resize(120, 40)).keys("esc esc");
+        harness.tool("queryu").keys("ctrl-t").send(Msg::Resize(width, height));
+        harness.frame();
+    }
+}

@@ -1,0 +1,156 @@
+//! Firing a call many times.
+
+use std::collections::HashSet;
+
+use crate::{
+    domain::{
+        call::{CallSpec, Origin},
+        event::NoticeLevel,
+        id::CallId,
+    },
+    engine::control::Command,
+    tui::{
+        layout::Focus,
+        msg::Cmd,
+        overlay::{
+            burst::{Burst, MOST_AT_ONCE, MOST_CALLS},
+            entry::Entry,
+        },
+    },
+};
+
+use super::{Modal, Model, Pending, Purpose};
+
+impl Model {
+    /// The call that would be fired many times: the one in the form, or the one under the cursor.
+    pub(super) fn burst_spec(&self) -> Option<CallSpec> {
+        let operation = match self.focus {
+            Focus::Call | Focus::Servers | Focus::Info => self.call.sketch(),
+            _ => self.meant_call().and_then(|id| self.feed.world.call(id)).map(|call| call.spec.operation.clone()),
+        };
+        operation.map(|operation| CallSpec { operation, origin: Origin::Console, timeout: None })
+    }
+
+    pub(super) fn ask_burst(&mut self) {
+        // From the form, what is wrong in it is told there first.
+        if self.focus == Focus::Call && self.call.operation().is_err() {
+            return;
+        }
+        let Some(spec) = self.burst_spec() else {
+            self.toast(NoticeLevel::Info, "Select a call or a tool first.");
+            return;
+        };
+        let title = format!("Fire {} many times", self.feed.world.call_name(&spec.operation));
+        let note = format!("Up to {MOST_CALLS} calls, up to {MOST_AT_ONCE} at once. Esc stops the run.");
+        let entry = Entry::new(title, note, &[("calls", "100"), ("at once", "8")]);
+        self.modals.push(Modal::Entry(Box::new(entry), Purpose::Burst(Box::new(spec))));
+    }
+
+    /// The numbers that were entered.
+    pub(super) fn burst_numbers(&self, entry: &Entry) -> Result<(u64, usize), String> {
+        let number = |field: usize, word: &str, most: u64| {
+            let text = entry.text(field).trim().replace(['_', ' ', '\''], "");
+            text.parse::<u64>().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| format!("{word} is a number from 1 to {most}."))
+        };
+        let total = number(0, "calls", MOST_CALLS)?;
+        let at_once = number(1, "at once", MOST_AT_ONCE as u64)?;
+        Ok((total, usize::try_from(at_once).unwrap_or(MOST_AT_ONCE)))
+    }
+
+    /// Starts a run, after asking when the tool may destroy something.
+    pub(super) fn confirm_burst(&mut self, spec: CallSpec, total: u64, at_once: usize) -> Vec<Cmd> {
+        let question = self.destroy_question(&spec.operation, &format!("{total} times"));
+        match question {
+            Some(confirm) => {
+                self.modals.push(Modal::Confirm(confirm, Pending::Burst(Box::new(spec), total, at_once)));
+                vec![]
+            }
+            None => self.start_burst(spec, total, at_once),
+        }
+    }
+
+    pub(super) fn start_burst(&mut self, spec: CallSpec, total: u64, at_once: usize) -> Vec<Cmd> {
+        if self.engine_gone {
+            self.toast(NoticeLevel::Error, "The engine has ended: nothing can be called any more.");
+            return vec![];
+        }
+        let name = self.feed.world.call_name(&spec.operation);
+        let now = self.now.max(self.feed.last);
+        self.modals.push(Modal::Burst(Box::new(Burst::new(spec, name, total, at_once, now))));
+        self.burst_more()
+    }
+
+    fn burst(&mut self) -> Option<&mut Burst> {
+        self.modals.iter_mut().find_map(|modal| match modal {
+            Modal::Burst(burst) => Some(&mut **burst),
+            _ => None,
+        })
+    }
+
+    /// Asks for as many calls as may run now.
+    pub(super) fn burst_more(&mut self) -> Vec<Cmd> {
+        let mut token = self.next_token;
+        let Some(burst) = self.burst() else { return vec![] };
+        let commands: Vec<Cmd> = (0..burst.wants())
+            .map(|_| {
+                burst.asked(token);
+                token += 1;
+                Cmd::Submit { token: token - 1, spec: burst.spec.clone() }
+            })
+            .collect();
+        self.next_token = token;
+        commands
+    }
+
+    /// Notes the id of a call of a run; whether it is one.
+    pub(super) fn burst_submitted(&mut self, token: u64, call: CallId) -> bool {
+        self.burst().is_some_and(|burst| burst.submitted(token, call))
+    }
+
+    /// Takes in the ends of calls and asks for more.
+    pub(super) fn burst_events(&mut self, calls: &HashSet<CallId>) -> Vec<Cmd> {
+        let now = self.now.max(self.feed.last);
+        let world = &self.feed.world;
+        let Some(Modal::Burst(burst)) = self.modals.iter_mut().find(|m| matches!(m, Modal::Burst(_))) else { return vec![] };
+        let ended: Vec<CallId> = burst.open().filter(|id| calls.contains(id)).collect();
+        for id in ended {
+            match world.call(id) {
+                Some(call) => {
+                    if let Some(settled) = &call.settled {
+                        burst.settled(id, settled, now);
+                    }
+                }
+                // Told of, but its row was dropped already: it must have ended.
+                None => burst.lost(id, now),
+            }
+        }
+        self.burst_more()
+    }
+
+    /// After a new snapshot: calls that ended unseen are counted as far as the world still knows them.
+    pub(super) fn burst_resync(&mut self) {
+        let open: HashSet<CallId> = self.burst().map(|burst| burst.open().collect()).unwrap_or_default();
+        let commands = self.burst_events(&open);
+        // Nothing can be asked for here; what is still wanted follows with the next event or beat.
+        for command in commands {
+            if let Cmd::Submit { token, .. } = command
+                && let Some(burst) = self.burst()
+            {
+                burst.unask(token);
+            }
+        }
+    }
+
+    /// Stops the run; when it is over, closes it.
+    pub(super) fn end_burst(&mut self) -> Vec<Cmd> {
+        let now = self.now.max(self.feed.last);
+        let Some(burst) = self.burst() else { return vec![] };
+        if burst.over() {
+            self.modals.retain(|modal| !matches!(modal, Modal::Burst(_)));
+            return vec![];
+        }
+        burst.stop(now);
+        let cancel = |call| Cmd::Command(Command::Cancel { call, reason: "the run was stopped at the console".into() });
+        burst.open().map(cancel).collect()
+    }
+}

@@ -1,0 +1,65 @@
+//! Help with one field: many lines, `$EDITOR`, the server's suggestions; answers from a file.
+
+use crate::{
+    domain::event::NoticeLevel,
+    tui::{msg::Cmd, overlay::longtext::LongText},
+};
+
+use super::{Modal, Model};
+
+impl Model {
+    /// Opens the field under the cursor in many lines.
+    pub(super) fn long_text(&mut self) {
+        match self.call.field_text() {
+            Some((path, name, text)) => self.modals.push(Modal::LongText(Box::new(LongText::new(path, name, &text)))),
+            None => self.toast(NoticeLevel::Info, "This field holds no text."),
+        }
+    }
+
+    /// Takes the text back into its field.
+    pub(super) fn long_text_done(&mut self) {
+        if let Some(Modal::LongText(long)) = self.modals.pop() {
+            self.call.set_field(&long.path, &long.text());
+        }
+    }
+
+    /// Opens the field under the cursor in `$EDITOR`.
+    pub(super) fn field_editor(&mut self) -> Vec<Cmd> {
+        let Some((path, _, text)) = self.call.field_text() else {
+            self.toast(NoticeLevel::Info, "This field holds no text.");
+            return vec![];
+        };
+        self.in_editor = Some(path);
+        vec![Cmd::Edit(text)]
+    }
+
+    pub(super) fn edited(&mut self, edited: Result<String, String>) -> Vec<Cmd> {
+        let field = self.in_editor.take();
+        match (edited, field) {
+            (Ok(text), Some(path)) => {
+                let before = self.call.text_at(&path).unwrap_or_default();
+                // Editors end the last line, whether the text did or not.
+                let text = match text.strip_suffix('\n') {
+                    Some(cut) if !before.ends_with('\n') => cut,
+                    _ => &text,
+                };
+                self.call.set_field(&path, text);
+            }
+            (Ok(text), None) => self.call.set_text(&text),
+            (Err(why), _) => self.toast(NoticeLevel::Warn, why),
+        }
+        vec![]
+    }
+
+    /// Puts the text of a file into the answer of the inbox.
+    pub(super) fn answer_text(&mut self, read: Result<String, String>) {
+        let taken = match (read, self.modals.last_mut()) {
+            (Ok(text), Some(Modal::Inbox(inbox))) => inbox.set_answer(&text),
+            (Ok(_), _) => Err("The question is gone; the file was not used.".into()),
+            (Err(why), _) => Err(why),
+        };
+        if let Err(why) = taken {
+            self.toast(NoticeLevel::Warn, why);
+        }
+    }
+}

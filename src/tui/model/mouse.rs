@@ -1,0 +1,296 @@
+//! The mouse: what is under the pointer is what is meant.
+//!
+//! A click asks the picture itself: the screen is drawn once more into a scratch buffer, and what stands
+//! there tells what it is. A key that is shown anywhere (footer, dialogs, empty panes) is a button by that
+//! alone, and a row of any list is found by its distance from the row under the cursor. So whatever is
+//! drawn can be clicked, and drawing keeps no list of places.
+
+use crokey::KeyCombination;
+use crossterm::event::{KeyEvent, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
+
+use crate::tui::{
+    action::Action,
+    keymap,
+    layout::Focus,
+    msg::Cmd,
+    pane::{servers, strip},
+    tree::Node,
+    view,
+    widget::window::Move,
+};
+
+use super::Model;
+
+/// Rows that one notch of the wheel scrolls.
+const NOTCH: usize = 3;
+/// Views of a call at most: clicking on one turns through all of them at most once.
+const MOST_TABS: usize = 8;
+/// Cells between a key and the next one in a row of keys.
+const GAP: usize = 3;
+
+impl Model {
+    pub(super) fn mouse_event(&mut self, event: MouseEvent) -> Vec<Cmd> {
+        match event.kind {
+            MouseEventKind::ScrollUp => self.wheel(event, Action::Up),
+            MouseEventKind::ScrollDown => self.wheel(event, Action::Down),
+            MouseEventKind::Down(MouseButton::Left) => self.press(event),
+            // The other button steps out, as Escape does.
+            MouseEventKind::Down(MouseButton::Right) => self.act(Action::Back),
+            MouseEventKind::Drag(MouseButton::Left) => {
+                if let Some(divider) = self.drag {
+                    self.room = self.layout.drag(divider, event.column, event.row, self.room);
+                }
+                vec![]
+            }
+            MouseEventKind::Up(_) => {
+                self.drag = None;
+                vec![]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn wheel(&mut self, event: MouseEvent, action: Action) -> Vec<Cmd> {
+        if !self.modals.is_empty() {
+            return (0..NOTCH).flat_map(|_| self.act(action)).collect();
+        }
+        if self.in_view() {
+            self.view_wheel(event, action);
+            return vec![];
+        }
+        let Some((pane, _)) = self.layout.at(event.column, event.row) else { return vec![] };
+        (0..NOTCH).for_each(|_| self.move_in(pane, action));
+        vec![]
+    }
+
+    fn press(&mut self, event: MouseEvent) -> Vec<Cmd> {
+        let (x, y) = (event.column, event.row);
+        let picture = self.picture();
+        if !picture.area.contains((x, y).into()) {
+            return vec![];
+        }
+        if !self.modals.is_empty() {
+            return self.press_dialog(&picture, x, y);
+        }
+        if self.click_tab(event) {
+            return vec![];
+        }
+        if y == self.layout.header.y || y == self.layout.footer.y {
+            return self.press_key(&picture, x, y).unwrap_or_default();
+        }
+        self.drag = self.layout.divider(x, y);
+        if self.layout.strip.is_some_and(|place| place.contains((x, y).into())) {
+            return self.press_strip(y);
+        }
+        if self.in_view() {
+            return self.view_click(event);
+        }
+        let Some((pane, place)) = self.layout.at(x, y) else { return vec![] };
+        // Elsewhere than in the tree, a click takes what the filter found.
+        if pane != Focus::Servers && self.tree.filter().is_some() {
+            let found = self.tree.selected().is_some();
+            self.tree.set_filter(None, found, &self.feed.world);
+        }
+        if matches!(pane, Focus::Servers | Focus::Traffic) {
+            return self.press_row(pane, place, y, &picture, x);
+        }
+        let was = std::mem::replace(&mut self.focus, pane);
+        match pane {
+            Focus::Call if self.call.click(y) => vec![],
+            Focus::Result | Focus::Detail if y + 1 == place.bottom() => {
+                self.press_tab(x, y);
+                vec![]
+            }
+            // Without colours a key looks like a name, and names are not all ours: there, only the footer is pressed.
+            _ if !self.theme.mono && is_key(self, &picture, x, y) => self.press_key(&picture, x, y).unwrap_or_default(),
+            Focus::Result | Focus::Detail => {
+                let before = cursor_row(self, &picture, place);
+                self.go_to_row(pane, place, y);
+                // A second click on a row opens or folds it.
+                if was == pane && before == Some(y) { self.act(Action::Open) } else { vec![] }
+            }
+            _ => vec![],
+        }
+    }
+
+    fn press_row(&mut self, pane: Focus, place: Rect, y: u16, picture: &Buffer, x: u16) -> Vec<Cmd> {
+        let was = self.focus;
+        if pane == Focus::Servers {
+            let Some(row) = servers::row_at(&self.tree, place, y) else {
+                self.focus = pane;
+                return if is_key(self, picture, x, y) { self.press_key(picture, x, y).unwrap_or_default() } else { vec![] };
+            };
+            self.focus = pane;
+            let again = was == pane && row == self.tree.window.cursor;
+            self.tree.put(row);
+            self.detail = None;
+            let folds = self.tree.row().is_some_and(|r| r.open.is_some());
+            let on_sign = folds && matches!(picture[(x, y)].symbol(), "▾" | "▸");
+            // A second click opens; on something with a fold, it folds, as a click on its sign does.
+            return match (again, folds) {
+                _ if on_sign => self.act(Action::Fold),
+                (true, true) => self.act(Action::Fold),
+                (true, false) => self.act(Action::Open),
+                _ => vec![],
+            };
+        }
+        self.focus = pane;
+        let before = self.traffic.selected(&self.feed.world).map(|c| c.id);
+        let hit = self.traffic.click(&self.feed.world, place, y);
+        let again = hit && was == pane && before == self.traffic.selected(&self.feed.world).map(|c| c.id);
+        if again { self.act(Action::Open) } else { vec![] }
+    }
+
+    /// A click on a lane selects its server.
+    fn press_strip(&mut self, y: u16) -> Vec<Cmd> {
+        let Some(place) = self.layout.strip else { return vec![] };
+        if let Some(server) = strip::lane_at(&self.strip, self.look(), place, y) {
+            if self.tree.filter().is_some() {
+                self.tree.set_filter(None, false, &self.feed.world);
+            }
+            self.detail = None;
+            self.tree.reveal(&Node::Server(server), &self.feed.world);
+            self.focus = Focus::Servers;
+        }
+        vec![]
+    }
+
+    /// Turns to the view whose word is under the pointer.
+    fn press_tab(&mut self, x: u16, y: u16) {
+        if !self.picture()[(x, y)].symbol().chars().all(char::is_alphanumeric) {
+            return;
+        }
+        for _ in 0..MOST_TABS {
+            let picture = self.picture();
+            let mut start = x;
+            while start > 0 && picture[(start - 1, y)].symbol().chars().all(char::is_alphanumeric) {
+                start -= 1;
+            }
+            let bracketed = start > 0 && picture[(start - 1, y)].symbol() == "[";
+            let shown = picture[(x, y)].fg == self.theme.focus.fg.unwrap_or_default() && !self.theme.mono;
+            if bracketed || shown {
+                return;
+            }
+            self.turn_tab(false);
+        }
+    }
+
+    fn press_dialog(&mut self, picture: &Buffer, x: u16, y: u16) -> Vec<Cmd> {
+        if is_key(self, picture, x, y)
+            && let Some(commands) = self.press_key(picture, x, y)
+        {
+            return commands;
+        }
+        let chooses = self.contexts().first().is_some_and(|c| self.keymap.key(&[*c], Action::Choose).is_some());
+        if let (true, Some(row)) = (chooses, cursor_row(self, picture, picture.area))
+            && is_selected(self, picture, x, row)
+            && self.choose_row(row, y)
+        {
+            return self.act(Action::Choose);
+        }
+        self.press_key(picture, x, y).unwrap_or_default()
+    }
+
+    /// Steps the cursor of a list in a dialog from one row of the screen to another, which need not be as many
+    /// steps; whether it got there. Otherwise it stays where it was.
+    fn choose_row(&mut self, from: u16, to: u16) -> bool {
+        let (on, back) = if to >= from { (Move::On(1), Move::Back(1)) } else { (Move::Back(1), Move::On(1)) };
+        let (mut row, mut steps) = (from, 0);
+        while row != to && (row < to) == (from < to) {
+            self.modal_move(on);
+            steps += 1;
+            let picture = self.picture();
+            match cursor_row(self, &picture, picture.area) {
+                Some(next) if next != row => row = next,
+                _ => break,
+            }
+        }
+        if row != to {
+            (0..steps).for_each(|_| self.modal_move(back));
+        }
+        row == to
+    }
+
+    /// Brings the cursor of a pane to a row of the screen by as many steps as lie between.
+    fn go_to_row(&mut self, pane: Focus, place: Rect, y: u16) {
+        // Rows can grow when the cursor comes to them, so look again.
+        for _ in 0..3 {
+            let picture = self.picture();
+            let Some(row) = cursor_row(self, &picture, place) else { return };
+            if row == y {
+                return;
+            }
+            let action = if y > row { Action::Down } else { Action::Up };
+            (0..row.abs_diff(y)).for_each(|_| self.move_in(pane, action));
+        }
+    }
+
+    /// Presses the key that is shown at a cell, or whose word is; `None` when there is none.
+    fn press_key(&mut self, picture: &Buffer, x: u16, y: u16) -> Option<Vec<Cmd>> {
+        let text = key_at(self, picture, x, y)?;
+        let keys: Vec<KeyCombination> = keymap::read_shown(&text)?;
+        self.sequence.clear();
+        Some(keys.into_iter().flat_map(|key| self.key(Into::<KeyEvent>::into(key))).collect())
+    }
+
+    /// The screen as it is drawn now.
+    fn picture(&mut self) -> Buffer {
+        let mut picture = Buffer::empty(self.layout.screen);
+        view::draw(self, &mut picture);
+        picture
+    }
+}
+
+/// Whether a cell is drawn as a key.
+fn is_key(model: &Model, picture: &Buffer, x: u16, y: u16) -> bool {
+    let (cell, key) = (&picture[(x, y)], model.theme.key);
+    cell.modifier.contains(key.add_modifier) && cell.fg == key.fg.unwrap_or(cell.fg) && cell.symbol() != " "
+}
+
+/// The text of the key at a cell, or of the one whose word stands there.
+fn key_at(model: &Model, picture: &Buffer, x: u16, y: u16) -> Option<String> {
+    let area = picture.area;
+    let mut end = x;
+    let mut blanks = usize::from(picture[(x, y)].symbol() == " ");
+    while !is_key(model, picture, end, y) {
+        end = end.checked_sub(1).filter(|x| *x >= area.left())?;
+        blanks = if picture[(end, y)].symbol() == " " { blanks + 1 } else { 0 };
+        if blanks >= GAP {
+            return None;
+        }
+    }
+    // A sequence is shown with single blanks between its keys.
+    let part = |x: u16| is_key(model, picture, x, y);
+    let mut start = end;
+    while start > area.left()
+        && (part(start - 1) || (picture[(start - 1, y)].symbol() == " " && start > area.left() + 1 && part(start - 2)))
+    {
+        start -= 1;
+    }
+    let mut last = end;
+    while last + 1 < area.right() && part(last + 1) {
+        last += 1;
+    }
+    Some((start..=last).map(|x| picture[(x, y)].symbol()).collect::<String>().trim().to_owned())
+}
+
+/// The row of the screen on which the cursor of a list in `area` is drawn.
+fn cursor_row(model: &Model, picture: &Buffer, area: Rect) -> Option<u16> {
+    let area = area.intersection(picture.area);
+    (area.top()..area.bottom()).find(|y| {
+        let lit = (area.left()..area.right()).filter(|x| is_selected(model, picture, *x, *y)).count();
+        lit >= 3.min(usize::from(area.width))
+    })
+}
+
+fn is_selected(model: &Model, picture: &Buffer, x: u16, y: u16) -> bool {
+    let cell = &picture[(x, y)];
+    // Under a dialog, panes draw their cursors as idle ones.
+    let styles =
+        if model.modals.is_empty() { vec![model.theme.selection, model.theme.selection_idle] } else { vec![model.theme.selection] };
+    styles.iter().any(|style| match style.bg {
+        Some(ground) => cell.bg == ground,
+        None => style.add_modifier != Modifier::empty() && cell.modifier.contains(style.add_modifier),
+    })
+}

@@ -1,0 +1,223 @@
+//! Asking things of results: search, JSONPath, saving, opening, following links; subscriptions.
+
+use base64::Engine as _;
+
+use crate::{
+    domain::{
+        body::Body,
+        call::{CallSpec, Operation, Origin},
+        event::NoticeLevel,
+        id::ServerId,
+        time::size,
+    },
+    engine::control::Command,
+    tui::{
+        action::Action,
+        files::{extension, opens},
+        msg::Cmd,
+        overlay::{
+            confirm::Confirm,
+            entry::Entry,
+            menu::{Menu, MenuRow},
+        },
+        pane::detail::Detail,
+        tree::Node,
+    },
+};
+
+use super::{Choice, Modal, Model, Pending, Purpose};
+
+impl Model {
+    /// The call in full that is shown: one of the traffic list, or the result of the form.
+    pub(super) fn shown(&self) -> &Detail {
+        self.detail.as_ref().unwrap_or(&self.result)
+    }
+
+    pub(super) fn shown_mut(&mut self) -> &mut Detail {
+        self.detail.as_mut().unwrap_or(&mut self.result)
+    }
+
+    fn ask(&mut self, entry: Entry, purpose: Purpose) {
+        self.modals.push(Modal::Entry(Box::new(entry), purpose));
+    }
+
+    pub(super) fn ask_search(&mut self) {
+        let before = self.shown().needle().to_owned();
+        self.ask(Entry::new("Search in the result", "Small letters find capitals too.", &[("text", &before)]), Purpose::Search);
+    }
+
+    pub(super) fn ask_path(&mut self) {
+        let path = self.shown().path_to_start();
+        let note = "A JSONPath (RFC 9535): $.items[0], $..name, $.users[?@.age > 30]. Empty shows everything again.";
+        self.ask(Entry::new("Filter by JSONPath", note, &[("path", &path)]), Purpose::JsonPath);
+    }
+
+    pub(super) fn ask_answer_file(&mut self) {
+        self.ask(
+            Entry::new("Answer from a file", "Its text becomes the answer; you can still change it.", &[("path", "")]),
+            Purpose::AnswerFile,
+        );
+    }
+
+    /// Asks where to save: at once when there is one thing to save, else what first.
+    pub(super) fn ask_save(&mut self) {
+        let Some((body, ending)) = self.shown().to_save() else {
+            self.toast(NoticeLevel::Info, "There is nothing to save here.");
+            return;
+        };
+        let id = self.export_id();
+        let mut choices = self.media_choices(&id, Choice::Save);
+        choices.insert(0, ("what is shown".to_owned(), size(body.len() as u64), Choice::Save(format!("result-{id}.{ending}"), body)));
+        match choices.len() {
+            1 => drop(self.take_choice(choices.remove(0).2)),
+            _ => self.offer("Save", choices),
+        }
+    }
+
+    pub(super) fn open_media(&mut self) -> Vec<Cmd> {
+        let id = self.export_id();
+        let mut choices = self.media_choices(&id, Choice::Open);
+        match choices.len() {
+            0 => {
+                self.toast(NoticeLevel::Info, "There is no image or sound in this result; s saves what is shown.");
+                vec![]
+            }
+            1 => self.take_choice(choices.remove(0).2),
+            _ => {
+                self.offer("Open in another program", choices);
+                vec![]
+            }
+        }
+    }
+
+    fn export_id(&self) -> String {
+        self.shown().call().map_or_else(|| "0".into(), |call| format!("{:x}", call.0))
+    }
+
+    fn media_choices(&self, id: &str, make: fn(String, Body) -> Choice) -> Vec<(String, String, Choice)> {
+        let decode = |data: &str| {
+            let engine = base64::engine::general_purpose::GeneralPurpose::new(
+                &base64::alphabet::STANDARD,
+                base64::engine::GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+            );
+            engine.decode(data.split_whitespace().collect::<String>()).ok()
+        };
+        let named = self.shown().media().into_iter().enumerate().filter_map(|(at, (kind, mime, data))| {
+            let bytes = decode(&data)?;
+            // The name is ours: nothing in it comes from the server.
+            let name = format!("{kind}-{id}-{}.{}", at + 1, extension(&mime));
+            let told = format!("{} · {}", if mime.is_empty() { "type unknown" } else { &mime }, size(bytes.len() as u64));
+            Some((format!("{kind} {}", at + 1), told, make(name, Body::new(bytes))))
+        });
+        named.collect()
+    }
+
+    fn offer(&mut self, title: &str, choices: Vec<(String, String, Choice)>) {
+        let keys = ('1'..='9').chain('a'..='z');
+        let (rows, choices) =
+            choices.into_iter().zip(keys).map(|((label, detail, choice), key)| (MenuRow { key, label, detail }, choice)).unzip();
+        self.modals.push(Modal::Menu(Menu { title: title.into(), rows, ..Menu::default() }, choices));
+    }
+
+    pub(super) fn menu_chosen(&mut self) -> Vec<Cmd> {
+        let Some(Modal::Menu(menu, mut choices)) = self.modals.pop() else { return vec![] };
+        if menu.window.cursor >= choices.len() {
+            return vec![];
+        }
+        self.take_choice(choices.swap_remove(menu.window.cursor))
+    }
+
+    fn take_choice(&mut self, choice: Choice) -> Vec<Cmd> {
+        match choice {
+            Choice::Copy(kind) => self.copy(kind),
+            Choice::Save(name, body) => {
+                let note = format!("{}, readable by you only. A file that is there is not replaced unasked.", size(body.len() as u64));
+                self.ask(Entry::new("Save", note, &[("path", &name)]), Purpose::Save(body));
+                vec![]
+            }
+            Choice::Open(name, body) => {
+                let ending = name.rsplit('.').next().unwrap_or_default();
+                if !opens(ending) {
+                    self.toast(NoticeLevel::Warn, "Files of this type are not handed to other programs; s saves it.");
+                    return vec![];
+                }
+                vec![Cmd::OpenFile { name, body }]
+            }
+        }
+    }
+
+    /// Does what a line was asked for; one that is wrong stays open and says so.
+    pub(super) fn entered(&mut self) -> Vec<Cmd> {
+        let Some(Modal::Entry(mut entry, purpose)) = self.modals.pop() else { return vec![] };
+        let text = entry.text(0).to_owned();
+        let wrong = match &purpose {
+            Purpose::Search => {
+                self.shown_mut().search(&text);
+                None
+            }
+            Purpose::JsonPath => {
+                let shown = self.detail.as_mut().unwrap_or(&mut self.result);
+                shown.filter(&text, &self.feed.world).err()
+            }
+            Purpose::Save(_) | Purpose::AnswerFile if text.trim().is_empty() => Some("A path is needed.".to_owned()),
+            Purpose::Save(body) => return vec![Cmd::Save { path: text, body: body.clone(), overwrite: false }],
+            Purpose::AnswerFile => return vec![Cmd::ReadFile(text)],
+            Purpose::Burst(spec) => match self.burst_numbers(&entry) {
+                Ok((total, at_once)) => return self.confirm_burst(CallSpec::clone(spec), total, at_once),
+                Err(why) => Some(why),
+            },
+        };
+        if wrong.is_some() {
+            entry.error = wrong;
+            self.modals.push(Modal::Entry(entry, purpose));
+        }
+        vec![]
+    }
+
+    pub(super) fn saved(&mut self, saved: Result<String, String>) {
+        match saved {
+            Ok(path) => self.toast(NoticeLevel::Info, format!("Written: {path}")),
+            Err(why) => self.toast(NoticeLevel::Warn, why),
+        }
+    }
+
+    pub(super) fn exists(&mut self, path: String, body: Body) {
+        let confirm =
+            Confirm::new("Replace the file?", format!("{path} is there already."), &[(Action::No, "keep it"), (Action::Yes, "replace it")]);
+        self.modals.push(Modal::Confirm(confirm, Pending::Overwrite(path, body)));
+    }
+
+    /// Reads a resource that a result links to, and shows it by itself.
+    pub(super) fn follow_link(&mut self, uri: String) -> Vec<Cmd> {
+        let server = self.shown().call().and_then(|id| self.feed.world.call(id)).map(|c| c.spec.operation.server().clone());
+        let Some(server) = server else { return vec![] };
+        self.followed = Some(self.next_token);
+        let spec = CallSpec { operation: Operation::Resource { server, uri }, origin: Origin::Console, timeout: None };
+        self.submit(spec, None)
+    }
+
+    /// The resource that is meant: the one under the cursor of the tree.
+    pub(super) fn meant_resource(&self) -> Option<(ServerId, String)> {
+        match self.tree.selected() {
+            Some(Node::Resource(server, uri)) => Some((server.clone(), uri.to_string())),
+            _ => None,
+        }
+    }
+
+    pub(super) fn subscribe(&mut self) -> Vec<Cmd> {
+        let Some((server, uri)) = self.meant_resource() else {
+            self.toast(NoticeLevel::Info, "Select a resource first; its server tells when it changes.");
+            return vec![];
+        };
+        let on = !self.feed.world.server(&server).is_some_and(|s| s.subscriptions.contains_key(&uri));
+        vec![Cmd::Command(Command::Subscribe { server, uri, on })]
+    }
+
+    /// Tells of changed resources, unless the user has to see it anyway.
+    pub(super) fn updated_resources(&mut self, updated: &[(ServerId, String)]) {
+        if let Some((server, uri)) = updated.last() {
+            let more = if updated.len() > 1 { format!(" (and {} more)", updated.len() - 1) } else { String::new() };
+            self.toast(NoticeLevel::Info, format!("{server}: {uri} has changed{more}."));
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Themes, keys, the strip, the welcome and the mouse, as they are seen.
+
+use super::*;
+use crate::tui::overlay::welcome::{Chosen, FoundConfig, Offer};
+
+fn mouse(kind: MouseEventKind, column: u16, row: u16) -> Msg {
+    Msg::Input(Input::Mouse(MouseEvent { kind, column, row, modifiers: crossterm::event::KeyModifiers::NONE }))
+}
+
+impl Harness {
+    /// The cell at which a text stands on the screen, the last one of them.
+    fn place(&mut self, text: &str) -> (u16, u16) {
+        let buf = self.buffer();
+        let found = (0..buf.area.height).rev().find_map(|y| {
+            let row: String = (0..buf.area.width).map(|x| buf[(x, y)].symbol()).collect();
+            row.rfind(text).map(|at| (row[..at].chars().count() as u16, y))
+        });
+        found.unwrap_or_else(|| panic!("{text:?} is not on the screen:\n{}", self.frame()))
+    }
+
+    fn click(&mut self, text: &str) -> &mut Self {
+        let (x, y) = self.place(text);
+        self.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y)).send(mouse(MouseEventKind::Up(MouseButton::Left), x, y))
+    }
+
+    fn styled(&mut self, theme: Theme) -> String {
+        self.model.theme = theme;
+        let buf = self.buffer();
+        let mut out = String::new();
+        for y in 0..buf.area.height {
+            let mut last = None;
+            for x in 0..buf.area.width {
+                let cell = &buf[(x, y)];
+                let style = (cell.fg, cell.bg, cell.modifier);
+                if last != Some(style) {
+                    out.push_str(&format!("⟦{}⟧", role(&self.model.theme, cell)));
+                    last = Some(style);
+                }
+                out.push_str(cell.symbol());
+            }
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+        }
+        out
+    }
+}
+
+/// The name of the role that a cell is drawn in.
+fn role(theme: &Theme, cell: &ratatui::buffer::Cell) -> &'static str {
+    let named = [
+        ("sel", theme.selection),
+        ("idle", theme.selection_idle),
+        ("key", theme.key),
+        ("focus", theme.focus),
+        ("ok", theme.ok),
+        ("warn", theme.warn),
+        ("fail", theme.fail),
+        ("run", theme.running),
+        ("acc", theme.accent),
+        ("line", theme.border),
+        ("dim", theme.muted),
+    ];
+    let same = |style: &ratatui::style::Style| {
+        style.bg.is_none_or(|bg| cell.bg == bg) && style.fg.is_none_or(|fg| cell.fg == fg) && cell.modifier.contains(style.add_modifier)
+    };
+    named.iter().find(|(_, style)| *style != theme.text && same(style)).map_or("·", |(name, _)| name)
+}
+
+#[test]
+fn frames_in_every_theme_and_size() {
+    for (name, theme) in [("dark", Theme::dark()), ("light", Theme::light()), ("mono", Theme::mono())] {
+        for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+            let mut harness = Harness::busy(width, height);
+            insta::assert_snapshot!(format!("{name}_{width}x{height}"), harness.styled(theme));
+        }
+    }
+}
+
+#[test]
+fn every_cell_of_a_true_colour_theme_has_its_ground() {
+    for theme in [Theme::dark(), Theme::light(), Theme::contrast()] {
+        for keys in ["?", ":", "end up"] {
+            let mut harness = Harness::busy(120, 40);
+            harness.model.theme = theme;
+            harness.keys(keys);
+            let buf = harness.buffer();
+            let reset = ratatui::style::Color::Reset;
+            assert!(buf.content.iter().all(|cell| cell.bg != reset && cell.fg != reset), "{keys}");
+        }
+    }
+}
+
+#[test]
+fn without_colours_every_state_has_its_glyph_and_word() {
+    let mut harness = Harness::busy(132, 40);
+    harness.model.theme = Theme::mono();
+    harness.event(EventKind::ServerPhase { server: fake::server("email"), phase: Arc::new(Phase::Disabled) });
+    let why = Arc::new(fake::crash());
+    let phase = Arc::new(Phase::Reconnecting { attempt: 2, until: fake::at(9000), why });
+    harness.event(EventKind::ServerPhase { server: fake::server("database"), phase });
+    let frame = harness.frame();
+    let states = [
+        ("◐ analytics", "degraded"),
+        ("✕ flaky", "failed"),
+        ("◌ preferences", "starting"),
+        ("⊘ email", "disabled"),
+        ("◌ database", "retry 2"),
+    ];
+    for (lamp, word) in states {
+        assert!(frame.lines().any(|line| line.contains(lamp) && line.contains(word)), "{lamp} {word}: {frame}");
+    }
+}
+
+#[test]
+fn the_strip_is_on_the_screen_until_it_is_folded_away_and_is_still_when_nothing_moves() {
+    let mut harness = Harness::busy(132, 40);
+    let frame = harness.frame();
+    assert!(frame.contains("Last 60 s") && frame.lines().any(|l| l.contains("analytics") && l.contains("▬▬")), "{frame}");
+    assert!(harness.model.next_step().is_some_and(|step| step <= std::time::Duration::from_secs(1)));
+    harness.keys("L");
+    assert!(!harness.frame().contains("Last 60 s"));
+    assert_eq!(harness.model.next_step(), None, "what is not shown wakes nobody up");
+    harness.keys("L");
+    harness.model.at(fake::at(200_000));
+    let mut script = fake::Script::after(harness.model.world().seq);
+    script.settled(7000, 1000, 104, fake::text_result("x"));
+    harness.send(Msg::Events(script.events));
+    harness.frame();
+    assert_eq!(harness.model.next_step(), None, "a quiet minute: nothing to be moved");
+    let mut small = Harness::busy(80, 24);
+    let lamps = small.frame().lines().nth(1).unwrap().to_owned();
+    assert!(lamps.contains("● database") && lamps.contains("◐ analytics 1▸") && lamps.contains("✕ flaky"), "{lamps}");
+}
+
+#[test]
+fn rebinding_a_key_changes_help_palette_and_footer() {
+    let mut harness = Harness::busy(132, 60);
+    harness.model.keymap.bind("global", "f9", "zoom").unwrap();
+    harness.model.keymap.bind("global", "z", "none").unwrap();
+    assert!(harness.frame().lines().last().unwrap().contains("F9 zoom"), "{}", harness.frame());
+    let row = |h: &mut Harness| h.frame().lines().find(|l| l.contains(Action::Zoom.help())).map(str::to_owned).unwrap();
+    let help = row(harness.keys("?").text("whole screen"));
+    assert!(help.contains("F9") && !help.contains(" z "), "{help}");
+    let palette = row(harness.keys("esc :").text("whole screen"));
+    assert!(palette.contains("F9"), "{palette}");
+    harness.keys("esc z");
+    assert_eq!(harness.model.layout.panes.len(), Harness::busy(132, 60).model.layout.panes.len(), "z is free");
+    harness.keys("f9");
+    assert_eq!(harness.model.layout.panes.len(), 1);
+}
+
+fn offer() -> Offer {
+    let config = |client: &str, path: &str| FoundConfig {
+        client: client.into(),
+        path: path.into(),
+        servers: 2,
+        lines: vec![
+            "files: npx -y @modelcontextprotocol/server-filesystem /srv".into(),
+            "    with TOKEN=…".into(),
+            "git: uvx mcp-server-git".into(),
+        ],
+        problems: vec!["line 9: $KEY is not set".into()],
+    };
+    Offer {
+        found: vec![config("Claude Desktop", "~/.config/Claude/claude_desktop_config.json"), config("Cursor", "~/.cursor/mcp.json")],
+        target: "~/.config/switchboard/config.toml".into(),
+    }
+}
+
+fn empty() -> World {
+    fake::shop().0
+}
+
+#[test]
+fn the_welcome_shows_what_would_be_started_before_it_is() {
+    for (width, height) in [(80, 24), (120, 40)] {
+        let mut harness = Harness::with(width, height, empty(), Startup::Welcome(offer()));
+        insta::assert_snapshot!(format!("welcome_{width}x{height}"), harness.frame());
+        harness.keys("down enter");
+        insta::assert_snapshot!(format!("welcome_lines_{width}x{height}"), harness.frame());
+    }
+    let mut harness = Harness::with(120, 40, empty(), Startup::Welcome(offer()));
+    harness.keys("down enter enter");
+    assert_eq!(harness.take(), [], "Enter alone starts nothing");
+    assert!(harness.frame().contains("npx -y @modelcontextprotocol/server-filesystem /srv"));
+    assert_eq!(harness.keys("y").take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
+    assert!(harness.model.modals.is_empty() && harness.frame().contains("finds a tool"));
+    harness.keys("W down down enter");
+    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Demo))]);
+}
+
+#[test]
+fn a_command_is_typed_into_the_welcome() {
+    let mut harness = Harness::with(80, 24, empty(), Startup::Welcome(offer()));
+    harness.keys("down down down enter").text("npx q 'a b'").keys("enter");
+    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Open("npx q 'a b'".into())))]);
+    harness.keys("W down down down enter esc esc esc");
+    assert!(harness.model.modals.is_empty());
+    let frame = harness.frame();
+    assert!(frame.contains("No servers yet") && frame.contains("W shows ways to get some"), "{frame}");
+}
+
+#[test]
+fn the_welcome_is_done_by_mouse_alone() {
+    let mut harness = Harness::with(120, 40, empty(), Startup::Welcome(offer()));
+    harness.click("Cursor").click("yes, write");
+    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
+    let mut harness = Harness::with(120, 40, empty(), Startup::Welcome(offer()));
+    harness.click("The demo");
+    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Demo))]);
+}
+
+#[test]
+fn a_whole_session_by_mouse_alone() {
+    let mut harness = Harness::busy(132, 44);
+    // Find a tool, go to its form, into a field, and fire by the footer's button.
+    let (x, y) = (harness.place("insert_record ").0, harness.place("insert_record ").1 + 1);
+    for _ in 0..2 {
+        harness.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y));
+    }
+    harness.click("› filter ");
+    assert_eq!(harness.model.focus, Focus::Call);
+    harness.click("⏎ fire");
+    let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired: {}", harness.frame()) };
+    let mut script = fake::Script::after(harness.model.world().seq);
+    script.queued(8000, 500, spec.operation.clone()).settled(8000, 3, 500, fake::text_result("{\"users\":[{\"id\":1},{\"id\":2}]}"));
+    script.frame(8001, "database", 500, crate::domain::frame::Direction::In, "{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}");
+    harness.send(Msg::Events(script.events)).send(Msg::Submitted { token, call: CallId(500) });
+    // Its views are tabs, its rows fold.
+    harness.click("frames");
+    assert!(harness.frame().contains("tools/call"), "{}", harness.frame());
+    harness.click("tree ");
+    assert!(harness.frame().contains("users"), "{}", harness.frame());
+    // A call of the list opens by a second click, and the other button steps out.
+    harness.click("track_event ").click("track_event ");
+    assert_eq!(harness.model.focus, Focus::Detail);
+    harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
+    assert_eq!(harness.model.focus, Focus::Traffic);
+    // A running one is cancelled by its button, help and palette by theirs, their rows too.
+    harness.click("cancel call");
+    assert!(matches!(harness.take()[..], [Cmd::Command(Command::Cancel { call: CallId(104), .. })]), "{}", harness.frame());
+    harness.click("? help");
+    assert!(matches!(harness.model.modals.last(), Some(Modal::Help(_))));
+    harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
+    harness.click(": palette").click(Action::Notices.help());
+    assert!(matches!(harness.model.modals.last(), Some(Modal::Notices(_))), "{}", harness.frame());
+    harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
+    // A lane of the strip leads to its server, a sign folds it.
+    harness.click("preferences  ");
+    assert!(harness.selected().contains("preferences"), "{}", harness.selected());
+    harness.click("▾ ● database").frame();
+    assert!(!harness.frame().contains("create_user  "), "{}", harness.frame());
+    // Leaving asks, and the answers are buttons.
+    harness.click(": palette").click(Action::Quit.help()).click("leave");
+    assert_eq!(harness.take(), [Cmd::Quit]);
+}
+
+#[test]
+fn an_answer_of_a_question_is_a_button() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("emailping").keys("enter");
+    harness.click("no");
+    assert!(harness.model.modals.is_empty());
+    assert_eq!(harness.take(), []);
+    let mut harness = Harness::busy(120, 40);
+    harness.event(fake::ask(1)).click("decline");
+    assert!(matches!(&harness.take()[..], [Cmd::Command(Command::Answer { answer: Answer::Decline, .. })]), "{}", harness.frame());
+}
+
+#[test]
+fn borders_are_dragged_and_stay_where_they_were_put() {
+    let mut harness = Harness::busy(132, 44);
+    let tree = |h: &Harness| h.model.layout.place(Focus::Servers).unwrap();
+    let before = tree(&harness);
+    let (x, y) = (before.right() - 1, before.y + 3);
+    harness.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y));
+    for to in [x + 3, x + 9] {
+        harness.send(mouse(MouseEventKind::Drag(MouseButton::Left), to, y));
+    }
+    harness.send(mouse(MouseEventKind::Up(MouseButton::Left), x + 9, y)).send(mouse(MouseEventKind::Drag(MouseButton::Left), 3, y));
+    assert_eq!(tree(&harness).width, before.width + 9);
+    let traffic = harness.model.layout.place(Focus::Traffic).unwrap();
+    harness.send(mouse(MouseEventKind::Down(MouseButton::Left), 60, traffic.y - 1)).send(mouse(
+        MouseEventKind::Drag(MouseButton::Left),
+        60,
+        traffic.y - 4,
+    ));
+    assert_eq!(harness.model.layout.place(Focus::Traffic).unwrap().height, traffic.height + 3);
+    harness.send(Msg::Resize(80, 24)).send(Msg::Resize(132, 44));
+    assert_eq!(tree(&harness).width, before.width + 9, "for the whole session");
+}
+
+#[test]
+fn the_wheel_scrolls_what_is_under_the_pointer() {
+    let mut harness = Harness::busy(132, 44);
+    let (x, y) = harness.place("track_event ");
+    let before = harness.model.traffic.selected(harness.model.world()).map(|c| c.id);
+    harness.send(mouse(MouseEventKind::ScrollUp, x, y));
+    assert_ne!(harness.model.traffic.selected(harness.model.world()).map(|c| c.id), before);
+    assert_eq!(harness.model.focus, Focus::Servers, "the wheel takes nobody's focus");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn no_click_drag_or_size_breaks_it(
+        steps in proptest::collection::vec((0u8..8, 0u16..300, 0u16..100, 0u8..12), 1..40),
+        dark in any::<bool>(),
+    ) {
+        let mut harness = Harness::busy(120, 40);
+        if dark {
+            harness.model.theme = Theme::dark();
+        }
+        for (n, (kind, x, y, other)) in steps.into_iter().enumerate() {
+            let left = MouseButton::Left;
+            let kind = [
+                MouseEventKind::Down(left), MouseEventKind::Drag(left), MouseEventKind::Up(left), MouseEventKind::Down(left),
+                MouseEventKind::ScrollUp, MouseEventKind::ScrollDown, MouseEventKind::Down(MouseButton::Right), MouseEventKind::Down(left),
+            ][usize::from(kind)];
+            match other {
+                0 => { harness.send(Msg::Resize(x + 1, y + 1)); }
+                1 => { harness.event(fake::ask(n as u64 + 1)); }
+                2 => { harness.keys("/"); }
+                3 => { harness.keys(":"); }
+                _ => {}
+            }
+            let screen = harness.model.layout.screen;
+            harness.send(mouse(kind, x % screen.width.max(1), y % screen.height.max(1)));
+            harness.frame();
+            harness.take();
+        }
+    }
+
+    #[test]
+    fn every_size_is_drawn_while_events_arrive(width in 1u16..=300, height in 1u16..=100, calls in 0u64..40) {
+        let mut harness = Harness::busy(width, height);
+        for n in 0..calls {
+            let mut script = fake::Script::after(harness.model.world().seq);
+            script.queued(9000 + n * 300, 900 + n, fake::tool_call("email", "ping", "{}"));
+            if n % 3 != 0 {
+                script.settled(9000 + n * 300, n * 50, 900 + n, fake::text_result("x"));
+            }
+            harness.send(Msg::Events(script.events));
+            harness.frame();
+        }
+    }
+}

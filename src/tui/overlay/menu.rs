@@ -1,0 +1,59 @@
+//! A menu: rows with a letter each.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use crate::tui::{
+    theme::Theme,
+    widget::{
+        paint::{Pen, dialog, width},
+        window::Window,
+    },
+};
+
+/// A row of a menu.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MenuRow {
+    /// The letter that takes it at once.
+    pub key: char,
+    /// What it is.
+    pub label: String,
+    /// More about it.
+    pub detail: String,
+}
+
+/// A menu.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Menu {
+    /// What it is about.
+    pub title: String,
+    /// Its rows.
+    pub rows: Vec<MenuRow>,
+    /// Cursor.
+    pub window: Window,
+}
+
+impl Menu {
+    /// The row of this letter.
+    pub fn find(&self, key: char) -> Option<usize> {
+        self.rows.iter().position(|row| row.key == key)
+    }
+
+    /// Draws the menu.
+    pub fn draw(&self, theme: &Theme, area: Rect, buf: &mut Buffer) {
+        let label = self.rows.iter().map(|r| width(&r.label)).max().unwrap_or(0);
+        let detail = self.rows.iter().map(|r| width(&r.detail)).max().unwrap_or(0);
+        let wide = (label + detail + 10).max(width(&self.title) + 6).min(area.width);
+        let inner = dialog(buf, area, (wide, self.rows.len() as u16 + 2), &[(&self.title, theme.focus)], &[], theme);
+        let mut window = self.window;
+        window.fit(self.rows.len(), usize::from(inner.height));
+        for (y, index) in window.rows(self.rows.len(), usize::from(inner.height)).enumerate() {
+            let (row, place) = (&self.rows[index], Rect { y: inner.y + y as u16, height: 1, ..inner });
+            let mut pen = Pen::new(buf, place, 0);
+            pen.skip(1).put(&row.key.to_string(), theme.key).skip(2).put(&row.label, theme.text);
+            pen.to(place.x + label + 6).put(&row.detail, theme.muted);
+            if index == self.window.cursor {
+                buf.set_style(place.intersection(buf.area), theme.selection);
+            }
+        }
+    }
+}

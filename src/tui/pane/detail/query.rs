@@ -1,0 +1,225 @@
+//! What can be asked of a result: search, JSONPath, its images and links, whether it keeps its promise.
+
+use std::ops::Range;
+
+use ratatui::style::Style;
+use serde_json_path::JsonPath;
+
+use crate::{
+    domain::{
+        body::Body,
+        call::{Operation, Outcome},
+        schema::Checker,
+        world::World,
+    },
+    tui::{
+        pane::Look,
+        present::{Part, parts},
+        widget::json::{JsonView, Progress},
+    },
+};
+
+use super::{Detail, Tab};
+
+/// Bytes searched between two looks at input.
+const STEP: usize = 8 << 20;
+/// Longer structured content is not checked here, in bytes: the screen must not wait for it.
+const CHECKED: usize = 1 << 20;
+
+/// What a JSONPath found.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    path: String,
+    count: usize,
+    /// An array of what was found, written anew.
+    pub(super) found: Body,
+}
+
+impl Detail {
+    /// The result, as it came.
+    pub fn result(&self) -> Option<&Body> {
+        self.result.as_ref()
+    }
+
+    /// The view that is shown.
+    pub fn tab(&self) -> Tab {
+        self.tab
+    }
+
+    /// The frame bodies of the call, in order, as they crossed the wire.
+    pub fn raw_frames(&self) -> String {
+        self.frames.iter().map(|frame| format!("{}\n", frame.body.text())).collect()
+    }
+
+    /// Searches in what is shown; an empty text ends the search.
+    pub fn search(&mut self, text: &str) {
+        text.clone_into(&mut self.needle);
+        if self.needle.is_empty()
+            && let Some(view) = &mut self.view
+        {
+            view.search("");
+        }
+        self.search_again();
+    }
+
+    pub(super) fn search_again(&mut self) {
+        if let Some(view) = self.view.as_mut().filter(|_| !self.needle.is_empty()) {
+            view.search(&self.needle);
+            view.search_step(STEP);
+        }
+    }
+
+    /// What is searched for.
+    pub fn needle(&self) -> &str {
+        &self.needle
+    }
+
+    /// Searches on for a while; whether there is more to look at.
+    pub fn search_on(&mut self) -> bool {
+        let Some(view) = self.view.as_mut().filter(|_| !self.needle.is_empty()) else { return false };
+        matches!(view.search_step(STEP), Progress::More(_))
+    }
+
+    /// To the next match or the one before.
+    pub fn match_step(&mut self, forward: bool) {
+        if let Some(view) = &mut self.view {
+            if forward { view.next_match() } else { view.previous_match() }
+        }
+    }
+
+    /// The JSONPath of the filter, or that of the row under the cursor to begin with.
+    pub fn path_to_start(&self) -> String {
+        match (&self.filter, &self.view) {
+            (Some(filter), _) => filter.path.clone(),
+            (None, Some(view)) if self.tab == Tab::Tree => view.cursor_path(),
+            _ => "$".into(),
+        }
+    }
+
+    /// Shows what a JSONPath (RFC 9535) selects; an empty one shows everything again.
+    ///
+    /// What is found is written anew: numbers may lose digits, so the title says so. Errors say what
+    /// is wrong with the path and where.
+    pub fn filter(&mut self, path: &str, world: &World) -> Result<(), String> {
+        let path = path.trim();
+        if path.is_empty() {
+            self.filter = None;
+        } else {
+            let query = JsonPath::parse(path).map_err(|e| e.to_string())?;
+            let presented = self.presented.as_ref().ok_or("There is no result to be filtered.")?;
+            let value = presented.tree.value().ok_or("The result is no JSON that can be read.")?;
+            let found = query.query(&value).all();
+            self.filter = Some(Filter { path: path.to_owned(), count: found.len(), found: Body::json(&found) });
+        }
+        self.set_tab(Tab::Tree, world);
+        Ok(())
+    }
+
+    /// The tree of the result, or of what the filter left of it.
+    pub(super) fn tree_view(&self) -> Option<JsonView> {
+        let tree = match &self.filter {
+            Some(filter) => &filter.found,
+            None => &self.presented.as_ref()?.tree,
+        };
+        Some(JsonView::json(tree.clone()))
+    }
+
+    /// Ends the filter or the search; whether there was one.
+    pub(super) fn end_query(&mut self) -> bool {
+        if self.filter.take().is_some() {
+            // The whole result again, in the tree that was filtered.
+            self.view = self.tree_view();
+            self.search_again();
+            return true;
+        }
+        let searched = !self.needle.is_empty();
+        self.search("");
+        searched
+    }
+
+    /// The images, sounds and files of the result.
+    pub fn media(&self) -> Vec<(&'static str, String, String)> {
+        let media = self.all_parts().into_iter().filter_map(|(_, _, part)| match part {
+            Part::Media { kind, mime, data } => Some((kind, mime, data)),
+            Part::Link(_) => None,
+        });
+        media.collect()
+    }
+
+    /// The resource that the cursor is on, if it is on a link.
+    pub fn link_here(&self) -> Option<String> {
+        let view = self.view.as_ref()?;
+        let here = |index: usize, lines: &Range<usize>| match self.tab {
+            Tab::Text => lines.contains(&view.line()),
+            Tab::Tree => {
+                let path = view.cursor_path();
+                ["content", "contents"].iter().any(|key| {
+                    let item = format!("$.{key}[{index}]");
+                    path.strip_prefix(&item).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                })
+            }
+            _ => false,
+        };
+        let whole = self.tab != Tab::Tree || self.filter.is_none() && self.result.as_ref().is_some_and(|r| r.len() == view.body().len());
+        self.all_parts().into_iter().find_map(|(index, lines, part)| match part {
+            Part::Link(uri) if whole && here(index, &lines) => Some(uri),
+            _ => None,
+        })
+    }
+
+    fn all_parts(&self) -> Vec<(usize, Range<usize>, Part)> {
+        self.result.as_ref().map(parts).unwrap_or_default()
+    }
+
+    /// What saving writes: the frame, the text or the JSON that is shown; with the file's extension.
+    pub fn to_save(&self) -> Option<(Body, &'static str)> {
+        let view = self.view.as_ref()?;
+        let body = view.body().clone();
+        let extension = match self.tab {
+            Tab::Text => "txt",
+            _ if body.value().is_some() => "json",
+            _ => "txt",
+        };
+        Some((body, extension))
+    }
+
+    /// Holds the structured content against the schema that the tool promised.
+    pub(super) fn judge(&mut self, world: &World) {
+        self.violations.clear();
+        let Some(call) = self.call.and_then(|id| world.call(id)) else { return };
+        let Operation::Tool { tool, .. } = &call.spec.operation else { return };
+        let Some(schema) = world.tool(tool).and_then(|t| t.output_schema.as_ref()) else { return };
+        let Some(Outcome::Ok { result }) = self.seen.as_ref().map(|s| &s.outcome) else { return };
+        if result.is_empty() || result.len() > CHECKED {
+            return;
+        }
+        let value = result.value().unwrap_or_default();
+        match value.get("structuredContent") {
+            Some(content) => {
+                let checker = Checker::new(schema);
+                self.violations.extend(checker.problem.iter().map(|p| format!("the schema cannot be used: {p}")));
+                self.violations.extend(checker.check(content).iter().map(ToString::to_string));
+            }
+            None => self.violations.push("there is no structuredContent, though the tool promises it".into()),
+        }
+    }
+
+    /// What is searched for and filtered by, for the title.
+    pub(super) fn query_line(&self, look: Look) -> Vec<(String, Style)> {
+        let mut pieces = vec![];
+        if let Some(filter) = self.filter.as_ref().filter(|_| self.tab == Tab::Tree) {
+            pieces.push((format!(" {} ", filter.path), look.theme.found));
+            pieces.push((format!("{} found, written anew", filter.count), look.theme.muted));
+        }
+        if !self.needle.is_empty() {
+            pieces.push((format!(" /{} ", self.needle), look.theme.found));
+            let told = match self.view.as_ref().and_then(|v| v.match_position()) {
+                Some((Some(at), all)) => format!("{at} of {all}"),
+                Some((None, all)) => format!("{all} found"),
+                None => "nothing".into(),
+            };
+            pieces.push((told, look.theme.muted));
+        }
+        pieces
+    }
+}

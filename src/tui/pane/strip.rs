@@ -1,0 +1,154 @@
+//! The last minute at a glance, the lamps of the switchboard: a lane a server, each call a mark as long as
+//! it took, failures and states of the connection in their places.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use crate::{
+    domain::{
+        id::ServerId,
+        server::Phase,
+        world::{ServerView, World},
+    },
+    tui::{
+        strip::{Grid, Mark, Strip},
+        theme::Theme,
+        widget::paint::{self, Pen, pane},
+    },
+};
+
+use super::{Look, lamp};
+
+/// What stands before a lane: lamp, name, gaps.
+fn label(world: &World) -> u16 {
+    4 + world.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
+}
+
+/// The cells of a lane in a strip of this width.
+pub fn cells(world: &World, area: Rect) -> u16 {
+    area.width.saturating_sub(3 + label(world))
+}
+
+/// The last moment at which a server changed its state.
+pub fn changed(world: &World) -> Option<crate::domain::time::Stamp> {
+    world.servers.iter().map(|s| s.phase_since).max()
+}
+
+/// The servers that have a lane in so many rows: all, or those with something to tell first.
+fn lanes(strip: &Strip, world: &World, grid: Grid, rows: usize) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..world.servers.len()).collect();
+    if places.len() > rows {
+        let telling = |at: &usize| {
+            let server = &world.servers[*at];
+            let moved = grid.cell(server.phase_since).is_some();
+            !(server.stats.in_flight > 0 || moved || strip.marks(server.id(), grid).is_some())
+        };
+        places.sort_by_key(telling);
+        places.truncate(rows);
+        places.sort_unstable();
+    }
+    places
+}
+
+/// The server whose lane is at a row of the strip.
+pub fn lane_at(strip: &Strip, look: Look, area: Rect, y: u16) -> Option<ServerId> {
+    let row = usize::from(y.checked_sub(area.y + 1)?);
+    let rows = usize::from(area.height.saturating_sub(2));
+    let grid = Grid::new(cells(look.world, area), look.now);
+    let at = *lanes(strip, look.world, grid, rows).get(row)?;
+    look.world.servers.get(at).map(|s| s.id().clone())
+}
+
+/// Draws the strip.
+pub fn draw(strip: &Strip, look: Look, area: Rect, buf: &mut Buffer) {
+    let (theme, world) = (look.theme, look.world);
+    let grid = Grid::new(cells(world, area), look.now);
+    let rows = usize::from(area.height.saturating_sub(2));
+    let shown = lanes(strip, world, grid, rows);
+    let hidden = world.servers.len() - shown.len();
+    let more = format!("  {hidden} more, quiet");
+    let legend: [(&str, Style); 9] = [
+        ("▪", theme.ok),
+        (" call  ", theme.muted),
+        ("!", theme.warn),
+        (" tool error  ", theme.muted),
+        ("✕", theme.fail),
+        (" failed  ", theme.muted),
+        ("▸", theme.running),
+        (" running", theme.muted),
+        (if hidden > 0 { &more } else { "" }, theme.muted),
+    ];
+    let legend: &[(&str, Style)] = if area.width >= 90 { &legend } else { &[] };
+    let inner = pane(buf, area, &[("Last 60 s", theme.text)], legend, false, theme);
+    for (y, at) in shown.into_iter().enumerate() {
+        let Some(server) = world.servers.get(at) else { continue };
+        lane(strip, server, grid, look, Rect { y: inner.y + y as u16, height: 1, ..inner }, buf);
+    }
+}
+
+fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: Look, area: Rect, buf: &mut Buffer) {
+    let theme = look.theme;
+    let mut pen = Pen::new(buf, area, 0);
+    let (glyph, style) = lamp(&server.phase, theme);
+    let column = label(look.world) - 4;
+    pen.skip(1).put(glyph, style).skip(1).put_middle(server.id().as_str(), column, theme.text);
+    let start = area.x + column + 4;
+    let row = Rect { x: start, width: (grid.cells as u16).min(area.right().saturating_sub(start)), ..area };
+    away(server, grid, theme, row, buf);
+    for (x, mark) in strip.marks(server.id(), grid).unwrap_or_default().into_iter().enumerate() {
+        if let (Some((symbol, style)), true) = (glyph_of(mark, theme), (x as u16) < row.width) {
+            let cell = Rect { x: row.x + x as u16, width: 1, ..row };
+            Pen::new(buf, cell, 0).put(symbol, style);
+        }
+    }
+}
+
+fn glyph_of(mark: Mark, theme: &Theme) -> Option<(&'static str, Style)> {
+    Some(match mark {
+        Mark::Quiet => return None,
+        Mark::Answered { many: false } => ("▪", theme.ok),
+        Mark::Answered { many: true } => ("■", theme.ok),
+        Mark::Long => ("▬", theme.ok),
+        Mark::LongBad => ("▬", theme.fail),
+        Mark::ToolError => ("!", theme.warn),
+        Mark::Failed => ("✕", theme.fail),
+        Mark::Cancelled => ("–", theme.muted),
+        Mark::Running => ("▬", theme.running),
+        Mark::Front => ("▸", theme.running),
+    })
+}
+
+/// The times at which the server could not be called: a bar where they begin, the state's word where
+/// there is room, dots.
+fn away(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut Buffer) {
+    let mut end = row.width;
+    let first_known = server.history.front().map(|(at, _)| *at);
+    let current = (server.phase_since, &server.phase);
+    let past = server.history.iter().rev().map(|(at, phase)| (*at, phase));
+    let states = if first_known.is_some() { None } else { Some(current) };
+    for (since, phase) in states.into_iter().chain(past) {
+        let began = grid.cell(since);
+        let from = began.unwrap_or(0).min(row.width);
+        if !phase.usable() && end > from {
+            let style = match **phase {
+                Phase::Failed { .. } => theme.fail,
+                Phase::Reconnecting { .. } => theme.warn,
+                _ => theme.muted,
+            };
+            let place = Rect { x: row.x + from, width: end - from, ..row };
+            let mut pen = Pen::new(buf, place, 0);
+            if began.is_some() {
+                pen.put("│", style);
+            }
+            let word = phase.word();
+            if began.is_some() && pen.left() > word.len() as u16 + 1 {
+                pen.put(word, style).skip(1);
+            }
+            let dots = "·".repeat(usize::from(pen.left()));
+            pen.put(&dots, theme.muted);
+        }
+        end = end.min(from);
+        if began.is_none() {
+            break;
+        }
+    }
+}

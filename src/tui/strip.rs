@@ -1,0 +1,252 @@
+//! The strip's memory: what went on at each server in the last minute, a lane a server. Pure.
+//!
+//! A lane is a ring of tenths of a second, so its size and the cost of a frame do not depend on how many
+//! calls there were, and taking in a call costs no more than the tenths that it lasted. Cells are cut
+//! out of absolute time: a picture moves left in whole cells only, and [`Strip::due`] says when the next
+//! step is. Fed by the model, drawn by `pane::strip`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::domain::{
+    call::Outcome,
+    id::{CallId, ServerId},
+    time::Stamp,
+    world::{CallView, World},
+};
+
+/// Length of a tenth, in nanoseconds.
+const TENTH: u64 = 100_000_000;
+/// Tenths that a picture shows.
+pub const SHOWN: u64 = 600;
+/// Tenths that a lane keeps: those shown, and room for a cell at each end.
+const KEPT: u64 = 640;
+
+/// A call that lasted beyond this tenth, and ended well.
+const LONG: u8 = 1;
+/// A call that lasted beyond this tenth, and did not.
+const LONG_BAD: u8 = 2;
+/// A call that was answered.
+const ANSWERED: u8 = 4;
+/// A call that was answered with a tool's own error.
+const TOOL_ERROR: u8 = 8;
+/// A call that failed.
+const FAILED: u8 = 16;
+/// A call that was cancelled.
+const CANCELLED: u8 = 32;
+
+/// What a cell of a lane shows, the most telling thing that happened in its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing.
+    Quiet,
+    /// A call began and was answered within the cell; several with `many`.
+    Answered {
+        /// More than three ended in the cell.
+        many: bool,
+    },
+    /// Part of a longer call that was answered.
+    Long,
+    /// Part of a longer call that failed or was cancelled.
+    LongBad,
+    /// A tool's own error.
+    ToolError,
+    /// A failure.
+    Failed,
+    /// A cancelled call.
+    Cancelled,
+    /// Part of a call that still runs.
+    Running,
+    /// The front of a call that still runs.
+    Front,
+}
+
+/// How many ended calls make a cell full.
+const MANY: u32 = 4;
+
+/// The cells of a picture: which of them stands for which tenths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Cells of a lane.
+    pub cells: u64,
+    /// The tenth that it is now.
+    now: u64,
+}
+
+impl Grid {
+    /// The picture of so many cells at `now`.
+    pub fn new(cells: u16, now: Stamp) -> Grid {
+        Grid { cells: u64::from(cells).clamp(1, SHOWN), now: now.0 / TENTH }
+    }
+
+    /// The cell on the absolute axis in which a tenth lies.
+    fn absolute(&self, tenth: u64) -> u64 {
+        tenth * self.cells / SHOWN
+    }
+
+    /// The first tenth of a cell of the absolute axis.
+    fn start(&self, cell: u64) -> u64 {
+        (cell * SHOWN).div_ceil(self.cells)
+    }
+
+    /// The first cell shown, on the absolute axis; negative while the clock is young.
+    fn first(&self) -> i64 {
+        self.absolute(self.now) as i64 + 1 - self.cells as i64
+    }
+
+    /// The tenths of a shown cell; `None` before the clock began.
+    fn tenths(&self, cell: u64) -> Option<std::ops::Range<u64>> {
+        let absolute = u64::try_from(self.first() + cell as i64).ok()?;
+        Some(self.start(absolute)..self.start(absolute + 1))
+    }
+
+    /// The shown cell in which a moment lies; `None` when it is too long ago.
+    pub fn cell(&self, at: Stamp) -> Option<u16> {
+        let tenth = (at.0 / TENTH).min(self.now);
+        u16::try_from(self.absolute(tenth) as i64 - self.first()).ok()
+    }
+
+    /// The time from `now` to the moment when the picture moves by a cell.
+    fn until_step(&self, now: Stamp) -> Duration {
+        let step = self.start(self.absolute(self.now) + 1);
+        Stamp(step * TENTH).since(now)
+    }
+}
+
+/// One server's last minute.
+#[derive(Clone, Debug)]
+struct Lane {
+    flags: [u8; KEPT as usize],
+    ended: [u8; KEPT as usize],
+    /// The newest tenth that the ring holds.
+    newest: u64,
+    /// The newest tenth in which something ended, if anything ever did.
+    last_mark: Option<u64>,
+    /// Calls under way and the tenths in which they began.
+    running: BTreeMap<CallId, u64>,
+}
+
+impl Lane {
+    fn new() -> Lane {
+        Lane { flags: [0; KEPT as usize], ended: [0; KEPT as usize], newest: 0, last_mark: None, running: BTreeMap::new() }
+    }
+
+    /// Makes room up to a tenth.
+    fn advance(&mut self, tenth: u64) {
+        let from = (self.newest + 1).max((tenth + 1).saturating_sub(KEPT));
+        for t in from..=tenth {
+            self.flags[(t % KEPT) as usize] = 0;
+            self.ended[(t % KEPT) as usize] = 0;
+        }
+        self.newest = self.newest.max(tenth);
+    }
+
+    fn flag(&self, tenth: u64) -> u8 {
+        if tenth > self.newest || tenth + KEPT <= self.newest { 0 } else { self.flags[(tenth % KEPT) as usize] }
+    }
+
+    fn count(&self, tenth: u64) -> u32 {
+        if tenth > self.newest || tenth + KEPT <= self.newest { 0 } else { u32::from(self.ended[(tenth % KEPT) as usize]) }
+    }
+
+    fn settle(&mut self, from: u64, to: u64, outcome: &Outcome) {
+        self.advance(to);
+        let (long, end) = match outcome {
+            Outcome::Ok { .. } => (LONG, ANSWERED),
+            Outcome::ToolError { .. } => (LONG, TOOL_ERROR),
+            Outcome::Failed { .. } => (LONG_BAD, FAILED),
+            Outcome::Cancelled { .. } => (LONG_BAD, CANCELLED),
+        };
+        let oldest = (self.newest + 1).saturating_sub(KEPT);
+        for t in from.max(oldest)..to {
+            self.flags[(t % KEPT) as usize] |= long;
+        }
+        if to >= oldest {
+            let slot = (to % KEPT) as usize;
+            self.flags[slot] |= end;
+            self.ended[slot] = self.ended[slot].saturating_add(1);
+        }
+        self.last_mark = self.last_mark.max(Some(to));
+    }
+
+    fn mark(&self, grid: &Grid, cell: u64) -> Mark {
+        let Some(tenths) = grid.tenths(cell) else { return Mark::Quiet };
+        let flags = tenths.clone().fold(0, |all, t| all | self.flag(t));
+        let many = tenths.clone().map(|t| self.count(t)).sum::<u32>() >= MANY;
+        let entering = tenths.start.checked_sub(1).map_or(0, |t| self.flag(t)) & (LONG | LONG_BAD);
+        let running = self.running.values().any(|from| *from < tenths.end);
+        let last = cell + 1 == grid.cells;
+        match flags {
+            f if f & FAILED != 0 => Mark::Failed,
+            f if f & TOOL_ERROR != 0 => Mark::ToolError,
+            _ if last && running => Mark::Front,
+            f if f & CANCELLED != 0 => Mark::Cancelled,
+            f if f & ANSWERED != 0 && (many || entering == 0) => Mark::Answered { many },
+            _ if running => Mark::Running,
+            f if f & LONG_BAD != 0 => Mark::LongBad,
+            f if f & LONG != 0 || entering != 0 => Mark::Long,
+            f if f & ANSWERED != 0 => Mark::Long,
+            _ => Mark::Quiet,
+        }
+    }
+}
+
+/// The lanes of all servers that were ever called.
+#[derive(Clone, Debug, Default)]
+pub struct Strip {
+    lanes: BTreeMap<ServerId, Box<Lane>>,
+}
+
+impl Strip {
+    /// What the calls of a world make.
+    pub fn of(world: &World) -> Strip {
+        let mut strip = Strip::default();
+        world.calls.iter().for_each(|call| strip.note(call));
+        strip
+    }
+
+    /// Takes in how a call stands. A call that has ended is told once.
+    pub fn note(&mut self, call: &CallView) {
+        let lane = self.lanes.entry(call.spec.operation.server().clone()).or_insert_with(|| Box::new(Lane::new()));
+        let from = call.queued.0 / TENTH;
+        match &call.settled {
+            None => {
+                lane.advance(from);
+                lane.running.insert(call.id, from);
+            }
+            Some(settled) => {
+                lane.running.remove(&call.id);
+                lane.settle(from, (settled.timings.settled.0 / TENTH).max(from), &settled.outcome);
+            }
+        }
+    }
+
+    /// Forgets servers that are gone.
+    pub fn retain(&mut self, world: &World) {
+        self.lanes.retain(|id, _| world.server(id).is_some());
+    }
+
+    /// The marks of a server's lane, oldest first; none when nothing of it is to be seen.
+    pub fn marks(&self, server: &ServerId, grid: Grid) -> Option<Vec<Mark>> {
+        let lane = self.lanes.get(server).filter(|lane| lane.visible(&grid))?;
+        Some((0..grid.cells).map(|cell| lane.mark(&grid, cell)).collect())
+    }
+
+    /// How long until the picture of `cells` cells looks different, if nothing happens meanwhile; `None`
+    /// when it stays as it is. `changed` is the last moment at which a connection changed its state.
+    pub fn due(&self, cells: u16, now: Stamp, changed: Option<Stamp>) -> Option<Duration> {
+        let grid = Grid::new(cells, now);
+        let moving = self.lanes.values().any(|lane| lane.visible(&grid)) || changed.is_some_and(|at| grid.cell(at).is_some());
+        moving.then(|| grid.until_step(now))
+    }
+}
+
+impl Lane {
+    /// Whether a picture shows anything of the lane.
+    fn visible(&self, grid: &Grid) -> bool {
+        let first = grid.tenths(0).map_or(0, |tenths| tenths.start);
+        !self.running.is_empty() || self.last_mark.is_some_and(|last| last >= first)
+    }
+}
+
+#[cfg(test)]
+mod tests;
