@@ -579,6 +579,8 @@ async fn a_call_that_finds_nobody_waits_for_the_server_and_is_sent_once() {
     assert_eq!(server.calls_of("echo"), 1);
     server.die().await;
     let call = rig.submit("web", "echo", "{}");
+    rig.until("the loss", |w| w.servers[0].phase.failure().is_some()).await;
+    rig.command(Command::Disable { server: "web".into() });
     let settled = rig.settled(call).await;
     let failure = failure_of(&settled);
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::NotReady, false), "given up with the server: {failure:?}");

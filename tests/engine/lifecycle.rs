@@ -523,8 +523,9 @@ async fn what_was_not_sent_in_time_is_never_sent() {
     rig.ready("bad").await;
     let nap = rig.submit("bad", "nap", &serde_json::json!({"until": file}).to_string());
     rig.until("the nap", |w| w.call(nap).is_some_and(|c| c.sent.is_some())).await;
-    // More than a pipe takes, so that what comes behind stays in our queue.
+    // More than a pipe takes: the second is stuck half-way, and what comes behind it stays in our queue.
     let filling: Vec<CallId> = (0..4).map(|_| rig.submit("bad", "echo", &format!(r#"{{"x":"{}"}}"#, "x".repeat(50_000)))).collect();
+    rig.until("the second under way", |w| filling.iter().filter(|id| w.call(**id).is_some_and(|c| c.sent.is_some())).count() == 2).await;
     let settled = rig.call_within("bad", "echo", Duration::from_millis(300)).await;
     let failure = failure_of(&settled);
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Timeout, false), "{failure:?}");

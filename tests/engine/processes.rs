@@ -1,12 +1,13 @@
 //! What is left when the program, or the engine, is gone: nothing. Found by the mark that every process of a server inherits.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::support::{PATIENCE, Rig, bad_server, failure_of, stdio};
@@ -44,25 +45,28 @@ async fn eventually(what: &str, patience: Duration, wanted: impl Fn() -> bool) {
     let end = Instant::now() + patience;
     while !wanted() {
         assert!(Instant::now() < end, "never came true: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-fn config(folder: &Path, mode: &str) -> PathBuf {
-    let file = folder.join(format!("{mode}.toml"));
-    let text = format!("[servers.bad]\ncommand = {:?}\nargs = [{mode:?}]\ntimeouts = {{ stop = \"500ms\" }}\n", bad_server());
-    std::fs::write(&file, text).unwrap();
-    file
+/// A folder with a configuration for each mode, with that one server.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for mode in ["plain", "family", "stray", "deaf"] {
+        let text = format!("[servers.bad]\ncommand = {:?}\nargs = [{mode:?}]\ntimeouts = {{ stop = \"500ms\" }}\n", bad_server());
+        std::fs::write(folder.path().join(mode).with_extension("toml"), text).unwrap();
+    }
+    folder
 }
 
 /// The program with a server of this mode.
-fn program(folder: &Path, mode: &str, line: &[&str]) -> Child {
+fn program(folder: &TempDir, mode: &str, line: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_switchboard"))
         .arg("--config")
-        .arg(config(folder, mode))
+        .arg(folder.path().join(mode).with_extension("toml"))
         .args(line)
-        .env("HOME", folder)
-        .current_dir(folder)
+        .env("HOME", folder.path())
+        .current_dir(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -78,7 +82,7 @@ async fn end(child: Child) -> (Option<i32>, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_runs_leave_nothing_behind() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let runs: &[(&str, &[&str])] = &[
         ("plain", &["servers"]),
         ("family", &["tools"]),
@@ -88,8 +92,7 @@ async fn two_hundred_runs_leave_nothing_behind() {
     ];
     let mut left = Vec::new();
     for _ in 0..200 / 20 {
-        let batch: Vec<_> =
-            (0..20).map(|n| runs[n % runs.len()]).map(|(mode, line)| (mode, line, program(folder.path(), mode, line))).collect();
+        let batch: Vec<_> = (0..20).map(|n| runs[n % runs.len()]).map(|(mode, line)| (mode, line, program(&folder, mode, line))).collect();
         for (mode, line, child) in batch {
             let id = child.id().unwrap();
             let (code, stderr) = end(child).await;
@@ -106,11 +109,10 @@ fn signal(child: &Child, signal: Signal) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_end_the_program_and_all_that_came_of_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = &folder();
     // How many processes there are besides the helper: the server, what it started, what got away.
     let modes = [("plain", 1), ("family", 3), ("stray", 2), ("deaf", 3)];
     let signals = [(Signal::TERM, Some(143)), (Signal::HUP, Some(143)), (Signal::INT, Some(130)), (Signal::KILL, None)];
-    let folder = folder.path();
     let every = modes.iter().flat_map(|mode| signals.iter().map(move |signal| (mode, signal)));
     futures_util::future::join_all(every.map(|((mode, count), (kind, code))| async move {
         let child = program(folder, mode, &["call", "--yes", "bad_hang"]);

@@ -88,7 +88,7 @@ fn ignore_signals() {
         let me = std::env::current_exe().unwrap();
         let status = Command::new("sh")
             .arg("-c")
-            .arg("trap '' TERM HUP INT; \"$0\" deaf & wait; while true; do sleep 1; done")
+            .arg("trap '' TERM HUP INT; exec 3<&0; \"$0\" deaf <&3 & wait; while true; do sleep 1; done")
             .arg(me)
             .env("BADSERVER_DEAF", "1")
             .stdin(Stdio::inherit())
