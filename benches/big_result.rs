@@ -1,5 +1,13 @@
 //! Large results: from Enter to what stands on the screen, and the memory that stays taken.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints, and ends where it cannot go on"
+)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,13 @@
 //! Keys while events pour in: from a key to its frame, as the console's loop does it, on 200 by 60 cells.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints, and ends where it cannot go on"
+)]
+
 mod support;
 
 use std::{
@@ -218,7 +226,16 @@ fn flood(log: &Log, rate: u64, over: &AtomicBool) {
 /// The console's loop (`tui::run`) on a terminal of memory.
 async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Seen {
     let (world, mut tail) = log.watch();
-    let setup = Setup { theme: Theme::ansi(), keymap: Keymap::built_in(), mouse: true, title: "bench".into(), startup: Startup::Normal };
+    let setup = Setup {
+        theme: Theme::ansi(),
+        keymap: Keymap::built_in(),
+        mouse: true,
+        title: "bench".into(),
+        startup: Startup::Normal,
+        confirm: Default::default(),
+        recall: Default::default(),
+        invocation: Default::default(),
+    };
     let mut model = Model::new(setup, world, (200, 60));
     let mut terminal = Terminal::new(TestBackend::new(200, 60)).expect("memory");
     let (mut pacer, mut seen, mut waiting) = (Pacer::default(), Seen::default(), vec![]);

@@ -1,5 +1,13 @@
 //! How soon the console is there, and what it costs while nothing happens.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints, and ends where it cannot go on"
+)]
+
 mod support;
 
 use std::time::Duration;

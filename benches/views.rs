@@ -3,6 +3,14 @@
 //! `cargo bench --bench views` prints the median and the worst of each, beside what is allowed, and fails when a
 //! median is over it. Plain measuring: what counts here are milliseconds, not nanoseconds.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints, and ends where it cannot go on"
+)]
+
 use std::{
     io::{self, Write},
     process::ExitCode,

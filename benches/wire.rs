@@ -1,5 +1,13 @@
 //! Whether the duration that is shown is the wire's, and what the engine adds to a call.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints, and ends where it cannot go on"
+)]
+
 mod support;
 
 use std::{sync::Arc, time::Instant};

@@ -468,11 +468,13 @@ impl Peer {
                 _ if ping => Ok(serde_json::json!({})),
                 None => Err((-32601, unknown)),
                 Some(question) => tokio::select! {
-                    answer = peer.host.ask(question.clone(), call) => answer.to_result(&question),
+                    // What the server took back first is not answered, even if its call ended meanwhile.
+                    biased;
                     why = withdrawn => match why {
                         Ok(Withdrawn::WithCall) => Answer::Cancel.to_result(&question),
                         Ok(Withdrawn::ByServer) | Err(_) => return,
                     },
+                    answer = peer.host.ask(question.clone(), call) => answer.to_result(&question),
                 },
             };
             lock(&peer.questions).remove(&*id);
