@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 const SERVERS: &str = include_str!("../../../tests/data/schemas/servers.jsonl");
+// Written from memory in the shape of published servers' schemas, not taken from the servers.
 const PUBLISHED: &str = include_str!("../../../tests/data/schemas/published.jsonl");
 const CRAFTED: &str = include_str!("../../../tests/data/schemas/crafted.jsonl");
 
