@@ -17,6 +17,7 @@ use crate::tui::{
     pane::{servers, strip},
     tree::Node,
     view,
+    views::{Part, View},
     widget::window::Move,
 };
 
@@ -79,13 +80,17 @@ impl Model {
         if y == self.layout.header.y || y == self.layout.footer.y {
             return self.press_key(&picture, x, y).unwrap_or_default();
         }
-        self.drag = self.layout.divider(x, y);
         if self.layout.strip.is_some_and(|place| place.contains((x, y).into())) {
             return self.press_strip(y);
         }
         if self.in_view() {
-            return self.view_click(event);
+            let commands = self.view_click(event);
+            if self.views.at(x, y).is_some_and(|(part, place)| part == Part::Entry && y + 1 == place.bottom()) {
+                self.press_tab(x, y);
+            }
+            return commands;
         }
+        self.drag = self.layout.divider(x, y);
         let Some((pane, place)) = self.layout.at(x, y) else { return vec![] };
         // Elsewhere than in the tree, a click takes what the filter found.
         if pane != Focus::Servers && self.tree.filter().is_some() {
@@ -150,6 +155,7 @@ impl Model {
                 self.tree.set_filter(None, false, &self.feed.world);
             }
             self.detail = None;
+            self.views.show(View::Console);
             self.tree.reveal(&Node::Server(server), &self.feed.world);
             self.focus = Focus::Servers;
         }
@@ -172,7 +178,7 @@ impl Model {
             if bracketed || shown {
                 return;
             }
-            self.turn_tab(false);
+            self.act(Action::NextTab);
         }
     }
 

@@ -345,3 +345,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn views_are_reached_and_left_by_mouse() {
+    let mut harness = Harness::busy(132, 44);
+    harness.click("Traffic  ");
+    let (x, y) = harness.place("Timeline");
+    harness.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y));
+    assert!(harness.model.in_view() && harness.frame().contains("Last 60 s"), "the strip is on every view");
+    // A lane of the strip leads back to its server.
+    harness.click("● email ");
+    assert!(!harness.model.in_view() && harness.selected().contains("email"), "{}", harness.selected());
+}
