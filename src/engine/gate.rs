@@ -82,6 +82,7 @@ impl Gate {
     }
 
     /// Calls that wait for one.
+    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.lock().queue.len()
     }

@@ -67,7 +67,7 @@ impl Lane {
             return;
         }
         state.breaker.set_policy(policy.breaker.clone());
-        state.budget = Budget::new(&policy.retry);
+        state.budget.set(&policy.retry);
         state.policy = Arc::new(policy.clone());
         drop(state);
         self.gate.set(&policy.load);
@@ -210,7 +210,7 @@ impl Pass {
         let mut state = lane.lock();
         if let Some(admission) = self.server.take() {
             state.breaker.record(admission, verdict, took, why, now);
-            if state.breaker.on() {
+            if state.breaker.policy().on {
                 let view = state.breaker.view(now);
                 lane.publish(None, view);
             }

@@ -101,3 +101,4 @@ pub fn told_ttl(result: &Body) -> Option<(Duration, bool)> {
     let told: Told = serde_json::from_slice(result.bytes()).ok()?;
     Some((Duration::from_millis(told.ttl_ms?), told.scope.as_deref() != Some("public")))
 }
+

@@ -188,7 +188,7 @@ impl CallFlow {
         let sent = self.with(|s| s.sent).is_some();
         let message = if sent { format!("no answer within {took}") } else { format!("could not be sent within {took}") };
         Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }
-            .hint("raise timeouts.call of this server, or give the call a timeout of its own")
+            .hint(pursue::TOO_SHORT)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Dispatch,
@@ -13,14 +13,16 @@ use super::{
 };
 use crate::{
     domain::{
+        body::Body,
         call::{Failure, FailureKind, Operation, Outcome, RpcError},
         policy::{
             breaker::Probe,
             budget,
-            fault::{self, Strike},
+            fault::{self, Blow},
             stage::{Cause, Stage, Wait},
             verdict::{self, Verdict},
         },
+        secret::Redactor,
         time::short,
     },
     engine::{
@@ -33,6 +35,9 @@ use crate::{
 
 /// How long the sign of life may take that a half-open breaker asks for.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What to do about a deadline that passed.
+pub(super) const TOO_SHORT: &str = "raise timeouts.call (or timeouts.attempt) of this server, or give the call a timeout of its own";
 
 /// What came of trying one server.
 enum Tried {
@@ -84,13 +89,15 @@ impl Dispatch {
             }
             if !attempt {
                 // Nothing was begun here; another replica may have it.
-                if untried.is_empty() || !passes_on(failure.kind) {
+                if untried.is_empty() || verdict::passable(&failure, aim.safe, retry).is_err() {
                     return failed(failure);
                 }
                 cause = Cause::Failover;
                 continue;
             }
-            if let Err(why) = verdict::repeatable(&failure, aim.safe, retry) {
+            // What this server cannot do, another replica may.
+            let again = if untried.is_empty() { verdict::repeatable } else { verdict::passable };
+            if let Err(why) = again(&failure, aim.safe, retry) {
                 if retry.attempts > 1 {
                     flow.stage(Stage::NotRepeated { why: why.to_owned() });
                 }
@@ -178,7 +185,7 @@ impl Dispatch {
     /// After which time a second attempt goes out beside the first; `None` is never.
     fn hedge_after(&self, aim: &Aim, server: &Supervised) -> Option<Duration> {
         let hedge = &aim.treatment.policy.hedge;
-        if !hedge.on || !aim.safe {
+        if !verdict::hedgeable(aim.safe, &aim.treatment.policy) {
             return None;
         }
         if hedge.after.is_some() {
@@ -237,27 +244,31 @@ impl Dispatch {
         let begun = Instant::now();
         let one = AttemptFlow::new(flow.clone(), aim.treatment.policy.attempt);
         let mut request = Box::pin(self.struck(&operation, server, &session, &one));
-        let outcome = tokio::select! {
+        let ended = tokio::select! {
             biased;
-            outcome = &mut request => outcome,
-            () = flow.expired() => {
-                flow.give_up(&format!("no answer within {}", short(chase.begun.elapsed())));
-                drop(request);
-                // The time of the whole call is up, whatever this attempt had.
-                let failure = flow.too_late(chase.begun);
-                failed(Failure { may_have_run: one.sent_at().is_some(), ..failure })
-            }
-            () = one.expired() => {
-                let took = short(begun.elapsed());
-                one.give_up(&format!("no answer within {took}"));
-                drop(request);
-                let sent = one.sent_at().is_some();
-                let message = if sent { format!("no answer within {took}") } else { format!("could not be sent within {took}") };
-                failed(Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint("raise timeouts.attempt or timeouts.call"))
-            }
+            outcome = &mut request => Ok(outcome),
+            () = flow.expired() => Err(true),
+            () = one.expired() => Err(false),
         };
+        let since = short(if ended == Err(true) { chase.begun.elapsed() } else { begun.elapsed() });
+        if let Err(whole) = ended {
+            let reason = format!("no answer within {since}");
+            if whole { flow.give_up(&reason) } else { one.give_up(&reason) }
+        }
+        // Cancels it on the wire if it is under way; what was not sent by now never is.
+        drop(request);
+        let outcome = ended.unwrap_or_else(|_| {
+            let sent = one.sent_at().is_some();
+            let message = if sent { format!("no answer within {since}") } else { format!("could not be sent within {since}") };
+            failed(Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(TOO_SHORT))
+        });
         let took = begun.elapsed();
         let verdict = aim.treatment.policy.counting.verdict(&outcome);
+        // What a server quotes of our secrets is told nowhere.
+        let outcome = match outcome {
+            Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&Redactor::new(server.spec.secrets()))),
+            answered => answered,
+        };
         let how = how(&outcome);
         flow.stage(Stage::Ended { attempt: number, how: how.clone(), verdict, took });
         if verdict == Verdict::Success {
@@ -314,7 +325,10 @@ impl Dispatch {
         };
         let why = match checked {
             Ok(Ok(())) => return Ok(pass),
-            Ok(Err(failure)) => format!("the probe failed: {}", failure.message),
+            Ok(Err(failure)) => {
+                let failure = failure.redacted(&Redactor::new(server.spec.secrets()));
+                format!("the probe failed: {}", failure.message)
+            }
             Err(_) => format!("no answer to the probe within {}", short(PROBE_PATIENCE)),
         };
         pass.record(Verdict::Failure, begun.elapsed(), &why);
@@ -331,26 +345,29 @@ impl Dispatch {
         };
         let Some(made) = server.lane.fault(tool) else { return self.exchange(operation, server, session, flow).await };
         let strike = fault::strike(&made, &mut || self.shared.random());
-        if !made.latency.is_zero() {
-            flow.call.stage(Stage::Injected { what: format!("held back for {}", short(made.latency)) });
-            sleep_until(Instant::now() + made.latency).await;
+        if let Some(what) = strike.words() {
+            flow.call.stage(Stage::Injected { what });
         }
-        match strike {
-            Strike::None => self.exchange(operation, server, session, flow).await,
-            Strike::Fail => {
-                flow.call.stage(Stage::Injected { what: "failed on purpose".into() });
+        if !strike.latency.is_zero() {
+            sleep(strike.latency).await;
+        }
+        match strike.blow {
+            Blow::None => self.exchange(operation, server, session, flow).await,
+            Blow::Fail => {
                 let rpc = RpcError { code: -32603, message: "made by hand in Switchboard".into(), data: None };
                 failed(Failure { rpc: Some(rpc), ..Failure::new(FailureKind::Protocol, "failed on purpose: a fault is injected") }
                     .hint("end the fault in the console, or leave out --inject"))
             }
-            Strike::Drop => {
-                flow.call.stage(Stage::Injected { what: "the answer is thrown away".into() });
+            Blow::Drop => {
                 let _thrown_away = self.exchange(operation, server, session, flow).await;
                 std::future::pending().await
             }
-            Strike::Cut => {
-                flow.call.stage(Stage::Injected { what: "the connection is cut".into() });
+            Blow::Cut => {
+                // Sent first, so that the server has it when the line goes dead.
                 let cut = async {
+                    while flow.sent_at().is_none() {
+                        tokio::task::yield_now().await;
+                    }
                     session.close().await;
                     std::future::pending::<()>().await;
                 };
@@ -359,15 +376,19 @@ impl Dispatch {
                     () = cut => failed(Failure::after_send(FailureKind::Transport, "the connection was cut on purpose")),
                 }
             }
-            Strike::Corrupt => {
-                flow.call.stage(Stage::Injected { what: "the answer is damaged".into() });
-                match self.exchange(operation, server, session, flow).await {
-                    Outcome::Ok { .. } | Outcome::ToolError { .. } => {
-                        failed(Failure::after_send(FailureKind::Protocol, "the answer is no JSON: it was damaged on purpose"))
+            Blow::Corrupt => match self.exchange(operation, server, session, flow).await {
+                Outcome::Ok { result } | Outcome::ToolError { result } => {
+                    let damaged = fault::corrupt(result.bytes(), &mut || self.shared.random());
+                    match serde_json::from_slice::<serde::de::IgnoredAny>(&damaged) {
+                        Ok(_) => Outcome::Ok { result: Body::new(damaged) },
+                        Err(error) => {
+                            let what = format!("the answer, damaged on purpose, is no JSON: {error}");
+                            failed(Failure::after_send(FailureKind::Protocol, what))
+                        }
                     }
-                    outcome => outcome,
                 }
-            }
+                outcome => outcome,
+            },
         }
     }
 }
@@ -380,11 +401,6 @@ fn connected_now(server: &Supervised, session: &Arc<dyn Session>) -> bool {
 fn lost(failure: &Failure) -> bool {
     let lost = matches!(failure.kind, FailureKind::Transport | FailureKind::Exited);
     lost && !failure.may_have_run && failure.status.is_none() && failure.rpc.is_none()
-}
-
-/// Whether another replica may have a call that this one did not take.
-fn passes_on(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::NotReady | FailureKind::BreakerOpen | FailureKind::Overloaded | FailureKind::UnknownTool)
 }
 
 fn overloaded(whose: &str, full: Full) -> Failure {
