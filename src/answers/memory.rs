@@ -5,7 +5,10 @@ use moka::sync::Cache;
 use tokio::sync::watch;
 
 use crate::{
-    domain::policy::{cache::Kept, pattern::Pattern},
+    domain::policy::{
+        cache::{self, Kept},
+        pattern::Pattern,
+    },
     engine::ports::AnswerStore,
 };
 
@@ -46,7 +49,7 @@ impl AnswerStore for Memory {
     }
 
     async fn purge(&self, pattern: &Pattern) -> Result<u64, String> {
-        let gone: Vec<_> = self.cache.iter().filter(|(_, kept)| pattern.matches(&kept.name)).map(|(key, _)| key).collect();
+        let gone: Vec<_> = self.cache.iter().filter(|(key, kept)| pattern.matches(&kept.name) || cache::purged(pattern, key)).map(|(key, _)| key).collect();
         for key in &gone {
             self.cache.invalidate(&**key);
         }

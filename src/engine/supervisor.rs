@@ -4,7 +4,6 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use sha2::{Digest, Sha256};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -64,38 +63,6 @@ pub struct Supervised {
     pub orders: mpsc::Sender<Order>,
     /// What its calls share.
     pub lane: Arc<Lane>,
-}
-
-impl Supervised {
-    /// Who is asked, and as whom: answers of one identity are not for another.
-    pub fn identity(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        let mut add = |text: &str| {
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
-        };
-        add(self.spec.id.as_str());
-        match &self.spec.launch {
-            Launch::Stdio { command, args, env, cwd, .. } => {
-                add(command);
-                args.iter().for_each(|arg| add(arg.expose()));
-                env.iter().for_each(|(name, value)| {
-                    add(name);
-                    add(value.expose());
-                });
-                add(&cwd.as_ref().map(|cwd| cwd.to_string_lossy()).unwrap_or_default());
-            }
-            Launch::Http { url, headers, socket } => {
-                add(url);
-                headers.iter().for_each(|(name, value)| {
-                    add(name);
-                    add(value.expose());
-                });
-                add(&socket.as_ref().map(|socket| socket.to_string_lossy()).unwrap_or_default());
-            }
-        }
-        hash.finalize().into()
-    }
 }
 
 /// Starts the supervisor of `spec`.

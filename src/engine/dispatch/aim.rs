@@ -59,12 +59,7 @@ impl Aim {
         }
         let (order, decision) = match group {
             None => {
-                let decision = rule.map(|rule| Decision {
-                    why: format!("the route {rule} sends it to {target}"),
-                    rule: Some(rule),
-                    order: vec![target.clone()],
-                    ..Decision::default()
-                });
+                let decision = rule.map(|rule| Decision::of_server(target.clone(), Some(rule)));
                 (vec![0], decision)
             }
             Some(group) => {
@@ -81,26 +76,14 @@ impl Aim {
                 };
                 let turn = shared.turn(&group.id);
                 let mut order = route::order(&group.strategy, &candidates, turn, &mut || shared.random(), argument.as_deref());
-                let passed_over: Vec<(ServerId, String)> =
-                    candidates.iter().filter_map(|c| Some((c.server.clone(), c.unfit.clone()?))).collect();
-                let mut why = match order.first().map(|first| &candidates[*first]) {
-                    Some(first) => route::why(&group.strategy, first, argument.as_deref()),
-                    None => "none of its members can take it now".to_owned(),
-                };
+                let mut decision = Decision::of_group(group, rule, &candidates, &order, argument.as_deref());
                 if order.is_empty() {
                     // The one that may still come back is waited for; else the first says why it cannot.
-                    let pending = involved.iter().position(|server| pending(shared, server));
-                    order = vec![pending.unwrap_or(0)];
-                    why = format!("{why}; {} is waited for", candidates[order[0]].server);
+                    let waited = involved.iter().position(|server| pending(shared, server)).unwrap_or(0);
+                    order = vec![waited];
+                    decision.order = vec![involved[waited].spec.id.clone()];
+                    decision.why = format!("{}; {} is waited for", decision.why, involved[waited].spec.id);
                 }
-                let decision = Decision {
-                    rule,
-                    group: Some(group.id.clone()),
-                    strategy: Some(group.strategy.word().to_owned()),
-                    order: order.iter().map(|i| candidates[*i].server.clone()).collect(),
-                    passed_over,
-                    why,
-                };
                 (order, Some(decision))
             }
         };

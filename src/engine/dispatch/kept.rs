@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::{Dispatch, aim::Aim, flow::CallFlow};
@@ -232,12 +231,8 @@ impl Dispatch {
             }
             other => (format!("{} {}", other.method(), other.subject()), Body::default(), Body::default()),
         };
-        let mut identity = Sha256::new();
-        for server in &aim.servers {
-            identity.update(server.identity());
-        }
-        identity.update(schema.bytes());
-        let identity: String = identity.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        cache::key(&format!("{server}/{identity}"), &subject, &arguments)
+        let mut scope: String = aim.servers.iter().map(|server| cache::scope(&server.spec)).collect();
+        scope.push_str(&schema.text());
+        cache::scoped_key(&scope, server, &subject, &arguments)
     }
 }
