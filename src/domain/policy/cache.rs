@@ -60,6 +60,57 @@ impl Default for CacheSettings {
     }
 }
 
+/// An answer as it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The `result`, as it came.
+    pub result: Body,
+    /// When it came, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// How long it is given instead of a call.
+    pub ttl: Duration,
+    /// How long after that it may stand in for a call that failed.
+    pub stale: Duration,
+    /// How long after that it is held for whoever takes any answer.
+    pub hold: Duration,
+    /// The exposed name of the tool, or what was read.
+    pub name: String,
+}
+
+impl Kept {
+    fn age(&self, unix_ms: u64) -> Duration {
+        Duration::from_millis(unix_ms.saturating_sub(self.at_unix_ms))
+    }
+
+    /// Whether it is given instead of a call.
+    pub fn fresh(&self, unix_ms: u64) -> bool {
+        self.age(unix_ms) < self.ttl
+    }
+
+    /// Whether it may stand in for a call that failed.
+    pub fn stands_in(&self, unix_ms: u64) -> bool {
+        self.age(unix_ms) < self.ttl + self.stale
+    }
+
+    /// How long it is of any use.
+    pub fn useful(&self) -> Duration {
+        self.ttl + self.stale + self.hold
+    }
+}
+
+/// How long a result says that it holds, and whether it is for this client only (`ttlMs`, `cacheScope`; MCP 2026-07-28).
+pub fn told_ttl(result: &Body) -> Option<(Duration, bool)> {
+    #[derive(Deserialize)]
+    struct Told {
+        #[serde(rename = "ttlMs")]
+        ttl_ms: Option<u64>,
+        #[serde(rename = "cacheScope")]
+        scope: Option<String>,
+    }
+    let told: Told = serde_json::from_slice(result.bytes()).ok()?;
+    Some((Duration::from_millis(told.ttl_ms?), told.scope.as_deref() != Some("public")))
+}
+
 /// Longest name in a key, in bytes; what is cut off still counts in the hash.
 const NAME_MOST: usize = 120;
 

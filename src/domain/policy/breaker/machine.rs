@@ -111,6 +111,20 @@ impl Breaker {
         }
     }
 
+    /// Says what [`Breaker::admit`] would, and changes nothing.
+    pub fn peek(&self, now: Stamp) -> Result<(), Refusal> {
+        let passes = match self.state {
+            _ if !self.policy.on => true,
+            State::Closed => true,
+            State::Open => self.until.is_some_and(|until| now >= until),
+            State::HalfOpen => {
+                let out = self.probes.iter().filter(|(_, given)| !self.overdue(*given, now)).count() as u32;
+                out + self.successes < self.places()
+            }
+        };
+        if passes { Ok(()) } else { Err(Refusal { since: self.since, reason: self.reason.clone(), next_probe: self.next_probe() }) }
+    }
+
     /// Takes in how an admitted call went. `why` is the failure in words, `took` how long it took.
     ///
     /// Neutral gives the place back and counts nothing. What was admitted before the last change of state, or is out
