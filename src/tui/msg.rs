@@ -7,7 +7,7 @@ use crate::{
     engine::control::Command,
 };
 
-use super::{ConsoleRequest, input::Input};
+use super::{ConsoleRequest, ConsoleUpdate, input::Input};
 
 /// Something that happened to the console.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +44,8 @@ pub enum Msg {
     FileRead(Result<String, String>),
     /// Something that the console tried did not work.
     Trouble(String),
+    /// The composition root told this.
+    Update(ConsoleUpdate),
 }
 
 /// Something that the model wants done.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    ConsoleOptions, ConsoleRequest,
+    ConsoleOptions, ConsoleRequest, ConsoleUpdate,
     files::{self, Clipboard, Saving},
     input::{Input, Reader},
     model::{Model, Setup},
@@ -125,6 +125,7 @@ impl Clock {
 struct Console {
     control: Arc<dyn Control>,
     requests: mpsc::Sender<ConsoleRequest>,
+    updates: Option<mpsc::Receiver<ConsoleUpdate>>,
     exports: PathBuf,
     clipboard: Clipboard,
     model: Model,
@@ -142,6 +143,7 @@ enum Woken {
     Input(Input),
     Event(Result<Option<Arc<Event>>, Lagged>),
     Edited(io::Result<std::process::ExitStatus>),
+    Update(Option<ConsoleUpdate>),
     Time,
 }
 
@@ -150,12 +152,12 @@ impl Console {
         let (world, tail) = control.watch();
         let clock = Clock::new(world.epoch);
         let setup = Setup {
-            theme: options.theme,
-            keymap: options.keymap,
+            theme: options.taste.theme,
+            keymap: options.taste.keymap,
             mouse: options.mouse,
             title: options.title,
             startup: options.startup,
-            confirm: options.confirm,
+            confirm: options.taste.confirm,
             recall: options.recall,
             invocation: options.invocation,
         };
@@ -166,6 +168,7 @@ impl Console {
         Console {
             control,
             requests: options.requests,
+            updates: Some(options.updates),
             exports: options.exports,
             clipboard: Clipboard::default(),
             model,
@@ -191,6 +194,8 @@ impl Console {
                 Woken::Input(input) => self.inputs(input, terminal)?,
                 Woken::Event(event) => self.events(event, terminal)?,
                 Woken::Edited(status) => self.edited(status, terminal)?,
+                Woken::Update(Some(update)) => self.give(Msg::Update(update), Cause::Feed, terminal)?,
+                Woken::Update(None) => self.updates = None,
                 Woken::Time if self.model.working() => {
                     self.model.work();
                     self.pacer.mark(Cause::Feed, self.clock.elapsed());
@@ -216,6 +221,7 @@ impl Console {
             told = signals.next() => Woken::Signal(told),
             status = edited(&mut self.editing) => Woken::Edited(status),
             input = read(&mut self.reader) => Woken::Input(input),
+            update = told(&mut self.updates) => Woken::Update(update),
             () = sleep(pause), if !editing => Woken::Time,
             event = next(&mut self.tail) => Woken::Event(event),
         }
@@ -403,6 +409,13 @@ impl Console {
 async fn edited(editing: &mut Option<Editing>) -> io::Result<std::process::ExitStatus> {
     match editing {
         Some(editing) => editing.child.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn told(updates: &mut Option<mpsc::Receiver<ConsoleUpdate>>) -> Option<ConsoleUpdate> {
+    match updates {
+        Some(updates) => updates.recv().await,
         None => std::future::pending().await,
     }
 }

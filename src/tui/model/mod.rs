@@ -33,7 +33,7 @@ use crate::domain::{
 };
 
 use super::{
-    ConsoleRequest, Startup,
+    ConsoleRequest, ConsoleUpdate, Startup, Taste,
     copying::Invocation,
     feed::Feed,
     keymap::{Context, Keymap},
@@ -329,6 +329,10 @@ impl Model {
                 self.answer_text(read);
                 vec![]
             }
+            Msg::Update(update) => {
+                self.updated(update);
+                vec![]
+            }
             Msg::Trouble(text) => {
                 self.toast(NoticeLevel::Warn, text);
                 vec![]
@@ -336,6 +340,20 @@ impl Model {
         };
         self.settle();
         commands
+    }
+
+    /// Takes in what the user changed in the configuration.
+    fn updated(&mut self, update: ConsoleUpdate) {
+        match update {
+            ConsoleUpdate::Taste(taste) => {
+                let Taste { theme, keymap, confirm } = *taste;
+                (self.theme, self.keymap, self.confirm) = (theme, keymap, confirm);
+                // A sequence that was begun may mean something else now.
+                self.sequence.clear();
+                self.toast(NoticeLevel::Info, "Colours, keys and questions are those of the changed configuration.");
+            }
+            ConsoleUpdate::Invocation(invocation) => self.invocation = invocation,
+        }
     }
 
     /// Goes on from a new snapshot after the feed fell behind by `missed` events.

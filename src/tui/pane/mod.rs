@@ -3,6 +3,7 @@
 pub mod call;
 pub mod detail;
 pub mod entry;
+pub mod figures;
 pub mod health;
 pub mod info;
 pub mod servers;
