@@ -8,8 +8,8 @@ use crate::{
         action::Action,
         keymap::Context,
         msg::Cmd,
-        pane::{Look, entry::Entry, health::Subject, table::Clicked},
-        views::{Part, View, Views},
+        pane::{Look, entry::Entry, health::Subject, query::FilterLine, table::Clicked},
+        views::{OnQuery, Part, View, Views},
         widget::{tabs, window::Move},
     },
 };
@@ -81,9 +81,8 @@ impl Model {
     /// Whether letters go into a filter line of the view.
     pub(super) fn view_typing(&self) -> bool {
         match self.views.current {
-            View::Traffic => self.views.traffic.editing(),
             View::Health => self.views.health.lines.editing(),
-            _ => false,
+            _ => self.views.query().is_some_and(FilterLine::editing),
         }
     }
 
@@ -117,7 +116,7 @@ impl Model {
             Action::Open => self.view_open(),
             Action::Back => self.view_back(),
             Action::Filter => return self.view_filter(),
-            Action::CompleteFilter => self.views.traffic.complete(&self.views.rows),
+            Action::CompleteFilter => self.views.on_query(OnQuery::Complete),
             Action::NextCall | Action::PreviousCall => {
                 self.views.timeline.step(action == Action::PreviousCall, &self.views.rows, self.now);
             }
@@ -139,13 +138,13 @@ impl Model {
 
     fn view_filter(&mut self) -> Option<Vec<Cmd>> {
         match (self.views.current, self.views.part) {
-            (View::Traffic, Part::Entry) => {
+            (View::Traffic | View::Timeline, Part::Entry) => {
                 let key = KeyEvent::new(crossterm::event::KeyCode::Char('/'), crossterm::event::KeyModifiers::NONE);
                 if let Some(entry) = &mut self.views.entry {
                     entry.raw_key(key);
                 }
             }
-            (View::Traffic, _) => self.views.traffic.edit(&self.views.rows),
+            (View::Traffic | View::Timeline, _) => self.views.on_query(OnQuery::Edit),
             (View::Health, _) => {
                 self.views.part = Part::Lines;
                 self.views.health.lines.edit();
@@ -176,7 +175,7 @@ impl Model {
 
     fn view_open(&mut self) {
         match (self.views.current, self.views.part) {
-            (View::Traffic, _) if self.views.traffic.editing() => self.views.traffic.end_edit(true, &self.views.rows),
+            (View::Traffic | View::Timeline, _) if self.view_typing() => self.views.on_query(OnQuery::End { keep: true }),
             (View::Health, _) if self.views.health.lines.editing() => self.views.health.lines.end_edit(true),
             (View::Health, Part::Main) => self.views.health.fold(None),
             (View::Traffic | View::Timeline, Part::Main) => {
@@ -204,13 +203,13 @@ impl Model {
     fn view_back(&mut self) {
         let views = &mut self.views;
         match (views.current, views.part) {
-            (View::Traffic, _) if views.traffic.editing() => views.traffic.end_edit(false, &views.rows),
+            (_, _) if views.query().is_some_and(FilterLine::editing) => views.on_query(OnQuery::End { keep: false }),
             (View::Health, _) if views.health.lines.editing() => views.health.lines.end_edit(false),
             (_, Part::Entry) if views.entry.as_mut().is_some_and(|e| e.detail.back()) => {}
             (View::Health, Part::Lines) if views.health.lines.clear() => {}
             (View::Health, Part::Facts | Part::Lines) => views.part = Part::Main,
             (_, _) if views.entry.is_some() => (views.entry, views.part) = (None, Part::Main),
-            (View::Traffic, _) if !views.traffic.filter_text().is_empty() => views.traffic.set_filter("", &views.rows),
+            _ if views.query().is_some_and(|query| !query.text().is_empty()) => views.on_query(OnQuery::Clear),
             _ if self.zoom => self.zoom = false,
             _ => views.show(View::Console),
         }
@@ -241,9 +240,7 @@ impl Model {
     pub(super) fn view_key(&mut self, key: KeyEvent) {
         let views = &mut self.views;
         match (views.current, views.part) {
-            (View::Traffic, _) if views.traffic.editing() => {
-                views.traffic.key(key, &views.rows);
-            }
+            _ if views.query().is_some_and(FilterLine::editing) => views.on_query(OnQuery::Key(key)),
             (View::Health, _) if views.health.lines.editing() => views.health.lines.key(key),
             (_, Part::Entry) => {
                 if let Some(entry) = &mut views.entry {
@@ -258,7 +255,7 @@ impl Model {
     pub(super) fn view_paste(&mut self, text: &str) {
         let views = &mut self.views;
         match views.current {
-            View::Traffic if views.traffic.editing() => views.traffic.paste(text, &views.rows),
+            _ if views.query().is_some_and(FilterLine::editing) => views.on_query(OnQuery::Paste(text)),
             View::Health if views.health.lines.editing() => views.health.lines.paste(text),
             _ => {}
         }
@@ -350,6 +347,10 @@ impl Model {
                 }
                 Clicked::Nothing => false,
             },
+            (Part::Main, View::Timeline) if self.views.timeline.query_at(place, event.row) => {
+                self.views.on_query(OnQuery::Edit);
+                false
+            }
             (Part::Main, View::Timeline) => self.views.timeline.click(place, event.column, event.row, self.now) && was == part,
             (Part::Main, View::Health) => self.views.health.click(place, event.row) && was == part,
             _ => false,

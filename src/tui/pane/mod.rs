@@ -6,6 +6,7 @@ pub mod entry;
 pub mod figures;
 pub mod health;
 pub mod info;
+pub mod query;
 pub mod servers;
 pub mod sheet;
 pub mod strip;
