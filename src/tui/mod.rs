@@ -30,6 +30,7 @@ pub mod uri;
 pub mod view;
 pub mod views;
 pub mod widget;
+pub mod work;
 
 #[cfg(test)]
 pub mod fake;

@@ -403,7 +403,9 @@ impl Rows {
         if method == "notifications/message" {
             return;
         }
-        let text = frame.body.text();
+        // A little more than is kept: the rest of a large frame is not looked at.
+        let bytes = frame.body.bytes();
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(NOTE_BYTES + 8)]);
         self.note(kind, &frame.server, method, &text, Some(frame.seq), frame.at);
         let size = u32::try_from(frame.size).unwrap_or(u32::MAX);
         if let Some(row) = self.rows.back_mut() {

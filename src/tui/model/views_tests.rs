@@ -210,7 +210,7 @@ fn the_open_row_is_fired_again_edited_and_copied() {
     let commands = keys(&mut m, ".");
     let Some(Cmd::Submit { spec, .. }) = commands.last() else { panic!("{commands:?}") };
     assert!(matches!(&spec.operation, Operation::Tool { tool, .. } if &*tool.name == "query_users"));
-    assert!(matches!(&keys(&mut m, "y")[..], [Cmd::Copy(_)]));
+    assert!(matches!(&keys(&mut m, "y y")[..], [Cmd::Copy(_)]));
     keys(&mut m, "e");
     assert_eq!((m.views.current, m.focus), (View::Console, Focus::Call));
 }
@@ -362,4 +362,23 @@ fn a_call_that_began_long_before_the_window_is_drawn() {
     let shown = frame(&mut m);
     let lane = shown.lines().find(|l| l.contains("● database") && l.contains('┃')).unwrap();
     assert!(lane.matches('▓').count() > 60, "{shown}");
+}
+
+#[test]
+fn what_is_open_in_a_view_is_searched_filtered_and_saved_there() {
+    let mut m = model(120, 40, Theme::ansi());
+    keys(&mut m, "2 /");
+    text(&mut m, "tool:query_users");
+    keys(&mut m, "enter home enter t");
+    keys(&mut m, "/");
+    text(&mut m, "1042");
+    keys(&mut m, "enter");
+    assert!(frame(&mut m).contains("/1042 1 of 1"), "{}", frame(&mut m));
+    keys(&mut m, "esc |");
+    keys(&mut m, "ctrl-u");
+    text(&mut m, "$.users[0].id");
+    keys(&mut m, "enter");
+    assert!(frame(&mut m).contains("1 found"), "{}", frame(&mut m));
+    keys(&mut m, "s");
+    assert!(frame(&mut m).contains("result-64.json"), "{}", frame(&mut m));
 }
