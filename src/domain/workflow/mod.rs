@@ -10,7 +10,10 @@
 
 pub mod answer;
 pub mod check;
+pub mod export;
 pub mod expression;
+pub mod fill;
+pub mod graph;
 pub mod keys;
 pub mod parse;
 pub mod plan;
@@ -28,8 +31,8 @@ pub const DEMO: [(&str, &str); 4] = [
 /// The one of `all` that was probably meant by `name`: the nearest, if it is near enough.
 pub(crate) fn near<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = match name.chars().count() {
-        0..=2 => 1,
-        3..=5 => 2,
+        0..=4 => 1,
+        5..=7 => 2,
         _ => 3,
     };
     let best = all.into_iter().map(|known| (distance(name, known), known)).min_by_key(|(distance, _)| *distance)?;

@@ -97,6 +97,9 @@ impl Expr {
     pub fn eval(&self, scope: &Scope) -> Result<Data, Unevaluated> {
         let fail = |message: String| self.fault(message);
         let value = engine::run(&self.0.program, scope).map_err(|error| fail(engine::explain(&error, &self.0.references, scope)))?;
+        if value.is_undefined() {
+            return Err(fail(engine::absent(&self.0.references, scope)));
+        }
         let data = Data::of(value);
         if self.0.plain { Ok(data) } else { data.whole().map_err(fail) }
     }
