@@ -215,15 +215,22 @@ impl Engine {
         let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {
+            let tell = |on| bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on });
+            if on {
+                // Told before it is asked for: a server of 2026-07-28 refuses later, and that must come after.
+                tell(true);
+            }
             let result = match readiness {
                 Some(Readiness::Ready(session)) => supervisor::subscribe(session, &uri, on).await,
                 _ => Err("it is not connected".into()),
             };
             match result {
-                Ok(()) => {
-                    bus.publish(EventKind::ResourceSubscribed { server, uri, on });
-                }
+                Ok(()) if on => {}
+                Ok(()) => tell(false),
                 Err(why) => {
+                    if on {
+                        tell(false);
+                    }
                     let what = if on { "subscribed to" } else { "unsubscribed from" };
                     bus.notice(NoticeLevel::Warn, format!("{uri} of {server} could not be {what}: {why}"));
                 }
