@@ -192,7 +192,7 @@ impl Model {
         let server = self.shown().call().and_then(|id| self.feed.world.call(id)).map(|c| c.spec.operation.server().clone());
         let Some(server) = server else { return vec![] };
         self.followed = Some(self.next_token);
-        let spec = CallSpec { operation: Operation::Resource { server, uri }, origin: Origin::Console, timeout: None };
+        let spec = CallSpec { operation: Operation::Resource { server, uri }, origin: Origin::Console, timeout: None, run: None };
         self.submit(spec, None)
     }
 

@@ -29,7 +29,7 @@ fn call(id: u64, from_ms: u64, end: Option<(u64, u8)>) -> CallView {
         let timings = Timings { queued, sent: None, first_byte: None, last_byte: None, settled };
         Arc::new(Settled { outcome: outcome(kind), timings, rounds: 1, sent_bytes: 0, received_bytes: 0 })
     });
-    let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None });
+    let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
     CallView { id: CallId(id), spec, queued, sent: None, round: 0, progress: None, settled, result_dropped: false }
 }
 
