@@ -21,5 +21,6 @@ pub mod server;
 pub mod stats;
 pub mod text;
 pub mod time;
+pub mod workflow;
 pub mod world;
 pub mod world_runs;
