@@ -153,6 +153,8 @@ pub struct RunSpec {
 /// The text of a workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkflowText {
+    /// Its name.
+    pub name: String,
     /// Where it stands, for errors.
     pub file: String,
     /// The text.

@@ -21,7 +21,7 @@ fn store(keep: usize) -> (TempDir, Store) {
 fn began(workflow: &str) -> RunEntry {
     let spec = RunSpec {
         workflow: workflow.into(),
-        sources: Arc::new([WorkflowText { file: "w.toml".into(), text: "name = \"w\"".into() }]),
+        sources: Arc::new([WorkflowText { name: workflow.into(), file: "w.toml".into(), text: "name = \"w\"".into() }]),
         input: Body::from(r#"{"n":1.50}"#),
         origin: Origin::Cli,
         timeout: None,

@@ -14,6 +14,7 @@ pub mod expression;
 pub mod parse;
 pub mod plan;
 pub mod problem;
+pub mod schedule;
 
 /// The one of `all` that was probably meant by `name`: the nearest, if it is near enough.
 pub(crate) fn near<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
