@@ -12,6 +12,7 @@ pub mod form;
 pub mod frame;
 pub mod id;
 pub mod journal;
+pub mod policy;
 pub mod recall;
 pub mod restart;
 pub mod run;

@@ -104,6 +104,9 @@ impl Dispatch {
             rounds: stations.rounds.max(1),
             sent_bytes: stations.sent_bytes,
             received_bytes: stations.received_bytes,
+            attempts: u32::from(stations.sent.is_some()),
+            by: None,
+            cached: None,
         };
         // Published under the lock, so that nothing of this call can follow.
         stations.over = true;

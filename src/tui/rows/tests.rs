@@ -48,7 +48,7 @@ pub fn outcome(how: u8) -> Outcome {
 /// A settled event of a call.
 pub fn settle(call: u64, seq: u64, outcome: Outcome) -> Event {
     let timings = Timings { queued: Stamp(call), settled: Stamp(call + 5_000_000), ..Timings::default() };
-    let settled = Arc::new(Settled { outcome, timings, rounds: 1, sent_bytes: 1, received_bytes: 2 });
+    let settled = Arc::new(Settled { outcome, timings, rounds: 1, sent_bytes: 1, received_bytes: 2, attempts: 1, by: None, cached: None });
     Event { seq, at: Stamp(call + 5_000_000), kind: EventKind::CallSettled { call: CallId(call), settled } }
 }
 
