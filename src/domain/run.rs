@@ -142,9 +142,6 @@ pub struct RunSpec {
     /// Whether what is not answered beforehand is put to the user; otherwise it is refused.
     #[serde(default)]
     pub ask: bool,
-    /// Whether calls are only shown.
-    #[serde(default)]
-    pub dry: bool,
     /// Take over what earlier runs gave, up to a step.
     #[serde(default)]
     pub from: Option<RunFrom>,

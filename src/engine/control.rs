@@ -10,6 +10,7 @@ use crate::domain::{
     call::CallSpec,
     event::{Event, EventKind, Settled},
     id::{AskId, CallId, ServerId},
+    run::{RunId, RunSpec, StepAnswer},
     world::World,
 };
 
@@ -73,6 +74,38 @@ pub enum Command {
         server: ServerId,
         /// RFC 5424 level name.
         level: String,
+    },
+    /// Runs a workflow.
+    StartRun {
+        /// The run's id from now on, chosen by the face.
+        run: RunId,
+        /// What to run.
+        spec: Arc<RunSpec>,
+    },
+    /// Goes on with a run that was interrupted.
+    ResumeRun {
+        /// Which.
+        run: RunId,
+        /// What was said of steps in doubt and of questions, beside what was said at first.
+        answers: Vec<(String, StepAnswer)>,
+        /// Whether what is not answered beforehand is put to the user.
+        ask: bool,
+    },
+    /// Gives up a run: its calls are cancelled. While it undoes what it did, gives that up.
+    CancelRun {
+        /// Which.
+        run: RunId,
+        /// Why.
+        reason: String,
+    },
+    /// Gives up one step of a run, which goes on as the step's `on_error` says.
+    CancelStep {
+        /// The run.
+        run: RunId,
+        /// The step's path.
+        step: String,
+        /// Why.
+        reason: String,
     },
 }
 

@@ -28,7 +28,6 @@ fn began(workflow: &str) -> RunEntry {
         set: vec![],
         answers: vec![],
         ask: false,
-        dry: false,
         from: None,
     };
     RunEntry::Began { spec: Arc::new(spec), unix_ms: 1_700_000_000_000 }

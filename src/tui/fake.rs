@@ -283,6 +283,7 @@ pub fn ask(id: u64) -> EventKind {
                 schema: Body::from(r#"{"type":"object","properties":{"confirm":{"type":"string"}},"required":["confirm"]}"#),
             },
             at: at(7500),
+            run: None,
         }),
     }
 }
