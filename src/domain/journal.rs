@@ -39,10 +39,14 @@ pub enum RunEntry {
         /// The arguments as far as they are shown; JSON unless very long.
         arguments: Body,
     },
-    /// The attempt ended and is not the last: nothing of it is in doubt any more.
+    /// An attempt failed, and the step goes on: nothing of the attempt is in doubt any more.
     Attempted {
         /// Where.
         place: Place,
+        /// Which, from 1; of a fallback its number.
+        attempt: u32,
+        /// Why it failed, when the next is no further attempt but a fallback.
+        exhausted: Option<StepError>,
     },
     /// An item of a step ended.
     ItemEnded {
@@ -167,7 +171,7 @@ impl RunRecord {
                     open.retain(|(old, ..)| old != place);
                     open.push((place.clone(), what.clone(), arguments.clone()));
                 }
-                RunEntry::Attempted { place } => open.retain(|(old, ..)| old != place),
+                RunEntry::Attempted { place, .. } => open.retain(|(old, ..)| old != place),
                 RunEntry::ItemEnded { step, item, .. } => {
                     open.retain(|(old, ..)| old.purpose == Purpose::Compensation || old.step != *step || old.item != Some(*item));
                 }
@@ -240,7 +244,7 @@ mod tests {
         let of = |entries: Vec<RunEntry>| RunRecord { run: RunId::new(1, 1), entries };
         let open = |entries| of(entries).in_doubt().into_iter().map(|(place, ..)| place).collect::<Vec<_>>();
         assert_eq!(open(vec![sending(&a), sending(&b)]), [a.clone(), b.clone()]);
-        assert_eq!(open(vec![sending(&a), RunEntry::Attempted { place: a.clone() }]), []);
+        assert_eq!(open(vec![sending(&a), RunEntry::Attempted { place: a.clone(), attempt: 1, exhausted: None }]), []);
         assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 2, end: end() }]), [b.clone()]);
         assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 1, end: end() }]), []);
         let undoing = vec![sending(&a), RunEntry::StepEnded { step: "a".into(), end: end() }, sending(&c)];

@@ -11,10 +11,20 @@
 pub mod answer;
 pub mod check;
 pub mod expression;
+pub mod keys;
 pub mod parse;
 pub mod plan;
 pub mod problem;
 pub mod schedule;
+mod source;
+
+/// The workflows of the demo: name and text.
+pub const DEMO: [(&str, &str); 4] = [
+    ("onboard_new_user", include_str!("../../../assets/workflows/onboard_new_user.toml")),
+    ("enrich_user_data", include_str!("../../../assets/workflows/enrich_user_data.toml")),
+    ("notify_all", include_str!("../../../assets/workflows/notify_all.toml")),
+    ("resilient_charge", include_str!("../../../assets/workflows/resilient_charge.toml")),
+];
 
 /// The one of `all` that was probably meant by `name`: the nearest, if it is near enough.
 pub(crate) fn near<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

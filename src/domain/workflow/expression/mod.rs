@@ -64,6 +64,8 @@ pub struct Expr(Arc<Inner>);
 struct Inner {
     key: String,
     at: usize,
+    /// Whether offsets in the expression are offsets in the file.
+    exact: bool,
     source: String,
     program: engine::Program,
     references: Vec<Reference>,
@@ -73,13 +75,15 @@ struct Inner {
 }
 
 impl Expr {
-    /// Compiles `source` (without braces), which stands at byte `at` of its file under `key`.
-    pub(super) fn compile(key: &str, at: usize, source: &str) -> Result<Expr, SyntaxFault> {
+    /// Compiles `source` (without braces), which stands at byte `at` of its file under `key`; `exact` if it
+    /// stands there as it is, without escapes.
+    pub(super) fn compile(key: &str, at: usize, exact: bool, source: &str) -> Result<Expr, SyntaxFault> {
         let read = reference::read(source)?;
         let program = engine::compile(&read.guarded).map_err(|fault| SyntaxFault { offset: 0, ..fault })?;
         let inner = Inner {
             key: key.to_owned(),
             at,
+            exact,
             source: source.trim().to_owned(),
             program,
             references: read.references,
@@ -120,6 +124,12 @@ impl Expr {
     /// Byte offset in the file.
     pub fn at(&self) -> usize {
         self.0.at
+    }
+
+    /// The bytes of the file in which a reference of it stands, or the expression as a whole.
+    pub(super) fn span_of(&self, reference: &Reference) -> (usize, usize) {
+        let at = self.0.at + if self.0.exact { reference.offset } else { 0 };
+        (at, if self.0.exact { at + reference.text().len() } else { at + 1 })
     }
 
     /// What it refers to.

@@ -60,7 +60,8 @@ impl Template {
                 at = text.len();
                 break;
             };
-            match Expr::compile(key, place(start), &text[start + 2..end]) {
+            let (from, to) = (place(start + 2), place(end));
+            match Expr::compile(key, from, to - from == end - start - 2, &text[start + 2..end]) {
                 Ok(expr) => parts.push(Part::Expr(expr)),
                 Err(fault) => faults.push(Fault { offset: start + 2 + fault.offset, fault }),
             }
