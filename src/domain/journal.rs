@@ -106,6 +106,9 @@ pub struct StepRecord {
     pub error: Option<StepError>,
     /// What answered in its place.
     pub fallback: Option<String>,
+    /// Whether a value of the file answered, so that there is nothing to undo.
+    #[serde(default)]
+    pub nothing_done: bool,
     /// How many items there were.
     pub items: Option<u32>,
 }
@@ -235,7 +238,16 @@ mod tests {
     }
 
     fn end() -> StepRecord {
-        StepRecord { outcome: StepOutcome::Ok, result: None, text: None, duration_ms: 1, error: None, fallback: None, items: None }
+        StepRecord {
+            outcome: StepOutcome::Ok,
+            result: None,
+            text: None,
+            duration_ms: 1,
+            error: None,
+            fallback: None,
+            nothing_done: false,
+            items: None,
+        }
     }
 
     #[test]

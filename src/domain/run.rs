@@ -158,15 +158,30 @@ pub struct WorkflowText {
     pub text: String,
 }
 
-/// A setting of one step changed for one run: `timeout`, `retry.attempts`, `max_parallel`, `on_error`.
+/// A setting of one step changed for one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
-    /// The step's id.
+    /// The step's path.
     pub step: String,
-    /// Which key.
-    pub key: String,
-    /// The value, as written.
-    pub value: String,
+    /// What is changed.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// What is changed of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// Its `timeout`.
+    Timeout {
+        /// The new one.
+        limit: Duration,
+    },
+    /// Its `retry.attempts`.
+    Attempts {
+        /// How often it is tried, from 1.
+        attempts: u32,
+    },
 }
 
 /// What was said beforehand about a step.

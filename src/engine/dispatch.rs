@@ -83,8 +83,8 @@ impl Cancel {
 }
 
 impl Dispatch {
-    /// Runs the call to its end and publishes it.
-    pub async fn run(self) {
+    /// Runs the call to its end, publishes it and gives it.
+    pub async fn run(self) -> Arc<Settled> {
         let stations = Arc::new(Mutex::new(Stations::default()));
         // A fault of ours ends this call and nothing else.
         let settled = AssertUnwindSafe(self.settle(&stations)).catch_unwind().await;
@@ -110,9 +110,11 @@ impl Dispatch {
         };
         // Published under the lock, so that nothing of this call can follow.
         stations.over = true;
-        self.bus.publish_at(timings.settled, EventKind::CallSettled { call: self.id, settled: Arc::new(settled) });
+        let settled = Arc::new(settled);
+        self.bus.publish_at(timings.settled, EventKind::CallSettled { call: self.id, settled: settled.clone() });
         drop(stations);
         self.inbox.withdraw(self.id);
+        settled
     }
 
     /// The outcome with what a failure quotes of our secrets masked. Results stay as they came.

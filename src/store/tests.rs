@@ -74,6 +74,7 @@ async fn a_run_is_read_back_as_written_even_by_another_program() {
         duration_ms: 3,
         error: None,
         fallback: None,
+        nothing_done: false,
         items: None,
     };
     let entries = vec![

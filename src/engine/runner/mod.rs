@@ -5,6 +5,7 @@
 //! one back, `person` asks people, `target` finds what is called, `memory` is what an earlier life of the
 //! run left behind. Every call goes the way of all calls, through the engine's own submission.
 
+mod board;
 mod cache;
 mod flow;
 mod input;
@@ -28,7 +29,7 @@ use super::{Engine, bus::Bus, inbox::Inbox, lock, ports::Journal};
 use crate::domain::{
     event::EventKind,
     journal::RunEntry,
-    run::{RunId, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
+    run::{Change, RunId, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
     workflow::expression::RunFacts,
 };
 
@@ -171,9 +172,9 @@ impl Run {
         self.answers.iter().find(|(step, _)| step == path || step == id).map(|(_, answer)| answer)
     }
 
-    /// The setting of a step changed for this run.
-    fn setting(&self, path: &str, key: &str) -> Option<&str> {
-        self.spec.set.iter().rev().find(|s| s.step == path && s.key == key).map(|s| s.value.as_str())
+    /// What was changed of a step for this run; the last word counts.
+    fn changes<'a>(&'a self, path: &'a str) -> impl Iterator<Item = Change> + 'a {
+        self.spec.set.iter().rev().filter(move |setting| setting.step == path).map(|setting| setting.change)
     }
 
     /// Tells of a step.

@@ -67,7 +67,8 @@ pub fn find(world: &World, name: &str) -> Option<Target> {
 }
 
 fn unknown(world: &World, name: &str) -> StepError {
-    let mut error = StepError::new(StepErrorKind::Call { failure: FailureKind::UnknownTool }, format!("no server offers the tool {name:?}"));
+    let mut error =
+        StepError::new(StepErrorKind::Call { failure: FailureKind::UnknownTool }, format!("no server offers the tool {name:?}"));
     error.detail.extend(near(name, world.names.iter().map(|(exposed, _)| &**exposed)).map(|near| format!("did you mean {near:?}?")));
     let away = world.servers.iter().filter(|s| !s.phase.usable()).map(|s| format!("{} is {}", s.id(), s.phase.word()));
     error.detail.extend(away);
