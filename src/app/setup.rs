@@ -115,7 +115,7 @@ pub fn engine(loaded: &Loaded) -> Arc<Engine> {
     let now = chrono::Local::now();
     let epoch =
         Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
-    let options = EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep };
+    let options = EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep, seed: None };
     Engine::new(options, Arc::new(Connections::new(own_program())))
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::domain::{
     ask::{Answer, Question},
@@ -16,6 +17,7 @@ use crate::domain::{
     id::CallId,
     journal::{RunEntry, RunRecord},
     run::RunId,
+    policy::{cache::Kept, pattern::Pattern},
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     time::Stamp,
 };
@@ -64,6 +66,25 @@ pub trait Session: Send + Sync {
     /// Ends the connection in order: end of input, then SIGTERM, then SIGKILL to the whole process
     /// group, or DELETE of an HTTP session. Returns when nothing of it is left.
     async fn close(&self) -> Exit;
+}
+
+/// Keeps answers, in this process or shared with others. Never fails a call: what goes wrong is a miss.
+#[async_trait]
+pub trait AnswerStore: Send + Sync {
+    /// `memory` or `redis`.
+    fn name(&self) -> &'static str;
+    /// Whether others read it too, so that private answers have no place in it.
+    fn shared(&self) -> bool;
+    /// The answer of this key, if it is there; fresh or not.
+    async fn get(&self, key: &str) -> Option<Kept>;
+    /// Keeps an answer for as long as it is of any use.
+    async fn put(&self, key: &str, kept: Kept);
+    /// Forgets the answers of the tools whose exposed names match. Says how many.
+    async fn purge(&self, pattern: &Pattern) -> Result<u64, String>;
+    /// What is wrong with it now, for people.
+    fn trouble(&self) -> Option<String>;
+    /// Changes when `trouble` does.
+    fn changed(&self) -> watch::Receiver<()>;
 }
 
 /// A request to be sent.

@@ -4,10 +4,15 @@
 //! the generation that it was given in, so that a late answer moves nothing, and has to be given back by
 //! [`Breaker::record`] or [`Breaker::release`], so that no place in half-open leaks.
 
+mod machine;
+#[cfg(test)]
+mod model_tests;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::machine::{Breaker, MOST_CALLS};
 use crate::domain::time::Stamp;
 
 /// When a breaker opens and closes.

@@ -8,6 +8,7 @@ pub mod breaker;
 pub mod budget;
 pub mod cache;
 pub mod fault;
+pub mod mapping;
 pub mod pattern;
 pub mod route;
 pub mod stage;
@@ -194,7 +195,7 @@ pub enum Fallback {
     Tool {
         /// Its exposed name.
         tool: String,
-        /// Its arguments, a JSON object whose texts may hold `{{ expressions }}` over `arguments`; the same
+        /// Its arguments, a JSON object whose texts may hold `{{ arguments.path }}` (see [`mapping`]); the same
         /// arguments when absent.
         arguments: Option<Body>,
     },
