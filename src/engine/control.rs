@@ -10,8 +10,8 @@ use crate::domain::{
     call::CallSpec,
     event::{Event, EventKind, Settled},
     id::{AskId, CallId, ServerId},
-    run::{RunId, RunSpec, StepAnswer},
     policy::{breaker::Order, fault::Fault},
+    run::{RunId, RunSpec, StepAnswer},
     world::World,
 };
 

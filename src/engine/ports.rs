@@ -16,8 +16,8 @@ use crate::domain::{
     frame::{Anomaly, Direction, FrameKind, HttpNote},
     id::CallId,
     journal::{RunEntry, RunRecord},
-    run::RunId,
     policy::{cache::Kept, pattern::Pattern},
+    run::RunId,
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     time::Stamp,
 };

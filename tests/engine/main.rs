@@ -6,6 +6,7 @@ mod fake;
 mod http_faults;
 mod lifecycle;
 mod processes;
+mod runs;
 mod scripted;
 mod stdio_faults;
 mod support;

@@ -35,7 +35,7 @@ use crate::{
 pub const LARGEST_RESULT: usize = 16 << 20;
 
 /// How much longer than its time a call is waited for, so that the engine says first why it took so long.
-const GRACE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(250);
 
 /// Longest text of a tool's own error that is told.
 const LONGEST_WORDS: usize = 2_000;
