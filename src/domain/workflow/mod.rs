@@ -9,11 +9,13 @@
 //! in `expression/` only, `toml` in `source` only.
 
 pub mod answer;
+pub mod case;
 pub mod check;
 pub mod export;
 pub mod expression;
-pub mod fill;
 pub mod graph;
+pub mod history;
+pub mod input;
 pub mod keys;
 pub mod parse;
 pub mod plan;
