@@ -11,6 +11,7 @@ pub mod event;
 pub mod form;
 pub mod frame;
 pub mod id;
+pub mod policy;
 pub mod recall;
 pub mod restart;
 pub mod schema;
