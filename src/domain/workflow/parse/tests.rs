@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::workflow::{
     DEMO,
+    expression::{Data, RunFacts, Scope},
     plan::{Action, ReadAs},
     problem::{Problem, render_all},
 };
@@ -220,6 +221,22 @@ fn problems_are_rendered_with_the_line_marked() {
     let caret = lines[4].chars().position(|c| c == '^').unwrap();
     // The escape makes the place inexact: the whole value is marked.
     assert_eq!(lines[3].chars().nth(caret), Some('"'), "{shown}");
+}
+
+#[test]
+fn an_expression_that_fails_in_a_run_names_file_step_and_key() {
+    let plan =
+        good("[input]\nx = \"object\"\n[[step]]\nid = \"a\"\ntool = \"t\"\narguments = { deep = { y = \"at {{ input.x.yes }}\" } }\n");
+    let Action::Tool(call) = &plan.steps[0].action else { panic!() };
+    let input = Data::parse(r#"{"x":{"yep":1}}"#).unwrap();
+    let scope = Scope::new(&plan.names, input, &RunFacts::default(), []);
+    let error = call.arguments.eval(&scope).unwrap_err();
+    let problem = plan.problem(Some("a"), &error);
+    assert_eq!(
+        problem.to_string(),
+        "flow.toml:6:33: step `a`: `arguments.deep.y`: `input.x.yes` is not there: `input.x` has `yep`, did you mean that?"
+    );
+    assert_eq!(problem.width, "input.x.yes".len() as u32);
 }
 
 #[test]
