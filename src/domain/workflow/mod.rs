@@ -9,8 +9,13 @@
 //! in `expression/` only, `toml` in `source` only.
 
 pub mod answer;
+pub mod case;
 pub mod check;
+pub mod export;
 pub mod expression;
+pub mod graph;
+pub mod history;
+pub mod input;
 pub mod keys;
 pub mod parse;
 pub mod plan;
@@ -29,8 +34,8 @@ pub const DEMO: [(&str, &str); 4] = [
 /// The one of `all` that was probably meant by `name`: the nearest, if it is near enough.
 pub(crate) fn near<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = match name.chars().count() {
-        0..=2 => 1,
-        3..=5 => 2,
+        0..=4 => 1,
+        5..=7 => 2,
         _ => 3,
     };
     let best = all.into_iter().map(|known| (distance(name, known), known)).min_by_key(|(distance, _)| *distance)?;

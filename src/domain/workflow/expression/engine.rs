@@ -151,6 +151,12 @@ fn missing(error: &Error, references: &[Reference], scope: &Scope) -> String {
     }
 }
 
+/// Names what is not there when an expression came to nothing without an error.
+pub(super) fn absent(references: &[Reference], scope: &Scope) -> String {
+    let found = references.iter().filter(|reference| !reference.optional).find_map(|reference| broken(reference, scope));
+    found.unwrap_or_else(|| "gives something that is not there".into())
+}
+
 /// Where a reference leads nowhere.
 fn broken(reference: &Reference, scope: &Scope) -> Option<String> {
     let part = |count: usize| Reference { path: reference.path[..count].to_vec(), complete: true, optional: false, offset: 0 }.text();
