@@ -7,7 +7,9 @@ mod http_faults;
 mod lifecycle;
 mod processes;
 mod puppet;
+mod runs;
 mod scenarios;
+
 mod scripted;
 mod simulation;
 mod stdio_faults;

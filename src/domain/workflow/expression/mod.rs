@@ -66,6 +66,8 @@ struct Inner {
     at: usize,
     /// Whether offsets in the expression are offsets in the file.
     exact: bool,
+    /// Bytes of white space before the expression.
+    lead: usize,
     source: String,
     program: engine::Program,
     references: Vec<Reference>,
@@ -84,6 +86,7 @@ impl Expr {
             key: key.to_owned(),
             at,
             exact,
+            lead: source.len() - source.trim_start().len(),
             source: source.trim().to_owned(),
             program,
             references: read.references,
@@ -111,7 +114,8 @@ impl Expr {
     }
 
     fn fault(&self, message: String) -> Unevaluated {
-        Unevaluated { key: self.0.key.clone(), at: self.0.at, expression: self.0.source.clone(), message }
+        let lead = if self.0.exact { self.0.lead } else { 0 };
+        Unevaluated { key: self.0.key.clone(), at: self.0.at + lead, expression: self.0.source.clone(), message }
     }
 
     /// The expression as written, without braces.
