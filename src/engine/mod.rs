@@ -270,7 +270,13 @@ impl Control for Engine {
         running.insert(id, cancel.clone());
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
-        let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone() };
+        let dispatch = Dispatch {
+            id,
+            spec,
+            queued,
+            cancel,
+            shared: self.shared.clone(),
+        };
         let running = self.running.clone();
         self.tasks.spawn(async move {
             dispatch.run().await;
