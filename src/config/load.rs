@@ -16,7 +16,7 @@ use super::{
     fields::{Fields, Report},
     rules::PartialRules,
     server::{self, Draft},
-    settings::{PartialSettings, Rules, Settings},
+    settings::{PartialSettings, Rules, Settings, ThemeName},
     source::{Language, Node, Source},
     text::{self, Env},
     trust::{Approvals, PendingApproval, launch_hash, launch_lines},
@@ -91,6 +91,9 @@ pub struct Loaded {
     pub problems: Vec<ConfigError>,
     /// Every file that was read or would be, for watching.
     pub files: Vec<PathBuf>,
+    /// The text of the user's own theme, so that a change of it is one of the configuration; `None` when there is
+    /// no such theme or it cannot be read.
+    pub theme: Option<String>,
 }
 
 /// Reads the configuration.
@@ -181,7 +184,15 @@ impl Loader<'_> {
         for extra in named_apart(&self.options.extra) {
             put(&mut ready, extra, |s| &s.id);
         }
-        Loaded { settings: settings.finish(), servers: ready, rules: rules.finish(), pending, ..Loaded::default() }
+        let settings = settings.finish();
+        let theme = match &settings.console.theme {
+            ThemeName::File(path) => {
+                self.files.push(path.clone());
+                std::fs::read_to_string(path).ok()
+            }
+            _ => None,
+        };
+        Loaded { settings, servers: ready, rules: rules.finish(), pending, theme, ..Loaded::default() }
     }
 
     /// Whether a project's server has a name that none of the user's groups has; else its routes would lead there.
