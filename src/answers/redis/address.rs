@@ -192,7 +192,7 @@ mod tests {
                 &["redis+sentinel://me:hunter2@a,b:7,[::1]/main/2?sentinel_password=hunter2"],
                 "main of the sentinels a:26379, b:7, ::1:26379",
             ),
-            (&["rediss+sentinel://a/main", "rediss+sentinel://b/main"], "main of the sentinels a:26379, b:26379"),
+            (&["rediss+sentinel://:hunter2@a/main", "rediss+sentinel://:hunter2@b/main"], "main of the sentinels a:26379, b:26379"),
         ] {
             let place = place(addresses).unwrap_or_else(|why| panic!("{addresses:?}: {why}"));
             assert_eq!(place.shown, shown);
