@@ -6,10 +6,16 @@ use chrono::Offset;
 
 use super::own_program;
 use crate::{
+    answers,
     cli::args::{Cli, Target},
     config::{self, ConfigError, LoadOptions, Loaded},
     demo::Demo,
-    domain::{ask::AskPolicy, server::ServerSpec, time::Epoch},
+    domain::{
+        ask::AskPolicy,
+        event::{Notice, NoticeLevel},
+        server::ServerSpec,
+        time::Epoch,
+    },
     engine::{Engine, EngineOptions},
     mcp::Connections,
     tui::copying::Invocation,
@@ -126,6 +132,21 @@ pub fn engine(loaded: &Loaded) -> Arc<Engine> {
         Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
     let options = EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep, seed: None };
     Engine::new(options, Arc::new(Connections::new(own_program())))
+}
+
+/// Puts the configured rules in force, and keeps answers where they say. What was kept elsewhere `before` is left there.
+pub fn rules(engine: &Engine, loaded: &Loaded, before: Option<&Loaded>) {
+    let cache = &loaded.rules.cache;
+    if before.is_none_or(|before| before.rules.cache != *cache) {
+        match answers::open(cache) {
+            Ok(store) => engine.set_store(Some(store)),
+            Err(why) => {
+                engine.notice(Notice::new(NoticeLevel::Error, format!("answers are kept in this process only: {why}")));
+                engine.set_store(Some(Arc::new(answers::Memory::new(cache.bytes))));
+            }
+        }
+    }
+    engine.set_rules(loaded.rules.clone());
 }
 
 /// All errors, one under another.

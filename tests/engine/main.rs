@@ -9,7 +9,6 @@ mod processes;
 mod puppet;
 mod runs;
 mod scenarios;
-
 mod scripted;
 mod simulation;
 mod stdio_faults;
