@@ -132,7 +132,7 @@ impl Log {
         let end = self.now();
         let timings = Timings { queued, sent: Some(queued), first_byte: Some(end), last_byte: Some(end), settled: end };
         let outcome = Outcome::Ok { result: Body::json(&result) };
-        let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 100, received_bytes: 150 };
+        let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 100, received_bytes: 150, attempts: 1, by: None, cached: None };
         self.publish(EventKind::CallSettled { call: id, settled: Arc::new(settled) });
     }
 }

@@ -75,7 +75,7 @@ fn call_events(n: u64) -> [EventKind; 2] {
         Outcome::Ok { result: Body::from(r#"{"content":[]}"#) }
     };
     let timings = Timings { queued, sent: Some(queued), first_byte: Some(settled), last_byte: Some(settled), settled };
-    let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: n % 5000 };
+    let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: n % 5000, attempts: 1, by: None, cached: None };
     [
         EventKind::CallQueued { call, spec: Arc::new(CallSpec::tool(tool, "{}", Origin::Console)) },
         EventKind::CallSettled { call, settled: Arc::new(settled) },

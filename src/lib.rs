@@ -21,6 +21,7 @@
 //! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, the state that events add up to ([`domain::world`]), forms made from schemas | itself |
 //! | [`engine`] | event log, supervisors, dispatch, inbox of questions | `domain` |
 //! | [`mcp`] | connections: processes, pipes, HTTP, the protocol of both eras | `domain`, `engine::ports` |
+//! | [`answers`] | where answers are kept: this process, or Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats, interpolation, approvals, live reload | `domain` |
 //! | [`demo`] | the built-in servers, which are programs of their own; the only place that names `rmcp` and `rusqlite` | `domain` |
 //! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `engine::control` |
@@ -36,6 +37,7 @@
 //! - The state that events add up to lives in the domain, so that the engine's snapshot and every
 //!   face's view are the same code.
 
+pub mod answers;
 pub mod app;
 pub mod cli;
 pub mod config;

@@ -99,6 +99,15 @@ impl Setup {
         for file in &self.load.config_files {
             flags.extend(["--config".to_owned(), file.display().to_string()]);
         }
+        for name in &self.only {
+            flags.extend(["--server".to_owned(), name.clone()]);
+        }
+        if self.load.no_project {
+            flags.push("--no-project-config".to_owned());
+        }
+        if let Some(hash) = &self.load.trust_hash {
+            flags.extend(["--trust".to_owned(), hash.clone()]);
+        }
         let target = self.load.extra.first().map(|spec| spec.launch.summary());
         Invocation { flags, target }
     }
@@ -115,7 +124,7 @@ pub fn engine(loaded: &Loaded) -> Arc<Engine> {
     let now = chrono::Local::now();
     let epoch =
         Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
-    let options = EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep };
+    let options = EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep, seed: None };
     Engine::new(options, Arc::new(Connections::new(own_program())))
 }
 

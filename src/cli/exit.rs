@@ -28,10 +28,10 @@ pub const TABLE: &[(u8, &str)] = &[
     (OK, "everything went well, or the reader of the output went away"),
     (TOOL_ERROR, "the tool answered an error of its own (isError)"),
     (USAGE, "wrong usage: command line, configuration, unknown tool, arguments that do not fit its schema"),
-    (NOT_READY, "the server could not be started, reached or used; for lists: no server could"),
+    (NOT_READY, "the server could not be started, reached or used, or its breaker is open; for lists: no server could"),
     (FAILED, "the call failed: connection, protocol, JSON-RPC error, server exited; or the output could not be written"),
     (TIMEOUT, "a time limit passed"),
-    (REFUSED, "refused here: a tool that may destroy needs --yes, a project file needs approval"),
+    (REFUSED, "refused here: a tool that may destroy needs --yes, a project file needs approval, more calls than the server is given"),
     (PARTIAL, "partial: some servers failed, what the others gave was printed"),
     (INTERRUPTED, "cancelled by Ctrl-C"),
     (TERMINATED, "ended by SIGTERM"),
@@ -49,11 +49,11 @@ pub fn help() -> String {
 /// The code of a kind of failure.
 pub fn of_failure(kind: FailureKind) -> u8 {
     match kind {
-        FailureKind::NotReady => NOT_READY,
+        FailureKind::NotReady | FailureKind::BreakerOpen => NOT_READY,
         FailureKind::UnknownServer | FailureKind::UnknownTool | FailureKind::InvalidArguments => USAGE,
         FailureKind::Transport | FailureKind::Protocol | FailureKind::Exited | FailureKind::TooLarge | FailureKind::Unauthorized => FAILED,
         FailureKind::Timeout => TIMEOUT,
-        FailureKind::Refused => REFUSED,
+        FailureKind::Refused | FailureKind::Overloaded => REFUSED,
     }
 }
 

@@ -113,7 +113,7 @@ impl Fake {
         let stamp = |ms: u64| Stamp(ms * 1_000_000);
         let timings =
             Timings { queued: stamp(1), sent: Some(stamp(3)), first_byte: Some(stamp(40)), last_byte: Some(stamp(43)), settled: stamp(44) };
-        let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: 90 };
+        let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: 90, attempts: 1, by: None, cached: None };
         self.publish(EventKind::CallSettled { call, settled: Arc::new(settled) });
     }
 

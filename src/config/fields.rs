@@ -11,7 +11,7 @@ use super::{
     source::{Field, Kind, Node, Source},
     text::{self, Dialect, Env},
 };
-use crate::domain::secret::Secret;
+use crate::domain::{policy::pattern::Pattern, secret::Secret, time::parse_duration};
 
 /// Longest time limit. Longer ones are surely mistakes, and would overflow the clock.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -238,6 +238,49 @@ impl<'r, 'a> Fields<'r, 'a> {
         }
     }
 
+    /// A whole number within bounds.
+    pub fn whole(&mut self, key: &'static str, least: u32, most: u32) -> Option<u32> {
+        let node = self.node(key)?;
+        let Kind::Integer(n) = node.kind else {
+            self.wrong(node, key, "a whole number without quotes");
+            return None;
+        };
+        let fits = u32::try_from(n).ok().filter(|n| (least..=most).contains(n));
+        if fits.is_none() {
+            self.report.error(node.at, &self.name(key), format!("should be from {least} to {most}"), "");
+        }
+        fits
+    }
+
+    /// A number within bounds.
+    pub fn number(&mut self, key: &'static str, least: f64, most: f64) -> Option<f64> {
+        let node = self.node(key)?;
+        let number = match &node.kind {
+            Kind::Integer(n) => Some(*n as f64),
+            Kind::Number(text) => text.replace('_', "").parse::<f64>().ok(),
+            _ => None,
+        };
+        let Some(number) = number else {
+            self.wrong(node, key, "a number without quotes");
+            return None;
+        };
+        let fits = (least..=most).contains(&number);
+        if !fits {
+            self.report.error(node.at, &self.name(key), format!("should be from {least} to {most}"), "");
+        }
+        fits.then_some(number)
+    }
+
+    /// A pattern over the exposed names of tools.
+    pub fn pattern(&mut self, key: &'static str) -> Option<Pattern> {
+        let text = self.text(key)?;
+        let at = self.node(key)?.at;
+        let parsed = Pattern::parse(text);
+        parsed
+            .map_err(|why| self.report.error(at, &self.name(key), why, "write a name, a name with * and ?, or /a regular expression/"))
+            .ok()
+    }
+
     /// A duration such as `"30s"`. Zero only when `zero`.
     pub fn duration(&mut self, key: &'static str, zero: bool) -> Option<Duration> {
         let text = self.node(key)?;
@@ -317,31 +360,6 @@ impl<'r, 'a> Fields<'r, 'a> {
             self.report.error(field.at, &self.name(&field.key), "unknown key", hint);
         }
     }
-}
-
-/// Parses `500ms`, `5s`, `2m`, `1h`, also with a fraction (`1.5s`) or several parts (`1m30s`).
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let unit = &rest[digits..];
-        let end = unit.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(unit.len());
-        let seconds = match &unit[..end] {
-            "ms" => number / 1000.0,
-            "s" => number,
-            "m" => number * 60.0,
-            "h" => number * 3600.0,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
-        rest = &unit[end..];
-    }
-    Some(total)
 }
 
 /// A duration as it is written in the file.

@@ -245,6 +245,9 @@ pub struct Failure {
     pub may_have_run: bool,
     /// What to try next.
     pub hint: Option<String>,
+    /// How long the server asked to be left alone (`Retry-After`).
+    #[serde(default)]
+    pub retry_after: Option<Duration>,
 }
 
 impl Failure {
@@ -261,6 +264,7 @@ impl Failure {
             causes: vec![],
             may_have_run: false,
             hint: None,
+            retry_after: None,
         }
     }
 
@@ -363,6 +367,10 @@ pub enum FailureKind {
     Unauthorized,
     /// Refused on this side.
     Refused,
+    /// The circuit breaker of the server, or of the tool, is open.
+    BreakerOpen,
+    /// More calls than the server is given at once, or in a second.
+    Overloaded,
 }
 
 impl FailureKind {
@@ -380,6 +388,8 @@ impl FailureKind {
             FailureKind::TooLarge => "too large",
             FailureKind::Unauthorized => "unauthorized",
             FailureKind::Refused => "refused",
+            FailureKind::BreakerOpen => "breaker open",
+            FailureKind::Overloaded => "overloaded",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The event vocabulary: everything that a view can know comes as one of these.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use super::{
     catalog::ServerCatalog,
     frame::{Anomaly, Frame},
     id::{AskId, CallId, ServerId},
+    policy::{Rules, breaker::BreakerView, cache::CacheView, fault::Fault, stage::Stage},
     server::{Phase, ServerSpec, SessionInfo},
     time::Stamp,
 };
@@ -95,6 +96,13 @@ pub enum EventKind {
         /// The round, from 1; later rounds answer an `input_required`.
         round: u32,
     },
+    /// Something happened to a call on its way.
+    CallStage {
+        /// Which call.
+        call: CallId,
+        /// What.
+        stage: Arc<Stage>,
+    },
     /// The server reported progress.
     CallProgress {
         /// Which call.
@@ -142,6 +150,34 @@ pub enum EventKind {
         /// How, for people: `accepted`, `declined by policy`, `the call ended`.
         how: String,
     },
+    /// A breaker counted a call or changed.
+    Breaker {
+        /// Whose.
+        server: ServerId,
+        /// The tool that it is for; `None` for that of the whole server.
+        tool: Option<Arc<str>>,
+        /// The breaker as it stands.
+        view: Arc<BreakerView>,
+    },
+    /// The rules for tools, groups and routes were set.
+    Rules {
+        /// All of them.
+        rules: Arc<Rules>,
+    },
+    /// The store of answers did something, or is in trouble.
+    Cache {
+        /// The store as it stands.
+        view: Arc<CacheView>,
+    },
+    /// A fault is made on purpose from now on, or no longer.
+    FaultSet {
+        /// The server whose calls it meets.
+        server: ServerId,
+        /// The tool, if only one.
+        tool: Option<Arc<str>>,
+        /// The fault; `None` ends it.
+        fault: Option<Fault>,
+    },
     /// Something to tell the user that belongs to no server or call.
     Notice {
         /// The message.
@@ -162,6 +198,15 @@ pub struct Settled {
     pub sent_bytes: u64,
     /// Bytes of the last answer.
     pub received_bytes: u64,
+    /// Attempts that were made; 0 when it never came to one.
+    #[serde(default)]
+    pub attempts: u32,
+    /// The server whose answer it is, when that is another than the one that was asked.
+    #[serde(default)]
+    pub by: Option<ServerId>,
+    /// How old the answer is, when it was kept from an earlier call.
+    #[serde(default)]
+    pub cached: Option<Duration>,
 }
 
 /// A log message of a server (`notifications/message`), or another notification shown as one.

@@ -8,6 +8,7 @@ use super::{
     ask::{AskPolicy, Question},
     body::Body,
     id::ServerId,
+    policy::Policy,
     secret::Secret,
     time::Stamp,
 };
@@ -37,6 +38,9 @@ pub struct ServerSpec {
     pub timeouts: Timeouts,
     /// Size limits.
     pub limits: Limits,
+    /// How its calls are treated: retry, breaker, load, cache.
+    #[serde(default)]
+    pub policy: Policy,
     /// What answers its elicitation requests.
     pub elicitation: AskPolicy,
     /// What answers its sampling requests.
@@ -64,6 +68,7 @@ impl ServerSpec {
             trusted: false,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            policy: Policy::default(),
             elicitation: AskPolicy::Ask,
             sampling: AskPolicy::Ask,
             roots_policy: AskPolicy::Fixed(Body::default()),

@@ -39,6 +39,8 @@ pub struct Stats {
     pub failed: u64,
     /// Cancelled.
     pub cancelled: u64,
+    /// Attempts beyond the first of a call: repetitions, hedges, fallbacks.
+    pub extra: u64,
     /// The last durations in microseconds, with whether the call failed; oldest first.
     pub recent: VecDeque<(u64, bool)>,
     /// How many calls failed in which way.

@@ -16,6 +16,14 @@ use super::{
     event::{AnomalyCounts, Event, EventKind, LogMessage, Notice, Settled},
     frame::{Anomaly, Frame},
     id::{CallId, ServerId, ToolId},
+    policy::{
+        Rules,
+        breaker::BreakerView,
+        cache::CacheView,
+        fault::Fault,
+        route::{Decision, Group},
+        stage::{Cause, Stage, Track},
+    },
     server::{Phase, ServerSpec, SessionInfo, Step},
     stats::Stats,
     time::{Epoch, Stamp},
@@ -73,6 +81,12 @@ pub struct ServerView {
     pub history: VecDeque<(Stamp, Arc<Phase>)>,
     /// Resources that it tells about: how often each changed, and when last.
     pub subscriptions: BTreeMap<String, (u64, Option<Stamp>)>,
+    /// Its circuit breaker.
+    pub breaker: Arc<BreakerView>,
+    /// The breakers of those of its tools that have one.
+    pub tool_breakers: BTreeMap<Arc<str>, Arc<BreakerView>>,
+    /// Faults made on purpose, of all its tools (`None`) or of one.
+    pub faults: BTreeMap<Option<Arc<str>>, Fault>,
 }
 
 impl ServerView {
@@ -93,6 +107,9 @@ impl ServerView {
             anomaly_counts: AnomalyCounts::new(),
             history: VecDeque::new(),
             subscriptions: BTreeMap::new(),
+            breaker: Arc::default(),
+            tool_breakers: BTreeMap::new(),
+            faults: BTreeMap::new(),
         }
     }
 
@@ -126,6 +143,21 @@ pub struct CallView {
     pub settled: Option<Arc<Settled>>,
     /// Whether the result was dropped to save memory.
     pub result_dropped: bool,
+    /// What happened on the way; `None` when there is nothing to tell.
+    pub track: Option<Box<Track>>,
+}
+
+impl CallView {
+    /// The stages of the call in order, with when each began.
+    pub fn stages(&self) -> &[(Stamp, Arc<Stage>)] {
+        self.track.as_ref().map_or(&[], |track| track.stages.as_slice())
+    }
+
+    /// The server that has the call now, or had it last.
+    pub fn server(&self) -> &ServerId {
+        let by = self.settled.as_ref().and_then(|settled| settled.by.as_ref());
+        by.or_else(|| self.track.as_ref()?.at.as_ref()).unwrap_or_else(|| self.spec.operation.server())
+    }
 }
 
 /// Everything that is known, up to an event.
@@ -157,6 +189,12 @@ pub struct World {
     pub failed_total: u64,
     /// The figures of all calls together.
     pub stats: Stats,
+    /// Rules for tools, groups and routes.
+    pub rules: Arc<Rules>,
+    /// The store of answers.
+    pub cache: Arc<CacheView>,
+    /// Where the last calls went that a route or a group decided about, oldest first.
+    pub routed: VecDeque<(Stamp, CallId, Arc<Decision>)>,
     separator: Arc<str>,
     keep: Keep,
     result_bytes: usize,
@@ -179,6 +217,9 @@ impl World {
             settled_total: 0,
             failed_total: 0,
             stats: Stats::default(),
+            rules: Arc::default(),
+            cache: Arc::default(),
+            routed: VecDeque::new(),
             separator: separator.into(),
             keep,
             result_bytes: 0,
@@ -209,8 +250,41 @@ impl World {
     }
 
     /// The tool of this id, as its server listed it.
+    ///
+    /// The server may be a group: then it is the tool of its first member that offers it.
     pub fn tool(&self, id: &ToolId) -> Option<&Arc<Tool>> {
-        self.server(&id.server)?.catalog.tool(&id.name)
+        match self.server(&id.server) {
+            Some(server) => server.catalog.tool(&id.name),
+            None => self.members(&id.server).find_map(|member| member.catalog.tool(&id.name)),
+        }
+    }
+
+    /// The group of this id.
+    pub fn group(&self, id: &ServerId) -> Option<&Group> {
+        self.rules.routing.groups.iter().find(|group| group.id == *id)
+    }
+
+    /// The members of a group that there are.
+    pub fn members(&self, group: &ServerId) -> impl Iterator<Item = &ServerView> {
+        self.group(group).into_iter().flat_map(|group| group.members.iter()).filter_map(|member| self.server(&member.server))
+    }
+
+    /// The tools of a group in the order in which its members list them: each with the members that offer it, and
+    /// whether their schemas differ.
+    pub fn group_tools(&self, group: &ServerId) -> Vec<(Arc<Tool>, Vec<ServerId>, bool)> {
+        let mut tools: Vec<(Arc<Tool>, Vec<ServerId>, bool)> = vec![];
+        for member in self.members(group) {
+            for tool in &member.catalog.tools {
+                match tools.iter_mut().find(|(known, ..)| known.name == tool.name) {
+                    Some((known, members, differ)) => {
+                        *differ |= known.input_schema != tool.input_schema || known.output_schema != tool.output_schema;
+                        members.push(member.id().clone());
+                    }
+                    None => tools.push((tool.clone(), vec![member.id().clone()], false)),
+                }
+            }
+        }
+        tools
     }
 
     /// The tool behind an exposed name.
@@ -296,6 +370,7 @@ impl World {
                     call.round = *round;
                 }
             }
+            EventKind::CallStage { call, stage } => self.staged(*call, stage, at),
             EventKind::CallProgress { call, progress } => {
                 if let Some(call) = self.call_mut(*call).filter(|c| c.settled.is_none()) {
                     call.progress = Some(progress.clone());
@@ -327,6 +402,29 @@ impl World {
             }
             EventKind::AskOpened { ask } => self.asks.push(ask.clone()),
             EventKind::AskClosed { ask, .. } => self.asks.retain(|a| a.id != *ask),
+            EventKind::Breaker { server, tool, view } => {
+                if let Some(server) = self.server_mut(server) {
+                    match tool {
+                        None => server.breaker = view.clone(),
+                        Some(tool) => {
+                            server.tool_breakers.insert(tool.clone(), view.clone());
+                        }
+                    }
+                }
+            }
+            EventKind::Rules { rules } => {
+                self.rules = rules.clone();
+                self.rename();
+            }
+            EventKind::Cache { view } => self.cache = view.clone(),
+            EventKind::FaultSet { server, tool, fault } => {
+                if let Some(server) = self.server_mut(server) {
+                    match fault {
+                        Some(fault) => server.faults.insert(tool.clone(), fault.clone()),
+                        None => server.faults.remove(tool),
+                    };
+                }
+            }
             EventKind::Notice { notice } => push_bounded(&mut self.notices, (at, notice.clone()), 200),
         }
     }
@@ -349,6 +447,7 @@ impl World {
             progress: None,
             settled: None,
             result_dropped: false,
+            track: None,
         });
         while self.calls.len() > self.keep.calls {
             let Some(first) = self.calls.pop_front() else { break };
@@ -366,10 +465,17 @@ impl World {
         let Some(call) = self.call_mut(id) else { return };
         call.settled = Some(settled.clone());
         let spec = call.spec.clone();
-        if let Some(server) = self.server_mut(spec.operation.server()) {
+        let (at, subject) = match &call.track {
+            Some(track) => track.place().unwrap_or((spec.operation.server().clone(), spec.operation.subject().into())),
+            None => (spec.operation.server().clone(), spec.operation.subject().into()),
+        };
+        if settled.by.is_none() && settled.cached.is_none() && call.track.as_ref().is_some_and(|track| track.plain()) {
+            call.track = None;
+        }
+        if let Some(server) = self.server_mut(&at) {
             count(&mut server.stats, settled);
-            if let Operation::Tool { tool, .. } = &spec.operation {
-                count(server.tools.entry(tool.name.clone()).or_default(), settled);
+            if let Operation::Tool { .. } = &spec.operation {
+                count(server.tools.entry(subject).or_default(), settled);
             }
         }
         self.result_bytes += settled.outcome.result().map_or(0, Body::len);
@@ -399,8 +505,46 @@ impl World {
     }
 
     fn rename(&mut self) {
-        let servers = self.servers.iter().map(|s| (s.id(), s.spec.namespace(), s.catalog.tools.as_slice()));
-        self.names = Arc::new(NameTable::build(servers, &self.separator));
+        let groups = &self.rules.routing.groups;
+        let united: Vec<Vec<Arc<Tool>>> =
+            groups.iter().map(|g| self.group_tools(&g.id).into_iter().map(|(tool, ..)| tool).collect()).collect();
+        let hidden = |id: &ServerId| groups.iter().any(|g| !g.members_listed && g.members.iter().any(|m| m.server == *id));
+        let servers = self.servers.iter().filter(|s| !hidden(s.id()));
+        let servers = servers.map(|s| (s.id(), s.spec.namespace(), s.catalog.tools.as_slice()));
+        let groups = groups.iter().zip(&united).map(|(g, tools)| (&g.id, g.namespace(), tools.as_slice()));
+        self.names = Arc::new(NameTable::build(servers.chain(groups), &self.separator));
+    }
+
+    fn staged(&mut self, id: CallId, stage: &Arc<Stage>, at: Stamp) {
+        if let Stage::Routed { decision } = &**stage {
+            push_bounded(&mut self.routed, (at, id, decision.clone()), 200);
+        }
+        let Some(call) = self.call_mut(id).filter(|call| call.settled.is_none()) else { return };
+        call.track.get_or_insert_default().push(at, stage);
+        let Stage::Attempt { server, subject, cause, .. } = &**stage else { return };
+        let before = call.server().clone();
+        if let Some(track) = &mut call.track {
+            track.at = Some(server.clone());
+        }
+        let (server, subject, spec) = (server.clone(), subject.clone(), call.spec.clone());
+        let extra = u64::from(*cause != Cause::First);
+        let of_tool = matches!(spec.operation, Operation::Tool { .. });
+        if before != server {
+            self.shift_in_flight(&before, spec.operation.subject(), of_tool, false);
+            self.shift_in_flight(&server, &subject, of_tool, true);
+        }
+        if let Some(view) = self.server_mut(&server) {
+            view.stats.extra += extra;
+        }
+    }
+
+    fn shift_in_flight(&mut self, server: &ServerId, tool: &str, of_tool: bool, more: bool) {
+        let shift = |stats: &mut Stats| stats.in_flight = if more { stats.in_flight + 1 } else { stats.in_flight.saturating_sub(1) };
+        let Some(view) = self.server_mut(server) else { return };
+        shift(&mut view.stats);
+        if of_tool {
+            shift(view.tools.entry(tool.into()).or_default());
+        }
     }
 }
 
@@ -412,6 +556,10 @@ fn count(stats: &mut Stats, settled: &Settled) {
         Outcome::Ok { .. } | Outcome::ToolError { .. } => {
             stats.answered += 1;
             stats.tool_errors += u64::from(matches!(settled.outcome, Outcome::ToolError { .. }));
+            if settled.cached.is_some() {
+                // An answer from the cache says nothing about the server.
+                return;
+            }
             stats.record(settled.timings.wire().unwrap_or_else(|| settled.timings.total()));
         }
         Outcome::Failed { failure } => {

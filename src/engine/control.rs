@@ -10,6 +10,7 @@ use crate::domain::{
     call::CallSpec,
     event::{Event, EventKind, Settled},
     id::{AskId, CallId, ServerId},
+    policy::{breaker::Order, fault::Fault},
     world::World,
 };
 
@@ -66,6 +67,29 @@ pub enum Command {
         uri: String,
         /// Whether to be told.
         on: bool,
+    },
+    /// Does something to a circuit breaker by hand.
+    Breaker {
+        /// Whose.
+        server: ServerId,
+        /// The tool that it is for; `None` for that of the whole server.
+        tool: Option<String>,
+        /// What.
+        order: Order,
+    },
+    /// Makes a fault on purpose, or no longer.
+    Inject {
+        /// The server whose calls it meets.
+        server: ServerId,
+        /// The tool, if only one.
+        tool: Option<String>,
+        /// The fault; `None` ends it.
+        fault: Option<Fault>,
+    },
+    /// Forgets kept answers.
+    Purge {
+        /// Of tools whose exposed names match this pattern.
+        pattern: String,
     },
     /// Asks a server for log messages of this level and above (`logging/setLevel`).
     LogLevel {

@@ -6,10 +6,13 @@ mod bus;
 mod checkers;
 pub mod control;
 mod dispatch;
+mod gate;
 mod host;
 mod inbox;
+mod lane;
 pub mod ports;
 mod shape;
+mod shared;
 mod supervisor;
 mod task;
 
@@ -26,19 +29,21 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     bus::Bus,
-    checkers::Checkers,
     control::{Command, Control, Tail},
     dispatch::{Cancel, Dispatch},
     inbox::Inbox,
-    ports::Connector,
+    lane::Lane,
+    ports::{AnswerStore, Connector},
+    shared::Shared,
     supervisor::{Order, Readiness, Supervised},
 };
 use crate::domain::{
     call::CallSpec,
     event::{EventKind, Notice, NoticeLevel},
     id::{CallId, ServerId},
+    policy::{Rules, pattern::Pattern},
     server::ServerSpec,
-    time::Epoch,
+    time::{Epoch, Stamp},
     world::{Keep, World},
 };
 
@@ -51,15 +56,16 @@ pub struct EngineOptions {
     pub separator: String,
     /// How much is kept.
     pub keep: Keep,
+    /// Where chance begins: the same number gives the same choices. For tests.
+    pub seed: Option<u64>,
 }
 
 /// The engine in this process.
 pub struct Engine {
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
-    checkers: Arc<Checkers>,
+    shared: Arc<Shared>,
     connector: Arc<dyn Connector>,
-    servers: Mutex<HashMap<ServerId, Supervised>>,
     running: Arc<Mutex<HashMap<CallId, Arc<Cancel>>>>,
     calls: AtomicU64,
     tasks: TaskTracker,
@@ -73,12 +79,12 @@ impl Engine {
     /// An engine without servers. Must be made within a tokio runtime.
     pub fn new(options: EngineOptions, connector: Arc<dyn Connector>) -> Arc<Engine> {
         let bus = Arc::new(Bus::new(options.epoch, &options.separator, options.keep));
+        let inbox = Arc::new(Inbox::new(bus.clone()));
         Arc::new(Engine {
-            inbox: Arc::new(Inbox::new(bus.clone())),
+            shared: Shared::new(bus.clone(), inbox.clone(), options.seed),
+            inbox,
             bus,
-            checkers: Arc::default(),
             connector,
-            servers: Mutex::default(),
             running: Arc::default(),
             calls: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -88,7 +94,7 @@ impl Engine {
     /// Makes the servers be these: starts new ones, restarts changed ones, stops the ones that are
     /// gone, leaves the others alone. All connect side by side; nothing is waited for.
     pub fn apply(&self, specs: Vec<ServerSpec>) {
-        let mut servers = lock(&self.servers);
+        let mut servers = self.shared.servers();
         let gone: Vec<ServerId> = servers.keys().filter(|id| !specs.iter().any(|s| s.id == **id)).cloned().collect();
         for id in gone {
             if let Some(old) = servers.remove(&id) {
@@ -99,6 +105,7 @@ impl Engine {
         for spec in specs {
             let same = servers.get(&spec.id).is_some_and(|old| unplaced(&old.spec) == unplaced(&spec));
             if same {
+                self.retreat(&mut servers, spec);
                 continue;
             }
             let old = servers.remove(&spec.id).map(|old| self.tasks.spawn(stop(old)));
@@ -112,6 +119,68 @@ impl Engine {
         }
     }
 
+    /// Takes over the settings of a server that can change while it is connected.
+    fn retreat(&self, servers: &mut HashMap<ServerId, Supervised>, spec: ServerSpec) {
+        let Some(known) = servers.get_mut(&spec.id).filter(|known| known.spec.policy != spec.policy) else { return };
+        known.lane.set_policy(&spec.policy);
+        known.spec = Arc::new(ServerSpec { policy: spec.policy, ..ServerSpec::clone(&known.spec) });
+        self.bus.publish(EventKind::ServerAdded { spec: known.spec.clone() });
+    }
+
+    /// Puts rules for tools, groups and routes in force, for calls from now on.
+    pub fn set_rules(&self, rules: Rules) {
+        let rules = Arc::new(rules);
+        if *self.shared.rules() == *rules {
+            return;
+        }
+        self.shared.set_rules(rules.clone());
+        self.bus.publish(EventKind::Rules { rules });
+    }
+
+    /// Keeps answers there from now on; nowhere without a store.
+    pub fn set_store(&self, store: Option<Arc<dyn AnswerStore>>) {
+        let told = store.as_ref().map(|store| store.changed());
+        self.shared.answers.set_store(store);
+        let tell = |shared: &Shared| shared.bus.publish(EventKind::Cache { view: Arc::new(shared.answers.view()) });
+        tell(&self.shared);
+        let Some(mut told) = told else { return };
+        let shared = Arc::downgrade(&self.shared);
+        // Ends with the store.
+        tokio::spawn(async move {
+            while told.changed().await.is_ok() {
+                let Some(shared) = shared.upgrade() else { return };
+                tell(&shared);
+            }
+        });
+    }
+
+    fn purge(&self, pattern: String) {
+        let (shared, bus) = (self.shared.clone(), self.bus.clone());
+        self.tasks.spawn(async move {
+            let purged = match Pattern::parse(&pattern) {
+                Ok(pattern) => shared.answers.purge(&pattern).await,
+                Err(why) => Err(why),
+            };
+            match purged {
+                Ok(count) => bus.notice(NoticeLevel::Info, format!("{count} kept answers of {pattern} forgotten")),
+                Err(why) => bus.notice(NoticeLevel::Warn, format!("the kept answers of {pattern} could not be forgotten: {why}")),
+            }
+        });
+    }
+
+    fn lane(&self, server: &ServerId) -> Option<Arc<Lane>> {
+        let lane = self.shared.server(server).map(|server| server.lane);
+        if lane.is_none() {
+            self.bus.notice(NoticeLevel::Warn, format!("there is no server {server}"));
+        }
+        lane
+    }
+
+    /// The time on the engine's clock.
+    pub fn now(&self) -> Stamp {
+        self.bus.now()
+    }
+
     /// Tells the user something, by event.
     pub fn notice(&self, notice: Notice) {
         self.bus.publish(EventKind::Notice { notice: Arc::new(notice) });
@@ -122,7 +191,7 @@ impl Engine {
         for cancel in lock(&self.running).values() {
             cancel.cancel("the console is quitting");
         }
-        let servers: Vec<Supervised> = lock(&self.servers).drain().map(|(_, s)| s).collect();
+        let servers: Vec<Supervised> = self.shared.servers().drain().map(|(_, s)| s).collect();
         for server in servers {
             self.tasks.spawn(stop(server));
         }
@@ -132,7 +201,7 @@ impl Engine {
     }
 
     fn order(&self, server: &ServerId, order: Order) {
-        let found = lock(&self.servers).get(server).map(|s| s.orders.clone());
+        let found = self.shared.servers().get(server).map(|s| s.orders.clone());
         let told = match found {
             Some(orders) => orders.try_send(order).is_ok(),
             None => false,
@@ -143,7 +212,7 @@ impl Engine {
     }
 
     fn subscribe(&self, server: ServerId, uri: String, on: bool) {
-        let readiness = lock(&self.servers).get(&server).map(|s| s.readiness.borrow().clone());
+        let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {
             let result = match readiness {
@@ -163,7 +232,7 @@ impl Engine {
     }
 
     fn set_log_level(&self, server: ServerId, level: String) {
-        let readiness = lock(&self.servers).get(&server).map(|s| s.readiness.borrow().clone());
+        let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {
             let result = match readiness {
@@ -178,9 +247,9 @@ impl Engine {
     }
 }
 
-/// A specification without where it stands: moving a table within a file changes nothing.
+/// A specification without what needs no new connection: where it stands, and how its calls are treated.
 fn unplaced(spec: &ServerSpec) -> ServerSpec {
-    ServerSpec { origin: Default::default(), ..spec.clone() }
+    ServerSpec { origin: Default::default(), policy: Default::default(), ..spec.clone() }
 }
 
 async fn stop(server: Supervised) {
@@ -206,17 +275,7 @@ impl Control for Engine {
         running.insert(id, cancel.clone());
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
-        let server = lock(&self.servers).get(spec.operation.server()).cloned();
-        let dispatch = Dispatch {
-            id,
-            spec,
-            queued,
-            server,
-            cancel,
-            bus: self.bus.clone(),
-            inbox: self.inbox.clone(),
-            checkers: self.checkers.clone(),
-        };
+        let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone() };
         let running = self.running.clone();
         self.tasks.spawn(async move {
             dispatch.run().await;
@@ -242,6 +301,17 @@ impl Control for Engine {
             }
             Command::Subscribe { server, uri, on } => self.subscribe(server, uri, on),
             Command::LogLevel { server, level } => self.set_log_level(server, level),
+            Command::Breaker { server, tool, order } => {
+                if let Some(lane) = self.lane(&server) {
+                    lane.order(tool.map(Into::into), order);
+                }
+            }
+            Command::Inject { server, tool, fault } => {
+                if let Some(lane) = self.lane(&server) {
+                    lane.inject(tool.map(Into::into), fault);
+                }
+            }
+            Command::Purge { pattern } => self.purge(pattern),
         }
     }
 }

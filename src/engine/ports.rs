@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::domain::{
     ask::{Answer, Question},
@@ -13,6 +14,7 @@ use crate::domain::{
     catalog::RawLists,
     frame::{Anomaly, Direction, FrameKind, HttpNote},
     id::CallId,
+    policy::{cache::Kept, pattern::Pattern},
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     time::Stamp,
 };
@@ -61,6 +63,25 @@ pub trait Session: Send + Sync {
     /// Ends the connection in order: end of input, then SIGTERM, then SIGKILL to the whole process
     /// group, or DELETE of an HTTP session. Returns when nothing of it is left.
     async fn close(&self) -> Exit;
+}
+
+/// Keeps answers, in this process or shared with others. Never fails a call: what goes wrong is a miss.
+#[async_trait]
+pub trait AnswerStore: Send + Sync {
+    /// `memory` or `redis`.
+    fn name(&self) -> &'static str;
+    /// Whether others read it too, so that private answers have no place in it.
+    fn shared(&self) -> bool;
+    /// The answer of this key, if it is there; fresh or not.
+    async fn get(&self, key: &str) -> Option<Kept>;
+    /// Keeps an answer for as long as it is of any use.
+    async fn put(&self, key: &str, kept: Kept);
+    /// Forgets the answers of the tools whose exposed names match. Says how many.
+    async fn purge(&self, pattern: &Pattern) -> Result<u64, String>;
+    /// What is wrong with it now, for people.
+    fn trouble(&self) -> Option<String>;
+    /// Changes when `trouble` does.
+    fn changed(&self) -> watch::Receiver<()>;
 }
 
 /// A request to be sent.
@@ -120,6 +141,8 @@ pub trait Host: Send + Sync {
     fn last_stderr(&self, count: usize) -> Vec<String>;
     /// The server sent a notification that the session does not handle itself.
     fn notification(&self, method: &str, params: &Body, call: Option<CallId>);
+    /// The server will not tell of these resources after all, and why.
+    fn unsubscribed(&self, _uris: &[String], _why: &str) {}
     /// The server asks something; resolves when it is answered, by whoever answers it. Dropping the
     /// future withdraws the question.
     async fn ask(&self, question: Question, call: Option<CallId>) -> Answer;

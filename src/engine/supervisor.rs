@@ -13,6 +13,7 @@ use super::{
     bus::Bus,
     host::ServerHost,
     inbox::Inbox,
+    lane::Lane,
     ports::{Connector, Session},
 };
 use crate::domain::{
@@ -60,6 +61,8 @@ pub struct Supervised {
     pub readiness: watch::Receiver<Readiness>,
     /// Where orders go.
     pub orders: mpsc::Sender<Order>,
+    /// What its calls share.
+    pub lane: Arc<Lane>,
 }
 
 /// Starts the supervisor of `spec`.
@@ -78,6 +81,7 @@ pub fn start(
     let (readiness, seen) = watch::channel(initial);
     let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox));
     bus.publish(EventKind::ServerAdded { spec: spec.clone() });
+    let lane = Lane::new(spec.id.clone(), &spec.policy, bus.clone());
     let first = if matches!(spec.launch, Launch::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
     let mut supervisor = Supervisor {
         spec: spec.clone(),
@@ -94,7 +98,7 @@ pub fn start(
         before.await;
         supervisor.live().await;
     });
-    Supervised { spec, readiness: seen, orders }
+    Supervised { spec, readiness: seen, orders, lane }
 }
 
 struct Supervisor {

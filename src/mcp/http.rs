@@ -32,6 +32,7 @@ use crate::{
         call::{Failure, FailureKind, RpcError},
         frame::{AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
+        policy::budget,
         server::{ConnectFailure, Era, Exit, Launch, ServerSpec, Step},
         time::{Stamp, size},
     },
@@ -782,6 +783,11 @@ fn session_lost(failure: &Failure) -> bool {
 }
 
 /// A failure made of an error answer: the JSON-RPC error within where there is one.
+fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 fn refused(status: StatusCode, response: &Response, body: &Body) -> Failure {
     let rpc = body.value().and_then(|v| {
         let error = v.get("error")?;
@@ -806,6 +812,8 @@ fn refused(status: StatusCode, response: &Response, body: &Body) -> Failure {
     let mut failure = if status.is_client_error() { Failure::new(kind, message) } else { Failure::after_send(kind, message) };
     failure.status = Some(status.as_u16());
     failure.rpc = rpc;
+    let asked = response.headers().get(header::RETRY_AFTER);
+    failure.retry_after = asked.and_then(|value| budget::retry_after(value.to_str().ok()?, unix_ms()));
     let telling = ["www-authenticate", "retry-after", "content-type", "location", "server"];
     failure.headers = headers::shown(response.headers()).into_iter().filter(|(name, _)| telling.contains(&name.as_str())).collect();
     failure.hint = match status.as_u16() {

@@ -68,7 +68,8 @@ impl Script {
         let received = outcome.result().map_or(0, Body::len) as u64;
         let end = at(ms + took);
         let timings = Timings { queued: at(ms), sent: Some(at(ms)), first_byte: Some(end), last_byte: Some(end), settled: end };
-        let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: received };
+        let settled =
+            Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: received, attempts: 1, by: None, cached: None };
         self.push(ms + took, EventKind::CallSettled { call: CallId(call), settled: Arc::new(settled) })
     }
 

@@ -53,8 +53,11 @@ pub fn http(id: &str, url: &str) -> ServerSpec {
     ServerSpec::new(id, Launch::Http { url: url.into(), headers: vec![], socket: None })
 }
 
+/// A server that does everything wrong in a row: what each fault is told as is seen, not what they lead to.
 pub fn bad(mode: &str) -> ServerSpec {
-    stdio("bad", &bad_server(), &[mode])
+    let mut spec = stdio("bad", &bad_server(), &[mode]);
+    spec.policy.breaker.on = false;
+    spec
 }
 
 impl Rig {
@@ -65,8 +68,13 @@ impl Rig {
 
     /// An engine over connections of any kind.
     pub fn over(connector: Arc<dyn Connector>, specs: Vec<ServerSpec>) -> Rig {
-        let options =
-            EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default() };
+        Rig::seeded(connector, specs, 1)
+    }
+
+    /// The same; the seed decides what is left to chance.
+    pub fn seeded(connector: Arc<dyn Connector>, specs: Vec<ServerSpec>, seed: u64) -> Rig {
+        let epoch = Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 };
+        let options = EngineOptions { epoch, separator: "_".into(), keep: Keep::default(), seed: Some(seed) };
         let engine = Engine::new(options, connector);
         engine.apply(specs);
         Rig { engine }

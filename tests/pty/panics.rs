@@ -18,7 +18,7 @@ use switchboard::{
         control::{Command, Control, Tail},
     },
     mcp::Connections,
-    tui::{self, ConsoleOptions, Startup, keymap::Keymap, theme::Theme},
+    tui::{self, ConsoleOptions, Startup, Taste, keymap::Keymap, theme::Theme},
 };
 
 use crate::session::program;
@@ -54,22 +54,22 @@ fn console_that_panics() {
     let in_a_task = std::env::var(WHERE).expect("started by a test") == "task";
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let shown = runtime.block_on(async {
-        let options = EngineOptions { epoch: Epoch { unix_ms: 0, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default() };
+        let options =
+            EngineOptions { epoch: Epoch { unix_ms: 0, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default(), seed: None };
         let engine = Engine::new(options, Arc::new(Connections::new(None)));
         let launch = Launch::Stdio { command: "none".into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
         engine.apply(vec![ServerSpec { disabled: true, ..ServerSpec::new("idle", launch) }]);
         let (requests, _wanted) = tokio::sync::mpsc::channel(1);
         let console = ConsoleOptions {
-            theme: Theme::ansi(),
-            keymap: Keymap::built_in(),
+            taste: Taste { theme: Theme::ansi(), keymap: Keymap::built_in(), confirm: Default::default() },
             mouse: true,
             title: "test".into(),
             startup: Startup::Normal,
-            confirm: Default::default(),
             recall: Default::default(),
             invocation: Default::default(),
             exports: std::env::temp_dir(),
             requests,
+            updates: tokio::sync::mpsc::channel(1).1,
         };
         tui::run(Arc::new(Faulty { engine, in_a_task }), console).await
     });

@@ -27,10 +27,19 @@ fn call(id: u64, from_ms: u64, end: Option<(u64, u8)>) -> CallView {
     let settled = end.map(|(took, kind)| {
         let settled = queued.plus(Duration::from_millis(took));
         let timings = Timings { queued, sent: None, first_byte: None, last_byte: None, settled };
-        Arc::new(Settled { outcome: outcome(kind), timings, rounds: 1, sent_bytes: 0, received_bytes: 0 })
+        Arc::new(Settled {
+            outcome: outcome(kind),
+            timings,
+            rounds: 1,
+            sent_bytes: 0,
+            received_bytes: 0,
+            attempts: 1,
+            by: None,
+            cached: None,
+        })
     });
     let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None });
-    CallView { id: CallId(id), spec, queued, sent: None, round: 0, progress: None, settled, result_dropped: false }
+    CallView { id: CallId(id), spec, queued, sent: None, round: 0, progress: None, settled, result_dropped: false, track: None }
 }
 
 /// The same picture straight from the list of calls.

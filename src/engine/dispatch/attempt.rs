@@ -1,0 +1,211 @@
+//! One attempt: the request, the rounds of questions, the answer.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Dispatch, failed, flow::AttemptFlow};
+use crate::{
+    domain::{
+        ask::{Answer, Question},
+        body::Body,
+        call::{Failure, FailureKind, Operation, Outcome},
+        server::ServerSpec,
+    },
+    engine::{
+        ports::{Request, Session},
+        shape::Shape,
+        supervisor::{Readiness, Supervised},
+        task,
+    },
+};
+
+/// Rounds of `input_required` that one call may take (MCP 2026-07-28 leaves the number open).
+const ROUNDS: u32 = 10;
+
+impl Dispatch {
+    /// Sends, answers questions, until there is an answer. Knows no deadline: whoever drops it cancels the request.
+    pub(super) async fn exchange(
+        &self,
+        operation: &Operation,
+        server: &Supervised,
+        session: &Arc<dyn Session>,
+        flow: &Arc<AttemptFlow>,
+    ) -> Outcome {
+        let mut extra = if self.wants_task(operation) { task::AUGMENTATION.to_owned() } else { String::new() };
+        for round in 1..=ROUNDS {
+            flow.begin_round(round);
+            let request = Request { method: operation.method().to_owned(), params: params(operation, &extra), call: Some(self.id) };
+            let reply = match session.request(request, flow.clone()).await {
+                Ok(reply) => reply,
+                Err(failure) if round == 1 => match self.open_pages(&server.spec, &failure).await {
+                    true => continue,
+                    false => return failed(failure),
+                },
+                Err(failure) => return failed(failure),
+            };
+            flow.call.answered(&reply);
+            match Shape::of(&reply.result) {
+                Shape::Answer { .. } => return outcome_of(reply.result),
+                Shape::NeedsInput { requests, state } => match self.answer_all(&server.spec, requests, state).await {
+                    Ok(more) => extra = more,
+                    Err(failure) => return failed(failure),
+                },
+                Shape::Task { id, poll } => match task::result(session, self.id, &id, poll, flow).await {
+                    Ok(reply) => {
+                        flow.call.answered(&reply);
+                        return outcome_of(reply.result);
+                    }
+                    Err(failure) => return failed(failure),
+                },
+            }
+        }
+        failed(Failure::after_send(FailureKind::Protocol, format!("the server asked for input more than {ROUNDS} times in a row")))
+    }
+
+    /// Whether the tool can only be called as a task (MCP 2025-11-25, `execution.taskSupport`).
+    fn wants_task(&self, operation: &Operation) -> bool {
+        let Operation::Tool { tool, .. } = operation else { return false };
+        let listed = self.shared.bus.look(|world| world.tool(tool).cloned());
+        listed.and_then(|tool| tool.raw.value()).is_some_and(|raw| raw["execution"]["taskSupport"] == "required")
+    }
+
+    /// Has the user open the pages that the server wants opened before it does anything
+    /// (MCP 2025-11-25, error -32042). Says whether the call may be sent again.
+    async fn open_pages(&self, server: &ServerSpec, failure: &Failure) -> bool {
+        let Some(rpc) = failure.rpc.as_ref().filter(|rpc| rpc.code == -32042) else { return false };
+        let data = rpc.data.as_ref().and_then(Body::value).unwrap_or_default();
+        let pages = data["elicitations"].as_array().cloned().unwrap_or_default();
+        for page in &pages {
+            let Some(question) = Question::from_request("elicitation/create", &Body::json(page)) else { return false };
+            if !matches!(self.shared.inbox.ask(server, question, Some(self.id)).await, Answer::Accept { .. }) {
+                return false;
+            }
+        }
+        !pages.is_empty()
+    }
+
+    /// Answers the questions of an `input_required` result; gives the members that the next round adds.
+    async fn answer_all(
+        &self,
+        server: &ServerSpec,
+        requests: Vec<(String, String, Body)>,
+        state: Option<String>,
+    ) -> Result<String, Failure> {
+        let asked = requests.into_iter().map(|(key, method, params)| async move {
+            let Some(question) = Question::from_request(&method, &params) else {
+                return Err(Failure::after_send(
+                    FailureKind::Protocol,
+                    format!("the server asks for {method}, which is no question that we know"),
+                ));
+            };
+            let answer = self.shared.inbox.ask(server, question.clone(), Some(self.id)).await;
+            match answer.to_result(&question) {
+                Ok(result) => Ok((key, result)),
+                Err((_, message)) if matches!(answer, Answer::Decline | Answer::Cancel) => {
+                    Err(Failure::after_send(FailureKind::Refused, message))
+                }
+                Err((_, message)) => Err(Failure::after_send(FailureKind::Protocol, message)),
+            }
+        });
+        let answers: serde_json::Map<String, Value> = futures_util::future::try_join_all(asked).await?.into_iter().collect();
+        let mut extra = format!(",\"inputResponses\":{}", Value::Object(answers));
+        if let Some(state) = state {
+            extra.push_str(&format!(",\"requestState\":{}", Value::from(state)));
+        }
+        Ok(extra)
+    }
+
+    /// Refuses arguments that the tool's schema does not allow: the answer would be an error anyway,
+    /// and a worse one.
+    pub(super) fn check_arguments(&self, operation: &Operation) -> Result<(), Failure> {
+        let Operation::Tool { tool, arguments } = operation else { return Ok(()) };
+        let (known, listed) = self.shared.bus.look(|world| {
+            let listed = world.server(&tool.server).is_some_and(|s| s.catalog.revision > 0);
+            (world.tool(tool).cloned(), listed)
+        });
+        let Some(known) = known else {
+            // A server whose lists could not be read may still have the tool.
+            let what = format!("{} offers no tool {:?}", tool.server, tool.name);
+            return if listed {
+                Err(Failure::new(FailureKind::UnknownTool, what).hint("see its tools with `switchboard tools`"))
+            } else {
+                Ok(())
+            };
+        };
+        let value: Value = if arguments.is_empty() {
+            Value::Object(Default::default())
+        } else {
+            arguments.parse().map_err(|e| Failure::new(FailureKind::InvalidArguments, format!("the arguments are no JSON: {e}")))?
+        };
+        if !value.is_object() {
+            return Err(Failure::new(FailureKind::InvalidArguments, "the arguments are no JSON object"));
+        }
+        let wrong = self.shared.checkers.of(tool, &known).check(&value);
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        let mut failure = Failure::new(FailureKind::InvalidArguments, list[0].clone());
+        failure.causes = list[1..].to_vec();
+        Err(failure.hint("nothing was sent; correct the arguments"))
+    }
+}
+
+fn outcome_of(result: Body) -> Outcome {
+    match Shape::of(&result) {
+        Shape::Answer { error: true } => Outcome::ToolError { result },
+        _ => Outcome::Ok { result },
+    }
+}
+
+/// Waits until the server can be used, or until it is clear that it cannot.
+pub(super) async fn ready(server: &Supervised) -> Result<Arc<dyn Session>, Failure> {
+    let mut readiness = server.readiness.clone();
+    loop {
+        match &*readiness.borrow_and_update() {
+            Readiness::Ready(session) => return Ok(session.clone()),
+            Readiness::Down(why) => {
+                let id = &server.spec.id;
+                let mut failure = match why {
+                    Some(why) => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
+                    None => Failure::new(FailureKind::NotReady, format!("{id} is disabled")),
+                };
+                if let Some(why) = why {
+                    failure.causes = why.causes.clone();
+                    failure.exit = why.exit;
+                    failure.stderr = why.stderr.clone();
+                }
+                return Err(failure.hint(format!("`switchboard doctor` says more; restart {id} when the cause is mended")));
+            }
+            Readiness::Pending => {}
+        }
+        if readiness.changed().await.is_err() {
+            return Err(Failure::new(FailureKind::NotReady, "the server was removed"));
+        }
+    }
+}
+
+/// `params` of an operation; `extra` holds further members, each with its comma before it.
+fn params(operation: &Operation, extra: &str) -> Body {
+    let text = |value: &str| Value::from(value).to_string();
+    let object = |arguments: &Body| if arguments.is_empty() { "{}".to_owned() } else { arguments.text().into_owned() };
+    Body::from(match operation {
+        Operation::Tool { tool, arguments } => format!("{{\"name\":{},\"arguments\":{}{extra}}}", text(&tool.name), object(arguments)),
+        Operation::Resource { uri, .. } => format!("{{\"uri\":{}{extra}}}", text(uri)),
+        Operation::Prompt { name, arguments, .. } => format!("{{\"name\":{},\"arguments\":{}{extra}}}", text(name), object(arguments)),
+        Operation::Complete { params, .. } | Operation::Raw { params, .. } => return params.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{ServerId, ToolId};
+
+    #[test]
+    fn arguments_are_sent_as_written() {
+        let operation = Operation::Tool { tool: ToolId::new(ServerId::new("s"), "a\"b"), arguments: Body::from(r#"{"n": 1.50}"#) };
+        assert_eq!(params(&operation, ",\"requestState\":\"x\"").text(), r#"{"name":"a\"b","arguments":{"n": 1.50},"requestState":"x"}"#);
+    }
+}

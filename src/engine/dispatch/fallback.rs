@@ -1,0 +1,154 @@
+//! What stands in for a call that failed.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    Dispatch,
+    aim::{Aim, with_server},
+    failed,
+    flow::CallFlow,
+    kept::Turn,
+};
+use crate::domain::{
+    body::Body,
+    call::{Failure, FailureKind, Operation, Outcome},
+    policy::{
+        Fallback, mapping,
+        stage::{Cause, Stage},
+    },
+};
+
+impl Dispatch {
+    /// Tries what is configured to stand in for a failed call, in order. When all of it fails, the failure carries each one.
+    pub(super) async fn fall_back(
+        &self,
+        aim: &Aim,
+        turn: Option<Turn>,
+        failure: Arc<Failure>,
+        flow: &Arc<CallFlow>,
+        begun: Instant,
+    ) -> Outcome {
+        // A call that was wrong, and one that was given up, fail for good.
+        if matches!(failure.kind, FailureKind::InvalidArguments | FailureKind::UnknownTool | FailureKind::UnknownServer) {
+            return Outcome::Failed { failure };
+        }
+        if let Some(turn) = &turn
+            && let Some(outcome) = self.stale(aim, Some(turn.key()), false, flow).await
+        {
+            return outcome;
+        }
+        if aim.treatment.fallback.is_empty() {
+            return Outcome::Failed { failure };
+        }
+        let mut failures = vec![("primary".to_owned(), Failure::clone(&failure))];
+        for fallback in &aim.treatment.fallback {
+            let words = fallback.words();
+            let after = failures.last().map(|(_, f)| format!("{}: {}", f.kind.words(), f.message)).unwrap_or_default();
+            flow.stage(Stage::Fallback { to: words.clone(), after });
+            let outcome = match fallback {
+                Fallback::Stale => match self.stale(aim, None, true, flow).await {
+                    Some(outcome) => outcome,
+                    None => failed(Failure::new(FailureKind::NotReady, "no answer was kept")),
+                },
+                Fallback::Value { value } => fixed(value),
+                Fallback::Server { server } => self.other(with_server(&aim.operation, server), flow, begun).await,
+                Fallback::Tool { tool, arguments } => match self.mapped(&aim.operation, tool, arguments.as_ref()) {
+                    Ok(operation) => self.other(operation, flow, begun).await,
+                    Err(failure) => failed(failure),
+                },
+            };
+            match outcome {
+                Outcome::Failed { failure } => failures.push((format!("fallback {words}"), Arc::unwrap_or_clone(failure))),
+                outcome => return outcome,
+            }
+        }
+        failed(joined(failures))
+    }
+
+    /// Calls something else, by its own settings but without fallbacks of its own.
+    async fn other(&self, operation: Operation, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
+        if Instant::now() >= flow.until() {
+            return failed(Failure::new(FailureKind::Timeout, "no time was left"));
+        }
+        match Aim::take(&self.shared, &operation) {
+            Ok(aim) => self.pursue(&aim, Cause::Fallback, flow, begun).await,
+            Err(failure) => failed(failure),
+        }
+    }
+
+    /// The call of another tool, with the arguments of this one put into `template`.
+    fn mapped(&self, operation: &Operation, tool: &str, template: Option<&Body>) -> Result<Operation, Failure> {
+        let Operation::Tool { arguments, .. } = operation else {
+            return Err(Failure::new(FailureKind::Refused, "only a tool can stand in for a tool"));
+        };
+        let found = self.shared.bus.look(|world| world.names.tool(tool).cloned());
+        let Some(id) = found else {
+            return Err(Failure::new(FailureKind::UnknownTool, format!("there is no tool {tool:?}")));
+        };
+        let arguments = match template {
+            None => arguments.clone(),
+            Some(template) => {
+                let given = arguments.value().unwrap_or_else(|| Value::Object(Default::default()));
+                mapping::fill(template, &given)
+                    .map_err(|why| Failure::new(FailureKind::InvalidArguments, format!("the arguments of the fallback: {why}")))?
+            }
+        };
+        Ok(Operation::Tool { tool: id, arguments })
+    }
+}
+
+/// A fixed value as the result of a tool.
+fn fixed(value: &Body) -> Outcome {
+    let parsed = value.value().unwrap_or(Value::Null);
+    let text = match &parsed {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut result = json!({ "content": [{ "type": "text", "text": text }] });
+    if parsed.is_object() {
+        result["structuredContent"] = parsed;
+    }
+    Outcome::Ok { result: Body::json(&result) }
+}
+
+/// One failure that carries each, in order. Kind and details are those of the first.
+fn joined(failures: Vec<(String, Failure)>) -> Failure {
+    let line = |(who, failure): &(String, Failure)| format!("{who}: {}: {}", failure.kind.words(), failure.message);
+    let message: Vec<String> = failures.iter().map(line).collect();
+    let ran = failures.iter().any(|(_, failure)| failure.may_have_run);
+    let hint = failures.iter().find_map(|(_, failure)| failure.hint.clone());
+    let mut causes = vec![];
+    for (who, failure) in &failures {
+        causes.extend(failure.causes.iter().map(|cause| format!("{who}: {cause}")));
+    }
+    let first = failures.into_iter().next().map(|(_, failure)| failure);
+    let first = first.unwrap_or_else(|| Failure::new(FailureKind::NotReady, ""));
+    Failure { message: message.join("; "), causes, may_have_run: ran, hint, ..first }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_joined_failure_names_each_in_order() {
+        let failures = vec![
+            ("primary".to_owned(), Failure::after_send(FailureKind::Timeout, "no answer within 2 s")),
+            ("fallback mail_send".to_owned(), Failure::new(FailureKind::NotReady, "mail is not connected")),
+        ];
+        let failure = joined(failures);
+        assert_eq!(failure.message, "primary: timeout: no answer within 2 s; fallback mail_send: not ready: mail is not connected");
+        assert!(failure.may_have_run && failure.kind == FailureKind::Timeout);
+    }
+
+    #[test]
+    fn a_fixed_value_is_structured_when_it_is_an_object() {
+        let Outcome::Ok { result } = fixed(&Body::from(r#"{"items":[]}"#)) else { panic!() };
+        assert_eq!(result.value().unwrap()["structuredContent"], json!({"items": []}));
+        let Outcome::Ok { result } = fixed(&Body::from("\"none\"")) else { panic!() };
+        assert_eq!(result.text(), r#"{"content":[{"type":"text","text":"none"}]}"#);
+    }
+}

@@ -1,0 +1,239 @@
+//! Answers kept from earlier calls, and equal calls that share one answer.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::{Dispatch, aim::Aim, flow::CallFlow};
+use crate::{
+    domain::{
+        body::Body,
+        call::{Operation, Outcome},
+        event::EventKind,
+        id::{CallId, ToolId},
+        policy::{
+            CachePolicy, Fallback, KeepAnswers,
+            cache::{self, CacheView, Kept},
+            pattern::Pattern,
+            stage::Stage,
+        },
+    },
+    engine::ports::AnswerStore,
+};
+
+/// How long answers are held for a fallback that takes any, however old.
+const HOLD: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The store of answers, and who is fetching one now.
+#[derive(Default)]
+pub struct Answers {
+    store: RwLock<Option<Arc<dyn AnswerStore>>>,
+    fetching: Mutex<HashMap<String, (CallId, watch::Receiver<Option<Body>>)>>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    hits: AtomicU64,
+    stale: AtomicU64,
+    misses: AtomicU64,
+    shared: AtomicU64,
+}
+
+impl Answers {
+    /// Keeps answers there from now on.
+    pub fn set_store(&self, store: Option<Arc<dyn AnswerStore>>) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
+    /// The store in use.
+    pub fn store(&self) -> Option<Arc<dyn AnswerStore>> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The store as shown.
+    pub fn view(&self) -> CacheView {
+        let store = self.store();
+        let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        CacheView {
+            store: store.as_ref().map_or_else(String::new, |store| store.name().to_owned()),
+            trouble: store.and_then(|store| store.trouble()),
+            hits: count(&self.counts.hits),
+            stale: count(&self.counts.stale),
+            misses: count(&self.counts.misses),
+            shared: count(&self.counts.shared),
+        }
+    }
+
+    /// Forgets the answers of tools whose exposed names match. Says how many.
+    pub async fn purge(&self, pattern: &Pattern) -> Result<u64, String> {
+        match self.store() {
+            Some(store) => store.purge(pattern).await,
+            None => Ok(0),
+        }
+    }
+}
+
+/// The turn to fetch an answer that others may wait for; given back on drop.
+pub struct Turn {
+    key: String,
+    policy: CachePolicy,
+    /// How long the answer is held beyond that, for whom any answer is better than none.
+    hold: Duration,
+    answers: Arc<super::super::shared::Shared>,
+    ready: watch::Sender<Option<Body>>,
+}
+
+impl Turn {
+    /// The key of the answer.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.answers.answers.fetching.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+impl Dispatch {
+    /// The answer of an earlier call, or of an equal one under way; or else the turn to fetch one, when the answers of this
+    /// tool are kept.
+    pub(super) async fn kept(&self, aim: &Aim, flow: &CallFlow) -> Result<Outcome, Option<Turn>> {
+        let answers = &self.shared.answers;
+        let policy = &aim.treatment.policy.cache;
+        let kept = match (&aim.operation, policy.keep) {
+            (Operation::Tool { .. }, KeepAnswers::Always) => true,
+            (Operation::Tool { .. }, KeepAnswers::ReadOnly) => aim.reads_only,
+            // Those that say themselves how long they hold (`ttlMs`, MCP 2026-07-28).
+            (Operation::Resource { .. }, _) => true,
+            _ => false,
+        };
+        let Some(store) = answers.store().filter(|_| kept) else { return Err(None) };
+        let key = self.cache_key(aim);
+        let hold = if aim.treatment.fallback.contains(&Fallback::Stale) { HOLD } else { Duration::ZERO };
+        loop {
+            let looked = store.get(&key).await;
+            let now = self.unix_ms();
+            if let Some(kept) = looked.filter(|kept| kept.fresh(now)) {
+                answers.counts.hits.fetch_add(1, Ordering::Relaxed);
+                return Ok(self.give(kept, &key, store.name(), false, now, flow));
+            }
+            let turn = {
+                let mut fetching = answers.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+                match fetching.get(&key) {
+                    Some((with, ready)) => Err((*with, ready.clone())),
+                    None => {
+                        let (ready, seen) = watch::channel(None);
+                        fetching.insert(key.clone(), (self.id, seen));
+                        Ok(Turn { key: key.clone(), policy: policy.clone(), hold, answers: self.shared.clone(), ready })
+                    }
+                }
+            };
+            let (with, mut ready) = match turn {
+                Ok(turn) => {
+                    if !matches!(aim.operation, Operation::Resource { .. }) {
+                        answers.counts.misses.fetch_add(1, Ordering::Relaxed);
+                        flow.stage(Stage::CacheMiss { key });
+                        self.tell(answers);
+                    }
+                    return Err(Some(turn));
+                }
+                Err(other) => other,
+            };
+            flow.stage(Stage::Shared { with });
+            tokio::select! {
+                biased;
+                _ = ready.wait_for(Option::is_some) => {}
+                () = flow.expired() => return Err(None),
+            }
+            let given = ready.borrow().clone();
+            if let Some(result) = given {
+                answers.counts.shared.fetch_add(1, Ordering::Relaxed);
+                self.tell(answers);
+                flow.with(|s| s.cached = Some(Duration::ZERO));
+                return Ok(Outcome::Ok { result });
+            }
+            // The other call failed: now it is our turn to try.
+        }
+    }
+
+    /// Keeps an answer, if it is one that may be kept. Errors never are.
+    pub(super) async fn keep(&self, turn: Option<Turn>, outcome: &Outcome) {
+        let (Some(turn), Outcome::Ok { result }) = (turn, outcome) else { return };
+        let told = cache::told_ttl(result);
+        let is_read = matches!(self.spec.operation, Operation::Resource { .. });
+        let ttl = match told {
+            Some((ttl, _)) => ttl,
+            None if is_read => return,
+            None => turn.policy.ttl,
+        };
+        turn.ready.send_replace(Some(result.clone()));
+        let private = told.is_some_and(|(_, private)| private);
+        let Some(store) = self.shared.answers.store() else { return };
+        if ttl.is_zero() || result.len() as u64 > turn.policy.entry_bytes || (private && store.shared()) {
+            return;
+        }
+        let exposed = self.shared.bus.look(|world| world.call_name(&self.spec.operation));
+        let kept =
+            Kept { result: result.clone(), at_unix_ms: self.unix_ms(), ttl, stale: turn.policy.stale, hold: turn.hold, name: exposed };
+        store.put(&turn.key, kept).await;
+    }
+
+    /// The last answer kept for an equal call, if it may still stand in for a failed one.
+    pub(super) async fn stale(&self, aim: &Aim, key: Option<&str>, any_age: bool, flow: &CallFlow) -> Option<Outcome> {
+        let store = self.shared.answers.store()?;
+        let key = key.map_or_else(|| self.cache_key(aim), str::to_owned);
+        let kept = store.get(&key).await?;
+        let now = self.unix_ms();
+        if !any_age && !kept.fresh(now) && !kept.stands_in(now) {
+            return None;
+        }
+        self.shared.answers.counts.stale.fetch_add(1, Ordering::Relaxed);
+        self.shared.answers.counts.hits.fetch_add(1, Ordering::Relaxed);
+        Some(self.give(kept, &key, store.name(), true, now, flow))
+    }
+
+    fn give(&self, kept: Kept, key: &str, store: &str, stale: bool, now: u64, flow: &CallFlow) -> Outcome {
+        let age = Duration::from_millis(now.saturating_sub(kept.at_unix_ms));
+        flow.stage(Stage::CacheHit { age, key: key.to_owned(), store: store.to_owned(), stale });
+        flow.with(|s| s.cached = Some(age));
+        self.tell(&self.shared.answers);
+        Outcome::Ok { result: kept.result }
+    }
+
+    fn tell(&self, answers: &Answers) {
+        self.shared.bus.publish(EventKind::Cache { view: Arc::new(answers.view()) });
+    }
+
+    fn unix_ms(&self) -> u64 {
+        let bus = &self.shared.bus;
+        let now = bus.now();
+        bus.look(|world| world.epoch.unix_ms(now))
+    }
+
+    /// The key of a call: who is asked and as whom, for what, with which arguments. The schema is part of it, so that a
+    /// tool that changed has new answers.
+    fn cache_key(&self, aim: &Aim) -> String {
+        let server = aim.operation.server();
+        let (subject, arguments, schema) = match &aim.operation {
+            Operation::Tool { tool, arguments } => {
+                let id = ToolId::new(aim.servers[0].spec.id.clone(), tool.name.clone());
+                let schema = self.shared.bus.look(|world| world.tool(&id).map(|tool| tool.input_schema.clone())).unwrap_or_default();
+                (tool.name.to_string(), arguments.clone(), schema)
+            }
+            other => (format!("{} {}", other.method(), other.subject()), Body::default(), Body::default()),
+        };
+        let mut scope: String = aim.servers.iter().map(|server| cache::scope(&server.spec)).collect();
+        scope.push_str(&schema.text());
+        cache::scoped_key(&scope, server, &subject, &arguments)
+    }
+}

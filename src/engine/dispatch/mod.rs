@@ -1,0 +1,202 @@
+//! The life of one call, top to bottom.
+//!
+//! queued → routed → an answer kept earlier, or an equal call under way → attempts { breaker → place and rate → the server
+//! is ready → arguments fit → rounds { sent → answered } → counted → perhaps a pause } → fallbacks → settled, all under
+//! one deadline and one cancel. Whatever happens, exactly one `CallSettled` is published.
+
+mod aim;
+mod attempt;
+mod fallback;
+mod flow;
+mod kept;
+mod pursue;
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+pub use self::flow::Unwatched;
+pub(super) use self::kept::Answers;
+use self::{
+    aim::Aim,
+    flow::{CallFlow, Stations},
+};
+use super::shared::Shared;
+use crate::domain::{
+    call::{CallSpec, Failure, FailureKind, Outcome, Timings},
+    event::{EventKind, Settled},
+    id::CallId,
+    policy::stage::{Cause, Stage},
+    secret::Redactor,
+    time::{Stamp, short},
+};
+
+/// What is left undone this long after a call's deadline is given up without asking it.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// A call under way.
+pub struct Dispatch {
+    /// Its id.
+    pub id: CallId,
+    /// What was asked.
+    pub spec: Arc<CallSpec>,
+    /// When it was asked.
+    pub queued: Stamp,
+    /// Cancelled with a reason by the one who asked.
+    pub cancel: Arc<Cancel>,
+    /// What all calls share.
+    pub shared: Arc<Shared>,
+}
+
+/// The way to give a call up.
+#[derive(Default)]
+pub struct Cancel {
+    token: CancellationToken,
+    reason: Mutex<String>,
+}
+
+impl Cancel {
+    /// Gives the call up; the first reason counts.
+    pub fn cancel(&self, reason: &str) {
+        let mut kept = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_empty() {
+            *kept = reason.to_owned();
+        }
+        drop(kept);
+        self.token.cancel();
+    }
+
+    fn reason(&self) -> String {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Dispatch {
+    /// Runs the call to its end and publishes it.
+    pub async fn run(self) -> Arc<Settled> {
+        let stations = Arc::new(Mutex::new(Stations::default()));
+        // A fault of ours ends this call and nothing else.
+        let settled = AssertUnwindSafe(self.settle(&stations)).catch_unwind().await;
+        let mut stations = stations.lock().unwrap_or_else(PoisonError::into_inner);
+        let broken = |_| failed(Failure { may_have_run: stations.sent.is_some(), ..broken() });
+        let outcome = self.redacted(settled.unwrap_or_else(broken));
+        let bus = &self.shared.bus;
+        let timings = Timings {
+            queued: self.queued,
+            sent: stations.sent,
+            first_byte: stations.first_byte,
+            last_byte: stations.last_byte,
+            settled: bus.now(),
+        };
+        let settled = Arc::new(Settled {
+            outcome,
+            timings,
+            rounds: stations.rounds.max(1),
+            sent_bytes: stations.sent_bytes,
+            received_bytes: stations.received_bytes,
+            attempts: stations.attempts,
+            by: stations.by.take(),
+            cached: stations.cached,
+        });
+        // Published under the lock, so that nothing of this call can follow.
+        stations.over = true;
+        bus.publish_at(timings.settled, EventKind::CallSettled { call: self.id, settled: settled.clone() });
+        drop(stations);
+        self.shared.inbox.withdraw(self.id);
+        settled
+    }
+
+    /// The outcome with what a failure quotes of our secrets masked. Results stay as they came.
+    fn redacted(&self, outcome: Outcome) -> Outcome {
+        let Outcome::Failed { failure } = outcome else { return outcome };
+        let servers = self.shared.involved(self.spec.operation.server());
+        let secrets: Vec<_> = servers.iter().flat_map(|server| server.spec.secrets()).collect();
+        match secrets.is_empty() {
+            true => Outcome::Failed { failure },
+            false => failed(Arc::unwrap_or_clone(failure).redacted(&Redactor::new(secrets))),
+        }
+    }
+
+    async fn settle(&self, stations: &Arc<Mutex<Stations>>) -> Outcome {
+        let aim = match Aim::take(&self.shared, &self.spec.operation) {
+            Ok(aim) => aim,
+            Err(failure) => return failed(failure),
+        };
+        let timeouts = aim.timeouts();
+        let limit = self.spec.timeout.or(aim.treatment.timeout).unwrap_or(timeouts.call);
+        let begun = Instant::now();
+        let last = begun + timeouts.call_max.max(limit);
+        let flow = Arc::new(CallFlow {
+            id: self.id,
+            bus: self.shared.bus.clone(),
+            stations: stations.clone(),
+            limit,
+            last,
+            deadline: watch::channel(begun + limit).0,
+            reason: Mutex::default(),
+        });
+        let backstop = async {
+            flow.expired().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        // Out here, so that it is dropped, and with it cancelled on the wire, after the reason is known.
+        let mut work = Box::pin(self.answer(aim, &flow, begun));
+        tokio::select! {
+            biased;
+            outcome = &mut work => outcome,
+            () = self.cancel.token.cancelled() => {
+                flow.give_up(&self.cancel.reason());
+                Outcome::Cancelled { reason: self.cancel.reason() }
+            }
+            () = backstop => {
+                flow.give_up(&format!("no answer within {}", short(begun.elapsed())));
+                // What was not sent by now never is.
+                drop(work);
+                failed(flow.too_late(begun))
+            }
+        }
+    }
+
+    /// An answer kept earlier, or that of the servers, or what stands in for it.
+    async fn answer(&self, aim: Aim, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
+        if let Some(decision) = &aim.decision {
+            flow.stage(Stage::Routed { decision: decision.clone() });
+        }
+        let turn = match self.kept(&aim, flow).await {
+            Ok(outcome) => return outcome,
+            Err(turn) => turn,
+        };
+        match self.pursue(&aim, Cause::First, flow, begun).await {
+            Outcome::Failed { failure } => self.fall_back(&aim, turn, failure, flow, begun).await,
+            outcome => {
+                self.keep(turn, &outcome).await;
+                outcome
+            }
+        }
+    }
+}
+
+impl CallFlow {
+    /// The failure of a call whose time is up.
+    fn too_late(&self, begun: Instant) -> Failure {
+        let took = short(begun.elapsed());
+        let sent = self.with(|s| s.sent).is_some();
+        let message = if sent { format!("no answer within {took}") } else { format!("could not be sent within {took}") };
+        Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(pursue::TOO_SHORT)
+    }
+}
+
+fn broken() -> Failure {
+    Failure::new(FailureKind::Transport, "this call broke down within Switchboard")
+        .hint("please report this with what was written to stderr")
+}
+
+fn failed(failure: Failure) -> Outcome {
+    Outcome::Failed { failure: Arc::new(failure) }
+}

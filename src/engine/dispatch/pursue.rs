@@ -1,0 +1,440 @@
+//! Attempts until there is an answer: which server next, when, and when not.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    Dispatch,
+    aim::{Aim, with_key, with_server},
+    attempt::ready,
+    failed,
+    flow::{AttemptFlow, CallFlow},
+};
+use crate::{
+    domain::{
+        body::Body,
+        call::{Failure, FailureKind, Operation, Outcome, RpcError},
+        policy::{
+            breaker::Probe,
+            budget,
+            fault::{self, Blow},
+            stage::{Cause, Stage, Wait},
+            verdict::{self, Verdict},
+        },
+        secret::Redactor,
+        time::short,
+    },
+    engine::{
+        gate::{Full, Place},
+        lane::Pass,
+        ports::Session,
+        supervisor::{Readiness, Supervised},
+    },
+};
+
+/// Within this time a lost connection is seen as such, and no longer used.
+const NOTICED: Duration = Duration::from_millis(100);
+/// How long the sign of life may take that a half-open breaker asks for.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What to do about a deadline that passed.
+pub(super) const TOO_SHORT: &str = "raise timeouts.call (or timeouts.attempt) of this server, or give the call a timeout of its own";
+
+/// What came of trying one server.
+enum Tried {
+    /// The server answered.
+    Answered(Outcome),
+    /// It did not; nothing was begun when `attempt` is false.
+    Failed { failure: Failure, attempt: bool },
+}
+
+/// What all attempts at one aim share.
+struct Chase<'a> {
+    aim: &'a Aim,
+    operation: Operation,
+    flow: &'a Arc<CallFlow>,
+    begun: Instant,
+}
+
+impl Dispatch {
+    /// Tries the servers of `aim` until one answers, as often as the settings allow.
+    pub(super) async fn pursue(&self, aim: &Aim, cause: Cause, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
+        let retry = &aim.treatment.policy.retry;
+        let operation = match &aim.treatment.idempotency_key {
+            Some(name) => with_key(&aim.operation, name, &self.shared.key()),
+            None => aim.operation.clone(),
+        };
+        let chase = Chase { aim, operation, flow, begun };
+        // Refusals of one replica lead to the next, but lead nowhere twice.
+        let mut untried: Vec<&Supervised> = aim.servers.iter().collect();
+        let mut cause = cause;
+        // The connection over which the last attempt could not be sent.
+        let mut gone: Option<Arc<dyn Session>> = None;
+        aim.servers[0].lane.earn();
+        let mut made = 0;
+        loop {
+            let server = if untried.is_empty() { &aim.servers[0] } else { untried.remove(0) };
+            let spare = untried.first().copied();
+            let tried = self.hedged(&chase, server, spare, cause, &mut gone).await;
+            let (failure, attempt) = match tried {
+                Tried::Answered(outcome) => {
+                    if server.spec.id != *self.spec.operation.server() {
+                        flow.with(|s| s.by.get_or_insert_with(|| server.spec.id.clone()).clone());
+                    }
+                    return outcome;
+                }
+                Tried::Failed { failure, attempt } => (failure, attempt),
+            };
+            made += u32::from(attempt);
+            if Instant::now() >= flow.until() {
+                return failed(failure);
+            }
+            if !attempt {
+                // Nothing was begun here; another replica may have it.
+                if untried.is_empty() || verdict::passable(&failure, aim.safe, retry).is_err() {
+                    return failed(failure);
+                }
+                cause = Cause::Failover;
+                continue;
+            }
+            // What this server cannot do, another replica may.
+            let again = if untried.is_empty() { verdict::repeatable } else { verdict::passable };
+            if let Err(why) = again(&failure, aim.safe, retry) {
+                if retry.attempts > 1 {
+                    flow.stage(Stage::NotRepeated { why: why.to_owned() });
+                }
+                return failed(failure);
+            }
+            if made >= retry.attempts.max(1) {
+                return failed(failure);
+            }
+            // What the server cannot have seen costs it nothing.
+            if failure.may_have_run && !server.lane.spend() {
+                flow.stage(Stage::NotRepeated { why: format!("the retry budget of {} is used up", server.spec.id) });
+                return failed(failure);
+            }
+            if !untried.is_empty() {
+                cause = Cause::Failover;
+                continue;
+            }
+            cause = Cause::Retry;
+            let (pause, why) = match failure.retry_after.filter(|_| retry.retry_after) {
+                Some(asked) => (asked, format!("{} asked for it (Retry-After)", server.spec.id)),
+                None => (budget::pause(retry, made, self.shared.random()), format!("back-off after attempt {made}")),
+            };
+            if Instant::now() + pause >= flow.until() {
+                flow.stage(Stage::NotRepeated { why: format!("no time is left for a pause of {} ({why})", short(pause)) });
+                return failed(failure);
+            }
+            if let Some(gone) = gone.take()
+                && replaced(server, &gone).await
+            {
+                // The way to the server was lost, and there is or will be another: that is pause enough.
+                continue;
+            }
+            flow.stage(Stage::BackOff { pause, why });
+            sleep(pause).await;
+        }
+    }
+
+    /// Tries a server, and beside it a second time when the first is slow and the settings say so.
+    async fn hedged(
+        &self,
+        chase: &Chase<'_>,
+        server: &Supervised,
+        spare: Option<&Supervised>,
+        cause: Cause,
+        gone: &mut Option<Arc<dyn Session>>,
+    ) -> Tried {
+        let Some(after) = self.hedge_after(chase.aim, server) else { return self.try_one(chase, server, cause, gone).await };
+        let mut first = Box::pin(self.try_one(chase, server, cause, gone));
+        tokio::select! {
+            biased;
+            tried = &mut first => return tried,
+            () = sleep(after) => {}
+        }
+        let beside = spare.unwrap_or(server);
+        if !server.lane.spend() {
+            return first.await;
+        }
+        let mut none = None;
+        let mut second = Box::pin(self.try_one(chase, beside, Cause::Hedge, &mut none));
+        // The first answer wins, the other request is cancelled by being dropped.
+        let (tried, first_ended) = tokio::select! {
+            biased;
+            tried = &mut first => (tried, true),
+            tried = &mut second => (tried, false),
+        };
+        match (&tried, first_ended) {
+            (Tried::Answered(_), true) => tried,
+            (Tried::Answered(_), false) => {
+                if beside.spec.id != *self.spec.operation.server() {
+                    chase.flow.with(|s| s.by = Some(beside.spec.id.clone()));
+                }
+                tried
+            }
+            (Tried::Failed { .. }, true) => match second.await {
+                Tried::Failed { .. } => tried,
+                answered => {
+                    if beside.spec.id != *self.spec.operation.server() {
+                        chase.flow.with(|s| s.by = Some(beside.spec.id.clone()));
+                    }
+                    answered
+                }
+            },
+            (Tried::Failed { .. }, false) => first.await,
+        }
+    }
+
+    /// After which time a second attempt goes out beside the first; `None` is never.
+    fn hedge_after(&self, aim: &Aim, server: &Supervised) -> Option<Duration> {
+        let hedge = &aim.treatment.policy.hedge;
+        if !verdict::hedgeable(aim.safe, &aim.treatment.policy) {
+            return None;
+        }
+        if hedge.after.is_some() {
+            return hedge.after;
+        }
+        let tool = aim.tool()?;
+        self.shared.bus.look(|world| {
+            let stats = world.server(&server.spec.id)?.tools.get(tool)?;
+            stats.percentile(95.0).filter(|_| stats.answered >= hedge.samples)
+        })
+    }
+
+    /// Tries one server once: breaker, place and rate, connection, arguments, request.
+    async fn try_one(&self, chase: &Chase<'_>, server: &Supervised, cause: Cause, gone: &mut Option<Arc<dyn Session>>) -> Tried {
+        let (aim, flow) = (chase.aim, chase.flow);
+        let refused = |failure| Tried::Failed { failure, attempt: false };
+        let operation = with_server(&chase.operation, &server.spec.id);
+        let id = &server.spec.id;
+        // Asked first, so that an open breaker refuses at once.
+        let tool = aim.tool().filter(|_| aim.treatment.own_breaker);
+        if let Some(failure) = server.lane.refuses(tool) {
+            // Counts the refusal.
+            return match server.lane.admit(tool.map(|tool| (tool, &aim.treatment.policy.breaker))) {
+                Err(failure) => refused(failure),
+                Ok(_) => refused(failure),
+            };
+        }
+        let (session, _places, pass) = {
+            let entered = async {
+                let session = self.connected(server, flow).await?;
+                self.check_arguments(&operation)?;
+                let places = self.places(aim, server, flow).await?;
+                // The connection may have gone while the call waited for its place.
+                let session = if connected_now(server, &session) { session } else { self.connected(server, flow).await? };
+                let pass = server.lane.admit(tool.map(|tool| (tool, &aim.treatment.policy.breaker)))?;
+                Ok((session, places, pass))
+            };
+            tokio::select! {
+                biased;
+                entered = entered => match entered {
+                    Ok(entered) => entered,
+                    Err(failure) => return refused(failure),
+                },
+                () = flow.expired() => return refused(flow.too_late(chase.begun)),
+            }
+        };
+        let pass = match self.probe(pass, aim, server, &session, flow).await {
+            Ok(pass) => pass,
+            Err(failure) => return refused(failure),
+        };
+        let number = flow.with(|s| {
+            s.attempts += 1;
+            s.attempts
+        });
+        flow.stage(Stage::Attempt { attempt: number, server: id.clone(), subject: operation.subject().into(), cause });
+        let begun = Instant::now();
+        let one = AttemptFlow::new(flow.clone(), aim.treatment.policy.attempt);
+        let mut request = Box::pin(self.struck(&operation, server, &session, &one));
+        let ended = tokio::select! {
+            biased;
+            outcome = &mut request => Ok(outcome),
+            () = flow.expired() => Err(true),
+            () = one.expired() => Err(false),
+        };
+        let since = short(if ended == Err(true) { chase.begun.elapsed() } else { begun.elapsed() });
+        if let Err(whole) = ended {
+            let reason = format!("no answer within {since}");
+            if whole { flow.give_up(&reason) } else { one.give_up(&reason) }
+        }
+        // Cancels it on the wire if it is under way; what was not sent by now never is.
+        drop(request);
+        let outcome = ended.unwrap_or_else(|_| {
+            let sent = one.sent_at().is_some();
+            let message = if sent { format!("no answer within {since}") } else { format!("could not be sent within {since}") };
+            failed(Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(TOO_SHORT))
+        });
+        let took = begun.elapsed();
+        let verdict = aim.treatment.policy.counting.verdict(&outcome);
+        // What a server quotes of our secrets is told nowhere.
+        let outcome = match outcome {
+            Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&Redactor::new(server.spec.secrets()))),
+            answered => answered,
+        };
+        let how = how(&outcome);
+        flow.stage(Stage::Ended { attempt: number, how: how.clone(), verdict, took });
+        if verdict == Verdict::Success {
+            server.lane.observe(took);
+        }
+        pass.record(verdict, took, &how);
+        match outcome {
+            Outcome::Failed { failure } => {
+                *gone = lost(&failure).then_some(session);
+                Tried::Failed { failure: Arc::unwrap_or_clone(failure), attempt: true }
+            }
+            answered => Tried::Answered(answered),
+        }
+    }
+
+    /// Waits until the server is connected.
+    async fn connected(&self, server: &Supervised, flow: &CallFlow) -> Result<Arc<dyn Session>, Failure> {
+        let waits = matches!(&*server.readiness.borrow(), Readiness::Pending);
+        if waits {
+            flow.stage(Stage::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
+        }
+        ready(server).await
+    }
+
+    /// A place at the server, and one at the tool when a rule limits it by itself.
+    async fn places(&self, aim: &Aim, server: &Supervised, flow: &CallFlow) -> Result<(Option<Place>, Place), Failure> {
+        let id = &server.spec.id;
+        let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
+        let own = &aim.treatment.policy.load;
+        let narrow = match aim.tool().filter(|_| *own != server.lane.policy().load) {
+            Some(tool) => {
+                Some(server.lane.tool_gate(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?)
+            }
+            None => None,
+        };
+        let wide = server.lane.gate.enter(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
+        Ok((narrow, wide))
+    }
+
+    /// Asks for a sign of life before a call that decides about a half-open breaker.
+    async fn probe(
+        &self,
+        pass: Pass,
+        aim: &Aim,
+        server: &Supervised,
+        session: &Arc<dyn Session>,
+        flow: &CallFlow,
+    ) -> Result<Pass, Failure> {
+        if !pass.probe || aim.treatment.policy.breaker.probe != Probe::Ping {
+            return Ok(pass);
+        }
+        flow.stage(Stage::Probing { server: server.spec.id.clone() });
+        let begun = Instant::now();
+        let checked = tokio::select! {
+            checked = timeout(PROBE_PATIENCE, session.check()) => checked,
+            () = flow.expired() => return Err(Failure::new(FailureKind::Timeout, "the time was up before the probe was answered")),
+        };
+        let why = match checked {
+            Ok(Ok(())) => return Ok(pass),
+            Ok(Err(failure)) => {
+                let failure = failure.redacted(&Redactor::new(server.spec.secrets()));
+                failure.message
+            }
+            Err(_) => format!("no answer within {}", short(PROBE_PATIENCE)),
+        };
+        pass.record(Verdict::Failure, begun.elapsed(), &why);
+        let again = server.lane.refuses(None).map(|failure| failure.message).unwrap_or_default();
+        let message = format!("the probe of {} failed: {why}", server.spec.id);
+        Err(Failure { causes: vec![again], ..Failure::new(FailureKind::BreakerOpen, message) }
+            .hint("nothing was sent; the server is still not well"))
+    }
+
+    /// The exchange, with the fault that somebody wants to see.
+    async fn struck(&self, operation: &Operation, server: &Supervised, session: &Arc<dyn Session>, flow: &Arc<AttemptFlow>) -> Outcome {
+        let tool = match operation {
+            Operation::Tool { tool, .. } => Some(&tool.name),
+            _ => None,
+        };
+        let Some(made) = server.lane.fault(tool) else { return self.exchange(operation, server, session, flow).await };
+        let strike = fault::strike(&made, &mut || self.shared.random());
+        if let Some(what) = strike.words() {
+            flow.call.stage(Stage::Injected { what });
+        }
+        if !strike.latency.is_zero() {
+            sleep(strike.latency).await;
+        }
+        match strike.blow {
+            Blow::None => self.exchange(operation, server, session, flow).await,
+            Blow::Fail => {
+                let rpc = RpcError { code: -32603, message: "made by hand in Switchboard".into(), data: None };
+                failed(
+                    Failure { rpc: Some(rpc), ..Failure::new(FailureKind::Protocol, "failed on purpose: a fault is injected") }
+                        .hint("end the fault in the console, or leave out --inject"),
+                )
+            }
+            Blow::Drop => {
+                let _thrown_away = self.exchange(operation, server, session, flow).await;
+                std::future::pending().await
+            }
+            Blow::Cut => {
+                // Sent first, so that the server has it when the line goes dead.
+                let cut = async {
+                    while flow.sent_at().is_none() {
+                        tokio::task::yield_now().await;
+                    }
+                    session.close().await;
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    outcome = self.exchange(operation, server, session, flow) => outcome,
+                    () = cut => failed(Failure::after_send(FailureKind::Transport, "the connection was cut on purpose")),
+                }
+            }
+            Blow::Corrupt => match self.exchange(operation, server, session, flow).await {
+                Outcome::Ok { result } | Outcome::ToolError { result } => {
+                    let damaged = fault::corrupt(result.bytes(), &mut || self.shared.random());
+                    match serde_json::from_slice::<serde::de::IgnoredAny>(&damaged) {
+                        Ok(_) => Outcome::Ok { result: Body::new(damaged) },
+                        Err(error) => {
+                            let what = format!("the answer, damaged on purpose, is no JSON: {error}");
+                            failed(Failure::after_send(FailureKind::Protocol, what))
+                        }
+                    }
+                }
+                outcome => outcome,
+            },
+        }
+    }
+}
+
+/// Waits a moment for a lost connection to be seen as such.
+async fn replaced(server: &Supervised, gone: &Arc<dyn Session>) -> bool {
+    let mut readiness = server.readiness.clone();
+    let other = readiness.wait_for(|now| !matches!(now, Readiness::Ready(session) if Arc::ptr_eq(session, gone)));
+    timeout(NOTICED, other).await.is_ok()
+}
+
+fn connected_now(server: &Supervised, session: &Arc<dyn Session>) -> bool {
+    matches!(&*server.readiness.borrow(), Readiness::Ready(now) if Arc::ptr_eq(now, session))
+}
+
+/// Whether a request failed for want of a connection, so that the server cannot have seen any of it.
+fn lost(failure: &Failure) -> bool {
+    let lost = matches!(failure.kind, FailureKind::Transport | FailureKind::Exited);
+    lost && !failure.may_have_run && failure.status.is_none() && failure.rpc.is_none()
+}
+
+fn overloaded(whose: &str, full: Full) -> Failure {
+    let message = match full {
+        Full::Queue { waiting, in_flight } => format!("{whose} has {in_flight} calls in flight, and {waiting} wait: no more may"),
+        Full::Wait { on: Wait::Rate } => format!("{whose} is given no more calls a second, and the wait would be too long"),
+        Full::Wait { .. } => format!("no call in flight at {whose} ended in time"),
+    };
+    Failure::new(FailureKind::Overloaded, message).hint("nothing was sent; raise load.in_flight, load.queue, load.wait or load.per_second")
+}
+
+/// An outcome in a few words.
+fn how(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Failed { failure } => format!("{}: {}", failure.kind.words(), failure.message),
+        Outcome::Cancelled { reason } => format!("cancelled: {reason}"),
+        other => other.words().to_owned(),
+    }
+}

@@ -1,0 +1,231 @@
+//! How much a server is given to do: places for calls in flight with a bounded queue ("bulkhead"), and a rate.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::domain::policy::{Load, stage::Wait};
+
+/// A door that lets only so many calls through.
+pub struct Gate {
+    state: Mutex<State>,
+}
+
+struct State {
+    load: Load,
+    in_flight: u32,
+    queue: VecDeque<oneshot::Sender<Place>>,
+    /// When the next call may pass by the rate alone (generic cell rate algorithm, ITU-T I.371).
+    due: Option<Instant>,
+}
+
+/// A call's place among those in flight; given back on drop.
+pub struct Place {
+    gate: Option<Arc<Gate>>,
+}
+
+/// Why there was no place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// As many calls wait as may.
+    Queue {
+        /// How many wait.
+        waiting: usize,
+        /// How many are in flight.
+        in_flight: u32,
+    },
+    /// The wait would be, or was, longer than it may be.
+    Wait {
+        /// What for.
+        on: Wait,
+    },
+}
+
+impl Gate {
+    /// A door with these limits.
+    pub fn new(load: Load) -> Arc<Gate> {
+        Arc::new(Gate { state: Mutex::new(State { load, in_flight: 0, queue: VecDeque::new(), due: None }) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the limits. Calls that wait are let in when there is room now.
+    pub fn set(self: &Arc<Self>, load: &Load) {
+        let mut state = self.lock();
+        if state.load == *load {
+            return;
+        }
+        state.load = load.clone();
+        let room = |state: &State| state.load.in_flight == 0 || state.in_flight < state.load.in_flight;
+        while room(&state) {
+            let Some(waiter) = state.queue.pop_front() else { break };
+            state.in_flight += 1;
+            if let Err(mut place) = waiter.send(Place { gate: Some(self.clone()) }) {
+                place.gate = None;
+                state.in_flight -= 1;
+            }
+        }
+    }
+
+    /// Calls that have a place.
+    pub fn in_flight(&self) -> u32 {
+        self.lock().in_flight
+    }
+
+    /// Calls that wait for one.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.lock().queue.len()
+    }
+
+    /// Takes a place, waiting for it as long as the limits allow. `waits` is told when there is a wait, and what for.
+    /// Dropping the future gives everything back.
+    pub async fn enter(self: &Arc<Self>, waits: impl Fn(Wait)) -> Result<Place, Full> {
+        let begun = Instant::now();
+        let (place, patience) = self.queue_up()?;
+        let place = match place {
+            Ok(place) => place,
+            Err(turn) => {
+                waits(Wait::Place);
+                match timeout_at(begun + patience, turn).await {
+                    Ok(Ok(place)) => place,
+                    _ => return Err(Full::Wait { on: Wait::Place }),
+                }
+            }
+        };
+        let pause = self.reserve(begun + patience)?;
+        if let Some(until) = pause {
+            waits(Wait::Rate);
+            sleep_until(until).await;
+        }
+        Ok(place)
+    }
+
+    #[allow(clippy::type_complexity, reason = "a place now, or a turn later; with how long to wait for it")]
+    fn queue_up(self: &Arc<Self>) -> Result<(Result<Place, oneshot::Receiver<Place>>, Duration), Full> {
+        let mut state = self.lock();
+        let patience = state.load.wait;
+        if state.load.in_flight == 0 || (state.in_flight < state.load.in_flight && state.queue.is_empty()) {
+            state.in_flight += 1;
+            return Ok((Ok(Place { gate: Some(self.clone()) }), patience));
+        }
+        // Those that gave up waiting make room.
+        state.queue.retain(|waiter| !waiter.is_closed());
+        if state.queue.len() >= state.load.queue as usize {
+            return Err(Full::Queue { waiting: state.queue.len(), in_flight: state.in_flight });
+        }
+        let (sender, turn) = oneshot::channel();
+        state.queue.push_back(sender);
+        Ok((Err(turn), patience))
+    }
+
+    /// Books the next moment that the rate allows; `None` is now.
+    fn reserve(&self, latest: Instant) -> Result<Option<Instant>, Full> {
+        let mut state = self.lock();
+        if state.load.per_second <= 0.0 {
+            return Ok(None);
+        }
+        let now = Instant::now();
+        let step = Duration::from_secs_f64((1.0 / state.load.per_second).min(86_400.0));
+        let spare = step * state.load.burst.saturating_sub(1);
+        let due = state.due.unwrap_or(now).max(now);
+        let at = due.checked_sub(spare).unwrap_or(now).max(now);
+        if at > latest {
+            return Err(Full::Wait { on: Wait::Rate });
+        }
+        state.due = Some(due + step);
+        Ok((at > now).then_some(at))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(gate) = self.gate.take() else { return };
+        loop {
+            let mut state = gate.lock();
+            // A lowered limit takes effect as places come back.
+            let over = state.load.in_flight != 0 && state.in_flight > state.load.in_flight;
+            let next = if over { None } else { state.queue.pop_front() };
+            let Some(next) = next else {
+                state.in_flight = state.in_flight.saturating_sub(1);
+                return;
+            };
+            drop(state);
+            match next.send(Place { gate: Some(gate.clone()) }) {
+                Ok(()) => return,
+                // Nobody waits there any more.
+                Err(mut place) => place.gate = None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(in_flight: u32, queue: u32) -> Load {
+        Load { in_flight, queue, wait: Duration::from_secs(10), ..Load::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_are_given_in_order_and_come_back() {
+        let gate = Gate::new(load(1, 2));
+        let first = gate.enter(|_| {}).await.unwrap();
+        let (one, two) = (gate.clone(), gate.clone());
+        let second = tokio::spawn(async move { one.enter(|_| {}).await });
+        tokio::task::yield_now().await;
+        let third = tokio::spawn(async move { two.enter(|_| {}).await });
+        tokio::task::yield_now().await;
+        assert_eq!(gate.enter(|_| {}).await.err(), Some(Full::Queue { waiting: 2, in_flight: 1 }));
+        second.abort();
+        assert!(second.await.is_err());
+        drop(first);
+        let third = third.await.unwrap().unwrap();
+        assert_eq!((gate.in_flight(), gate.waiting()), (1, 0));
+        drop(third);
+        assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_and_a_higher_limit_lets_in() {
+        let gate = Gate::new(load(1, 2));
+        let held = gate.enter(|_| {}).await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(gate.enter(|_| {}).await.err(), Some(Full::Wait { on: Wait::Place }));
+        assert_eq!(begun.elapsed(), Duration::from_secs(10));
+        let other = gate.clone();
+        let waiting = tokio::spawn(async move { other.enter(|_| {}).await });
+        tokio::task::yield_now().await;
+        gate.set(&load(2, 2));
+        let more = waiting.await.unwrap().unwrap();
+        assert_eq!(gate.in_flight(), 2);
+        drop((held, more));
+        assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_kept_after_a_burst() {
+        let gate = Gate::new(Load { per_second: 10.0, burst: 3, wait: Duration::from_millis(250), ..load(0, 0) });
+        let begun = Instant::now();
+        let mut at = vec![];
+        for _ in 0..6 {
+            drop(gate.enter(|_| {}).await);
+            at.push(begun.elapsed().as_millis());
+        }
+        assert_eq!(at, [0, 0, 0, 100, 200, 300]);
+        // More than the wait at once is refused, not queued without end.
+        let all = futures_util::future::join_all((0..10).map(|_| gate.enter(|_| {}))).await;
+        assert_eq!(all.iter().filter(|r| r.is_ok()).count(), 2);
+        assert!(all.iter().any(|r| matches!(r, Err(Full::Wait { on: Wait::Rate }))));
+    }
+}

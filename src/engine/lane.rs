@@ -1,0 +1,267 @@
+//! What all calls of one server share: its breakers, its places, its budget of extra attempts, its faults made by hand.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{bus::Bus, gate::Gate};
+use crate::domain::{
+    call::{Failure, FailureKind},
+    event::EventKind,
+    id::ServerId,
+    policy::{
+        Policy,
+        breaker::{Admission, Breaker, BreakerPolicy, Order, Refusal, State as Breaking},
+        budget::Budget,
+        fault::Fault,
+        route::PeakEwma,
+        verdict::Verdict,
+    },
+    time::{Stamp, short},
+};
+
+/// The shared state of one server's calls.
+pub struct Lane {
+    server: ServerId,
+    bus: Arc<Bus>,
+    /// Places for all calls of the server.
+    pub gate: Arc<Gate>,
+    state: Mutex<State>,
+}
+
+struct State {
+    policy: Arc<Policy>,
+    breaker: Breaker,
+    tools: HashMap<Arc<str>, Breaker>,
+    gates: HashMap<Arc<str>, Arc<Gate>>,
+    budget: Budget,
+    latency: PeakEwma,
+    faults: BTreeMap<Option<Arc<str>>, Fault>,
+}
+
+impl Lane {
+    /// The lane of a server that nothing is known of.
+    pub fn new(server: ServerId, policy: &Policy, bus: Arc<Bus>) -> Arc<Lane> {
+        let state = State {
+            policy: Arc::new(policy.clone()),
+            breaker: Breaker::new(policy.breaker.clone()),
+            tools: HashMap::new(),
+            gates: HashMap::new(),
+            budget: Budget::new(&policy.retry),
+            latency: PeakEwma::default(),
+            faults: BTreeMap::new(),
+        };
+        Arc::new(Lane { server, bus, gate: Gate::new(policy.load.clone()), state: Mutex::new(state) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the settings; what was counted stays.
+    pub fn set_policy(&self, policy: &Policy) {
+        let mut state = self.lock();
+        if *state.policy == *policy {
+            return;
+        }
+        state.breaker.set_policy(policy.breaker.clone());
+        state.budget.set(&policy.retry);
+        state.policy = Arc::new(policy.clone());
+        drop(state);
+        self.gate.set(&policy.load);
+    }
+
+    /// The settings of the server.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.lock().policy.clone()
+    }
+
+    /// The places of one tool, made with `policy` the first time.
+    pub fn tool_gate(&self, tool: &Arc<str>, policy: &Policy) -> Arc<Gate> {
+        let gate = self.lock().gates.entry(tool.clone()).or_insert_with(|| Gate::new(policy.load.clone())).clone();
+        gate.set(&policy.load);
+        gate
+    }
+
+    /// Says whether a call would be let through now, without taking a place.
+    pub fn refuses(&self, tool: Option<&Arc<str>>) -> Option<Failure> {
+        let now = self.bus.now();
+        let state = self.lock();
+        let closed = |breaker: &Breaker| breaker.peek(now).err();
+        if let Some(refusal) = closed(&state.breaker) {
+            return Some(refused(&self.server, None, &refusal, now));
+        }
+        let tool = tool?;
+        let refusal = state.tools.get(tool).and_then(closed)?;
+        Some(refused(&self.server, Some(tool), &refusal, now))
+    }
+
+    /// Asks the breaker of the server, and that of the tool when it has one.
+    pub fn admit(self: &Arc<Self>, tool: Option<(&Arc<str>, &BreakerPolicy)>) -> Result<Pass, Failure> {
+        let now = self.bus.now();
+        let mut state = self.lock();
+        let before = state.breaker.view(now).state;
+        let admitted = state.breaker.admit(now);
+        let view = state.breaker.view(now);
+        let changed = view.state != before || admitted.is_err();
+        if changed {
+            self.publish(None, view);
+        }
+        let server = admitted.map_err(|refusal| refused(&self.server, None, &refusal, now))?;
+        let mut pass = Pass { lane: self.clone(), probe: server.probe.is_some(), server: Some(server), tool: None };
+        if let Some((name, policy)) = tool {
+            let breaker = state.tools.entry(name.clone()).or_insert_with(|| Breaker::new(policy.clone()));
+            breaker.set_policy(policy.clone());
+            let admitted = breaker.admit(now);
+            let view = breaker.view(now);
+            self.publish(Some(name.clone()), view);
+            match admitted {
+                Ok(admission) => {
+                    pass.probe |= admission.probe.is_some();
+                    pass.tool = Some((name.clone(), admission));
+                }
+                Err(refusal) => {
+                    // The pass gives the server's place back, which takes the lock.
+                    drop(state);
+                    return Err(refused(&self.server, Some(name), &refusal, now));
+                }
+            }
+        }
+        drop(state);
+        Ok(pass)
+    }
+
+    fn publish(&self, tool: Option<Arc<str>>, view: crate::domain::policy::breaker::BreakerView) {
+        self.bus.publish(EventKind::Breaker { server: self.server.clone(), tool, view: Arc::new(view) });
+    }
+
+    /// Does to a breaker what a person wants.
+    pub fn order(&self, tool: Option<Arc<str>>, order: Order) {
+        let now = self.bus.now();
+        let mut state = self.lock();
+        let policy = state.policy.breaker.clone();
+        let breaker = match &tool {
+            None => &mut state.breaker,
+            Some(name) => state.tools.entry(name.clone()).or_insert_with(|| Breaker::new(policy)),
+        };
+        breaker.order(order, now);
+        let view = breaker.view(now);
+        self.publish(tool, view);
+    }
+
+    /// A call earns its share of extra attempts.
+    pub fn earn(&self) {
+        self.lock().budget.earn();
+    }
+
+    /// Takes an extra attempt from the budget, if there is one.
+    pub fn spend(&self) -> bool {
+        self.lock().budget.spend()
+    }
+
+    /// Takes in how long an answer took.
+    pub fn observe(&self, took: Duration) {
+        let now = self.bus.now();
+        self.lock().latency.observe(took.as_secs_f64(), now);
+    }
+
+    /// The moving average of latency in seconds; `None` before the first answer.
+    pub fn latency(&self) -> Option<f64> {
+        self.lock().latency.value(self.bus.now())
+    }
+
+    /// Makes a fault on purpose from now on, or no longer.
+    pub fn inject(&self, tool: Option<Arc<str>>, fault: Option<Fault>) {
+        let mut state = self.lock();
+        match &fault {
+            Some(fault) => state.faults.insert(tool.clone(), fault.clone()),
+            None => state.faults.remove(&tool),
+        };
+        drop(state);
+        self.bus.publish(EventKind::FaultSet { server: self.server.clone(), tool, fault });
+    }
+
+    /// The fault that meets the calls of a tool: its own before that of the whole server.
+    pub fn fault(&self, tool: Option<&Arc<str>>) -> Option<Fault> {
+        let state = self.lock();
+        if state.faults.is_empty() {
+            return None;
+        }
+        state.faults.get(&tool.cloned()).or_else(|| state.faults.get(&None)).cloned()
+    }
+}
+
+/// What breakers gave to one attempt; given back on drop, which counts nothing.
+pub struct Pass {
+    lane: Arc<Lane>,
+    server: Option<Admission>,
+    tool: Option<(Arc<str>, Admission)>,
+    /// Whether this attempt decides about a breaker in half-open.
+    pub probe: bool,
+}
+
+impl Pass {
+    /// Counts how the attempt ended.
+    pub fn record(mut self, verdict: Verdict, took: Duration, why: &str) {
+        let lane = self.lane.clone();
+        let now = lane.bus.now();
+        let mut state = lane.lock();
+        if let Some(admission) = self.server.take() {
+            state.breaker.record(admission, verdict, took, why, now);
+            if state.breaker.policy().on {
+                let view = state.breaker.view(now);
+                lane.publish(None, view);
+            }
+        }
+        if let Some((name, admission)) = self.tool.take()
+            && let Some(breaker) = state.tools.get_mut(&name)
+        {
+            breaker.record(admission, verdict, took, why, now);
+            let view = breaker.view(now);
+            lane.publish(Some(name), view);
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if self.server.is_none() && self.tool.is_none() {
+            return;
+        }
+        let now = self.lane.bus.now();
+        let mut state = self.lane.lock();
+        if let Some(admission) = self.server.take() {
+            state.breaker.release(admission, now);
+            if self.probe {
+                let view = state.breaker.view(now);
+                self.lane.publish(None, view);
+            }
+        }
+        if let Some((name, admission)) = self.tool.take()
+            && let Some(breaker) = state.tools.get_mut(&name)
+        {
+            breaker.release(admission, now);
+        }
+    }
+}
+
+fn refused(server: &ServerId, tool: Option<&Arc<str>>, refusal: &Refusal, now: Stamp) -> Failure {
+    let whose = match tool {
+        Some(tool) => format!("{tool} of {server}"),
+        None => server.to_string(),
+    };
+    let since = short(now.since(refusal.since));
+    let message = match (refusal.state, refusal.next_probe) {
+        (Breaking::HalfOpen, _) => {
+            format!("the breaker of {whose} has been half-open for {since} ({}), and its probes are under way", refusal.reason)
+        }
+        (_, Some(at)) => {
+            let next = if at > now { format!("may go in {}", short(at.since(now))) } else { "may go now".to_owned() };
+            format!("the breaker of {whose} has been open for {since} ({}); the next probe {next}", refusal.reason)
+        }
+        (_, None) => format!("the breaker of {whose} has been open for {since} ({}), and stays so until it is reset", refusal.reason),
+    };
+    Failure::new(FailureKind::BreakerOpen, message).hint("nothing was sent; wait for the probe, or reset the breaker by hand")
+}
