@@ -210,15 +210,21 @@ impl Engine {
         let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {
+            // Told first and taken back when it is refused: what the server says of it may come before this goes on.
+            let told = |on: bool| bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on });
             let result = match readiness {
-                Some(Readiness::Ready(session)) => supervisor::subscribe(session, &uri, on).await,
+                Some(Readiness::Ready(session)) => {
+                    told(on);
+                    supervisor::subscribe(session, &uri, on).await
+                }
                 _ => Err("it is not connected".into()),
             };
             match result {
-                Ok(()) => {
-                    bus.publish(EventKind::ResourceSubscribed { server, uri, on });
-                }
+                Ok(()) => {}
                 Err(why) => {
+                    if on {
+                        told(false);
+                    }
                     let what = if on { "subscribed to" } else { "unsubscribed from" };
                     bus.notice(NoticeLevel::Warn, format!("{uri} of {server} could not be {what}: {why}"));
                 }
@@ -270,13 +276,7 @@ impl Control for Engine {
         running.insert(id, cancel.clone());
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
-        let dispatch = Dispatch {
-            id,
-            spec,
-            queued,
-            cancel,
-            shared: self.shared.clone(),
-        };
+        let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone() };
         let running = self.running.clone();
         self.tasks.spawn(async move {
             dispatch.run().await;

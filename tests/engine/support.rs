@@ -68,8 +68,12 @@ impl Rig {
 
     /// An engine over connections of any kind.
     pub fn over(connector: Arc<dyn Connector>, specs: Vec<ServerSpec>) -> Rig {
-        let options =
-            EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default(), seed: Some(1) };
+        let options = EngineOptions {
+            epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
+            separator: "_".into(),
+            keep: Keep::default(),
+            seed: Some(1),
+        };
         let engine = Engine::new(options, connector);
         engine.apply(specs);
         Rig { engine }

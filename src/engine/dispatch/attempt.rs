@@ -25,7 +25,13 @@ const ROUNDS: u32 = 10;
 
 impl Dispatch {
     /// Sends, answers questions, until there is an answer. Knows no deadline: whoever drops it cancels the request.
-    pub(super) async fn exchange(&self, operation: &Operation, server: &Supervised, session: &Arc<dyn Session>, flow: &Arc<AttemptFlow>) -> Outcome {
+    pub(super) async fn exchange(
+        &self,
+        operation: &Operation,
+        server: &Supervised,
+        session: &Arc<dyn Session>,
+        flow: &Arc<AttemptFlow>,
+    ) -> Outcome {
         let mut extra = if self.wants_task(operation) { task::AUGMENTATION.to_owned() } else { String::new() };
         for round in 1..=ROUNDS {
             flow.begin_round(round);

@@ -187,8 +187,7 @@ impl CallFlow {
         let took = short(begun.elapsed());
         let sent = self.with(|s| s.sent).is_some();
         let message = if sent { format!("no answer within {took}") } else { format!("could not be sent within {took}") };
-        Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }
-            .hint(pursue::TOO_SHORT)
+        Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(pursue::TOO_SHORT)
     }
 }
 

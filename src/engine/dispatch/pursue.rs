@@ -305,7 +305,9 @@ impl Dispatch {
         let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
         let own = &aim.treatment.policy.load;
         let narrow = match aim.tool().filter(|_| *own != server.lane.policy().load) {
-            Some(tool) => Some(server.lane.tool_gate(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?),
+            Some(tool) => {
+                Some(server.lane.tool_gate(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?)
+            }
             None => None,
         };
         let wide = server.lane.gate.enter(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
@@ -313,7 +315,14 @@ impl Dispatch {
     }
 
     /// Asks for a sign of life before a call that decides about a half-open breaker.
-    async fn probe(&self, pass: Pass, aim: &Aim, server: &Supervised, session: &Arc<dyn Session>, flow: &CallFlow) -> Result<Pass, Failure> {
+    async fn probe(
+        &self,
+        pass: Pass,
+        aim: &Aim,
+        server: &Supervised,
+        session: &Arc<dyn Session>,
+        flow: &CallFlow,
+    ) -> Result<Pass, Failure> {
         if !pass.probe || aim.treatment.policy.breaker.probe != Probe::Ping {
             return Ok(pass);
         }
@@ -355,8 +364,10 @@ impl Dispatch {
             Blow::None => self.exchange(operation, server, session, flow).await,
             Blow::Fail => {
                 let rpc = RpcError { code: -32603, message: "made by hand in Switchboard".into(), data: None };
-                failed(Failure { rpc: Some(rpc), ..Failure::new(FailureKind::Protocol, "failed on purpose: a fault is injected") }
-                    .hint("end the fault in the console, or leave out --inject"))
+                failed(
+                    Failure { rpc: Some(rpc), ..Failure::new(FailureKind::Protocol, "failed on purpose: a fault is injected") }
+                        .hint("end the fault in the console, or leave out --inject"),
+                )
             }
             Blow::Drop => {
                 let _thrown_away = self.exchange(operation, server, session, flow).await;
