@@ -52,6 +52,7 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
     if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {
         engine.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
     }
+    engine.set_rules(loaded.rules.clone());
     engine.apply(setup.servers(&loaded, demo.as_ref()));
     tell(&engine, &loaded.problems, NoticeLevel::Warn);
     let (requests, wanted) = mpsc::channel(64);
@@ -214,6 +215,7 @@ async fn follow(
                 }
                 let mut servers = setup.servers(&loaded, None);
                 servers.extend(extra.iter().filter(|spec| loaded.servers.iter().all(|s| s.id != spec.id)).cloned());
+                engine.set_rules(loaded.rules.clone());
                 engine.apply(servers);
                 last = *loaded;
             }

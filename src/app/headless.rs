@@ -70,6 +70,7 @@ async fn serve(
         demo.launch().map_err(|e| format!("the demo could not be started: {e}"))?;
     }
     let engine = setup::engine(&loaded);
+    engine.set_rules(loaded.rules.clone());
     engine.apply(servers);
     let code = cli::run(engine.clone(), &command, options, io, signals()).await;
     engine.shutdown().await;

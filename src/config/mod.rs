@@ -9,6 +9,7 @@
 //! - `fields` reads tables of that tree and reports what it does not know;
 //! - `text` replaces `${VAR}`;
 //! - `settings`, `server` (our own format) and `clients` (everybody else's) give meaning to the tree;
+//! - `policy` reads the knobs of a server or a tool, `rules` what stands above servers: rules for tools, groups, routes, the cache;
 //! - [`load()`] puts the layers together, `trust` holds back what a project wants started;
 //! - [`import`](find_imports) finds other clients' files, `export` writes them into ours.
 
@@ -23,8 +24,12 @@ mod import;
 mod load;
 #[cfg(test)]
 mod load_tests;
+mod policy;
+#[cfg(test)]
+mod policy_tests;
 mod private;
 mod recall;
+mod rules;
 mod server;
 mod settings;
 mod source;

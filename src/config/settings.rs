@@ -1,15 +1,17 @@
 //! Settings of the program itself, and the defaults of all servers.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     error::ConfigError,
     fields::{Fields, near_hint},
+    policy,
     server::{self, RootsChoice},
 };
 use crate::domain::{
     ask::AskPolicy,
     catalog::ConfirmPolicy,
+    policy::{Knob, PolicyPatch},
     server::{Limits, ServerSpec, Timeouts},
     world::Keep,
 };
@@ -213,6 +215,8 @@ fn keys(root: &mut Fields<'_, '_>) -> Vec<KeySetting> {
 /// Limits and policies as given for one server or, in `[defaults]`, for all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
+    /// How calls are treated: what was given, in order.
+    pub policy: PolicyPatch,
     pub timeouts: PartialTimeouts,
     pub limits: [Option<usize>; 4],
     pub elicitation: Option<AskPolicy>,
@@ -232,9 +236,9 @@ impl PartialTimeouts {
 }
 
 impl Rules {
-    /// Reads `timeouts`, `limits`, `elicitation`, `sampling` and `roots` of a table.
+    /// Reads `timeouts`, `limits`, `elicitation`, `sampling`, `roots` and the tables of knobs of a table.
     pub fn read(table: &mut Fields<'_, '_>) -> Rules {
-        let mut rules = Rules::default();
+        let mut rules = Rules { policy: policy::knobs(table), ..Rules::default() };
         if let Some(mut inner) = table.inner("timeouts") {
             let keys = [
                 ("connect", false),
@@ -246,6 +250,9 @@ impl Rules {
                 ("stop", true),
             ];
             rules.timeouts = PartialTimeouts(keys.map(|(key, zero)| inner.duration(key, zero)));
+            if let Some(attempt) = inner.duration("attempt", false) {
+                rules.policy.set.push(Arc::new(Knob::Attempt(Some(attempt))));
+            }
             inner.finish();
         }
         if let Some(mut inner) = table.inner("limits") {
@@ -271,12 +278,14 @@ impl Rules {
             elicitation: self.elicitation.or(out.elicitation),
             sampling: self.sampling.or(out.sampling),
             roots: self.roots.or(out.roots),
+            policy: self.policy.over(out.policy),
             ..out
         }
     }
 
     /// Puts what was given into a specification.
     pub fn apply(self, spec: &mut ServerSpec) {
+        self.policy.apply(&mut spec.policy);
         let Timeouts { connect, probe, call, call_max, list, health, stop } = &mut spec.timeouts;
         for (place, given) in [connect, probe, call, call_max, list, health, stop].into_iter().zip(self.timeouts.0) {
             *place = given.unwrap_or(*place);

@@ -20,4 +20,5 @@ pub mod server;
 pub mod stats;
 pub mod text;
 pub mod time;
+pub mod workflow;
 pub mod world;

@@ -6,6 +6,8 @@ mod fake;
 mod http_faults;
 mod lifecycle;
 mod processes;
+mod puppet;
 mod scripted;
+mod simulation;
 mod stdio_faults;
 mod support;

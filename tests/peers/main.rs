@@ -11,6 +11,7 @@ mod lists;
 mod loss;
 mod packages;
 mod relay;
+mod subscriptions;
 #[path = "../engine/support.rs"]
 #[allow(dead_code, reason = "shared with tests/engine, which uses the rest of it")]
 mod support;

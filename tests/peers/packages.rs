@@ -70,6 +70,12 @@ pub fn git(repository: &str) -> ServerSpec {
     patient(stdio("git", &installed("py/bin/mcp-server-git"), &["--repository", repository]))
 }
 
+/// The score board beside this file, on the Python SDK: MCP 2026-07-28.
+pub fn board() -> ServerSpec {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/peers/board.py").display().to_string();
+    patient(stdio("board", &installed("py/bin/python"), &[&script]))
+}
+
 /// A fresh repository with one commit.
 pub fn repository() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

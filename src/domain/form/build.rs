@@ -158,7 +158,8 @@ impl Maker {
                     None => Kind::Raw(String::new()),
                 }
             }
-            Shape::Object { extra, .. } => {
+            Shape::Object { others, .. } => {
+                let extra = others.any().then_some(others);
                 let mut made = Node { kind: Kind::Object { fields: vec![], made: false, extra }, ..node.clone() };
                 let open = node.required && depth < DEPTH && round.left.get() > 0;
                 if open {
