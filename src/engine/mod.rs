@@ -245,21 +245,20 @@ impl Engine {
         let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {
-            let tell = |on| bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on });
-            if on {
-                // Told before it is asked for: a server of 2026-07-28 refuses later, and that must come after.
-                tell(true);
-            }
+            // Told first and taken back when it is refused: what the server says of it may come before this goes on.
+            let told = |on: bool| bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on });
             let result = match readiness {
-                Some(Readiness::Ready(session)) => supervisor::subscribe(session, &uri, on).await,
+                Some(Readiness::Ready(session)) => {
+                    told(on);
+                    supervisor::subscribe(session, &uri, on).await
+                }
                 _ => Err("it is not connected".into()),
             };
             match result {
-                Ok(()) if on => {}
-                Ok(()) => tell(false),
+                Ok(()) => {}
                 Err(why) => {
                     if on {
-                        tell(false);
+                        told(false);
                     }
                     let what = if on { "subscribed to" } else { "unsubscribed from" };
                     bus.notice(NoticeLevel::Warn, format!("{uri} of {server} could not be {what}: {why}"));
