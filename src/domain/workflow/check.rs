@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     expression::Template,
@@ -242,8 +242,29 @@ fn kinds(rules: &Map<String, Value>) -> Vec<&str> {
     }
 }
 
+/// Whether a value fits a schema that says no more than a type: most do, and a checker is dear to make.
+fn plainly_fits(value: &Value, schema: &Value) -> bool {
+    const SILENT: [&str; 5] = ["type", "title", "description", "default", "examples"];
+    let Some(rules) = schema.as_object() else { return schema == &Value::Bool(true) };
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let kinds = kinds(rules);
+    rules.keys().all(|key| SILENT.contains(&key.as_str()))
+        && (!rules.contains_key("type") || kinds.contains(&kind) || (kind == "integer" && kinds.contains(&"number")))
+}
+
 /// What a whole checker says of a literal. References of the schema go to the root's definitions.
 fn violations(value: Value, schema: &Value, root: &Value) -> Vec<(String, String)> {
+    if plainly_fits(&value, schema) {
+        return vec![];
+    }
     let mut schema = schema.clone();
     if let Some(rules) = schema.as_object_mut() {
         for key in ["$schema", "$defs", "definitions"] {
@@ -252,14 +273,13 @@ fn violations(value: Value, schema: &Value, root: &Value) -> Vec<(String, String
             }
         }
     }
-    if schema == json!({}) {
-        return vec![];
-    }
     Checker::new(&Body::json(&schema)).check(&value).into_iter().map(|violation| (violation.path, violation.message)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::domain::workflow::{DEMO, parse::parse};
 

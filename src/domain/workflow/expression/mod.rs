@@ -57,6 +57,11 @@ pub struct SyntaxFault {
     pub offset: usize,
 }
 
+/// The names of all filters, tests and functions that are offered.
+pub fn offered() -> Vec<&'static str> {
+    [engine::filters(), engine::tests(), engine::functions()].concat()
+}
+
 /// One compiled expression. Cheap to clone.
 #[derive(Clone)]
 pub struct Expr(Arc<Inner>);
