@@ -20,6 +20,7 @@ pub mod keys;
 pub mod parse;
 pub mod plan;
 pub mod problem;
+pub mod schedule;
 mod source;
 
 #[cfg(test)]
