@@ -154,6 +154,7 @@ impl Row {
             1 => Some(Origin::Console),
             2 => Some(Origin::Cli),
             3 => Some(Origin::Demo),
+            4 => Some(Origin::Workflow),
             _ => None,
         }
     }
@@ -175,6 +176,7 @@ fn kind_of(kind: RowKind, origin: Option<Origin>) -> KindAndOrigin {
         Some(Origin::Console) => 1,
         Some(Origin::Cli) => 2,
         Some(Origin::Demo) => 3,
+        Some(Origin::Workflow) => 4,
     };
     KindAndOrigin(kind as u8 | origin << 3)
 }

@@ -7,6 +7,8 @@ mod http_faults;
 mod lifecycle;
 mod processes;
 mod puppet;
+mod runs;
+mod scenarios;
 mod scripted;
 mod simulation;
 mod stdio_faults;
