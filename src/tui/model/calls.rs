@@ -48,7 +48,10 @@ impl Model {
         let claim = if trusted || self.confirm == ConfirmPolicy::Destructive {
             format!("The server says of it: {}.", hints.words())
         } else {
-            format!("Its server is not marked as trusted, so what it says of it ({}) is not relied upon.", hints.words())
+            format!(
+                "Its server is not marked as trusted, so what it says of it ({}) is not relied upon; trusted = true in its table changes that.",
+                hints.words()
+            )
         };
         let name = self.feed.world.call_name(operation);
         let (title, once) = if times.is_empty() {
