@@ -20,10 +20,8 @@ use crate::{
     },
     engine::{Engine, control::Control},
     tui::{
-        self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, Startup,
-        keymap::Keymap,
+        self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, ConsoleUpdate, Startup, Taste,
         overlay::welcome::{Chosen, Offer},
-        theme::Theme,
     },
 };
 
@@ -46,12 +44,9 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
         Ok(demo) => demo,
         Err(error) => return refuse(FailureKind::NotReady, format!("the demo could not be set up: {error}")),
     };
-    let (theme, keymap) = match (taste::theme(&loaded.settings), taste::keymap(&loaded.settings)) {
-        (Ok(theme), Ok(keymap)) => (theme, keymap),
-        (theme, keymap) => {
-            let errors: Vec<ConfigError> = theme.err().into_iter().chain(keymap.err().into_iter().flatten()).collect();
-            return refuse(FailureKind::InvalidArguments, setup::all(&errors));
-        }
+    let taste = match taste::taste(&loaded) {
+        Ok(taste) => taste,
+        Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
     };
     let engine = setup::engine(&loaded);
     if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {
@@ -61,11 +56,13 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
     tell(&engine, &loaded.problems, NoticeLevel::Warn);
     let (requests, wanted) = mpsc::channel(64);
     let (found, offer) = if loaded.servers.is_empty() && setup.files { welcome::offer(&setup.load) } else { Default::default() };
-    let options = console_options(&setup, &loaded, demo.is_some(), requests, theme, keymap, offer);
+    let (updates, news) = mpsc::channel(16);
+    let options = console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news));
     // The demo can also come later, from the welcome.
     let demo = Arc::new(Mutex::new(demo));
     let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
-    let follower = AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), wanted, found, demo.clone())));
+    let follower =
+        AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), Faces { wanted, updates }, found, demo.clone())));
     let shown = tui::run(engine.clone(), options).await;
     drop((traffic, follower));
     engine.shutdown().await;
@@ -83,10 +80,9 @@ fn console_options(
     setup: &Setup,
     loaded: &Loaded,
     demo: bool,
-    requests: mpsc::Sender<ConsoleRequest>,
-    theme: Theme,
-    keymap: Keymap,
+    taste: Taste,
     offer: Offer,
+    (requests, updates): (mpsc::Sender<ConsoleRequest>, mpsc::Receiver<ConsoleUpdate>),
 ) -> ConsoleOptions {
     let startup = match &loaded.pending {
         Some(pending) => Startup::Approval(ApprovalPrompt {
@@ -104,17 +100,22 @@ fn console_options(
     let title = if demo { "demo".into() } else { named.or(file).unwrap_or_else(|| "no configuration".into()) };
     let state = setup.load.state_dir.as_deref().filter(|_| !setup.demo);
     ConsoleOptions {
-        theme,
-        keymap,
+        taste,
         mouse: loaded.settings.console.mouse,
         title,
         startup,
-        confirm: loaded.settings.console.confirm,
         recall: state.map(config::load_recall).unwrap_or_default(),
         invocation: setup.invocation(),
         exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),
         requests,
+        updates,
     }
+}
+
+/// The two ends towards the console.
+struct Faces {
+    wanted: mpsc::Receiver<ConsoleRequest>,
+    updates: mpsc::Sender<ConsoleUpdate>,
 }
 
 /// Takes in what changes on disk, and what the user decides about the project's file.
@@ -122,13 +123,15 @@ async fn follow(
     setup: Setup,
     loaded: Loaded,
     engine: Arc<Engine>,
-    mut wanted: mpsc::Receiver<ConsoleRequest>,
+    Faces { mut wanted, updates }: Faces,
     found: Vec<FoundImport>,
     demo: Arc<Mutex<Option<Demo>>>,
 ) {
     let mut pending = loaded.pending.clone();
     // Servers of the welcome that stand in no file: the demo's, and what was typed.
     let mut extra: Vec<ServerSpec> = vec![];
+    let mut invocation = setup.invocation();
+    let mut taste = taste::taste(&loaded).ok();
     let mut last = loaded.clone();
     // The demo's servers are nobody's: what was sent to them is not kept.
     let memory = setup.load.state_dir.clone().filter(|_| !setup.demo);
@@ -158,15 +161,18 @@ async fn follow(
                         },
                         Chosen::Demo => start_demo(&engine, &demo).map(|specs| {
                             extra.extend(specs);
+                            invocation.flags.push("--demo".to_owned());
                             last.clone()
                         }),
                         Chosen::Open(text) => welcome::typed(&text, &setup.load).map(|specs| {
+                            invocation.target = specs.first().map(|spec| spec.launch.summary());
                             extra.extend(specs);
                             let text = "This holds for this session; in a [servers.NAME] table of your configuration it stays.";
                             engine.notice(Notice::new(NoticeLevel::Info, text));
                             last.clone()
                         }),
                     };
+                    let _ = updates.send(ConsoleUpdate::Invocation(invocation.clone())).await;
                     match loaded {
                         Ok(loaded) => Reload::Loaded(Box::new(loaded)),
                         Err(errors) => Reload::Broken(errors),
@@ -198,6 +204,14 @@ async fn follow(
                 }
                 pending = loaded.pending.clone();
                 tell(&engine, &loaded.problems, NoticeLevel::Warn);
+                match taste::taste(&loaded) {
+                    Ok(now) if taste.as_ref() != Some(&now) => {
+                        taste = Some(now.clone());
+                        let _ = updates.send(ConsoleUpdate::Taste(Box::new(now))).await;
+                    }
+                    Ok(_) => {}
+                    Err(errors) => tell(&engine, &errors, NoticeLevel::Error),
+                }
                 let mut servers = setup.servers(&loaded, None);
                 servers.extend(extra.iter().filter(|spec| loaded.servers.iter().all(|s| s.id != spec.id)).cloned());
                 engine.apply(servers);

@@ -99,6 +99,15 @@ impl Setup {
         for file in &self.load.config_files {
             flags.extend(["--config".to_owned(), file.display().to_string()]);
         }
+        for name in &self.only {
+            flags.extend(["--server".to_owned(), name.clone()]);
+        }
+        if self.load.no_project {
+            flags.push("--no-project-config".to_owned());
+        }
+        if let Some(hash) = &self.load.trust_hash {
+            flags.extend(["--trust".to_owned(), hash.clone()]);
+        }
         let target = self.load.extra.first().map(|spec| spec.launch.summary());
         Invocation { flags, target }
     }

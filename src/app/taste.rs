@@ -1,18 +1,26 @@
 //! The user's colours and keys: from words of the configuration to what the console understands.
 
 use crate::{
-    config::{ConfigError, Settings, ThemeName},
-    tui::{keymap::Keymap, theme::Theme},
+    config::{ConfigError, Loaded, Settings, ThemeName},
+    tui::{Taste, keymap::Keymap, theme::Theme},
 };
+
+/// Colours, keys and questions as the configuration has them now; all that is wrong with them.
+pub fn taste(loaded: &Loaded) -> Result<Taste, Vec<ConfigError>> {
+    match (theme(loaded), keymap(&loaded.settings)) {
+        (Ok(theme), Ok(keymap)) => Ok(Taste { theme, keymap, confirm: loaded.settings.console.confirm }),
+        (theme, keymap) => Err(theme.err().into_iter().chain(keymap.err().into_iter().flatten()).collect()),
+    }
+}
 
 /// The colours. `NO_COLOR` (no-color.org) goes over everything.
 ///
 /// Fails when the user's own theme cannot be read or understood.
-pub fn theme(settings: &Settings) -> Result<Theme, ConfigError> {
+fn theme(loaded: &Loaded) -> Result<Theme, ConfigError> {
     if std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) {
         return Ok(Theme::mono());
     }
-    match &settings.console.theme {
+    match &loaded.settings.console.theme {
         ThemeName::Mono => Ok(Theme::mono()),
         ThemeName::Ansi => Ok(Theme::ansi()),
         ThemeName::Dark => Ok(Theme::dark()),
@@ -22,8 +30,13 @@ pub fn theme(settings: &Settings) -> Result<Theme, ConfigError> {
             let wrong = |why: String| {
                 ConfigError::new(why).in_file(path).hint("the built-in ones are \"ansi\", \"dark\", \"light\", \"contrast\" and \"mono\"")
             };
-            let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("the theme cannot be read: {e}")))?;
-            Theme::parse(&text).map_err(wrong)
+            match &loaded.theme {
+                Some(text) => Theme::parse(text).map_err(wrong),
+                None => {
+                    let why = std::fs::read_to_string(path).err().map_or_else(|| "it was not there".to_owned(), |e| e.to_string());
+                    Err(wrong(format!("the theme cannot be read: {why}")))
+                }
+            }
         }
     }
 }
@@ -32,7 +45,7 @@ pub fn theme(settings: &Settings) -> Result<Theme, ConfigError> {
 ///
 /// Fails with everything that is wrong: contexts and actions that are not there, words that are no
 /// keys, sequences that another key ends before they are finished.
-pub fn keymap(settings: &Settings) -> Result<Keymap, Vec<ConfigError>> {
+fn keymap(settings: &Settings) -> Result<Keymap, Vec<ConfigError>> {
     let mut map = Keymap::built_in();
     let mut errors = vec![];
     for key in &settings.keys {

@@ -15,7 +15,7 @@ use super::{
     error::ConfigError,
     fields::{Fields, Report},
     server::{self, Draft},
-    settings::{PartialSettings, Rules, Settings},
+    settings::{PartialSettings, Rules, Settings, ThemeName},
     source::{Language, Node, Source},
     text::{self, Env},
     trust::{Approvals, PendingApproval, launch_hash, launch_lines},
@@ -88,6 +88,9 @@ pub struct Loaded {
     pub problems: Vec<ConfigError>,
     /// Every file that was read or would be, for watching.
     pub files: Vec<PathBuf>,
+    /// The text of the user's own theme, so that a change of it is one of the configuration; `None` when there is
+    /// no such theme or it cannot be read.
+    pub theme: Option<String>,
 }
 
 /// Reads the configuration.
@@ -170,7 +173,15 @@ impl Loader<'_> {
         for extra in named_apart(&self.options.extra) {
             put(&mut ready, extra, |s| &s.id);
         }
-        Loaded { settings: settings.finish(), servers: ready, pending, ..Loaded::default() }
+        let settings = settings.finish();
+        let theme = match &settings.console.theme {
+            ThemeName::File(path) => {
+                self.files.push(path.clone());
+                std::fs::read_to_string(path).ok()
+            }
+            _ => None,
+        };
+        Loaded { settings, servers: ready, pending, theme, ..Loaded::default() }
     }
 
     fn named_files(&mut self) -> Layer {

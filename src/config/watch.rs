@@ -307,6 +307,15 @@ mod tests {
         fs::rename(place.path("then"), place.path("now")).unwrap();
         assert_eq!(names(&mut reloads).await, ["two"]);
 
+        // The user's own theme, which is no configuration itself.
+        place.write("two/config.toml", &format!("[console]\ntheme = \"own.toml\"\n{}", server("two")));
+        while names(&mut reloads).await != ["two"] {}
+        for text in ["ok = \"green\"", "ok = \"blue\""] {
+            place.write("conf/own.toml", text);
+            let Reload::Loaded(loaded) = next(&mut reloads).await else { panic!("loaded") };
+            assert_eq!(loaded.theme.as_deref(), Some(text));
+        }
+
         // An approval given elsewhere lets the project's servers in.
         place.write("project/switchboard.toml", &server("p"));
         let Reload::Loaded(loaded) = next(&mut reloads).await else { panic!("loaded") };

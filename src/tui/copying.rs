@@ -12,9 +12,11 @@ use crate::domain::{
     recall::public,
     secret::Secret,
     server::{Era, Launch, ServerSpec, looks_secret, quote},
-    text::is_hidden,
+    text::{is_hidden, visible_lines},
     world::World,
 };
+
+use super::{widget::json::decoded, work::Material};
 
 /// How this console was started, so that a command line can reach the same servers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,8 +27,68 @@ pub struct Invocation {
     pub target: Option<String>,
 }
 
+/// What can be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyKind {
+    /// What is under the cursor.
+    Value,
+    /// The whole result, or the arguments, as JSON.
+    Json,
+    /// A `switchboard` command line.
+    CallLine,
+    /// A curl command.
+    Curl,
+    /// The frames as they crossed the wire.
+    Frames,
+    /// The server as an entry of `mcpServers`.
+    McpServers,
+}
+
+impl CopyKind {
+    /// What it is called once it is copied.
+    pub fn word(self) -> &'static str {
+        match self {
+            CopyKind::Value => "value",
+            CopyKind::Json => "JSON",
+            CopyKind::CallLine => "command line",
+            CopyKind::Curl => "curl command",
+            CopyKind::Frames => "raw frames",
+            CopyKind::McpServers => "mcpServers entry",
+        }
+    }
+}
+
+/// Makes text for the clipboard of what came over the wire, and says what was changed for it.
+pub fn prepared(kind: CopyKind, material: &Material) -> Copied {
+    let text = match material.pieces.as_slice() {
+        [one] if material.decode => decoded(one).text().into_owned(),
+        [one] if kind != CopyKind::Frames => one.text().into_owned(),
+        pieces => pieces.iter().map(|piece| format!("{}\n", piece.text())).collect(),
+    };
+    match kind {
+        CopyKind::Json => {
+            let (text, changed) = harmless_json(&text);
+            Copied { text, notes: changed.then_some("hidden characters are written as \\u escapes").into_iter().collect() }
+        }
+        CopyKind::Frames => {
+            let odd = visible_lines(&text) != text;
+            let notes = odd.then_some("careful: control or hidden characters are in it as they came").into_iter().collect();
+            Copied { text, notes }
+        }
+        _ => plain(&text),
+    }
+}
+
+/// Text without anything hidden in it.
+pub fn plain(text: &str) -> Copied {
+    let shown = visible_lines(text);
+    let changed = shown != text;
+    let notes = changed.then_some("control and hidden characters are written as escapes").into_iter().collect();
+    Copied { text: shown.into_owned(), notes }
+}
+
 /// Text to be copied, and what has to be said about it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Copied {
     /// The text.
     pub text: String,

@@ -9,7 +9,7 @@ use std::{
     sync::mpsc::{SyncSender, sync_channel},
 };
 
-use crate::domain::body::Body;
+use super::msg::Content;
 
 /// Longer files are not taken as an answer, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -34,7 +34,8 @@ pub fn expand(path: &str) -> PathBuf {
 }
 
 /// Writes a file of mode 0600. One that is there is replaced only with `overwrite`; a link never is.
-pub fn save(path: &str, body: &Body, overwrite: bool) -> Saving {
+pub fn save(path: &str, content: &Content, overwrite: bool) -> Saving {
+    let Some(body) = content.bytes() else { return Saving::Failed("What the server sent is no base64; nothing was written.".into()) };
     let path = expand(path.trim());
     if path.as_os_str().is_empty() {
         return Saving::Failed("There is no path.".into());
@@ -58,10 +59,10 @@ pub fn save(path: &str, body: &Body, overwrite: bool) -> Saving {
 
 /// Writes a file of ours into `folder` (made with mode 0700) and opens it in another program, by
 /// argument list only. `name` is of our making, never a server's.
-pub fn open(folder: &Path, name: &str, body: &Body) -> Result<PathBuf, String> {
+pub fn open(folder: &Path, name: &str, content: &Content) -> Result<PathBuf, String> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let path = folder.join(name);
-    match save(&path.to_string_lossy(), body, true) {
+    match save(&path.to_string_lossy(), content, true) {
         Saving::Saved(path) => {
             let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
             let started =
@@ -101,11 +102,11 @@ pub struct Clipboard {
 }
 
 impl Clipboard {
-    /// Offers text to the desktop. Where there is none, nothing happens: the terminal has it too.
-    pub fn set(&mut self, text: &str) {
+    /// Offers text to the desktop; whether there is one. Where there is none, the terminal may have it too.
+    pub fn set(&mut self, text: &str) -> bool {
         let desktop = cfg!(target_os = "macos") || std::env::var_os("DISPLAY").is_some_and(|d| !d.is_empty());
         if !desktop {
-            return;
+            return false;
         }
         if self.texts.is_none() {
             let (sender, receiver) = sync_channel::<String>(4);
@@ -122,6 +123,7 @@ impl Clipboard {
         if let Some(texts) = &self.texts {
             let _ = texts.try_send(text.to_owned());
         }
+        self.texts.is_some()
     }
 }
 
@@ -160,22 +162,26 @@ mod tests {
 
     use super::*;
 
+    fn bytes(text: &str) -> Content {
+        Content::Bytes(text.into())
+    }
+
     #[test]
     fn saving_is_private_and_overwrites_only_when_asked() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.json");
         let name = path.to_str().unwrap();
-        assert!(matches!(save(name, &Body::from("1"), false), Saving::Saved(_)));
+        assert!(matches!(save(name, &bytes("1"), false), Saving::Saved(_)));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(save(name, &Body::from("2"), false), Saving::Exists));
+        assert!(matches!(save(name, &bytes("2"), false), Saving::Exists));
         assert_eq!(fs::read_to_string(&path).unwrap(), "1");
-        assert!(matches!(save(name, &Body::from("2"), true), Saving::Saved(_)));
+        assert!(matches!(save(name, &bytes("2"), true), Saving::Saved(_)));
         assert_eq!(read(name).unwrap(), "2");
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(save(link.to_str().unwrap(), &Body::from("3"), true), Saving::Failed(_)));
+        assert!(matches!(save(link.to_str().unwrap(), &bytes("3"), true), Saving::Failed(_)));
         assert_eq!(fs::read_to_string(&path).unwrap(), "2");
-        assert!(matches!(save("", &Body::from("3"), false), Saving::Failed(_)));
+        assert!(matches!(save("", &bytes("3"), false), Saving::Failed(_)));
         assert!(read(dir.path().to_str().unwrap()).unwrap_err().contains("no file"));
     }
 

@@ -133,6 +133,19 @@ impl Index {
         self.ids.get(place).copied()
     }
 
+    /// How many of the rows before `id` pass.
+    pub fn before(&self, rows: &Rows, id: RowId) -> usize {
+        if self.filter().is_empty() {
+            return usize::try_from(id.saturating_sub(rows.ids().start)).unwrap_or(0).min(rows.len());
+        }
+        self.ids.partition_point(|other| *other < id)
+    }
+
+    /// Whether a row is known to pass.
+    pub fn holds(&self, rows: &Rows, id: RowId) -> bool {
+        if self.filter().is_empty() { rows.ids().contains(&id) } else { self.ids.binary_search(&id).is_ok() }
+    }
+
     /// The place of a row, or of the next younger one that passes.
     pub fn place(&self, rows: &Rows, id: RowId) -> usize {
         if self.filter().is_empty() {

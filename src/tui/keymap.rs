@@ -80,7 +80,7 @@ struct Binding {
 }
 
 /// All bindings.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Keymap {
     contexts: HashMap<Context, Vec<Binding>>,
 }

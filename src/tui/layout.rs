@@ -166,7 +166,7 @@ impl Layout {
 
 fn side_by_side(body: Rect, middle: Middle, room: Room) -> Vec<(Focus, Rect)> {
     let below = room.below.unwrap_or((body.height * 28 / 100).clamp(5, 16)).clamp(3, body.height.saturating_sub(9).max(3));
-    let left = room.left.unwrap_or((body.width * 36 / 100).clamp(40, 60)).clamp(20, body.width.saturating_sub(30).max(20));
+    let left = room.left.unwrap_or((body.width * 40 / 100).clamp(44, 64)).clamp(20, body.width.saturating_sub(30).max(20));
     let above = body.height - below;
     let servers = Rect { width: left, height: above, ..body };
     let rest = Rect { x: body.x + left, width: body.width - left, height: above, ..body };

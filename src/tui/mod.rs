@@ -30,6 +30,7 @@ pub mod uri;
 pub mod view;
 pub mod views;
 pub mod widget;
+pub mod work;
 
 #[cfg(test)]
 pub mod fake;
@@ -52,18 +53,14 @@ use crate::domain::{
 
 /// How the console looks and what it begins with.
 pub struct ConsoleOptions {
-    /// The colours; [`Theme::mono`] where `NO_COLOR` is set.
-    pub theme: Theme,
-    /// The keys.
-    pub keymap: keymap::Keymap,
+    /// Colours, keys, questions.
+    pub taste: Taste,
     /// Whether the mouse is used.
     pub mouse: bool,
     /// The configuration's name, shown at the lower right.
     pub title: String,
     /// What to begin with.
     pub startup: Startup,
-    /// Which calls are asked about.
-    pub confirm: ConfirmPolicy,
     /// Arguments of earlier sessions.
     pub recall: Recall,
     /// How this console was started.
@@ -73,6 +70,28 @@ pub struct ConsoleOptions {
     /// Where the console tells the composition root what only it can do. Bounded; a full channel is
     /// told to the user.
     pub requests: mpsc::Sender<ConsoleRequest>,
+    /// What changes while the console runs. It may end.
+    pub updates: mpsc::Receiver<ConsoleUpdate>,
+}
+
+/// What of the console is a matter of the user's configuration, and taken in anew when that changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taste {
+    /// The colours; [`Theme::mono`] where `NO_COLOR` is set.
+    pub theme: Theme,
+    /// The keys.
+    pub keymap: keymap::Keymap,
+    /// Which calls are asked about.
+    pub confirm: ConfirmPolicy,
+}
+
+/// What the composition root tells the console.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConsoleUpdate {
+    /// The user changed colours, keys or questions.
+    Taste(Box<Taste>),
+    /// The same servers are reached in this way now: the welcome added some.
+    Invocation(Invocation),
 }
 
 /// What the console begins with.

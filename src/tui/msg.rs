@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+
 use crate::{
     domain::{body::Body, call::CallSpec, event::Event, id::CallId, time::Stamp},
     engine::control::Command,
 };
 
-use super::{ConsoleRequest, input::Input};
+use super::{
+    ConsoleRequest, ConsoleUpdate,
+    input::Input,
+    work::{Task, Worked},
+};
 
 /// Something that happened to the console.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,12 +44,57 @@ pub enum Msg {
         /// Where.
         path: String,
         /// What should be written.
-        body: Body,
+        content: Content,
     },
+    /// Work was done that was asked for.
+    Worked(Box<Worked>),
     /// The file for an answer was read, or why not.
     FileRead(Result<String, String>),
     /// Something that the console tried did not work.
     Trouble(String),
+    /// The composition root told this.
+    Update(ConsoleUpdate),
+}
+
+/// What is written to a file.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// These bytes.
+    Bytes(Body),
+    /// What this base64 stands for.
+    Base64(Body),
+}
+
+impl Content {
+    /// Its bytes, about, without decoding it.
+    pub fn len(&self) -> usize {
+        match self {
+            Content::Bytes(body) => body.len(),
+            Content::Base64(body) => {
+                let padding = body.bytes().iter().rev().take(2).filter(|b| **b == b'=').count();
+                (body.len() / 4 * 3 + body.len() % 4 * 3 / 4).saturating_sub(padding)
+            }
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes; `None` when it is no base64. Line ends in base64 do no harm.
+    pub fn bytes(&self) -> Option<Body> {
+        match self {
+            Content::Bytes(body) => Some(body.clone()),
+            Content::Base64(body) => {
+                let padding = base64::engine::DecodePaddingMode::Indifferent;
+                let config = base64::engine::GeneralPurposeConfig::new().with_decode_padding_mode(padding);
+                let engine = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, config);
+                let plain: Vec<u8> = body.bytes().iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+                engine.decode(plain).ok().map(Body::new)
+            }
+        }
+    }
 }
 
 /// Something that the model wants done.
@@ -67,7 +118,7 @@ pub enum Cmd {
         /// Where, as the user typed it.
         path: String,
         /// What.
-        body: Body,
+        content: Content,
         /// Whether one that is there is replaced.
         overwrite: bool,
     },
@@ -76,8 +127,10 @@ pub enum Cmd {
         /// Its name, without folder; never a server's.
         name: String,
         /// What is in it.
-        body: Body,
+        content: Content,
     },
+    /// Do this, but not while the screen waits.
+    Work(Task),
     /// Read a file for an answer.
     ReadFile(String),
     /// Open an address in the browser; only `http` and `https`.

@@ -4,8 +4,9 @@
 //! one while others come and go. Texts are made for visible rows only. Named by the model and the panes.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::domain::{
@@ -25,6 +26,11 @@ const MOST_NOTES: usize = 20_000;
 const NOTE_BYTES: usize = 400;
 /// The key of everything that came after the table of names was full.
 const OTHERS: u16 = u16::MAX;
+
+/// Calls that took at least this long are found by their length: a window of time looks back no further for others.
+pub const LONG: Duration = Duration::from_secs(10);
+/// Classes of such calls, each of twice the length of the one before; a row's time ends after 72 minutes.
+const CLASSES: usize = 9;
 
 /// The place of a row since the console started; ascends by one.
 pub type RowId = u64;
@@ -206,6 +212,8 @@ pub struct Rows {
     notes: VecDeque<Note>,
     first_note: u64,
     pending: HashMap<CallId, RowId>,
+    /// Calls that ended and took long, by class of length.
+    long: [BTreeSet<RowId>; CLASSES],
     /// Counts up with every change.
     version: u64,
 }
@@ -228,6 +236,7 @@ impl Rows {
             notes: VecDeque::new(),
             first_note: 0,
             pending: HashMap::new(),
+            long: Default::default(),
             version: 0,
         }
     }
@@ -325,6 +334,13 @@ impl Rows {
         self.pending.values().copied()
     }
 
+    /// Calls that began [`LONG`] or more before `at`, have ended, and may have ended after it.
+    pub fn long_before(&self, at: Stamp) -> impl Iterator<Item = RowId> {
+        let begin = move |times: u64| self.from(Stamp(at.0.saturating_sub(LONG.as_nanos() as u64 * times)));
+        let last = begin(1);
+        self.long.iter().enumerate().flat_map(move |(class, ids)| ids.range(begin(2 << class).min(last)..last).copied())
+    }
+
     /// Server and tool of a key.
     pub fn name(&self, key: u16) -> Option<&Name> {
         self.names.get(usize::from(key))
@@ -368,7 +384,12 @@ impl Rows {
             row.took_us = u32::try_from(settled.timings.total().as_micros()).unwrap_or(u32::MAX);
             (row.sent, row.got) = (small(settled.sent_bytes), small(settled.received_bytes));
         })
-        .then_some(id)
+        .then(|| {
+            if let Some(class) = self.get(id).and_then(class) {
+                self.long[class].insert(id);
+            }
+            id
+        })
     }
 
     /// Notifications and requests of the server; calls and their answers have rows of their own.
@@ -382,7 +403,9 @@ impl Rows {
         if method == "notifications/message" {
             return;
         }
-        let text = frame.body.text();
+        // A little more than is kept: the rest of a large frame is not looked at.
+        let bytes = frame.body.bytes();
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(NOTE_BYTES + 8)]);
         self.note(kind, &frame.server, method, &text, Some(frame.seq), frame.at);
         let size = u32::try_from(frame.size).unwrap_or(u32::MAX);
         if let Some(row) = self.rows.back_mut() {
@@ -421,7 +444,9 @@ impl Rows {
 
     fn add(&mut self, mut row: Row) -> RowId {
         if self.rows.len() == self.most {
-            self.rows.pop_front();
+            if let Some(class) = self.rows.pop_front().as_ref().and_then(class) {
+                self.long[class].remove(&self.first);
+            }
             self.first += 1;
         }
         // Times ascend, so that a time can be looked up.
@@ -455,6 +480,12 @@ impl Rows {
         }
         key
     }
+}
+
+/// The class of a call that took long.
+fn class(row: &Row) -> Option<usize> {
+    let times = u128::from(row.took_us) * 1000 / LONG.as_nanos();
+    (times > 0).then(|| (times.ilog2() as usize).min(CLASSES - 1))
 }
 
 enum Thing<'w> {

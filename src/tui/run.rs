@@ -1,6 +1,7 @@
 //! The loop: input, events, signals and time go to the model; what it wants is done; frames are drawn when due.
 
 use std::{
+    collections::VecDeque,
     io,
     path::PathBuf,
     sync::Arc,
@@ -10,6 +11,7 @@ use std::{
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, mpsc},
+    task::JoinSet,
 };
 
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    ConsoleOptions, ConsoleRequest,
+    ConsoleOptions, ConsoleRequest, ConsoleUpdate,
     files::{self, Clipboard, Saving},
     input::{Input, Reader},
     model::{Model, Setup},
@@ -30,8 +32,13 @@ use super::{
     system::{self, Editing},
     terminal::Terminal,
     view,
+    work::Task,
 };
 
+/// Tasks that are worked on at once.
+const WORKERS: usize = 2;
+/// Longer texts are not given to the terminal's clipboard, in bytes: terminals refuse them, or stand still.
+const MOST_FOR_TERMINAL: usize = 1 << 20;
 /// Events taken in at most before the next look at input and time.
 const BATCH: usize = 1024;
 
@@ -125,12 +132,18 @@ impl Clock {
 struct Console {
     control: Arc<dyn Control>,
     requests: mpsc::Sender<ConsoleRequest>,
+    updates: Option<mpsc::Receiver<ConsoleUpdate>>,
     exports: PathBuf,
     clipboard: Clipboard,
     model: Model,
     tail: Option<Tail>,
     reader: Option<Reader>,
     editing: Option<Editing>,
+    /// Work on large results: what waits, and what is being done.
+    tasks: VecDeque<Task>,
+    workers: JoinSet<Option<Msg>>,
+    /// Files being written and read.
+    others: JoinSet<Option<Msg>>,
     pacer: Pacer,
     clock: Clock,
     stopped_here: bool,
@@ -142,6 +155,8 @@ enum Woken {
     Input(Input),
     Event(Result<Option<Arc<Event>>, Lagged>),
     Edited(io::Result<std::process::ExitStatus>),
+    Update(Option<ConsoleUpdate>),
+    Done(Option<Msg>),
     Time,
 }
 
@@ -150,12 +165,12 @@ impl Console {
         let (world, tail) = control.watch();
         let clock = Clock::new(world.epoch);
         let setup = Setup {
-            theme: options.theme,
-            keymap: options.keymap,
+            theme: options.taste.theme,
+            keymap: options.taste.keymap,
             mouse: options.mouse,
             title: options.title,
             startup: options.startup,
-            confirm: options.confirm,
+            confirm: options.taste.confirm,
             recall: options.recall,
             invocation: options.invocation,
         };
@@ -166,12 +181,16 @@ impl Console {
         Console {
             control,
             requests: options.requests,
+            updates: Some(options.updates),
             exports: options.exports,
             clipboard: Clipboard::default(),
             model,
             tail: Some(tail),
             reader: None,
             editing: None,
+            tasks: VecDeque::new(),
+            workers: JoinSet::new(),
+            others: JoinSet::new(),
             pacer,
             clock,
             stopped_here: false,
@@ -191,6 +210,14 @@ impl Console {
                 Woken::Input(input) => self.inputs(input, terminal)?,
                 Woken::Event(event) => self.events(event, terminal)?,
                 Woken::Edited(status) => self.edited(status, terminal)?,
+                Woken::Update(Some(update)) => self.give(Msg::Update(update), Cause::Feed, terminal)?,
+                Woken::Update(None) => self.updates = None,
+                Woken::Done(done) => {
+                    self.work_on();
+                    if let Some(msg) = done {
+                        self.give(msg, Cause::Input, terminal)?;
+                    }
+                }
                 Woken::Time if self.model.working() => {
                     self.model.work();
                     self.pacer.mark(Cause::Feed, self.clock.elapsed());
@@ -216,6 +243,9 @@ impl Console {
             told = signals.next() => Woken::Signal(told),
             status = edited(&mut self.editing) => Woken::Edited(status),
             input = read(&mut self.reader) => Woken::Input(input),
+            update = told(&mut self.updates) => Woken::Update(update),
+            Some(done) = self.workers.join_next() => Woken::Done(done.ok().flatten()),
+            Some(done) = self.others.join_next() => Woken::Done(done.ok().flatten()),
             () = sleep(pause), if !editing => Woken::Time,
             event = next(&mut self.tail) => Woken::Event(event),
         }
@@ -330,22 +360,35 @@ impl Console {
             Cmd::Request(request) => {
                 self.requests.try_send(request).err().map(|_| "Switchboard could not take the answer; try again.".to_owned())
             }
-            Cmd::Save { path, body, overwrite } => {
-                let msg = match files::save(&path, &body, overwrite) {
+            Cmd::Save { path, content, overwrite } => {
+                self.aside(move || match files::save(&path, &content, overwrite) {
                     Saving::Saved(path) => Msg::Saved(Ok(path.display().to_string())),
-                    Saving::Exists => Msg::Exists { path, body },
+                    Saving::Exists => Msg::Exists { path, content },
                     Saving::Failed(why) => Msg::Saved(Err(why)),
-                };
-                return self.give(msg, Cause::Input, terminal);
+                });
+                None
             }
-            Cmd::OpenFile { name, body } => {
-                let opened = files::open(&self.exports, &name, &body).map(|path| path.display().to_string());
-                return self.give(Msg::Saved(opened), Cause::Input, terminal);
+            Cmd::OpenFile { name, content } => {
+                let exports = self.exports.clone();
+                self.aside(move || Msg::Saved(files::open(&exports, &name, &content).map(|path| path.display().to_string())));
+                None
             }
-            Cmd::ReadFile(path) => return self.give(Msg::FileRead(files::read(&path)), Cause::Input, terminal),
+            Cmd::ReadFile(path) => {
+                self.aside(move || Msg::FileRead(files::read(&path)));
+                None
+            }
+            Cmd::Work(task) => {
+                self.tasks.push_back(task);
+                self.work_on();
+                None
+            }
             Cmd::Copy(text) => {
-                self.clipboard.set(&text);
-                terminal.copy(&text).err().map(|e| format!("Copying did not work: {e}"))
+                let desktop = self.clipboard.set(&text);
+                match text.len() {
+                    ..=MOST_FOR_TERMINAL => terminal.copy(&text).err().map(|e| format!("Copying did not work: {e}")),
+                    _ if desktop => None,
+                    _ => Some("This is more than a terminal's clipboard takes; it can be saved to a file instead.".to_owned()),
+                }
             }
             Cmd::OpenUrl(url) => system::open_url(&url).err(),
             Cmd::Edit(text) => self.edit(&text, terminal)?,
@@ -367,6 +410,21 @@ impl Console {
         match trouble {
             Some(text) => self.give(Msg::Trouble(text), Cause::Input, terminal),
             None => Ok(()),
+        }
+    }
+
+    /// Does something that may take its time on a thread of its own; what comes of it is a message.
+    fn aside(&mut self, what: impl FnOnce() -> Msg + Send + 'static) {
+        self.others.spawn_blocking(move || Some(what()));
+    }
+
+    /// Starts what panes asked for, a little at a time: each may take many times the bytes of a result.
+    fn work_on(&mut self) {
+        self.tasks.retain(|task| task.ticket.wanted());
+        while self.workers.len() < WORKERS
+            && let Some(task) = self.tasks.pop_front()
+        {
+            self.workers.spawn_blocking(move || task.run().map(|worked| Msg::Worked(Box::new(worked))));
         }
     }
 
@@ -403,6 +461,13 @@ impl Console {
 async fn edited(editing: &mut Option<Editing>) -> io::Result<std::process::ExitStatus> {
     match editing {
         Some(editing) => editing.child.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn told(updates: &mut Option<mpsc::Receiver<ConsoleUpdate>>) -> Option<ConsoleUpdate> {
+    match updates {
+        Some(updates) => updates.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -208,16 +208,37 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
     if model.layout.screen.width >= 100 && !model.title.is_empty() {
         pen.right(&[(&model.title, theme.muted), (" ", theme.muted)]);
     }
-    for (key, label) in hints(model) {
-        if width(&key) + width(label) + 3 > pen.left() {
+    let (last, first): (Vec<Hint>, Vec<Hint>) = hints(model).into_iter().partition(|hint| LAST.contains(&hint.action));
+    let wide = |hint: &Hint| width(&hint.key) + width(hint.action.label()) + 4;
+    // The way to everything else, and out, is always there; what belongs to the pane fills the rest.
+    let mut room = last.iter().fold(pen.left().saturating_add(3), |room, hint| room.saturating_sub(wide(hint)));
+    let mut shown = vec![];
+    for hint in first {
+        match room.checked_sub(wide(&hint)) {
+            Some(rest) => room = rest,
+            None => break,
+        }
+        shown.push(hint);
+    }
+    for hint in shown.iter().chain(&last) {
+        if wide(hint) > pen.left() + 3 {
             break;
         }
-        pen.put(&key, theme.key).skip(1).put(label, theme.muted).skip(3);
+        pen.put(&hint.key, theme.key).skip(1).put(hint.action.label(), theme.muted).skip(3);
     }
 }
 
+/// The hints that keep their place at the end of the footer.
+const LAST: [Action; 3] = [Action::Palette, Action::Help, Action::Quit];
+
+/// A key and what it does here.
+struct Hint {
+    key: String,
+    action: Action,
+}
+
 /// The keys that mean something here, those of the pane first, then where else one can go.
-fn hints(model: &Model) -> Vec<(String, &'static str)> {
+fn hints(model: &Model) -> Vec<Hint> {
     if matches!(
         model.modals.last(),
         Some(Modal::Inbox(_) | Modal::Approval(_) | Modal::Welcome(_) | Modal::Entry(..) | Modal::Burst(_) | Modal::LongText(_))
@@ -226,22 +247,22 @@ fn hints(model: &Model) -> Vec<(String, &'static str)> {
         return vec![];
     }
     let contexts = model.contexts();
-    let mut hints: Vec<(String, &'static str)> = Vec::new();
+    let mut hints: Vec<Hint> = Vec::new();
     let (near, wide) = contexts.split_at(1);
     for (key, action) in near.iter().flat_map(|c| model.keymap.hints(*c)) {
         if action.group() != Group::Move && !matches!(action, Action::NextPane | Action::PreviousPane) && model.makes_sense(action)
             || (action == Action::Open && model.makes_sense(action))
         {
-            hints.push((key, action.label()));
+            hints.push(Hint { key, action });
         }
     }
     if model.modals.is_empty() {
         for action in [
+            Action::Cancel,
             Action::NextPane,
             Action::Welcome,
             Action::Filter,
             Action::Refire,
-            Action::Cancel,
             Action::Palette,
             Action::Help,
             Action::Zoom,
@@ -249,10 +270,9 @@ fn hints(model: &Model) -> Vec<(String, &'static str)> {
         ] {
             let key = model.keymap.key(contexts, action);
             if let Some(key) = key.filter(|_| model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
-                let label = action.label();
                 // A key that the pane has taken for itself means something else here.
-                if !hints.iter().any(|(k, l)| *l == label || *k == key) {
-                    hints.push((key, label));
+                if !hints.iter().any(|hint| hint.action.label() == action.label() || hint.key == key) {
+                    hints.push(Hint { key, action });
                 }
             }
         }

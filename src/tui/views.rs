@@ -2,12 +2,13 @@
 //!
 //! Pure state and geometry; `model::views` routes keys to it, `view` draws it.
 
+use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::domain::{event::Event, time::Stamp, world::World};
 
 use super::{
-    pane::{Look, entry::Entry, health::Health, table::TrafficView, timeline::Timeline},
+    pane::{Look, entry::Entry, health::Health, query::FilterLine, table::TrafficView, timeline::Timeline},
     rows::{RowId, Rows},
 };
 
@@ -54,6 +55,26 @@ pub enum Part {
     Lines,
 }
 
+/// What can be done to a filter line.
+#[derive(Clone, Copy, Debug)]
+pub enum OnQuery<'t> {
+    /// Begin to write it.
+    Edit,
+    /// End writing: keep it, or go back to the one before.
+    End {
+        /// Whether it stays.
+        keep: bool,
+    },
+    /// Take it away.
+    Clear,
+    /// Take the next completion of the word that is being written.
+    Complete,
+    /// Take a key.
+    Key(KeyEvent),
+    /// Take pasted text.
+    Paste(&'t str),
+}
+
 /// Everything that the views keep.
 pub struct Views {
     /// The view that is shown.
@@ -83,8 +104,8 @@ impl Views {
             current: View::Console,
             part: Part::Main,
             traffic: TrafficView::new(&rows),
+            timeline: Timeline::new(&rows),
             rows,
-            timeline: Timeline::default(),
             health: Health::default(),
             entry: None,
             places: vec![],
@@ -95,22 +116,59 @@ impl Views {
     pub fn push(&mut self, event: &Event) {
         let changed = self.rows.push(event);
         self.traffic.update(&self.rows, changed.as_slice());
+        self.timeline.update(&self.rows, changed.as_slice());
     }
 
     /// Goes on from a new snapshot.
     pub fn resync(&mut self, world: &World) {
         let touched = self.rows.catch_up(world);
         self.traffic.update(&self.rows, &touched.changed);
+        self.timeline.update(&self.rows, &touched.changed);
     }
 
     /// Whether a filter or a sort is not done.
     pub fn working(&self, now: Stamp) -> bool {
-        self.current == View::Traffic && self.traffic.working(&self.rows, now)
+        match self.current {
+            View::Traffic => self.traffic.working(&self.rows, now),
+            View::Timeline => self.timeline.working(&self.rows),
+            _ => false,
+        }
     }
 
     /// Does a few milliseconds of that.
     pub fn work(&mut self, now: Stamp) {
-        self.traffic.work(&self.rows, now);
+        match self.current {
+            View::Timeline => self.timeline.work(&self.rows),
+            _ => self.traffic.work(&self.rows, now),
+        }
+    }
+
+    /// The filter line of the view, if it has one.
+    pub fn query(&self) -> Option<&FilterLine> {
+        match self.current {
+            View::Traffic => Some(self.traffic.query()),
+            View::Timeline => Some(self.timeline.query()),
+            View::Console | View::Health => None,
+        }
+    }
+
+    /// Does something to the filter line of the view.
+    pub fn on_query(&mut self, what: OnQuery) {
+        match (self.current, what) {
+            (View::Traffic, OnQuery::Edit) => self.traffic.edit(&self.rows),
+            (View::Traffic, OnQuery::End { keep }) => self.traffic.end_edit(keep, &self.rows),
+            (View::Traffic, OnQuery::Clear) => self.traffic.set_filter("", &self.rows),
+            (View::Traffic, OnQuery::Complete) => self.traffic.complete(&self.rows),
+            (View::Traffic, OnQuery::Key(key)) => self.traffic.key(key, &self.rows),
+            (View::Traffic, OnQuery::Paste(text)) => self.traffic.paste(text, &self.rows),
+            (View::Timeline, OnQuery::Edit) => self.timeline.edit(&self.rows),
+            (View::Timeline, OnQuery::End { keep }) => self.timeline.end_edit(keep, &self.rows),
+            (View::Timeline, OnQuery::Clear) => self.timeline.set_filter("", &self.rows),
+            (View::Timeline, OnQuery::Complete) => self.timeline.complete(&self.rows),
+            (View::Timeline, OnQuery::Key(key)) => self.timeline.key(key, &self.rows),
+            (View::Timeline, OnQuery::Paste(text)) => self.timeline.paste(text, &self.rows),
+            (View::Console | View::Health, _) => {}
+        }
     }
 
     /// Goes to a view.

@@ -18,7 +18,7 @@ use switchboard::{
         control::{Command, Control, Tail},
     },
     mcp::Connections,
-    tui::{self, ConsoleOptions, Startup, keymap::Keymap, theme::Theme},
+    tui::{self, ConsoleOptions, Startup, Taste, keymap::Keymap, theme::Theme},
 };
 
 use crate::session::program;
@@ -60,16 +60,15 @@ fn console_that_panics() {
         engine.apply(vec![ServerSpec { disabled: true, ..ServerSpec::new("idle", launch) }]);
         let (requests, _wanted) = tokio::sync::mpsc::channel(1);
         let console = ConsoleOptions {
-            theme: Theme::ansi(),
-            keymap: Keymap::built_in(),
+            taste: Taste { theme: Theme::ansi(), keymap: Keymap::built_in(), confirm: Default::default() },
             mouse: true,
             title: "test".into(),
             startup: Startup::Normal,
-            confirm: Default::default(),
             recall: Default::default(),
             invocation: Default::default(),
             exports: std::env::temp_dir(),
             requests,
+            updates: tokio::sync::mpsc::channel(1).1,
         };
         tui::run(Arc::new(Faulty { engine, in_a_task }), console).await
     });

@@ -337,7 +337,7 @@ impl Model {
                 }
                 self.start_burst(*spec, total, at_once)
             }
-            (Action::Yes | Action::Always, Pending::Overwrite(path, body)) => vec![Cmd::Save { path, body, overwrite: true }],
+            (Action::Yes | Action::Always, Pending::Overwrite(path, content)) => vec![Cmd::Save { path, content, overwrite: true }],
             _ => vec![],
         }
     }
@@ -483,7 +483,7 @@ impl Model {
             Action::Subscribe => self.meant_resource().is_some(),
             Action::Search | Action::JsonPath | Action::Save => self.shown().result().is_some(),
             Action::NextMatch | Action::PreviousMatch => !self.shown().needle().is_empty(),
-            Action::OpenMedia => !self.shown().media().is_empty(),
+            Action::OpenMedia => self.shown().has_media(),
             Action::AnswerFile => matches!(self.modals.last(), Some(Modal::Inbox(inbox)) if inbox.is_sampling()),
             Action::Follow => !self.traffic.following(),
             Action::Welcome => self.offer.is_some() && world.servers.is_empty(),

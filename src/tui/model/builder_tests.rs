@@ -5,6 +5,7 @@ use base64::Engine as _;
 use super::{tests::Harness, *};
 use crate::{
     domain::{
+        body::Body,
         call::{Operation, Origin, Outcome},
         catalog::{RawLists, ServerCatalog},
         event::EventKind,
@@ -82,6 +83,46 @@ fn a_json_path_filters_and_a_wrong_one_says_why() {
     assert!(harness.frame().contains("Bob"), "Esc shows everything again");
 }
 
+/// Does the work that was asked for, as the loop would.
+fn work(harness: &mut Harness) {
+    for command in harness.take() {
+        if let Cmd::Work(task) = command
+            && let Some(worked) = task.run()
+        {
+            harness.send(Msg::Worked(Box::new(worked)));
+        }
+    }
+}
+
+#[test]
+fn a_large_result_is_taken_apart_elsewhere_while_the_console_goes_on() {
+    let users: Vec<String> = (0..20_000).map(|n| format!(r#"{{"name":"user {n}","age":{}}}"#, n % 90)).collect();
+    let mut harness = answered(120, 40, &format!(r#"{{"content":[],"structuredContent":{{"users":[{}]}}}}"#, users.join(",")));
+    assert!(harness.frame().contains("apart …") && harness.model.moving(), "{}", harness.frame());
+    // Its parts first, then the tree; keys work meanwhile.
+    harness.keys("t").keys("[");
+    work(&mut harness);
+    work(&mut harness);
+    assert!(harness.frame().contains("users"), "{}", harness.frame());
+    harness.keys("|").keys("ctrl-u").text("$..name").keys("enter");
+    assert!(harness.frame().contains("$..name …"), "{}", harness.frame());
+    work(&mut harness);
+    assert!(harness.frame().contains("20000 found"), "{}", harness.frame());
+    // One that is given up is not waited for, and nothing of it comes later.
+    harness.keys("esc");
+    work(&mut harness);
+    harness.keys("|").keys("ctrl-u").text("$.users[0]").keys("enter esc");
+    work(&mut harness);
+    assert!(!harness.frame().contains("$.users[0]") && harness.frame().contains("users"), "{}", harness.frame());
+    // Copying it, too.
+    harness.keys("y j");
+    let tasks = harness.take();
+    assert!(matches!(tasks[..], [Cmd::Work(_)]), "{tasks:?}");
+    let Some(Cmd::Work(task)) = tasks.into_iter().next() else { panic!() };
+    harness.send(Msg::Worked(Box::new(task.run().unwrap())));
+    assert!(matches!(&harness.take()[..], [Cmd::Copy(text)] if text.len() > 500_000));
+}
+
 #[test]
 fn what_is_shown_is_saved_where_the_user_says() {
     let mut harness = answered(120, 40, USERS);
@@ -89,14 +130,14 @@ fn what_is_shown_is_saved_where_the_user_says() {
     assert!(harness.frame().contains("result-1f4.json"), "{}", harness.frame());
     harness.take();
     harness.keys("ctrl-u").text("out.json").keys("enter");
-    let Some(Cmd::Save { path, body, overwrite: false }) = harness.take().pop() else { panic!("not saved") };
-    assert!(path == "out.json" && body.text().starts_with(r#"{"users""#));
-    harness.send(Msg::Exists { path: path.clone(), body: body.clone() });
+    let Some(Cmd::Save { path, content, overwrite: false }) = harness.take().pop() else { panic!("not saved") };
+    assert!(path == "out.json" && content.bytes().unwrap().text().starts_with(r#"{"users""#));
+    harness.send(Msg::Exists { path: path.clone(), content: content.clone() });
     assert!(harness.frame().contains("Replace the file?"));
     harness.keys("enter");
     assert_eq!(harness.take(), [], "the first answer keeps it");
-    harness.send(Msg::Exists { path: path.clone(), body: body.clone() }).keys("y");
-    assert_eq!(harness.take(), [Cmd::Save { path, body, overwrite: true }]);
+    harness.send(Msg::Exists { path: path.clone(), content: content.clone() }).keys("y");
+    assert_eq!(harness.take(), [Cmd::Save { path, content, overwrite: true }]);
 }
 
 #[test]
@@ -110,7 +151,8 @@ fn images_are_decoded_and_named_by_us() {
     harness.keys("o");
     assert!(harness.frame().contains("image 1") && harness.frame().contains("4 B"), "{}", harness.frame());
     harness.keys("1");
-    assert_eq!(harness.take(), [Cmd::OpenFile { name: "image-1f4-1.png".into(), body: Body::new(&b"\x89PNG"[..]) }]);
+    let Some(Cmd::OpenFile { name, content }) = harness.take().pop() else { panic!("not opened") };
+    assert!(name == "image-1f4-1.png" && content.bytes() == Some(Body::new(&b"\x89PNG"[..])));
     harness.keys("o 2");
     assert_eq!(harness.take(), [], "a page is not handed to other programs");
     harness.keys("s 2 enter");

@@ -32,8 +32,12 @@ impl Model {
     }
 
     pub(super) fn ask_burst(&mut self) {
-        // From the form, what is wrong in it is told there first.
-        if self.focus == Focus::Call && self.call.operation().is_err() {
+        // What is wrong in the form is told there first.
+        if matches!(self.focus, Focus::Call | Focus::Servers) && self.call.target().is_some() && self.call.operation().is_err() {
+            if self.focus == Focus::Servers {
+                self.focus = Focus::Call;
+                self.toast(NoticeLevel::Info, "Its arguments come first; then it can be fired many times.");
+            }
             return;
         }
         let Some(spec) = self.burst_spec() else {

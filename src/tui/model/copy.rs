@@ -1,46 +1,27 @@
 //! Copying: a menu of what can be copied here, and what is said about it afterwards.
 
 use crate::{
-    domain::{
-        call::{CallSpec, Operation},
-        event::NoticeLevel,
-        server::Launch,
-        text::visible_lines,
-    },
+    domain::{body::Body, call::Operation, event::NoticeLevel, id::CallId, server::Launch, time::size},
     tui::{
-        copying::{Copied, call_line, curl, harmless_json, mcp_servers},
+        copying::{Copied, CopyKind, call_line, curl, mcp_servers, plain},
         layout::Focus,
         msg::Cmd,
         overlay::menu::{Menu, MenuRow},
         pane::detail::Detail,
         tree::Node,
+        views::View,
+        work::{Done, Job, Material},
     },
 };
 
 use super::{Choice, Modal, Model};
-
-/// What can be copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyKind {
-    /// What is under the cursor.
-    Value,
-    /// The whole result, or the arguments, as JSON.
-    Json,
-    /// A `switchboard` command line.
-    CallLine,
-    /// A curl command.
-    Curl,
-    /// The frames as they crossed the wire.
-    Frames,
-    /// The server as an entry of `mcpServers`.
-    McpServers,
-}
 
 impl Model {
     /// Offers what can be copied here.
     pub(super) fn ask_copy(&mut self) {
         let mut kinds: Vec<(CopyKind, char, &str, String)> = vec![];
         let value = match self.focus {
+            _ if self.in_view() => "result of the call under the cursor",
             Focus::Servers | Focus::Info => "name, or the report of a failure",
             Focus::Call => "arguments",
             Focus::Traffic => "result of the call under the cursor",
@@ -49,14 +30,14 @@ impl Model {
         kinds.push((CopyKind::Value, 'y', "value", value.into()));
         if let Some(operation) = self.copied_operation() {
             let http = self.feed.world.server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Launch::Http { .. }));
-            let json = if self.focus == Focus::Call { "the arguments" } else { "the whole result, or the arguments" };
+            let json = if self.focus == Focus::Call && !self.in_view() { "the arguments" } else { "the whole result, or the arguments" };
             kinds.push((CopyKind::Json, 'j', "JSON", json.into()));
             kinds.push((CopyKind::CallLine, 'c', "command line", "switchboard call …".into()));
             if http {
                 kinds.push((CopyKind::Curl, 'u', "curl", "headers as variables".into()));
             }
         }
-        if self.frames_text().is_some_and(|text| !text.is_empty()) {
+        if self.frames().is_some_and(|frames| !frames.pieces.is_empty()) {
             kinds.push((CopyKind::Frames, 'f', "raw frames", "exactly as they crossed the wire".into()));
         }
         if let Some(server) = self.copied_server() {
@@ -67,46 +48,61 @@ impl Model {
         self.modals.push(Modal::Menu(Menu { title: "Copy".into(), rows, ..Menu::default() }, choices));
     }
 
-    /// Copies, and says what was copied and what was changed for it.
+    /// Copies, and says what was copied and what was changed for it. What is large is made ready elsewhere first.
     pub(super) fn copy(&mut self, kind: CopyKind) -> Vec<Cmd> {
-        let copied = match kind {
-            CopyKind::Value => self.value_text().map(|text| (plain(&text), "value")),
-            CopyKind::Json => self.json_text().map(|text| {
-                let (text, changed) = harmless_json(&text);
-                (Copied { text, notes: changed.then_some("hidden characters are written as \\u escapes").into_iter().collect() }, "JSON")
-            }),
-            CopyKind::CallLine => self
-                .copied_operation()
-                .and_then(|operation| call_line(&operation, &self.feed.world, &self.invocation))
-                .map(|copied| (said(copied), "command line")),
-            CopyKind::Curl => self
-                .copied_operation()
-                .and_then(|operation| curl(&operation, &self.feed.world))
-                .map(|copied| (said(copied), "curl command")),
-            CopyKind::Frames => self.frames_text().map(|text| {
-                let odd = visible_lines(&text) != text;
-                let notes = odd.then_some("careful: control or hidden characters are in it as they came").into_iter().collect();
-                (Copied { text, notes }, "raw frames")
-            }),
-            CopyKind::McpServers => self
-                .copied_server()
-                .and_then(|id| self.feed.world.server(&id.as_str().into()))
-                .map(|server| (said(mcp_servers(&server.spec)), "mcpServers entry")),
+        let material = match kind {
+            CopyKind::Value => self.value(),
+            CopyKind::Json => self.json(),
+            CopyKind::Frames => self.frames(),
+            CopyKind::CallLine | CopyKind::Curl | CopyKind::McpServers => {
+                let copied = self.written(kind);
+                return self.copied(kind, copied.unwrap_or_default());
+            }
         };
-        let Some((copied, what)) = copied.filter(|(copied, _)| !copied.text.is_empty()) else {
+        let job = Job::Copy(kind, material.unwrap_or_default());
+        let bytes = job.size() as u64;
+        let mut tasks = vec![];
+        match job.ask(&mut tasks) {
+            Ok(Done::Copied(kind, copied)) => self.copied(kind, copied),
+            Ok(_) => vec![],
+            Err(ticket) => {
+                self.copying = Some(ticket);
+                self.toast(NoticeLevel::Info, format!("Making {} ready for the clipboard …", size(bytes)));
+                tasks.into_iter().map(Cmd::Work).collect()
+            }
+        }
+    }
+
+    /// Puts what was made ready on the clipboard.
+    pub(super) fn copied(&mut self, kind: CopyKind, copied: Copied) -> Vec<Cmd> {
+        if copied.text.is_empty() {
             self.toast(NoticeLevel::Info, "There is nothing to copy here.");
             return vec![];
-        };
-        let count = copied.text.chars().count();
+        }
+        let count = size(copied.text.len() as u64);
         let notes: String = copied.notes.iter().map(|note| format!("; {note}")).collect();
         let level = if copied.notes.is_empty() { NoticeLevel::Info } else { NoticeLevel::Warn };
-        self.toast(level, format!("Copied: {what}, {count} characters{notes}."));
+        self.toast(level, format!("Copied: {}, {count}{notes}.", kind.word()));
         vec![Cmd::Copy(copied.text)]
     }
 
-    fn value_text(&self) -> Option<String> {
+    /// What is written anew for the clipboard.
+    fn written(&self, kind: CopyKind) -> Option<Copied> {
         let world = &self.feed.world;
-        match self.focus {
+        match kind {
+            CopyKind::CallLine => call_line(&self.copied_operation()?, world, &self.invocation),
+            CopyKind::Curl => curl(&self.copied_operation()?, world),
+            _ => Some(mcp_servers(&world.server(&self.copied_server()?.as_str().into())?.spec)),
+        }
+        .map(said)
+    }
+
+    fn value(&self) -> Option<Material> {
+        let world = &self.feed.world;
+        if let Some(detail) = self.copied_detail() {
+            return detail.copy(world);
+        }
+        let text = match self.focus {
             Focus::Servers | Focus::Info => self.tree.selected().map(|node| match node {
                 Node::Tool(tool) => world.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string()),
                 Node::Group(name) | Node::Prompt(_, name) | Node::Resource(_, name) | Node::Template(_, name) => name.to_string(),
@@ -115,64 +111,81 @@ impl Model {
                     None => id.to_string(),
                 },
             }),
-            Focus::Call => self.call.text(),
-            Focus::Result => self.result.copy(world),
-            Focus::Detail => self.detail.as_ref().and_then(|d| d.copy(world)),
-            Focus::Traffic => self.under_traffic().copy(world),
-        }
-    }
-
-    fn under_traffic(&self) -> Detail {
-        let mut detail = Detail::default();
-        detail.show(self.traffic.selected(&self.feed.world).map(|c| c.id), &self.feed.world);
-        detail
-    }
-
-    fn json_text(&self) -> Option<String> {
-        if self.focus == Focus::Call {
-            return self.call.text();
-        }
-        let result = match self.focus {
-            Focus::Traffic => self.under_traffic().result().cloned(),
-            _ => self.shown().result().cloned(),
+            _ => self.call.text(),
         };
-        result.filter(|r| !r.is_empty()).map(|r| r.text().into_owned()).or_else(|| self.call.text())
+        text.map(|text| Material { pieces: vec![text.into()], decode: false })
     }
 
-    fn frames_text(&self) -> Option<String> {
-        match self.focus {
-            Focus::Traffic => Some(self.under_traffic().raw_frames()),
-            Focus::Result | Focus::Detail => Some(self.shown().raw_frames()),
+    /// The call whose parts are copied: the one that is read, or the one under the cursor of a list.
+    fn copied_detail(&self) -> Option<Call<'_>> {
+        let made = |call: Option<CallId>| {
+            let mut detail = Detail::default();
+            detail.show(call, &self.feed.world);
+            call.map(|_| Call::Made(Box::new(detail)))
+        };
+        match (self.views.current, self.focus) {
+            (View::Console, Focus::Servers | Focus::Info | Focus::Call) => None,
+            (View::Console, Focus::Traffic) => made(self.traffic.selected(&self.feed.world).map(|c| c.id)),
+            (View::Console, Focus::Result | Focus::Detail) => Some(Call::Shown(self.shown())),
+            _ => match &self.views.entry {
+                Some(entry) if entry.call().is_some() => Some(Call::Shown(&entry.detail)),
+                _ => made(self.view_call()),
+            },
+        }
+    }
+
+    fn json(&self) -> Option<Material> {
+        let result = self.copied_detail().and_then(|detail| detail.result().cloned()).filter(|r| !r.is_empty());
+        let body = result.or_else(|| self.copied_arguments())?;
+        Some(Material { pieces: vec![body], decode: false })
+    }
+
+    fn copied_arguments(&self) -> Option<Body> {
+        match self.copied_operation()? {
+            Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => Some(arguments),
             _ => None,
         }
     }
 
+    fn frames(&self) -> Option<Material> {
+        let pieces = self.copied_detail()?.frames().map(|frame| frame.body.clone()).collect();
+        Some(Material { pieces, decode: false })
+    }
+
     /// The call that a command line would make: the one shown, or the one in the form.
     fn copied_operation(&self) -> Option<Operation> {
-        let past = |spec: &CallSpec| spec.operation.clone();
         match self.focus {
-            Focus::Traffic | Focus::Detail | Focus::Result => {
-                self.meant_call().and_then(|id| self.feed.world.call(id)).map(|call| past(&call.spec))
-            }
-            Focus::Call | Focus::Servers | Focus::Info => self.call.sketch(),
+            Focus::Call | Focus::Servers | Focus::Info if !self.in_view() => self.call.sketch(),
+            _ => self.meant_call().and_then(|id| self.feed.world.call(id)).map(|call| call.spec.operation.clone()),
         }
     }
 
     fn copied_server(&self) -> Option<String> {
         let server = match self.focus {
-            Focus::Servers | Focus::Info | Focus::Call => self.tree.selected().and_then(Node::server).cloned(),
+            Focus::Servers | Focus::Info | Focus::Call if !self.in_view() => self.tree.selected().and_then(Node::server).cloned(),
             _ => self.copied_operation().map(|operation| operation.server().clone()),
         };
         server.map(|id| id.to_string())
     }
 }
 
-/// Text without anything hidden in it.
-fn plain(text: &str) -> Copied {
-    let shown = visible_lines(text);
-    let changed = shown != text;
-    let notes = changed.then_some("control and hidden characters are written as escapes").into_iter().collect();
-    Copied { text: shown.into_owned(), notes }
+/// A call whose parts are copied.
+enum Call<'m> {
+    /// It is on the screen.
+    Shown(&'m Detail),
+    /// It is not, and was taken together for this.
+    Made(Box<Detail>),
+}
+
+impl std::ops::Deref for Call<'_> {
+    type Target = Detail;
+
+    fn deref(&self) -> &Detail {
+        match self {
+            Call::Shown(detail) => detail,
+            Call::Made(detail) => detail,
+        }
+    }
 }
 
 fn said(copied: Copied) -> Copied {

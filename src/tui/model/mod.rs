@@ -21,7 +21,6 @@ use crokey::KeyCombination;
 
 use crate::domain::{
     ask::{Ask, AskPolicy},
-    body::Body,
     call::CallSpec,
     catalog::ConfirmPolicy,
     event::{Event, Notice, NoticeLevel},
@@ -33,12 +32,12 @@ use crate::domain::{
 };
 
 use super::{
-    ConsoleRequest, Startup,
-    copying::Invocation,
+    ConsoleRequest, ConsoleUpdate, Startup, Taste,
+    copying::{CopyKind, Invocation},
     feed::Feed,
     keymap::{Context, Keymap},
     layout::{Divider, Focus, Layout, Middle, Room},
-    msg::{Cmd, Msg},
+    msg::{Cmd, Content, Msg},
     overlay::{
         approval::Approval,
         burst::Burst,
@@ -53,14 +52,13 @@ use super::{
         toast::{MOST, Toast},
         welcome::{Offer, Welcome},
     },
-    pane::{Look, call::CallPane, detail::Detail, info::InfoPane, servers, strip as strip_pane, traffic::TrafficPane},
+    pane::{Look, call::CallPane, detail::Detail, entry as row, info::InfoPane, servers, strip as strip_pane, traffic::TrafficPane},
     strip::Strip,
     theme::Theme,
     tree::{Node, Tree},
     views::Views,
+    work::{Done, Ticket, Worked},
 };
-
-pub use copy::CopyKind;
 
 /// How long a message stays in the corner.
 const TOAST_TIME: Duration = Duration::from_secs(6);
@@ -99,7 +97,7 @@ pub enum Purpose {
     /// To filter the result.
     JsonPath,
     /// Where to save this.
-    Save(Body),
+    Save(Content),
     /// The file that holds an answer.
     AnswerFile,
     /// How often, and how many at once.
@@ -112,9 +110,9 @@ pub enum Choice {
     /// Copies.
     Copy(CopyKind),
     /// Asks where to save this; the name is the proposal.
-    Save(String, Body),
+    Save(String, Content),
     /// Opens this in another program.
-    Open(String, Body),
+    Open(String, Content),
 }
 
 /// What waits for an answer of the user.
@@ -127,7 +125,7 @@ pub enum Pending {
     /// Firing it many times: how often, and how many at once.
     Burst(Box<CallSpec>, u64, usize),
     /// Writing over a file.
-    Overwrite(String, Body),
+    Overwrite(String, Content),
 }
 
 /// The panes and dialogs, to be drawn.
@@ -234,6 +232,8 @@ pub struct Model {
     completing: complete::Completing,
     /// Whether a search has not come to its end.
     searching: bool,
+    /// A large text that is made ready for the clipboard.
+    copying: Option<Ticket>,
 }
 
 impl Model {
@@ -277,6 +277,7 @@ impl Model {
             came_from: Focus::Traffic,
             completing: Default::default(),
             searching: false,
+            copying: None,
         };
         model.call.recall = setup.recall;
         match setup.startup {
@@ -296,7 +297,7 @@ impl Model {
 
     /// Takes in a message.
     pub fn update(&mut self, msg: Msg) -> Vec<Cmd> {
-        let commands = match msg {
+        let mut commands = match msg {
             Msg::Input(input) => self.input(input),
             Msg::Resize(width, height) => {
                 self.size = (width, height);
@@ -321,12 +322,17 @@ impl Model {
                 self.saved(saved);
                 vec![]
             }
-            Msg::Exists { path, body } => {
-                self.exists(path, body);
+            Msg::Exists { path, content } => {
+                self.exists(path, content);
                 vec![]
             }
+            Msg::Worked(worked) => self.worked(*worked),
             Msg::FileRead(read) => {
                 self.answer_text(read);
+                vec![]
+            }
+            Msg::Update(update) => {
+                self.updated(update);
                 vec![]
             }
             Msg::Trouble(text) => {
@@ -335,7 +341,46 @@ impl Model {
             }
         };
         self.settle();
+        commands.extend(self.take_tasks());
         commands
+    }
+
+    /// The work that panes have come to need.
+    fn take_tasks(&mut self) -> Vec<Cmd> {
+        let mut tasks = self.result.take_tasks();
+        tasks.extend(self.detail.as_mut().map(Detail::take_tasks).unwrap_or_default());
+        tasks.extend(self.views.entry.as_mut().map(row::Entry::take_tasks).unwrap_or_default());
+        tasks.into_iter().map(Cmd::Work).collect()
+    }
+
+    /// Gives work that was done to whoever asked for it.
+    fn worked(&mut self, worked: Worked) -> Vec<Cmd> {
+        if let Done::Copied(kind, copied) = &worked.done {
+            let mine = self.copying.take_if(|ticket| *ticket == worked.ticket).is_some();
+            return if mine { self.copied(*kind, copied.clone()) } else { vec![] };
+        }
+        let world = &self.feed.world;
+        for detail in self.detail.iter_mut().chain([&mut self.result]) {
+            detail.worked(&worked, world);
+        }
+        if let Some(entry) = &mut self.views.entry {
+            entry.worked(&worked, world);
+        }
+        vec![]
+    }
+
+    /// Takes in what the user changed in the configuration.
+    fn updated(&mut self, update: ConsoleUpdate) {
+        match update {
+            ConsoleUpdate::Taste(taste) => {
+                let Taste { theme, keymap, confirm } = *taste;
+                (self.theme, self.keymap, self.confirm) = (theme, keymap, confirm);
+                // A sequence that was begun may mean something else now.
+                self.sequence.clear();
+                self.toast(NoticeLevel::Info, "Colours, keys and questions are those of the changed configuration.");
+            }
+            ConsoleUpdate::Invocation(invocation) => self.invocation = invocation,
+        }
     }
 
     /// Goes on from a new snapshot after the feed fell behind by `missed` events.
@@ -370,6 +415,9 @@ impl Model {
             || self.view_moving()
             || !self.toasts.is_empty()
             || self.searching
+            || self.result.waits()
+            || self.detail.as_ref().is_some_and(Detail::waits)
+            || self.views.entry.as_ref().is_some_and(row::Entry::waits)
             || self.completing.waiting()
             || self.modals.iter().any(|modal| matches!(modal, Modal::Burst(burst) if !burst.over()))
             || matches!(self.modals.last(), Some(Modal::Inbox(_)))
@@ -539,7 +587,9 @@ impl Model {
         self.call.show(node.as_ref(), &self.feed.world);
         self.info.show(node.as_ref());
         self.result.show(self.call.last_call(), &self.feed.world);
-        self.searching = self.result.search_on() | self.detail.as_mut().is_some_and(Detail::search_on);
+        let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
+        let searched = self.detail.iter_mut().chain([&mut self.result]).chain(entry);
+        self.searching = searched.fold(false, |on, detail| detail.search_on() | on);
         self.note_typing();
         let middle = self.middle();
         if !middle.order().contains(&self.focus) {

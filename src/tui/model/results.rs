@@ -1,7 +1,5 @@
 //! Asking things of results: search, JSONPath, saving, opening, following links; subscriptions.
 
-use base64::Engine as _;
-
 use crate::{
     domain::{
         body::Body,
@@ -9,12 +7,13 @@ use crate::{
         event::NoticeLevel,
         id::ServerId,
         time::size,
+        world::World,
     },
     engine::control::Command,
     tui::{
         action::Action,
         files::{extension, opens},
-        msg::Cmd,
+        msg::{Cmd, Content},
         overlay::{
             confirm::Confirm,
             entry::Entry,
@@ -22,19 +21,32 @@ use crate::{
         },
         pane::detail::Detail,
         tree::Node,
+        views::View,
     },
 };
 
 use super::{Choice, Modal, Model, Pending, Purpose};
 
 impl Model {
-    /// The call in full that is shown: one of the traffic list, or the result of the form.
+    /// The call in full that is shown: the one that is open in a view, one of the traffic list, or the result of the form.
     pub(super) fn shown(&self) -> &Detail {
-        self.detail.as_ref().unwrap_or(&self.result)
+        match &self.views.entry {
+            Some(entry) if self.in_view() => &entry.detail,
+            _ => self.detail.as_ref().unwrap_or(&self.result),
+        }
     }
 
     pub(super) fn shown_mut(&mut self) -> &mut Detail {
-        self.detail.as_mut().unwrap_or(&mut self.result)
+        self.shown_parts().0
+    }
+
+    fn shown_parts(&mut self) -> (&mut Detail, &World) {
+        let view = self.in_view();
+        let detail = match &mut self.views.entry {
+            Some(entry) if view => &mut entry.detail,
+            _ => self.detail.as_mut().unwrap_or(&mut self.result),
+        };
+        (detail, &self.feed.world)
     }
 
     fn ask(&mut self, entry: Entry, purpose: Purpose) {
@@ -67,7 +79,10 @@ impl Model {
         };
         let id = self.export_id();
         let mut choices = self.media_choices(&id, Choice::Save);
-        choices.insert(0, ("what is shown".to_owned(), size(body.len() as u64), Choice::Save(format!("result-{id}.{ending}"), body)));
+        choices.insert(
+            0,
+            ("what is shown".to_owned(), size(body.len() as u64), Choice::Save(format!("result-{id}.{ending}"), Content::Bytes(body))),
+        );
         match choices.len() {
             1 => drop(self.take_choice(choices.remove(0).2)),
             _ => self.offer("Save", choices),
@@ -94,20 +109,13 @@ impl Model {
         self.shown().call().map_or_else(|| "0".into(), |call| format!("{:x}", call.0))
     }
 
-    fn media_choices(&self, id: &str, make: fn(String, Body) -> Choice) -> Vec<(String, String, Choice)> {
-        let decode = |data: &str| {
-            let engine = base64::engine::general_purpose::GeneralPurpose::new(
-                &base64::alphabet::STANDARD,
-                base64::engine::GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
-            );
-            engine.decode(data.split_whitespace().collect::<String>()).ok()
-        };
-        let named = self.shown().media().into_iter().enumerate().filter_map(|(at, (kind, mime, data))| {
-            let bytes = decode(&data)?;
+    fn media_choices(&self, id: &str, make: fn(String, Content) -> Choice) -> Vec<(String, String, Choice)> {
+        let named = self.shown().media().into_iter().enumerate().map(|(at, (kind, mime, data))| {
+            let content = Content::Base64(Body::from(data));
             // The name is ours: nothing in it comes from the server.
-            let name = format!("{kind}-{id}-{}.{}", at + 1, extension(&mime));
-            let told = format!("{} · {}", if mime.is_empty() { "type unknown" } else { &mime }, size(bytes.len() as u64));
-            Some((format!("{kind} {}", at + 1), told, make(name, Body::new(bytes))))
+            let name = format!("{kind}-{id}-{}.{}", at + 1, extension(mime));
+            let told = format!("{} · {}", if mime.is_empty() { "type unknown" } else { mime }, size(content.len() as u64));
+            (format!("{kind} {}", at + 1), told, make(name, content))
         });
         named.collect()
     }
@@ -130,18 +138,18 @@ impl Model {
     fn take_choice(&mut self, choice: Choice) -> Vec<Cmd> {
         match choice {
             Choice::Copy(kind) => self.copy(kind),
-            Choice::Save(name, body) => {
-                let note = format!("{}, readable by you only. A file that is there is not replaced unasked.", size(body.len() as u64));
-                self.ask(Entry::new("Save", note, &[("path", &name)]), Purpose::Save(body));
+            Choice::Save(name, content) => {
+                let note = format!("{}, readable by you only. A file that is there is not replaced unasked.", size(content.len() as u64));
+                self.ask(Entry::new("Save", note, &[("path", &name)]), Purpose::Save(content));
                 vec![]
             }
-            Choice::Open(name, body) => {
+            Choice::Open(name, content) => {
                 let ending = name.rsplit('.').next().unwrap_or_default();
                 if !opens(ending) {
                     self.toast(NoticeLevel::Warn, "Files of this type are not handed to other programs; s saves it.");
                     return vec![];
                 }
-                vec![Cmd::OpenFile { name, body }]
+                vec![Cmd::OpenFile { name, content }]
             }
         }
     }
@@ -156,11 +164,11 @@ impl Model {
                 None
             }
             Purpose::JsonPath => {
-                let shown = self.detail.as_mut().unwrap_or(&mut self.result);
-                shown.filter(&text, &self.feed.world).err()
+                let (shown, world) = self.shown_parts();
+                shown.filter(&text, world).err()
             }
             Purpose::Save(_) | Purpose::AnswerFile if text.trim().is_empty() => Some("A path is needed.".to_owned()),
-            Purpose::Save(body) => return vec![Cmd::Save { path: text, body: body.clone(), overwrite: false }],
+            Purpose::Save(content) => return vec![Cmd::Save { path: text, content: content.clone(), overwrite: false }],
             Purpose::AnswerFile => return vec![Cmd::ReadFile(text)],
             Purpose::Burst(spec) => match self.burst_numbers(&entry) {
                 Ok((total, at_once)) => return self.confirm_burst(CallSpec::clone(spec), total, at_once),
@@ -181,16 +189,18 @@ impl Model {
         }
     }
 
-    pub(super) fn exists(&mut self, path: String, body: Body) {
+    pub(super) fn exists(&mut self, path: String, content: Content) {
         let confirm =
             Confirm::new("Replace the file?", format!("{path} is there already."), &[(Action::No, "keep it"), (Action::Yes, "replace it")]);
-        self.modals.push(Modal::Confirm(confirm, Pending::Overwrite(path, body)));
+        self.modals.push(Modal::Confirm(confirm, Pending::Overwrite(path, content)));
     }
 
     /// Reads a resource that a result links to, and shows it by itself.
     pub(super) fn follow_link(&mut self, uri: String) -> Vec<Cmd> {
         let server = self.shown().call().and_then(|id| self.feed.world.call(id)).map(|c| c.spec.operation.server().clone());
         let Some(server) = server else { return vec![] };
+        // It is shown in the console, whatever view the link stands in.
+        self.views.show(View::Console);
         self.followed = Some(self.next_token);
         let spec = CallSpec { operation: Operation::Resource { server, uri }, origin: Origin::Console, timeout: None };
         self.submit(spec, None)

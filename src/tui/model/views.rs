@@ -6,11 +6,13 @@ use crate::{
     domain::{event::NoticeLevel, id::CallId},
     tui::{
         action::Action,
+        copying::{CopyKind, prepared},
         keymap::Context,
         msg::Cmd,
-        pane::{Look, entry::Entry, health::Subject, table::Clicked},
-        views::{Part, View, Views},
+        pane::{Look, entry::Entry, health::Subject, query::FilterLine, table::Clicked},
+        views::{OnQuery, Part, View, Views},
         widget::{tabs, window::Move},
+        work::Material,
     },
 };
 
@@ -81,9 +83,8 @@ impl Model {
     /// Whether letters go into a filter line of the view.
     pub(super) fn view_typing(&self) -> bool {
         match self.views.current {
-            View::Traffic => self.views.traffic.editing(),
             View::Health => self.views.health.lines.editing(),
-            _ => false,
+            _ => self.views.query().is_some_and(FilterLine::editing),
         }
     }
 
@@ -114,10 +115,10 @@ impl Model {
             }
             Action::NextPane => self.view_turn(false),
             Action::PreviousPane => self.view_turn(true),
-            Action::Open => self.view_open(),
+            Action::Open => return Some(self.view_open()),
             Action::Back => self.view_back(),
             Action::Filter => return self.view_filter(),
-            Action::CompleteFilter => self.views.traffic.complete(&self.views.rows),
+            Action::CompleteFilter => self.views.on_query(OnQuery::Complete),
             Action::NextCall | Action::PreviousCall => {
                 self.views.timeline.step(action == Action::PreviousCall, &self.views.rows, self.now);
             }
@@ -139,13 +140,8 @@ impl Model {
 
     fn view_filter(&mut self) -> Option<Vec<Cmd>> {
         match (self.views.current, self.views.part) {
-            (View::Traffic, Part::Entry) => {
-                let key = KeyEvent::new(crossterm::event::KeyCode::Char('/'), crossterm::event::KeyModifiers::NONE);
-                if let Some(entry) = &mut self.views.entry {
-                    entry.raw_key(key);
-                }
-            }
-            (View::Traffic, _) => self.views.traffic.edit(&self.views.rows),
+            (View::Traffic | View::Timeline, Part::Entry) => self.ask_search(),
+            (View::Traffic | View::Timeline, _) => self.views.on_query(OnQuery::Edit),
             (View::Health, _) => {
                 self.views.part = Part::Lines;
                 self.views.health.lines.edit();
@@ -174,13 +170,18 @@ impl Model {
         self.views.part = order.get(next % order.len().max(1)).copied().unwrap_or_default();
     }
 
-    fn view_open(&mut self) {
+    fn view_open(&mut self) -> Vec<Cmd> {
+        if self.views.part == Part::Entry
+            && let Some(uri) = self.shown().link_here()
+        {
+            return self.follow_link(uri);
+        }
         match (self.views.current, self.views.part) {
-            (View::Traffic, _) if self.views.traffic.editing() => self.views.traffic.end_edit(true, &self.views.rows),
+            (View::Traffic | View::Timeline, _) if self.view_typing() => self.views.on_query(OnQuery::End { keep: true }),
             (View::Health, _) if self.views.health.lines.editing() => self.views.health.lines.end_edit(true),
             (View::Health, Part::Main) => self.views.health.fold(None),
             (View::Traffic | View::Timeline, Part::Main) => {
-                let Some(id) = self.views.selected() else { return };
+                let Some(id) = self.views.selected() else { return vec![] };
                 // What is read stands still.
                 match self.views.current {
                     View::Traffic => self.views.traffic.freeze(&self.views.rows),
@@ -198,52 +199,51 @@ impl Model {
             }
             _ => {}
         }
+        vec![]
     }
 
     /// One step out: of the filter line, of the open row, of the filter, of the view.
     fn view_back(&mut self) {
         let views = &mut self.views;
         match (views.current, views.part) {
-            (View::Traffic, _) if views.traffic.editing() => views.traffic.end_edit(false, &views.rows),
+            (_, _) if views.query().is_some_and(FilterLine::editing) => views.on_query(OnQuery::End { keep: false }),
             (View::Health, _) if views.health.lines.editing() => views.health.lines.end_edit(false),
             (_, Part::Entry) if views.entry.as_mut().is_some_and(|e| e.detail.back()) => {}
             (View::Health, Part::Lines) if views.health.lines.clear() => {}
             (View::Health, Part::Facts | Part::Lines) => views.part = Part::Main,
             (_, _) if views.entry.is_some() => (views.entry, views.part) = (None, Part::Main),
-            (View::Traffic, _) if !views.traffic.filter_text().is_empty() => views.traffic.set_filter("", &views.rows),
+            _ if views.query().is_some_and(|query| !query.text().is_empty()) => views.on_query(OnQuery::Clear),
             _ if self.zoom => self.zoom = false,
             _ => views.show(View::Console),
         }
     }
 
+    /// Copies what is no call: a name, a message. Calls have a menu, as everywhere.
     fn view_copy(&mut self) -> Vec<Cmd> {
-        let world = &self.feed.world;
-        let text = match (self.views.current, &self.views.entry) {
-            (View::Health, _) => {
-                self.views.health.selected().map(|Subject { server, tool }| tool.as_ref().map_or(server.to_string(), |t| t.to_string()))
+        let material = match (self.views.current, &self.views.entry) {
+            (View::Health, _) => self.views.health.selected().map(|Subject { server, tool }| {
+                let name = tool.as_ref().map_or(server.to_string(), |t| t.to_string());
+                Material { pieces: vec![name.into()], decode: false }
+            }),
+            _ if self.view_call().is_some() => {
+                self.ask_copy();
+                return vec![];
             }
-            (_, Some(entry)) => entry.copy(world),
+            (_, Some(entry)) => entry.copy(),
             _ => self.views.selected().and_then(|id| {
                 let mut entry = Entry::default();
-                entry.show(id, &self.views.rows, world);
-                entry.copy(world)
+                entry.show(id, &self.views.rows, &self.feed.world);
+                entry.copy()
             }),
         };
-        let Some(text) = text.filter(|t| !t.is_empty()) else {
-            self.toast(NoticeLevel::Info, "There is nothing to copy here.");
-            return vec![];
-        };
-        self.toast(NoticeLevel::Info, format!("{} characters are on the clipboard.", text.chars().count()));
-        vec![Cmd::Copy(text)]
+        self.copied(CopyKind::Value, prepared(CopyKind::Value, &material.unwrap_or_default()))
     }
 
     /// A key that means nothing to the keymap.
     pub(super) fn view_key(&mut self, key: KeyEvent) {
         let views = &mut self.views;
         match (views.current, views.part) {
-            (View::Traffic, _) if views.traffic.editing() => {
-                views.traffic.key(key, &views.rows);
-            }
+            _ if views.query().is_some_and(FilterLine::editing) => views.on_query(OnQuery::Key(key)),
             (View::Health, _) if views.health.lines.editing() => views.health.lines.key(key),
             (_, Part::Entry) => {
                 if let Some(entry) = &mut views.entry {
@@ -258,7 +258,7 @@ impl Model {
     pub(super) fn view_paste(&mut self, text: &str) {
         let views = &mut self.views;
         match views.current {
-            View::Traffic if views.traffic.editing() => views.traffic.paste(text, &views.rows),
+            _ if views.query().is_some_and(FilterLine::editing) => views.on_query(OnQuery::Paste(text)),
             View::Health if views.health.lines.editing() => views.health.lines.paste(text),
             _ => {}
         }
@@ -350,14 +350,15 @@ impl Model {
                 }
                 Clicked::Nothing => false,
             },
+            (Part::Main, View::Timeline) if self.views.timeline.query_at(place, event.row) => {
+                self.views.on_query(OnQuery::Edit);
+                false
+            }
             (Part::Main, View::Timeline) => self.views.timeline.click(place, event.column, event.row, self.now) && was == part,
             (Part::Main, View::Health) => self.views.health.click(place, event.row) && was == part,
             _ => false,
         };
-        if again {
-            self.view_open();
-        }
-        vec![]
+        if again { self.view_open() } else { vec![] }
     }
 
     /// Whether an action of the view would do something now; `None` when it is not the view's to say.

@@ -172,15 +172,15 @@ fn a_filter_narrows_completes_and_goes() {
     keys(&mut m, "tab");
     text(&mut m, "data");
     keys(&mut m, "tab");
-    assert_eq!(m.views.traffic.filter_text(), "server:database");
+    assert_eq!(m.views.traffic.query().text(), "server:database");
     keys(&mut m, "enter");
-    assert!(!m.views.traffic.editing() && !frame(&mut m).contains("send_email"), "{}", frame(&mut m));
+    assert!(!m.views.traffic.query().editing() && !frame(&mut m).contains("send_email"), "{}", frame(&mut m));
     keys(&mut m, "esc");
-    assert!(m.views.traffic.filter_text().is_empty() && m.views.current == View::Traffic);
+    assert!(m.views.traffic.query().text().is_empty() && m.views.current == View::Traffic);
     keys(&mut m, "/");
     text(&mut m, "q");
     keys(&mut m, "esc");
-    assert_eq!(m.views.traffic.filter_text(), "", "escape gives the filter back that was there before");
+    assert_eq!(m.views.traffic.query().text(), "", "escape gives the filter back that was there before");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn the_open_row_is_fired_again_edited_and_copied() {
     let commands = keys(&mut m, ".");
     let Some(Cmd::Submit { spec, .. }) = commands.last() else { panic!("{commands:?}") };
     assert!(matches!(&spec.operation, Operation::Tool { tool, .. } if &*tool.name == "query_users"));
-    assert!(matches!(&keys(&mut m, "y")[..], [Cmd::Copy(_)]));
+    assert!(matches!(&keys(&mut m, "y y")[..], [Cmd::Copy(_)]));
     keys(&mut m, "e");
     assert_eq!((m.views.current, m.focus), (View::Console, Focus::Call));
 }
@@ -328,4 +328,57 @@ fn every_small_size_of_every_view_is_drawn() {
             m.update(Msg::Resize(80, 24));
         }
     }
+}
+
+#[test]
+fn the_timeline_has_a_filter_of_its_own() {
+    let mut m = model(120, 40, Theme::ansi());
+    keys(&mut m, "3 /");
+    text(&mut m, "outcome:failed");
+    let shown = frame(&mut m);
+    assert!(shown.contains("✕ timeout") && !shown.contains("✓ ok"), "{shown}");
+    keys(&mut m, "enter");
+    assert!(!m.views.query().unwrap().editing());
+    // Only what passes is gone to, and opened.
+    keys(&mut m, "down down [ enter");
+    assert!(frame(&mut m).contains("track_event"), "{}", frame(&mut m));
+    keys(&mut m, "esc esc");
+    assert!(m.views.current == View::Timeline && m.views.query().unwrap().text().is_empty(), "escape takes the filter away first");
+    keys(&mut m, "f");
+    assert!(frame(&mut m).contains("✓ ok"));
+    keys(&mut m, "2");
+    assert_eq!(m.views.query().unwrap().text(), "", "the traffic has its own");
+}
+
+#[test]
+fn a_call_that_began_long_before_the_window_is_drawn() {
+    let mut m = model(120, 40, Theme::ansi());
+    let mut script = fake::Script::after(m.world().seq);
+    script.queued(10_000, 900, fake::tool_call("database", "query_users", "{}"));
+    script.settled(10_000, 400_000, 900, fake::text_result("done"));
+    m.at(fake::at(411_000));
+    m.update(Msg::Events(script.events));
+    keys(&mut m, "3");
+    let shown = frame(&mut m);
+    let lane = shown.lines().find(|l| l.contains("● database") && l.contains('┃')).unwrap();
+    assert!(lane.matches('▓').count() > 60, "{shown}");
+}
+
+#[test]
+fn what_is_open_in_a_view_is_searched_filtered_and_saved_there() {
+    let mut m = model(120, 40, Theme::ansi());
+    keys(&mut m, "2 /");
+    text(&mut m, "tool:query_users");
+    keys(&mut m, "enter home enter t");
+    keys(&mut m, "/");
+    text(&mut m, "1042");
+    keys(&mut m, "enter");
+    assert!(frame(&mut m).contains("/1042 1 of 1"), "{}", frame(&mut m));
+    keys(&mut m, "esc |");
+    keys(&mut m, "ctrl-u");
+    text(&mut m, "$.users[0].id");
+    keys(&mut m, "enter");
+    assert!(frame(&mut m).contains("1 found"), "{}", frame(&mut m));
+    keys(&mut m, "s");
+    assert!(frame(&mut m).contains("result-64.json"), "{}", frame(&mut m));
 }

@@ -4,7 +4,7 @@
 
 mod query;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
@@ -22,12 +22,13 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        present::{self, Presented, present},
+        present::{Part, Presented},
         widget::{
             json::{JsonEvent, JsonView},
             paint::{Pen, lower, pane, width},
             window::{Move, Window},
         },
+        work::{Done, Job, Material, Task, Ticket, Worked},
     },
 };
 
@@ -81,8 +82,31 @@ pub struct Detail {
     needle: String,
     /// What the tree is filtered by.
     filter: Option<query::Filter>,
-    /// What is wrong with the structured content.
-    violations: Vec<String>,
+    told: Told,
+    /// Images, sounds and links of the result.
+    parts: Vec<(usize, Range<usize>, Part)>,
+    /// Work to be done elsewhere, until it is fetched.
+    tasks: Vec<Task>,
+    waits: Waits,
+}
+
+/// What is said above the result.
+struct Told {
+    /// What is wrong with the structured content, or why that is not known.
+    verdict: Result<Vec<String>, String>,
+    /// Whether it is being looked at.
+    checking: bool,
+    /// Why a filter that took its time found nothing.
+    trouble: Option<String>,
+}
+
+/// The work that is waited for.
+#[derive(Default)]
+struct Waits {
+    presented: Option<Ticket>,
+    view: Option<Ticket>,
+    found: Option<(Ticket, String)>,
+    judged: Option<Ticket>,
 }
 
 impl Default for Detail {
@@ -101,7 +125,10 @@ impl Default for Detail {
             scroll: Window::default(),
             needle: String::new(),
             filter: None,
-            violations: vec![],
+            told: Told { verdict: Ok(vec![]), checking: false, trouble: None },
+            parts: vec![],
+            tasks: vec![],
+            waits: Waits::default(),
         }
     }
 }
@@ -164,14 +191,59 @@ impl Detail {
             self.result = settled.as_ref().and_then(|s| s.outcome.result().cloned()).filter(|_| !dropped);
         }
         self.seen = settled;
-        self.presented = self.result.as_ref().map(present);
+        (self.presented, self.parts, self.waits) = (None, vec![], Waits::default());
         self.judge(world);
-        if !self.chosen
-            && let Some(presented) = &self.presented
-        {
-            self.tab = if presented.text_first { Tab::Text } else { Tab::Tree };
+        match self.result.clone().map(|result| Job::Present(result).ask(&mut self.tasks)) {
+            Some(Err(ticket)) => self.waits.presented = Some(ticket),
+            Some(Ok(Done::Presented(presented, parts))) => self.take_presented(presented, parts),
+            _ => {}
         }
         self.make_view(world);
+    }
+
+    fn take_presented(&mut self, presented: Presented, parts: Vec<(usize, Range<usize>, Part)>) {
+        if !self.chosen {
+            self.tab = if presented.text_first { Tab::Text } else { Tab::Tree };
+        }
+        (self.presented, self.parts) = (Some(presented), parts);
+    }
+
+    /// The work that has come up since the last time.
+    pub fn take_tasks(&mut self) -> Vec<Task> {
+        std::mem::take(&mut self.tasks)
+    }
+
+    /// Whether it waits for work to be done.
+    pub fn waits(&self) -> bool {
+        let waits = &self.waits;
+        waits.presented.is_some() || waits.view.is_some() || waits.found.is_some() || waits.judged.is_some()
+    }
+
+    /// Takes in work that was done, if it is its own.
+    pub fn worked(&mut self, worked: &Worked, world: &World) {
+        let mine = |waits: &Option<Ticket>| waits.as_ref() == Some(&worked.ticket);
+        match &worked.done {
+            Done::Presented(presented, parts) if mine(&self.waits.presented) => {
+                self.waits.presented = None;
+                self.take_presented(presented.clone(), parts.clone());
+                self.make_view(world);
+            }
+            Done::View(view) if mine(&self.waits.view) => self.take_view(view.clone()),
+            Done::Judged(verdict) if mine(&self.waits.judged) => {
+                self.waits.judged = None;
+                (self.told.verdict, self.told.checking) = (verdict.clone(), false);
+            }
+            Done::Found(found) if self.waits.found.as_ref().is_some_and(|(ticket, _)| *ticket == worked.ticket) => {
+                let path = self.waits.found.take().map(|(_, path)| path).unwrap_or_default();
+                self.told.trouble = self.take_found(path, found.clone()).err();
+            }
+            _ => {}
+        }
+    }
+
+    fn take_view(&mut self, view: Box<JsonView>) {
+        (self.waits.view, self.view) = (None, Some(*view));
+        self.search_again();
     }
 
     /// Goes to the next view (or the one before).
@@ -189,21 +261,29 @@ impl Detail {
 
     fn make_view(&mut self, world: &World) {
         self.scroll = Window::default();
-        self.view = match self.tab {
+        let job = match self.tab {
             Tab::Frames => return self.view_frame(),
-            Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| JsonView::json(sent_body(&call.spec.operation))),
-            Tab::Tree => self.tree_view(),
-            Tab::Text => self.result.as_ref().map(|result| JsonView::text(present::text(result))),
-            Tab::Raw => self.result.as_ref().map(|result| JsonView::text(result.clone())),
+            Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| Job::Json(sent_body(&call.spec.operation))),
+            Tab::Tree => self.tree().map(Job::Json),
+            Tab::Text => self.result.clone().map(Job::Text),
+            Tab::Raw => self.result.clone().map(Job::Raw),
         };
-        self.search_again();
+        self.show_made(job);
     }
 
     fn view_frame(&mut self) {
-        self.view = self.frames.get(self.frame.cursor).map(|frame| match frame.body.parse::<serde::de::IgnoredAny>().ok() {
-            Some(_) => JsonView::json(frame.body.clone()),
-            None => JsonView::text(frame.body.clone()),
-        });
+        let job = self.frames.get(self.frame.cursor).map(|frame| Job::Frame(frame.body.clone()));
+        self.show_made(job);
+    }
+
+    /// Shows what a job makes, as soon as it is made.
+    fn show_made(&mut self, job: Option<Job>) {
+        (self.view, self.waits.view) = (None, None);
+        match job.map(|job| job.ask(&mut self.tasks)) {
+            Some(Ok(Done::View(view))) => self.take_view(view),
+            Some(Err(ticket)) => self.waits.view = Some(ticket),
+            _ => {}
+        }
     }
 
     /// Steps out of a frame's bytes, a filter or a search; whether there was something to step out of.
@@ -271,16 +351,17 @@ impl Detail {
     }
 
     /// What copying takes: the frame, the arguments, the result, or the failure's report.
-    pub fn copy(&self, world: &World) -> Option<String> {
+    pub fn copy(&self, world: &World) -> Option<Material> {
         let call = world.call(self.call?)?;
+        let whole = |body: Body| Some(Material { pieces: vec![body], decode: false });
         match (self.tab, &self.view) {
-            (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).map(|f| f.body.text().into_owned()),
-            (_, Some(view)) => Some(view.copy_text().text().into_owned()),
+            (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).and_then(|f| whole(f.body.clone())),
+            (_, Some(view)) => Some(Material { pieces: vec![view.copy_value()], decode: view.is_tree() }),
             _ => None,
         }
         .or_else(|| match &call.settled.as_ref()?.outcome {
-            Outcome::Failed { failure } => Some(failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect()),
-            _ => None,
+            Outcome::Failed { failure } => whole(failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect::<String>().into()),
+            _ => whole(self.result.clone()?),
         })
     }
 
@@ -338,8 +419,12 @@ impl Detail {
         match &call.settled {
             None => draw_running(call, look, area, buf),
             Some(settled) => match (&settled.outcome, &mut self.view) {
+                (Outcome::Ok { .. } | Outcome::ToolError { .. }, None) if self.waits.presented.is_some() || self.waits.view.is_some() => {
+                    let bytes = self.result.as_ref().map_or(0, Body::len) as u64;
+                    note(look, area, buf, &format!("{} Taking {} apart …", look.spinner(), size(bytes)));
+                }
                 (_, Some(view)) => {
-                    let told = draw_violations(&self.violations, look, area, buf);
+                    let told = draw_told(&self.told, look, area, buf);
                     let rest = Rect { y: area.y + told, height: area.height - told, ..area };
                     view.draw(rest, buf, look.theme, look.focused);
                 }
@@ -399,21 +484,29 @@ impl Detail {
     }
 }
 
-/// What is wrong with the payload, above it; gives how many rows that took.
-fn draw_violations(violations: &[String], look: Look, area: Rect, buf: &mut Buffer) -> u16 {
-    let most = usize::from(area.height / 3).min(4);
-    if violations.is_empty() || most == 0 {
+/// What is wrong with the payload, and what is being done with it, above it; gives how many rows that took.
+fn draw_told(told: &Told, look: Look, area: Rect, buf: &mut Buffer) -> u16 {
+    let (theme, most) = (look.theme, usize::from(area.height / 3).min(4));
+    let mut rows: Vec<(String, Style)> = told.trouble.iter().map(|why| (format!("✕ {why}"), theme.fail)).collect();
+    match &told.verdict {
+        _ if told.checking => rows.push((format!("{} checking against the tool's output schema …", look.spinner()), theme.running)),
+        Ok(violations) if !violations.is_empty() => {
+            rows.push(("✕ does not fit the tool's output schema:".into(), theme.fail));
+            rows.extend(violations.iter().map(|v| (format!("  {v}"), theme.fail)));
+        }
+        Ok(_) => {}
+        Err(why) => rows.push((format!("⚠ against the tool's output schema {why}"), theme.warn)),
+    }
+    if most == 0 {
         return 0;
     }
-    let mut rows: Vec<String> = vec!["✕ does not fit the tool's output schema:".into()];
-    rows.extend(violations.iter().map(|v| format!("  {v}")));
     if rows.len() > most {
         let hidden = rows.len() - most + 1;
         rows.truncate(most - 1);
-        rows.push(format!("  … and {hidden} more"));
+        rows.push((format!("  … and {hidden} more"), theme.fail));
     }
-    for (y, row) in rows.iter().enumerate() {
-        Pen::new(buf, area, y as u16).put(row, look.theme.fail);
+    for (y, (row, style)) in rows.iter().enumerate() {
+        Pen::new(buf, area, y as u16).put(row, *style);
     }
     rows.len() as u16
 }

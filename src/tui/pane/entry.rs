@@ -5,6 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
     domain::{
+        body::Body,
         id::CallId,
         time::{Stamp, short, size},
         world::{CallView, World},
@@ -17,6 +18,7 @@ use crate::{
             paint::{Pen, pane},
             window::Window,
         },
+        work::{Done, Job, Material, Task, Ticket, Worked},
     },
 };
 
@@ -30,6 +32,9 @@ pub struct Entry {
     pub detail: Detail,
     /// The message of a row that is no call, with the frame's number if it has one.
     view: Option<JsonView>,
+    /// Work to be done elsewhere, and that which is waited for.
+    tasks: Vec<Task>,
+    waits: Option<Ticket>,
 }
 
 impl Entry {
@@ -39,7 +44,7 @@ impl Entry {
             return;
         }
         self.row = Some(id);
-        self.view = None;
+        (self.view, self.waits) = (None, None);
         let Some(row) = rows.get(id) else { return };
         match row.call() {
             Some(call) => self.detail.show(world.call(call).map(|c| c.id), world),
@@ -47,13 +52,37 @@ impl Entry {
                 self.detail.show(None, world);
                 let note = rows.note_of(row);
                 let frame = note.and_then(|n| n.frame).and_then(|seq| world.frames.iter().rev().find(|f| f.seq == seq));
-                self.view = match (frame, note) {
-                    (Some(frame), _) if frame.body.parse::<serde::de::IgnoredAny>().is_ok() => Some(JsonView::json(frame.body.clone())),
-                    (Some(frame), _) => Some(JsonView::text(frame.body.clone())),
-                    (None, Some(note)) => Some(JsonView::text(note.text.to_string())),
-                    (None, None) => None,
+                let job = match (frame, note) {
+                    (Some(frame), _) => Job::Frame(frame.body.clone()),
+                    (None, Some(note)) => Job::Raw(Body::from(&*note.text)),
+                    (None, None) => return,
                 };
+                match job.ask(&mut self.tasks) {
+                    Ok(Done::View(view)) => self.view = Some(*view),
+                    Ok(_) => {}
+                    Err(ticket) => self.waits = Some(ticket),
+                }
             }
+        }
+    }
+
+    /// The work that has come up since the last time.
+    pub fn take_tasks(&mut self) -> Vec<Task> {
+        let mut tasks = std::mem::take(&mut self.tasks);
+        tasks.append(&mut self.detail.take_tasks());
+        tasks
+    }
+
+    /// Whether it waits for work to be done.
+    pub fn waits(&self) -> bool {
+        self.waits.is_some() || self.detail.waits()
+    }
+
+    /// Takes in work that was done, if it is its own.
+    pub fn worked(&mut self, worked: &Worked, world: &World) {
+        match &worked.done {
+            Done::View(view) if self.waits.as_ref() == Some(&worked.ticket) => (self.waits, self.view) = (None, Some((**view).clone())),
+            _ => self.detail.worked(worked, world),
         }
     }
 
@@ -100,12 +129,9 @@ impl Entry {
         }
     }
 
-    /// What copying takes.
-    pub fn copy(&self, world: &World) -> Option<String> {
-        match &self.view {
-            Some(view) => Some(view.copy_text().text().into_owned()),
-            None => self.detail.copy(world),
-        }
+    /// What copying takes of a row that is no call.
+    pub fn copy(&self) -> Option<Material> {
+        self.view.as_ref().map(|view| Material { pieces: vec![view.copy_value()], decode: view.is_tree() })
     }
 
     /// Draws the row.
@@ -156,7 +182,8 @@ impl Entry {
         match &mut self.view {
             Some(view) => view.draw(rest, buf, theme, look.focused),
             None => {
-                Pen::new(buf, rest, 0).put("The text is no longer kept.", theme.muted);
+                let text = if self.waits.is_some() { "Taking it apart …" } else { "The text is no longer kept." };
+                Pen::new(buf, rest, 0).put(text, theme.muted);
             }
         }
     }

@@ -5,6 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     domain::{
         server::{Era, Phase},
+        text::{middle, visible},
         time::short,
         world::ServerView,
     },
@@ -12,11 +13,14 @@ use crate::{
         action::Action,
         keymap::Context,
         tree::Node,
-        widget::{paint::pane, window::Window},
+        widget::{
+            paint::{self, pane},
+            window::Window,
+        },
     },
 };
 
-use super::{Look, lamp, servers::section_title, sheet::Sheet, state_words};
+use super::{Look, figures::Figures, lamp, servers::section_title, sheet::Sheet, state_words};
 
 /// How many of the last lines of stderr and of the log are shown.
 const LINES: usize = 200;
@@ -62,7 +66,7 @@ pub fn sheet<'t>(node: Option<&Node>, look: Look<'t>, width: u16) -> Sheet<'t> {
     let mut sheet = Sheet::new(look.theme, width);
     match (node, node.and_then(Node::server).and_then(|id| look.world.server(id))) {
         (Some(Node::Section(_, section)), Some(server)) => section_rows(&mut sheet, server, *section, look),
-        (Some(Node::Group(name)), _) => group_rows(&mut sheet, name, look),
+        (Some(Node::Group(name)), _) => group_rows(&mut sheet, name, look, width),
         (_, Some(server)) => server_rows(&mut sheet, server, look),
         _ => {
             sheet.text("Servers and their tools stand at the left as soon as there are some.", look.theme.muted);
@@ -71,15 +75,24 @@ pub fn sheet<'t>(node: Option<&Node>, look: Look<'t>, width: u16) -> Sheet<'t> {
     sheet
 }
 
-fn group_rows(sheet: &mut Sheet, name: &str, look: Look) {
-    for server in look.world.servers.iter().filter(|s| s.spec.group.as_deref() == Some(name)) {
+fn group_rows(sheet: &mut Sheet, name: &str, look: Look, width: u16) {
+    let mine = || look.world.servers.iter().filter(|s| s.spec.group.as_deref() == Some(name));
+    let names = mine().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 24);
+    let figures = Figures::for_room(width.saturating_sub(names + 2 + 24));
+    let mut head = vec![(" ".repeat(usize::from(names) + 2), look.theme.muted)];
+    head.extend(figures.head_pieces(look.theme));
+    sheet.row(head);
+    for server in mine() {
         let (glyph, style) = lamp(&server.phase, look.theme);
-        sheet.row(vec![
-            (format!("{glyph} "), style),
-            (format!("{:<16} ", server.id().as_str()), look.theme.accent),
-            (state_words(server, look.now), style),
-        ]);
+        let name = middle(&visible(server.id().as_str()), usize::from(names)).into_owned();
+        let spare = usize::from(names - paint::width(&name).min(names));
+        let mut row = vec![(format!("{glyph} "), style), (format!("{name}{}", " ".repeat(spare)), look.theme.accent)];
+        row.extend(figures.pieces(server, look.now, look.theme));
+        row.push((format!("  {}", state_words(server, look.now)), style));
+        sheet.row(row);
     }
+    let (running, tools) = (mine().map(|s| s.stats.in_flight).sum::<u32>(), mine().map(|s| s.catalog.tools.len()).sum::<usize>());
+    sheet.gap().text(&format!("{tools} tools · {running} running"), look.theme.muted);
 }
 
 fn section_rows(sheet: &mut Sheet, server: &ServerView, section: crate::tui::tree::Section, look: Look) {

@@ -3,8 +3,10 @@
 pub mod call;
 pub mod detail;
 pub mod entry;
+pub mod figures;
 pub mod health;
 pub mod info;
+pub mod query;
 pub mod servers;
 pub mod sheet;
 pub mod strip;

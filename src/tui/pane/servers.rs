@@ -14,14 +14,11 @@ use crate::{
         action::Action,
         keymap::Context,
         tree::{Node, Row, Section, Tree},
-        widget::{
-            paint::{self, Pen, pane, wrap},
-            spark::spark,
-        },
+        widget::paint::{self, Pen, pane, wrap},
     },
 };
 
-use super::{Look, lamp};
+use super::{Look, figures::Figures, lamp};
 
 /// The rows above the list: the filter's line, but on a low screen only while it is used.
 fn head(tree: &Tree, area: Rect) -> u16 {
@@ -73,6 +70,9 @@ fn draw_filter(tree: &Tree, look: Look, inner: Rect, buf: &mut Buffer) {
         None => {
             let key = look.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
             pen.put(&key, look.theme.key).put(" find a tool", look.theme.muted);
+            if !look.world.servers.is_empty() {
+                Figures::for_room(room_for_figures(look.world, inner.width)).heads(look.theme, &mut pen);
+            }
         }
     }
 }
@@ -190,35 +190,41 @@ fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, look: Lo
     let (glyph, style) = lamp(&server.phase, theme);
     pen.put(fold, theme.muted).put(glyph, style).skip(1);
     // Columns line up over servers inside of groups and beside them.
-    let inset = if depth == 0 && look.world.servers.iter().any(|s| s.spec.group.is_some()) { 2 } else { 0 };
+    let inset = if depth == 0 && grouped(look.world) { 2 } else { 0 };
     let name_room = (name_column(look.world) + inset).min(pen.left());
     let name_style = if matches!(*server.phase, Phase::Disabled) { theme.muted } else { theme.accent };
-    if server.phase.usable() {
-        let badges = badges(server, look).iter().map(|(text, _)| paint::width(text)).sum::<u16>();
-        // Where both do not fit, figures say more than the word: the lamp has its own shape.
-        let word = server.phase.word();
-        draw_server_figures(server, name_room + 2 + word.len() as u16 + badges, width, look, pen);
-        let start = pen.x();
-        pen.put_middle(server.id().as_str(), name_room, name_style);
-        pen.to(start + name_room + 1);
-        if pen.left() > badges + word.len() as u16 {
-            pen.put(word, style).skip(1);
-        }
-    } else {
-        let start = pen.x();
-        pen.put_middle(server.id().as_str(), name_room, name_style).to(start + name_room + 1);
-        let words = match &*server.phase {
-            Phase::Starting { step } => format!("starting · {}", step_word(*step)),
-            Phase::Reconnecting { attempt, until, .. } => format!("retry {attempt} in {}", short(until.since(look.now))),
-            other => other.word().to_owned(),
-        };
+    let start = pen.x();
+    pen.put_middle(server.id().as_str(), name_room, name_style).to(start + name_room);
+    let words = match &*server.phase {
+        Phase::Starting { step } => format!("starting · {}", step_word(*step)),
+        Phase::Reconnecting { attempt, until, .. } => format!("retry {attempt} in {}", short(until.since(look.now))),
+        other => other.word().to_owned(),
+    };
+    let figures = Figures::for_room(room_for_figures(look.world, width));
+    // A server that is well needs no word, the lamp has its own shape; one that is not says so before its figures.
+    let needed = if matches!(*server.phase, Phase::Ready) { 0 } else { paint::width(&words) + 1 };
+    figures.row(server, look.now, needed, theme, pen);
+    pen.skip(1);
+    let faults = server.anomaly_total();
+    let badge = if faults > 0 { format!("⚠{faults} ") } else { String::new() };
+    if pen.left() > paint::width(&words) + paint::width(&badge) || needed > 0 {
         pen.put(&words, style).skip(1);
     }
-    for (text, style) in badges(server, look) {
-        if paint::width(&text) <= pen.left() {
-            pen.put(&text, style);
-        }
+    if paint::width(&badge) <= pen.left() {
+        pen.put(&badge, theme.warn);
     }
+}
+
+/// Whether servers stand in folders.
+fn grouped(world: &World) -> bool {
+    world.servers.iter().any(|s| s.spec.group.is_some())
+}
+
+/// The cells beside the names; of a wide row, some stay free for the words of a server that is not well.
+fn room_for_figures(world: &World, width: u16) -> u16 {
+    let names = 1 + 2 + 2 + name_column(world) + if grouped(world) { 2 } else { 0 };
+    let room = width.saturating_sub(names);
+    if room > 44 { room - 18 } else { room }
 }
 
 /// The step of a start in one word; the info pane says it in full.
@@ -236,40 +242,6 @@ fn step_word(step: Step) -> &'static str {
 /// Names line up over all servers, within reason.
 fn name_column(world: &World) -> u16 {
     world.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
-}
-
-/// Transport, 95th percentile and the last durations, in columns that line up over all rows.
-fn draw_server_figures(server: &ServerView, taken: u16, width: u16, look: Look, pen: &mut Pen) {
-    let theme = look.theme;
-    let bars = match width {
-        0..=41 => 0,
-        42..=47 => 5,
-        48..=54 => 8,
-        _ => 12,
-    };
-    let mut pieces: Vec<(String, Style)> = Vec::new();
-    if pen.left() >= taken + 6 + 8 + bars as u16 {
-        pieces.push((format!("{:<5} ", server.spec.launch.transport()), theme.muted));
-    }
-    if width >= 28 {
-        let p95 = server.stats.percentile(95.0).map(short).unwrap_or_else(|| "·".into());
-        pieces.push((format!("{p95:>7} "), theme.text));
-    }
-    let bars_drawn = spark(&server.stats.recent, bars, theme);
-    pieces.push((" ".repeat(bars.saturating_sub(bars_drawn.len())), theme.muted));
-    pieces.extend(bars_drawn.into_iter().map(|(bar, style)| (bar.to_owned(), style)));
-    let pieces: Vec<(&str, Style)> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
-    pen.right(&pieces);
-}
-
-/// Calls in flight, failures, protocol faults: only where there are some.
-fn badges(server: &ServerView, look: Look) -> Vec<(String, Style)> {
-    let (stats, theme) = (&server.stats, look.theme);
-    [(u64::from(stats.in_flight), "▸", theme.running), (stats.failed, "✕", theme.fail), (server.anomaly_total(), "⚠", theme.warn)]
-        .into_iter()
-        .filter(|(count, ..)| *count > 0)
-        .map(|(count, glyph, style)| (format!("{glyph}{count} "), style))
-        .collect()
 }
 
 fn draw_tool_figures(stats: &Stats, look: Look, pen: &mut Pen) {

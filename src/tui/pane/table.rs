@@ -1,56 +1,38 @@
 //! The traffic view: every row as it comes, followed or frozen, filtered and sorted. Draws visible rows only.
 
+mod columns;
+
 use crossterm::event::KeyEvent;
-use ratatui::{
-    buffer::Buffer,
-    layout::Rect,
-    style::{Modifier, Style},
-};
+use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{
-        time::{Stamp, short, size},
-        world::CallView,
-    },
+    domain::time::Stamp,
     tui::{
         action::Action,
-        filter::{self, Filter, Mistake},
+        filter::Filter,
         index::{By, FILTER_STEP, Index, SORT_STEP, Sort},
         keymap::Context,
-        rows::{Row, RowId, RowKind, Rows, State},
-        theme::Theme,
+        rows::{RowId, Rows},
         widget::{
-            field::{FieldEvent, TextField},
-            paint::{Pen, pane, width},
+            paint::{Pen, pane},
             window::{Move, Window},
         },
     },
 };
 
-use super::{Look, traffic::pending_words};
+pub use columns::outcome;
+use columns::{Columns, head_word};
 
+use super::{Look, query::FilterLine};
+
+/// What the filter line shows while it is empty.
+const EXAMPLE: &str = "filter   server:… tool:create* outcome:failed origin:… kind:log >500ms <2s !not text";
 /// Shortest time between two sorts of rows that keep coming.
 const SORT_PAUSE_MS: u64 = 1000;
-/// Completions that are shown at once.
-const OFFERED: usize = 8;
-
-/// The filter line.
-#[derive(Default)]
-struct Query {
-    field: TextField,
-    editing: bool,
-    /// What the filter was before it was edited.
-    before: String,
-    mistakes: Vec<Mistake>,
-    offers: Vec<String>,
-    /// The offer that Tab took last; the next Tab takes the next one.
-    taken: Option<usize>,
-}
-
 /// Filter, order, cursor and scroll of the view.
 pub struct TrafficView {
     index: Index,
-    query: Query,
+    query: FilterLine,
     by: By,
     down: bool,
     sorted: Vec<RowId>,
@@ -72,7 +54,7 @@ impl TrafficView {
     pub fn new(rows: &Rows) -> TrafficView {
         TrafficView {
             index: Index::new(Filter::default(), rows),
-            query: Query::default(),
+            query: FilterLine::default(),
             by: By::Time,
             down: false,
             sorted: vec![],
@@ -202,7 +184,7 @@ impl TrafficView {
 
     /// Scrolls so that the cursor is visible in a pane of this size.
     pub fn fit(&mut self, rows: &Rows, area: Rect) {
-        self.height = rows_height(area, self.notes());
+        self.height = rows_height(area, self.query.notes());
         let len = self.len(rows);
         let follow = if self.at_bottom() { len.saturating_sub(1) } else { 0 };
         let top = if self.at_bottom() { len.saturating_sub(self.height) } else { 0 };
@@ -222,7 +204,7 @@ impl TrafficView {
         if inside == 0 {
             return Clicked::Query;
         }
-        let head = 1 + self.notes();
+        let head = 1 + self.query.notes();
         if inside == head {
             let columns = Columns::for_width(area.width.saturating_sub(2));
             return columns.at(x.saturating_sub(area.x + 1)).map_or(Clicked::Nothing, Clicked::Column);
@@ -259,105 +241,55 @@ impl TrafficView {
         self.sort(By::ALL[(at + 1) % By::ALL.len()]);
     }
 
-    /// Whether the filter is being written.
-    pub fn editing(&self) -> bool {
-        self.query.editing
-    }
-
-    /// The filter as written.
-    pub fn filter_text(&self) -> &str {
-        self.query.field.text()
-    }
-
-    /// What of the filter cannot be understood.
-    pub fn mistakes(&self) -> &[Mistake] {
-        &self.query.mistakes
+    /// The filter line.
+    pub fn query(&self) -> &FilterLine {
+        &self.query
     }
 
     /// Begins to write the filter.
     pub fn edit(&mut self, rows: &Rows) {
-        if !self.query.editing {
-            self.query.editing = true;
-            self.query.before = self.query.field.text().to_owned();
-        }
-        self.offer(rows);
+        self.query.edit(rows);
     }
 
     /// Ends writing: keeps the filter, or goes back to the one before.
     pub fn end_edit(&mut self, keep: bool, rows: &Rows) {
-        self.query.editing = false;
-        self.query.offers.clear();
-        if !keep {
-            let before = std::mem::take(&mut self.query.before);
-            self.set_filter(&before, rows);
-        }
+        let other = self.query.end_edit(keep);
+        self.refilter(other, rows);
     }
 
-    /// Takes a key into the filter line; whether it meant something there.
-    pub fn key(&mut self, key: KeyEvent, rows: &Rows) -> bool {
-        match self.query.field.handle(key) {
-            FieldEvent::Changed => {
-                self.refilter(rows);
-                self.offer(rows);
-                true
-            }
-            FieldEvent::Moved => true,
-            FieldEvent::Ignored => false,
-        }
+    /// Takes a key into the filter line.
+    pub fn key(&mut self, key: KeyEvent, rows: &Rows) {
+        let other = self.query.key(key, rows);
+        self.refilter(other, rows);
     }
 
     /// Takes pasted text into the filter line.
     pub fn paste(&mut self, text: &str, rows: &Rows) {
-        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.query.field.paste(&line);
-        self.refilter(rows);
-        self.offer(rows);
+        let other = self.query.paste(text, rows);
+        self.refilter(other, rows);
     }
 
     /// Sets the filter.
     pub fn set_filter(&mut self, text: &str, rows: &Rows) {
-        self.query.field.set(text);
-        self.refilter(rows);
-    }
-
-    fn refilter(&mut self, rows: &Rows) {
-        let (filter, mistakes) = Filter::parse(self.query.field.text());
-        self.query.mistakes = mistakes;
-        if filter == *self.index.filter() {
-            return;
-        }
-        self.index = Index::new(filter, rows);
-        (self.sorted, self.job) = (vec![], None);
-        (self.sorted_version, self.next_sort) = (u64::MAX, Stamp::default());
-        // The first rows are looked at now, so that the next frame shows some.
-        self.index.step(rows, FILTER_STEP);
-    }
-
-    fn offer(&mut self, rows: &Rows) {
-        self.query.offers = filter::complete(self.query.field.text(), rows);
-        self.query.taken = None;
+        let other = self.query.set(text);
+        self.refilter(other, rows);
     }
 
     /// Takes the next completion of the word that is being written.
     pub fn complete(&mut self, rows: &Rows) {
-        let next = self.query.taken.map_or(0, |at| at + 1);
-        let Some(offer) = self.query.offers.get(next).or(self.query.offers.first()).cloned() else { return };
-        let at = if next < self.query.offers.len() { next } else { 0 };
-        let text = self.query.field.text();
-        let start = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
-        let whole = format!("{}{offer}", &text[..start]);
-        self.query.field.set(whole);
-        self.refilter(rows);
-        if self.query.offers.len() == 1 {
-            self.offer(rows);
-        } else {
-            self.query.taken = Some(at);
-        }
+        let other = self.query.complete(rows);
+        self.refilter(other, rows);
     }
 
-    /// Rows between filter line and head.
-    fn notes(&self) -> u16 {
-        u16::from(!self.query.mistakes.is_empty())
+    fn refilter(&mut self, other: bool, rows: &Rows) {
+        if !other {
+            return;
+        }
+        self.index = Index::new(self.query.filter().clone(), rows);
+        (self.sorted, self.job) = (vec![], None);
+        (self.sorted_version, self.next_sort) = (u64::MAX, Stamp::default());
+        // The first rows are looked at now, so that the next frame shows some.
+        self.index.step(rows, FILTER_STEP);
     }
 
     /// Draws the view.
@@ -366,9 +298,9 @@ impl TrafficView {
         let title = if look.focused { theme.focus } else { theme.text };
         let right = self.state_words(rows, look);
         let inner = pane(buf, area, &[("Traffic", title)], &[(&right, theme.muted)], look.focused, theme);
-        self.draw_query(look, inner, buf);
+        self.query.draw(EXAMPLE, look, inner, buf);
         let columns = Columns::for_width(inner.width);
-        let head = 1 + self.notes();
+        let head = 1 + self.query.notes();
         columns.head(
             (self.by, self.down),
             theme,
@@ -393,7 +325,7 @@ impl TrafficView {
                 buf.set_style(line.intersection(buf.area), look.selection());
             }
         }
-        self.draw_offers(look, inner, buf);
+        self.query.draw_offers(look, inner, buf);
     }
 
     fn state_words(&self, rows: &Rows, look: Look) -> String {
@@ -409,45 +341,6 @@ impl TrafficView {
         let key = look.keys.key(&[Context::Table], Action::Follow).unwrap_or_default();
         words.push_str(&if self.following() { " · following".to_owned() } else { format!(" · stopped, {key} follows") });
         words
-    }
-
-    fn draw_query(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let key = look.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
-        let mut pen = Pen::new(buf, area, 0);
-        pen.skip(1).put(&key, theme.key).skip(1);
-        let x = pen.x();
-        if !self.query.editing && self.query.field.is_empty() {
-            pen.put("filter   server:… tool:create* outcome:failed origin:… kind:log >500ms <2s !not text", theme.muted);
-        } else {
-            let field = Rect { x, width: area.right().saturating_sub(x + 1), height: area.height.min(1), ..area };
-            self.query.field.draw(field, buf, theme.text, theme, self.query.editing && look.focused);
-        }
-        if let Some(mistake) = self.query.mistakes.first() {
-            let more = self.query.mistakes.len() - 1;
-            let more = if more > 0 { format!("   and {more} more") } else { String::new() };
-            Pen::new(buf, area, 1).skip(1).put(&format!("✕ {mistake}{more}"), theme.fail);
-        }
-    }
-
-    /// The words that Tab would take, under the filter line.
-    fn draw_offers(&self, look: Look, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        if !self.query.editing || self.query.offers.is_empty() || area.height < 4 {
-            return;
-        }
-        let first = self.query.taken.map_or(0, |at| at.saturating_sub(OFFERED - 1));
-        let shown: Vec<&String> = self.query.offers.iter().skip(first).take(OFFERED).collect();
-        let wide = shown.iter().map(|offer| width(offer)).max().unwrap_or(0) + 2;
-        let height = (shown.len() as u16).min(area.height.saturating_sub(2));
-        let place = Rect { x: area.x + 2, y: area.y + 1 + self.notes(), width: wide.min(area.width.saturating_sub(2)), height };
-        ratatui::widgets::Widget::render(ratatui::widgets::Clear, place.intersection(buf.area), buf);
-        for (y, offer) in shown.iter().take(usize::from(height)).enumerate() {
-            let taken = self.query.taken == Some(first + y);
-            let style = if taken { theme.selection } else { theme.selection_idle };
-            let mut pen = Pen::new(buf, place, y as u16);
-            pen.fill(style).put(" ", style).put(offer, style);
-        }
     }
 
     fn draw_empty(&self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
@@ -500,197 +393,4 @@ pub fn grouped(n: usize) -> String {
         out.push(digit);
     }
     out
-}
-
-fn head_word(by: By) -> &'static str {
-    match by {
-        By::Time => "time",
-        By::Server => "server",
-        By::Tool => "tool",
-        By::Origin => "by",
-        By::Outcome => "outcome",
-        By::Took => "took",
-        By::Sent => "sent",
-        By::Got => "got",
-    }
-}
-
-/// The columns at a width, with their widths; a blank cell at the end of each.
-struct Columns {
-    list: Vec<(By, u16)>,
-    /// Cells of the bar that draws the duration.
-    bar: u16,
-}
-
-impl Columns {
-    fn for_width(width: u16) -> Columns {
-        let (time, server, origin, outcome, bytes, bar) = match width {
-            0..=39 => (0, 0, 0, 4, false, 0),
-            40..=59 => (9, 0, 0, 12, false, 0),
-            60..=89 => (9, 12, 0, 14, false, 0),
-            90..=109 => (13, 13, 9, 18, false, 0),
-            110..=149 => (13, 14, 9, 18, true, 0),
-            150..=179 => (13, 16, 10, 18, true, 16),
-            _ => (13, 18, 10, 20, true, 24),
-        };
-        let mut list =
-            vec![(By::Time, time), (By::Server, server), (By::Tool, 0), (By::Origin, origin), (By::Outcome, outcome), (By::Took, 10)];
-        if bytes {
-            list.extend([(By::Sent, 9), (By::Got, 9)]);
-        }
-        let fixed: u16 = list.iter().map(|(_, w)| w).sum::<u16>() + bar + 1;
-        list[2].1 = width.saturating_sub(fixed);
-        list.retain(|(_, width)| *width > 0);
-        Columns { list, bar }
-    }
-
-    /// The column at a cell.
-    fn at(&self, x: u16) -> Option<By> {
-        let mut start = 1;
-        for (by, width) in &self.list {
-            let end = start + width + if *by == By::Took { self.bar } else { 0 };
-            if (start..end).contains(&x) {
-                return Some(*by);
-            }
-            start = end;
-        }
-        None
-    }
-
-    fn head(&self, (sorted, down): (By, bool), theme: &Theme, area: Rect, buf: &mut Buffer) {
-        let mut pen = Pen::new(buf, area, 0);
-        pen.skip(1);
-        for (by, width) in &self.list {
-            let start = pen.x();
-            let mark = if *by != sorted {
-                ""
-            } else if down {
-                " ▼"
-            } else {
-                " ▲"
-            };
-            let text = format!("{}{mark}", head_word(*by));
-            let style = if *by == sorted { theme.accent.add_modifier(Modifier::BOLD) } else { theme.muted };
-            let cells = usize::from(width.saturating_sub(1));
-            if matches!(by, By::Took | By::Sent | By::Got) {
-                pen.put(&format!("{text:>cells$}"), style)
-            } else {
-                pen.put_middle(&text, width.saturating_sub(1), style)
-            };
-            pen.to(start + width + if *by == By::Took { self.bar } else { 0 });
-        }
-    }
-
-    fn row(&self, row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let call = row.call().filter(|_| row.state.pending()).and_then(|id| look.world.call(id));
-        let name = rows.name(row.key);
-        let mut pen = Pen::new(buf, area, 0);
-        pen.skip(1);
-        for (by, width) in &self.list {
-            let start = pen.x();
-            let room = width.saturating_sub(1);
-            let cells = usize::from(room);
-            match by {
-                By::Time => {
-                    let time = look.world.epoch.time_of_day(row.at);
-                    pen.put(&time[..cells.min(time.len())], theme.muted);
-                }
-                By::Server => {
-                    pen.put_middle(name.map_or("…", |n| &n.server), room, theme.accent);
-                }
-                By::Tool => {
-                    let style = if row.kind() == RowKind::Call { theme.text } else { theme.muted };
-                    let tool = name.map_or("…", |n| &n.tool);
-                    match name.filter(|_| self.list.iter().all(|(by, _)| *by != By::Server)) {
-                        Some(name) => pen.put_middle(&format!("{} {tool}", name.server), room, style),
-                        None => pen.put_middle(tool, room, style),
-                    };
-                }
-                By::Origin => {
-                    let (word, style) = origin_word(row, theme);
-                    pen.put(word, style);
-                }
-                By::Outcome if row.kind() != RowKind::Call => return self.note(row, rows, look, &mut pen),
-                By::Outcome => {
-                    let (glyph, words, style) = outcome(row, call, look);
-                    pen.put_middle(&format!("{glyph} {words}"), room, style);
-                }
-                By::Took => {
-                    let (time, style) = took(row, look);
-                    pen.put(&format!("{time:>cells$}"), style);
-                    if self.bar > 0 {
-                        pen.to(start + width);
-                        bar(row.end(look.now).since(row.at).as_micros() as u64, self.bar - 1, row, look, &mut pen);
-                    }
-                }
-                By::Sent | By::Got => {
-                    let bytes = if *by == By::Sent { row.sent } else { row.got };
-                    let text = if bytes == 0 { "·".to_owned() } else { size(u64::from(bytes)) };
-                    pen.put(&format!("{text:>cells$}"), theme.muted);
-                }
-            }
-            pen.to(start + width + if *by == By::Took { self.bar } else { 0 });
-        }
-    }
-
-    /// What a log message, notification or fault says, in the room that a call's figures take.
-    fn note(&self, row: &Row, rows: &Rows, look: Look, pen: &mut Pen) {
-        let (text, style) = match rows.note_of(row) {
-            Some(note) => (&*note.text, if row.kind() == RowKind::Anomaly { look.theme.warn } else { look.theme.muted }),
-            None => ("the text is no longer kept", look.theme.muted),
-        };
-        pen.put(text, style);
-    }
-}
-
-fn origin_word(row: &Row, theme: &Theme) -> (&'static str, Style) {
-    match (row.origin(), row.kind()) {
-        (Some(origin), _) => (origin.word(), theme.muted),
-        (None, RowKind::Notification) => ("≈ notif", theme.running),
-        (None, RowKind::Request) => ("? asks", theme.accent),
-        (None, RowKind::Log) => ("≡ log", theme.text),
-        (None, _) => ("! fault", theme.warn),
-    }
-}
-
-/// Glyph, words and style of a call's state.
-pub fn outcome(row: &Row, call: Option<&CallView>, look: Look) -> (&'static str, String, Style) {
-    let theme = look.theme;
-    match row.state {
-        State::Queued | State::Running => (look.spinner(), call.map_or_else(|| row.state.words().to_owned(), pending_words), theme.running),
-        State::Ok => ("✓", "ok".into(), theme.ok),
-        State::ToolError => ("!", "tool error".into(), theme.warn),
-        State::Cancelled => ("–", "cancelled".into(), theme.muted),
-        State::Failed(kind) => ("✕", kind.words().into(), theme.fail),
-        State::None => ("?", "end not seen".into(), theme.muted),
-    }
-}
-
-fn took(row: &Row, look: Look) -> (String, Style) {
-    let theme = look.theme;
-    let time = row.end(look.now).since(row.at);
-    match row.state {
-        State::None => ("·".into(), theme.muted),
-        state if state.pending() => (short(time), theme.running.add_modifier(Modifier::BOLD)),
-        _ if time.as_secs() >= 1 => (short(time), theme.warn),
-        _ => (short(time), theme.text),
-    }
-}
-
-/// A duration as a bar: logarithmic, 0.1 ms to 100 s, so that a glance finds what is slow.
-fn bar(us: u64, cells: u16, row: &Row, look: Look, pen: &mut Pen) {
-    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    if row.state == State::None {
-        return;
-    }
-    let share = ((us.max(1) as f64 / 100.0).log10() / 6.0).clamp(0.0, 1.0);
-    let eighths = ((share * f64::from(cells) * 8.0) as usize).max(1);
-    let style = match row.state {
-        State::Failed(_) => look.theme.fail,
-        state if state.pending() => look.theme.running,
-        _ if us >= 1_000_000 => look.theme.warn,
-        _ => look.theme.ok,
-    };
-    pen.put(&"█".repeat(eighths / 8), style).put(EIGHTHS[eighths % 8], style);
 }

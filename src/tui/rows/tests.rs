@@ -115,3 +115,27 @@ fn a_snapshot_and_its_events_give_the_same_rows() {
     caught_up.catch_up(&world);
     assert_eq!(live.len(), caught_up.len(), "nothing twice");
 }
+
+#[test]
+fn long_calls_are_found_by_their_length() {
+    let mut rows = Rows::new(40);
+    // One call each 5 s, of 1 s, 11 s, 21 s, … up to 200 s.
+    for n in 0..60u64 {
+        let (begin, took) = (n * 5_000, 1_000 + n % 21 * 10_000);
+        let mut script = crate::tui::fake::Script::after(0);
+        script.queued(begin, n, crate::tui::fake::tool_call("s", "t", "{}"));
+        script.settled(begin, took, n, crate::tui::fake::text_result("x"));
+        for event in &script.events {
+            rows.push(event);
+        }
+    }
+    for second in (0..600).step_by(7) {
+        let start = crate::tui::fake::at(second * 1000);
+        let from = rows.from(Stamp(start.0.saturating_sub(LONG.as_nanos() as u64)));
+        let wanted: Vec<RowId> = rows.ids().filter(|id| *id < from && rows.get(*id).unwrap().end(start) >= start).collect();
+        let mut found: Vec<RowId> = rows.long_before(start).filter(|id| rows.get(*id).unwrap().end(start) >= start).collect();
+        found.sort_unstable();
+        assert_eq!(found, wanted, "{second}");
+        assert!(rows.long_before(start).all(|id| rows.ids().contains(&id)));
+    }
+}

@@ -65,6 +65,11 @@ pub struct JsonView {
     wanted: Option<bool>,
 }
 
+/// A JSON string without quotes and escapes; anything else as it is.
+pub fn decoded(value: &Body) -> Body {
+    if value.bytes().starts_with(b"\"") { Body::from(decode(value.bytes(), 0).0) } else { value.clone() }
+}
+
 impl JsonView {
     /// A view of JSON. What is none is shown as text, with a note where it breaks.
     pub fn json(body: Body) -> JsonView {
@@ -298,7 +303,12 @@ impl JsonView {
     /// The value under the cursor for pasting elsewhere: a string without quotes and escapes, anything else as JSON.
     pub fn copy_text(&self) -> Body {
         let value = self.copy_value();
-        if self.tree.is_some() && value.bytes().starts_with(b"\"") { Body::from(decode(value.bytes(), 0).0) } else { value }
+        if self.is_tree() { decoded(&value) } else { value }
+    }
+
+    /// Whether it shows a tree, not lines of text.
+    pub fn is_tree(&self) -> bool {
+        self.tree.is_some()
     }
 
     /// Begins to search for text as it stands in the document; an empty one ends the search. Small

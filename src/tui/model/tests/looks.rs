@@ -280,9 +280,9 @@ fn borders_are_dragged_and_stay_where_they_were_put() {
     harness.send(mouse(MouseEventKind::Up(MouseButton::Left), x + 9, y)).send(mouse(MouseEventKind::Drag(MouseButton::Left), 3, y));
     assert_eq!(tree(&harness).width, before.width + 9);
     let traffic = harness.model.layout.place(Focus::Traffic).unwrap();
-    harness.send(mouse(MouseEventKind::Down(MouseButton::Left), 60, traffic.y - 1)).send(mouse(
+    harness.send(mouse(MouseEventKind::Down(MouseButton::Left), 100, traffic.y - 1)).send(mouse(
         MouseEventKind::Drag(MouseButton::Left),
-        60,
+        100,
         traffic.y - 4,
     ));
     assert_eq!(harness.model.layout.place(Focus::Traffic).unwrap().height, traffic.height + 3);
@@ -356,4 +356,33 @@ fn views_are_reached_and_left_by_mouse() {
     // A lane of the strip leads back to its server.
     harness.click("● email ");
     assert!(!harness.model.in_view() && harness.selected().contains("email"), "{}", harness.selected());
+}
+
+#[test]
+fn the_way_out_is_in_the_footer_of_every_view() {
+    for (width, height) in [(80, 24), (132, 40)] {
+        for keys in ["up", "2", "3", "4", "/ enter", "end"] {
+            let mut harness = Harness::busy(width, height);
+            harness.keys(keys);
+            let frame = harness.frame();
+            let footer = frame.lines().last().unwrap();
+            // While letters go into a field, `q` is a letter.
+            assert!(footer.contains("help") && (harness.model.typing() || footer.contains("q quit")), "{keys}: {footer}");
+        }
+    }
+}
+
+#[test]
+fn colours_keys_and_questions_follow_the_configuration() {
+    let mut harness = Harness::busy(120, 40);
+    let mut keymap = Keymap::built_in();
+    keymap.bind("global", "f9", "zoom").unwrap();
+    let taste = Taste { theme: Theme::light(), keymap, confirm: ConfirmPolicy::Never };
+    harness.send(Msg::Update(ConsoleUpdate::Taste(Box::new(taste))));
+    assert!(harness.frame().contains("Colours, keys"));
+    assert_eq!(harness.model.theme, Theme::light());
+    harness.tool("emailping").keys("enter");
+    assert!(matches!(harness.take()[..], [Cmd::Submit { .. }]), "nothing is asked any more");
+    harness.keys("f9");
+    assert_eq!(harness.model.layout.panes.len(), 1);
 }

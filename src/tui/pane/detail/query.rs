@@ -1,6 +1,6 @@
 //! What can be asked of a result: search, JSONPath, its images and links, whether it keeps its promise.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use ratatui::style::Style;
 use serde_json_path::JsonPath;
@@ -9,13 +9,17 @@ use crate::{
     domain::{
         body::Body,
         call::{Operation, Outcome},
-        schema::Checker,
+        frame::Frame,
         world::World,
     },
     tui::{
         pane::Look,
-        present::{Part, parts},
-        widget::json::{JsonView, Progress},
+        present::Part,
+        widget::{
+            json::{JsonView, Progress},
+            window::Window,
+        },
+        work::{Done, Job},
     },
 };
 
@@ -23,8 +27,6 @@ use super::{Detail, Tab};
 
 /// Bytes searched between two looks at input.
 const STEP: usize = 8 << 20;
-/// Longer structured content is not checked here, in bytes: the screen must not wait for it.
-const CHECKED: usize = 1 << 20;
 
 /// What a JSONPath found.
 #[derive(Clone, Debug)]
@@ -46,9 +48,9 @@ impl Detail {
         self.tab
     }
 
-    /// The frame bodies of the call, in order, as they crossed the wire.
-    pub fn raw_frames(&self) -> String {
-        self.frames.iter().map(|frame| format!("{}\n", frame.body.text())).collect()
+    /// The frames of the call, in order.
+    pub fn frames(&self) -> impl Iterator<Item = &Arc<Frame>> {
+        self.frames.iter()
     }
 
     /// Searches in what is shown; an empty text ends the search.
@@ -102,34 +104,51 @@ impl Detail {
     /// is wrong with the path and where.
     pub fn filter(&mut self, path: &str, world: &World) -> Result<(), String> {
         let path = path.trim();
+        self.told.trouble = None;
         if path.is_empty() {
-            self.filter = None;
-        } else {
-            let query = JsonPath::parse(path).map_err(|e| e.to_string())?;
-            let presented = self.presented.as_ref().ok_or("There is no result to be filtered.")?;
-            let value = presented.tree.value().ok_or("The result is no JSON that can be read.")?;
-            let found = query.query(&value).all();
-            self.filter = Some(Filter { path: path.to_owned(), count: found.len(), found: Body::json(&found) });
+            (self.filter, self.waits.found) = (None, None);
+            self.set_tab(Tab::Tree, world);
+            return Ok(());
         }
-        self.set_tab(Tab::Tree, world);
+        JsonPath::parse(path).map_err(|e| e.to_string())?;
+        let presented = self.presented.as_ref().ok_or("There is no result to be filtered.")?;
+        let job = Job::Path { tree: presented.tree.clone(), path: path.to_owned() };
+        match job.ask(&mut self.tasks) {
+            Ok(Done::Found(found)) => self.take_found(path.to_owned(), found),
+            Ok(_) => Ok(()),
+            Err(ticket) => {
+                self.waits.found = Some((ticket, path.to_owned()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows what a JSONPath found.
+    pub(super) fn take_found(&mut self, path: String, found: Result<(usize, Body, Box<JsonView>), String>) -> Result<(), String> {
+        let (count, found, view) = found?;
+        self.filter = Some(Filter { path, count, found });
+        (self.tab, self.chosen, self.inside, self.scroll) = (Tab::Tree, true, false, Window::default());
+        self.take_view(view);
         Ok(())
     }
 
-    /// The tree of the result, or of what the filter left of it.
-    pub(super) fn tree_view(&self) -> Option<JsonView> {
-        let tree = match &self.filter {
-            Some(filter) => &filter.found,
-            None => &self.presented.as_ref()?.tree,
-        };
-        Some(JsonView::json(tree.clone()))
+    /// The JSON of the result, or of what the filter left of it.
+    pub(super) fn tree(&self) -> Option<Body> {
+        match &self.filter {
+            Some(filter) => Some(filter.found.clone()),
+            None => Some(self.presented.as_ref()?.tree.clone()),
+        }
     }
 
     /// Ends the filter or the search; whether there was one.
     pub(super) fn end_query(&mut self) -> bool {
+        if self.waits.found.take().is_some() || self.told.trouble.take().is_some() {
+            return true;
+        }
         if self.filter.take().is_some() {
             // The whole result again, in the tree that was filtered.
-            self.view = self.tree_view();
-            self.search_again();
+            let tree = self.tree().map(Job::Json);
+            self.show_made(tree);
             return true;
         }
         let searched = !self.needle.is_empty();
@@ -138,12 +157,17 @@ impl Detail {
     }
 
     /// The images, sounds and files of the result.
-    pub fn media(&self) -> Vec<(&'static str, String, String)> {
-        let media = self.all_parts().into_iter().filter_map(|(_, _, part)| match part {
-            Part::Media { kind, mime, data } => Some((kind, mime, data)),
+    pub fn media(&self) -> Vec<(&'static str, &str, &str)> {
+        let media = self.parts.iter().filter_map(|(_, _, part)| match part {
+            Part::Media { kind, mime, data } => Some((*kind, mime.as_str(), data.as_str())),
             Part::Link(_) => None,
         });
         media.collect()
+    }
+
+    /// Whether there are any.
+    pub fn has_media(&self) -> bool {
+        self.parts.iter().any(|(_, _, part)| matches!(part, Part::Media { .. }))
     }
 
     /// The resource that the cursor is on, if it is on a link.
@@ -161,14 +185,10 @@ impl Detail {
             _ => false,
         };
         let whole = self.tab != Tab::Tree || self.filter.is_none() && self.result.as_ref().is_some_and(|r| r.len() == view.body().len());
-        self.all_parts().into_iter().find_map(|(index, lines, part)| match part {
-            Part::Link(uri) if whole && here(index, &lines) => Some(uri),
+        self.parts.iter().find_map(|(index, lines, part)| match part {
+            Part::Link(uri) if whole && here(*index, lines) => Some(uri.clone()),
             _ => None,
         })
-    }
-
-    fn all_parts(&self) -> Vec<(usize, Range<usize>, Part)> {
-        self.result.as_ref().map(parts).unwrap_or_default()
     }
 
     /// What saving writes: the frame, the text or the JSON that is shown; with the file's extension.
@@ -177,7 +197,9 @@ impl Detail {
         let body = view.body().clone();
         let extension = match self.tab {
             Tab::Text => "txt",
-            _ if body.value().is_some() => "json",
+            // A result came inside of JSON, so it is some.
+            Tab::Raw => "json",
+            _ if view.is_tree() => "json",
             _ => "txt",
         };
         Some((body, extension))
@@ -185,22 +207,19 @@ impl Detail {
 
     /// Holds the structured content against the schema that the tool promised.
     pub(super) fn judge(&mut self, world: &World) {
-        self.violations.clear();
+        (self.told.verdict, self.told.checking) = (Ok(vec![]), false);
         let Some(call) = self.call.and_then(|id| world.call(id)) else { return };
         let Operation::Tool { tool, .. } = &call.spec.operation else { return };
         let Some(schema) = world.tool(tool).and_then(|t| t.output_schema.as_ref()) else { return };
         let Some(Outcome::Ok { result }) = self.seen.as_ref().map(|s| &s.outcome) else { return };
-        if result.is_empty() || result.len() > CHECKED {
+        if result.is_empty() {
             return;
         }
-        let value = result.value().unwrap_or_default();
-        match value.get("structuredContent") {
-            Some(content) => {
-                let checker = Checker::new(schema);
-                self.violations.extend(checker.problem.iter().map(|p| format!("the schema cannot be used: {p}")));
-                self.violations.extend(checker.check(content).iter().map(ToString::to_string));
-            }
-            None => self.violations.push("there is no structuredContent, though the tool promises it".into()),
+        let job = Job::Judge { result: result.clone(), schema: schema.clone() };
+        match job.ask(&mut self.tasks) {
+            Ok(Done::Judged(verdict)) => self.told.verdict = verdict,
+            Err(ticket) => (self.waits.judged, self.told.checking) = (Some(ticket), true),
+            Ok(_) => {}
         }
     }
 
@@ -210,6 +229,9 @@ impl Detail {
         if let Some(filter) = self.filter.as_ref().filter(|_| self.tab == Tab::Tree) {
             pieces.push((format!(" {} ", filter.path), look.theme.found));
             pieces.push((format!("{} found, written anew", filter.count), look.theme.muted));
+        }
+        if let Some((_, path)) = &self.waits.found {
+            pieces.push((format!(" {path} … "), look.theme.running));
         }
         if !self.needle.is_empty() {
             pieces.push((format!(" /{} ", self.needle), look.theme.found));

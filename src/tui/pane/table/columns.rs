@@ -1,0 +1,218 @@
+//! The columns of the traffic view: which fit, and what a row says in each.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
+
+use crate::{
+    domain::{
+        time::{short, size},
+        world::CallView,
+    },
+    tui::{
+        index::By,
+        pane::{Look, traffic::pending_words},
+        rows::{Row, RowKind, Rows, State},
+        theme::Theme,
+        widget::paint::Pen,
+    },
+};
+
+/// The head of a column.
+pub(super) fn head_word(by: By) -> &'static str {
+    match by {
+        By::Time => "time",
+        By::Server => "server",
+        By::Tool => "tool",
+        By::Origin => "by",
+        By::Outcome => "outcome",
+        By::Took => "took",
+        By::Sent => "sent",
+        By::Got => "got",
+    }
+}
+
+/// The columns at a width, with their widths; a blank cell at the end of each.
+pub(super) struct Columns {
+    list: Vec<(By, u16)>,
+    /// Cells of the bar that draws the duration.
+    bar: u16,
+}
+
+impl Columns {
+    /// The columns for this width.
+    pub(super) fn for_width(width: u16) -> Columns {
+        let (time, server, origin, outcome, bytes, bar) = match width {
+            0..=39 => (0, 0, 0, 4, false, 0),
+            40..=59 => (9, 0, 0, 12, false, 0),
+            60..=89 => (9, 12, 0, 14, false, 0),
+            90..=109 => (13, 13, 9, 18, false, 0),
+            110..=149 => (13, 14, 9, 18, true, 0),
+            150..=179 => (13, 16, 10, 18, true, 16),
+            _ => (13, 18, 10, 20, true, 24),
+        };
+        let mut list =
+            vec![(By::Time, time), (By::Server, server), (By::Tool, 0), (By::Origin, origin), (By::Outcome, outcome), (By::Took, 10)];
+        if bytes {
+            list.extend([(By::Sent, 9), (By::Got, 9)]);
+        }
+        let fixed: u16 = list.iter().map(|(_, w)| w).sum::<u16>() + bar + 1;
+        list[2].1 = width.saturating_sub(fixed);
+        list.retain(|(_, width)| *width > 0);
+        Columns { list, bar }
+    }
+
+    /// The column at a cell.
+    pub(super) fn at(&self, x: u16) -> Option<By> {
+        let mut start = 1;
+        for (by, width) in &self.list {
+            let end = start + width + if *by == By::Took { self.bar } else { 0 };
+            if (start..end).contains(&x) {
+                return Some(*by);
+            }
+            start = end;
+        }
+        None
+    }
+
+    /// Writes the heads; the one that is sorted by has its direction beside it.
+    pub(super) fn head(&self, (sorted, down): (By, bool), theme: &Theme, area: Rect, buf: &mut Buffer) {
+        let mut pen = Pen::new(buf, area, 0);
+        pen.skip(1);
+        for (by, width) in &self.list {
+            let start = pen.x();
+            let mark = if *by != sorted {
+                ""
+            } else if down {
+                " ▼"
+            } else {
+                " ▲"
+            };
+            let text = format!("{}{mark}", head_word(*by));
+            let style = if *by == sorted { theme.accent.add_modifier(Modifier::BOLD) } else { theme.muted };
+            let cells = usize::from(width.saturating_sub(1));
+            if matches!(by, By::Took | By::Sent | By::Got) {
+                pen.put(&format!("{text:>cells$}"), style)
+            } else {
+                pen.put_middle(&text, width.saturating_sub(1), style)
+            };
+            pen.to(start + width + if *by == By::Took { self.bar } else { 0 });
+        }
+    }
+
+    /// Writes a row.
+    pub(super) fn row(&self, row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let call = row.call().filter(|_| row.state.pending()).and_then(|id| look.world.call(id));
+        let name = rows.name(row.key);
+        let mut pen = Pen::new(buf, area, 0);
+        pen.skip(1);
+        for (by, width) in &self.list {
+            let start = pen.x();
+            let room = width.saturating_sub(1);
+            let cells = usize::from(room);
+            match by {
+                By::Time => {
+                    let time = look.world.epoch.time_of_day(row.at);
+                    pen.put(&time[..cells.min(time.len())], theme.muted);
+                }
+                By::Server => {
+                    pen.put_middle(name.map_or("…", |n| &n.server), room, theme.accent);
+                }
+                By::Tool => {
+                    let style = if row.kind() == RowKind::Call { theme.text } else { theme.muted };
+                    let tool = name.map_or("…", |n| &n.tool);
+                    match name.filter(|_| self.list.iter().all(|(by, _)| *by != By::Server)) {
+                        Some(name) => pen.put_middle(&format!("{} {tool}", name.server), room, style),
+                        None => pen.put_middle(tool, room, style),
+                    };
+                }
+                By::Origin => {
+                    let (word, style) = origin_word(row, theme);
+                    pen.put(word, style);
+                }
+                By::Outcome if row.kind() != RowKind::Call => return self.note(row, rows, look, &mut pen),
+                By::Outcome => {
+                    let (glyph, words, style) = outcome(row, call, look);
+                    pen.put_middle(&format!("{glyph} {words}"), room, style);
+                }
+                By::Took => {
+                    let (time, style) = took(row, look);
+                    pen.put(&format!("{time:>cells$}"), style);
+                    if self.bar > 0 {
+                        pen.to(start + width);
+                        bar(row.end(look.now).since(row.at).as_micros() as u64, self.bar - 1, row, look, &mut pen);
+                    }
+                }
+                By::Sent | By::Got => {
+                    let bytes = if *by == By::Sent { row.sent } else { row.got };
+                    let text = if bytes == 0 { "·".to_owned() } else { size(u64::from(bytes)) };
+                    pen.put(&format!("{text:>cells$}"), theme.muted);
+                }
+            }
+            pen.to(start + width + if *by == By::Took { self.bar } else { 0 });
+        }
+    }
+
+    /// What a log message, notification or fault says, in the room that a call's figures take.
+    fn note(&self, row: &Row, rows: &Rows, look: Look, pen: &mut Pen) {
+        let (text, style) = match rows.note_of(row) {
+            Some(note) => (&*note.text, if row.kind() == RowKind::Anomaly { look.theme.warn } else { look.theme.muted }),
+            None => ("the text is no longer kept", look.theme.muted),
+        };
+        pen.put(text, style);
+    }
+}
+
+fn origin_word(row: &Row, theme: &Theme) -> (&'static str, Style) {
+    match (row.origin(), row.kind()) {
+        (Some(origin), _) => (origin.word(), theme.muted),
+        (None, RowKind::Notification) => ("≈ notif", theme.running),
+        (None, RowKind::Request) => ("? asks", theme.accent),
+        (None, RowKind::Log) => ("≡ log", theme.text),
+        (None, _) => ("! fault", theme.warn),
+    }
+}
+
+/// Glyph, words and style of a call's state.
+pub fn outcome(row: &Row, call: Option<&CallView>, look: Look) -> (&'static str, String, Style) {
+    let theme = look.theme;
+    match row.state {
+        State::Queued | State::Running => (look.spinner(), call.map_or_else(|| row.state.words().to_owned(), pending_words), theme.running),
+        State::Ok => ("✓", "ok".into(), theme.ok),
+        State::ToolError => ("!", "tool error".into(), theme.warn),
+        State::Cancelled => ("–", "cancelled".into(), theme.muted),
+        State::Failed(kind) => ("✕", kind.words().into(), theme.fail),
+        State::None => ("?", "end not seen".into(), theme.muted),
+    }
+}
+
+fn took(row: &Row, look: Look) -> (String, Style) {
+    let theme = look.theme;
+    let time = row.end(look.now).since(row.at);
+    match row.state {
+        State::None => ("·".into(), theme.muted),
+        state if state.pending() => (short(time), theme.running.add_modifier(Modifier::BOLD)),
+        _ if time.as_secs() >= 1 => (short(time), theme.warn),
+        _ => (short(time), theme.text),
+    }
+}
+
+/// A duration as a bar: logarithmic, 0.1 ms to 100 s, so that a glance finds what is slow.
+fn bar(us: u64, cells: u16, row: &Row, look: Look, pen: &mut Pen) {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    if row.state == State::None {
+        return;
+    }
+    let share = ((us.max(1) as f64 / 100.0).log10() / 6.0).clamp(0.0, 1.0);
+    let eighths = ((share * f64::from(cells) * 8.0) as usize).max(1);
+    let style = match row.state {
+        State::Failed(_) => look.theme.fail,
+        state if state.pending() => look.theme.running,
+        _ if us >= 1_000_000 => look.theme.warn,
+        _ => look.theme.ok,
+    };
+    pen.put(&"█".repeat(eighths / 8), style).put(EIGHTHS[eighths % 8], style);
+}

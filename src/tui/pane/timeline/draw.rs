@@ -1,0 +1,305 @@
+//! Drawing of the timeline: axis, lanes, bars, the cursor, the calls under it.
+
+use std::time::Duration;
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
+
+use crate::{
+    domain::time::{Epoch, Stamp, short},
+    tui::{
+        action::Action,
+        keymap::Context,
+        pane::{Look, lamp, table::outcome},
+        rows::{Row, Rows, State},
+        widget::paint::{Pen, pane, width},
+    },
+};
+
+use super::{
+    Timeline,
+    plan::{Bar, rooms},
+};
+
+/// What the filter line shows while it is empty.
+const EXAMPLE: &str = "filter   server:… tool:create* outcome:failed origin:… >500ms !not text";
+
+impl Timeline {
+    /// Draws the view.
+    pub fn draw(&mut self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let title = if look.focused { theme.focus } else { theme.text };
+        let key = look.keys.key(&[Context::Timeline], Action::Follow).unwrap_or_default();
+        let follow = if self.following() { "following".to_owned() } else { format!("stopped, {key} follows") };
+        let mut stride = if self.plan.stride > 1 { format!("1 of {} calls drawn · ", self.plan.stride) } else { String::new() };
+        if self.index.working(rows) {
+            stride = format!("{:.0} % looked at · {stride}", self.index.progress(rows) * 100.0);
+        }
+        let right = format!("{stride}{} a cell · {follow}", short(Duration::from_nanos(self.scale.cell())));
+        let inner = pane(buf, area, &[("Timeline", title)], &[(&right, theme.muted)], look.focused, theme);
+        let head = self.head(area);
+        if head > 0 {
+            self.query.draw(EXAMPLE, look, Rect { height: inner.height.min(head), ..inner }, buf);
+        }
+        let (labels, chart) = rooms(area, head, &self.plan);
+        self.axis(look, Rect { y: chart.y.saturating_sub(1), height: chart.height.min(1), ..chart }, buf);
+        self.names(look, labels, buf);
+        let lanes = self.plan.lines().saturating_sub(self.top).min(usize::from(chart.height)) as u16;
+        let under = Rect { y: chart.y + lanes, height: chart.height - lanes, x: labels.x, width: labels.width + chart.width };
+        let chart = Rect { height: lanes, ..chart };
+        self.rules(look, chart, buf);
+        for bar in &self.plan.bars {
+            let Some(row) = rows.get(bar.id) else { continue };
+            let lane = &self.plan.lanes[bar.lane];
+            let Some(y) = (lane.first + bar.line).checked_sub(self.top).filter(|y| *y < usize::from(chart.height)) else { continue };
+            self.bar(bar, row, rows, look, Rect { y: chart.y + y as u16, height: 1, ..chart }, buf);
+        }
+        self.cursor_line(rows, look, chart, buf);
+        self.list(rows, look, under, buf);
+        if area.height >= 6 {
+            let foot = Rect { x: area.x + 2, y: area.bottom() - 2, width: area.width.saturating_sub(4), height: 1 };
+            self.foot(rows, look, foot, buf);
+        }
+        self.query.draw_offers(look, inner, buf);
+    }
+
+    /// The times over the lanes.
+    fn axis(&self, look: Look, area: Rect, buf: &mut Buffer) {
+        let step = tick(self.scale.cell());
+        let mut free = area.x;
+        for x in 0..area.width {
+            let at = self.scale.start.0 + u64::from(x) * self.scale.cell();
+            let wall = at + (look.world.epoch.unix_ms % 86_400_000) * 1_000_000;
+            let previous = wall.saturating_sub(self.scale.cell());
+            if wall / step == previous / step {
+                continue;
+            }
+            let place = area.x + x;
+            let text = tick_words(look.world.epoch, Stamp(wall / step * step - (look.world.epoch.unix_ms % 86_400_000) * 1_000_000), step);
+            if place >= free && place + width(&text) + 2 <= area.right() {
+                Pen::new(buf, Rect { x: place, width: area.right() - place, ..area }, 0)
+                    .put("╷", look.theme.border)
+                    .put(&text, look.theme.muted);
+                free = place + width(&text) + 3;
+            }
+        }
+    }
+
+    fn names(&self, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        for (index, lane) in self.plan.lanes.iter().enumerate() {
+            let Some(y) = lane.first.checked_sub(self.top).filter(|y| *y < usize::from(area.height)) else { continue };
+            let mut pen = Pen::new(buf, area, y as u16);
+            let mine = index == self.lane;
+            pen.put(if mine { "▸" } else { " " }, theme.key);
+            if let Some(server) = look.world.servers.get(index) {
+                let (glyph, style) = lamp(&server.phase, theme);
+                pen.put(glyph, style).skip(1);
+            }
+            let room = pen.left().saturating_sub(1);
+            pen.put_middle(&lane.server, room, if mine { theme.accent.add_modifier(Modifier::BOLD) } else { theme.accent });
+            if lane.hidden > 0 && lane.lines > 1 && y + 1 < usize::from(area.height) {
+                Pen::new(buf, area, y as u16 + 1).skip(3).put(&format!("{} overlap", lane.hidden), theme.muted);
+            }
+        }
+    }
+
+    /// Faint lines under the ticks, so that a bar can be followed up to its time.
+    fn rules(&self, look: Look, area: Rect, buf: &mut Buffer) {
+        let step = tick(self.scale.cell());
+        let epoch = (look.world.epoch.unix_ms % 86_400_000) * 1_000_000;
+        for x in 0..area.width {
+            let wall = self.scale.start.0 + u64::from(x) * self.scale.cell() + epoch;
+            if wall / step != wall.saturating_sub(self.scale.cell()) / step {
+                for y in 0..area.height {
+                    Pen::new(buf, Rect { x: area.x + x, width: 1, ..area }, y).put("┊", look.theme.border);
+                }
+            }
+        }
+    }
+
+    fn bar(&self, bar: &Bar, row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let call = row.call().and_then(|id| look.world.call(id));
+        let style = match row.state {
+            State::Failed(_) => theme.fail,
+            State::ToolError => theme.warn,
+            State::Cancelled | State::None => theme.muted,
+            state if state.pending() => theme.running,
+            _ => theme.ok,
+        };
+        let sent = match row.state {
+            State::Queued => bar.to + 1,
+            _ => call.and_then(|c| c.sent).map_or(bar.from, |at| self.scale.column(at)),
+        };
+        let visible = bar.from.max(0)..=bar.to.min(i64::from(area.width) - 1);
+        let (mut text, mut waiting) = (String::new(), 0);
+        for x in visible.clone() {
+            let end = x == bar.to;
+            match row.state {
+                State::Failed(_) if end => text.push('✕'),
+                State::ToolError if end => text.push('!'),
+                State::Cancelled if end => text.push('–'),
+                state if state.pending() && end => text.push('▸'),
+                _ if x < sent => {
+                    waiting += 1;
+                    text.push('░');
+                }
+                _ if bar.from == bar.to => text.push('▪'),
+                _ => text.push('▓'),
+            }
+        }
+        let place =
+            Rect { x: area.x.saturating_add(*visible.start() as u16), width: area.width.saturating_sub(*visible.start() as u16), ..area };
+        let mut pen = Pen::new(buf, place, 0);
+        let split = text.char_indices().nth(waiting).map_or(text.len(), |(at, _)| at);
+        pen.put(&text[..split], theme.muted).put(&text[split..], style);
+        // A long bar carries its name, when nothing follows close by.
+        let name = rows.name(row.key).map(|n| n.tool.clone()).unwrap_or_default();
+        let long = visible.count() as u16;
+        if long >= width(&name) + 6 {
+            let inside = Rect { x: place.x + 1 + waiting.min(2) as u16, width: width(&name) + 2, ..place };
+            Pen::new(buf, inside, 0).put(" ", style).put(&name, style.add_modifier(Modifier::BOLD)).put(" ", style);
+        }
+    }
+
+    fn cursor_line(&self, rows: &Rows, look: Look, chart: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let x = self.cursor.map_or_else(|| self.scale.column(look.now), |at| self.scale.column(at));
+        let Some(x) = u16::try_from(x).ok().filter(|x| *x < chart.width) else { return };
+        for y in 0..chart.height {
+            let place = (chart.x + x, chart.y + y);
+            if let Some(cell) = buf.cell_mut(place) {
+                if matches!(cell.symbol(), " " | "┊") {
+                    cell.set_symbol(if self.following() { "╎" } else { "│" }).set_style(if self.following() {
+                        theme.border
+                    } else {
+                        theme.focus
+                    });
+                } else if !self.following() {
+                    cell.set_style(Style::new().add_modifier(Modifier::REVERSED));
+                }
+            }
+        }
+        // The selected bar is the one that Enter opens.
+        let Some(id) = self.selected(rows).filter(|_| !self.following()) else { return };
+        if let Some(bar) = self.plan.bars.iter().find(|b| b.id == id) {
+            let lane = &self.plan.lanes[bar.lane];
+            if let Some(y) = (lane.first + bar.line).checked_sub(self.top).filter(|y| *y < usize::from(chart.height)) {
+                let from = bar.from.clamp(0, i64::from(chart.width)) as u16;
+                let to = (bar.to + 1).clamp(0, i64::from(chart.width)) as u16;
+                let place = Rect { x: chart.x + from, y: chart.y + y as u16, width: to.saturating_sub(from), height: 1 };
+                buf.set_style(place.intersection(buf.area), look.selection());
+            }
+        }
+    }
+    /// In the room under the lanes: the calls that ran at the cursor, or the last ones while it follows.
+    fn list(&self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        if area.height < 4 {
+            return;
+        }
+        let x = self.cursor.map_or_else(|| self.scale.column(look.now), |at| self.scale.column(at));
+        let mut bars: Vec<&Bar> = self.plan.bars.iter().filter(|b| self.following() || (b.from..=b.to).contains(&x)).collect();
+        bars.sort_by_key(|bar| std::cmp::Reverse(bar.id));
+        let at = look.world.epoch.time_of_day(self.cursor.unwrap_or(look.now));
+        let head = match (self.following(), bars.len()) {
+            (true, _) => " The last calls ".to_owned(),
+            (false, 0) => format!(" Nothing ran at {at} "),
+            (false, n) => format!(" {n} ran at {at} "),
+        };
+        let mut pen = Pen::new(buf, area, 1);
+        pen.put("──", theme.border).put(&head, theme.muted);
+        pen.put(&"─".repeat(usize::from(pen.left())), theme.border);
+        for (y, bar) in bars.iter().take(usize::from(area.height - 2)).enumerate() {
+            let Some(row) = rows.get(bar.id) else { continue };
+            let name = rows.name(row.key);
+            let call = row.call().and_then(|id| look.world.call(id));
+            let (glyph, words, style) = outcome(row, call, look);
+            let mut pen = Pen::new(buf, area, y as u16 + 2);
+            let start = pen.x();
+            pen.skip(1).put(&look.world.epoch.time_of_day(row.at), theme.muted).skip(1);
+            pen.put_middle(name.map_or("…", |n| &n.server), 14, theme.accent).to(start + 29);
+            pen.put_middle(name.map_or("…", |n| &n.tool), 30, theme.text).to(start + 60);
+            pen.put(&format!("{:>9}  ", short(row.end(look.now).since(row.at))), theme.text);
+            pen.put(&format!("{glyph} {words}"), style);
+        }
+    }
+
+    /// The time under the cursor and what ran then.
+    fn foot(&self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let at = self.cursor.unwrap_or(look.now);
+        let mut pen = Pen::new(buf, area, 0);
+        pen.put(&look.world.epoch.time_of_day(at), theme.focus).put("  ", theme.text);
+        if let Some(id) = self.selected(rows)
+            && let Some(row) = rows.get(id).filter(|_| !self.following())
+        {
+            let call = row.call().and_then(|id| look.world.call(id));
+            let (glyph, words, style) = outcome(row, call, look);
+            let name = rows.name(row.key).map_or_else(String::new, |n| format!("{} {}", n.server, n.tool));
+            pen.put(&name, theme.accent).put(&format!("  {glyph} {words}"), style);
+            pen.put(&format!("  {}   ", short(row.end(look.now).since(row.at))), theme.text);
+        }
+        let x = self.cursor.map_or_else(|| self.scale.column(look.now), |at| self.scale.column(at));
+        let running = self.plan.bars.iter().filter(|bar| (bar.from..=bar.to).contains(&x)).count();
+        let then = if self.following() { "now" } else { "then" };
+        let words = match running {
+            0 => format!("nothing ran {then}"),
+            n => format!("{n} ran {then}"),
+        };
+        pen.put(
+            &if self.following() { words.replace("ran", "running").replace("nothing running", "nothing runs") } else { words },
+            theme.muted,
+        );
+        let legend = "  ░ queued  ▓ wire  · waits  ✕ failed  ▸ running";
+        pen.right(&[(legend, theme.muted)]);
+    }
+}
+
+/// The time between two labels of the axis: a round time that is at least 14 cells long.
+fn tick(cell: u64) -> u64 {
+    const STEPS: [u64; 26] = [
+        100_000,
+        200_000,
+        500_000,
+        1_000_000,
+        2_000_000,
+        5_000_000,
+        10_000_000,
+        20_000_000,
+        50_000_000,
+        100_000_000,
+        200_000_000,
+        500_000_000,
+        1_000_000_000,
+        2_000_000_000,
+        5_000_000_000,
+        10_000_000_000,
+        15_000_000_000,
+        30_000_000_000,
+        60_000_000_000,
+        120_000_000_000,
+        300_000_000_000,
+        600_000_000_000,
+        900_000_000_000,
+        1_800_000_000_000,
+        3_600_000_000_000,
+        7_200_000_000_000,
+    ];
+    STEPS.into_iter().find(|step| *step >= cell * 14).unwrap_or(7_200_000_000_000)
+}
+
+/// A label of the axis, as exact as the ticks need it.
+fn tick_words(epoch: Epoch, at: Stamp, step: u64) -> String {
+    let time = epoch.time_of_day(at);
+    match step {
+        s if s >= 1_000_000_000 => time[..8].to_owned(),
+        s if s >= 100_000_000 => time[..10].to_owned(),
+        s if s >= 1_000_000 => time,
+        _ => format!("{time}{:03}", at.0 / 1000 % 1000),
+    }
+}

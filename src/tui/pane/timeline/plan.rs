@@ -1,0 +1,207 @@
+//! What the timeline shows: the scale of time, and the bars of the window on their lanes and lines.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ratatui::layout::Rect;
+
+use crate::{
+    domain::{time::Stamp, world::World},
+    tui::{
+        index::Index,
+        rows::{LONG, RowId, Rows},
+        widget::paint::width,
+    },
+};
+
+/// Rows looked at in one frame; of more, every second, third … is drawn.
+const MOST: usize = 20_000;
+/// Nanoseconds of one cell, by step of the zoom: 1, 2, 5 from 10 µs to 100 s.
+const CELLS: [u64; 22] = [
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_000_000_000,
+    5_000_000_000,
+    10_000_000_000,
+    20_000_000_000,
+    50_000_000_000,
+    100_000_000_000,
+];
+/// The zoom to begin with: 200 ms a cell, 20 s on 100 cells.
+const START: usize = 13;
+
+/// Which stretch of time the window shows, in cells of equal length.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scale {
+    zoom: usize,
+    /// The left edge.
+    pub start: Stamp,
+    /// Cells of the window.
+    pub cells: u16,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Scale { zoom: START, start: Stamp::default(), cells: 0 }
+    }
+}
+
+impl Scale {
+    /// Nanoseconds of a cell.
+    pub fn cell(&self) -> u64 {
+        CELLS[self.zoom.min(CELLS.len() - 1)]
+    }
+
+    /// Nanoseconds of the window.
+    pub fn span(&self) -> u64 {
+        self.cell() * u64::from(self.cells.max(1))
+    }
+
+    /// Makes cells shorter or longer.
+    pub fn zoom(&mut self, closer: bool) {
+        self.zoom = if closer { self.zoom.saturating_sub(1) } else { (self.zoom + 1).min(CELLS.len() - 1) };
+    }
+
+    /// The beginning of the cell that a time falls into.
+    pub fn snap(&self, at: Stamp) -> Stamp {
+        Stamp(at.0 / self.cell() * self.cell())
+    }
+
+    /// The cell of a time, from 0 at the left edge.
+    pub fn column(&self, at: Stamp) -> i64 {
+        (self.snap(at).0 as i64 - self.snap(self.start).0 as i64) / self.cell() as i64
+    }
+
+    /// The time at the left of a cell.
+    pub fn at(&self, cell: u16) -> Stamp {
+        Stamp(self.start.0 + u64::from(cell) * self.cell())
+    }
+}
+
+/// One bar.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bar {
+    pub id: RowId,
+    pub lane: usize,
+    pub line: usize,
+    pub from: i64,
+    pub to: i64,
+}
+
+/// The room of a server.
+pub(super) struct Lane {
+    pub server: Arc<str>,
+    pub first: usize,
+    pub lines: usize,
+    /// Calls that found no line of their own.
+    pub hidden: usize,
+}
+
+/// Lanes, lines and bars of the window.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub lanes: Vec<Lane>,
+    pub bars: Vec<Bar>,
+    /// Of how many calls one is drawn.
+    pub stride: usize,
+}
+
+impl Plan {
+    /// Empty lanes, one a server.
+    pub fn clear(&mut self, world: &World) {
+        self.lanes = world.servers.iter().map(|s| Lane { server: s.id().as_str().into(), first: 0, lines: 1, hidden: 0 }).collect();
+        self.bars.clear();
+    }
+
+    /// Lines that the lanes take.
+    pub fn lines(&self) -> usize {
+        self.lanes.last().map_or(0, |l| l.first + l.lines)
+    }
+
+    /// Finds the calls of the filter that the window shows.
+    pub fn collect(&mut self, scale: &Scale, rows: &Rows, index: &Index, now: Stamp) {
+        let end = Stamp(scale.start.0 + scale.cell() * u64::from(scale.cells));
+        let lanes: HashMap<Arc<str>, usize> = self.lanes.iter().enumerate().map(|(i, l)| (l.server.clone(), i)).collect();
+        let by_key: Vec<Option<usize>> = rows.names().iter().map(|n| lanes.get(&n.server).copied()).collect();
+        let begin = Stamp(scale.start.0.saturating_sub(LONG.as_nanos() as u64));
+        let (first, last) = (rows.from(begin), rows.from(Stamp(end.0.saturating_add(1))));
+        let (low, high) = (index.before(rows, first), index.before(rows, last));
+        self.stride = ((high - low) / MOST).max(1);
+        // What began long before the window and reaches into it is found by its length.
+        let pending = rows.pending().filter(|id| *id < first);
+        let early = pending.chain(rows.long_before(scale.start)).filter(|id| index.holds(rows, *id)).take(MOST);
+        let inside = (low..high).step_by(self.stride).filter_map(|place| index.at(rows, place));
+        for id in early.chain(inside) {
+            let Some(row) = rows.get(id).filter(|row| row.call().is_some()) else { continue };
+            let until = row.end(now);
+            let Some(lane) = by_key.get(usize::from(row.key)).copied().flatten().filter(|_| until >= scale.start) else { continue };
+            self.bars.push(Bar { id, lane, line: 0, from: scale.column(row.at), to: scale.column(until) });
+        }
+        self.bars.sort_unstable_by_key(|bar| bar.id);
+    }
+
+    /// Gives overlapping bars lines of their own, as far as there is room.
+    pub fn spread(&mut self, height: usize) {
+        let count = self.lanes.len().max(1);
+        let most = (height / count).clamp(1, 8);
+        let mut ends: Vec<Vec<i64>> = vec![vec![]; self.lanes.len()];
+        for bar in &mut self.bars {
+            let lines = &mut ends[bar.lane];
+            let from = bar.from.max(-1);
+            match lines.iter().position(|end| *end < from) {
+                Some(line) => (bar.line, lines[line]) = (line, bar.to),
+                None if lines.len() < most => {
+                    bar.line = lines.len();
+                    lines.push(bar.to);
+                }
+                None => {
+                    bar.line = most - 1;
+                    lines[most - 1] = lines[most - 1].max(bar.to);
+                    self.lanes[bar.lane].hidden += 1;
+                }
+            }
+        }
+        let mut first = 0;
+        for (lane, ends) in self.lanes.iter_mut().zip(&ends) {
+            (lane.first, lane.lines) = (first, ends.len().max(1));
+            first += lane.lines;
+        }
+        // Room that is left keeps lanes apart.
+        let spare = height.saturating_sub(first) / count;
+        if spare > 0 {
+            let mut first = 0;
+            for lane in &mut self.lanes {
+                lane.first = first;
+                first += lane.lines + 1;
+            }
+        }
+    }
+}
+
+/// The rooms of the lanes' names and of the bars: inside the border, under `head` rows and the axis, over the foot.
+pub(super) fn rooms(area: Rect, head: u16, plan: &Plan) -> (Rect, Rect) {
+    let names = plan.lanes.iter().map(|l| width(&l.server)).max().unwrap_or(0) + 5;
+    let names = if area.width < 40 { 4 } else { names.clamp(8, area.width / 4) };
+    let foot = if area.height >= 6 { 4 } else { 3 };
+    let inner = Rect {
+        x: area.x + 1,
+        y: area.y.saturating_add(2 + head),
+        width: area.width.saturating_sub(2),
+        height: area.height.saturating_sub(foot + head),
+    };
+    let labels = Rect { width: names.min(inner.width), ..inner };
+    (labels, Rect { x: inner.x + labels.width, width: inner.width - labels.width, ..inner })
+}

@@ -1,0 +1,217 @@
+//! Work on large results that no frame may wait for. Panes ask for it, the loop does it on threads of its own, and
+//! what came of it goes back as a message. Small work is done at once. Pure.
+
+use std::{ops::Range, sync::Arc};
+
+use serde_json_path::JsonPath;
+
+use crate::domain::{body::Body, schema::Checker, time::size};
+
+use super::{
+    copying::{Copied, CopyKind, prepared},
+    present::{self, Part, Presented, parts, present},
+    widget::json::JsonView,
+};
+
+/// What has to do with more bytes than this is not done while the screen waits.
+const AT_ONCE: usize = 128 << 10;
+/// Results longer than this are not checked against their schema, in bytes: as values they would take many times that.
+const CHECKED: usize = 32 << 20;
+
+/// Whose work it is. Nobody waits for it any more when the other half is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Ticket(Arc<()>);
+
+impl PartialEq for Ticket {
+    fn eq(&self, other: &Ticket) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Ticket {
+    /// Whether somebody still waits.
+    pub fn wanted(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+/// Work to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Whose it is.
+    pub ticket: Ticket,
+    /// What is to be done.
+    pub job: Job,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Job {
+    /// Find out how a result is shown best, and what is in it.
+    Present(Body),
+    /// Make a tree of JSON.
+    Json(Body),
+    /// Make a tree of a frame, or lines where it is no JSON.
+    Frame(Body),
+    /// Make lines of what a result says.
+    Text(Body),
+    /// Make lines of bytes.
+    Raw(Body),
+    /// Find what a JSONPath selects.
+    Path {
+        /// Where.
+        tree: Body,
+        /// The path; it can be read.
+        path: String,
+    },
+    /// Hold a result's structured content against the schema that its tool promised.
+    Judge {
+        /// The result.
+        result: Body,
+        /// The schema.
+        schema: Body,
+    },
+    /// Make a text for the clipboard.
+    Copy(CopyKind, Material),
+}
+
+/// What is to be copied.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Material {
+    /// The pieces, a line each.
+    pub pieces: Vec<Body>,
+    /// Whether a JSON string is wanted without quotes and escapes.
+    pub decode: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum Done {
+    /// How the result is shown, and the images, sounds and links in it.
+    Presented(Presented, Vec<(usize, Range<usize>, Part)>),
+    /// What is shown.
+    View(Box<JsonView>),
+    /// How many places the path selects, and what there is; or what is wrong.
+    Found(Result<(usize, Body, Box<JsonView>), String>),
+    /// What is wrong with the structured content, or why that was not found out.
+    Judged(Result<Vec<String>, String>),
+    /// Text for the clipboard.
+    Copied(CopyKind, Copied),
+}
+
+/// Work that is done. Two are equal when they are the same.
+#[derive(Clone, Debug)]
+pub struct Worked {
+    /// Whose it is.
+    pub ticket: Ticket,
+    /// What came of it.
+    pub done: Done,
+}
+
+impl PartialEq for Worked {
+    fn eq(&self, other: &Worked) -> bool {
+        self.ticket == other.ticket
+    }
+}
+
+impl Task {
+    /// Does it, unless nobody waits for it any more.
+    pub fn run(self) -> Option<Worked> {
+        let Task { ticket, job } = self;
+        let done = ticket.wanted().then(|| job.run())?;
+        Some(Worked { ticket, done })
+    }
+}
+
+impl Job {
+    /// Does it at once when it is small; else makes a task of it for `tasks`.
+    pub fn ask(self, tasks: &mut Vec<Task>) -> Result<Done, Ticket> {
+        if self.size() <= AT_ONCE {
+            return Ok(self.run());
+        }
+        let ticket = Ticket::default();
+        tasks.push(Task { ticket: ticket.clone(), job: self });
+        Err(ticket)
+    }
+
+    /// The bytes that it has to do with.
+    pub fn size(&self) -> usize {
+        match self {
+            Job::Present(body) | Job::Json(body) | Job::Frame(body) | Job::Text(body) | Job::Raw(body) => body.len(),
+            Job::Path { tree, .. } => tree.len(),
+            Job::Judge { result, schema } => result.len() + schema.len(),
+            Job::Copy(_, material) => material.pieces.iter().map(Body::len).sum(),
+        }
+    }
+
+    fn run(self) -> Done {
+        match self {
+            Job::Present(result) => Done::Presented(present(&result), parts(&result)),
+            Job::Json(body) => view(JsonView::json(body)),
+            Job::Frame(body) if body.parse::<serde::de::IgnoredAny>().is_ok() => view(JsonView::json(body)),
+            Job::Frame(body) | Job::Raw(body) => view(JsonView::text(body)),
+            Job::Text(result) => view(JsonView::text(present::text(&result))),
+            Job::Path { tree, path } => Done::Found(select(&tree, &path)),
+            Job::Judge { result, schema } => Done::Judged(judge(&result, &schema)),
+            Job::Copy(kind, material) => Done::Copied(kind, prepared(kind, &material)),
+        }
+    }
+}
+
+fn view(view: JsonView) -> Done {
+    Done::View(Box::new(view))
+}
+
+/// What a JSONPath (RFC 9535) selects, written anew: numbers may lose digits.
+fn select(tree: &Body, path: &str) -> Result<(usize, Body, Box<JsonView>), String> {
+    let query = JsonPath::parse(path).map_err(|e| e.to_string())?;
+    let value = tree.value().ok_or("The result is no JSON that can be read.")?;
+    let found = query.query(&value).all();
+    let (count, found) = (found.len(), Body::json(&found));
+    Ok((count, found.clone(), Box::new(JsonView::json(found))))
+}
+
+fn judge(result: &Body, schema: &Body) -> Result<Vec<String>, String> {
+    if result.len() > CHECKED {
+        return Err(format!("not checked: longer than {}", size(CHECKED as u64)));
+    }
+    let value = result.value().unwrap_or_default();
+    let Some(content) = value.get("structuredContent") else {
+        return Ok(vec!["there is no structuredContent, though the tool promises it".into()]);
+    };
+    let checker = Checker::new(schema);
+    match &checker.problem {
+        Some(problem) => Err(format!("not checked: {problem}")),
+        None => Ok(checker.check(content).iter().map(ToString::to_string).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_work_is_done_at_once_and_large_work_is_asked_for_while_somebody_waits() {
+        let mut tasks = vec![];
+        assert!(matches!(Job::Json(Body::from("[1]")).ask(&mut tasks), Ok(Done::View(_))));
+        assert!(tasks.is_empty());
+        let large = Body::from(format!("[{}1]", "1,".repeat(AT_ONCE)));
+        let ticket = Job::Path { tree: large.clone(), path: "$[0]".into() }.ask(&mut tasks).unwrap_err();
+        let worked = tasks.pop().unwrap().run().unwrap();
+        assert!(worked.ticket == ticket && matches!(worked.done, Done::Found(Ok((1, ..)))));
+        drop((worked, ticket));
+        drop(Job::Json(large).ask(&mut tasks));
+        assert_eq!(tasks.pop().unwrap().run(), None, "nobody waits for it");
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_checked_is_said() {
+        let schema = Body::from(r#"{"type":"object","required":["a"]}"#);
+        let told = |result: &str| judge(&Body::from(result), &schema);
+        assert!(told(r#"{"structuredContent":{"a":1}}"#).unwrap().is_empty());
+        assert_eq!(told(r#"{"structuredContent":{}}"#).unwrap().len(), 1);
+        assert!(told(r#"{"content":[]}"#).unwrap()[0].contains("no structuredContent"));
+        assert!(told(&" ".repeat(CHECKED + 1)).unwrap_err().contains("longer"));
+        assert!(judge(&Body::from(r#"{"structuredContent":{}}"#), &Body::from("{")).unwrap_err().contains("schema"));
+    }
+}
