@@ -148,12 +148,18 @@ impl Row {
 
     /// Who asked for the call; `None` for other rows.
     pub fn origin(&self) -> Option<Origin> {
-        match self.kind.0 >> 3 {
+        match self.kind.0 >> 3 & 3 {
             1 => Some(Origin::Console),
             2 => Some(Origin::Cli),
             3 => Some(Origin::Demo),
             _ => None,
         }
+    }
+
+    /// Whether more than one attempt was made, its answer came from the cache, or from another server than the one asked.
+    pub fn marks(&self) -> Marks {
+        let has = |bit: u8| self.kind.0 & bit != 0;
+        Marks { attempts: has(ATTEMPTS), cached: has(CACHED), elsewhere: has(ELSEWHERE) }
     }
 
     /// The call, if it is one.
@@ -165,6 +171,22 @@ impl Row {
     pub fn end(&self, now: Stamp) -> Stamp {
         if self.state.pending() { now.max(self.at) } else { Stamp(self.at.0 + u64::from(self.took_us) * 1000) }
     }
+}
+
+/// Bits beside kind and origin: what is out of the ordinary about an answer.
+const ATTEMPTS: u8 = 1 << 5;
+const CACHED: u8 = 1 << 6;
+const ELSEWHERE: u8 = 1 << 7;
+
+/// What is out of the ordinary about how a call was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// More than one attempt was made.
+    pub attempts: bool,
+    /// The answer came from the cache, or is that of an equal call.
+    pub cached: bool,
+    /// Another server answered than the one that was asked.
+    pub elsewhere: bool,
 }
 
 fn kind_of(kind: RowKind, origin: Option<Origin>) -> KindAndOrigin {
@@ -383,6 +405,9 @@ impl Rows {
             row.state = State::of(&settled.outcome);
             row.took_us = u32::try_from(settled.timings.total().as_micros()).unwrap_or(u32::MAX);
             (row.sent, row.got) = (small(settled.sent_bytes), small(settled.received_bytes));
+            for (bit, is) in [(ATTEMPTS, settled.attempts > 1), (CACHED, settled.cached.is_some()), (ELSEWHERE, settled.by.is_some())] {
+                row.kind.0 |= if is { bit } else { 0 };
+            }
         })
         .then(|| {
             if let Some(class) = self.get(id).and_then(class) {
