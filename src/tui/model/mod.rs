@@ -683,6 +683,8 @@ impl Model {
 #[cfg(test)]
 mod builder_tests;
 #[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod views_tests;
