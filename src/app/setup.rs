@@ -6,10 +6,16 @@ use chrono::Offset;
 
 use super::own_program;
 use crate::{
+    answers,
     cli::args::{Cli, Target},
     config::{self, ConfigError, LoadOptions, Loaded},
     demo::Demo,
-    domain::{ask::AskPolicy, server::ServerSpec, time::Epoch},
+    domain::{
+        ask::AskPolicy,
+        policy::{Rules, cache::CacheSettings},
+        server::ServerSpec,
+        time::Epoch,
+    },
     engine::{Engine, EngineOptions},
     mcp::Connections,
     tui::copying::Invocation,
@@ -126,6 +132,21 @@ pub fn engine(loaded: &Loaded) -> Arc<Engine> {
         Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
     let options = EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep, seed: None };
     Engine::new(options, Arc::new(Connections::new(own_program())))
+}
+
+/// Puts rules in force, and opens the store that they name when it is another than `before`. Says why answers are kept
+/// in this process only, if they are against the rules.
+pub fn put_in_force(engine: &Engine, rules: Rules, before: Option<&CacheSettings>) -> Result<(), String> {
+    let mut told = Ok(());
+    if before != Some(&rules.cache) {
+        let store = answers::open(&rules.cache).or_else(|why| {
+            told = Err(format!("answers are kept in this process only: {why}"));
+            answers::open(&CacheSettings { redis: vec![], ..rules.cache.clone() })
+        });
+        engine.set_store(store.ok());
+    }
+    engine.set_rules(rules);
+    told
 }
 
 /// All errors, one under another.

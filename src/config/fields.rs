@@ -11,7 +11,7 @@ use super::{
     source::{Field, Kind, Node, Source},
     text::{self, Dialect, Env},
 };
-use crate::domain::{secret::Secret, time::parse_duration};
+use crate::domain::{policy::pattern::Pattern, secret::Secret, time::parse_duration};
 
 /// Longest time limit. Longer ones are surely mistakes, and would overflow the clock.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -236,6 +236,49 @@ impl<'r, 'a> Fields<'r, 'a> {
                 None
             }
         }
+    }
+
+    /// A whole number within bounds.
+    pub fn whole(&mut self, key: &'static str, least: u32, most: u32) -> Option<u32> {
+        let node = self.node(key)?;
+        let Kind::Integer(n) = node.kind else {
+            self.wrong(node, key, "a whole number without quotes");
+            return None;
+        };
+        let fits = u32::try_from(n).ok().filter(|n| (least..=most).contains(n));
+        if fits.is_none() {
+            self.report.error(node.at, &self.name(key), format!("should be from {least} to {most}"), "");
+        }
+        fits
+    }
+
+    /// A number within bounds.
+    pub fn number(&mut self, key: &'static str, least: f64, most: f64) -> Option<f64> {
+        let node = self.node(key)?;
+        let number = match &node.kind {
+            Kind::Integer(n) => Some(*n as f64),
+            Kind::Number(text) => text.replace('_', "").parse::<f64>().ok(),
+            _ => None,
+        };
+        let Some(number) = number else {
+            self.wrong(node, key, "a number without quotes");
+            return None;
+        };
+        let fits = (least..=most).contains(&number);
+        if !fits {
+            self.report.error(node.at, &self.name(key), format!("should be from {least} to {most}"), "");
+        }
+        fits.then_some(number)
+    }
+
+    /// A pattern over the exposed names of tools.
+    pub fn pattern(&mut self, key: &'static str) -> Option<Pattern> {
+        let text = self.text(key)?;
+        let at = self.node(key)?.at;
+        let parsed = Pattern::parse(text);
+        parsed
+            .map_err(|why| self.report.error(at, &self.name(key), why, "write a name, a name with * and ?, or /a regular expression/"))
+            .ok()
     }
 
     /// A duration such as `"30s"`. Zero only when `zero`.

@@ -14,13 +14,14 @@ use super::{
     clients::{self, Around},
     error::ConfigError,
     fields::{Fields, Report},
+    rules::PartialRules,
     server::{self, Draft},
     settings::{PartialSettings, Rules, Settings, ThemeName},
     source::{Language, Node, Source},
     text::{self, Env},
     trust::{Approvals, PendingApproval, launch_hash, launch_lines},
 };
-use crate::domain::{id::ServerId, server::ServerSpec};
+use crate::domain::{id::ServerId, policy, server::ServerSpec};
 
 /// Names of a project's file, in the order in which they are looked for.
 pub(super) const PROJECT_FILES: [&str; 3] = ["switchboard.toml", ".switchboard.toml", ".switchboard/config.toml"];
@@ -82,6 +83,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The servers that may be started, in the order of the files.
     pub servers: Vec<ServerSpec>,
+    /// Rules for tools, groups and routes, and where answers are kept.
+    pub rules: policy::Rules,
     /// The project's servers, if they wait for approval; none of them is in `servers`.
     pub pending: Option<PendingApproval>,
     /// What costs a server (`server` names it) or is worth knowing.
@@ -123,6 +126,7 @@ struct Layer {
     settings: PartialSettings,
     defaults: Rules,
     servers: Vec<Draft>,
+    rules: PartialRules,
 }
 
 /// How a file came to be read.
@@ -150,6 +154,8 @@ impl Loader<'_> {
         let user = if named { self.named_files() } else { self.user_file() };
         let mut settings = user.settings;
         let mut servers = finish(&user.servers, &user.defaults);
+        let mut rules = user.rules;
+        self.check(&rules, &servers);
         let mut pending = None;
         if !named
             && !self.options.no_project
@@ -162,10 +168,15 @@ impl Loader<'_> {
                 self.problems.push(ConfigError { message, ..place }.in_file(&file).hint("put them into your own configuration file"));
             }
             let defaults = layer.defaults.over(user.defaults);
+            layer.servers.retain(|draft| self.free_of_groups(&draft.spec, &rules));
             let project = finish(&layer.servers, &defaults);
+            let ids = |servers: &[(ServerSpec, bool)]| servers.iter().map(|(spec, _)| spec.id.clone()).collect::<Vec<ServerId>>();
+            self.problems.extend(layer.rules.of_project(&ids(&project), &ids(&servers), &rules));
+            self.check(&layer.rules, &project);
             pending = self.hold_back(&root, &file, &project);
             if pending.is_none() {
                 settings = layer.settings.over(settings);
+                rules = layer.rules.over(rules);
                 project.into_iter().for_each(|server| put(&mut servers, server, |s| &s.0.id));
             }
         }
@@ -181,7 +192,29 @@ impl Loader<'_> {
             }
             _ => None,
         };
-        Loaded { settings, servers: ready, pending, theme, ..Loaded::default() }
+        Loaded { settings, servers: ready, rules: rules.finish(), pending, theme, ..Loaded::default() }
+    }
+
+    /// Whether a project's server has a name that none of the user's groups has; else its routes would lead there.
+    fn free_of_groups(&mut self, spec: &ServerSpec, users: &PartialRules) -> bool {
+        let free = !users.has_group(&spec.id);
+        if !free {
+            let mut error = ConfigError::new("one of your own groups has this name, so it is left out").of_server(spec.id.as_str());
+            (error.file, error.line) = (spec.origin.file.clone(), spec.origin.line);
+            self.problems.push(error.hint("give the project's server another name"));
+        }
+        free
+    }
+
+    /// Reports names of servers and groups that are none. What a server that is left out costs was told with it, and
+    /// while a file is not understood, nobody knows which servers there are.
+    fn check(&mut self, rules: &PartialRules, servers: &[(ServerSpec, bool)]) {
+        if !self.errors.is_empty() {
+            return;
+        }
+        let mut known: Vec<ServerId> = servers.iter().map(|(spec, _)| spec.id.clone()).collect();
+        known.extend(self.problems.iter().filter_map(|problem| problem.server.as_deref().map(ServerId::from)));
+        self.errors.extend(rules.check(&known));
     }
 
     fn named_files(&mut self) -> Layer {
@@ -191,6 +224,7 @@ impl Loader<'_> {
             let layer = self.file(&path, &Role { root: None, included: false, named: true });
             all.settings = layer.settings.over(all.settings);
             all.defaults = layer.defaults.over(all.defaults);
+            all.rules = layer.rules.over(all.rules);
             layer.servers.into_iter().for_each(|server| put(&mut all.servers, server, |d| &d.spec.id));
         }
         all
@@ -332,6 +366,8 @@ impl Loader<'_> {
         for field in root.table("servers").unwrap_or_default() {
             own.extend(server::native(&report, field, role.root.as_deref()));
         }
+        // After the servers, which take with them the secrets that were read before.
+        let rules = PartialRules::read(&mut root);
         let includes = includes(&mut root, folder);
         root.finish();
         self.take(report);
@@ -341,6 +377,7 @@ impl Loader<'_> {
             let layer = self.file(&path, &Role { included: true, named: false, ..role.clone() });
             below.settings = layer.settings.over(below.settings);
             below.defaults = layer.defaults.over(below.defaults);
+            below.rules = layer.rules.over(below.rules);
             layer.servers.into_iter().for_each(|server| put(&mut below.servers, server, |d| &d.spec.id));
         }
         let mut servers = own;
@@ -349,7 +386,8 @@ impl Loader<'_> {
                 servers.push(server);
             }
         }
-        Layer { settings: settings.over(below.settings), defaults: defaults.over(below.defaults), servers }
+        let rules = rules.over(below.rules);
+        Layer { settings: settings.over(below.settings), defaults: defaults.over(below.defaults), servers, rules }
     }
 
     fn take(&mut self, report: Report<'_>) {

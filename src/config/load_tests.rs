@@ -59,11 +59,11 @@ const EXAMPLE: &str = include_str!("../../config.example.toml");
 /// The example with its examples switched on.
 fn example_switched_on() -> String {
     let on = |line: &str| match line.strip_prefix('#') {
-        Some(code) if code.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => code.to_owned(),
+        Some(code) if code.starts_with(|c: char| c.is_ascii_lowercase() || "[]".contains(c)) || code.starts_with("  {") => code.to_owned(),
         _ => line.to_owned(),
     };
-    // `include` is there twice, once as the default.
-    let lines = EXAMPLE.lines().filter(|l| !l.starts_with("#include"));
+    // These are there twice, once as the default.
+    let lines = EXAMPLE.lines().filter(|l| !l.starts_with("#include") && !l.starts_with("#redis"));
     lines.map(on).collect::<Vec<_>>().join("\n")
 }
 
@@ -73,9 +73,12 @@ fn the_example_is_the_defaults() {
     assert_eq!(example.settings, empty.settings);
     assert_eq!(example.settings, Settings::default());
     assert_eq!((example.servers.len(), example.problems.len()), (0, 0));
+    assert_eq!(example.rules, crate::domain::policy::Rules::default());
     let server = "\n[servers.x]\ncommand = \"x\"\n";
     let plain = |loaded: Loaded| ServerSpec { origin: Default::default(), ..loaded.servers[0].clone() };
-    assert_eq!(plain(user(&format!("{EXAMPLE}{server}")).unwrap()), plain(user(server).unwrap()));
+    let with_example = plain(user(&format!("{EXAMPLE}{server}")).unwrap());
+    assert_eq!(with_example, plain(user(server).unwrap()));
+    assert_eq!(with_example.policy, crate::domain::policy::Policy::default());
 }
 
 #[test]
@@ -90,14 +93,21 @@ fn the_servers_of_the_example_are_valid() {
     assert!(matches!(loaded.servers[0].elicitation, AskPolicy::Fixed(_)));
     assert_eq!(loaded.servers[0].roots[0].uri, format!("file://{}", place.path("work").display()));
     assert_eq!(loaded.servers[2].timeouts.connect, Duration::from_secs(2));
+    assert_eq!((loaded.servers[0].policy.retry.attempts, loaded.servers[0].policy.load.in_flight), (2, 4));
+    let rules = &loaded.rules;
+    assert_eq!((rules.tools[0].fallback.len(), rules.routing.groups[0].members.len(), rules.routing.routes.len()), (4, 2, 1));
 }
 
 #[test]
 fn the_example_has_every_key() {
     let probe = "zzzzzzzz = 1\n[keep]\nzzzzzzzz = 1\n[console]\nzzzzzzzz = 1\n[defaults]\nzzzzzzzz = 1\n[defaults.timeouts]\nzzzzzzzz = 1\n\
-                 [defaults.limits]\nzzzzzzzz = 1\n[servers.x]\ncommand = \"x\"\nzzzzzzzz = 1\n";
+                 [defaults.limits]\nzzzzzzzz = 1\n[servers.x]\ncommand = \"x\"\nzzzzzzzz = 1\n\
+                 [defaults.retry]\nzzzzzzzz = 1\n[defaults.breaker]\nzzzzzzzz = 1\n[defaults.breaker.counts]\nzzzzzzzz = 1\n\
+                 [defaults.load]\nzzzzzzzz = 1\n[defaults.hedge]\nzzzzzzzz = 1\n[defaults.cache]\nzzzzzzzz = 1\n[cache]\nzzzzzzzz = 1\n\
+                 [[tool]]\nmatch = \"x\"\nzzzzzzzz = 1\nbreaker = { zzzzzzzz = 1 }\nfallback = [{ stale = true, zzzzzzzz = 1 }]\n\
+                 [groups.g]\nmembers = [{ server = \"x\", zzzzzzzz = 1 }]\nzzzzzzzz = 1\n[[route]]\nmatch = \"x\"\nto = \"x\"\nzzzzzzzz = 1\n";
     let errors = user(probe).unwrap_err();
-    assert_eq!(errors.len(), 7, "{errors:?}");
+    assert_eq!(errors.len(), 20, "{errors:?}");
     for error in errors {
         let hint = error.hint.unwrap();
         let keys = hint.strip_prefix("the keys here are ").unwrap();
@@ -106,6 +116,9 @@ fn the_example_has_every_key() {
                 l.starts_with(&format!("{key} ="))
                     || (l.starts_with('[') && l.contains(&format!("{key}.")) || l.contains(&format!(".{key}]")))
                     || l == format!("[{key}]")
+                    || l == format!("[[{key}]]")
+                    || l.contains(&format!("{{ {key} = "))
+                    || l.contains(&format!(", {key} = "))
             });
             assert!(there, "{key} of {:?} is missing", error.key);
         }

@@ -9,6 +9,7 @@
 //! - `fields` reads tables of that tree and reports what it does not know;
 //! - `text` replaces `${VAR}`;
 //! - `settings`, `server` (our own format) and `clients` (everybody else's) give meaning to the tree;
+//! - `policy` reads the knobs of a server or a tool, `rules` what stands above servers: rules for tools, groups, routes, the cache;
 //! - [`load()`] puts the layers together, `trust` holds back what a project wants started;
 //! - [`import`](find_imports) finds other clients' files, `export` writes them into ours.
 
@@ -23,14 +24,19 @@ mod import;
 mod load;
 #[cfg(test)]
 mod load_tests;
+mod policy;
+#[cfg(test)]
+mod policy_tests;
 mod private;
 mod recall;
+mod rules;
 mod server;
 mod settings;
 mod source;
 mod text;
 mod trust;
 mod watch;
+mod workflows;
 
 pub use adhoc::{server_from_command, server_from_url};
 pub use error::ConfigError;
@@ -42,3 +48,4 @@ pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, launch_hash, launch_lines};
 pub use watch::{Reload, watch};
+pub use workflows::{WorkflowFile, Workflows, save_workflow, store_file, workflow_files};

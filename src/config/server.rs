@@ -116,12 +116,13 @@ pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) ->
     })
 }
 
-fn namespace(fields: &mut Fields<'_, '_>) -> Option<String> {
+/// Reads `namespace`: a prefix of exposed names.
+pub(super) fn namespace(fields: &mut Fields<'_, '_>) -> Option<String> {
     let text = fields.text("namespace")?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if text.len() > 32 || !text.chars().all(plain) {
         let at = fields.node("namespace").map_or(0, |n| n.at);
-        fields.report.error(at, "namespace", "should be at most 32 of the characters A-Z a-z 0-9 _ . -", "");
+        fields.report.error(at, &fields.name("namespace"), "should be at most 32 of the characters A-Z a-z 0-9 _ . -", "");
     }
     Some(text.to_owned())
 }

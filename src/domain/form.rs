@@ -16,12 +16,17 @@ mod shape;
 #[cfg(test)]
 mod entering;
 #[cfg(test)]
+mod instances;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use self::build::Maker;
-pub use self::json::{Json, SyntaxError};
+pub use self::{
+    json::{Json, SyntaxError},
+    shape::Others,
+};
 use super::{body::Body, schema::Checker};
 
 /// Where a field stands: the index of the child at each level, from the root.
@@ -70,8 +75,8 @@ pub enum Kind {
         fields: Vec<Node>,
         /// Whether the fields have been made.
         made: bool,
-        /// The schema of members that are not declared; `None` when there may be none.
-        extra: Option<Json>,
+        /// The schemas of members that are not declared; `None` when there may be none.
+        extra: Option<Others>,
     },
     /// Items.
     Array {
@@ -302,17 +307,18 @@ impl Form {
     }
 
     /// Adds a member that the schema does not declare to the object at `path`. Gives its path; the
-    /// path of the one of that name if there is one; `None` when the schema allows no other members.
+    /// path of the one of that name if there is one; `None` when the schema allows no other member of that name.
     pub fn add_member(&mut self, path: &[usize], key: &str) -> Option<Path> {
         let mut added = None;
         self.edit(path, |maker, node| {
             maker.make(node);
             let Kind::Object { fields, extra, .. } = &mut node.kind else { return };
             let index = fields.iter().position(|field| field.key == key);
-            let index = match (index, extra) {
+            let schema = extra.as_ref().and_then(|others| others.of(key));
+            let index = match (index, schema) {
                 (Some(index), _) => index,
                 (None, Some(schema)) => {
-                    fields.push(maker.member(key, schema));
+                    fields.push(maker.member(key, &schema));
                     fields.len() - 1
                 }
                 (None, None) => return,

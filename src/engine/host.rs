@@ -16,7 +16,7 @@ use super::{
 use crate::domain::{
     ask::{Answer, Question},
     body::Body,
-    event::{EventKind, LogMessage},
+    event::{EventKind, LogMessage, NoticeLevel},
     frame::Anomaly,
     id::CallId,
     secret::Redactor,
@@ -50,6 +50,22 @@ impl ServerHost {
         let text = self.redactor.redact(&text);
         let log = Arc::new(LogMessage { level: level.to_owned(), logger, text, call });
         self.bus.publish(EventKind::ServerLog { server: self.spec.id.clone(), log });
+    }
+}
+
+impl ServerHost {
+    /// A server of the modern era says what of a subscription it keeps to (MCP 2026-07-28, `subscriptions/listen`);
+    /// what it leaves out, it refuses.
+    fn acknowledged(&self, params: &Body) {
+        let value = params.value().unwrap_or_default();
+        let kept: Vec<&str> =
+            value["notifications"]["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(|uri| uri.as_str()).collect();
+        let wanted: Vec<String> =
+            self.bus.look(|world| world.server(&self.spec.id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default());
+        let refused: Vec<String> = wanted.into_iter().filter(|uri| !kept.contains(&uri.as_str())).collect();
+        if !refused.is_empty() {
+            self.unsubscribed(&refused, "the server left it out of what it agreed to");
+        }
     }
 }
 
@@ -122,8 +138,17 @@ impl Host for ServerHost {
                 self.log("notice", None, format!("resource updated: {uri}"), call);
                 self.bus.publish(EventKind::ResourceUpdated { server: self.spec.id.clone(), uri });
             }
-            "notifications/subscriptions/acknowledged" => {}
+            "notifications/subscriptions/acknowledged" => self.acknowledged(params),
             other => self.log("notice", None, format!("{other} {}", params.text()), call),
+        }
+    }
+
+    fn unsubscribed(&self, uris: &[String], why: &str) {
+        let server = &self.spec.id;
+        for uri in uris {
+            let why = self.redactor.redact(why);
+            self.bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on: false });
+            self.bus.notice(NoticeLevel::Warn, format!("{server} will not tell of changes of {uri}: {why}"));
         }
     }
 

@@ -99,7 +99,7 @@ pub struct McpSession {
     meta: String,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
     /// Resources that the modern era's listener asks about.
-    watched: Mutex<BTreeSet<String>>,
+    watched: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// What a handshake agreed on.
@@ -152,7 +152,7 @@ impl McpSession {
             Era::Modern => modern_meta(&agreement.version, Some("info")),
         };
         let session =
-            Arc::new(McpSession { link, spec, host, info: Arc::new(info), meta, listener: Mutex::new(None), watched: Mutex::default() });
+            Arc::new(McpSession { link, spec, host, info: Arc::new(info), meta, listener: Mutex::new(None), watched: Arc::default() });
         if session.info.era == Era::Modern {
             session.listen();
         }
@@ -176,13 +176,27 @@ impl McpSession {
             self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
             return;
         }
-        let (link, meta) = (self.link.clone(), self.meta.clone());
+        let (link, meta, host, all) = (self.link.clone(), self.meta.clone(), self.host.clone(), self.watched.clone());
         let task = tokio::spawn(async move {
+            let (mut filter, mut watched) = (filter, watched);
             let mut pause = Duration::from_millis(500);
             loop {
                 let request = Request { method: "subscriptions/listen".into(), params: Body::json(&filter), call: None };
                 match link.request(request, &meta, Arc::new(Quiet("the console no longer listens"))).await {
-                    Err(failure) if failure.rpc.is_some() => return,
+                    Err(failure) if refused(&failure) => {
+                        if watched.is_empty() {
+                            return;
+                        }
+                        // The lists may still be told about when the resources are not.
+                        let why = failure.rpc.as_ref().map_or(&failure.message, |rpc| &rpc.message);
+                        all.lock().unwrap_or_else(PoisonError::into_inner).retain(|uri| !watched.contains(uri));
+                        host.unsubscribed(&watched, why);
+                        watched.clear();
+                        if let Some(notifications) = filter["notifications"].as_object_mut() {
+                            notifications.remove("resourceSubscriptions");
+                        }
+                        continue;
+                    }
                     _ => {}
                 }
                 tokio::time::sleep(pause).await;
@@ -250,6 +264,11 @@ impl McpSession {
             }
         }
     }
+}
+
+/// Whether asking again would be answered in the same way.
+fn refused(failure: &Failure) -> bool {
+    failure.rpc.is_some() || failure.status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 425 | 429))
 }
 
 fn read_page(result: &Body, key: &str) -> Result<(Vec<Body>, Option<String>), String> {

@@ -91,8 +91,8 @@ pub struct Taste {
 pub enum ConsoleUpdate {
     /// The user changed colours, keys or questions.
     Taste(Box<Taste>),
-    /// The same servers are reached in this way now: the welcome added some.
-    Invocation(Invocation),
+    /// The welcome added servers: how the same ones are reached from a command line, and what they are called.
+    Servers(Invocation, String),
 }
 
 /// What the console begins with.

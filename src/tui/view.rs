@@ -222,7 +222,7 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
         return;
     }
     if model.layout.screen.width >= 100 && !model.title.is_empty() {
-        pen.right(&[(&model.title, theme.muted), (" ", theme.muted)]);
+        pen.right(&[("  ", theme.muted), (&model.title, theme.muted), (" ", theme.muted)]);
     }
     let (last, first): (Vec<Hint>, Vec<Hint>) = hints(model).into_iter().partition(|hint| LAST.contains(&hint.action));
     let wide = |hint: &Hint| width(&hint.key) + width(hint.action.label()) + 4;

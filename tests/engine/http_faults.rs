@@ -111,8 +111,7 @@ async fn servers_that_cannot_be_reached_say_which_kind_of_unreachable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_keep_status_and_headers_and_are_not_repeated() {
-    // A server that says when to come again would be asked again.
-    let bench = Bench::start(|spec| spec.policy.retry.attempts = 1).await;
+    let bench = Bench::start(|_| {}).await;
     let html = [("Content-Type", "text/html")];
     let challenge = r#"Bearer realm="mcp", resource_metadata="https://auth.example/.well-known""#;
     let refuse = |status: &'static str, headers: Vec<(&'static str, &'static str)>, body: &'static str| {
@@ -826,4 +825,48 @@ async fn configured_headers_are_sent_and_never_shown() {
     assert!(!text.contains("canary-") && text.len() > 1000);
     let values: Vec<Value> = world.calls.iter().map(|c| serde_json::to_value(c.settled.as_ref().unwrap()).unwrap()).collect();
     assert!(!Value::from(values).to_string().contains("canary-"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_is_refused_is_told_and_taken_back() {
+    // One resource is refused by an error, one by leaving it out of what is agreed to; the third is kept.
+    let server = Server::start(|asked| {
+        let wanted = asked.rpc["params"]["notifications"]["resourceSubscriptions"].to_string();
+        match asked.method() {
+            "server/discover" => Some(json_page(asked.result(json!({
+                "resultType": "complete", "supportedVersions": ["2026-07-28"],
+                "capabilities": {"tools": {"listChanged": true}, "resources": {"subscribe": true}},
+                "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "scripted", "version": "2"}}
+            })))),
+            "subscriptions/listen" if wanted.contains("bad") => Some(json_page(
+                json!({"jsonrpc": "2.0", "id": asked.id(), "error": {"code": -32602, "message": "no such resource"}}).to_string(),
+            )),
+            "subscriptions/listen" => {
+                let kept = if wanted.contains("kept") { json!(["r://kept"]) } else { json!([]) };
+                let params = json!({"notifications": {"toolsListChanged": true, "resourceSubscriptions": kept}});
+                let told = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params});
+                Some(vec![stream(event(None, &told.to_string())), Step::Hold])
+            }
+            "resources/list" | "resources/templates/list" => {
+                Some(json_page(asked.result(json!({"resources": [], "resourceTemplates": []}))))
+            }
+            _ => modern(asked),
+        }
+    })
+    .await;
+    let rig = Rig::start(vec![http("web", &server.url())]);
+    rig.ready("web").await;
+    let subscribe = |uri: &str| rig.engine.command(Command::Subscribe { server: "web".into(), uri: uri.into(), on: true });
+    let told = |uri: &'static str, why: &'static str| {
+        rig.until("a notice", move |world| world.notices.iter().any(|(_, n)| n.text.contains(uri) && n.text.contains(why)))
+    };
+    subscribe("r://bad");
+    told("r://bad", "no such resource").await;
+    subscribe("r://quiet");
+    told("r://quiet", "left it out").await;
+    subscribe("r://kept");
+    let world = rig.until("the one that is kept", |world| world.servers[0].subscriptions.contains_key("r://kept")).await;
+    assert_eq!(world.servers[0].subscriptions.keys().collect::<Vec<_>>(), ["r://kept"]);
+    assert_eq!(text_of(&rig.call("web", "echo", "{}").await.1), "hello", "the connection lives on");
+    rig.stop().await;
 }

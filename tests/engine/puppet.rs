@@ -38,6 +38,8 @@ pub enum Act {
     Close(Duration),
     /// Cannot be reached: no byte is sent.
     Refuse(Duration),
+    /// Loses the whole connection; the next one is made by the engine.
+    Crash(Duration),
     /// Never answers.
     Hang,
     /// Reports progress at each pause and then answers.
@@ -71,6 +73,7 @@ impl Act {
             }
             ["close", after] => Act::Close(duration(after)),
             ["refuse", after] => Act::Refuse(duration(after)),
+            ["crash", after] => Act::Crash(duration(after)),
             ["hang"] => Act::Hang,
             ["progress", every, times] => Act::Progress(duration(every), times.parse().expect("a number")),
             _ => panic!("no act: {text:?}"),
@@ -198,6 +201,11 @@ impl PuppetSession {
             Act::Close(after) => {
                 sleep(after).await;
                 Err(Failure::after_send(FailureKind::Transport, "the connection was lost"))
+            }
+            Act::Crash(after) => {
+                sleep(after).await;
+                self.lost.cancel();
+                std::future::pending().await
             }
             Act::Refuse(_) => unreachable!("handled before sending"),
             Act::Hang => std::future::pending().await,

@@ -68,8 +68,13 @@ impl Rig {
 
     /// An engine over connections of any kind.
     pub fn over(connector: Arc<dyn Connector>, specs: Vec<ServerSpec>) -> Rig {
-        let options =
-            EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default(), seed: Some(1) };
+        Rig::seeded(connector, specs, 1)
+    }
+
+    /// The same; the seed decides what is left to chance.
+    pub fn seeded(connector: Arc<dyn Connector>, specs: Vec<ServerSpec>, seed: u64) -> Rig {
+        let epoch = Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 };
+        let options = EngineOptions { epoch, separator: "_".into(), keep: Keep::default(), seed: Some(seed) };
         let engine = Engine::new(options, connector);
         engine.apply(specs);
         Rig { engine }

@@ -44,7 +44,7 @@ impl Form {
 
 /// The field that a pointer means, or the nearest one around it: inside raw JSON there are none. An
 /// alternative that has a row of its own is meant rather than the choice.
-fn nearest(root: &Node, pointer: &str) -> Path {
+pub(super) fn nearest(root: &Node, pointer: &str) -> Path {
     let (mut node, mut path) = (root, vec![]);
     for token in pointer.split('/').skip(1) {
         while let Kind::Union { inner, .. } = &node.kind {
@@ -95,7 +95,10 @@ fn own(node: &mut Node, sent: bool) {
     let set = matches!(node.state, State::Set | State::Default);
     match &node.kind {
         Kind::Number { text, .. } if set && !json::is_number(text) => node.error = Some(format!("{text:?} is no number")),
-        Kind::Raw(text) if set => node.error = Json::parse(text).err().map(|error| format!("no JSON: {}", error.message)),
+        Kind::Raw(text) if set => {
+            node.error = Json::parse(text).err().map(|error| format!("no JSON: {}", error.message));
+            node.note = (!node.hint.starts_with("JSON")).then(|| format!("JSON in place of {}", node.hint));
+        }
         Kind::Text(text) if set => {
             let odd = node.format.as_ref().is_some_and(|format| !format.is_valid(&Value::from(text.as_str())));
             node.note =

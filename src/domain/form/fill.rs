@@ -124,8 +124,9 @@ impl Maker {
             fields.iter().enumerate().map(|(index, field)| (field.key.clone(), index)).collect();
         for (key, value) in members {
             let index = *places.entry(key.clone()).or_insert_with(|| {
-                misfit += if extra.is_some() { 1 } else { 10 };
-                fields.push(self.member(key, extra.as_ref().unwrap_or(&any)));
+                let declared = extra.as_ref().and_then(|others| others.of(key));
+                misfit += if declared.is_some() { 1 } else { 10 };
+                fields.push(self.member(key, declared.as_ref().unwrap_or(&any)));
                 fields.len() - 1
             });
             misfit += self.put(&mut fields[index], value, filling);

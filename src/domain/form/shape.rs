@@ -19,6 +19,39 @@ pub struct Place {
     pub schema: Json,
 }
 
+/// The schemas of members that an object does not declare.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Others {
+    /// Regular expressions for names, each with the schema of such a member.
+    patterns: Vec<(String, Json)>,
+    /// The schema of the rest; `false` when there may be none.
+    rest: Json,
+}
+
+impl Others {
+    /// Whether there can be any.
+    pub fn any(&self) -> bool {
+        self.rest != Json::Bool(false) || self.patterns.iter().any(|(_, schema)| *schema != Json::Bool(false))
+    }
+
+    /// The schema of the member `key`; `None` when there may be none of that name.
+    pub fn of(&self, key: &str) -> Option<Json> {
+        let mut schemas: Vec<&Json> = self.patterns.iter().filter(|(pattern, _)| matches(pattern, key)).map(|(_, schema)| schema).collect();
+        let schema = match schemas.len() {
+            0 => self.rest.clone(),
+            1 => schemas.remove(0).clone(),
+            _ => Json::Object(vec![("allOf".into(), Json::Array(schemas.into_iter().cloned().collect()))]),
+        };
+        (schema != Json::Bool(false)).then_some(schema)
+    }
+}
+
+/// Whether the checker takes `key` to fit the regular expression: asked, so that there is one opinion.
+fn matches(pattern: &str, key: &str) -> bool {
+    let schema = serde_json::json!({ "pattern": pattern });
+    jsonschema::options().build(&schema).is_ok_and(|fits| fits.is_valid(&serde_json::Value::from(key)))
+}
+
 /// What can stand at a place.
 #[derive(Clone, Debug)]
 pub enum Shape {
@@ -41,8 +74,8 @@ pub enum Shape {
         properties: Vec<(String, Json)>,
         /// Which must be there.
         required: Vec<String>,
-        /// The schema of other members; `None` when there may be none.
-        extra: Option<Json>,
+        /// The schemas of members that are not declared, by what their names look like.
+        others: Others,
     },
     /// An array.
     Array {
@@ -68,8 +101,10 @@ pub fn place(schema: &Json, root: &Json) -> Place {
     let mut nullable = find(&keywords, "nullable") == Some(&Json::Bool(true));
     let mut hops = 0;
     while let Some((keyword, alternatives)) = alternatives(&keywords) {
+        // An alternative of which nothing is known can still be entered, as JSON.
+        let known = |a: &Json, budget: &mut usize| (a.clone(), flat(a, root, budget).unwrap_or_default());
         let resolved: Vec<(Json, Keywords)> =
-            alternatives.iter().filter_map(|a| flat(a, root, &mut budget).map(|flat| (a.clone(), flat))).collect();
+            alternatives.iter().filter(|a| **a != Json::Bool(false)).map(|a| known(a, &mut budget)).collect();
         let some: Vec<&(Json, Keywords)> = resolved.iter().filter(|(_, k)| !is_null(k)).collect();
         nullable |= some.len() < resolved.len();
         if let Some(options) = constants(&some) {
@@ -134,26 +169,59 @@ pub fn label_of(value: &Json) -> String {
 }
 
 /// The keywords of `schema`, with `$ref` followed and `allOf` merged in. `None`: nothing known.
+///
+/// Conditions stay apart, under `allOf`: two of them cannot be made one.
 fn flat(schema: &Json, root: &Json, budget: &mut usize) -> Option<Keywords> {
     *budget = budget.checked_sub(1)?;
     let Json::Object(own) = schema else {
         return (*schema == Json::Bool(true)).then(Vec::new);
     };
-    let mut keywords: Keywords = own.iter().filter(|(key, _)| !matches!(key.as_str(), "$ref" | "allOf")).cloned().collect();
+    // References in a document within the document start from there, which is not followed.
+    if own.iter().any(|(key, id)| key == "$id" && Some(id) != root.get("$id") && id.str().is_some_and(|id| !id.starts_with('#'))) {
+        return None;
+    }
+    let (condition, mut keywords): (Keywords, Keywords) = own
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "$ref" | "$dynamicRef" | "allOf"))
+        .cloned()
+        .partition(|(key, _)| matches!(key.as_str(), "if" | "then" | "else"));
+    if condition.iter().any(|(key, _)| key == "if") {
+        keywords.push(("allOf".into(), Json::Array(vec![Json::Object(condition.clone())])));
+    }
+    if condition.len() == own.len() {
+        return Some(keywords);
+    }
     if let Some(Json::Array(parts)) = schema.get("allOf") {
         for part in parts {
             keywords = merge(flat(part, root, budget).unwrap_or_default(), keywords);
         }
     }
-    match schema.get("$ref").and_then(Json::str) {
-        Some(reference) => Some(merge(flat(resolve(reference, root)?, root, budget)?, keywords)),
-        None => Some(keywords),
+    for target in [schema.get("$ref").map(|to| resolve(to.str()?, root)), schema.get("$dynamicRef").map(|to| dynamic(to.str()?, root))] {
+        let Some(target) = target else { continue };
+        keywords = merge(flat(target?, root, budget)?, keywords);
     }
+    Some(keywords)
+}
+
+/// What a dynamic reference means, when only one place can be meant.
+fn dynamic<'a>(reference: &str, root: &'a Json) -> Option<&'a Json> {
+    let name = reference.strip_prefix('#')?;
+    let mut open = vec![root];
+    let mut found = None;
+    while let Some(at) = open.pop() {
+        if at.get("$dynamicAnchor").and_then(Json::str) == Some(name) && found.replace(at).is_some() {
+            return None;
+        }
+        open.extend(at.members().iter().map(|(_, value)| value).chain(at.items()));
+    }
+    found
 }
 
 /// The part of `root` that a reference within the document means.
 fn resolve<'a>(reference: &str, root: &'a Json) -> Option<&'a Json> {
-    let fragment = reference.strip_prefix('#')?;
+    let own = root.get("$id").and_then(Json::str).unwrap_or_default().trim_end_matches('#');
+    let fragment = reference.strip_prefix(own).and_then(|rest| rest.strip_prefix('#'));
+    let fragment = fragment.or_else(|| reference.strip_prefix('#'))?;
     if fragment.is_empty() {
         return Some(root);
     }
@@ -213,6 +281,9 @@ fn merge(mut base: Keywords, over: Keywords) -> Keywords {
             ("enum", Json::Array(a), Json::Array(b)) => Json::Array(a.iter().filter(|v| b.iter().any(|w| w.same(v))).cloned().collect()),
             ("items", a @ Json::Object(_), b @ Json::Object(_)) => all_of(a, b),
             ("anyOf" | "oneOf", _, _) => slot.clone(),
+            ("allOf", Json::Array(a), Json::Array(b)) => {
+                Json::Array(a.iter().chain(b.iter().filter(|condition| !a.contains(condition))).cloned().collect())
+            }
             _ => value,
         };
         *slot = merged;
@@ -248,10 +319,10 @@ fn types(value: &Json) -> Vec<String> {
 
 fn common_types(a: &Json, b: &Json) -> Json {
     let (a, b) = (types(a), types(b));
-    let mut common: Vec<Json> = a.iter().filter(|t| b.contains(t)).map(|t| Json::String(t.clone())).collect();
-    if common.is_empty() && [&a, &b].iter().any(|t| t.iter().any(|t| t == "integer")) {
-        common.push(Json::String("integer".into()));
-    }
+    // Integers are numbers.
+    let takes = |types: &[String], name: &String| types.contains(name) || name == "integer" && types.iter().any(|t| t == "number");
+    let all = a.iter().chain(b.iter().filter(|name| !a.contains(name)));
+    let mut common: Vec<Json> = all.filter(|name| takes(&a, name) && takes(&b, name)).map(|name| Json::String(name.clone())).collect();
     if common.len() == 1 { common.remove(0) } else { Json::Array(common) }
 }
 
@@ -308,9 +379,9 @@ fn choice(values: &[Json], names: &[Json], nullable: &mut bool) -> Shape {
 
 fn guess(keywords: &Keywords) -> Shape {
     let has = |names: &[&str]| keywords.iter().any(|(key, _)| names.contains(&key.as_str()));
-    if has(&["properties", "required", "additionalProperties", "patternProperties"]) {
+    if has(&["properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties"]) {
         of_type("object", keywords)
-    } else if has(&["items", "prefixItems", "minItems", "maxItems", "uniqueItems"]) {
+    } else if has(&["items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains"]) {
         of_type("array", keywords)
     } else if has(&["pattern", "minLength", "maxLength", "format"]) {
         Shape::Text
@@ -355,18 +426,47 @@ fn object(keywords: &Keywords) -> Shape {
     properties.retain(|(key, _)| seen.insert(key.clone()));
     let required: Vec<String> =
         find(keywords, "required").map(|r| r.items().iter().filter_map(Json::str).map(str::to_owned).collect()).unwrap_or_default();
+    let rest = match find(keywords, "additionalProperties") {
+        None => Json::Bool(true),
+        Some(given) => given.clone(),
+    };
+    if rest != Json::Bool(false) {
+        for (name, schema) in conditional(keywords) {
+            if seen.insert(name.clone()) {
+                properties.push((name, schema));
+            }
+        }
+    }
     for name in &required {
         if seen.insert(name.clone()) {
             properties.push((name.clone(), Json::Bool(true)));
         }
     }
-    let patterns = find(keywords, "patternProperties").map(Json::members).unwrap_or_default();
-    let extra = match (find(keywords, "additionalProperties"), patterns) {
-        (Some(Json::Bool(_)) | None, [(_, only)]) => Some(only.clone()),
-        (given, []) => open(given),
-        _ => Some(Json::Bool(true)),
+    let patterns = find(keywords, "patternProperties").map(|p| p.members().to_vec()).unwrap_or_default();
+    Shape::Object { properties, required, others: Others { patterns, rest } }
+}
+
+/// Members that are declared only where a condition holds or another member is there. Shown at all
+/// times, since the arguments decide; the checker tells when they must or must not be there.
+fn conditional(keywords: &Keywords) -> Keywords {
+    let conditions = find(keywords, "allOf").map(Json::items).unwrap_or_default();
+    let branches = conditions.iter().flat_map(|condition| ["then", "else"].into_iter().filter_map(|key| condition.get(key)));
+    let dependent = ["dependentSchemas", "dependencies"].into_iter().filter_map(|key| find(keywords, key));
+    let mut found: Vec<(String, Vec<Json>)> = vec![];
+    for branch in branches.chain(dependent.flat_map(Json::members).map(|(_, schema)| schema)) {
+        for (name, schema) in branch.get("properties").map(Json::members).unwrap_or_default() {
+            match found.iter_mut().find(|(known, _)| known == name) {
+                Some((_, schemas)) if schemas.contains(schema) => {}
+                Some((_, schemas)) => schemas.push(schema.clone()),
+                None => found.push((name.clone(), vec![schema.clone()])),
+            }
+        }
+    }
+    let one = |mut schemas: Vec<Json>| match schemas.len() {
+        1 => schemas.remove(0),
+        _ => Json::Object(vec![("anyOf".into(), Json::Array(schemas))]),
     };
-    Shape::Object { properties, required, extra }
+    found.into_iter().map(|(name, schemas)| (name, one(schemas))).collect()
 }
 
 /// Names for alternatives: the title, else what tells them apart, else the type, else the number.

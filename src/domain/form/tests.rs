@@ -5,14 +5,35 @@ use proptest::prelude::*;
 use super::*;
 
 const SERVERS: &str = include_str!("../../../tests/data/schemas/servers.jsonl");
-// Written from memory in the shape of published servers' schemas, not taken from the servers.
 const PUBLISHED: &str = include_str!("../../../tests/data/schemas/published.jsonl");
 const CRAFTED: &str = include_str!("../../../tests/data/schemas/crafted.jsonl");
+const KEYWORDS: &str = include_str!("../../../tests/data/schemas/keywords.jsonl");
 
-/// Name and schema of each line of the corpus.
-pub(super) fn corpus() -> Vec<(String, String)> {
-    let line = |line: &str| line.split_once(' ').map(|(name, schema)| (name.to_owned(), schema.to_owned())).unwrap();
-    SERVERS.lines().chain(PUBLISHED.lines()).chain(CRAFTED.lines()).filter(|l| !l.is_empty()).map(line).collect()
+/// Name and schema of each line of the corpus; what each file is stands in the README beside it.
+pub(super) fn corpus() -> &'static [(String, String)] {
+    static CORPUS: std::sync::LazyLock<Vec<(String, String)>> = std::sync::LazyLock::new(|| {
+        let line = |line: &str| line.split_once(' ').map(|(name, schema)| (name.to_owned(), schema.to_owned())).unwrap();
+        let plain = [SERVERS, CRAFTED, KEYWORDS].into_iter().flat_map(str::lines).filter(|l| !l.is_empty()).map(line);
+        plain.chain(PUBLISHED.lines().flat_map(published)).collect()
+    });
+    &CORPUS
+}
+
+/// The schemas of a tool as its server listed them.
+fn published(line: &str) -> Vec<(String, String)> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Tool<'a> {
+        package: String,
+        tool: String,
+        #[serde(borrow)]
+        input_schema: &'a serde_json::value::RawValue,
+        output_schema: Option<&'a serde_json::value::RawValue>,
+    }
+    let tool: Tool = serde_json::from_str(line).unwrap();
+    let name = format!("{}/{}", tool.package, tool.tool);
+    let output = tool.output_schema.map(|schema| (format!("{name} (output)"), schema.get().to_owned()));
+    std::iter::once((name, tool.input_schema.get().to_owned())).chain(output).collect()
 }
 
 fn form(schema: &str) -> Form {
@@ -20,7 +41,7 @@ fn form(schema: &str) -> Form {
 }
 
 fn named(name: &str) -> Form {
-    form(&corpus().into_iter().find(|(n, _)| n == name).unwrap().1)
+    form(&corpus().iter().find(|(n, _)| n == name).unwrap().1)
 }
 
 fn at(form: &Form, key: &str) -> Path {
@@ -38,7 +59,7 @@ fn rows(form: &Form) -> Vec<String> {
 #[test]
 fn every_schema_of_the_corpus_makes_a_form_that_opens_valid_or_says_why() {
     for (name, schema) in corpus() {
-        let mut form = form(&schema);
+        let mut form = form(schema);
         assert_eq!(form.schema_problem(), None, "{name}");
         let text = form.json();
         form.set_json(&text).unwrap();
@@ -189,6 +210,54 @@ fn other_members_are_kept_and_can_be_added() {
 }
 
 #[test]
+fn the_name_of_a_member_decides_on_its_schema() {
+    let mut form = named("pattern_properties");
+    assert_eq!(form.add_member(&[], "y"), None, "fits neither pattern, and others are not allowed");
+    let number = form.add_member(&[], "n1").unwrap();
+    form.set_text(&number, "x");
+    assert!(!form.valid());
+    form.set_text(&number, "7");
+    let text = form.add_member(&[], "x-a").unwrap();
+    form.set_text(&text, "7");
+    assert_eq!(form.json(), r#"{"n1":7,"x-a":"7"}"#);
+    assert!(form.valid(), "{:?}", form.problems);
+}
+
+#[test]
+fn members_of_branches_are_shown_and_judged_by_the_branch_that_holds() {
+    let mut form = named("if_chain");
+    assert_eq!(rows(&form), ["op* enum", "item string", "from integer", "to integer"]);
+    form.pick(&at(&form, "op"), 1);
+    assert!(form.problems.iter().any(|problem| problem.contains("\"from\"")), "{:?}", form.problems);
+    form.set_text(&at(&form, "from"), "1");
+    form.set_text(&at(&form, "to"), "2");
+    assert!(form.valid(), "{:?}", form.problems);
+    assert_eq!(form.json(), r#"{"op":"move","from":1,"to":2}"#);
+    assert_eq!(rows(&named("dependent_schemas")), ["card integer", "billing string ≥ 1"]);
+}
+
+#[test]
+fn json_in_place_of_a_typed_field_says_so() {
+    let mut form = named("untyped_number");
+    form.set_json(r#"{"a":"three"}"#).unwrap();
+    assert!(form.valid(), "{:?}", form.problems);
+    assert_eq!(form.node(&[0]).unwrap().note.as_deref(), Some("JSON in place of number ≥ 3"));
+    form.clear(&[0]);
+    form.set_text(&[0], "4");
+    assert_eq!((form.json().as_str(), form.node(&[0]).unwrap().note.as_deref()), (r#"{"a":4}"#, None));
+}
+
+#[test]
+fn references_into_documents_with_names_are_followed_or_left_to_json() {
+    assert_eq!(rows(&named("identified")), ["where JSON", "again integer"]);
+    let mut tree = named("dynamic");
+    let child = tree.add_item(&at(&tree, "children")).unwrap();
+    tree.set_text(&[child.as_slice(), &[0]].concat(), "leaf");
+    tree.set_text(&[0], "root");
+    assert_eq!(tree.json(), r#"{"data":"root","children":[{"data":"leaf"}]}"#);
+}
+
+#[test]
 fn items_move_and_leave() {
     let mut form = named("add_observations_plain");
     form.set_json(r#"{"names":["a","b","c"]}"#).unwrap();
@@ -254,15 +323,16 @@ pub(super) fn any_json() -> impl Strategy<Value = Json> {
         prop::sample::select(vec!["by_id", "by_name", "name", "error", "circle"]).prop_map(|s| Json::String(s.into())),
         Just(Json::Raw(r#""\ud800""#.into())),
     ];
-    leaf.prop_recursive(4, 40, 4, |inner| {
-        let keys: Vec<String> = corpus()
-            .iter()
-            .flat_map(|(_, schema)| {
-                let schema = Json::parse(schema).unwrap();
-                schema.get("properties").map(|p| p.members().iter().map(|(k, _)| k.clone()).collect::<Vec<_>>()).unwrap_or_default()
-            })
-            .chain(["kind", "id", "zip", "street", "value", "oldText", "other"].map(String::from))
-            .collect();
+    let keys: Vec<String> = corpus()
+        .iter()
+        .flat_map(|(_, schema)| {
+            let schema = Json::parse(schema).unwrap();
+            schema.get("properties").map(|p| p.members().iter().map(|(k, _)| k.clone()).collect::<Vec<_>>()).unwrap_or_default()
+        })
+        .chain(["kind", "id", "zip", "street", "value", "oldText", "other"].map(String::from))
+        .collect();
+    leaf.prop_recursive(4, 40, 4, move |inner| {
+        let keys = keys.clone();
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Json::Array),
             prop::collection::vec((prop::sample::select(keys), inner), 0..4).prop_map(Json::Object),
@@ -275,8 +345,7 @@ proptest! {
 
     #[test]
     fn json_through_the_form_means_the_same(value in any_json(), pick in any::<prop::sample::Index>()) {
-        let corpus = corpus();
-        let (name, schema) = &corpus[pick.index(corpus.len())];
+        let (name, schema) = &corpus()[pick.index(corpus().len())];
         let mut form = form(schema);
         form.set_json(&value.text()).unwrap();
         let once = Json::parse(&form.json()).unwrap();
@@ -290,8 +359,7 @@ proptest! {
         pick in any::<prop::sample::Index>(),
         steps in prop::collection::vec((any::<prop::sample::Index>(), 0..12u8, "[a-z0-9.\\-]{0,3}"), 0..20),
     ) {
-        let corpus = corpus();
-        let (name, schema) = &corpus[pick.index(corpus.len())];
+        let (name, schema) = &corpus()[pick.index(corpus().len())];
         let mut form = form(schema);
         for (row, action, text) in steps {
             let rows = form.rows();

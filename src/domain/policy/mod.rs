@@ -167,6 +167,9 @@ pub enum KeepAnswers {
 pub struct ToolRule {
     /// Which exposed names it is for.
     pub matches: Pattern,
+    /// The servers (and groups) whose tools it is for; all when absent. A project's rules are for its own.
+    #[serde(default)]
+    pub only: Option<Vec<ServerId>>,
     /// What it changes.
     pub patch: PolicyPatch,
     /// Overall deadline of a call.
@@ -249,10 +252,11 @@ pub struct Treatment {
 }
 
 impl Rules {
-    /// What holds for the tool of this exposed name, whose server has `policy`.
-    pub fn treatment(&self, exposed: &str, policy: &Policy) -> Treatment {
+    /// What holds for the tool of this exposed name of `server` (or group), with `policy` as its server has it.
+    pub fn treatment(&self, exposed: &str, server: &ServerId, policy: &Policy) -> Treatment {
         let mut treatment = Treatment { policy: policy.clone(), ..Treatment::default() };
-        for rule in self.tools.iter().filter(|rule| rule.matches.matches(exposed)) {
+        let meant = |rule: &&ToolRule| rule.only.as_ref().is_none_or(|only| only.contains(server)) && rule.matches.matches(exposed);
+        for rule in self.tools.iter().filter(meant) {
             rule.patch.apply(&mut treatment.policy);
             treatment.timeout = rule.timeout.or(treatment.timeout);
             treatment.safe = rule.safe.or(treatment.safe);
@@ -352,8 +356,18 @@ knobs! {
     BreakerProbe(breaker::Probe) => breaker.probe;
     /// [`BreakerPolicy::lease`].
     BreakerLease(Duration) => breaker.lease;
-    /// [`Policy::counting`].
-    Counting(Counting) => counting;
+    /// [`Counting::connect`].
+    CountConnect(bool) => counting.connect;
+    /// [`Counting::close`].
+    CountClose(bool) => counting.close;
+    /// [`Counting::timeout`].
+    CountTimeout(bool) => counting.timeout;
+    /// [`Counting::server_error`].
+    CountServerError(bool) => counting.server_error;
+    /// [`Counting::codes`].
+    CountCodes(Vec<i64>) => counting.codes;
+    /// [`Counting::tool_error`].
+    CountToolError(bool) => counting.tool_error;
     /// [`Load::in_flight`].
     LoadInFlight(u32) => load.in_flight;
     /// [`Load::queue`].

@@ -26,6 +26,9 @@ pub struct Routing {
 pub struct Route {
     /// Which exposed names it is for.
     pub matches: Pattern,
+    /// The servers (and groups) whose tools it is for; all when absent. A project's routes are for its own.
+    #[serde(default)]
+    pub only: Option<Vec<ServerId>>,
     /// The server or group that they go to. The tool's own name stays.
     pub to: ServerId,
 }
@@ -136,7 +139,8 @@ pub struct Decision {
 /// The server or group that the calls of a tool go to, and the pattern of the route that says so: the first route that
 /// matches the exposed name, else where the tool stands.
 pub fn decide(routing: &Routing, exposed: &str, tool: &ToolId) -> (ServerId, Option<String>) {
-    match routing.routes.iter().find(|route| route.matches.matches(exposed)) {
+    let meant = |route: &&Route| route.only.as_ref().is_none_or(|only| only.contains(&tool.server)) && route.matches.matches(exposed);
+    match routing.routes.iter().find(meant) {
         Some(route) => (route.to.clone(), Some(route.matches.text().to_owned())),
         None => (tool.server.clone(), None),
     }
@@ -353,8 +357,9 @@ mod tests {
 
     #[test]
     fn routes_are_taken_in_order_and_else_the_tool_stays() {
-        let route = |pattern: &str, to: &str| Route { matches: Pattern::parse(pattern).unwrap(), to: to.into() };
-        let routing = Routing { groups: vec![], routes: vec![route("db_drop", "a"), route("db_*", "b"), route("db_x", "c")] };
+        let route = |pattern: &str, to: &str| Route { matches: Pattern::parse(pattern).unwrap(), only: None, to: to.into() };
+        let foreign = Route { only: Some(vec!["project".into()]), ..route("*", "evil") };
+        let routing = Routing { groups: vec![], routes: vec![foreign, route("db_drop", "a"), route("db_*", "b"), route("db_x", "c")] };
         let tool = ToolId::new("db".into(), "x");
         assert_eq!(decide(&routing, "db_x", &tool), ("b".into(), Some("db_*".into())));
         assert_eq!(decide(&routing, "db_drop", &tool), ("a".into(), Some("db_drop".into())));

@@ -118,8 +118,8 @@ pub fn safe(hints: Hints, trusted: bool, rule: Option<bool>, keyed: bool) -> boo
 
 /// Whether a call that failed like this may be sent to the same server again; if not, why.
 ///
-/// A call that is not `safe` only while the server cannot have begun it: nothing was sent, or the server refused it
-/// for the time being (429 or 503 with `Retry-After`).
+/// A call that is not `safe` only while nothing of it was sent. A 429 or 503 is no exception, whatever it says of coming
+/// again: a proxy may say it of a call that ran.
 pub fn repeatable(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'static str> {
     match failure.kind {
         FailureKind::NotReady => Err("the server is not connected, and will not be in time"),
@@ -146,8 +146,6 @@ pub fn passable(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'st
     }
     match (failure.status, &failure.rpc) {
         (Some(401 | 403), _) => return Err("the server wants other credentials"),
-        // Refused before it ran, and the server says when to come again.
-        (Some(429 | 503), _) if failure.retry_after.is_some() => return Ok(()),
         (_, Some(rpc)) if blames_request(rpc.code) => return Err("the server refuses this very request"),
         (_, Some(rpc)) if !leaves_open(rpc.code) => return Err("the server answered with an error of its own"),
         (Some(429), _) | (_, Some(_)) => {}
@@ -215,9 +213,9 @@ mod tests {
             ("http 502", http(502, None), Fail, false, true),
             ("http 504", http(504, None), Fail, false, true),
             ("http 503", http(503, None), Fail, false, true),
-            ("http 503, come again", asked_to_wait(http(503, None)), Fail, true, true),
+            ("http 503, come again", asked_to_wait(http(503, None)), Fail, false, true),
             ("http 429", http(429, None), Neutral, false, true),
-            ("http 429, come again", asked_to_wait(http(429, None)), Neutral, true, true),
+            ("http 429, come again", asked_to_wait(http(429, None)), Neutral, false, true),
             ("http 401", http(401, None), Neutral, false, false),
             ("http 403 with words", http(403, Some(-32603)), Neutral, false, false),
             ("session lost", http(404, None), Neutral, false, false),

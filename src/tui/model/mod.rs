@@ -384,7 +384,7 @@ impl Model {
                 self.sequence.clear();
                 self.toast(NoticeLevel::Info, "Colours, keys and questions are those of the changed configuration.");
             }
-            ConsoleUpdate::Invocation(invocation) => self.invocation = invocation,
+            ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),
         }
     }
 

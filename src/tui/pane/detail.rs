@@ -598,7 +598,8 @@ fn draw_running(call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
             sheet.field(&look.world.epoch.time_of_day(*at)[..8], &format!("{} {}", log.level, log.text), theme.muted);
         }
     }
-    let key = look.keys.key(&[Context::Global], Action::Cancel).unwrap_or_default();
+    // The key that means it even where letters are typed.
+    let key = look.keys.key(&[Context::Text, Context::Global], Action::Cancel).unwrap_or_default();
     sheet.gap().row(vec![(key, theme.key), (" cancels it; you can go on with anything else meanwhile".into(), theme.muted)]);
     sheet.draw(buf, area, Window::default());
 }

@@ -1,0 +1,150 @@
+//! The knobs of how calls are treated: `retry`, `breaker`, `load`, `hedge` and `cache` of a table.
+
+use std::sync::Arc;
+
+use super::{
+    fields::Fields,
+    source::{Kind, Node},
+};
+use crate::domain::policy::{
+    KeepAnswers, Knob, PolicyPatch, Repeat,
+    breaker::{MOST_CALLS, Probe, Window},
+};
+
+/// Most attempts of one call that can be asked for. More would only hide a broken server.
+const MOST_ATTEMPTS: u32 = 100;
+/// No count of calls makes sense above this.
+const MANY: u32 = 1_000_000;
+
+/// Reads the tables of knobs of a server, or of `[defaults]`.
+pub(super) fn knobs(table: &mut Fields<'_, '_>) -> PolicyPatch {
+    read(table, None)
+}
+
+/// Reads the tables of knobs of a rule for tools, and `breaker.own`, which only rules have.
+pub(super) fn rule_knobs(table: &mut Fields<'_, '_>) -> (PolicyPatch, Option<bool>) {
+    let mut own = None;
+    (read(table, Some(&mut own)), own)
+}
+
+fn read(table: &mut Fields<'_, '_>, own: Option<&mut Option<bool>>) -> PolicyPatch {
+    let mut set: Vec<Option<Knob>> = vec![];
+    if let Some(mut inner) = table.inner("retry") {
+        set.extend(retry(&mut inner));
+        inner.finish();
+    }
+    if let Some(mut inner) = table.inner("breaker") {
+        if let Some(own) = own {
+            *own = inner.boolean("own");
+        }
+        set.extend(breaker(&mut inner));
+        if let Some(mut counts) = inner.inner("counts") {
+            set.extend(counting(&mut counts));
+            counts.finish();
+        }
+        inner.finish();
+    }
+    if let Some(mut inner) = table.inner("load") {
+        set.extend(load(&mut inner));
+        inner.finish();
+    }
+    if let Some(mut inner) = table.inner("hedge") {
+        set.extend(hedge(&mut inner));
+        inner.finish();
+    }
+    if let Some(mut inner) = table.inner("cache") {
+        set.extend(cache(&mut inner));
+        inner.finish();
+    }
+    PolicyPatch { set: set.into_iter().flatten().map(Arc::new).collect() }
+}
+
+fn retry(table: &mut Fields<'_, '_>) -> [Option<Knob>; 8] {
+    [
+        table.whole("attempts", 1, MOST_ATTEMPTS).map(Knob::RetryAttempts),
+        table.duration("backoff", true).map(Knob::RetryBackoff),
+        table.number("factor", 1.0, 100.0).map(Knob::RetryFactor),
+        table.duration("backoff_max", true).map(Knob::RetryBackoffMax),
+        table.boolean("retry_after").map(Knob::RetryAfter),
+        table.choice("repeat", &[("safe", Repeat::Safe), ("never", Repeat::Never)]).map(Knob::RetryRepeat),
+        table.number("budget", 0.0, 10.0).map(Knob::RetryBudget),
+        table.number("reserve", 0.0, 1000.0).map(Knob::RetryReserve),
+    ]
+}
+
+fn breaker(table: &mut Fields<'_, '_>) -> [Option<Knob>; 13] {
+    [
+        table.boolean("on").map(Knob::BreakerOn),
+        table.whole("consecutive", 0, MANY).map(Knob::BreakerConsecutive),
+        table.number("failure_rate", 0.0, 1.0).map(Knob::BreakerFailureRate),
+        table.number("slow_rate", 0.0, 1.0).map(Knob::BreakerSlowRate),
+        table.duration("slow_call", false).map(Knob::BreakerSlowCall),
+        window(table).map(Knob::BreakerWindow),
+        table.whole("minimum_calls", 1, MOST_CALLS as u32).map(Knob::BreakerMinimumCalls),
+        table.duration("open", false).map(Knob::BreakerOpen),
+        table.number("open_factor", 1.0, 100.0).map(Knob::BreakerOpenFactor),
+        table.duration("open_max", false).map(Knob::BreakerOpenMax),
+        table.whole("half_open_calls", 1, 1000).map(Knob::BreakerHalfOpenCalls),
+        table.choice("probe", &[("ping", Probe::Ping), ("live", Probe::Live)]).map(Knob::BreakerProbe),
+        table.duration("lease", false).map(Knob::BreakerLease),
+    ]
+}
+
+/// The window of a breaker: a number of calls, or a time.
+fn window(table: &mut Fields<'_, '_>) -> Option<Window> {
+    match table.node("window")?.kind {
+        Kind::Integer(_) => table.whole("window", 1, MOST_CALLS as u32).map(Window::Calls),
+        _ => table.duration("window", false).map(Window::Time),
+    }
+}
+
+fn counting(table: &mut Fields<'_, '_>) -> [Option<Knob>; 6] {
+    [
+        table.boolean("connect").map(Knob::CountConnect),
+        table.boolean("close").map(Knob::CountClose),
+        table.boolean("timeout").map(Knob::CountTimeout),
+        table.boolean("server_error").map(Knob::CountServerError),
+        codes(table).map(Knob::CountCodes),
+        table.boolean("tool_error").map(Knob::CountToolError),
+    ]
+}
+
+fn codes(table: &mut Fields<'_, '_>) -> Option<Vec<i64>> {
+    let nodes = table.array("codes")?;
+    let code = |node: &Node| match node.kind {
+        Kind::Integer(code) => Some(code),
+        _ => {
+            table.wrong(node, "codes", "a list of JSON-RPC error codes");
+            None
+        }
+    };
+    Some(nodes.iter().filter_map(code).collect())
+}
+
+fn load(table: &mut Fields<'_, '_>) -> [Option<Knob>; 5] {
+    [
+        table.whole("in_flight", 0, MANY).map(Knob::LoadInFlight),
+        table.whole("queue", 0, MANY).map(Knob::LoadQueue),
+        table.duration("wait", true).map(Knob::LoadWait),
+        table.number("per_second", 0.0, 1e6).map(Knob::LoadPerSecond),
+        table.whole("burst", 1, MANY).map(Knob::LoadBurst),
+    ]
+}
+
+fn hedge(table: &mut Fields<'_, '_>) -> [Option<Knob>; 3] {
+    [
+        table.boolean("on").map(Knob::HedgeOn),
+        table.duration("after", false).map(|after| Knob::HedgeAfter(Some(after))),
+        table.whole("samples", 1, MANY).map(|samples| Knob::HedgeSamples(samples.into())),
+    ]
+}
+
+fn cache(table: &mut Fields<'_, '_>) -> [Option<Knob>; 4] {
+    let keep = [("never", KeepAnswers::Never), ("read-only", KeepAnswers::ReadOnly), ("always", KeepAnswers::Always)];
+    [
+        table.choice("keep", &keep).map(Knob::CacheKeep),
+        table.duration("ttl", false).map(Knob::CacheTtl),
+        table.duration("stale", true).map(Knob::CacheStale),
+        table.count("entry_bytes").map(|bytes| Knob::CacheEntryBytes(bytes as u64)),
+    ]
+}

@@ -1,0 +1,384 @@
+//! Checks of a plan against the tools that servers offer now.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::{
+    expression::Template,
+    near,
+    parse::Source,
+    plan::{Action, Fallback, Plan, PlanStep, ToolCall},
+    problem::Problem,
+    source::{Node, Page},
+};
+use crate::domain::{body::Body, schema::Checker};
+
+/// What is known of a tool.
+#[derive(Clone, Debug)]
+pub struct ToolFacts {
+    /// Its `inputSchema`.
+    pub schema: Body,
+    /// Whether it may be repeated without harm, as far as its server is trusted: it only reads, or says that
+    /// it is idempotent.
+    pub repeatable: bool,
+}
+
+/// What a lookup of an exposed name came to.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// The tool is there.
+    Found(ToolFacts),
+    /// No server offers it.
+    Unknown {
+        /// Names that are there, to suggest one.
+        names: Vec<String>,
+    },
+    /// Its server's lists are not known, so nothing can be told.
+    Unread,
+}
+
+/// Everything in `plan` (and the workflows that it calls) that does not fit the tools as `lookup` knows them:
+/// unknown tools and arguments, missing ones, values of the wrong type, retries of what may not be repeated.
+pub fn check_against(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup) -> Vec<Problem> {
+    let mut known = HashMap::new();
+    let mut problems = check_one(plan, lookup, &mut known);
+    for child in plan.children() {
+        problems.extend(check_one(&child, lookup, &mut known));
+    }
+    problems
+}
+
+fn check_one(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup, known: &mut HashMap<String, (Lookup, Value)>) -> Vec<Problem> {
+    let source = Source { file: plan.file.clone(), text: plan.text.to_string() };
+    let page = Page::new(&source);
+    // It was parsed before, so it parses.
+    let Ok(root) = page.parse() else { return vec![] };
+    let nodes = root.get("step").and_then(Node::items).unwrap_or_default();
+    let mut problems = vec![];
+    for (step, node) in plan.steps.iter().zip(nodes) {
+        for (call, path) in calls(step) {
+            let (found, schema) = known.entry(call.tool.to_string()).or_insert_with(|| {
+                let found = lookup(&call.tool);
+                let schema = match &found {
+                    Lookup::Found(facts) => facts.schema.parse().unwrap_or_default(),
+                    _ => Value::Null,
+                };
+                (found, schema)
+            });
+            let mut add = |inner: &[&str], more: &[String], message: String, hint: Option<String>| {
+                let full: Vec<String> = path
+                    .iter()
+                    .map(|key| (*key).to_owned())
+                    .chain(inner.iter().map(|key| (*key).to_owned()))
+                    .chain(more.iter().cloned())
+                    .collect();
+                let span = node.locate(&full);
+                let mut problem = page.problem(span, Some(&step.id), &full.join("."), message);
+                problem.hint = hint;
+                problems.push(problem);
+            };
+            match found {
+                Lookup::Unread => {}
+                Lookup::Unknown { names } => {
+                    let hint = match near(&call.tool, names.iter().map(String::as_str)) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "`switchboard tools` lists those that there are".to_owned(),
+                    };
+                    add(&["tool"], &[], format!("no server offers the tool `{}`", call.tool), Some(hint));
+                }
+                Lookup::Found(facts) => {
+                    for misfit in fit(&call.arguments, schema) {
+                        add(&["arguments"], &misfit.path, misfit.message, misfit.hint);
+                    }
+                    let retried = path.is_empty() && step.retry.as_ref().is_some_and(|retry| retry.attempts > 1);
+                    if retried && !step.idempotent && !facts.repeatable {
+                        let hint = "if it does no harm to run it twice, say so: idempotent = true".to_owned();
+                        add(&["retry"], &[], format!("`{}` does not say that it may be repeated", call.tool), Some(hint));
+                    }
+                }
+            }
+        }
+    }
+    problems.sort_by_key(|problem| problem.place);
+    problems
+}
+
+/// The calls of a step with the keys that they stand under.
+fn calls(step: &PlanStep) -> Vec<(&ToolCall, Vec<&'static str>)> {
+    let mut found = vec![];
+    if let Action::Tool(call) = &step.action {
+        found.push((call, vec![]));
+    }
+    let single = step.fallback.len() == 1;
+    for (index, fallback) in step.fallback.iter().enumerate() {
+        if let Fallback::Tool(call) = fallback {
+            // A lone fallback may stand there without a list; `locate` stops where the path ends.
+            let place = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"].get(index).copied().unwrap_or("9");
+            found.push((call, if single { vec!["fallback"] } else { vec!["fallback", place] }));
+        }
+    }
+    if let Some(call) = &step.compensate {
+        found.push((call, vec!["compensate"]));
+    }
+    found
+}
+
+/// A place where arguments do not fit a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Misfit {
+    /// Keys and places into the arguments.
+    pub path: Vec<String>,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// Keywords by which an object may have members that `properties` does not name.
+const ELSEWHERE: [&str; 8] = ["patternProperties", "allOf", "anyOf", "oneOf", "$ref", "if", "dependentSchemas", "unevaluatedProperties"];
+
+/// What can be told of arguments with expressions in them: unknown and missing names, literals that do not fit.
+pub(super) fn fit(arguments: &Template, schema: &Value) -> Vec<Misfit> {
+    let mut found = vec![];
+    descend(arguments, schema, schema, &mut vec![], &mut found);
+    found
+}
+
+fn descend(value: &Template, schema: &Value, root: &Value, path: &mut Vec<String>, found: &mut Vec<Misfit>) {
+    let Some(rules) = schema.as_object() else { return };
+    let open = ELSEWHERE.iter().all(|key| !rules.contains_key(*key));
+    match value {
+        Template::Literal(data) if !data.is_object() || !(open || path.is_empty()) => {
+            found.extend(violations(data.value(), schema, root).into_iter().map(|(inner, message)| {
+                let inner = inner.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));
+                Misfit { path: path.iter().cloned().chain(inner).collect(), message, hint: None }
+            }));
+        }
+        Template::Literal(_) | Template::Object(_) => {
+            members(value, rules, path, found);
+            let properties = rules.get("properties").and_then(Value::as_object);
+            for key in value.keys().unwrap_or_default() {
+                if let (Some(inner), Some(member)) = (properties.and_then(|properties| properties.get(&key)), value.member(&key)) {
+                    path.push(key);
+                    descend(&member, inner, root, path, found);
+                    path.pop();
+                }
+            }
+        }
+        Template::List(items) => {
+            let kinds = kinds(rules);
+            if !kinds.is_empty() && !kinds.contains(&"array") {
+                found.push(Misfit { path: path.clone(), message: format!("is a list; the tool wants {}", kinds.join(" or ")), hint: None });
+                return;
+            }
+            if let Some(inner) = rules.get("items") {
+                for (index, item) in items.iter().enumerate() {
+                    path.push(index.to_string());
+                    descend(item, inner, root, path, found);
+                    path.pop();
+                }
+            }
+        }
+        Template::Text(_) => {
+            let kinds = kinds(rules);
+            if !kinds.is_empty() && !kinds.contains(&"string") {
+                let hint = "an expression that is alone in its string keeps its type".to_owned();
+                found.push(Misfit {
+                    path: path.clone(),
+                    message: format!("is text; the tool wants {}", kinds.join(" or ")),
+                    hint: Some(hint),
+                });
+            }
+        }
+        Template::Whole(expr) => {
+            if let Some(constant) = expr.constant() {
+                descend(&Template::Literal(constant.clone()), schema, root, path, found);
+            }
+        }
+    }
+}
+
+/// Names that are missing in an object, and names that the schema does not have.
+fn members(value: &Template, rules: &Map<String, Value>, path: &[String], found: &mut Vec<Misfit>) {
+    let kinds = kinds(rules);
+    if !kinds.is_empty() && !kinds.contains(&"object") {
+        found.push(Misfit { path: path.to_vec(), message: format!("is a table; the tool wants {}", kinds.join(" or ")), hint: None });
+        return;
+    }
+    let Some(keys) = value.keys() else { return };
+    for name in rules.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        if !keys.iter().any(|key| key == name) {
+            found.push(Misfit { path: path.to_vec(), message: format!("`{name}` is missing"), hint: None });
+        }
+    }
+    let empty = Map::new();
+    let properties = rules.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+    // A schema is open unless it says otherwise; still, a name that it does not have is a slip of the pen
+    // where it has names at all and says nothing of others.
+    let refused = match rules.get("additionalProperties") {
+        Some(Value::Bool(false)) => true,
+        Some(_) => false,
+        None => !properties.is_empty(),
+    };
+    if !refused || ELSEWHERE.iter().any(|key| rules.contains_key(*key)) {
+        return;
+    }
+    for key in keys.iter().filter(|key| !properties.contains_key(*key)) {
+        let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+        let hint = match near(key, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "it takes none".to_owned(),
+            None => format!("there are {}", names.join(", ")),
+        };
+        found.push(Misfit { path: [path, &[key.clone()]].concat(), message: format!("there is no argument `{key}`"), hint: Some(hint) });
+    }
+}
+
+/// The types that a schema names; none when it leaves that open.
+fn kinds(rules: &Map<String, Value>) -> Vec<&str> {
+    match rules.get("type") {
+        Some(Value::String(kind)) => vec![kind],
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => vec![],
+    }
+}
+
+/// Whether a value fits a schema that says no more than a type: most do, and a checker is dear to make.
+fn plainly_fits(value: &Value, schema: &Value) -> bool {
+    const SILENT: [&str; 5] = ["type", "title", "description", "default", "examples"];
+    let Some(rules) = schema.as_object() else { return schema == &Value::Bool(true) };
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let kinds = kinds(rules);
+    rules.keys().all(|key| SILENT.contains(&key.as_str()))
+        && (!rules.contains_key("type") || kinds.contains(&kind) || (kind == "integer" && kinds.contains(&"number")))
+}
+
+/// What a whole checker says of a literal. References of the schema go to the root's definitions.
+fn violations(value: Value, schema: &Value, root: &Value) -> Vec<(String, String)> {
+    if plainly_fits(&value, schema) {
+        return vec![];
+    }
+    let mut schema = schema.clone();
+    if let Some(rules) = schema.as_object_mut() {
+        for key in ["$schema", "$defs", "definitions"] {
+            if let (Some(shared), false) = (root.get(key), rules.contains_key(key)) {
+                rules.insert(key.to_owned(), shared.clone());
+            }
+        }
+    }
+    Checker::new(&Body::json(&schema)).check(&value).into_iter().map(|violation| (violation.path, violation.message)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::workflow::{DEMO, parse::parse};
+
+    fn plan(text: &str) -> Plan {
+        parse(&Source { file: "x.toml".into(), text: text.into() }, &|_| None).unwrap()
+    }
+
+    fn told(text: &str, schema: Value, repeatable: bool) -> Vec<String> {
+        let facts = ToolFacts { schema: Body::json(&schema), repeatable };
+        let lookup = |name: &str| match name {
+            "tool" => Lookup::Found(facts.clone()),
+            "unread" => Lookup::Unread,
+            _ => Lookup::Unknown { names: vec!["tool".into(), "other".into()] },
+        };
+        let found = check_against(&plan(text), &lookup);
+        found.iter().map(|p| format!("{}:{} {} {}", p.place.line, p.place.column, p.key, p.message)).collect()
+    }
+
+    fn schema() -> Value {
+        json!({"type": "object", "required": ["to", "n"], "properties": {
+            "to": {"type": "string", "maxLength": 5}, "n": {"type": "integer"}, "list": {"type": "array", "items": {"$ref": "#/$defs/e"}},
+            "deep": {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}, "free": {"type": "object"}
+        }, "$defs": {"e": {"type": "string"}}})
+    }
+
+    #[test]
+    fn arguments_are_held_against_the_schema_as_far_as_they_are_known() {
+        let step = |arguments: &str| format!("[[step]]\nid = \"a\"\ntool = \"tool\"\narguments = {{ {arguments} }}\n");
+        let ok = "to = \"a{{ run.id }}\", n = \"{{ run.started_ms }}\", list = [\"x\", \"{{ run.id }}\"], free = { any = 1 }, deep = { x = true }";
+        assert_eq!(told(&step(ok), schema(), true), Vec::<String>::new());
+        let bad = "to = \"too long\", n = \"n{{ run.id }}\", list = [1, \"{{ 2 }}\"], deep = { y = 1 }, too = 1";
+        assert_eq!(
+            told(&step(bad), schema(), true),
+            [
+                "4:15 arguments.to \"too long\" is longer than 5 characters",
+                "4:32 arguments.n is text; the tool wants integer",
+                "4:61 arguments.list.0 1 is not of type \"string\"",
+                "4:64 arguments.list.1 2 is not of type \"string\"",
+                "4:76 arguments.deep `x` is missing",
+                "4:85 arguments.deep.y there is no argument `y`",
+                "4:94 arguments.too there is no argument `too`",
+            ]
+        );
+        assert_eq!(
+            told("[[step]]\nid = \"a\"\ntool = \"tool\"\n", schema(), true),
+            ["1:1 arguments `to` is missing", "1:1 arguments `n` is missing"]
+        );
+        assert_eq!(told(&step("any = 1"), json!({"type": "object"}), true), Vec::<String>::new());
+        assert_eq!(told(&step("any = 1"), json!(true), true), Vec::<String>::new());
+    }
+
+    #[test]
+    fn unknown_tools_are_told_wherever_they_stand() {
+        let text = "[[step]]\nid = \"a\"\ntool = \"toool\"\nfallback = [{ value = 1 }, { tool = \"x\" }]\ncompensate = { tool = \"othr\" }\n[[step]]\nid = \"b\"\ntool = \"unread\"\nfallback = { tool = \"y\" }\n";
+        assert_eq!(
+            told(text, schema(), true),
+            [
+                "3:1 tool no server offers the tool `toool`",
+                "4:30 fallback.1.tool no server offers the tool `x`",
+                "5:16 compensate.tool no server offers the tool `othr`",
+                "9:14 fallback.tool no server offers the tool `y`",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_what_may_be_repeated_is_retried() {
+        let text = "[[step]]\nid = \"a\"\ntool = \"tool\"\nretry = 3\n";
+        let free = || json!({"type": "object"});
+        assert_eq!(told(text, free(), false), ["4:1 retry `tool` does not say that it may be repeated"]);
+        assert_eq!(told(text, free(), true), Vec::<String>::new());
+        assert_eq!(told(&format!("{text}idempotent = true\n"), free(), false), Vec::<String>::new());
+        assert_eq!(told(&text.replace('3', "1"), free(), false), Vec::<String>::new());
+    }
+
+    /// The demo's workflows fit the demo's servers.
+    #[test]
+    fn the_demo_fits_its_servers() {
+        let catalogs = [
+            ("database", include_str!("../../../assets/demo/database.json")),
+            ("email", include_str!("../../../assets/demo/email.json")),
+            ("analytics", include_str!("../../../assets/demo/analytics.json")),
+            ("preferences", include_str!("../../../assets/demo/preferences.json")),
+            ("flaky", include_str!("../../../assets/demo/flaky.json")),
+        ];
+        let mut tools = HashMap::new();
+        for (server, text) in catalogs {
+            let catalog: Value = serde_json::from_str(text).unwrap();
+            for tool in catalog["tools"].as_array().unwrap() {
+                let hint = |name: &str| tool["annotations"][name] == json!(true);
+                let facts =
+                    ToolFacts { schema: Body::json(&tool["inputSchema"]), repeatable: hint("readOnlyHint") || hint("idempotentHint") };
+                tools.insert(format!("{server}_{}", tool["name"].as_str().unwrap()), facts);
+            }
+        }
+        let lookup = |name: &str| tools.get(name).map_or(Lookup::Unknown { names: vec![] }, |facts| Lookup::Found(facts.clone()));
+        for (name, text) in DEMO {
+            let problems = check_against(&plan(text), &lookup);
+            assert!(problems.is_empty(), "{name}: {}", crate::domain::workflow::problem::render_all(&problems));
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What an expression refers to, and the guards that make a missing value an error.
+//!
+//! minijinja in strict mode refuses to look into something that is not there, but gives the missing last key
+//! itself as "undefined", which then equals nothing and is written as `null`. So every reference gets a
+//! filter that refuses it, but where the author asks (`| default(…)`, `is defined`, `is undefined`).
+
+use minijinja::machinery::{
+    ast::{CallArg, Expr},
+    parse_expr,
+};
+
+use super::{Data, SyntaxFault, engine};
+
+/// Something that an expression refers to: `steps.create.result.userId`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The name and the keys after it, as far as they stand there as they are.
+    pub path: Vec<Key>,
+    /// Whether all of its keys are in `path`; otherwise one that is computed follows.
+    pub complete: bool,
+    /// Whether it may be missing.
+    pub optional: bool,
+    /// Byte offset in the expression.
+    pub offset: usize,
+}
+
+/// A key of a reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A name at the top or a member.
+    Name(String),
+    /// A place in a list; negative from its end.
+    Index(i64),
+}
+
+impl Reference {
+    /// The name at the top.
+    pub fn root(&self) -> &str {
+        self.name(0).unwrap_or_default()
+    }
+
+    /// The key at `level`, if it is a name.
+    pub fn name(&self, level: usize) -> Option<&str> {
+        match self.path.get(level) {
+            Some(Key::Name(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// As it is written: `steps.a.result[0]`, with `…` for what is computed.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        for key in &self.path {
+            match key {
+                Key::Name(name) if is_name(name) => {
+                    out.push_str(if out.is_empty() { "" } else { "." });
+                    out.push_str(name);
+                }
+                Key::Name(name) => out.push_str(&format!("[{}]", Data::from(name.as_str()).json())),
+                Key::Index(index) => out.push_str(&format!("[{index}]")),
+            }
+        }
+        if !self.complete {
+            out.push_str("[…]");
+        }
+        out
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// An expression as read.
+pub(super) struct Read {
+    /// Its text with guards.
+    pub guarded: String,
+    pub references: Vec<Reference>,
+    /// Whether it is a reference and nothing else.
+    pub plain: bool,
+    /// Its value if it refers to nothing.
+    pub constant: Option<Data>,
+}
+
+/// Reads an expression.
+pub(super) fn read(source: &str) -> Result<Read, SyntaxFault> {
+    if source.trim().is_empty() {
+        return Err(SyntaxFault { message: "the expression is empty".into(), hint: Some("write {{ input.name }}".into()), offset: 0 });
+    }
+    let parsed = parse_expr(source).map_err(|error| engine::syntax_fault(&error))?;
+    let mut walk = Walk { references: vec![], guards: vec![], fault: None };
+    walk.expr(&parsed, false);
+    if let Some(fault) = walk.fault {
+        return Err(fault);
+    }
+    let mut guarded = source.to_owned();
+    walk.guards.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    for (at, path) in &walk.guards {
+        if guarded.is_char_boundary(*at) {
+            guarded.insert_str(*at, &format!("|{}({})", engine::GUARD, Data::from(path.as_str()).json()));
+        }
+    }
+    let plain = matches!(parsed, Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_)) && walk.references.len() == 1;
+    let constant = if walk.references.is_empty() { engine::constant(&guarded) } else { None };
+    Ok(Read { guarded, references: walk.references, plain, constant })
+}
+
+struct Walk {
+    references: Vec<Reference>,
+    /// Where a guard is put, and what it guards.
+    guards: Vec<(usize, String)>,
+    fault: Option<SyntaxFault>,
+}
+
+impl Walk {
+    /// Walks an expression. `loose`: a reference here needs no guard.
+    fn expr(&mut self, expr: &Expr<'_>, loose: bool) {
+        match expr {
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.chain(expr, loose, false),
+            Expr::Const(_) => {}
+            Expr::Slice(slice) => {
+                // Nothing can stand between a value and its brackets; the slice itself refuses what is missing.
+                self.base(&slice.expr);
+                for bound in [&slice.start, &slice.stop, &slice.step].into_iter().flatten() {
+                    self.expr(bound, false);
+                }
+            }
+            Expr::UnaryOp(op) => self.expr(&op.expr, false),
+            Expr::BinOp(op) => {
+                self.expr(&op.left, false);
+                self.expr(&op.right, false);
+            }
+            Expr::Compare(compare) => {
+                self.expr(&compare.expr, false);
+                for op in &compare.ops {
+                    self.expr(&op.expr, false);
+                }
+            }
+            Expr::IfExpr(condition) => {
+                self.expr(&condition.test_expr, false);
+                self.expr(&condition.true_expr, loose);
+                if let Some(other) = &condition.false_expr {
+                    self.expr(other, loose);
+                }
+            }
+            Expr::Filter(filter) => {
+                let excused = matches!(filter.name, "default" | "d");
+                self.known(engine::has_filter(filter.name), "filter", filter.name, expr.span().start_offset, engine::filters);
+                if let Some(inner) = &filter.expr {
+                    self.inner(inner, excused);
+                }
+                self.arguments(&filter.args);
+            }
+            Expr::Test(test) => {
+                self.known(engine::has_test(test.name), "test", test.name, expr.span().start_offset, engine::tests);
+                self.inner(&test.expr, matches!(test.name, "defined" | "undefined"));
+                self.arguments(&test.args);
+            }
+            Expr::Call(call) => {
+                match &call.expr {
+                    Expr::Var(var) => {
+                        self.known(engine::has_function(var.id), "function", var.id, var.span().start_offset, engine::functions)
+                    }
+                    Expr::GetAttr(method) => self.base(&method.expr),
+                    other => self.expr(other, true),
+                }
+                self.arguments(&call.args);
+            }
+            Expr::List(list) => list.items.iter().for_each(|item| self.expr(item, false)),
+            Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.expr(item, false)),
+            Expr::Map(map) => map.keys.iter().chain(&map.values).for_each(|item| self.expr(item, false)),
+        }
+    }
+
+    /// The value that a filter or a test is about. `excused`: it may be missing.
+    fn inner(&mut self, expr: &Expr<'_>, excused: bool) {
+        match expr {
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.chain(expr, excused, excused),
+            other => self.expr(other, excused),
+        }
+    }
+
+    /// What brackets or a call follow, so that no guard fits in.
+    fn base(&mut self, expr: &Expr<'_>) {
+        match expr {
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.chain(expr, true, false),
+            other => self.expr(other, false),
+        }
+    }
+
+    fn arguments(&mut self, arguments: &[CallArg<'_>]) {
+        for argument in arguments {
+            match argument {
+                CallArg::Pos(expr) | CallArg::Kwarg(_, expr) | CallArg::PosSplat(expr) | CallArg::KwargSplat(expr) => {
+                    self.expr(expr, false)
+                }
+            }
+        }
+    }
+
+    /// A name with keys after it, or keys after something else.
+    fn chain(&mut self, expr: &Expr<'_>, unguarded: bool, optional: bool) {
+        let mut keys: Vec<Option<Key>> = vec![];
+        let mut at = expr;
+        let root = loop {
+            match at {
+                Expr::GetAttr(inner) => {
+                    keys.push(Some(Key::Name(inner.name.to_owned())));
+                    at = &inner.expr;
+                }
+                Expr::GetItem(inner) => {
+                    let key = inner.subscript_expr.as_const().and_then(|key| match key.as_str() {
+                        Some(name) => Some(Key::Name(name.to_owned())),
+                        None => key.as_i64().map(Key::Index),
+                    });
+                    if key.is_none() {
+                        self.expr(&inner.subscript_expr, false);
+                    }
+                    keys.push(key);
+                    at = &inner.expr;
+                }
+                root => break root,
+            }
+        };
+        keys.reverse();
+        let nested = !keys.is_empty();
+        let known: Vec<Key> = keys.iter().map_while(Clone::clone).collect();
+        let text = match root {
+            Expr::Var(var) => {
+                let complete = known.len() == keys.len();
+                let path = [vec![Key::Name(var.id.to_owned())], known].concat();
+                let reference = Reference { path, complete, optional, offset: var.span().start_offset as usize };
+                let text = reference.text();
+                self.references.push(reference);
+                text
+            }
+            other => {
+                self.base(other);
+                let reference = Reference { complete: known.len() == keys.len(), path: known, optional, offset: 0 };
+                reference.text()
+            }
+        };
+        if nested && !unguarded {
+            self.guards.push((expr.span().end_offset as usize, text));
+        }
+    }
+
+    fn known(&mut self, known: bool, kind: &str, name: &str, offset: u32, all: fn() -> Vec<&'static str>) {
+        if !known && self.fault.is_none() {
+            let near = super::super::near(name, all());
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are {}", all().join(", ")),
+            };
+            self.fault = Some(SyntaxFault { message: format!("there is no {kind} `{name}`"), hint: Some(hint), offset: offset as usize });
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Values of a file with expressions in them: text, lists and tables.
+
+use std::{fmt, sync::Arc};
+
+use super::{Data, Expr, Scope, SyntaxFault, Unevaluated};
+
+/// A value that may hold expressions. Cheap to clone where it is large.
+#[derive(Clone)]
+pub enum Template {
+    /// A value without any.
+    Literal(Data),
+    /// `"{{ … }}"` alone: the expression's value keeps its type.
+    Whole(Expr),
+    /// Text with expressions inside; the value is text.
+    Text(Arc<[Part]>),
+    /// A list.
+    List(Arc<[Template]>),
+    /// An object, its members in the order of the file.
+    Object(Arc<[(String, Template)]>),
+}
+
+/// A piece of text.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// As it stands.
+    Text(String),
+    /// The value of an expression: strings as they are, everything else as JSON.
+    Expr(Expr),
+}
+
+/// Where a piece of text stands: `offset` in the text.
+pub(in crate::domain::workflow) struct Fault {
+    pub fault: SyntaxFault,
+    /// Byte offset of the expression in the text.
+    pub offset: usize,
+}
+
+impl Template {
+    /// Compiles text that stands under `key`. `place` gives the byte offset in the file for one in the text.
+    /// All faults are given.
+    pub(in crate::domain::workflow) fn compile(key: &str, text: &str, place: &dyn Fn(usize) -> usize) -> Result<Template, Vec<Fault>> {
+        let mut parts = vec![];
+        let mut faults = vec![];
+        let mut at = 0;
+        while let Some((start, mark)) = next_mark(text, at) {
+            if start > at {
+                parts.push(Part::Text(text[at..start].to_owned()));
+            }
+            if mark != "{{" {
+                let message = format!("`{mark}` is not available");
+                let hint = "only {{ expressions }} are; use `a if x else b` and filters such as `map` and `join`".into();
+                faults.push(Fault { fault: SyntaxFault { message, hint: Some(hint), offset: 0 }, offset: start });
+                at = start + 2;
+                continue;
+            }
+            let Some(end) = closing(text, start + 2) else {
+                let fault =
+                    SyntaxFault { message: "`{{` without `}}`".into(), hint: Some("write {{ '{{' }} for two braces".into()), offset: 0 };
+                faults.push(Fault { fault, offset: start });
+                at = text.len();
+                break;
+            };
+            let (from, to) = (place(start + 2), place(end));
+            match Expr::compile(key, from, to - from == end - start - 2, &text[start + 2..end]) {
+                Ok(expr) => parts.push(Part::Expr(expr)),
+                Err(fault) => faults.push(Fault { offset: start + 2 + fault.offset, fault }),
+            }
+            at = end + 2;
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        if at < text.len() {
+            parts.push(Part::Text(text[at..].to_owned()));
+        }
+        Ok(match parts.as_slice() {
+            [] => Template::Literal(Data::from("")),
+            [Part::Text(text)] => Template::Literal(Data::from(text.as_str())),
+            [Part::Expr(expr)] => Template::Whole(expr.clone()),
+            _ => Template::Text(parts.into()),
+        })
+    }
+
+    /// A list; a literal if nothing in it has expressions.
+    pub(in crate::domain::workflow) fn list(items: Vec<Template>) -> Template {
+        let literal: Option<Vec<Data>> = items.iter().map(|item| item.literal().cloned()).collect();
+        literal.map_or_else(|| Template::List(items.into()), |items| Template::Literal(Data::list(items)))
+    }
+
+    /// An object; a literal if nothing in it has expressions.
+    pub(in crate::domain::workflow) fn object(members: Vec<(String, Template)>) -> Template {
+        let literal: Option<Vec<(String, Data)>> = members.iter().map(|(key, item)| Some((key.clone(), item.literal()?.clone()))).collect();
+        literal.map_or_else(|| Template::Object(members.into()), |members| Template::Literal(Data::object(members)))
+    }
+
+    /// Its value.
+    pub fn eval(&self, scope: &Scope) -> Result<Data, Unevaluated> {
+        match self {
+            Template::Literal(data) => Ok(data.clone()),
+            Template::Whole(expr) => expr.eval(scope),
+            Template::Text(parts) => {
+                let mut out = String::new();
+                for part in parts.iter() {
+                    match part {
+                        Part::Text(text) => out.push_str(text),
+                        Part::Expr(expr) => out.push_str(&expr.eval(scope)?.display()),
+                    }
+                }
+                Ok(Data::from(out))
+            }
+            Template::List(items) => items.iter().map(|item| item.eval(scope)).collect::<Result<Vec<_>, _>>().map(Data::list),
+            Template::Object(members) => {
+                let members = members.iter().map(|(key, item)| Ok((key.as_str(), item.eval(scope)?)));
+                members.collect::<Result<Vec<_>, _>>().map(Data::object)
+            }
+        }
+    }
+
+    /// Its value as text: a string itself, anything else as JSON.
+    pub fn eval_text(&self, scope: &Scope) -> Result<String, Unevaluated> {
+        self.eval(scope).map(|data| data.display())
+    }
+
+    /// Its value as far as it is known already: what is not stands there as it is written. Also says whether
+    /// all was known. For a dry run.
+    pub fn preview(&self, scope: &Scope) -> (Data, bool) {
+        match self {
+            Template::List(items) => {
+                let parts: Vec<(Data, bool)> = items.iter().map(|item| item.preview(scope)).collect();
+                let known = parts.iter().all(|(_, known)| *known);
+                (Data::list(parts.into_iter().map(|(data, _)| data)), known)
+            }
+            Template::Object(members) => {
+                let parts: Vec<_> = members.iter().map(|(key, item)| (key.as_str(), item.preview(scope))).collect();
+                let known = parts.iter().all(|(_, (_, known))| *known);
+                (Data::object(parts.into_iter().map(|(key, (data, _))| (key, data))), known)
+            }
+            other => other.eval(scope).map_or_else(|_| (Data::from(other.written()), false), |data| (data, true)),
+        }
+    }
+
+    /// Its value if it holds no expression.
+    pub fn literal(&self) -> Option<&Data> {
+        match self {
+            Template::Literal(data) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// The member of an object, with expressions or without.
+    pub fn member(&self, key: &str) -> Option<Template> {
+        match self {
+            Template::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, item)| item.clone()),
+            Template::Literal(data) => data.member(key).map(Template::Literal),
+            _ => None,
+        }
+    }
+
+    /// The keys of an object, with expressions or without; `None` when they are not known.
+    pub fn keys(&self) -> Option<Vec<String>> {
+        match self {
+            Template::Object(members) => Some(members.iter().map(|(key, _)| key.clone()).collect()),
+            Template::Literal(data) if data.is_object() => Some(data.keys()),
+            _ => None,
+        }
+    }
+
+    /// Calls `each` for every expression in it.
+    pub fn each_expr<'a>(&'a self, each: &mut dyn FnMut(&'a Expr)) {
+        match self {
+            Template::Literal(_) => {}
+            Template::Whole(expr) => each(expr),
+            Template::Text(parts) => {
+                for part in parts.iter() {
+                    if let Part::Expr(expr) = part {
+                        each(expr);
+                    }
+                }
+            }
+            Template::List(items) => items.iter().for_each(|item| item.each_expr(each)),
+            Template::Object(members) => members.iter().for_each(|(_, item)| item.each_expr(each)),
+        }
+    }
+
+    /// As it is written, for people: text itself, lists and objects as JSON with the expressions as strings.
+    pub fn written(&self) -> String {
+        match self {
+            Template::Literal(data) => data.display(),
+            Template::Whole(expr) => format!("{{{{ {} }}}}", expr.source()),
+            Template::Text(parts) => parts
+                .iter()
+                .map(|part| match part {
+                    Part::Text(text) => text.clone(),
+                    Part::Expr(expr) => format!("{{{{ {} }}}}", expr.source()),
+                })
+                .collect(),
+            Template::List(_) | Template::Object(_) => self.sketch().json(),
+        }
+    }
+
+    /// The value with every expression as the text that it is written as.
+    pub fn sketch(&self) -> Data {
+        match self {
+            Template::Literal(data) => data.clone(),
+            Template::List(items) => Data::list(items.iter().map(Template::sketch)),
+            Template::Object(members) => Data::object(members.iter().map(|(key, item)| (key.as_str(), item.sketch()))),
+            other => Data::from(other.written()),
+        }
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written())
+    }
+}
+
+/// Where the next `{{`, `{%` or `{#` stands.
+fn next_mark(text: &str, from: usize) -> Option<(usize, &str)> {
+    let mut at = from;
+    while let Some(brace) = text[at..].find('{').map(|brace| at + brace) {
+        let mark = text.get(brace..brace + 2).filter(|mark| ["{{", "{%", "{#"].contains(mark));
+        if let Some(mark) = mark {
+            return Some((brace, mark));
+        }
+        at = brace + 1;
+    }
+    None
+}
+
+/// Where the `}}` stands that closes an expression which begins at `from`: not one inside of strings or of
+/// other braces.
+pub(super) fn closing(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut quote, mut at) = (0usize, None, from);
+    while at < bytes.len() {
+        match (bytes[at], quote) {
+            (b'\\', Some(_)) => at += 1,
+            (byte, Some(open)) if byte == open => quote = None,
+            (_, Some(_)) => {}
+            (byte @ (b'"' | b'\''), None) => quote = Some(byte),
+            (b'{' | b'[' | b'(', None) => depth += 1,
+            (b'}', None) if depth == 0 => return (bytes.get(at + 1) == Some(&b'}')).then_some(at),
+            (b'}' | b']' | b')', None) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}

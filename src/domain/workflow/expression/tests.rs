@@ -1,0 +1,278 @@
+use std::{collections::HashMap, sync::Arc};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn scope() -> Scope {
+    let names: HashMap<Arc<str>, usize> = [("create", 0), ("loop", 1), ("later", 2)].map(|(name, index)| (Arc::from(name), index)).into();
+    let input = Data::parse(r#"{"n":3,"big":123456789012345678901234567890,"money":19.90,"name":"Ann \"A\"","list":[3,1,2],"null":null,"nested":{"z":1,"a":{"b":[{"c":true}]}}}"#).unwrap();
+    let run = RunFacts { id: "run-1".into(), started_ms: 1_795_424_700_120, attempt: 1 };
+    let scope = Scope::new(&Arc::new(names), input, &run, [("HOME".to_owned(), "/home/x".to_owned())]);
+    let result =
+        Data::parse(r#"{"userId":"u_1","email":"a@x","count":18446744073709551615,"f":1.0,"pi":3.14159265358979323846264338327950288}"#)
+            .unwrap();
+    scope.settle(0, StepEnd { outcome: "ok", result: Some(result), text: Some("made".into()), duration_ms: 12, ..StepEnd::default() });
+    let fault = StepFault { kind: "timeout".into(), message: "too late".into() };
+    scope.settle(1, StepEnd { outcome: "failed", error: Some(fault), ..StepEnd::default() });
+    scope
+}
+
+fn eval(text: &str) -> Result<String, String> {
+    let template = Template::compile("arguments.x", text, &|offset| offset).map_err(|faults| faults[0].fault.message.clone())?;
+    template.eval(&scope()).map(|data| data.json()).map_err(|error| error.message)
+}
+
+#[test]
+fn alone_an_expression_keeps_its_type_and_inside_text_it_is_written_out() {
+    for (text, json) in [
+        ("{{ input.n }}", "3"),
+        (" {{ input.n }}", r#"" 3""#),
+        ("{{ input.n }}{{ input.n }}", r#""33""#),
+        ("{{ input.big }}", "123456789012345678901234567890"),
+        ("{{ steps.create.result.count }}", "18446744073709551615"),
+        ("{{ steps.create.result.pi }}", "3.14159265358979323846264338327950288"),
+        ("{{ steps.create.result.f }}", "1.0"),
+        ("n={{ steps.create.result.pi }}", r#""n=3.14159265358979323846264338327950288""#),
+        ("{{ input.money }}", "19.9"),
+        ("{{ input.null }}", "null"),
+        ("{{ input.nested }}", r#"{"z":1,"a":{"b":[{"c":true}]}}"#),
+        ("x: {{ input.nested }} {{ true }} {{ input.null }}", r#""x: {\"z\":1,\"a\":{\"b\":[{\"c\":true}]}} true null""#),
+        ("{{ input.nested.a.b[0].c }}", "true"),
+        ("{{ input['nested']['a'].b[-1].c }}", "true"),
+        ("{{ input.name }}", r#""Ann \"A\"""#),
+        ("{{ {'a': {'b': 1}} }}", r#"{"a":{"b":1}}"#),
+        ("{{ '}}' }} and {{ \"{{\" }}", r#""}} and {{""#),
+        ("{{ input.list | sort | map('string') | join('-') }}", r#""1-2-3""#),
+        ("{{ input.list | select('gt', 1) }}", "[3,2]"),
+        ("{{ range(3) }}", "[0,1,2]"),
+        ("{{ input.n + 1 }}", "4"),
+        ("{{ input.n / 2 }}", "1.5"),
+        ("{{ 'yes' if input.n > 2 else 'no' }}", r#""yes""#),
+        ("{{ env.HOME }}", r#""/home/x""#),
+        ("{{ run.id }} {{ run.started }}", r#""run-1 2026-11-23T09:05:00.120Z""#),
+        ("{{ run.started | date('%d.%m.%Y') }}", r#""23.11.2026""#),
+        ("{{ run.started_ms | date }}", r#""2026-11-23T09:05:00.120Z""#),
+        ("{{ '2026-11-23' | timestamp }}", "1795392000000"),
+        ("{{ steps.create.outcome }} {{ steps.create.duration_ms }} {{ steps.create.text }}", r#""ok 12 made""#),
+        ("{{ steps.loop.error.kind }}", r#""timeout""#),
+        ("plain { text } }}", r#""plain { text } }}""#),
+        ("", r#""""#),
+    ] {
+        assert_eq!(eval(text).as_deref(), Ok(json), "{text}");
+    }
+}
+
+#[test]
+fn filters_for_json_base64_and_hashes_work() {
+    for (text, json) in [
+        (r#"{{ input.nested | tojson }}"#, r#""{\"z\":1,\"a\":{\"b\":[{\"c\":true}]}}""#),
+        (r#"{{ (('[1,{"a":' ~ input.big ~ '}]') | fromjson)[1].a }}"#, "123456789012345678901234567890"),
+        ("{{ 'grün' | b64encode }}", r#""Z3LDvG4=""#),
+        ("{{ 'Z3LDvG4=' | b64decode }}", r#""grün""#),
+        ("{{ 'abc' | sha256 }}", r#""ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad""#),
+        ("{{ input.nested | keys }}", r#"["z","a"]"#),
+        ("{{ input.nested | values | first }}", "1"),
+        ("{{ {'a': 1} | merge({'b': 2, 'a': 3}) }}", r#"{"a":3,"b":2}"#),
+        ("{{ [[1], 2, [3, [4]]] | flatten }}", "[1,2,3,[4]]"),
+        ("{{ 'a b/c' | urlencode }}", r#""a%20b%2Fc""#),
+        ("{{ input.list | length }}", "3"),
+        ("{{ input.list | sum }}", "6"),
+    ] {
+        assert_eq!(eval(text).as_deref(), Ok(json), "{text}");
+    }
+    for bad in ["{{ '!' | b64decode }}", "{{ '{' | fromjson }}", "{{ 'soon' | date }}", "{{ 1 | keys }}", "{{ '//8=' | b64decode }}"] {
+        assert!(eval(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_an_error_at_any_depth_and_in_any_use() {
+    for (text, message) in [
+        ("{{ input.nope }}", "`input.nope` is not there: `input` has n, big, money, name, list, null, nested"),
+        ("{{ input.nam }}", "`input.nam` is not there: `input` has `name`, did you mean that?"),
+        ("x {{ input.nope }}", "`input.nope` is not there"),
+        (
+            "{{ steps.create.result.userid.x }}",
+            "`steps.create.result.userid` is not there: `steps.create.result` has `userId`, did you mean that?",
+        ),
+        ("{{ steps.create.result.userid == 'x' }}", "`steps.create.result.userid` is not there"),
+        ("{{ steps.create.result.nope in ['x'] }}", "`steps.create.result.nope` is not there"),
+        ("{{ {'a': input.nope} }}", "`input.nope` is not there"),
+        ("{{ [input.nope] }}", "`input.nope` is not there"),
+        ("{{ input.nope | tojson }}", "`input.nope` is not there"),
+        ("{{ input.nope | length }}", "`input.nope` is not there"),
+        ("{{ not input.nope }}", "`input.nope` is not there"),
+        ("{{ input.nope and true }}", "`input.nope` is not there"),
+        ("{{ input.nope is none }}", "`input.nope` is not there"),
+        ("{{ input.nope[1:] }}", "`input.nope` is not there"),
+        ("{{ input.list[7] }}", "`input.list[7]` is not there: `input.list` is a list of 3"),
+        ("{{ input['nope'] == 1 }}", "`input.nope` is not there"),
+        ("{{ input.n.x }}", "`input.n.x` is not there: `input.n` is a number"),
+        ("{{ (input.nope if true else 1) }}", "`input.nope` is not there"),
+        ("{{ steps.later.result }}", "`steps.later` is not there"),
+        ("{{ steps.loop.result }}", "`steps.loop.result` is not there: `steps.loop` has outcome, duration_ms, error"),
+        ("{{ item }}", "`item` is not there"),
+        ("{{ 'x' if false }}", "gives something that is not there"),
+        ("{{ ([] | first) }}", "gives something that is not there"),
+        ("{{ [{'a': 1}, {}] | map(attribute='a') | list }}", "gives something that is not there"),
+    ] {
+        let found = eval(text).expect_err(text);
+        assert!(found.starts_with(message), "{text}: {found}");
+    }
+}
+
+#[test]
+fn what_may_be_missing_says_so() {
+    for (text, json) in [
+        ("{{ input.nope | default('x') }}", r#""x""#),
+        ("{{ input.nope | d }}", r#""""#),
+        ("{{ input.nope is defined }}", "false"),
+        ("{{ input.nope is undefined or input.nope == 1 }}", "true"),
+        ("{{ input.nope is defined and input.nope == 1 }}", "false"),
+        ("{{ input.n is not defined }}", "false"),
+        ("{{ (input.nope | default(input.list))[0] }}", "3"),
+        ("{{ [{'a': 1}, {}] | map(attribute='a', default=0) | list }}", "[1,0]"),
+    ] {
+        assert_eq!(eval(text).as_deref(), Ok(json), "{text}");
+    }
+    assert!(eval("{{ input.nope.x | default('x') }}").is_err(), "only the last key may be missing");
+}
+
+#[test]
+fn runaways_are_stopped_and_what_reaches_out_is_not_there() {
+    for text in [
+        "{{ range(99999) | map('string') | join | length }}{{ range(99999) | list }}{{ range(99999) | list }}{{ range(99999) | sort | length }}",
+        "{{ 'x' * 1000000000 }}",
+        "{{ 10 ** 10000000 }}",
+        "{{ range(100000000) }}",
+    ] {
+        let outcome = eval(text);
+        assert!(outcome.is_err() || outcome.is_ok_and(|text| text.len() < 10_000_000), "{text}");
+    }
+    for text in
+        ["{{ debug() }}", "{{ namespace() }}", "{{ 'x' | safe }}", "{{ 'x' | pprint }}", "{{ x is safe }}", "{{ self.x() }}", "{{ now() }}"]
+    {
+        assert!(eval(text).is_err(), "{text}");
+    }
+    for text in ["{% include 'x' %}", "a {% for x in y %}", "{# note #}", "{{ a", "{{ }}", "{{ a b }}", "{{ 'x | upper }}", "{{ (1 }}"] {
+        assert!(Template::compile("k", text, &|offset| offset).is_err(), "{text}");
+    }
+    let deep = format!("{{{{ {}1{} }}}}", "(".repeat(5000), ")".repeat(5000));
+    assert!(Template::compile("k", &deep, &|offset| offset).is_err());
+}
+
+#[test]
+fn everything_that_is_offered_is_there() {
+    for name in engine::filters() {
+        let error = engine::compile(&format!("1|{name}")).map(|program| engine::run(&program, &scope()));
+        if let Ok(Err(error)) = error {
+            assert_ne!(error.kind(), minijinja::ErrorKind::UnknownFilter, "{name}");
+        }
+    }
+    for name in engine::tests() {
+        let source = if ["true", "false", "none"].contains(&name) { format!("1 is {name}") } else { format!("1 is {name}(1)") };
+        if let Ok(Err(error)) = engine::compile(&source).map(|program| engine::run(&program, &scope())) {
+            assert_ne!(error.kind(), minijinja::ErrorKind::UnknownTest, "{name}");
+        }
+    }
+    assert!(engine::has_filter("tojson") && !engine::has_filter(engine::GUARD) && !engine::has_filter("nope"));
+}
+
+#[test]
+fn references_are_found_where_they_stand() {
+    let expr = Expr::compile("k", 100, true, "steps.a.result['x y'][0] + input[steps.b.text] + (env.HOME | default(run.id))").unwrap();
+    let found: Vec<(String, bool, bool)> = expr.references().iter().map(|r| (r.text(), r.complete, r.optional)).collect();
+    let expected = [
+        (r#"steps.a.result["x y"][0]"#, true, false),
+        ("steps.b.text", true, false),
+        ("input[…]", false, false),
+        ("env.HOME", true, true),
+        ("run.id", true, false),
+    ];
+    assert_eq!(found, expected.map(|(text, complete, optional)| (text.to_owned(), complete, optional)));
+    assert_eq!(expr.span_of(&expr.references()[1]).0, 100 + expr.source().find("steps.b").unwrap());
+    assert_eq!(Expr::compile("k", 0, true, "1 + 1").unwrap().constant().map(Data::json).as_deref(), Some("2"));
+    assert!(Expr::compile("k", 0, true, "input.n").unwrap().constant().is_none());
+}
+
+#[test]
+fn a_condition_is_true_or_false_and_nothing_else() {
+    let test = |source: &str| Expr::compile("when", 0, true, source).unwrap().test(&scope());
+    assert_eq!(test("input.n > 2"), Ok(true));
+    assert_eq!(test("not (input.n > 2)"), Ok(false));
+    assert_eq!(test("input.name").unwrap_err().message, "is a string, not true or false");
+    assert_eq!(test("input.null").unwrap_err().message, "is null, not true or false");
+}
+
+#[test]
+fn items_and_own_results_are_seen_by_those_who_have_them() {
+    let scope = scope();
+    let see = |text: &str, scope: &Scope| Template::compile("k", text, &|o| o).ok().unwrap().eval(scope).map(|data| data.json());
+    let item = scope.with_item(Data::parse(r#"{"a":1}"#).unwrap(), 4);
+    assert_eq!(see("{{ item.a }}/{{ index }}", &item).as_deref(), Ok(r#""1/4""#));
+    assert!(see("{{ item }}", &scope).is_err());
+    let own = item.with_result(Data::from("done"), "text");
+    assert_eq!(see("{{ result }} {{ text }} {{ item.a }}", &own).as_deref(), Ok(r#""done text 1""#));
+    assert!(scope.settle(2, StepEnd { outcome: "skipped", ..StepEnd::default() }));
+    assert!(!scope.settle(2, StepEnd::default()), "a step settles once");
+    assert_eq!(see("{{ steps.later.outcome }}", &own).as_deref(), Ok(r#""skipped""#));
+}
+
+#[test]
+fn a_preview_keeps_what_is_not_known_yet() {
+    let later = Template::compile("k", "{{ steps.later.result.id }}", &|o| o).ok().unwrap();
+    let now = Template::compile("k", "{{ input.n }}", &|o| o).ok().unwrap();
+    let both = Template::object(vec![("a".into(), later), ("b".into(), now)]);
+    let (data, known) = both.preview(&scope());
+    assert_eq!((data.json().as_str(), known), (r#"{"a":"{{ steps.later.result.id }}","b":3}"#, false));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_compiles_or_not_and_never_panics(text in "(\\{\\{|\\}\\}|[a-z.| ()\\[\\]'\"~+*/<>=%{}0-9-]|steps|input|item|not|if|else|is|in|\\PC){0,40}") {
+        if let Ok(template) = Template::compile("k", &text, &|offset| offset) {
+            let _ = template.eval(&scope());
+            let _ = template.preview(&scope());
+        }
+    }
+
+    #[test]
+    fn json_comes_through_an_expression_as_it_was(value in json_value()) {
+        let data = Data::from(&value);
+        prop_assert_eq!(&data.value(), &value);
+        let scope = Scope::new(&Arc::default(), Data::object([("x", data.clone())]), &RunFacts::default(), []);
+        for text in ["{{ input.x }}", "{{ [input.x][0] }}", "{{ input.x | tojson | fromjson }}"] {
+            let template = Template::compile("k", text, &|offset| offset).ok().unwrap();
+            prop_assert_eq!(template.eval(&scope).unwrap().json(), data.json());
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_value(digits in "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?") {
+        let data = Data::parse(&digits).unwrap();
+        let again = Data::parse(&data.json()).unwrap();
+        prop_assert_eq!(data.json(), again.json());
+        if !digits.contains(['.', 'e', 'E']) && digits != "-0" {
+            prop_assert_eq!(data.json(), digits);
+        }
+    }
+}
+
+fn json_value() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<u64>().prop_map(Into::into),
+        (-1e15f64..1e15).prop_map(Into::into),
+        "\\PC{0,8}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+            proptest::collection::vec(("[a-z ]{0,5}", inner), 0..6)
+                .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+        ]
+    })
+}

@@ -1,0 +1,293 @@
+//! Reads one `[[step]]`.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    Context, input,
+    reader::{Span, Table, is_list},
+};
+use crate::domain::workflow::{
+    check::fit,
+    expression::{Data, Template},
+    keys::{CALL_KEYS, EXPECT_KEYS, Key, RETRY_KEYS, STEP_KEYS},
+    plan::{Action, Expectation, Fallback, ForEach, IfSkipped, MAX_PARALLEL_ITEMS, OnError, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
+    source::{Kind, Node},
+};
+
+/// The keys that say what a step does.
+const ACTIONS: [&str; 6] = ["tool", "workflow", "prompt", "resource", "approve", "elicit"];
+
+/// A step as read, its needs not looked up yet.
+pub(super) struct Draft {
+    pub step: PlanStep,
+    /// The steps that `needs` names.
+    pub needs: Vec<(String, Span)>,
+    /// Where the id stands.
+    pub span: Span,
+}
+
+/// Reads a step. What is wrong is noted; a step without a usable id or action gives none.
+pub(super) fn read(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, on_error: OnError) -> Option<Draft> {
+    table.known(&STEP_KEYS);
+    let id = id(table);
+    let action = action(table, context);
+    let place = table.report.page.place(table.span.0);
+    let for_each = for_each(table);
+    let step = PlanStep {
+        id: Arc::from(id.clone().unwrap_or_default()),
+        title: table.text("title").or_else(|| table.text("description")),
+        action: action.clone().unwrap_or(Action::Approve { message: Template::Literal(Data::null()) }),
+        needs: vec![],
+        when: table.node("when").and_then(|node| table.condition("when", node)),
+        if_skipped: table.choice("if_skipped", &[(IfSkipped::Skip, "skip"), (IfSkipped::Run, "run")]).unwrap_or_default(),
+        for_each,
+        timeout: table.duration("timeout"),
+        retry: retry(table),
+        idempotent: table.boolean("idempotent").unwrap_or(false),
+        fallback: fallback(table),
+        cache: table.duration("cache"),
+        on_error: table.choice("on_error", &OnError::ALL).unwrap_or(on_error),
+        compensate: table.inner("compensate").and_then(|mut inner| tool_call(&mut inner)),
+        expect: expect(table),
+        read_as: table.choice("result", &ReadAs::ALL).unwrap_or_default(),
+        place,
+    };
+    if let Some(action) = &action {
+        fits_action(table, action);
+    }
+    let needs = table.strings("needs");
+    let span = table.field("id").map_or(table.span, |field| (field.value.at, field.value.end));
+    (id.is_some() && action.is_some()).then_some(Draft { step, needs, span })
+}
+
+fn id(table: &mut Table<'_, '_, '_>) -> Option<String> {
+    if table.field("id").is_none() {
+        let span = table.span;
+        table.wrong(span, "id", "is missing", Some("give the step a name: id = \"create_user\"".into()));
+        return None;
+    }
+    let id = table.text("id")?;
+    let node = table.node("id")?;
+    let fits = id.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !fits {
+        let hint = "a letter or `_`, then letters, digits and `_`: expressions say `steps.ID.result`".to_owned();
+        table.wrong((node.at, node.end), "id", format!("{id:?} is no name"), Some(hint));
+        return None;
+    }
+    if id.len() > 64 {
+        table.wrong((node.at, node.end), "id", "is longer than 64 characters", None);
+        return None;
+    }
+    Some(id)
+}
+
+fn action(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>) -> Option<Action> {
+    let mut found = table.fields.iter().filter(|field| ACTIONS.contains(&field.key.as_str()));
+    let (first, second) = (found.next(), found.next());
+    let Some(first) = first else {
+        let span = table.span;
+        table.wrong(span, "", "does nothing", Some(format!("give it one of {}", ACTIONS.join(", "))));
+        return None;
+    };
+    if let Some(second) = second {
+        let hint = format!("`{}` says already what the step does; make a step of its own", first.key);
+        table.wrong((second.at, second.end), &second.key, format!("cannot stand beside `{}`", first.key), Some(hint));
+        return None;
+    }
+    match first.key.as_str() {
+        "tool" => {
+            let place = table.report.page.place(first.value.at);
+            let tool = table.plain("tool")?;
+            Some(Action::Tool(ToolCall { tool: tool.into(), arguments: table.object_template("arguments"), place }))
+        }
+        "workflow" => workflow(table, context),
+        "prompt" => {
+            let (server, name) = (server(table), table.plain("prompt")?);
+            Some(Action::Prompt { server: server?, name, arguments: table.object_template("arguments") })
+        }
+        "resource" => {
+            let (server, uri) = (server(table), table.text_template("resource")?);
+            Some(Action::Resource { server: server?, uri })
+        }
+        "approve" => Some(Action::Approve { message: table.text_template("approve")? }),
+        _ => {
+            let message = table.text_template("elicit")?;
+            if table.field("schema").is_none() {
+                let span = (first.at, first.end);
+                table.wrong(span, "schema", "is missing", Some("say what is asked for: schema = { name = \"string\" }".into()));
+                return None;
+            }
+            let mut inner = table.inner("schema")?;
+            Some(Action::Elicit { message, schema: input::schema(&mut inner) })
+        }
+    }
+}
+
+fn server(table: &mut Table<'_, '_, '_>) -> Option<String> {
+    if table.field("server").is_none() {
+        let span = table.span;
+        table.wrong(span, "server", "is missing", Some("name the server as the configuration does".into()));
+    }
+    table.plain("server")
+}
+
+fn workflow(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>) -> Option<Action> {
+    let name = table.plain("workflow")?;
+    let node = table.node("workflow")?;
+    let input = table.object_template("arguments");
+    let plan = match context.child(&name) {
+        Ok(plan) => plan,
+        Err((message, hint)) => {
+            table.wrong((node.at, node.end), "workflow", message, hint);
+            return None;
+        }
+    };
+    let schema: Value = plan.input.parse().unwrap_or_default();
+    for misfit in fit(&input, &schema) {
+        let arguments = table.field("arguments");
+        let span = arguments.map_or((node.at, node.end), |field| {
+            let path = misfit.path.as_slice();
+            if path.is_empty() { (field.at, field.end) } else { field.value.locate(path) }
+        });
+        let key = misfit.path.iter().fold("arguments".to_owned(), |key, step| format!("{key}.{step}"));
+        table.wrong(span, &key, misfit.message, misfit.hint);
+    }
+    Some(Action::Workflow { plan, input })
+}
+
+fn tool_call(table: &mut Table<'_, '_, '_>) -> Option<ToolCall> {
+    table.known(&CALL_KEYS);
+    let Some(field) = table.field("tool") else {
+        let span = table.span;
+        table.wrong(span, "tool", "is missing", None);
+        return None;
+    };
+    let place = table.report.page.place(field.value.at);
+    let tool = table.plain("tool")?;
+    Some(ToolCall { tool: tool.into(), arguments: table.object_template("arguments"), place })
+}
+
+fn for_each(table: &mut Table<'_, '_, '_>) -> Option<ForEach> {
+    let Some(node) = table.node("for_each") else {
+        for key in ["max_parallel", "on_item_error"] {
+            if let Some(field) = table.field(key) {
+                table.wrong((field.at, field.end), key, "is only for steps with `for_each`", None);
+            }
+        }
+        return None;
+    };
+    let max_parallel = table.count("max_parallel", 1000).map_or(MAX_PARALLEL_ITEMS, |count| count as usize);
+    let on_error = table.choice("on_item_error", &[(OnError::Fail, "fail"), (OnError::Continue, "continue")]).unwrap_or(OnError::Fail);
+    let items = match &node.kind {
+        Kind::Text(text) if !text.contains("{{") => Template::Whole(table.expression("for_each", node)?),
+        _ => table.template("for_each", node),
+    };
+    if let Err(kind) = is_list(&items) {
+        let hint = "write an array, or an expression that gives a list: \"{{ input.users }}\"".to_owned();
+        table.wrong((node.at, node.end), "for_each", format!("is {kind}, not a list"), Some(hint));
+        return None;
+    }
+    Some(ForEach { items, max_parallel, on_error })
+}
+
+fn retry(table: &mut Table<'_, '_, '_>) -> Option<Retry> {
+    let plain = |attempts| Retry {
+        attempts,
+        backoff: Duration::from_millis(500),
+        factor: 2.0,
+        max_backoff: Duration::from_secs(30),
+        jitter: true,
+        on: vec![],
+    };
+    if matches!(table.node("retry")?.kind, Kind::Integer(_)) {
+        return table.count("retry", 100).map(plain);
+    }
+    let mut inner = table.inner("retry")?;
+    inner.known(&RETRY_KEYS);
+    if inner.field("attempts").is_none() {
+        let span = inner.span;
+        inner.wrong(span, "attempts", "is missing", Some("say how often it is tried: attempts = 3".into()));
+    }
+    let mut retry = plain(inner.count("attempts", 100)?);
+    retry.backoff = inner.duration("backoff").unwrap_or(retry.backoff);
+    retry.factor = inner.number("factor", 1.0, 100.0).unwrap_or(retry.factor);
+    retry.max_backoff = inner.duration("max_backoff").unwrap_or(retry.max_backoff.max(retry.backoff));
+    retry.jitter = inner.boolean("jitter").unwrap_or(true);
+    for (word, span) in inner.strings("on") {
+        retry.on.extend(inner.word(span, "on", &word, &RetryOn::ALL));
+    }
+    Some(retry)
+}
+
+fn fallback(table: &mut Table<'_, '_, '_>) -> Vec<Fallback> {
+    let Some(field) = table.field("fallback") else { return vec![] };
+    let (items, many): (&[Node], bool) = match &field.value.kind {
+        Kind::Array(items) => (items, true),
+        _ => (std::slice::from_ref(&field.value), false),
+    };
+    let mut found = vec![];
+    for (index, item) in items.iter().enumerate() {
+        let key = if many { format!("fallback[{index}]") } else { "fallback".to_owned() };
+        let span = if many { (item.at, item.end) } else { (field.at, field.end) };
+        let Some(mut inner) = table.table_of(item, &key, span) else { continue };
+        match (inner.field("value"), inner.field("tool")) {
+            (Some(value), None) => {
+                inner.known(&[Key { name: "value", about: "", shape: || Value::Null }]);
+                found.push(Fallback::Value(inner.template("value", &value.value)));
+            }
+            (None, Some(_)) => found.extend(tool_call(&mut inner).map(Fallback::Tool)),
+            (Some(value), Some(_)) => inner.wrong((value.at, value.end), "value", "cannot stand beside `tool`", None),
+            (None, None) => inner.wrong(span, "", "does nothing", Some("give it a `tool` or a `value`".into())),
+        }
+    }
+    found
+}
+
+fn expect(table: &mut Table<'_, '_, '_>) -> Vec<Expectation> {
+    let Some(field) = table.field("expect") else { return vec![] };
+    let (items, many): (&[Node], bool) = match &field.value.kind {
+        Kind::Array(items) => (items, true),
+        _ => (std::slice::from_ref(&field.value), false),
+    };
+    let mut found = vec![];
+    for (index, item) in items.iter().enumerate() {
+        let key = if many { format!("expect[{index}]") } else { "expect".to_owned() };
+        if item.fields().is_none() {
+            found.extend(table.condition(&key, item).map(|that| Expectation { that, message: None }));
+            continue;
+        }
+        let span = if many { (item.at, item.end) } else { (field.at, field.end) };
+        let Some(mut inner) = table.table_of(item, &key, span) else { continue };
+        inner.known(&EXPECT_KEYS);
+        let message = inner.text_template("message");
+        match inner.node("that") {
+            Some(node) => found.extend(inner.condition("that", node).map(|that| Expectation { that, message })),
+            None => inner.wrong(span, "that", "is missing", None),
+        }
+    }
+    found
+}
+
+/// Notes keys that mean nothing for what the step does.
+fn fits_action(table: &mut Table<'_, '_, '_>, action: &Action) {
+    let asks = matches!(action, Action::Approve { .. } | Action::Elicit { .. });
+    let word = action.word();
+    let useless: &[(&str, bool)] = &[
+        ("server", !matches!(action, Action::Prompt { .. } | Action::Resource { .. })),
+        ("schema", !matches!(action, Action::Elicit { .. })),
+        ("arguments", asks || matches!(action, Action::Resource { .. })),
+        ("for_each", asks),
+        ("retry", asks),
+        ("cache", asks || matches!(action, Action::Workflow { .. })),
+        ("idempotent", asks),
+        ("compensate", asks || matches!(action, Action::Prompt { .. } | Action::Resource { .. })),
+        ("result", asks || matches!(action, Action::Workflow { .. })),
+    ];
+    for (key, _) in useless.iter().filter(|(_, useless)| *useless) {
+        if let Some(field) = table.field(key) {
+            table.wrong((field.at, field.end), key, format!("means nothing for `{word}`"), Some("take it out".into()));
+        }
+    }
+}
