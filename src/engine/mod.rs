@@ -43,7 +43,7 @@ use crate::domain::{
     id::{CallId, ServerId},
     policy::{Rules, pattern::Pattern},
     server::ServerSpec,
-    time::Epoch,
+    time::{Epoch, Stamp},
     world::{Keep, World},
 };
 
@@ -176,6 +176,11 @@ impl Engine {
         lane
     }
 
+    /// The time on the engine's clock.
+    pub fn now(&self) -> Stamp {
+        self.bus.now()
+    }
+
     /// Tells the user something, by event.
     pub fn notice(&self, notice: Notice) {
         self.bus.publish(EventKind::Notice { notice: Arc::new(notice) });
@@ -270,13 +275,7 @@ impl Control for Engine {
         running.insert(id, cancel.clone());
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
-        let dispatch = Dispatch {
-            id,
-            spec,
-            queued,
-            cancel,
-            shared: self.shared.clone(),
-        };
+        let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone() };
         let running = self.running.clone();
         self.tasks.spawn(async move {
             dispatch.run().await;
