@@ -335,7 +335,7 @@ fn read_limited(source: Box<dyn Read + Send>) -> std::io::Result<String> {
 
 async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> Result<u8, Stop> {
     let timeout = session.left()?;
-    let spec = CallSpec { operation: operation.clone(), origin: Origin::Cli, timeout };
+    let spec = CallSpec { operation: operation.clone(), origin: Origin::Cli, timeout, run: None };
     let (id, settled) = session.follow(spec).await.map_err(|stop| match stop {
         Stop::Problem(problem) => Stop::from(problem.about(Some(operation.server()), subject)),
         other => other,

@@ -28,7 +28,7 @@ use crate::domain::{
 };
 
 /// Addresses of a Redis that are understood.
-const REDIS: [&str; 5] = ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "unix://"];
+const REDIS: [&str; 6] = ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "redis+unix://", "unix://"];
 
 /// What one file, and the files that it includes, say.
 #[derive(Clone, Debug, Default)]

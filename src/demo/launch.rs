@@ -2,13 +2,17 @@
 //! Used by the composition root.
 
 use std::{
-    fs::DirBuilder,
+    fs::{DirBuilder, File, TryLockError},
+    io::ErrorKind,
     net::{SocketAddr, TcpListener},
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -57,7 +61,7 @@ impl Demo {
     /// socket takes connections already.
     pub fn launch(&mut self) -> Result<(), DemoError> {
         let Some(listener) = self.listener.take() else { return Ok(()) };
-        let log = std::fs::File::create(self.dir().join("analytics.log")).map_err(DemoError::io("make a log file"))?;
+        let log = File::create(self.dir().join("analytics.log")).map_err(DemoError::io("make a log file"))?;
         let child = Command::new(&self.program)
             .args(["demo-server", "analytics", "--dir"])
             .arg(self.dir())
@@ -170,9 +174,27 @@ impl Demo {
     }
 }
 
+/// What the names of such folders begin with.
+const PREFIX: &str = "switchboard-demo-";
+
+/// Removes a demo's folder in place of an owner that was killed. Leaves every other folder alone.
+///
+/// Servers that are about to end may still write to it, so it is tried again for a moment.
+pub(super) fn remove_orphan(dir: &Path) {
+    if !dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) {
+        return;
+    }
+    let end = Instant::now() + PATIENCE;
+    while std::fs::remove_dir_all(dir).is_err_and(|error| error.kind() != ErrorKind::NotFound) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A private folder that goes away with its owner.
 struct Folder {
     path: PathBuf,
+    /// Locked as long as the owner lives.
+    _lock: File,
 }
 
 impl Folder {
@@ -182,13 +204,34 @@ impl Folder {
         if parent.to_str().is_none() {
             return Err(DemoError::NoFolder { path: parent.to_owned() });
         }
+        sweep(parent);
         loop {
-            let path = parent.join(format!("switchboard-demo-{}-{:06x}", std::process::id(), fastrand::u32(..1 << 24)));
+            let path = parent.join(format!("{PREFIX}{}-{:06x}", std::process::id(), fastrand::u32(..1 << 24)));
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Folder { path }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                // Unlocked for a moment: another demo that begins may have taken it for an orphan.
+                Ok(()) => match File::open(&path) {
+                    Ok(folder) if matches!(folder.try_lock(), Err(TryLockError::WouldBlock)) => {}
+                    // Where nothing can be locked, nothing is swept either.
+                    Ok(folder) => return Ok(Folder { path, _lock: folder }),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(DemoError::io(format!("open the folder {}", path.display()))(error)),
+                },
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(DemoError::io(format!("make the folder {}", path.display()))(error)),
             }
+        }
+    }
+}
+
+/// Removes the folders of demos that were killed with all their processes. The lock tells, not the number
+/// of the process: that may mean another one by now, or one in another container.
+fn sweep(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw());
+        let Some(folder) = File::open(entry.path()).ok().filter(|_| ours) else { continue };
+        if folder.try_lock().is_ok() {
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }
@@ -214,6 +257,23 @@ mod tests {
         assert_ne!(Demo::prepare().unwrap().dir(), dir);
         drop(demo);
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn folders_of_killed_demos_are_swept_and_those_of_living_ones_are_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let living = Folder::make(parent.path()).unwrap();
+        let [orphan, other] = ["switchboard-demo-1-00000a", "switchboard-else"].map(|name| parent.path().join(name));
+        for folder in [&orphan, &other] {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join("demo.sqlite"), "x").unwrap();
+        }
+        let next = Folder::make(parent.path()).unwrap();
+        assert!(!orphan.exists() && other.exists() && living.path.exists() && next.path.exists());
+        remove_orphan(&other);
+        assert!(other.exists(), "no demo's folder");
+        remove_orphan(&living.path);
+        assert!(!living.path.exists());
     }
 
     #[test]

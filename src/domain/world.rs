@@ -27,6 +27,7 @@ use super::{
     server::{Phase, ServerSpec, SessionInfo, Step},
     stats::Stats,
     time::{Epoch, Stamp},
+    world_runs::Runs,
 };
 
 /// How much is kept.
@@ -190,6 +191,8 @@ pub struct World {
     pub frame_bytes: usize,
     /// Open questions, oldest first.
     pub asks: Vec<Arc<Ask>>,
+    /// The last runs of workflows.
+    pub runs: Runs,
     /// The last notices.
     pub notices: VecDeque<(Stamp, Arc<Notice>)>,
     /// Calls under way.
@@ -223,6 +226,7 @@ impl World {
             frames: VecDeque::new(),
             frame_bytes: 0,
             asks: vec![],
+            runs: Runs::default(),
             notices: VecDeque::new(),
             running: 0,
             settled_total: 0,
@@ -413,6 +417,7 @@ impl World {
             }
             EventKind::AskOpened { ask } => self.asks.push(ask.clone()),
             EventKind::AskClosed { ask, .. } => self.asks.retain(|a| a.id != *ask),
+            EventKind::RunStarted { .. } | EventKind::RunStep { .. } | EventKind::RunSettled { .. } => self.runs.apply(at, &event.kind),
             EventKind::Breaker { server, tool, view } => {
                 if let Some(server) = self.server_mut(server) {
                     match tool {

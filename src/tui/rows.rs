@@ -24,6 +24,8 @@ pub const MOST: usize = 1_000_000;
 const MOST_NOTES: usize = 20_000;
 /// Bytes of a text that are kept; the pane with the detail has the whole while the world keeps it.
 const NOTE_BYTES: usize = 400;
+/// Messages longer than this are not read to find what they say, in bytes.
+const READ: usize = 16 << 10;
 /// The key of everything that came after the table of names was full.
 const OTHERS: u16 = u16::MAX;
 
@@ -152,6 +154,7 @@ impl Row {
             1 => Some(Origin::Console),
             2 => Some(Origin::Cli),
             3 => Some(Origin::Demo),
+            4 => Some(Origin::Workflow),
             _ => None,
         }
     }
@@ -173,6 +176,7 @@ fn kind_of(kind: RowKind, origin: Option<Origin>) -> KindAndOrigin {
         Some(Origin::Console) => 1,
         Some(Origin::Cli) => 2,
         Some(Origin::Demo) => 3,
+        Some(Origin::Workflow) => 4,
     };
     KindAndOrigin(kind as u8 | origin << 3)
 }
@@ -403,9 +407,7 @@ impl Rows {
         if method == "notifications/message" {
             return;
         }
-        // A little more than is kept: the rest of a large frame is not looked at.
-        let bytes = frame.body.bytes();
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(NOTE_BYTES + 8)]);
+        let text = told(frame);
         self.note(kind, &frame.server, method, &text, Some(frame.seq), frame.at);
         let size = u32::try_from(frame.size).unwrap_or(u32::MAX);
         if let Some(row) = self.rows.back_mut() {
@@ -480,6 +482,36 @@ impl Rows {
         }
         key
     }
+}
+
+/// What a message says, in a line: its parameters, without the envelope that is the same for all.
+fn told(frame: &Frame) -> String {
+    #[derive(serde::Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        params: Option<&'a serde_json::value::RawValue>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Step {
+        progress: f64,
+        total: Option<f64>,
+        message: Option<String>,
+    }
+    // A little more than is kept: the rest of a large frame is not looked at.
+    let bytes = frame.body.bytes();
+    let start = || String::from_utf8_lossy(&bytes[..bytes.len().min(NOTE_BYTES + 8)]).into_owned();
+    if bytes.len() > READ {
+        return start();
+    }
+    let Ok(message) = serde_json::from_slice::<Message>(bytes) else { return start() };
+    let Some(params) = message.params.map(|params| params.get()) else { return String::new() };
+    if frame.method.as_deref() == Some("notifications/progress")
+        && let Ok(Step { progress, total, message }) = serde_json::from_str(params)
+    {
+        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        return format!("{progress}{of}{}", message.map(|m| format!(" · {m}")).unwrap_or_default());
+    }
+    params.to_owned()
 }
 
 /// The class of a call that took long.

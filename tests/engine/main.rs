@@ -7,6 +7,7 @@ mod http_faults;
 mod lifecycle;
 mod processes;
 mod puppet;
+mod runs;
 mod scenarios;
 mod scripted;
 mod simulation;

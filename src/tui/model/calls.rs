@@ -27,7 +27,7 @@ impl Model {
         // What was refused is shown in the pane, beside the fields.
         let Ok(operation) = self.call.operation() else { return vec![] };
         let target = self.call.target().cloned();
-        self.ask_or_submit(CallSpec { operation, origin: Origin::Console, timeout: None }, target)
+        self.ask_or_submit(CallSpec { operation, origin: Origin::Console, timeout: None, run: None }, target)
     }
 
     fn ask_or_submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {

@@ -202,7 +202,7 @@ impl Model {
         // It is shown in the console, whatever view the link stands in.
         self.views.show(View::Console);
         self.followed = Some(self.next_token);
-        let spec = CallSpec { operation: Operation::Resource { server, uri }, origin: Origin::Console, timeout: None };
+        let spec = CallSpec { operation: Operation::Resource { server, uri }, origin: Origin::Console, timeout: None, run: None };
         self.submit(spec, None)
     }
 

@@ -54,9 +54,7 @@ impl Model {
     pub fn tabs(&self) -> Vec<(String, &'static str)> {
         let actions = [Action::ViewConsole, Action::ViewTraffic, Action::ViewTimeline, Action::ViewHealth];
         let key = |action| self.keymap.key(&[Context::Global], action).unwrap_or_default();
-        // On a narrow screen the breadcrumb says better where one is than the view's name.
-        let named = |view: &View| if self.layout.narrow && !self.in_view() && *view == View::Console { "" } else { view.word() };
-        View::ALL.iter().zip(actions).map(|(view, action)| (key(action), named(view))).collect()
+        View::ALL.iter().zip(actions).map(|(view, action)| (key(action), view.word())).collect()
     }
 
     /// The number of the view that is shown, from 0.

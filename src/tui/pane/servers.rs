@@ -123,8 +123,13 @@ fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer)
                 put_name(&mut pen, &tool.name, change, if server.phase.usable() { base } else { look.theme.muted }, look);
             } else {
                 let exposed = look.world.names.exposed(tool).map_or(&*tool.name, |n| n);
-                pen.put_marked(exposed, &row.marks, base, look.theme.found);
-                pen.skip(1).right(&[(lamp(&server.phase, look.theme).0, lamp(&server.phase, look.theme).1)]);
+                let (glyph, style) = lamp(&server.phase, look.theme);
+                pen.put(glyph, style).skip(1).put_marked(exposed, &row.marks, base, look.theme.found);
+                // What it does tells more than its name, where there is room for some words of it.
+                let about = server.catalog.tools.get(row.item).and_then(|t| t.description.as_deref()).unwrap_or_default();
+                if pen.left() > 16 {
+                    pen.skip(2).cut(about.lines().next().unwrap_or_default(), look.theme.muted);
+                }
             }
         }
         Node::Section(_, section) => {

@@ -57,6 +57,11 @@ pub struct SyntaxFault {
     pub offset: usize,
 }
 
+/// The names of all filters, tests and functions that are offered.
+pub fn offered() -> Vec<&'static str> {
+    [engine::filters(), engine::tests(), engine::functions()].concat()
+}
+
 /// One compiled expression. Cheap to clone.
 #[derive(Clone)]
 pub struct Expr(Arc<Inner>);
@@ -66,6 +71,8 @@ struct Inner {
     at: usize,
     /// Whether offsets in the expression are offsets in the file.
     exact: bool,
+    /// Bytes of white space before the expression.
+    lead: usize,
     source: String,
     program: engine::Program,
     references: Vec<Reference>,
@@ -84,6 +91,7 @@ impl Expr {
             key: key.to_owned(),
             at,
             exact,
+            lead: source.len() - source.trim_start().len(),
             source: source.trim().to_owned(),
             program,
             references: read.references,
@@ -111,7 +119,8 @@ impl Expr {
     }
 
     fn fault(&self, message: String) -> Unevaluated {
-        Unevaluated { key: self.0.key.clone(), at: self.0.at, expression: self.0.source.clone(), message }
+        let lead = if self.0.exact { self.0.lead } else { 0 };
+        Unevaluated { key: self.0.key.clone(), at: self.0.at + lead, expression: self.0.source.clone(), message }
     }
 
     /// The expression as written, without braces.
