@@ -94,7 +94,7 @@ impl<'w> Way<'w> {
         };
         let first = decision.order.first().and_then(|id| world.server(id)).or_else(|| servers.first().copied());
         let policy = first.map(|server| server.spec.policy.clone()).unwrap_or_default();
-        let treatment = world.rules.treatment(&name, &target, &policy);
+        let treatment = world.rules.treatment(&name, &tool.server, &policy);
         let trusted = first.is_some_and(|server| server.spec.trusted);
         let hints = first.and_then(|server| server.catalog.tool(&tool.name)).map(|tool| tool.hints).unwrap_or_default();
         let keyed = treatment.idempotency_key.is_some();

@@ -247,7 +247,7 @@ impl Drop for Folder {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::*;
+    use super::{super::catalog::Catalog, *};
 
     #[test]
     fn the_folder_is_private_and_goes_away() {
@@ -274,6 +274,25 @@ mod tests {
         assert!(other.exists(), "no demo's folder");
         remove_orphan(&living.path);
         assert!(!living.path.exists());
+    }
+
+    #[test]
+    fn the_rules_name_tools_of_the_demo_and_templates_that_fit() {
+        let texts =
+            [("database", include_str!("../../assets/demo/database.json")), ("flaky", include_str!("../../assets/demo/flaky.json"))];
+        let tools: Vec<String> = texts
+            .into_iter()
+            .flat_map(|(name, text)| Catalog::parse(name, text).unwrap().tools.into_iter().map(move |e| format!("{name}_{}", e.tool.name)))
+            .collect();
+        let listed = |exposed: &str| tools.iter().any(|tool| tool == exposed);
+        for rule in Demo::rules() {
+            assert!(listed(rule.matches.text()), "{:?}", rule.matches);
+            for fallback in rule.fallback {
+                let Fallback::Tool { tool, arguments } = fallback else { continue };
+                let filled = crate::domain::policy::mapping::fill(&arguments.unwrap(), &json!({"amount": 1.5})).unwrap();
+                assert!(listed(&tool) && filled.text().contains("1.5"), "{tool} {filled:?}");
+            }
+        }
     }
 
     #[test]
