@@ -47,8 +47,6 @@ impl Aim {
             Operation::Tool { tool, .. } => route::decide(&rules.routing, &exposed, tool),
             other => (other.server().clone(), None),
         };
-        // Rules are about the tool as it is shown, whatever route it takes.
-        let asked = operation.server().clone();
         let operation = with_server(operation, &target);
         let involved = shared.involved(&target);
         let group = rules.routing.groups.iter().find(|group| group.id == target);
@@ -95,7 +93,7 @@ impl Aim {
         };
         let policy = first.lane.policy();
         let treatment = match &operation {
-            Operation::Tool { .. } => rules.treatment(&exposed, &target, &policy),
+            Operation::Tool { .. } => rules.treatment(&exposed, &asked, &policy),
             _ => Treatment { policy: Policy::clone(&policy), ..Treatment::default() },
         };
         let (safe, reads_only) = safety(shared, &operation, first, &treatment);
