@@ -14,7 +14,7 @@ use super::{
     layout::Focus,
     model::{Modal, Model},
     overlay::toast,
-    pane::{banner, lamp, servers, strip},
+    pane::{banner, breaker, servers, strip},
     tree::Node,
     widget::{
         lamps,
@@ -152,7 +152,7 @@ fn counters(model: &Model) -> Vec<(String, Style)> {
     let mut pieces: Vec<(String, Style)> = Vec::new();
     let mut lamps: Vec<(&str, Style, usize)> = Vec::new();
     for server in &world.servers {
-        let (glyph, style) = lamp(&server.phase, theme);
+        let (glyph, style) = breaker::lamp_of(server, theme);
         match lamps.iter_mut().find(|(g, s, _)| *g == glyph && *s == style) {
             Some((_, _, count)) => *count += 1,
             None => lamps.push((glyph, style, 1)),
@@ -206,7 +206,7 @@ fn lamp_row(model: &Model, area: Rect, buf: &mut Buffer) {
         .servers
         .iter()
         .map(|s| {
-            let (glyph, style) = lamp(&s.phase, theme);
+            let (glyph, style) = breaker::lamp_of(s, theme);
             (glyph, style, s.id().as_str(), s.stats.in_flight)
         })
         .collect();

@@ -131,7 +131,7 @@ pub fn breaker(script: &mut Script, ms: u64, server: &str, tool: Option<&str>, v
 }
 
 fn asked(script: &mut Script, ms: u64, call: u64, operation: Operation) {
-    let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None });
+    let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
     script.push(ms, EventKind::CallQueued { call: CallId(call), spec });
 }
 

@@ -32,6 +32,14 @@ pub fn glyph(state: State, theme: &Theme) -> (&'static str, Style) {
     }
 }
 
+/// A server's lamp: that of its connection, or its breaker's when that does not let calls through.
+pub fn lamp_of(server: &ServerView, theme: &Theme) -> (&'static str, Style) {
+    if server.phase.usable() && server.breaker.state != State::Closed {
+        return glyph(server.breaker.state, theme);
+    }
+    super::lamp(&server.phase, theme)
+}
+
 /// The words of a breaker that is held or not closed, for a row of a list: `↯ open 12 s`, `◑ half-open`, `⚑ held closed`.
 pub fn badge(view: &BreakerView, now: Stamp, theme: &Theme) -> Option<(String, Style)> {
     let (glyph, style) = glyph(view.state, theme);
