@@ -167,7 +167,7 @@ pub enum KeepAnswers {
 pub struct ToolRule {
     /// Which exposed names it is for.
     pub matches: Pattern,
-    /// The servers (and groups) that the calls go to; all when absent. A project's rules are for its own.
+    /// The servers (and groups) whose tools it is for; all when absent. A project's rules are for its own.
     #[serde(default)]
     pub only: Option<Vec<ServerId>>,
     /// What it changes.
@@ -252,7 +252,7 @@ pub struct Treatment {
 }
 
 impl Rules {
-    /// What holds for the calls of the tool of this exposed name that go to `server` (or group), with `policy` as the server has it.
+    /// What holds for the tool of this exposed name of `server` (or group), with `policy` as the server that is asked has it.
     pub fn treatment(&self, exposed: &str, server: &ServerId, policy: &Policy) -> Treatment {
         let mut treatment = Treatment { policy: policy.clone(), ..Treatment::default() };
         let meant = |rule: &&ToolRule| rule.only.as_ref().is_none_or(|only| only.contains(server)) && rule.matches.matches(exposed);

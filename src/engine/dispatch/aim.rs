@@ -47,6 +47,8 @@ impl Aim {
             Operation::Tool { tool, .. } => route::decide(&rules.routing, &exposed, tool),
             other => (other.server().clone(), None),
         };
+        // Rules are about the tool as it is shown, whatever route it takes.
+        let asked = operation.server().clone();
         let operation = with_server(operation, &target);
         let involved = shared.involved(&target);
         let group = rules.routing.groups.iter().find(|group| group.id == target);
