@@ -59,10 +59,9 @@ impl Feed {
 impl Changes {
     fn note(&mut self, kind: &EventKind) {
         match kind {
-            EventKind::ServerAdded { .. }
-            | EventKind::ServerRemoved { .. }
-            | EventKind::ServerListed { .. }
-            | EventKind::Rules { .. } => self.lists = true,
+            EventKind::ServerAdded { .. } | EventKind::ServerRemoved { .. } | EventKind::ServerListed { .. } | EventKind::Rules { .. } => {
+                self.lists = true
+            }
             EventKind::CallQueued { call, .. }
             | EventKind::CallSent { call, .. }
             | EventKind::CallStage { call, .. }

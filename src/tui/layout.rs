@@ -215,7 +215,10 @@ mod tests {
                         if layout.too_small {
                             continue;
                         }
-                        let lines = 2 + u32::from(layout.banner.is_some()) + u32::from(layout.lamps.is_some()) + layout.strip.map_or(0, |strip| u32::from(strip.height));
+                        let lines = 2
+                            + u32::from(layout.banner.is_some())
+                            + u32::from(layout.lamps.is_some())
+                            + layout.strip.map_or(0, |strip| u32::from(strip.height));
                         let cells: u32 = layout.panes.iter().map(|(_, r)| r.area()).sum();
                         assert_eq!(cells, u32::from(width) * (u32::from(height) - lines), "{width}x{height} {middle:?}");
                         assert!(layout.panes.iter().all(|(_, r)| r.right() <= width && r.bottom() < height));

@@ -8,7 +8,14 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::domain::{event::Event, time::Stamp, world::World};
 
 use super::{
-    pane::{Look, entry::Entry, health::{Health, Page}, query::FilterLine, table::TrafficView, timeline::Timeline},
+    pane::{
+        Look,
+        entry::Entry,
+        health::{Health, Page},
+        query::FilterLine,
+        table::TrafficView,
+        timeline::Timeline,
+    },
     rows::{RowId, Rows},
 };
 

@@ -46,8 +46,8 @@ pub fn rules() -> Rules {
         routing: Routing {
             groups: vec![group],
             routes: vec![
-                Route { matches: pattern("email_send*"), to: "mail".into() },
-                Route { matches: pattern("analytics_*"), to: "nowhere".into() },
+                Route { matches: pattern("email_send*"), only: None, to: "mail".into() },
+                Route { matches: pattern("analytics_*"), only: None, to: "nowhere".into() },
             ],
         },
         ..Rules::default()
@@ -107,9 +107,19 @@ pub fn closed() -> BreakerView {
 
 /// A breaker that a person holds.
 pub fn held(order: Order, since: u64) -> BreakerView {
-    let (state, reason) = if order == Order::HoldOpen { (State::Open, "held open by hand") } else { (State::Closed, "held closed by hand") };
+    let (state, reason) =
+        if order == Order::HoldOpen { (State::Open, "held open by hand") } else { (State::Closed, "held closed by hand") };
     let transitions = vec![change(since, State::Closed, state, reason)];
-    BreakerView { state, since: at(since), reason: reason.into(), held: Some(order), cells: cells("xxxxx"), calls: 5, transitions, ..closed() }
+    BreakerView {
+        state,
+        since: at(since),
+        reason: reason.into(),
+        held: Some(order),
+        cells: cells("xxxxx"),
+        calls: 5,
+        transitions,
+        ..closed()
+    }
 }
 
 /// A stage of a call.
@@ -174,7 +184,8 @@ pub fn resilient(after: u64) -> Vec<Arc<Event>> {
     servers(&mut s);
     s.push(520, EventKind::Rules { rules: Arc::new(rules()) });
     calls(&mut s);
-    let down = CacheView { store: "redis".into(), trouble: Some("no answer within 50 ms".into()), hits: 14, misses: 9, ..CacheView::default() };
+    let down =
+        CacheView { store: "redis".into(), trouble: Some("no answer within 50 ms".into()), hits: 14, misses: 9, ..CacheView::default() };
     s.push(7600, EventKind::Cache { view: Arc::new(down) });
     let slow = Fault { latency: Duration::from_millis(200), fail: 0.3, ..Fault::default() };
     s.push(7610, EventKind::FaultSet { server: "email".into(), tool: None, fault: Some(slow) });
@@ -191,13 +202,11 @@ pub fn resilient(after: u64) -> Vec<Arc<Event>> {
 fn servers(s: &mut Script) {
     let text = |name: &str| json!({"type": "object", "properties": {name: {"type": "string"}}, "required": [name]});
     s.server(500, spec("payments", None), Phase::Ready);
-    s.push(
-        501,
-        listed("payments", RawLists { tools: vec![tool("charge", "Charge a card.", false, text("card"))], ..Default::default() }),
-    );
+    s.push(501, listed("payments", RawLists { tools: vec![tool("charge", "Charge a card.", false, text("card"))], ..Default::default() }));
     s.server(502, spec("email-b", Some("shop")), Phase::Ready);
     // `send_email` takes `recipient` here, `to` at the other.
-    let tools = vec![tool("send_email", "Send an e-mail.", false, text("recipient")), tool("verify", "Check an address.", true, text("to"))];
+    let tools =
+        vec![tool("send_email", "Send an e-mail.", false, text("recipient")), tool("verify", "Check an address.", true, text("to"))];
     s.push(503, listed("email-b", RawLists { tools, ..Default::default() }));
 }
 

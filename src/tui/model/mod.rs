@@ -53,7 +53,10 @@ use super::{
         toast::{MOST, Toast},
         welcome::{Offer, Welcome},
     },
-    pane::{Look, banner, call::CallPane, detail::Detail, entry as row, health::Subject, info::InfoPane, servers, strip as strip_pane, traffic::TrafficPane},
+    pane::{
+        Look, banner, call::CallPane, detail::Detail, entry as row, health::Subject, info::InfoPane, servers, strip as strip_pane,
+        traffic::TrafficPane,
+    },
     strip::Strip,
     theme::Theme,
     tree::{Node, Tree},

@@ -158,7 +158,8 @@ impl Model {
             },
         );
         let cache = &self.feed.world.cache;
-        let store = if cache.store.is_empty() { String::new() } else { format!(" {}: {} hits, {} misses.", cache.store, cache.hits, cache.misses) };
+        let store =
+            if cache.store.is_empty() { String::new() } else { format!(" {}: {} hits, {} misses.", cache.store, cache.hits, cache.misses) };
         let note = format!("Kept answers of these are forgotten: a server, server/tool, * for any text, or everything with *.{store}");
         let entry = Entry::new("Purge the cache", note, &[("pattern", &meant)]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Purge));

@@ -7,7 +7,10 @@ use super::{
     *,
 };
 use crate::{
-    domain::policy::{breaker::Order, fault::Fault},
+    domain::{
+        event::EventKind,
+        policy::{breaker::Order, fault::Fault},
+    },
     engine::control::Command,
     tui::{fake, pane::health::Page, track, views::View},
 };
@@ -110,7 +113,19 @@ fn states_are_told_without_colours() {
             seen.push_str(&frame(&mut m));
             keys(&mut m, "right");
         }
-        for words in ["↯ OPEN", "◑ HALF-OPEN", "○ CLOSED", "held open by hand", "held closed by hand", "□", "◪", "■", "▣", "in 13 s", "opens at 50 %"] {
+        for words in [
+            "↯ OPEN",
+            "◑ HALF-OPEN",
+            "○ CLOSED",
+            "held open by hand",
+            "held closed by hand",
+            "□",
+            "◪",
+            "■",
+            "▣",
+            "in 13 s",
+            "opens at 50 %",
+        ] {
             assert!(seen.contains(words), "{words} at {width}x{height}: {seen}");
         }
     }

@@ -273,7 +273,8 @@ impl Table<'_, '_> {
         let theme = self.look.theme;
         let Some(settled) = &self.call.settled else {
             let key = self.look.spinner();
-            self.sheet.row(vec![(format!("{:>width$} ", "", width = TIME - 1), theme.muted), (format!("{key} not over yet"), theme.running)]);
+            self.sheet
+                .row(vec![(format!("{:>width$} ", "", width = TIME - 1), theme.muted), (format!("{key} not over yet"), theme.running)]);
             return;
         };
         let (glyph, style) = outcome_glyph(&settled.outcome, theme);

@@ -92,7 +92,7 @@ pub fn policy_of(subject: &Subject, server: &ServerView, world: &World) -> Break
     let Some(tool) = &subject.tool else { return server.spec.policy.breaker.clone() };
     let exposed = world.names.exposed(&ToolId::new(subject.server.clone(), tool.clone()));
     match exposed {
-        Some(exposed) => world.rules.treatment(exposed, &server.spec.policy).policy.breaker,
+        Some(exposed) => world.rules.treatment(exposed, &subject.server, &server.spec.policy).policy.breaker,
         None => server.spec.policy.breaker.clone(),
     }
 }
@@ -102,7 +102,7 @@ pub fn owns(subject: &Subject, server: &ServerView, world: &World) -> bool {
     let Some(tool) = &subject.tool else { return true };
     let exposed = world.names.exposed(&ToolId::new(subject.server.clone(), tool.clone()));
     server.tool_breakers.contains_key(tool)
-        || exposed.is_some_and(|exposed| world.rules.treatment(exposed, &server.spec.policy).own_breaker)
+        || exposed.is_some_and(|exposed| world.rules.treatment(exposed, &subject.server, &server.spec.policy).own_breaker)
 }
 
 /// Writes the panel: state, countdown, window, rates against their thresholds, failures in a row, the last `changes`
@@ -311,7 +311,13 @@ fn bar(share: f64, threshold: Option<f64>, style: Style, theme: &Theme) -> Vec<(
 fn row_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look) {
     let theme = look.theme;
     let (have, limit) = (view.consecutive as usize, policy.consecutive as usize);
-    let style = if limit > 0 && have >= limit { theme.fail } else if have > 0 { theme.warn } else { theme.muted };
+    let style = if limit > 0 && have >= limit {
+        theme.fail
+    } else if have > 0 {
+        theme.warn
+    } else {
+        theme.muted
+    };
     let mut row = vec![("in a row   ".to_owned(), theme.muted)];
     if limit == 0 {
         row.push((format!("{have} failures"), style));

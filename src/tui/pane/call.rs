@@ -304,7 +304,9 @@ impl CallPane {
                 let values: BTreeMap<String, String> = arguments.parse().unwrap_or_default();
                 Operation::Resource { server: server.clone(), uri: uri::expand(template, &values) }
             }
-            Node::Group(_) | Node::Replicas(_) | Node::Member(..) | Node::Server(_) | Node::Section(..) => return Err(vec!["This cannot be called.".into()]),
+            Node::Group(_) | Node::Replicas(_) | Node::Member(..) | Node::Server(_) | Node::Section(..) => {
+                return Err(vec!["This cannot be called.".into()]);
+            }
         })
     }
 

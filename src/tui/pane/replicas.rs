@@ -167,11 +167,8 @@ fn member_row(id: &ServerId, weight: u32, strategy: &Strategy, look: Look, theme
         return vec![(format!("  ? {id}: there is no such server"), theme.warn)];
     };
     let (glyph, style) = lamp(&server.phase, theme);
-    let mut row = vec![
-        (format!("  {glyph} "), style),
-        (format!("{:<16} ", id.as_str()), theme.accent),
-        (state_words(server, look.now), style),
-    ];
+    let mut row =
+        vec![(format!("  {glyph} "), style), (format!("{:<16} ", id.as_str()), theme.accent), (state_words(server, look.now), style)];
     if matches!(strategy, Strategy::Weighted) {
         row.push((format!("  weight {weight}"), theme.text));
     }

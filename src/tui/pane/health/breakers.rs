@@ -107,8 +107,7 @@ impl Breakers {
         self.across = usize::from((inner.width / PANEL).clamp(1, 3));
         let width = inner.width / self.across as u16;
         let panels: Vec<Sheet> = self.subjects.iter().map(|subject| panel(subject, look, width.saturating_sub(4))).collect();
-        let heights: Vec<u16> =
-            panels.chunks(self.across).map(|row| row.iter().map(Sheet::len).max().unwrap_or(0) as u16 + 2).collect();
+        let heights: Vec<u16> = panels.chunks(self.across).map(|row| row.iter().map(Sheet::len).max().unwrap_or(0) as u16 + 2).collect();
         self.scroll(&heights, inner.height);
         let mut y = inner.y;
         for (row, height) in heights.iter().enumerate().skip(self.top) {

@@ -94,7 +94,8 @@ impl Routes {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let routing = &look.world.rules.routing;
-        let right = format!("{} groups · {} routes · {} calls decided", routing.groups.len(), routing.routes.len(), look.world.routed.len());
+        let right =
+            format!("{} groups · {} routes · {} calls decided", routing.groups.len(), routing.routes.len(), look.world.routed.len());
         let inner = pane(buf, area, &[("Routes", title)], &[(&right, theme.muted)], look.focused, theme);
         let rows = rows(look, inner.width);
         self.targets = rows.iter().map(|row| row.target.clone()).collect();
@@ -188,7 +189,8 @@ fn group_rows(rows: &mut Vec<Row>, group: &Group, look: Look, wide: u16) {
     }
     head.push_str("  its last calls");
     rows.push(Row { pieces: vec![(head, theme.muted)], ..Row::default() });
-    let taken: Vec<&ServerId> = world.routed.iter().filter(|(_, _, d)| d.group.as_ref() == Some(&group.id)).filter_map(|(_, _, d)| d.order.first()).collect();
+    let taken: Vec<&ServerId> =
+        world.routed.iter().filter(|(_, _, d)| d.group.as_ref() == Some(&group.id)).filter_map(|(_, _, d)| d.order.first()).collect();
     for member in &group.members {
         let count = taken.iter().filter(|id| ***id == member.server).count();
         rows.push(member_row(&member.server, member.weight, (count, taken.len()), &columns, look));
@@ -206,16 +208,14 @@ fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns:
     let theme = look.theme;
     let target = Target::Server(id.clone());
     let Some(server) = look.world.server(id) else {
-        let pieces = vec![(format!("  ? {:<w$}", id.as_str(), w = columns.name), theme.muted), ("there is no such server".into(), theme.warn)];
+        let pieces =
+            vec![(format!("  ? {:<w$}", id.as_str(), w = columns.name), theme.muted), ("there is no such server".into(), theme.warn)];
         return Row { pieces, target };
     };
     let (glyph, style) = lamp(&server.phase, theme);
     let cut = |text: &str, room: usize| crate::domain::text::middle(text, room.saturating_sub(1)).into_owned();
     let pad = |text: String, room: usize| format!("{text}{}", " ".repeat(room.saturating_sub(usize::from(width(&text)))));
-    let mut pieces = vec![
-        (format!("  {glyph} "), style),
-        (pad(cut(id.as_str(), columns.name), columns.name), theme.accent),
-    ];
+    let mut pieces = vec![(format!("  {glyph} "), style), (pad(cut(id.as_str(), columns.name), columns.name), theme.accent)];
     if columns.weight {
         pieces.push((format!("{weight:>7} "), theme.text));
     }
@@ -253,7 +253,10 @@ fn route_rows(rows: &mut Vec<Row>, look: Look) {
     let wide = routes.iter().map(|route| usize::from(width(route.matches.text()))).max().unwrap_or(0).clamp(8, 40);
     for (index, route) in routes.iter().enumerate() {
         // A name that an earlier route took is not this one's.
-        let mine = world.names.iter().filter(|(name, _)| routes.iter().position(|r| r.matches.matches(name)) == Some(index)).count();
+        let first = |name: &str, id: &ServerId| {
+            routes.iter().position(|r| r.only.as_ref().is_none_or(|only| only.contains(id)) && r.matches.matches(name))
+        };
+        let mine = world.names.iter().filter(|(name, tool)| first(name, &tool.server) == Some(index)).count();
         let known = world.server(&route.to).is_some() || world.group(&route.to).is_some();
         let kind = if world.group(&route.to).is_some() { "group" } else { "server" };
         let pattern = route.matches.text();

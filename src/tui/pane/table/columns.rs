@@ -118,12 +118,10 @@ impl Columns {
                     let time = look.world.epoch.time_of_day(row.at);
                     pen.put(&time[..cells.min(time.len())], theme.muted);
                 }
-                By::Server => {
-                    match answered_by(row, call) {
-                        Some(by) => server_and(name.map_or("…", |n| &n.server), by, room, look, &mut pen),
-                        None => drop(pen.put_middle(name.map_or("…", |n| &n.server), room, theme.accent)),
-                    }
-                }
+                By::Server => match answered_by(row, call) {
+                    Some(by) => server_and(name.map_or("…", |n| &n.server), by, room, look, &mut pen),
+                    None => drop(pen.put_middle(name.map_or("…", |n| &n.server), room, theme.accent)),
+                },
                 By::Tool => {
                     let style = if row.kind() == RowKind::Call { theme.text } else { theme.muted };
                     let tool = name.map_or("…", |n| &n.tool);
