@@ -7,6 +7,8 @@ mod http_faults;
 mod lifecycle;
 mod processes;
 mod puppet;
+mod redis;
+mod redis_server;
 mod scripted;
 mod simulation;
 mod stdio_faults;
