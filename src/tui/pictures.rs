@@ -164,6 +164,7 @@ fn busy(theme: Theme) -> Model {
         startup: Startup::Normal,
         confirm: Default::default(),
         recall: Default::default(),
+        workflows: Default::default(),
         invocation: Default::default(),
     };
     let mut model = Model::new(setup, fake::shop_world(), (132, 40));
