@@ -105,10 +105,7 @@ fn console_options(
         None if loaded.servers.is_empty() && !demo => Startup::Empty,
         None => Startup::Normal,
     };
-    let named = setup.load.extra.first().map(|spec| spec.id.to_string());
-    let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
-    let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
-    let title = if demo { "demo".into() } else { named.or(file).unwrap_or_else(|| "no configuration".into()) };
+    let title = if demo { "demo".into() } else { title(setup, loaded, setup.load.extra.first()) };
     let state = setup.load.state_dir.as_deref().filter(|_| !setup.demo);
     ConsoleOptions {
         taste,
@@ -121,6 +118,13 @@ fn console_options(
         requests,
         updates,
     }
+}
+
+/// What the servers are called together: the only one by its name, else the file that they stand in.
+fn title(setup: &Setup, loaded: &Loaded, only: Option<&ServerSpec>) -> String {
+    let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
+    let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
+    only.map(|spec| spec.id.to_string()).or(file).unwrap_or_else(|| "no configuration".into())
 }
 
 /// The two ends towards the console.
@@ -183,9 +187,12 @@ async fn follow(
                             last.clone()
                         }),
                     };
-                    let _ = updates.send(ConsoleUpdate::Invocation(invocation.clone())).await;
                     match loaded {
-                        Ok(loaded) => Reload::Loaded(Box::new(loaded)),
+                        Ok(loaded) => {
+                            let title = title(&setup, &loaded, extra.first());
+                            let _ = updates.send(ConsoleUpdate::Servers(invocation.clone(), title)).await;
+                            Reload::Loaded(Box::new(loaded))
+                        }
                         Err(errors) => Reload::Broken(errors),
                     }
                 }
