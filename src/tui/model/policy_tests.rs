@@ -3,7 +3,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 
 use super::{
-    views_tests::{buffer, frame, keys, model, text},
+    views_tests::{buffer, frame, keys, text},
     *,
 };
 use crate::{
@@ -17,19 +17,12 @@ use crate::{
 
 /// The shop with breakers, groups, faults and calls of many stages.
 pub(super) fn resilient(width: u16, height: u16, theme: Theme) -> Model {
-    let mut m = model(width, height, theme);
-    let events = fake::policy::resilient(m.world().seq);
-    // As a face that comes later would see it: everything in the order of time.
-    let mut all = super::views_tests::lively(fake::shop_world().seq);
-    all.extend(events);
-    all.sort_by_key(|event| event.at);
-    let world = fake::shop_world();
-    let first = world.seq + 1;
-    let all: Vec<_> = (first..).zip(&all).map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect();
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
-    m = Model::new(setup, world, (width, height));
+    let world = fake::shop_world();
+    let events = fake::policy::resilient(world.seq);
+    let mut m = Model::new(setup, world, (width, height));
     m.at(fake::at(8000));
-    m.update(Msg::Events(all));
+    m.update(Msg::Events(events));
     m
 }
 

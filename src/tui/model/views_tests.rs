@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
+fn model(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
     let mut model = Model::new(setup, fake::shop_world(), (width, height));
     model.at(fake::at(8000));
@@ -30,7 +30,7 @@ pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
 }
 
 /// Calls of every kind, overlapping ones, and messages of servers.
-pub(super) fn lively(after: u64) -> Vec<Arc<Event>> {
+fn lively(after: u64) -> Vec<Arc<Event>> {
     let mut s = fake::Script::after(after);
     s.events = fake::busy(after);
     let mut script = fake::Script::after(s.events.last().unwrap().seq);
