@@ -134,8 +134,14 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
         let badge = format!(" ‼ {faults} INJECTED ");
         pen.right(&[(&badge, theme.fail.add_modifier(Modifier::REVERSED | Modifier::BOLD)), (" ", theme.text)]);
     }
-    pen.right(&pieces);
     let (x, room) = model.tab_bar();
+    let tabs: u16 = model.tabs().iter().map(|(key, word)| width(key) + width(word) + 3).sum();
+    // The names of the views say more than the last figures.
+    let mut shown = pieces.as_slice();
+    while !model.layout.narrow && shown.len() > 1 && shown.iter().map(|(text, _)| width(text)).sum::<u16>() + x + tabs > pen.left() {
+        shown = &shown[..shown.len() - 1];
+    }
+    pen.right(shown);
     if x > 1 {
         pen.put("switchboard", theme.accent.add_modifier(Modifier::BOLD)).to(area.x + x);
     }
