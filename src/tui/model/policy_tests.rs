@@ -207,7 +207,7 @@ fn a_countdown_ticks_once_a_second_and_only_where_it_is_seen() {
     assert_eq!(m.next_step(), Some(Duration::from_millis(300)), "to the next whole second before the probe");
     keys(&mut m, "2");
     assert_eq!(m.next_step(), None, "not seen in the traffic");
-    keys(&mut m, "4");
+    keys(&mut m, "4 end up");
     assert_eq!(m.next_step(), Some(Duration::from_millis(300)));
     m.update(Msg::Beat(fake::at(400_500)));
     assert_eq!(m.next_step(), None, "nothing is left to count");
@@ -243,7 +243,10 @@ fn a_tool_of_a_group_is_asked_about_unless_every_member_is_trusted() {
 #[test]
 fn a_routed_call_is_opened_from_the_routes() {
     let mut m = resilient(120, 40, Theme::ansi());
-    keys(&mut m, "4 v end enter");
+    keys(&mut m, "4 v");
+    // The rows are made when they are drawn.
+    frame(&mut m);
+    keys(&mut m, "end enter");
     assert_eq!((m.views.current, m.focus), (View::Console, Focus::Detail));
     assert!(frame(&mut m).contains("routed to email"), "{}", frame(&mut m));
 }
