@@ -46,7 +46,7 @@ fn resilience_at_the_usual_sizes() {
         insta::assert_snapshot!(format!("resilience_traffic_{width}x{height}"), frame(&mut m));
         keys(&mut m, "/");
         text(&mut m, "tool:charge");
-        keys(&mut m, "enter home enter [");
+        keys(&mut m, "enter home enter [ [");
         insta::assert_snapshot!(format!("resilience_attempts_{width}x{height}"), frame(&mut m));
         keys(&mut m, "esc esc esc 3 + +");
         insta::assert_snapshot!(format!("resilience_timeline_{width}x{height}"), frame(&mut m));
@@ -249,4 +249,18 @@ fn a_routed_call_is_opened_from_the_routes() {
     keys(&mut m, "end enter");
     assert_eq!((m.views.current, m.focus), (View::Console, Focus::Detail));
     assert!(frame(&mut m).contains("routed to email"), "{}", frame(&mut m));
+}
+
+#[test]
+fn every_small_size_of_the_new_pages_is_drawn() {
+    for steps in ["1", "4", "4 b", "4 v", "3 + +", "2 home enter [ [", "4 end up I", "P"] {
+        let mut m = resilient(80, 24, Theme::ansi());
+        keys(&mut m, steps);
+        for width in (1..=40).step_by(3).chain([55, 79, 96, 131, 199, 300]) {
+            for height in (1..=16).chain([23, 30, 100]) {
+                m.update(Msg::Resize(width, height));
+                frame(&mut m);
+            }
+        }
+    }
 }

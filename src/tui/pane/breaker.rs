@@ -109,7 +109,7 @@ pub fn owns(subject: &Subject, server: &ServerView, world: &World) -> bool {
 /// changes of state with reasons.
 pub fn panel(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, changes: usize, look: Look, width: u16) {
     let theme = look.theme;
-    state_row(sheet, view, policy, look);
+    state_row(sheet, view, policy, look, width);
     if !policy.on && view.held.is_none() {
         sheet.field("", "no breaker is configured here: every call is tried", theme.muted);
         return;
@@ -168,26 +168,36 @@ fn limits(policy: &BreakerPolicy) -> String {
     if limits.is_empty() { "nothing".into() } else { limits.join(", or ") }
 }
 
-fn state_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look) {
+fn state_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look, width: u16) {
     let theme = look.theme;
     let (glyph, style) = glyph(view.state, theme);
     let mut row = vec![("breaker    ".to_owned(), theme.muted)];
     row.push((format!("{glyph} {}", view.state.word().to_uppercase()), style.add_modifier(Modifier::BOLD)));
     if let Some(held) = view.held {
-        let how = if held == Order::HoldClosed { "held closed by hand, whatever fails" } else { "held open by hand, until it is reset" };
+        let how = if held == Order::HoldClosed { "held closed by hand" } else { "held open by hand" };
         row.push(("  ".into(), theme.text));
         row.push((format!(" ⚑ {how} "), theme.warn.add_modifier(Modifier::REVERSED)));
     }
+    let mut more = vec![];
     if view.since > Stamp::default() || !view.transitions.is_empty() {
-        row.push((format!("  since {}", &look.world.epoch.time_of_day(view.since)[..8]), theme.muted));
+        more.push((format!("since {}", &look.world.epoch.time_of_day(view.since)[..8]), theme.muted));
     }
     if view.openings > 0 {
-        row.push((format!(" · opened {}", times(view.openings.into())), theme.text));
+        more.push((format!(" · opened {}", times(view.openings.into())), theme.text));
     }
     if view.refused > 0 {
-        row.push((format!(" · {} refused", view.refused), theme.warn));
+        more.push((format!(" · {} refused", view.refused), theme.warn));
+    }
+    let wide = |pieces: &[(String, Style)]| pieces.iter().map(|(text, _)| paint::width(text)).sum::<u16>();
+    if wide(&row) + 2 + wide(&more) <= width {
+        row.push(("  ".into(), theme.text));
+        row.append(&mut more);
     }
     sheet.row(row);
+    if !more.is_empty() {
+        more.insert(0, (" ".repeat(11), theme.text));
+        sheet.row(more);
+    }
     if !view.reason.is_empty() && view.state != State::Closed {
         sheet.field("why", &view.reason, theme.text);
     }
