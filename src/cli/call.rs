@@ -115,7 +115,7 @@ fn own_name(server: &ServerId, name: &str) -> String {
 
 /// Whether `server` may be the one that offers the tool called `name`, as far as can be told before
 /// it is connected. Names are never split: each server's own prefix is compared.
-fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
+pub fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
     let clean: String =
         server.spec.namespace().chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
     world.servers.len() == 1

@@ -15,14 +15,17 @@ pub mod exit;
 mod fake;
 pub mod import;
 pub mod json;
+pub mod junit;
 pub mod manual;
 pub mod names;
 pub mod print;
+pub mod run;
 pub mod servers;
 pub mod session;
 #[cfg(test)]
 mod tests;
 pub mod tools;
+pub mod workflow;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -57,6 +60,8 @@ pub struct Options {
     pub elicit: Option<AnswerFrom>,
     /// What answers sampling.
     pub sample: Option<AnswerFrom>,
+    /// The workflows.
+    pub shelf: workflow::Shelf,
 }
 
 impl From<&Global> for Options {
@@ -74,6 +79,7 @@ impl From<&Global> for Options {
             servers: global.servers.clone(),
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
+            shelf: workflow::Shelf::default(),
         }
     }
 }
@@ -100,6 +106,8 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         Headless::Prompt(args) => call::prompt(&mut session, args).await,
         Headless::Servers => servers::run(&mut session).await,
         Headless::Doctor => doctor::run(&mut session).await,
+        Headless::Run(args) => run::run(&mut session, args).await,
+        Headless::CheckLive(args) => workflow::check_live(&mut session, args).await,
     };
     conclude(&mut session.printer, outcome)
 }

@@ -17,6 +17,7 @@ pub mod graph;
 pub mod history;
 pub mod input;
 pub mod keys;
+pub mod live;
 pub mod parse;
 pub mod plan;
 pub mod problem;

@@ -21,8 +21,9 @@ use crate::{
         run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary, shown},
         time::Stamp,
         workflow::{
-            check::{Lookup, ToolFacts, check_against},
+            check::check_against,
             expression::{Data, RunFacts},
+            live::lookup,
             parse::{Source, parse},
             plan::{Action, Plan, PlanStep},
             problem::Problem,
@@ -55,17 +56,7 @@ pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Ar
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
-        let problems = engine.bus.look(|world| {
-            let unread = world.servers.iter().any(|server| server.phase.pending() || server.catalog.revision == 0);
-            check_against(&plan, &|name| match target::find(world, name) {
-                Some(found) => {
-                    let schema = world.tool(&found.tool).map(|tool| tool.input_schema.clone()).unwrap_or_default();
-                    Lookup::Found(ToolFacts { schema, repeatable: found.repeatable })
-                }
-                None if unread => Lookup::Unread,
-                None => Lookup::Unknown { names: world.names.iter().map(|(exposed, _)| exposed.to_string()).collect() },
-            })
-        });
+        let problems = engine.bus.look(|world| check_against(&plan, &|name| lookup(world, name)));
         if !problems.is_empty() {
             return Err(Refusal::of(&problems));
         }

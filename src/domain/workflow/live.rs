@@ -1,0 +1,41 @@
+//! The tools that steps call, looked up among those that servers offer now.
+
+use super::check::{Lookup, ToolFacts};
+use crate::domain::{id::ToolId, world::World};
+
+/// A tool that was found.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The tool.
+    pub tool: ToolId,
+    /// Whether it may be called again without harm: a trusted server says so.
+    pub repeatable: bool,
+}
+
+/// By its exposed name, or as `server/tool`.
+pub fn find(world: &World, name: &str) -> Option<Target> {
+    let qualified = || {
+        world.servers.iter().find_map(|server| {
+            let own = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
+            server.catalog.tool(own).map(|tool| ToolId::new(server.id().clone(), tool.name.clone()))
+        })
+    };
+    let tool = world.names.tool(name).cloned().or_else(qualified)?;
+    let hints = world.tool(&tool).map(|tool| tool.hints).unwrap_or_default();
+    let trusted = world.server(&tool.server).is_some_and(|server| server.spec.trusted);
+    let safe = hints.read_only == Some(true) || hints.idempotent == Some(true);
+    Some(Target { tool, repeatable: trusted && safe })
+}
+
+/// The same for the checks of a plan. Nothing can be told while a server's lists are not known.
+pub fn lookup(world: &World, name: &str) -> Lookup {
+    let unread = || world.servers.iter().any(|server| server.phase.pending() || server.catalog.revision == 0);
+    match find(world, name) {
+        Some(found) => {
+            let schema = world.tool(&found.tool).map(|tool| tool.input_schema.clone()).unwrap_or_default();
+            Lookup::Found(ToolFacts { schema, repeatable: found.repeatable })
+        }
+        None if unread() => Lookup::Unread,
+        None => Lookup::Unknown { names: world.names.iter().map(|(exposed, _)| exposed.to_string()).collect() },
+    }
+}
