@@ -383,6 +383,13 @@ pub enum Headless {
     CheckLive(WorkflowCheckArgs),
 }
 
+impl Headless {
+    /// Whether it makes calls that the history remembers.
+    pub fn calls(&self) -> bool {
+        matches!(self, Headless::Call(_) | Headless::Read(_) | Headless::Prompt(_) | Headless::Run(_))
+    }
+}
+
 /// Where the answer to a server's question comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerFrom {

@@ -17,7 +17,7 @@ use super::{
     exit, junit,
     print::{Format, ms},
     session::{Session, Signal, Stop, Woke, raw},
-    workflow::{Shelf, sound, texts, tools_of},
+    workflow::{Shelf, sound, texts},
 };
 use crate::{
     domain::{
@@ -28,7 +28,7 @@ use crate::{
         time::{Stamp, short},
         workflow::{
             expression::{Data, RunFacts, Scope},
-            live::find,
+            live::{find, tools_of},
             plan::{Action, Plan},
         },
     },

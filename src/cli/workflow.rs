@@ -11,7 +11,7 @@ use super::{
     call::may_offer,
     exit, junit,
     names::similar,
-    print::{Format, Io, Printer, ms},
+    print::{Format, Io, Printer},
     session::{Session, Stop},
 };
 use crate::domain::{
@@ -23,9 +23,9 @@ use crate::domain::{
         export, graph,
         history::{PastCall, from_history},
         keys,
-        live::lookup,
+        live::{lookup, tools_of},
         parse::{Source, parse},
-        plan::{Action, Fallback, Plan},
+        plan::Plan,
         problem::Problem,
     },
 };
@@ -221,25 +221,6 @@ fn tell_checked(printer: &mut Printer, checked: &[(String, Vec<Problem>)]) -> Re
     Ok(if wrong { exit::USAGE } else { exit::OK })
 }
 
-/// The tools that a plan may call, the workflows that it runs included.
-pub fn tools_of(plan: &Plan) -> Vec<String> {
-    let mut tools = vec![];
-    let children = plan.children();
-    for plan in std::iter::once(plan).chain(children.iter().map(|child| &**child)) {
-        for step in &plan.steps {
-            if let Action::Tool(call) = &step.action {
-                tools.push(call.tool.to_string());
-            }
-            tools.extend(step.compensate.iter().map(|call| call.tool.to_string()));
-            tools.extend(step.fallback.iter().filter_map(|fallback| match fallback {
-                Fallback::Tool(call) => Some(call.tool.to_string()),
-                Fallback::Value(_) => None,
-            }));
-        }
-    }
-    tools
-}
-
 fn list(printer: &mut Printer, shelf: &Shelf) -> Result<u8, Stop> {
     let plans: Vec<_> = shelf.files.iter().map(|file| (file, shelf.plan(&file.name))).collect();
     if printer.format() != Format::Human {
@@ -328,9 +309,4 @@ fn template(name: &str) -> String {
          answer = \"{{{{ steps.first.result }}}}\"\n",
         json!(name)
     )
-}
-
-/// A duration for documents.
-pub fn took_ms(took: std::time::Duration) -> f64 {
-    ms(took)
 }

@@ -1,6 +1,9 @@
 //! The tools that steps call, looked up among those that servers offer now.
 
-use super::check::{Lookup, ToolFacts};
+use super::{
+    check::{Lookup, ToolFacts},
+    plan::{Action, Fallback, Plan},
+};
 use crate::domain::{id::ToolId, world::World};
 
 /// A tool that was found.
@@ -38,4 +41,23 @@ pub fn lookup(world: &World, name: &str) -> Lookup {
         None if unread() => Lookup::Unread,
         None => Lookup::Unknown { names: world.names.iter().map(|(exposed, _)| exposed.to_string()).collect() },
     }
+}
+
+/// The tools that a plan may call, the workflows that it runs included.
+pub fn tools_of(plan: &Plan) -> Vec<String> {
+    let mut tools = vec![];
+    let children = plan.children();
+    for plan in std::iter::once(plan).chain(children.iter().map(|child| &**child)) {
+        for step in &plan.steps {
+            if let Action::Tool(call) = &step.action {
+                tools.push(call.tool.to_string());
+            }
+            tools.extend(step.compensate.iter().map(|call| call.tool.to_string()));
+            tools.extend(step.fallback.iter().filter_map(|fallback| match fallback {
+                Fallback::Tool(call) => Some(call.tool.to_string()),
+                Fallback::Value(_) => None,
+            }));
+        }
+    }
+    tools
 }
