@@ -26,6 +26,7 @@ use crate::domain::{
     id::{CallId, ServerId, ToolId},
     server::ConnectFailure,
     time,
+    workflow::live::may_offer,
     world::{ServerView, World},
 };
 
@@ -111,16 +112,6 @@ fn invalid(name: &str) -> Failure {
 
 fn own_name(server: &ServerId, name: &str) -> String {
     name.strip_prefix(&format!("{server}/")).unwrap_or(name).to_owned()
-}
-
-/// Whether `server` may be the one that offers the tool called `name`, as far as can be told before
-/// it is connected. Names are never split: each server's own prefix is compared.
-pub fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
-    let clean: String =
-        server.spec.namespace().chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
-    world.servers.len() == 1
-        || name.starts_with(&clean)
-        || name.strip_prefix(server.id().as_str()).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The tool called `name`: an exposed name, `server/tool`, or the tool's own name when there is but

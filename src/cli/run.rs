@@ -13,11 +13,10 @@ use serde_json::{Value, json, value::RawValue};
 use super::{
     args::RunArgs,
     arguments,
-    call::may_offer,
     exit, junit,
     print::{Format, ms},
     session::{Session, Signal, Stop, Woke, raw},
-    workflow::{Shelf, sound, texts},
+    workflow::{sound, texts},
 };
 use crate::{
     domain::{
@@ -28,7 +27,8 @@ use crate::{
         time::{Stamp, short},
         workflow::{
             expression::{Data, RunFacts, Scope},
-            live::{find, tools_of},
+            given::prepare,
+            live::{find, may_offer, tools_of},
             plan::{Action, Plan},
         },
     },
@@ -99,8 +99,10 @@ fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
         None => None,
     };
     let assignments: Vec<String> = args.assignments.iter().chain(&args.input).cloned().collect();
-    arguments::build(base.as_deref(), &assignments, &plan.input)
-        .map_err(|causes| wrong(format!("the input does not fit {}; nothing was done", plan.name), causes))
+    let unfit = |causes| wrong(format!("the input does not fit {}; nothing was done", plan.name), causes);
+    let built = arguments::build(base.as_deref(), &assignments, &plan.input).map_err(unfit)?;
+    let data = Data::parse(&built.text()).map_err(|error| unfit(vec![error.to_string()]))?;
+    Ok(prepare(&plan.input, &data).map_err(unfit)?.body())
 }
 
 fn answers(args: &RunArgs) -> Result<Vec<(String, StepAnswer)>, Stop> {
@@ -274,8 +276,9 @@ impl Progress {
             let took = if view.state.active() { String::new() } else { view.took(at).map(short).unwrap_or_default() };
             let attempts = if view.attempts > 1 && view.items.is_none() { format!("  {} attempts", view.attempts) } else { String::new() };
             let why = view.state.why().map(|why| format!("  {why}")).unwrap_or_default();
+            let fallback = view.fallback.as_ref().filter(|_| !view.state.active()).map(|what| format!("  answered by {what}")).unwrap_or_default();
             let items = view.items.filter(|_| !view.state.active()).map(|i| format!("  {} items, {} failed", i.total, i.failed)).unwrap_or_default();
-            session.printer.note(format!("{word:<12} {step:<24} {took:>8}{attempts}{items}{why}").trim_end());
+            session.printer.note(format!("{word:<12} {step:<24} {took:>8}{attempts}{items}{fallback}{why}").trim_end());
         }
         let running: Vec<&str> = self.active.iter().map(|(_, words)| words.as_str()).collect();
         if !running.is_empty() {
@@ -368,9 +371,4 @@ impl<'a> Document<'a> {
             took_ms: ms(report.took()),
         }
     }
-}
-
-/// For the composition root: the shelf of a run that goes on.
-pub fn resuming(run: RunId, spec: Arc<RunSpec>) -> Shelf {
-    Shelf { resume: Some((run, spec)), ..Shelf::default() }
 }

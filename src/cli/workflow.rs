@@ -8,7 +8,6 @@ use serde_json::json;
 use super::{
     Options,
     args::{GraphFormat, WorkflowCheckArgs, WorkflowCmd},
-    call::may_offer,
     exit, junit,
     names::similar,
     print::{Format, Io, Printer},
@@ -23,7 +22,7 @@ use crate::domain::{
         export, graph,
         history::{PastCall, from_history},
         keys,
-        live::{lookup, tools_of},
+        live::{lookup, may_offer, tools_of},
         parse::{Source, parse},
         plan::Plan,
         problem::Problem,

@@ -4,7 +4,10 @@ use super::{
     check::{Lookup, ToolFacts},
     plan::{Action, Fallback, Plan},
 };
-use crate::domain::{id::ToolId, world::World};
+use crate::domain::{
+    id::ToolId,
+    world::{ServerView, World},
+};
 
 /// A tool that was found.
 #[derive(Clone, Debug)]
@@ -30,9 +33,22 @@ pub fn find(world: &World, name: &str) -> Option<Target> {
     Some(Target { tool, repeatable: trusted && safe })
 }
 
+/// Whether `server` may be the one that offers the tool called `name`, as far as can be told before
+/// it is connected. Names are never split: each server's own prefix is compared.
+pub fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
+    let clean: String =
+        server.spec.namespace().chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
+    world.servers.len() == 1
+        || name.starts_with(&clean)
+        || name.strip_prefix(server.id().as_str()).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// The same for the checks of a plan. Nothing can be told while a server's lists are not known.
 pub fn lookup(world: &World, name: &str) -> Lookup {
-    let unread = || world.servers.iter().any(|server| server.phase.pending() || server.catalog.revision == 0);
+    let unread = || {
+        let open = |server: &&ServerView| server.phase.pending() || server.catalog.revision == 0;
+        world.servers.iter().filter(open).any(|server| may_offer(world, server, name))
+    };
     match find(world, name) {
         Some(found) => {
             let schema = world.tool(&found.tool).map(|tool| tool.input_schema.clone()).unwrap_or_default();

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::{
     Run, Stop,
     flow::{self, FlowEnd, Frame},
-    input,
     memory::{Decision, Memory},
     person::Asker,
     target,
@@ -23,6 +22,7 @@ use crate::{
         workflow::{
             check::check_against,
             expression::{Data, RunFacts},
+            given,
             live::lookup,
             parse::{Source, parse},
             plan::{Action, Plan, PlanStep},
@@ -236,7 +236,7 @@ fn plan_of(spec: &RunSpec) -> Result<Plan, Refusal> {
 fn input_of(plan: &Plan, given: &Body) -> Result<Data, Refusal> {
     let text = if given.is_empty() { "{}".into() } else { given.text() };
     let data = Data::parse(&text).map_err(|error| Refusal::invalid(format!("the input is no JSON: {error}"), vec![]))?;
-    input::prepare(&plan.input, &data).map_err(|wrong| {
+    given::prepare(&plan.input, &data).map_err(|wrong| {
         let why = wrong.first().map(|first| format!("the input does not fit: {first}")).unwrap_or_default();
         Refusal::invalid(why, wrong.into_iter().skip(1).collect())
     })

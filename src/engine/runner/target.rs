@@ -7,7 +7,7 @@ use crate::{
         event::EventKind,
         run::{StepError, StepErrorKind},
         workflow::{
-            live::{Target, find},
+            live::{Target, find, may_offer},
             near,
         },
         world::World,
@@ -22,7 +22,7 @@ pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
     }
     let mut tail = run.bus().tail();
     loop {
-        let (found, pending) = run.bus().look(|world| (find(world, name), world.servers.iter().any(|s| s.phase.pending())));
+        let (found, pending) = run.bus().look(|world| (find(world, name), world.servers.iter().any(|s| s.phase.pending() && may_offer(world, s, name))));
         match found {
             Some(found) => return Ok(found),
             None if !pending => return Err(run.bus().look(|world| unknown(world, name))),
