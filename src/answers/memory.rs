@@ -24,7 +24,8 @@ pub struct Memory {
 impl Memory {
     /// An empty store of at most `bytes`.
     pub fn new(bytes: u64) -> Memory {
-        let weigh = |key: &String, kept: &Kept| u32::try_from(key.len() + kept.result.len() + kept.name.len() + OVERHEAD).unwrap_or(u32::MAX);
+        let weigh =
+            |key: &String, kept: &Kept| u32::try_from(key.len() + kept.result.len() + kept.name.len() + OVERHEAD).unwrap_or(u32::MAX);
         let cache = Cache::builder().max_capacity(bytes).weigher(weigh).build();
         Memory { cache, changed: watch::channel(()).0 }
     }
@@ -49,7 +50,12 @@ impl AnswerStore for Memory {
     }
 
     async fn purge(&self, pattern: &Pattern) -> Result<u64, String> {
-        let gone: Vec<_> = self.cache.iter().filter(|(key, kept)| pattern.matches(&kept.name) || cache::purged(pattern, key)).map(|(key, _)| key).collect();
+        let gone: Vec<_> = self
+            .cache
+            .iter()
+            .filter(|(key, kept)| pattern.matches(&kept.name) || cache::purged(pattern, key))
+            .map(|(key, _)| key)
+            .collect();
         for key in &gone {
             self.cache.invalidate(&**key);
         }

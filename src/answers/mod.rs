@@ -4,16 +4,18 @@
 //! chooses one by the configuration ([`open`]).
 
 mod memory;
+mod redis;
 
 use std::sync::Arc;
 
-pub use self::memory::Memory;
+pub use self::{memory::Memory, redis::Redis};
 use crate::{domain::policy::cache::CacheSettings, engine::ports::AnswerStore};
 
-/// Opens the store that is configured. Waits for nothing: a Redis that is not there is a trouble of the store.
+/// Opens the store that is configured, within a runtime. Waits for nothing: a Redis that is not there is a trouble of the
+/// store. Fails only on addresses that mean nothing.
 pub fn open(settings: &CacheSettings) -> Result<Arc<dyn AnswerStore>, String> {
     Ok(match settings.redis.as_slice() {
         [] => Arc::new(Memory::new(settings.bytes)),
-        _ => return Err("Redis is not there yet".into()),
+        _ => Arc::new(Redis::open(settings)?),
     })
 }

@@ -6,10 +6,16 @@ use chrono::Offset;
 
 use super::own_program;
 use crate::{
+    answers,
     cli::args::{Cli, Target},
     config::{self, ConfigError, LoadOptions, Loaded},
     demo::Demo,
-    domain::{ask::AskPolicy, server::ServerSpec, time::Epoch},
+    domain::{
+        ask::AskPolicy,
+        policy::{Rules, cache::CacheSettings},
+        server::ServerSpec,
+        time::Epoch,
+    },
     engine::{
         Engine, EngineOptions,
         ports::{Journal, NoJournal},
@@ -94,6 +100,15 @@ impl Setup {
         wanted
     }
 
+    /// The rules to put in force: those of the configuration, over those of the demo when it runs.
+    pub fn rules(loaded: &Loaded, demo: bool) -> Rules {
+        let mut rules = loaded.rules.clone();
+        if demo {
+            rules.tools.splice(0..0, Demo::rules());
+        }
+        rules
+    }
+
     /// How to reach the same servers from a command line.
     pub fn invocation(&self) -> Invocation {
         let mut flags = vec![];
@@ -148,6 +163,21 @@ pub fn engine_options(loaded: &Loaded) -> EngineOptions {
     let epoch =
         Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
     EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep, seed: None }
+}
+
+/// Puts rules in force, and opens the store that they name when it is another than `before`. Says why answers are kept
+/// in this process only, if they are against the rules.
+pub fn put_in_force(engine: &Engine, rules: Rules, before: Option<&CacheSettings>) -> Result<(), String> {
+    let mut told = Ok(());
+    if before != Some(&rules.cache) {
+        let store = answers::open(&rules.cache).or_else(|why| {
+            told = Err(format!("answers are kept in this process only: {why}"));
+            answers::open(&CacheSettings { redis: vec![], ..rules.cache.clone() })
+        });
+        engine.set_store(store.ok());
+    }
+    engine.set_rules(rules);
+    told
 }
 
 /// All errors, one under another.

@@ -22,13 +22,14 @@ use crate::domain::{
     policy::{
         Fallback, Rules, ToolRule,
         cache::CacheSettings,
+        mapping,
         route::{Group, Member, Route, Strategy},
     },
     secret::Secret,
 };
 
 /// Addresses of a Redis that are understood.
-const REDIS: [&str; 5] = ["redis://", "rediss://", "redis+sentinel://", "redis+unix://", "unix://"];
+const REDIS: [&str; 6] = ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "redis+unix://", "unix://"];
 
 /// What one file, and the files that it includes, say.
 #[derive(Clone, Debug, Default)]
@@ -258,7 +259,16 @@ impl PartialRules {
         if let Some(node) = arguments {
             match (&tool, &node.kind) {
                 (None, _) => fields.report.error(node.at, "tool.fallback.arguments", "has no meaning without `tool`", hint),
-                (_, Kind::Table(_)) => {}
+                (_, Kind::Table(_)) => {
+                    if let Err(why) = mapping::check(&node.json()) {
+                        fields.report.error(
+                            node.at,
+                            "tool.fallback.arguments",
+                            why,
+                            "write {{ arguments.NAME }} for an argument of the call",
+                        );
+                    }
+                }
                 (Some(_), _) => inner.wrong(node, "arguments", "a table"),
             }
         }

@@ -81,6 +81,15 @@ impl Operation {
         }
     }
 
+    /// The value of an argument of a tool's call as text: a string as it is, anything else as JSON.
+    pub fn argument(&self, name: &str) -> Option<String> {
+        let Operation::Tool { arguments, .. } = self else { return None };
+        match arguments.value()?.get(name)? {
+            serde_json::Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    }
+
     /// What is called, for people: the tool's own name, the URI, the prompt's name, the method.
     pub fn subject(&self) -> &str {
         match self {

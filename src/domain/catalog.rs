@@ -458,7 +458,7 @@ mod tests {
     fn names_are_prefixed_and_found_back() {
         let (a, t) = (ServerId::new("db"), tools(&["query", "insert"]));
         let table = NameTable::build([(&a, "db", t.as_slice())], "_");
-        assert_eq!(table.tool("db_query").unwrap().name, "query".into());
+        assert_eq!(*table.tool("db_query").unwrap().name, *"query");
         assert_eq!(&**table.exposed(&ToolId::new(a, "insert")).unwrap(), "db_insert");
     }
 

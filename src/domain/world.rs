@@ -119,6 +119,17 @@ impl ServerView {
         &self.spec.id
     }
 
+    /// Why it cannot take a call of `tool` now, for people, as far as its connection and its lists tell.
+    pub fn unfit(&self, tool: Option<&str>) -> Option<String> {
+        let lacks = |tool: &str| self.catalog.revision > 0 && self.catalog.tool(tool).is_none();
+        match &*self.phase {
+            Phase::Failed { why } => Some(format!("has failed: {}", why.summary)),
+            phase if !phase.usable() => Some(format!("is {}", phase.word())),
+            _ if tool.is_some_and(lacks) => Some("does not offer the tool".to_owned()),
+            _ => None,
+        }
+    }
+
     /// All protocol faults together.
     pub fn anomaly_total(&self) -> u64 {
         self.anomaly_counts.values().sum()

@@ -188,6 +188,11 @@ impl Engine {
         lane
     }
 
+    /// The time on the engine's clock.
+    pub fn now(&self) -> Stamp {
+        self.bus.now()
+    }
+
     /// Tells the user something, by event.
     pub fn notice(&self, notice: Notice) {
         self.bus.publish(EventKind::Notice { notice: Arc::new(notice) });
@@ -209,7 +214,7 @@ impl Engine {
     }
 
     /// Starts a call, for the engine's own runs; the future gives its end, `None` when the engine went away.
-    fn call(&self, spec: CallSpec) -> (CallId, impl Future<Output = Option<Arc<Settled>>> + use<>) {
+    pub fn call(&self, spec: CallSpec) -> (CallId, impl Future<Output = Option<Arc<Settled>>> + use<>) {
         let (told, end) = oneshot::channel();
         let id = self.enter(spec, Some(told));
         (id, async move { end.await.ok() })
@@ -241,15 +246,21 @@ impl Engine {
         let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {
+            // Told first and taken back when it is refused: what the server says of it may come before this goes on.
+            let told = |on: bool| bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on });
             let result = match readiness {
-                Some(Readiness::Ready(session)) => supervisor::subscribe(session, &uri, on).await,
+                Some(Readiness::Ready(session)) => {
+                    told(on);
+                    supervisor::subscribe(session, &uri, on).await
+                }
                 _ => Err("it is not connected".into()),
             };
             match result {
-                Ok(()) => {
-                    bus.publish(EventKind::ResourceSubscribed { server, uri, on });
-                }
+                Ok(()) => {}
                 Err(why) => {
+                    if on {
+                        told(false);
+                    }
                     let what = if on { "subscribed to" } else { "unsubscribed from" };
                     bus.notice(NoticeLevel::Warn, format!("{uri} of {server} could not be {what}: {why}"));
                 }

@@ -5,7 +5,8 @@ use super::{
     plan::{Action, Fallback, Plan},
 };
 use crate::domain::{
-    id::ToolId,
+    id::{ServerId, ToolId},
+    policy::route::Group,
     world::{ServerView, World},
 };
 
@@ -36,11 +37,19 @@ pub fn find(world: &World, name: &str) -> Option<Target> {
 /// Whether `server` may be the one that offers the tool called `name`, as far as can be told before
 /// it is connected. Names are never split: each server's own prefix is compared.
 pub fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
-    let clean: String =
-        server.spec.namespace().chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
+    let fits = |id: &ServerId, namespace: &str| {
+        let clean: String =
+            namespace.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
+        name.starts_with(&clean) || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let of_group = |group: &Group| group.members.iter().any(|m| m.server == *server.id()) && fits(&group.id, group.namespace());
     world.servers.len() == 1
-        || name.starts_with(&clean)
-        || name.strip_prefix(server.id().as_str()).is_some_and(|rest| rest.starts_with('/'))
+        || fits(server.id(), server.spec.namespace())
+        || world.rules.routing.groups.iter().any(of_group)
+        // A route may lead the call there.
+        || world.rules.routing.routes.iter().any(|route| {
+            route.matches.matches(name) && (route.to == *server.id() || world.members(&route.to).any(|member| member.id() == server.id()))
+        })
 }
 
 /// The same for the checks of a plan. Nothing can be told while a server's lists are not known.

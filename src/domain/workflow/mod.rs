@@ -25,6 +25,9 @@ pub mod problem;
 pub mod schedule;
 mod source;
 
+#[cfg(test)]
+mod docs_tests;
+
 /// The workflows of the demo: name and text.
 pub const DEMO: [(&str, &str); 4] = [
     ("onboard_new_user", include_str!("../../../assets/workflows/onboard_new_user.toml")),

@@ -234,7 +234,7 @@ fn an_expression_that_fails_in_a_run_names_file_step_and_key() {
     let problem = plan.problem(Some("a"), &error);
     assert_eq!(
         problem.to_string(),
-        "flow.toml:6:33: step `a`: `arguments.deep.y`: `input.x.yes` is not there: `input.x` has `yep`, did you mean that?"
+        "flow.toml:6:35: step `a`: `arguments.deep.y`: `input.x.yes` is not there: `input.x` has `yep`, did you mean that?"
     );
     assert_eq!(problem.width, "input.x.yes".len() as u32);
 }
