@@ -52,7 +52,7 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {
         engine.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
     }
-    put_in_force(&engine, &loaded, None);
+    put_in_force(&engine, &loaded, demo.is_some(), None);
     engine.apply(setup.servers(&loaded, demo.as_ref()));
     match by_hand::commands(&engine.watch().0, &options) {
         Ok(commands) => commands.into_iter().for_each(|command| engine.command(command)),
@@ -105,10 +105,7 @@ fn console_options(
         None if loaded.servers.is_empty() && !demo => Startup::Empty,
         None => Startup::Normal,
     };
-    let named = setup.load.extra.first().map(|spec| spec.id.to_string());
-    let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
-    let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
-    let title = if demo { "demo".into() } else { named.or(file).unwrap_or_else(|| "no configuration".into()) };
+    let title = if demo { "demo".into() } else { title(setup, loaded, setup.load.extra.first()) };
     let state = setup.load.state_dir.as_deref().filter(|_| !setup.demo);
     ConsoleOptions {
         taste,
@@ -121,6 +118,13 @@ fn console_options(
         requests,
         updates,
     }
+}
+
+/// What the servers are called together: the only one by its name, else the file that they stand in.
+fn title(setup: &Setup, loaded: &Loaded, only: Option<&ServerSpec>) -> String {
+    let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
+    let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
+    only.map(|spec| spec.id.to_string()).or(file).unwrap_or_else(|| "no configuration".into())
 }
 
 /// The two ends towards the console.
@@ -183,9 +187,12 @@ async fn follow(
                             last.clone()
                         }),
                     };
-                    let _ = updates.send(ConsoleUpdate::Invocation(invocation.clone())).await;
                     match loaded {
-                        Ok(loaded) => Reload::Loaded(Box::new(loaded)),
+                        Ok(loaded) => {
+                            let title = title(&setup, &loaded, extra.first());
+                            let _ = updates.send(ConsoleUpdate::Servers(invocation.clone(), title)).await;
+                            Reload::Loaded(Box::new(loaded))
+                        }
                         Err(errors) => Reload::Broken(errors),
                     }
                 }
@@ -225,7 +232,8 @@ async fn follow(
                 }
                 let mut servers = setup.servers(&loaded, None);
                 servers.extend(extra.iter().filter(|spec| loaded.servers.iter().all(|s| s.id != spec.id)).cloned());
-                put_in_force(&engine, &loaded, Some(&last));
+                let demo_runs = demo.lock().is_ok_and(|demo| demo.is_some());
+                put_in_force(&engine, &loaded, demo_runs, Some(&last));
                 engine.apply(servers);
                 last = *loaded;
             }
@@ -235,8 +243,8 @@ async fn follow(
 }
 
 /// Puts the configured rules in force; what cannot be is told.
-fn put_in_force(engine: &Engine, loaded: &Loaded, before: Option<&Loaded>) {
-    if let Err(why) = setup::put_in_force(engine, loaded.rules.clone(), before.map(|before| &before.rules.cache)) {
+fn put_in_force(engine: &Engine, loaded: &Loaded, demo: bool, before: Option<&Loaded>) {
+    if let Err(why) = setup::put_in_force(engine, Setup::rules(loaded, demo), before.map(|before| &before.rules.cache)) {
         engine.notice(Notice::new(NoticeLevel::Warn, why));
     }
 }

@@ -74,7 +74,7 @@ async fn serve(
         demo.launch().map_err(|e| format!("the demo could not be started: {e}"))?;
     }
     let engine = setup::engine(&loaded);
-    if let Err(why) = setup::put_in_force(&engine, loaded.rules.clone(), None) {
+    if let Err(why) = setup::put_in_force(&engine, Setup::rules(&loaded, demo.is_some()), None) {
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&why));
     }
     engine.apply(servers);

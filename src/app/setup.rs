@@ -96,6 +96,15 @@ impl Setup {
         wanted
     }
 
+    /// The rules to put in force: those of the configuration, over those of the demo when it runs.
+    pub fn rules(loaded: &Loaded, demo: bool) -> Rules {
+        let mut rules = loaded.rules.clone();
+        if demo {
+            rules.tools.splice(0..0, Demo::rules());
+        }
+        rules
+    }
+
     /// How to reach the same servers from a command line.
     pub fn invocation(&self) -> Invocation {
         let mut flags = vec![];

@@ -131,7 +131,12 @@ impl PartialSettings {
         for node in root.array("workflows").unwrap_or_default() {
             match node.text() {
                 Some(text) => out.workflows.push(root.report.path(text)),
-                None => root.report.error(node.at, "workflows", "should be paths in quotes", "workflows = [\"flows/onboard.toml\", \"more-flows\"]"),
+                None => root.report.error(
+                    node.at,
+                    "workflows",
+                    "should be paths in quotes",
+                    "workflows = [\"flows/onboard.toml\", \"more-flows\"]",
+                ),
             }
         }
         if let Some(mut console) = root.inner("console") {

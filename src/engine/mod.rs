@@ -213,7 +213,7 @@ impl Engine {
     }
 
     /// Starts a call, for the engine's own runs; the future gives its end, `None` when the engine went away.
-    fn call(&self, spec: CallSpec) -> (CallId, impl Future<Output = Option<Arc<Settled>>> + use<>) {
+    pub fn call(&self, spec: CallSpec) -> (CallId, impl Future<Output = Option<Arc<Settled>>> + use<>) {
         let (told, end) = oneshot::channel();
         let id = self.enter(spec, Some(told));
         (id, async move { end.await.ok() })

@@ -9,6 +9,8 @@ mod processes;
 mod puppet;
 mod runs;
 mod scenarios;
+mod redis;
+mod redis_server;
 mod scripted;
 mod simulation;
 mod stdio_faults;

@@ -224,11 +224,14 @@ async fn what_was_done_is_undone_backwards_when_a_later_step_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_compensation_that_fails_is_told_and_the_others_go_on() {
-    let text = SAGA.replace(r#"arguments = { name = "undo {{ result.name }}" } }
+    let text = SAGA.replace(
+        r#"arguments = { name = "undo {{ result.name }}" } }
     [[step]]
-    id = "c""#, r#"arguments = { name = "undo {{ result.name }}", fail = true } }
+    id = "c""#,
+        r#"arguments = { name = "undo {{ result.name }}", fail = true } }
     [[step]]
-    id = "c""#);
+    id = "c""#,
+    );
     let (report, _, log) = ran(&text).await;
     assert_eq!(log, ["a", "b", "c", "undo b", "undo a"]);
     assert_eq!((report.outcome, &report.compensated), (RunOutcome::CompensationFailed, &vec!["a".to_owned()]));

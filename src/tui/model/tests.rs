@@ -584,4 +584,5 @@ fn every_small_size_is_drawn() {
     }
 }
 
+mod dialogs;
 mod looks;

@@ -39,7 +39,7 @@ impl FormView {
             Pen::new(buf, area, 0).cut("  Takes no arguments.", theme.muted);
             return;
         }
-        let (body, foot) = self.split(area);
+        let (body, foot) = split(area, u16::try_from(rows.len()).unwrap_or(u16::MAX));
         self.place = body;
         self.page = usize::from(body.height).saturating_sub(1).max(1);
         let columns = self.columns(&rows, body.width);
@@ -62,19 +62,6 @@ impl FormView {
             }
         }
         self.draw_foot(foot, buf, theme);
-    }
-
-    /// The rows of the form, and below them the lines about the field under the cursor.
-    fn split(&self, area: Rect) -> (Rect, Rect) {
-        let foot = match area.height {
-            0..5 => 0,
-            5..9 => 1,
-            9..16 => 2,
-            _ => 3,
-        };
-        let foot = if foot > 0 { foot + u16::from(area.height > 9) } else { 0 };
-        let body = Rect { height: area.height - foot, ..area };
-        (body, Rect { y: body.bottom(), height: foot, ..area })
     }
 
     fn columns(&self, rows: &[Row], room: u16) -> Columns {
@@ -193,6 +180,22 @@ impl FormView {
             pen.cut(&text, theme.muted);
         }
     }
+}
+
+/// The room of the form's `rows`, and below it that of the lines about the field under the cursor, which take what
+/// the rows leave.
+fn split(area: Rect, rows: u16) -> (Rect, Rect) {
+    let foot = match area.height {
+        0..5 => 0,
+        5..9 => 1,
+        9..16 => 2,
+        _ => 3,
+    };
+    let foot = if foot > 0 { foot + u16::from(area.height > 9) } else { 0 };
+    let spare = area.height.saturating_sub(rows.saturating_add(foot + 1));
+    let foot = if foot > 0 { foot + spare.min(3) } else { 0 };
+    let body = Rect { height: area.height - foot, ..area };
+    (body, Rect { y: body.bottom(), height: foot, ..area })
 }
 
 /// As much of a text as may be needed for `cells` cells: it may be very long.
