@@ -35,7 +35,8 @@ fn after_help() -> String {
     format!(
         "Examples:\n  switchboard\n  switchboard demo --traffic\n  switchboard -- npx -y @modelcontextprotocol/server-everything\n  \
          switchboard https://example.com/mcp\n  switchboard tools 'db_*'\n  switchboard call db_query sql='select 1' limit=5\n  \
-         switchboard call files/read --args @arguments.json --json\n  switchboard tools -- uvx some-server\n\n{}",
+         switchboard call files/read --args @arguments.json --json\n  switchboard tools -- uvx some-server\n  \
+         switchboard --demo run onboard_new_user email=ann@example.com name=Ann\n\n{}",
         exit::help()
     )
 }

@@ -113,7 +113,13 @@ pub async fn again(engine: Arc<Engine>, run: RunId, answers: Vec<(String, StepAn
         let memory = Memory::of(&record);
         let mut shared = Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone() };
         announce(&shared, &plan);
-        decide(&mut shared, &plan, &record).await?;
+        tokio::select! {
+            biased;
+            () = stop.whole.raised() => {
+                return Err(Refusal { outcome: RunOutcome::Cancelled, why: stop.whole.why(), detail: vec!["it can be resumed".into()] });
+            }
+            decided = decide(&mut shared, &plan, &record) => decided?,
+        }
         let unix_ms = engine.bus.look(|world| world.epoch.unix_ms(engine.bus_now()));
         let written = shared.write(RunEntry::Resumed { unix_ms }).await;
         written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
