@@ -104,8 +104,12 @@ impl Log {
         let server = ServerId::from(SERVERS[number as usize % SERVERS.len()]);
         let (id, queued) = (CallId(number + 1), self.now());
         let tool = ToolId::new(server.clone(), format!("tool_{}", number % 20));
-        let spec =
-            CallSpec { operation: Operation::Tool { tool, arguments: Body::from(r#"{"a":1}"#) }, origin: Origin::Demo, timeout: None };
+        let spec = CallSpec {
+            operation: Operation::Tool { tool, arguments: Body::from(r#"{"a":1}"#) },
+            origin: Origin::Demo,
+            timeout: None,
+            run: None,
+        };
         self.publish(EventKind::CallQueued { call: id, spec: Arc::new(spec) });
         self.publish(EventKind::CallSent { call: id, round: 1 });
         let request =

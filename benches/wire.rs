@@ -48,8 +48,12 @@ async fn measure() {
     let words = server::words("plain");
     let args = words[1..].iter().map(|word| Secret::literal(word.as_str())).collect();
     let launch = Launch::Stdio { command: words[0].clone(), args, env: vec![], inherit_env: false, cwd: None };
-    let options =
-        EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default(), seed: None };
+    let options = EngineOptions {
+        epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
+        separator: "_".into(),
+        keep: Keep::default(),
+        seed: None,
+    };
     let engine = Engine::new(options, Arc::new(Connections::new(None)));
     engine.apply(vec![ServerSpec::new("s", launch)]);
     ready(&engine).await;

@@ -11,19 +11,20 @@
 //!                   |
 //!                engine   one supervisor a server; dispatch = the life of one call; bus = event log
 //!                   |
-//!        mcp        config        demo       (adapters)
-//!          \          |           /
+//!     mcp      store      config      demo   (adapters)
+//!        \        |          |        /
 //!                  domain   (pure: no tokio, no I/O, no clock)
 //! ```
 //!
 //! | folder | owns | may name |
 //! |---|---|---|
 //! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, the state that events add up to ([`domain::world`]), forms made from schemas | itself |
-//! | [`engine`] | event log, supervisors, dispatch, inbox of questions | `domain` |
+//! | [`engine`] | event log, supervisors, dispatch, runs of workflows, inbox of questions | `domain` |
 //! | [`mcp`] | connections: processes, pipes, HTTP, the protocol of both eras | `domain`, `engine::ports` |
 //! | [`answers`] | where answers are kept: this process, or Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats, interpolation, approvals, live reload | `domain` |
-//! | [`demo`] | the built-in servers, which are programs of their own; the only place that names `rmcp` and `rusqlite` | `domain` |
+//! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
+//! | [`demo`] | the built-in servers, which are programs of their own; the only place that names `rmcp` | `domain` |
 //! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `engine::control` |
 //! | [`tui`] | the console: model, panes, keymap, pacing; the only place that names ratatui | `domain`, `engine::control` |
 //! | [`app`] | the composition root: chooses a face and puts everything together | everything |
@@ -45,4 +46,5 @@ pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod mcp;
+pub mod store;
 pub mod tui;

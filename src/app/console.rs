@@ -10,7 +10,7 @@ use super::{
     taste, welcome,
 };
 use crate::{
-    cli::{self, Options, exit, print::Io},
+    cli::{self, Options, by_hand, exit, print::Io},
     config::{self, ConfigError, FoundImport, Loaded, Reload},
     demo::{self, Demo},
     domain::{
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Opens the console; gives the exit code.
-pub async fn run(setup: Setup, traffic: bool) -> u8 {
+pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     let refuse = |kind: FailureKind, text: String| cli::fail(Failure::new(kind, text), &Options::default(), Io::real());
     if let Some(problem) = &setup.problem {
         return refuse(FailureKind::InvalidArguments, problem.clone());
@@ -52,8 +52,18 @@ pub async fn run(setup: Setup, traffic: bool) -> u8 {
     if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {
         engine.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
     }
-    setup::rules(&engine, &loaded, None);
+    put_in_force(&engine, &loaded, demo.is_some(), None);
     engine.apply(setup.servers(&loaded, demo.as_ref()));
+    match by_hand::commands(&engine.watch().0, &options) {
+        Ok(commands) => commands.into_iter().for_each(|command| engine.command(command)),
+        Err(failure) => {
+            engine.shutdown().await;
+            if let Some(demo) = demo {
+                demo.stop().await;
+            }
+            return refuse(failure.kind, failure.message);
+        }
+    }
     tell(&engine, &loaded.problems, NoticeLevel::Warn);
     let (requests, wanted) = mpsc::channel(64);
     let (found, offer) = if loaded.servers.is_empty() && setup.files { welcome::offer(&setup.load) } else { Default::default() };
@@ -95,10 +105,7 @@ fn console_options(
         None if loaded.servers.is_empty() && !demo => Startup::Empty,
         None => Startup::Normal,
     };
-    let named = setup.load.extra.first().map(|spec| spec.id.to_string());
-    let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
-    let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
-    let title = if demo { "demo".into() } else { named.or(file).unwrap_or_else(|| "no configuration".into()) };
+    let title = if demo { "demo".into() } else { title(setup, loaded, setup.load.extra.first()) };
     let state = setup.load.state_dir.as_deref().filter(|_| !setup.demo);
     ConsoleOptions {
         taste,
@@ -111,6 +118,13 @@ fn console_options(
         requests,
         updates,
     }
+}
+
+/// What the servers are called together: the only one by its name, else the file that they stand in.
+fn title(setup: &Setup, loaded: &Loaded, only: Option<&ServerSpec>) -> String {
+    let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
+    let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
+    only.map(|spec| spec.id.to_string()).or(file).unwrap_or_else(|| "no configuration".into())
 }
 
 /// The two ends towards the console.
@@ -173,9 +187,12 @@ async fn follow(
                             last.clone()
                         }),
                     };
-                    let _ = updates.send(ConsoleUpdate::Invocation(invocation.clone())).await;
                     match loaded {
-                        Ok(loaded) => Reload::Loaded(Box::new(loaded)),
+                        Ok(loaded) => {
+                            let title = title(&setup, &loaded, extra.first());
+                            let _ = updates.send(ConsoleUpdate::Servers(invocation.clone(), title)).await;
+                            Reload::Loaded(Box::new(loaded))
+                        }
                         Err(errors) => Reload::Broken(errors),
                     }
                 }
@@ -215,12 +232,20 @@ async fn follow(
                 }
                 let mut servers = setup.servers(&loaded, None);
                 servers.extend(extra.iter().filter(|spec| loaded.servers.iter().all(|s| s.id != spec.id)).cloned());
-                setup::rules(&engine, &loaded, Some(&last));
+                let demo_runs = demo.lock().is_ok_and(|demo| demo.is_some());
+                put_in_force(&engine, &loaded, demo_runs, Some(&last));
                 engine.apply(servers);
                 last = *loaded;
             }
             Reload::Broken(errors) => tell(&engine, &errors, NoticeLevel::Error),
         }
+    }
+}
+
+/// Puts the configured rules in force; what cannot be is told.
+fn put_in_force(engine: &Engine, loaded: &Loaded, demo: bool, before: Option<&Loaded>) {
+    if let Err(why) = setup::put_in_force(engine, Setup::rules(loaded, demo), before.map(|before| &before.rules.cache)) {
+        engine.notice(Notice::new(NoticeLevel::Warn, why));
     }
 }
 

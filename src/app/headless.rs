@@ -1,5 +1,7 @@
 //! The headless face: configuration, engine, command, and everything put away again.
 
+use std::time::Duration;
+
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -10,15 +12,17 @@ use super::{
     setup::{self, Setup},
 };
 use crate::{
+    answers,
     cli::{
         self, Options,
-        args::Headless,
+        args::{CacheAction, Headless},
         print::Io,
         session::{Signal, Signals},
     },
     demo::Demo,
     domain::{
         call::{Failure, FailureKind},
+        policy::{cache::CacheSettings, pattern::Pattern},
         text::visible_lines,
     },
 };
@@ -64,13 +68,15 @@ async fn serve(
     mut demo: Option<Demo>,
     command: Headless,
     options: &Options,
-    io: Io,
+    mut io: Io,
 ) -> Result<u8, String> {
     if let Some(demo) = &mut demo {
         demo.launch().map_err(|e| format!("the demo could not be started: {e}"))?;
     }
     let engine = setup::engine(&loaded);
-    setup::rules(&engine, &loaded, None);
+    if let Err(why) = setup::put_in_force(&engine, Setup::rules(&loaded, demo.is_some()), None) {
+        let _ = writeln!(io.stderr, "warning: {}", visible_lines(&why));
+    }
     engine.apply(servers);
     let code = cli::run(engine.clone(), &command, options, io, signals()).await;
     engine.shutdown().await;
@@ -79,6 +85,51 @@ async fn serve(
     }
     Ok(code)
 }
+
+/// `cache`: opens the store that is configured and does without an engine what is asked.
+pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
+    let refuse = |text: String| cli::fail(Failure::new(FailureKind::InvalidArguments, text), &options, Io::real());
+    let loaded = match setup.read() {
+        Ok(loaded) => loaded,
+        Err(errors) => return refuse(setup::all(&errors)),
+    };
+    let settings = loaded.rules.cache;
+    let store = if cli::cache::lasts(&settings) {
+        // Nobody waits for an answer here: Redis gets more time than a call gives it.
+        let patient = CacheSettings { wait: settings.wait.max(PATIENCE), ..settings.clone() };
+        match answers::open(&patient) {
+            Ok(store) => Some(store),
+            Err(why) => return refuse(why),
+        }
+    } else {
+        None
+    };
+    match action {
+        CacheAction::Purge { pattern } => {
+            let wanted = match Pattern::parse(&pattern) {
+                Ok(wanted) => wanted,
+                Err(why) => return refuse(format!("the pattern {pattern:?} {why}")),
+            };
+            let outcome = match &store {
+                Some(store) => Some(store.purge(&wanted).await),
+                None => None,
+            };
+            cli::cache::purged(&pattern, outcome, &options, Io::real())
+        }
+        CacheAction::Stats => {
+            let mut trouble = None;
+            if let Some(store) = &store {
+                // Asking is what shows whether it answers.
+                let _ = store.get("stats").await;
+                trouble = store.trouble();
+            }
+            cli::cache::stats(&settings, trouble, &options, Io::real())
+        }
+    }
+}
+
+/// How long `cache` waits for Redis.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ctrl-C and SIGTERM as the commands want them.
 fn signals() -> Signals {

@@ -45,8 +45,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Cmd::Man) => cli::manual::man(Io::real()),
         Some(Cmd::Import(args)) => import(args.write, &options),
         Some(Cmd::Approve) => approve(&cli, &options),
-        Some(Cmd::Demo(args)) => within_runtime(console::run(Setup::new(&cli, true), args.traffic)),
-        None => within_runtime(console::run(Setup::new(&cli, cli.global.demo), false)),
+        Some(Cmd::Cache(args)) => within_runtime(headless::cache(Setup::new(&cli, false), args.action.clone(), options)),
+        Some(Cmd::Demo(args)) => within_runtime(console::run(Setup::new(&cli, true), options, args.traffic)),
+        None => within_runtime(console::run(Setup::new(&cli, cli.global.demo), options, false)),
         Some(command) => match command.headless() {
             Some(command) => within_runtime(headless::run(Setup::new(&cli, cli.global.demo), command, options)),
             None => exit::USAGE,

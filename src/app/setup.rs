@@ -12,7 +12,7 @@ use crate::{
     demo::Demo,
     domain::{
         ask::AskPolicy,
-        event::{Notice, NoticeLevel},
+        policy::{Rules, cache::CacheSettings},
         server::ServerSpec,
         time::Epoch,
     },
@@ -96,6 +96,15 @@ impl Setup {
         wanted
     }
 
+    /// The rules to put in force: those of the configuration, over those of the demo when it runs.
+    pub fn rules(loaded: &Loaded, demo: bool) -> Rules {
+        let mut rules = loaded.rules.clone();
+        if demo {
+            rules.tools.splice(0..0, Demo::rules());
+        }
+        rules
+    }
+
     /// How to reach the same servers from a command line.
     pub fn invocation(&self) -> Invocation {
         let mut flags = vec![];
@@ -134,19 +143,19 @@ pub fn engine(loaded: &Loaded) -> Arc<Engine> {
     Engine::new(options, Arc::new(Connections::new(own_program())))
 }
 
-/// Puts the configured rules in force, and keeps answers where they say. What was kept elsewhere `before` is left there.
-pub fn rules(engine: &Engine, loaded: &Loaded, before: Option<&Loaded>) {
-    let cache = &loaded.rules.cache;
-    if before.is_none_or(|before| before.rules.cache != *cache) {
-        match answers::open(cache) {
-            Ok(store) => engine.set_store(Some(store)),
-            Err(why) => {
-                engine.notice(Notice::new(NoticeLevel::Error, format!("answers are kept in this process only: {why}")));
-                engine.set_store(Some(Arc::new(answers::Memory::new(cache.bytes))));
-            }
-        }
+/// Puts rules in force, and opens the store that they name when it is another than `before`. Says why answers are kept
+/// in this process only, if they are against the rules.
+pub fn put_in_force(engine: &Engine, rules: Rules, before: Option<&CacheSettings>) -> Result<(), String> {
+    let mut told = Ok(());
+    if before != Some(&rules.cache) {
+        let store = answers::open(&rules.cache).or_else(|why| {
+            told = Err(format!("answers are kept in this process only: {why}"));
+            answers::open(&CacheSettings { redis: vec![], ..rules.cache.clone() })
+        });
+        engine.set_store(store.ok());
     }
-    engine.set_rules(loaded.rules.clone());
+    engine.set_rules(rules);
+    told
 }
 
 /// All errors, one under another.

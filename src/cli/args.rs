@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use super::{exit, names::similar};
+use crate::domain::policy::{breaker::Order, fault::Fault};
 
 /// A terminal console for many MCP servers at once.
 ///
@@ -72,12 +73,28 @@ pub struct Global {
     /// Agree to calling a tool that may destroy something.
     #[arg(long, global = true)]
     pub yes: bool,
+    /// Do something to a circuit breaker first: trip, hold-open, hold-closed or reset. May be given several times.
+    #[arg(long, value_name = "SERVER[/TOOL]=ORDER", global = true, value_parser = parse_order)]
+    pub breaker: Vec<Placed<Order>>,
+    /// Make faults on purpose: latency=200ms, and shares of fail, drop, cut and corrupt, as in flaky=latency=1s,fail=0.3.
+    /// May be given several times.
+    #[arg(long, value_name = "SERVER[/TOOL]=FAULTS", global = true, value_parser = parse_fault)]
+    pub inject: Vec<Placed<Fault>>,
     /// What answers forms of servers (elicitation): decline, defaults, @FILE or JSON. Declined unless given.
     #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_elicit)]
     pub elicit: Option<AnswerFrom>,
     /// What answers sampling requests of servers: decline, @FILE or JSON. Declined unless given.
     #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_sample)]
     pub sample: Option<AnswerFrom>,
+}
+
+/// Something for a server, or a tool of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed<T> {
+    /// `server` or `server/tool`, as written: which it is, the servers that there are tell.
+    pub place: String,
+    /// What.
+    pub what: T,
 }
 
 /// A server given on the command line.
@@ -106,6 +123,10 @@ pub enum Cmd {
     Read(ReadArgs),
     /// Get a prompt and print its messages.
     Prompt(PromptArgs),
+    /// Explain where a call would go, and why, without making it.
+    Route(RouteArgs),
+    /// Kept answers: forget some, or show where they are kept.
+    Cache(CacheArgs),
     /// List the servers and their state.
     Servers(ServersArgs),
     /// Check every server and say what is wrong and what to try.
@@ -181,6 +202,41 @@ pub struct PromptArgs {
     pub server: OnLine,
 }
 
+/// `route`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RouteArgs {
+    /// The tool: its name as `tools` shows it, or server/tool.
+    pub tool: String,
+    /// A JSON object of arguments, for groups that choose by one of them; @FILE reads a file.
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub args: Option<String>,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `cache`.
+#[derive(Clone, Debug, Args)]
+pub struct CacheArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+/// What `cache` does.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum CacheAction {
+    /// Forget the answers of matching tools, or of a whole server.
+    ///
+    /// Only answers in Redis outlive the process that asked for them; those kept in a process end with it.
+    Purge {
+        /// A name as `tools` shows it, server/tool or a server; with * and ?, or /a regular expression/.
+        pattern: String,
+    },
+    /// Say where answers are kept and whether that works.
+    Stats,
+}
+
 /// `servers` and `doctor`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServersArgs {
@@ -240,6 +296,8 @@ pub enum Headless {
     Read(ReadArgs),
     /// `prompt`
     Prompt(PromptArgs),
+    /// `route`
+    Route(RouteArgs),
     /// `servers`
     Servers,
     /// `doctor`
@@ -276,6 +334,7 @@ impl Cli {
             Some(Cmd::Call(a)) => Some(&a.server),
             Some(Cmd::Read(a)) => Some(&a.server),
             Some(Cmd::Prompt(a)) => Some(&a.server),
+            Some(Cmd::Route(a)) => Some(&a.server),
             Some(Cmd::Servers(a) | Cmd::Doctor(a)) => Some(&a.server),
             _ => None,
         };
@@ -300,6 +359,7 @@ impl Cmd {
             Cmd::Call(a) => Headless::Call(a.clone()),
             Cmd::Read(a) => Headless::Read(a.clone()),
             Cmd::Prompt(a) => Headless::Prompt(a.clone()),
+            Cmd::Route(a) => Headless::Route(a.clone()),
             Cmd::Servers(_) => Headless::Servers,
             Cmd::Doctor(_) => Headless::Doctor,
             _ => return None,
@@ -340,6 +400,28 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("must be more than zero and less than an age".into()),
     }
+}
+
+/// Reads `server=…` or `server/tool=…`.
+fn placed<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Placed<T>, String> {
+    match text.split_once('=') {
+        Some((place, what)) if !place.trim().is_empty() => Ok(Placed { place: place.trim().to_owned(), what: read(what.trim())? }),
+        _ => Err("begins with the server, or server/tool, and =".into()),
+    }
+}
+
+fn parse_order(text: &str) -> Result<Placed<Order>, String> {
+    placed(text, |order| match order {
+        "trip" => Ok(Order::Trip),
+        "hold-open" => Ok(Order::HoldOpen),
+        "hold-closed" => Ok(Order::HoldClosed),
+        "reset" => Ok(Order::Reset),
+        other => Err(format!("there is no order {other:?}; there are trip, hold-open, hold-closed and reset")),
+    })
+}
+
+fn parse_fault(text: &str) -> Result<Placed<Fault>, String> {
+    placed(text, Fault::parse)
 }
 
 fn parse_elicit(text: &str) -> Result<AnswerFrom, String> {

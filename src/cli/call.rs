@@ -24,6 +24,10 @@ use crate::domain::{
     catalog::{Change, Hints, Tool},
     event::Settled,
     id::{CallId, ServerId, ToolId},
+    policy::{
+        route::Group,
+        stage::{Stage, Track},
+    },
     server::ConnectFailure,
     time,
     world::{ServerView, World},
@@ -116,11 +120,19 @@ fn own_name(server: &ServerId, name: &str) -> String {
 /// Whether `server` may be the one that offers the tool called `name`, as far as can be told before
 /// it is connected. Names are never split: each server's own prefix is compared.
 fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
-    let clean: String =
-        server.spec.namespace().chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
+    let fits = |id: &ServerId, namespace: &str| {
+        let clean: String =
+            namespace.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
+        name.starts_with(&clean) || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let of_group = |group: &Group| group.members.iter().any(|m| m.server == *server.id()) && fits(&group.id, group.namespace());
     world.servers.len() == 1
-        || name.starts_with(&clean)
-        || name.strip_prefix(server.id().as_str()).is_some_and(|rest| rest.starts_with('/'))
+        || fits(server.id(), server.spec.namespace())
+        || world.rules.routing.groups.iter().any(of_group)
+        // A route may lead the call there.
+        || world.rules.routing.routes.iter().any(|route| {
+            route.matches.matches(name) && (route.to == *server.id() || world.members(&route.to).any(|member| member.id() == server.id()))
+        })
 }
 
 /// The tool called `name`: an exposed name, `server/tool`, or the tool's own name when there is but
@@ -137,7 +149,7 @@ fn find(session: &Session<'_>, name: &str) -> Result<ToolId, Stop> {
         [server] => offered(server, name),
         _ => None,
     };
-    if let Some(tool) = world.names.tool(name).cloned().or_else(qualified).or_else(lone) {
+    if let Some(tool) = named(world, name).or_else(qualified).or_else(lone) {
         return match session.unusable(&tool.server) {
             Some(problem) => Err(problem.into()),
             None => Ok(tool),
@@ -149,6 +161,18 @@ fn find(session: &Session<'_>, name: &str) -> Result<ToolId, Stop> {
         Some(problem) => Err(problem.into()),
         None => Err(unknown_tool(world, name).into()),
     }
+}
+
+/// The tool of this exposed name, or of this name of a group: `group/tool`; or `server/tool` in the lists.
+pub(super) fn named(world: &World, name: &str) -> Option<ToolId> {
+    let groups = world.rules.routing.groups.iter().map(|group| &group.id);
+    let places = world.servers.iter().map(ServerView::id).chain(groups);
+    let qualified = || {
+        places
+            .filter_map(|id| Some(ToolId::new(id.clone(), name.strip_prefix(id.as_str())?.strip_prefix('/')?)))
+            .find(|id| world.tool(id).is_some())
+    };
+    world.names.tool(name).cloned().or_else(qualified)
 }
 
 /// The server's tool of this name; any, when its lists could not be read.
@@ -171,7 +195,8 @@ fn unlisted(tool: &ToolId) -> Tool {
     }
 }
 
-fn unknown_tool(world: &World, name: &str) -> Problem {
+/// What to say of a tool that there is none of.
+pub(super) fn unknown_tool(world: &World, name: &str) -> Problem {
     let failure = Failure::new(FailureKind::UnknownTool, format!("there is no tool {name:?}"));
     // People leave the server's name out: compare with both names, suggest the one that works.
     let mut close: Vec<&str> = Vec::new();
@@ -292,7 +317,8 @@ async fn read_stdin(session: &mut Session<'_>) -> Result<String, Stop> {
     session.or_signal(text).await?.map_err(|error| unreadable(format!("stdin cannot be read: {error}")))
 }
 
-fn read_argument(text: &str) -> Result<String, Stop> {
+/// The text of an argument, or of the file that `@FILE` names.
+pub(super) fn read_argument(text: &str) -> Result<String, Stop> {
     let Some(path) = text.strip_prefix('@') else { return Ok(text.to_owned()) };
     let read = std::fs::File::open(path).and_then(|file| read_limited(Box::new(file)));
     read.map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("--args: {path} cannot be read: {error}")).into())
@@ -309,7 +335,7 @@ fn read_limited(source: Box<dyn Read + Send>) -> std::io::Result<String> {
 
 async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> Result<u8, Stop> {
     let timeout = session.left()?;
-    let spec = CallSpec { operation: operation.clone(), origin: Origin::Cli, timeout };
+    let spec = CallSpec { operation: operation.clone(), origin: Origin::Cli, timeout, run: None };
     let (id, settled) = session.follow(spec).await.map_err(|stop| match stop {
         Stop::Problem(problem) => Stop::from(problem.about(Some(operation.server()), subject)),
         other => other,
@@ -317,13 +343,14 @@ async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> 
     let settled = explain_timeout(settled, session.options.timeout);
     session.printer.clear_status();
     if session.printer.format() == Format::Human {
+        print_way(session, id, &settled);
         print_human(session, &operation, subject, &settled)?;
     } else {
         let mut document = Document::new(Some(operation.server()), Some(subject));
         if let Operation::Tool { tool, .. } = &operation {
             document.tool = Some(&tool.name);
         }
-        document.fill(id, &settled);
+        document.fill(id, &settled, session.track(id).as_ref());
         session.printer.document(&document)?;
     }
     Ok(exit::of_outcome(&settled.outcome))
@@ -338,6 +365,23 @@ fn explain_timeout(mut settled: Arc<Settled>, timeout: Option<Duration>) -> Arc<
             Some(format!("--timeout {} is for the whole command, starting the server included", time::short(limit)));
     }
     settled
+}
+
+/// The track of a call that came to its end otherwise than by one attempt.
+fn telling<'t>(settled: &Settled, track: Option<&'t Track>) -> Option<&'t Track> {
+    track.filter(|track| !track.plain() || settled.by.is_some() || settled.cached.is_some())
+}
+
+/// Says on stderr how a call came to its end, when there is something to tell.
+fn print_way(session: &mut Session<'_>, id: CallId, settled: &Settled) {
+    let track = session.track(id);
+    let Some(track) = telling(settled, track.as_ref()) else { return };
+    for (at, stage) in &track.stages {
+        // Waits and misses are for those who want to know more.
+        if session.options.verbose || !matches!(**stage, Stage::Waiting { .. } | Stage::CacheMiss { .. }) {
+            session.printer.note(&format!("+{} {}", time::short(at.since(settled.timings.queued)), stage.words()));
+        }
+    }
 }
 
 fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, settled: &Settled) -> Result<(), Stop> {
@@ -418,7 +462,27 @@ pub struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     timings: Option<TimingsJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    way: Option<WayJson<'a>>,
     exit_code: u8,
+}
+
+/// How a call came to its end, when there is something to tell.
+#[derive(Serialize)]
+struct WayJson<'a> {
+    attempts: u32,
+    /// The server whose answer it is, when that is another.
+    by: Option<&'a ServerId>,
+    /// How old a kept answer is.
+    kept_ms: Option<f64>,
+    stages: Vec<StageJson>,
+}
+
+#[derive(Serialize)]
+struct StageJson {
+    after_ms: f64,
+    stage: &'static str,
+    words: String,
 }
 
 #[derive(Serialize)]
@@ -467,6 +531,7 @@ impl<'a> Document<'a> {
             connect: None,
             reason: None,
             timings: None,
+            way: None,
             exit_code: exit::FAILED,
         }
     }
@@ -480,8 +545,18 @@ impl<'a> Document<'a> {
         document
     }
 
-    fn fill(&mut self, id: CallId, settled: &'a Settled) {
+    fn fill(&mut self, id: CallId, settled: &'a Settled, track: Option<&Track>) {
         let timings = &settled.timings;
+        self.way = telling(settled, track).map(|track| WayJson {
+            attempts: settled.attempts,
+            by: settled.by.as_ref(),
+            kept_ms: settled.cached.map(ms),
+            stages: track
+                .stages
+                .iter()
+                .map(|(at, stage)| StageJson { after_ms: ms(at.since(timings.queued)), stage: stage.tag(), words: stage.words() })
+                .collect(),
+        });
         self.call = Some(id.to_string());
         self.exit_code = exit::of_outcome(&settled.outcome);
         self.timings = Some(TimingsJson {

@@ -7,6 +7,8 @@
 pub mod answers;
 pub mod args;
 pub mod arguments;
+pub mod by_hand;
+pub mod cache;
 pub mod call;
 pub mod content;
 pub mod doctor;
@@ -17,7 +19,10 @@ pub mod import;
 pub mod json;
 pub mod manual;
 pub mod names;
+#[cfg(test)]
+mod policy_tests;
 pub mod print;
+pub mod route;
 pub mod servers;
 pub mod session;
 #[cfg(test)]
@@ -28,13 +33,16 @@ use std::{io, sync::Arc, time::Duration};
 
 use self::{
     answers::Answers,
-    args::{AnswerFrom, Global, Headless},
+    args::{AnswerFrom, Global, Headless, Placed},
     call::Document,
     print::{Format, Io, Printer},
     session::{Problem, Session, Signals, Stop},
 };
 use crate::{
-    domain::call::{Failure, FailureKind},
+    domain::{
+        call::{Failure, FailureKind},
+        policy::{breaker::Order, fault::Fault},
+    },
     engine::control::Control,
 };
 
@@ -53,6 +61,10 @@ pub struct Options {
     pub yes: bool,
     /// The only servers wanted; all when empty.
     pub servers: Vec<String>,
+    /// What is done to breakers first.
+    pub breaker: Vec<Placed<Order>>,
+    /// Faults made on purpose.
+    pub inject: Vec<Placed<Fault>>,
     /// What answers elicitation.
     pub elicit: Option<AnswerFrom>,
     /// What answers sampling.
@@ -72,6 +84,8 @@ impl From<&Global> for Options {
             timeout: global.timeout,
             yes: global.yes,
             servers: global.servers.clone(),
+            breaker: global.breaker.clone(),
+            inject: global.inject.clone(),
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
         }
@@ -93,11 +107,16 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         }
     };
     let mut session = Session::new(control, options, printer, signals, answers);
+    match by_hand::commands(&session.world, options) {
+        Ok(commands) => commands.into_iter().for_each(|command| session.control.command(command)),
+        Err(failure) => return conclude(&mut session.printer, Err(failure.into())),
+    }
     let outcome = match command {
         Headless::Tools(args) => tools::run(&mut session, args).await,
         Headless::Call(args) => call::call(&mut session, args).await,
         Headless::Read(args) => call::read(&mut session, args).await,
         Headless::Prompt(args) => call::prompt(&mut session, args).await,
+        Headless::Route(args) => route::run(&mut session, args).await,
         Headless::Servers => servers::run(&mut session).await,
         Headless::Doctor => doctor::run(&mut session).await,
     };

@@ -23,6 +23,7 @@ use crate::{
         call::{CallSpec, Failure, FailureKind, Progress},
         event::{Event, EventKind, NoticeLevel, Settled},
         id::{AskId, CallId, ServerId},
+        policy::stage::Track,
         server::{ConnectFailure, Phase},
         time,
         world::{ServerView, World},
@@ -243,8 +244,18 @@ impl<'a> Session<'a> {
         Failure::new(FailureKind::Timeout, format!("--timeout {limit} passed before anything was sent"))
     }
 
-    /// The problem that keeps `server` from being used, if there is one.
+    /// What happened to a call on its way, as far as it is known.
+    pub fn track(&self, call: CallId) -> Option<Track> {
+        self.world.call(call)?.track.as_deref().cloned()
+    }
+
+    /// The problem that keeps `server` from being used, if there is one. A group can be used when a member can.
     pub fn unusable(&self, server: &ServerId) -> Option<Problem> {
+        if self.world.group(server).is_some() && self.world.server(server).is_none() {
+            let members: Vec<&ServerId> = self.world.members(server).map(ServerView::id).collect();
+            let problems: Vec<Problem> = members.iter().map_while(|member| self.unusable(member)).collect();
+            return if problems.len() == members.len() && !members.is_empty() { problems.into_iter().next() } else { None };
+        }
         let view = match self.world.server(server) {
             Some(view) if view.phase.usable() => return None,
             Some(view) => view,
@@ -423,6 +434,9 @@ impl<'a> Session<'a> {
                 message: progress.message.as_deref(),
             },
             EventKind::CallSent { call, round } if Some(*call) == self.call => Line::Sent { at, call: call.to_string(), round: *round },
+            EventKind::CallStage { call, stage } if Some(*call) == self.call => {
+                Line::Stage { at, call: call.to_string(), stage: stage.tag(), words: stage.words() }
+            }
             EventKind::ServerLog { server, log } => Line::Log {
                 at,
                 server,
@@ -506,6 +520,12 @@ enum Line<'a> {
         at: u64,
         call: String,
         round: u32,
+    },
+    Stage {
+        at: u64,
+        call: String,
+        stage: &'a str,
+        words: String,
     },
     Progress {
         at: u64,

@@ -149,7 +149,7 @@ async fn jsonl_tells_what_happens_in_order_a_line_each() {
 }
 
 fn ask(number: u64, question: Question) -> Arc<Ask> {
-    Arc::new(Ask { id: AskId(number), server: id("db"), call: None, question, at: Stamp(0) })
+    Arc::new(Ask { id: AskId(number), server: id("db"), call: None, question, at: Stamp(0), run: None })
 }
 
 #[tokio::test]

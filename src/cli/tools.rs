@@ -10,34 +10,38 @@ use super::{
     servers::{self, Away},
     session::{Session, Stop, raw},
 };
-use crate::domain::{catalog::Tool, id::ToolId, world::ServerView};
+use crate::domain::{
+    catalog::Tool,
+    id::{ServerId, ToolId},
+    world::World,
+};
 
 /// Lists the tools.
 pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop> {
     servers::settle_all(session).await?;
     let world = session.world.clone();
-    let mut groups: Vec<(&ServerView, Vec<Row<'_>>)> = Vec::new();
+    let united: Vec<_> = world.rules.routing.groups.iter().map(|group| (group, world.group_tools(&group.id))).collect();
+    let mut groups: Vec<(String, Vec<Row<'_>>)> = Vec::new();
     for server in world.servers.iter().filter(|s| s.phase.usable()) {
-        let rows = server.catalog.tools.iter().filter_map(|tool| {
-            let id = ToolId::new(server.id().clone(), tool.name.clone());
-            let exposed = world.names.exposed(&id)?;
-            let wanted = args.pattern.as_deref().is_none_or(|pattern| {
-                fits(pattern, exposed) || fits(pattern, &tool.name) || fits(pattern, &format!("{}/{}", server.id(), tool.name))
-            });
-            wanted.then(|| Row { kind: "tool", name: exposed, server: server.id().as_str(), tool })
-        });
-        groups.push((server, rows.collect()));
+        let rows = server.catalog.tools.iter().filter_map(|tool| row(&world, args, server.id(), tool, &[], false));
+        let more = server.spec.description.as_ref().map(|d| format!("  {d}")).unwrap_or_default();
+        groups.push((format!("{}{more}", server.id()), rows.collect()));
+    }
+    for (group, tools) in &united {
+        let rows = tools.iter().filter_map(|(tool, members, differ)| row(&world, args, &group.id, tool, members, *differ));
+        let members: Vec<&str> = group.members.iter().map(|member| member.server.as_str()).collect();
+        groups.push((format!("{}  {}: {}", group.id, group.strategy.word(), members.join(", ")), rows.collect()));
     }
     let found = groups.iter().map(|(_, rows)| rows.len()).sum::<usize>();
     let away = servers::away(&world.servers);
     match session.printer.format() {
         Format::Human => {
             let mut first = true;
-            for (server, rows) in groups.iter().filter(|(_, rows)| !rows.is_empty()) {
+            for (title, rows) in groups.iter().filter(|(_, rows)| !rows.is_empty()) {
                 if !std::mem::take(&mut first) {
                     session.printer.line("")?;
                 }
-                print_group(session, server, rows, args.schema)?;
+                print_group(session, title, rows, args.schema)?;
             }
         }
         Format::Json => {
@@ -66,6 +70,28 @@ struct Row<'a> {
     name: &'a str,
     server: &'a str,
     tool: &'a Tool,
+    /// Who offers it, for the tool of a group.
+    members: &'a [ServerId],
+    /// Whether their schemas differ.
+    differ: bool,
+}
+
+/// The row of a tool, if it is listed and wanted.
+fn row<'a>(
+    world: &'a World,
+    args: &ToolsArgs,
+    server: &'a ServerId,
+    tool: &'a Tool,
+    members: &'a [ServerId],
+    differ: bool,
+) -> Option<Row<'a>> {
+    let id = ToolId::new(server.clone(), tool.name.clone());
+    let exposed = world.names.exposed(&id)?;
+    let wanted = args
+        .pattern
+        .as_deref()
+        .is_none_or(|pattern| fits(pattern, exposed) || fits(pattern, &tool.name) || fits(pattern, &format!("{server}/{}", tool.name)));
+    wanted.then(|| Row { kind: "tool", name: exposed, server: server.as_str(), tool, members, differ })
 }
 
 #[derive(Serialize)]
@@ -87,6 +113,10 @@ struct ToolJson<'a> {
     destructive: Option<bool>,
     idempotent: Option<bool>,
     open_world: Option<bool>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    members: &'a [ServerId],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    schemas_differ: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_schema: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,16 +137,18 @@ impl Row<'_> {
             destructive: tool.hints.destructive,
             idempotent: tool.hints.idempotent,
             open_world: tool.hints.open_world,
+            members: self.members,
+            schemas_differ: self.differ,
             input_schema: schema.then(|| raw(&tool.input_schema)).flatten(),
             output_schema: tool.output_schema.as_ref().filter(|_| schema).and_then(raw),
         }
     }
 }
 
-fn print_group(session: &mut Session<'_>, server: &ServerView, rows: &[Row<'_>], schema: bool) -> Result<(), Stop> {
-    let more = server.spec.description.as_ref().map(|d| format!("  {d}")).unwrap_or_default();
-    session.printer.line(&format!("{}{more}", server.id()))?;
-    let cells = |row: &Row<'_>| vec![row.name.to_owned(), row.tool.hints.words(), first_line(row.tool)];
+fn print_group(session: &mut Session<'_>, title: &str, rows: &[Row<'_>], schema: bool) -> Result<(), Stop> {
+    session.printer.line(title)?;
+    let differ = |row: &Row<'_>| if row.differ { " · schemas differ" } else { "" };
+    let cells = |row: &Row<'_>| vec![row.name.to_owned(), format!("{}{}", row.tool.hints.words(), differ(row)), first_line(row.tool)];
     if !schema {
         let table: Vec<Vec<String>> = rows.iter().map(cells).collect();
         return Ok(session.printer.table("  ", &table)?);

@@ -36,6 +36,7 @@ mod source;
 mod text;
 mod trust;
 mod watch;
+mod workflows;
 
 pub use adhoc::{server_from_command, server_from_url};
 pub use error::ConfigError;
@@ -47,3 +48,4 @@ pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, launch_hash, launch_lines};
 pub use watch::{Reload, watch};
+pub use workflows::{WorkflowFile, Workflows, save_workflow, store_file, workflow_files};

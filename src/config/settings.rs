@@ -27,7 +27,14 @@ pub struct Settings {
     pub console: ConsoleSettings,
     /// The user's keys, in the order of the files, the weakest first.
     pub keys: Vec<KeySetting>,
+    /// Workflow files, and folders of such, beside the `workflows` folders that are looked into anyway.
+    pub workflows: Vec<PathBuf>,
+    /// How many calls the history keeps; 0 for none.
+    pub history_calls: usize,
 }
+
+/// Calls that the history keeps when nothing is said.
+const HISTORY_CALLS: usize = 10_000;
 
 /// A key of `[keys.CONTEXT]` and what it is to do. What the words mean is the console's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +51,14 @@ pub struct KeySetting {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { separator: "_".into(), keep: Keep::default(), console: ConsoleSettings::default(), keys: vec![] }
+        Self {
+            separator: "_".into(),
+            keep: Keep::default(),
+            console: ConsoleSettings::default(),
+            keys: vec![],
+            workflows: vec![],
+            history_calls: HISTORY_CALLS,
+        }
     }
 }
 
@@ -92,10 +106,12 @@ pub(super) struct PartialSettings {
     mouse: Option<bool>,
     keys: Vec<KeySetting>,
     confirm: Option<ConfirmPolicy>,
+    workflows: Vec<PathBuf>,
+    history_calls: Option<usize>,
 }
 
 impl PartialSettings {
-    /// Reads `separator`, `[keep]`, `[console]` and `[keys]`.
+    /// Reads `separator`, `workflows`, `[keep]`, `[history]`, `[console]` and `[keys]`.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialSettings {
         let separator = root.text("separator").map(str::to_owned);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -107,6 +123,21 @@ impl PartialSettings {
         if let Some(mut keep) = root.inner("keep") {
             out.keep = ["calls", "result_bytes", "frames", "frame_bytes", "logs"].map(|key| keep.count(key));
             keep.finish();
+        }
+        if let Some(mut history) = root.inner("history") {
+            out.history_calls = history.whole("calls", 0, 10_000_000).map(|calls| usize::try_from(calls).unwrap_or(usize::MAX));
+            history.finish();
+        }
+        for node in root.array("workflows").unwrap_or_default() {
+            match node.text() {
+                Some(text) => out.workflows.push(root.report.path(text)),
+                None => root.report.error(
+                    node.at,
+                    "workflows",
+                    "should be paths in quotes",
+                    "workflows = [\"flows/onboard.toml\", \"more-flows\"]",
+                ),
+            }
         }
         if let Some(mut console) = root.inner("console") {
             out.theme = theme(&mut console);
@@ -140,8 +171,12 @@ impl PartialSettings {
         }
         let mut keys = below.keys;
         keys.extend(self.keys);
+        let mut workflows = self.workflows;
+        workflows.extend(below.workflows);
         PartialSettings {
             keys,
+            workflows,
+            history_calls: self.history_calls.or(below.history_calls),
             separator: self.separator.or(below.separator),
             keep,
             theme: self.theme.or(below.theme),
@@ -164,6 +199,8 @@ impl PartialSettings {
         settings.console.theme = self.theme.unwrap_or_default();
         settings.console.mouse = self.mouse.unwrap_or(settings.console.mouse);
         settings.keys = self.keys;
+        settings.workflows = self.workflows;
+        settings.history_calls = self.history_calls.unwrap_or(settings.history_calls);
         settings.console.confirm = self.confirm.unwrap_or_default();
         settings
     }

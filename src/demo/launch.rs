@@ -2,18 +2,26 @@
 //! Used by the composition root.
 
 use std::{
-    fs::DirBuilder,
+    fs::{DirBuilder, File, TryLockError},
+    io::ErrorKind,
     net::{SocketAddr, TcpListener},
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tokio::process::{Child, Command};
 
 use super::{DemoError, NAMES, process::LISTENER_VARIABLE};
 use crate::domain::{
+    body::Body,
+    policy::{Fallback, KeepAnswers, Knob, PolicyPatch, ToolRule, pattern::Pattern},
     secret::Secret,
     server::{EraChoice, Launch, ServerSpec, Timeouts},
 };
@@ -53,7 +61,7 @@ impl Demo {
     /// socket takes connections already.
     pub fn launch(&mut self) -> Result<(), DemoError> {
         let Some(listener) = self.listener.take() else { return Ok(()) };
-        let log = std::fs::File::create(self.dir().join("analytics.log")).map_err(DemoError::io("make a log file"))?;
+        let log = File::create(self.dir().join("analytics.log")).map_err(DemoError::io("make a log file"))?;
         let child = Command::new(&self.program)
             .args(["demo-server", "analytics", "--dir"])
             .arg(self.dir())
@@ -89,6 +97,31 @@ impl Demo {
         NAMES.into_iter().map(|name| self.spec(name)).collect()
     }
 
+    /// The rules for the demo's tools: what stands in when `flaky` fails.
+    pub fn rules() -> Vec<ToolRule> {
+        let rule = |name: &str| ToolRule { matches: Pattern::from(Arc::<str>::from(name)), ..ToolRule::default() };
+        let record = json!({"amount": "{{ arguments.amount }}", "reason": "the payment server failed; look whether it is booked"});
+        let noted = json!({"table": "unconfirmed_charges", "record": record});
+        vec![
+            // A charge is never sent again; it is noted, to be looked after by a person.
+            ToolRule {
+                fallback: vec![Fallback::Tool { tool: "database_insert_record".into(), arguments: Some(Body::json(&noted)) }],
+                ..rule("flaky_charge")
+            },
+            // Rates do not change by the minute: the last one known is better than none.
+            ToolRule {
+                patch: PolicyPatch {
+                    set: vec![
+                        Arc::new(Knob::CacheKeep(KeepAnswers::ReadOnly)),
+                        Arc::new(Knob::CacheTtl(Duration::from_secs(1))),
+                        Arc::new(Knob::CacheStale(Duration::from_secs(600))),
+                    ],
+                },
+                ..rule("flaky_quote")
+            },
+        ]
+    }
+
     fn spec(&self, name: &str) -> ServerSpec {
         let launch = match name {
             "analytics" => Launch::Http { url: format!("http://{}/mcp", self.address), headers: vec![], socket: None },
@@ -114,7 +147,13 @@ impl Demo {
         // Our own servers' annotations are true.
         spec.trusted = true;
         match name {
-            "flaky" => spec.timeouts = Timeouts { call: Duration::from_secs(10), ..Timeouts::default() },
+            "flaky" => {
+                spec.timeouts = Timeouts { call: Duration::from_secs(10), ..Timeouts::default() };
+                // Quick, so that one sees it open, ask again and close.
+                let breaker = &mut spec.policy.breaker;
+                (breaker.consecutive, breaker.open, breaker.open_max) = (3, Duration::from_secs(5), Duration::from_secs(20));
+                spec.policy.attempt = Some(Duration::from_secs(3));
+            }
             _ => spec.group = Some("shop".into()),
         }
         if name == "preferences" {
@@ -135,9 +174,27 @@ impl Demo {
     }
 }
 
+/// What the names of such folders begin with.
+const PREFIX: &str = "switchboard-demo-";
+
+/// Removes a demo's folder in place of an owner that was killed. Leaves every other folder alone.
+///
+/// Servers that are about to end may still write to it, so it is tried again for a moment.
+pub(super) fn remove_orphan(dir: &Path) {
+    if !dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) {
+        return;
+    }
+    let end = Instant::now() + PATIENCE;
+    while std::fs::remove_dir_all(dir).is_err_and(|error| error.kind() != ErrorKind::NotFound) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A private folder that goes away with its owner.
 struct Folder {
     path: PathBuf,
+    /// Locked as long as the owner lives.
+    _lock: File,
 }
 
 impl Folder {
@@ -147,13 +204,34 @@ impl Folder {
         if parent.to_str().is_none() {
             return Err(DemoError::NoFolder { path: parent.to_owned() });
         }
+        sweep(parent);
         loop {
-            let path = parent.join(format!("switchboard-demo-{}-{:06x}", std::process::id(), fastrand::u32(..1 << 24)));
+            let path = parent.join(format!("{PREFIX}{}-{:06x}", std::process::id(), fastrand::u32(..1 << 24)));
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Folder { path }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                // Unlocked for a moment: another demo that begins may have taken it for an orphan.
+                Ok(()) => match File::open(&path) {
+                    Ok(folder) if matches!(folder.try_lock(), Err(TryLockError::WouldBlock)) => {}
+                    // Where nothing can be locked, nothing is swept either.
+                    Ok(folder) => return Ok(Folder { path, _lock: folder }),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(DemoError::io(format!("open the folder {}", path.display()))(error)),
+                },
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(DemoError::io(format!("make the folder {}", path.display()))(error)),
             }
+        }
+    }
+}
+
+/// Removes the folders of demos that were killed with all their processes. The lock tells, not the number
+/// of the process: that may mean another one by now, or one in another container.
+fn sweep(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw());
+        let Some(folder) = File::open(entry.path()).ok().filter(|_| ours) else { continue };
+        if folder.try_lock().is_ok() {
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }
@@ -169,7 +247,7 @@ impl Drop for Folder {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::*;
+    use super::{super::catalog::Catalog, *};
 
     #[test]
     fn the_folder_is_private_and_goes_away() {
@@ -179,6 +257,42 @@ mod tests {
         assert_ne!(Demo::prepare().unwrap().dir(), dir);
         drop(demo);
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn folders_of_killed_demos_are_swept_and_those_of_living_ones_are_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let living = Folder::make(parent.path()).unwrap();
+        let [orphan, other] = ["switchboard-demo-1-00000a", "switchboard-else"].map(|name| parent.path().join(name));
+        for folder in [&orphan, &other] {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join("demo.sqlite"), "x").unwrap();
+        }
+        let next = Folder::make(parent.path()).unwrap();
+        assert!(!orphan.exists() && other.exists() && living.path.exists() && next.path.exists());
+        remove_orphan(&other);
+        assert!(other.exists(), "no demo's folder");
+        remove_orphan(&living.path);
+        assert!(!living.path.exists());
+    }
+
+    #[test]
+    fn the_rules_name_tools_of_the_demo_and_templates_that_fit() {
+        let texts =
+            [("database", include_str!("../../assets/demo/database.json")), ("flaky", include_str!("../../assets/demo/flaky.json"))];
+        let tools: Vec<String> = texts
+            .into_iter()
+            .flat_map(|(name, text)| Catalog::parse(name, text).unwrap().tools.into_iter().map(move |e| format!("{name}_{}", e.tool.name)))
+            .collect();
+        let listed = |exposed: &str| tools.iter().any(|tool| tool == exposed);
+        for rule in Demo::rules() {
+            assert!(listed(rule.matches.text()), "{:?}", rule.matches);
+            for fallback in rule.fallback {
+                let Fallback::Tool { tool, arguments } = fallback else { continue };
+                let filled = crate::domain::policy::mapping::fill(&arguments.unwrap(), &json!({"amount": 1.5})).unwrap();
+                assert!(listed(&tool) && filled.text().contains("1.5"), "{tool} {filled:?}");
+            }
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     DemoError, analytics::Analytics, catalog::Catalog, database::Database, email::Email, flaky::Flaky, handler::Backend, handler::Handler,
-    preferences::Preferences, store::Store,
+    launch, preferences::Preferences, store::Store,
 };
 
 /// Set to `stdout` for the analytics server when its stdout is a socket that listens already.
@@ -60,6 +60,10 @@ pub fn run_server(name: &str, dir: &Path) -> Result<(), DemoError> {
     });
     // Calls under way, and a blocked read of stdin, must not keep the process.
     runtime.shutdown_background();
+    if handed_over() {
+        // The demo that started us is over. If it was killed, nobody else tidies up.
+        launch::remove_orphan(dir);
+    }
     if matches!(ended, Err(DemoError::Crashed)) {
         complain("fatal: payment gateway: assertion failed: ledger.is_balanced() (on purpose: mode crash)");
     }
@@ -175,9 +179,14 @@ impl<R: AsyncRead + Unpin> AsyncRead for EndOfInput<R> {
     }
 }
 
+/// Whether we were started by a [`super::Demo`], which made the socket on stdout and the folder.
+fn handed_over() -> bool {
+    std::env::var_os(LISTENER_VARIABLE).is_some_and(|value| value == "stdout")
+}
+
 /// The socket that the parent made for us, or one of our own, told on stdout.
 fn http_listener() -> Result<TcpListener, DemoError> {
-    if std::env::var_os(LISTENER_VARIABLE).is_some_and(|value| value == "stdout") {
+    if handed_over() {
         let socket = std::io::stdout().as_fd().try_clone_to_owned().map_err(DemoError::io("take over the listening socket"))?;
         return Ok(TcpListener::from(socket));
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     body::Body,
     id::{AskId, CallId, ServerId},
+    run::RunStep,
     time::Stamp,
 };
 
@@ -21,6 +22,9 @@ pub struct Ask {
     pub question: Question,
     /// When it came.
     pub at: Stamp,
+    /// The step of a run that asks, if it is one; `server` is then the workflow's name and no server.
+    #[serde(default)]
+    pub run: Option<RunStep>,
 }
 
 /// What a server asks.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     body::Body,
     id::{ServerId, ToolId},
+    run::RunStep,
     secret::Redactor,
     server::Exit,
     time::Stamp,
@@ -80,6 +81,15 @@ impl Operation {
         }
     }
 
+    /// The value of an argument of a tool's call as text: a string as it is, anything else as JSON.
+    pub fn argument(&self, name: &str) -> Option<String> {
+        let Operation::Tool { arguments, .. } = self else { return None };
+        match arguments.value()?.get(name)? {
+            serde_json::Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    }
+
     /// What is called, for people: the tool's own name, the URI, the prompt's name, the method.
     pub fn subject(&self) -> &str {
         match self {
@@ -101,12 +111,15 @@ pub struct CallSpec {
     pub origin: Origin,
     /// Overall deadline instead of the server's.
     pub timeout: Option<Duration>,
+    /// The step of a run that it belongs to.
+    #[serde(default)]
+    pub run: Option<RunStep>,
 }
 
 impl CallSpec {
     /// A call of `tool` with `arguments` (JSON text), with the server's own deadline.
     pub fn tool(tool: ToolId, arguments: impl Into<Body>, origin: Origin) -> Self {
-        Self { operation: Operation::Tool { tool, arguments: arguments.into() }, origin, timeout: None }
+        Self { operation: Operation::Tool { tool, arguments: arguments.into() }, origin, timeout: None, run: None }
     }
 }
 
@@ -120,6 +133,8 @@ pub enum Origin {
     Cli,
     /// The demo's background traffic.
     Demo,
+    /// A step of a workflow.
+    Workflow,
 }
 
 impl Origin {
@@ -129,6 +144,7 @@ impl Origin {
             Origin::Console => "console",
             Origin::Cli => "cli",
             Origin::Demo => "demo",
+            Origin::Workflow => "workflow",
         }
     }
 }

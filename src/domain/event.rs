@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ask::Ask,
-    call::{CallSpec, Outcome, Progress, Timings},
+    body::Body,
+    call::{CallSpec, Origin, Outcome, Progress, Timings},
     catalog::ServerCatalog,
     frame::{Anomaly, Frame},
     id::{AskId, CallId, ServerId},
     policy::{Rules, breaker::BreakerView, cache::CacheView, fault::Fault, stage::Stage},
+    run::{PlanSummary, RunId, RunReport, StepView},
     server::{Phase, ServerSpec, SessionInfo},
     time::Stamp,
 };
@@ -149,6 +151,33 @@ pub enum EventKind {
         ask: AskId,
         /// How, for people: `accepted`, `declined by policy`, `the call ended`.
         how: String,
+    },
+    /// A run of a workflow began.
+    RunStarted {
+        /// Its id from now on.
+        run: RunId,
+        /// The shape of its plan.
+        plan: Arc<PlanSummary>,
+        /// The input, a JSON object, at most [`super::run::SHOWN_BYTES`].
+        input: Body,
+        /// Who asked.
+        origin: Origin,
+    },
+    /// A step of a run changed.
+    RunStep {
+        /// The run.
+        run: RunId,
+        /// The step's path: its id, behind those of the steps around it in other workflows.
+        step: Arc<str>,
+        /// The step as it is now.
+        view: Arc<StepView>,
+    },
+    /// A run ended.
+    RunSettled {
+        /// Which.
+        run: RunId,
+        /// How.
+        report: Arc<RunReport>,
     },
     /// A breaker counted a call or changed.
     Breaker {

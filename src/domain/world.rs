@@ -27,6 +27,7 @@ use super::{
     server::{Phase, ServerSpec, SessionInfo, Step},
     stats::Stats,
     time::{Epoch, Stamp},
+    world_runs::Runs,
 };
 
 /// How much is kept.
@@ -118,6 +119,17 @@ impl ServerView {
         &self.spec.id
     }
 
+    /// Why it cannot take a call of `tool` now, for people, as far as its connection and its lists tell.
+    pub fn unfit(&self, tool: Option<&str>) -> Option<String> {
+        let lacks = |tool: &str| self.catalog.revision > 0 && self.catalog.tool(tool).is_none();
+        match &*self.phase {
+            Phase::Failed { why } => Some(format!("has failed: {}", why.summary)),
+            phase if !phase.usable() => Some(format!("is {}", phase.word())),
+            _ if tool.is_some_and(lacks) => Some("does not offer the tool".to_owned()),
+            _ => None,
+        }
+    }
+
     /// All protocol faults together.
     pub fn anomaly_total(&self) -> u64 {
         self.anomaly_counts.values().sum()
@@ -179,6 +191,8 @@ pub struct World {
     pub frame_bytes: usize,
     /// Open questions, oldest first.
     pub asks: Vec<Arc<Ask>>,
+    /// The last runs of workflows.
+    pub runs: Runs,
     /// The last notices.
     pub notices: VecDeque<(Stamp, Arc<Notice>)>,
     /// Calls under way.
@@ -212,6 +226,7 @@ impl World {
             frames: VecDeque::new(),
             frame_bytes: 0,
             asks: vec![],
+            runs: Runs::default(),
             notices: VecDeque::new(),
             running: 0,
             settled_total: 0,
@@ -402,6 +417,7 @@ impl World {
             }
             EventKind::AskOpened { ask } => self.asks.push(ask.clone()),
             EventKind::AskClosed { ask, .. } => self.asks.retain(|a| a.id != *ask),
+            EventKind::RunStarted { .. } | EventKind::RunStep { .. } | EventKind::RunSettled { .. } => self.runs.apply(at, &event.kind),
             EventKind::Breaker { server, tool, view } => {
                 if let Some(server) = self.server_mut(server) {
                     match tool {

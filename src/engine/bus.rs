@@ -101,6 +101,12 @@ impl Bus {
         (inner.world.clone(), tail)
     }
 
+    /// Every event after now, without the state.
+    pub fn tail(&self) -> Tail {
+        let inner = self.lock();
+        Tail::new(self.tail.subscribe(), inner.world.seq)
+    }
+
     /// Looks at the state without copying it.
     pub fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&self.lock().world)

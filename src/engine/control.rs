@@ -11,6 +11,7 @@ use crate::domain::{
     event::{Event, EventKind, Settled},
     id::{AskId, CallId, ServerId},
     policy::{breaker::Order, fault::Fault},
+    run::{RunId, RunSpec, StepAnswer},
     world::World,
 };
 
@@ -97,6 +98,38 @@ pub enum Command {
         server: ServerId,
         /// RFC 5424 level name.
         level: String,
+    },
+    /// Runs a workflow.
+    StartRun {
+        /// The run's id from now on, chosen by the face.
+        run: RunId,
+        /// What to run.
+        spec: Arc<RunSpec>,
+    },
+    /// Goes on with a run that was interrupted.
+    ResumeRun {
+        /// Which.
+        run: RunId,
+        /// What was said of steps in doubt and of questions, beside what was said at first.
+        answers: Vec<(String, StepAnswer)>,
+        /// Whether what is not answered beforehand is put to the user.
+        ask: bool,
+    },
+    /// Gives up a run: its calls are cancelled. While it undoes what it did, gives that up.
+    CancelRun {
+        /// Which.
+        run: RunId,
+        /// Why.
+        reason: String,
+    },
+    /// Gives up one step of a run, which goes on as the step's `on_error` says.
+    CancelStep {
+        /// The run.
+        run: RunId,
+        /// The step's path.
+        step: String,
+        /// Why.
+        reason: String,
     },
 }
 

@@ -147,8 +147,8 @@ impl Host for ServerHost {
         let server = &self.spec.id;
         for uri in uris {
             let why = self.redactor.redact(why);
-            self.bus.notice(NoticeLevel::Warn, format!("{server} will not tell of changes of {uri}: {why}"));
             self.bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on: false });
+            self.bus.notice(NoticeLevel::Warn, format!("{server} will not tell of changes of {uri}: {why}"));
         }
     }
 

@@ -15,7 +15,8 @@ use crate::domain::{
     ask::{Answer, Ask, AskPolicy, Question},
     body::Body,
     event::EventKind,
-    id::{AskId, CallId},
+    id::{AskId, CallId, ServerId},
+    run::RunStep,
     server::ServerSpec,
 };
 
@@ -46,7 +47,7 @@ impl Inbox {
     /// withdraws the question.
     pub async fn ask(self: &Arc<Self>, spec: &ServerSpec, question: Question, call: Option<CallId>) -> Answer {
         let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
-        let ask = Arc::new(Ask { id, server: spec.id.clone(), call, question, at: self.bus.now() });
+        let ask = Arc::new(Ask { id, server: spec.id.clone(), call, question, at: self.bus.now(), run: None });
         let by_policy = match spec.policy(&ask.question) {
             AskPolicy::Ask => None,
             AskPolicy::Decline => Some((Answer::Decline, "declined by policy")),
@@ -61,6 +62,18 @@ impl Inbox {
             self.bus.publish(EventKind::AskClosed { ask: id, how: how.to_owned() });
             return answer;
         }
+        self.put(ask).await
+    }
+
+    /// Puts a question of a step to the user. Dropping the future withdraws it.
+    pub async fn ask_for_step(self: &Arc<Self>, workflow: &str, question: Question, step: RunStep) -> Answer {
+        let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
+        let at = self.bus.now();
+        self.put(Arc::new(Ask { id, server: ServerId::from(workflow), call: None, question, at, run: Some(step) })).await
+    }
+
+    async fn put(self: &Arc<Self>, ask: Arc<Ask>) -> Answer {
+        let (id, call) = (ask.id, ask.call);
         let (sender, receiver) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

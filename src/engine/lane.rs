@@ -13,7 +13,7 @@ use crate::domain::{
     id::ServerId,
     policy::{
         Policy,
-        breaker::{Admission, Breaker, BreakerPolicy, Order, Refusal},
+        breaker::{Admission, Breaker, BreakerPolicy, Order, Refusal, State as Breaking},
         budget::Budget,
         fault::Fault,
         route::PeakEwma,
@@ -252,11 +252,16 @@ fn refused(server: &ServerId, tool: Option<&Arc<str>>, refusal: &Refusal, now: S
         Some(tool) => format!("{tool} of {server}"),
         None => server.to_string(),
     };
-    let next = match refusal.next_probe {
-        Some(at) if at > now => format!("the next probe may go in {}", short(at.since(now))),
-        Some(_) => "a probe is under way".to_owned(),
-        None => "it stays so until it is reset".to_owned(),
+    let since = short(now.since(refusal.since));
+    let message = match (refusal.state, refusal.next_probe) {
+        (Breaking::HalfOpen, _) => {
+            format!("the breaker of {whose} has been half-open for {since} ({}), and its probes are under way", refusal.reason)
+        }
+        (_, Some(at)) => {
+            let next = if at > now { format!("may go in {}", short(at.since(now))) } else { "may go now".to_owned() };
+            format!("the breaker of {whose} has been open for {since} ({}); the next probe {next}", refusal.reason)
+        }
+        (_, None) => format!("the breaker of {whose} has been open for {since} ({}), and stays so until it is reset", refusal.reason),
     };
-    let message = format!("the breaker of {whose} is open for {} ({}); {next}", short(now.since(refusal.since)), refusal.reason);
     Failure::new(FailureKind::BreakerOpen, message).hint("nothing was sent; wait for the probe, or reset the breaker by hand")
 }

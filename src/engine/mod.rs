@@ -11,6 +11,7 @@ mod host;
 mod inbox;
 mod lane;
 pub mod ports;
+mod runner;
 mod shape;
 mod shared;
 mod supervisor;
@@ -19,7 +20,7 @@ mod task;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -33,17 +34,18 @@ use self::{
     dispatch::{Cancel, Dispatch},
     inbox::Inbox,
     lane::Lane,
-    ports::{AnswerStore, Connector},
+    ports::{AnswerStore, Connector, Journal, NoJournal},
+    runner::Runs,
     shared::Shared,
     supervisor::{Order, Readiness, Supervised},
 };
 use crate::domain::{
     call::CallSpec,
-    event::{EventKind, Notice, NoticeLevel},
+    event::{EventKind, Notice, NoticeLevel, Settled},
     id::{CallId, ServerId},
     policy::{Rules, pattern::Pattern},
     server::ServerSpec,
-    time::Epoch,
+    time::{Epoch, Stamp},
     world::{Keep, World},
 };
 
@@ -69,6 +71,8 @@ pub struct Engine {
     running: Arc<Mutex<HashMap<CallId, Arc<Cancel>>>>,
     calls: AtomicU64,
     tasks: TaskTracker,
+    runs: Runs,
+    me: Weak<Engine>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,9 +82,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Engine {
     /// An engine without servers. Must be made within a tokio runtime.
     pub fn new(options: EngineOptions, connector: Arc<dyn Connector>) -> Arc<Engine> {
+        Engine::journaled(options, connector, Arc::new(NoJournal))
+    }
+
+    /// The same, which writes what runs of workflows do to `journal`, so that they can be resumed.
+    pub fn journaled(options: EngineOptions, connector: Arc<dyn Connector>, journal: Arc<dyn Journal>) -> Arc<Engine> {
         let bus = Arc::new(Bus::new(options.epoch, &options.separator, options.keep));
         let inbox = Arc::new(Inbox::new(bus.clone()));
-        Arc::new(Engine {
+        Arc::new_cyclic(|me| Engine {
+            runs: Runs::new(journal),
+            me: me.clone(),
             shared: Shared::new(bus.clone(), inbox.clone(), options.seed),
             inbox,
             bus,
@@ -176,6 +187,11 @@ impl Engine {
         lane
     }
 
+    /// The time on the engine's clock.
+    pub fn now(&self) -> Stamp {
+        self.bus.now()
+    }
+
     /// Tells the user something, by event.
     pub fn notice(&self, notice: Notice) {
         self.bus.publish(EventKind::Notice { notice: Arc::new(notice) });
@@ -183,6 +199,7 @@ impl Engine {
 
     /// Cancels what runs and ends every connection in order, all at once. Returns when nothing is left.
     pub async fn shutdown(&self) {
+        self.runs.interrupt("the console is quitting");
         for cancel in lock(&self.running).values() {
             cancel.cancel("the console is quitting");
         }
@@ -193,6 +210,24 @@ impl Engine {
         self.tasks.close();
         self.tasks.wait().await;
         self.connector.settled().await;
+    }
+
+    /// Starts a call, for the engine's own runs; the future gives its end, `None` when the engine went away.
+    pub fn call(&self, spec: CallSpec) -> (CallId, impl Future<Output = Option<Arc<Settled>>> + use<>) {
+        let (told, end) = oneshot::channel();
+        let id = self.enter(spec, Some(told));
+        (id, async move { end.await.ok() })
+    }
+
+    /// The time now.
+    fn bus_now(&self) -> Stamp {
+        self.bus.now()
+    }
+
+    fn with_me(&self, then: impl FnOnce(&Arc<Engine>)) {
+        if let Some(me) = self.me.upgrade() {
+            then(&me);
+        }
     }
 
     fn order(&self, server: &ServerId, order: Order) {
@@ -210,15 +245,21 @@ impl Engine {
         let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {
+            // Told first and taken back when it is refused: what the server says of it may come before this goes on.
+            let told = |on: bool| bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on });
             let result = match readiness {
-                Some(Readiness::Ready(session)) => supervisor::subscribe(session, &uri, on).await,
+                Some(Readiness::Ready(session)) => {
+                    told(on);
+                    supervisor::subscribe(session, &uri, on).await
+                }
                 _ => Err("it is not connected".into()),
             };
             match result {
-                Ok(()) => {
-                    bus.publish(EventKind::ResourceSubscribed { server, uri, on });
-                }
+                Ok(()) => {}
                 Err(why) => {
+                    if on {
+                        told(false);
+                    }
                     let what = if on { "subscribed to" } else { "unsubscribed from" };
                     bus.notice(NoticeLevel::Warn, format!("{uri} of {server} could not be {what}: {why}"));
                 }
@@ -260,6 +301,17 @@ impl Control for Engine {
     }
 
     fn submit(&self, spec: CallSpec) -> CallId {
+        self.enter(spec, None)
+    }
+
+    fn command(&self, command: Command) {
+        self.obey(command);
+    }
+}
+
+impl Engine {
+    /// Starts a call; `told` gets its end.
+    fn enter(&self, spec: CallSpec, told: Option<oneshot::Sender<Arc<Settled>>>) -> CallId {
         // Within the lock, so that ids are made and published in one order.
         let mut running = lock(&self.running);
         let queued = self.bus.now();
@@ -270,22 +322,20 @@ impl Control for Engine {
         running.insert(id, cancel.clone());
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
-        let dispatch = Dispatch {
-            id,
-            spec,
-            queued,
-            cancel,
-            shared: self.shared.clone(),
-        };
+        let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone() };
         let running = self.running.clone();
         self.tasks.spawn(async move {
-            dispatch.run().await;
+            let settled = dispatch.run().await;
             lock(&running).remove(&id);
+            if let Some(told) = told {
+                // Whoever asked may be gone.
+                let _ = told.send(settled);
+            }
         });
         id
     }
 
-    fn command(&self, command: Command) {
+    fn obey(&self, command: Command) {
         match command {
             Command::Cancel { call, reason } => {
                 if let Some(cancel) = lock(&self.running).get(&call) {
@@ -302,6 +352,10 @@ impl Control for Engine {
             }
             Command::Subscribe { server, uri, on } => self.subscribe(server, uri, on),
             Command::LogLevel { server, level } => self.set_log_level(server, level),
+            Command::StartRun { run, spec } => self.with_me(|me| self.runs.start(me, run, spec)),
+            Command::ResumeRun { run, answers, ask } => self.with_me(|me| self.runs.resume(me, run, answers, ask)),
+            Command::CancelRun { run, reason } => self.runs.cancel(run, &reason),
+            Command::CancelStep { run, step, reason } => self.runs.cancel_step(run, &step, &reason),
             Command::Breaker { server, tool, order } => {
                 if let Some(lane) = self.lane(&server) {
                     lane.order(tool.map(Into::into), order);

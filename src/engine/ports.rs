@@ -1,6 +1,7 @@
 //! What the engine asks of its adapters, and what it gives them.
 //!
-//! `mcp` implements [`Connector`] and [`Session`]; the engine implements [`Host`] and [`Flow`].
+//! `mcp` implements [`Connector`] and [`Session`], `store` implements [`Journal`]; the engine implements
+//! [`Host`] and [`Flow`].
 
 use std::sync::Arc;
 
@@ -14,7 +15,9 @@ use crate::domain::{
     catalog::RawLists,
     frame::{Anomaly, Direction, FrameKind, HttpNote},
     id::CallId,
+    journal::{RunEntry, RunRecord},
     policy::{cache::Kept, pattern::Pattern},
+    run::RunId,
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     time::Stamp,
 };
@@ -146,6 +149,39 @@ pub trait Host: Send + Sync {
     /// The server asks something; resolves when it is answered, by whoever answers it. Dropping the
     /// future withdraws the question.
     async fn ask(&self, question: Question, call: Option<CallId>) -> Answer;
+}
+
+/// Where runs of workflows are written down, so that they can go on after the program was killed.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Writes an entry behind those of the same run. When this returns, no crash loses it.
+    async fn write(&self, run: RunId, entry: RunEntry) -> Result<(), JournalError>;
+
+    /// Everything written of a run; `None` when there is nothing.
+    async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError>;
+}
+
+/// The journal could not be written or read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct JournalError(
+    /// Why, for people.
+    pub String,
+);
+
+/// Writes nothing down: runs cannot be resumed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoJournal;
+
+#[async_trait]
+impl Journal for NoJournal {
+    async fn write(&self, _: RunId, _: RunEntry) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn load(&self, _: RunId) -> Result<Option<RunRecord>, JournalError> {
+        Ok(None)
+    }
 }
 
 /// A frame as a session hands it in.

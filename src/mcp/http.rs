@@ -30,9 +30,9 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind, RpcError},
-        policy::budget,
         frame::{AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
+        policy::budget,
         server::{ConnectFailure, Era, Exit, Launch, ServerSpec, Step},
         time::{Stamp, size},
     },

@@ -1,5 +1,7 @@
 //! An engine of the imagination for tests: events by hand, the same [`Control`] as the real one.
 
+pub mod policy;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -58,7 +60,7 @@ impl Script {
 
     /// A call that is asked for.
     pub fn queued(&mut self, ms: u64, call: u64, operation: Operation) -> &mut Self {
-        let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None });
+        let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
         self.push(ms, EventKind::CallQueued { call: CallId(call), spec });
         self.push(ms, EventKind::CallSent { call: CallId(call), round: 1 })
     }
@@ -283,6 +285,7 @@ pub fn ask(id: u64) -> EventKind {
                 schema: Body::from(r#"{"type":"object","properties":{"confirm":{"type":"string"}},"required":["confirm"]}"#),
             },
             at: at(7500),
+            run: None,
         }),
     }
 }

@@ -25,6 +25,7 @@ pub mod strip;
 mod system;
 pub mod terminal;
 pub mod theme;
+pub mod track;
 pub mod tree;
 pub mod uri;
 pub mod view;
@@ -90,8 +91,8 @@ pub struct Taste {
 pub enum ConsoleUpdate {
     /// The user changed colours, keys or questions.
     Taste(Box<Taste>),
-    /// The same servers are reached in this way now: the welcome added some.
-    Invocation(Invocation),
+    /// The welcome added servers: how the same ones are reached from a command line, and what they are called.
+    Servers(Invocation, String),
 }
 
 /// What the console begins with.

@@ -24,6 +24,8 @@ pub const MOST: usize = 1_000_000;
 const MOST_NOTES: usize = 20_000;
 /// Bytes of a text that are kept; the pane with the detail has the whole while the world keeps it.
 const NOTE_BYTES: usize = 400;
+/// Messages longer than this are not read to find what they say, in bytes.
+const READ: usize = 16 << 10;
 /// The key of everything that came after the table of names was full.
 const OTHERS: u16 = u16::MAX;
 
@@ -143,17 +145,20 @@ struct KindAndOrigin(u8);
 impl Row {
     /// What the row is about.
     pub fn kind(&self) -> RowKind {
-        RowKind::ALL[usize::from(self.kind.0 & 7).min(4)]
+        let kind = usize::from(self.kind.0 & KIND);
+        if kind >= RowKind::ALL.len() { RowKind::Call } else { RowKind::ALL[kind] }
     }
 
     /// Who asked for the call; `None` for other rows.
     pub fn origin(&self) -> Option<Origin> {
-        match self.kind.0 >> 3 {
-            1 => Some(Origin::Console),
-            2 => Some(Origin::Cli),
-            3 => Some(Origin::Demo),
-            _ => None,
-        }
+        let place = usize::from(self.kind.0 & KIND).checked_sub(RowKind::ALL.len())?;
+        ORIGINS.get(place).copied()
+    }
+
+    /// Whether more than one attempt was made, its answer came from the cache, or from another server than the one asked.
+    pub fn marks(&self) -> Marks {
+        let has = |bit: u8| self.kind.0 & bit != 0;
+        Marks { attempts: has(ATTEMPTS), cached: has(CACHED), elsewhere: has(ELSEWHERE) }
     }
 
     /// The call, if it is one.
@@ -167,14 +172,29 @@ impl Row {
     }
 }
 
+/// Bits of the kind; a call whose origin is known has a number behind all kinds.
+const KIND: u8 = 15;
+/// Origins in the order of those numbers.
+const ORIGINS: [Origin; 4] = [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow];
+/// Bits beside kind and origin: what is out of the ordinary about an answer.
+const ATTEMPTS: u8 = 1 << 5;
+const CACHED: u8 = 1 << 6;
+const ELSEWHERE: u8 = 1 << 7;
+
+/// What is out of the ordinary about how a call was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// More than one attempt was made.
+    pub attempts: bool,
+    /// The answer came from the cache, or is that of an equal call.
+    pub cached: bool,
+    /// Another server answered than the one that was asked.
+    pub elsewhere: bool,
+}
+
 fn kind_of(kind: RowKind, origin: Option<Origin>) -> KindAndOrigin {
-    let origin = match origin {
-        None => 0,
-        Some(Origin::Console) => 1,
-        Some(Origin::Cli) => 2,
-        Some(Origin::Demo) => 3,
-    };
-    KindAndOrigin(kind as u8 | origin << 3)
+    let place = origin.and_then(|origin| ORIGINS.iter().position(|known| *known == origin));
+    KindAndOrigin(place.map_or(kind as u8, |place| (RowKind::ALL.len() + place) as u8))
 }
 
 /// Server and tool of a key.
@@ -383,6 +403,9 @@ impl Rows {
             row.state = State::of(&settled.outcome);
             row.took_us = u32::try_from(settled.timings.total().as_micros()).unwrap_or(u32::MAX);
             (row.sent, row.got) = (small(settled.sent_bytes), small(settled.received_bytes));
+            for (bit, is) in [(ATTEMPTS, settled.attempts > 1), (CACHED, settled.cached.is_some()), (ELSEWHERE, settled.by.is_some())] {
+                row.kind.0 |= if is { bit } else { 0 };
+            }
         })
         .then(|| {
             if let Some(class) = self.get(id).and_then(class) {
@@ -403,9 +426,7 @@ impl Rows {
         if method == "notifications/message" {
             return;
         }
-        // A little more than is kept: the rest of a large frame is not looked at.
-        let bytes = frame.body.bytes();
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(NOTE_BYTES + 8)]);
+        let text = told(frame);
         self.note(kind, &frame.server, method, &text, Some(frame.seq), frame.at);
         let size = u32::try_from(frame.size).unwrap_or(u32::MAX);
         if let Some(row) = self.rows.back_mut() {
@@ -480,6 +501,36 @@ impl Rows {
         }
         key
     }
+}
+
+/// What a message says, in a line: its parameters, without the envelope that is the same for all.
+fn told(frame: &Frame) -> String {
+    #[derive(serde::Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        params: Option<&'a serde_json::value::RawValue>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Step {
+        progress: f64,
+        total: Option<f64>,
+        message: Option<String>,
+    }
+    // A little more than is kept: the rest of a large frame is not looked at.
+    let bytes = frame.body.bytes();
+    let start = || String::from_utf8_lossy(&bytes[..bytes.len().min(NOTE_BYTES + 8)]).into_owned();
+    if bytes.len() > READ {
+        return start();
+    }
+    let Ok(message) = serde_json::from_slice::<Message>(bytes) else { return start() };
+    let Some(params) = message.params.map(|params| params.get()) else { return String::new() };
+    if frame.method.as_deref() == Some("notifications/progress")
+        && let Ok(Step { progress, total, message }) = serde_json::from_str(params)
+    {
+        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        return format!("{progress}{of}{}", message.map(|m| format!(" · {m}")).unwrap_or_default());
+    }
+    params.to_owned()
 }
 
 /// The class of a call that took long.

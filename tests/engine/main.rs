@@ -8,6 +8,8 @@ mod lifecycle;
 mod lists;
 mod processes;
 mod puppet;
+mod runs;
+mod scenarios;
 mod redis;
 mod redis_server;
 mod scripted;

@@ -129,6 +129,25 @@ async fn signals_end_the_program_and_all_that_came_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_killed_demo_leaves_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.args(["--demo", "call", "--yes", "analytics_report", "seconds=60"]);
+    command.env("HOME", folder.path()).env("TMPDIR", folder.path()).current_dir(folder.path());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let child = command.spawn().unwrap();
+    let left = || -> Vec<_> {
+        let entries = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("switchboard-demo-"))).collect()
+    };
+    let started = |path: &std::path::PathBuf| std::fs::metadata(path.join("analytics.log")).is_ok_and(|log| log.len() > 0);
+    eventually("the demo", PATIENCE, || left().iter().any(started)).await;
+    signal(&child, Signal::KILL);
+    end(child).await;
+    eventually("no folder", Duration::from_secs(10), || left().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn twenty_servers_that_heed_nothing_are_gone_together() {
     let specs = (0..20)
         .map(|n| {

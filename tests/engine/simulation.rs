@@ -160,10 +160,7 @@ fn rules(rng: &mut fastrand::Rng) -> Rules {
         matches: Pattern::parse("*_key").unwrap(),
         idempotency_key: Some("idempotency".into()),
         own_breaker: Some(true),
-        fallback: vec![
-            Fallback::Server { server: id(rng.usize(..SERVERS)) },
-            Fallback::Value { value: Body::from(r#"{"instead":true}"#) },
-        ],
+        fallback: vec![Fallback::Server { server: id(rng.usize(..SERVERS)) }, Fallback::Value { value: Body::from(r#"{"instead":true}"#) }],
         ..ToolRule::default()
     };
     let read = ToolRule { matches: Pattern::parse("/_read$/").unwrap(), fallback: vec![Fallback::Stale], ..ToolRule::default() };
@@ -225,7 +222,8 @@ async fn run(seed: u64) -> Result<(), String> {
             Ok(Ok(Some(event))) => event,
             Ok(other) => return Err(format!("the log ended: {other:?}")),
             Err(_) => {
-                let open: Vec<String> = limits.keys().filter(|call| !ends.contains_key(call)).map(|c| format!("{:?}", world.call(*c))).collect();
+                let open: Vec<String> =
+                    limits.keys().filter(|call| !ends.contains_key(call)).map(|c| format!("{:?}", world.call(*c))).collect();
                 return Err(format!("calls never ended: {open:#?}"));
             }
         };
@@ -249,7 +247,8 @@ async fn run(seed: u64) -> Result<(), String> {
         }
     }
     for unsafe_call in &unsafe_calls {
-        let times: usize = puppets.values().map(|p| p.executed.lock().unwrap().iter().filter(|b| b.text().contains(unsafe_call.as_str())).count()).sum();
+        let times: usize =
+            puppets.values().map(|p| p.executed.lock().unwrap().iter().filter(|b| b.text().contains(unsafe_call.as_str())).count()).sum();
         if times > 1 {
             return Err(format!("the call {unsafe_call}, which is not known to be safe, was sent {times} times"));
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
 
 mod asks;
+mod console;
 mod everything;
 mod headless;
 mod http;
@@ -11,6 +12,12 @@ mod lists;
 mod loss;
 mod packages;
 mod relay;
+#[path = "../pty/session.rs"]
+#[allow(dead_code, reason = "shared with tests/pty, which uses the rest of it")]
+mod session;
+#[path = "../pty/stream.rs"]
+#[allow(dead_code, reason = "shared with tests/pty, which uses the rest of it")]
+mod stream;
 mod subscriptions;
 #[path = "../engine/support.rs"]
 #[allow(dead_code, reason = "shared with tests/engine, which uses the rest of it")]

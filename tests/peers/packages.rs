@@ -70,10 +70,14 @@ pub fn git(repository: &str) -> ServerSpec {
     patient(stdio("git", &installed("py/bin/mcp-server-git"), &["--repository", repository]))
 }
 
+/// A file beside this one.
+pub fn beside(name: &str) -> String {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name).display().to_string()
+}
+
 /// The score board beside this file, on the Python SDK: MCP 2026-07-28.
 pub fn board() -> ServerSpec {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/peers/board.py").display().to_string();
-    patient(stdio("board", &installed("py/bin/python"), &[&script]))
+    patient(stdio("board", &installed("py/bin/python"), &[&beside("board.py")]))
 }
 
 /// A fresh repository with one commit.

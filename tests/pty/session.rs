@@ -83,6 +83,7 @@ pub struct Ended {
 pub struct Setup {
     command: CommandBuilder,
     size: (u16, u16),
+    files: Vec<(String, String)>,
 }
 
 /// How to run a program: its words, in an environment that holds nothing of the user's.
@@ -93,7 +94,7 @@ pub fn program(words: &[&str]) -> Setup {
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("TERM", "xterm-256color");
     command.env("LANG", "C.UTF-8");
-    Setup { command, size: (120, 36) }
+    Setup { command, size: (120, 36), files: vec![] }
 }
 
 /// The console with these arguments.
@@ -108,8 +109,17 @@ impl Setup {
         self
     }
 
+    /// A file in the folder that the program starts in.
+    pub fn file(mut self, name: &str, text: &str) -> Setup {
+        self.files.push((name.into(), text.into()));
+        self
+    }
+
     pub fn start(mut self) -> Session {
         let home = tempfile::Builder::new().prefix("switchboard-pty-").tempdir().unwrap();
+        for (name, text) in &self.files {
+            std::fs::write(home.path().join(name), text).unwrap();
+        }
         let temporary = home.path().join("tmp");
         std::fs::create_dir(&temporary).unwrap();
         self.command.env("HOME", home.path());
@@ -196,7 +206,7 @@ impl Session {
 
     /// Waits until the demo is up. Returns how many processes there are.
     pub fn ready(&mut self) -> usize {
-        let up = |screen: &str| screen.matches(" ready").count() >= 5 && screen.contains(" 17 tools ");
+        let up = |screen: &str| screen.contains("● 5 ") && screen.contains(" 17 tools ");
         self.until("five servers that are ready", up);
         self.note_processes()
     }
@@ -241,6 +251,23 @@ impl Session {
                 self.slave = None;
             }
         }
+    }
+
+    /// Writes a file in the folder that the program was started in.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.home.path().join(name), text).unwrap();
+    }
+
+    /// Presses the left button on the first cell of these words, and lets it go.
+    pub fn click(&mut self, words: &str) {
+        self.see(words);
+        let (_, cols) = self.screen().size();
+        let rows: Vec<String> = self.screen().rows(0, cols).collect();
+        let (y, row) = rows.iter().enumerate().find(|(_, row)| row.contains(words)).expect("it is in one row");
+        let x = row[..row.find(words).expect("it is in this row")].chars().count();
+        let at = format!("{};{}", x + 1, y + 1);
+        self.keys(&format!("\x1b[<0;{at}M\x1b[<0;{at}m"));
+        self.next_frame();
     }
 
     /// Changes the size. The program draws everything anew, so the picture of it starts anew too.

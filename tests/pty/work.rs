@@ -117,3 +117,84 @@ fn any_size_is_fine_while_traffic_runs() {
     session.signal(rustix::process::Signal::TERM);
     session.ended().code(0).restored().nothing_left().no_files();
 }
+
+#[test]
+fn a_whole_session_by_keys_alone() {
+    let mut session = demo(&[]);
+    // A nested form, fired, to its result.
+    find(&mut session, "create_u", "database_create_user");
+    session.press("mary@example.com\t", "mary@example.com");
+    session.press("Mary\t\t\t", "› address");
+    session.press(" ", "▾");
+    session.press("\tHigh Street\tBerlin", "Berlin");
+    session.press("\r", "✓ ok");
+    session.keys("\x1b[17~");
+    session.until("the result in focus", |screen| screen.contains("┏━ Result"));
+    // Searched, filtered, its frames opened.
+    session.press("/berlin\r", "/berlin 1 of 1");
+    // Escape and a letter at once would be Alt and the letter.
+    session.keys("\x1b");
+    session.until("the search gone", |screen| !screen.contains("/berlin"));
+    session.press("|", "Filter by JSONPath");
+    session.press("\x15$.address.city\r", "1 found");
+    session.keys("\x1b");
+    session.until("the filter gone", |screen| !screen.contains("1 found"));
+    let screen = session.press("[[", "tools/call");
+    assert!(screen.contains("request") && screen.contains("response"), "{screen}");
+    // The same call once more, changed.
+    session.press("e", "━ database_create_user ━");
+    session.press("\x15anne@example.com\r", "\"anne@example.com\"");
+    // All of it in traffic and timeline.
+    to_keys(&mut session);
+    session.press("2", "━ Traffic ━");
+    session.press("/tool:create_user origin:console\r", "2 of ");
+    session.press("\x1b[H\r", "\"mary@example.com\"");
+    session.press("3", "━ Timeline ━");
+    session.press("/server:email\r", "The last calls");
+    session.until("only what passes", |screen| !screen.contains("create_user"));
+    session.press("\x1b", "create_user");
+    leave(session);
+}
+
+#[test]
+fn a_whole_session_by_mouse_alone() {
+    let mut session = demo(&[]);
+    // A second click on a tool opens its form; the footer's keys are buttons.
+    session.click("query_users");
+    session.click("query_users");
+    session.until("the form", |screen| screen.contains("━ database_query_users ━"));
+    session.click("⏎ fire");
+    session.see("✓ ok");
+    session.click("frames");
+    session.see("tools/call");
+    session.click("2 Traffic");
+    session.until("the traffic", |screen| screen.contains("━ Traffic ━"));
+    session.click("query_users");
+    session.click("query_users");
+    session.until("the call", |screen| screen.contains("━ database_query_users ━"));
+    session.click("3 Timeline");
+    session.until("the timeline", |screen| screen.contains("━ Timeline ━") && screen.contains("query_users"));
+    session.click("1 Console");
+    session.until("the console", |screen| screen.contains("Servers ━"));
+    session.click("? help");
+    session.until("the help", |screen| screen.contains("━ Keys ━"));
+    session.click("Esc back");
+    session.until("the help gone", |screen| !screen.contains("━ Keys ━"));
+    session.click("q quit");
+    session.ended().code(0).restored().nothing_left().no_files();
+}
+
+#[test]
+fn colours_and_keys_are_taken_in_while_it_runs() {
+    let mut session = console(&["--config", "own.toml"]).file("own.toml", "[servers.a]\ncommand = \"x\"\ndisabled = true\n").start();
+    session.see("q quit");
+    session.write(
+        "own.toml",
+        "[console]\ntheme = \"mine.toml\"\n[keys.global]\nf10 = \"quit\"\nq = \"none\"\n[servers.a]\ncommand = \"x\"\ndisabled = true\n",
+    );
+    session.see("theme");
+    session.write("mine.toml", "ok = \"green\"\n");
+    session.see("F10 quit");
+    session.keys("\x1b[21~");
+    session.ended().code(0).restored().no_files();
+}

@@ -301,7 +301,15 @@ fn description(schema: &Json, key: &str) -> String {
     if schema.get("deprecated") == Some(&Json::Bool(true)) {
         parts.insert(0, "Deprecated.".into());
     }
-    parts.join(" ")
+    let mut whole = String::new();
+    for part in parts {
+        if !whole.is_empty() {
+            // What ends like a sentence goes on like one.
+            whole.push_str(if whole.trim_end().ends_with(['.', ':', '!', '?']) { " " } else { " · " });
+        }
+        whole.push_str(&part);
+    }
+    whole
 }
 
 /// The type in few words, with its limits.

@@ -198,6 +198,8 @@ pub struct Admission {
 /// Why a breaker refuses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
+    /// Open, or half-open with all places taken.
+    pub state: State,
     /// Since when it is open.
     pub since: Stamp,
     /// Why it opened.

@@ -108,6 +108,8 @@ mod tests {
         assert!(fill(r#"{"who":"{{ arguments.to"}"#).unwrap_err().contains("without"));
         assert!(fill(r#"{"who":"{{ 1 + 1 }}"}"#).unwrap_err().contains("no path"));
         assert!(fill(r#"["{{ arguments.n }}"]"#).is_err());
-        assert!(check(&serde_json::json!({"a": ["{{ input.x }}"]})).is_err() && check(&serde_json::json!({"a": "{{ arguments.x }}"})).is_ok());
+        assert!(
+            check(&serde_json::json!({"a": ["{{ input.x }}"]})).is_err() && check(&serde_json::json!({"a": "{{ arguments.x }}"})).is_ok()
+        );
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{route::Decision, verdict::Verdict};
 use crate::domain::{
     id::{CallId, ServerId},
-    time::Stamp,
+    time::{Stamp, short},
 };
 
 /// Something that happened to a call on its way.
@@ -105,6 +105,64 @@ pub enum Stage {
         /// How long after the attempt was sent.
         after: Duration,
     },
+}
+
+impl Stage {
+    /// The stage in words for people, in one line.
+    pub fn words(&self) -> String {
+        match self {
+            Stage::Routed { decision } => match (decision.order.first(), &decision.group) {
+                (Some(server), Some(group)) => format!("routed to {server} of {group}: {}", decision.why),
+                (Some(server), None) => format!("routed to {server}: {}", decision.why),
+                (None, _) => format!("routed nowhere: {}", decision.why),
+            },
+            Stage::Waiting { on: Wait::Ready, server } => format!("waits for {server}"),
+            Stage::Waiting { on: Wait::Place, server } => format!("waits for a place at {server}"),
+            Stage::Waiting { on: Wait::Rate, server } => format!("waits for the rate of {server}"),
+            Stage::Probing { server } => format!("asks {server} for a sign of life first"),
+            Stage::Attempt { attempt, server, subject, cause } => {
+                let cause = match cause {
+                    Cause::First => "",
+                    Cause::Retry => ", again",
+                    Cause::Hedge => ", beside the one before",
+                    Cause::Failover => ", the next replica",
+                    Cause::Fallback => ", as a fallback",
+                };
+                format!("attempt {attempt}: {subject} of {server}{cause}")
+            }
+            Stage::Ended { attempt, how, took, .. } => format!("attempt {attempt} ended after {}: {how}", short(*took)),
+            Stage::BackOff { pause, why } => format!("pauses {}: {why}", short(*pause)),
+            Stage::NotRepeated { why } => format!("not repeated: {why}"),
+            Stage::CacheHit { age, store, stale, .. } => {
+                let stale = if *stale { ", past its time" } else { "" };
+                format!("answer kept {} ago in {store}{stale}", short(*age))
+            }
+            Stage::CacheMiss { .. } => "no answer was kept".into(),
+            Stage::Shared { with } => format!("takes the answer of the equal call {with}"),
+            Stage::Fallback { to, after } => format!("falls back to {to}, after {after}"),
+            Stage::Injected { what } => format!("fault on purpose: {what}"),
+            Stage::Late { attempt, after } => format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)),
+        }
+    }
+
+    /// The tag that it has in JSON.
+    pub fn tag(&self) -> &'static str {
+        match self {
+            Stage::Routed { .. } => "routed",
+            Stage::Waiting { .. } => "waiting",
+            Stage::Probing { .. } => "probing",
+            Stage::Attempt { .. } => "attempt",
+            Stage::Ended { .. } => "ended",
+            Stage::BackOff { .. } => "back_off",
+            Stage::NotRepeated { .. } => "not_repeated",
+            Stage::CacheHit { .. } => "cache_hit",
+            Stage::CacheMiss { .. } => "cache_miss",
+            Stage::Shared { .. } => "shared",
+            Stage::Fallback { .. } => "fallback",
+            Stage::Injected { .. } => "injected",
+            Stage::Late { .. } => "late",
+        }
+    }
 }
 
 /// What a call waits for.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     expression::Template,
@@ -50,15 +50,10 @@ pub fn check_against(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup) -> Vec<Proble
 }
 
 fn check_one(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup, known: &mut HashMap<String, (Lookup, Value)>) -> Vec<Problem> {
-    let source = Source { file: plan.file.clone(), text: plan.text.to_string() };
-    let page = Page::new(&source);
-    // It was parsed before, so it parses.
-    let Ok(root) = page.parse() else { return vec![] };
-    let nodes = root.get("step").and_then(Node::items).unwrap_or_default();
-    let mut problems = vec![];
-    for (step, node) in plan.steps.iter().zip(nodes) {
+    let mut found: Vec<Found<'_>> = vec![];
+    for (index, step) in plan.steps.iter().enumerate() {
         for (call, path) in calls(step) {
-            let (found, schema) = known.entry(call.tool.to_string()).or_insert_with(|| {
+            let (answer, schema) = known.entry(call.tool.to_string()).or_insert_with(|| {
                 let found = lookup(&call.tool);
                 let schema = match &found {
                     Lookup::Found(facts) => facts.schema.parse().unwrap_or_default(),
@@ -67,18 +62,10 @@ fn check_one(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup, known: &mut HashMap<S
                 (found, schema)
             });
             let mut add = |inner: &[&str], more: &[String], message: String, hint: Option<String>| {
-                let full: Vec<String> = path
-                    .iter()
-                    .map(|key| (*key).to_owned())
-                    .chain(inner.iter().map(|key| (*key).to_owned()))
-                    .chain(more.iter().cloned())
-                    .collect();
-                let span = node.locate(&full);
-                let mut problem = page.problem(span, Some(&step.id), &full.join("."), message);
-                problem.hint = hint;
-                problems.push(problem);
+                let path = path.iter().chain(inner).map(|key| (*key).to_owned()).chain(more.iter().cloned()).collect();
+                found.push(Found { index, id: &step.id, path, message, hint });
             };
-            match found {
+            match answer {
                 Lookup::Unread => {}
                 Lookup::Unknown { names } => {
                     let hint = match near(&call.tool, names.iter().map(String::as_str)) {
@@ -100,6 +87,36 @@ fn check_one(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup, known: &mut HashMap<S
             }
         }
     }
+    placed(plan, found)
+}
+
+/// Something that does not fit, its place in the file not looked up yet.
+struct Found<'a> {
+    index: usize,
+    id: &'a str,
+    path: Vec<String>,
+    message: String,
+    hint: Option<String>,
+}
+
+/// Finds the places; the file is read again for that, but only if something is wrong.
+fn placed(plan: &Plan, found: Vec<Found<'_>>) -> Vec<Problem> {
+    if found.is_empty() {
+        return vec![];
+    }
+    let source = Source { file: plan.file.clone(), text: plan.text.to_string() };
+    let page = Page::new(&source);
+    // It was parsed before, so it parses.
+    let root = page.parse().ok();
+    let nodes = root.as_ref().and_then(|root| root.get("step")).and_then(Node::items).unwrap_or_default();
+    let place = |one: Found<'_>| {
+        let span = nodes.get(one.index).map_or((0, 0), |node| node.locate(&one.path));
+        let mut problem = page.problem(span, Some(one.id), &one.path.join("."), one.message);
+        problem.hint = one.hint;
+        problem
+    };
+    let mut problems: Vec<Problem> = found.into_iter().map(place).collect();
+    problems.sort_by_key(|problem| problem.place);
     problems
 }
 
@@ -132,6 +149,9 @@ pub(super) struct Misfit {
     pub hint: Option<String>,
 }
 
+/// Keywords by which an object may have members that `properties` does not name.
+const ELSEWHERE: [&str; 8] = ["patternProperties", "allOf", "anyOf", "oneOf", "$ref", "if", "dependentSchemas", "unevaluatedProperties"];
+
 /// What can be told of arguments with expressions in them: unknown and missing names, literals that do not fit.
 pub(super) fn fit(arguments: &Template, schema: &Value) -> Vec<Misfit> {
     let mut found = vec![];
@@ -141,9 +161,9 @@ pub(super) fn fit(arguments: &Template, schema: &Value) -> Vec<Misfit> {
 
 fn descend(value: &Template, schema: &Value, root: &Value, path: &mut Vec<String>, found: &mut Vec<Misfit>) {
     let Some(rules) = schema.as_object() else { return };
-    let top = path.is_empty();
+    let open = ELSEWHERE.iter().all(|key| !rules.contains_key(*key));
     match value {
-        Template::Literal(data) if !(top && data.is_object()) => {
+        Template::Literal(data) if !data.is_object() || !(open || path.is_empty()) => {
             found.extend(violations(data.value(), schema, root).into_iter().map(|(inner, message)| {
                 let inner = inner.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));
                 Misfit { path: path.iter().cloned().chain(inner).collect(), message, hint: None }
@@ -215,8 +235,7 @@ fn members(value: &Template, rules: &Map<String, Value>, path: &[String], found:
         Some(_) => false,
         None => !properties.is_empty(),
     };
-    let elsewhere = ["patternProperties", "allOf", "anyOf", "oneOf", "$ref", "if", "dependentSchemas", "unevaluatedProperties"];
-    if !refused || elsewhere.iter().any(|key| rules.contains_key(*key)) {
+    if !refused || ELSEWHERE.iter().any(|key| rules.contains_key(*key)) {
         return;
     }
     for key in keys.iter().filter(|key| !properties.contains_key(*key)) {
@@ -239,8 +258,29 @@ fn kinds(rules: &Map<String, Value>) -> Vec<&str> {
     }
 }
 
+/// Whether a value fits a schema that says no more than a type: most do, and a checker is dear to make.
+fn plainly_fits(value: &Value, schema: &Value) -> bool {
+    const SILENT: [&str; 5] = ["type", "title", "description", "default", "examples"];
+    let Some(rules) = schema.as_object() else { return schema == &Value::Bool(true) };
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let kinds = kinds(rules);
+    rules.keys().all(|key| SILENT.contains(&key.as_str()))
+        && (!rules.contains_key("type") || kinds.contains(&kind) || (kind == "integer" && kinds.contains(&"number")))
+}
+
 /// What a whole checker says of a literal. References of the schema go to the root's definitions.
 fn violations(value: Value, schema: &Value, root: &Value) -> Vec<(String, String)> {
+    if plainly_fits(&value, schema) {
+        return vec![];
+    }
     let mut schema = schema.clone();
     if let Some(rules) = schema.as_object_mut() {
         for key in ["$schema", "$defs", "definitions"] {
@@ -249,8 +289,112 @@ fn violations(value: Value, schema: &Value, root: &Value) -> Vec<(String, String
             }
         }
     }
-    if schema == json!({}) {
-        return vec![];
-    }
     Checker::new(&Body::json(&schema)).check(&value).into_iter().map(|violation| (violation.path, violation.message)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::workflow::{DEMO, parse::parse};
+
+    fn plan(text: &str) -> Plan {
+        parse(&Source { file: "x.toml".into(), text: text.into() }, &|_| None).unwrap()
+    }
+
+    fn told(text: &str, schema: Value, repeatable: bool) -> Vec<String> {
+        let facts = ToolFacts { schema: Body::json(&schema), repeatable };
+        let lookup = |name: &str| match name {
+            "tool" => Lookup::Found(facts.clone()),
+            "unread" => Lookup::Unread,
+            _ => Lookup::Unknown { names: vec!["tool".into(), "other".into()] },
+        };
+        let found = check_against(&plan(text), &lookup);
+        found.iter().map(|p| format!("{}:{} {} {}", p.place.line, p.place.column, p.key, p.message)).collect()
+    }
+
+    fn schema() -> Value {
+        json!({"type": "object", "required": ["to", "n"], "properties": {
+            "to": {"type": "string", "maxLength": 5}, "n": {"type": "integer"}, "list": {"type": "array", "items": {"$ref": "#/$defs/e"}},
+            "deep": {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}, "free": {"type": "object"}
+        }, "$defs": {"e": {"type": "string"}}})
+    }
+
+    #[test]
+    fn arguments_are_held_against_the_schema_as_far_as_they_are_known() {
+        let step = |arguments: &str| format!("[[step]]\nid = \"a\"\ntool = \"tool\"\narguments = {{ {arguments} }}\n");
+        let ok = "to = \"a{{ run.id }}\", n = \"{{ run.started_ms }}\", list = [\"x\", \"{{ run.id }}\"], free = { any = 1 }, deep = { x = true }";
+        assert_eq!(told(&step(ok), schema(), true), Vec::<String>::new());
+        let bad = "to = \"too long\", n = \"n{{ run.id }}\", list = [1, \"{{ 2 }}\"], deep = { y = 1 }, too = 1";
+        assert_eq!(
+            told(&step(bad), schema(), true),
+            [
+                "4:15 arguments.to \"too long\" is longer than 5 characters",
+                "4:32 arguments.n is text; the tool wants integer",
+                "4:61 arguments.list.0 1 is not of type \"string\"",
+                "4:64 arguments.list.1 2 is not of type \"string\"",
+                "4:76 arguments.deep `x` is missing",
+                "4:85 arguments.deep.y there is no argument `y`",
+                "4:94 arguments.too there is no argument `too`",
+            ]
+        );
+        assert_eq!(
+            told("[[step]]\nid = \"a\"\ntool = \"tool\"\n", schema(), true),
+            ["1:1 arguments `to` is missing", "1:1 arguments `n` is missing"]
+        );
+        assert_eq!(told(&step("any = 1"), json!({"type": "object"}), true), Vec::<String>::new());
+        assert_eq!(told(&step("any = 1"), json!(true), true), Vec::<String>::new());
+    }
+
+    #[test]
+    fn unknown_tools_are_told_wherever_they_stand() {
+        let text = "[[step]]\nid = \"a\"\ntool = \"toool\"\nfallback = [{ value = 1 }, { tool = \"x\" }]\ncompensate = { tool = \"othr\" }\n[[step]]\nid = \"b\"\ntool = \"unread\"\nfallback = { tool = \"y\" }\n";
+        assert_eq!(
+            told(text, schema(), true),
+            [
+                "3:1 tool no server offers the tool `toool`",
+                "4:30 fallback.1.tool no server offers the tool `x`",
+                "5:16 compensate.tool no server offers the tool `othr`",
+                "9:14 fallback.tool no server offers the tool `y`",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_what_may_be_repeated_is_retried() {
+        let text = "[[step]]\nid = \"a\"\ntool = \"tool\"\nretry = 3\n";
+        let free = || json!({"type": "object"});
+        assert_eq!(told(text, free(), false), ["4:1 retry `tool` does not say that it may be repeated"]);
+        assert_eq!(told(text, free(), true), Vec::<String>::new());
+        assert_eq!(told(&format!("{text}idempotent = true\n"), free(), false), Vec::<String>::new());
+        assert_eq!(told(&text.replace('3', "1"), free(), false), Vec::<String>::new());
+    }
+
+    /// The demo's workflows fit the demo's servers.
+    #[test]
+    fn the_demo_fits_its_servers() {
+        let catalogs = [
+            ("database", include_str!("../../../assets/demo/database.json")),
+            ("email", include_str!("../../../assets/demo/email.json")),
+            ("analytics", include_str!("../../../assets/demo/analytics.json")),
+            ("preferences", include_str!("../../../assets/demo/preferences.json")),
+            ("flaky", include_str!("../../../assets/demo/flaky.json")),
+        ];
+        let mut tools = HashMap::new();
+        for (server, text) in catalogs {
+            let catalog: Value = serde_json::from_str(text).unwrap();
+            for tool in catalog["tools"].as_array().unwrap() {
+                let hint = |name: &str| tool["annotations"][name] == json!(true);
+                let facts =
+                    ToolFacts { schema: Body::json(&tool["inputSchema"]), repeatable: hint("readOnlyHint") || hint("idempotentHint") };
+                tools.insert(format!("{server}_{}", tool["name"].as_str().unwrap()), facts);
+            }
+        }
+        let lookup = |name: &str| tools.get(name).map_or(Lookup::Unknown { names: vec![] }, |facts| Lookup::Found(facts.clone()));
+        for (name, text) in DEMO {
+            let problems = check_against(&plan(text), &lookup);
+            assert!(problems.is_empty(), "{name}: {}", crate::domain::workflow::problem::render_all(&problems));
+        }
+    }
 }

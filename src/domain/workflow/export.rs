@@ -217,8 +217,8 @@ mod tests {
 
     #[test]
     fn the_demo_is_drawn() {
-        insta::assert_snapshot!(text(&graph::layout(&demo("onboard_new_user"))));
-        insta::assert_snapshot!(text(&graph::layout(&demo("enrich_user_data"))));
+        insta::assert_snapshot!(text(&graph::layout(&graph::Graph::of(&demo("onboard_new_user")))));
+        insta::assert_snapshot!(text(&graph::layout(&graph::Graph::of(&demo("enrich_user_data")))));
         insta::assert_snapshot!(mermaid(&demo("onboard_new_user")));
         insta::assert_snapshot!(dot(&demo("resilient_charge")));
     }
@@ -229,6 +229,6 @@ mod tests {
             + &["b", "c", "d"].map(|id| format!("[[step]]\nid = \"{id}\"\ntool = \"work_{id}\"\nneeds = [\"a\"]\n")).concat()
             + "[[step]]\nid = \"e\"\ntool = \"日本\"\nneeds = [\"b\", \"c\", \"d\"]\n[[step]]\nid = \"f\"\ntool = \"last\"\nneeds = [\"e\", \"a\"]\n[[step]]\nid = \"g\"\ntool = \"side\"\nneeds = [\"b\"]\n";
         let plan = parse(&Source { file: "x.toml".into(), text: text_of }, &|_| None).unwrap();
-        insta::assert_snapshot!(text(&graph::layout(&plan)));
+        insta::assert_snapshot!(text(&graph::layout(&graph::Graph::of(&plan))));
     }
 }

@@ -79,42 +79,94 @@ struct Slot {
     x: usize,
 }
 
-/// Lays a plan out.
-pub fn layout(plan: &Plan) -> Layout {
-    let ranks = ranks(plan);
-    let mut chart = Chart::new(plan, &ranks);
+/// What is laid out: steps, and which needs which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Graph {
+    /// The id of each step and what it does, in words.
+    pub steps: Vec<(String, String)>,
+    /// For each step those that it needs, by place in `steps`.
+    pub needs: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    /// The graph of a plan.
+    pub fn of(plan: &Plan) -> Graph {
+        Graph {
+            steps: plan.steps.iter().map(|step| (step.id.to_string(), step.action.subject())).collect(),
+            needs: plan.steps.iter().map(|step| step.needs.clone()).collect(),
+        }
+    }
+
+    /// A graph of steps (id and what it does) and edges (needed, needing). Edges that lead nowhere are left out.
+    pub fn new(steps: Vec<(String, String)>, edges: impl IntoIterator<Item = (usize, usize)>) -> Graph {
+        let mut needs = vec![vec![]; steps.len()];
+        for (needed, needing) in edges {
+            if needed < steps.len() && needing < steps.len() && needed != needing {
+                needs[needing].push(needed);
+            }
+        }
+        for needs in &mut needs {
+            needs.sort_unstable();
+            needs.dedup();
+        }
+        Graph { steps, needs }
+    }
+
+    /// The layer of each step: one below the lowest that it needs. Plans have no circles; if there is one
+    /// all the same, its steps stand at the top.
+    fn ranks(&self) -> Vec<usize> {
+        let mut ranks = vec![0; self.needs.len()];
+        let mut open: Vec<usize> = self.needs.iter().map(Vec::len).collect();
+        let mut dependents = vec![vec![]; self.needs.len()];
+        for (step, needs) in self.needs.iter().enumerate() {
+            needs.iter().for_each(|need| dependents[*need].push(step));
+        }
+        let mut ready: Vec<usize> = (0..open.len()).filter(|step| open[*step] == 0).collect();
+        while let Some(step) = ready.pop() {
+            for next in &dependents[step] {
+                ranks[*next] = ranks[*next].max(ranks[step] + 1);
+                open[*next] -= 1;
+                if open[*next] == 0 {
+                    ready.push(*next);
+                }
+            }
+        }
+        for (step, open) in open.iter().enumerate() {
+            if *open > 0 {
+                ranks[step] = 0;
+            }
+        }
+        ranks
+    }
+}
+
+/// Lays a graph out.
+pub fn layout(graph: &Graph) -> Layout {
+    let ranks = graph.ranks();
+    let mut chart = Chart::new(graph, &ranks);
     chart.order();
     chart.place();
     chart.draw()
 }
 
-/// The layer of each step.
-fn ranks(plan: &Plan) -> Vec<usize> {
-    let mut ranks = vec![0; plan.steps.len()];
-    for index in &plan.order {
-        ranks[*index] = plan.steps[*index].needs.iter().map(|need| ranks[*need] + 1).max().unwrap_or(0);
-    }
-    ranks
-}
-
 /// The needs of a step that follow from no other: an edge that a longer way covers would only add lines.
-fn direct_needs(plan: &Plan, ranks: &[usize]) -> Vec<Vec<usize>> {
+fn direct_needs(graph: &Graph, ranks: &[usize]) -> Vec<Vec<usize>> {
     let direct = |step: usize| -> Vec<usize> {
-        let needs = &plan.steps[step].needs;
+        let needs = &graph.needs[step];
         if needs.len() < 2 {
             return needs.clone();
         }
         let lowest = needs.iter().map(|need| ranks[*need]).min().unwrap_or(0);
         let mut covered = std::collections::HashSet::new();
-        let mut open: Vec<usize> = needs.iter().flat_map(|need| plan.steps[*need].needs.iter().copied()).collect();
+        let mut open: Vec<usize> = needs.iter().flat_map(|need| graph.needs[*need].iter().copied()).collect();
         while let Some(at) = open.pop() {
             if ranks[at] >= lowest && covered.insert(at) {
-                open.extend(plan.steps[at].needs.iter().copied());
+                open.extend(graph.needs[at].iter().copied());
             }
         }
         needs.iter().copied().filter(|need| !covered.contains(need)).collect()
     };
-    (0..plan.steps.len()).map(direct).collect()
+    (0..graph.needs.len()).map(direct).collect()
 }
 
 struct Chart {
@@ -131,19 +183,19 @@ struct Chart {
 }
 
 impl Chart {
-    fn new(plan: &Plan, ranks: &[usize]) -> Chart {
+    fn new(graph: &Graph, ranks: &[usize]) -> Chart {
         let depth = ranks.iter().max().map_or(0, |rank| rank + 1);
         let layers = vec![vec![]; depth];
         let mut chart = Chart { slots: vec![], layers, layer_of: vec![], above: vec![], below: vec![], chains: vec![], lines: vec![] };
-        for (index, step) in plan.steps.iter().enumerate() {
+        for (index, (id, subject)) in graph.steps.iter().enumerate() {
             let fit = |text: &str| middle(&visible(text), WIDEST - 4).into_owned();
-            let (name, subject) = (fit(&step.id), fit(&step.action.subject()));
+            let (name, subject) = (fit(id), fit(subject));
             let width = (name.width().max(subject.width()) + 4).clamp(NARROWEST, WIDEST);
             chart.lines.push((name, subject));
             chart.slot(ranks[index], Slot { step: Some(index), width, x: 0 });
         }
-        for (to, needs) in direct_needs(plan, ranks).into_iter().enumerate() {
-            for from in needs {
+        for (to, needs) in direct_needs(graph, ranks).into_iter().enumerate() {
+            for from in needs.into_iter().filter(|from| ranks[*from] < ranks[to]) {
                 let mut chain = vec![from];
                 for rank in ranks[from] + 1..ranks[to] {
                     chain.push(chart.slot(rank, Slot { step: None, width: 1, x: 0 }));
@@ -390,19 +442,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::workflow::parse::{Source, parse};
 
-    /// A plan whose step `n` needs the given earlier steps.
-    pub(in crate::domain::workflow) fn plan(needs: &[Vec<usize>]) -> Plan {
-        let mut text = String::from("name = \"x\"\n");
-        for (index, needs) in needs.iter().enumerate() {
-            let needs: Vec<String> = needs.iter().map(|need| format!("\"s{need}\"")).collect();
-            text.push_str(&format!("[[step]]\nid = \"s{index}\"\ntool = \"tool_{index}\"\nneeds = [{}]\n", needs.join(", ")));
-        }
-        parse(&Source { file: "x.toml".into(), text }, &|_| None).unwrap()
+    /// A graph whose step `n` needs the given earlier steps.
+    fn graph(needs: &[Vec<usize>]) -> Graph {
+        let steps = (0..needs.len()).map(|index| (format!("s{index}"), format!("tool_{index}"))).collect();
+        Graph { steps, needs: needs.to_vec() }
     }
 
-    fn sound(plan: &Plan, layout: &Layout) {
+    fn sound(graph: &Graph, layout: &Layout) {
         let mut taken = HashSet::new();
         for node in &layout.boxes {
             for x in node.x..node.x + node.width {
@@ -413,7 +460,7 @@ mod tests {
             assert!(node.x + node.width <= layout.width && node.y + node.height <= layout.height);
         }
         for edge in &layout.edges {
-            assert!(plan.steps[edge.to].needs.contains(&edge.from));
+            assert!(graph.needs[edge.to].contains(&edge.from));
             assert!(layout.boxes[edge.from].y < layout.boxes[edge.to].y, "edges lead down");
             assert_eq!(edge.points[0].1, layout.boxes[edge.from].y + HEIGHT);
             assert_eq!(edge.points[edge.points.len() - 1].1 + 1, layout.boxes[edge.to].y);
@@ -427,14 +474,14 @@ mod tests {
         }
         let mut steps: Vec<usize> = layout.layers.concat();
         steps.sort_unstable();
-        assert_eq!(steps, (0..plan.steps.len()).collect::<Vec<_>>());
+        assert_eq!(steps, (0..graph.steps.len()).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_diamond_stands_in_three_layers() {
-        let plan = plan(&[vec![], vec![0], vec![0], vec![1, 2, 0]]);
-        let layout = layout(&plan);
-        sound(&plan, &layout);
+        let graph = graph(&[vec![], vec![0], vec![0], vec![1, 2, 0]]);
+        let layout = layout(&graph);
+        sound(&graph, &layout);
         assert_eq!(layout.layers, [vec![0], vec![1, 2], vec![3]]);
         assert_eq!(layout.edges.len(), 4, "what the way over s1 covers is not drawn");
     }
@@ -442,11 +489,18 @@ mod tests {
     #[test]
     fn crossings_that_need_not_be_are_taken_out() {
         // Two pairs whose order of the file would cross.
-        let plan = plan(&[vec![], vec![], vec![1], vec![0], vec![3], vec![2]]);
-        let mut chart = Chart::new(&plan, &ranks(&plan));
+        let graph = graph(&[vec![], vec![], vec![1], vec![0], vec![3], vec![2]]);
+        let mut chart = Chart::new(&graph, &graph.ranks());
         assert_eq!(chart.crossings(), 2);
         chart.order();
         assert_eq!(chart.crossings(), 0);
+    }
+
+    #[test]
+    fn a_graph_from_elsewhere_may_be_wrong() {
+        let steps = ["a", "b", "c"].map(|id| (id.to_owned(), String::new())).to_vec();
+        let layout = layout(&Graph::new(steps, [(0, 1), (1, 0), (7, 1), (2, 2), (0, 2)]));
+        assert_eq!(layout.layers.concat().len(), 3);
     }
 
     proptest! {
@@ -457,9 +511,9 @@ mod tests {
                 let found: std::collections::BTreeSet<usize> = seeds.iter().filter(|_| index > 0).map(|seed| seed.index(index.max(1))).collect();
                 found.into_iter().collect()
             }).collect();
-            let plan = plan(&needs);
-            let layout = layout(&plan);
-            sound(&plan, &layout);
+            let graph = graph(&needs);
+            let layout = layout(&graph);
+            sound(&graph, &layout);
             let lines = super::super::export::text(&layout);
             prop_assert_eq!(lines.lines().count(), layout.height);
         }

@@ -87,7 +87,7 @@ pub(super) const TOP_KEYS: [Key; 11] = [
     ),
     key("title", "A title for people.", text),
     key("description", "What it does, for people and for agents that are offered it.", text),
-    key("version", "The author's version of the file.", text),
+    key("version", "The author's version of the file.", || json!({"type": ["string", "number"]})),
     key(
         "env",
         "Names of the environment variables that expressions may read as `env.NAME`; no others can be.",

@@ -9,16 +9,22 @@
 //! in `expression/` only, `toml` in `source` only.
 
 pub mod answer;
+pub mod case;
 pub mod check;
 pub mod export;
 pub mod expression;
-pub mod fill;
 pub mod graph;
+pub mod history;
+pub mod input;
 pub mod keys;
 pub mod parse;
 pub mod plan;
 pub mod problem;
+pub mod schedule;
 mod source;
+
+#[cfg(test)]
+mod docs_tests;
 
 /// The workflows of the demo: name and text.
 pub const DEMO: [(&str, &str); 4] = [

@@ -9,8 +9,10 @@ use std::{collections::HashMap, ops::Deref, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    expression::{Expr, Template},
-    problem::Place,
+    expression::{Expr, Template, Unevaluated},
+    parse::Source,
+    problem::{Place, Problem},
+    source::Page,
 };
 use crate::domain::body::Body;
 
@@ -85,6 +87,14 @@ impl Plan {
     /// The index of the step of that id.
     pub fn index(&self, id: &str) -> Option<usize> {
         self.names.get(id).copied()
+    }
+
+    /// An expression that failed in a run as a problem with its place in the file.
+    pub fn problem(&self, step: Option<&str>, error: &Unevaluated) -> Problem {
+        let source = Source { file: self.file.clone(), text: self.text.to_string() };
+        let page = Page::new(&source);
+        let width = self.text.get(error.at..).filter(|rest| rest.starts_with(&error.expression)).map_or(1, |_| error.expression.len());
+        page.problem((error.at, error.at + width), step, &error.key, error.message.clone())
     }
 
     /// The workflows that it calls, directly or through others, each once: to be kept with it.

@@ -220,7 +220,10 @@ impl<'a> Page<'a> {
 
 /// A key below another.
 pub(super) fn join(key: &str, inner: &str) -> String {
-    if key.is_empty() { inner.to_owned() } else { format!("{key}.{inner}") }
+    match (key, inner) {
+        ("", one) | (one, "") => one.to_owned(),
+        _ => format!("{key}.{inner}"),
+    }
 }
 
 /// What is wrong with an expression in a value.

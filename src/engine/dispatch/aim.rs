@@ -15,7 +15,7 @@ use crate::{
             route::{self, Candidate, Decision, Strategy},
             verdict,
         },
-        server::{Phase, Timeouts},
+        server::Timeouts,
     },
     engine::{shared::Shared, supervisor::Supervised},
 };
@@ -73,7 +73,7 @@ impl Aim {
                     })
                     .collect();
                 let argument = match &group.strategy {
-                    Strategy::Sticky { argument } => argument_of(&operation, argument),
+                    Strategy::Sticky { argument } => operation.argument(argument),
                     _ => None,
                 };
                 let turn = shared.turn(&group.id);
@@ -146,30 +146,12 @@ fn candidate(shared: &Shared, server: &Supervised, weight: u32, operation: &Oper
         Operation::Tool { tool, .. } => Some(&tool.name),
         _ => None,
     };
-    let unfit = shared.bus.look(|world| {
-        let Some(view) = world.server(id) else { return Some("is not configured".to_owned()) };
-        match &*view.phase {
-            phase if !phase.usable() => Some(match phase {
-                Phase::Failed { why } => format!("has failed: {}", why.summary),
-                phase => format!("is {}", phase.word()),
-            }),
-            _ if tool.is_some_and(|tool| view.catalog.revision > 0 && view.catalog.tool(tool).is_none()) => {
-                Some("does not offer the tool".to_owned())
-            }
-            _ => None,
-        }
+    let unfit = shared.bus.look(|world| match world.server(id) {
+        Some(view) => view.unfit(tool.map(|tool| &**tool)),
+        None => Some("is not configured".to_owned()),
     });
     let unfit = unfit.or_else(|| server.lane.refuses(tool).map(|_| "its breaker is open".to_owned()));
     Candidate { server: id.clone(), weight, unfit, in_flight: server.lane.gate.in_flight(), latency: server.lane.latency() }
-}
-
-/// The value of an argument as text.
-fn argument_of(operation: &Operation, name: &str) -> Option<String> {
-    let Operation::Tool { arguments, .. } = operation else { return None };
-    match arguments.value()?.get(name)? {
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
 }
 
 /// The same operation, asked of another server.

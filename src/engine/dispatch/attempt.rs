@@ -25,7 +25,13 @@ const ROUNDS: u32 = 10;
 
 impl Dispatch {
     /// Sends, answers questions, until there is an answer. Knows no deadline: whoever drops it cancels the request.
-    pub(super) async fn exchange(&self, operation: &Operation, server: &Supervised, session: &Arc<dyn Session>, flow: &Arc<AttemptFlow>) -> Outcome {
+    pub(super) async fn exchange(
+        &self,
+        operation: &Operation,
+        server: &Supervised,
+        session: &Arc<dyn Session>,
+        flow: &Arc<AttemptFlow>,
+    ) -> Outcome {
         let mut extra = if self.wants_task(operation) { task::AUGMENTATION.to_owned() } else { String::new() };
         for round in 1..=ROUNDS {
             flow.begin_round(round);
@@ -153,13 +159,12 @@ fn outcome_of(result: Body) -> Outcome {
     }
 }
 
-/// Waits until the server can be used over a session other than `stale`, or until it is clear that it
-/// cannot.
-pub(super) async fn ready(server: &Supervised, stale: Option<&Arc<dyn Session>>) -> Result<Arc<dyn Session>, Failure> {
+/// Waits until the server can be used, or until it is clear that it cannot.
+pub(super) async fn ready(server: &Supervised) -> Result<Arc<dyn Session>, Failure> {
     let mut readiness = server.readiness.clone();
     loop {
         match &*readiness.borrow_and_update() {
-            Readiness::Ready(session) if stale.is_none_or(|stale| !Arc::ptr_eq(stale, session)) => return Ok(session.clone()),
+            Readiness::Ready(session) => return Ok(session.clone()),
             Readiness::Down(why) => {
                 let id = &server.spec.id;
                 let mut failure = match why {
@@ -173,7 +178,7 @@ pub(super) async fn ready(server: &Supervised, stale: Option<&Arc<dyn Session>>)
                 }
                 return Err(failure.hint(format!("`switchboard doctor` says more; restart {id} when the cause is mended")));
             }
-            Readiness::Pending | Readiness::Ready(_) => {}
+            Readiness::Pending => {}
         }
         if readiness.changed().await.is_err() {
             return Err(Failure::new(FailureKind::NotReady, "the server was removed"));

@@ -15,7 +15,10 @@ use super::{
 use crate::domain::{
     body::Body,
     call::{Failure, FailureKind, Operation, Outcome},
-    policy::{Fallback, mapping, stage::Stage},
+    policy::{
+        Fallback, mapping,
+        stage::{Cause, Stage},
+    },
 };
 
 impl Dispatch {
@@ -71,7 +74,7 @@ impl Dispatch {
             return failed(Failure::new(FailureKind::Timeout, "no time was left"));
         }
         match Aim::take(&self.shared, &operation) {
-            Ok(aim) => self.pursue(&aim, flow, begun).await,
+            Ok(aim) => self.pursue(&aim, Cause::Fallback, flow, begun).await,
             Err(failure) => failed(failure),
         }
     }

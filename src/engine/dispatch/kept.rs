@@ -183,7 +183,8 @@ impl Dispatch {
             return;
         }
         let exposed = self.shared.bus.look(|world| world.call_name(&self.spec.operation));
-        let kept = Kept { result: result.clone(), at_unix_ms: self.unix_ms(), ttl, stale: turn.policy.stale, hold: turn.hold, name: exposed };
+        let kept =
+            Kept { result: result.clone(), at_unix_ms: self.unix_ms(), ttl, stale: turn.policy.stale, hold: turn.hold, name: exposed };
         store.put(&turn.key, kept).await;
     }
 

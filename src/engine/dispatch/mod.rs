@@ -32,6 +32,7 @@ use crate::domain::{
     call::{CallSpec, Failure, FailureKind, Outcome, Timings},
     event::{EventKind, Settled},
     id::CallId,
+    policy::stage::{Cause, Stage},
     secret::Redactor,
     time::{Stamp, short},
 };
@@ -165,13 +166,13 @@ impl Dispatch {
     /// An answer kept earlier, or that of the servers, or what stands in for it.
     async fn answer(&self, aim: Aim, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
         if let Some(decision) = &aim.decision {
-            flow.stage(crate::domain::policy::stage::Stage::Routed { decision: decision.clone() });
+            flow.stage(Stage::Routed { decision: decision.clone() });
         }
         let turn = match self.kept(&aim, flow).await {
             Ok(outcome) => return outcome,
             Err(turn) => turn,
         };
-        match self.pursue(&aim, flow, begun).await {
+        match self.pursue(&aim, Cause::First, flow, begun).await {
             Outcome::Failed { failure } => self.fall_back(&aim, turn, failure, flow, begun).await,
             outcome => {
                 self.keep(turn, &outcome).await;
@@ -187,8 +188,7 @@ impl CallFlow {
         let took = short(begun.elapsed());
         let sent = self.with(|s| s.sent).is_some();
         let message = if sent { format!("no answer within {took}") } else { format!("could not be sent within {took}") };
-        Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }
-            .hint(pursue::TOO_SHORT)
+        Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(pursue::TOO_SHORT)
     }
 }
 

@@ -33,6 +33,8 @@ use crate::{
     },
 };
 
+/// Within this time a lost connection is seen as such, and no longer used.
+const NOTICED: Duration = Duration::from_millis(100);
 /// How long the sign of life may take that a half-open breaker asks for.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -57,7 +59,7 @@ struct Chase<'a> {
 
 impl Dispatch {
     /// Tries the servers of `aim` until one answers, as often as the settings allow.
-    pub(super) async fn pursue(&self, aim: &Aim, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
+    pub(super) async fn pursue(&self, aim: &Aim, cause: Cause, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
         let retry = &aim.treatment.policy.retry;
         let operation = match &aim.treatment.idempotency_key {
             Some(name) => with_key(&aim.operation, name, &self.shared.key()),
@@ -66,14 +68,15 @@ impl Dispatch {
         let chase = Chase { aim, operation, flow, begun };
         // Refusals of one replica lead to the next, but lead nowhere twice.
         let mut untried: Vec<&Supervised> = aim.servers.iter().collect();
-        let mut cause = Cause::First;
-        let mut stale: Option<Arc<dyn Session>> = None;
+        let mut cause = cause;
+        // The connection over which the last attempt could not be sent.
+        let mut gone: Option<Arc<dyn Session>> = None;
         aim.servers[0].lane.earn();
         let mut made = 0;
         loop {
             let server = if untried.is_empty() { &aim.servers[0] } else { untried.remove(0) };
             let spare = untried.first().copied();
-            let tried = self.hedged(&chase, server, spare, cause, &mut stale).await;
+            let tried = self.hedged(&chase, server, spare, cause, &mut gone).await;
             let (failure, attempt) = match tried {
                 Tried::Answered(outcome) => {
                     if server.spec.id != *self.spec.operation.server() {
@@ -116,10 +119,6 @@ impl Dispatch {
                 continue;
             }
             cause = Cause::Retry;
-            // A lost connection is its own pause: the next one has to come first.
-            if lost(&failure) && stale.is_some() {
-                continue;
-            }
             let (pause, why) = match failure.retry_after.filter(|_| retry.retry_after) {
                 Some(asked) => (asked, format!("{} asked for it (Retry-After)", server.spec.id)),
                 None => (budget::pause(retry, made, self.shared.random()), format!("back-off after attempt {made}")),
@@ -127,6 +126,12 @@ impl Dispatch {
             if Instant::now() + pause >= flow.until() {
                 flow.stage(Stage::NotRepeated { why: format!("no time is left for a pause of {} ({why})", short(pause)) });
                 return failed(failure);
+            }
+            if let Some(gone) = gone.take()
+                && replaced(server, &gone).await
+            {
+                // The way to the server was lost, and there is or will be another: that is pause enough.
+                continue;
             }
             flow.stage(Stage::BackOff { pause, why });
             sleep(pause).await;
@@ -140,10 +145,10 @@ impl Dispatch {
         server: &Supervised,
         spare: Option<&Supervised>,
         cause: Cause,
-        stale: &mut Option<Arc<dyn Session>>,
+        gone: &mut Option<Arc<dyn Session>>,
     ) -> Tried {
-        let Some(after) = self.hedge_after(chase.aim, server) else { return self.try_one(chase, server, cause, stale).await };
-        let mut first = Box::pin(self.try_one(chase, server, cause, stale));
+        let Some(after) = self.hedge_after(chase.aim, server) else { return self.try_one(chase, server, cause, gone).await };
+        let mut first = Box::pin(self.try_one(chase, server, cause, gone));
         tokio::select! {
             biased;
             tried = &mut first => return tried,
@@ -199,7 +204,7 @@ impl Dispatch {
     }
 
     /// Tries one server once: breaker, place and rate, connection, arguments, request.
-    async fn try_one(&self, chase: &Chase<'_>, server: &Supervised, cause: Cause, stale: &mut Option<Arc<dyn Session>>) -> Tried {
+    async fn try_one(&self, chase: &Chase<'_>, server: &Supervised, cause: Cause, gone: &mut Option<Arc<dyn Session>>) -> Tried {
         let (aim, flow) = (chase.aim, chase.flow);
         let refused = |failure| Tried::Failed { failure, attempt: false };
         let operation = with_server(&chase.operation, &server.spec.id);
@@ -215,11 +220,11 @@ impl Dispatch {
         }
         let (session, _places, pass) = {
             let entered = async {
-                let session = self.connected(server, flow, stale).await?;
+                let session = self.connected(server, flow).await?;
                 self.check_arguments(&operation)?;
                 let places = self.places(aim, server, flow).await?;
                 // The connection may have gone while the call waited for its place.
-                let session = if connected_now(server, &session) { session } else { self.connected(server, flow, stale).await? };
+                let session = if connected_now(server, &session) { session } else { self.connected(server, flow).await? };
                 let pass = server.lane.admit(tool.map(|tool| (tool, &aim.treatment.policy.breaker)))?;
                 Ok((session, places, pass))
             };
@@ -277,26 +282,20 @@ impl Dispatch {
         pass.record(verdict, took, &how);
         match outcome {
             Outcome::Failed { failure } => {
-                if lost(&failure) {
-                    *stale = Some(session);
-                }
+                *gone = lost(&failure).then_some(session);
                 Tried::Failed { failure: Arc::unwrap_or_clone(failure), attempt: true }
             }
             answered => Tried::Answered(answered),
         }
     }
 
-    /// Waits until the server is connected, over another session than the one that was lost.
-    async fn connected(&self, server: &Supervised, flow: &CallFlow, stale: &Option<Arc<dyn Session>>) -> Result<Arc<dyn Session>, Failure> {
-        let waits = match &*server.readiness.borrow() {
-            Readiness::Ready(session) => stale.as_ref().is_some_and(|stale| Arc::ptr_eq(stale, session)),
-            Readiness::Pending => true,
-            Readiness::Down(_) => false,
-        };
+    /// Waits until the server is connected.
+    async fn connected(&self, server: &Supervised, flow: &CallFlow) -> Result<Arc<dyn Session>, Failure> {
+        let waits = matches!(&*server.readiness.borrow(), Readiness::Pending);
         if waits {
             flow.stage(Stage::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
         }
-        ready(server, stale.as_ref()).await
+        ready(server).await
     }
 
     /// A place at the server, and one at the tool when a rule limits it by itself.
@@ -305,7 +304,9 @@ impl Dispatch {
         let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
         let own = &aim.treatment.policy.load;
         let narrow = match aim.tool().filter(|_| *own != server.lane.policy().load) {
-            Some(tool) => Some(server.lane.tool_gate(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?),
+            Some(tool) => {
+                Some(server.lane.tool_gate(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?)
+            }
             None => None,
         };
         let wide = server.lane.gate.enter(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
@@ -313,7 +314,14 @@ impl Dispatch {
     }
 
     /// Asks for a sign of life before a call that decides about a half-open breaker.
-    async fn probe(&self, pass: Pass, aim: &Aim, server: &Supervised, session: &Arc<dyn Session>, flow: &CallFlow) -> Result<Pass, Failure> {
+    async fn probe(
+        &self,
+        pass: Pass,
+        aim: &Aim,
+        server: &Supervised,
+        session: &Arc<dyn Session>,
+        flow: &CallFlow,
+    ) -> Result<Pass, Failure> {
         if !pass.probe || aim.treatment.policy.breaker.probe != Probe::Ping {
             return Ok(pass);
         }
@@ -327,13 +335,14 @@ impl Dispatch {
             Ok(Ok(())) => return Ok(pass),
             Ok(Err(failure)) => {
                 let failure = failure.redacted(&Redactor::new(server.spec.secrets()));
-                format!("the probe failed: {}", failure.message)
+                failure.message
             }
-            Err(_) => format!("no answer to the probe within {}", short(PROBE_PATIENCE)),
+            Err(_) => format!("no answer within {}", short(PROBE_PATIENCE)),
         };
         pass.record(Verdict::Failure, begun.elapsed(), &why);
         let again = server.lane.refuses(None).map(|failure| failure.message).unwrap_or_default();
-        Err(Failure { causes: vec![again], ..Failure::new(FailureKind::BreakerOpen, format!("{}: {why}", server.spec.id)) }
+        let message = format!("the probe of {} failed: {why}", server.spec.id);
+        Err(Failure { causes: vec![again], ..Failure::new(FailureKind::BreakerOpen, message) }
             .hint("nothing was sent; the server is still not well"))
     }
 
@@ -355,8 +364,10 @@ impl Dispatch {
             Blow::None => self.exchange(operation, server, session, flow).await,
             Blow::Fail => {
                 let rpc = RpcError { code: -32603, message: "made by hand in Switchboard".into(), data: None };
-                failed(Failure { rpc: Some(rpc), ..Failure::new(FailureKind::Protocol, "failed on purpose: a fault is injected") }
-                    .hint("end the fault in the console, or leave out --inject"))
+                failed(
+                    Failure { rpc: Some(rpc), ..Failure::new(FailureKind::Protocol, "failed on purpose: a fault is injected") }
+                        .hint("end the fault in the console, or leave out --inject"),
+                )
             }
             Blow::Drop => {
                 let _thrown_away = self.exchange(operation, server, session, flow).await;
@@ -391,6 +402,13 @@ impl Dispatch {
             },
         }
     }
+}
+
+/// Waits a moment for a lost connection to be seen as such.
+async fn replaced(server: &Supervised, gone: &Arc<dyn Session>) -> bool {
+    let mut readiness = server.readiness.clone();
+    let other = readiness.wait_for(|now| !matches!(now, Readiness::Ready(session) if Arc::ptr_eq(session, gone)));
+    timeout(NOTICED, other).await.is_ok()
 }
 
 fn connected_now(server: &Supervised, session: &Arc<dyn Session>) -> bool {

@@ -28,7 +28,7 @@ impl Model {
             Focus::Call | Focus::Servers | Focus::Info => self.call.sketch(),
             _ => self.meant_call().and_then(|id| self.feed.world.call(id)).map(|call| call.spec.operation.clone()),
         };
-        operation.map(|operation| CallSpec { operation, origin: Origin::Console, timeout: None })
+        operation.map(|operation| CallSpec { operation, origin: Origin::Console, timeout: None, run: None })
     }
 
     pub(super) fn ask_burst(&mut self) {

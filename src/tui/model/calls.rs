@@ -14,7 +14,10 @@ use crate::{
         layout::Focus,
         msg::Cmd,
         overlay::confirm::Confirm,
-        pane::{call::may_destroy, detail::Detail},
+        pane::{
+            call::{may_destroy, trusted},
+            detail::Detail,
+        },
         tree::Node,
     },
 };
@@ -27,7 +30,7 @@ impl Model {
         // What was refused is shown in the pane, beside the fields.
         let Ok(operation) = self.call.operation() else { return vec![] };
         let target = self.call.target().cloned();
-        self.ask_or_submit(CallSpec { operation, origin: Origin::Console, timeout: None }, target)
+        self.ask_or_submit(CallSpec { operation, origin: Origin::Console, timeout: None, run: None }, target)
     }
 
     fn ask_or_submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
@@ -44,11 +47,14 @@ impl Model {
             return None;
         }
         let hints = may_destroy(tool, &self.feed.world, self.confirm)?;
-        let trusted = self.feed.world.server(&tool.server).is_some_and(|s| s.spec.trusted);
+        let trusted = trusted(&tool.server, &self.feed.world);
         let claim = if trusted || self.confirm == ConfirmPolicy::Destructive {
             format!("The server says of it: {}.", hints.words())
         } else {
-            format!("Its server is not marked as trusted, so what it says of it ({}) is not relied upon.", hints.words())
+            format!(
+                "Its server is not marked as trusted, so what it says of it ({}) is not relied upon; trusted = true in its table changes that.",
+                hints.words()
+            )
         };
         let name = self.feed.world.call_name(operation);
         let (title, once) = if times.is_empty() {

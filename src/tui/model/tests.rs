@@ -302,7 +302,7 @@ fn a_page_is_shown_in_full_and_opened_only_by_its_key() {
     let mut harness = Harness::busy(120, 40);
     let url = "https://login.example/oauth?state=abc";
     let question = Question::Url { message: "Sign in".into(), url: url.into() };
-    let ask = Arc::new(Ask { id: AskId(9), server: "email".into(), call: None, question, at: fake::at(7000) });
+    let ask = Arc::new(Ask { id: AskId(9), server: "email".into(), call: None, question, at: fake::at(7000), run: None });
     harness.event(EventKind::AskOpened { ask });
     assert!(harness.frame().contains(url));
     assert_eq!(harness.take(), []);
@@ -584,4 +584,5 @@ fn every_small_size_is_drawn() {
     }
 }
 
+mod dialogs;
 mod looks;

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-fn model(width: u16, height: u16, theme: Theme) -> Model {
+pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
     let mut model = Model::new(setup, fake::shop_world(), (width, height));
     model.at(fake::at(8000));
@@ -30,7 +30,7 @@ fn model(width: u16, height: u16, theme: Theme) -> Model {
 }
 
 /// Calls of every kind, overlapping ones, and messages of servers.
-fn lively(after: u64) -> Vec<Arc<Event>> {
+pub(super) fn lively(after: u64) -> Vec<Arc<Event>> {
     let mut s = fake::Script::after(after);
     s.events = fake::busy(after);
     let mut script = fake::Script::after(s.events.last().unwrap().seq);
@@ -55,7 +55,7 @@ fn lively(after: u64) -> Vec<Arc<Event>> {
     numbered.map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
 }
 
-fn keys(model: &mut Model, keys: &str) -> Vec<Cmd> {
+pub(super) fn keys(model: &mut Model, keys: &str) -> Vec<Cmd> {
     let mut commands = vec![];
     for key in keys.split(' ') {
         let upper = key.len() == 1 && key.chars().all(|c| c.is_ascii_uppercase());
@@ -66,20 +66,20 @@ fn keys(model: &mut Model, keys: &str) -> Vec<Cmd> {
     commands
 }
 
-fn text(model: &mut Model, text: &str) {
+pub(super) fn text(model: &mut Model, text: &str) {
     for c in text.chars() {
         model.update(Msg::Input(Input::Key(KeyEvent::new(crossterm::event::KeyCode::Char(c), KeyModifiers::NONE))));
     }
 }
 
-fn buffer(model: &mut Model) -> Buffer {
+pub(super) fn buffer(model: &mut Model) -> Buffer {
     let screen = model.layout.screen;
     let mut buf = Buffer::empty(Rect::new(0, 0, screen.width, screen.height));
     view::draw(model, &mut buf);
     buf
 }
 
-fn frame(model: &mut Model) -> String {
+pub(super) fn frame(model: &mut Model) -> String {
     let buf = buffer(model);
     let rows = buf.content.chunks(usize::from(buf.area.width).max(1));
     rows.map(|row| row.iter().map(|c| c.symbol()).collect::<String>().trim_end().to_owned() + "\n").collect()
@@ -257,7 +257,7 @@ fn health_unfolds_tools_and_filters_stderr() {
 }
 
 fn some_key() -> impl Strategy<Value = &'static str> {
-    let keys = "1 2 3 4 2 3 4 up down left right enter esc tab backtab pageup pagedown home end space backspace / f s S + - [ ] z . e y R t g G h j k l q a o : x";
+    let keys = "1 2 3 4 2 3 4 b v T X O C I E P enter up down left right enter esc tab backtab pageup pagedown home end space backspace / f s S + - [ ] z . e y R t g G h j k l q a o : x";
     proptest::sample::select(keys.split(' ').collect::<Vec<_>>())
 }
 

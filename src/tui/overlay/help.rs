@@ -7,7 +7,10 @@ use crate::tui::{
     keymap::{Context, Keymap},
     pane::sheet::Sheet,
     theme::Theme,
-    widget::{paint::dialog, window::Window},
+    widget::{
+        paint::{dialog, head},
+        window::Window,
+    },
 };
 
 /// The help overlay.
@@ -41,7 +44,10 @@ impl Help {
                     titled = true;
                 }
                 let bound = if bound.is_empty() { "palette".to_owned() } else { bound };
-                sheet.row(vec![(format!("  {bound:<22} "), theme.key), (action.help().to_owned(), theme.text)]);
+                // Beside the keys where there is room for both, else cut with a mark.
+                let keys = if width < 80 { 16 } else { 22 };
+                let help = cut(action.help(), usize::from(width).saturating_sub(keys + 3));
+                sheet.row(vec![(format!("  {bound:<keys$} "), theme.key), (help, theme.text)]);
             }
         }
         if sheet.is_empty() {
@@ -53,10 +59,15 @@ impl Help {
     /// Draws the overlay.
     pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let search = format!("search: {}▏", self.search);
-        let inner = dialog(buf, area, (90, area.height.saturating_sub(2)), &[("Keys", theme.focus)], &[(&search, theme.text)], theme);
+        let inner = dialog(buf, area, (106, area.height.saturating_sub(2)), &[("Keys", theme.focus)], &[(&search, theme.text)], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         self.sheet(keys, theme, room.width).draw(buf, room, self.window);
     }
+}
+
+/// A line, cut at its end with a mark where it is longer than `cells`.
+fn cut(text: &str, cells: usize) -> String {
+    if text.chars().count() <= cells { text.to_owned() } else { format!("{}…", head(text, cells.saturating_sub(1))) }
 }
 
 /// The keys of an action in whatever context, each once.

@@ -13,7 +13,7 @@ use crate::{
         keymap::{Context, Keymap},
         theme::Theme,
         widget::{
-            paint::{Pen, dialog},
+            paint::{self, Pen, dialog},
             window::Window,
         },
     },
@@ -88,7 +88,7 @@ impl Palette {
 
     /// Draws the palette.
     pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
-        let wish = (76, area.height.saturating_sub(4).min(24));
+        let wish = (92, area.height.saturating_sub(4).min(24));
         let count = format!("{} of everything", self.entries.len());
         let inner = dialog(buf, area, wish, &[("Do", theme.focus)], &[(&count, theme.muted)], theme);
         Pen::new(buf, inner, 0).skip(1).put(": ", theme.key).put(&self.search, theme.text).put("▏", theme.focus);
@@ -104,7 +104,14 @@ impl Palette {
                 Choice::Tool(_) => ("▸ ", "tool".to_owned()),
             };
             pen.skip(1).right(&[(&key, theme.key), (" ", theme.key)]).put(kind, theme.muted);
-            pen.put_marked(&entry.name, &entry.marks, theme.text, theme.found);
+            let room = pen.room().saturating_sub(1);
+            match paint::head(&entry.name, room) {
+                whole if whole.len() == entry.name.len() => pen.put_marked(whole, &entry.marks, theme.text, theme.found),
+                start => {
+                    let start = paint::head(start, room.saturating_sub(1));
+                    pen.put_marked(start, &entry.marks, theme.text, theme.found).put("…", theme.muted)
+                }
+            };
             if index == window.cursor {
                 buf.set_style(row.intersection(buf.area), theme.selection);
             }

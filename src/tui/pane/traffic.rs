@@ -96,7 +96,8 @@ impl TrafficPane {
         let title = if look.focused { theme.focus } else { theme.text };
         let key = look.keys.key(&[Context::Traffic], Action::Follow).unwrap_or_default();
         let follow = if self.following() { "following".to_owned() } else { format!("stopped · {key} follows") };
-        let count = format!("{} calls · {follow}", world.settled_total + world.running as u64);
+        let calls = world.settled_total + world.running as u64;
+        let count = format!("{calls} {} · {follow}", if calls == 1 { "call" } else { "calls" });
         let inner = pane(buf, area, &[("Traffic", title)], &[(&count, theme.muted)], look.focused, theme);
         let columns = Columns::for_width(inner.width);
         columns.head(look, inner, buf);

@@ -9,7 +9,7 @@ use ratatui::{
 };
 use tui_textarea::{CursorMove, TextArea};
 
-use super::line::{Pen, wrap};
+use super::paint::{Pen, wrap_some};
 use crate::{
     domain::{
         body::Body,
@@ -225,7 +225,7 @@ impl JsonEditor {
 
     fn told(&self, room: usize, theme: &Theme) -> Vec<(String, Style)> {
         if let Some(error) = &self.syntax {
-            return wrap(&format!("✕ {error}"), room.max(1), 2).into_iter().map(|line| (line, theme.fail)).collect();
+            return wrap_some(&format!("✕ {error}"), room.max(1), 2).into_iter().map(|line| (line, theme.fail)).collect();
         }
         if self.large {
             return vec![("! too long to be checked while typing".into(), theme.warn)];

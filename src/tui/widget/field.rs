@@ -8,7 +8,7 @@ use ratatui::{
 };
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
-use super::line::{Pen, width};
+use super::paint::{Pen, width};
 use crate::{domain::text::visible, tui::theme::Theme};
 
 /// What came of a key.
@@ -163,12 +163,12 @@ impl TextField {
         }
         self.scroll = if focused { self.scrolled(room) } else { 0 };
         let (mut pen, mut at) = (Pen::new(buf, area, 0), self.scroll);
-        while at < self.text.len() && pen.left() > 0 {
+        while at < self.text.len() && pen.room() > 0 {
             let next = self.after(at);
             let (cell, odd) = self.cell(at, next);
             let style = if odd { style.patch(theme.warn) } else { style };
             let here = focused && at == self.cursor;
-            if width(&cell) > pen.left() && !here {
+            if usize::from(width(&cell)) > pen.room() && !here {
                 break;
             }
             pen.put(&cell, if here { style.add_modifier(Modifier::REVERSED) } else { style });
@@ -189,7 +189,7 @@ impl TextField {
         if self.boundary_after(scroll) != scroll {
             scroll = self.before(scroll);
         }
-        let under = if self.cursor < self.text.len() { width(&self.cell(self.cursor, self.after(self.cursor)).0) } else { 1 };
+        let under = if self.cursor < self.text.len() { usize::from(width(&self.cell(self.cursor, self.after(self.cursor)).0)) } else { 1 };
         // Not so far left that the cursor is out of sight, nor so far right that there are empty cells at the end.
         scroll.max(self.back(self.cursor, room.saturating_sub(under))).min(self.back(self.text.len(), room.saturating_sub(1)))
     }
@@ -198,7 +198,7 @@ impl TextField {
     fn back(&self, mut at: usize, mut cells: usize) -> usize {
         while at > 0 {
             let before = self.before(at);
-            match cells.checked_sub(width(&self.cell(before, at).0)) {
+            match cells.checked_sub(usize::from(width(&self.cell(before, at).0))) {
                 Some(left) => (cells, at) = (left, before),
                 None => break,
             }
@@ -228,7 +228,7 @@ fn marks(area: Rect, buf: &mut Buffer, left: bool, right: bool, theme: &Theme) {
     for (more, x, mark) in [(left, area.x, "‹"), (right, area.right() - 1, "›")] {
         let cell = buf.cell((x, area.y)).filter(|_| more);
         // Half a wide character would be left beside the mark; the cursor is worth more too.
-        if cell.is_some_and(|cell| width(cell.symbol()) == 1 && !cell.modifier.contains(Modifier::REVERSED)) {
+        if cell.is_some_and(|cell| usize::from(width(cell.symbol())) == 1 && !cell.modifier.contains(Modifier::REVERSED)) {
             buf.set_string(x, area.y, mark, theme.muted);
         }
     }

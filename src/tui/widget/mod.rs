@@ -8,7 +8,6 @@ pub mod field;
 pub mod form;
 pub mod json;
 pub mod lamps;
-mod line;
 pub mod paint;
 pub mod spark;
 pub mod tabs;

@@ -6,6 +6,7 @@ use ratatui::{
     style::{Modifier, Style},
     widgets::{Block, BorderType, Clear, Widget},
 };
+use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use crate::{
@@ -97,6 +98,49 @@ impl<'b> Pen<'b> {
         self
     }
 
+    /// How many cells are left, for sums.
+    pub fn room(&self) -> usize {
+        usize::from(self.left())
+    }
+
+    /// The cells that are left.
+    pub fn rest(&self) -> Rect {
+        Rect { x: self.x, y: self.y, width: self.left(), height: 1 }.intersection(self.buf.area)
+    }
+
+    /// Moves on by so many cells without writing.
+    pub fn pass(&mut self, cells: usize) -> &mut Self {
+        self.skip(u16::try_from(cells).unwrap_or(u16::MAX))
+    }
+
+    /// Keeps so many cells at the end free.
+    pub fn reserve(&mut self, cells: usize) {
+        self.end = self.end.saturating_sub(u16::try_from(cells).unwrap_or(u16::MAX)).max(self.x);
+    }
+
+    /// Gives back so many cells that were kept free.
+    pub fn widen(&mut self, cells: usize) {
+        self.end = self.end.saturating_add(u16::try_from(cells).unwrap_or(u16::MAX));
+    }
+
+    /// Writes text that begins so many cells before the right edge of `area`, unless the pen is there already.
+    pub fn at_end(&mut self, area: Rect, cells: usize, text: &str, style: Style) {
+        let x = area.right().saturating_sub(u16::try_from(cells).unwrap_or(u16::MAX)).max(area.x);
+        if self.drawable && x > self.x && x < self.end {
+            self.buf.set_stringn(x, self.y, visible(text), usize::from(self.end - x), style);
+        }
+    }
+
+    /// Writes text; when it does not fit, its end is cut and marked with `…`.
+    pub fn cut(&mut self, text: &str, style: Style) {
+        let text = visible(text);
+        if text.width() <= self.room() {
+            self.put(&text, style);
+        } else if let Some(room) = self.room().checked_sub(1) {
+            self.put(head(&text, room), style).put("…", style);
+        }
+    }
+
     /// Gives the whole rest of the row this style.
     pub fn fill(&mut self, style: Style) -> &mut Self {
         if self.drawable {
@@ -104,6 +148,27 @@ impl<'b> Pen<'b> {
         }
         self
     }
+}
+
+/// The beginning of harmless text that is at most so many cells wide.
+pub fn head(text: &str, cells: usize) -> &str {
+    if text.len() <= cells {
+        return text;
+    }
+    let mut used = 0;
+    for (at, grapheme) in text.grapheme_indices(true) {
+        used += grapheme.width();
+        if used > cells {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+/// The first `most` rows of [`wrap`], without the spaces at their ends.
+pub fn wrap_some(text: &str, cells: usize, most: usize) -> Vec<String> {
+    let rows = wrap(text, u16::try_from(cells).unwrap_or(u16::MAX));
+    rows.into_iter().filter(|row| !row.trim().is_empty()).take(most).map(|row| row.trim_end().to_owned()).collect()
 }
 
 /// The cells that text takes, made harmless.

@@ -106,9 +106,13 @@ impl Breaker {
             }
             State::HalfOpen | State::Open => {
                 self.refused += 1;
-                Err(Refusal { since: self.since, reason: self.reason.clone(), next_probe: self.next_probe() })
+                Err(self.refusal())
             }
         }
+    }
+
+    fn refusal(&self) -> Refusal {
+        Refusal { state: self.state, since: self.since, reason: self.reason.clone(), next_probe: self.next_probe() }
     }
 
     /// Says what [`Breaker::admit`] would, and changes nothing.
@@ -122,7 +126,7 @@ impl Breaker {
                 out + self.successes < self.places()
             }
         };
-        if passes { Ok(()) } else { Err(Refusal { since: self.since, reason: self.reason.clone(), next_probe: self.next_probe() }) }
+        if passes { Ok(()) } else { Err(self.refusal()) }
     }
 
     /// Takes in how an admitted call went. `why` is the failure in words, `took` how long it took.
@@ -226,7 +230,8 @@ impl Breaker {
         if self.held.is_some() {
             return None;
         }
-        let reason = self.too_much(why)?;
+        // A call that went well may be the one that makes enough for a share.
+        let reason = self.too_much(if cell.failed() { why } else { "" })?;
         Some(self.open(reason, now))
     }
 
@@ -248,7 +253,11 @@ impl Breaker {
         let policy = &self.policy;
         let last = if why.is_empty() { String::new() } else { format!(", the last: {why}") };
         if policy.consecutive > 0 && self.consecutive >= policy.consecutive {
-            return Some(format!("{} failures in a row{last}", self.consecutive));
+            return Some(if self.consecutive == 1 {
+                format!("a failure: {why}")
+            } else {
+                format!("{} failures in a row{last}", self.consecutive)
+            });
         }
         let calls = self.window.len() as u32;
         if calls < self.minimum() {

@@ -9,7 +9,12 @@ use sha2::{Digest, Sha256};
 use super::{Data, Reference, RunFacts, Scope, SyntaxFault, date, reference::Key, scope::Root};
 
 /// A compiled expression.
-pub(super) type Program = Expression<'static, 'static>;
+pub(super) enum Program {
+    /// Names with dots between them, looked up without the engine.
+    Path(Vec<Value>),
+    /// Anything else.
+    Code(Expression<'static, 'static>),
+}
 
 /// The filter that refuses what is not there; put in by `reference`, not offered.
 pub(super) const GUARD: &str = "_there";
@@ -99,12 +104,27 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// Compiles an expression.
 pub(super) fn compile(source: &str) -> Result<Program, SyntaxFault> {
-    ENGINE.compile_expression_owned(source.to_owned()).map_err(|error| syntax_fault(&error))
+    ENGINE.compile_expression_owned(source.to_owned()).map(Program::Code).map_err(|error| syntax_fault(&error))
+}
+
+/// The program of a reference that has names only.
+pub(super) fn path(reference: &Reference) -> Program {
+    Program::Path((0..reference.path.len()).filter_map(|level| reference.name(level)).map(Value::from).collect())
 }
 
 /// Evaluates a compiled expression.
 pub(super) fn run(program: &Program, scope: &Scope) -> Result<Value, Error> {
-    program.eval(Value::from_object(Root(scope.clone())))
+    let names = match program {
+        Program::Code(code) => return code.eval(Value::from_object(Root(scope.clone()))),
+        Program::Path(names) => names,
+    };
+    let Some((root, keys)) = names.split_first() else { return Ok(Value::UNDEFINED) };
+    let mut at = scope.top(root.as_str().unwrap_or_default()).unwrap_or(Value::UNDEFINED);
+    for key in keys {
+        // What is not there stays so; the caller names it.
+        at = if at.is_undefined() { at } else { at.get_item(key)? };
+    }
+    Ok(at)
 }
 
 /// The value of an expression that refers to nothing, if it has one.

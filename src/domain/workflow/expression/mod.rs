@@ -57,6 +57,11 @@ pub struct SyntaxFault {
     pub offset: usize,
 }
 
+/// The names of all filters, tests and functions that are offered.
+pub fn offered() -> Vec<&'static str> {
+    [engine::filters(), engine::tests(), engine::functions()].concat()
+}
+
 /// One compiled expression. Cheap to clone.
 #[derive(Clone)]
 pub struct Expr(Arc<Inner>);
@@ -66,6 +71,8 @@ struct Inner {
     at: usize,
     /// Whether offsets in the expression are offsets in the file.
     exact: bool,
+    /// Bytes of white space before the expression.
+    lead: usize,
     source: String,
     program: engine::Program,
     references: Vec<Reference>,
@@ -78,12 +85,22 @@ impl Expr {
     /// Compiles `source` (without braces), which stands at byte `at` of its file under `key`; `exact` if it
     /// stands there as it is, without escapes.
     pub(super) fn compile(key: &str, at: usize, exact: bool, source: &str) -> Result<Expr, SyntaxFault> {
-        let read = reference::read(source)?;
-        let program = engine::compile(&read.guarded).map_err(|fault| SyntaxFault { offset: 0, ..fault })?;
+        let (read, program) = match reference::read_path(source) {
+            Some(reference) => {
+                let program = engine::path(&reference);
+                (reference::Read { guarded: String::new(), references: vec![reference], plain: true, constant: None }, program)
+            }
+            None => {
+                let read = reference::read(source)?;
+                let program = engine::compile(&read.guarded).map_err(|fault| SyntaxFault { offset: 0, ..fault })?;
+                (read, program)
+            }
+        };
         let inner = Inner {
             key: key.to_owned(),
             at,
             exact,
+            lead: source.len() - source.trim_start().len(),
             source: source.trim().to_owned(),
             program,
             references: read.references,
@@ -111,7 +128,8 @@ impl Expr {
     }
 
     fn fault(&self, message: String) -> Unevaluated {
-        Unevaluated { key: self.0.key.clone(), at: self.0.at, expression: self.0.source.clone(), message }
+        let lead = if self.0.exact { self.0.lead } else { 0 };
+        Unevaluated { key: self.0.key.clone(), at: self.0.at + lead, expression: self.0.source.clone(), message }
     }
 
     /// The expression as written, without braces.

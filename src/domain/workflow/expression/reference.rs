@@ -105,6 +105,21 @@ pub(super) fn read(source: &str) -> Result<Read, SyntaxFault> {
     Ok(Read { guarded, references: walk.references, plain, constant })
 }
 
+/// Reads an expression that is nothing but names with dots between them, as most are.
+pub(super) fn read_path(source: &str) -> Option<Reference> {
+    let path = source.trim();
+    let root = path.split('.').next()?;
+    // Words of the language mean something else at the top.
+    let word =
+        ["true", "false", "none", "True", "False", "None", "not", "if", "else", "and", "or", "in", "is", "loop", "self"].contains(&root);
+    if word || !path.split('.').all(is_name) {
+        return None;
+    }
+    let keys = path.split('.').map(|name| Key::Name(name.to_owned())).collect();
+    let offset = source.len() - source.trim_start().len();
+    Some(Reference { path: keys, complete: true, optional: false, offset })
+}
+
 struct Walk {
     references: Vec<Reference>,
     /// Where a guard is put, and what it guards.

@@ -97,7 +97,8 @@ fn described(table: &mut Table<'_, '_, '_>, field: &Field) -> (Value, bool) {
     let mut optional = false;
     if let Some(fields) = fields {
         optional = fields.shift_remove("optional").is_some_and(|value| value == true);
-        if let Some((one, may)) = fields.get("type").and_then(Value::as_str).and_then(shorthand) {
+        let word = fields.get("type").and_then(Value::as_str).filter(|word| *word == "any" || !TYPES.contains(word));
+        if let Some((one, may)) = word.and_then(shorthand) {
             optional |= may;
             fields.shift_remove("type");
             for (key, value) in one.as_object().into_iter().flatten() {

@@ -4,7 +4,7 @@
 //! what the steps say of each other.
 
 mod input;
-mod reader;
+pub(super) mod reader;
 mod resolve;
 mod step;
 

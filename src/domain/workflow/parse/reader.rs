@@ -16,10 +16,10 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 const MOST: usize = 200;
 
 /// Bytes from one to another.
-pub(super) type Span = (usize, usize);
+pub(in crate::domain::workflow) type Span = (usize, usize);
 
 /// A file and what is wrong with it.
-pub(super) struct Report<'a> {
+pub(in crate::domain::workflow) struct Report<'a> {
     pub page: Page<'a>,
     pub problems: Vec<Problem>,
 }
@@ -36,7 +36,7 @@ impl Report<'_> {
 }
 
 /// One table being read.
-pub(super) struct Table<'r, 'a, 'n> {
+pub(in crate::domain::workflow) struct Table<'r, 'a, 'n> {
     pub report: &'r mut Report<'a>,
     pub fields: &'n [Field],
     /// The step that it belongs to.
@@ -330,7 +330,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// The keys of a literal list, for `for_each`.
-pub(super) fn is_list(template: &Template) -> Result<(), &'static str> {
+pub(in crate::domain::workflow) fn is_list(template: &Template) -> Result<(), &'static str> {
     let list = |data: &Data| if data.len().is_some() { Ok(()) } else { Err(data.kind()) };
     match template {
         Template::Literal(data) => list(data),

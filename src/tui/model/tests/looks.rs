@@ -23,7 +23,7 @@ impl Harness {
         self.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y)).send(mouse(MouseEventKind::Up(MouseButton::Left), x, y))
     }
 
-    fn styled(&mut self, theme: Theme) -> String {
+    pub(super) fn styled(&mut self, theme: Theme) -> String {
         self.model.theme = theme;
         let buf = self.buffer();
         let mut out = String::new();
@@ -69,9 +69,12 @@ fn role(theme: &Theme, cell: &ratatui::buffer::Cell) -> &'static str {
 #[test]
 fn frames_in_every_theme_and_size() {
     for (name, theme) in [("dark", Theme::dark()), ("light", Theme::light()), ("mono", Theme::mono())] {
+        insta::assert_snapshot!(format!("{name}_120x40"), Harness::busy(120, 40).styled(theme));
         for (width, height) in [(80, 24), (120, 40), (200, 60)] {
             let mut harness = Harness::busy(width, height);
-            insta::assert_snapshot!(format!("{name}_{width}x{height}"), harness.styled(theme));
+            let plain = harness.frame();
+            harness.model.theme = theme;
+            assert_eq!(harness.frame(), plain, "a theme changes no letter");
         }
     }
 }
@@ -149,7 +152,7 @@ fn rebinding_a_key_changes_help_palette_and_footer() {
     assert_eq!(harness.model.layout.panes.len(), 1);
 }
 
-fn offer() -> Offer {
+pub(super) fn offer() -> Offer {
     let config = |client: &str, path: &str| FoundConfig {
         client: client.into(),
         path: path.into(),

@@ -14,7 +14,7 @@ use crate::{
     },
     tui::{
         theme::Theme,
-        widget::line::{Pen, width, wrap},
+        widget::paint::{Pen, width, wrap_some},
     },
 };
 
@@ -39,7 +39,7 @@ impl FormView {
             Pen::new(buf, area, 0).cut("  Takes no arguments.", theme.muted);
             return;
         }
-        let (body, foot) = self.split(area);
+        let (body, foot) = split(area, u16::try_from(rows.len()).unwrap_or(u16::MAX));
         self.place = body;
         self.page = usize::from(body.height).saturating_sub(1).max(1);
         let columns = self.columns(&rows, body.width);
@@ -55,7 +55,7 @@ impl FormView {
             for (text, style) in messages {
                 if let Some(y) = on_screen(line, self.top, body) {
                     let mut pen = Pen::new(buf, Rect { y, height: 1, ..body }, 0);
-                    pen.skip(self.message_column(body));
+                    pen.pass(self.message_column(body));
                     pen.cut(text, *style);
                 }
                 line += 1;
@@ -64,25 +64,12 @@ impl FormView {
         self.draw_foot(foot, buf, theme);
     }
 
-    /// The rows of the form, and below them the lines about the field under the cursor.
-    fn split(&self, area: Rect) -> (Rect, Rect) {
-        let foot = match area.height {
-            0..5 => 0,
-            5..9 => 1,
-            9..16 => 2,
-            _ => 3,
-        };
-        let foot = if foot > 0 { foot + u16::from(area.height > 9) } else { 0 };
-        let body = Rect { height: area.height - foot, ..area };
-        (body, Rect { y: body.bottom(), height: foot, ..area })
-    }
-
     fn columns(&self, rows: &[Row], room: u16) -> Columns {
         let (mut label, mut hint) = (4, 0);
         for row in rows {
             let Some(node) = self.form.node(&row.path) else { continue };
-            label = label.max(row.depth * 2 + width(&visible(&node.label)) + if node.required { 2 } else { 0 });
-            hint = hint.max(width(&visible(&node.hint)));
+            label = label.max(row.depth * 2 + usize::from(width(&visible(&node.label))) + if node.required { 2 } else { 0 });
+            hint = hint.max(usize::from(width(&visible(&node.hint))));
         }
         let room = usize::from(room);
         Columns { label: label.min(room * 2 / 5).min(32), hint: if room >= usize::from(WITH_HINTS) { hint.min(18) } else { 0 } }
@@ -102,7 +89,7 @@ impl FormView {
             _ => return vec![],
         };
         let room = usize::from(area.width).saturating_sub(self.message_column(area) + 1).max(1);
-        wrap(&text, room, if row.path == self.at { 3 } else { 1 }).into_iter().map(|line| (line, style)).collect()
+        wrap_some(&text, room, if row.path == self.at { 3 } else { 1 }).into_iter().map(|line| (line, style)).collect()
     }
 
     fn scroll(&mut self, rows: &[Row], messages: &[Vec<(String, Style)>], height: u16) {
@@ -122,7 +109,7 @@ impl FormView {
         let typing = active && self.typing && matches!(node.kind, Kind::Text(_) | Kind::Number { .. } | Kind::Raw(_));
         let mut pen = Pen::new(buf, area, 0);
         pen.put(if current { "› " } else { "  " }, if active { theme.focus } else { theme.muted });
-        pen.skip(row.depth * 2);
+        pen.pass(row.depth * 2);
         let room = columns.label.saturating_sub(row.depth * 2 + if node.required { 2 } else { 0 }).max(3);
         let label = middle(&visible(&node.label), room).into_owned();
         let style = match (active, current) {
@@ -132,13 +119,13 @@ impl FormView {
             _ if node.extra || is_number(&node.label) => theme.muted,
             _ => theme.text,
         };
-        let used = width(&label);
+        let used = usize::from(width(&label));
         pen.put(&label, style);
         if node.required && !node.key.is_empty() {
             pen.put(" *", if node.missing { theme.warn } else { theme.muted });
         }
         let stars = if node.required && !node.key.is_empty() { 2 } else { 0 };
-        pen.skip((columns.label + 2).saturating_sub(row.depth * 2 + used + stars).max(1));
+        pen.pass((columns.label + 2).saturating_sub(row.depth * 2 + used + stars).max(1));
         self.draw_hint(node, &mut pen, columns, area, theme);
         if active && self.naming.is_some() {
             pen.put("name: ", theme.muted);
@@ -161,7 +148,7 @@ impl FormView {
             return;
         }
         let hint = middle(&visible(&node.hint), columns.hint).into_owned();
-        pen.at_end(area, width(&hint) + 1, &hint, theme.muted);
+        pen.at_end(area, usize::from(width(&hint)) + 1, &hint, theme.muted);
         pen.reserve(columns.hint + 3);
     }
 
@@ -179,17 +166,36 @@ impl FormView {
             row += 1;
         }
         let Some(node) = self.form.node(&self.at) else { return };
-        let lines =
-            wrap(&visible(start(&node.description, 1024)), usize::from(area.width).saturating_sub(3).max(1), usize::from(area.height) + 1);
+        let lines = wrap_some(
+            &visible(start(&node.description, 1024)),
+            usize::from(area.width).saturating_sub(3).max(1),
+            usize::from(area.height) + 1,
+        );
         let last = area.height.saturating_sub(row) as usize;
         let more = lines.len() > last;
         for (index, text) in lines.into_iter().take(last).enumerate() {
             let mut pen = Pen::new(buf, area, row + index as u16);
-            pen.skip(2);
+            pen.pass(2);
             let text = if more && index + 1 == last { format!("{text} …") } else { text };
             pen.cut(&text, theme.muted);
         }
     }
+}
+
+/// The room of the form's `rows`, and below it that of the lines about the field under the cursor, which take what
+/// the rows leave.
+fn split(area: Rect, rows: u16) -> (Rect, Rect) {
+    let foot = match area.height {
+        0..5 => 0,
+        5..9 => 1,
+        9..16 => 2,
+        _ => 3,
+    };
+    let foot = if foot > 0 { foot + u16::from(area.height > 9) } else { 0 };
+    let spare = area.height.saturating_sub(rows.saturating_add(foot + 1));
+    let foot = if foot > 0 { foot + spare.min(3) } else { 0 };
+    let body = Rect { height: area.height - foot, ..area };
+    (body, Rect { y: body.bottom(), height: foot, ..area })
 }
 
 /// As much of a text as may be needed for `cells` cells: it may be very long.
@@ -218,7 +224,7 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool) {
     match &node.kind {
         Kind::Text(text) if text.is_empty() && node.state == State::Set => pen.cut("\"\"", theme.muted),
         Kind::Text(text) | Kind::Number { text, .. } | Kind::Raw(text) => {
-            pen.cut(&visible(start(text, pen.left())), set);
+            pen.cut(&visible(start(text, pen.room())), set);
         }
         Kind::Bool(value) => choice(pen, node, if *value { "true" } else { "false" }, theme, active),
         Kind::Choice { options, picked } => {
@@ -278,22 +284,22 @@ fn arrows(pen: &mut Pen, label: &str, style: Style, theme: &Theme, active: bool)
 
 /// All choices, muted, where there is room for them.
 fn others<'a>(pen: &mut Pen, labels: impl Iterator<Item = &'a str>, theme: &Theme) {
-    if pen.left() < 16 {
+    if pen.room() < 16 {
         return;
     }
-    pen.skip(3);
+    pen.pass(3);
     let all: Vec<String> = labels.take(40).map(|label| visible(label).into_owned()).collect();
     pen.cut(&all.join(" · "), theme.muted);
 }
 
 /// Keys for the row of the cursor, where there is room for them.
 fn keys(pen: &mut Pen, active: bool, keys: &[(&str, &str)], theme: &Theme) {
-    let needed: usize = keys.iter().map(|(key, word)| width(key) + width(word) + 4).sum();
-    if !active || pen.left() < needed {
+    let needed: usize = keys.iter().map(|(key, word)| usize::from(width(key)) + usize::from(width(word)) + 4).sum();
+    if !active || pen.room() < needed {
         return;
     }
     for (key, word) in keys {
-        pen.skip(3);
+        pen.pass(3);
         pen.put(key, theme.key);
         pen.put(" ", theme.muted);
         pen.put(word, theme.muted);

@@ -9,7 +9,7 @@ use crate::{
     domain::text::{middle, visible},
     tui::{
         theme::Theme,
-        widget::line::{Pen, head, width},
+        widget::paint::{Pen, head, width},
     },
 };
 
@@ -96,7 +96,7 @@ impl JsonView {
     fn draw_text(&self, at: Pos, pen: &mut Pen, theme: &Theme) {
         let Some(text) = self.texts.get(&at.node) else { return };
         if let Some(tree) = &self.tree {
-            pen.skip(self.indent(tree.depth(at.node)) + 2);
+            pen.pass(self.indent(tree.depth(at.node)) + 2);
             pen.put("│ ", theme.muted);
         }
         if let Some(row) = text.wrap(at.line - 1, self.text_width(at.node)).get(usize::from(at.sub)) {
@@ -107,10 +107,10 @@ impl JsonView {
     fn draw_node(&self, node: u32, pen: &mut Pen, theme: &Theme, keys: &mut HashMap<usize, usize>) {
         let Some(tree) = &self.tree else { return };
         let parent = tree.parent(node);
-        pen.skip(self.indent(tree.depth(node)));
+        pen.pass(self.indent(tree.depth(node)));
         let container = tree.container(node);
         let folded = container.is_some_and(|c| tree.is_folded(c));
-        let value = self.peek(node, pen.left());
+        let value = self.peek(node, pen.room());
         let opened = self.texts.contains_key(&node);
         let mark = match container {
             Some(_) if folded => "▸ ",
@@ -124,10 +124,10 @@ impl JsonView {
             let column = *keys.entry(parent).or_insert_with(|| self.column(parent));
             let label = self.label(node, parent);
             let style = if self.is_object(parent) { theme.json_key } else { theme.muted };
-            let label = middle(&label, pen.left().saturating_sub(4).clamp(1, 60)).into_owned();
+            let label = middle(&label, pen.room().saturating_sub(4).clamp(1, 60)).into_owned();
             self.put(pen, &label, style, theme);
-            let pad = if container.is_some() && !folded { 0 } else { column.saturating_sub(width(&label)) };
-            pen.skip(pad + 2);
+            let pad = if container.is_some() && !folded { 0 } else { column.saturating_sub(usize::from(width(&label))) };
+            pen.pass(pad + 2);
         }
         match container {
             Some(_) if folded => self.draw_folded(node, pen, theme),
@@ -146,21 +146,21 @@ impl JsonView {
         if opened {
             return pen.cut(&size(value.size), theme.muted);
         }
-        if width(&value.shown) <= pen.left() && !value.cut {
+        if usize::from(width(&value.shown)) <= pen.room() && !value.cut {
             return self.put(pen, &value.shown, style, theme);
         }
         let size = size(value.size);
-        let with_size = pen.left() > size.len() + 12;
+        let with_size = pen.room() > size.len() + 12;
         if with_size {
             pen.reserve(size.len() + 2);
         }
-        let room = pen.left().saturating_sub(1);
+        let room = pen.room().saturating_sub(1);
         self.put(pen, head(&value.shown, room), style, theme);
         pen.put("…", theme.muted);
         if with_size {
-            pen.skip(pen.left());
+            pen.pass(pen.room());
             pen.widen(size.len() + 2);
-            pen.skip(2);
+            pen.pass(2);
             pen.put(&size, theme.muted);
         }
     }
@@ -177,7 +177,7 @@ impl JsonView {
             (false, _) => "items",
         };
         let count = format!("{} {noun}", container.count);
-        let wide = pen.left() > count.len() + 14;
+        let wide = pen.room() > count.len() + 14;
         if !wide {
             return pen.cut(&count, theme.muted);
         }
@@ -189,7 +189,7 @@ impl JsonView {
             if child > container.node + 1 {
                 preview.push_str(", ");
             }
-            if width(&preview) > pen.left() {
+            if usize::from(width(&preview)) > pen.room() {
                 break;
             }
             if object && let Some(key) = self.key(child, Some(at)) {
@@ -207,9 +207,9 @@ impl JsonView {
             preview.push_str(close);
         }
         pen.cut(&preview, theme.muted);
-        pen.skip(pen.left());
+        pen.pass(pen.room());
         pen.widen(count.len() + 2);
-        pen.skip(2);
+        pen.pass(2);
         pen.put(&count, theme.muted);
     }
 
@@ -227,7 +227,7 @@ impl JsonView {
             }
             let inner = tree.container(child);
             if inner.is_none() {
-                widest = widest.max(width(&self.label(child, parent)));
+                widest = widest.max(usize::from(width(&self.label(child, parent))));
             }
             child = inner.map_or(child + 1, |inner| tree.at(inner).end);
         }
@@ -270,7 +270,7 @@ impl JsonView {
         }
         let string = bytes.get(value.start) == Some(&b'"');
         let room = cells.saturating_sub(8);
-        let long = string && (cut || width(&shown) > room || shown.contains("\\n"));
+        let long = string && (cut || usize::from(width(&shown)) > room || shown.contains("\\n"));
         Peek { first: bytes.get(value.start).copied().unwrap_or(b' '), shown, size: value.len(), cut, long }
     }
 

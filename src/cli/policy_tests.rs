@@ -1,0 +1,210 @@
+//! What the headless commands say and do about policies: routes, breakers and faults by hand, the way of a call, groups.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    cache, exit,
+    fake::{Fake, Ran, buffers, db, ran},
+    print::Format,
+};
+use crate::{
+    domain::{
+        body::Body,
+        call::Outcome,
+        event::{EventKind, Settled},
+        policy::{
+            Fallback, Rules, ToolRule,
+            breaker::{BreakerView, Order, State},
+            cache::CacheSettings,
+            fault::Fault,
+            pattern::Pattern,
+            route::{Group, Member, Route, Routing, Strategy},
+            stage::{Cause, Stage},
+            verdict::Verdict,
+        },
+        secret::Secret,
+        time::Stamp,
+    },
+    engine::control::Command,
+};
+
+/// Two databases of one kind, as servers `db` and `spare` and as the group `pool`.
+fn pool(strategy: Strategy) -> Arc<Fake> {
+    let fake = Fake::giving(json!({"content": [{"type": "text", "text": "x"}]}));
+    for name in ["db", "spare"] {
+        fake.starting(name);
+        fake.ready(name, db());
+    }
+    let member = |name: &str, weight| Member { server: name.into(), weight };
+    let group =
+        Group { id: "pool".into(), namespace: None, members: vec![member("db", 9), member("spare", 1)], strategy, members_listed: true };
+    let route = Route { matches: Pattern::parse("db_ins*").unwrap(), only: None, to: "pool".into() };
+    let rule =
+        ToolRule { matches: Pattern::parse("*_query").unwrap(), safe: Some(true), fallback: vec![Fallback::Stale], ..ToolRule::default() };
+    let rules = Rules { tools: vec![rule], routing: Routing { groups: vec![group], routes: vec![route] }, ..Rules::default() };
+    fake.publish(EventKind::Rules { rules: Arc::new(rules) });
+    fake
+}
+
+fn document(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {} {}", ran.out, ran.err))
+}
+
+#[tokio::test]
+async fn a_route_is_explained() {
+    let fake = pool(Strategy::Primary);
+    let human = ran(&fake, &["route", "pool_query"]).await;
+    assert_eq!(human.code, exit::OK);
+    insta::assert_snapshot!("route_group", human.out);
+    let led = ran(&fake, &["route", "db_insert"]).await;
+    insta::assert_snapshot!("route_rule", led.out);
+    let plain = document(&ran(&fake, &["route", "db/query", "--json"]).await);
+    assert_eq!((&plain["order"], &plain["safe"], &plain["group"]), (&json!(["db"]), &json!(true), &Value::Null));
+
+    let view = BreakerView { state: State::Open, reason: "5 failures in a row".into(), ..BreakerView::default() };
+    fake.publish(EventKind::Breaker { server: "db".into(), tool: None, view: Arc::new(view) });
+    let passed = document(&ran(&fake, &["route", "pool/query", "--json"]).await);
+    assert_eq!(passed["order"], json!(["spare"]));
+    assert_eq!(passed["candidates"][0]["unfit"], "its breaker is open: 5 failures in a row");
+    fake.failed("spare");
+    let nobody = ran(&fake, &["route", "pool_query"]).await;
+    assert_eq!(nobody.code, exit::NOT_READY);
+    assert!(nobody.out.contains("nobody who can take it now") && nobody.out.contains("spare: has failed"), "{}", nobody.out);
+    let unknown = ran(&fake, &["route", "pool_qery"]).await;
+    assert!(unknown.code == exit::USAGE && unknown.err.contains("did you mean pool_query"), "{}", unknown.err);
+}
+
+#[tokio::test]
+async fn a_sticky_route_goes_by_the_argument() {
+    let fake = pool(Strategy::Sticky { argument: "sql".into() });
+    let mut homes = std::collections::BTreeSet::new();
+    for n in 0..20 {
+        let args = format!(r#"{{"sql":"{n}"}}"#);
+        let way = document(&ran(&fake, &["route", "pool_query", "--args", &args, "--json"]).await);
+        homes.insert(way["order"][0].to_string());
+        assert_eq!(way["why"], "sql has this value");
+    }
+    assert_eq!(homes.len(), 2);
+    assert_eq!(ran(&fake, &["route", "pool_query", "--args", "[1]"]).await.code, exit::USAGE);
+}
+
+#[tokio::test]
+async fn orders_and_faults_are_given_before_the_call() {
+    let fake = pool(Strategy::RoundRobin);
+    let line = [
+        "call",
+        "db_query",
+        "sql=x",
+        "--breaker",
+        "db=trip",
+        "--breaker",
+        "spare/query=hold-open",
+        "--inject",
+        "db/drop=fail=0.5,latency=1s",
+    ];
+    assert_eq!(ran(&fake, &line).await.code, exit::OK);
+    let fault = Fault { latency: Duration::from_secs(1), fail: 0.5, ..Fault::default() };
+    let wanted = [
+        Command::Breaker { server: "db".into(), tool: None, order: Order::Trip },
+        Command::Breaker { server: "spare".into(), tool: Some("query".into()), order: Order::HoldOpen },
+        Command::Inject { server: "db".into(), tool: Some("drop".into()), fault: Some(fault) },
+    ];
+    assert_eq!(*fake.commands.lock().unwrap(), wanted);
+    let unknown = ran(&fake, &["tools", "--inject", "bd=fail=1"]).await;
+    assert!(unknown.code == exit::USAGE && unknown.err.contains("there is no server"), "{}", unknown.err);
+    assert_eq!(fake.commands.lock().unwrap().len(), 3);
+    use clap::Parser;
+    for (flag, wrong) in [
+        ("--breaker=db", "="),
+        ("--breaker=db=explode", "there are trip"),
+        ("--inject=db=fail=2", "no share"),
+        ("--inject==fail=1", "begins"),
+    ] {
+        let error = super::args::Cli::try_parse_from(["switchboard", "tools", flag]).unwrap_err();
+        assert!(error.to_string().contains(wrong), "{flag}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_way_of_a_call_is_told_when_there_is_something_to_tell() {
+    let fake = Fake::scripted(1000, |fake, call, spec| {
+        let stage = |stage| fake.publish(EventKind::CallStage { call, stage: Arc::new(stage) });
+        let subject: Arc<str> = spec.operation.subject().into();
+        stage(Stage::Attempt { attempt: 1, server: "db".into(), subject: subject.clone(), cause: Cause::First });
+        let took = Duration::from_millis(7);
+        stage(Stage::Ended { attempt: 1, how: "transport: gone\u{1b}[1m".into(), verdict: Verdict::Failure, took });
+        stage(Stage::BackOff { pause: Duration::from_millis(120), why: "back-off".into() });
+        stage(Stage::Attempt { attempt: 2, server: "spare".into(), subject, cause: Cause::Failover });
+        stage(Stage::Ended { attempt: 2, how: "ok".into(), verdict: Verdict::Success, took });
+        let result = Body::json(&json!({"content": [{"type": "text", "text": "x"}]}));
+        let stamp = Stamp(44_000_000);
+        let timings = crate::domain::call::Timings { settled: stamp, ..Default::default() };
+        let settled = Settled {
+            outcome: Outcome::Ok { result },
+            timings,
+            rounds: 1,
+            sent_bytes: 1,
+            received_bytes: 1,
+            attempts: 2,
+            by: Some("spare".into()),
+            cached: None,
+        };
+        fake.publish(EventKind::CallSettled { call, settled: Arc::new(settled) });
+    });
+    for name in ["db", "spare"] {
+        fake.starting(name);
+        fake.ready(name, db());
+    }
+    let human = ran(&fake, &["call", "db_query", "sql=x"]).await;
+    assert_eq!((human.code, human.out.as_str()), (exit::OK, "x\n"));
+    insta::assert_snapshot!("call_way", human.err);
+    let json = document(&ran(&fake, &["call", "db_query", "sql=x", "--json"]).await);
+    assert_eq!((&json["way"]["attempts"], &json["way"]["by"]), (&json!(2), &json!("spare")));
+    assert_eq!(json["way"]["stages"][2]["stage"], "back_off");
+    let lines = ran(&fake, &["call", "db_query", "sql=x", "--jsonl"]).await;
+    let stages = lines.out.lines().filter(|line| line.contains(r#""type":"stage""#)).count();
+    assert_eq!(stages, 5, "{}", lines.out);
+}
+
+#[tokio::test]
+async fn the_tools_of_a_group_are_listed_once_with_their_members() {
+    let fake = pool(Strategy::Weighted);
+    let human = ran(&fake, &["tools", "pool*"]).await;
+    assert!(human.out.starts_with("pool  weighted: db, spare\n  pool_query"), "{}", human.out);
+    let json = document(&ran(&fake, &["tools", "pool_query", "--json"]).await);
+    assert_eq!((&json["tools"][0]["server"], &json["tools"][0]["members"]), (&json!("pool"), &json!(["db", "spare"])));
+    let called = ran(&fake, &["call", "pool_query", "sql=x"]).await;
+    assert_eq!(called.code, exit::OK, "{}", called.err);
+    assert_eq!(fake.calls.lock().unwrap()[0].operation.server().as_str(), "pool");
+}
+
+#[test]
+fn the_cache_is_purged_or_says_that_there_is_nothing_to_purge() {
+    let told = |outcome: Option<Result<u64, String>>, format: Format| {
+        let (io, out, err) = buffers(None);
+        let options = super::Options { format, ..Default::default() };
+        (cache::purged("db_*", outcome, &options, io), out.text(), err.text())
+    };
+    assert_eq!(told(Some(Ok(1)), Format::Human), (exit::OK, "1 answer of db_* forgotten.\n".into(), String::new()));
+    assert!(told(None, Format::Human).1.contains("nothing to forget"));
+    let json: Value = serde_json::from_str(&told(Some(Ok(7)), Format::Json).1).unwrap();
+    assert_eq!((&json["store"], &json["forgotten"]), (&json!("redis"), &json!(7)));
+    let failed = told(Some(Err("is gone".into())), Format::Human);
+    assert!(failed.0 == exit::FAILED && failed.2.contains("is gone"), "{failed:?}");
+
+    let settings = CacheSettings { redis: vec![Secret::new("redis://:hunter2@h", "redis://:${PW}@h")], ..CacheSettings::default() };
+    let stats = |settings: &CacheSettings, trouble: Option<&str>, format: Format| {
+        let (io, out, _) = buffers(None);
+        let options = super::Options { format, ..Default::default() };
+        (cache::stats(settings, trouble.map(str::to_owned), &options, io), out.text())
+    };
+    let (code, text) = stats(&settings, None, Format::Human);
+    assert!(code == exit::OK && text.contains("${PW}") && !text.contains("hunter2"), "{text}");
+    let literal = CacheSettings { redis: vec![Secret::literal("redis://me:hunter2@h:7/1?x=hunter2")], ..CacheSettings::default() };
+    let (_, text) = stats(&literal, None, Format::Human);
+    assert!(text.contains("redis://•••@h:7/1") && !text.contains("hunter2"), "{text}");
+    assert_eq!(stats(&settings, Some("down"), Format::Json).0, exit::FAILED);
+    assert!(stats(&CacheSettings::default(), None, Format::Human).1.contains("memory"));
+}

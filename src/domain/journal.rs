@@ -1,0 +1,267 @@
+//! What is written down of a run, so that it can go on after the program was killed, and of calls, so
+//! that workflows can be made of them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    body::Body,
+    call::CallSpec,
+    id::CallId,
+    run::{Purpose, RunId, RunReport, RunSpec, StepError},
+};
+
+/// One line of a run's journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum RunEntry {
+    /// The run began.
+    Began {
+        /// What it was asked to do.
+        spec: Arc<RunSpec>,
+        /// When, in milliseconds since the Unix epoch.
+        unix_ms: u64,
+    },
+    /// The run goes on after an interruption.
+    Resumed {
+        /// When, in milliseconds since the Unix epoch.
+        unix_ms: u64,
+    },
+    /// A request is about to be sent. Until something of the same place is written, it is in doubt.
+    Sending {
+        /// Where.
+        place: Place,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// What is called, for people.
+        what: String,
+        /// The arguments as far as they are shown; JSON unless very long.
+        arguments: Body,
+    },
+    /// An attempt failed, and the step goes on: nothing of the attempt is in doubt any more.
+    Attempted {
+        /// Where.
+        place: Place,
+        /// Which, from 1; of a fallback its number.
+        attempt: u32,
+        /// Why it failed, when the next is no further attempt but a fallback.
+        exhausted: Option<StepError>,
+    },
+    /// An item of a step ended.
+    ItemEnded {
+        /// The step's path.
+        step: Arc<str>,
+        /// Which item, from 0.
+        item: u32,
+        /// How.
+        end: StepRecord,
+    },
+    /// A step ended. The results of its items are in their own entries.
+    StepEnded {
+        /// The step's path.
+        step: Arc<str>,
+        /// How.
+        end: StepRecord,
+    },
+    /// A step was undone, or could not be.
+    Undone {
+        /// The step's path.
+        step: Arc<str>,
+        /// Which item, from 0.
+        item: Option<u32>,
+        /// Why not.
+        error: Option<StepError>,
+    },
+    /// The run ended.
+    Ended {
+        /// How.
+        report: Arc<RunReport>,
+    },
+}
+
+/// What a request is sent for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The step's path.
+    pub step: Arc<str>,
+    /// Which item, from 0.
+    pub item: Option<u32>,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// How a step, or an item of one, ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The word for it.
+    pub outcome: StepOutcome,
+    /// The result, JSON.
+    pub result: Option<Body>,
+    /// The text of the answer.
+    pub text: Option<String>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Why it failed, or why it was skipped.
+    pub error: Option<StepError>,
+    /// What answered in its place.
+    pub fallback: Option<String>,
+    /// Whether a value of the file answered, so that there is nothing to undo.
+    #[serde(default)]
+    pub nothing_done: bool,
+    /// How many items there were.
+    pub items: Option<u32>,
+}
+
+/// How a step ended, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepOutcome {
+    /// Done.
+    Ok,
+    /// Failed for good.
+    Failed,
+    /// Not to be done.
+    Skipped,
+    /// Given up on request.
+    Cancelled,
+}
+
+impl StepOutcome {
+    /// The word, as expressions see it.
+    pub fn word(self) -> &'static str {
+        match self {
+            StepOutcome::Ok => "ok",
+            StepOutcome::Failed => "failed",
+            StepOutcome::Skipped => "skipped",
+            StepOutcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What is known of a run from the journal.
+#[derive(Clone, Debug)]
+pub struct RunRecord {
+    /// The run.
+    pub run: RunId,
+    /// Everything written of it, oldest first. The first is [`RunEntry::Began`].
+    pub entries: Vec<RunEntry>,
+}
+
+impl RunRecord {
+    /// What it was asked to do; `None` when the journal is damaged.
+    pub fn spec(&self) -> Option<&Arc<RunSpec>> {
+        self.entries.iter().find_map(|entry| match entry {
+            RunEntry::Began { spec, .. } => Some(spec),
+            _ => None,
+        })
+    }
+
+    /// How it ended, if it did.
+    pub fn report(&self) -> Option<&Arc<RunReport>> {
+        self.entries.iter().rev().find_map(|entry| match entry {
+            RunEntry::Ended { report } => Some(report),
+            _ => None,
+        })
+    }
+
+    /// Requests that were sent and of whose end nothing is known.
+    pub fn in_doubt(&self) -> Vec<(Place, String, Body)> {
+        let mut open: Vec<(Place, String, Body)> = vec![];
+        for entry in &self.entries {
+            match entry {
+                RunEntry::Sending { place, what, arguments, .. } => {
+                    open.retain(|(old, ..)| old != place);
+                    open.push((place.clone(), what.clone(), arguments.clone()));
+                }
+                RunEntry::Attempted { place, .. } => open.retain(|(old, ..)| old != place),
+                RunEntry::ItemEnded { step, item, .. } => {
+                    open.retain(|(old, ..)| old.purpose == Purpose::Compensation || old.step != *step || old.item != Some(*item));
+                }
+                RunEntry::StepEnded { step, .. } => {
+                    open.retain(|(old, ..)| old.purpose == Purpose::Compensation || old.step != *step);
+                }
+                RunEntry::Undone { step, item, .. } => {
+                    open.retain(|(old, ..)| old.purpose != Purpose::Compensation || old.step != *step || old.item != *item);
+                }
+                RunEntry::Began { .. } | RunEntry::Resumed { .. } | RunEntry::Ended { .. } => {}
+            }
+        }
+        open
+    }
+}
+
+/// A run in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    /// The run.
+    pub run: RunId,
+    /// Its workflow.
+    pub workflow: String,
+    /// When it began, in milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    /// How long it took; `None` while it has not ended.
+    pub took_ms: Option<u64>,
+    /// How it ended, as [`super::run::RunOutcome::key`] has it.
+    pub outcome: Option<String>,
+}
+
+/// A call that ended, for the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// Its id.
+    pub call: CallId,
+    /// When it was asked for, in milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+    /// What was asked.
+    pub spec: Arc<CallSpec>,
+    /// The tool's exposed name, or what was read or asked.
+    pub name: String,
+    /// How it ended, in words.
+    pub outcome: String,
+    /// The result, unless it is long.
+    pub result: Option<Body>,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(step: &str, item: Option<u32>, purpose: Purpose) -> Place {
+        Place { step: step.into(), item, purpose }
+    }
+
+    fn sending(place: &Place) -> RunEntry {
+        RunEntry::Sending { place: place.clone(), attempt: 1, what: "t".into(), arguments: Body::from("{}") }
+    }
+
+    fn end() -> StepRecord {
+        StepRecord {
+            outcome: StepOutcome::Ok,
+            result: None,
+            text: None,
+            duration_ms: 1,
+            error: None,
+            fallback: None,
+            nothing_done: false,
+            items: None,
+        }
+    }
+
+    #[test]
+    fn what_was_sent_is_in_doubt_until_its_end_is_written() {
+        let (a, b, c) = (place("a", None, Purpose::Step), place("b", Some(1), Purpose::Step), place("a", None, Purpose::Compensation));
+        let of = |entries: Vec<RunEntry>| RunRecord { run: RunId::new(1, 1), entries };
+        let open = |entries| of(entries).in_doubt().into_iter().map(|(place, ..)| place).collect::<Vec<_>>();
+        assert_eq!(open(vec![sending(&a), sending(&b)]), [a.clone(), b.clone()]);
+        assert_eq!(open(vec![sending(&a), RunEntry::Attempted { place: a.clone(), attempt: 1, exhausted: None }]), []);
+        assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 2, end: end() }]), [b.clone()]);
+        assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 1, end: end() }]), []);
+        let undoing = vec![sending(&a), RunEntry::StepEnded { step: "a".into(), end: end() }, sending(&c)];
+        assert_eq!(open(undoing.clone()), [c]);
+        let undone = RunEntry::Undone { step: "a".into(), item: None, error: None };
+        assert_eq!(open(undoing.into_iter().chain([undone]).collect()), []);
+    }
+}

@@ -1,0 +1,343 @@
+//! Makes the text of a workflow from calls that were made by hand.
+//!
+//! A value that first appeared in the result of an earlier call becomes an expression that takes it from
+//! there; one that was given to several calls becomes an input. Everything else stays as it was. What comes
+//! out parses.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::Write,
+};
+
+use super::expression::Data;
+
+/// A call that was made.
+#[derive(Clone, Debug)]
+pub struct PastCall {
+    /// The exposed name of the tool.
+    pub tool: String,
+    /// Its arguments, an object.
+    pub arguments: Data,
+    /// What it answered, read as a step reads it ([`super::answer::read`]); `None` when it failed.
+    pub result: Option<Data>,
+}
+
+/// How many values of one result are looked at.
+const MOST: usize = 20_000;
+
+/// The text of a workflow that makes `calls` again, in their order as far as values tie them.
+pub fn from_history(name: &str, calls: &[PastCall]) -> String {
+    let ids = ids(calls);
+    let given = given(calls);
+    let mut inputs = Inputs::default();
+    let mut steps = String::new();
+    for (index, call) in calls.iter().enumerate() {
+        let mut writer = Writer { ids: &ids, given: &given, calls, index, inputs: &mut inputs, key: String::new() };
+        let _ = write!(steps, "\n[[step]]\nid = \"{}\"\ntool = {}\n", ids[index], text(&call.tool));
+        let keys = call.arguments.keys();
+        if keys.is_empty() {
+            continue;
+        }
+        let members: Vec<(String, String)> =
+            keys.iter().map(|member| (member.clone(), writer.named(member, &call.arguments.member(member).unwrap_or_default()))).collect();
+        let inline = members.iter().map(|(member, value)| format!("{} = {value}", key(member))).collect::<Vec<_>>().join(", ");
+        if inline.len() <= 100 {
+            let _ = writeln!(steps, "arguments = {{ {inline} }}");
+        } else {
+            steps.push_str("\n[step.arguments]\n");
+            for (member, value) in members {
+                let _ = writeln!(steps, "{} = {value}", key(&member));
+            }
+        }
+    }
+    let mut out = format!("name = {}\n", text(name));
+    if !inputs.found.is_empty() {
+        out.push_str("\n[input]\n");
+        for (name, (kind, default)) in &inputs.found {
+            let _ = writeln!(out, "{} = {{ type = \"{kind}\", default = {default} }}", key(name));
+        }
+    }
+    out + &steps
+}
+
+/// An id for each call: the tool's name, numbered from the second one of a name on.
+fn ids(calls: &[PastCall]) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let name = |call: &PastCall| {
+        let clean = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let mut id: String = call.tool.chars().map(clean).take(56).collect();
+        if !id.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+            id.insert_str(0, "call_");
+        }
+        let mut numbered = id.clone();
+        let mut count = 1;
+        while !taken.insert(numbered.clone()) {
+            count += 1;
+            numbered = format!("{id}_{count}");
+        }
+        numbered
+    };
+    calls.iter().map(name).collect()
+}
+
+/// The calls (by place) whose arguments hold each value that tells something.
+fn given(calls: &[PastCall]) -> HashMap<String, Vec<usize>> {
+    let mut found: HashMap<String, Vec<usize>> = HashMap::new();
+    for (index, call) in calls.iter().enumerate() {
+        each_scalar(&call.arguments, &mut |_, value| {
+            let places = found.entry(value.json()).or_default();
+            if places.last() != Some(&index) {
+                places.push(index);
+            }
+        });
+    }
+    found
+}
+
+/// Whether a value is so particular that finding it twice is no accident: text of three characters, a number
+/// of three digits.
+fn telling(value: &Data) -> bool {
+    let json = value.json();
+    match value.kind() {
+        "a string" => value.as_str().is_some_and(|text| text.chars().count() >= 3),
+        "a number" => json.bytes().filter(u8::is_ascii_digit).count() >= 3,
+        _ => false,
+    }
+}
+
+/// Calls `each` with the path and value of every telling scalar.
+fn each_scalar(value: &Data, each: &mut dyn FnMut(&str, &Data)) {
+    let mut open = vec![(String::new(), value.clone())];
+    let mut seen = 0;
+    while let Some((path, value)) = open.pop() {
+        seen += 1;
+        if seen > MOST {
+            return;
+        }
+        if let Some(count) = value.len() {
+            open.extend((0..count).rev().filter_map(|index| Some((format!("{path}[{index}]"), value.item(index)?))));
+        } else if value.is_object() {
+            let members = value.keys().into_iter().rev();
+            open.extend(members.filter_map(|key| Some((format!("{path}{}", member(&key)), value.member(&key)?))));
+        } else if telling(&value) {
+            each(&path, &value);
+        }
+    }
+}
+
+/// A member in an expression: `.name`, or `["a name"]`.
+fn member(key: &str) -> String {
+    let name = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if name { format!(".{key}") } else { format!("[{}]", Data::from(key).json()) }
+}
+
+/// The inputs that were found: type and default by name, and the name of each value.
+#[derive(Default)]
+struct Inputs {
+    found: BTreeMap<String, (&'static str, String)>,
+    names: HashMap<String, String>,
+}
+
+struct Writer<'a> {
+    ids: &'a [String],
+    given: &'a HashMap<String, Vec<usize>>,
+    calls: &'a [PastCall],
+    index: usize,
+    inputs: &'a mut Inputs,
+    /// The key of the value that is being written, for the name of an input.
+    key: String,
+}
+
+impl Writer<'_> {
+    fn named(&mut self, key: &str, value: &Data) -> String {
+        key.clone_into(&mut self.key);
+        self.value(value)
+    }
+
+    /// A value as TOML, linked where that can be told.
+    fn value(&mut self, value: &Data) -> String {
+        if let Some(count) = value.len() {
+            let items: Vec<String> = (0..count).filter_map(|index| value.item(index)).map(|item| self.value(&item)).collect();
+            return format!("[{}]", items.join(", "));
+        }
+        if value.is_object() {
+            let members: Vec<String> = value
+                .keys()
+                .iter()
+                .map(|name| format!("{} = {}", key(name), self.named(name, &value.member(name).unwrap_or_default())))
+                .collect();
+            return if members.is_empty() { "{}".into() } else { format!("{{ {} }}", members.join(", ")) };
+        }
+        if telling(value) {
+            if let Some(expression) = self.link(value) {
+                return text_raw(&format!("{{{{ {expression} }}}}"));
+            }
+            if let Some(name) = self.input(value) {
+                return text_raw(&format!("{{{{ input{} }}}}", member(&name)));
+            }
+        }
+        scalar(value)
+    }
+
+    /// Where an earlier result holds the value, once, before it was given to any call.
+    fn link(&self, value: &Data) -> Option<String> {
+        let json = value.json();
+        let first = self.given.get(&json).and_then(|places| places.first()).copied().unwrap_or(self.index);
+        for (index, call) in self.calls.iter().enumerate().take(first.min(self.index)) {
+            let mut paths = vec![];
+            if let Some(result) = &call.result {
+                each_scalar(result, &mut |path, found| {
+                    if found.json() == json {
+                        paths.push(path.to_owned());
+                    }
+                });
+            }
+            if let [path] = paths.as_slice() {
+                return Some(format!("steps.{}.result{path}", self.ids[index]));
+            }
+        }
+        None
+    }
+
+    /// The input for a value that was given to several calls.
+    fn input(&mut self, value: &Data) -> Option<String> {
+        let json = value.json();
+        if self.given.get(&json)?.len() < 2 {
+            return None;
+        }
+        if let Some(name) = self.inputs.names.get(&json) {
+            return Some(name.clone());
+        }
+        let base = if self.key.is_empty() { "value".to_owned() } else { self.key.clone() };
+        let mut name = base.clone();
+        let mut count = 1;
+        while self.inputs.found.contains_key(&name) {
+            count += 1;
+            name = format!("{base}_{count}");
+        }
+        let kind = if value.as_str().is_some() { "string" } else { "number" };
+        // A default is plain data: no expression in it.
+        let default = value.as_str().map_or_else(|| number(&json), text_raw);
+        self.inputs.found.insert(name.clone(), (kind, default));
+        self.inputs.names.insert(json, name.clone());
+        Some(name)
+    }
+}
+
+/// A value without parts as TOML.
+fn scalar(value: &Data) -> String {
+    match value.as_str() {
+        Some(string) => text(string),
+        None if value.is_null() => "\"{{ none }}\"".into(),
+        None if value.as_bool().is_some() => value.json(),
+        None => number(&value.json()),
+    }
+}
+
+/// A number as TOML, in an expression where TOML's own are too short.
+fn number(json: &str) -> String {
+    let integer = !json.contains(['.', 'e', 'E']);
+    if integer && json.parse::<i64>().is_err() { format!("\"{{{{ {json} }}}}\"") } else { json.to_owned() }
+}
+
+/// A text as TOML that means itself, whatever braces stand in it.
+fn text(string: &str) -> String {
+    if ["{{", "{%", "{#"].iter().any(|mark| string.contains(mark)) {
+        return text_raw(&format!("{{{{ {} }}}}", Data::from(string).json()));
+    }
+    text_raw(string)
+}
+
+/// A text as a basic string of TOML, whose escapes are those of JSON.
+fn text_raw(string: &str) -> String {
+    Data::from(string).json().replace('\u{7f}', "\\u007f")
+}
+
+fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if bare { name.to_owned() } else { text_raw(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::workflow::{
+        expression::{RunFacts, Scope, StepEnd},
+        parse::{Source, parse},
+        plan::Action,
+        problem::render_all,
+    };
+
+    fn call(tool: &str, arguments: &str, result: &str) -> PastCall {
+        let data = |text: &str| Data::parse(text).unwrap();
+        PastCall { tool: tool.into(), arguments: data(arguments), result: Some(data(result)) }
+    }
+
+    #[test]
+    fn values_are_linked_to_where_they_came_from() {
+        let calls = [
+            call(
+                "database_create_user",
+                r#"{"email":"ann@x.org","name":"Ann"}"#,
+                r#"{"userId":"u_1007","email":"ann@x.org","tags":["new one"]}"#,
+            ),
+            call("email_send_email", r#"{"to":"ann@x.org","subject":"Hi {{ you }}","body":"Hello"}"#, r#"{"messageId":"m_9"}"#),
+            call(
+                "analytics_track_event",
+                r#"{"event":"signup","userId":"u_1007","properties":{"message":"m_9","tag":"new one","n":null,"big":123456789012345678901}}"#,
+                "{}",
+            ),
+            call("analytics_track_event", r#"{"event":"login","userId":"u_1007"}"#, "{}"),
+        ];
+        let text = from_history("onboard", &calls);
+        insta::assert_snapshot!(text);
+        parse(&Source { file: "x.toml".into(), text }, &|_| None).unwrap_or_else(|problems| panic!("{}", render_all(&problems)));
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<u64>().prop_map(Into::into),
+            (-1e15f64..1e15).prop_map(Into::into),
+            "(abc|u_[0-9]|\\PC|\\{\\{|%\\}|\\p{Cc}){0,6}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                proptest::collection::vec(("[a-z \"\\[-]{0,5}", inner), 0..4)
+                    .prop_map(|m| serde_json::Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn what_comes_out_parses_and_makes_the_same_calls(calls in proptest::collection::vec(("[a-z]{1,3}", proptest::collection::vec(("[a-z ]{0,3}", json()), 0..4), json()), 1..6)) {
+            let calls: Vec<PastCall> = calls.into_iter().map(|(tool, arguments, result)| PastCall {
+                tool,
+                arguments: Data::from(&serde_json::Value::Object(arguments.into_iter().collect())),
+                result: Some(Data::from(&result)),
+            }).collect();
+            let text = from_history("x", &calls);
+            let plan = match parse(&Source { file: "x.toml".into(), text: text.clone() }, &|_| None) {
+                Ok(plan) => plan,
+                Err(problems) => return Err(TestCaseError::fail(format!("{}\n{text}", render_all(&problems)))),
+            };
+            let input = crate::domain::workflow::input::example(&plan.input);
+            let scope = Scope::new(&Arc::clone(&plan.names), Data::from(&input), &RunFacts::default(), []);
+            for (index, (step, call)) in plan.steps.iter().zip(&calls).enumerate() {
+                let Action::Tool(made) = &step.action else { panic!() };
+                let arguments = made.arguments.eval(&scope).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+                prop_assert_eq!(arguments.value(), call.arguments.value(), "{}", text);
+                scope.settle(index, StepEnd { outcome: "ok", result: call.result.clone(), ..StepEnd::default() });
+            }
+        }
+    }
+}

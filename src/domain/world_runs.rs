@@ -1,0 +1,199 @@
+//! The runs of workflows in the state that events add up to. Bounded.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    body::Body,
+    call::Origin,
+    event::EventKind,
+    run::{PlanSummary, RunId, RunReport, StepView},
+    time::Stamp,
+};
+
+/// Runs that are kept.
+const KEPT: usize = 50;
+
+/// Steps of workflows within that are kept of one run.
+const KEPT_INNER: usize = 2_000;
+
+/// The last runs.
+#[derive(Clone, Debug, Default)]
+pub struct Runs {
+    /// Oldest first. Shared: a snapshot of the world copies no run.
+    kept: VecDeque<Arc<RunView>>,
+    /// Runs under way.
+    pub running: usize,
+}
+
+/// One run as it stands.
+#[derive(Clone, Debug)]
+pub struct RunView {
+    /// Its id.
+    pub id: RunId,
+    /// The shape of its plan.
+    pub plan: Arc<PlanSummary>,
+    /// Its input, a JSON object unless it is very long.
+    pub input: Body,
+    /// Who asked for it.
+    pub origin: Origin,
+    /// When it began.
+    pub started: Stamp,
+    /// Its steps, in the order of the plan.
+    pub steps: Vec<Arc<StepView>>,
+    /// Steps of workflows within, by path, in the order in which they began.
+    pub inner: Vec<(Arc<str>, Arc<StepView>)>,
+    /// Its end.
+    pub report: Option<Arc<RunReport>>,
+    positions: Arc<HashMap<Arc<str>, usize>>,
+}
+
+impl Runs {
+    /// All that are kept, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<RunView>> + ExactSizeIterator {
+        self.kept.iter()
+    }
+
+    /// The run of this id, if it is still kept.
+    pub fn get(&self, id: RunId) -> Option<&Arc<RunView>> {
+        self.kept.iter().rev().find(|run| run.id == id)
+    }
+
+    /// The last run of a workflow.
+    pub fn last_of(&self, workflow: &str) -> Option<&Arc<RunView>> {
+        self.kept.iter().rev().find(|run| &*run.plan.name == workflow)
+    }
+
+    /// Takes in an event of a run.
+    pub fn apply(&mut self, at: Stamp, event: &EventKind) {
+        match event {
+            EventKind::RunStarted { run, plan, input, origin } => {
+                self.kept.retain(|old| old.id != *run);
+                self.kept.push_back(Arc::new(RunView::new(*run, plan, input, *origin, at)));
+                self.forget();
+            }
+            EventKind::RunStep { run, step, view } => {
+                if let Some(found) = self.get_mut(*run) {
+                    found.take(step, view);
+                }
+            }
+            EventKind::RunSettled { run, report } => {
+                if let Some(found) = self.get_mut(*run) {
+                    for (step, view) in &report.steps {
+                        found.take(step, view);
+                    }
+                    found.report = Some(report.clone());
+                }
+            }
+            _ => return,
+        }
+        self.running = self.kept.iter().filter(|run| run.report.is_none()).count();
+    }
+
+    fn get_mut(&mut self, id: RunId) -> Option<&mut RunView> {
+        self.kept.iter_mut().rev().find(|run| run.id == id).map(Arc::make_mut)
+    }
+
+    /// Lets go of the oldest that ended; of those under way only when there are very many.
+    fn forget(&mut self) {
+        while self.kept.len() > KEPT {
+            let ended = self.kept.iter().position(|run| run.report.is_some()).unwrap_or(0);
+            self.kept.remove(ended);
+        }
+    }
+}
+
+impl RunView {
+    fn new(id: RunId, plan: &Arc<PlanSummary>, input: &Body, origin: Origin, started: Stamp) -> RunView {
+        let positions = plan.steps.iter().enumerate().map(|(at, step)| (step.id.clone(), at)).collect();
+        RunView {
+            id,
+            steps: vec![Arc::default(); plan.steps.len()],
+            plan: plan.clone(),
+            input: input.clone(),
+            origin,
+            started,
+            inner: vec![],
+            report: None,
+            positions: Arc::new(positions),
+        }
+    }
+
+    /// The step of this path.
+    pub fn step(&self, path: &str) -> Option<&Arc<StepView>> {
+        match self.positions.get(path) {
+            Some(at) => self.steps.get(*at),
+            None => self.inner.iter().find(|(inner, _)| &**inner == path).map(|(_, view)| view),
+        }
+    }
+
+    fn take(&mut self, path: &Arc<str>, view: &Arc<StepView>) {
+        if let Some(slot) = self.positions.get(path).and_then(|at| self.steps.get_mut(*at)) {
+            *slot = view.clone();
+        } else if let Some((_, slot)) = self.inner.iter_mut().rev().find(|(inner, _)| inner == path) {
+            *slot = view.clone();
+        } else if self.inner.len() < KEPT_INNER {
+            self.inner.push((path.clone(), view.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::run::{RunOutcome, StepState, StepSummary};
+
+    fn started(n: u64) -> EventKind {
+        let step = |id: &str| StepSummary { id: id.into(), what: "t".into(), for_each: false, compensates: false };
+        let plan = PlanSummary { name: "w".into(), steps: vec![step("a"), step("b")], edges: vec![(0, 1)] };
+        EventKind::RunStarted { run: RunId::new(n, 0), plan: Arc::new(plan), input: Body::from("{}"), origin: Origin::Cli }
+    }
+
+    fn view(state: StepState) -> Arc<StepView> {
+        Arc::new(StepView { state, ..StepView::default() })
+    }
+
+    fn report() -> Arc<RunReport> {
+        Arc::new(RunReport {
+            outcome: RunOutcome::Ok,
+            why: None,
+            detail: vec![],
+            steps: vec![("a".into(), view(StepState::Ok)), ("b".into(), view(StepState::Ok))],
+            output: None,
+            compensated: vec![],
+            not_compensated: vec![],
+            started: Stamp(0),
+            ended: Stamp(1),
+        })
+    }
+
+    #[test]
+    fn a_run_is_followed_and_snapshots_do_not_change() {
+        let mut runs = Runs::default();
+        let run = RunId::new(1, 0);
+        runs.apply(Stamp(0), &started(1));
+        let before = runs.clone();
+        runs.apply(Stamp(1), &EventKind::RunStep { run, step: "b".into(), view: view(StepState::Running) });
+        runs.apply(Stamp(2), &EventKind::RunStep { run, step: "b/inner".into(), view: view(StepState::Ok) });
+        assert_eq!(runs.get(run).unwrap().step("b").unwrap().state, StepState::Running);
+        assert_eq!(runs.get(run).unwrap().step("b/inner").unwrap().state, StepState::Ok);
+        assert_eq!(before.get(run).unwrap().step("b").unwrap().state, StepState::Pending);
+        assert_eq!(runs.running, 1);
+        runs.apply(Stamp(3), &EventKind::RunSettled { run, report: report() });
+        assert_eq!((runs.running, runs.last_of("w").unwrap().step("b").unwrap().state.word()), (0, "ok"));
+    }
+
+    #[test]
+    fn the_oldest_ended_run_goes_first() {
+        let mut runs = Runs::default();
+        for n in 0..KEPT as u64 {
+            runs.apply(Stamp(n), &started(n));
+        }
+        runs.apply(Stamp(99), &EventKind::RunSettled { run: RunId::new(7, 0), report: report() });
+        runs.apply(Stamp(100), &started(1000));
+        assert_eq!(runs.iter().len(), KEPT);
+        assert!(runs.get(RunId::new(7, 0)).is_none() && runs.get(RunId::new(0, 0)).is_some());
+    }
+}

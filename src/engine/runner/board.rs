@@ -1,0 +1,292 @@
+//! What is known of each step of a flow while it runs: its view for people, its results for expressions.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::leaf::{Leaf, kind_word};
+use crate::domain::{
+    body::Body,
+    journal::{StepOutcome, StepRecord},
+    run::{Items, StepError, StepState, StepView, shown},
+    time::Stamp,
+    workflow::expression::{Data, ItemEnd, StepEnd, StepFault},
+};
+
+/// One step.
+#[derive(Default)]
+pub struct Slot {
+    /// As it is shown.
+    pub view: StepView,
+    /// The items of `for_each`.
+    pub items: Option<Data>,
+    /// Why it failed; of several items the first.
+    pub error: Option<StepError>,
+    /// Why it was given up.
+    pub cancelled: Option<String>,
+    /// Why it is not done.
+    pub skipped: Option<String>,
+    /// Items that failed.
+    pub failed_items: u32,
+    /// Bytes of the results so far.
+    pub bytes: usize,
+    began: Option<Instant>,
+    /// By item; a step without items has one.
+    kept: Vec<Option<Kept>>,
+    ends: Vec<ItemEnd>,
+    finished: bool,
+    written: bool,
+}
+
+/// What is kept of an answer.
+#[derive(Clone)]
+pub struct Kept {
+    /// `result`.
+    pub result: Data,
+    /// `text`; of items only when it may be asked for.
+    pub text: String,
+    /// Whether nothing was done to get it.
+    pub nothing_done: bool,
+}
+
+/// What there is to tell when a step has ended.
+pub struct Finished {
+    /// To expressions.
+    pub told: StepEnd,
+    /// To people.
+    pub view: StepView,
+    /// To the journal, unless it stands there already.
+    pub unwritten: Option<StepRecord>,
+}
+
+/// A step or an item of it, for people.
+pub fn label(id: &str, item: Option<u32>) -> String {
+    item.map_or_else(|| id.to_owned(), |item| format!("{id}[{item}]"))
+}
+
+fn place(item: Option<u32>) -> usize {
+    item.and_then(|item| usize::try_from(item).ok()).unwrap_or(0)
+}
+
+fn fault(error: &StepError) -> StepFault {
+    StepFault { kind: kind_word(error.kind), message: error.message.clone() }
+}
+
+impl Slot {
+    /// It is decided on.
+    pub fn begin(&mut self, now: Stamp) {
+        self.began = Some(Instant::now());
+        self.view.started = Some(now);
+    }
+
+    /// It is done for each of these items, or once.
+    pub fn fan_out(&mut self, items: Option<(Data, u32)>) {
+        let Some((items, total)) = items else { return };
+        self.items = Some(items);
+        let before = self.view.items.unwrap_or_default();
+        self.view.items = Some(Items { total, ..before });
+        let count = place(Some(total));
+        self.kept.resize_with(count, || None);
+        self.ends.resize_with(count, || ItemEnd { outcome: "cancelled", error: None });
+    }
+
+    /// Takes in how it, or an item of it, ended. Says whether that is worth an event.
+    pub fn take(&mut self, item: Option<u32>, leaf: Leaf, undoable: bool) -> bool {
+        let at = place(item);
+        if self.kept.len() <= at {
+            self.kept.resize_with(at + 1, || None);
+        }
+        let mut end = ItemEnd { outcome: "ok", error: None };
+        match leaf {
+            Leaf::Done(answered) => {
+                self.bytes += answered.json.len();
+                self.view.fallback = answered.fallback.or(self.view.fallback.take());
+                self.show_result(&answered.json);
+                let text = if item.is_none() || undoable { answered.text } else { String::new() };
+                self.kept[at] = Some(Kept { result: answered.result, text, nothing_done: answered.nothing_done });
+            }
+            Leaf::Failed(error) => {
+                end = ItemEnd { outcome: "failed", error: Some(fault(&error)) };
+                self.fail(error, item);
+            }
+            Leaf::Cancelled(why) => {
+                end.outcome = "cancelled";
+                self.cancelled.get_or_insert(why);
+            }
+        }
+        self.written = item.is_none();
+        item.is_some_and(|item| self.count(item, end))
+    }
+
+    fn fail(&mut self, error: StepError, item: Option<u32>) {
+        self.failed_items += u32::from(item.is_some());
+        match &mut self.error {
+            None => self.error = Some(error),
+            Some(first) => first.may_have_run |= error.may_have_run,
+        }
+    }
+
+    /// Counts an item; says whether one more in a hundred is done.
+    fn count(&mut self, item: u32, end: ItemEnd) -> bool {
+        let at = place(Some(item));
+        if self.ends.len() <= at {
+            self.ends.resize_with(at + 1, || ItemEnd { outcome: "cancelled", error: None });
+        }
+        let failed = end.outcome != "ok";
+        self.ends[at] = end;
+        let items = self.view.items.get_or_insert_default();
+        let share = |done: u32, total: u32| u64::from(done) * 100 / u64::from(total.max(1));
+        let before = share(items.done, items.total);
+        items.done += 1;
+        items.failed += u32::from(failed);
+        items.total <= 100 || share(items.done, items.total) != before
+    }
+
+    fn show_result(&mut self, json: &Body) {
+        let (result, cut) = shown(json);
+        self.view.result = Some(result);
+        self.view.cut |= cut;
+    }
+
+    /// What is kept of the answer of it, or of an item of it.
+    pub fn kept(&self, item: Option<u32>) -> Option<Kept> {
+        self.kept.get(place(item))?.clone()
+    }
+
+    /// Its result: of a step with items the list of theirs.
+    pub fn result(&self) -> Data {
+        if self.view.items.is_some() {
+            return Data::list(self.kept.iter().map(|kept| kept.as_ref().map_or_else(Data::null, |kept| kept.result.clone())));
+        }
+        self.kept(None).map(|kept| kept.result).unwrap_or_default()
+    }
+
+    /// It ended: what there is to tell, the first time.
+    pub fn finish(&mut self, outcome: StepOutcome, now: Stamp, given_up: String) -> Option<Finished> {
+        if std::mem::replace(&mut self.finished, true) {
+            return None;
+        }
+        let took = self.began.map(|began| began.elapsed()).unwrap_or_default();
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.view.ended = Some(now);
+        self.view.state = self.state(outcome, given_up);
+        let each = self.view.items.is_some();
+        if each {
+            let json = self.result().body();
+            self.show_result(&json);
+        }
+        let written = self.written && !each;
+        let unwritten = (!written).then(|| StepRecord {
+            outcome,
+            result: None,
+            text: None,
+            duration_ms,
+            error: self.error.clone(),
+            fallback: None,
+            nothing_done: false,
+            items: self.view.items.map(|items| items.total),
+        });
+        Some(Finished { told: self.told(outcome, duration_ms), view: self.view.clone(), unwritten })
+    }
+
+    fn state(&self, outcome: StepOutcome, given_up: String) -> StepState {
+        match outcome {
+            StepOutcome::Ok => StepState::Ok,
+            StepOutcome::Skipped => StepState::Skipped { why: self.skipped.clone().unwrap_or_default() },
+            StepOutcome::Cancelled => {
+                let why = self.cancelled.clone().or_else(|| (!given_up.is_empty()).then_some(given_up));
+                StepState::Cancelled { why: why.unwrap_or_else(|| "the run had failed".into()) }
+            }
+            StepOutcome::Failed => StepState::Failed { error: Arc::new(self.error.clone().unwrap_or_else(unknown)) },
+        }
+    }
+
+    /// How it ended, for expressions.
+    fn told(&self, outcome: StepOutcome, duration_ms: u64) -> StepEnd {
+        let each = self.view.items.is_some();
+        let single = self.kept(None).filter(|_| !each);
+        let done = outcome == StepOutcome::Ok;
+        StepEnd {
+            outcome: outcome.word(),
+            result: if each && (done || self.began.is_some()) {
+                Some(self.result())
+            } else {
+                single.as_ref().map(|kept| kept.result.clone())
+            },
+            text: single.map(|kept| kept.text),
+            duration_ms,
+            error: if done { None } else { self.error.as_ref().map(fault) },
+            items: each.then(|| self.ends.clone()),
+        }
+    }
+
+    /// Takes over an item of an earlier life of the run.
+    pub fn restore_item(&mut self, item: u32, end: &StepRecord) {
+        let at = place(Some(item));
+        if self.kept.len() <= at {
+            self.kept.resize_with(at + 1, || None);
+        }
+        let mut told = ItemEnd { outcome: end.outcome.word(), error: end.error.as_ref().map(fault) };
+        match end.outcome {
+            StepOutcome::Ok => {
+                self.kept[at] = Some(restored(end));
+                self.bytes += end.result.as_ref().map_or(0, Body::len);
+                told.error = None;
+            }
+            StepOutcome::Failed => self.fail(end.error.clone().unwrap_or_else(unknown), Some(item)),
+            StepOutcome::Cancelled | StepOutcome::Skipped => {}
+        }
+        self.count(item, told);
+    }
+
+    /// Takes over how it ended in an earlier life of the run: what there is to tell.
+    pub fn restore(&mut self, end: &StepRecord, each: bool) -> (StepEnd, StepView) {
+        self.finished = true;
+        self.error = end.error.clone().filter(|_| end.outcome == StepOutcome::Failed);
+        if let (true, Some(total)) = (each, end.items) {
+            self.fan_out_restored(total);
+        } else if end.outcome == StepOutcome::Ok {
+            self.kept = vec![Some(restored(end))];
+        }
+        self.view.fallback = end.fallback.clone();
+        let why = end.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+        self.view.state = self.state(end.outcome, why);
+        if end.outcome == StepOutcome::Ok {
+            let json = self.result().body();
+            self.show_result(&json);
+        }
+        (self.told(end.outcome, end.duration_ms), self.view.clone())
+    }
+
+    fn fan_out_restored(&mut self, total: u32) {
+        let before = self.view.items.unwrap_or_default();
+        self.view.items = Some(Items { total, ..before });
+        self.kept.resize_with(place(Some(total)), || None);
+        self.ends.resize_with(place(Some(total)), || ItemEnd { outcome: "cancelled", error: None });
+    }
+
+    /// The run is over and it never ended. Says whether that changes what is shown.
+    pub fn never_ended(&mut self, halted: bool, now: Stamp, given_up: &str) -> bool {
+        if self.finished || !halted {
+            return false;
+        }
+        self.finished = true;
+        let why = if given_up.is_empty() { "the run had failed".to_owned() } else { given_up.to_owned() };
+        self.view.state = if self.view.started.is_some() {
+            self.view.ended = Some(now);
+            StepState::Cancelled { why }
+        } else {
+            StepState::Skipped { why }
+        };
+        true
+    }
+}
+
+fn restored(end: &StepRecord) -> Kept {
+    let result = end.result.as_ref().and_then(|json| Data::parse(&json.text()).ok()).unwrap_or_default();
+    Kept { result, text: end.text.clone().unwrap_or_default(), nothing_done: end.nothing_done }
+}
+
+fn unknown() -> StepError {
+    StepError::new(crate::domain::run::StepErrorKind::ToolError, "failed")
+}

@@ -1,0 +1,184 @@
+//! The runner: takes plans from their first step to their report.
+//!
+//! [`Runs`] holds the runs under way and is the engine's door to them. `flow` drives one plan by its
+//! [`Schedule`](crate::domain::workflow::schedule::Schedule), `leaf` does one step or item, `undo` takes
+//! one back, `person` asks people, `target` finds what is called, `memory` is what an earlier life of the
+//! run left behind. Every call goes the way of all calls, through the engine's own submission.
+
+mod board;
+mod cache;
+mod flow;
+mod input;
+mod leaf;
+mod memory;
+mod person;
+mod signal;
+mod start;
+mod target;
+mod undo;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::watch;
+
+use self::{cache::Cache, memory::Memory, signal::Signal};
+use super::{Engine, bus::Bus, inbox::Inbox, lock, ports::Journal};
+use crate::domain::{
+    event::EventKind,
+    journal::RunEntry,
+    run::{Change, RunId, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
+    workflow::expression::RunFacts,
+};
+
+/// The runs under way.
+pub struct Runs {
+    journal: Arc<dyn Journal>,
+    active: Mutex<HashMap<RunId, Arc<Stop>>>,
+    cache: Cache,
+}
+
+impl Runs {
+    /// None yet; what they do is written to `journal`.
+    pub fn new(journal: Arc<dyn Journal>) -> Runs {
+        Runs { journal, active: Mutex::default(), cache: Cache::default() }
+    }
+
+    /// Starts a run; what comes of it is seen in the events.
+    pub fn start(&self, engine: &Arc<Engine>, run: RunId, spec: Arc<RunSpec>) {
+        if let Some(stop) = self.enter(engine, run) {
+            engine.tasks.spawn(start::fresh(engine.clone(), run, spec, stop));
+        }
+    }
+
+    /// Goes on with an interrupted run.
+    pub fn resume(&self, engine: &Arc<Engine>, run: RunId, answers: Vec<(String, StepAnswer)>, ask: bool) {
+        if let Some(stop) = self.enter(engine, run) {
+            engine.tasks.spawn(start::again(engine.clone(), run, answers, ask, stop));
+        }
+    }
+
+    /// Takes a run into the list; not twice.
+    fn enter(&self, engine: &Engine, run: RunId) -> Option<Arc<Stop>> {
+        let mut active = lock(&self.active);
+        if active.contains_key(&run) {
+            drop(active);
+            engine.bus.notice(crate::domain::event::NoticeLevel::Warn, format!("run {} is under way already", run.short()));
+            return None;
+        }
+        let stop = Arc::new(Stop::default());
+        active.insert(run, stop.clone());
+        Some(stop)
+    }
+
+    fn leave(&self, run: RunId) {
+        lock(&self.active).remove(&run);
+    }
+
+    /// Gives a run up.
+    pub fn cancel(&self, run: RunId, reason: &str) {
+        if let Some(stop) = lock(&self.active).get(&run) {
+            stop.cancel(reason);
+        }
+    }
+
+    /// Gives a step up.
+    pub fn cancel_step(&self, run: RunId, step: &str, reason: &str) {
+        if let Some(stop) = lock(&self.active).get(&run) {
+            lock(&stop.steps).insert(step.to_owned(), reason.to_owned());
+            stop.changed.send_modify(|changes| *changes += 1);
+        }
+    }
+
+    /// Interrupts every run, as if the program had been killed: each can be resumed.
+    pub fn interrupt(&self, reason: &str) {
+        for stop in lock(&self.active).values() {
+            *lock(&stop.interrupted) = true;
+            stop.whole.raise(reason);
+            stop.undoing.raise(reason);
+        }
+    }
+}
+
+/// The ways to give a run up, or parts of it.
+#[derive(Default)]
+struct Stop {
+    /// The run as far as it goes forward.
+    whole: Signal,
+    /// Its undoing.
+    undoing: Signal,
+    /// Single steps, by path, with the reason.
+    steps: Mutex<HashMap<String, String>>,
+    changed: watch::Sender<u64>,
+    interrupted: Mutex<bool>,
+}
+
+impl Stop {
+    /// The first time gives up what goes forward, the second time the undoing too.
+    fn cancel(&self, reason: &str) {
+        if self.whole.is_raised() {
+            self.undoing.raise(reason);
+        } else {
+            self.whole.raise(reason);
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        *lock(&self.interrupted)
+    }
+}
+
+/// What all parts of one run share.
+struct Run {
+    id: RunId,
+    engine: Arc<Engine>,
+    spec: Arc<RunSpec>,
+    /// Answers given beforehand, those of a resumption first.
+    answers: Vec<(String, StepAnswer)>,
+    ask: bool,
+    facts: RunFacts,
+    memory: Memory,
+    stop: Arc<Stop>,
+}
+
+impl Run {
+    fn bus(&self) -> &Bus {
+        &self.engine.bus
+    }
+
+    fn inbox(&self) -> &Arc<Inbox> {
+        &self.engine.inbox
+    }
+
+    fn cache(&self) -> &Cache {
+        &self.engine.runs.cache
+    }
+
+    /// Writes an entry; when this returns, no crash loses it. Nothing is written of a run that is being
+    /// interrupted: what is done now may not be done to its end.
+    async fn write(&self, entry: RunEntry) -> Result<(), StepError> {
+        if self.stop.is_interrupted() {
+            return Err(StepError::new(StepErrorKind::Journal, "the run was interrupted"));
+        }
+        self.engine.runs.journal.write(self.id, entry).await.map_err(|error| {
+            StepError::new(StepErrorKind::Journal, format!("the journal cannot be written, so nothing more is sent: {error}"))
+        })
+    }
+
+    /// What was said beforehand of a step: by its path, or by its id.
+    fn answer(&self, path: &str, id: &str) -> Option<&StepAnswer> {
+        self.answers.iter().find(|(step, _)| step == path || step == id).map(|(_, answer)| answer)
+    }
+
+    /// What was changed of a step for this run; the last word counts.
+    fn changes<'a>(&'a self, path: &'a str) -> impl Iterator<Item = Change> + 'a {
+        self.spec.set.iter().rev().filter(move |setting| setting.step == path).map(|setting| setting.change)
+    }
+
+    /// Tells of a step.
+    fn tell(&self, path: &Arc<str>, view: StepView) {
+        self.bus().publish(EventKind::RunStep { run: self.id, step: path.clone(), view: Arc::new(view) });
+    }
+}

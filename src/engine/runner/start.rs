@@ -1,0 +1,325 @@
+//! From what is asked for to a flow, and from its end to the report.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::{
+    Run, Stop,
+    flow::{self, FlowEnd, Frame},
+    input,
+    memory::{Decision, Memory},
+    person::Asker,
+    target,
+};
+use crate::{
+    domain::{
+        body::Body,
+        event::EventKind,
+        journal::{Place, RunEntry, RunRecord},
+        run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary, shown},
+        time::Stamp,
+        workflow::{
+            check::{Lookup, ToolFacts, check_against},
+            expression::{Data, RunFacts},
+            parse::{Source, parse},
+            plan::{Action, Plan, PlanStep},
+            problem::Problem,
+        },
+    },
+    engine::Engine,
+};
+
+/// A run that cannot begin, or not go on.
+struct Refusal {
+    outcome: RunOutcome,
+    why: String,
+    detail: Vec<String>,
+}
+
+impl Refusal {
+    fn invalid(why: impl Into<String>, detail: Vec<String>) -> Refusal {
+        Refusal { outcome: RunOutcome::Invalid, why: why.into(), detail }
+    }
+
+    fn of(problems: &[Problem]) -> Refusal {
+        let detail = problems.iter().flat_map(|problem| problem.render().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        Refusal::invalid(first, detail)
+    }
+}
+
+/// A run of its own.
+pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Arc<Stop>) {
+    let work = async {
+        let plan = plan_of(&spec)?;
+        let input = input_of(&plan, &spec.input)?;
+        let problems = engine.bus.look(|world| {
+            let unread = world.servers.iter().any(|server| server.phase.pending() || server.catalog.revision == 0);
+            check_against(&plan, &|name| match target::find(world, name) {
+                Some(found) => {
+                    let schema = world.tool(&found.tool).map(|tool| tool.input_schema.clone()).unwrap_or_default();
+                    Lookup::Found(ToolFacts { schema, repeatable: found.repeatable })
+                }
+                None if unread => Lookup::Unread,
+                None => Lookup::Unknown { names: world.names.iter().map(|(exposed, _)| exposed.to_string()).collect() },
+            })
+        });
+        if !problems.is_empty() {
+            return Err(Refusal::of(&problems));
+        }
+        let (memory, taken) = match &spec.from {
+            Some(from) => earlier(&engine, &plan, from.run, &from.step).await?,
+            None => (Memory::default(), vec![]),
+        };
+        let started_ms = engine.bus.look(|world| world.epoch.unix_ms(engine.bus_now()));
+        let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
+        let (answers, ask) = (spec.answers.clone(), spec.ask);
+        let shared = Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone() };
+        let began = RunEntry::Began { spec: spec.clone(), unix_ms: started_ms };
+        for entry in std::iter::once(began).chain(taken) {
+            shared.write(entry).await.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
+        }
+        announce(&shared, &plan);
+        Ok((shared, plan, input))
+    };
+    let begun = guarded(work).await;
+    carry_out(&engine, run, &spec, begun).await;
+}
+
+/// A run that goes on.
+pub async fn again(engine: Arc<Engine>, run: RunId, answers: Vec<(String, StepAnswer)>, ask: bool, stop: Arc<Stop>) {
+    let nothing = |why: String| Refusal::invalid(why, vec![]);
+    let record = match engine.runs.journal.load(run).await {
+        Ok(Some(record)) => record,
+        Ok(None) => return refuse(&engine, run, "", nothing(format!("nothing is known of the run {run}"))),
+        Err(error) => return refuse(&engine, run, "", nothing(format!("the journal cannot be read: {error}"))),
+    };
+    let Some(spec) = record.spec().cloned() else {
+        return refuse(&engine, run, "", nothing(format!("the journal of the run {run} has no beginning")));
+    };
+    if let Some(report) = record.report().cloned() {
+        let plan =
+            plan_of(&spec).map(|plan| summary(&plan)).unwrap_or_else(|_| PlanSummary { name: spec.workflow.clone(), ..Default::default() });
+        let (input, origin) = (shown(&spec.input).0, spec.origin);
+        engine.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input, origin });
+        let report = RunReport { detail: vec!["it had ended before; nothing was done now".into()], ..(*report).clone() };
+        engine.bus.publish(EventKind::RunSettled { run, report: Arc::new(report) });
+        return engine.runs.leave(run);
+    }
+    let work = async {
+        let plan = plan_of(&spec)?;
+        let input = input_of(&plan, &spec.input)?;
+        let lives = record.entries.iter().filter(|entry| matches!(entry, RunEntry::Resumed { .. })).count();
+        let started_ms = record.entries.iter().find_map(|entry| match entry {
+            RunEntry::Began { unix_ms, .. } => Some(*unix_ms),
+            _ => None,
+        });
+        let attempt = u32::try_from(lives).unwrap_or(u32::MAX).saturating_add(2);
+        let facts = RunFacts { id: run.to_string(), started_ms: started_ms.unwrap_or_default(), attempt };
+        let answers = answers.into_iter().chain(spec.answers.iter().cloned()).collect();
+        let memory = Memory::of(&record);
+        let mut shared = Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone() };
+        announce(&shared, &plan);
+        decide(&mut shared, &plan, &record).await?;
+        let unix_ms = engine.bus.look(|world| world.epoch.unix_ms(engine.bus_now()));
+        let written = shared.write(RunEntry::Resumed { unix_ms }).await;
+        written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
+        Ok((shared, plan, input))
+    };
+    let begun = guarded(work).await;
+    carry_out(&engine, run, &spec, begun).await;
+}
+
+/// A fault of ours ends this run and nothing else.
+async fn guarded<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(broken()))
+}
+
+fn broken() -> Refusal {
+    let why = "the run broke down within Switchboard; please report this with what was written to stderr";
+    Refusal { outcome: RunOutcome::Failed, why: why.into(), detail: vec![] }
+}
+
+async fn carry_out(engine: &Arc<Engine>, run: RunId, spec: &RunSpec, begun: Result<(Run, Plan, Data), Refusal>) {
+    let (shared, plan, input) = match begun {
+        Ok(begun) => begun,
+        Err(refusal) => return refuse(engine, run, &spec.workflow, refusal),
+    };
+    let started = engine.bus_now();
+    let deadline = spec.timeout.or(plan.timeout).map(|limit| Instant::now() + limit);
+    let frame = Frame { prefix: String::new(), depth: 0, input, signal: shared.stop.whole.child(), deadline };
+    let work = async { Ok(flow::run(&shared, &plan, frame).await) };
+    let report = match guarded(work).await {
+        Ok(end) => report(end, started, engine.bus_now(), shared.stop.is_interrupted()),
+        Err(refusal) => refused(&refusal, started),
+    };
+    let report = Arc::new(report);
+    if !shared.stop.is_interrupted()
+        && let Err(error) = shared.write(RunEntry::Ended { report: report.clone() }).await
+    {
+        engine.bus.notice(
+            crate::domain::event::NoticeLevel::Warn,
+            format!("the end of run {} could not be written: {}", run.short(), error.message),
+        );
+    }
+    engine.bus.publish(EventKind::RunSettled { run, report });
+    engine.runs.leave(run);
+}
+
+fn report(end: FlowEnd, started: Stamp, ended: Stamp, interrupted: bool) -> RunReport {
+    let mut report = RunReport {
+        outcome: end.outcome,
+        why: end.why,
+        detail: vec![],
+        steps: end.steps,
+        output: end.output.map(|data| data.body()),
+        compensated: end.compensated,
+        not_compensated: end.not_compensated,
+        started,
+        ended,
+    };
+    if interrupted {
+        report.outcome = RunOutcome::Cancelled;
+        report.detail = vec!["it was interrupted and can be resumed".into()];
+    }
+    report
+}
+
+fn refused(refusal: &Refusal, now: Stamp) -> RunReport {
+    RunReport {
+        outcome: refusal.outcome,
+        why: Some(refusal.why.clone()),
+        detail: refusal.detail.clone(),
+        steps: vec![],
+        output: None,
+        compensated: vec![],
+        not_compensated: vec![],
+        started: now,
+        ended: now,
+    }
+}
+
+/// Tells that a run could not begin or not go on.
+fn refuse(engine: &Engine, run: RunId, workflow: &str, refusal: Refusal) {
+    let now = engine.bus_now();
+    if engine.bus.look(|world| world.runs.get(run).is_none_or(|view| view.report.is_some())) {
+        let plan = PlanSummary { name: workflow.into(), ..PlanSummary::default() };
+        let origin = crate::domain::call::Origin::Workflow;
+        engine.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input: Body::from("{}"), origin });
+    }
+    engine.bus.publish(EventKind::RunSettled { run, report: Arc::new(refused(&refusal, now)) });
+    engine.runs.leave(run);
+}
+
+fn announce(run: &Run, plan: &Plan) {
+    let kind =
+        EventKind::RunStarted { run: run.id, plan: Arc::new(summary(plan)), input: shown(&run.spec.input).0, origin: run.spec.origin };
+    run.bus().publish(kind);
+}
+
+/// The shape of a plan.
+fn summary(plan: &Plan) -> PlanSummary {
+    let step = |step: &PlanStep| StepSummary {
+        id: step.id.clone(),
+        what: match &step.action {
+            Action::Tool(call) => call.tool.to_string(),
+            other => format!("{} {}", other.word(), other.subject()),
+        },
+        for_each: step.for_each.is_some(),
+        compensates: step.compensate.is_some(),
+    };
+    let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+    let edges = plan.steps.iter().enumerate().flat_map(|(at, step)| step.needs.iter().map(move |need| (number(*need), number(at))));
+    PlanSummary { name: plan.name.as_str().into(), steps: plan.steps.iter().map(step).collect(), edges: edges.collect() }
+}
+
+fn plan_of(spec: &RunSpec) -> Result<Plan, Refusal> {
+    let Some(main) = spec.sources.first() else { return Err(Refusal::invalid("there is no text of the workflow", vec![])) };
+    let source = |text: &crate::domain::run::WorkflowText| Source { file: text.file.clone(), text: text.text.clone() };
+    let library = |name: &str| spec.sources.iter().skip(1).find(|text| text.name == name).map(source);
+    parse(&source(main), &library).map_err(|problems| Refusal::of(&problems))
+}
+
+fn input_of(plan: &Plan, given: &Body) -> Result<Data, Refusal> {
+    let text = if given.is_empty() { "{}".into() } else { given.text() };
+    let data = Data::parse(&text).map_err(|error| Refusal::invalid(format!("the input is no JSON: {error}"), vec![]))?;
+    input::prepare(&plan.input, &data).map_err(|wrong| {
+        let why = wrong.first().map(|first| format!("the input does not fit: {first}")).unwrap_or_default();
+        Refusal::invalid(why, wrong.into_iter().skip(1).collect())
+    })
+}
+
+/// What an earlier run did before a step.
+async fn earlier(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result<(Memory, Vec<RunEntry>), Refusal> {
+    let Some(from) = plan.index(step) else { return Err(Refusal::invalid(format!("there is no step `{step}`"), vec![])) };
+    let record = engine.runs.journal.load(run).await;
+    match record.map_err(|error| Refusal::invalid(format!("the journal cannot be read: {error}"), vec![]))? {
+        Some(record) => Ok(Memory::before(&record, plan, from)),
+        None => Err(Refusal::invalid(format!("nothing is known of the run {run}"), vec![])),
+    }
+}
+
+/// Decides what becomes of requests that were sent and of whose end nothing is known: what may be
+/// repeated is, what somebody said something about is done so, all else is asked about or stops the run.
+async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Refusal> {
+    let mut open: Vec<String> = vec![];
+    for (place, what, arguments) in record.in_doubt() {
+        let id = place.step.rsplit('/').next().unwrap_or(&place.step).to_owned();
+        let said = match run.answer(&place.step, &id) {
+            Some(answer @ (StepAnswer::Repeat | StepAnswer::Skip { .. })) => Some(answer.clone()),
+            _ => None,
+        };
+        let said = match said {
+            Some(said) => Some(said),
+            None if vouched(plan, &place) || target::tool(run, &what).await.is_ok_and(|target| target.repeatable) => {
+                Some(StepAnswer::Repeat)
+            }
+            None if run.ask => {
+                let step = RunStep { run: run.id, step: place.step.clone(), item: place.item, purpose: place.purpose };
+                Asker { run, id: &id, step }.doubt(&what, &arguments).await
+            }
+            None => None,
+        };
+        let decision = match said {
+            Some(StepAnswer::Repeat) => Decision::Repeat,
+            Some(StepAnswer::Skip { result }) => Decision::Done(result),
+            _ => {
+                let item = place.item.map(|item| format!("[{item}]")).unwrap_or_default();
+                open.push(format!(
+                    "step `{}{item}` ({}): {what} with {} was sent and may have run",
+                    place.step,
+                    place.purpose.word(),
+                    arguments.text()
+                ));
+                open.push(format!("  --repeat {0} does it again, --skip {0}=JSON takes JSON for its result", place.step));
+                continue;
+            }
+        };
+        run.memory.decisions.insert(place, decision);
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    let why = "the run was interrupted while requests were under way that cannot safely be repeated";
+    Err(Refusal { outcome: RunOutcome::InDoubt, why: why.into(), detail: open })
+}
+
+/// Whether the author of the workflow vouches that the step may run twice.
+fn vouched(plan: &Plan, place: &Place) -> bool {
+    if place.purpose != Purpose::Step {
+        return false;
+    }
+    let mut plan = plan;
+    let mut parts = place.step.split('/').peekable();
+    while let Some(part) = parts.next() {
+        let id = part.split('[').next().unwrap_or(part);
+        let Some(step) = plan.step(id) else { return false };
+        match &step.action {
+            Action::Workflow { plan: inner, .. } if parts.peek().is_some() => plan = inner,
+            _ => return step.idempotent,
+        }
+    }
+    false
+}

@@ -1,0 +1,180 @@
+//! The store: what outlives the program, in one SQLite file of the state folder.
+//!
+//! Owns the journal of runs ([`crate::engine::ports::Journal`]) and the history of calls. One thread
+//! writes ([`Store`] hands it jobs over a bounded channel); readers have connections of their own, so
+//! that nobody waits for a writer. The composition root opens it; it names only [`crate::domain`] and
+//! the ports.
+
+mod calls;
+mod runs;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{mpsc, oneshot};
+
+use self::writer::Job;
+use crate::{
+    domain::{
+        journal::{CallRecord, RunEntry, RunHeader, RunRecord},
+        run::RunId,
+    },
+    engine::ports::{Journal, JournalError},
+};
+
+/// Jobs that may wait for the writer; beyond them writers wait and records of calls are left out.
+const WAITING: usize = 1024;
+
+/// The store. Cheap to clone; when the last one is dropped, the writer ends.
+#[derive(Clone, Debug)]
+pub struct Store {
+    path: PathBuf,
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite says so.
+    #[error("{path}: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A newer program made it.
+    #[error(
+        "{path} was written by a newer version of Switchboard (its format is {found}, this one knows {known}); use that version, or move the file away"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that is known here.
+        known: u32,
+    },
+    /// The writer ended.
+    #[error("the store was closed")]
+    Closed,
+    /// Its thread could not be started.
+    #[error("the store's thread could not be started: {0}")]
+    Thread(std::io::Error),
+    /// What was written cannot be read.
+    #[error("{path}: an entry cannot be read: {why}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Store {
+    /// Opens the store at `path`, which should be private to its owner, and brings it up to date. Keeps
+    /// the last `calls` calls; 0 keeps none.
+    ///
+    /// Blocks while another program that brings the same file up to date is at it, for some seconds at most.
+    pub fn open(path: &Path, calls: usize) -> Result<Store, StoreError> {
+        let fault = |source| StoreError::Sqlite { path: path.to_owned(), source };
+        let mut connection = Connection::open(path).map_err(fault)?;
+        schema::prepare(&mut connection, path)?;
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let writing = move || writer::run(connection, waiting, calls);
+        std::thread::Builder::new().name("store".into()).spawn(writing).map_err(StoreError::Thread)?;
+        Ok(Store { path: path.to_owned(), jobs })
+    }
+
+    /// Hands a call to the writer. When it is too far behind, the call is left out; says whether it was taken.
+    pub fn note_call(&self, call: CallRecord) -> bool {
+        self.jobs.try_send(Job::Call(Box::new(call))).is_ok()
+    }
+
+    /// Waits until everything handed in before is written.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        let (done, wait) = oneshot::channel();
+        self.jobs.send(Job::Flush(done)).await.map_err(|_| StoreError::Closed)?;
+        wait.await.map_err(|_| StoreError::Closed)
+    }
+
+    /// The last calls, oldest first; those made with these ids when there are any, in their order.
+    pub async fn calls(&self, last: usize, ids: Vec<u64>) -> Result<Vec<CallRecord>, StoreError> {
+        self.read(move |connection| if ids.is_empty() { calls::last(connection, last) } else { calls::of(connection, &ids) }).await
+    }
+
+    /// The last runs, newest first; those of one workflow when it is given.
+    pub async fn runs(&self, last: usize, workflow: Option<String>) -> Result<Vec<RunHeader>, StoreError> {
+        self.read(move |connection| runs::headers(connection, last, workflow.as_deref())).await
+    }
+
+    /// The run whose id begins like this, if there is exactly one.
+    pub async fn find_run(&self, prefix: &str) -> Result<Option<RunId>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.read(move |connection| runs::find(connection, &prefix)).await
+    }
+
+    /// Everything written of a run.
+    pub async fn run(&self, run: RunId) -> Result<Option<RunRecord>, StoreError> {
+        self.read(move |connection| runs::load(connection, run)).await
+    }
+
+    /// Reads on a thread for blocking work, over a connection of its own.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let path = self.path.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
+                connection.busy_timeout(schema::PATIENCE)?;
+                Ok(connection)
+            });
+            match opened.map_err(Trouble::from).and_then(|connection| read(&connection)) {
+                Ok(found) => Ok(found),
+                Err(Trouble::Sqlite(source)) => Err(StoreError::Sqlite { path, source }),
+                Err(Trouble::Damaged(why)) => Err(StoreError::Damaged { path, why }),
+            }
+        });
+        reading.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// What goes wrong on a connection.
+#[derive(Debug)]
+enum Trouble {
+    Sqlite(rusqlite::Error),
+    Damaged(String),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Trouble {
+        Trouble::Sqlite(error)
+    }
+}
+
+impl From<serde_json::Error> for Trouble {
+    fn from(error: serde_json::Error) -> Trouble {
+        Trouble::Damaged(error.to_string())
+    }
+}
+
+#[async_trait::async_trait]
+impl Journal for Store {
+    async fn write(&self, run: RunId, entry: RunEntry) -> Result<(), JournalError> {
+        let closed = |_| JournalError(StoreError::Closed.to_string());
+        let (done, wait) = oneshot::channel();
+        self.jobs.send(Job::Entry { run, entry: Box::new(entry), done }).await.map_err(|_| closed(()))?;
+        let path = &self.path;
+        wait.await.map_err(|_| closed(()))?.map_err(|why| JournalError(format!("{}: {why}", path.display())))
+    }
+
+    async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {
+        self.run(run).await.map_err(|error| JournalError(error.to_string()))
+    }
+}

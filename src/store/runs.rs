@@ -1,0 +1,101 @@
+//! Runs and their entries.
+
+use rusqlite::{Connection, params};
+
+use super::Trouble;
+use crate::domain::{
+    journal::{RunEntry, RunHeader, RunRecord},
+    run::RunId,
+};
+
+/// Runs that are kept.
+const KEPT: u32 = 1_000;
+
+/// Writes an entry behind those of the same run.
+pub fn write(connection: &Connection, run: RunId, entry: &RunEntry) -> Result<(), Trouble> {
+    let id = run.to_string();
+    match entry {
+        RunEntry::Began { spec, unix_ms } => {
+            connection.prepare_cached("INSERT INTO runs (run, workflow, started_ms) VALUES (?1, ?2, ?3)")?.execute(params![
+                id,
+                &*spec.workflow,
+                i64::try_from(*unix_ms).unwrap_or(i64::MAX)
+            ])?;
+            forget(connection)?;
+        }
+        RunEntry::Ended { report } => {
+            let ms = i64::try_from(report.took().as_millis()).unwrap_or(i64::MAX);
+            connection.prepare_cached("UPDATE runs SET ended_ms = started_ms + ?2, outcome = ?3 WHERE run = ?1")?.execute(params![
+                id,
+                ms,
+                report.outcome.key()
+            ])?;
+        }
+        _ => {}
+    }
+    let text = serde_json::to_string(entry)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO run_entries (run, seq, entry) \
+             VALUES (?1, (SELECT coalesce(max(seq), 0) + 1 FROM run_entries WHERE run = ?1), ?2)",
+        )?
+        .execute(params![id, text])?;
+    Ok(())
+}
+
+/// Throws the oldest runs away when there are too many.
+fn forget(connection: &Connection) -> Result<(), Trouble> {
+    connection
+        .prepare_cached("DELETE FROM runs WHERE run IN (SELECT run FROM runs ORDER BY run DESC LIMIT -1 OFFSET ?1)")?
+        .execute([KEPT])?;
+    Ok(())
+}
+
+/// Everything written of a run.
+pub fn load(connection: &Connection, run: RunId) -> Result<Option<RunRecord>, Trouble> {
+    let mut select = connection.prepare_cached("SELECT entry FROM run_entries WHERE run = ?1 ORDER BY seq")?;
+    let mut rows = select.query([run.to_string()])?;
+    let mut entries = vec![];
+    while let Some(row) = rows.next()? {
+        entries.push(serde_json::from_str::<RunEntry>(row.get_ref(0)?.as_str().map_err(|e| Trouble::Damaged(e.to_string()))?)?);
+    }
+    Ok((!entries.is_empty()).then_some(RunRecord { run, entries }))
+}
+
+/// The last runs, newest first.
+pub fn headers(connection: &Connection, last: usize, workflow: Option<&str>) -> Result<Vec<RunHeader>, Trouble> {
+    let mut select = connection.prepare_cached(
+        "SELECT run, workflow, started_ms, ended_ms, outcome FROM runs WHERE ?1 IS NULL OR workflow = ?1 ORDER BY run DESC LIMIT ?2",
+    )?;
+    let mut rows = select.query(params![workflow, i64::try_from(last).unwrap_or(i64::MAX)])?;
+    let mut headers = vec![];
+    while let Some(row) = rows.next()? {
+        let (started, ended): (i64, Option<i64>) = (row.get(2)?, row.get(3)?);
+        headers.push(RunHeader {
+            run: row.get::<_, String>(0)?.parse().map_err(Trouble::Damaged)?,
+            workflow: row.get(1)?,
+            started_ms: u64::try_from(started).unwrap_or_default(),
+            took_ms: ended.map(|ended| u64::try_from(ended - started).unwrap_or_default()),
+            outcome: row.get(4)?,
+        });
+    }
+    Ok(headers)
+}
+
+/// The run whose id begins, or ends, like this, if there is exactly one.
+pub fn find(connection: &Connection, part: &str) -> Result<Option<RunId>, Trouble> {
+    let part: String = part.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase();
+    let mut select =
+        connection.prepare_cached("SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 OR substr(run, -length(?1)) = ?1 LIMIT 2")?;
+    let found: Vec<String> = select.query_map([&part], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    match found.as_slice() {
+        [one] if !part.is_empty() => one.parse().map(Some).map_err(Trouble::Damaged),
+        _ => Ok(None),
+    }
+}
+
+/// How many entries a run has.
+#[cfg(test)]
+pub fn count(connection: &Connection, run: RunId) -> Result<Option<u32>, Trouble> {
+    Ok(connection.query_row("SELECT max(seq) FROM run_entries WHERE run = ?1", [run.to_string()], |row| row.get(0))?)
+}

@@ -1,0 +1,142 @@
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::domain::{
+    body::Body,
+    call::{CallSpec, Origin},
+    id::{CallId, ToolId},
+    journal::{Place, StepOutcome, StepRecord},
+    run::{Purpose, RunOutcome, RunReport, RunSpec, WorkflowText},
+    time::Stamp,
+};
+
+fn store(keep: usize) -> (TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store.db"), keep).unwrap();
+    (dir, store)
+}
+
+fn began(workflow: &str) -> RunEntry {
+    let spec = RunSpec {
+        workflow: workflow.into(),
+        sources: Arc::new([WorkflowText { name: workflow.into(), file: "w.toml".into(), text: "name = \"w\"".into() }]),
+        input: Body::from(r#"{"n":1.50}"#),
+        origin: Origin::Cli,
+        timeout: None,
+        set: vec![],
+        answers: vec![],
+        ask: false,
+        from: None,
+    };
+    RunEntry::Began { spec: Arc::new(spec), unix_ms: 1_700_000_000_000 }
+}
+
+fn ended() -> RunEntry {
+    let report = RunReport {
+        outcome: RunOutcome::Ok,
+        why: None,
+        detail: vec![],
+        steps: vec![],
+        output: Some(Body::from("{}")),
+        compensated: vec![],
+        not_compensated: vec![],
+        started: Stamp(0),
+        ended: Stamp(1_500_000_000),
+    };
+    RunEntry::Ended { report: Arc::new(report) }
+}
+
+fn call(number: u64) -> CallRecord {
+    let spec = CallSpec::tool(ToolId::new("db".into(), "query"), r#"{"n": 1.50}"#, Origin::Console);
+    let result = Some(Body::from(r#"{"content":[]}"#));
+    CallRecord {
+        call: CallId(u64::MAX - 10_000 + number),
+        unix_ms: number,
+        spec: Arc::new(spec),
+        name: "db_query".into(),
+        outcome: "ok".into(),
+        result,
+        took_us: 7,
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_read_back_as_written_even_by_another_program() {
+    let (dir, store) = store(10);
+    let run = RunId::new(1, 1);
+    let place = Place { step: "a".into(), item: Some(3), purpose: Purpose::Step };
+    let end = StepRecord {
+        outcome: StepOutcome::Ok,
+        result: Some(Body::from(r#"{"x":1.0}"#)),
+        text: Some("1".into()),
+        duration_ms: 3,
+        error: None,
+        fallback: None,
+        nothing_done: false,
+        items: None,
+    };
+    let entries = vec![
+        began("w"),
+        RunEntry::Sending { place, attempt: 1, what: "t".into(), arguments: Body::from("{}") },
+        RunEntry::ItemEnded { step: "a".into(), item: 3, end },
+        ended(),
+    ];
+    for entry in &entries {
+        store.write(run, entry.clone()).await.unwrap();
+    }
+    // A connection of its own, as another process would have.
+    let other = Store::open(&dir.path().join("store.db"), 10).unwrap();
+    let record = other.load(run).await.unwrap().unwrap();
+    assert_eq!(record.entries, entries);
+    let header = &other.runs(10, Some("w".into())).await.unwrap()[0];
+    assert_eq!((header.run, header.took_ms, header.outcome.as_deref()), (run, Some(1500), Some("ok")));
+    assert_eq!(other.find_run(&run.to_string()[..20]).await.unwrap(), Some(run));
+    assert_eq!(other.find_run("").await.unwrap(), None);
+    assert!(other.load(RunId::new(2, 2)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_entry_of_an_unknown_run_is_refused_and_takes_no_other_with_it() {
+    let (_dir, store) = store(10);
+    let (good, bad) = (RunId::new(1, 1), RunId::new(9, 9));
+    let writes = futures_util::future::join3(store.write(good, began("w")), store.write(bad, ended()), store.write(good, ended())).await;
+    assert!(writes.0.is_ok() && writes.2.is_ok());
+    assert!(writes.1.unwrap_err().to_string().contains("FOREIGN KEY"));
+    let reading = store.read(move |connection| runs::count(connection, good)).await.unwrap();
+    assert_eq!(reading, Some(2));
+}
+
+#[tokio::test]
+async fn old_runs_and_calls_are_thrown_away() {
+    let (_dir, store) = store(10);
+    let writes = (0..1_003u64).map(|n| store.write(RunId::new(n, 0), began("w")));
+    for written in futures_util::future::join_all(writes).await {
+        written.unwrap();
+    }
+    assert_eq!(store.runs(5_000, None).await.unwrap().len(), 1_000);
+    assert!(store.load(RunId::new(2, 0)).await.unwrap().is_none());
+    for n in 0..450 {
+        while !store.note_call(call(n)) {
+            store.flush().await.unwrap();
+        }
+    }
+    store.flush().await.unwrap();
+    let kept = store.calls(5_000, vec![]).await.unwrap();
+    assert!((10..=210).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(kept.last(), Some(&call(449)));
+    let chosen = store.calls(0, vec![call(449).call.0, 1, call(448).call.0]).await.unwrap();
+    assert_eq!(chosen, [call(449), call(448)]);
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(Store::open(&path, 1), Err(StoreError::Newer { found: 99, .. })));
+    std::fs::write(&path, "this is no database, and longer than a header of one hundred bytes has to be before SQLite looks at it…")
+        .unwrap();
+    assert!(Store::open(&path, 1).unwrap_err().to_string().contains("store.db"));
+}

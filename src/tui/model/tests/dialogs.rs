@@ -1,0 +1,109 @@
+//! Pictures of every dialog: what is said in every size, how it is drawn in every theme.
+
+use super::{looks::offer, *};
+use crate::{domain::ask::Ask, domain::event::NoticeLevel, domain::id::AskId};
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+/// A dialog, and how one comes to it from a console at work.
+type Dialog = (&'static str, fn(u16, u16) -> Harness);
+
+const DIALOGS: [Dialog; 13] = [
+    ("help", |w, h| pressed(w, h, "?")),
+    ("palette", |w, h| pressed(w, h, ":")),
+    ("notices", |w, h| {
+        let mut harness = Harness::busy(w, h);
+        let notice = Notice { level: NoticeLevel::Warn, text: "email asks for what it may not have".into(), detail: vec!["roots".into()] };
+        harness.event(EventKind::Notice { notice: Arc::new(notice) });
+        harness.model.toasts.clear();
+        harness.keys("N");
+        harness
+    }),
+    ("copy", |w, h| pressed(w, h, "y")),
+    ("confirm", |w, h| {
+        let mut harness = Harness::busy(w, h);
+        harness.tool("emailping").keys("enter");
+        harness
+    }),
+    ("quit", |w, h| pressed(w, h, "q")),
+    ("burst", |w, h| {
+        let mut harness = Harness::busy(w, h);
+        harness.tool("queryu").keys("esc F enter");
+        harness
+    }),
+    ("approval", |w, h| {
+        let lines = vec!["files: npx -y @modelcontextprotocol/server-filesystem /srv".into(), "    with TOKEN=…".into()];
+        let prompt = ApprovalPrompt { path: ".mcp.json".into(), lines, hash: "5f0c".repeat(16) };
+        Harness::with(w, h, fake::shop_world(), Startup::Approval(prompt))
+    }),
+    ("welcome", |w, h| Harness::with(w, h, fake::shop().0, Startup::Welcome(offer()))),
+    ("inbox_form", |w, h| {
+        let mut harness = Harness::busy(w, h);
+        harness.event(fake::ask(1));
+        harness
+    }),
+    ("inbox_url", |w, h| {
+        let url = "https://login.example/authorize?for=email".to_owned();
+        asked(w, h, Question::Url { message: "Sign in first.".into(), url })
+    }),
+    ("inbox_sampling", |w, h| {
+        let params = r#"{"systemPrompt":"Be brief.","messages":[{"role":"user","content":{"type":"text","text":"Sum up the last week."}}],"maxTokens":200}"#;
+        asked(w, h, Question::Sampling { params: Body::from(params) })
+    }),
+    ("inbox_roots", |w, h| asked(w, h, Question::Roots)),
+];
+
+fn pressed(width: u16, height: u16, keys: &str) -> Harness {
+    let mut harness = Harness::busy(width, height);
+    harness.keys(keys);
+    harness
+}
+
+/// A console in which a server asks something, whatever its policy is.
+fn asked(width: u16, height: u16, question: Question) -> Harness {
+    let mut harness = Harness::busy(width, height);
+    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
+    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
+    if harness.model.modals.is_empty() {
+        harness.keys("i");
+    }
+    harness
+}
+
+#[test]
+fn every_dialog_in_every_size() {
+    for (name, made) in DIALOGS {
+        for (width, height) in SIZES {
+            let mut harness = made(width, height);
+            assert!(!harness.model.modals.is_empty(), "{name}");
+            insta::assert_snapshot!(format!("{name}_{width}x{height}"), harness.frame());
+        }
+    }
+}
+
+#[test]
+fn every_dialog_in_every_theme() {
+    for (theme_name, theme) in [("dark", Theme::dark()), ("light", Theme::light()), ("mono", Theme::mono())] {
+        let mut pictures = String::new();
+        for (name, made) in DIALOGS {
+            let mut harness = made(80, 24);
+            let plain = harness.frame();
+            pictures.push_str(&format!("== {name}\n{}\n", harness.styled(theme)));
+            // A theme changes no letter.
+            assert_eq!(harness.frame(), plain, "{name} in {theme_name}");
+        }
+        insta::assert_snapshot!(format!("styles_{theme_name}"), pictures);
+    }
+}
+
+#[test]
+fn no_dialog_has_a_colour_where_none_is_wanted() {
+    for (name, made) in DIALOGS {
+        for (width, height) in SIZES {
+            let mut harness = made(width, height);
+            harness.model.theme = Theme::mono();
+            let plain = |colour| colour == ratatui::style::Color::Reset;
+            assert!(harness.buffer().content.iter().all(|cell| plain(cell.fg) && plain(cell.bg)), "{name}");
+        }
+    }
+}
