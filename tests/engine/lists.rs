@@ -16,7 +16,7 @@ use crate::{
 
 #[tokio::test(start_paused = true)]
 async fn lists_are_read_again_when_their_time_is_over_but_not_all_the_time() {
-    let minutes = |n| Some(Duration::from_secs(60 * n));
+    let minutes = |n: u64| Some(Duration::from_secs(60 * n));
     for (ttl, within_an_hour) in [
         (None, 0),
         (minutes(10), 5),
