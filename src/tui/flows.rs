@@ -6,14 +6,12 @@ use std::sync::Arc;
 
 use crate::domain::{
     body::Body,
-    call::{CallSpec, Operation, Origin},
+    call::Origin,
     run::{RunFrom, RunSpec, WorkflowText},
     workflow::{
-        answer,
         expression::{Data, RunFacts, Scope},
-        history::PastCall,
         parse::{Source, parse},
-        plan::{Action, Fallback, Plan, ReadAs},
+        plan::{Action, Fallback, Plan},
         problem::Problem,
     },
 };
@@ -72,6 +70,7 @@ pub fn spec(plan: &Plan, input: Body, from: Option<RunFrom>) -> RunSpec {
         answers: vec![],
         ask: true,
         from,
+        env: Default::default(),
     }
 }
 
@@ -124,16 +123,6 @@ pub fn preview(plan: &Plan, input: &Body) -> Vec<Preview> {
         Preview { step: step.id.clone(), what, more, arguments: shown.map(|(data, _)| data.json()), known }
     })
     .collect()
-}
-
-/// A call as a workflow can be made of it: the tool's exposed name, what was asked, what was answered.
-/// `None` unless it calls a tool with an object.
-pub fn past_call(name: &str, spec: &CallSpec, result: Option<&Body>) -> Option<PastCall> {
-    let Operation::Tool { arguments, .. } = &spec.operation else { return None };
-    let text = if arguments.is_empty() { "{}".into() } else { arguments.text() };
-    let arguments = Data::parse(&text).ok().filter(Data::is_object)?;
-    let result = result.and_then(|result| answer::read(ReadAs::Auto, result).ok()).map(|reading| reading.result);
-    Some(PastCall { tool: name.to_owned(), arguments, result })
 }
 
 /// A name for a new workflow that no file has: `base`, `base_2`, …

@@ -9,9 +9,12 @@ use crate::{
         body::Body,
         event::NoticeLevel,
         id::CallId,
+        journal::past_call,
         run::{RunFrom, RunId},
         workflow::{
+            check::check_against,
             history::{PastCall, from_history},
+            live::lookup,
             plan::Plan,
         },
         world_runs::RunView,
@@ -21,7 +24,7 @@ use crate::{
         ConsoleRequest,
         action::Action,
         copying::{CopyKind, prepared},
-        flows::{self, Shelf, free_name, name_trouble, past_call},
+        flows::{self, Shelf, free_name, name_trouble},
         keymap::Context,
         msg::Cmd,
         overlay::{dry::DryRun, entry::Entry},
@@ -220,7 +223,8 @@ impl Model {
             return;
         };
         let steps = flows::preview(&plan, &self.views.flows.input.draft());
-        self.modals.push(Modal::Dry(DryRun::new(&plan.name, steps)));
+        let unfit = check_against(&plan, &|name| lookup(&self.feed.world, name));
+        self.modals.push(Modal::Dry(DryRun::new(&plan.name, steps, unfit)));
     }
 
     fn cancel_run(&mut self) -> Vec<Cmd> {

@@ -2,25 +2,29 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use crate::tui::{
-    flows::Preview,
-    pane::sheet::Sheet,
-    theme::Theme,
-    widget::{paint::dialog, window::Window},
+use crate::{
+    domain::workflow::problem::Problem,
+    tui::{
+        flows::Preview,
+        pane::sheet::Sheet,
+        theme::Theme,
+        widget::{paint::dialog, window::Window},
+    },
 };
 
 /// The dialog.
 pub struct DryRun {
     name: String,
     steps: Vec<Preview>,
+    unfit: Vec<Problem>,
     /// Scroll.
     pub window: Window,
 }
 
 impl DryRun {
-    /// A dialog for what was found out.
-    pub fn new(name: &str, steps: Vec<Preview>) -> DryRun {
-        DryRun { name: name.to_owned(), steps, window: Window::default() }
+    /// A dialog for what was found out; `unfit` is what does not fit the servers as they are now.
+    pub fn new(name: &str, steps: Vec<Preview>, unfit: Vec<Problem>) -> DryRun {
+        DryRun { name: name.to_owned(), steps, unfit, window: Window::default() }
     }
 
     /// How many rows there are at a width.
@@ -30,6 +34,12 @@ impl DryRun {
 
     fn sheet<'t>(&self, theme: &'t Theme, width: u16) -> Sheet<'t> {
         let mut sheet = Sheet::new(theme, width);
+        for problem in &self.unfit {
+            sheet.gap();
+            for (index, line) in problem.render().lines().enumerate() {
+                sheet.row(vec![(line.to_owned(), if index == 0 { theme.fail } else { theme.text })]);
+            }
+        }
         for (index, step) in self.steps.iter().enumerate() {
             sheet.gap();
             sheet.row(vec![(format!("{:>2} ", index + 1), theme.muted), (step.step.to_string(), theme.accent), (format!("  {}", step.what), theme.text)]);
