@@ -704,3 +704,5 @@ mod policy_tests;
 mod tests;
 #[cfg(test)]
 mod views_tests;
+#[cfg(test)]
+mod workflows_tests;
