@@ -5,7 +5,7 @@
 use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use crate::domain::{event::Event, id::CallId, time::Stamp, world::World};
+use crate::domain::{event::Event, time::Stamp, world::World};
 
 use super::{
     pane::{
@@ -110,8 +110,6 @@ pub struct Views {
     pub health: Health,
     /// The workflows.
     pub flows: Flows,
-    /// Calls that are marked for a workflow, by id.
-    pub marked: Vec<CallId>,
     /// The row that is open beside traffic or timeline.
     pub entry: Option<Entry>,
     /// The places of the parts.
@@ -131,7 +129,6 @@ impl Views {
             rows,
             health: Health::default(),
             flows: Flows::default(),
-            marked: vec![],
             entry: None,
             places: vec![],
         }
@@ -244,7 +241,7 @@ impl Views {
             self.health.fit(world, self.place(Part::Main));
         }
         if self.current == View::Workflows {
-            self.flows.fit(world, self.place(Part::Main));
+            self.flows.fit(world, self.place(Part::Main), self.place(Part::Graph));
             if !self.order().contains(&self.part) {
                 self.part = Part::Main;
             }
@@ -261,7 +258,7 @@ impl Views {
                 self.timeline.fit(&self.rows, world, now, place);
             }
             View::Health => self.health.fit(world, self.place(Part::Main)),
-            View::Workflows => self.flows.fit(world, self.place(Part::Main)),
+            View::Workflows => self.flows.fit(world, self.place(Part::Main), self.place(Part::Graph)),
         }
         // The open row is the one under the cursor, unless one reads in it.
         if self.part == Part::Main

@@ -131,7 +131,7 @@ impl Model {
     /// Whether an action would do something now.
     pub(super) fn flow_makes_sense(&self, action: Action) -> Option<bool> {
         if matches!(action, Action::Mark | Action::SaveWorkflow) {
-            return Some(!self.in_flows() && (!self.views.marked.is_empty() || self.meant_call().is_some()));
+            return Some(!self.in_flows() && (!self.views.rows.marked.is_empty() || self.meant_call().is_some()));
         }
         if !self.in_flows() {
             return None;
@@ -410,14 +410,14 @@ impl Model {
             self.toast(NoticeLevel::Info, "No call is under the cursor.");
             return;
         };
-        let marked = &mut self.views.marked;
+        let marked = &mut self.views.rows.marked;
         match marked.iter().position(|id| *id == call) {
             Some(at) => drop(marked.remove(at)),
             None => marked.push(call),
         }
         marked.sort_unstable();
         let key = self.keymap.key(&[Context::Global], Action::SaveWorkflow).unwrap_or_default();
-        match self.views.marked.len() {
+        match self.views.rows.marked.len() {
             0 => {}
             1 => self.toast(NoticeLevel::Info, format!("1 call is marked; {key} makes a workflow of it.")),
             n => self.toast(NoticeLevel::Info, format!("{n} calls are marked; {key} makes a workflow of them.")),
@@ -428,7 +428,7 @@ impl Model {
 
     /// Asks for a name for a workflow of the marked calls, else of the call or form that is meant.
     fn ask_workflow(&mut self) {
-        let calls: Vec<CallId> = if self.views.marked.is_empty() { self.meant_call().into_iter().collect() } else { self.views.marked.clone() };
+        let calls: Vec<CallId> = if self.views.rows.marked.is_empty() { self.meant_call().into_iter().collect() } else { self.views.rows.marked.clone() };
         let world = &self.feed.world;
         let past = |id: &CallId| {
             let call = world.call(*id)?;
@@ -443,7 +443,7 @@ impl Model {
             let spec = crate::domain::call::CallSpec { operation, origin: crate::domain::call::Origin::Console, timeout: None, run: None };
             past_call(&world.call_name(&spec.operation), &spec, None)
         };
-        let in_form = !self.in_view() && self.focus == crate::tui::layout::Focus::Call && self.views.marked.is_empty();
+        let in_form = !self.in_view() && self.focus == crate::tui::layout::Focus::Call && self.views.rows.marked.is_empty();
         let past: Vec<PastCall> = if in_form { form().into_iter().collect() } else { calls.iter().filter_map(past).collect() };
         let Some(first) = past.first() else {
             self.toast(NoticeLevel::Info, "A workflow is made of calls of tools; there is none here.");
@@ -468,7 +468,7 @@ impl Model {
             return Err("there is no folder for workflows: no configuration is in use".into());
         }
         let text = from_history(name, calls);
-        self.views.marked.clear();
+        self.views.rows.marked.clear();
         self.views.flows.reveal(name);
         Ok(Self::request(ConsoleRequest::SaveWorkflow { name: name.to_owned(), text }))
     }

@@ -142,7 +142,7 @@ fn marked_calls_become_a_workflow() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(harness.model.views.marked.is_empty());
+    assert!(harness.model.views.rows.marked.is_empty());
     harness.keys("w");
     assert!(harness.frame().contains("becomes a workflow of one step"));
     // A name that is taken is refused, and can be changed.

@@ -11,6 +11,7 @@ use ratatui::{
 use crate::{
     domain::{
         run::{PlanSummary, StepState, StepView},
+        text::middle,
         time::short,
         workflow::{
             graph::{Graph, Layout, layout},
@@ -33,6 +34,9 @@ use crate::{
 
 use super::{Flows, state};
 
+/// Cells of the words in boxes, when the widest ones do not fit.
+const SHORTER: [usize; 2] = [21, 15];
+
 /// What a layout was made of.
 #[derive(Clone)]
 enum Of {
@@ -51,13 +55,15 @@ pub struct Chart {
     /// The step that was brought into view last: whoever scrolls away from it may.
     revealed: Option<Arc<str>>,
     size: (u16, u16),
+    /// The columns that it was laid out for.
+    room: u16,
     /// The problems of a broken file, scrolled.
     window: Window,
 }
 
 impl Chart {
     /// Lays out what is shown now, if that is another.
-    pub(super) fn show(&mut self, plan: Option<&Arc<Plan>>, run: Option<&Arc<RunView>>) {
+    pub(super) fn show(&mut self, plan: Option<&Arc<Plan>>, run: Option<&Arc<RunView>>, room: u16) {
         let of = match (plan, run) {
             (Some(plan), _) => Some(Of::Plan(plan.clone())),
             (None, Some(run)) => Some(Of::Run(run.plan.clone())),
@@ -69,10 +75,11 @@ impl Chart {
             (None, None) => true,
             _ => false,
         };
-        if same {
+        if same && self.room == room {
             return;
         }
-        let graph = match &of {
+        self.room = room;
+        let mut graph = match &of {
             Some(Of::Plan(plan)) => Graph::of(plan),
             Some(Of::Run(summary)) => Graph::new(
                 summary.steps.iter().map(|step| (step.id.to_string(), step.what.clone())).collect(),
@@ -82,7 +89,20 @@ impl Chart {
         };
         self.ids = graph.steps.iter().map(|(id, _)| id.as_str().into()).collect();
         self.layout = layout(&graph);
-        (self.of, self.scroll, self.window, self.revealed) = (of, Scroll::default(), Window::default(), None);
+        // Where the graph is wider than its room, boxes of shorter words may make it fit.
+        for cells in SHORTER {
+            if self.layout.width <= usize::from(room) {
+                break;
+            }
+            for (id, what) in &mut graph.steps {
+                (*id, *what) = (middle(id, cells.max(14)).into_owned(), middle(what, cells).into_owned());
+            }
+            self.layout = layout(&graph);
+        }
+        self.revealed = None;
+        if !same {
+            (self.of, self.scroll, self.window) = (of, Scroll::default(), Window::default());
+        }
     }
 
     /// The place of a step in the graph, by its path: of a step within another, the one around it.

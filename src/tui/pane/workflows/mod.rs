@@ -134,7 +134,7 @@ impl Flows {
         if body.width < 90 || body.height < 18 {
             return vec![(part, body)];
         }
-        let left = (body.width * 3 / 10).clamp(30, 46);
+        let left = (body.width * 28 / 100).clamp(28, 46);
         let list = Rect { width: left, ..body };
         let right = Rect { x: body.x + left, width: body.width - left, ..body };
         if self.shape == Shape::Broken {
@@ -204,7 +204,7 @@ impl Flows {
     }
 
     /// Brings the list, the selection and the panes in order.
-    pub fn fit(&mut self, world: &World, list: Option<Rect>) {
+    pub fn fit(&mut self, world: &World, list: Option<Rect>, graph: Option<Rect>) {
         self.fill(world);
         self.follow(world);
         let height = list.map_or(0, |place| usize::from(place.height.saturating_sub(2)));
@@ -222,7 +222,8 @@ impl Flows {
             (false, Some(_)) => Shape::Ran,
             (false, None) => Shape::New,
         };
-        self.chart.show(plan.as_ref().filter(|_| !self.on_earlier()), run.as_ref());
+        let room = graph.map_or(80, |place| place.width.saturating_sub(2));
+        self.chart.show(plan.as_ref().filter(|_| !self.on_earlier()), run.as_ref(), room);
         let name = self.name(world);
         self.input.show(name.as_ref().filter(|_| plan.is_some()), plan.as_ref());
         self.steps.show(run.as_ref(), self.step.as_ref());
