@@ -11,6 +11,9 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "cli/workflows.rs"]
+mod workflows;
+
 /// A home of its own for every test: no configuration of the user is read, and what is left behind
 /// is seen.
 struct Home {
@@ -128,6 +131,22 @@ fn a_call_is_answered_in_every_format() {
     let last = lines.last().unwrap();
     assert_eq!((&last["type"], &last["outcome"]), (&json!("outcome"), &json!("ok")));
     assert!(lines.iter().any(|line| line["type"] == "progress"), "{lines:?}");
+}
+
+#[test]
+fn what_fails_is_replaced_and_the_way_is_told() {
+    let home = Home::new();
+    let both = |line: &[&str]| home.demo(&["database", "flaky"], line);
+    let charged = ["call", "flaky_charge", "amount=5", "--yes", "--inject", "flaky/charge=fail=1"];
+    let json = both(&[&charged[..], &["--json"]].concat()).ends(0).json();
+    assert_eq!((&json["way"]["by"], &json["result"]["structuredContent"]["table"]), (&json!("database"), &json!("unconfirmed_charges")));
+    let stages: Vec<&str> = json["way"]["stages"].as_array().unwrap().iter().map(|s| s["stage"].as_str().unwrap()).collect();
+    assert!(stages.contains(&"not_repeated") && stages.contains(&"fallback"), "{stages:?}");
+    both(&charged).ends(0).says("falls back to database_insert_record");
+    both(&["call", "flaky_status", "--breaker", "flaky=hold-open"]).ends(3).says("held open by hand");
+    let route = both(&["route", "flaky_charge", "--json"]).ends(0).json();
+    assert_eq!((&route["safe"], &route["fallback"]), (&json!(false), &json!(["database_insert_record"])));
+    both(&["route", "flaky_charge", "--breaker", "flaky=trip"]).ends(3);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    history::Recorder,
     setup::{self, Setup},
     taste, welcome,
 };
@@ -48,11 +49,19 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         Ok(taste) => taste,
         Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
     };
-    let engine = setup::engine(&loaded);
+    let (store, trouble) = match setup::store(&setup, &loaded) {
+        Ok(store) => (Some(store), None),
+        Err(why) => (None, Some(why)),
+    };
+    let engine = setup::engine(&loaded, store.as_ref());
+    if let Some(why) = trouble {
+        engine.notice(Notice::new(NoticeLevel::Warn, format!("calls and runs are not written down: {why}")));
+    }
+    let recorder = store.filter(|_| !setup.demo && loaded.settings.history_calls > 0).map(|store| Recorder::start(&engine, store));
     if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {
         engine.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
     }
-    put_in_force(&engine, &loaded, None);
+    put_in_force(&engine, &loaded, demo.is_some(), None);
     engine.apply(setup.servers(&loaded, demo.as_ref()));
     match by_hand::commands(&engine.watch().0, &options) {
         Ok(commands) => commands.into_iter().for_each(|command| engine.command(command)),
@@ -77,6 +86,9 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     let shown = tui::run(engine.clone(), options).await;
     drop((traffic, follower));
     engine.shutdown().await;
+    if let Some(recorder) = recorder {
+        recorder.finish().await;
+    }
     let demo = demo.lock().map(|mut demo| demo.take()).unwrap_or_default();
     if let Some(demo) = demo {
         demo.stop().await;
@@ -232,7 +244,8 @@ async fn follow(
                 }
                 let mut servers = setup.servers(&loaded, None);
                 servers.extend(extra.iter().filter(|spec| loaded.servers.iter().all(|s| s.id != spec.id)).cloned());
-                put_in_force(&engine, &loaded, Some(&last));
+                let demo_runs = demo.lock().is_ok_and(|demo| demo.is_some());
+                put_in_force(&engine, &loaded, demo_runs, Some(&last));
                 engine.apply(servers);
                 last = *loaded;
             }
@@ -242,8 +255,8 @@ async fn follow(
 }
 
 /// Puts the configured rules in force; what cannot be is told.
-fn put_in_force(engine: &Engine, loaded: &Loaded, before: Option<&Loaded>) {
-    if let Err(why) = setup::put_in_force(engine, loaded.rules.clone(), before.map(|before| &before.rules.cache)) {
+fn put_in_force(engine: &Engine, loaded: &Loaded, demo: bool, before: Option<&Loaded>) {
+    if let Err(why) = setup::put_in_force(engine, Setup::rules(loaded, demo), before.map(|before| &before.rules.cache)) {
         engine.notice(Notice::new(NoticeLevel::Warn, why));
     }
 }

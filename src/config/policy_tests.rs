@@ -161,6 +161,12 @@ fn mistakes_in_rules_say_where_and_what_to_do() {
         ("[[tool]]\nmatch = \"x\"\nfallback = [\n{ server = \"dbb\" }]", 4, "tool.fallback.server", "did you mean `db`?"),
         ("[[tool]]\nmatch = \"x\"\nfallback = [{ server = \"a\", arguments = {} }]", 3, "tool.fallback.arguments", "without `tool`"),
         ("[[tool]]\nmatch = \"x\"\nfallback = [{ tool = \"y\", arguments = 1 }]", 3, "tool.fallback.arguments", "a table"),
+        (
+            "[[tool]]\nmatch = \"x\"\nfallback = [{ tool = \"y\", arguments = { a = \"{{ x\" } }]",
+            3,
+            "tool.fallback.arguments",
+            "{{ arguments.NAME }}",
+        ),
         ("[[tool]]\nmatch = \"x\"\nfallback = [\"a\"]", 3, "tool.fallback", "{ server ="),
         ("tool = [1]", 1, "tool", "write [[tool]]"),
         ("[groups.g]\nmembers = [\n\"a\",\n\"bb\"]", 4, "groups.g.members", "there is no server \"bb\""),

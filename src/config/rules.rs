@@ -22,6 +22,7 @@ use crate::domain::{
     policy::{
         Fallback, Rules, ToolRule,
         cache::CacheSettings,
+        mapping,
         route::{Group, Member, Route, Strategy},
     },
     secret::Secret,
@@ -258,7 +259,16 @@ impl PartialRules {
         if let Some(node) = arguments {
             match (&tool, &node.kind) {
                 (None, _) => fields.report.error(node.at, "tool.fallback.arguments", "has no meaning without `tool`", hint),
-                (_, Kind::Table(_)) => {}
+                (_, Kind::Table(_)) => {
+                    if let Err(why) = mapping::check(&node.json()) {
+                        fields.report.error(
+                            node.at,
+                            "tool.fallback.arguments",
+                            why,
+                            "write {{ arguments.NAME }} for an argument of the call",
+                        );
+                    }
+                }
                 (Some(_), _) => inner.wrong(node, "arguments", "a table"),
             }
         }

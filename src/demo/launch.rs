@@ -11,13 +11,17 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tokio::process::{Child, Command};
 
 use super::{DemoError, NAMES, process::LISTENER_VARIABLE};
 use crate::domain::{
+    body::Body,
+    policy::{Fallback, KeepAnswers, Knob, PolicyPatch, ToolRule, pattern::Pattern},
     secret::Secret,
     server::{EraChoice, Launch, ServerSpec, Timeouts},
 };
@@ -93,6 +97,31 @@ impl Demo {
         NAMES.into_iter().map(|name| self.spec(name)).collect()
     }
 
+    /// The rules for the demo's tools: what stands in when `flaky` fails.
+    pub fn rules() -> Vec<ToolRule> {
+        let rule = |name: &str| ToolRule { matches: Pattern::from(Arc::<str>::from(name)), ..ToolRule::default() };
+        let record = json!({"amount": "{{ arguments.amount }}", "reason": "the payment server failed; look whether it is booked"});
+        let noted = json!({"table": "unconfirmed_charges", "record": record});
+        vec![
+            // A charge is never sent again; it is noted, to be looked after by a person.
+            ToolRule {
+                fallback: vec![Fallback::Tool { tool: "database_insert_record".into(), arguments: Some(Body::json(&noted)) }],
+                ..rule("flaky_charge")
+            },
+            // Rates do not change by the minute: the last one known is better than none.
+            ToolRule {
+                patch: PolicyPatch {
+                    set: vec![
+                        Arc::new(Knob::CacheKeep(KeepAnswers::ReadOnly)),
+                        Arc::new(Knob::CacheTtl(Duration::from_secs(1))),
+                        Arc::new(Knob::CacheStale(Duration::from_secs(600))),
+                    ],
+                },
+                ..rule("flaky_quote")
+            },
+        ]
+    }
+
     fn spec(&self, name: &str) -> ServerSpec {
         let launch = match name {
             "analytics" => Launch::Http { url: format!("http://{}/mcp", self.address), headers: vec![], socket: None },
@@ -118,7 +147,13 @@ impl Demo {
         // Our own servers' annotations are true.
         spec.trusted = true;
         match name {
-            "flaky" => spec.timeouts = Timeouts { call: Duration::from_secs(10), ..Timeouts::default() },
+            "flaky" => {
+                spec.timeouts = Timeouts { call: Duration::from_secs(10), ..Timeouts::default() };
+                // Quick, so that one sees it open, ask again and close.
+                let breaker = &mut spec.policy.breaker;
+                (breaker.consecutive, breaker.open, breaker.open_max) = (3, Duration::from_secs(5), Duration::from_secs(20));
+                spec.policy.attempt = Some(Duration::from_secs(3));
+            }
             _ => spec.group = Some("shop".into()),
         }
         if name == "preferences" {
@@ -212,7 +247,7 @@ impl Drop for Folder {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::*;
+    use super::{super::catalog::Catalog, *};
 
     #[test]
     fn the_folder_is_private_and_goes_away() {
@@ -239,6 +274,25 @@ mod tests {
         assert!(other.exists(), "no demo's folder");
         remove_orphan(&living.path);
         assert!(!living.path.exists());
+    }
+
+    #[test]
+    fn the_rules_name_tools_of_the_demo_and_templates_that_fit() {
+        let texts =
+            [("database", include_str!("../../assets/demo/database.json")), ("flaky", include_str!("../../assets/demo/flaky.json"))];
+        let tools: Vec<String> = texts
+            .into_iter()
+            .flat_map(|(name, text)| Catalog::parse(name, text).unwrap().tools.into_iter().map(move |e| format!("{name}_{}", e.tool.name)))
+            .collect();
+        let listed = |exposed: &str| tools.iter().any(|tool| tool == exposed);
+        for rule in Demo::rules() {
+            assert!(listed(rule.matches.text()), "{:?}", rule.matches);
+            for fallback in rule.fallback {
+                let Fallback::Tool { tool, arguments } = fallback else { continue };
+                let filled = crate::domain::policy::mapping::fill(&arguments.unwrap(), &json!({"amount": 1.5})).unwrap();
+                assert!(listed(&tool) && filled.text().contains("1.5"), "{tool} {filled:?}");
+            }
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ actions! {
     ViewConsole "view-console" "console" General true "Go to the console: servers, calls, results";
     ViewTraffic "view-traffic" "traffic" General true "Go to the traffic: every call and message as it happens";
     ViewTimeline "view-timeline" "timeline" General true "Go to the timeline: calls as bars on a shared time axis";
-    ViewHealth "view-health" "health" General true "Go to the health of servers and tools: rates, percentiles, failures, stderr";
+    ViewHealth "view-health" "health" General true "Go to the health of servers and tools: rates, percentiles, failures, breakers, routes, stderr";
     Filter "filter" "filter" General true "Find a tool of any server";
     Welcome "welcome" "get servers" General true "Find servers: configurations on this machine, the demo, a file, an address or a command";
     Strip "strip" "strip" General true "Show the last minute of all servers, or hide it";
@@ -118,6 +118,15 @@ actions! {
     Refresh "refresh" "refresh lists" Servers true "Read the server's tools, resources and prompts again";
     LogDebug "log-debug" "debug logs" Servers true "Ask the server for its debug log messages";
     LogInfo "log-info" "info logs" Servers true "Ask the server for log messages of level info and above";
+    Breakers "breakers" "breakers" Servers true "Show the circuit breaker of every server, or go back to the figures";
+    Routes "routes" "routes" Servers true "Show groups of replicas, routes, fallbacks and where the last calls went, or go back";
+    BreakerTrip "breaker-trip" "trip" Servers true "Open the breaker of the server or tool now; it closes again as after failures";
+    BreakerHoldOpen "breaker-hold-open" "hold open" Servers true "Keep the breaker open until it is reset: nothing is called there";
+    BreakerHoldClosed "breaker-hold-closed" "hold closed" Servers true "Keep the breaker closed until it is reset, whatever fails";
+    BreakerReset "breaker-reset" "reset" Servers true "Close the breaker, let go of what is held, forget what was counted";
+    Inject "inject" "inject fault" Servers true "Make a fault on purpose at the server or tool: latency, failures, cut or damaged answers";
+    EndFaults "end-faults" "end faults" Servers true "End the fault of the selected server or tool, or all faults made by hand";
+    PurgeCache "purge-cache" "purge cache" Servers true "Forget kept answers of servers or tools that match a pattern";
     Fold "fold" "fold" Servers false "Fold or unfold";
     FoldAll "fold-all" "fold all" Servers true "Fold every server";
     UnfoldAll "unfold-all" "unfold all" Servers true "Unfold every server";

@@ -1,5 +1,7 @@
 //! An engine of the imagination for tests: events by hand, the same [`Control`] as the real one.
 
+pub mod policy;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,

@@ -59,9 +59,12 @@ impl Feed {
 impl Changes {
     fn note(&mut self, kind: &EventKind) {
         match kind {
-            EventKind::ServerAdded { .. } | EventKind::ServerRemoved { .. } | EventKind::ServerListed { .. } => self.lists = true,
+            EventKind::ServerAdded { .. } | EventKind::ServerRemoved { .. } | EventKind::ServerListed { .. } | EventKind::Rules { .. } => {
+                self.lists = true
+            }
             EventKind::CallQueued { call, .. }
             | EventKind::CallSent { call, .. }
+            | EventKind::CallStage { call, .. }
             | EventKind::CallProgress { call, .. }
             | EventKind::CallSettled { call, .. } => {
                 self.calls.insert(*call);

@@ -55,6 +55,8 @@ pub struct Room {
     pub call: Option<u16>,
     /// Rows of the traffic pane, where its divider was moved.
     pub below: Option<u16>,
+    /// Whether there is something to say under the header.
+    pub banner: bool,
 }
 
 /// A border that can be dragged.
@@ -70,6 +72,8 @@ pub enum Divider {
 
 /// Under this height the strip is left out: panes need the rows.
 const STRIP_FROM: u16 = 26;
+/// Under this height the banner gives its row to the panes; the header says it in short.
+const BANNER_FROM: u16 = 10;
 /// From this width and height on, panes stand side by side.
 const WIDE: (u16, u16) = (96, 20);
 /// Below this, there is no room for anything.
@@ -82,6 +86,8 @@ pub struct Layout {
     pub screen: Rect,
     /// The line at the top.
     pub header: Rect,
+    /// The line under it, while something is wrong that concerns everything.
+    pub banner: Option<Rect>,
     /// The lamps under it, on narrow screens.
     pub lamps: Option<Rect>,
     /// The strip over the footer, where there is room for it.
@@ -107,6 +113,10 @@ impl Layout {
         let footer = Rect { y: height - 1, height: 1, ..screen };
         let mut body = Rect { y: 1, height: height - 2, ..screen };
         let narrow = width < WIDE.0 || height < WIDE.1;
+        let banner = (room.banner && height >= BANNER_FROM).then_some(Rect { height: 1, ..body });
+        if banner.is_some() {
+            body = Rect { y: body.y + 1, height: body.height - 1, ..body };
+        }
         let lamps = (narrow && height >= 12 && room.strip > 0).then_some(Rect { height: 1, ..body });
         if lamps.is_some() {
             body = Rect { y: body.y + 1, height: body.height - 1, ..body };
@@ -118,7 +128,7 @@ impl Layout {
             strip = Some(Rect { y: body.bottom(), height: rows, ..body });
         }
         let panes = if narrow || zoom { vec![(focus, body)] } else { side_by_side(body, middle, room) };
-        Layout { screen, header, lamps, strip, footer, panes, narrow, too_small: false }
+        Layout { screen, header, banner, lamps, strip, footer, panes, narrow, too_small: false }
     }
 
     /// The border at a cell that can be dragged, if there is one.
@@ -147,7 +157,7 @@ impl Layout {
 
     /// The room between header and footer that the strip leaves.
     pub fn body(&self) -> Rect {
-        let top = self.header.height + self.lamps.map_or(0, |l| l.height);
+        let top = self.header.height + self.banner.map_or(0, |b| b.height) + self.lamps.map_or(0, |l| l.height);
         let strip = self.strip.map_or(0, |s| s.height);
         let height = self.screen.height.saturating_sub(top + self.footer.height + strip);
         if self.too_small { Rect::default() } else { Rect { y: top, height, ..self.screen } }
@@ -194,7 +204,7 @@ mod tests {
         for width in 1..=220 {
             for height in 1..=70 {
                 for middle in [Middle::Call { rows: 50 }, Middle::Call { rows: 3 }, Middle::Info, Middle::Detail] {
-                    let dragged = Room { strip: 9, left: Some(width / 2), call: Some(height), below: Some(height / 3) };
+                    let dragged = Room { strip: 9, left: Some(width / 2), call: Some(height), below: Some(height / 3), banner: true };
                     for (zoom, room) in [
                         (false, Room::default()),
                         (true, dragged),
@@ -205,7 +215,10 @@ mod tests {
                         if layout.too_small {
                             continue;
                         }
-                        let lines = 2 + u32::from(layout.lamps.is_some()) + layout.strip.map_or(0, |strip| u32::from(strip.height));
+                        let lines = 2
+                            + u32::from(layout.banner.is_some())
+                            + u32::from(layout.lamps.is_some())
+                            + layout.strip.map_or(0, |strip| u32::from(strip.height));
                         let cells: u32 = layout.panes.iter().map(|(_, r)| r.area()).sum();
                         assert_eq!(cells, u32::from(width) * (u32::from(height) - lines), "{width}x{height} {middle:?}");
                         assert!(layout.panes.iter().all(|(_, r)| r.right() <= width && r.bottom() < height));

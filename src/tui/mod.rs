@@ -25,6 +25,7 @@ pub mod strip;
 mod system;
 pub mod terminal;
 pub mod theme;
+pub mod track;
 pub mod tree;
 pub mod uri;
 pub mod view;

@@ -145,18 +145,20 @@ struct KindAndOrigin(u8);
 impl Row {
     /// What the row is about.
     pub fn kind(&self) -> RowKind {
-        RowKind::ALL[usize::from(self.kind.0 & 7).min(4)]
+        let kind = usize::from(self.kind.0 & KIND);
+        if kind >= RowKind::ALL.len() { RowKind::Call } else { RowKind::ALL[kind] }
     }
 
     /// Who asked for the call; `None` for other rows.
     pub fn origin(&self) -> Option<Origin> {
-        match self.kind.0 >> 3 {
-            1 => Some(Origin::Console),
-            2 => Some(Origin::Cli),
-            3 => Some(Origin::Demo),
-            4 => Some(Origin::Workflow),
-            _ => None,
-        }
+        let place = usize::from(self.kind.0 & KIND).checked_sub(RowKind::ALL.len())?;
+        ORIGINS.get(place).copied()
+    }
+
+    /// Whether more than one attempt was made, its answer came from the cache, or from another server than the one asked.
+    pub fn marks(&self) -> Marks {
+        let has = |bit: u8| self.kind.0 & bit != 0;
+        Marks { attempts: has(ATTEMPTS), cached: has(CACHED), elsewhere: has(ELSEWHERE) }
     }
 
     /// The call, if it is one.
@@ -170,15 +172,29 @@ impl Row {
     }
 }
 
+/// Bits of the kind; a call whose origin is known has a number behind all kinds.
+const KIND: u8 = 15;
+/// Origins in the order of those numbers.
+const ORIGINS: [Origin; 4] = [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow];
+/// Bits beside kind and origin: what is out of the ordinary about an answer.
+const ATTEMPTS: u8 = 1 << 5;
+const CACHED: u8 = 1 << 6;
+const ELSEWHERE: u8 = 1 << 7;
+
+/// What is out of the ordinary about how a call was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// More than one attempt was made.
+    pub attempts: bool,
+    /// The answer came from the cache, or is that of an equal call.
+    pub cached: bool,
+    /// Another server answered than the one that was asked.
+    pub elsewhere: bool,
+}
+
 fn kind_of(kind: RowKind, origin: Option<Origin>) -> KindAndOrigin {
-    let origin = match origin {
-        None => 0,
-        Some(Origin::Console) => 1,
-        Some(Origin::Cli) => 2,
-        Some(Origin::Demo) => 3,
-        Some(Origin::Workflow) => 4,
-    };
-    KindAndOrigin(kind as u8 | origin << 3)
+    let place = origin.and_then(|origin| ORIGINS.iter().position(|known| *known == origin));
+    KindAndOrigin(place.map_or(kind as u8, |place| (RowKind::ALL.len() + place) as u8))
 }
 
 /// Server and tool of a key.
@@ -387,6 +403,9 @@ impl Rows {
             row.state = State::of(&settled.outcome);
             row.took_us = u32::try_from(settled.timings.total().as_micros()).unwrap_or(u32::MAX);
             (row.sent, row.got) = (small(settled.sent_bytes), small(settled.received_bytes));
+            for (bit, is) in [(ATTEMPTS, settled.attempts > 1), (CACHED, settled.cached.is_some()), (ELSEWHERE, settled.by.is_some())] {
+                row.kind.0 |= if is { bit } else { 0 };
+            }
         })
         .then(|| {
             if let Some(class) = self.get(id).and_then(class) {

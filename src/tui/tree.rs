@@ -12,6 +12,7 @@ use nucleo_matcher::{
 
 use crate::domain::{
     id::{ServerId, ToolId},
+    policy::route::Group,
     world::{ServerView, World},
 };
 
@@ -20,11 +21,18 @@ use super::widget::window::{Move, Window};
 /// A server with more tools than this starts folded.
 const OPEN_LIMIT: usize = 12;
 
+/// The place of the server of a row that belongs to a group of replicas.
+const NO_SERVER: usize = usize::MAX;
+
 /// What a row stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Node {
     /// A folder of servers.
     Group(Arc<str>),
+    /// A group of replicas, whose tools stand for those of its members.
+    Replicas(ServerId),
+    /// A member of such a group: the group, the server.
+    Member(ServerId, ServerId),
     /// A server.
     Server(ServerId),
     /// A tool.
@@ -62,10 +70,11 @@ impl Section {
 }
 
 impl Node {
-    /// The server that it belongs to; groups belong to none.
+    /// The server that it belongs to; folders belong to none. What belongs to a group of replicas gives that.
     pub fn server(&self) -> Option<&ServerId> {
         match self {
             Node::Group(_) => None,
+            Node::Replicas(id) | Node::Member(_, id) => Some(id),
             Node::Server(id) | Node::Section(id, _) | Node::Resource(id, _) | Node::Template(id, _) | Node::Prompt(id, _) => Some(id),
             Node::Tool(tool) => Some(&tool.server),
         }
@@ -176,7 +185,11 @@ impl Tree {
     /// Unfolds whatever hides `node` and puts the cursor on it.
     pub fn reveal(&mut self, node: &Node, world: &World) {
         if let Some(server) = node.server() {
-            if !matches!(node, Node::Server(_)) {
+            if world.group(server).is_some() {
+                self.folds.insert(Node::Replicas(server.clone()), true);
+            } else if let Node::Member(group, _) = node {
+                self.folds.insert(Node::Replicas(group.clone()), true);
+            } else if !matches!(node, Node::Server(_)) {
                 self.folds.insert(Node::Server(server.clone()), true);
             }
             if let Some(group) = world.server(server).and_then(|s| s.spec.group.as_deref()) {
@@ -228,6 +241,9 @@ impl Tree {
         for server in &world.servers {
             self.folds.insert(Node::Server(server.id().clone()), open);
         }
+        for group in &world.rules.routing.groups {
+            self.folds.insert(Node::Replicas(group.id.clone()), open);
+        }
         self.rebuild(world);
     }
 
@@ -237,6 +253,9 @@ impl Tree {
 
     fn unfolded(&self, world: &World) -> Vec<Row> {
         let mut rows = Vec::new();
+        for group in &world.rules.routing.groups {
+            self.replica_rows(&mut rows, group, world);
+        }
         let mut groups_done: Vec<&str> = Vec::new();
         for (index, server) in world.servers.iter().enumerate() {
             let Some(group) = server.spec.group.as_deref() else {
@@ -257,6 +276,22 @@ impl Tree {
             }
         }
         rows
+    }
+
+    /// A group of replicas: its members first, then the tools that they have together.
+    fn replica_rows(&self, rows: &mut Vec<Row>, group: &Group, world: &World) {
+        let node = Node::Replicas(group.id.clone());
+        let tools = world.group_tools(&group.id);
+        let open = self.is_open(&node, tools.len() <= OPEN_LIMIT);
+        let row = |node, depth, open, item| Row { node, depth, open, server: NO_SERVER, item, marks: vec![] };
+        rows.push(row(node, 0, Some(open), 0));
+        if !open {
+            return;
+        }
+        let members = group.members.iter().enumerate();
+        rows.extend(members.map(|(item, m)| row(Node::Member(group.id.clone(), m.server.clone()), 1, None, item)));
+        let tools = tools.into_iter().enumerate();
+        rows.extend(tools.map(|(item, (tool, ..))| row(Node::Tool(ToolId::new(group.id.clone(), tool.name.clone())), 1, None, item)));
     }
 
     fn server_rows(&self, rows: &mut Vec<Row>, view: &ServerView, server: usize, depth: u16) {
@@ -307,6 +342,16 @@ fn filtered(world: &World, filter: &str) -> Vec<Row> {
             found.push((score, Row { node: Node::Tool(id), depth: 0, open: None, server, item, marks }));
         }
     }
+    for group in &world.rules.routing.groups {
+        for (item, (tool, ..)) in world.group_tools(&group.id).into_iter().enumerate() {
+            let id = ToolId::new(group.id.clone(), tool.name.clone());
+            let Some(exposed) = world.names.exposed(&id) else { continue };
+            let mut marks = Vec::new();
+            let Some(score) = pattern.indices(Utf32Str::new(exposed, &mut buffer), &mut matcher, &mut marks) else { continue };
+            marks.sort_unstable();
+            found.push((score, Row { node: Node::Tool(id), depth: 0, open: None, server: NO_SERVER, item, marks }));
+        }
+    }
     found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
     found.into_iter().map(|(_, row)| row).collect()
 }
@@ -321,6 +366,8 @@ mod tests {
             .iter()
             .map(|r| match &r.node {
                 Node::Group(g) => format!("[{g}]"),
+                Node::Replicas(g) => format!("<{g}>"),
+                Node::Member(_, s) => format!("@{s}"),
                 Node::Server(s) => s.to_string(),
                 Node::Tool(t) => format!(".{}", t.name),
                 Node::Section(_, s) => format!("({})", s.word()),

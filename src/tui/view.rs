@@ -14,7 +14,7 @@ use super::{
     layout::Focus,
     model::{Modal, Model},
     overlay::toast,
-    pane::{lamp, servers, strip},
+    pane::{banner, breaker, servers, strip},
     tree::Node,
     widget::{
         lamps,
@@ -32,6 +32,9 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
         return model.theme.ground(buf);
     }
     header(model, layout.header, buf);
+    if let Some(place) = layout.banner {
+        banner::draw(model.look(), place, buf);
+    }
     if let Some(place) = layout.lamps {
         lamp_row(model, place, buf);
     }
@@ -64,6 +67,11 @@ pub fn window_title(model: &Model) -> String {
     }
     if bad > 0 {
         title.push_str(&format!(" · {bad} down"));
+    }
+    match banner::faults(world) {
+        0 => {}
+        1 => title.push_str(" · 1 FAULT INJECTED"),
+        n => title.push_str(&format!(" · {n} FAULTS INJECTED")),
     }
     title
 }
@@ -119,8 +127,27 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
             format!(" {} {key} ", if world.asks.len() == 1 { "1 question".into() } else { format!("{} questions", world.asks.len()) });
         pen.right(&[(&badge, theme.warn.add_modifier(Modifier::REVERSED)), (" ", theme.text)]);
     }
-    pen.right(&pieces);
+    // Where there is no room for the banner.
+    if let faults @ 1.. = banner::faults(world)
+        && model.layout.banner.is_none()
+    {
+        let badge = format!(" ‼ {faults} INJECTED ");
+        pen.right(&[(&badge, theme.fail.add_modifier(Modifier::REVERSED | Modifier::BOLD)), (" ", theme.text)]);
+    }
     let (x, room) = model.tab_bar();
+    let tabs: u16 = model.tabs().iter().map(|(key, word)| width(key) + width(word) + 3).sum();
+    // The names of the views say more than the last figures.
+    let mut shown = pieces.as_slice();
+    // On a narrow screen the tabs of a view leave them this much; the console's path gives way to them.
+    let most = match (model.layout.narrow, model.in_view()) {
+        (false, _) => pen.left().saturating_sub(x + tabs),
+        (true, true) => area.width.saturating_sub(room + 1),
+        (true, false) => pen.left(),
+    };
+    while shown.len() > 1 && shown.iter().map(|(text, _)| width(text)).sum::<u16>() > most {
+        shown = &shown[..shown.len() - 1];
+    }
+    pen.right(shown);
     if x > 1 {
         pen.put("switchboard", theme.accent.add_modifier(Modifier::BOLD)).to(area.x + x);
     }
@@ -137,7 +164,7 @@ fn counters(model: &Model) -> Vec<(String, Style)> {
     let mut pieces: Vec<(String, Style)> = Vec::new();
     let mut lamps: Vec<(&str, Style, usize)> = Vec::new();
     for server in &world.servers {
-        let (glyph, style) = lamp(&server.phase, theme);
+        let (glyph, style) = breaker::lamp_of(server, theme);
         match lamps.iter_mut().find(|(g, s, _)| *g == glyph && *s == style) {
             Some((_, _, count)) => *count += 1,
             None => lamps.push((glyph, style, 1)),
@@ -173,6 +200,7 @@ fn breadcrumb(model: &Model) -> String {
         _ if model.focus == Focus::Servers => "switchboard › servers".to_owned(),
         Some(Node::Tool(tool)) => format!("{} › {}", tool.server, tool.name),
         Some(Node::Group(name)) => name.to_string(),
+        Some(Node::Member(group, server)) => format!("{group} › {server}"),
         Some(Node::Prompt(server, name) | Node::Resource(server, name) | Node::Template(server, name)) => format!("{server} › {name}"),
         Some(node) => node.server().map(ToString::to_string).unwrap_or_default(),
         None => "switchboard".to_owned(),
@@ -190,7 +218,7 @@ fn lamp_row(model: &Model, area: Rect, buf: &mut Buffer) {
         .servers
         .iter()
         .map(|s| {
-            let (glyph, style) = lamp(&s.phase, theme);
+            let (glyph, style) = breaker::lamp_of(s, theme);
             (glyph, style, s.id().as_str(), s.stats.in_flight)
         })
         .collect();

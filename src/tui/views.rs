@@ -8,7 +8,14 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::domain::{event::Event, time::Stamp, world::World};
 
 use super::{
-    pane::{Look, entry::Entry, health::Health, query::FilterLine, table::TrafficView, timeline::Timeline},
+    pane::{
+        Look,
+        entry::Entry,
+        health::{Health, Page},
+        query::FilterLine,
+        table::TrafficView,
+        timeline::Timeline,
+    },
     rows::{RowId, Rows},
 };
 
@@ -192,6 +199,7 @@ impl Views {
     pub fn order(&self) -> &'static [Part] {
         match (self.current, &self.entry) {
             (View::Console, _) => &[],
+            (View::Health, _) if self.health.page != Page::Figures => &[Part::Main],
             (View::Health, _) => &[Part::Main, Part::Facts, Part::Lines],
             (_, Some(_)) => &[Part::Main, Part::Entry],
             (_, None) => &[Part::Main],
@@ -247,7 +255,7 @@ impl Views {
         let above = |room: Rect, height: u16| (Rect { height, ..room }, Rect { y: room.y + height, height: room.height - height, ..room });
         match (self.current, &self.entry) {
             _ if zoom => alone,
-            (View::Health, _) if body.height < 18 => alone,
+            (View::Health, _) if body.height < 18 || self.health.page != Page::Figures => alone,
             (View::Health, _) => {
                 let (top, rest) = above(body, self.health.wish().clamp(5, body.height * 2 / 5));
                 if body.width < 96 {

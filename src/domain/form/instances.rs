@@ -327,7 +327,7 @@ fn number(all: &[&Value], whole: bool, dice: &mut Dice) -> Option<Value> {
     let highest = bound("maximum").into_iter().chain(bound("exclusiveMaximum")).fold(f64::INFINITY, f64::min);
     let step = bound("multipleOf").first().copied();
     let unit = step.unwrap_or(if whole || dice.roll(2) == 0 { 1.0 } else { 0.25 });
-    let from = if lowest.is_finite() && lowest > -1e15 { lowest } else { highest.min(0.0).max(-1e15) };
+    let from = if lowest.is_finite() && lowest > -1e15 { lowest } else { highest.clamp(-1e15, 0.0) };
     let first = (from / unit).ceil();
     let room = if highest.is_finite() { ((highest - first * unit) / unit).floor().clamp(0.0, 1e6) } else { 1000.0 };
     let made = match dice.roll(4) {

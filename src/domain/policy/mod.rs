@@ -252,7 +252,7 @@ pub struct Treatment {
 }
 
 impl Rules {
-    /// What holds for the tool of this exposed name of `server` (or group), with `policy` as its server has it.
+    /// What holds for the tool of this exposed name of `server` (or group), with `policy` as the server that is asked has it.
     pub fn treatment(&self, exposed: &str, server: &ServerId, policy: &Policy) -> Treatment {
         let mut treatment = Treatment { policy: policy.clone(), ..Treatment::default() };
         let meant = |rule: &&ToolRule| rule.only.as_ref().is_none_or(|only| only.contains(server)) && rule.matches.matches(exposed);

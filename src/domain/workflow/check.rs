@@ -50,15 +50,10 @@ pub fn check_against(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup) -> Vec<Proble
 }
 
 fn check_one(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup, known: &mut HashMap<String, (Lookup, Value)>) -> Vec<Problem> {
-    let source = Source { file: plan.file.clone(), text: plan.text.to_string() };
-    let page = Page::new(&source);
-    // It was parsed before, so it parses.
-    let Ok(root) = page.parse() else { return vec![] };
-    let nodes = root.get("step").and_then(Node::items).unwrap_or_default();
-    let mut problems = vec![];
-    for (step, node) in plan.steps.iter().zip(nodes) {
+    let mut found: Vec<Found<'_>> = vec![];
+    for (index, step) in plan.steps.iter().enumerate() {
         for (call, path) in calls(step) {
-            let (found, schema) = known.entry(call.tool.to_string()).or_insert_with(|| {
+            let (answer, schema) = known.entry(call.tool.to_string()).or_insert_with(|| {
                 let found = lookup(&call.tool);
                 let schema = match &found {
                     Lookup::Found(facts) => facts.schema.parse().unwrap_or_default(),
@@ -67,18 +62,10 @@ fn check_one(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup, known: &mut HashMap<S
                 (found, schema)
             });
             let mut add = |inner: &[&str], more: &[String], message: String, hint: Option<String>| {
-                let full: Vec<String> = path
-                    .iter()
-                    .map(|key| (*key).to_owned())
-                    .chain(inner.iter().map(|key| (*key).to_owned()))
-                    .chain(more.iter().cloned())
-                    .collect();
-                let span = node.locate(&full);
-                let mut problem = page.problem(span, Some(&step.id), &full.join("."), message);
-                problem.hint = hint;
-                problems.push(problem);
+                let path = path.iter().chain(inner).map(|key| (*key).to_owned()).chain(more.iter().cloned()).collect();
+                found.push(Found { index, id: &step.id, path, message, hint });
             };
-            match found {
+            match answer {
                 Lookup::Unread => {}
                 Lookup::Unknown { names } => {
                     let hint = match near(&call.tool, names.iter().map(String::as_str)) {
@@ -100,6 +87,35 @@ fn check_one(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup, known: &mut HashMap<S
             }
         }
     }
+    placed(plan, found)
+}
+
+/// Something that does not fit, its place in the file not looked up yet.
+struct Found<'a> {
+    index: usize,
+    id: &'a str,
+    path: Vec<String>,
+    message: String,
+    hint: Option<String>,
+}
+
+/// Finds the places; the file is read again for that, but only if something is wrong.
+fn placed(plan: &Plan, found: Vec<Found<'_>>) -> Vec<Problem> {
+    if found.is_empty() {
+        return vec![];
+    }
+    let source = Source { file: plan.file.clone(), text: plan.text.to_string() };
+    let page = Page::new(&source);
+    // It was parsed before, so it parses.
+    let root = page.parse().ok();
+    let nodes = root.as_ref().and_then(|root| root.get("step")).and_then(Node::items).unwrap_or_default();
+    let place = |one: Found<'_>| {
+        let span = nodes.get(one.index).map_or((0, 0), |node| node.locate(&one.path));
+        let mut problem = page.problem(span, Some(one.id), &one.path.join("."), one.message);
+        problem.hint = one.hint;
+        problem
+    };
+    let mut problems: Vec<Problem> = found.into_iter().map(place).collect();
     problems.sort_by_key(|problem| problem.place);
     problems
 }

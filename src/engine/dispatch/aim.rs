@@ -95,7 +95,7 @@ impl Aim {
         };
         let policy = first.lane.policy();
         let treatment = match &operation {
-            Operation::Tool { .. } => rules.treatment(&exposed, &target, &policy),
+            Operation::Tool { .. } => rules.treatment(&exposed, &asked, &policy),
             _ => Treatment { policy: Policy::clone(&policy), ..Treatment::default() },
         };
         let (safe, reads_only) = safety(shared, &operation, first, &treatment);

@@ -31,6 +31,9 @@ impl Model {
         if !self.modals.is_empty() {
             return self.modal_act(action);
         }
+        if let Some(commands) = self.policy_act(action) {
+            return commands;
+        }
         if let Some(commands) = self.view_act(action) {
             return commands;
         }
@@ -96,7 +99,16 @@ impl Model {
             Action::Refire => return self.refire(),
             Action::EditAgain => self.edit_again(),
             Action::Follow => self.traffic.follow(),
-            Action::ViewConsole
+            Action::Breakers
+            | Action::Routes
+            | Action::BreakerTrip
+            | Action::BreakerHoldOpen
+            | Action::BreakerHoldClosed
+            | Action::BreakerReset
+            | Action::Inject
+            | Action::EndFaults
+            | Action::PurgeCache
+            | Action::ViewConsole
             | Action::ViewTraffic
             | Action::ViewTimeline
             | Action::ViewHealth
@@ -456,7 +468,7 @@ impl Model {
 
     fn meant_server(&self) -> Option<ServerId> {
         if self.in_view() {
-            return self.views.health.selected().filter(|_| self.views.current == View::Health).map(|s| s.server.clone());
+            return self.views.health.meant().filter(|_| self.views.current == View::Health).map(|s| s.server);
         }
         self.tree.selected()?.server().cloned()
     }
@@ -465,6 +477,9 @@ impl Model {
 impl Model {
     /// Whether an action would do something now, for the footer.
     pub fn makes_sense(&self, action: Action) -> bool {
+        if let Some(sense) = self.policy_makes_sense(action) {
+            return sense;
+        }
         if let Some(sense) = self.view_makes_sense(action) {
             return sense;
         }
@@ -473,7 +488,7 @@ impl Model {
             Action::Cancel => self.meant_call().and_then(|id| world.call(id)).is_some_and(|c| c.settled.is_none()),
             Action::Refire | Action::EditAgain => self.focus != Focus::Call && self.meant_call().is_some(),
             Action::Restart | Action::Disable | Action::Refresh => {
-                matches!(self.tree.selected(), Some(Node::Server(_) | Node::Section(..)))
+                matches!(self.tree.selected(), Some(Node::Server(_) | Node::Member(..) | Node::Section(..)))
             }
             Action::Fold => self.tree.row().is_some_and(|row| row.open.is_some()),
             Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),

@@ -14,7 +14,10 @@ use crate::{
         layout::Focus,
         msg::Cmd,
         overlay::confirm::Confirm,
-        pane::{call::may_destroy, detail::Detail},
+        pane::{
+            call::{may_destroy, trusted},
+            detail::Detail,
+        },
         tree::Node,
     },
 };
@@ -44,7 +47,7 @@ impl Model {
             return None;
         }
         let hints = may_destroy(tool, &self.feed.world, self.confirm)?;
-        let trusted = self.feed.world.server(&tool.server).is_some_and(|s| s.spec.trusted);
+        let trusted = trusted(&tool.server, &self.feed.world);
         let claim = if trusted || self.confirm == ConfirmPolicy::Destructive {
             format!("The server says of it: {}.", hints.words())
         } else {

@@ -106,10 +106,12 @@ impl Model {
             Focus::Servers | Focus::Info => self.tree.selected().map(|node| match node {
                 Node::Tool(tool) => world.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string()),
                 Node::Group(name) | Node::Prompt(_, name) | Node::Resource(_, name) | Node::Template(_, name) => name.to_string(),
-                Node::Server(id) | Node::Section(id, _) => match world.server(id).and_then(|s| s.phase.failure().cloned()) {
-                    Some(failure) => failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect(),
-                    None => id.to_string(),
-                },
+                Node::Replicas(id) | Node::Member(_, id) | Node::Server(id) | Node::Section(id, _) => {
+                    match world.server(id).and_then(|s| s.phase.failure().cloned()) {
+                        Some(failure) => failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect(),
+                        None => id.to_string(),
+                    }
+                }
             }),
             _ => self.call.text(),
         };

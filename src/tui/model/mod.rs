@@ -12,6 +12,7 @@ mod copy;
 mod fields;
 mod keys;
 mod mouse;
+mod policy;
 mod results;
 mod views;
 
@@ -52,7 +53,10 @@ use super::{
         toast::{MOST, Toast},
         welcome::{Offer, Welcome},
     },
-    pane::{Look, call::CallPane, detail::Detail, entry as row, info::InfoPane, servers, strip as strip_pane, traffic::TrafficPane},
+    pane::{
+        Look, banner, call::CallPane, detail::Detail, entry as row, health::Subject, info::InfoPane, servers, strip as strip_pane,
+        traffic::TrafficPane,
+    },
     strip::Strip,
     theme::Theme,
     tree::{Node, Tree},
@@ -100,6 +104,10 @@ pub enum Purpose {
     Save(Content),
     /// The file that holds an answer.
     AnswerFile,
+    /// The fault to be made at a server or tool.
+    Inject(Subject),
+    /// Which kept answers are forgotten.
+    Purge,
     /// How often, and how many at once.
     Burst(Box<CallSpec>),
 }
@@ -426,6 +434,10 @@ impl Model {
 
     /// How long until something on the screen moves that moves by steps, if nothing happens meanwhile.
     pub fn next_step(&self) -> Option<Duration> {
+        self.strip_step().into_iter().chain(self.countdown()).min()
+    }
+
+    fn strip_step(&self) -> Option<Duration> {
         let (place, world) = (self.layout.strip?, &self.feed.world);
         self.strip.due(strip_pane::cells(world, place), self.now.max(self.feed.last), strip_pane::changed(world))
     }
@@ -600,6 +612,7 @@ impl Model {
         }
         let lanes = u16::try_from(self.feed.world.servers.len()).unwrap_or(u16::MAX - 2);
         self.room.strip = if self.strip_shown { lanes.saturating_add(2) } else { 0 };
+        self.room.banner = banner::wanted(&self.feed.world);
         self.layout = Layout::new(self.size, middle, self.focus, self.zoom, self.room);
         if let Some(place) = self.layout.place(Focus::Servers) {
             self.tree.window.fit(self.tree.rows().len(), servers::rows_height(&self.tree, place));
@@ -672,6 +685,8 @@ impl Model {
 
 #[cfg(test)]
 mod builder_tests;
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -170,6 +170,14 @@ impl Model {
             Purpose::Save(_) | Purpose::AnswerFile if text.trim().is_empty() => Some("A path is needed.".to_owned()),
             Purpose::Save(content) => return vec![Cmd::Save { path: text, content: content.clone(), overwrite: false }],
             Purpose::AnswerFile => return vec![Cmd::ReadFile(text)],
+            Purpose::Inject(subject) => match self.fault_entered(subject, &text) {
+                Ok(commands) => return commands,
+                Err(why) => Some(why),
+            },
+            Purpose::Purge => match self.purge_entered(&text) {
+                Ok(commands) => return commands,
+                Err(why) => Some(why),
+            },
             Purpose::Burst(spec) => match self.burst_numbers(&entry) {
                 Ok((total, at_once)) => return self.confirm_burst(CallSpec::clone(spec), total, at_once),
                 Err(why) => Some(why),

@@ -9,7 +9,13 @@ use crate::{
         copying::{CopyKind, prepared},
         keymap::Context,
         msg::Cmd,
-        pane::{Look, entry::Entry, health::Subject, query::FilterLine, table::Clicked},
+        pane::{
+            Look,
+            entry::Entry,
+            health::{Page, Subject},
+            query::FilterLine,
+            table::Clicked,
+        },
         views::{OnQuery, Part, View, Views},
         widget::{tabs, window::Move},
         work::Material,
@@ -179,7 +185,7 @@ impl Model {
         match (self.views.current, self.views.part) {
             (View::Traffic | View::Timeline, _) if self.view_typing() => self.views.on_query(OnQuery::End { keep: true }),
             (View::Health, _) if self.views.health.lines.editing() => self.views.health.lines.end_edit(true),
-            (View::Health, Part::Main) => self.views.health.fold(None),
+            (View::Health, Part::Main) => self.page_open(),
             (View::Traffic | View::Timeline, Part::Main) => {
                 let Some(id) = self.views.selected() else { return vec![] };
                 // What is read stands still.
@@ -211,6 +217,7 @@ impl Model {
             (_, Part::Entry) if views.entry.as_mut().is_some_and(|e| e.detail.back()) => {}
             (View::Health, Part::Lines) if views.health.lines.clear() => {}
             (View::Health, Part::Facts | Part::Lines) => views.part = Part::Main,
+            (View::Health, _) if views.health.page != Page::Figures => views.health.page = Page::Figures,
             (_, _) if views.entry.is_some() => (views.entry, views.part) = (None, Part::Main),
             _ if views.query().is_some_and(|query| !query.text().is_empty()) => views.on_query(OnQuery::Clear),
             _ if self.zoom => self.zoom = false,
@@ -282,7 +289,11 @@ impl Model {
             (Part::Main, View::Timeline, _) => self.views.timeline.go(action, &self.views.rows, now),
             (Part::Main, View::Traffic, Some(to)) => self.views.traffic.go(to, &self.views.rows),
             (Part::Main, View::Health, Some(to)) => self.views.health.go(to),
-            (Part::Main, View::Health, None) => self.views.health.fold(Some(action == Action::Right)),
+            (Part::Main, View::Health, None) => match self.views.health.page {
+                Page::Figures => self.views.health.fold(Some(action == Action::Right)),
+                Page::Breakers => self.views.health.breakers.sideways(action == Action::Left),
+                Page::Routes => {}
+            },
             (Part::Entry, ..) => {
                 if let Some(entry) = &mut self.views.entry {
                     entry.act(action, &self.feed.world, page);
@@ -355,7 +366,7 @@ impl Model {
                 false
             }
             (Part::Main, View::Timeline) => self.views.timeline.click(place, event.column, event.row, self.now) && was == part,
-            (Part::Main, View::Health) => self.views.health.click(place, event.row) && was == part,
+            (Part::Main, View::Health) => self.views.health.click(place, event.column, event.row) && was == part,
             _ => false,
         };
         if again { self.view_open() } else { vec![] }
@@ -381,7 +392,7 @@ impl Model {
                 _ => self.views.selected().is_some() || self.view_typing(),
             },
             Action::NextTab | Action::PreviousTab => true,
-            Action::Restart | Action::Disable | Action::Refresh => self.views.health.selected().is_some(),
+            Action::Restart | Action::Disable | Action::Refresh => self.views.health.meant().is_some(),
             Action::NextPane => self.views.order().len() > 1,
             Action::Back => true,
             _ => return None,

@@ -55,7 +55,7 @@ fn lively(after: u64) -> Vec<Arc<Event>> {
     numbered.map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
 }
 
-fn keys(model: &mut Model, keys: &str) -> Vec<Cmd> {
+pub(super) fn keys(model: &mut Model, keys: &str) -> Vec<Cmd> {
     let mut commands = vec![];
     for key in keys.split(' ') {
         let upper = key.len() == 1 && key.chars().all(|c| c.is_ascii_uppercase());
@@ -66,20 +66,20 @@ fn keys(model: &mut Model, keys: &str) -> Vec<Cmd> {
     commands
 }
 
-fn text(model: &mut Model, text: &str) {
+pub(super) fn text(model: &mut Model, text: &str) {
     for c in text.chars() {
         model.update(Msg::Input(Input::Key(KeyEvent::new(crossterm::event::KeyCode::Char(c), KeyModifiers::NONE))));
     }
 }
 
-fn buffer(model: &mut Model) -> Buffer {
+pub(super) fn buffer(model: &mut Model) -> Buffer {
     let screen = model.layout.screen;
     let mut buf = Buffer::empty(Rect::new(0, 0, screen.width, screen.height));
     view::draw(model, &mut buf);
     buf
 }
 
-fn frame(model: &mut Model) -> String {
+pub(super) fn frame(model: &mut Model) -> String {
     let buf = buffer(model);
     let rows = buf.content.chunks(usize::from(buf.area.width).max(1));
     rows.map(|row| row.iter().map(|c| c.symbol()).collect::<String>().trim_end().to_owned() + "\n").collect()
@@ -257,7 +257,7 @@ fn health_unfolds_tools_and_filters_stderr() {
 }
 
 fn some_key() -> impl Strategy<Value = &'static str> {
-    let keys = "1 2 3 4 2 3 4 up down left right enter esc tab backtab pageup pagedown home end space backspace / f s S + - [ ] z . e y R t g G h j k l q a o : x";
+    let keys = "1 2 3 4 2 3 4 b v T X O C I E P enter up down left right enter esc tab backtab pageup pagedown home end space backspace / f s S + - [ ] z . e y R t g G h j k l q a o : x";
     proptest::sample::select(keys.split(' ').collect::<Vec<_>>())
 }
 
@@ -265,7 +265,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
     fn no_keys_events_clicks_and_sizes_break_a_view(
-        steps in proptest::collection::vec((some_key(), 0u8..12, 1u16..=300, 1u16..=100, any::<u16>()), 1..40),
+        steps in proptest::collection::vec((some_key(), 0u8..14, 1u16..=300, 1u16..=100, any::<u16>()), 1..40),
     ) {
         let mut m = model(120, 40, Theme::ansi());
         for (index, (key, other, width, height, cell)) in steps.into_iter().enumerate() {
@@ -299,6 +299,7 @@ proptest! {
                     let (column, row) = (cell % screen.width, cell / 7 % screen.height);
                     m.update(Msg::Input(Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })));
                 }
+                12 => { m.update(Msg::Events(fake::policy::resilient(m.world().seq))); }
                 10 => { m.update(Msg::Beat(fake::at(9000 + n * 700))); }
                 _ => { m.update(Msg::Input(Input::Paste("server:db \u{1b}[A\n>5ms".into()))); }
             }

@@ -16,7 +16,7 @@ use crate::{
         call::Operation,
         catalog::{ConfirmPolicy, Hints},
         form::{Json, json::pretty},
-        id::{CallId, ToolId},
+        id::{CallId, ServerId, ToolId},
         recall::Recall,
         world::World,
     },
@@ -304,7 +304,9 @@ impl CallPane {
                 let values: BTreeMap<String, String> = arguments.parse().unwrap_or_default();
                 Operation::Resource { server: server.clone(), uri: uri::expand(template, &values) }
             }
-            Node::Group(_) | Node::Server(_) | Node::Section(..) => return Err(vec!["This cannot be called.".into()]),
+            Node::Group(_) | Node::Replicas(_) | Node::Member(..) | Node::Server(_) | Node::Section(..) => {
+                return Err(vec!["This cannot be called.".into()]);
+            }
         })
     }
 
@@ -409,9 +411,11 @@ impl CallPane {
 }
 
 fn entry(node: &Node, world: &World) -> Option<Body> {
+    if let Node::Tool(tool) = node {
+        return world.tool(tool).map(|t| t.raw.clone());
+    }
     let catalog = &world.server(node.server()?)?.catalog;
     match node {
-        Node::Tool(tool) => catalog.tool(&tool.name).map(|t| t.raw.clone()),
         Node::Resource(_, uri) => catalog.resources.iter().find(|r| r.uri == **uri).map(|r| r.raw.clone()),
         Node::Template(_, uri) => catalog.templates.iter().find(|r| r.uri == **uri).map(|r| r.raw.clone()),
         Node::Prompt(_, name) => catalog.prompts.iter().find(|p| p.name == *name).map(|p| p.raw.clone()),
@@ -420,6 +424,10 @@ fn entry(node: &Node, world: &World) -> Option<Body> {
 }
 
 fn description(node: &Node, world: &World) -> Option<String> {
+    if let Node::Tool(tool) = node {
+        let tool = world.tool(tool)?;
+        return tool.description.clone().or_else(|| tool.title.clone());
+    }
     let catalog = &world.server(node.server()?)?.catalog;
     let of = |list: &[std::sync::Arc<crate::domain::catalog::Resource>], uri: &str| {
         let resource = list.iter().find(|r| r.uri == uri)?;
@@ -428,7 +436,6 @@ fn description(node: &Node, world: &World) -> Option<String> {
         Some(format!("{} · {kind}{size}\n{}", resource.name, resource.description.as_deref().unwrap_or("")))
     };
     match node {
-        Node::Tool(tool) => catalog.tool(&tool.name).and_then(|t| t.description.clone().or_else(|| t.title.clone())),
         Node::Resource(_, uri) => of(&catalog.resources, uri),
         Node::Template(_, uri) => of(&catalog.templates, uri),
         Node::Prompt(_, name) => catalog.prompts.iter().find(|p| p.name == *name).and_then(|p| p.description.clone()),
@@ -461,7 +468,14 @@ fn schema(node: &Node, world: &World) -> Option<Body> {
 
 /// Whether a tool is asked about before it is called, by the user's policy, and its hints.
 pub fn may_destroy(tool: &ToolId, world: &World, policy: ConfirmPolicy) -> Option<Hints> {
-    let trusted = world.server(&tool.server)?.spec.trusted;
     let hints = world.tool(tool)?.hints;
-    policy.asks(hints, trusted).then_some(hints)
+    policy.asks(hints, trusted(&tool.server, world)).then_some(hints)
+}
+
+/// Whether what a server says of its tools is relied upon; of a group, whether that holds for every member.
+pub fn trusted(server: &ServerId, world: &World) -> bool {
+    match world.server(server) {
+        Some(server) => server.spec.trusted,
+        None => world.members(server).next().is_some() && world.members(server).all(|member| member.spec.trusted),
+    }
 }

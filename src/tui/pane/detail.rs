@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-use super::{Look, outcome_glyph, sheet::Sheet, traffic::pending_words};
+use super::{Look, attempts, outcome_glyph, sheet::Sheet, traffic::pending_words};
 
 /// The views of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +47,12 @@ pub enum Tab {
     Arguments,
     /// The frames of the call.
     Frames,
+    /// What happened on its way.
+    Attempts,
 }
 
 impl Tab {
-    const ALL: [Tab; 5] = [Tab::Tree, Tab::Text, Tab::Raw, Tab::Arguments, Tab::Frames];
+    const ALL: [Tab; 6] = [Tab::Tree, Tab::Text, Tab::Raw, Tab::Arguments, Tab::Frames, Tab::Attempts];
 
     fn word(self) -> &'static str {
         match self {
@@ -59,6 +61,7 @@ impl Tab {
             Tab::Raw => "raw",
             Tab::Arguments => "sent",
             Tab::Frames => "frames",
+            Tab::Attempts => "attempts",
         }
     }
 }
@@ -78,6 +81,8 @@ pub struct Detail {
     /// Whether keys go into the frame's bytes instead of the list of frames.
     inside: bool,
     scroll: Window,
+    /// Rows of what happened on the way, as last drawn.
+    story: usize,
     /// What is searched for in the view.
     needle: String,
     /// What the tree is filtered by.
@@ -123,6 +128,7 @@ impl Default for Detail {
             frame: Window::default(),
             inside: false,
             scroll: Window::default(),
+            story: 0,
             needle: String::new(),
             filter: None,
             told: Told { verdict: Ok(vec![]), checking: false, trouble: None },
@@ -144,8 +150,9 @@ impl Detail {
         if self.call == call {
             return;
         }
-        let tab = if self.tab == Tab::Frames { Tab::Frames } else { Tab::Tree };
-        *self = Detail { call, tab, chosen: tab == Tab::Frames, ..Detail::default() };
+        let stays = matches!(self.tab, Tab::Frames | Tab::Attempts);
+        let tab = if stays { self.tab } else { Tab::Tree };
+        *self = Detail { call, tab, chosen: stays, ..Detail::default() };
         if let Some(id) = call {
             self.frames = world.frames_of(id).cloned().collect();
         }
@@ -267,6 +274,7 @@ impl Detail {
             Tab::Tree => self.tree().map(Job::Json),
             Tab::Text => self.result.clone().map(Job::Text),
             Tab::Raw => self.result.clone().map(Job::Raw),
+            Tab::Attempts => None,
         };
         self.show_made(job);
     }
@@ -323,7 +331,7 @@ impl Detail {
             return self.view_frame();
         }
         if self.view.is_none() {
-            let rows = self.failure_rows(world, 60).unwrap_or(0);
+            let rows = if self.tab == Tab::Attempts { self.story } else { self.failure_rows(world, 60).unwrap_or(0) };
             return self.scroll.scroll(to, rows, page.max(1));
         }
         self.key(match action {
@@ -413,6 +421,12 @@ impl Detail {
     fn draw_call(&mut self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
         match (self.tab, &mut self.view) {
             (Tab::Frames, _) => return self.draw_frames(call, look, area, buf),
+            (Tab::Attempts, _) => {
+                let sheet = attempts::sheet(call, look, area.width);
+                // Kept, so that scrolling knows how far it can go.
+                self.story = sheet.len();
+                return sheet.draw(buf, area, self.scroll);
+            }
             (Tab::Arguments, Some(view)) => return view.draw(area, buf, look.theme, look.focused),
             _ => {}
         }
@@ -545,6 +559,9 @@ fn outcome_line(call: &CallView, look: Look) -> Vec<(String, Style)> {
             }
             if settled.rounds > 1 {
                 more(format!("{} rounds", settled.rounds));
+            }
+            for (text, notable) in attempts::summary(call) {
+                pieces.push((format!(" · {text}"), if notable { theme.warn } else { theme.muted }));
             }
         }
         None => {

@@ -2,8 +2,10 @@
 //!
 //! A table of all, the facts of the one under the cursor (`facts`), and its stderr and log (`lines`).
 
+pub mod breakers;
 pub mod facts;
 pub mod lines;
+pub mod routes;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -23,15 +25,17 @@ use crate::{
     tui::{
         theme::Theme,
         widget::{
-            paint::{Pen, pane},
+            paint::{Pen, pane, width},
             window::{Move, Window},
         },
     },
 };
 
-use super::{Look, lamp};
+use super::{Look, breaker, lamp};
+use breakers::Breakers;
 use facts::Facts;
 use lines::Lines;
+use routes::Routes;
 
 const BARS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
@@ -44,9 +48,27 @@ pub struct Subject {
     pub tool: Option<Arc<str>>,
 }
 
+/// What of health is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Page {
+    /// The table of servers and tools, with the facts of one.
+    #[default]
+    Figures,
+    /// Every breaker.
+    Breakers,
+    /// Groups, routes and where the last calls went.
+    Routes,
+}
+
 /// The table's rows, cursor and scroll, and the panes beside it.
 #[derive(Default)]
 pub struct Health {
+    /// What is shown.
+    pub page: Page,
+    /// Every breaker.
+    pub breakers: Breakers,
+    /// Where calls go.
+    pub routes: Routes,
     rows: Vec<Subject>,
     unfolded: HashSet<ServerId>,
     cursor: Option<Subject>,
@@ -63,8 +85,40 @@ impl Health {
         self.rows.get(self.window.cursor)
     }
 
+    /// What an action on the page that is shown means.
+    pub fn meant(&self) -> Option<Subject> {
+        match self.page {
+            Page::Figures => self.selected().cloned(),
+            Page::Breakers => self.breakers.selected().cloned(),
+            Page::Routes => self.routes.selected(),
+        }
+    }
+
+    /// Shows a page, with its cursor on `subject` where it has that.
+    pub fn turn_to(&mut self, page: Page, subject: Option<&Subject>) {
+        self.page = page;
+        let Some(subject) = subject else { return };
+        match page {
+            Page::Figures => {
+                if subject.tool.is_some() {
+                    self.unfolded.insert(subject.server.clone());
+                }
+                self.cursor = Some(subject.clone());
+                self.facts = Facts::default();
+                self.lines.follow();
+            }
+            Page::Breakers => self.breakers.select(subject),
+            Page::Routes => {}
+        }
+    }
+
     /// Moves the cursor.
     pub fn go(&mut self, to: Move) {
+        match self.page {
+            Page::Figures => {}
+            Page::Breakers => return self.breakers.go(to),
+            Page::Routes => return self.routes.go(to),
+        }
         self.window.go(to, self.rows.len());
         self.turned();
     }
@@ -94,7 +148,12 @@ impl Health {
     }
 
     /// Puts the cursor on the row at a cell of the table; whether it stood there already.
-    pub fn click(&mut self, area: Rect, y: u16) -> bool {
+    pub fn click(&mut self, area: Rect, x: u16, y: u16) -> bool {
+        match self.page {
+            Page::Figures => {}
+            Page::Breakers => return self.breakers.click(x, y),
+            Page::Routes => return self.routes.click(area, y),
+        }
         let Some(row) = y.checked_sub(area.y + 2).map(|y| usize::from(y) + self.window.top).filter(|row| *row < self.rows.len()) else {
             return false;
         };
@@ -106,12 +165,14 @@ impl Health {
 
     /// Makes the rows anew and scrolls so that the cursor is visible.
     pub fn fit(&mut self, world: &World, area: Option<Rect>) {
+        self.breakers.fit(world);
         self.rows.clear();
         for server in &world.servers {
             self.rows.push(Subject { server: server.id().clone(), tool: None });
             if self.unfolded.contains(server.id()) {
-                let mut tools: Vec<&Arc<str>> = server.tools.keys().collect();
+                let mut tools: Vec<&Arc<str>> = server.tools.keys().chain(server.tool_breakers.keys()).collect();
                 tools.sort_unstable();
+                tools.dedup();
                 self.rows.extend(tools.into_iter().map(|tool| Subject { server: server.id().clone(), tool: Some(tool.clone()) }));
             }
         }
@@ -127,8 +188,16 @@ impl Health {
         self.rows.len() as u16 + 3
     }
 
-    /// Draws the table.
-    pub fn draw(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    /// Draws the page.
+    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+        match self.page {
+            Page::Figures => self.draw_table(look, area, buf),
+            Page::Breakers => self.breakers.draw(look, area, buf),
+            Page::Routes => self.routes.draw(look, area, buf),
+        }
+    }
+
+    fn draw_table(&self, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let stats = &look.world.stats;
@@ -228,9 +297,12 @@ impl Columns {
                     "▸"
                 };
                 pen.put(fold, theme.muted).skip(1).put(glyph, style).skip(1);
-                pen.put_middle(server.id().as_str(), self.name.saturating_sub(5), theme.accent);
+                let marked = breaker::badge(&server.breaker, look.now, theme).is_some() || !server.faults.is_empty();
+                let room = self.name.saturating_sub(if marked { 8 } else { 5 });
+                pen.put_middle(server.id().as_str(), room, theme.accent);
             }
         }
+        self.mark(subject, server, look, &mut pen, start);
         pen.to(start + self.name);
         let start = pen.x();
         if subject.tool.is_none() && self.state > 0 {
@@ -274,6 +346,22 @@ impl Columns {
                 pen.put(bar, style);
             }
         }
+    }
+}
+
+impl Columns {
+    /// A fault made by hand, a breaker that is held or not closed: beside the name, in words where there is room.
+    fn mark(&self, subject: &Subject, server: &ServerView, look: Look, pen: &mut Pen, start: u16) {
+        let theme = look.theme;
+        if server.faults.contains_key(&subject.tool) {
+            pen.skip(1).put("‼", theme.fail.add_modifier(Modifier::REVERSED | Modifier::BOLD));
+        }
+        let Some(view) = breaker::view_of(subject, server) else { return };
+        let Some((words, style)) = breaker::badge(view, look.now, theme) else { return };
+        let left = (start + self.name).saturating_sub(pen.x() + 2);
+        let glyph = words.split(' ').next().unwrap_or_default();
+        let shown = if width(&words) <= left { &words } else { glyph };
+        pen.skip(1).put(shown, style);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{Look, figures::Figures, lamp, servers::section_title, sheet::Sheet, state_words};
+use super::{Look, figures::Figures, lamp, replicas, servers::section_title, sheet::Sheet, state_words};
 
 /// How many of the last lines of stderr and of the log are shown.
 const LINES: usize = 200;
@@ -48,6 +48,7 @@ impl InfoPane {
         let server = node.and_then(Node::server).and_then(|id| look.world.server(id));
         let (title, right) = match (node, server) {
             (Some(Node::Group(name)), _) => (name.to_string(), vec![]),
+            (Some(Node::Replicas(id)), _) => (format!("{id} › replicas"), vec![]),
             (Some(Node::Section(id, section)), _) => (format!("{id} › {}", section_title(*section)), vec![]),
             (_, Some(server)) => {
                 let (glyph, style) = lamp(&server.phase, look.theme);
@@ -66,6 +67,7 @@ pub fn sheet<'t>(node: Option<&Node>, look: Look<'t>, width: u16) -> Sheet<'t> {
     let mut sheet = Sheet::new(look.theme, width);
     match (node, node.and_then(Node::server).and_then(|id| look.world.server(id))) {
         (Some(Node::Section(_, section)), Some(server)) => section_rows(&mut sheet, server, *section, look),
+        (Some(Node::Replicas(id)), _) => replicas::sheet(&mut sheet, id, look),
         (Some(Node::Group(name)), _) => group_rows(&mut sheet, name, look, width),
         (_, Some(server)) => server_rows(&mut sheet, server, look),
         _ => {

@@ -1,5 +1,8 @@
 //! The panes: plain structs that own cursor and scroll, and draw what they are given. They know no engine.
 
+pub mod attempts;
+pub mod banner;
+pub mod breaker;
 pub mod call;
 pub mod detail;
 pub mod entry;
@@ -7,6 +10,7 @@ pub mod figures;
 pub mod health;
 pub mod info;
 pub mod query;
+pub mod replicas;
 pub mod servers;
 pub mod sheet;
 pub mod strip;

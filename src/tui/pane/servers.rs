@@ -1,10 +1,15 @@
 //! The live tree: groups, servers and what they offer, with what is going on at each.
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
 
 use crate::{
     domain::{
         catalog::Change,
+        policy::breaker::BreakerView,
         server::{Phase, Step},
         stats::Stats,
         time::short,
@@ -18,7 +23,7 @@ use crate::{
     },
 };
 
-use super::{Look, figures::Figures, lamp};
+use super::{Look, breaker, figures::Figures, lamp, replicas};
 
 /// The rows above the list: the filter's line, but on a low screen only while it is used.
 fn head(tree: &Tree, area: Rect) -> u16 {
@@ -102,7 +107,6 @@ fn draw_none(key: &str, look: Look, area: Rect, buf: &mut Buffer) {
 }
 
 fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer) {
-    let Some(server) = look.world.servers.get(row.server) else { return };
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(1 + row.depth * 2);
     let fold = match row.open {
@@ -110,6 +114,14 @@ fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer)
         Some(false) => "▸ ",
         None => "  ",
     };
+    if replicas::owns(row, look.world) {
+        replicas::draw_row(row, fold, look, &mut pen);
+        if selected {
+            buf.set_style(area.intersection(buf.area), look.selection());
+        }
+        return;
+    }
+    let Some(server) = look.world.servers.get(row.server) else { return };
     let base = look.theme.text;
     match &row.node {
         Node::Group(name) => draw_group(name, row.open == Some(true), fold, look, &mut pen),
@@ -118,6 +130,11 @@ fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer)
             let change = server.catalog.tools.get(row.item).map_or(Change::Same, |t| t.change);
             if let Some(stats) = server.tools.get(&tool.name) {
                 draw_tool_figures(stats, look, &mut pen);
+            }
+            let quiet = BreakerView::default();
+            let own = server.tool_breakers.get(&tool.name).map_or(&quiet, |view| view);
+            for (text, style) in marks(own, usize::from(server.faults.contains_key(&Some(tool.name.clone()))), look) {
+                pen.right(&[(&text, style), (" ", style.remove_modifier(Modifier::REVERSED))]);
             }
             if row.marks.is_empty() {
                 put_name(&mut pen, &tool.name, change, if server.phase.usable() { base } else { look.theme.muted }, look);
@@ -132,6 +149,7 @@ fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer)
                 }
             }
         }
+        Node::Replicas(_) | Node::Member(..) => {}
         Node::Section(_, section) => {
             pen.put(fold, look.theme.muted).put(section.word(), look.theme.muted).skip(1).put(&row.item.to_string(), look.theme.muted);
         }
@@ -206,10 +224,19 @@ fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, look: Lo
         other => other.word().to_owned(),
     };
     let figures = Figures::for_room(room_for_figures(look.world, width));
+    let marks = marks(&server.breaker, server.faults.len(), look);
     // A server that is well needs no word, the lamp has its own shape; one that is not says so before its figures.
-    let needed = if matches!(*server.phase, Phase::Ready) { 0 } else { paint::width(&words) + 1 };
+    let well = matches!(*server.phase, Phase::Ready);
+    let marked: u16 = marks.iter().map(|(text, _)| paint::width(text) + 1).sum();
+    let needed = marked + if well { 0 } else { paint::width(&words) + 1 };
     figures.row(server, look.now, needed, theme, pen);
     pen.skip(1);
+    for (text, style) in &marks {
+        pen.put(text, *style).skip(1);
+    }
+    if well && marked > 0 {
+        return;
+    }
     let faults = server.anomaly_total();
     let badge = if faults > 0 { format!("⚠{faults} ") } else { String::new() };
     if pen.left() > paint::width(&words) + paint::width(&badge) || needed > 0 {
@@ -218,6 +245,17 @@ fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, look: Lo
     if paint::width(&badge) <= pen.left() {
         pen.put(&badge, theme.warn);
     }
+}
+
+/// What a row must not hide: faults made by hand, a breaker that is held or not closed.
+fn marks(breaker: &BreakerView, faults: usize, look: Look) -> Vec<(String, Style)> {
+    let loud = look.theme.fail.add_modifier(Modifier::REVERSED | Modifier::BOLD);
+    let fault = match faults {
+        0 => None,
+        1 => Some((" ‼ FAULT ".to_owned(), loud)),
+        n => Some((format!(" ‼ {n} FAULTS "), loud)),
+    };
+    fault.into_iter().chain(breaker::badge(breaker, look.now, look.theme)).collect()
 }
 
 /// Whether servers stand in folders.

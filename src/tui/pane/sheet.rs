@@ -42,6 +42,14 @@ impl<'t> Sheet<'t> {
         self
     }
 
+    /// Adds a piece to the last row.
+    pub fn extend_last(&mut self, piece: (String, Style)) -> &mut Self {
+        if let Some(row) = self.rows.last_mut() {
+            row.push(piece);
+        }
+        self
+    }
+
     /// Adds an empty row, but never two and never at the start.
     pub fn gap(&mut self) -> &mut Self {
         if self.rows.last().is_some_and(|row| !row.is_empty()) {

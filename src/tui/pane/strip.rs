@@ -6,6 +6,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use crate::{
     domain::{
         id::ServerId,
+        policy::breaker::State,
         server::Phase,
         world::{ServerView, World},
     },
@@ -30,7 +31,8 @@ pub fn cells(world: &World, area: Rect) -> u16 {
 
 /// The last moment at which a server changed its state.
 pub fn changed(world: &World) -> Option<crate::domain::time::Stamp> {
-    world.servers.iter().map(|s| s.phase_since).max()
+    let breakers = world.servers.iter().filter_map(|s| s.breaker.transitions.last()).map(|change| change.at);
+    world.servers.iter().map(|s| s.phase_since).chain(breakers).max()
 }
 
 /// The servers that have a lane in so many rows: all, or those with something to tell first.
@@ -94,6 +96,7 @@ fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: Look, area: Rect, 
     let start = area.x + column + 4;
     let row = Rect { x: start, width: (grid.cells as u16).min(area.right().saturating_sub(start)), ..area };
     away(server, grid, theme, row, buf);
+    left_alone(server, grid, theme, row, buf);
     for (x, mark) in strip.marks(server.id(), grid).unwrap_or_default().into_iter().enumerate() {
         if let (Some((symbol, style)), true) = (glyph_of(mark, theme), (x as u16) < row.width) {
             let cell = Rect { x: row.x + x as u16, width: 1, ..row };
@@ -115,6 +118,35 @@ fn glyph_of(mark: Mark, theme: &Theme) -> Option<(&'static str, Style)> {
         Mark::Running => ("▬", theme.running),
         Mark::Front => ("▸", theme.running),
     })
+}
+
+/// The times at which its breaker did not let calls through: `│open ····`, `│probe`.
+fn left_alone(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut Buffer) {
+    let mut end = row.width;
+    for change in server.breaker.transitions.iter().rev() {
+        let began = grid.cell(change.at);
+        let from = began.unwrap_or(0).min(row.width);
+        let (word, style) = match change.to {
+            State::Closed => ("", theme.ok),
+            State::Open => ("open", theme.fail),
+            State::HalfOpen => ("probe", theme.warn),
+        };
+        if change.to != State::Closed && end > from {
+            let mut pen = Pen::new(buf, Rect { x: row.x + from, width: end - from, ..row }, 0);
+            if began.is_some() {
+                pen.put("│", style);
+                if pen.left() > word.len() as u16 {
+                    pen.put(word, style).put(" ", style);
+                }
+            }
+            let dots = "·".repeat(usize::from(pen.left()));
+            pen.put(&dots, style);
+        }
+        end = end.min(from);
+        if began.is_none() {
+            break;
+        }
+    }
 }
 
 /// The times at which the server could not be called: a bar where they begin, the state's word where

@@ -5,6 +5,7 @@
 
 mod draw;
 mod plan;
+mod shades;
 
 use crossterm::event::KeyEvent;
 use ratatui::layout::Rect;

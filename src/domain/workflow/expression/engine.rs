@@ -9,10 +9,18 @@ use sha2::{Digest, Sha256};
 use super::{Data, Reference, RunFacts, Scope, SyntaxFault, date, reference::Key, scope::Root};
 
 /// A compiled expression.
-pub(super) type Program = Expression<'static, 'static>;
+pub(super) enum Program {
+    /// Names with dots between them, looked up without the engine.
+    Path(Vec<Value>),
+    /// Anything else.
+    Code(Expression<'static, 'static>),
+}
 
 /// The filter that refuses what is not there; put in by `reference`, not offered.
 pub(super) const GUARD: &str = "_there";
+
+/// The function that looks up what may be missing; put in by `reference`, not offered.
+pub(super) const FIND: &str = "_find";
 
 /// Instructions that one evaluation may take; larger results cost more.
 const FUEL: u64 = 500_000;
@@ -73,6 +81,7 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
         engine.remove_filter(name);
     }
     engine.add_filter(GUARD, there);
+    engine.add_function(FIND, find);
     engine.add_filter("tojson", |value: Value| json(&value));
     engine.add_filter("fromjson", |text: String| {
         Data::parse(&text).map(|data| data.0).map_err(|error| refuse(format!("fromjson: the text is no JSON: {error}")))
@@ -99,12 +108,27 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// Compiles an expression.
 pub(super) fn compile(source: &str) -> Result<Program, SyntaxFault> {
-    ENGINE.compile_expression_owned(source.to_owned()).map_err(|error| syntax_fault(&error))
+    ENGINE.compile_expression_owned(source.to_owned()).map(Program::Code).map_err(|error| syntax_fault(&error))
+}
+
+/// The program of a reference that has names only.
+pub(super) fn path(reference: &Reference) -> Program {
+    Program::Path((0..reference.path.len()).filter_map(|level| reference.name(level)).map(Value::from).collect())
 }
 
 /// Evaluates a compiled expression.
 pub(super) fn run(program: &Program, scope: &Scope) -> Result<Value, Error> {
-    program.eval(Value::from_object(Root(scope.clone())))
+    let names = match program {
+        Program::Code(code) => return code.eval(Value::from_object(Root(scope.clone()))),
+        Program::Path(names) => names,
+    };
+    let Some((root, keys)) = names.split_first() else { return Ok(Value::UNDEFINED) };
+    let mut at = scope.top(root.as_str().unwrap_or_default()).unwrap_or(Value::UNDEFINED);
+    for key in keys {
+        // What is not there stays so; the caller names it.
+        at = if at.is_undefined() { at } else { at.get_item(key)? };
+    }
+    Ok(at)
 }
 
 /// The value of an expression that refers to nothing, if it has one.
@@ -144,6 +168,7 @@ fn missing(error: &Error, references: &[Reference], scope: &Scope) -> String {
     let guarded = error.detail().unwrap_or_default();
     let mut first: Vec<&Reference> = references.iter().filter(|reference| reference.text() == guarded).collect();
     first.extend(references.iter().filter(|reference| !reference.optional));
+    first.extend(references.iter().filter(|reference| reference.optional && !reference.complete));
     match first.into_iter().find_map(|reference| broken(reference, scope)) {
         Some(message) => message,
         None if guarded.is_empty() => "something in it is not there".into(),
@@ -205,6 +230,15 @@ fn refuse(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 
 fn there(value: Value, path: String) -> Result<Value, Error> {
     if value.is_undefined() { Err(Error::new(ErrorKind::UndefinedError, path)) } else { Ok(value) }
+}
+
+fn find(root: Value, keys: minijinja::value::Rest<Value>) -> Result<Value, Error> {
+    let mut at = root;
+    for key in keys.iter() {
+        // What has no members has none of that name either.
+        at = if at.is_undefined() { at } else { at.get_item(key).unwrap_or(Value::UNDEFINED) };
+    }
+    Ok(at)
 }
 
 fn json(value: &Value) -> Result<String, Error> {

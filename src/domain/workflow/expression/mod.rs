@@ -85,8 +85,17 @@ impl Expr {
     /// Compiles `source` (without braces), which stands at byte `at` of its file under `key`; `exact` if it
     /// stands there as it is, without escapes.
     pub(super) fn compile(key: &str, at: usize, exact: bool, source: &str) -> Result<Expr, SyntaxFault> {
-        let read = reference::read(source)?;
-        let program = engine::compile(&read.guarded).map_err(|fault| SyntaxFault { offset: 0, ..fault })?;
+        let (read, program) = match reference::read_path(source) {
+            Some(reference) => {
+                let program = engine::path(&reference);
+                (reference::Read { guarded: String::new(), references: vec![reference], plain: true, constant: None }, program)
+            }
+            None => {
+                let read = reference::read(source)?;
+                let program = engine::compile(&read.guarded).map_err(|fault| SyntaxFault { offset: 0, ..fault })?;
+                (read, program)
+            }
+        };
         let inner = Inner {
             key: key.to_owned(),
             at,

@@ -62,7 +62,7 @@ fn pressed(width: u16, height: u16, keys: &str) -> Harness {
 /// A console in which a server asks something, whatever its policy is.
 fn asked(width: u16, height: u16, question: Question) -> Harness {
     let mut harness = Harness::busy(width, height);
-    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: fake::at(7500) };
+    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
     if harness.model.modals.is_empty() {
         harness.keys("i");

@@ -190,7 +190,7 @@ impl CallPane {
                 let values = arguments.parse().unwrap_or_default();
                 Operation::Resource { server: server.clone(), uri: uri::expand(template, &values) }
             }
-            Node::Group(_) | Node::Server(_) | Node::Section(..) => return None,
+            Node::Group(_) | Node::Replicas(_) | Node::Member(..) | Node::Server(_) | Node::Section(..) => return None,
         })
     }
 

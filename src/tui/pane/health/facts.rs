@@ -1,6 +1,10 @@
 //! What is known of one server or tool: its latencies drawn, what went wrong, how its connection fared.
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
 
 use crate::{
     domain::{
@@ -11,7 +15,9 @@ use crate::{
         world::ServerView,
     },
     tui::{
-        pane::{Look, lamp, sheet::Sheet, state_words},
+        action::Action,
+        keymap::Context,
+        pane::{Look, breaker, lamp, sheet::Sheet, state_words},
         widget::{
             paint::pane,
             window::{Move, Window},
@@ -23,6 +29,8 @@ use super::{BARS, Subject, latency_style, stats_of};
 
 /// Rows of the histogram.
 const HEIGHT: usize = 5;
+/// Changes of the breaker that are listed.
+const CHANGES: usize = 6;
 /// Connection states and faults that are listed.
 const LISTED: usize = 40;
 
@@ -71,6 +79,8 @@ fn sheet<'t>(subject: Option<&Subject>, look: Look<'t>, width: u16) -> Sheet<'t>
     };
     let empty = Stats::default();
     let stats = stats_of(subject, server).unwrap_or(&empty);
+    made_faults(&mut sheet, subject, server, look);
+    breaker_rows(&mut sheet, subject, server, look, width);
     histogram(&mut sheet, stats, look, width);
     failures(&mut sheet, stats, look);
     if subject.tool.is_none() {
@@ -78,6 +88,40 @@ fn sheet<'t>(subject: Option<&Subject>, look: Look<'t>, width: u16) -> Sheet<'t>
         faults(&mut sheet, server, look);
     }
     sheet
+}
+
+/// Faults that are made by hand here.
+fn made_faults(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look: Look) {
+    let theme = look.theme;
+    let key = look.keys.key(&[Context::Health], Action::EndFaults).unwrap_or_default();
+    for (tool, fault) in server.faults.iter().filter(|(tool, _)| subject.tool.is_none() || **tool == subject.tool) {
+        let of = tool.as_ref().map_or(String::new(), |tool| format!("{tool}: "));
+        sheet.row(vec![
+            (" ‼ FAULT INJECTED ".to_owned(), theme.fail.add_modifier(Modifier::REVERSED | Modifier::BOLD)),
+            (format!("  {of}{}  ", fault.words()), theme.fail),
+            (key.clone(), theme.key),
+            (" ends it".into(), theme.muted),
+        ]);
+    }
+    sheet.gap();
+}
+
+/// The breaker of the subject, and those of its tools in a line each.
+fn breaker_rows(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look: Look, width: u16) {
+    let theme = look.theme;
+    if let Some(view) = breaker::view_of(subject, server) {
+        let policy = breaker::policy_of(subject, server, look.world);
+        breaker::panel(sheet, view, &policy, CHANGES, look, width);
+    }
+    if subject.tool.is_none() && !server.tool_breakers.is_empty() {
+        for (tool, view) in &server.tool_breakers {
+            let policy = breaker::policy_of(&Subject { tool: Some(tool.clone()), ..subject.clone() }, server, look.world);
+            let (words, style) = breaker::words(view, &policy, look.now, theme);
+            let name = crate::domain::text::middle(tool, 24).into_owned();
+            sheet.row(vec![("tool       ".into(), theme.muted), (format!("{name:<24} "), theme.text), (words, style)]);
+        }
+    }
+    sheet.gap();
 }
 
 /// The latencies: bars over a logarithmic axis, cut to where there are some, percentiles under it.

@@ -16,7 +16,7 @@ use crate::{
         pane::{Look, traffic::pending_words},
         rows::{Row, RowKind, Rows, State},
         theme::Theme,
-        widget::paint::Pen,
+        widget::paint::{Pen, width},
     },
 };
 
@@ -105,7 +105,7 @@ impl Columns {
     /// Writes a row.
     pub(super) fn row(&self, row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
-        let call = row.call().filter(|_| row.state.pending()).and_then(|id| look.world.call(id));
+        let call = row.call().and_then(|id| look.world.call(id));
         let name = rows.name(row.key);
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(1);
@@ -118,9 +118,10 @@ impl Columns {
                     let time = look.world.epoch.time_of_day(row.at);
                     pen.put(&time[..cells.min(time.len())], theme.muted);
                 }
-                By::Server => {
-                    pen.put_middle(name.map_or("…", |n| &n.server), room, theme.accent);
-                }
+                By::Server => match answered_by(row, call) {
+                    Some(by) => server_and(name.map_or("…", |n| &n.server), by, room, look, &mut pen),
+                    None => drop(pen.put_middle(name.map_or("…", |n| &n.server), room, theme.accent)),
+                },
                 By::Tool => {
                     let style = if row.kind() == RowKind::Call { theme.text } else { theme.muted };
                     let tool = name.map_or("…", |n| &n.tool);
@@ -136,7 +137,9 @@ impl Columns {
                 By::Outcome if row.kind() != RowKind::Call => return self.note(row, rows, look, &mut pen),
                 By::Outcome => {
                     let (glyph, words, style) = outcome(row, call, look);
-                    pen.put_middle(&format!("{glyph} {words}"), room, style);
+                    let tries = tries(row, call);
+                    let left = room.saturating_sub(tries.chars().count() as u16);
+                    pen.put_middle(&format!("{glyph} {words}"), left, style).put(&tries, theme.warn);
                 }
                 By::Took => {
                     let (time, style) = took(row, look);
@@ -181,12 +184,43 @@ pub fn outcome(row: &Row, call: Option<&CallView>, look: Look) -> (&'static str,
     let theme = look.theme;
     match row.state {
         State::Queued | State::Running => (look.spinner(), call.map_or_else(|| row.state.words().to_owned(), pending_words), theme.running),
+        State::Ok | State::ToolError if row.marks().cached => {
+            let age = call.and_then(|c| c.settled.as_ref()?.cached);
+            let words = match age {
+                Some(age) if age.is_zero() => "shared".to_owned(),
+                Some(age) => format!("cached {}", short(age)),
+                None => "cached".to_owned(),
+            };
+            ("◆", words, if row.state == State::Ok { theme.ok } else { theme.warn })
+        }
         State::Ok => ("✓", "ok".into(), theme.ok),
         State::ToolError => ("!", "tool error".into(), theme.warn),
         State::Cancelled => ("–", "cancelled".into(), theme.muted),
         State::Failed(kind) => ("✕", kind.words().into(), theme.fail),
         State::None => ("?", "end not seen".into(), theme.muted),
     }
+}
+
+/// ` ↻3` of a call that took more than one attempt.
+fn tries(row: &Row, call: Option<&CallView>) -> String {
+    match call.and_then(|call| call.settled.as_ref()).map(|settled| settled.attempts) {
+        _ if !row.marks().attempts => String::new(),
+        Some(attempts) => format!(" ↻{attempts}"),
+        None => " ↻".into(),
+    }
+}
+
+/// The server that answered, when it is another than the one asked; of a call that runs, the one that has it now.
+fn answered_by<'w>(row: &Row, call: Option<&'w CallView>) -> Option<&'w str> {
+    let call = call.filter(|call| row.marks().elsewhere || call.settled.is_none())?;
+    Some(call.server().as_str()).filter(|by| *by != call.spec.operation.server().as_str())
+}
+
+/// `flaky→mirror`: which was asked, which answered. The one that answered is whole for as long as it can.
+fn server_and(asked: &str, by: &str, room: u16, look: Look, pen: &mut Pen) {
+    let theme = look.theme;
+    let own = width(by).min(room.saturating_sub(4));
+    pen.put_middle(asked, room.saturating_sub(own + 1), theme.muted).put("→", theme.warn).put_middle(by, own, theme.accent);
 }
 
 fn took(row: &Row, look: Look) -> (String, Style) {

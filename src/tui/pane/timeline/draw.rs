@@ -22,6 +22,7 @@ use crate::{
 use super::{
     Timeline,
     plan::{Bar, rooms},
+    shades::LEGENDS,
 };
 
 /// What the filter line shows while it is empty.
@@ -95,9 +96,12 @@ impl Timeline {
             let mut pen = Pen::new(buf, area, y as u16);
             let mine = index == self.lane;
             pen.put(if mine { "▸" } else { " " }, theme.key);
-            if let Some(server) = look.world.servers.get(index) {
-                let (glyph, style) = lamp(&server.phase, theme);
-                pen.put(glyph, style).skip(1);
+            match look.world.servers.get(index) {
+                Some(server) => {
+                    let (glyph, style) = lamp(&server.phase, theme);
+                    pen.put(glyph, style).skip(1);
+                }
+                None => drop(pen.put("⧉ ", theme.accent)),
             }
             let room = pen.left().saturating_sub(1);
             pen.put_middle(&lane.server, room, if mine { theme.accent.add_modifier(Modifier::BOLD) } else { theme.accent });
@@ -124,6 +128,10 @@ impl Timeline {
     fn bar(&self, bar: &Bar, row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let call = row.call().and_then(|id| look.world.call(id));
+        if let Some(call) = call.filter(|call| !call.stages().is_empty()) {
+            let name = rows.name(row.key).map(|n| n.tool.clone()).unwrap_or_default();
+            return self.shaded(bar, row, call, &name, look, area, buf);
+        }
         let style = match row.state {
             State::Failed(_) => theme.fail,
             State::ToolError => theme.warn,
@@ -255,8 +263,9 @@ impl Timeline {
             &if self.following() { words.replace("ran", "running").replace("nothing running", "nothing runs") } else { words },
             theme.muted,
         );
-        let legend = "  ░ queued  ▓ wire  · waits  ✕ failed  ▸ running";
-        pen.right(&[(legend, theme.muted)]);
+        if let Some(legend) = LEGENDS.iter().find(|legend| width(legend) <= pen.left()) {
+            pen.right(&[(legend, theme.muted)]);
+        }
     }
 }
 

@@ -120,9 +120,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Empty lanes, one a server.
+    /// Empty lanes, one a server, and one a group of replicas.
     pub fn clear(&mut self, world: &World) {
-        self.lanes = world.servers.iter().map(|s| Lane { server: s.id().as_str().into(), first: 0, lines: 1, hidden: 0 }).collect();
+        let groups = world.rules.routing.groups.iter().map(|group| &group.id);
+        let ids = world.servers.iter().map(|s| s.id()).chain(groups);
+        self.lanes = ids.map(|id| Lane { server: id.as_str().into(), first: 0, lines: 1, hidden: 0 }).collect();
         self.bars.clear();
     }
 

@@ -1,0 +1,262 @@
+//! Breakers by hand, faults by hand, the cache, and the pages of health that show them.
+
+use std::time::Duration;
+
+use crate::{
+    domain::{
+        event::NoticeLevel,
+        id::CallId,
+        policy::{
+            breaker::{BreakerView, Order, State},
+            fault::Fault,
+            pattern::Pattern,
+        },
+    },
+    engine::control::Command,
+    tui::{
+        action::Action,
+        layout::Focus,
+        msg::Cmd,
+        overlay::entry::Entry,
+        pane::{
+            banner, breaker,
+            detail::Detail,
+            health::{Page, Subject, routes::Target},
+        },
+        tree::Node,
+        views::{Part, View},
+    },
+};
+
+use super::{Modal, Model, Purpose};
+
+/// What the dialog proposes for the first fault.
+const EXAMPLE: &str = "latency=200ms,fail=30%";
+
+impl Model {
+    /// Does what an action about breakers, faults, the cache or the pages of health says; `None` when it is another one.
+    pub(super) fn policy_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
+        Some(match action {
+            Action::BreakerTrip => self.breaker_order(Order::Trip),
+            Action::BreakerHoldOpen => self.breaker_order(Order::HoldOpen),
+            Action::BreakerHoldClosed => self.breaker_order(Order::HoldClosed),
+            Action::BreakerReset => self.breaker_order(Order::Reset),
+            Action::Inject => self.ask_fault(),
+            Action::EndFaults => self.end_faults(),
+            Action::PurgeCache => self.ask_purge(),
+            Action::Breakers => self.show_page(Page::Breakers),
+            Action::Routes => self.show_page(Page::Routes),
+            _ => return None,
+        })
+    }
+
+    /// Whether such an action would do something now.
+    pub(super) fn policy_makes_sense(&self, action: Action) -> Option<bool> {
+        let subject = || self.meant_subject();
+        Some(match action {
+            Action::BreakerTrip | Action::BreakerHoldOpen | Action::BreakerHoldClosed | Action::BreakerReset => {
+                let Some(subject) = subject() else { return Some(false) };
+                let Some(server) = self.feed.world.server(&subject.server) else { return Some(false) };
+                if !breaker::owns(&subject, server, &self.feed.world) || !breaker::policy_of(&subject, server, &self.feed.world).on {
+                    return Some(false);
+                }
+                let quiet = BreakerView::default();
+                let view = breaker::view_of(&subject, server).map_or(&quiet, |view| view);
+                match action {
+                    Action::BreakerHoldOpen => view.held != Some(Order::HoldOpen),
+                    Action::BreakerHoldClosed => view.held != Some(Order::HoldClosed),
+                    Action::BreakerReset => view.held.is_some() || view.state != State::Closed || !view.cells.is_empty(),
+                    _ => view.state != State::Open,
+                }
+            }
+            Action::Inject => subject().is_some(),
+            Action::EndFaults => banner::faults(&self.feed.world) > 0,
+            Action::Breakers => !(self.views.current == View::Health && self.views.health.page == Page::Breakers),
+            Action::Routes => !(self.views.current == View::Health && self.views.health.page == Page::Routes),
+            _ => return None,
+        })
+    }
+
+    /// The server or tool that is meant: under the cursor of the tree, or of a page of health.
+    pub(super) fn meant_subject(&self) -> Option<Subject> {
+        if self.in_view() {
+            return (self.views.current == View::Health).then(|| self.views.health.meant()).flatten();
+        }
+        let node = self.tree.selected()?;
+        let server = node.server().filter(|id| self.feed.world.server(id).is_some())?.clone();
+        let tool = match node {
+            Node::Tool(tool) => Some(tool.name.clone()),
+            _ => None,
+        };
+        Some(Subject { server, tool })
+    }
+
+    fn breaker_order(&mut self, order: Order) -> Vec<Cmd> {
+        let Some(subject) = self.meant_subject() else {
+            self.toast(NoticeLevel::Info, "Select a server first, or a tool that has a breaker of its own.");
+            return vec![];
+        };
+        let Some(server) = self.feed.world.server(&subject.server) else { return vec![] };
+        if !breaker::owns(&subject, server, &self.feed.world) {
+            let tool = subject.tool.as_deref().unwrap_or_default();
+            let text = format!("{tool} has no breaker of its own, only its server has one: select {}.", subject.server);
+            self.toast(NoticeLevel::Info, text);
+            return vec![];
+        }
+        if !breaker::policy_of(&subject, server, &self.feed.world).on {
+            self.toast(NoticeLevel::Info, format!("The configuration switches the breaker of {} off.", named(&subject)));
+            return vec![];
+        }
+        vec![Cmd::Command(Command::Breaker { server: subject.server, tool: subject.tool.map(|t| t.to_string()), order })]
+    }
+
+    fn ask_fault(&mut self) -> Vec<Cmd> {
+        let Some(subject) = self.meant_subject() else {
+            self.toast(NoticeLevel::Info, "Select a server or a tool first; a fault is made there.");
+            return vec![];
+        };
+        let present = self.feed.world.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
+        let text = present.map_or_else(|| EXAMPLE.to_owned(), spelled);
+        let note = "Any of latency=200ms, fail=30%, drop=10%, cut=5%, corrupt=5%, with commas: fail answers with an error, drop throws the answer \
+                    away, cut breaks the connection, corrupt damages the answer. Real calls are hit, whoever makes them. Empty ends it.";
+        let entry = Entry::new(format!("Inject a fault into {}", named(&subject)), note, &[("fault", &text)]);
+        self.modals.push(Modal::Entry(Box::new(entry), Purpose::Inject(subject)));
+        vec![]
+    }
+
+    /// What was typed for a fault; the error stays in the dialog.
+    pub(super) fn fault_entered(&mut self, subject: &Subject, text: &str) -> Result<Vec<Cmd>, String> {
+        let fault = if text.trim().is_empty() { None } else { Some(Fault::parse(text)?) };
+        let text = match &fault {
+            Some(fault) => format!("From now on calls of {} get: {}.", named(subject), fault.words()),
+            None => format!("No fault is made at {} any more.", named(subject)),
+        };
+        self.toast(if fault.is_some() { NoticeLevel::Warn } else { NoticeLevel::Info }, text);
+        Ok(vec![inject(subject, fault)])
+    }
+
+    /// Ends the fault of what is selected; when it has none, every fault there is.
+    fn end_faults(&mut self) -> Vec<Cmd> {
+        let all: Vec<Subject> = self.feed.world.servers.iter().flat_map(of_server).collect();
+        if all.is_empty() {
+            self.toast(NoticeLevel::Info, "No fault is made by hand.");
+            return vec![];
+        }
+        let mine: Vec<Subject> = self.meant_subject().into_iter().filter(|subject| all.contains(subject)).collect();
+        let ended = if mine.is_empty() { all } else { mine };
+        let names: Vec<String> = ended.iter().map(named).collect();
+        self.toast(NoticeLevel::Info, format!("No fault is made any more at {}.", names.join(", ")));
+        ended.iter().map(|subject| inject(subject, None)).collect()
+    }
+
+    fn ask_purge(&mut self) -> Vec<Cmd> {
+        let meant = self.meant_subject().map_or_else(
+            || "*".to_owned(),
+            |subject| match &subject.tool {
+                Some(tool) => format!("{}/{tool}", subject.server),
+                None => subject.server.to_string(),
+            },
+        );
+        let cache = &self.feed.world.cache;
+        let store =
+            if cache.store.is_empty() { String::new() } else { format!(" {}: {} hits, {} misses.", cache.store, cache.hits, cache.misses) };
+        let note = format!("Kept answers of these are forgotten: a server, server/tool, * for any text, or everything with *.{store}");
+        let entry = Entry::new("Purge the cache", note, &[("pattern", &meant)]);
+        self.modals.push(Modal::Entry(Box::new(entry), Purpose::Purge));
+        vec![]
+    }
+
+    /// What was typed for a purge; the error stays in the dialog.
+    pub(super) fn purge_entered(&mut self, text: &str) -> Result<Vec<Cmd>, String> {
+        let pattern = text.trim();
+        if pattern.is_empty() {
+            return Err("A pattern is needed; * is everything.".into());
+        }
+        Pattern::parse(pattern)?;
+        self.toast(NoticeLevel::Info, format!("Kept answers of {pattern} are being forgotten."));
+        Ok(vec![Cmd::Command(Command::Purge { pattern: pattern.to_owned() })])
+    }
+
+    /// Goes to a page of health, or back from it; the cursor goes along.
+    fn show_page(&mut self, page: Page) -> Vec<Cmd> {
+        let here = self.views.current == View::Health;
+        let meant = self.meant_subject();
+        self.views.show(View::Health);
+        let page = if here && self.views.health.page == page { Page::Figures } else { page };
+        self.views.health.turn_to(page, meant.as_ref());
+        self.views.part = Part::Main;
+        vec![]
+    }
+
+    /// Opens what is under the cursor of a page.
+    pub(super) fn page_open(&mut self) {
+        match self.views.health.page {
+            Page::Figures => self.views.health.fold(None),
+            Page::Breakers => {
+                let meant = self.views.health.meant();
+                self.views.health.turn_to(Page::Figures, meant.as_ref());
+            }
+            Page::Routes => match self.views.health.routes.target() {
+                Target::Server(server) => self.views.health.turn_to(Page::Figures, Some(&Subject { server, tool: None })),
+                Target::Call(call) => self.open_call(call),
+                Target::Nothing => {}
+            },
+        }
+    }
+
+    /// Shows a call in full in the console, with what happened on its way.
+    fn open_call(&mut self, call: CallId) {
+        let mut detail = Detail::default();
+        detail.show(Some(call), &self.feed.world);
+        detail.set_tab(crate::tui::pane::detail::Tab::Attempts, &self.feed.world);
+        self.views.show(View::Console);
+        self.came_from = Focus::Traffic;
+        (self.detail, self.focus) = (Some(detail), Focus::Detail);
+    }
+
+    /// How long until a countdown on the screen shows another number; `None` while none is there.
+    pub(super) fn countdown(&self) -> Option<Duration> {
+        let shown = match self.views.current {
+            View::Console => self.layout.place(Focus::Servers).is_some() || self.layout.place(Focus::Info).is_some(),
+            View::Health => true,
+            _ => false,
+        };
+        if !shown || self.layout.too_small {
+            return None;
+        }
+        let now = self.now.max(self.feed.last);
+        let views = self.feed.world.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values()));
+        views.filter_map(|view| breaker::due(view, now)).min()
+    }
+}
+
+/// A server or a tool in words.
+fn named(subject: &Subject) -> String {
+    match &subject.tool {
+        Some(tool) => format!("{} › {tool}", subject.server),
+        None => subject.server.to_string(),
+    }
+}
+
+fn of_server(server: &crate::domain::world::ServerView) -> Vec<Subject> {
+    server.faults.keys().map(|tool| Subject { server: server.id().clone(), tool: tool.clone() }).collect()
+}
+
+fn inject(subject: &Subject, fault: Option<Fault>) -> Cmd {
+    let tool = subject.tool.as_ref().map(ToString::to_string);
+    Cmd::Command(Command::Inject { server: subject.server.clone(), tool, fault })
+}
+
+/// A fault as [`Fault::parse`] reads it.
+fn spelled(fault: &Fault) -> String {
+    let mut parts = vec![];
+    if !fault.latency.is_zero() {
+        parts.push(format!("latency={}ms", fault.latency.as_millis()));
+    }
+    for (name, share) in [("fail", fault.fail), ("drop", fault.drop), ("cut", fault.cut), ("corrupt", fault.corrupt)] {
+        if share > 0.0 {
+            parts.push(format!("{name}={share}"));
+        }
+    }
+    parts.join(",")
+}

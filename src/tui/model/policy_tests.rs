@@ -1,0 +1,266 @@
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+
+use super::{
+    views_tests::{buffer, frame, keys, text},
+    *,
+};
+use crate::{
+    domain::{
+        event::EventKind,
+        policy::{breaker::Order, fault::Fault},
+    },
+    engine::control::Command,
+    tui::{fake, pane::health::Page, track, views::View},
+};
+
+/// The shop with breakers, groups, faults and calls of many stages.
+pub(super) fn resilient(width: u16, height: u16, theme: Theme) -> Model {
+    let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
+    let world = fake::shop_world();
+    let events = fake::policy::resilient(world.seq);
+    let mut m = Model::new(setup, world, (width, height));
+    m.at(fake::at(8000));
+    m.update(Msg::Events(events));
+    m
+}
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+fn node(m: &mut Model, wanted: &Node) {
+    let world = m.feed.world.clone();
+    m.tree.reveal(wanted, &world);
+    m.update(Msg::Beat(fake::at(8000)));
+}
+
+#[test]
+fn resilience_at_the_usual_sizes() {
+    for (width, height) in SIZES {
+        let mut m = resilient(width, height, Theme::ansi());
+        insta::assert_snapshot!(format!("resilience_tree_{width}x{height}"), frame(&mut m));
+        node(&mut m, &Node::Replicas("mail".into()));
+        keys(&mut m, "enter");
+        insta::assert_snapshot!(format!("resilience_group_{width}x{height}"), frame(&mut m));
+        keys(&mut m, "2 home");
+        insta::assert_snapshot!(format!("resilience_traffic_{width}x{height}"), frame(&mut m));
+        keys(&mut m, "/");
+        text(&mut m, "tool:charge");
+        keys(&mut m, "enter home enter [ [");
+        insta::assert_snapshot!(format!("resilience_attempts_{width}x{height}"), frame(&mut m));
+        keys(&mut m, "esc esc esc 3 + +");
+        insta::assert_snapshot!(format!("resilience_timeline_{width}x{height}"), frame(&mut m));
+        keys(&mut m, "4 end up");
+        insta::assert_snapshot!(format!("resilience_health_{width}x{height}"), frame(&mut m));
+        keys(&mut m, "b");
+        insta::assert_snapshot!(format!("resilience_breakers_{width}x{height}"), frame(&mut m));
+        keys(&mut m, "v");
+        insta::assert_snapshot!(format!("resilience_routes_{width}x{height}"), frame(&mut m));
+    }
+    let mut m = resilient(120, 40, Theme::ansi());
+    keys(&mut m, "4 end up I");
+    insta::assert_snapshot!("resilience_inject_120x40", frame(&mut m));
+    keys(&mut m, "esc P");
+    insta::assert_snapshot!("resilience_purge_120x40", frame(&mut m));
+}
+
+/// Every cell with its colours, in runs.
+fn painted(buf: &Buffer) -> String {
+    let mut out = String::new();
+    for y in 0..buf.area.height {
+        let mut last = None;
+        for x in 0..buf.area.width {
+            let cell = &buf[(x, y)];
+            let style = (cell.fg, cell.bg, cell.modifier);
+            if last != Some(style) {
+                out.push_str(&format!("⟦{:?},{:?},{:?}⟧", style.0, style.1, style.2));
+                last = Some(style);
+            }
+            out.push_str(cell.symbol());
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn resilience_in_colours() {
+    for (name, theme) in [("dark", Theme::dark()), ("light", Theme::light()), ("mono", Theme::mono())] {
+        let mut m = resilient(120, 40, theme);
+        keys(&mut m, "4 b");
+        insta::assert_snapshot!(format!("resilience_breakers_{name}_120x40"), painted(&buffer(&mut m)));
+    }
+}
+
+#[test]
+fn states_are_told_without_colours() {
+    for (width, height) in SIZES {
+        let mut m = resilient(width, height, Theme::mono());
+        let shown = frame(&mut m);
+        assert!(shown.contains("FAULTS INJECTED: 2"), "{shown}");
+        keys(&mut m, "4 b");
+        // Every panel, wherever it is scrolled to.
+        let mut seen = String::new();
+        keys(&mut m, "home");
+        for _ in 0..8 {
+            seen.push_str(&frame(&mut m));
+            keys(&mut m, "right");
+        }
+        for words in [
+            "↯ OPEN",
+            "◑ HALF-OPEN",
+            "○ CLOSED",
+            "held open by hand",
+            "held closed by hand",
+            "□",
+            "◪",
+            "■",
+            "▣",
+            "in 13 s",
+            "opens at 50 %",
+        ] {
+            assert!(seen.contains(words), "{words} at {width}x{height}: {seen}");
+        }
+    }
+}
+
+#[test]
+fn breakers_are_tripped_held_and_reset_from_tree_and_health() {
+    let mut m = resilient(120, 40, Theme::ansi());
+    let order = |commands: Vec<Cmd>| match commands.as_slice() {
+        [Cmd::Command(Command::Breaker { server, tool, order })] => Some((server.to_string(), tool.clone(), *order)),
+        _ => None,
+    };
+    node(&mut m, &Node::Server("database".into()));
+    assert_eq!(order(keys(&mut m, "T")), Some(("database".into(), None, Order::Trip)));
+    node(&mut m, &Node::Tool(ToolId::new("database".into(), "create_user")));
+    assert_eq!(order(keys(&mut m, "X")), Some(("database".into(), Some("create_user".into()), Order::Reset)));
+    node(&mut m, &Node::Tool(ToolId::new("database".into(), "insert_record")));
+    assert_eq!(order(keys(&mut m, "O")), None, "a tool without a breaker of its own does not stand for its server");
+    assert!(frame(&mut m).contains("no breaker of its own"), "{}", frame(&mut m));
+    node(&mut m, &Node::Replicas("mail".into()));
+    assert_eq!(order(keys(&mut m, "T")), None);
+    keys(&mut m, "4 b");
+    assert_eq!(m.views.health.page, Page::Breakers);
+    keys(&mut m, "home right");
+    assert_eq!(order(keys(&mut m, "C")), Some(("database".into(), Some("create_user".into()), Order::HoldClosed)));
+    keys(&mut m, "enter");
+    assert_eq!(m.views.health.page, Page::Figures);
+    assert_eq!(m.views.health.selected().and_then(|s| s.tool.clone()).as_deref(), Some("create_user"));
+    assert_eq!(order(keys(&mut m, "O")), Some(("database".into(), Some("create_user".into()), Order::HoldOpen)));
+}
+
+#[test]
+fn faults_are_made_changed_and_ended() {
+    let mut m = resilient(120, 40, Theme::ansi());
+    node(&mut m, &Node::Server("payments".into()));
+    keys(&mut m, "I ctrl-u");
+    text(&mut m, "latency=1s,explode=1");
+    assert_eq!(keys(&mut m, "enter"), []);
+    assert!(frame(&mut m).contains("there is no fault"), "{}", frame(&mut m));
+    keys(&mut m, "ctrl-u");
+    text(&mut m, "drop=10%");
+    let wanted = Fault { drop: 0.1, ..Fault::default() };
+    let inject = |server: &str, tool: Option<&str>, fault| {
+        Cmd::Command(Command::Inject { server: server.into(), tool: tool.map(str::to_owned), fault })
+    };
+    assert_eq!(keys(&mut m, "enter"), [inject("payments", None, Some(wanted))]);
+    assert_eq!(
+        keys(&mut m, "E"),
+        [inject("database", Some("query_users"), None), inject("email", None, None)],
+        "nothing is made at payments yet, so all there is ends"
+    );
+    node(&mut m, &Node::Server("email".into()));
+    assert_eq!(keys(&mut m, "E"), [inject("email", None, None)]);
+    keys(&mut m, "I");
+    assert!(frame(&mut m).contains("latency=200ms,fail=0.3"), "the fault that is made is there to be changed: {}", frame(&mut m));
+    keys(&mut m, "esc");
+    let mut script = fake::Script::after(m.world().seq);
+    script.push(8100, EventKind::FaultSet { server: "email".into(), tool: None, fault: None });
+    script.push(8100, EventKind::FaultSet { server: "database".into(), tool: Some("query_users".into()), fault: None });
+    script.push(8100, EventKind::Cache { view: Default::default() });
+    m.update(Msg::Events(script.events));
+    assert!(!frame(&mut m).contains("FAULT") && m.layout.banner.is_none(), "{}", frame(&mut m));
+    assert_eq!(keys(&mut m, "E"), []);
+}
+
+#[test]
+fn the_cache_is_purged_by_pattern() {
+    let mut m = resilient(120, 40, Theme::ansi());
+    node(&mut m, &Node::Tool(ToolId::new("database".into(), "query_users")));
+    keys(&mut m, "P");
+    assert_eq!(keys(&mut m, "enter"), [Cmd::Command(Command::Purge { pattern: "database/query_users".into() })]);
+    keys(&mut m, "P ctrl-u");
+    assert_eq!(keys(&mut m, "enter"), []);
+    assert!(frame(&mut m).contains("A pattern is needed"), "{}", frame(&mut m));
+}
+
+#[test]
+fn a_countdown_ticks_once_a_second_and_only_where_it_is_seen() {
+    let mut m = resilient(120, 40, Theme::ansi());
+    // Long after the last call: only the countdown is left to move, to a probe at 20.5 s.
+    let mut script = fake::Script::after(m.world().seq);
+    fake::policy::breaker(&mut script, 8100, "payments", None, fake::policy::open(8100, 400_500));
+    m.update(Msg::Events(script.events));
+    m.strip_shown = false;
+    m.update(Msg::Beat(fake::at(300_200)));
+    assert_eq!(m.next_step(), Some(Duration::from_millis(300)), "to the next whole second before the probe");
+    keys(&mut m, "2");
+    assert_eq!(m.next_step(), None, "not seen in the traffic");
+    keys(&mut m, "4 end up");
+    assert_eq!(m.next_step(), Some(Duration::from_millis(300)));
+    m.update(Msg::Beat(fake::at(400_500)));
+    assert_eq!(m.next_step(), None, "nothing is left to count");
+    assert!(frame(&mut m).contains("due: the next call"), "{}", frame(&mut m));
+}
+
+#[test]
+fn a_call_is_cut_without_gaps_where_something_is_told() {
+    let m = resilient(120, 40, Theme::ansi());
+    let cut = track::segments(m.world().call(CallId(300)).unwrap(), fake::at(8000));
+    let told: Vec<(char, u64)> = cut.iter().map(|s| (s.kind.glyph(), s.to.since(s.from).as_millis() as u64)).collect();
+    assert_eq!(told, [('░', 180), ('▓', 1000), ('·', 420), ('▓', 400), ('◇', 199), ('▞', 450)]);
+    assert!(cut.iter().all(|segment| !segment.open));
+    let hedged = track::segments(m.world().call(CallId(301)).unwrap(), fake::at(8000));
+    assert_eq!(hedged.iter().map(|s| (s.kind.glyph(), s.to)).collect::<Vec<_>>(), [('▓', fake::at(5000)), ('▒', fake::at(5000))]);
+    let pausing = track::segments(m.world().call(CallId(307)).unwrap(), fake::at(8000));
+    assert!(pausing.last().is_some_and(|s| s.open && s.kind.glyph() == '·' && s.to == fake::at(8000)), "{pausing:?}");
+}
+
+#[test]
+fn a_tool_of_a_group_is_asked_about_unless_every_member_is_trusted() {
+    let mut m = resilient(120, 40, Theme::ansi());
+    node(&mut m, &Node::Tool(ToolId::new("mail".into(), "send_email")));
+    keys(&mut m, "enter");
+    text(&mut m, "ann@example.org");
+    assert_eq!(keys(&mut m, "ctrl-s"), [], "asked first");
+    assert!(frame(&mut m).contains("may change or destroy"), "{}", frame(&mut m));
+    let commands = keys(&mut m, "y");
+    let Some(Cmd::Submit { spec, .. }) = commands.last() else { panic!("{commands:?}") };
+    assert_eq!(spec.operation.server().as_str(), "mail");
+}
+
+#[test]
+fn a_routed_call_is_opened_from_the_routes() {
+    let mut m = resilient(120, 40, Theme::ansi());
+    keys(&mut m, "4 v");
+    // The rows are made when they are drawn.
+    frame(&mut m);
+    keys(&mut m, "end enter");
+    assert_eq!((m.views.current, m.focus), (View::Console, Focus::Detail));
+    assert!(frame(&mut m).contains("routed to email"), "{}", frame(&mut m));
+}
+
+#[test]
+fn every_small_size_of_the_new_pages_is_drawn() {
+    for steps in ["1", "4", "4 b", "4 v", "3 + +", "2 home enter [ [", "4 end up I", "P"] {
+        let mut m = resilient(80, 24, Theme::ansi());
+        keys(&mut m, steps);
+        for width in (1..=40).step_by(3).chain([55, 79, 96, 131, 199, 300]) {
+            for height in (1..=16).chain([23, 30, 100]) {
+                m.update(Msg::Resize(width, height));
+                frame(&mut m);
+            }
+        }
+    }
+}

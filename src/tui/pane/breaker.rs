@@ -1,0 +1,370 @@
+//! A circuit breaker drawn: its panel, its words, its badge. Named by health, tree and info.
+//!
+//! State is glyph and word; outcomes in the window are glyphs: `□` answered, `◪` slow, `■` failed, `▣` slow and failed.
+
+use std::{sync::Arc, time::Duration};
+
+use ratatui::style::{Modifier, Style};
+
+use crate::{
+    domain::{
+        id::ToolId,
+        policy::breaker::{BreakerPolicy, BreakerView, Cell, Order, State, Window},
+        time::{Stamp, short},
+        world::{ServerView, World},
+    },
+    tui::{theme::Theme, widget::paint},
+};
+
+use super::{Look, health::Subject, sheet::Sheet};
+
+/// Cells of a bar.
+const BAR: usize = 16;
+/// Cells of the window that are drawn at most: the view keeps no more.
+const CELLS: u32 = 64;
+
+/// Glyph and style of a state.
+pub fn glyph(state: State, theme: &Theme) -> (&'static str, Style) {
+    match state {
+        State::Closed => ("○", theme.ok),
+        State::Open => ("↯", theme.fail),
+        State::HalfOpen => ("◑", theme.warn),
+    }
+}
+
+/// A server's lamp: that of its connection, or its breaker's when that does not let calls through.
+pub fn lamp_of(server: &ServerView, theme: &Theme) -> (&'static str, Style) {
+    if server.phase.usable() && server.breaker.state != State::Closed {
+        return glyph(server.breaker.state, theme);
+    }
+    super::lamp(&server.phase, theme)
+}
+
+/// The words of a breaker that is held or not closed, for a row of a list: `↯ open 12 s`, `◑ half-open`, `⚑ held closed`.
+pub fn badge(view: &BreakerView, now: Stamp, theme: &Theme) -> Option<(String, Style)> {
+    let (glyph, style) = glyph(view.state, theme);
+    match (view.held, view.state) {
+        (Some(Order::HoldOpen | Order::Trip), _) => Some((format!("⚑ held {}", view.state.word()), style)),
+        (Some(_), _) => Some((format!("⚑ held {}", view.state.word()), theme.warn)),
+        (None, State::Closed) => None,
+        (None, State::HalfOpen) => Some((format!("{glyph} half-open"), style)),
+        (None, State::Open) => {
+            let left = view.next_probe.map(|at| at.since(now)).filter(|left| !left.is_zero());
+            Some((format!("{glyph} open{}", left.map_or(String::new(), |left| format!(" {}", seconds(left)))), style))
+        }
+    }
+}
+
+/// The state in a word with its glyph, whatever it is.
+pub fn words(view: &BreakerView, policy: &BreakerPolicy, now: Stamp, theme: &Theme) -> (String, Style) {
+    match badge(view, now, theme) {
+        Some(badge) => badge,
+        None if !policy.on => ("· off".into(), theme.muted),
+        None => ("○ closed".into(), theme.muted),
+    }
+}
+
+/// A countdown in whole seconds, so that it moves once a second.
+fn seconds(left: Duration) -> String {
+    let left = left.as_millis().div_ceil(1000);
+    if left < 120 { format!("{left} s") } else { format!("{} min", left.div_ceil(60)) }
+}
+
+/// How long until a countdown shows another number; `None` when it does not move by itself.
+pub fn due(view: &BreakerView, now: Stamp) -> Option<Duration> {
+    let left = view.next_probe.filter(|_| view.state == State::Open && view.held.is_none())?.since(now);
+    (!left.is_zero()).then(|| match left.subsec_nanos() {
+        0 => Duration::from_secs(1),
+        nanos => Duration::from_nanos(u64::from(nanos)),
+    })
+}
+
+/// The breaker of a server, or of a tool of it; `None` for a tool that has none of its own.
+pub fn view_of<'w>(subject: &Subject, server: &'w ServerView) -> Option<&'w Arc<BreakerView>> {
+    match &subject.tool {
+        None => Some(&server.breaker),
+        Some(tool) => server.tool_breakers.get(tool),
+    }
+}
+
+/// The settings of a subject's breaker.
+pub fn policy_of(subject: &Subject, server: &ServerView, world: &World) -> BreakerPolicy {
+    let Some(tool) = &subject.tool else { return server.spec.policy.breaker.clone() };
+    let exposed = world.names.exposed(&ToolId::new(subject.server.clone(), tool.clone()));
+    match exposed {
+        Some(exposed) => world.rules.treatment(exposed, &subject.server, &server.spec.policy).policy.breaker,
+        None => server.spec.policy.breaker.clone(),
+    }
+}
+
+/// Whether orders given to a tool's breaker mean anything: it has one of its own.
+pub fn owns(subject: &Subject, server: &ServerView, world: &World) -> bool {
+    let Some(tool) = &subject.tool else { return true };
+    let exposed = world.names.exposed(&ToolId::new(subject.server.clone(), tool.clone()));
+    server.tool_breakers.contains_key(tool)
+        || exposed.is_some_and(|exposed| world.rules.treatment(exposed, &subject.server, &server.spec.policy).own_breaker)
+}
+
+/// Writes the panel: state, countdown, window, rates against their thresholds, failures in a row, the last `changes`
+/// changes of state with reasons.
+pub fn panel(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, changes: usize, look: Look, width: u16) {
+    let theme = look.theme;
+    state_row(sheet, view, policy, look, width);
+    if !policy.on && view.held.is_none() {
+        sheet.field("", "no breaker is configured here: every call is tried", theme.muted);
+        return;
+    }
+    probe_row(sheet, view, policy, look);
+    if view.cells.is_empty() && view.transitions.is_empty() {
+        let limits = limits(policy);
+        sheet.field("counted", if view.calls == 0 { "nothing yet" } else { "" }, theme.muted).field("opens at", &limits, theme.muted);
+        return;
+    }
+    window_rows(sheet, view, policy, look, width);
+    let few = view.calls < policy.minimum_calls;
+    // Too few to count are shown all the same: one sees it coming.
+    let seen = |rate: Option<f64>, which: fn(&Cell) -> bool| {
+        let of = view.cells.iter().filter(|cell| which(cell)).count();
+        rate.or_else(|| (!view.cells.is_empty()).then(|| of as f64 / view.cells.len() as f64))
+    };
+    let failed = seen(view.failure_rate, |cell| matches!(cell, Cell::Failure | Cell::SlowFailure));
+    rate_row(sheet, "failed", (failed, policy.failure_rate), few, "", look);
+    let words = format!("; slow: {}", short(policy.slow_call));
+    let slow = seen(view.slow_rate, |cell| matches!(cell, Cell::Slow | Cell::SlowFailure));
+    rate_row(sheet, "slow", (slow, policy.slow_rate), few, &words, look);
+    row_row(sheet, view, policy, look);
+    let wide = width.saturating_sub(11);
+    for change in view.transitions.iter().rev().take(changes) {
+        let time = &look.world.epoch.time_of_day(change.at)[..8];
+        let (glyph, style) = glyph(change.to, theme);
+        let mut rows = paint::wrap(&change.reason, wide.saturating_sub(12).max(10)).into_iter();
+        sheet.row(vec![
+            (format!("{time:<11}"), theme.muted),
+            (format!("{glyph} {:<9} ", change.to.word()), style),
+            (rows.next().unwrap_or_default(), theme.text),
+        ]);
+        for row in rows {
+            sheet.row(vec![(" ".repeat(23), theme.text), (row, theme.text)]);
+        }
+    }
+}
+
+/// What opens a breaker, in words.
+fn limits(policy: &BreakerPolicy) -> String {
+    let mut limits = vec![];
+    if policy.consecutive > 0 {
+        limits.push(format!("{} failures in a row", policy.consecutive));
+    }
+    let of = match policy.window {
+        Window::Calls(n) => format!("the last {n} calls"),
+        Window::Time(time) => format!("the calls of {}", short(time)),
+    };
+    if policy.failure_rate > 0.0 {
+        limits.push(format!("{:.0} % of {of} failed, of {} at least", policy.failure_rate * 100.0, policy.minimum_calls));
+    }
+    if policy.slow_rate > 0.0 {
+        limits.push(format!("{:.0} % slower than {}", policy.slow_rate * 100.0, short(policy.slow_call)));
+    }
+    if limits.is_empty() { "nothing".into() } else { limits.join(", or ") }
+}
+
+fn state_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look, width: u16) {
+    let theme = look.theme;
+    let (glyph, style) = glyph(view.state, theme);
+    let mut row = vec![("breaker    ".to_owned(), theme.muted)];
+    row.push((format!("{glyph} {}", view.state.word().to_uppercase()), style.add_modifier(Modifier::BOLD)));
+    if let Some(held) = view.held {
+        let how = if held == Order::HoldClosed { "held closed by hand" } else { "held open by hand" };
+        row.push(("  ".into(), theme.text));
+        row.push((format!(" ⚑ {how} "), theme.warn.add_modifier(Modifier::REVERSED)));
+    }
+    let mut more = vec![];
+    if view.since > Stamp::default() || !view.transitions.is_empty() {
+        more.push((format!("since {}", &look.world.epoch.time_of_day(view.since)[..8]), theme.muted));
+    }
+    if view.openings > 0 {
+        more.push((format!(" · opened {}", times(view.openings.into())), theme.text));
+    }
+    if view.refused > 0 {
+        more.push((format!(" · {} refused", view.refused), theme.warn));
+    }
+    let wide = |pieces: &[(String, Style)]| pieces.iter().map(|(text, _)| paint::width(text)).sum::<u16>();
+    if wide(&row) + 2 + wide(&more) <= width {
+        row.push(("  ".into(), theme.text));
+        row.append(&mut more);
+    }
+    sheet.row(row);
+    if !more.is_empty() {
+        more.insert(0, (" ".repeat(11), theme.text));
+        sheet.row(more);
+    }
+    if !view.reason.is_empty() && view.state != State::Closed {
+        sheet.field("why", &view.reason, theme.text);
+    }
+    if view.state == State::HalfOpen {
+        let most = policy.half_open_calls.max(1);
+        let free = most.saturating_sub(view.probing);
+        let marks = "◆".repeat(view.probing.min(16) as usize) + &"◇".repeat(free.min(16) as usize);
+        sheet.row(vec![
+            ("probing    ".into(), theme.muted),
+            (marks, theme.running),
+            (format!("  {} of {most} under way; {} in a row close it", view.probing, successes(most)), theme.text),
+        ]);
+    }
+}
+
+fn successes(n: u32) -> String {
+    if n == 1 { "1 success".into() } else { format!("{n} successes") }
+}
+
+fn times(n: u64) -> String {
+    match n {
+        1 => "once".into(),
+        2 => "twice".into(),
+        n => format!("{n} times"),
+    }
+}
+
+fn probe_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look) {
+    let theme = look.theme;
+    if view.state != State::Open || view.held.is_some() {
+        return;
+    }
+    let Some(probe) = view.next_probe else { return };
+    let left = probe.since(look.now);
+    if left.is_zero() {
+        sheet.row(vec![("next probe ".into(), theme.muted), ("due: the next call asks for a sign of life first".into(), theme.running)]);
+        return;
+    }
+    let whole = probe.since(view.since).max(policy.open.min(Duration::from_secs(1)));
+    let share = 1.0 - left.as_secs_f64() / whole.as_secs_f64().max(0.001);
+    let full = ((share * BAR as f64) as usize).min(BAR);
+    sheet.row(vec![
+        ("next probe ".into(), theme.muted),
+        ("▕".into(), theme.muted),
+        ("█".repeat(full), theme.running),
+        ("░".repeat(BAR - full), theme.muted),
+        ("▏ ".into(), theme.muted),
+        (format!("in {}", seconds(left)), theme.text.add_modifier(Modifier::BOLD)),
+        (format!("  of {}", short(whole)), theme.muted),
+    ]);
+}
+
+/// Glyph and style of an outcome in the window.
+fn cell(cell: Cell, theme: &Theme) -> (char, Style) {
+    match cell {
+        Cell::Success => ('□', theme.ok),
+        Cell::Slow => ('◪', theme.warn),
+        Cell::Failure => ('■', theme.fail),
+        Cell::SlowFailure => ('▣', theme.fail),
+    }
+}
+
+/// What the glyphs of the window mean.
+pub fn legend(theme: &Theme) -> Vec<(String, Style)> {
+    let mut pieces = vec![];
+    for (one, word) in
+        [(Cell::Success, "answered"), (Cell::Slow, "slow"), (Cell::Failure, "failed"), (Cell::SlowFailure, "slow and failed")]
+    {
+        let (glyph, style) = cell(one, theme);
+        pieces.push((glyph.to_string(), style));
+        pieces.push((format!(" {word}  "), theme.muted));
+    }
+    pieces.push(("· free".into(), theme.muted));
+    pieces
+}
+
+fn window_rows(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look, width: u16) {
+    let theme = look.theme;
+    let (places, words) = match policy.window {
+        Window::Calls(n) if view.calls < policy.minimum_calls => {
+            (n.min(CELLS), format!("{} of {n}, counts from {} on", view.calls, policy.minimum_calls))
+        }
+        Window::Calls(n) => (n.min(CELLS), format!("{} of {n} calls", view.calls)),
+        Window::Time(time) => (view.cells.len() as u32, format!("{} calls in {}", view.calls, short(time))),
+    };
+    let mut cells: Vec<(char, Style)> = view.cells.iter().map(|c| cell(*c, theme)).collect();
+    cells.extend((cells.len()..places as usize).map(|_| ('·', theme.muted)));
+    let room = usize::from(width.saturating_sub(12)).clamp(8, 64);
+    let mut label = "window";
+    for line in cells.chunks(room) {
+        let mut row = vec![(format!("{label:<11}"), theme.muted)];
+        label = "";
+        for run in line.chunk_by(|a, b| a == b) {
+            row.push((run.iter().map(|(c, _)| *c).collect(), run[0].1));
+        }
+        sheet.row(row);
+    }
+    let beside = cells.len() % room + words.len() + 2 <= room && !cells.is_empty();
+    if beside {
+        sheet.extend_last((format!("  {words}"), theme.muted));
+    } else {
+        sheet.field(label, &words, theme.muted);
+    }
+}
+
+fn rate_row(sheet: &mut Sheet, label: &str, (rate, threshold): (Option<f64>, f64), few: bool, more: &str, look: Look) {
+    let theme = look.theme;
+    let mut row = vec![(format!("{label:<11}"), theme.muted)];
+    let counts = threshold > 0.0;
+    let over = counts && !few && rate.is_some_and(|rate| rate >= threshold);
+    let style = match (over, counts && !few) {
+        (true, _) => theme.fail,
+        (_, true) => theme.text,
+        _ => theme.muted,
+    };
+    row.extend(bar(rate.unwrap_or(0.0), counts.then_some(threshold), style, theme));
+    row.push((rate.map_or("    · ".into(), |rate| format!("{:>4.0} %", rate * 100.0)), style));
+    let words = match (counts, few) {
+        (false, _) => "opens nothing".to_owned(),
+        (true, true) => format!("too few; opens at {:.0} %{more}", threshold * 100.0),
+        (true, false) => format!("opens at {:.0} %{more}", threshold * 100.0),
+    };
+    row.push((format!("  {words}"), theme.muted));
+    sheet.row(row);
+}
+
+/// A share as a bar with its threshold marked.
+fn bar(share: f64, threshold: Option<f64>, style: Style, theme: &Theme) -> Vec<(String, Style)> {
+    let place = |share: f64| ((share.clamp(0.0, 1.0) * BAR as f64).round() as usize).min(BAR);
+    let full = if share.is_finite() { place(share).max(usize::from(share > 0.0)) } else { 0 };
+    let mark = threshold.map(|threshold| place(threshold).clamp(1, BAR) - 1);
+    let mut pieces = vec![("▕".to_owned(), theme.muted)];
+    for at in 0..BAR {
+        pieces.push(match (Some(at) == mark, at < full) {
+            (true, _) => ("┃".into(), theme.warn),
+            (_, true) => ("█".into(), style),
+            _ => ("░".into(), theme.muted),
+        });
+    }
+    pieces.push(("▏".into(), theme.muted));
+    pieces
+}
+
+/// Failures in a row against their limit.
+fn row_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look) {
+    let theme = look.theme;
+    let (have, limit) = (view.consecutive as usize, policy.consecutive as usize);
+    let style = if limit > 0 && have >= limit {
+        theme.fail
+    } else if have > 0 {
+        theme.warn
+    } else {
+        theme.muted
+    };
+    let mut row = vec![("in a row   ".to_owned(), theme.muted)];
+    if limit == 0 {
+        row.push((format!("{have} failures"), style));
+        row.push(("  opens nothing".into(), theme.muted));
+    } else {
+        let shown = limit.min(BAR);
+        let full = (have * shown / limit).min(shown).max(usize::from(have > 0));
+        row.push((" ".into(), theme.muted));
+        row.push(("■".repeat(full), style));
+        row.push(("·".repeat(shown - full), theme.muted));
+        row.push((" ".repeat(BAR + 1 - shown), theme.muted));
+        row.push((format!("{have:>6}"), style));
+        row.push((format!("  opens at {limit}"), theme.muted));
+    }
+    sheet.row(row);
+}

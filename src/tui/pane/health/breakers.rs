@@ -1,0 +1,180 @@
+//! Every circuit breaker as a panel of its own, side by side where there is room.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use crate::{
+    domain::world::World,
+    tui::{
+        pane::{Look, breaker, sheet::Sheet},
+        widget::{
+            paint::{Pen, lower, pane},
+            window::{Move, Window},
+        },
+    },
+};
+
+use super::Subject;
+
+/// Cells that a panel is given at least.
+const PANEL: u16 = 56;
+/// Changes of state on a panel.
+const CHANGES: usize = 3;
+
+/// Cursor and scroll of the page.
+#[derive(Default)]
+pub struct Breakers {
+    subjects: Vec<Subject>,
+    cursor: Option<Subject>,
+    window: Window,
+    /// The first visible row of panels.
+    top: usize,
+    /// Panels side by side.
+    across: usize,
+    /// Where each panel was drawn last.
+    places: Vec<(usize, Rect)>,
+}
+
+impl Breakers {
+    /// What the cursor is on.
+    pub fn selected(&self) -> Option<&Subject> {
+        self.subjects.get(self.window.cursor)
+    }
+
+    /// Moves the cursor: up and down by rows of panels.
+    pub fn go(&mut self, to: Move) {
+        let to = match to {
+            Move::Back(n) => Move::Back(n.min(3) * self.across.max(1)),
+            Move::On(n) => Move::On(n.min(3) * self.across.max(1)),
+            ends => ends,
+        };
+        self.put(to);
+    }
+
+    /// Moves the cursor to the panel before or after.
+    pub fn sideways(&mut self, back: bool) {
+        self.put(if back { Move::Back(1) } else { Move::On(1) });
+    }
+
+    fn put(&mut self, to: Move) {
+        self.window.go(to, self.subjects.len());
+        self.cursor = self.selected().cloned();
+    }
+
+    /// Puts the cursor on a breaker.
+    pub fn select(&mut self, subject: &Subject) {
+        self.cursor = Some(subject.clone());
+    }
+
+    /// Puts the cursor on the panel at a cell; whether it stood there already.
+    pub fn click(&mut self, x: u16, y: u16) -> bool {
+        let Some((index, _)) = self.places.iter().find(|(_, place)| place.contains((x, y).into())) else { return false };
+        let again = *index == self.window.cursor;
+        self.window.cursor = *index;
+        self.cursor = self.selected().cloned();
+        again
+    }
+
+    /// Brings the panels up to date with the servers that there are.
+    pub fn fit(&mut self, world: &World) {
+        self.subjects.clear();
+        for server in &world.servers {
+            self.subjects.push(Subject { server: server.id().clone(), tool: None });
+            let tools = server.tool_breakers.keys();
+            self.subjects.extend(tools.map(|tool| Subject { server: server.id().clone(), tool: Some(tool.clone()) }));
+        }
+        if let Some(at) = self.cursor.as_ref().and_then(|cursor| self.subjects.iter().position(|s| s == cursor)) {
+            self.window.cursor = at;
+        }
+        self.window.cursor = self.window.cursor.min(self.subjects.len().saturating_sub(1));
+        self.cursor = self.selected().cloned();
+    }
+
+    /// Draws the page.
+    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let title = if look.focused { theme.focus } else { theme.text };
+        let right = counts(look);
+        let right: Vec<(&str, Style)> = right.iter().map(|(t, s)| (t.as_str(), *s)).collect();
+        let inner = pane(buf, area, &[("Breakers", title)], &right, look.focused, theme);
+        let legend = breaker::legend(theme);
+        let legend: Vec<(&str, Style)> = legend.iter().map(|(t, s)| (t.as_str(), *s)).collect();
+        lower(buf, area, &legend, if look.focused { theme.focus } else { theme.border });
+        self.places.clear();
+        if self.subjects.is_empty() {
+            Pen::new(buf, inner, 0).skip(1).put("No servers yet: each gets a breaker, drawn here.", theme.muted);
+            return;
+        }
+        self.across = usize::from((inner.width / PANEL).clamp(1, 3));
+        let width = inner.width / self.across as u16;
+        let panels: Vec<Sheet> = self.subjects.iter().map(|subject| panel(subject, look, width.saturating_sub(4))).collect();
+        let heights: Vec<u16> = panels.chunks(self.across).map(|row| row.iter().map(Sheet::len).max().unwrap_or(0) as u16 + 2).collect();
+        self.scroll(&heights, inner.height);
+        let mut y = inner.y;
+        for (row, height) in heights.iter().enumerate().skip(self.top) {
+            if y >= inner.bottom() {
+                break;
+            }
+            for column in 0..self.across {
+                let index = row * self.across + column;
+                let Some((subject, sheet)) = self.subjects.get(index).zip(panels.get(index)) else { break };
+                let place = Rect { x: inner.x + width * column as u16, y, width, height: (*height).min(inner.bottom() - y) };
+                self.places.push((index, place));
+                draw_panel(subject, sheet, index == self.window.cursor, look, place, buf);
+            }
+            y += height;
+        }
+    }
+
+    /// Scrolls so that the row of the cursor is visible as a whole.
+    fn scroll(&mut self, heights: &[u16], room: u16) {
+        let row = self.window.cursor / self.across.max(1);
+        self.top = self.top.min(row).min(heights.len().saturating_sub(1));
+        while self.top < row && heights[self.top..=row].iter().map(|h| u32::from(*h)).sum::<u32>() > u32::from(room) {
+            self.top += 1;
+        }
+    }
+}
+
+fn panel<'t>(subject: &Subject, look: Look<'t>, width: u16) -> Sheet<'t> {
+    let mut sheet = Sheet::new(look.theme, width);
+    if let Some(server) = look.world.server(&subject.server)
+        && let Some(view) = breaker::view_of(subject, server)
+    {
+        let policy = breaker::policy_of(subject, server, look.world);
+        breaker::panel(&mut sheet, view, &policy, CHANGES, look, width);
+    }
+    sheet
+}
+
+fn draw_panel(subject: &Subject, sheet: &Sheet, selected: bool, look: Look, area: Rect, buf: &mut Buffer) {
+    let theme = look.theme;
+    let name = match &subject.tool {
+        Some(tool) => format!("{} › {tool}", subject.server),
+        None => subject.server.to_string(),
+    };
+    let style = if selected && look.focused { theme.focus } else { theme.accent };
+    let faults = look.world.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
+    let fault = faults.map(|fault| format!(" ‼ FAULT {} ", fault.words()));
+    let right: Vec<(&str, Style)> =
+        fault.iter().map(|words| (words.as_str(), theme.fail.add_modifier(ratatui::style::Modifier::REVERSED))).collect();
+    let inner = pane(buf, area, &[(&name, style)], &right, selected && look.focused, theme);
+    let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+    sheet.draw(buf, inner, Window::default());
+}
+
+/// `3 closed · 1 open`, with their glyphs.
+fn counts(look: Look) -> Vec<(String, Style)> {
+    use crate::domain::policy::breaker::State;
+    let states = look.world.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values())).map(|b| b.state);
+    let states: Vec<State> = states.collect();
+    let mut pieces = vec![];
+    for state in [State::Closed, State::HalfOpen, State::Open] {
+        let count = states.iter().filter(|s| **s == state).count();
+        if count > 0 {
+            let (glyph, style) = breaker::glyph(state, look.theme);
+            let gap = if pieces.is_empty() { "" } else { "  " };
+            pieces.push((format!("{gap}{glyph} {count} {}", state.word()), style));
+        }
+    }
+    pieces
+}

@@ -1,0 +1,347 @@
+//! Where calls go: groups with their members, routes, fallbacks, and where the last calls went.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
+
+use crate::{
+    domain::{
+        id::{CallId, ServerId},
+        policy::route::{Group, Strategy},
+        time::short,
+        world::World,
+    },
+    tui::{
+        pane::{Look, breaker, lamp, outcome_glyph, replicas},
+        widget::{
+            paint::{Pen, pane, width},
+            window::{Move, Window},
+        },
+    },
+};
+
+use super::Subject;
+
+/// What a row stands for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Target {
+    /// Nothing that could be opened.
+    #[default]
+    Nothing,
+    /// A server.
+    Server(ServerId),
+    /// A call.
+    Call(CallId),
+}
+
+/// A row of the page.
+#[derive(Default)]
+struct Row {
+    pieces: Vec<(String, Style)>,
+    target: Target,
+}
+
+/// Cursor and scroll of the page.
+#[derive(Default)]
+pub struct Routes {
+    window: Window,
+    targets: Vec<Target>,
+}
+
+impl Routes {
+    /// What the cursor is on.
+    pub fn target(&self) -> Target {
+        self.targets.get(self.window.cursor).cloned().unwrap_or_default()
+    }
+
+    /// The server under the cursor.
+    pub fn selected(&self) -> Option<Subject> {
+        match self.target() {
+            Target::Server(server) => Some(Subject { server, tool: None }),
+            _ => None,
+        }
+    }
+
+    /// Moves the cursor: by rows that stand for something, and to the ends.
+    pub fn go(&mut self, to: Move) {
+        let len = self.targets.len();
+        let real = |at: usize| self.targets.get(at).is_some_and(|target| *target != Target::Nothing);
+        let found = match to {
+            Move::On(1) => (self.window.cursor + 1..len).find(|at| real(*at)),
+            Move::Back(1) => (0..self.window.cursor.min(len)).rev().find(|at| real(*at)),
+            _ => None,
+        };
+        match found {
+            Some(at) => self.window.cursor = at,
+            None => self.window.go(to, len),
+        }
+    }
+
+    /// Puts the cursor on the row at a cell of the page; whether it stood there already.
+    pub fn click(&mut self, area: Rect, y: u16) -> bool {
+        let Some(row) = y.checked_sub(area.y + 1).map(|y| usize::from(y) + self.window.top).filter(|row| *row < self.targets.len()) else {
+            return false;
+        };
+        let again = row == self.window.cursor;
+        self.window.cursor = row;
+        again
+    }
+
+    /// Draws the page.
+    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let title = if look.focused { theme.focus } else { theme.text };
+        let routing = &look.world.rules.routing;
+        let (groups, routes, calls) = (routing.groups.len(), routing.routes.len(), look.world.routed.len());
+        let right = format!("{} · {} · {}", counted(groups, "group"), counted(routes, "route"), counted(calls, "decided call"));
+        let inner = pane(buf, area, &[("Routes", title)], &[(&right, theme.muted)], look.focused, theme);
+        let rows = rows(look, inner.width);
+        self.targets = rows.iter().map(|row| row.target.clone()).collect();
+        let height = usize::from(inner.height);
+        self.window.fit(rows.len(), height);
+        for (y, index) in self.window.rows(rows.len(), height).enumerate() {
+            let line = Rect { y: inner.y + y as u16, height: 1, ..inner };
+            let mut pen = Pen::new(buf, line, 0);
+            pen.skip(1);
+            for (text, style) in &rows[index].pieces {
+                pen.put(text, *style);
+            }
+            if index == self.window.cursor {
+                buf.set_style(line.intersection(buf.area), look.selection());
+            }
+        }
+    }
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+fn rows(look: Look, wide: u16) -> Vec<Row> {
+    let mut rows = vec![];
+    for group in &look.world.rules.routing.groups {
+        group_rows(&mut rows, group, look, wide);
+    }
+    route_rows(&mut rows, look);
+    fallback_rows(&mut rows, look);
+    last_rows(&mut rows, look, wide);
+    if rows.is_empty() {
+        for text in [
+            "Every tool is called at the server that offers it: there are no groups of replicas, no routes and no fallbacks.",
+            "",
+            "A group makes one tool of the same tools of several servers, a route sends the calls of matching tools elsewhere, a",
+            "fallback stands in for a call that failed. config.example.toml shows how each is written.",
+        ] {
+            rows.push(Row { pieces: vec![(text.into(), look.theme.muted)], ..Row::default() });
+        }
+    }
+    rows
+}
+
+fn heading(rows: &mut Vec<Row>, text: &str, more: &str, look: Look) {
+    if !rows.is_empty() {
+        rows.push(Row::default());
+    }
+    let pieces = vec![(text.to_owned(), look.theme.accent.add_modifier(Modifier::BOLD)), (format!("  {more}"), look.theme.muted)];
+    rows.push(Row { pieces, ..Row::default() });
+}
+
+/// Which columns of members there is room for.
+struct Columns {
+    name: usize,
+    weight: bool,
+    state: usize,
+    breaker: usize,
+    figures: bool,
+    bar: usize,
+}
+
+impl Columns {
+    fn new(world: &World, group: &Group, wide: u16) -> Columns {
+        let name = group.members.iter().map(|m| usize::from(width(m.server.as_str()))).max().unwrap_or(6).clamp(6, 20) + 2;
+        let weight = matches!(group.strategy, Strategy::Weighted) && !world.servers.is_empty();
+        match wide {
+            0..=59 => Columns { name, weight: false, state: 3, breaker: 14, figures: false, bar: 0 },
+            60..=99 => Columns { name, weight, state: 12, breaker: 16, figures: false, bar: 8 },
+            100..=139 => Columns { name, weight, state: 14, breaker: 18, figures: true, bar: 10 },
+            _ => Columns { name, weight, state: 20, breaker: 20, figures: true, bar: 24 },
+        }
+    }
+}
+
+fn group_rows(rows: &mut Vec<Row>, group: &Group, look: Look, wide: u16) {
+    let (theme, world) = (look.theme, look.world);
+    let tools = world.group_tools(&group.id);
+    let sticky = match &group.strategy {
+        Strategy::Sticky { argument } => format!(" by {argument}"),
+        _ => String::new(),
+    };
+    let hidden = if group.members_listed { "" } else { " · members' own names hidden" };
+    let more =
+        format!("replicas · {}{sticky} · {} as {}_…{hidden}", group.strategy.word(), counted(tools.len(), "tool"), group.namespace());
+    heading(rows, &format!("⧉ {}", group.id), &more, look);
+    let columns = Columns::new(world, group, wide);
+    let mut head = format!("  {:<w$}", "member", w = columns.name + 2);
+    if columns.weight {
+        head.push_str(&format!("{:>7} ", "weight"));
+    }
+    let state = if columns.state > 4 { "state" } else { "" };
+    head.push_str(&format!("{state:<s$}{:<b$}{:>9} ", "breaker", "in flight", s = columns.state, b = columns.breaker));
+    if columns.figures {
+        head.push_str(&format!("{:>9} {:>9} {:>8} ", "p50", "p95", "failed"));
+    }
+    head.push_str("  its last calls");
+    rows.push(Row { pieces: vec![(head, theme.muted)], ..Row::default() });
+    let taken: Vec<&ServerId> =
+        world.routed.iter().filter(|(_, _, d)| d.group.as_ref() == Some(&group.id)).filter_map(|(_, _, d)| d.order.first()).collect();
+    for member in &group.members {
+        let count = taken.iter().filter(|id| ***id == member.server).count();
+        rows.push(member_row(&member.server, member.weight, (count, taken.len()), &columns, look));
+    }
+    for (tool, members, differ) in &tools {
+        if *differ {
+            for text in replicas::conflict(&tool.name, members) {
+                rows.push(Row { pieces: vec![(format!("  {text}"), theme.warn)], ..Row::default() });
+            }
+        }
+    }
+}
+
+fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns: &Columns, look: Look) -> Row {
+    let theme = look.theme;
+    let target = Target::Server(id.clone());
+    let Some(server) = look.world.server(id) else {
+        let pieces =
+            vec![(format!("  ? {:<w$}", id.as_str(), w = columns.name), theme.muted), ("there is no such server".into(), theme.warn)];
+        return Row { pieces, target };
+    };
+    let (glyph, style) = lamp(&server.phase, theme);
+    let cut = |text: &str, room: usize| crate::domain::text::middle(text, room.saturating_sub(1)).into_owned();
+    let pad = |text: String, room: usize| format!("{text}{}", " ".repeat(room.saturating_sub(usize::from(width(&text)))));
+    let mut pieces = vec![(format!("  {glyph} "), style), (pad(cut(id.as_str(), columns.name), columns.name), theme.accent)];
+    if columns.weight {
+        pieces.push((format!("{weight:>7} "), theme.text));
+    }
+    let word = if columns.state > 4 { server.phase.word() } else { "" };
+    pieces.push((pad(cut(word, columns.state), columns.state), style));
+    let policy = &server.spec.policy.breaker;
+    let (words, style) = breaker::words(&server.breaker, policy, look.now, theme);
+    pieces.push((pad(cut(&words, columns.breaker), columns.breaker), style));
+    let busy = if server.stats.in_flight == 0 { theme.muted } else { theme.running };
+    pieces.push((format!("{:>9} ", server.stats.in_flight), busy));
+    if columns.figures {
+        let time = |p| server.stats.percentile(p).map_or_else(|| "·".to_owned(), short);
+        pieces.push((format!("{:>9} {:>9} ", time(50.0), time(95.0)), theme.text));
+        let style = if server.stats.failed > 0 { theme.fail } else { theme.muted };
+        pieces.push((format!("{:>6.0} % ", server.stats.failure_rate() * 100.0), style));
+    }
+    if all > 0 {
+        let full = if count == 0 { 0 } else { (count * columns.bar / all).max(1) };
+        pieces.push((format!("  {}", "█".repeat(full)), theme.accent));
+        pieces.push(("░".repeat(columns.bar - full), theme.muted));
+        pieces.push((format!(" {count} · {} %", count * 100 / all), theme.text));
+    } else {
+        pieces.push(("  none yet".into(), theme.muted));
+    }
+    Row { pieces, target }
+}
+
+fn route_rows(rows: &mut Vec<Row>, look: Look) {
+    let (theme, world) = (look.theme, look.world);
+    let routes = &world.rules.routing.routes;
+    if routes.is_empty() {
+        return;
+    }
+    heading(rows, "Routes", "the first that matches counts", look);
+    let wide = routes.iter().map(|route| usize::from(width(route.matches.text()))).max().unwrap_or(0).clamp(8, 40);
+    for (index, route) in routes.iter().enumerate() {
+        // A name that an earlier route took is not this one's.
+        let first = |name: &str, id: &ServerId| {
+            routes.iter().position(|r| r.only.as_ref().is_none_or(|only| only.contains(id)) && r.matches.matches(name))
+        };
+        let mine = world.names.iter().filter(|(name, tool)| first(name, &tool.server) == Some(index)).count();
+        let known = world.server(&route.to).is_some() || world.group(&route.to).is_some();
+        let kind = if world.group(&route.to).is_some() { "group" } else { "server" };
+        let pattern = route.matches.text();
+        let mut pieces = vec![
+            (format!("  {pattern}{}", " ".repeat(wide.saturating_sub(usize::from(width(pattern))))), theme.text),
+            ("  → ".into(), theme.muted),
+            (route.to.to_string(), theme.accent),
+        ];
+        if known {
+            pieces.push((format!("  {kind} · {}", counted(mine, "tool")), theme.muted));
+        } else {
+            pieces.push(("  there is no such server or group".into(), theme.warn));
+        }
+        let target = if kind == "server" && known { Target::Server(route.to.clone()) } else { Target::Nothing };
+        rows.push(Row { pieces, target });
+    }
+}
+
+fn fallback_rows(rows: &mut Vec<Row>, look: Look) {
+    let theme = look.theme;
+    let rules: Vec<_> = look.world.rules.tools.iter().filter(|rule| !rule.fallback.is_empty()).collect();
+    if rules.is_empty() {
+        return;
+    }
+    heading(rows, "Fallbacks", "when a call has failed, in this order", look);
+    let wide = rules.iter().map(|rule| usize::from(width(rule.matches.text()))).max().unwrap_or(0).clamp(8, 40);
+    for rule in rules {
+        let pattern = rule.matches.text();
+        let mut pieces = vec![(format!("  {pattern}{}", " ".repeat(wide.saturating_sub(usize::from(width(pattern))))), theme.text)];
+        for fallback in &rule.fallback {
+            pieces.push(("  ⤷ ".into(), theme.muted));
+            pieces.push((fallback.words(), theme.accent));
+        }
+        rows.push(Row { pieces, ..Row::default() });
+    }
+}
+
+/// Where the last calls went, newest first: why, and who answered in the end.
+fn last_rows(rows: &mut Vec<Row>, look: Look, wide: u16) {
+    let (theme, world) = (look.theme, look.world);
+    if world.routed.is_empty() {
+        return;
+    }
+    heading(rows, "Last calls", "newest first", look);
+    let (name, server) = if wide < 100 { (18, 12) } else { (30, 18) };
+    let fixed = |text: &str, room: usize| {
+        let text = crate::domain::text::middle(&crate::domain::text::visible(text), room).into_owned();
+        format!("{text}{}", " ".repeat(room.saturating_sub(usize::from(width(&text)))))
+    };
+    for (at, id, decision) in world.routed.iter().rev() {
+        let call = world.call(*id);
+        let asked = call.map_or_else(|| id.to_string(), |call| world.call_name(&call.spec.operation));
+        let first = decision.order.first().map_or("nowhere", |id| id.as_str());
+        let mut pieces = vec![
+            (format!("  {}  ", &world.epoch.time_of_day(*at)[..12]), theme.muted),
+            (fixed(&asked, name), theme.text),
+            (" → ".into(), theme.muted),
+            (fixed(first, server), theme.accent),
+        ];
+        match call.and_then(|call| call.settled.as_ref().map(|settled| (call, settled))) {
+            Some((call, settled)) => {
+                let (glyph, style) = outcome_glyph(&settled.outcome, theme);
+                pieces.push((format!(" {glyph} "), style));
+                if call.server().as_str() != first {
+                    pieces.push((format!("by {} ", call.server()), theme.warn));
+                }
+            }
+            None if call.is_some() => pieces.push((format!(" {} ", look.spinner()), theme.running)),
+            None => pieces.push(("   ".into(), theme.muted)),
+        }
+        let by = match (&decision.group, &decision.rule) {
+            (Some(group), Some(rule)) => format!("{group} by {rule}: "),
+            (Some(group), None) => format!("{group}: "),
+            _ => String::new(),
+        };
+        pieces.push((format!("{by}{}", decision.why), theme.muted));
+        for (server, why) in &decision.passed_over {
+            pieces.push((format!(" · not {server}: {why}"), theme.warn));
+        }
+        let target = if call.is_some() { Target::Call(*id) } else { Target::Nothing };
+        rows.push(Row { pieces, target });
+    }
+}
