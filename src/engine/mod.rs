@@ -11,6 +11,7 @@ mod host;
 mod inbox;
 mod lane;
 pub mod ports;
+pub mod rehearsal;
 mod runner;
 mod shape;
 mod shared;
@@ -213,7 +214,7 @@ impl Engine {
     }
 
     /// Starts a call, for the engine's own runs; the future gives its end, `None` when the engine went away.
-    fn call(&self, spec: CallSpec) -> (CallId, impl Future<Output = Option<Arc<Settled>>> + use<>) {
+    pub fn call(&self, spec: CallSpec) -> (CallId, impl Future<Output = Option<Arc<Settled>>> + use<>) {
         let (told, end) = oneshot::channel();
         let id = self.enter(spec, Some(told));
         (id, async move { end.await.ok() })

@@ -5,8 +5,11 @@
 mod fake;
 mod http_faults;
 mod lifecycle;
+mod lists;
 mod processes;
 mod puppet;
+mod redis;
+mod redis_server;
 mod runs;
 mod scenarios;
 mod scripted;

@@ -83,7 +83,7 @@ pub enum Say {
 /// What must come of a run. What is not named may be anything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expect {
-    /// The run's outcome; one of [`OUTCOMES`].
+    /// The run's outcome, one of [`OUTCOMES`]; `ok` if left out.
     pub outcome: Option<String>,
     /// Outputs that must be there with these values; others may be.
     pub output: Vec<(String, Data)>,
@@ -387,6 +387,20 @@ error = "mailbox"
         assert_eq!(case.expect.compensated.as_deref(), Some(["create_user".to_owned()].as_slice()));
         let plan = flow::parse(&Source { file: "x.toml".into(), text: DEMO[0].1.into() }, &|_| None).unwrap();
         assert_eq!(check(&file, &source, &plan), vec![]);
+    }
+
+    /// The test files beside the demo's workflows fit them.
+    #[test]
+    fn the_demo_has_test_files() {
+        for (name, text) in DEMO {
+            let file = format!("assets/workflows/{name}.test.toml");
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
+            let source = Source { file, text: std::fs::read_to_string(path).unwrap() };
+            let cases = parse(&source).unwrap_or_else(|problems| panic!("{}", render_all(&problems)));
+            assert_eq!(cases.workflow, name);
+            let plan = flow::parse(&Source { file: "x.toml".into(), text: text.into() }, &|_| None).unwrap();
+            assert_eq!(check(&cases, &source, &plan), vec![]);
+        }
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub(super) enum Program {
 /// The filter that refuses what is not there; put in by `reference`, not offered.
 pub(super) const GUARD: &str = "_there";
 
+/// The function that looks up what may be missing; put in by `reference`, not offered.
+pub(super) const FIND: &str = "_find";
+
 /// Instructions that one evaluation may take; larger results cost more.
 const FUEL: u64 = 500_000;
 
@@ -78,6 +81,7 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
         engine.remove_filter(name);
     }
     engine.add_filter(GUARD, there);
+    engine.add_function(FIND, find);
     engine.add_filter("tojson", |value: Value| json(&value));
     engine.add_filter("fromjson", |text: String| {
         Data::parse(&text).map(|data| data.0).map_err(|error| refuse(format!("fromjson: the text is no JSON: {error}")))
@@ -164,6 +168,7 @@ fn missing(error: &Error, references: &[Reference], scope: &Scope) -> String {
     let guarded = error.detail().unwrap_or_default();
     let mut first: Vec<&Reference> = references.iter().filter(|reference| reference.text() == guarded).collect();
     first.extend(references.iter().filter(|reference| !reference.optional));
+    first.extend(references.iter().filter(|reference| reference.optional && !reference.complete));
     match first.into_iter().find_map(|reference| broken(reference, scope)) {
         Some(message) => message,
         None if guarded.is_empty() => "something in it is not there".into(),
@@ -225,6 +230,15 @@ fn refuse(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 
 fn there(value: Value, path: String) -> Result<Value, Error> {
     if value.is_undefined() { Err(Error::new(ErrorKind::UndefinedError, path)) } else { Ok(value) }
+}
+
+fn find(root: Value, keys: minijinja::value::Rest<Value>) -> Result<Value, Error> {
+    let mut at = root;
+    for key in keys.iter() {
+        // What has no members has none of that name either.
+        at = if at.is_undefined() { at } else { at.get_item(key).unwrap_or(Value::UNDEFINED) };
+    }
+    Ok(at)
 }
 
 fn json(value: &Value) -> Result<String, Error> {

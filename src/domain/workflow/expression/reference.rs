@@ -2,7 +2,8 @@
 //!
 //! minijinja in strict mode refuses to look into something that is not there, but gives the missing last key
 //! itself as "undefined", which then equals nothing and is written as `null`. So every reference gets a
-//! filter that refuses it, but where the author asks (`| default(…)`, `is defined`, `is undefined`).
+//! filter that refuses it, but where the author asks (`| default(…)`, `is defined`, `is undefined`): there
+//! every key may be missing, not only the last.
 
 use minijinja::machinery::{
     ast::{CallArg, Expr},
@@ -88,16 +89,16 @@ pub(super) fn read(source: &str) -> Result<Read, SyntaxFault> {
         return Err(SyntaxFault { message: "the expression is empty".into(), hint: Some("write {{ input.name }}".into()), offset: 0 });
     }
     let parsed = parse_expr(source).map_err(|error| engine::syntax_fault(&error))?;
-    let mut walk = Walk { references: vec![], guards: vec![], fault: None };
+    let mut walk = Walk { references: vec![], edits: vec![], fault: None };
     walk.expr(&parsed, false);
     if let Some(fault) = walk.fault {
         return Err(fault);
     }
     let mut guarded = source.to_owned();
-    walk.guards.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-    for (at, path) in &walk.guards {
-        if guarded.is_char_boundary(*at) {
-            guarded.insert_str(*at, &format!("|{}({})", engine::GUARD, Data::from(path.as_str()).json()));
+    walk.edits.sort_by_key(|(from, ..)| std::cmp::Reverse(*from));
+    for (from, to, text) in &walk.edits {
+        if from <= to && guarded.is_char_boundary(*from) && guarded.is_char_boundary(*to) {
+            guarded.replace_range(*from..*to, text);
         }
     }
     let plain = matches!(parsed, Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_)) && walk.references.len() == 1;
@@ -120,10 +121,22 @@ pub(super) fn read_path(source: &str) -> Option<Reference> {
     Some(Reference { path: keys, complete: true, optional: false, offset })
 }
 
+/// The look-up of a reference of which every key may be missing.
+fn loose(root: &str, path: &[Key]) -> String {
+    let keys: Vec<String> = path[1..]
+        .iter()
+        .map(|key| match key {
+            Key::Name(name) => Data::from(name.as_str()).json(),
+            Key::Index(index) => index.to_string(),
+        })
+        .collect();
+    format!("{}({root}, {})", engine::FIND, keys.join(", "))
+}
+
 struct Walk {
     references: Vec<Reference>,
-    /// Where a guard is put, and what it guards.
-    guards: Vec<(usize, String)>,
+    /// What is put in the place of the bytes from one to another.
+    edits: Vec<(usize, usize, String)>,
     fault: Option<SyntaxFault>,
 }
 
@@ -239,6 +252,7 @@ impl Walk {
         };
         keys.reverse();
         let nested = !keys.is_empty();
+        let end = expr.span().end_offset as usize;
         let known: Vec<Key> = keys.iter().map_while(Clone::clone).collect();
         let text = match root {
             Expr::Var(var) => {
@@ -246,6 +260,9 @@ impl Walk {
                 let path = [vec![Key::Name(var.id.to_owned())], known].concat();
                 let reference = Reference { path, complete, optional, offset: var.span().start_offset as usize };
                 let text = reference.text();
+                if optional && complete && keys.len() > 1 {
+                    self.edits.push((reference.offset, end, loose(var.id, &reference.path)));
+                }
                 self.references.push(reference);
                 text
             }
@@ -256,7 +273,7 @@ impl Walk {
             }
         };
         if nested && !unguarded {
-            self.guards.push((expr.span().end_offset as usize, text));
+            self.edits.push((end, end, format!("|{}({})", engine::GUARD, Data::from(text).json())));
         }
     }
 

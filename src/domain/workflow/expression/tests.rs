@@ -136,7 +136,19 @@ fn what_may_be_missing_says_so() {
     ] {
         assert_eq!(eval(text).as_deref(), Ok(json), "{text}");
     }
-    assert!(eval("{{ input.nope.x | default('x') }}").is_err(), "only the last key may be missing");
+    for (text, json) in [
+        ("{{ input.nope.x[0].y | default('x') }}", r#""x""#),
+        ("{{ steps.loop.result.total | default(0) + 1 }}", "1"),
+        ("{{ steps.later.result['a b'] is defined }}", "false"),
+        ("{{ steps.create.result.userId | default('x') }}", r#""u_1""#),
+        ("{{ input.list[-1] | default('x') }}", "2"),
+        ("{{ input.n.x.y is undefined }}", "true"),
+        ("{{ [input.nested.a.b[0].c | d, input.nested.a.x[0].c | d('none')] }}", r#"[true,"none"]"#),
+    ] {
+        assert_eq!(eval(text).as_deref(), Ok(json), "{text}");
+    }
+    let computed = eval("{{ input.nope[input.name].x | default('x') }}").unwrap_err();
+    assert!(computed.starts_with("`input.nope"), "{computed}");
 }
 
 #[test]
