@@ -176,6 +176,7 @@ pub fn db() -> RawLists {
         templates: vec![Body::json(&json!({"uriTemplate": "db://table/{name}", "name": "table"}))],
         prompts: vec![Body::json(&json!({"name": "explain", "arguments": [{"name": "sql", "required": true}, {"name": "style"}]}))],
         warnings: vec![],
+        ttl: None,
     }
 }
 

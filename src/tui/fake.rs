@@ -199,6 +199,7 @@ pub fn shop() -> (World, Vec<Arc<Event>>) {
                 templates: vec![Body::from(r#"{"uriTemplate":"db://users/{id}","name":"user"}"#)],
                 prompts: vec![Body::from(r#"{"name":"summarise","arguments":[{"name":"table","required":true}]}"#)],
                 warnings: vec![],
+                ttl: None,
             },
         ),
     );
