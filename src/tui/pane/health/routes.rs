@@ -238,7 +238,7 @@ fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns:
         pieces.push((format!("{:>6.0} % ", server.stats.failure_rate() * 100.0), style));
     }
     if all > 0 {
-        let full = if count == 0 { 0 } else { (count * columns.bar / all).max(1) };
+        let full = if count == 0 { 0 } else { (count * columns.bar / all).max(1).min(columns.bar) };
         pieces.push((format!("  {}", "█".repeat(full)), theme.accent));
         pieces.push(("░".repeat(columns.bar - full), theme.muted));
         pieces.push((format!(" {count} · {} %", count * 100 / all), theme.text));
