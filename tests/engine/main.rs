@@ -5,6 +5,7 @@
 mod fake;
 mod http_faults;
 mod lifecycle;
+mod lists;
 mod processes;
 mod puppet;
 mod redis;
