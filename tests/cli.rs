@@ -11,6 +11,9 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "cli/workflows.rs"]
+mod workflows;
+
 /// A home of its own for every test: no configuration of the user is read, and what is left behind
 /// is seen.
 struct Home {

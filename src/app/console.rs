@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    history::Recorder,
     setup::{self, Setup},
     taste, welcome,
 };
@@ -48,7 +49,15 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         Ok(taste) => taste,
         Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
     };
-    let engine = setup::engine(&loaded);
+    let (store, trouble) = match setup::store(&setup, &loaded) {
+        Ok(store) => (Some(store), None),
+        Err(why) => (None, Some(why)),
+    };
+    let engine = setup::engine(&loaded, store.as_ref());
+    if let Some(why) = trouble {
+        engine.notice(Notice::new(NoticeLevel::Warn, format!("calls and runs are not written down: {why}")));
+    }
+    let recorder = store.filter(|_| !setup.demo && loaded.settings.history_calls > 0).map(|store| Recorder::start(&engine, store));
     if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {
         engine.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
     }
@@ -77,6 +86,9 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     let shown = tui::run(engine.clone(), options).await;
     drop((traffic, follower));
     engine.shutdown().await;
+    if let Some(recorder) = recorder {
+        recorder.finish().await;
+    }
     let demo = demo.lock().map(|mut demo| demo.take()).unwrap_or_default();
     if let Some(demo) = demo {
         demo.stop().await;

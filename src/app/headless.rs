@@ -1,6 +1,6 @@
 //! The headless face: configuration, engine, command, and everything put away again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -8,8 +8,10 @@ use tokio::{
 };
 
 use super::{
+    history::Recorder,
     indent,
     setup::{self, Setup},
+    workflows,
 };
 use crate::{
     answers,
@@ -23,8 +25,10 @@ use crate::{
     domain::{
         call::{Failure, FailureKind},
         policy::{cache::CacheSettings, pattern::Pattern},
+        run::{RunId, RunSpec},
         text::visible_lines,
     },
+    store::Store,
 };
 
 /// Runs a headless command; gives the exit code.
@@ -62,7 +66,7 @@ pub async fn run(setup: Setup, command: Headless, options: Options) -> u8 {
 }
 
 async fn serve(
-    _setup: Setup,
+    setup: Setup,
     loaded: crate::config::Loaded,
     servers: Vec<crate::domain::server::ServerSpec>,
     mut demo: Option<Demo>,
@@ -70,20 +74,71 @@ async fn serve(
     options: &Options,
     mut io: Io,
 ) -> Result<u8, String> {
+    let runs = matches!(command, Headless::Run(_) | Headless::CheckLive(_));
+    // Nobody waits for a history that is not wanted.
+    let wanted = matches!(command, Headless::Run(_)) || (loaded.settings.history_calls > 0 && !setup.demo && command.calls());
+    let store = match wanted.then(|| setup::store(&setup, &loaded)).transpose() {
+        Ok(store) => store,
+        Err(why) => {
+            let what = if runs { "the run is not written down and cannot be resumed" } else { "the call is not remembered" };
+            // A closed stderr is no reason to stop.
+            let _ = writeln!(io.stderr, "warning: {what}: {}", visible_lines(&why));
+            None
+        }
+    };
+    let mut options = options.clone();
+    if runs {
+        let (shelf, problems) = workflows::shelf(&setup, &loaded);
+        options.shelf = shelf;
+        for problem in &problems {
+            let _ = writeln!(io.stderr, "warning: {}", visible_lines(&problem.to_string()));
+        }
+    }
+    if let Headless::Run(args) = &command
+        && let Some(part) = &args.resume
+    {
+        match resumed(store.as_ref(), part).await {
+            Ok(found) => options.shelf.resume = Some(found),
+            Err(failure) => return Ok(cli::fail(failure, &options, io)),
+        }
+    }
     if let Some(demo) = &mut demo {
         demo.launch().map_err(|e| format!("the demo could not be started: {e}"))?;
     }
-    let engine = setup::engine(&loaded);
+    let engine = setup::engine(&loaded, store.as_ref());
+    let recorder = store.filter(|_| !setup.demo).map(|store| Recorder::start(&engine, store));
     if let Err(why) = setup::put_in_force(&engine, Setup::rules(&loaded, demo.is_some()), None) {
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&why));
     }
     engine.apply(servers);
-    let code = cli::run(engine.clone(), &command, options, io, signals()).await;
+    let code = cli::run(engine.clone(), &command, &options, io, signals()).await;
     engine.shutdown().await;
+    if let Some(recorder) = recorder {
+        recorder.finish().await;
+    }
     if let Some(demo) = demo {
         demo.stop().await;
     }
     Ok(code)
+}
+
+/// The run that is to be gone on with, and what it was asked to do.
+async fn resumed(store: Option<&Store>, part: &str) -> Result<(RunId, Arc<RunSpec>), Failure> {
+    let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
+    let Some(store) = store else { return Err(wrong("there is no journal to go on from".into())) };
+    let unreadable = |error: crate::store::StoreError| wrong(format!("the journal cannot be read: {error}"));
+    let run = match part.parse::<RunId>() {
+        Ok(run) => Some(run),
+        Err(_) => store.find_run(part).await.map_err(unreadable)?,
+    };
+    let record = match run {
+        Some(run) => store.run(run).await.map_err(unreadable)?,
+        None => None,
+    };
+    let unknown = || wrong(format!("there is no run {part:?}, or more than one whose id begins so"));
+    let record = record.ok_or_else(unknown)?;
+    let spec = record.spec().cloned().ok_or_else(|| wrong(format!("the journal of the run {} has no beginning", record.run)))?;
+    Ok((record.run, spec))
 }
 
 /// `cache`: opens the store that is configured and does without an engine what is asked.

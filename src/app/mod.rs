@@ -4,9 +4,11 @@
 
 mod console;
 mod headless;
+mod history;
 mod setup;
 mod taste;
 mod welcome;
+mod workflows;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -50,7 +52,12 @@ pub fn run(cli: Cli) -> ExitCode {
         None => within_runtime(console::run(Setup::new(&cli, cli.global.demo), options, false)),
         Some(command) => match command.headless() {
             Some(command) => within_runtime(headless::run(Setup::new(&cli, cli.global.demo), command, options)),
-            None => exit::USAGE,
+            None => match command {
+                Cmd::Workflow(args) => {
+                    within_runtime(workflows::run(Setup::new(&cli, cli.global.demo), args.command.clone(), options))
+                }
+                _ => exit::USAGE,
+            },
         },
     };
     ExitCode::from(code)

@@ -16,8 +16,12 @@ use crate::{
         server::ServerSpec,
         time::Epoch,
     },
-    engine::{Engine, EngineOptions},
+    engine::{
+        Engine, EngineOptions,
+        ports::{Journal, NoJournal},
+    },
     mcp::Connections,
+    store::Store,
     tui::copying::Invocation,
 };
 
@@ -133,14 +137,32 @@ impl Setup {
     }
 }
 
+/// The store in the state folder; `None`, with the reason, when there can be none.
+///
+/// The demo's servers are nobody's: its calls are not remembered, its runs are written down all the same.
+pub fn store(setup: &Setup, loaded: &Loaded) -> Result<Store, String> {
+    let Some(state_dir) = &setup.load.state_dir else { return Err("there is no folder for it".into()) };
+    let path = config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?;
+    let calls = if setup.demo { 0 } else { loaded.settings.history_calls };
+    Store::open(&path, calls).map_err(|error| error.to_string())
+}
+
 /// An engine by the settings. Must be called within a runtime.
-pub fn engine(loaded: &Loaded) -> Arc<Engine> {
+pub fn engine(loaded: &Loaded, store: Option<&Store>) -> Arc<Engine> {
+    let journal: Arc<dyn Journal> = match store {
+        Some(store) => Arc::new(store.clone()),
+        None => Arc::new(NoJournal),
+    };
+    Engine::journaled(engine_options(loaded), Arc::new(Connections::new(own_program())), journal)
+}
+
+/// How an engine is set up by the settings.
+pub fn engine_options(loaded: &Loaded) -> EngineOptions {
     let settings = &loaded.settings;
     let now = chrono::Local::now();
     let epoch =
         Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
-    let options = EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep, seed: None };
-    Engine::new(options, Arc::new(Connections::new(own_program())))
+    EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep, seed: None }
 }
 
 /// Puts rules in force, and opens the store that they name when it is another than `before`. Says why answers are kept

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use super::{exit, names::similar};
-use crate::domain::policy::{breaker::Order, fault::Fault};
+use crate::domain::{
+    policy::{breaker::Order, fault::Fault},
+    run::{Change, Setting},
+};
 
 /// A terminal console for many MCP servers at once.
 ///
@@ -32,7 +35,8 @@ fn after_help() -> String {
     format!(
         "Examples:\n  switchboard\n  switchboard demo --traffic\n  switchboard -- npx -y @modelcontextprotocol/server-everything\n  \
          switchboard https://example.com/mcp\n  switchboard tools 'db_*'\n  switchboard call db_query sql='select 1' limit=5\n  \
-         switchboard call files/read --args @arguments.json --json\n  switchboard tools -- uvx some-server\n\n{}",
+         switchboard call files/read --args @arguments.json --json\n  switchboard tools -- uvx some-server\n  \
+         switchboard --demo run onboard_new_user email=ann@example.com name=Ann\n\n{}",
         exit::help()
     )
 }
@@ -131,6 +135,14 @@ pub enum Cmd {
     Servers(ServersArgs),
     /// Check every server and say what is wrong and what to try.
     Doctor(ServersArgs),
+    /// Run a workflow: progress on stderr, its outputs on stdout as JSON.
+    ///
+    /// Workflows are looked for in the `workflows` folder beside the configuration; with --demo there are four.
+    /// What a run does is written down before it is done: a run that was interrupted goes on with --resume.
+    /// Ctrl-C cancels the run, which undoes what it did if the workflow says so; a second one gives that up too.
+    Run(Box<RunArgs>),
+    /// Check, list, draw, make and test workflows.
+    Workflow(WorkflowArgs),
     /// Show the servers that editors and agents have configured, as a configuration for Switchboard.
     Import(ImportArgs),
     /// Open the console on the built-in demo servers.
@@ -245,6 +257,130 @@ pub struct ServersArgs {
     pub server: OnLine,
 }
 
+/// `run`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// The workflow: its name, or the path of its file.
+    #[arg(required_unless_present = "resume")]
+    pub workflow: Option<String>,
+    /// Input: key=value by the type in the workflow's schema, key:=json as JSON.
+    #[arg(value_name = "KEY=VALUE")]
+    pub assignments: Vec<String>,
+    /// The same; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub input: Vec<String>,
+    /// A file with the input, a JSON object. KEY=VALUE goes over it.
+    #[arg(long, value_name = "FILE")]
+    pub input_file: Option<PathBuf>,
+    /// Write the steps as a JUnit report to this file.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Change a step for this run: STEP.timeout=20s, STEP.retry=3.
+    #[arg(long, value_name = "STEP.KEY=VALUE", value_parser = parse_setting)]
+    pub set: Vec<Setting>,
+    /// Show every call as far as it is known, and make none.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on with the run of this id, which was interrupted. Steps that ended are not repeated.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["workflow", "assignments", "input", "input_file", "set", "dry_run"])]
+    pub resume: Option<String>,
+    /// Approve this step beforehand.
+    #[arg(long, value_name = "STEP")]
+    pub approve: Vec<String>,
+    /// Answer the form of this step beforehand, with a JSON object.
+    #[arg(long, value_name = "STEP=JSON", value_parser = parse_answer)]
+    pub answer: Vec<(String, String)>,
+    /// With --resume: do this step again although it may have run.
+    #[arg(long, value_name = "STEP", requires = "resume")]
+    pub repeat: Vec<String>,
+    /// With --resume: count this step as done, with this result.
+    #[arg(long, value_name = "STEP=JSON", value_parser = parse_answer, requires = "resume")]
+    pub skip: Vec<(String, String)>,
+}
+
+/// `workflow`.
+#[derive(Clone, Debug, Args)]
+pub struct WorkflowArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: WorkflowCmd,
+}
+
+/// The commands of `workflow`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum WorkflowCmd {
+    /// Check workflow files and say what is wrong, with the place.
+    Check(WorkflowCheckArgs),
+    /// List the workflows.
+    List,
+    /// Draw the graph of a workflow.
+    Graph {
+        /// The workflow: its name, or the path of its file.
+        workflow: String,
+        /// As what.
+        #[arg(long, value_enum, default_value_t)]
+        format: GraphFormat,
+    },
+    /// Write a new workflow file to begin with, or one of a call in the history.
+    New {
+        /// The workflow's name.
+        name: String,
+        /// Make it of this call of the history, by its id.
+        #[arg(long, value_name = "CALL")]
+        from_call: Option<String>,
+        /// Print it instead of writing a file.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Print the JSON Schema of workflow files, for editors.
+    Schema,
+    /// Try workflows without servers, by test files (NAME.test.toml). All of the workflows' folders if none is named.
+    Test {
+        /// The test files.
+        files: Vec<PathBuf>,
+        /// Write the cases as a JUnit report to this file.
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+    },
+    /// Make a workflow of past calls: what came of one and went into another is linked.
+    FromHistory {
+        /// The workflow's name.
+        #[arg(long, default_value = "from_history")]
+        name: String,
+        /// The last calls of tools, so many.
+        #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "ids")]
+        last: usize,
+        /// The calls of these ids, in this order.
+        #[arg(long, value_name = "CALL", value_delimiter = ',')]
+        ids: Vec<String>,
+        /// Write it to the workflows' folder instead of printing it.
+        #[arg(long)]
+        write: bool,
+    },
+}
+
+/// `workflow check`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WorkflowCheckArgs {
+    /// The workflows: names or paths of files; all if none is named.
+    pub workflows: Vec<String>,
+    /// Start the servers and hold the calls against the tools that they offer now.
+    #[arg(long)]
+    pub live: bool,
+}
+
+/// How a graph is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum GraphFormat {
+    /// Boxes and lines.
+    #[default]
+    Text,
+    /// Mermaid, as GitHub shows it.
+    Mermaid,
+    /// DOT, for Graphviz.
+    Dot,
+}
+
 /// `import`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ImportArgs {
@@ -302,6 +438,17 @@ pub enum Headless {
     Servers,
     /// `doctor`
     Doctor,
+    /// `run`
+    Run(Box<RunArgs>),
+    /// `workflow check --live`
+    CheckLive(WorkflowCheckArgs),
+}
+
+impl Headless {
+    /// Whether it makes calls that the history remembers.
+    pub fn calls(&self) -> bool {
+        matches!(self, Headless::Call(_) | Headless::Read(_) | Headless::Prompt(_) | Headless::Run(_))
+    }
 }
 
 /// Where the answer to a server's question comes from.
@@ -362,6 +509,8 @@ impl Cmd {
             Cmd::Route(a) => Headless::Route(a.clone()),
             Cmd::Servers(_) => Headless::Servers,
             Cmd::Doctor(_) => Headless::Doctor,
+            Cmd::Run(a) => Headless::Run(a.clone()),
+            Cmd::Workflow(WorkflowArgs { command: WorkflowCmd::Check(a) }) if a.live => Headless::CheckLive(a.clone()),
             _ => return None,
         })
     }
@@ -399,6 +548,31 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("must be more than zero and less than an age".into()),
+    }
+}
+
+/// Reads `STEP.timeout=20s` and `STEP.retry=3`.
+fn parse_setting(text: &str) -> Result<Setting, String> {
+    let wrong = || "expected STEP.timeout=20s or STEP.retry=3".to_owned();
+    let (left, value) = text.split_once('=').ok_or_else(wrong)?;
+    let (step, key) = left.rsplit_once('.').filter(|(step, _)| !step.is_empty()).ok_or_else(wrong)?;
+    let change = match key {
+        "timeout" => Change::Timeout { limit: parse_duration(value)? },
+        "retry" => match value.parse() {
+            Ok(attempts @ 1..=100) => Change::Attempts { attempts },
+            _ => return Err("retry is how often a step is tried, from 1 to 100".into()),
+        },
+        _ => return Err(wrong()),
+    };
+    Ok(Setting { step: step.to_owned(), change })
+}
+
+/// Reads `STEP=JSON`.
+fn parse_answer(text: &str) -> Result<(String, String), String> {
+    let (step, json) = text.split_once('=').ok_or("expected STEP=JSON")?;
+    match serde_json::from_str::<serde::de::IgnoredAny>(json) {
+        Ok(_) => Ok((step.to_owned(), json.to_owned())),
+        Err(error) => Err(format!("what stands after = is no JSON: {error}")),
     }
 }
 

@@ -24,12 +24,10 @@ use crate::domain::{
     catalog::{Change, Hints, Tool},
     event::Settled,
     id::{CallId, ServerId, ToolId},
-    policy::{
-        route::Group,
-        stage::{Stage, Track},
-    },
+    policy::stage::{Stage, Track},
     server::ConnectFailure,
     time,
+    workflow::live::may_offer,
     world::{ServerView, World},
 };
 
@@ -115,24 +113,6 @@ fn invalid(name: &str) -> Failure {
 
 fn own_name(server: &ServerId, name: &str) -> String {
     name.strip_prefix(&format!("{server}/")).unwrap_or(name).to_owned()
-}
-
-/// Whether `server` may be the one that offers the tool called `name`, as far as can be told before
-/// it is connected. Names are never split: each server's own prefix is compared.
-fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
-    let fits = |id: &ServerId, namespace: &str| {
-        let clean: String =
-            namespace.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
-        name.starts_with(&clean) || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('/'))
-    };
-    let of_group = |group: &Group| group.members.iter().any(|m| m.server == *server.id()) && fits(&group.id, group.namespace());
-    world.servers.len() == 1
-        || fits(server.id(), server.spec.namespace())
-        || world.rules.routing.groups.iter().any(of_group)
-        // A route may lead the call there.
-        || world.rules.routing.routes.iter().any(|route| {
-            route.matches.matches(name) && (route.to == *server.id() || world.members(&route.to).any(|member| member.id() == server.id()))
-        })
 }
 
 /// The tool called `name`: an exposed name, `server/tool`, or the tool's own name when there is but

@@ -1,6 +1,9 @@
 //! The exit codes: the one table that the help, the manual page and the code share.
 
-use crate::domain::call::{FailureKind, Outcome};
+use crate::domain::{
+    call::{FailureKind, Outcome},
+    run::RunOutcome,
+};
 
 /// Everything went well.
 pub const OK: u8 = 0;
@@ -18,6 +21,12 @@ pub const TIMEOUT: u8 = 5;
 pub const REFUSED: u8 = 6;
 /// Some servers failed, others did not.
 pub const PARTIAL: u8 = 7;
+/// A workflow failed, and what it had done was undone.
+pub const UNDONE: u8 = 8;
+/// A workflow failed, and not all that it had done could be undone.
+pub const NOT_UNDONE: u8 = 9;
+/// A workflow that was interrupted waits for a word about steps in doubt.
+pub const IN_DOUBT: u8 = 10;
 /// Ended by Ctrl-C (128 + SIGINT).
 pub const INTERRUPTED: u8 = 130;
 /// Ended by SIGTERM (128 + SIGTERM).
@@ -26,13 +35,16 @@ pub const TERMINATED: u8 = 143;
 /// Every code with its meaning, in order.
 pub const TABLE: &[(u8, &str)] = &[
     (OK, "everything went well, or the reader of the output went away"),
-    (TOOL_ERROR, "the tool answered an error of its own (isError)"),
+    (TOOL_ERROR, "the tool answered an error of its own (isError); a step of the workflow, or a test of one, failed"),
     (USAGE, "wrong usage: command line, configuration, unknown tool, arguments that do not fit its schema"),
     (NOT_READY, "the server could not be started, reached or used, or its breaker is open; for lists: no server could"),
     (FAILED, "the call failed: connection, protocol, JSON-RPC error, server exited; or the output could not be written"),
     (TIMEOUT, "a time limit passed"),
     (REFUSED, "refused here: a tool that may destroy needs --yes, a project file needs approval, more calls than the server is given"),
-    (PARTIAL, "partial: some servers failed, what the others gave was printed"),
+    (PARTIAL, "partial: some servers, or steps with on_error = \"continue\", failed; what the others gave was printed"),
+    (UNDONE, "the workflow failed, and what it had done was undone"),
+    (NOT_UNDONE, "the workflow failed, and not all that it had done could be undone"),
+    (IN_DOUBT, "the workflow was interrupted and waits for a word about steps in doubt: --repeat, --skip"),
     (INTERRUPTED, "cancelled by Ctrl-C"),
     (TERMINATED, "ended by SIGTERM"),
 ];
@@ -54,6 +66,22 @@ pub fn of_failure(kind: FailureKind) -> u8 {
         FailureKind::Transport | FailureKind::Protocol | FailureKind::Exited | FailureKind::TooLarge | FailureKind::Unauthorized => FAILED,
         FailureKind::Timeout => TIMEOUT,
         FailureKind::Refused | FailureKind::Overloaded => REFUSED,
+    }
+}
+
+/// The code of a run's end.
+pub fn of_run(outcome: RunOutcome) -> u8 {
+    match outcome {
+        RunOutcome::Ok => OK,
+        RunOutcome::Partial => PARTIAL,
+        RunOutcome::Failed => TOOL_ERROR,
+        RunOutcome::Compensated => UNDONE,
+        RunOutcome::CompensationFailed => NOT_UNDONE,
+        RunOutcome::TimedOut => TIMEOUT,
+        RunOutcome::Cancelled => INTERRUPTED,
+        RunOutcome::Refused => REFUSED,
+        RunOutcome::InDoubt => IN_DOUBT,
+        RunOutcome::Invalid => USAGE,
     }
 }
 

@@ -17,17 +17,20 @@ pub mod exit;
 mod fake;
 pub mod import;
 pub mod json;
+pub mod junit;
 pub mod manual;
 pub mod names;
 #[cfg(test)]
 mod policy_tests;
 pub mod print;
+pub mod run;
 pub mod route;
 pub mod servers;
 pub mod session;
 #[cfg(test)]
 mod tests;
 pub mod tools;
+pub mod workflow;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -69,6 +72,8 @@ pub struct Options {
     pub elicit: Option<AnswerFrom>,
     /// What answers sampling.
     pub sample: Option<AnswerFrom>,
+    /// The workflows.
+    pub shelf: workflow::Shelf,
 }
 
 impl From<&Global> for Options {
@@ -88,6 +93,7 @@ impl From<&Global> for Options {
             inject: global.inject.clone(),
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
+            shelf: workflow::Shelf::default(),
         }
     }
 }
@@ -119,6 +125,8 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         Headless::Route(args) => route::run(&mut session, args).await,
         Headless::Servers => servers::run(&mut session).await,
         Headless::Doctor => doctor::run(&mut session).await,
+        Headless::Run(args) => run::run(&mut session, args).await,
+        Headless::CheckLive(args) => workflow::check_live(&mut session, args).await,
     };
     conclude(&mut session.printer, outcome)
 }

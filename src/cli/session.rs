@@ -349,7 +349,8 @@ impl<'a> Session<'a> {
 
     fn answer_open_questions(&mut self) -> Result<(), Stop> {
         for ask in self.world.asks.clone() {
-            if !self.answered.insert(ask.id) {
+            // A run asks nobody here: what it needs was said beforehand.
+            if !self.answered.insert(ask.id) || ask.run.is_some() {
                 continue;
             }
             let spec = self.world.server(&ask.server).map(|s| s.spec.clone());

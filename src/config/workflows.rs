@@ -112,7 +112,12 @@ fn read(path: &Path) -> io::Result<WorkflowFile> {
 pub fn save_workflow(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let path = folder.join(format!("{name}.toml"));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
+    let mut file = match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(io::Error::new(error.kind(), "it is there already; choose another name, or remove it first"));
+        }
+        opened => opened?,
+    };
     io::Write::write_all(&mut file, text.as_bytes())?;
     file.sync_all()?;
     Ok(path)

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -199,6 +200,8 @@ pub struct RawLists {
     pub prompts: Vec<Body>,
     /// What went wrong while reading them.
     pub warnings: Vec<String>,
+    /// How long all of them hold, where the server says so and does not tell of changes (`ttlMs`, MCP 2026-07-28); never zero.
+    pub ttl: Option<Duration>,
 }
 
 impl ServerCatalog {

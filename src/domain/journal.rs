@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     body::Body,
-    call::CallSpec,
+    call::{CallSpec, Operation},
     id::CallId,
     run::{Purpose, RunId, RunReport, RunSpec, StepError},
+    workflow::{answer, expression::Data, history::PastCall, plan::ReadAs},
 };
 
 /// One line of a run's journal.
@@ -223,6 +224,23 @@ pub struct CallRecord {
     pub result: Option<Body>,
     /// How long it took, in microseconds.
     pub took_us: u64,
+}
+
+impl CallRecord {
+    /// The call as a workflow can be made of it; `None` unless it called a tool.
+    pub fn past(&self) -> Option<PastCall> {
+        past_call(&self.name, &self.spec, self.result.as_ref().filter(|_| self.outcome == "ok"))
+    }
+}
+
+/// A call as a workflow can be made of it: the tool's exposed name, what was asked, what was answered.
+/// `None` unless it calls a tool with an object.
+pub fn past_call(name: &str, spec: &CallSpec, result: Option<&Body>) -> Option<PastCall> {
+    let Operation::Tool { arguments, .. } = &spec.operation else { return None };
+    let text = if arguments.is_empty() { "{}".into() } else { arguments.text() };
+    let arguments = Data::parse(&text).ok().filter(Data::is_object)?;
+    let result = result.and_then(|result| answer::read(ReadAs::Auto, result).ok()).map(|reading| reading.result);
+    Some(PastCall { tool: name.to_owned(), arguments, result })
 }
 
 #[cfg(test)]

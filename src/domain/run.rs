@@ -2,7 +2,7 @@
 //!
 //! Plain data that the runner makes and that events, the journal and the faces share.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -145,6 +145,9 @@ pub struct RunSpec {
     /// Take over what earlier runs gave, up to a step.
     #[serde(default)]
     pub from: Option<RunFrom>,
+    /// Values for environment variables that go over the process's own. For tests of workflows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 /// The text of a workflow.

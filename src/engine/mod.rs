@@ -11,6 +11,7 @@ mod host;
 mod inbox;
 mod lane;
 pub mod ports;
+pub mod rehearsal;
 mod runner;
 mod shape;
 mod shared;

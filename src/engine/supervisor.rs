@@ -26,6 +26,8 @@ use crate::domain::{
 
 /// Refreshes of the lists are at least this far apart, however often a server says that they changed.
 const REFRESH_GAP: Duration = Duration::from_secs(1);
+/// Lists that hold for a time are read again after it, within these bounds.
+const LISTS_HOLD: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(24 * 3600));
 /// How long a health check may take.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -93,6 +95,7 @@ pub fn start(
         restart: Restart::new(first),
         era: None,
         catalog: Arc::default(),
+        lists_hold: None,
     };
     tokio::spawn(async move {
         before.await;
@@ -111,6 +114,8 @@ struct Supervisor {
     restart: Restart,
     era: Option<Era>,
     catalog: Arc<ServerCatalog>,
+    /// After which time the lists are read again, if ever.
+    lists_hold: Option<Duration>,
 }
 
 /// What comes after a connection attempt or a connection.
@@ -274,6 +279,7 @@ impl Supervisor {
     fn listed(&mut self, result: Result<crate::domain::catalog::RawLists, String>) -> Phase {
         match result {
             Ok(raw) => {
+                self.lists_hold = raw.ttl.map(|ttl| ttl.clamp(LISTS_HOLD.0, LISTS_HOLD.1));
                 let before = (self.catalog.revision > 0).then_some(&*self.catalog);
                 self.catalog = Arc::new(ServerCatalog::read(raw, before));
                 self.bus.publish(EventKind::ServerListed { server: self.spec.id.clone(), catalog: self.catalog.clone() });
@@ -321,6 +327,7 @@ impl Supervisor {
                     return next;
                 }
                 () = self.host.changed.notified(), if !wanted => wanted = true,
+                () = sleep_until(listed_at + self.lists_hold.unwrap_or_default()), if self.lists_hold.is_some() && !wanted => wanted = true,
                 () = sleep_until(listed_at + REFRESH_GAP), if wanted => {
                     wanted = false;
                     let result = tokio::select! {

@@ -206,13 +206,16 @@ impl McpSession {
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(task));
     }
 
-    /// Reads all pages of one list, within the guards; what went wrong goes to `warnings`.
-    async fn list(&self, method: &str, key: &str, warnings: &mut Vec<String>) -> Result<Vec<Body>, Failure> {
+    /// Reads all pages of one list, within the guards; what went wrong and how long the list holds goes to `raw`.
+    async fn list(&self, method: &str, key: &str, raw: &mut RawLists) -> Result<Vec<Body>, Failure> {
         let (limits, mut items, mut cursors) = (self.spec.limits, Vec::new(), HashSet::new());
+        // Of what is told when it changes, the age says nothing.
+        let told = self.info.declares(&[method.split('/').next().unwrap_or_default(), "listChanged"]);
+        let ages = self.info.era == Era::Modern && !told;
         let mut cursor: Option<String> = None;
         let mut warn = |detail: String| {
             self.host.anomaly(Anomaly { kind: AnomalyKind::Pagination, detail: detail.clone(), call: None, frame: None });
-            warnings.push(detail);
+            raw.warnings.push(detail);
         };
         for page in 1.. {
             let params = cursor.as_ref().map(|c| Body::json(&json!({"cursor": c}))).unwrap_or_default();
@@ -225,11 +228,14 @@ impl McpSession {
                     break;
                 }
             };
-            let (found, next) = match read_page(&reply.result, key) {
+            let (found, next, ttl) = match read_page(&reply.result, key) {
                 Ok(page) => page,
                 Err(why) => return Err(Failure::after_send(FailureKind::Protocol, format!("{method}: {why}"))),
             };
             items.extend(found);
+            if ages {
+                raw.ttl = [raw.ttl, ttl].into_iter().flatten().min();
+            }
             let Some(next) = next else { break };
             if items.len() >= limits.items {
                 items.truncate(limits.items);
@@ -250,16 +256,16 @@ impl McpSession {
     }
 
     /// One of the optional lists: a failure is a warning.
-    async fn optional_list(&self, capability: &str, method: &str, key: &str, warnings: &mut Vec<String>) -> Vec<Body> {
+    async fn optional_list(&self, capability: &str, method: &str, key: &str, raw: &mut RawLists) -> Vec<Body> {
         if !self.info.declares(&[capability]) {
             return vec![];
         }
-        match self.list(method, key, warnings).await {
+        match self.list(method, key, raw).await {
             Ok(items) => items,
             // Servers that declare resources often know no templates.
             Err(failure) if failure.rpc.as_ref().is_some_and(|rpc| rpc.code == -32601) => vec![],
             Err(failure) => {
-                warnings.push(format!("{method} failed: {}", failure.message));
+                raw.warnings.push(format!("{method} failed: {}", failure.message));
                 vec![]
             }
         }
@@ -271,12 +277,16 @@ fn refused(failure: &Failure) -> bool {
     failure.rpc.is_some() || failure.status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 425 | 429))
 }
 
-fn read_page(result: &Body, key: &str) -> Result<(Vec<Body>, Option<String>), String> {
+/// The entries of a page, where the next begins, and how long this one holds: zero and nonsense are as good as nothing.
+type Page = (Vec<Body>, Option<String>, Option<Duration>);
+
+fn read_page(result: &Body, key: &str) -> Result<Page, String> {
     let page: HashMap<String, &RawValue> = serde_json::from_slice(result.bytes()).map_err(|e| format!("the result is no object: {e}"))?;
     let list = page.get(key).ok_or_else(|| format!("the result has no {key:?}"))?;
     let members: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|e| format!("{key:?} is no list: {e}"))?;
     let next = page.get("nextCursor").and_then(|c| serde_json::from_str::<Option<String>>(c.get()).ok().flatten());
-    Ok((members.iter().map(|m| result.slice_of(m.get().as_bytes())).collect(), next))
+    let ttl = page.get("ttlMs").and_then(|ttl| serde_json::from_str::<u64>(ttl.get()).ok()).filter(|ms| *ms > 0).map(Duration::from_millis);
+    Ok((members.iter().map(|m| result.slice_of(m.get().as_bytes())).collect(), next, ttl))
 }
 
 #[async_trait]
@@ -295,14 +305,12 @@ impl Session for McpSession {
 
     async fn lists(&self) -> Result<RawLists, Failure> {
         let mut raw = RawLists::default();
-        let mut warnings = Vec::new();
         if self.info.declares(&["tools"]) {
-            raw.tools = self.list("tools/list", "tools", &mut warnings).await?;
+            raw.tools = self.list("tools/list", "tools", &mut raw).await?;
         }
-        raw.resources = self.optional_list("resources", "resources/list", "resources", &mut warnings).await;
-        raw.templates = self.optional_list("resources", "resources/templates/list", "resourceTemplates", &mut warnings).await;
-        raw.prompts = self.optional_list("prompts", "prompts/list", "prompts", &mut warnings).await;
-        raw.warnings = warnings;
+        raw.resources = self.optional_list("resources", "resources/list", "resources", &mut raw).await;
+        raw.templates = self.optional_list("resources", "resources/templates/list", "resourceTemplates", &mut raw).await;
+        raw.prompts = self.optional_list("prompts", "prompts/list", "prompts", &mut raw).await;
         Ok(raw)
     }
 

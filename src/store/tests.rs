@@ -29,6 +29,7 @@ fn began(workflow: &str) -> RunEntry {
         answers: vec![],
         ask: false,
         from: None,
+        env: Default::default(),
     };
     RunEntry::Began { spec: Arc::new(spec), unix_ms: 1_700_000_000_000 }
 }

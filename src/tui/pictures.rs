@@ -1,6 +1,8 @@
 //! What the documentation shows, made from the program itself: the key table and the pictures of the
 //! README. Tests compare them and fail when they differ; `UPDATE_PICTURES=1 cargo test pictures` makes them anew.
 
+mod breaker;
+
 use std::{fmt::Write, path::Path};
 
 use ratatui::{
@@ -219,5 +221,41 @@ fn pictures_of_the_readme_are_what_the_program_shows() {
         let Some(&super::msg::Cmd::Submit { token, .. }) = fired.last() else { panic!("not fired: {fired:?}") };
         model.update(Msg::Submitted { token, call: crate::domain::id::CallId(145) });
         hold(&format!("assets/screens/console-{name}.svg"), &picture(&mut model, "switchboard"));
+    }
+}
+
+/// The flaky server's breaker opens, asks again, closes; what its calls fell back to.
+#[test]
+fn pictures_of_a_breaker_are_what_the_program_shows() {
+    use crate::domain::policy::breaker::State;
+    use crossterm::event::KeyCode;
+    // Up to when, the state that the breaker has come to, the keys, the name. Charges come at 12 s and every 700 ms.
+    let taken = [
+        (56_300, State::Open, "4jjj", "breaker-open"),
+        (59_850, State::HalfOpen, "4jjj", "breaker-half-open"),
+        (64_000, State::Closed, "2/tool:charge\nkkkkkkkkkkkkkk\n[", "breaker-closed"),
+    ];
+    for (until, state, keys, name) in taken {
+        let setup = Setup {
+            theme: Theme::dark(),
+            keymap: Keymap::built_in(),
+            mouse: true,
+            title: "demo".into(),
+            startup: Startup::Normal,
+            confirm: Default::default(),
+            recall: Default::default(),
+            invocation: Default::default(),
+        };
+        let mut model = Model::new(setup, fake::shop_world(), (132, 40));
+        let events = breaker::Story::after(model.world().seq).told(until);
+        model.at(fake::at(until));
+        model.update(Msg::Events(events));
+        for key in keys.chars() {
+            let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
+            press(&mut model, code);
+        }
+        let shown = picture(&mut model, "switchboard");
+        assert_eq!(model.world().server(&fake::server("flaky")).map(|s| s.breaker.state), Some(state), "{name}");
+        hold(&format!("assets/screens/{name}.svg"), &shown);
     }
 }

@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::domain::{
     call::Outcome,
     id::{CallId, ServerId},
+    policy::stage::Stage,
     time::Stamp,
     world::{CallView, World},
 };
@@ -190,6 +191,13 @@ impl Lane {
     }
 }
 
+/// The server in whose lane a call is: the one that was asked, or the member of a group that has it.
+fn lane_of(call: &CallView) -> &ServerId {
+    let asked = call.spec.operation.server();
+    let group = |stage: &Stage| matches!(stage, Stage::Routed { decision } if decision.group.as_ref() == Some(asked));
+    if call.stages().iter().any(|(_, stage)| group(stage)) { call.server() } else { asked }
+}
+
 /// The lanes of all servers that were ever called.
 #[derive(Clone, Debug, Default)]
 pub struct Strip {
@@ -206,7 +214,12 @@ impl Strip {
 
     /// Takes in how a call stands. A call that has ended is told once.
     pub fn note(&mut self, call: &CallView) {
-        let lane = self.lanes.entry(call.spec.operation.server().clone()).or_insert_with(|| Box::new(Lane::new()));
+        let server = lane_of(call);
+        if call.track.is_some() {
+            // It may have gone on to another member of its group.
+            self.lanes.iter_mut().filter(|(id, _)| *id != server).for_each(|(_, lane)| drop(lane.running.remove(&call.id)));
+        }
+        let lane = self.lanes.entry(server.clone()).or_insert_with(|| Box::new(Lane::new()));
         let from = call.queued.0 / TENTH;
         match &call.settled {
             None => {

@@ -134,8 +134,20 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
         let badge = format!(" ‼ {faults} INJECTED ");
         pen.right(&[(&badge, theme.fail.add_modifier(Modifier::REVERSED | Modifier::BOLD)), (" ", theme.text)]);
     }
-    pen.right(&pieces);
     let (x, room) = model.tab_bar();
+    let tabs: u16 = model.tabs().iter().map(|(key, word)| width(key) + width(word) + 3).sum();
+    // The names of the views say more than the last figures.
+    let mut shown = pieces.as_slice();
+    // On a narrow screen the tabs of a view leave them this much; the console's path gives way to them.
+    let most = match (model.layout.narrow, model.in_view()) {
+        (false, _) => pen.left().saturating_sub(x + tabs),
+        (true, true) => area.width.saturating_sub(room + 1),
+        (true, false) => pen.left(),
+    };
+    while shown.len() > 1 && shown.iter().map(|(text, _)| width(text)).sum::<u16>() > most {
+        shown = &shown[..shown.len() - 1];
+    }
+    pen.right(shown);
     if x > 1 {
         pen.put("switchboard", theme.accent.add_modifier(Modifier::BOLD)).to(area.x + x);
     }

@@ -38,6 +38,10 @@ pub struct Behaviour {
     pub silent: bool,
     /// Whether listing breaks down.
     pub unlistable: bool,
+    /// How long the lists hold.
+    pub ttl: Option<Duration>,
+    /// How often they were read.
+    pub listed: AtomicUsize,
     /// Cancelled to lose the connection.
     pub lost: CancellationToken,
 }
@@ -47,7 +51,7 @@ impl Behaviour {
         answer: impl Fn(Request, Arc<dyn Flow>, Arc<dyn Host>) -> F + Send + Sync + 'static,
     ) -> Behaviour {
         let answer = Box::new(move |request, flow, host| -> BoxFuture<'static, _> { Box::pin(answer(request, flow, host)) });
-        Behaviour { answer, silent: false, unlistable: false, lost: CancellationToken::new() }
+        Behaviour { answer, silent: false, unlistable: false, ttl: None, listed: AtomicUsize::new(0), lost: CancellationToken::new() }
     }
 
     /// Answers everything at once.
@@ -139,7 +143,9 @@ impl Session for FakeSession {
 
     async fn lists(&self) -> Result<RawLists, Failure> {
         assert!(!self.behaviour.unlistable, "a planned fault of the listing");
-        Ok(RawLists { tools: vec![Body::from(r#"{"name":"echo","inputSchema":{"type":"object"}}"#)], ..RawLists::default() })
+        self.behaviour.listed.fetch_add(1, Ordering::SeqCst);
+        let tools = vec![Body::from(r#"{"name":"echo","inputSchema":{"type":"object"}}"#)];
+        Ok(RawLists { tools, ttl: self.behaviour.ttl, ..RawLists::default() })
     }
 
     async fn check(&self) -> Result<(), Failure> {

@@ -5,12 +5,13 @@
 mod fake;
 mod http_faults;
 mod lifecycle;
+mod lists;
 mod processes;
 mod puppet;
-mod runs;
-mod scenarios;
 mod redis;
 mod redis_server;
+mod runs;
+mod scenarios;
 mod scripted;
 mod simulation;
 mod stdio_faults;

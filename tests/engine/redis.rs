@@ -222,7 +222,7 @@ async fn a_redis_that_hangs_is_asked_once_and_then_left_alone() {
     redis.signal(Signal::STOP);
     for n in 0..20 {
         assert!(!place.hit("query", &format!("{{\"n\":{n}}}")).await);
-        assert!(place.trouble().await.contains("does not answer within 2 s"));
+        assert!(place.trouble().await.contains("does not answer within 2"));
     }
     let (pattern, refused) = (control::Command::Purge { pattern: "*".into() }, "could not be forgotten: Redis at");
     place.rig.command(pattern);
@@ -328,7 +328,9 @@ async fn a_purge_takes_what_the_pattern_means_and_nothing_else() {
             let tool = if n % 3 == 0 { "drop" } else { "query" };
             assert_ok(&place.rig.call("db", tool, &format!("{{\"n\":{n}}}")).await.1);
         };
-        join_all((0..1500).map(call)).await;
+        for hundred in 0..15 {
+            join_all((100 * hundred..100 * (hundred + 1)).map(call)).await;
+        }
     };
     fill().await;
     purge("nothing*", 0).await;
@@ -394,10 +396,10 @@ fn call(home: &Path, cache: &str, env: &[(&str, &str)]) -> Output {
     );
     std::fs::write(home.join("config.toml"), config).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-    command.args(["--config", "config.toml", "--no-project-config", "call", "db_echo", "--json"]).current_dir(home);
+    command.args(["--config", "config.toml", "--no-project-config", "call", "db_echo", "--yes", "--json"]).current_dir(home);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", home).envs(env.iter().copied());
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     output
 }
 

@@ -82,6 +82,7 @@ fn wanted(text: &str) -> RunSpec {
         answers: vec![],
         ask: false,
         from: None,
+        env: Default::default(),
     }
 }
 

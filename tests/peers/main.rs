@@ -23,3 +23,4 @@ mod subscriptions;
 #[allow(dead_code, reason = "shared with tests/engine, which uses the rest of it")]
 mod support;
 mod together;
+mod workflow;

@@ -1,9 +1,9 @@
 //! What stands in for a call that failed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Dispatch,
@@ -15,11 +15,15 @@ use super::{
 use crate::domain::{
     body::Body,
     call::{Failure, FailureKind, Operation, Outcome},
+    id::ToolId,
     policy::{
         Fallback, mapping,
         stage::{Cause, Stage},
     },
 };
+
+/// How often is looked for a tool whose server is still on its way.
+const LISTED_PAUSE: Duration = Duration::from_millis(20);
 
 impl Dispatch {
     /// Tries what is configured to stand in for a failed call, in order. When all of it fails, the failure carries each one.
@@ -55,7 +59,7 @@ impl Dispatch {
                 },
                 Fallback::Value { value } => fixed(value),
                 Fallback::Server { server } => self.other(with_server(&aim.operation, server), flow, begun).await,
-                Fallback::Tool { tool, arguments } => match self.mapped(&aim.operation, tool, arguments.as_ref()) {
+                Fallback::Tool { tool, arguments } => match self.mapped(&aim.operation, tool, arguments.as_ref(), flow).await {
                     Ok(operation) => self.other(operation, flow, begun).await,
                     Err(failure) => failed(failure),
                 },
@@ -79,13 +83,26 @@ impl Dispatch {
         }
     }
 
+    /// The tool of this exposed name. While servers are still on their way, it may be one of theirs.
+    async fn listed(&self, exposed: &str, flow: &CallFlow) -> Option<ToolId> {
+        loop {
+            let (found, pending) = self
+                .shared
+                .bus
+                .look(|world| (world.names.tool(exposed).cloned(), world.servers.iter().any(|server| server.phase.pending())));
+            if found.is_some() || !pending || Instant::now() >= flow.until() {
+                return found;
+            }
+            sleep(LISTED_PAUSE).await;
+        }
+    }
+
     /// The call of another tool, with the arguments of this one put into `template`.
-    fn mapped(&self, operation: &Operation, tool: &str, template: Option<&Body>) -> Result<Operation, Failure> {
+    async fn mapped(&self, operation: &Operation, tool: &str, template: Option<&Body>, flow: &CallFlow) -> Result<Operation, Failure> {
         let Operation::Tool { arguments, .. } = operation else {
             return Err(Failure::new(FailureKind::Refused, "only a tool can stand in for a tool"));
         };
-        let found = self.shared.bus.look(|world| world.names.tool(tool).cloned());
-        let Some(id) = found else {
+        let Some(id) = self.listed(tool, flow).await else {
             return Err(Failure::new(FailureKind::UnknownTool, format!("there is no tool {tool:?}")));
         };
         let arguments = match template {

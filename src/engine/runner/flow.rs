@@ -101,7 +101,8 @@ pub fn run<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, Flow
 }
 
 async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
-    let env = plan.env.iter().filter_map(|name| std::env::var(name).ok().map(|value| (name.clone(), value)));
+    let value = |name: &String| run.spec.env.get(name).cloned().or_else(|| std::env::var(name).ok());
+    let env = plan.env.iter().filter_map(|name| value(name).map(|value| (name.clone(), value)));
     let forward = frame.signal.child();
     let flow = Flow {
         run,

@@ -7,7 +7,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{
     Run,
     flow::{self, Flow, Frame},
-    input,
     memory::Decision,
     person::Asker,
     signal::Signal,
@@ -25,6 +24,7 @@ use crate::{
         workflow::{
             answer,
             expression::{Data, Scope, Template, Unevaluated},
+            given,
             plan::{Action, Fallback, MAX_DEPTH, Plan, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
         },
     },
@@ -288,7 +288,7 @@ impl Worker<'_> {
         cache: Option<Duration>,
     ) -> Result<Answered, Try> {
         let arguments = self.evaluate(&call.arguments)?.body();
-        self.show_arguments(&arguments);
+        self.show_arguments(&arguments, purpose);
         let target = self.within(limits, target::tool(self.run(), &call.tool)).await?.map_err(|error| Try::Failed(error, true))?;
         let repeatable = target.repeatable || (self.plan_step().idempotent && purpose == Purpose::Step);
         let read_as = if purpose == Purpose::Step { self.plan_step().read_as } else { ReadAs::Auto };
@@ -308,7 +308,7 @@ impl Worker<'_> {
 
     async fn prompt(&self, server: &str, name: &str, arguments: &Template, limits: &Limits) -> Result<Answered, Try> {
         let arguments = self.evaluate(arguments)?.body();
-        self.show_arguments(&arguments);
+        self.show_arguments(&arguments, Purpose::Step);
         let operation = Operation::Prompt { server: ServerId::from(server), name: name.to_owned(), arguments };
         let answer = self.call(operation, Purpose::Step, limits).await.map_err(|tried| tried.repeatable(true))?;
         self.read(&answer, self.plan_step().read_as, true)
@@ -316,7 +316,7 @@ impl Worker<'_> {
 
     async fn resource(&self, server: &str, uri: &Template, limits: &Limits) -> Result<Answered, Try> {
         let uri = self.evaluate(uri)?.display();
-        self.show_arguments(&Body::json(&serde_json::json!({ "uri": uri })));
+        self.show_arguments(&Body::json(&serde_json::json!({ "uri": uri })), Purpose::Step);
         let operation = Operation::Resource { server: ServerId::from(server), uri };
         let answer = self.call(operation, Purpose::Step, limits).await.map_err(|tried| tried.repeatable(true))?;
         self.read(&answer, self.plan_step().read_as, true)
@@ -328,8 +328,8 @@ impl Worker<'_> {
             return Err(limit(format!("workflows within workflows go at most {MAX_DEPTH} deep")));
         }
         let given = self.evaluate(input)?;
-        self.show_arguments(&given.body());
-        let input = input::prepare(&plan.input, &given).map_err(|wrong| {
+        self.show_arguments(&given.body(), Purpose::Step);
+        let input = given::prepare(&plan.input, &given).map_err(|wrong| {
             let mut error = StepError::new(StepErrorKind::Expectation, format!("the input does not fit {}: {}", plan.name, wrong[0]));
             error.detail = wrong[1..].to_vec();
             Try::Failed(error, false)
@@ -386,13 +386,13 @@ impl Worker<'_> {
         }
     }
 
-    fn show_arguments(&self, arguments: &Body) {
+    fn show_arguments(&self, arguments: &Body, purpose: Purpose) {
         self.flow.note(self.step, self.item, |view| {
             let (arguments, cut) = shown(arguments);
             view.state = StepState::Running;
             view.arguments = Some(arguments);
             view.cut |= cut;
-            view.attempts += 1;
+            view.attempts += u32::from(purpose == Purpose::Step);
         });
     }
 

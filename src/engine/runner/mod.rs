@@ -8,7 +8,6 @@
 mod board;
 mod cache;
 mod flow;
-mod input;
 mod leaf;
 mod memory;
 mod person;

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::{
     Run, Stop,
     flow::{self, FlowEnd, Frame},
-    input,
     memory::{Decision, Memory},
     person::Asker,
     target,
@@ -21,8 +20,10 @@ use crate::{
         run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary, shown},
         time::Stamp,
         workflow::{
-            check::{Lookup, ToolFacts, check_against},
+            check::check_against,
             expression::{Data, RunFacts},
+            given,
+            live::lookup,
             parse::{Source, parse},
             plan::{Action, Plan, PlanStep},
             problem::Problem,
@@ -55,17 +56,7 @@ pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Ar
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
-        let problems = engine.bus.look(|world| {
-            let unread = world.servers.iter().any(|server| server.phase.pending() || server.catalog.revision == 0);
-            check_against(&plan, &|name| match target::find(world, name) {
-                Some(found) => {
-                    let schema = world.tool(&found.tool).map(|tool| tool.input_schema.clone()).unwrap_or_default();
-                    Lookup::Found(ToolFacts { schema, repeatable: found.repeatable })
-                }
-                None if unread => Lookup::Unread,
-                None => Lookup::Unknown { names: world.names.iter().map(|(exposed, _)| exposed.to_string()).collect() },
-            })
-        });
+        let problems = engine.bus.look(|world| check_against(&plan, &|name| lookup(world, name)));
         if !problems.is_empty() {
             return Err(Refusal::of(&problems));
         }
@@ -122,7 +113,13 @@ pub async fn again(engine: Arc<Engine>, run: RunId, answers: Vec<(String, StepAn
         let memory = Memory::of(&record);
         let mut shared = Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone() };
         announce(&shared, &plan);
-        decide(&mut shared, &plan, &record).await?;
+        tokio::select! {
+            biased;
+            () = stop.whole.raised() => {
+                return Err(Refusal { outcome: RunOutcome::Cancelled, why: stop.whole.why(), detail: vec!["it can be resumed".into()] });
+            }
+            decided = decide(&mut shared, &plan, &record) => decided?,
+        }
         let unix_ms = engine.bus.look(|world| world.epoch.unix_ms(engine.bus_now()));
         let written = shared.write(RunEntry::Resumed { unix_ms }).await;
         written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
@@ -245,7 +242,7 @@ fn plan_of(spec: &RunSpec) -> Result<Plan, Refusal> {
 fn input_of(plan: &Plan, given: &Body) -> Result<Data, Refusal> {
     let text = if given.is_empty() { "{}".into() } else { given.text() };
     let data = Data::parse(&text).map_err(|error| Refusal::invalid(format!("the input is no JSON: {error}"), vec![]))?;
-    input::prepare(&plan.input, &data).map_err(|wrong| {
+    given::prepare(&plan.input, &data).map_err(|wrong| {
         let why = wrong.first().map(|first| format!("the input does not fit: {first}")).unwrap_or_default();
         Refusal::invalid(why, wrong.into_iter().skip(1).collect())
     })

@@ -5,22 +5,15 @@ use crate::{
     domain::{
         call::FailureKind,
         event::EventKind,
-        id::ToolId,
         run::{StepError, StepErrorKind},
-        workflow::near,
+        workflow::{
+            live::{Target, find, may_offer},
+            near,
+        },
         world::World,
     },
     engine::control::Lagged,
 };
-
-/// A tool that was found.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// The tool.
-    pub tool: ToolId,
-    /// Whether it may be called again without harm: a trusted server says so.
-    pub repeatable: bool,
-}
 
 /// The tool behind an exposed name. Waits while a server that may offer it is on its way.
 pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
@@ -29,7 +22,7 @@ pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
     }
     let mut tail = run.bus().tail();
     loop {
-        let (found, pending) = run.bus().look(|world| (find(world, name), world.servers.iter().any(|s| s.phase.pending())));
+        let (found, pending) = run.bus().look(|world| (find(world, name), world.servers.iter().any(|s| s.phase.pending() && may_offer(world, s, name))));
         match found {
             Some(found) => return Ok(found),
             None if !pending => return Err(run.bus().look(|world| unknown(world, name))),
@@ -49,21 +42,6 @@ pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
 fn concerns(event: &EventKind) -> bool {
     use EventKind::{ServerAdded, ServerListed, ServerPhase, ServerRemoved};
     matches!(event, ServerAdded { .. } | ServerListed { .. } | ServerPhase { .. } | ServerRemoved { .. })
-}
-
-/// By its exposed name, or as `server/tool`.
-pub fn find(world: &World, name: &str) -> Option<Target> {
-    let qualified = || {
-        world.servers.iter().find_map(|server| {
-            let own = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
-            server.catalog.tool(own).map(|tool| ToolId::new(server.id().clone(), tool.name.clone()))
-        })
-    };
-    let tool = world.names.tool(name).cloned().or_else(qualified)?;
-    let hints = world.tool(&tool).map(|tool| tool.hints).unwrap_or_default();
-    let trusted = world.server(&tool.server).is_some_and(|server| server.spec.trusted);
-    let safe = hints.read_only == Some(true) || hints.idempotent == Some(true);
-    Some(Target { tool, repeatable: trusted && safe })
 }
 
 fn unknown(world: &World, name: &str) -> StepError {

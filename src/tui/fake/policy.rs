@@ -178,7 +178,7 @@ fn decision(order: &[&str], why: &str) -> Arc<Decision> {
     })
 }
 
-/// Servers, rules, faults, breakers and calls on top of the shop.
+/// Servers, rules, faults, breakers and calls on top of the shop, in the order of time.
 pub fn resilient(after: u64) -> Vec<Arc<Event>> {
     let mut s = Script::after(after);
     servers(&mut s);
@@ -196,7 +196,8 @@ pub fn resilient(after: u64) -> Vec<Arc<Event>> {
     breaker(&mut s, 7002, "database", None, closed());
     breaker(&mut s, 7003, "database", Some("create_user"), held(Order::HoldOpen, 6000));
     breaker(&mut s, 7004, "analytics", None, held(Order::HoldClosed, 6500));
-    s.events
+    s.events.sort_by_key(|event| event.at);
+    (after + 1..).zip(&s.events).map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
 }
 
 fn servers(s: &mut Script) {
@@ -249,6 +250,10 @@ fn calls(s: &mut Script) {
     stage(s, 7000, 307, attempt(1, "analytics", "track_event", Cause::First));
     stage(s, 7500, 307, ended(1, "transport: connection refused", Verdict::Failure, 500));
     stage(s, 7500, 307, Stage::BackOff { pause: Duration::from_secs(2), why: "analytics asked for it (Retry-After)".into() });
+    for n in 0..6 {
+        let ms = 7100 + n * 90;
+        s.queued(ms, 308 + n, tool_call("database", "query_users", "{}")).settled(ms, 3 + n * 12, 308 + n, text_result("found"));
+    }
 }
 
 fn routed_calls(s: &mut Script) {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 
 use super::{
-    views_tests::{buffer, frame, keys, model, text},
+    views_tests::{buffer, frame, keys, text},
     *,
 };
 use crate::{
@@ -17,19 +17,12 @@ use crate::{
 
 /// The shop with breakers, groups, faults and calls of many stages.
 pub(super) fn resilient(width: u16, height: u16, theme: Theme) -> Model {
-    let mut m = model(width, height, theme);
-    let events = fake::policy::resilient(m.world().seq);
-    // As a face that comes later would see it: everything in the order of time.
-    let mut all = super::views_tests::lively(fake::shop_world().seq);
-    all.extend(events);
-    all.sort_by_key(|event| event.at);
-    let world = fake::shop_world();
-    let first = world.seq + 1;
-    let all: Vec<_> = (first..).zip(&all).map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect();
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
-    m = Model::new(setup, world, (width, height));
+    let world = fake::shop_world();
+    let events = fake::policy::resilient(world.seq);
+    let mut m = Model::new(setup, world, (width, height));
     m.at(fake::at(8000));
-    m.update(Msg::Events(all));
+    m.update(Msg::Events(events));
     m
 }
 
@@ -53,7 +46,7 @@ fn resilience_at_the_usual_sizes() {
         insta::assert_snapshot!(format!("resilience_traffic_{width}x{height}"), frame(&mut m));
         keys(&mut m, "/");
         text(&mut m, "tool:charge");
-        keys(&mut m, "enter home enter [");
+        keys(&mut m, "enter home enter [ [");
         insta::assert_snapshot!(format!("resilience_attempts_{width}x{height}"), frame(&mut m));
         keys(&mut m, "esc esc esc 3 + +");
         insta::assert_snapshot!(format!("resilience_timeline_{width}x{height}"), frame(&mut m));
@@ -214,7 +207,7 @@ fn a_countdown_ticks_once_a_second_and_only_where_it_is_seen() {
     assert_eq!(m.next_step(), Some(Duration::from_millis(300)), "to the next whole second before the probe");
     keys(&mut m, "2");
     assert_eq!(m.next_step(), None, "not seen in the traffic");
-    keys(&mut m, "4");
+    keys(&mut m, "4 end up");
     assert_eq!(m.next_step(), Some(Duration::from_millis(300)));
     m.update(Msg::Beat(fake::at(400_500)));
     assert_eq!(m.next_step(), None, "nothing is left to count");
@@ -250,7 +243,24 @@ fn a_tool_of_a_group_is_asked_about_unless_every_member_is_trusted() {
 #[test]
 fn a_routed_call_is_opened_from_the_routes() {
     let mut m = resilient(120, 40, Theme::ansi());
-    keys(&mut m, "4 v end enter");
+    keys(&mut m, "4 v");
+    // The rows are made when they are drawn.
+    frame(&mut m);
+    keys(&mut m, "end enter");
     assert_eq!((m.views.current, m.focus), (View::Console, Focus::Detail));
     assert!(frame(&mut m).contains("routed to email"), "{}", frame(&mut m));
+}
+
+#[test]
+fn every_small_size_of_the_new_pages_is_drawn() {
+    for steps in ["1", "4", "4 b", "4 v", "3 + +", "2 home enter [ [", "4 end up I", "P"] {
+        let mut m = resilient(80, 24, Theme::ansi());
+        keys(&mut m, steps);
+        for width in (1..=40).step_by(3).chain([55, 79, 96, 131, 199, 300]) {
+            for height in (1..=16).chain([23, 30, 100]) {
+                m.update(Msg::Resize(width, height));
+                frame(&mut m);
+            }
+        }
+    }
 }

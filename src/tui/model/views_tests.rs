@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
+fn model(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
     let mut model = Model::new(setup, fake::shop_world(), (width, height));
     model.at(fake::at(8000));
@@ -30,7 +30,7 @@ pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
 }
 
 /// Calls of every kind, overlapping ones, and messages of servers.
-pub(super) fn lively(after: u64) -> Vec<Arc<Event>> {
+fn lively(after: u64) -> Vec<Arc<Event>> {
     let mut s = fake::Script::after(after);
     s.events = fake::busy(after);
     let mut script = fake::Script::after(s.events.last().unwrap().seq);
@@ -265,7 +265,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
     fn no_keys_events_clicks_and_sizes_break_a_view(
-        steps in proptest::collection::vec((some_key(), 0u8..12, 1u16..=300, 1u16..=100, any::<u16>()), 1..40),
+        steps in proptest::collection::vec((some_key(), 0u8..14, 1u16..=300, 1u16..=100, any::<u16>()), 1..40),
     ) {
         let mut m = model(120, 40, Theme::ansi());
         for (index, (key, other, width, height, cell)) in steps.into_iter().enumerate() {
@@ -299,6 +299,7 @@ proptest! {
                     let (column, row) = (cell % screen.width, cell / 7 % screen.height);
                     m.update(Msg::Input(Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })));
                 }
+                12 => { m.update(Msg::Events(fake::policy::resilient(m.world().seq))); }
                 10 => { m.update(Msg::Beat(fake::at(9000 + n * 700))); }
                 _ => { m.update(Msg::Input(Input::Paste("server:db \u{1b}[A\n>5ms".into()))); }
             }

@@ -109,24 +109,29 @@ pub fn owns(subject: &Subject, server: &ServerView, world: &World) -> bool {
 /// changes of state with reasons.
 pub fn panel(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, changes: usize, look: Look, width: u16) {
     let theme = look.theme;
-    state_row(sheet, view, policy, look);
+    state_row(sheet, view, policy, look, width);
     if !policy.on && view.held.is_none() {
         sheet.field("", "no breaker is configured here: every call is tried", theme.muted);
         return;
     }
     probe_row(sheet, view, policy, look);
+    if view.cells.is_empty() && view.transitions.is_empty() {
+        let limits = limits(policy);
+        sheet.field("counted", if view.calls == 0 { "nothing yet" } else { "" }, theme.muted).field("opens at", &limits, theme.muted);
+        return;
+    }
     window_rows(sheet, view, policy, look, width);
-    let few = (view.calls < policy.minimum_calls).then(|| format!("{} of {} calls at least", view.calls, policy.minimum_calls));
+    let few = view.calls < policy.minimum_calls;
     // Too few to count are shown all the same: one sees it coming.
     let seen = |rate: Option<f64>, which: fn(&Cell) -> bool| {
         let of = view.cells.iter().filter(|cell| which(cell)).count();
         rate.or_else(|| (!view.cells.is_empty()).then(|| of as f64 / view.cells.len() as f64))
     };
     let failed = seen(view.failure_rate, |cell| matches!(cell, Cell::Failure | Cell::SlowFailure));
-    rate_row(sheet, "failed", (failed, policy.failure_rate), few.as_deref(), "", look);
-    let words = format!("slow is {} and more", short(policy.slow_call));
+    rate_row(sheet, "failed", (failed, policy.failure_rate), few, "", look);
+    let words = format!("; slow: {}", short(policy.slow_call));
     let slow = seen(view.slow_rate, |cell| matches!(cell, Cell::Slow | Cell::SlowFailure));
-    rate_row(sheet, "slow", (slow, policy.slow_rate), few.as_deref(), &words, look);
+    rate_row(sheet, "slow", (slow, policy.slow_rate), few, &words, look);
     row_row(sheet, view, policy, look);
     let wide = width.saturating_sub(11);
     for change in view.transitions.iter().rev().take(changes) {
@@ -144,26 +149,55 @@ pub fn panel(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, chan
     }
 }
 
-fn state_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look) {
+/// What opens a breaker, in words.
+fn limits(policy: &BreakerPolicy) -> String {
+    let mut limits = vec![];
+    if policy.consecutive > 0 {
+        limits.push(format!("{} failures in a row", policy.consecutive));
+    }
+    let of = match policy.window {
+        Window::Calls(n) => format!("the last {n} calls"),
+        Window::Time(time) => format!("the calls of {}", short(time)),
+    };
+    if policy.failure_rate > 0.0 {
+        limits.push(format!("{:.0} % of {of} failed, of {} at least", policy.failure_rate * 100.0, policy.minimum_calls));
+    }
+    if policy.slow_rate > 0.0 {
+        limits.push(format!("{:.0} % slower than {}", policy.slow_rate * 100.0, short(policy.slow_call)));
+    }
+    if limits.is_empty() { "nothing".into() } else { limits.join(", or ") }
+}
+
+fn state_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look, width: u16) {
     let theme = look.theme;
     let (glyph, style) = glyph(view.state, theme);
     let mut row = vec![("breaker    ".to_owned(), theme.muted)];
     row.push((format!("{glyph} {}", view.state.word().to_uppercase()), style.add_modifier(Modifier::BOLD)));
     if let Some(held) = view.held {
-        let how = if held == Order::HoldClosed { "held closed by hand, whatever fails" } else { "held open by hand, until it is reset" };
+        let how = if held == Order::HoldClosed { "held closed by hand" } else { "held open by hand" };
         row.push(("  ".into(), theme.text));
         row.push((format!(" ⚑ {how} "), theme.warn.add_modifier(Modifier::REVERSED)));
     }
+    let mut more = vec![];
     if view.since > Stamp::default() || !view.transitions.is_empty() {
-        row.push((format!("  since {}", &look.world.epoch.time_of_day(view.since)[..8]), theme.muted));
+        more.push((format!("since {}", &look.world.epoch.time_of_day(view.since)[..8]), theme.muted));
     }
     if view.openings > 0 {
-        row.push((format!(" · opened {}", times(view.openings.into())), theme.text));
+        more.push((format!(" · opened {}", times(view.openings.into())), theme.text));
     }
     if view.refused > 0 {
-        row.push((format!(" · {} refused", view.refused), theme.warn));
+        more.push((format!(" · {} refused", view.refused), theme.warn));
+    }
+    let wide = |pieces: &[(String, Style)]| pieces.iter().map(|(text, _)| paint::width(text)).sum::<u16>();
+    if wide(&row) + 2 + wide(&more) <= width {
+        row.push(("  ".into(), theme.text));
+        row.append(&mut more);
     }
     sheet.row(row);
+    if !more.is_empty() {
+        more.insert(0, (" ".repeat(11), theme.text));
+        sheet.row(more);
+    }
     if !view.reason.is_empty() && view.state != State::Closed {
         sheet.field("why", &view.reason, theme.text);
     }
@@ -243,6 +277,9 @@ pub fn legend(theme: &Theme) -> Vec<(String, Style)> {
 fn window_rows(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look, width: u16) {
     let theme = look.theme;
     let (places, words) = match policy.window {
+        Window::Calls(n) if view.calls < policy.minimum_calls => {
+            (n.min(CELLS), format!("{} of {n}, counts from {} on", view.calls, policy.minimum_calls))
+        }
         Window::Calls(n) => (n.min(CELLS), format!("{} of {n} calls", view.calls)),
         Window::Time(time) => (view.cells.len() as u32, format!("{} calls in {}", view.calls, short(time))),
     };
@@ -266,26 +303,23 @@ fn window_rows(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, lo
     }
 }
 
-fn rate_row(sheet: &mut Sheet, label: &str, (rate, threshold): (Option<f64>, f64), few: Option<&str>, more: &str, look: Look) {
+fn rate_row(sheet: &mut Sheet, label: &str, (rate, threshold): (Option<f64>, f64), few: bool, more: &str, look: Look) {
     let theme = look.theme;
     let mut row = vec![(format!("{label:<11}"), theme.muted)];
     let counts = threshold > 0.0;
-    let over = counts && few.is_none() && rate.is_some_and(|rate| rate >= threshold);
-    let style = match (over, counts && few.is_none()) {
+    let over = counts && !few && rate.is_some_and(|rate| rate >= threshold);
+    let style = match (over, counts && !few) {
         (true, _) => theme.fail,
         (_, true) => theme.text,
         _ => theme.muted,
     };
     row.extend(bar(rate.unwrap_or(0.0), counts.then_some(threshold), style, theme));
     row.push((rate.map_or("    · ".into(), |rate| format!("{:>4.0} %", rate * 100.0)), style));
-    let mut words = match (counts, few) {
+    let words = match (counts, few) {
         (false, _) => "opens nothing".to_owned(),
-        (true, Some(few)) => format!("opens at {:.0} %, of {few}", threshold * 100.0),
-        (true, None) => format!("opens at {:.0} %", threshold * 100.0),
+        (true, true) => format!("too few; opens at {:.0} %{more}", threshold * 100.0),
+        (true, false) => format!("opens at {:.0} %{more}", threshold * 100.0),
     };
-    if counts && !more.is_empty() {
-        words.push_str(&format!("; {more}"));
-    }
     row.push((format!("  {words}"), theme.muted));
     sheet.row(row);
 }
@@ -330,7 +364,7 @@ fn row_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: 
         row.push(("·".repeat(shown - full), theme.muted));
         row.push((" ".repeat(BAR + 1 - shown), theme.muted));
         row.push((format!("{have:>6}"), style));
-        row.push((format!("  opens at {limit} failures in a row"), theme.muted));
+        row.push((format!("  opens at {limit}"), theme.muted));
     }
     sheet.row(row);
 }

@@ -1,5 +1,7 @@
 //! One row of the traffic in full: a call with its times, or the message that a notification, log or fault is.
 
+use std::time::Duration;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
@@ -13,6 +15,7 @@ use crate::{
     tui::{
         action::Action,
         rows::{Row, RowId, RowKind, Rows},
+        track::segments,
         widget::{
             json::JsonView,
             paint::{Pen, pane},
@@ -22,7 +25,7 @@ use crate::{
     },
 };
 
-use super::{Look, detail::Detail, sheet::Sheet, table::outcome};
+use super::{Look, attempts::segment_style, detail::Detail, sheet::Sheet, table::outcome};
 
 /// Which row is shown, and how.
 #[derive(Default)]
@@ -229,6 +232,9 @@ fn draw_facts(call: &CallView, row: &Row, look: Look, area: Rect, buf: &mut Buff
     let rounds = call.settled.as_ref().map_or(call.round, |s| s.rounds);
     let rounds = if rounds > 1 { format!(" · {rounds} rounds") } else { String::new() };
     pen.put(&format!(" · {}{rounds}", call.spec.operation.method()), theme.muted);
+    if !call.stages().is_empty() {
+        return draw_stages(call, look, Rect { y: area.y + 1, height: area.height.min(2) - 1, ..area }, buf);
+    }
     let parts = stretches(call, look.now);
     let total: u128 = parts.iter().map(|(_, _, from, to)| to.since(*from).as_nanos()).sum();
     let mut pen = Pen::new(buf, area, 1);
@@ -241,6 +247,49 @@ fn draw_facts(call: &CallView, row: &Row, look: Look, area: Rect, buf: &mut Buff
             let share = (to.since(*from).as_nanos() * cells).div_ceil(total);
             pen.put(&glyph.to_string().repeat(share.min(cells) as usize), stretch_style(*glyph, call, look));
         }
+    }
+}
+
+/// The same of a call of several stages: a bar of its stretches, and how long each kind took in all.
+fn draw_stages(call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+    let theme = look.theme;
+    let cut = segments(call, look.now);
+    let mut kinds: Vec<(char, Duration)> = vec![];
+    for segment in &cut {
+        let (glyph, took) = (segment.kind.glyph(), segment.to.since(segment.from));
+        match kinds.iter_mut().find(|(known, _)| *known == glyph) {
+            Some((_, sum)) => *sum += took,
+            None => kinds.push((glyph, took)),
+        }
+    }
+    let word = |glyph: char| match glyph {
+        '░' => "waits",
+        '◇' => "probe",
+        '▒' => "hedge",
+        '▞' => "fallback",
+        '▓' => "wire",
+        '·' => "pauses",
+        _ => "cached",
+    };
+    let labels: String = kinds.iter().map(|(glyph, took)| format!("  {glyph} {} {}", word(*glyph), short(*took))).collect();
+    let mut pen = Pen::new(buf, area, 0);
+    pen.skip(1).right(&[(&labels, theme.muted), (" ", theme.muted)]);
+    let end = call.settled.as_ref().map_or(look.now.max(call.queued), |s| s.timings.settled);
+    let (cells, whole) = (u128::from(pen.left().min(80)), end.since(call.queued).as_nanos());
+    if cells < 8 || whole == 0 {
+        return;
+    }
+    let start = pen.x();
+    let place = |at: Stamp| (at.since(call.queued).as_nanos() * cells / whole).min(cells - 1) as u16;
+    for segment in &cut {
+        let (from, to) = (place(segment.from), place(segment.to));
+        let mut glyphs = segment.kind.glyph().to_string().repeat(usize::from(to.saturating_sub(from)) + 1);
+        if segment.kind.failed() {
+            glyphs.pop();
+            glyphs.push('✕');
+        }
+        let room = Rect { x: start + from, width: area.right().saturating_sub(start + from), ..area };
+        Pen::new(buf, room, 0).put(&glyphs, segment_style(segment, call, theme));
     }
 }
 

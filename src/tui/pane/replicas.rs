@@ -142,7 +142,7 @@ pub fn sheet(sheet: &mut Sheet, id: &ServerId, look: Look) {
         sheet.row(member_row(&member.server, member.weight, &group.strategy, look, theme));
     }
     let tools = world.group_tools(id);
-    sheet.gap().text(&format!("{} tools", tools.len()), theme.accent);
+    sheet.gap().text(if tools.len() == 1 { "1 tool".to_owned() } else { format!("{} tools", tools.len()) }.as_str(), theme.accent);
     for (tool, of, differ) in &tools {
         let mut row = vec![(format!("  {}", tool.name), theme.text)];
         if of.len() < world.members(id).count() {

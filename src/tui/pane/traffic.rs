@@ -9,6 +9,7 @@ use ratatui::{
 use crate::{
     domain::{
         id::CallId,
+        policy::stage::{Stage, Wait},
         time::{short, size},
         world::{CallView, World},
     },
@@ -193,6 +194,9 @@ impl Columns {
 
 /// What a call that has not ended is doing.
 pub fn pending_words(call: &CallView) -> String {
+    if let Some(words) = stage_words(call) {
+        return words;
+    }
     match (&call.progress, call.sent) {
         (Some(progress), _) => match progress.total.filter(|t| *t > 0.0) {
             Some(total) => format!("{:.0} %", (progress.progress / total * 100.0).clamp(0.0, 100.0)),
@@ -202,6 +206,21 @@ pub fn pending_words(call: &CallView) -> String {
         (None, Some(_)) => "running".to_owned(),
         (None, None) => "queued".to_owned(),
     }
+}
+
+/// What it is doing by its last stage, where that says more than that it runs.
+fn stage_words(call: &CallView) -> Option<String> {
+    let (_, last) = call.stages().last()?;
+    Some(match &**last {
+        Stage::Waiting { on: Wait::Ready, .. } => "waits: server".into(),
+        Stage::Waiting { on: Wait::Place, .. } => "waits: place".into(),
+        Stage::Waiting { on: Wait::Rate, .. } => "waits: rate".into(),
+        Stage::Probing { .. } => "probing".into(),
+        Stage::BackOff { .. } => "pausing".into(),
+        Stage::Shared { .. } => "shares".into(),
+        Stage::Attempt { attempt, .. } if *attempt > 1 => format!("attempt {attempt}"),
+        _ => return None,
+    })
 }
 
 fn cell(pen: &mut Pen, text: &str, width: u16, style: Style) {

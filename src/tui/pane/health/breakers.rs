@@ -16,7 +16,7 @@ use crate::{
 use super::Subject;
 
 /// Cells that a panel is given at least.
-const PANEL: u16 = 66;
+const PANEL: u16 = 56;
 /// Changes of state on a panel.
 const CHANGES: usize = 3;
 

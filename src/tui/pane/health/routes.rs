@@ -94,8 +94,8 @@ impl Routes {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let routing = &look.world.rules.routing;
-        let right =
-            format!("{} groups · {} routes · {} calls decided", routing.groups.len(), routing.routes.len(), look.world.routed.len());
+        let (groups, routes, calls) = (routing.groups.len(), routing.routes.len(), look.world.routed.len());
+        let right = format!("{} · {} · {}", counted(groups, "group"), counted(routes, "route"), counted(calls, "decided call"));
         let inner = pane(buf, area, &[("Routes", title)], &[(&right, theme.muted)], look.focused, theme);
         let rows = rows(look, inner.width);
         self.targets = rows.iter().map(|row| row.target.clone()).collect();
@@ -113,6 +113,10 @@ impl Routes {
             }
         }
     }
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn rows(look: Look, wide: u16) -> Vec<Row> {
@@ -175,7 +179,8 @@ fn group_rows(rows: &mut Vec<Row>, group: &Group, look: Look, wide: u16) {
         _ => String::new(),
     };
     let hidden = if group.members_listed { "" } else { " · members' own names hidden" };
-    let more = format!("replicas · {}{sticky} · {} tools as {}_…{hidden}", group.strategy.word(), tools.len(), group.namespace());
+    let more =
+        format!("replicas · {}{sticky} · {} as {}_…{hidden}", group.strategy.word(), counted(tools.len(), "tool"), group.namespace());
     heading(rows, &format!("⧉ {}", group.id), &more, look);
     let columns = Columns::new(world, group, wide);
     let mut head = format!("  {:<w$}", "member", w = columns.name + 2);
@@ -264,9 +269,10 @@ fn route_rows(rows: &mut Vec<Row>, look: Look) {
             (format!("  {pattern}{}", " ".repeat(wide.saturating_sub(usize::from(width(pattern))))), theme.text),
             ("  → ".into(), theme.muted),
             (route.to.to_string(), theme.accent),
-            (format!("  {kind} · {mine} tools"), theme.muted),
         ];
-        if !known {
+        if known {
+            pieces.push((format!("  {kind} · {}", counted(mine, "tool")), theme.muted));
+        } else {
             pieces.push(("  there is no such server or group".into(), theme.warn));
         }
         let target = if kind == "server" && known { Target::Server(route.to.clone()) } else { Target::Nothing };

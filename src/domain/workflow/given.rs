@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::domain::{body::Body, schema::Checker, workflow::expression::Data};
+use super::expression::Data;
+use crate::domain::{body::Body, schema::Checker};
 
 /// Violations that are told.
 const TOLD: usize = 20;

@@ -1,0 +1,110 @@
+//! Remembers calls that ended: from the engine's events into the store.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    domain::{
+        call::{CallSpec, Origin},
+        event::{Event, EventKind, Settled},
+        id::CallId,
+        journal::CallRecord,
+        time::Stamp,
+        world::World,
+    },
+    engine::{
+        Engine,
+        control::{Control, Lagged},
+    },
+    store::Store,
+};
+
+/// Longest result that is handed to the store, in bytes; the store keeps less.
+const LONGEST: usize = 1 << 20;
+
+/// Something that follows the engine's events and writes down the calls in them.
+pub struct Recorder {
+    task: AbortOnDropHandle<()>,
+    over: CancellationToken,
+    store: Store,
+}
+
+impl Recorder {
+    /// Begins to follow. Must be called within a runtime.
+    pub fn start(engine: &Arc<Engine>, store: Store) -> Recorder {
+        let over = CancellationToken::new();
+        let following = follow(engine.clone(), store.clone(), over.clone());
+        Recorder { task: AbortOnDropHandle::new(tokio::spawn(following)), over, store }
+    }
+
+    /// Takes in what has happened until now, and returns when it is written.
+    pub async fn finish(self) {
+        self.over.cancel();
+        // A fault of it is no reason not to end.
+        let _ = self.task.await;
+        let _ = self.store.flush().await;
+    }
+}
+
+/// Calls under way: what was asked, under which name, and when.
+type Open = HashMap<CallId, (Arc<CallSpec>, String, Stamp)>;
+
+async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
+    let (mut world, mut tail) = engine.watch();
+    let mut open = Open::new();
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = tail.next() => next,
+            () = over.cancelled() => match tail.try_next() {
+                Ok(None) => return,
+                next => next,
+            },
+        };
+        match next {
+            Ok(Some(event)) => take(&mut world, &mut open, &store, &event),
+            Ok(None) => return,
+            Err(Lagged { .. }) => {
+                (world, tail) = engine.watch();
+                // What ended meanwhile is still in the state, as far as that goes back.
+                let ended: Vec<_> = open.keys().copied().filter(|id| world.call(*id).is_none_or(|call| call.settled.is_some())).collect();
+                for id in ended {
+                    let settled = world.call(id).and_then(|call| call.settled.clone());
+                    if let (Some(asked), Some(settled)) = (open.remove(&id), settled) {
+                        store.note_call(record(&world, id, asked, &settled));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn take(world: &mut World, open: &mut Open, store: &Store, event: &Event) {
+    match &event.kind {
+        EventKind::CallQueued { call, spec } if spec.origin != Origin::Demo => {
+            open.insert(*call, (spec.clone(), world.call_name(&spec.operation), event.at));
+        }
+        EventKind::CallSettled { call, settled } => {
+            if let Some(asked) = open.remove(call) {
+                // When the store is too far behind, the call is left out.
+                store.note_call(record(world, *call, asked, settled));
+            }
+        }
+        // Only names are looked up in the state.
+        EventKind::ServerAdded { .. } | EventKind::ServerRemoved { .. } | EventKind::ServerListed { .. } => world.apply(event),
+        _ => {}
+    }
+}
+
+fn record(world: &World, call: CallId, (spec, name, queued): (Arc<CallSpec>, String, Stamp), settled: &Settled) -> CallRecord {
+    CallRecord {
+        call,
+        unix_ms: world.epoch.unix_ms(queued),
+        spec,
+        name,
+        outcome: settled.outcome.words().to_owned(),
+        result: settled.outcome.result().filter(|result| result.len() <= LONGEST).cloned(),
+        took_us: u64::try_from(settled.timings.total().as_micros()).unwrap_or(u64::MAX),
+    }
+}

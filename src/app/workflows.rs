@@ -1,0 +1,164 @@
+//! Workflow files and what `workflow` does with them without servers.
+
+use std::{path::PathBuf, time::Instant};
+
+use super::setup::{self, Setup};
+use crate::{
+    cli::{
+        self, Options,
+        args::WorkflowCmd,
+        print::Io,
+        workflow::{CaseEnd, Means, Shelf, texts},
+    },
+    config::{self, ConfigError, Loaded},
+    domain::{
+        call::{Failure, FailureKind},
+        journal::CallRecord,
+        run::WorkflowText,
+        workflow::{
+            DEMO,
+            case::{self, TestFile},
+            history::PastCall,
+            parse::Source,
+        },
+    },
+    engine::rehearsal::rehearse,
+};
+
+/// The workflows of a configuration, or the demo's.
+pub fn shelf(setup: &Setup, loaded: &Loaded) -> (Shelf, Vec<ConfigError>) {
+    if setup.demo {
+        let text = |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("{name}.toml"), text: (*text).into() };
+        return (Shelf { files: DEMO.iter().map(text).collect(), ..Shelf::default() }, vec![]);
+    }
+    let found = config::workflow_files(&setup.load, loaded);
+    let files = found.files.into_iter().map(|file| WorkflowText { name: file.name, file: file.path.display().to_string(), text: file.text });
+    (Shelf { files: files.collect(), folder: found.folders.first().cloned(), resume: None }, found.problems)
+}
+
+/// `workflow` but for the check against live servers; gives the exit code.
+pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
+    let refuse = |text: String| cli::fail(Failure::new(FailureKind::InvalidArguments, text), &options, Io::real());
+    if let Some(problem) = &setup.problem {
+        return refuse(problem.clone());
+    }
+    let loaded = match setup.read() {
+        Ok(loaded) => loaded,
+        Err(errors) => return refuse(setup::all(&errors)),
+    };
+    let (shelf, problems) = shelf(&setup, &loaded);
+    let mut io = Io::real();
+    for problem in &problems {
+        // A closed stderr is no reason to stop.
+        let _ = writeln!(io.stderr, "warning: {}", crate::domain::text::visible_lines(&problem.to_string()));
+    }
+    if let WorkflowCmd::Test { files, junit } = &command {
+        return match test(&shelf, files, &loaded).await {
+            Ok(cases) => cli::workflow::tested(&cases, junit.as_deref(), &options, io),
+            Err(failure) => cli::fail(failure, &options, io),
+        };
+    }
+    let calls = match past(&setup, &loaded, &command).await {
+        Ok(calls) => calls,
+        Err(failure) => return cli::fail(failure, &options, io),
+    };
+    let folder = shelf.folder.clone();
+    let mut save = |name: &str, text: &str| {
+        let folder = folder.as_ref().ok_or("there is no folder for workflows; --print shows it")?;
+        config::save_workflow(folder, name, text).map_err(|error| format!("{}: {error}", folder.join(format!("{name}.toml")).display()))
+    };
+    cli::workflow::run(&command, &shelf, Means { save: &mut save, calls }, &options, io)
+}
+
+/// The calls of the history that a command asks for.
+async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<Vec<PastCall>, Failure> {
+    let (last, ids) = match command {
+        WorkflowCmd::New { from_call: Some(id), .. } => (1, vec![id.clone()]),
+        WorkflowCmd::FromHistory { last, ids, .. } => (*last, ids.clone()),
+        _ => return Ok(vec![]),
+    };
+    let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
+    let number = |id: &String| u64::from_str_radix(id, 16).map_err(|_| wrong(format!("{id:?} is no call: expected its id as `--json` prints it")));
+    let numbers: Vec<u64> = ids.iter().map(number).collect::<Result<_, _>>()?;
+    let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the history cannot be read: {why}")))?;
+    // Not every call is one of a tool: read more than are wanted.
+    let records = store.calls(last.saturating_mul(10).max(100), numbers.clone()).await;
+    let records: Vec<CallRecord> = records.map_err(|error| wrong(format!("the history cannot be read: {error}")))?;
+    let mut calls: Vec<PastCall> = records.iter().filter_map(CallRecord::past).collect();
+    if numbers.is_empty() && calls.len() > last {
+        calls.drain(..calls.len() - last);
+    }
+    Ok(calls)
+}
+
+/// Tries the cases of test files.
+async fn test(shelf: &Shelf, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<CaseEnd>, Failure> {
+    let files = if files.is_empty() { test_files(shelf) } else { files.to_vec() };
+    if files.is_empty() {
+        let place = shelf.folder.as_ref().map_or_else(String::new, |folder| format!(" in {}", folder.display()));
+        return Err(Failure::new(FailureKind::InvalidArguments, format!("there are no test files (NAME.test.toml){place}")));
+    }
+    let mut ends = vec![];
+    for path in files {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{file} cannot be read: {error}")))?;
+        let source = Source { file: file.clone(), text };
+        match case::parse(&source) {
+            Ok(parsed) => try_cases(shelf, &source, &parsed, loaded, &mut ends).await?,
+            Err(problems) => {
+                let wrong = problems.iter().map(|problem| problem.render()).collect();
+                ends.push(CaseEnd { file, workflow: path.display().to_string(), name: "the test file".into(), wrong, took_ms: 0.0 });
+            }
+        }
+    }
+    Ok(ends)
+}
+
+async fn try_cases(shelf: &Shelf, source: &Source, file: &TestFile, loaded: &Loaded, ends: &mut Vec<CaseEnd>) -> Result<(), Failure> {
+    // The workflow of a test file stands beside it, or anywhere.
+    let beside = PathBuf::from(&source.file).parent().map(|folder| folder.join(format!("{}.toml", file.workflow)));
+    let wanted = beside.filter(|path| path.is_file()).map_or_else(|| file.workflow.clone(), |path| path.display().to_string());
+    let end = |name: &str, wrong: Vec<String>, took_ms: f64| CaseEnd {
+        file: source.file.clone(),
+        workflow: file.workflow.clone(),
+        name: name.to_owned(),
+        wrong,
+        took_ms,
+    };
+    let plan = match shelf.plan(&wanted)? {
+        Ok(plan) => plan,
+        Err(problems) => {
+            ends.push(end("the workflow", problems.iter().map(|problem| problem.render()).collect(), 0.0));
+            return Ok(());
+        }
+    };
+    let problems = case::check(file, source, &plan);
+    if !problems.is_empty() {
+        ends.push(end("the test file", problems.iter().map(|problem| problem.render()).collect(), 0.0));
+        return Ok(());
+    }
+    let texts = texts(&plan);
+    for case in &file.cases {
+        let began = Instant::now();
+        let wrong = rehearse(&plan, &texts, case, setup::engine_options(loaded)).await;
+        ends.push(end(&case.name, wrong, began.elapsed().as_secs_f64() * 1000.0));
+    }
+    Ok(())
+}
+
+/// The test files beside the workflows.
+fn test_files(shelf: &Shelf) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = shelf.files.iter().filter_map(|file| Some(PathBuf::from(&file.file).parent()?.to_owned())).collect();
+    folders.extend(shelf.folder.clone());
+    folders.sort();
+    folders.dedup();
+    let is_test = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".test.toml") || name.ends_with("_test.toml")
+    };
+    let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_test).collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,374 @@
+//! `run`: a workflow from its input to its outputs.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    args::RunArgs,
+    arguments,
+    exit, junit,
+    print::{Format, ms},
+    session::{Session, Signal, Stop, Woke, raw},
+    workflow::{sound, texts},
+};
+use crate::{
+    domain::{
+        body::Body,
+        call::{Failure, FailureKind, Origin},
+        event::{Event, EventKind},
+        run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
+        time::{Stamp, short},
+        workflow::{
+            expression::{Data, RunFacts, Scope},
+            given::prepare,
+            live::{find, may_offer, tools_of},
+            plan::{Action, Plan},
+        },
+    },
+    engine::control::Command,
+};
+
+/// Runs a workflow, or goes on with a run.
+pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> {
+    let shelf = session.options.shelf.clone();
+    let answers = answers(args)?;
+    if let Some((run, spec)) = &shelf.resume {
+        let name = spec.workflow.clone();
+        let plan = plan_again(spec)?;
+        wait_for_servers(session, &plan).await?;
+        let command = Command::ResumeRun { run: *run, answers, ask: false };
+        return follow(session, args, *run, &name, command).await;
+    }
+    let wanted = args.workflow.as_deref().unwrap_or_default();
+    let plan = sound(&mut session.printer, &shelf, wanted)?;
+    let input = input(args, &plan)?;
+    if let Some(setting) = args.set.iter().find(|s| !s.step.contains('/') && plan.index(&s.step).is_none()) {
+        let failure = Failure::new(FailureKind::InvalidArguments, format!("--set: {} has no step {:?}", plan.name, setting.step));
+        return Err(failure.into());
+    }
+    wait_for_servers(session, &plan).await?;
+    if args.dry_run {
+        return dry(session, &plan, &input);
+    }
+    let spec = RunSpec {
+        workflow: plan.name.as_str().into(),
+        sources: texts(&plan).into(),
+        input,
+        origin: Origin::Cli,
+        timeout: session.left()?,
+        set: args.set.clone(),
+        answers,
+        ask: false,
+        from: None,
+        env: Default::default(),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)).unwrap_or_default();
+    let run = RunId::new(now, fastrand::u128(..));
+    follow(session, args, run, &plan.name, Command::StartRun { run, spec: Arc::new(spec) }).await
+}
+
+/// The plan of a run that goes on, as far as it can be read: the engine says what is wrong with it.
+fn plan_again(spec: &RunSpec) -> Result<Plan, Stop> {
+    let mut files = spec.sources.to_vec();
+    let Some(main) = (!files.is_empty()).then(|| files.remove(0)) else {
+        return Err(Failure::new(FailureKind::InvalidArguments, "the journal of the run has no workflow").into());
+    };
+    let source = |text: &crate::domain::run::WorkflowText| crate::domain::workflow::parse::Source { file: text.file.clone(), text: text.text.clone() };
+    let library = |name: &str| files.iter().find(|file| file.name == name).map(source);
+    crate::domain::workflow::parse::parse(&source(&main), &library).map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        Failure::new(FailureKind::InvalidArguments, format!("the workflow of the run cannot be read any more: {first}")).into()
+    })
+}
+
+/// The input from the file and the assignments.
+fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
+    let wrong = |message: String, causes: Vec<String>| Stop::from(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, message) });
+    let base = match &args.input_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            Some(text.map_err(|error| wrong(format!("{} cannot be read: {error}", path.display()), vec![]))?)
+        }
+        None => None,
+    };
+    let assignments: Vec<String> = args.assignments.iter().chain(&args.input).cloned().collect();
+    let unfit = |causes| wrong(format!("the input does not fit {}; nothing was done", plan.name), causes);
+    let built = arguments::build(base.as_deref(), &assignments, &plan.input).map_err(unfit)?;
+    let data = Data::parse(&built.text()).map_err(|error| unfit(vec![error.to_string()]))?;
+    Ok(prepare(&plan.input, &data).map_err(unfit)?.body())
+}
+
+fn answers(args: &RunArgs) -> Result<Vec<(String, StepAnswer)>, Stop> {
+    let mut answers: Vec<(String, StepAnswer)> = vec![];
+    answers.extend(args.approve.iter().map(|step| (step.clone(), StepAnswer::Approve)));
+    answers.extend(args.answer.iter().map(|(step, json)| (step.clone(), StepAnswer::Content { content: Body::from(json.as_str()) })));
+    answers.extend(args.repeat.iter().map(|step| (step.clone(), StepAnswer::Repeat)));
+    answers.extend(args.skip.iter().map(|(step, json)| (step.clone(), StepAnswer::Skip { result: Body::from(json.as_str()) })));
+    Ok(answers)
+}
+
+/// Waits for the servers that the plan may call.
+async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), Stop> {
+    let tools = tools_of(plan);
+    let servers: Vec<String> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Prompt { server, .. } | Action::Resource { server, .. } => Some(server.clone()),
+            _ => None,
+        })
+        .collect();
+    let needed = |world: &_, server: &_| tools.iter().any(|tool| may_offer(world, server, tool));
+    session.settle(|world, server| needed(world, server) || servers.iter().any(|name| name == server.id().as_str())).await
+}
+
+/// Shows every call as far as it is known.
+fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
+    let given = Data::parse(&input.text()).unwrap_or_default();
+    let facts = RunFacts { id: "RUN".into(), started_ms: 0, attempt: 1 };
+    let scope = Scope::new(&plan.names, given, &facts, []);
+    let steps: Vec<Value> = plan.order.iter().map(|index| preview(session, plan, *index, &scope)).collect();
+    if session.printer.format() != Format::Human {
+        session.printer.document(&json!({"type": "dry_run", "workflow": plan.name, "steps": steps}))?;
+        return Ok(exit::OK);
+    }
+    for step in &steps {
+        let text = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
+        let mut line = format!("{}  {}", text("step"), text("what"));
+        for (key, word) in [("server", "of"), ("when", "when"), ("for_each", "for each of"), ("undo", "undone by")] {
+            if let Some(value) = step[key].as_str() {
+                line.push_str(&format!("  {word} {value}"));
+            }
+        }
+        session.printer.line(&line)?;
+        if let Some(arguments) = step.get("arguments") {
+            let known = if step["known"] == true { "" } else { "  (what is in {{ }} is not known before the run)" };
+            session.printer.line(&format!("    {arguments}{known}"))?;
+        }
+    }
+    session.printer.note("nothing was called");
+    Ok(exit::OK)
+}
+
+fn preview(session: &Session<'_>, plan: &Plan, index: usize, scope: &Scope) -> Value {
+    let step = &plan.steps[index];
+    let mut shown = json!({"step": &*step.id, "what": format!("{} {}", step.action.word(), step.action.subject())});
+    let template = match &step.action {
+        Action::Tool(call) => {
+            if let Some(target) = find(&session.world, &call.tool) {
+                shown["server"] = target.tool.server.as_str().into();
+            }
+            Some(&call.arguments)
+        }
+        Action::Workflow { input, .. } => Some(input),
+        Action::Prompt { arguments, .. } => Some(arguments),
+        Action::Resource { uri, .. } => Some(uri),
+        Action::Approve { .. } | Action::Elicit { .. } => None,
+    };
+    if let Some(template) = template {
+        let (data, known) = template.preview(scope);
+        shown["arguments"] = data.value();
+        shown["known"] = known.into();
+    }
+    if let Some(when) = &step.when {
+        shown["when"] = when.source().into();
+    }
+    if let Some(each) = &step.for_each {
+        shown["for_each"] = each.items.preview(scope).0.display().into();
+    }
+    if let Some(undo) = &step.compensate {
+        shown["undo"] = undo.tool.to_string().into();
+    }
+    if !step.needs.is_empty() {
+        shown["needs"] = step.needs.iter().map(|need| plan.steps[*need].id.to_string()).collect::<Vec<_>>().into();
+    }
+    shown
+}
+
+/// Follows a run to its end and prints it. The first Ctrl-C cancels it, the second gives up undoing, the
+/// third quits; SIGTERM interrupts it.
+async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &str, command: Command) -> Result<u8, Stop> {
+    session.printer.note(&format!("run {run} of {name}"));
+    session.control.command(command);
+    let mut progress = Progress { run, steps: HashMap::new(), active: vec![] };
+    let mut interrupts = 0;
+    let report = loop {
+        match session.step(None).await? {
+            Woke::Event(event) => {
+                if let Some(report) = progress.take(session, &event)? {
+                    break report;
+                }
+            }
+            Woke::Resynced => {
+                let settled = session.world.runs.get(run).and_then(|view| view.report.clone());
+                if let Some(report) = settled {
+                    break report;
+                }
+            }
+            Woke::Signal(Signal::Interrupt) if interrupts < 2 => {
+                interrupts += 1;
+                session.control.command(Command::CancelRun { run, reason: "cancelled by the user".into() });
+                let words = if interrupts == 1 { "cancelling the run; Ctrl-C again gives up undoing" } else { "giving up; Ctrl-C again quits" };
+                session.printer.note(words);
+            }
+            Woke::Signal(signal) => {
+                session.printer.note(&format!("the run can be resumed: switchboard run --resume {run}"));
+                return Err(Stop::Quit(if signal == Signal::Terminate { exit::TERMINATED } else { exit::INTERRUPTED }));
+            }
+            Woke::Late => {}
+        }
+    };
+    session.printer.clear_status();
+    if let Some(path) = &args.junit {
+        write_junit(path, name, &report)?;
+    }
+    tell(session, run, name, &report)?;
+    Ok(exit::of_run(report.outcome))
+}
+
+fn write_junit(path: &Path, name: &str, report: &RunReport) -> Result<(), Stop> {
+    std::fs::write(path, junit::of_run(name, report)).map_err(|error| {
+        Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())).into()
+    })
+}
+
+/// What is told while a run goes on.
+struct Progress {
+    run: RunId,
+    /// The word that was told of each step last.
+    steps: HashMap<Arc<str>, &'static str>,
+    active: Vec<(Arc<str>, String)>,
+}
+
+impl Progress {
+    /// Takes in an event; gives the end of the run.
+    fn take(&mut self, session: &mut Session<'_>, event: &Event) -> Result<Option<Arc<RunReport>>, Stop> {
+        match &event.kind {
+            EventKind::RunStep { run, step, view } if *run == self.run => self.step(session, step, view, event.at)?,
+            EventKind::RunSettled { run, report } if *run == self.run => return Ok(Some(report.clone())),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self, session: &mut Session<'_>, step: &Arc<str>, view: &Arc<StepView>, at: Stamp) -> Result<(), Stop> {
+        let word = view.state.word();
+        let changed = self.steps.insert(step.clone(), word) != Some(word);
+        self.active.retain(|(active, _)| active != step);
+        if view.state.active() {
+            let items = view.items.map(|items| format!(" {}/{}", items.done, items.total)).unwrap_or_default();
+            self.active.push((step.clone(), format!("{step}{items}")));
+        }
+        if changed && session.printer.format() == Format::Jsonl {
+            session.printer.document(&json!({"type": "step", "at": session.world.epoch.unix_ms(at), "run": self.run.to_string(), "step": &**step, "state": word,
+                "why": view.state.why(), "attempts": view.attempts}))?;
+        }
+        // A step that runs is only worth a line where no status line shows it.
+        let worth = changed && word != "pending" && (word != "running" || !session.printer.watched() || session.options.verbose);
+        if worth {
+            let took = if view.state.active() { String::new() } else { view.took(at).map(short).unwrap_or_default() };
+            let attempts = if view.attempts > 1 && view.items.is_none() { format!("  {} attempts", view.attempts) } else { String::new() };
+            let why = view.state.why().map(|why| format!("  {why}")).unwrap_or_default();
+            let fallback = view.fallback.as_ref().filter(|_| !view.state.active()).map(|what| format!("  answered by {what}")).unwrap_or_default();
+            let items = view.items.filter(|_| !view.state.active()).map(|i| format!("  {} items, {} failed", i.total, i.failed)).unwrap_or_default();
+            session.printer.note(format!("{word:<12} {step:<24} {took:>8}{attempts}{items}{fallback}{why}").trim_end());
+        }
+        let running: Vec<&str> = self.active.iter().map(|(_, words)| words.as_str()).collect();
+        if !running.is_empty() {
+            session.printer.status(&format!("running {}", running.join(", ")));
+        }
+        Ok(())
+    }
+}
+
+fn tell(session: &mut Session<'_>, run: RunId, name: &str, report: &RunReport) -> Result<(), Stop> {
+    if session.printer.format() != Format::Human {
+        session.printer.document(&Document::of(run, name, report))?;
+        return Ok(());
+    }
+    if let Some(output) = &report.output {
+        session.printer.json_text(&output.text())?;
+    }
+    let mut lines = vec![("run", format!("{} in {}", report.outcome.words(), short(report.took())))];
+    lines.extend(report.why.iter().map(|why| ("why", why.clone())));
+    lines.extend(report.detail.iter().map(|line| ("", line.clone())));
+    if !report.compensated.is_empty() {
+        lines.push(("undone", report.compensated.join(", ")));
+    }
+    lines.extend(report.not_compensated.iter().map(|(step, why)| ("not undone", format!("{step}: {why}"))));
+    if report.outcome == RunOutcome::InDoubt {
+        lines.push(("try", format!("switchboard run --resume {run} with --repeat or --skip for each of them")));
+    }
+    session.printer.report("", &lines);
+    Ok(())
+}
+
+/// What `--json` prints of a run, and `--jsonl` last.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    run: String,
+    workflow: &'a str,
+    outcome: &'static str,
+    why: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    detail: &'a [String],
+    output: Option<Box<RawValue>>,
+    steps: Vec<StepDocument<'a>>,
+    compensated: &'a [String],
+    not_compensated: Vec<Value>,
+    took_ms: f64,
+}
+
+#[derive(Serialize)]
+struct StepDocument<'a> {
+    step: &'a str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<crate::domain::run::Items>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<&'a str>,
+    arguments: Option<Box<RawValue>>,
+    result: Option<Box<RawValue>>,
+    took_ms: Option<f64>,
+}
+
+impl<'a> Document<'a> {
+    fn of(run: RunId, name: &'a str, report: &'a RunReport) -> Document<'a> {
+        let step = |(step, view): &'a (Arc<str>, Arc<StepView>)| StepDocument {
+            step,
+            state: view.state.word(),
+            why: view.state.why(),
+            attempts: view.attempts,
+            items: view.items,
+            fallback: view.fallback.as_deref(),
+            arguments: view.arguments.as_ref().and_then(raw),
+            result: view.result.as_ref().and_then(raw),
+            took_ms: view.took(view.ended.unwrap_or_default()).map(ms),
+        };
+        Document {
+            kind: "run",
+            run: run.to_string(),
+            workflow: name,
+            outcome: report.outcome.key(),
+            why: report.why.as_deref(),
+            detail: &report.detail,
+            output: report.output.as_ref().and_then(raw),
+            steps: report.steps.iter().map(step).collect(),
+            compensated: &report.compensated,
+            not_compensated: report.not_compensated.iter().map(|(step, why)| json!({"step": step, "why": why})).collect(),
+            took_ms: ms(report.took()),
+        }
+    }
+}

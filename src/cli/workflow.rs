@@ -1,0 +1,311 @@
+//! `workflow`: everything about workflow files that needs no server, and the check that does.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    Options,
+    args::{GraphFormat, WorkflowCheckArgs, WorkflowCmd},
+    exit, junit,
+    names::similar,
+    print::{Format, Io, Printer},
+    session::{Session, Stop},
+};
+use crate::domain::{
+    call::{Failure, FailureKind},
+    run::{RunId, RunSpec, WorkflowText},
+    text::visible,
+    workflow::{
+        check::check_against,
+        export, graph,
+        history::{PastCall, from_history},
+        keys,
+        live::{lookup, may_offer, tools_of},
+        parse::{Source, parse},
+        plan::Plan,
+        problem::Problem,
+    },
+};
+
+/// The workflows that there are, as the composition root found them.
+#[derive(Clone, Debug, Default)]
+pub struct Shelf {
+    /// Their names and texts.
+    pub files: Vec<WorkflowText>,
+    /// Where a new one is put, if there is a place.
+    pub folder: Option<PathBuf>,
+    /// The run that is to be gone on with, and what it was asked to do.
+    pub resume: Option<(RunId, std::sync::Arc<RunSpec>)>,
+}
+
+impl Shelf {
+    /// The workflow of a name, or in the file of a path.
+    pub fn source(&self, wanted: &str) -> Result<Source, Failure> {
+        let path = Path::new(wanted);
+        if wanted.ends_with(".toml") || wanted.contains('/') {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{wanted} cannot be read: {error}")))?;
+            return Ok(Source { file: wanted.to_owned(), text });
+        }
+        if let Some(found) = self.files.iter().find(|file| file.name == wanted) {
+            return Ok(Source { file: found.file.clone(), text: found.text.clone() });
+        }
+        let failure = Failure::new(FailureKind::InvalidArguments, format!("there is no workflow {wanted:?}"));
+        let close = similar(wanted, self.files.iter().map(|file| file.name.as_str()), 3).join(", ");
+        Err(match (close.as_str(), self.files.as_slice()) {
+            ("", []) => {
+                let place = self.folder.as_ref().map_or_else(|| "a file".to_owned(), |folder| folder.display().to_string());
+                failure.hint(format!("there are none at all; `switchboard workflow new` puts one into {place}, `--demo` has four"))
+            }
+            ("", _) => failure.hint("`switchboard workflow list` shows those that there are"),
+            (close, _) => failure.hint(format!("did you mean {close}?")),
+        })
+    }
+
+    /// The plan of a workflow. The workflows that it runs are looked for beside its file, then among all.
+    pub fn plan(&self, wanted: &str) -> Result<Result<Plan, Vec<Problem>>, Failure> {
+        let source = self.source(wanted)?;
+        let beside = Path::new(&source.file).parent().map(Path::to_owned).unwrap_or_default();
+        let library = |name: &str| {
+            let path = beside.join(format!("{name}.toml"));
+            let file = path.display().to_string();
+            let text = std::fs::read_to_string(&path).ok().map(|text| Source { file, text });
+            text.or_else(|| self.files.iter().find(|f| f.name == name).map(|f| Source { file: f.file.clone(), text: f.text.clone() }))
+        };
+        Ok(parse(&source, &library))
+    }
+}
+
+/// The texts of a plan and of the workflows that it runs, its own first.
+pub fn texts(plan: &Plan) -> Vec<WorkflowText> {
+    let text = |plan: &Plan| WorkflowText { name: plan.name.clone(), file: plan.file.clone(), text: plan.text.to_string() };
+    let children = plan.children();
+    std::iter::once(text(plan)).chain(children.iter().map(|child| text(child))).collect()
+}
+
+/// What a case of a test file came to, for printing.
+#[derive(Clone, Debug, Serialize)]
+pub struct CaseEnd {
+    /// The test file.
+    pub file: String,
+    /// The workflow.
+    pub workflow: String,
+    /// The case's name.
+    pub name: String,
+    /// What was not as expected; empty when all was well.
+    pub wrong: Vec<String>,
+    /// How long it took, in milliseconds.
+    pub took_ms: f64,
+}
+
+/// What the composition root does for `workflow`: files and the history.
+pub struct Means<'a> {
+    /// Writes a workflow file of this name; gives where.
+    pub save: &'a mut dyn FnMut(&str, &str) -> Result<PathBuf, String>,
+    /// The calls that were asked for, as far as they are there.
+    pub calls: Vec<PastCall>,
+}
+
+/// Runs a command of `workflow` that needs no servers; gives the exit code.
+pub fn run(command: &WorkflowCmd, shelf: &Shelf, means: Means<'_>, options: &Options, io: Io) -> u8 {
+    super::finish(Printer::new(io, options.format, options.raw), |printer| match command {
+        WorkflowCmd::Check(args) => check(printer, shelf, args),
+        WorkflowCmd::List => list(printer, shelf),
+        WorkflowCmd::Graph { workflow, format } => draw(printer, shelf, workflow, *format),
+        WorkflowCmd::New { name, from_call, print } => {
+            let text = match from_call {
+                Some(_) if means.calls.is_empty() => return Err(nothing_past()),
+                Some(_) => from_history(name, &means.calls),
+                None => template(name),
+            };
+            save(printer, name, &text, *print, means.save)
+        }
+        WorkflowCmd::FromHistory { name, write, .. } => {
+            if means.calls.is_empty() {
+                return Err(nothing_past());
+            }
+            save(printer, name, &from_history(name, &means.calls), !write, means.save)
+        }
+        WorkflowCmd::Schema => {
+            printer.document(&keys::schema())?;
+            Ok(exit::OK)
+        }
+        // The composition root tries them and hands the ends to `tested`.
+        WorkflowCmd::Test { .. } => Ok(exit::OK),
+    })
+}
+
+fn nothing_past() -> Stop {
+    Failure::new(FailureKind::InvalidArguments, "there are no such calls of tools in the history")
+        .hint("calls are remembered from `switchboard call` and the console; [history] calls = N says how many")
+        .into()
+}
+
+/// Prints what test files came to; gives the exit code.
+pub fn tested(cases: &[CaseEnd], junit_file: Option<&Path>, options: &Options, io: Io) -> u8 {
+    super::finish(Printer::new(io, options.format, options.raw), |printer| {
+        if let Some(path) = junit_file {
+            let text = junit::of_cases(cases);
+            std::fs::write(path, text)
+                .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())))?;
+        }
+        let failed = cases.iter().filter(|case| !case.wrong.is_empty()).count();
+        if printer.format() != Format::Human {
+            printer.document(&json!({"type": "workflow_test", "cases": cases, "failed": failed}))?;
+        } else {
+            for case in cases {
+                let mark = if case.wrong.is_empty() { "ok    " } else { "FAILED" };
+                printer.line(&format!("{mark}  {}: {}", case.workflow, case.name))?;
+                for wrong in &case.wrong {
+                    printer.text(&wrong.lines().map(|line| format!("        {line}\n")).collect::<String>())?;
+                }
+            }
+            printer.line(&format!("{} cases, {failed} failed", cases.len()))?;
+        }
+        Ok(if failed == 0 { exit::OK } else { exit::TOOL_ERROR })
+    })
+}
+
+fn named<'a>(shelf: &'a Shelf, args: &'a WorkflowCheckArgs) -> Vec<&'a str> {
+    if args.workflows.is_empty() {
+        return shelf.files.iter().map(|file| file.name.as_str()).collect();
+    }
+    args.workflows.iter().map(String::as_str).collect()
+}
+
+fn check(printer: &mut Printer, shelf: &Shelf, args: &WorkflowCheckArgs) -> Result<u8, Stop> {
+    let mut checked = vec![];
+    for name in named(shelf, args) {
+        let problems = shelf.plan(name)?.err().unwrap_or_default();
+        checked.push((name.to_owned(), problems));
+    }
+    tell_checked(printer, &checked)
+}
+
+/// `workflow check --live`: the calls too, against the tools that the servers offer now.
+pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> Result<u8, Stop> {
+    let shelf = session.options.shelf.clone();
+    let mut plans = vec![];
+    for name in named(&shelf, args) {
+        plans.push((name.to_owned(), shelf.plan(name)?));
+    }
+    let tools: Vec<String> = plans.iter().filter_map(|(_, plan)| plan.as_ref().ok()).flat_map(tools_of).collect();
+    session.settle(|world, server| tools.iter().any(|tool| may_offer(world, server, tool))).await?;
+    let world = &session.world;
+    let checked = plans.into_iter().map(|(name, plan)| {
+        let problems = plan.map_or_else(|problems| problems, |plan| check_against(&plan, &|tool| lookup(world, tool)));
+        (name, problems)
+    });
+    let checked: Vec<_> = checked.collect();
+    tell_checked(&mut session.printer, &checked)
+}
+
+fn tell_checked(printer: &mut Printer, checked: &[(String, Vec<Problem>)]) -> Result<u8, Stop> {
+    let wrong = checked.iter().any(|(_, problems)| !problems.is_empty());
+    if printer.format() == Format::Human {
+        for (name, problems) in checked {
+            if problems.is_empty() {
+                printer.line(&format!("{name}: ok"))?;
+            }
+            for problem in problems {
+                printer.note_text(&format!("{}\n ", problem.render()));
+            }
+        }
+    } else {
+        let documents: Vec<_> = checked.iter().map(|(name, problems)| json!({"workflow": name, "problems": problems})).collect();
+        printer.document(&json!({"type": "workflow_check", "workflows": documents}))?;
+    }
+    Ok(if wrong { exit::USAGE } else { exit::OK })
+}
+
+fn list(printer: &mut Printer, shelf: &Shelf) -> Result<u8, Stop> {
+    let plans: Vec<_> = shelf.files.iter().map(|file| (file, shelf.plan(&file.name))).collect();
+    if printer.format() != Format::Human {
+        let documents: Vec<_> = plans
+            .iter()
+            .map(|(file, plan)| match plan {
+                Ok(Ok(plan)) => json!({"name": plan.name, "title": plan.title, "description": plan.description, "version": plan.version,
+                    "file": file.file, "steps": plan.steps.len(), "valid": true}),
+                _ => json!({"name": file.name, "file": file.file, "valid": false}),
+            })
+            .collect();
+        printer.document(&json!({"type": "workflows", "workflows": documents}))?;
+        return Ok(exit::OK);
+    }
+    if plans.is_empty() {
+        printer.note("there are no workflows; `switchboard workflow new NAME` begins one, --demo has four");
+    }
+    let rows = plans.iter().map(|(file, plan)| match plan {
+        Ok(Ok(plan)) => {
+            let about = plan.title.clone().or_else(|| plan.description.clone()).unwrap_or_default();
+            vec![plan.name.clone(), format!("{} steps", plan.steps.len()), about]
+        }
+        _ => vec![file.name.clone(), "broken".into(), format!("`switchboard workflow check {}` says why", visible(&file.name))],
+    });
+    printer.table("", &rows.collect::<Vec<_>>())?;
+    Ok(exit::OK)
+}
+
+/// The plan, or everything that is wrong with it told and the code for that.
+pub fn sound(printer: &mut Printer, shelf: &Shelf, wanted: &str) -> Result<Plan, Stop> {
+    match shelf.plan(wanted)? {
+        Ok(plan) => Ok(plan),
+        Err(problems) => {
+            tell_checked(printer, &[(wanted.to_owned(), problems)])?;
+            Err(Stop::Quit(exit::USAGE))
+        }
+    }
+}
+
+fn draw(printer: &mut Printer, shelf: &Shelf, wanted: &str, format: GraphFormat) -> Result<u8, Stop> {
+    let plan = sound(printer, shelf, wanted)?;
+    let text = match format {
+        GraphFormat::Text => export::text(&graph::layout(&graph::Graph::of(&plan))),
+        GraphFormat::Mermaid => export::mermaid(&plan),
+        GraphFormat::Dot => export::dot(&plan),
+    };
+    printer.file(&text)?;
+    Ok(exit::OK)
+}
+
+fn save(
+    printer: &mut Printer,
+    name: &str,
+    text: &str,
+    print: bool,
+    save: &mut dyn FnMut(&str, &str) -> Result<PathBuf, String>,
+) -> Result<u8, Stop> {
+    let source = Source { file: format!("{name}.toml"), text: text.to_owned() };
+    if let Err(problems) = parse(&source, &|_| None) {
+        tell_checked(printer, &[(name.to_owned(), problems)])?;
+        return Ok(exit::USAGE);
+    }
+    if print {
+        printer.file(text)?;
+        return Ok(exit::OK);
+    }
+    let path = save(name, text).map_err(|why| Failure::new(FailureKind::InvalidArguments, format!("nothing was written: {why}")))?;
+    printer.note(&format!("written to {}", path.display()));
+    Ok(exit::OK)
+}
+
+/// A workflow to begin with.
+fn template(name: &str) -> String {
+    format!(
+        "# What each key means: docs/workflows.md; `switchboard workflow schema` lets editors complete them.\n\
+         name = {}\n\
+         title = \"A new workflow\"\n\n\
+         [input]\n\
+         text = {{ type = \"string\", default = \"hello\" }}\n\n\
+         # The tool's name is that of `switchboard tools`.\n\
+         [[step]]\n\
+         id = \"first\"\n\
+         tool = \"server_tool\"\n\
+         arguments = {{ text = \"{{{{ input.text }}}}\" }}\n\n\
+         [output]\n\
+         answer = \"{{{{ steps.first.result }}}}\"\n",
+        json!(name)
+    )
+}

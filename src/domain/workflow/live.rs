@@ -1,0 +1,88 @@
+//! The tools that steps call, looked up among those that servers offer now.
+
+use super::{
+    check::{Lookup, ToolFacts},
+    plan::{Action, Fallback, Plan},
+};
+use crate::domain::{
+    id::{ServerId, ToolId},
+    policy::route::Group,
+    world::{ServerView, World},
+};
+
+/// A tool that was found.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The tool.
+    pub tool: ToolId,
+    /// Whether it may be called again without harm: a trusted server says so.
+    pub repeatable: bool,
+}
+
+/// By its exposed name, or as `server/tool`.
+pub fn find(world: &World, name: &str) -> Option<Target> {
+    let qualified = || {
+        world.servers.iter().find_map(|server| {
+            let own = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
+            server.catalog.tool(own).map(|tool| ToolId::new(server.id().clone(), tool.name.clone()))
+        })
+    };
+    let tool = world.names.tool(name).cloned().or_else(qualified)?;
+    let hints = world.tool(&tool).map(|tool| tool.hints).unwrap_or_default();
+    let trusted = world.server(&tool.server).is_some_and(|server| server.spec.trusted);
+    let safe = hints.read_only == Some(true) || hints.idempotent == Some(true);
+    Some(Target { tool, repeatable: trusted && safe })
+}
+
+/// Whether `server` may be the one that offers the tool called `name`, as far as can be told before
+/// it is connected. Names are never split: each server's own prefix is compared.
+pub fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
+    let fits = |id: &ServerId, namespace: &str| {
+        let clean: String =
+            namespace.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
+        name.starts_with(&clean) || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let of_group = |group: &Group| group.members.iter().any(|m| m.server == *server.id()) && fits(&group.id, group.namespace());
+    world.servers.len() == 1
+        || fits(server.id(), server.spec.namespace())
+        || world.rules.routing.groups.iter().any(of_group)
+        // A route may lead the call there.
+        || world.rules.routing.routes.iter().any(|route| {
+            route.matches.matches(name) && (route.to == *server.id() || world.members(&route.to).any(|member| member.id() == server.id()))
+        })
+}
+
+/// The same for the checks of a plan. Nothing can be told while a server's lists are not known.
+pub fn lookup(world: &World, name: &str) -> Lookup {
+    let unread = || {
+        let open = |server: &&ServerView| server.phase.pending() || server.catalog.revision == 0;
+        world.servers.iter().filter(open).any(|server| may_offer(world, server, name))
+    };
+    match find(world, name) {
+        Some(found) => {
+            let schema = world.tool(&found.tool).map(|tool| tool.input_schema.clone()).unwrap_or_default();
+            Lookup::Found(ToolFacts { schema, repeatable: found.repeatable })
+        }
+        None if unread() => Lookup::Unread,
+        None => Lookup::Unknown { names: world.names.iter().map(|(exposed, _)| exposed.to_string()).collect() },
+    }
+}
+
+/// The tools that a plan may call, the workflows that it runs included.
+pub fn tools_of(plan: &Plan) -> Vec<String> {
+    let mut tools = vec![];
+    let children = plan.children();
+    for plan in std::iter::once(plan).chain(children.iter().map(|child| &**child)) {
+        for step in &plan.steps {
+            if let Action::Tool(call) = &step.action {
+                tools.push(call.tool.to_string());
+            }
+            tools.extend(step.compensate.iter().map(|call| call.tool.to_string()));
+            tools.extend(step.fallback.iter().filter_map(|fallback| match fallback {
+                Fallback::Tool(call) => Some(call.tool.to_string()),
+                Fallback::Value(_) => None,
+            }));
+        }
+    }
+    tools
+}

@@ -1,0 +1,323 @@
+//! Tries workflows without servers: a case of a test file gives the answers, the engine does the rest.
+//!
+//! Everything but the connection is the real thing: dispatch, policies, runner. The composition root
+//! calls [`rehearse`] for `workflow test`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, OnceLock, Weak},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Engine, EngineOptions,
+    control::{Command, Control},
+    lock,
+    ports::{Connector, Flow, Host, Reply, Request, Session},
+};
+use crate::domain::{
+    body::Body,
+    call::{Failure, FailureKind, Origin},
+    catalog::RawLists,
+    event::EventKind,
+    run::{Purpose, RunId, RunReport, RunSpec, RunStep, StepAnswer, StepState, WorkflowText},
+    server::{ConnectFailure, Era, Exit, Launch, ServerSpec, SessionInfo, Step},
+    workflow::{
+        answer,
+        case::{Answer, Case, Expect, Say, covers},
+        expression::Data,
+        live::tools_of,
+        plan::{Action, Plan, ReadAs, RetryOn},
+    },
+};
+
+/// The server that stands in for all that offer tools.
+const TOOLS: &str = "(rehearsal)";
+
+/// A call that a case made.
+#[derive(Clone, Debug)]
+struct Made {
+    step: String,
+    tool: String,
+    arguments: Data,
+}
+
+/// Runs a case; gives everything that is not as it expects.
+pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options: EngineOptions) -> Vec<String> {
+    let stage = Arc::new(Stage {
+        answers: case.answers.clone(),
+        given: Mutex::default(),
+        made: Mutex::default(),
+        tools: tools_of(plan).into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+        engine: OnceLock::new(),
+    });
+    let engine = Engine::new(options, Arc::new(Director(stage.clone())));
+    let _ = stage.engine.set(Arc::downgrade(&engine));
+    engine.apply(servers(plan));
+    let run = RunId::new(0, fastrand::u128(..));
+    let spec = RunSpec {
+        workflow: plan.name.as_str().into(),
+        sources: texts.into(),
+        input: case.input.body(),
+        origin: Origin::Cli,
+        timeout: None,
+        set: vec![],
+        answers: said(plan, case),
+        ask: false,
+        from: None,
+        env: case.env.clone(),
+    };
+    let mut tail = engine.bus.tail();
+    engine.command(Command::StartRun { run, spec: Arc::new(spec) });
+    let report = loop {
+        match tail.next().await {
+            Ok(Some(event)) => match &event.kind {
+                EventKind::RunSettled { run: ended, report } if *ended == run => break Some(report.clone()),
+                _ => {}
+            },
+            Ok(None) => break None,
+            Err(_) => {
+                tail = engine.bus.tail();
+                if let Some(report) = engine.bus.look(|world| world.runs.get(run).and_then(|view| view.report.clone())) {
+                    break Some(report);
+                }
+            }
+        }
+    };
+    engine.shutdown().await;
+    let made = lock(&stage.made).clone();
+    report.map_or_else(|| vec!["the engine ended".into()], |report| judge(&case.expect, &report, &made))
+}
+
+/// The servers that stand in for the real ones: one for all tools, and those that the plan names.
+fn servers(plan: &Plan) -> Vec<ServerSpec> {
+    let spec = |id: &str| {
+        let mut spec = ServerSpec::new(id, Launch::Http { url: "http://rehearsal.invalid".into(), headers: vec![], socket: None });
+        spec.timeouts.health = Duration::ZERO;
+        spec.policy.retry.attempts = 1;
+        spec.policy.breaker.on = false;
+        spec
+    };
+    let mut servers = vec![ServerSpec { namespace: Some(String::new()), ..spec(TOOLS) }];
+    let children = plan.children();
+    for step in std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps) {
+        let (Action::Prompt { server, .. } | Action::Resource { server, .. }) = &step.action else { continue };
+        if servers.iter().all(|known| known.id.as_str() != server) {
+            servers.push(spec(server));
+        }
+    }
+    servers
+}
+
+/// What the case answers to steps that ask a person.
+fn said(plan: &Plan, case: &Case) -> Vec<(String, StepAnswer)> {
+    let children = plan.children();
+    let steps = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps);
+    let answer = |id: &str| match &case.answers.get(id)?.first()?.say {
+        Say::Result(result) => answer::read(ReadAs::Auto, result).ok().map(|reading| reading.result),
+        Say::Fail { .. } => None,
+    };
+    let said = steps.filter_map(|step| {
+        let answer = match step.action {
+            Action::Approve { .. } => answer(&step.id).filter(|data| data.as_bool() != Some(false)).map(|_| StepAnswer::Approve)?,
+            Action::Elicit { .. } => StepAnswer::Content { content: answer(&step.id)?.body() },
+            _ => return None,
+        };
+        Some((step.id.to_string(), answer))
+    });
+    said.collect()
+}
+
+/// Everything about a run that is not as expected.
+fn judge(expect: &Expect, report: &RunReport, made: &[Made]) -> Vec<String> {
+    let mut wrong = vec![];
+    let why = report.why.as_deref().unwrap_or_default();
+    let expected = expect.outcome.as_deref().unwrap_or("ok");
+    if report.outcome.key() != expected {
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        wrong.push(format!("outcome: expected {expected}, got {}{why}", report.outcome.key()));
+        wrong.extend(report.detail.iter().cloned());
+    }
+    if let Some(words) = expect.error.as_ref().filter(|words| !why.contains(words.as_str())) {
+        wrong.push(format!("error: expected {words:?} in {why:?}"));
+    }
+    let output = report.output.as_ref().and_then(|output| Data::parse(&output.text()).ok()).unwrap_or_default();
+    for (name, wanted) in &expect.output {
+        match output.member(name) {
+            Some(found) if covers(&found, wanted) => {}
+            Some(found) => wrong.push(format!("output.{name}: expected {}, got {}", wanted.json(), found.json())),
+            None => wrong.push(format!("output.{name}: expected {}, there is none", wanted.json())),
+        }
+    }
+    for (step, wanted) in &expect.steps {
+        let found = report.step(step).map(|view| key_of(&view.state));
+        if found != Some(wanted.as_str()) {
+            let view = report.step(step).and_then(|view| view.state.why()).map(|why| format!(": {why}")).unwrap_or_default();
+            wrong.push(format!("steps.{step}: expected {wanted}, got {}{view}", found.unwrap_or("no such step")));
+        }
+    }
+    if let Some(wanted) = expect.compensated.as_ref().filter(|wanted| **wanted != report.compensated) {
+        wrong.push(format!("compensated: expected {wanted:?}, got {:?}", report.compensated));
+    }
+    let of = |name: &str| made.iter().filter(|call| call.step == name || call.tool == name).collect::<Vec<_>>();
+    for (name, wanted) in &expect.calls {
+        let count = of(name).len();
+        if count != usize::try_from(*wanted).unwrap_or(usize::MAX) {
+            wrong.push(format!("calls.{name}: expected {wanted}, got {count}"));
+        }
+    }
+    for (name, wanted) in &expect.arguments {
+        match of(name).last() {
+            Some(call) if covers(&call.arguments, wanted) => {}
+            Some(call) => wrong.push(format!("arguments.{name}: expected {}, got {}", wanted.json(), call.arguments.json())),
+            None => wrong.push(format!("arguments.{name}: it was not called")),
+        }
+    }
+    wrong
+}
+
+fn key_of(state: &StepState) -> &'static str {
+    match state {
+        StepState::CompensationFailed { .. } => "compensation_failed",
+        other => other.word(),
+    }
+}
+
+/// What all connections of a case share.
+struct Stage {
+    answers: BTreeMap<String, Vec<Answer>>,
+    given: Mutex<HashMap<String, usize>>,
+    made: Mutex<Vec<Made>>,
+    tools: Vec<String>,
+    engine: OnceLock<Weak<Engine>>,
+}
+
+impl Stage {
+    /// The next answer: of the step, then of the tool.
+    fn next(&self, place: Option<&RunStep>, tool: &str) -> Option<Answer> {
+        let own = place.filter(|place| place.purpose == Purpose::Step).map(|place| id_of(&place.step));
+        let key = own.into_iter().chain([tool.to_owned()]).find(|key| self.answers.contains_key(key))?;
+        let answers = self.answers.get(&key)?;
+        let mut given = lock(&self.given);
+        let count = given.entry(key).or_default();
+        let answer = answers.get(*count).or(answers.last()).cloned();
+        *count += 1;
+        answer
+    }
+}
+
+fn id_of(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).to_owned()
+}
+
+/// The stage as what the engine connects by.
+struct Director(Arc<Stage>);
+
+#[async_trait]
+impl Connector for Director {
+    async fn connect(&self, spec: Arc<ServerSpec>, _: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
+        host.step(Step::Initialize);
+        Ok(Arc::new(Actor { stage: self.0.clone(), tools: spec.id.as_str() == TOOLS, host, over: CancellationToken::new() }))
+    }
+}
+
+/// A connection that answers as the case says.
+struct Actor {
+    stage: Arc<Stage>,
+    /// Whether it offers the tools.
+    tools: bool,
+    host: Arc<dyn Host>,
+    over: CancellationToken,
+}
+
+impl Actor {
+    /// The step that a request is of.
+    fn place(&self, request: &Request) -> Option<RunStep> {
+        let engine = self.stage.engine.get().and_then(Weak::upgrade)?;
+        let call = request.call?;
+        engine.bus.look(|world| world.call(call).and_then(|view| view.spec.run.clone()))
+    }
+}
+
+#[async_trait]
+impl Session for Actor {
+    fn info(&self) -> Arc<SessionInfo> {
+        Arc::new(SessionInfo {
+            era: Era::Legacy,
+            protocol: "2025-11-25".into(),
+            name: None,
+            title: None,
+            version: None,
+            instructions: None,
+            capabilities: Body::from(r#"{"tools":{}}"#),
+            pid: None,
+            since: self.host.now(),
+            took: Duration::ZERO,
+        })
+    }
+
+    async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+        let place = self.place(&request);
+        let params = Data::parse(&request.params.text()).unwrap_or_default();
+        let member = |key: &str| params.member(key);
+        let tool = member("name").or_else(|| member("uri")).map(|name| name.display()).unwrap_or_default();
+        let step = place.as_ref().map(|place| id_of(&place.step)).unwrap_or_default();
+        lock(&self.stage.made).push(Made { step: step.clone(), tool: tool.clone(), arguments: member("arguments").unwrap_or_default() });
+        flow.sent(self.host.now(), 0);
+        let Some(answer) = self.stage.next(place.as_ref(), &tool) else {
+            let what = format!("the test has no answer for {tool} of the step `{step}`");
+            return Err(Failure::new(FailureKind::Refused, what).hint(format!("add answers.{step} = {{ result = {{ … }} }} to the case")));
+        };
+        tokio::time::sleep(answer.delay).await;
+        let (first_byte, last_byte) = (self.host.now(), self.host.now());
+        let reply = |result| Ok(Reply { result, first_byte, last_byte, sent_bytes: 0, received_bytes: 0 });
+        match answer.say {
+            Say::Result(result) => reply(result),
+            Say::Fail { kind, message } => {
+                let kind = match kind {
+                    RetryOn::ToolError | RetryOn::Expect => {
+                        return reply(Body::json(&json!({"content": [{"type": "text", "text": message}], "isError": true})));
+                    }
+                    RetryOn::NotReady => return Err(Failure::new(FailureKind::NotReady, message)),
+                    RetryOn::Transport => FailureKind::Transport,
+                    RetryOn::Timeout => FailureKind::Timeout,
+                    RetryOn::Protocol => FailureKind::Protocol,
+                    RetryOn::Exited => FailureKind::Exited,
+                };
+                Err(Failure::after_send(kind, message))
+            }
+        }
+    }
+
+    async fn notify(&self, _: &str, _: Body) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn lists(&self) -> Result<RawLists, Failure> {
+        let tool = |name: &String| Body::json(&json!({"name": name, "inputSchema": {"type": "object"}}));
+        let tools = if self.tools { self.stage.tools.iter().map(tool).collect() } else { vec![] };
+        Ok(RawLists { tools, ..RawLists::default() })
+    }
+
+    async fn subscribe(&self, _: &str, _: bool) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn closed(&self) -> Arc<ConnectFailure> {
+        self.over.cancelled().await;
+        Arc::new(ConnectFailure::new(Step::Run, "the rehearsal is over"))
+    }
+
+    async fn close(&self) -> Exit {
+        self.over.cancel();
+        Exit::Code(0)
+    }
+}

@@ -1,0 +1,165 @@
+//! A breaker that opens, asks again and closes, while a fallback answers: the events of such minutes, made by the
+//! breaker itself.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+
+use crate::{
+    domain::{
+        body::Body,
+        call::{CallSpec, Origin, Outcome, Timings},
+        catalog::{RawLists, ServerCatalog},
+        event::{Event, EventKind, Settled},
+        id::{CallId, ServerId},
+        policy::{
+            Fallback, Rules, ToolRule,
+            breaker::{Breaker, BreakerPolicy},
+            pattern::Pattern,
+            stage::{Cause, Stage},
+            verdict::Verdict,
+        },
+        server::Phase,
+        time::Stamp,
+    },
+    tui::fake::{self, Script, at},
+};
+
+const FALLBACK: &str = "database_insert_record";
+
+/// How calls of the flaky server end now.
+#[derive(Clone, Copy, PartialEq)]
+enum Mood {
+    Well,
+    Failing,
+}
+
+/// The flaky server's part of the story.
+pub struct Story {
+    script: Script,
+    breaker: Breaker,
+    call: u64,
+    first: u64,
+}
+
+impl Story {
+    /// The flaky server is there, with a fallback for its charges.
+    pub fn after(seq: u64) -> Story {
+        // As the demo has it: quick, so that one sees it open, ask again and close.
+        let policy =
+            BreakerPolicy { consecutive: 3, open: Duration::from_secs(5), open_max: Duration::from_secs(20), ..BreakerPolicy::default() };
+        let mut script = Script::after(seq);
+        let mut spec = fake::spec("flaky", None);
+        spec.policy.breaker = policy.clone();
+        script.server(9_000, spec, Phase::Ready);
+        let tool = |name: &str, reads: bool| {
+            Body::json(&json!({"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": reads}}))
+        };
+        let raw = RawLists { tools: vec![tool("charge", false), tool("quote", true)], ..RawLists::default() };
+        script.push(9_001, EventKind::ServerListed { server: "flaky".into(), catalog: Arc::new(ServerCatalog::read(raw, None)) });
+        let rule = ToolRule {
+            matches: Pattern::parse("flaky_charge").unwrap(),
+            fallback: vec![Fallback::Tool { tool: FALLBACK.into(), arguments: None }],
+            ..ToolRule::default()
+        };
+        script.push(9_002, EventKind::Rules { rules: Arc::new(Rules { tools: vec![rule], ..Rules::default() }) });
+        Story { script, breaker: Breaker::new(policy), call: 1_000, first: seq + 1 }
+    }
+
+    /// A charge every 700 ms and what else goes on: well until 52 s, failing until 57 s, then well again; up to `until`.
+    pub fn told(mut self, until: u64) -> Vec<Arc<Event>> {
+        for (turn, ms) in (12_000..until).step_by(700).enumerate() {
+            let mood = if (52_000..57_000).contains(&ms) { Mood::Failing } else { Mood::Well };
+            if ms > 44_000 {
+                self.charge(ms, mood, until);
+            }
+            self.other(ms + 310, "database", "query_users", 2 + turn as u64 % 4);
+            match turn % 5 {
+                1 | 3 => self.other(ms + 420, "email", "send_email", 12 + turn as u64 % 9),
+                4 => self.other(ms + 450, "analytics", "track_event", 500 + turn as u64 * 11),
+                _ => {}
+            }
+        }
+        let (mut events, last) = (self.script.events, Stamp(until * 1_000_000));
+        events.sort_by_key(|event| event.at);
+        events.retain(|event| event.at <= last);
+        (self.first..).zip(&events).map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
+    }
+
+    fn other(&mut self, ms: u64, server: &str, tool: &str, took: u64) {
+        self.call += 1;
+        self.script.queued(ms, self.call, fake::tool_call(server, tool, r#"{"filter":"ann"}"#));
+        self.script.settled(ms, took, self.call, fake::text_result("done"));
+    }
+
+    fn stage(&mut self, ms: u64, stage: Stage) {
+        self.script.push(ms, EventKind::CallStage { call: CallId(self.call), stage: Arc::new(stage) });
+    }
+
+    fn show(&mut self, ms: u64) {
+        let view = Arc::new(self.breaker.view(at(ms)));
+        self.script.push(ms, EventKind::Breaker { server: "flaky".into(), tool: None, view });
+    }
+
+    /// One call, through the breaker.
+    fn charge(&mut self, ms: u64, mood: Mood, until: u64) {
+        self.call += 1;
+        let operation = fake::tool_call("flaky", "charge", r#"{"amount":20}"#);
+        let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
+        self.script.push(ms, EventKind::CallQueued { call: CallId(self.call), spec });
+        let admission = match self.breaker.admit(at(ms)) {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                self.show(ms);
+                let after = format!("breaker open: flaky is left alone: {}", refusal.reason);
+                return self.fall_back(ms, 1, after, ms);
+            }
+        };
+        self.show(ms);
+        let mut begun = ms;
+        if admission.probe.is_some() {
+            self.stage(ms, Stage::Probing { server: "flaky".into() });
+            begun += 120;
+        }
+        let attempt = Stage::Attempt { attempt: 1, server: "flaky".into(), subject: "charge".into(), cause: Cause::First };
+        self.stage(begun, attempt);
+        self.script.push(begun, EventKind::CallSent { call: CallId(self.call), round: 1 });
+        let took = 180 + self.call * 37 % 160;
+        let ended = begun + took;
+        if ended > until {
+            // It is still out when the picture is taken.
+            return;
+        }
+        let (how, verdict) = match mood {
+            Mood::Well => ("ok".to_owned(), Verdict::Success),
+            Mood::Failing => ("protocol: the payment provider is not reachable (-32603)".to_owned(), Verdict::Failure),
+        };
+        let took = Duration::from_millis(took);
+        self.stage(ended, Stage::Ended { attempt: 1, how: how.clone(), verdict, took });
+        let _ = self.breaker.record(admission, verdict, took, &how, at(ended));
+        self.show(ended);
+        match mood {
+            Mood::Well => self.over((ms, ended), 1, fake::text_result(r#"{"charged":true}"#), None),
+            Mood::Failing => {
+                self.stage(ended, Stage::NotRepeated { why: "it may have run, and is not known to be safe to repeat".into() });
+                self.fall_back(ended, 2, how, ms);
+            }
+        }
+    }
+
+    fn fall_back(&mut self, ms: u64, number: u32, after: String, queued: u64) {
+        self.stage(ms, Stage::Fallback { to: FALLBACK.into(), after });
+        let attempt = Stage::Attempt { attempt: number, server: "database".into(), subject: "insert_record".into(), cause: Cause::First };
+        self.stage(ms, attempt);
+        let took = Duration::from_millis(4);
+        self.stage(ms + 4, Stage::Ended { attempt: number, how: "ok".into(), verdict: Verdict::Success, took });
+        self.over((queued, ms + 4), number, fake::text_result(r#"{"noted":true}"#), Some("database".into()));
+    }
+
+    fn over(&mut self, (from, to): (u64, u64), attempts: u32, outcome: Outcome, by: Option<ServerId>) {
+        let timings =
+            Timings { queued: at(from), sent: Some(at(from)), first_byte: Some(at(to)), last_byte: Some(at(to)), settled: at(to) };
+        let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 131, received_bytes: 96, attempts, by, cached: None };
+        self.script.push(to, EventKind::CallSettled { call: CallId(self.call), settled: Arc::new(settled) });
+    }
+}

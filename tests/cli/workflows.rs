@@ -1,0 +1,209 @@
+//! Workflows from the command line: the real program, the demo's servers, its journal.
+
+use std::io::{BufRead, BufReader};
+
+use super::*;
+
+impl Home {
+    /// A configuration with two of the demo's servers, whose state outlives the program.
+    fn configured(&self) {
+        let state = self.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        let program = assert_cmd::cargo::cargo_bin!("switchboard");
+        let server = |name: &str| format!("[servers.{name}]\ncommand = {program:?}\nargs = [\"demo-server\", \"{name}\", \"--dir\", {state:?}]\n\n");
+        let config = self.path().join(".config/switchboard");
+        std::fs::create_dir_all(config.join("workflows")).unwrap();
+        std::fs::write(config.join("config.toml"), server("database") + &server("flaky")).unwrap();
+    }
+
+    fn workflow(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(".config/switchboard/workflows").join(name), text).unwrap();
+    }
+
+    /// With the platform's folders within this home.
+    fn at_home(&self, line: &[&str]) -> Command {
+        let mut command = self.command(line);
+        command.env("SWITCHBOARD_CONFIG_DIR", self.path().join(".config/switchboard"));
+        command.env("SWITCHBOARD_STATE_DIR", self.path().join(".state"));
+        command
+    }
+
+    fn own(&self, line: &[&str]) -> Ran {
+        Ran::of(line, self.at_home(line).output().unwrap())
+    }
+}
+
+#[test]
+fn the_workflows_of_the_demo_run() {
+    let home = Home::new();
+    let onboarded = home.run(&["--demo", "run", "onboard_new_user", "--input", "email=ann@example.com", "name=Ann", "--json"]).ends(0).json();
+    assert_eq!((&onboarded["outcome"], &onboarded["output"]["tracked"]), (&json!("ok"), &json!(true)), "{onboarded}");
+    let enriched = home.run(&["--demo", "run", "enrich_user_data", "userId=u_1002"]).ends(0).says("ok in").json();
+    assert!(enriched["summary"].as_str().unwrap().contains("did"), "{enriched}");
+    let notified = home.run(&["--demo", "run", "notify_all", "limit:=2"]).ends(0).json();
+    assert_eq!((&notified["failed"], notified["sent"].as_array().unwrap().len()), (&json!(0), 2), "{notified}");
+    let junit = home.path().join("report.xml");
+    let charged = home.run(&["--demo", "run", "resilient_charge", "--junit", junit.to_str().unwrap(), "--jsonl"]).ends(0);
+    let last: Value = serde_json::from_str(charged.out.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["type"], &last["outcome"]), (&json!("run"), &json!("ok")));
+    assert!(charged.out.lines().any(|line| line.contains("\"type\":\"step\"")), "{}", charged.out);
+    let report = std::fs::read_to_string(junit).unwrap();
+    assert!(report.contains("<testsuite name=\"resilient_charge\" tests=\"3\" failures=\"0\""), "{report}");
+}
+
+#[test]
+fn what_was_done_is_undone_when_the_email_fails() {
+    let home = Home::new();
+    let text = r#"
+        name = "onboard"
+        on_error = "compensate"
+        [input]
+        to = { type = "string", default = "nobody" }
+        [[step]]
+        id = "create"
+        tool = "database_create_user"
+        arguments = { email = "ann@example.com", name = "Ann" }
+        compensate = { tool = "database_delete_user", arguments = { userId = "{{ result.userId }}" } }
+        [[step]]
+        id = "welcome"
+        tool = "email_send_email"
+        arguments = { to = "{{ input.to }}", subject = "Welcome {{ steps.create.result.userId }}", body = "x" }
+    "#;
+    std::fs::write(home.path().join("onboard.toml"), text).unwrap();
+    let ran = home.run(&["--demo", "run", "./onboard.toml", "--json"]).ends(8).json();
+    assert_eq!((&ran["outcome"], &ran["compensated"]), (&json!("compensated"), &json!(["create"])));
+    assert_eq!(ran["steps"][0]["state"], "compensated");
+    let ran = home.run(&["--demo", "run", "./onboard.toml"]).ends(8);
+    assert!(ran.out.is_empty(), "{}", ran.out);
+    ran.says("undone").says("step `welcome`");
+}
+
+#[test]
+fn a_dry_run_shows_every_call_and_makes_none() {
+    let home = Home::new();
+    let ran = home.run(&["--demo", "run", "--dry-run", "onboard_new_user", "email=a@example.com", "name=Ann", "--json"]).ends(0).json();
+    let first = &ran["steps"][0];
+    assert_eq!((&first["step"], &first["server"], &first["known"]), (&json!("create_user"), &json!("database"), &json!(true)));
+    assert_eq!(first["arguments"], json!({"email": "a@example.com", "name": "Ann", "role": "viewer"}));
+    assert_eq!(ran["steps"][1]["known"], false);
+    home.run(&["--demo", "run", "--dry-run", "onboard_new_user", "email=a@example.com", "name=Ann"]).ends(0).says("nothing was called");
+}
+
+#[test]
+fn what_is_wrong_with_a_workflow_or_its_input_is_said_before_anything_is_done() {
+    let home = Home::new();
+    std::fs::write(home.path().join("bad.toml"), "name = \"bad\"\n[[step]]\nid = \"a\"\ntool = \"t\"\nneeds = [\"b\"]\n").unwrap();
+    home.run(&["run", "./bad.toml"]).ends(2).says("bad.toml:5").says("`b`");
+    home.run(&["workflow", "check", "./bad.toml"]).ends(2).says("bad.toml:5");
+    home.run(&["--demo", "run", "onboard_new_user", "name=Ann"]).ends(2).says("email");
+    home.run(&["--demo", "run", "enrich_user_dat"]).ends(2).says("did you mean enrich_user_data?");
+    home.run(&["--demo", "run", "notify_all", "--set", "nothing.timeout=5s"]).ends(2).says("no step \"nothing\"");
+    home.run(&["--demo", "run", "notify_all", "--set", "users.timeout"]).ends(2).says("STEP.timeout=20s");
+    home.run(&["run", "--resume", "0190"]).ends(2).says("no run");
+    std::fs::write(home.path().join("live.toml"), "name = \"live\"\n[[step]]\nid = \"a\"\ntool = \"database_create_uzer\"\n").unwrap();
+    home.run(&["workflow", "check", "./live.toml"]).ends(0);
+    home.run(&["--demo", "workflow", "check", "--live", "./live.toml"]).ends(2).says("database_create_user");
+}
+
+#[test]
+fn workflows_are_listed_drawn_made_and_tried() {
+    let home = Home::new();
+    home.configured();
+    assert!(home.run(&["--demo", "workflow", "list"]).ends(0).out.contains("enrich_user_data"));
+    assert!(home.run(&["--demo", "workflow", "graph", "onboard_new_user"]).ends(0).out.contains("create_user"));
+    assert!(home.run(&["--demo", "workflow", "graph", "onboard_new_user", "--format", "dot"]).ends(0).out.starts_with("digraph"));
+    assert_eq!(home.run(&["workflow", "schema"]).ends(0).json()["type"], "object");
+    home.own(&["workflow", "new", "mine"]).ends(0).says("mine.toml");
+    home.own(&["workflow", "new", "mine"]).ends(2).says("there already");
+    assert!(home.own(&["workflow", "list"]).ends(0).out.contains("mine"));
+    home.workflow(
+        "hello.toml",
+        "name = \"hello\"\n[[step]]\nid = \"find\"\ntool = \"database_query_users\"\n[[step]]\nid = \"sure\"\napprove = \"Go on?\"\nneeds = [\"find\"]\n[output]\ntotal = \"{{ steps.find.result.total }}\"\n",
+    );
+    home.workflow(
+        "hello.test.toml",
+        "workflow = \"hello\"\n[[case]]\nname = \"two\"\nanswers.find = { result = { total = 2 } }\nanswers.sure = { result = true }\nexpect = { output = { total = 2 }, calls = { find = 1 } }\n\
+         [[case]]\nname = \"no\"\nanswers.find = { error = \"gone\" }\nexpect = { outcome = \"failed\", error = \"gone\", steps = { sure = \"skipped\" } }\n",
+    );
+    assert!(home.own(&["workflow", "test"]).ends(0).out.contains("2 cases, 0 failed"));
+    home.workflow(
+        "bad.test.toml",
+        "workflow = \"hello\"\n[[case]]\nname = \"three\"\nanswers.find = { result = { total = 2 } }\nanswers.sure = { result = true }\nexpect = { output = { total = 3 } }\n",
+    );
+    let ran = home.own(&["workflow", "test"]).ends(1);
+    assert!(ran.out.contains("output.total: expected 3, got 2"), "{}", ran.out);
+}
+
+#[test]
+fn a_workflow_is_made_of_past_calls_and_runs() {
+    let home = Home::new();
+    home.configured();
+    let made = home.own(&["call", "database_create_user", "email=eve@example.com", "name=Eve", "--yes", "--json"]).ends(0).json();
+    let user = made["result"]["structuredContent"]["userId"].as_str().unwrap().to_owned();
+    home.own(&["call", "database_get_user_profile", &format!("userId={user}")]).ends(0);
+    let text = home.own(&["workflow", "from-history", "--last", "2", "--name", "both"]).ends(0).out;
+    assert!(text.contains("{{ steps.database_create_user.result.userId }}"), "{text}");
+    home.own(&["workflow", "new", "again", "--from-call", made["call"].as_str().unwrap()]).ends(0);
+    // The user is there already, which the tool says.
+    home.own(&["run", "again"]).ends(1).says("database_create_user");
+    home.own(&["workflow", "new", "other", "--from-call", "1"]).ends(2).says("no such calls");
+}
+
+#[test]
+fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
+    let home = Home::new();
+    home.configured();
+    home.workflow(
+        "pay.toml",
+        r#"
+        name = "pay"
+        [[step]]
+        id = "create"
+        tool = "database_create_user"
+        arguments = { email = "kim@example.com", name = "Kim" }
+        [[step]]
+        id = "hang"
+        needs = ["create"]
+        tool = "flaky_configure"
+        arguments = { mode = "hang" }
+        [[step]]
+        id = "charge"
+        needs = ["hang"]
+        tool = "flaky_charge"
+        arguments = { amount = 5, currency = "EUR", reference = "x" }
+        [[step]]
+        id = "found"
+        tool = "database_query_users"
+        needs = ["charge"]
+        arguments = { limit = 100 }
+        [output]
+        user = "{{ steps.create.result.userId }}"
+        kims = "{{ steps.found.result.users | selectattr('name', 'eq', 'Kim') | list | length }}"
+        charge = "{{ steps.charge.result.chargeId }}"
+        "#,
+    );
+    let mut child = home.at_home(&["run", "pay"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    let run = first.strip_prefix("run ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    assert!(lines.any(|line| line.contains("running") && line.contains("charge")), "the third step begins");
+    // It is said to run before it is written down and sent: the call's journal entry tells that it was.
+    let journal = home.path().join(".state/switchboard.db");
+    let sent = || {
+        let db = rusqlite::Connection::open(&journal).unwrap();
+        let count: i64 = db
+            .query_row("SELECT count(*) FROM run_entries WHERE entry LIKE '%\"sending\"%' AND entry LIKE '%flaky_charge%'", [], |row| row.get(0))
+            .unwrap();
+        count > 0
+    };
+    while !sent() {
+        std::thread::yield_now();
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL).unwrap();
+    child.wait().unwrap();
+    home.own(&["run", "--resume", &run]).ends(10).says("--repeat charge").says("in doubt");
+    let ended = home.own(&["run", "--resume", &run, "--skip", "charge={\"chargeId\":\"c_1\"}"]).ends(0).json();
+    assert_eq!((&ended["kims"], &ended["charge"]), (&json!(1), &json!("c_1")), "no step is repeated: {ended}");
+    // By the end of its id, and that it has ended is said.
+    home.own(&["run", "--resume", &run[20..]]).ends(0).says("it had ended before");
+}
