@@ -77,7 +77,9 @@ async fn measure() {
         report::heading(&format!("runner: {STEPS} steps {name}, {ROUNDS} times"));
         report::line("a call by itself", "µs", &bare).print();
         report::line("a step of a run, its call included", "µs", &run).against("the call", bare.median()).print();
-        report::line("what the runner adds to a step", "µs", &Series::new([(run.median() - bare.median()).max(0.0)])).promise(Of::Median, 50.0).print();
+        report::line("what the runner adds to a step", "µs", &Series::new([(run.median() - bare.median()).max(0.0)]))
+            .promise(Of::Median, 50.0)
+            .print();
     }
     engine.shutdown().await;
 }

@@ -54,9 +54,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(command) => match command.headless() {
             Some(command) => within_runtime(headless::run(Setup::new(&cli, cli.global.demo), command, options)),
             None => match command {
-                Cmd::Workflow(args) => {
-                    within_runtime(workflows::run(Setup::new(&cli, cli.global.demo), args.command.clone(), options))
-                }
+                Cmd::Workflow(args) => within_runtime(workflows::run(Setup::new(&cli, cli.global.demo), args.command.clone(), options)),
                 _ => exit::USAGE,
             },
         },

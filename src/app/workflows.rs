@@ -32,7 +32,8 @@ pub fn shelf(setup: &Setup, loaded: &Loaded) -> (Shelf, Vec<ConfigError>) {
         return (Shelf { files: DEMO.iter().map(text).collect(), ..Shelf::default() }, vec![]);
     }
     let found = config::workflow_files(&setup.load, loaded);
-    let files = found.files.into_iter().map(|file| WorkflowText { name: file.name, file: file.path.display().to_string(), text: file.text });
+    let files =
+        found.files.into_iter().map(|file| WorkflowText { name: file.name, file: file.path.display().to_string(), text: file.text });
     (Shelf { files: files.collect(), folder: found.folders.first().cloned(), resume: None }, found.problems)
 }
 
@@ -78,7 +79,8 @@ async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<V
         _ => return Ok(vec![]),
     };
     let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
-    let number = |id: &String| u64::from_str_radix(id, 16).map_err(|_| wrong(format!("{id:?} is no call: expected its id as `--json` prints it")));
+    let number =
+        |id: &String| u64::from_str_radix(id, 16).map_err(|_| wrong(format!("{id:?} is no call: expected its id as `--json` prints it")));
     let numbers: Vec<u64> = ids.iter().map(number).collect::<Result<_, _>>()?;
     let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the history cannot be read: {why}")))?;
     // Not every call is one of a tool: read more than are wanted.

@@ -175,8 +175,7 @@ pub fn db() -> RawLists {
         resources: vec![Body::json(&json!({"uri": "db://schema", "name": "schema"}))],
         templates: vec![Body::json(&json!({"uriTemplate": "db://table/{name}", "name": "table"}))],
         prompts: vec![Body::json(&json!({"name": "explain", "arguments": [{"name": "sql", "required": true}, {"name": "style"}]}))],
-        warnings: vec![],
-        ttl: None,
+        ..RawLists::default()
     }
 }
 

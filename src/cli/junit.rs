@@ -27,7 +27,12 @@ pub fn of_run(workflow: &str, report: &RunReport) -> String {
     // What no step stands for, an input that does not fit or outputs that cannot be made, must not look well.
     let well = cases.iter().all(|(.., end)| !matches!(end, End::Failed(..)));
     if let (Some(why), true) = (&report.why, well) {
-        cases.push((workflow.to_owned(), "(run)".into(), 0.0, End::Failed(format!("{}: {why}", report.outcome.words()), report.detail.join("\n"))));
+        cases.push((
+            workflow.to_owned(),
+            "(run)".into(),
+            0.0,
+            End::Failed(format!("{}: {why}", report.outcome.words()), report.detail.join("\n")),
+        ));
     }
     suite(workflow, report.took().as_secs_f64(), cases)
 }
@@ -100,7 +105,13 @@ mod tests {
 
     #[test]
     fn what_is_no_xml_is_escaped() {
-        let case = CaseEnd { file: "f".into(), workflow: "a<b".into(), name: "\"x\" & \u{1b}[2J".into(), wrong: vec!["]]>\n".into()], took_ms: 1.5 };
+        let case = CaseEnd {
+            file: "f".into(),
+            workflow: "a<b".into(),
+            name: "\"x\" & \u{1b}[2J".into(),
+            wrong: vec!["]]>\n".into()],
+            took_ms: 1.5,
+        };
         let text = of_cases(&[case]);
         assert!(text.contains("classname=\"a&lt;b\" name=\"&quot;x&quot; &amp; \u{fffd}[2J\" time=\"0.002\""), "{text}");
         assert!(text.contains("message=\"]]&gt;&#10;\"") && text.contains("failures=\"1\""), "{text}");

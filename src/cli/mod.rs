@@ -23,8 +23,8 @@ pub mod names;
 #[cfg(test)]
 mod policy_tests;
 pub mod print;
-pub mod run;
 pub mod route;
+pub mod run;
 pub mod servers;
 pub mod session;
 #[cfg(test)]

@@ -12,8 +12,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     args::RunArgs,
-    arguments,
-    exit, junit,
+    arguments, exit, junit,
     print::{Format, ms},
     session::{Session, Signal, Stop, Woke, raw},
     workflow::{sound, texts},
@@ -80,7 +79,10 @@ fn plan_again(spec: &RunSpec) -> Result<Plan, Stop> {
     let Some(main) = (!files.is_empty()).then(|| files.remove(0)) else {
         return Err(Failure::new(FailureKind::InvalidArguments, "the journal of the run has no workflow").into());
     };
-    let source = |text: &crate::domain::run::WorkflowText| crate::domain::workflow::parse::Source { file: text.file.clone(), text: text.text.clone() };
+    let source = |text: &crate::domain::run::WorkflowText| crate::domain::workflow::parse::Source {
+        file: text.file.clone(),
+        text: text.text.clone(),
+    };
     let library = |name: &str| files.iter().find(|file| file.name == name).map(source);
     crate::domain::workflow::parse::parse(&source(&main), &library).map_err(|problems| {
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
@@ -90,7 +92,8 @@ fn plan_again(spec: &RunSpec) -> Result<Plan, Stop> {
 
 /// The input from the file and the assignments.
 fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
-    let wrong = |message: String, causes: Vec<String>| Stop::from(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, message) });
+    let wrong =
+        |message: String, causes: Vec<String>| Stop::from(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, message) });
     let base = match &args.input_file {
         Some(path) => {
             let text = std::fs::read_to_string(path);
@@ -215,7 +218,8 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
             Woke::Signal(Signal::Interrupt) if interrupts < 2 => {
                 interrupts += 1;
                 session.control.command(Command::CancelRun { run, reason: "cancelled by the user".into() });
-                let words = if interrupts == 1 { "cancelling the run; Ctrl-C again gives up undoing" } else { "giving up; Ctrl-C again quits" };
+                let words =
+                    if interrupts == 1 { "cancelling the run; Ctrl-C again gives up undoing" } else { "giving up; Ctrl-C again quits" };
                 session.printer.note(words);
             }
             Woke::Signal(signal) => {
@@ -234,9 +238,8 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
 }
 
 fn write_junit(path: &Path, name: &str, report: &RunReport) -> Result<(), Stop> {
-    std::fs::write(path, junit::of_run(name, report)).map_err(|error| {
-        Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())).into()
-    })
+    std::fs::write(path, junit::of_run(name, report))
+        .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())).into())
 }
 
 /// What is told while a run goes on.
@@ -267,8 +270,10 @@ impl Progress {
             self.active.push((step.clone(), format!("{step}{items}")));
         }
         if changed && session.printer.format() == Format::Jsonl {
-            session.printer.document(&json!({"type": "step", "at": session.world.epoch.unix_ms(at), "run": self.run.to_string(), "step": &**step, "state": word,
-                "why": view.state.why(), "attempts": view.attempts}))?;
+            session.printer.document(
+                &json!({"type": "step", "at": session.world.epoch.unix_ms(at), "run": self.run.to_string(), "step": &**step, "state": word,
+                "why": view.state.why(), "attempts": view.attempts}),
+            )?;
         }
         // A step that runs is only worth a line where no status line shows it.
         let worth = changed && word != "pending" && (word != "running" || !session.printer.watched() || session.options.verbose);
@@ -276,8 +281,13 @@ impl Progress {
             let took = if view.state.active() { String::new() } else { view.took(at).map(short).unwrap_or_default() };
             let attempts = if view.attempts > 1 && view.items.is_none() { format!("  {} attempts", view.attempts) } else { String::new() };
             let why = view.state.why().map(|why| format!("  {why}")).unwrap_or_default();
-            let fallback = view.fallback.as_ref().filter(|_| !view.state.active()).map(|what| format!("  answered by {what}")).unwrap_or_default();
-            let items = view.items.filter(|_| !view.state.active()).map(|i| format!("  {} items, {} failed", i.total, i.failed)).unwrap_or_default();
+            let fallback =
+                view.fallback.as_ref().filter(|_| !view.state.active()).map(|what| format!("  answered by {what}")).unwrap_or_default();
+            let items = view
+                .items
+                .filter(|_| !view.state.active())
+                .map(|i| format!("  {} items, {} failed", i.total, i.failed))
+                .unwrap_or_default();
             session.printer.note(format!("{word:<12} {step:<24} {took:>8}{attempts}{items}{fallback}{why}").trim_end());
         }
         let running: Vec<&str> = self.active.iter().map(|(_, words)| words.as_str()).collect();

@@ -275,7 +275,7 @@ mod tests {
         let open = |entries| of(entries).in_doubt().into_iter().map(|(place, ..)| place).collect::<Vec<_>>();
         assert_eq!(open(vec![sending(&a), sending(&b)]), [a.clone(), b.clone()]);
         assert_eq!(open(vec![sending(&a), RunEntry::Attempted { place: a.clone(), attempt: 1, exhausted: None }]), []);
-        assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 2, end: end() }]), [b.clone()]);
+        assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 2, end: end() }]), std::slice::from_ref(&b));
         assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 1, end: end() }]), []);
         let undoing = vec![sending(&a), RunEntry::StepEnded { step: "a".into(), end: end() }, sending(&c)];
         assert_eq!(open(undoing.clone()), [c]);

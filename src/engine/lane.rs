@@ -98,25 +98,32 @@ impl Lane {
         Some(refused(&self.server, Some(tool), &refusal, now))
     }
 
-    /// Asks the breaker of the server, and that of the tool when it has one.
-    pub fn admit(self: &Arc<Self>, tool: Option<(&Arc<str>, &BreakerPolicy)>) -> Result<Pass, Failure> {
+    /// Asks the breaker of the server, and that of the tool when it has one: by its rule (`own`), or because somebody did
+    /// something to it by hand.
+    pub fn admit(self: &Arc<Self>, tool: Option<&Arc<str>>, own: Option<&BreakerPolicy>) -> Result<Pass, Failure> {
         let now = self.bus.now();
         let mut state = self.lock();
-        let before = state.breaker.view(now).state;
+        let before = state.breaker.state();
         let admitted = state.breaker.admit(now);
-        let view = state.breaker.view(now);
-        let changed = view.state != before || admitted.is_err();
-        if changed {
+        if state.breaker.state() != before || admitted.is_err() {
+            let view = state.breaker.view(now);
             self.publish(None, view);
         }
         let server = admitted.map_err(|refusal| refused(&self.server, None, &refusal, now))?;
         let mut pass = Pass { lane: self.clone(), probe: server.probe.is_some(), server: Some(server), tool: None };
-        if let Some((name, policy)) = tool {
+        if let (Some(name), Some(policy)) = (tool, own) {
             let breaker = state.tools.entry(name.clone()).or_insert_with(|| Breaker::new(policy.clone()));
-            breaker.set_policy(policy.clone());
+            if breaker.policy() != policy {
+                breaker.set_policy(policy.clone());
+            }
+        }
+        if let Some((name, breaker)) = tool.and_then(|name| Some((name, state.tools.get_mut(name)?))) {
+            let before = breaker.state();
             let admitted = breaker.admit(now);
-            let view = breaker.view(now);
-            self.publish(Some(name.clone()), view);
+            if breaker.state() != before || admitted.is_err() {
+                let view = breaker.view(now);
+                self.publish(Some(name.clone()), view);
+            }
             match admitted {
                 Ok(admission) => {
                     pass.probe |= admission.probe.is_some();

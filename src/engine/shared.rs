@@ -69,6 +69,11 @@ impl Shared {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 
+    /// Chance of its own for somebody, from this one.
+    pub fn fork(&self) -> fastrand::Rng {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).fork()
+    }
+
     /// A number from 0 to 1, 1 excluded.
     pub fn random(&self) -> f64 {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).f64()

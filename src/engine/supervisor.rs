@@ -69,13 +69,14 @@ pub struct Supervised {
 
 /// Starts the supervisor of `spec`.
 ///
-/// It begins when `before` resolves: the server that this one replaces is gone then, and with it its
+/// `random` makes the jitter of its pauses. It begins when `before` resolves: the server that this one replaces is gone then, and with it its
 /// ports and files.
 pub fn start(
     spec: Arc<ServerSpec>,
     connector: Arc<dyn Connector>,
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
+    random: fastrand::Rng,
     before: impl Future<Output = ()> + Send + 'static,
 ) -> Supervised {
     let (orders, mailbox) = mpsc::channel(16);
@@ -93,6 +94,7 @@ pub fn start(
         mailbox,
         readiness,
         restart: Restart::new(first),
+        random,
         era: None,
         catalog: Arc::default(),
         lists_hold: None,
@@ -112,6 +114,7 @@ struct Supervisor {
     mailbox: mpsc::Receiver<Order>,
     readiness: watch::Sender<Readiness>,
     restart: Restart,
+    random: fastrand::Rng,
     era: Option<Era>,
     catalog: Arc<ServerCatalog>,
     /// After which time the lists are read again, if ever.
@@ -185,7 +188,7 @@ impl Supervisor {
 
     async fn after_failure(&mut self, why: Arc<ConnectFailure>) -> Next {
         // A program that cannot be started will not start in a second either.
-        let verdict = if why.retryable { self.restart.failed(self.bus.now(), fastrand::f64()) } else { Verdict::GiveUp };
+        let verdict = if why.retryable { self.restart.failed(self.bus.now(), self.random.f64()) } else { Verdict::GiveUp };
         let Verdict::Again { attempt, pause } = verdict else {
             self.down(Phase::Failed { why: why.clone() }, Some(why));
             return self.idle().await;

@@ -199,8 +199,7 @@ pub fn shop() -> (World, Vec<Arc<Event>>) {
                 resources: vec![Body::from(r#"{"uri":"db://schema","name":"schema","mimeType":"application/json"}"#)],
                 templates: vec![Body::from(r#"{"uriTemplate":"db://users/{id}","name":"user"}"#)],
                 prompts: vec![Body::from(r#"{"name":"summarise","arguments":[{"name":"table","required":true}]}"#)],
-                warnings: vec![],
-                ttl: None,
+                ..RawLists::default()
             },
         ),
     );

@@ -217,7 +217,9 @@ impl Strip {
         let server = lane_of(call);
         if call.track.is_some() {
             // It may have gone on to another member of its group.
-            self.lanes.iter_mut().filter(|(id, _)| *id != server).for_each(|(_, lane)| drop(lane.running.remove(&call.id)));
+            for (_, lane) in self.lanes.iter_mut().filter(|(id, _)| *id != server) {
+                lane.running.remove(&call.id);
+            }
         }
         let lane = self.lanes.entry(server.clone()).or_insert_with(|| Box::new(Lane::new()));
         let from = call.queued.0 / TENTH;

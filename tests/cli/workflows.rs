@@ -10,7 +10,8 @@ impl Home {
         let state = self.path().join("state");
         std::fs::create_dir(&state).unwrap();
         let program = assert_cmd::cargo::cargo_bin!("switchboard");
-        let server = |name: &str| format!("[servers.{name}]\ncommand = {program:?}\nargs = [\"demo-server\", \"{name}\", \"--dir\", {state:?}]\n\n");
+        let server =
+            |name: &str| format!("[servers.{name}]\ncommand = {program:?}\nargs = [\"demo-server\", \"{name}\", \"--dir\", {state:?}]\n\n");
         let config = self.path().join(".config/switchboard");
         std::fs::create_dir_all(config.join("workflows")).unwrap();
         std::fs::write(config.join("config.toml"), server("database") + &server("flaky")).unwrap();
@@ -36,7 +37,8 @@ impl Home {
 #[test]
 fn the_workflows_of_the_demo_run() {
     let home = Home::new();
-    let onboarded = home.run(&["--demo", "run", "onboard_new_user", "--input", "email=ann@example.com", "name=Ann", "--json"]).ends(0).json();
+    let onboarded =
+        home.run(&["--demo", "run", "onboard_new_user", "--input", "email=ann@example.com", "name=Ann", "--json"]).ends(0).json();
     assert_eq!((&onboarded["outcome"], &onboarded["output"]["tracked"]), (&json!("ok"), &json!(true)), "{onboarded}");
     let enriched = home.run(&["--demo", "run", "enrich_user_data", "userId=u_1002"]).ends(0).says("ok in").json();
     assert!(enriched["summary"].as_str().unwrap().contains("did"), "{enriched}");
@@ -192,7 +194,9 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     let sent = || {
         let db = rusqlite::Connection::open(&journal).unwrap();
         let count: i64 = db
-            .query_row("SELECT count(*) FROM run_entries WHERE entry LIKE '%\"sending\"%' AND entry LIKE '%flaky_charge%'", [], |row| row.get(0))
+            .query_row("SELECT count(*) FROM run_entries WHERE entry LIKE '%\"sending\"%' AND entry LIKE '%flaky_charge%'", [], |row| {
+                row.get(0)
+            })
             .unwrap();
         count > 0
     };

@@ -17,7 +17,7 @@ const SENTINEL_PORT: u16 = 26379;
 /// What is connected to.
 pub enum Target {
     /// One Redis.
-    One(Client),
+    One(Box<Client>),
     /// The master that one of these sentinels names.
     Sentinel(Box<SentinelClient>),
     /// A cluster, found by any of its nodes.
@@ -73,7 +73,7 @@ pub fn read(addresses: &[Secret]) -> Result<Place, String> {
         return Ok(Place { target: Target::Cluster(Box::new(cluster)), shown: format!("the cluster {}", shown.join(", ")), mask });
     };
     let client = Client::open(one.clone()).map_err(|e| mask.hide(&e.to_string()))?;
-    Ok(Place { target: Target::One(client), shown: shown.concat(), mask })
+    Ok(Place { target: Target::One(Box::new(client)), shown: shown.concat(), mask })
 }
 
 fn nonsense(at: usize, form: &str) -> String {

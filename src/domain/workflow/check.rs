@@ -245,7 +245,11 @@ fn members(value: &Template, rules: &Map<String, Value>, path: &[String], found:
             None if names.is_empty() => "it takes none".to_owned(),
             None => format!("there are {}", names.join(", ")),
         };
-        found.push(Misfit { path: [path, &[key.clone()]].concat(), message: format!("there is no argument `{key}`"), hint: Some(hint) });
+        found.push(Misfit {
+            path: [path, std::slice::from_ref(key)].concat(),
+            message: format!("there is no argument `{key}`"),
+            hint: Some(hint),
+        });
     }
 }
 

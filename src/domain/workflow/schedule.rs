@@ -1,6 +1,6 @@
 //! Which step is next: the order of a run as a pure state machine.
 //!
-//! The runner asks [`Schedule::next`] what to do, does it, and says how it ended; the schedule decides
+//! The runner asks [`Schedule::next_task`] what to do, does it, and says how it ended; the schedule decides
 //! what becomes ready, what is skipped, when the run is over and what has to be undone. It knows
 //! nothing of calls, expressions or time, so that thousands of generated plans can be tried on it.
 //!
@@ -175,7 +175,7 @@ impl Schedule {
     }
 
     /// What to do next; `None` when there is nothing before something ends, or when all is over.
-    pub fn next(&mut self) -> Option<Task> {
+    pub fn next_task(&mut self) -> Option<Task> {
         if let Some(task) = self.told.pop_front() {
             return Some(task);
         }
@@ -393,7 +393,7 @@ impl Schedule {
     }
 
     /// Takes over that a step ended in an earlier life of the run. In the order in which it happened,
-    /// before the first [`Schedule::next`].
+    /// before the first [`Schedule::next_task`].
     pub fn restore(&mut self, step: usize, ended: At) {
         if !matches!(self.at[step], At::Pending) {
             return;

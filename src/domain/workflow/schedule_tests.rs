@@ -90,7 +90,7 @@ fn execute(case: &Case) -> Result<(Schedule, Seen), TestCaseError> {
     let mut undoing: Option<Leaf> = None;
     let (mut ends, mut undos) = (0u8, 0u8);
     loop {
-        while let Some(task) = schedule.next() {
+        while let Some(task) = schedule.next_task() {
             match task {
                 Task::Decide(step) => {
                     prop_assert!(seen.decided.insert(step), "{step} is decided on twice");
@@ -144,7 +144,7 @@ fn execute(case: &Case) -> Result<(Schedule, Seen), TestCaseError> {
         let failed = case.fates[step].fails[item.unwrap_or(0) as usize];
         let end = match (seen.cancelled, failed) {
             // What was cancelled may have been done all the same.
-            (true, _) if choice % 2 == 0 => End::Cancelled,
+            (true, _) if choice.is_multiple_of(2) => End::Cancelled,
             (_, true) => End::Failed,
             _ => End::Ok,
         };
@@ -278,7 +278,7 @@ fn drive(case: &Case, schedule: &mut Schedule, journal: &mut Vec<Line>, told: &m
         }
     };
     while written < lines {
-        let Some(task) = schedule.next() else { break };
+        let Some(task) = schedule.next_task() else { break };
         match task {
             Task::Decide(step) if case.fates[step].skipped => schedule.skip(step),
             Task::Decide(step) => schedule.begin(step, case.nodes[step].each.then_some(case.fates[step].fails.len() as u32)),
@@ -305,25 +305,25 @@ fn independent_steps_run_side_by_side_and_a_diamond_waits() {
     let mut schedule = Schedule::new(vec![node(&[]), node(&[]), node(&[0, 1])], 8, false);
     let mut tasks = vec![];
     for _ in 0..2 {
-        let Some(Task::Decide(step)) = schedule.next() else { panic!() };
+        let Some(Task::Decide(step)) = schedule.next_task() else { panic!() };
         schedule.begin(step, None);
-        tasks.push(schedule.next());
+        tasks.push(schedule.next_task());
     }
     assert_eq!(tasks, [Some(Task::Start(0, None)), Some(Task::Start(1, None))]);
-    assert_eq!(schedule.next(), None);
+    assert_eq!(schedule.next_task(), None);
     schedule.settle(1, None, End::Ok);
-    assert_eq!(schedule.next(), None);
+    assert_eq!(schedule.next_task(), None);
     schedule.settle(0, None, End::Ok);
-    assert_eq!(schedule.next(), Some(Task::Decide(2)));
+    assert_eq!(schedule.next_task(), Some(Task::Decide(2)));
 }
 
 #[test]
 fn a_failure_that_does_not_count_lets_the_run_go_on() {
     let tolerant = Node { on_error: OnError::Continue, ..node(&[]) };
     let mut schedule = Schedule::new(vec![tolerant, node(&[0])], 8, false);
-    assert_eq!(schedule.next(), Some(Task::Decide(0)));
+    assert_eq!(schedule.next_task(), Some(Task::Decide(0)));
     schedule.refuse(0);
-    assert_eq!((schedule.halted(), schedule.next()), (None, Some(Task::Decide(1))));
+    assert_eq!((schedule.halted(), schedule.next_task()), (None, Some(Task::Decide(1))));
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn a_thousand_steps_in_a_row_and_side_by_side_are_ordered_at_once() {
     for nodes in [row.collect::<Vec<_>>(), vec![node(&[]); 1_000]] {
         let mut schedule = Schedule::new(nodes, 1, false);
         let mut order = vec![];
-        while let Some(task) = schedule.next() {
+        while let Some(task) = schedule.next_task() {
             match task {
                 Task::Decide(step) => schedule.begin(step, None),
                 Task::Start(step, item) => {

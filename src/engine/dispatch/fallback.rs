@@ -19,6 +19,7 @@ use crate::domain::{
     policy::{
         Fallback, mapping,
         stage::{Cause, Stage},
+        verdict,
     },
 };
 
@@ -58,7 +59,10 @@ impl Dispatch {
                     None => failed(Failure::new(FailureKind::NotReady, "no answer was kept")),
                 },
                 Fallback::Value { value } => fixed(value),
-                Fallback::Server { server } => self.other(with_server(&aim.operation, server), flow, begun).await,
+                Fallback::Server { server } => match not_elsewhere(aim, &failures) {
+                    None => self.other(with_server(&aim.operation, server), flow, begun).await,
+                    Some(why) => failed(Failure::new(FailureKind::Refused, format!("not tried: {why}"))),
+                },
                 Fallback::Tool { tool, arguments } => match self.mapped(&aim.operation, tool, arguments.as_ref(), flow).await {
                     Ok(operation) => self.other(operation, flow, begun).await,
                     Err(failure) => failed(failure),
@@ -115,6 +119,12 @@ impl Dispatch {
         };
         Ok(Operation::Tool { tool: id, arguments })
     }
+}
+
+/// Why the same call must not go to another server after these failures: it may have run, and is not known to be safe.
+fn not_elsewhere(aim: &Aim, failures: &[(String, Failure)]) -> Option<&'static str> {
+    let retry = &aim.treatment.policy.retry;
+    failures.iter().filter(|(_, failure)| failure.may_have_run).find_map(|(_, failure)| verdict::passable(failure, aim.safe, retry).err())
 }
 
 /// A fixed value as the result of a tool.

@@ -101,7 +101,7 @@ pub struct AttemptFlow {
     pub deadline: watch::Sender<Instant>,
     pub limit: Duration,
     /// When the request was sent.
-    pub sent: Mutex<Option<Stamp>>,
+    pub sent: watch::Sender<Option<Stamp>>,
     pub round: std::sync::atomic::AtomicU32,
     pub reason: Mutex<String>,
 }
@@ -115,7 +115,7 @@ impl AttemptFlow {
             call,
             deadline,
             limit,
-            sent: Mutex::default(),
+            sent: watch::channel(None).0,
             round: std::sync::atomic::AtomicU32::new(1),
             reason: Mutex::default(),
         })
@@ -133,7 +133,12 @@ impl AttemptFlow {
 
     /// When the request of this attempt was sent.
     pub fn sent_at(&self) -> Option<Stamp> {
-        *self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.sent.borrow()
+    }
+
+    /// Resolves when the request was sent.
+    pub async fn until_sent(&self) {
+        let _ = self.sent.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Resolves when this attempt's own limit has passed, wherever progress moved it.
@@ -144,7 +149,10 @@ impl AttemptFlow {
 
 impl Flow for AttemptFlow {
     fn sent(&self, at: Stamp, bytes: u64) {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(at);
+        self.sent.send_if_modified(|sent| {
+            sent.get_or_insert(at);
+            true
+        });
         let round = self.round.load(std::sync::atomic::Ordering::Relaxed);
         self.call.with(|s| {
             if !s.over {

@@ -17,7 +17,7 @@ use crate::{
         body::Body,
         call::{Operation, Outcome},
         event::EventKind,
-        id::{CallId, ToolId},
+        id::CallId,
         policy::{
             CachePolicy, Fallback, KeepAnswers,
             cache::{self, CacheView, Kept},
@@ -226,13 +226,14 @@ impl Dispatch {
         let server = aim.operation.server();
         let (subject, arguments, schema) = match &aim.operation {
             Operation::Tool { tool, arguments } => {
-                let id = ToolId::new(aim.servers[0].spec.id.clone(), tool.name.clone());
-                let schema = self.shared.bus.look(|world| world.tool(&id).map(|tool| tool.input_schema.clone())).unwrap_or_default();
+                let schema = self.shared.bus.look(|world| world.tool(tool).map(|tool| tool.input_schema.clone())).unwrap_or_default();
                 (tool.name.to_string(), arguments.clone(), schema)
             }
             other => (format!("{} {}", other.method(), other.subject()), Body::default(), Body::default()),
         };
-        let mut scope: String = aim.servers.iter().map(|server| cache::scope(&server.spec)).collect();
+        // All members of a group, whichever of them can take the call now.
+        let involved = self.shared.involved(server);
+        let mut scope: String = involved.iter().map(|server| cache::scope(&server.spec)).collect();
         scope.push_str(&schema.text());
         cache::scoped_key(&scope, server, &subject, &arguments)
     }

@@ -210,10 +210,11 @@ impl Dispatch {
         let operation = with_server(&chase.operation, &server.spec.id);
         let id = &server.spec.id;
         // Asked first, so that an open breaker refuses at once.
-        let tool = aim.tool().filter(|_| aim.treatment.own_breaker);
+        let tool = aim.tool();
+        let own = aim.treatment.own_breaker.then_some(&aim.treatment.policy.breaker);
         if let Some(failure) = server.lane.refuses(tool) {
             // Counts the refusal.
-            return match server.lane.admit(tool.map(|tool| (tool, &aim.treatment.policy.breaker))) {
+            return match server.lane.admit(tool, own) {
                 Err(failure) => refused(failure),
                 Ok(_) => refused(failure),
             };
@@ -225,7 +226,7 @@ impl Dispatch {
                 let places = self.places(aim, server, flow).await?;
                 // The connection may have gone while the call waited for its place.
                 let session = if connected_now(server, &session) { session } else { self.connected(server, flow).await? };
-                let pass = server.lane.admit(tool.map(|tool| (tool, &aim.treatment.policy.breaker)))?;
+                let pass = server.lane.admit(tool, own)?;
                 Ok((session, places, pass))
             };
             tokio::select! {
@@ -376,11 +377,10 @@ impl Dispatch {
             Blow::Cut => {
                 // Sent first, so that the server has it when the line goes dead.
                 let cut = async {
-                    while flow.sent_at().is_none() {
-                        tokio::task::yield_now().await;
-                    }
-                    session.close().await;
-                    std::future::pending::<()>().await;
+                    flow.until_sent().await;
+                    // A connection that is closed in order would still bring the answer.
+                    let session = session.clone();
+                    tokio::spawn(async move { session.close().await });
                 };
                 tokio::select! {
                     outcome = self.exchange(operation, server, session, flow) => outcome,

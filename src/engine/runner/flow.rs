@@ -218,7 +218,7 @@ impl Flow<'_> {
         self.cancel_steps(schedule).await;
         loop {
             let interrupted = self.run.stop.is_interrupted();
-            while let Some(task) = if interrupted { None } else { schedule.next() } {
+            while let Some(task) = if interrupted { None } else { schedule.next_task() } {
                 self.take(task, schedule, &mut work, undoing).await;
             }
             if schedule.over() || work.is_empty() {

@@ -22,7 +22,8 @@ pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
     }
     let mut tail = run.bus().tail();
     loop {
-        let (found, pending) = run.bus().look(|world| (find(world, name), world.servers.iter().any(|s| s.phase.pending() && may_offer(world, s, name))));
+        let (found, pending) =
+            run.bus().look(|world| (find(world, name), world.servers.iter().any(|s| s.phase.pending() && may_offer(world, s, name))));
         match found {
             Some(found) => return Ok(found),
             None if !pending => return Err(run.bus().look(|world| unknown(world, name))),

@@ -283,13 +283,14 @@ fn draw_stages(call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
     let place = |at: Stamp| (at.since(call.queued).as_nanos() * cells / whole).min(cells - 1) as u16;
     for segment in &cut {
         let (from, to) = (place(segment.from), place(segment.to));
-        let mut glyphs = segment.kind.glyph().to_string().repeat(usize::from(to.saturating_sub(from)) + 1);
-        if segment.kind.failed() {
-            glyphs.pop();
-            glyphs.push('✕');
-        }
+        let glyphs = segment.kind.glyph().to_string().repeat(usize::from(to.saturating_sub(from)) + 1);
         let room = Rect { x: start + from, width: area.right().saturating_sub(start + from), ..area };
         Pen::new(buf, room, 0).put(&glyphs, segment_style(segment, call, theme));
+    }
+    // After all, so that what follows does not hide them.
+    for segment in cut.iter().filter(|segment| segment.kind.failed()) {
+        let x = start + place(segment.to);
+        Pen::new(buf, Rect { x, width: area.right().saturating_sub(x), ..area }, 0).put("✕", theme.fail);
     }
 }
 

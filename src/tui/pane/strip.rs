@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::{Look, lamp};
+use super::{Look, breaker, lamp};
 
 /// What stands before a lane: lamp, name, gaps.
 fn label(world: &World) -> u16 {
@@ -103,6 +103,7 @@ fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: Look, area: Rect, 
             Pen::new(buf, cell, 0).put(symbol, style);
         }
     }
+    changes(server, grid, theme, row, buf);
 }
 
 fn glyph_of(mark: Mark, theme: &Theme) -> Option<(&'static str, Style)> {
@@ -120,31 +121,38 @@ fn glyph_of(mark: Mark, theme: &Theme) -> Option<(&'static str, Style)> {
     })
 }
 
-/// The times at which its breaker did not let calls through: `│open ····`, `│probe`.
+/// The times at which its breaker did not let calls through: `↯open ····`, `◑probe`.
 fn left_alone(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut Buffer) {
     let mut end = row.width;
     for change in server.breaker.transitions.iter().rev() {
         let began = grid.cell(change.at);
         let from = began.unwrap_or(0).min(row.width);
-        let (word, style) = match change.to {
-            State::Closed => ("", theme.ok),
-            State::Open => ("open", theme.fail),
-            State::HalfOpen => ("probe", theme.warn),
+        let style = match change.to {
+            State::Closed => theme.ok,
+            State::Open => theme.fail,
+            State::HalfOpen => theme.warn,
         };
         if change.to != State::Closed && end > from {
-            let mut pen = Pen::new(buf, Rect { x: row.x + from, width: end - from, ..row }, 0);
-            if began.is_some() {
-                pen.put("│", style);
-                if pen.left() > word.len() as u16 {
-                    pen.put(word, style).put(" ", style);
-                }
-            }
-            let dots = "·".repeat(usize::from(pen.left()));
-            pen.put(&dots, style);
+            let dots = "·".repeat(usize::from(end - from));
+            Pen::new(buf, Rect { x: row.x + from, width: end - from, ..row }, 0).put(&dots, style);
         }
         end = end.min(from);
         if began.is_none() {
             break;
+        }
+    }
+}
+
+/// The moments at which its breaker changed, over whatever else happened then.
+fn changes(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut Buffer) {
+    for change in &server.breaker.transitions {
+        if let Some(x) = grid.cell(change.at).filter(|x| *x < row.width) {
+            let (glyph, style) = breaker::glyph(change.to, theme);
+            let place = Rect { x: row.x + x, width: row.width - x, ..row };
+            let word = if change.to == State::Open { "open" } else { "" };
+            // The word where nothing else happened.
+            let free = (1..=word.len() as u16).all(|at| buf.cell((place.x + at, place.y)).is_some_and(|cell| cell.symbol() == "·"));
+            Pen::new(buf, place, 0).put(glyph, style).put(if free { word } else { "" }, style);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         action::Action,
         keymap::Context,
         widget::{
-            paint::{Pen, pane},
+            paint::{self, Pen, pane},
             window::{Move, Window},
         },
     },
@@ -178,7 +178,13 @@ impl Columns {
         match &call.settled {
             Some(settled) => {
                 let (glyph, style) = outcome_glyph(&settled.outcome, theme);
-                cell(&mut pen, &format!("{glyph} {}", settled.outcome.words()), self.outcome, style);
+                let words = settled.outcome.words();
+                let marks = marks(call);
+                let own = self.outcome.min(paint::width(words) + 3);
+                cell(&mut pen, &format!("{glyph} {words}"), if marks.is_empty() { self.outcome } else { own }, style);
+                if !marks.is_empty() {
+                    cell(&mut pen, &marks, self.outcome.saturating_sub(own), theme.warn);
+                }
                 pen.put(&format!("{:>9} ", short(settled.timings.total())), theme.text);
                 if self.bytes {
                     pen.put(&format!("{:>9} {:>9}", size(settled.sent_bytes), size(settled.received_bytes)), theme.muted);
@@ -206,6 +212,16 @@ pub fn pending_words(call: &CallView) -> String {
         (None, Some(_)) => "running".to_owned(),
         (None, None) => "queued".to_owned(),
     }
+}
+
+/// What is out of the ordinary about an answer: `◆12 s` from the cache, `↻3` attempts, `→mirror` answered.
+fn marks(call: &CallView) -> String {
+    let Some(settled) = &call.settled else { return String::new() };
+    let mut marks = vec![];
+    marks.extend(settled.cached.map(|age| if age.is_zero() { "◆shared".to_owned() } else { format!("◆{}", short(age)) }));
+    marks.extend((settled.attempts > 1).then(|| format!("↻{}", settled.attempts)));
+    marks.extend(settled.by.as_ref().filter(|by| *by != call.spec.operation.server()).map(|by| format!("→{by}")));
+    marks.join(" ")
 }
 
 /// What it is doing by its last stage, where that says more than that it runs.

@@ -10,6 +10,8 @@ use crate::{
         body::Body,
         call::{Operation, Outcome},
         frame::Frame,
+        id::ToolId,
+        policy::stage::Stage,
         world::World,
     },
     tui::{
@@ -210,7 +212,15 @@ impl Detail {
         (self.told.verdict, self.told.checking) = (Ok(vec![]), false);
         let Some(call) = self.call.and_then(|id| world.call(id)) else { return };
         let Operation::Tool { tool, .. } = &call.spec.operation else { return };
-        let Some(schema) = world.tool(tool).and_then(|t| t.output_schema.as_ref()) else { return };
+        // What stood in for a failed call is another tool's answer, or nobody's.
+        let stood_in = call.stages().iter().any(|(_, stage)| matches!(**stage, Stage::Fallback { .. }));
+        let place = call.track.as_ref().filter(|_| stood_in).map(|track| track.place());
+        let tool = match place {
+            None => tool.clone(),
+            Some(Some((server, name))) if server != tool.server || name != tool.name => ToolId::new(server, name),
+            Some(_) => return,
+        };
+        let Some(schema) = world.tool(&tool).and_then(|t| t.output_schema.as_ref()) else { return };
         let Some(Outcome::Ok { result }) = self.seen.as_ref().map(|s| &s.outcome) else { return };
         if result.is_empty() {
             return;
