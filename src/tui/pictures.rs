@@ -261,3 +261,5 @@ fn pictures_of_a_breaker_are_what_the_program_shows() {
         hold(&format!("assets/screens/{name}.svg"), &shown);
     }
 }
+
+mod workflows;

@@ -83,7 +83,7 @@ fn completion_offers_fields_then_values() {
     for event in fake::busy(0) {
         rows.push(&event);
     }
-    assert_eq!(complete("", &rows).len(), 5);
+    assert_eq!(complete("", &rows).len(), 6);
     assert_eq!(complete("x o", &rows), ["outcome:", "origin:"]);
     assert_eq!(complete("server:", &rows), ["server:analytics", "server:database", "server:email"]);
     assert_eq!(complete("!server:database|em", &rows), ["!server:database|email"]);
