@@ -79,13 +79,20 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     let (found, offer) = if loaded.servers.is_empty() && setup.files { welcome::offer(&setup.load) } else { Default::default() };
     let (updates, news) = mpsc::channel(16);
     let (workflows, _) = flows::shelf(&setup.load, &loaded, demo.as_ref().map(|demo| demo.dir().join("workflows")).as_deref());
-    let options = ConsoleOptions { workflows: workflows.clone(), ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news)) };
+    let options =
+        ConsoleOptions { workflows: workflows.clone(), ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news)) };
     // The demo can also come later, from the welcome.
     let demo = Arc::new(Mutex::new(demo));
     let library = Library::new(setup.load.clone(), demo.clone(), workflows);
     let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
-    let follower =
-        AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), Faces { wanted, updates, library }, found, demo.clone())));
+    let follower = AbortOnDropHandle::new(tokio::spawn(follow(
+        setup,
+        loaded,
+        engine.clone(),
+        Faces { wanted, updates, library },
+        found,
+        demo.clone(),
+    )));
     let shown = tui::run(engine.clone(), options).await;
     drop((traffic, follower));
     engine.shutdown().await;

@@ -94,35 +94,38 @@ pub fn preview(plan: &Plan, input: &Body) -> Vec<Preview> {
     let given = Data::parse(&input.text()).unwrap_or_default();
     let facts = RunFacts { id: "RUN".into(), started_ms: 0, attempt: 1 };
     let scope = Scope::new(&plan.names, given, &facts, []);
-    plan.order.iter().filter_map(|index| plan.steps.get(*index)).map(|step| {
-        let template = match &step.action {
-            Action::Tool(call) => Some(&call.arguments),
-            Action::Workflow { input, .. } => Some(input),
-            Action::Prompt { arguments, .. } => Some(arguments),
-            Action::Resource { uri, .. } => Some(uri),
-            Action::Approve { .. } | Action::Elicit { .. } => None,
-        };
-        let shown = template.map(|template| template.preview(&scope));
-        let mut more = vec![];
-        if !step.needs.is_empty() {
-            let needs: Vec<&str> = step.needs.iter().filter_map(|need| plan.steps.get(*need)).map(|need| &*need.id).collect();
-            more.push(("after", needs.join(", ")));
-        }
-        more.extend(step.when.iter().map(|when| ("only if", when.source().to_owned())));
-        more.extend(step.for_each.iter().map(|each| ("for each of", each.items.preview(&scope).0.display())));
-        more.extend(step.fallback.iter().map(|fallback| match fallback {
-            Fallback::Tool(call) => ("else", call.tool.to_string()),
-            Fallback::Value(value) => ("else", value.preview(&scope).0.json()),
-        }));
-        more.extend(step.compensate.iter().map(|call| ("undone by", call.tool.to_string())));
-        let what = match &step.action {
-            Action::Tool(call) => call.tool.to_string(),
-            other => format!("{} {}", other.word(), other.subject()),
-        };
-        let known = shown.as_ref().is_none_or(|(_, known)| *known);
-        Preview { step: step.id.clone(), what, more, arguments: shown.map(|(data, _)| data.json()), known }
-    })
-    .collect()
+    plan.order
+        .iter()
+        .filter_map(|index| plan.steps.get(*index))
+        .map(|step| {
+            let template = match &step.action {
+                Action::Tool(call) => Some(&call.arguments),
+                Action::Workflow { input, .. } => Some(input),
+                Action::Prompt { arguments, .. } => Some(arguments),
+                Action::Resource { uri, .. } => Some(uri),
+                Action::Approve { .. } | Action::Elicit { .. } => None,
+            };
+            let shown = template.map(|template| template.preview(&scope));
+            let mut more = vec![];
+            if !step.needs.is_empty() {
+                let needs: Vec<&str> = step.needs.iter().filter_map(|need| plan.steps.get(*need)).map(|need| &*need.id).collect();
+                more.push(("after", needs.join(", ")));
+            }
+            more.extend(step.when.iter().map(|when| ("only if", when.source().to_owned())));
+            more.extend(step.for_each.iter().map(|each| ("for each of", each.items.preview(&scope).0.display())));
+            more.extend(step.fallback.iter().map(|fallback| match fallback {
+                Fallback::Tool(call) => ("else", call.tool.to_string()),
+                Fallback::Value(value) => ("else", value.preview(&scope).0.json()),
+            }));
+            more.extend(step.compensate.iter().map(|call| ("undone by", call.tool.to_string())));
+            let what = match &step.action {
+                Action::Tool(call) => call.tool.to_string(),
+                other => format!("{} {}", other.word(), other.subject()),
+            };
+            let known = shown.as_ref().is_none_or(|(_, known)| *known);
+            Preview { step: step.id.clone(), what, more, arguments: shown.map(|(data, _)| data.json()), known }
+        })
+        .collect()
 }
 
 /// A name for a new workflow that no file has: `base`, `base_2`, …

@@ -2,6 +2,7 @@
 //! README. Tests compare them and fail when they differ; `UPDATE_PICTURES=1 cargo test pictures` makes them anew.
 
 mod breaker;
+mod workflows;
 
 use std::{fmt::Write, path::Path};
 
@@ -261,5 +262,3 @@ fn pictures_of_a_breaker_are_what_the_program_shows() {
         hold(&format!("assets/screens/{name}.svg"), &shown);
     }
 }
-
-mod workflows;

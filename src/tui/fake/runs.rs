@@ -19,7 +19,8 @@ use crate::{
 
 /// The demo's workflows, and one whose file is broken.
 pub fn shelf() -> Shelf {
-    let text = |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("workflows/{name}.toml"), text: (*text).into() };
+    let text =
+        |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("workflows/{name}.toml"), text: (*text).into() };
     let broken = "name = \"refund\"\n\n[[step]]\nid = \"book\"\ntool = \"database_insert_record\"\narguments = { of = \"{{ steps.charge.result.id }}\" }\nretries = 3\n";
     let mut files: Vec<WorkflowText> = DEMO.iter().map(text).collect();
     files.push(WorkflowText { name: "refund".into(), file: "workflows/refund.toml".into(), text: broken.into() });
@@ -42,7 +43,6 @@ pub struct Story {
     /// What has happened.
     pub script: Script,
     id: RunId,
-    plan: PlanSummary,
     views: Vec<(Arc<str>, Arc<StepView>)>,
     started: u64,
     call: u64,
@@ -62,9 +62,12 @@ impl Story {
         let summary = PlanSummary { name: name.into(), steps: steps.collect(), edges: edges.collect() };
         let mut script = Script::after(after);
         let (id, started) = (run(n), ms);
-        script.push(ms, EventKind::RunStarted { run: id, plan: Arc::new(summary.clone()), input: Body::from(input), origin: Origin::Console });
+        script.push(
+            ms,
+            EventKind::RunStarted { run: id, plan: Arc::new(summary.clone()), input: Body::from(input), origin: Origin::Console },
+        );
         let views = summary.steps.iter().map(|step| (step.id.clone(), Arc::default())).collect();
-        Story { script, id, plan: summary, views, started, call: 5_000 + n * 100 }
+        Story { script, id, views, started, call: 5_000 + n * 100 }
     }
 
     /// Changes a step.
@@ -79,10 +82,18 @@ impl Story {
     }
 
     /// A call of a step; `took` is `None` while it runs.
-    pub fn call(&mut self, ms: u64, took: Option<u64>, id: &str, tool: (&str, &str), arguments: &str, purpose: Purpose, outcome: Outcome) -> CallId {
+    pub fn call(
+        &mut self,
+        (ms, took): (u64, Option<u64>),
+        id: &str,
+        tool: (&str, &str),
+        arguments: &str,
+        (purpose, item): (Purpose, Option<u32>),
+        outcome: Outcome,
+    ) -> CallId {
         let call = CallId(self.call);
         self.call += 1;
-        let step = RunStep { run: self.id, step: id.into(), item: None, purpose };
+        let step = RunStep { run: self.id, step: id.into(), item, purpose };
         let operation = tool_call(tool.0, tool.1, arguments);
         let spec = Arc::new(CallSpec { operation, origin: Origin::Workflow, timeout: None, run: Some(step) });
         self.script.push(ms, EventKind::CallQueued { call, spec });
@@ -90,8 +101,7 @@ impl Story {
         if let Some(took) = took {
             let end = at(ms + took);
             let timings = Timings { queued: at(ms), sent: Some(at(ms)), first_byte: Some(end), last_byte: Some(end), settled: end };
-            let settled =
-                Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: 80, attempts: 1, by: None, cached: None };
+            let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: 80, attempts: 1, by: None, cached: None };
             self.script.push(ms + took, EventKind::CallSettled { call, settled: Arc::new(settled) });
         }
         call
@@ -99,7 +109,7 @@ impl Story {
 
     /// A step of one call from its beginning to its end.
     pub fn done(&mut self, ms: u64, took: u64, id: &str, tool: (&str, &str), arguments: &str, result: &str) -> &mut Self {
-        let call = self.call(ms, Some(took), id, tool, arguments, Purpose::Step, text_result(result));
+        let call = self.call((ms, Some(took)), id, tool, arguments, (Purpose::Step, None), text_result(result));
         self.step(ms, id, |view| {
             (view.state, view.started, view.attempts) = (StepState::Running, Some(at(ms)), 1);
             view.arguments = Some(Body::from(arguments));
@@ -127,16 +137,6 @@ impl Story {
         self.script.push(ms, EventKind::RunSettled { run: self.id, report: Arc::new(report) });
         self
     }
-
-    /// The number of the last event, for what follows.
-    pub fn last(&self) -> u64 {
-        self.script.events.last().map_or(0, |event| event.seq)
-    }
-
-    /// The steps of the plan.
-    pub fn steps(&self) -> usize {
-        self.plan.steps.len()
-    }
 }
 
 const USER: &str = r#"{"userId":"u_1042","email":"ann@example.org","name":"Ann","role":"developer"}"#;
@@ -163,7 +163,14 @@ pub fn notifying(after: u64, n: u64, ms: u64) -> Vec<Arc<Event>> {
         let failure = Failure::after_send(FailureKind::Protocol, "-32000: mailbox is full");
         let outcome = if item == 2 { Outcome::Failed { failure: Arc::new(failure) } } else { text_result("{}") };
         let took = (item < 5).then_some(90 + item * 7);
-        calls.push(story.call(ms + 6 + item / 3 * 100, took, "send", ("email", "send_email"), &arguments, Purpose::Step, outcome));
+        calls.push(story.call(
+            (ms + 6 + item / 3 * 100, took),
+            "send",
+            ("email", "send_email"),
+            &arguments,
+            (Purpose::Step, Some(item as u32)),
+            outcome,
+        ));
     }
     story.step(ms + 220, "send", |view| {
         (view.state, view.started, view.attempts) = (StepState::Running, Some(at(ms + 6)), 7);
@@ -182,7 +189,14 @@ pub fn compensated(after: u64, n: u64, ms: u64) -> Vec<Arc<Event>> {
     let mut calls = vec![];
     for (attempt, start) in [60u64, 360, 760].into_iter().enumerate() {
         let outcome = Outcome::Failed { failure: Arc::new(failure()) };
-        calls.push(story.call(ms + start, Some(150 + attempt as u64 * 20), "welcome", ("email", "send_email"), MAIL, Purpose::Step, outcome));
+        calls.push(story.call(
+            (ms + start, Some(150 + attempt as u64 * 20)),
+            "welcome",
+            ("email", "send_email"),
+            MAIL,
+            (Purpose::Step, None),
+            outcome,
+        ));
     }
     let mut error = StepError::of_failure(&failure());
     error.detail.push("stderr: smtp: connection refused".into());
@@ -195,12 +209,11 @@ pub fn compensated(after: u64, n: u64, ms: u64) -> Vec<Arc<Event>> {
     story.step(ms + 950, "welcome", |view| (view.state, view.ended) = (StepState::Failed { error: Arc::new(error) }, Some(at(ms + 950))));
     story.step(ms + 951, "track", |view| view.state = StepState::Skipped { why: "the run has failed".into() });
     let undo = story.call(
-        ms + 955,
-        Some(120),
+        (ms + 955, Some(120)),
         "create_user",
         ("database", "delete_user"),
         r#"{"userId":"u_1042"}"#,
-        Purpose::Compensation,
+        (Purpose::Compensation, None),
         text_result(r#"{"deleted":true}"#),
     );
     story.step(ms + 955, "create_user", |view| {

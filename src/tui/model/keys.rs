@@ -46,7 +46,9 @@ impl Model {
             }
             None if self.in_view() => {
                 let typing = self.flow_typing();
-                self.in_input() && plain && (matches!(key.code, KeyCode::Tab | KeyCode::BackTab) || typing && matches!(key.code, KeyCode::Enter | KeyCode::Esc))
+                self.in_input()
+                    && plain
+                    && (matches!(key.code, KeyCode::Tab | KeyCode::BackTab) || typing && matches!(key.code, KeyCode::Enter | KeyCode::Esc))
             }
             None if self.tree.filter().is_some() || self.focus != Focus::Call || self.call.editing_json() => false,
             None => match key.code {

@@ -308,15 +308,8 @@ impl Model {
         match (part, to) {
             (Part::Main, Some(to)) => self.views.flows.go(to),
             (Part::Graph, Some(to)) if self.views.flows.broken(&self.feed.world) => {
-                let look = super::super::pane::Look {
-                    world: &self.feed.world,
-                    theme: &self.theme,
-                    keys: &self.keymap,
-                    now: self.now,
-                    beat: self.beat,
-                    focused: true,
-                };
                 let mut chart = std::mem::take(&mut self.views.flows.chart);
+                let look = self.look();
                 if let Some(Err(problems)) = self.views.flows.flow(look.world).map(|flow| &flow.plan) {
                     chart.scroll_problems(to, problems, look, place);
                 }
@@ -423,12 +416,15 @@ impl Model {
             n => self.toast(NoticeLevel::Info, format!("{n} calls are marked; {key} makes a workflow of them.")),
         }
         // On to the next row, as one marks several.
-        if self.in_view() { self.view_act(Action::Down) } else { None };
+        if self.in_view() {
+            self.view_act(Action::Down);
+        }
     }
 
     /// Asks for a name for a workflow of the marked calls, else of the call or form that is meant.
     fn ask_workflow(&mut self) {
-        let calls: Vec<CallId> = if self.views.rows.marked.is_empty() { self.meant_call().into_iter().collect() } else { self.views.rows.marked.clone() };
+        let calls: Vec<CallId> =
+            if self.views.rows.marked.is_empty() { self.meant_call().into_iter().collect() } else { self.views.rows.marked.clone() };
         let world = &self.feed.world;
         let past = |id: &CallId| {
             let call = world.call(*id)?;
@@ -452,9 +448,17 @@ impl Model {
         let lost = calls.len().saturating_sub(past.len());
         let base = if past.len() == 1 { first.tool.clone() } else { "from_calls".into() };
         let name = free_name(&base, &self.views.flows.list);
-        let left = if lost > 0 && !in_form { format!(" {lost} marked that are no calls of tools, or no longer kept, are left out.") } else { String::new() };
+        let left = if lost > 0 && !in_form {
+            format!(" {lost} marked that are no calls of tools, or no longer kept, are left out.")
+        } else {
+            String::new()
+        };
         let place = self.views.flows.folder.as_ref().map_or_else(String::new, |folder| format!(" It goes into {folder}."));
-        let what = if past.len() == 1 { "The call becomes a workflow of one step.".to_owned() } else { format!("The {} calls become steps; values that come from earlier results are linked.", past.len()) };
+        let what = if past.len() == 1 {
+            "The call becomes a workflow of one step.".to_owned()
+        } else {
+            format!("The {} calls become steps; values that come from earlier results are linked.", past.len())
+        };
         let entry = Entry::new("Keep as a workflow", format!("{what}{left}{place}"), &[("name", &name)]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Workflow(past)));
     }

@@ -42,7 +42,11 @@ impl DryRun {
         }
         for (index, step) in self.steps.iter().enumerate() {
             sheet.gap();
-            sheet.row(vec![(format!("{:>2} ", index + 1), theme.muted), (step.step.to_string(), theme.accent), (format!("  {}", step.what), theme.text)]);
+            sheet.row(vec![
+                (format!("{:>2} ", index + 1), theme.muted),
+                (step.step.to_string(), theme.accent),
+                (format!("  {}", step.what), theme.text),
+            ]);
             for (label, text) in &step.more {
                 sheet.field(&format!("   {label}"), text, theme.muted);
             }

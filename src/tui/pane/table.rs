@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-pub use columns::{outcome, place_words};
 use columns::{Columns, head_word};
+pub use columns::{outcome, place_words};
 
 use super::{Look, query::FilterLine};
 

@@ -99,11 +99,10 @@ pub fn step(layout: &Layout, from: Option<usize>, action: Action) -> Option<usiz
     }
 }
 
-/// Draws what the window shows. `look` says how the box of a step looks, `edge` the style of an edge from a step.
+/// Draws what the window shows, and which box is selected. `look` says how the box of a step looks, `edge` the style of an edge from a step.
 pub fn draw(
     layout: &Layout,
-    scroll: Scroll,
-    selected: Option<usize>,
+    (scroll, selected): (Scroll, Option<usize>),
     look: &mut dyn FnMut(usize) -> BoxLook,
     edge: &dyn Fn(usize) -> Style,
     theme: &Theme,
@@ -261,7 +260,7 @@ mod tests {
     fn screen(layout: &Layout, scroll: Scroll, width: u16, height: u16) -> String {
         let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
         let area = buf.area;
-        draw(layout, scroll, Some(0), &mut plain, &|_| Style::new(), &Theme::ansi(), area, &mut buf);
+        draw(layout, (scroll, Some(0)), &mut plain, &|_| Style::new(), &Theme::ansi(), area, &mut buf);
         let row = |y| (0..width).map(|x| buf[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
         (0..height).map(row).collect::<Vec<_>>().join("\n")
     }

@@ -138,7 +138,8 @@ impl Columns {
                     };
                     if let Some(step) = step {
                         let left = (start + room).saturating_sub(pen.x() + 2);
-                        let place = place_words(step, rows);
+                        let place = Some(place_words(step, rows)).filter(|words| crate::tui::widget::paint::width(words) <= left);
+                        let place = place.unwrap_or_else(|| step_words(step));
                         pen.skip(2).put_middle(&place, if left < 8 { 0 } else { left }, theme.muted);
                     }
                 }
@@ -184,12 +185,21 @@ impl Columns {
     }
 }
 
-/// `onboard_new_user · welcome`, `notify_all · send #3`, `onboard_new_user · create_user, compensation`.
+/// `onboard_new_user · welcome`, `notify_all · send #3`, `onboard_new_user · create_user, undo`.
 pub fn place_words(step: &RunStep, rows: &Rows) -> String {
     let workflow = rows.workflow(step.run).map_or("…", |name| name);
+    format!("{workflow} · {}", step_words(step))
+}
+
+/// `welcome`, `send #3`, `create_user, undo`.
+fn step_words(step: &RunStep) -> String {
     let item = step.item.map(|item| format!(" #{}", item + 1)).unwrap_or_default();
-    let purpose = if step.purpose == Purpose::Step { String::new() } else { format!(", {}", step.purpose.word()) };
-    format!("{workflow} · {}{item}{purpose}", step.step)
+    let purpose = match step.purpose {
+        Purpose::Step => "",
+        Purpose::Fallback => ", fallback",
+        Purpose::Compensation => ", undo",
+    };
+    format!("{}{item}{purpose}", step.step)
 }
 
 fn origin_word(row: &Row, theme: &Theme) -> (&'static str, Style) {

@@ -13,7 +13,10 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        pane::{Look, lamp, table::{outcome, place_words}},
+        pane::{
+            Look, lamp,
+            table::{outcome, place_words},
+        },
         rows::{Row, Rows, State},
         widget::paint::{Pen, pane, width},
     },

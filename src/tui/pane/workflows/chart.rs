@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use ratatui::{
-    buffer::Buffer,
-    layout::Rect,
-    style::Modifier,
-};
+use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use crate::{
     domain::{
@@ -175,7 +171,8 @@ impl Flows {
         let title = if look.focused { theme.focus } else { theme.accent };
         if let Some(Err(problems)) = flow.map(|flow| &flow.plan).filter(|_| self.broken(look.world)) {
             let key = look.keys.key(&[Context::Graph], Action::EditWorkflow).unwrap_or_default();
-            let right = format!("{} · {key} edits", if problems.len() == 1 { "1 problem".into() } else { format!("{} problems", problems.len()) });
+            let right =
+                format!("{} · {key} edits", if problems.len() == 1 { "1 problem".into() } else { format!("{} problems", problems.len()) });
             let inner = pane(buf, area, &[(&name, title)], &[(&right, theme.fail)], look.focused, theme);
             problem_sheet(problems, look, inner.width).draw(buf, inner, self.chart.window);
             return;
@@ -214,7 +211,7 @@ impl Flows {
             _ => theme.border,
         };
         let selected = self.step.as_ref().and_then(|path| chart.index(path));
-        graph::draw(&chart.layout, chart.scroll, selected, &mut shown, &edge, theme, inner, buf);
+        graph::draw(&chart.layout, (chart.scroll, selected), &mut shown, &edge, theme, inner, buf);
         more(chart, inner, look, area, buf);
     }
 }

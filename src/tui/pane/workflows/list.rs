@@ -5,10 +5,7 @@ use std::sync::Arc;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{
-        time::short,
-        world_runs::RunView,
-    },
+    domain::{time::short, world_runs::RunView},
     tui::{
         flows::Flow,
         pane::Look,
@@ -94,7 +91,9 @@ impl Flows {
     fn draw_empty(&self, look: Look, inner: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let place = self.folder.as_ref().map_or_else(|| "a folder named workflows beside your configuration".to_owned(), String::clone);
-        let text = format!("No workflow yet. A file per workflow in {place} shows up here; `switchboard workflow new NAME` writes one, and w on a call keeps that call as one.");
+        let text = format!(
+            "No workflow yet. A file per workflow in {place} shows up here; `switchboard workflow new NAME` writes one, and w on a call keeps that call as one."
+        );
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         for (y, row) in wrap(&text, room.width).iter().enumerate() {
             Pen::new(buf, room, y as u16).put(row, theme.muted);

@@ -4,7 +4,11 @@
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui::{buffer::Buffer, layout::Rect, style::{Modifier, Style}};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
 
 use crate::{
     domain::{
@@ -53,9 +57,11 @@ impl StepPane {
     /// Turns to a step of a run, or to the run as a whole; what is read in stays where it is while it is the same.
     pub(super) fn show(&mut self, run: Option<&Arc<RunView>>, path: Option<&Arc<str>>) {
         let id = run.map(|run| run.id);
-        if self.run != id || self.path.as_ref() != path {
-            *self = StepPane { run: id, path: path.cloned(), side: self.side, ..StepPane::default() };
+        let fresh = self.run != id || self.path.as_ref() != path;
+        if fresh {
+            *self = StepPane { run: id, path: path.cloned(), ..StepPane::default() };
         }
+        let had = self.came.1.is_some();
         let (given, came) = match (run, path) {
             (Some(run), Some(path)) => match run.step(path) {
                 Some(view) => (view.arguments.clone(), view.result.clone()),
@@ -70,6 +76,10 @@ impl StepPane {
                 let view = (!body.is_empty()).then(|| JsonView::json(body.clone()));
                 *slot = (body, view);
             }
+        }
+        // Where only one side has room, what came of it is the one to see.
+        if self.came.1.is_some() && (fresh || !had) {
+            self.side = Side::Came;
         }
     }
 
@@ -104,7 +114,8 @@ impl StepPane {
 
     /// A key that means nothing to the keymap.
     pub fn raw_key(&mut self, key: KeyEvent) {
-        if key.modifiers.difference(KeyModifiers::SHIFT).is_empty() && !matches!(key.code, KeyCode::Enter)
+        if key.modifiers.difference(KeyModifiers::SHIFT).is_empty()
+            && !matches!(key.code, KeyCode::Enter)
             && let Some(view) = self.view()
         {
             let _ = view.handle(key);

@@ -36,7 +36,7 @@ pub struct Steps {
     /// The path of each line; the first is the run as a whole.
     lines: Vec<Option<Arc<str>>>,
     window: Window,
-    /// The first row that was drawn, and the line of each row from there on.
+    /// The line of each row of the screen.
     drawn: Vec<usize>,
 }
 
@@ -44,7 +44,7 @@ pub struct Steps {
 enum Row<'r> {
     Whole,
     Step(usize, &'r Arc<str>, &'r StepView),
-    Call(usize, &'r CallView),
+    Call(usize, usize, &'r CallView),
 }
 
 impl Steps {
@@ -108,11 +108,11 @@ impl Flows {
             let view = run.step(path).map_or(&empty, |view| &**view);
             rows.push(Row::Step(line, path, view));
             let calls = view.calls.iter().filter_map(|id| look.world.call(*id));
-            let own = |call: &&CallView| {
-                here && view.calls.len() > 1 || call.spec.run.as_ref().is_some_and(|run| run.purpose != Purpose::Step)
-            };
-            let shown: Vec<&CallView> = calls.filter(own).collect();
-            rows.extend(shown.iter().skip(shown.len().saturating_sub(CALLS)).map(|call| Row::Call(line, call)));
+            let own =
+                |call: &CallView| here && view.calls.len() > 1 || call.spec.run.as_ref().is_some_and(|run| run.purpose != Purpose::Step);
+            let shown: Vec<(usize, &CallView)> = calls.enumerate().filter(|(_, call)| own(call)).collect();
+            let last = shown.len().saturating_sub(CALLS);
+            rows.extend(shown.iter().skip(last).map(|(at, call)| Row::Call(line, at + 1, call)));
         }
         let mut window = Window { cursor: selected, top: self.steps.window.top };
         window.fit(rows.len(), usize::from(inner.height));
@@ -124,11 +124,11 @@ impl Flows {
             match &rows[index] {
                 Row::Whole => scale.whole(&run, look, place, buf),
                 Row::Step(_, path, view) => scale.step(path, view, look, place, buf),
-                Row::Call(_, call) => scale.call(call, look, place, buf),
+                Row::Call(_, number, call) => scale.call(call, *number, look, place, buf),
             }
             self.steps.drawn.push(match &rows[index] {
                 Row::Whole => 0,
-                Row::Step(line, ..) | Row::Call(line, _) => *line,
+                Row::Step(line, ..) | Row::Call(line, ..) => *line,
             });
             if index == selected {
                 buf.set_style(Rect { width: scale.name.min(place.width), ..place }.intersection(buf.area), look.selection());
@@ -153,7 +153,7 @@ const TIME: u16 = 10;
 
 impl Scale {
     fn new(start: Stamp, end: Stamp, width: u16) -> Scale {
-        let name = (width * 2 / 5).clamp(8, 34).min(width);
+        let name = (width * 9 / 20).clamp(8, 34).min(width);
         let cells = width.saturating_sub(name + TIME + 2);
         Scale { start, span: (end.since(start).as_nanos() as u64).max(1_000), name, cells }
     }
@@ -164,7 +164,14 @@ impl Scale {
     }
 
     /// Writes a glyph and a name; gives the place of the bar.
-    fn head(&self, (glyph, style): (&str, Style), indent: u16, name: &str, plain: Style, time: &str, area: Rect, buf: &mut Buffer) -> Rect {
+    fn head(
+        &self,
+        (glyph, style): (&str, Style),
+        (indent, name, plain): (u16, &str, Style),
+        time: &str,
+        area: Rect,
+        buf: &mut Buffer,
+    ) -> Rect {
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(1 + indent).put(glyph, style).skip(1);
         let room = (area.x + self.name).saturating_sub(pen.x() + 1);
@@ -186,7 +193,7 @@ impl Scale {
         let (glyph, _, style) = state::of_run(run, look);
         let end = run.report.as_ref().map_or(look.now, |report| report.ended);
         let bold = look.theme.text.add_modifier(Modifier::BOLD);
-        let place = self.head((glyph, style), 0, &run.plan.name, bold, &short(end.since(run.started)), area, buf);
+        let place = self.head((glyph, style), (0, &run.plan.name, bold), &short(end.since(run.started)), area, buf);
         self.fill(run.started, end, '━', style, place, buf);
     }
 
@@ -199,7 +206,7 @@ impl Scale {
             (_, Some(took)) => short(took),
         };
         let plain = if matches!(view.state, StepState::Pending | StepState::Skipped { .. }) { theme.muted } else { theme.text };
-        let place = self.head(state::of_step(view, look), 1 + depth, shown, plain, &time, area, buf);
+        let place = self.head(state::of_step(view, look), (1 + depth, shown, plain), &time, area, buf);
         let Some(started) = view.started else {
             let words = if matches!(view.state, StepState::Pending) { String::new() } else { state::words(view) };
             Pen::new(buf, place, 0).put(&words, theme.muted);
@@ -218,22 +225,22 @@ impl Scale {
     }
 
     /// A call: which attempt or item, or what for.
-    fn call(&self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+    fn call(&self, call: &CallView, number: usize, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let step = call.spec.run.as_ref();
         let name = look.world.call_name(&call.spec.operation);
         let name = match step.map(|step| (step.purpose, step.item)) {
             Some((Purpose::Compensation, _)) => format!("undo {name}"),
             Some((Purpose::Fallback, _)) => format!("else {name}"),
-            Some((_, Some(item))) => format!("#{} {name}", item + 1),
-            _ => name,
+            Some((_, Some(item))) => format!("#{}", item + 1),
+            _ => format!("try {number}"),
         };
         let (glyph, style) = match &call.settled {
             Some(settled) => outcome_glyph(&settled.outcome, theme),
             None => (look.spinner(), theme.running),
         };
         let took = call.settled.as_ref().map_or_else(|| look.now.since(call.queued), |settled| settled.timings.total());
-        let place = self.head((glyph, style), 3, &name, theme.muted, &short(took), area, buf);
+        let place = self.head((glyph, style), (3, &name, theme.muted), &short(took), area, buf);
         self.bar(call, look, place, buf);
     }
 
