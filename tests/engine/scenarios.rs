@@ -207,7 +207,7 @@ fn staged(stage: &Stage, numbers: &HashMap<CallId, usize>) -> String {
         Stage::Attempt { attempt, server, subject, cause } => {
             format!("attempt {attempt}: {server}/{subject} ({})", format!("{cause:?}").to_lowercase())
         }
-        Stage::Ended { attempt, how, verdict, took } => {
+        Stage::Ended { attempt, how, verdict, took, .. } => {
             format!("attempt {attempt} ended after {}: {how} [{}]", short(*took), format!("{verdict:?}").to_lowercase())
         }
         Stage::BackOff { pause, why } => format!("pauses {} ({why})", short(*pause)),
