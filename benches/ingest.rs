@@ -238,6 +238,7 @@ async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Se
         startup: Startup::Normal,
         confirm: Default::default(),
         recall: Default::default(),
+        workflows: Default::default(),
         invocation: Default::default(),
     };
     let mut model = Model::new(setup, world, (200, 60));

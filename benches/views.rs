@@ -92,6 +92,7 @@ fn model(calls: u64, tools: u64) -> Model {
         startup: Startup::Normal,
         confirm: Default::default(),
         recall: Default::default(),
+        workflows: Default::default(),
         invocation: Default::default(),
     };
     let mut model = Model::new(setup, world, SIZE);

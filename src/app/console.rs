@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    flows::{self, Library},
     history::Recorder,
     setup::{self, Setup},
     taste, welcome,
@@ -77,12 +78,14 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     let (requests, wanted) = mpsc::channel(64);
     let (found, offer) = if loaded.servers.is_empty() && setup.files { welcome::offer(&setup.load) } else { Default::default() };
     let (updates, news) = mpsc::channel(16);
-    let options = console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news));
+    let (workflows, _) = flows::shelf(&setup.load, &loaded, demo.as_ref().map(|demo| demo.dir().join("workflows")).as_deref());
+    let options = ConsoleOptions { workflows: workflows.clone(), ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news)) };
     // The demo can also come later, from the welcome.
     let demo = Arc::new(Mutex::new(demo));
+    let library = Library::new(setup.load.clone(), demo.clone(), workflows);
     let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
     let follower =
-        AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), Faces { wanted, updates }, found, demo.clone())));
+        AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), Faces { wanted, updates, library }, found, demo.clone())));
     let shown = tui::run(engine.clone(), options).await;
     drop((traffic, follower));
     engine.shutdown().await;
@@ -125,6 +128,7 @@ fn console_options(
         title,
         startup,
         recall: state.map(config::load_recall).unwrap_or_default(),
+        workflows: Default::default(),
         invocation: setup.invocation(),
         exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),
         requests,
@@ -139,10 +143,11 @@ fn title(setup: &Setup, loaded: &Loaded, only: Option<&ServerSpec>) -> String {
     only.map(|spec| spec.id.to_string()).or(file).unwrap_or_else(|| "no configuration".into())
 }
 
-/// The two ends towards the console.
+/// What leads to the console and from it.
 struct Faces {
     wanted: mpsc::Receiver<ConsoleRequest>,
     updates: mpsc::Sender<ConsoleUpdate>,
+    library: Library,
 }
 
 /// Takes in what changes on disk, and what the user decides about the project's file.
@@ -150,7 +155,7 @@ async fn follow(
     setup: Setup,
     loaded: Loaded,
     engine: Arc<Engine>,
-    Faces { mut wanted, updates }: Faces,
+    Faces { mut wanted, updates, mut library }: Faces,
     found: Vec<FoundImport>,
     demo: Arc<Mutex<Option<Demo>>>,
 ) {
@@ -166,7 +171,11 @@ async fn follow(
     let mut told = false;
     let mut reloads = setup.files.then(|| config::watch(setup.load.clone(), Some(loaded)));
     loop {
+        if let Some(shelf) = library.look(&last).await {
+            let _ = updates.send(ConsoleUpdate::Workflows(shelf)).await;
+        }
         let reload = tokio::select! {
+            () = library.changed() => continue,
             request = wanted.recv() => match (request, &pending) {
                 (Some(ConsoleRequest::Approve(hash)), Some(waiting)) if hash == waiting.hash => {
                     let Some(state_dir) = &setup.load.state_dir else { continue };
@@ -215,6 +224,13 @@ async fn follow(
                     {
                         engine.notice(Notice::new(NoticeLevel::Warn, format!("arguments could not be remembered: {error}")));
                     }
+                    continue;
+                }
+                (Some(ConsoleRequest::SaveWorkflow { name, text }), _) => {
+                    engine.notice(match library.save(&name, &text) {
+                        Ok(path) => Notice::new(NoticeLevel::Info, format!("workflow written: {}", path.display())),
+                        Err(why) => Notice::new(NoticeLevel::Error, format!("the workflow could not be written: {why}")),
+                    });
                     continue;
                 }
                 (Some(_), _) => continue,

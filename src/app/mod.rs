@@ -3,6 +3,7 @@
 //! The only place that sees everything. Only `main.rs` calls it.
 
 mod console;
+mod flows;
 mod headless;
 mod history;
 mod setup;

@@ -47,5 +47,5 @@ pub use recall::{load_recall, save_recall};
 pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, launch_hash, launch_lines};
-pub use watch::{Reload, watch};
-pub use workflows::{WorkflowFile, Workflows, save_workflow, store_file, workflow_files};
+pub use watch::{Reload, watch, watch_folders};
+pub use workflows::{WorkflowFile, Workflows, save_workflow, store_file, workflow_files, workflows_in};

@@ -67,6 +67,32 @@ fn start(options: LoadOptions, current: Option<Loaded>, events: bool, poll: Dura
     receiver
 }
 
+/// Watches folders that need not exist yet; tells whenever something in them may have changed.
+///
+/// Must be called within a tokio runtime. Ends when the receiver is dropped.
+pub fn watch_folders(folders: Vec<PathBuf>) -> mpsc::Receiver<()> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let files: Vec<PathBuf> = folders.iter().map(|folder| folder.join("any")).collect();
+        let mut watched = Folders::new(true);
+        let follow = async {
+            loop {
+                // Always, since a folder may have appeared.
+                watched.cover(files.iter());
+                changed(&watched, POLL).await;
+                if sender.send(()).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = sender.closed() => {}
+            () = follow => {}
+        }
+    });
+    receiver
+}
+
 /// Digest of each file's content; nothing for a file that cannot be read.
 type Prints = BTreeMap<PathBuf, Option<[u8; 32]>>;
 
@@ -94,19 +120,7 @@ impl Watching {
 
     /// Waits until something may have changed, and then until nothing happens any more.
     async fn change(&self) {
-        if !self.folders.complete {
-            // Some folder cannot be watched: look at the files themselves.
-            let _ = timeout(self.poll, self.folders.changed.notified()).await;
-            return;
-        }
-        self.folders.changed.notified().await;
-        let latest = Instant::now() + LATEST;
-        while Instant::now() < latest {
-            tokio::select! {
-                () = self.folders.changed.notified() => {}
-                () = sleep(QUIET) => return,
-            }
-        }
+        changed(&self.folders, self.poll).await;
     }
 
     /// Reads everything if a file changed. The inner `None`: there is nothing to tell. The outer: the
@@ -128,6 +142,23 @@ impl Watching {
         }
         self.last = Some(reload.clone());
         Some(Some(reload))
+    }
+}
+
+/// Waits until something in the folders may have changed, and then until nothing happens any more.
+async fn changed(folders: &Folders, poll: Duration) {
+    if !folders.complete {
+        // Some folder cannot be watched: look at the files themselves.
+        let _ = timeout(poll, folders.changed.notified()).await;
+        return;
+    }
+    folders.changed.notified().await;
+    let latest = Instant::now() + LATEST;
+    while Instant::now() < latest {
+        tokio::select! {
+            () = folders.changed.notified() => {}
+            () = sleep(QUIET) => return,
+        }
     }
 }
 

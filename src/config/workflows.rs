@@ -84,6 +84,18 @@ pub fn workflow_files(options: &LoadOptions, loaded: &Loaded) -> Workflows {
     found
 }
 
+/// The workflow files of one folder, and what could not be read there.
+pub fn workflows_in(folder: &Path) -> (Vec<WorkflowFile>, Vec<ConfigError>) {
+    let (mut files, mut problems) = (vec![], vec![]);
+    for path in toml_files(folder) {
+        match read(&path) {
+            Ok(file) => files.push(file),
+            Err(error) => problems.push(ConfigError::new(format!("cannot be read: {error}")).in_file(path)),
+        }
+    }
+    (files, problems)
+}
+
 /// The files of workflows in a folder, tests of workflows left out, in the order of their names.
 fn toml_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return vec![] };

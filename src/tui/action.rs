@@ -15,13 +15,16 @@ pub enum Group {
     Call,
     /// Looks at results and calls.
     Results,
+    /// Runs workflows.
+    Workflows,
     /// Answers a dialog.
     Dialogs,
 }
 
 impl Group {
     /// All groups in the order of help.
-    pub const ALL: [Group; 6] = [Group::General, Group::Move, Group::Servers, Group::Call, Group::Results, Group::Dialogs];
+    pub const ALL: [Group; 7] =
+        [Group::General, Group::Move, Group::Servers, Group::Call, Group::Results, Group::Workflows, Group::Dialogs];
 
     /// The heading.
     pub fn title(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Group {
             Group::Servers => "Servers",
             Group::Call => "Calling",
             Group::Results => "Results and traffic",
+            Group::Workflows => "Workflows",
             Group::Dialogs => "Dialogs",
         }
     }
@@ -92,6 +96,7 @@ actions! {
     ViewTraffic "view-traffic" "traffic" General true "Go to the traffic: every call and message as it happens";
     ViewTimeline "view-timeline" "timeline" General true "Go to the timeline: calls as bars on a shared time axis";
     ViewHealth "view-health" "health" General true "Go to the health of servers and tools: rates, percentiles, failures, breakers, routes, stderr";
+    ViewWorkflows "view-workflows" "workflows" General true "Go to the workflows: flows over several servers, drawn as graphs, run and watched";
     Filter "filter" "filter" General true "Find a tool of any server";
     Welcome "welcome" "get servers" General true "Find servers: configurations on this machine, the demo, a file, an address or a command";
     Strip "strip" "strip" General true "Show the last minute of all servers, or hide it";
@@ -160,6 +165,15 @@ actions! {
     ZoomOut "zoom-out" "wider" Results true "Show more time in the timeline";
     NextCall "next-call" "next call" Results false "To the next call of the lane";
     PreviousCall "previous-call" "call before" Results false "To the call of the lane before";
+
+    RunWorkflow "run-workflow" "run" Workflows true "Run the workflow; asks for its input first";
+    DryRun "dry-run" "dry run" Workflows true "Show every call that the workflow would make with this input, as far as it is known; makes none";
+    RunAgain "run-again" "run again" Workflows true "Run the workflow again with the input of the run that is shown";
+    RunFrom "run-from" "from here" Workflows true "Run again from the selected step, with the earlier results of those before it";
+    CancelStep "cancel-step" "cancel step" Workflows true "Give up the selected step; the run goes on as the step's on_error says";
+    EditWorkflow "edit-workflow" "edit" Workflows true "Open the workflow's file in $EDITOR; it is read and checked again when saved";
+    Mark "mark" "mark" Workflows true "Mark the call under the cursor for a workflow, or no longer";
+    SaveWorkflow "save-workflow" "as workflow" Workflows true "Keep the call, the form or the marked calls as a workflow, by name";
 
     Choose "choose" "choose" Dialogs false "Take what is under the cursor";
     Answer "answer" "answer" Dialogs false "Send the answer";

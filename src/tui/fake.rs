@@ -1,6 +1,7 @@
 //! An engine of the imagination for tests: events by hand, the same [`Control`] as the real one.
 
 pub mod policy;
+pub mod runs;
 
 use std::{
     sync::{Arc, Mutex},

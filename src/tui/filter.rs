@@ -39,6 +39,8 @@ pub enum Test {
     Origin(Vec<Origin>),
     /// What the row is.
     Kind(Vec<RowKind>),
+    /// The run of a workflow: its id, the workflow's name or the step's, any of these patterns.
+    Run(Vec<String>),
     /// Took longer, in microseconds.
     Longer(u64),
     /// Took less, in microseconds.
@@ -77,8 +79,8 @@ impl fmt::Display for Mistake {
     }
 }
 
-const FIELDS: [&str; 5] = ["server", "tool", "outcome", "origin", "kind"];
-const ORIGINS: [Origin; 3] = [Origin::Console, Origin::Cli, Origin::Demo];
+const FIELDS: [&str; 6] = ["server", "tool", "outcome", "origin", "kind", "run"];
+const ORIGINS: [Origin; 4] = [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow];
 const FAILURES: [(&str, FailureKind); 11] = [
     ("not-ready", FailureKind::NotReady),
     ("unknown-server", FailureKind::UnknownServer),
@@ -193,6 +195,7 @@ fn test(word: &str) -> Result<Test, String> {
     match field.to_ascii_lowercase().as_str() {
         "server" => Ok(Test::Server(values)),
         "tool" => Ok(Test::Tool(values)),
+        "run" => Ok(Test::Run(values)),
         "outcome" => {
             all(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
         }
@@ -244,6 +247,7 @@ impl fmt::Display for Term {
         match &self.test {
             Test::Server(values) => write!(f, "server:{}", values.join("|")),
             Test::Tool(values) => write!(f, "tool:{}", values.join("|")),
+            Test::Run(values) => write!(f, "run:{}", values.join("|")),
             Test::Outcome(values) => {
                 write!(f, "outcome:{}", join(values, |v| outcomes().find(|(_, w)| w == v).map_or("", |(word, _)| word)))
             }
@@ -304,13 +308,14 @@ pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
     let mut values: Vec<String> = match field {
         "server" => rows.names().iter().map(|n| n.server.to_string()).collect(),
         "tool" => rows.names().iter().map(|n| n.tool.to_string()).collect(),
+        "run" => rows.workflows().flat_map(|(run, name)| [name.to_string(), run.short()]).collect(),
         "outcome" => outcomes().map(|(word, _)| word.to_owned()).collect(),
         "origin" => ORIGINS.iter().map(|o| o.word().to_owned()).collect(),
         "kind" => RowKind::ALL.iter().map(|k| k.word().to_owned()).collect(),
         _ => return vec![],
     };
     values.retain(|v| v.to_lowercase().contains(&last) && v.to_lowercase() != last && !v.contains(char::is_whitespace));
-    if matches!(field, "server" | "tool") {
+    if matches!(field, "server" | "tool" | "run") {
         values.sort();
         values.dedup();
     }
@@ -370,6 +375,11 @@ fn holds(test: &Test, row: &Row, rows: &Rows) -> bool {
         }),
         Test::Origin(origins) => row.origin().is_some_and(|origin| origins.contains(&origin)),
         Test::Kind(kinds) => kinds.contains(&row.kind()),
+        Test::Run(patterns) => rows.step_of(row).is_some_and(|step| {
+            let name = rows.workflow(step.run).map(|name| name.to_lowercase()).unwrap_or_default();
+            let (short, path) = (step.run.short(), step.step.to_lowercase());
+            patterns.iter().any(|p| fits(p, &name) || fits(p, &short) || fits(p, &path) || *p == step.run.to_string())
+        }),
         Test::Longer(us) => ended(row) && u64::from(row.took_us) > *us,
         Test::Shorter(us) => ended(row) && u64::from(row.took_us) < *us,
         Test::Bigger(bytes) => u64::from(row.sent.max(row.got)) > *bytes,

@@ -47,6 +47,10 @@ contexts! {
     Timeline "timeline" "The timeline.";
     Health "health" "The table of servers and tools.";
     Lines "lines" "A server's stderr and log.";
+    Workflows "workflows" "The list of workflows.";
+    Graph "graph" "The graph, the steps and the selected step of a workflow.";
+    Input "input" "The input of a workflow while no field takes letters.";
+    InputText "input-text" "A field of a workflow's input that takes letters.";
     Help "help" "The help overlay.";
     Palette "palette" "The palette.";
     Confirm "confirm" "A question of Switchboard itself.";

@@ -9,6 +9,7 @@ pub mod copying;
 pub mod feed;
 mod files;
 pub mod filter;
+pub mod flows;
 pub mod index;
 pub mod input;
 pub mod keymap;
@@ -64,6 +65,8 @@ pub struct ConsoleOptions {
     pub startup: Startup,
     /// Arguments of earlier sessions.
     pub recall: Recall,
+    /// The workflow files.
+    pub workflows: flows::Shelf,
     /// How this console was started.
     pub invocation: Invocation,
     /// Where files go that are opened in other programs.
@@ -93,6 +96,8 @@ pub enum ConsoleUpdate {
     Taste(Box<Taste>),
     /// The welcome added servers: how the same ones are reached from a command line, and what they are called.
     Servers(Invocation, String),
+    /// The workflow files as they are now.
+    Workflows(flows::Shelf),
 }
 
 /// What the console begins with.
@@ -129,6 +134,15 @@ pub enum ConsoleRequest {
     Reject,
     /// Start these servers, as the welcome says.
     Start(overlay::welcome::Chosen),
+    /// This is to become the file of a new workflow.
+    SaveWorkflow {
+        /// Its name, which no other has.
+        name: String,
+        /// Its text.
+        text: String,
+    },
+    /// The workflow files may have changed.
+    ReadWorkflows,
     /// These arguments are to be remembered for other sessions; nothing secret is in them.
     Remember(Recalled),
 }

@@ -37,6 +37,8 @@ pub enum Msg {
     },
     /// The editor ended; the text, or why there is none.
     Edited(Result<String, String>),
+    /// The editor that a file was opened in ended, or could not be started.
+    FileEdited(Result<(), String>),
     /// A file was written, or why not.
     Saved(Result<String, String>),
     /// A file that should be written is there already.
@@ -137,6 +139,8 @@ pub enum Cmd {
     OpenUrl(String),
     /// Let the user edit this text in `$EDITOR`.
     Edit(String),
+    /// Let the user edit this file in `$EDITOR`.
+    EditFile(String),
     /// Use the mouse, or leave it to the terminal.
     Mouse(bool),
     /// Draw everything anew.

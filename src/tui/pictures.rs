@@ -166,6 +166,7 @@ fn busy(theme: Theme) -> Model {
         startup: Startup::Normal,
         confirm: Default::default(),
         recall: Default::default(),
+        workflows: Default::default(),
         invocation: Default::default(),
     };
     let mut model = Model::new(setup, fake::shop_world(), (132, 40));
@@ -244,6 +245,7 @@ fn pictures_of_a_breaker_are_what_the_program_shows() {
             startup: Startup::Normal,
             confirm: Default::default(),
             recall: Default::default(),
+            workflows: Default::default(),
             invocation: Default::default(),
         };
         let mut model = Model::new(setup, fake::shop_world(), (132, 40));

@@ -4,16 +4,17 @@
 //! one while others come and go. Texts are made for visible rows only. Named by the model and the panes.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use crate::domain::{
-    call::{FailureKind, Operation, Origin, Outcome},
+    call::{CallSpec, FailureKind, Origin, Outcome},
     event::{Event, EventKind, Settled},
     frame::{Direction, Frame, FrameKind},
     id::{CallId, ServerId},
+    run::{RunId, RunStep},
     time::Stamp,
     world::World,
 };
@@ -22,6 +23,8 @@ use crate::domain::{
 pub const MOST: usize = 1_000_000;
 /// Most texts of log messages and faults that are kept.
 const MOST_NOTES: usize = 20_000;
+/// Most runs whose workflows are known by name.
+const MOST_RUNS: usize = 10_000;
 /// Bytes of a text that are kept; the pane with the detail has the whole while the world keeps it.
 const NOTE_BYTES: usize = 400;
 /// Messages longer than this are not read to find what they say, in bytes.
@@ -234,6 +237,12 @@ pub struct Rows {
     pending: HashMap<CallId, RowId>,
     /// Calls that ended and took long, by class of length.
     long: [BTreeSet<RowId>; CLASSES],
+    /// The place in a run of every call that is a step's.
+    runs: HashMap<u64, RunStep>,
+    /// The workflows of the last runs.
+    workflows: BTreeMap<RunId, Arc<str>>,
+    /// Calls that are marked for a workflow, ascending.
+    pub marked: Vec<CallId>,
     /// Counts up with every change.
     version: u64,
 }
@@ -257,6 +266,9 @@ impl Rows {
             first_note: 0,
             pending: HashMap::new(),
             long: Default::default(),
+            runs: HashMap::new(),
+            workflows: BTreeMap::new(),
+            marked: vec![],
             version: 0,
         }
     }
@@ -267,6 +279,7 @@ impl Rows {
         let mut touched = Touched::default();
         let after = self.rows.back().map(|row| row.at);
         let mut things: Vec<(Stamp, Thing)> = Vec::new();
+        world.runs.iter().for_each(|run| self.name_run(run.id, &run.plan.name));
         things.extend(world.calls.iter().map(|call| (call.queued, Thing::Call(call))));
         things.extend(world.frames.iter().map(|frame| (frame.at, Thing::Frame(frame))));
         for server in &world.servers {
@@ -279,7 +292,7 @@ impl Rows {
             match thing {
                 Thing::Call(call) => {
                     if !known {
-                        self.call(call.id, &call.spec.operation, call.spec.origin, at);
+                        self.call(call.id, &call.spec, at);
                         if call.sent.is_some() {
                             self.sent(call.id);
                         }
@@ -311,7 +324,8 @@ impl Rows {
     pub fn push(&mut self, event: &Event) -> Option<RowId> {
         let at = event.at;
         match &event.kind {
-            EventKind::CallQueued { call, spec } => self.call(*call, &spec.operation, spec.origin, at),
+            EventKind::CallQueued { call, spec } => self.call(*call, spec, at),
+            EventKind::RunStarted { run, plan, .. } => self.name_run(*run, &plan.name),
             EventKind::CallSent { call, .. } => return self.sent(*call),
             EventKind::CallSettled { call, settled } => return self.settled(*call, settled),
             EventKind::Frame { frame } => self.frame(frame),
@@ -379,16 +393,41 @@ impl Rows {
         self.notes.get(usize::try_from(row.link.checked_sub(self.first_note)?).ok()?)
     }
 
+    /// The place in a run of a call that is a step's.
+    pub fn step_of(&self, row: &Row) -> Option<&RunStep> {
+        self.runs.get(&row.call()?.0)
+    }
+
+    /// The name of the workflow of a run.
+    pub fn workflow(&self, run: RunId) -> Option<&Arc<str>> {
+        self.workflows.get(&run)
+    }
+
+    /// The runs whose calls may be here, oldest first, with their workflows.
+    pub fn workflows(&self) -> impl Iterator<Item = (&RunId, &Arc<str>)> {
+        self.workflows.iter()
+    }
+
     /// Counts up with every change.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    fn call(&mut self, id: CallId, operation: &Operation, origin: Origin, at: Stamp) {
-        let key = self.key(operation.server().as_str(), operation.subject());
-        let kind = kind_of(RowKind::Call, Some(origin));
+    fn call(&mut self, id: CallId, spec: &CallSpec, at: Stamp) {
+        let key = self.key(spec.operation.server().as_str(), spec.operation.subject());
+        let kind = kind_of(RowKind::Call, Some(spec.origin));
         let row = self.add(Row { link: id.0, at, took_us: 0, sent: 0, got: 0, key, kind, state: State::Queued });
         self.pending.insert(id, row);
+        if let Some(step) = &spec.run {
+            self.runs.insert(id.0, step.clone());
+        }
+    }
+
+    fn name_run(&mut self, run: RunId, workflow: &Arc<str>) {
+        self.workflows.insert(run, workflow.clone());
+        if self.workflows.len() > MOST_RUNS {
+            self.workflows.pop_first();
+        }
     }
 
     fn sent(&mut self, call: CallId) -> Option<RowId> {
@@ -465,8 +504,12 @@ impl Rows {
 
     fn add(&mut self, mut row: Row) -> RowId {
         if self.rows.len() == self.most {
-            if let Some(class) = self.rows.pop_front().as_ref().and_then(class) {
+            let gone = self.rows.pop_front();
+            if let Some(class) = gone.as_ref().and_then(class) {
                 self.long[class].remove(&self.first);
+            }
+            if let Some(call) = gone.as_ref().and_then(Row::call) {
+                self.runs.remove(&call.0);
             }
             self.first += 1;
         }

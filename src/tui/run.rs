@@ -172,6 +172,7 @@ impl Console {
             startup: options.startup,
             confirm: options.taste.confirm,
             recall: options.recall,
+            workflows: options.workflows,
             invocation: options.invocation,
         };
         let mut model = Model::new(setup, world, size);
@@ -391,7 +392,8 @@ impl Console {
                 }
             }
             Cmd::OpenUrl(url) => system::open_url(&url).err(),
-            Cmd::Edit(text) => self.edit(&text, terminal)?,
+            Cmd::Edit(text) => self.edit(terminal, || Editing::start(&text))?,
+            Cmd::EditFile(path) => self.edit(terminal, || Editing::open(&path))?,
             Cmd::Mouse(capture) => terminal.capture_mouse(capture).err().map(|e| e.to_string()),
             Cmd::Redraw => {
                 terminal.redraw()?;
@@ -429,10 +431,10 @@ impl Console {
     }
 
     /// Hands the terminal to the editor; events are taken in meanwhile.
-    fn edit(&mut self, text: &str, terminal: &mut Terminal) -> io::Result<Option<String>> {
+    fn edit(&mut self, terminal: &mut Terminal, start: impl FnOnce() -> Result<Editing, String>) -> io::Result<Option<String>> {
         drop(self.reader.take());
         terminal.pause();
-        match Editing::start(text) {
+        match start() {
             Ok(editing) => {
                 self.editing = Some(editing);
                 Ok(None)
@@ -446,9 +448,11 @@ impl Console {
 
     fn edited(&mut self, status: io::Result<std::process::ExitStatus>, terminal: &mut Terminal) -> io::Result<()> {
         let Some(editing) = self.editing.take() else { return Ok(()) };
+        let own = editing.is_own();
         let text = editing.finish(status);
         self.take_back(terminal)?;
-        self.give(Msg::Edited(text), Cause::Input, terminal)
+        let msg = if own { Msg::FileEdited(text.map(drop)) } else { Msg::Edited(text) };
+        self.give(msg, Cause::Input, terminal)
     }
 
     fn take_back(&mut self, terminal: &mut Terminal) -> io::Result<()> {

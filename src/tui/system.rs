@@ -13,23 +13,41 @@ pub struct Editing {
     /// The editor.
     pub child: Child,
     path: PathBuf,
+    /// Whether it is the user's own file, which stays.
+    own: bool,
 }
 
 impl Editing {
     /// Starts `$VISUAL`, `$EDITOR` or `vi` on a private temporary file with this text.
     pub fn start(text: &str) -> Result<Editing, String> {
+        let path = write_private(text).map_err(|e| format!("The text could not be written for the editor: {e}"))?;
+        Editing::on(path, false)
+    }
+
+    /// Starts the editor on a file.
+    pub fn open(path: &str) -> Result<Editing, String> {
+        Editing::on(PathBuf::from(path), true)
+    }
+
+    fn on(path: PathBuf, own: bool) -> Result<Editing, String> {
         let set = |name| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
         let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into());
-        let path = write_private(text).map_err(|e| format!("The text could not be written for the editor: {e}"))?;
         // The variable may hold arguments (`code --wait`), which a shell takes apart as everywhere else.
         let child = Command::new("/bin/sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("editor").arg(&path).spawn();
         match child {
-            Ok(child) => Ok(Editing { child, path }),
+            Ok(child) => Ok(Editing { child, path, own }),
             Err(error) => {
-                let _ = std::fs::remove_file(&path);
+                if !own {
+                    let _ = std::fs::remove_file(&path);
+                }
                 Err(format!("The editor {editor:?} could not be started: {error}"))
             }
         }
+    }
+
+    /// Whether it is a file of the user's.
+    pub fn is_own(&self) -> bool {
+        self.own
     }
 
     /// The text after the editor ended.
@@ -44,7 +62,9 @@ impl Editing {
 
 impl Drop for Editing {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if !self.own {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -110,6 +110,7 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
             Modal::Menu(menu, _) => menu.draw(theme, area, buf),
             Modal::Burst(burst) => burst.draw(look, area, buf),
             Modal::LongText(text) => text.draw(keys, theme, area, buf),
+            Modal::Dry(dry) => dry.draw(theme, area, buf),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
         query::FilterLine,
         table::TrafficView,
         timeline::Timeline,
+        workflows::Flows,
     },
     rows::{RowId, Rows},
 };
@@ -31,11 +32,13 @@ pub enum View {
     Timeline,
     /// Figures.
     Health,
+    /// Flows over several servers.
+    Workflows,
 }
 
 impl View {
     /// All views, in the order of their numbers.
-    pub const ALL: [View; 4] = [View::Console, View::Traffic, View::Timeline, View::Health];
+    pub const ALL: [View; 5] = [View::Console, View::Traffic, View::Timeline, View::Health, View::Workflows];
 
     /// The name on the tab.
     pub fn word(self) -> &'static str {
@@ -44,6 +47,7 @@ impl View {
             View::Traffic => "Traffic",
             View::Timeline => "Timeline",
             View::Health => "Health",
+            View::Workflows => "Workflows",
         }
     }
 }
@@ -60,6 +64,14 @@ pub enum Part {
     Facts,
     /// What a server writes.
     Lines,
+    /// The graph of a workflow.
+    Graph,
+    /// The input of a workflow.
+    Input,
+    /// The steps of a run.
+    Steps,
+    /// One step of a run.
+    Step,
 }
 
 /// What can be done to a filter line.
@@ -96,6 +108,8 @@ pub struct Views {
     pub timeline: Timeline,
     /// The health.
     pub health: Health,
+    /// The workflows.
+    pub flows: Flows,
     /// The row that is open beside traffic or timeline.
     pub entry: Option<Entry>,
     /// The places of the parts.
@@ -114,6 +128,7 @@ impl Views {
             timeline: Timeline::new(&rows),
             rows,
             health: Health::default(),
+            flows: Flows::default(),
             entry: None,
             places: vec![],
         }
@@ -155,7 +170,7 @@ impl Views {
         match self.current {
             View::Traffic => Some(self.traffic.query()),
             View::Timeline => Some(self.timeline.query()),
-            View::Console | View::Health => None,
+            View::Console | View::Health | View::Workflows => None,
         }
     }
 
@@ -174,7 +189,7 @@ impl Views {
             (View::Timeline, OnQuery::Complete) => self.timeline.complete(&self.rows),
             (View::Timeline, OnQuery::Key(key)) => self.timeline.key(key, &self.rows),
             (View::Timeline, OnQuery::Paste(text)) => self.timeline.paste(text, &self.rows),
-            (View::Console | View::Health, _) => {}
+            (View::Console | View::Health | View::Workflows, _) => {}
         }
     }
 
@@ -199,6 +214,7 @@ impl Views {
     pub fn order(&self) -> &'static [Part] {
         match (self.current, &self.entry) {
             (View::Console, _) => &[],
+            (View::Workflows, _) => self.flows.order(self.part),
             (View::Health, _) if self.health.page != Page::Figures => &[Part::Main],
             (View::Health, _) => &[Part::Main, Part::Facts, Part::Lines],
             (_, Some(_)) => &[Part::Main, Part::Entry],
@@ -224,6 +240,12 @@ impl Views {
         if self.current == View::Health {
             self.health.fit(world, self.place(Part::Main));
         }
+        if self.current == View::Workflows {
+            self.flows.fit(world, self.place(Part::Main), self.place(Part::Graph));
+            if !self.order().contains(&self.part) {
+                self.part = Part::Main;
+            }
+        }
         self.places = self.split(body, zoom);
         match self.current {
             View::Console => {}
@@ -236,6 +258,7 @@ impl Views {
                 self.timeline.fit(&self.rows, world, now, place);
             }
             View::Health => self.health.fit(world, self.place(Part::Main)),
+            View::Workflows => self.flows.fit(world, self.place(Part::Main), self.place(Part::Graph)),
         }
         // The open row is the one under the cursor, unless one reads in it.
         if self.part == Part::Main
@@ -255,6 +278,7 @@ impl Views {
         let above = |room: Rect, height: u16| (Rect { height, ..room }, Rect { y: room.y + height, height: room.height - height, ..room });
         match (self.current, &self.entry) {
             _ if zoom => alone,
+            (View::Workflows, _) => self.flows.places(self.part, body),
             (View::Health, _) if body.height < 18 || self.health.page != Page::Figures => alone,
             (View::Health, _) => {
                 let (top, rest) = above(body, self.health.wish().clamp(5, body.height * 2 / 5));
@@ -286,7 +310,12 @@ impl Views {
             match (part, self.current) {
                 (Part::Main, View::Traffic) => self.traffic.draw(&self.rows, look, place, buf),
                 (Part::Main, View::Timeline) => self.timeline.draw(&self.rows, look, place, buf),
+                (Part::Main, View::Workflows) => self.flows.draw_list(look, place, buf),
                 (Part::Main, _) => self.health.draw(look, place, buf),
+                (Part::Graph, _) => self.flows.draw_chart(look, place, buf),
+                (Part::Input, _) => self.flows.input.draw(look, place, buf),
+                (Part::Steps, _) => self.flows.draw_steps(look, place, buf),
+                (Part::Step, _) => self.flows.draw_step(look, place, buf),
                 (Part::Entry, _) => {
                     if let Some(entry) = &mut self.entry {
                         entry.draw(&self.rows, look, place, buf);

@@ -66,6 +66,7 @@ fn console_that_panics() {
             title: "test".into(),
             startup: Startup::Normal,
             recall: Default::default(),
+            workflows: Default::default(),
             invocation: Default::default(),
             exports: std::env::temp_dir(),
             requests,

@@ -12,7 +12,7 @@ use std::{
 use super::expression::Data;
 
 /// A call that was made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PastCall {
     /// The exposed name of the tool.
     pub tool: String,

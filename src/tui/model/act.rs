@@ -112,6 +112,15 @@ impl Model {
             | Action::ViewTraffic
             | Action::ViewTimeline
             | Action::ViewHealth
+            | Action::ViewWorkflows
+            | Action::RunWorkflow
+            | Action::DryRun
+            | Action::RunAgain
+            | Action::RunFrom
+            | Action::CancelStep
+            | Action::EditWorkflow
+            | Action::Mark
+            | Action::SaveWorkflow
             | Action::Sort
             | Action::ReverseSort
             | Action::CompleteFilter
@@ -252,6 +261,11 @@ impl Model {
             Some(Modal::Notices(notices)) => {
                 let rows = Notices::len(look_world, &self.theme);
                 notices.window.scroll(to, rows, height);
+            }
+            Some(Modal::Dry(dry)) => {
+                let width = self.layout.screen.width.min(110).saturating_sub(4);
+                let rows = dry.len(&self.theme, width);
+                dry.window.scroll(to, rows, height);
             }
             Some(Modal::Welcome(welcome)) => welcome.go(to, height),
             Some(Modal::Menu(menu, _)) => menu.window.go(to, menu.rows.len()),

@@ -41,7 +41,13 @@ impl Model {
         match self.modals.last() {
             Some(Modal::Inbox(inbox)) => inbox.wants_text() && plain && matches!(key.code, KeyCode::Enter | KeyCode::Esc),
             Some(_) => false,
-            None if self.in_view() => false,
+            None if self.flow_typing() && self.views.flows.input.editing_json() => {
+                plain && matches!(key.code, KeyCode::Enter | KeyCode::Tab | KeyCode::BackTab)
+            }
+            None if self.in_view() => {
+                let typing = self.flow_typing();
+                self.in_input() && plain && (matches!(key.code, KeyCode::Tab | KeyCode::BackTab) || typing && matches!(key.code, KeyCode::Enter | KeyCode::Esc))
+            }
             None if self.tree.filter().is_some() || self.focus != Focus::Call || self.call.editing_json() => false,
             None => match key.code {
                 KeyCode::Tab | KeyCode::BackTab => plain,
@@ -55,8 +61,7 @@ impl Model {
     /// A key that means nothing to the keymap.
     fn raw_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
         if self.modals.is_empty() && self.in_view() {
-            self.view_key(key);
-            return vec![];
+            return self.view_key(key);
         }
         let world = &self.feed.world;
         match self.modals.last_mut() {
@@ -94,7 +99,7 @@ impl Model {
                     return self.act(Action::Choose);
                 }
             }
-            Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_) | Modal::Burst(_)) => {}
+            Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_) | Modal::Burst(_) | Modal::Dry(_)) => {}
             None => return self.pane_key(key),
         }
         vec![]

@@ -15,6 +15,7 @@ mod mouse;
 mod policy;
 mod results;
 mod views;
+mod workflows;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -29,6 +30,7 @@ use crate::domain::{
     id::{AskId, CallId, ToolId},
     recall::Recall,
     time::Stamp,
+    workflow::history::PastCall,
     world::World,
 };
 
@@ -36,6 +38,7 @@ use super::{
     ConsoleRequest, ConsoleUpdate, Startup, Taste,
     copying::{CopyKind, Invocation},
     feed::Feed,
+    flows::Shelf,
     keymap::{Context, Keymap},
     layout::{Divider, Focus, Layout, Middle, Room},
     msg::{Cmd, Content, Msg},
@@ -43,6 +46,7 @@ use super::{
         approval::Approval,
         burst::Burst,
         confirm::Confirm,
+        dry::DryRun,
         entry::Entry,
         help::Help,
         inbox::Inbox,
@@ -91,6 +95,8 @@ pub enum Modal {
     Burst(Box<Burst>),
     /// A field's text.
     LongText(Box<LongText>),
+    /// What a workflow would call.
+    Dry(DryRun),
 }
 
 /// What a line that is asked for is for.
@@ -110,6 +116,8 @@ pub enum Purpose {
     Purge,
     /// How often, and how many at once.
     Burst(Box<CallSpec>),
+    /// What the workflow of these calls is called.
+    Workflow(Vec<PastCall>),
 }
 
 /// What a row of a menu does.
@@ -170,6 +178,8 @@ pub struct Setup {
     pub confirm: ConfirmPolicy,
     /// Arguments of earlier sessions.
     pub recall: Recall,
+    /// The workflow files.
+    pub workflows: Shelf,
     /// How this console was started.
     pub invocation: Invocation,
 }
@@ -288,6 +298,7 @@ impl Model {
             copying: None,
         };
         model.call.recall = setup.recall;
+        model.flows_changed(&setup.workflows);
         match setup.startup {
             Startup::Approval(prompt) => model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() })),
             Startup::Welcome(offer) => {
@@ -326,6 +337,7 @@ impl Model {
             }
             Msg::Submitted { token, call } => self.submitted(token, call),
             Msg::Edited(edited) => self.edited(edited),
+            Msg::FileEdited(edited) => self.file_edited(edited),
             Msg::Saved(saved) => {
                 self.saved(saved);
                 vec![]
@@ -387,6 +399,7 @@ impl Model {
                 self.sequence.clear();
                 self.toast(NoticeLevel::Info, "Colours, keys and questions are those of the changed configuration.");
             }
+            ConsoleUpdate::Workflows(shelf) => self.flows_changed(&shelf),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),
         }
     }
@@ -645,7 +658,7 @@ impl Model {
             Some(Modal::Inbox(inbox)) if inbox.wants_text() => &[Context::InboxText],
             Some(Modal::Inbox(_)) => &[Context::Inbox],
             Some(Modal::Approval(_)) => &[Context::Approval],
-            Some(Modal::Notices(_)) => &[Context::Notices],
+            Some(Modal::Notices(_) | Modal::Dry(_)) => &[Context::Notices],
             Some(Modal::Welcome(welcome)) if welcome.typing() => &[Context::WelcomeText],
             Some(Modal::Welcome(_)) => &[Context::Welcome],
             Some(Modal::Entry(..)) => &[Context::Entry],
@@ -691,3 +704,5 @@ mod policy_tests;
 mod tests;
 #[cfg(test)]
 mod views_tests;
+#[cfg(test)]
+mod workflows_tests;

@@ -178,6 +178,10 @@ impl Model {
                 Ok(commands) => return commands,
                 Err(why) => Some(why),
             },
+            Purpose::Workflow(calls) => match self.workflow_named(text.trim(), calls) {
+                Ok(commands) => return commands,
+                Err(why) => Some(why),
+            },
             Purpose::Burst(spec) => match self.burst_numbers(&entry) {
                 Ok((total, at_once)) => return self.confirm_burst(CallSpec::clone(spec), total, at_once),
                 Err(why) => Some(why),

@@ -40,6 +40,7 @@ impl Harness {
             startup,
             confirm: ConfirmPolicy::default(),
             recall: Recall::default(),
+            workflows: Default::default(),
             invocation: Invocation::default(),
         }
     }

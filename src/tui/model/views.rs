@@ -52,13 +52,14 @@ impl Model {
             View::Timeline => self.views.timeline.moving(&self.views.rows, self.now),
             // The rates run out as the minute passes.
             View::Health => self.feed.world.stats.per_minute(self.now) > 0,
+            View::Workflows => self.feed.world.runs.running > 0,
             _ => false,
         }
     }
 
     /// The tabs: key and name.
     pub fn tabs(&self) -> Vec<(String, &'static str)> {
-        let actions = [Action::ViewConsole, Action::ViewTraffic, Action::ViewTimeline, Action::ViewHealth];
+        let actions = [Action::ViewConsole, Action::ViewTraffic, Action::ViewTimeline, Action::ViewHealth, Action::ViewWorkflows];
         let key = |action| self.keymap.key(&[Context::Global], action).unwrap_or_default();
         // On a narrow screen the breadcrumb says better where one is than the view's name.
         let named = |view: &View| if self.layout.narrow && !self.in_view() && *view == View::Console { "" } else { view.word() };
@@ -73,6 +74,9 @@ impl Model {
     /// Contexts of the view's keys.
     pub(super) fn view_contexts(&self) -> &'static [Context] {
         let views = &self.views;
+        if views.current == View::Workflows {
+            return self.flow_contexts();
+        }
         if self.view_typing() {
             return &[Context::Query];
         }
@@ -82,7 +86,7 @@ impl Model {
             (Part::Facts, _) => &[Context::Health, Context::List, Context::Global],
             (Part::Main, View::Traffic) => &[Context::Table, Context::List, Context::Global],
             (Part::Main, View::Timeline) => &[Context::Timeline, Context::List, Context::Global],
-            (Part::Main, _) => &[Context::Health, Context::List, Context::Global],
+            (_, _) => &[Context::Health, Context::List, Context::Global],
         }
     }
 
@@ -90,6 +94,7 @@ impl Model {
     pub(super) fn view_typing(&self) -> bool {
         match self.views.current {
             View::Health => self.views.health.lines.editing(),
+            View::Workflows => self.flow_typing(),
             _ => self.views.query().is_some_and(FilterLine::editing),
         }
     }
@@ -101,6 +106,9 @@ impl Model {
 
     /// Does what an action says where it is the view's; `None` when it is not.
     pub(super) fn view_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
+        if let Some(commands) = self.flow_act(action) {
+            return Some(commands);
+        }
         match action {
             Action::ViewConsole => self.views.show(View::Console),
             Action::ViewTraffic => self.views.show(View::Traffic),
@@ -247,9 +255,10 @@ impl Model {
     }
 
     /// A key that means nothing to the keymap.
-    pub(super) fn view_key(&mut self, key: KeyEvent) {
+    pub(super) fn view_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
         let views = &mut self.views;
         match (views.current, views.part) {
+            (View::Workflows, _) => return self.flow_key(key),
             _ if views.query().is_some_and(FilterLine::editing) => views.on_query(OnQuery::Key(key)),
             (View::Health, _) if views.health.lines.editing() => views.health.lines.key(key),
             (_, Part::Entry) => {
@@ -259,12 +268,14 @@ impl Model {
             }
             _ => {}
         }
+        vec![]
     }
 
     /// Pasted text, for a filter line.
     pub(super) fn view_paste(&mut self, text: &str) {
         let views = &mut self.views;
         match views.current {
+            View::Workflows if views.part == Part::Input => views.flows.input.paste(text),
             _ if views.query().is_some_and(FilterLine::editing) => views.on_query(OnQuery::Paste(text)),
             View::Health if views.health.lines.editing() => views.health.lines.paste(text),
             _ => {}
@@ -318,6 +329,10 @@ impl Model {
     pub(super) fn view_wheel(&mut self, event: MouseEvent, action: Action) {
         let Some((part, _)) = self.views.at(event.column, event.row) else { return };
         for _ in 0..NOTCH {
+            if self.views.current == View::Workflows {
+                self.flow_wheel(part, action);
+                continue;
+            }
             self.view_move(part, action);
         }
     }
@@ -361,6 +376,7 @@ impl Model {
                 }
                 Clicked::Nothing => false,
             },
+            (_, View::Workflows) => self.flow_click(part, was, event),
             (Part::Main, View::Timeline) if self.views.timeline.query_at(place, event.row) => {
                 self.views.on_query(OnQuery::Edit);
                 false
@@ -369,11 +385,18 @@ impl Model {
             (Part::Main, View::Health) => self.views.health.click(place, event.column, event.row) && was == part,
             _ => false,
         };
-        if again { self.view_open() } else { vec![] }
+        match again {
+            true if self.views.current == View::Workflows => self.act(Action::Open),
+            true => self.view_open(),
+            false => vec![],
+        }
     }
 
     /// Whether an action of the view would do something now; `None` when it is not the view's to say.
     pub(super) fn view_makes_sense(&self, action: Action) -> Option<bool> {
+        if let Some(sense) = self.flow_makes_sense(action) {
+            return Some(sense);
+        }
         if !self.in_view() {
             return None;
         }

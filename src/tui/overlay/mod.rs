@@ -3,6 +3,7 @@
 pub mod approval;
 pub mod burst;
 pub mod confirm;
+pub mod dry;
 pub mod entry;
 pub mod help;
 pub mod inbox;

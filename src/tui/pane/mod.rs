@@ -17,6 +17,7 @@ pub mod strip;
 pub mod table;
 pub mod timeline;
 pub mod traffic;
+pub mod workflows;
 
 use ratatui::style::Style;
 

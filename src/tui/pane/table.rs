@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-pub use columns::outcome;
+pub use columns::{outcome, place_words};
 use columns::{Columns, head_word};
 
 use super::{Look, query::FilterLine};

@@ -6,6 +6,7 @@
 pub mod editor;
 pub mod field;
 pub mod form;
+pub mod graph;
 pub mod json;
 pub mod lamps;
 pub mod paint;

@@ -23,7 +23,7 @@ impl Harness {
         self.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y)).send(mouse(MouseEventKind::Up(MouseButton::Left), x, y))
     }
 
-    pub(super) fn styled(&mut self, theme: Theme) -> String {
+    pub(in crate::tui::model) fn styled(&mut self, theme: Theme) -> String {
         self.model.theme = theme;
         let buf = self.buffer();
         let mut out = String::new();

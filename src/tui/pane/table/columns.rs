@@ -8,6 +8,7 @@ use ratatui::{
 
 use crate::{
     domain::{
+        run::{Purpose, RunStep},
         time::{short, size},
         world::CallView,
     },
@@ -107,8 +108,14 @@ impl Columns {
         let theme = look.theme;
         let call = row.call().and_then(|id| look.world.call(id));
         let name = rows.name(row.key);
+        let step = rows.step_of(row);
         let mut pen = Pen::new(buf, area, 0);
-        pen.skip(1);
+        // What belongs together has a line at its left; what is marked, a mark.
+        match row.call().filter(|id| rows.marked.binary_search(id).is_ok()) {
+            Some(_) => drop(pen.put("◆", theme.key)),
+            None if step.is_some() => drop(pen.put("│", theme.running)),
+            None => drop(pen.skip(1)),
+        }
         for (by, width) in &self.list {
             let start = pen.x();
             let room = width.saturating_sub(1);
@@ -129,10 +136,18 @@ impl Columns {
                         Some(name) => pen.put_middle(&format!("{} {tool}", name.server), room, style),
                         None => pen.put_middle(tool, room, style),
                     };
+                    if let Some(step) = step {
+                        let left = (start + room).saturating_sub(pen.x() + 2);
+                        let place = place_words(step, rows);
+                        pen.skip(2).put_middle(&place, if left < 8 { 0 } else { left }, theme.muted);
+                    }
                 }
                 By::Origin => {
                     let (word, style) = origin_word(row, theme);
-                    pen.put(word, style);
+                    match step {
+                        Some(step) => pen.put(&format!("run {}", &step.run.short()[..4]), theme.running),
+                        None => pen.put(word, style),
+                    };
                 }
                 By::Outcome if row.kind() != RowKind::Call => return self.note(row, rows, look, &mut pen),
                 By::Outcome => {
@@ -167,6 +182,14 @@ impl Columns {
         };
         pen.put(text, style);
     }
+}
+
+/// `onboard_new_user · welcome`, `notify_all · send #3`, `onboard_new_user · create_user, compensation`.
+pub fn place_words(step: &RunStep, rows: &Rows) -> String {
+    let workflow = rows.workflow(step.run).map_or("…", |name| name);
+    let item = step.item.map(|item| format!(" #{}", item + 1)).unwrap_or_default();
+    let purpose = if step.purpose == Purpose::Step { String::new() } else { format!(", {}", step.purpose.word()) };
+    format!("{workflow} · {}{item}{purpose}", step.step)
 }
 
 fn origin_word(row: &Row, theme: &Theme) -> (&'static str, Style) {

@@ -13,7 +13,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        pane::{Look, lamp, table::outcome},
+        pane::{Look, lamp, table::{outcome, place_words}},
         rows::{Row, Rows, State},
         widget::paint::{Pen, pane, width},
     },
@@ -58,6 +58,7 @@ impl Timeline {
             let Some(y) = (lane.first + bar.line).checked_sub(self.top).filter(|y| *y < usize::from(chart.height)) else { continue };
             self.bar(bar, row, rows, look, Rect { y: chart.y + y as u16, height: 1, ..chart }, buf);
         }
+        self.same_run(rows, look, chart, buf);
         self.cursor_line(rows, look, chart, buf);
         self.list(rows, look, under, buf);
         if area.height >= 6 {
@@ -174,6 +175,21 @@ impl Timeline {
         }
     }
 
+    /// The other calls of the run that the selected one belongs to stand out.
+    fn same_run(&self, rows: &Rows, look: Look, chart: Rect, buf: &mut Buffer) {
+        let run_of = |id| rows.get(id).and_then(|row| rows.step_of(row)).map(|step| step.run);
+        let Some(run) = self.selected(rows).filter(|_| !self.following()).and_then(run_of) else { return };
+        for bar in self.plan.bars.iter().filter(|bar| run_of(bar.id) == Some(run)) {
+            let Some(y) = self.plan.lanes.get(bar.lane).and_then(|lane| (lane.first + bar.line).checked_sub(self.top)) else { continue };
+            if y < usize::from(chart.height) {
+                let from = bar.from.clamp(0, i64::from(chart.width)) as u16;
+                let to = (bar.to + 1).clamp(0, i64::from(chart.width)) as u16;
+                let place = Rect { x: chart.x + from, y: chart.y + y as u16, width: to.saturating_sub(from), height: 1 };
+                buf.set_style(place.intersection(buf.area), look.theme.accent.add_modifier(Modifier::BOLD | Modifier::UNDERLINED));
+            }
+        }
+    }
+
     fn cursor_line(&self, rows: &Rows, look: Look, chart: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let x = self.cursor.map_or_else(|| self.scale.column(look.now), |at| self.scale.column(at));
@@ -234,6 +250,9 @@ impl Timeline {
             pen.put_middle(name.map_or("…", |n| &n.tool), 30, theme.text).to(start + 60);
             pen.put(&format!("{:>9}  ", short(row.end(look.now).since(row.at))), theme.text);
             pen.put(&format!("{glyph} {words}"), style);
+            if let Some(step) = rows.step_of(row) {
+                pen.skip(3).put(&place_words(step, rows), theme.muted);
+            }
         }
     }
 
@@ -250,6 +269,9 @@ impl Timeline {
             let (glyph, words, style) = outcome(row, call, look);
             let name = rows.name(row.key).map_or_else(String::new, |n| format!("{} {}", n.server, n.tool));
             pen.put(&name, theme.accent).put(&format!("  {glyph} {words}"), style);
+            if let Some(step) = rows.step_of(row) {
+                pen.put(&format!("  {}", place_words(step, rows)), theme.muted);
+            }
             pen.put(&format!("  {}   ", short(row.end(look.now).since(row.at))), theme.text);
         }
         let x = self.cursor.map_or_else(|| self.scale.column(look.now), |at| self.scale.column(at));

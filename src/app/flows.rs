@@ -1,0 +1,149 @@
+//! The workflow files of the console: found, watched, written.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    config::{self, LoadOptions, Loaded},
+    demo::Demo,
+    domain::{run::WorkflowText, workflow::DEMO},
+    tui::flows::Shelf,
+};
+
+/// Knows where workflow files are, and tells when they may have changed.
+pub struct Library {
+    load: LoadOptions,
+    demo: Arc<Mutex<Option<Demo>>>,
+    /// What was told last.
+    last: Shelf,
+    watched: Vec<PathBuf>,
+    changes: Option<mpsc::Receiver<()>>,
+}
+
+impl Library {
+    /// A library; `first` is what its user knows already. Must be called within a runtime.
+    pub fn new(load: LoadOptions, demo: Arc<Mutex<Option<Demo>>>, first: Shelf) -> Library {
+        Library { load, demo, last: first, watched: vec![], changes: None }
+    }
+
+    /// The files as they are now, if that is something else than what was told last.
+    pub async fn look(&mut self, loaded: &Loaded) -> Option<Shelf> {
+        let folder = self.demo.lock().ok().and_then(|demo| demo.as_ref().map(|demo| demo.dir().join("workflows")));
+        let (load, loaded) = (self.load.clone(), loaded.clone());
+        let (shelf, folders) = tokio::task::spawn_blocking(move || shelf(&load, &loaded, folder.as_deref())).await.ok()?;
+        if self.watched != folders || self.changes.is_none() {
+            self.changes = Some(config::watch_folders(folders.clone()));
+            self.watched = folders;
+        }
+        if shelf == self.last {
+            return None;
+        }
+        self.last = shelf.clone();
+        Some(shelf)
+    }
+
+    /// Waits until something may have changed.
+    pub async fn changed(&mut self) {
+        if let Some(changes) = &mut self.changes {
+            if changes.recv().await.is_some() {
+                return;
+            }
+            self.changes = None;
+        }
+        std::future::pending().await
+    }
+
+    /// Writes the file of a new workflow; gives its path.
+    pub fn save(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+        let Some(folder) = &self.last.folder else { return Err("there is no folder for workflows".into()) };
+        let folder = Path::new(folder);
+        config::save_workflow(folder, name, text).map_err(|error| format!("{}: {error}", folder.join(format!("{name}.toml")).display()))
+    }
+}
+
+/// The workflow files that there are, and the folders that they come from. The demo's stand in its own folder, so
+/// that they can be edited; they go with it.
+pub fn shelf(load: &LoadOptions, loaded: &Loaded, demo: Option<&Path>) -> (Shelf, Vec<PathBuf>) {
+    let found = config::workflow_files(load, loaded);
+    let mut folders = found.folders;
+    let mut problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+    let mut files = found.files;
+    if let Some(folder) = demo {
+        if let Err(error) = put_demo(folder) {
+            problems.push(format!("the workflows of the demo could not be written: {error}"));
+        }
+        let (own, troubles) = config::workflows_in(folder);
+        files.retain(|file| own.iter().all(|other| other.name != file.name));
+        files.splice(0..0, own);
+        problems.extend(troubles.iter().map(ToString::to_string));
+        folders.insert(0, folder.to_owned());
+    }
+    let text = |file: config::WorkflowFile| WorkflowText { name: file.name, file: file.path.display().to_string(), text: file.text };
+    let parents = files.iter().filter_map(|file| file.path.parent().map(Path::to_owned)).collect::<Vec<_>>();
+    let shelf = Shelf {
+        files: files.into_iter().map(text).collect(),
+        folder: folders.first().map(|folder| folder.display().to_string()),
+        problems,
+    };
+    folders.extend(parents);
+    folders.sort();
+    folders.dedup();
+    (shelf, folders)
+}
+
+/// Puts the demo's workflows into its folder, once.
+fn put_demo(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    for (name, text) in DEMO {
+        config::save_workflow(folder, name, text)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_of_the_demo_can_be_changed_and_added_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("workflows");
+        let load = LoadOptions { cwd: dir.path().to_owned(), ..LoadOptions::default() };
+        let loaded = config::load(&load).unwrap();
+        let (shelf, folders) = super::shelf(&load, &loaded, Some(&folder));
+        assert_eq!(shelf.files.len(), DEMO.len());
+        assert!(folders.contains(&folder) && shelf.problems.is_empty());
+        std::fs::write(folder.join("notify_all.toml"), "name = \"notify_all\"\n").unwrap();
+        config::save_workflow(&folder, "mine", "name = \"mine\"\n").unwrap();
+        let (shelf, _) = super::shelf(&load, &loaded, Some(&folder));
+        assert_eq!(shelf.files.len(), DEMO.len() + 1);
+        assert!(shelf.files.iter().any(|file| file.name == "notify_all" && file.text == "name = \"notify_all\"\n"));
+    }
+
+    #[tokio::test]
+    async fn a_change_on_disk_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("workflows")).unwrap();
+        let load = LoadOptions { user_dir: Some(dir.path().to_owned()), cwd: dir.path().to_owned(), ..LoadOptions::default() };
+        let loaded = config::load(&load).unwrap();
+        let mut library = Library::new(load, Arc::default(), Shelf::default());
+        assert!(library.look(&loaded).await.is_some(), "the folder");
+        library.save("new", "name = \"new\"\n").unwrap();
+        library.changed().await;
+        let shelf = loop {
+            if let Some(shelf) = library.look(&loaded).await {
+                break shelf;
+            }
+            library.changed().await;
+        };
+        assert_eq!(shelf.files[0].name, "new");
+        assert!(library.look(&loaded).await.is_none());
+        assert!(library.save("new", "").is_err());
+    }
+}

@@ -1,0 +1,475 @@
+//! The workflows view: running, running again, cancelling, editing; making workflows of calls.
+
+use std::sync::Arc;
+
+use crossterm::event::{KeyEvent, MouseEvent};
+
+use crate::{
+    domain::{
+        body::Body,
+        event::NoticeLevel,
+        id::CallId,
+        journal::past_call,
+        run::{RunFrom, RunId},
+        workflow::{
+            check::check_against,
+            history::{PastCall, from_history},
+            live::lookup,
+            plan::Plan,
+        },
+        world_runs::RunView,
+    },
+    engine::control::Command,
+    tui::{
+        ConsoleRequest,
+        action::Action,
+        copying::{CopyKind, prepared},
+        flows::{self, Shelf, free_name, name_trouble},
+        keymap::Context,
+        msg::Cmd,
+        overlay::{dry::DryRun, entry::Entry},
+        pane::call::Outcome,
+        views::{Part, View},
+        widget::window::Move,
+        work::Material,
+    },
+};
+
+use super::{Modal, Model, Purpose};
+
+impl Model {
+    fn in_flows(&self) -> bool {
+        self.views.current == View::Workflows
+    }
+
+    /// Takes over the workflow files as they are now.
+    pub(super) fn flows_changed(&mut self, shelf: &Shelf) {
+        self.views.flows.set(shelf);
+    }
+
+    /// Contexts of the view's keys.
+    pub(super) fn flow_contexts(&self) -> &'static [Context] {
+        match self.views.part {
+            Part::Input if self.views.flows.input.wants_text() => &[Context::InputText],
+            Part::Input => &[Context::Input, Context::Global],
+            Part::Main => &[Context::Workflows, Context::List, Context::Global],
+            _ => &[Context::Graph, Context::List, Context::Global],
+        }
+    }
+
+    /// Whether letters go into a field of the input.
+    pub(super) fn flow_typing(&self) -> bool {
+        self.in_flows() && self.views.part == Part::Input && self.views.flows.input.wants_text()
+    }
+
+    /// Whether the form has the focus.
+    pub(super) fn in_input(&self) -> bool {
+        self.in_flows() && self.views.part == Part::Input
+    }
+
+    /// The wheel over a part: it scrolls and selects nothing in the graph.
+    pub(super) fn flow_wheel(&mut self, part: Part, action: Action) {
+        let place = self.views.place(part).unwrap_or_default();
+        if part == Part::Graph && !self.views.flows.broken(&self.feed.world) {
+            self.views.flows.chart.roll(action, place);
+        } else {
+            self.flow_move(part, action);
+        }
+    }
+
+    /// The plan of the workflow under the cursor.
+    fn flow_plan(&self) -> Option<Arc<Plan>> {
+        self.views.flows.flow(&self.feed.world)?.plan.as_ref().ok().cloned()
+    }
+
+    /// The run that is shown.
+    fn flow_run(&self) -> Option<&Arc<RunView>> {
+        self.views.flows.run(&self.feed.world)
+    }
+
+    /// Does what an action says where it is this view's; `None` when it is not.
+    pub(super) fn flow_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
+        match action {
+            Action::ViewWorkflows => self.views.show(View::Workflows),
+            Action::Mark => self.mark(),
+            Action::SaveWorkflow => self.ask_workflow(),
+            Action::RunWorkflow | Action::DryRun | Action::RunAgain | Action::RunFrom | Action::CancelStep | Action::EditWorkflow
+                if !self.in_flows() =>
+            {
+                self.views.show(View::Workflows);
+            }
+            _ if !self.in_flows() => return None,
+            Action::RunWorkflow => return Some(self.run_workflow()),
+            Action::DryRun => self.dry_run(),
+            Action::RunAgain | Action::Refire => return Some(self.run_again(None)),
+            Action::RunFrom => return Some(self.run_from()),
+            Action::Cancel => return Some(self.cancel_run()),
+            Action::CancelStep => return Some(self.cancel_step()),
+            Action::EditWorkflow => return Some(self.edit_workflow()),
+            Action::Up | Action::Down | Action::Left | Action::Right | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
+                self.flow_move(self.views.part, action);
+            }
+            Action::Open => return Some(self.flow_open()),
+            Action::Back => self.flow_back(),
+            Action::NextTab | Action::PreviousTab => self.views.flows.detail.turn(),
+            Action::ToggleJson => self.views.flows.input.toggle_json(),
+            Action::Reset => self.views.flows.input.reset(),
+            Action::Copy => return Some(self.flow_copy()),
+            Action::EditAgain => {
+                if let Some(input) = self.flow_run().map(|run| run.input.clone()) {
+                    self.views.flows.input.set(&input);
+                    self.to_input();
+                }
+            }
+            // What only the console or traffic can do would act on what is not seen here.
+            Action::Fire | Action::Burst | Action::Subscribe | Action::Follow | Action::Search | Action::JsonPath | Action::Save => {}
+            _ => return None,
+        }
+        Some(vec![])
+    }
+
+    /// Whether an action would do something now.
+    pub(super) fn flow_makes_sense(&self, action: Action) -> Option<bool> {
+        if matches!(action, Action::Mark | Action::SaveWorkflow) {
+            return Some(!self.in_flows() && (!self.views.rows.marked.is_empty() || self.meant_call().is_some()));
+        }
+        if !self.in_flows() {
+            return None;
+        }
+        let run = self.flow_run();
+        let running = run.is_some_and(|run| run.report.is_none());
+        let plan = self.views.flows.flow(&self.feed.world).is_some_and(|flow| flow.plan.is_ok());
+        Some(match action {
+            Action::RunWorkflow | Action::DryRun => plan,
+            Action::RunAgain | Action::EditAgain => plan && run.is_some(),
+            Action::RunFrom => plan && !running && run.is_some() && self.views.flows.selected().is_some(),
+            Action::Cancel => running,
+            Action::CancelStep => running && self.views.flows.selected().is_some(),
+            Action::EditWorkflow => self.views.flows.flow(&self.feed.world).is_some(),
+            Action::Open => !matches!(self.views.part, Part::Steps) || run.is_some(),
+            Action::NextTab | Action::PreviousTab => self.views.part == Part::Step,
+            Action::ToggleJson | Action::Reset => plan,
+            Action::NextPane | Action::Back => true,
+            Action::Refire | Action::Filter | Action::Fire | Action::Follow | Action::Search | Action::Save => false,
+            _ => return None,
+        })
+    }
+
+    fn to_input(&mut self) {
+        self.views.part = Part::Input;
+        self.views.flows.input.begin();
+    }
+
+    /// From the list to the form, from the form into the run.
+    fn run_workflow(&mut self) -> Vec<Cmd> {
+        let Some(plan) = self.flow_plan() else {
+            self.toast(NoticeLevel::Warn, "This workflow has no sound file, so it cannot be run.");
+            return vec![];
+        };
+        if self.views.part != Part::Input && !self.views.flows.input.is_empty() {
+            self.to_input();
+            return vec![];
+        }
+        match self.views.flows.input.ready() {
+            Some(input) => self.start_run(&plan, input, None),
+            None => vec![],
+        }
+    }
+
+    fn start_run(&mut self, plan: &Plan, input: Body, from: Option<RunFrom>) -> Vec<Cmd> {
+        if self.engine_gone {
+            self.toast(NoticeLevel::Error, "The engine has ended: nothing can be run any more.");
+            return vec![];
+        }
+        let unix_ms = self.feed.world.epoch.unix_ms(self.now.max(self.feed.last));
+        let run = RunId::new(unix_ms, fastrand::u128(..));
+        self.views.flows.begin(run, &plan.name);
+        self.views.part = Part::Graph;
+        vec![Cmd::Command(Command::StartRun { run, spec: Arc::new(flows::spec(plan, input, from)) })]
+    }
+
+    /// Runs the workflow of the shown run again with the same input, perhaps from a step on.
+    fn run_again(&mut self, from: Option<RunFrom>) -> Vec<Cmd> {
+        match (self.flow_plan(), self.flow_run().map(|run| run.input.clone())) {
+            (Some(plan), Some(input)) => self.start_run(&plan, input, from),
+            (_, None) => self.run_workflow(),
+            (None, _) => {
+                self.toast(NoticeLevel::Warn, "This workflow has no sound file any more, so it cannot be run again.");
+                vec![]
+            }
+        }
+    }
+
+    fn run_from(&mut self) -> Vec<Cmd> {
+        let Some(run) = self.flow_run().cloned() else {
+            self.toast(NoticeLevel::Info, "There is no run yet whose results could be used.");
+            return vec![];
+        };
+        if run.report.is_none() {
+            self.toast(NoticeLevel::Info, "The run is not over yet.");
+            return vec![];
+        }
+        let outer = |path: &Arc<str>| path.split(['/', '[']).next().unwrap_or_default().to_owned();
+        let Some(step) = self.views.flows.selected().map(outer) else {
+            self.toast(NoticeLevel::Info, "Select the step to begin with; what is before it keeps its results.");
+            return vec![];
+        };
+        self.run_again(Some(RunFrom { run: run.id, step }))
+    }
+
+    fn dry_run(&mut self) {
+        let Some(plan) = self.flow_plan() else {
+            self.toast(NoticeLevel::Warn, "This workflow has no sound file, so nothing can be told of it.");
+            return;
+        };
+        let steps = flows::preview(&plan, &self.views.flows.input.draft());
+        let unfit = check_against(&plan, &|name| lookup(&self.feed.world, name));
+        self.modals.push(Modal::Dry(DryRun::new(&plan.name, steps, unfit)));
+    }
+
+    fn cancel_run(&mut self) -> Vec<Cmd> {
+        match self.flow_run().filter(|run| run.report.is_none()).map(|run| run.id) {
+            Some(run) => vec![Cmd::Command(Command::CancelRun { run, reason: "cancelled at the console".into() })],
+            None => {
+                self.toast(NoticeLevel::Info, "No run is under way here.");
+                vec![]
+            }
+        }
+    }
+
+    fn cancel_step(&mut self) -> Vec<Cmd> {
+        let run = self.flow_run().filter(|run| run.report.is_none()).map(|run| run.id);
+        match (run, self.views.flows.selected().cloned()) {
+            (Some(run), Some(step)) => {
+                vec![Cmd::Command(Command::CancelStep { run, step: step.to_string(), reason: "cancelled at the console".into() })]
+            }
+            _ => {
+                self.toast(NoticeLevel::Info, "Select a step of a run that is under way.");
+                vec![]
+            }
+        }
+    }
+
+    fn edit_workflow(&mut self) -> Vec<Cmd> {
+        match self.views.flows.flow(&self.feed.world).map(|flow| flow.file.clone()) {
+            Some(file) => vec![Cmd::EditFile(file)],
+            None => {
+                self.toast(NoticeLevel::Info, "There is no file of this workflow.");
+                vec![]
+            }
+        }
+    }
+
+    /// The editor that had a workflow file has ended.
+    pub(super) fn file_edited(&mut self, edited: Result<(), String>) -> Vec<Cmd> {
+        if let Err(why) = edited {
+            self.toast(NoticeLevel::Warn, why);
+        }
+        Self::request(ConsoleRequest::ReadWorkflows)
+    }
+
+    fn flow_open(&mut self) -> Vec<Cmd> {
+        let ran = self.flow_run().is_some();
+        match self.views.part {
+            Part::Main if self.views.flows.on_earlier() => self.views.part = Part::Graph,
+            Part::Main if self.views.flows.broken(&self.feed.world) => return self.edit_workflow(),
+            Part::Main => self.to_input(),
+            Part::Graph if self.views.flows.broken(&self.feed.world) => return self.edit_workflow(),
+            Part::Graph | Part::Steps if ran => self.views.part = Part::Step,
+            Part::Graph => self.to_input(),
+            Part::Input => return self.run_workflow(),
+            _ => self.views.flows.detail.act(Action::Open, 1),
+        }
+        vec![]
+    }
+
+    fn flow_back(&mut self) {
+        match self.views.part {
+            Part::Step => self.views.part = if self.zoom || self.layout.narrow { Part::Steps } else { Part::Graph },
+            Part::Main if self.zoom => self.zoom = false,
+            Part::Main => self.views.show(View::Console),
+            _ => self.views.part = Part::Main,
+        }
+    }
+
+    /// Moves in a part, whether it has the focus or not.
+    pub(super) fn flow_move(&mut self, part: Part, action: Action) {
+        let place = self.views.place(part).unwrap_or_default();
+        let page = usize::from(place.height.saturating_sub(3)).max(1);
+        let to = match action {
+            Action::Up => Some(Move::Back(1)),
+            Action::Down => Some(Move::On(1)),
+            Action::PageUp => Some(Move::Back(page)),
+            Action::PageDown => Some(Move::On(page)),
+            Action::Top => Some(Move::First),
+            Action::Bottom => Some(Move::Last),
+            _ => None,
+        };
+        match (part, to) {
+            (Part::Main, Some(to)) => self.views.flows.go(to),
+            (Part::Graph, Some(to)) if self.views.flows.broken(&self.feed.world) => {
+                let look = super::super::pane::Look {
+                    world: &self.feed.world,
+                    theme: &self.theme,
+                    keys: &self.keymap,
+                    now: self.now,
+                    beat: self.beat,
+                    focused: true,
+                };
+                let mut chart = std::mem::take(&mut self.views.flows.chart);
+                if let Some(Err(problems)) = self.views.flows.flow(look.world).map(|flow| &flow.plan) {
+                    chart.scroll_problems(to, problems, look, place);
+                }
+                self.views.flows.chart = chart;
+            }
+            (Part::Graph, _) => {
+                let flows = &mut self.views.flows;
+                match flows.chart.step(flows.selected(), action) {
+                    Some(step) => flows.select(Some(step)),
+                    None => {
+                        flows.select(None);
+                        flows.chart.scroll(action, place);
+                    }
+                }
+            }
+            (Part::Steps, Some(to)) => {
+                let step = self.views.flows.steps.step(to);
+                self.views.flows.select(step);
+            }
+            (Part::Step, _) => self.views.flows.detail.act(action, page),
+            _ => {}
+        }
+    }
+
+    fn flow_copy(&mut self) -> Vec<Cmd> {
+        let flows = &mut self.views.flows;
+        let body = match self.views.part {
+            Part::Step => flows.detail.copy(),
+            Part::Input => Some(flows.input.draft()),
+            _ => flows.name(&self.feed.world).map(|name| Body::from(&*name)),
+        };
+        let material = Material { pieces: body.into_iter().collect(), decode: false };
+        self.copied(CopyKind::Value, prepared(CopyKind::Value, &material))
+    }
+
+    /// A key for the form, or one that means nothing to the keymap.
+    pub(super) fn flow_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
+        match self.views.part {
+            Part::Input => match self.views.flows.input.key(key) {
+                Outcome::Stay => vec![],
+                Outcome::Fire => self.run_workflow(),
+                Outcome::Leave => {
+                    self.flow_back();
+                    vec![]
+                }
+                Outcome::Next => self.act(Action::NextPane),
+                Outcome::Previous => self.act(Action::PreviousPane),
+            },
+            Part::Step => {
+                self.views.flows.detail.raw_key(key);
+                vec![]
+            }
+            _ => vec![],
+        }
+    }
+
+    /// A click in the view; whether what was clicked was selected already.
+    pub(super) fn flow_click(&mut self, part: Part, was: Part, event: MouseEvent) -> bool {
+        let Some(place) = self.views.place(part) else { return false };
+        let flows = &mut self.views.flows;
+        match part {
+            Part::Main => flows.click(place, event.row).is_some_and(|again| again && was == part),
+            Part::Graph => {
+                let step = flows.chart.at(place, event.column, event.row);
+                let again = step.is_some() && flows.selected() == step.as_ref() && was == part;
+                if step.is_some() {
+                    flows.select(step);
+                }
+                again
+            }
+            Part::Steps => {
+                let Some(step) = flows.steps.at(place, event.row) else { return false };
+                let again = flows.selected() == step.as_ref() && was == part;
+                flows.select(step);
+                again
+            }
+            Part::Input => {
+                flows.input.click(event.row);
+                false
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Making workflows of calls.
+impl Model {
+    /// Marks the call under the cursor, or no longer.
+    fn mark(&mut self) {
+        let Some(call) = self.meant_call() else {
+            self.toast(NoticeLevel::Info, "No call is under the cursor.");
+            return;
+        };
+        let marked = &mut self.views.rows.marked;
+        match marked.iter().position(|id| *id == call) {
+            Some(at) => drop(marked.remove(at)),
+            None => marked.push(call),
+        }
+        marked.sort_unstable();
+        let key = self.keymap.key(&[Context::Global], Action::SaveWorkflow).unwrap_or_default();
+        match self.views.rows.marked.len() {
+            0 => {}
+            1 => self.toast(NoticeLevel::Info, format!("1 call is marked; {key} makes a workflow of it.")),
+            n => self.toast(NoticeLevel::Info, format!("{n} calls are marked; {key} makes a workflow of them.")),
+        }
+        // On to the next row, as one marks several.
+        if self.in_view() { self.view_act(Action::Down) } else { None };
+    }
+
+    /// Asks for a name for a workflow of the marked calls, else of the call or form that is meant.
+    fn ask_workflow(&mut self) {
+        let calls: Vec<CallId> = if self.views.rows.marked.is_empty() { self.meant_call().into_iter().collect() } else { self.views.rows.marked.clone() };
+        let world = &self.feed.world;
+        let past = |id: &CallId| {
+            let call = world.call(*id)?;
+            let result = call.settled.as_ref().and_then(|settled| match &settled.outcome {
+                crate::domain::call::Outcome::Ok { result } => Some(result),
+                _ => None,
+            });
+            past_call(&world.call_name(&call.spec.operation), &call.spec, result)
+        };
+        let form = || {
+            let operation = self.call.sketch()?;
+            let spec = crate::domain::call::CallSpec { operation, origin: crate::domain::call::Origin::Console, timeout: None, run: None };
+            past_call(&world.call_name(&spec.operation), &spec, None)
+        };
+        let in_form = !self.in_view() && self.focus == crate::tui::layout::Focus::Call && self.views.rows.marked.is_empty();
+        let past: Vec<PastCall> = if in_form { form().into_iter().collect() } else { calls.iter().filter_map(past).collect() };
+        let Some(first) = past.first() else {
+            self.toast(NoticeLevel::Info, "A workflow is made of calls of tools; there is none here.");
+            return;
+        };
+        let lost = calls.len().saturating_sub(past.len());
+        let base = if past.len() == 1 { first.tool.clone() } else { "from_calls".into() };
+        let name = free_name(&base, &self.views.flows.list);
+        let left = if lost > 0 && !in_form { format!(" {lost} marked that are no calls of tools, or no longer kept, are left out.") } else { String::new() };
+        let place = self.views.flows.folder.as_ref().map_or_else(String::new, |folder| format!(" It goes into {folder}."));
+        let what = if past.len() == 1 { "The call becomes a workflow of one step.".to_owned() } else { format!("The {} calls become steps; values that come from earlier results are linked.", past.len()) };
+        let entry = Entry::new("Keep as a workflow", format!("{what}{left}{place}"), &[("name", &name)]);
+        self.modals.push(Modal::Entry(Box::new(entry), Purpose::Workflow(past)));
+    }
+
+    /// The name was given: checks it and has the file written.
+    pub(super) fn workflow_named(&mut self, name: &str, calls: &[PastCall]) -> Result<Vec<Cmd>, String> {
+        if let Some(trouble) = name_trouble(name, &self.views.flows.list) {
+            return Err(trouble);
+        }
+        if self.views.flows.folder.is_none() {
+            return Err("there is no folder for workflows: no configuration is in use".into());
+        }
+        let text = from_history(name, calls);
+        self.views.rows.marked.clear();
+        self.views.flows.reveal(name);
+        Ok(Self::request(ConsoleRequest::SaveWorkflow { name: name.to_owned(), text }))
+    }
+}

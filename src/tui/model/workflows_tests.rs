@@ -1,0 +1,199 @@
+use proptest::prelude::*;
+
+use super::tests::Harness;
+use super::*;
+use crate::{
+    domain::run::{RunFrom, RunOutcome, RunSpec, StepState},
+    engine::control::Command,
+    tui::{
+        fake::{self, runs},
+        views::{Part, View},
+    },
+};
+
+fn harness(width: u16, height: u16, told: bool) -> Harness {
+    let setup = Setup { workflows: runs::shelf(), ..Harness::setup(Startup::Normal) };
+    let mut harness = Harness::set_up(width, height, fake::shop_world(), setup);
+    if told {
+        let seq = harness.model.world().seq;
+        harness.send(Msg::Events(runs::several(seq)));
+        harness.model.at(fake::at(14_300));
+        harness.send(Msg::Beat(fake::at(14_300)));
+    }
+    harness.keys("5");
+    harness
+}
+
+fn started(harness: &mut Harness) -> (crate::domain::run::RunId, Arc<RunSpec>) {
+    match harness.take().as_slice() {
+        [Cmd::Command(Command::StartRun { run, spec })] => (*run, spec.clone()),
+        other => panic!("no run was started: {other:?}"),
+    }
+}
+
+#[test]
+fn every_state_at_every_size() {
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let shot = |name: &str, harness: &mut Harness| insta::assert_snapshot!(format!("{name}_{width}x{height}"), harness.frame());
+        shot("flows_never_run", &mut harness(width, height, false));
+        let mut ran = harness(width, height, true);
+        // The one that was undone, and the step that failed.
+        shot("flows_list", ran.keys("tab"));
+        shot("flows_undone", ran.keys("down down"));
+        shot("flows_steps", ran.keys("tab"));
+        shot("flows_step", ran.keys("enter"));
+        shot("flows_running", harness(width, height, true).keys("down down tab down down"));
+        shot("flows_input", harness(width, height, false).keys("down enter"));
+        shot("flows_broken", harness(width, height, false).keys("G tab"));
+        shot("flows_dry", harness(width, height, false).keys("down d"));
+    }
+}
+
+#[test]
+fn themes_change_no_letter() {
+    for (name, theme) in [("dark", Theme::dark()), ("light", Theme::light()), ("mono", Theme::mono())] {
+        let mut ran = harness(120, 40, true);
+        ran.keys("tab down down");
+        let plain = ran.frame();
+        insta::assert_snapshot!(format!("flows_{name}_120x40"), ran.styled(theme));
+        assert_eq!(ran.frame(), plain);
+    }
+}
+
+#[test]
+fn a_run_is_started_from_its_form_and_followed() {
+    let mut harness = harness(120, 40, false);
+    harness.keys("r");
+    assert_eq!(harness.model.views.part, Part::Input);
+    harness.keys("enter");
+    assert_eq!(harness.take(), [], "what is required is missing");
+    harness.text("ann@example.org").keys("tab").text("Ann").keys("enter");
+    let (run, spec) = started(&mut harness);
+    assert_eq!(spec.input.text(), r#"{"email":"ann@example.org","name":"Ann","role":"viewer"}"#);
+    assert!(spec.ask && spec.from.is_none());
+    assert_eq!(harness.model.views.part, Part::Graph);
+    assert!(run.unix_ms() > 0);
+    // The engine's own id is another in this test: the last run of the workflow is shown.
+    let seq = harness.model.world().seq;
+    harness.send(Msg::Events(runs::compensated(seq, 2, 12_000)));
+    let frame = harness.frame();
+    assert!(frame.contains("failed and undone") && frame.contains("↶ undone") && frame.contains("✕ 890 ms"), "{frame}");
+}
+
+#[test]
+fn runs_are_repeated_cancelled_and_begun_in_the_middle() {
+    let mut harness = harness(120, 40, true);
+    harness.keys(".");
+    let (_, spec) = started(&mut harness);
+    assert_eq!(&*spec.workflow, "onboard_new_user");
+    assert!(spec.input.text().contains("ann@example.org"));
+    harness.keys("tab down down R");
+    let (_, spec) = started(&mut harness);
+    assert_eq!(spec.from, Some(RunFrom { run: runs::run(2), step: "welcome".into() }));
+    let mut harness = self::harness(120, 40, true);
+    harness.keys("down down x");
+    assert!(matches!(harness.take().as_slice(), [Cmd::Command(Command::CancelRun { run, .. })] if *run == runs::run(3)));
+    harness.keys("tab down down X");
+    assert!(matches!(harness.take().as_slice(), [Cmd::Command(Command::CancelStep { step, .. })] if step == "send"));
+    harness.keys("esc up x");
+    assert_eq!(harness.take(), [], "that run is over");
+}
+
+#[test]
+fn a_followed_run_shows_what_it_does_until_one_looks_elsewhere() {
+    let mut harness = harness(120, 40, false);
+    let seq = harness.model.world().seq;
+    harness.model.views.flows.begin(runs::run(3), "notify_all");
+    harness.send(Msg::Events(runs::notifying(seq, 3, 9_000)));
+    assert_eq!(harness.model.views.flows.selected().map(|s| &**s), Some("send"));
+    harness.keys("tab up");
+    assert_eq!(harness.model.views.flows.selected().map(|s| &**s), Some("users"));
+    harness.send(Msg::Beat(fake::at(9_300)));
+    assert_eq!(harness.model.views.flows.selected().map(|s| &**s), Some("users"));
+}
+
+#[test]
+fn files_are_edited_and_read_again() {
+    let mut harness = harness(120, 40, false);
+    harness.keys("e");
+    assert_eq!(harness.take(), [Cmd::EditFile("workflows/onboard_new_user.toml".into())]);
+    harness.send(Msg::FileEdited(Ok(())));
+    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::ReadWorkflows)]);
+    let mut shelf = runs::shelf();
+    shelf.files[0].text.push_str("[[step]]\nid = \"welcome\"\ntool = \"x\"\n");
+    harness.send(Msg::Update(ConsoleUpdate::Workflows(shelf)));
+    let frame = harness.frame();
+    assert!(frame.contains("1 problem") && frame.contains("onboard_new_user.toml:5") && frame.contains("^^^"), "{frame}");
+    harness.keys("r");
+    assert_eq!(harness.take(), [], "a broken workflow is not run");
+}
+
+#[test]
+fn marked_calls_become_a_workflow() {
+    let mut harness = harness(120, 40, true);
+    harness.keys("2 home m m w");
+    let frame = harness.frame();
+    assert!(frame.contains("Keep as a workflow") && frame.contains("2 calls become steps"), "{frame}");
+    harness.keys("enter");
+    match harness.take().as_slice() {
+        [Cmd::Request(ConsoleRequest::SaveWorkflow { name, text })] => {
+            assert_eq!(name, "from_calls");
+            assert_eq!(text.matches("[[step]]").count(), 2, "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(harness.model.views.rows.marked.is_empty());
+    harness.keys("w");
+    assert!(harness.frame().contains("becomes a workflow of one step"));
+    // A name that is taken is refused, and can be changed.
+    for _ in 0..60 {
+        harness.keys("backspace");
+    }
+    harness.text("notify_all").keys("enter");
+    assert!(harness.frame().contains("already") && harness.take().is_empty());
+}
+
+#[test]
+fn a_run_groups_its_calls_in_traffic() {
+    let mut harness = harness(200, 60, true);
+    harness.keys("2");
+    let frame = harness.frame();
+    assert!(frame.lines().any(|l| l.contains("send_email") && l.contains("onboard_new_user") && l.contains("welcome")), "{frame}");
+    harness.keys("/").text("run:onboard*").keys("enter");
+    while harness.model.working() {
+        harness.model.work();
+    }
+    let frame = harness.frame();
+    assert!(frame.contains("delete_user") && !frame.contains("get_preferences"), "{frame}");
+}
+
+#[test]
+fn an_outcome_and_a_state_have_a_glyph_each() {
+    let harness = harness(80, 24, false);
+    let look = harness.model.look();
+    let state = |state| crate::domain::run::StepView { state, ..Default::default() };
+    let mut glyphs: Vec<&str> = [StepState::Pending, StepState::Ok, StepState::Compensated, StepState::Skipped { why: String::new() }]
+        .into_iter()
+        .map(|s| crate::tui::pane::workflows::state::of_step(&state(s), look).0)
+        .collect();
+    glyphs.sort_unstable();
+    glyphs.dedup();
+    assert_eq!(glyphs.len(), 4);
+    let outcome = crate::tui::pane::workflows::state::of_outcome(RunOutcome::CompensationFailed, look.theme);
+    assert_eq!(outcome.0, "‼");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn any_keys_at_any_size(width in 1u16..=220, height in 1u16..=70, told in any::<bool>(), keys in proptest::collection::vec(prop::sample::select(vec![
+        "up", "down", "left", "right", "h", "j", "k", "l", "enter", "esc", "tab", "backtab", "r", "d", ".", "R", "x", "X", "e", "z", "G", "pagedown", "]", "5", "ctrl-e", "w", "m", "y", "end", "/",
+    ]), 0..14)) {
+        let mut harness = harness(width, height, told);
+        for key in keys {
+            harness.keys(key);
+            harness.frame();
+        }
+        prop_assert!(View::ALL.contains(&harness.model.views.current));
+    }
+}

@@ -1,0 +1,118 @@
+//! The list of workflows: name, how it went last, when, how long it took.
+
+use std::sync::Arc;
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use crate::{
+    domain::{
+        time::short,
+        world_runs::RunView,
+    },
+    tui::{
+        flows::Flow,
+        pane::Look,
+        widget::paint::{Pen, lower, pane, wrap},
+    },
+};
+
+use super::{Flows, Row, state::of_run};
+
+impl Flows {
+    /// Draws the list.
+    pub fn draw_list(&self, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let title = if look.focused { theme.focus } else { theme.text };
+        let count = self.list.len();
+        let running = look.world.runs.running;
+        let right = if running > 0 { format!("{running} running") } else { String::new() };
+        let pieces = [(right.as_str(), theme.running)];
+        let inner = pane(buf, area, &[("Workflows", title)], if running > 0 { &pieces } else { &[] }, look.focused, theme);
+        if self.rows.is_empty() {
+            self.draw_empty(look, inner, buf);
+            return;
+        }
+        let broken = self.list.iter().filter(|flow| flow.plan.is_err()).count();
+        let mut summary = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+        if broken > 0 {
+            summary.push_str(&format!(" · {broken} broken"));
+        }
+        if !self.troubles.is_empty() {
+            summary.push_str(&format!(" · {} not read", self.troubles.len()));
+        }
+        let style = if broken > 0 || !self.troubles.is_empty() { theme.fail } else { theme.muted };
+        lower(buf, area, &[(&summary, style)], theme.border);
+        for (y, index) in self.window.rows(self.rows.len(), usize::from(inner.height)).enumerate() {
+            let place = Rect { y: inner.y + y as u16, height: 1, ..inner };
+            let here = index == self.window.cursor;
+            match &self.rows[index] {
+                Row::Flow(name) => self.draw_flow(name, here, look, place, buf),
+                Row::Run(run) => {
+                    if let Some(run) = look.world.runs.get(*run) {
+                        draw_run(run, look, place, buf);
+                    }
+                }
+            }
+            if here {
+                buf.set_style(place.intersection(buf.area), look.selection());
+            }
+        }
+    }
+
+    fn draw_flow(&self, name: &Arc<str>, here: bool, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let flow = self.list.iter().find(|flow| flow.name == *name);
+        let run = look.world.runs.last_of(name);
+        let mut pen = Pen::new(buf, area, 0);
+        pen.skip(1);
+        let (glyph, style) = match (flow.map(|flow| &flow.plan), run) {
+            (Some(Err(_)), _) => ("✕", theme.fail),
+            (_, Some(run)) => {
+                let (glyph, _, style) = of_run(run, look);
+                (glyph, style)
+            }
+            _ => ("·", theme.muted),
+        };
+        pen.put(glyph, style).skip(1);
+        let (words, style) = match (flow, run) {
+            (Some(Flow { plan: Err(problems), .. }), _) => (count(problems.len(), "problem"), theme.fail),
+            (_, Some(run)) => {
+                let took = run.report.as_ref().map_or_else(|| look.now.since(run.started), |report| report.took());
+                let (_, _, style) = of_run(run, look);
+                let when = &look.world.epoch.time_of_day(run.started)[..5];
+                let when = if area.width >= 36 { format!("  {when}") } else { String::new() };
+                (format!("{}{when}", short(took)), if run.report.is_none() { style } else { theme.muted })
+            }
+            (Some(Flow { plan: Ok(plan), .. }), None) => (count(plan.steps.len(), "step"), theme.muted),
+            (None, None) => (String::new(), theme.muted),
+        };
+        pen.right(&[(" ", theme.text), (&words, style), (" ", theme.text)]);
+        let room = pen.left();
+        pen.put_middle(name, room, if here { theme.accent } else { theme.text });
+    }
+
+    fn draw_empty(&self, look: Look, inner: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let place = self.folder.as_ref().map_or_else(|| "a folder named workflows beside your configuration".to_owned(), String::clone);
+        let text = format!("No workflow yet. A file per workflow in {place} shows up here; `switchboard workflow new NAME` writes one, and w on a call keeps that call as one.");
+        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        for (y, row) in wrap(&text, room.width).iter().enumerate() {
+            Pen::new(buf, room, y as u16).put(row, theme.muted);
+        }
+    }
+}
+
+fn draw_run(run: &RunView, look: Look, area: Rect, buf: &mut Buffer) {
+    let theme = look.theme;
+    let (glyph, words, style) = of_run(run, look);
+    let took = run.report.as_ref().map_or_else(|| look.now.since(run.started), |report| report.took());
+    let when = &look.world.epoch.time_of_day(run.started)[..8];
+    let mut pen = Pen::new(buf, area, 0);
+    pen.skip(3).put(glyph, style).skip(1);
+    pen.right(&[(" ", theme.text), (&short(took), theme.muted), (" ", theme.text)]);
+    pen.put(when, theme.muted).skip(1).put(words, style);
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}

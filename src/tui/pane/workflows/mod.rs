@@ -1,0 +1,264 @@
+//! The workflows view: which there are and how they went, the graph, the input, the steps of a run.
+//!
+//! `list` is the left column, `chart` the graph, `input` the form, `steps` the waterfall, `step` what one step was
+//! given and gave. All show the workflow, or the run, under the list's cursor, and share which step is selected.
+
+pub mod chart;
+pub mod input;
+mod list;
+pub mod state;
+pub mod step;
+pub mod steps;
+
+use std::sync::Arc;
+
+use ratatui::layout::Rect;
+
+use crate::{
+    domain::{
+        run::{RunId, StepState},
+        world::World,
+        world_runs::RunView,
+    },
+    tui::{
+        flows::{Flow, Shelf, flows},
+        views::Part,
+        widget::window::{Move, Window},
+    },
+};
+
+use self::{chart::Chart, input::InputPane, step::StepPane, steps::Steps};
+
+/// A row of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// A workflow, by its name; of its runs the last is shown.
+    Flow(Arc<str>),
+    /// An earlier run of the workflow above.
+    Run(RunId),
+}
+
+/// Earlier runs that are listed under the workflow of the cursor.
+const EARLIER: usize = 8;
+
+/// What there is to be shown of the workflow under the cursor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Shape {
+    /// A graph, and a form.
+    #[default]
+    New,
+    /// A run.
+    Ran,
+    /// What is wrong with its file.
+    Broken,
+}
+
+/// Everything that the view keeps.
+#[derive(Default)]
+pub struct Flows {
+    /// The workflow files.
+    pub list: Vec<Flow>,
+    /// Where new ones are put.
+    pub folder: Option<String>,
+    /// Files that could not be read.
+    pub troubles: Vec<String>,
+    rows: Vec<Row>,
+    cursor: Option<Row>,
+    window: Window,
+    shape: Shape,
+    /// The path of the selected step; `None` selects the run as a whole.
+    step: Option<Arc<str>>,
+    /// The run that was started here last: its workings are followed until the user looks elsewhere.
+    follows: Option<RunId>,
+    /// The graph.
+    pub chart: Chart,
+    /// The form.
+    pub input: InputPane,
+    /// The waterfall.
+    pub steps: Steps,
+    /// The selected step.
+    pub detail: StepPane,
+}
+
+impl Flows {
+    /// Takes over the files as they are now.
+    pub fn set(&mut self, shelf: &Shelf) {
+        self.list = flows(shelf);
+        self.folder.clone_from(&shelf.folder);
+        self.troubles.clone_from(&shelf.problems);
+    }
+
+    /// The name of the workflow under the cursor.
+    pub fn name(&self, world: &World) -> Option<Arc<str>> {
+        match self.cursor.as_ref()? {
+            Row::Flow(name) => Some(name.clone()),
+            Row::Run(run) => world.runs.get(*run).map(|run| run.plan.name.clone()),
+        }
+    }
+
+    /// The workflow under the cursor, if there is a file of it.
+    pub fn flow(&self, world: &World) -> Option<&Flow> {
+        let name = self.name(world)?;
+        self.list.iter().find(|flow| flow.name == name)
+    }
+
+    /// The run that is shown: the one under the cursor, or the workflow's last.
+    pub fn run<'w>(&self, world: &'w World) -> Option<&'w Arc<RunView>> {
+        match self.cursor.as_ref()? {
+            Row::Flow(name) => world.runs.last_of(name),
+            Row::Run(run) => world.runs.get(*run),
+        }
+    }
+
+    /// Whether the cursor is on an earlier run.
+    pub fn on_earlier(&self) -> bool {
+        matches!(self.cursor, Some(Row::Run(_)))
+    }
+
+    /// Whether the workflow under the cursor is broken and there is no run of it to be shown.
+    pub fn broken(&self, world: &World) -> bool {
+        !self.on_earlier() && self.flow(world).is_some_and(|flow| flow.plan.is_err())
+    }
+
+    /// The parts of the view, in the order of Tab.
+    pub fn order(&self, part: Part) -> &'static [Part] {
+        match (self.shape, part) {
+            (Shape::Broken, _) => &[Part::Main, Part::Graph],
+            (Shape::New, _) | (Shape::Ran, Part::Input) => &[Part::Main, Part::Graph, Part::Input],
+            (Shape::Ran, _) => &[Part::Main, Part::Graph, Part::Steps, Part::Step],
+        }
+    }
+
+    /// Where the parts stand.
+    pub fn places(&self, part: Part, body: Rect) -> Vec<(Part, Rect)> {
+        if body.width < 90 || body.height < 18 {
+            return vec![(part, body)];
+        }
+        let left = (body.width * 28 / 100).clamp(28, 46);
+        let list = Rect { width: left, ..body };
+        let right = Rect { x: body.x + left, width: body.width - left, ..body };
+        if self.shape == Shape::Broken {
+            return vec![(Part::Main, list), (Part::Graph, right)];
+        }
+        let form = self.shape == Shape::New || part == Part::Input;
+        let below = if form { self.input.rows_wanted().clamp(7, right.height / 2) } else { (right.height * 9 / 20).clamp(9, 24) };
+        let graph = Rect { height: right.height - below, ..right };
+        let low = Rect { y: graph.bottom(), height: below, ..right };
+        let mut places = vec![(Part::Main, list), (Part::Graph, graph)];
+        if form {
+            places.push((Part::Input, low));
+        } else if low.width < 76 {
+            places.push((if part == Part::Step { Part::Step } else { Part::Steps }, low));
+        } else {
+            let half = low.width * 9 / 20;
+            places.push((Part::Steps, Rect { width: half, ..low }));
+            places.push((Part::Step, Rect { x: low.x + half, width: low.width - half, ..low }));
+        }
+        places
+    }
+
+    /// The path of the selected step.
+    pub fn selected(&self) -> Option<&Arc<str>> {
+        self.step.as_ref()
+    }
+
+    /// Selects a step, or the run as a whole; from now on it stays selected.
+    pub fn select(&mut self, step: Option<Arc<str>>) {
+        self.step = step;
+        self.follows = None;
+    }
+
+    /// Shows a run that begins, and follows it.
+    pub fn begin(&mut self, run: RunId, name: &str) {
+        self.cursor = Some(Row::Flow(name.into()));
+        (self.step, self.follows) = (None, Some(run));
+    }
+
+    /// Goes to a workflow.
+    pub fn reveal(&mut self, name: &str) {
+        self.put(Row::Flow(name.into()));
+    }
+
+    fn put(&mut self, row: Row) {
+        if self.cursor.as_ref() != Some(&row) {
+            self.cursor = Some(row);
+            (self.step, self.follows) = (None, None);
+        }
+    }
+
+    /// Moves the cursor of the list.
+    pub fn go(&mut self, to: Move) {
+        self.window.go(to, self.rows.len());
+        if let Some(row) = self.rows.get(self.window.cursor) {
+            self.put(row.clone());
+        }
+    }
+
+    /// Puts the cursor on the row at this line of the screen; whether it was there already.
+    pub fn click(&mut self, area: Rect, y: u16) -> Option<bool> {
+        let inside = usize::from(y.checked_sub(area.y + 1)?);
+        let row = self.rows.get(self.window.top + inside)?.clone();
+        let again = self.cursor.as_ref() == Some(&row);
+        self.put(row);
+        Some(again)
+    }
+
+    /// Brings the list, the selection and the panes in order.
+    pub fn fit(&mut self, world: &World, list: Option<Rect>, graph: Option<Rect>) {
+        self.fill(world);
+        self.follow(world);
+        let height = list.map_or(0, |place| usize::from(place.height.saturating_sub(2)));
+        let at = self.rows.iter().position(|row| Some(row) == self.cursor.as_ref());
+        self.window.cursor = at.unwrap_or(self.window.cursor.min(self.rows.len().saturating_sub(1)));
+        if at.is_none() {
+            self.cursor = self.rows.get(self.window.cursor).cloned();
+            self.step = None;
+        }
+        self.window.fit(self.rows.len(), height);
+        let plan = self.flow(world).and_then(|flow| flow.plan.as_ref().ok()).cloned();
+        let run = self.run(world).cloned();
+        self.shape = match (self.broken(world), &run) {
+            (true, _) => Shape::Broken,
+            (false, Some(_)) => Shape::Ran,
+            (false, None) => Shape::New,
+        };
+        let room = graph.map_or(80, |place| place.width.saturating_sub(2));
+        self.chart.show(plan.as_ref().filter(|_| !self.on_earlier()), run.as_ref(), room);
+        let name = self.name(world);
+        self.input.show(name.as_ref().filter(|_| plan.is_some()), plan.as_ref());
+        self.steps.show(run.as_ref(), self.step.as_ref());
+        self.detail.show(run.as_ref(), self.step.as_ref());
+    }
+
+    /// The rows: every workflow, and under the one of the cursor its earlier runs.
+    fn fill(&mut self, world: &World) {
+        let here = self.name(world);
+        let mut names: Vec<Arc<str>> = self.list.iter().map(|flow| flow.name.clone()).collect();
+        for run in world.runs.iter() {
+            if !names.contains(&run.plan.name) {
+                names.push(run.plan.name.clone());
+            }
+        }
+        self.rows.clear();
+        for name in names {
+            self.rows.push(Row::Flow(name.clone()));
+            if here.as_ref() == Some(&name) {
+                let earlier = world.runs.iter().rev().filter(|run| run.plan.name == name).skip(1).take(EARLIER);
+                self.rows.extend(earlier.map(|run| Row::Run(run.id)));
+            }
+        }
+    }
+
+    /// While a run is followed, what it does last is selected; in the end what failed, or all of it.
+    fn follow(&mut self, world: &World) {
+        let Some(run) = self.follows.and_then(|id| world.runs.get(id)) else { return };
+        let mut steps = run.plan.steps.iter().zip(&run.steps);
+        if run.report.is_some() {
+            let failed = steps.find(|(_, view)| matches!(view.state, StepState::Failed { .. } | StepState::CompensationFailed { .. }));
+            self.step = failed.map(|(step, _)| step.id.clone());
+            self.follows = None;
+        } else if let Some((step, _)) = steps.filter(|(_, view)| view.state.active()).max_by_key(|(_, view)| view.started) {
+            self.step = Some(step.id.clone());
+        }
+    }
+}

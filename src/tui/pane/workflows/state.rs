@@ -1,0 +1,99 @@
+//! How states of steps and runs are shown: glyph, words, style. Never colour alone.
+
+use ratatui::style::Style;
+
+use crate::{
+    domain::{
+        run::{RunOutcome, StepState, StepView},
+        time::short,
+        world_runs::RunView,
+    },
+    tui::{pane::Look, theme::Theme},
+};
+
+/// A step's glyph and style.
+pub fn of_step(view: &StepView, look: Look) -> (&'static str, Style) {
+    let theme = look.theme;
+    match &view.state {
+        StepState::Pending => ("·", theme.muted),
+        StepState::Waiting { .. } => ("◔", theme.warn),
+        StepState::Running => (look.spinner(), theme.running),
+        StepState::Ok if view.fallback.is_some() => ("▞", theme.warn),
+        StepState::Ok if view.items.is_some_and(|items| items.failed > 0) => ("!", theme.warn),
+        StepState::Ok => ("✓", theme.ok),
+        StepState::Skipped { .. } => ("↷", theme.muted),
+        StepState::Failed { .. } => ("✕", theme.fail),
+        StepState::Cancelled { .. } => ("–", theme.muted),
+        StepState::Compensating => (look.spinner(), theme.warn),
+        StepState::Compensated => ("↶", theme.warn),
+        StepState::CompensationFailed { .. } => ("‼", theme.fail),
+    }
+}
+
+/// A step's state in words.
+pub fn words(view: &StepView) -> String {
+    match &view.state {
+        StepState::Ok if view.from_before() => "from before".into(),
+        StepState::Ok if view.fallback.is_some() => "ok by fallback".into(),
+        StepState::Compensating => "being undone".into(),
+        StepState::Compensated => "undone".into(),
+        StepState::CompensationFailed { .. } => "not undone".into(),
+        state => state.word().into(),
+    }
+}
+
+/// What stands in the upper border of a step's box: state and time.
+pub fn above(view: &StepView, look: Look) -> String {
+    let (glyph, _) = of_step(view, look);
+    match &view.state {
+        StepState::Pending => String::new(),
+        StepState::Skipped { .. } | StepState::Cancelled { .. } | StepState::Compensating | StepState::CompensationFailed { .. } => {
+            format!("{glyph} {}", words(view))
+        }
+        StepState::Waiting { .. } => format!("{glyph} waits"),
+        StepState::Compensated => format!("{glyph} undone"),
+        _ => match view.took(look.now) {
+            Some(took) => format!("{glyph} {}", short(took)),
+            None => format!("{glyph} {}", words(view)),
+        },
+    }
+}
+
+/// What stands in the lower border: items, attempts, what answered.
+pub fn below(view: &StepView) -> String {
+    match (view.items, view.attempts, &view.fallback) {
+        (Some(items), ..) if items.failed > 0 => format!("{}/{} ✕{}", items.done, items.total, items.failed),
+        (Some(items), ..) => format!("{}/{}", items.done, items.total),
+        (None, attempts, Some(_)) if attempts > 1 => format!("↻{attempts} fallback"),
+        (None, _, Some(_)) => "fallback".into(),
+        (None, attempts @ 2.., None) => format!("↻{attempts}"),
+        _ => String::new(),
+    }
+}
+
+/// A run's glyph, words and style.
+pub fn of_run(run: &RunView, look: Look) -> (&'static str, &'static str, Style) {
+    let theme = look.theme;
+    match &run.report {
+        Some(report) => {
+            let (glyph, style) = of_outcome(report.outcome, theme);
+            (glyph, report.outcome.words(), style)
+        }
+        None if run.steps.iter().any(|step| matches!(step.state, StepState::Compensating)) => (look.spinner(), "undoing", theme.warn),
+        None if run.steps.iter().any(|step| matches!(step.state, StepState::Waiting { .. })) => (look.spinner(), "waiting", theme.warn),
+        None => (look.spinner(), "running", theme.running),
+    }
+}
+
+/// An outcome's glyph and style.
+pub fn of_outcome(outcome: RunOutcome, theme: &Theme) -> (&'static str, Style) {
+    match outcome {
+        RunOutcome::Ok => ("✓", theme.ok),
+        RunOutcome::Partial => ("!", theme.warn),
+        RunOutcome::Compensated => ("↶", theme.warn),
+        RunOutcome::Cancelled => ("–", theme.muted),
+        RunOutcome::InDoubt => ("?", theme.warn),
+        RunOutcome::CompensationFailed => ("‼", theme.fail),
+        RunOutcome::Failed | RunOutcome::TimedOut | RunOutcome::Refused | RunOutcome::Invalid => ("✕", theme.fail),
+    }
+}

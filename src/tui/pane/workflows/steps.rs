@@ -1,0 +1,248 @@
+//! The waterfall of a run: a line for all of it, one for each step, and the calls of the selected one and those that undo.
+
+use std::sync::Arc;
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
+
+use crate::{
+    domain::{
+        run::{Purpose, StepState, StepView},
+        time::{Stamp, short},
+        world::CallView,
+        world_runs::RunView,
+    },
+    tui::{
+        pane::{Look, attempts::segment_style, outcome_glyph},
+        track::segments,
+        widget::{
+            paint::{Pen, pane},
+            window::{Move, Window},
+        },
+    },
+};
+
+use super::{Flows, state};
+
+/// Calls of one step that get a line of their own.
+const CALLS: usize = 8;
+
+/// The lines, and which is selected.
+#[derive(Default)]
+pub struct Steps {
+    /// The path of each line; the first is the run as a whole.
+    lines: Vec<Option<Arc<str>>>,
+    window: Window,
+    /// The first row that was drawn, and the line of each row from there on.
+    drawn: Vec<usize>,
+}
+
+/// A row to be drawn.
+enum Row<'r> {
+    Whole,
+    Step(usize, &'r Arc<str>, &'r StepView),
+    Call(usize, &'r CallView),
+}
+
+impl Steps {
+    /// Takes over the steps of a run.
+    pub(super) fn show(&mut self, run: Option<&Arc<RunView>>, selected: Option<&Arc<str>>) {
+        self.lines.clear();
+        let Some(run) = run else { return };
+        self.lines.push(None);
+        for step in &run.plan.steps {
+            self.lines.push(Some(step.id.clone()));
+            if run.inner.is_empty() {
+                continue;
+            }
+            let within = |path: &str| path.strip_prefix(&*step.id).is_some_and(|rest| rest.starts_with(['/', '[']));
+            self.lines.extend(run.inner.iter().filter(|(path, _)| within(path)).map(|(path, _)| Some(path.clone())));
+        }
+        self.window.cursor = self.lines.iter().position(|line| line.as_ref() == selected).unwrap_or(0);
+    }
+
+    /// The path that a move leads to.
+    pub fn step(&self, to: Move) -> Option<Arc<str>> {
+        let mut window = self.window;
+        window.go(to, self.lines.len());
+        self.lines.get(window.cursor).cloned().flatten()
+    }
+
+    /// The path at a line of the screen; `None` when there is no line.
+    pub fn at(&self, area: Rect, y: u16) -> Option<Option<Arc<str>>> {
+        let line = self.drawn.get(usize::from(y.checked_sub(area.y + 1)?))?;
+        self.lines.get(*line).cloned()
+    }
+}
+
+impl Flows {
+    /// Draws the waterfall.
+    pub fn draw_steps(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let title = if look.focused { theme.focus } else { theme.text };
+        let run = self.run(look.world).cloned();
+        let Some(run) = run else {
+            let inner = pane(buf, area, &[("Steps", title)], &[], look.focused, theme);
+            Pen::new(buf, inner, 0).skip(1).put("A run shows its steps here as they go.", theme.muted);
+            return;
+        };
+        let end = run.report.as_ref().map_or(look.now, |report| report.ended);
+        let done = run.steps.iter().filter(|step| !matches!(step.state, StepState::Pending) && !step.state.active()).count();
+        let right = format!("{done} of {} done", run.steps.len());
+        let inner = pane(buf, area, &[("Steps", title)], &[(&right, theme.muted)], look.focused, theme);
+        let mut rows: Vec<Row> = vec![];
+        let mut selected = 0;
+        let empty = StepView::default();
+        for (line, path) in self.steps.lines.iter().enumerate() {
+            let here = line == self.steps.window.cursor;
+            if here {
+                selected = rows.len();
+            }
+            let Some(path) = path else {
+                rows.push(Row::Whole);
+                continue;
+            };
+            let view = run.step(path).map_or(&empty, |view| &**view);
+            rows.push(Row::Step(line, path, view));
+            let calls = view.calls.iter().filter_map(|id| look.world.call(*id));
+            let own = |call: &&CallView| {
+                here && view.calls.len() > 1 || call.spec.run.as_ref().is_some_and(|run| run.purpose != Purpose::Step)
+            };
+            let shown: Vec<&CallView> = calls.filter(own).collect();
+            rows.extend(shown.iter().skip(shown.len().saturating_sub(CALLS)).map(|call| Row::Call(line, call)));
+        }
+        let mut window = Window { cursor: selected, top: self.steps.window.top };
+        window.fit(rows.len(), usize::from(inner.height));
+        self.steps.window.top = window.top;
+        self.steps.drawn.clear();
+        let scale = Scale::new(run.started, end, inner.width);
+        for (y, index) in window.rows(rows.len(), usize::from(inner.height)).enumerate() {
+            let place = Rect { y: inner.y + y as u16, height: 1, ..inner };
+            match &rows[index] {
+                Row::Whole => scale.whole(&run, look, place, buf),
+                Row::Step(_, path, view) => scale.step(path, view, look, place, buf),
+                Row::Call(_, call) => scale.call(call, look, place, buf),
+            }
+            self.steps.drawn.push(match &rows[index] {
+                Row::Whole => 0,
+                Row::Step(line, ..) | Row::Call(line, _) => *line,
+            });
+            if index == selected {
+                buf.set_style(Rect { width: scale.name.min(place.width), ..place }.intersection(buf.area), look.selection());
+            }
+        }
+    }
+}
+
+/// Where the columns are, and which time is where.
+struct Scale {
+    start: Stamp,
+    /// Nanoseconds of the whole.
+    span: u64,
+    /// Cells of the name, its glyph included.
+    name: u16,
+    /// Cells of the bars.
+    cells: u16,
+}
+
+/// Cells of the time.
+const TIME: u16 = 10;
+
+impl Scale {
+    fn new(start: Stamp, end: Stamp, width: u16) -> Scale {
+        let name = (width * 2 / 5).clamp(8, 34).min(width);
+        let cells = width.saturating_sub(name + TIME + 2);
+        Scale { start, span: (end.since(start).as_nanos() as u64).max(1_000), name, cells }
+    }
+
+    fn column(&self, at: Stamp) -> u16 {
+        let share = at.since(self.start).as_nanos() as f64 / self.span as f64;
+        ((share * f64::from(self.cells)) as u16).min(self.cells.saturating_sub(1))
+    }
+
+    /// Writes a glyph and a name; gives the place of the bar.
+    fn head(&self, (glyph, style): (&str, Style), indent: u16, name: &str, plain: Style, time: &str, area: Rect, buf: &mut Buffer) -> Rect {
+        let mut pen = Pen::new(buf, area, 0);
+        pen.skip(1 + indent).put(glyph, style).skip(1);
+        let room = (area.x + self.name).saturating_sub(pen.x() + 1);
+        pen.put_middle(name, room, plain).to(area.x + self.name);
+        pen.put(&format!("{time:>width$} ", width = usize::from(TIME - 1)), plain);
+        Rect { x: area.x + (self.name + TIME + 1).min(area.width), width: self.cells.min(area.width), ..area }
+    }
+
+    fn fill(&self, from: Stamp, to: Stamp, glyph: char, style: Style, place: Rect, buf: &mut Buffer) {
+        if place.width == 0 {
+            return;
+        }
+        let (from, to) = (self.column(from), self.column(to));
+        let text: String = std::iter::repeat_n(glyph, usize::from(to.saturating_sub(from)) + 1).collect();
+        Pen::new(buf, Rect { x: place.x + from, width: place.width.saturating_sub(from), ..place }, 0).put(&text, style);
+    }
+
+    fn whole(&self, run: &RunView, look: Look, area: Rect, buf: &mut Buffer) {
+        let (glyph, _, style) = state::of_run(run, look);
+        let end = run.report.as_ref().map_or(look.now, |report| report.ended);
+        let bold = look.theme.text.add_modifier(Modifier::BOLD);
+        let place = self.head((glyph, style), 0, &run.plan.name, bold, &short(end.since(run.started)), area, buf);
+        self.fill(run.started, end, '━', style, place, buf);
+    }
+
+    fn step(&self, path: &str, view: &StepView, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let depth = path.matches('/').count() as u16;
+        let shown = path.rsplit('/').next().unwrap_or(path);
+        let time = match (&view.state, view.took(look.now)) {
+            (StepState::Pending, _) | (_, None) => String::new(),
+            (_, Some(took)) => short(took),
+        };
+        let plain = if matches!(view.state, StepState::Pending | StepState::Skipped { .. }) { theme.muted } else { theme.text };
+        let place = self.head(state::of_step(view, look), 1 + depth, shown, plain, &time, area, buf);
+        let Some(started) = view.started else {
+            let words = if matches!(view.state, StepState::Pending) { String::new() } else { state::words(view) };
+            Pen::new(buf, place, 0).put(&words, theme.muted);
+            return;
+        };
+        let ended = view.ended.unwrap_or(look.now).max(started);
+        let calls: Vec<&CallView> = view.calls.iter().filter_map(|id| look.world.call(*id)).collect();
+        let ground = if calls.is_empty() { '━' } else { '·' };
+        self.fill(started, ended, ground, state::of_step(view, look).1, place, buf);
+        for call in calls.iter().filter(|call| call.spec.run.as_ref().is_none_or(|run| run.purpose == Purpose::Step)) {
+            self.bar(call, look, place, buf);
+        }
+        if view.ended.is_none() && view.state.active() {
+            self.fill(ended, ended, '▸', theme.running, place, buf);
+        }
+    }
+
+    /// A call: which attempt or item, or what for.
+    fn call(&self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+        let theme = look.theme;
+        let step = call.spec.run.as_ref();
+        let name = look.world.call_name(&call.spec.operation);
+        let name = match step.map(|step| (step.purpose, step.item)) {
+            Some((Purpose::Compensation, _)) => format!("undo {name}"),
+            Some((Purpose::Fallback, _)) => format!("else {name}"),
+            Some((_, Some(item))) => format!("#{} {name}", item + 1),
+            _ => name,
+        };
+        let (glyph, style) = match &call.settled {
+            Some(settled) => outcome_glyph(&settled.outcome, theme),
+            None => (look.spinner(), theme.running),
+        };
+        let took = call.settled.as_ref().map_or_else(|| look.now.since(call.queued), |settled| settled.timings.total());
+        let place = self.head((glyph, style), 3, &name, theme.muted, &short(took), area, buf);
+        self.bar(call, look, place, buf);
+    }
+
+    fn bar(&self, call: &CallView, look: Look, place: Rect, buf: &mut Buffer) {
+        for segment in segments(call, look.now) {
+            self.fill(segment.from, segment.to, segment.kind.glyph(), segment_style(&segment, call, look.theme), place, buf);
+            if segment.kind.failed() {
+                self.fill(segment.to, segment.to, '✕', look.theme.fail, place, buf);
+            }
+        }
+    }
+}
