@@ -126,7 +126,8 @@ impl Engine {
                     let _ = old.await;
                 }
             };
-            let started = supervisor::start(Arc::new(spec), self.connector.clone(), self.bus.clone(), self.inbox.clone(), self.shared.fork(), before);
+            let started =
+                supervisor::start(Arc::new(spec), self.connector.clone(), self.bus.clone(), self.inbox.clone(), self.shared.fork(), before);
             servers.insert(started.spec.id.clone(), started);
         }
     }

@@ -4,7 +4,8 @@
 
 use std::{collections::HashMap, str::FromStr};
 
-use crokey::{KeyCombination, KeyCombinationFormat};
+use crokey::{KeyCombination, KeyCombinationFormat, OneToThree};
+use crossterm::event::{KeyCode, KeyModifiers};
 use serde::Deserialize;
 
 use super::action::Action;
@@ -262,6 +263,10 @@ pub fn show(keys: &[KeyCombination]) -> String {
             "PageUp" => "PgUp".to_owned(),
             "PageDown" => "PgDn".to_owned(),
             "Hyphen" => "-".to_owned(),
+            // Shift is implied by a capital letter only.
+            name if key.modifiers.contains(KeyModifiers::SHIFT) && matches!(key.codes, OneToThree::One(KeyCode::F(_))) => {
+                format!("Shift-{name}")
+            }
             other => other.to_owned(),
         })
         .collect::<Vec<_>>()

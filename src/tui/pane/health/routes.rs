@@ -237,11 +237,11 @@ fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns:
         let style = if server.stats.failed > 0 { theme.fail } else { theme.muted };
         pieces.push((format!("{:>6.0} % ", server.stats.failure_rate() * 100.0), style));
     }
-    if all > 0 {
+    if let Some(share) = (count * 100).checked_div(all) {
         let full = if count == 0 { 0 } else { (count * columns.bar / all).max(1).min(columns.bar) };
         pieces.push((format!("  {}", "█".repeat(full)), theme.accent));
         pieces.push(("░".repeat(columns.bar - full), theme.muted));
-        pieces.push((format!(" {count} · {} %", count * 100 / all), theme.text));
+        pieces.push((format!(" {count} · {share} %"), theme.text));
     } else {
         pieces.push(("  none yet".into(), theme.muted));
     }
