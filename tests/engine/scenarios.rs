@@ -146,7 +146,7 @@ impl Scribe {
 
     fn line(&mut self, at: Stamp, what: &str) {
         let us = at.since(self.begun).as_micros();
-        let part = if us % 1000 == 0 { String::new() } else { format!(".{:03}", us % 1000) };
+        let part = if us.is_multiple_of(1000) { String::new() } else { format!(".{:03}", us % 1000) };
         let _ = writeln!(self.lines, "{:>10}  {what}", format!("{}{part} ms", us / 1000));
     }
 
