@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         body::Body,
-        call::Outcome,
+        call::{FailureKind, Outcome},
         event::{EventKind, Settled},
         policy::{
             Fallback, Rules, ToolRule,
@@ -134,10 +134,16 @@ async fn the_way_of_a_call_is_told_when_there_is_something_to_tell() {
         let subject: Arc<str> = spec.operation.subject().into();
         stage(Stage::Attempt { attempt: 1, server: "db".into(), subject: subject.clone(), cause: Cause::First });
         let took = Duration::from_millis(7);
-        stage(Stage::Ended { attempt: 1, how: "transport: gone\u{1b}[1m".into(), verdict: Verdict::Failure, took });
+        stage(Stage::Ended {
+            attempt: 1,
+            how: "transport: gone\u{1b}[1m".into(),
+            verdict: Verdict::Failure,
+            took,
+            failure: Some(FailureKind::Transport),
+        });
         stage(Stage::BackOff { pause: Duration::from_millis(120), why: "back-off".into() });
         stage(Stage::Attempt { attempt: 2, server: "spare".into(), subject, cause: Cause::Failover });
-        stage(Stage::Ended { attempt: 2, how: "ok".into(), verdict: Verdict::Success, took });
+        stage(Stage::Ended { attempt: 2, how: "ok".into(), verdict: Verdict::Success, took, failure: None });
         let result = Body::json(&json!({"content": [{"type": "text", "text": "x"}]}));
         let stamp = Stamp(44_000_000);
         let timings = crate::domain::call::Timings { settled: stamp, ..Default::default() };

@@ -424,7 +424,7 @@ fn redis(inner: &mut Fields<'_, '_>) -> Option<Vec<Secret>> {
         let address = inner.report.expand(node.at, "cache.redis", text);
         let known = REDIS.iter().any(|scheme| address.expose().starts_with(scheme));
         // A missing variable was reported already.
-        if !known && !(address.interpolated() && address.expose().is_empty()) {
+        if !(known || address.interpolated() && address.expose().is_empty()) {
             inner.report.error(node.at, "cache.redis", "is no address of a Redis", format!("it begins with one of {}", REDIS.join(", ")));
         }
         addresses.push(address);

@@ -6,12 +6,13 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
     ask::Ask,
     body::Body,
-    call::{CallSpec, Operation, Outcome, Progress},
+    call::{CallSpec, Failure, Operation, Outcome, Progress},
     catalog::{NameTable, ServerCatalog, Tool},
     event::{AnomalyCounts, Event, EventKind, LogMessage, Notice, Settled},
     frame::{Anomaly, Frame},
@@ -481,17 +482,30 @@ impl World {
         let Some(call) = self.call_mut(id) else { return };
         call.settled = Some(settled.clone());
         let spec = call.spec.clone();
-        let (at, subject) = match &call.track {
-            Some(track) => track.place().unwrap_or((spec.operation.server().clone(), spec.operation.subject().into())),
-            None => (spec.operation.server().clone(), spec.operation.subject().into()),
-        };
-        if settled.by.is_none() && settled.cached.is_none() && call.track.as_ref().is_some_and(|track| track.plain()) {
-            call.track = None;
-        }
-        if let Some(server) = self.server_mut(&at) {
-            count(&mut server.stats, settled);
-            if let Operation::Tool { .. } = &spec.operation {
-                count(server.tools.entry(subject).or_default(), settled);
+        let place = call.track.as_ref().and_then(|track| track.place());
+        let (at, subject) = place.unwrap_or_else(|| (spec.operation.server().clone(), spec.operation.subject().into()));
+        let of_tool = matches!(spec.operation, Operation::Tool { .. });
+        let plain = settled.by.is_none() && settled.cached.is_none() && call.track.as_ref().is_none_or(|track| track.plain());
+        let track = if plain { call.track.take() } else { call.track.clone() };
+        // A call of one attempt counts as it ended; of others each attempt counts where it was made, and for what it was.
+        let attempts: Vec<_> = track.iter().filter(|_| !plain).flat_map(|track| track.ended()).collect();
+        if attempts.is_empty() {
+            if let Some(server) = self.server_mut(&at) {
+                count(&mut server.stats, settled);
+                if of_tool {
+                    count(server.tools.entry(subject).or_default(), settled);
+                }
+            }
+        } else {
+            self.shift_in_flight(&at, &subject, of_tool, false);
+            for (server, subject, how, took, failure) in attempts {
+                let Some(server) = self.server_mut(server) else { continue };
+                let message = how.split_once(": ").map_or(how, |(_, message)| message);
+                let failure = failure.map(|kind| Arc::new(Failure::new(kind, message)));
+                count_attempt(&mut server.stats, settled.timings.settled, took, failure.as_ref());
+                if of_tool {
+                    count_attempt(server.tools.entry(subject.clone()).or_default(), settled.timings.settled, took, failure.as_ref());
+                }
             }
         }
         self.result_bytes += settled.outcome.result().map_or(0, Body::len);
@@ -584,6 +598,23 @@ fn count(stats: &mut Stats, settled: &Settled) {
             stats.record_failure(settled.timings.total());
         }
         Outcome::Cancelled { .. } => stats.cancelled += 1,
+    }
+}
+
+/// Counts one attempt of a call that took several, or was answered otherwise.
+fn count_attempt(stats: &mut Stats, at: Stamp, took: Duration, failure: Option<&Arc<Failure>>) {
+    stats.settled += 1;
+    stats.note_end(at);
+    match failure {
+        None => {
+            stats.answered += 1;
+            stats.record(took);
+        }
+        Some(failure) => {
+            stats.failed += 1;
+            stats.note_failure(at, failure);
+            stats.record_failure(took);
+        }
     }
 }
 

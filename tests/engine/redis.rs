@@ -325,7 +325,7 @@ async fn a_purge_takes_what_the_pattern_means_and_nothing_else() {
     let fill = async || {
         // More than one SCAN has in its answer.
         let call = async |n: u32| {
-            let tool = if n % 3 == 0 { "drop" } else { "query" };
+            let tool = if n.is_multiple_of(3) { "drop" } else { "query" };
             assert_ok(&place.rig.call("db", tool, &format!("{{\"n\":{n}}}")).await.1);
         };
         for hundred in 0..15 {

@@ -146,7 +146,7 @@ impl Scribe {
 
     fn line(&mut self, at: Stamp, what: &str) {
         let us = at.since(self.begun).as_micros();
-        let part = if us % 1000 == 0 { String::new() } else { format!(".{:03}", us % 1000) };
+        let part = if us.is_multiple_of(1000) { String::new() } else { format!(".{:03}", us % 1000) };
         let _ = writeln!(self.lines, "{:>10}  {what}", format!("{}{part} ms", us / 1000));
     }
 
@@ -207,7 +207,7 @@ fn staged(stage: &Stage, numbers: &HashMap<CallId, usize>) -> String {
         Stage::Attempt { attempt, server, subject, cause } => {
             format!("attempt {attempt}: {server}/{subject} ({})", format!("{cause:?}").to_lowercase())
         }
-        Stage::Ended { attempt, how, verdict, took } => {
+        Stage::Ended { attempt, how, verdict, took, .. } => {
             format!("attempt {attempt} ended after {}: {how} [{}]", short(*took), format!("{verdict:?}").to_lowercase())
         }
         Stage::BackOff { pause, why } => format!("pauses {} ({why})", short(*pause)),

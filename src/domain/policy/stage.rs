@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{route::Decision, verdict::Verdict};
 use crate::domain::{
+    call::FailureKind,
     id::{CallId, ServerId},
     time::{Stamp, short},
 };
@@ -52,6 +53,9 @@ pub enum Stage {
         verdict: Verdict,
         /// How long it took.
         took: Duration,
+        /// The class of its failure, if it is one.
+        #[serde(default)]
+        failure: Option<FailureKind>,
     },
     /// A pause before the next attempt.
     BackOff {
@@ -217,6 +221,23 @@ impl Track {
     pub fn place(&self) -> Option<(ServerId, Arc<str>)> {
         self.stages.iter().rev().find_map(|(_, stage)| match &**stage {
             Stage::Attempt { server, subject, .. } => Some((server.clone(), subject.clone())),
+            _ => None,
+        })
+    }
+
+    /// The attempts that ended: server, tool, how, after which time, and the class of failure.
+    pub fn ended(&self) -> impl Iterator<Item = (&ServerId, &Arc<str>, &str, Duration, Option<FailureKind>)> {
+        let begun = |number: u32| {
+            self.stages.iter().find_map(|(_, stage)| match &**stage {
+                Stage::Attempt { attempt, server, subject, .. } if *attempt == number => Some((server, subject)),
+                _ => None,
+            })
+        };
+        self.stages.iter().filter_map(move |(_, stage)| match &**stage {
+            Stage::Ended { attempt, how, took, failure, .. } => {
+                let (server, subject) = begun(*attempt)?;
+                Some((server, subject, how.as_str(), *took, *failure))
+            }
             _ => None,
         })
     }

@@ -31,11 +31,14 @@ use crate::{
 /// How long answers are held for a fallback that takes any, however old.
 const HOLD: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Who is fetching an answer, and where it comes out.
+type Fetching = (CallId, watch::Receiver<Option<Body>>);
+
 /// The store of answers, and who is fetching one now.
 #[derive(Default)]
 pub struct Answers {
     store: RwLock<Option<Arc<dyn AnswerStore>>>,
-    fetching: Mutex<HashMap<String, (CallId, watch::Receiver<Option<Body>>)>>,
+    fetching: Mutex<HashMap<String, Fetching>>,
     counts: Counts,
 }
 

@@ -276,7 +276,11 @@ impl Dispatch {
             answered => answered,
         };
         let how = how(&outcome);
-        flow.stage(Stage::Ended { attempt: number, how: how.clone(), verdict, took });
+        let class = match &outcome {
+            Outcome::Failed { failure } => Some(failure.kind),
+            _ => None,
+        };
+        flow.stage(Stage::Ended { attempt: number, how: how.clone(), verdict, took, failure: class });
         if verdict == Verdict::Success {
             server.lane.observe(took);
         }

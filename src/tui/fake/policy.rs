@@ -132,7 +132,13 @@ fn attempt(number: u32, server: &str, subject: &str, cause: Cause) -> Stage {
 }
 
 fn ended(number: u32, how: &str, verdict: Verdict, ms: u64) -> Stage {
-    Stage::Ended { attempt: number, how: how.into(), verdict, took: Duration::from_millis(ms) }
+    Stage::Ended {
+        attempt: number,
+        how: how.into(),
+        verdict,
+        took: Duration::from_millis(ms),
+        failure: (verdict == Verdict::Failure).then_some(FailureKind::Transport),
+    }
 }
 
 /// A breaker as it stands.

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     domain::{
         body::Body,
-        call::{CallSpec, Origin, Outcome, Timings},
+        call::{CallSpec, FailureKind, Origin, Outcome, Timings},
         catalog::{RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         id::{CallId, ServerId},
@@ -135,7 +135,16 @@ impl Story {
             Mood::Failing => ("protocol: the payment provider is not reachable (-32603)".to_owned(), Verdict::Failure),
         };
         let took = Duration::from_millis(took);
-        self.stage(ended, Stage::Ended { attempt: 1, how: how.clone(), verdict, took });
+        self.stage(
+            ended,
+            Stage::Ended {
+                attempt: 1,
+                how: how.clone(),
+                verdict,
+                took,
+                failure: (verdict == Verdict::Failure).then_some(FailureKind::Transport),
+            },
+        );
         let _ = self.breaker.record(admission, verdict, took, &how, at(ended));
         self.show(ended);
         match mood {
@@ -152,7 +161,7 @@ impl Story {
         let attempt = Stage::Attempt { attempt: number, server: "database".into(), subject: "insert_record".into(), cause: Cause::First };
         self.stage(ms, attempt);
         let took = Duration::from_millis(4);
-        self.stage(ms + 4, Stage::Ended { attempt: number, how: "ok".into(), verdict: Verdict::Success, took });
+        self.stage(ms + 4, Stage::Ended { attempt: number, how: "ok".into(), verdict: Verdict::Success, took, failure: None });
         self.over((queued, ms + 4), number, fake::text_result(r#"{"noted":true}"#), Some("database".into()));
     }
 
