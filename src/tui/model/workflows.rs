@@ -118,7 +118,7 @@ impl Model {
             Action::EditAgain => {
                 if let Some(input) = self.flow_run().map(|run| run.input.clone()) {
                     self.views.flows.input.set(&input);
-                    self.to_input();
+                    self.open_input();
                 }
             }
             // What only the console or traffic can do would act on what is not seen here.
@@ -155,7 +155,7 @@ impl Model {
         })
     }
 
-    fn to_input(&mut self) {
+    fn open_input(&mut self) {
         self.views.part = Part::Input;
         self.views.flows.input.begin();
     }
@@ -167,7 +167,7 @@ impl Model {
             return vec![];
         };
         if self.views.part != Part::Input && !self.views.flows.input.is_empty() {
-            self.to_input();
+            self.open_input();
             return vec![];
         }
         match self.views.flows.input.ready() {
@@ -273,10 +273,10 @@ impl Model {
         match self.views.part {
             Part::Main if self.views.flows.on_earlier() => self.views.part = Part::Graph,
             Part::Main if self.views.flows.broken(&self.feed.world) => return self.edit_workflow(),
-            Part::Main => self.to_input(),
+            Part::Main => self.open_input(),
             Part::Graph if self.views.flows.broken(&self.feed.world) => return self.edit_workflow(),
             Part::Graph | Part::Steps if ran => self.views.part = Part::Step,
-            Part::Graph => self.to_input(),
+            Part::Graph => self.open_input(),
             Part::Input => return self.run_workflow(),
             _ => self.views.flows.detail.act(Action::Open, 1),
         }
