@@ -6,7 +6,7 @@ use crate::{
     domain::workflow::problem::Problem,
     tui::{
         flows::Preview,
-        pane::sheet::Sheet,
+        pane::{sheet::Sheet, workflows::chart::problem_rows},
         theme::Theme,
         widget::{paint::dialog, window::Window},
     },
@@ -35,10 +35,7 @@ impl DryRun {
     fn sheet<'t>(&self, theme: &'t Theme, width: u16) -> Sheet<'t> {
         let mut sheet = Sheet::new(theme, width);
         for problem in &self.unfit {
-            sheet.gap();
-            for (index, line) in problem.render().lines().enumerate() {
-                sheet.row(vec![(line.to_owned(), if index == 0 { theme.fail } else { theme.text })]);
-            }
+            problem_rows(problem, theme, &mut sheet);
         }
         for (index, step) in self.steps.iter().enumerate() {
             sheet.gap();

@@ -127,7 +127,11 @@ impl Inbox {
             return sheet;
         };
         let call = ask.call.and_then(|id| look.world.call(id)).map(|call| look.world.call_name(&call.spec.operation));
-        let call = call.map_or_else(|| "outside of any call".to_owned(), |name| format!("in {name}"));
+        let call = match (&ask.run, call) {
+            (Some(step), _) => format!("in step {} of run {}", step.step, step.run.short()),
+            (None, Some(name)) => format!("in {name}"),
+            (None, None) => "outside of any call".to_owned(),
+        };
         let waiting = short(look.now.since(ask.at));
         sheet.row(vec![
             (ask.server.to_string(), theme.accent),

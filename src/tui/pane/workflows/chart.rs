@@ -20,6 +20,7 @@ use crate::{
         action::Action,
         keymap::Context,
         pane::{Look, sheet::Sheet},
+        theme::Theme,
         widget::{
             graph::{self, BoxLook, Scroll},
             paint::{Pen, pane},
@@ -234,24 +235,25 @@ fn more(chart: &Chart, inner: Rect, look: Look, area: Rect, buf: &mut Buffer) {
 
 /// Every problem with the line that it stands in.
 fn problem_sheet<'t>(problems: &[Problem], look: Look<'t>, width: u16) -> Sheet<'t> {
-    let theme = look.theme;
-    let mut sheet = Sheet::new(theme, width.saturating_sub(1));
+    let mut sheet = Sheet::new(look.theme, width.saturating_sub(1));
     for problem in problems {
-        sheet.gap();
-        for (index, line) in problem.render().lines().enumerate() {
-            let caret = line.trim_start_matches([' ', '|']).starts_with('^');
-            let style = match index {
-                0 => theme.fail.add_modifier(Modifier::BOLD),
-                _ if caret => theme.fail,
-                _ if line.trim_start().starts_with("= try") => theme.accent,
-                _ => theme.text,
-            };
-            if index == 0 {
-                sheet.text(line, style);
-            } else {
-                sheet.row(vec![(line.to_owned(), style)]);
-            }
-        }
+        problem_rows(problem, look.theme, &mut sheet);
     }
     sheet
+}
+
+/// One problem: what, where, the line with what is meant marked, the way out.
+pub fn problem_rows(problem: &Problem, theme: &Theme, sheet: &mut Sheet) {
+    sheet.gap();
+    for (index, line) in problem.render().lines().enumerate() {
+        let caret = line.trim_start_matches([' ', '|']).starts_with('^');
+        if index == 0 {
+            sheet.text(line, theme.fail.add_modifier(Modifier::BOLD));
+        } else if line.trim_start().starts_with("= try") {
+            sheet.text(line, theme.accent);
+        } else {
+            // The mark stands under what it means only while nothing is wrapped.
+            sheet.row(vec![(line.to_owned(), if caret { theme.fail } else { theme.text })]);
+        }
+    }
 }
