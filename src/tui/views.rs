@@ -1,4 +1,4 @@
-//! The views beside the console - traffic, timeline, health - with what they share, and where their parts stand.
+//! The views beside the console - traffic, timeline, health, workflows - with what they share, and where their parts stand.
 //!
 //! Pure state and geometry; `model::views` routes keys to it, `view` draws it.
 

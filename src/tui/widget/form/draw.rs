@@ -36,7 +36,7 @@ impl FormView {
         }
         let rows = self.form.rows();
         if rows.is_empty() {
-            Pen::new(buf, area, 0).cut("  Nothing is to be filled in.", theme.muted);
+            Pen::new(buf, area, 0).cut("  Takes no arguments.", theme.muted);
             return;
         }
         let (body, foot) = split(area, u16::try_from(rows.len()).unwrap_or(u16::MAX));
