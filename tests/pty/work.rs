@@ -139,6 +139,7 @@ fn a_whole_session_by_keys_alone() {
     session.press("\x15$.address.city\r", "1 found");
     session.keys("\x1b");
     session.until("the filter gone", |screen| !screen.contains("1 found"));
+    session.press("[", "nothing else happened on the way");
     let screen = session.press("[", "tools/call");
     assert!(screen.contains("→ request"), "{screen}");
     // The same call once more, changed.
