@@ -67,7 +67,7 @@ impl Scene {
             anonymous.push(memory.anonymous);
 
             // To the result, and a page on: a frame from somewhere else in it.
-            terminal.keys("\x1b[Z\t\t");
+            terminal.keys("\x1b[17~");
             process::idle(terminal.pid());
             scrolled.push(key(&mut terminal, "\x1b[6~"));
             raw.push(key(&mut terminal, "\x1b[F"));
