@@ -4,6 +4,8 @@
 //! the generation that it was given in, so that a late answer moves nothing, and has to be given back by
 //! [`Breaker::record`] or [`Breaker::release`], so that no place in half-open leaks.
 
+#[cfg(test)]
+mod loom_tests;
 mod machine;
 #[cfg(test)]
 mod model_tests;
