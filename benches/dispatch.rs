@@ -106,18 +106,7 @@ enum Way {
 #[async_trait]
 impl Session for Under {
     fn info(&self) -> Arc<SessionInfo> {
-        Arc::new(SessionInfo {
-            era: Era::Legacy,
-            protocol: "2025-11-25".into(),
-            name: None,
-            title: None,
-            version: None,
-            instructions: None,
-            capabilities: Body::from(r#"{"tools":{}}"#),
-            pid: None,
-            since: self.host.now(),
-            took: Duration::ZERO,
-        })
+        Arc::new(SessionInfo::bare(self.host.now()))
     }
 
     async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {

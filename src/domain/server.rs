@@ -512,6 +512,22 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
+    /// What a server said that offers tools and told nothing else of itself, over a connection made in no time.
+    pub fn bare(since: Stamp) -> Self {
+        Self {
+            era: Era::Legacy,
+            protocol: "2025-11-25".into(),
+            name: None,
+            title: None,
+            version: None,
+            instructions: None,
+            capabilities: Body::from(r#"{"tools":{}}"#),
+            pid: None,
+            since,
+            took: Duration::ZERO,
+        }
+    }
+
     /// Whether the server declared the capability at `path` (`["resources", "subscribe"]`).
     pub fn declares(&self, path: &[&str]) -> bool {
         let Some(mut value) = self.capabilities.value() else { return false };

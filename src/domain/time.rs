@@ -77,7 +77,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Parses `500ms`, `5s`, `2m`, `1h`, also with a fraction (`1.5s`) or several parts (`1m30s`). A number
+/// Parses `500ms`, `5s`, `2m`, `1h`, `1d`, also with a fraction (`1.5s`) or several parts (`1m30s`). A number
 /// without a unit is `None`.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
@@ -95,6 +95,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
             "s" => number,
             "m" => number * 60.0,
             "h" => number * 3600.0,
+            "d" => number * 86_400.0,
             _ => return None,
         };
         total = total.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;

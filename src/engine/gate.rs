@@ -31,6 +31,12 @@ pub struct Place {
     gate: Option<Arc<Gate>>,
 }
 
+/// When a call gets its place.
+enum Turn {
+    Now(Place),
+    Later(oneshot::Receiver<Place>),
+}
+
 /// Why there was no place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Full {
@@ -91,10 +97,10 @@ impl Gate {
     /// Dropping the future gives everything back.
     pub async fn enter(self: &Arc<Self>, waits: impl Fn(Wait)) -> Result<Place, Full> {
         let begun = Instant::now();
-        let (place, patience) = self.queue_up()?;
-        let place = match place {
-            Ok(place) => place,
-            Err(turn) => {
+        let (turn, patience) = self.queue_up()?;
+        let place = match turn {
+            Turn::Now(place) => place,
+            Turn::Later(turn) => {
                 waits(Wait::Place);
                 match timeout_at(begun + patience, turn).await {
                     Ok(Ok(place)) => place,
@@ -110,13 +116,13 @@ impl Gate {
         Ok(place)
     }
 
-    #[allow(clippy::type_complexity, reason = "a place now, or a turn later; with how long to wait for it")]
-    fn queue_up(self: &Arc<Self>) -> Result<(Result<Place, oneshot::Receiver<Place>>, Duration), Full> {
+    /// A place now or a turn later, with how long to wait for it.
+    fn queue_up(self: &Arc<Self>) -> Result<(Turn, Duration), Full> {
         let mut state = self.lock();
         let patience = state.load.wait;
         if state.load.in_flight == 0 || (state.in_flight < state.load.in_flight && state.queue.is_empty()) {
             state.in_flight += 1;
-            return Ok((Ok(Place { gate: Some(self.clone()) }), patience));
+            return Ok((Turn::Now(Place { gate: Some(self.clone()) }), patience));
         }
         // Those that gave up waiting make room.
         state.queue.retain(|waiter| !waiter.is_closed());
@@ -125,7 +131,7 @@ impl Gate {
         }
         let (sender, turn) = oneshot::channel();
         state.queue.push_back(sender);
-        Ok((Err(turn), patience))
+        Ok((Turn::Later(turn), patience))
     }
 
     /// Books the next moment that the rate allows; `None` is now.

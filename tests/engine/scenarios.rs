@@ -40,7 +40,6 @@ use crate::{
 #[serde(deny_unknown_fields)]
 struct Scenario {
     /// What it shows.
-    #[allow(dead_code, reason = "for the reader of the file")]
     about: String,
     /// Chance begins here.
     #[serde(default)]
@@ -317,7 +316,7 @@ fn every_scenario_gives_its_timeline() {
             let head = &text[..text.find("expect = '''").unwrap_or_else(|| panic!("{name} has no expect = '''"))];
             std::fs::write(&file, format!("{head}expect = '''\n{lines}'''\n")).unwrap();
         } else {
-            let _ = writeln!(wrong, "--- {name} gave:\n{lines}");
+            let _ = writeln!(wrong, "--- {name} ({}) gave:\n{lines}", scenario.about);
         }
     }
     assert!(wrong.is_empty(), "{wrong}");

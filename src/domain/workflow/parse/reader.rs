@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::domain::workflow::{
-    expression::{Data, Expr, Template},
-    keys::{self, Key},
-    near,
-    problem::Problem,
-    source::{Field, Kind, Node, Page, TemplateFault, join},
+use crate::domain::{
+    time::parse_duration,
+    workflow::{
+        expression::{Data, Expr, Template},
+        keys::{self, Key},
+        near,
+        problem::Problem,
+        source::{Field, Kind, Node, Page, TemplateFault, join},
+    },
 };
 
 /// The longest duration that makes sense.
@@ -301,32 +304,6 @@ impl<'a, 'n> Table<'_, 'a, 'n> {
             _ => Some(expr),
         }
     }
-}
-
-/// Parses `500ms`, `5s`, `2m`, `1h`, `1d`, also with a fraction (`1.5s`) or several parts (`1m30s`).
-fn parse_duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let unit = &rest[digits..];
-        let end = unit.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(unit.len());
-        let seconds = match &unit[..end] {
-            "ms" => number / 1000.0,
-            "s" => number,
-            "m" => number * 60.0,
-            "h" => number * 3600.0,
-            "d" => number * 86_400.0,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
-        rest = &unit[end..];
-    }
-    Some(total)
 }
 
 /// The keys of a literal list, for `for_each`.
