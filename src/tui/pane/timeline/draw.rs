@@ -75,15 +75,9 @@ impl Timeline {
     fn axis(&self, look: Look, area: Rect, buf: &mut Buffer) {
         let step = tick(self.scale.cell());
         let mut free = area.x;
-        for x in 0..area.width {
-            let at = self.scale.start.0 + u64::from(x) * self.scale.cell();
-            let wall = at + (look.world.epoch.unix_ms % 86_400_000) * 1_000_000;
-            let previous = wall.saturating_sub(self.scale.cell());
-            if wall / step == previous / step {
-                continue;
-            }
+        for (x, at) in ticks(self.scale.start, self.scale.cell(), look.world.epoch, step, area.width) {
             let place = area.x + x;
-            let text = tick_words(look.world.epoch, Stamp(wall / step * step - (look.world.epoch.unix_ms % 86_400_000) * 1_000_000), step);
+            let text = tick_words(look.world.epoch, at, step);
             if place >= free && place + width(&text) + 2 <= area.right() {
                 Pen::new(buf, Rect { x: place, width: area.right() - place, ..area }, 0)
                     .put("╷", look.theme.border)
@@ -327,6 +321,18 @@ fn tick(cell: u64) -> u64 {
     STEPS.into_iter().find(|step| *step >= cell * 14).unwrap_or(7_200_000_000_000)
 }
 
+/// The cells of an axis in which a whole step of the wall clock falls, and when that is. A step from before
+/// Switchboard began, which the first cell of an axis from its very beginning may hold, is none.
+fn ticks(start: Stamp, cell: u64, epoch: Epoch, step: u64, cells: u16) -> impl Iterator<Item = (u16, Stamp)> {
+    let day = epoch.unix_ms % 86_400_000 * 1_000_000;
+    (0..cells).filter_map(move |x| {
+        let wall = start.0 + u64::from(x) * cell + day;
+        let whole = wall / step * step;
+        let at = whole.checked_sub(day)?;
+        (whole > wall.saturating_sub(cell)).then_some((x, Stamp(at)))
+    })
+}
+
 /// A label of the axis, as exact as the ticks need it.
 fn tick_words(epoch: Epoch, at: Stamp, step: u64) -> String {
     let time = epoch.time_of_day(at);
@@ -335,5 +341,25 @@ fn tick_words(epoch: Epoch, at: Stamp, step: u64) -> String {
         s if s >= 100_000_000 => time[..10].to_owned(),
         s if s >= 1_000_000 => time,
         _ => format!("{time}{:03}", at.0 / 1000 % 1000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(unix_ms: u64, start: u64, cell: u64, step: u64) -> Vec<(u16, u64)> {
+        ticks(Stamp(start), cell, Epoch { unix_ms, utc_offset_s: 0 }, step, 100).map(|(x, at)| (x, at.0)).collect()
+    }
+
+    #[test]
+    fn an_axis_begins_with_the_first_whole_step_after_the_start() {
+        // Begun 300 ms after a whole second: the whole second before is in the first cell, but before time began.
+        assert_eq!(at(1_000_300, 0, 50_000_000, 1_000_000_000)[0], (14, 700_000_000));
+        assert_eq!(at(1_000_020, 0, 50_000_000, 1_000_000_000)[0], (20, 980_000_000));
+        assert_eq!(at(1_000_000, 0, 50_000_000, 1_000_000_000)[0], (0, 0));
+        // Every step once.
+        assert_eq!(at(1_000_300, 0, 50_000_000, 1_000_000_000).len(), 5);
+        assert_eq!(at(1_000_300, 2_400_000_000, 50_000_000, 1_000_000_000)[0], (6, 2_700_000_000));
     }
 }
