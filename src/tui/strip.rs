@@ -247,10 +247,10 @@ impl Strip {
     }
 
     /// How long until the picture of `cells` cells looks different, if nothing happens meanwhile; `None`
-    /// when it stays as it is. `changed` is the last moment at which a connection changed its state.
-    pub fn due(&self, cells: u16, now: Stamp, changed: Option<Stamp>) -> Option<Duration> {
+    /// when it stays as it is. `more` says whether anything else in the picture moves with it.
+    pub fn due(&self, cells: u16, now: Stamp, more: impl FnOnce(Grid) -> bool) -> Option<Duration> {
         let grid = Grid::new(cells, now);
-        let moving = self.lanes.values().any(|lane| lane.visible(&grid)) || changed.is_some_and(|at| grid.cell(at).is_some());
+        let moving = self.lanes.values().any(|lane| lane.visible(&grid)) || more(grid);
         moving.then(|| grid.until_step(now))
     }
 }

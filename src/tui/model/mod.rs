@@ -452,7 +452,7 @@ impl Model {
 
     fn strip_step(&self) -> Option<Duration> {
         let (place, world) = (self.layout.strip?, &self.feed.world);
-        self.strip.due(strip_pane::cells(world, place), self.now.max(self.feed.last), strip_pane::changed(world))
+        self.strip.due(strip_pane::cells(world, place), self.now.max(self.feed.last), |grid| strip_pane::moves(world, grid))
     }
 
     /// The world.

@@ -115,8 +115,8 @@ fn section_rows(sheet: &mut Sheet, server: &ServerView, section: crate::tui::tre
 fn server_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
     let theme = look.theme;
     let (glyph, style) = lamp(&server.phase, theme);
-    let since = short(look.now.since(server.phase_since));
-    sheet.row(vec![(format!("{glyph} "), style), (state_words(server, look.now), style), (format!("  for {since}"), theme.muted)]);
+    let since = super::lasting(&server.phase, server.phase_since, look);
+    sheet.row(vec![(format!("{glyph} "), style), (state_words(server, look.now), style), (format!("  {since}"), theme.muted)]);
     sheet.gap();
     if let Some(failure) = server.phase.failure() {
         sheet.report(&failure.report());

@@ -84,6 +84,14 @@ pub fn state_words(server: &ServerView, now: Stamp) -> String {
     }
 }
 
+/// How long a server has been in its state while that runs, or since when: a settled screen is not drawn again.
+pub fn lasting(phase: &Phase, since: Stamp, look: Look) -> String {
+    match phase.pending() {
+        true => format!("for {}", crate::domain::time::short(look.now.since(since))),
+        false => format!("since {}", &look.world.epoch.time_of_day(since)[..8]),
+    }
+}
+
 /// An outcome's glyph and style.
 pub fn outcome_glyph(outcome: &Outcome, theme: &Theme) -> (&'static str, Style) {
     match outcome {

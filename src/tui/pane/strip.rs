@@ -1,6 +1,8 @@
 //! The last minute at a glance, the lamps of the switchboard: a lane a server, each call a mark as long as
 //! it took, failures and states of the connection in their places.
 
+use std::ops::Range;
+
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
@@ -29,10 +31,13 @@ pub fn cells(world: &World, area: Rect) -> u16 {
     area.width.saturating_sub(3 + label(world))
 }
 
-/// The last moment at which a server changed its state.
-pub fn changed(world: &World) -> Option<crate::domain::time::Stamp> {
-    let breakers = world.servers.iter().filter_map(|s| s.breaker.transitions.last()).map(|change| change.at);
-    world.servers.iter().map(|s| s.phase_since).chain(breakers).max()
+/// Whether anything of connections and breakers is in the picture that moves left with time.
+pub fn moves(world: &World, grid: Grid) -> bool {
+    let cells = grid.cells as u16;
+    world.servers.iter().any(|server| {
+        let changed = server.breaker.transitions.iter().any(|change| grid.cell(change.at).is_some());
+        changed || absences(server, grid, cells).any(|absence| absence.began || absence.cells.end < cells)
+    })
 }
 
 /// The servers that have a lane in so many rows: all, or those with something to tell first.
@@ -157,38 +162,52 @@ fn changes(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut 
     }
 }
 
+/// A time at which a server could not be called, as far as a lane shows it.
+struct Absence<'a> {
+    phase: &'a Phase,
+    cells: Range<u16>,
+    /// Whether its beginning is shown.
+    began: bool,
+}
+
+/// The times at which the server could not be called that fill a cell or more, newest first.
+fn absences(server: &ServerView, grid: Grid, width: u16) -> impl Iterator<Item = Absence<'_>> {
+    let current = server.history.is_empty().then_some((server.phase_since, &server.phase));
+    let past = server.history.iter().rev().map(|(at, phase)| (*at, phase));
+    let mut end = width;
+    let mut all_seen = false;
+    let seen = current.into_iter().chain(past).map_while(move |(since, phase)| {
+        if all_seen {
+            return None;
+        }
+        let began = grid.cell(since);
+        all_seen = began.is_none();
+        let from = began.unwrap_or(0).min(width);
+        let cells = from..end;
+        end = end.min(from);
+        Some(Absence { phase, cells, began: began.is_some() })
+    });
+    seen.filter(|absence| !absence.phase.usable() && !absence.cells.is_empty())
+}
+
 /// The times at which the server could not be called: a bar where they begin, the state's word where
 /// there is room, dots.
 fn away(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut Buffer) {
-    let mut end = row.width;
-    let first_known = server.history.front().map(|(at, _)| *at);
-    let current = (server.phase_since, &server.phase);
-    let past = server.history.iter().rev().map(|(at, phase)| (*at, phase));
-    let states = if first_known.is_some() { None } else { Some(current) };
-    for (since, phase) in states.into_iter().chain(past) {
-        let began = grid.cell(since);
-        let from = began.unwrap_or(0).min(row.width);
-        if !phase.usable() && end > from {
-            let style = match **phase {
-                Phase::Failed { .. } => theme.fail,
-                Phase::Reconnecting { .. } => theme.warn,
-                _ => theme.muted,
-            };
-            let place = Rect { x: row.x + from, width: end - from, ..row };
-            let mut pen = Pen::new(buf, place, 0);
-            if began.is_some() {
-                pen.put("│", style);
-            }
-            let word = phase.word();
-            if began.is_some() && pen.left() > word.len() as u16 + 1 {
-                pen.put(word, style).skip(1);
-            }
-            let dots = "·".repeat(usize::from(pen.left()));
-            pen.put(&dots, theme.muted);
+    for Absence { phase, cells, began } in absences(server, grid, row.width) {
+        let style = match phase {
+            Phase::Failed { .. } => theme.fail,
+            Phase::Reconnecting { .. } => theme.warn,
+            _ => theme.muted,
+        };
+        let mut pen = Pen::new(buf, Rect { x: row.x + cells.start, width: cells.end - cells.start, ..row }, 0);
+        if began {
+            pen.put("│", style);
         }
-        end = end.min(from);
-        if began.is_none() {
-            break;
+        let word = phase.word();
+        if began && pen.left() > word.len() as u16 + 1 {
+            pen.put(word, style).skip(1);
         }
+        let dots = "·".repeat(usize::from(pen.left()));
+        pen.put(&dots, theme.muted);
     }
 }

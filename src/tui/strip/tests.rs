@@ -105,7 +105,7 @@ proptest! {
         let quiet = wanted.iter().all(|mark| *mark == Mark::Quiet);
         prop_assert_eq!(shown.clone().unwrap_or_else(|| vec![Mark::Quiet; usize::from(cells)]), wanted.clone());
         // Idle is still, and what moves is told exactly when.
-        let due = strip.due(cells, fake::at(now), None);
+        let due = strip.due(cells, fake::at(now), |_| false);
         prop_assert_eq!(due.is_none(), quiet);
         if let Some(due) = due {
             let at = |by: Duration| strip.marks(&"db".into(), Grid::new(cells, fake::at(now).plus(by))).unwrap_or_default();
@@ -124,9 +124,9 @@ fn the_picture_moves_left_by_whole_cells() {
         marks.and_then(|marks| marks.iter().position(|mark| *mark == Mark::Failed))
     };
     assert_eq!([place(10_100), place(10_999), place(11_000), place(69_999), place(70_000)], [Some(59), Some(59), Some(58), Some(0), None]);
-    assert_eq!(strip.due(60, fake::at(10_100), None), Some(Duration::from_millis(900)));
-    assert_eq!(strip.due(60, fake::at(70_000), None), None, "nothing to be seen: no wake-up");
-    assert!(strip.due(60, fake::at(70_000), Some(fake::at(69_000))).is_some(), "a state that changed moves too");
+    assert_eq!(strip.due(60, fake::at(10_100), |_| false), Some(Duration::from_millis(900)));
+    assert_eq!(strip.due(60, fake::at(70_000), |_| false), None, "nothing to be seen: no wake-up");
+    assert!(strip.due(60, fake::at(70_000), |_| true).is_some(), "what else is in the picture moves too");
 }
 
 #[test]

@@ -136,6 +136,31 @@ fn the_strip_is_on_the_screen_until_it_is_folded_away_and_is_still_when_nothing_
 }
 
 #[test]
+fn a_server_that_was_soon_ready_moves_nothing_and_one_that_was_away_does() {
+    let mut script = fake::Script::after(0);
+    script.server(10_310, fake::spec("db", None), Phase::Starting { step: crate::domain::server::Step::Initialize });
+    script.push(10_390, EventKind::ServerPhase { server: fake::server("db"), phase: Arc::new(Phase::Ready) });
+    let mut harness = Harness::with(132, 40, fake::shop().0, Startup::Normal);
+    harness.send(Msg::Events(script.events));
+    harness.model.at(fake::at(12_000));
+    harness.frame();
+    assert_eq!(harness.model.next_step(), None, "it was ready within a cell");
+    let why = Arc::new(fake::crash());
+    harness.model.at(fake::at(20_000));
+    let mut script = fake::Script::after(harness.model.world().seq);
+    let away = Phase::Reconnecting { attempt: 1, until: fake::at(23_000), why };
+    script.push(20_000, EventKind::ServerPhase { server: fake::server("db"), phase: Arc::new(away) });
+    script.push(23_000, EventKind::ServerPhase { server: fake::server("db"), phase: Arc::new(Phase::Ready) });
+    harness.send(Msg::Events(script.events));
+    harness.model.at(fake::at(24_000));
+    harness.frame();
+    assert!(harness.model.next_step().is_some(), "its time away moves to the left");
+    harness.model.at(fake::at(84_000));
+    harness.frame();
+    assert_eq!(harness.model.next_step(), None, "and out of the picture");
+}
+
+#[test]
 fn rebinding_a_key_changes_help_palette_and_footer() {
     let mut harness = Harness::busy(132, 60);
     harness.model.keymap.bind("global", "f9", "zoom").unwrap();

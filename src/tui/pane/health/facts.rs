@@ -11,7 +11,7 @@ use crate::{
         call::FailureKind,
         server::Phase,
         stats::{BUCKETS, PER_DECADE, Stats, bucket_start},
-        time::short,
+        time::{Stamp, short},
         world::ServerView,
     },
     tui::{
@@ -200,8 +200,7 @@ fn failures(sheet: &mut Sheet, stats: &Stats, look: Look) {
         sheet.row(vec![(format!("  {:<18}", kind.words()), theme.text), (bar, theme.fail), (format!(" {count}"), theme.text)]);
     }
     if let Some((at, failure)) = &stats.last_failure {
-        let ago = short(look.now.since(*at));
-        sheet.field("last", &format!("✕ {} ago, at {}", ago, &look.world.epoch.time_of_day(*at)[..8]), theme.fail);
+        sheet.field("last", &format!("✕ at {}", &look.world.epoch.time_of_day(*at)[..8]), theme.fail);
         sheet.field("", &failure.message, theme.text);
         if let Some(hint) = &failure.hint {
             sheet.field("try", hint, theme.accent);
@@ -223,8 +222,11 @@ fn connection(sheet: &mut Sheet, server: &ServerView, look: Look) {
             (Phase::Degraded { reason }, _) => format!("degraded · {reason}"),
             _ => phase.word().to_owned(),
         };
-        let lasted = short(end.unwrap_or(look.now).since(*at));
-        let lasted = if end.is_none() { format!("for {lasted}") } else { lasted };
+        let lasted = match end {
+            Some(end) => short(Stamp::since(end, *at)),
+            None if phase.pending() => format!("for {}", short(look.now.since(*at))),
+            None => "until now".to_owned(),
+        };
         sheet.row(vec![
             (format!("{}  ", &look.world.epoch.time_of_day(*at)[..8]), theme.muted),
             (format!("{glyph} "), style),
