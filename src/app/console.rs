@@ -8,6 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     flows::{self, Library},
     history::Recorder,
+    resident,
     setup::{self, Setup},
     taste, welcome,
 };
@@ -93,8 +94,9 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         found,
         demo.clone(),
     )));
+    let trim = AbortOnDropHandle::new(tokio::spawn(resident::after_start(engine.clone())));
     let shown = tui::run(engine.clone(), options).await;
-    drop((traffic, follower));
+    drop((traffic, follower, trim));
     engine.shutdown().await;
     if let Some(recorder) = recorder {
         recorder.finish().await;

@@ -6,6 +6,7 @@ mod console;
 mod flows;
 mod headless;
 mod history;
+mod resident;
 mod setup;
 mod taste;
 mod welcome;

@@ -1,6 +1,6 @@
 //! Starts a server's process and ends everything that came of it.
 //!
-//! The only place with `unsafe` code: a child makes itself the leader of a new session before it
+//! One of the two places with `unsafe` code: a child makes itself the leader of a new session before it
 //! becomes the server. So it has no controlling terminal (it cannot draw on ours, read our keys or be
 //! stopped by the terminal), and its process group can be signalled as a whole.
 
@@ -68,7 +68,7 @@ pub fn spawn(launch: &Launch, mark: &str) -> io::Result<Child> {
     child.spawn()
 }
 
-#[allow(unsafe_code, reason = "the one place: setsid has to run between fork and exec")]
+#[allow(unsafe_code, reason = "setsid has to run between fork and exec")]
 fn new_session(command: &mut Command) {
     // SAFETY: the closure runs in the forked child before exec and calls only setsid(2), which is
     // async-signal-safe and touches no memory of ours.
