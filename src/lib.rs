@@ -38,7 +38,7 @@
 //! - The state that events add up to lives in the domain, so that the engine's snapshot and every
 //!   face's view are the same code.
 //! - `unsafe` code stands in two places, not one: beside the start of servers (`mcp/spawn.rs`), the return of pages that
-//!   only the console's own start needed (`app/resident.rs`), which is most of what would be resident.
+//!   nothing needs while the console rests (`app/resident.rs`), which is most of what would be resident.
 
 pub mod answers;
 pub mod app;

@@ -94,9 +94,8 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         found,
         demo.clone(),
     )));
-    let trim = AbortOnDropHandle::new(tokio::spawn(resident::after_start(engine.clone())));
     let shown = tui::run(engine.clone(), options).await;
-    drop((traffic, follower, trim));
+    drop((traffic, follower));
     engine.shutdown().await;
     if let Some(recorder) = recorder {
         recorder.finish().await;
@@ -139,6 +138,7 @@ fn console_options(
         recall: state.map(config::load_recall).unwrap_or_default(),
         workflows: Default::default(),
         invocation: setup.invocation(),
+        rest: resident::give_back,
         exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),
         requests,
         updates,

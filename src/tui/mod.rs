@@ -71,6 +71,8 @@ pub struct ConsoleOptions {
     pub invocation: Invocation,
     /// Where files go that are opened in other programs.
     pub exports: PathBuf,
+    /// Called on a thread of its own whenever nothing has happened for half a second after something did.
+    pub rest: fn(),
     /// Where the console tells the composition root what only it can do. Bounded; a full channel is
     /// told to the user.
     pub requests: mpsc::Sender<ConsoleRequest>,

@@ -11,6 +11,8 @@ pub const INPUT_GAP: Duration = Duration::from_millis(8);
 pub const FEED_GAP: Duration = Duration::from_millis(33);
 /// Time between two steps of an animation.
 pub const BEAT: Duration = Duration::from_millis(100);
+/// Time without input and events after which the console is at rest.
+pub const QUIET: Duration = Duration::from_millis(500);
 
 /// What made the screen out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +30,23 @@ pub struct Pacer {
     drawn: Option<Duration>,
     beat: Option<Duration>,
     step: Option<Duration>,
+    rest: Option<Duration>,
 }
 
 impl Pacer {
+    /// Notes that something other than time happened at `now`.
+    pub fn stir(&mut self, now: Duration) {
+        self.rest = Some(now + QUIET);
+    }
+
+    /// Whether rest begins, which it does once after whatever happened, and not while something runs.
+    pub fn take_rest(&mut self, moving: bool, now: Duration) -> bool {
+        if moving && self.rest.is_some() {
+            self.stir(now);
+        }
+        self.rest.take_if(|rest| *rest <= now).is_some()
+    }
+
     /// Notes that the screen is out of date since `now`. The earliest deadline wins.
     pub fn mark(&mut self, cause: Cause, now: Duration) {
         let gap = match cause {
@@ -76,7 +92,7 @@ impl Pacer {
 
     /// How long to sleep at most; `None` when nothing is to be done until something happens.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
-        let next = [self.due, self.beat, self.step].into_iter().flatten().min()?;
+        let next = [self.due, self.beat, self.step, self.rest].into_iter().flatten().min()?;
         Some(next.saturating_sub(now))
     }
 }
@@ -110,6 +126,21 @@ mod tests {
         assert_eq!(pacer.wait(ms(103)), Some(ms(5)));
         pacer.mark(Cause::Feed, ms(104));
         assert_eq!(pacer.wait(ms(104)), Some(ms(4)), "a later cause never pushes the frame back");
+    }
+
+    #[test]
+    fn rest_begins_once_after_the_last_thing_that_happened_and_not_while_something_runs() {
+        let mut pacer = Pacer::default();
+        assert!(!pacer.take_rest(false, ms(5000)), "nothing happened yet");
+        pacer.stir(ms(100));
+        pacer.stir(ms(300));
+        assert_eq!(pacer.wait(ms(300)), Some(QUIET));
+        assert!(!pacer.take_rest(false, ms(799)));
+        assert!(!pacer.take_rest(true, ms(800)), "a call runs");
+        assert!(!pacer.take_rest(false, ms(1299)));
+        assert!(pacer.take_rest(false, ms(1300)));
+        assert!(!pacer.take_rest(false, ms(9000)));
+        assert_eq!(pacer.wait(ms(9000)), None, "and then nothing wakes it");
     }
 
     #[test]

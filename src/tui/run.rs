@@ -144,6 +144,8 @@ struct Console {
     workers: JoinSet<Option<Msg>>,
     /// Files being written and read.
     others: JoinSet<Option<Msg>>,
+    /// What is done whenever nothing has happened for a while.
+    rest: fn(),
     pacer: Pacer,
     clock: Clock,
     stopped_here: bool,
@@ -179,6 +181,7 @@ impl Console {
         model.at(clock.stamp());
         let mut pacer = Pacer::default();
         pacer.mark(Cause::Input, clock.elapsed());
+        pacer.stir(clock.elapsed());
         Console {
             control,
             requests: options.requests,
@@ -192,6 +195,7 @@ impl Console {
             tasks: VecDeque::new(),
             workers: JoinSet::new(),
             others: JoinSet::new(),
+            rest: options.rest,
             pacer,
             clock,
             stopped_here: false,
@@ -206,6 +210,9 @@ impl Console {
             let woken = self.wait(signals, &panicked).await;
             let now = self.clock.stamp();
             self.model.at(now);
+            if !matches!(woken, Woken::Time) {
+                self.pacer.stir(self.clock.elapsed());
+            }
             match woken {
                 Woken::Signal(told) => self.told(told, terminal)?,
                 Woken::Input(input) => self.inputs(input, terminal)?,
@@ -227,6 +234,9 @@ impl Console {
             }
             if self.pacer.take_beat(self.clock.elapsed()) {
                 self.give(Msg::Beat(now), Cause::Feed, terminal)?;
+            }
+            if self.pacer.take_rest(self.model.moving(), self.clock.elapsed()) {
+                drop(tokio::task::spawn_blocking(self.rest));
             }
         }
         Ok(())

@@ -68,6 +68,7 @@ fn console_that_panics() {
             recall: Default::default(),
             workflows: Default::default(),
             invocation: Default::default(),
+            rest: || {},
             exports: std::env::temp_dir(),
             requests,
             updates: tokio::sync::mpsc::channel(1).1,
