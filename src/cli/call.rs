@@ -170,6 +170,7 @@ fn unlisted(tool: &ToolId) -> Tool {
         input_schema: Body::from("{}"),
         output_schema: None,
         hints: Hints::default(),
+        task_only: false,
         raw: Body::from("{}"),
         change: Change::Same,
     }

@@ -65,6 +65,8 @@ pub struct Tool {
     pub output_schema: Option<Body>,
     /// Its behaviour hints.
     pub hints: Hints,
+    /// Whether it can only be called as a task (`execution.taskSupport` is `required`; MCP 2025-11-25).
+    pub task_only: bool,
     /// The whole entry as it came, unknown fields included.
     pub raw: Body,
     /// How it differs from the list before.
@@ -284,6 +286,7 @@ fn read_tool(body: &Body, value: &Value) -> Result<Tool, String> {
             idempotent: hint("idempotentHint"),
             open_world: hint("openWorldHint"),
         },
+        task_only: value["execution"]["taskSupport"] == "required",
         raw: body.clone(),
         change: Change::Same,
         name: name.into(),

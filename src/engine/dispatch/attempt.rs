@@ -66,8 +66,7 @@ impl Dispatch {
     /// Whether the tool can only be called as a task (MCP 2025-11-25, `execution.taskSupport`).
     fn wants_task(&self, operation: &Operation) -> bool {
         let Operation::Tool { tool, .. } = operation else { return false };
-        let listed = self.shared.bus.look(|world| world.tool(tool).cloned());
-        listed.and_then(|tool| tool.raw.value()).is_some_and(|raw| raw["execution"]["taskSupport"] == "required")
+        self.shared.bus.look(|world| world.tool(tool).is_some_and(|tool| tool.task_only))
     }
 
     /// Has the user open the pages that the server wants opened before it does anything

@@ -142,32 +142,35 @@ impl Timeline {
             _ => call.and_then(|c| c.sent).map_or(bar.from, |at| self.scale.column(at)),
         };
         let visible = bar.from.max(0)..=bar.to.min(i64::from(area.width) - 1);
-        let (mut text, mut waiting) = (String::new(), 0);
+        let mut waiting = 0;
+        // Cell by cell: twenty thousand bars are drawn in a frame, and nearly all of them are short.
         for x in visible.clone() {
-            let end = x == bar.to;
-            match row.state {
-                State::Failed(_) if end => text.push('✕'),
-                State::ToolError if end => text.push('!'),
-                State::Cancelled if end => text.push('–'),
-                state if state.pending() && end => text.push('▸'),
+            let glyph = match row.state {
+                State::Failed(_) if x == bar.to => "✕",
+                State::ToolError if x == bar.to => "!",
+                State::Cancelled if x == bar.to => "–",
+                state if state.pending() && x == bar.to => "▸",
                 _ if x < sent => {
                     waiting += 1;
-                    text.push('░');
+                    "░"
                 }
-                _ if bar.from == bar.to => text.push('▪'),
-                _ => text.push('▓'),
+                _ if bar.from == bar.to => "▪",
+                _ => "▓",
+            };
+            if let Some(cell) = buf.cell_mut((area.x.saturating_add(x as u16), area.y)) {
+                cell.set_symbol(glyph).set_style(if glyph == "░" { theme.muted } else { style });
             }
+        }
+        let long = visible.clone().count() as u16;
+        if long < 6 {
+            return;
         }
         let place =
             Rect { x: area.x.saturating_add(*visible.start() as u16), width: area.width.saturating_sub(*visible.start() as u16), ..area };
-        let mut pen = Pen::new(buf, place, 0);
-        let split = text.char_indices().nth(waiting).map_or(text.len(), |(at, _)| at);
-        pen.put(&text[..split], theme.muted).put(&text[split..], style);
         // A long bar carries its name, when nothing follows close by.
         let name = rows.name(row.key).map(|n| n.tool.clone()).unwrap_or_default();
-        let long = visible.count() as u16;
         if long >= width(&name) + 6 {
-            let inside = Rect { x: place.x + 1 + waiting.min(2) as u16, width: width(&name) + 2, ..place };
+            let inside = Rect { x: place.x + 1 + waiting.min(2), width: width(&name) + 2, ..place };
             Pen::new(buf, inside, 0).put(" ", style).put(&name, style.add_modifier(Modifier::BOLD)).put(" ", style);
         }
     }
