@@ -46,9 +46,14 @@ impl Model {
         if self.allowed.contains(tool) {
             return None;
         }
-        let hints = may_destroy(tool, &self.feed.world, self.confirm)?;
-        let trusted = trusted(&tool.server, &self.feed.world);
-        let claim = if trusted || self.confirm == ConfirmPolicy::Destructive {
+        let believed = self.believed.contains(&tool.server);
+        let policy = match self.confirm {
+            ConfirmPolicy::Untrusted if believed => ConfirmPolicy::Destructive,
+            policy => policy,
+        };
+        let hints = may_destroy(tool, &self.feed.world, policy)?;
+        let relied_upon = policy == ConfirmPolicy::Destructive || trusted(&tool.server, &self.feed.world);
+        let claim = if relied_upon {
             format!("The server says of it: {}.", hints.words())
         } else {
             format!(
@@ -62,16 +67,22 @@ impl Model {
         } else {
             (format!("Fire {name} {times}?"), format!("fire {times}"))
         };
-        Some(Confirm::new(
-            title,
-            format!("This tool may change or destroy something. {claim}"),
-            &[(Action::Yes, &once), (Action::Always, "fire, and do not ask again for this tool"), (Action::No, "do not fire")],
-        ))
+        let believe = format!("fire, and believe {} in this session", tool.server);
+        let mut choices = vec![(Action::Yes, once.as_str()), (Action::Always, "fire, and do not ask again for this tool")];
+        if !relied_upon {
+            choices.push((Action::Believe, &believe));
+        }
+        choices.push((Action::No, "do not fire"));
+        Some(Confirm::new(title, format!("This tool may change or destroy something. {claim}"), &choices))
     }
 
-    pub(super) fn allow(&mut self, operation: &Operation) {
-        if let Operation::Tool { tool, .. } = operation {
-            self.allowed.insert(tool.clone());
+    /// Remembers until the end of the session what the user said beside yes.
+    pub(super) fn allow(&mut self, answer: Action, operation: &Operation) {
+        let Operation::Tool { tool, .. } = operation else { return };
+        match answer {
+            Action::Always => _ = self.allowed.insert(tool.clone()),
+            Action::Believe => _ = self.believed.insert(tool.server.clone()),
+            _ => {}
         }
     }
 

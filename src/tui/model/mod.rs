@@ -27,7 +27,7 @@ use crate::domain::{
     catalog::ConfirmPolicy,
     event::{Event, Notice, NoticeLevel},
     form::Path,
-    id::{AskId, CallId, ToolId},
+    id::{AskId, CallId, ServerId, ToolId},
     recall::Recall,
     time::Stamp,
     workflow::history::PastCall,
@@ -233,6 +233,8 @@ pub struct Model {
     mouse: bool,
     /// Tools that may be fired without asking, in this session.
     allowed: HashSet<ToolId>,
+    /// Servers whose word about their tools is relied upon when the user is asked, in this session.
+    believed: HashSet<ServerId>,
     /// What the welcome has to offer.
     offer: Option<Offer>,
     /// Calls asked for whose ids are not known yet, by token.
@@ -284,6 +286,7 @@ impl Model {
             drag: None,
             mouse: setup.mouse,
             allowed: HashSet::new(),
+            believed: HashSet::new(),
             offer: None,
             submitted: vec![],
             next_token: 1,
@@ -400,6 +403,7 @@ impl Model {
                 self.toast(NoticeLevel::Info, "Colours, keys and questions are those of the changed configuration.");
             }
             ConsoleUpdate::Workflows(shelf) => self.flows_changed(&shelf),
+            ConsoleUpdate::Past(runs) => self.views.flows.past = runs,
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),
         }
     }

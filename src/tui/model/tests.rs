@@ -213,6 +213,24 @@ fn a_tool_that_may_destroy_is_asked_about_once() {
 }
 
 #[test]
+fn a_server_can_be_believed_for_a_session_and_is_still_asked_about_what_may_destroy() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("emailping").keys("enter");
+    assert!(harness.frame().contains("b  fire, and believe email in this session"), "{}", harness.frame());
+    harness.keys("b");
+    harness.submitted_spec();
+    harness.keys("enter");
+    harness.submitted_spec();
+    harness.keys("esc").tool("sendemail").text("ann").keys("enter");
+    assert_eq!(harness.take(), [], "what may destroy is asked about");
+    let frame = harness.frame();
+    assert!(frame.contains("The server says") && !frame.contains("believe email"), "{frame}");
+    harness.keys("b");
+    assert_eq!(harness.take(), [], "an answer that is not offered");
+    assert!(harness.frame().contains("Fire email_send_email?"), "still asked: {}", harness.frame());
+}
+
+#[test]
 fn the_result_of_the_fired_call_is_shown_and_others_go_on() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("enter");

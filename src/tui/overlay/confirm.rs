@@ -37,6 +37,11 @@ impl Confirm {
         self.answers.get(self.window.cursor).map(|(action, _)| *action)
     }
 
+    /// Whether the question has this answer.
+    pub fn offers(&self, answer: Action) -> bool {
+        self.answers.iter().any(|(action, _)| *action == answer)
+    }
+
     /// Draws the question.
     pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let width = 64.min(area.width);
