@@ -28,6 +28,9 @@ use crate::{
     },
 };
 
+/// Runs of earlier sessions that the list of workflows knows.
+const PAST: usize = 200;
+
 /// Opens the console; gives the exit code.
 pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     let refuse = |kind: FailureKind, text: String| cli::fail(Failure::new(kind, text), &Options::default(), Io::real());
@@ -56,6 +59,7 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         Err(why) => (None, Some(why)),
     };
     let engine = setup::engine(&loaded, store.as_ref());
+    let history = store.clone();
     if let Some(why) = trouble {
         engine.notice(Notice::new(NoticeLevel::Warn, format!("calls and runs are not written down: {why}")));
     }
@@ -79,6 +83,15 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     let (requests, wanted) = mpsc::channel(64);
     let (found, offer) = if loaded.servers.is_empty() && setup.files { welcome::offer(&setup.load) } else { Default::default() };
     let (updates, news) = mpsc::channel(16);
+    if let Some(store) = history {
+        let updates = updates.clone();
+        // The first frame does not wait for it.
+        tokio::spawn(async move {
+            if let Ok(runs) = store.runs(PAST, None).await {
+                let _ = updates.send(ConsoleUpdate::Past(runs)).await;
+            }
+        });
+    }
     let (workflows, _) = flows::shelf(&setup.load, &loaded, demo.as_ref().map(|demo| demo.dir().join("workflows")).as_deref());
     let options =
         ConsoleOptions { workflows: workflows.clone(), ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news)) };

@@ -13,6 +13,10 @@ pub fn of_run(workflow: &str, report: &RunReport) -> String {
     let cases = report.steps.iter().map(|(step, view)| {
         let took = view.took(view.ended.unwrap_or(Stamp(0))).unwrap_or_default().as_secs_f64();
         let end = match &view.state {
+            StepState::Ok if view.items.is_some_and(|items| items.failed > 0) => {
+                let items = view.items.unwrap_or_default();
+                End::Failed(format!("{} of {} items failed", items.failed, items.total), String::new())
+            }
             StepState::Ok | StepState::Compensated => End::Ok,
             StepState::Failed { error } | StepState::CompensationFailed { error } => {
                 let detail = error.detail.join("\n");

@@ -14,7 +14,7 @@ use super::{
     args::RunArgs,
     arguments, exit, junit,
     print::{Format, ms},
-    session::{Session, Signal, Stop, Woke, raw},
+    session::{Session, Signal, Stop, Woke, raw, raw_or_text},
     workflow::{sound, texts},
 };
 use crate::{
@@ -42,7 +42,7 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
         let name = spec.workflow.clone();
         let plan = plan_again(spec)?;
         wait_for_servers(session, &plan).await?;
-        let command = Command::ResumeRun { run: *run, answers, ask: false };
+        let command = Command::ResumeRun { run: *run, answers, ask: false, timeout: session.left()? };
         return follow(session, args, *run, &name, command).await;
     }
     let wanted = args.workflow.as_deref().unwrap_or_default();
@@ -68,9 +68,13 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
         from: None,
         env: Default::default(),
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)).unwrap_or_default();
-    let run = RunId::new(now, fastrand::u128(..));
+    let run = RunId::new(now_ms(), fastrand::u128(..));
     follow(session, args, run, &plan.name, Command::StartRun { run, spec: Arc::new(spec) }).await
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The plan of a run that goes on, as far as it can be read: the engine says what is wrong with it.
@@ -135,7 +139,7 @@ async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), 
 /// Shows every call as far as it is known.
 fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
     let given = Data::parse(&input.text()).unwrap_or_default();
-    let facts = RunFacts { id: "RUN".into(), started_ms: 0, attempt: 1 };
+    let facts = RunFacts { id: "RUN".into(), started_ms: now_ms(), attempt: 1 };
     let scope = Scope::new(&plan.names, given, &facts, []);
     let steps: Vec<Value> = plan.order.iter().map(|index| preview(session, plan, *index, &scope)).collect();
     if session.printer.format() != Format::Human {
@@ -351,6 +355,9 @@ struct StepDocument<'a> {
     fallback: Option<&'a str>,
     arguments: Option<Box<RawValue>>,
     result: Option<Box<RawValue>>,
+    /// Arguments or result are longer than a report carries, and given as text that is cut off.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cut: bool,
     took_ms: Option<f64>,
 }
 
@@ -363,8 +370,9 @@ impl<'a> Document<'a> {
             attempts: view.attempts,
             items: view.items,
             fallback: view.fallback.as_deref(),
-            arguments: view.arguments.as_ref().and_then(raw),
-            result: view.result.as_ref().and_then(raw),
+            arguments: view.arguments.as_ref().and_then(raw_or_text),
+            result: view.result.as_ref().and_then(raw_or_text),
+            cut: view.cut,
             took_ms: view.took(view.ended.unwrap_or_default()).map(ms),
         };
         Document {

@@ -481,6 +481,11 @@ pub fn raw(body: &Body) -> Option<Box<RawValue>> {
     RawValue::from_string(body.text().into_owned()).ok()
 }
 
+/// A body as JSON; as a text when it is none, being cut off.
+pub fn raw_or_text(body: &Body) -> Option<Box<RawValue>> {
+    raw(body).or_else(|| serde_json::value::to_raw_value(&*body.text()).ok())
+}
+
 fn by_configuration(policy: &AskPolicy) -> Option<&'static str> {
     match policy {
         AskPolicy::Ask => None,

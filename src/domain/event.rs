@@ -158,7 +158,7 @@ pub enum EventKind {
         run: RunId,
         /// The shape of its plan.
         plan: Arc<PlanSummary>,
-        /// The input, a JSON object, at most [`super::run::SHOWN_BYTES`].
+        /// The input, a JSON object.
         input: Body,
         /// Who asked.
         origin: Origin,

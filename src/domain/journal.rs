@@ -65,6 +65,17 @@ pub enum RunEntry {
         /// How.
         end: StepRecord,
     },
+    /// A flow was given up, or its time was up: nothing of it goes forward any more, also after an interruption.
+    GivenUp {
+        /// What stands before the paths of its steps; empty for the run itself.
+        prefix: String,
+        /// Whether its time was up; somebody wanted it otherwise.
+        time_up: bool,
+        /// Whether what it did is undone.
+        undo: bool,
+        /// Why.
+        why: String,
+    },
     /// A step was undone, or could not be.
     Undone {
         /// The step's path.
@@ -110,6 +121,9 @@ pub struct StepRecord {
     /// Whether a value of the file answered, so that there is nothing to undo.
     #[serde(default)]
     pub nothing_done: bool,
+    /// Whether what failed before that may have been done all the same.
+    #[serde(default)]
+    pub in_doubt: bool,
     /// How many items there were.
     pub items: Option<u32>,
 }
@@ -185,7 +199,7 @@ impl RunRecord {
                 RunEntry::Undone { step, item, .. } => {
                     open.retain(|(old, ..)| old.purpose != Purpose::Compensation || old.step != *step || old.item != *item);
                 }
-                RunEntry::Began { .. } | RunEntry::Resumed { .. } | RunEntry::Ended { .. } => {}
+                RunEntry::Began { .. } | RunEntry::Resumed { .. } | RunEntry::GivenUp { .. } | RunEntry::Ended { .. } => {}
             }
         }
         open
@@ -264,6 +278,7 @@ mod tests {
             error: None,
             fallback: None,
             nothing_done: false,
+            in_doubt: false,
             items: None,
         }
     }

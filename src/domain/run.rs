@@ -497,6 +497,11 @@ impl RunOutcome {
             RunOutcome::Invalid => "invalid",
         }
     }
+
+    /// The outcome of this [`RunOutcome::key`].
+    pub fn from_key(key: &str) -> Option<RunOutcome> {
+        RunOutcome::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(key)).ok()
+    }
 }
 
 /// The end of a run.

@@ -35,7 +35,7 @@ pub struct RunView {
     pub id: RunId,
     /// The shape of its plan.
     pub plan: Arc<PlanSummary>,
-    /// Its input, a JSON object unless it is very long.
+    /// Its input, a JSON object.
     pub input: Body,
     /// Who asked for it.
     pub origin: Origin,

@@ -1,6 +1,6 @@
 //! The one door between faces and the engine.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
@@ -114,6 +114,8 @@ pub enum Command {
         answers: Vec<(String, StepAnswer)>,
         /// Whether what is not answered beforehand is put to the user.
         ask: bool,
+        /// Deadline of what is left of the run, instead of the one that it began with.
+        timeout: Option<Duration>,
     },
     /// Gives up a run: its calls are cancelled. While it undoes what it did, gives that up.
     CancelRun {

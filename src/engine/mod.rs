@@ -355,7 +355,9 @@ impl Engine {
             Command::Subscribe { server, uri, on } => self.subscribe(server, uri, on),
             Command::LogLevel { server, level } => self.set_log_level(server, level),
             Command::StartRun { run, spec } => self.with_me(|me| self.runs.start(me, run, spec)),
-            Command::ResumeRun { run, answers, ask } => self.with_me(|me| self.runs.resume(me, run, answers, ask)),
+            Command::ResumeRun { run, answers, ask, timeout } => {
+                self.with_me(|me| self.runs.resume(me, run, runner::Resumption { answers, ask, timeout }));
+            }
             Command::CancelRun { run, reason } => self.runs.cancel(run, &reason),
             Command::CancelStep { run, step, reason } => self.runs.cancel_step(run, &step, &reason),
             Command::Breaker { server, tool, order } => {

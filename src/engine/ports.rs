@@ -159,7 +159,16 @@ pub trait Journal: Send + Sync {
 
     /// Everything written of a run; `None` when there is nothing.
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError>;
+
+    /// Takes a run for this process alone until what is given is dropped; `None` while another process has it.
+    /// A journal that no other process can read has nothing to take.
+    async fn hold(&self, _: RunId) -> Result<Option<Held>, JournalError> {
+        Ok(Some(Box::new(())))
+    }
 }
+
+/// What is held until it is dropped.
+pub type Held = Box<dyn std::any::Any + Send + Sync>;
 
 /// The journal could not be written or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

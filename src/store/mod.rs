@@ -6,6 +6,7 @@
 //! the ports.
 
 mod calls;
+mod hold;
 mod runs;
 mod schema;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use crate::{
         journal::{CallRecord, RunEntry, RunHeader, RunRecord},
         run::RunId,
     },
-    engine::ports::{Journal, JournalError},
+    engine::ports::{Held, Journal, JournalError},
 };
 
 /// Jobs that may wait for the writer; beyond them writers wait and records of calls are left out.
@@ -176,5 +177,12 @@ impl Journal for Store {
 
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {
         self.run(run).await.map_err(|error| JournalError(error.to_string()))
+    }
+
+    async fn hold(&self, run: RunId) -> Result<Option<Held>, JournalError> {
+        let folder = self.path.with_extension("runs");
+        let taken = tokio::task::spawn_blocking(move || hold::take(&folder, run)).await;
+        let taken = taken.map_err(|error| JournalError(error.to_string()))?;
+        Ok(taken.map_err(|error| JournalError(error.to_string()))?.map(|hold| Box::new(hold) as Held))
     }
 }

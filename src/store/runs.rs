@@ -82,14 +82,21 @@ pub fn headers(connection: &Connection, last: usize, workflow: Option<&str>) -> 
     Ok(headers)
 }
 
+/// Digits that have to be given of a run's id.
+const SHORTEST_PART: usize = 4;
+
 /// The run whose id begins, or ends, like this, if there is exactly one.
 pub fn find(connection: &Connection, part: &str) -> Result<Option<RunId>, Trouble> {
-    let part: String = part.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase();
+    let part = part.replace('-', "").to_ascii_lowercase();
+    // Fewer digits, or a word, are more likely a mistake than the run that they happen to fit.
+    if part.len() < SHORTEST_PART || !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
     let mut select =
         connection.prepare_cached("SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 OR substr(run, -length(?1)) = ?1 LIMIT 2")?;
     let found: Vec<String> = select.query_map([&part], |row| row.get(0))?.collect::<Result<_, _>>()?;
     match found.as_slice() {
-        [one] if !part.is_empty() => one.parse().map(Some).map_err(Trouble::Damaged),
+        [one] => one.parse().map(Some).map_err(Trouble::Damaged),
         _ => Ok(None),
     }
 }

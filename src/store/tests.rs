@@ -76,6 +76,7 @@ async fn a_run_is_read_back_as_written_even_by_another_program() {
         error: None,
         fallback: None,
         nothing_done: false,
+        in_doubt: false,
         items: None,
     };
     let entries = vec![

@@ -170,6 +170,7 @@ actions! {
     DryRun "dry-run" "dry run" Workflows true "Show every call that the workflow would make with this input, as far as it is known; makes none";
     RunAgain "run-again" "run again" Workflows true "Run the workflow again with the input of the run that is shown";
     RunFrom "run-from" "from here" Workflows true "Run again from the selected step, with the earlier results of those before it";
+    ResumeRun "resume-run" "go on" Workflows true "Go on with a run of an earlier session that was interrupted; asks about what is in doubt";
     CancelStep "cancel-step" "cancel step" Workflows true "Give up the selected step; the run goes on as the step's on_error says";
     EditWorkflow "edit-workflow" "edit" Workflows true "Open the workflow's file in $EDITOR; it is read and checked again when saved";
     Mark "mark" "mark" Workflows true "Mark the call under the cursor for a workflow, or no longer";
@@ -185,6 +186,7 @@ actions! {
     CopyUrl "copy-url" "copy address" Dialogs false "Copy the address";
     Yes "yes" "yes" Dialogs false "Yes, this once";
     Always "always" "yes, always" Dialogs false "Yes, and do not ask again for this tool in this session";
+    Believe "believe" "believe the server" Dialogs false "Yes, and believe in this session what the server says of its tools: those that it calls harmless are not asked about";
     No "no" "no" Dialogs false "No";
     Approve "approve" "approve" Dialogs false "Approve the project's file as it is now";
     Reject "reject" "leave it" Dialogs false "Start without the project's file";

@@ -50,6 +50,7 @@ use theme::Theme;
 
 use crate::domain::{
     catalog::ConfirmPolicy,
+    journal::RunHeader,
     recall::{Recall, Recalled},
 };
 
@@ -100,6 +101,8 @@ pub enum ConsoleUpdate {
     Servers(Invocation, String),
     /// The workflow files as they are now.
     Workflows(flows::Shelf),
+    /// Runs of earlier sessions, newest first.
+    Past(Vec<RunHeader>),
 }
 
 /// What the console begins with.

@@ -164,7 +164,11 @@ pub fn check(file: &TestFile, source: &Source, plan: &Plan) -> Vec<Problem> {
         case.expect.steps.iter().for_each(|(name, _)| look(["expect", "steps"], name, false));
         case.expect.calls.iter().for_each(|(name, _)| look(["expect", "calls"], name, true));
         case.expect.arguments.iter().for_each(|(name, _)| look(["expect", "arguments"], name, true));
-        case.expect.compensated.iter().flatten().for_each(|name| look(["expect", "compensated"], name, false));
+        case.expect.compensated.iter().flatten().for_each(|name| {
+            // Of a step with items each is undone by itself: `send[1]`.
+            let step = name.strip_suffix(']').and_then(|name| name.split_once('[')).map_or(name.as_str(), |(step, _)| step);
+            look(["expect", "compensated"], step, false);
+        });
     }
     problems
 }

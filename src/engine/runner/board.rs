@@ -8,7 +8,7 @@ use super::leaf::{Leaf, kind_word};
 use crate::domain::{
     body::Body,
     journal::{StepOutcome, StepRecord},
-    run::{Items, StepError, StepState, StepView, shown},
+    run::{Items, StepError, StepErrorKind, StepState, StepView, shown},
     time::Stamp,
     workflow::expression::{Data, ItemEnd, StepEnd, StepFault},
 };
@@ -24,6 +24,8 @@ pub struct Slot {
     pub error: Option<StepError>,
     /// Why it was given up.
     pub cancelled: Option<String>,
+    /// What of it ended badly and may have been done all the same: which item, and what is to be said of it.
+    pub doubts: Vec<(Option<u32>, String)>,
     /// Why it is not done.
     pub skipped: Option<String>,
     /// Items that failed.
@@ -47,6 +49,8 @@ pub struct Kept {
     pub text: String,
     /// Whether nothing was done to get it.
     pub nothing_done: bool,
+    /// Whether what failed before that may have been done all the same.
+    pub in_doubt: bool,
 }
 
 /// What there is to tell when a step has ended.
@@ -103,15 +107,19 @@ impl Slot {
                 self.view.fallback = answered.fallback.or(self.view.fallback.take());
                 self.show_result(&answered.json);
                 let text = if item.is_none() || undoable { answered.text } else { String::new() };
-                self.kept[at] = Some(Kept { result: answered.result, text, nothing_done: answered.nothing_done });
+                self.kept[at] =
+                    Some(Kept { result: answered.result, text, nothing_done: answered.nothing_done, in_doubt: answered.in_doubt });
             }
             Leaf::Failed(error) => {
                 end = ItemEnd { outcome: "failed", error: Some(fault(&error)) };
+                self.doubt(item, StepOutcome::Failed, &error);
                 self.fail(error, item);
             }
-            Leaf::Cancelled(why) => {
+            Leaf::Cancelled(error) => {
                 end.outcome = "cancelled";
-                self.cancelled.get_or_insert(why);
+                self.doubt(item, StepOutcome::Cancelled, &error);
+                let also = if error.may_have_run { "; it was under way and may have been done" } else { "" };
+                self.cancelled.get_or_insert(format!("{}{also}", error.message));
             }
         }
         self.written = item.is_none();
@@ -124,6 +132,17 @@ impl Slot {
             None => self.error = Some(error),
             Some(first) => first.may_have_run |= error.may_have_run,
         }
+    }
+
+    /// Keeps in mind what may have been done although it ended badly. A tool's own error is its word that it was not.
+    fn doubt(&mut self, item: Option<u32>, outcome: StepOutcome, error: &StepError) {
+        if !error.may_have_run || error.kind == StepErrorKind::ToolError {
+            return;
+        }
+        let how = if outcome == StepOutcome::Cancelled { "it was given up while it was under way" } else { "it failed" };
+        let within = error.detail.iter().filter(|line| line.starts_with("not undone: "));
+        let within: String = within.map(|line| format!("; {line}")).collect();
+        self.doubts.push((item, format!("{how} and may have been done all the same: {}{within}", error.message)));
     }
 
     /// Counts an item; says whether one more in a hundred is done.
@@ -184,6 +203,7 @@ impl Slot {
             error: self.error.clone(),
             fallback: None,
             nothing_done: false,
+            in_doubt: false,
             items: self.view.items.map(|items| items.total),
         });
         Some(Finished { told: self.told(outcome, duration_ms), view: self.view.clone(), unwritten })
@@ -227,6 +247,9 @@ impl Slot {
             self.kept.resize_with(at + 1, || None);
         }
         let mut told = ItemEnd { outcome: end.outcome.word(), error: end.error.as_ref().map(fault) };
+        if let Some(error) = &end.error {
+            self.doubt(Some(item), end.outcome, error);
+        }
         match end.outcome {
             StepOutcome::Ok => {
                 self.kept[at] = Some(restored(end));
@@ -243,6 +266,9 @@ impl Slot {
     pub fn restore(&mut self, end: &StepRecord, each: bool) -> (StepEnd, StepView) {
         self.finished = true;
         self.error = end.error.clone().filter(|_| end.outcome == StepOutcome::Failed);
+        if let Some(error) = end.error.as_ref().filter(|_| !each) {
+            self.doubt(None, end.outcome, error);
+        }
         if let (true, Some(total)) = (each, end.items) {
             self.fan_out_restored(total);
         } else if end.outcome == StepOutcome::Ok {
@@ -284,9 +310,9 @@ impl Slot {
 
 fn restored(end: &StepRecord) -> Kept {
     let result = end.result.as_ref().and_then(|json| Data::parse(&json.text()).ok()).unwrap_or_default();
-    Kept { result, text: end.text.clone().unwrap_or_default(), nothing_done: end.nothing_done }
+    Kept { result, text: end.text.clone().unwrap_or_default(), nothing_done: end.nothing_done, in_doubt: end.in_doubt }
 }
 
 fn unknown() -> StepError {
-    StepError::new(crate::domain::run::StepErrorKind::ToolError, "failed")
+    StepError::new(StepErrorKind::ToolError, "failed")
 }

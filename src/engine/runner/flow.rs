@@ -27,12 +27,15 @@ use crate::{
         time::short,
         workflow::{
             expression::{Data, Scope, Unevaluated},
-            plan::{OnError, Plan},
+            plan::{Action, OnError, Plan},
             schedule::{At, End, Halt, Schedule, Task},
         },
     },
     engine::lock,
 };
+
+/// Why what goes forward is given up at the deadline.
+const TIME_UP: &str = "the run's time was up";
 
 /// Items of one step.
 const MOST_ITEMS: usize = 100_000;
@@ -71,6 +74,7 @@ pub struct FlowEnd {
 pub struct Flow<'a> {
     /// The run that it is of.
     pub run: &'a Run,
+    prefix: String,
     /// The plan.
     pub plan: &'a Plan,
     /// The paths of its steps.
@@ -112,15 +116,22 @@ async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
         scope: Scope::new(&plan.names, frame.input, &run.facts, env),
         signals: plan.steps.iter().map(|_| forward.child()).collect(),
         forward,
+        prefix: frame.prefix,
         deadline: frame.deadline,
         timed_out: AtomicBool::new(false),
         slots: Mutex::new(plan.steps.iter().map(|_| Slot::default()).collect()),
     };
     let mut schedule = Schedule::of(plan);
     let mut undoing = Undoing::default();
-    flow.restore(&frame.prefix, &mut schedule, &mut undoing);
+    flow.restore(&mut schedule, &mut undoing);
     flow.drive(&mut schedule, &mut undoing).await;
-    flow.conclude(&schedule, undoing)
+    let output = (schedule.halted().is_none() && !run.stop.is_interrupted()).then(|| flow.output());
+    if let Some(Err(_)) = &output {
+        // All was done, but for nothing: what the workflow undoes after failures is undone after this one too.
+        schedule.fail(plan.on_error == OnError::Compensate);
+        flow.drive(&mut schedule, &mut undoing).await;
+    }
+    flow.conclude(&schedule, undoing, output)
 }
 
 /// What became of undoing.
@@ -128,7 +139,10 @@ async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
 struct Undoing {
     done: Vec<String>,
     not: Vec<(String, String)>,
+    /// Undoing something was tried and failed.
     failed: bool,
+    /// Something was done, or may have been, and stands.
+    open: bool,
 }
 
 impl Undoing {
@@ -137,6 +151,7 @@ impl Undoing {
             Ok(()) => self.done.push(label),
             Err(error) => {
                 self.failed = true;
+                self.open = true;
                 self.not.push((label, error.message.clone()));
             }
         }
@@ -179,9 +194,18 @@ impl Flow<'_> {
     }
 
     /// Takes over what an earlier life of the run did.
-    fn restore(&self, prefix: &str, schedule: &mut Schedule, undoing: &mut Undoing) {
-        for line in self.run.memory.lines(prefix) {
+    fn restore(&self, schedule: &mut Schedule, undoing: &mut Undoing) {
+        for line in self.run.memory.lines(&self.prefix) {
             match line {
+                Line::GivenUp { time_up, undo, why } => {
+                    self.timed_out.store(*time_up, Ordering::Relaxed);
+                    if *time_up {
+                        schedule.fail(*undo)
+                    } else {
+                        schedule.cancel()
+                    }
+                    self.forward.raise(why);
+                }
                 Line::Item { id, item, end } => {
                     let Some(step) = self.plan.index(id) else { continue };
                     lock(&self.slots)[step].restore_item(*item, end);
@@ -235,22 +259,39 @@ impl Flow<'_> {
                 biased;
                 () = self.forward.raised(), if !given_up && !timed_out => {
                     given_up = true;
-                    schedule.cancel();
+                    // A run that failed goes on to undo what it did; giving that up is another matter.
+                    if schedule.halted().is_none() {
+                        schedule.cancel();
+                        self.write_given_up(schedule).await;
+                    }
                     self.sweep(schedule).await;
                 }
                 () = self.run.stop.undoing.raised(), if schedule.undoes() && schedule.running() == 0 => schedule.cancel(),
                 () = late, if !given_up && !timed_out => {
-                    self.timed_out.store(true, Ordering::Relaxed);
-                    let undoes = |step: usize| schedule.at(step) == At::Begun && self.plan.steps[step].on_error == OnError::Compensate;
-                    let undo = self.plan.on_error == OnError::Compensate || (0..self.plan.steps.len()).any(undoes);
-                    schedule.fail(undo);
-                    self.forward.raise("the run's time was up");
+                    given_up = true;
+                    self.forward.raise(TIME_UP);
+                    // What failed before its time was up failed for its own reason.
+                    if schedule.halted().is_none() {
+                        self.timed_out.store(true, Ordering::Relaxed);
+                        let undoes = |step: usize| schedule.at(step) == At::Begun && self.plan.steps[step].on_error == OnError::Compensate;
+                        let undo = self.plan.on_error == OnError::Compensate || (0..self.plan.steps.len()).any(undoes);
+                        schedule.fail(undo);
+                        self.write_given_up(schedule).await;
+                    }
                     self.sweep(schedule).await;
                 }
                 _ = changes.changed() => self.cancel_steps(schedule).await,
                 Some(ended) = work.next() => self.ended(ended, schedule, undoing).await,
             }
         }
+    }
+
+    /// Writes down that nothing goes forward any more, before anything is undone because of it.
+    async fn write_given_up(&self, schedule: &Schedule) {
+        let time_up = self.timed_out.load(Ordering::Relaxed);
+        let entry = RunEntry::GivenUp { prefix: self.prefix.clone(), time_up, undo: schedule.undoes(), why: self.forward.why() };
+        // If it cannot be written, whatever comes next cannot be either, and says so.
+        let _ = self.run.write(entry).await;
     }
 
     /// Gives up the steps that somebody wants given up.
@@ -288,7 +329,8 @@ impl Flow<'_> {
                     self.note(step, None, |view| view.state = StepState::Compensating);
                     work.push(Box::pin(self.undo(step, item, scope)));
                 }
-                Err(why) => {
+                Err((why, open)) => {
+                    undoing.open |= open;
                     undoing.not.push((label(&self.plan.steps[step].id, item), why));
                     schedule.undone(step, item);
                 }
@@ -351,9 +393,9 @@ impl Flow<'_> {
         let worker = Worker { flow: self, step, item, scope, signal: self.signals[step].clone() };
         let mut leaf = worker.work().await;
         if self.timed_out.load(Ordering::Relaxed)
-            && let Leaf::Cancelled(why) = &leaf
+            && let Leaf::Cancelled(error) = leaf
         {
-            leaf = Leaf::Failed(StepError::new(StepErrorKind::Timeout, why.clone()));
+            leaf = Leaf::Failed(StepError { kind: StepErrorKind::Timeout, ..error });
         }
         if let Leaf::Done(answered) = &leaf
             && lock(&self.slots)[step].bytes + answered.json.len() > LARGEST_RESULT
@@ -374,12 +416,15 @@ impl Flow<'_> {
         Ended::Leaf(step, item, leaf)
     }
 
-    /// What undoing a step, or an item of it, sees; or why there is nothing to undo.
-    fn undo_scope(&self, step: usize, item: Option<u32>) -> Result<Scope, String> {
+    /// What undoing a step, or an item of it, sees; or why it is not undone, and whether something of it may stand.
+    fn undo_scope(&self, step: usize, item: Option<u32>) -> Result<Scope, (String, bool)> {
         let kept = lock(&self.slots)[step].kept(item);
-        let Some(kept) = kept else { return Err("its result is not known".into()) };
+        let Some(kept) = kept else { return Err(("its result is not known".into(), true)) };
+        if kept.nothing_done && kept.in_doubt {
+            return Err(("a value answered in its place, after the call failed and may have been done all the same".into(), true));
+        }
         if kept.nothing_done {
-            return Err("a value answered in its place, so nothing was undone".into());
+            return Err(("a value answered in its place, so nothing was undone".into(), false));
         }
         let scope = item.map_or_else(|| self.scope.clone(), |item| self.with_item(step, item));
         Ok(scope.with_result(kept.result, &kept.text))
@@ -452,13 +497,14 @@ impl Flow<'_> {
         }
     }
 
-    fn conclude(&self, schedule: &Schedule, mut undoing: Undoing) -> FlowEnd {
+    fn conclude(&self, schedule: &Schedule, mut undoing: Undoing, output: Option<Result<Data, StepError>>) -> FlowEnd {
         let timed_out = self.timed_out.load(Ordering::Relaxed);
         let halted = schedule.halted();
         let mut slots = lock(&self.slots);
         let first = self.first_failure(&slots);
         let mut why = match (halted, &first) {
             (Some(Halt::Cancelled), _) => Some(self.forward.why()),
+            _ if matches!(output, Some(Err(_))) => None,
             _ if timed_out => Some(format!("its time was up{}", self.limit_words())),
             (Some(Halt::Failed), Some((step, error))) => Some(format!("step `{}`: {}", self.plan.steps[*step].id, error.message)),
             (Some(Halt::Failed), None) => self.first_cancelled(&slots),
@@ -471,14 +517,15 @@ impl Flow<'_> {
                 Some(_) if self.run.stop.undoing.is_raised() => "undoing was given up",
                 Some(_) => "the run failed where on_error = \"fail\"",
             };
+            undoing.open = true;
             undoing.not.push((label(&self.plan.steps[*step].id, *item), why.to_owned()));
         }
         for (step, slot) in slots.iter_mut().enumerate() {
             let planned = &self.plan.steps[step];
-            if let (Some(error), Some(_)) =
-                (slot.error.as_ref().filter(|error| error.may_have_run), planned.compensate.as_ref().and(halted))
-            {
-                undoing.not.push((planned.id.to_string(), format!("it failed and may have been done all the same: {}", error.message)));
+            let undoable = planned.compensate.is_some() || matches!(planned.action, Action::Workflow { .. });
+            if undoable && halted.is_some() {
+                undoing.open |= !slot.doubts.is_empty();
+                undoing.not.extend(slot.doubts.iter().map(|(item, why)| (label(&planned.id, *item), why.clone())));
             }
             if slot.never_ended(halted.is_some(), self.run.bus().now(), &self.forward.why()) {
                 self.run.tell(&self.paths[step], slot.view.clone());
@@ -486,10 +533,12 @@ impl Flow<'_> {
         }
         let refused = first.as_ref().is_some_and(|(_, error)| error.kind == StepErrorKind::Refused);
         let unwell = |slot: &Slot| slot.error.is_some() || slot.failed_items > 0;
-        let mut outcome = match halted {
+        let outcome = match halted {
             _ if undoing.failed => RunOutcome::CompensationFailed,
             Some(Halt::Cancelled) => RunOutcome::Cancelled,
             _ if timed_out => RunOutcome::TimedOut,
+            // "Undone" is said only where nothing stands.
+            Some(Halt::Failed) if undoing.open && (schedule.undoes() || !undoing.done.is_empty()) => RunOutcome::CompensationFailed,
             Some(Halt::Failed) if refused => RunOutcome::Refused,
             Some(Halt::Failed) if !undoing.done.is_empty() => RunOutcome::Compensated,
             Some(Halt::Failed) => RunOutcome::Failed,
@@ -499,16 +548,14 @@ impl Flow<'_> {
         let steps = self.plan.steps.iter().zip(slots.iter()).map(|(step, slot)| (step.id.clone(), Arc::new(slot.view.clone())));
         let steps: Vec<_> = steps.collect();
         drop(slots);
-        let mut output = None;
-        if halted.is_none() {
-            match self.output() {
-                Ok(data) => output = Some(data),
-                Err(error) => {
-                    outcome = RunOutcome::Failed;
-                    why = Some(format!("output: {}", error.message));
-                }
+        let output = match output {
+            Some(Ok(data)) => Some(data),
+            Some(Err(error)) => {
+                why = Some(format!("output: {}", error.message));
+                None
             }
-        }
+            None => None,
+        };
         FlowEnd { outcome, why, steps, output, compensated: undoing.done, not_compensated: undoing.not }
     }
 
@@ -560,6 +607,7 @@ fn record(leaf: &Leaf, took: Duration) -> StepRecord {
         error: None,
         fallback: None,
         nothing_done: false,
+        in_doubt: false,
         items: None,
     };
     match leaf {
@@ -568,14 +616,15 @@ fn record(leaf: &Leaf, took: Duration) -> StepRecord {
             record.text = Some(answered.text.clone());
             record.fallback = answered.fallback.clone();
             record.nothing_done = answered.nothing_done;
+            record.in_doubt = answered.in_doubt;
         }
         Leaf::Failed(error) => {
             record.outcome = StepOutcome::Failed;
             record.error = Some(error.clone());
         }
-        Leaf::Cancelled(why) => {
+        Leaf::Cancelled(error) => {
             record.outcome = StepOutcome::Cancelled;
-            record.error = Some(StepError::new(StepErrorKind::Refused, why.clone()));
+            record.error = Some(error.clone());
         }
     }
     record

@@ -47,8 +47,13 @@ pub enum Leaf {
     Done(Answered),
     /// For good.
     Failed(StepError),
-    /// Given up, with the reason.
-    Cancelled(String),
+    /// Given up, with the reason and whether it may have been done all the same.
+    Cancelled(StepError),
+}
+
+/// Something was given up because of `why`; `ran` says whether it may have been done all the same.
+pub fn given_up(why: impl Into<String>, ran: bool) -> StepError {
+    StepError { may_have_run: ran, ..StepError::new(StepErrorKind::Refused, why) }
 }
 
 /// The answer to a step.
@@ -64,12 +69,16 @@ pub struct Answered {
     pub fallback: Option<String>,
     /// Whether a value of the file answered, so that nothing was done.
     pub nothing_done: bool,
+    /// Whether what failed before something else answered may have been done all the same.
+    pub in_doubt: bool,
+    /// Whether what was called may be called again.
+    pub repeatable: bool,
 }
 
 impl Answered {
     /// The answer of the step itself.
     pub fn new(result: Data, text: String) -> Answered {
-        Answered { json: result.body(), result, text, fallback: None, nothing_done: false }
+        Answered { json: result.body(), result, text, fallback: None, nothing_done: false, in_doubt: false, repeatable: false }
     }
 }
 
@@ -190,13 +199,18 @@ impl Worker<'_> {
         let retry = self.retry().filter(|_| self.calls());
         let most = retry.as_ref().map_or(1, |retry| retry.attempts);
         let mut attempt = used + 1;
+        // An attempt that may have been done is not undone by a later one that was not.
+        let mut ran = false;
         loop {
-            let (error, repeatable) = match self.attempt(attempt, &limits).await {
+            let (mut error, repeatable) = match self.attempt(attempt, &limits).await {
                 Try::Done(answered) => return Leaf::Done(answered),
-                Try::Cancelled(why) => return Leaf::Cancelled(why),
+                Try::Cancelled(error) => return Leaf::Cancelled(StepError { may_have_run: error.may_have_run || ran, ..error }),
                 Try::Failed(error, repeatable) => (error, repeatable),
             };
-            let again = retry.as_ref().filter(|retry| attempt < most && worth(retry, &error) && may_repeat(&error, repeatable));
+            let may_repeat = may_repeat(&error, repeatable);
+            ran |= error.may_have_run && error.kind != StepErrorKind::ToolError;
+            error.may_have_run |= ran;
+            let again = retry.as_ref().filter(|retry| attempt < most && worth(retry, &error) && may_repeat);
             if again.is_some() || !self.plan_step().fallback.is_empty() {
                 let exhausted = again.is_none().then(|| error.clone());
                 let entry = RunEntry::Attempted { place: self.place(Purpose::Step), attempt, exhausted };
@@ -210,7 +224,7 @@ impl Worker<'_> {
             });
             match self.within(&limits, sleep(again.delay(attempt, fastrand::f64()))).await {
                 Ok(()) => {}
-                Err(Try::Cancelled(why)) => return Leaf::Cancelled(why),
+                Err(Try::Cancelled(given_up)) => return Leaf::Cancelled(StepError { may_have_run: ran, ..given_up }),
                 // What went wrong says more than that there was no time to try again.
                 Err(_) => return Leaf::Failed(error),
             }
@@ -247,7 +261,7 @@ impl Worker<'_> {
         tokio::select! {
             biased;
             over = limits.over(Duration::ZERO) => Err(match over {
-                Over::Signal => Try::Cancelled(self.signal.why()),
+                Over::Signal => Try::Cancelled(given_up(self.signal.why(), false)),
                 Over::Late => Try::Failed(self.late(), false),
             }),
             done = work => Ok(done),
@@ -273,7 +287,7 @@ impl Worker<'_> {
         match tried {
             Ok(answered) => match self.expected(&answered) {
                 Ok(()) => Try::Done(answered),
-                Err(error) => Try::Failed(error, step.idempotent || matches!(step.action, Action::Prompt { .. } | Action::Resource { .. })),
+                Err(error) => Try::Failed(error, answered.repeatable),
             },
             Err(other) => other,
         }
@@ -300,10 +314,12 @@ impl Worker<'_> {
         self.run().write(entry).await.map_err(|error| Try::Failed(error, false))?;
         let operation = Operation::Tool { tool: target.tool.clone(), arguments: arguments.clone() };
         let answer = self.call(operation, purpose, limits).await.map_err(|tried| tried.repeatable(repeatable))?;
-        if cache.is_some() {
+        let answered = self.read(&answer, read_as, repeatable)?;
+        // What is not as expected must be asked for again, by the next attempt and by the next run.
+        if cache.is_some() && self.expected(&answered).is_ok() {
             self.run().cache().put(&target.tool, &arguments, &answer);
         }
-        self.read(&answer, read_as, repeatable)
+        Ok(answered)
     }
 
     async fn prompt(&self, server: &str, name: &str, arguments: &Template, limits: &Limits) -> Result<Answered, Try> {
@@ -346,7 +362,11 @@ impl Worker<'_> {
         let end = flow::run(self.run(), plan, frame).await;
         match (end.outcome, end.output) {
             (RunOutcome::Ok | RunOutcome::Partial, output) => Ok(Answered::new(output.unwrap_or_default(), String::new())),
-            (RunOutcome::Cancelled, _) => Err(Try::Cancelled(end.why.unwrap_or_default())),
+            (RunOutcome::Cancelled, _) => {
+                let mut error = given_up(end.why.unwrap_or_default(), !end.not_compensated.is_empty());
+                error.detail = not_undone(&end.not_compensated);
+                Err(Try::Cancelled(error))
+            }
             (outcome, _) => {
                 let kind = match outcome {
                     RunOutcome::Refused => StepErrorKind::Refused,
@@ -355,7 +375,7 @@ impl Worker<'_> {
                 };
                 let why = end.why.unwrap_or_else(|| outcome.words().to_owned());
                 let mut error = StepError::new(kind, format!("{}: {why}", plan.name));
-                error.detail = end.not_compensated.iter().map(|(step, why)| format!("not undone: {step}: {why}")).collect();
+                error.detail = not_undone(&end.not_compensated);
                 error.may_have_run = !end.not_compensated.is_empty();
                 Err(Try::Failed(error, false))
             }
@@ -419,8 +439,13 @@ impl Worker<'_> {
                 Err(error) => Err(Try::Failed(error, false)),
             });
             match tried {
-                Ok(answered) => return Leaf::Done(Answered { fallback: Some(format!("{what}, after: {}", failed.message)), ..answered }),
-                Err(Try::Cancelled(why)) => return Leaf::Cancelled(why),
+                Ok(answered) => {
+                    let in_doubt = failed.may_have_run && failed.kind != StepErrorKind::ToolError;
+                    return Leaf::Done(Answered { fallback: Some(format!("{what}, after: {}", failed.message)), in_doubt, ..answered });
+                }
+                Err(Try::Cancelled(error)) => {
+                    return Leaf::Cancelled(StepError { may_have_run: error.may_have_run || failed.may_have_run, ..error });
+                }
                 Err(Try::Failed(error, _)) => {
                     failed.detail.push(format!("the fallback {what} failed too: {}", error.message));
                     failed.may_have_run |= error.may_have_run;
@@ -468,7 +493,7 @@ impl Worker<'_> {
 
     fn read(&self, answer: &Body, read_as: ReadAs, repeatable: bool) -> Result<Answered, Try> {
         match answer::read(read_as, answer) {
-            Ok(reading) => Ok(Answered::new(reading.result, reading.text)),
+            Ok(reading) => Ok(Answered { repeatable, ..Answered::new(reading.result, reading.text) }),
             Err(why) => {
                 let error = StepError { may_have_run: true, ..StepError::new(StepErrorKind::Expectation, why) };
                 Err(Try::Failed(error, repeatable))
@@ -481,6 +506,11 @@ impl Worker<'_> {
         let call = Calling { run: self.run(), flow: self.flow, step: self.step, place: self.run_step(purpose), item: self.item };
         call.make(operation, limits).await
     }
+}
+
+/// What a workflow within left as it was, for the report of the one around it.
+fn not_undone(what: &[(String, String)]) -> Vec<String> {
+    what.iter().map(|(step, why)| format!("not undone: {step}: {why}")).collect()
 }
 
 /// A call of a step.
@@ -501,7 +531,7 @@ impl Calling<'_> {
     /// Makes it. Gives the answer of a call that went well.
     pub async fn make(&self, operation: Operation, limits: &Limits) -> Result<Body, Try> {
         if limits.signal.is_raised() {
-            return Err(Try::Cancelled(limits.signal.why()));
+            return Err(Try::Cancelled(given_up(limits.signal.why(), false)));
         }
         let spec = CallSpec { operation, origin: Origin::Workflow, timeout: limits.left(), run: Some(self.place.clone()) };
         let (id, end) = self.run.engine.call(spec);
@@ -547,8 +577,8 @@ fn of_outcome(settled: &Settled, over: Option<Over>, limits: &Limits) -> Result<
                 let error = StepError::new(StepErrorKind::Timeout, "not answered within the step's time");
                 Err(Try::Failed(StepError { may_have_run: settled.timings.sent.is_some(), ..error }, false))
             }
-            Some(Over::Signal) => Err(Try::Cancelled(limits.signal.why())),
-            None => Err(Try::Cancelled(reason.clone())),
+            Some(Over::Signal) => Err(Try::Cancelled(given_up(limits.signal.why(), settled.timings.sent.is_some()))),
+            None => Err(Try::Cancelled(given_up(reason.clone(), settled.timings.sent.is_some()))),
         },
     }
 }
@@ -561,7 +591,7 @@ pub enum Try {
     /// It failed; the second says whether what was called may be called again.
     Failed(StepError, bool),
     /// It was given up.
-    Cancelled(String),
+    Cancelled(StepError),
 }
 
 impl Try {

@@ -31,6 +31,15 @@ pub enum Line {
         /// How it ended.
         end: StepRecord,
     },
+    /// The flow was given up, or its time was up.
+    GivenUp {
+        /// Whether its time was up.
+        time_up: bool,
+        /// Whether what it did is undone.
+        undo: bool,
+        /// Why.
+        why: String,
+    },
     /// Something was undone, or could not be.
     Undone {
         /// The step's id within its plan.
@@ -89,6 +98,9 @@ impl Memory {
                 RunEntry::Undone { step, item, error } => {
                     let (prefix, id) = split(step);
                     memory.line(prefix, Line::Undone { id, item: *item, error: error.clone() });
+                }
+                RunEntry::GivenUp { prefix, time_up, undo, why } => {
+                    memory.line(prefix, Line::GivenUp { time_up: *time_up, undo: *undo, why: why.clone() });
                 }
                 RunEntry::Attempted { place, attempt, exhausted } => {
                     let progress = memory.progress.entry((place.step.clone(), place.item)).or_default();

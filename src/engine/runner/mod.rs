@@ -19,12 +19,19 @@ mod undo;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::sync::watch;
 
 use self::{cache::Cache, memory::Memory, signal::Signal};
-use super::{Engine, bus::Bus, inbox::Inbox, lock, ports::Journal};
+use super::{
+    Engine,
+    bus::Bus,
+    inbox::Inbox,
+    lock,
+    ports::{Held, Journal},
+};
 use crate::domain::{
     event::EventKind,
     journal::RunEntry,
@@ -53,9 +60,9 @@ impl Runs {
     }
 
     /// Goes on with an interrupted run.
-    pub fn resume(&self, engine: &Arc<Engine>, run: RunId, answers: Vec<(String, StepAnswer)>, ask: bool) {
+    pub fn resume(&self, engine: &Arc<Engine>, run: RunId, how: Resumption) {
         if let Some(stop) = self.enter(engine, run) {
-            engine.tasks.spawn(start::again(engine.clone(), run, answers, ask, stop));
+            engine.tasks.spawn(start::again(engine.clone(), run, how, stop));
         }
     }
 
@@ -101,6 +108,16 @@ impl Runs {
     }
 }
 
+/// How an interrupted run goes on.
+pub struct Resumption {
+    /// What was said of steps in doubt and of questions, beside what was said at first.
+    pub answers: Vec<(String, StepAnswer)>,
+    /// Whether what is not answered beforehand is put to the user.
+    pub ask: bool,
+    /// Deadline of what is left, instead of the one that the run began with.
+    pub timeout: Option<Duration>,
+}
+
 /// The ways to give a run up, or parts of it.
 #[derive(Default)]
 struct Stop {
@@ -140,6 +157,8 @@ struct Run {
     facts: RunFacts,
     memory: Memory,
     stop: Arc<Stop>,
+    /// No other process takes the run while this is held.
+    _held: Held,
 }
 
 impl Run {

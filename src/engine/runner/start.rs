@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::{
-    Run, Stop,
+    Held, Resumption, Run, Stop,
     flow::{self, FlowEnd, Frame},
     memory::{Decision, Memory},
     person::Asker,
@@ -17,7 +17,7 @@ use crate::{
         body::Body,
         event::EventKind,
         journal::{Place, RunEntry, RunRecord},
-        run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary, shown},
+        run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary},
         time::Stamp,
         workflow::{
             check::check_against,
@@ -67,7 +67,8 @@ pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Ar
         let started_ms = engine.bus.look(|world| world.epoch.unix_ms(engine.bus_now()));
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
         let (answers, ask) = (spec.answers.clone(), spec.ask);
-        let shared = Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone() };
+        let _held = hold(&engine, run).await?;
+        let shared = Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone(), _held };
         let began = RunEntry::Began { spec: spec.clone(), unix_ms: started_ms };
         for entry in std::iter::once(began).chain(taken) {
             shared.write(entry).await.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
@@ -80,8 +81,14 @@ pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Ar
 }
 
 /// A run that goes on.
-pub async fn again(engine: Arc<Engine>, run: RunId, answers: Vec<(String, StepAnswer)>, ask: bool, stop: Arc<Stop>) {
+pub async fn again(engine: Arc<Engine>, run: RunId, how: Resumption, stop: Arc<Stop>) {
+    let Resumption { answers, ask, timeout } = how;
     let nothing = |why: String| Refusal::invalid(why, vec![]);
+    // First of all: what another process still writes must not be taken for its end.
+    let held = match hold(&engine, run).await {
+        Ok(held) => held,
+        Err(refusal) => return refuse(&engine, run, "", refusal),
+    };
     let record = match engine.runs.journal.load(run).await {
         Ok(Some(record)) => record,
         Ok(None) => return refuse(&engine, run, "", nothing(format!("nothing is known of the run {run}"))),
@@ -90,10 +97,14 @@ pub async fn again(engine: Arc<Engine>, run: RunId, answers: Vec<(String, StepAn
     let Some(spec) = record.spec().cloned() else {
         return refuse(&engine, run, "", nothing(format!("the journal of the run {run} has no beginning")));
     };
+    let spec = match timeout {
+        Some(_) => Arc::new(RunSpec { timeout, ..RunSpec::clone(&spec) }),
+        None => spec,
+    };
     if let Some(report) = record.report().cloned() {
         let plan =
             plan_of(&spec).map(|plan| summary(&plan)).unwrap_or_else(|_| PlanSummary { name: spec.workflow.clone(), ..Default::default() });
-        let (input, origin) = (shown(&spec.input).0, spec.origin);
+        let (input, origin) = (spec.input.clone(), spec.origin);
         engine.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input, origin });
         let report = RunReport { detail: vec!["it had ended before; nothing was done now".into()], ..(*report).clone() };
         engine.bus.publish(EventKind::RunSettled { run, report: Arc::new(report) });
@@ -111,7 +122,8 @@ pub async fn again(engine: Arc<Engine>, run: RunId, answers: Vec<(String, StepAn
         let facts = RunFacts { id: run.to_string(), started_ms: started_ms.unwrap_or_default(), attempt };
         let answers = answers.into_iter().chain(spec.answers.iter().cloned()).collect();
         let memory = Memory::of(&record);
-        let mut shared = Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone() };
+        let mut shared =
+            Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone(), _held: held };
         announce(&shared, &plan);
         tokio::select! {
             biased;
@@ -127,6 +139,18 @@ pub async fn again(engine: Arc<Engine>, run: RunId, answers: Vec<(String, StepAn
     };
     let begun = guarded(work).await;
     carry_out(&engine, run, &spec, begun).await;
+}
+
+/// Takes the run for this process alone.
+async fn hold(engine: &Engine, run: RunId) -> Result<Held, Refusal> {
+    match engine.runs.journal.hold(run).await {
+        Ok(Some(held)) => Ok(held),
+        Ok(None) => Err(Refusal::invalid(
+            format!("the run {run} is under way in another process"),
+            vec!["it can be resumed when that one has ended".into()],
+        )),
+        Err(error) => Err(Refusal { outcome: RunOutcome::Failed, why: format!("the run cannot be locked: {error}"), detail: vec![] }),
+    }
 }
 
 /// A fault of ours ends this run and nothing else.
@@ -211,8 +235,7 @@ fn refuse(engine: &Engine, run: RunId, workflow: &str, refusal: Refusal) {
 }
 
 fn announce(run: &Run, plan: &Plan) {
-    let kind =
-        EventKind::RunStarted { run: run.id, plan: Arc::new(summary(plan)), input: shown(&run.spec.input).0, origin: run.spec.origin };
+    let kind = EventKind::RunStarted { run: run.id, plan: Arc::new(summary(plan)), input: run.spec.input.clone(), origin: run.spec.origin };
     run.bus().publish(kind);
 }
 

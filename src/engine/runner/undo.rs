@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     flow::Flow,
-    leaf::{Calling, Limits, Try},
+    leaf::{Calling, Limits, Try, given_up},
     memory::Decision,
     signal::Signal,
     target,
@@ -66,7 +66,7 @@ impl Undoer<'_> {
                     attempt += 1;
                 }
                 Err(Try::Failed(error, _)) => return Err(error),
-                Err(Try::Cancelled(why)) => return Err(StepError::new(StepErrorKind::Refused, format!("given up: {why}"))),
+                Err(Try::Cancelled(error)) => return Err(StepError { message: format!("given up: {}", error.message), ..error }),
                 Err(Try::Done(_)) => return Ok(()),
             }
         }
@@ -79,7 +79,7 @@ impl Undoer<'_> {
         let limits = Limits { signal: self.signal.clone(), deadline: flow.timeout(self.step).map(|limit| Instant::now() + limit) };
         let target = tokio::select! {
             biased;
-            () = self.signal.raised() => return Err(Try::Cancelled(self.signal.why())),
+            () = self.signal.raised() => return Err(Try::Cancelled(given_up(self.signal.why(), false))),
             target = target::tool(flow.run, &call.tool) => target.map_err(|error| Try::Failed(error, true))?,
         };
         let entry = RunEntry::Sending { place: place.clone(), attempt, what: call.tool.to_string(), arguments: shown(&arguments).0 };

@@ -118,6 +118,7 @@ impl Model {
             | Action::RunAgain
             | Action::RunFrom
             | Action::CancelStep
+            | Action::ResumeRun
             | Action::EditWorkflow
             | Action::Mark
             | Action::SaveWorkflow
@@ -138,6 +139,7 @@ impl Model {
             | Action::CopyUrl
             | Action::Yes
             | Action::Always
+            | Action::Believe
             | Action::No
             | Action::Approve
             | Action::Reject => {}
@@ -202,7 +204,11 @@ impl Model {
             }
             (_, Some(Modal::Confirm(confirm, _))) => {
                 let chosen = if action == Action::Choose { confirm.chosen() } else { Some(action) };
-                self.confirmed(chosen.unwrap_or(Action::No))
+                match chosen.unwrap_or(Action::No) {
+                    // The key of an answer that this question does not have answers nothing.
+                    Action::Yes | Action::Always | Action::Believe if !self.makes_sense(action) => vec![],
+                    answer => self.confirmed(answer),
+                }
             }
             (_, Some(Modal::Welcome(_))) => self.welcome_act(action),
             (Action::Back, Some(Modal::Burst(_))) => self.end_burst(),
@@ -333,16 +339,22 @@ impl Model {
     }
 
     fn quit(&mut self) -> Vec<Cmd> {
-        let running = self.feed.world.running;
-        if running == 0 || self.engine_gone {
+        let (calls, runs) = (self.feed.world.running, self.feed.world.runs.running);
+        if (calls == 0 && runs == 0) || self.engine_gone {
             return vec![Cmd::Quit];
         }
-        let (calls, them) = if running == 1 { ("1 call is".to_owned(), "it") } else { (format!("{running} calls are"), "them") };
-        let confirm = Confirm::new(
-            "Leave Switchboard?",
-            format!("{calls} still running. Leaving cancels {them}."),
-            &[(Action::No, "stay"), (Action::Yes, "leave")],
-        );
+        let count = |n: usize, what: &str| if n == 1 { format!("1 {what} is") } else { format!("{n} {what}s are") };
+        let them = |n: usize| if n == 1 { "it" } else { "them" };
+        let text = match runs {
+            0 => format!("{} still running. Leaving cancels {}.", count(calls, "call"), them(calls)),
+            n => format!(
+                "{} of workflows under way. Leaving interrupts {}; {key} in the workflows goes on with what was interrupted.",
+                count(n, "run"),
+                them(n),
+                key = self.keymap.key(&[Context::Workflows], Action::ResumeRun).unwrap_or_default(),
+            ),
+        };
+        let confirm = Confirm::new("Leave Switchboard?", text, &[(Action::No, "stay"), (Action::Yes, "leave")]);
         self.modals.push(Modal::Confirm(confirm, Pending::Quit));
         vec![]
     }
@@ -351,16 +363,12 @@ impl Model {
         let Some(Modal::Confirm(_, pending)) = self.modals.pop() else { return vec![] };
         match (answer, pending) {
             (Action::Yes, Pending::Quit) => vec![Cmd::Quit],
-            (Action::Yes | Action::Always, Pending::Fire(spec, target)) => {
-                if answer == Action::Always {
-                    self.allow(&spec.operation);
-                }
+            (Action::Yes | Action::Always | Action::Believe, Pending::Fire(spec, target)) => {
+                self.allow(answer, &spec.operation);
                 self.submit(*spec, target)
             }
-            (Action::Yes | Action::Always, Pending::Burst(spec, total, at_once)) => {
-                if answer == Action::Always {
-                    self.allow(&spec.operation);
-                }
+            (Action::Yes | Action::Always | Action::Believe, Pending::Burst(spec, total, at_once)) => {
+                self.allow(answer, &spec.operation);
                 self.start_burst(*spec, total, at_once)
             }
             (Action::Yes | Action::Always, Pending::Overwrite(path, content)) => vec![Cmd::Save { path, content, overwrite: true }],
@@ -513,6 +521,10 @@ impl Model {
             Action::Search | Action::JsonPath | Action::Save => self.shown().result().is_some(),
             Action::NextMatch | Action::PreviousMatch => !self.shown().needle().is_empty(),
             Action::OpenMedia => self.shown().has_media(),
+            Action::Yes | Action::Always | Action::Believe | Action::No => match self.modals.last() {
+                Some(Modal::Confirm(confirm, _)) => confirm.offers(action),
+                _ => true,
+            },
             Action::AnswerFile => matches!(self.modals.last(), Some(Modal::Inbox(inbox)) if inbox.is_sampling()),
             Action::Follow => !self.traffic.following(),
             Action::Welcome => self.offer.is_some() && world.servers.is_empty(),

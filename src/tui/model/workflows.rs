@@ -93,7 +93,13 @@ impl Model {
             Action::ViewWorkflows => self.views.show(View::Workflows),
             Action::Mark => self.mark(),
             Action::SaveWorkflow => self.ask_workflow(),
-            Action::RunWorkflow | Action::DryRun | Action::RunAgain | Action::RunFrom | Action::CancelStep | Action::EditWorkflow
+            Action::RunWorkflow
+            | Action::DryRun
+            | Action::RunAgain
+            | Action::RunFrom
+            | Action::ResumeRun
+            | Action::CancelStep
+            | Action::EditWorkflow
                 if !self.in_flows() =>
             {
                 self.views.show(View::Workflows);
@@ -103,6 +109,7 @@ impl Model {
             Action::DryRun => self.dry_run(),
             Action::RunAgain | Action::Refire => return Some(self.run_again(None)),
             Action::RunFrom => return Some(self.run_from()),
+            Action::ResumeRun => return Some(self.resume_run()),
             Action::Cancel => return Some(self.cancel_run()),
             Action::CancelStep => return Some(self.cancel_step()),
             Action::EditWorkflow => return Some(self.edit_workflow()),
@@ -143,6 +150,7 @@ impl Model {
             Action::RunWorkflow | Action::DryRun => plan,
             Action::RunAgain | Action::EditAgain => plan && run.is_some(),
             Action::RunFrom => plan && !running && run.is_some() && self.views.flows.selected().is_some(),
+            Action::ResumeRun => !running && self.views.flows.interrupted(&self.feed.world).is_some(),
             Action::Cancel => running,
             Action::CancelStep => running && self.views.flows.selected().is_some(),
             Action::EditWorkflow => self.views.flows.flow(&self.feed.world).is_some(),
@@ -215,6 +223,18 @@ impl Model {
             return vec![];
         };
         self.run_again(Some(RunFrom { run: run.id, step }))
+    }
+
+    /// Goes on with what an earlier session left. What is in doubt is asked about in the inbox.
+    fn resume_run(&mut self) -> Vec<Cmd> {
+        let world = &self.feed.world;
+        let (Some(run), Some(name)) = (self.views.flows.interrupted(world), self.views.flows.name(world)) else {
+            self.toast(NoticeLevel::Info, "No run of this workflow was interrupted.");
+            return vec![];
+        };
+        self.views.flows.begin(run, &name);
+        self.views.part = Part::Graph;
+        vec![Cmd::Command(Command::ResumeRun { run, answers: vec![], ask: true, timeout: None })]
     }
 
     fn dry_run(&mut self) {

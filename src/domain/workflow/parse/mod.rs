@@ -17,7 +17,7 @@ use self::reader::{Report, Table};
 use super::{
     expression::Template,
     keys::TOP_KEYS,
-    plan::{MAX_DEPTH, MAX_PARALLEL, OnError, Parts, Plan},
+    plan::{Action, MAX_DEPTH, MAX_PARALLEL, OnError, Parts, Plan},
     problem::Problem,
     source::{Field, Kind, Node, Page},
 };
@@ -97,8 +97,29 @@ impl Context<'_> {
             self.known.insert(name.to_owned(), plan);
         }
         let broken = || (format!("the workflow `{name}` is broken itself"), Some("put that right first".to_owned()));
-        self.known.get(name).cloned().flatten().ok_or_else(broken)
+        let plan = self.known.get(name).cloned().flatten().ok_or_else(broken)?;
+        if plan.name != name {
+            // A run is kept with the texts of all its workflows, by their names: it could not be resumed.
+            return Err((
+                format!("the file of `{name}` says that it is named `{}`", plan.name),
+                Some("name the file and the workflow alike, and call it by that name".into()),
+            ));
+        }
+        // One that is known already was parsed at another depth.
+        if self.open.len() + depth(&plan) > MAX_DEPTH + 1 {
+            return Err((format!("workflows call workflows more than {MAX_DEPTH} deep"), None));
+        }
+        Ok(plan)
     }
+}
+
+/// How many workflows deep a plan goes; 1 for one that calls none.
+fn depth(plan: &Plan) -> usize {
+    let within = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Workflow { plan, .. } => Some(depth(plan)),
+        _ => None,
+    });
+    1 + within.max().unwrap_or(0)
 }
 
 fn parse_in(source: &Source, context: &mut Context<'_>) -> Result<Plan, Vec<Problem>> {

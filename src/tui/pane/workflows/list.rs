@@ -1,19 +1,24 @@
 //! The list of workflows: name, how it went last, when, how long it took.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{time::short, world_runs::RunView},
+    domain::{run::RunOutcome, time::short, world_runs::RunView},
     tui::{
+        action::Action,
         flows::Flow,
+        keymap::Context,
         pane::Look,
         widget::paint::{Pen, lower, pane, wrap},
     },
 };
 
-use super::{Flows, Row, state::of_run};
+use super::{
+    Flows, Row,
+    state::{of_outcome, of_run},
+};
 
 impl Flows {
     /// Draws the list.
@@ -68,7 +73,11 @@ impl Flows {
                 let (glyph, _, style) = of_run(run, look);
                 (glyph, style)
             }
-            _ => ("·", theme.muted),
+            (_, None) => match self.past(name, look.world).map(|run| run.outcome.as_deref()) {
+                Some(Some(outcome)) => RunOutcome::from_key(outcome).map_or(("·", theme.muted), |outcome| of_outcome(outcome, theme)),
+                Some(None) => ("?", theme.warn),
+                None => ("·", theme.muted),
+            },
         };
         pen.put(glyph, style).skip(1);
         let (words, style) = match (flow, run) {
@@ -79,6 +88,21 @@ impl Flows {
                 let when = &look.world.epoch.time_of_day(run.started)[..5];
                 let when = if area.width >= 36 { format!("  {when}") } else { String::new() };
                 (format!("{}{when}", short(took)), if run.report.is_none() { style } else { theme.muted })
+            }
+            (Some(Flow { plan: Ok(_), .. }), None) if self.past(name, look.world).is_some() => {
+                let past = self.past(name, look.world);
+                match past.and_then(|run| run.took_ms) {
+                    Some(took) => {
+                        let now = look.world.epoch.unix_ms(look.now);
+                        let ago = past.map(|run| now.saturating_sub(run.started_ms)).map(ago).unwrap_or_default();
+                        let ago = if area.width >= 36 { format!("  {ago}") } else { String::new() };
+                        (format!("{}{ago}", short(Duration::from_millis(took))), theme.muted)
+                    }
+                    None => {
+                        let key = look.keys.key(&[Context::Workflows], Action::ResumeRun).unwrap_or_default();
+                        (format!("interrupted, {key} goes on"), theme.warn)
+                    }
+                }
             }
             (Some(Flow { plan: Ok(plan), .. }), None) => (count(plan.steps.len(), "step"), theme.muted),
             (None, None) => (String::new(), theme.muted),
@@ -110,6 +134,17 @@ fn draw_run(run: &RunView, look: Look, area: Rect, buf: &mut Buffer) {
     pen.skip(3).put(glyph, style).skip(1);
     pen.right(&[(" ", theme.text), (&short(took), theme.muted), (" ", theme.text)]);
     pen.put(when, theme.muted).skip(1).put(words, style);
+}
+
+/// How long ago, in the largest unit that fits.
+fn ago(ms: u64) -> String {
+    let minutes = ms / 60_000;
+    match minutes {
+        0 => "just now".into(),
+        1..=59 => format!("{minutes} min ago"),
+        60..=2879 => format!("{} h ago", minutes / 60),
+        _ => format!("{} days ago", minutes / 1440),
+    }
 }
 
 fn count(n: usize, what: &str) -> String {

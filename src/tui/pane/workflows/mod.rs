@@ -16,6 +16,7 @@ use ratatui::layout::Rect;
 
 use crate::{
     domain::{
+        journal::RunHeader,
         run::{RunId, StepState},
         world::World,
         world_runs::RunView,
@@ -62,6 +63,8 @@ pub struct Flows {
     pub folder: Option<String>,
     /// Files that could not be read.
     pub troubles: Vec<String>,
+    /// Runs of earlier sessions, newest first.
+    pub past: Vec<RunHeader>,
     rows: Vec<Row>,
     cursor: Option<Row>,
     window: Window,
@@ -108,6 +111,16 @@ impl Flows {
             Row::Flow(name) => world.runs.last_of(name),
             Row::Run(run) => world.runs.get(*run),
         }
+    }
+
+    /// The last run of a workflow in an earlier session, when there is none of it in this one.
+    pub fn past(&self, name: &str, world: &World) -> Option<&RunHeader> {
+        self.past.iter().find(|run| run.workflow == name).filter(|_| world.runs.last_of(name).is_none())
+    }
+
+    /// The run of the workflow under the cursor that was interrupted and can go on.
+    pub fn interrupted(&self, world: &World) -> Option<RunId> {
+        self.past(&self.name(world)?, world).filter(|run| run.outcome.is_none()).map(|run| run.run)
     }
 
     /// Whether the cursor is on an earlier run.
