@@ -23,7 +23,7 @@ use crate::{
     },
     engine::{Engine, control::Control},
     tui::{
-        self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, ConsoleUpdate, Startup, Taste,
+        self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, ConsoleUpdate, Left, Startup, Taste,
         overlay::welcome::{Chosen, Offer},
     },
 };
@@ -118,7 +118,10 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         demo.stop().await;
     }
     match shown {
-        Ok(()) => exit::OK,
+        Ok(Left::Quit) => exit::OK,
+        Ok(Left::Interrupted) => exit::INTERRUPTED,
+        Ok(Left::Terminated) => exit::TERMINATED,
+        Ok(Left::HungUp) => exit::HUNG_UP,
         Err(error) => refuse(FailureKind::Transport, format!("the console ended: {error}")),
     }
 }

@@ -27,6 +27,8 @@ pub const UNDONE: u8 = 8;
 pub const NOT_UNDONE: u8 = 9;
 /// A workflow that was interrupted waits for a word about steps in doubt.
 pub const IN_DOUBT: u8 = 10;
+/// Its terminal went away (128 + SIGHUP).
+pub const HUNG_UP: u8 = 129;
 /// Ended by Ctrl-C (128 + SIGINT).
 pub const INTERRUPTED: u8 = 130;
 /// Ended by SIGTERM (128 + SIGTERM).
@@ -45,6 +47,7 @@ pub const TABLE: &[(u8, &str)] = &[
     (UNDONE, "the workflow failed, and what it had done was undone"),
     (NOT_UNDONE, "the workflow failed, and not all that it had done could be undone"),
     (IN_DOUBT, "the workflow was interrupted and waits for a word about steps in doubt: --repeat, --skip"),
+    (HUNG_UP, "the console's terminal went away"),
     (INTERRUPTED, "cancelled by Ctrl-C"),
     (TERMINATED, "ended by SIGTERM"),
 ];

@@ -183,10 +183,18 @@ impl Form {
         path.iter().try_fold(&mut self.root, |node, index| node.children_mut().get_mut(*index))
     }
 
+    /// Whether the whole says in so many words that it takes members that it does not declare.
+    pub fn open(&self) -> bool {
+        let said = |key| self.root.schema.get(key).is_some_and(|schema| *schema != Json::Bool(false));
+        matches!(self.root.kind, Kind::Object { extra: Some(_), .. }) && (said("additionalProperties") || said("patternProperties"))
+    }
+
     /// The rows to be shown, folded ones left out. The root has a row only when it is no plain object.
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = vec![];
         match &self.root.kind {
+            // Nothing but members of any name: there must be a row from which the first one is added.
+            Kind::Object { .. } if self.open() && self.root.declared().is_empty() => visit(&self.root, &mut vec![], 0, &mut rows),
             Kind::Object { .. } => visit_children(&self.root, &mut vec![], 0, &mut rows),
             _ => visit(&self.root, &mut vec![], 0, &mut rows),
         }

@@ -137,6 +137,14 @@ actions! {
     UnfoldAll "unfold-all" "unfold all" Servers true "Unfold every server";
 
     Fire "fire" "fire" Call true "Send the call with the arguments of the form";
+    EditField "edit-field" "type" Call true "Type into the field under the cursor";
+    AddItem "add-item" "add" Call true "Add an item to the list under the cursor, or a member to the object";
+    RemoveItem "remove-item" "remove" Call true "Remove the item or the added member that the cursor is in";
+    MoveItemUp "move-item-up" "move up" Call true "Move the item that the cursor is in up";
+    MoveItemDown "move-item-down" "move down" Call true "Move the item that the cursor is in down";
+    LeaveOut "leave-out" "leave out" Call true "Empty the field, so that it is not sent";
+    SetNull "set-null" "null" Call true "Send null for the field, where it may be";
+    SetEmpty "set-empty" "empty text" Call true "Send an empty text for the field";
     ToggleJson "toggle-json" "as JSON" Call true "Edit the arguments as JSON, or in the form again";
     Editor "editor" "$EDITOR" Call true "Edit the arguments in $EDITOR";
     Reset "reset" "clear" Call true "Forget the arguments and start from the defaults";

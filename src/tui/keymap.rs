@@ -37,6 +37,7 @@ contexts! {
     Servers "servers" "The tree.";
     Info "info" "The server pane.";
     Call "call" "The call pane while no field takes letters.";
+    Form "form" "A form while no field takes letters.";
     Text "text" "A field of the call pane that takes letters.";
     Json "json" "The arguments as JSON.";
     Filter "filter" "The filter line of the tree.";

@@ -43,7 +43,7 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
-pub use run::run;
+pub use run::{Left, run};
 
 use copying::Invocation;
 use theme::Theme;

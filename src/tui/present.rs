@@ -92,6 +92,8 @@ struct Parts<'a> {
     structured: Option<&'a RawValue>,
     #[serde(borrow)]
     text: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
 }
 
 impl<'a> Parts<'a> {
@@ -105,9 +107,14 @@ impl<'a> Parts<'a> {
         lists.into_iter().flatten().find_map(|list| serde_json::from_str(list.get()).ok())
     }
 
-    /// Whether an item says something in words, by itself or in the content of a message.
+    /// Whether an item says something in words, by itself or in the content of a message, or is told better in words than
+    /// as JSON: an image is its type and size to a reader, not its base64.
     fn has_text(&self) -> bool {
-        self.text.is_some() || self.content.is_some_and(|content| Parts::of(content.get().as_bytes()).text.is_some())
+        let told = |parts: &Parts| {
+            let kind = parts.kind.map_or("", RawValue::get);
+            parts.text.is_some() || matches!(kind, r#""image""# | r#""audio""# | r#""resource_link""# | r#""resource""#)
+        };
+        told(self) || self.content.is_some_and(|content| told(&Parts::of(content.get().as_bytes())))
     }
 }
 

@@ -44,8 +44,8 @@ const BATCH: usize = 1024;
 
 /// Runs the console until the user leaves, the terminal goes away or a signal ends it.
 ///
-/// Errors: the terminal cannot be used, or a task panicked (its message is on the screen already).
-pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Result<()> {
+/// Errors: the terminal cannot be used.
+pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Result<Left> {
     let mut signals = Signals::new()?;
     let mut terminal = Terminal::enter(options.mouse)?;
     let mut console = Console::new(control, options, terminal.size());
@@ -53,14 +53,26 @@ pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Resu
     let ended = console.run(&mut terminal, &mut signals).await;
     // The reader first, so that nothing typed from now on is taken from the shell.
     drop(console.reader.take());
-    let panicked = terminal.panicked();
     drop(terminal);
     match ended {
         // The terminal is gone, which is an end like any other: there is nobody left to tell.
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(()),
-        Ok(()) if panicked => Err(io::Error::other("a task of Switchboard panicked; the message above says where. Please report it.")),
-        other => other,
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(Left::HungUp),
+        other => other.map(|()| console.left),
     }
+}
+
+/// Why the console was left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Left {
+    /// The user wanted it.
+    #[default]
+    Quit,
+    /// SIGINT came from outside.
+    Interrupted,
+    /// SIGTERM came.
+    Terminated,
+    /// The terminal went away (SIGHUP).
+    HungUp,
 }
 
 /// The signals that mean something to the console.
@@ -75,7 +87,7 @@ struct Signals {
 
 enum Told {
     Interrupt,
-    End,
+    End(Left),
     Stop,
     Resumed,
     Resized,
@@ -98,8 +110,8 @@ impl Signals {
     async fn next(&mut self) -> Told {
         tokio::select! {
             _ = self.interrupt.recv() => Told::Interrupt,
-            _ = self.terminate.recv() => Told::End,
-            _ = self.hang_up.recv() => Told::End,
+            _ = self.terminate.recv() => Told::End(Left::Terminated),
+            _ = self.hang_up.recv() => Told::End(Left::HungUp),
             _ = self.stop.recv() => Told::Stop,
             _ = self.resumed.recv() => Told::Resumed,
             _ = self.resized.recv() => Told::Resized,
@@ -150,6 +162,7 @@ struct Console {
     clock: Clock,
     stopped_here: bool,
     ended: bool,
+    left: Left,
 }
 
 enum Woken {
@@ -200,6 +213,7 @@ impl Console {
             clock,
             stopped_here: false,
             ended: false,
+            left: Left::default(),
         }
     }
 
@@ -212,6 +226,12 @@ impl Console {
             self.model.at(now);
             if !matches!(woken, Woken::Time) {
                 self.pacer.stir(self.clock.elapsed());
+            }
+            for panic in terminal.panics() {
+                let text = format!(
+                    "A part of Switchboard broke down; what it did has failed, everything else goes on. Please report this: {panic}"
+                );
+                self.give(Msg::Trouble(text), Cause::Feed, terminal)?;
             }
             match woken {
                 Woken::Signal(told) => self.told(told, terminal)?,
@@ -325,7 +345,8 @@ impl Console {
         match told {
             // Ctrl-C in the editor reaches us too; it is the editor's.
             Told::Interrupt if self.editing.is_some() => {}
-            Told::Interrupt | Told::End => self.ended = true,
+            Told::Interrupt => (self.ended, self.left) = (true, Left::Interrupted),
+            Told::End(why) => (self.ended, self.left) = (true, why),
             Told::Stop => self.suspend(terminal)?,
             // Our own stop ends with this signal too, when everything is in order again already.
             Told::Resumed if std::mem::take(&mut self.stopped_here) => {}

@@ -1,14 +1,15 @@
 //! The terminal as a place to draw: entered, left and given back in every way out.
 //!
-//! The only module that writes escape sequences. Leaving is idempotent and also done by a panic hook,
-//! so that a panic in any task leaves a usable terminal and a readable message. Named by the loop only.
+//! The only module that writes escape sequences. Leaving is idempotent and also done by a panic hook, so that a
+//! panic in the loop leaves a usable terminal and a readable message; one in another task is kept to be told on the
+//! screen. Named by the loop only.
 
 use std::{
     io::{self, Stdout, Write},
     mem::ManuallyDrop,
     panic,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -28,6 +29,9 @@ use tokio::sync::Notify;
 const PUSH_TITLE: &str = "\x1b[22;0t";
 const POP_TITLE: &str = "\x1b[23;0t";
 
+/// Panics that are kept to be told.
+const MOST_PANICS: usize = 16;
+
 type PanicHook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send>;
 
 /// A terminal that is drawn on until this is dropped.
@@ -45,6 +49,8 @@ struct State {
     entered: AtomicBool,
     mouse: AtomicBool,
     panicked: AtomicBool,
+    /// What panicked in other tasks and was not told yet.
+    elsewhere: Mutex<Vec<String>>,
     notice: Arc<Notify>,
 }
 
@@ -54,11 +60,20 @@ impl Terminal {
         let state = Arc::new(State { mouse: AtomicBool::new(mouse), ..State::default() });
         let previous_hook = Arc::new(panic::take_hook());
         let (in_hook, chained) = (state.clone(), previous_hook.clone());
+        let own = std::thread::current().id();
         panic::set_hook(Box::new(move |info| {
+            // What panics in a task elsewhere ends that task and what waits for it; the console is there to tell of it.
+            if std::thread::current().id() != own {
+                let mut elsewhere = in_hook.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+                if elsewhere.len() < MOST_PANICS {
+                    elsewhere.push(info.to_string());
+                }
+                in_hook.notice.notify_one();
+                return;
+            }
             in_hook.panicked.store(true, Ordering::SeqCst);
             leave(&in_hook);
             chained(info);
-            in_hook.notice.notify_one();
         }));
         let inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()));
         let entered = enter(&state);
@@ -72,12 +87,17 @@ impl Terminal {
         }
     }
 
-    /// Whether some task has panicked, so that the terminal was already given back.
+    /// Whether the console itself has panicked, so that the terminal was already given back.
     pub fn panicked(&self) -> bool {
         self.state.panicked.load(Ordering::SeqCst)
     }
 
-    /// Told when some task has panicked, so that the loop can end.
+    /// What panicked in other tasks since this was asked last, each with its place.
+    pub fn panics(&self) -> Vec<String> {
+        std::mem::take(&mut *self.state.elsewhere.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Told when another task has panicked.
     pub fn panic_notice(&self) -> Arc<Notify> {
         self.state.notice.clone()
     }

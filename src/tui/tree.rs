@@ -326,7 +326,7 @@ impl Tree {
     }
 }
 
-/// The tools of all servers that match, best first.
+/// The tools of all servers that match, best first, then their resources, templates and prompts.
 fn filtered(world: &World, filter: &str) -> Vec<Row> {
     let mut matcher = Matcher::new(Config::DEFAULT);
     let pattern = Pattern::parse(filter, CaseMatching::Smart, Normalization::Smart);
@@ -342,6 +342,23 @@ fn filtered(world: &World, filter: &str) -> Vec<Row> {
             found.push((score, Row { node: Node::Tool(id), depth: 0, open: None, server, item, marks }));
         }
     }
+    let mut others: Vec<(u32, Row)> = Vec::new();
+    for (server, view) in world.servers.iter().enumerate() {
+        let id = view.id();
+        let catalog = &view.catalog;
+        let resources =
+            catalog.resources.iter().enumerate().map(|(at, r)| (Node::Resource(id.clone(), r.uri.as_str().into()), at, &*r.name));
+        let templates =
+            catalog.templates.iter().enumerate().map(|(at, r)| (Node::Template(id.clone(), r.uri.as_str().into()), at, &*r.name));
+        let prompts = catalog.prompts.iter().enumerate().map(|(at, p)| (Node::Prompt(id.clone(), p.name.clone()), at, &*p.name));
+        for (node, item, name) in resources.chain(templates).chain(prompts) {
+            let mut marks = Vec::new();
+            let shown = other_name(id.as_str(), name);
+            let Some(score) = pattern.indices(Utf32Str::new(&shown, &mut buffer), &mut matcher, &mut marks) else { continue };
+            marks.sort_unstable();
+            others.push((score, Row { node, depth: 0, open: None, server, item, marks }));
+        }
+    }
     for group in &world.rules.routing.groups {
         for (item, (tool, ..)) in world.group_tools(&group.id).into_iter().enumerate() {
             let id = ToolId::new(group.id.clone(), tool.name.clone());
@@ -353,7 +370,14 @@ fn filtered(world: &World, filter: &str) -> Vec<Row> {
         }
     }
     found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    found.into_iter().map(|(_, row)| row).collect()
+    others.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    // Tools first: they are what is mostly looked for, and a name of theirs must not be pushed down by a resource's.
+    found.into_iter().chain(others).map(|(_, row)| row).collect()
+}
+
+/// What a resource, template or prompt is called among those of all servers.
+pub fn other_name(server: &str, name: &str) -> String {
+    format!("{server} {name}")
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     let pieces: Vec<(&str, Style)> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
     // The inbox is the most urgent thing on the line, so it keeps its place when the rest gives way.
     if !world.asks.is_empty() {
-        let key = model.keymap.key(&[Context::Global], Action::Inbox).unwrap_or_default();
+        let key = model.inbox_key();
         let badge =
             format!(" {} {key} ", if world.asks.len() == 1 { "1 question".into() } else { format!("{} questions", world.asks.len()) });
         pen.right(&[(&badge, theme.warn.add_modifier(Modifier::REVERSED)), (" ", theme.text)]);

@@ -43,11 +43,11 @@ fn with_a_call_under_way_q_asks_first() {
 
 #[test]
 fn signals_that_end_it_end_it_in_order() {
-    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
         let mut session = demo();
         slow_call(&mut session);
         session.signal(signal);
-        session.ended().code(0).restored().nothing_left().no_files();
+        session.ended().code(code).restored().nothing_left().no_files();
     }
 }
 

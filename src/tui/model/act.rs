@@ -19,6 +19,7 @@ use crate::{
         pane::detail::Detail,
         tree::Node,
         views::View,
+        widget::form::FormView,
         widget::window::Move,
     },
 };
@@ -30,6 +31,13 @@ impl Model {
     pub(super) fn act(&mut self, action: Action) -> Vec<Cmd> {
         if !self.modals.is_empty() {
             return self.modal_act(action);
+        }
+        if FormView::command_of(action).is_some() {
+            return self.form_act(action);
+        }
+        if action == Action::Inbox {
+            self.inbox();
+            return vec![];
         }
         if let Some(commands) = self.policy_act(action) {
             return commands;
@@ -119,6 +127,14 @@ impl Model {
             | Action::RunFrom
             | Action::CancelStep
             | Action::ResumeRun
+            | Action::EditField
+            | Action::AddItem
+            | Action::RemoveItem
+            | Action::MoveItemUp
+            | Action::MoveItemDown
+            | Action::LeaveOut
+            | Action::SetNull
+            | Action::SetEmpty
             | Action::EditWorkflow
             | Action::Mark
             | Action::SaveWorkflow
@@ -241,6 +257,17 @@ impl Model {
                     None => vec![],
                 }
             }
+            (
+                Action::EditField
+                | Action::AddItem
+                | Action::RemoveItem
+                | Action::MoveItemUp
+                | Action::MoveItemDown
+                | Action::LeaveOut
+                | Action::SetNull
+                | Action::SetEmpty,
+                Some(Modal::Inbox(_)),
+            ) => self.form_act(action),
             (_, Some(Modal::Inbox(_))) => self.inbox_act(action),
             _ => vec![],
         }
@@ -252,7 +279,7 @@ impl Model {
         match self.modals.last_mut() {
             Some(Modal::Help(help)) => {
                 let rows = help.len(&self.keymap, &self.theme);
-                help.window.scroll(to, rows, height);
+                help.window.scroll(to, rows, help.seen.rows());
             }
             Some(Modal::Palette(palette)) => {
                 let rows = palette.entries().len();
@@ -262,18 +289,18 @@ impl Model {
             Some(Modal::Confirm(confirm, _)) => confirm.window.go(to, confirm.answers.len()),
             Some(Modal::Approval(approval)) => {
                 let rows = approval.len(&self.theme);
-                approval.window.scroll(to, rows, height);
+                approval.window.scroll(to, rows, approval.seen.rows());
             }
             Some(Modal::Notices(notices)) => {
-                let rows = Notices::len(look_world, &self.theme);
-                notices.window.scroll(to, rows, height);
+                let rows = notices.len(look_world, &self.theme);
+                notices.window.scroll(to, rows, notices.seen.rows());
             }
             Some(Modal::Dry(dry)) => {
                 let width = self.layout.screen.width.min(110).saturating_sub(4);
                 let rows = dry.len(&self.theme, width);
                 dry.window.scroll(to, rows, height);
             }
-            Some(Modal::Welcome(welcome)) => welcome.go(to, height),
+            Some(Modal::Welcome(welcome)) => welcome.go(to),
             Some(Modal::Menu(menu, _)) => menu.window.go(to, menu.rows.len()),
             Some(Modal::Entry(..) | Modal::Burst(_) | Modal::LongText(_)) => {}
             Some(Modal::Inbox(_)) | None => self.inbox_scroll(to),
@@ -282,14 +309,18 @@ impl Model {
 
     fn inbox_scroll(&mut self, to: Move) {
         let Some(Modal::Inbox(inbox)) = self.modals.last() else { return };
-        let rows = inbox.len(self.look());
+        let (look, screen) = (self.look(), self.layout.screen);
+        let (rows, room) = (inbox.len(look, screen), inbox.room(look, screen));
         if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
-            inbox.window.scroll(to, rows, 10);
+            inbox.window.scroll(to, rows, room.max(1));
         }
     }
 
     fn inbox_act(&mut self, action: Action) -> Vec<Cmd> {
         let Some(Modal::Inbox(inbox)) = self.modals.last_mut() else { return vec![] };
+        if inbox.guarded(self.now) && matches!(action, Action::Answer | Action::Decline | Action::Withdraw) {
+            return vec![];
+        }
         let shown = inbox.shown().map(|ask| ask.id);
         let url = inbox.url().map(str::to_owned);
         let tell = |answer| shown.map(|ask| Cmd::Command(Command::Answer { ask, answer })).into_iter().collect();
@@ -399,9 +430,9 @@ impl Model {
                 self.detail = None;
                 self.focus = self.came_from;
             }
+            _ if self.zoom => self.zoom = false,
             Focus::Result if self.layout.narrow => self.focus = Focus::Call,
             Focus::Call | Focus::Result | Focus::Info | Focus::Traffic => self.focus = Focus::Servers,
-            Focus::Servers if self.zoom => self.zoom = false,
             Focus::Servers => {}
         }
     }

@@ -412,6 +412,7 @@ fn a_sampling_question_is_answered_from_a_file() {
     ask.question = crate::domain::ask::Question::Sampling { params: Body::from(r#"{"messages":[],"maxTokens":10}"#) };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
     harness.take();
+    harness.model.at(fake::at(9000));
     harness.keys("ctrl-f").text("answer.txt").keys("enter");
     assert_eq!(harness.take(), [Cmd::ReadFile("answer.txt".into())]);
     harness.send(Msg::FileRead(Ok("forty-two".into()))).keys("ctrl-s");

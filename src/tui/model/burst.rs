@@ -25,6 +25,7 @@ impl Model {
     /// The call that would be fired many times: the one in the form, or the one under the cursor.
     pub(super) fn burst_spec(&self) -> Option<CallSpec> {
         let operation = match self.focus {
+            _ if self.in_view() => self.meant_call().and_then(|id| self.feed.world.call(id)).map(|call| call.spec.operation.clone()),
             Focus::Call | Focus::Servers | Focus::Info => self.call.sketch(),
             _ => self.meant_call().and_then(|id| self.feed.world.call(id)).map(|call| call.spec.operation.clone()),
         };
@@ -33,7 +34,11 @@ impl Model {
 
     pub(super) fn ask_burst(&mut self) {
         // What is wrong in the form is told there first.
-        if matches!(self.focus, Focus::Call | Focus::Servers) && self.call.target().is_some() && self.call.operation().is_err() {
+        if !self.in_view()
+            && matches!(self.focus, Focus::Call | Focus::Servers)
+            && self.call.target().is_some()
+            && self.call.operation().is_err()
+        {
             if self.focus == Focus::Servers {
                 self.focus = Focus::Call;
                 self.toast(NoticeLevel::Info, "Its arguments come first; then it can be fired many times.");

@@ -73,7 +73,12 @@ impl Model {
             choices.push((Action::Believe, &believe));
         }
         choices.push((Action::No, "do not fire"));
-        Some(Confirm::new(title, format!("This tool may change or destroy something. {claim}"), &choices))
+        let mut confirm = Confirm::new(title, format!("This tool may change or destroy something. {claim}"), &choices);
+        // Enter pressed once too often must not destroy what its own server says may be destroyed.
+        if hints.may_destroy(true) {
+            confirm.window.cursor = choices.len() - 1;
+        }
+        Some(confirm)
     }
 
     /// Remembers until the end of the session what the user said beside yes.
@@ -93,8 +98,9 @@ impl Model {
         }
         let token = self.next_token;
         self.next_token += 1;
-        // What was sent from the form is remembered for other sessions, but nothing secret.
-        let remember = target.as_ref().filter(|node| self.call.target() == Some(*node)).and_then(|_| self.call.remember_for_later());
+        // What was sent from the form is remembered for other sessions, but nothing secret. What else may be in the form was not.
+        let sent = target.as_ref().filter(|node| self.call.target() == Some(*node)).and_then(|_| self.call.operation().ok());
+        let remember = sent.filter(|operation| *operation == spec.operation).and_then(|_| self.call.remember_for_later());
         let mut commands: Vec<Cmd> = remember.map(|entry| Cmd::Request(ConsoleRequest::Remember(entry))).into_iter().collect();
         self.submitted.push((token, target));
         commands.push(Cmd::Submit { token, spec });
@@ -142,7 +148,8 @@ impl Model {
             self.toast(NoticeLevel::Info, "There is no call here yet that could be fired again.");
             return vec![];
         };
-        let spec = CallSpec { origin: Origin::Console, ..CallSpec::clone(&call.spec) };
+        // A person fires it now, whatever run it was of.
+        let spec = CallSpec { origin: Origin::Console, run: None, ..CallSpec::clone(&call.spec) };
         let target = node_of(&spec.operation);
         if self.in_view() {
             self.views.traffic.follow();
@@ -161,6 +168,10 @@ impl Model {
             return;
         };
         self.go_to(&node);
+        if self.tree.selected() != Some(&node) {
+            // It is in no list: a resource that was read through a template, or one that is gone.
+            self.toast(NoticeLevel::Info, format!("{} is in no list of {} now.", spec.operation.subject(), spec.operation.server()));
+        }
         self.call.show(Some(&node), &self.feed.world);
         if let Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } = &spec.operation {
             self.call.set_arguments(arguments);

@@ -3,7 +3,15 @@
 use crokey::KeyCombination;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::tui::{action::Action, input::Input, keymap::Lookup, layout::Focus, msg::Cmd, pane::call::Outcome, widget::window::Move};
+use crate::tui::{
+    action::Action,
+    input::Input,
+    keymap::{Context, Lookup},
+    layout::Focus,
+    msg::Cmd,
+    pane::call::Outcome,
+    widget::{form::FormView, window::Move},
+};
 
 use super::{Modal, Model, Purpose};
 
@@ -29,8 +37,21 @@ impl Model {
                 let broken = self.sequence.len() > 1;
                 self.sequence.clear();
                 // The key that broke a sequence may mean something by itself.
-                if broken { self.key(key) } else { self.raw_key(key) }
+                match broken {
+                    true => self.key(key),
+                    // What a form means by letters is in the keymap, under names; unbound there, they mean nothing.
+                    false if self.contexts().contains(&Context::Form) && FormView::is_command(key) => vec![],
+                    false => self.raw_key(key),
+                }
             }
+        }
+    }
+
+    /// Does in the form of the pane or dialog what an action means there.
+    pub(super) fn form_act(&mut self, action: Action) -> Vec<Cmd> {
+        match FormView::command_of(action) {
+            Some(code) if self.contexts().contains(&Context::Form) => self.raw_key(KeyEvent::new(code, KeyModifiers::NONE)),
+            _ => vec![],
         }
     }
 

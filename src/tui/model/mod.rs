@@ -303,7 +303,9 @@ impl Model {
         model.call.recall = setup.recall;
         model.flows_changed(&setup.workflows);
         match setup.startup {
-            Startup::Approval(prompt) => model.modals.push(Modal::Approval(Approval { prompt, window: Default::default() })),
+            Startup::Approval(prompt) => {
+                model.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), seen: Default::default() }))
+            }
             Startup::Welcome(offer) => {
                 model.offer = Some(offer.clone());
                 model.modals.push(Modal::Welcome(Welcome::new(offer)));
@@ -549,7 +551,7 @@ impl Model {
             self.tree.rebuild(&self.feed.world);
             self.call.sync(&self.feed.world);
             if let Some(Modal::Palette(palette)) = self.modals.last_mut() {
-                palette.find(&self.feed.world);
+                palette.again(&self.feed.world);
             }
         }
         for detail in self.detail.iter_mut().chain([&mut self.result]) {
@@ -581,12 +583,23 @@ impl Model {
         if !waits || !self.feed.world.asks.iter().any(|open| open.id == ask.id) {
             return;
         }
-        if self.modals.is_empty() && !self.typing() {
+        // Many calls under way take no letters, and would wait for the answer for ever.
+        let free = matches!(self.modals.last(), None | Some(Modal::Burst(_)));
+        if free && !self.typing() {
             self.open_inbox(Some(ask.id));
+            if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
+                inbox.guard(self.now);
+            }
         } else {
-            let key = self.keymap.key(&[Context::Global], super::action::Action::Inbox).unwrap_or_default();
+            let key = self.inbox_key();
             self.toast(NoticeLevel::Warn, format!("{} asks something: {key} opens the inbox.", ask.server));
         }
+    }
+
+    /// The key that opens the inbox where the user is now.
+    pub fn inbox_key(&self) -> String {
+        let here = self.keymap.key(self.contexts(), super::action::Action::Inbox);
+        here.or_else(|| self.keymap.key(&[Context::Global], super::action::Action::Inbox)).unwrap_or_default()
     }
 
     fn open_inbox(&mut self, ask: Option<AskId>) {
@@ -660,7 +673,7 @@ impl Model {
             Some(Modal::Palette(_)) => &[Context::Palette],
             Some(Modal::Confirm(..)) => &[Context::Confirm],
             Some(Modal::Inbox(inbox)) if inbox.wants_text() => &[Context::InboxText],
-            Some(Modal::Inbox(_)) => &[Context::Inbox],
+            Some(Modal::Inbox(_)) => &[Context::Inbox, Context::Form],
             Some(Modal::Approval(_)) => &[Context::Approval],
             Some(Modal::Notices(_) | Modal::Dry(_)) => &[Context::Notices],
             Some(Modal::Welcome(welcome)) if welcome.typing() => &[Context::WelcomeText],
@@ -676,7 +689,7 @@ impl Model {
                 Focus::Info => &[Context::Info, Context::List, Context::Global],
                 Focus::Call if self.call.editing_json() => &[Context::Json],
                 Focus::Call if self.call.wants_text() => &[Context::Text],
-                Focus::Call => &[Context::Call, Context::Global],
+                Focus::Call => &[Context::Call, Context::Form, Context::Global],
                 Focus::Result | Focus::Detail => &[Context::Result, Context::List, Context::Global],
                 Focus::Traffic => &[Context::Traffic, Context::List, Context::Global],
             },

@@ -11,7 +11,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use crate::tui::{
     action::Action,
-    keymap,
+    keymap::{self, Context},
     layout::Focus,
     msg::Cmd,
     pane::{servers, strip},
@@ -21,7 +21,7 @@ use crate::tui::{
     widget::window::Move,
 };
 
-use super::Model;
+use super::{Modal, Model};
 
 /// Rows that one notch of the wheel scrolls.
 const NOTCH: usize = 3;
@@ -102,6 +102,7 @@ impl Model {
         }
         let was = std::mem::replace(&mut self.focus, pane);
         match pane {
+            Focus::Call if self.inline_action(&picture, x, y).is_some() => self.press_inline(&picture, x, y),
             Focus::Call if self.call.click(y) => vec![],
             Focus::Result | Focus::Detail if y + 1 == place.bottom() => {
                 self.press_tab(x, y);
@@ -162,6 +163,30 @@ impl Model {
         vec![]
     }
 
+    /// The action of a form whose key and word are drawn at a cell: both, since a field may be named like a key.
+    fn inline_action(&self, picture: &Buffer, x: u16, y: u16) -> Option<Action> {
+        let area = picture.area;
+        let row: Vec<&str> = (area.x..area.right()).map(|x| picture[(x, y)].symbol()).collect();
+        let shown = |action, word: &str| {
+            let key = self.keymap.key(&[Context::Form], action)?;
+            let text: Vec<String> = format!("{key} {word}").chars().map(String::from).collect();
+            let at = usize::from(x - area.x);
+            let start =
+                (0..=at).rev().take(text.len()).find(|start| row.get(*start..*start + text.len()).is_some_and(|cells| cells == text))?;
+            let before = start.checked_sub(1).and_then(|before| row.get(before)).is_none_or(|cell| *cell == " ");
+            (before && is_key(self, picture, area.x + start as u16, y)).then_some(action)
+        };
+        let down = self.keymap.key(&[Context::Form], Action::MoveItemDown).unwrap_or_default();
+        shown(Action::AddItem, "add")
+            .or_else(|| shown(Action::RemoveItem, "remove"))
+            .or_else(|| shown(Action::MoveItemDown, "move"))
+            .or_else(|| shown(Action::MoveItemUp, &format!("{down} move")))
+    }
+
+    fn press_inline(&mut self, picture: &Buffer, x: u16, y: u16) -> Vec<Cmd> {
+        self.inline_action(picture, x, y).map(|action| self.form_act(action)).unwrap_or_default()
+    }
+
     /// Turns to the view whose word is under the pointer.
     fn press_tab(&mut self, x: u16, y: u16) {
         if !self.picture()[(x, y)].symbol().chars().all(char::is_alphanumeric) {
@@ -183,10 +208,23 @@ impl Model {
     }
 
     fn press_dialog(&mut self, picture: &Buffer, x: u16, y: u16) -> Vec<Cmd> {
+        if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
+            inbox.aimed();
+        }
         if is_key(self, picture, x, y)
             && let Some(commands) = self.press_key(picture, x, y)
         {
             return commands;
+        }
+        if matches!(self.modals.last(), Some(Modal::Inbox(_))) {
+            if self.inline_action(picture, x, y).is_some() {
+                return self.press_inline(picture, x, y);
+            }
+            if let Some(Modal::Inbox(inbox)) = self.modals.last_mut()
+                && inbox.click(y)
+            {
+                return vec![];
+            }
         }
         let chooses = self.contexts().first().is_some_and(|c| self.keymap.key(&[*c], Action::Choose).is_some());
         if let (true, Some(row)) = (chooses, cursor_row(self, picture, picture.area))

@@ -14,7 +14,7 @@ use crate::{
         server::Phase,
     },
     engine::control::Command,
-    tui::{ApprovalPrompt, action::Action, fake, input::Input, view},
+    tui::{ApprovalPrompt, action::Action, fake, input::Input, overlay::palette::Choice as PaletteChoice, view},
 };
 
 pub(super) struct Harness {
@@ -299,8 +299,9 @@ fn a_question_opens_by_itself_but_never_steals_typing() {
     let mut harness = Harness::busy(120, 40);
     harness.tool("queryu").text("an");
     harness.event(fake::ask(1)).text("n");
-    assert!(harness.model.modals.is_empty() && harness.frame().contains("i opens the inbox"), "{}", harness.frame());
-    harness.keys("esc i");
+    assert!(harness.model.modals.is_empty() && harness.frame().contains("F3 opens the inbox"), "{}", harness.frame());
+    // The key that is told is the one that works here.
+    harness.keys("f3");
     let frame = harness.frame();
     assert!(frame.contains("email asks in email_send_email") && frame.contains("Really send it?"), "{frame}");
     harness.text("yes").keys("ctrl-s");
@@ -312,8 +313,70 @@ fn a_question_opens_by_itself_but_never_steals_typing() {
     let mut idle = Harness::busy(120, 40);
     idle.event(fake::ask(1));
     assert!(matches!(idle.model.modals.last(), Some(Modal::Inbox(_))));
+    // A key that was on its way to something else declines nothing.
+    idle.keys("ctrl-n");
+    assert_eq!(idle.take(), []);
+    idle.model.at(fake::at(9000));
     idle.keys("ctrl-n");
     assert!(matches!(&idle.take()[..], [Cmd::Command(Command::Answer { answer: Answer::Decline, .. })]));
+}
+
+#[test]
+fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
+    let mut harness = Harness::new(120, 40);
+    for action in Action::ALL.iter().filter(|action| action.in_palette()) {
+        harness.keys(":").text(&action.name().replace('-', " "));
+        let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!("no palette") };
+        assert_eq!(palette.chosen(), Some(PaletteChoice::Action(*action)), "{}", action.name());
+        harness.keys("esc");
+    }
+    // Enter alone does not leave, and a list that changes takes the cursor nowhere else.
+    harness.keys(":");
+    let chosen = |harness: &Harness| match harness.model.modals.last() {
+        Some(Modal::Palette(palette)) => palette.chosen(),
+        _ => None,
+    };
+    assert_ne!(chosen(&harness), Some(PaletteChoice::Action(Action::Quit)));
+    harness.keys("down down down");
+    let before = chosen(&harness);
+    let mut script = fake::Script::after(harness.model.world().seq);
+    let lists = crate::domain::catalog::RawLists {
+        tools: vec![Body::from(r#"{"name":"fresh","inputSchema":{"type":"object"}}"#)],
+        ..Default::default()
+    };
+    let catalog = Arc::new(crate::domain::catalog::ServerCatalog::read(lists, None));
+    script.push(8001, EventKind::ServerListed { server: "preferences".into(), catalog });
+    harness.send(Msg::Events(script.events));
+    assert_eq!(chosen(&harness), before);
+}
+
+#[test]
+fn many_calls_of_one_that_asks_are_answered() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu").keys("esc F").keys("enter");
+    assert!(matches!(harness.model.modals.last(), Some(Modal::Burst(_))), "{}", harness.frame());
+    harness.event(fake::ask(1));
+    assert!(matches!(harness.model.modals.last(), Some(Modal::Inbox(_))), "{}", harness.frame());
+}
+
+#[test]
+fn the_keys_of_a_form_are_in_the_keymap_and_members_are_added_where_an_object_is_open() {
+    let mut harness = Harness::new(120, 40);
+    let schema = r#"{"name":"fill","inputSchema":{"type":"object","required":["rows"],"properties":{"rows":{"type":"array","items":{"type":"object","additionalProperties":{"type":"string"}}}}},"annotations":{"readOnlyHint":true}}"#;
+    let free = r#"{"name":"anything","inputSchema":{"type":"object","additionalProperties":{"type":"string"}},"annotations":{"readOnlyHint":true}}"#;
+    let lists = crate::domain::catalog::RawLists { tools: vec![Body::from(schema), Body::from(free)], ..Default::default() };
+    let catalog = Arc::new(crate::domain::catalog::ServerCatalog::read(lists, None));
+    harness.event(EventKind::ServerListed { server: "database".into(), catalog });
+    harness.tool("databasefill");
+    harness.keys("a a").text("colour").keys("enter").text("red").keys("enter");
+    let Some(Cmd::Submit { spec, .. }) = harness.take().pop() else { panic!("not fired: {}", harness.frame()) };
+    let Operation::Tool { arguments, .. } = &spec.operation else { panic!() };
+    assert_eq!(arguments, &Body::from(r#"{"rows":[{"colour":"red"}]}"#));
+    harness.keys("esc").tool("anything");
+    harness.keys("a").text("shape").keys("enter").text("round").keys("enter");
+    let Some(Cmd::Submit { spec, .. }) = harness.take().pop() else { panic!("not fired: {}", harness.frame()) };
+    let Operation::Tool { arguments, .. } = &spec.operation else { panic!() };
+    assert_eq!(arguments, &Body::from(r#"{"shape":"round"}"#));
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Model {
     pub(super) fn flow_contexts(&self) -> &'static [Context] {
         match self.views.part {
             Part::Input if self.views.flows.input.wants_text() => &[Context::InputText],
-            Part::Input => &[Context::Input, Context::Global],
+            Part::Input => &[Context::Input, Context::Form, Context::Global],
             Part::Main => &[Context::Workflows, Context::List, Context::Global],
             _ => &[Context::Graph, Context::List, Context::Global],
         }

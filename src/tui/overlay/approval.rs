@@ -10,7 +10,7 @@ use crate::tui::{
     widget::{paint::dialog, window::Window},
 };
 
-use super::key_row;
+use super::{Seen, key_row};
 
 /// The approval dialog.
 pub struct Approval {
@@ -18,12 +18,14 @@ pub struct Approval {
     pub prompt: ApprovalPrompt,
     /// Scroll.
     pub window: Window,
+    /// Where its text was drawn last.
+    pub seen: Seen,
 }
 
 impl Approval {
     /// How many rows there are.
     pub fn len(&self, theme: &Theme) -> usize {
-        self.sheet(theme, 80).len()
+        self.sheet(theme, self.seen.width()).len()
     }
 
     fn sheet<'t>(&self, theme: &'t Theme, width: u16) -> Sheet<'t> {
@@ -45,6 +47,7 @@ impl Approval {
         let inner = dialog(buf, area, wish, &[("Start what this project asks for?", theme.warn)], &[], theme);
         let room =
             Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
+        self.seen.note(room);
         self.sheet(theme, room.width).draw(buf, room, self.window);
         key_row(keys, Context::Approval, theme, inner, buf);
     }

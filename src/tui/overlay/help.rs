@@ -2,6 +2,8 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
+use super::Seen;
+
 use crate::tui::{
     action::{Action, Group},
     keymap::{Context, Keymap},
@@ -20,12 +22,14 @@ pub struct Help {
     pub search: String,
     /// Scroll.
     pub window: Window,
+    /// Where its text was drawn last.
+    pub seen: Seen,
 }
 
 impl Help {
     /// How many rows there are.
     pub fn len(&self, keys: &Keymap, theme: &Theme) -> usize {
-        self.sheet(keys, theme, 70).len()
+        self.sheet(keys, theme, self.seen.width()).len()
     }
 
     fn sheet<'t>(&self, keys: &Keymap, theme: &'t Theme, width: u16) -> Sheet<'t> {
@@ -35,7 +39,8 @@ impl Help {
             let mut titled = false;
             for action in Action::ALL.iter().filter(|a| a.group() == group) {
                 let bound = bound(keys, *action);
-                let row = format!("{bound} {} {}", action.name(), action.help()).to_lowercase();
+                let all = every(keys, *action).join(" ");
+                let row = format!("{all} {} {}", action.name(), action.help()).to_lowercase();
                 if !wanted.split_whitespace().all(|word| row.contains(word)) {
                     continue;
                 }
@@ -61,6 +66,7 @@ impl Help {
         let search = format!("search: {}▏", self.search);
         let inner = dialog(buf, area, (106, area.height.saturating_sub(2)), &[("Keys", theme.focus)], &[(&search, theme.text)], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        self.seen.note(room);
         self.sheet(keys, theme, room.width).draw(buf, room, self.window);
     }
 }
@@ -71,7 +77,7 @@ fn cut(text: &str, cells: usize) -> String {
 }
 
 /// The keys of an action in whatever context, each once.
-fn bound(keys: &Keymap, action: Action) -> String {
+fn every(keys: &Keymap, action: Action) -> Vec<String> {
     let mut shown: Vec<String> = Vec::new();
     for context in Context::ALL {
         for key in keys.keys_of(*context, action) {
@@ -80,6 +86,16 @@ fn bound(keys: &Keymap, action: Action) -> String {
             }
         }
     }
-    shown.truncate(3);
+    shown
+}
+
+/// The same as it is shown.
+fn bound(keys: &Keymap, action: Action) -> String {
+    let mut shown = every(keys, action);
+    // The first three of it, and with an ellipsis when there are more: none is kept from who looks for it.
+    if shown.len() > 3 {
+        shown.truncate(3);
+        shown.push("…".into());
+    }
     shown.join("  ")
 }

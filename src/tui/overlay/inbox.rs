@@ -1,6 +1,6 @@
 //! Questions of servers: who asks, in which call, what; and the form for the answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -11,7 +11,7 @@ use crate::{
         ask::{Answer, Ask, Question},
         body::Body,
         id::AskId,
-        time::short,
+        time::{Stamp, short},
         world::World,
     },
     tui::{
@@ -19,7 +19,7 @@ use crate::{
         pane::{Look, sheet::Sheet},
         widget::{
             form::{FormEvent, FormView},
-            paint::dialog,
+            paint::{dialog, dialog_room},
             window::Window,
         },
     },
@@ -27,11 +27,16 @@ use crate::{
 
 use super::key_row;
 
+/// How long a question that opened by itself takes no answer.
+const GUARD: Duration = Duration::from_millis(500);
+
 /// The inbox as it is open: one question at a time.
 #[derive(Default)]
 pub struct Inbox {
     ask: Option<Arc<Ask>>,
     form: Option<FormView>,
+    /// Until when a key that would answer is taken for one that was meant for what was there before.
+    guarded: Stamp,
     /// Scroll of the question's text.
     pub window: Window,
 }
@@ -56,6 +61,37 @@ impl Inbox {
         let at = self.ask.as_ref().and_then(|ask| world.asks.iter().position(|a| a.id == ask.id)).map_or(0, |at| at + 1);
         let next = world.asks.get(at).or_else(|| world.asks.first()).map(|a| a.id);
         self.show(next, world);
+    }
+
+    /// It opened by itself: keys that were on their way to something else answer nothing.
+    pub fn guard(&mut self, now: Stamp) {
+        self.guarded = now.plus(GUARD);
+    }
+
+    /// Somebody aimed at it: what comes now is meant.
+    pub fn aimed(&mut self) {
+        self.guarded = Stamp::default();
+    }
+
+    /// Whether an answer now would come too soon to be meant.
+    pub fn guarded(&self, now: Stamp) -> bool {
+        now < self.guarded
+    }
+
+    /// Does what a click at this row of the screen means to the form; whether it is one of its rows.
+    pub fn click(&mut self, y: u16) -> bool {
+        self.form.as_mut().is_some_and(|form| form.click(y))
+    }
+
+    /// The form, if the question has one.
+    pub fn form(&self) -> Option<&FormView> {
+        self.form.as_ref()
+    }
+
+    /// Rows of the question's text that the dialog has room for on such a screen.
+    pub fn room(&self, look: Look, screen: Rect) -> usize {
+        let (_, text, _) = self.places(look, screen);
+        usize::from(text.height)
     }
 
     /// Whether letters go into a field.
@@ -114,9 +150,29 @@ impl Inbox {
         Some((ask.id, Answer::Accept { content }))
     }
 
-    /// How many rows the question's text has.
-    pub fn len(&self, look: Look) -> usize {
-        self.sheet(look, 80).len()
+    /// How many rows the question's text has on such a screen.
+    pub fn len(&self, look: Look, screen: Rect) -> usize {
+        let (room, ..) = self.places(look, screen);
+        self.sheet(look, room.width).len()
+    }
+
+    /// The room inside the dialog, of its text, and of its form.
+    fn places(&self, look: Look, area: Rect) -> (Rect, Rect, Rect) {
+        let size = (96.min(area.width), self.height(look, area));
+        let inner = dialog_room(area, size);
+        let room =
+            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
+        let most = if self.form.is_some() { room.height / 2 } else { room.height };
+        let rows = u16::try_from(self.sheet(look, room.width).len()).unwrap_or(u16::MAX);
+        let text = Rect { height: rows.min(most), ..room };
+        let used = (text.height + 1).min(room.height);
+        (room, text, Rect { y: room.y + used, height: room.height.saturating_sub(used), ..room })
+    }
+
+    fn height(&self, look: Look, area: Rect) -> u16 {
+        let text = self.sheet(look, 92).len();
+        let fields = self.form.as_ref().map_or(0, |form| form.form().rows().len() + 6);
+        u16::try_from(text + fields + 4).unwrap_or(u16::MAX).min(area.height.saturating_sub(2))
     }
 
     fn sheet<'t>(&self, look: Look<'t>, width: u16) -> Sheet<'t> {
@@ -163,19 +219,11 @@ impl Inbox {
         let count = place.map_or_else(String::new, |at| format!("{} of {}", at + 1, look.world.asks.len()));
         let word = self.ask.as_ref().map_or("", |ask| ask.question.word());
         let title = [("Inbox ", theme.focus), (word, theme.accent)];
-        let text = self.sheet(look, 92).len();
-        let fields = self.form.as_ref().map_or(0, |form| form.form().rows().len() + 6);
-        let height = u16::try_from(text + fields + 4).unwrap_or(u16::MAX).min(area.height.saturating_sub(2));
-        let inner = dialog(buf, area, (96, height), &title, &[(&count, theme.muted)], theme);
-        let room =
-            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
-        let sheet = self.sheet(look, room.width);
-        let most = if self.form.is_some() { room.height / 2 } else { room.height };
-        let text = Rect { height: (sheet.len() as u16).min(most), ..room };
-        sheet.draw(buf, text, self.window);
+        let inner = dialog(buf, area, (96, self.height(look, area)), &title, &[(&count, theme.muted)], theme);
+        let (room, text, body) = self.places(look, area);
+        self.sheet(look, room.width).draw(buf, text, self.window);
         if let Some(form) = &mut self.form {
-            let used = (text.height + 1).min(room.height);
-            let body = Rect { y: room.y + used, height: room.height.saturating_sub(used), ..room };
+            form.show_keys(look.keys);
             form.draw(body, buf, theme, true);
         }
         let context = if self.wants_text() { Context::InboxText } else { Context::Inbox };

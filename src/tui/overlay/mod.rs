@@ -14,6 +14,8 @@ pub mod palette;
 pub mod toast;
 pub mod welcome;
 
+use std::cell::Cell;
+
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
@@ -21,6 +23,32 @@ use super::{
     theme::Theme,
     widget::paint::Pen,
 };
+
+/// The room that a dialog's text had when it was drawn last: scrolling ends where the text ends there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen(Cell<(u16, u16)>);
+
+impl Default for Seen {
+    fn default() -> Self {
+        Seen(Cell::new((80, 20)))
+    }
+}
+
+impl Seen {
+    fn note(&self, room: Rect) {
+        self.0.set((room.width, room.height));
+    }
+
+    /// Its columns.
+    pub fn width(&self) -> u16 {
+        self.0.get().0
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> usize {
+        usize::from(self.0.get().1).max(1)
+    }
+}
 
 /// Writes the keys of a context into the last row of a dialog.
 fn key_row(keys: &Keymap, context: Context, theme: &Theme, area: Rect, buf: &mut Buffer) {

@@ -2,6 +2,8 @@
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
+use super::Seen;
+
 use crate::{
     domain::{event::NoticeLevel, world::World},
     tui::{
@@ -16,6 +18,8 @@ use crate::{
 pub struct Notices {
     /// Scroll.
     pub window: Window,
+    /// Where its text was drawn last.
+    pub seen: Seen,
 }
 
 /// The glyph and the style of a level.
@@ -29,8 +33,8 @@ pub fn level_glyph(level: NoticeLevel, theme: &Theme) -> (&'static str, Style) {
 
 impl Notices {
     /// How many rows there are.
-    pub fn len(world: &World, theme: &Theme) -> usize {
-        Self::sheet(world, theme, 80).len()
+    pub fn len(&self, world: &World, theme: &Theme) -> usize {
+        Self::sheet(world, theme, self.seen.width()).len()
     }
 
     fn sheet<'t>(world: &World, theme: &'t Theme, width: u16) -> Sheet<'t> {
@@ -52,6 +56,7 @@ impl Notices {
     pub fn draw(&self, world: &World, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let inner = dialog(buf, area, (100, area.height.saturating_sub(4)), &[("Notices", theme.focus)], &[], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        self.seen.note(room);
         Self::sheet(world, theme, room.width).draw(buf, room, self.window);
     }
 }

@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// What a match in the name itself counts, beyond any match in the explanation.
+const NAMED: u32 = 1 << 16;
+
 /// Something that the palette offers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
@@ -65,9 +68,21 @@ impl Palette {
         self.entries.get(self.window.cursor).map(|e| e.choice.clone())
     }
 
+    /// Finds the lines anew after the tools changed; the cursor stays on what it was on.
+    pub fn again(&mut self, world: &World) {
+        let chosen = self.chosen();
+        let window = self.window;
+        self.find(world);
+        if let Some(at) = self.entries.iter().position(|entry| Some(&entry.choice) == chosen.as_ref()) {
+            self.window = Window { cursor: at, ..window };
+        }
+    }
+
     /// Finds the lines anew.
     pub fn find(&mut self, world: &World) {
-        let actions = Action::ALL.iter().filter(|a| a.in_palette()).map(|a| (Choice::Action(*a), a.help().to_owned()));
+        // Leaving is not what somebody wants who only opened this and pressed Enter.
+        let order = Action::ALL.iter().filter(|a| **a != Action::Quit).chain([&Action::Quit]);
+        let actions = order.filter(|a| a.in_palette()).map(|a| (Choice::Action(*a), format!("{:<20} {}", a.name(), a.help())));
         let tools = world.names.iter().map(|(name, id)| (Choice::Tool(id.clone()), name.to_string()));
         let mut matcher = Matcher::new(Config::DEFAULT);
         let pattern = Pattern::parse(&self.search, CaseMatching::Smart, Normalization::Smart);
@@ -78,7 +93,11 @@ impl Palette {
                 let mut marks = Vec::new();
                 let score = pattern.indices(Utf32Str::new(&name, &mut buffer), &mut matcher, &mut marks)?;
                 marks.sort_unstable();
-                Some((score, Entry { choice, name, marks }))
+                // A name says more than the words that explain another one; the whole name says all.
+                let own = name.split("  ").next().unwrap_or(&name).trim_end();
+                let by_name = pattern.score(Utf32Str::new(own, &mut buffer), &mut matcher).map_or(0, |_| NAMED);
+                let whole = if own.replace('-', " ").eq_ignore_ascii_case(self.search.trim()) { NAMED } else { 0 };
+                Some((score + by_name + whole, Entry { choice, name, marks }))
             })
             .collect();
         found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));

@@ -5,6 +5,8 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
+use super::Seen;
+
 use crate::tui::{
     action::Action,
     keymap::{Context, Keymap},
@@ -66,12 +68,13 @@ pub struct Welcome {
     page: Page,
     /// Scroll of the lines.
     window: Window,
+    seen: Seen,
 }
 
 impl Welcome {
     /// The dialog with this to offer.
     pub fn new(offer: Offer) -> Welcome {
-        Welcome { offer, cursor: 0, page: Page::List, window: Window::default() }
+        Welcome { offer, cursor: 0, page: Page::List, window: Window::default(), seen: Seen::default() }
     }
 
     /// Whether letters are text.
@@ -88,7 +91,7 @@ impl Welcome {
     }
 
     /// Moves the cursor, or scrolls the lines.
-    pub fn go(&mut self, to: Move, height: usize) {
+    pub fn go(&mut self, to: Move) {
         match self.page {
             Page::List => {
                 let mut window = Window { cursor: self.cursor, top: 0 };
@@ -96,8 +99,8 @@ impl Welcome {
                 self.cursor = window.cursor;
             }
             Page::Lines(index) => {
-                let rows = self.sheet(index, &Theme::mono(), 80).len();
-                self.window.scroll(to, rows, height);
+                let rows = self.sheet(index, &Theme::mono(), self.seen.width()).len();
+                self.window.scroll(to, rows, self.seen.rows());
             }
             Page::Typing(_) => {}
         }
@@ -178,7 +181,10 @@ impl Welcome {
         let foot = Rect { y: inner.bottom().saturating_sub(1), height: inner.height.min(1), ..inner };
         match &self.page {
             Page::List => self.draw_list(theme, room, buf),
-            Page::Lines(index) => self.sheet(*index, theme, room.width).draw(buf, room, self.window),
+            Page::Lines(index) => {
+                self.seen.note(room);
+                self.sheet(*index, theme, room.width).draw(buf, room, self.window);
+            }
             Page::Typing(text) => draw_typing(text, theme, room, buf),
         }
         self.draw_keys(keys, theme, foot, buf);

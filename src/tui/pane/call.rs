@@ -352,7 +352,10 @@ impl CallPane {
         let body = Rect { y: inner.y + y, height: inner.height.saturating_sub(y + below), ..inner };
         match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => editor.draw(body, buf, theme, look.focused),
-            (None, Some(form)) if !form.form().rows().is_empty() => form.draw(body, buf, theme, look.focused),
+            (None, Some(form)) if !form.form().rows().is_empty() => {
+                form.show_keys(look.keys);
+                form.draw(body, buf, theme, look.focused);
+            }
             _ => self.draw_plain(look, body, buf),
         }
         for (index, complaint) in complaints.iter().enumerate() {

@@ -113,7 +113,7 @@ impl FilterLine {
     }
 
     fn offer(&mut self, rows: &Rows) {
-        self.offers = filter::complete(self.field.text(), rows);
+        self.offers = filter::complete(self.field.head(), rows);
         self.taken = None;
     }
 
@@ -122,10 +122,13 @@ impl FilterLine {
         let next = self.taken.map_or(0, |at| at + 1);
         let Some(offer) = self.offers.get(next).or(self.offers.first()).cloned() else { return false };
         let at = if next < self.offers.len() { next } else { 0 };
-        let text = self.field.text();
-        let start = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
-        let whole = format!("{}{offer}", &text[..start]);
+        let before = self.field.head();
+        let after = self.field.text().get(before.len()..).unwrap_or_default();
+        let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let head = format!("{}{offer}", &before[..start]);
+        let whole = format!("{head}{after}");
         let other = self.set(&whole);
+        self.field.put_cursor(head.len());
         if self.offers.len() == 1 {
             self.offer(rows);
         } else {

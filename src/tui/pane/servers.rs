@@ -18,7 +18,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        tree::{Node, Row, Section, Tree},
+        tree::{Node, Row, Section, Tree, other_name},
         widget::paint::{self, Pen, pane, wrap},
     },
 };
@@ -165,7 +165,19 @@ fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer)
                 };
                 pen.right(&[(&told, style)]);
             }
-            put_name(&mut pen, &name, change, base, look);
+            if row.marks.is_empty() {
+                put_name(&mut pen, &name, change, base, look);
+            } else {
+                let word = match &row.node {
+                    Node::Template(..) => "template ",
+                    Node::Prompt(..) => "prompt ",
+                    _ => "resource ",
+                };
+                let (glyph, style) = lamp(&server.phase, look.theme);
+                let shown = other_name(server.id().as_str(), &name);
+                pen.right(&[(word, look.theme.muted)]).put(glyph, style).skip(1);
+                pen.put_marked(&shown, &row.marks, base, look.theme.found);
+            }
         }
     }
     if selected {

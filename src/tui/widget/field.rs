@@ -56,6 +56,16 @@ impl TextField {
         (self.cursor, self.scroll) = (self.text.len(), 0);
     }
 
+    /// The text before the cursor.
+    pub fn head(&self) -> &str {
+        self.text.get(..self.cursor).unwrap_or(&self.text)
+    }
+
+    /// Puts the cursor behind as many bytes of the text, or at its end when no character ends there.
+    pub fn put_cursor(&mut self, at: usize) {
+        self.cursor = if self.text.is_char_boundary(at) { at } else { self.text.len() };
+    }
+
     /// Whether there is no text.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()

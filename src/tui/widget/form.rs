@@ -14,9 +14,15 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
 
 use super::field::{FieldEvent, TextField};
-use crate::domain::{
-    body::Body,
-    form::{Form, Kind, Path, State, SyntaxError},
+use crate::{
+    domain::{
+        body::Body,
+        form::{Form, Kind, Path, State, SyntaxError},
+    },
+    tui::{
+        action::Action,
+        keymap::{Context, Keymap},
+    },
 };
 
 /// Where the cursor wants to go when it leaves a form.
@@ -61,6 +67,20 @@ pub struct FormView {
     page: usize,
     /// Where the rows were drawn last.
     place: Rect,
+    keys: InlineKeys,
+}
+
+/// The keys that are shown in the row of the cursor.
+struct InlineKeys {
+    add: String,
+    remove: String,
+    shift: String,
+}
+
+impl Default for InlineKeys {
+    fn default() -> Self {
+        InlineKeys { add: "a".into(), remove: "d".into(), shift: "K J".into() }
+    }
 }
 
 impl FormView {
@@ -78,6 +98,7 @@ impl FormView {
             top: 0,
             page: 10,
             place: Rect::default(),
+            keys: InlineKeys::default(),
         };
         view.rewind();
         view
@@ -175,7 +196,7 @@ impl FormView {
         }
         let (control, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
         match key.code {
-            KeyCode::Enter if alt && self.in_array() => return self.add_item(),
+            KeyCode::Enter if alt && self.in_array() => return self.add(true),
             KeyCode::Enter if !alt => return self.submit(),
             KeyCode::Tab | KeyCode::Down => return self.next_field(),
             KeyCode::BackTab | KeyCode::Up => return self.prev_field(),
@@ -197,6 +218,37 @@ impl FormView {
             _ if control || alt => FormEvent::None,
             code => self.command(code),
         }
+    }
+
+    /// The key by which a form knows an action of its own, whatever key it is bound to.
+    pub fn command_of(action: Action) -> Option<KeyCode> {
+        Some(match action {
+            Action::EditField => KeyCode::Char('i'),
+            Action::AddItem => KeyCode::Char('a'),
+            Action::RemoveItem => KeyCode::Char('d'),
+            Action::MoveItemUp => KeyCode::Char('K'),
+            Action::MoveItemDown => KeyCode::Char('J'),
+            Action::LeaveOut => KeyCode::Char('x'),
+            Action::SetNull => KeyCode::Char('n'),
+            Action::SetEmpty => KeyCode::Char('"'),
+            _ => return None,
+        })
+    }
+
+    /// Whether a key is one of [`FormView::command_of`].
+    pub fn is_command(key: KeyEvent) -> bool {
+        matches!(key.code, KeyCode::Char('i' | 'a' | 'd' | 'K' | 'J' | 'x' | 'n' | '"') | KeyCode::Delete | KeyCode::Backspace)
+            && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
+    }
+
+    /// Shows the keys of `keys` beside what can be added, removed and moved.
+    pub fn show_keys(&mut self, keys: &Keymap) {
+        let key = |action| keys.key(&[Context::Form], action).unwrap_or_default();
+        self.keys = InlineKeys {
+            add: key(Action::AddItem),
+            remove: key(Action::RemoveItem),
+            shift: format!("{} {}", key(Action::MoveItemUp), key(Action::MoveItemDown)).trim().to_owned(),
+        };
     }
 
     fn command(&mut self, code: KeyCode) -> FormEvent {
@@ -265,7 +317,8 @@ impl FormView {
             KeyCode::Enter | KeyCode::Tab => {
                 let key = name.text().to_owned();
                 self.naming = None;
-                if let Some(path) = self.form.add_member(&self.at.clone(), &key) {
+                let object = self.open_object().unwrap_or_else(|| self.at.clone());
+                if let Some(path) = self.form.add_member(&object, &key) {
                     self.go(path);
                     self.edit();
                 }
@@ -390,9 +443,26 @@ impl FormView {
     /// Adds an item to the array under the cursor or after the item under it; asks for the name of a
     /// new member of the object under it.
     pub fn add_item(&mut self) -> FormEvent {
-        if let Some(Kind::Object { extra: Some(_), .. }) = self.kind()
-            && !self.in_array()
-        {
+        self.add(false)
+    }
+
+    /// The place of the object that takes members of any name and that the cursor is on: a row of its own, the alternative
+    /// that was chosen of a union, or the whole when it is nothing but that.
+    fn open_object(&self) -> Option<Path> {
+        let mut path = self.at.clone();
+        loop {
+            match &self.form.node(&path)?.kind {
+                Kind::Object { extra: Some(_), .. } => return Some(path),
+                Kind::Union { .. } => path.push(0),
+                // Where the whole is open, its members are added from any row that adds nothing itself.
+                kind => return (path.len() == 1 && self.form.open() && !matches!(kind, Kind::Array { .. })).then(Vec::new),
+            }
+        }
+    }
+
+    fn add(&mut self, next_item: bool) -> FormEvent {
+        // An item that is an open object takes a member; the list is added to from its own row, and by Alt-Enter.
+        if self.open_object().is_some() && !next_item {
             self.naming = Some(TextField::default());
             return FormEvent::None;
         }

@@ -239,6 +239,15 @@ pub fn dialog(buf: &mut Buffer, area: Rect, wish: (u16, u16), title: &[Piece], r
     pane(buf, place, title, right, true, theme)
 }
 
+/// The room that [`dialog`] leaves inside its frame.
+pub fn dialog_room(area: Rect, wish: (u16, u16)) -> Rect {
+    let place = centred(area, wish);
+    if place.width < 2 || place.height < 2 {
+        return Rect { width: 0, height: 0, ..place };
+    }
+    Rect { x: place.x + 1, y: place.y + 1, width: place.width - 2, height: place.height - 2 }
+}
+
 /// A rectangle of at most this size in the middle of `area`.
 pub fn centred(area: Rect, (width, height): (u16, u16)) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));

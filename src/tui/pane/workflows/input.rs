@@ -218,7 +218,10 @@ impl InputPane {
         let body = Rect { y: inner.y + y.min(inner.height), height: inner.height.saturating_sub(y + below), ..inner };
         match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => editor.draw(body, buf, theme, look.focused),
-            (None, Some(form)) if !form.form().rows().is_empty() => form.draw(body, buf, theme, look.focused),
+            (None, Some(form)) if !form.form().rows().is_empty() => {
+                form.show_keys(look.keys);
+                form.draw(body, buf, theme, look.focused);
+            }
             _ => drop(Pen::new(buf, body, 0).put("It takes no input.", theme.muted)),
         }
         for (index, complaint) in self.complaints.iter().take(usize::from(below)).enumerate() {

@@ -6,7 +6,7 @@ use ratatui::{
     style::{Modifier, Style},
 };
 
-use super::FormView;
+use super::{FormView, InlineKeys};
 use crate::{
     domain::{
         form::{Kind, Node, Row, State},
@@ -138,7 +138,7 @@ impl FormView {
             let place = pen.rest();
             self.field.draw(place, buf, style, theme, true);
         } else {
-            draw_value(node, &mut pen, theme, active);
+            draw_value(node, &mut pen, theme, active, &self.keys);
         }
     }
 
@@ -216,7 +216,7 @@ fn on_screen(line: usize, top: usize, area: Rect) -> Option<u16> {
     (row < area.height).then_some(area.y + row)
 }
 
-fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool) {
+fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool, hints: &InlineKeys) {
     if node.state == State::Null {
         return pen.cut("null", theme.json_word);
     }
@@ -249,7 +249,7 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool) {
             };
             pen.put(if node.folded && !items.is_empty() { "▸ " } else { "" }, theme.muted);
             pen.cut(&count, if items.is_empty() { theme.muted } else { theme.text });
-            keys(pen, active, &[("a", "add")], theme);
+            hints.show(pen, active, &[(&hints.add, "add")], theme);
         }
         Kind::Object { extra, .. } if node.folded => {
             pen.put("▸ ", theme.muted);
@@ -259,12 +259,15 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool) {
         Kind::Object { fields, extra, .. } => {
             pen.put("▾", theme.muted);
             if fields.is_empty() && extra.is_some() {
-                keys(pen, active, &[("a", "add")], theme);
+                hints.show(pen, active, &[(&hints.add, "add")], theme);
             }
         }
     }
     if node.key.is_empty() && is_number(&node.label) {
-        keys(pen, active, &[("a", "add"), ("d", "remove"), ("K J", "move")], theme);
+        let all = [(hints.add.as_str(), "add"), (hints.remove.as_str(), "remove"), (hints.shift.as_str(), "move")];
+        // An item that is an open object takes members by that key, not further items.
+        let open = matches!(node.kind, Kind::Object { extra: Some(_), .. });
+        hints.show(pen, active, if open { &all[1..] } else { &all }, theme);
     }
 }
 
@@ -292,16 +295,18 @@ fn others<'a>(pen: &mut Pen, labels: impl Iterator<Item = &'a str>, theme: &Them
     pen.cut(&all.join(" · "), theme.muted);
 }
 
-/// Keys for the row of the cursor, where there is room for them.
-fn keys(pen: &mut Pen, active: bool, keys: &[(&str, &str)], theme: &Theme) {
-    let needed: usize = keys.iter().map(|(key, word)| usize::from(width(key)) + usize::from(width(word)) + 4).sum();
-    if !active || pen.room() < needed {
-        return;
-    }
-    for (key, word) in keys {
-        pen.pass(3);
-        pen.put(key, theme.key);
-        pen.put(" ", theme.muted);
-        pen.put(word, theme.muted);
+impl InlineKeys {
+    /// Shows keys in the row of the cursor, where there is room for them.
+    fn show(&self, pen: &mut Pen, active: bool, keys: &[(&str, &str)], theme: &Theme) {
+        let needed: usize = keys.iter().map(|(key, word)| usize::from(width(key)) + usize::from(width(word)) + 4).sum();
+        if !active || pen.room() < needed {
+            return;
+        }
+        for (key, word) in keys.iter().filter(|(key, _)| !key.is_empty()) {
+            pen.pass(3);
+            pen.put(key, theme.key);
+            pen.put(" ", theme.muted);
+            pen.put(word, theme.muted);
+        }
     }
 }
