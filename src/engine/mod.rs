@@ -324,7 +324,7 @@ impl Engine {
         running.insert(id, cancel.clone());
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
-        let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone() };
+        let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone(), own: Default::default() };
         let running = self.running.clone();
         self.tasks.spawn(async move {
             let settled = dispatch.run().await;

@@ -138,6 +138,13 @@ pub fn scoped_key(scope: &str, server: &ServerId, tool: &str, arguments: &Body) 
     key
 }
 
+/// SHA-256 of a text, in hexadecimal digits.
+pub fn digest(text: &str) -> String {
+    let mut out = String::new();
+    hex(&Sha256::digest(text), &mut out);
+    out
+}
+
 /// What tells one way to reach a server from another: endpoint or command, with the credentials that are sent. A digest
 /// of them that goes into keys only together with the arguments.
 pub fn scope(spec: &ServerSpec) -> String {

@@ -38,13 +38,22 @@ pub struct Aim {
     pub decision: Option<Arc<Decision>>,
 }
 
+/// Whether the user's routes apply.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Routes {
+    /// They do.
+    Apply,
+    /// The operation names the server that is meant.
+    Not,
+}
+
 impl Aim {
     /// Decides where an operation goes.
-    pub fn take(shared: &Shared, operation: &Operation) -> Result<Aim, Failure> {
+    pub fn take(shared: &Shared, operation: &Operation, routes: Routes) -> Result<Aim, Failure> {
         let rules = shared.rules();
         let exposed = shared.bus.look(|world| world.call_name(operation));
         let (target, rule) = match operation {
-            Operation::Tool { tool, .. } => route::decide(&rules.routing, &exposed, tool),
+            Operation::Tool { tool, .. } if routes == Routes::Apply => route::decide(&rules.routing, &exposed, tool),
             other => (other.server().clone(), None),
         };
         // Rules are about the tool as it is shown, whatever route it takes.
@@ -98,7 +107,11 @@ impl Aim {
             Operation::Tool { .. } => rules.treatment(&exposed, &asked, &policy),
             _ => Treatment { policy: Policy::clone(&policy), ..Treatment::default() },
         };
-        let (safe, reads_only) = safety(shared, &operation, first, &treatment);
+        // It may come to any of them, so each has to be one that vouches for it.
+        let (safe, reads_only) = servers
+            .iter()
+            .map(|server| safety(shared, &operation, server, &treatment))
+            .fold((true, true), |(safe, reads_only), (its_safe, its_reads_only)| (safe && its_safe, reads_only && its_reads_only));
         Ok(Aim { operation, exposed, safe, reads_only, servers, treatment, decision: decision.map(Arc::new) })
     }
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Dispatch,
-    aim::{Aim, with_server},
+    aim::{Aim, Routes, with_key, with_server},
     failed,
     flow::CallFlow,
     kept::Turn,
@@ -37,7 +37,8 @@ impl Dispatch {
         begun: Instant,
     ) -> Outcome {
         // A call that was wrong, and one that was given up, fail for good.
-        if matches!(failure.kind, FailureKind::InvalidArguments | FailureKind::UnknownTool | FailureKind::UnknownServer) {
+        let wrong = failure.rpc.as_ref().is_some_and(|rpc| matches!(rpc.code, -32601 | -32602));
+        if wrong || matches!(failure.kind, FailureKind::InvalidArguments | FailureKind::UnknownTool | FailureKind::UnknownServer) {
             return Outcome::Failed { failure };
         }
         if let Some(turn) = &turn
@@ -60,11 +61,19 @@ impl Dispatch {
                 },
                 Fallback::Value { value } => fixed(value),
                 Fallback::Server { server } => match not_elsewhere(aim, &failures) {
-                    None => self.other(with_server(&aim.operation, server), flow, begun).await,
+                    None => {
+                        // The same call: with the same key, and not by way of a route back to where it failed.
+                        let operation = with_server(&aim.operation, server);
+                        let operation = match &aim.treatment.idempotency_key {
+                            Some(name) => with_key(&operation, name, self.key()),
+                            None => operation,
+                        };
+                        self.other(operation, Routes::Not, flow, begun).await
+                    }
                     Some(why) => failed(Failure::new(FailureKind::Refused, format!("not tried: {why}"))),
                 },
                 Fallback::Tool { tool, arguments } => match self.mapped(&aim.operation, tool, arguments.as_ref(), flow).await {
-                    Ok(operation) => self.other(operation, flow, begun).await,
+                    Ok(operation) => self.other(operation, Routes::Apply, flow, begun).await,
                     Err(failure) => failed(failure),
                 },
             };
@@ -77,11 +86,11 @@ impl Dispatch {
     }
 
     /// Calls something else, by its own settings but without fallbacks of its own.
-    async fn other(&self, operation: Operation, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
+    async fn other(&self, operation: Operation, routes: Routes, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
         if Instant::now() >= flow.until() {
             return failed(Failure::new(FailureKind::Timeout, "no time was left"));
         }
-        match Aim::take(&self.shared, &operation) {
+        match Aim::take(&self.shared, &operation, routes) {
             Ok(aim) => self.pursue(&aim, Cause::Fallback, flow, begun).await,
             Err(failure) => failed(failure),
         }
@@ -142,7 +151,7 @@ fn fixed(value: &Body) -> Outcome {
 }
 
 /// One failure that carries each, in order. Kind and details are those of the first.
-fn joined(failures: Vec<(String, Failure)>) -> Failure {
+pub(super) fn joined(failures: Vec<(String, Failure)>) -> Failure {
     let line = |(who, failure): &(String, Failure)| format!("{who}: {}: {}", failure.kind.words(), failure.message);
     let message: Vec<String> = failures.iter().map(line).collect();
     let ran = failures.iter().any(|(_, failure)| failure.may_have_run);

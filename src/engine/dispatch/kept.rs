@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -24,6 +25,7 @@ use crate::{
             pattern::Pattern,
             stage::Stage,
         },
+        server::{Launch, ServerSpec},
     },
     engine::ports::AnswerStore,
 };
@@ -91,6 +93,8 @@ pub struct Turn {
     /// How long the answer is held beyond that, for whom any answer is better than none.
     hold: Duration,
     answers: Arc<super::super::shared::Shared>,
+    /// Whether equal calls wait for it.
+    awaited: bool,
     ready: watch::Sender<Option<Body>>,
 }
 
@@ -103,6 +107,9 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        if !self.awaited {
+            return;
+        }
         self.answers.answers.fetching.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
@@ -123,50 +130,53 @@ impl Dispatch {
         let Some(store) = answers.store().filter(|_| kept) else { return Err(None) };
         let key = self.cache_key(aim);
         let hold = if aim.treatment.fallback.contains(&Fallback::Stale) { HOLD } else { Duration::ZERO };
-        loop {
-            let looked = store.get(&key).await;
-            let now = self.unix_ms();
-            if let Some(kept) = looked.filter(|kept| kept.fresh(now)) {
-                answers.counts.hits.fetch_add(1, Ordering::Relaxed);
-                return Ok(self.give(kept, &key, store.name(), false, now, flow));
-            }
-            let turn = {
-                let mut fetching = answers.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-                match fetching.get(&key) {
-                    Some((with, ready)) => Err((*with, ready.clone())),
-                    None => {
-                        let (ready, seen) = watch::channel(None);
-                        fetching.insert(key.clone(), (self.id, seen));
-                        Ok(Turn { key: key.clone(), policy: policy.clone(), hold, answers: self.shared.clone(), ready })
-                    }
-                }
-            };
-            let (with, mut ready) = match turn {
-                Ok(turn) => {
-                    if !matches!(aim.operation, Operation::Resource { .. }) {
-                        answers.counts.misses.fetch_add(1, Ordering::Relaxed);
-                        flow.stage(Stage::CacheMiss { key });
-                        self.tell(answers);
-                    }
-                    return Err(Some(turn));
-                }
-                Err(other) => other,
-            };
-            flow.stage(Stage::Shared { with });
-            tokio::select! {
-                biased;
-                _ = ready.wait_for(Option::is_some) => {}
-                () = flow.expired() => return Err(None),
-            }
-            let given = ready.borrow().clone();
-            if let Some(result) = given {
-                answers.counts.shared.fetch_add(1, Ordering::Relaxed);
-                self.tell(answers);
-                flow.with(|s| s.cached = Some(Duration::ZERO));
-                return Ok(Outcome::Ok { result });
-            }
-            // The other call failed: now it is our turn to try.
+        let looked = store.get(&key).await;
+        let now = self.unix_ms();
+        if let Some(kept) = looked.filter(|kept| kept.fresh(now)) {
+            answers.counts.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(self.give(kept, &key, store.name(), false, now, flow));
         }
+        if matches!(aim.operation, Operation::Resource { .. }) {
+            // Whether its answer may be given to others is known only when it is there: nobody waits for it.
+            let turn =
+                Turn { key, policy: policy.clone(), hold, answers: self.shared.clone(), awaited: false, ready: watch::channel(None).0 };
+            return Err(Some(turn));
+        }
+        let turn = {
+            let mut fetching = answers.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+            match fetching.get(&key) {
+                Some((with, ready)) => Err((*with, ready.clone())),
+                None => {
+                    let (ready, seen) = watch::channel(None);
+                    fetching.insert(key.clone(), (self.id, seen));
+                    Ok(Turn { key: key.clone(), policy: policy.clone(), hold, answers: self.shared.clone(), awaited: true, ready })
+                }
+            }
+        };
+        let (with, mut ready) = match turn {
+            Ok(turn) => {
+                answers.counts.misses.fetch_add(1, Ordering::Relaxed);
+                flow.stage(Stage::CacheMiss { key });
+                self.tell(answers);
+                return Err(Some(turn));
+            }
+            Err(other) => other,
+        };
+        flow.stage(Stage::Shared { with });
+        tokio::select! {
+            biased;
+            _ = ready.wait_for(Option::is_some) => {}
+            () = flow.expired() => return Err(None),
+        }
+        let given = ready.borrow().clone();
+        if let Some(result) = given {
+            answers.counts.shared.fetch_add(1, Ordering::Relaxed);
+            self.tell(answers);
+            flow.with(|s| s.cached = Some(Duration::ZERO));
+            return Ok(Outcome::Ok { result });
+        }
+        // The other call failed, or its answer is not for others: all that waited try at once, as without a cache.
+        Err(None)
     }
 
     /// Keeps an answer, if it is one that may be kept. Errors never are.
@@ -236,8 +246,26 @@ impl Dispatch {
         };
         // All members of a group, whichever of them can take the call now.
         let involved = self.shared.involved(server);
-        let mut scope: String = involved.iter().map(|server| cache::scope(&server.spec)).collect();
+        let mut scope: String = involved.iter().map(|server| format!("{}{}", cache::scope(&server.spec), place(&server.spec))).collect();
         scope.push_str(&schema.text());
         cache::scoped_key(&scope, server, &subject, &arguments)
     }
+}
+
+/// Where a server that is started here runs, and as whom: another machine, user or environment has other answers.
+fn place(spec: &ServerSpec) -> &'static str {
+    static PLACES: OnceLock<[String; 2]> = OnceLock::new();
+    let Launch::Stdio { inherit_env, .. } = &spec.launch else { return "" };
+    let [plain, with_environment] = PLACES.get_or_init(|| {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let plain = format!("{host}/{}", rustix::process::getuid().as_raw());
+        // What a terminal or a shell changes by itself changes no answer.
+        let volatile = ["PWD", "OLDPWD", "SHLVL", "_", "COLUMNS", "LINES", "TERM", "WINDOWID", "TERM_SESSION_ID"];
+        let named = |name: &OsString| name.to_str().is_none_or(|name| !volatile.contains(&name));
+        let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| named(name)).collect();
+        variables.sort();
+        let with_environment = format!("{plain}/{}", cache::digest(&format!("{variables:?}")));
+        [plain, with_environment]
+    });
+    if *inherit_env { with_environment } else { plain }
 }

@@ -13,7 +13,10 @@ mod pursue;
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::flow::Unwatched;
 pub(super) use self::kept::Answers;
 use self::{
-    aim::Aim,
+    aim::{Aim, Routes},
     flow::{CallFlow, Stations},
 };
 use super::shared::Shared;
@@ -52,6 +55,17 @@ pub struct Dispatch {
     pub cancel: Arc<Cancel>,
     /// What all calls share.
     pub shared: Arc<Shared>,
+    /// What only this call knows.
+    pub own: Own,
+}
+
+/// What holds for every attempt of one call, wherever it goes.
+#[derive(Default)]
+pub struct Own {
+    /// The idempotency key: made once, so that whoever sees two attempts sees one call.
+    key: OnceLock<String>,
+    /// The answer was damaged on purpose.
+    damaged: AtomicBool,
 }
 
 /// The way to give a call up.
@@ -112,6 +126,11 @@ impl Dispatch {
         settled
     }
 
+    /// The idempotency key of this call.
+    fn key(&self) -> &str {
+        self.own.key.get_or_init(|| self.shared.key())
+    }
+
     /// The outcome with what a failure quotes of our secrets masked. Results stay as they came.
     fn redacted(&self, outcome: Outcome) -> Outcome {
         let Outcome::Failed { failure } = outcome else { return outcome };
@@ -124,7 +143,7 @@ impl Dispatch {
     }
 
     async fn settle(&self, stations: &Arc<Mutex<Stations>>) -> Outcome {
-        let aim = match Aim::take(&self.shared, &self.spec.operation) {
+        let aim = match Aim::take(&self.shared, &self.spec.operation, Routes::Apply) {
             Ok(aim) => aim,
             Err(failure) => return failed(failure),
         };
@@ -175,7 +194,9 @@ impl Dispatch {
         match self.pursue(&aim, Cause::First, flow, begun).await {
             Outcome::Failed { failure } => self.fall_back(&aim, turn, failure, flow, begun).await,
             outcome => {
-                self.keep(turn, &outcome).await;
+                // What was damaged on purpose, and what a person had a part in, is nobody else's answer.
+                let plain = !self.own.damaged.load(Ordering::Relaxed) && flow.with(|s| s.rounds) <= 1;
+                self.keep(turn.filter(|_| plain), &outcome).await;
                 outcome
             }
         }

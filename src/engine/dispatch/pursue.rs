@@ -1,6 +1,9 @@
 //! Attempts until there is an answer: which server next, when, and when not.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -9,6 +12,7 @@ use super::{
     aim::{Aim, with_key, with_server},
     attempt::ready,
     failed,
+    fallback::joined,
     flow::{AttemptFlow, CallFlow},
 };
 use crate::{
@@ -38,6 +42,9 @@ const NOTICED: Duration = Duration::from_millis(100);
 /// How long the sign of life may take that a half-open breaker asks for.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// A call that has a fallback waits this part of its time for a connection: 1/N.
+const FALLBACK_SHARE: u32 = 3;
+
 /// What to do about a deadline that passed.
 pub(super) const TOO_SHORT: &str = "raise timeouts.call (or timeouts.attempt) of this server, or give the call a timeout of its own";
 
@@ -62,7 +69,7 @@ impl Dispatch {
     pub(super) async fn pursue(&self, aim: &Aim, cause: Cause, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
         let retry = &aim.treatment.policy.retry;
         let operation = match &aim.treatment.idempotency_key {
-            Some(name) => with_key(&aim.operation, name, &self.shared.key()),
+            Some(name) => with_key(&aim.operation, name, self.key()),
             None => aim.operation.clone(),
         };
         let chase = Chase { aim, operation, flow, begun };
@@ -73,6 +80,8 @@ impl Dispatch {
         let mut gone: Option<Arc<dyn Session>> = None;
         aim.servers[0].lane.earn();
         let mut made = 0;
+        // What failed elsewhere before and may have run: it is told, whatever comes after.
+        let mut before: Vec<(String, Failure)> = vec![];
         loop {
             let server = if untried.is_empty() { &aim.servers[0] } else { untried.remove(0) };
             let spare = untried.first().copied();
@@ -87,13 +96,17 @@ impl Dispatch {
                 Tried::Failed { failure, attempt } => (failure, attempt),
             };
             made += u32::from(attempt);
+            let told = |failure: Failure| match before.is_empty() || failure.may_have_run {
+                true => failed(failure),
+                false => failed(joined(before.iter().cloned().chain([(server.spec.id.to_string(), failure)]).collect())),
+            };
             if Instant::now() >= flow.until() {
-                return failed(failure);
+                return told(failure);
             }
             if !attempt {
                 // Nothing was begun here; another replica may have it.
                 if untried.is_empty() || verdict::passable(&failure, aim.safe, retry).is_err() {
-                    return failed(failure);
+                    return told(failure);
                 }
                 cause = Cause::Failover;
                 continue;
@@ -104,18 +117,22 @@ impl Dispatch {
                 if retry.attempts > 1 {
                     flow.stage(Stage::NotRepeated { why: why.to_owned() });
                 }
-                return failed(failure);
+                return told(failure);
             }
             if made >= retry.attempts.max(1) {
-                return failed(failure);
+                return told(failure);
             }
-            // What the server cannot have seen costs it nothing.
-            if failure.may_have_run && !server.lane.spend() {
+            // What the server cannot have seen costs it nothing; a refusal (429) is work for it all the same.
+            let seen = failure.may_have_run || failure.status.is_some() || failure.rpc.is_some();
+            if seen && !server.lane.spend() {
                 flow.stage(Stage::NotRepeated { why: format!("the retry budget of {} is used up", server.spec.id) });
-                return failed(failure);
+                return told(failure);
             }
             if !untried.is_empty() {
                 cause = Cause::Failover;
+                if failure.may_have_run {
+                    before.push((server.spec.id.to_string(), failure));
+                }
                 continue;
             }
             cause = Cause::Retry;
@@ -125,7 +142,7 @@ impl Dispatch {
             };
             if Instant::now() + pause >= flow.until() {
                 flow.stage(Stage::NotRepeated { why: format!("no time is left for a pause of {} ({why})", short(pause)) });
-                return failed(failure);
+                return told(failure);
             }
             if let Some(gone) = gone.take()
                 && replaced(server, &gone).await
@@ -221,11 +238,11 @@ impl Dispatch {
         }
         let (session, _places, pass) = {
             let entered = async {
-                let session = self.connected(server, flow).await?;
+                let session = self.connected(aim, server, flow).await?;
                 self.check_arguments(&operation)?;
                 let places = self.places(aim, server, flow).await?;
                 // The connection may have gone while the call waited for its place.
-                let session = if connected_now(server, &session) { session } else { self.connected(server, flow).await? };
+                let session = if connected_now(server, &session) { session } else { self.connected(aim, server, flow).await? };
                 let pass = server.lane.admit(tool, own)?;
                 Ok((session, places, pass))
             };
@@ -294,13 +311,20 @@ impl Dispatch {
         }
     }
 
-    /// Waits until the server is connected.
-    async fn connected(&self, server: &Supervised, flow: &CallFlow) -> Result<Arc<dyn Session>, Failure> {
+    /// Waits until the server is connected; only for a part of the call's time when something else can answer in its place.
+    async fn connected(&self, aim: &Aim, server: &Supervised, flow: &CallFlow) -> Result<Arc<dyn Session>, Failure> {
         let waits = matches!(&*server.readiness.borrow(), Readiness::Pending);
         if waits {
             flow.stage(Stage::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
         }
-        ready(server).await
+        if aim.treatment.fallback.is_empty() {
+            return ready(server).await;
+        }
+        let patience = flow.limit / FALLBACK_SHARE;
+        timeout(patience, ready(server)).await.unwrap_or_else(|_| {
+            let message = format!("{} was not connected within {}", server.spec.id, short(patience));
+            Err(Failure::new(FailureKind::NotReady, message).hint("`switchboard doctor` says what keeps it"))
+        })
     }
 
     /// A place at the server, and one at the tool when a rule limits it by itself.
@@ -338,10 +362,9 @@ impl Dispatch {
         };
         let why = match checked {
             Ok(Ok(())) => return Ok(pass),
-            Ok(Err(failure)) => {
-                let failure = failure.redacted(&Redactor::new(server.spec.secrets()));
-                failure.message
-            }
+            // A server that answers 401 or 429 lives: what it says to the call itself is worth more than a guess.
+            Ok(Err(failure)) if aim.treatment.policy.counting.verdict(&failed(failure.clone())) != Verdict::Failure => return Ok(pass),
+            Ok(Err(failure)) => failure.redacted(&Redactor::new(server.spec.secrets())).message,
             Err(_) => format!("no answer within {}", short(PROBE_PATIENCE)),
         };
         pass.record(Verdict::Failure, begun.elapsed(), &why);
@@ -393,6 +416,7 @@ impl Dispatch {
             }
             Blow::Corrupt => match self.exchange(operation, server, session, flow).await {
                 Outcome::Ok { result } | Outcome::ToolError { result } => {
+                    self.own.damaged.store(true, Ordering::Relaxed);
                     let damaged = fault::corrupt(result.bytes(), &mut || self.shared.random());
                     match serde_json::from_slice::<serde::de::IgnoredAny>(&damaged) {
                         Ok(_) => Outcome::Ok { result: Body::new(damaged) },
