@@ -1,30 +1,35 @@
 //! Servers that come and go, calls that wait, questions that are asked: with paused time over connections in memory where time is what
 //! matters, over real processes where they are.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use switchboard::{
     domain::{
-        ask::{Answer, AskPolicy},
+        ask::{Answer, AskPolicy, Question},
         body::Body,
         call::{CallSpec, FailureKind, Origin, Outcome, Progress},
         event::{EventKind, Settled},
         frame::{AnomalyKind, Direction, FrameKind},
         id::{CallId, ServerId, ToolId},
         secret::Secret,
-        server::{Launch, Phase, ServerSpec},
+        server::{ConnectFailure, Era, Launch, Phase, ServerSpec, Step},
         world::World,
     },
     engine::{
         control::{Command, Control, Lagged},
-        ports::Flow,
+        ports::{Flow, Host, Request},
     },
 };
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    fake::{Behaviour, Fake, Plan, reply, spec},
-    support::{Rig, bad, bad_server, failure_of, stdio, text_of},
+    fake::{Behaviour, Fake, Plan, Sign, reply, spec},
+    scripted::{Server, page},
+    support::{Rig, bad, bad_server, failure_of, http, stdio, text_of},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -165,7 +170,7 @@ async fn a_server_that_dies_after_every_start_is_given_up_too_and_one_that_dies_
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_gives_no_sign_of_life_is_connected_anew() {
-    let fake = Fake::new(|attempt| Behaviour { silent: attempt == 0, ..Behaviour::prompt() }.plan());
+    let fake = Fake::new(|attempt| Behaviour::prompt().checked(move |_| if attempt == 0 { Sign::Silence } else { Sign::Fine }).plan());
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
     let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
     assert!(world.servers[0].phase.failure().unwrap().summary.contains("no sign of life"), "{:?}", world.servers[0].phase);
@@ -175,11 +180,58 @@ async fn a_server_that_gives_no_sign_of_life_is_connected_anew() {
     rig.engine.shutdown().await;
 }
 
+/// A server whose connections behave like this one, so that the test can look at it.
+fn serving(behaviour: Behaviour) -> (Arc<Fake>, Arc<Behaviour>) {
+    let behaviour = Arc::new(behaviour);
+    let plan = behaviour.clone();
+    (Fake::new(move |_| Plan::Serve(Duration::ZERO, plan.clone())), behaviour)
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_answer_fills_in_forms_and_opens_no_page() {
+    let fixed = Body::from(r#"{"name":"Ada"}"#);
+    for (policy, asked, form) in
+        [(AskPolicy::Fixed(fixed.clone()), true, Answer::Accept { content: fixed.clone() }), (AskPolicy::Decline, false, Answer::Decline)]
+    {
+        let answers = Arc::new(std::sync::Mutex::new(vec![]));
+        let told = answers.clone();
+        let behaviour = Behaviour::new(move |request: Request, _: Arc<dyn Flow>, host: Arc<dyn Host>| {
+            let told = told.clone();
+            async move {
+                for question in [
+                    Question::Form { message: "who?".into(), schema: Body::from("{}") },
+                    Question::Url { message: "log in".into(), url: "https://example.com".into() },
+                ] {
+                    let answer = host.ask(question, request.call).await;
+                    told.lock().unwrap().push(answer);
+                }
+                Ok(reply(&host))
+            }
+        });
+        let rig = Rig::over(serving(behaviour).0, vec![ServerSpec { elicitation: policy, ..spec("web") }]);
+        until(&rig, |w| w.servers[0].phase.usable()).await;
+        let call = rig.submit("web", "echo", "{}");
+        if asked {
+            // What a policy answers is there for a moment only.
+            let page = |w: &World| w.asks.iter().find(|ask| matches!(&ask.question, Question::Url { .. })).map(|ask| ask.id);
+            let ask = page(&until(&rig, |w| page(w).is_some()).await).unwrap();
+            rig.command(Command::Answer { ask, answer: Answer::Decline });
+        }
+        until(&rig, |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
+        assert_eq!(*answers.lock().unwrap(), [form, Answer::Decline]);
+        rig.engine.shutdown().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     let fake = Fake::new(|attempt| match attempt {
         0 => Plan::Panic,
-        1 => Behaviour { unlistable: true, ..Behaviour::prompt() }.plan(),
+        1 => Behaviour::prompt().listed(|_| Sign::Panic).plan(),
         _ => Behaviour::new(|request, flow: Arc<dyn Flow>, host| async move {
             flow.sent(host.now(), 1);
             assert!(request.params.text().contains("fine"), "a planned fault of the session");
