@@ -191,6 +191,56 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
+/// Tells progress every 50 s, then puts a form to whoever answers, and goes on for a while, or for ever.
+fn asking(progress: u32, after: Option<Duration>) -> Behaviour {
+    Behaviour::new(move |request: Request, flow: Arc<dyn Flow>, host: Arc<dyn Host>| async move {
+        flow.sent(host.now(), 1);
+        for n in 1..=progress {
+            sleep(seconds(50)).await;
+            flow.progress(step(n));
+        }
+        host.ask(Question::Form { message: "who?".into(), schema: Body::from("{}") }, request.call).await;
+        match after {
+            Some(after) => sleep(after).await,
+            None => std::future::pending().await,
+        }
+        Ok(reply(&host))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_call_stands_still_while_a_person_thinks() {
+    // A call may take 60 s without a sign of life, and 600 s in all.
+    for (progress, thinks, after, attempt, ends) in [
+        (0, Some(300), Some(seconds(0)), None, (true, 300)),
+        (0, Some(300), Some(seconds(59)), None, (true, 359)),
+        (0, Some(300), None, None, (false, 360)),
+        // Nobody sees the question.
+        (0, None, None, None, (false, 660)),
+        (0, Some(300), Some(seconds(10)), Some(20), (true, 310)),
+        (0, Some(300), None, Some(20), (false, 320)),
+        (11, Some(300), Some(seconds(49)), None, (true, 899)),
+        (11, Some(300), None, None, (false, 900)),
+    ] {
+        let mut spec = spec("web");
+        spec.policy.attempt = attempt.map(seconds);
+        let rig = Rig::over(serving(asking(progress, after)).0, vec![spec]);
+        until(&rig, |w| w.servers[0].phase.usable()).await;
+        let person = async {
+            let ask = until(&rig, |w| !w.asks.is_empty()).await.asks[0].id;
+            let Some(thinks) = thinks else { return };
+            sleep(seconds(thinks)).await;
+            rig.command(Command::Answer { ask, answer: Answer::Decline });
+        };
+        let (settled, ()) = tokio::join!(echo(&rig, None), person);
+        let ok = matches!(settled.outcome, Outcome::Ok { .. });
+        assert_eq!((ok, settled.timings.total().as_secs()), ends, "{settled:?}");
+        assert!(ok || failure_of(&settled).kind == FailureKind::Timeout);
+        until(&rig, |w| w.asks.is_empty()).await;
+        rig.engine.shutdown().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fixed_answer_fills_in_forms_and_opens_no_page() {
     let fixed = Body::from(r#"{"name":"Ada"}"#);

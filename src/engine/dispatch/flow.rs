@@ -20,6 +20,7 @@ use crate::{
     },
     engine::{
         bus::Bus,
+        inbox::Inbox,
         ports::{Flow, Reply},
     },
 };
@@ -43,6 +44,19 @@ pub struct Stations {
     pub over: bool,
 }
 
+/// The last sign of life, or the beginning: from there a limit runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Alive {
+    at: Instant,
+    /// For how long the call's time had stood still by then.
+    thought: Duration,
+}
+
+/// The beginning of a call.
+pub fn alive_since(at: Instant) -> watch::Sender<Alive> {
+    watch::channel(Alive { at, thought: Duration::ZERO }).0
+}
+
 /// What all attempts of a call share.
 pub struct CallFlow {
     pub id: CallId,
@@ -50,9 +64,11 @@ pub struct CallFlow {
     pub stations: Arc<Mutex<Stations>>,
     /// How long the call may take without progress.
     pub limit: Duration,
-    /// When it ends, whatever progress is reported.
+    /// When it ends, whatever progress is reported. The time that people think comes on top of it, as of every limit.
     pub last: Instant,
-    pub deadline: watch::Sender<Instant>,
+    pub alive: watch::Sender<Alive>,
+    /// Where it is seen how long people think.
+    pub inbox: Arc<Inbox>,
     pub reason: Mutex<String>,
 }
 
@@ -77,12 +93,48 @@ impl CallFlow {
 
     /// When the call ends as things stand.
     pub fn until(&self) -> Instant {
-        *self.deadline.borrow()
+        self.ends(*self.alive.borrow(), self.limit)
     }
 
     /// Resolves when the call's deadline has passed, wherever it was moved meanwhile.
     pub async fn expired(&self) {
-        passed(self.deadline.subscribe()).await;
+        self.passed(&self.alive, self.limit).await;
+    }
+
+    fn alive_now(&self) -> Alive {
+        Alive { at: Instant::now(), thought: self.inbox.thinking.total(self.id) }
+    }
+
+    /// When `limit` after that sign of life has passed, without the time that people thought.
+    fn ends(&self, alive: Alive, limit: Duration) -> Instant {
+        let thought = self.inbox.thinking.total(self.id);
+        (alive.at + limit + thought.saturating_sub(alive.thought)).min(self.last + thought)
+    }
+
+    /// Resolves when `limit` after the last sign of life has passed, without the time that people think.
+    async fn passed(&self, alive: &watch::Sender<Alive>, limit: Duration) {
+        let thinking = &self.inbox.thinking;
+        let mut moved = alive.subscribe();
+        loop {
+            let seen = *moved.borrow_and_update();
+            let ends = self.ends(seen, limit);
+            if ends <= Instant::now() {
+                return;
+            }
+            // Before it is asked whether one is open, so that none is missed that is closed meanwhile.
+            let closed = thinking.closed();
+            match thinking.stands_until(self.id) {
+                None => {
+                    // Elapsed or moved: both are looked at anew.
+                    let _ = timeout_at(ends, moved.changed()).await;
+                }
+                Some(at_most) => tokio::select! {
+                    () = closed => {}
+                    () = sleep_until(at_most) => {}
+                    _ = moved.changed() => {}
+                },
+            }
+        }
     }
 
     pub fn answered(&self, reply: &Reply) {
@@ -97,8 +149,8 @@ impl CallFlow {
 /// One attempt's view of its call.
 pub struct AttemptFlow {
     pub call: Arc<CallFlow>,
-    /// When this attempt ends by its own limit.
-    pub deadline: watch::Sender<Instant>,
+    /// From when its own limit runs.
+    pub alive: watch::Sender<Alive>,
     pub limit: Duration,
     /// When the request was sent.
     pub sent: watch::Sender<Option<Stamp>>,
@@ -110,10 +162,10 @@ impl AttemptFlow {
     pub fn new(call: Arc<CallFlow>, limit: Option<Duration>) -> Arc<AttemptFlow> {
         // Without a limit of its own an attempt ends with its call.
         let limit = limit.unwrap_or(call.limit).min(call.limit);
-        let (deadline, _) = watch::channel((Instant::now() + limit).min(call.last));
+        let (alive, _) = watch::channel(call.alive_now());
         Arc::new(AttemptFlow {
             call,
-            deadline,
+            alive,
             limit,
             sent: watch::channel(None).0,
             round: std::sync::atomic::AtomicU32::new(1),
@@ -143,7 +195,7 @@ impl AttemptFlow {
 
     /// Resolves when this attempt's own limit has passed, wherever progress moved it.
     pub async fn expired(&self) {
-        passed(self.deadline.subscribe()).await;
+        self.call.passed(&self.alive, self.limit).await;
     }
 }
 
@@ -164,9 +216,9 @@ impl Flow for AttemptFlow {
     }
 
     fn progress(&self, progress: Progress) {
-        let now = Instant::now();
-        self.call.deadline.send_replace((now + self.call.limit).min(self.call.last));
-        self.deadline.send_replace((now + self.limit).min(self.call.last));
+        let now = self.call.alive_now();
+        self.call.alive.send_replace(now);
+        self.alive.send_replace(now);
         self.call.with(|s| {
             if !s.over {
                 self.call.bus.publish(EventKind::CallProgress { call: self.call.id, progress });
@@ -177,21 +229,6 @@ impl Flow for AttemptFlow {
     fn reason(&self) -> String {
         let own = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if own.is_empty() { self.call.reason.lock().unwrap_or_else(PoisonError::into_inner).clone() } else { own }
-    }
-}
-
-/// Resolves when the deadline has passed, wherever it was moved meanwhile.
-async fn passed(mut deadline: watch::Receiver<Instant>) {
-    loop {
-        let until = *deadline.borrow_and_update();
-        match timeout_at(until, deadline.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => {
-                sleep_until(until).await;
-                return;
-            }
-            Err(_) => return,
-        }
     }
 }
 
