@@ -170,7 +170,11 @@ async fn a_server_that_dies_after_every_start_is_given_up_too_and_one_that_dies_
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_gives_no_sign_of_life_is_connected_anew() {
-    let fake = Fake::new(|attempt| Behaviour::prompt().checked(move |_| if attempt == 0 { Sign::Silence } else { Sign::Fine }).plan());
+    let fake = Fake::new(|attempt| match attempt {
+        0 => Behaviour::prompt().checked(|_| Sign::Silence).plan(),
+        // Once is no sign.
+        _ => Behaviour::prompt().checked(|n| if n % 2 == 0 { Sign::Silence } else { Sign::Fine }).plan(),
+    });
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
     let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
     assert!(world.servers[0].phase.failure().unwrap().summary.contains("no sign of life"), "{:?}", world.servers[0].phase);
@@ -189,6 +193,123 @@ fn serving(behaviour: Behaviour) -> (Arc<Fake>, Arc<Behaviour>) {
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+/// Answers every call after a while.
+fn slow(after: Duration) -> Behaviour {
+    Behaviour::new(move |_, flow: Arc<dyn Flow>, host| async move {
+        flow.sent(host.now(), 1);
+        sleep(after).await;
+        Ok(reply(&host))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_busy_with_a_call_is_not_asked_for_a_sign_of_life() {
+    // As a server with one event loop that a tool blocks: it would answer no check.
+    let (fake, behaviour) = serving(slow(seconds(50)).checked(|_| Sign::Silence));
+    let rig = Rig::over(fake.clone(), vec![spec("web")]);
+    until(&rig, |w| w.servers[0].phase.usable()).await;
+    for _ in 0..4 {
+        assert_eq!(text_of(&*echo(&rig, None).await), "hello");
+    }
+    assert_eq!((behaviour.checked.load(Ordering::SeqCst), fake.attempts()), (0, 1));
+    // When it idles, it is.
+    until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
+    assert_eq!(behaviour.checked.load(Ordering::SeqCst), 2);
+    rig.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_a_call_got_in_the_way_of_says_nothing() {
+    let (fake, behaviour) = serving(slow(seconds(2)).checked(|_| Sign::Silence));
+    let rig = Rig::over(fake.clone(), vec![spec("web")]);
+    let (_, mut tail) = rig.engine.watch();
+    until(&rig, |w| w.servers[0].phase.usable()).await;
+    // Each check is met by a call, which it would not be answered beside.
+    for n in 1..=4 {
+        while behaviour.checked.load(Ordering::SeqCst) < n {
+            assert_eq!(fake.attempts(), 1, "the connection is kept");
+            sleep(seconds(1)).await;
+        }
+        assert_eq!(text_of(&*echo(&rig, None).await), "hello");
+    }
+    while let Ok(Some(event)) = tail.try_next() {
+        assert!(!matches!(&event.kind, EventKind::ServerPhase { phase, .. } if phase.failure().is_some()), "{event:?}");
+    }
+    assert_eq!(fake.attempts(), 1);
+    rig.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_refuses_a_check_lives_unless_it_does_not_know_us() {
+    for (status, ends, degraded) in
+        [(400, false, false), (405, false, false), (429, false, false), (503, false, true), (404, true, false), (401, true, false)]
+    {
+        let (fake, behaviour) = serving(Behaviour::prompt().checked(move |n| if n < 10 { Sign::Status(status) } else { Sign::Fine }));
+        let rig = Rig::over(fake.clone(), vec![spec("web")]);
+        until(&rig, |w| w.servers[0].phase.usable()).await;
+        sleep(seconds(16)).await;
+        assert_eq!(behaviour.checked.load(Ordering::SeqCst), 1);
+        let phase = rig.server("web").phase;
+        assert!(phase.usable(), "{status}: never at once, {phase:?}");
+        assert_eq!(matches!(&*phase, Phase::Degraded { reason } if reason.contains(&format!("HTTP {status}"))), degraded, "{phase:?}");
+        sleep(seconds(44)).await;
+        assert_eq!(fake.attempts() > 1 || rig.server("web").phase.failure().is_some(), ends, "{status}: {:?}", rig.server("web").phase);
+        if !ends {
+            until(&rig, |w| *w.servers[0].phase == Phase::Ready).await;
+            assert_eq!(fake.attempts(), 1, "{status}");
+        }
+        rig.engine.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_wants_fewer_requests_keeps_its_session() {
+    let server = Server::start(|asked| (asked.method() == "ping").then(|| page("429 Too Many Requests", &[], ""))).await;
+    let mut spec = http("web", &server.url());
+    spec.timeouts.health = Duration::from_millis(20);
+    let rig = Rig::start(vec![spec]);
+    rig.ready("web").await;
+    server.saw("several checks", |log| log.requests.iter().filter(|asked| asked.method() == "ping").count() >= 4).await;
+    assert_eq!(server.count("initialize"), 1);
+    assert!(rig.server("web").phase.usable());
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_are_taken_while_a_server_lists_or_is_checked() {
+    // Stuck in the second listing, or in the first health check.
+    let lists = || serving(Behaviour::prompt().listed(|n| if n == 1 { Sign::Silence } else { Sign::Fine }));
+    let checks = || serving(Behaviour::prompt().checked(|_| Sign::Silence));
+    for listing in [true, false] {
+        for order in 0..4 {
+            let (fake, behaviour) = if listing { lists() } else { checks() };
+            let rig = Rig::over(fake.clone(), vec![spec("web")]);
+            until(&rig, |w| w.servers[0].phase.usable()).await;
+            rig.command(Command::Refresh { server: "web".into() });
+            sleep(seconds(if listing { 5 } else { 16 })).await;
+            assert_eq!((behaviour.listed.load(Ordering::SeqCst), behaviour.checked.load(Ordering::SeqCst)), (2, usize::from(!listing)));
+            let begun = Instant::now();
+            match order {
+                0 => {}
+                1 => rig.command(Command::Disable { server: "web".into() }),
+                2 => rig.command(Command::Restart { server: "web".into() }),
+                _ => rig.engine.apply(vec![ServerSpec { trusted: true, ..spec("web") }]),
+            }
+            match order {
+                0 => {}
+                1 => drop(until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Disabled)).await),
+                _ => {
+                    while fake.attempts() < 2 {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            }
+            rig.engine.shutdown().await;
+            assert!(begun.elapsed() < seconds(1), "{listing} {order}: {:?}", begun.elapsed());
+        }
+    }
 }
 
 /// Tells progress every 50 s, then puts a form to whoever answers, and goes on for a while, or for ever.
