@@ -34,6 +34,8 @@ const LISTS_HOLD: (Duration, Duration) = (Duration::from_secs(5), Duration::from
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 /// Health checks that fail in a row before the connection counts as lost.
 const FAILED_CHECKS: u32 = 2;
+/// A session that keeps to `timeouts.list` itself is given this much longer to hand over what it has read until then.
+const HANDING_OVER: Duration = Duration::from_millis(500);
 
 /// What a supervisor can be told.
 pub enum Order {
@@ -319,6 +321,8 @@ impl Supervisor {
                     [first, rest @ ..] => Phase::Degraded { reason: format!("{first} (and {} more)", rest.len()) },
                 }
             }
+            // What was read before is better than nothing.
+            Err(reason) if self.catalog.revision > 0 => Phase::Degraded { reason: format!("{reason}; the lists read before are kept") },
             Err(reason) => Phase::Degraded { reason },
         }
     }
@@ -458,9 +462,9 @@ fn with_target(why: Arc<ConnectFailure>, spec: &ServerSpec) -> Arc<ConnectFailur
 async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, host: Arc<ServerHost>) -> Listed {
     use super::ports::Host;
     host.step(Step::Run);
-    match timeout(spec.timeouts.list, session.lists()).await {
+    match timeout(spec.timeouts.list + HANDING_OVER, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
-        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.message)),
+        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.redacted(&Redactor::new(spec.secrets())).message)),
         Err(_) => Err(format!("listing took longer than {}", crate::domain::time::short(spec.timeouts.list))),
     }
 }

@@ -312,6 +312,22 @@ async fn orders_are_taken_while_a_server_lists_or_is_checked() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn lists_that_cannot_be_read_again_leave_those_of_before() {
+    let (fake, _) = serving(Behaviour::prompt().listed(|n| if n == 1 { Sign::Silence } else { Sign::Fine }));
+    let rig = Rig::over(fake, vec![spec("web")]);
+    until(&rig, |w| w.servers[0].phase.usable()).await;
+    rig.command(Command::Refresh { server: "web".into() });
+    let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Degraded { .. })).await;
+    let Phase::Degraded { reason } = &*world.servers[0].phase else { unreachable!() };
+    assert!(reason.contains("longer than 15") && reason.contains("read before are kept"), "{reason}");
+    assert_eq!(world.servers[0].catalog.tools.len(), 1);
+    assert_eq!(text_of(&*echo(&rig, None).await), "hello");
+    rig.command(Command::Refresh { server: "web".into() });
+    until(&rig, |w| *w.servers[0].phase == Phase::Ready).await;
+    rig.engine.shutdown().await;
+}
+
 /// Tells progress every 50 s, then puts a form to whoever answers, and goes on for a while, or for ever.
 fn asking(progress: u32, after: Option<Duration>) -> Behaviour {
     Behaviour::new(move |request: Request, flow: Arc<dyn Flow>, host: Arc<dyn Host>| async move {
