@@ -23,7 +23,7 @@ use crate::domain::{
     event::EventKind,
     restart::{FIRST_PAUSE, FIRST_PAUSE_REMOTE, Restart, Verdict},
     secret::Redactor,
-    server::{ConnectFailure, Era, Launch, Phase, ServerSpec, Step},
+    server::{ConnectFailure, Era, EraChoice, Launch, Phase, ServerSpec, Step},
 };
 
 /// Refreshes of the lists are at least this far apart, however often a server says that they changed.
@@ -126,6 +126,7 @@ struct Supervisor {
     readiness: watch::Sender<Readiness>,
     restart: Restart,
     random: fastrand::Rng,
+    /// What it spoke the last time, to save the probe.
     era: Option<Era>,
     catalog: Arc<ServerCatalog>,
     /// After which time the lists are read again, if ever.
@@ -184,9 +185,10 @@ impl Supervisor {
         }
     }
 
-    /// A person wants it tried anew: the failures before do not count.
+    /// A person wants it tried anew: nothing that was learned before counts.
     fn afresh(&mut self) -> Next {
         self.restart.reset();
+        self.era = None;
         Next::Connect
     }
 
@@ -249,7 +251,14 @@ impl Supervisor {
         let (connector, spec, host, era) = (self.connector.clone(), self.spec.clone(), self.host.clone(), self.era);
         let session = match self.unless_ordered(connector.connect(spec, era, host)).await {
             Ok(Ok(session)) => session,
-            Ok(Err(failure)) => return Next::Failed(Arc::new(failure)),
+            Ok(Err(mut failure)) => {
+                let shaking = matches!(failure.step, Step::Discover | Step::Initialize);
+                if shaking && self.spec.era == EraChoice::Auto && self.era.take().is_some() {
+                    // It may speak another era by now: asked for it, it may be understood.
+                    failure.retryable = true;
+                }
+                return Next::Failed(Arc::new(failure));
+            }
             Err(next) => return next,
         };
         self.session = Some(session.clone());

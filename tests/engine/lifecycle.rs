@@ -328,6 +328,39 @@ async fn lists_that_cannot_be_read_again_leave_those_of_before() {
     rig.engine.shutdown().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_era_that_was_learned_is_forgotten_when_it_no_longer_holds() {
+    let (first, second) = (Arc::new(Behaviour::prompt()), Arc::new(Behaviour::prompt()));
+    let (one, two) = (first.clone(), second.clone());
+    let fake = Fake::new(move |attempt| match attempt {
+        0 => Plan::Serve(Duration::ZERO, one.clone()),
+        // Upgraded while it was away.
+        1 => Plan::Fail(ConnectFailure { retryable: false, ..ConnectFailure::new(Step::Initialize, "there is no initialize any more") }),
+        2 => Plan::Serve(Duration::ZERO, two.clone()),
+        // Away, which says nothing of what it speaks.
+        3 => Plan::Refuse,
+        _ => Behaviour::prompt().plan(),
+    });
+    let rig = Rig::over(fake.clone(), vec![spec("web")]);
+    let served = async |attempts| {
+        while fake.attempts() < attempts {
+            assert!(!matches!(&*rig.server("web").phase, Phase::Failed { .. }), "given up after {} attempts", fake.attempts());
+            sleep(Duration::from_millis(1)).await;
+        }
+        until(&rig, |w| w.servers[0].phase.usable()).await;
+    };
+    served(1).await;
+    first.lost.cancel();
+    served(3).await;
+    second.lost.cancel();
+    served(5).await;
+    rig.command(Command::Restart { server: "web".into() });
+    served(6).await;
+    let legacy = Some(Era::Legacy);
+    assert_eq!(*fake.known.lock().unwrap(), [None, legacy, None, legacy, legacy, None]);
+    rig.engine.shutdown().await;
+}
+
 /// Tells progress every 50 s, then puts a form to whoever answers, and goes on for a while, or for ever.
 fn asking(progress: u32, after: Option<Duration>) -> Behaviour {
     Behaviour::new(move |request: Request, flow: Arc<dyn Flow>, host: Arc<dyn Host>| async move {
