@@ -147,6 +147,8 @@ impl Supervisor {
     async fn live(&mut self) {
         let mut next = if self.spec.disabled { Next::Rest } else { Next::Connect };
         while AssertUnwindSafe(self.run(next)).catch_unwind().await.is_err() {
+            // Nothing of the connection is left behind, and no call goes to it any more.
+            let _ = AssertUnwindSafe(self.close()).catch_unwind().await;
             let mut why = ConnectFailure::new(Step::Run, "the connection broke down within Switchboard");
             why.hints.push("please report this with what was written to stderr".into());
             why.retryable = false;

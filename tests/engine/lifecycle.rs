@@ -448,6 +448,57 @@ async fn a_fixed_answer_fills_in_forms_and_opens_no_page() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_breakdown_of_a_connection_in_use_ends_its_calls_and_touches_no_other_server() {
+    for checking in [false, true] {
+        let fake = Fake::new(move |attempt| {
+            let behaviour = Behaviour::new(|request: Request, flow: Arc<dyn Flow>, host| async move {
+                flow.sent(host.now(), 1);
+                if !request.params.text().contains("fine") {
+                    std::future::pending::<()>().await;
+                }
+                Ok(reply(&host))
+            });
+            // A connection made anew is sound.
+            let faulty = attempt < 2;
+            behaviour
+                .checked(move |_| if faulty && checking { Sign::Panic } else { Sign::Fine })
+                .listed(move |n| if faulty && n == 1 { Sign::Panic } else { Sign::Fine })
+                .plan()
+        });
+        let mut other = spec("other");
+        other.timeouts.health = Duration::ZERO;
+        let rig = Rig::over(fake, vec![spec("web"), other]);
+        until(&rig, |w| w.servers.iter().all(|s| s.phase.usable())).await;
+        let settled = |call: CallId| move |w: &World| w.call(call).is_some_and(|c| c.settled.is_some());
+        let bystander = rig.submit("other", "echo", "{}");
+        // What is in flight keeps health checks away.
+        let hanging = (!checking).then(|| rig.submit("web", "echo", "{}"));
+        until(&rig, |w| w.calls.len() == 1 + usize::from(!checking) && w.calls.iter().all(|c| c.sent.is_some())).await;
+        if !checking {
+            rig.command(Command::Refresh { server: "web".into() });
+        }
+        let down = |w: &World| w.server(&"web".into()).is_some_and(|s| matches!(&*s.phase, Phase::Failed { .. }));
+        let world = until(&rig, down).await;
+        assert!(world.server(&"web".into()).unwrap().phase.failure().unwrap().summary.contains("broke down within"));
+        if let Some(hanging) = hanging {
+            let world = until(&rig, settled(hanging)).await;
+            let failure = failure_of(world.call(hanging).unwrap().settled.as_ref().unwrap()).clone();
+            assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Transport, true), "{failure:?}");
+        }
+        let world = rig.world();
+        assert!(world.call(bystander).unwrap().settled.is_none() && world.server(&"other".into()).unwrap().phase.usable());
+        rig.command(Command::Restart { server: "web".into() });
+        until(&rig, |w| w.servers.iter().all(|s| s.phase.usable())).await;
+        for id in ["web", "other"] {
+            let fine = rig.submit(id, "echo", r#"{"x":"fine"}"#);
+            let world = until(&rig, settled(fine)).await;
+            assert_eq!(text_of(world.call(fine).unwrap().settled.as_ref().unwrap()), "hello");
+        }
+        rig.engine.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     let fake = Fake::new(|attempt| match attempt {
         0 => Plan::Panic,
