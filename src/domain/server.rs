@@ -82,12 +82,13 @@ impl ServerSpec {
         self.namespace.as_deref().unwrap_or(self.id.as_str())
     }
 
-    /// What answers a question of this server.
+    /// What answers a question of this server. A fixed answer fills in forms; that a page may be opened is for a person to say.
     pub fn policy(&self, question: &Question) -> &AskPolicy {
-        match question {
-            Question::Form { .. } | Question::Url { .. } => &self.elicitation,
-            Question::Sampling { .. } => &self.sampling,
-            Question::Roots => &self.roots_policy,
+        match (question, &self.elicitation) {
+            (Question::Url { .. }, AskPolicy::Fixed(_)) => &AskPolicy::Ask,
+            (Question::Form { .. } | Question::Url { .. }, policy) => policy,
+            (Question::Sampling { .. }, _) => &self.sampling,
+            (Question::Roots, _) => &self.roots_policy,
         }
     }
 

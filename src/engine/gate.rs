@@ -22,6 +22,8 @@ struct State {
     load: Load,
     in_flight: u32,
     queue: VecDeque<oneshot::Sender<Place>>,
+    /// Places given and taken back so far.
+    moves: u64,
     /// When the next call may pass by the rate alone (generic cell rate algorithm, ITU-T I.371).
     due: Option<Instant>,
 }
@@ -57,7 +59,7 @@ pub enum Full {
 impl Gate {
     /// A door with these limits.
     pub fn new(load: Load) -> Arc<Gate> {
-        Arc::new(Gate { state: Mutex::new(State { load, in_flight: 0, queue: VecDeque::new(), due: None }) })
+        Arc::new(Gate { state: Mutex::new(State { load, in_flight: 0, queue: VecDeque::new(), moves: 0, due: None }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,6 +87,14 @@ impl Gate {
     /// Calls that have a place.
     pub fn in_flight(&self) -> u32 {
         self.lock().in_flight
+    }
+
+    /// Whether no call has a place, and none had one since `seen` was set by this.
+    pub fn idle_since(&self, seen: &mut u64) -> bool {
+        let state = self.lock();
+        let idle = state.in_flight == 0 && state.moves == *seen;
+        *seen = state.moves;
+        idle
     }
 
     /// Calls that wait for one.
@@ -122,6 +132,7 @@ impl Gate {
         let patience = state.load.wait;
         if state.load.in_flight == 0 || (state.in_flight < state.load.in_flight && state.queue.is_empty()) {
             state.in_flight += 1;
+            state.moves += 1;
             return Ok((Turn::Now(Place { gate: Some(self.clone()) }), patience));
         }
         // Those that gave up waiting make room.
@@ -158,6 +169,7 @@ impl Drop for Place {
         let Some(gate) = self.gate.take() else { return };
         loop {
             let mut state = gate.lock();
+            state.moves += 1;
             // A lowered limit takes effect as places come back.
             let over = state.load.in_flight != 0 && state.in_flight > state.load.in_flight;
             let next = if over { None } else { state.queue.pop_front() };

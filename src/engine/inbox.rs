@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::bus::Bus;
+use super::{bus::Bus, thinking::Thinking};
 use crate::domain::{
     ask::{Answer, Ask, AskPolicy, Question},
     body::Body,
@@ -28,6 +28,8 @@ pub struct Inbox {
     bus: Arc<Bus>,
     next: AtomicU64,
     waiting: Mutex<HashMap<AskId, Waiting>>,
+    /// How long people think about the questions of calls.
+    pub thinking: Thinking,
 }
 
 struct Waiting {
@@ -40,7 +42,7 @@ const CALL_ENDED: &str = "withdrawn: the call ended";
 impl Inbox {
     /// An empty inbox.
     pub fn new(bus: Arc<Bus>) -> Inbox {
-        Inbox { bus, next: AtomicU64::new(1), waiting: Mutex::default() }
+        Inbox { bus, next: AtomicU64::new(1), waiting: Mutex::default(), thinking: Thinking::default() }
     }
 
     /// Puts a question to whoever answers for `spec`: its policy, or the user. Dropping the future
@@ -81,12 +83,19 @@ impl Inbox {
                 return Answer::Decline;
             }
             waiting.insert(id, Waiting { call, answer: sender });
+            // Under the lock, so that the end of the call comes wholly before it or wholly after it.
+            if let Some(call) = call {
+                self.thinking.begin(call);
+            }
         }
         self.bus.publish(EventKind::AskOpened { ask });
-        let mut open = Open { inbox: self.clone(), id, closed: false };
-        if call.is_some_and(|call| self.bus.look(|world| world.call(call).is_some_and(|c| c.settled.is_some()))) {
+        let mut open = Open { inbox: self.clone(), id, call, closed: false };
+        if let Some(call) = call
+            && self.bus.look(|world| world.call(call).is_some_and(|c| c.settled.is_some()))
+        {
             // It ended before the question could be put; nobody would withdraw it later.
             open.close(CALL_ENDED);
+            self.thinking.forget(call);
             return Answer::Cancel;
         }
         let Ok(answer) = receiver.await else {
@@ -103,7 +112,9 @@ impl Inbox {
 
     /// Withdraws the questions that came in the course of a call, which has ended.
     pub fn withdraw(&self, call: CallId) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, waiting| waiting.call != Some(call));
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|_, waiting| waiting.call != Some(call));
+        self.thinking.forget(call);
     }
 
     /// Answers an open question. Returns whether it was open.
@@ -117,6 +128,7 @@ impl Inbox {
 struct Open {
     inbox: Arc<Inbox>,
     id: AskId,
+    call: Option<CallId>,
     closed: bool,
 }
 
@@ -124,6 +136,9 @@ impl Open {
     fn close(&mut self, how: &str) {
         self.closed = true;
         self.inbox.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        if let Some(call) = self.call {
+            self.inbox.thinking.end(call);
+        }
         self.inbox.bus.publish(EventKind::AskClosed { ask: self.id, how: how.to_owned() });
     }
 }

@@ -17,6 +17,7 @@ mod shape;
 mod shared;
 mod supervisor;
 mod task;
+mod thinking;
 
 use std::{
     collections::HashMap,

@@ -3,7 +3,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -18,10 +18,12 @@ use super::{
 };
 use crate::domain::{
     body::Body,
+    call::Failure,
     catalog::ServerCatalog,
     event::EventKind,
     restart::{FIRST_PAUSE, FIRST_PAUSE_REMOTE, Restart, Verdict},
-    server::{ConnectFailure, Era, Launch, Phase, ServerSpec, Step},
+    secret::Redactor,
+    server::{ConnectFailure, Era, EraChoice, Launch, Phase, ServerSpec, Step},
 };
 
 /// Refreshes of the lists are at least this far apart, however often a server says that they changed.
@@ -30,6 +32,10 @@ const REFRESH_GAP: Duration = Duration::from_secs(1);
 const LISTS_HOLD: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(24 * 3600));
 /// How long a health check may take.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+/// Health checks that fail in a row before the connection counts as lost.
+const FAILED_CHECKS: u32 = 2;
+/// A session that keeps to `timeouts.list` itself is given this much longer to hand over what it has read until then.
+const HANDING_OVER: Duration = Duration::from_millis(500);
 
 /// What a supervisor can be told.
 pub enum Order {
@@ -91,6 +97,8 @@ pub fn start(
         connector,
         bus,
         host,
+        lane: lane.clone(),
+        session: None,
         mailbox,
         readiness,
         restart: Restart::new(first),
@@ -111,10 +119,14 @@ struct Supervisor {
     connector: Arc<dyn Connector>,
     bus: Arc<Bus>,
     host: Arc<ServerHost>,
+    lane: Arc<Lane>,
+    /// The connection, from the handshake to its closing.
+    session: Option<Arc<dyn Session>>,
     mailbox: mpsc::Receiver<Order>,
     readiness: watch::Sender<Readiness>,
     restart: Restart,
     random: fastrand::Rng,
+    /// What it spoke the last time, to save the probe.
     era: Option<Era>,
     catalog: Arc<ServerCatalog>,
     /// After which time the lists are read again, if ever.
@@ -135,6 +147,8 @@ impl Supervisor {
     async fn live(&mut self) {
         let mut next = if self.spec.disabled { Next::Rest } else { Next::Connect };
         while AssertUnwindSafe(self.run(next)).catch_unwind().await.is_err() {
+            // Nothing of the connection is left behind, and no call goes to it any more.
+            let _ = AssertUnwindSafe(self.close()).catch_unwind().await;
             let mut why = ConnectFailure::new(Step::Run, "the connection broke down within Switchboard");
             why.hints.push("please report this with what was written to stderr".into());
             why.retryable = false;
@@ -165,6 +179,32 @@ impl Supervisor {
         self.bus.publish(EventKind::ServerPhase { server: self.spec.id.clone(), phase: Arc::new(phase) });
     }
 
+    /// Ends the connection, if there is one.
+    async fn close(&mut self) {
+        self.readiness.send_replace(Readiness::Pending);
+        if let Some(session) = self.session.take() {
+            session.close().await;
+        }
+    }
+
+    /// A person wants it tried anew: nothing that was learned before counts.
+    fn afresh(&mut self) -> Next {
+        self.restart.reset();
+        self.era = None;
+        Next::Connect
+    }
+
+    /// What an order leads to, when it ends what is under way.
+    fn obey(&mut self, order: Option<Order>) -> Option<Next> {
+        match order {
+            Some(Order::Refresh) => None,
+            Some(Order::Restart) => Some(self.afresh()),
+            Some(Order::Disable) => Some(Next::Rest),
+            Some(Order::Stop(done)) => Some(Next::Stop(done)),
+            None => Some(Next::Gone),
+        }
+    }
+
     fn down(&self, phase: Phase, why: Option<Arc<ConnectFailure>>) {
         self.readiness.send_replace(Readiness::Down(why));
         self.phase(phase);
@@ -174,14 +214,12 @@ impl Supervisor {
     async fn idle(&mut self) -> Next {
         loop {
             match self.mailbox.recv().await {
-                Some(Order::Restart) => {
-                    self.restart.reset();
-                    return Next::Connect;
-                }
-                Some(Order::Stop(done)) => return Next::Stop(done),
                 Some(Order::Disable) => self.phase(Phase::Disabled),
-                Some(Order::Refresh) => {}
-                None => return Next::Gone,
+                order => {
+                    if let Some(next) = self.obey(order) {
+                        return next;
+                    }
+                }
             }
         }
     }
@@ -201,16 +239,11 @@ impl Supervisor {
         loop {
             tokio::select! {
                 () = &mut wake => return Next::Connect,
-                order = self.mailbox.recv() => match order {
-                    Some(Order::Restart) => {
-                        self.restart.reset();
-                        return Next::Connect;
+                order = self.mailbox.recv() => {
+                    if let Some(next) = self.obey(order) {
+                        return next;
                     }
-                    Some(Order::Disable) => return Next::Rest,
-                    Some(Order::Stop(done)) => return Next::Stop(done),
-                    Some(Order::Refresh) => {}
-                    None => return Next::Gone,
-                },
+                }
             }
         }
     }
@@ -220,23 +253,33 @@ impl Supervisor {
         let (connector, spec, host, era) = (self.connector.clone(), self.spec.clone(), self.host.clone(), self.era);
         let session = match self.unless_ordered(connector.connect(spec, era, host)).await {
             Ok(Ok(session)) => session,
-            Ok(Err(failure)) => return Next::Failed(Arc::new(failure)),
+            Ok(Err(mut failure)) => {
+                let shaking = matches!(failure.step, Step::Discover | Step::Initialize);
+                if shaking && self.spec.era == EraChoice::Auto && self.era.take().is_some() {
+                    // It may speak another era by now: asked for it, it may be understood.
+                    failure.retryable = true;
+                }
+                return Next::Failed(Arc::new(failure));
+            }
             Err(next) => return next,
         };
+        self.session = Some(session.clone());
         self.era = Some(session.info().era);
         self.bus.publish(EventKind::ServerInfo { server: self.spec.id.clone(), info: session.info() });
         let phase = match self.unless_ordered(list(session.clone(), self.spec.clone(), self.host.clone())).await {
             Ok(result) => self.listed(result),
             Err(next) => {
-                session.close().await;
+                self.close().await;
                 return next;
             }
         };
         self.restart.ready();
         self.readiness.send_replace(Readiness::Ready(session.clone()));
-        self.phase(phase);
+        self.phase(phase.clone());
         self.subscribe_again(&session);
-        self.serve(session).await
+        let next = self.serve(&session, phase).await;
+        self.close().await;
+        next
     }
 
     /// Asks a new connection for what the one before was asked to tell about.
@@ -263,23 +306,20 @@ impl Supervisor {
         tokio::pin!(work);
         loop {
             tokio::select! {
-                done = &mut work => return Ok(done),
-                order = self.mailbox.recv() => match order {
-                    Some(Order::Refresh) => {}
-                    Some(Order::Restart) => {
-                        self.restart.reset();
-                        return Err(Next::Connect);
+                // Orders first, so that nothing is begun that is given up at once.
+                biased;
+                order = self.mailbox.recv() => {
+                    if let Some(next) = self.obey(order) {
+                        return Err(next);
                     }
-                    Some(Order::Disable) => return Err(Next::Rest),
-                    Some(Order::Stop(done)) => return Err(Next::Stop(done)),
-                    None => return Err(Next::Gone),
-                },
+                }
+                done = &mut work => return Ok(done),
             }
         }
     }
 
     /// Takes in what listing gave and says what state the server is in.
-    fn listed(&mut self, result: Result<crate::domain::catalog::RawLists, String>) -> Phase {
+    fn listed(&mut self, result: Listed) -> Phase {
         match result {
             Ok(raw) => {
                 self.lists_hold = raw.ttl.map(|ttl| ttl.clamp(LISTS_HOLD.0, LISTS_HOLD.1));
@@ -292,74 +332,132 @@ impl Supervisor {
                     [first, rest @ ..] => Phase::Degraded { reason: format!("{first} (and {} more)", rest.len()) },
                 }
             }
+            // What was read before is better than nothing.
+            Err(reason) if self.catalog.revision > 0 => Phase::Degraded { reason: format!("{reason}; the lists read before are kept") },
             Err(reason) => Phase::Degraded { reason },
         }
     }
 
-    /// Looks after a connected server until the connection ends.
-    async fn serve(&mut self, session: Arc<dyn Session>) -> Next {
+    /// Looks after a connected server until the connection ends. Orders are taken whatever is under way: listing or a health
+    /// check that an order makes pointless is given up.
+    async fn serve(&mut self, session: &Arc<dyn Session>, phase: Phase) -> Next {
         let health = self.spec.timeouts.health;
         let remote = matches!(self.spec.launch, Launch::Http { .. });
         let mut check_at = Instant::now() + health;
         let mut listed_at = Instant::now();
         let mut wanted = false;
+        let mut listing: Option<BoxFuture<'static, Listed>> = None;
+        let mut check: Option<BoxFuture<'static, Checked>> = None;
+        let (mut moves, mut failed) = (0, 0);
+        let mut shown = Shown { by_lists: phase, complaint: None };
+        self.lane.gate.idle_since(&mut moves);
         loop {
             tokio::select! {
-                why = session.closed() => {
-                    self.readiness.send_replace(Readiness::Pending);
-                    session.close().await;
-                    return Next::Failed(with_target(why, &self.spec));
-                }
+                why = session.closed() => return Next::Failed(with_target(why, &self.spec)),
                 order = self.mailbox.recv() => {
-                    let next = match order {
-                        Some(Order::Refresh) => {
-                            wanted = true;
-                            listed_at = Instant::now() - REFRESH_GAP;
-                            continue;
-                        }
-                        Some(Order::Restart) => {
-                            self.restart.reset();
-                            Next::Connect
-                        }
-                        Some(Order::Disable) => Next::Rest,
-                        Some(Order::Stop(done)) => Next::Stop(done),
-                        None => Next::Gone,
-                    };
-                    self.readiness.send_replace(Readiness::Pending);
-                    session.close().await;
-                    return next;
-                }
-                () = self.host.changed.notified(), if !wanted => wanted = true,
-                () = sleep_until(listed_at + self.lists_hold.unwrap_or_default()), if self.lists_hold.is_some() && !wanted => wanted = true,
-                () = sleep_until(listed_at + REFRESH_GAP), if wanted => {
-                    wanted = false;
-                    let result = tokio::select! {
-                        result = list(session.clone(), self.spec.clone(), self.host.clone()) => Some(result),
-                        _ = session.closed() => None,
-                    };
-                    listed_at = Instant::now();
-                    if let Some(result) = result {
-                        let phase = self.listed(result);
-                        self.phase(phase);
+                    if let Some(Order::Refresh) = order {
+                        wanted = true;
+                        listed_at = Instant::now() - REFRESH_GAP;
+                    } else if let Some(next) = self.obey(order) {
+                        return next;
                     }
                 }
-                () = sleep_until(check_at), if remote && !health.is_zero() => {
-                    let checked = tokio::select! {
-                        checked = timeout(HEALTH_PATIENCE, session.check()) => checked,
-                        _ = session.closed() => continue,
-                    };
+                () = self.host.changed.notified(), if !wanted => wanted = true,
+                () = sleep_until(listed_at + self.lists_hold.unwrap_or_default()), if self.lists_hold.is_some() && !wanted && listing.is_none() => wanted = true,
+                () = sleep_until(listed_at + REFRESH_GAP), if wanted && listing.is_none() => {
+                    wanted = false;
+                    listing = Some(Box::pin(list(session.clone(), self.spec.clone(), self.host.clone())));
+                }
+                result = done(&mut listing) => {
+                    listing = None;
+                    listed_at = Instant::now();
+                    shown = Shown { by_lists: self.listed(result), complaint: None };
+                    self.phase(shown.by_lists.clone());
+                }
+                () = sleep_until(check_at), if remote && !health.is_zero() && check.is_none() => {
                     check_at = Instant::now() + health;
-                    let why = match checked {
-                        Ok(Ok(())) => continue,
-                        Ok(Err(failure)) => failure.message,
-                        Err(_) => format!("no sign of life within {} s", HEALTH_PATIENCE.as_secs()),
+                    // A server may do one thing at a time: what is busy with a call does not answer to a check.
+                    if self.lane.gate.idle_since(&mut moves) && listing.is_none() {
+                        let session = session.clone();
+                        check = Some(Box::pin(async move { timeout(HEALTH_PATIENCE, session.check()).await }));
+                    } else {
+                        failed = 0;
+                    }
+                }
+                checked = done(&mut check) => {
+                    check = None;
+                    check_at = Instant::now() + health;
+                    // A call that came meanwhile may be what keeps the server from answering.
+                    let idle = self.lane.gate.idle_since(&mut moves) && listing.is_none();
+                    let complaint = match Health::of(checked, &self.spec) {
+                        Health::Well => None,
+                        Health::Troubled(why) => Some(why),
+                        Health::Lost(why) => {
+                            failed = if idle { failed + 1 } else { 0 };
+                            if failed >= FAILED_CHECKS {
+                                let why = ConnectFailure::new(Step::Run, format!("the health check failed: {why}"));
+                                return Next::Failed(with_target(Arc::new(why), &self.spec));
+                            }
+                            check_at = Instant::now() + health.min(HEALTH_PATIENCE);
+                            continue;
+                        }
                     };
-                    self.readiness.send_replace(Readiness::Pending);
-                    session.close().await;
-                    return Next::Failed(with_target(Arc::new(ConnectFailure::new(Step::Run, format!("the health check failed: {why}"))), &self.spec));
+                    failed = 0;
+                    if shown.complaint != complaint {
+                        let by_lists = shown.by_lists.clone();
+                        self.phase(complaint.clone().map_or(by_lists, |reason| Phase::Degraded { reason }));
+                        shown.complaint = complaint;
+                    }
                 }
             }
         }
+    }
+}
+
+type Listed = Result<crate::domain::catalog::RawLists, String>;
+type Checked = Result<Result<(), Failure>, tokio::time::error::Elapsed>;
+
+/// What is shown of a connected server.
+struct Shown {
+    /// The state by its lists.
+    by_lists: Phase,
+    /// What the last health check found wrong with it, which goes over that.
+    complaint: Option<String>,
+}
+
+/// What a health check shows.
+enum Health {
+    Well,
+    /// There is somebody, but not well enough to answer.
+    Troubled(String),
+    /// There may be nobody any more, or nobody who knows us.
+    Lost(String),
+}
+
+impl Health {
+    fn of(checked: Checked, spec: &ServerSpec) -> Health {
+        let failure = match checked {
+            Ok(Ok(())) => return Health::Well,
+            // What the server quotes of our secrets is told nowhere.
+            Ok(Err(failure)) => failure.redacted(&Redactor::new(spec.secrets())),
+            Err(_) => return Health::Lost(format!("no sign of life within {} s", HEALTH_PATIENCE.as_secs())),
+        };
+        match failure.status {
+            // Unknown there: the credentials, the endpoint or the session.
+            Some(401 | 403 | 404 | 410) | None => Health::Lost(failure.message),
+            Some(400) if failure.message.to_ascii_lowercase().contains("session") => Health::Lost(failure.message),
+            // Too many requests (429), or a check that it does not take: whoever refuses lives.
+            Some(400..=499) => Health::Well,
+            Some(_) => Health::Troubled(format!("the health check was refused: {}", failure.message)),
+        }
+    }
+}
+
+/// Resolves with what `work` gives, never without any. Dropping it loses nothing.
+async fn done<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -372,12 +470,12 @@ fn with_target(why: Arc<ConnectFailure>, spec: &ServerSpec) -> Arc<ConnectFailur
     Arc::new(why)
 }
 
-async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, host: Arc<ServerHost>) -> Result<crate::domain::catalog::RawLists, String> {
+async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, host: Arc<ServerHost>) -> Listed {
     use super::ports::Host;
     host.step(Step::Run);
-    match timeout(spec.timeouts.list, session.lists()).await {
+    match timeout(spec.timeouts.list + HANDING_OVER, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
-        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.message)),
+        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.redacted(&Redactor::new(spec.secrets())).message)),
         Err(_) => Err(format!("listing took longer than {}", crate::domain::time::short(spec.timeouts.list))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// What a connection attempt comes to.
 pub enum Plan {
     Refuse,
+    Fail(ConnectFailure),
     Panic,
     /// Connects after a while.
     Serve(Duration, Arc<Behaviour>),
@@ -31,13 +32,41 @@ pub enum Plan {
 
 type Answering = dyn Fn(Request, Arc<dyn Flow>, Arc<dyn Host>) -> BoxFuture<'static, Result<Reply, Failure>> + Send + Sync;
 
+/// What comes of a health check or of listing.
+pub enum Sign {
+    Fine,
+    /// Never an answer.
+    Silence,
+    /// Refused with this HTTP status.
+    Status(u16),
+    /// A fault of ours.
+    Panic,
+}
+
+impl Sign {
+    async fn given(self) -> Result<(), Failure> {
+        match self {
+            Sign::Fine => Ok(()),
+            Sign::Silence => std::future::pending().await,
+            Sign::Status(status) => {
+                Err(Failure { status: Some(status), ..Failure::after_send(FailureKind::Transport, format!("HTTP {status}")) })
+            }
+            Sign::Panic => panic!("a planned fault of the session"),
+        }
+    }
+}
+
+type Signs = Box<dyn Fn(usize) -> Sign + Send + Sync>;
+
 /// How a session behaves.
 pub struct Behaviour {
     pub answer: Box<Answering>,
-    /// Whether health checks are never answered.
-    pub silent: bool,
-    /// Whether listing breaks down.
-    pub unlistable: bool,
+    /// How health checks are answered, by number from 0.
+    pub check: Signs,
+    /// How often it was checked.
+    pub checked: AtomicUsize,
+    /// How listing goes, by number from 0.
+    pub list: Signs,
     /// How long the lists hold.
     pub ttl: Option<Duration>,
     /// How often they were read.
@@ -51,7 +80,15 @@ impl Behaviour {
         answer: impl Fn(Request, Arc<dyn Flow>, Arc<dyn Host>) -> F + Send + Sync + 'static,
     ) -> Behaviour {
         let answer = Box::new(move |request, flow, host| -> BoxFuture<'static, _> { Box::pin(answer(request, flow, host)) });
-        Behaviour { answer, silent: false, unlistable: false, ttl: None, listed: AtomicUsize::new(0), lost: CancellationToken::new() }
+        Behaviour {
+            answer,
+            check: Box::new(|_| Sign::Fine),
+            checked: AtomicUsize::new(0),
+            list: Box::new(|_| Sign::Fine),
+            ttl: None,
+            listed: AtomicUsize::new(0),
+            lost: CancellationToken::new(),
+        }
     }
 
     /// Answers everything at once.
@@ -60,6 +97,16 @@ impl Behaviour {
             flow.sent(host.now(), 1);
             Ok(reply(&host))
         })
+    }
+
+    /// The same, with health checks answered like this.
+    pub fn checked(self, check: impl Fn(usize) -> Sign + Send + Sync + 'static) -> Behaviour {
+        Behaviour { check: Box::new(check), ..self }
+    }
+
+    /// The same, with listing going like this.
+    pub fn listed(self, list: impl Fn(usize) -> Sign + Send + Sync + 'static) -> Behaviour {
+        Behaviour { list: Box::new(list), ..self }
     }
 
     pub fn plan(self) -> Plan {
@@ -76,11 +123,13 @@ pub fn reply(host: &Arc<dyn Host>) -> Reply {
 pub struct Fake {
     plan: Box<dyn Fn(usize) -> Plan + Send + Sync>,
     attempts: AtomicUsize,
+    /// The era that was known of the server at each attempt.
+    pub known: Mutex<Vec<Option<Era>>>,
 }
 
 impl Fake {
     pub fn new(plan: impl Fn(usize) -> Plan + Send + Sync + 'static) -> Arc<Fake> {
-        Arc::new(Fake { plan: Box::new(plan), attempts: AtomicUsize::new(0) })
+        Arc::new(Fake { plan: Box::new(plan), attempts: AtomicUsize::new(0), known: Mutex::default() })
     }
 
     pub fn attempts(&self) -> usize {
@@ -95,10 +144,12 @@ pub fn spec(id: &str) -> ServerSpec {
 
 #[async_trait]
 impl Connector for Fake {
-    async fn connect(&self, _: Arc<ServerSpec>, _: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
+    async fn connect(&self, _: Arc<ServerSpec>, known: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
         host.step(Step::Initialize);
+        self.known.lock().unwrap().push(known);
         match (self.plan)(self.attempts.fetch_add(1, Ordering::SeqCst)) {
             Plan::Refuse => Err(ConnectFailure::new(Step::Dial, "not today")),
+            Plan::Fail(why) => Err(why),
             Plan::Panic => panic!("a planned fault of the connector"),
             Plan::Serve(after, behaviour) => {
                 tokio::time::sleep(after).await;
@@ -131,17 +182,13 @@ impl Session for FakeSession {
     }
 
     async fn lists(&self) -> Result<RawLists, Failure> {
-        assert!(!self.behaviour.unlistable, "a planned fault of the listing");
-        self.behaviour.listed.fetch_add(1, Ordering::SeqCst);
+        (self.behaviour.list)(self.behaviour.listed.fetch_add(1, Ordering::SeqCst)).given().await?;
         let tools = vec![Body::from(r#"{"name":"echo","inputSchema":{"type":"object"}}"#)];
         Ok(RawLists { tools, ttl: self.behaviour.ttl, ..RawLists::default() })
     }
 
     async fn check(&self) -> Result<(), Failure> {
-        if self.behaviour.silent {
-            std::future::pending::<()>().await;
-        }
-        Ok(())
+        (self.behaviour.check)(self.behaviour.checked.fetch_add(1, Ordering::SeqCst)).given().await
     }
 
     async fn closed(&self) -> Arc<ConnectFailure> {

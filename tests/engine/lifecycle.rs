@@ -1,30 +1,35 @@
 //! Servers that come and go, calls that wait, questions that are asked: with paused time over connections in memory where time is what
 //! matters, over real processes where they are.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use switchboard::{
     domain::{
-        ask::{Answer, AskPolicy},
+        ask::{Answer, AskPolicy, Question},
         body::Body,
         call::{CallSpec, FailureKind, Origin, Outcome, Progress},
         event::{EventKind, Settled},
         frame::{AnomalyKind, Direction, FrameKind},
         id::{CallId, ServerId, ToolId},
         secret::Secret,
-        server::{Launch, Phase, ServerSpec},
+        server::{ConnectFailure, Era, Launch, Phase, ServerSpec, Step},
         world::World,
     },
     engine::{
         control::{Command, Control, Lagged},
-        ports::Flow,
+        ports::{Flow, Host, Request},
     },
 };
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    fake::{Behaviour, Fake, Plan, reply, spec},
-    support::{Rig, bad, bad_server, failure_of, stdio, text_of},
+    fake::{Behaviour, Fake, Plan, Sign, reply, spec},
+    scripted::{Server, page},
+    support::{Rig, bad, bad_server, failure_of, http, stdio, text_of},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -165,7 +170,11 @@ async fn a_server_that_dies_after_every_start_is_given_up_too_and_one_that_dies_
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_gives_no_sign_of_life_is_connected_anew() {
-    let fake = Fake::new(|attempt| Behaviour { silent: attempt == 0, ..Behaviour::prompt() }.plan());
+    let fake = Fake::new(|attempt| match attempt {
+        0 => Behaviour::prompt().checked(|_| Sign::Silence).plan(),
+        // Once is no sign.
+        _ => Behaviour::prompt().checked(|n| if n % 2 == 0 { Sign::Silence } else { Sign::Fine }).plan(),
+    });
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
     let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
     assert!(world.servers[0].phase.failure().unwrap().summary.contains("no sign of life"), "{:?}", world.servers[0].phase);
@@ -175,11 +184,325 @@ async fn a_server_that_gives_no_sign_of_life_is_connected_anew() {
     rig.engine.shutdown().await;
 }
 
+/// A server whose connections behave like this one, so that the test can look at it.
+fn serving(behaviour: Behaviour) -> (Arc<Fake>, Arc<Behaviour>) {
+    let behaviour = Arc::new(behaviour);
+    let plan = behaviour.clone();
+    (Fake::new(move |_| Plan::Serve(Duration::ZERO, plan.clone())), behaviour)
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Answers every call after a while.
+fn slow(after: Duration) -> Behaviour {
+    Behaviour::new(move |_, flow: Arc<dyn Flow>, host| async move {
+        flow.sent(host.now(), 1);
+        sleep(after).await;
+        Ok(reply(&host))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_busy_with_a_call_is_not_asked_for_a_sign_of_life() {
+    // As a server with one event loop that a tool blocks: it would answer no check.
+    let (fake, behaviour) = serving(slow(seconds(50)).checked(|_| Sign::Silence));
+    let rig = Rig::over(fake.clone(), vec![spec("web")]);
+    until(&rig, |w| w.servers[0].phase.usable()).await;
+    for _ in 0..4 {
+        assert_eq!(text_of(&*echo(&rig, None).await), "hello");
+    }
+    assert_eq!((behaviour.checked.load(Ordering::SeqCst), fake.attempts()), (0, 1));
+    // When it idles, it is.
+    until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
+    assert_eq!(behaviour.checked.load(Ordering::SeqCst), 2);
+    rig.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_a_call_got_in_the_way_of_says_nothing() {
+    let (fake, behaviour) = serving(slow(seconds(2)).checked(|_| Sign::Silence));
+    let rig = Rig::over(fake.clone(), vec![spec("web")]);
+    let (_, mut tail) = rig.engine.watch();
+    until(&rig, |w| w.servers[0].phase.usable()).await;
+    // Each check is met by a call, which it would not be answered beside.
+    for n in 1..=4 {
+        while behaviour.checked.load(Ordering::SeqCst) < n {
+            assert_eq!(fake.attempts(), 1, "the connection is kept");
+            sleep(seconds(1)).await;
+        }
+        assert_eq!(text_of(&*echo(&rig, None).await), "hello");
+    }
+    while let Ok(Some(event)) = tail.try_next() {
+        assert!(!matches!(&event.kind, EventKind::ServerPhase { phase, .. } if phase.failure().is_some()), "{event:?}");
+    }
+    assert_eq!(fake.attempts(), 1);
+    rig.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_refuses_a_check_lives_unless_it_does_not_know_us() {
+    for (status, ends, degraded) in
+        [(400, false, false), (405, false, false), (429, false, false), (503, false, true), (404, true, false), (401, true, false)]
+    {
+        let (fake, behaviour) = serving(Behaviour::prompt().checked(move |n| if n < 10 { Sign::Status(status) } else { Sign::Fine }));
+        let rig = Rig::over(fake.clone(), vec![spec("web")]);
+        until(&rig, |w| w.servers[0].phase.usable()).await;
+        sleep(seconds(16)).await;
+        assert_eq!(behaviour.checked.load(Ordering::SeqCst), 1);
+        let phase = rig.server("web").phase;
+        assert!(phase.usable(), "{status}: never at once, {phase:?}");
+        assert_eq!(matches!(&*phase, Phase::Degraded { reason } if reason.contains(&format!("HTTP {status}"))), degraded, "{phase:?}");
+        sleep(seconds(44)).await;
+        assert_eq!(fake.attempts() > 1 || rig.server("web").phase.failure().is_some(), ends, "{status}: {:?}", rig.server("web").phase);
+        if !ends {
+            until(&rig, |w| *w.servers[0].phase == Phase::Ready).await;
+            assert_eq!(fake.attempts(), 1, "{status}");
+        }
+        rig.engine.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_wants_fewer_requests_keeps_its_session() {
+    let server = Server::start(|asked| (asked.method() == "ping").then(|| page("429 Too Many Requests", &[], ""))).await;
+    let mut spec = http("web", &server.url());
+    spec.timeouts.health = Duration::from_millis(20);
+    let rig = Rig::start(vec![spec]);
+    rig.ready("web").await;
+    server.saw("several checks", |log| log.requests.iter().filter(|asked| asked.method() == "ping").count() >= 4).await;
+    assert_eq!(server.count("initialize"), 1);
+    assert!(rig.server("web").phase.usable());
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_are_taken_while_a_server_lists_or_is_checked() {
+    // Stuck in the second listing, or in the first health check.
+    let lists = || serving(Behaviour::prompt().listed(|n| if n == 1 { Sign::Silence } else { Sign::Fine }));
+    let checks = || serving(Behaviour::prompt().checked(|_| Sign::Silence));
+    for listing in [true, false] {
+        for order in 0..4 {
+            let (fake, behaviour) = if listing { lists() } else { checks() };
+            let rig = Rig::over(fake.clone(), vec![spec("web")]);
+            until(&rig, |w| w.servers[0].phase.usable()).await;
+            rig.command(Command::Refresh { server: "web".into() });
+            sleep(seconds(if listing { 5 } else { 16 })).await;
+            assert_eq!((behaviour.listed.load(Ordering::SeqCst), behaviour.checked.load(Ordering::SeqCst)), (2, usize::from(!listing)));
+            let begun = Instant::now();
+            match order {
+                0 => {}
+                1 => rig.command(Command::Disable { server: "web".into() }),
+                2 => rig.command(Command::Restart { server: "web".into() }),
+                _ => rig.engine.apply(vec![ServerSpec { trusted: true, ..spec("web") }]),
+            }
+            match order {
+                0 => {}
+                1 => drop(until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Disabled)).await),
+                _ => {
+                    while fake.attempts() < 2 {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            }
+            rig.engine.shutdown().await;
+            assert!(begun.elapsed() < seconds(1), "{listing} {order}: {:?}", begun.elapsed());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_that_cannot_be_read_again_leave_those_of_before() {
+    let (fake, _) = serving(Behaviour::prompt().listed(|n| if n == 1 { Sign::Silence } else { Sign::Fine }));
+    let rig = Rig::over(fake, vec![spec("web")]);
+    until(&rig, |w| w.servers[0].phase.usable()).await;
+    rig.command(Command::Refresh { server: "web".into() });
+    let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Degraded { .. })).await;
+    let Phase::Degraded { reason } = &*world.servers[0].phase else { unreachable!() };
+    assert!(reason.contains("longer than 15") && reason.contains("read before are kept"), "{reason}");
+    assert_eq!(world.servers[0].catalog.tools.len(), 1);
+    assert_eq!(text_of(&*echo(&rig, None).await), "hello");
+    rig.command(Command::Refresh { server: "web".into() });
+    until(&rig, |w| *w.servers[0].phase == Phase::Ready).await;
+    rig.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_era_that_was_learned_is_forgotten_when_it_no_longer_holds() {
+    let (first, second) = (Arc::new(Behaviour::prompt()), Arc::new(Behaviour::prompt()));
+    let (one, two) = (first.clone(), second.clone());
+    let fake = Fake::new(move |attempt| match attempt {
+        0 => Plan::Serve(Duration::ZERO, one.clone()),
+        // Upgraded while it was away.
+        1 => Plan::Fail(ConnectFailure { retryable: false, ..ConnectFailure::new(Step::Initialize, "there is no initialize any more") }),
+        2 => Plan::Serve(Duration::ZERO, two.clone()),
+        // Away, which says nothing of what it speaks.
+        3 => Plan::Refuse,
+        _ => Behaviour::prompt().plan(),
+    });
+    let rig = Rig::over(fake.clone(), vec![spec("web")]);
+    let served = async |attempts| {
+        while fake.attempts() < attempts {
+            assert!(!matches!(&*rig.server("web").phase, Phase::Failed { .. }), "given up after {} attempts", fake.attempts());
+            sleep(Duration::from_millis(1)).await;
+        }
+        until(&rig, |w| w.servers[0].phase.usable()).await;
+    };
+    served(1).await;
+    first.lost.cancel();
+    served(3).await;
+    second.lost.cancel();
+    served(5).await;
+    rig.command(Command::Restart { server: "web".into() });
+    served(6).await;
+    let legacy = Some(Era::Legacy);
+    assert_eq!(*fake.known.lock().unwrap(), [None, legacy, None, legacy, legacy, None]);
+    rig.engine.shutdown().await;
+}
+
+/// Tells progress every 50 s, then puts a form to whoever answers, and goes on for a while, or for ever.
+fn asking(progress: u32, after: Option<Duration>) -> Behaviour {
+    Behaviour::new(move |request: Request, flow: Arc<dyn Flow>, host: Arc<dyn Host>| async move {
+        flow.sent(host.now(), 1);
+        for n in 1..=progress {
+            sleep(seconds(50)).await;
+            flow.progress(step(n));
+        }
+        host.ask(Question::Form { message: "who?".into(), schema: Body::from("{}") }, request.call).await;
+        match after {
+            Some(after) => sleep(after).await,
+            None => std::future::pending().await,
+        }
+        Ok(reply(&host))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_call_stands_still_while_a_person_thinks() {
+    // A call may take 60 s without a sign of life, and 600 s in all.
+    for (progress, thinks, after, attempt, ends) in [
+        (0, Some(300), Some(seconds(0)), None, (true, 300)),
+        (0, Some(300), Some(seconds(59)), None, (true, 359)),
+        (0, Some(300), None, None, (false, 360)),
+        // Nobody sees the question.
+        (0, None, None, None, (false, 660)),
+        (0, Some(300), Some(seconds(10)), Some(20), (true, 310)),
+        (0, Some(300), None, Some(20), (false, 320)),
+        (11, Some(300), Some(seconds(49)), None, (true, 899)),
+        (11, Some(300), None, None, (false, 900)),
+    ] {
+        let mut spec = spec("web");
+        spec.policy.attempt = attempt.map(seconds);
+        let rig = Rig::over(serving(asking(progress, after)).0, vec![spec]);
+        until(&rig, |w| w.servers[0].phase.usable()).await;
+        let person = async {
+            let ask = until(&rig, |w| !w.asks.is_empty()).await.asks[0].id;
+            let Some(thinks) = thinks else { return };
+            sleep(seconds(thinks)).await;
+            rig.command(Command::Answer { ask, answer: Answer::Decline });
+        };
+        let (settled, ()) = tokio::join!(echo(&rig, None), person);
+        let ok = matches!(settled.outcome, Outcome::Ok { .. });
+        assert_eq!((ok, settled.timings.total().as_secs()), ends, "{settled:?}");
+        assert!(ok || failure_of(&settled).kind == FailureKind::Timeout);
+        until(&rig, |w| w.asks.is_empty()).await;
+        rig.engine.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_answer_fills_in_forms_and_opens_no_page() {
+    let fixed = Body::from(r#"{"name":"Ada"}"#);
+    for (policy, asked, form) in
+        [(AskPolicy::Fixed(fixed.clone()), true, Answer::Accept { content: fixed.clone() }), (AskPolicy::Decline, false, Answer::Decline)]
+    {
+        let answers = Arc::new(std::sync::Mutex::new(vec![]));
+        let told = answers.clone();
+        let behaviour = Behaviour::new(move |request: Request, _: Arc<dyn Flow>, host: Arc<dyn Host>| {
+            let told = told.clone();
+            async move {
+                for question in [
+                    Question::Form { message: "who?".into(), schema: Body::from("{}") },
+                    Question::Url { message: "log in".into(), url: "https://example.com".into() },
+                ] {
+                    let answer = host.ask(question, request.call).await;
+                    told.lock().unwrap().push(answer);
+                }
+                Ok(reply(&host))
+            }
+        });
+        let rig = Rig::over(serving(behaviour).0, vec![ServerSpec { elicitation: policy, ..spec("web") }]);
+        until(&rig, |w| w.servers[0].phase.usable()).await;
+        let call = rig.submit("web", "echo", "{}");
+        if asked {
+            // What a policy answers is there for a moment only.
+            let page = |w: &World| w.asks.iter().find(|ask| matches!(&ask.question, Question::Url { .. })).map(|ask| ask.id);
+            let ask = page(&until(&rig, |w| page(w).is_some()).await).unwrap();
+            rig.command(Command::Answer { ask, answer: Answer::Decline });
+        }
+        until(&rig, |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
+        assert_eq!(*answers.lock().unwrap(), [form, Answer::Decline]);
+        rig.engine.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breakdown_of_a_connection_in_use_ends_its_calls_and_touches_no_other_server() {
+    for checking in [false, true] {
+        let fake = Fake::new(move |attempt| {
+            let behaviour = Behaviour::new(|request: Request, flow: Arc<dyn Flow>, host| async move {
+                flow.sent(host.now(), 1);
+                if !request.params.text().contains("fine") {
+                    std::future::pending::<()>().await;
+                }
+                Ok(reply(&host))
+            });
+            // A connection made anew is sound.
+            let faulty = attempt < 2;
+            behaviour
+                .checked(move |_| if faulty && checking { Sign::Panic } else { Sign::Fine })
+                .listed(move |n| if faulty && n == 1 { Sign::Panic } else { Sign::Fine })
+                .plan()
+        });
+        let mut other = spec("other");
+        other.timeouts.health = Duration::ZERO;
+        let rig = Rig::over(fake, vec![spec("web"), other]);
+        until(&rig, |w| w.servers.iter().all(|s| s.phase.usable())).await;
+        let settled = |call: CallId| move |w: &World| w.call(call).is_some_and(|c| c.settled.is_some());
+        let bystander = rig.submit("other", "echo", "{}");
+        // What is in flight keeps health checks away.
+        let hanging = (!checking).then(|| rig.submit("web", "echo", "{}"));
+        until(&rig, |w| w.calls.len() == 1 + usize::from(!checking) && w.calls.iter().all(|c| c.sent.is_some())).await;
+        if !checking {
+            rig.command(Command::Refresh { server: "web".into() });
+        }
+        let down = |w: &World| w.server(&"web".into()).is_some_and(|s| matches!(&*s.phase, Phase::Failed { .. }));
+        let world = until(&rig, down).await;
+        assert!(world.server(&"web".into()).unwrap().phase.failure().unwrap().summary.contains("broke down within"));
+        if let Some(hanging) = hanging {
+            let world = until(&rig, settled(hanging)).await;
+            let failure = failure_of(world.call(hanging).unwrap().settled.as_ref().unwrap()).clone();
+            assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Transport, true), "{failure:?}");
+        }
+        let world = rig.world();
+        assert!(world.call(bystander).unwrap().settled.is_none() && world.server(&"other".into()).unwrap().phase.usable());
+        rig.command(Command::Restart { server: "web".into() });
+        until(&rig, |w| w.servers.iter().all(|s| s.phase.usable())).await;
+        for id in ["web", "other"] {
+            let fine = rig.submit(id, "echo", r#"{"x":"fine"}"#);
+            let world = until(&rig, settled(fine)).await;
+            assert_eq!(text_of(world.call(fine).unwrap().settled.as_ref().unwrap()), "hello");
+        }
+        rig.engine.shutdown().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     let fake = Fake::new(|attempt| match attempt {
         0 => Plan::Panic,
-        1 => Behaviour { unlistable: true, ..Behaviour::prompt() }.plan(),
+        1 => Behaviour::prompt().listed(|_| Sign::Panic).plan(),
         _ => Behaviour::new(|request, flow: Arc<dyn Flow>, host| async move {
             flow.sent(host.now(), 1);
             assert!(request.params.text().contains("fine"), "a planned fault of the session");

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use switchboard::domain::{
-    call::{FailureKind, Outcome},
-    frame::AnomalyKind,
-    server::{Exit, Phase, Step},
+use switchboard::{
+    domain::{
+        call::{FailureKind, Outcome},
+        frame::AnomalyKind,
+        server::{Exit, Phase, Step},
+    },
+    engine::control::Command,
 };
 
 use crate::support::{Rig, bad, failure_of, stdio, text_of};
@@ -115,6 +118,11 @@ async fn silence_ends_at_the_deadline_and_is_cancelled_on_the_wire() {
         .until("the cancellations", |w| w.frames.iter().filter(|f| f.method.as_deref() == Some("notifications/cancelled")).count() == 2)
         .await;
     assert!(world.frames.iter().any(|f| f.body.text().contains("no answer within")));
+    // The next answer is joined to the line that was begun and never ended; that costs this one call, and no other.
+    let settled = rig.call_within("bad", "echo", SHORT).await;
+    assert!(matches!(failure_of(&settled).kind, FailureKind::Timeout | FailureKind::Protocol), "{settled:?}");
+    assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
+    assert!(rig.server("bad").phase.usable());
     rig.stop().await;
 }
 
@@ -124,6 +132,13 @@ async fn an_endless_line_is_too_large_at_once_and_costs_no_memory() {
     rig.ready("bad").await;
     let (_, settled) = rig.call("bad", "endless", "{}").await;
     assert_eq!(failure_of(&settled).kind, FailureKind::TooLarge);
+    // As long as the line goes on nothing else can be read. That ends at the deadline, and a restart ends it for good.
+    let settled = rig.call_within("bad", "echo", SHORT).await;
+    assert_eq!(failure_of(&settled).kind, FailureKind::Timeout, "{settled:?}");
+    let old = rig.ready("bad").await.servers[0].info.as_ref().and_then(|info| info.pid);
+    rig.command(Command::Restart { server: "bad".into() });
+    rig.until("another process", |w| w.servers[0].phase.usable() && w.servers[0].info.as_ref().and_then(|info| info.pid) != old).await;
+    assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
     rig.stop().await;
 }
 

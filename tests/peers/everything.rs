@@ -3,13 +3,16 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
-use switchboard::domain::{
-    ask::{Answer, AskPolicy, Question},
-    body::Body,
-    call::Outcome,
-    event::{EventKind, Settled},
-    server::{Root, ServerSpec},
-    world::World,
+use switchboard::{
+    domain::{
+        ask::{Answer, AskPolicy, Question},
+        body::Body,
+        call::Outcome,
+        event::{EventKind, Settled},
+        server::{Root, ServerSpec},
+        world::World,
+    },
+    engine::control::Command,
 };
 
 use crate::{
@@ -38,7 +41,7 @@ const TOOLS: [&str; 17] = [
     "trigger-url-elicitation",
 ];
 
-/// Every question answered by policy, so that every tool comes to its end by itself.
+/// Every question that a policy may answer answered by one, so that tools come to their end by themselves.
 fn answering(mut spec: ServerSpec) -> ServerSpec {
     spec.elicitation = AskPolicy::Fixed(Body::from(r#"{"name":"Ada","interpretation":"snake"}"#));
     spec.sampling = AskPolicy::Fixed(Body::from(
@@ -104,7 +107,6 @@ async fn every_tool(spec: ServerSpec) {
     }
     for (tool, arguments, expected) in [
         ("trigger-long-running-operation", json!({"duration": 0.2, "steps": 2}), "Long running operation completed"),
-        ("trigger-url-elicitation", json!({"url": "https://example.com/login"}), "User completed the URL elicitation"),
         // Runs as a task (MCP 2025-11-25): called, polled, its result fetched; one call all the same.
         ("simulate-research-query", json!({"topic": "python", "ambiguous": true}), "python (snake)"),
     ] {
@@ -112,6 +114,15 @@ async fn every_tool(spec: ServerSpec) {
         let (_, settled) = rig.call(&id, tool, &arguments.to_string()).await;
         assert!(text(&result(&settled)).contains(expected), "{tool}: {}", result(&settled));
     }
+    // No fixed answer opens a page that nobody saw.
+    called.insert("trigger-url-elicitation");
+    let call = rig.submit(&id, "trigger-url-elicitation", r#"{"url":"https://example.com/login"}"#);
+    let page = |w: &World| w.asks.iter().find(|ask| matches!(&ask.question, Question::Url { .. })).cloned();
+    let ask = page(&rig.until("the page", |w| page(w).is_some()).await).unwrap();
+    assert!(matches!(&ask.question, Question::Url { url, .. } if url == "https://example.com/login"), "{ask:?}");
+    rig.command(Command::Answer { ask: ask.id, answer: Answer::Accept { content: Body::default() } });
+    let settled = rig.settled(call).await;
+    assert!(text_of(&settled).contains("User completed the URL elicitation"), "{}", text_of(&settled));
     assert_eq!(called, BTreeSet::from(TOOLS), "every tool was called");
     let world = rig.world();
     assert_eq!((world.servers[0].anomaly_total(), world.running), (0, 0), "{:?}", world.servers[0].anomalies);
@@ -142,7 +153,7 @@ async fn a_task_tells_its_state_and_asks_its_question_in_the_course_of_its_one_c
     assert!(message.contains("\"python\" could have multiple interpretations"), "{message}");
     assert!(schema.text().contains("Monty Python"));
     let content = Body::from(r#"{"interpretation":"comedy"}"#);
-    rig.command(switchboard::engine::control::Command::Answer { ask: ask.id, answer: Answer::Accept { content } });
+    rig.command(Command::Answer { ask: ask.id, answer: Answer::Accept { content } });
     let settled = rig.settled(call).await;
     assert!(text_of(&settled).contains("Research Report: python (comedy)"), "{}", text_of(&settled));
     let world = rig.world();
@@ -195,7 +206,7 @@ async fn a_cancelled_call_is_cancelled_on_the_wire() {
         let call = rig.submit(id, "trigger-long-running-operation", r#"{"duration":600,"steps":6000}"#);
         rig.until("progress", |w| w.call(call).is_some_and(|c| c.progress.is_some())).await;
         let reason = format!("changed my mind about {id}");
-        rig.command(switchboard::engine::control::Command::Cancel { call, reason: reason.clone() });
+        rig.command(Command::Cancel { call, reason: reason.clone() });
         let settled = rig.settled(call).await;
         assert_eq!(settled.outcome, Outcome::Cancelled { reason: reason.clone() }, "{id}");
         let cancelled =

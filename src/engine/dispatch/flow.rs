@@ -1,13 +1,13 @@
 //! What sessions tell of a call, made into events, stations and moved deadlines.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout_at},
+    sync::Notify,
+    time::{Instant, sleep_until},
 };
 
 use crate::{
@@ -20,6 +20,8 @@ use crate::{
     },
     engine::{
         bus::Bus,
+        inbox::Inbox,
+        lock,
         ports::{Flow, Reply},
     },
 };
@@ -43,6 +45,19 @@ pub struct Stations {
     pub over: bool,
 }
 
+/// The last sign of life, or the beginning: from there a limit runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Alive {
+    at: Instant,
+    /// For how long the call's time had stood still by then.
+    thought: Duration,
+}
+
+/// The beginning of a call.
+pub fn alive_since(at: Instant) -> Mutex<Alive> {
+    Mutex::new(Alive { at, thought: Duration::ZERO })
+}
+
 /// What all attempts of a call share.
 pub struct CallFlow {
     pub id: CallId,
@@ -50,9 +65,11 @@ pub struct CallFlow {
     pub stations: Arc<Mutex<Stations>>,
     /// How long the call may take without progress.
     pub limit: Duration,
-    /// When it ends, whatever progress is reported.
+    /// When it ends, whatever progress is reported. The time that people think comes on top of it, as of every limit.
     pub last: Instant,
-    pub deadline: watch::Sender<Instant>,
+    pub alive: Mutex<Alive>,
+    /// Where it is seen how long people think.
+    pub inbox: Arc<Inbox>,
     pub reason: Mutex<String>,
 }
 
@@ -77,12 +94,45 @@ impl CallFlow {
 
     /// When the call ends as things stand.
     pub fn until(&self) -> Instant {
-        *self.deadline.borrow()
+        self.ends(*lock(&self.alive), self.limit)
     }
 
     /// Resolves when the call's deadline has passed, wherever it was moved meanwhile.
     pub async fn expired(&self) {
-        passed(self.deadline.subscribe()).await;
+        self.passed(&self.alive, self.limit).await;
+    }
+
+    fn alive_now(&self) -> Alive {
+        Alive { at: Instant::now(), thought: self.inbox.thinking.total(self.id) }
+    }
+
+    /// When `limit` after that sign of life has passed, without the time that people thought.
+    fn ends(&self, alive: Alive, limit: Duration) -> Instant {
+        let thought = self.inbox.thinking.total(self.id);
+        (alive.at + limit + thought.saturating_sub(alive.thought)).min(self.last + thought)
+    }
+
+    /// Resolves when `limit` after the last sign of life has passed, without the time that people think.
+    ///
+    /// Whatever moves it, moves it to later: it is enough to look again when it seems to be there.
+    async fn passed(&self, alive: &Mutex<Alive>, limit: Duration) {
+        let thinking = &self.inbox.thinking;
+        loop {
+            let seen = *lock(alive);
+            let ends = self.ends(seen, limit);
+            if ends <= Instant::now() {
+                return;
+            }
+            // Before it is asked whether one is open, so that none is missed that is closed meanwhile.
+            let closed = thinking.closed();
+            match thinking.stands_until(self.id) {
+                None => sleep_until(ends).await,
+                Some(at_most) => tokio::select! {
+                    () = closed => {}
+                    () = sleep_until(at_most) => {}
+                },
+            }
+        }
     }
 
     pub fn answered(&self, reply: &Reply) {
@@ -97,11 +147,13 @@ impl CallFlow {
 /// One attempt's view of its call.
 pub struct AttemptFlow {
     pub call: Arc<CallFlow>,
-    /// When this attempt ends by its own limit.
-    pub deadline: watch::Sender<Instant>,
+    /// From when its own limit runs.
+    pub alive: Mutex<Alive>,
     pub limit: Duration,
     /// When the request was sent.
-    pub sent: watch::Sender<Option<Stamp>>,
+    pub sent: OnceLock<Stamp>,
+    /// Told when it was.
+    on_sent: Notify,
     pub round: std::sync::atomic::AtomicU32,
     pub reason: Mutex<String>,
 }
@@ -110,12 +162,13 @@ impl AttemptFlow {
     pub fn new(call: Arc<CallFlow>, limit: Option<Duration>) -> Arc<AttemptFlow> {
         // Without a limit of its own an attempt ends with its call.
         let limit = limit.unwrap_or(call.limit).min(call.limit);
-        let (deadline, _) = watch::channel((Instant::now() + limit).min(call.last));
+        let alive = Mutex::new(call.alive_now());
         Arc::new(AttemptFlow {
             call,
-            deadline,
+            alive,
             limit,
-            sent: watch::channel(None).0,
+            sent: OnceLock::new(),
+            on_sent: Notify::new(),
             round: std::sync::atomic::AtomicU32::new(1),
             reason: Mutex::default(),
         })
@@ -133,26 +186,29 @@ impl AttemptFlow {
 
     /// When the request of this attempt was sent.
     pub fn sent_at(&self) -> Option<Stamp> {
-        *self.sent.borrow()
+        self.sent.get().copied()
     }
 
     /// Resolves when the request was sent.
     pub async fn until_sent(&self) {
-        let _ = self.sent.subscribe().wait_for(Option::is_some).await;
+        let told = self.on_sent.notified();
+        if self.sent.get().is_none() {
+            told.await;
+        }
     }
 
     /// Resolves when this attempt's own limit has passed, wherever progress moved it.
     pub async fn expired(&self) {
-        passed(self.deadline.subscribe()).await;
+        self.call.passed(&self.alive, self.limit).await;
     }
 }
 
 impl Flow for AttemptFlow {
     fn sent(&self, at: Stamp, bytes: u64) {
-        self.sent.send_if_modified(|sent| {
-            sent.get_or_insert(at);
-            true
-        });
+        if self.sent.set(at).is_ok() {
+            // One waits at most, and not for long: this is kept for who comes too late.
+            self.on_sent.notify_one();
+        }
         let round = self.round.load(std::sync::atomic::Ordering::Relaxed);
         self.call.with(|s| {
             if !s.over {
@@ -164,9 +220,9 @@ impl Flow for AttemptFlow {
     }
 
     fn progress(&self, progress: Progress) {
-        let now = Instant::now();
-        self.call.deadline.send_replace((now + self.call.limit).min(self.call.last));
-        self.deadline.send_replace((now + self.limit).min(self.call.last));
+        let now = self.call.alive_now();
+        *lock(&self.call.alive) = now;
+        *lock(&self.alive) = now;
         self.call.with(|s| {
             if !s.over {
                 self.call.bus.publish(EventKind::CallProgress { call: self.call.id, progress });
@@ -177,21 +233,6 @@ impl Flow for AttemptFlow {
     fn reason(&self) -> String {
         let own = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if own.is_empty() { self.call.reason.lock().unwrap_or_else(PoisonError::into_inner).clone() } else { own }
-    }
-}
-
-/// Resolves when the deadline has passed, wherever it was moved meanwhile.
-async fn passed(mut deadline: watch::Receiver<Instant>) {
-    loop {
-        let until = *deadline.borrow_and_update();
-        match timeout_at(until, deadline.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => {
-                sleep_until(until).await;
-                return;
-            }
-            Err(_) => return,
-        }
     }
 }
 

@@ -21,14 +21,14 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::flow::Unwatched;
 pub(super) use self::kept::Answers;
 use self::{
     aim::{Aim, Routes},
-    flow::{CallFlow, Stations},
+    flow::{CallFlow, Stations, alive_since},
 };
 use super::shared::Shared;
 use crate::domain::{
@@ -157,7 +157,8 @@ impl Dispatch {
             stations: stations.clone(),
             limit,
             last,
-            deadline: watch::channel(begun + limit).0,
+            alive: alive_since(begun),
+            inbox: self.shared.inbox.clone(),
             reason: Mutex::default(),
         });
         let backstop = async {
