@@ -139,12 +139,13 @@ impl Setup {
 
 /// The store in the state folder; `None`, with the reason, when there can be none.
 ///
-/// The demo's servers are nobody's: its calls are not remembered, its runs are written down all the same.
+/// The demo's servers are nobody's: its calls are not remembered and leave those that are alone, its runs are written
+/// down all the same.
 pub fn store(setup: &Setup, loaded: &Loaded) -> Result<Store, String> {
     let Some(state_dir) = &setup.load.state_dir else { return Err("there is no folder for it".into()) };
     let path = config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?;
-    let calls = if setup.demo { 0 } else { loaded.settings.history_calls };
-    Store::open(&path, calls).map_err(|error| error.to_string())
+    let opened = if setup.demo { Store::open_beside(&path) } else { Store::open(&path, loaded.settings.history_calls) };
+    opened.map_err(|error| error.to_string())
 }
 
 /// An engine by the settings. Must be called within a runtime.
