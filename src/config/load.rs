@@ -1,6 +1,7 @@
 //! Puts the layers together: command line over project file over user file.
 //!
-//! Servers merge by name, the higher layer replacing the whole table; settings merge by key. The
+//! Servers merge by name, the higher layer replacing the whole table; settings merge by key, but only files of the user
+//! give any: a project brings servers, rules for them and workflows. The
 //! `[defaults]` of a layer hold for its own servers and those of the layers above, so that no project
 //! changes how the user's own servers are treated.
 
@@ -163,10 +164,7 @@ impl Loader<'_> {
         {
             let role = Role { root: Some(root.clone()), included: false, named: false };
             let mut layer = self.file(&file, &role);
-            if let Some(place) = layer.settings.without_taste() {
-                let message = "keys and theme files of a project are not used".to_owned();
-                self.problems.push(ConfigError { message, ..place }.in_file(&file).hint("put them into your own configuration file"));
-            }
+            self.problems.extend(layer.settings.of_project());
             let defaults = layer.defaults.over(user.defaults);
             layer.servers.retain(|draft| self.free_of_groups(&draft.spec, &rules));
             let project = finish(&layer.servers, &defaults);
