@@ -364,6 +364,7 @@ fn an_approval_holds_for_exactly_what_was_approved() {
         format!("{text}cwd = \"sub\""),
         format!("{text}env = {{ LD_PRELOAD = \"./x.so\" }}"),
         format!("{text}sampling = {{ role = \"assistant\" }}"),
+        format!("{text}roots = [\"./data\"]"),
         format!("{text}[servers.more]\nurl = \"http://x/${{TOKEN}}\""),
         format!("include = [\"more.json\"]\n{text}"),
     ] {
@@ -456,4 +457,23 @@ fn a_projects_file_changes_no_setting_of_the_user() {
         assert_eq!(keys, ["separator", "keep", "history", "console", "keys"]);
         assert!(loaded.problems.iter().all(|p| p.line.is_some() && p.file.is_some() && p.hint.is_some()), "{:?}", loaded.problems);
     }
+}
+
+#[test]
+fn the_folders_that_a_server_is_told_of_are_approved_with_it() {
+    let project = |roots: &str| {
+        let place = Place::new();
+        place.write("project/switchboard.toml", &format!("[servers.p]\ncommand = \"run\"\nroots = [{roots}]\n"));
+        load(&place.options()).unwrap().pending.unwrap()
+    };
+    let small = project("\"./data\"");
+    assert_eq!(small.hash, project("\"./data\"").hash, "wherever the project was checked out");
+    assert!(small.lines.contains(&"    is told of the folder ./data".to_owned()), "{:?}", small.lines);
+    let all = project("\"~\"");
+    assert_eq!(all.lines.last().unwrap(), "    is told of the folder '~'");
+    let others = ["\"~\"", "\"/data\"", "\"${HOST}\"", "\"$${HOST}\"", "\"./data\", \"/\"", "{ uri = \"./data\", name = \"x\" }", ""];
+    let mut hashes: Vec<String> = others.iter().map(|roots| project(roots).hash).chain([small.hash]).collect();
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len(), others.len() + 1);
 }

@@ -351,6 +351,7 @@ impl Rules {
         if let Some(choice) = self.roots {
             spec.roots_policy = choice.policy;
             spec.roots = choice.roots;
+            spec.origin.written.extend(choice.written);
         }
     }
 }
