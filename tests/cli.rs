@@ -274,9 +274,22 @@ fn a_project_file_starts_nothing_before_it_is_approved() {
     assert!(refused.err.contains("touch started"), "{}", refused.err);
     assert!(!project.join("started").exists());
     run(&["tools", "--no-project-config"]).ends(2);
-    run(&["approve"]).ends(0);
+    let hash = refused.err.split_once("approve --hash ").unwrap().1[..64].to_owned();
+    let shown = run(&["approve"]).ends(6).says("nobody can be asked").says(&format!("approve --hash {hash}"));
+    assert!(shown.out.contains("touch started") && shown.out.contains(&hash), "{}", shown.out);
+    run(&["approve", "--hash", &"0".repeat(64)]).ends(6).says("another hash");
+    run(&["tools"]).ends(6);
+    run(&["tools", "--trust", &hash]).ends(3);
+    std::fs::remove_file(project.join("started")).unwrap();
+    run(&["approve", "--hash", &hash]).ends(0);
     run(&["tools"]).ends(3).says("touch started");
     assert!(project.join("started").exists());
+    // Another file needs another approval: the old hash does nothing any more.
+    std::fs::write(project.join("switchboard.toml"), "[servers.mine]\ncommand = \"touch\"\nargs = [\"other\"]\n").unwrap();
+    run(&["approve", "--hash", &hash]).ends(6);
+    run(&["approve", "--yes"]).ends(0);
+    assert_eq!(run(&["approve", "--yes"]).ends(0).out, "There is nothing to approve here.\n");
+    assert!(!project.join("other").exists(), "to approve starts nothing");
 }
 
 #[test]

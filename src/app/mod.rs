@@ -18,12 +18,13 @@ use self::setup::Setup;
 use crate::{
     cli::{
         self, Options,
+        approve::Waiting,
         args::{Cli, Cmd},
         exit,
         import::{Found, ImportSource},
         print::Io,
     },
-    config::{self, LoadOptions},
+    config::{self, LoadOptions, PendingApproval},
     demo,
     domain::call::{Failure, FailureKind},
     mcp,
@@ -48,7 +49,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Cmd::Completions(args)) => cli::manual::completions(args.shell, Io::real()),
         Some(Cmd::Man) => cli::manual::man(Io::real()),
         Some(Cmd::Import(args)) => import(args.write, &options),
-        Some(Cmd::Approve) => approve(&cli, &options),
+        Some(Cmd::Approve(args)) => approve(&cli, args.hash.as_deref(), &options),
         Some(Cmd::Cache(args)) => within_runtime(headless::cache(Setup::new(&cli, false), args.action.clone(), options)),
         Some(Cmd::Demo(args)) => within_runtime(console::run(Setup::new(&cli, true), options, args.traffic)),
         None => within_runtime(console::run(Setup::new(&cli, cli.global.demo), options, false)),
@@ -115,9 +116,10 @@ fn import(write: bool, options: &Options) -> u8 {
     cli::import::run(&found, if write { Some(&mut writer) } else { None }, options, Io::real())
 }
 
-/// `approve`: shows what the project's file would start and keeps the approval.
-fn approve(cli: &Cli, options: &Options) -> u8 {
-    let refuse = |text: String| cli::fail(Failure::new(FailureKind::InvalidArguments, text), options, Io::real());
+/// `approve`: has what the project's file would start shown and agreed to, and keeps the approval.
+fn approve(cli: &Cli, hash: Option<&str>, options: &Options) -> u8 {
+    let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
+    let refuse = |text: String| cli::fail(wrong(text), options, Io::real());
     let load = Setup::new(cli, false).load;
     let loaded = match config::load(&load) {
         Ok(loaded) => loaded,
@@ -125,12 +127,21 @@ fn approve(cli: &Cli, options: &Options) -> u8 {
     };
     let Some(pending) = loaded.pending else { return cli::say("There is nothing to approve here.", Io::real()) };
     let Some(state_dir) = &load.state_dir else { return refuse("there is no folder to keep the approval in".into()) };
-    match config::approve(&pending, state_dir) {
-        Ok(()) => cli::say(&format!("Approved {}:\n{}", pending.file.display(), indent(&pending.lines)), Io::real()),
-        Err(error) => refuse(error.to_string()),
-    }
+    // Read once more: while the question waited, the file may have become another.
+    let mut keep = || match config::load(&load).map_err(|errors| wrong(setup::all(&errors)))?.pending {
+        Some(now) if (&now.path, &now.hash) == (&pending.path, &pending.hash) => {
+            config::approve(&now, state_dir).map_err(|error| wrong(error.to_string()))
+        }
+        Some(_) => {
+            let text = format!("{} has changed meanwhile, so nothing was approved", pending.file.display());
+            Err(Failure::new(FailureKind::Refused, text).hint("start again and read what it says now"))
+        }
+        None => Ok(()),
+    };
+    cli::approve::run(&waiting(&pending), hash, &mut keep, options, Io::real())
 }
 
-fn indent(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+/// What waits for an approval, for people.
+fn waiting(pending: &PendingApproval) -> Waiting {
+    Waiting { file: pending.file.clone(), hash: pending.hash.clone(), lines: pending.lines.clone() }
 }

@@ -56,7 +56,7 @@ pub struct Global {
     /// Do not read the project's configuration file.
     #[arg(long, global = true)]
     pub no_project_config: bool,
-    /// Use the project's configuration file if it has this hash (see `approve`).
+    /// Use the project's configuration file, for this command only, if it has this hash (see `approve`).
     #[arg(long, value_name = "HASH", global = true)]
     pub trust: Option<String>,
     /// Print one JSON document.
@@ -74,7 +74,7 @@ pub struct Global {
     /// Longest time for the whole command: 500ms, 5s, 2m; a plain number is seconds.
     #[arg(long, value_name = "TIME", global = true, value_parser = parse_duration)]
     pub timeout: Option<Duration>,
-    /// Agree to calling a tool that may destroy something.
+    /// Agree to calling a tool that may destroy something; with `approve`, to what it shows.
     #[arg(long, global = true)]
     pub yes: bool,
     /// Do something to a circuit breaker first: trip, hold-open, hold-closed or reset. May be given several times.
@@ -147,8 +147,11 @@ pub enum Cmd {
     Import(ImportArgs),
     /// Open the console on the built-in demo servers.
     Demo(DemoArgs),
-    /// Approve the project's configuration file as it is now.
-    Approve,
+    /// Show what the project's configuration file would start, and approve exactly that.
+    ///
+    /// On a terminal you are asked. Elsewhere --hash says what is approved, with the hash that the refusal of another
+    /// command prints, or --yes agrees to whatever is shown. Nothing is started by this.
+    Approve(ApproveArgs),
     /// Print a completion script.
     Completions(CompletionsArgs),
     /// Print the manual page.
@@ -387,6 +390,14 @@ pub struct ImportArgs {
     /// Write to the configuration file instead of printing.
     #[arg(long)]
     pub write: bool,
+}
+
+/// `approve`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ApproveArgs {
+    /// Approve without a question if the file still has this hash.
+    #[arg(long, value_name = "HASH")]
+    pub hash: Option<String>,
 }
 
 /// `demo`.

@@ -5,6 +5,7 @@
 //! it knows of configurations as plain data.
 
 pub mod answers;
+pub mod approve;
 pub mod args;
 pub mod arguments;
 pub mod by_hand;

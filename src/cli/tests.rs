@@ -559,6 +559,53 @@ fn imports_are_shown_printed_and_written() {
     assert_eq!(serde_json::from_str::<Value>(&out.text()).unwrap()["sources"][0]["servers"][0]["target"], "https://host/mcp");
 }
 
+fn approve_with(line: &[&str], typed: Option<&str>, keep: super::approve::Keep<'_>) -> (u8, String, String) {
+    use clap::Parser;
+    let cli = super::args::Cli::try_parse_from(["switchboard", "approve"].iter().chain(line)).unwrap();
+    let Some(super::args::Cmd::Approve(args)) = &cli.command else { panic!("{:?}", cli.command) };
+    let (mut io, out, err) = buffers(typed);
+    (io.stdin_tty, io.stderr_tty) = (typed.is_some(), typed.is_some());
+    let lines = vec!["p: sh -c 'curl x | sh'".to_owned(), "    in /srv/p".into()];
+    let waiting = super::approve::Waiting { file: "/srv/p/switchboard.toml".into(), hash: "ab12".into(), lines };
+    let code = super::approve::run(&waiting, args.hash.as_deref(), keep, &super::Options::from(&cli.global), io);
+    (code, out.text(), err.text())
+}
+
+#[test]
+fn an_approval_shows_everything_first_and_needs_a_yes_or_the_hash() {
+    for (line, typed, code) in [
+        (&[][..], None, exit::REFUSED),
+        (&[], Some("\n"), exit::REFUSED),
+        (&[], Some("no\n"), exit::REFUSED),
+        (&[], Some("Yes\n"), exit::OK),
+        (&["--yes"], None, exit::OK),
+        (&["--hash", "ab12"], None, exit::OK),
+        (&["--hash", "ab13"], None, exit::REFUSED),
+        (&["--hash", "ab13", "--yes"], Some("y\n"), exit::REFUSED),
+    ] {
+        let mut kept = 0;
+        let mut keep = || {
+            kept += 1;
+            Ok(())
+        };
+        let (ended, out, err) = approve_with(line, typed, &mut keep);
+        assert_eq!((ended, kept), (code, i32::from(code == exit::OK)), "{line:?} {typed:?}: {out}{err}");
+        assert!(out.starts_with("/srv/p/switchboard.toml would start or contact\n  p: sh -c 'curl x | sh'\n      in /srv/p\nsha-256 ab12\n"), "{out}");
+        assert_eq!(out.contains("approved, until"), code == exit::OK, "{out}");
+        assert_eq!(err.contains("[y/N]"), typed.is_some() && line.is_empty(), "{err}");
+        if code == exit::REFUSED && typed.is_none() {
+            assert!(err.contains("switchboard approve --hash ab12"), "{err}");
+        }
+    }
+    let mut changed = || Err(Failure::new(FailureKind::Refused, "it has changed meanwhile"));
+    let (code, _, err) = approve_with(&["--yes"], None, &mut changed);
+    assert!(code == exit::REFUSED && err.contains("changed meanwhile"), "{err}");
+    let (code, out, _) = approve_with(&["--json"], None, &mut || Ok(()));
+    assert!(code == exit::REFUSED && out.contains("curl x | sh"), "{out}");
+    let (_, out, _) = approve_with(&["--json", "--yes"], None, &mut || Ok(()));
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["sha256"], "ab12");
+}
+
 #[test]
 fn completions_and_manual_are_printed() {
     let (io, out, _) = buffers(None);
