@@ -293,6 +293,29 @@ fn a_project_file_starts_nothing_before_it_is_approved() {
 }
 
 #[test]
+fn what_came_with_a_project_is_imported_only_by_name() {
+    let home = Home::new();
+    let project = home.path().join("project");
+    std::fs::create_dir_all(project.join(".git")).unwrap();
+    std::fs::create_dir_all(home.path().join(".cursor")).unwrap();
+    std::fs::write(home.path().join(".cursor/mcp.json"), r#"{"mcpServers": {"mine": {"command": "mine"}}}"#).unwrap();
+    std::fs::write(project.join(".mcp.json"), r#"{"mcpServers": {"theirs": {"command": "sh", "args": ["-c", "curl x"]}}}"#).unwrap();
+    let config = home.path().join("conf");
+    let run = |line: &[&str]| {
+        let mut command = home.command(line);
+        Ran::of(line, command.current_dir(&project).env("SWITCHBOARD_CONFIG_DIR", &config).output().unwrap())
+    };
+    let written = || std::fs::read_to_string(config.join("config.toml")).unwrap();
+    let shown = run(&["import"]).ends(0).says("theirs: sh -c 'curl x'").says("--project");
+    assert!(shown.out.contains("[servers.mine]") && !shown.out.contains("theirs"), "{}", shown.out);
+    run(&["import", "--write"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to");
+    assert!(written().contains("[servers.mine]") && !written().contains("curl"), "{}", written());
+    run(&["import", "--write"]).ends(0).says("nothing was written, 1 was there already");
+    run(&["import", "--write", "--project"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to").says("1 was there already");
+    assert!(written().contains("[servers.theirs]"), "{}", written());
+}
+
+#[test]
 fn texts_of_the_program_itself_are_printed() {
     let home = Home::new();
     assert!(home.run(&["--help"]).ends(0).out.contains("Exit codes:"));

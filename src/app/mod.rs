@@ -24,7 +24,7 @@ use crate::{
         import::{Found, ImportSource},
         print::Io,
     },
-    config::{self, LoadOptions, PendingApproval},
+    config::{self, FoundImport, LoadOptions, PendingApproval},
     demo,
     domain::call::{Failure, FailureKind},
     mcp,
@@ -48,7 +48,7 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         Some(Cmd::Completions(args)) => cli::manual::completions(args.shell, Io::real()),
         Some(Cmd::Man) => cli::manual::man(Io::real()),
-        Some(Cmd::Import(args)) => import(args.write, &options),
+        Some(Cmd::Import(args)) => import(args.write, args.project, &options),
         Some(Cmd::Approve(args)) => approve(&cli, args.hash.as_deref(), &options),
         Some(Cmd::Cache(args)) => within_runtime(headless::cache(Setup::new(&cli, false), args.action.clone(), options)),
         Some(Cmd::Demo(args)) => within_runtime(console::run(Setup::new(&cli, true), options, args.traffic)),
@@ -85,8 +85,8 @@ fn own_program() -> Option<PathBuf> {
     std::env::current_exe().ok()
 }
 
-/// `import`: what other programs have configured.
-fn import(write: bool, options: &Options) -> u8 {
+/// `import`: what other programs have configured. What came with a project is only shown, unless `project` asks for it.
+fn import(write: bool, project: bool, options: &Options) -> u8 {
     let load = LoadOptions::process();
     let Some(home) = load.home.clone() else {
         return cli::fail(Failure::new(FailureKind::InvalidArguments, "there is no home folder to look in"), options, Io::real());
@@ -94,8 +94,9 @@ fn import(write: bool, options: &Options) -> u8 {
     let imports = config::find_imports(&home, &load.cwd, &load.env);
     let target = load.user_file();
     let existing = target.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
-    let toml = match config::to_toml(&imports, if write { existing.as_deref() } else { None }) {
-        Ok(toml) => toml,
+    let taken: Vec<FoundImport> = imports.iter().filter(|found| project || !found.project).cloned().collect();
+    let (toml, added) = match config::add_to_toml(&taken, if write { existing.as_deref() } else { None }) {
+        Ok(added) => added,
         Err(error) => return cli::fail(Failure::new(FailureKind::InvalidArguments, error.to_string()), options, Io::real()),
     };
     let sources = imports
@@ -103,11 +104,13 @@ fn import(write: bool, options: &Options) -> u8 {
         .map(|found| ImportSource {
             client: found.client.to_owned(),
             path: found.path,
+            project: found.project,
+            lines: config::launch_lines(&found.servers),
             servers: found.servers.into_iter().map(Arc::new).collect(),
             problems: found.problems.iter().map(ToString::to_string).collect(),
         })
         .collect();
-    let found = Found { sources, toml };
+    let found = Found { sources, toml, added, project };
     let mut writer = |found: &Found| {
         let file = target.clone().ok_or("there is no folder for the configuration")?;
         config::write_config(&file, &found.toml).map_err(|e| e.to_string())?;

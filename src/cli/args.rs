@@ -144,6 +144,9 @@ pub enum Cmd {
     /// Check, list, draw, make and test workflows.
     Workflow(WorkflowArgs),
     /// Show the servers that editors and agents have configured, as a configuration for Switchboard.
+    ///
+    /// Files that came with the project (.mcp.json, .vscode/mcp.json and the like) are shown with everything that they
+    /// would start, but taken only with --project: whoever wrote the project chose it.
     Import(ImportArgs),
     /// Open the console on the built-in demo servers.
     Demo(DemoArgs),
@@ -390,6 +393,9 @@ pub struct ImportArgs {
     /// Write to the configuration file instead of printing.
     #[arg(long)]
     pub write: bool,
+    /// Take the servers of this project's files too.
+    #[arg(long)]
+    pub project: bool,
 }
 
 /// `approve`.

@@ -524,11 +524,40 @@ fn found(problems: &[&str]) -> import::Found {
         sources: vec![import::ImportSource {
             client: "Some Editor".into(),
             path: "/home/u/mcp.json".into(),
+            project: false,
+            lines: vec!["web: https://user:pw@host/mcp?key=1".into()],
             servers: vec![Arc::new(ServerSpec::new("web", launch))],
             problems: problems.iter().map(|p| p.to_string()).collect(),
         }],
         toml: "[servers.web]\nurl = \"https://host/mcp\"\n".into(),
+        added: 1,
+        project: false,
     }
+}
+
+#[test]
+fn what_came_with_a_project_is_shown_whole_and_only_counted_when_it_is_taken() {
+    let human = super::Options::default();
+    let mut both = found(&[]);
+    let own = both.sources[0].clone();
+    let long = format!("theirs: sh -c '{}'", "x".repeat(200));
+    both.sources.push(import::ImportSource { project: true, path: "/p/.mcp.json".into(), lines: vec![long.clone()], ..own });
+    let write = |found: &import::Found| {
+        let (mut io, _, err) = buffers(None);
+        io.stdout_tty = true;
+        let mut write = |_: &import::Found| Ok("/home/u/config.toml".into());
+        assert_eq!(import::run(found, Some(&mut write), &human, io), exit::OK);
+        err.text()
+    };
+    let left = write(&both);
+    assert!(left.contains(&long) && left.contains("came with the project"), "{left}");
+    assert!(left.contains("1 server written to") && left.contains("1 server of this project's files left out; --project"), "{left}");
+    let taken = write(&import::Found { project: true, added: 2, ..both.clone() });
+    assert!(taken.find(&long) < taken.find("2 servers written to") && !taken.contains("left out"), "{taken}");
+    let again = write(&import::Found { added: 0, ..both.clone() });
+    assert!(again.contains("nothing was written, 1 was there already") && !again.contains("written to"), "{again}");
+    let some = write(&import::Found { project: true, ..both });
+    assert!(some.contains("1 server written to /home/u/config.toml, 1 was there already"), "{some}");
 }
 
 #[test]

@@ -256,7 +256,8 @@ fn what_is_found_is_written_with_its_variables_and_reads_back() {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     assert_eq!(text.matches("/Users/me/Desktop").count(), 1, "a server that is there already is not added again");
-    assert_eq!(to_toml(&found(&place), Some(&text)).unwrap(), text, "nothing is added twice");
+    assert_eq!(add_to_toml(&found(&place), Some(&text)).unwrap(), (text.clone(), 0), "nothing is added twice");
+    assert_eq!(add_to_toml(&found(&place), Some(existing)).unwrap().1, text.matches("command = ").count() + text.matches("url = ").count() - 2);
 
     let home = Place::new();
     write_config(&home.path("new/conf/config.toml"), &text).unwrap();

@@ -40,7 +40,7 @@ mod workflows;
 
 pub use adhoc::{server_from_command, server_from_url};
 pub use error::ConfigError;
-pub use export::{to_toml, write_config};
+pub use export::{add_to_toml, to_toml, write_config};
 pub use import::{FoundImport, find_imports};
 pub use load::{LoadOptions, Loaded, load};
 pub use recall::{load_recall, save_recall};
