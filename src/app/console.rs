@@ -267,9 +267,10 @@ async fn follow(
                     Ok(_) => {}
                     Err(errors) => tell(&engine, &errors, NoticeLevel::Error),
                 }
-                let mut servers = setup.servers(&loaded, None);
-                servers.extend(extra.iter().filter(|spec| loaded.servers.iter().all(|s| s.id != spec.id)).cloned());
-                let demo_runs = demo.lock().is_ok_and(|demo| demo.is_some());
+                let (servers, demo_runs) = match demo.lock() {
+                    Ok(demo) => (wanted(&setup, &loaded, demo.as_ref(), &extra), demo.is_some()),
+                    Err(_) => continue,
+                };
                 put_in_force(&engine, &loaded, demo_runs, Some(&last));
                 engine.apply(servers);
                 last = *loaded;
@@ -277,6 +278,16 @@ async fn follow(
             Reload::Broken(errors) => tell(&engine, &errors, NoticeLevel::Error),
         }
     }
+}
+
+/// The servers to run by a configuration that was read again: those that the command line asks for, the demo's among
+/// them, and `extra`, which came by the welcome.
+fn wanted(setup: &Setup, loaded: &Loaded, demo: Option<&Demo>, extra: &[ServerSpec]) -> Vec<ServerSpec> {
+    // A demo that the welcome started stands in `extra`, whatever --server says.
+    let mut servers = setup.servers(loaded, demo.filter(|_| setup.demo));
+    let missing: Vec<ServerSpec> = extra.iter().filter(|spec| servers.iter().all(|s| s.id != spec.id)).cloned().collect();
+    servers.extend(missing);
+    servers
 }
 
 /// Puts the configured rules in force; what cannot be is told.
@@ -332,5 +343,42 @@ async fn make_traffic(engine: Arc<Engine>) {
         let (pause, spec) = traffic.next();
         tokio::time::sleep(pause).await;
         engine.submit(spec);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{cli::args::Cli, config::LoadOptions};
+
+    fn setup(dir: &std::path::Path, line: &[&str]) -> Setup {
+        let cli = Cli::try_parse_from(["switchboard"].iter().chain(line)).unwrap();
+        let mut setup = Setup::new(&cli, cli.global.demo);
+        setup.load = LoadOptions { cwd: dir.to_owned(), config_files: setup.load.config_files, ..LoadOptions::default() };
+        setup
+    }
+
+    fn ids(servers: &[ServerSpec]) -> Vec<&str> {
+        servers.iter().map(|spec| spec.id.as_str()).collect()
+    }
+
+    #[test]
+    fn an_edited_file_takes_neither_the_demos_servers_nor_the_welcomes() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(dir.path().join("x.toml"), format!("[servers.{name}]\ncommand = \"x\"\n")).unwrap();
+        let typed = [config::server_from_command(&["git".into()])];
+        let demo = Demo::prepare().unwrap();
+        let both = setup(dir.path(), &["--demo", "--config", "x.toml"]);
+        for name in ["one", "two"] {
+            write(name);
+            let servers = wanted(&both, &both.read().unwrap(), Some(&demo), &typed);
+            assert_eq!(ids(&servers), [&demo::NAMES[..], &[name, "git"]].concat());
+        }
+        // Started from the welcome, it is among what came that way, and there once.
+        let plain = setup(dir.path(), &["--config", "x.toml", "--server", "two"]);
+        let servers = wanted(&plain, &plain.read().unwrap(), Some(&demo), &demo.specs());
+        assert_eq!(ids(&servers), [&["two"][..], &demo::NAMES[..]].concat());
     }
 }
