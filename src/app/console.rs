@@ -178,7 +178,7 @@ async fn follow(
     let memory = setup.load.state_dir.clone().filter(|_| !setup.demo);
     let mut recall = memory.as_deref().map(config::load_recall).unwrap_or_default();
     let mut told = false;
-    let mut reloads = setup.files.then(|| config::watch(setup.load.clone(), Some(loaded)));
+    let mut reloads = Some(config::watch(setup.load.clone(), Some(loaded)));
     loop {
         if let Some(shelf) = library.look(&last).await {
             let _ = updates.send(ConsoleUpdate::Workflows(shelf)).await;

@@ -123,7 +123,8 @@ fn import(write: bool, project: bool, options: &Options) -> u8 {
 fn approve(cli: &Cli, hash: Option<&str>, options: &Options) -> u8 {
     let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
     let refuse = |text: String| cli::fail(wrong(text), options, Io::real());
-    let load = Setup::new(cli, false).load;
+    // Whatever servers the command line names, this is about the project's.
+    let load = LoadOptions { servers_given: false, ..Setup::new(cli, false).load };
     let loaded = match config::load(&load) {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(setup::all(&errors)),
