@@ -231,8 +231,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_demo_leaves_the_history_of_the_user_alone() {
-        use crate::domain::{body::Body, call::{CallSpec, Origin}, id::{CallId, ToolId}, journal::CallRecord, run::RunId};
-        use crate::engine::ports::Journal;
+        use crate::domain::{
+            body::Body,
+            call::{CallSpec, Origin},
+            id::{CallId, ToolId},
+            journal::CallRecord,
+        };
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("project")).unwrap();
         let of = |line: &[&str]| {
@@ -247,8 +251,7 @@ mod tests {
         assert!(users.note_call(record.clone()));
         users.flush().await.unwrap();
         let demo = of(&["--demo"]);
-        // Any batch used to do: this one is refused.
-        assert!(demo.load(RunId::new(1, 1)).await.unwrap().is_none());
+        // Whatever it had to write first used to do.
         demo.flush().await.unwrap();
         assert_eq!(users.calls(10, vec![]).await.unwrap(), [record]);
     }

@@ -100,6 +100,8 @@ pub enum ConsoleUpdate {
     Servers(Invocation, String),
     /// The workflow files as they are now.
     Workflows(flows::Shelf),
+    /// The project's file has changed and has to be approved; `None` when nothing waits for that any more.
+    Approval(Option<ApprovalPrompt>),
 }
 
 /// What the console begins with.
