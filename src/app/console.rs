@@ -267,7 +267,7 @@ async fn follow(
                     Err(errors) => tell(&engine, &errors, NoticeLevel::Error),
                 }
                 let (servers, demo_runs) = match demo.lock() {
-                    Ok(demo) => (wanted(&setup, &loaded, demo.as_ref(), &extra), demo.is_some()),
+                    Ok(demo) => (servers_now(&setup, &loaded, demo.as_ref(), &extra), demo.is_some()),
                     Err(_) => continue,
                 };
                 put_in_force(&engine, &loaded, demo_runs, Some(&last));
@@ -284,7 +284,7 @@ async fn follow(
 
 /// The servers to run by a configuration that was read again: those that the command line asks for, the demo's among
 /// them, and `extra`, which came by the welcome.
-fn wanted(setup: &Setup, loaded: &Loaded, demo: Option<&Demo>, extra: &[ServerSpec]) -> Vec<ServerSpec> {
+fn servers_now(setup: &Setup, loaded: &Loaded, demo: Option<&Demo>, extra: &[ServerSpec]) -> Vec<ServerSpec> {
     // A demo that the welcome started stands in `extra`, whatever --server says.
     let mut servers = setup.servers(loaded, demo.filter(|_| setup.demo));
     let missing: Vec<ServerSpec> = extra.iter().filter(|spec| servers.iter().all(|s| s.id != spec.id)).cloned().collect();
@@ -375,12 +375,12 @@ mod tests {
         let both = setup(dir.path(), &["--demo", "--config", "x.toml"]);
         for name in ["one", "two"] {
             write(name);
-            let servers = wanted(&both, &both.read().unwrap(), Some(&demo), &typed);
+            let servers = servers_now(&both, &both.read().unwrap(), Some(&demo), &typed);
             assert_eq!(ids(&servers), [&demo::NAMES[..], &[name, "git"]].concat());
         }
         // Started from the welcome, it is among what came that way, and there once.
         let plain = setup(dir.path(), &["--config", "x.toml", "--server", "two"]);
-        let servers = wanted(&plain, &plain.read().unwrap(), Some(&demo), &demo.specs());
+        let servers = servers_now(&plain, &plain.read().unwrap(), Some(&demo), &demo.specs());
         assert_eq!(ids(&servers), [&["two"][..], &demo::NAMES[..]].concat());
     }
     #[tokio::test]

@@ -94,7 +94,10 @@ fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>) -> Resu
         None => {}
     }
     if left > 0 {
-        let text = format!("{} of this project's files left out; --project takes what they start, shown above, too", amount(left, "server", "servers"));
+        let text = format!(
+            "{} of this project's files left out; --project takes what they start, shown above, too",
+            amount(left, "server", "servers")
+        );
         printer.note(&text);
     }
     Ok(if found.sources.iter().any(|s| !s.problems.is_empty()) { exit::PARTIAL } else { exit::OK })

@@ -619,7 +619,10 @@ fn an_approval_shows_everything_first_and_needs_a_yes_or_the_hash() {
         };
         let (ended, out, err) = approve_with(line, typed, &mut keep);
         assert_eq!((ended, kept), (code, i32::from(code == exit::OK)), "{line:?} {typed:?}: {out}{err}");
-        assert!(out.starts_with("/srv/p/switchboard.toml would start or contact\n  p: sh -c 'curl x | sh'\n      in /srv/p\nsha-256 ab12\n"), "{out}");
+        assert!(
+            out.starts_with("/srv/p/switchboard.toml would start or contact\n  p: sh -c 'curl x | sh'\n      in /srv/p\nsha-256 ab12\n"),
+            "{out}"
+        );
         assert_eq!(out.contains("approved, until"), code == exit::OK, "{out}");
         assert_eq!(err.contains("[y/N]"), typed.is_some() && line.is_empty(), "{err}");
         if code == exit::REFUSED && typed.is_none() {

@@ -402,6 +402,7 @@ impl Loader<'_> {
     fn take(&mut self, report: Report<'_>) {
         self.errors.extend(report.errors.take());
         self.problems.extend(report.problems.take());
+        self.files.extend(report.files.take());
     }
 }
 

@@ -258,7 +258,11 @@ fn layers_merge_servers_by_name_and_settings_by_key() {
     assert_eq!((merged.pending, merged.servers[0].owner.as_deref()), (None, None));
     let timeouts = Timeouts { call: Duration::from_secs(7), list: Duration::from_secs(8), ..Timeouts::default() };
     assert_eq!(merged.servers[2], ServerSpec { timeouts, ..extra }, "the user's defaults hold for servers of the command line");
-    assert_eq!((merged.settings.separator.as_str(), merged.settings.keep.calls, merged.settings.keep.logs), ("-", 5, 6), "a project sets nothing for its user");
+    assert_eq!(
+        (merged.settings.separator.as_str(), merged.settings.keep.calls, merged.settings.keep.logs),
+        ("-", 5, 6),
+        "a project sets nothing for its user"
+    );
     let calls = |n: usize| (merged.servers[n].timeouts.call.as_secs(), merged.servers[n].timeouts.list.as_secs());
     assert_eq!((calls(0), calls(1)), ((70, 8), (7, 8)), "a project's defaults leave the user's servers alone");
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
+    env_file,
     error::ConfigError,
     private::{self, Links},
     server::{file_uri, root_field},
@@ -101,14 +102,19 @@ fn launch_form(spec: &ServerSpec) -> Value {
             })
         }
     };
-    json!({
+    let mut form = json!({
         "launch": launch,
         "trusted": spec.trusted,
         "disabled": spec.disabled,
         "elicitation": canonical_policy(&spec.elicitation),
         "sampling": canonical_policy(&spec.sampling),
         "roots": canonical_roots(spec),
-    })
+    });
+    if let Some(file) = env_file::of(spec) {
+        // With what it holds: a variable can make any program run another.
+        form["env_file"] = json!([file.file, file.digest]);
+    }
+    form
 }
 
 /// SHA-256 in hexadecimal over everything that `specs` would start or contact.
@@ -148,7 +154,13 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
             if let Some(cwd) = cwd {
                 lines.push(format!("    in {}", quote(&cwd.to_string_lossy())));
             }
-            lines.extend(env.iter().map(|(name, value)| format!("    with {name}={}", quote(shown(name, value)))));
+            let file = env_file::of(spec);
+            let from_file = |name: &str| file.as_ref().is_some_and(|file| file.names.contains(&name));
+            let given = env.iter().filter(|(name, _)| !from_file(name));
+            lines.extend(given.map(|(name, value)| format!("    with {name}={}", quote(shown(name, value)))));
+            if let Some(file) = &file {
+                lines.push(format!("    with the variables of the file {}: {}", quote(file.file), file.names.join(", ")));
+            }
             if *inherit_env {
                 lines.push("    with the whole environment of switchboard".into());
             }
