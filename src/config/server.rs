@@ -331,7 +331,7 @@ fn root(fields: &Fields<'_, '_>, item: &Node) -> Option<(Root, Option<String>)> 
             uri if uri.starts_with("file://") => (uri.to_owned(), true),
             path => (file_uri(&fields.report.path(path)), path.starts_with('/')),
         };
-        (uri, (text.interpolated() || !fixed).then(|| text.written().to_owned()))
+        (uri, (text.interpolated() || !fixed).then(|| super::text::written(&text)))
     };
     let unnamed = |(uri, written)| (Root { uri, name: None }, written);
     match &item.kind {
