@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod exit;
 #[cfg(test)]
 mod fake;
+pub mod hints;
 pub mod import;
 pub mod json;
 pub mod junit;

@@ -20,7 +20,7 @@ use crate::domain::{
     event::{EventKind, LogMessage, Notice, NoticeLevel},
     frame::{Anomaly, AnomalyKind},
     id::AskId,
-    server::{Launch, Phase, ServerSpec, Step},
+    server::{ConnectFailure, Exit, Launch, Phase, ServerSpec, Step},
     time::Stamp,
 };
 use crate::engine::control::Command;
@@ -506,6 +506,42 @@ async fn a_tool_of_a_server_that_could_not_be_listed_can_be_called() {
     assert_eq!(ran(&fake, &["call", "other/any", "--yes"]).await.code, exit::USAGE);
     let doctor = ran(&fake, &["doctor"]).await;
     assert!(doctor.code == exit::PARTIAL && doctor.out.contains("tools/list was not answered"), "{}", doctor.out);
+    assert!(doctor.out.contains("  try       see what the server says"), "{}", doctor.out);
+    assert!(ran(&fake, &["servers"]).await.err.contains("try"), "the same where servers are listed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_wrong_with_a_server_there_is_something_to_try() {
+    let fake = Fake::giving(text("x"));
+    let launch = Launch::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: None };
+    fake.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new("web", launch)) });
+    fake.starting("db");
+    let broken = |step, summary: &str, status, exit| {
+        let why = ConnectFailure { status, exit, ..ConnectFailure::new(step, summary) };
+        Phase::Failed { why: Arc::new(why) }
+    };
+    for (server, phase, wanted) in [
+        ("web", broken(Step::Initialize, "HTTP 500 Internal Server Error", Some(500), None), "the fault is the server's own"),
+        ("web", broken(Step::Initialize, "HTTP 503 Service Unavailable", Some(503), None), "a proxy or gateway answered"),
+        ("web", broken(Step::Initialize, "the server answered error -32603: no", None, None), "era = "),
+        ("web", broken(Step::Run, "the connection was closed", None, None), "ends idle connections"),
+        ("db", broken(Step::Initialize, "the server answered error -32600: no", None, None), "era = "),
+        ("db", broken(Step::Run, "the program ended", None, Some(Exit::Signal(11))), "it ended while in use"),
+        ("db", broken(Step::List, "the program ended", None, Some(Exit::Code(1))), "run the command by hand"),
+        ("db", Phase::Degraded { reason: "listing took longer than 15 s".into() }, "raise timeouts.list"),
+        ("db", Phase::Degraded { reason: "listing failed: no".into() }, "can be called as server/tool"),
+        ("db", Phase::Ready, "give it longer"),
+    ] {
+        let crashed = matches!(&phase, Phase::Failed { why } if why.exit.is_some());
+        fake.phase(server, phase.clone());
+        let line = ["doctor", "--server", server];
+        let human = ran(&fake, &line).await;
+        let tries: Vec<&str> = human.out.lines().filter(|line| line.trim_start().starts_with("try ")).collect();
+        assert!(tries.iter().any(|line| line.contains(wanted)), "{phase:?}: {}", human.out);
+        assert!(!crashed || human.out.contains("\n  cwd "), "{}", human.out);
+        let json = document(&ran(&fake, &[&line[..], &["--json"]].concat()).await).to_string();
+        assert!(json.contains(wanted.trim_end()), "{json}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
