@@ -274,9 +274,45 @@ fn a_project_file_starts_nothing_before_it_is_approved() {
     assert!(refused.err.contains("touch started"), "{}", refused.err);
     assert!(!project.join("started").exists());
     run(&["tools", "--no-project-config"]).ends(2);
-    run(&["approve"]).ends(0);
+    let hash = refused.err.split_once("approve --hash ").unwrap().1[..64].to_owned();
+    let shown = run(&["approve"]).ends(6).says("nobody can be asked").says(&format!("approve --hash {hash}"));
+    assert!(shown.out.contains("touch started") && shown.out.contains(&hash), "{}", shown.out);
+    run(&["approve", "--hash", &"0".repeat(64)]).ends(6).says("another hash");
+    run(&["tools"]).ends(6);
+    run(&["tools", "--trust", &hash]).ends(3);
+    std::fs::remove_file(project.join("started")).unwrap();
+    run(&["approve", "--hash", &hash]).ends(0);
     run(&["tools"]).ends(3).says("touch started");
     assert!(project.join("started").exists());
+    // Another file needs another approval: the old hash does nothing any more.
+    std::fs::write(project.join("switchboard.toml"), "[servers.mine]\ncommand = \"touch\"\nargs = [\"other\"]\n").unwrap();
+    run(&["approve", "--hash", &hash]).ends(6);
+    run(&["approve", "--yes"]).ends(0);
+    assert_eq!(run(&["approve", "--yes"]).ends(0).out, "There is nothing to approve here.\n");
+    assert!(!project.join("other").exists(), "to approve starts nothing");
+}
+
+#[test]
+fn what_came_with_a_project_is_imported_only_by_name() {
+    let home = Home::new();
+    let project = home.path().join("project");
+    std::fs::create_dir_all(project.join(".git")).unwrap();
+    std::fs::create_dir_all(home.path().join(".cursor")).unwrap();
+    std::fs::write(home.path().join(".cursor/mcp.json"), r#"{"mcpServers": {"mine": {"command": "mine"}}}"#).unwrap();
+    std::fs::write(project.join(".mcp.json"), r#"{"mcpServers": {"theirs": {"command": "sh", "args": ["-c", "curl x"]}}}"#).unwrap();
+    let config = home.path().join("conf");
+    let run = |line: &[&str]| {
+        let mut command = home.command(line);
+        Ran::of(line, command.current_dir(&project).env("SWITCHBOARD_CONFIG_DIR", &config).output().unwrap())
+    };
+    let written = || std::fs::read_to_string(config.join("config.toml")).unwrap();
+    let shown = run(&["import"]).ends(0).says("theirs: sh -c 'curl x'").says("--project");
+    assert!(shown.out.contains("[servers.mine]") && !shown.out.contains("theirs"), "{}", shown.out);
+    run(&["import", "--write"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to");
+    assert!(written().contains("[servers.mine]") && !written().contains("curl"), "{}", written());
+    run(&["import", "--write"]).ends(0).says("nothing was written, 1 was there already");
+    run(&["import", "--write", "--project"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to").says("1 was there already");
+    assert!(written().contains("[servers.theirs]"), "{}", written());
 }
 
 #[test]

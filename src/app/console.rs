@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cli::{self, Options, by_hand, exit, print::Io},
-    config::{self, ConfigError, FoundImport, Loaded, Reload},
+    config::{self, ConfigError, FoundImport, Loaded, PendingApproval, Reload},
     demo::{self, Demo},
     domain::{
         call::{Failure, FailureKind},
@@ -135,11 +135,7 @@ fn console_options(
     (requests, updates): (mpsc::Sender<ConsoleRequest>, mpsc::Receiver<ConsoleUpdate>),
 ) -> ConsoleOptions {
     let startup = match &loaded.pending {
-        Some(pending) => Startup::Approval(ApprovalPrompt {
-            path: pending.file.display().to_string(),
-            lines: pending.lines.clone(),
-            hash: pending.hash.clone(),
-        }),
+        Some(pending) => Startup::Approval(prompt(pending)),
         None if loaded.servers.is_empty() && !demo && setup.files => Startup::Welcome(offer),
         None if loaded.servers.is_empty() && !demo => Startup::Empty,
         None => Startup::Normal,
@@ -159,6 +155,11 @@ fn console_options(
         requests,
         updates,
     }
+}
+
+/// What waits for an approval, for the console.
+fn prompt(pending: &PendingApproval) -> ApprovalPrompt {
+    ApprovalPrompt { path: pending.file.display().to_string(), lines: pending.lines.clone(), hash: pending.hash.clone() }
 }
 
 /// What the servers are called together: the only one by its name, else the file that they stand in.
@@ -194,7 +195,7 @@ async fn follow(
     let memory = setup.load.state_dir.clone().filter(|_| !setup.demo);
     let mut recall = memory.as_deref().map(config::load_recall).unwrap_or_default();
     let mut told = false;
-    let mut reloads = setup.files.then(|| config::watch(setup.load.clone(), Some(loaded)));
+    let mut reloads = Some(config::watch(setup.load.clone(), Some(loaded)));
     loop {
         if let Some(shelf) = library.look(&last).await {
             let _ = updates.send(ConsoleUpdate::Workflows(shelf)).await;
@@ -265,13 +266,11 @@ async fn follow(
         };
         match reload {
             Reload::Loaded(loaded) => {
-                if let Some(fresh) = loaded.pending.as_ref().filter(|fresh| pending.as_ref().is_none_or(|old| old.hash != fresh.hash)) {
-                    let mut notice = Notice::new(
-                        NoticeLevel::Warn,
-                        format!("{} has changed and waits for approval: `switchboard approve`", fresh.file.display()),
-                    );
-                    notice.detail = fresh.lines.clone();
-                    engine.notice(notice);
+                let fresh = loaded.pending.as_ref().map(|fresh| &fresh.hash) != pending.as_ref().map(|old| &old.hash);
+                if let Some(waiting) = loaded.pending.as_ref().filter(|_| fresh) {
+                    // The dialog waits for a pause in what is typed.
+                    let text = format!("{} has changed and waits for your approval", waiting.file.display());
+                    engine.notice(Notice { detail: waiting.lines.clone(), ..Notice::new(NoticeLevel::Warn, text) });
                 }
                 pending = loaded.pending.clone();
                 tell(&engine, &loaded.problems, NoticeLevel::Warn);
@@ -283,16 +282,30 @@ async fn follow(
                     Ok(_) => {}
                     Err(errors) => tell(&engine, &errors, NoticeLevel::Error),
                 }
-                let mut servers = setup.servers(&loaded, None);
-                servers.extend(extra.iter().filter(|spec| loaded.servers.iter().all(|s| s.id != spec.id)).cloned());
-                let demo_runs = demo.lock().is_ok_and(|demo| demo.is_some());
+                let (servers, demo_runs) = match demo.lock() {
+                    Ok(demo) => (servers_now(&setup, &loaded, demo.as_ref(), &extra), demo.is_some()),
+                    Err(_) => continue,
+                };
                 put_in_force(&engine, &loaded, demo_runs, Some(&last));
                 engine.apply(servers);
+                if fresh {
+                    let _ = updates.send(ConsoleUpdate::Approval(pending.as_ref().map(prompt))).await;
+                }
                 last = *loaded;
             }
             Reload::Broken(errors) => tell(&engine, &errors, NoticeLevel::Error),
         }
     }
+}
+
+/// The servers to run by a configuration that was read again: those that the command line asks for, the demo's among
+/// them, and `extra`, which came by the welcome.
+fn servers_now(setup: &Setup, loaded: &Loaded, demo: Option<&Demo>, extra: &[ServerSpec]) -> Vec<ServerSpec> {
+    // A demo that the welcome started stands in `extra`, whatever --server says.
+    let mut servers = setup.servers(loaded, demo.filter(|_| setup.demo));
+    let missing: Vec<ServerSpec> = extra.iter().filter(|spec| servers.iter().all(|s| s.id != spec.id)).cloned().collect();
+    servers.extend(missing);
+    servers
 }
 
 /// Puts the configured rules in force; what cannot be is told.
@@ -348,5 +361,79 @@ async fn make_traffic(engine: Arc<Engine>) {
         let (pause, spec) = traffic.next();
         tokio::time::sleep(pause).await;
         engine.submit(spec);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{cli::args::Cli, config::LoadOptions};
+
+    fn setup(dir: &std::path::Path, line: &[&str]) -> Setup {
+        let cli = Cli::try_parse_from(["switchboard"].iter().chain(line)).unwrap();
+        let mut setup = Setup::new(&cli, cli.global.demo);
+        setup.load = LoadOptions { cwd: dir.to_owned(), config_files: setup.load.config_files, ..LoadOptions::default() };
+        setup
+    }
+
+    fn ids(servers: &[ServerSpec]) -> Vec<&str> {
+        servers.iter().map(|spec| spec.id.as_str()).collect()
+    }
+
+    #[test]
+    fn an_edited_file_takes_neither_the_demos_servers_nor_the_welcomes() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(dir.path().join("x.toml"), format!("[servers.{name}]\ncommand = \"x\"\n")).unwrap();
+        let typed = [config::server_from_command(&["git".into()])];
+        let demo = Demo::prepare().unwrap();
+        let both = setup(dir.path(), &["--demo", "--config", "x.toml"]);
+        for name in ["one", "two"] {
+            write(name);
+            let servers = servers_now(&both, &both.read().unwrap(), Some(&demo), &typed);
+            assert_eq!(ids(&servers), [&demo::NAMES[..], &[name, "git"]].concat());
+        }
+        // Started from the welcome, it is among what came that way, and there once.
+        let plain = setup(dir.path(), &["--config", "x.toml", "--server", "two"]);
+        let servers = servers_now(&plain, &plain.read().unwrap(), Some(&demo), &demo.specs());
+        assert_eq!(ids(&servers), [&["two"][..], &demo::NAMES[..]].concat());
+    }
+    #[tokio::test]
+    async fn a_project_that_changes_asks_for_approval_in_the_console() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = dir.path().canonicalize().unwrap();
+        let write = |name: &str| {
+            let text = format!("[servers.{name}]\ncommand = \"x\"\ndisabled = true\n");
+            std::fs::write(project.join("switchboard.toml"), text).unwrap();
+        };
+        write("one");
+        let mut setup = setup(&project, &[]);
+        setup.load.state_dir = Some(project.join("state"));
+        config::approve(&setup.read().unwrap().pending.unwrap(), &project.join("state")).unwrap();
+        let loaded = setup.read().unwrap();
+        assert_eq!((ids(&loaded.servers), &loaded.pending), (vec!["one"], &None));
+        let engine = setup::engine(&loaded, None);
+        let ((requests, wanted), (updates, mut news)) = (mpsc::channel(4), mpsc::channel(4));
+        let library = Library::new(setup.load.clone(), Arc::default(), Default::default());
+        let faces = Faces { wanted, updates, library };
+        let follower = AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), faces, vec![], Arc::default())));
+        write("two");
+        let mut approval = async || loop {
+            // Only so that a failure ends.
+            let update = tokio::time::timeout(std::time::Duration::from_secs(30), news.recv()).await;
+            if let ConsoleUpdate::Approval(prompt) = update.expect("an update in time").expect("the follower lives") {
+                return prompt;
+            }
+        };
+        let prompt = approval().await.unwrap();
+        assert!(prompt.lines[0].starts_with("two (disabled): x"), "{:?}", prompt.lines);
+        assert!(engine.watch().0.servers.is_empty(), "what was approved before is not what stands there now");
+        requests.send(ConsoleRequest::Approve(prompt.hash)).await.unwrap();
+        assert_eq!(approval().await, None, "the dialog has nothing to ask any more");
+        let servers: Vec<String> = engine.watch().0.servers.iter().map(|server| server.id().to_string()).collect();
+        assert_eq!(servers, ["two"]);
+        drop(follower);
+        engine.shutdown().await;
     }
 }

@@ -9,9 +9,8 @@ use tokio::{
 
 use super::{
     history::Recorder,
-    indent,
     setup::{self, Setup},
-    workflows,
+    waiting, workflows,
 };
 use crate::{
     answers,
@@ -42,9 +41,10 @@ pub async fn run(setup: Setup, command: Headless, options: Options) -> u8 {
         Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
     };
     if let Some(pending) = &loaded.pending {
-        let text =
-            format!("{} was not approved, so nothing was started. It would start:\n{}", pending.file.display(), indent(&pending.lines));
-        let hint = format!("`switchboard approve` after reading these lines, or --trust {}, or --no-project-config", pending.hash);
+        let waiting = waiting(pending);
+        let text = format!("{} was not approved, so nothing was started. It would start:\n{}", pending.file.display(), waiting.block());
+        let (approve, hash) = (waiting.command(), &pending.hash);
+        let hint = format!("`{approve}` after reading these lines, or --trust {hash} for once, or --no-project-config");
         return cli::fail(Failure::new(FailureKind::Refused, text).hint(hint), &options, Io::real());
     }
     let mut io = Io::real();

@@ -18,12 +18,13 @@ use self::setup::Setup;
 use crate::{
     cli::{
         self, Options,
+        approve::Waiting,
         args::{Cli, Cmd},
         exit,
         import::{Found, ImportSource},
         print::Io,
     },
-    config::{self, LoadOptions},
+    config::{self, FoundImport, LoadOptions, PendingApproval},
     demo,
     domain::call::{Failure, FailureKind},
     mcp,
@@ -47,8 +48,8 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         Some(Cmd::Completions(args)) => cli::manual::completions(args.shell, Io::real()),
         Some(Cmd::Man) => cli::manual::man(Io::real()),
-        Some(Cmd::Import(args)) => import(args.write, &options),
-        Some(Cmd::Approve) => approve(&cli, &options),
+        Some(Cmd::Import(args)) => import(args.write, args.project, &options),
+        Some(Cmd::Approve(args)) => approve(&cli, args.hash.as_deref(), &options),
         Some(Cmd::Cache(args)) => within_runtime(headless::cache(Setup::new(&cli, false), args.action.clone(), options)),
         Some(Cmd::Demo(args)) => within_runtime(console::run(Setup::new(&cli, true), options, args.traffic)),
         None => within_runtime(console::run(Setup::new(&cli, cli.global.demo), options, false)),
@@ -84,8 +85,8 @@ fn own_program() -> Option<PathBuf> {
     std::env::current_exe().ok()
 }
 
-/// `import`: what other programs have configured.
-fn import(write: bool, options: &Options) -> u8 {
+/// `import`: what other programs have configured. What came with a project is only shown, unless `project` asks for it.
+fn import(write: bool, project: bool, options: &Options) -> u8 {
     let load = LoadOptions::process();
     let Some(home) = load.home.clone() else {
         return cli::fail(Failure::new(FailureKind::InvalidArguments, "there is no home folder to look in"), options, Io::real());
@@ -93,8 +94,9 @@ fn import(write: bool, options: &Options) -> u8 {
     let imports = config::find_imports(&home, &load.cwd, &load.env);
     let target = load.user_file();
     let existing = target.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
-    let toml = match config::to_toml(&imports, if write { existing.as_deref() } else { None }) {
-        Ok(toml) => toml,
+    let taken: Vec<FoundImport> = imports.iter().filter(|found| project || !found.project).cloned().collect();
+    let (toml, added) = match config::add_to_toml(&taken, if write { existing.as_deref() } else { None }) {
+        Ok(added) => added,
         Err(error) => return cli::fail(Failure::new(FailureKind::InvalidArguments, error.to_string()), options, Io::real()),
     };
     let sources = imports
@@ -102,11 +104,13 @@ fn import(write: bool, options: &Options) -> u8 {
         .map(|found| ImportSource {
             client: found.client.to_owned(),
             path: found.path,
+            project: found.project,
+            lines: config::launch_lines(&found.servers),
             servers: found.servers.into_iter().map(Arc::new).collect(),
             problems: found.problems.iter().map(ToString::to_string).collect(),
         })
         .collect();
-    let found = Found { sources, toml };
+    let found = Found { sources, toml, added, project };
     let mut writer = |found: &Found| {
         let file = target.clone().ok_or("there is no folder for the configuration")?;
         config::write_config(&file, &found.toml).map_err(|e| e.to_string())?;
@@ -115,22 +119,33 @@ fn import(write: bool, options: &Options) -> u8 {
     cli::import::run(&found, if write { Some(&mut writer) } else { None }, options, Io::real())
 }
 
-/// `approve`: shows what the project's file would start and keeps the approval.
-fn approve(cli: &Cli, options: &Options) -> u8 {
-    let refuse = |text: String| cli::fail(Failure::new(FailureKind::InvalidArguments, text), options, Io::real());
-    let load = Setup::new(cli, false).load;
+/// `approve`: has what the project's file would start shown and agreed to, and keeps the approval.
+fn approve(cli: &Cli, hash: Option<&str>, options: &Options) -> u8 {
+    let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
+    let refuse = |text: String| cli::fail(wrong(text), options, Io::real());
+    // Whatever servers the command line names, this is about the project's.
+    let load = LoadOptions { servers_given: false, ..Setup::new(cli, false).load };
     let loaded = match config::load(&load) {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(setup::all(&errors)),
     };
     let Some(pending) = loaded.pending else { return cli::say("There is nothing to approve here.", Io::real()) };
     let Some(state_dir) = &load.state_dir else { return refuse("there is no folder to keep the approval in".into()) };
-    match config::approve(&pending, state_dir) {
-        Ok(()) => cli::say(&format!("Approved {}:\n{}", pending.file.display(), indent(&pending.lines)), Io::real()),
-        Err(error) => refuse(error.to_string()),
-    }
+    // Read once more: while the question waited, the file may have become another.
+    let mut keep = || match config::load(&load).map_err(|errors| wrong(setup::all(&errors)))?.pending {
+        Some(now) if (&now.path, &now.hash) == (&pending.path, &pending.hash) => {
+            config::approve(&now, state_dir).map_err(|error| wrong(error.to_string()))
+        }
+        Some(_) => {
+            let text = format!("{} has changed meanwhile, so nothing was approved", pending.file.display());
+            Err(Failure::new(FailureKind::Refused, text).hint("start again and read what it says now"))
+        }
+        None => Ok(()),
+    };
+    cli::approve::run(&waiting(&pending), hash, &mut keep, options, Io::real())
 }
 
-fn indent(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+/// What waits for an approval, for people.
+fn waiting(pending: &PendingApproval) -> Waiting {
+    Waiting { file: pending.file.clone(), hash: pending.hash.clone(), lines: pending.lines.clone() }
 }

@@ -33,7 +33,8 @@ pub struct Setup {
     pub problem: Option<String>,
     /// Whether the built-in servers are wanted.
     pub demo: bool,
-    /// Whether the configuration files are read: not for the demo, nor for a server on the command line.
+    /// Whether the configuration files say which servers there are: not for the demo, nor for a server on the command
+    /// line. Of the user's file the settings hold all the same.
     pub files: bool,
     /// The only servers wanted; all when empty.
     pub only: Vec<String>,
@@ -64,23 +65,14 @@ impl Setup {
             None => {}
         }
         let files = (load.extra.is_empty() && !demo) || !load.config_files.is_empty();
+        load.servers_given = !files;
         let global = &cli.global;
         Setup { load, problem, demo, files, only: global.servers.clone(), elicit: global.elicit.is_some(), sample: global.sample.is_some() }
     }
 
     /// Reads the configuration, as far as one is wanted.
     pub fn read(&self) -> Result<Loaded, Vec<ConfigError>> {
-        if self.files {
-            return config::load(&self.load);
-        }
-        let nowhere = LoadOptions {
-            extra: self.load.extra.clone(),
-            env: self.load.env.clone(),
-            cwd: self.load.cwd.clone(),
-            no_project: true,
-            ..LoadOptions::default()
-        };
-        config::load(&nowhere)
+        config::load(&self.load)
     }
 
     /// The servers to run: those of the configuration and of the demo, as far as they are wanted.
@@ -139,12 +131,13 @@ impl Setup {
 
 /// The store in the state folder; `None`, with the reason, when there can be none.
 ///
-/// The demo's servers are nobody's: its calls are not remembered, its runs are written down all the same.
+/// The demo's servers are nobody's: its calls are not remembered and leave those that are alone, its runs are written
+/// down all the same.
 pub fn store(setup: &Setup, loaded: &Loaded) -> Result<Store, String> {
     let Some(state_dir) = &setup.load.state_dir else { return Err("there is no folder for it".into()) };
     let path = config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?;
-    let calls = if setup.demo { 0 } else { loaded.settings.history_calls };
-    Store::open(&path, calls).map_err(|error| error.to_string())
+    let opened = if setup.demo { Store::open_beside(&path) } else { Store::open(&path, loaded.settings.history_calls) };
+    opened.map_err(|error| error.to_string())
 }
 
 /// An engine by the settings. Must be called within a runtime.
@@ -183,4 +176,83 @@ pub fn put_in_force(engine: &Engine, rules: Rules, before: Option<&CacheSettings
 /// All errors, one under another.
 pub fn all(errors: &[ConfigError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::domain::catalog::ConfirmPolicy;
+
+    /// As on this command line, in a place of its own.
+    fn setup(dir: &std::path::Path, line: &[&str]) -> Setup {
+        let cli = Cli::try_parse_from(["switchboard"].iter().chain(line)).unwrap();
+        let mut setup = Setup::new(&cli, cli.global.demo || matches!(cli.command, Some(crate::cli::args::Cmd::Demo(_))));
+        let load = std::mem::take(&mut setup.load);
+        let (cwd, folder) = (dir.join("project"), |name| Some(dir.join(name)));
+        setup.load = LoadOptions { cwd, home: folder(""), user_dir: folder("conf"), state_dir: folder("state"), ..load };
+        setup
+    }
+
+    #[test]
+    fn the_users_settings_hold_for_servers_of_the_command_line_and_for_the_demo() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let user = "separator = \"-\"\n[console]\nconfirm = \"never\"\n[defaults.timeouts]\ncall = \"7s\"\n[servers.mine]\ncommand = \"mine\"\n\
+                    [servers.unset]\ncommand = \"${NO_SUCH_VARIABLE_HERE}\"\n[groups.all]\nmembers = [\"mine\"]\n";
+        write("conf/config.toml", user);
+        write("project/switchboard.toml", "[servers.theirs]\ncommand = \"theirs\"\n");
+        let given: [(&[&str], &[&str]); 4] =
+            [(&["--", "git", "serve"], &["git"]), (&["https://example.com/mcp"], &["example"]), (&["demo"], &[]), (&["--demo"], &[])];
+        for (line, ids) in given {
+            let mut setup = setup(dir.path(), line);
+            let loaded = setup.read().unwrap();
+            assert_eq!((loaded.settings.separator.as_str(), loaded.settings.console.confirm), ("-", ConfirmPolicy::Never), "{line:?}");
+            assert_eq!(loaded.servers.iter().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), ids, "{line:?}");
+            assert!(loaded.servers.iter().all(|spec| spec.timeouts.call == Duration::from_secs(7)), "{line:?}");
+            assert_eq!((&loaded.rules, &loaded.pending, &loaded.problems), (&Rules::default(), &None, &vec![]), "{line:?}");
+            // What a reload reads: the same servers, whatever was added to the file.
+            write("conf/config.toml", &format!("{user}[servers.more]\ncommand = \"more\"\n").replace("never", "destructive"));
+            let again = config::load(&setup.load).unwrap();
+            assert_eq!((&again.servers, again.settings.console.confirm), (&loaded.servers, ConfirmPolicy::Destructive), "{line:?}");
+            write("conf/config.toml", user);
+            setup.load.servers_given = false;
+            assert!(setup.read().unwrap().pending.is_some(), "{line:?}");
+        }
+        assert!(setup(dir.path(), &[]).read().unwrap().servers.iter().any(|spec| spec.id.as_str() == "mine"));
+    }
+
+    #[tokio::test]
+    async fn the_demo_leaves_the_history_of_the_user_alone() {
+        use crate::domain::{
+            body::Body,
+            call::{CallSpec, Origin},
+            id::{CallId, ToolId},
+            journal::CallRecord,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("project")).unwrap();
+        let of = |line: &[&str]| {
+            let setup = setup(dir.path(), line);
+            let loaded = setup.read().unwrap();
+            store(&setup, &loaded).unwrap()
+        };
+        let spec = CallSpec::tool(ToolId::new("db".into(), "query"), "{}", Origin::Console);
+        let (call, outcome, name) = (CallId(7), "ok".into(), "db_query".into());
+        let record = CallRecord { call, unix_ms: 1, spec: spec.into(), name, outcome, result: Some(Body::from("{}")), took_us: 1 };
+        let users = of(&[]);
+        assert!(users.note_call(record.clone()));
+        users.flush().await.unwrap();
+        let demo = of(&["--demo"]);
+        // Whatever it had to write first used to do.
+        demo.flush().await.unwrap();
+        assert_eq!(users.calls(10, vec![]).await.unwrap(), [record]);
+    }
 }

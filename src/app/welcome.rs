@@ -56,7 +56,7 @@ pub fn typed(text: &str, load: &LoadOptions) -> Result<Vec<ServerSpec>, Vec<Conf
     };
     let is_config = path.extension().is_some_and(|e| e == "json" || e == "toml" || e == "jsonc");
     if is_config && (!text.contains(char::is_whitespace) || path.is_file()) {
-        let options = LoadOptions { config_files: vec![path], extra: vec![], ..load.clone() };
+        let options = LoadOptions { config_files: vec![path], extra: vec![], servers_given: false, ..load.clone() };
         return config::load(&options).map(|loaded| loaded.servers);
     }
     let argv = words(text, load.home.as_ref()).ok_or_else(|| vec![ConfigError::new("a quotation mark is not closed")])?;

@@ -56,7 +56,7 @@ pub struct Global {
     /// Do not read the project's configuration file.
     #[arg(long, global = true)]
     pub no_project_config: bool,
-    /// Use the project's configuration file if it has this hash (see `approve`).
+    /// Use the project's configuration file, for this command only, if it has this hash (see `approve`).
     #[arg(long, value_name = "HASH", global = true)]
     pub trust: Option<String>,
     /// Print one JSON document.
@@ -74,7 +74,7 @@ pub struct Global {
     /// Longest time for the whole command: 500ms, 5s, 2m; a plain number is seconds.
     #[arg(long, value_name = "TIME", global = true, value_parser = parse_duration)]
     pub timeout: Option<Duration>,
-    /// Agree to calling a tool that may destroy something.
+    /// Agree to calling a tool that may destroy something; with `approve`, to what it shows.
     #[arg(long, global = true)]
     pub yes: bool,
     /// Do something to a circuit breaker first: trip, hold-open, hold-closed or reset. May be given several times.
@@ -144,11 +144,17 @@ pub enum Cmd {
     /// Check, list, draw, make and test workflows.
     Workflow(WorkflowArgs),
     /// Show the servers that editors and agents have configured, as a configuration for Switchboard.
+    ///
+    /// Files that came with the project (.mcp.json, .vscode/mcp.json and the like) are shown with everything that they
+    /// would start, but taken only with --project: whoever wrote the project chose it.
     Import(ImportArgs),
     /// Open the console on the built-in demo servers.
     Demo(DemoArgs),
-    /// Approve the project's configuration file as it is now.
-    Approve,
+    /// Show what the project's configuration file would start, and approve exactly that.
+    ///
+    /// On a terminal you are asked. Elsewhere --hash says what is approved, with the hash that the refusal of another
+    /// command prints, or --yes agrees to whatever is shown. Nothing is started by this.
+    Approve(ApproveArgs),
     /// Print a completion script.
     Completions(CompletionsArgs),
     /// Print the manual page.
@@ -387,6 +393,17 @@ pub struct ImportArgs {
     /// Write to the configuration file instead of printing.
     #[arg(long)]
     pub write: bool,
+    /// Take the servers of this project's files too.
+    #[arg(long)]
+    pub project: bool,
+}
+
+/// `approve`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ApproveArgs {
+    /// Approve without a question if the file still has this hash.
+    #[arg(long, value_name = "HASH")]
+    pub hash: Option<String>,
 }
 
 /// `demo`.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
+    hints,
     print::{Format, ms},
     servers::{self, Away},
     session::{Session, Stop, raw},
@@ -71,7 +72,9 @@ struct Check<'a> {
     templates: usize,
     prompts: usize,
     warnings: Vec<String>,
-    failure: Option<&'a ConnectFailure>,
+    failure: Option<ConnectFailure>,
+    #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
 }
 
 impl<'a> Check<'a> {
@@ -101,7 +104,8 @@ impl<'a> Check<'a> {
             templates: server.catalog.templates.len(),
             prompts: server.catalog.prompts.len(),
             warnings: warnings(world, server),
-            failure: servers::last_failure(server).map(|why| &**why),
+            failure: hints::failure(server),
+            hint: hints::in_use(server),
         }
     }
 }
@@ -155,6 +159,7 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
         lines.push(("ready in", time::short(info.took)));
     }
     lines.extend(check.warnings.iter().map(|warning| ("warning", warning.clone())));
+    lines.extend(check.hint.map(|hint| ("try", hint.to_owned())));
     printer.report_out(&lines)?;
     Ok(printer.line("")?)
 }

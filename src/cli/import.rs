@@ -22,8 +22,12 @@ pub struct ImportSource {
     pub client: String,
     /// The file.
     pub path: PathBuf,
+    /// Whether it came with a project, so that its servers are taken only when that is asked for.
+    pub project: bool,
     /// The servers in it.
     pub servers: Vec<Arc<ServerSpec>>,
+    /// What they would start or contact, whole.
+    pub lines: Vec<String>,
     /// What in it could not be used.
     pub problems: Vec<String>,
 }
@@ -33,8 +37,21 @@ pub struct ImportSource {
 pub struct Found {
     /// The files that exist.
     pub sources: Vec<ImportSource>,
-    /// All servers as Switchboard's own configuration.
+    /// The servers that are taken as Switchboard's own configuration.
     pub toml: String,
+    /// How many of them are new in it.
+    pub added: usize,
+    /// Whether those of the project's files are taken too.
+    pub project: bool,
+}
+
+impl Found {
+    /// How many servers there are in files that are taken, and in those that are not.
+    fn counts(&self) -> (usize, usize) {
+        let (taken, left): (Vec<&ImportSource>, Vec<&ImportSource>) = self.sources.iter().partition(|s| self.project || !s.project);
+        let count = |sources: Vec<&ImportSource>| sources.iter().map(|s| s.servers.len()).sum();
+        (count(taken), count(left))
+    }
 }
 
 /// Writes the configuration; gives the file that it wrote.
@@ -48,35 +65,63 @@ pub fn run(found: &Found, write: Option<Write<'_>>, options: &Options, io: Io) -
 }
 
 fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>) -> Result<u8, Stop> {
-    let count: usize = found.sources.iter().map(|s| s.servers.len()).sum();
+    let (count, left) = found.counts();
+    let human = printer.format() == Format::Human;
+    // Before anything is written: what it would start.
+    if human {
+        print_sources(printer, &found.sources);
+    }
+    let wanted = write.is_some();
     let written = match write {
-        Some(write) if count > 0 => {
+        Some(write) if found.added > 0 => {
             Some(write(found).map_err(|why| Failure::new(FailureKind::InvalidArguments, format!("nothing was written: {why}")))?)
         }
         _ => None,
     };
-    if printer.format() == Format::Human {
-        print_sources(printer, &found.sources);
-        if written.is_none() {
-            printer.file(&found.toml)?;
-        }
-    } else {
+    if !human {
         print_documents(printer, found, written.as_ref())?;
+    } else if !wanted {
+        printer.file(&found.toml)?;
     }
-    if let Some(path) = &written {
-        printer.note(&format!("{count} servers written to {}", path.display()));
-    } else if count == 0 {
-        printer.note("no servers of other programs were found");
+    let there = match count - found.added.min(count) {
+        0 => String::new(),
+        there => format!(", {} there already", amount(there, "was", "were")),
+    };
+    match &written {
+        Some(path) => printer.note(&format!("{} written to {}{there}", amount(found.added, "server", "servers"), path.display())),
+        None if wanted && count > 0 => printer.note(&format!("nothing was written{there}")),
+        None if count + left == 0 => printer.note("no servers of other programs were found"),
+        None => {}
+    }
+    if left > 0 {
+        let text = format!(
+            "{} of this project's files left out; --project takes what they start, shown above, too",
+            amount(left, "server", "servers")
+        );
+        printer.note(&text);
     }
     Ok(if found.sources.iter().any(|s| !s.problems.is_empty()) { exit::PARTIAL } else { exit::OK })
 }
 
+/// A number with its word.
+fn amount(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
+}
+
 fn print_sources(printer: &mut Printer, sources: &[ImportSource]) {
     for source in sources {
-        printer.note(&format!("{}  {}", source.client, source.path.display()));
-        let row = |s: &Arc<ServerSpec>| vec![s.id.to_string(), s.launch.transport().to_owned(), s.launch.summary()];
-        let rows: Vec<Vec<String>> = source.servers.iter().map(row).collect();
-        printer.note_table("  ", &rows);
+        let whose = if source.project { "  (came with the project)" } else { "" };
+        printer.note(&format!("{}  {}{whose}", source.client, source.path.display()));
+        if source.project {
+            // Whole, not cut to the terminal: somebody else chose these.
+            for line in &source.lines {
+                printer.note(&format!("  {line}"));
+            }
+        } else {
+            let row = |s: &Arc<ServerSpec>| vec![s.id.to_string(), s.launch.transport().to_owned(), s.launch.summary()];
+            let rows: Vec<Vec<String>> = source.servers.iter().map(row).collect();
+            printer.note_table("  ", &rows);
+        }
         for problem in &source.problems {
             printer.note(&format!("  problem: {problem}"));
         }
@@ -96,7 +141,9 @@ fn print_documents(printer: &mut Printer, found: &Found, written: Option<&PathBu
         kind: &'static str,
         client: &'a str,
         path: String,
+        project: bool,
         servers: Vec<ServerJson>,
+        lines: &'a [String],
         problems: &'a [String],
     }
     #[derive(Serialize)]
@@ -112,6 +159,8 @@ fn print_documents(printer: &mut Printer, found: &Found, written: Option<&PathBu
             kind: "source",
             client: &source.client,
             path: source.path.display().to_string(),
+            project: source.project,
+            lines: &source.lines,
             servers: source
                 .servers
                 .iter()

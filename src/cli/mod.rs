@@ -5,6 +5,7 @@
 //! it knows of configurations as plain data.
 
 pub mod answers;
+pub mod approve;
 pub mod args;
 pub mod arguments;
 pub mod by_hand;
@@ -15,6 +16,7 @@ pub mod doctor;
 pub mod exit;
 #[cfg(test)]
 mod fake;
+pub mod hints;
 pub mod import;
 pub mod json;
 pub mod junit;

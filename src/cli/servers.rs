@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 
 use super::{
-    exit,
+    exit, hints,
     print::{Format, ms},
     session::{Session, Stop, unknown_server},
 };
@@ -86,7 +86,7 @@ struct ServerJson<'a> {
     resources: usize,
     prompts: usize,
     ready_ms: Option<f64>,
-    failure: Option<&'a ConnectFailure>,
+    failure: Option<ConnectFailure>,
 }
 
 impl<'a> ServerJson<'a> {
@@ -104,7 +104,7 @@ impl<'a> ServerJson<'a> {
             resources: server.catalog.resources.len(),
             prompts: server.catalog.prompts.len(),
             ready_ms: took(info).map(ms),
-            failure: last_failure(server).map(|why| &**why),
+            failure: hints::failure(server),
         }
     }
 }
@@ -122,7 +122,7 @@ pub struct AwayJson<'a> {
     server: &'a str,
     state: &'static str,
     step: Option<&'static str>,
-    failure: Option<&'a ConnectFailure>,
+    failure: Option<ConnectFailure>,
 }
 
 impl<'a> Away<'a> {
@@ -141,13 +141,13 @@ impl<'a> Away<'a> {
                 Phase::Starting { step } => Some(step.doing()),
                 _ => None,
             },
-            failure: last_failure(self.server).map(|why| &**why),
+            failure: hints::failure(self.server),
         }
     }
 
     /// The reasons for people.
     pub fn report(&self) -> Vec<(&'static str, String)> {
-        match (&*self.server.phase, last_failure(self.server)) {
+        let lines = match (&*self.server.phase, hints::failure(self.server)) {
             (_, Some(why)) => why.report(),
             (Phase::Starting { step }, _) => vec![
                 ("error", format!("not ready in time, still {}", step.doing())),
@@ -156,7 +156,8 @@ impl<'a> Away<'a> {
             ],
             (Phase::Degraded { reason }, _) => vec![("error", reason.clone())],
             _ => vec![("error", "not ready".into())],
-        }
+        };
+        lines.into_iter().chain(hints::in_use(self.server).map(|hint| ("try", hint.to_owned()))).collect()
     }
 }
 

@@ -20,7 +20,7 @@ use crate::domain::{
     event::{EventKind, LogMessage, Notice, NoticeLevel},
     frame::{Anomaly, AnomalyKind},
     id::AskId,
-    server::{Launch, Phase, ServerSpec, Step},
+    server::{ConnectFailure, Exit, Launch, Phase, ServerSpec, Step},
     time::Stamp,
 };
 use crate::engine::control::Command;
@@ -506,6 +506,42 @@ async fn a_tool_of_a_server_that_could_not_be_listed_can_be_called() {
     assert_eq!(ran(&fake, &["call", "other/any", "--yes"]).await.code, exit::USAGE);
     let doctor = ran(&fake, &["doctor"]).await;
     assert!(doctor.code == exit::PARTIAL && doctor.out.contains("tools/list was not answered"), "{}", doctor.out);
+    assert!(doctor.out.contains("  try       see what the server says"), "{}", doctor.out);
+    assert!(ran(&fake, &["servers"]).await.err.contains("try"), "the same where servers are listed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_wrong_with_a_server_there_is_something_to_try() {
+    let fake = Fake::giving(text("x"));
+    let launch = Launch::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: None };
+    fake.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new("web", launch)) });
+    fake.starting("db");
+    let broken = |step, summary: &str, status, exit| {
+        let why = ConnectFailure { status, exit, ..ConnectFailure::new(step, summary) };
+        Phase::Failed { why: Arc::new(why) }
+    };
+    for (server, phase, wanted) in [
+        ("web", broken(Step::Initialize, "HTTP 500 Internal Server Error", Some(500), None), "the fault is the server's own"),
+        ("web", broken(Step::Initialize, "HTTP 503 Service Unavailable", Some(503), None), "a proxy or gateway answered"),
+        ("web", broken(Step::Initialize, "the server answered error -32603: no", None, None), "era = "),
+        ("web", broken(Step::Run, "the connection was closed", None, None), "ends idle connections"),
+        ("db", broken(Step::Initialize, "the server answered error -32600: no", None, None), "era = "),
+        ("db", broken(Step::Run, "the program ended", None, Some(Exit::Signal(11))), "it ended while in use"),
+        ("db", broken(Step::List, "the program ended", None, Some(Exit::Code(1))), "run the command by hand"),
+        ("db", Phase::Degraded { reason: "listing took longer than 15 s".into() }, "raise timeouts.list"),
+        ("db", Phase::Degraded { reason: "listing failed: no".into() }, "can be called as server/tool"),
+        ("db", Phase::Ready, "give it longer"),
+    ] {
+        let crashed = matches!(&phase, Phase::Failed { why } if why.exit.is_some());
+        fake.phase(server, phase.clone());
+        let line = ["doctor", "--server", server];
+        let human = ran(&fake, &line).await;
+        let tries: Vec<&str> = human.out.lines().filter(|line| line.trim_start().starts_with("try ")).collect();
+        assert!(tries.iter().any(|line| line.contains(wanted)), "{phase:?}: {}", human.out);
+        assert!(!crashed || human.out.contains("\n  cwd "), "{}", human.out);
+        let json = document(&ran(&fake, &[&line[..], &["--json"]].concat()).await).to_string();
+        assert!(json.contains(wanted.trim_end()), "{json}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -524,11 +560,40 @@ fn found(problems: &[&str]) -> import::Found {
         sources: vec![import::ImportSource {
             client: "Some Editor".into(),
             path: "/home/u/mcp.json".into(),
+            project: false,
+            lines: vec!["web: https://user:pw@host/mcp?key=1".into()],
             servers: vec![Arc::new(ServerSpec::new("web", launch))],
             problems: problems.iter().map(|p| p.to_string()).collect(),
         }],
         toml: "[servers.web]\nurl = \"https://host/mcp\"\n".into(),
+        added: 1,
+        project: false,
     }
+}
+
+#[test]
+fn what_came_with_a_project_is_shown_whole_and_only_counted_when_it_is_taken() {
+    let human = super::Options::default();
+    let mut both = found(&[]);
+    let own = both.sources[0].clone();
+    let long = format!("theirs: sh -c '{}'", "x".repeat(200));
+    both.sources.push(import::ImportSource { project: true, path: "/p/.mcp.json".into(), lines: vec![long.clone()], ..own });
+    let write = |found: &import::Found| {
+        let (mut io, _, err) = buffers(None);
+        io.stdout_tty = true;
+        let mut write = |_: &import::Found| Ok("/home/u/config.toml".into());
+        assert_eq!(import::run(found, Some(&mut write), &human, io), exit::OK);
+        err.text()
+    };
+    let left = write(&both);
+    assert!(left.contains(&long) && left.contains("came with the project"), "{left}");
+    assert!(left.contains("1 server written to") && left.contains("1 server of this project's files left out; --project"), "{left}");
+    let taken = write(&import::Found { project: true, added: 2, ..both.clone() });
+    assert!(taken.find(&long) < taken.find("2 servers written to") && !taken.contains("left out"), "{taken}");
+    let again = write(&import::Found { added: 0, ..both.clone() });
+    assert!(again.contains("nothing was written, 1 was there already") && !again.contains("written to"), "{again}");
+    let some = write(&import::Found { project: true, ..both });
+    assert!(some.contains("1 server written to /home/u/config.toml, 1 was there already"), "{some}");
 }
 
 #[test]
@@ -557,6 +622,56 @@ fn imports_are_shown_printed_and_written() {
     let json = super::Options { format: Format::Json, ..Default::default() };
     assert_eq!(import::run(&found(&[]), None, &json, io), exit::OK);
     assert_eq!(serde_json::from_str::<Value>(&out.text()).unwrap()["sources"][0]["servers"][0]["target"], "https://host/mcp");
+}
+
+fn approve_with(line: &[&str], typed: Option<&str>, keep: super::approve::Keep<'_>) -> (u8, String, String) {
+    use clap::Parser;
+    let cli = super::args::Cli::try_parse_from(["switchboard", "approve"].iter().chain(line)).unwrap();
+    let Some(super::args::Cmd::Approve(args)) = &cli.command else { panic!("{:?}", cli.command) };
+    let (mut io, out, err) = buffers(typed);
+    (io.stdin_tty, io.stderr_tty) = (typed.is_some(), typed.is_some());
+    let lines = vec!["p: sh -c 'curl x | sh'".to_owned(), "    in /srv/p".into()];
+    let waiting = super::approve::Waiting { file: "/srv/p/switchboard.toml".into(), hash: "ab12".into(), lines };
+    let code = super::approve::run(&waiting, args.hash.as_deref(), keep, &super::Options::from(&cli.global), io);
+    (code, out.text(), err.text())
+}
+
+#[test]
+fn an_approval_shows_everything_first_and_needs_a_yes_or_the_hash() {
+    for (line, typed, code) in [
+        (&[][..], None, exit::REFUSED),
+        (&[], Some("\n"), exit::REFUSED),
+        (&[], Some("no\n"), exit::REFUSED),
+        (&[], Some("Yes\n"), exit::OK),
+        (&["--yes"], None, exit::OK),
+        (&["--hash", "ab12"], None, exit::OK),
+        (&["--hash", "ab13"], None, exit::REFUSED),
+        (&["--hash", "ab13", "--yes"], Some("y\n"), exit::REFUSED),
+    ] {
+        let mut kept = 0;
+        let mut keep = || {
+            kept += 1;
+            Ok(())
+        };
+        let (ended, out, err) = approve_with(line, typed, &mut keep);
+        assert_eq!((ended, kept), (code, i32::from(code == exit::OK)), "{line:?} {typed:?}: {out}{err}");
+        assert!(
+            out.starts_with("/srv/p/switchboard.toml would start or contact\n  p: sh -c 'curl x | sh'\n      in /srv/p\nsha-256 ab12\n"),
+            "{out}"
+        );
+        assert_eq!(out.contains("approved, until"), code == exit::OK, "{out}");
+        assert_eq!(err.contains("[y/N]"), typed.is_some() && line.is_empty(), "{err}");
+        if code == exit::REFUSED && typed.is_none() {
+            assert!(err.contains("switchboard approve --hash ab12"), "{err}");
+        }
+    }
+    let mut changed = || Err(Failure::new(FailureKind::Refused, "it has changed meanwhile"));
+    let (code, _, err) = approve_with(&["--yes"], None, &mut changed);
+    assert!(code == exit::REFUSED && err.contains("changed meanwhile"), "{err}");
+    let (code, out, _) = approve_with(&["--json"], None, &mut || Ok(()));
+    assert!(code == exit::REFUSED && out.contains("curl x | sh"), "{out}");
+    let (_, out, _) = approve_with(&["--json", "--yes"], None, &mut || Ok(()));
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["sha256"], "ab12");
 }
 
 #[test]

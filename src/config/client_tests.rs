@@ -90,7 +90,10 @@ args = []
 const GEMINI: &str = r#"{ "selectedAuthType": "oauth", "mcpServers": { "g": { "httpUrl": "https://g.example/mcp", "headers": { "X-Key": "$TOKEN" }, "timeout": 5000, "trust": true } } }"#;
 
 fn servers_of(name: &str, text: &str) -> Loaded {
-    let place = Place::new();
+    servers_at(&Place::new(), name, text)
+}
+
+fn servers_at(place: &Place, name: &str, text: &str) -> Loaded {
     place.write(name, text);
     let mut options = place.options();
     options.config_files = vec![place.path(name)];
@@ -167,10 +170,62 @@ fn every_clients_file_is_read_as_it_is() {
     );
     let sock = servers_of("mcp.json", VSCODE);
     assert!(matches!(&sock.servers[0].launch, Launch::Http { socket: Some(path), .. } if path.ends_with("server.sock")));
-    let cursor = servers_of("w/.cursor/mcp.json", CURSOR);
+    let place = Place::new();
+    place.write("w/.cursor/.env", "PORT=1\n");
+    let cursor = servers_at(&place, "w/.cursor/mcp.json", CURSOR);
     assert!(told(&cursor.servers[0]).contains("/w/run "), "{}", told(&cursor.servers[0]));
     assert!(told(&cursor.servers[0]).ends_with("KEY=s3cret-token PORT=3000"));
-    assert_eq!(cursor.problems.len(), 2, "envFile and the look of sse are told: {:?}", cursor.problems);
+    assert_eq!(cursor.problems.len(), 1, "the look of sse is told: {:?}", cursor.problems);
+}
+
+#[test]
+fn the_variables_of_an_env_file_are_given_and_never_shown() {
+    let text = r#"{ "servers": { "s": { "command": "run", "env": { "A": "own" }, "envFile": "FILE" }, "t": { "command": "t" } } }"#;
+    let place = Place::new();
+    place.write("w/.vscode/near.env", "# k\nA=s3cret-1\nexport B='s3cret 2'\n");
+    place.write("w/.env", "C=s3cret-3");
+    place.write("far.env", "D=\"s3cret-4\"\n");
+    for (file, wanted) in [
+        ("near.env", "s: run A=own B=s3cret 2"),
+        ("../.env", "s: run A=own C=s3cret-3"),
+        ("${workspaceFolder}/.env", "s: run A=own C=s3cret-3"),
+        ("~/far.env", "s: run A=own D=s3cret-4"),
+    ] {
+        let loaded = servers_at(&place, "w/.vscode/mcp.json", &text.replace("FILE", file));
+        let spec = &loaded.servers[0];
+        assert_eq!((told(spec).as_str(), &loaded.problems), (wanted, &vec![]), "{file}");
+        let shown = format!("{spec:?} {} {:?}", serde_json::to_string(spec).unwrap(), launch_lines(&loaded.servers));
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(spec.secrets().iter().any(|secret| secret.expose().starts_with("s3cret")), "{file}");
+        assert!(loaded.files.iter().any(|file| file.ends_with(".env") || file.ends_with("near.env") || file.ends_with("far.env")));
+        let import = FoundImport { client: "X", path: "/x".into(), project: false, servers: loaded.servers, problems: vec![] };
+        assert!(!to_toml(&[import], None).unwrap().contains("s3cret"), "{file}");
+    }
+    place.write("w/.vscode/bad.env", "A=1\ns3cret\n");
+    for (file, path, line) in [("none.env", "w/.vscode/none.env", None), ("bad.env", "w/.vscode/bad.env", Some(2))] {
+        let loaded = servers_at(&place, "w/.vscode/mcp.json", &text.replace("FILE", file));
+        assert_eq!(loaded.servers.iter().map(told).collect::<Vec<_>>(), ["t: t"], "{file} costs its server only");
+        let [problem] = &loaded.problems[..] else { panic!("{:?}", loaded.problems) };
+        assert_eq!((problem.file.clone(), problem.line, problem.server.as_deref()), (Some(place.path(path)), line, Some("s")));
+        assert!(problem.hint.is_some() && !problem.to_string().contains("s3cret"), "{problem}");
+    }
+}
+
+#[test]
+fn an_approval_holds_for_what_the_env_file_held() {
+    let place = Place::new();
+    place.write("project/switchboard.toml", "include = [\".cursor/mcp.json\"]");
+    place.write("project/.cursor/mcp.json", r#"{ "mcpServers": { "p": { "command": "p", "envFile": ".env" } } }"#);
+    let pending = || load(&place.options()).unwrap().pending;
+    let absent = pending().unwrap();
+    place.write("project/.cursor/.env", "TOKEN=s3cret");
+    let there = pending().unwrap();
+    assert_ne!(absent.hash, there.hash);
+    assert!(there.lines.contains(&"    with the variables of the file .env: TOKEN".to_owned()), "{:?}", there.lines);
+    approve(&there, &place.path("state")).unwrap();
+    assert_eq!(pending(), None);
+    place.write("project/.cursor/.env", "TOKEN=s3cret\nNODE_OPTIONS=--require ./x");
+    assert!(pending().is_some());
 }
 
 #[test]
@@ -256,7 +311,11 @@ fn what_is_found_is_written_with_its_variables_and_reads_back() {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     assert_eq!(text.matches("/Users/me/Desktop").count(), 1, "a server that is there already is not added again");
-    assert_eq!(to_toml(&found(&place), Some(&text)).unwrap(), text, "nothing is added twice");
+    assert_eq!(add_to_toml(&found(&place), Some(&text)).unwrap(), (text.clone(), 0), "nothing is added twice");
+    assert_eq!(
+        add_to_toml(&found(&place), Some(existing)).unwrap().1,
+        text.matches("command = ").count() + text.matches("url = ").count() - 2
+    );
 
     let home = Place::new();
     write_config(&home.path("new/conf/config.toml"), &text).unwrap();

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    env_file,
     fields::{Fields, Report},
     server::{self, Draft, Reached, Start},
     settings::{PartialTimeouts, Rules},
@@ -134,9 +135,6 @@ fn common(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Rea
         report.error(fields.node("type").map_or(field.at, |n| n.at), "type", message, hint);
         return None;
     }
-    if let Some(file) = fields.field("envFile") {
-        report.note(file.at, "envFile", "is not read", "export its variables before starting");
-    }
     if let Some(helper) = fields.field("headersHelper") {
         report.note(helper.at, "headersHelper", "is not run", "put the headers into `headers`, with ${VAR} for secrets");
     }
@@ -158,7 +156,9 @@ fn common(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Rea
         report.error(field.at, "", "has neither `command` nor `url`", "give it the program to start, or the address to connect to");
         return None;
     }
-    Some((server::stdio(&mut fields, root)?, Rules::default(), disabled))
+    let mut reached = server::stdio(&mut fields, root)?;
+    env_file::add(&mut fields, &mut reached);
+    Some((reached, Rules::default(), disabled))
 }
 
 /// VS Code's `unix:///path/to.sock#/mcp`: address and socket.

@@ -27,6 +27,12 @@ use crate::domain::{
 /// whatever name, is not added again; a name that is taken gets a number. Values are written as they
 /// stood in their source, variables as variables. Fails when `existing` is no valid TOML.
 pub fn to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<String, ConfigError> {
+    Ok(add_to_toml(imports, existing)?.0)
+}
+
+/// As [`to_toml`], with how many servers were added.
+pub fn add_to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<(String, usize), ConfigError> {
+    let mut added = 0;
     let text = existing.unwrap_or_default();
     let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| broken(text, &e))?;
     let mut known: Vec<String> = existing_servers(text).iter().map(launch_text).collect();
@@ -46,6 +52,7 @@ pub fn to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<String
                 continue;
             }
             known.push(launch);
+            added += 1;
             let name = free_name(spec.id.as_str(), |name| table.contains_key(name));
             let mut entry = server_table(spec);
             if inline {
@@ -59,7 +66,7 @@ pub fn to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<String
             table.insert(&name, Item::Table(entry));
         }
     }
-    Ok(document.to_string())
+    Ok((document.to_string(), added))
 }
 
 fn broken(text: &str, error: &toml_edit::TomlError) -> ConfigError {

@@ -32,6 +32,8 @@ pub(super) struct Report<'a> {
     pub errors: RefCell<Vec<ConfigError>>,
     /// What costs a server, or is only worth knowing.
     pub problems: RefCell<Vec<ConfigError>>,
+    /// Further files that were read or would be, for watching.
+    pub files: RefCell<Vec<PathBuf>>,
     server: RefCell<Option<String>>,
     faults: Cell<Faults>,
     variables: RefCell<Vec<Secret>>,
@@ -58,6 +60,7 @@ impl<'a> Report<'a> {
             lenient: false,
             errors: RefCell::default(),
             problems: RefCell::default(),
+            files: RefCell::default(),
             server: RefCell::default(),
             faults: Cell::default(),
             variables: RefCell::default(),
@@ -125,6 +128,13 @@ impl<'a> Report<'a> {
                 fault.rest
             }
         }
+    }
+
+    /// Reports what keeps the server now read from being used, as a missing variable does: what would be started is known.
+    pub fn unusable(&self, error: ConfigError) {
+        self.faults.set(Faults { variable: true, ..self.faults.get() });
+        let server = self.server.borrow().clone().map(String::into_boxed_str);
+        self.problems.borrow_mut().push(ConfigError { server, ..error });
     }
 
     /// Whether a variable was missing in the server's table now read.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     clients::{self, Around, Format},
+    env_file,
     error::ConfigError,
     fields::Report,
     load::{project_folders, put},
@@ -128,6 +129,15 @@ fn read(place: &Place, home: &Path, cwd: &Path, env: &Env) -> Option<FoundImport
         for draft in clients::read(&report, &tree, *format, &around) {
             put(&mut drafts, draft, |d| &d.spec.id);
         }
+    }
+    for draft in drafts.iter().filter(|draft| env_file::of(&draft.spec).is_some()) {
+        let error = ConfigError {
+            line: draft.spec.origin.line,
+            key: Some("envFile".into()),
+            ..ConfigError::new("its variables are taken over by name, not with their values")
+        };
+        let error = error.in_file(&place.path).of_server(draft.spec.id.as_str());
+        report.problems.borrow_mut().push(error.hint("export them before starting"));
     }
     let servers: Vec<ServerSpec> = drafts.iter().map(|d| d.finish(&Rules::default())).collect();
     let problems: Vec<ConfigError> = report.errors.take().into_iter().chain(report.problems.take()).collect();

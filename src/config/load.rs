@@ -1,6 +1,7 @@
 //! Puts the layers together: command line over project file over user file.
 //!
-//! Servers merge by name, the higher layer replacing the whole table; settings merge by key. The
+//! Servers merge by name, the higher layer replacing the whole table; settings merge by key, but only files of the user
+//! give any: a project brings servers, rules for them and workflows. The
 //! `[defaults]` of a layer hold for its own servers and those of the layers above, so that no project
 //! changes how the user's own servers are treated.
 
@@ -40,8 +41,11 @@ pub struct LoadOptions {
     pub no_project: bool,
     /// The hash of a project that is approved for this run only (`--trust`).
     pub trust_hash: Option<String>,
-    /// Servers given on the command line; they stand above all files.
+    /// Servers given on the command line; they stand above all files, and the user's `[defaults]` hold for them.
     pub extra: Vec<ServerSpec>,
+    /// Whether the files give settings only: the command line says which servers there are. Servers, the rules that name
+    /// them and the project's file are left out then.
+    pub servers_given: bool,
     /// The current directory, where the search for a project's file begins.
     pub cwd: PathBuf,
     /// The user's home.
@@ -153,21 +157,25 @@ impl Loader<'_> {
         let named = !self.options.config_files.is_empty();
         let user = if named { self.named_files() } else { self.user_file() };
         let mut settings = user.settings;
-        let mut servers = finish(&user.servers, &user.defaults);
-        let mut rules = user.rules;
+        let (mut servers, mut rules) = if self.options.servers_given {
+            // What is wrong with a server that is not wanted is no reason not to start.
+            self.errors.retain(|error| error.server.is_none());
+            self.problems.retain(|problem| problem.server.is_none());
+            Default::default()
+        } else {
+            (finish(&user.servers, &user.defaults), user.rules)
+        };
         self.check(&rules, &servers);
         let mut pending = None;
         if !named
             && !self.options.no_project
+            && !self.options.servers_given
             && let Some((root, file)) = self.find_project()
         {
             let role = Role { root: Some(root.clone()), included: false, named: false };
             let mut layer = self.file(&file, &role);
-            if let Some(place) = layer.settings.without_taste() {
-                let message = "keys and theme files of a project are not used".to_owned();
-                self.problems.push(ConfigError { message, ..place }.in_file(&file).hint("put them into your own configuration file"));
-            }
-            let defaults = layer.defaults.over(user.defaults);
+            self.problems.extend(layer.settings.of_project());
+            let defaults = layer.defaults.over(user.defaults.clone());
             layer.servers.retain(|draft| self.free_of_groups(&draft.spec, &rules));
             let project = finish(&layer.servers, &defaults);
             let ids = |servers: &[(ServerSpec, bool)]| servers.iter().map(|(spec, _)| spec.id.clone()).collect::<Vec<ServerId>>();
@@ -181,7 +189,8 @@ impl Loader<'_> {
             }
         }
         let mut ready: Vec<ServerSpec> = servers.into_iter().filter_map(|(spec, unset)| (!unset).then_some(spec)).collect();
-        for extra in named_apart(&self.options.extra) {
+        for mut extra in named_apart(&self.options.extra) {
+            user.defaults.clone().apply(&mut extra);
             put(&mut ready, extra, |s| &s.id);
         }
         let settings = settings.finish();
@@ -393,6 +402,7 @@ impl Loader<'_> {
     fn take(&mut self, report: Report<'_>) {
         self.errors.extend(report.errors.take());
         self.problems.extend(report.problems.take());
+        self.files.extend(report.files.take());
     }
 }
 

@@ -241,7 +241,7 @@ fn layers_merge_servers_by_name_and_settings_by_key() {
     );
     place.write(
         "project/switchboard.toml",
-        "[keep]\ncalls = 50\n[defaults.timeouts]\ncall = \"70s\"\n[servers.one]\ncommand = \"project-one\"\n[servers.three]\ncommand = \"three\"",
+        "separator = \".\"\n[keep]\ncalls = 50\n[defaults.timeouts]\ncall = \"70s\"\n[servers.one]\ncommand = \"project-one\"\n[servers.three]\ncommand = \"three\"",
     );
     let mut options = place.options();
     let held = load(&options).unwrap();
@@ -256,8 +256,13 @@ fn layers_merge_servers_by_name_and_settings_by_key() {
     let merged = load(&options).unwrap();
     assert_eq!(ids(&merged.servers), ["one", "two", "three", "git", "git-2"]);
     assert_eq!((merged.pending, merged.servers[0].owner.as_deref()), (None, None));
-    assert_eq!(merged.servers[2], extra);
-    assert_eq!((merged.settings.separator.as_str(), merged.settings.keep.calls, merged.settings.keep.logs), ("-", 50, 6));
+    let timeouts = Timeouts { call: Duration::from_secs(7), list: Duration::from_secs(8), ..Timeouts::default() };
+    assert_eq!(merged.servers[2], ServerSpec { timeouts, ..extra }, "the user's defaults hold for servers of the command line");
+    assert_eq!(
+        (merged.settings.separator.as_str(), merged.settings.keep.calls, merged.settings.keep.logs),
+        ("-", 5, 6),
+        "a project sets nothing for its user"
+    );
     let calls = |n: usize| (merged.servers[n].timeouts.call.as_secs(), merged.servers[n].timeouts.list.as_secs());
     assert_eq!((calls(0), calls(1)), ((70, 8), (7, 8)), "a project's defaults leave the user's servers alone");
 
@@ -364,6 +369,7 @@ fn an_approval_holds_for_exactly_what_was_approved() {
         format!("{text}cwd = \"sub\""),
         format!("{text}env = {{ LD_PRELOAD = \"./x.so\" }}"),
         format!("{text}sampling = {{ role = \"assistant\" }}"),
+        format!("{text}roots = [\"./data\"]"),
         format!("{text}[servers.more]\nurl = \"http://x/${{TOKEN}}\""),
         format!("include = [\"more.json\"]\n{text}"),
     ] {
@@ -373,8 +379,9 @@ fn an_approval_holds_for_exactly_what_was_approved() {
         assert!(loaded.pending.is_some() && loaded.servers.is_empty(), "{change}");
     }
     // What starts nothing asks nothing.
-    place.write("project/switchboard.toml", &format!("separator = \".\"\n{text}owner = \"me\"\ntimeouts = {{ call = \"5s\" }}"));
-    assert_eq!(load(&rotated).unwrap().settings.separator, ".");
+    place.write("project/switchboard.toml", &format!("workflows = [\"w.toml\"]\n{text}owner = \"me\"\ntimeouts = {{ call = \"5s\" }}"));
+    let loaded = load(&rotated).unwrap();
+    assert_eq!((loaded.settings.workflows, loaded.servers[0].owner.as_deref()), (vec![place.path("project/w.toml")], Some("me")));
     let mut wrong = options;
     wrong.trust_hash = Some("00".into());
     wrong.state_dir = None;
@@ -432,4 +439,46 @@ fn what_is_approved_is_shown_whole_and_harmless() {
     assert_eq!(lines, wanted);
     let hash = launch_hash(&[]);
     assert_eq!((hash.len(), hash == launch_hash(&[server_from_command(&["x".into()])])), (64, false));
+}
+
+#[test]
+fn a_projects_file_changes_no_setting_of_the_user() {
+    let hostile = "separator = \".\"\nworkflows = [\"flows\"]\n[console]\nconfirm = \"never\"\nmouse = false\ntheme = \"mono\"\n\
+                   [history]\ncalls = 0\n[keep]\ncalls = 1\n[keys.confirm]\n\"n\" = \"yes\"\n";
+    for (users, include) in [("", false), ("[console]\nconfirm = \"destructive\"\n[history]\ncalls = 7\n", true)] {
+        let place = Place::new();
+        place.write("conf/config.toml", users);
+        let before = load(&place.options()).unwrap().settings;
+        if include {
+            place.write("project/more.toml", hostile);
+            place.write("project/switchboard.toml", "include = [\"more.toml\"]");
+        } else {
+            place.write("project/switchboard.toml", hostile);
+        }
+        let loaded = load(&place.options()).unwrap();
+        let flows = vec![place.path("project/flows")];
+        assert_eq!(loaded.settings, Settings { workflows: flows, ..before }, "nothing needs approval here, so nothing is taken");
+        let keys: Vec<&str> = loaded.problems.iter().filter_map(|p| p.key.as_deref()).collect();
+        assert_eq!(keys, ["separator", "keep", "history", "console", "keys"]);
+        assert!(loaded.problems.iter().all(|p| p.line.is_some() && p.file.is_some() && p.hint.is_some()), "{:?}", loaded.problems);
+    }
+}
+
+#[test]
+fn the_folders_that_a_server_is_told_of_are_approved_with_it() {
+    let project = |roots: &str| {
+        let place = Place::new();
+        place.write("project/switchboard.toml", &format!("[servers.p]\ncommand = \"run\"\nroots = [{roots}]\n"));
+        load(&place.options()).unwrap().pending.unwrap()
+    };
+    let small = project("\"./data\"");
+    assert_eq!(small.hash, project("\"./data\"").hash, "wherever the project was checked out");
+    assert!(small.lines.contains(&"    is told of the folder ./data".to_owned()), "{:?}", small.lines);
+    let all = project("\"~\"");
+    assert_eq!(all.lines.last().unwrap(), "    is told of the folder '~'");
+    let others = ["\"~\"", "\"/data\"", "\"${HOST}\"", "\"$${HOST}\"", "\"./data\", \"/\"", "{ uri = \"./data\", name = \"x\" }", ""];
+    let mut hashes: Vec<String> = others.iter().map(|roots| project(roots).hash).chain([small.hash]).collect();
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len(), others.len() + 1);
 }

@@ -9,6 +9,7 @@
 //! - `fields` reads tables of that tree and reports what it does not know;
 //! - `text` replaces `${VAR}`;
 //! - `settings`, `server` (our own format) and `clients` (everybody else's) give meaning to the tree;
+//! - `env_file` reads the file that such a file may name for the variables of a program;
 //! - `policy` reads the knobs of a server or a tool, `rules` what stands above servers: rules for tools, groups, routes, the cache;
 //! - [`load()`] puts the layers together, `trust` holds back what a project wants started;
 //! - [`import`](find_imports) finds other clients' files, `export` writes them into ours.
@@ -17,6 +18,7 @@ mod adhoc;
 #[cfg(test)]
 mod client_tests;
 mod clients;
+mod env_file;
 mod error;
 mod export;
 mod fields;
@@ -40,7 +42,7 @@ mod workflows;
 
 pub use adhoc::{server_from_command, server_from_url};
 pub use error::ConfigError;
-pub use export::{to_toml, write_config};
+pub use export::{add_to_toml, to_toml, write_config};
 pub use import::{FoundImport, find_imports};
 pub use load::{LoadOptions, Loaded, load};
 pub use recall::{load_recall, save_recall};

@@ -38,6 +38,13 @@ impl Draft {
 pub(super) struct RootsChoice {
     pub policy: AskPolicy,
     pub roots: Vec<Root>,
+    /// Texts of the roots that stand in the file as something else than their URI, by [`root_field`].
+    pub written: Vec<(String, String)>,
+}
+
+/// The name under which the text of the root at `index` is noted.
+pub(super) fn root_field(index: usize) -> String {
+    format!("roots.{index}")
 }
 
 /// A launch as read, with the texts that have no place in it.
@@ -296,13 +303,17 @@ pub(super) fn policy(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<A
 pub(super) fn roots(fields: &mut Fields<'_, '_>) -> Option<RootsChoice> {
     let node = fields.node("roots")?;
     let report = fields.report;
-    let choice = |policy| Some(RootsChoice { policy, roots: vec![] });
+    let choice = |policy| Some(RootsChoice { policy, roots: vec![], written: vec![] });
     match &node.kind {
         Kind::Text(text) if text == "ask" => choice(AskPolicy::Ask),
         Kind::Text(text) if text == "decline" => choice(AskPolicy::Decline),
         Kind::Array(items) => {
-            let roots = items.iter().filter_map(|item| root(fields, item)).collect();
-            Some(RootsChoice { policy: AskPolicy::Fixed(Body::default()), roots })
+            let (mut roots, mut written) = (vec![], vec![]);
+            for (root, text) in items.iter().filter_map(|item| root(fields, item)) {
+                written.extend(text.map(|text| (root_field(roots.len()), text)));
+                roots.push(root);
+            }
+            Some(RootsChoice { policy: AskPolicy::Fixed(Body::default()), roots, written })
         }
         _ => {
             let hint = "each is a path, a file:// URI, or { uri = \"…\", name = \"…\" }";
@@ -312,16 +323,19 @@ pub(super) fn roots(fields: &mut Fields<'_, '_>) -> Option<RootsChoice> {
     }
 }
 
-fn root(fields: &Fields<'_, '_>, item: &Node) -> Option<Root> {
+/// A root, and its text where that is not the URI: it has variables, or depends on where the file or the home is.
+fn root(fields: &Fields<'_, '_>, item: &Node) -> Option<(Root, Option<String>)> {
     let uri_of = |text: &str, at: usize| {
         let text = fields.report.expand(at, &fields.name("roots"), text);
-        match text.expose() {
-            uri if uri.starts_with("file://") => uri.to_owned(),
-            path => file_uri(&fields.report.path(path)),
-        }
+        let (uri, fixed) = match text.expose() {
+            uri if uri.starts_with("file://") => (uri.to_owned(), true),
+            path => (file_uri(&fields.report.path(path)), path.starts_with('/')),
+        };
+        (uri, (text.interpolated() || !fixed).then(|| super::text::written(&text)))
     };
+    let unnamed = |(uri, written)| (Root { uri, name: None }, written);
     match &item.kind {
-        Kind::Text(text) => Some(Root { uri: uri_of(text, item.at), name: None }),
+        Kind::Text(text) => Some(unnamed(uri_of(text, item.at))),
         Kind::Table(table) => {
             let mut inner = Fields::new(fields.report, table, fields.name("roots"));
             let uri = inner.text("uri").map(|text| uri_of(text, item.at));
@@ -330,7 +344,7 @@ fn root(fields: &Fields<'_, '_>, item: &Node) -> Option<Root> {
                 fields.report.error(item.at, &fields.name("roots"), "a root has no `uri`", "write { uri = \"…\", name = \"…\" }");
             }
             inner.finish();
-            uri.map(|uri| Root { uri, name })
+            uri.map(|(uri, written)| (Root { uri, name }, written))
         }
         _ => {
             fields.wrong(item, "roots", "a path or a table");

@@ -108,7 +108,12 @@ pub(super) struct PartialSettings {
     confirm: Option<ConfirmPolicy>,
     workflows: Vec<PathBuf>,
     history_calls: Option<usize>,
+    /// Where the tables and keys stand of which no project has a say.
+    personal: Vec<ConfigError>,
 }
+
+/// What a project's file does not choose: it is the user's, and would hold for the user's own servers too.
+const PERSONAL: [&str; 5] = ["separator", "keep", "history", "console", "keys"];
 
 impl PartialSettings {
     /// Reads `separator`, `workflows`, `[keep]`, `[history]`, `[console]` and `[keys]`.
@@ -120,6 +125,11 @@ impl PartialSettings {
             root.report.error(node.at, "separator", "should be 1 to 8 of the characters A-Z a-z 0-9 _ . -", "the default is \"_\"");
         }
         let mut out = PartialSettings { separator, ..Self::default() };
+        for key in PERSONAL {
+            if let Some(field) = root.field(key) {
+                out.personal.push(root.report.place(field.at, key));
+            }
+        }
         if let Some(mut keep) = root.inner("keep") {
             out.keep = ["calls", "result_bytes", "frames", "frame_bytes", "logs"].map(|key| keep.count(key));
             keep.finish();
@@ -151,16 +161,14 @@ impl PartialSettings {
         out
     }
 
-    /// Takes out what no project may choose: keys (a key that answers a question of Switchboard could be made
-    /// another one) and a theme of its own (which could hide what is asked). Gives where that stood.
-    pub fn without_taste(&mut self) -> Option<ConfigError> {
-        let place = self.keys.first().map(|key| key.place.clone());
-        let themed = matches!(self.theme, Some(ThemeName::File(_)));
-        self.keys.clear();
-        if themed {
-            self.theme = None;
-        }
-        (place.is_some() || themed).then(|| place.unwrap_or_default())
+    /// Leaves of these settings what a project may choose: which workflow files there are. Everything else is how the
+    /// user wants the program to be, and much of it guards them: which calls are asked about, how tools are called (which
+    /// rules match by), what is remembered, which key answers a question. Gives what is not used.
+    pub fn of_project(&mut self) -> Vec<ConfigError> {
+        let PartialSettings { workflows, personal, .. } = std::mem::take(self);
+        self.workflows = workflows;
+        let unused = |place: ConfigError| ConfigError { message: "settings of the program are not taken from a project".into(), ..place };
+        personal.into_iter().map(|place| unused(place).hint("put it into your own configuration file")).collect()
     }
 
     /// These settings where given, else `below`.
@@ -173,9 +181,12 @@ impl PartialSettings {
         keys.extend(self.keys);
         let mut workflows = self.workflows;
         workflows.extend(below.workflows);
+        let mut personal = self.personal;
+        personal.extend(below.personal);
         PartialSettings {
             keys,
             workflows,
+            personal,
             history_calls: self.history_calls.or(below.history_calls),
             separator: self.separator.or(below.separator),
             keep,
@@ -340,6 +351,7 @@ impl Rules {
         if let Some(choice) = self.roots {
             spec.roots_policy = choice.policy;
             spec.roots = choice.roots;
+            spec.origin.written.extend(choice.written);
         }
     }
 }

@@ -13,15 +13,16 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
+    env_file,
     error::ConfigError,
     private::{self, Links},
-    server::file_uri,
+    server::{file_uri, root_field},
     text,
 };
 use crate::domain::{
     ask::AskPolicy,
     secret::{MASK, Secret},
-    server::{Launch, ServerSpec, looks_secret, quote},
+    server::{Launch, Root, ServerSpec, looks_secret, quote},
     text::visible,
 };
 
@@ -40,9 +41,14 @@ pub struct PendingApproval {
     pub lines: Vec<String>,
 }
 
+/// The text of a field as it stands in the file, where that is not its value.
+fn written<'s>(spec: &'s ServerSpec, field: &str) -> Option<&'s str> {
+    spec.origin.written.iter().find(|(name, _)| name == field).map(|(_, text)| text.as_str())
+}
+
 /// The value of a launch field as it stands in the file.
 fn as_written<'s>(spec: &'s ServerSpec, field: &str, value: &'s str) -> &'s str {
-    spec.origin.written.iter().find(|(name, _)| name == field).map_or(value, |(_, text)| text)
+    written(spec, field).unwrap_or(value)
 }
 
 /// A configured value as it stands in the file, told apart from a literal that only looks like it.
@@ -60,6 +66,18 @@ fn canonical_policy(policy: &AskPolicy) -> Value {
         AskPolicy::Decline => json!("decline"),
         AskPolicy::Fixed(answer) => json!({"fixed": answer.text()}),
     }
+}
+
+/// The folders that a server is told of. Texts and URIs are told apart, since one could look like the other.
+fn canonical_roots(spec: &ServerSpec) -> Value {
+    if spec.roots.is_empty() {
+        return canonical_policy(&spec.roots_policy);
+    }
+    let form = |(index, root): (usize, &Root)| match written(spec, &root_field(index)) {
+        Some(text) => json!({"written": text, "name": root.name}),
+        None => json!({"uri": root.uri, "name": root.name}),
+    };
+    spec.roots.iter().enumerate().map(form).collect()
 }
 
 /// What would be started or contacted for one server, in canonical form, without its name.
@@ -84,21 +102,26 @@ fn launch_form(spec: &ServerSpec) -> Value {
             })
         }
     };
-    json!({
+    let mut form = json!({
         "launch": launch,
         "trusted": spec.trusted,
         "disabled": spec.disabled,
         "elicitation": canonical_policy(&spec.elicitation),
         "sampling": canonical_policy(&spec.sampling),
-        "roots": canonical_policy(&spec.roots_policy),
-    })
+        "roots": canonical_roots(spec),
+    });
+    if let Some(file) = env_file::of(spec) {
+        // With what it holds: a variable can make any program run another.
+        form["env_file"] = json!([file.file, file.digest]);
+    }
+    form
 }
 
 /// SHA-256 in hexadecimal over everything that `specs` would start or contact.
 ///
 /// Covers names, commands, arguments, environment, folders, addresses, headers and sockets as they
-/// stand in the files (variables not replaced), and what is answered or believed without asking. The
-/// order of the servers does not matter.
+/// stand in the files (variables not replaced), and what is told, answered or believed without asking.
+/// The order of the servers does not matter.
 pub fn launch_hash(specs: &[ServerSpec]) -> String {
     let mut forms: Vec<String> = specs.iter().map(|spec| json!([spec.id.as_str(), launch_form(spec)]).to_string()).collect();
     forms.sort();
@@ -131,7 +154,13 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
             if let Some(cwd) = cwd {
                 lines.push(format!("    in {}", quote(&cwd.to_string_lossy())));
             }
-            lines.extend(env.iter().map(|(name, value)| format!("    with {name}={}", quote(shown(name, value)))));
+            let file = env_file::of(spec);
+            let from_file = |name: &str| file.as_ref().is_some_and(|file| file.names.contains(&name));
+            let given = env.iter().filter(|(name, _)| !from_file(name));
+            lines.extend(given.map(|(name, value)| format!("    with {name}={}", quote(shown(name, value)))));
+            if let Some(file) = &file {
+                lines.push(format!("    with the variables of the file {}: {}", quote(file.file), file.names.join(", ")));
+            }
             if *inherit_env {
                 lines.push("    with the whole environment of switchboard".into());
             }
@@ -143,6 +172,9 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
             }
             lines.extend(headers.iter().map(|(name, value)| format!("    with {name}: {}", shown(name, value))));
         }
+    }
+    for (index, root) in spec.roots.iter().enumerate() {
+        lines.push(format!("    is told of the folder {}", quote(as_written(spec, &root_field(index), &root.uri))));
     }
     for (what, policy) in [("elicitation", &spec.elicitation), ("sampling", &spec.sampling)] {
         if let AskPolicy::Fixed(answer) = policy {

@@ -82,6 +82,15 @@ impl Store {
     ///
     /// Blocks while another program that brings the same file up to date is at it, for some seconds at most.
     pub fn open(path: &Path, calls: usize) -> Result<Store, StoreError> {
+        Self::open_keeping(path, Some(calls))
+    }
+
+    /// The same for somebody whose calls are not for the history: none is added to it, and none goes out of it.
+    pub fn open_beside(path: &Path) -> Result<Store, StoreError> {
+        Self::open_keeping(path, None)
+    }
+
+    fn open_keeping(path: &Path, calls: Option<usize>) -> Result<Store, StoreError> {
         let fault = |source| StoreError::Sqlite { path: path.to_owned(), source };
         let mut connection = Connection::open(path).map_err(fault)?;
         schema::prepare(&mut connection, path)?;

@@ -133,6 +133,22 @@ async fn old_runs_and_calls_are_thrown_away() {
 }
 
 #[tokio::test]
+async fn whoever_keeps_no_calls_leaves_the_history_alone() {
+    let (dir, store) = store(10);
+    for n in 0..3 {
+        assert!(store.note_call(call(n)));
+    }
+    store.flush().await.unwrap();
+    let beside = Store::open_beside(&dir.path().join("store.db")).unwrap();
+    beside.note_call(call(7));
+    let run = RunId::new(1, 1);
+    beside.write(run, began("w")).await.unwrap();
+    beside.flush().await.unwrap();
+    assert_eq!(store.calls(100, vec![]).await.unwrap(), [call(0), call(1), call(2)]);
+    assert!(store.load(run).await.unwrap().is_some(), "runs are written down all the same");
+}
+
+#[tokio::test]
 async fn a_file_of_a_newer_version_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");

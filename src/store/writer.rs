@@ -36,8 +36,8 @@ pub enum Job {
 
 type Told = (oneshot::Sender<Result<(), String>>, Result<(), String>);
 
-/// Writes until nobody is left who hands jobs in.
-pub fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>, keep: usize) {
+/// Writes until nobody is left who hands jobs in. Keeps the last `keep` calls; `None` leaves the history as it is.
+pub fn run(mut connection: Connection, mut jobs: mpsc::Receiver<Job>, keep: Option<usize>) {
     let mut noted = SPARE;
     let mut batch = Vec::with_capacity(TOGETHER);
     while jobs.blocking_recv_many(&mut batch, TOGETHER) > 0 {
@@ -63,7 +63,7 @@ fn write_all(
     batch: impl Iterator<Item = Job>,
     told: &mut Vec<Told>,
     flushed: &mut Vec<oneshot::Sender<()>>,
-    keep: usize,
+    keep: Option<usize>,
     noted: &mut usize,
 ) -> Result<(), Trouble> {
     let batch: Vec<Job> = batch.collect();
@@ -88,7 +88,7 @@ fn write_all(
                 told.push((done, result));
             }
             // A call that cannot be kept is no reason to stop anything.
-            Job::Call(call) if keep > 0 => {
+            Job::Call(call) if keep.is_some_and(|keep| keep > 0) => {
                 if calls::write(&change, &call).is_ok() {
                     *noted += 1;
                 }
@@ -97,7 +97,9 @@ fn write_all(
             Job::Flush(done) => flushed.push(done),
         }
     }
-    if *noted >= SPARE {
+    if let Some(keep) = keep
+        && *noted >= SPARE
+    {
         *noted = 0;
         calls::forget(&change, keep)?;
     }

@@ -103,6 +103,8 @@ pub enum ConsoleUpdate {
     Workflows(flows::Shelf),
     /// Runs of earlier sessions, newest first.
     Past(Vec<RunHeader>),
+    /// The project's file has changed and has to be approved; `None` when nothing waits for that any more.
+    Approval(Option<ApprovalPrompt>),
 }
 
 /// What the console begins with.

@@ -149,6 +149,9 @@ fn a_workflow_is_made_of_past_calls_and_runs() {
     // The user is there already, which the tool says.
     home.own(&["run", "again"]).ends(1).says("database_create_user");
     home.own(&["workflow", "new", "other", "--from-call", "1"]).ends(2).says("no such calls");
+    // A run of the demo is written down beside the history and takes nothing out of it.
+    home.own(&["--demo", "run", "onboard_new_user", "email=zoe@example.com", "name=Zoe"]).ends(0);
+    home.own(&["workflow", "from-history", "--ids", made["call"].as_str().unwrap()]).ends(0);
 }
 
 #[test]

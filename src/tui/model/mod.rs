@@ -35,7 +35,7 @@ use crate::domain::{
 };
 
 use super::{
-    ConsoleRequest, ConsoleUpdate, Startup, Taste,
+    ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Startup, Taste,
     copying::{CopyKind, Invocation},
     feed::Feed,
     flows::Shelf,
@@ -237,6 +237,8 @@ pub struct Model {
     believed: HashSet<ServerId>,
     /// What the welcome has to offer.
     offer: Option<Offer>,
+    /// A project's file that is to be approved as soon as no letter that is typed could be taken for the answer.
+    approval: Option<ApprovalPrompt>,
     /// Calls asked for whose ids are not known yet, by token.
     submitted: Vec<(u64, Option<Node>)>,
     next_token: u64,
@@ -288,6 +290,7 @@ impl Model {
             allowed: HashSet::new(),
             believed: HashSet::new(),
             offer: None,
+            approval: None,
             submitted: vec![],
             next_token: 1,
             engine_gone: false,
@@ -406,6 +409,11 @@ impl Model {
             }
             ConsoleUpdate::Workflows(shelf) => self.flows_changed(&shelf),
             ConsoleUpdate::Past(runs) => self.views.flows.past = runs,
+            ConsoleUpdate::Approval(prompt) => {
+                // What an open dialog shows is not what would be started now.
+                self.modals.retain(|modal| !matches!(modal, Modal::Approval(_)));
+                self.approval = prompt;
+            }
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),
         }
     }
@@ -625,6 +633,13 @@ impl Model {
     fn settle(&mut self) {
         let now = self.now.max(self.feed.last);
         self.toasts.retain(|toast| toast.until > now);
+        if self.modals.is_empty()
+            && !self.typing()
+            && let Some(prompt) = self.approval.take()
+        {
+            self.sequence.clear();
+            self.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), seen: Default::default() }));
+        }
         let node = self.tree.selected().cloned();
         self.call.show(node.as_ref(), &self.feed.world);
         self.info.show(node.as_ref());

@@ -14,7 +14,7 @@ use crate::{
         server::Phase,
     },
     engine::control::Command,
-    tui::{ApprovalPrompt, action::Action, fake, input::Input, overlay::palette::Choice as PaletteChoice, view},
+    tui::{action::Action, fake, input::Input, overlay::palette::Choice as PaletteChoice, view},
 };
 
 pub(super) struct Harness {
@@ -400,6 +400,29 @@ fn a_projects_file_is_approved_by_its_hash() {
     harness.keys("enter esc");
     assert_eq!(harness.take(), [], "neither is an answer");
     assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("abc123".into()))]);
+}
+
+#[test]
+fn a_projects_file_that_changes_asks_as_at_the_start_but_not_amid_typing() {
+    let prompt = |hash: &str| ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![format!("run-{hash}")], hash: hash.into() };
+    let changed = |hash: &str| Msg::Update(ConsoleUpdate::Approval(Some(prompt(hash))));
+    let mut harness = Harness::new(120, 40);
+    harness.keys("/");
+    harness.send(changed("one"));
+    harness.keys("a");
+    assert_eq!(harness.take(), [], "a letter of the filter approves nothing");
+    assert!(!harness.frame().contains("run-one"));
+    harness.keys("esc esc");
+    assert!(harness.frame().contains("run-one"), "{}", harness.frame());
+    // It changes again while the dialog is open.
+    harness.send(changed("two"));
+    let frame = harness.frame();
+    assert!(frame.contains("run-two") && !frame.contains("run-one"), "{frame}");
+    assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
+    // Approved elsewhere, or taken back.
+    harness.send(changed("three"));
+    harness.send(Msg::Update(ConsoleUpdate::Approval(None)));
+    assert!(!harness.frame().contains("run-three"), "{}", harness.frame());
 }
 
 #[test]
