@@ -899,3 +899,30 @@ async fn a_run_begins_again_at_a_step_with_what_was_there_before() {
     assert!(report.step("a").unwrap().from_before() && !report.step("c").unwrap().from_before());
     rig.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_of_a_call_and_its_fallback_carry_one_key() {
+    use switchboard::domain::{
+        call::CallSpec,
+        id::ToolId,
+        policy::{Fallback, Rules, ToolRule, pattern::Pattern},
+    };
+    let log = Log::default();
+    let rig = engine(&log, Arc::new(NoJournal));
+    rig.engine.apply(vec![spec("s"), spec("t")]);
+    rig.ready("s").await;
+    rig.ready("t").await;
+    let rule = ToolRule {
+        matches: Pattern::parse("s_*").unwrap(),
+        idempotency_key: Some("name".into()),
+        fallback: vec![Fallback::Server { server: "t".into() }],
+        ..ToolRule::default()
+    };
+    rig.engine.set_rules(Rules { tools: vec![rule], ..Rules::default() });
+    let settled = rig.engine.call(CallSpec::tool(ToolId::new("s".into(), "echo"), r#"{"drop":true}"#, Origin::Cli)).1.await.unwrap();
+    assert!(matches!(settled.outcome, switchboard::domain::call::Outcome::Failed { .. }), "{settled:?}");
+    let keys = log.lock().unwrap().clone();
+    assert!(keys.len() >= 3 && keys[0] != "?", "{keys:?}");
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    rig.stop().await;
+}

@@ -33,6 +33,9 @@ use crate::{
 /// How long answers are held for a fallback that takes any, however old.
 const HOLD: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Equal calls that a call waits for, one after another, before it goes its own way.
+const MOST_WAITS: usize = 1;
+
 /// Who is fetching an answer, and where it comes out.
 type Fetching = (CallId, watch::Receiver<Option<Body>>);
 
@@ -130,52 +133,55 @@ impl Dispatch {
         let Some(store) = answers.store().filter(|_| kept) else { return Err(None) };
         let key = self.cache_key(aim);
         let hold = if aim.treatment.fallback.contains(&Fallback::Stale) { HOLD } else { Duration::ZERO };
-        let looked = store.get(&key).await;
-        let now = self.unix_ms();
-        if let Some(kept) = looked.filter(|kept| kept.fresh(now)) {
-            answers.counts.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(self.give(kept, &key, store.name(), false, now, flow));
-        }
-        if matches!(aim.operation, Operation::Resource { .. }) {
-            // Whether its answer may be given to others is known only when it is there: nobody waits for it.
-            let turn =
-                Turn { key, policy: policy.clone(), hold, answers: self.shared.clone(), awaited: false, ready: watch::channel(None).0 };
-            return Err(Some(turn));
-        }
-        let turn = {
-            let mut fetching = answers.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-            match fetching.get(&key) {
-                Some((with, ready)) => Err((*with, ready.clone())),
-                None => {
-                    let (ready, seen) = watch::channel(None);
-                    fetching.insert(key.clone(), (self.id, seen));
-                    Ok(Turn { key: key.clone(), policy: policy.clone(), hold, answers: self.shared.clone(), awaited: true, ready })
-                }
+        for _ in 0..=MOST_WAITS {
+            let looked = store.get(&key).await;
+            let now = self.unix_ms();
+            if let Some(kept) = looked.filter(|kept| kept.fresh(now)) {
+                answers.counts.hits.fetch_add(1, Ordering::Relaxed);
+                return Ok(self.give(kept, &key, store.name(), false, now, flow));
             }
-        };
-        let (with, mut ready) = match turn {
-            Ok(turn) => {
-                answers.counts.misses.fetch_add(1, Ordering::Relaxed);
-                flow.stage(Stage::CacheMiss { key });
-                self.tell(answers);
+            if matches!(aim.operation, Operation::Resource { .. }) {
+                // Whether its answer may be given to others is known only when it is there: nobody waits for it.
+                let turn =
+                    Turn { key, policy: policy.clone(), hold, answers: self.shared.clone(), awaited: false, ready: watch::channel(None).0 };
                 return Err(Some(turn));
             }
-            Err(other) => other,
-        };
-        flow.stage(Stage::Shared { with });
-        tokio::select! {
-            biased;
-            _ = ready.wait_for(Option::is_some) => {}
-            () = flow.expired() => return Err(None),
+            let turn = {
+                let mut fetching = answers.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+                match fetching.get(&key) {
+                    Some((with, ready)) => Err((*with, ready.clone())),
+                    None => {
+                        let (ready, seen) = watch::channel(None);
+                        fetching.insert(key.clone(), (self.id, seen));
+                        Ok(Turn { key: key.clone(), policy: policy.clone(), hold, answers: self.shared.clone(), awaited: true, ready })
+                    }
+                }
+            };
+            let (with, mut ready) = match turn {
+                Ok(turn) => {
+                    answers.counts.misses.fetch_add(1, Ordering::Relaxed);
+                    flow.stage(Stage::CacheMiss { key });
+                    self.tell(answers);
+                    return Err(Some(turn));
+                }
+                Err(other) => other,
+            };
+            flow.stage(Stage::Shared { with });
+            tokio::select! {
+                biased;
+                _ = ready.wait_for(Option::is_some) => {}
+                () = flow.expired() => return Err(None),
+            }
+            let given = ready.borrow().clone();
+            if let Some(result) = given {
+                answers.counts.shared.fetch_add(1, Ordering::Relaxed);
+                self.tell(answers);
+                flow.with(|s| s.cached = Some(Duration::ZERO));
+                return Ok(Outcome::Ok { result });
+            }
+            // The other call failed, or its answer is not for others.
         }
-        let given = ready.borrow().clone();
-        if let Some(result) = given {
-            answers.counts.shared.fetch_add(1, Ordering::Relaxed);
-            self.tell(answers);
-            flow.with(|s| s.cached = Some(Duration::ZERO));
-            return Ok(Outcome::Ok { result });
-        }
-        // The other call failed, or its answer is not for others: all that waited try at once, as without a cache.
+        // Whoever waited for several in vain waits no longer: equal calls must not become a queue.
         Err(None)
     }
 
