@@ -237,6 +237,23 @@ fn a_server_on_the_command_line_needs_no_configuration() {
 }
 
 #[test]
+fn the_users_settings_hold_without_the_users_servers() {
+    let home = Home::new();
+    let config = home.path().join("conf");
+    std::fs::create_dir(&config).unwrap();
+    std::fs::create_dir(home.path().join("state")).unwrap();
+    let text = "separator = \"-\"\n[defaults.timeouts]\nconnect = \"250ms\"\n[servers.mine]\ncommand = \"./mine\"\n";
+    std::fs::write(config.join("config.toml"), text).unwrap();
+    let run = |line: &[&str]| Ran::of(line, home.command(line).env("SWITCHBOARD_CONFIG_DIR", &config).output().unwrap());
+    // A program that says nothing is given up after the user's time, not after the built-in half minute.
+    let silent = run(&["servers", "--", "sleep", "60"]).ends(3).says("no answer within 250 ms");
+    assert!(!silent.err.contains("mine") && !silent.out.contains("mine"), "{}{}", silent.out, silent.err);
+    // The demo's own workflows and rules name its tools as the built-in settings have them.
+    let tools = run(&["--demo", "tools"]).ends(0);
+    assert!(tools.out.contains("database_query_users") && !tools.out.contains("mine"), "{}", tools.out);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let home = Home::new();
     let mut child = home.command(&["--demo", "tools", "--schema"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

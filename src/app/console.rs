@@ -58,7 +58,7 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         Ok(store) => (Some(store), None),
         Err(why) => (None, Some(why)),
     };
-    let engine = setup::engine(&loaded, store.as_ref());
+    let engine = setup::engine(&loaded, setup.demo, store.as_ref());
     let history = store.clone();
     if let Some(why) = trouble {
         engine.notice(Notice::new(NoticeLevel::Warn, format!("calls and runs are not written down: {why}")));
@@ -413,7 +413,7 @@ mod tests {
         config::approve(&setup.read().unwrap().pending.unwrap(), &project.join("state")).unwrap();
         let loaded = setup.read().unwrap();
         assert_eq!((ids(&loaded.servers), &loaded.pending), (vec!["one"], &None));
-        let engine = setup::engine(&loaded, None);
+        let engine = setup::engine(&loaded, false, None);
         let ((requests, wanted), (updates, mut news)) = (mpsc::channel(4), mpsc::channel(4));
         let library = Library::new(setup.load.clone(), Arc::default(), Default::default());
         let faces = Faces { wanted, updates, library };

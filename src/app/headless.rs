@@ -105,7 +105,7 @@ async fn serve(
     if let Some(demo) = &mut demo {
         demo.launch().map_err(|e| format!("the demo could not be started: {e}"))?;
     }
-    let engine = setup::engine(&loaded, store.as_ref());
+    let engine = setup::engine(&loaded, setup.demo, store.as_ref());
     let recorder = store.filter(|_| !setup.demo).map(|store| Recorder::start(&engine, store));
     if let Err(why) = setup::put_in_force(&engine, Setup::rules(&loaded, demo.is_some()), None) {
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&why));

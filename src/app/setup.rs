@@ -8,7 +8,7 @@ use super::own_program;
 use crate::{
     answers,
     cli::args::{Cli, Target},
-    config::{self, ConfigError, LoadOptions, Loaded},
+    config::{self, ConfigError, LoadOptions, Loaded, Settings},
     demo::Demo,
     domain::{
         ask::AskPolicy,
@@ -140,22 +140,24 @@ pub fn store(setup: &Setup, loaded: &Loaded) -> Result<Store, String> {
     opened.map_err(|error| error.to_string())
 }
 
-/// An engine by the settings. Must be called within a runtime.
-pub fn engine(loaded: &Loaded, store: Option<&Store>) -> Arc<Engine> {
+/// An engine by the settings, for the demo or not. Must be called within a runtime.
+pub fn engine(loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<Engine> {
     let journal: Arc<dyn Journal> = match store {
         Some(store) => Arc::new(store.clone()),
         None => Arc::new(NoJournal),
     };
-    Engine::journaled(engine_options(loaded), Arc::new(Connections::new(own_program())), journal)
+    Engine::journaled(engine_options(loaded, demo), Arc::new(Connections::new(own_program())), journal)
 }
 
-/// How an engine is set up by the settings.
-pub fn engine_options(loaded: &Loaded) -> EngineOptions {
+/// How an engine is set up by the settings. The demo's own rules and workflows name its tools as they are called by
+/// default, whatever the user puts between a server's name and a tool's.
+pub fn engine_options(loaded: &Loaded, demo: bool) -> EngineOptions {
     let settings = &loaded.settings;
     let now = chrono::Local::now();
     let epoch =
         Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
-    EngineOptions { epoch, separator: settings.separator.clone(), keep: settings.keep, seed: None }
+    let separator = if demo { Settings::default().separator } else { settings.separator.clone() };
+    EngineOptions { epoch, separator, keep: settings.keep, seed: None }
 }
 
 /// Puts rules in force, and opens the store that they name when it is another than `before`. Says why answers are kept
@@ -218,6 +220,7 @@ mod tests {
             assert_eq!(loaded.servers.iter().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), ids, "{line:?}");
             assert!(loaded.servers.iter().all(|spec| spec.timeouts.call == Duration::from_secs(7)), "{line:?}");
             assert_eq!((&loaded.rules, &loaded.pending, &loaded.problems), (&Rules::default(), &None, &vec![]), "{line:?}");
+            assert_eq!(engine_options(&loaded, setup.demo).separator, if setup.demo { "_" } else { "-" }, "{line:?}");
             // What a reload reads: the same servers, whatever was added to the file.
             write("conf/config.toml", &format!("{user}[servers.more]\ncommand = \"more\"\n").replace("never", "destructive"));
             let again = config::load(&setup.load).unwrap();

@@ -22,7 +22,7 @@ use crate::{
             parse::Source,
         },
     },
-    engine::rehearsal::rehearse,
+    engine::{EngineOptions, rehearsal::rehearse},
 };
 
 /// The workflows of a configuration, or the demo's.
@@ -54,7 +54,7 @@ pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
         let _ = writeln!(io.stderr, "warning: {}", crate::domain::text::visible_lines(&problem.to_string()));
     }
     if let WorkflowCmd::Test { files, junit } = &command {
-        return match test(&shelf, files, &loaded).await {
+        return match test(&shelf, files, &loaded, setup.demo).await {
             Ok(cases) => cli::workflow::tested(&cases, junit.as_deref(), &options, io),
             Err(failure) => cli::fail(failure, &options, io),
         };
@@ -94,7 +94,7 @@ async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<V
 }
 
 /// Tries the cases of test files.
-async fn test(shelf: &Shelf, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<CaseEnd>, Failure> {
+async fn test(shelf: &Shelf, files: &[PathBuf], loaded: &Loaded, demo: bool) -> Result<Vec<CaseEnd>, Failure> {
     let files = if files.is_empty() { test_files(shelf) } else { files.to_vec() };
     if files.is_empty() {
         let place = shelf.folder.as_ref().map_or_else(String::new, |folder| format!(" in {}", folder.display()));
@@ -107,7 +107,7 @@ async fn test(shelf: &Shelf, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<C
             .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{file} cannot be read: {error}")))?;
         let source = Source { file: file.clone(), text };
         match case::parse(&source) {
-            Ok(parsed) => try_cases(shelf, &source, &parsed, loaded, &mut ends).await?,
+            Ok(parsed) => try_cases(shelf, (&source, &parsed), || setup::engine_options(loaded, demo), &mut ends).await?,
             Err(problems) => {
                 let wrong = problems.iter().map(|problem| problem.render()).collect();
                 ends.push(CaseEnd { file, workflow: path.display().to_string(), name: "the test file".into(), wrong, took_ms: 0.0 });
@@ -117,7 +117,12 @@ async fn test(shelf: &Shelf, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<C
     Ok(ends)
 }
 
-async fn try_cases(shelf: &Shelf, source: &Source, file: &TestFile, loaded: &Loaded, ends: &mut Vec<CaseEnd>) -> Result<(), Failure> {
+async fn try_cases(
+    shelf: &Shelf,
+    (source, file): (&Source, &TestFile),
+    engine: impl Fn() -> EngineOptions,
+    ends: &mut Vec<CaseEnd>,
+) -> Result<(), Failure> {
     // The workflow of a test file stands beside it, or anywhere.
     let beside = PathBuf::from(&source.file).parent().map(|folder| folder.join(format!("{}.toml", file.workflow)));
     let wanted = beside.filter(|path| path.is_file()).map_or_else(|| file.workflow.clone(), |path| path.display().to_string());
@@ -143,7 +148,7 @@ async fn try_cases(shelf: &Shelf, source: &Source, file: &TestFile, loaded: &Loa
     let texts = texts(&plan);
     for case in &file.cases {
         let began = Instant::now();
-        let wrong = rehearse(&plan, &texts, case, setup::engine_options(loaded)).await;
+        let wrong = rehearse(&plan, &texts, case, engine()).await;
         ends.push(end(&case.name, wrong, began.elapsed().as_secs_f64() * 1000.0));
     }
     Ok(())

@@ -159,7 +159,8 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
             let given = env.iter().filter(|(name, _)| !from_file(name));
             lines.extend(given.map(|(name, value)| format!("    with {name}={}", quote(shown(name, value)))));
             if let Some(file) = &file {
-                lines.push(format!("    with the variables of the file {}: {}", quote(file.file), file.names.join(", ")));
+                let names = if file.digest.is_some() { file.names.join(", ") } else { "it cannot be read now".into() };
+                lines.push(format!("    with the variables of the file {}: {names}", quote(file.file)));
             }
             if *inherit_env {
                 lines.push("    with the whole environment of switchboard".into());

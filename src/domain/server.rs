@@ -193,8 +193,8 @@ pub struct SpecOrigin {
     pub file: Option<PathBuf>,
     /// Line of the server's table, counted from 1.
     pub line: Option<u32>,
-    /// `command`, `cwd`, `url` and `socket` as they stand in the file, where that differs from the
-    /// value in use: field and text. Approval of project files goes by this text.
+    /// `command`, `cwd`, `url`, `socket` and roots as they stand in the file, where that differs from the
+    /// value in use, and the file with its variables: field and text. Approval of project files goes by this text.
     #[serde(default)]
     pub written: Vec<(String, String)>,
     /// Values of the variables used anywhere in the table whose names sound secret.
