@@ -296,7 +296,8 @@ impl HttpLink {
             let response = match self.post(post).await {
                 Ok(response) => response,
                 Err(failure) => {
-                    if !failure.may_have_run && failure.status.is_none() {
+                    // One connection that is refused says nothing of those over which others wait for their answers.
+                    if !failure.may_have_run && failure.status.is_none() && self.peer.alone() {
                         self.ending.end(unreachable(&failure));
                     }
                     return failure;

@@ -214,6 +214,11 @@ impl Peer {
         Some(slot)
     }
 
+    /// Whether at most one request waits for its answer.
+    pub fn alone(&self) -> bool {
+        lock(&self.pending).slots.len() <= 1
+    }
+
     /// Ends a request with a failure of the transport.
     pub fn fail(&self, id: u64, failure: Failure) {
         if let Some(slot) = self.end(id, true) {

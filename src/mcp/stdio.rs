@@ -307,9 +307,6 @@ impl Link for StdioLink {
     }
 }
 
-/// What the system takes in one go, so that the moment before the write is the moment of sending.
-const ONE_WRITE: usize = 64 << 10;
-
 /// Writes what is queued, one message a line. Frames are told before they are written, so that an
 /// answer can never be seen before its request.
 async fn write(peer: Arc<Peer>, mut stdin: ChildStdin, mut queue: mpsc::Receiver<Outgoing>, end: CancellationToken) {
@@ -330,9 +327,8 @@ async fn write(peer: Arc<Peer>, mut stdin: ChildStdin, mut queue: mpsc::Receiver
         if let Some(request) = &message.request {
             let begun = peer.begin(request.id, || {
                 request.taken.store(true, Ordering::Relaxed);
-                if line.len() <= ONE_WRITE {
-                    sent(at);
-                }
+                // Before the first byte, however long the line: what is given up from here on may have arrived.
+                sent(at);
             });
             if !begun {
                 continue;
@@ -346,9 +342,6 @@ async fn write(peer: Arc<Peer>, mut stdin: ChildStdin, mut queue: mpsc::Receiver
         };
         if !written {
             return;
-        }
-        if line.len() > ONE_WRITE {
-            sent(host.now());
         }
     }
 }

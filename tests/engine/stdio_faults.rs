@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use switchboard::{
     domain::{
-        call::{FailureKind, Outcome},
+        call::{CallSpec, FailureKind, Origin, Outcome},
         frame::AnomalyKind,
+        id::ToolId,
         server::{Exit, Phase, Step},
     },
     engine::control::Command,
@@ -246,5 +247,21 @@ async fn batches_are_read_where_the_version_has_them() {
     let rig = Rig::start(vec![bad("old_batches")]);
     rig.ready("bad").await;
     assert_eq!(text_of(&rig.call("bad", "batch", "{}").await.1), "hello");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_a_busy_server_takes_only_in_part_may_have_run() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    // It reads nothing while it naps, and the pipe holds less than this line.
+    rig.submit("bad", "nap", "{}");
+    rig.until("the nap", |world| world.calls.iter().any(|call| call.sent.is_some())).await;
+    let arguments = format!("{{\"text\":\"{}\"}}", "x".repeat(300_000));
+    let mut spec = CallSpec::tool(ToolId::new("bad".into(), "echo"), arguments, Origin::Cli);
+    spec.timeout = Some(Duration::from_millis(150));
+    let settled = rig.engine.call(spec).1.await.unwrap();
+    let failure = failure_of(&settled);
+    assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Timeout, true), "{failure:?}");
     rig.stop().await;
 }

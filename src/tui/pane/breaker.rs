@@ -233,7 +233,7 @@ fn probe_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look
     let Some(probe) = view.next_probe else { return };
     let left = probe.since(look.now);
     if left.is_zero() {
-        sheet.row(vec![("next probe ".into(), theme.muted), ("due: the next call asks for a sign of life first".into(), theme.running)]);
+        sheet.row(vec![("next probe ".into(), theme.muted), ("due: a ping before the next call".into(), theme.running)]);
         return;
     }
     let whole = probe.since(view.since).max(policy.open.min(Duration::from_secs(1)));
@@ -317,7 +317,8 @@ fn rate_row(sheet: &mut Sheet, label: &str, (rate, threshold): (Option<f64>, f64
     row.push((rate.map_or("    · ".into(), |rate| format!("{:>4.0} %", rate * 100.0)), style));
     let words = match (counts, few) {
         (false, _) => "opens nothing".to_owned(),
-        (true, true) => format!("too few; opens at {:.0} %{more}", threshold * 100.0),
+        // How many it takes stands two rows above.
+        (true, true) => format!("opens at {:.0} %", threshold * 100.0),
         (true, false) => format!("opens at {:.0} %{more}", threshold * 100.0),
     };
     row.push((format!("  {words}"), theme.muted));
