@@ -25,9 +25,10 @@ use crate::{
         run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
         time::{Stamp, short},
         workflow::{
+            check::check_against,
             expression::{Data, RunFacts, Scope},
             given::prepare,
-            live::{find, may_offer, tools_of},
+            live::{find, lookup, may_offer, tools_of},
             plan::{Action, Plan},
         },
     },
@@ -138,9 +139,15 @@ async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), 
 
 /// Shows every call as far as it is known.
 fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
+    let problems = check_against(plan, &|name| lookup(&session.world, name));
+    if let Some(first) = problems.first() {
+        let causes = problems.iter().flat_map(|problem| problem.render().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        return Err(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, first.to_string()) }.into());
+    }
     let given = Data::parse(&input.text()).unwrap_or_default();
+    let env = plan.env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)));
     let facts = RunFacts { id: "RUN".into(), started_ms: now_ms(), attempt: 1 };
-    let scope = Scope::new(&plan.names, given, &facts, []);
+    let scope = Scope::new(&plan.names, given, &facts, env);
     let steps: Vec<Value> = plan.order.iter().map(|index| preview(session, plan, *index, &scope)).collect();
     if session.printer.format() != Format::Human {
         session.printer.document(&json!({"type": "dry_run", "workflow": plan.name, "steps": steps}))?;

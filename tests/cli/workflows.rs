@@ -54,6 +54,33 @@ fn the_workflows_of_the_demo_run() {
 }
 
 #[test]
+fn the_demo_undoes_the_user_that_it_made_when_its_email_fails() {
+    let home = Home::new();
+    let line = ["--demo", "run", "onboard_new_user", "email=ann@example.com", "name=Ann", "--inject", "email=fail=1", "--json"];
+    let ran = home.run(&line).ends(8).json();
+    assert_eq!((&ran["outcome"], &ran["compensated"]), (&json!("compensated"), &json!(["create_user"])), "{ran}");
+    assert_eq!(ran["not_compensated"], json!([]), "{ran}");
+    assert_eq!(ran["steps"][2]["state"], "skipped", "{ran}");
+}
+
+#[test]
+fn a_dry_run_knows_the_servers_and_the_environment() {
+    let home = Home::new();
+    home.configured();
+    home.workflow(
+        "wrong.toml",
+        "name = \"wrong\"\n[[step]]\nid = \"a\"\ntool = \"database_create_usr\"\narguments = { email = \"a@b.c\" }\n",
+    );
+    home.own(&["run", "--dry-run", "wrong"]).ends(2).says("database_create_usr");
+    home.workflow(
+        "right.toml",
+        "name = \"right\"\nenv = [\"PATH\"]\n[[step]]\nid = \"a\"\ntool = \"database_create_user\"\narguments = { email = \"a@b.c\", name = \"{{ env.PATH }}\" }\n",
+    );
+    let ran = home.own(&["run", "--dry-run", "right", "--json"]).ends(0).json();
+    assert_eq!(ran["steps"][0]["known"], true, "{ran}");
+}
+
+#[test]
 fn what_was_done_is_undone_when_the_email_fails() {
     let home = Home::new();
     let text = r#"
