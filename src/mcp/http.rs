@@ -44,8 +44,14 @@ const VERSION: &str = "mcp-protocol-version";
 const EVENT_STREAM: &str = "text/event-stream";
 /// How much of an error page is kept.
 const ERROR_PAGE: usize = 64 << 10;
-/// How often a cut answer stream is resumed (MCP 2025-11-25, transports, "Resumability").
+/// How often a cut answer stream is resumed without anything new in between (MCP 2025-11-25, transports,
+/// "Resumability"). Servers may end a stream whenever they like and be polled instead, so a stream that
+/// brings something, if only an event id, is bounded by the deadline of the call alone.
 const RESUMES: u32 = 5;
+/// The least pause before resuming a stream that was resumed that often, whatever the server asks for.
+const POLL_PAUSE: Duration = Duration::from_millis(100);
+/// How many redirects are followed.
+const REDIRECTS: usize = 5;
 /// How long closing may take: the server is asked to forget the session, no more.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -194,19 +200,24 @@ impl HttpLink {
     /// the method (307, 308).
     async fn post(&self, post: &Post) -> Result<Response, Failure> {
         let mut url = self.url.clone();
-        for _ in 0..5 {
+        for _ in 0..REDIRECTS {
             let response = self.post_to(url.clone(), post).await?;
-            if !matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
-                return Ok(response);
-            }
-            let target = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok()).and_then(|l| url.join(l).ok());
-            match target {
-                Some(target) if target.origin() == self.url.origin() => url = target,
-                _ => return Ok(response),
+            match self.moved(&url, &response) {
+                Some(target) => url = target,
+                None => return Ok(response),
             }
         }
         let status = Some(StatusCode::TEMPORARY_REDIRECT.as_u16());
-        Err(Failure { status, ..Failure::new(FailureKind::Transport, "redirected more than 5 times") })
+        Err(Failure { status, ..Failure::new(FailureKind::Transport, format!("redirected more than {REDIRECTS} times")) })
+    }
+
+    /// Where an answer to a request to `url` redirects, if that is to be followed.
+    fn moved(&self, url: &Url, response: &Response) -> Option<Url> {
+        if !matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+            return None;
+        }
+        let target = url.join(response.headers().get(header::LOCATION)?.to_str().ok()?).ok()?;
+        (target.origin() == self.url.origin()).then_some(target)
     }
 
     async fn post_to(&self, url: Url, post: &Post) -> Result<Response, Failure> {
@@ -394,7 +405,11 @@ impl HttpLink {
         if !kind.starts_with("application/json") && !body.bytes().trim_ascii_start().starts_with(b"{") {
             let detail =
                 format!("the answer is {} instead of JSON: {}", if kind.is_empty() { "of no type" } else { &kind }, excerpt(&body));
-            self.peer.bad(wire::Bad { kind: AnomalyKind::BadHttp, detail: detail.clone(), id: None }, &arrival, None);
+            self.peer.bad(
+                wire::Bad { kind: AnomalyKind::BadHttp, detail: detail.clone(), id: None, seems: wire::Seems::Nothing },
+                &arrival,
+                None,
+            );
             return Failure::after_send(FailureKind::Protocol, detail).hint("check that url is the MCP endpoint (it often ends in /mcp)");
         }
         self.peer.incoming(body, &arrival, &self.outbox);
@@ -405,8 +420,10 @@ impl HttpLink {
     async fn answer_stream(self: &Arc<Self>, response: Response, post: &Post, id: u64) -> Failure {
         let mut parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
         let mut response = response;
-        for resumes in 0.. {
-            let end = self.read_stream(response, &mut parser, post.call).await;
+        let (mut last, mut resumes, mut in_vain) = (None::<String>, 0, 0);
+        loop {
+            let mut heard = false;
+            let end = self.read_stream(response, &mut parser, post.call, &mut heard).await;
             let interrupted = |why: String| Failure::after_send(FailureKind::Transport, why);
             let why = match end {
                 StreamEnd::TooLong => {
@@ -419,13 +436,18 @@ impl HttpLink {
                 StreamEnd::Ended => "the event stream ended before the answer".to_owned(),
                 StreamEnd::Broken(why) => format!("the event stream broke: {why}"),
             };
-            let (Some(last), true) = (parser.last_id().map(str::to_owned), resumes < RESUMES) else { return interrupted(why) };
+            let reached = parser.last_id().map(str::to_owned).or_else(|| last.clone());
+            in_vain = if heard || reached != last { 0 } else { in_vain + 1 };
+            last = reached;
+            let (Some(from), true) = (&last, in_vain < RESUMES) else { return interrupted(why) };
             // 2026-07-28 has no resumability.
             if lock(&self.agreed).era == Some(Era::Modern) {
                 return interrupted(why);
             }
-            tokio::time::sleep(Duration::from_millis(parser.retry_ms.unwrap_or(500).min(30_000))).await;
-            response = match self.get_stream(Some(&last)).await {
+            let asked = Duration::from_millis(parser.retry_ms.unwrap_or(500).min(30_000));
+            tokio::time::sleep(if resumes < RESUMES { asked } else { asked.max(POLL_PAUSE) }).await;
+            resumes += 1;
+            response = match self.get_stream(Some(from)).await {
                 Ok(response) if is_stream(&response) => response,
                 Ok(response) => return interrupted(format!("{why}; resuming it was answered {}", response.status())),
                 Err(failure) => return interrupted(format!("{why}; resuming it failed: {}", failure.message)),
@@ -434,13 +456,25 @@ impl HttpLink {
             parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
             parser.retry_ms = retry;
         }
-        Failure::after_send(FailureKind::Transport, "the event stream ended before the answer")
     }
 
+    /// Asks for an event stream, following redirects like [`HttpLink::post`].
     async fn get_stream(&self, last_event: Option<&str>) -> Result<Response, Failure> {
+        let mut url = self.url.clone();
+        for _ in 0..REDIRECTS {
+            let response = self.get_from(&url, last_event).await?;
+            match self.moved(&url, &response) {
+                Some(target) => url = target,
+                None => return Ok(response),
+            }
+        }
+        self.get_from(&url, last_event).await
+    }
+
+    async fn get_from(&self, url: &Url, last_event: Option<&str>) -> Result<Response, Failure> {
         let mut fields = self.request_headers(&[], EVENT_STREAM, false);
         fields.extend(last_event.map(|id| ("last-event-id".to_owned(), id.to_owned(), id.to_owned())));
-        let mut request = self.client.get(self.url.clone());
+        let mut request = self.client.get(url.clone());
         for (name, value, _) in &fields {
             request = request.header(name, value);
         }
@@ -454,13 +488,30 @@ impl HttpLink {
             call: None,
             method: None,
             rpc_id: None,
-            http: Some(self.note(format!("GET {}", self.url.path()), &fields)),
+            http: Some(self.note(format!("GET {}", url.path()), &fields)),
         });
         self.record_head(&response, None, None);
         Ok(response)
     }
 
-    async fn read_stream(&self, mut response: Response, parser: &mut sse::Parser, call: Option<CallId>) -> StreamEnd {
+    /// Asks the server to forget the session, following redirects like [`HttpLink::post`].
+    async fn forget_session(&self) {
+        let mut url = self.url.clone();
+        for _ in 0..REDIRECTS {
+            let mut request = self.client.delete(url.clone());
+            for (name, value, _) in self.request_headers(&[], "application/json", false) {
+                request = request.header(name, value);
+            }
+            let Ok(response) = request.send().await else { return };
+            match self.moved(&url, &response) {
+                Some(target) => url = target,
+                None => return,
+            }
+        }
+    }
+
+    /// Reads an event stream to its end; `heard` is set when a message came.
+    async fn read_stream(&self, mut response: Response, parser: &mut sse::Parser, call: Option<CallId>, heard: &mut bool) -> StreamEnd {
         let head = note_of(&response);
         loop {
             let chunk = match response.chunk().await {
@@ -473,6 +524,7 @@ impl HttpLink {
                 if event.data.is_empty() {
                     return;
                 }
+                *heard = true;
                 let note = Arc::new(HttpNote { event_id: event.id.clone(), ..HttpNote::clone(&head) });
                 let arrival = Arrival { first: event.first, last: now, size: event.size, http: Some(note), call };
                 self.peer.incoming(Body::new(event.data), &arrival, &self.outbox);
@@ -498,16 +550,21 @@ impl HttpLink {
                     Ok(response) if is_stream(&response) => {
                         pause = Duration::from_millis(500);
                         let mut parser = sse::Parser::new(link.peer.spec().limits.message_bytes);
-                        link.read_stream(response, &mut parser, None).await;
+                        link.read_stream(response, &mut parser, None, &mut false).await;
                         last = parser.last_id().map(str::to_owned).or(last);
-                        pause = parser.retry_ms.map_or(pause, |ms| Duration::from_millis(ms.min(30_000)));
+                        pause = parser.retry_ms.map_or(pause, |ms| Duration::from_millis(ms.min(30_000)).max(POLL_PAUSE));
                     }
                     Ok(response) if response.status() == StatusCode::NOT_FOUND && lock(&link.agreed).session.is_some() => {
                         let _ = link.reopen(generation).await;
                         return;
                     }
+                    // It wants less of us, or had no time just now.
+                    Ok(response) if transient(response.status()) => {
+                        let asked = retry_after(&response).unwrap_or_default();
+                        pause = pause.max(asked.min(Duration::from_secs(300)));
+                    }
                     // 405: the server offers no such stream. Anything else will not change by asking again.
-                    Ok(response) if response.status().is_client_error() => return,
+                    Ok(response) if response.status().is_client_error() || response.status().is_redirection() => return,
                     Ok(_) => {}
                     Err(failure) if !failure.may_have_run => {
                         link.ending.end(unreachable(&failure));
@@ -517,7 +574,7 @@ impl HttpLink {
                 }
                 drop(link);
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(30));
+                pause = (pause.min(Duration::from_secs(15)) * 2).max(Duration::from_millis(500));
             }
         });
         *lock(&self.listener) = Some(AbortOnDropHandle::new(task));
@@ -580,7 +637,7 @@ impl HttpLink {
     fn learned(&self, method: &str, answer: Result<Reply, Failure>) -> Result<Reply, Failure> {
         if method == "tools/list"
             && let Ok(reply) = &answer
-            && let Some(tools) = reply.result.value().and_then(|v| v.get("tools").and_then(|t| t.as_array().cloned()))
+            && let Some(tools) = wire::value(&reply.result).and_then(|v| v.get("tools").and_then(|t| t.as_array().cloned()))
         {
             lock(&self.params).learn(&tools.iter().map(Body::json).collect::<Vec<_>>());
         }
@@ -631,11 +688,7 @@ impl Link for HttpLink {
         lock(&self.listener).take();
         let had_session = lock(&self.agreed).session.is_some();
         if had_session && !self.ending.over() {
-            let mut request = self.client.delete(self.url.clone());
-            for (name, value, _) in self.request_headers(&[], "application/json", false) {
-                request = request.header(name, value);
-            }
-            let _ = timeout(GOODBYE, request.send()).await;
+            let _ = timeout(GOODBYE, self.forget_session()).await;
         }
         self.ending.end(ConnectFailure::new(Step::Run, "the connection was closed"));
         self.peer.close(&Failure::after_send(FailureKind::Transport, "the connection was closed"));
@@ -783,14 +836,24 @@ fn session_lost(failure: &Failure) -> bool {
     failure.status == Some(404) || (failure.status == Some(400) && named)
 }
 
-/// A failure made of an error answer: the JSON-RPC error within where there is one.
 fn unix_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// How long an answer asks to wait.
+fn retry_after(response: &Response) -> Option<Duration> {
+    budget::retry_after(response.headers().get(header::RETRY_AFTER)?.to_str().ok()?, unix_ms())
+}
+
+/// Whether a refusal may be another one later (RFC 9110, RFC 6585, RFC 8470).
+fn transient(status: StatusCode) -> bool {
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// A failure made of an error answer: the JSON-RPC error within where there is one.
 fn refused(status: StatusCode, response: &Response, body: &Body) -> Failure {
-    let rpc = body.value().and_then(|v| {
+    let rpc = wire::value(body).and_then(|v| {
         let error = v.get("error")?;
         Some(RpcError {
             code: error.get("code")?.as_i64()?,
@@ -813,8 +876,7 @@ fn refused(status: StatusCode, response: &Response, body: &Body) -> Failure {
     let mut failure = if status.is_client_error() { Failure::new(kind, message) } else { Failure::after_send(kind, message) };
     failure.status = Some(status.as_u16());
     failure.rpc = rpc;
-    let asked = response.headers().get(header::RETRY_AFTER);
-    failure.retry_after = asked.and_then(|value| budget::retry_after(value.to_str().ok()?, unix_ms()));
+    failure.retry_after = retry_after(response);
     let telling = ["www-authenticate", "retry-after", "content-type", "location", "server"];
     failure.headers = headers::shown(response.headers()).into_iter().filter(|(name, _)| telling.contains(&name.as_str())).collect();
     failure.hint = match status.as_u16() {

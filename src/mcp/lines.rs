@@ -140,6 +140,11 @@ impl Lines {
         true
     }
 
+    /// Whether the stream stands within a line.
+    pub fn within_line(&self) -> bool {
+        self.skipping.is_some() || !self.buffer.is_empty()
+    }
+
     /// What is left when the stream ends: the start of a line that was never finished, and its size.
     pub fn unfinished(&self) -> Option<(Body, u64)> {
         if let Some(skip) = &self.skipping {
@@ -169,6 +174,9 @@ mod tests {
             got.iter().map(|p| if let Piece::Line { body, .. } = p { body.text().into_owned() } else { panic!() }).collect();
         assert_eq!(texts, ["{}", "abc"]);
         assert_eq!(lines.unfinished().unwrap().0.text(), "de");
+        assert!(lines.within_line());
+        feed(&mut lines, b"\n");
+        assert!(!lines.within_line());
     }
 
     #[test]

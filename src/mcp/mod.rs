@@ -20,7 +20,7 @@ mod sse;
 mod stdio;
 mod wire;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
@@ -34,7 +34,7 @@ use self::{
 use crate::{
     domain::{
         secret::Redactor,
-        server::{ConnectFailure, Era, EraChoice, Exit, Launch, ServerSpec, Step},
+        server::{ConnectFailure, Era, EraChoice, Launch, ServerSpec, Step},
         time::short,
     },
     engine::ports::{Connector, Host, Session},
@@ -68,12 +68,18 @@ impl Connections {
         Connections { reaper: Arc::new(Reaper::new(helper, mark)), abandoned: TaskTracker::new() }
     }
 
-    async fn attempt(&self, spec: &Arc<ServerSpec>, known: Option<Era>, host: &Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
+    /// One attempt. Next to a failure it says whether the server was gone by then.
+    async fn attempt(
+        &self,
+        spec: &Arc<ServerSpec>,
+        known: Option<Era>,
+        host: &Arc<dyn Host>,
+    ) -> Result<Arc<dyn Session>, (ConnectFailure, bool)> {
         let began = host.now();
         host.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
-            Launch::Stdio { .. } => StdioLink::start(spec.clone(), host.clone(), self.reaper.clone())?,
-            Launch::Http { .. } => HttpLink::new(spec.clone(), host.clone())?,
+            Launch::Stdio { .. } => StdioLink::start(spec.clone(), host.clone(), self.reaper.clone()).map_err(|why| (why, false))?,
+            Launch::Http { .. } => HttpLink::new(spec.clone(), host.clone()).map_err(|why| (why, false))?,
         };
         let mut attempt = Attempt { link: Some(link.clone()), abandoned: self.abandoned.clone() };
         let opening = McpSession::open(link.clone(), spec.clone(), host.clone(), known, began);
@@ -91,13 +97,13 @@ impl Connections {
                 failure
             }
         };
-        let exit = link.close().await;
+        // How it ends from here on is our doing.
+        let gone = tokio::time::timeout(Duration::ZERO, link.closed()).await.ok();
+        link.close().await;
         attempt.link = None;
-        if link.pid().is_some() && failure.exit.is_none() && !matches!(exit, Exit::Unknown | Exit::Signal(_)) {
-            failure.exit = Some(exit);
-        }
+        failure.exit = failure.exit.or_else(|| gone.as_ref()?.exit);
         failure.stderr = host.last_stderr(20);
-        Err(failure)
+        Err((failure, gone.is_some()))
     }
 }
 
@@ -106,13 +112,13 @@ impl Connector for Connections {
     async fn connect(&self, spec: Arc<ServerSpec>, known: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
         let mut result = self.attempt(&spec, known, &host).await;
         // Some servers end at the first request that they do not know.
-        let died_at_probe = |failure: &ConnectFailure| {
-            failure.step == Step::Discover && (failure.exit.is_some() || matches!(spec.launch, Launch::Http { .. }))
+        let died_at_probe = |(failure, gone): &(ConnectFailure, bool)| {
+            failure.step == Step::Discover && failure.retryable && (*gone || matches!(spec.launch, Launch::Http { .. }))
         };
-        if spec.era == EraChoice::Auto && known.is_none() && result.as_ref().is_err_and(|f| died_at_probe(f) && f.retryable) {
+        if spec.era == EraChoice::Auto && known.is_none() && result.as_ref().is_err_and(died_at_probe) {
             result = self.attempt(&spec, Some(Era::Legacy), &host).await;
         }
-        result.map_err(|failure| explain(failure, &spec))
+        result.map_err(|(failure, _)| explain(failure, &spec))
     }
 
     async fn settled(&self) {

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::wire::{self, Bad, Message, Parsed};
+use super::wire::{self, Bad, Message, Parsed, Seems};
 use crate::{
     domain::{
         ask::{Answer, Question},
@@ -58,6 +58,10 @@ struct Slot {
     method: Arc<str>,
     flow: Arc<dyn Flow>,
     sent_bytes: u64,
+    /// Its place among all that was written, once it is.
+    written: u64,
+    /// Set when it could not be written to its end, so that nothing can come of it.
+    cut: bool,
     answer: oneshot::Sender<Result<Reply, Failure>>,
 }
 
@@ -65,6 +69,10 @@ struct Slot {
 struct Pending {
     slots: HashMap<u64, Slot>,
     ended: VecDeque<(u64, Ended)>,
+    /// How much was written so far.
+    written: u64,
+    /// The places of the notifications behind which no request was answered yet.
+    told: VecDeque<u64>,
     closed: Option<Failure>,
 }
 
@@ -189,19 +197,48 @@ impl Peer {
         if let Some(failure) = &pending.closed {
             return Err(Failure { may_have_run: false, ..failure.clone() });
         }
-        pending.slots.insert(id, Slot { call, method: method.into(), flow: flow.clone(), sent_bytes, answer });
+        pending.slots.insert(id, Slot { call, method: method.into(), flow: flow.clone(), sent_bytes, written: 0, cut: false, answer });
         Ok(Ticket { peer: self.clone(), id, answer: wait, on_drop: None, flow })
     }
 
     /// Tells that a request is about to be written, unless it was given up meanwhile. What is given up
     /// before this is never written.
     pub fn begin(&self, id: u64, told: impl FnOnce()) -> bool {
-        let pending = lock(&self.pending);
-        let waits = pending.slots.contains_key(&id);
-        if waits {
-            told();
+        let mut pending = lock(&self.pending);
+        let place = pending.written + 1;
+        let Some(slot) = pending.slots.get_mut(&id) else { return false };
+        slot.written = place;
+        pending.written = place;
+        told();
+        true
+    }
+
+    /// Tells that the request of a call could not be written to its end.
+    pub fn cut(&self, id: u64) {
+        if let Some(slot) = lock(&self.pending).slots.get_mut(&id) {
+            slot.cut = slot.call.is_some();
         }
-        waits
+    }
+
+    /// Tells that a notification is about to be written to where answers come from, too.
+    pub fn begin_notification(&self) {
+        let mut pending = lock(&self.pending);
+        pending.written += 1;
+        if pending.told.len() == REMEMBERED {
+            pending.told.pop_front();
+        }
+        let place = pending.written;
+        pending.told.push_back(place);
+    }
+
+    /// Takes the oldest notification that an error without an id may be about, if there is one.
+    ///
+    /// An error has no id where the server could not read that of the request (JSON-RPC 2.0, section 5),
+    /// or where there was none: notifications are not answered (section 4.1), but some servers refuse
+    /// those that they do not know, or take them for requests that lack their id. Servers read in order,
+    /// so the notification is older than any request that was answered since.
+    fn take_told(&self) -> bool {
+        lock(&self.pending).told.pop_front().is_some()
     }
 
     fn end(&self, id: u64, answered: bool) -> Option<Slot> {
@@ -228,13 +265,13 @@ impl Peer {
 
     /// Ends every request: the connection is gone. Later requests fail the same way.
     pub fn close(&self, failure: &Failure) {
-        let ids: Vec<u64> = {
+        let slots: Vec<(u64, bool)> = {
             let mut pending = lock(&self.pending);
             pending.closed.get_or_insert_with(|| failure.clone());
-            pending.slots.keys().copied().collect()
+            pending.slots.iter().map(|(id, slot)| (*id, slot.cut)).collect()
         };
-        for id in ids {
-            self.fail(id, failure.clone());
+        for (id, cut) in slots {
+            self.fail(id, Failure { may_have_run: failure.may_have_run && !cut, ..failure.clone() });
         }
         // Whoever answers them sees that nobody listens any more.
         lock(&self.questions).clear();
@@ -248,14 +285,13 @@ impl Peer {
         }
     }
 
-    /// The only call under way, if there is exactly one request.
+    /// The only request under way, if there is exactly one. A subscription does not count: it stays
+    /// open for as long as the connection lasts.
     fn only_pending(&self) -> Option<u64> {
         let pending = lock(&self.pending);
-        let mut ids = pending.slots.keys();
-        match (ids.next(), ids.next()) {
-            (Some(id), None) => Some(*id),
-            _ => None,
-        }
+        let mut ids = pending.slots.iter().filter(|(_, slot)| &*slot.method != "subscriptions/listen").map(|(id, _)| *id);
+        let first = ids.next()?;
+        ids.next().is_none().then_some(first)
     }
 
     fn call_of(&self, id: u64) -> Option<CallId> {
@@ -276,34 +312,76 @@ impl Peer {
     /// Takes in one message of the server and acts on it.
     pub fn incoming(self: &Arc<Self>, body: Body, arrival: &Arrival, outbox: &Arc<dyn Outbox>) {
         let (body, bad_at) = wire::repair_utf8(body);
-        let parsed = wire::parse(&body);
-        let frame = self.record(&body, &parsed, arrival);
+        let (mut parsed, mut lone_at) = wire::parse_mended(&body);
+        let (mut body, mut behind) = (body, vec![]);
+        if let Parsed::Bad(bad) = &parsed
+            && matches!(bad.kind, AnomalyKind::BadJson | AnomalyKind::Noise)
+            && let Some((front, messages)) = wire::split_glued(&body)
+        {
+            (parsed, lone_at) = wire::parse_mended(&front);
+            if let Parsed::Bad(bad) = &mut parsed {
+                bad.detail.push_str("; a message followed on the same line");
+                // Whose it was is unknown; the one that waits may have its answer in what follows.
+                bad.seems = Seems::Nothing;
+            }
+            (body, behind) = (front, messages);
+        }
+        let behind_size = behind.iter().map(|message| message.len() as u64).sum();
+        let own = Arrival { size: arrival.size.saturating_sub(behind_size), ..arrival.clone() };
+        let frame = self.record(&body, &parsed, &own);
         if let Some(at) = bad_at {
             self.anomaly(AnomalyKind::BadUtf8, format!("byte {at} is no UTF-8; shown as U+FFFD"), arrival.call, Some(frame));
         }
+        if let Some(at) = lone_at {
+            let call = match &parsed {
+                Parsed::Message(Message::Response { id, .. }) => {
+                    wire::our_id(id).and_then(|id| self.known(id)).and_then(|known| known.call)
+                }
+                _ => None,
+            };
+            let detail = format!("the escape at byte {at} is half a surrogate pair, which no text can hold; read as U+FFFD");
+            self.anomaly(AnomalyKind::BadUtf8, detail, call.or(arrival.call), Some(frame));
+        }
         match parsed {
-            Parsed::Message(message) => self.message(message, arrival, frame, outbox),
-            Parsed::Batch(members) => self.batch(members, arrival, frame, outbox),
-            Parsed::Bad(bad) => self.bad(bad, arrival, Some(frame)),
+            Parsed::Message(message) => self.message(message, &own, frame, outbox),
+            Parsed::Batch(members) => self.batch(members, &own, frame, outbox),
+            Parsed::Bad(bad) => self.bad(bad, &own, Some(frame)),
+        }
+        for message in behind {
+            let own = Arrival { size: message.len() as u64, ..arrival.clone() };
+            self.incoming(message, &own, outbox);
         }
     }
 
     fn batch(self: &Arc<Self>, members: Vec<Body>, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
+        let accepted = self.batches.load(Ordering::Relaxed);
+        if members.is_empty() {
+            // JSON-RPC 2.0, section 6: a batch has at least one member.
+            self.anomaly(AnomalyKind::Batch, "an empty batch array".into(), arrival.call, Some(frame));
+        }
         for member in members {
-            let parsed = wire::parse(&member);
-            if self.batches.load(Ordering::Relaxed) {
-                if let Parsed::Message(message) = parsed {
+            let (parsed, _) = wire::parse_mended(&member);
+            let (id, seems) = match parsed {
+                Parsed::Message(message) if accepted => {
                     self.message(message, arrival, frame, outbox);
+                    continue;
                 }
-                continue;
-            }
-            let id = match parsed {
-                Parsed::Message(Message::Response { id, .. }) => Some(id),
-                Parsed::Bad(bad) => bad.id,
-                _ => None,
+                Parsed::Bad(bad) if accepted => {
+                    // What stands in a batch was meant as a message, so it is no noise.
+                    let kind = if bad.kind == AnomalyKind::Noise { AnomalyKind::NotRpc } else { bad.kind };
+                    self.bad(Bad { kind, detail: format!("a member of a batch: {}", bad.detail), ..bad }, arrival, Some(frame));
+                    continue;
+                }
+                Parsed::Batch(_) if accepted => {
+                    self.anomaly(AnomalyKind::Batch, "a batch array within a batch array".into(), arrival.call, Some(frame));
+                    continue;
+                }
+                Parsed::Message(Message::Response { id, .. }) => (Some(id), Seems::Answer),
+                Parsed::Bad(bad) => (bad.id, Seems::Answer),
+                _ => (None, Seems::Nothing),
             };
             let detail = "the answer came in a batch array, which the negotiated protocol version does not have".to_owned();
-            self.bad(Bad { kind: AnomalyKind::Batch, detail, id }, arrival, Some(frame));
+            self.bad(Bad { kind: AnomalyKind::Batch, detail, id, seems }, arrival, Some(frame));
         }
     }
 
@@ -350,11 +428,20 @@ impl Peer {
     }
 
     /// Counts a fault and, where it can be told whose answer it was, fails that request at once.
-    pub fn bad(&self, bad: Bad, arrival: &Arrival, frame: Option<u64>) {
+    pub fn bad(&self, mut bad: Bad, arrival: &Arrival, frame: Option<u64>) {
         let own = bad.id.as_deref().and_then(wire::our_id).filter(|id| lock(&self.pending).slots.contains_key(id));
-        // Noise is what programs print; it is nobody's answer.
-        let blamed = own.or_else(|| if bad.kind == AnomalyKind::Noise || bad.id.is_some() { None } else { self.only_pending() });
-        let blamed = blamed.filter(|_| own.is_some() || looks_like_answer(&bad));
+        let blamed = match bad.seems {
+            _ if own.is_some() => own,
+            // It answers something, but nothing that is waited for.
+            _ if bad.id.is_some() => None,
+            Seems::Nothing => None,
+            // What cannot be read as JSON is no notification either; those of ours are all alike.
+            Seems::Error(code) if code != wire::PARSE_ERROR && self.take_told() => {
+                bad.detail.push_str("; it seems to be about a notification, which has no answer");
+                None
+            }
+            Seems::Answer | Seems::Error(_) => self.only_pending(),
+        };
         let call = blamed.and_then(|id| self.call_of(id));
         self.anomaly(bad.kind, bad.detail.clone(), call.or(arrival.call), frame);
         if let Some(id) = blamed {
@@ -368,8 +455,12 @@ impl Peer {
     /// A message that outgrew the limit; `tail` is its end once that is known.
     pub fn too_large(&self, head: &Body, tail: Option<&Body>, seen: u64, arrival: &Arrival) -> bool {
         let id = tail.and_then(|t| wire::salvage_id(t.bytes())).or_else(|| wire::salvage_id(head.bytes()));
-        let own =
-            id.as_deref().and_then(wire::our_id).filter(|id| lock(&self.pending).slots.contains_key(id)).or_else(|| self.only_pending());
+        let id = id.as_deref().and_then(wire::our_id).filter(|id| self.known(*id).is_some());
+        let own = match id {
+            // The late answer of a request that was given up is not that of another.
+            Some(id) => Some(id).filter(|id| lock(&self.pending).slots.contains_key(id)),
+            None => self.only_pending(),
+        };
         let (Some(id), limit) = (own, self.spec.limits.message_bytes) else { return false };
         let detail = format!("the answer is over the limit of {} ({} seen so far)", size(limit as u64), size(seen));
         let call = self.call_of(id);
@@ -400,6 +491,7 @@ impl Peer {
     fn response(&self, id: &str, answer: Result<Body, RpcError>, arrival: &Arrival, frame: u64) {
         let number = wire::our_id(id);
         if let Some(slot) = number.and_then(|id| self.end(id, true)) {
+            lock(&self.pending).told.retain(|place| *place > slot.written);
             let reply = match answer {
                 Ok(result) => Ok(Reply {
                     result,
@@ -425,7 +517,7 @@ impl Peer {
             ),
             None => {
                 let detail = format!("an answer to request {id}, which was never sent");
-                self.bad(Bad { kind: AnomalyKind::UnknownId, detail, id: None }, arrival, Some(frame));
+                self.bad(Bad { kind: AnomalyKind::UnknownId, detail, id: None, seems: Seems::Answer }, arrival, Some(frame));
             }
         }
     }
@@ -485,15 +577,6 @@ impl Peer {
             lock(&peer.questions).remove(&*id);
             outbox.reply(wire::response(&id, &answer)).await;
         });
-    }
-}
-
-/// Whether a fault without a usable id may be blamed on the only request under way.
-fn looks_like_answer(bad: &Bad) -> bool {
-    match bad.kind {
-        AnomalyKind::BadJson | AnomalyKind::UnknownId | AnomalyKind::Batch | AnomalyKind::TooLarge => true,
-        AnomalyKind::NotRpc => bad.detail.starts_with("an error"),
-        _ => false,
     }
 }
 

@@ -10,8 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::{Value, json, value::RawValue};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
+use super::wire;
 use crate::{
     domain::{
         body::Body,
@@ -20,7 +22,7 @@ use crate::{
         frame::{Anomaly, AnomalyKind},
         id::CallId,
         server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
-        time::Stamp,
+        time::{Stamp, short},
     },
     engine::ports::{Flow, Host, Reply, Request, Session},
 };
@@ -38,6 +40,11 @@ const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
+
+/// How long a subscription has to stand to count as one that works.
+const STANDS: Duration = Duration::from_secs(1);
+/// The pause before a subscription that ended is asked for again: at first, and at most.
+const LISTEN_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// Carries JSON-RPC to one server and back.
 #[async_trait]
@@ -160,7 +167,8 @@ impl McpSession {
     }
 
     /// Subscribes to changes of the lists (MCP 2026-07-28, `subscriptions/listen`); the notifications
-    /// arrive like any other. Subscribes again when the stream ends, with a growing pause.
+    /// arrive like any other. Subscribes again when the stream ends, with a pause that grows while none
+    /// of them stands, and then reads the lists anew: in between nobody told of changes.
     ///
     /// Called again with other resources to be told about (`resourceSubscriptions`), it replaces the
     /// stream by another: the specification has no way to change one.
@@ -179,10 +187,21 @@ impl McpSession {
         let (link, meta, host, all) = (self.link.clone(), self.meta.clone(), self.host.clone(), self.watched.clone());
         let task = tokio::spawn(async move {
             let (mut filter, mut watched) = (filter, watched);
-            let mut pause = Duration::from_millis(500);
+            let (mut pause, mut gap) = (LISTEN_PAUSE.0, false);
             loop {
                 let request = Request { method: "subscriptions/listen".into(), params: Body::json(&filter), call: None };
-                match link.request(request, &meta, Arc::new(Quiet("the console no longer listens"))).await {
+                let ended = link.request(request, &meta, Arc::new(Quiet("the console no longer listens")));
+                tokio::pin!(ended);
+                let at_once = timeout(STANDS, &mut ended).await.ok();
+                let stood = at_once.is_none();
+                if stood && std::mem::take(&mut gap) {
+                    host.notification("notifications/tools/list_changed", &Body::default(), None);
+                }
+                let ended = match at_once {
+                    Some(ended) => ended,
+                    None => ended.await,
+                };
+                match ended {
                     Err(failure) if refused(&failure) => {
                         if watched.is_empty() {
                             return;
@@ -199,15 +218,19 @@ impl McpSession {
                     }
                     _ => {}
                 }
+                if stood {
+                    pause = LISTEN_PAUSE.0;
+                }
+                gap = true;
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(30));
+                pause = (pause * 2).min(LISTEN_PAUSE.1);
             }
         });
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(task));
     }
 
     /// Reads all pages of one list, within the guards; what went wrong and how long the list holds goes to `raw`.
-    async fn list(&self, method: &str, key: &str, raw: &mut RawLists) -> Result<Vec<Body>, Failure> {
+    async fn list(&self, method: &str, key: &str, raw: &mut RawLists, until: Instant) -> Result<Vec<Body>, Failure> {
         let (limits, mut items, mut cursors) = (self.spec.limits, Vec::new(), HashSet::new());
         // Of what is told when it changes, the age says nothing.
         let told = self.info.declares(&[method.split('/').next().unwrap_or_default(), "listChanged"]);
@@ -220,7 +243,10 @@ impl McpSession {
         for page in 1.. {
             let params = cursor.as_ref().map(|c| Body::json(&json!({"cursor": c}))).unwrap_or_default();
             let request = Request { method: method.into(), params, call: None };
-            let reply = match self.link.request(request, &self.meta, Arc::new(Quiet("listing took too long"))).await {
+            let asking = self.link.request(request, &self.meta, Arc::new(Quiet("listing took too long")));
+            let late =
+                |_| Err(Failure::after_send(FailureKind::Timeout, format!("listing took longer than {}", short(self.spec.timeouts.list))));
+            let reply = match timeout_at(until, asking).await.unwrap_or_else(late) {
                 Ok(reply) => reply,
                 Err(failure) if page == 1 => return Err(failure),
                 Err(failure) => {
@@ -236,12 +262,12 @@ impl McpSession {
             if ages {
                 raw.ttl = [raw.ttl, ttl].into_iter().flatten().min();
             }
-            let Some(next) = next else { break };
-            if items.len() >= limits.items {
+            if items.len() > limits.items || (items.len() == limits.items && next.is_some()) {
                 items.truncate(limits.items);
                 warn(format!("{method}: more than {} entries; the list is cut there", limits.items));
                 break;
             }
+            let Some(next) = next else { break };
             if page >= limits.pages {
                 warn(format!("{method}: more than {} pages; the list is cut there", limits.pages));
                 break;
@@ -256,11 +282,15 @@ impl McpSession {
     }
 
     /// One of the optional lists: a failure is a warning.
-    async fn optional_list(&self, capability: &str, method: &str, key: &str, raw: &mut RawLists) -> Vec<Body> {
+    async fn optional_list(&self, capability: &str, method: &str, key: &str, raw: &mut RawLists, until: Instant) -> Vec<Body> {
         if !self.info.declares(&[capability]) {
             return vec![];
         }
-        match self.list(method, key, raw).await {
+        if Instant::now() >= until {
+            raw.warnings.push(format!("{method}: not asked, the lists before took all the time"));
+            return vec![];
+        }
+        match self.list(method, key, raw, until).await {
             Ok(items) => items,
             // Servers that declare resources often know no templates.
             Err(failure) if failure.rpc.as_ref().is_some_and(|rpc| rpc.code == -32601) => vec![],
@@ -305,12 +335,16 @@ impl Session for McpSession {
 
     async fn lists(&self) -> Result<RawLists, Failure> {
         let mut raw = RawLists::default();
+        // The caller waits no longer than for the whole time, and then has nothing: a little less leaves
+        // what was read by then.
+        let limit = self.spec.timeouts.list;
+        let until = Instant::now() + limit.saturating_sub((limit / 10).min(Duration::from_millis(250)));
         if self.info.declares(&["tools"]) {
-            raw.tools = self.list("tools/list", "tools", &mut raw).await?;
+            raw.tools = self.list("tools/list", "tools", &mut raw, until).await?;
         }
-        raw.resources = self.optional_list("resources", "resources/list", "resources", &mut raw).await;
-        raw.templates = self.optional_list("resources", "resources/templates/list", "resourceTemplates", &mut raw).await;
-        raw.prompts = self.optional_list("prompts", "prompts/list", "prompts", &mut raw).await;
+        raw.resources = self.optional_list("resources", "resources/list", "resources", &mut raw, until).await;
+        raw.templates = self.optional_list("resources", "resources/templates/list", "resourceTemplates", &mut raw, until).await;
+        raw.prompts = self.optional_list("prompts", "prompts/list", "prompts", &mut raw, until).await;
         Ok(raw)
     }
 
@@ -373,7 +407,7 @@ async fn discover(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Refusal
     let request = Request { method: "server/discover".into(), params: Body::default(), call: None };
     let reply = link.request(request, &modern_meta(MODERN, None), Arc::new(Quiet("no answer to server/discover"))).await;
     let result = match reply {
-        Ok(reply) => reply.result.value().unwrap_or_default(),
+        Ok(reply) => wire::value(&reply.result).unwrap_or_default(),
         Err(failure) => {
             let mut report = failed(Step::Discover, &failure);
             if failure.rpc.as_ref().is_some_and(|rpc| rpc.code == -32022) {
@@ -412,7 +446,7 @@ async fn initialize(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Conne
     let params = json!({"protocolVersion": LEGACY, "capabilities": capabilities(Era::Legacy), "clientInfo": client_info()});
     let request = Request { method: "initialize".into(), params: Body::json(&params), call: None };
     let reply = link.request(request, "", Arc::new(Quiet("no answer to initialize"))).await.map_err(|f| failed(Step::Initialize, &f))?;
-    let result = reply.result.value().unwrap_or_default();
+    let result = wire::value(&reply.result).unwrap_or_default();
     let version = result["protocolVersion"].as_str().unwrap_or_default().to_owned();
     if !LEGACY_VERSIONS.contains(&version.as_str()) {
         let mut report = ConnectFailure::new(
@@ -489,5 +523,104 @@ pub fn meta_with_token(meta: &str, call: Option<CallId>, id: u64) -> String {
         (None, meta) => meta.to_owned(),
         (Some(_), "") => format!("{{\"progressToken\":{id}}}"),
         (Some(_), meta) => format!("{{\"progressToken\":{id},{}", &meta[1..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            ask::{Answer, Question},
+            server::Launch,
+        },
+        engine::ports::FrameDraft,
+    };
+
+    /// A server of the modern era whose subscriptions live for so long, one after the other.
+    struct Streams {
+        lives: Mutex<Vec<Duration>>,
+        asked: Mutex<Vec<Duration>>,
+        began: Instant,
+    }
+
+    #[async_trait]
+    impl Link for Streams {
+        async fn request(&self, request: Request, _: &str, _: Arc<dyn Flow>) -> Result<Reply, Failure> {
+            if request.method == "server/discover" {
+                let result = Body::from(r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}"#);
+                return Ok(Reply { result, first_byte: Stamp(0), last_byte: Stamp(0), sent_bytes: 0, received_bytes: 0 });
+            }
+            self.asked.lock().unwrap().push(self.began.elapsed());
+            let life = self.lives.lock().unwrap().pop();
+            match life {
+                Some(life) => tokio::time::sleep(life).await,
+                None => std::future::pending().await,
+            }
+            Err(Failure::after_send(FailureKind::Transport, "the event stream ended"))
+        }
+        async fn notify(&self, _: &str, _: Body) -> Result<(), Failure> {
+            Ok(())
+        }
+        fn agreed(self: Arc<Self>, _: Era, _: &str) {}
+        fn pid(&self) -> Option<u32> {
+            None
+        }
+        async fn closed(&self) -> Arc<ConnectFailure> {
+            std::future::pending().await
+        }
+        async fn close(&self) -> Exit {
+            Exit::Unknown
+        }
+    }
+
+    /// Notes when the lists are to be read again.
+    struct Listener {
+        began: Instant,
+        changed: Mutex<Vec<Duration>>,
+    }
+
+    #[async_trait]
+    impl Host for Listener {
+        fn now(&self) -> Stamp {
+            Stamp(0)
+        }
+        fn fresh_start(&self) {}
+        fn step(&self, _: Step) {}
+        fn at_step(&self) -> Step {
+            Step::Run
+        }
+        fn frame(&self, _: FrameDraft) -> u64 {
+            0
+        }
+        fn anomaly(&self, _: Anomaly) {}
+        fn stderr(&self, _: &str) {}
+        fn last_stderr(&self, _: usize) -> Vec<String> {
+            vec![]
+        }
+        fn notification(&self, method: &str, _: &Body, _: Option<CallId>) {
+            assert_eq!(method, "notifications/tools/list_changed");
+            self.changed.lock().unwrap().push(self.began.elapsed());
+        }
+        async fn ask(&self, _: Question, _: Option<CallId>) -> Answer {
+            Answer::Cancel
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_subscription_that_stood_is_asked_for_again_soon_and_the_lists_after_it() {
+        let began = Instant::now();
+        let (short, long) = (Duration::ZERO, Duration::from_secs(60));
+        let link = Arc::new(Streams { lives: Mutex::new(vec![long, long, short, short, short, long]), asked: Mutex::default(), began });
+        let host = Arc::new(Listener { began, changed: Mutex::default() });
+        let launch = Launch::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
+        let spec = Arc::new(ServerSpec { era: EraChoice::Modern, ..ServerSpec::new("x", launch) });
+        let _session = McpSession::open(link.clone(), spec, host.clone(), None, Stamp(0)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let halves = |times: &Mutex<Vec<Duration>>| times.lock().unwrap().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
+        // Half a second after one that stood; from there twice as long each time while none does.
+        assert_eq!(halves(&link.asked), [0, 121, 123, 127, 135, 256, 377]);
+        // A second into each that stands, but for the first: nothing was missed before it.
+        assert_eq!(halves(&host.changed), [137, 258, 379]);
     }
 }

@@ -11,10 +11,12 @@ use std::{
 use async_trait::async_trait;
 use rustix::process::Signal;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, ChildStderr, ChildStdin, ChildStdout},
-    sync::{mpsc, watch},
-    time::timeout,
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    net::unix::pipe,
+    process::{Child, ChildStderr, ChildStdout},
+    sync::{Notify, mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +43,13 @@ use crate::{
 const QUEUE: usize = 64;
 /// How long after the process's end its last output is waited for.
 const DRAIN: Duration = Duration::from_millis(150);
+/// How long a line may stand without another byte after a request was given up, before it counts as one
+/// that will never be finished: what the server says next would be glued to it.
+const STALL: Duration = Duration::from_secs(1);
+/// How long it may go on then if bytes still come.
+const SLOW_LINE: Duration = Duration::from_secs(30);
+/// How long a line over the limit may go on: meanwhile no other answer can come.
+const LONG_LINE: Duration = Duration::from_secs(10);
 /// Lines of stderr a second that are passed on; the ring keeps the rest out of the events.
 const STDERR_RATE: u32 = 200;
 /// Longest line of stderr.
@@ -78,6 +87,8 @@ pub struct StdioLink {
     mark: String,
     reaper: Arc<Reaper>,
     ending: Arc<Ending>,
+    /// Told when a request that was written is given up.
+    given_up: Arc<Notify>,
     exit: watch::Receiver<Option<Exit>>,
     /// Cancelled to close the server's stdin.
     end_input: CancellationToken,
@@ -108,6 +119,10 @@ impl StdioLink {
         let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(ConnectFailure::new(Step::Spawn, "the program's pipes could not be opened"));
         };
+        let stdin = stdin.into_owned_fd().and_then(pipe::Sender::from_owned_fd).map_err(|error| ConnectFailure {
+            causes: vec![error.to_string()],
+            ..ConnectFailure::new(Step::Spawn, "the program's input cannot be written to")
+        })?;
         let peer = Peer::new(spec, host);
         let (out, queue) = mpsc::channel(QUEUE);
         let (exit_to, exit) = watch::channel(None);
@@ -119,41 +134,63 @@ impl StdioLink {
             mark,
             reaper,
             ending: Arc::new(Ending::new()),
+            given_up: Arc::default(),
             exit,
             end_input: CancellationToken::new(),
             closing: CancellationToken::new(),
         });
-        tokio::spawn(write(link.peer.clone(), stdin, queue, link.end_input.clone()));
+        let writer = tokio::spawn(write(link.peer.clone(), stdin, queue, link.end_input.clone()));
         let stderr = tokio::spawn(read_stderr(link.peer.host().clone(), stderr));
-        tokio::spawn(link.clone().live(child, stdout, stderr, exit_to));
+        tokio::spawn(link.clone().live(child, writer, stdout, stderr, exit_to));
         Ok(link)
     }
 
-    /// The process's life: reads its output until it ends or closes its stdout, then reports the end.
+    /// The process's life: reads its output until it ends or can no longer be talked to, then reports the end.
     async fn live(
         self: Arc<Self>,
         mut child: Child,
+        writer: JoinHandle<Input>,
         stdout: ChildStdout,
-        mut stderr: tokio::task::JoinHandle<()>,
+        mut stderr: JoinHandle<()>,
         exit_to: watch::Sender<Option<Exit>>,
     ) {
-        let mut reader = tokio::spawn(read(self.peer.clone(), stdout, self.outbox.clone()));
+        let mut reader = tokio::spawn(read(self.peer.clone(), stdout, self.outbox.clone(), self.given_up.clone()));
+        let closed_input = async {
+            if !matches!(writer.await, Ok(Input::ClosedByServer)) {
+                std::future::pending::<()>().await;
+            }
+        };
+        let mut why = "the server closed its stdout";
         let exited = tokio::select! {
             status = child.wait() => {
                 // A grandchild may hold the pipes open for ever.
                 let _ = timeout(DRAIN, &mut reader).await;
                 Some(status)
             }
-            _ = &mut reader => timeout(DRAIN, child.wait()).await.ok(),
+            end = &mut reader => {
+                if let Ok(Output::Stuck) = end {
+                    why = "the server left a line of its output unfinished";
+                }
+                timeout(DRAIN, child.wait()).await.ok()
+            }
+            () = closed_input => {
+                why = "the server closed its stdin";
+                // At the end of a process this is seen first, and its last words are still to be read.
+                let exited = timeout(DRAIN, child.wait()).await.ok();
+                if exited.is_some() {
+                    let _ = timeout(DRAIN, &mut reader).await;
+                }
+                exited
+            }
         };
         reader.abort();
         let _ = timeout(DRAIN / 3, &mut stderr).await;
         let exit = exited.as_ref().map(|status| status.as_ref().map_or(Exit::Unknown, |s| as_exit(*s)));
-        self.report_end(exit);
+        self.report_end(exit, why);
         let exit = match exit {
             Some(exit) => exit,
             None => {
-                // Its stdout is closed, so nothing can come of it any more.
+                // Nothing can come of it any more.
                 self.end_group(&mut child).await
             }
         };
@@ -163,24 +200,26 @@ impl StdioLink {
         let _ = exit_to.send(Some(exit));
     }
 
-    /// Tells everybody that the connection is gone, with all that is known of the reason.
-    fn report_end(&self, exit: Option<Exit>) {
+    /// Tells everybody that the connection is gone, with all that is known of the reason; `why` is it
+    /// where the process lives on.
+    fn report_end(&self, exit: Option<Exit>, why: &str) {
         let host = self.peer.host();
         let closing = self.closing.is_cancelled();
         let summary = match (closing, exit) {
             (true, _) => "the server was stopped".to_owned(),
             (false, Some(exit)) => format!("the server {exit}"),
-            (false, None) => "the server closed its stdout".to_owned(),
+            (false, None) => why.to_owned(),
         };
         let mut failure =
             Failure::after_send(if exit.is_some() && !closing { FailureKind::Exited } else { FailureKind::Transport }, summary.clone());
         failure.exit = exit;
         failure.stderr = host.last_stderr(20);
-        self.peer.close(&failure);
         let mut reason = ConnectFailure::new(Step::Run, summary);
         reason.exit = exit;
         reason.stderr = host.last_stderr(20);
+        // Whoever is failed by the end can find out that it is one.
         self.ending.end(reason);
+        self.peer.close(&failure);
         self.end_input.cancel();
     }
 
@@ -232,11 +271,12 @@ impl Link for StdioLink {
         let (out, call) = (self.out.clone(), request.call);
         let sending = Sending { id, taken: Arc::default() };
         if &*method != "initialize" {
-            let taken = sending.taken.clone();
+            let (taken, given_up) = (sending.taken.clone(), self.given_up.clone());
             ticket.on_drop(move |id, reason| {
                 if !taken.load(Ordering::Relaxed) {
                     return;
                 }
+                given_up.notify_one();
                 let params = Body::json(&serde_json::json!({"requestId": id, "reason": reason}));
                 let body = wire::notification("notifications/cancelled", &params, "");
                 let method = Some("notifications/cancelled".into());
@@ -307,17 +347,27 @@ impl Link for StdioLink {
     }
 }
 
+/// Why nothing more is written.
+enum Input {
+    /// We want to write no more.
+    Closed,
+    /// Nobody reads it any more.
+    ClosedByServer,
+}
+
 /// Writes what is queued, one message a line. Frames are told before they are written, so that an
 /// answer can never be seen before its request.
-async fn write(peer: Arc<Peer>, mut stdin: ChildStdin, mut queue: mpsc::Receiver<Outgoing>, end: CancellationToken) {
+async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiver<Outgoing>, end: CancellationToken) -> Input {
     loop {
         let next = tokio::select! {
             biased;
             // What is queued is still written before the input is closed.
             next = queue.recv() => next,
-            () = end.cancelled() => return,
+            () = end.cancelled() => return Input::Closed,
+            // Seen at once, not only when the next message cannot be written.
+            _ = stdin.ready(Interest::ERROR) => return Input::ClosedByServer,
         };
-        let Some(message) = next else { return };
+        let Some(message) = next else { return Input::Closed };
         let mut line = Vec::with_capacity(message.body.len() + 1);
         line.extend_from_slice(message.body.bytes());
         line.push(b'\n');
@@ -334,37 +384,87 @@ async fn write(peer: Arc<Peer>, mut stdin: ChildStdin, mut queue: mpsc::Receiver
                 continue;
             }
         }
+        if message.kind == FrameKind::Notification {
+            peer.begin_notification();
+        }
         let Outgoing { body, kind, method, rpc_id, call, .. } = message.clone();
         host.frame(FrameDraft { at, direction: Direction::Out, kind, size, body, call, method, rpc_id, http: None });
         let written = tokio::select! {
-            written = async { stdin.write_all(&line).await?; stdin.flush().await } => written.is_ok(),
-            () = async { end.cancelled().await; tokio::time::sleep(DRAIN).await } => false,
+            written = stdin.write_all(&line) => written,
+            () = async { end.cancelled().await; tokio::time::sleep(DRAIN).await } => return Input::Closed,
         };
-        if !written {
-            return;
+        if written.is_err() {
+            if let Some(request) = &message.request {
+                // Without its end the line is no request.
+                peer.cut(request.id);
+            }
+            return Input::ClosedByServer;
         }
     }
 }
 
-/// Reads lines until the stream ends.
-async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>) {
+/// Why nothing more is read.
+enum Output {
+    /// It ended.
+    Ended,
+    /// It stands within a line that will never be finished.
+    Stuck,
+}
+
+/// The patience with a line that stands unfinished.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// When it is over, unless the line ends.
+    until: Instant,
+    /// How far more bytes can put that off.
+    at_most: Instant,
+}
+
+/// Reads lines until the stream ends, or stands within a line for so long that it is of no more use.
+async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>, given_up: Arc<Notify>) -> Output {
     let limit = peer.spec().limits.message_bytes;
     let mut lines = Lines::new(limit);
     let mut oversized: Option<(Body, bool)> = None;
-    loop {
-        match stdout.read_buf(lines.buffer()).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
+    let mut patience: Option<Patience> = None;
+    let end = loop {
+        let over = patience.map_or_else(Instant::now, |patience| patience.until);
+        tokio::select! {
+            more = stdout.read_buf(lines.buffer()) => match more {
+                Ok(0) | Err(_) => break Output::Ended,
+                Ok(_) => {}
+            },
+            () = given_up.notified() => {
+                let now = Instant::now();
+                match &mut patience {
+                    // Over the limit already, so it is not waited for.
+                    Some(long) if oversized.is_some() => long.until = long.until.min(now + STALL),
+                    None if lines.within_line() => patience = Some(Patience { until: now + STALL, at_most: now + SLOW_LINE }),
+                    _ => {}
+                }
+                continue;
+            }
+            () = sleep_until(over), if patience.is_some() => break Output::Stuck,
+        }
+        if let Some(patience) = &mut patience
+            && oversized.is_none()
+        {
+            patience.until = patience.until.max(Instant::now() + STALL).min(patience.at_most);
         }
         let now = peer.host().now();
         let arrival = |first: Stamp, size: u64| Arrival { first, last: now, size, ..Default::default() };
         lines.read(now, |piece| match piece {
-            Piece::Line { body, first, size } => peer.incoming(body, &arrival(first, size), &outbox),
+            Piece::Line { body, first, size } => {
+                patience = None;
+                peer.incoming(body, &arrival(first, size), &outbox);
+            }
             Piece::TooLong { head } => {
+                let until = Instant::now() + LONG_LINE;
+                patience = Some(Patience { until, at_most: until });
                 let pinned = peer.too_large(&head, None, limit as u64, &arrival(now, limit as u64));
                 oversized = Some((head, pinned));
             }
             Piece::TooLongEnd { tail, size } => {
+                patience = None;
                 if let Some((head, false)) = oversized.take()
                     && !peer.too_large(&head, Some(&tail), size, &arrival(now, size))
                 {
@@ -373,14 +473,14 @@ async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>)
                 }
             }
         });
-    }
+    };
     if let Some((rest, seen)) = lines.unfinished() {
         let now = peer.host().now();
-        let bad = wire::Bad {
-            kind: AnomalyKind::Partial,
-            detail: format!("the output ended within a line, after {}", size(seen)),
-            id: wire::salvage_id(rest.bytes()),
+        let detail = match end {
+            Output::Ended => format!("the output ended within a line, after {}", size(seen)),
+            Output::Stuck => format!("a line was left unfinished after {}", size(seen)),
         };
+        let rpc_id = wire::salvage_id(rest.bytes());
         let frame = peer.host().frame(FrameDraft {
             at: now,
             direction: Direction::In,
@@ -389,12 +489,13 @@ async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>)
             size: seen,
             call: None,
             method: None,
-            rpc_id: bad.id.clone(),
+            rpc_id,
             http: None,
         });
         // The call itself fails with the reason of the end, which says more.
-        peer.host().anomaly(Anomaly { kind: bad.kind, detail: bad.detail, call: None, frame: Some(frame) });
+        peer.host().anomaly(Anomaly { kind: AnomalyKind::Partial, detail, call: None, frame: Some(frame) });
     }
+    end
 }
 
 /// Drains stderr for as long as it lasts, whatever comes; passes on a bounded number of lines a second.

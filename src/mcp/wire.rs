@@ -57,7 +57,23 @@ pub struct Bad {
     pub detail: String,
     /// The id that could be salvaged, JSON text.
     pub id: Option<Arc<str>>,
+    /// What it seems to be, for when it has no id.
+    pub seems: Seems,
 }
+
+/// What input that cannot be understood seems to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seems {
+    /// Nothing that anybody waits for.
+    Nothing,
+    /// The answer to some request.
+    Answer,
+    /// An error with this code, of which the server does not say what it answers.
+    Error(i64),
+}
+
+/// The code of an error in reading JSON (JSON-RPC 2.0, section 5.1).
+pub const PARSE_ERROR: i64 = -32700;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -101,7 +117,9 @@ pub fn parse(body: &Body) -> Parsed {
 }
 
 fn bad(body: &Body, kind: AnomalyKind, detail: String) -> Parsed {
-    Parsed::Bad(Bad { kind, detail, id: salvage_id(body.bytes()) })
+    // Noise is what programs print; it is nobody's answer. What is broken may well be one.
+    let seems = if kind == AnomalyKind::BadJson { Seems::Answer } else { Seems::Nothing };
+    Parsed::Bad(Bad { kind, detail, id: salvage_id(body.bytes()), seems })
 }
 
 fn understand(body: &Body, envelope: Envelope<'_>) -> Parsed {
@@ -122,9 +140,18 @@ fn understand(body: &Body, envelope: Envelope<'_>) -> Parsed {
             }
             Err(error) => bad(body, AnomalyKind::NotRpc, format!("an error object that is none: {error}")),
         },
-        (None, None, None, Some(error)) => bad(body, AnomalyKind::NotRpc, format!("an error without an id: {}", shorten(error.get()))),
+        // An id of null counts as none (JSON-RPC 2.0, section 5: the request's own could not be read).
+        (None, None, None, Some(error)) => {
+            let code = serde_json::from_str::<WireError>(error.get()).ok().and_then(|wire| wire.code.as_i64()).unwrap_or_default();
+            unidentified(format!("an error without an id: {}", shorten(error.get())), Seems::Error(code))
+        }
+        (None, None, Some(_), None) => unidentified("an answer without an id".into(), Seems::Answer),
         _ => bad(body, AnomalyKind::NotRpc, "neither request nor notification nor answer".into()),
     }
+}
+
+fn unidentified(detail: String, seems: Seems) -> Parsed {
+    Parsed::Bad(Bad { kind: AnomalyKind::NotRpc, detail, id: None, seems })
 }
 
 fn shorten(text: &str) -> String {
@@ -140,6 +167,81 @@ pub fn repair_utf8(body: Body) -> (Body, Option<usize>) {
         Ok(_) => (body, None),
         Err(error) => (Body::from(body.text().into_owned()), Some(error.valid_up_to())),
     }
+}
+
+/// Understands one message like [`parse`], in spite of escapes that are half a surrogate pair, and says
+/// where the first of them stands. RFC 8259 (section 8.2) leaves open what they mean, and no text can
+/// hold them. They are read as U+FFFD, but for those in a result, which stays as it came.
+pub fn parse_mended(body: &Body) -> (Parsed, Option<usize>) {
+    let parsed = parse(body);
+    let Some((mended, at)) = mend_surrogates(body.bytes()) else { return (parsed, None) };
+    let reads = matches!(parsed, Parsed::Batch(_) | Parsed::Message(Message::Response { answer: Ok(_), .. }));
+    (if reads { parsed } else { parse(&Body::new(mended)) }, Some(at))
+}
+
+/// The JSON value, with every half of a surrogate pair read as U+FFFD. `None` when this is no JSON.
+pub fn value(body: &Body) -> Option<serde_json::Value> {
+    body.value().or_else(|| serde_json::from_slice(&mend_surrogates(body.bytes())?.0).ok())
+}
+
+/// Replaces escapes that are half a surrogate pair by that of U+FFFD, and says where the first one
+/// stood; `None` when there is none.
+fn mend_surrogates(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (mut lone, mut at) = (vec![], 0);
+    // Outside of strings JSON has no backslash.
+    while let Some(found) = memchr::memchr(b'\\', bytes.get(at..).unwrap_or_default()) {
+        let escape = at + found;
+        at = escape + 2;
+        match escaped_unit(bytes, escape) {
+            Some(0xd800..=0xdbff) if matches!(escaped_unit(bytes, escape + 6), Some(0xdc00..=0xdfff)) => at = escape + 12,
+            Some(0xd800..=0xdfff) => lone.push(escape),
+            _ => {}
+        }
+    }
+    let first = *lone.first()?;
+    let mut mended = bytes.to_vec();
+    for at in lone {
+        mended[at..at + 6].copy_from_slice(b"\\ufffd");
+    }
+    Some((mended, first))
+}
+
+/// The code unit of the escape `\uXXXX` at `at`.
+fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// How the members of a message may begin.
+const BEGINNINGS: [&[u8]; 6] = [b"{\"jsonrpc\"", b"{\"result\"", b"{\"id\"", b"{\"error\"", b"{\"method\"", b"{\"params\""];
+/// In how many places a message is looked for.
+const TRIES: usize = 10_000;
+
+/// Cuts a line that is none, but ends in whole messages, into what stands before them and these. A
+/// server that leaves a line unfinished (or prints without a line end) has its next message end up there.
+pub fn split_glued(line: &Body) -> Option<(Body, Vec<Body>)> {
+    let (mut end, mut messages) = (line.len(), vec![]);
+    let part = |from: usize, to: usize| line.slice_of(&line.bytes()[from..to]);
+    'messages: while messages.len() < TRIES {
+        let mut from = end;
+        for _ in 0..TRIES {
+            // Within a string the quote would be escaped, so this begins an object.
+            let Some(at) = memchr::memmem::rfind(&line.bytes()[..from], b"{\"") else { break 'messages };
+            from = at;
+            let whole = &line.bytes()[at..end];
+            if at > 0
+                && BEGINNINGS.iter().any(|beginning| whole.starts_with(beginning))
+                && matches!(parse(&part(at, end)), Parsed::Message(_))
+            {
+                messages.push(part(at, end));
+                end = at;
+                continue 'messages;
+            }
+        }
+        break;
+    }
+    messages.reverse();
+    (!messages.is_empty()).then(|| (part(0, end), messages))
 }
 
 /// Finds the value of `"id"` at the top level of something that is nearly JSON.
@@ -339,9 +441,62 @@ mod tests {
         ] {
             assert_eq!(kind(text), Some((expected, id.map(str::to_owned))), "{text}");
         }
+        for (text, expected) in [
+            (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, Seems::Answer),
+            (r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"?"}}"#, Seems::Error(-32601)),
+            (r#"{"jsonrpc":"2.0","error":{"code":-32700}}"#, Seems::Error(-32700)),
+            (r#"{"jsonrpc":"2.0","id":null}"#, Seems::Nothing),
+            (r#"{"jsonrpc":"2.0","result":{"x":NaN}}"#, Seems::Answer),
+            ("Server listening", Seems::Nothing),
+        ] {
+            assert!(matches!(parse(&Body::from(text)), Parsed::Bad(Bad { seems, id: None, .. }) if seems == expected), "{text}");
+        }
         assert!(matches!(parse(&Body::from(r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#)), Parsed::Batch(m) if m.len() == 1));
         let deep = format!(r#"{{"jsonrpc":"2.0","id":8,"result":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
         assert!(matches!(parse(&Body::from(deep)), Parsed::Message(_)));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_read_as_no_character() {
+        for (text, mended, at) in [
+            (r#"{"a":"\ud800b"}"#, r#"{"a":"\ufffdb"}"#, Some(6)),
+            (r#"{"a":"\uDC00\uD83D\uDE00\ud83d"}"#, r#"{"a":"\ufffd\uD83D\uDE00\ufffd"}"#, Some(6)),
+            (r#"{"a":"\ud800\ud83d\ude00"}"#, r#"{"a":"\ufffd\ud83d\ude00"}"#, Some(6)),
+            (r#"{"a":"\\ud800 \u00e9 \uD83D\uDE00"}"#, "", None),
+            (r#"{"a":"\ud8"#, "", None),
+        ] {
+            let found = mend_surrogates(text.as_bytes());
+            assert_eq!(found.as_ref().map(|(_, at)| *at), at, "{text}");
+            assert!(found.is_none_or(|(bytes, _)| bytes == mended.as_bytes()), "{text}");
+        }
+        let read = |text: &str| parse_mended(&Body::from(text));
+        let (told, at) = read(r#"{"jsonrpc":"2.0","method":"x","params":{"a":"\ud800"}}"#);
+        assert!(at.is_some());
+        assert!(matches!(told, Parsed::Message(Message::Notification { params, .. }) if params.value().unwrap()["a"] == "\u{fffd}"));
+        let (answer, at) = read(r#"{"jsonrpc":"2.0","id":1,"result":{"a":"\ud800"}}"#);
+        let Parsed::Message(Message::Response { answer: Ok(result), .. }) = answer else { panic!() };
+        assert_eq!((&*result.text(), at.is_some()), (r#"{"a":"\ud800"}"#, true), "a result stays as it came");
+        assert_eq!(value(&result).unwrap()["a"], "\u{fffd}");
+        let (error, _) = read(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"no \udfff"}}"#);
+        assert!(matches!(error, Parsed::Message(Message::Response { answer: Err(rpc), .. }) if rpc.message == "no \u{fffd}"));
+    }
+
+    #[test]
+    fn messages_are_found_behind_what_was_never_finished() {
+        let answer = |id: u64| format!(r#"{{"result":{{"content":[{{"id":7}}]}},"jsonrpc":"2.0","id":{id}}}"#);
+        for (front, count) in
+            [(r#"{"jsonrpc":"2.0","id":5,"result":{"#, 1), ("Loading...", 1), (r#"{"jsonrpc":"2.0","id":5,"result":{"t":"half"#, 3)]
+        {
+            let messages: Vec<String> = (0..count).map(answer).collect();
+            let (rest, found) = split_glued(&Body::from(format!("{front}{}", messages.concat()))).unwrap();
+            assert_eq!(rest.text(), front);
+            assert_eq!(found.iter().map(|m| m.text().into_owned()).collect::<Vec<_>>(), messages);
+        }
+        for none in ["Loading", r#"{"jsonrpc":"2.0","id":3,"result":{"x":NaN}}"#, r#"{"a":NaN,"b":{"id":1}}"#, ""] {
+            assert_eq!(split_glued(&Body::from(none)), None, "{none}");
+        }
+        let quoted = r#"{"jsonrpc":"2.0","id":3,"result":{"x":NaN,"t":"{\"jsonrpc\":\"2.0\",\"id\":4,\"result\":{}}"#;
+        assert_eq!(split_glued(&Body::from(quoted)), None);
     }
 
     #[test]
@@ -366,7 +521,14 @@ mod tests {
         #[test]
         fn nothing_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let (body, _) = repair_utf8(Body::new(bytes));
-            let _ = parse(&body);
+            let _ = (parse_mended(&body), split_glued(&body));
+        }
+
+        #[test]
+        fn mending_changes_nothing_but_lone_halves(units in proptest::collection::vec(prop_oneof![0xd800u16..0xe000, any::<u16>()], 0..12)) {
+            let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            let read = value(&Body::from(format!("[\"{escaped}\"]"))).unwrap();
+            prop_assert_eq!(read[0].as_str().unwrap(), String::from_utf16_lossy(&units));
         }
 
         #[test]

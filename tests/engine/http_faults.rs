@@ -496,7 +496,7 @@ async fn resuming_has_an_end() {
     let answers_get = Arc::new(AtomicBool::new(true));
     let open = answers_get.clone();
     let server = Server::start(move |asked| {
-        let cut = || vec![stream(format!("id: {}\nretry: 1\ndata: \n\n", asked.number)), Step::Close];
+        let cut = || vec![stream("id: e-1\nretry: 1\ndata: \n\n"), Step::Close];
         match asked.verb.as_str() {
             "GET" if asked.header("last-event-id").is_some() && open.load(Ordering::SeqCst) => Some(cut()),
             "POST" if asked.tool() == "bad" => Some(cut()),
@@ -514,6 +514,77 @@ async fn resuming_has_an_end() {
     answers_get.store(false, Ordering::SeqCst);
     let (_, settled) = rig.call("web", "bad", "{}").await;
     assert!(failure_of(&settled).message.contains("405"), "{settled:?}");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_brings_something_each_time_is_resumed_as_often_as_it_takes() {
+    const POLLS: usize = 12;
+    let (polls, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(String::new())));
+    let (count, kept) = (polls.clone(), answer.clone());
+    let server = Server::start(move |asked| {
+        if asked.tool() == "bad" {
+            *kept.lock().unwrap() = asked.text("at last");
+            return Some(vec![stream("id: e-0\nretry: 1\ndata: \n\n"), Step::Close]);
+        }
+        asked.header("last-event-id")?;
+        // A new id, or a message without one: both are progress.
+        let note = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}}).to_string();
+        let text = match count.fetch_add(1, Ordering::SeqCst) + 1 {
+            POLLS => event(None, &kept.lock().unwrap()),
+            n if n % 2 == 0 => event(None, &note),
+            n => format!("id: e-{n}\ndata: \n\n"),
+        };
+        Some(vec![stream(text), Step::Close])
+    })
+    .await;
+    let rig = Rig::start(vec![http("web", &server.url())]);
+    rig.ready("web").await;
+    assert_eq!(text_of(&rig.call("web", "bad", "{}").await.1), "at last");
+    assert_eq!(polls.load(Ordering::SeqCst), POLLS);
+    let log = server.log();
+    let last = log.requests.iter().rfind(|r| r.header("last-event-id").is_some()).unwrap();
+    assert_eq!(last.header("last-event-id"), Some("e-11"), "kept over streams that bring no id");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_own_stream_is_asked_for_where_it_moved_and_when_there_is_time() {
+    let asked_before = AtomicUsize::new(0);
+    let changed = event(None, &json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}).to_string());
+    let server = Server::start(move |asked| match (asked.verb.as_str(), asked.path.as_str()) {
+        ("GET" | "DELETE", "/mcp") => Some(page("307 Temporary Redirect", &[("Location", "/moved")], "")),
+        ("GET", _) => Some(match asked_before.fetch_add(1, Ordering::SeqCst) {
+            0 => page("429 Too Many Requests", &[("Retry-After", "0")], ""),
+            1 => page("408 Request Timeout", &[], ""),
+            2 => vec![stream(&changed), Step::Close],
+            _ => page("405 Method Not Allowed", &[], ""),
+        }),
+        _ => None,
+    })
+    .await;
+    let rig = Rig::start(vec![http("web", &server.url())]);
+    rig.ready("web").await;
+    rig.until("the lists read again", |w| w.servers[0].catalog.revision >= 2).await;
+    server.saw("the last try", |log| log.requests.iter().filter(|r| r.verb == "GET" && r.path == "/moved").count() == 4).await;
+    rig.stop().await;
+    let log = server.log();
+    let last = log.requests.last().unwrap();
+    assert_eq!((last.verb.as_str(), last.path.as_str(), last.header("mcp-session-id")), ("DELETE", "/moved", Some("session-1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_read_again_after_a_gap_between_subscriptions() {
+    let listened = AtomicUsize::new(0);
+    let server = Server::start(move |asked| match asked.method() {
+        "subscriptions/listen" if listened.fetch_add(1, Ordering::SeqCst) == 0 => Some(vec![stream(""), Step::Close]),
+        _ => modern(asked),
+    })
+    .await;
+    let rig = Rig::start(vec![http("web", &server.url())]);
+    rig.ready("web").await;
+    rig.until("the lists read again", |w| w.servers[0].catalog.revision >= 2).await;
+    assert_eq!(server.count("subscriptions/listen"), 2);
     rig.stop().await;
 }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 use switchboard::{
     domain::{
         call::{CallSpec, FailureKind, Origin, Outcome},
+        event::EventKind,
         frame::AnomalyKind,
         id::ToolId,
         server::{Exit, Phase, Step},
+        world::World,
     },
     engine::control::Command,
 };
@@ -23,6 +25,7 @@ async fn answers_that_are_merely_odd_are_accepted_and_counted() {
     for (tool, text) in [
         ("echo", "hello"),
         ("noise", "hello"),
+        ("prompt", "hello"),
         ("crlf", "hello"),
         ("string_id", "hello"),
         ("duplicate", "first"),
@@ -41,9 +44,9 @@ async fn answers_that_are_merely_odd_are_accepted_and_counted() {
     let counts = rig.until("the second answer", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::Duplicate)).await.servers[0]
         .anomaly_counts
         .clone();
-    assert_eq!(counts[&AnomalyKind::Noise], 1);
+    assert_eq!(counts[&AnomalyKind::Noise], 2);
     assert_eq!(counts[&AnomalyKind::NotRpc], 1);
-    assert_eq!(counts[&AnomalyKind::BadUtf8], 1);
+    assert_eq!(counts[&AnomalyKind::BadUtf8], 2, "bytes that are none, and an escape that is half a pair");
     rig.until("the count of stderr lines held back", |w| w.servers[0].stderr.iter().any(|l| l.contains("more lines, not shown"))).await;
     rig.stop().await;
 }
@@ -58,6 +61,9 @@ async fn answers_that_cannot_be_read_fail_their_call_at_once() {
         ("batch", FailureKind::Protocol, AnomalyKind::Batch),
         ("wrong_id", FailureKind::Protocol, AnomalyKind::UnknownId),
         ("no_result", FailureKind::Protocol, AnomalyKind::NotRpc),
+        ("null_result", FailureKind::Protocol, AnomalyKind::NotRpc),
+        ("null_error", FailureKind::Protocol, AnomalyKind::NotRpc),
+        ("parse_error", FailureKind::Protocol, AnomalyKind::NotRpc),
         ("too_large", FailureKind::TooLarge, AnomalyKind::TooLarge),
     ] {
         // Well below the deadline of 60 s, or the rig's patience would have run out.
@@ -119,27 +125,116 @@ async fn silence_ends_at_the_deadline_and_is_cancelled_on_the_wire() {
         .until("the cancellations", |w| w.frames.iter().filter(|f| f.method.as_deref() == Some("notifications/cancelled")).count() == 2)
         .await;
     assert!(world.frames.iter().any(|f| f.body.text().contains("no answer within")));
-    // The next answer is joined to the line that was begun and never ended; that costs this one call, and no other.
+    // The next answer is joined to the line that was begun and never ended; it is found there.
     let settled = rig.call_within("bad", "echo", SHORT).await;
-    assert!(matches!(failure_of(&settled).kind, FailureKind::Timeout | FailureKind::Protocol), "{settled:?}");
+    assert_eq!(text_of(&settled), "hello");
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
     assert!(rig.server("bad").phase.usable());
     rig.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endless_line_is_too_large_at_once_and_costs_no_memory() {
+async fn an_error_about_a_notification_fails_no_request() {
+    let rig = Rig::start(vec![bad("answers_notifications")]);
+    let world = rig.ready("bad").await;
+    assert!(matches!(&*world.servers[0].phase, Phase::Ready), "the lists were read: {:?}", world.servers[0].phase);
+    let told = |n: u64| move |w: &World| w.servers[0].anomaly_counts.get(&AnomalyKind::NotRpc).copied() == Some(n);
+    rig.until("the error about notifications/initialized", told(1)).await;
+    let other = rig.submit("bad", "hang", "{}");
+    rig.until("it sent", |w| w.call(other).is_some_and(|c| c.sent.is_some())).await;
+    assert_eq!(failure_of(&*rig.call_within("bad", "hang", SHORT).await).kind, FailureKind::Timeout);
+    let world = rig.until("the error about notifications/cancelled", told(2)).await;
+    assert!(world.call(other).unwrap().settled.is_none(), "the only request under way is innocent");
+    // Once it can be about a request again, it is.
+    assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
+    rig.command(Command::Cancel { call: other, reason: "enough".into() });
+    rig.until("the error about the second notifications/cancelled", told(3)).await;
+    assert_eq!(failure_of(&rig.call("bad", "null_error", "{}").await.1).kind, FailureKind::Protocol);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_behind_an_unfinished_line_is_found_and_the_unfinished_call_fails_at_once() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    let stalled = rig.submit("bad", "partial_stall", "{}");
+    rig.until("it sent", |w| w.call(stalled).is_some_and(|c| c.sent.is_some())).await;
+    assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
+    let settled = rig.settled(stalled).await;
+    assert_eq!(failure_of(&settled).kind, FailureKind::Protocol, "{settled:?}");
+    let world = rig.until("the fault", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::BadJson)).await;
+    assert!(world.servers[0].anomalies.iter().any(|(_, a)| a.kind == AnomalyKind::BadJson && a.call == Some(stalled)));
+    assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
+    assert!(!rig.server("bad").history.iter().any(|(_, p)| p.word() == "reconnecting"), "the connection lives on");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_never_finished_ends_the_connection_with_the_call_that_waited_for_it() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    let bystander = rig.submit("bad", "hang", "{}");
+    rig.until("the bystander sent", |w| w.call(bystander).is_some_and(|c| c.sent.is_some())).await;
+    assert_eq!(failure_of(&*rig.call_within("bad", "partial_stall", SHORT).await).kind, FailureKind::Timeout);
+    let settled = rig.settled(bystander).await;
+    let failure = failure_of(&settled);
+    assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Transport, true), "{failure:?}");
+    assert!(failure.message.contains("unfinished"), "{failure:?}");
+    let world = rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
+    assert_eq!(world.servers[0].anomaly_counts[&AnomalyKind::Partial], 1);
+    assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_line_is_too_large_at_once_and_costs_one_more_call_at_most() {
     let rig = Rig::start(vec![bad("plain")]);
     rig.ready("bad").await;
     let (_, settled) = rig.call("bad", "endless", "{}").await;
     assert_eq!(failure_of(&settled).kind, FailureKind::TooLarge);
-    // As long as the line goes on nothing else can be read. That ends at the deadline, and a restart ends it for good.
-    let settled = rig.call_within("bad", "echo", SHORT).await;
-    assert_eq!(failure_of(&settled).kind, FailureKind::Timeout, "{settled:?}");
-    let old = rig.ready("bad").await.servers[0].info.as_ref().and_then(|info| info.pid);
-    rig.command(Command::Restart { server: "bad".into() });
-    rig.until("another process", |w| w.servers[0].phase.usable() && w.servers[0].info.as_ref().and_then(|info| info.pid) != old).await;
+    let behind = rig.submit("bad", "echo", "{}");
+    rig.until("the next sent", |w| w.call(behind).is_some_and(|c| c.sent.is_some())).await;
+    assert_eq!(failure_of(&*rig.call_within("bad", "echo", SHORT).await).kind, FailureKind::Timeout);
+    let settled = rig.settled(behind).await;
+    assert_eq!(failure_of(&settled).kind, FailureKind::Transport, "{settled:?}");
+    rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_stdin_is_a_lost_server() {
+    let mut spec = bad("plain");
+    spec.timeouts.stop = SHORT;
+    let rig = Rig::start(vec![spec]);
+    rig.ready("bad").await;
+    let (_, settled) = rig.call("bad", "close_stdin", "{}").await;
+    let failure = failure_of(&settled);
+    assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Transport, true), "{failure:?}");
+    assert!(failure.message.contains("closed its stdin"), "{failure:?}");
+    rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
+    assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_that_is_half_a_character_is_read_as_none_and_counted() {
+    let rig = Rig::start(vec![bad("surrogate_start")]);
+    let world = rig.ready("bad").await;
+    assert_eq!(world.servers[0].info.as_ref().unwrap().instructions.as_deref(), Some("a\u{fffd}b"));
+    assert_eq!(world.servers[0].anomaly_counts[&AnomalyKind::BadUtf8], 1);
+    let mut told = vec![];
+    let (call, settled) = rig
+        .call_seeing("bad", "surrogate_progress", "{}", |event| {
+            if let EventKind::CallProgress { progress, .. } = &event.kind {
+                told.push(progress.message.clone());
+            }
+        })
+        .await;
+    assert_eq!((text_of(&settled).as_str(), told), ("done", vec![Some("a\u{fffd}b".to_owned())]));
+    let world = rig.world();
+    assert_eq!(world.servers[0].anomaly_counts[&AnomalyKind::BadUtf8], 2);
+    assert!(world.frames_of(call).any(|f| f.body.text().contains(r"a\udc00b")), "kept as it came");
     rig.stop().await;
 }
 
@@ -187,6 +282,27 @@ async fn lists_without_end_are_cut_and_odd_entries_left_out() {
         assert!(world.servers[0].anomaly_counts.contains_key(&kind));
         rig.stop().await;
     }
+    // All of it on one page.
+    let mut spec = bad("plain");
+    spec.limits.items = 3;
+    let rig = Rig::start(vec![spec]);
+    let world = rig.ready("bad").await;
+    assert!(matches!(&*world.servers[0].phase, Phase::Degraded { reason } if reason.contains("more than 3 entries")));
+    assert_eq!(world.servers[0].catalog.tools.len(), 3);
+    assert_eq!(world.servers[0].anomaly_counts[&AnomalyKind::Pagination], 1);
+    rig.stop().await;
+    // The second page never comes.
+    let mut spec = bad("half_list");
+    spec.timeouts.list = SHORT;
+    let rig = Rig::start(vec![spec]);
+    let world = rig.ready("bad").await;
+    assert!(
+        matches!(&*world.servers[0].phase, Phase::Degraded { reason } if reason.contains("page 2 failed (listing took longer")),
+        "{:?}",
+        world.servers[0].phase
+    );
+    assert_eq!(world.servers[0].catalog.tools.len(), 1);
+    rig.stop().await;
     let rig = Rig::start(vec![bad("odd_list")]);
     let world = rig.ready("bad").await;
     assert_eq!(world.servers[0].catalog.tools.len(), 2);
@@ -203,7 +319,7 @@ async fn a_failed_start_says_everything_that_is_known() {
         spec.timeouts.connect = SHORT;
         spec
     }]);
-    let failed = |w: &switchboard::domain::world::World, n: usize| w.servers[n].phase.failure().is_some();
+    let failed = |w: &World, n: usize| w.servers[n].phase.failure().is_some();
     let world = rig.until("all three failed", |w| (0..3).all(|n| failed(w, n))).await;
     let why = |n: usize| world.servers[n].phase.failure().cloned().unwrap();
     let exited = why(0);
@@ -215,7 +331,7 @@ async fn a_failed_start_says_everything_that_is_known() {
     let missing = why(1);
     assert!(missing.found.as_ref().unwrap().contains("is in none of the"), "{missing:#?}");
     assert!(missing.hints[0].contains("no-such-program-anywhere") && matches!(&*world.servers[1].phase, Phase::Failed { .. }));
-    assert_eq!(why(2).step, Step::Initialize, "{:#?}", why(2));
+    assert_eq!((why(2).step, why(2).exit), (Step::Initialize, None), "we ended it, it did not exit: {:#?}", why(2));
     rig.stop().await;
 }
 
@@ -247,6 +363,13 @@ async fn batches_are_read_where_the_version_has_them() {
     let rig = Rig::start(vec![bad("old_batches")]);
     rig.ready("bad").await;
     assert_eq!(text_of(&rig.call("bad", "batch", "{}").await.1), "hello");
+    assert!(rig.server("bad").anomaly_counts.is_empty());
+    let (call, settled) = rig.call("bad", "bad_member", "{}").await;
+    assert_eq!(failure_of(&settled).kind, FailureKind::Protocol, "at once: {settled:?}");
+    let world = rig.until("the fault", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::NotRpc)).await;
+    assert!(world.servers[0].anomalies.iter().any(|(_, a)| a.call == Some(call)));
+    assert_eq!(text_of(&rig.call("bad", "empty_batch", "{}").await.1), "hello");
+    assert_eq!(rig.server("bad").anomaly_counts[&AnomalyKind::Batch], 1);
     rig.stop().await;
 }
 

@@ -46,6 +46,14 @@ const TOOLS: &[&str] = &[
     "question_withdrawn",
     "nap",
     "strays",
+    "null_result",
+    "null_error",
+    "parse_error",
+    "prompt",
+    "close_stdin",
+    "surrogate_progress",
+    "bad_member",
+    "empty_batch",
 ];
 
 fn main() {
@@ -120,6 +128,10 @@ fn result(id: &str, body: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{body}}}")
 }
 
+fn error(id: &str, code: i64, message: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":\"{message}\"}}}}")
+}
+
 fn text(id: &str, text: &str) -> String {
     result(id, &format!("{{\"content\":[{{\"type\":\"text\",\"text\":\"{text}\"}}]}}"))
 }
@@ -127,6 +139,8 @@ fn text(id: &str, text: &str) -> String {
 fn serve(mode: &str, line: &str) {
     let (id, method) = (field(line, "id").unwrap_or("null"), field(line, "method").unwrap_or(""));
     match method {
+        // Nobody asked.
+        _ if mode == "answers_notifications" && method.starts_with("notifications/") => say(&error("null", -32601, "Method not found")),
         "server/discover" if mode == "exit_at_discover" => exit(2),
         "server/discover" if mode == "silent_discover" => {}
         "server/discover" => {
@@ -141,13 +155,15 @@ fn serve(mode: &str, line: &str) {
             } else {
                 "2025-11-25"
             };
+            let instructions = if mode == "surrogate_start" { "\"instructions\":\"a\\ud800b\"," } else { "" };
             say(&result(
                 id,
                 &format!(
-                    "{{\"protocolVersion\":\"{version}\",\"capabilities\":{{\"tools\":{{\"listChanged\":true}},\"logging\":{{}}}},\"serverInfo\":{{\"name\":\"badserver\",\"version\":\"1\"}}}}"
+                    "{{{instructions}\"protocolVersion\":\"{version}\",\"capabilities\":{{\"tools\":{{\"listChanged\":true}},\"logging\":{{}}}},\"serverInfo\":{{\"name\":\"badserver\",\"version\":\"1\"}}}}"
                 ),
             ));
         }
+        "tools/list" if mode == "half_list" && line.contains("cursor") => {}
         "tools/list" => list(mode, id),
         "tools/call" => call(field(line, "name").unwrap_or(""), id, line),
         "ping" => say(&result(id, "{}")),
@@ -158,7 +174,7 @@ fn serve(mode: &str, line: &str) {
 fn list(mode: &str, id: &str) {
     let tool = |name: &str| format!("{{\"name\":\"{name}\",\"inputSchema\":{{\"type\":\"object\"}}}}");
     match mode {
-        "endless_list" => say(&result(id, &format!("{{\"tools\":[{}],\"nextCursor\":\"again\"}}", tool("echo")))),
+        "endless_list" | "half_list" => say(&result(id, &format!("{{\"tools\":[{}],\"nextCursor\":\"again\"}}", tool("echo")))),
         "growing_list" => say(&result(id, &format!("{{\"tools\":[{}],\"nextCursor\":\"{id}\"}}", tool(&format!("t{id}"))))),
         "odd_list" => say(&result(
             id,
@@ -193,6 +209,12 @@ fn call(name: &str, id: &str, line: &str) {
             exit(0)
         }
         "partial_stall" => put(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{").as_bytes()),
+        "close_stdin" => {
+            rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null").unwrap()).unwrap();
+            loop {
+                sleep(Duration::from_secs(3600));
+            }
+        }
         "close_stdout" => {
             close_stdout();
         }
@@ -201,6 +223,7 @@ fn call(name: &str, id: &str, line: &str) {
             say("{\"level\":\"info\",\"msg\":\"called\"}");
             say(&text(id, "hello"));
         }
+        "prompt" => put(format!("Loading... {}\n", text(id, "hello")).as_bytes()),
         "crlf" => put(format!("{}\r\n", text(id, "hello")).as_bytes()),
         "string_id" => say(&text(&format!("\"{id}\""), "hello")),
         "duplicate" => {
@@ -211,6 +234,12 @@ fn call(name: &str, id: &str, line: &str) {
             put(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"content\":[{{\"type\":\"text\",\"text\":\"a").as_bytes());
             put(b"\xff\xfe");
             put(b"b\"}]}}\n");
+        }
+        "surrogate_progress" => {
+            say(&format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{{\"progressToken\":{id},\"progress\":1,\"message\":\"a\\udc00b\"}}}}"
+            ));
+            say(&text(id, "done"));
         }
         "surrogate" => say(&text(id, "a\\ud800b")),
         "nan" => say(&result(id, "{\"content\":[],\"structuredContent\":{\"x\":NaN}}")),
@@ -225,6 +254,14 @@ fn call(name: &str, id: &str, line: &str) {
         }
         "pretty" => say(&format!("{{\n  \"jsonrpc\": \"2.0\",\n  \"id\": {id},\n  \"result\": {{}}\n}}")),
         "batch" => say(&format!("[{}]", text(id, "hello"))),
+        "bad_member" => say(&format!("[{{\"id\":{id},\"result\":{{}}}}]")),
+        "empty_batch" => {
+            say("[]");
+            say(&text(id, "hello"));
+        }
+        "null_result" => say(&result("null", "{\"content\":[]}")),
+        "null_error" => say(&error("null", -32600, "Invalid Request")),
+        "parse_error" => say(&error("null", -32700, "Parse error")),
         "wrong_id" => say(&text("999999", "hello")),
         "endless" => {
             put(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":\"").as_bytes());
