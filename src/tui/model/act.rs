@@ -257,17 +257,7 @@ impl Model {
                     None => vec![],
                 }
             }
-            (
-                Action::EditField
-                | Action::AddItem
-                | Action::RemoveItem
-                | Action::MoveItemUp
-                | Action::MoveItemDown
-                | Action::LeaveOut
-                | Action::SetNull
-                | Action::SetEmpty,
-                Some(Modal::Inbox(_)),
-            ) => self.form_act(action),
+            (_, Some(Modal::Inbox(_))) if FormView::command_of(action).is_some() => self.form_act(action),
             (_, Some(Modal::Inbox(_))) => self.inbox_act(action),
             _ => vec![],
         }

@@ -233,7 +233,7 @@ fn probe_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look
     let Some(probe) = view.next_probe else { return };
     let left = probe.since(look.now);
     if left.is_zero() {
-        sheet.row(vec![("next probe ".into(), theme.muted), ("due: a ping before the next call".into(), theme.running)]);
+        sheet.row(vec![("next probe ".into(), theme.muted), ("due: the next call pings first".into(), theme.running)]);
         return;
     }
     let whole = probe.since(view.since).max(policy.open.min(Duration::from_secs(1)));
