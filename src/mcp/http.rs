@@ -566,7 +566,8 @@ impl HttpLink {
                     // 405: the server offers no such stream. Anything else will not change by asking again.
                     Ok(response) if response.status().is_client_error() || response.status().is_redirection() => return,
                     Ok(_) => {}
-                    Err(failure) if !failure.may_have_run => {
+                    // While calls wait over other connections, they tell whether the host is gone.
+                    Err(failure) if !failure.may_have_run && link.peer.idle() => {
                         link.ending.end(unreachable(&failure));
                         return;
                     }

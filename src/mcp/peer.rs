@@ -251,6 +251,11 @@ impl Peer {
         Some(slot)
     }
 
+    /// Whether no request waits for its answer.
+    pub fn idle(&self) -> bool {
+        lock(&self.pending).slots.is_empty()
+    }
+
     /// Whether at most one request waits for its answer.
     pub fn alone(&self) -> bool {
         lock(&self.pending).slots.len() <= 1

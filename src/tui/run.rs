@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Write},
+    io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -54,10 +54,6 @@ pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Resu
     // The reader first, so that nothing typed from now on is taken from the shell.
     drop(console.reader.take());
     drop(terminal);
-    for panic in std::mem::take(&mut console.panics) {
-        // Nobody is left to tell when this fails too.
-        let _ = writeln!(io::stderr(), "{panic}\nPlease report this.");
-    }
     match ended {
         // The terminal is gone, which is an end like any other: there is nobody left to tell.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(Left::HungUp),
@@ -167,8 +163,6 @@ struct Console {
     stopped_here: bool,
     ended: bool,
     left: Left,
-    /// What panicked in other tasks.
-    panics: Vec<String>,
 }
 
 enum Woken {
@@ -220,7 +214,6 @@ impl Console {
             stopped_here: false,
             ended: false,
             left: Left::default(),
-            panics: vec![],
         }
     }
 
@@ -237,7 +230,7 @@ impl Console {
             for panic in terminal.panics() {
                 let text = "A part of Switchboard broke down. What it did has failed, everything else goes on; what to report is written when you leave.";
                 self.give(Msg::Trouble(text.into()), Cause::Feed, terminal)?;
-                self.panics.push(panic);
+                terminal.report_at_the_end(panic);
             }
             match woken {
                 Woken::Signal(told) => self.told(told, terminal)?,

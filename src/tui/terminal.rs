@@ -42,6 +42,8 @@ pub struct Terminal {
     state: Arc<State>,
     previous_hook: Arc<PanicHook>,
     title: String,
+    /// What is written when the terminal is given back for good.
+    report: Vec<String>,
 }
 
 #[derive(Default)]
@@ -78,7 +80,9 @@ impl Terminal {
         let inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()));
         let entered = enter(&state);
         match (inner, entered) {
-            (Ok(inner), Ok(())) => Ok(Terminal { inner: ManuallyDrop::new(inner), state, previous_hook, title: String::new() }),
+            (Ok(inner), Ok(())) => {
+                Ok(Terminal { inner: ManuallyDrop::new(inner), state, previous_hook, title: String::new(), report: vec![] })
+            }
             (inner, entered) => {
                 leave(&state);
                 give_hook_back(previous_hook);
@@ -95,6 +99,11 @@ impl Terminal {
     /// What panicked in other tasks since this was asked last, each with its place.
     pub fn panics(&self) -> Vec<String> {
         std::mem::take(&mut *self.state.elsewhere.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps what panicked elsewhere to be written, for a report, when the terminal is given back.
+    pub fn report_at_the_end(&mut self, panic: String) {
+        self.report.push(panic);
     }
 
     /// Told when another task has panicked.
@@ -177,6 +186,10 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         leave(&self.state);
+        for panic in &self.report {
+            // Nobody is left to tell when this fails too.
+            let _ = writeln!(io::stderr(), "{panic}\nPlease report this.");
+        }
         if !std::thread::panicking() {
             give_hook_back(self.previous_hook.clone());
         }

@@ -115,6 +115,16 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
     }
 }
 
+/// What the header says while servers wait for answers, with the key that leads there.
+pub fn inbox_badge(model: &Model) -> Option<String> {
+    let (asks, key) = (model.world().asks.len(), model.inbox_key());
+    match asks {
+        0 => None,
+        1 => Some(format!(" 1 question {key} ")),
+        _ => Some(format!(" {asks} questions {key} ")),
+    }
+}
+
 fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     let (theme, world) = (&model.theme, model.world());
     let mut pen = Pen::new(buf, area, 0);
@@ -122,10 +132,7 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     let pieces = counters(model);
     let pieces: Vec<(&str, Style)> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
     // The inbox is the most urgent thing on the line, so it keeps its place when the rest gives way.
-    if !world.asks.is_empty() {
-        let key = model.inbox_key();
-        let badge =
-            format!(" {} {key} ", if world.asks.len() == 1 { "1 question".into() } else { format!("{} questions", world.asks.len()) });
+    if let Some(badge) = inbox_badge(model) {
         pen.right(&[(&badge, theme.warn.add_modifier(Modifier::REVERSED)), (" ", theme.text)]);
     }
     // Where there is no room for the banner.

@@ -77,6 +77,9 @@ impl Model {
         if self.click_tab(event) {
             return vec![];
         }
+        if y == self.layout.header.y && self.on_inbox_badge(&picture, x) {
+            return self.act(Action::Inbox);
+        }
         if y == self.layout.header.y || y == self.layout.footer.y {
             return self.press_key(&picture, x, y).unwrap_or_default();
         }
@@ -161,6 +164,16 @@ impl Model {
             self.focus = Focus::Servers;
         }
         vec![]
+    }
+
+    /// Whether a cell of the header is one of the badge that says that servers wait for answers.
+    fn on_inbox_badge(&self, picture: &Buffer, x: u16) -> bool {
+        let Some(badge) = view::inbox_badge(self) else { return false };
+        let (area, y) = (self.layout.header, self.layout.header.y);
+        let row: Vec<&str> = (area.x..area.right()).map(|x| picture[(x, y)].symbol()).collect();
+        let badge: Vec<String> = badge.chars().map(String::from).collect();
+        let start = row.windows(badge.len()).position(|cells| cells == badge);
+        start.is_some_and(|start| (start..start + badge.len()).contains(&usize::from(x - area.x)))
     }
 
     /// The action of a form whose key and word are drawn at a cell: both, since a field may be named like a key.

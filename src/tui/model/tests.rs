@@ -310,6 +310,11 @@ fn a_question_opens_by_itself_but_never_steals_typing() {
     harness.event(EventKind::AskClosed { ask: AskId(1), how: "accepted".into() });
     assert!(harness.model.modals.is_empty(), "an answered question leaves");
 
+    // The badge that tells it is a button.
+    let mut typing = Harness::busy(120, 40);
+    typing.tool("queryu").text("an").event(fake::ask(1)).click("1 question");
+    assert!(matches!(typing.model.modals.last(), Some(Modal::Inbox(_))), "{}", typing.frame());
+
     let mut idle = Harness::busy(120, 40);
     idle.event(fake::ask(1));
     assert!(matches!(idle.model.modals.last(), Some(Modal::Inbox(_))));

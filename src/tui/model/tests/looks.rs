@@ -18,7 +18,7 @@ impl Harness {
         found.unwrap_or_else(|| panic!("{text:?} is not on the screen:\n{}", self.frame()))
     }
 
-    fn click(&mut self, text: &str) -> &mut Self {
+    pub(super) fn click(&mut self, text: &str) -> &mut Self {
         let (x, y) = self.place(text);
         self.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y)).send(mouse(MouseEventKind::Up(MouseButton::Left), x, y))
     }
