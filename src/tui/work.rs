@@ -73,6 +73,22 @@ pub enum Job {
     },
     /// Make a text for the clipboard.
     Copy(CopyKind, Material),
+    /// Give back the memory of a view that nobody looks at any more.
+    Discard(Old),
+}
+
+/// A view that nobody looks at any more. Two are the same only if they are one.
+#[derive(Clone, Debug)]
+pub struct Old {
+    view: Box<JsonView>,
+    /// Somebody who waits, so that it is not given up as unwanted while the screen waits.
+    wanted: Ticket,
+}
+
+impl PartialEq for Old {
+    fn eq(&self, other: &Old) -> bool {
+        self.wanted == other.wanted
+    }
 }
 
 /// What is to be copied.
@@ -97,6 +113,8 @@ pub enum Done {
     Judged(Result<Vec<String>, String>),
     /// Text for the clipboard.
     Copied(CopyKind, Copied),
+    /// Nothing.
+    Gone,
 }
 
 /// Work that is done. Two are equal when they are the same.
@@ -119,8 +137,26 @@ impl Task {
     pub fn run(self) -> Option<Worked> {
         let Task { ticket, job } = self;
         let done = ticket.wanted().then(|| job.run())?;
-        Some(Worked { ticket, done })
+        tidy();
+        (!matches!(done, Done::Gone)).then_some(Worked { ticket, done })
     }
+}
+
+/// Gives up what was shown: elsewhere when it is large, since with the tree of 20 MB of JSON the allocator gives
+/// hundreds of megabytes back to the system, which takes longer than a frame may.
+pub fn discard(view: Option<JsonView>, tasks: &mut Vec<Task>) {
+    if let Some(view) = view.filter(|view| view.body().len() > AT_ONCE) {
+        let ticket = Ticket::default();
+        let old = Old { view: Box::new(view), wanted: ticket.clone() };
+        tasks.push(Task { ticket, job: Job::Discard(old) });
+    }
+}
+
+/// Lets the allocator put together what was freed in small pieces, here and not within a frame: glibc does it
+/// when the next piece of more than 64 KiB is freed, whoever frees it. After a document of 20 MB was a
+/// `Value`, that takes 50 ms.
+fn tidy() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(100 << 10)));
 }
 
 impl Job {
@@ -141,6 +177,7 @@ impl Job {
             Job::Path { tree, .. } => tree.len(),
             Job::Judge { result, schema } => result.len() + schema.len(),
             Job::Copy(_, material) => material.pieces.iter().map(Body::len).sum(),
+            Job::Discard(old) => old.view.body().len(),
         }
     }
 
@@ -154,6 +191,10 @@ impl Job {
             Job::Path { tree, path } => Done::Found(select(&tree, &path)),
             Job::Judge { result, schema } => Done::Judged(judge(&result, &schema)),
             Job::Copy(kind, material) => Done::Copied(kind, prepared(kind, &material)),
+            Job::Discard(old) => {
+                drop(old);
+                Done::Gone
+            }
         }
     }
 }
@@ -202,6 +243,19 @@ mod tests {
         drop((worked, ticket));
         drop(Job::Json(large).ask(&mut tasks));
         assert_eq!(tasks.pop().unwrap().run(), None, "nobody waits for it");
+    }
+
+    #[test]
+    fn large_views_are_given_up_elsewhere_though_nobody_waits_for_it() {
+        let mut tasks = vec![];
+        discard(None, &mut tasks);
+        discard(Some(JsonView::json(Body::from("[1]"))), &mut tasks);
+        assert!(tasks.is_empty());
+        let body = Body::from("1".repeat(AT_ONCE + 1));
+        discard(Some(JsonView::text(body)), &mut tasks);
+        let task = tasks.pop().unwrap();
+        assert!(task.ticket.wanted() && task.clone() == task && tasks.is_empty());
+        assert_eq!(task.run(), None, "and nothing comes of it");
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Model {
             Action::PreviousPane => self.turn(usize::MAX),
             Action::Filter => {
                 self.focus = Focus::Servers;
-                self.detail = None;
+                self.end_detail();
                 self.tree.set_filter(Some(String::new()), false, &self.feed.world);
             }
             Action::Zoom => self.zoom = !self.zoom,
@@ -417,7 +417,7 @@ impl Model {
         }
         match self.focus {
             Focus::Detail => {
-                self.detail = None;
+                self.end_detail();
                 self.focus = self.came_from;
             }
             _ if self.zoom => self.zoom = false,
@@ -464,6 +464,7 @@ impl Model {
                 self.came_from = Focus::Traffic;
                 let mut detail = Detail::default();
                 detail.show(Some(call), &self.feed.world);
+                self.end_detail();
                 self.detail = Some(detail);
                 self.focus = Focus::Detail;
             }
@@ -482,7 +483,7 @@ impl Model {
 
     /// Puts the cursor on a node and goes to its form.
     pub(super) fn go_to(&mut self, node: &Node) {
-        self.detail = None;
+        self.end_detail();
         self.views.show(View::Console);
         if self.tree.filter().is_some() {
             self.tree.set_filter(None, false, &self.feed.world);

@@ -121,6 +121,7 @@ impl Model {
             }
             let mut detail = Detail::default();
             detail.show(Some(call), &self.feed.world);
+            self.end_detail();
             self.detail = Some(detail);
             self.focus = Focus::Detail;
             return vec![];

@@ -199,7 +199,7 @@ impl Model {
         let world = &self.feed.world;
         match pane {
             Focus::Servers => {
-                self.detail = None;
+                self.end_detail();
                 self.tree.go(to);
             }
             Focus::Traffic => self.traffic.go(to, world),

@@ -65,7 +65,7 @@ use super::{
     theme::Theme,
     tree::{Node, Tree},
     views::Views,
-    work::{Done, Ticket, Worked},
+    work::{Done, Task, Ticket, Worked},
 };
 
 /// How long a message stays in the corner.
@@ -210,6 +210,8 @@ pub struct Model {
     pub result: Detail,
     /// A call of the traffic list, when one is open.
     pub detail: Option<Detail>,
+    /// Work left by pages that were closed.
+    left: Vec<Task>,
     /// The server pane's scroll.
     pub info: InfoPane,
     /// The list of calls.
@@ -275,6 +277,7 @@ impl Model {
             call: CallPane::default(),
             result: Detail::default(),
             detail: None,
+            left: vec![],
             info: InfoPane::default(),
             traffic: TrafficPane::default(),
             strip: Strip::default(),
@@ -375,24 +378,31 @@ impl Model {
 
     /// The work that panes have come to need.
     fn take_tasks(&mut self) -> Vec<Cmd> {
-        let mut tasks = self.result.take_tasks();
+        let mut tasks = std::mem::take(&mut self.left);
+        tasks.extend(self.result.take_tasks());
         tasks.extend(self.detail.as_mut().map(Detail::take_tasks).unwrap_or_default());
         tasks.extend(self.views.entry.as_mut().map(row::Entry::take_tasks).unwrap_or_default());
         tasks.into_iter().map(Cmd::Work).collect()
     }
 
     /// Gives work that was done to whoever asked for it.
+    /// Closes the page of a call.
+    fn end_detail(&mut self) {
+        self.left.extend(self.detail.take().iter_mut().flat_map(Detail::give_up));
+    }
+
+    /// What was made is moved to whoever waits for it: a copy of a large tree would hold up a frame.
     fn worked(&mut self, worked: Worked) -> Vec<Cmd> {
-        if let Done::Copied(kind, copied) = &worked.done {
+        if let Done::Copied(kind, copied) = worked.done {
             let mine = self.copying.take_if(|ticket| *ticket == worked.ticket).is_some();
-            return if mine { self.copied(*kind, copied.clone()) } else { vec![] };
+            return if mine { self.copied(kind, copied) } else { vec![] };
         }
         let world = &self.feed.world;
-        for detail in self.detail.iter_mut().chain([&mut self.result]) {
-            detail.worked(&worked, world);
-        }
-        if let Some(entry) = &mut self.views.entry {
-            entry.worked(&worked, world);
+        let details = self.detail.iter_mut().chain([&mut self.result]);
+        if let Some(detail) = { details }.find(|detail| detail.wants(&worked.ticket)) {
+            detail.worked(worked.done, world);
+        } else if let Some(entry) = self.views.entry.as_mut().filter(|entry| entry.wants(&worked.ticket)) {
+            entry.worked(worked, world);
         }
         vec![]
     }

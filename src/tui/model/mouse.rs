@@ -133,7 +133,7 @@ impl Model {
             self.focus = pane;
             let again = was == pane && row == self.tree.window.cursor;
             self.tree.put(row);
-            self.detail = None;
+            self.end_detail();
             let folds = self.tree.row().is_some_and(|r| r.open.is_some());
             let on_sign = folds && matches!(picture[(x, y)].symbol(), "▾" | "▸");
             // A second click opens; on something with a fold, it folds, as a click on its sign does.
@@ -158,7 +158,7 @@ impl Model {
             if self.tree.filter().is_some() {
                 self.tree.set_filter(None, false, &self.feed.world);
             }
-            self.detail = None;
+            self.end_detail();
             self.views.show(View::Console);
             self.tree.reveal(&Node::Server(server), &self.feed.world);
             self.focus = Focus::Servers;

@@ -28,7 +28,7 @@ use crate::{
             paint::{Pen, lower, pane, width},
             window::{Move, Window},
         },
-        work::{Done, Job, Material, Task, Ticket, Worked},
+        work::{Done, Job, Material, Task, Ticket, discard},
     },
 };
 
@@ -152,7 +152,9 @@ impl Detail {
         }
         let stays = matches!(self.tab, Tab::Frames | Tab::Attempts);
         let tab = if stays { self.tab } else { Tab::Tree };
-        *self = Detail { call, tab, chosen: stays, ..Detail::default() };
+        let mut tasks = self.give_up();
+        tasks.retain(|task| matches!(task.job, Job::Discard(_)));
+        *self = Detail { call, tab, chosen: stays, tasks, ..Detail::default() };
         if let Some(id) = call {
             self.frames = world.frames_of(id).cloned().collect();
         }
@@ -220,36 +222,49 @@ impl Detail {
         std::mem::take(&mut self.tasks)
     }
 
+    /// Ends what is shown; the work that is left is to let go of it.
+    pub fn give_up(&mut self) -> Vec<Task> {
+        discard(self.view.take(), &mut self.tasks);
+        self.take_tasks()
+    }
+
     /// Whether it waits for work to be done.
     pub fn waits(&self) -> bool {
         let waits = &self.waits;
         waits.presented.is_some() || waits.view.is_some() || waits.found.is_some() || waits.judged.is_some()
     }
 
-    /// Takes in work that was done, if it is its own.
-    pub fn worked(&mut self, worked: &Worked, world: &World) {
-        let mine = |waits: &Option<Ticket>| waits.as_ref() == Some(&worked.ticket);
-        match &worked.done {
-            Done::Presented(presented, parts) if mine(&self.waits.presented) => {
+    /// Whether it waits for this work.
+    pub fn wants(&self, ticket: &Ticket) -> bool {
+        let waits = &self.waits;
+        let found = waits.found.as_ref().map(|(ticket, _)| ticket);
+        [waits.presented.as_ref(), waits.view.as_ref(), waits.judged.as_ref(), found].contains(&Some(ticket))
+    }
+
+    /// Takes in work that it [waits for](Detail::wants).
+    pub fn worked(&mut self, done: Done, world: &World) {
+        match done {
+            Done::Presented(presented, parts) => {
                 self.waits.presented = None;
-                self.take_presented(presented.clone(), parts.clone());
+                self.take_presented(presented, parts);
                 self.make_view(world);
             }
-            Done::View(view) if mine(&self.waits.view) => self.take_view(view.clone()),
-            Done::Judged(verdict) if mine(&self.waits.judged) => {
+            Done::View(view) => self.take_view(view),
+            Done::Judged(verdict) => {
                 self.waits.judged = None;
-                (self.told.verdict, self.told.checking) = (verdict.clone(), false);
+                (self.told.verdict, self.told.checking) = (verdict, false);
             }
-            Done::Found(found) if self.waits.found.as_ref().is_some_and(|(ticket, _)| *ticket == worked.ticket) => {
+            Done::Found(found) => {
                 let path = self.waits.found.take().map(|(_, path)| path).unwrap_or_default();
-                self.told.trouble = self.take_found(path, found.clone()).err();
+                self.told.trouble = self.take_found(path, found).err();
             }
-            _ => {}
+            Done::Copied(..) | Done::Gone => {}
         }
     }
 
     fn take_view(&mut self, view: Box<JsonView>) {
-        (self.waits.view, self.view) = (None, Some(*view));
+        self.waits.view = None;
+        discard(self.view.replace(*view), &mut self.tasks);
         self.search_again();
     }
 
@@ -286,7 +301,8 @@ impl Detail {
 
     /// Shows what a job makes, as soon as it is made.
     fn show_made(&mut self, job: Option<Job>) {
-        (self.view, self.waits.view) = (None, None);
+        self.waits.view = None;
+        discard(self.view.take(), &mut self.tasks);
         match job.map(|job| job.ask(&mut self.tasks)) {
             Some(Ok(Done::View(view))) => self.take_view(view),
             Some(Err(ticket)) => self.waits.view = Some(ticket),

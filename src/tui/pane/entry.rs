@@ -21,7 +21,7 @@ use crate::{
             paint::{Pen, pane},
             window::Window,
         },
-        work::{Done, Job, Material, Task, Ticket, Worked},
+        work::{Done, Job, Material, Task, Ticket, Worked, discard},
     },
 };
 
@@ -47,7 +47,8 @@ impl Entry {
             return;
         }
         self.row = Some(id);
-        (self.view, self.waits) = (None, None);
+        self.waits = None;
+        discard(self.view.take(), &mut self.tasks);
         let Some(row) = rows.get(id) else { return };
         match row.call() {
             Some(call) => self.detail.show(world.call(call).map(|c| c.id), world),
@@ -81,11 +82,16 @@ impl Entry {
         self.waits.is_some() || self.detail.waits()
     }
 
-    /// Takes in work that was done, if it is its own.
-    pub fn worked(&mut self, worked: &Worked, world: &World) {
-        match &worked.done {
-            Done::View(view) if self.waits.as_ref() == Some(&worked.ticket) => (self.waits, self.view) = (None, Some((**view).clone())),
-            _ => self.detail.worked(worked, world),
+    /// Whether it waits for this work.
+    pub fn wants(&self, ticket: &Ticket) -> bool {
+        self.waits.as_ref() == Some(ticket) || self.detail.wants(ticket)
+    }
+
+    /// Takes in work that it [waits for](Entry::wants).
+    pub fn worked(&mut self, Worked { ticket, done }: Worked, world: &World) {
+        match done {
+            Done::View(view) if self.waits.as_ref() == Some(&ticket) => (self.waits, self.view) = (None, Some(*view)),
+            done => self.detail.worked(done, world),
         }
     }
 

@@ -28,7 +28,7 @@ use crate::{
 use super::{Detail, Tab};
 
 /// Bytes searched between two looks at input.
-const STEP: usize = 8 << 20;
+const STEP: usize = 2 << 20;
 
 /// What a JSONPath found.
 #[derive(Clone, Debug)]
