@@ -5,6 +5,7 @@
 
 mod asks;
 mod console;
+mod desk;
 mod everything;
 mod headless;
 mod http;

@@ -109,6 +109,12 @@ impl Setup {
         self
     }
 
+    /// A terminal of this size, columns first.
+    pub fn sized(mut self, cols: u16, rows: u16) -> Setup {
+        self.size = (cols, rows);
+        self
+    }
+
     /// A file in the folder that the program starts in.
     pub fn file(mut self, name: &str, text: &str) -> Setup {
         self.files.push((name.into(), text.into()));
@@ -265,6 +271,11 @@ impl Session {
         let rows: Vec<String> = self.screen().rows(0, cols).collect();
         let (y, row) = rows.iter().enumerate().find(|(_, row)| row.contains(words)).expect("it is in one row");
         let x = row[..row.find(words).expect("it is in this row")].chars().count();
+        self.click_at(x, y);
+    }
+
+    /// Presses the left button on this cell, from 0, and lets it go.
+    pub fn click_at(&mut self, x: usize, y: usize) {
         let at = format!("{};{}", x + 1, y + 1);
         self.keys(&format!("\x1b[<0;{at}M\x1b[<0;{at}m"));
         self.next_frame();

@@ -66,6 +66,42 @@ fn a_result_is_searched_while_typing() {
     assert!(!harness.frame().contains("/ann") && harness.model.focus == Focus::Result, "Esc ends the search first");
 }
 
+/// Clicks on a cell of these words.
+fn click(harness: &mut Harness, words: &str, cell: u16) {
+    let frame = harness.frame();
+    let (y, row) = frame.lines().enumerate().find(|(_, row)| row.contains(words)).unwrap_or_else(|| panic!("{words}: {frame}"));
+    let x = row[..row.find(words).unwrap()].chars().count();
+    let kind = crossterm::event::MouseEventKind::Down(crossterm::event::MouseButton::Left);
+    let modifiers = crossterm::event::KeyModifiers::NONE;
+    harness.send(Msg::Input(crate::tui::input::Input::Mouse(crossterm::event::MouseEvent {
+        kind,
+        column: x as u16,
+        row: y as u16,
+        modifiers,
+    })));
+}
+
+#[test]
+fn a_click_on_its_sign_folds_a_value_and_a_second_one_on_its_row_too() {
+    let mut harness = answered(120, 40, USERS);
+    click(&mut harness, "▾ users", 0);
+    assert!(harness.frame().contains("▸ users"), "{}", harness.frame());
+    click(&mut harness, "▸ users", 0);
+    assert!(harness.frame().contains("▾ users"));
+    click(&mut harness, "▾ users", 2);
+    assert!(harness.frame().contains("▸ users"), "the cursor was there");
+    // The same in the detail of a row of the traffic.
+    harness.keys("2 G enter");
+    click(&mut harness, "▾ users", 0);
+    assert!(harness.frame().contains("▸ users"), "{}", harness.frame());
+    click(&mut harness, "frames");
+    assert!(
+        harness.frame().contains("[frames]") || harness.frame().contains("\"id\"") || harness.frame().contains("u001b"),
+        "{}",
+        harness.frame()
+    );
+}
+
 #[test]
 fn a_json_path_filters_and_a_wrong_one_says_why() {
     let mut harness = answered(120, 40, USERS);

@@ -87,11 +87,10 @@ impl Model {
             return self.press_strip(y);
         }
         if self.in_view() {
-            let commands = self.view_click(event);
-            if self.views.at(x, y).is_some_and(|(part, place)| part == Part::Entry && y + 1 == place.bottom()) {
-                self.press_tab(x, y);
-            }
-            return commands;
+            return match self.views.at(x, y) {
+                Some((Part::Entry, place)) if self.views.current != View::Workflows => self.press_entry(&picture, place, x, y),
+                _ => self.view_click(event),
+            };
         }
         self.drag = self.layout.divider(x, y);
         let Some((pane, place)) = self.layout.at(x, y) else { return vec![] };
@@ -113,14 +112,31 @@ impl Model {
             }
             // Without colours a key looks like a name, and names are not all ours: there, only the footer is pressed.
             _ if !self.theme.mono && is_key(self, &picture, x, y) => self.press_key(&picture, x, y).unwrap_or_default(),
-            Focus::Result | Focus::Detail => {
-                let before = cursor_row(self, &picture, place);
-                self.go_to_row(pane, place, y);
-                // A second click on a row opens or folds it.
-                if was == pane && before == Some(y) { self.act(Action::Open) } else { vec![] }
-            }
+            Focus::Result | Focus::Detail => self.press_shown(&picture, place, x, y, was == pane, &|model, to| model.move_in(pane, to)),
             _ => vec![],
         }
+    }
+
+    /// A click on the detail of a row of a view.
+    fn press_entry(&mut self, picture: &Buffer, place: Rect, x: u16, y: u16) -> Vec<Cmd> {
+        let was = std::mem::replace(&mut self.views.part, Part::Entry);
+        if y + 1 == place.bottom() {
+            self.press_tab(x, y);
+            return vec![];
+        }
+        if !self.theme.mono && is_key(self, picture, x, y) {
+            return self.press_key(picture, x, y).unwrap_or_default();
+        }
+        self.press_shown(picture, place, x, y, was == Part::Entry, &|model, to| model.view_move(Part::Entry, to))
+    }
+
+    /// A click on a row of what a call brought: a second one opens or folds it, as one on its sign does.
+    fn press_shown(&mut self, picture: &Buffer, place: Rect, x: u16, y: u16, focused: bool, go: &dyn Fn(&mut Model, Action)) -> Vec<Cmd> {
+        let blank = |x| matches!(picture[(x, y)].symbol(), " " | "│" | "┃");
+        let on_sign = matches!(picture[(x, y)].symbol(), "▾" | "▸") && (place.x..x).all(blank);
+        let before = cursor_row(self, picture, place);
+        self.go_to_row(place, y, go);
+        if on_sign || focused && before == Some(y) { self.act(Action::Open) } else { vec![] }
     }
 
     fn press_row(&mut self, pane: Focus, place: Rect, y: u16, picture: &Buffer, x: u16) -> Vec<Cmd> {
@@ -270,7 +286,7 @@ impl Model {
     }
 
     /// Brings the cursor of a pane to a row of the screen by as many steps as lie between.
-    fn go_to_row(&mut self, pane: Focus, place: Rect, y: u16) {
+    fn go_to_row(&mut self, place: Rect, y: u16, go: &dyn Fn(&mut Model, Action)) {
         // Rows can grow when the cursor comes to them, so look again.
         for _ in 0..3 {
             let picture = self.picture();
@@ -279,7 +295,7 @@ impl Model {
                 return;
             }
             let action = if y > row { Action::Down } else { Action::Up };
-            (0..row.abs_diff(y)).for_each(|_| self.move_in(pane, action));
+            (0..row.abs_diff(y)).for_each(|_| go(self, action));
         }
     }
 

@@ -283,7 +283,7 @@ impl Model {
     }
 
     /// Moves in a part, whether it has the focus or not.
-    fn view_move(&mut self, part: Part, action: Action) {
+    pub(super) fn view_move(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
         let page = usize::from(place.height.saturating_sub(4)).max(1);
         let to = match action {
