@@ -39,7 +39,8 @@ fn start() -> Desk {
     ];
     let file = root.join("config.toml");
     std::fs::write(&file, config.concat()).unwrap();
-    let mut session = console(&["--config", &shown(&file)]).sized(140, 48).start();
+    let mut session = console(&["--config", &shown(&file)]).start();
+    session.resize(140, 48);
     session.until("six servers ready", |screen| screen.lines().next().is_some_and(|line| line.contains("● 6")));
     session.note_processes();
     Desk { session, _folders: [folder, repository] }

@@ -109,12 +109,6 @@ impl Setup {
         self
     }
 
-    /// A terminal of this size, columns first.
-    pub fn sized(mut self, cols: u16, rows: u16) -> Setup {
-        self.size = (cols, rows);
-        self
-    }
-
     /// A file in the folder that the program starts in.
     pub fn file(mut self, name: &str, text: &str) -> Setup {
         self.files.push((name.into(), text.into()));
