@@ -202,13 +202,17 @@ pub struct RawLists {
     pub prompts: Vec<Body>,
     /// What went wrong while reading them.
     pub warnings: Vec<String>,
+    /// The lists that were not read to their end because something failed, by their keys (`tools`, `resources`,
+    /// `resourceTemplates`, `prompts`): what is missing from them may still be there.
+    pub broken: Vec<&'static str>,
     /// How long all of them hold, where the server says so and does not tell of changes (`ttlMs`, MCP 2026-07-28); never zero.
     pub ttl: Option<Duration>,
 }
 
 impl ServerCatalog {
     /// Understands the raw items, leniently: an entry that cannot be used is left out with a warning
-    /// and never takes the others with it. Marks what changed against `before`.
+    /// and never takes the others with it. Marks what changed against `before`. Of a list that broke, the entries
+    /// of `before` that were not read this time stay.
     pub fn read(raw: RawLists, before: Option<&ServerCatalog>) -> ServerCatalog {
         let mut catalog = ServerCatalog { warnings: raw.warnings, revision: before.map_or(1, |b| b.revision + 1), ..Default::default() };
         catalog.tools = read_list(raw.tools, "tool", &mut catalog.warnings, read_tool, |t| t.name.to_string());
@@ -223,6 +227,15 @@ impl ServerCatalog {
         );
         catalog.prompts = read_list(raw.prompts, "prompt", &mut catalog.warnings, read_prompt, |p| p.name.to_string());
         if let Some(before) = before {
+            let broken = |key: &str| raw.broken.contains(&key);
+            let kept = keep(&mut catalog.tools, &before.tools, broken("tools"), |t| &t.name)
+                + keep(&mut catalog.resources, &before.resources, broken("resources"), |t| &t.uri)
+                + keep(&mut catalog.templates, &before.templates, broken("resourceTemplates"), |t| &t.uri)
+                + keep(&mut catalog.prompts, &before.prompts, broken("prompts"), |t| &t.name);
+            if kept > 0 {
+                let noun = if kept == 1 { "entry" } else { "entries" };
+                catalog.warnings.push(format!("{kept} {noun} read before, and not this time, stay until the lists can be read again"));
+            }
             let mut words = Vec::new();
             mark(&mut catalog.tools, &before.tools, "tool", &mut words, |t| &t.name, |t| &t.raw, |t| &mut t.change);
             mark(&mut catalog.resources, &before.resources, "resource", &mut words, |t| &t.uri, |t| &t.raw, |t| &mut t.change);
@@ -237,6 +250,18 @@ impl ServerCatalog {
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
         self.tools.iter().find(|tool| &*tool.name == name)
     }
+}
+
+/// Adds what a list that broke held before; how many entries that were.
+fn keep<T, K: Eq + std::hash::Hash + ?Sized>(list: &mut Vec<Arc<T>>, before: &[Arc<T>], broken: bool, key: impl Fn(&T) -> &K) -> usize {
+    if !broken {
+        return 0;
+    }
+    let read: std::collections::HashSet<&K> = list.iter().map(|item| key(item)).collect();
+    let kept: Vec<Arc<T>> = before.iter().filter(|item| !read.contains(key(item))).cloned().collect();
+    let count = kept.len();
+    list.extend(kept);
+    count
 }
 
 fn read_list<T>(
@@ -458,6 +483,22 @@ mod tests {
             ..Default::default()
         };
         ServerCatalog::read(raw, None).tools
+    }
+
+    #[test]
+    fn what_a_broken_list_lacks_stays_as_it_was_and_what_a_whole_one_lacks_is_gone() {
+        let raw = |names: &[&str], broken: &[&'static str]| RawLists {
+            tools: names.iter().map(|n| Body::json(&serde_json::json!({"name": n, "inputSchema": {"type": "object"}}))).collect(),
+            broken: broken.to_vec(),
+            ..Default::default()
+        };
+        let names = |catalog: &ServerCatalog| catalog.tools.iter().map(|t| t.name.to_string()).collect::<Vec<_>>();
+        let first = ServerCatalog::read(raw(&["a", "b", "c"], &[]), None);
+        let cut = ServerCatalog::read(raw(&["b", "d"], &["tools"]), Some(&first));
+        assert_eq!((names(&cut), cut.changes.as_str()), (vec!["b".into(), "d".into(), "a".into(), "c".into()], "+1 tool"));
+        assert!(cut.warnings[0].starts_with("2 entries read before"), "{:?}", cut.warnings);
+        let other = ServerCatalog::read(raw(&["b"], &["prompts"]), Some(&cut));
+        assert_eq!((names(&other), other.warnings.len()), (vec!["b".into()], 0));
     }
 
     #[test]

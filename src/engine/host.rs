@@ -37,13 +37,24 @@ pub struct ServerHost {
     step: Mutex<Step>,
     /// Woken when the server says that a list changed; however often, once.
     pub changed: Notify,
+    /// Woken when the session was opened anew within the connection.
+    pub renewed: Notify,
 }
 
 impl ServerHost {
     /// The host for `spec`.
     pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>) -> ServerHost {
         let redactor = Redactor::new(spec.secrets());
-        ServerHost { spec, bus, inbox, redactor, stderr: Mutex::default(), step: Mutex::new(Step::Spawn), changed: Notify::new() }
+        ServerHost {
+            spec,
+            bus,
+            inbox,
+            redactor,
+            stderr: Mutex::default(),
+            step: Mutex::new(Step::Spawn),
+            changed: Notify::new(),
+            renewed: Notify::new(),
+        }
     }
 
     fn log(&self, level: &str, logger: Option<String>, text: String, call: Option<CallId>) {
@@ -141,6 +152,11 @@ impl Host for ServerHost {
             "notifications/subscriptions/acknowledged" => self.acknowledged(params),
             other => self.log("notice", None, format!("{other} {}", params.text()), call),
         }
+    }
+
+    fn renewed(&self) {
+        self.changed.notify_one();
+        self.renewed.notify_one();
     }
 
     fn unsubscribed(&self, uris: &[String], why: &str) {

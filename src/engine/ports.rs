@@ -144,6 +144,8 @@ pub trait Host: Send + Sync {
     fn last_stderr(&self, count: usize) -> Vec<String>;
     /// The server sent a notification that the session does not handle itself.
     fn notification(&self, method: &str, params: &Body, call: Option<CallId>);
+    /// The session was lost and opened anew within the connection: lists and subscriptions are of the old one.
+    fn renewed(&self) {}
     /// The server will not tell of these resources after all, and why.
     fn unsubscribed(&self, _uris: &[String], _why: &str) {}
     /// The server asks something; resolves when it is answered, by whoever answers it. Dropping the

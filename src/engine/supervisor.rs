@@ -363,6 +363,7 @@ impl Supervisor {
                     }
                 }
                 () = self.host.changed.notified(), if !wanted => wanted = true,
+                () = self.host.renewed.notified() => self.subscribe_again(session),
                 () = sleep_until(listed_at + self.lists_hold.unwrap_or_default()), if self.lists_hold.is_some() && !wanted && listing.is_none() => wanted = true,
                 () = sleep_until(listed_at + REFRESH_GAP), if wanted && listing.is_none() => {
                     wanted = false;

@@ -50,6 +50,8 @@ const ERROR_PAGE: usize = 64 << 10;
 const RESUMES: u32 = 5;
 /// The least pause before resuming a stream that was resumed that often, whatever the server asks for.
 const POLL_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause before a stream is asked for again that a server can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
 /// How long closing may take: the server is asked to forget the session, no more.
@@ -60,6 +62,9 @@ struct Agreed {
     era: Option<Era>,
     version: Option<String>,
     session: Option<String>,
+    /// A session that is being opened in place of a lost one: nobody uses it before the server was told
+    /// `notifications/initialized` (MCP 2025-11-25, lifecycle, "Initialization").
+    next: Option<Option<String>>,
     /// Counts sessions, so that only one of several losers opens a new one.
     generation: u64,
     /// `params` of our `initialize`, to open the next session the same way.
@@ -87,7 +92,7 @@ struct Answers(Weak<HttpLink>);
 impl Outbox for Answers {
     async fn reply(&self, body: Body) {
         if let Some(link) = self.0.upgrade() {
-            let _ = link.tell(body, FrameKind::Response, None).await;
+            let _ = link.tell(body, FrameKind::Response, None, Under::Agreed).await;
         }
     }
 }
@@ -121,6 +126,17 @@ impl http_body::Body for Stamped {
     }
 }
 
+/// The session that a message belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Under {
+    /// None, not even a lost one: it opens one.
+    None,
+    /// The one that was agreed on.
+    Agreed,
+    /// The one that is being opened.
+    Next,
+}
+
 /// One message on its way out.
 struct Post {
     body: Body,
@@ -130,6 +146,7 @@ struct Post {
     call: Option<CallId>,
     routing: Vec<(String, String)>,
     flow: Option<Arc<dyn Flow>>,
+    under: Under,
 }
 
 impl Post {
@@ -174,15 +191,18 @@ impl HttpLink {
         }
     }
 
-    /// Every header of a request beyond what the HTTP client adds, with the form to show. `opening`:
-    /// the request is an `initialize`, which belongs to no session, not even to a lost one.
-    fn request_headers(&self, routing: &[(String, String)], accept: &str, opening: bool) -> Vec<(String, String, String)> {
+    /// Every header of a request beyond what the HTTP client adds, with the form to show.
+    fn request_headers(&self, routing: &[(String, String)], accept: &str, under: Under) -> Vec<(String, String, String)> {
         let plain = |name: &str, value: &str| (name.to_owned(), value.to_owned(), value.to_owned());
         let mut all = vec![plain("accept", accept)];
         let agreed = lock(&self.agreed);
-        if agreed.era == Some(Era::Legacy) && !opening {
+        if agreed.era == Some(Era::Legacy) && under != Under::None {
             all.extend(agreed.version.iter().map(|v| plain(VERSION, v)));
-            all.extend(agreed.session.iter().map(|s| plain(SESSION, s)));
+            let session = match (under, &agreed.next) {
+                (Under::Next, Some(next)) => next,
+                _ => &agreed.session,
+            };
+            all.extend(session.iter().map(|s| plain(SESSION, s)));
         }
         all.extend(routing.iter().map(|(name, value)| plain(name, value)));
         all.extend(
@@ -221,7 +241,7 @@ impl HttpLink {
     }
 
     async fn post_to(&self, url: Url, post: &Post) -> Result<Response, Failure> {
-        let fields = self.request_headers(&post.routing, "application/json, text/event-stream", post.opens());
+        let fields = self.request_headers(&post.routing, "application/json, text/event-stream", post.under);
         let mut request = self.client.post(url.clone()).header(header::CONTENT_TYPE, "application/json");
         for (name, value, _) in &fields {
             request = request.header(name, value);
@@ -254,14 +274,14 @@ impl HttpLink {
     }
 
     /// Sends a message that expects no answer but an acknowledgement.
-    async fn tell(&self, body: Body, kind: FrameKind, method: Option<Arc<str>>) -> Result<(), Failure> {
+    async fn tell(&self, body: Body, kind: FrameKind, method: Option<Arc<str>>, under: Under) -> Result<(), Failure> {
         let routing = match (&method, lock(&self.agreed).era) {
             (Some(method), Some(Era::Modern)) => {
                 vec![("Mcp-Method".to_owned(), method.to_string()), (VERSION.to_owned(), super::session::MODERN.to_owned())]
             }
             _ => vec![],
         };
-        let post = Post { body, kind, method, rpc_id: None, call: None, routing, flow: None };
+        let post = Post { body, kind, method, rpc_id: None, call: None, routing, flow: None, under };
         let response = self.post(&post).await?;
         let status = response.status();
         self.record_head(&response, None, None);
@@ -335,8 +355,12 @@ impl HttpLink {
     fn note_session(&self, response: &Response, post: &Post) {
         if post.opens() {
             let mut agreed = lock(&self.agreed);
-            agreed.session = response.headers().get(SESSION).and_then(|s| s.to_str().ok()).map(str::to_owned);
-            agreed.generation += 1;
+            let session = response.headers().get(SESSION).and_then(|s| s.to_str().ok()).map(str::to_owned);
+            match agreed.era {
+                // One in place of another.
+                Some(_) => agreed.next = Some(session),
+                None => (agreed.session, agreed.generation) = (session, agreed.generation + 1),
+            }
         }
     }
 
@@ -380,9 +404,16 @@ impl HttpLink {
             }
             Err(_) => return Err(Failure::new(FailureKind::Timeout, "the session was lost and initialize was not answered")),
         }
-        self.notify("notifications/initialized", Body::default()).await?;
+        let method = "notifications/initialized";
+        let told = wire::notification(method, &Body::default(), "");
+        self.tell(told, FrameKind::Notification, Some(method.into()), Under::Next).await?;
+        {
+            let mut agreed = lock(&self.agreed);
+            (agreed.session, agreed.generation) = (agreed.next.take().flatten(), agreed.generation + 1);
+        }
         self.listen();
-        self.host().notification("notifications/tools/list_changed", &Body::default(), None);
+        // The new session knows nothing of what the old one was asked to tell.
+        self.host().renewed();
         Ok(())
     }
 
@@ -447,10 +478,17 @@ impl HttpLink {
             let asked = Duration::from_millis(parser.retry_ms.unwrap_or(500).min(30_000));
             tokio::time::sleep(if resumes < RESUMES { asked } else { asked.max(POLL_PAUSE) }).await;
             resumes += 1;
-            response = match self.get_stream(Some(from)).await {
-                Ok(response) if is_stream(&response) => response,
-                Ok(response) => return interrupted(format!("{why}; resuming it was answered {}", response.status())),
-                Err(failure) => return interrupted(format!("{why}; resuming it failed: {}", failure.message)),
+            response = loop {
+                match self.get_stream(Some(from)).await {
+                    Ok(response) if is_stream(&response) => break response,
+                    // It has no time just now; the answer is still there to be fetched.
+                    Ok(response) if transient(response.status()) && in_vain + 1 < RESUMES => {
+                        in_vain += 1;
+                        tokio::time::sleep(retry_after(&response).unwrap_or_default().clamp(asked.max(POLL_PAUSE), LONGEST_PAUSE)).await;
+                    }
+                    Ok(response) => return interrupted(format!("{why}; resuming it was answered {}", response.status())),
+                    Err(failure) => return interrupted(format!("{why}; resuming it failed: {}", failure.message)),
+                }
             };
             let retry = parser.retry_ms;
             parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
@@ -472,7 +510,7 @@ impl HttpLink {
     }
 
     async fn get_from(&self, url: &Url, last_event: Option<&str>) -> Result<Response, Failure> {
-        let mut fields = self.request_headers(&[], EVENT_STREAM, false);
+        let mut fields = self.request_headers(&[], EVENT_STREAM, Under::Agreed);
         fields.extend(last_event.map(|id| ("last-event-id".to_owned(), id.to_owned(), id.to_owned())));
         let mut request = self.client.get(url.clone());
         for (name, value, _) in &fields {
@@ -499,7 +537,7 @@ impl HttpLink {
         let mut url = self.url.clone();
         for _ in 0..REDIRECTS {
             let mut request = self.client.delete(url.clone());
-            for (name, value, _) in self.request_headers(&[], "application/json", false) {
+            for (name, value, _) in self.request_headers(&[], "application/json", Under::Agreed) {
                 request = request.header(name, value);
             }
             let Ok(response) = request.send().await else { return };
@@ -561,7 +599,7 @@ impl HttpLink {
                     // It wants less of us, or had no time just now.
                     Ok(response) if transient(response.status()) => {
                         let asked = retry_after(&response).unwrap_or_default();
-                        pause = pause.max(asked.min(Duration::from_secs(300)));
+                        pause = pause.max(asked.min(LONGEST_PAUSE));
                     }
                     // 405: the server offers no such stream. Anything else will not change by asking again.
                     Ok(response) if response.status().is_client_error() || response.status().is_redirection() => return,
@@ -595,7 +633,7 @@ impl HttpLink {
                 let method = "notifications/cancelled";
                 let _ = timeout(
                     Duration::from_secs(5),
-                    link.tell(wire::notification(method, &params, ""), FrameKind::Notification, Some(method.into())),
+                    link.tell(wire::notification(method, &params, ""), FrameKind::Notification, Some(method.into()), Under::Agreed),
                 )
                 .await;
             });
@@ -620,8 +658,9 @@ impl HttpLink {
             lock(&self.agreed).opening = Some(request.params.clone());
         }
         let rpc_id = Some(id.to_string().into());
-        let post =
-            Post { body, kind: FrameKind::Request, method: Some(method.clone()), rpc_id, call: request.call, routing, flow: Some(flow) };
+        let under = if &*method == "initialize" { Under::None } else { Under::Agreed };
+        let (kind, call) = (FrameKind::Request, request.call);
+        let post = Post { body, kind, method: Some(method.clone()), rpc_id, call, routing, flow: Some(flow), under };
         self.serial.fetch_add(1, Ordering::Relaxed);
         let waiting = ticket.wait();
         tokio::pin!(waiting);
@@ -660,7 +699,7 @@ impl Link for HttpLink {
     }
 
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {
-        self.tell(wire::notification(method, &params, ""), FrameKind::Notification, Some(method.into())).await
+        self.tell(wire::notification(method, &params, ""), FrameKind::Notification, Some(method.into()), Under::Agreed).await
     }
 
     fn agreed(self: Arc<Self>, era: Era, version: &str) {

@@ -168,7 +168,8 @@ impl McpSession {
 
     /// Subscribes to changes of the lists (MCP 2026-07-28, `subscriptions/listen`); the notifications
     /// arrive like any other. Subscribes again when the stream ends, with a pause that grows while none
-    /// of them stands, and then reads the lists anew: in between nobody told of changes.
+    /// of them stands, and then reads the lists anew: in between nobody told of changes. While none stands,
+    /// they are read each time.
     ///
     /// Called again with other resources to be told about (`resourceSubscriptions`), it replaces the
     /// stream by another: the specification has no way to change one.
@@ -216,6 +217,10 @@ impl McpSession {
                         }
                         continue;
                     }
+                    // Of a server that lets no subscription stand nothing is heard: its lists are read as often as it is asked.
+                    Err(failure) if gap && !stood && failure.may_have_run => {
+                        host.notification("notifications/tools/list_changed", &Body::default(), None);
+                    }
                     _ => {}
                 }
                 if stood {
@@ -230,12 +235,13 @@ impl McpSession {
     }
 
     /// Reads all pages of one list, within the guards; what went wrong and how long the list holds goes to `raw`.
-    async fn list(&self, method: &str, key: &str, raw: &mut RawLists, until: Instant) -> Result<Vec<Body>, Failure> {
+    async fn list(&self, method: &str, key: &'static str, raw: &mut RawLists, until: Instant) -> Result<Vec<Body>, Failure> {
         let (limits, mut items, mut cursors) = (self.spec.limits, Vec::new(), HashSet::new());
         // Of what is told when it changes, the age says nothing.
         let told = self.info.declares(&[method.split('/').next().unwrap_or_default(), "listChanged"]);
         let ages = self.info.era == Era::Modern && !told;
         let mut cursor: Option<String> = None;
+        let mut broken = false;
         let mut warn = |detail: String| {
             self.host.anomaly(Anomaly { kind: AnomalyKind::Pagination, detail: detail.clone(), call: None, frame: None });
             raw.warnings.push(detail);
@@ -251,6 +257,7 @@ impl McpSession {
                 Err(failure) if page == 1 => return Err(failure),
                 Err(failure) => {
                     warn(format!("{method}: page {page} failed ({}); the list is cut there", failure.message));
+                    broken = true;
                     break;
                 }
             };
@@ -278,16 +285,20 @@ impl McpSession {
             }
             cursor = Some(next);
         }
+        if broken {
+            raw.broken.push(key);
+        }
         Ok(items)
     }
 
     /// One of the optional lists: a failure is a warning.
-    async fn optional_list(&self, capability: &str, method: &str, key: &str, raw: &mut RawLists, until: Instant) -> Vec<Body> {
+    async fn optional_list(&self, capability: &str, method: &str, key: &'static str, raw: &mut RawLists, until: Instant) -> Vec<Body> {
         if !self.info.declares(&[capability]) {
             return vec![];
         }
         if Instant::now() >= until {
             raw.warnings.push(format!("{method}: not asked, the lists before took all the time"));
+            raw.broken.push(key);
             return vec![];
         }
         match self.list(method, key, raw, until).await {
@@ -296,6 +307,7 @@ impl McpSession {
             Err(failure) if failure.rpc.as_ref().is_some_and(|rpc| rpc.code == -32601) => vec![],
             Err(failure) => {
                 raw.warnings.push(format!("{method} failed: {}", failure.message));
+                raw.broken.push(key);
                 vec![]
             }
         }
@@ -620,7 +632,7 @@ mod tests {
         let halves = |times: &Mutex<Vec<Duration>>| times.lock().unwrap().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
         // Half a second after one that stood; from there twice as long each time while none does.
         assert_eq!(halves(&link.asked), [0, 121, 123, 127, 135, 256, 377]);
-        // A second into each that stands, but for the first: nothing was missed before it.
-        assert_eq!(halves(&host.changed), [137, 258, 379]);
+        // At each that does not stand, and a second into each that does, but for the first: nothing was missed before it.
+        assert_eq!(halves(&host.changed), [121, 123, 127, 137, 258, 379]);
     }
 }

@@ -4,6 +4,7 @@
 
 mod fake;
 mod http_faults;
+mod http_sessions;
 mod lifecycle;
 mod lists;
 mod processes;
