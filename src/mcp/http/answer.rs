@@ -1,0 +1,165 @@
+//! What the head and the body of an HTTP answer say, and what failures they make.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{Response, StatusCode, header};
+
+use super::EVENT_STREAM;
+use crate::{
+    domain::{
+        body::Body,
+        call::{Failure, FailureKind, RpcError},
+        frame::HttpNote,
+        policy::budget,
+        server::{ConnectFailure, Step},
+        time::size,
+    },
+    mcp::{headers, session, wire},
+};
+
+pub(super) fn note_of(response: &Response) -> Arc<HttpNote> {
+    let status = response.status();
+    let line = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
+    Arc::new(HttpNote { line: line.trim_end().to_owned(), headers: headers::shown(response.headers()), event_id: None })
+}
+
+pub(super) fn is_stream(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|c| c.to_str().ok()).unwrap_or_default();
+    response.status().is_success() && kind.to_ascii_lowercase().starts_with(EVENT_STREAM)
+}
+
+/// Reads a body of at most `limit` bytes; says whether it was cut there.
+pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<(Body, bool), Failure> {
+    let expected = response.content_length().and_then(|l| usize::try_from(l).ok()).unwrap_or(0);
+    let mut buffer = Vec::with_capacity(expected.min(limit));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if buffer.len() + chunk.len() > limit => return Ok((Body::new(buffer), true)),
+            Ok(Some(chunk)) => buffer.extend_from_slice(&chunk),
+            Ok(None) => return Ok((Body::new(buffer), false)),
+            Err(error) => {
+                let mut failure =
+                    Failure::after_send(FailureKind::Transport, format!("the answer was cut off after {}", size(buffer.len() as u64)));
+                failure.causes = causes(&error);
+                return Err(failure);
+            }
+        }
+    }
+}
+
+/// A failure of the HTTP client, with its whole chain of causes.
+pub(super) fn transport(error: &reqwest::Error) -> Failure {
+    let chain = causes(error);
+    let unsent = error.is_connect() || error.is_builder();
+    let deepest = chain.last().cloned().unwrap_or_default();
+    let message = match (error.is_connect(), error.is_timeout()) {
+        (true, true) => "no connection in time".to_owned(),
+        (true, false) => format!("no connection: {deepest}"),
+        _ => format!("the connection broke: {deepest}"),
+    };
+    let mut failure =
+        if unsent { Failure::new(FailureKind::Transport, message) } else { Failure::after_send(FailureKind::Transport, message) };
+    let all = chain.join(" ").to_ascii_lowercase();
+    failure.hint = match () {
+        () if all.contains("refused") => Some("nothing listens there; start the server, or check host and port of url".into()),
+        () if all.contains("dns") || all.contains("lookup") => Some("the host name cannot be resolved; check url and network".into()),
+        () if all.contains("certificate") || all.contains("tls") || all.contains("corrupt message") => {
+            Some("the certificate was not accepted; check the host name, and that http and https are not mixed up".into())
+        }
+        () if error.is_timeout() => Some("nothing answers there; check host and port of url, and whether it is http or https".into()),
+        () => None,
+    };
+    failure.causes = chain;
+    failure
+}
+
+pub(super) fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut chain = vec![];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if chain.last() != Some(&text) {
+            chain.push(text);
+        }
+        cause = error.source();
+    }
+    if chain.is_empty() {
+        chain.push(error.to_string());
+    }
+    chain
+}
+
+pub(super) fn unreachable(failure: &Failure) -> ConnectFailure {
+    session::failed(Step::Dial, failure)
+}
+
+pub(super) fn excerpt(body: &Body) -> String {
+    let text = body.text();
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(160) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// Whether an answer says that the session is no longer known: 404 by the specification, 400 with a
+/// word about the session by the TypeScript SDK.
+pub(super) fn session_lost(failure: &Failure) -> bool {
+    let named = failure.message.to_ascii_lowercase().contains("session")
+        || failure.rpc.as_ref().is_some_and(|rpc| rpc.message.to_ascii_lowercase().contains("session"));
+    failure.status == Some(404) || (failure.status == Some(400) && named)
+}
+
+pub(super) fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How long an answer asks to wait.
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    budget::retry_after(response.headers().get(header::RETRY_AFTER)?.to_str().ok()?, unix_ms())
+}
+
+/// Whether a refusal may be another one later (RFC 9110, RFC 6585, RFC 8470).
+pub(super) fn transient(status: StatusCode) -> bool {
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// A failure made of an error answer: the JSON-RPC error within where there is one.
+pub(super) fn refused(status: StatusCode, response: &Response, body: &Body) -> Failure {
+    let rpc = wire::value(body).and_then(|v| {
+        let error = v.get("error")?;
+        Some(RpcError {
+            code: error.get("code")?.as_i64()?,
+            message: error.get("message")?.as_str()?.to_owned(),
+            data: error.get("data").map(Body::json),
+        })
+    });
+    let words = format!("HTTP {} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
+    let message = match &rpc {
+        Some(rpc) => rpc.message.clone(),
+        None if body.is_empty() => words.trim_end().to_owned(),
+        None => format!("{}: {}", words.trim_end(), excerpt(body)),
+    };
+    let kind = match status.as_u16() {
+        401 | 403 => FailureKind::Unauthorized,
+        _ if rpc.is_some() => FailureKind::Protocol,
+        _ => FailureKind::Transport,
+    };
+    // Refusals of this class come before anything ran.
+    let mut failure = if status.is_client_error() { Failure::new(kind, message) } else { Failure::after_send(kind, message) };
+    failure.status = Some(status.as_u16());
+    failure.rpc = rpc;
+    failure.retry_after = retry_after(response);
+    let telling = ["www-authenticate", "retry-after", "content-type", "location", "server"];
+    failure.headers = headers::shown(response.headers()).into_iter().filter(|(name, _)| telling.contains(&name.as_str())).collect();
+    failure.hint = match status.as_u16() {
+        401 => Some("the server wants credentials; set headers = { Authorization = \"Bearer ${TOKEN}\" } for it".into()),
+        403 => Some("the server refuses these credentials or this origin".into()),
+        404 | 405 => Some("check the path of url; a server that speaks only the old HTTP+SSE transport is not supported".into()),
+        429 => Some("the server asks for fewer requests; see retry-after".into()),
+        300..=399 => Some("the server redirects elsewhere; give the final address as url".into()),
+        _ => None,
+    };
+    failure
+}

@@ -1,0 +1,231 @@
+//! Answers and event streams: read, resumed where they were cut, kept open for what the server tells by itself.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{Response, StatusCode, Url, header};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    EVENT_STREAM, HttpLink, Post, REDIRECTS, Under,
+    answer::{causes, excerpt, is_stream, note_of, read_body, retry_after, transient, transport, unreachable},
+    lock,
+};
+use crate::{
+    domain::{
+        body::Body,
+        call::{Failure, FailureKind},
+        frame::{AnomalyKind, Direction, FrameKind, HttpNote},
+        id::CallId,
+        server::Era,
+    },
+    engine::ports::FrameDraft,
+    mcp::{peer::Arrival, sse, wire},
+};
+
+/// How often a cut answer stream is resumed without anything new in between (MCP 2025-11-25, transports,
+/// "Resumability"). Servers may end a stream whenever they like and be polled instead, so a stream that
+/// brings something, if only an event id, is bounded by the deadline of the call alone.
+const RESUMES: u32 = 5;
+/// The least pause before resuming a stream that was resumed that often, whatever the server asks for.
+const POLL_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause before a stream is asked for again that a server can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+pub(super) enum StreamEnd {
+    Ended,
+    TooLong,
+    Broken(String),
+}
+
+impl HttpLink {
+    /// Reads the answer to a request, whichever form it has.
+    pub(super) async fn answer(self: &Arc<Self>, response: Response, post: &Post, id: u64) -> Failure {
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|c| c.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+        if kind.starts_with(EVENT_STREAM) {
+            return self.answer_stream(response, post, id).await;
+        }
+        let (first, note, limit) = (self.host().now(), note_of(&response), self.peer.spec().limits.message_bytes);
+        let (body, cut) = match read_body(response, limit).await {
+            Ok(read) => read,
+            Err(failure) => return failure,
+        };
+        let arrival = Arrival { first, last: self.host().now(), size: body.len() as u64, http: Some(note), call: post.call };
+        if cut {
+            self.peer.too_large(&Body::from(format!("{{\"id\":{id},")), None, body.len() as u64, &arrival);
+            return Failure::after_send(FailureKind::TooLarge, "the answer is over the limit");
+        }
+        if !kind.starts_with("application/json") && !body.bytes().trim_ascii_start().starts_with(b"{") {
+            let detail =
+                format!("the answer is {} instead of JSON: {}", if kind.is_empty() { "of no type" } else { &kind }, excerpt(&body));
+            self.peer.bad(
+                wire::Bad { kind: AnomalyKind::BadHttp, detail: detail.clone(), id: None, seems: wire::Seems::Nothing },
+                &arrival,
+                None,
+            );
+            return Failure::after_send(FailureKind::Protocol, detail).hint("check that url is the MCP endpoint (it often ends in /mcp)");
+        }
+        self.peer.incoming(body, &arrival, &self.outbox);
+        Failure::after_send(FailureKind::Protocol, "the HTTP answer holds no answer to this request").hint("see the frames of this call")
+    }
+
+    /// Reads an event stream until the answer came; resumes it when it is cut and can be resumed.
+    pub(super) async fn answer_stream(self: &Arc<Self>, response: Response, post: &Post, id: u64) -> Failure {
+        let mut parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
+        let mut response = response;
+        let (mut last, mut resumes, mut in_vain) = (None::<String>, 0, 0);
+        loop {
+            let mut heard = false;
+            let end = self.read_stream(response, &mut parser, post.call, &mut heard).await;
+            let interrupted = |why: String| Failure::after_send(FailureKind::Transport, why);
+            let why = match end {
+                StreamEnd::TooLong => {
+                    let (now, limit) = (self.host().now(), self.peer.spec().limits.message_bytes as u64);
+                    let arrival = Arrival { first: now, last: now, size: limit, http: None, call: post.call };
+                    self.peer.too_large(&Body::from(format!("{{\"id\":{id},")), None, limit, &arrival);
+                    return Failure::after_send(FailureKind::TooLarge, "the answer is over the limit");
+                }
+                StreamEnd::Ended if parser.within_event() => "the event stream was cut within an event".to_owned(),
+                StreamEnd::Ended => "the event stream ended before the answer".to_owned(),
+                StreamEnd::Broken(why) => format!("the event stream broke: {why}"),
+            };
+            let reached = parser.last_id().map(str::to_owned).or_else(|| last.clone());
+            in_vain = if heard || reached != last { 0 } else { in_vain + 1 };
+            last = reached;
+            let (Some(from), true) = (&last, in_vain < RESUMES) else { return interrupted(why) };
+            // 2026-07-28 has no resumability.
+            if lock(&self.agreed).era == Some(Era::Modern) {
+                return interrupted(why);
+            }
+            let asked = Duration::from_millis(parser.retry_ms.unwrap_or(500).min(30_000));
+            tokio::time::sleep(if resumes < RESUMES { asked } else { asked.max(POLL_PAUSE) }).await;
+            resumes += 1;
+            response = loop {
+                match self.get_stream(Some(from)).await {
+                    Ok(response) if is_stream(&response) => break response,
+                    // It has no time just now; the answer is still there to be fetched.
+                    Ok(response) if transient(response.status()) && in_vain + 1 < RESUMES => {
+                        in_vain += 1;
+                        tokio::time::sleep(retry_after(&response).unwrap_or_default().clamp(asked.max(POLL_PAUSE), LONGEST_PAUSE)).await;
+                    }
+                    Ok(response) => return interrupted(format!("{why}; resuming it was answered {}", response.status())),
+                    Err(failure) => return interrupted(format!("{why}; resuming it failed: {}", failure.message)),
+                }
+            };
+            let retry = parser.retry_ms;
+            parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
+            parser.retry_ms = retry;
+        }
+    }
+
+    /// Asks for an event stream, following redirects like [`HttpLink::post`].
+    pub(super) async fn get_stream(&self, last_event: Option<&str>) -> Result<Response, Failure> {
+        let mut url = self.url.clone();
+        for _ in 0..REDIRECTS {
+            let response = self.get_from(&url, last_event).await?;
+            match self.moved(&url, &response) {
+                Some(target) => url = target,
+                None => return Ok(response),
+            }
+        }
+        self.get_from(&url, last_event).await
+    }
+
+    pub(super) async fn get_from(&self, url: &Url, last_event: Option<&str>) -> Result<Response, Failure> {
+        let mut fields = self.request_headers(&[], EVENT_STREAM, Under::Agreed);
+        fields.extend(last_event.map(|id| ("last-event-id".to_owned(), id.to_owned(), id.to_owned())));
+        let mut request = self.client.get(url.clone());
+        for (name, value, _) in &fields {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.map_err(|error| transport(&error))?;
+        self.host().frame(FrameDraft {
+            at: self.host().now(),
+            direction: Direction::Out,
+            kind: FrameKind::Http,
+            body: Body::default(),
+            size: 0,
+            call: None,
+            method: None,
+            rpc_id: None,
+            http: Some(self.note(format!("GET {}", url.path()), &fields)),
+        });
+        self.record_head(&response, None, None);
+        Ok(response)
+    }
+
+    /// Reads an event stream to its end; `heard` is set when a message came.
+    pub(super) async fn read_stream(
+        &self,
+        mut response: Response,
+        parser: &mut sse::Parser,
+        call: Option<CallId>,
+        heard: &mut bool,
+    ) -> StreamEnd {
+        let head = note_of(&response);
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return StreamEnd::Ended,
+                Err(error) => return StreamEnd::Broken(causes(&error).join(": ")),
+            };
+            let now = self.host().now();
+            let fed = parser.feed(&chunk, now, |event| {
+                if event.data.is_empty() {
+                    return;
+                }
+                *heard = true;
+                let note = Arc::new(HttpNote { event_id: event.id.clone(), ..HttpNote::clone(&head) });
+                let arrival = Arrival { first: event.first, last: now, size: event.size, http: Some(note), call };
+                self.peer.incoming(Body::new(event.data), &arrival, &self.outbox);
+            });
+            if fed.is_err() {
+                return StreamEnd::TooLong;
+            }
+        }
+    }
+
+    /// Keeps the server's own stream open (legacy era, GET), for as long as the session lasts.
+    pub(super) fn listen(self: &Arc<Self>) {
+        if lock(&self.agreed).era != Some(Era::Legacy) {
+            return;
+        }
+        let own = self.own.clone();
+        let generation = lock(&self.agreed).generation;
+        let task = tokio::spawn(async move {
+            let (mut pause, mut last) = (Duration::from_millis(500), None::<String>);
+            loop {
+                let Some(link) = own.upgrade() else { return };
+                match link.get_stream(last.as_deref()).await {
+                    Ok(response) if is_stream(&response) => {
+                        pause = Duration::from_millis(500);
+                        let mut parser = sse::Parser::new(link.peer.spec().limits.message_bytes);
+                        link.read_stream(response, &mut parser, None, &mut false).await;
+                        last = parser.last_id().map(str::to_owned).or(last);
+                        pause = parser.retry_ms.map_or(pause, |ms| Duration::from_millis(ms.min(30_000)).max(POLL_PAUSE));
+                    }
+                    Ok(response) if response.status() == StatusCode::NOT_FOUND && lock(&link.agreed).session.is_some() => {
+                        let _ = link.reopen(generation).await;
+                        return;
+                    }
+                    // It wants less of us, or had no time just now.
+                    Ok(response) if transient(response.status()) => {
+                        let asked = retry_after(&response).unwrap_or_default();
+                        pause = pause.max(asked.min(LONGEST_PAUSE));
+                    }
+                    // 405: the server offers no such stream. Anything else will not change by asking again.
+                    Ok(response) if response.status().is_client_error() || response.status().is_redirection() => return,
+                    Ok(_) => {}
+                    // While calls wait over other connections, they tell whether the host is gone.
+                    Err(failure) if !failure.may_have_run && link.peer.idle() => {
+                        link.ending.end(unreachable(&failure));
+                        return;
+                    }
+                    Err(_) => {}
+                }
+                drop(link);
+                tokio::time::sleep(pause).await;
+                pause = (pause.min(Duration::from_secs(15)) * 2).max(Duration::from_millis(500));
+            }
+        });
+        *lock(&self.listener) = Some(AbortOnDropHandle::new(task));
+    }
+}
