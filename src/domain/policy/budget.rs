@@ -19,6 +19,15 @@ pub fn pause(retry: &Retry, attempt: u32, random: f64) -> Duration {
     bound.mul_f64(random.clamp(0.0, 1.0))
 }
 
+/// The longest that an attempt may take when no limit is configured for it: of the time `left` of its call an equal
+/// share with the `others` that could still answer in its place (another replica, a fallback that makes a call).
+///
+/// Without any it is all that is left (`None`): to cut a slow answer off only to ask the same server again helps nobody.
+pub fn share(left: Duration, others: usize) -> Option<Duration> {
+    let all = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+    (others > 0).then(|| left / all)
+}
+
 /// The extra attempts that one server may still be given: a share of its calls, and a reserve.
 ///
 /// Whatever happens, extra attempts are never more than the reserve and [`Retry::budget`] times the calls.
@@ -194,6 +203,16 @@ mod tests {
                 prop_assert!(f64::from(extra) <= reserve + share * f64::from(calls) + 0.001);
             }
         }
+    }
+
+    #[test]
+    fn time_is_shared_with_those_who_could_follow_and_with_nobody_else() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(share(minute, 0), None);
+        assert_eq!(share(minute, 1), Some(minute / 2));
+        assert_eq!(share(minute / 2, 2), Some(minute / 6));
+        assert_eq!(share(Duration::ZERO, 3), Some(Duration::ZERO));
+        assert!(share(minute, usize::MAX).is_some());
     }
 
     #[test]

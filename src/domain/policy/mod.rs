@@ -24,7 +24,8 @@ use super::{body::Body, id::ServerId};
 /// How calls are treated: the settings of a server, or of a tool of it, with nothing left open.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Longest time of one attempt; without it an attempt may take what is left of the call.
+    /// Longest time of one attempt; without it an attempt may take what is left of the call, shared with those who could
+    /// follow it ([`budget::share`]).
     pub attempt: Option<Duration>,
     /// When a failed call is sent again.
     pub retry: Retry,

@@ -11,6 +11,7 @@ use super::{
     failed,
     flow::CallFlow,
     kept::Turn,
+    pursue::hung,
 };
 use crate::domain::{
     body::Body,
@@ -50,7 +51,8 @@ impl Dispatch {
             return Outcome::Failed { failure };
         }
         let mut failures = vec![("primary".to_owned(), Failure::clone(&failure))];
-        for fallback in &aim.treatment.fallback {
+        for (at, fallback) in aim.treatment.fallback.iter().enumerate() {
+            let later = calls(aim, &aim.treatment.fallback[at + 1..]);
             let words = fallback.words();
             let after = failures.last().map(|(_, f)| format!("{}: {}", f.kind.words(), f.message)).unwrap_or_default();
             flow.stage(Stage::Fallback { to: words.clone(), after });
@@ -68,12 +70,12 @@ impl Dispatch {
                             Some(name) => with_key(&operation, name, self.key()),
                             None => operation,
                         };
-                        self.other(operation, Routes::Not, flow, begun).await
+                        self.other(operation, Routes::Not, flow, begun, later).await
                     }
                     Some(why) => failed(Failure::new(FailureKind::Refused, format!("not tried: {why}"))),
                 },
                 Fallback::Tool { tool, arguments } => match self.mapped(&aim.operation, tool, arguments.as_ref(), flow).await {
-                    Ok(operation) => self.other(operation, Routes::Apply, flow, begun).await,
+                    Ok(operation) => self.other(operation, Routes::Apply, flow, begun, later).await,
                     Err(failure) => failed(failure),
                 },
             };
@@ -86,12 +88,12 @@ impl Dispatch {
     }
 
     /// Calls something else, by its own settings but without fallbacks of its own.
-    async fn other(&self, operation: Operation, routes: Routes, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
+    async fn other(&self, operation: Operation, routes: Routes, flow: &Arc<CallFlow>, begun: Instant, later: usize) -> Outcome {
         if Instant::now() >= flow.until() {
             return failed(Failure::new(FailureKind::Timeout, "no time was left"));
         }
         match Aim::take(&self.shared, &operation, routes) {
-            Ok(aim) => self.pursue(&aim, Cause::Fallback, flow, begun).await,
+            Ok(aim) => self.pursue(&aim, Cause::Fallback, flow, begun, later).await,
             Err(failure) => failed(failure),
         }
     }
@@ -128,6 +130,17 @@ impl Dispatch {
         };
         Ok(Operation::Tool { tool: id, arguments })
     }
+}
+
+/// How many of these would make a call when the one before was sent and not answered: what is kept or fixed takes no time.
+pub(super) fn calls(aim: &Aim, fallbacks: &[Fallback]) -> usize {
+    let elsewhere = verdict::passable(&hung(), aim.safe, &aim.treatment.policy.retry).is_ok();
+    let makes = |fallback: &&Fallback| match fallback {
+        Fallback::Server { .. } => elsewhere,
+        Fallback::Tool { .. } => true,
+        Fallback::Stale | Fallback::Value { .. } => false,
+    };
+    fallbacks.iter().filter(makes).count()
 }
 
 /// Why the same call must not go to another server after these failures: it may have run, and is not known to be safe.

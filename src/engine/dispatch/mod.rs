@@ -192,7 +192,8 @@ impl Dispatch {
             Ok(outcome) => return outcome,
             Err(turn) => turn,
         };
-        match self.pursue(&aim, Cause::First, flow, begun).await {
+        let later = fallback::calls(&aim, &aim.treatment.fallback);
+        match self.pursue(&aim, Cause::First, flow, begun, later).await {
             Outcome::Failed { failure } => self.fall_back(&aim, turn, failure, flow, begun).await,
             outcome => {
                 // What was damaged on purpose, and what a person had a part in, is nobody else's answer.

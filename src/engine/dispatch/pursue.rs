@@ -62,17 +62,20 @@ struct Chase<'a> {
     operation: Operation,
     flow: &'a Arc<CallFlow>,
     begun: Instant,
+    /// How many other calls could follow the attempt that is made now.
+    others: usize,
 }
 
 impl Dispatch {
-    /// Tries the servers of `aim` until one answers, as often as the settings allow.
-    pub(super) async fn pursue(&self, aim: &Aim, cause: Cause, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
+    /// Tries the servers of `aim` until one answers, as often as the settings allow. `later`: how many calls may
+    /// stand in for it when it fails.
+    pub(super) async fn pursue(&self, aim: &Aim, cause: Cause, flow: &Arc<CallFlow>, begun: Instant, later: usize) -> Outcome {
         let retry = &aim.treatment.policy.retry;
         let operation = match &aim.treatment.idempotency_key {
             Some(name) => with_key(&aim.operation, name, self.key()),
             None => aim.operation.clone(),
         };
-        let chase = Chase { aim, operation, flow, begun };
+        let mut chase = Chase { aim, operation, flow, begun, others: 0 };
         // Refusals of one replica lead to the next, but lead nowhere twice.
         let mut untried: Vec<&Supervised> = aim.servers.iter().collect();
         let mut cause = cause;
@@ -85,6 +88,8 @@ impl Dispatch {
         loop {
             let server = if untried.is_empty() { &aim.servers[0] } else { untried.remove(0) };
             let spare = untried.first().copied();
+            let elsewhere = verdict::passable(&hung(), aim.safe, retry).map_or(0, |()| retry.attempts.saturating_sub(made + 1) as usize);
+            chase.others = later + untried.len().min(elsewhere);
             let tried = self.hedged(&chase, server, spare, cause, &mut gone).await;
             let (failure, attempt) = match tried {
                 Tried::Answered(outcome) => {
@@ -120,6 +125,10 @@ impl Dispatch {
                 return told(failure);
             }
             if made >= retry.attempts.max(1) {
+                return told(failure);
+            }
+            if failure.kind == FailureKind::Timeout && aim.treatment.policy.attempt.is_none() && later > 0 && untried.is_empty() {
+                flow.stage(Stage::NotRepeated { why: "what is left of the time is for what stands in".into() });
                 return told(failure);
             }
             // What the server cannot have seen costs it nothing; a refusal (429) is work for it all the same.
@@ -265,7 +274,8 @@ impl Dispatch {
         });
         flow.stage(Stage::Attempt { attempt: number, server: id.clone(), subject: operation.subject().into(), cause });
         let begun = Instant::now();
-        let one = AttemptFlow::new(flow.clone(), aim.treatment.policy.attempt);
+        let left = flow.until().saturating_duration_since(begun);
+        let one = AttemptFlow::new(flow.clone(), aim.treatment.policy.attempt.or_else(|| budget::share(left, chase.others)));
         let mut request = Box::pin(self.struck(&operation, server, &session, &one));
         let ended = tokio::select! {
             biased;
@@ -430,6 +440,11 @@ impl Dispatch {
             },
         }
     }
+}
+
+/// How a call fails that was sent and not answered.
+pub(super) fn hung() -> Failure {
+    Failure::after_send(FailureKind::Timeout, "")
 }
 
 /// Waits a moment for a lost connection to be seen as such.
