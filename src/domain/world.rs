@@ -166,6 +166,11 @@ impl CallView {
         self.track.as_ref().map_or(&[], |track| track.stages.as_slice())
     }
 
+    /// Whether its stages say more than when it was sent and answered. That an answer came too late is told beside that.
+    pub fn storied(&self) -> bool {
+        self.stages().iter().any(|(_, stage)| !matches!(**stage, Stage::Late { .. }))
+    }
+
     /// The server that has the call now, or had it last.
     pub fn server(&self) -> &ServerId {
         let by = self.settled.as_ref().and_then(|settled| settled.by.as_ref());
@@ -549,7 +554,9 @@ impl World {
         if let Stage::Routed { decision } = &**stage {
             push_bounded(&mut self.routed, (at, id, decision.clone()), 200);
         }
-        let Some(call) = self.call_mut(id).filter(|call| call.settled.is_none()) else { return };
+        // What is over has no stage any more, but an answer may still come too late.
+        let late = matches!(**stage, Stage::Late { .. });
+        let Some(call) = self.call_mut(id).filter(|call| late || call.settled.is_none()) else { return };
         call.track.get_or_insert_default().push(at, stage);
         let Stage::Attempt { server, subject, cause, .. } = &**stage else { return };
         let before = call.server().clone();

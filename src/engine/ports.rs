@@ -121,6 +121,8 @@ pub trait Flow: Send + Sync {
     fn progress(&self, progress: Progress);
     /// Why the caller gave the request up, for `notifications/cancelled`.
     fn reason(&self) -> String;
+    /// An answer came after the request was given up.
+    fn late(&self, _at: Stamp) {}
 }
 
 /// What the engine offers to a connection.

@@ -80,7 +80,8 @@ struct Pending {
 struct Ended {
     call: Option<CallId>,
     method: Arc<str>,
-    answered: bool,
+    /// Who is told of an answer that comes after all; nobody when it was answered.
+    given_up: Option<Arc<dyn Flow>>,
 }
 
 /// A request of the server that is not answered yet.
@@ -247,7 +248,8 @@ impl Peer {
         if pending.ended.len() == REMEMBERED {
             pending.ended.pop_front();
         }
-        pending.ended.push_back((id, Ended { call: slot.call, method: slot.method.clone(), answered }));
+        let given_up = (!answered).then(|| slot.flow.clone());
+        pending.ended.push_back((id, Ended { call: slot.call, method: slot.method.clone(), given_up }));
         Some(slot)
     }
 
@@ -423,7 +425,7 @@ impl Peer {
     fn known(&self, id: u64) -> Option<Ended> {
         let pending = lock(&self.pending);
         if let Some(slot) = pending.slots.get(&id) {
-            return Some(Ended { call: slot.call, method: slot.method.clone(), answered: false });
+            return Some(Ended { call: slot.call, method: slot.method.clone(), given_up: None });
         }
         pending.ended.iter().rev().find(|(ended, _)| *ended == id).map(|(_, e)| e.clone())
     }
@@ -511,15 +513,13 @@ impl Peer {
             return;
         }
         match number.and_then(|id| self.known(id)) {
-            Some(ended) if ended.answered => {
-                self.anomaly(AnomalyKind::Duplicate, format!("a second answer to request {id}"), ended.call, Some(frame))
+            Some(Ended { call, given_up: None, .. }) => {
+                self.anomaly(AnomalyKind::Duplicate, format!("a second answer to request {id}"), call, Some(frame))
             }
-            Some(ended) => self.anomaly(
-                AnomalyKind::Late,
-                format!("the answer to request {id} came after the call had ended"),
-                ended.call,
-                Some(frame),
-            ),
+            Some(Ended { call, given_up: Some(flow), .. }) => {
+                flow.late(arrival.last);
+                self.anomaly(AnomalyKind::Late, format!("the answer to request {id} came after the call had ended"), call, Some(frame));
+            }
             None => {
                 let detail = format!("an answer to request {id}, which was never sent");
                 self.bad(Bad { kind: AnomalyKind::UnknownId, detail, id: None, seems: Seems::Answer }, arrival, Some(frame));

@@ -96,7 +96,7 @@ pub fn cause_word(cause: Cause) -> &'static str {
 /// The stretches of a call, by when they began.
 pub fn segments(call: &CallView, now: Stamp) -> Vec<Segment> {
     let end = call.settled.as_ref().map_or(now.max(call.queued), |settled| settled.timings.settled);
-    if call.stages().is_empty() {
+    if !call.storied() {
         return by_stations(call, end);
     }
     let mut cut = Cut { segments: vec![], waits: Some((call.queued, Kind::Queued)), stands_in: false };

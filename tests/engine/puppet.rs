@@ -42,6 +42,8 @@ pub enum Act {
     Crash(Duration),
     /// Never answers.
     Hang,
+    /// Answers after this time, and finds that nobody waits any more.
+    Late(Duration),
     /// Reports progress at each pause and then answers.
     Progress(Duration, u32),
 }
@@ -59,7 +61,7 @@ pub fn duration(text: &str) -> Duration {
 }
 
 impl Act {
-    /// Reads `ok 5ms`, `error -32603 1ms`, `http 503 1ms retry-after=2s`, `close 1ms`, `refuse 0ms`, `hang`, `progress 1s 5`.
+    /// Reads `ok 5ms`, `error -32603 1ms`, `http 503 1ms retry-after=2s`, `close 1ms`, `refuse 0ms`, `hang`, `late 1s`, `progress 1s 5`.
     pub fn parse(text: &str) -> Act {
         let words: Vec<&str> = text.split_whitespace().collect();
         match words.as_slice() {
@@ -75,6 +77,7 @@ impl Act {
             ["refuse", after] => Act::Refuse(duration(after)),
             ["crash", after] => Act::Crash(duration(after)),
             ["hang"] => Act::Hang,
+            ["late", after] => Act::Late(duration(after)),
             ["progress", every, times] => Act::Progress(duration(every), times.parse().expect("a number")),
             _ => panic!("no act: {text:?}"),
         }
@@ -209,6 +212,17 @@ impl PuppetSession {
             }
             Act::Refuse(_) => unreachable!("handled before sending"),
             Act::Hang => std::future::pending().await,
+            Act::Late(after) => {
+                let (host, flow, waits) = (self.host.clone(), flow.clone(), Arc::new(()));
+                let gone = Arc::downgrade(&waits);
+                tokio::spawn(async move {
+                    sleep(after).await;
+                    assert!(gone.upgrade().is_none(), "somebody still waits: give it less time");
+                    flow.late(host.now());
+                });
+                let _waits = waits;
+                std::future::pending().await
+            }
             Act::Progress(every, times) => {
                 for n in 1..=times {
                     sleep(every).await;

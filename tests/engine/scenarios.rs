@@ -218,6 +218,7 @@ fn staged(stage: &Stage, numbers: &HashMap<CallId, usize>) -> String {
         Stage::Shared { with } => format!("shares the answer of #{}", numbers.get(with).copied().unwrap_or_default()),
         Stage::Fallback { to, after } => format!("falls back to {to} (after {after})"),
         Stage::Injected { what } => format!("injected: {what}"),
+        Stage::Late { attempt, after } => format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)),
         other => format!("{other:?}"),
     }
 }

@@ -256,6 +256,11 @@ async fn a_late_answer_is_shown_as_late_and_moves_nothing() {
     assert_eq!(failure_of(&settled).kind, FailureKind::Timeout);
     let world = rig.until("the late answer", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::Late)).await;
     assert_eq!((world.settled_total, world.failed_total), (1, 1));
+    let call = world.calls.front().unwrap();
+    assert!(call.settled.is_some());
+    let stages: Vec<&str> = call.stages().iter().map(|(_, stage)| stage.tag()).collect();
+    assert_eq!(stages, ["late"], "told in the call's own story, of which nothing else is worth keeping");
+    assert!(!call.storied());
     rig.stop().await;
 }
 

@@ -147,6 +147,8 @@ impl CallFlow {
 /// One attempt's view of its call.
 pub struct AttemptFlow {
     pub call: Arc<CallFlow>,
+    /// Which attempt of the call, from 1.
+    pub number: u32,
     /// From when its own limit runs.
     pub alive: Mutex<Alive>,
     pub limit: Duration,
@@ -159,12 +161,13 @@ pub struct AttemptFlow {
 }
 
 impl AttemptFlow {
-    pub fn new(call: Arc<CallFlow>, limit: Option<Duration>) -> Arc<AttemptFlow> {
+    pub fn new(call: Arc<CallFlow>, number: u32, limit: Option<Duration>) -> Arc<AttemptFlow> {
         // Without a limit of its own an attempt ends with its call.
         let limit = limit.unwrap_or(call.limit).min(call.limit);
         let alive = Mutex::new(call.alive_now());
         Arc::new(AttemptFlow {
             call,
+            number,
             alive,
             limit,
             sent: OnceLock::new(),
@@ -233,6 +236,13 @@ impl Flow for AttemptFlow {
     fn reason(&self) -> String {
         let own = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if own.is_empty() { self.call.reason.lock().unwrap_or_else(PoisonError::into_inner).clone() } else { own }
+    }
+
+    /// Told whether or not the call is over: it is what came of the call, but it moves nothing.
+    fn late(&self, at: Stamp) {
+        let Some(sent) = self.sent_at() else { return };
+        let stage = Stage::Late { attempt: self.number, after: at.since(sent) };
+        self.call.with(|_| self.call.bus.publish(EventKind::CallStage { call: self.call.id, stage: Arc::new(stage) }));
     }
 }
 

@@ -275,7 +275,7 @@ impl Dispatch {
         flow.stage(Stage::Attempt { attempt: number, server: id.clone(), subject: operation.subject().into(), cause });
         let begun = Instant::now();
         let left = flow.until().saturating_duration_since(begun);
-        let one = AttemptFlow::new(flow.clone(), aim.treatment.policy.attempt.or_else(|| budget::share(left, chase.others)));
+        let one = AttemptFlow::new(flow.clone(), number, aim.treatment.policy.attempt.or_else(|| budget::share(left, chase.others)));
         let mut request = Box::pin(self.struck(&operation, server, &session, &one));
         let ended = tokio::select! {
             biased;

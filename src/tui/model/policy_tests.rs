@@ -64,6 +64,27 @@ fn resilience_at_the_usual_sizes() {
     insta::assert_snapshot!("resilience_purge_120x40", frame(&mut m));
 }
 
+#[test]
+fn an_answer_that_came_too_late_stands_in_the_story_of_its_call_and_changes_nothing_else() {
+    let mut m = resilient(120, 40, Theme::ansi());
+    let mut script = fake::Script::after(m.world().seq);
+    script.queued(9000, 900, fake::tool_call("database", "query_users", "{}"));
+    let failure = crate::domain::call::Failure::after_send(crate::domain::call::FailureKind::Timeout, "no answer within 500 ms");
+    script.settled(9000, 500, 900, crate::domain::call::Outcome::Failed { failure: Arc::new(failure) });
+    m.update(Msg::Events(script.events));
+    let (failed, p95) = (m.world().failed_total, m.world().stats.percentile(95.0));
+    let mut script = fake::Script::after(m.world().seq);
+    let late = crate::domain::policy::stage::Stage::Late { attempt: 1, after: Duration::from_millis(740) };
+    fake::policy::stage(&mut script, 9740, 900, late);
+    m.update(Msg::Events(script.events));
+    keys(&mut m, "2 end enter [");
+    let shown = frame(&mut m);
+    let place = |words: &str| shown.find(words).unwrap_or_else(|| panic!("{words}: {shown}"));
+    assert!(place("no answer within 500 ms") < place("+500 ms ✕ timeout"));
+    assert!(place("+500 ms ✕ timeout") < place("attempt 1 was answered 740 ms after it was sent:"));
+    assert_eq!((m.world().failed_total, m.world().stats.percentile(95.0)), (failed, p95));
+}
+
 /// Every cell with its colours, in runs.
 fn painted(buf: &Buffer) -> String {
     let mut out = String::new();

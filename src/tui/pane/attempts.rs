@@ -36,10 +36,11 @@ pub fn sheet<'t>(call: &CallView, look: Look<'t>, wide: u16) -> Sheet<'t> {
         _ => wide * 2 / 5,
     };
     let mut table = Table { sheet: &mut sheet, look, call, end, text: wide.saturating_sub(bar + TIME as u16 + 1), bar: usize::from(bar) };
-    for line in lines(call, &cut, look) {
-        table.line(line);
-    }
+    let (of_it, after): (Vec<Line>, Vec<Line>) = lines(call, &cut, look).into_iter().partition(|line| line.at <= end);
+    of_it.into_iter().for_each(|line| table.line(line));
     table.last();
+    // An answer that came too late.
+    after.into_iter().for_each(|line| table.line(line));
     sheet
 }
 
@@ -103,7 +104,7 @@ fn of_segment(segment: &Segment, call: &CallView, theme: &Theme) -> Line {
                     };
                     let style = if segment.kind.failed() { theme.fail } else { theme.ok };
                     more.push((format!("{glyph} {how} · {took}"), style));
-                    if !call.stages().is_empty() {
+                    if call.storied() {
                         more.push((counts.to_owned(), theme.muted));
                     }
                 }
@@ -152,7 +153,7 @@ fn told(at: Stamp, stage: &Stage, theme: &Theme) -> Option<Line> {
             line
         }
         Stage::Late { attempt, after } => {
-            line("…", theme.muted, format!("an answer to attempt {attempt} came {} after it was sent: too late", short(*after)), vec![])
+            line("…", theme.muted, format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)), vec![])
         }
         _ => return None,
     })

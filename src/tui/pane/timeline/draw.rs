@@ -126,7 +126,7 @@ impl Timeline {
     fn bar(&self, bar: &Bar, row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let call = row.call().and_then(|id| look.world.call(id));
-        if let Some(call) = call.filter(|call| !call.stages().is_empty()) {
+        if let Some(call) = call.filter(|call| call.storied()) {
             let name = rows.name(row.key).map(|n| n.tool.clone()).unwrap_or_default();
             return self.shaded(bar, row, call, &name, look, area, buf);
         }
