@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    error::ConfigError,
     fields::Fields,
     source::{Kind, Node},
 };
@@ -21,23 +22,44 @@ pub(super) fn knobs(table: &mut Fields<'_, '_>) -> PolicyPatch {
     read(table, None)
 }
 
+/// What a rule for tools says of breakers of their own.
+#[derive(Default)]
+pub(super) struct OwnBreaker {
+    /// `breaker.own`.
+    pub own: Option<bool>,
+    /// Where it sets what only a breaker of their own has, without saying whether they have one.
+    pub set_off: Option<ConfigError>,
+}
+
 /// Reads the tables of knobs of a rule for tools, and `breaker.own`, which only rules have.
-pub(super) fn rule_knobs(table: &mut Fields<'_, '_>) -> (PolicyPatch, Option<bool>) {
-    let mut own = None;
+pub(super) fn rule_knobs(table: &mut Fields<'_, '_>) -> (PolicyPatch, OwnBreaker) {
+    let mut own = OwnBreaker::default();
     (read(table, Some(&mut own)), own)
 }
 
-fn read(table: &mut Fields<'_, '_>, own: Option<&mut Option<bool>>) -> PolicyPatch {
+fn read(table: &mut Fields<'_, '_>, mut own: Option<&mut OwnBreaker>) -> PolicyPatch {
     let mut set: Vec<Option<Knob>> = vec![];
     if let Some(mut inner) = table.inner("retry") {
         set.extend(retry(&mut inner));
+        for key in ["budget", "reserve"] {
+            if let Some(node) = inner.node(key).filter(|_| own.is_some()) {
+                let hint = "set it in [servers.NAME.retry] or [defaults.retry]";
+                inner.report.error(node.at, &inner.name(key), "belongs to a server: its tools share one budget", hint);
+            }
+        }
         inner.finish();
     }
+    let at = table.node("breaker").map(|node| node.at);
+    let place = at.map(|at| table.report.place(at, &table.name("breaker")));
     if let Some(mut inner) = table.inner("breaker") {
-        if let Some(own) = own {
-            *own = inner.boolean("own");
+        let knobs = breaker(&mut inner);
+        if let Some(own) = &mut own {
+            own.own = inner.boolean("own");
+            // Who probes is asked of a server's breaker, too.
+            let only_own = knobs.iter().flatten().any(|knob| !matches!(knob, Knob::BreakerProbe(_)));
+            own.set_off = place.filter(|_| only_own && own.own.is_none());
         }
-        set.extend(breaker(&mut inner));
+        set.extend(knobs);
         if let Some(mut counts) = inner.inner("counts") {
             set.extend(counting(&mut counts));
             counts.finish();

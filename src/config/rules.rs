@@ -42,6 +42,8 @@ pub(super) struct PartialRules {
     named: Vec<Named>,
     /// Where another tool is named as a fallback.
     tools_set_off: Vec<ConfigError>,
+    /// Where a rule says how breakers of the tools' own work, and leaves it to another whether they have one.
+    breakers_set_off: Vec<ConfigError>,
     /// Where the table of each group stands.
     places: Vec<(ServerId, ConfigError)>,
 }
@@ -116,6 +118,7 @@ impl PartialRules {
             },
             named: below.named.into_iter().chain(self.named).collect(),
             tools_set_off: below.tools_set_off.into_iter().chain(self.tools_set_off).collect(),
+            breakers_set_off: below.breakers_set_off.into_iter().chain(self.breakers_set_off).collect(),
             places: below.places.into_iter().chain(self.places).collect(),
         }
     }
@@ -166,13 +169,18 @@ impl PartialRules {
         self.groups.iter().any(|group| group.id == *id)
     }
 
-    /// What is wrong with the names of servers and groups, given the servers that there are.
+    /// What is wrong with the names of servers and groups, given the servers that there are, and what nothing comes of.
     pub fn check(&self, servers: &[ServerId]) -> Vec<ConfigError> {
         let mut errors = vec![];
         for (id, place) in &self.places {
             if servers.contains(id) {
                 errors.push(say(place.clone(), "a server has this name too", "give the group another name"));
             }
+        }
+        if !self.tools.iter().any(|rule| rule.own_breaker == Some(true)) {
+            let message = "says how breakers of the tools' own work, but no tool has one";
+            let hint = "add own = true, or set it for the server in [servers.NAME.breaker]";
+            errors.extend(self.breakers_set_off.iter().map(|place| say(place.clone(), message, hint)));
         }
         let groups: Vec<&ServerId> = self.groups.iter().map(|group| &group.id).collect();
         for named in &self.named {
@@ -232,7 +240,9 @@ impl PartialRules {
         if let (Some(at), Some("")) = (fields.node("idempotency_key").map(|n| n.at), idempotency_key.as_deref()) {
             fields.report.error(at, "tool.idempotency_key", "is empty", "name the argument that gets the key");
         }
-        let (mut patch, own_breaker) = policy::rule_knobs(fields);
+        let (mut patch, breaker) = policy::rule_knobs(fields);
+        self.breakers_set_off.extend(breaker.set_off);
+        let own_breaker = breaker.own;
         patch.set.extend(attempt.map(|attempt| crate::domain::policy::Knob::Attempt(Some(attempt)).into()));
         let nodes = fields.array("fallback").unwrap_or_default();
         let fallback = nodes.iter().filter_map(|node| self.fallback(fields, node)).collect();

@@ -183,7 +183,7 @@ async fn a_cut_answer_is_fetched_later_where_there_is_no_time_just_now() {
         Some(match tries.fetch_add(1, Ordering::SeqCst) {
             0 => page("429 Too Many Requests", &[("Retry-After", "0")], ""),
             1 => page("408 Request Timeout", &[], ""),
-            _ => vec![stream(&event(None, &kept.lock().unwrap())), Step::Close],
+            _ => vec![stream(event(None, &kept.lock().unwrap())), Step::Close],
         })
     })
     .await;

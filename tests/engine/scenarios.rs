@@ -219,7 +219,6 @@ fn staged(stage: &Stage, numbers: &HashMap<CallId, usize>) -> String {
         Stage::Fallback { to, after } => format!("falls back to {to} (after {after})"),
         Stage::Injected { what } => format!("injected: {what}"),
         Stage::Late { attempt, after } => format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)),
-        other => format!("{other:?}"),
     }
 }
 
