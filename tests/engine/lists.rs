@@ -1,4 +1,4 @@
-//! Lists that hold for a time (`ttlMs`, MCP 2026-07-28) are read again after it.
+//! Lists and reads that hold for a time (`ttlMs`, MCP 2026-07-28) are read again after it, or when they have changed.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -6,11 +6,16 @@ use std::{
 };
 
 use serde_json::json;
-use tokio::time::sleep;
+use switchboard::{
+    answers::Memory,
+    domain::call::{CallSpec, Operation, Origin},
+    engine::control::Command,
+};
+use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{
     fake::{Behaviour, Fake, Plan, spec},
-    scripted::{Server, json_page, modern},
+    scripted::{Server, Step, event, hello, json_page, modern, page, send, stream},
     support::{Rig, http},
 };
 
@@ -58,5 +63,42 @@ async fn the_shortest_time_of_all_pages_counts_where_changes_are_not_told() {
     // Two pages a time.
     silent.saw("the lists once more", |log| log.requests.iter().filter(|asked| asked.method() == "tools/list").count() >= 4).await;
     assert_eq!(telling.count("tools/list"), 2);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_kept_is_made_again_when_the_server_told_of_a_change() {
+    const URI: &str = "demo://orders";
+    let gate = Arc::new(Semaphore::new(0));
+    let through = gate.clone();
+    let updated = event(None, &json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": URI}}).to_string());
+    let server = Server::start(move |asked| match asked.method() {
+        "initialize" => {
+            let mut hello = hello();
+            hello["capabilities"]["resources"] = json!({"subscribe": true});
+            Some(page("200 OK", &[("Content-Type", "application/json"), ("Mcp-Session-Id", "session-1")], asked.result(hello)))
+        }
+        "resources/subscribe" => Some(json_page(asked.result(json!({})))),
+        "resources/read" => {
+            let contents = json!([{"uri": URI, "text": "orders"}]);
+            Some(json_page(asked.result(json!({"contents": contents, "ttlMs": 3_600_000, "cacheScope": "public"}))))
+        }
+        _ if asked.verb == "GET" => Some(vec![stream(""), Step::Gate(through.clone()), send(&updated), Step::Hold]),
+        _ => None,
+    })
+    .await;
+    let rig = Rig::start(vec![http("web", &server.url())]);
+    rig.engine.set_store(Some(Arc::new(Memory::new(1 << 20))));
+    rig.ready("web").await;
+    rig.command(Command::Subscribe { server: "web".into(), uri: URI.into(), on: true });
+    rig.until("the subscription", |w| w.servers[0].subscriptions.contains_key(URI)).await;
+    let read = || async {
+        let operation = Operation::Resource { server: "web".into(), uri: URI.into() };
+        rig.run(CallSpec { operation, origin: Origin::Cli, timeout: None, run: None }, |_| {}).await.1.cached.is_some()
+    };
+    assert_eq!((read().await, read().await, server.count("resources/read")), (false, true, 1));
+    gate.add_permits(1);
+    rig.until("the change", |w| w.servers[0].subscriptions[URI].0 == 1).await;
+    assert_eq!((read().await, server.count("resources/read")), (false, 2));
     rig.stop().await;
 }

@@ -136,7 +136,7 @@ impl Dispatch {
         for _ in 0..=MOST_WAITS {
             let looked = store.get(&key).await;
             let now = self.unix_ms();
-            if let Some(kept) = looked.filter(|kept| kept.fresh(now)) {
+            if let Some(kept) = looked.filter(|kept| kept.fresh(now) && !self.changed_since(kept)) {
                 answers.counts.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(self.give(kept, &key, store.name(), false, now, flow));
             }
@@ -231,6 +231,16 @@ impl Dispatch {
 
     fn tell(&self, answers: &Answers) {
         self.shared.bus.publish(EventKind::Cache { view: Arc::new(answers.view()) });
+    }
+
+    /// Whether the server told since then that what was read has changed (`notifications/resources/updated`).
+    fn changed_since(&self, kept: &Kept) -> bool {
+        let Operation::Resource { server, uri } = &self.spec.operation else { return false };
+        self.shared.bus.look(|world| {
+            let (_, last) = world.server(server)?.subscriptions.get(uri)?;
+            // Within a millisecond nobody knows which came first.
+            Some(world.epoch.unix_ms((*last)?) >= kept.at_unix_ms)
+        }) == Some(true)
     }
 
     fn unix_ms(&self) -> u64 {
