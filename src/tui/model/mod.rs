@@ -731,6 +731,8 @@ impl Model {
 #[cfg(test)]
 mod builder_tests;
 #[cfg(test)]
+mod gallery_tests;
+#[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-fn harness(width: u16, height: u16, told: bool) -> Harness {
+pub(super) fn harness(width: u16, height: u16, told: bool) -> Harness {
     let setup = Setup { workflows: runs::shelf(), ..Harness::setup(Startup::Normal) };
     let mut harness = Harness::set_up(width, height, fake::shop_world(), setup);
     if told {

@@ -122,7 +122,7 @@ impl Timeline {
 
     /// Rows over the axis: the filter line and what is wrong with it.
     fn head(&self, area: Rect) -> u16 {
-        if area.height >= ROOMY || self.query.used() { 1 + self.query.notes() } else { 0 }
+        if area.height >= ROOMY || self.query.used() { 1 + self.query.notes(area.width.saturating_sub(2)) } else { 0 }
     }
 
     /// Whether it follows now.
