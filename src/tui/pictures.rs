@@ -239,6 +239,20 @@ fn pictures_of_the_readme_are_what_the_program_shows() {
     }
 }
 
+/// The traffic with a call open that failed, and the calls of a minute on one axis.
+#[test]
+fn pictures_of_traffic_and_timeline_are_what_the_program_shows() {
+    use crossterm::event::KeyCode;
+    for (name, mut model, keys) in
+        [("traffic", busy(Theme::dark()), "2kkkkkkkkkkkkkk\n"), ("timeline", workflows::told(14_300), "3+++jjjjj")]
+    {
+        for key in keys.chars() {
+            press(&mut model, if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) });
+        }
+        hold(&format!("assets/screens/{name}.svg"), &picture(&mut model, "switchboard"));
+    }
+}
+
 /// The flaky server's breaker opens, asks again, closes; what its calls fell back to.
 #[test]
 fn pictures_of_a_breaker_are_what_the_program_shows() {

@@ -74,6 +74,7 @@ const SCENES: &[Scene] = &[
     Scene { name: "timeline", made: |w, h, t| views(w, h, t, "3"), words: &["▓", "▸", "✕"] },
     Scene { name: "timeline_open", made: |w, h, t| views(w, h, t, "3 left left left down + [ enter"), words: &["✓"] },
     Scene { name: "timeline_shades", made: |w, h, t| policies(w, h, t, "3 + +"), words: &["▓"] },
+    Scene { name: "timeline_runs", made: |w, h, t| flows(w, h, t, true, "3 + + j j j j j"), words: &["⇶", "↶", "▸"] },
     Scene { name: "health", made: |w, h, t| views(w, h, t, "4 enter"), words: &["●", "✕", "p95"] },
     Scene { name: "health_breaker", made: |w, h, t| policies(w, h, t, "4 end up"), words: &["OPEN"] },
     Scene { name: "breakers", made: |w, h, t| policies(w, h, t, "4 b"), words: &["CLOSED"] },

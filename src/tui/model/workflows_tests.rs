@@ -168,6 +168,28 @@ fn a_run_groups_its_calls_in_traffic() {
 }
 
 #[test]
+fn a_run_has_a_lane_on_the_timeline() {
+    let mut harness = harness(120, 40, true);
+    harness.keys("3 +");
+    let frame = harness.frame();
+    let lane = |frame: &str, name: &str| frame.lines().find(|l| l.contains(name)).map(str::to_owned).unwrap_or_default();
+    let undone = lane(&frame, "⇶ onbo");
+    assert!(undone.contains("┣") && undone.contains("↶ failed and undone · 1.08 s"), "{frame}");
+    assert!(lane(&frame, "⇶ noti").contains("▸") && lane(&frame, "⇶ noti").contains("running"), "{frame}");
+    // The cursor on it shows its calls, wherever they ran, and Enter opens one of them.
+    harness.keys("j j j j j j");
+    let frame = harness.frame();
+    assert!(frame.contains("calls of onboard_new_user, run ") && frame.contains("create_user, undo"), "{frame}");
+    harness.keys("enter");
+    let call = harness.model.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| harness.model.world().call(id)).cloned();
+    assert!(call.is_some_and(|call| call.spec.run.as_ref().is_some_and(|step| step.run == runs::run(2))));
+    // The filter takes away what does not pass, and with it the lanes of runs that have nothing left.
+    harness.keys("esc /").text("run:notify*").keys("enter");
+    let frame = harness.frame();
+    assert!(!frame.contains("⇶ onbo") && frame.contains("⇶ noti"), "{frame}");
+}
+
+#[test]
 fn an_outcome_and_a_state_have_a_glyph_each() {
     let harness = harness(80, 24, false);
     let look = harness.model.look();
