@@ -67,7 +67,7 @@ macro_rules! actions {
                 match self { $(Action::$variant => Group::$group,)* }
             }
 
-            /// Whether the palette offers it; moves and answers of dialogs make no sense there.
+            /// Whether the palette always offers it. Others it offers where they do something.
             pub fn in_palette(self) -> bool {
                 match self { $(Action::$variant => $palette,)* }
             }
@@ -132,7 +132,7 @@ actions! {
     Inject "inject" "inject fault" Servers true "Make a fault on purpose at the server or tool: latency, failures, cut or damaged answers";
     EndFaults "end-faults" "end faults" Servers true "End the fault of the selected server or tool, or all faults made by hand";
     PurgeCache "purge-cache" "purge cache" Servers true "Forget kept answers of servers or tools that match a pattern";
-    Fold "fold" "fold" Servers false "Fold or unfold";
+    Fold "fold" "fold" Servers false "Fold or unfold what is under the cursor: a server, a group, a value";
     FoldAll "fold-all" "fold all" Servers true "Fold every server";
     UnfoldAll "unfold-all" "unfold all" Servers true "Unfold every server";
 
@@ -160,6 +160,8 @@ actions! {
     Search "search" "search" Results true "Search in the result";
     NextMatch "next-match" "next match" Results false "To the next match of the search";
     PreviousMatch "previous-match" "match before" Results false "To the match before";
+    FoldLevel "fold-level" "fold a level" Results false "Fold one more level everywhere in the value";
+    UnfoldLevel "unfold-level" "unfold" Results false "Unfold one more level everywhere in the value";
     JsonPath "json-path" "JSONPath" Results true "Show what a JSONPath (RFC 9535) selects of the result";
     Save "save" "save" Results true "Save the result, an image or sound of it, to a file";
     OpenMedia "open-media" "open outside" Results true "Open an image or sound of the result in another program";

@@ -284,7 +284,8 @@ fn hints(model: &Model) -> Vec<Hint> {
     }
     let contexts = model.contexts();
     let mut hints: Vec<Hint> = Vec::new();
-    let (near, wide) = contexts.split_at(1);
+    // A value's own keys are as near as those of the pane that it is in.
+    let (near, wide) = contexts.split_at(if contexts.get(1) == Some(&Context::Value) { 2 } else { 1 });
     for (key, action) in near.iter().flat_map(|c| model.keymap.hints(*c)) {
         if action.group() != Group::Move && !matches!(action, Action::NextPane | Action::PreviousPane) && model.makes_sense(action)
             || (action == Action::Open && model.makes_sense(action))

@@ -55,7 +55,7 @@ impl Model {
         match action {
             Action::Quit => return self.quit(),
             Action::Help => self.modals.push(Modal::Help(Help::default())),
-            Action::Palette => self.modals.push(Modal::Palette(Palette::new(&self.feed.world))),
+            Action::Palette => self.modals.push(Modal::Palette(Palette::new(self.acting_here(), &self.feed.world))),
             Action::Notices => self.modals.push(Modal::Notices(Notices::default())),
             Action::Inbox => self.inbox(),
             Action::Back => self.back(),
@@ -83,7 +83,11 @@ impl Model {
             }
             Action::Open => return self.open(),
             Action::Restart | Action::Disable | Action::Refresh | Action::LogDebug | Action::LogInfo => return self.server_act(action),
+            Action::Fold | Action::FoldLevel | Action::UnfoldLevel if matches!(self.focus, Focus::Result | Focus::Detail) => {
+                self.detail.as_mut().unwrap_or(&mut self.result).act(action, &self.feed.world, 1);
+            }
             Action::Fold => self.tree.fold(None, &self.feed.world),
+            Action::FoldLevel | Action::UnfoldLevel => {}
             Action::FoldAll | Action::UnfoldAll => self.tree.fold_all(action == Action::UnfoldAll, &self.feed.world),
             Action::Fire => return self.fire(),
             Action::ToggleJson => self.call.toggle_json(),
@@ -533,7 +537,11 @@ impl Model {
             Action::Restart | Action::Disable | Action::Refresh => {
                 matches!(self.tree.selected(), Some(Node::Server(_) | Node::Member(..) | Node::Section(..)))
             }
-            Action::Fold => self.tree.row().is_some_and(|row| row.open.is_some()),
+            Action::Fold | Action::FoldLevel | Action::UnfoldLevel if matches!(self.focus, Focus::Result | Focus::Detail) => {
+                self.shown().can_fold()
+            }
+            Action::FoldLevel | Action::UnfoldLevel | Action::NextCall | Action::PreviousCall | Action::CompleteFilter => false,
+            Action::Fold => self.focus == Focus::Servers && self.tree.row().is_some_and(|row| row.open.is_some()),
             Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
             Action::LongText | Action::FieldEditor => self.call.field_text().is_some(),
             Action::Complete => self.call.suggestions().is_some(),
@@ -551,6 +559,7 @@ impl Model {
             Action::Welcome => self.offer.is_some() && world.servers.is_empty(),
             Action::Inbox => !world.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
+            Action::NextQuestion => world.asks.len() > 1,
             Action::OpenUrl | Action::CopyUrl => match self.modals.last() {
                 Some(Modal::Inbox(inbox)) => inbox.url().is_some(),
                 _ => false,

@@ -94,7 +94,8 @@ fn attempts(width: u16, height: u16, theme: Theme) -> Model {
     m
 }
 
-const THEMES: [(&str, fn() -> Theme); 3] = [("light", Theme::light), ("dark", Theme::dark), ("mono", Theme::mono)];
+type Named = (&'static str, fn() -> Theme);
+const THEMES: [Named; 3] = [("light", Theme::light), ("dark", Theme::dark), ("mono", Theme::mono)];
 
 /// The roles of a theme with what they look like.
 fn roles(theme: &Theme) -> Vec<(&'static str, Style)> {

@@ -15,6 +15,7 @@ use crate::{
         world::World,
     },
     tui::{
+        action::Action,
         keymap::Context,
         pane::{Look, sheet::Sheet},
         widget::{
@@ -227,7 +228,17 @@ impl Inbox {
             form.draw(body, buf, theme, true);
         }
         let context = if self.wants_text() { Context::InboxText } else { Context::Inbox };
-        key_row(look.keys, context, theme, inner, buf);
+        key_row(look.keys, context, |action| self.acts(action, look.world), theme, inner, buf);
+    }
+
+    /// Whether an action does something with the question that is shown.
+    fn acts(&self, action: Action, world: &World) -> bool {
+        match action {
+            Action::OpenUrl | Action::CopyUrl => self.url().is_some(),
+            Action::AnswerFile => self.is_sampling(),
+            Action::NextQuestion => world.asks.len() > 1,
+            _ => true,
+        }
     }
 }
 
