@@ -25,6 +25,7 @@ mod run;
 pub mod strip;
 mod system;
 pub mod terminal;
+pub mod texts;
 pub mod theme;
 pub mod track;
 pub mod tree;
