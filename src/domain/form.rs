@@ -221,6 +221,12 @@ impl Form {
         Ok(())
     }
 
+    /// Puts back what [`Form::root`] was of this form before.
+    pub fn restore(&mut self, root: Node) {
+        self.root = root;
+        self.check();
+    }
+
     /// Empties the form; defaults stand again.
     pub fn reset(&mut self) {
         self.root = self.maker.root(true);

@@ -147,6 +147,7 @@ actions! {
     SetEmpty "set-empty" "empty text" Call true "Send an empty text for the field";
     ToggleJson "toggle-json" "as JSON" Call true "Edit the arguments as JSON, or in the form again";
     Editor "editor" "$EDITOR" Call true "Edit the arguments in $EDITOR";
+    Undo "undo" "undo" Call false "Take the last change of the form or of its JSON back";
     Reset "reset" "clear" Call true "Forget the arguments and start from the defaults";
     LongText "long-text" "long text" Call false "Edit the field's text in many lines";
     FieldEditor "field-editor" "field in $EDITOR" Call true "Edit the field under the cursor in $EDITOR";

@@ -105,7 +105,11 @@ impl Model {
             Action::JsonPath => self.ask_path(),
             Action::Save => self.ask_save(),
             Action::OpenMedia => return self.open_media(),
-            Action::Reset => self.call.reset(&self.feed.world),
+            Action::Reset => {
+                let cleared = self.call.reset();
+                self.say_undo(cleared);
+            }
+            Action::Undo => self.call.undo(),
             Action::Cancel => return self.cancel(),
             Action::NextTab | Action::PreviousTab => self.turn_tab(action == Action::PreviousTab),
             Action::Refire => return self.refire(),
@@ -261,6 +265,12 @@ impl Model {
                     None => vec![],
                 }
             }
+            (Action::Undo, Some(Modal::Inbox(_))) => {
+                if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
+                    inbox.undo();
+                }
+                vec![]
+            }
             (_, Some(Modal::Inbox(_))) if FormView::command_of(action).is_some() => self.form_act(action),
             (_, Some(Modal::Inbox(_))) => self.inbox_act(action),
             _ => vec![],
@@ -307,6 +317,13 @@ impl Model {
         let (rows, room) = (inbox.len(look, screen), inbox.room(look, screen));
         if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
             inbox.window.scroll(to, rows, room.max(1));
+        }
+    }
+
+    /// Says how to bring back what was cleared.
+    pub(super) fn say_undo(&mut self, cleared: bool) {
+        if let Some(key) = self.keymap.key(self.contexts(), Action::Undo).filter(|_| cleared) {
+            self.toast(NoticeLevel::Info, format!("Cleared. {key} brings it back."));
         }
     }
 
@@ -543,6 +560,10 @@ impl Model {
             Action::FoldLevel | Action::UnfoldLevel | Action::NextCall | Action::PreviousCall | Action::CompleteFilter => false,
             Action::Fold => self.focus == Focus::Servers && self.tree.row().is_some_and(|row| row.open.is_some()),
             Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
+            Action::Undo => match self.modals.last() {
+                Some(Modal::Inbox(inbox)) => inbox.can_undo(),
+                _ => self.focus == Focus::Call && self.call.can_undo(),
+            },
             Action::LongText | Action::FieldEditor => self.call.field_text().is_some(),
             Action::Complete => self.call.suggestions().is_some(),
             Action::Burst => self.burst_spec().is_some(),

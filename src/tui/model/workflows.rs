@@ -126,7 +126,11 @@ impl Model {
             Action::Back => self.flow_back(),
             Action::NextTab | Action::PreviousTab => self.views.flows.detail.turn(),
             Action::ToggleJson => self.views.flows.input.toggle_json(),
-            Action::Reset => self.views.flows.input.reset(),
+            Action::Reset => {
+                let cleared = self.views.flows.input.reset();
+                self.say_undo(cleared);
+            }
+            Action::Undo => self.views.flows.input.undo(),
             Action::Copy => return Some(self.flow_copy()),
             Action::EditAgain => {
                 if let Some(input) = self.flow_run().map(|run| run.input.clone()) {
@@ -164,6 +168,7 @@ impl Model {
             Action::NextTab | Action::PreviousTab => self.views.part == Part::Step,
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel => self.views.part == Part::Step && self.views.flows.detail.can_fold(),
             Action::ToggleJson | Action::Reset => plan,
+            Action::Undo => self.in_input() && self.views.flows.input.can_undo(),
             Action::NextPane | Action::Back => true,
             Action::Refire | Action::Filter | Action::Fire | Action::Follow | Action::Search | Action::Save => false,
             _ => return None,

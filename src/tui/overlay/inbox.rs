@@ -105,6 +105,18 @@ impl Inbox {
         self.form.as_mut().is_some_and(|form| form.handle(key) == FormEvent::Submit)
     }
 
+    /// Whether there is a change of the answer that can be taken back.
+    pub fn can_undo(&self) -> bool {
+        self.form.as_ref().is_some_and(FormView::can_undo)
+    }
+
+    /// Takes the last change of the answer back.
+    pub fn undo(&mut self) {
+        if let Some(form) = &mut self.form {
+            form.undo();
+        }
+    }
+
     /// The address of the question, if it has one.
     pub fn url(&self) -> Option<&str> {
         match &self.ask.as_ref()?.question {
@@ -237,6 +249,7 @@ impl Inbox {
             Action::OpenUrl | Action::CopyUrl => self.url().is_some(),
             Action::AnswerFile => self.is_sampling(),
             Action::NextQuestion => world.asks.len() > 1,
+            Action::Undo => self.can_undo(),
             _ => true,
         }
     }
