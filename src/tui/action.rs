@@ -98,7 +98,7 @@ actions! {
     ViewHealth "view-health" "health" General true "Go to the health of servers and tools: rates, percentiles, failures, breakers, routes, stderr";
     ViewWorkflows "view-workflows" "workflows" General true "Go to the workflows: flows over several servers, drawn as graphs, run and watched";
     Filter "filter" "filter" General true "Find a tool of any server";
-    Welcome "welcome" "get servers" General true "Find servers: configurations on this machine, the demo, a file, an address or a command";
+    Welcome "welcome" "get servers" General true "Get servers: configurations on this machine, the demo, a file, an address or a command";
     Strip "strip" "strip" General true "Show the last minute of all servers, or hide it";
     Zoom "zoom" "zoom" General true "Give the pane the whole screen, or give it back";
     Inbox "inbox" "inbox" General true "Open the questions that servers ask";

@@ -306,7 +306,9 @@ fn hints(model: &Model) -> Vec<Hint> {
             Action::Quit,
         ] {
             let key = model.keymap.key(contexts, action);
-            if let Some(key) = key.filter(|_| model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
+            // Who has servers finds more by the help and the palette.
+            let wanted = action != Action::Welcome || model.world().servers.is_empty();
+            if let Some(key) = key.filter(|_| wanted && model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
                 // A key that the pane has taken for itself means something else here.
                 if !hints.iter().any(|hint| hint.action.label() == action.label() || hint.key == key) {
                     hints.push(Hint { key, action });

@@ -14,7 +14,7 @@ use crate::{
             help::Help,
             notices::Notices,
             palette::{Choice, Palette},
-            welcome::Welcome,
+            welcome::{Offer, Welcome},
         },
         pane::detail::Detail,
         tree::Node,
@@ -67,7 +67,7 @@ impl Model {
                 self.tree.set_filter(Some(String::new()), false, &self.feed.world);
             }
             Action::Zoom => self.zoom = !self.zoom,
-            Action::Welcome => self.welcome(),
+            Action::Welcome => return self.welcome(),
             Action::Strip => self.strip_shown = !self.strip_shown,
             Action::Copy => self.ask_copy(),
             Action::ToggleMouse => {
@@ -353,12 +353,25 @@ impl Model {
         }
     }
 
-    /// Opens the welcome again.
-    fn welcome(&mut self) {
+    /// Opens the welcome again; beside servers, when it is known what there is now and what of it runs.
+    fn welcome(&mut self) -> Vec<Cmd> {
         match &self.offer {
-            Some(offer) => self.modals.push(Modal::Welcome(Welcome::new(offer.clone()))),
-            None => self.toast(NoticeLevel::Info, "There are servers already; `switchboard import` finds more."),
+            Some(offer) if self.feed.world.servers.is_empty() => {
+                self.modals.push(Modal::Welcome(Welcome::new(offer.clone())));
+                vec![]
+            }
+            _ => Self::request(ConsoleRequest::Offer),
         }
+    }
+
+    /// Shows what there is on this machine, unless something else was begun meanwhile.
+    pub(super) fn offered(&mut self, offer: Offer) {
+        // A list that is open is not what was found now, and its places mean something else.
+        self.modals.retain(|modal| !matches!(modal, Modal::Welcome(_)));
+        if self.modals.is_empty() && !self.typing() {
+            self.modals.push(Modal::Welcome(Welcome::new(offer.clone())));
+        }
+        self.offer = Some(offer);
     }
 
     fn welcome_act(&mut self, action: Action) -> Vec<Cmd> {
@@ -577,7 +590,6 @@ impl Model {
             },
             Action::AnswerFile => matches!(self.modals.last(), Some(Modal::Inbox(inbox)) if inbox.is_sampling()),
             Action::Follow => !self.traffic.following(),
-            Action::Welcome => self.offer.is_some() && world.servers.is_empty(),
             Action::Inbox => !world.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
             Action::NextQuestion => world.asks.len() > 1,

@@ -415,6 +415,7 @@ impl Model {
                 self.modals.retain(|modal| !matches!(modal, Modal::Approval(_)));
                 self.approval = prompt;
             }
+            ConsoleUpdate::Offer(offer) => self.offered(offer),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),
         }
     }
