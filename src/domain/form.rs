@@ -16,9 +16,9 @@ mod shape;
 #[cfg(test)]
 mod entering;
 #[cfg(test)]
-mod instances;
+pub(crate) mod instances;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

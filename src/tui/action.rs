@@ -144,7 +144,7 @@ actions! {
     MoveItemDown "move-item-down" "move down" Call true "Move the item that the cursor is in down";
     LeaveOut "leave-out" "leave out" Call true "Empty the field, so that it is not sent";
     SetNull "set-null" "null" Call true "Send null for the field, where it may be";
-    SetEmpty "set-empty" "empty text" Call true "Send an empty text for the field";
+    SetEmpty "set-empty" "empty text" Call true "Send an empty text, or an object or list with nothing in it";
     ToggleJson "toggle-json" "as JSON" Call true "Edit the arguments as JSON, or in the form again";
     Editor "editor" "$EDITOR" Call true "Edit the arguments in $EDITOR";
     Undo "undo" "undo" Call false "Take the last change of the form or of its JSON back";

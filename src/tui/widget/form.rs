@@ -10,6 +10,8 @@ mod past;
 mod pick;
 
 #[cfg(test)]
+mod hands;
+#[cfg(test)]
 mod tests;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -545,9 +547,16 @@ impl FormView {
         FormEvent::Changed
     }
 
-    /// Sets the text under the cursor to an empty one that is sent.
+    /// Sets the text under the cursor to an empty one that is sent, and so an object or a list without anything in it.
     pub fn set_empty(&mut self) -> FormEvent {
-        self.changing(|form, at| form.set_empty(at));
+        let mut path = self.at.clone();
+        // The fields of an alternative stand right under the choice: its row is the choice's.
+        if let Some(Kind::Union { inner, .. }) = self.kind()
+            && matches!(inner.kind, Kind::Object { .. })
+        {
+            path.push(0);
+        }
+        self.changing(|form, _| form.set_empty(&path));
         self.go(self.at.clone());
         FormEvent::Changed
     }
