@@ -14,7 +14,10 @@ use crate::domain::form::{
 };
 
 /// Instances of each schema that are entered.
-const EACH: usize = 2;
+const EACH: usize = 4;
+
+/// The longest that is entered, in bytes: hundreds of fields of one answer say no more than some of them.
+const LONGEST: usize = 3_000;
 
 /// A text longer than this is pasted after its beginning: every letter has the whole form judged again.
 const TYPED: usize = 12;
@@ -50,10 +53,12 @@ impl Hands<'_> {
             match c {
                 // In a list, Alt-Enter is the next item: a line end is pasted there, or written in many lines.
                 '\n' if self.view.naming.is_none() && !self.view.in_array() => {
-                    drop(self.view.handle(KeyEvent::new(KeyCode::Enter, KeyModifiers::ALT)))
+                    self.view.handle(KeyEvent::new(KeyCode::Enter, KeyModifiers::ALT));
                 }
                 '\n' => break,
-                c => drop(self.letter(c)),
+                c => {
+                    self.letter(c);
+                }
             }
             rest = &rest[c.len_utf8()..];
         }
@@ -332,7 +337,10 @@ fn look((name, schema): &(String, String)) -> (Vec<String>, usize) {
     let (mut wrong, mut seen) = (vec![], vec![]);
     for seed in 0..EACH as u64 * 3 {
         let mut dice = Dice::new(seed);
-        let found = (0..60).find_map(|_| instances.make(&mut dice).filter(|value| value.is_object() && judge.is_valid(value)));
+        let found = (0..60).find_map(|_| {
+            let made = instances.make(&mut dice)?;
+            (made.is_object() && made.to_string().len() < LONGEST && judge.is_valid(&made)).then_some(made)
+        });
         let Some(instance) = found.filter(|found| !seen.contains(found)) else { continue };
         let (done, view, sent) = entered(schema, &instance);
         match done {
@@ -378,5 +386,5 @@ fn every_schema_of_the_corpus_is_entered_by_keys() {
     let (wrong, entered): (Vec<Vec<String>>, Vec<usize>) = done.into_iter().unzip();
     let (wrong, entered) = (wrong.concat(), entered.iter().sum::<usize>());
     assert!(wrong.is_empty(), "{} of {} schemas wrong:\n{}", wrong.len(), corpus().len(), wrong.join("\n"));
-    assert!(entered >= corpus().len() * 3 / 2, "only {entered} instances of {} schemas", corpus().len());
+    assert!(entered >= corpus().len() * 2, "only {entered} instances of {} schemas", corpus().len());
 }
