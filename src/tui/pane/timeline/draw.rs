@@ -242,7 +242,7 @@ impl Timeline {
         let at = look.world.epoch.time_of_day(self.cursor.unwrap_or(look.now));
         let head = match (self.following(), bars.len()) {
             (_, n) if let Some((name, run)) = here => {
-                format!(" {n} {} of {name}, run {} ", if n == 1 { "call" } else { "calls" }, run.short())
+                format!(" {n} {} of {name} in sight, run {} ", if n == 1 { "call" } else { "calls" }, run.short())
             }
             (true, _) => " The last calls ".to_owned(),
             (false, 0) => format!(" Nothing ran at {at} "),
