@@ -81,7 +81,10 @@ fn call_events(n: u64) -> [EventKind; 2] {
     let timings = Timings { queued, sent: Some(queued), first_byte: Some(settled), last_byte: Some(settled), settled };
     let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 120, received_bytes: n % 5000, attempts: 1, by: None, cached: None };
     [
-        EventKind::CallQueued { call, spec: Arc::new(CallSpec::tool(tool, "{}", Origin::Console)) },
+        EventKind::CallQueued {
+            call,
+            spec: Arc::new(CallSpec::tool(tool, format!(r#"{{"filter":"user{n}@example.org","limit":20}}"#), Origin::Console)),
+        },
         EventKind::CallSettled { call, settled: Arc::new(settled) },
     ]
 }
@@ -236,6 +239,11 @@ fn main() -> io::Result<ExitCode> {
     let letters = filter.chars().map(|c| times(1, || key(&mut large, KeyCode::Char(c)))[0]).collect();
     report.each("a filter over 1 000 000 calls, a letter", letters, ms(16))?;
     report.each("the rest of the filter, a step", steps(&mut large), ms(16))?;
+    key(&mut large, KeyCode::Esc);
+    key(&mut large, KeyCode::Char('/'));
+    let letters = "user1234 answer".chars().map(|c| times(1, || key(&mut large, KeyCode::Char(c)))[0]).collect();
+    report.each("arguments and errors of 1 000 000 calls, a letter", letters, ms(16))?;
+    report.each("the rest of them, a step", steps(&mut large), ms(16))?;
     key(&mut large, KeyCode::Esc);
     report.each("traffic sorted, the key", times(5, || key(&mut large, KeyCode::Char('s'))), ms(16))?;
     report.each("the rest of the sort, a step", steps(&mut large), ms(16))?;

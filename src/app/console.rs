@@ -182,7 +182,7 @@ async fn follow(
     loaded: Loaded,
     engine: Arc<Engine>,
     Faces { mut wanted, updates, mut library }: Faces,
-    found: Vec<FoundImport>,
+    mut found: Vec<FoundImport>,
     demo: Arc<Mutex<Option<Demo>>>,
 ) {
     let mut pending = loaded.pending.clone();
@@ -215,10 +215,27 @@ async fn follow(
                         Err(errors) => Reload::Broken(errors),
                     }
                 }
+                (Some(ConsoleRequest::Offer), _) => {
+                    let load = setup.load.clone();
+                    // Many files of other programs may be read for it.
+                    let Ok((again, mut offer)) = tokio::task::spawn_blocking(move || welcome::offer(&load)).await else { continue };
+                    if let Ok(demo) = demo.lock() {
+                        welcome::mark(&mut offer, &again, &servers_now(&setup, &last, demo.as_ref(), &extra));
+                        offer.demo = demo.is_some();
+                    }
+                    found = again;
+                    let _ = updates.send(ConsoleUpdate::Offer(offer)).await;
+                    continue;
+                }
                 (Some(ConsoleRequest::Start(chosen)), _) => {
                     let loaded = match chosen {
                         Chosen::Import(at) => match found.get(at) {
-                            Some(import) => welcome::take_over(import, &setup.load),
+                            Some(import) => welcome::take_over(import, &setup.load).inspect(|loaded| {
+                                if let Ok(demo) = demo.lock() {
+                                    let here = servers_now(&setup, loaded, demo.as_ref(), &extra);
+                                    extra.extend(welcome::left_out(import, &here));
+                                }
+                            }),
                             None => continue,
                         },
                         Chosen::Demo => start_demo(&engine, &demo).map(|specs| {

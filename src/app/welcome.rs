@@ -19,12 +19,40 @@ pub fn offer(load: &LoadOptions) -> (Vec<FoundImport>, Offer) {
             client: import.client.to_owned(),
             path: short(&import.path, &home),
             servers: import.servers.len(),
+            used: 0,
             lines: config::launch_lines(&import.servers),
             problems: import.problems.iter().map(|p| p.to_string().replace('\n', " · ")).collect(),
         })
         .collect();
     let target = load.user_file().map(|file| short(&file, &home)).unwrap_or_default();
-    (found, Offer { found: shown, target })
+    (found, Offer { found: shown, target, ..Offer::default() })
+}
+
+/// Marks what of an offer is among `servers` already: started or reached in the same way, under whatever name.
+pub fn mark(offer: &mut Offer, found: &[FoundImport], servers: &[ServerSpec]) {
+    let used = |spec: &&ServerSpec| servers.iter().any(|have| have.launch == spec.launch);
+    for (shown, import) in offer.found.iter_mut().zip(found) {
+        shown.used = import.servers.iter().filter(used).count();
+    }
+    offer.more = !servers.is_empty();
+}
+
+/// The servers of an import that are not among `servers`, though its file was written: the configuration in force is
+/// another file, or only some of its servers are wanted. They hold for this session, each under a name of its own.
+pub fn left_out(import: &FoundImport, servers: &[ServerSpec]) -> Vec<ServerSpec> {
+    let mut added: Vec<ServerSpec> = vec![];
+    for spec in import.servers.iter().filter(|spec| servers.iter().all(|have| have.launch != spec.launch)) {
+        let mut spec = spec.clone();
+        let name = spec.id.to_string();
+        let taken = |id: &str, added: &[ServerSpec]| servers.iter().chain(added).any(|have| have.id.as_str() == id);
+        let mut number = 2;
+        while taken(spec.id.as_str(), &added) {
+            spec.id = format!("{name}-{number}").as_str().into();
+            number += 1;
+        }
+        added.push(spec);
+    }
+    added
 }
 
 /// A path as people write it.
@@ -120,6 +148,28 @@ mod tests {
         assert!(std::fs::read_to_string(home.path().join("conf/config.toml")).unwrap().contains("files-server"));
         let again = take_over(&found[0], &load).unwrap();
         assert_eq!(again.servers.len(), 1, "taken over twice is there once");
+    }
+
+    #[test]
+    fn what_is_in_use_is_marked_whatever_it_is_called() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join(".cursor")).unwrap();
+        let text = r#"{"mcpServers": {"files": {"command": "files-server"}, "search": {"url": "https://example.com/mcp"}}}"#;
+        std::fs::write(home.path().join(".cursor/mcp.json"), text).unwrap();
+        let load = place(home.path());
+        let (found, mut offer) = offer(&load);
+        mark(&mut offer, &found, &[]);
+        assert_eq!((offer.found[0].used, offer.more), (0, false));
+        let mut one = found[0].servers[0].clone();
+        one.id = "mine".into();
+        mark(&mut offer, &found, &[one.clone()]);
+        assert_eq!((offer.found[0].used, offer.more), (1, true));
+        // What the configuration in force does not hold is there all the same, and takes nobody's name.
+        let mut other = found[0].servers[1].clone();
+        other.launch = one.launch.clone();
+        let added = left_out(&found[0], &[other]);
+        assert_eq!(added.iter().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), ["search-2"]);
+        assert!(left_out(&found[0], &found[0].servers).is_empty());
     }
 
     #[test]

@@ -16,9 +16,9 @@ mod shape;
 #[cfg(test)]
 mod entering;
 #[cfg(test)]
-mod instances;
+pub(crate) mod instances;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -219,6 +219,12 @@ impl Form {
         self.root = root;
         self.check();
         Ok(())
+    }
+
+    /// Puts back what [`Form::root`] was of this form before.
+    pub fn restore(&mut self, root: Node) {
+        self.root = root;
+        self.check();
     }
 
     /// Empties the form; defaults stand again.

@@ -67,7 +67,7 @@ macro_rules! actions {
                 match self { $(Action::$variant => Group::$group,)* }
             }
 
-            /// Whether the palette offers it; moves and answers of dialogs make no sense there.
+            /// Whether the palette always offers it. Others it offers where they do something.
             pub fn in_palette(self) -> bool {
                 match self { $(Action::$variant => $palette,)* }
             }
@@ -98,7 +98,7 @@ actions! {
     ViewHealth "view-health" "health" General true "Go to the health of servers and tools: rates, percentiles, failures, breakers, routes, stderr";
     ViewWorkflows "view-workflows" "workflows" General true "Go to the workflows: flows over several servers, drawn as graphs, run and watched";
     Filter "filter" "filter" General true "Find a tool of any server";
-    Welcome "welcome" "get servers" General true "Find servers: configurations on this machine, the demo, a file, an address or a command";
+    Welcome "welcome" "get servers" General true "Get servers: configurations on this machine, the demo, a file, an address or a command";
     Strip "strip" "strip" General true "Show the last minute of all servers, or hide it";
     Zoom "zoom" "zoom" General true "Give the pane the whole screen, or give it back";
     Inbox "inbox" "inbox" General true "Open the questions that servers ask";
@@ -132,7 +132,7 @@ actions! {
     Inject "inject" "inject fault" Servers true "Make a fault on purpose at the server or tool: latency, failures, cut or damaged answers";
     EndFaults "end-faults" "end faults" Servers true "End the fault of the selected server or tool, or all faults made by hand";
     PurgeCache "purge-cache" "purge cache" Servers true "Forget kept answers of servers or tools that match a pattern";
-    Fold "fold" "fold" Servers false "Fold or unfold";
+    Fold "fold" "fold" Servers false "Fold or unfold what is under the cursor: a server, a group, a value";
     FoldAll "fold-all" "fold all" Servers true "Fold every server";
     UnfoldAll "unfold-all" "unfold all" Servers true "Unfold every server";
 
@@ -144,9 +144,10 @@ actions! {
     MoveItemDown "move-item-down" "move down" Call true "Move the item that the cursor is in down";
     LeaveOut "leave-out" "leave out" Call true "Empty the field, so that it is not sent";
     SetNull "set-null" "null" Call true "Send null for the field, where it may be";
-    SetEmpty "set-empty" "empty text" Call true "Send an empty text for the field";
+    SetEmpty "set-empty" "empty text" Call true "Send an empty text, or an object or list with nothing in it";
     ToggleJson "toggle-json" "as JSON" Call true "Edit the arguments as JSON, or in the form again";
     Editor "editor" "$EDITOR" Call true "Edit the arguments in $EDITOR";
+    Undo "undo" "undo" Call false "Take the last change of the form or of its JSON back";
     Reset "reset" "clear" Call true "Forget the arguments and start from the defaults";
     LongText "long-text" "long text" Call false "Edit the field's text in many lines";
     FieldEditor "field-editor" "field in $EDITOR" Call true "Edit the field under the cursor in $EDITOR";
@@ -160,6 +161,8 @@ actions! {
     Search "search" "search" Results true "Search in the result";
     NextMatch "next-match" "next match" Results false "To the next match of the search";
     PreviousMatch "previous-match" "match before" Results false "To the match before";
+    FoldLevel "fold-level" "fold a level" Results false "Fold one more level everywhere in the value";
+    UnfoldLevel "unfold-level" "unfold" Results false "Unfold one more level everywhere in the value";
     JsonPath "json-path" "JSONPath" Results true "Show what a JSONPath (RFC 9535) selects of the result";
     Save "save" "save" Results true "Save the result, an image or sound of it, to a file";
     OpenMedia "open-media" "open outside" Results true "Open an image or sound of the result in another program";

@@ -2,13 +2,14 @@
 //!
 //! Words stand for "all of these". `field:value` looks at a field (`a|b` is either, `*` any letters, else a part of
 //! the name is enough), `>500ms` and `<2s` at the duration, `>10kB` at the larger of the two sizes, `!` before a
-//! word turns it around, anything else is looked for in names, outcomes and texts. Pure; letters' case never counts.
+//! word turns it around, anything else is looked for in names, outcomes, the beginnings of arguments, what went wrong,
+//! and messages. Pure; letters' case never counts.
 
 use std::fmt;
 
 use crate::domain::call::{FailureKind, Origin};
 
-use super::rows::{Row, RowKind, Rows, State};
+use super::rows::{Row, RowId, RowKind, Rows, State};
 
 /// A filter: all of its terms hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,6 +79,20 @@ impl fmt::Display for Mistake {
         write!(f, "{:?}: {}", self.word, self.why)
     }
 }
+
+/// How a filter is written, for people: an example and what it means.
+pub const LANGUAGE: [(&str, &str); 10] = [
+    ("server:db|mail", "of a server whose name has this in it, or that"),
+    ("tool:create*", "of a tool by its name; * stands for any letters"),
+    ("outcome:failed", "by how it ended: failed, ok, tool-error, timeout, cancelled, pending …; Tab lists them"),
+    ("origin:console", "by who asked: console, cli, demo, workflow"),
+    ("kind:log", "calls only, or notifications, requests of servers, logs, anomalies"),
+    ("run:onboard*", "of a workflow's run, by its id, the workflow's or the step's name"),
+    (">500ms  <2s", "took longer, or less"),
+    (">10kB  <1MB", "sent or got more, or less"),
+    ("mailbox", "anywhere: in names, outcomes, messages, arguments and error texts (the first 200 bytes of each, of the last calls)"),
+    ("!outcome:ok", "not this; \"two words\" in quotes are text"),
+];
 
 const FIELDS: [&str; 6] = ["server", "tool", "outcome", "origin", "kind", "run"];
 const ORIGINS: [Origin; 4] = [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow];
@@ -343,8 +358,14 @@ impl Matcher {
         &self.filter
     }
 
-    /// Whether a row passes.
-    pub fn passes(&mut self, row: &Row, rows: &Rows) -> bool {
+    /// How many terms look into texts, which takes longer than all else.
+    pub fn texts(&self) -> usize {
+        self.filter.terms.iter().filter(|term| matches!(term.test, Test::Text(_))).count()
+    }
+
+    /// Whether a row that is still there passes.
+    pub fn passes(&mut self, id: RowId, rows: &Rows) -> bool {
+        let Some(row) = rows.get(id) else { return false };
         while self.names.len() < rows.names().len() {
             let name = &rows.names()[self.names.len()];
             let (server, tool) = (name.server.to_lowercase(), name.tool.to_lowercase());
@@ -359,13 +380,13 @@ impl Matcher {
         let names = self.names.get(usize::from(row.key));
         self.filter.terms.iter().enumerate().all(|(index, term)| {
             let by_name = names.is_some_and(|hits| hits[index]);
-            term.not != (by_name || holds(&term.test, row, rows))
+            term.not != (by_name || holds(&term.test, id, row, rows))
         })
     }
 }
 
 /// Whether a test holds for a row, names aside.
-fn holds(test: &Test, row: &Row, rows: &Rows) -> bool {
+fn holds(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
     match test {
         Test::Server(_) | Test::Tool(_) => false,
         Test::Outcome(which) => which.iter().any(|which| match which {
@@ -387,6 +408,7 @@ fn holds(test: &Test, row: &Row, rows: &Rows) -> bool {
         Test::Text(text) => {
             (row.state != State::None && row.state.words().contains(text.as_str()))
                 || rows.note_of(row).is_some_and(|note| note.text.to_lowercase().contains(text))
+                || rows.text_of(id).contains(text)
         }
     }
 }

@@ -12,6 +12,8 @@ use super::{
 
 /// Rows looked at in one step of a filter.
 pub const FILTER_STEP: usize = 32_768;
+/// Bytes of text read in one step of a filter.
+const TEXT_STEP: usize = 4 << 20;
 /// Rows moved in one step of a sort.
 pub const SORT_STEP: usize = 16_384;
 
@@ -71,7 +73,7 @@ impl Index {
         }
         self.low = self.low.max(ids.start);
         for id in self.seen.max(ids.start)..ids.end {
-            if !self.filter().is_empty() && rows.get(id).is_some_and(|row| self.matcher.passes(row, rows)) {
+            if !self.filter().is_empty() && self.matcher.passes(id, rows) {
                 self.ids.push_back(id);
             }
         }
@@ -80,7 +82,7 @@ impl Index {
             return;
         }
         for id in changed.iter().filter(|id| (self.low..before).contains(id)) {
-            let passes = rows.get(*id).is_some_and(|row| self.matcher.passes(row, rows));
+            let passes = self.matcher.passes(*id, rows);
             match (self.ids.binary_search(id), passes) {
                 (Err(at), true) => self.ids.insert(at, *id),
                 (Ok(at), false) => {
@@ -103,15 +105,17 @@ impl Index {
         1.0 - (self.low.saturating_sub(ids.start)) as f64 / all
     }
 
-    /// Looks at the next `most` older rows.
+    /// Looks at the next `most` older rows; at fewer where there is much text to be read.
     pub fn step(&mut self, rows: &Rows, most: usize) {
         let from = self.low.saturating_sub(most as u64).max(rows.ids().start);
-        for id in (from..self.low).rev() {
-            if rows.get(id).is_some_and(|row| self.matcher.passes(row, rows)) {
-                self.ids.push_front(id);
+        let (texts, mut room) = (self.matcher.texts(), TEXT_STEP);
+        while self.low > from && room > 0 {
+            self.low -= 1;
+            if self.matcher.passes(self.low, rows) {
+                self.ids.push_front(self.low);
             }
+            room = room.saturating_sub(texts * rows.text_of(self.low).len());
         }
-        self.low = from;
     }
 
     /// How many rows pass, as far as they were looked at.

@@ -42,6 +42,7 @@ contexts! {
     Json "json" "The arguments as JSON.";
     Filter "filter" "The filter line of the tree.";
     Result "result" "The result pane and the detail of a call.";
+    Value "value" "A value shown as a tree: a result, a frame, arguments.";
     Traffic "traffic" "The list of calls.";
     Table "table" "The traffic view.";
     Query "query" "The filter line of the traffic view and of a server's output.";

@@ -25,6 +25,7 @@ mod run;
 pub mod strip;
 mod system;
 pub mod terminal;
+pub mod texts;
 pub mod theme;
 pub mod track;
 pub mod tree;
@@ -103,6 +104,8 @@ pub enum ConsoleUpdate {
     Workflows(flows::Shelf),
     /// Runs of earlier sessions, newest first.
     Past(Vec<RunHeader>),
+    /// The ways to get servers as they are now, to be shown.
+    Offer(overlay::welcome::Offer),
     /// The project's file has changed and has to be approved; `None` when nothing waits for that any more.
     Approval(Option<ApprovalPrompt>),
 }
@@ -139,6 +142,8 @@ pub enum ConsoleRequest {
     Approve(String),
     /// It may not.
     Reject,
+    /// Look what there is on this machine, for the welcome beside servers that run.
+    Offer,
     /// Start these servers, as the welcome says.
     Start(overlay::welcome::Chosen),
     /// This is to become the file of a new workflow.

@@ -90,12 +90,25 @@ fn hex(colour: Color) -> String {
     }
 }
 
+/// What a theme without colours is drawn in: text, dim text, ground.
+const PLAIN: [Color; 3] = [Color::Rgb(0xd8, 0xd8, 0xd8), Color::Rgb(0x86, 0x86, 0x86), Color::Rgb(0x14, 0x14, 0x14)];
+
 fn paint(cell: &Cell) -> (Color, Color) {
-    if cell.modifier.contains(Modifier::REVERSED) { (cell.bg, cell.fg) } else { (cell.fg, cell.bg) }
+    let text = if cell.modifier.contains(Modifier::DIM) { PLAIN[1] } else { PLAIN[0] };
+    let fg = if cell.fg == Color::Reset { text } else { cell.fg };
+    let bg = if cell.bg == Color::Reset { PLAIN[2] } else { cell.bg };
+    if cell.modifier.contains(Modifier::REVERSED) { (bg, fg) } else { (fg, bg) }
 }
 
 /// A screen as an SVG picture in a rounded frame, for web pages.
-fn svg(buf: &Buffer, theme: &Theme, title: &str) -> String {
+pub(super) fn svg(buf: &Buffer, theme: &Theme, title: &str) -> String {
+    let mut theme = *theme;
+    if theme.mono {
+        theme.background = PLAIN[2];
+        (theme.border.fg, theme.muted.fg) = (Some(PLAIN[1]), Some(PLAIN[1]));
+        (theme.fail.fg, theme.warn.fg, theme.ok.fg) = (Some(PLAIN[1]), Some(PLAIN[1]), Some(PLAIN[1]));
+    }
+    let theme = &theme;
     let (columns, rows) = (u32::from(buf.area.width), u32::from(buf.area.height));
     let (width, height) = (columns * CELL.0 + 2 * MARGIN, rows * CELL.1 + 2 * MARGIN + BAR);
     let (ground, line, dim) = (hex(theme.background), hex(theme.border.fg.unwrap()), hex(theme.muted.fg.unwrap()));
@@ -223,6 +236,20 @@ fn pictures_of_the_readme_are_what_the_program_shows() {
         let Some(&super::msg::Cmd::Submit { token, .. }) = fired.last() else { panic!("not fired: {fired:?}") };
         model.update(Msg::Submitted { token, call: crate::domain::id::CallId(145) });
         hold(&format!("assets/screens/console-{name}.svg"), &picture(&mut model, "switchboard"));
+    }
+}
+
+/// The traffic with a call open that failed, and the calls of a minute on one axis.
+#[test]
+fn pictures_of_traffic_and_timeline_are_what_the_program_shows() {
+    use crossterm::event::KeyCode;
+    for (name, mut model, keys) in
+        [("traffic", busy(Theme::dark()), "2kkkkkkkkkkkkkk\n"), ("timeline", workflows::told(14_300), "3+++jjjjj")]
+    {
+        for key in keys.chars() {
+            press(&mut model, if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) });
+        }
+        hold(&format!("assets/screens/{name}.svg"), &picture(&mut model, "switchboard"));
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use super::texts::{self, Texts};
 use crate::domain::{
     call::{CallSpec, FailureKind, Origin, Outcome},
     event::{Event, EventKind, Settled},
@@ -241,6 +242,8 @@ pub struct Rows {
     runs: HashMap<u64, RunStep>,
     /// The workflows of the last runs.
     workflows: BTreeMap<RunId, Arc<str>>,
+    /// Arguments and errors of the youngest calls.
+    texts: Texts,
     /// Calls that are marked for a workflow, ascending.
     pub marked: Vec<CallId>,
     /// Counts up with every change.
@@ -268,6 +271,7 @@ impl Rows {
             long: Default::default(),
             runs: HashMap::new(),
             workflows: BTreeMap::new(),
+            texts: Texts::default(),
             marked: vec![],
             version: 0,
         }
@@ -393,6 +397,12 @@ impl Rows {
         self.notes.get(usize::try_from(row.link.checked_sub(self.first_note)?).ok()?)
     }
 
+    /// The beginnings of a call's arguments and of what went wrong with it, in small letters. Empty for other rows and
+    /// for calls so old that there was no more room for them.
+    pub fn text_of(&self, id: RowId) -> &str {
+        self.texts.of(id).unwrap_or_default()
+    }
+
     /// The place in a run of a call that is a step's.
     pub fn step_of(&self, row: &Row) -> Option<&RunStep> {
         self.runs.get(&row.call()?.0)
@@ -417,6 +427,7 @@ impl Rows {
         let key = self.key(spec.operation.server().as_str(), spec.operation.subject());
         let kind = kind_of(RowKind::Call, Some(spec.origin));
         let row = self.add(Row { link: id.0, at, took_us: 0, sent: 0, got: 0, key, kind, state: State::Queued });
+        self.texts.add(row, &texts::asked(&spec.operation));
         self.pending.insert(id, row);
         if let Some(step) = &spec.run {
             self.runs.insert(id.0, step.clone());
@@ -437,6 +448,7 @@ impl Rows {
 
     fn settled(&mut self, call: CallId, settled: &Settled) -> Option<RowId> {
         let id = self.pending.remove(&call)?;
+        self.texts.add(id, &texts::wrong(&settled.outcome));
         let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         self.change(id, |row| {
             row.state = State::of(&settled.outcome);
@@ -517,7 +529,10 @@ impl Rows {
         row.at = row.at.max(self.rows.back().map_or(row.at, |last| last.at));
         self.rows.push_back(row);
         self.version += 1;
-        self.first + self.rows.len() as u64 - 1
+        let id = self.first + self.rows.len() as u64 - 1;
+        self.texts.push(id, "");
+        self.texts.forget_before(self.first);
+        id
     }
 
     fn change(&mut self, id: RowId, with: impl FnOnce(&mut Row)) -> bool {

@@ -97,7 +97,8 @@ impl Theme {
             key: bold,
             border: dim,
             focus: bold,
-            selection: plain.add_modifier(Modifier::REVERSED),
+            // Dim cells of a reversed row would be a patchwork.
+            selection: plain.add_modifier(Modifier::REVERSED).remove_modifier(Modifier::DIM),
             selection_idle: plain.add_modifier(Modifier::UNDERLINED),
             found: plain.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
             json_key: bold,

@@ -284,7 +284,8 @@ fn hints(model: &Model) -> Vec<Hint> {
     }
     let contexts = model.contexts();
     let mut hints: Vec<Hint> = Vec::new();
-    let (near, wide) = contexts.split_at(1);
+    // A value's own keys are as near as those of the pane that it is in.
+    let (near, wide) = contexts.split_at(if contexts.get(1) == Some(&Context::Value) { 2 } else { 1 });
     for (key, action) in near.iter().flat_map(|c| model.keymap.hints(*c)) {
         if action.group() != Group::Move && !matches!(action, Action::NextPane | Action::PreviousPane) && model.makes_sense(action)
             || (action == Action::Open && model.makes_sense(action))
@@ -305,7 +306,9 @@ fn hints(model: &Model) -> Vec<Hint> {
             Action::Quit,
         ] {
             let key = model.keymap.key(contexts, action);
-            if let Some(key) = key.filter(|_| model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
+            // Who has servers finds more by the help and the palette.
+            let wanted = action != Action::Welcome || model.world().servers.is_empty();
+            if let Some(key) = key.filter(|_| wanted && model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
                 // A key that the pane has taken for itself means something else here.
                 if !hints.iter().any(|hint| hint.action.label() == action.label() || hint.key == key) {
                     hints.push(Hint { key, action });

@@ -7,4 +7,5 @@ mod hostile;
 mod panics;
 mod session;
 mod stream;
+mod welcome;
 mod work;

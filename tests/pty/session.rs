@@ -118,7 +118,9 @@ impl Setup {
     pub fn start(mut self) -> Session {
         let home = tempfile::Builder::new().prefix("switchboard-pty-").tempdir().unwrap();
         for (name, text) in &self.files {
-            std::fs::write(home.path().join(name), text).unwrap();
+            let path = home.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
         }
         let temporary = home.path().join("tmp");
         std::fs::create_dir(&temporary).unwrap();

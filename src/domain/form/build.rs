@@ -237,6 +237,10 @@ impl Maker {
                 if let Some(value) = kept {
                     self.carry(inner, &value);
                 }
+                // An alternative that is one value has no row of its own: choosing it is choosing that value.
+                if matches!(inner.kind, Kind::Const(_)) {
+                    inner.state = State::Set;
+                }
                 (node.folded, node.state) = (false, State::Unset);
                 return;
             }

@@ -10,7 +10,7 @@ const CRAFTED: &str = include_str!("../../../tests/data/schemas/crafted.jsonl");
 const KEYWORDS: &str = include_str!("../../../tests/data/schemas/keywords.jsonl");
 
 /// Name and schema of each line of the corpus; what each file is stands in the README beside it.
-pub(super) fn corpus() -> &'static [(String, String)] {
+pub(crate) fn corpus() -> &'static [(String, String)] {
     static CORPUS: std::sync::LazyLock<Vec<(String, String)>> = std::sync::LazyLock::new(|| {
         let line = |line: &str| line.split_once(' ').map(|(name, schema)| (name.to_owned(), schema.to_owned())).unwrap();
         let plain = [SERVERS, CRAFTED, KEYWORDS].into_iter().flat_map(str::lines).filter(|l| !l.is_empty()).map(line);

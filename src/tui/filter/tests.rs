@@ -77,6 +77,36 @@ fn patterns_fit_parts_or_the_whole() {
     }
 }
 
+/// The calls whose rows pass.
+fn found(text: &str, rows: &Rows) -> Vec<u64> {
+    let mut matcher = Matcher::new(read(text));
+    rows.ids().filter(|id| matcher.passes(*id, rows)).filter_map(|id| rows.get(id)?.call()).map(|call| call.0).collect()
+}
+
+#[test]
+fn words_are_found_in_arguments_and_in_what_went_wrong() {
+    let mut rows = Rows::new(100);
+    for event in fake::busy(0) {
+        rows.push(&event);
+    }
+    assert_eq!(found("ANN@example.org", &rows), [101], "in arguments, and not in results that are well");
+    assert_eq!(found("\"mailbox full\"", &rows), [101], "what a tool said");
+    assert_eq!(found("\"within 5 s\"", &rows), [102], "the message of a failure");
+    assert_eq!(found("\"queue is full\"", &rows), [102], "its stderr");
+    assert_eq!(found("signup !outcome:ok", &rows), [104], "of a call that runs");
+    assert_eq!(found("!ann !full", &rows), [103, 104]);
+    assert_eq!(found("iserror", &rows), Vec::<u64>::new(), "not the envelope of a result");
+}
+
+#[test]
+fn the_examples_of_the_help_are_understood() {
+    for (example, _) in LANGUAGE {
+        assert!(!read(example).is_empty(), "{example}");
+    }
+    let told = LANGUAGE.iter().map(|(example, meaning)| format!("{example} {meaning}")).collect::<String>();
+    assert!(FIELDS.iter().all(|field| told.contains(&format!("{field}:"))), "every field is in the help");
+}
+
 #[test]
 fn completion_offers_fields_then_values() {
     let mut rows = Rows::new(100);

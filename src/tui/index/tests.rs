@@ -1,14 +1,27 @@
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
 use super::*;
-use crate::tui::rows::tests::{outcome, queue, settle};
+use crate::{
+    domain::{
+        call::{CallSpec, Origin},
+        event::{Event, EventKind},
+        id::CallId,
+        time::Stamp,
+    },
+    tui::{
+        fake,
+        rows::tests::{outcome, queue, settle},
+    },
+};
 
 const FILTERS: [&str; 9] =
     ["", "outcome:failed", "!outcome:ok server:s1", "outcome:pending", "t2", "tool:t* <6ms", ">4ms", "kind:log", "timeout|x !s0"];
 
 fn naive(text: &str, rows: &Rows) -> Vec<RowId> {
     let mut matcher = Matcher::new(Filter::parse(text).0);
-    rows.ids().filter(|id| matcher.passes(rows.get(*id).unwrap(), rows)).collect()
+    rows.ids().filter(|id| matcher.passes(*id, rows)).collect()
 }
 
 fn list(index: &Index, rows: &Rows) -> Vec<RowId> {
@@ -25,6 +38,25 @@ fn some_rows(n: u64, most: usize) -> Rows {
         }
     }
     rows
+}
+
+#[test]
+fn a_step_reads_only_so_much_text() {
+    let mut rows = Rows::new(100_000);
+    let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(300));
+    for n in 0..60_000u64 {
+        let spec = CallSpec { operation: fake::tool_call("db", "put", &long), origin: Origin::Cli, timeout: None, run: None };
+        let kind = EventKind::CallQueued { call: CallId(n), spec: Arc::new(spec) };
+        rows.push(&Event { seq: n, at: Stamp(n), kind });
+    }
+    let mut index = Index::new(Filter::parse("xxx").0, &rows);
+    index.step(&rows, FILTER_STEP);
+    let looked = index.len(&rows);
+    assert!((TEXT_STEP / 400..FILTER_STEP).contains(&looked), "{looked}");
+    while index.working(&rows) {
+        index.step(&rows, FILTER_STEP);
+    }
+    assert_eq!(index.len(&rows), 60_000);
 }
 
 proptest! {

@@ -14,7 +14,7 @@ use crate::{
             help::Help,
             notices::Notices,
             palette::{Choice, Palette},
-            welcome::Welcome,
+            welcome::{Offer, Welcome},
         },
         pane::detail::Detail,
         tree::Node,
@@ -55,7 +55,7 @@ impl Model {
         match action {
             Action::Quit => return self.quit(),
             Action::Help => self.modals.push(Modal::Help(Help::default())),
-            Action::Palette => self.modals.push(Modal::Palette(Palette::new(&self.feed.world))),
+            Action::Palette => self.modals.push(Modal::Palette(Palette::new(self.acting_here(), &self.feed.world))),
             Action::Notices => self.modals.push(Modal::Notices(Notices::default())),
             Action::Inbox => self.inbox(),
             Action::Back => self.back(),
@@ -67,7 +67,7 @@ impl Model {
                 self.tree.set_filter(Some(String::new()), false, &self.feed.world);
             }
             Action::Zoom => self.zoom = !self.zoom,
-            Action::Welcome => self.welcome(),
+            Action::Welcome => return self.welcome(),
             Action::Strip => self.strip_shown = !self.strip_shown,
             Action::Copy => self.ask_copy(),
             Action::ToggleMouse => {
@@ -83,7 +83,11 @@ impl Model {
             }
             Action::Open => return self.open(),
             Action::Restart | Action::Disable | Action::Refresh | Action::LogDebug | Action::LogInfo => return self.server_act(action),
+            Action::Fold | Action::FoldLevel | Action::UnfoldLevel if matches!(self.focus, Focus::Result | Focus::Detail) => {
+                self.detail.as_mut().unwrap_or(&mut self.result).act(action, &self.feed.world, 1);
+            }
             Action::Fold => self.tree.fold(None, &self.feed.world),
+            Action::FoldLevel | Action::UnfoldLevel => {}
             Action::FoldAll | Action::UnfoldAll => self.tree.fold_all(action == Action::UnfoldAll, &self.feed.world),
             Action::Fire => return self.fire(),
             Action::ToggleJson => self.call.toggle_json(),
@@ -101,7 +105,11 @@ impl Model {
             Action::JsonPath => self.ask_path(),
             Action::Save => self.ask_save(),
             Action::OpenMedia => return self.open_media(),
-            Action::Reset => self.call.reset(&self.feed.world),
+            Action::Reset => {
+                let cleared = self.call.reset();
+                self.say_undo(cleared);
+            }
+            Action::Undo => self.call.undo(),
             Action::Cancel => return self.cancel(),
             Action::NextTab | Action::PreviousTab => self.turn_tab(action == Action::PreviousTab),
             Action::Refire => return self.refire(),
@@ -257,6 +265,12 @@ impl Model {
                     None => vec![],
                 }
             }
+            (Action::Undo, Some(Modal::Inbox(_))) => {
+                if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
+                    inbox.undo();
+                }
+                vec![]
+            }
             (_, Some(Modal::Inbox(_))) if FormView::command_of(action).is_some() => self.form_act(action),
             (_, Some(Modal::Inbox(_))) => self.inbox_act(action),
             _ => vec![],
@@ -306,6 +320,13 @@ impl Model {
         }
     }
 
+    /// Says how to bring back what was cleared.
+    pub(super) fn say_undo(&mut self, cleared: bool) {
+        if let Some(key) = self.keymap.key(self.contexts(), Action::Undo).filter(|_| cleared) {
+            self.toast(NoticeLevel::Info, format!("Cleared. {key} brings it back."));
+        }
+    }
+
     fn inbox_act(&mut self, action: Action) -> Vec<Cmd> {
         let Some(Modal::Inbox(inbox)) = self.modals.last_mut() else { return vec![] };
         if inbox.guarded(self.now) && matches!(action, Action::Answer | Action::Decline | Action::Withdraw) {
@@ -332,12 +353,25 @@ impl Model {
         }
     }
 
-    /// Opens the welcome again.
-    fn welcome(&mut self) {
+    /// Opens the welcome again; beside servers, when it is known what there is now and what of it runs.
+    fn welcome(&mut self) -> Vec<Cmd> {
         match &self.offer {
-            Some(offer) => self.modals.push(Modal::Welcome(Welcome::new(offer.clone()))),
-            None => self.toast(NoticeLevel::Info, "There are servers already; `switchboard import` finds more."),
+            Some(offer) if self.feed.world.servers.is_empty() => {
+                self.modals.push(Modal::Welcome(Welcome::new(offer.clone())));
+                vec![]
+            }
+            _ => Self::request(ConsoleRequest::Offer),
         }
+    }
+
+    /// Shows what there is on this machine, unless something else was begun meanwhile.
+    pub(super) fn offered(&mut self, offer: Offer) {
+        // A list that is open is not what was found now, and its places mean something else.
+        self.modals.retain(|modal| !matches!(modal, Modal::Welcome(_)));
+        if self.modals.is_empty() && !self.typing() {
+            self.modals.push(Modal::Welcome(Welcome::new(offer.clone())));
+        }
+        self.offer = Some(offer);
     }
 
     fn welcome_act(&mut self, action: Action) -> Vec<Cmd> {
@@ -534,8 +568,16 @@ impl Model {
             Action::Restart | Action::Disable | Action::Refresh => {
                 matches!(self.tree.selected(), Some(Node::Server(_) | Node::Member(..) | Node::Section(..)))
             }
-            Action::Fold => self.tree.row().is_some_and(|row| row.open.is_some()),
+            Action::Fold | Action::FoldLevel | Action::UnfoldLevel if matches!(self.focus, Focus::Result | Focus::Detail) => {
+                self.shown().can_fold()
+            }
+            Action::FoldLevel | Action::UnfoldLevel | Action::NextCall | Action::PreviousCall | Action::CompleteFilter => false,
+            Action::Fold => self.focus == Focus::Servers && self.tree.row().is_some_and(|row| row.open.is_some()),
             Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
+            Action::Undo => match self.modals.last() {
+                Some(Modal::Inbox(inbox)) => inbox.can_undo(),
+                _ => self.focus == Focus::Call && self.call.can_undo(),
+            },
             Action::LongText | Action::FieldEditor => self.call.field_text().is_some(),
             Action::Complete => self.call.suggestions().is_some(),
             Action::Burst => self.burst_spec().is_some(),
@@ -549,9 +591,9 @@ impl Model {
             },
             Action::AnswerFile => matches!(self.modals.last(), Some(Modal::Inbox(inbox)) if inbox.is_sampling()),
             Action::Follow => !self.traffic.following(),
-            Action::Welcome => self.offer.is_some() && world.servers.is_empty(),
             Action::Inbox => !world.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
+            Action::NextQuestion => world.asks.len() > 1,
             Action::OpenUrl | Action::CopyUrl => match self.modals.last() {
                 Some(Modal::Inbox(inbox)) => inbox.url().is_some(),
                 _ => false,

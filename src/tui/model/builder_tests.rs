@@ -41,6 +41,29 @@ const USERS: &str =
     r#"{"content":[],"structuredContent":{"users":[{"name":"Ann","age":31},{"name":"Bob","age":25},{"name":"annabel","age":40}]}}"#;
 
 #[test]
+fn what_was_cleared_comes_back() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("createuser").text("ann@example.org").keys("ctrl-r");
+    assert!(!harness.frame().contains("ann@example.org") && harness.frame().contains("brings it back"), "{}", harness.frame());
+    harness.keys("alt-u");
+    assert!(harness.frame().contains("ann@example.org"), "{}", harness.frame());
+    // In JSON too: what was written there, though it is none yet.
+    harness.keys("ctrl-e").text("zz");
+    let written = harness.model.call.text();
+    harness.keys("ctrl-r");
+    assert!(!harness.model.call.editing_json());
+    harness.keys("esc u");
+    assert_eq!(harness.model.call.text(), written);
+    harness.text("q").keys("ctrl-u");
+    assert_eq!(harness.model.call.text(), written, "and the editor's own undo has a name");
+    // Elsewhere nothing is undone.
+    let mut harness = Harness::new(120, 40);
+    harness.keys("ctrl-p").text("undo");
+    let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!() };
+    assert_ne!(palette.chosen(), Some(crate::tui::overlay::palette::Choice::Action(Action::Undo)));
+}
+
+#[test]
 fn two_keys_and_text_lead_from_a_tool_to_its_result() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("esc esc");

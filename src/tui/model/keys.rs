@@ -146,16 +146,6 @@ impl Model {
                 Outcome::Next => self.act(Action::NextPane),
                 Outcome::Previous => self.act(Action::PreviousPane),
             },
-            Focus::Result => {
-                self.result.raw_key(key);
-                vec![]
-            }
-            Focus::Detail => {
-                if let Some(detail) = &mut self.detail {
-                    detail.raw_key(key);
-                }
-                vec![]
-            }
             _ => vec![],
         }
     }

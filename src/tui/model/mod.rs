@@ -36,6 +36,7 @@ use crate::domain::{
 
 use super::{
     ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Startup, Taste,
+    action::Action,
     copying::{CopyKind, Invocation},
     feed::Feed,
     flows::Shelf,
@@ -424,6 +425,7 @@ impl Model {
                 self.modals.retain(|modal| !matches!(modal, Modal::Approval(_)));
                 self.approval = prompt;
             }
+            ConsoleUpdate::Offer(offer) => self.offered(offer),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),
         }
     }
@@ -715,10 +717,18 @@ impl Model {
                 Focus::Call if self.call.editing_json() => &[Context::Json],
                 Focus::Call if self.call.wants_text() => &[Context::Text],
                 Focus::Call => &[Context::Call, Context::Form, Context::Global],
-                Focus::Result | Focus::Detail => &[Context::Result, Context::List, Context::Global],
+                Focus::Result | Focus::Detail => &[Context::Result, Context::Value, Context::List, Context::Global],
                 Focus::Traffic => &[Context::Traffic, Context::List, Context::Global],
             },
         }
+    }
+
+    /// The actions beside those that the palette always offers that do something where one is, whatever the keys are.
+    fn acting_here(&self) -> Vec<Action> {
+        let built_in = Keymap::built_in();
+        let bound = |action| self.contexts().iter().any(|context| !built_in.keys_of(*context, action).is_empty());
+        let here = |action: &Action| !action.in_palette() && bound(*action) && self.makes_sense(*action);
+        Action::ALL.iter().copied().filter(here).collect()
     }
 
     /// The call that an action means: the one under the cursor of the pane with the focus.
@@ -740,6 +750,8 @@ impl Model {
 
 #[cfg(test)]
 mod builder_tests;
+#[cfg(test)]
+mod gallery_tests;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use super::*;
 use crate::{
     domain::{
-        ask::{Answer, Question},
+        ask::{Answer, Ask, Question},
         body::Body,
         call::{Operation, Outcome},
         event::EventKind,
@@ -353,6 +353,97 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
     script.push(8001, EventKind::ServerListed { server: "preferences".into(), catalog });
     harness.send(Msg::Events(script.events));
     assert_eq!(chosen(&harness), before);
+}
+
+/// What the palette offers where the harness is; it is closed again.
+fn offered(harness: &mut Harness) -> Vec<Action> {
+    harness.keys("ctrl-p");
+    let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!("no palette: {}", harness.frame()) };
+    let actions = palette.entries().iter().filter_map(|entry| match &entry.choice {
+        PaletteChoice::Action(action) => Some(*action),
+        PaletteChoice::Tool(_) => None,
+    });
+    let actions = actions.collect();
+    harness.keys("esc");
+    actions
+}
+
+#[test]
+fn the_palette_offers_every_action_where_it_does_something() {
+    let mut seen: Vec<Action> = vec![];
+    let mut at = |harness: &mut Harness, wanted: &[Action], not: &[Action]| {
+        let here = offered(harness);
+        assert!(wanted.iter().all(|action| here.contains(action)), "{wanted:?} in {here:?}");
+        assert!(!not.iter().any(|action| here.contains(action)), "{not:?} in {here:?}");
+        seen.extend(here);
+    };
+    let mut harness = Harness::busy(132, 44);
+    at(&mut harness, &[Action::Up, Action::Fold, Action::NextPane, Action::Open], &[Action::NextMatch, Action::Complete]);
+    harness.tool("createuser").text("x");
+    at(&mut harness, &[Action::LongText, Action::Back, Action::Undo], &[Action::Fold, Action::NextTab]);
+    harness.keys("esc").traffic().keys("home enter");
+    at(&mut harness, &[Action::NextTab, Action::Fold, Action::FoldLevel, Action::UnfoldLevel], &[Action::NextCall, Action::NextMatch]);
+    harness.keys("/").text("ann").keys("enter");
+    at(&mut harness, &[Action::NextMatch, Action::PreviousMatch], &[]);
+    harness.keys("2 /");
+    at(&mut harness, &[Action::CompleteFilter], &[Action::Fold]);
+    harness.keys("esc 3");
+    at(&mut harness, &[Action::NextCall, Action::PreviousCall, Action::PreviousPane], &[Action::FoldLevel]);
+    // Chosen there, they do it.
+    harness.keys("1 ctrl-p").text("view traffic").keys("enter ctrl-p").text("top").keys("enter ctrl-p").text("open").keys("enter");
+    assert!(harness.model.views.entry.is_some(), "{}", harness.frame());
+    // A suggestion is there to be taken only while a server makes some; answers of dialogs are given there.
+    let missing: Vec<&Action> = Action::ALL
+        .iter()
+        .filter(|a| a.group() != crate::tui::action::Group::Dialogs && **a != Action::Complete && !seen.contains(a))
+        .collect();
+    assert_eq!(missing, Vec::<&Action>::new());
+}
+
+#[test]
+fn folding_has_names_and_keys_that_can_be_changed() {
+    let mut harness = Harness::busy(132, 44);
+    harness.traffic().keys("home enter");
+    let rows = |h: &mut Harness| h.frame().matches("u_1042").count();
+    assert_eq!(rows(&mut harness), 1, "{}", harness.frame());
+    harness.keys("-");
+    assert_eq!(rows(&mut harness), 0, "{}", harness.frame());
+    harness.keys("+ + +");
+    assert_eq!(rows(&mut harness), 1, "{}", harness.frame());
+    harness.keys("home space");
+    assert_eq!(rows(&mut harness), 0, "{}", harness.frame());
+    harness.keys("space");
+    harness.model.keymap.bind("value", "-", "none").unwrap();
+    harness.model.keymap.bind("value", "f8", "fold-level").unwrap();
+    harness.keys("-");
+    assert_eq!(rows(&mut harness), 1, "{}", harness.frame());
+    harness.keys("f8 f8 f8");
+    assert_eq!(rows(&mut harness), 0, "{}", harness.frame());
+    harness.keys("?").text("fold-level");
+    assert!(harness.frame().contains("F8") && harness.frame().contains(Action::FoldLevel.help()), "{}", harness.frame());
+}
+
+#[test]
+fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
+    let row = |harness: &mut Harness| harness.frame().lines().find(|l| l.contains("⏎ answer")).map(str::to_owned).unwrap_or_default();
+    let mut harness = Harness::busy(80, 24);
+    harness.event(fake::ask(1));
+    let shown = row(&mut harness);
+    for word in ["address", "file", "next"] {
+        assert!(!shown.contains(word), "{word} in {shown}");
+    }
+    assert!(shown.contains("Ctrl-n decline") && shown.contains("Esc back"), "{shown}");
+    harness.event(fake::ask(2));
+    assert!(row(&mut harness).contains("Ctrl-t next   Esc back"), "{}", harness.frame());
+    // All of them at once.
+    let params = r#"{"messages":[{"role":"user","content":{"type":"text","text":"Sum up."}}],"maxTokens":200}"#;
+    let question = Question::Sampling { params: Body::from(params) };
+    let ask = Ask { id: AskId(3), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
+    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
+    harness.model.modals.clear();
+    harness.keys("i ctrl-t ctrl-t");
+    let shown = row(&mut harness);
+    assert!(shown.contains("from a file") && shown.contains("Esc back"), "{}", harness.frame());
 }
 
 #[test]

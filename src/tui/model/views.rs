@@ -81,7 +81,7 @@ impl Model {
             return &[Context::Query];
         }
         match (views.part, views.current) {
-            (Part::Entry, _) => &[Context::Result, Context::List, Context::Global],
+            (Part::Entry, _) => &[Context::Result, Context::Value, Context::List, Context::Global],
             (Part::Lines, _) => &[Context::Lines, Context::List, Context::Global],
             (Part::Facts, _) => &[Context::Health, Context::List, Context::Global],
             (Part::Main, View::Traffic) => &[Context::Table, Context::List, Context::Global],
@@ -127,6 +127,11 @@ impl Model {
             Action::Up | Action::Down | Action::Left | Action::Right | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
                 self.view_move(self.views.part, action);
             }
+            Action::Fold | Action::FoldLevel | Action::UnfoldLevel => match (&mut self.views.entry, self.views.current) {
+                (Some(entry), _) if self.views.part == Part::Entry => entry.act(action, &self.feed.world, 1),
+                (_, View::Health) if action == Action::Fold => self.views.health.fold(None),
+                _ => {}
+            },
             Action::NextPane => self.view_turn(false),
             Action::PreviousPane => self.view_turn(true),
             Action::Open => return Some(self.view_open()),
@@ -261,11 +266,6 @@ impl Model {
             (View::Workflows, _) => return self.flow_key(key),
             _ if views.query().is_some_and(FilterLine::editing) => views.on_query(OnQuery::Key(key)),
             (View::Health, _) if views.health.lines.editing() => views.health.lines.key(key),
-            (_, Part::Entry) => {
-                if let Some(entry) = &mut views.entry {
-                    entry.raw_key(key);
-                }
-            }
             _ => {}
         }
         vec![]
@@ -414,7 +414,14 @@ impl Model {
                 (View::Health, part) => part == Part::Main || self.view_typing(),
                 _ => self.views.selected().is_some() || self.view_typing(),
             },
-            Action::NextTab | Action::PreviousTab => true,
+            Action::Fold | Action::FoldLevel | Action::UnfoldLevel => match (&self.views.entry, self.views.current) {
+                (Some(entry), _) if self.views.part == Part::Entry => entry.can_fold(),
+                (_, View::Health) => action == Action::Fold && self.views.health.page == Page::Figures && self.views.part == Part::Main,
+                _ => false,
+            },
+            Action::NextCall | Action::PreviousCall => self.views.current == View::Timeline && self.views.part == Part::Main,
+            Action::CompleteFilter => self.views.query().is_some_and(FilterLine::editing),
+            Action::NextTab | Action::PreviousTab => self.views.current == View::Health || self.views.entry.is_some(),
             Action::Restart | Action::Disable | Action::Refresh => self.views.health.meant().is_some(),
             Action::NextPane => self.views.order().len() > 1,
             Action::Back => true,

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-fn model(width: u16, height: u16, theme: Theme) -> Model {
+pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
     let mut model = Model::new(setup, fake::shop_world(), (width, height));
     model.at(fake::at(8000));

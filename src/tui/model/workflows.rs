@@ -53,6 +53,7 @@ impl Model {
             Part::Input if self.views.flows.input.wants_text() => &[Context::InputText],
             Part::Input => &[Context::Input, Context::Form, Context::Global],
             Part::Main => &[Context::Workflows, Context::List, Context::Global],
+            Part::Step => &[Context::Graph, Context::Value, Context::List, Context::Global],
             _ => &[Context::Graph, Context::List, Context::Global],
         }
     }
@@ -116,11 +117,20 @@ impl Model {
             Action::Up | Action::Down | Action::Left | Action::Right | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
                 self.flow_move(self.views.part, action);
             }
+            Action::Fold | Action::FoldLevel | Action::UnfoldLevel => {
+                if self.views.part == Part::Step {
+                    self.views.flows.detail.act(action);
+                }
+            }
             Action::Open => return Some(self.flow_open()),
             Action::Back => self.flow_back(),
             Action::NextTab | Action::PreviousTab => self.views.flows.detail.turn(),
             Action::ToggleJson => self.views.flows.input.toggle_json(),
-            Action::Reset => self.views.flows.input.reset(),
+            Action::Reset => {
+                let cleared = self.views.flows.input.reset();
+                self.say_undo(cleared);
+            }
+            Action::Undo => self.views.flows.input.undo(),
             Action::Copy => return Some(self.flow_copy()),
             Action::EditAgain => {
                 if let Some(input) = self.flow_run().map(|run| run.input.clone()) {
@@ -156,7 +166,9 @@ impl Model {
             Action::EditWorkflow => self.views.flows.flow(&self.feed.world).is_some(),
             Action::Open => !matches!(self.views.part, Part::Steps) || run.is_some(),
             Action::NextTab | Action::PreviousTab => self.views.part == Part::Step,
+            Action::Fold | Action::FoldLevel | Action::UnfoldLevel => self.views.part == Part::Step && self.views.flows.detail.can_fold(),
             Action::ToggleJson | Action::Reset => plan,
+            Action::Undo => self.in_input() && self.views.flows.input.can_undo(),
             Action::NextPane | Action::Back => true,
             Action::Refire | Action::Filter | Action::Fire | Action::Follow | Action::Search | Action::Save => false,
             _ => return None,
@@ -298,7 +310,7 @@ impl Model {
             Part::Graph | Part::Steps if ran => self.views.part = Part::Step,
             Part::Graph => self.open_input(),
             Part::Input => return self.run_workflow(),
-            _ => self.views.flows.detail.act(Action::Open, 1),
+            _ => self.views.flows.detail.act(Action::Open),
         }
         vec![]
     }
@@ -349,7 +361,7 @@ impl Model {
                 let step = self.views.flows.steps.step(to);
                 self.views.flows.select(step);
             }
-            (Part::Step, _) => self.views.flows.detail.act(action, page),
+            (Part::Step, _) => self.views.flows.detail.act(action),
             _ => {}
         }
     }
@@ -378,10 +390,6 @@ impl Model {
                 Outcome::Next => self.act(Action::NextPane),
                 Outcome::Previous => self.act(Action::PreviousPane),
             },
-            Part::Step => {
-                self.views.flows.detail.raw_key(key);
-                vec![]
-            }
             _ => vec![],
         }
     }

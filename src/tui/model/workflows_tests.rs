@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-fn harness(width: u16, height: u16, told: bool) -> Harness {
+pub(super) fn harness(width: u16, height: u16, told: bool) -> Harness {
     let setup = Setup { workflows: runs::shelf(), ..Harness::setup(Startup::Normal) };
     let mut harness = Harness::set_up(width, height, fake::shop_world(), setup);
     if told {
@@ -165,6 +165,28 @@ fn a_run_groups_its_calls_in_traffic() {
     }
     let frame = harness.frame();
     assert!(frame.contains("delete_user") && !frame.contains("get_preferences"), "{frame}");
+}
+
+#[test]
+fn a_run_has_a_lane_on_the_timeline() {
+    let mut harness = harness(120, 40, true);
+    harness.keys("3 +");
+    let frame = harness.frame();
+    let lane = |frame: &str, name: &str| frame.lines().find(|l| l.contains(name)).map(str::to_owned).unwrap_or_default();
+    let undone = lane(&frame, "⇶ onbo");
+    assert!(undone.contains("┣") && undone.contains("↶ failed and undone · 1.08 s"), "{frame}");
+    assert!(lane(&frame, "⇶ noti").contains("▸") && lane(&frame, "⇶ noti").contains("running"), "{frame}");
+    // The cursor on it shows its calls, wherever they ran, and Enter opens one of them.
+    harness.keys("j j j j j j");
+    let frame = harness.frame();
+    assert!(frame.contains("calls of onboard_new_user in sight, run ") && frame.contains("create_user, undo"), "{frame}");
+    harness.keys("enter");
+    let call = harness.model.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| harness.model.world().call(id)).cloned();
+    assert!(call.is_some_and(|call| call.spec.run.as_ref().is_some_and(|step| step.run == runs::run(2))));
+    // The filter takes away what does not pass, and with it the lanes of runs that have nothing left.
+    harness.keys("esc /").text("run:notify*").keys("enter");
+    let frame = harness.frame();
+    assert!(!frame.contains("⇶ onbo") && frame.contains("⇶ noti"), "{frame}");
 }
 
 #[test]

@@ -49,6 +49,6 @@ impl Approval {
             Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
         self.seen.note(room);
         self.sheet(theme, room.width).draw(buf, room, self.window);
-        key_row(keys, Context::Approval, theme, inner, buf);
+        key_row(keys, Context::Approval, |_| true, theme, inner, buf);
     }
 }

@@ -195,7 +195,7 @@ impl Burst {
             sheet.row(vec![(format!("{glyph} "), style), (format!("{count:>7}"), theme.text), (format!("  {word}"), style)]);
         }
         sheet.draw(buf, room, Window::default());
-        key_row(look.keys, Context::Burst, theme, inner, buf);
+        key_row(look.keys, Context::Burst, |_| true, theme, inner, buf);
     }
 
     fn progress(&self, sheet: &mut Sheet, look: Look, width: u16) {

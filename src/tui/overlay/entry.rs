@@ -102,6 +102,6 @@ impl Entry {
                 y += 1;
             }
         }
-        key_row(keys, Context::Entry, theme, inner, buf);
+        key_row(keys, Context::Entry, |_| true, theme, inner, buf);
     }
 }

@@ -6,14 +6,18 @@ use super::Seen;
 
 use crate::tui::{
     action::{Action, Group},
+    filter::LANGUAGE,
     keymap::{Context, Keymap},
     pane::sheet::Sheet,
     theme::Theme,
     widget::{
-        paint::{dialog, head},
+        paint::{dialog, head, wrap},
         window::Window,
     },
 };
+
+/// The heading of how filters are written.
+const FILTERS: &str = "Filters of traffic and timeline";
 
 /// The help overlay.
 #[derive(Default)]
@@ -53,6 +57,22 @@ impl Help {
                 let keys = if width < 80 { 16 } else { 22 };
                 let help = cut(action.help(), usize::from(width).saturating_sub(keys + 3));
                 sheet.row(vec![(format!("  {bound:<keys$} "), theme.key), (help, theme.text)]);
+            }
+        }
+        let mut titled = false;
+        for (example, meaning) in LANGUAGE {
+            let row = format!("{FILTERS} {example} {meaning}").to_lowercase();
+            if !wanted.split_whitespace().all(|word| row.contains(word)) {
+                continue;
+            }
+            if !titled {
+                sheet.gap().text(FILTERS, theme.accent);
+                titled = true;
+            }
+            let cells = if width < 80 { 16 } else { 22 };
+            for (at, line) in wrap(meaning, width.saturating_sub(cells + 3)).into_iter().enumerate() {
+                let example = if at == 0 { example } else { "" };
+                sheet.row(vec![(format!("  {example:<cells$} ", cells = usize::from(cells)), theme.key), (line, theme.text)]);
             }
         }
         if sheet.is_empty() {

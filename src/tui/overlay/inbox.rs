@@ -15,6 +15,7 @@ use crate::{
         world::World,
     },
     tui::{
+        action::Action,
         keymap::Context,
         pane::{Look, sheet::Sheet},
         widget::{
@@ -102,6 +103,18 @@ impl Inbox {
     /// Gives a key to the form; whether the answer is to be sent.
     pub fn key(&mut self, key: KeyEvent) -> bool {
         self.form.as_mut().is_some_and(|form| form.handle(key) == FormEvent::Submit)
+    }
+
+    /// Whether there is a change of the answer that can be taken back.
+    pub fn can_undo(&self) -> bool {
+        self.form.as_ref().is_some_and(FormView::can_undo)
+    }
+
+    /// Takes the last change of the answer back.
+    pub fn undo(&mut self) {
+        if let Some(form) = &mut self.form {
+            form.undo();
+        }
     }
 
     /// The address of the question, if it has one.
@@ -227,7 +240,18 @@ impl Inbox {
             form.draw(body, buf, theme, true);
         }
         let context = if self.wants_text() { Context::InboxText } else { Context::Inbox };
-        key_row(look.keys, context, theme, inner, buf);
+        key_row(look.keys, context, |action| self.acts(action, look.world), theme, inner, buf);
+    }
+
+    /// Whether an action does something with the question that is shown.
+    fn acts(&self, action: Action, world: &World) -> bool {
+        match action {
+            Action::OpenUrl | Action::CopyUrl => self.url().is_some(),
+            Action::AnswerFile => self.is_sampling(),
+            Action::NextQuestion => world.asks.len() > 1,
+            Action::Undo => self.can_undo(),
+            _ => true,
+        }
     }
 }
 

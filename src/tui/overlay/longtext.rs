@@ -82,6 +82,6 @@ impl LongText {
                 }
             }
         }
-        key_row(keys, Context::LongText, theme, inner, buf);
+        key_row(keys, Context::LongText, |_| true, theme, inner, buf);
     }
 }

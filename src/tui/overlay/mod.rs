@@ -19,9 +19,10 @@ use std::cell::Cell;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
+    action::{Action, Group},
     keymap::{Context, Keymap},
     theme::Theme,
-    widget::paint::Pen,
+    widget::paint::{Pen, width},
 };
 
 /// The room that a dialog's text had when it was drawn last: scrolling ends where the text ends there.
@@ -50,17 +51,28 @@ impl Seen {
     }
 }
 
-/// Writes the keys of a context into the last row of a dialog.
-fn key_row(keys: &Keymap, context: Context, theme: &Theme, area: Rect, buf: &mut Buffer) {
+/// Writes the keys of a context that do something now into the last row of a dialog. The way out keeps its place
+/// where there is no room for all.
+fn key_row(keys: &Keymap, context: Context, acts: impl Fn(Action) -> bool, theme: &Theme, area: Rect, buf: &mut Buffer) {
     if area.height == 0 {
         return;
     }
     let row = Rect { y: area.bottom() - 1, height: 1, ..area };
     let mut pen = Pen::new(buf, row, 0);
     pen.skip(1);
-    for (key, action) in keys.hints(context) {
-        if action.group() != super::action::Group::Move {
-            pen.put(&key, theme.key).skip(1).put(action.label(), theme.muted).skip(3);
-        }
+    let shown = keys.hints(context).into_iter().filter(|(_, action)| action.group() != Group::Move && acts(*action));
+    let (last, first): (Vec<_>, Vec<_>) = shown.partition(|(_, action)| *action == Action::Back);
+    let long = |(key, action): &(String, Action)| width(key) + 1 + width(action.label());
+    let all: u16 = first.iter().chain(&last).map(|hint| long(hint) + 3).sum();
+    let gap = if all > pen.left() + 3 { 2 } else { 3 };
+    let mut room = last.iter().fold(pen.left(), |room, hint| room.saturating_sub(long(hint)));
+    let fitting = first.into_iter().take_while(|hint| {
+        let fits = long(hint) + gap <= room;
+        room = room.saturating_sub(long(hint) + gap);
+        fits
+    });
+    let fitting: Vec<_> = fitting.collect();
+    for (key, action) in fitting.iter().chain(&last) {
+        pen.put(key, theme.key).skip(1).put(action.label(), theme.muted).skip(gap);
     }
 }

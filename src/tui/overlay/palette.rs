@@ -9,7 +9,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     domain::{id::ToolId, world::World},
     tui::{
-        action::Action,
+        action::{Action, Group},
         keymap::{Context, Keymap},
         theme::Theme,
         widget::{
@@ -48,12 +48,14 @@ pub struct Palette {
     /// Cursor and scroll.
     pub window: Window,
     entries: Vec<Entry>,
+    /// Actions beside those that are always offered, since they do something where one is.
+    here: Vec<Action>,
 }
 
 impl Palette {
-    /// The palette with everything.
-    pub fn new(world: &World) -> Palette {
-        let mut palette = Palette::default();
+    /// The palette with everything, and with what else does something here.
+    pub fn new(here: Vec<Action>, world: &World) -> Palette {
+        let mut palette = Palette { here, ..Palette::default() };
         palette.find(world);
         palette
     }
@@ -80,9 +82,12 @@ impl Palette {
 
     /// Finds the lines anew.
     pub fn find(&mut self, world: &World) {
-        // Leaving is not what somebody wants who only opened this and pressed Enter.
-        let order = Action::ALL.iter().filter(|a| **a != Action::Quit).chain([&Action::Quit]);
-        let actions = order.filter(|a| a.in_palette()).map(|a| (Choice::Action(*a), format!("{:<20} {}", a.name(), a.help())));
+        // Neither leaving nor a move is what somebody wants who only opened this and pressed Enter.
+        let last = |action: &&Action| **action == Action::Quit || action.group() == Group::Move;
+        let order = Action::ALL.iter().filter(|a| !last(a)).chain(Action::ALL.iter().filter(last));
+        let actions = order
+            .filter(|a| a.in_palette() || self.here.contains(a))
+            .map(|a| (Choice::Action(*a), format!("{:<20} {}", a.name(), a.help())));
         let tools = world.names.iter().map(|(name, id)| (Choice::Tool(id.clone()), name.to_string()));
         let mut matcher = Matcher::new(Config::DEFAULT);
         let pattern = Pattern::parse(&self.search, CaseMatching::Smart, Normalization::Smart);

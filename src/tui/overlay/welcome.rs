@@ -1,4 +1,4 @@
-//! The welcome: how to get the first servers, when there are none.
+//! The welcome: how to get the first servers, and more when there are some.
 //!
 //! What is offered comes from the composition root as plain data; nothing is started or written before its
 //! exact lines were shown and the user said yes.
@@ -27,6 +27,8 @@ pub struct FoundConfig {
     pub path: String,
     /// How many servers are in it.
     pub servers: usize,
+    /// How many of them are among the servers already, under whatever name.
+    pub used: usize,
     /// What they start or contact, exactly.
     pub lines: Vec<String>,
     /// What could not be understood in it.
@@ -40,6 +42,17 @@ pub struct Offer {
     pub found: Vec<FoundConfig>,
     /// The user's own file, into which a choice is written.
     pub target: String,
+    /// Whether there are servers already.
+    pub more: bool,
+    /// Whether the demo runs already.
+    pub demo: bool,
+}
+
+impl FoundConfig {
+    /// Whether nothing of it is left to be taken over.
+    fn in_use(&self) -> bool {
+        self.servers > 0 && self.used >= self.servers
+    }
 }
 
 /// What was chosen.
@@ -114,7 +127,7 @@ impl Welcome {
                 (self.page, self.window) = (Page::Lines(self.cursor), Window::default());
                 None
             }
-            Page::List if self.cursor == found => Some(Chosen::Demo),
+            Page::List if self.cursor == found => Some(Chosen::Demo).filter(|_| !self.offer.demo),
             Page::List => {
                 self.page = Page::Typing(String::new());
                 None
@@ -127,9 +140,14 @@ impl Welcome {
     /// Yes: what was read is to be used.
     pub fn yes(&self) -> Option<Chosen> {
         match self.page {
-            Page::Lines(index) => Some(Chosen::Import(index)),
+            Page::Lines(index) => Some(Chosen::Import(index)).filter(|_| self.adds(index)),
             _ => None,
         }
+    }
+
+    /// Whether a configuration holds servers that are not here yet.
+    fn adds(&self, index: usize) -> bool {
+        self.offer.found.get(index).is_some_and(|found| !found.in_use())
     }
 
     /// One step back; whether there was one.
@@ -142,10 +160,13 @@ impl Welcome {
     fn sheet<'t>(&self, index: usize, theme: &'t Theme, width: u16) -> Sheet<'t> {
         let mut sheet = Sheet::new(theme, width);
         let Some(found) = self.offer.found.get(index) else { return sheet };
-        sheet.text(
-            &format!("{} has these in {}. Nothing of it has been started. Yes starts exactly this:", found.client, found.path),
-            theme.text,
-        );
+        let (client, path) = (&found.client, &found.path);
+        let begin = match found.used {
+            0 => format!("{client} has these in {path}. Nothing of it has been started. Yes starts exactly this:"),
+            _ if found.in_use() => format!("{client} has these in {path}. All of them are among your servers already:"),
+            used => format!("{client} has these in {path}. {used} of them are among your servers already; yes adds the others:"),
+        };
+        sheet.text(&begin, theme.text);
         sheet.gap();
         for line in &found.lines {
             let style = if line.starts_with(' ') { theme.muted } else { theme.accent };
@@ -157,10 +178,10 @@ impl Welcome {
         for problem in &found.problems {
             sheet.text(&format!("! {problem}"), theme.warn);
         }
-        sheet.gap().text(
-            &format!("They are written into {}, where you can change them. {} stays as it is.", self.offer.target, found.client),
-            theme.muted,
-        );
+        if !found.in_use() {
+            let end = format!("They are written into {}, where you can change them. {client} stays as it is.", self.offer.target);
+            sheet.gap().text(&end, theme.muted);
+        }
         sheet
     }
 
@@ -172,7 +193,9 @@ impl Welcome {
             Page::Typing(_) => 12,
         };
         let title = match self.page {
-            Page::Lines(_) => "Start these servers?",
+            Page::Lines(index) if self.adds(index) => "Start these servers?",
+            Page::Lines(_) => "In use",
+            _ if self.offer.more => "Get more servers",
             _ => "Welcome to Switchboard",
         };
         let inner = dialog(buf, area, (90, rows.min(area.height)), &[(title, theme.focus)], &[], theme);
@@ -193,11 +216,16 @@ impl Welcome {
     fn draw_keys(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let context = if self.typing() { Context::WelcomeText } else { Context::Welcome };
         let shown: &[(Action, &str)] = match self.page {
-            Page::List if self.cursor < self.offer.found.len() => {
+            Page::List if self.cursor < self.offer.found.len() && self.adds(self.cursor) => {
                 &[(Action::Choose, "see what it would start"), (Action::Back, "later"), (Action::Quit, "quit")]
             }
+            Page::List if self.cursor < self.offer.found.len() => {
+                &[(Action::Choose, "see what is in it"), (Action::Back, "later"), (Action::Quit, "quit")]
+            }
+            Page::List if self.cursor == self.offer.found.len() && self.offer.demo => &[(Action::Back, "later"), (Action::Quit, "quit")],
             Page::List => &[(Action::Choose, "this"), (Action::Back, "later"), (Action::Quit, "quit")],
-            Page::Lines(_) => &[(Action::Yes, "yes, write and start them"), (Action::Back, "back")],
+            Page::Lines(index) if self.adds(index) => &[(Action::Yes, "yes, write and start them"), (Action::Back, "back")],
+            Page::Lines(_) => &[(Action::Back, "back")],
             Page::Typing(_) => &[(Action::Choose, "start it"), (Action::Back, "back")],
         };
         let mut pen = Pen::new(buf, area, 0);
@@ -220,7 +248,11 @@ impl Welcome {
         let tall = area.height as usize >= found.len() + 11;
         if tall {
             y += 1;
-            Pen::new(buf, line(&mut y), 0).put("One console for all your MCP servers: see them, call them, watch them.", theme.text);
+            let text = match self.offer.more {
+                true => "Servers are added to those that you have.",
+                false => "One console for all your MCP servers: see them, call them, watch them.",
+            };
+            Pen::new(buf, line(&mut y), 0).put(text, theme.text);
             y += 1;
         }
         let name = found.iter().map(|f| width(&f.client)).max().unwrap_or(0).clamp(16, 28);
@@ -243,6 +275,14 @@ impl Welcome {
                 .put(&format!("{count:>10}"), theme.text)
                 .put(bad, theme.warn)
                 .skip(2);
+            let used = match config.used {
+                _ if config.in_use() => "✓ in use".to_owned(),
+                0 => String::new(),
+                used => format!("{used} in use"),
+            };
+            if found.iter().any(|config| config.used > 0) {
+                pen.put(&format!("{used:<10}"), if config.in_use() { theme.ok } else { theme.muted });
+            }
             let rest = pen.left().saturating_sub(1);
             pen.put_middle(&config.path, rest, theme.muted);
             self.light(index, row, theme, buf);
@@ -251,12 +291,8 @@ impl Welcome {
             y += 1;
             Pen::new(buf, line(&mut y), 0).put("Or", theme.muted);
         }
-        for (index, (word, what)) in [
-            ("The demo", "built-in servers to try everything on; nothing is installed"),
-            ("Something else…", "a file, an address, or a command"),
-        ]
-        .into_iter()
-        .enumerate()
+        let demo = if self.offer.demo { "✓ runs already" } else { "built-in servers to try everything on; nothing is installed" };
+        for (index, (word, what)) in [("The demo", demo), ("Something else…", "a file, an address, or a command")].into_iter().enumerate()
         {
             let row = line(&mut y);
             let mut pen = Pen::new(buf, row, 0);

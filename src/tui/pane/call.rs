@@ -62,6 +62,8 @@ pub struct CallPane {
     editor: Option<JsonEditor>,
     memory: HashMap<Node, Remembered>,
     complaints: Vec<String>,
+    /// JSON that was cleared while it was edited, after the form's that took its place.
+    cleared: Option<(String, String)>,
     /// Arguments of earlier sessions.
     pub recall: Recall,
     /// What the server suggests for the field under the cursor, and which of it was taken last.
@@ -125,6 +127,7 @@ impl CallPane {
     fn build(&mut self, world: &World) {
         (self.form, self.editor, self.entry, self.schema) = (None, None, Body::default(), Body::default());
         self.complaints.clear();
+        self.cleared = None;
         self.suggest(vec![]);
         let Some(node) = self.target.clone() else { return };
         self.entry = entry(&node, world).unwrap_or_default();
@@ -137,6 +140,7 @@ impl CallPane {
         if let Some(arguments) = &kept.arguments {
             // It came from a form, so it is JSON.
             let _ = form.set_json(arguments);
+            form.forget_past();
         }
         self.schema = schema;
         self.form = Some(form);
@@ -158,13 +162,41 @@ impl CallPane {
         kept.text = self.editor.as_ref().map(JsonEditor::text);
     }
 
-    /// Forgets the target's arguments.
-    pub fn reset(&mut self, world: &World) {
+    /// Forgets the target's arguments; [`CallPane::undo`] brings them back. Whether there were any.
+    pub fn reset(&mut self) -> bool {
         if let Some(node) = &self.target {
             let kept = self.memory.entry(node.clone()).or_default();
             (kept.arguments, kept.text) = (None, None);
         }
-        self.build(world);
+        self.complaints.clear();
+        self.suggest(vec![]);
+        let Some(form) = &mut self.form else { return false };
+        let before = form.json();
+        form.reset();
+        self.cleared = self.editor.take().map(|editor| (form.json(), editor.text()));
+        self.cleared.is_some() || form.json() != before
+    }
+
+    /// Whether there is a change that can be taken back.
+    pub fn can_undo(&self) -> bool {
+        self.editor.is_some() || self.cleared.is_some() || self.form.as_ref().is_some_and(FormView::can_undo)
+    }
+
+    /// Takes the last change of the form or the JSON back.
+    pub fn undo(&mut self) {
+        self.complaints.clear();
+        match (&mut self.editor, &mut self.form) {
+            (Some(editor), _) => drop(editor.undo()),
+            (None, Some(form)) => match self.cleared.take() {
+                // JSON that was cleared is there again as long as nothing was entered since.
+                Some((json, text)) if form.json() == json => {
+                    form.undo();
+                    self.open_editor(&text);
+                }
+                _ => drop(form.undo()),
+            },
+            (None, None) => {}
+        }
     }
 
     /// Whether letters go into a field.

@@ -6,7 +6,6 @@ mod query;
 
 use std::{ops::Range, sync::Arc};
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
@@ -24,7 +23,7 @@ use crate::{
         keymap::Context,
         present::{Part, Presented},
         widget::{
-            json::{JsonEvent, JsonView},
+            json::JsonView,
             paint::{Pen, lower, pane, width},
             window::{Move, Window},
         },
@@ -325,7 +324,7 @@ impl Detail {
         if self.can_open() {
             self.inside = true;
         } else {
-            self.key(KeyCode::Enter);
+            self.turn_view(Action::Open);
         }
     }
 
@@ -338,8 +337,7 @@ impl Detail {
             Action::PageDown => Move::On(page.max(1)),
             Action::Top => Move::First,
             Action::Bottom => Move::Last,
-            Action::Left => return self.key(KeyCode::Left),
-            Action::Right => return self.key(KeyCode::Right),
+            Action::Left | Action::Right | Action::Fold | Action::FoldLevel | Action::UnfoldLevel => return self.turn_view(action),
             _ => return,
         };
         if self.tab == Tab::Frames && !self.inside {
@@ -350,23 +348,18 @@ impl Detail {
             let rows = if self.tab == Tab::Attempts { self.story } else { self.failure_rows(world, 60).unwrap_or(0) };
             return self.scroll.scroll(to, rows, page.max(1));
         }
-        self.key(match action {
-            Action::Up => KeyCode::Up,
-            Action::Down => KeyCode::Down,
-            Action::PageUp => KeyCode::PageUp,
-            Action::PageDown => KeyCode::PageDown,
-            Action::Top => KeyCode::Home,
-            _ => KeyCode::End,
-        });
+        self.turn_view(action);
     }
 
-    fn key(&mut self, code: KeyCode) {
-        self.raw_key(KeyEvent::new(code, KeyModifiers::NONE));
+    fn turn_view(&mut self, action: Action) {
+        if let Some(view) = &mut self.view {
+            view.act(action);
+        }
     }
 
-    /// Gives the view a key that means nothing to the console; whether it meant something there.
-    pub fn raw_key(&mut self, key: KeyEvent) -> bool {
-        self.view.as_mut().is_some_and(|view| view.handle(key) == JsonEvent::Moved)
+    /// Whether a tree is shown, which can be folded.
+    pub fn can_fold(&self) -> bool {
+        self.view.as_ref().is_some_and(JsonView::is_tree)
     }
 
     fn failure_rows(&self, world: &World, width: u16) -> Option<usize> {

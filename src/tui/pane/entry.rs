@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
@@ -109,33 +108,16 @@ impl Entry {
     pub fn act(&mut self, action: Action, world: &World, page: usize) {
         match &mut self.view {
             Some(view) => {
-                let code = match action {
-                    Action::Up => KeyCode::Up,
-                    Action::Down => KeyCode::Down,
-                    Action::Left => KeyCode::Left,
-                    Action::Right | Action::Open => KeyCode::Right,
-                    Action::PageUp => KeyCode::PageUp,
-                    Action::PageDown => KeyCode::PageDown,
-                    Action::Top => KeyCode::Home,
-                    _ => KeyCode::End,
-                };
-                view.handle(KeyEvent::new(code, KeyModifiers::NONE));
+                view.act(if action == Action::Open { Action::Right } else { action });
             }
             None if action == Action::Open => self.detail.open(),
             None => self.detail.act(action, world, page),
         }
     }
 
-    /// Gives what is shown a key that means nothing to the console.
-    pub fn raw_key(&mut self, key: KeyEvent) {
-        match &mut self.view {
-            Some(view) => {
-                view.handle(key);
-            }
-            None => {
-                self.detail.raw_key(key);
-            }
-        }
+    /// Whether a tree is shown, which can be folded.
+    pub fn can_fold(&self) -> bool {
+        self.view.as_ref().map_or_else(|| self.detail.can_fold(), JsonView::is_tree)
     }
 
     /// What copying takes of a row that is no call.

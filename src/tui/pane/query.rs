@@ -15,7 +15,7 @@ use crate::tui::{
     rows::Rows,
     widget::{
         field::{FieldEvent, TextField},
-        paint::{Pen, width},
+        paint::{Pen, width, wrap_some},
     },
 };
 
@@ -23,6 +23,8 @@ use super::Look;
 
 /// Completions that are shown at once.
 const OFFERED: usize = 8;
+/// Rows that a mistake may take.
+const MOST_NOTES: usize = 3;
 
 /// The filter as it is written, and as it is understood.
 #[derive(Default)]
@@ -137,9 +139,17 @@ impl FilterLine {
         other
     }
 
-    /// Rows under the line that say what cannot be understood.
-    pub fn notes(&self) -> u16 {
-        u16::from(!self.mistakes.is_empty())
+    /// Rows under the line that say what cannot be understood, in a pane that is so wide inside.
+    pub fn notes(&self, wide: u16) -> u16 {
+        self.told(wide).len() as u16
+    }
+
+    /// The first mistake in rows: what would be right stands at its end, so it is not cut.
+    fn told(&self, wide: u16) -> Vec<String> {
+        let Some(mistake) = self.mistakes.first() else { return vec![] };
+        let more = self.mistakes.len() - 1;
+        let more = if more > 0 { format!("   and {more} more") } else { String::new() };
+        wrap_some(&format!("✕ {mistake}{more}"), usize::from(wide.saturating_sub(2)), MOST_NOTES)
     }
 
     /// Draws the line, and what is wrong with it, at the top of `area`; `example` stands there while it is empty.
@@ -155,10 +165,8 @@ impl FilterLine {
         } else {
             pen.put(example, theme.muted);
         }
-        if let Some(mistake) = self.mistakes.first() {
-            let more = self.mistakes.len() - 1;
-            let more = if more > 0 { format!("   and {more} more") } else { String::new() };
-            Pen::new(buf, area, 1).skip(1).put(&format!("✕ {mistake}{more}"), theme.fail);
+        for (y, row) in (1..).zip(self.told(area.width)) {
+            Pen::new(buf, area, y).skip(1).put(&row, theme.fail);
         }
     }
 
@@ -172,7 +180,11 @@ impl FilterLine {
         let shown: Vec<&String> = self.offers.iter().skip(first).take(OFFERED).collect();
         let wide = shown.iter().map(|offer| width(offer)).max().unwrap_or(0) + 2;
         let height = (shown.len() as u16).min(area.height.saturating_sub(2));
-        let place = Rect { x: area.x + 2, y: area.y + 1 + self.notes(), width: wide.min(area.width.saturating_sub(2)), height };
+        // Under the word that is written, where there is room for it.
+        let head = self.field.head();
+        let word = head.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let x = (3 + width(&head[..word])).saturating_sub(1).min(area.width.saturating_sub(wide));
+        let place = Rect { x: area.x + x, y: area.y + 1 + self.notes(area.width), width: wide.min(area.width - x), height };
         Clear.render(place.intersection(buf.area), buf);
         for (y, offer) in shown.iter().take(usize::from(height)).enumerate() {
             let style = if self.taken == Some(first + y) { theme.selection } else { theme.selection_idle };

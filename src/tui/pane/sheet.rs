@@ -108,6 +108,10 @@ impl<'t> Sheet<'t> {
         if self.rows.len() > height && height > 0 {
             let more = format!(" {}–{} of {} ", top + 1, (top + height).min(self.rows.len()), self.rows.len());
             let last = Rect { y: area.bottom() - 1, height: 1, ..area };
+            // Text that goes on under the figures is seen to be cut.
+            let under = last.right().saturating_sub(more.chars().count() as u16 + 1);
+            let cut = buf.cell((under, last.y)).is_some_and(|cell| cell.symbol().trim() != "");
+            let more = if cut { format!("…{more}") } else { more };
             Pen::new(buf, last, 0).right(&[(&more, self.theme.muted)]);
         }
     }

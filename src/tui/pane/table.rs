@@ -184,7 +184,7 @@ impl TrafficView {
 
     /// Scrolls so that the cursor is visible in a pane of this size.
     pub fn fit(&mut self, rows: &Rows, area: Rect) {
-        self.height = rows_height(area, self.query.notes());
+        self.height = rows_height(area, self.query.notes(area.width.saturating_sub(2)));
         let len = self.len(rows);
         let follow = if self.at_bottom() { len.saturating_sub(1) } else { 0 };
         let top = if self.at_bottom() { len.saturating_sub(self.height) } else { 0 };
@@ -204,7 +204,7 @@ impl TrafficView {
         if inside == 0 {
             return Clicked::Query;
         }
-        let head = 1 + self.query.notes();
+        let head = 1 + self.query.notes(area.width.saturating_sub(2));
         if inside == head {
             let columns = Columns::for_width(area.width.saturating_sub(2));
             return columns.at(x.saturating_sub(area.x + 1)).map_or(Clicked::Nothing, Clicked::Column);
@@ -300,7 +300,7 @@ impl TrafficView {
         let inner = pane(buf, area, &[("Traffic", title)], &[(&right, theme.muted)], look.focused, theme);
         self.query.draw(EXAMPLE, look, inner, buf);
         let columns = Columns::for_width(inner.width);
-        let head = 1 + self.query.notes();
+        let head = 1 + self.query.notes(area.width.saturating_sub(2));
         columns.head(
             (self.by, self.down),
             theme,

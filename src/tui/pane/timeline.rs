@@ -1,10 +1,11 @@
 //! Calls as bars on a shared time axis, one lane a server. Draws only what the window of time shows.
 //!
 //! `░` queued, `▓` on the wire, `·` waiting to try again, `✕` failed, `▸` still running: readable without colour.
-//! State and moves are here, what is shown is worked out in `plan`, and drawn in `draw`.
+//! Under them a lane a run of a workflow. State and moves are here, what is shown is worked out in `plan`, and drawn in `draw`.
 
 mod draw;
 mod plan;
+mod runs;
 mod shades;
 
 use crossterm::event::KeyEvent;
@@ -21,6 +22,7 @@ use crate::{
 };
 
 use plan::{Bar, Plan, Scale, rooms};
+use runs::run_of;
 
 use super::query::FilterLine;
 
@@ -122,7 +124,7 @@ impl Timeline {
 
     /// Rows over the axis: the filter line and what is wrong with it.
     fn head(&self, area: Rect) -> u16 {
-        if area.height >= ROOMY || self.query.used() { 1 + self.query.notes() } else { 0 }
+        if area.height >= ROOMY || self.query.used() { 1 + self.query.notes(area.width.saturating_sub(2)) } else { 0 }
     }
 
     /// Whether it follows now.
@@ -193,9 +195,11 @@ impl Timeline {
     /// Goes to the bar before or after the cursor in its lane.
     pub fn step(&mut self, back: bool, rows: &Rows, now: Stamp) {
         let at = self.cursor.unwrap_or(now);
-        let server = self.plan.lanes.get(self.lane).map(|l| l.server.clone());
-        let Some(server) = server else { return };
-        let mine = |row: &Row| row.call().is_some() && rows.name(row.key).is_some_and(|n| n.server == server);
+        let Some((server, run)) = self.plan.lanes.get(self.lane).map(|l| (l.server.clone(), l.run)) else { return };
+        let mine = |row: &Row| match run {
+            Some(run) => rows.step_of(row).is_some_and(|step| step.run == run),
+            None => row.call().is_some() && rows.name(row.key).is_some_and(|n| n.server == server),
+        };
         let here = self.index.before(rows, rows.from(at));
         let row_at = |place: usize| self.index.at(rows, place).and_then(|id| rows.get(id));
         let found = if back {
@@ -238,7 +242,8 @@ impl Timeline {
         let x = self.cursor.map_or(i64::from(self.scale.cells), |at| self.scale.column(at));
         let distance = |bar: &&Bar| (if x < bar.from { bar.from - x } else { (x - bar.to).max(0) }, (x - bar.from).abs());
         let exact = |bar: &Bar| rows.get(bar.id).is_some_and(|row| self.cursor == Some(row.at));
-        let mine = || self.plan.bars.iter().filter(|bar| bar.lane == self.lane);
+        let run = self.run_here();
+        let mine = || self.plan.bars.iter().filter(move |bar| if run.is_some() { run_of(bar, rows) == run } else { bar.lane == self.lane });
         mine().find(|bar| exact(bar)).or_else(|| mine().min_by_key(distance)).map(|bar| bar.id)
     }
 
@@ -263,6 +268,7 @@ impl Timeline {
 
     /// Lays the bars out for a pane of this size.
     pub fn fit(&mut self, rows: &Rows, world: &World, now: Stamp, area: Rect) {
+        let run = self.run_here();
         self.plan.clear(world);
         let (_, chart) = rooms(area, self.head(area), &self.plan);
         if self.scale.cells != chart.width {
@@ -274,7 +280,12 @@ impl Timeline {
         }
         self.scale.start = self.scale.snap(self.scale.start);
         self.plan.collect(&self.scale, rows, &self.index, now);
+        self.plan.add_runs(rows, usize::from(chart.height));
         self.plan.spread(usize::from(chart.height));
+        // Lanes of runs come and go: the cursor stays on its own.
+        if let Some(lane) = run.and_then(|run| self.plan.lanes.iter().position(|lane| lane.run == Some(run))) {
+            self.lane = lane;
+        }
         self.lane = self.lane.min(self.plan.lanes.len().saturating_sub(1));
         if let Some(lane) = self.plan.lanes.get(self.lane) {
             self.top = self.top.min(lane.first).max((lane.first + lane.lines).saturating_sub(usize::from(chart.height)));

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-fn told(now: u64) -> Model {
+pub(super) fn told(now: u64) -> Model {
     let setup = Setup {
         theme: Theme::dark(),
         keymap: Keymap::built_in(),

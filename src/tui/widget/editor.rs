@@ -146,6 +146,15 @@ impl JsonEditor {
         EditorEvent::Changed
     }
 
+    /// Takes the last change back.
+    pub fn undo(&mut self) -> EditorEvent {
+        if !self.area.undo() {
+            return EditorEvent::None;
+        }
+        self.check_soon();
+        EditorEvent::Changed
+    }
+
     /// Sends the text if it fits, else goes to where it does not.
     pub fn submit(&mut self) -> EditorEvent {
         self.check();

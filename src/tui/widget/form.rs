@@ -6,13 +6,18 @@
 
 mod click;
 mod draw;
+mod past;
+mod pick;
 
+#[cfg(test)]
+mod hands;
 #[cfg(test)]
 mod tests;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
 
+use self::{past::Before, pick::Picker};
 use super::field::{FieldEvent, TextField};
 use crate::{
     domain::{
@@ -61,6 +66,12 @@ pub struct FormView {
     naming: Option<TextField>,
     /// What was typed to find a choice.
     ahead: String,
+    /// The list of choices, while it is open.
+    picker: Option<Picker>,
+    /// What the form was before its last changes.
+    past: Vec<Before>,
+    /// Whether letters go into a field of which that is noted.
+    entered: bool,
     /// Whether sending was tried, so that what is missing is told.
     tried: bool,
     top: usize,
@@ -94,6 +105,9 @@ impl FormView {
             typing: true,
             naming: None,
             ahead: String::new(),
+            picker: None,
+            past: vec![],
+            entered: false,
             tried: false,
             top: 0,
             page: 10,
@@ -116,21 +130,23 @@ impl FormView {
 
     /// Fills the form from JSON text. On a syntax error nothing changes.
     pub fn set_json(&mut self, text: &str) -> Result<(), SyntaxError> {
-        self.form.set_json(text)?;
+        self.changing(|form, _| form.set_json(text))?;
         self.rewind();
         Ok(())
     }
 
     /// Empties the form.
     pub fn reset(&mut self) {
-        self.form.reset();
+        self.changing(|form, _| form.reset());
         self.tried = false;
         self.rewind();
     }
 
     /// Whether letters go into a field, so that they must come here before any other use.
     pub fn wants_text(&self) -> bool {
-        self.naming.is_some() || self.typing && (self.is_text() || matches!(self.kind(), Some(Kind::Choice { .. })))
+        self.naming.is_some()
+            || self.picker.is_some()
+            || self.typing && (self.is_text() || matches!(self.kind(), Some(Kind::Choice { .. })))
     }
 
     /// The path of the field under the cursor.
@@ -145,7 +161,7 @@ impl FormView {
 
     /// Sets the text of a field, wherever the cursor is.
     pub fn set_text(&mut self, path: &[usize], text: &str) {
-        self.form.set_text(path, text);
+        self.changing(|form, _| form.set_text(path, text));
         self.sync();
     }
 
@@ -158,7 +174,7 @@ impl FormView {
             })
         });
         self.at = wanted.or(rows.first()).map(|row| row.path.clone()).unwrap_or_default();
-        (self.top, self.typing) = (0, true);
+        (self.top, self.typing, self.picker) = (0, true, None);
         self.sync();
     }
 
@@ -181,7 +197,7 @@ impl FormView {
     }
 
     fn go(&mut self, path: Path) {
-        self.at = path;
+        (self.at, self.entered, self.picker) = (path, false, None);
         self.field.set("");
         self.sync();
     }
@@ -193,6 +209,9 @@ impl FormView {
         }
         if self.naming.is_some() {
             return self.name_key(key);
+        }
+        if self.picker.is_some() {
+            return self.pick_key(key);
         }
         let (control, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
         match key.code {
@@ -281,7 +300,7 @@ impl FormView {
             name.paste(text);
             return FormEvent::None;
         }
-        if !self.is_text() {
+        if !self.is_text() || self.picker.is_some() {
             return FormEvent::None;
         }
         self.typing = true;
@@ -294,7 +313,7 @@ impl FormView {
             return FormEvent::None;
         }
         let text = self.field.text().to_owned();
-        self.form.set_text(&self.at, &text);
+        self.typing_in(&text);
         FormEvent::Changed
     }
 
@@ -305,7 +324,7 @@ impl FormView {
         let longer = format!("{}{one}", self.ahead);
         let found = [longer, one].into_iter().find_map(|start| options.iter().position(|o| o.starts_with(&start)).map(|at| (start, at)));
         let Some((start, index)) = found else { return FormEvent::None };
-        self.form.pick(&self.at, index);
+        self.changing(|form, at| form.pick(at, index));
         self.ahead = start;
         FormEvent::Changed
     }
@@ -318,7 +337,7 @@ impl FormView {
                 let key = name.text().to_owned();
                 self.naming = None;
                 let object = self.open_object().unwrap_or_else(|| self.at.clone());
-                if let Some(path) = self.form.add_member(&object, &key) {
+                if let Some(path) = self.changing(|form, _| form.add_member(&object, &key)) {
                     self.go(path);
                     self.edit();
                 }
@@ -395,11 +414,14 @@ impl FormView {
 
     /// Ends typing: letters are keys again.
     pub fn stop_editing(&mut self) {
-        (self.typing, self.naming) = (false, None);
+        (self.typing, self.naming, self.picker) = (false, None, None);
     }
 
-    /// Switches a boolean, takes the next choice, folds or unfolds.
+    /// Switches a boolean, takes the next of few choices or lists many, folds or unfolds.
     pub fn toggle(&mut self) -> FormEvent {
+        if self.open_list() {
+            return FormEvent::None;
+        }
         let Some(node) = self.form.node(&self.at) else { return FormEvent::None };
         match node.kind {
             Kind::Bool(_) | Kind::Choice { .. } | Kind::Const(_) | Kind::Union { .. } => self.cycle(1),
@@ -414,7 +436,7 @@ impl FormView {
 
     /// The next (or with a negative `step` previous) value of a boolean, a choice or an alternative.
     pub fn cycle(&mut self, step: isize) -> FormEvent {
-        self.form.cycle(&self.at, step);
+        self.changing(|form, at| form.cycle(at, step));
         self.ahead.clear();
         FormEvent::Changed
     }
@@ -466,7 +488,7 @@ impl FormView {
             self.naming = Some(TextField::default());
             return FormEvent::None;
         }
-        let Some(path) = self.form.add_item(&self.at.clone()) else { return FormEvent::None };
+        let Some(path) = self.changing(|form, at| form.add_item(at)) else { return FormEvent::None };
         // An item of fields is entered at its first field.
         let inner = self.form.rows().into_iter().find(|row| row.path.len() > path.len() && row.path.starts_with(&path));
         self.go(inner.map_or(path, |row| row.path));
@@ -478,7 +500,7 @@ impl FormView {
     pub fn remove_item(&mut self) -> FormEvent {
         for depth in (1..=self.at.len()).rev() {
             let path = self.at[..depth].to_vec();
-            if !self.form.remove(&path) {
+            if !self.changing(|form, _| form.remove(&path)) {
                 continue;
             }
             let (last, parent) = (path[depth - 1], path[..depth - 1].to_vec());
@@ -501,7 +523,7 @@ impl FormView {
             if !matches!(parent.kind, Kind::Array { .. }) {
                 continue;
             }
-            let Some(moved) = self.form.shift(&path, step) else { return FormEvent::None };
+            let Some(moved) = self.changing(|form, _| form.shift(&path, step)) else { return FormEvent::None };
             let rest = self.at[depth..].to_vec();
             self.go([moved, rest].concat());
             return FormEvent::Changed;
@@ -511,23 +533,30 @@ impl FormView {
 
     /// Empties the field under the cursor, so that it is left out.
     pub fn clear(&mut self) -> FormEvent {
-        self.form.clear(&self.at);
+        self.changing(|form, at| form.clear(at));
         self.go(self.at.clone());
         FormEvent::Changed
     }
 
     /// Sets the field under the cursor to `null` where it may be.
     pub fn set_null(&mut self) -> FormEvent {
-        if !self.form.set_null(&self.at) {
+        if !self.changing(|form, at| form.set_null(at)) {
             return FormEvent::None;
         }
         self.go(self.at.clone());
         FormEvent::Changed
     }
 
-    /// Sets the text under the cursor to an empty one that is sent.
+    /// Sets the text under the cursor to an empty one that is sent, and so an object or a list without anything in it.
     pub fn set_empty(&mut self) -> FormEvent {
-        self.form.set_empty(&self.at);
+        let mut path = self.at.clone();
+        // The fields of an alternative stand right under the choice: its row is the choice's.
+        if let Some(Kind::Union { inner, .. }) = self.kind()
+            && matches!(inner.kind, Kind::Object { .. })
+        {
+            path.push(0);
+        }
+        self.changing(|form, _| form.set_empty(&path));
         self.go(self.at.clone());
         FormEvent::Changed
     }

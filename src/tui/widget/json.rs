@@ -14,15 +14,13 @@ mod tests;
 
 use std::{collections::BTreeMap, ops::Range};
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-
 pub use self::{index::Broken, search::Progress};
 use self::{
     index::{Index, container_end, split},
     search::Search,
     text::{Text, decode},
 };
-use crate::domain::body::Body;
+use crate::{domain::body::Body, tui::action::Action};
 
 /// More nodes than this are not all unfolded at first.
 const MANY: u32 = 2_000;
@@ -33,15 +31,6 @@ struct Pos {
     node: u32,
     line: u32,
     sub: u16,
-}
-
-/// What came of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JsonEvent {
-    /// Nothing: the key is not for this view.
-    Ignored,
-    /// The cursor, a fold or the search moved.
-    Moved,
 }
 
 /// A view of JSON or of text, with its cursor, folds and search.
@@ -141,29 +130,26 @@ impl JsonView {
             + texts.map(|(_, t)| t.lines() as usize).sum::<usize>()
     }
 
-    /// Takes a key. `z` and everything that is not about moving, folding and matches is left to others.
-    pub fn handle(&mut self, key: KeyEvent) -> JsonEvent {
-        let plain = !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
-        if key.kind == KeyEventKind::Release || !plain {
-            return JsonEvent::Ignored;
+    /// Does what an action means here: moving, folding, going from match to match; whether it means something.
+    pub fn act(&mut self, action: Action) -> bool {
+        let page = self.height.saturating_sub(1).max(1);
+        match action {
+            Action::Down => self.down(1),
+            Action::Up => self.up(1),
+            Action::PageDown => self.down(page),
+            Action::PageUp => self.up(page),
+            Action::Top => self.start(),
+            Action::Bottom => self.end(),
+            Action::Open | Action::Fold => self.toggle(),
+            Action::Right => self.right(),
+            Action::Left => self.left(),
+            Action::UnfoldLevel => self.unfold_level(),
+            Action::FoldLevel => self.fold_level(),
+            Action::NextMatch if self.search.is_some() => self.next_match(),
+            Action::PreviousMatch if self.search.is_some() => self.previous_match(),
+            _ => return false,
         }
-        match key.code {
-            KeyCode::Down | KeyCode::Char('j') => self.down(1),
-            KeyCode::Up | KeyCode::Char('k') => self.up(1),
-            KeyCode::PageDown => self.down(self.height.saturating_sub(1).max(1)),
-            KeyCode::PageUp => self.up(self.height.saturating_sub(1).max(1)),
-            KeyCode::Home | KeyCode::Char('g') => self.start(),
-            KeyCode::End | KeyCode::Char('G') => self.end(),
-            KeyCode::Enter | KeyCode::Char(' ') => self.toggle(),
-            KeyCode::Right | KeyCode::Char('l') => self.right(),
-            KeyCode::Left | KeyCode::Char('h') => self.left(),
-            KeyCode::Char('+') => self.unfold_level(),
-            KeyCode::Char('-') => self.fold_level(),
-            KeyCode::Char('n') if self.search.is_some() => self.next_match(),
-            KeyCode::Char('N') if self.search.is_some() => self.previous_match(),
-            _ => return JsonEvent::Ignored,
-        }
-        JsonEvent::Moved
+        true
     }
 
     /// Moves down by rows of the screen.

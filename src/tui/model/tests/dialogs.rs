@@ -81,18 +81,29 @@ fn every_dialog_in_every_size() {
     }
 }
 
+/// The rows of a dialog's picture that are not what stands behind it.
+fn own_rows(harness: &mut Harness, theme: Theme) -> String {
+    let shown = harness.styled(theme);
+    let modals = std::mem::take(&mut harness.model.modals);
+    let behind = harness.styled(theme);
+    harness.model.modals = modals;
+    shown.lines().zip(behind.lines()).filter(|(own, other)| own != other).fold(String::new(), |out, (own, _)| out + own + "\n")
+}
+
 #[test]
 fn every_dialog_in_every_theme() {
     for (theme_name, theme) in [("dark", Theme::dark()), ("light", Theme::light()), ("mono", Theme::mono())] {
-        let mut pictures = String::new();
-        for (name, made) in DIALOGS {
-            let mut harness = made(80, 24);
-            let plain = harness.frame();
-            pictures.push_str(&format!("== {name}\n{}\n", harness.styled(theme)));
-            // A theme changes no letter.
-            assert_eq!(harness.frame(), plain, "{name} in {theme_name}");
+        for (width, height) in SIZES {
+            let mut pictures = String::new();
+            for (name, made) in DIALOGS {
+                let mut harness = made(width, height);
+                let plain = harness.frame();
+                pictures.push_str(&format!("== {name}\n{}\n", own_rows(&mut harness, theme)));
+                // A theme changes no letter.
+                assert_eq!(harness.frame(), plain, "{name} in {theme_name}");
+            }
+            insta::assert_snapshot!(format!("styles_{theme_name}_{width}x{height}"), pictures);
         }
-        insta::assert_snapshot!(format!("styles_{theme_name}"), pictures);
     }
 }
 

@@ -182,6 +182,7 @@ pub(super) fn offer() -> Offer {
         client: client.into(),
         path: path.into(),
         servers: 2,
+        used: 0,
         lines: vec![
             "files: npx -y @modelcontextprotocol/server-filesystem /srv".into(),
             "    with TOKEN=…".into(),
@@ -192,6 +193,7 @@ pub(super) fn offer() -> Offer {
     Offer {
         found: vec![config("Claude Desktop", "~/.config/Claude/claude_desktop_config.json"), config("Cursor", "~/.cursor/mcp.json")],
         target: "~/.config/switchboard/config.toml".into(),
+        ..Offer::default()
     }
 }
 
@@ -226,6 +228,30 @@ fn a_command_is_typed_into_the_welcome() {
     assert!(harness.model.modals.is_empty());
     let frame = harness.frame();
     assert!(frame.contains("No servers yet") && frame.contains("W shows ways to get some"), "{frame}");
+}
+
+#[test]
+fn the_welcome_opens_beside_servers_and_marks_what_is_in_use() {
+    let mut harness = Harness::busy(120, 40);
+    assert!(!harness.frame().contains("get servers"), "it takes no room in the footer");
+    harness.keys("W");
+    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Offer)]);
+    let mut found = Offer { more: true, demo: true, ..offer() };
+    found.found[0].used = found.found[0].servers;
+    harness.send(Msg::Update(ConsoleUpdate::Offer(found.clone())));
+    insta::assert_snapshot!("welcome_more_120x40", harness.frame());
+    // What is here already is shown, and nothing of it is started again.
+    harness.keys("enter y");
+    assert!(harness.frame().contains("are among your servers already"), "{}", harness.frame());
+    assert_eq!(harness.take(), []);
+    harness.keys("esc down down enter");
+    assert_eq!(harness.take(), [], "the demo runs already");
+    harness.keys("up enter y");
+    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
+    // It comes in nobody's way.
+    harness.keys("/");
+    harness.send(Msg::Update(ConsoleUpdate::Offer(found)));
+    assert!(harness.model.modals.is_empty());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{
     tui::{
         pane::{Look, breaker, lamp, outcome_glyph, replicas},
         widget::{
-            paint::{Pen, pane, width},
+            paint::{Pen, pane, width, wrap},
             window::{Move, Window},
         },
     },
@@ -106,7 +106,7 @@ impl Routes {
             let mut pen = Pen::new(buf, line, 0);
             pen.skip(1);
             for (text, style) in &rows[index].pieces {
-                pen.put(text, *style);
+                pen.cut(text, *style);
             }
             if index == self.window.cursor {
                 buf.set_style(line.intersection(buf.area), look.selection());
@@ -164,7 +164,7 @@ impl Columns {
         let weight = matches!(group.strategy, Strategy::Weighted) && !world.servers.is_empty();
         match wide {
             0..=59 => Columns { name, weight: false, state: 3, breaker: 14, figures: false, bar: 0 },
-            60..=99 => Columns { name, weight, state: 12, breaker: 16, figures: false, bar: 8 },
+            60..=99 => Columns { name, weight, state: 12, breaker: 16, figures: false, bar: 4 },
             100..=139 => Columns { name, weight, state: 14, breaker: 18, figures: true, bar: 10 },
             _ => Columns { name, weight, state: 20, breaker: 20, figures: true, bar: 24 },
         }
@@ -203,7 +203,10 @@ fn group_rows(rows: &mut Vec<Row>, group: &Group, look: Look, wide: u16) {
     for (tool, members, differ) in &tools {
         if *differ {
             for text in replicas::conflict(&tool.name, members) {
-                rows.push(Row { pieces: vec![(format!("  {text}"), theme.warn)], ..Row::default() });
+                let indent = " ".repeat(2 + text.len() - text.trim_start().len());
+                for row in wrap(text.trim_start(), wide.saturating_sub(6)) {
+                    rows.push(Row { pieces: vec![(format!("{indent}{row}"), theme.warn)], ..Row::default() });
+                }
             }
         }
     }

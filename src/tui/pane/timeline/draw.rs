@@ -25,6 +25,7 @@ use crate::{
 use super::{
     Timeline,
     plan::{Bar, rooms},
+    runs::run_of,
     shades::LEGENDS,
 };
 
@@ -61,7 +62,8 @@ impl Timeline {
             let Some(y) = (lane.first + bar.line).checked_sub(self.top).filter(|y| *y < usize::from(chart.height)) else { continue };
             self.bar(bar, row, rows, look, Rect { y: chart.y + y as u16, height: 1, ..chart }, buf);
         }
-        self.same_run(rows, look, chart, buf);
+        self.brackets(rows, look, chart, buf);
+        self.same_run(rows, chart, buf);
         self.cursor_line(rows, look, chart, buf);
         self.list(rows, look, under, buf);
         if area.height >= 6 {
@@ -99,6 +101,7 @@ impl Timeline {
                     let (glyph, style) = lamp(&server.phase, theme);
                     pen.put(glyph, style).skip(1);
                 }
+                None if lane.run.is_some() => drop(pen.put("⇶ ", theme.muted)),
                 None => drop(pen.put("⧉ ", theme.accent)),
             }
             let room = pen.left().saturating_sub(1);
@@ -176,16 +179,17 @@ impl Timeline {
     }
 
     /// The other calls of the run that the selected one belongs to stand out.
-    fn same_run(&self, rows: &Rows, look: Look, chart: Rect, buf: &mut Buffer) {
-        let run_of = |id| rows.get(id).and_then(|row| rows.step_of(row)).map(|step| step.run);
-        let Some(run) = self.selected(rows).filter(|_| !self.following()).and_then(run_of) else { return };
-        for bar in self.plan.bars.iter().filter(|bar| run_of(bar.id) == Some(run)) {
+    fn same_run(&self, rows: &Rows, chart: Rect, buf: &mut Buffer) {
+        let selected = self.selected(rows).filter(|_| !self.following());
+        let bar = selected.and_then(|id| self.plan.bars.iter().find(|bar| bar.id == id));
+        let Some(run) = self.run_here().or_else(|| run_of(bar?, rows)) else { return };
+        for bar in self.plan.bars.iter().filter(|bar| run_of(bar, rows) == Some(run)) {
             let Some(y) = self.plan.lanes.get(bar.lane).and_then(|lane| (lane.first + bar.line).checked_sub(self.top)) else { continue };
             if y < usize::from(chart.height) {
                 let from = bar.from.clamp(0, i64::from(chart.width)) as u16;
                 let to = (bar.to + 1).clamp(0, i64::from(chart.width)) as u16;
                 let place = Rect { x: chart.x + from, y: chart.y + y as u16, width: to.saturating_sub(from), height: 1 };
-                buf.set_style(place.intersection(buf.area), look.theme.accent.add_modifier(Modifier::BOLD | Modifier::UNDERLINED));
+                buf.set_style(place.intersection(buf.area), Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED));
             }
         }
     }
@@ -227,10 +231,19 @@ impl Timeline {
             return;
         }
         let x = self.cursor.map_or_else(|| self.scale.column(look.now), |at| self.scale.column(at));
-        let mut bars: Vec<&Bar> = self.plan.bars.iter().filter(|b| self.following() || (b.from..=b.to).contains(&x)).collect();
-        bars.sort_by_key(|bar| std::cmp::Reverse(bar.id));
+        let here = self.plan.lanes.get(self.lane).and_then(|lane| Some((&lane.server, lane.run?)));
+        let mine = |bar: &&Bar| match here {
+            Some((_, run)) => run_of(bar, rows) == Some(run),
+            None => self.following() || (bar.from..=bar.to).contains(&x),
+        };
+        let mut bars: Vec<&Bar> = self.plan.bars.iter().filter(mine).collect();
+        // A run is read from its beginning.
+        bars.sort_by_key(|bar| if here.is_some() { bar.id } else { u64::MAX - bar.id });
         let at = look.world.epoch.time_of_day(self.cursor.unwrap_or(look.now));
         let head = match (self.following(), bars.len()) {
+            (_, n) if let Some((name, run)) = here => {
+                format!(" {n} {} of {name} in sight, run {} ", if n == 1 { "call" } else { "calls" }, run.short())
+            }
             (true, _) => " The last calls ".to_owned(),
             (false, 0) => format!(" Nothing ran at {at} "),
             (false, n) => format!(" {n} ran at {at} "),

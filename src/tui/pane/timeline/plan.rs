@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use ratatui::layout::Rect;
 
 use crate::{
-    domain::{time::Stamp, world::World},
+    domain::{run::RunId, time::Stamp, world::World},
     tui::{
         index::Index,
         rows::{LONG, RowId, Rows},
@@ -101,9 +101,12 @@ pub(super) struct Bar {
     pub to: i64,
 }
 
-/// The room of a server.
+/// The room of a server, a group or a run.
 pub(super) struct Lane {
+    /// Its key; of a run, its workflow.
     pub server: Arc<str>,
+    /// The run, if it is the lane of one.
+    pub run: Option<RunId>,
     pub first: usize,
     pub lines: usize,
     /// Calls that found no line of their own.
@@ -124,7 +127,7 @@ impl Plan {
     pub fn clear(&mut self, world: &World) {
         let groups = world.rules.routing.groups.iter().map(|group| &group.id);
         let ids = world.servers.iter().map(|s| s.id()).chain(groups);
-        self.lanes = ids.map(|id| Lane { server: id.as_str().into(), first: 0, lines: 1, hidden: 0 }).collect();
+        self.lanes = ids.map(|id| Lane { server: id.as_str().into(), run: None, first: 0, lines: 1, hidden: 0 }).collect();
         self.bars.clear();
     }
 
@@ -195,7 +198,8 @@ impl Plan {
 
 /// The rooms of the lanes' names and of the bars: inside the border, under `head` rows and the axis, over the foot.
 pub(super) fn rooms(area: Rect, head: u16, plan: &Plan) -> (Rect, Rect) {
-    let names = plan.lanes.iter().map(|l| width(&l.server)).max().unwrap_or(0) + 5;
+    // The names of runs make no room: they come and go, and the axis stands still.
+    let names = plan.lanes.iter().filter(|l| l.run.is_none()).map(|l| width(&l.server)).max().unwrap_or(0) + 5;
     let names = if area.width < 40 { 4 } else { names.clamp(8, area.width / 4) };
     let foot = if area.height >= 6 { 4 } else { 3 };
     let inner = Rect {

@@ -32,6 +32,8 @@ pub struct InputPane {
     form: Option<FormView>,
     editor: Option<JsonEditor>,
     complaints: Vec<String>,
+    /// JSON that was cleared while it was edited, after the form's that took its place.
+    cleared: Option<(String, String)>,
     memory: HashMap<Arc<str>, String>,
 }
 
@@ -45,7 +47,7 @@ impl InputPane {
         if let (Some(name), Some(form)) = (&self.name, &self.form) {
             self.memory.insert(name.clone(), form.json());
         }
-        (self.name, self.editor) = (name.cloned(), None);
+        (self.name, self.editor, self.cleared) = (name.cloned(), None, None);
         self.description = plan.and_then(|plan| plan.description.clone()).unwrap_or_default();
         self.complaints.clear();
         self.form = plan.map(|_| {
@@ -53,6 +55,7 @@ impl InputPane {
             if let Some(kept) = name.and_then(|name| self.memory.get(name)) {
                 // It came from a form, so it is JSON.
                 let _ = form.set_json(kept);
+                form.forget_past();
             }
             form
         });
@@ -123,12 +126,41 @@ impl InputPane {
         }
     }
 
-    /// Starts again from the defaults.
-    pub fn reset(&mut self) {
-        self.editor = None;
-        if let Some(form) = &mut self.form {
-            form.reset();
+    /// Starts again from the defaults; [`InputPane::undo`] brings back what was there. Whether there was anything.
+    pub fn reset(&mut self) -> bool {
+        let Some(form) = &mut self.form else { return false };
+        let before = form.json();
+        form.reset();
+        self.cleared = self.editor.take().map(|editor| (form.json(), editor.text()));
+        self.cleared.is_some() || form.json() != before
+    }
+
+    /// Whether there is a change that can be taken back.
+    pub fn can_undo(&self) -> bool {
+        self.editor.is_some() || self.cleared.is_some() || self.form.as_ref().is_some_and(FormView::can_undo)
+    }
+
+    /// Takes the last change of the form or the JSON back.
+    pub fn undo(&mut self) {
+        self.complaints.clear();
+        match (&mut self.editor, &mut self.form) {
+            (Some(editor), _) => drop(editor.undo()),
+            (None, Some(form)) => match self.cleared.take() {
+                // JSON that was cleared is there again as long as nothing was entered since.
+                Some((json, text)) if form.json() == json => {
+                    form.undo();
+                    self.open_editor(&text);
+                }
+                _ => drop(form.undo()),
+            },
+            (None, None) => {}
         }
+    }
+
+    fn open_editor(&mut self, text: &str) {
+        let mut editor = JsonEditor::new(Some(&self.schema));
+        editor.set_text(text);
+        self.editor = Some(editor);
     }
 
     /// Goes from the form to JSON or back; JSON that cannot be read stays in the editor.
@@ -144,9 +176,7 @@ impl InputPane {
             },
             (None, Some(form)) => {
                 let json = form.json();
-                let mut editor = JsonEditor::new(Some(&self.schema));
-                editor.set_text(&pretty(&json).unwrap_or(json));
-                self.editor = Some(editor);
+                self.open_editor(&pretty(&json).unwrap_or(json));
             }
             _ => {}
         }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -95,31 +94,17 @@ impl StepPane {
         }
     }
 
-    /// Does what a key of the result pane does.
-    pub fn act(&mut self, action: Action, page: usize) {
-        let Some(view) = self.view() else { return };
-        match action {
-            Action::Up => view.up(1),
-            Action::Down => view.down(1),
-            Action::PageUp => view.up(page),
-            Action::PageDown => view.down(page),
-            Action::Top => view.start(),
-            Action::Bottom => view.end(),
-            Action::Left => view.left(),
-            Action::Right => view.right(),
-            Action::Open => view.toggle(),
-            _ => {}
+    /// Does what an action means in a value.
+    pub fn act(&mut self, action: Action) {
+        if let Some(view) = self.view() {
+            view.act(action);
         }
     }
 
-    /// A key that means nothing to the keymap.
-    pub fn raw_key(&mut self, key: KeyEvent) {
-        if key.modifiers.difference(KeyModifiers::SHIFT).is_empty()
-            && !matches!(key.code, KeyCode::Enter)
-            && let Some(view) = self.view()
-        {
-            let _ = view.handle(key);
-        }
+    /// Whether there is a value to be folded.
+    pub fn can_fold(&self) -> bool {
+        let view = if self.side == Side::Given { &self.given.1 } else { &self.came.1 };
+        view.as_ref().is_some_and(JsonView::is_tree)
     }
 
     /// What can be copied: the value under the cursor.

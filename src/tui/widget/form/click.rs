@@ -16,7 +16,7 @@ impl FormView {
                 line += 1 + below;
                 continue;
             }
-            self.naming = None;
+            (self.naming, self.picker) = (None, None);
             self.go(row.path);
             self.edit();
             let turns = matches!(

@@ -62,6 +62,10 @@ impl FormView {
             }
         }
         self.draw_foot(foot, buf, theme);
+        let before = rows.iter().zip(&messages).take_while(|(row, _)| row.path != self.at).map(|(_, messages)| 1 + messages.len()).sum();
+        if let Some(y) = on_screen(before, self.top, body) {
+            self.draw_list(y, area, buf, theme);
+        }
     }
 
     fn columns(&self, rows: &[Row], room: u16) -> Columns {

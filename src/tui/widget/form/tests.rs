@@ -107,6 +107,95 @@ fn choices_are_typed_or_stepped_through() {
     assert!(!view.json().contains("notify"));
 }
 
+const MANY: &str = r#"{"type":"object","properties":{
+  "zone":{"enum":["Europe/Berlin","Europe/Paris","America/Lima","America/New York","Asia/Tokyo"]},
+  "how":{"oneOf":[{"title":"Password","type":"string"},{"title":"Key","type":"object","properties":{"key":{"type":"string"}}},{"title":"Token","type":"integer"},{"title":"Card","type":"boolean"}]},
+  "n":{"enum":[1,2,3]}
+},"required":["zone","how"]}"#;
+
+#[test]
+fn many_choices_are_listed_and_found_by_typing() {
+    let mut view = view(MANY);
+    view.go(vec![0]);
+    code(&mut view, KeyCode::Char(' '));
+    assert!(view.wants_text(), "letters go into the list");
+    insta::assert_snapshot!(screen(&mut view, 60, 12));
+    write(&mut view, "ERICA new");
+    let shown = screen(&mut view, 60, 12);
+    assert!(shown.contains("1 of 5") && shown.contains("New York") && !shown.contains("Asia/Tokyo  "), "{shown}");
+    code(&mut view, KeyCode::Enter);
+    assert_eq!(view.json(), r#"{"zone":"America/New York"}"#);
+    // Escape changes nothing, arrows move, Tab takes too.
+    code(&mut view, KeyCode::Char(' '));
+    code(&mut view, KeyCode::Down);
+    code(&mut view, KeyCode::Esc);
+    assert_eq!(view.json(), r#"{"zone":"America/New York"}"#);
+    code(&mut view, KeyCode::Char(' '));
+    code(&mut view, KeyCode::Down);
+    code(&mut view, KeyCode::Tab);
+    assert_eq!(view.json(), r#"{"zone":"Asia/Tokyo"}"#);
+    code(&mut view, KeyCode::Char(' '));
+    write(&mut view, "nowhere");
+    assert!(screen(&mut view, 60, 12).contains("Nothing is called like this"));
+    assert_eq!(code(&mut view, KeyCode::Enter), FormEvent::None, "nothing is chosen, and nothing sent");
+    code(&mut view, KeyCode::Esc);
+    // Alternatives too; few choices are stepped through as before.
+    view.go(vec![1]);
+    code(&mut view, KeyCode::Char(' '));
+    write(&mut view, "tok");
+    code(&mut view, KeyCode::Enter);
+    assert!(matches!(view.kind(), Some(Kind::Union { picked: 2, .. })));
+    view.go(vec![2]);
+    code(&mut view, KeyCode::Char(' '));
+    assert!(view.json().contains(r#""n":1"#), "{}", view.json());
+    // At any size, wherever the field is.
+    view.go(vec![0]);
+    code(&mut view, KeyCode::Char(' '));
+    for width in 1..40 {
+        for height in 1..14 {
+            screen(&mut view, width, height);
+        }
+    }
+}
+
+#[test]
+fn changes_are_taken_back_one_by_one() {
+    let mut view = filled();
+    view.forget_past();
+    let before = view.json();
+    assert!(!view.can_undo());
+    // What changes nothing is nothing to take back.
+    view.go(vec![0]);
+    code(&mut view, KeyCode::Esc);
+    code(&mut view, KeyCode::Char('d'));
+    assert!(!view.can_undo());
+    view.go(vec![5, 1]);
+    code(&mut view, KeyCode::Char('d'));
+    assert!(!view.json().contains("beta"));
+    view.undo();
+    assert_eq!((view.json(), view.path().clone()), (before.clone(), vec![5, 1]), "the item and the cursor");
+    view.reset();
+    assert_ne!(view.json(), before);
+    view.undo();
+    assert_eq!(view.json(), before);
+    // Letters of one go are one change.
+    view.go(vec![1]);
+    view.edit();
+    write(&mut view, "abel");
+    code(&mut view, KeyCode::Tab);
+    code(&mut view, KeyCode::Char(' '));
+    view.go(vec![9]);
+    code(&mut view, KeyCode::Esc);
+    code(&mut view, KeyCode::Backspace);
+    view.undo();
+    assert!(view.json().contains(r#""nick":null"#));
+    while view.can_undo() {
+        view.undo();
+    }
+    assert_eq!(view.json(), before);
+    assert_eq!(view.undo(), FormEvent::None);
+}
+
 #[test]
 fn items_are_added_moved_and_removed() {
     let mut view = view(USER);

@@ -17,7 +17,24 @@ fn screen(view: &mut JsonView, width: u16, height: u16) -> String {
 
 fn press(view: &mut JsonView, keys: &str) {
     for c in keys.chars() {
-        view.handle(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+        view.act(meant(c));
+    }
+}
+
+/// What a letter means in the tests here.
+fn meant(c: char) -> Action {
+    match c {
+        'j' => Action::Down,
+        'k' => Action::Up,
+        'h' => Action::Left,
+        'l' => Action::Right,
+        'g' => Action::Top,
+        'G' => Action::Bottom,
+        '+' => Action::UnfoldLevel,
+        '-' => Action::FoldLevel,
+        'n' => Action::NextMatch,
+        'N' => Action::PreviousMatch,
+        _ => Action::Fold,
     }
 }
 
@@ -181,15 +198,15 @@ proptest! {
         let mut view = if tree { JsonView::json(Body::from(text)) } else { JsonView::text(text) };
         let keys = "jkgGhl +-nNjjkkh l";
         for (key, width, height) in steps {
-            let code = match keys.chars().nth(key) {
-                Some(c) => KeyCode::Char(c),
-                None => [KeyCode::PageDown, KeyCode::PageUp, KeyCode::Enter, KeyCode::End][key % 4],
+            let action = match keys.chars().nth(key) {
+                Some(c) => meant(c),
+                None => [Action::PageDown, Action::PageUp, Action::Open, Action::Bottom][key % 4],
             };
             if key == 9 {
                 view.search("n");
                 view.search_step(7);
             }
-            view.handle(KeyEvent::new(code, KeyModifiers::NONE));
+            view.act(action);
             screen(&mut view, width, height);
             view.cursor_path();
             view.copy_text();

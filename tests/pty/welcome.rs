@@ -1,0 +1,35 @@
+//! The first start: nothing is configured, and a few keys later a server of another program has answered.
+
+use crate::session::{bad_server, console};
+
+#[test]
+fn from_nothing_to_the_first_answer() {
+    // As another program has it on this machine.
+    let cursor = format!(r#"{{"mcpServers": {{"bad": {{"command": {:?}, "args": ["hostile"]}}}}}}"#, bad_server());
+    let mut session = console(&[]).file(".cursor/mcp.json", &cursor).start();
+    let screen = session.see("Welcome to Switchboard");
+    assert!(screen.contains("Cursor") && screen.contains("~/.cursor/mcp.json") && screen.contains("The demo"), "{screen}");
+    // What would be started is shown first, and Enter alone starts nothing.
+    let screen = session.press("\r", "Start these servers?");
+    assert!(screen.contains("badserver hostile") && screen.contains("config.toml"), "{screen}");
+    session.press("y", "● bad");
+    session.until("the server", |screen| screen.contains("● 1 ") && screen.contains("1 tool"));
+    session.note_processes();
+    // The message says how to go on: two keys and a name find its tool, Enter fires.
+    session.see("finds a tool");
+    session.press("/", "find a tool");
+    session.press("echo\r", "━ bad_echo ━");
+    session.press("\r", "Fire bad_echo?");
+    let screen = session.press("y", "hello");
+    assert!(screen.contains("✓ ok"), "{screen}");
+    // Beside servers it opens again, and knows what is here.
+    session.press("\x1b", "┏━ Servers");
+    let screen = session.press("W", "Get more servers");
+    assert!(screen.contains("✓ in use"), "{screen}");
+    session.press("\r", "are among your servers already");
+    session.press("\x1b", "Get more servers");
+    session.keys("\x1b");
+    session.until("the dialog gone", |screen| !screen.contains("Get more servers"));
+    session.keys("q");
+    session.ended().code(0).restored().nothing_left();
+}
