@@ -22,6 +22,9 @@ pub(super) const GUARD: &str = "_there";
 /// The function that looks up what may be missing; put in by `reference`, not offered.
 pub(super) const FIND: &str = "_find";
 
+/// The filter that refuses a list of which an item lacks what a filter after it looks at; put in by `reference`, not offered.
+pub(super) const EACH: &str = "_each";
+
 /// Instructions that one evaluation may take; larger results cost more.
 const FUEL: u64 = 500_000;
 
@@ -81,6 +84,7 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
         engine.remove_filter(name);
     }
     engine.add_filter(GUARD, there);
+    engine.add_filter(EACH, each);
     engine.add_function(FIND, find);
     engine.add_filter("tojson", |value: Value| json(&value));
     engine.add_filter("fromjson", |text: String| {
@@ -230,6 +234,29 @@ fn refuse(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 
 fn there(value: Value, path: String) -> Result<Value, Error> {
     if value.is_undefined() { Err(Error::new(ErrorKind::UndefinedError, path)) } else { Ok(value) }
+}
+
+/// Every item of `list` has a member at `path` (names with dots between them); `text`: the list as it is written. Lists that
+/// are none, or are not there, are left to the filter.
+fn each(list: Value, path: String, text: String) -> Result<Value, Error> {
+    if !matches!(list.kind(), ValueKind::Seq | ValueKind::Iterable) {
+        return Ok(list);
+    }
+    for (index, item) in list.try_iter()?.enumerate() {
+        let mut at = item;
+        for name in path.split('.') {
+            let next = match name.parse::<usize>() {
+                Ok(place) => at.get_item_by_index(place),
+                Err(_) => at.get_attr(name),
+            };
+            let Some(next) = next.ok().filter(|next| !next.is_undefined()) else {
+                let holds = holds(&at, &Key::Name(name.to_owned()));
+                return Err(refuse(format!("`{path}` is not there in item {index} of `{text}`: it {holds}")));
+            };
+            at = next;
+        }
+    }
+    Ok(list)
 }
 
 fn find(root: Value, keys: minijinja::value::Rest<Value>) -> Result<Value, Error> {

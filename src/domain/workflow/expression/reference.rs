@@ -3,7 +3,8 @@
 //! minijinja in strict mode refuses to look into something that is not there, but gives the missing last key
 //! itself as "undefined", which then equals nothing and is written as `null`. So every reference gets a
 //! filter that refuses it, but where the author asks (`| default(…)`, `is defined`, `is undefined`): there
-//! every key may be missing, not only the last.
+//! every key may be missing, not only the last. The same goes for filters that may come to nothing (`first` of an
+//! empty list), and for those that look at a member of each item (`selectattr`), which would pass over items without it.
 
 use minijinja::machinery::{
     ast::{CallArg, Expr},
@@ -89,7 +90,7 @@ pub(super) fn read(source: &str) -> Result<Read, SyntaxFault> {
         return Err(SyntaxFault { message: "the expression is empty".into(), hint: Some("write {{ input.name }}".into()), offset: 0 });
     }
     let parsed = parse_expr(source).map_err(|error| engine::syntax_fault(&error))?;
-    let mut walk = Walk { references: vec![], edits: vec![], fault: None };
+    let mut walk = Walk { source, references: vec![], edits: vec![], fault: None };
     walk.expr(&parsed, false);
     if let Some(fault) = walk.fault {
         return Err(fault);
@@ -121,6 +122,17 @@ pub(super) fn read_path(source: &str) -> Option<Reference> {
     Some(Reference { path: keys, complete: true, optional: false, offset })
 }
 
+/// Where an expression begins; the span of what follows a value is that of the name or the brackets.
+fn begin(expr: &Expr<'_>) -> usize {
+    match expr {
+        Expr::Filter(filter) => filter.expr.as_ref().map_or(expr.span().start_offset as usize, begin),
+        Expr::GetAttr(inner) => begin(&inner.expr),
+        Expr::GetItem(inner) => begin(&inner.expr),
+        Expr::Call(call) => begin(&call.expr),
+        other => other.span().start_offset as usize,
+    }
+}
+
 /// The look-up of a reference of which every key may be missing.
 fn loose(root: &str, path: &[Key]) -> String {
     let keys: Vec<String> = path[1..]
@@ -133,14 +145,21 @@ fn loose(root: &str, path: &[Key]) -> String {
     format!("{}({root}, {})", engine::FIND, keys.join(", "))
 }
 
-struct Walk {
+/// Filters that give nothing where there is nothing to give.
+const MAY_LACK: [&str; 5] = ["first", "last", "min", "max", "attr"];
+/// Filters whose first argument is the member of each item that they look at, and those that name it `attribute`.
+const OF_MEMBER: [&str; 4] = ["selectattr", "rejectattr", "groupby", "sum"];
+const BY_ATTRIBUTE: [&str; 8] = ["map", "sort", "unique", "min", "max", "groupby", "sum", "join"];
+
+struct Walk<'s> {
+    source: &'s str,
     references: Vec<Reference>,
     /// What is put in the place of the bytes from one to another.
     edits: Vec<(usize, usize, String)>,
     fault: Option<SyntaxFault>,
 }
 
-impl Walk {
+impl Walk<'_> {
     /// Walks an expression. `loose`: a reference here needs no guard.
     fn expr(&mut self, expr: &Expr<'_>, loose: bool) {
         match expr {
@@ -176,8 +195,13 @@ impl Walk {
                 self.known(engine::has_filter(filter.name), "filter", filter.name, expr.span().start_offset, engine::filters);
                 if let Some(inner) = &filter.expr {
                     self.inner(inner, excused);
+                    self.members(filter.name, &filter.args, inner);
                 }
                 self.arguments(&filter.args);
+                if !loose && MAY_LACK.contains(&filter.name) {
+                    let end = expr.span().end_offset as usize;
+                    self.edits.push((end, end, format!("|{}({})", engine::GUARD, Data::from(self.text(expr)).json())));
+                }
             }
             Expr::Test(test) => {
                 self.known(engine::has_test(test.name), "test", test.name, expr.span().start_offset, engine::tests);
@@ -205,6 +229,40 @@ impl Walk {
         match expr {
             Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.chain(expr, excused, excused),
             other => self.expr(other, excused),
+        }
+    }
+
+    /// An expression as it is written.
+    fn text(&self, expr: &Expr<'_>) -> &str {
+        self.source.get(begin(expr)..expr.span().end_offset as usize).unwrap_or_default().trim()
+    }
+
+    /// Has every item of `list` looked at for the member that a filter is about, if it names one and has no value for
+    /// those that lack it.
+    fn members(&mut self, filter: &str, arguments: &[CallArg<'_>], list: &Expr<'_>) {
+        let text = |expr: &Expr<'_>| expr.as_const().and_then(|value| value.as_str().map(str::to_owned));
+        let mut positional = arguments.iter().filter_map(|argument| match argument {
+            CallArg::Pos(expr) => Some(text(expr)),
+            _ => None,
+        });
+        let named = |wanted: &str| {
+            arguments.iter().find_map(|argument| match argument {
+                CallArg::Kwarg(name, expr) if *name == wanted => Some(text(expr)),
+                _ => None,
+            })
+        };
+        let first = positional.next().flatten().filter(|_| OF_MEMBER.contains(&filter));
+        let test = positional.next().flatten();
+        let asked = filter.ends_with("attr") && matches!(test.as_deref(), Some("defined" | "undefined"));
+        let member = first.or_else(|| named("attribute").flatten().filter(|_| BY_ATTRIBUTE.contains(&filter)));
+        let Some(member) = member.filter(|_| !asked && named("default").is_none()) else { return };
+        // Behind other expressions parentheses stand, and nothing fits in between.
+        if !matches!(list, Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Filter(_) | Expr::Call(_) | Expr::List(_)) {
+            return;
+        }
+        let (end, of) = (list.span().end_offset as usize, Data::from(self.text(list)).json());
+        for path in member.split(',') {
+            self.edits.push((end, end, format!("|{}({}, {of})", engine::EACH, Data::from(path.trim()).json())));
         }
     }
 

@@ -114,8 +114,8 @@ fn what_is_not_there_is_an_error_at_any_depth_and_in_any_use() {
         ("{{ steps.loop.result }}", "`steps.loop.result` is not there: `steps.loop` has outcome, duration_ms, error"),
         ("{{ item }}", "`item` is not there"),
         ("{{ 'x' if false }}", "gives something that is not there"),
-        ("{{ ([] | first) }}", "gives something that is not there"),
-        ("{{ [{'a': 1}, {}] | map(attribute='a') | list }}", "gives something that is not there"),
+        ("{{ ([] | first) }}", "`[] | first` is not there"),
+        ("{{ [{'a': 1}, {}] | map(attribute='a') | list }}", "`a` is not there in item 1 of `[{'a': 1}, {}]`: it is empty"),
     ] {
         let found = eval(text).expect_err(text);
         assert!(found.starts_with(message), "{text}: {found}");
@@ -149,6 +149,43 @@ fn what_may_be_missing_says_so() {
     }
     let computed = eval("{{ input.nope[input.name].x | default('x') }}").unwrap_err();
     assert!(computed.starts_with("`input.nope"), "{computed}");
+}
+
+#[test]
+fn what_filters_do_not_find_is_an_error_too_but_where_the_author_asks() {
+    for (text, told) in [
+        ("{{ [] | first }}", "`[] | first` is not there"),
+        ("{{ ([] | first) == 1 }}", "`[] | first` is not there"),
+        ("{{ 1 if (input.list | select('gt', 9) | first) == 3 else 2 }}", "`input.list | select('gt', 9) | first` is not there"),
+        ("{{ [] | last ~ 'x' }}", "`[] | last` is not there"),
+        ("{{ [] | min in [1] }}", "`[] | min` is not there"),
+        ("{{ not ([]|max) }}", "`[]|max` is not there"),
+        ("{{ input.nested | attr('y') == 1 }}", "`input.nested | attr('y')` is not there"),
+        ("{{ input.nested.a.b | selectattr('d') | list | length }}", "`d` is not there in item 0 of `input.nested.a.b`: it has c"),
+        (
+            "{{ [{'done': true}, {'doone': true}] | selectattr('done') | list }}",
+            "`done` is not there in item 1 of `[{'done': true}, {'doone': true}]`: it has `doone`, did you mean that?",
+        ),
+        ("{{ input.nested.a.b | rejectattr('x.y', 'eq', 1) | list }}", "`x.y` is not there in item 0 of `input.nested.a.b`: it has c"),
+        ("{{ input.nested.a.b | map(attribute='d') | list | length }}", "`d` is not there in item 0 of `input.nested.a.b`: it has c"),
+        ("{{ input.nested.a.b | list | sort(attribute='c,d') }}", "`d` is not there in item 0 of `input.nested.a.b | list`: it has c"),
+        ("{{ input.nested.a.b | groupby('d') | length }}", "`d` is not there in item 0 of `input.nested.a.b`: it has c"),
+    ] {
+        assert_eq!(eval(text), Err(told.to_owned()), "{text}");
+    }
+    for (text, json) in [
+        ("{{ [] | first | default(7) }}", "7"),
+        ("{{ [] | first is defined }}", "false"),
+        ("{{ [2] | first == 2 }}", "true"),
+        ("{{ input.list | max - 1 }}", "2"),
+        ("{{ input.nested.a.b | selectattr('c') | map(attribute='c') | first }}", "true"),
+        ("{{ input.nested.a.b | selectattr('d', 'defined') | list }}", "[]"),
+        ("{{ input.nested.a.b | map(attribute='d', default=0) | list }}", "[0]"),
+        ("{{ [[3, 1], [2, 5]] | map(attribute='1') | list }}", "[1,5]"),
+        ("{{ [] | selectattr('x') | list }}", "[]"),
+    ] {
+        assert_eq!(eval(text).as_deref(), Ok(json), "{text}");
+    }
 }
 
 #[test]
@@ -188,7 +225,12 @@ fn everything_that_is_offered_is_there() {
             assert_ne!(error.kind(), minijinja::ErrorKind::UnknownTest, "{name}");
         }
     }
-    assert!(engine::has_filter("tojson") && !engine::has_filter(engine::GUARD) && !engine::has_filter("nope"));
+    assert!(
+        engine::has_filter("tojson")
+            && !engine::has_filter(engine::GUARD)
+            && !engine::has_filter(engine::EACH)
+            && !engine::has_filter("nope")
+    );
 }
 
 #[test]
