@@ -21,7 +21,7 @@ use super::{
 use crate::domain::{
     body::Body,
     call::{CallSpec, Failure, FailureKind, Operation, Origin, Outcome},
-    catalog::{Change, Hints, Tool},
+    catalog::{Change, Hints, Tool, template_fits},
     event::Settled,
     id::{CallId, ServerId, ToolId},
     policy::stage::{Stage, Track},
@@ -231,26 +231,6 @@ fn choose(session: &Session<'_>, subject: &str, what: &str, rules: &[&dyn Fn(&Se
     let mut failure = Failure::new(kind, format!("no server offers the {what} {subject:?}")).hint("--server NAME asks a server even so");
     failure.causes = away;
     Err(Problem::new(failure).about(None, subject).into())
-}
-
-/// Whether a URI template (RFC 6570) may give `uri`: the literal parts appear in order.
-fn template_fits(template: &str, uri: &str) -> bool {
-    let mut rest = uri;
-    let mut parts = template.split('{');
-    let Some(mut left) = parts.next().and_then(|first| rest.strip_prefix(first)) else { return false };
-    let mut open = false;
-    for part in parts {
-        let literal = part.split_once('}').map_or("", |(_, literal)| literal);
-        open = literal.is_empty();
-        match left.find(literal) {
-            Some(at) => {
-                rest = &left[at + literal.len()..];
-                left = rest;
-            }
-            None => return false,
-        }
-    }
-    open || left.is_empty()
 }
 
 /// Makes sure that the user agrees to a call that may destroy something.

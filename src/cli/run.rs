@@ -28,7 +28,7 @@ use crate::{
             check::check_against,
             expression::{Data, RunFacts, Scope},
             given::prepare,
-            live::{find, lookup, may_offer, tools_of},
+            live::{Offers, find, may_offer, servers_of, tools_of},
             plan::{Action, Plan},
         },
     },
@@ -124,22 +124,14 @@ fn answers(args: &RunArgs) -> Result<Vec<(String, StepAnswer)>, Stop> {
 
 /// Waits for the servers that the plan may call.
 async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), Stop> {
-    let tools = tools_of(plan);
-    let servers: Vec<String> = plan
-        .steps
-        .iter()
-        .filter_map(|step| match &step.action {
-            Action::Prompt { server, .. } | Action::Resource { server, .. } => Some(server.clone()),
-            _ => None,
-        })
-        .collect();
+    let (tools, servers) = (tools_of(plan), servers_of(plan));
     let needed = |world: &_, server: &_| tools.iter().any(|tool| may_offer(world, server, tool));
     session.settle(|world, server| needed(world, server) || servers.iter().any(|name| name == server.id().as_str())).await
 }
 
 /// Shows every call as far as it is known.
 fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
-    let problems = check_against(plan, &|name| lookup(&session.world, name));
+    let problems = check_against(plan, &Offers(&session.world));
     if let Some(first) = problems.first() {
         let causes = problems.iter().flat_map(|problem| problem.render().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
         return Err(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, first.to_string()) }.into());

@@ -22,11 +22,12 @@ use crate::domain::{
         export, graph,
         history::{PastCall, from_history},
         keys,
-        live::{lookup, may_offer, tools_of},
+        live::{Offers, may_offer, servers_of, tools_of},
         parse::{Source, parse},
         plan::Plan,
         problem::Problem,
     },
+    world::ServerView,
 };
 
 /// The workflows that there are, as the composition root found them.
@@ -191,11 +192,16 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
     for name in named(&shelf, args) {
         plans.push((name.to_owned(), shelf.plan(name)?));
     }
-    let tools: Vec<String> = plans.iter().filter_map(|(_, plan)| plan.as_ref().ok()).flat_map(tools_of).collect();
-    session.settle(|world, server| tools.iter().any(|tool| may_offer(world, server, tool))).await?;
+    let readable = || plans.iter().filter_map(|(_, plan)| plan.as_ref().ok());
+    let (tools, servers): (Vec<String>, Vec<String>) =
+        (readable().flat_map(|plan| tools_of(plan)).collect(), readable().flat_map(|plan| servers_of(plan)).collect());
+    let needed = |world: &_, server: &ServerView| {
+        tools.iter().any(|tool| may_offer(world, server, tool)) || servers.iter().any(|name| name == server.id().as_str())
+    };
+    session.settle(needed).await?;
     let world = &session.world;
     let checked = plans.into_iter().map(|(name, plan)| {
-        let problems = plan.map_or_else(|problems| problems, |plan| check_against(&plan, &|tool| lookup(world, tool)));
+        let problems = plan.map_or_else(|problems| problems, |plan| check_against(&plan, &Offers(world)));
         (name, problems)
     });
     let checked: Vec<_> = checked.collect();

@@ -458,6 +458,26 @@ impl NameTable {
     }
 }
 
+/// Whether a URI template (RFC 6570) may give `uri`: the literal parts appear in order.
+pub fn template_fits(template: &str, uri: &str) -> bool {
+    let mut rest = uri;
+    let mut parts = template.split('{');
+    let Some(mut left) = parts.next().and_then(|first| rest.strip_prefix(first)) else { return false };
+    let mut open = false;
+    for part in parts {
+        let literal = part.split_once('}').map_or("", |(_, literal)| literal);
+        open = literal.is_empty();
+        match left.find(literal) {
+            Some(at) => {
+                rest = &left[at + literal.len()..];
+                left = rest;
+            }
+            None => return false,
+        }
+    }
+    open || left.is_empty()
+}
+
 fn allowed(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }

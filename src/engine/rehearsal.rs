@@ -53,6 +53,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
         given: Mutex::default(),
         made: Mutex::default(),
         tools: tools_of(plan).into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+        prompts: prompts_of(plan),
         engine: OnceLock::new(),
     });
     let engine = Engine::new(options, Arc::new(Director(stage.clone())));
@@ -111,6 +112,23 @@ fn servers(plan: &Plan) -> Vec<ServerSpec> {
         }
     }
     servers
+}
+
+/// The prompts that a plan reads, as servers list them.
+fn prompts_of(plan: &Plan) -> Vec<Body> {
+    let children = plan.children();
+    let steps = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps);
+    let mut prompts: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for step in steps {
+        if let Action::Prompt { name, arguments, .. } = &step.action {
+            prompts.entry(name).or_default().extend(arguments.keys().unwrap_or_default());
+        }
+    }
+    let entry = |(name, arguments): (&str, BTreeSet<String>)| {
+        let arguments: Vec<_> = arguments.iter().map(|name| json!({"name": name})).collect();
+        Body::json(&json!({"name": name, "arguments": arguments}))
+    };
+    prompts.into_iter().map(entry).collect()
 }
 
 /// What the case answers to steps that ask a person.
@@ -193,6 +211,8 @@ struct Stage {
     given: Mutex<HashMap<String, usize>>,
     made: Mutex<Vec<Made>>,
     tools: Vec<String>,
+    /// Entries of `prompts/list`.
+    prompts: Vec<Body>,
     engine: OnceLock<Weak<Engine>>,
 }
 
@@ -289,7 +309,9 @@ impl Session for Actor {
     async fn lists(&self) -> Result<RawLists, Failure> {
         let tool = |name: &String| Body::json(&json!({"name": name, "inputSchema": {"type": "object"}}));
         let tools = if self.tools { self.stage.tools.iter().map(tool).collect() } else { vec![] };
-        Ok(RawLists { tools, ..RawLists::default() })
+        // Any resource can be read.
+        let templates = vec![Body::json(&json!({"name": "all", "uriTemplate": "{+uri}"}))];
+        Ok(RawLists { tools, prompts: self.stage.prompts.clone(), templates, ..RawLists::default() })
     }
 
     async fn subscribe(&self, _: &str, _: bool) -> Result<(), Failure> {

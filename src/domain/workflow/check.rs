@@ -1,11 +1,18 @@
-//! Checks of a plan against the tools that servers offer now.
+//! Checks of a plan against the tools, prompts and resources that servers offer now.
+
+mod reads;
+#[cfg(test)]
+mod tests;
+mod types;
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+pub use self::reads::Listed;
+use self::types::Types;
 use super::{
-    expression::Template,
+    expression::{Expr, Template},
     near,
     parse::Source,
     plan::{Action, Fallback, Plan, PlanStep, ToolCall},
@@ -19,6 +26,8 @@ use crate::domain::{body::Body, schema::Checker};
 pub struct ToolFacts {
     /// Its `inputSchema`.
     pub schema: Body,
+    /// Its `outputSchema`, if it has one.
+    pub output: Option<Body>,
     /// Whether it may be repeated without harm, as far as its server is trusted: it only reads, or says that
     /// it is idempotent.
     pub repeatable: bool,
@@ -38,23 +47,53 @@ pub enum Lookup {
     Unread,
 }
 
-/// Everything in `plan` (and the workflows that it calls) that does not fit the tools as `lookup` knows them:
-/// unknown tools and arguments, missing ones, values of the wrong type, retries of what may not be repeated.
-pub fn check_against(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup) -> Vec<Problem> {
+/// What servers offer now.
+pub trait Offered {
+    /// The tool of this exposed name.
+    fn tool(&self, name: &str) -> Lookup;
+    /// What the server of this name in the configuration lists beside tools.
+    fn lists(&self, server: &str) -> Listed;
+}
+
+/// Tools alone.
+impl<F: Fn(&str) -> Lookup> Offered for F {
+    fn tool(&self, name: &str) -> Lookup {
+        self(name)
+    }
+
+    fn lists(&self, _: &str) -> Listed {
+        Listed::Unread
+    }
+}
+
+/// Everything in `plan` (and the workflows that it calls) that does not fit what is offered: unknown tools, prompts and
+/// arguments, missing ones, values of the wrong type, retries of what may not be repeated.
+pub fn check_against(plan: &Plan, offered: &dyn Offered) -> Vec<Problem> {
     let mut known = HashMap::new();
-    let mut problems = check_one(plan, lookup, &mut known);
+    let mut problems = check_one(plan, offered, &mut known);
     for child in plan.children() {
-        problems.extend(check_one(&child, lookup, &mut known));
+        problems.extend(check_one(&child, offered, &mut known));
     }
     problems
 }
 
-fn check_one(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup, known: &mut HashMap<String, (Lookup, Value)>) -> Vec<Problem> {
+fn check_one(plan: &Plan, offered: &dyn Offered, known: &mut HashMap<String, (Lookup, Value)>) -> Vec<Problem> {
     let mut found: Vec<Found<'_>> = vec![];
+    let outputs = |tool: &str| match offered.tool(tool) {
+        Lookup::Found(facts) => facts.output,
+        _ => None,
+    };
     for (index, step) in plan.steps.iter().enumerate() {
+        let types = Types::new(plan, step, &outputs);
+        let wrong = match &step.action {
+            Action::Prompt { server, name, arguments } => reads::prompt(&offered.lists(server), server, name, arguments),
+            Action::Resource { server, uri } => reads::resource(&offered.lists(server), server, uri).into_iter().collect(),
+            _ => vec![],
+        };
+        found.extend(wrong.into_iter().map(|(path, message, hint)| Found { index, id: &step.id, path, message, hint }));
         for (call, path) in calls(step) {
             let (answer, schema) = known.entry(call.tool.to_string()).or_insert_with(|| {
-                let found = lookup(&call.tool);
+                let found = offered.tool(&call.tool);
                 let schema = match &found {
                     Lookup::Found(facts) => facts.schema.parse().unwrap_or_default(),
                     _ => Value::Null,
@@ -75,7 +114,7 @@ fn check_one(plan: &Plan, lookup: &dyn Fn(&str) -> Lookup, known: &mut HashMap<S
                     add(&["tool"], &[], format!("no server offers the tool `{}`", call.tool), Some(hint));
                 }
                 Lookup::Found(facts) => {
-                    for misfit in fit(&call.arguments, schema) {
+                    for misfit in fitting(&call.arguments, schema, &|expr| types.of(expr)) {
                         add(&["arguments"], &misfit.path, misfit.message, misfit.hint);
                     }
                     let retried = path.is_empty() && step.retry.as_ref().is_some_and(|retry| retry.attempts > 1);
@@ -154,12 +193,21 @@ const ELSEWHERE: [&str; 8] = ["patternProperties", "allOf", "anyOf", "oneOf", "$
 
 /// What can be told of arguments with expressions in them: unknown and missing names, literals that do not fit.
 pub(super) fn fit(arguments: &Template, schema: &Value) -> Vec<Misfit> {
+    fitting(arguments, schema, &|_| None)
+}
+
+/// Gives the types that an expression can have, and what says so.
+type TypeOf<'a> = dyn Fn(&Expr) -> Option<(Vec<String>, String)> + 'a;
+
+/// The same, with expressions whose types are known.
+fn fitting(arguments: &Template, schema: &Value, types: &TypeOf<'_>) -> Vec<Misfit> {
     let mut found = vec![];
-    descend(arguments, schema, schema, &mut vec![], &mut found);
+    descend(arguments, schema, (schema, types), &mut vec![], &mut found);
     found
 }
 
-fn descend(value: &Template, schema: &Value, root: &Value, path: &mut Vec<String>, found: &mut Vec<Misfit>) {
+fn descend(value: &Template, schema: &Value, around: (&Value, &TypeOf<'_>), path: &mut Vec<String>, found: &mut Vec<Misfit>) {
+    let (root, types) = around;
     let Some(rules) = schema.as_object() else { return };
     let open = ELSEWHERE.iter().all(|key| !rules.contains_key(*key));
     match value {
@@ -175,7 +223,7 @@ fn descend(value: &Template, schema: &Value, root: &Value, path: &mut Vec<String
             for key in value.keys().unwrap_or_default() {
                 if let (Some(inner), Some(member)) = (properties.and_then(|properties| properties.get(&key)), value.member(&key)) {
                     path.push(key);
-                    descend(&member, inner, root, path, found);
+                    descend(&member, inner, around, path, found);
                     path.pop();
                 }
             }
@@ -189,7 +237,7 @@ fn descend(value: &Template, schema: &Value, root: &Value, path: &mut Vec<String
             if let Some(inner) = rules.get("items") {
                 for (index, item) in items.iter().enumerate() {
                     path.push(index.to_string());
-                    descend(item, inner, root, path, found);
+                    descend(item, inner, around, path, found);
                     path.pop();
                 }
             }
@@ -207,7 +255,12 @@ fn descend(value: &Template, schema: &Value, root: &Value, path: &mut Vec<String
         }
         Template::Whole(expr) => {
             if let Some(constant) = expr.constant() {
-                descend(&Template::Literal(constant.clone()), schema, root, path, found);
+                return descend(&Template::Literal(constant.clone()), schema, around, path, found);
+            }
+            let wanted = kinds(rules);
+            if let Some((given, what)) = types(expr).filter(|(given, _)| !wanted.is_empty() && !types::meet(given, &wanted)) {
+                let message = format!("`{what}` is {}; the tool wants {}", given.join(" or "), wanted.join(" or "));
+                found.push(Misfit { path: path.clone(), message, hint: None });
             }
         }
     }
@@ -294,111 +347,4 @@ fn violations(value: Value, schema: &Value, root: &Value) -> Vec<(String, String
         }
     }
     Checker::new(&Body::json(&schema)).check(&value).into_iter().map(|violation| (violation.path, violation.message)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::domain::workflow::{DEMO, parse::parse};
-
-    fn plan(text: &str) -> Plan {
-        parse(&Source { file: "x.toml".into(), text: text.into() }, &|_| None).unwrap()
-    }
-
-    fn told(text: &str, schema: Value, repeatable: bool) -> Vec<String> {
-        let facts = ToolFacts { schema: Body::json(&schema), repeatable };
-        let lookup = |name: &str| match name {
-            "tool" => Lookup::Found(facts.clone()),
-            "unread" => Lookup::Unread,
-            _ => Lookup::Unknown { names: vec!["tool".into(), "other".into()] },
-        };
-        let found = check_against(&plan(text), &lookup);
-        found.iter().map(|p| format!("{}:{} {} {}", p.place.line, p.place.column, p.key, p.message)).collect()
-    }
-
-    fn schema() -> Value {
-        json!({"type": "object", "required": ["to", "n"], "properties": {
-            "to": {"type": "string", "maxLength": 5}, "n": {"type": "integer"}, "list": {"type": "array", "items": {"$ref": "#/$defs/e"}},
-            "deep": {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}, "free": {"type": "object"}
-        }, "$defs": {"e": {"type": "string"}}})
-    }
-
-    #[test]
-    fn arguments_are_held_against_the_schema_as_far_as_they_are_known() {
-        let step = |arguments: &str| format!("[[step]]\nid = \"a\"\ntool = \"tool\"\narguments = {{ {arguments} }}\n");
-        let ok = "to = \"a{{ run.id }}\", n = \"{{ run.started_ms }}\", list = [\"x\", \"{{ run.id }}\"], free = { any = 1 }, deep = { x = true }";
-        assert_eq!(told(&step(ok), schema(), true), Vec::<String>::new());
-        let bad = "to = \"too long\", n = \"n{{ run.id }}\", list = [1, \"{{ 2 }}\"], deep = { y = 1 }, too = 1";
-        assert_eq!(
-            told(&step(bad), schema(), true),
-            [
-                "4:15 arguments.to \"too long\" is longer than 5 characters",
-                "4:32 arguments.n is text; the tool wants integer",
-                "4:61 arguments.list.0 1 is not of type \"string\"",
-                "4:64 arguments.list.1 2 is not of type \"string\"",
-                "4:76 arguments.deep `x` is missing",
-                "4:85 arguments.deep.y there is no argument `y`",
-                "4:94 arguments.too there is no argument `too`",
-            ]
-        );
-        assert_eq!(
-            told("[[step]]\nid = \"a\"\ntool = \"tool\"\n", schema(), true),
-            ["1:1 arguments `to` is missing", "1:1 arguments `n` is missing"]
-        );
-        assert_eq!(told(&step("any = 1"), json!({"type": "object"}), true), Vec::<String>::new());
-        assert_eq!(told(&step("any = 1"), json!(true), true), Vec::<String>::new());
-    }
-
-    #[test]
-    fn unknown_tools_are_told_wherever_they_stand() {
-        let text = "[[step]]\nid = \"a\"\ntool = \"toool\"\nfallback = [{ value = 1 }, { tool = \"x\" }]\ncompensate = { tool = \"othr\" }\n[[step]]\nid = \"b\"\ntool = \"unread\"\nfallback = { tool = \"y\" }\n";
-        assert_eq!(
-            told(text, schema(), true),
-            [
-                "3:1 tool no server offers the tool `toool`",
-                "4:30 fallback.1.tool no server offers the tool `x`",
-                "5:16 compensate.tool no server offers the tool `othr`",
-                "9:14 fallback.tool no server offers the tool `y`",
-            ]
-        );
-    }
-
-    #[test]
-    fn only_what_may_be_repeated_is_retried() {
-        let text = "[[step]]\nid = \"a\"\ntool = \"tool\"\nretry = 3\n";
-        let free = || json!({"type": "object"});
-        assert_eq!(told(text, free(), false), ["4:1 retry `tool` does not say that it may be repeated"]);
-        assert_eq!(told(text, free(), true), Vec::<String>::new());
-        assert_eq!(told(&format!("{text}idempotent = true\n"), free(), false), Vec::<String>::new());
-        assert_eq!(told(&text.replace('3', "1"), free(), false), Vec::<String>::new());
-    }
-
-    /// The demo's workflows fit the demo's servers.
-    #[test]
-    fn the_demo_fits_its_servers() {
-        let catalogs = [
-            ("database", include_str!("../../../assets/demo/database.json")),
-            ("email", include_str!("../../../assets/demo/email.json")),
-            ("analytics", include_str!("../../../assets/demo/analytics.json")),
-            ("preferences", include_str!("../../../assets/demo/preferences.json")),
-            ("flaky", include_str!("../../../assets/demo/flaky.json")),
-        ];
-        let mut tools = HashMap::new();
-        for (server, text) in catalogs {
-            let catalog: Value = serde_json::from_str(text).unwrap();
-            for tool in catalog["tools"].as_array().unwrap() {
-                let hint = |name: &str| tool["annotations"][name] == json!(true);
-                let facts =
-                    ToolFacts { schema: Body::json(&tool["inputSchema"]), repeatable: hint("readOnlyHint") || hint("idempotentHint") };
-                tools.insert(format!("{server}_{}", tool["name"].as_str().unwrap()), facts);
-            }
-        }
-        let lookup = |name: &str| tools.get(name).map_or(Lookup::Unknown { names: vec![] }, |facts| Lookup::Found(facts.clone()));
-        for (name, text) in DEMO {
-            let problems = check_against(&plan(text), &lookup);
-            assert!(problems.is_empty(), "{name}: {}", crate::domain::workflow::problem::render_all(&problems));
-        }
-    }
 }

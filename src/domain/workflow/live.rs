@@ -1,10 +1,11 @@
-//! The tools that steps call, looked up among those that servers offer now.
+//! The tools that steps call, and what they read, looked up among what servers offer now.
 
 use super::{
-    check::{Lookup, ToolFacts},
+    check::{Listed, Lookup, Offered, ToolFacts},
     plan::{Action, Fallback, Plan},
 };
 use crate::domain::{
+    catalog::Prompt,
     id::{ServerId, ToolId},
     policy::route::Group,
     world::{ServerView, World},
@@ -52,16 +53,43 @@ pub fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
         })
 }
 
-/// The same for the checks of a plan. Nothing can be told while a server's lists are not known.
-pub fn lookup(world: &World, name: &str) -> Lookup {
+/// What the servers of a world offer, for the checks of a plan.
+pub struct Offers<'w>(pub &'w World);
+
+impl Offered for Offers<'_> {
+    fn tool(&self, name: &str) -> Lookup {
+        lookup(self.0, name)
+    }
+
+    fn lists(&self, name: &str) -> Listed {
+        let Some(server) = self.0.server(&name.into()) else {
+            return Listed::NoServer { names: self.0.servers.iter().map(|server| server.id().to_string()).collect() };
+        };
+        // What a broken list lacks may still be there.
+        if server.phase.pending() || server.catalog.revision == 0 || !server.catalog.warnings.is_empty() {
+            return Listed::Unread;
+        }
+        let catalog = &server.catalog;
+        let arguments = |prompt: &Prompt| prompt.arguments.iter().map(|argument| (argument.name.clone(), argument.required)).collect();
+        Listed::Lists {
+            prompts: catalog.prompts.iter().map(|prompt| (prompt.name.to_string(), arguments(prompt))).collect(),
+            resources: catalog.resources.iter().map(|resource| resource.uri.clone()).collect(),
+            templates: catalog.templates.iter().map(|template| template.uri.clone()).collect(),
+        }
+    }
+}
+
+/// A tool for the checks of a plan. Nothing can be told while a server's lists are not known.
+fn lookup(world: &World, name: &str) -> Lookup {
     let unread = || {
         let open = |server: &&ServerView| server.phase.pending() || server.catalog.revision == 0;
         world.servers.iter().filter(open).any(|server| may_offer(world, server, name))
     };
     match find(world, name) {
         Some(found) => {
-            let schema = world.tool(&found.tool).map(|tool| tool.input_schema.clone()).unwrap_or_default();
-            Lookup::Found(ToolFacts { schema, repeatable: found.repeatable })
+            let tool = world.tool(&found.tool);
+            let schema = tool.map(|tool| tool.input_schema.clone()).unwrap_or_default();
+            Lookup::Found(ToolFacts { schema, output: tool.and_then(|tool| tool.output_schema.clone()), repeatable: found.repeatable })
         }
         None if unread() => Lookup::Unread,
         None => Lookup::Unknown { names: world.names.iter().map(|(exposed, _)| exposed.to_string()).collect() },
@@ -85,4 +113,15 @@ pub fn tools_of(plan: &Plan) -> Vec<String> {
         }
     }
     tools
+}
+
+/// The servers whose prompts and resources a plan reads, those of the workflows that it runs included.
+pub fn servers_of(plan: &Plan) -> Vec<String> {
+    let children = plan.children();
+    let plans = std::iter::once(plan).chain(children.iter().map(|child| &**child));
+    let read = plans.flat_map(|plan| &plan.steps).filter_map(|step| match &step.action {
+        Action::Prompt { server, .. } | Action::Resource { server, .. } => Some(server.clone()),
+        _ => None,
+    });
+    read.collect()
 }

@@ -23,7 +23,7 @@ use crate::{
             check::check_against,
             expression::{Data, RunFacts},
             given,
-            live::lookup,
+            live::Offers,
             parse::{Source, parse},
             plan::{Action, Plan, PlanStep},
             problem::Problem,
@@ -56,7 +56,7 @@ pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Ar
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
-        let problems = engine.bus.look(|world| check_against(&plan, &|name| lookup(world, name)));
+        let problems = engine.bus.look(|world| check_against(&plan, &Offers(world)));
         if !problems.is_empty() {
             return Err(Refusal::of(&problems));
         }

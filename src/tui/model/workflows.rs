@@ -14,7 +14,7 @@ use crate::{
         workflow::{
             check::check_against,
             history::{PastCall, from_history},
-            live::lookup,
+            live::Offers,
             plan::Plan,
         },
         world_runs::RunView,
@@ -255,7 +255,7 @@ impl Model {
             return;
         };
         let steps = flows::preview(&plan, &self.views.flows.input.draft());
-        let unfit = check_against(&plan, &|name| lookup(&self.feed.world, name));
+        let unfit = check_against(&plan, &Offers(&self.feed.world));
         self.modals.push(Modal::Dry(DryRun::new(&plan.name, steps, unfit)));
     }
 

@@ -158,6 +158,11 @@ impl Expr {
         &self.0.references
     }
 
+    /// What it refers to, if it is nothing but that.
+    pub fn plain(&self) -> Option<&Reference> {
+        self.0.references.first().filter(|reference| self.0.plain && reference.complete)
+    }
+
     /// Its value if that depends on nothing.
     pub fn constant(&self) -> Option<&Data> {
         self.0.constant.as_ref()

@@ -1,0 +1,215 @@
+use serde_json::json;
+
+use super::*;
+use crate::domain::workflow::{DEMO, parse::parse};
+
+fn plan(text: &str) -> Plan {
+    parse(&Source { file: "x.toml".into(), text: text.into() }, &|_| None).unwrap()
+}
+
+fn told(text: &str, schema: Value, repeatable: bool) -> Vec<String> {
+    let facts = ToolFacts { schema: Body::json(&schema), output: None, repeatable };
+    let lookup = |name: &str| match name {
+        "tool" => Lookup::Found(facts.clone()),
+        "unread" => Lookup::Unread,
+        _ => Lookup::Unknown { names: vec!["tool".into(), "other".into()] },
+    };
+    let found = check_against(&plan(text), &lookup);
+    found.iter().map(|p| format!("{}:{} {} {}", p.place.line, p.place.column, p.key, p.message)).collect()
+}
+
+fn schema() -> Value {
+    json!({"type": "object", "required": ["to", "n"], "properties": {
+        "to": {"type": "string", "maxLength": 5}, "n": {"type": "integer"}, "list": {"type": "array", "items": {"$ref": "#/$defs/e"}},
+        "deep": {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}, "free": {"type": "object"}
+    }, "$defs": {"e": {"type": "string"}}})
+}
+
+#[test]
+fn arguments_are_held_against_the_schema_as_far_as_they_are_known() {
+    let step = |arguments: &str| format!("[[step]]\nid = \"a\"\ntool = \"tool\"\narguments = {{ {arguments} }}\n");
+    let ok =
+        "to = \"a{{ run.id }}\", n = \"{{ run.started_ms }}\", list = [\"x\", \"{{ run.id }}\"], free = { any = 1 }, deep = { x = true }";
+    assert_eq!(told(&step(ok), schema(), true), Vec::<String>::new());
+    let bad = "to = \"too long\", n = \"n{{ run.id }}\", list = [1, \"{{ 2 }}\"], deep = { y = 1 }, too = 1";
+    assert_eq!(
+        told(&step(bad), schema(), true),
+        [
+            "4:15 arguments.to \"too long\" is longer than 5 characters",
+            "4:32 arguments.n is text; the tool wants integer",
+            "4:61 arguments.list.0 1 is not of type \"string\"",
+            "4:64 arguments.list.1 2 is not of type \"string\"",
+            "4:76 arguments.deep `x` is missing",
+            "4:85 arguments.deep.y there is no argument `y`",
+            "4:94 arguments.too there is no argument `too`",
+        ]
+    );
+    assert_eq!(
+        told("[[step]]\nid = \"a\"\ntool = \"tool\"\n", schema(), true),
+        ["1:1 arguments `to` is missing", "1:1 arguments `n` is missing"]
+    );
+    assert_eq!(told(&step("any = 1"), json!({"type": "object"}), true), Vec::<String>::new());
+    assert_eq!(told(&step("any = 1"), json!(true), true), Vec::<String>::new());
+}
+
+#[test]
+fn unknown_tools_are_told_wherever_they_stand() {
+    let text = "[[step]]\nid = \"a\"\ntool = \"toool\"\nfallback = [{ value = 1 }, { tool = \"x\" }]\ncompensate = { tool = \"othr\" }\n[[step]]\nid = \"b\"\ntool = \"unread\"\nfallback = { tool = \"y\" }\n";
+    assert_eq!(
+        told(text, schema(), true),
+        [
+            "3:1 tool no server offers the tool `toool`",
+            "4:30 fallback.1.tool no server offers the tool `x`",
+            "5:16 compensate.tool no server offers the tool `othr`",
+            "9:14 fallback.tool no server offers the tool `y`",
+        ]
+    );
+}
+
+#[test]
+fn only_what_may_be_repeated_is_retried() {
+    let text = "[[step]]\nid = \"a\"\ntool = \"tool\"\nretry = 3\n";
+    let free = || json!({"type": "object"});
+    assert_eq!(told(text, free(), false), ["4:1 retry `tool` does not say that it may be repeated"]);
+    assert_eq!(told(text, free(), true), Vec::<String>::new());
+    assert_eq!(told(&format!("{text}idempotent = true\n"), free(), false), Vec::<String>::new());
+    assert_eq!(told(&text.replace('3', "1"), free(), false), Vec::<String>::new());
+}
+
+#[test]
+fn types_of_what_is_referred_to_are_held_against_the_schema() {
+    struct Shop;
+    impl Offered for Shop {
+        fn tool(&self, name: &str) -> Lookup {
+            let input = json!({"type": "object", "properties": {
+                "n": {"type": "integer"}, "s": {"type": "string"}, "l": {"type": "array"}, "either": {"type": ["integer", "null"]}, "any": {}
+            }});
+            let output = json!({"type": "object", "properties": {"id": {"type": "string"}, "deep": {"type": "object", "properties": {"n": {"type": "number"}}}, "open": {"anyOf": [{}]}}});
+            let output = (name == "make").then(|| Body::json(&output));
+            Lookup::Found(ToolFacts { schema: Body::json(&input), output, repeatable: true })
+        }
+        fn lists(&self, _: &str) -> Listed {
+            Listed::Unread
+        }
+    }
+    let told = |arguments: &str, more: &str| {
+        let text = format!(
+            "env = [\"HOME\"]\n[input]\nname = \"string\"\ncount = \"integer\"\nusers = \"object[]\"\nmaybe = \"string?\"\n\
+             [[step]]\nid = \"a\"\ntool = \"make\"\n[[step]]\nid = \"t\"\ntool = \"make\"\nresult = \"text\"\n\
+             [[step]]\nid = \"f\"\ntool = \"make\"\nfallback = {{ value = 1 }}\n\
+             [[step]]\nid = \"b\"\ntool = \"take\"\narguments = {{ {arguments} }}\n{more}"
+        );
+        check_against(&plan(&text), &Shop).iter().map(|p| format!("{} {}", p.key, p.message)).collect::<Vec<_>>()
+    };
+    for fits in [
+        "n = \"{{ input.count }}\", s = \"{{ input.name }}\", l = \"{{ input.users }}\", either = \"{{ input.count }}\"",
+        "s = \"{{ steps.a.result.id }}\", n = \"{{ steps.a.result.deep.n }}\", any = \"{{ steps.a.result }}\"",
+        "n = \"{{ steps.a.result.open }}\", l = \"{{ steps.a.result.unknown }}\", s = \"{{ steps.t.result }}\"",
+        "n = \"{{ steps.f.result.id }}\", s = \"{{ env.HOME }}\", l = \"{{ input.users | list }}\"",
+        "n = \"{{ steps.a.duration_ms }}\", s = \"{{ input.maybe | default('x') }}\"",
+    ] {
+        assert_eq!(told(fits, ""), Vec::<String>::new(), "{fits}");
+    }
+    for (wrong, message) in [
+        ("n = \"{{ input.name }}\"", "arguments.n `input.name` is string; the tool wants integer"),
+        ("s = \"{{ input.users }}\"", "arguments.s `input.users` is array; the tool wants string"),
+        ("l = \"{{ input.count }}\"", "arguments.l `input.count` is integer; the tool wants array"),
+        ("n = \"{{ steps.a.result.id }}\"", "arguments.n `steps.a.result.id` is string; the tool wants integer"),
+        ("s = \"{{ steps.a.result.deep.n }}\"", "arguments.s `steps.a.result.deep.n` is number; the tool wants string"),
+        ("s = \"{{ steps.a.result }}\"", "arguments.s `steps.a.result` is object; the tool wants string"),
+        ("l = \"{{ steps.t.result }}\"", "arguments.l `steps.t.result` is string; the tool wants array"),
+        ("either = \"{{ env.HOME }}\"", "arguments.either `env.HOME` is string; the tool wants integer or null"),
+        ("s = \"{{ run.started_ms }}\"", "arguments.s `run.started_ms` is integer; the tool wants string"),
+    ] {
+        assert_eq!(told(wrong, ""), [message], "{wrong}");
+    }
+    assert_eq!(
+        told("s = \"{{ index }}\"", "for_each = \"{{ input.users }}\"\n"),
+        ["arguments.s `index` is integer; the tool wants string"]
+    );
+    assert_eq!(told("s = \"{{ item }}\"", "for_each = \"{{ input.users }}\"\n"), ["arguments.s `item` is object; the tool wants string"]);
+}
+
+#[test]
+fn prompts_and_resources_are_looked_up_in_what_their_server_lists() {
+    struct Lists;
+    impl Offered for Lists {
+        fn tool(&self, _: &str) -> Lookup {
+            Lookup::Unread
+        }
+        fn lists(&self, server: &str) -> Listed {
+            match server {
+                "docs" => Listed::Lists {
+                    prompts: vec![("review".into(), vec![("code".into(), true), ("style".into(), false)])],
+                    resources: vec!["docs://intro".into()],
+                    templates: vec!["docs://page/{n}".into()],
+                },
+                "bare" => Listed::Lists { prompts: vec![], resources: vec![], templates: vec![] },
+                "later" => Listed::Unread,
+                _ => Listed::NoServer { names: vec!["docs".into(), "bare".into()] },
+            }
+        }
+    }
+    let told = |step: &str| {
+        let found = check_against(&plan(&format!("[[step]]\nid = \"a\"\n{step}\n")), &Lists);
+        found
+            .iter()
+            .map(|p| format!("{}:{} {} {} {}", p.place.line, p.place.column, p.key, p.message, p.hint.clone().unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    for fits in [
+        "server = \"docs\"\nprompt = \"review\"\narguments = { code = \"{{ run.id }}\" }",
+        "server = \"docs\"\nresource = \"docs://intro\"",
+        "server = \"docs\"\nresource = \"docs://page/7\"",
+        "server = \"docs\"\nresource = \"file:///not/listed\"",
+        "server = \"docs\"\nresource = \"docs://{{ run.id }}\"",
+        "server = \"later\"\nprompt = \"x\"",
+        "server = \"later\"\nresource = \"x://y\"",
+    ] {
+        assert_eq!(told(fits), Vec::<String>::new(), "{fits}");
+    }
+    for (wrong, message) in [
+        ("server = \"doc\"\nprompt = \"review\"", "3:1 server there is no server `doc` did you mean `docs`?"),
+        ("server = \"docs\"\nprompt = \"revue\"", "4:1 prompt docs offers no prompt `revue` did you mean `review`?"),
+        ("server = \"bare\"\nprompt = \"review\"", "4:1 prompt bare offers no prompt `review` it offers none"),
+        ("server = \"docs\"\nprompt = \"review\"\narguments = { style = \"x\" }", "5:1 arguments `code` is missing "),
+        (
+            "server = \"docs\"\nprompt = \"review\"\narguments = { code = \"x\", stile = \"x\" }",
+            "5:27 arguments.stile there is no argument `stile` did you mean `style`?",
+        ),
+        ("server = \"docs\"\nresource = \"docs://intr\"", "4:1 resource docs lists no resource `docs://intr` did you mean `docs://intro`?"),
+        ("server = \"bare\"\nresource = \"x://y\"", "4:1 resource bare offers no resources "),
+    ] {
+        assert_eq!(told(wrong), [message], "{wrong}");
+    }
+}
+
+/// The demo's workflows fit the demo's servers.
+#[test]
+fn the_demo_fits_its_servers() {
+    let catalogs = [
+        ("database", include_str!("../../../../assets/demo/database.json")),
+        ("email", include_str!("../../../../assets/demo/email.json")),
+        ("analytics", include_str!("../../../../assets/demo/analytics.json")),
+        ("preferences", include_str!("../../../../assets/demo/preferences.json")),
+        ("flaky", include_str!("../../../../assets/demo/flaky.json")),
+    ];
+    let mut tools = HashMap::new();
+    for (server, text) in catalogs {
+        let catalog: Value = serde_json::from_str(text).unwrap();
+        for tool in catalog["tools"].as_array().unwrap() {
+            let hint = |name: &str| tool["annotations"][name] == json!(true);
+            let facts = ToolFacts {
+                schema: Body::json(&tool["inputSchema"]),
+                output: tool.get("outputSchema").map(Body::json),
+                repeatable: hint("readOnlyHint") || hint("idempotentHint"),
+            };
+            tools.insert(format!("{server}_{}", tool["name"].as_str().unwrap()), facts);
+        }
+    }
+    let lookup = |name: &str| tools.get(name).map_or(Lookup::Unknown { names: vec![] }, |facts| Lookup::Found(facts.clone()));
+    for (name, text) in DEMO {
+        let problems = check_against(&plan(text), &lookup);
+        assert!(problems.is_empty(), "{name}: {}", crate::domain::workflow::problem::render_all(&problems));
+    }
+}
