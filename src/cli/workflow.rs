@@ -193,8 +193,7 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
         plans.push((name.to_owned(), shelf.plan(name)?));
     }
     let readable = || plans.iter().filter_map(|(_, plan)| plan.as_ref().ok());
-    let (tools, servers): (Vec<String>, Vec<String>) =
-        (readable().flat_map(|plan| tools_of(plan)).collect(), readable().flat_map(|plan| servers_of(plan)).collect());
+    let (tools, servers): (Vec<String>, Vec<String>) = (readable().flat_map(tools_of).collect(), readable().flat_map(servers_of).collect());
     let needed = |world: &_, server: &ServerView| {
         tools.iter().any(|tool| may_offer(world, server, tool)) || servers.iter().any(|name| name == server.id().as_str())
     };
