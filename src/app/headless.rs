@@ -26,6 +26,7 @@ use crate::{
         policy::{cache::CacheSettings, pattern::Pattern},
         run::{RunId, RunSpec},
         text::visible_lines,
+        world::Keep,
     },
     store::Store,
 };
@@ -64,6 +65,10 @@ pub async fn run(setup: Setup, command: Headless, options: Options) -> u8 {
     let code = serve(setup, loaded, servers, demo, command, &options, io).await;
     code.unwrap_or_else(|why| refuse(FailureKind::NotReady, why))
 }
+
+/// What is kept of the calls of a run: nobody looks at them, and a loop may make very many. What is told of them is told as
+/// it happens.
+const NOBODY_LOOKS: Keep = Keep { calls: 500, result_bytes: 4 << 20, frames: 500, frame_bytes: 4 << 20, logs: 100 };
 
 async fn serve(
     setup: Setup,
@@ -104,6 +109,10 @@ async fn serve(
     }
     if let Some(demo) = &mut demo {
         demo.launch().map_err(|e| format!("the demo could not be started: {e}"))?;
+    }
+    let mut loaded = loaded;
+    if matches!(command, Headless::Run(_)) {
+        loaded.settings.keep = loaded.settings.keep.at_most(&NOBODY_LOOKS);
     }
     let engine = setup::engine(&loaded, setup.demo, store.as_ref());
     let recorder = store.filter(|_| !setup.demo).map(|store| Recorder::start(&engine, store));

@@ -46,6 +46,19 @@ pub struct Keep {
     pub logs: usize,
 }
 
+impl Keep {
+    /// No more of anything than `other`.
+    pub fn at_most(&self, other: &Keep) -> Keep {
+        Keep {
+            calls: self.calls.min(other.calls),
+            result_bytes: self.result_bytes.min(other.result_bytes),
+            frames: self.frames.min(other.frames),
+            frame_bytes: self.frame_bytes.min(other.frame_bytes),
+            logs: self.logs.min(other.logs),
+        }
+    }
+}
+
 impl Default for Keep {
     fn default() -> Self {
         Self { calls: 10_000, result_bytes: 64 << 20, frames: 20_000, frame_bytes: 64 << 20, logs: 500 }

@@ -46,7 +46,7 @@ pub struct Kept {
     /// `result`.
     pub result: Data,
     /// `text`; of items only when it may be asked for.
-    pub text: String,
+    pub text: Box<str>,
     /// Whether nothing was done to get it.
     pub nothing_done: bool,
     /// Whether what failed before that may have been done all the same.
@@ -106,12 +106,12 @@ impl Slot {
                 self.bytes += answered.json.len();
                 self.view.fallback = answered.fallback.or(self.view.fallback.take());
                 self.show_result(&answered.json);
-                let text = if item.is_none() || undoable { answered.text } else { String::new() };
+                let text = if item.is_none() || undoable { answered.text.into() } else { Box::default() };
                 self.kept[at] =
                     Some(Kept { result: answered.result, text, nothing_done: answered.nothing_done, in_doubt: answered.in_doubt });
             }
             Leaf::Failed(error) => {
-                end = ItemEnd { outcome: "failed", error: Some(fault(&error)) };
+                end = ItemEnd { outcome: "failed", error: Some(Box::new(fault(&error))) };
                 self.doubt(item, StepOutcome::Failed, &error);
                 self.fail(error, item);
             }
@@ -233,7 +233,7 @@ impl Slot {
             } else {
                 single.as_ref().map(|kept| kept.result.clone())
             },
-            text: single.map(|kept| kept.text),
+            text: single.map(|kept| kept.text.into()),
             duration_ms,
             error: if done { None } else { self.error.as_ref().map(fault) },
             items: each.then(|| self.ends.clone()),
@@ -246,7 +246,7 @@ impl Slot {
         if self.kept.len() <= at {
             self.kept.resize_with(at + 1, || None);
         }
-        let mut told = ItemEnd { outcome: end.outcome.word(), error: end.error.as_ref().map(fault) };
+        let mut told = ItemEnd { outcome: end.outcome.word(), error: end.error.as_ref().map(|error| Box::new(fault(error))) };
         if let Some(error) = &end.error {
             self.doubt(Some(item), end.outcome, error);
         }
@@ -310,7 +310,7 @@ impl Slot {
 
 fn restored(end: &StepRecord) -> Kept {
     let result = end.result.as_ref().and_then(|json| Data::parse(&json.text()).ok()).unwrap_or_default();
-    Kept { result, text: end.text.clone().unwrap_or_default(), nothing_done: end.nothing_done, in_doubt: end.in_doubt }
+    Kept { result, text: end.text.clone().unwrap_or_default().into(), nothing_done: end.nothing_done, in_doubt: end.in_doubt }
 }
 
 fn unknown() -> StepError {

@@ -54,8 +54,8 @@ pub struct StepFault {
 pub struct ItemEnd {
     /// `outcome`: as of a step.
     pub outcome: &'static str,
-    /// `error`, of one that failed.
-    pub error: Option<StepFault>,
+    /// `error`, of one that failed; apart, since most did not and there may be very many.
+    pub error: Option<Box<StepFault>>,
 }
 
 /// What the expressions of one run see. Clones share what has settled.
@@ -177,9 +177,18 @@ impl StepEnd {
         members.extend(self.result.map(|result| ("result", result.0)));
         members.extend(self.text.map(|text| ("text", Value::from(text))));
         members.extend(self.error.map(|error| ("error", error.into_value())));
+        // One value for all that ended alike.
+        let plain = |outcome: &'static str| Value::from_pairs([("outcome", outcome)]);
+        let mut known: Vec<(&str, Value)> = vec![];
         let item = |end: ItemEnd| -> Value {
-            let error = end.error.map(|error| ("error", error.into_value()));
-            Value::from_pairs([("outcome", Value::from(end.outcome))].into_iter().chain(error))
+            if let Some(error) = end.error {
+                return Value::from_pairs([("outcome", Value::from(end.outcome)), ("error", error.into_value())]);
+            }
+            if let Some((_, value)) = known.iter().find(|(outcome, _)| *outcome == end.outcome) {
+                return value.clone();
+            }
+            known.push((end.outcome, plain(end.outcome)));
+            plain(end.outcome)
         };
         members.extend(self.items.map(|items| ("items", Value::from(items.into_iter().map(item).collect::<Vec<_>>()))));
         Value::from_pairs(members)
