@@ -71,6 +71,8 @@ pub struct Behaviour {
     pub ttl: Option<Duration>,
     /// How often they were read.
     pub listed: AtomicUsize,
+    /// Entries of `tools/list`.
+    pub tools: Vec<Body>,
     /// Cancelled to lose the connection.
     pub lost: CancellationToken,
 }
@@ -87,6 +89,7 @@ impl Behaviour {
             list: Box::new(|_| Sign::Fine),
             ttl: None,
             listed: AtomicUsize::new(0),
+            tools: vec![Body::from(r#"{"name":"echo","inputSchema":{"type":"object"}}"#)],
             lost: CancellationToken::new(),
         }
     }
@@ -183,8 +186,7 @@ impl Session for FakeSession {
 
     async fn lists(&self) -> Result<RawLists, Failure> {
         (self.behaviour.list)(self.behaviour.listed.fetch_add(1, Ordering::SeqCst)).given().await?;
-        let tools = vec![Body::from(r#"{"name":"echo","inputSchema":{"type":"object"}}"#)];
-        Ok(RawLists { tools, ttl: self.behaviour.ttl, ..RawLists::default() })
+        Ok(RawLists { tools: self.behaviour.tools.clone(), ttl: self.behaviour.ttl, ..RawLists::default() })
     }
 
     async fn check(&self) -> Result<(), Failure> {

@@ -70,7 +70,7 @@ fn engine(log: &Log, journal: Arc<dyn Journal>) -> Rig {
     Rig { engine }
 }
 
-fn wanted(text: &str) -> RunSpec {
+pub fn wanted(text: &str) -> RunSpec {
     let source = WorkflowText { name: "w".into(), file: "w.toml".into(), text: text.into() };
     RunSpec {
         workflow: "w".into(),
@@ -86,12 +86,12 @@ fn wanted(text: &str) -> RunSpec {
     }
 }
 
-fn id(number: u64) -> RunId {
+pub fn id(number: u64) -> RunId {
     RunId::new(number, 7)
 }
 
 /// A run to its end, and every event of it.
-async fn finished(rig: &Rig, run: RunId, command: Command) -> (Arc<RunReport>, Vec<Arc<Event>>) {
+pub async fn finished(rig: &Rig, run: RunId, command: Command) -> (Arc<RunReport>, Vec<Arc<Event>>) {
     let (_, mut tail) = rig.engine.watch();
     rig.command(command);
     let mut events = vec![];
@@ -118,7 +118,7 @@ async fn ran(text: &str) -> (Arc<RunReport>, Vec<Arc<Event>>, Vec<String>) {
     (report, events, log)
 }
 
-fn output(report: &RunReport) -> Value {
+pub fn output(report: &RunReport) -> Value {
     report.output.as_ref().and_then(Body::value).unwrap_or_else(|| panic!("no output: {report:#?}"))
 }
 
@@ -127,7 +127,7 @@ fn states(report: &RunReport) -> BTreeMap<String, &'static str> {
 }
 
 /// When each call of a step was sent and settled, by step.
-fn spans(events: &[Arc<Event>]) -> BTreeMap<String, (Stamp, Stamp)> {
+pub fn spans(events: &[Arc<Event>]) -> BTreeMap<String, (Stamp, Stamp)> {
     let mut steps = BTreeMap::new();
     let mut spans = BTreeMap::new();
     for event in events {
