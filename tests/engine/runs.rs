@@ -178,6 +178,47 @@ async fn steps_that_do_not_need_each_other_overlap() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_of_the_environment_are_sent_and_neither_shown_nor_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("runs.sqlite"), 0).unwrap();
+    let log = Log::default();
+    let rig = engine(&log, Arc::new(store.clone()));
+    let text = r#"
+        name = "w"
+        env = ["API_TOKEN", "CITY"]
+        [[step]]
+        id = "a"
+        tool = "s_echo"
+        arguments = { name = "{{ env.API_TOKEN }} of {{ env.CITY }}" }
+        compensate = { tool = "s_echo", arguments = { name = "undo {{ env.API_TOKEN }}" } }
+        [[step]]
+        id = "b"
+        needs = ["a"]
+        tool = "s_echo"
+        arguments = { name = "b", fail = true }
+        on_error = "compensate"
+    "#;
+    let env = [("API_TOKEN", "hunter2-hunter2"), ("CITY", "Helsinki")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let spec = RunSpec { env: env.into(), ..wanted(text) };
+    let (report, _) = finished(&rig, id(1), Command::StartRun { run: id(1), spec: Arc::new(spec) }).await;
+    assert_eq!(*log.lock().unwrap(), ["hunter2-hunter2 of Helsinki", "b", "undo hunter2-hunter2"], "{report:#?}");
+    let record = store.run(id(1)).await.unwrap().unwrap();
+    let sent: Vec<String> = record
+        .entries
+        .iter()
+        .filter_map(|entry| match entry {
+            RunEntry::Sending { arguments, .. } => Some(arguments.text().into_owned()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent.len(), 3, "{sent:?}");
+    assert!(sent[0].contains("Helsinki") && sent.iter().all(|arguments| !arguments.contains("hunter2")), "{sent:?}");
+    let shown = report.steps[0].1.arguments.as_ref().unwrap().text().into_owned();
+    assert!(shown.contains("Helsinki") && !shown.contains("hunter2"), "{shown}");
+    rig.stop().await;
+}
+
 const SAGA: &str = r#"
     name = "w"
     on_error = "compensate"

@@ -150,11 +150,15 @@ pub(super) const STEP_KEYS: [Key; 27] = [
         "Runs the step once for each item of this list; expressions see `item` and `index`, the result is the list of results.",
         || json!({"type": ["string", "array"]}),
     ),
-    key("max_parallel", "How many items of `for_each` may be under way at once; 10 if left out.", || {
-        let mut shape = count();
-        shape["default"] = MAX_PARALLEL_ITEMS.into();
-        shape
-    }),
+    key(
+        "max_parallel",
+        "How many items of `for_each` may be under way at once; 10 if left out. Never more than the workflow's own `max_parallel`, which counts items as steps.",
+        || {
+            let mut shape = count();
+            shape["default"] = MAX_PARALLEL_ITEMS.into();
+            shape
+        },
+    ),
     key(
         "on_item_error",
         "What a failed item of `for_each` means: `fail` (the default) or `continue`, with `null` for its result.",

@@ -22,8 +22,11 @@ use super::{
 };
 use crate::{
     domain::{
+        body::Body,
         journal::{RunEntry, StepOutcome, StepRecord},
-        run::{Change, RunOutcome, StepError, StepErrorKind, StepState, StepView},
+        run::{Change, RunOutcome, StepError, StepErrorKind, StepState, StepView, shown},
+        secret::{Redactor, Secret},
+        server::looks_secret,
         time::short,
         workflow::{
             expression::{Data, Scope, Unevaluated},
@@ -89,6 +92,8 @@ pub struct Flow<'a> {
     deadline: Option<Instant>,
     timed_out: AtomicBool,
     slots: Mutex<Vec<Slot>>,
+    /// Masks secrets of the environment in what is shown and written down.
+    redactor: Redactor,
 }
 
 /// Something that ended.
@@ -106,7 +111,8 @@ pub fn run<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, Flow
 
 async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
     let value = |name: &String| run.spec.env.get(name).cloned().or_else(|| std::env::var(name).ok());
-    let env = plan.env.iter().filter_map(|name| value(name).map(|value| (name.clone(), value)));
+    let env: Vec<(String, String)> = plan.env.iter().filter_map(|name| value(name).map(|value| (name.clone(), value))).collect();
+    let secrets: Vec<Secret> = env.iter().filter(|(name, _)| looks_secret(name)).map(|(_, value)| Secret::literal(value)).collect();
     let forward = frame.signal.child();
     let flow = Flow {
         run,
@@ -120,6 +126,7 @@ async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
         deadline: frame.deadline,
         timed_out: AtomicBool::new(false),
         slots: Mutex::new(plan.steps.iter().map(|_| Slot::default()).collect()),
+        redactor: Redactor::new(&secrets),
     };
     let mut schedule = Schedule::of(plan);
     let mut undoing = Undoing::default();
@@ -175,6 +182,12 @@ impl Flow<'_> {
         let mut step = StepError::new(StepErrorKind::Expression, error.to_string());
         step.detail.push(format!("{}:{line}", self.plan.file));
         step
+    }
+
+    /// Arguments as they are shown and written down, and whether they were cut. A secret of the environment is read anew
+    /// when a run goes on, so that it need not stand in the journal.
+    pub fn shown(&self, arguments: &Body) -> (Body, bool) {
+        shown(&arguments.redacted(&self.redactor))
     }
 
     /// Changes a step's view, and tells it unless it is one item of many that changes.

@@ -19,7 +19,7 @@ use crate::{
         event::Settled,
         id::ServerId,
         journal::{Place, RunEntry},
-        run::{Change, Purpose, RunOutcome, RunStep, SHOWN_CALLS, StepError, StepErrorKind, StepState, shown},
+        run::{Change, Purpose, RunOutcome, RunStep, SHOWN_CALLS, StepError, StepErrorKind, StepState},
         time::{short, size},
         workflow::{
             answer,
@@ -310,7 +310,7 @@ impl Worker<'_> {
             return self.read(&answer, read_as, repeatable);
         }
         let place = self.place(purpose);
-        let entry = RunEntry::Sending { place, attempt, what: call.tool.to_string(), arguments: shown(&arguments).0 };
+        let entry = RunEntry::Sending { place, attempt, what: call.tool.to_string(), arguments: self.flow.shown(&arguments).0 };
         self.run().write(entry).await.map_err(|error| Try::Failed(error, false))?;
         let operation = Operation::Tool { tool: target.tool.clone(), arguments: arguments.clone() };
         let answer = self.call(operation, purpose, limits).await.map_err(|tried| tried.repeatable(repeatable))?;
@@ -408,7 +408,7 @@ impl Worker<'_> {
 
     fn show_arguments(&self, arguments: &Body, purpose: Purpose) {
         self.flow.note(self.step, self.item, |view| {
-            let (arguments, cut) = shown(arguments);
+            let (arguments, cut) = self.flow.shown(arguments);
             view.state = StepState::Running;
             view.arguments = Some(arguments);
             view.cut |= cut;

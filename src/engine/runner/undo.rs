@@ -14,7 +14,7 @@ use super::{
 use crate::domain::{
     call::Operation,
     journal::{Place, RunEntry},
-    run::{Purpose, RunStep, StepError, StepErrorKind, shown},
+    run::{Purpose, RunStep, StepError, StepErrorKind},
     workflow::expression::Scope,
 };
 
@@ -82,7 +82,7 @@ impl Undoer<'_> {
             () = self.signal.raised() => return Err(Try::Cancelled(given_up(self.signal.why(), false))),
             target = target::tool(flow.run, &call.tool) => target.map_err(|error| Try::Failed(error, true))?,
         };
-        let entry = RunEntry::Sending { place: place.clone(), attempt, what: call.tool.to_string(), arguments: shown(&arguments).0 };
+        let entry = RunEntry::Sending { place: place.clone(), attempt, what: call.tool.to_string(), arguments: flow.shown(&arguments).0 };
         // A journal that fails must not keep things from being undone.
         let _ = flow.run.write(entry).await;
         let run_step = RunStep { run: flow.run.id, step: place.step.clone(), item: self.item, purpose: Purpose::Compensation };
