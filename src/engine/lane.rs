@@ -19,6 +19,7 @@ use crate::domain::{
         route::PeakEwma,
         verdict::Verdict,
     },
+    server::ConnectFailure,
     time::{Stamp, short},
 };
 
@@ -156,6 +157,30 @@ impl Lane {
         breaker.order(order, now);
         let view = breaker.view(now);
         self.publish(tool, view);
+    }
+
+    /// A connection could not be made: counts for the breaker of the server, if such failures do.
+    pub fn unreachable(&self, why: &ConnectFailure) {
+        let now = self.bus.now();
+        let mut state = self.lock();
+        if state.policy.breaker.on && state.policy.counting.connection(why.status) == Verdict::Failure {
+            let words = format!("{}: {}", FailureKind::Transport.words(), why.summary);
+            state.breaker.unreachable(&words, now);
+            let view = state.breaker.view(now);
+            self.publish(None, view);
+        }
+    }
+
+    /// A connection was made.
+    pub fn reachable(&self) {
+        let now = self.bus.now();
+        let mut state = self.lock();
+        let before = state.breaker.view(now);
+        state.breaker.reachable(now);
+        let view = state.breaker.view(now);
+        if view != before {
+            self.publish(None, view);
+        }
     }
 
     /// A call earns its share of extra attempts.

@@ -259,10 +259,12 @@ impl Supervisor {
                     // It may speak another era by now: asked for it, it may be understood.
                     failure.retryable = true;
                 }
+                self.lane.unreachable(&failure);
                 return Next::Failed(Arc::new(failure));
             }
             Err(next) => return next,
         };
+        self.lane.reachable();
         self.session = Some(session.clone());
         self.era = Some(session.info().era);
         self.bus.publish(EventKind::ServerInfo { server: self.spec.id.clone(), info: session.info() });

@@ -17,6 +17,10 @@ use switchboard::{
         event::Settled,
         frame::AnomalyKind,
         id::CallId,
+        policy::{
+            Policy,
+            breaker::{BreakerPolicy, State as Breaking},
+        },
         secret::{MASK, Secret},
         server::{Era, EraChoice, Launch, Phase, ServerSpec, Step as At},
     },
@@ -86,12 +90,14 @@ async fn servers_that_cannot_be_reached_say_which_kind_of_unreachable() {
     gone.die().await;
     let plain = Server::start(|_| None).await;
     let nowhere = format!("http://{}.invalid/mcp", "a".repeat(70));
-    let rig = Rig::start(vec![
+    let specs = [
         http("refused", &refused),
         http("nowhere", &nowhere),
         http("tls", &plain.url().replace("http:", "https:")),
         http("scheme", "ftp://127.0.0.1/mcp"),
-    ]);
+    ]
+    .map(|spec| ServerSpec { policy: one_failure_opens(), ..spec });
+    let rig = Rig::start(specs.to_vec());
     for (id, word, hint) in [
         ("refused", "refused", "nothing listens there"),
         ("nowhere", "", "host name cannot be resolved"),
@@ -105,8 +111,14 @@ async fn servers_that_cannot_be_reached_say_which_kind_of_unreachable() {
         assert!(all.contains(word), "{why:#?}");
         assert!(why.hints.iter().any(|h| h.contains(hint)), "{why:#?}");
         assert!(why.target.contains("/mcp"), "{why:#?}");
+        let breaker = rig.server(id).breaker;
+        assert!(breaker.state == Breaking::Open && breaker.reason.contains(&why.summary), "no call was needed: {breaker:?}");
     }
     rig.stop().await;
+}
+
+fn one_failure_opens() -> Policy {
+    Policy { breaker: BreakerPolicy { consecutive: 1, ..BreakerPolicy::default() }, ..Policy::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

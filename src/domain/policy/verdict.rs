@@ -70,6 +70,16 @@ impl Counting {
         }
     }
 
+    /// How a connection that could not be made counts; `status` is the HTTP status that was answered, if any was.
+    pub fn connection(&self, status: Option<u16>) -> Verdict {
+        match status {
+            None => failure_if(self.connect),
+            Some(500..=599) => failure_if(self.server_error),
+            // About this caller, or about what was asked: nothing is said of the server's health.
+            Some(_) => Verdict::Neutral,
+        }
+    }
+
     fn of_failure(&self, failure: &Failure) -> Verdict {
         match (failure.status, &failure.rpc) {
             (Some(401 | 403 | 429), _) => return Verdict::Neutral,
@@ -248,6 +258,18 @@ mod tests {
         }
         let elsewhere = |kind| passable(&failure(kind, !SENT), false, &Retry::default()).is_ok();
         assert!(elsewhere(BreakerOpen) && elsewhere(Overloaded) && elsewhere(NotReady) && !elsewhere(InvalidArguments));
+    }
+
+    #[test]
+    fn a_connection_that_could_not_be_made_counts_by_its_class() {
+        let counting = Counting::default();
+        for (status, verdict) in
+            [(None, Verdict::Failure), (Some(503), Verdict::Failure), (Some(401), Verdict::Neutral), (Some(429), Verdict::Neutral)]
+        {
+            assert_eq!(counting.connection(status), verdict, "{status:?}");
+        }
+        let off = Counting { connect: false, ..counting };
+        assert_eq!((off.connection(None), off.connection(Some(500))), (Verdict::Neutral, Verdict::Failure));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -240,10 +241,16 @@ impl Dispatch {
         let own = aim.treatment.own_breaker.then_some(&aim.treatment.policy.breaker);
         if let Some(failure) = server.lane.refuses(tool) {
             // Counts the refusal.
-            return match server.lane.admit(tool, own) {
-                Err(failure) => refused(failure),
-                Ok(_) => refused(failure),
-            };
+            let failure = server.lane.admit(tool, own).err().unwrap_or(failure);
+            let down = matches!(&*server.readiness.borrow(), Readiness::Down(Some(_)));
+            return refused(match ready(server).now_or_never() {
+                // No probe will go there by itself: that it was given up, and why, is worth more.
+                Some(Err(given_up)) if down => {
+                    let causes = given_up.causes.iter().cloned().chain([failure.message]).collect();
+                    Failure { causes, ..given_up }
+                }
+                _ => failure,
+            });
         }
         let (session, _places, pass) = {
             let entered = async {

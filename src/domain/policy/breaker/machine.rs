@@ -32,6 +32,10 @@ pub struct Breaker {
     failures: u32,
     slow: u32,
     consecutive: u32,
+    /// How many of those were connections that could not be made.
+    unreached: u32,
+    /// It is open because of such alone.
+    no_way: bool,
     /// When an open breaker lets a probe through; `None` while it is held open.
     until: Option<Stamp>,
     openings: u32,
@@ -59,6 +63,8 @@ impl Breaker {
             failures: 0,
             slow: 0,
             consecutive: 0,
+            unreached: 0,
+            no_way: false,
             until: None,
             openings: 0,
             refused: 0,
@@ -145,6 +151,47 @@ impl Breaker {
         }
     }
 
+    /// A connection could not be made, which no call asked for. Counts like a failed call while closed; while open, and its
+    /// time over, like a failed probe; else nothing.
+    pub fn unreachable(&mut self, why: &str, now: Stamp) -> Option<Transition> {
+        if !self.policy.on {
+            return None;
+        }
+        match self.state {
+            State::Closed => {
+                self.unreached = self.unreached.saturating_add(1);
+                let opened = self.record_closed(Verdict::Failure, Duration::ZERO, why, now);
+                // Every failure that counts, in a row or in the window, was one of these.
+                self.no_way = opened.is_some() && self.unreached == self.consecutive && self.failures <= self.unreached;
+                opened
+            }
+            State::Open if self.until.is_some_and(|until| now >= until) => {
+                let no_way = self.no_way;
+                self.turn(State::HalfOpen, format!("open for {}, connecting again", short(now.since(self.since))), now);
+                let opened = self.open(format!("no connection: {why}"), now);
+                self.no_way = no_way;
+                Some(opened)
+            }
+            State::Open | State::HalfOpen => None,
+        }
+    }
+
+    /// A connection was made. It takes back a row of failures that were connections alone, and closes a breaker that is
+    /// open because of such alone: the handshake was its probe. What calls failed, calls have to mend.
+    pub fn reachable(&mut self, now: Stamp) -> Option<Transition> {
+        if self.state == State::Closed && self.unreached == self.consecutive {
+            // They are the last of the window, as far as it still holds them.
+            for _ in 0..self.unreached {
+                let Some((_, cell)) = self.window.pop_back() else { break };
+                self.failures -= u32::from(cell.failed());
+                self.slow -= u32::from(cell.slow());
+            }
+            (self.unreached, self.consecutive) = (0, 0);
+        }
+        let mended = self.state == State::Open && self.no_way && self.held.is_none();
+        mended.then(|| self.close("it is connected again".into(), now))
+    }
+
     /// Takes an admission back whose call never came to anything: the place is free, nothing is counted.
     pub fn release(&mut self, admission: Admission, now: Stamp) {
         let _ = self.record(admission, Verdict::Neutral, Duration::ZERO, "", now);
@@ -223,6 +270,7 @@ impl Breaker {
             (Verdict::Failure, true) => Cell::SlowFailure,
         };
         self.consecutive = if cell.failed() { self.consecutive.saturating_add(1) } else { 0 };
+        self.unreached = self.unreached.min(self.consecutive);
         self.window.push_back((now, cell));
         self.failures += u32::from(cell.failed());
         self.slow += u32::from(cell.slow());
@@ -307,9 +355,10 @@ impl Breaker {
         (self.state, self.since, self.reason) = (to, now, reason);
         self.probes.clear();
         self.successes = 0;
+        self.no_way = false;
         if to == State::Closed {
             self.window.clear();
-            (self.failures, self.slow, self.consecutive) = (0, 0, 0);
+            (self.failures, self.slow, self.consecutive, self.unreached) = (0, 0, 0, 0);
         }
         if self.transitions.len() == SHOWN_CHANGES {
             self.transitions.pop_front();

@@ -13,14 +13,25 @@ struct Model {
     state: State,
     since: u64,
     held: Option<Order>,
-    /// Every call counted since it was last closed: when, failed, slow.
-    calls: Vec<(u64, bool, bool)>,
+    /// Every call counted since it was last closed.
+    calls: Vec<Call>,
+    /// It is open for want of a connection alone.
+    no_way: bool,
     open_until: Option<u64>,
     openings: u32,
     refused: u64,
     /// Every probe of this period: number, when it was let out, and how it came back, if it did.
     probes: Vec<(u64, u64, Option<Verdict>)>,
-    count: u64,
+    counted: u64,
+}
+
+/// A call that counted, or a connection that could not be made.
+#[derive(Clone, Copy)]
+struct Call {
+    at: u64,
+    failed: bool,
+    slow: bool,
+    connection: bool,
 }
 
 /// What the model gives for an admission: the period and the number of the probe.
@@ -31,6 +42,7 @@ impl Model {
         self.period += 1;
         (self.state, self.since) = (state, now);
         self.probes.clear();
+        self.no_way = false;
         if state == State::Closed {
             self.calls.clear();
             (self.openings, self.refused, self.open_until) = (0, 0, None);
@@ -68,9 +80,9 @@ impl Model {
         match self.state {
             State::Closed => Ok((self.period, None)),
             State::HalfOpen if self.good() + self.out(now) < self.policy.half_open_calls as usize => {
-                self.count += 1;
-                self.probes.push((self.count, now, None));
-                Ok((self.period, Some(self.count)))
+                self.counted += 1;
+                self.probes.push((self.counted, now, None));
+                Ok((self.period, Some(self.counted)))
             }
             state => {
                 self.refused += 1;
@@ -80,10 +92,10 @@ impl Model {
     }
 
     /// The calls in the window at `now`, oldest first.
-    fn window(&self, now: u64) -> Vec<(u64, bool, bool)> {
+    fn window(&self, now: u64) -> Vec<Call> {
         match self.policy.window {
             Window::Calls(calls) => self.calls.iter().rev().take(calls as usize).rev().copied().collect(),
-            Window::Time(time) => self.calls.iter().filter(|(at, ..)| now - at < time.as_nanos() as u64).copied().collect(),
+            Window::Time(time) => self.calls.iter().filter(|call| now - call.at < time.as_nanos() as u64).copied().collect(),
         }
     }
 
@@ -92,12 +104,54 @@ impl Model {
         let most = if let Window::Calls(calls) = self.policy.window { calls } else { u32::MAX };
         let enough = window.len() >= self.policy.minimum_calls.min(most).max(1) as usize;
         let rate = |count: usize| enough.then(|| count as f64 / window.len() as f64);
-        let failed = rate(window.iter().filter(|(_, failed, _)| *failed).count());
-        (window.len() as u32, failed, rate(window.iter().filter(|(.., slow)| *slow).count()))
+        let failed = rate(window.iter().filter(|call| call.failed).count());
+        (window.len() as u32, failed, rate(window.iter().filter(|call| call.slow).count()))
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().rev().take_while(|call| call.failed)
     }
 
     fn in_a_row(&self) -> u32 {
-        self.calls.iter().rev().take_while(|(_, failed, _)| *failed).count() as u32
+        self.rows().count() as u32
+    }
+
+    /// A call counts, or a connection that could not be made.
+    fn count(&mut self, call: Call, now: u64) {
+        self.calls.push(call);
+        let (_, failed, slow) = self.rates(now);
+        let over = |rate: Option<f64>, limit: f64| limit > 0.0 && rate.is_some_and(|rate| rate >= limit);
+        let row = self.policy.consecutive > 0 && self.in_a_row() >= self.policy.consecutive;
+        if self.held.is_none() && (row || over(failed, self.policy.failure_rate) || over(slow, self.policy.slow_rate)) {
+            let failures = self.window(now).iter().filter(|call| call.failed).count();
+            let no_way = call.connection && self.rows().all(|call| call.connection) && failures <= self.rows().count();
+            self.open(now);
+            self.no_way = no_way;
+        }
+    }
+
+    fn unreachable(&mut self, now: u64) {
+        match self.state {
+            State::Closed => self.count(Call { at: now, failed: true, slow: false, connection: true }, now),
+            State::Open if self.open_until.is_some_and(|until| until <= now) => {
+                let no_way = self.no_way;
+                self.enter(State::HalfOpen, now);
+                self.open(now);
+                self.no_way = no_way;
+            }
+            _ => {}
+        }
+    }
+
+    fn reachable(&mut self, now: u64) {
+        if self.state == State::Closed && self.rows().all(|call| call.connection) {
+            let row = self.rows().count();
+            self.calls = self.window(now);
+            self.calls.truncate(self.calls.len().saturating_sub(row));
+        }
+        if self.state == State::Open && self.no_way && self.held.is_none() {
+            self.enter(State::Closed, now);
+        }
     }
 
     fn record(&mut self, (period, probe): Ticket, verdict: Verdict, took: Duration, now: u64) -> Option<(State, State)> {
@@ -107,13 +161,7 @@ impl Model {
         let (before, slow) = (self.state, took >= self.policy.slow_call);
         match (before, probe) {
             (State::Closed, _) if verdict != Verdict::Neutral => {
-                self.calls.push((now, verdict == Verdict::Failure, slow));
-                let (_, failed, slow) = self.rates(now);
-                let over = |rate: Option<f64>, limit: f64| limit > 0.0 && rate.is_some_and(|rate| rate >= limit);
-                let row = self.policy.consecutive > 0 && self.in_a_row() >= self.policy.consecutive;
-                if self.held.is_none() && (row || over(failed, self.policy.failure_rate) || over(slow, self.policy.slow_rate)) {
-                    self.open(now);
-                }
+                self.count(Call { at: now, failed: verdict == Verdict::Failure, slow, connection: false }, now);
             }
             (State::HalfOpen, Some(number)) => {
                 let lease = self.policy.lease.as_nanos() as u64;
@@ -147,7 +195,7 @@ impl Model {
 
     fn assert_shows(&self, view: &BreakerView, now: u64) {
         let (calls, failed, slow) = self.rates(now);
-        let cells: Vec<(bool, bool)> = self.window(now).iter().map(|(_, failed, slow)| (*failed, *slow)).collect();
+        let cells: Vec<(bool, bool)> = self.window(now).iter().map(|call| (call.failed, call.slow)).collect();
         let shown: Vec<(bool, bool)> = view.cells.iter().map(|cell| (cell.failed(), cell.slow())).collect();
         assert_eq!(shown, cells[cells.len().saturating_sub(64)..]);
         assert_eq!((view.calls, view.failure_rate, view.slow_rate), (calls, failed, slow));
@@ -187,7 +235,7 @@ fn side_by_side(seed: u64, steps: u32) {
         now += random.u64(0..20_000_000);
         let stamp = Stamp(now);
         match random.u32(0..100) {
-            0..50 => match (breaker.admit(stamp), model.admit(now)) {
+            0..47 => match (breaker.admit(stamp), model.admit(now)) {
                 (Ok(admission), Ok(ticket)) => {
                     assert_eq!(admission.probe.is_some(), ticket.1.is_some(), "seed {seed} step {step}");
                     out.push((admission, ticket));
@@ -197,7 +245,25 @@ fn side_by_side(seed: u64, steps: u32) {
                 }
                 other => panic!("seed {seed} step {step}: {other:?}"),
             },
-            50..97 if !out.is_empty() => {
+            // A server that cannot be reached cannot be reached for a while.
+            47 if random.bool() => {
+                for n in 0..random.u32(1..6) {
+                    let change = breaker.unreachable("refused", stamp).map(|change| change.to);
+                    let before = model.state;
+                    model.unreachable(now);
+                    let reopened = before == State::Open && model.since == now;
+                    let wanted = (before != model.state || reopened).then_some(model.state);
+                    // Opened twice at the same moment is not told apart by the model.
+                    assert!(change == wanted || n > 0, "seed {seed} step {step}: {change:?}");
+                }
+            }
+            48 => {
+                let before = model.state;
+                model.reachable(now);
+                let change = breaker.reachable(stamp).map(|change| (change.from, change.to));
+                assert_eq!(change, (before != model.state).then_some((before, model.state)), "seed {seed} step {step}");
+            }
+            49..97 if !out.is_empty() => {
                 // Late answers come about by themselves: which one is taken is left to chance.
                 let (admission, ticket) = out.swap_remove(random.usize(0..out.len()));
                 let verdict =
@@ -321,4 +387,42 @@ fn a_policy_that_changes_meanwhile_wedges_nothing() {
         fail(&mut breaker, 5, at(9_000_002 + round * 400_000)).unwrap();
     }
     assert_eq!(breaker.next_probe(), Some(at(9_000_002 + 9 * 400_000 + 300_000)), "never longer than open_max");
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_opens_it_and_a_connection_closes_it() {
+    let mut breaker = Breaker::new(BreakerPolicy::default());
+    for n in 0..4 {
+        assert_eq!(breaker.unreachable("refused", at(n)), None);
+    }
+    let opened = breaker.unreachable("refused", at(4)).unwrap();
+    assert_eq!((opened.to, &*opened.reason), (State::Open, "5 failures in a row, the last: refused"));
+    assert_eq!(breaker.unreachable("refused", at(1000)), None, "it is open");
+    // When its time is over, a connection is what a probe would be.
+    let again = breaker.unreachable("refused", at(30_004)).unwrap();
+    assert_eq!((again.to, &*again.reason, breaker.next_probe()), (State::Open, "no connection: refused", Some(at(90_004))));
+    let closed = breaker.reachable(at(31_000)).unwrap();
+    assert_eq!((closed.to, &*closed.reason), (State::Closed, "it is connected again"));
+    // What it came back from adds up to nothing.
+    for n in 0..100 {
+        assert_eq!(breaker.unreachable("refused", at(32_000 + n)), None);
+        assert_eq!(breaker.reachable(at(32_000 + n)), None);
+    }
+    assert_eq!((breaker.view(at(33_000)).calls, breaker.view(at(33_000)).consecutive), (0, 0));
+}
+
+#[test]
+fn a_connection_mends_nothing_that_calls_failed_or_a_person_holds() {
+    let mut breaker = Breaker::new(BreakerPolicy::default());
+    // A program that dies of every call and is started again each time.
+    for n in 0..4 {
+        fail(&mut breaker, 1, at(n));
+        assert_eq!(breaker.reachable(at(n)), None);
+    }
+    assert!(breaker.unreachable("refused", at(5)).is_some_and(|change| change.to == State::Open));
+    assert_eq!((breaker.reachable(at(6)), breaker.state()), (None, State::Open));
+    breaker.order(Order::HoldOpen, at(7));
+    assert_eq!((breaker.unreachable("refused", at(90_000)), breaker.reachable(at(90_001))), (None, None));
+    let off = BreakerPolicy { on: false, ..BreakerPolicy::default() };
+    assert!((0..9).all(|n| Breaker::new(off.clone()).unreachable("refused", at(n)).is_none()));
 }
