@@ -49,6 +49,10 @@ impl AnswerStore for Memory {
         self.cache.insert(key.to_owned(), kept);
     }
 
+    async fn forget(&self, key: &str) {
+        self.cache.invalidate(key);
+    }
+
     async fn purge(&self, pattern: &Pattern) -> Result<u64, String> {
         let gone: Vec<_> = self
             .cache
@@ -89,6 +93,9 @@ mod tests {
         store.put("a", kept("db_query", 10)).await;
         store.put("b", kept("mail_send", 10)).await;
         assert_eq!(store.get("a").await, Some(kept("db_query", 10)));
+        store.put("c", kept("db_read", 10)).await;
+        store.forget("c").await;
+        assert_eq!(store.get("c").await, None);
         assert_eq!(store.purge(&Pattern::parse("db_*").unwrap()).await, Ok(1));
         assert_eq!((store.get("a").await, store.get("b").await.is_some()), (None, true));
         for n in 0..100 {

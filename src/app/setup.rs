@@ -146,7 +146,9 @@ pub fn engine(loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<Engine>
         Some(store) => Arc::new(store.clone()),
         None => Arc::new(NoJournal),
     };
-    Engine::journaled(engine_options(loaded, demo), Arc::new(Connections::new(own_program())), journal)
+    let engine = Engine::journaled(engine_options(loaded, demo), Arc::new(Connections::new(own_program())), journal);
+    engine.set_wall_clock(Arc::new(|| u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()));
+    engine
 }
 
 /// How an engine is set up by the settings. The demo's own rules and workflows name its tools as they are called by

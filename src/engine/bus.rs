@@ -1,6 +1,6 @@
 //! The event log: numbers events, keeps the state that they add up to, hands both out.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::{sync::broadcast, time::Instant};
 
@@ -33,9 +33,13 @@ impl Clock {
     }
 }
 
+/// Reads the wall clock: milliseconds since the Unix epoch.
+pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// The sequencer of events.
 pub struct Bus {
     clock: Clock,
+    wall: OnceLock<WallClock>,
     inner: Mutex<Inner>,
     tail: broadcast::Sender<Arc<Event>>,
 }
@@ -49,12 +53,32 @@ impl Bus {
     /// An empty log. `epoch` says which wall-clock time it is now.
     pub fn new(epoch: Epoch, separator: &str, keep: Keep) -> Bus {
         let (tail, _) = broadcast::channel(TAIL);
-        Bus { clock: Clock::new(), inner: Mutex::new(Inner { world: World::new(epoch, separator, keep), frames: 0 }), tail }
+        Bus {
+            clock: Clock::new(),
+            wall: OnceLock::new(),
+            inner: Mutex::new(Inner { world: World::new(epoch, separator, keep), frames: 0 }),
+            tail,
+        }
     }
 
     /// The time now.
     pub fn now(&self) -> Stamp {
         self.clock.now()
+    }
+
+    /// Reads the wall clock from now on; the first one counts.
+    pub fn set_wall_clock(&self, clock: WallClock) {
+        let _ = self.wall.set(clock);
+    }
+
+    /// The wall-clock time now, in milliseconds since the Unix epoch.
+    ///
+    /// No less than what has passed on the engine's clock since its start, which goes on when the wall clock is put back; and
+    /// more after the machine slept, while which the engine's clock may have stood still.
+    pub fn unix_ms(&self) -> u64 {
+        let now = self.now();
+        let passed = self.look(|world| world.epoch.unix_ms(now));
+        self.wall.get().map_or(passed, |wall| wall().max(passed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -117,6 +141,19 @@ impl Bus {
 mod tests {
     use super::*;
     use crate::engine::control::Lagged;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_counts_the_sleep_of_the_machine_and_is_not_put_back() {
+        let bus = Bus::new(Epoch { unix_ms: 1_000, utc_offset_s: 0 }, "_", Keep::default());
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert_eq!(bus.unix_ms(), 2_000);
+        let wall = Arc::new(std::sync::atomic::AtomicU64::new(60_000));
+        let read = wall.clone();
+        bus.set_wall_clock(Arc::new(move || read.load(std::sync::atomic::Ordering::SeqCst)));
+        assert_eq!(bus.unix_ms(), 60_000, "it slept for almost a minute");
+        wall.store(5, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(bus.unix_ms(), 2_000, "put back");
+    }
 
     #[tokio::test]
     async fn snapshot_and_tail_have_no_gap_and_no_duplicate() {

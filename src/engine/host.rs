@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::{
     bus::Bus,
+    dispatch::Answers,
     inbox::Inbox,
     ports::{FrameDraft, Host},
 };
@@ -33,6 +34,7 @@ pub struct ServerHost {
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
     redactor: Redactor,
+    answers: Arc<Answers>,
     stderr: Mutex<VecDeque<String>>,
     step: Mutex<Step>,
     /// Woken when the server says that a list changed; however often, once.
@@ -43,13 +45,14 @@ pub struct ServerHost {
 
 impl ServerHost {
     /// The host for `spec`.
-    pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>) -> ServerHost {
+    pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>, answers: Arc<Answers>) -> ServerHost {
         let redactor = Redactor::new(spec.secrets());
         ServerHost {
             spec,
             bus,
             inbox,
             redactor,
+            answers,
             stderr: Mutex::default(),
             step: Mutex::new(Step::Spawn),
             changed: Notify::new(),
@@ -135,8 +138,10 @@ impl Host for ServerHost {
 
     fn notification(&self, method: &str, params: &Body, call: Option<CallId>) {
         match method {
-            "notifications/tools/list_changed" | "notifications/prompts/list_changed" | "notifications/resources/list_changed" => {
-                self.changed.notify_one()
+            "notifications/tools/list_changed" | "notifications/prompts/list_changed" => self.changed.notify_one(),
+            "notifications/resources/list_changed" => {
+                self.answers.changed(&self.spec, None, self.bus.unix_ms());
+                self.changed.notify_one();
             }
             "notifications/message" => {
                 let value = params.value().unwrap_or_default();
@@ -146,6 +151,7 @@ impl Host for ServerHost {
             }
             "notifications/resources/updated" => {
                 let uri = params.value().and_then(|v| v.get("uri").and_then(|u| u.as_str()).map(str::to_owned)).unwrap_or_default();
+                self.answers.changed(&self.spec, Some(&uri), self.bus.unix_ms());
                 self.log("notice", None, format!("resource updated: {uri}"), call);
                 self.bus.publish(EventKind::ResourceUpdated { server: self.spec.id.clone(), uri });
             }

@@ -67,7 +67,10 @@ impl Lane {
         if *state.policy == *policy {
             return;
         }
-        state.breaker.set_policy(policy.breaker.clone());
+        if let Some(changed) = state.breaker.set_policy(policy.breaker.clone(), self.bus.now()) {
+            let view = state.breaker.view(changed.at);
+            self.publish(None, view);
+        }
         state.budget.set(&policy.retry);
         state.policy = Arc::new(policy.clone());
         drop(state);
@@ -86,6 +89,17 @@ impl Lane {
         gate
     }
 
+    /// Gives a tool a breaker of its own with this policy, or that policy to the one that it has.
+    pub fn own_breaker(&self, tool: &Arc<str>, policy: &BreakerPolicy) {
+        let now = self.bus.now();
+        let mut state = self.lock();
+        let breaker = state.tools.entry(tool.clone()).or_insert_with(|| Breaker::new(policy.clone()));
+        if breaker.policy() != policy && breaker.set_policy(policy.clone(), now).is_some() {
+            let view = breaker.view(now);
+            self.publish(Some(tool.clone()), view);
+        }
+    }
+
     /// Says whether a call would be let through now, without taking a place.
     pub fn refuses(&self, tool: Option<&Arc<str>>) -> Option<Failure> {
         let now = self.bus.now();
@@ -99,9 +113,9 @@ impl Lane {
         Some(refused(&self.server, Some(tool), &refusal, now))
     }
 
-    /// Asks the breaker of the server, and that of the tool when it has one: by its rule (`own`), or because somebody did
-    /// something to it by hand.
-    pub fn admit(self: &Arc<Self>, tool: Option<&Arc<str>>, own: Option<&BreakerPolicy>) -> Result<Pass, Failure> {
+    /// Asks the breaker of the server, and that of the tool when it has one: by its rule ([`Lane::own_breaker`]), or because
+    /// somebody did something to it by hand.
+    pub fn admit(self: &Arc<Self>, tool: Option<&Arc<str>>) -> Result<Pass, Failure> {
         let now = self.bus.now();
         let mut state = self.lock();
         let before = state.breaker.state();
@@ -112,12 +126,6 @@ impl Lane {
         }
         let server = admitted.map_err(|refusal| refused(&self.server, None, &refusal, now))?;
         let mut pass = Pass { lane: self.clone(), probe: server.probe.is_some(), server: Some(server), tool: None };
-        if let (Some(name), Some(policy)) = (tool, own) {
-            let breaker = state.tools.entry(name.clone()).or_insert_with(|| Breaker::new(policy.clone()));
-            if breaker.policy() != policy {
-                breaker.set_policy(policy.clone());
-            }
-        }
         if let Some((name, breaker)) = tool.and_then(|name| Some((name, state.tools.get_mut(name)?))) {
             let before = breaker.state();
             let admitted = breaker.admit(now);

@@ -30,6 +30,7 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
+pub use self::bus::WallClock;
 use self::{
     bus::Bus,
     control::{Command, Control, Tail},
@@ -127,8 +128,8 @@ impl Engine {
                     let _ = old.await;
                 }
             };
-            let started =
-                supervisor::start(Arc::new(spec), self.connector.clone(), self.bus.clone(), self.inbox.clone(), self.shared.fork(), before);
+            let (bus, inbox, answers) = (self.bus.clone(), self.inbox.clone(), self.shared.answers.clone());
+            let started = supervisor::start(Arc::new(spec), self.connector.clone(), bus, inbox, answers, self.shared.fork(), before);
             servers.insert(started.spec.id.clone(), started);
         }
     }
@@ -139,6 +140,12 @@ impl Engine {
         known.lane.set_policy(&spec.policy);
         known.spec = Arc::new(ServerSpec { policy: spec.policy, ..ServerSpec::clone(&known.spec) });
         self.bus.publish(EventKind::ServerAdded { spec: known.spec.clone() });
+    }
+
+    /// Tells the age of kept answers by this clock from now on (milliseconds since the Unix epoch): the engine's own may stand
+    /// still while the machine sleeps.
+    pub fn set_wall_clock(&self, clock: WallClock) {
+        self.bus.set_wall_clock(clock);
     }
 
     /// Puts rules for tools, groups and routes in force, for calls from now on.

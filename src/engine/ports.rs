@@ -79,6 +79,8 @@ pub trait AnswerStore: Send + Sync {
     async fn get(&self, key: &str) -> Option<Kept>;
     /// Keeps an answer for as long as it is of any use.
     async fn put(&self, key: &str, kept: Kept);
+    /// Forgets the answer of this key, if it is there.
+    async fn forget(&self, key: &str);
     /// Forgets the answers of the tools whose exposed names match. Says how many.
     async fn purge(&self, pattern: &Pattern) -> Result<u64, String>;
     /// What is wrong with it now, for people.

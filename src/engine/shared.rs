@@ -17,7 +17,7 @@ pub struct Shared {
     /// The compiled schemas.
     pub checkers: Checkers,
     /// Answers kept, and equal calls under way.
-    pub answers: Answers,
+    pub answers: Arc<Answers>,
     servers: Mutex<HashMap<ServerId, Supervised>>,
     rules: RwLock<Arc<Rules>>,
     random: Mutex<fastrand::Rng>,
@@ -31,7 +31,7 @@ impl Shared {
             bus,
             inbox,
             checkers: Checkers::default(),
-            answers: Answers::default(),
+            answers: Arc::default(),
             servers: Mutex::default(),
             rules: RwLock::default(),
             random: Mutex::new(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),

@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     bus::Bus,
+    dispatch::Answers,
     host::ServerHost,
     inbox::Inbox,
     lane::Lane,
@@ -82,13 +83,14 @@ pub fn start(
     connector: Arc<dyn Connector>,
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
+    answers: Arc<Answers>,
     random: fastrand::Rng,
     before: impl Future<Output = ()> + Send + 'static,
 ) -> Supervised {
     let (orders, mailbox) = mpsc::channel(16);
     let initial = if spec.disabled { Readiness::Down(None) } else { Readiness::Pending };
     let (readiness, seen) = watch::channel(initial);
-    let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox));
+    let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox, answers));
     bus.publish(EventKind::ServerAdded { spec: spec.clone() });
     let lane = Lane::new(spec.id.clone(), &spec.policy, bus.clone());
     let first = if matches!(spec.launch, Launch::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };

@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,21 +14,28 @@ use switchboard::{
     domain::{
         ask::{Answer, AskPolicy, Question},
         body::Body,
-        call::{CallSpec, FailureKind, Origin, Outcome, Progress},
+        call::{CallSpec, FailureKind, Operation, Origin, Outcome, Progress},
         event::{EventKind, Settled},
         frame::{AnomalyKind, Direction, FrameKind},
         id::{CallId, ServerId, ToolId},
-        policy::breaker::State as Breaking,
+        policy::{
+            Knob, PolicyPatch, Rules, ToolRule,
+            breaker::{Order, State as Breaking},
+            pattern::Pattern,
+        },
         secret::Secret,
         server::{ConnectFailure, Era, Launch, Phase, ServerSpec, Step},
         world::World,
     },
     engine::{
         control::{Command, Control, Lagged},
-        ports::{Flow, Host, Request},
+        ports::{Flow, Host, Reply, Request},
     },
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
 use crate::{
     fake::{Behaviour, Fake, Plan, Sign, reply, spec},
@@ -930,5 +940,101 @@ async fn credentials_that_are_refused_say_nothing_to_the_breaker() {
     let rig = Rig::over(Fake::new(fail), vec![spec("web")]);
     let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
     assert_eq!((world.servers[0].breaker.state, world.servers[0].breaker.calls), (Breaking::Closed, 0));
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_that_is_switched_off_while_it_is_open_is_seen_to_close() {
+    let rig = Rig::over(Fake::new(|_| Behaviour::prompt().plan()), vec![spec("web")]);
+    until(&rig, |w| w.servers[0].phase.usable()).await;
+    rig.command(Command::Breaker { server: "web".into(), tool: None, order: Order::HoldOpen });
+    assert_eq!(failure_of(&*echo(&rig, None).await).kind, FailureKind::BreakerOpen);
+    let mut off = spec("web");
+    off.policy.breaker.on = false;
+    rig.engine.apply(vec![off]);
+    let breaker = rig.server("web").breaker;
+    assert_eq!((breaker.state, breaker.held, breaker.reason.as_str()), (Breaking::Closed, None, "switched off"));
+    let last = breaker.transitions.last().expect("a change");
+    assert_eq!((last.from, last.to), (Breaking::Open, Breaking::Closed));
+    assert!(matches!(echo(&rig, None).await.outcome, Outcome::Ok { .. }));
+    // The same of a tool's own, by its rule: the first call passes.
+    let rule = |on| ToolRule {
+        matches: Pattern::parse("web_echo").unwrap(),
+        own_breaker: Some(true),
+        patch: PolicyPatch { set: vec![Knob::BreakerOn(on).into()] },
+        ..ToolRule::default()
+    };
+    rig.engine.set_rules(Rules { tools: vec![rule(true)], ..Rules::default() });
+    assert!(matches!(echo(&rig, None).await.outcome, Outcome::Ok { .. }));
+    rig.command(Command::Breaker { server: "web".into(), tool: Some("echo".into()), order: Order::Trip });
+    assert_eq!(failure_of(&*echo(&rig, None).await).kind, FailureKind::BreakerOpen);
+    rig.engine.set_rules(Rules { tools: vec![rule(false)], ..Rules::default() });
+    assert!(matches!(echo(&rig, None).await.outcome, Outcome::Ok { .. }));
+    assert_eq!(rig.server("web").tool_breakers["echo"].reason, "switched off");
+    rig.stop().await;
+}
+
+/// Reads of one resource are answered with how many there were, and hold for an hour.
+fn counted_reads(host: &Arc<Mutex<Option<Arc<dyn Host>>>>, gate: &Arc<Semaphore>) -> Plan {
+    let (seen, gate, reads) = (host.clone(), gate.clone(), Arc::new(AtomicUsize::new(0)));
+    let answer = move |_: Request, flow: Arc<dyn Flow>, host: Arc<dyn Host>| {
+        let (seen, gate, reads) = (seen.clone(), gate.clone(), reads.clone());
+        async move {
+            flow.sent(host.now(), 1);
+            let number = reads.fetch_add(1, Ordering::SeqCst);
+            *seen.lock().unwrap() = Some(host.clone());
+            gate.acquire().await.unwrap().forget();
+            let result = Body::json(&serde_json::json!({"contents": [{"uri": "r:a", "text": number.to_string()}], "ttlMs": 3_600_000}));
+            Ok(Reply { result, ..reply(&host) })
+        }
+    };
+    Behaviour::new(answer).plan()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_says_has_changed_is_read_anew() {
+    let (host, gate) = (Arc::default(), Arc::new(Semaphore::new(100)));
+    let plan = Mutex::new(Some(counted_reads(&host, &gate)));
+    let rig = Rig::over(Fake::new(move |_| plan.lock().unwrap().take().unwrap()), vec![spec("web")]);
+    rig.engine.set_store(Some(Arc::new(switchboard::answers::Memory::new(1 << 20))));
+    let wall = Arc::new(AtomicU64::new(0));
+    let clock = wall.clone();
+    rig.engine.set_wall_clock(Arc::new(move || clock.load(Ordering::SeqCst)));
+    until(&rig, |w| w.servers[0].phase.usable()).await;
+    let submit = |uri: &str| {
+        let operation = Operation::Resource { server: "web".into(), uri: uri.into() };
+        rig.engine.submit(CallSpec { operation, origin: Origin::Cli, timeout: None, run: None })
+    };
+    let read = async |uri: &str| {
+        let call = submit(uri);
+        let world = until(&rig, |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
+        let settled = world.call(call).unwrap().settled.clone().unwrap();
+        (settled.outcome.result().unwrap().value().unwrap()["contents"][0]["text"].as_str().unwrap().to_owned(), settled.cached.is_some())
+    };
+    let tell = |method: &str, uri: &str| {
+        let host = host.lock().unwrap().clone().unwrap();
+        host.notification(method, &Body::json(&serde_json::json!({ "uri": uri })), None);
+    };
+    assert_eq!((read("r:a").await, read("r:a").await), (("0".into(), false), ("0".into(), true)));
+    tell("notifications/resources/updated", "r:other");
+    assert_eq!(read("r:a").await, ("0".into(), true), "another one");
+    tell("notifications/resources/updated", "r:a");
+    assert_eq!((read("r:a").await, read("r:a").await), (("1".into(), false), ("1".into(), true)));
+    tell("notifications/resources/list_changed", "");
+    assert_eq!((read("r:a").await, read("r:a").await), (("2".into(), false), ("2".into(), true)));
+    tell("notifications/tools/list_changed", "");
+    assert_eq!(read("r:a").await, ("2".into(), true), "that was about tools");
+    // It changes while it is read: what comes is given to who asked, and to nobody after.
+    tell("notifications/resources/updated", "r:a");
+    gate.forget_permits(100);
+    let call = submit("r:a");
+    until(&rig, |w| w.call(call).is_some_and(|c| c.sent.is_some())).await;
+    tell("notifications/resources/updated", "r:a");
+    gate.add_permits(100);
+    until(&rig, |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
+    assert_eq!((read("r:a").await, read("r:a").await), (("4".into(), false), ("4".into(), true)));
+    // The machine sleeps for two hours, which the engine's own clock does not see.
+    wall.store(1_700_000_000_000 + 2 * 3_600_000, Ordering::SeqCst);
+    assert_eq!(read("r:a").await, ("5".into(), false), "its hour is over");
     rig.stop().await;
 }

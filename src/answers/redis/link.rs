@@ -67,6 +67,11 @@ impl Link {
         self.query(&Cmd::set_options(key, value, expiry)).await
     }
 
+    /// Removes a key.
+    pub async fn unlink(&self, key: &str) -> RedisResult<()> {
+        self.query(&Cmd::unlink(key)).await
+    }
+
     /// Removes the keys that begin with `prefix` and are `wanted` by what comes after it, or else by the first `head` bytes of
     /// their values. Tells of each step how many went.
     pub async fn remove(

@@ -314,6 +314,15 @@ impl AnswerStore for Redis {
         .await;
     }
 
+    async fn forget(&self, key: &str) {
+        let key = self.key(key);
+        self.ask(|link| {
+            let key = &key;
+            async move { link.unlink(key).await }
+        })
+        .await;
+    }
+
     async fn purge(&self, pattern: &Pattern) -> Result<u64, String> {
         let Some((link, number)) = self.link(Instant::now() + self.wait).await else {
             return Err(self.trouble().unwrap_or_else(|| "Redis is being connected to; try again".into()));

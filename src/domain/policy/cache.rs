@@ -77,19 +77,24 @@ pub struct Kept {
     pub name: String,
 }
 
+/// How far the clock of whoever kept an answer may be ahead of ours, before nothing is believed of its age.
+const MOST_AHEAD: Duration = Duration::from_secs(60);
+
 impl Kept {
-    fn age(&self, unix_ms: u64) -> Duration {
-        Duration::from_millis(unix_ms.saturating_sub(self.at_unix_ms))
+    /// How old it is; `None` when it is from a future further off than clocks differ.
+    fn age(&self, unix_ms: u64) -> Option<Duration> {
+        let ahead = Duration::from_millis(self.at_unix_ms.saturating_sub(unix_ms));
+        (ahead <= MOST_AHEAD).then(|| Duration::from_millis(unix_ms.saturating_sub(self.at_unix_ms)))
     }
 
     /// Whether it is given instead of a call.
     pub fn fresh(&self, unix_ms: u64) -> bool {
-        self.age(unix_ms) < self.ttl
+        self.age(unix_ms).is_some_and(|age| age < self.ttl)
     }
 
     /// Whether it may stand in for a call that failed.
     pub fn stands_in(&self, unix_ms: u64) -> bool {
-        self.age(unix_ms) < self.ttl + self.stale
+        self.age(unix_ms).is_some_and(|age| age < self.ttl + self.stale)
     }
 
     /// How long it is of any use.
@@ -313,6 +318,23 @@ mod tests {
         let long = "x".repeat(10_000);
         assert!(key(&"a".into(), &long, &body).len() < 300);
         assert_ne!(key(&"a".into(), &long, &body), key(&"a".into(), &format!("{long}y"), &body));
+    }
+
+    #[test]
+    fn an_answer_ages_and_one_from_the_future_is_not_believed() {
+        let (ttl, stale) = (Duration::from_secs(10), Duration::from_secs(5));
+        let kept = Kept { result: Body::default(), at_unix_ms: 100_000, ttl, stale, hold: Duration::ZERO, name: String::new() };
+        for (now, fresh, stands_in) in [
+            (100_000, true, true),
+            (109_999, true, true),
+            (110_000, false, true),
+            (115_000, false, false),
+            // Clocks differ a little; one that was put back by more says nothing.
+            (40_000, true, true),
+            (39_999, false, false),
+        ] {
+            assert_eq!((kept.fresh(now), kept.stands_in(now)), (fresh, stands_in), "{now}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     ffi::OsString,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -12,7 +12,12 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Dispatch, aim::Aim, flow::CallFlow};
+use super::{
+    Dispatch,
+    aim::Aim,
+    flow::CallFlow,
+    outdated::{Change, Outdated},
+};
 use crate::{
     domain::{
         body::Body,
@@ -44,6 +49,7 @@ type Fetching = (CallId, watch::Receiver<Option<Body>>);
 pub struct Answers {
     store: RwLock<Option<Arc<dyn AnswerStore>>>,
     fetching: Mutex<HashMap<String, Fetching>>,
+    outdated: Mutex<Outdated>,
     counts: Counts,
 }
 
@@ -64,6 +70,20 @@ impl Answers {
     /// The store in use.
     pub fn store(&self) -> Option<Arc<dyn AnswerStore>> {
         self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A server said that a resource changed, or (`None`) any of its resources: what was read before is not given any more.
+    pub fn changed(&self, spec: &ServerSpec, uri: Option<&str>, unix_ms: u64) {
+        self.outdated().changed(&spec.id, uri, unix_ms);
+        let (Some(uri), Some(store)) = (uri, self.store()) else { return };
+        let operation = Operation::Resource { server: spec.id.clone(), uri: uri.to_owned() };
+        let key = key_of(&operation, &scope_of(spec), &Body::default());
+        // Others who share the store were not told.
+        tokio::spawn(async move { store.forget(&key).await });
+    }
+
+    fn outdated(&self) -> MutexGuard<'_, Outdated> {
+        self.outdated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The store as shown.
@@ -98,6 +118,8 @@ pub struct Turn {
     answers: Arc<super::super::shared::Shared>,
     /// Whether equal calls wait for it.
     awaited: bool,
+    /// The last change told of before it was asked for.
+    since: u64,
     ready: watch::Sender<Option<Body>>,
 }
 
@@ -132,19 +154,19 @@ impl Dispatch {
         };
         let Some(store) = answers.store().filter(|_| kept) else { return Err(None) };
         let key = self.cache_key(aim);
+        let since = answers.outdated().number();
         let hold = if aim.treatment.fallback.contains(&Fallback::Stale) { HOLD } else { Duration::ZERO };
         for _ in 0..=MOST_WAITS {
             let looked = store.get(&key).await;
             let now = self.unix_ms();
-            if let Some(kept) = looked.filter(|kept| kept.fresh(now) && !self.changed_since(kept)) {
+            if let Some(kept) = looked.filter(|kept| kept.fresh(now) && !self.outdated(aim, kept)) {
                 answers.counts.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(self.give(kept, &key, store.name(), false, now, flow));
             }
             if matches!(aim.operation, Operation::Resource { .. }) {
                 // Whether its answer may be given to others is known only when it is there: nobody waits for it.
-                let turn =
-                    Turn { key, policy: policy.clone(), hold, answers: self.shared.clone(), awaited: false, ready: watch::channel(None).0 };
-                return Err(Some(turn));
+                let ready = watch::channel(None).0;
+                return Err(Some(Turn { key, policy: policy.clone(), hold, answers: self.shared.clone(), awaited: false, since, ready }));
             }
             let turn = {
                 let mut fetching = answers.fetching.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,7 +175,8 @@ impl Dispatch {
                     None => {
                         let (ready, seen) = watch::channel(None);
                         fetching.insert(key.clone(), (self.id, seen));
-                        Ok(Turn { key: key.clone(), policy: policy.clone(), hold, answers: self.shared.clone(), awaited: true, ready })
+                        let answers = self.shared.clone();
+                        Ok(Turn { key: key.clone(), policy: policy.clone(), hold, answers, awaited: true, since, ready })
                     }
                 }
             };
@@ -186,7 +209,7 @@ impl Dispatch {
     }
 
     /// Keeps an answer, if it is one that may be kept. Errors never are.
-    pub(super) async fn keep(&self, turn: Option<Turn>, outcome: &Outcome) {
+    pub(super) async fn keep(&self, aim: &Aim, turn: Option<Turn>, outcome: &Outcome) {
         let (Some(turn), Outcome::Ok { result }) = (turn, outcome) else { return };
         let told = cache::told_ttl(result);
         let is_read = matches!(self.spec.operation, Operation::Resource { .. });
@@ -198,12 +221,18 @@ impl Dispatch {
         turn.ready.send_replace(Some(result.clone()));
         let private = told.is_some_and(|(_, private)| private);
         let Some(store) = self.shared.answers.store() else { return };
+        let change = self.last_change(aim);
+        // It may be from before what the server told of while it was read.
+        if change.is_some_and(|change| change.number > turn.since) {
+            return;
+        }
+        // Asked for after the change, it is from after it, also within one millisecond.
+        let at_unix_ms = change.map_or(0, |change| change.unix_ms + 1).max(self.unix_ms());
         if ttl.is_zero() || result.len() as u64 > turn.policy.entry_bytes || (private && store.shared()) {
             return;
         }
         let exposed = self.shared.bus.look(|world| world.call_name(&self.spec.operation));
-        let kept =
-            Kept { result: result.clone(), at_unix_ms: self.unix_ms(), ttl, stale: turn.policy.stale, hold: turn.hold, name: exposed };
+        let kept = Kept { result: result.clone(), at_unix_ms, ttl, stale: turn.policy.stale, hold: turn.hold, name: exposed };
         store.put(&turn.key, kept).await;
     }
 
@@ -214,6 +243,9 @@ impl Dispatch {
         let kept = store.get(&key).await?;
         let now = self.unix_ms();
         if !any_age && !kept.fresh(now) && !kept.stands_in(now) {
+            return None;
+        }
+        if self.outdated(aim, &kept) {
             return None;
         }
         self.shared.answers.counts.stale.fetch_add(1, Ordering::Relaxed);
@@ -233,39 +265,49 @@ impl Dispatch {
         self.shared.bus.publish(EventKind::Cache { view: Arc::new(answers.view()) });
     }
 
-    /// Whether the server told since then that what was read has changed (`notifications/resources/updated`).
-    fn changed_since(&self, kept: &Kept) -> bool {
-        let Operation::Resource { server, uri } = &self.spec.operation else { return false };
-        self.shared.bus.look(|world| {
-            let (_, last) = world.server(server)?.subscriptions.get(uri)?;
-            // Within a millisecond nobody knows which came first.
-            Some(world.epoch.unix_ms((*last)?) >= kept.at_unix_ms)
-        }) == Some(true)
+    fn unix_ms(&self) -> u64 {
+        self.shared.bus.unix_ms()
     }
 
-    fn unix_ms(&self) -> u64 {
-        let bus = &self.shared.bus;
-        let now = bus.now();
-        bus.look(|world| world.epoch.unix_ms(now))
+    /// The last change of what is read, by the word of a server that it may be read from.
+    fn last_change(&self, aim: &Aim) -> Option<Change> {
+        let Operation::Resource { server, uri } = &aim.operation else { return None };
+        let involved = self.shared.involved(server);
+        let outdated = self.shared.answers.outdated();
+        involved.iter().filter_map(|server| outdated.last(&server.spec.id, uri)).max()
+    }
+
+    /// Whether what was read changed since.
+    fn outdated(&self, aim: &Aim, kept: &Kept) -> bool {
+        self.last_change(aim).is_some_and(|change| kept.at_unix_ms <= change.unix_ms)
     }
 
     /// The key of a call: who is asked and as whom, for what, with which arguments. The schema is part of it, so that a
     /// tool that changed has new answers.
     fn cache_key(&self, aim: &Aim) -> String {
         let server = aim.operation.server();
-        let (subject, arguments, schema) = match &aim.operation {
-            Operation::Tool { tool, arguments } => {
-                let schema = self.shared.bus.look(|world| world.tool(tool).map(|tool| tool.input_schema.clone())).unwrap_or_default();
-                (tool.name.to_string(), arguments.clone(), schema)
-            }
-            other => (format!("{} {}", other.method(), other.subject()), Body::default(), Body::default()),
+        let schema = match &aim.operation {
+            Operation::Tool { tool, .. } => self.shared.bus.look(|world| world.tool(tool).map(|tool| tool.input_schema.clone())),
+            _ => None,
         };
         // All members of a group, whichever of them can take the call now.
-        let involved = self.shared.involved(server);
-        let mut scope: String = involved.iter().map(|server| format!("{}{}", cache::scope(&server.spec), place(&server.spec))).collect();
-        scope.push_str(&schema.text());
-        cache::scoped_key(&scope, server, &subject, &arguments)
+        let scope: String = self.shared.involved(server).iter().map(|server| scope_of(&server.spec)).collect();
+        key_of(&aim.operation, &scope, &schema.unwrap_or_default())
     }
+}
+
+/// The key of an operation that is asked of `scope`, for a tool with this schema.
+fn key_of(operation: &Operation, scope: &str, schema: &Body) -> String {
+    let (subject, arguments) = match operation {
+        Operation::Tool { tool, arguments } => (tool.name.to_string(), arguments.clone()),
+        other => (format!("{} {}", other.method(), other.subject()), Body::default()),
+    };
+    cache::scoped_key(&format!("{scope}{}", schema.text()), operation.server(), &subject, &arguments)
+}
+
+/// Who is asked, and as whom.
+fn scope_of(spec: &ServerSpec) -> String {
+    format!("{}{}", cache::scope(spec), place(spec))
 }
 
 /// Where a server that is started here runs, and as whom: another machine, user or environment has other answers.

@@ -9,6 +9,7 @@ mod attempt;
 mod fallback;
 mod flow;
 mod kept;
+mod outdated;
 mod pursue;
 
 use std::{
@@ -198,7 +199,7 @@ impl Dispatch {
             outcome => {
                 // What was damaged on purpose, and what a person had a part in, is nobody else's answer.
                 let plain = !self.own.damaged.load(Ordering::Relaxed) && flow.with(|s| s.rounds) <= 1;
-                self.keep(turn.filter(|_| plain), &outcome).await;
+                self.keep(&aim, turn.filter(|_| plain), &outcome).await;
                 outcome
             }
         }

@@ -238,10 +238,12 @@ impl Dispatch {
         let id = &server.spec.id;
         // Asked first, so that an open breaker refuses at once.
         let tool = aim.tool();
-        let own = aim.treatment.own_breaker.then_some(&aim.treatment.policy.breaker);
+        if let Some(tool) = tool.filter(|_| aim.treatment.own_breaker) {
+            server.lane.own_breaker(tool, &aim.treatment.policy.breaker);
+        }
         if let Some(failure) = server.lane.refuses(tool) {
             // Counts the refusal.
-            let failure = server.lane.admit(tool, own).err().unwrap_or(failure);
+            let failure = server.lane.admit(tool).err().unwrap_or(failure);
             let down = matches!(&*server.readiness.borrow(), Readiness::Down(Some(_)));
             return refused(match ready(server).now_or_never() {
                 // No probe will go there by itself: that it was given up, and why, is worth more.
@@ -259,7 +261,7 @@ impl Dispatch {
                 let places = self.places(aim, server, flow).await?;
                 // The connection may have gone while the call waited for its place.
                 let session = if connected_now(server, &session) { session } else { self.connected(aim, server, flow).await? };
-                let pass = server.lane.admit(tool, own)?;
+                let pass = server.lane.admit(tool)?;
                 Ok((session, places, pass))
             };
             tokio::select! {

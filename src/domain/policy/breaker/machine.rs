@@ -80,14 +80,19 @@ impl Breaker {
         &self.policy
     }
 
-    /// Changes the policy; state and window stay. One that is switched off closes and forgets everything, holds
-    /// included. A time that it is already open for stays as it was set.
-    pub fn set_policy(&mut self, policy: BreakerPolicy) {
-        if self.policy.on && !policy.on {
-            *self = Breaker { generation: self.generation + 1, numbered: self.numbered, ..Breaker::new(policy) };
-            return;
+    /// Changes the policy; state and window stay. One that is switched off closes and forgets everything but its changes,
+    /// holds included; that is a change, if it was not closed. A time that it is already open for stays as it was set.
+    pub fn set_policy(&mut self, policy: BreakerPolicy, now: Stamp) -> Option<Transition> {
+        if !self.policy.on || policy.on {
+            self.policy = policy;
+            return None;
         }
-        self.policy = policy;
+        self.held = None;
+        let change = (self.state != State::Closed).then(|| self.close("switched off".into(), now));
+        let (generation, since, reason) = (self.generation + 1, self.since, std::mem::take(&mut self.reason));
+        let transitions = std::mem::take(&mut self.transitions);
+        *self = Breaker { generation, numbered: self.numbered, since, reason, transitions, ..Breaker::new(policy) };
+        change
     }
 
     /// Lets a call through, or says why not. An open breaker whose time is over becomes half-open by being asked.

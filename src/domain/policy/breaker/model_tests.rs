@@ -374,15 +374,23 @@ fn a_policy_that_changes_meanwhile_wedges_nothing() {
     fail(&mut breaker, 5, at(0)).unwrap();
     let probe = breaker.admit(at(30_000)).unwrap();
     assert_eq!(breaker.record(probe, Verdict::Success, Duration::ZERO, "", at(30_001)), None);
-    breaker.set_policy(BreakerPolicy::default());
+    assert_eq!(breaker.set_policy(BreakerPolicy::default(), at(0)), None);
     assert!(breaker.admit(at(30_002)).is_ok(), "one success is enough now");
     assert_eq!(breaker.state(), State::Closed);
     breaker.order(Order::HoldOpen, at(30_003)).unwrap();
     assert_eq!((breaker.next_probe(), breaker.admit(at(9_000_000)).is_err()), (None, true));
-    breaker.set_policy(BreakerPolicy { on: false, ..BreakerPolicy::default() });
+    let off = BreakerPolicy { on: false, ..BreakerPolicy::default() };
+    let closed = breaker.set_policy(off.clone(), at(9_000_000)).unwrap();
+    assert_eq!((closed.from, closed.to, &*closed.reason), (State::Open, State::Closed, "switched off"));
+    let view = breaker.view(at(9_000_000));
+    assert_eq!(
+        (view.state, view.held, view.reason.as_str(), view.transitions.last()),
+        (State::Closed, None, "switched off", Some(&closed))
+    );
+    assert_eq!(breaker.set_policy(off, at(9_000_001)), None, "it is off");
     assert!(breaker.admit(at(9_000_001)).is_ok());
     let huge = BreakerPolicy { open_factor: f64::MAX, failure_rate: f64::NAN, ..BreakerPolicy::default() };
-    breaker.set_policy(huge);
+    breaker.set_policy(huge, at(0));
     for round in 1..10_u64 {
         fail(&mut breaker, 5, at(9_000_002 + round * 400_000)).unwrap();
     }
