@@ -49,7 +49,7 @@ async fn enrich_user_data_takes_as_long_as_its_longest_call_and_not_their_sum() 
         rig.ready(server).await;
     }
     let (name, text) = DEMO.into_iter().find(|(name, _)| *name == "enrich_user_data").unwrap();
-    let source = WorkflowText { name: name.into(), file: format!("{name}.toml").into(), text: text.into() };
+    let source = WorkflowText { name: name.into(), file: format!("{name}.toml"), text: text.into() };
     let spec = RunSpec { workflow: name.into(), sources: Arc::new([source]), input: Body::from(r#"{"userId":"u_1001"}"#), ..wanted("") };
     let (report, events) = finished(&rig, id(1), Command::StartRun { run: id(1), spec: Arc::new(spec) }).await;
     assert_eq!(report.outcome, RunOutcome::Ok, "{report:#?}");

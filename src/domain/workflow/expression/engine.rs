@@ -25,6 +25,9 @@ pub(super) const FIND: &str = "_find";
 /// The filter that refuses a list of which an item lacks what a filter after it looks at; put in by `reference`, not offered.
 pub(super) const EACH: &str = "_each";
 
+/// The function that stands for the `else` that an `if` lacks; put in by `reference`, not offered.
+pub(super) const NOTHING: &str = "_nothing";
+
 /// Instructions that one evaluation may take; larger results cost more.
 const FUEL: u64 = 500_000;
 
@@ -86,6 +89,7 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     engine.add_filter(GUARD, there);
     engine.add_filter(EACH, each);
     engine.add_function(FIND, find);
+    engine.add_function(NOTHING, || Err::<Value, _>(refuse("gives nothing: the condition is false, and there is no `else`")));
     engine.add_filter("tojson", |value: Value| json(&value));
     engine.add_filter("fromjson", |text: String| {
         Data::parse(&text).map(|data| data.0).map_err(|error| refuse(format!("fromjson: the text is no JSON: {error}")))

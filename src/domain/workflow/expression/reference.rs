@@ -184,6 +184,11 @@ impl Walk<'_> {
                 }
             }
             Expr::IfExpr(condition) => {
+                // Put in before what stands within, which then comes before it.
+                if condition.false_expr.is_none() && !loose {
+                    let end = expr.span().end_offset as usize;
+                    self.edits.push((end, end, format!(" else {}()", engine::NOTHING)));
+                }
                 self.expr(&condition.test_expr, false);
                 self.expr(&condition.true_expr, loose);
                 if let Some(other) = &condition.false_expr {

@@ -113,7 +113,10 @@ fn what_is_not_there_is_an_error_at_any_depth_and_in_any_use() {
         ("{{ steps.later.result }}", "`steps.later` is not there"),
         ("{{ steps.loop.result }}", "`steps.loop.result` is not there: `steps.loop` has outcome, duration_ms, error"),
         ("{{ item }}", "`item` is not there"),
-        ("{{ 'x' if false }}", "gives something that is not there"),
+        ("{{ 'x' if false }}", "gives nothing: the condition is false, and there is no `else`"),
+        ("{{ ('x' if false) == 1 }}", "gives nothing: the condition is false"),
+        ("{{ [1 if input.n > 5] }}", "gives nothing: the condition is false"),
+        ("{{ ('x' if input.nope) ~ 'y' }}", "`input.nope` is not there"),
         ("{{ ([] | first) }}", "`[] | first` is not there"),
         ("{{ [{'a': 1}, {}] | map(attribute='a') | list }}", "`a` is not there in item 1 of `[{'a': 1}, {}]`: it is empty"),
     ] {
@@ -175,6 +178,9 @@ fn what_filters_do_not_find_is_an_error_too_but_where_the_author_asks() {
     }
     for (text, json) in [
         ("{{ [] | first | default(7) }}", "7"),
+        ("{{ ('x' if false) | default('y') }}", r#""y""#),
+        ("{{ 'x' if input.n }}", r#""x""#),
+        ("{{ ('x' if input.list | first) }}", r#""x""#),
         ("{{ [] | first is defined }}", "false"),
         ("{{ [2] | first == 2 }}", "true"),
         ("{{ input.list | max - 1 }}", "2"),
