@@ -12,7 +12,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     args::RunArgs,
-    arguments, exit, junit,
+    arguments, dry, exit, junit,
     print::{Format, ms},
     session::{Session, Signal, Stop, Woke, raw, raw_or_text},
     workflow::{sound, texts},
@@ -25,11 +25,10 @@ use crate::{
         run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
         time::{Stamp, short},
         workflow::{
-            check::check_against,
-            expression::{Data, RunFacts, Scope},
+            expression::Data,
             given::prepare,
-            live::{Offers, find, may_offer, servers_of, tools_of},
-            plan::{Action, Plan},
+            live::{may_offer, servers_of, tools_of},
+            plan::Plan,
         },
     },
     engine::control::Command,
@@ -55,7 +54,7 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     }
     wait_for_servers(session, &plan).await?;
     if args.dry_run {
-        return dry(session, &plan, &input);
+        return dry::dry(session, &plan, &input);
     }
     let spec = RunSpec {
         workflow: plan.name.as_str().into(),
@@ -127,75 +126,6 @@ async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), 
     let (tools, servers) = (tools_of(plan), servers_of(plan));
     let needed = |world: &_, server: &_| tools.iter().any(|tool| may_offer(world, server, tool));
     session.settle(|world, server| needed(world, server) || servers.iter().any(|name| name == server.id().as_str())).await
-}
-
-/// Shows every call as far as it is known.
-fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
-    let problems = check_against(plan, &Offers(&session.world));
-    if let Some(first) = problems.first() {
-        let causes = problems.iter().flat_map(|problem| problem.render().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-        return Err(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, first.to_string()) }.into());
-    }
-    let given = Data::parse(&input.text()).unwrap_or_default();
-    let env = plan.env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)));
-    let facts = RunFacts { id: "RUN".into(), started_ms: now_ms(), attempt: 1 };
-    let scope = Scope::new(&plan.names, given, &facts, env);
-    let steps: Vec<Value> = plan.order.iter().map(|index| preview(session, plan, *index, &scope)).collect();
-    if session.printer.format() != Format::Human {
-        session.printer.document(&json!({"type": "dry_run", "workflow": plan.name, "steps": steps}))?;
-        return Ok(exit::OK);
-    }
-    for step in &steps {
-        let text = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
-        let mut line = format!("{}  {}", text("step"), text("what"));
-        for (key, word) in [("server", "of"), ("when", "when"), ("for_each", "for each of"), ("undo", "undone by")] {
-            if let Some(value) = step[key].as_str() {
-                line.push_str(&format!("  {word} {value}"));
-            }
-        }
-        session.printer.line(&line)?;
-        if let Some(arguments) = step.get("arguments") {
-            let known = if step["known"] == true { "" } else { "  (what is in {{ }} is not known before the run)" };
-            session.printer.line(&format!("    {arguments}{known}"))?;
-        }
-    }
-    session.printer.note("nothing was called");
-    Ok(exit::OK)
-}
-
-fn preview(session: &Session<'_>, plan: &Plan, index: usize, scope: &Scope) -> Value {
-    let step = &plan.steps[index];
-    let mut shown = json!({"step": &*step.id, "what": format!("{} {}", step.action.word(), step.action.subject())});
-    let template = match &step.action {
-        Action::Tool(call) => {
-            if let Some(target) = find(&session.world, &call.tool) {
-                shown["server"] = target.tool.server.as_str().into();
-            }
-            Some(&call.arguments)
-        }
-        Action::Workflow { input, .. } => Some(input),
-        Action::Prompt { arguments, .. } => Some(arguments),
-        Action::Resource { uri, .. } => Some(uri),
-        Action::Approve { .. } | Action::Elicit { .. } => None,
-    };
-    if let Some(template) = template {
-        let (data, known) = template.preview(scope);
-        shown["arguments"] = data.value();
-        shown["known"] = known.into();
-    }
-    if let Some(when) = &step.when {
-        shown["when"] = when.source().into();
-    }
-    if let Some(each) = &step.for_each {
-        shown["for_each"] = each.items.preview(scope).0.display().into();
-    }
-    if let Some(undo) = &step.compensate {
-        shown["undo"] = undo.tool.to_string().into();
-    }
-    if !step.needs.is_empty() {
-        shown["needs"] = step.needs.iter().map(|need| plan.steps[*need].id.to_string()).collect::<Vec<_>>().into();
-    }
-    shown
 }
 
 /// Follows a run to its end and prints it. The first Ctrl-C cancels it, the second gives up undoing, the

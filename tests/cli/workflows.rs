@@ -119,6 +119,93 @@ fn a_dry_run_shows_every_call_and_makes_none() {
 }
 
 #[test]
+fn a_dry_run_follows_items_conditions_and_workflows_within() {
+    let home = Home::new();
+    home.configured();
+    home.workflow(
+        "inner.toml",
+        r#"
+        name = "inner"
+        [input]
+        email = "string"
+        [[step]]
+        id = "make"
+        tool = "database_create_user"
+        arguments = { email = "{{ input.email }}", name = "New" }
+        compensate = { tool = "database_delete_user", arguments = { userId = "{{ result.userId }}" } }
+        "#,
+    );
+    home.workflow(
+        "outer.toml",
+        r#"
+        name = "outer"
+        [input]
+        to = "string[]"
+        pay = { type = "boolean", default = false }
+        [[step]]
+        id = "sure"
+        approve = "Make {{ input.to | length }} users?"
+        [[step]]
+        id = "users"
+        needs = ["sure"]
+        workflow = "inner"
+        for_each = "{{ input.to }}"
+        arguments = { email = "{{ item }}" }
+        [[step]]
+        id = "quote"
+        when = "input.pay"
+        tool = "flaky_quote"
+        arguments = { amount = 1, currency = "USD", to = "EUR" }
+        [[step]]
+        id = "charge"
+        needs = ["quote"]
+        tool = "flaky_charge"
+        arguments = { amount = 5, currency = "EUR", reference = "{{ run.id }}" }
+        [[step.fallback]]
+        tool = "database_insert_record"
+        arguments = { table = "later", record = { to = "{{ input.to }}" } }
+        [[step.fallback]]
+        value = { chargeId = "none" }
+        "#,
+    );
+    let line = ["run", "--dry-run", "outer", "to:=[\"a@b.c\",\"d@e.f\"]"];
+    let dry = home.own(&[&line[..], &["--json"]].concat()).ends(0).json();
+    let steps = &dry["steps"];
+    assert_eq!((&steps[0]["asks"], &steps[0]["known"]), (&json!("Make 2 users?"), &json!(true)), "{dry}");
+    let made = &steps[1]["items"][1]["steps"][0];
+    assert_eq!((&steps[1]["total"], &steps[1]["items"][1]["item"]), (&json!(2), &json!("d@e.f")), "{dry}");
+    assert_eq!(
+        (&made["step"], &made["arguments"]["email"], &made["server"]),
+        (&json!("users[1]/make"), &json!("d@e.f"), &json!("database"))
+    );
+    let undo =
+        json!({"tool": "database_delete_user", "server": "database", "arguments": {"userId": "{{ result.userId }}"}, "known": false});
+    assert_eq!(made["undo"], undo, "{dry}");
+    assert_eq!((&steps[2]["runs"], &steps[2]["skipped"]), (&json!(false), &json!("when: input.pay")), "{dry}");
+    assert_eq!((&steps[3]["runs"], &steps[3]["skipped"]), (&json!(false), &json!("`quote` is skipped")), "{dry}");
+    assert!(steps[3].get("arguments").is_none(), "what is skipped sends nothing: {dry}");
+    let dry = home.own(&[&line[..], &["pay=true", "--json"]].concat()).ends(0).json();
+    let charge = &dry["steps"][3];
+    assert_eq!((&charge["runs"], &charge["known"]), (&json!(true), &json!(false)), "{dry}");
+    assert_eq!(charge["fallback"][0]["arguments"]["record"]["to"], json!(["a@b.c", "d@e.f"]), "{dry}");
+    assert_eq!(charge["fallback"][1], json!({"value": {"chargeId": "none"}, "known": true}), "{dry}");
+    let text = home.own(&line).ends(0).says("nothing was called").out;
+    for words in [
+        "sure  approve",
+        "    asks: Make 2 users?",
+        "users  workflow inner  for each of 2 items",
+        "  users[1]\n      {\"email\":\"d@e.f\"}\n      users[1]/make  tool database_create_user  of database",
+        "undone by: database_delete_user of database  {\"userId\":\"{{ result.userId }}\"}",
+        "quote  tool flaky_quote  of flaky  skipped: when: input.pay",
+    ] {
+        assert!(text.contains(words), "{words:?} in {text}");
+    }
+    let text = home.own(&[&line[..], &["pay=true"]].concat()).ends(0).out;
+    assert!(text.contains("if it fails: database_insert_record of database  {\"table\":\"later\""), "{text}");
+    assert!(text.contains("if it fails, the value: {\"chargeId\":\"none\"}"), "{text}");
+}
+
+#[test]
 fn what_is_wrong_with_a_workflow_or_its_input_is_said_before_anything_is_done() {
     let home = Home::new();
     std::fs::write(home.path().join("bad.toml"), "name = \"bad\"\n[[step]]\nid = \"a\"\ntool = \"t\"\nneeds = [\"b\"]\n").unwrap();

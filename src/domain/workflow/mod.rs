@@ -13,6 +13,7 @@ pub mod case;
 pub mod check;
 pub mod export;
 pub mod expression;
+pub mod foresee;
 pub mod given;
 pub mod graph;
 pub mod history;
