@@ -28,6 +28,7 @@ use crate::{
             expression::Data,
             given::prepare,
             live::{may_offer, servers_of, tools_of},
+            name::{self, Which},
             plan::Plan,
         },
     },
@@ -41,6 +42,7 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     if let Some((run, spec)) = &shelf.resume {
         let name = spec.workflow.clone();
         let plan = plan_again(spec)?;
+        check_names(args, &plan)?;
         wait_for_servers(session, &plan).await?;
         let command = Command::ResumeRun { run: *run, answers, ask: false, timeout: session.left()? };
         return follow(session, args, *run, &name, command).await;
@@ -48,10 +50,7 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     let wanted = args.workflow.as_deref().unwrap_or_default();
     let plan = sound(&mut session.printer, &shelf, wanted)?;
     let input = input(args, &plan)?;
-    if let Some(setting) = args.set.iter().find(|s| !s.step.contains('/') && plan.index(&s.step).is_none()) {
-        let failure = Failure::new(FailureKind::InvalidArguments, format!("--set: {} has no step {:?}", plan.name, setting.step));
-        return Err(failure.into());
-    }
+    check_names(args, &plan)?;
     wait_for_servers(session, &plan).await?;
     if args.dry_run {
         return dry::dry(session, &plan, &input);
@@ -119,6 +118,20 @@ fn answers(args: &RunArgs) -> Result<Vec<(String, StepAnswer)>, Stop> {
     answers.extend(args.repeat.iter().map(|step| (step.clone(), StepAnswer::Repeat)));
     answers.extend(args.skip.iter().map(|(step, json)| (step.clone(), StepAnswer::Skip { result: Body::from(json.as_str()) })));
     Ok(answers)
+}
+
+/// Whether every step that a flag names is there; a word for no step would be lost in silence.
+fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
+    let set = args.set.iter().map(|setting| ("--set", &setting.step, Which::Whole));
+    let approve = args.approve.iter().map(|step| ("--approve", step, Which::Approve));
+    let answer = args.answer.iter().map(|(step, _)| ("--answer", step, Which::Ask));
+    let repeat = args.repeat.iter().map(|step| ("--repeat", step, Which::Send));
+    let skip = args.skip.iter().map(|(step, _)| ("--skip", step, Which::Send));
+    for (flag, step, which) in set.chain(approve).chain(answer).chain(repeat).chain(skip) {
+        name::check(plan, step, which)
+            .map_err(|wrong| Failure::new(FailureKind::InvalidArguments, format!("{flag}: {}", wrong.message)).hint(wrong.hint))?;
+    }
+    Ok(())
 }
 
 /// Waits for the servers that the plan may call.

@@ -213,7 +213,10 @@ fn what_is_wrong_with_a_workflow_or_its_input_is_said_before_anything_is_done() 
     home.run(&["workflow", "check", "./bad.toml"]).ends(2).says("bad.toml:5");
     home.run(&["--demo", "run", "onboard_new_user", "name=Ann"]).ends(2).says("email");
     home.run(&["--demo", "run", "enrich_user_dat"]).ends(2).says("did you mean enrich_user_data?");
-    home.run(&["--demo", "run", "notify_all", "--set", "nothing.timeout=5s"]).ends(2).says("no step \"nothing\"");
+    home.run(&["--demo", "run", "notify_all", "--set", "nothing.timeout=5s"])
+        .ends(2)
+        .says("`notify_all` has no step `nothing`")
+        .says("there are users, send, note");
     home.run(&["--demo", "run", "notify_all", "--set", "users.timeout"]).ends(2).says("STEP.timeout=20s");
     home.run(&["run", "--resume", "0190"]).ends(2).says("no run");
     std::fs::write(home.path().join("live.toml"), "name = \"live\"\n[[step]]\nid = \"a\"\ntool = \"database_create_uzer\"\n").unwrap();
@@ -323,6 +326,14 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL).unwrap();
     child.wait().unwrap();
     home.own(&["run", "--resume", &run]).ends(10).says("--repeat charge").says("in doubt");
+    let resume = ["run", "--resume", &run];
+    home.own(&[&resume[..], &["--repeat", "chrage"]].concat())
+        .ends(2)
+        .says("no step that sends a request `chrage`")
+        .says("did you mean `charge`?");
+    home.own(&[&resume[..], &["--skip", "x={}"]].concat()).ends(2).says("there are create, hang, charge, found");
+    home.own(&[&resume[..], &["--repeat", "charge[0]"]].concat()).ends(2).says("no for_each");
+    home.own(&[&resume[..], &["--approve", "charge"]].concat()).ends(2).says("no step that asks for approval");
     let ended = home.own(&["run", "--resume", &run, "--skip", "charge={\"chargeId\":\"c_1\"}"]).ends(0).json();
     assert_eq!((&ended["kims"], &ended["charge"]), (&json!(1), &json!("c_1")), "no step is repeated: {ended}");
     // By the end of its id, and that it has ended is said.

@@ -20,6 +20,7 @@ pub mod history;
 pub mod input;
 pub mod keys;
 pub mod live;
+pub mod name;
 pub mod parse;
 pub mod plan;
 pub mod problem;

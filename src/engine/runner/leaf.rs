@@ -397,7 +397,7 @@ impl Worker<'_> {
     }
 
     fn asker(&self) -> Asker<'_> {
-        Asker { run: self.run(), id: &self.plan_step().id, step: self.run_step(Purpose::Step) }
+        Asker { run: self.run(), step: self.run_step(Purpose::Step) }
     }
 
     fn show_waiting(&self, message: &str) {

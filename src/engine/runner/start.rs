@@ -9,7 +9,7 @@ use super::{
     Held, Resumption, Run, Stop,
     flow::{self, FlowEnd, Frame},
     memory::{Decision, Memory},
-    person::Asker,
+    person::{Asker, shell},
     target,
 };
 use crate::{
@@ -286,8 +286,7 @@ async fn earlier(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result
 async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Refusal> {
     let mut open: Vec<String> = vec![];
     for (place, what, arguments) in record.in_doubt() {
-        let id = place.step.rsplit('/').next().unwrap_or(&place.step).to_owned();
-        let said = match run.answer(&place.step, &id) {
+        let said = match run.answer(&place.step, place.item) {
             Some(answer @ (StepAnswer::Repeat | StepAnswer::Skip { .. })) => Some(answer.clone()),
             _ => None,
         };
@@ -298,7 +297,7 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
             }
             None if run.ask => {
                 let step = RunStep { run: run.id, step: place.step.clone(), item: place.item, purpose: place.purpose };
-                Asker { run, id: &id, step }.doubt(&what, &arguments).await
+                Asker { run, step }.doubt(&what, &arguments).await
             }
             None => None,
         };
@@ -313,7 +312,8 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
                     place.purpose.word(),
                     arguments.text()
                 ));
-                open.push(format!("  --repeat {0} does it again, --skip {0}=JSON takes JSON for its result", place.step));
+                let name = shell(&place.step, place.item);
+                open.push(format!("  --repeat {name} does it again, --skip {name}=JSON takes JSON for its result"));
                 continue;
             }
         };
