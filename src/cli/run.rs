@@ -15,7 +15,7 @@ use super::{
     arguments, dry, exit, junit,
     print::{Format, ms},
     session::{Session, Signal, Stop, Woke, raw, raw_or_text},
-    workflow::{sound, texts},
+    workflow::{plan_of, sound, texts},
 };
 use crate::{
     domain::{
@@ -41,7 +41,7 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     let answers = answers(args)?;
     if let Some((run, spec)) = &shelf.resume {
         let name = spec.workflow.clone();
-        let plan = plan_again(spec)?;
+        let plan = plan_of(spec)?;
         check_names(args, &plan)?;
         wait_for_servers(session, &plan).await?;
         let command = Command::ResumeRun { run: *run, answers, ask: false, timeout: session.left()? };
@@ -76,23 +76,6 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The plan of a run that goes on, as far as it can be read: the engine says what is wrong with it.
-fn plan_again(spec: &RunSpec) -> Result<Plan, Stop> {
-    let mut files = spec.sources.to_vec();
-    let Some(main) = (!files.is_empty()).then(|| files.remove(0)) else {
-        return Err(Failure::new(FailureKind::InvalidArguments, "the journal of the run has no workflow").into());
-    };
-    let source = |text: &crate::domain::run::WorkflowText| crate::domain::workflow::parse::Source {
-        file: text.file.clone(),
-        text: text.text.clone(),
-    };
-    let library = |name: &str| files.iter().find(|file| file.name == name).map(source);
-    crate::domain::workflow::parse::parse(&source(&main), &library).map_err(|problems| {
-        let first = problems.first().map(ToString::to_string).unwrap_or_default();
-        Failure::new(FailureKind::InvalidArguments, format!("the workflow of the run cannot be read any more: {first}")).into()
-    })
-}
-
 /// The input from the file and the assignments.
 fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
     let wrong =
@@ -125,8 +108,8 @@ fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
     let set = args.set.iter().map(|setting| ("--set", &setting.step, Which::Whole));
     let approve = args.approve.iter().map(|step| ("--approve", step, Which::Approve));
     let answer = args.answer.iter().map(|(step, _)| ("--answer", step, Which::Ask));
-    let repeat = args.repeat.iter().map(|step| ("--repeat", step, Which::Send));
-    let skip = args.skip.iter().map(|(step, _)| ("--skip", step, Which::Send));
+    let repeat = args.repeat.iter().map(|step| ("--repeat", step, Which::Call));
+    let skip = args.skip.iter().map(|(step, _)| ("--skip", step, Which::Call));
     for (flag, step, which) in set.chain(approve).chain(answer).chain(repeat).chain(skip) {
         name::check(plan, step, which)
             .map_err(|wrong| Failure::new(FailureKind::InvalidArguments, format!("{flag}: {}", wrong.message)).hint(wrong.hint))?;

@@ -254,6 +254,63 @@ fn workflows_are_listed_drawn_made_and_tried() {
 }
 
 #[test]
+fn the_workflows_of_the_demo_have_tests_that_need_no_servers() {
+    let home = Home::new();
+    let tried = home.run(&["--demo", "workflow", "test", "--json"]).ends(0).json();
+    let cases = tried["cases"].as_array().unwrap();
+    assert_eq!((&tried["failed"], cases.len()), (&json!(0), 10), "{tried}");
+    for name in ["onboard_new_user", "enrich_user_data", "notify_all", "resilient_charge"] {
+        assert!(cases.iter().any(|case| case["workflow"] == name), "{name} has none: {tried}");
+    }
+    // Workflows of the folder one stands in are none of the demo's.
+    std::fs::write(home.path().join("notify_all.toml"), "name = \"notify_all\"\n").unwrap();
+    assert!(home.run(&["--demo", "workflow", "test"]).ends(0).out.contains("10 cases, 0 failed"));
+}
+
+#[test]
+fn a_test_is_made_from_a_run_and_needs_no_servers() {
+    let home = Home::new();
+    home.configured();
+    let run_of = |ran: &Value| ran["run"].as_str().unwrap().to_owned();
+    // One of each way to end: well, undone, with items that fail, with another answer.
+    let onboard = ["--demo", "run", "onboard_new_user", "email=ann@example.com", "name=Ann", "--json"];
+    let runs = [
+        home.own(&onboard).ends(0).json(),
+        home.own(&[&onboard[..], &["--inject", "email=fail=1"]].concat()).ends(8).json(),
+        home.own(&["--demo", "run", "notify_all", "limit:=3", "--json"]).ends(0).json(),
+        home.own(&["--demo", "run", "resilient_charge", "--inject", "flaky/charge=fail=1", "--json"]).ends(0).json(),
+    ];
+    for ran in &runs {
+        let made = home.own(&["--demo", "workflow", "test-from-run", &run_of(ran)]).ends(0);
+        assert!(!made.err.contains("goes otherwise"), "{}\n{}", made.err, made.out);
+        let file = home.path().join("made.test.toml");
+        std::fs::write(&file, &made.out).unwrap();
+        let tried = home.own(&["--demo", "workflow", "test", file.to_str().unwrap()]).ends(0);
+        assert!(tried.out.contains("1 cases, 0 failed"), "{}\n{}", tried.out, made.out);
+        // It does find fault with a workflow that is another.
+        let other = made.out.replace("[case.expect.calls]", "[case.expect.calls]\nemail_send_email = 7");
+        std::fs::write(&file, other).unwrap();
+        home.own(&["--demo", "workflow", "test", file.to_str().unwrap()]).ends(1);
+    }
+    let made = home.own(&["--demo", "workflow", "test-from-run", &run_of(&runs[1])]).ends(0);
+    assert!(made.out.contains("compensated = [\"create_user\"]") && made.out.contains("database_delete_user = "), "{}", made.out);
+    home.own(&["--demo", "workflow", "test-from-run", &run_of(&runs[0]), "--write"]).ends(2).says("without --write it is printed");
+    home.own(&["workflow", "test-from-run", "ffff"]).ends(2).says("there is no run \"ffff\"");
+    // Beside the workflow, one behind the other.
+    home.workflow(
+        "find.toml",
+        "name = \"find\"\n[[step]]\nid = \"users\"\ntool = \"database_query_users\"\n[output]\ntotal = \"{{ steps.users.result.total }}\"\nrun = \"{{ run.id }}\"\n",
+    );
+    let found = home.own(&["run", "find", "--json"]).ends(0).json();
+    for name in ["first", "second"] {
+        let line = ["workflow", "test-from-run", &run_of(&found), "--case", name, "--write"];
+        home.own(&line).ends(0).says("find.test.toml").says("since each run has its own: output.run");
+    }
+    let tried = home.own(&["workflow", "test"]).ends(0);
+    assert!(tried.out.contains("find: first") && tried.out.contains("2 cases, 0 failed"), "{}", tried.out);
+}
+
+#[test]
 fn a_workflow_is_made_of_past_calls_and_runs() {
     let home = Home::new();
     home.configured();
@@ -329,7 +386,7 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     let resume = ["run", "--resume", &run];
     home.own(&[&resume[..], &["--repeat", "chrage"]].concat())
         .ends(2)
-        .says("no step that sends a request `chrage`")
+        .says("no step that calls a tool `chrage`")
         .says("did you mean `charge`?");
     home.own(&[&resume[..], &["--skip", "x={}"]].concat()).ends(2).says("there are create, hang, charge, found");
     home.own(&[&resume[..], &["--repeat", "charge[0]"]].concat()).ends(2).says("no for_each");

@@ -38,6 +38,14 @@ pub const DEMO: [(&str, &str); 4] = [
     ("resilient_charge", include_str!("../../../assets/workflows/resilient_charge.toml")),
 ];
 
+/// The test files of the demo's workflows: the workflow's name and the text.
+pub const DEMO_TESTS: [(&str, &str); 4] = [
+    ("onboard_new_user", include_str!("../../../assets/workflows/onboard_new_user.test.toml")),
+    ("enrich_user_data", include_str!("../../../assets/workflows/enrich_user_data.test.toml")),
+    ("notify_all", include_str!("../../../assets/workflows/notify_all.test.toml")),
+    ("resilient_charge", include_str!("../../../assets/workflows/resilient_charge.test.toml")),
+];
+
 /// The one of `all` that was probably meant by `name`: the nearest, if it is near enough.
 pub(crate) fn near<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = match name.chars().count() {

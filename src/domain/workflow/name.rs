@@ -44,6 +44,17 @@ pub fn means_step(name: &str, path: &str) -> bool {
     levels(name) == levels(path) && means(name, path, None).is_some()
 }
 
+/// The step of a path as the journal has it.
+pub fn find<'p>(plan: &'p Plan, path: &str) -> Option<&'p PlanStep> {
+    let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let step = plan.step(part(first)?.0)?;
+    match (rest, &step.action) {
+        (None, _) => Some(step),
+        (Some(rest), Action::Workflow { plan, .. }) => find(plan, rest),
+        _ => None,
+    }
+}
+
 /// Which steps a name may be of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -53,8 +64,8 @@ pub enum Which {
     Approve,
     /// Those that ask a person anything.
     Ask,
-    /// Those that send requests.
-    Send,
+    /// Those that call tools, themselves or to be undone: only of these the end may be unknown.
+    Call,
 }
 
 impl Which {
@@ -63,8 +74,8 @@ impl Which {
             Which::Whole => true,
             Which::Approve => matches!(step.action, Action::Approve { .. }),
             Which::Ask => matches!(step.action, Action::Approve { .. } | Action::Elicit { .. }),
-            Which::Send => {
-                matches!(step.action, Action::Tool(_) | Action::Prompt { .. } | Action::Resource { .. })
+            Which::Call => {
+                matches!(step.action, Action::Tool(_))
                     || step.compensate.is_some()
                     || step.fallback.iter().any(|fallback| matches!(fallback, Fallback::Tool(_)))
             }
@@ -76,7 +87,7 @@ impl Which {
             Which::Whole => "step",
             Which::Approve => "step that asks for approval",
             Which::Ask => "step that asks a person",
-            Which::Send => "step that sends a request",
+            Which::Call => "step that calls a tool",
         }
     }
 }
@@ -177,10 +188,10 @@ mod tests {
                      [[step]]\nid = \"all\"\nworkflow = \"inner\"\nfor_each = \"{{ input.to }}\"\n";
         let plan = parse(&source(outer), &|_| Some(source(inner))).unwrap();
         for (name, which) in [
-            ("charge", Which::Send),
-            ("all/send", Which::Send),
-            ("all[4]/send", Which::Send),
-            ("send", Which::Send),
+            ("charge", Which::Call),
+            ("all/send", Which::Call),
+            ("all[4]/send", Which::Call),
+            ("send", Which::Call),
             ("sure", Which::Approve),
             ("all[0]/sure", Which::Ask),
             ("all", Which::Whole),
@@ -189,16 +200,18 @@ mod tests {
         ] {
             assert_eq!(check(&plan, name, which), Ok(()), "{name}");
         }
+        assert_eq!(find(&plan, "all[3]/send").map(|step| &*step.id), Some("send"));
+        assert!(find(&plan, "all/none").is_none() && find(&plan, "charge/send").is_none() && find(&plan, "").is_none());
         for (name, which, message, hint) in [
-            ("chrage", Which::Send, "`outer` has no step that sends a request `chrage`", "did you mean `charge`?"),
-            ("nothing", Which::Send, "`outer` has no step that sends a request `nothing`", "there are charge, all/send"),
-            ("all/sent", Which::Send, "`outer` has no step that sends a request `all/sent`", "did you mean `all/send`?"),
+            ("chrage", Which::Call, "`outer` has no step that calls a tool `chrage`", "did you mean `charge`?"),
+            ("nothing", Which::Call, "`outer` has no step that calls a tool `nothing`", "there are charge, all/send"),
+            ("all/sent", Which::Call, "`outer` has no step that calls a tool `all/sent`", "did you mean `all/send`?"),
             ("charge", Which::Approve, "`outer` has no step that asks for approval `charge`", "there are all/sure"),
-            ("charge[0]", Which::Send, "`charge[0]` names an item where there is no for_each", "name the step: `charge`"),
-            ("all/send[0]", Which::Send, "`all/send[0]` names an item where there is no for_each", "name the step: `all/send`"),
+            ("charge[0]", Which::Call, "`charge[0]` names an item where there is no for_each", "name the step: `charge`"),
+            ("all/send[0]", Which::Call, "`all/send[0]` names an item where there is no for_each", "name the step: `all/send`"),
             ("all[0]", Which::Whole, "`all[0]` is one item of a step", "name the step: `all`"),
             ("send", Which::Whole, "`outer` has no step `send`", "there are charge, all, all/send, all/sure"),
-            ("all[", Which::Send, "`outer` has no step that sends a request `all[`", "there are charge, all/send"),
+            ("all[", Which::Call, "`outer` has no step that calls a tool `all[`", "there are charge, all/send"),
         ] {
             let wrong = check(&plan, name, which).unwrap_err();
             assert_eq!((wrong.message.as_str(), wrong.hint.as_str()), (message, hint));

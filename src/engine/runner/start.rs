@@ -24,6 +24,7 @@ use crate::{
             expression::{Data, RunFacts},
             given,
             live::Offers,
+            name,
             parse::{Source, parse},
             plan::{Action, Plan, PlanStep},
             problem::Problem,
@@ -328,18 +329,5 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
 
 /// Whether the author of the workflow vouches that the step may run twice.
 fn vouched(plan: &Plan, place: &Place) -> bool {
-    if place.purpose != Purpose::Step {
-        return false;
-    }
-    let mut plan = plan;
-    let mut parts = place.step.split('/').peekable();
-    while let Some(part) = parts.next() {
-        let id = part.split('[').next().unwrap_or(part);
-        let Some(step) = plan.step(id) else { return false };
-        match &step.action {
-            Action::Workflow { plan: inner, .. } if parts.peek().is_some() => plan = inner,
-            _ => return step.idempotent,
-        }
-    }
-    false
+    place.purpose == Purpose::Step && name::find(plan, &place.step).is_some_and(|step| step.idempotent)
 }
