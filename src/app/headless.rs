@@ -133,20 +133,12 @@ async fn serve(
 
 /// The run that is to be gone on with, and what it was asked to do.
 async fn resumed(store: Option<&Store>, part: &str) -> Result<(RunId, Arc<RunSpec>), Failure> {
-    let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
-    let Some(store) = store else { return Err(wrong("there is no journal to go on from".into())) };
-    let unreadable = |error: crate::store::StoreError| wrong(format!("the journal cannot be read: {error}"));
-    let run = match part.parse::<RunId>() {
-        Ok(run) => Some(run),
-        Err(_) => store.find_run(part).await.map_err(unreadable)?,
+    let Some(store) = store else {
+        return Err(Failure::new(FailureKind::InvalidArguments, "there is no journal to go on from"));
     };
-    let record = match run {
-        Some(run) => store.run(run).await.map_err(unreadable)?,
-        None => None,
-    };
-    let unknown = || wrong(format!("there is no run {part:?}, or more than one whose id begins so"));
-    let record = record.ok_or_else(unknown)?;
-    let spec = record.spec().cloned().ok_or_else(|| wrong(format!("the journal of the run {} has no beginning", record.run)))?;
+    let record = workflows::recorded_run(store, part).await?;
+    let none = || Failure::new(FailureKind::InvalidArguments, format!("the journal of the run {} has no beginning", record.run));
+    let spec = record.spec().cloned().ok_or_else(none)?;
     Ok((record.run, spec))
 }
 

@@ -8,21 +8,24 @@ use crate::{
         self, Options,
         args::WorkflowCmd,
         print::Io,
-        workflow::{CaseEnd, Means, Shelf, texts},
+        workflow::{CaseEnd, Means, Shelf, TestMade, plan_of, texts},
     },
     config::{self, ConfigError, Loaded},
     domain::{
         call::{Failure, FailureKind},
-        journal::CallRecord,
-        run::WorkflowText,
+        journal::{CallRecord, RunRecord},
+        recorded::recorded,
+        run::{RunId, WorkflowText},
         workflow::{
-            DEMO,
+            DEMO, DEMO_TESTS,
             case::{self, TestFile},
             history::PastCall,
             parse::Source,
+            problem::Problem,
         },
     },
     engine::{EngineOptions, rehearsal::rehearse},
+    store::Store,
 };
 
 /// The workflows of a configuration, or the demo's.
@@ -59,6 +62,12 @@ pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
             Err(failure) => cli::fail(failure, &options, io),
         };
     }
+    if let WorkflowCmd::TestFromRun { run, case, write } = &command {
+        return match test_from_run(&setup, &loaded, &shelf, (run, case.as_deref(), *write)).await {
+            Ok(made) => cli::workflow::test_made(&made, &options, io),
+            Err(failure) => cli::fail(failure, &options, io),
+        };
+    }
     let calls = match past(&setup, &loaded, &command).await {
         Ok(calls) => calls,
         Err(failure) => return cli::fail(failure, &options, io),
@@ -71,6 +80,66 @@ pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
     cli::workflow::run(&command, &shelf, Means { save: &mut save, calls }, &options, io)
 }
 
+/// What the journal has of a run, by its id or by a part of it.
+pub async fn recorded_run(store: &Store, part: &str) -> Result<RunRecord, Failure> {
+    let unreadable = |error: crate::store::StoreError| wrong(format!("the journal cannot be read: {error}"));
+    let run = match part.parse::<RunId>() {
+        Ok(run) => Some(run),
+        Err(_) => store.find_run(part).await.map_err(unreadable)?,
+    };
+    let record = match run {
+        Some(run) => store.run(run).await.map_err(unreadable)?,
+        None => None,
+    };
+    record.ok_or_else(|| wrong(format!("there is no run {part:?}, or more than one whose id begins so")))
+}
+
+fn wrong(text: String) -> Failure {
+    Failure::new(FailureKind::InvalidArguments, text)
+}
+
+/// Makes a case of a test file from a run, tries it, and writes it down if that is asked for.
+async fn test_from_run(
+    setup: &Setup,
+    loaded: &Loaded,
+    shelf: &Shelf,
+    (part, name, write): (&str, Option<&str>, bool),
+) -> Result<TestMade, Failure> {
+    let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the journal cannot be read: {why}")))?;
+    let record = recorded_run(&store, part).await?;
+    let spec = record.spec().cloned().ok_or_else(|| wrong(format!("the journal of the run {} has no beginning", record.run)))?;
+    let plan = plan_of(&spec)?;
+    let mut made = recorded(&plan, &record, name).map_err(|why| wrong(format!("no test can be made of the run {}: {why}", record.run)))?;
+    let source = Source { file: format!("{}.test.toml", plan.name), text: made.head() + &made.case() };
+    let broken = |problems: Vec<Problem>| {
+        let causes = problems.iter().map(Problem::render).collect();
+        Failure { causes, ..wrong("what was made of the run is no test file; please report this".into()) }
+    };
+    let parsed = case::parse(&source).map_err(broken)?;
+    let mut notes = vec![];
+    if let Some(case) = parsed.cases.first() {
+        let failed = rehearse(&plan, &spec.sources, case, setup::engine_options(loaded, setup.demo)).await;
+        let (varied, rest) = made.forget(failed);
+        if !varied.is_empty() {
+            notes.push(format!("not expected, since each run has its own: {}", varied.join(", ")));
+        }
+        notes.extend(rest.iter().map(|words| format!("without servers it goes otherwise; change the case: {words}")));
+    }
+    let current = shelf.files.iter().find(|file| file.name == plan.name);
+    if current.is_some_and(|file| *file.text != *plan.text) {
+        notes.push(format!("the workflow {} has been changed since that run", plan.name));
+    }
+    let mut end = TestMade { text: made.head() + &made.case(), written: None, notes };
+    if write {
+        let beside = current.filter(|_| !setup.demo).and_then(|file| Some(PathBuf::from(&file.file).parent()?.to_owned()));
+        let folder = beside.or_else(|| shelf.folder.clone());
+        let folder = folder.ok_or_else(|| wrong("there is no folder to write to; without --write it is printed".into()))?;
+        let added = config::add_case(&folder, made.workflow(), &made.head(), &made.case());
+        end.written = Some(added.map_err(|error| wrong(format!("nothing was written to {}: {error}", folder.display())))?);
+    }
+    Ok(end)
+}
+
 /// The calls of the history that a command asks for.
 async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<Vec<PastCall>, Failure> {
     let (last, ids) = match command {
@@ -78,7 +147,6 @@ async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<V
         WorkflowCmd::FromHistory { last, ids, .. } => (*last, ids.clone()),
         _ => return Ok(vec![]),
     };
-    let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
     let number =
         |id: &String| u64::from_str_radix(id, 16).map_err(|_| wrong(format!("{id:?} is no call: expected its id as `--json` prints it")));
     let numbers: Vec<u64> = ids.iter().map(number).collect::<Result<_, _>>()?;
@@ -95,22 +163,37 @@ async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<V
 
 /// Tries the cases of test files.
 async fn test(shelf: &Shelf, files: &[PathBuf], loaded: &Loaded, demo: bool) -> Result<Vec<CaseEnd>, Failure> {
-    let files = if files.is_empty() { test_files(shelf) } else { files.to_vec() };
-    if files.is_empty() {
+    let own = demo && files.is_empty();
+    let sources: Vec<Source> = if own {
+        let source = |(name, text): &(&str, &str)| Source { file: format!("{name}.test.toml"), text: (*text).into() };
+        DEMO_TESTS.iter().map(source).collect()
+    } else {
+        let files = if files.is_empty() { test_files(shelf) } else { files.to_vec() };
+        let read = |path: &PathBuf| {
+            let file = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("{file} cannot be read: {error}")))?;
+            Ok(Source { file, text })
+        };
+        files.iter().map(read).collect::<Result<_, Failure>>()?
+    };
+    if sources.is_empty() {
         let place = shelf.folder.as_ref().map_or_else(String::new, |folder| format!(" in {}", folder.display()));
-        return Err(Failure::new(FailureKind::InvalidArguments, format!("there are no test files (NAME.test.toml){place}")));
+        return Err(wrong(format!("there are no test files (NAME.test.toml){place}")));
     }
     let mut ends = vec![];
-    for path in files {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{file} cannot be read: {error}")))?;
-        let source = Source { file: file.clone(), text };
+    for source in sources {
         match case::parse(&source) {
-            Ok(parsed) => try_cases(shelf, (&source, &parsed), || setup::engine_options(loaded, demo), &mut ends).await?,
+            Ok(parsed) => {
+                // The workflow of a test file stands beside it, or anywhere.
+                let beside = PathBuf::from(&source.file).parent().map(|folder| folder.join(format!("{}.toml", parsed.workflow)));
+                let beside = beside.filter(|path| !own && path.is_file()).map(|path| path.display().to_string());
+                let wanted = beside.unwrap_or_else(|| parsed.workflow.clone());
+                try_cases(shelf, &wanted, (&source, &parsed), || setup::engine_options(loaded, demo), &mut ends).await?;
+            }
             Err(problems) => {
                 let wrong = problems.iter().map(|problem| problem.render()).collect();
-                ends.push(CaseEnd { file, workflow: path.display().to_string(), name: "the test file".into(), wrong, took_ms: 0.0 });
+                let (file, workflow) = (source.file.clone(), source.file);
+                ends.push(CaseEnd { file, workflow, name: "the test file".into(), wrong, took_ms: 0.0 });
             }
         }
     }
@@ -119,13 +202,11 @@ async fn test(shelf: &Shelf, files: &[PathBuf], loaded: &Loaded, demo: bool) -> 
 
 async fn try_cases(
     shelf: &Shelf,
+    wanted: &str,
     (source, file): (&Source, &TestFile),
     engine: impl Fn() -> EngineOptions,
     ends: &mut Vec<CaseEnd>,
 ) -> Result<(), Failure> {
-    // The workflow of a test file stands beside it, or anywhere.
-    let beside = PathBuf::from(&source.file).parent().map(|folder| folder.join(format!("{}.toml", file.workflow)));
-    let wanted = beside.filter(|path| path.is_file()).map_or_else(|| file.workflow.clone(), |path| path.display().to_string());
     let end = |name: &str, wrong: Vec<String>, took_ms: f64| CaseEnd {
         file: source.file.clone(),
         workflow: file.workflow.clone(),
@@ -133,7 +214,7 @@ async fn try_cases(
         wrong,
         took_ms,
     };
-    let plan = match shelf.plan(&wanted)? {
+    let plan = match shelf.plan(wanted)? {
         Ok(plan) => plan,
         Err(problems) => {
             ends.push(end("the workflow", problems.iter().map(|problem| problem.render()).collect(), 0.0));

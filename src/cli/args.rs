@@ -348,6 +348,17 @@ pub enum WorkflowCmd {
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,
     },
+    /// Make a case of a test file from a run that ended: the calls are answered in it as they were then.
+    TestFromRun {
+        /// The run: its id, or four digits or more of its beginning or end.
+        run: String,
+        /// What the case is called.
+        #[arg(long, value_name = "NAME")]
+        case: Option<String>,
+        /// Write it to the test file beside the workflow, behind the cases that are there, instead of printing it.
+        #[arg(long)]
+        write: bool,
+    },
     /// Make a workflow of past calls: what came of one and went into another is linked.
     FromHistory {
         /// The workflow's name.

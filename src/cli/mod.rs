@@ -13,6 +13,7 @@ pub mod cache;
 pub mod call;
 pub mod content;
 pub mod doctor;
+mod dry;
 pub mod exit;
 #[cfg(test)]
 mod fake;

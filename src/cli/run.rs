@@ -12,10 +12,10 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     args::RunArgs,
-    arguments, exit, junit,
+    arguments, dry, exit, junit,
     print::{Format, ms},
     session::{Session, Signal, Stop, Woke, raw, raw_or_text},
-    workflow::{sound, texts},
+    workflow::{plan_of, sound, texts},
 };
 use crate::{
     domain::{
@@ -25,11 +25,11 @@ use crate::{
         run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
         time::{Stamp, short},
         workflow::{
-            check::check_against,
-            expression::{Data, RunFacts, Scope},
+            expression::Data,
             given::prepare,
-            live::{Offers, find, may_offer, servers_of, tools_of},
-            plan::{Action, Plan},
+            live::{may_offer, servers_of, tools_of},
+            name::{self, Which},
+            plan::Plan,
         },
     },
     engine::control::Command,
@@ -41,7 +41,8 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     let answers = answers(args)?;
     if let Some((run, spec)) = &shelf.resume {
         let name = spec.workflow.clone();
-        let plan = plan_again(spec)?;
+        let plan = plan_of(spec)?;
+        check_names(args, &plan)?;
         wait_for_servers(session, &plan).await?;
         let command = Command::ResumeRun { run: *run, answers, ask: false, timeout: session.left()? };
         return follow(session, args, *run, &name, command).await;
@@ -49,13 +50,10 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     let wanted = args.workflow.as_deref().unwrap_or_default();
     let plan = sound(&mut session.printer, &shelf, wanted)?;
     let input = input(args, &plan)?;
-    if let Some(setting) = args.set.iter().find(|s| !s.step.contains('/') && plan.index(&s.step).is_none()) {
-        let failure = Failure::new(FailureKind::InvalidArguments, format!("--set: {} has no step {:?}", plan.name, setting.step));
-        return Err(failure.into());
-    }
+    check_names(args, &plan)?;
     wait_for_servers(session, &plan).await?;
     if args.dry_run {
-        return dry(session, &plan, &input);
+        return dry::dry(session, &plan, &input);
     }
     let spec = RunSpec {
         workflow: plan.name.as_str().into(),
@@ -76,23 +74,6 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The plan of a run that goes on, as far as it can be read: the engine says what is wrong with it.
-fn plan_again(spec: &RunSpec) -> Result<Plan, Stop> {
-    let mut files = spec.sources.to_vec();
-    let Some(main) = (!files.is_empty()).then(|| files.remove(0)) else {
-        return Err(Failure::new(FailureKind::InvalidArguments, "the journal of the run has no workflow").into());
-    };
-    let source = |text: &crate::domain::run::WorkflowText| crate::domain::workflow::parse::Source {
-        file: text.file.clone(),
-        text: text.text.clone(),
-    };
-    let library = |name: &str| files.iter().find(|file| file.name == name).map(source);
-    crate::domain::workflow::parse::parse(&source(&main), &library).map_err(|problems| {
-        let first = problems.first().map(ToString::to_string).unwrap_or_default();
-        Failure::new(FailureKind::InvalidArguments, format!("the workflow of the run cannot be read any more: {first}")).into()
-    })
 }
 
 /// The input from the file and the assignments.
@@ -122,80 +103,25 @@ fn answers(args: &RunArgs) -> Result<Vec<(String, StepAnswer)>, Stop> {
     Ok(answers)
 }
 
+/// Whether every step that a flag names is there; a word for no step would be lost in silence.
+fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
+    let set = args.set.iter().map(|setting| ("--set", &setting.step, Which::Whole));
+    let approve = args.approve.iter().map(|step| ("--approve", step, Which::Approve));
+    let answer = args.answer.iter().map(|(step, _)| ("--answer", step, Which::Ask));
+    let repeat = args.repeat.iter().map(|step| ("--repeat", step, Which::Call));
+    let skip = args.skip.iter().map(|(step, _)| ("--skip", step, Which::Call));
+    for (flag, step, which) in set.chain(approve).chain(answer).chain(repeat).chain(skip) {
+        name::check(plan, step, which)
+            .map_err(|wrong| Failure::new(FailureKind::InvalidArguments, format!("{flag}: {}", wrong.message)).hint(wrong.hint))?;
+    }
+    Ok(())
+}
+
 /// Waits for the servers that the plan may call.
 async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), Stop> {
     let (tools, servers) = (tools_of(plan), servers_of(plan));
     let needed = |world: &_, server: &_| tools.iter().any(|tool| may_offer(world, server, tool));
     session.settle(|world, server| needed(world, server) || servers.iter().any(|name| name == server.id().as_str())).await
-}
-
-/// Shows every call as far as it is known.
-fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
-    let problems = check_against(plan, &Offers(&session.world));
-    if let Some(first) = problems.first() {
-        let causes = problems.iter().flat_map(|problem| problem.render().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-        return Err(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, first.to_string()) }.into());
-    }
-    let given = Data::parse(&input.text()).unwrap_or_default();
-    let env = plan.env.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)));
-    let facts = RunFacts { id: "RUN".into(), started_ms: now_ms(), attempt: 1 };
-    let scope = Scope::new(&plan.names, given, &facts, env);
-    let steps: Vec<Value> = plan.order.iter().map(|index| preview(session, plan, *index, &scope)).collect();
-    if session.printer.format() != Format::Human {
-        session.printer.document(&json!({"type": "dry_run", "workflow": plan.name, "steps": steps}))?;
-        return Ok(exit::OK);
-    }
-    for step in &steps {
-        let text = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
-        let mut line = format!("{}  {}", text("step"), text("what"));
-        for (key, word) in [("server", "of"), ("when", "when"), ("for_each", "for each of"), ("undo", "undone by")] {
-            if let Some(value) = step[key].as_str() {
-                line.push_str(&format!("  {word} {value}"));
-            }
-        }
-        session.printer.line(&line)?;
-        if let Some(arguments) = step.get("arguments") {
-            let known = if step["known"] == true { "" } else { "  (what is in {{ }} is not known before the run)" };
-            session.printer.line(&format!("    {arguments}{known}"))?;
-        }
-    }
-    session.printer.note("nothing was called");
-    Ok(exit::OK)
-}
-
-fn preview(session: &Session<'_>, plan: &Plan, index: usize, scope: &Scope) -> Value {
-    let step = &plan.steps[index];
-    let mut shown = json!({"step": &*step.id, "what": format!("{} {}", step.action.word(), step.action.subject())});
-    let template = match &step.action {
-        Action::Tool(call) => {
-            if let Some(target) = find(&session.world, &call.tool) {
-                shown["server"] = target.tool.server.as_str().into();
-            }
-            Some(&call.arguments)
-        }
-        Action::Workflow { input, .. } => Some(input),
-        Action::Prompt { arguments, .. } => Some(arguments),
-        Action::Resource { uri, .. } => Some(uri),
-        Action::Approve { .. } | Action::Elicit { .. } => None,
-    };
-    if let Some(template) = template {
-        let (data, known) = template.preview(scope);
-        shown["arguments"] = data.value();
-        shown["known"] = known.into();
-    }
-    if let Some(when) = &step.when {
-        shown["when"] = when.source().into();
-    }
-    if let Some(each) = &step.for_each {
-        shown["for_each"] = each.items.preview(scope).0.display().into();
-    }
-    if let Some(undo) = &step.compensate {
-        shown["undo"] = undo.tool.to_string().into();
-    }
-    if !step.needs.is_empty() {
-        shown["needs"] = step.needs.iter().map(|need| plan.steps[*need].id.to_string()).collect::<Vec<_>>().into();
-    }
-    shown
 }
 
 /// Follows a run to its end and prints it. The first Ctrl-C cancels it, the second gives up undoing, the

@@ -133,8 +133,45 @@ pub fn run(command: &WorkflowCmd, shelf: &Shelf, means: Means<'_>, options: &Opt
             printer.document(&keys::schema())?;
             Ok(exit::OK)
         }
-        // The composition root tries them and hands the ends to `tested`.
-        WorkflowCmd::Test { .. } => Ok(exit::OK),
+        // The composition root tries them and hands the ends to `tested`, or what it made to `test_made`.
+        WorkflowCmd::Test { .. } | WorkflowCmd::TestFromRun { .. } => Ok(exit::OK),
+    })
+}
+
+/// The plan of a run by what its journal has of the workflow.
+pub fn plan_of(spec: &RunSpec) -> Result<Plan, Failure> {
+    let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
+    let Some((main, files)) = spec.sources.split_first() else {
+        return Err(wrong("the journal of the run has no workflow".into()));
+    };
+    let source = |text: &WorkflowText| Source { file: text.file.clone(), text: text.text.clone() };
+    let library = |name: &str| files.iter().find(|file| file.name == name).map(source);
+    parse(&source(main), &library).map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        wrong(format!("the workflow of the run cannot be read any more: {first}"))
+    })
+}
+
+/// What became of a case that was made from a run.
+#[derive(Clone, Debug, Default)]
+pub struct TestMade {
+    /// The text of a test file with it.
+    pub text: String,
+    /// The file that it was written to.
+    pub written: Option<PathBuf>,
+    /// What is to be known of it.
+    pub notes: Vec<String>,
+}
+
+/// Prints a case that was made from a run, or where it was written; gives the exit code.
+pub fn test_made(made: &TestMade, options: &Options, io: Io) -> u8 {
+    super::finish(Printer::new(io, options.format, options.raw), |printer| {
+        made.notes.iter().for_each(|note| printer.note(note));
+        match &made.written {
+            Some(path) => printer.note(&format!("written to {}", path.display())),
+            None => printer.file(&made.text)?,
+        }
+        Ok(exit::OK)
     })
 }
 

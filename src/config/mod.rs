@@ -50,4 +50,4 @@ pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, launch_hash, launch_lines};
 pub use watch::{Reload, watch, watch_folders};
-pub use workflows::{WorkflowFile, Workflows, save_workflow, store_file, workflow_files, workflows_in};
+pub use workflows::{WorkflowFile, Workflows, add_case, save_workflow, store_file, workflow_files, workflows_in};

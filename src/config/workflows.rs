@@ -135,6 +135,18 @@ pub fn save_workflow(folder: &Path, name: &str, text: &str) -> io::Result<PathBu
     Ok(path)
 }
 
+/// Puts a case into the test file of a workflow in `folder`: behind those that it has, or behind `head` in a new one.
+pub fn add_case(folder: &Path, workflow: &str, head: &str, case: &str) -> io::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join(format!("{workflow}.test.toml"));
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
+    let head = if file.metadata()?.len() == 0 { head } else { "" };
+    // In one piece: what is cut off in the middle would break the cases before it too.
+    io::Write::write_all(&mut file, format!("{head}{case}").as_bytes())?;
+    file.sync_all()?;
+    Ok(path)
+}
+
 /// The database in the state folder: readable by its owner only, made if it is not there.
 pub fn store_file(state_dir: &Path) -> io::Result<PathBuf> {
     private::folder(state_dir)?;

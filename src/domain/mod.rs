@@ -14,6 +14,7 @@ pub mod id;
 pub mod journal;
 pub mod policy;
 pub mod recall;
+pub mod recorded;
 pub mod restart;
 pub mod run;
 pub mod schema;

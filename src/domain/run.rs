@@ -11,6 +11,7 @@ use super::{
     call::{Failure, FailureKind, Origin},
     id::CallId,
     time::Stamp,
+    workflow::plan::RetryOn,
 };
 
 /// Bytes of arguments and of a result that an event or a report carries of each step.
@@ -375,6 +376,26 @@ pub enum StepErrorKind {
     InDoubt,
     /// The journal could not be written.
     Journal,
+}
+
+impl StepErrorKind {
+    /// The class of it in the words of workflow files; `None` where they have none.
+    pub fn class(self) -> Option<RetryOn> {
+        Some(match self {
+            StepErrorKind::Call { failure } => match failure {
+                FailureKind::NotReady | FailureKind::BreakerOpen | FailureKind::Overloaded => RetryOn::NotReady,
+                FailureKind::Transport => RetryOn::Transport,
+                FailureKind::Timeout => RetryOn::Timeout,
+                FailureKind::Protocol => RetryOn::Protocol,
+                FailureKind::Exited => RetryOn::Exited,
+                _ => return None,
+            },
+            StepErrorKind::Timeout => RetryOn::Timeout,
+            StepErrorKind::ToolError => RetryOn::ToolError,
+            StepErrorKind::Expectation => RetryOn::Expect,
+            _ => return None,
+        })
+    }
 }
 
 /// How far the items of a `for_each` step are.

@@ -9,9 +9,10 @@ use crate::domain::{
     call::Origin,
     run::{RunFrom, RunSpec, WorkflowText},
     workflow::{
-        expression::{Data, RunFacts, Scope},
+        expression::Data,
+        foresee::{Fate, Foreseen, Instead, Known, Turn, foresee},
         parse::{Source, parse},
-        plan::{Action, Fallback, Plan},
+        plan::Plan,
         problem::Problem,
     },
 };
@@ -74,11 +75,11 @@ pub fn spec(plan: &Plan, input: Body, from: Option<RunFrom>) -> RunSpec {
     }
 }
 
-/// What a step would do, as far as it is known before a run.
+/// What a step, or an item of it, would do, as far as it is known before a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preview {
-    /// Its id.
-    pub step: Arc<str>,
+    /// Its path.
+    pub step: String,
     /// What it does, in words.
     pub what: String,
     /// Further words: when, for each of what, what undoes it, what answers in its place.
@@ -87,45 +88,80 @@ pub struct Preview {
     pub arguments: Option<String>,
     /// Whether all of that is known; otherwise expressions stand in it as they are written.
     pub known: bool,
+    /// Whether anything that is shown of it is not known.
+    pub open: bool,
+    /// How many workflows are around it.
+    pub depth: usize,
 }
 
-/// What each step of a plan would do with this input, in the order in which they can run. Nothing is called.
+/// What each step of a plan would do with this input, in the order in which they can run, each followed by its items
+/// and by the steps of the workflow that it runs. Nothing is called.
 pub fn preview(plan: &Plan, input: &Body) -> Vec<Preview> {
     let given = Data::parse(&input.text()).unwrap_or_default();
-    let facts = RunFacts { id: "RUN".into(), started_ms: 0, attempt: 1 };
-    let scope = Scope::new(&plan.names, given, &facts, []);
-    plan.order
-        .iter()
-        .filter_map(|index| plan.steps.get(*index))
-        .map(|step| {
-            let template = match &step.action {
-                Action::Tool(call) => Some(&call.arguments),
-                Action::Workflow { input, .. } => Some(input),
-                Action::Prompt { arguments, .. } => Some(arguments),
-                Action::Resource { uri, .. } => Some(uri),
-                Action::Approve { .. } | Action::Elicit { .. } => None,
-            };
-            let shown = template.map(|template| template.preview(&scope));
-            let mut more = vec![];
-            if !step.needs.is_empty() {
-                let needs: Vec<&str> = step.needs.iter().filter_map(|need| plan.steps.get(*need)).map(|need| &*need.id).collect();
-                more.push(("after", needs.join(", ")));
-            }
-            more.extend(step.when.iter().map(|when| ("only if", when.source().to_owned())));
-            more.extend(step.for_each.iter().map(|each| ("for each of", each.items.preview(&scope).0.display())));
-            more.extend(step.fallback.iter().map(|fallback| match fallback {
-                Fallback::Tool(call) => ("else", call.tool.to_string()),
-                Fallback::Value(value) => ("else", value.preview(&scope).0.json()),
-            }));
-            more.extend(step.compensate.iter().map(|call| ("undone by", call.tool.to_string())));
-            let what = match &step.action {
-                Action::Tool(call) => call.tool.to_string(),
-                other => format!("{} {}", other.word(), other.subject()),
-            };
-            let known = shown.as_ref().is_none_or(|(_, known)| *known);
-            Preview { step: step.id.clone(), what, more, arguments: shown.map(|(data, _)| data.json()), known }
-        })
-        .collect()
+    let mut rows = vec![];
+    foresee(plan, &given, None).iter().for_each(|step| preview_step(step, 0, &mut rows));
+    rows
+}
+
+fn preview_step(step: &Foreseen, depth: usize, rows: &mut Vec<Preview>) {
+    let what = if step.word == "tool" { step.subject.clone() } else { format!("{} {}", step.word, step.subject) };
+    let mut row = Preview { step: step.path.clone(), what, more: vec![], arguments: None, known: true, open: false, depth };
+    if !step.needs.is_empty() {
+        let needs: Vec<&str> = step.needs.iter().map(|need| &**need).collect();
+        row.more.push(("after", needs.join(", ")));
+    }
+    match &step.fate {
+        Fate::Runs => {}
+        Fate::Open => row.more.extend(step.when.iter().map(|when| ("only if", when.clone()))),
+        Fate::Skipped { why } => row.more.push(("skipped", why.clone())),
+        Fate::Fails { why } => row.more.push(("fails", why.clone())),
+    }
+    let total = step.each.as_ref().and_then(|each| each.total);
+    if let Some(each) = &step.each {
+        row.more.push(("for each of", total.map_or_else(|| each.items.data.display(), |total| format!("{total} items"))));
+        row.open = !each.items.known;
+    }
+    if total.is_none()
+        && let Some(turn) = step.turns.first()
+    {
+        return preview_turn(turn, row, rows);
+    }
+    let listed = step.turns.len();
+    if let Some(more) = total.filter(|total| *total > listed && listed > 0) {
+        row.more.push(("listed", format!("the first {listed} of {more}")));
+    }
+    rows.push(row);
+    for turn in &step.turns {
+        let what = turn.item.as_ref().map(Data::display).unwrap_or_default();
+        let row = Preview { step: turn.path.clone(), what, more: vec![], arguments: None, known: true, open: false, depth };
+        preview_turn(turn, row, rows);
+    }
+}
+
+fn preview_turn(turn: &Turn, mut row: Preview, rows: &mut Vec<Preview>) {
+    let mut open = row.open;
+    let mut words = |value: &Known| {
+        open |= !value.known;
+        value.data.display()
+    };
+    let mut more = vec![];
+    more.extend(turn.asks.iter().map(|asks| ("asks", words(asks))));
+    more.extend(turn.fallbacks.iter().map(|instead| match instead {
+        Instead::Call(call) => ("else", format!("{} {}", call.tool, words(&call.arguments))),
+        Instead::Value(value) => ("else", words(value)),
+    }));
+    more.extend(turn.undo.iter().map(|call| ("undone by", format!("{} {}", call.tool, words(&call.arguments)))));
+    row.arguments = turn.sends.as_ref().map(words);
+    more.extend(turn.sends.iter().chain(&turn.asks).filter_map(|value| Some(("fails", value.fault.clone()?))));
+    if turn.cut {
+        more.push(("within", "too much to be listed".to_owned()));
+    }
+    row.more.extend(more);
+    row.known = turn.sends.as_ref().is_none_or(|sends| sends.known);
+    row.open = open;
+    let depth = row.depth + 1;
+    rows.push(row);
+    turn.within.iter().for_each(|step| preview_step(step, depth, rows));
 }
 
 /// A name for a new workflow that no file has: `base`, `base_2`, …
@@ -163,11 +199,55 @@ mod tests {
         let plan = flows[0].plan.as_ref().unwrap();
         let steps = preview(plan, &Body::from(r#"{"email":"a@b.c","name":"Ann","role":"viewer"}"#));
         assert_eq!(steps[0].arguments.as_deref(), Some(r#"{"email":"a@b.c","name":"Ann","role":"viewer"}"#));
-        assert!(steps[0].known && !steps[1].known);
+        assert!(steps[0].known && steps[0].open && !steps[1].known, "only what undoes the first is not known");
         assert!(steps[1].arguments.as_ref().unwrap().contains("{{ steps.create_user.result.email }}"));
-        assert!(steps[0].more.contains(&("undone by", "database_delete_user".into())));
+        assert!(steps[0].more.contains(&("undone by", r#"database_delete_user {"userId":"{{ result.userId }}"}"#.into())));
         let spec = spec(plan, Body::from("{}"), None);
         assert_eq!((&*spec.workflow, spec.sources.len(), spec.ask), ("onboard_new_user", 1, true));
+    }
+
+    #[test]
+    fn items_and_workflows_within_are_previewed_below_their_step() {
+        let text = |name: &str, text: &str| WorkflowText { name: name.into(), file: format!("{name}.toml"), text: text.into() };
+        let outer = r#"
+            name = "outer"
+            [input]
+            names = { type = "array", items = { type = "string" } }
+            [[step]]
+            id = "greet"
+            workflow = "inner"
+            for_each = "{{ input.names }}"
+            arguments = { who = "{{ item }}" }
+            [[step]]
+            id = "sure"
+            when = "input.names | length > 5"
+            approve = "So many?"
+            [[step]]
+            id = "ask"
+            approve = "Greet {{ input.names | join(' and ') }}?"
+        "#;
+        let inner = r#"
+            name = "inner"
+            [input]
+            who = "string"
+            [[step]]
+            id = "call"
+            tool = "t"
+            arguments = { who = "{{ input.who }}" }
+            [[step.fallback]]
+            tool = "u"
+            arguments = { who = "{{ input.who }}" }
+        "#;
+        let flows = flows(&Shelf { files: vec![text("outer", outer), text("inner", inner)], ..Shelf::default() });
+        let plan = flows[0].plan.as_ref().unwrap();
+        let rows = preview(plan, &Body::from(r#"{"names":["Ann","Bob"]}"#));
+        let paths: Vec<_> = rows.iter().map(|row| (row.step.as_str(), row.depth)).collect();
+        let within = [("greet[0]", 0), ("greet[0]/call", 1), ("greet[1]", 0), ("greet[1]/call", 1)];
+        assert_eq!(paths, [vec![("greet", 0)], within.to_vec(), vec![("sure", 0), ("ask", 0)]].concat());
+        assert_eq!(rows[4].more, [("else", r#"u {"who":"Bob"}"#.to_owned())]);
+        assert_eq!(rows[5].more, [("skipped", "when: input.names | length > 5".to_owned())]);
+        assert_eq!(rows[6].more, [("asks", "Greet Ann and Bob?".to_owned())]);
+        assert!(rows.iter().all(|row| row.known && !row.open));
     }
 
     #[test]

@@ -119,6 +119,93 @@ fn a_dry_run_shows_every_call_and_makes_none() {
 }
 
 #[test]
+fn a_dry_run_follows_items_conditions_and_workflows_within() {
+    let home = Home::new();
+    home.configured();
+    home.workflow(
+        "inner.toml",
+        r#"
+        name = "inner"
+        [input]
+        email = "string"
+        [[step]]
+        id = "make"
+        tool = "database_create_user"
+        arguments = { email = "{{ input.email }}", name = "New" }
+        compensate = { tool = "database_delete_user", arguments = { userId = "{{ result.userId }}" } }
+        "#,
+    );
+    home.workflow(
+        "outer.toml",
+        r#"
+        name = "outer"
+        [input]
+        to = "string[]"
+        pay = { type = "boolean", default = false }
+        [[step]]
+        id = "sure"
+        approve = "Make {{ input.to | length }} users?"
+        [[step]]
+        id = "users"
+        needs = ["sure"]
+        workflow = "inner"
+        for_each = "{{ input.to }}"
+        arguments = { email = "{{ item }}" }
+        [[step]]
+        id = "quote"
+        when = "input.pay"
+        tool = "flaky_quote"
+        arguments = { amount = 1, currency = "USD", to = "EUR" }
+        [[step]]
+        id = "charge"
+        needs = ["quote"]
+        tool = "flaky_charge"
+        arguments = { amount = 5, currency = "EUR", reference = "{{ run.id }}" }
+        [[step.fallback]]
+        tool = "database_insert_record"
+        arguments = { table = "later", record = { to = "{{ input.to }}" } }
+        [[step.fallback]]
+        value = { chargeId = "none" }
+        "#,
+    );
+    let line = ["run", "--dry-run", "outer", "to:=[\"a@b.c\",\"d@e.f\"]"];
+    let dry = home.own(&[&line[..], &["--json"]].concat()).ends(0).json();
+    let steps = &dry["steps"];
+    assert_eq!((&steps[0]["asks"], &steps[0]["known"]), (&json!("Make 2 users?"), &json!(true)), "{dry}");
+    let made = &steps[1]["items"][1]["steps"][0];
+    assert_eq!((&steps[1]["total"], &steps[1]["items"][1]["item"]), (&json!(2), &json!("d@e.f")), "{dry}");
+    assert_eq!(
+        (&made["step"], &made["arguments"]["email"], &made["server"]),
+        (&json!("users[1]/make"), &json!("d@e.f"), &json!("database"))
+    );
+    let undo =
+        json!({"tool": "database_delete_user", "server": "database", "arguments": {"userId": "{{ result.userId }}"}, "known": false});
+    assert_eq!(made["undo"], undo, "{dry}");
+    assert_eq!((&steps[2]["runs"], &steps[2]["skipped"]), (&json!(false), &json!("when: input.pay")), "{dry}");
+    assert_eq!((&steps[3]["runs"], &steps[3]["skipped"]), (&json!(false), &json!("`quote` is skipped")), "{dry}");
+    assert!(steps[3].get("arguments").is_none(), "what is skipped sends nothing: {dry}");
+    let dry = home.own(&[&line[..], &["pay=true", "--json"]].concat()).ends(0).json();
+    let charge = &dry["steps"][3];
+    assert_eq!((&charge["runs"], &charge["known"]), (&json!(true), &json!(false)), "{dry}");
+    assert_eq!(charge["fallback"][0]["arguments"]["record"]["to"], json!(["a@b.c", "d@e.f"]), "{dry}");
+    assert_eq!(charge["fallback"][1], json!({"value": {"chargeId": "none"}, "known": true}), "{dry}");
+    let text = home.own(&line).ends(0).says("nothing was called").out;
+    for words in [
+        "sure  approve",
+        "    asks: Make 2 users?",
+        "users  workflow inner  for each of 2 items",
+        "  users[1]\n      {\"email\":\"d@e.f\"}\n      users[1]/make  tool database_create_user  of database",
+        "undone by: database_delete_user of database  {\"userId\":\"{{ result.userId }}\"}",
+        "quote  tool flaky_quote  of flaky  skipped: when: input.pay",
+    ] {
+        assert!(text.contains(words), "{words:?} in {text}");
+    }
+    let text = home.own(&[&line[..], &["pay=true"]].concat()).ends(0).out;
+    assert!(text.contains("if it fails: database_insert_record of database  {\"table\":\"later\""), "{text}");
+    assert!(text.contains("if it fails, the value: {\"chargeId\":\"none\"}"), "{text}");
+}
+
+#[test]
 fn what_is_wrong_with_a_workflow_or_its_input_is_said_before_anything_is_done() {
     let home = Home::new();
     std::fs::write(home.path().join("bad.toml"), "name = \"bad\"\n[[step]]\nid = \"a\"\ntool = \"t\"\nneeds = [\"b\"]\n").unwrap();
@@ -126,7 +213,10 @@ fn what_is_wrong_with_a_workflow_or_its_input_is_said_before_anything_is_done() 
     home.run(&["workflow", "check", "./bad.toml"]).ends(2).says("bad.toml:5");
     home.run(&["--demo", "run", "onboard_new_user", "name=Ann"]).ends(2).says("email");
     home.run(&["--demo", "run", "enrich_user_dat"]).ends(2).says("did you mean enrich_user_data?");
-    home.run(&["--demo", "run", "notify_all", "--set", "nothing.timeout=5s"]).ends(2).says("no step \"nothing\"");
+    home.run(&["--demo", "run", "notify_all", "--set", "nothing.timeout=5s"])
+        .ends(2)
+        .says("`notify_all` has no step `nothing`")
+        .says("there are users, send, note");
     home.run(&["--demo", "run", "notify_all", "--set", "users.timeout"]).ends(2).says("STEP.timeout=20s");
     home.run(&["run", "--resume", "0190"]).ends(2).says("no run");
     std::fs::write(home.path().join("live.toml"), "name = \"live\"\n[[step]]\nid = \"a\"\ntool = \"database_create_uzer\"\n").unwrap();
@@ -161,6 +251,63 @@ fn workflows_are_listed_drawn_made_and_tried() {
     );
     let ran = home.own(&["workflow", "test"]).ends(1);
     assert!(ran.out.contains("output.total: expected 3, got 2"), "{}", ran.out);
+}
+
+#[test]
+fn the_workflows_of_the_demo_have_tests_that_need_no_servers() {
+    let home = Home::new();
+    let tried = home.run(&["--demo", "workflow", "test", "--json"]).ends(0).json();
+    let cases = tried["cases"].as_array().unwrap();
+    assert_eq!((&tried["failed"], cases.len()), (&json!(0), 10), "{tried}");
+    for name in ["onboard_new_user", "enrich_user_data", "notify_all", "resilient_charge"] {
+        assert!(cases.iter().any(|case| case["workflow"] == name), "{name} has none: {tried}");
+    }
+    // Workflows of the folder one stands in are none of the demo's.
+    std::fs::write(home.path().join("notify_all.toml"), "name = \"notify_all\"\n").unwrap();
+    assert!(home.run(&["--demo", "workflow", "test"]).ends(0).out.contains("10 cases, 0 failed"));
+}
+
+#[test]
+fn a_test_is_made_from_a_run_and_needs_no_servers() {
+    let home = Home::new();
+    home.configured();
+    let run_of = |ran: &Value| ran["run"].as_str().unwrap().to_owned();
+    // One of each way to end: well, undone, with items that fail, with another answer.
+    let onboard = ["--demo", "run", "onboard_new_user", "email=ann@example.com", "name=Ann", "--json"];
+    let runs = [
+        home.own(&onboard).ends(0).json(),
+        home.own(&[&onboard[..], &["--inject", "email=fail=1"]].concat()).ends(8).json(),
+        home.own(&["--demo", "run", "notify_all", "limit:=3", "--json"]).ends(0).json(),
+        home.own(&["--demo", "run", "resilient_charge", "--inject", "flaky/charge=fail=1", "--json"]).ends(0).json(),
+    ];
+    for ran in &runs {
+        let made = home.own(&["--demo", "workflow", "test-from-run", &run_of(ran)]).ends(0);
+        assert!(!made.err.contains("goes otherwise"), "{}\n{}", made.err, made.out);
+        let file = home.path().join("made.test.toml");
+        std::fs::write(&file, &made.out).unwrap();
+        let tried = home.own(&["--demo", "workflow", "test", file.to_str().unwrap()]).ends(0);
+        assert!(tried.out.contains("1 cases, 0 failed"), "{}\n{}", tried.out, made.out);
+        // It does find fault with a workflow that is another.
+        let other = made.out.replace("[case.expect.calls]", "[case.expect.calls]\nemail_send_email = 7");
+        std::fs::write(&file, other).unwrap();
+        home.own(&["--demo", "workflow", "test", file.to_str().unwrap()]).ends(1);
+    }
+    let made = home.own(&["--demo", "workflow", "test-from-run", &run_of(&runs[1])]).ends(0);
+    assert!(made.out.contains("compensated = [\"create_user\"]") && made.out.contains("database_delete_user = "), "{}", made.out);
+    home.own(&["--demo", "workflow", "test-from-run", &run_of(&runs[0]), "--write"]).ends(2).says("without --write it is printed");
+    home.own(&["workflow", "test-from-run", "ffff"]).ends(2).says("there is no run \"ffff\"");
+    // Beside the workflow, one behind the other.
+    home.workflow(
+        "find.toml",
+        "name = \"find\"\n[[step]]\nid = \"users\"\ntool = \"database_query_users\"\n[output]\ntotal = \"{{ steps.users.result.total }}\"\nrun = \"{{ run.id }}\"\n",
+    );
+    let found = home.own(&["run", "find", "--json"]).ends(0).json();
+    for name in ["first", "second"] {
+        let line = ["workflow", "test-from-run", &run_of(&found), "--case", name, "--write"];
+        home.own(&line).ends(0).says("find.test.toml").says("since each run has its own: output.run");
+    }
+    let tried = home.own(&["workflow", "test"]).ends(0);
+    assert!(tried.out.contains("find: first") && tried.out.contains("2 cases, 0 failed"), "{}", tried.out);
 }
 
 #[test]
@@ -236,6 +383,14 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL).unwrap();
     child.wait().unwrap();
     home.own(&["run", "--resume", &run]).ends(10).says("--repeat charge").says("in doubt");
+    let resume = ["run", "--resume", &run];
+    home.own(&[&resume[..], &["--repeat", "chrage"]].concat())
+        .ends(2)
+        .says("no step that calls a tool `chrage`")
+        .says("did you mean `charge`?");
+    home.own(&[&resume[..], &["--skip", "x={}"]].concat()).ends(2).says("there are create, hang, charge, found");
+    home.own(&[&resume[..], &["--repeat", "charge[0]"]].concat()).ends(2).says("no for_each");
+    home.own(&[&resume[..], &["--approve", "charge"]].concat()).ends(2).says("no step that asks for approval");
     let ended = home.own(&["run", "--resume", &run, "--skip", "charge={\"chargeId\":\"c_1\"}"]).ends(0).json();
     assert_eq!((&ended["kims"], &ended["charge"]), (&json!(1), &json!("c_1")), "no step is repeated: {ended}");
     // By the end of its id, and that it has ended is said.

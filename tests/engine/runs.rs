@@ -874,6 +874,69 @@ async fn a_run_killed_while_it_undoes_ends_the_same() {
 }
 
 #[tokio::test]
+async fn a_word_may_be_about_one_item_or_about_a_step_within() {
+    let dir = tempfile::tempdir().unwrap();
+    let outer = r#"
+        name = "w"
+        [[step]]
+        id = "pay"
+        tool = "s_echo"
+        for_each = ["a", "b"]
+        arguments = { name = "pay {{ item }}" }
+        [[step]]
+        id = "all"
+        workflow = "inner"
+        for_each = ["c", "d"]
+        arguments = { who = "{{ item }}" }
+        [output]
+        paid = "{{ steps.pay.result | map(attribute='name') | list }}"
+        told = "{{ steps.all.result | map(attribute='name') | list }}"
+    "#;
+    let inner = r#"
+        name = "inner"
+        [input]
+        who = "string"
+        [[step]]
+        id = "tell"
+        tool = "s_echo"
+        arguments = { name = "tell {{ input.who }}" }
+    "#;
+    let mut spec = wanted(outer);
+    let within = WorkflowText { name: "inner".into(), file: "inner.toml".into(), text: inner.into() };
+    spec.sources = spec.sources.iter().cloned().chain([within]).collect();
+    let store = Store::open(&dir.path().join("store.db"), 0).unwrap();
+    let log = Log::default();
+    store.write(id(1), RunEntry::Began { spec: Arc::new(spec), unix_ms: 1 }).await.unwrap();
+    for (step, item) in [("pay", Some(0)), ("pay", Some(1)), ("all[0]/tell", None), ("all[1]/tell", None)] {
+        let place = switchboard::domain::journal::Place { step: step.into(), item, purpose: Purpose::Step };
+        let sending = RunEntry::Sending { place, attempt: 1, what: "s_echo".into(), arguments: Body::from("{}") };
+        store.write(id(1), sending).await.unwrap();
+    }
+    let rig = engine(&log, Arc::new(store));
+    rig.ready("s").await;
+    let done = |name: &str| StepAnswer::Skip { result: Body::json(&json!({"name": name})) };
+    let resume = |answers: Vec<(&str, StepAnswer)>| Command::ResumeRun {
+        run: id(1),
+        answers: answers.into_iter().map(|(step, answer)| (step.to_owned(), answer)).collect(),
+        ask: false,
+        timeout: None,
+    };
+    let words = vec![("pay[1]", done("paid b")), ("all[0]/tell", done("told c"))];
+    let (report, _) = finished(&rig, id(1), resume(words.clone())).await;
+    assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::InDoubt, 0), "{report:#?}");
+    let told: Vec<&String> = report.detail.iter().filter(|line| line.contains("--repeat")).collect();
+    assert!(told.len() == 2 && told[0].contains("--repeat 'pay[0]'") && told[1].contains("--repeat 'all[1]/tell'"), "{told:?}");
+    // The more exact word counts, whatever the order.
+    let words = [vec![("pay", StepAnswer::Repeat), ("tell", StepAnswer::Repeat)], words].concat();
+    let (report, _) = finished(&rig, id(1), resume(words)).await;
+    assert_eq!(report.outcome, RunOutcome::Ok, "{report:#?}");
+    assert_eq!(output(&report), json!({"paid": ["pay a", "paid b"], "told": ["told c", "tell d"]}));
+    let mut made = std::mem::take(&mut *log.lock().unwrap());
+    made.sort();
+    assert_eq!(made, ["pay a", "tell d"]);
+}
+
+#[tokio::test]
 async fn what_is_in_doubt_and_not_safe_waits_for_a_word() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");

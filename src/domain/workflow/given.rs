@@ -19,6 +19,11 @@ pub fn prepare(schema: &Body, given: &Data) -> Result<Data, Vec<String>> {
     if wrong.is_empty() { Ok(filled) } else { Err(wrong.iter().take(TOLD).map(ToString::to_string).collect()) }
 }
 
+/// What is given with the schema's defaults, not held against it.
+pub fn defaults(schema: &Body, given: &Data) -> Data {
+    fill(&schema.value().unwrap_or_default(), given, 0)
+}
+
 fn fill(schema: &Value, given: &Data, depth: usize) -> Data {
     let Some(properties) = schema.get("properties").and_then(Value::as_object).filter(|_| depth < 16 && given.is_object()) else {
         return given.clone();

@@ -170,10 +170,10 @@ impl Writer<'_> {
         }
         if telling(value) {
             if let Some(expression) = self.link(value) {
-                return text_raw(&format!("{{{{ {expression} }}}}"));
+                return quoted(&format!("{{{{ {expression} }}}}"));
             }
             if let Some(name) = self.input(value) {
-                return text_raw(&format!("{{{{ input{} }}}}", member(&name)));
+                return quoted(&format!("{{{{ input{} }}}}", member(&name)));
             }
         }
         scalar(value)
@@ -217,7 +217,7 @@ impl Writer<'_> {
         }
         let kind = if value.as_str().is_some() { "string" } else { "number" };
         // A default is plain data: no expression in it.
-        let default = value.as_str().map_or_else(|| number(&json), text_raw);
+        let default = value.as_str().map_or_else(|| number(&json), quoted);
         self.inputs.found.insert(name.clone(), (kind, default));
         self.inputs.names.insert(json, name.clone());
         Some(name)
@@ -243,19 +243,20 @@ fn number(json: &str) -> String {
 /// A text as TOML that means itself, whatever braces stand in it.
 fn text(string: &str) -> String {
     if ["{{", "{%", "{#"].iter().any(|mark| string.contains(mark)) {
-        return text_raw(&format!("{{{{ {} }}}}", Data::from(string).json()));
+        return quoted(&format!("{{{{ {} }}}}", Data::from(string).json()));
     }
-    text_raw(string)
+    quoted(string)
 }
 
 /// A text as a basic string of TOML, whose escapes are those of JSON.
-fn text_raw(string: &str) -> String {
+pub(crate) fn quoted(string: &str) -> String {
     Data::from(string).json().replace('\u{7f}', "\\u007f")
 }
 
-fn key(name: &str) -> String {
+/// A key of TOML.
+pub(crate) fn key(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if bare { name.to_owned() } else { text_raw(name) }
+    if bare { name.to_owned() } else { quoted(name) }
 }
 
 #[cfg(test)]

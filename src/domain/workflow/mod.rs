@@ -13,12 +13,14 @@ pub mod case;
 pub mod check;
 pub mod export;
 pub mod expression;
+pub mod foresee;
 pub mod given;
 pub mod graph;
 pub mod history;
 pub mod input;
 pub mod keys;
 pub mod live;
+pub mod name;
 pub mod parse;
 pub mod plan;
 pub mod problem;
@@ -34,6 +36,14 @@ pub const DEMO: [(&str, &str); 4] = [
     ("enrich_user_data", include_str!("../../../assets/workflows/enrich_user_data.toml")),
     ("notify_all", include_str!("../../../assets/workflows/notify_all.toml")),
     ("resilient_charge", include_str!("../../../assets/workflows/resilient_charge.toml")),
+];
+
+/// The test files of the demo's workflows: the workflow's name and the text.
+pub const DEMO_TESTS: [(&str, &str); 4] = [
+    ("onboard_new_user", include_str!("../../../assets/workflows/onboard_new_user.test.toml")),
+    ("enrich_user_data", include_str!("../../../assets/workflows/enrich_user_data.test.toml")),
+    ("notify_all", include_str!("../../../assets/workflows/notify_all.test.toml")),
+    ("resilient_charge", include_str!("../../../assets/workflows/resilient_charge.test.toml")),
 ];
 
 /// The one of `all` that was probably meant by `name`: the nearest, if it is near enough.

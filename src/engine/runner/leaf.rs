@@ -19,6 +19,7 @@ use crate::{
         event::Settled,
         id::ServerId,
         journal::{Place, RunEntry},
+        recorded::COUNTED,
         run::{Change, Purpose, RunOutcome, RunStep, SHOWN_CALLS, StepError, StepErrorKind, StepState},
         time::{short, size},
         workflow::{
@@ -190,7 +191,7 @@ impl Worker<'_> {
     fn taken(&self, result: Body) -> Leaf {
         let text = result.text().into_owned();
         let data = Data::parse(&text).unwrap_or_else(|_| Data::from(text.as_str()));
-        Leaf::Done(Answered { fallback: Some("counted as done".into()), ..Answered::new(data, text) })
+        Leaf::Done(Answered { fallback: Some(COUNTED.into()), ..Answered::new(data, text) })
     }
 
     /// Attempts, `used` of which were made before.
@@ -397,7 +398,7 @@ impl Worker<'_> {
     }
 
     fn asker(&self) -> Asker<'_> {
-        Asker { run: self.run(), id: &self.plan_step().id, step: self.run_step(Purpose::Step) }
+        Asker { run: self.run(), step: self.run_step(Purpose::Step) }
     }
 
     fn show_waiting(&self, message: &str) {
@@ -605,7 +606,7 @@ impl Try {
 
 /// Whether the failure is one that the author wants tried again.
 fn worth(retry: &Retry, error: &StepError) -> bool {
-    class(error.kind).is_some_and(|class| retry.causes().contains(&class))
+    error.kind.class().is_some_and(|class| retry.causes().contains(&class))
 }
 
 /// Whether another attempt does no harm: nothing ran, or it may run again.
@@ -613,27 +614,9 @@ fn may_repeat(error: &StepError, repeatable: bool) -> bool {
     repeatable || !error.may_have_run
 }
 
-/// The class of a failure in the words of the file.
-pub fn class(kind: StepErrorKind) -> Option<RetryOn> {
-    Some(match kind {
-        StepErrorKind::Call { failure } => match failure {
-            FailureKind::NotReady | FailureKind::BreakerOpen | FailureKind::Overloaded => RetryOn::NotReady,
-            FailureKind::Transport => RetryOn::Transport,
-            FailureKind::Timeout => RetryOn::Timeout,
-            FailureKind::Protocol => RetryOn::Protocol,
-            FailureKind::Exited => RetryOn::Exited,
-            _ => return None,
-        },
-        StepErrorKind::Timeout => RetryOn::Timeout,
-        StepErrorKind::ToolError => RetryOn::ToolError,
-        StepErrorKind::Expectation => RetryOn::Expect,
-        _ => return None,
-    })
-}
-
 /// The word for a failure, as expressions see it.
 pub fn kind_word(kind: StepErrorKind) -> String {
-    match (class(kind), kind) {
+    match (kind.class(), kind) {
         (Some(class), _) => RetryOn::ALL.iter().find(|(known, _)| *known == class).map_or("", |(_, word)| word).to_owned(),
         (None, StepErrorKind::Call { failure }) => failure.words().replace(' ', "_"),
         (None, StepErrorKind::Expression) => "expression".into(),

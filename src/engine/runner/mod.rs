@@ -36,7 +36,10 @@ use crate::domain::{
     event::EventKind,
     journal::RunEntry,
     run::{Change, RunId, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
-    workflow::expression::RunFacts,
+    workflow::{
+        expression::RunFacts,
+        name::{means, means_step},
+    },
 };
 
 /// The runs under way.
@@ -185,14 +188,15 @@ impl Run {
         })
     }
 
-    /// What was said beforehand of a step: by its path, or by its id.
-    fn answer(&self, path: &str, id: &str) -> Option<&StepAnswer> {
-        self.answers.iter().find(|(step, _)| step == path || step == id).map(|(_, answer)| answer)
+    /// What was said beforehand of a step, or an item of it: what names it most exactly, then what was said first.
+    fn answer(&self, path: &str, item: Option<u32>) -> Option<&StepAnswer> {
+        let exact = self.answers.iter().rev().filter_map(|(step, answer)| Some((means(step, path, item)?, answer)));
+        exact.max_by_key(|(exact, _)| *exact).map(|(_, answer)| answer)
     }
 
     /// What was changed of a step for this run; the last word counts.
     fn changes<'a>(&'a self, path: &'a str) -> impl Iterator<Item = Change> + 'a {
-        self.spec.set.iter().rev().filter(move |setting| setting.step == path).map(|setting| setting.change)
+        self.spec.set.iter().rev().filter(move |setting| means_step(&setting.step, path)).map(|setting| setting.change)
     }
 
     /// Tells of a step.

@@ -11,12 +11,17 @@ use crate::domain::{
     workflow::expression::Data,
 };
 
+/// The name of a step, or an item of it, as it is typed for a flag: quoted where a shell takes brackets for a pattern.
+pub fn shell(path: &str, item: Option<u32>) -> String {
+    let item = item.map(|item| format!("[{item}]")).unwrap_or_default();
+    let name = format!("{path}{item}");
+    if name.contains('[') { format!("'{name}'") } else { name }
+}
+
 /// Where a question comes from.
 pub struct Asker<'a> {
     /// The run.
     pub run: &'a Run,
-    /// The step's id.
-    pub id: &'a str,
     /// Its path.
     pub step: RunStep,
 }
@@ -32,12 +37,12 @@ impl Asker<'_> {
 
     /// A yes, or why there is none.
     pub async fn approve(&self, message: String) -> Result<Answered, StepError> {
-        let path = &self.step.step;
-        match self.run.answer(path, self.id) {
+        let (path, name) = (&self.step.step, shell(&self.step.step, self.step.item));
+        match self.run.answer(path, self.step.item) {
             Some(StepAnswer::Approve | StepAnswer::Content { .. }) => {}
             _ if !self.run.ask => {
                 return Err(
-                    self.refused(format!("nobody is there to approve: {message}"), &format!("--approve {path} approves it beforehand"))
+                    self.refused(format!("nobody is there to approve: {message}"), &format!("--approve {name} approves it beforehand"))
                 );
             }
             _ => {
@@ -54,11 +59,11 @@ impl Asker<'_> {
 
     /// What was entered, or why nothing was.
     pub async fn elicit(&self, message: String, schema: &Body) -> Result<Answered, StepError> {
-        let path = &self.step.step;
-        let content = match self.run.answer(path, self.id) {
+        let (path, name) = (&self.step.step, shell(&self.step.step, self.step.item));
+        let content = match self.run.answer(path, self.step.item) {
             Some(StepAnswer::Content { content }) => content.clone(),
             _ if !self.run.ask => {
-                let flag = format!("--answer {path}=JSON answers it beforehand");
+                let flag = format!("--answer {name}=JSON answers it beforehand");
                 return Err(self.refused(format!("nobody is there to answer: {message}"), &flag));
             }
             _ => match self.put(Question::Form { message: message.clone(), schema: schema.clone() }).await {

@@ -9,7 +9,7 @@ use super::{
     Held, Resumption, Run, Stop,
     flow::{self, FlowEnd, Frame},
     memory::{Decision, Memory},
-    person::Asker,
+    person::{Asker, shell},
     target,
 };
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
             expression::{Data, RunFacts},
             given,
             live::Offers,
+            name,
             parse::{Source, parse},
             plan::{Action, Plan, PlanStep},
             problem::Problem,
@@ -286,8 +287,7 @@ async fn earlier(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result
 async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Refusal> {
     let mut open: Vec<String> = vec![];
     for (place, what, arguments) in record.in_doubt() {
-        let id = place.step.rsplit('/').next().unwrap_or(&place.step).to_owned();
-        let said = match run.answer(&place.step, &id) {
+        let said = match run.answer(&place.step, place.item) {
             Some(answer @ (StepAnswer::Repeat | StepAnswer::Skip { .. })) => Some(answer.clone()),
             _ => None,
         };
@@ -298,7 +298,7 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
             }
             None if run.ask => {
                 let step = RunStep { run: run.id, step: place.step.clone(), item: place.item, purpose: place.purpose };
-                Asker { run, id: &id, step }.doubt(&what, &arguments).await
+                Asker { run, step }.doubt(&what, &arguments).await
             }
             None => None,
         };
@@ -313,7 +313,8 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
                     place.purpose.word(),
                     arguments.text()
                 ));
-                open.push(format!("  --repeat {0} does it again, --skip {0}=JSON takes JSON for its result", place.step));
+                let name = shell(&place.step, place.item);
+                open.push(format!("  --repeat {name} does it again, --skip {name}=JSON takes JSON for its result"));
                 continue;
             }
         };
@@ -328,18 +329,5 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
 
 /// Whether the author of the workflow vouches that the step may run twice.
 fn vouched(plan: &Plan, place: &Place) -> bool {
-    if place.purpose != Purpose::Step {
-        return false;
-    }
-    let mut plan = plan;
-    let mut parts = place.step.split('/').peekable();
-    while let Some(part) = parts.next() {
-        let id = part.split('[').next().unwrap_or(part);
-        let Some(step) = plan.step(id) else { return false };
-        match &step.action {
-            Action::Workflow { plan: inner, .. } if parts.peek().is_some() => plan = inner,
-            _ => return step.idempotent,
-        }
-    }
-    false
+    place.purpose == Purpose::Step && name::find(plan, &place.step).is_some_and(|step| step.idempotent)
 }

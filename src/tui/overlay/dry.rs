@@ -39,9 +39,10 @@ impl DryRun {
         }
         for (index, step) in self.steps.iter().enumerate() {
             sheet.gap();
+            let indent = "  ".repeat(step.depth.min(8));
             sheet.row(vec![
-                (format!("{:>2} ", index + 1), theme.muted),
-                (step.step.to_string(), theme.accent),
+                (format!("{:>2} {indent}", index + 1), theme.muted),
+                (step.step.clone(), theme.accent),
                 (format!("  {}", step.what), theme.text),
             ]);
             for (label, text) in &step.more {
@@ -51,7 +52,7 @@ impl DryRun {
                 sheet.field(if step.known { "   with" } else { "   with (…)" }, arguments, theme.text);
             }
         }
-        if self.steps.iter().any(|step| !step.known) {
+        if self.steps.iter().any(|step| step.open) {
             sheet.gap();
             sheet.text("What stands in {{ }} is known only when the steps before have run.", theme.muted);
         }

@@ -122,20 +122,25 @@ impl Template {
     }
 
     /// Its value as far as it is known already: what is not stands there as it is written. Also says whether
-    /// all was known. For a dry run.
-    pub fn preview(&self, scope: &Scope) -> (Data, bool) {
+    /// all was known. `sees` says whether all that an expression refers to is known. For a dry run.
+    pub fn preview(&self, scope: &Scope, sees: &dyn Fn(&Expr) -> bool) -> (Data, bool) {
         match self {
             Template::List(items) => {
-                let parts: Vec<(Data, bool)> = items.iter().map(|item| item.preview(scope)).collect();
+                let parts: Vec<(Data, bool)> = items.iter().map(|item| item.preview(scope, sees)).collect();
                 let known = parts.iter().all(|(_, known)| *known);
                 (Data::list(parts.into_iter().map(|(data, _)| data)), known)
             }
             Template::Object(members) => {
-                let parts: Vec<_> = members.iter().map(|(key, item)| (key.as_str(), item.preview(scope))).collect();
+                let parts: Vec<_> = members.iter().map(|(key, item)| (key.as_str(), item.preview(scope, sees))).collect();
                 let known = parts.iter().all(|(_, (_, known))| *known);
                 (Data::object(parts.into_iter().map(|(key, (data, _))| (key, data))), known)
             }
-            other => other.eval(scope).map_or_else(|_| (Data::from(other.written()), false), |data| (data, true)),
+            other => {
+                let mut seen = true;
+                other.each_expr(&mut |expr| seen &= sees(expr));
+                let value = if seen { other.eval(scope).ok() } else { None };
+                value.map_or_else(|| (Data::from(other.written()), false), |data| (data, true))
+            }
         }
     }
 

@@ -1,0 +1,253 @@
+//! `run --dry-run`: every call as far as it is known, with what is done instead of it and what undoes it.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    exit,
+    print::Format,
+    session::{Session, Stop},
+};
+use crate::domain::{
+    body::Body,
+    call::{Failure, FailureKind},
+    workflow::{
+        check::check_against,
+        expression::Data,
+        foresee::{Call, Fate, Foreseen, Instead, Known, Turn, foresee},
+        live::{Offers, find},
+        plan::Plan,
+    },
+    world::World,
+};
+
+/// Shows what a run with this input would do; makes no call.
+pub fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
+    let problems = check_against(plan, &Offers(&session.world));
+    if let Some(first) = problems.first() {
+        let causes = problems.iter().flat_map(|problem| problem.render().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        return Err(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, first.to_string()) }.into());
+    }
+    let given = Data::parse(&input.text()).unwrap_or_default();
+    let steps = foresee(plan, &given, Some(&|name| std::env::var(name).ok()));
+    if session.printer.format() != Format::Human {
+        let shown: Vec<Value> = steps.iter().map(|step| document(&session.world, step)).collect();
+        session.printer.document(&json!({"type": "dry_run", "workflow": plan.name, "steps": shown}))?;
+        return Ok(exit::OK);
+    }
+    let mut pages = Pages { world: &session.world, lines: vec![], open: false };
+    steps.iter().for_each(|step| pages.step(step, 0));
+    let Pages { lines, open, .. } = pages;
+    for line in lines {
+        session.printer.line(&line)?;
+    }
+    if open {
+        session.printer.note("what stands in {{ }} is not known before the run");
+    }
+    session.printer.note("nothing was called");
+    Ok(exit::OK)
+}
+
+/// The server that a tool would be called on.
+fn server_of(world: &World, tool: &str) -> Option<String> {
+    find(world, tool).map(|target| target.tool.server.to_string())
+}
+
+fn document(world: &World, step: &Foreseen) -> Value {
+    let mut shown = Map::new();
+    let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
+    put("step", step.path.as_str().into());
+    put("what", format!("{} {}", step.word, step.subject).into());
+    if step.word == TOOL {
+        put("server", server_of(world, &step.subject).into());
+    }
+    if !step.needs.is_empty() {
+        put("needs", step.needs.iter().map(|need| need.to_string()).collect::<Vec<_>>().into());
+    }
+    if let Some(when) = &step.when {
+        put("when", when.as_str().into());
+    }
+    // `null`: the run decides it.
+    let (runs, why) = match &step.fate {
+        Fate::Runs => (Value::from(true), None),
+        Fate::Open => (Value::Null, None),
+        Fate::Skipped { why } => (false.into(), Some(("skipped", why))),
+        Fate::Fails { why } => (false.into(), Some(("fails", why))),
+    };
+    put("runs", runs);
+    if let Some((key, why)) = why {
+        put(key, why.as_str().into());
+    }
+    match &step.each {
+        Some(each) => {
+            put("for_each", each.items.data.value());
+            put("total", each.total.into());
+        }
+        None => {}
+    }
+    match (step.each.as_ref().and_then(|each| each.total), step.turns.first()) {
+        (Some(_), _) => {
+            let items = step.turns.iter().map(|turn| {
+                let mut item = Map::from_iter([
+                    ("step".to_owned(), turn.path.as_str().into()),
+                    ("item".to_owned(), turn.item.as_ref().map(Data::value).unwrap_or_default()),
+                ]);
+                turn_into(world, turn, &mut item);
+                Value::Object(item)
+            });
+            let items: Vec<Value> = items.collect();
+            shown.insert("items".into(), items.into());
+        }
+        (None, Some(turn)) => turn_into(world, turn, &mut shown),
+        (None, None) => {}
+    }
+    Value::Object(shown)
+}
+
+/// The word of steps that call a tool ([`crate::domain::workflow::plan::Action::word`]).
+const TOOL: &str = "tool";
+
+fn turn_into(world: &World, turn: &Turn, shown: &mut Map<String, Value>) {
+    let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
+    let mut fault = |known: &Known| {
+        if let Some(fault) = &known.fault {
+            put("fault", fault.as_str().into());
+        }
+    };
+    turn.sends.iter().chain(&turn.asks).for_each(&mut fault);
+    if let Some(sends) = &turn.sends {
+        put("arguments", sends.data.value());
+        put("known", sends.known.into());
+    }
+    if let Some(asks) = &turn.asks {
+        put("asks", asks.data.display().into());
+        put("known", asks.known.into());
+    }
+    if let Some(form) = turn.form.as_ref().and_then(Body::value) {
+        put("form", form);
+    }
+    let call = |call: &Call| {
+        let Known { data, known, fault } = &call.arguments;
+        let mut shown = json!({"tool": &*call.tool, "server": server_of(world, &call.tool), "arguments": data.value(), "known": known});
+        if let Some(fault) = fault {
+            shown["fault"] = fault.as_str().into();
+        }
+        shown
+    };
+    if !turn.fallbacks.is_empty() {
+        let instead = |instead: &Instead| match instead {
+            Instead::Call(other) => call(other),
+            Instead::Value(value) => json!({"value": value.data.value(), "known": value.known}),
+        };
+        put("fallback", turn.fallbacks.iter().map(instead).collect::<Vec<_>>().into());
+    }
+    if let Some(undo) = &turn.undo {
+        put("undo", call(undo));
+    }
+    if !turn.within.is_empty() {
+        put("steps", turn.within.iter().map(|step| document(world, step)).collect::<Vec<_>>().into());
+    }
+    if turn.cut {
+        put("more", true.into());
+    }
+}
+
+/// The lines for people.
+struct Pages<'w> {
+    world: &'w World,
+    lines: Vec<String>,
+    /// Whether anything is not known.
+    open: bool,
+}
+
+impl Pages<'_> {
+    fn line(&mut self, indent: usize, text: &str) {
+        self.lines.push(format!("{:indent$}{text}", ""));
+    }
+
+    fn step(&mut self, step: &Foreseen, indent: usize) {
+        let mut line = format!("{}  {} {}", step.path, step.word, step.subject);
+        if let Some(server) = (step.word == TOOL).then(|| server_of(self.world, &step.subject)).flatten() {
+            line.push_str(&format!("  of {server}"));
+        }
+        match &step.fate {
+            Fate::Runs => {}
+            Fate::Open => line.push_str(&step.when.as_ref().map(|when| format!("  when {when}")).unwrap_or_default()),
+            Fate::Skipped { why } => line.push_str(&format!("  skipped: {why}")),
+            Fate::Fails { why } => line.push_str(&format!("  fails: {why}")),
+        }
+        match &step.each {
+            Some(each) => match each.total {
+                Some(total) => line.push_str(&format!("  for each of {total} items")),
+                None => {
+                    self.open = true;
+                    line.push_str(&format!("  for each of {}", each.items.data.display()));
+                }
+            },
+            None => {}
+        }
+        self.line(indent, &line);
+        let total = step.each.as_ref().and_then(|each| each.total);
+        for turn in &step.turns {
+            if total.is_some() {
+                self.line(indent + 2, &turn.path);
+            }
+            self.turn(turn, indent + if total.is_some() { 6 } else { 4 });
+        }
+        if let Some(more) = total.map(|total| total.saturating_sub(step.turns.len())).filter(|more| *more > 0 && step.fate == Fate::Runs) {
+            self.line(indent + 2, &format!("and {more} more items"));
+        }
+    }
+
+    fn turn(&mut self, turn: &Turn, indent: usize) {
+        if let Some(sends) = &turn.sends {
+            self.known(indent, "", sends);
+        }
+        if let Some(asks) = &turn.asks {
+            self.known(indent, "asks: ", asks);
+        }
+        if let Some(form) = &turn.form {
+            self.line(indent, &format!("form: {}", form.text()));
+        }
+        for instead in &turn.fallbacks {
+            match instead {
+                Instead::Call(call) => self.call(indent, "if it fails: ", call),
+                Instead::Value(value) => self.known(indent, "if it fails, the value: ", value),
+            }
+        }
+        if let Some(undo) = &turn.undo {
+            self.call(indent, "undone by: ", undo);
+        }
+        turn.within.iter().for_each(|step| self.step(step, indent));
+        if turn.cut {
+            self.line(indent, "what is done within is not listed: there is too much");
+        }
+    }
+
+    fn call(&mut self, indent: usize, label: &str, call: &Call) {
+        let server = server_of(self.world, &call.tool).map(|server| format!(" of {server}")).unwrap_or_default();
+        self.known(indent, &format!("{label}{}{server}  ", call.tool), &call.arguments);
+    }
+
+    fn known(&mut self, indent: usize, label: &str, known: &Known) {
+        self.open |= !known.known && known.fault.is_none();
+        self.line(indent, &format!("{label}{}", known.data.display()));
+        if let Some(fault) = &known.fault {
+            self.line(indent, &format!("fails: {fault}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::workflow::plan::Action;
+
+    #[test]
+    fn the_word_for_tools_is_that_of_plans() {
+        let text = "name = \"t\"\n[[step]]\nid = \"a\"\ntool = \"t\"\n";
+        let source = crate::domain::workflow::parse::Source { file: "t.toml".into(), text: text.into() };
+        let plan = crate::domain::workflow::parse::parse(&source, &|_| None).unwrap();
+        assert!(matches!(plan.steps[0].action, Action::Tool(_)));
+        assert_eq!(plan.steps[0].action.word(), TOOL);
+    }
+}
