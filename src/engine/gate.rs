@@ -26,6 +26,26 @@ struct State {
     moves: u64,
     /// When the next call may pass by the rate alone (generic cell rate algorithm, ITU-T I.371).
     due: Option<Instant>,
+    /// Moments that were booked and given back, earliest first. Whoever takes one passes when another would have: the rate
+    /// is kept as if nobody had given up.
+    free: Vec<Instant>,
+}
+
+/// A moment that the rate allows, and somebody waits for; given back on drop unless it came.
+struct Booked<'g> {
+    gate: &'g Gate,
+    at: Instant,
+    came: bool,
+}
+
+impl Drop for Booked<'_> {
+    fn drop(&mut self) {
+        if !self.came {
+            let mut state = self.gate.lock();
+            let place = state.free.partition_point(|free| *free <= self.at);
+            state.free.insert(place, self.at);
+        }
+    }
 }
 
 /// A call's place among those in flight; given back on drop.
@@ -59,7 +79,7 @@ pub enum Full {
 impl Gate {
     /// A door with these limits.
     pub fn new(load: Load) -> Arc<Gate> {
-        Arc::new(Gate { state: Mutex::new(State { load, in_flight: 0, queue: VecDeque::new(), moves: 0, due: None }) })
+        Arc::new(Gate { state: Mutex::new(State { load, in_flight: 0, queue: VecDeque::new(), moves: 0, due: None, free: vec![] }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -71,6 +91,9 @@ impl Gate {
         let mut state = self.lock();
         if state.load == *load {
             return;
+        }
+        if state.load.per_second != load.per_second {
+            state.free.clear();
         }
         state.load = load.clone();
         let room = |state: &State| state.load.in_flight == 0 || state.in_flight < state.load.in_flight;
@@ -119,9 +142,10 @@ impl Gate {
             }
         };
         let pause = self.reserve(begun + patience)?;
-        if let Some(until) = pause {
+        if let Some(mut booked) = pause {
             waits(Wait::Rate);
-            sleep_until(until).await;
+            sleep_until(booked.at).await;
+            booked.came = true;
         }
         Ok(place)
     }
@@ -146,12 +170,18 @@ impl Gate {
     }
 
     /// Books the next moment that the rate allows; `None` is now.
-    fn reserve(&self, latest: Instant) -> Result<Option<Instant>, Full> {
+    fn reserve(&self, latest: Instant) -> Result<Option<Booked<'_>>, Full> {
         let mut state = self.lock();
         if state.load.per_second <= 0.0 {
             return Ok(None);
         }
         let now = Instant::now();
+        let booked = |at| Booked { gate: self, at, came: false };
+        // What nobody took in time is gone: taken later, it would come too close to the next.
+        state.free.retain(|free| *free > now);
+        if state.free.first().is_some_and(|free| *free <= latest) {
+            return Ok(Some(booked(state.free.remove(0))));
+        }
         let step = Duration::from_secs_f64((1.0 / state.load.per_second).min(86_400.0));
         let spare = step * state.load.burst.saturating_sub(1);
         let due = state.due.unwrap_or(now).max(now);
@@ -160,7 +190,7 @@ impl Gate {
             return Err(Full::Wait { on: Wait::Rate });
         }
         state.due = Some(due + step);
-        Ok((at > now).then_some(at))
+        Ok((at > now).then(|| booked(at)))
     }
 }
 
@@ -245,5 +275,35 @@ mod tests {
         let all = futures_util::future::join_all((0..10).map(|_| gate.enter(|_| {}))).await;
         assert_eq!(all.iter().filter(|r| r.is_ok()).count(), 2);
         assert!(all.iter().any(|r| matches!(r, Err(Full::Wait { on: Wait::Rate }))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_the_rate_that_is_given_up_goes_to_the_next() {
+        let gate = Gate::new(Load { per_second: 10.0, burst: 1, wait: Duration::from_millis(350), ..load(0, 0) });
+        let begun = Instant::now();
+        let enter = || {
+            let gate = gate.clone();
+            tokio::spawn(async move { gate.enter(|_| {}).await.map(|_| begun.elapsed().as_millis()) })
+        };
+        let mut waits = vec![];
+        for _ in 0..4 {
+            waits.push(enter());
+            tokio::task::yield_now().await;
+        }
+        assert!(gate.enter(|_| {}).await.is_err(), "the next moment is too far off");
+        waits.remove(1).abort();
+        tokio::task::yield_now().await;
+        waits.push(enter());
+        let mut at = vec![];
+        for wait in waits {
+            at.push(wait.await.unwrap().unwrap());
+        }
+        assert_eq!(at, [0, 200, 300, 100], "it takes the moment that was given back, and no other moves");
+        // One that nobody took in time is gone.
+        waits = vec![enter()];
+        tokio::task::yield_now().await;
+        waits[0].abort();
+        tokio::time::advance(Duration::from_millis(150)).await;
+        assert_eq!(enter().await.unwrap(), Ok(500));
     }
 }

@@ -58,8 +58,8 @@ pub struct Retry {
     pub retry_after: bool,
     /// Which calls may be repeated after bytes of them were sent.
     pub repeat: Repeat,
-    /// Extra attempts that each call adds to what its server may be given, hedges and fallbacks included: 0.2 is
-    /// twenty per cent.
+    /// Extra attempts that each call adds to what its server may be given, hedges and fallbacks to a server that had the call
+    /// before included: 0.2 is twenty per cent.
     pub budget: f64,
     /// Extra attempts that a server may be given before any call earned them, and the most that are saved up.
     pub reserve: f64,

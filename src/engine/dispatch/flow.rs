@@ -41,6 +41,8 @@ pub struct Stations {
     pub by: Option<ServerId>,
     /// How old the answer is, when it was kept.
     pub cached: Option<Duration>,
+    /// The servers that failed it and may have had work with that.
+    pub worked: Vec<ServerId>,
     /// The call is settled; what still comes of it is not told any more.
     pub over: bool,
 }
@@ -156,12 +158,14 @@ pub struct AttemptFlow {
     pub sent: OnceLock<Stamp>,
     /// Told when it was.
     on_sent: Notify,
+    /// Told as well: whoever sends a second one beside it.
+    beside: Option<Arc<Notify>>,
     pub round: std::sync::atomic::AtomicU32,
     pub reason: Mutex<String>,
 }
 
 impl AttemptFlow {
-    pub fn new(call: Arc<CallFlow>, number: u32, limit: Option<Duration>) -> Arc<AttemptFlow> {
+    pub fn new(call: Arc<CallFlow>, number: u32, limit: Option<Duration>, beside: Option<Arc<Notify>>) -> Arc<AttemptFlow> {
         // Without a limit of its own an attempt ends with its call.
         let limit = limit.unwrap_or(call.limit).min(call.limit);
         let alive = Mutex::new(call.alive_now());
@@ -172,6 +176,7 @@ impl AttemptFlow {
             limit,
             sent: OnceLock::new(),
             on_sent: Notify::new(),
+            beside,
             round: std::sync::atomic::AtomicU32::new(1),
             reason: Mutex::default(),
         })
@@ -211,6 +216,7 @@ impl Flow for AttemptFlow {
         if self.sent.set(at).is_ok() {
             // One waits at most, and not for long: this is kept for who comes too late.
             self.on_sent.notify_one();
+            self.beside.iter().for_each(|beside| beside.notify_one());
         }
         let round = self.round.load(std::sync::atomic::Ordering::Relaxed);
         self.call.with(|s| {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     Dispatch,
@@ -82,7 +85,17 @@ impl Dispatch {
         let mut cause = cause;
         // The connection over which the last attempt could not be sent.
         let mut gone: Option<Arc<dyn Session>> = None;
-        aim.servers[0].lane.earn();
+        let first = &aim.servers[0];
+        match cause {
+            Cause::Fallback => {
+                // What stands in earns nothing; where the call was before, it is one more of its attempts.
+                if flow.with(|s| s.worked.contains(&first.spec.id)) && !first.lane.spend() {
+                    let why = format!("not sent: the retry budget of {} is used up", first.spec.id);
+                    return failed(Failure::new(FailureKind::Overloaded, why));
+                }
+            }
+            _ => first.lane.earn(),
+        }
         let mut made = 0;
         // What failed elsewhere before and may have run: it is told, whatever comes after.
         let mut before: Vec<(String, Failure)> = vec![];
@@ -133,8 +146,7 @@ impl Dispatch {
                 return told(failure);
             }
             // What the server cannot have seen costs it nothing; a refusal (429) is work for it all the same.
-            let seen = failure.may_have_run || failure.status.is_some() || failure.rpc.is_some();
-            if seen && !server.lane.spend() {
+            if seen(&failure) && !server.lane.spend() {
                 flow.stage(Stage::NotRepeated { why: format!("the retry budget of {} is used up", server.spec.id) });
                 return told(failure);
             }
@@ -174,19 +186,25 @@ impl Dispatch {
         cause: Cause,
         gone: &mut Option<Arc<dyn Session>>,
     ) -> Tried {
-        let Some(after) = self.hedge_after(chase.aim, server) else { return self.try_one(chase, server, cause, gone).await };
-        let mut first = Box::pin(self.try_one(chase, server, cause, gone));
+        let Some(after) = self.hedge_after(chase.aim, server) else { return self.try_one(chase, server, cause, gone, None).await };
+        let sent = Arc::new(Notify::new());
+        let mut first = Box::pin(self.try_one(chase, server, cause, gone, Some(sent.clone())));
+        // From when it was sent: a second one shortens no wait for a place, or for the connection.
+        let slow = async {
+            sent.notified().await;
+            sleep(after).await;
+        };
         tokio::select! {
             biased;
             tried = &mut first => return tried,
-            () = sleep(after) => {}
+            () = slow => {}
         }
         let beside = spare.unwrap_or(server);
         if !server.lane.spend() {
             return first.await;
         }
         let mut none = None;
-        let mut second = Box::pin(self.try_one(chase, beside, Cause::Hedge, &mut none));
+        let mut second = Box::pin(self.try_one(chase, beside, Cause::Hedge, &mut none, None));
         // The first answer wins, the other request is cancelled by being dropped.
         let (tried, first_ended) = tokio::select! {
             biased;
@@ -231,7 +249,15 @@ impl Dispatch {
     }
 
     /// Tries one server once: breaker, place and rate, connection, arguments, request.
-    async fn try_one(&self, chase: &Chase<'_>, server: &Supervised, cause: Cause, gone: &mut Option<Arc<dyn Session>>) -> Tried {
+    /// `sent` is told when the request was sent.
+    async fn try_one(
+        &self,
+        chase: &Chase<'_>,
+        server: &Supervised,
+        cause: Cause,
+        gone: &mut Option<Arc<dyn Session>>,
+        sent: Option<Arc<Notify>>,
+    ) -> Tried {
         let (aim, flow) = (chase.aim, chase.flow);
         let refused = |failure| Tried::Failed { failure, attempt: false };
         let operation = with_server(&chase.operation, &server.spec.id);
@@ -284,7 +310,8 @@ impl Dispatch {
         flow.stage(Stage::Attempt { attempt: number, server: id.clone(), subject: operation.subject().into(), cause });
         let begun = Instant::now();
         let left = flow.until().saturating_duration_since(begun);
-        let one = AttemptFlow::new(flow.clone(), number, aim.treatment.policy.attempt.or_else(|| budget::share(left, chase.others)));
+        let limit = aim.treatment.policy.attempt.or_else(|| budget::share(left, chase.others));
+        let one = AttemptFlow::new(flow.clone(), number, limit, sent);
         let mut request = Box::pin(self.struck(&operation, server, &session, &one));
         let ended = tokio::select! {
             biased;
@@ -323,6 +350,9 @@ impl Dispatch {
         pass.record(verdict, took, &how);
         match outcome {
             Outcome::Failed { failure } => {
+                if seen(&failure) {
+                    flow.with(|s| s.worked.push(id.clone()));
+                }
                 *gone = lost(&failure).then_some(session);
                 Tried::Failed { failure: Arc::unwrap_or_clone(failure), attempt: true }
             }
@@ -471,6 +501,11 @@ fn connected_now(server: &Supervised, session: &Arc<dyn Session>) -> bool {
 fn lost(failure: &Failure) -> bool {
     let lost = matches!(failure.kind, FailureKind::Transport | FailureKind::Exited);
     lost && !failure.may_have_run && failure.status.is_none() && failure.rpc.is_none()
+}
+
+/// Whether the server may have seen the request, so that it was work for it.
+fn seen(failure: &Failure) -> bool {
+    failure.may_have_run || failure.status.is_some() || failure.rpc.is_some()
 }
 
 fn overloaded(whose: &str, full: Full) -> Failure {
