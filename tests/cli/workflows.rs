@@ -396,3 +396,141 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     // By the end of its id, and that it has ended is said.
     home.own(&["run", "--resume", &run[20..]]).ends(0).says("it had ended before");
 }
+
+/// A program that is killed whatever becomes of the test.
+struct Doomed(std::process::Child);
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Six steps, each of which needs what the one before gave; each leaves a record of its own. Those with odd numbers may
+/// be repeated without a word.
+const SIX: &str = r#"
+    name = "six"
+    [input]
+    key = "string"
+    [[step]]
+    id = "s1"
+    idempotent = true
+    tool = "database_insert_record"
+    arguments = { table = "{{ input.key }}_1", record = { by = "six" } }
+    [[step]]
+    id = "s2"
+    tool = "database_insert_record"
+    arguments = { table = "{{ steps.s1.result.table }}2", record = { by = "six" } }
+    [[step]]
+    id = "s3"
+    idempotent = true
+    tool = "database_insert_record"
+    arguments = { table = "{{ steps.s2.result.table }}3", record = { by = "six" } }
+    [[step]]
+    id = "s4"
+    tool = "database_insert_record"
+    arguments = { table = "{{ steps.s3.result.table }}4", record = { by = "six" } }
+    [[step]]
+    id = "s5"
+    idempotent = true
+    tool = "database_insert_record"
+    arguments = { table = "{{ steps.s4.result.table }}5", record = { by = "six" } }
+    [[step]]
+    id = "s6"
+    tool = "database_insert_record"
+    arguments = { table = "{{ steps.s5.result.table }}6", record = { by = "six" } }
+    [output]
+    last = "{{ steps.s6.result.table }}"
+"#;
+
+/// What the journal has of a run of [`SIX`]: its beginning, two entries a step, its end.
+const ENTRIES: i64 = 14;
+
+#[test]
+fn a_program_killed_at_any_write_of_its_journal_ends_the_run_the_same() {
+    let home = Home::new();
+    home.configured();
+    home.workflow("six.toml", SIX);
+    let whole = home.own(&["run", "six", "key=k0", "--json"]).ends(0).json();
+    let journal = home.path().join(".state/switchboard.db");
+    let log = home.path().join(".state/switchboard.db-wal");
+    let entries = |run: &str| -> i64 {
+        let db = rusqlite::Connection::open(&journal).unwrap();
+        db.query_row("SELECT count(*) FROM run_entries WHERE run = ?1", [run], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(entries(whole["run"].as_str().unwrap()), ENTRIES);
+    // How often each step left a record, by what the server has in its own file.
+    let made = |key: &str| -> Vec<i64> {
+        let db = rusqlite::Connection::open(home.path().join("state/demo.sqlite")).unwrap();
+        let count = |step: usize| {
+            let table = format!("{key}_{}", &"123456"[..step]);
+            db.query_row("SELECT count(*) FROM records WHERE table_name = ?1", [table], |row| row.get(0)).unwrap()
+        };
+        (1..=6).map(count).collect()
+    };
+    assert_eq!(made("k0"), [1; 6]);
+    for write in 1..=ENTRIES {
+        let key = format!("k{write}");
+        // The write of this entry fills the log, by which it is seen, and then comes to no end.
+        let db = rusqlite::Connection::open(&journal).unwrap();
+        db.execute_batch(&format!(
+            "CREATE TABLE stalled (filler BLOB);
+             CREATE VIEW numbers (n) AS WITH RECURSIVE all_of (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM all_of) SELECT n FROM all_of;
+             CREATE TRIGGER stall AFTER INSERT ON run_entries WHEN NEW.seq = {write} BEGIN
+                 INSERT INTO stalled SELECT zeroblob(4000) FROM numbers LIMIT 4000;
+                 INSERT INTO stalled SELECT n FROM numbers WHERE n < 0;
+             END;
+             PRAGMA wal_checkpoint(TRUNCATE);"
+        ))
+        .unwrap();
+        let mut child = home.at_home(&["run", "six", &format!("key={key}")]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // Open to the end: what it says goes somewhere.
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let run = first.strip_prefix("run ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+        let mut child = Doomed(child);
+        while std::fs::metadata(&log).map_or(0, |log| log.len()) < 2 << 20 {
+            assert!(child.0.try_wait().unwrap().is_none(), "it ended before write {write}");
+            std::thread::yield_now();
+        }
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child.0), rustix::process::Signal::KILL).unwrap();
+        drop(child);
+        db.execute_batch("DROP TRIGGER stall; DROP VIEW numbers; DROP TABLE stalled;").unwrap();
+        drop(db);
+        assert_eq!(entries(&run), write - 1, "what was being written is not there");
+        if write == 1 {
+            home.own(&["run", "--resume", &run]).ends(2).says("there is no run");
+            assert_eq!(made(&key), [0; 6]);
+            continue;
+        }
+        // At even writes the next step was not sent yet; at odd ones it was done, and nobody wrote down that it was.
+        let done = usize::try_from(write - 1).unwrap() / 2;
+        let doubt = (write % 2 == 1).then_some(done);
+        assert_eq!(made(&key), (1..=6).map(|step| i64::from(step <= done)).collect::<Vec<_>>(), "killed at write {write}");
+        let mut expected = vec![1; 6];
+        let mut line = vec!["run".to_owned(), "--resume".into(), run.clone(), "--json".into()];
+        match doubt {
+            // The author vouches for it.
+            Some(step) if step % 2 == 1 => expected[step - 1] = 2,
+            Some(step) => {
+                let words: Vec<&str> = line.iter().map(String::as_str).collect();
+                home.own(&words).ends(10);
+                if step == 2 {
+                    expected[step - 1] = 2;
+                    line.extend(["--repeat".to_owned(), format!("s{step}")]);
+                } else {
+                    line.extend(["--skip".to_owned(), format!("s{step}={{\"table\":\"{key}_{}\"}}", &"123456"[..step])]);
+                }
+            }
+            None => {}
+        }
+        let words: Vec<&str> = line.iter().map(String::as_str).collect();
+        let ended = home.own(&words).ends(0).json();
+        let states = |ran: &Value| ran["steps"].as_array().unwrap().iter().map(|step| step["state"].clone()).collect::<Vec<_>>();
+        assert_eq!((&ended["outcome"], states(&ended)), (&whole["outcome"], states(&whole)), "killed at write {write}: {ended}");
+        assert_eq!(ended["output"]["last"], json!(format!("{key}_123456")), "killed at write {write}");
+        assert_eq!(made(&key), expected, "a settled step was repeated: killed at write {write}");
+    }
+}
