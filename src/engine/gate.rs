@@ -141,13 +141,24 @@ impl Gate {
                 }
             }
         };
-        let pause = self.reserve(begun + patience)?;
-        if let Some(mut booked) = pause {
+        self.pace(begun + patience, waits).await?;
+        Ok(place)
+    }
+
+    /// Waits anew for the rate, with a place that was taken before: its moment passed while something else was waited for.
+    pub async fn again(&self, waits: impl Fn(Wait)) -> Result<(), Full> {
+        let patience = self.lock().load.wait;
+        self.pace(Instant::now() + patience, waits).await
+    }
+
+    /// Waits for the next moment that the rate allows.
+    async fn pace(&self, latest: Instant, waits: impl Fn(Wait)) -> Result<(), Full> {
+        if let Some(mut booked) = self.reserve(latest)? {
             waits(Wait::Rate);
             sleep_until(booked.at).await;
             booked.came = true;
         }
-        Ok(place)
+        Ok(())
     }
 
     /// A place now or a turn later, with how long to wait for it.
@@ -191,6 +202,16 @@ impl Gate {
         }
         state.due = Some(due + step);
         Ok((at > now).then(|| booked(at)))
+    }
+}
+
+impl Place {
+    /// [`Gate::again`] at the gate of this place.
+    pub async fn again(&self, waits: impl Fn(Wait)) -> Result<(), Full> {
+        match &self.gate {
+            Some(gate) => gate.again(waits).await,
+            None => Ok(()),
+        }
     }
 }
 

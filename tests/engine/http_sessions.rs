@@ -74,6 +74,45 @@ async fn a_lost_session_is_opened_again_once_for_all_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backend_restarted_under_sixteen_calls_in_flight_loses_none() {
+    for (status, body) in [("404 Not Found", ""), ("400 Bad Request", NO_SESSION)] {
+        let (restarted, ran, held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (restart, run, hold) = (restarted.clone(), ran.clone(), held.clone());
+        let server = Server::start(move |asked| {
+            let fresh = if restart.load(Ordering::SeqCst) { "session-2" } else { "session-1" };
+            let json = ("Content-Type", "application/json");
+            match asked.method() {
+                "initialize" => Some(page("200 OK", &[json, ("Mcp-Session-Id", fresh)], asked.result(hello()))),
+                // They are under way when the backend goes; the one that comes up knows nothing of their session.
+                "tools/call" if asked.header("mcp-session-id") == Some("session-1") => {
+                    Some([vec![Step::Gate(hold.clone())], page(status, &[json], body)].concat())
+                }
+                "tools/call" => {
+                    run.fetch_add(1, Ordering::SeqCst);
+                    None
+                }
+                _ => None,
+            }
+        })
+        .await;
+        let rig = Rig::start(vec![http("web", &server.url())]);
+        rig.ready("web").await;
+        let calls: Vec<CallId> = (0..16).map(|_| rig.submit("web", "echo", "{}")).collect();
+        server.saw("sixteen calls", |log| log.requests.iter().filter(|r| r.tool() == "echo").count() == 16).await;
+        assert!(calls.iter().all(|call| rig.world().call(*call).is_some_and(|c| c.settled.is_none())), "all are in flight");
+        restarted.store(true, Ordering::SeqCst);
+        held.add_permits(1000);
+        for call in calls {
+            assert_eq!(text_of(&*rig.settled(call).await), "hello", "{status}");
+        }
+        assert_eq!((server.count("initialize"), server.count("notifications/initialized")), (2, 2), "{status}: once for all");
+        assert_eq!(ran.load(Ordering::SeqCst), 16, "{status}: every call ran once");
+        assert_eq!(rig.server("web").breaker.consecutive, 0, "{status}: a lost session is no failure");
+        rig.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_made_while_a_session_is_opened_again_are_answered_too() {
     let gate = Arc::new(Semaphore::new(0));
     let (server, forgot, ran) = forgetful("400 Bad Request", NO_SESSION, Some(gate.clone())).await;

@@ -20,7 +20,7 @@ use switchboard::{
     },
     engine::ports::{Connector, Flow, Host, Reply, Request, Session},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// What a server does with one request.
@@ -105,6 +105,8 @@ pub struct Puppet {
     pub cancelled: AtomicU64,
     /// Requests at it now, and the most there were at once.
     pub load: Mutex<(u32, u32)>,
+    /// When each request came, those that it refused included.
+    pub came: Mutex<Vec<Instant>>,
 }
 
 impl Puppet {
@@ -119,6 +121,7 @@ impl Puppet {
             executed: Mutex::default(),
             cancelled: AtomicU64::new(0),
             load: Mutex::default(),
+            came: Mutex::default(),
         }
     }
 
@@ -243,6 +246,7 @@ impl Session for PuppetSession {
 
     async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
         let number = self.puppet.requests.fetch_add(1, Ordering::SeqCst);
+        self.puppet.came.lock().unwrap().push(Instant::now());
         let act = (self.puppet.script)(&request, number);
         if let Act::Refuse(after) = act {
             sleep(after).await;

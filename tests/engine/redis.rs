@@ -19,6 +19,7 @@ use switchboard::{
         policy::{
             KeepAnswers,
             cache::{CacheSettings, Kept},
+            stage::Stage,
         },
         secret::Secret,
         server::ServerSpec,
@@ -234,6 +235,34 @@ async fn a_redis_that_hangs_is_asked_once_and_then_left_alone() {
         seen = redis.reads();
     }
     assert_eq!(seen, asked + 1);
+}
+
+#[tokio::test]
+async fn while_redis_hangs_every_call_misses_within_its_wait() {
+    let redis = RedisServer::on_socket();
+    let place = Place::new(&settings(&[&redis.url], Duration::from_millis(50), LONG)).await;
+    place.until_hit("{}").await;
+    redis.signal(Signal::STOP);
+    // From here on time passes only where something is waited for.
+    tokio::time::pause();
+    let together: Vec<_> = (0..8).map(|n| place.rig.submit("db", "query", &format!("{{\"n\":{n}}}"))).collect();
+    let missed = async |call| {
+        assert_ok(&*place.rig.settled(call).await);
+        let world = place.rig.world();
+        let view = world.call(call).unwrap().clone();
+        let miss = view.stages().iter().find(|(_, stage)| matches!(**stage, Stage::CacheMiss { .. })).expect("a miss").0;
+        (miss.since(view.queued).as_millis(), view.settled.unwrap().timings.total().as_millis())
+    };
+    for call in together {
+        let (miss, total) = missed(call).await;
+        assert!((50..=51).contains(&miss), "{miss} ms: the whole wait, and a tick of the timer");
+        assert!((55..=57).contains(&total), "{total} ms: then the 5 ms of the server, and nothing for keeping the answer");
+    }
+    for n in 8..16 {
+        let (miss, total) = missed(place.rig.submit("db", "query", &format!("{{\"n\":{n}}}"))).await;
+        assert!(miss == 0 && (5..=6).contains(&total), "{miss} ms, {total} ms: it is left alone now");
+    }
+    assert!(place.trouble().await.contains("does not answer within 50 ms"));
 }
 
 #[tokio::test]

@@ -19,11 +19,15 @@ use switchboard::{
             breaker::{BreakerPolicy, Order, Window},
             pattern::Pattern,
             route::{Group, Member, Routing, Strategy},
+            stage::{Cause, Stage},
         },
         server::ServerSpec,
+        time::Stamp,
     },
     engine::control::{Command, Control},
 };
+
+use tokio::time::Instant;
 
 use crate::{
     fake::spec,
@@ -37,6 +41,63 @@ const SERVERS: usize = 20;
 const CALLS: u32 = 60;
 /// Beyond its deadline a call may take this long to end.
 const GRACE: Duration = Duration::from_millis(250);
+/// Timers go off at whole milliseconds.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What is known of a call while it goes on.
+struct Watched {
+    /// Whom it is meant for: a server, or a group.
+    target: ServerId,
+    timeout: Option<Duration>,
+    queued: Stamp,
+    /// The server whose limits hold for it.
+    first: Option<ServerId>,
+    /// The last sign of life.
+    alive: Stamp,
+    /// The attempts that are out, by number, with whose they are.
+    out: HashMap<u32, ServerId>,
+    /// Whose failure an attempt from now on is charged to.
+    failed: Option<ServerId>,
+    hedged: bool,
+}
+
+impl Watched {
+    /// When it has to be over.
+    fn deadline(&self, specs: &[ServerSpec]) -> Stamp {
+        let first = self.first.as_ref().unwrap_or(&self.target);
+        let Some(spec) = specs.iter().find(|spec| spec.id == *first) else { return Stamp(u64::MAX) };
+        let limit = self.timeout.unwrap_or(spec.timeouts.call);
+        self.alive.plus(limit).min(self.queued.plus(spec.timeouts.call_max.max(limit)))
+    }
+
+    /// Takes in a stage; says whose budget it spends from.
+    fn stage(&mut self, stage: &Stage) -> Option<ServerId> {
+        match stage {
+            Stage::Routed { decision } => self.first = self.first.take().or_else(|| decision.order.first().cloned()),
+            Stage::Attempt { attempt, server, cause, .. } => {
+                let before = self.out.values().next().cloned();
+                self.out.insert(*attempt, server.clone());
+                match cause {
+                    Cause::Hedge => {
+                        self.hedged = true;
+                        return before;
+                    }
+                    // With two attempts out, whose failure led here cannot be told from outside.
+                    Cause::Retry | Cause::Failover if !self.hedged => return self.failed.take(),
+                    _ => {}
+                }
+            }
+            Stage::Ended { attempt, how, .. } => {
+                let server = self.out.remove(attempt);
+                // What the server cannot have seen costs it nothing.
+                self.failed = server.filter(|_| !how.contains("connection refused"));
+            }
+            Stage::Fallback { .. } => self.failed = None,
+            _ => {}
+        }
+        None
+    }
+}
 
 fn id(n: usize) -> ServerId {
     ServerId::new(format!("s{n}"))
@@ -167,6 +228,23 @@ fn rules(rng: &mut fastrand::Rng) -> Rules {
     Rules { tools: vec![keyed, read], routing: Routing { groups, routes: vec![] }, ..Rules::default() }
 }
 
+/// In no stretch of time more came than the rate and the burst allow.
+fn rate_held(spec: &ServerSpec, came: &[Instant]) -> Result<(), String> {
+    let Load { per_second, burst, .. } = spec.policy.load;
+    if per_second <= 0.0 {
+        return Ok(());
+    }
+    for (i, from) in came.iter().enumerate() {
+        for (n, to) in came[i..].iter().enumerate() {
+            let allowed = f64::from(burst) + (to.duration_since(*from) + TICK).as_secs_f64() * per_second;
+            if (n + 1) as f64 > allowed + 1e-6 {
+                return Err(format!("{} requests came to {} within {:?}, of {allowed} at most", n + 1, spec.id, to.duration_since(*from)));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Runs one seed and says what went wrong.
 async fn run(seed: u64) -> Result<(), String> {
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -189,7 +267,7 @@ async fn run(seed: u64) -> Result<(), String> {
     rig.engine.set_store(Some(Arc::new(switchboard::answers::Memory::new(1 << 20))));
     let (mut world, mut tail) = rig.engine.watch();
 
-    let mut limits: HashMap<CallId, Duration> = HashMap::new();
+    let mut watched: HashMap<CallId, Watched> = HashMap::new();
     let mut unsafe_calls = vec![];
     for n in 0..CALLS {
         let target = match rng.u8(..4) {
@@ -201,8 +279,9 @@ async fn run(seed: u64) -> Result<(), String> {
         let timeout = rng.bool().then(|| Duration::from_millis(rng.u64(50..2_000)));
         let spec = CallSpec { timeout, ..CallSpec::tool(ToolId::new(target.clone(), name), call, Origin::Cli) };
         let call = rig.engine.submit(spec);
-        // Progress may extend a call up to its hard maximum.
-        limits.insert(call, Duration::from_secs(5).max(timeout.unwrap_or_default()) + GRACE);
+        let queued = rig.engine.now();
+        let (out, failed) = (HashMap::new(), None);
+        watched.insert(call, Watched { target, timeout, queued, first: None, alive: queued, out, failed, hedged: false });
         if name == "destroy" {
             unsafe_calls.push(format!("\"c{n}\""));
         }
@@ -217,22 +296,41 @@ async fn run(seed: u64) -> Result<(), String> {
     }
 
     let mut ends: HashMap<CallId, u32> = HashMap::new();
-    while ends.len() < limits.len() {
+    let mut spent: HashMap<ServerId, u32> = HashMap::new();
+    while ends.len() < watched.len() {
         let event = match tokio::time::timeout(Duration::from_secs(60), tail.next()).await {
             Ok(Ok(Some(event))) => event,
             Ok(other) => return Err(format!("the log ended: {other:?}")),
             Err(_) => {
                 let open: Vec<String> =
-                    limits.keys().filter(|call| !ends.contains_key(call)).map(|c| format!("{:?}", world.call(*c))).collect();
+                    watched.keys().filter(|call| !ends.contains_key(call)).map(|c| format!("{:?}", world.call(*c))).collect();
                 return Err(format!("calls never ended: {open:#?}"));
             }
         };
         world.apply(&event);
-        let EventKind::CallSettled { call, settled } = &event.kind else { continue };
-        *ends.entry(*call).or_default() += 1;
-        let took = settled.timings.total();
-        if took > limits[call] {
-            return Err(format!("{call} took {took:?}: {:?}", world.call(*call)));
+        match &event.kind {
+            EventKind::CallStage { call, stage } => {
+                if let Some(server) = watched.get_mut(call).and_then(|call| call.stage(stage)) {
+                    *spent.entry(server).or_default() += 1;
+                }
+            }
+            EventKind::CallProgress { call, .. } => {
+                if let Some(call) = watched.get_mut(call) {
+                    call.alive = event.at;
+                }
+            }
+            EventKind::CallSettled { call, settled } => {
+                *ends.entry(*call).or_default() += 1;
+                let deadline = watched[call].deadline(&specs);
+                if settled.timings.settled > deadline.plus(GRACE) {
+                    return Err(format!(
+                        "{call} ended {:?} after its deadline: {:?}",
+                        settled.timings.settled.since(deadline),
+                        world.call(*call)
+                    ));
+                }
+            }
+            _ => {}
         }
     }
     if let Some((call, n)) = ends.iter().find(|(_, n)| **n != 1) {
@@ -258,11 +356,14 @@ async fn run(seed: u64) -> Result<(), String> {
         if most > spec.policy.load.in_flight {
             return Err(format!("{} had {most} calls at once, of at most {}", spec.id, spec.policy.load.in_flight));
         }
-        let stats = &world.server(&spec.id).ok_or("a server is gone")?.stats;
-        let earned = spec.policy.retry.reserve.max(1.0) + spec.policy.retry.budget * f64::from(CALLS) + f64::from(CALLS);
-        if stats.extra as f64 > earned {
-            return Err(format!("{} was given {} extra attempts", spec.id, stats.extra));
+        // Every call that is aimed at it earns a share, and no other.
+        let earned = watched.values().filter(|call| call.first.as_ref().unwrap_or(&call.target) == &spec.id).count();
+        let budget = spec.policy.retry.reserve + spec.policy.retry.budget * earned as f64;
+        let spent = spent.get(&spec.id).copied().unwrap_or_default();
+        if f64::from(spent) > budget + 1e-6 {
+            return Err(format!("{spent} extra attempts were spent from the budget of {}, which is {budget}", spec.id));
         }
+        rate_held(spec, &puppets[&spec.id].came.lock().unwrap())?;
     }
     rig.stop().await;
     Ok(())

@@ -8,13 +8,14 @@ use switchboard::{
         event::EventKind,
         frame::AnomalyKind,
         id::ToolId,
+        policy::breaker::State,
         server::{Exit, Phase, Step},
         world::World,
     },
     engine::control::Command,
 };
 
-use crate::support::{Rig, bad, failure_of, stdio, text_of};
+use crate::support::{Rig, bad, bad_server, failure_of, stdio, text_of};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -109,6 +110,26 @@ async fn the_end_of_the_process_fails_its_calls_with_all_that_is_known_and_the_s
         assert!(states.contains(&"reconnecting"), "{states:?}");
         rig.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_lost_connections_in_a_row_open_the_breaker_and_twenty_errors_of_a_tool_do_not() {
+    let rig = Rig::start(vec![stdio("bad", &bad_server(), &["plain"])]);
+    rig.ready("bad").await;
+    for _ in 0..20 {
+        let (_, settled) = rig.call("bad", "tool_error", "{}").await;
+        assert!(matches!(settled.outcome, Outcome::ToolError { .. }), "{:?}", settled.outcome);
+    }
+    for n in 1..=5 {
+        assert_eq!(rig.server("bad").breaker.state, State::Closed, "before failure {n}");
+        let (_, settled) = rig.call("bad", "exit", "{}").await;
+        assert_eq!(failure_of(&settled).kind, FailureKind::Exited, "{n}: {:?}", settled.outcome);
+    }
+    let breaker = rig.server("bad").breaker;
+    assert!(breaker.state == State::Open && breaker.reason.starts_with("5 failures in a row"), "{breaker:?}");
+    let (_, settled) = rig.call("bad", "echo", "{}").await;
+    assert!(!failure_of(&settled).may_have_run && settled.timings.sent.is_none(), "{:?}", settled.outcome);
+    rig.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

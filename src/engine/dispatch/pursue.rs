@@ -282,11 +282,19 @@ impl Dispatch {
         }
         let (session, _places, pass) = {
             let entered = async {
-                let session = self.connected(aim, server, flow).await?;
+                let mut session = self.connected(aim, server, flow).await?;
                 self.check_arguments(&operation)?;
                 let places = self.places(aim, server, flow).await?;
-                // The connection may have gone while the call waited for its place.
-                let session = if connected_now(server, &session) { session } else { self.connected(aim, server, flow).await? };
+                // The connection may have gone while the call waited for its place. All that waited for the next one would go
+                // out at once: the rate holds for them too.
+                while !connected_now(server, &session) {
+                    session = self.connected(aim, server, flow).await?;
+                    let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
+                    if let Some(narrow) = &places.0 {
+                        narrow.again(waits).await.map_err(|full| overloaded(&aim.exposed, full))?;
+                    }
+                    places.1.again(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
+                }
                 let pass = server.lane.admit(tool)?;
                 Ok((session, places, pass))
             };
