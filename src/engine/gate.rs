@@ -1,7 +1,6 @@
 //! How much a server is given to do: places for calls in flight with a bounded queue ("bulkhead"), and a rate.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,7 +10,11 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::domain::policy::{Load, stage::Wait};
+use crate::domain::policy::{
+    Load,
+    places::{Places, pass_on},
+    stage::Wait,
+};
 
 /// A door that lets only so many calls through.
 pub struct Gate {
@@ -20,8 +23,7 @@ pub struct Gate {
 
 struct State {
     load: Load,
-    in_flight: u32,
-    queue: VecDeque<oneshot::Sender<Place>>,
+    places: Places<oneshot::Sender<Place>>,
     /// Places given and taken back so far.
     moves: u64,
     /// When the next call may pass by the rate alone (generic cell rate algorithm, ITU-T I.371).
@@ -79,7 +81,8 @@ pub enum Full {
 impl Gate {
     /// A door with these limits.
     pub fn new(load: Load) -> Arc<Gate> {
-        Arc::new(Gate { state: Mutex::new(State { load, in_flight: 0, queue: VecDeque::new(), moves: 0, due: None, free: vec![] }) })
+        let places = Places::new(load.in_flight);
+        Arc::new(Gate { state: Mutex::new(State { load, places, moves: 0, due: None, free: vec![] }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -96,26 +99,24 @@ impl Gate {
             state.free.clear();
         }
         state.load = load.clone();
-        let room = |state: &State| state.load.in_flight == 0 || state.in_flight < state.load.in_flight;
-        while room(&state) {
-            let Some(waiter) = state.queue.pop_front() else { break };
-            state.in_flight += 1;
+        state.places.set_limit(load.in_flight);
+        while let Some(waiter) = state.places.admit() {
             if let Err(mut place) = waiter.send(Place { gate: Some(self.clone()) }) {
                 place.gate = None;
-                state.in_flight -= 1;
+                state.places.was_gone();
             }
         }
     }
 
     /// Calls that have a place.
     pub fn in_flight(&self) -> u32 {
-        self.lock().in_flight
+        self.lock().places.taken()
     }
 
     /// Whether no call has a place, and none had one since `seen` was set by this.
     pub fn idle_since(&self, seen: &mut u64) -> bool {
         let state = self.lock();
-        let idle = state.in_flight == 0 && state.moves == *seen;
+        let idle = state.places.taken() == 0 && state.moves == *seen;
         *seen = state.moves;
         idle
     }
@@ -123,7 +124,7 @@ impl Gate {
     /// Calls that wait for one.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
-        self.lock().queue.len()
+        self.lock().places.waiting()
     }
 
     /// Takes a place, waiting for it as long as the limits allow. `waits` is told when there is a wait, and what for.
@@ -165,18 +166,18 @@ impl Gate {
     fn queue_up(self: &Arc<Self>) -> Result<(Turn, Duration), Full> {
         let mut state = self.lock();
         let patience = state.load.wait;
-        if state.load.in_flight == 0 || (state.in_flight < state.load.in_flight && state.queue.is_empty()) {
-            state.in_flight += 1;
+        if state.places.take() {
             state.moves += 1;
             return Ok((Turn::Now(Place { gate: Some(self.clone()) }), patience));
         }
         // Those that gave up waiting make room.
-        state.queue.retain(|waiter| !waiter.is_closed());
-        if state.queue.len() >= state.load.queue as usize {
-            return Err(Full::Queue { waiting: state.queue.len(), in_flight: state.in_flight });
+        state.places.forget(oneshot::Sender::is_closed);
+        let waiting = state.places.waiting();
+        if waiting >= state.load.queue as usize {
+            return Err(Full::Queue { waiting, in_flight: state.places.taken() });
         }
         let (sender, turn) = oneshot::channel();
-        state.queue.push_back(sender);
+        state.places.wait(sender);
         Ok((Turn::Later(turn), patience))
     }
 
@@ -218,23 +219,16 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(gate) = self.gate.take() else { return };
-        loop {
+        let leave = || {
             let mut state = gate.lock();
             state.moves += 1;
-            // A lowered limit takes effect as places come back.
-            let over = state.load.in_flight != 0 && state.in_flight > state.load.in_flight;
-            let next = if over { None } else { state.queue.pop_front() };
-            let Some(next) = next else {
-                state.in_flight = state.in_flight.saturating_sub(1);
-                return;
-            };
-            drop(state);
-            match next.send(Place { gate: Some(gate.clone()) }) {
-                Ok(()) => return,
-                // Nobody waits there any more.
-                Err(mut place) => place.gate = None,
-            }
-        }
+            state.places.leave()
+        };
+        pass_on(leave, |next: oneshot::Sender<Place>| {
+            let sent = next.send(Place { gate: Some(gate.clone()) });
+            // Nobody waits there any more.
+            sent.map_err(|mut place| place.gate = None).is_ok()
+        });
     }
 }
 
