@@ -77,12 +77,9 @@ fn document(world: &World, step: &Foreseen) -> Value {
     if let Some((key, why)) = why {
         put(key, why.as_str().into());
     }
-    match &step.each {
-        Some(each) => {
-            put("for_each", each.items.data.value());
-            put("total", each.total.into());
-        }
-        None => {}
+    if let Some(each) = &step.each {
+        put("for_each", each.items.data.value());
+        put("total", each.total.into());
     }
     match (step.each.as_ref().and_then(|each| each.total), step.turns.first()) {
         (Some(_), _) => {
@@ -175,15 +172,10 @@ impl Pages<'_> {
             Fate::Skipped { why } => line.push_str(&format!("  skipped: {why}")),
             Fate::Fails { why } => line.push_str(&format!("  fails: {why}")),
         }
-        match &step.each {
-            Some(each) => match each.total {
-                Some(total) => line.push_str(&format!("  for each of {total} items")),
-                None => {
-                    self.open = true;
-                    line.push_str(&format!("  for each of {}", each.items.data.display()));
-                }
-            },
-            None => {}
+        if let Some(each) = &step.each {
+            self.open |= each.total.is_none();
+            let of = each.total.map_or_else(|| each.items.data.display(), |total| format!("{total} items"));
+            line.push_str(&format!("  for each of {of}"));
         }
         self.line(indent, &line);
         let total = step.each.as_ref().and_then(|each| each.total);

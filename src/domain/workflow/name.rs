@@ -12,15 +12,18 @@ use super::{
 /// How many names are told when one is not known.
 const TOLD: usize = 20;
 
-/// One id of a path, with the number of its item if there is one. `None` when it is malformed.
-fn part(text: &str) -> Option<(&str, Option<u32>)> {
+/// One id of a path, with the number of its item if there is one.
+type Part<'t> = (&'t str, Option<u32>);
+
+/// Reads one id of a path. `None` when it is malformed.
+fn part(text: &str) -> Option<Part<'_>> {
     match text.split_once('[') {
         None => (!text.is_empty() && !text.contains(']')).then_some((text, None)),
         Some((id, rest)) => Some((id, Some(rest.strip_suffix(']')?.parse().ok()?))),
     }
 }
 
-fn parts(text: &str) -> Option<Vec<(&str, Option<u32>)>> {
+fn parts(text: &str) -> Option<Vec<Part<'_>>> {
     text.split('/').map(part).collect()
 }
 
@@ -30,7 +33,7 @@ pub fn means(name: &str, path: &str, item: Option<u32>) -> Option<usize> {
     path.last_mut()?.1 = item;
     let bare = name.len() == 1 && path.len() > 1;
     let path = if bare { &path[path.len() - 1..] } else { &path[..] };
-    let fits = |(own, wanted): (&(&str, Option<u32>), &(&str, Option<u32>))| own.0 == wanted.0 && (own.1.is_none() || own.1 == wanted.1);
+    let fits = |(own, wanted): (&Part<'_>, &Part<'_>)| own.0 == wanted.0 && (own.1.is_none() || own.1 == wanted.1);
     if name.len() != path.len() || !name.iter().zip(path).all(fits) {
         return None;
     }
