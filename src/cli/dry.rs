@@ -173,9 +173,9 @@ impl Pages<'_> {
             Fate::Fails { why } => line.push_str(&format!("  fails: {why}")),
         }
         if let Some(each) = &step.each {
-            let items = each.total.map_or_else(|| each.items.data.display(), |total| format!("{total} items"));
-            line.push_str(&format!("  for each of {items}"));
             self.open |= each.total.is_none();
+            let of = each.total.map_or_else(|| each.items.data.display(), |total| format!("{total} items"));
+            line.push_str(&format!("  for each of {of}"));
         }
         self.line(indent, &line);
         let total = step.each.as_ref().and_then(|each| each.total);

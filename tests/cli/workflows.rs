@@ -448,33 +448,31 @@ const SIX: &str = r#"
 /// What the journal has of a run of [`SIX`]: its beginning, two entries a step, its end.
 const ENTRIES: i64 = 14;
 
-#[test]
-fn a_program_killed_at_any_write_of_its_journal_ends_the_run_the_same() {
-    let home = Home::new();
-    home.configured();
-    home.workflow("six.toml", SIX);
-    let whole = home.own(&["run", "six", "key=k0", "--json"]).ends(0).json();
-    let journal = home.path().join(".state/switchboard.db");
-    let log = home.path().join(".state/switchboard.db-wal");
-    let entries = |run: &str| -> i64 {
-        let db = rusqlite::Connection::open(&journal).unwrap();
+impl Home {
+    fn journal(&self) -> std::path::PathBuf {
+        self.path().join(".state/switchboard.db")
+    }
+
+    /// How many entries the journal has of a run.
+    fn entries(&self, run: &str) -> i64 {
+        let db = rusqlite::Connection::open(self.journal()).unwrap();
         db.query_row("SELECT count(*) FROM run_entries WHERE run = ?1", [run], |row| row.get(0)).unwrap()
-    };
-    assert_eq!(entries(whole["run"].as_str().unwrap()), ENTRIES);
-    // How often each step left a record, by what the server has in its own file.
-    let made = |key: &str| -> Vec<i64> {
-        let db = rusqlite::Connection::open(home.path().join("state/demo.sqlite")).unwrap();
+    }
+
+    /// How often each of `steps` left a record, by what the server has in its own file.
+    fn made(&self, key: &str, steps: usize, end: &str) -> Vec<i64> {
+        let db = rusqlite::Connection::open(self.path().join("state/demo.sqlite")).unwrap();
         let count = |step: usize| {
-            let table = format!("{key}_{}", &"123456"[..step]);
+            let table = format!("{key}_{}{end}", &"123456"[..step]);
             db.query_row("SELECT count(*) FROM records WHERE table_name = ?1", [table], |row| row.get(0)).unwrap()
         };
-        (1..=6).map(count).collect()
-    };
-    assert_eq!(made("k0"), [1; 6]);
-    for write in 1..=ENTRIES {
-        let key = format!("k{write}");
+        (1..=steps).map(count).collect()
+    }
+
+    /// Runs a workflow and kills the program while it writes an entry of the journal; gives the run's id.
+    fn killed_at(&self, workflow: &str, key: &str, write: i64) -> String {
         // The write of this entry fills the log, by which it is seen, and then comes to no end.
-        let db = rusqlite::Connection::open(&journal).unwrap();
+        let db = rusqlite::Connection::open(self.journal()).unwrap();
         db.execute_batch(&format!(
             "CREATE TABLE stalled (filler BLOB);
              CREATE VIEW numbers (n) AS WITH RECURSIVE all_of (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM all_of) SELECT n FROM all_of;
@@ -485,12 +483,13 @@ fn a_program_killed_at_any_write_of_its_journal_ends_the_run_the_same() {
              PRAGMA wal_checkpoint(TRUNCATE);"
         ))
         .unwrap();
-        let mut child = home.at_home(&["run", "six", &format!("key={key}")]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let line = ["run", workflow, &format!("key={key}")];
+        let mut child = Doomed(self.at_home(&line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
         // Open to the end: what it says goes somewhere.
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         let run = first.strip_prefix("run ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
-        let mut child = Doomed(child);
+        let log = self.path().join(".state/switchboard.db-wal");
         while std::fs::metadata(&log).map_or(0, |log| log.len()) < 2 << 20 {
             assert!(child.0.try_wait().unwrap().is_none(), "it ended before write {write}");
             std::thread::yield_now();
@@ -498,8 +497,27 @@ fn a_program_killed_at_any_write_of_its_journal_ends_the_run_the_same() {
         rustix::process::kill_process(rustix::process::Pid::from_child(&child.0), rustix::process::Signal::KILL).unwrap();
         drop(child);
         db.execute_batch("DROP TRIGGER stall; DROP VIEW numbers; DROP TABLE stalled;").unwrap();
-        drop(db);
-        assert_eq!(entries(&run), write - 1, "what was being written is not there");
+        assert_eq!(self.entries(&run), write - 1, "what was being written is not there");
+        run
+    }
+}
+
+fn states(ran: &Value) -> Vec<Value> {
+    ran["steps"].as_array().unwrap().iter().map(|step| step["state"].clone()).collect()
+}
+
+#[test]
+fn a_program_killed_at_any_write_of_its_journal_ends_the_run_the_same() {
+    let home = Home::new();
+    home.configured();
+    home.workflow("six.toml", SIX);
+    let whole = home.own(&["run", "six", "key=k0", "--json"]).ends(0).json();
+    assert_eq!(home.entries(whole["run"].as_str().unwrap()), ENTRIES);
+    let made = |key: &str| home.made(key, 6, "");
+    assert_eq!(made("k0"), [1; 6]);
+    for write in 1..=ENTRIES {
+        let key = format!("k{write}");
+        let run = home.killed_at("six", &key, write);
         if write == 1 {
             home.own(&["run", "--resume", &run]).ends(2).says("there is no run");
             assert_eq!(made(&key), [0; 6]);
@@ -528,9 +546,82 @@ fn a_program_killed_at_any_write_of_its_journal_ends_the_run_the_same() {
         }
         let words: Vec<&str> = line.iter().map(String::as_str).collect();
         let ended = home.own(&words).ends(0).json();
-        let states = |ran: &Value| ran["steps"].as_array().unwrap().iter().map(|step| step["state"].clone()).collect::<Vec<_>>();
         assert_eq!((&ended["outcome"], states(&ended)), (&whole["outcome"], states(&whole)), "killed at write {write}: {ended}");
         assert_eq!(ended["output"]["last"], json!(format!("{key}_123456")), "killed at write {write}");
         assert_eq!(made(&key), expected, "a settled step was repeated: killed at write {write}");
+    }
+}
+
+/// Five steps that leave a record, each undone by another one, and one that fails.
+const UNDONE: &str = r#"
+    name = "undone"
+    on_error = "compensate"
+    [input]
+    key = "string"
+    [[step]]
+    id = "s1"
+    tool = "database_insert_record"
+    arguments = { table = "{{ input.key }}_1", record = { by = "undone" } }
+    compensate = { tool = "database_insert_record", arguments = { table = "{{ result.table }}u", record = { by = "undone" } } }
+    [[step]]
+    id = "s2"
+    tool = "database_insert_record"
+    arguments = { table = "{{ steps.s1.result.table }}2", record = { by = "undone" } }
+    compensate = { tool = "database_insert_record", arguments = { table = "{{ result.table }}u", record = { by = "undone" } } }
+    [[step]]
+    id = "s3"
+    tool = "database_insert_record"
+    arguments = { table = "{{ steps.s2.result.table }}3", record = { by = "undone" } }
+    compensate = { tool = "database_insert_record", arguments = { table = "{{ result.table }}u", record = { by = "undone" } } }
+    [[step]]
+    id = "s4"
+    tool = "database_insert_record"
+    arguments = { table = "{{ steps.s3.result.table }}4", record = { by = "undone" } }
+    compensate = { tool = "database_insert_record", arguments = { table = "{{ result.table }}u", record = { by = "undone" } } }
+    [[step]]
+    id = "s5"
+    tool = "database_insert_record"
+    arguments = { table = "{{ steps.s4.result.table }}5", record = { by = "undone" } }
+    compensate = { tool = "database_insert_record", arguments = { table = "{{ result.table }}u", record = { by = "undone" } } }
+    [[step]]
+    id = "s6"
+    needs = ["s5"]
+    tool = "database_get_user_profile"
+    arguments = { userId = "u_999999" }
+"#;
+
+#[test]
+fn a_program_killed_at_any_write_while_it_undoes_undoes_the_rest_and_nothing_twice() {
+    let home = Home::new();
+    home.configured();
+    home.workflow("undone.toml", UNDONE);
+    let whole = home.own(&["run", "undone", "key=k0", "--json"]).ends(8).json();
+    assert_eq!(whole["compensated"], json!(["s5", "s4", "s3", "s2", "s1"]), "{whole}");
+    // Its beginning, two entries a step and two for each that is undone, its end.
+    let entries = 24;
+    assert_eq!(home.entries(whole["run"].as_str().unwrap()), entries);
+    // From where the last step has failed.
+    for write in 13..=entries {
+        let key = format!("k{write}");
+        let run = home.killed_at("undone", &key, write);
+        // Killed at an odd write, something was done of which nobody wrote down that it was.
+        let doubt = write % 2 == 1;
+        let line = ["run", "--resume", &run, "--json"];
+        // The sixth step as it failed, then the fifth, the fourth, … as they are undone.
+        let step = 6 - usize::try_from(write - 13).unwrap() / 2;
+        let ended = if doubt {
+            home.own(&line).ends(10);
+            home.own(&[&line[..], &["--repeat", &format!("s{step}")]].concat()).ends(8).json()
+        } else {
+            home.own(&line).ends(8).json()
+        };
+        assert_eq!((&ended["outcome"], states(&ended)), (&whole["outcome"], states(&whole)), "killed at write {write}: {ended}");
+        assert_eq!((&ended["compensated"], &ended["not_compensated"]), (&whole["compensated"], &json!([])), "killed at write {write}");
+        assert_eq!(home.made(&key, 5, ""), [1; 5], "killed at write {write}");
+        let mut expected = vec![1; 5];
+        if doubt && step < 6 {
+            expected[step - 1] = 2;
+        }
+        assert_eq!(home.made(&key, 5, "u"), expected, "killed at write {write}");
     }
 }

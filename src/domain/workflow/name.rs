@@ -15,7 +15,7 @@ const TOLD: usize = 20;
 /// One id of a path, with the number of its item if there is one.
 type Part<'t> = (&'t str, Option<u32>);
 
-/// `None` when it is malformed.
+/// Reads one id of a path. `None` when it is malformed.
 fn part(text: &str) -> Option<Part<'_>> {
     match text.split_once('[') {
         None => (!text.is_empty() && !text.contains(']')).then_some((text, None)),
