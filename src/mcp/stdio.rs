@@ -50,6 +50,8 @@ const STALL: Duration = Duration::from_secs(1);
 const SLOW_LINE: Duration = Duration::from_secs(30);
 /// How long a line over the limit may go on: meanwhile no other answer can come.
 const LONG_LINE: Duration = Duration::from_secs(10);
+/// How long is waited for the reason of an end that was noticed because nothing can be written any more.
+const KNOWN: Duration = Duration::from_secs(1);
 /// Lines of stderr a second that are passed on; the ring keeps the rest out of the events.
 const STDERR_RATE: u32 = 200;
 /// Longest line of stderr.
@@ -256,8 +258,15 @@ impl StdioLink {
         }
     }
 
-    fn gone(&self) -> Failure {
-        Failure::new(FailureKind::Transport, "the server is no longer connected")
+    /// Nothing can be written any more. Why is known in a moment: first the pipe ends, then the process is seen to have.
+    async fn gone(&self) -> Failure {
+        let Ok(why) = timeout(KNOWN, self.ending.wait()).await else {
+            return Failure::new(FailureKind::Transport, "the server is no longer connected");
+        };
+        let kind = if why.exit.is_some() { FailureKind::Exited } else { FailureKind::Transport };
+        let mut failure = Failure::new(kind, why.summary.clone());
+        (failure.exit, failure.causes, failure.stderr) = (why.exit, why.causes.clone(), why.stderr.clone());
+        failure
     }
 }
 
@@ -294,7 +303,7 @@ impl Link for StdioLink {
             request: Some(sending),
         };
         if self.out.send(outgoing).await.is_err() {
-            return Err(self.gone());
+            return Err(self.gone().await);
         }
         ticket.wait().await
     }
@@ -310,7 +319,10 @@ impl Link for StdioLink {
             flow: None,
             request: None,
         };
-        self.out.send(outgoing).await.map_err(|_| self.gone())
+        match self.out.send(outgoing).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.gone().await),
+        }
     }
 
     fn agreed(self: Arc<Self>, _era: Era, version: &str) {

@@ -43,14 +43,37 @@ pub struct Slot {
 /// What is kept of an answer.
 #[derive(Clone)]
 pub struct Kept {
-    /// `result`.
-    pub result: Data,
+    result: Stored,
     /// `text`; of items only when it may be asked for.
     pub text: Box<str>,
     /// Whether nothing was done to get it.
     pub nothing_done: bool,
     /// Whether what failed before that may have been done all the same.
     pub in_doubt: bool,
+}
+
+/// A result: of items as text, since there may be very many.
+#[derive(Clone)]
+enum Stored {
+    Whole(Data),
+    Text(Body),
+}
+
+impl Kept {
+    /// `result`.
+    pub fn result(&self) -> Data {
+        match &self.result {
+            Stored::Whole(data) => data.clone(),
+            Stored::Text(json) => Data::parse(&json.text()).unwrap_or_default(),
+        }
+    }
+
+    fn json(&self) -> Body {
+        match &self.result {
+            Stored::Whole(data) => data.body(),
+            Stored::Text(json) => json.clone(),
+        }
+    }
 }
 
 /// What there is to tell when a step has ended.
@@ -107,8 +130,8 @@ impl Slot {
                 self.view.fallback = answered.fallback.or(self.view.fallback.take());
                 self.show_result(&answered.json);
                 let text = if item.is_none() || undoable { answered.text.into() } else { Box::default() };
-                self.kept[at] =
-                    Some(Kept { result: answered.result, text, nothing_done: answered.nothing_done, in_doubt: answered.in_doubt });
+                let result = if item.is_some() { Stored::Text(answered.json) } else { Stored::Whole(answered.result) };
+                self.kept[at] = Some(Kept { result, text, nothing_done: answered.nothing_done, in_doubt: answered.in_doubt });
             }
             Leaf::Failed(error) => {
                 end = ItemEnd { outcome: "failed", error: Some(Box::new(fault(&error))) };
@@ -175,9 +198,9 @@ impl Slot {
     /// Its result: of a step with items the list of theirs.
     pub fn result(&self) -> Data {
         if self.view.items.is_some() {
-            return Data::list(self.kept.iter().map(|kept| kept.as_ref().map_or_else(Data::null, |kept| kept.result.clone())));
+            return Data::texts(self.kept.iter().map(|kept| kept.as_ref().map(Kept::json)).collect());
         }
-        self.kept(None).map(|kept| kept.result).unwrap_or_default()
+        self.kept(None).map(|kept| kept.result()).unwrap_or_default()
     }
 
     /// It ended: what there is to tell, the first time.
@@ -228,11 +251,7 @@ impl Slot {
         let done = outcome == StepOutcome::Ok;
         StepEnd {
             outcome: outcome.word(),
-            result: if each && (done || self.began.is_some()) {
-                Some(self.result())
-            } else {
-                single.as_ref().map(|kept| kept.result.clone())
-            },
+            result: if each && (done || self.began.is_some()) { Some(self.result()) } else { single.as_ref().map(Kept::result) },
             text: single.map(|kept| kept.text.into()),
             duration_ms,
             error: if done { None } else { self.error.as_ref().map(fault) },
@@ -309,7 +328,7 @@ impl Slot {
 }
 
 fn restored(end: &StepRecord) -> Kept {
-    let result = end.result.as_ref().and_then(|json| Data::parse(&json.text()).ok()).unwrap_or_default();
+    let result = Stored::Text(end.result.clone().unwrap_or_else(|| Body::from("null")));
     Kept { result, text: end.text.clone().unwrap_or_default().into(), nothing_done: end.nothing_done, in_doubt: end.in_doubt }
 }
 

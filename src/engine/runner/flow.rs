@@ -440,7 +440,7 @@ impl Flow<'_> {
             return Err(("a value answered in its place, so nothing was undone".into(), false));
         }
         let scope = item.map_or_else(|| self.scope.clone(), |item| self.with_item(step, item));
-        Ok(scope.with_result(kept.result, &kept.text))
+        Ok(scope.with_result(kept.result(), &kept.text))
     }
 
     async fn undo(&self, step: usize, item: Option<u32>, scope: Scope) -> Ended {

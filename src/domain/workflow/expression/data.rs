@@ -2,7 +2,7 @@
 
 use std::{fmt, fmt::Write, sync::Arc};
 
-use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
+use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
 
 use crate::domain::{
     body::Body,
@@ -33,6 +33,27 @@ impl Object for Exact {
     }
 }
 
+/// The items of a list as JSON texts, each read when it is looked at; `null` for one that is not there. As values the
+/// results of a long loop would take many times their bytes.
+#[derive(Debug)]
+struct Texts(Vec<Option<Body>>);
+
+impl Object for Texts {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let item = self.0.get(key.as_usize()?)?;
+        let data = item.as_ref().and_then(|json| Data::parse(&json.text()).ok());
+        Some(data.unwrap_or_else(Data::null).0)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.0.len())
+    }
+}
+
 impl Data {
     pub(super) fn of(value: Value) -> Data {
         Data(value)
@@ -56,6 +77,11 @@ impl Data {
     /// A list.
     pub fn list(items: impl IntoIterator<Item = Data>) -> Data {
         Data(Value::from(items.into_iter().map(|data| data.0).collect::<Vec<_>>()))
+    }
+
+    /// A list of JSON texts, each read when it is looked at; `null` for one that is not there, or no JSON.
+    pub fn texts(items: Vec<Option<Body>>) -> Data {
+        Data(Value::from_object(Texts(items)))
     }
 
     /// Compact JSON text.

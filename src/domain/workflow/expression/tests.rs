@@ -280,6 +280,31 @@ fn items_and_own_results_are_seen_by_those_who_have_them() {
 }
 
 #[test]
+fn a_list_of_texts_is_like_any_other_list() {
+    let texts = ["{\"id\":1,\"big\":18446744073709551615}", "[2]", "\"x\""].map(|json| Some(crate::domain::body::Body::from(json)));
+    let list = Data::texts(texts.into_iter().chain([None]).collect());
+    let json = r#"[{"id":1,"big":18446744073709551615},[2],"x",null]"#;
+    assert_eq!((list.json().as_str(), list.len(), list.kind()), (json, Some(4), "a list"));
+    let scope = Scope::new(&Arc::default(), Data::object([("x", list)]), &RunFacts::default(), []);
+    let see = |text: &str| Template::compile("k", text, &|o| o).ok().unwrap().eval(&scope).map(|data| data.json()).map_err(|e| e.message);
+    for (text, found) in [
+        ("{{ input.x }}", json),
+        ("{{ input.x | length }}", "4"),
+        ("{{ input.x[0].big }}", "18446744073709551615"),
+        ("{{ input.x[-2] }}", r#""x""#),
+        ("{{ input.x | first }}", r#"{"id":1,"big":18446744073709551615}"#),
+        ("{{ input.x[1:3] }}", r#"[[2],"x"]"#),
+        ("{{ 'x' in input.x }}", "true"),
+        ("{{ input.x | reject('none') | list | length }}", "3"),
+        ("{{ input.x | tojson | fromjson | last }}", "null"),
+        ("{{ input.x == input.x | list }}", "true"),
+    ] {
+        assert_eq!(see(text).as_deref(), Ok(found), "{text}");
+    }
+    assert_eq!(see("{{ input.x[4] }}").unwrap_err(), "`input.x[4]` is not there: `input.x` is a list of 4");
+}
+
+#[test]
 fn a_preview_keeps_what_is_not_known_yet() {
     let later = Template::compile("k", "{{ steps.later.result.id }}", &|o| o).ok().unwrap();
     let now = Template::compile("k", "{{ input.n }}", &|o| o).ok().unwrap();
