@@ -622,17 +622,21 @@ async fn policies_answer_by_themselves() {
 async fn a_flood_of_questions_is_bounded_and_goes_with_its_call() {
     let rig = Rig::start(vec![bad("plain")]);
     rig.ready("bad").await;
-    let call = rig.submit("bad", "question_flood", "{}");
     let (mut world, mut tail) = rig.engine.watch();
-    let mut most = 0;
+    let call = rig.submit("bad", "question_flood", "{}");
+    // Who falls behind may see none of them.
+    let (mut most, mut all_seen) = (0, true);
     while world.call(call).is_none_or(|c| c.settled.is_none()) {
         match tail.next().await {
             Ok(event) => world.apply(&event.unwrap()),
-            Err(Lagged { .. }) => (world, tail) = rig.engine.watch(),
+            Err(Lagged { .. }) => {
+                (world, tail) = rig.engine.watch();
+                all_seen = false;
+            }
         }
         most = most.max(world.asks.len());
     }
-    assert!((1..=100).contains(&most), "{most} at once");
+    assert!(most <= 100 && (most > 0 || !all_seen), "{most} at once");
     assert!(world.servers[0].anomaly_counts[&AnomalyKind::Flood] >= 900, "{:?}", world.servers[0].anomaly_counts);
     rig.until("the rest withdrawn", |w| w.asks.is_empty()).await;
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
