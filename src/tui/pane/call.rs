@@ -26,6 +26,7 @@ use crate::{
         tree::Node,
         uri,
         widget::{
+            cleared::{Cleared, editor_of},
             editor::{EditorEvent, JsonEditor},
             form::{FormEvent, FormView, Leave},
             paint::{Pen, pane, wrap},
@@ -63,7 +64,7 @@ pub struct CallPane {
     memory: HashMap<Node, Remembered>,
     complaints: Vec<String>,
     /// JSON that was cleared while it was edited, after the form's that took its place.
-    cleared: Option<(String, String)>,
+    cleared: Cleared,
     /// Arguments of earlier sessions.
     pub recall: Recall,
     /// What the server suggests for the field under the cursor, and which of it was taken last.
@@ -127,7 +128,7 @@ impl CallPane {
     fn build(&mut self, world: &World) {
         (self.form, self.editor, self.entry, self.schema) = (None, None, Body::default(), Body::default());
         self.complaints.clear();
-        self.cleared = None;
+        self.cleared = Cleared::default();
         self.suggest(vec![]);
         let Some(node) = self.target.clone() else { return };
         self.entry = entry(&node, world).unwrap_or_default();
@@ -150,9 +151,7 @@ impl CallPane {
     }
 
     fn open_editor(&mut self, text: &str) {
-        let mut editor = JsonEditor::new(Some(&self.schema));
-        editor.set_text(text);
-        self.editor = Some(editor);
+        self.editor = Some(editor_of(&self.schema, text));
     }
 
     fn remember(&mut self) {
@@ -171,32 +170,18 @@ impl CallPane {
         self.complaints.clear();
         self.suggest(vec![]);
         let Some(form) = &mut self.form else { return false };
-        let before = form.json();
-        form.reset();
-        self.cleared = self.editor.take().map(|editor| (form.json(), editor.text()));
-        self.cleared.is_some() || form.json() != before
+        self.cleared.reset(form, &mut self.editor)
     }
 
     /// Whether there is a change that can be taken back.
     pub fn can_undo(&self) -> bool {
-        self.editor.is_some() || self.cleared.is_some() || self.form.as_ref().is_some_and(FormView::can_undo)
+        self.cleared.can_undo(self.form.as_ref(), self.editor.as_ref())
     }
 
     /// Takes the last change of the form or the JSON back.
     pub fn undo(&mut self) {
         self.complaints.clear();
-        match (&mut self.editor, &mut self.form) {
-            (Some(editor), _) => drop(editor.undo()),
-            (None, Some(form)) => match self.cleared.take() {
-                // JSON that was cleared is there again as long as nothing was entered since.
-                Some((json, text)) if form.json() == json => {
-                    form.undo();
-                    self.open_editor(&text);
-                }
-                _ => drop(form.undo()),
-            },
-            (None, None) => {}
-        }
+        self.cleared.undo(&mut self.form, &mut self.editor, &self.schema);
     }
 
     /// Whether letters go into a field.

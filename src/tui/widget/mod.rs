@@ -3,6 +3,7 @@
 //! Each is a plain struct that owns its cursor and scroll; it takes keys, says what came of them and
 //! draws itself into a buffer. Used by panes and overlays.
 
+pub mod cleared;
 pub mod editor;
 pub mod field;
 pub mod form;

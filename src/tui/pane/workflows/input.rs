@@ -16,6 +16,7 @@ use crate::{
         keymap::Context,
         pane::{Look, call::Outcome},
         widget::{
+            cleared::{Cleared, editor_of},
             editor::{EditorEvent, JsonEditor},
             form::{FormEvent, FormView, Leave},
             paint::{Pen, pane, wrap},
@@ -33,7 +34,7 @@ pub struct InputPane {
     editor: Option<JsonEditor>,
     complaints: Vec<String>,
     /// JSON that was cleared while it was edited, after the form's that took its place.
-    cleared: Option<(String, String)>,
+    cleared: Cleared,
     memory: HashMap<Arc<str>, String>,
 }
 
@@ -47,7 +48,7 @@ impl InputPane {
         if let (Some(name), Some(form)) = (&self.name, &self.form) {
             self.memory.insert(name.clone(), form.json());
         }
-        (self.name, self.editor, self.cleared) = (name.cloned(), None, None);
+        (self.name, self.editor, self.cleared) = (name.cloned(), None, Cleared::default());
         self.description = plan.and_then(|plan| plan.description.clone()).unwrap_or_default();
         self.complaints.clear();
         self.form = plan.map(|_| {
@@ -129,38 +130,22 @@ impl InputPane {
     /// Starts again from the defaults; [`InputPane::undo`] brings back what was there. Whether there was anything.
     pub fn reset(&mut self) -> bool {
         let Some(form) = &mut self.form else { return false };
-        let before = form.json();
-        form.reset();
-        self.cleared = self.editor.take().map(|editor| (form.json(), editor.text()));
-        self.cleared.is_some() || form.json() != before
+        self.cleared.reset(form, &mut self.editor)
     }
 
     /// Whether there is a change that can be taken back.
     pub fn can_undo(&self) -> bool {
-        self.editor.is_some() || self.cleared.is_some() || self.form.as_ref().is_some_and(FormView::can_undo)
+        self.cleared.can_undo(self.form.as_ref(), self.editor.as_ref())
     }
 
     /// Takes the last change of the form or the JSON back.
     pub fn undo(&mut self) {
         self.complaints.clear();
-        match (&mut self.editor, &mut self.form) {
-            (Some(editor), _) => drop(editor.undo()),
-            (None, Some(form)) => match self.cleared.take() {
-                // JSON that was cleared is there again as long as nothing was entered since.
-                Some((json, text)) if form.json() == json => {
-                    form.undo();
-                    self.open_editor(&text);
-                }
-                _ => drop(form.undo()),
-            },
-            (None, None) => {}
-        }
+        self.cleared.undo(&mut self.form, &mut self.editor, &self.schema);
     }
 
     fn open_editor(&mut self, text: &str) {
-        let mut editor = JsonEditor::new(Some(&self.schema));
-        editor.set_text(text);
-        self.editor = Some(editor);
+        self.editor = Some(editor_of(&self.schema, text));
     }
 
     /// Goes from the form to JSON or back; JSON that cannot be read stays in the editor.
