@@ -624,20 +624,18 @@ async fn a_flood_of_questions_is_bounded_and_goes_with_its_call() {
     rig.ready("bad").await;
     let (mut world, mut tail) = rig.engine.watch();
     let call = rig.submit("bad", "question_flood", "{}");
-    // Who falls behind may see none of them.
-    let (mut most, mut all_seen) = (0, true);
+    let mut most = 0;
     while world.call(call).is_none_or(|c| c.settled.is_none()) {
         match tail.next().await {
             Ok(event) => world.apply(&event.unwrap()),
-            Err(Lagged { .. }) => {
-                (world, tail) = rig.engine.watch();
-                all_seen = false;
-            }
+            Err(Lagged { .. }) => (world, tail) = rig.engine.watch(),
         }
         most = most.max(world.asks.len());
     }
-    assert!(most <= 100 && (most > 0 || !all_seen), "{most} at once");
-    assert!(world.servers[0].anomaly_counts[&AnomalyKind::Flood] >= 900, "{:?}", world.servers[0].anomaly_counts);
+    assert!(most <= 100, "{most} at once");
+    // Of the thousand that came before the answer. A watcher that falls behind may see none of the others; they were opened.
+    let refused = world.servers[0].anomaly_counts[&AnomalyKind::Flood];
+    assert!((900..1000).contains(&refused), "{refused} refused");
     rig.until("the rest withdrawn", |w| w.asks.is_empty()).await;
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
     rig.stop().await;
