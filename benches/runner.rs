@@ -16,7 +16,10 @@ mod support;
 
 use std::{
     fmt::Write,
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -27,16 +30,15 @@ use switchboard::{
         body::Body,
         call::{CallSpec, Failure, Origin},
         catalog::RawLists,
-        event::EventKind,
         id::{ServerId, ToolId},
         run::{RunId, RunOutcome, RunSpec, WorkflowText},
         server::{ConnectFailure, Era, Exit, Launch, ServerSpec, SessionInfo, Step},
         time::Epoch,
-        world::Keep,
+        world::{Keep, World},
     },
     engine::{
         Engine, EngineOptions,
-        control::{Command, Control, Tail},
+        control::{Command, Control},
         ports::{Connector, Flow, Host, Reply, Request, Session},
     },
     store::Store,
@@ -56,7 +58,8 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::SUCCESS;
     }
     memory();
-    runtime().block_on(measure());
+    // On a worker, as every run is: the thread that waits for the whole has to be woken from outside.
+    runtime().block_on(async { tokio::spawn(measure()).await.expect("no panic") });
     std::process::ExitCode::SUCCESS
 }
 
@@ -91,7 +94,8 @@ async fn one_loop(items: usize) {
     let (engine, _folder) = journaled(Keep { calls: 500, frames: 500, ..Keep::default() });
     connected(&engine).await;
     let before = peak();
-    flow(&engine, RunId::new(1, 1), &each(items, 10)).await;
+    let (_, seen) = watched(&engine);
+    flow(&engine, &seen, RunId::new(1, 1), &each(items, 10)).await;
     println!("{before} {}", peak());
 }
 
@@ -129,61 +133,86 @@ fn memory() {
 }
 
 async fn measure() {
-    let (engine, _folder) = journaled(Keep::default());
-    connected(&engine).await;
-    let (mut bare, mut run) = (vec![], vec![]);
-    for round in 0..ROUNDS + 5 {
-        let direct = calls(&engine).await;
-        let whole = flow(&engine, RunId::new(round as u64, fastrand::u128(..)), &chain()).await;
-        if round >= 5 {
-            bare.push(direct);
-            run.push(whole);
-        }
+    let (kept, _folder) = journaled(Keep::default());
+    connected(&kept).await;
+    let flows = [("one after another", chain()), ("side by side", beside()), ("over items of one step", each(STEPS, 1))];
+    for (name, text) in &flows {
+        added(&kept, &format!("{name}, with a journal"), text).await;
     }
-    let a_step = |all: &[Duration]| Series::new(all.iter().map(|d| d.as_secs_f64() * 1e6 / STEPS as f64));
-    let (bare, run) = (a_step(&bare), a_step(&run));
-    report::heading(&format!("runner: {STEPS} steps one after another with a journal on the disk, {ROUNDS} times"));
-    report::line("a call by itself", "µs", &bare).print();
-    report::line("a step of a run, its call and its entries included", "µs", &run).against("the call", bare.median()).print();
-    engine.shutdown().await;
-
+    kept.shutdown().await;
     let engine = Engine::new(options(), Arc::new(Prompt));
     connected(&engine).await;
-    for (name, text) in [("one after another", chain()), ("side by side", beside()), ("over items of one step", each(STEPS, 1))] {
-        let (mut bare, mut run) = (vec![], vec![]);
-        for round in 0..ROUNDS + 5 {
-            let direct = calls(&engine).await;
-            let whole = flow(&engine, RunId::new(round as u64, fastrand::u128(..)), &text).await;
-            if round >= 5 {
-                bare.push(direct);
-                run.push(whole);
-            }
-        }
-        let a_step = |all: &[Duration]| Series::new(all.iter().map(|d| d.as_secs_f64() * 1e6 / STEPS as f64));
-        let (bare, run) = (a_step(&bare), a_step(&run));
-        report::heading(&format!("runner: {STEPS} steps {name}, {ROUNDS} times"));
-        report::line("a call by itself", "µs", &bare).print();
-        report::line("a step of a run, its call included", "µs", &run).against("the call", bare.median()).print();
-        report::line("what the runner adds to a step", "µs", &Series::new([(run.median() - bare.median()).max(0.0)]))
-            .promise(Of::Median, 50.0)
-            .print();
+    for (name, text) in &flows {
+        added(&engine, &format!("{name}, without a journal"), text).await;
     }
     engine.shutdown().await;
 }
 
-/// The calls by themselves, one after another.
-async fn calls(engine: &Engine) -> Duration {
-    let (_, mut tail) = engine.watch();
+/// What a run takes longer than the calls that it makes, for each of them. By turns, so that the machine's moods hit both.
+async fn added(engine: &Arc<Engine>, name: &str, text: &str) {
+    let (watcher, seen) = watched(engine);
+    let (mut bare, mut run, mut more) = (vec![], vec![], vec![]);
+    for round in 0..ROUNDS + 5 {
+        let direct = a_step(calls(engine).await);
+        let whole = a_step(flow(engine, &seen, next_run(), text).await);
+        if round >= 5 {
+            bare.push(direct);
+            run.push(whole);
+            more.push(whole - direct);
+        }
+    }
+    watcher.abort();
+    let (bare, run, more) = (Series::new(bare), Series::new(run), Series::new(more));
+    report::heading(&format!("runner: {STEPS} steps {name}, {ROUNDS} times"));
+    report::line("a call by itself", "µs", &bare).print();
+    report::line("a step of a run, its call included", "µs", &run).against("the call", bare.median()).print();
+    report::line("what the runner adds to a step", "µs", &more).promise(Of::Median, 50.0).print();
+}
+
+/// Runs are numbered by their time.
+fn next_run() -> RunId {
+    static LAST: AtomicU64 = AtomicU64::new(1);
+    RunId::new(LAST.fetch_add(1, Ordering::Relaxed), fastrand::u128(..))
+}
+
+fn a_step(took: Duration) -> f64 {
+    took.as_secs_f64() * 1e6 / STEPS as f64
+}
+
+/// Somebody who watches every event, and looks as often as the console does: neither the calls nor the runs wake him.
+fn watched(engine: &Arc<Engine>) -> (tokio::task::JoinHandle<()>, Arc<Mutex<World>>) {
+    let (world, mut tail) = engine.watch();
+    let world = Arc::new(Mutex::new(world));
+    let (seen, engine) = (world.clone(), engine.clone());
+    let watching = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(33)).await;
+            let mut world = world.lock().expect("no panic");
+            loop {
+                match tail.try_next() {
+                    Ok(Some(event)) => world.apply(&event),
+                    Ok(None) => break,
+                    Err(_) => (*world, tail) = engine.watch(),
+                }
+            }
+        }
+    });
+    (watching, seen)
+}
+
+/// The calls by themselves, one after another, made and waited for as the runner does.
+async fn calls(engine: &Arc<Engine>) -> Duration {
     let began = Instant::now();
     for n in 0..STEPS {
         let arguments = Body::from(format!("{{\"n\":{n},\"of\":\"x\"}}"));
-        let id = engine.submit(CallSpec::tool(ToolId::new(ServerId::from("s"), "echo"), arguments, Origin::Cli));
-        until(&mut tail, |kind| matches!(kind, EventKind::CallSettled { call, .. } if *call == id)).await;
+        let (_, end) = engine.call(CallSpec::tool(ToolId::new(ServerId::from("s"), "echo"), arguments, Origin::Cli));
+        end.await.expect("the engine lives");
     }
     began.elapsed()
 }
 
-async fn flow(engine: &Engine, run: RunId, text: &str) -> Duration {
+/// A run from its first step to its end, by its own report: reading the file and checking it is measured elsewhere.
+async fn flow(engine: &Engine, seen: &Mutex<World>, run: RunId, text: &str) -> Duration {
     let spec = RunSpec {
         workflow: "bench".into(),
         sources: Arc::new([WorkflowText { name: "bench".into(), file: "bench.toml".into(), text: text.into() }]),
@@ -196,28 +225,13 @@ async fn flow(engine: &Engine, run: RunId, text: &str) -> Duration {
         from: None,
         env: Default::default(),
     };
-    let (_, mut tail) = engine.watch();
     engine.command(Command::StartRun { run, spec: Arc::new(spec) });
-    // Reading the file and checking it against the tools is measured elsewhere.
-    until(&mut tail, |kind| matches!(kind, EventKind::RunStarted { .. })).await;
-    let began = Instant::now();
-    let mut outcome = None;
-    until(&mut tail, |kind| {
-        if let EventKind::RunSettled { report, .. } = kind {
-            outcome = Some(report.outcome);
-        }
-        outcome.is_some()
-    })
-    .await;
-    assert_eq!(outcome, Some(RunOutcome::Ok));
-    began.elapsed()
-}
-
-async fn until(tail: &mut Tail, mut wanted: impl FnMut(&EventKind) -> bool) {
     loop {
-        let event = tail.next().await.expect("the watcher keeps up").expect("the engine lives");
-        if wanted(&event.kind) {
-            return;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let ended = seen.lock().expect("no panic").runs.get(run).and_then(|view| view.report.clone());
+        if let Some(report) = ended {
+            assert_eq!(report.outcome, RunOutcome::Ok, "{:?}", report.why);
+            return report.took();
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         ports::{Journal, NoJournal},
     },
     mcp::Connections,
-    store::Store,
+    store::{Store, StoreOptions},
     tui::copying::Invocation,
 };
 
@@ -136,7 +136,8 @@ impl Setup {
 pub fn store(setup: &Setup, loaded: &Loaded) -> Result<Store, String> {
     let Some(state_dir) = &setup.load.state_dir else { return Err("there is no folder for it".into()) };
     let path = config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?;
-    let opened = if setup.demo { Store::open_beside(&path) } else { Store::open(&path, loaded.settings.history_calls) };
+    let calls = (!setup.demo).then_some(loaded.settings.history_calls);
+    let opened = Store::open_with(&path, StoreOptions { calls, flush: loaded.settings.journal_flush });
     opened.map_err(|error| error.to_string())
 }
 

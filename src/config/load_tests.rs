@@ -444,7 +444,7 @@ fn what_is_approved_is_shown_whole_and_harmless() {
 #[test]
 fn a_projects_file_changes_no_setting_of_the_user() {
     let hostile = "separator = \".\"\nworkflows = [\"flows\"]\n[console]\nconfirm = \"never\"\nmouse = false\ntheme = \"mono\"\n\
-                   [history]\ncalls = 0\n[keep]\ncalls = 1\n[keys.confirm]\n\"n\" = \"yes\"\n";
+                   [history]\ncalls = 0\n[journal]\nflush = true\n[keep]\ncalls = 1\n[keys.confirm]\n\"n\" = \"yes\"\n";
     for (users, include) in [("", false), ("[console]\nconfirm = \"destructive\"\n[history]\ncalls = 7\n", true)] {
         let place = Place::new();
         place.write("conf/config.toml", users);
@@ -459,7 +459,7 @@ fn a_projects_file_changes_no_setting_of_the_user() {
         let flows = vec![place.path("project/flows")];
         assert_eq!(loaded.settings, Settings { workflows: flows, ..before }, "nothing needs approval here, so nothing is taken");
         let keys: Vec<&str> = loaded.problems.iter().filter_map(|p| p.key.as_deref()).collect();
-        assert_eq!(keys, ["separator", "keep", "history", "console", "keys"]);
+        assert_eq!(keys, ["separator", "keep", "history", "journal", "console", "keys"]);
         assert!(loaded.problems.iter().all(|p| p.line.is_some() && p.file.is_some() && p.hint.is_some()), "{:?}", loaded.problems);
     }
 }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub workflows: Vec<PathBuf>,
     /// How many calls the history keeps; 0 for none.
     pub history_calls: usize,
+    /// Whether the journal of runs is flushed to the disk before each request, so that it survives a power cut too.
+    pub journal_flush: bool,
 }
 
 /// Calls that the history keeps when nothing is said.
@@ -58,6 +60,7 @@ impl Default for Settings {
             keys: vec![],
             workflows: vec![],
             history_calls: HISTORY_CALLS,
+            journal_flush: false,
         }
     }
 }
@@ -108,15 +111,16 @@ pub(super) struct PartialSettings {
     confirm: Option<ConfirmPolicy>,
     workflows: Vec<PathBuf>,
     history_calls: Option<usize>,
+    journal_flush: Option<bool>,
     /// Where the tables and keys stand of which no project has a say.
     personal: Vec<ConfigError>,
 }
 
 /// What a project's file does not choose: it is the user's, and would hold for the user's own servers too.
-const PERSONAL: [&str; 5] = ["separator", "keep", "history", "console", "keys"];
+const PERSONAL: [&str; 6] = ["separator", "keep", "history", "journal", "console", "keys"];
 
 impl PartialSettings {
-    /// Reads `separator`, `workflows`, `[keep]`, `[history]`, `[console]` and `[keys]`.
+    /// Reads `separator`, `workflows`, `[keep]`, `[history]`, `[journal]`, `[console]` and `[keys]`.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialSettings {
         let separator = root.text("separator").map(str::to_owned);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -137,6 +141,10 @@ impl PartialSettings {
         if let Some(mut history) = root.inner("history") {
             out.history_calls = history.whole("calls", 0, 10_000_000).map(|calls| usize::try_from(calls).unwrap_or(usize::MAX));
             history.finish();
+        }
+        if let Some(mut journal) = root.inner("journal") {
+            out.journal_flush = journal.boolean("flush");
+            journal.finish();
         }
         for node in root.array("workflows").unwrap_or_default() {
             match node.text() {
@@ -188,6 +196,7 @@ impl PartialSettings {
             workflows,
             personal,
             history_calls: self.history_calls.or(below.history_calls),
+            journal_flush: self.journal_flush.or(below.journal_flush),
             separator: self.separator.or(below.separator),
             keep,
             theme: self.theme.or(below.theme),
@@ -212,6 +221,7 @@ impl PartialSettings {
         settings.keys = self.keys;
         settings.workflows = self.workflows;
         settings.history_calls = self.history_calls.unwrap_or(settings.history_calls);
+        settings.journal_flush = self.journal_flush.unwrap_or(settings.journal_flush);
         settings.console.confirm = self.confirm.unwrap_or_default();
         settings
     }

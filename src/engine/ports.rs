@@ -160,8 +160,9 @@ pub trait Host: Send + Sync {
 /// Where runs of workflows are written down, so that they can go on after the program was killed.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// Writes an entry behind those of the same run. When this returns, no crash loses it.
-    async fn write(&self, run: RunId, entry: RunEntry) -> Result<(), JournalError>;
+    /// Writes entries behind those of the same run, in their order, all or none. When this returns, no death of the
+    /// process loses them.
+    async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError>;
 
     /// Everything written of a run; `None` when there is nothing.
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError>;
@@ -190,7 +191,7 @@ pub struct NoJournal;
 
 #[async_trait]
 impl Journal for NoJournal {
-    async fn write(&self, _: RunId, _: RunEntry) -> Result<(), JournalError> {
+    async fn write(&self, _: RunId, _: Arc<[RunEntry]>) -> Result<(), JournalError> {
         Ok(())
     }
 

@@ -1,22 +1,28 @@
 //! The store: what outlives the program, in one SQLite file of the state folder.
 //!
-//! Owns the journal of runs ([`crate::engine::ports::Journal`]) and the history of calls. One thread
-//! writes ([`Store`] hands it jobs over a bounded channel); readers have connections of their own, so
-//! that nobody waits for a writer. The composition root opens it; it names only [`crate::domain`] and
+//! Owns the journal of runs ([`crate::engine::ports::Journal`]) and the history of calls. `journal` is written by
+//! whoever waits for it, since handing an entry to another thread and back takes longer than writing it. One thread
+//! (`writer`) writes the history, handed to it over a bounded channel, and does what else takes long; it and readers have
+//! connections of their own, so that nobody waits for a writer. The composition root opens it; it names only [`crate::domain`] and
 //! the ports.
 
 mod calls;
+mod change;
 mod hold;
+mod journal;
 mod runs;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+};
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use self::writer::Job;
 use crate::{
@@ -27,14 +33,27 @@ use crate::{
     engine::ports::{Held, Journal, JournalError},
 };
 
-/// Jobs that may wait for the writer; beyond them writers wait and records of calls are left out.
+/// Calls that may wait for their writer; those beyond are left out.
 const WAITING: usize = 1024;
 
-/// The store. Cheap to clone; when the last one is dropped, the writer ends.
+/// The store. Cheap to clone; when the last one is dropped, the thread of the history ends, and closes the file.
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
-    jobs: mpsc::Sender<Job>,
+    /// Let go of before the thread is, whose connection is then the last and tidies up.
+    journal: Arc<journal::Journal>,
+    jobs: mpsc::SyncSender<Job>,
+}
+
+/// How a store is used.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// Calls that the history keeps, 0 for none. `None` for somebody whose calls are not for the history: none is added
+    /// to it, and none goes out of it.
+    pub calls: Option<usize>,
+    /// Whether what is written is flushed to the disk before it counts as written. Without it everything survives the
+    /// death of the process, and a power cut or a crash of the system may take the last seconds.
+    pub flush: bool,
 }
 
 /// Why the store cannot be used.
@@ -82,22 +101,25 @@ impl Store {
     ///
     /// Blocks while another program that brings the same file up to date is at it, for some seconds at most.
     pub fn open(path: &Path, calls: usize) -> Result<Store, StoreError> {
-        Self::open_keeping(path, Some(calls))
+        Self::open_with(path, StoreOptions { calls: Some(calls), flush: false })
     }
 
-    /// The same for somebody whose calls are not for the history: none is added to it, and none goes out of it.
-    pub fn open_beside(path: &Path) -> Result<Store, StoreError> {
-        Self::open_keeping(path, None)
-    }
-
-    fn open_keeping(path: &Path, calls: Option<usize>) -> Result<Store, StoreError> {
+    /// The same, with more to choose.
+    pub fn open_with(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
         let fault = |source| StoreError::Sqlite { path: path.to_owned(), source };
-        let mut connection = Connection::open(path).map_err(fault)?;
+        let open = || {
+            let connection = Connection::open(path)?;
+            schema::set_up(&connection, options.flush)?;
+            Ok(connection)
+        };
+        let mut connection = open().map_err(fault)?;
         schema::prepare(&mut connection, path)?;
-        let (jobs, waiting) = mpsc::channel(WAITING);
-        let writing = move || writer::run(connection, waiting, calls);
+        let journal = Arc::new(journal::Journal::new(open().map_err(fault)?, options.flush).map_err(fault)?);
+        let (jobs, waiting) = mpsc::sync_channel(WAITING);
+        let keep = options.calls.unwrap_or(0);
+        let writing = move || writer::run(&connection, &waiting, keep);
         std::thread::Builder::new().name("store".into()).spawn(writing).map_err(StoreError::Thread)?;
-        Ok(Store { path: path.to_owned(), jobs })
+        Ok(Store { path: path.to_owned(), journal, jobs })
     }
 
     /// Hands a call to the writer. When it is too far behind, the call is left out; says whether it was taken.
@@ -105,10 +127,15 @@ impl Store {
         self.jobs.try_send(Job::Call(Box::new(call))).is_ok()
     }
 
-    /// Waits until everything handed in before is written.
+    /// Waits until every call handed in before is written.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let (done, wait) = oneshot::channel();
-        self.jobs.send(Job::Flush(done)).await.map_err(|_| StoreError::Closed)?;
+        let jobs = self.jobs.clone();
+        // Waits where the channel is full.
+        let sent = tokio::task::spawn_blocking(move || jobs.send(Job::Flush(done)).is_ok()).await;
+        if !sent.unwrap_or(false) {
+            return Err(StoreError::Closed);
+        }
         wait.await.map_err(|_| StoreError::Closed)
     }
 
@@ -162,6 +189,15 @@ enum Trouble {
     Damaged(String),
 }
 
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Sqlite(error) => error.fmt(f),
+            Trouble::Damaged(why) => f.write_str(why),
+        }
+    }
+}
+
 impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Trouble {
         Trouble::Sqlite(error)
@@ -176,12 +212,13 @@ impl From<serde_json::Error> for Trouble {
 
 #[async_trait::async_trait]
 impl Journal for Store {
-    async fn write(&self, run: RunId, entry: RunEntry) -> Result<(), JournalError> {
-        let closed = |_| JournalError(StoreError::Closed.to_string());
-        let (done, wait) = oneshot::channel();
-        self.jobs.send(Job::Entry { run, entry: Box::new(entry), done }).await.map_err(|_| closed(()))?;
-        let path = &self.path;
-        wait.await.map_err(|_| closed(()))?.map_err(|why| JournalError(format!("{}: {why}", path.display())))
+    async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError> {
+        let written = self.journal.write(run, &entries);
+        if written.as_ref().is_ok_and(|much| *much) {
+            // One that waits already is enough.
+            let _ = self.jobs.try_send(Job::Checkpoint);
+        }
+        written.map(|_| ()).map_err(|trouble| JournalError(format!("{}: {trouble}", self.path.display())))
     }
 
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {

@@ -1,6 +1,6 @@
 //! Runs and their entries.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Trouble;
 use crate::domain::{
@@ -11,35 +11,70 @@ use crate::domain::{
 /// Runs that are kept.
 const KEPT: u32 = 1_000;
 
+/// Entries of a run at most, less one: each has a number within those of its run.
+const ENTRIES: i64 = 1 << 24;
+
+/// Where the next entry of a run goes, from one that was written to the next.
+#[derive(Debug, Default)]
+pub struct Place {
+    last: Option<(RunId, i64)>,
+}
+
+impl Place {
+    /// Forgets it: what was written was undone.
+    pub fn lose(&mut self) {
+        self.last = None;
+    }
+
+    fn next(&mut self, connection: &Connection, run: RunId) -> Result<i64, Trouble> {
+        let id = match self.last {
+            // Nobody else writes of a run while this process has it.
+            Some((last, id)) if last == run => id + 1,
+            _ => {
+                let (number, last): (Option<i64>, Option<i64>) = connection
+                    .prepare_cached(
+                        "SELECT number, (SELECT max(id) FROM run_entries WHERE id < (number + 1) * ?2) FROM runs WHERE run = ?1",
+                    )?
+                    .query_row(params![run.to_string(), ENTRIES], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .optional()?
+                    .unwrap_or_default();
+                let number = number.ok_or_else(|| Trouble::Damaged(format!("nothing is known of the run {run}")))?;
+                last.unwrap_or_default().max(number * ENTRIES) + 1
+            }
+        };
+        if id % ENTRIES == 0 {
+            return Err(Trouble::Damaged(format!("the run {run} has as many entries as it can have")));
+        }
+        self.last = Some((run, id));
+        Ok(id)
+    }
+}
+
 /// Writes an entry behind those of the same run.
-pub fn write(connection: &Connection, run: RunId, entry: &RunEntry) -> Result<(), Trouble> {
-    let id = run.to_string();
+pub fn write(connection: &Connection, place: &mut Place, run: RunId, entry: &RunEntry) -> Result<(), Trouble> {
     match entry {
         RunEntry::Began { spec, unix_ms } => {
-            connection.prepare_cached("INSERT INTO runs (run, workflow, started_ms) VALUES (?1, ?2, ?3)")?.execute(params![
-                id,
-                &*spec.workflow,
-                i64::try_from(*unix_ms).unwrap_or(i64::MAX)
-            ])?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO runs (number, run, workflow, started_ms) \
+                     VALUES ((SELECT coalesce(max(number), 0) + 1 FROM runs), ?1, ?2, ?3)",
+                )?
+                .execute(params![run.to_string(), &*spec.workflow, i64::try_from(*unix_ms).unwrap_or(i64::MAX)])?;
             forget(connection)?;
         }
         RunEntry::Ended { report } => {
             let ms = i64::try_from(report.took().as_millis()).unwrap_or(i64::MAX);
             connection.prepare_cached("UPDATE runs SET ended_ms = started_ms + ?2, outcome = ?3 WHERE run = ?1")?.execute(params![
-                id,
+                run.to_string(),
                 ms,
                 report.outcome.key()
             ])?;
         }
         _ => {}
     }
+    let id = place.next(connection, run)?;
     let text = serde_json::to_string(entry)?;
-    connection
-        .prepare_cached(
-            "INSERT INTO run_entries (run, seq, entry) \
-             VALUES (?1, (SELECT coalesce(max(seq), 0) + 1 FROM run_entries WHERE run = ?1), ?2)",
-        )?
-        .execute(params![id, text])?;
+    connection.prepare_cached("INSERT INTO run_entries (id, entry) VALUES (?1, ?2)")?.execute(params![id, text])?;
     Ok(())
 }
 
@@ -53,8 +88,10 @@ fn forget(connection: &Connection) -> Result<(), Trouble> {
 
 /// Everything written of a run.
 pub fn load(connection: &Connection, run: RunId) -> Result<Option<RunRecord>, Trouble> {
-    let mut select = connection.prepare_cached("SELECT entry FROM run_entries WHERE run = ?1 ORDER BY seq")?;
-    let mut rows = select.query([run.to_string()])?;
+    let mut select = connection.prepare_cached(
+        "SELECT entry FROM runs JOIN run_entries ON id > number * ?2 AND id < (number + 1) * ?2 WHERE run = ?1 ORDER BY id",
+    )?;
+    let mut rows = select.query(params![run.to_string(), ENTRIES])?;
     let mut entries = vec![];
     while let Some(row) = rows.next()? {
         entries.push(serde_json::from_str::<RunEntry>(row.get_ref(0)?.as_str().map_err(|e| Trouble::Damaged(e.to_string()))?)?);
@@ -99,10 +136,4 @@ pub fn find(connection: &Connection, part: &str) -> Result<Option<RunId>, Troubl
         [one] => one.parse().map(Some).map_err(Trouble::Damaged),
         _ => Ok(None),
     }
-}
-
-/// How many entries a run has.
-#[cfg(test)]
-pub fn count(connection: &Connection, run: RunId) -> Result<Option<u32>, Trouble> {
-    Ok(connection.query_row("SELECT max(seq) FROM run_entries WHERE run = ?1", [run.to_string()], |row| row.get(0))?)
 }

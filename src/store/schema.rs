@@ -10,17 +10,34 @@ use super::StoreError;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What makes each version of the tables of the one before it. `PRAGMA user_version` counts those done.
-const MIGRATIONS: &[&str] = &[include_str!("../../assets/migrations/0001_runs_and_calls.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../assets/migrations/0001_runs_and_calls.sql"), include_str!("../../assets/migrations/0002_entries_in_order.sql")];
 
-/// Sets a connection up for writing and brings its tables up to date.
+/// How many migrations there are.
+#[cfg(test)]
+pub const VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// The tables as the first `version` migrations leave them, for tests of the others.
+#[cfg(test)]
+pub fn as_of(connection: &Connection, version: u32) -> rusqlite::Result<()> {
+    MIGRATIONS.iter().take(version as usize).try_for_each(|migration| connection.execute_batch(migration))?;
+    connection.pragma_update(None, "user_version", version)
+}
+
+/// Sets a connection up for writing: how long it waits for others, what it writes and how safely. With `flush` each
+/// transaction waits for the disk.
+pub fn set_up(connection: &Connection, flush: bool) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // NORMAL hands a transaction to the system before it counts as done, FULL has it on the disk; the file is whole
+    // after a power cut in both (https://sqlite.org/pragma.html#pragma_synchronous).
+    connection.pragma_update(None, "synchronous", if flush { "FULL" } else { "NORMAL" })?;
+    connection.pragma_update(None, "foreign_keys", "ON")
+}
+
+/// Brings the tables up to date.
 pub fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let fault = |source| StoreError::Sqlite { path: path.to_owned(), source };
-    connection.busy_timeout(PATIENCE).map_err(fault)?;
-    let set = |name: &str, value: &str| connection.pragma_update(None, name, value);
-    set("journal_mode", "WAL").map_err(fault)?;
-    // Before a request is sent, what is written of it has to survive even a power cut.
-    set("synchronous", "FULL").map_err(fault)?;
-    set("foreign_keys", "ON").map_err(fault)?;
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
     // Within a transaction that writes, so that two programs do not both do it.
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;

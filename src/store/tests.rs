@@ -86,7 +86,7 @@ async fn a_run_is_read_back_as_written_even_by_another_program() {
         ended(),
     ];
     for entry in &entries {
-        store.write(run, entry.clone()).await.unwrap();
+        store.write(run, Arc::new([entry.clone()])).await.unwrap();
     }
     // A connection of its own, as another process would have.
     let other = Store::open(&dir.path().join("store.db"), 10).unwrap();
@@ -103,22 +103,51 @@ async fn a_run_is_read_back_as_written_even_by_another_program() {
 async fn an_entry_of_an_unknown_run_is_refused_and_takes_no_other_with_it() {
     let (_dir, store) = store(10);
     let (good, bad) = (RunId::new(1, 1), RunId::new(9, 9));
-    let writes = futures_util::future::join3(store.write(good, began("w")), store.write(bad, ended()), store.write(good, ended())).await;
+    let writes = futures_util::future::join3(
+        store.write(good, Arc::new([began("w")])),
+        store.write(bad, Arc::new([ended()])),
+        store.write(good, Arc::new([ended()])),
+    )
+    .await;
     assert!(writes.0.is_ok() && writes.2.is_ok());
-    assert!(writes.1.unwrap_err().to_string().contains("FOREIGN KEY"));
-    let reading = store.read(move |connection| runs::count(connection, good)).await.unwrap();
-    assert_eq!(reading, Some(2));
+    assert!(writes.1.unwrap_err().to_string().contains("nothing is known of the run"));
+    assert_eq!(store.load(good).await.unwrap().unwrap().entries.len(), 2);
+}
+
+#[tokio::test]
+async fn entries_that_are_written_together_are_written_all_or_none() {
+    let (_dir, store) = store(10);
+    let (one, two, other) = (RunId::new(1, 1), RunId::new(2, 2), RunId::new(3, 3));
+    // A run begins once.
+    let twice = || Arc::new([began("w"), ended(), began("w")]);
+    assert!(store.write(one, twice()).await.unwrap_err().to_string().contains("UNIQUE"));
+    // The same among others, whose writes are not touched by it.
+    let writes = futures_util::future::join3(
+        store.write(other, Arc::new([began("w")])),
+        store.write(two, twice()),
+        store.write(other, Arc::new([ended()])),
+    );
+    let writes = writes.await;
+    assert!(writes.0.is_ok() && writes.1.is_err() && writes.2.is_ok());
+    for run in [one, two] {
+        assert!(store.load(run).await.unwrap().is_none());
+    }
+    assert_eq!(store.load(other).await.unwrap().unwrap().entries, [began("w"), ended()]);
+    store.write(one, Arc::new([began("w"), ended()])).await.unwrap();
+    assert_eq!(store.load(one).await.unwrap().unwrap().entries, [began("w"), ended()]);
 }
 
 #[tokio::test]
 async fn old_runs_and_calls_are_thrown_away() {
     let (_dir, store) = store(10);
-    let writes = (0..1_003u64).map(|n| store.write(RunId::new(n, 0), began("w")));
+    let writes = (0..1_003u64).map(|n| store.write(RunId::new(n, 0), Arc::new([began("w")])));
     for written in futures_util::future::join_all(writes).await {
         written.unwrap();
     }
     assert_eq!(store.runs(5_000, None).await.unwrap().len(), 1_000);
     assert!(store.load(RunId::new(2, 0)).await.unwrap().is_none());
+    let entries = store.read(|connection| Ok(connection.query_row("SELECT count(*) FROM run_entries", [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(entries.await.unwrap(), 1_000, "entries go with their runs");
     for n in 0..450 {
         while !store.note_call(call(n)) {
             store.flush().await.unwrap();
@@ -139,10 +168,10 @@ async fn whoever_keeps_no_calls_leaves_the_history_alone() {
         assert!(store.note_call(call(n)));
     }
     store.flush().await.unwrap();
-    let beside = Store::open_beside(&dir.path().join("store.db")).unwrap();
+    let beside = Store::open_with(&dir.path().join("store.db"), StoreOptions { calls: None, flush: true }).unwrap();
     beside.note_call(call(7));
     let run = RunId::new(1, 1);
-    beside.write(run, began("w")).await.unwrap();
+    beside.write(run, Arc::new([began("w")])).await.unwrap();
     beside.flush().await.unwrap();
     assert_eq!(store.calls(100, vec![]).await.unwrap(), [call(0), call(1), call(2)]);
     assert!(store.load(run).await.unwrap().is_some(), "runs are written down all the same");
@@ -157,4 +186,50 @@ async fn a_file_of_a_newer_version_is_left_alone() {
     std::fs::write(&path, "this is no database, and longer than a header of one hundred bytes has to be before SQLite looks at it…")
         .unwrap();
     assert!(Store::open(&path, 1).unwrap_err().to_string().contains("store.db"));
+}
+
+#[tokio::test]
+async fn runs_of_an_older_version_are_still_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let (one, two) = (RunId::new(1, 1), RunId::new(2, 2));
+    let old = Connection::open(&path).unwrap();
+    schema::as_of(&old, 1).unwrap();
+    // Written by turns, the later run first.
+    for (run, seq, entry) in [(two, 1, began("b")), (one, 1, began("a")), (two, 2, ended()), (one, 2, RunEntry::Resumed { unix_ms: 5 })] {
+        let id = run.to_string();
+        if seq == 1 {
+            old.execute("INSERT INTO runs (run, workflow, started_ms) VALUES (?1, 'w', 3)", [&id]).unwrap();
+        }
+        let text = serde_json::to_string(&entry).unwrap();
+        old.execute("INSERT INTO run_entries (run, seq, entry) VALUES (?1, ?2, ?3)", rusqlite::params![id, seq, text]).unwrap();
+    }
+    drop(old);
+    let store = Store::open(&path, 0).unwrap();
+    store.write(one, Arc::new([ended()])).await.unwrap();
+    let three = RunId::new(3, 3);
+    store.write(three, Arc::new([began("c")])).await.unwrap();
+    let of = async |run| store.load(run).await.unwrap().unwrap().entries;
+    assert_eq!(of(one).await, [began("a"), RunEntry::Resumed { unix_ms: 5 }, ended()]);
+    assert_eq!(of(two).await, [began("b"), ended()]);
+    assert_eq!(of(three).await, [began("c")]);
+    let version = store.read(|connection| Ok(connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))?));
+    assert_eq!(version.await.unwrap(), schema::VERSION);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_waits_for_another_program_that_writes() {
+    let (dir, store) = store(10);
+    let (run, other) = (RunId::new(1, 1), Connection::open(dir.path().join("store.db")).unwrap());
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let writing = {
+        let store = store.clone();
+        tokio::spawn(async move { store.write(run, Arc::new([began("w")])).await })
+    };
+    // It cannot be there before the other is done, however long that takes.
+    tokio::task::yield_now().await;
+    assert!(store.load(run).await.unwrap().is_none());
+    other.execute_batch("COMMIT").unwrap();
+    writing.await.unwrap().unwrap();
+    assert_eq!(store.load(run).await.unwrap().unwrap().entries, [began("w")]);
 }

@@ -595,7 +595,7 @@ async fn a_run_that_was_given_up_and_killed_while_it_undid_does_not_go_forward_a
         RunEntry::GivenUp { prefix: String::new(), time_up: false, undo: true, why: "enough".into() },
         RunEntry::Undone { step: "b".into(), item: None, error: None },
     ] {
-        store.write(id(1), entry).await.unwrap();
+        store.write(id(1), Arc::new([entry])).await.unwrap();
     }
     let log = Log::default();
     let rig = engine(&log, Arc::new(store));
@@ -614,7 +614,7 @@ async fn a_run_that_another_process_has_is_not_taken_from_it() {
     let path = dir.path().join("store.db");
     let log = Log::default();
     let (one, other) = (Store::open(&path, 0).unwrap(), Store::open(&path, 0).unwrap());
-    one.write(id(1), RunEntry::Began { spec: Arc::new(wanted(SAGA)), unix_ms: 1 }).await.unwrap();
+    one.write(id(1), Arc::new([RunEntry::Began { spec: Arc::new(wanted(SAGA)), unix_ms: 1 }])).await.unwrap();
     // A lock on a file is the same for another process as for another handle in this one.
     let held = one.hold(id(1)).await.unwrap();
     assert!(held.is_some());
@@ -744,20 +744,23 @@ struct Fatal {
 
 #[async_trait::async_trait]
 impl Journal for Fatal {
-    async fn write(&self, run: RunId, entry: RunEntry) -> Result<(), JournalError> {
-        let left = {
-            let mut left = self.left.lock().unwrap();
-            let before = *left;
-            *left = before.map(|left| left.saturating_sub(1));
-            before
-        };
-        if left == Some(0) {
-            return std::future::pending().await;
-        }
-        self.store.write(run, entry).await?;
-        if left == Some(1) {
-            self.stopped.notify_one();
-            std::future::pending::<()>().await;
+    async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError> {
+        // One by one, so that the world can also stop between entries that are written together.
+        for entry in entries.iter() {
+            let left = {
+                let mut left = self.left.lock().unwrap();
+                let before = *left;
+                *left = before.map(|left| left.saturating_sub(1));
+                before
+            };
+            if left == Some(0) {
+                return std::future::pending().await;
+            }
+            self.store.write(run, Arc::new([entry.clone()])).await?;
+            if left == Some(1) {
+                self.stopped.notify_one();
+                std::future::pending::<()>().await;
+            }
         }
         Ok(())
     }
@@ -906,11 +909,11 @@ async fn a_word_may_be_about_one_item_or_about_a_step_within() {
     spec.sources = spec.sources.iter().cloned().chain([within]).collect();
     let store = Store::open(&dir.path().join("store.db"), 0).unwrap();
     let log = Log::default();
-    store.write(id(1), RunEntry::Began { spec: Arc::new(spec), unix_ms: 1 }).await.unwrap();
+    store.write(id(1), Arc::new([RunEntry::Began { spec: Arc::new(spec), unix_ms: 1 }])).await.unwrap();
     for (step, item) in [("pay", Some(0)), ("pay", Some(1)), ("all[0]/tell", None), ("all[1]/tell", None)] {
         let place = switchboard::domain::journal::Place { step: step.into(), item, purpose: Purpose::Step };
         let sending = RunEntry::Sending { place, attempt: 1, what: "s_echo".into(), arguments: Body::from("{}") };
-        store.write(id(1), sending).await.unwrap();
+        store.write(id(1), Arc::new([sending])).await.unwrap();
     }
     let rig = engine(&log, Arc::new(store));
     rig.ready("s").await;
@@ -947,8 +950,8 @@ async fn what_is_in_doubt_and_not_safe_waits_for_a_word() {
     let place = switchboard::domain::journal::Place { step: "pay".into(), item: None, purpose: Purpose::Step };
     let sending = RunEntry::Sending { place, attempt: 1, what: "s_echo".into(), arguments: Body::from(r#"{"name":"pay"}"#) };
     for run in [id(1), id(2), id(3)] {
-        store.write(run, began.clone()).await.unwrap();
-        store.write(run, sending.clone()).await.unwrap();
+        store.write(run, Arc::new([began.clone()])).await.unwrap();
+        store.write(run, Arc::new([sending.clone()])).await.unwrap();
     }
     let rig = engine(&log, Arc::new(store));
     rig.ready("s").await;

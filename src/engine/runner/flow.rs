@@ -43,6 +43,9 @@ const TIME_UP: &str = "the run's time was up";
 /// Items of one step.
 const MOST_ITEMS: usize = 100_000;
 
+/// Entries that are noted at most before they are written.
+const TOGETHER: usize = 64;
+
 /// Where and with what a flow begins.
 pub struct Frame {
     /// What stands before the ids in paths: empty, or a path with a slash.
@@ -91,6 +94,8 @@ pub struct Flow<'a> {
     signals: Vec<Signal>,
     deadline: Option<Instant>,
     timed_out: AtomicBool,
+    /// The run was given up since its journal could not be written.
+    unwritable: Mutex<Option<StepError>>,
     slots: Mutex<Vec<Slot>>,
     /// Masks secrets of the environment in what is shown and written down.
     redactor: Redactor,
@@ -125,6 +130,7 @@ async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
         prefix: frame.prefix,
         deadline: frame.deadline,
         timed_out: AtomicBool::new(false),
+        unwritable: Mutex::default(),
         slots: Mutex::new(plan.steps.iter().map(|_| Slot::default()).collect()),
         redactor: Redactor::new(&secrets),
     };
@@ -250,13 +256,13 @@ impl Flow<'_> {
     async fn drive(&self, schedule: &mut Schedule, undoing: &mut Undoing) {
         let mut work: Work<'_> = FuturesUnordered::new();
         let mut changes = self.run.stop.changed.subscribe();
-        let mut given_up = false;
+        let (mut given_up, mut broken) = (false, false);
         // Steps may have been given up before this flow began.
-        self.cancel_steps(schedule).await;
+        self.cancel_steps(schedule);
         loop {
             let interrupted = self.run.stop.is_interrupted();
             while let Some(task) = if interrupted { None } else { schedule.next_task() } {
-                self.take(task, schedule, &mut work, undoing).await;
+                self.take(task, schedule, &mut work, undoing);
             }
             if schedule.over() || work.is_empty() {
                 return;
@@ -277,7 +283,7 @@ impl Flow<'_> {
                         schedule.cancel();
                         self.write_given_up(schedule).await;
                     }
-                    self.sweep(schedule).await;
+                    self.sweep(schedule);
                 }
                 () = self.run.stop.undoing.raised(), if schedule.undoes() && schedule.running() == 0 => schedule.cancel(),
                 () = late, if !given_up && !timed_out => {
@@ -291,10 +297,17 @@ impl Flow<'_> {
                         schedule.fail(undo);
                         self.write_given_up(schedule).await;
                     }
-                    self.sweep(schedule).await;
+                    self.sweep(schedule);
                 }
-                _ = changes.changed() => self.cancel_steps(schedule).await,
-                Some(ended) = work.next() => self.ended(ended, schedule, undoing).await,
+                _ = changes.changed() => self.cancel_steps(schedule),
+                Some(ended) = work.next() => {
+                    self.ended(ended, schedule, undoing);
+                    if self.run.unwritten() >= TOGETHER {
+                        self.flush(schedule).await;
+                    }
+                }
+                // Nothing goes on at once that would take along what was noted.
+                () = std::future::ready(()), if self.run.unwritten() > 0 && !broken => broken = !self.flush(schedule).await,
             }
         }
     }
@@ -307,8 +320,19 @@ impl Flow<'_> {
         let _ = self.run.write(entry).await;
     }
 
+    /// Writes down what was noted. A journal that cannot be written ends the run; says whether it could.
+    async fn flush(&self, schedule: &mut Schedule) -> bool {
+        let Err(error) = self.run.flush().await else { return true };
+        self.forward.raise(&error.message);
+        if schedule.halted().is_none() {
+            schedule.fail(self.plan.on_error == OnError::Compensate);
+            *lock(&self.unwritable) = Some(error);
+        }
+        false
+    }
+
     /// Gives up the steps that somebody wants given up.
-    async fn cancel_steps(&self, schedule: &mut Schedule) {
+    fn cancel_steps(&self, schedule: &mut Schedule) {
         let wanted: Vec<(usize, String)> = {
             let steps = lock(&self.run.stop.steps);
             let own = self.paths.iter().enumerate().filter_map(|(step, path)| Some((step, steps.get(&**path)?.clone())));
@@ -319,16 +343,16 @@ impl Flow<'_> {
             lock(&self.slots)[step].cancelled = Some(reason);
             schedule.cancel_step(step);
         }
-        self.sweep(schedule).await;
+        self.sweep(schedule);
     }
 
-    async fn take<'f>(&'f self, task: Task, schedule: &mut Schedule, work: &mut Work<'f>, undoing: &mut Undoing) {
+    fn take<'f>(&'f self, task: Task, schedule: &mut Schedule, work: &mut Work<'f>, undoing: &mut Undoing) {
         match task {
-            Task::Decide(step) => self.decide(step, schedule).await,
+            Task::Decide(step) => self.decide(step, schedule),
             Task::Skipped { step, because } => {
                 let why = format!("`{}` was skipped", self.plan.steps[because].id);
                 lock(&self.slots)[step].skipped = Some(why);
-                self.finish(step, schedule).await;
+                self.finish(step, schedule);
             }
             Task::Start(step, item) => {
                 let scope = match item {
@@ -352,7 +376,7 @@ impl Flow<'_> {
     }
 
     /// Decides whether a step is done, and how often.
-    async fn decide(&self, step: usize, schedule: &mut Schedule) {
+    fn decide(&self, step: usize, schedule: &mut Schedule) {
         let planned = &self.plan.steps[step];
         lock(&self.slots)[step].begin(self.run.bus().now());
         let wanted = planned.when.as_ref().map_or(Ok(true), |when| when.test(&self.scope));
@@ -362,7 +386,7 @@ impl Flow<'_> {
                 let when = planned.when.as_ref().map(|when| when.source()).unwrap_or_default();
                 lock(&self.slots)[step].skipped = Some(format!("when: {when}"));
                 schedule.skip(step);
-                return self.finish(step, schedule).await;
+                return self.finish(step, schedule);
             }
             Err(error) => Err(error),
         };
@@ -388,7 +412,7 @@ impl Flow<'_> {
                 self.note(step, None, |view| view.state = StepState::Running);
             }
         }
-        self.finish(step, schedule).await;
+        self.finish(step, schedule);
     }
 
     /// The scope of an item.
@@ -423,9 +447,7 @@ impl Flow<'_> {
             Some(item) => RunEntry::ItemEnded { step: path, item, end },
             None => RunEntry::StepEnded { step: path, end },
         };
-        if let (Err(error), false) = (self.run.write(entry).await, self.run.stop.is_interrupted()) {
-            leaf = Leaf::Failed(StepError { may_have_run: true, ..error });
-        }
+        self.run.note(entry);
         Ended::Leaf(step, item, leaf)
     }
 
@@ -448,7 +470,7 @@ impl Flow<'_> {
         Ended::Undone(step, item, undoer.work().await)
     }
 
-    async fn ended(&self, ended: Ended, schedule: &mut Schedule, undoing: &mut Undoing) {
+    fn ended(&self, ended: Ended, schedule: &mut Schedule, undoing: &mut Undoing) {
         match ended {
             Ended::Leaf(step, item, leaf) => {
                 let end = match &leaf {
@@ -462,7 +484,7 @@ impl Flow<'_> {
                 if news {
                     self.note(step, None, |_| {});
                 }
-                self.finish(step, schedule).await;
+                self.finish(step, schedule);
             }
             Ended::Undone(step, item, result) => {
                 undoing.note(label(&self.plan.steps[step].id, item), &result);
@@ -483,7 +505,7 @@ impl Flow<'_> {
     }
 
     /// Tells everybody of a step that the schedule says has ended, once.
-    async fn finish(&self, step: usize, schedule: &Schedule) {
+    fn finish(&self, step: usize, schedule: &Schedule) {
         let outcome = match schedule.at(step) {
             At::Ended(End::Ok) => StepOutcome::Ok,
             At::Ended(End::Failed) => StepOutcome::Failed,
@@ -497,16 +519,14 @@ impl Flow<'_> {
         self.run.tell(&self.paths[step], finished.view);
         // A skipped step is decided on again in the same way; all others have to stand in the journal.
         if let Some(end) = finished.unwritten.filter(|_| outcome != StepOutcome::Skipped) {
-            let entry = RunEntry::StepEnded { step: self.paths[step].clone(), end };
-            // If it cannot be written, whatever comes next cannot be either, and says so.
-            let _ = self.run.write(entry).await;
+            self.run.note(RunEntry::StepEnded { step: self.paths[step].clone(), end });
         }
     }
 
     /// Finishes every step that ended by what was done to the schedule as a whole.
-    async fn sweep(&self, schedule: &Schedule) {
+    fn sweep(&self, schedule: &Schedule) {
         for step in 0..self.plan.steps.len() {
-            self.finish(step, schedule).await;
+            self.finish(step, schedule);
         }
     }
 
@@ -515,8 +535,10 @@ impl Flow<'_> {
         let halted = schedule.halted();
         let mut slots = lock(&self.slots);
         let first = self.first_failure(&slots);
+        let unwritable = lock(&self.unwritable).take();
         let mut why = match (halted, &first) {
             (Some(Halt::Cancelled), _) => Some(self.forward.why()),
+            _ if unwritable.is_some() => unwritable.map(|error| error.message),
             _ if matches!(output, Some(Err(_))) => None,
             _ if timed_out => Some(format!("its time was up{}", self.limit_words())),
             (Some(Halt::Failed), Some((step, error))) => Some(format!("step `{}`: {}", self.plan.steps[*step].id, error.message)),

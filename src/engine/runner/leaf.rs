@@ -326,6 +326,7 @@ impl Worker<'_> {
     async fn prompt(&self, server: &str, name: &str, arguments: &Template, limits: &Limits) -> Result<Answered, Try> {
         let arguments = self.evaluate(arguments)?.body();
         self.show_arguments(&arguments, Purpose::Step);
+        self.run().flush().await.map_err(|error| Try::Failed(error, false))?;
         let operation = Operation::Prompt { server: ServerId::from(server), name: name.to_owned(), arguments };
         let answer = self.call(operation, Purpose::Step, limits).await.map_err(|tried| tried.repeatable(true))?;
         self.read(&answer, self.plan_step().read_as, true)
@@ -334,6 +335,7 @@ impl Worker<'_> {
     async fn resource(&self, server: &str, uri: &Template, limits: &Limits) -> Result<Answered, Try> {
         let uri = self.evaluate(uri)?.display();
         self.show_arguments(&Body::json(&serde_json::json!({ "uri": uri })), Purpose::Step);
+        self.run().flush().await.map_err(|error| Try::Failed(error, false))?;
         let operation = Operation::Resource { server: ServerId::from(server), uri };
         let answer = self.call(operation, Purpose::Step, limits).await.map_err(|tried| tried.repeatable(true))?;
         self.read(&answer, self.plan_step().read_as, true)

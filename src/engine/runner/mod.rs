@@ -160,6 +160,8 @@ struct Run {
     facts: RunFacts,
     memory: Memory,
     stop: Arc<Stop>,
+    /// Entries that the next written one takes along.
+    noted: Mutex<Vec<RunEntry>>,
     /// No other process takes the run while this is held.
     _held: Held,
 }
@@ -177,13 +179,41 @@ impl Run {
         &self.engine.runs.cache
     }
 
-    /// Writes an entry; when this returns, no crash loses it. Nothing is written of a run that is being
-    /// interrupted: what is done now may not be done to its end.
+    /// Writes an entry, behind those that were noted; when this returns, no death of the process loses it. Nothing is
+    /// written of a run that is being interrupted: what is done now may not be done to its end.
     async fn write(&self, entry: RunEntry) -> Result<(), StepError> {
         if self.stop.is_interrupted() {
             return Err(StepError::new(StepErrorKind::Journal, "the run was interrupted"));
         }
-        self.engine.runs.journal.write(self.id, entry).await.map_err(|error| {
+        self.write_behind_noted(Some(entry)).await
+    }
+
+    /// Leaves an entry for the next that is written, which takes it along: how a step ended has to stand there before
+    /// anything else is sent, and the two together cost as much as one.
+    fn note(&self, entry: RunEntry) {
+        if !self.stop.is_interrupted() {
+            lock(&self.noted).push(entry);
+        }
+    }
+
+    /// How many entries were noted and not yet written.
+    fn unwritten(&self) -> usize {
+        lock(&self.noted).len()
+    }
+
+    /// Writes what was noted, if anything was.
+    async fn flush(&self) -> Result<(), StepError> {
+        if self.unwritten() == 0 { Ok(()) } else { self.write_behind_noted(None).await }
+    }
+
+    async fn write_behind_noted(&self, last: Option<RunEntry>) -> Result<(), StepError> {
+        let noted = std::mem::take(&mut *lock(&self.noted));
+        let happened = noted.len();
+        let entries: Arc<[RunEntry]> = noted.into_iter().chain(last).collect();
+        let written = self.engine.runs.journal.write(self.id, entries.clone()).await;
+        written.map_err(|error| {
+            // What happened stays true: the next that can be written has it.
+            lock(&self.noted).splice(0..0, entries[..happened].iter().cloned());
             StepError::new(StepErrorKind::Journal, format!("the journal cannot be written, so nothing more is sent: {error}"))
         })
     }

@@ -69,11 +69,12 @@ pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Ar
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
         let (answers, ask) = (spec.answers.clone(), spec.ask);
         let _held = hold(&engine, run).await?;
-        let shared = Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone(), _held };
-        let began = RunEntry::Began { spec: spec.clone(), unix_ms: started_ms };
-        for entry in std::iter::once(began).chain(taken) {
-            shared.write(entry).await.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
-        }
+        let noted = Default::default();
+        let shared =
+            Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone(), noted, _held };
+        shared.note(RunEntry::Began { spec: spec.clone(), unix_ms: started_ms });
+        taken.into_iter().for_each(|entry| shared.note(entry));
+        shared.flush().await.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
         announce(&shared, &plan);
         Ok((shared, plan, input))
     };
@@ -123,8 +124,8 @@ pub async fn again(engine: Arc<Engine>, run: RunId, how: Resumption, stop: Arc<S
         let facts = RunFacts { id: run.to_string(), started_ms: started_ms.unwrap_or_default(), attempt };
         let answers = answers.into_iter().chain(spec.answers.iter().cloned()).collect();
         let memory = Memory::of(&record);
-        let mut shared =
-            Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone(), _held: held };
+        let (engine, spec, noted) = (engine.clone(), spec.clone(), Default::default());
+        let mut shared = Run { id: run, engine, spec, answers, ask, facts, memory, stop: stop.clone(), noted, _held: held };
         announce(&shared, &plan);
         tokio::select! {
             biased;
@@ -133,7 +134,7 @@ pub async fn again(engine: Arc<Engine>, run: RunId, how: Resumption, stop: Arc<S
             }
             decided = decide(&mut shared, &plan, &record) => decided?,
         }
-        let unix_ms = engine.bus.look(|world| world.epoch.unix_ms(engine.bus_now()));
+        let unix_ms = shared.bus().look(|world| world.epoch.unix_ms(shared.engine.bus_now()));
         let written = shared.write(RunEntry::Resumed { unix_ms }).await;
         written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
         Ok((shared, plan, input))
@@ -178,9 +179,13 @@ async fn carry_out(engine: &Arc<Engine>, run: RunId, spec: &RunSpec, begun: Resu
         Err(refusal) => refused(&refusal, started),
     };
     let report = Arc::new(report);
-    if !shared.stop.is_interrupted()
-        && let Err(error) = shared.write(RunEntry::Ended { report: report.clone() }).await
-    {
+    let written = if shared.stop.is_interrupted() {
+        // What ended before is not in doubt.
+        shared.flush().await
+    } else {
+        shared.write(RunEntry::Ended { report: report.clone() }).await
+    };
+    if let Err(error) = written {
         engine.bus.notice(
             crate::domain::event::NoticeLevel::Warn,
             format!("the end of run {} could not be written: {}", run.short(), error.message),

@@ -44,8 +44,7 @@ impl Undoer<'_> {
         let step = self.flow.paths[self.step].clone();
         let done = self.attempts(&Place { step: step.clone(), item: self.item, purpose: Purpose::Compensation }).await;
         let entry = RunEntry::Undone { step, item: self.item, error: done.as_ref().err().cloned() };
-        // That it cannot be written down changes nothing about what was done; the end of the run tells it.
-        let _ = self.flow.run.write(entry).await;
+        self.flow.run.note(entry);
         done
     }
 

@@ -1,0 +1,117 @@
+//! The journal's own connection, on which whoever waits for an entry writes it.
+//!
+//! A transaction takes some ten microseconds, as it goes to the system and not to the disk; that is less than a thread
+//! takes to be woken. Where it can take longer, since the disk is waited for, was slow lately, or another program
+//! writes, the runtime is told before, so that it has another thread for its other tasks.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::{Trouble, change::Change, runs, schema};
+use crate::domain::{journal::RunEntry, run::RunId};
+
+/// A write that takes longer than this was slow.
+const SLOW: Duration = Duration::from_millis(5);
+
+/// Writes after a slow one before which the runtime is told.
+const WARY: u32 = 100;
+
+/// Writes between two checkpoints: about as many as fill the thousand pages after which SQLite would do one itself.
+const CHECKPOINT: u32 = 700;
+
+/// The connection and where it writes.
+#[derive(Debug)]
+pub struct Journal {
+    inner: Mutex<Inner>,
+    /// Whether each write waits for the disk.
+    flush: bool,
+    /// Writes left before which the runtime is told.
+    wary: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    place: runs::Place,
+    /// Writes since the last checkpoint.
+    writes: u32,
+}
+
+impl Journal {
+    /// A journal over a connection that is set up.
+    pub fn new(connection: Connection, flush: bool) -> rusqlite::Result<Journal> {
+        // A checkpoint waits for the disk: another thread does it.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        let inner = Inner { connection, place: runs::Place::default(), writes: 0 };
+        Ok(Journal { inner: Mutex::new(inner), flush, wary: AtomicU32::new(0) })
+    }
+
+    /// Writes entries of a run, all or none. Says whether it is time for a checkpoint. May block, for
+    /// [`schema::PATIENCE`] and what the disk takes; the runtime's other tasks go on.
+    pub fn write(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, Trouble> {
+        let wary = self.wary.load(Ordering::Relaxed);
+        if !self.flush && wary == 0 {
+            match self.at_once(run, entries) {
+                Some(Err(Trouble::Sqlite(error))) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+                Some(written) => return written,
+                None => {}
+            }
+        }
+        self.wary.store(wary.saturating_sub(1), Ordering::Relaxed);
+        let patiently = || self.timed(self.inner.lock().unwrap_or_else(PoisonError::into_inner), schema::PATIENCE, run, entries);
+        match Handle::try_current().map(|here| here.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(patiently),
+            _ => patiently(),
+        }
+    }
+
+    /// The same without waiting for anybody; `None` where somebody else writes here.
+    fn at_once(&self, run: RunId, entries: &[RunEntry]) -> Option<Result<bool, Trouble>> {
+        let inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(self.timed(inner, Duration::ZERO, run, entries))
+    }
+
+    fn timed(&self, mut inner: MutexGuard<'_, Inner>, patience: Duration, run: RunId, entries: &[RunEntry]) -> Result<bool, Trouble> {
+        let began = Instant::now();
+        let written = inner.write(patience, run, entries);
+        if began.elapsed() > SLOW {
+            self.wary.store(WARY, Ordering::Relaxed);
+        }
+        written
+    }
+}
+
+impl Inner {
+    fn write(&mut self, patience: Duration, run: RunId, entries: &[RunEntry]) -> Result<bool, Trouble> {
+        let Inner { connection, place, writes } = self;
+        connection.busy_timeout(patience)?;
+        let mut all = || -> Result<(), Trouble> {
+            let change = Change::begin(connection)?;
+            entries.iter().try_for_each(|entry| runs::write(connection, place, run, entry))?;
+            Ok(change.commit()?)
+        };
+        let written: Result<(), Trouble> = all();
+        if written.is_err() {
+            place.lose();
+        }
+        written?;
+        *writes += 1;
+        let much = *writes >= CHECKPOINT;
+        if much {
+            *writes = 0;
+        }
+        Ok(much)
+    }
+}
