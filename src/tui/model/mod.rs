@@ -7,6 +7,7 @@
 mod act;
 mod burst;
 mod calls;
+mod choices;
 mod complete;
 mod copy;
 mod fields;

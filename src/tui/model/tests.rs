@@ -785,5 +785,6 @@ fn every_small_size_is_drawn() {
     }
 }
 
+mod choices;
 mod dialogs;
 mod looks;
