@@ -359,7 +359,12 @@ fn sources() -> Vec<(String, String)> {
         .map(|path| (path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path).unwrap()))
         .collect();
     let for_tests: BTreeSet<String> = all.iter().flat_map(|(file, source)| test_modules(file, source)).collect();
-    all.into_iter().filter(|(file, _)| !for_tests.contains(file)).collect()
+    all.into_iter().filter(|(file, _)| !is_for_tests(file, &for_tests)).collect()
+}
+
+/// Whether a file is one of these, or of a module in one of these.
+fn is_for_tests(file: &str, for_tests: &BTreeSet<String>) -> bool {
+    for_tests.contains(file) || Path::new(file).ancestors().skip(1).any(|folder| for_tests.contains(&format!("{}.rs", folder.display())))
 }
 
 /// The files of modules that a source declares for tests only.
@@ -482,4 +487,10 @@ fn what_is_allowed_is_not_accused() {
     }
     assert_eq!(test_modules("tui/widget/mod.rs", "#[cfg(test)]\nmod test;\nmod field;\n"), ["tui/widget/test.rs"]);
     assert_eq!(test_modules("tui/widget/form.rs", "#[cfg(test)]\npub mod tests;\n"), ["tui/widget/form/tests.rs"]);
+    let tests = BTreeSet::from(["tui/model/tests.rs".to_owned()]);
+    for (file, so) in
+        [("tui/model/tests.rs", true), ("tui/model/tests/calls.rs", true), ("tui/model/calls.rs", false), ("tui/model.rs", false)]
+    {
+        assert_eq!(is_for_tests(file, &tests), so, "{file}");
+    }
 }

@@ -20,7 +20,7 @@ pub(crate) mod instances;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use self::build::Maker;
 pub use self::{
@@ -46,7 +46,7 @@ pub enum State {
     Null,
 }
 
-/// What stands in a field.
+/// What stands in a field. What comes from the schema is shared: forms are kept as they were before each change.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// Text.
@@ -63,7 +63,7 @@ pub enum Kind {
     /// One of several values.
     Choice {
         /// Label and value of each.
-        options: Vec<(String, Json)>,
+        options: Arc<[(String, Json)]>,
         /// The chosen one.
         picked: usize,
     },
@@ -76,21 +76,21 @@ pub enum Kind {
         /// Whether the fields have been made.
         made: bool,
         /// The schemas of members that are not declared; `None` when there may be none.
-        extra: Option<Others>,
+        extra: Option<Arc<Others>>,
     },
     /// Items.
     Array {
         /// The items.
         items: Vec<Node>,
         /// Schemas of the first ones.
-        prefix: Vec<Json>,
+        prefix: Arc<[Json]>,
         /// Schema of the others; `None` when there may be none.
-        rest: Option<Json>,
+        rest: Option<Arc<Json>>,
     },
     /// One of several alternatives.
     Union {
         /// Label and schema of each.
-        variants: Vec<(String, Json)>,
+        variants: Arc<[(String, Json)]>,
         /// The chosen one.
         picked: usize,
         /// The field for it.
@@ -131,7 +131,7 @@ pub struct Node {
     pub note: Option<String>,
     /// Whether it is required and empty.
     pub missing: bool,
-    schema: Json,
+    schema: Arc<Json>,
     format: Option<Arc<jsonschema::Validator>>,
 }
 
@@ -149,6 +149,8 @@ pub struct Form {
     maker: Maker,
     root: Node,
     checker: Checker,
+    /// Checkers of alternatives, by their schemas: made once, not at every key.
+    alternatives: HashMap<String, Checker>,
     /// What is wrong with the whole, or cannot be told of one field.
     pub problems: Vec<String>,
 }
@@ -159,7 +161,7 @@ impl Form {
         let root_schema = Json::parse(&schema.text()).unwrap_or(Json::Bool(true));
         let maker = Maker::new(root_schema.clone());
         let root = maker.root(true);
-        let mut form = Form { maker, root, checker: Checker::new(schema), problems: vec![] };
+        let mut form = Form { maker, root, checker: Checker::new(schema), alternatives: HashMap::new(), problems: vec![] };
         form.check();
         form
     }
@@ -311,7 +313,7 @@ impl Form {
                     return;
                 }
             }
-            let Some(schema) = prefix.get(at).or(rest.as_ref()) else { return };
+            let Some(schema) = prefix.get(at).or(rest.as_deref()) else { return };
             items.insert(at, maker.item(schema));
             relabel(items);
             (node.state, node.folded) = (State::Set, false);

@@ -54,6 +54,9 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     let body = Rect { y: 1, height: screen.height.saturating_sub(2), ..screen };
     draw_modals(model, body, buf);
     toast::draw(&model.toasts, &model.theme, body, buf);
+    if let Some((form, theme)) = model.choosing() {
+        form.draw_list(body, buf, theme);
+    }
     model.theme.ground(buf);
 }
 

@@ -118,14 +118,13 @@ impl Maker {
             note: None,
             missing: false,
             format: format(&place.schema),
-            schema: place.schema,
+            schema: Arc::new(place.schema),
         };
         round.left.set(round.left.get().saturating_sub(1));
         // A merged schema has no `$ref` left, so that making from it again gives the same.
-        node.schema = match place.shape {
-            Shape::Union(_) => schema.clone(),
-            _ => node.schema,
-        };
+        if let Shape::Union(_) = place.shape {
+            node.schema = Arc::new(schema.clone());
+        }
         node.kind = self.kind(place.shape, &mut node, depth, round);
         if round.defaults {
             self.prefill(&mut node);
@@ -138,7 +137,7 @@ impl Maker {
             Shape::Text => Kind::Text(String::new()),
             Shape::Number { integer } => Kind::Number { text: String::new(), integer },
             Shape::Bool => Kind::Bool(false),
-            Shape::Choice(options) => Kind::Choice { options, picked: 0 },
+            Shape::Choice(options) => Kind::Choice { options: options.into(), picked: 0 },
             Shape::Const(value) => {
                 node.state = preset(node, round);
                 Kind::Const(value)
@@ -146,20 +145,20 @@ impl Maker {
             Shape::Any => Kind::Raw(String::new()),
             Shape::Array { prefix, items } => {
                 node.state = preset(node, round);
-                Kind::Array { items: vec![], prefix, rest: items }
+                Kind::Array { items: vec![], prefix: prefix.into(), rest: items.map(Arc::new) }
             }
             Shape::Union(variants) => {
                 let shallow = depth < DEPTH * 2 && round.left.get() > 0;
                 match variants.first().filter(|_| shallow) {
                     Some((_, first)) => {
                         let inner = self.variant(first, node.required, depth + 1, round);
-                        Kind::Union { inner: Box::new(inner), variants, picked: 0 }
+                        Kind::Union { inner: Box::new(inner), variants: variants.into(), picked: 0 }
                     }
                     None => Kind::Raw(String::new()),
                 }
             }
             Shape::Object { others, .. } => {
-                let extra = others.any().then_some(others);
+                let extra = others.any().then(|| Arc::new(others));
                 let mut made = Node { kind: Kind::Object { fields: vec![], made: false, extra }, ..node.clone() };
                 let open = node.required && depth < DEPTH && round.left.get() > 0;
                 if open {

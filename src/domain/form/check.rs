@@ -1,5 +1,7 @@
 //! Judges the arguments and hangs what is wrong onto the fields.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::{Form, Json, Kind, Node, Path, State, json};
@@ -19,8 +21,7 @@ impl Form {
             Err(error) => return self.problems.push(format!("cannot be checked: {error}")),
         };
         let mut found = self.checker.check(&value);
-        let root_schema = self.maker.schema();
-        refine(&self.root, root_schema, &mut found);
+        refine(&self.root, self.maker.schema(), &mut self.alternatives, &mut found);
         for violation in found {
             self.attach(&violation);
         }
@@ -122,14 +123,15 @@ fn own(node: &mut Node, sent: bool) {
 }
 
 /// Replaces "fits none of the alternatives" by what is wrong with the chosen one.
-fn refine(root: &Node, schema: &Json, found: &mut Vec<Violation>) {
+fn refine(root: &Node, schema: &Json, checkers: &mut HashMap<String, Checker>, found: &mut Vec<Violation>) {
     let mut details = vec![];
     found.retain(|violation| {
         let Some(node) = union_at(root, &violation.path) else { return true };
         let Kind::Union { variants, picked, inner } = &node.kind else { return true };
         let about_choice = violation.message.contains("under any of the schemas") || violation.message.contains("oneOf");
         let (Some((_, variant)), Some(value), true) = (variants.get(*picked), inner.value(), about_choice) else { return true };
-        let checker = Checker::new(&super::Body::from(with_definitions(variant, schema).text()));
+        let compile = || Checker::new(&super::Body::from(with_definitions(variant, schema).text()));
+        let checker = checkers.entry(variant.text()).or_insert_with(compile);
         let (None, Ok(value)) = (&checker.problem, serde_json::from_str(&value.text())) else { return true };
         let inside = checker.check(&value);
         let replaced = !inside.is_empty();

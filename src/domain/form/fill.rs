@@ -92,7 +92,7 @@ impl Maker {
         let any = Json::Bool(true);
         items.clear();
         for (index, value) in values.iter().enumerate() {
-            let declared = prefix.get(index).or(rest.as_ref());
+            let declared = prefix.get(index).or(rest.as_deref());
             misfit += u32::from(declared.is_none());
             let mut item = self.blank(declared.unwrap_or(&any));
             misfit += self.put(&mut item, value, filling);

@@ -1,20 +1,25 @@
 //! The call builder and its result, by keys.
 
+use std::{sync::Arc, time::Duration};
+
 use base64::Engine as _;
 
-use super::{tests::Harness, *};
 use crate::{
     domain::{
+        ask::Ask,
         body::Body,
-        call::{Operation, Origin, Outcome},
+        call::{CallSpec, Operation, Origin, Outcome},
         catalog::{RawLists, ServerCatalog},
         event::EventKind,
-        recall::{RecallKind, Recalled},
+        id::CallId,
+        recall::{Recall, RecallKind, Recalled},
         server::{Era, SessionInfo},
     },
     engine::control::Command,
-    tui::{ConsoleRequest, fake},
+    tui::{ConsoleRequest, Startup, action::Action, fake},
 };
+
+use super::{tests::Harness, *};
 
 fn resource(uri: &str) -> Operation {
     Operation::Resource { server: "database".into(), uri: uri.into() }

@@ -24,7 +24,7 @@ use crate::tui::{
 use super::{Modal, Model};
 
 /// Rows that one notch of the wheel scrolls.
-const NOTCH: usize = 3;
+pub(super) const NOTCH: usize = 3;
 /// Views of a call at most: clicking on one turns through all of them at most once.
 const MOST_TABS: usize = 8;
 /// Cells between a key and the next one in a row of keys.
@@ -37,7 +37,13 @@ impl Model {
             MouseEventKind::ScrollDown => self.wheel(event, Action::Down),
             MouseEventKind::Down(MouseButton::Left) => self.press(event),
             // The other button steps out, as Escape does.
-            MouseEventKind::Down(MouseButton::Right) => self.act(Action::Back),
+            MouseEventKind::Down(MouseButton::Right) => {
+                if self.close_choices() {
+                    vec![]
+                } else {
+                    self.act(Action::Back)
+                }
+            }
             MouseEventKind::Drag(MouseButton::Left) => {
                 if let Some(divider) = self.drag {
                     self.room = self.layout.drag(divider, event.column, event.row, self.room);
@@ -53,6 +59,9 @@ impl Model {
     }
 
     fn wheel(&mut self, event: MouseEvent, action: Action) -> Vec<Cmd> {
+        if self.wheel_choices(event.column, event.row, action) {
+            return vec![];
+        }
         if !self.modals.is_empty() {
             return (0..NOTCH).flat_map(|_| self.act(action)).collect();
         }
@@ -69,6 +78,9 @@ impl Model {
         let (x, y) = (event.column, event.row);
         let picture = self.picture();
         if !picture.area.contains((x, y).into()) {
+            return vec![];
+        }
+        if self.press_choices(x, y) {
             return vec![];
         }
         if !self.modals.is_empty() {

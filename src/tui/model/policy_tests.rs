@@ -1,18 +1,20 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ratatui::buffer::Buffer;
+
+use crate::{
+    domain::{
+        event::EventKind,
+        id::CallId,
+        policy::{breaker::Order, fault::Fault},
+    },
+    engine::control::Command,
+    tui::{Startup, fake, pane::health::Page, track, views::View},
+};
 
 use super::{
     views_tests::{buffer, frame, keys, text},
     *,
-};
-use crate::{
-    domain::{
-        event::EventKind,
-        policy::{breaker::Order, fault::Fault},
-    },
-    engine::control::Command,
-    tui::{fake, pane::health::Page, track, views::View},
 };
 
 /// The shop with breakers, groups, faults and calls of many stages.

@@ -22,10 +22,8 @@ use crate::{
     },
 };
 
-use super::Model;
+use super::{Model, mouse::NOTCH};
 
-/// Rows that one notch of the wheel scrolls.
-const NOTCH: usize = 3;
 /// Cells before the tabs: the program's name.
 pub const BEFORE_TABS: u16 = 15;
 

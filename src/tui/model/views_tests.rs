@@ -1,14 +1,13 @@
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 use crossterm::event::{KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use proptest::prelude::*;
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::*;
 use crate::{
     domain::{
         call::Operation,
-        event::{EventKind, LogMessage},
+        event::{Event, EventKind, LogMessage},
         frame::{Anomaly, AnomalyKind},
         server::Phase,
     },
@@ -19,6 +18,8 @@ use crate::{
         views::{Part, View},
     },
 };
+
+use super::*;
 
 pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };

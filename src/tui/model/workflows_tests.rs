@@ -1,15 +1,19 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
-use super::tests::Harness;
-use super::*;
 use crate::{
     domain::run::{RunFrom, RunOutcome, RunSpec, StepState},
     engine::control::Command,
     tui::{
+        Startup,
         fake::{self, runs},
         views::{Part, View},
     },
 };
+
+use super::tests::Harness;
+use super::*;
 
 pub(super) fn harness(width: u16, height: u16, told: bool) -> Harness {
     let setup = Setup { workflows: runs::shelf(), ..Harness::setup(Startup::Normal) };

@@ -89,6 +89,11 @@ impl Inbox {
         self.form.as_ref()
     }
 
+    /// The form, to be changed.
+    pub fn form_mut(&mut self) -> Option<&mut FormView> {
+        self.form.as_mut()
+    }
+
     /// Rows of the question's text that the dialog has room for on such a screen.
     pub fn room(&self, look: Look, screen: Rect) -> usize {
         let (_, text, _) = self.places(look, screen);

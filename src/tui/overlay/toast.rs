@@ -1,16 +1,12 @@
 //! Short messages in the corner that go away by themselves.
 
-use ratatui::{
-    buffer::Buffer,
-    layout::Rect,
-    widgets::{Clear, Widget},
-};
+use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     domain::{event::NoticeLevel, time::Stamp},
     tui::{
         theme::Theme,
-        widget::paint::{Pen, width, wrap},
+        widget::paint::{Pen, clear, width, wrap},
     },
 };
 
@@ -47,7 +43,7 @@ pub fn draw(toasts: &[Toast], theme: &Theme, area: Rect, buf: &mut Buffer) {
         bottom -= height;
         let wide = wide.min(area.width);
         let place = Rect { x: area.right() - wide, y: bottom, width: wide, height }.intersection(buf.area);
-        Clear.render(place, buf);
+        clear(buf, place);
         let (glyph, style) = level_glyph(toast.level, theme);
         for (y, row) in rows.iter().enumerate() {
             let mut pen = Pen::new(buf, place, y as u16);

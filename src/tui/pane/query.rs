@@ -2,11 +2,7 @@
 //! view and the timeline have one each.
 
 use crossterm::event::KeyEvent;
-use ratatui::{
-    buffer::Buffer,
-    layout::Rect,
-    widgets::{Clear, Widget},
-};
+use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::tui::{
     action::Action,
@@ -15,7 +11,7 @@ use crate::tui::{
     rows::Rows,
     widget::{
         field::{FieldEvent, TextField},
-        paint::{Pen, width, wrap_some},
+        paint::{Pen, clear, width, wrap_some},
     },
 };
 
@@ -185,7 +181,7 @@ impl FilterLine {
         let word = head.rfind(char::is_whitespace).map_or(0, |at| at + 1);
         let x = (3 + width(&head[..word])).saturating_sub(1).min(area.width.saturating_sub(wide));
         let place = Rect { x: area.x + x, y: area.y + 1 + self.notes(area.width), width: wide.min(area.width - x), height };
-        Clear.render(place.intersection(buf.area), buf);
+        clear(buf, place);
         for (y, offer) in shown.iter().take(usize::from(height)).enumerate() {
             let style = if self.taken == Some(first + y) { theme.selection } else { theme.selection_idle };
             let mut pen = Pen::new(buf, place, y as u16);

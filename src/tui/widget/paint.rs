@@ -235,8 +235,22 @@ fn framed<'a>(pieces: &[Piece<'a>], style: Style) -> Vec<Piece<'a>> {
 /// Clears the room of a dialog in the middle of `area` and draws its border; gives the room inside.
 pub fn dialog(buf: &mut Buffer, area: Rect, wish: (u16, u16), title: &[Piece], right: &[Piece], theme: &Theme) -> Rect {
     let place = centred(area, wish);
-    Clear.render(place.intersection(buf.area), buf);
+    clear(buf, place);
     pane(buf, place, title, right, true, theme)
+}
+
+/// Empties a place for what is drawn over others.
+pub fn clear(buf: &mut Buffer, place: Rect) {
+    let place = place.intersection(buf.area);
+    Clear.render(place, buf);
+    // Half of a wide character that began before it would hide the first column on the terminal.
+    for y in place.top()..place.bottom() {
+        if let Some(x) = place.x.checked_sub(1).filter(|x| *x >= buf.area.x)
+            && buf[(x, y)].symbol().width() > 1
+        {
+            buf[(x, y)].set_symbol(" ");
+        }
+    }
 }
 
 /// The room that [`dialog`] leaves inside its frame.
@@ -304,6 +318,15 @@ mod tests {
         Pen::new(&mut buf, area, 7).put("outside", Style::new());
         Pen::new(&mut buf, Rect::new(40, 3, 9, 9), 0).put("outside", Style::new()).right(&[("x", Style::new())]).fill(Style::new());
         assert_eq!(row(&buf), r"a\x1b[2Jbt");
+    }
+
+    #[test]
+    fn a_place_is_cleared_with_the_wide_character_that_reaches_into_it() {
+        let mut buf = Buffer::empty(Rect::new(0, 0, 8, 1));
+        let area = buf.area;
+        Pen::new(&mut buf, area, 0).put("日本日本", Style::new());
+        clear(&mut buf, Rect::new(3, 0, 2, 9));
+        assert_eq!(buf.content.iter().map(|c| c.symbol()).collect::<Vec<_>>(), ["日", " ", " ", " ", " ", " ", "本", " "]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ fn mouse(kind: MouseEventKind, column: u16, row: u16) -> Msg {
 
 impl Harness {
     /// The cell at which a text stands on the screen, the last one of them.
-    fn place(&mut self, text: &str) -> (u16, u16) {
+    pub(super) fn place(&mut self, text: &str) -> (u16, u16) {
         let buf = self.buffer();
         let found = (0..buf.area.height).rev().find_map(|y| {
             let row: String = (0..buf.area.width).map(|x| buf[(x, y)].symbol()).collect();

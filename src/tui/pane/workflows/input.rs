@@ -118,6 +118,11 @@ impl InputPane {
         self.editor.is_none() && self.form.as_mut().is_some_and(|form| form.click(y))
     }
 
+    /// The form, unless JSON is edited.
+    pub fn form_mut(&mut self) -> Option<&mut FormView> {
+        self.form.as_mut().filter(|_| self.editor.is_none())
+    }
+
     /// Inserts pasted text where the cursor is.
     pub fn paste(&mut self, text: &str) {
         match (&mut self.editor, &mut self.form) {

@@ -29,8 +29,11 @@ struct Columns {
 
 impl FormView {
     /// Draws the form, scrolled so that the row of the cursor is seen with what is wrong with it.
+    /// [`FormView::draw_list`] is for after all that may lie under the list.
     pub fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
         let area = area.intersection(buf.area);
+        let pin = |y| focused.then_some(Rect { y, height: 1, ..area });
+        self.pin_list(pin(area.y));
         if area.is_empty() {
             return;
         }
@@ -64,7 +67,7 @@ impl FormView {
         self.draw_foot(foot, buf, theme);
         let before = rows.iter().zip(&messages).take_while(|(row, _)| row.path != self.at).map(|(_, messages)| 1 + messages.len()).sum();
         if let Some(y) = on_screen(before, self.top, body) {
-            self.draw_list(y, area, buf, theme);
+            self.pin_list(pin(y));
         }
     }
 

@@ -27,6 +27,7 @@ fn screen(view: &mut FormView, width: u16, height: u16) -> String {
     let area = Rect::new(0, 0, width, height);
     let mut buf = Buffer::empty(area);
     view.draw(area, &mut buf, &Theme::mono(), true);
+    view.draw_list(area, &mut buf, &Theme::mono());
     crate::tui::widget::test::plain(&buf)
 }
 

@@ -1,0 +1,76 @@
+//! Where the user is: what keys mean there, and which call is meant.
+
+use crate::{
+    domain::id::CallId,
+    tui::{
+        action::Action,
+        keymap::{Context, Keymap},
+        layout::Focus,
+    },
+};
+
+use super::{Modal, Model};
+
+impl Model {
+    /// Whether letters go into a field.
+    pub fn typing(&self) -> bool {
+        match self.modals.last() {
+            Some(Modal::Help(_) | Modal::Palette(_) | Modal::Entry(..) | Modal::LongText(_)) => true,
+            Some(Modal::Inbox(inbox)) => inbox.wants_text(),
+            Some(Modal::Welcome(welcome)) => welcome.typing(),
+            Some(_) => false,
+            None if self.in_view() => self.view_typing(),
+            None => self.tree.filter().is_some() || (self.focus == Focus::Call && self.call.wants_text()),
+        }
+    }
+
+    /// The contexts in which keys are looked up, nearest first.
+    pub fn contexts(&self) -> &'static [Context] {
+        match self.modals.last() {
+            Some(Modal::Help(_)) => &[Context::Help],
+            Some(Modal::Palette(_)) => &[Context::Palette],
+            Some(Modal::Confirm(..)) => &[Context::Confirm],
+            Some(Modal::Inbox(inbox)) if inbox.wants_text() => &[Context::InboxText],
+            Some(Modal::Inbox(_)) => &[Context::Inbox, Context::Form],
+            Some(Modal::Approval(_)) => &[Context::Approval],
+            Some(Modal::Notices(_) | Modal::Dry(_)) => &[Context::Notices],
+            Some(Modal::Welcome(welcome)) if welcome.typing() => &[Context::WelcomeText],
+            Some(Modal::Welcome(_)) => &[Context::Welcome],
+            Some(Modal::Entry(..)) => &[Context::Entry],
+            Some(Modal::Menu(..)) => &[Context::Menu],
+            Some(Modal::Burst(_)) => &[Context::Burst],
+            Some(Modal::LongText(_)) => &[Context::LongText],
+            None if self.in_view() => self.view_contexts(),
+            None if self.tree.filter().is_some() => &[Context::Filter],
+            None => match self.focus {
+                Focus::Servers => &[Context::Servers, Context::List, Context::Global],
+                Focus::Info => &[Context::Info, Context::List, Context::Global],
+                Focus::Call if self.call.editing_json() => &[Context::Json],
+                Focus::Call if self.call.wants_text() => &[Context::Text],
+                Focus::Call => &[Context::Call, Context::Form, Context::Global],
+                Focus::Result | Focus::Detail => &[Context::Result, Context::Value, Context::List, Context::Global],
+                Focus::Traffic => &[Context::Traffic, Context::List, Context::Global],
+            },
+        }
+    }
+
+    /// The actions beside those that the palette always offers that do something where one is, whatever the keys are.
+    pub(super) fn acting_here(&self) -> Vec<Action> {
+        let built_in = Keymap::built_in();
+        let bound = |action| self.contexts().iter().any(|context| !built_in.keys_of(*context, action).is_empty());
+        let here = |action: &Action| !action.in_palette() && bound(*action) && self.makes_sense(*action);
+        Action::ALL.iter().copied().filter(here).collect()
+    }
+
+    /// The call that an action means: the one under the cursor of the pane with the focus.
+    pub(super) fn meant_call(&self) -> Option<CallId> {
+        if self.in_view() {
+            return self.view_call();
+        }
+        match (self.focus, &self.detail) {
+            (Focus::Traffic, _) => self.traffic.selected(&self.feed.world).map(|c| c.id),
+            (_, Some(detail)) => detail.call(),
+            _ => self.result.call(),
+        }
+    }
+}

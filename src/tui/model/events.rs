@@ -1,0 +1,118 @@
+//! What events of the engine change: panes take them in, questions open, notices are told.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::{
+        ask::{Ask, AskPolicy},
+        event::{Event, NoticeLevel},
+        id::AskId,
+        world::World,
+    },
+    tui::{action::Action, keymap::Context, msg::Cmd, overlay::inbox::Inbox, strip::Strip},
+};
+
+use super::{Modal, Model};
+
+impl Model {
+    pub(super) fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
+        for event in events.iter().filter(|e| e.seq > self.feed.world.seq) {
+            self.views.push(event);
+        }
+        let changes = self.feed.apply(events);
+        self.now = self.now.max(self.feed.last);
+        changes.calls.iter().filter_map(|id| self.feed.world.call(*id)).for_each(|call| self.strip.note(call));
+        if changes.lists {
+            self.strip.retain(&self.feed.world);
+            self.tree.rebuild(&self.feed.world);
+            self.call.sync(&self.feed.world);
+            if let Some(Modal::Palette(palette)) = self.modals.last_mut() {
+                palette.again(&self.feed.world);
+            }
+        }
+        for detail in self.detail.iter_mut().chain([&mut self.result]) {
+            changes.frames.iter().for_each(|frame| detail.frame(frame));
+            if detail.call().is_some_and(|call| changes.calls.contains(&call)) {
+                detail.sync(&self.feed.world);
+            }
+        }
+        for notice in &changes.notices {
+            self.notice(notice);
+        }
+        if !changes.closed.is_empty() {
+            self.close_answered();
+        }
+        for ask in changes.asked {
+            self.asked(&ask);
+        }
+        self.updated_resources(&changes.updated);
+        self.suggestions(&changes.calls);
+        self.burst_events(&changes.calls)
+    }
+
+    /// Goes on from a new snapshot after the feed fell behind by `missed` events.
+    pub fn resync(&mut self, world: World, missed: u64) {
+        self.feed.world = world;
+        self.views.resync(&self.feed.world);
+        if let Some(entry) = &mut self.views.entry {
+            entry.detail.sync(&self.feed.world);
+        }
+        self.strip = Strip::of(&self.feed.world);
+        self.tree.rebuild(&self.feed.world);
+        self.call.sync(&self.feed.world);
+        let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
+        for detail in self.detail.iter_mut().chain([&mut self.result]).chain(entry) {
+            detail.resync(&self.feed.world);
+        }
+        self.close_answered();
+        self.burst_resync();
+        self.toast(NoticeLevel::Warn, format!("The console fell behind by {missed} events; it has caught up."));
+        self.settle();
+    }
+
+    /// A question came: it opens by itself only where it cannot steal letters or cover another dialog.
+    ///
+    /// One that a policy answers is no news, and neither is one that is answered already.
+    pub(super) fn asked(&mut self, ask: &Ask) {
+        // What a policy answers is nobody's business here.
+        let waits = self.feed.world.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
+        if !waits || !self.feed.world.asks.iter().any(|open| open.id == ask.id) {
+            return;
+        }
+        // Many calls under way take no letters, and would wait for the answer for ever.
+        let free = matches!(self.modals.last(), None | Some(Modal::Burst(_)));
+        if free && !self.typing() {
+            self.open_inbox(Some(ask.id));
+            if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
+                inbox.guard(self.now);
+            }
+        } else {
+            let key = self.inbox_key();
+            self.toast(NoticeLevel::Warn, format!("{} asks something: {key} opens the inbox.", ask.server));
+        }
+    }
+
+    /// The key that opens the inbox where the user is now.
+    pub fn inbox_key(&self) -> String {
+        let here = self.keymap.key(self.contexts(), Action::Inbox);
+        here.or_else(|| self.keymap.key(&[Context::Global], Action::Inbox)).unwrap_or_default()
+    }
+
+    pub(super) fn open_inbox(&mut self, ask: Option<AskId>) {
+        let mut inbox = Box::<Inbox>::default();
+        inbox.show(ask, &self.feed.world);
+        self.modals.push(Modal::Inbox(inbox));
+    }
+
+    /// Goes on to the next question when the one shown is gone; closes the inbox after the last.
+    pub(super) fn close_answered(&mut self) {
+        let world = &self.feed.world;
+        self.modals.retain_mut(|modal| match modal {
+            Modal::Inbox(inbox) => {
+                inbox.show(None, world);
+                inbox.shown().is_some()
+            }
+            _ => true,
+        });
+    }
+}

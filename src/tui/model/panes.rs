@@ -1,0 +1,94 @@
+//! From pane to pane: onwards, into what is selected, and back.
+
+use crate::tui::{layout::Focus, msg::Cmd, pane::detail::Detail, tree::Node, views::View};
+
+use super::Model;
+
+impl Model {
+    pub(super) fn turn(&mut self, by: usize) {
+        let order = self.middle().order();
+        let at = order.iter().position(|f| *f == self.focus).unwrap_or(0);
+        let next = if by == usize::MAX { at + order.len() - 1 } else { at + by };
+        self.focus = order[next % order.len()];
+    }
+
+    pub(super) fn turn_tab(&mut self, back: bool) {
+        let world = &self.feed.world;
+        match &mut self.detail {
+            Some(detail) => detail.turn(back, world),
+            None => self.result.turn(back, world),
+        }
+    }
+
+    pub(super) fn open(&mut self) -> Vec<Cmd> {
+        if matches!(self.focus, Focus::Result | Focus::Detail)
+            && let Some(uri) = self.shown().link_here()
+        {
+            return self.follow_link(uri);
+        }
+        match self.focus {
+            Focus::Servers => match self.tree.selected() {
+                Some(Node::Group(_) | Node::Section(..)) => self.tree.fold(None, &self.feed.world),
+                Some(node) if node.callable() => {
+                    self.focus = Focus::Call;
+                    // Who opens a tool wants to type, whatever was left in the form before.
+                    self.call.begin();
+                }
+                Some(_) => self.focus = Focus::Info,
+                None => {}
+            },
+            Focus::Traffic => {
+                let Some(call) = self.traffic.selected(&self.feed.world).map(|c| c.id) else { return vec![] };
+                self.came_from = Focus::Traffic;
+                let mut detail = Detail::default();
+                detail.show(Some(call), &self.feed.world);
+                self.end_detail();
+                self.detail = Some(detail);
+                self.focus = Focus::Detail;
+            }
+            Focus::Result => {
+                self.result.open();
+            }
+            Focus::Detail => {
+                if let Some(detail) = &mut self.detail {
+                    detail.open();
+                }
+            }
+            Focus::Call | Focus::Info => {}
+        }
+        vec![]
+    }
+
+    /// Puts the cursor on a node and goes to its form.
+    pub(super) fn go_to(&mut self, node: &Node) {
+        self.end_detail();
+        self.views.show(View::Console);
+        if self.tree.filter().is_some() {
+            self.tree.set_filter(None, false, &self.feed.world);
+        }
+        self.tree.reveal(node, &self.feed.world);
+        self.focus = Focus::Call;
+    }
+
+    /// One step out: of a frame, of the detail, of a pane, of the zoom.
+    pub(super) fn back(&mut self) {
+        let inner = match self.focus {
+            Focus::Result => self.result.back(),
+            Focus::Detail => self.detail.as_mut().is_some_and(Detail::back),
+            _ => false,
+        };
+        if inner {
+            return;
+        }
+        match self.focus {
+            Focus::Detail => {
+                self.end_detail();
+                self.focus = self.came_from;
+            }
+            _ if self.zoom => self.zoom = false,
+            Focus::Result if self.layout.narrow => self.focus = Focus::Call,
+            Focus::Call | Focus::Result | Focus::Info | Focus::Traffic => self.focus = Focus::Servers,
+            Focus::Servers => {}
+        }
+    }
+}

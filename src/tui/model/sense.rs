@@ -1,0 +1,63 @@
+//! Which actions do something where the user is.
+
+use crate::tui::{action::Action, layout::Focus, tree::Node};
+
+use super::{Modal, Model};
+
+impl Model {
+    /// Whether an action would do something now, for the footer.
+    pub fn makes_sense(&self, action: Action) -> bool {
+        if let Some(sense) = self.policy_makes_sense(action) {
+            return sense;
+        }
+        if let Some(sense) = self.view_makes_sense(action) {
+            return sense;
+        }
+        let world = &self.feed.world;
+        match action {
+            Action::Cancel => self.meant_call().and_then(|id| world.call(id)).is_some_and(|c| c.settled.is_none()),
+            Action::Refire | Action::EditAgain => self.focus != Focus::Call && self.meant_call().is_some(),
+            Action::Restart | Action::Disable | Action::Refresh => {
+                matches!(self.tree.selected(), Some(Node::Server(_) | Node::Member(..) | Node::Section(..)))
+            }
+            Action::Fold | Action::FoldLevel | Action::UnfoldLevel if matches!(self.focus, Focus::Result | Focus::Detail) => {
+                self.shown().can_fold()
+            }
+            Action::FoldLevel | Action::UnfoldLevel | Action::NextCall | Action::PreviousCall | Action::CompleteFilter => false,
+            Action::Fold => self.focus == Focus::Servers && self.tree.row().is_some_and(|row| row.open.is_some()),
+            Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
+            Action::Undo => match self.modals.last() {
+                Some(Modal::Inbox(inbox)) => inbox.can_undo(),
+                _ => self.focus == Focus::Call && self.call.can_undo(),
+            },
+            Action::LongText | Action::FieldEditor => self.call.field_text().is_some(),
+            Action::Complete => self.call.suggestions().is_some(),
+            Action::Burst => self.burst_spec().is_some(),
+            Action::Subscribe => self.meant_resource().is_some(),
+            Action::Search | Action::JsonPath | Action::Save => self.shown().result().is_some(),
+            Action::NextMatch | Action::PreviousMatch => !self.shown().needle().is_empty(),
+            Action::OpenMedia => self.shown().has_media(),
+            Action::Yes | Action::Always | Action::Believe | Action::No => match self.modals.last() {
+                Some(Modal::Confirm(confirm, _)) => confirm.offers(action),
+                _ => true,
+            },
+            Action::AnswerFile => matches!(self.modals.last(), Some(Modal::Inbox(inbox)) if inbox.is_sampling()),
+            Action::Follow => !self.traffic.following(),
+            Action::Inbox => !world.asks.is_empty(),
+            Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
+            Action::NextQuestion => world.asks.len() > 1,
+            Action::OpenUrl | Action::CopyUrl => match self.modals.last() {
+                Some(Modal::Inbox(inbox)) => inbox.url().is_some(),
+                _ => false,
+            },
+            Action::Open => match self.focus {
+                Focus::Result | Focus::Detail => self.detail.as_ref().unwrap_or(&self.result).can_open(),
+                Focus::Traffic => !world.calls.is_empty(),
+                _ => true,
+            },
+            Action::Back => self.focus != Focus::Servers || !self.modals.is_empty() || self.tree.filter().is_some(),
+            Action::Redraw | Action::Suspend => false,
+            _ => true,
+        }
+    }
+}

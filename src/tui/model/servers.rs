@@ -1,0 +1,36 @@
+//! What actions do to the server that is meant.
+
+use crate::{
+    domain::{event::NoticeLevel, id::ServerId, server::Phase},
+    engine::control::Command,
+    tui::{action::Action, msg::Cmd, views::View},
+};
+
+use super::Model;
+
+impl Model {
+    pub(super) fn server_act(&mut self, action: Action) -> Vec<Cmd> {
+        let Some(server) = self.meant_server() else {
+            self.toast(NoticeLevel::Info, "Select a server first.");
+            return vec![];
+        };
+        let off = self.feed.world.server(&server).is_some_and(|s| matches!(*s.phase, Phase::Disabled));
+        let level = |level: &str| Command::LogLevel { server: server.clone(), level: level.into() };
+        let command = match action {
+            Action::Restart => Command::Restart { server },
+            Action::Disable if off => Command::Restart { server },
+            Action::Disable => Command::Disable { server },
+            Action::LogDebug => level("debug"),
+            Action::LogInfo => level("info"),
+            _ => Command::Refresh { server },
+        };
+        vec![Cmd::Command(command)]
+    }
+
+    pub(super) fn meant_server(&self) -> Option<ServerId> {
+        if self.in_view() {
+            return self.views.health.meant().filter(|_| self.views.current == View::Health).map(|s| s.server);
+        }
+        self.tree.selected()?.server().cloned()
+    }
+}

@@ -1,0 +1,91 @@
+//! What follows from the state after each message: places, focus, cursors; and whether anything moves by itself.
+
+use std::time::Duration;
+
+use crate::tui::{
+    layout::{Focus, Layout, Middle},
+    overlay::approval::Approval,
+    pane::{banner, detail::Detail, entry as row, servers, strip as strip_pane},
+};
+
+use super::{Modal, Model};
+
+impl Model {
+    /// Brings everything in order after a change: what is selected is what the middle shows, the focus
+    /// is on a pane that exists, cursors are visible, old messages are gone.
+    pub(super) fn settle(&mut self) {
+        let now = self.now.max(self.feed.last);
+        self.toasts.retain(|toast| toast.until > now);
+        if self.modals.is_empty()
+            && !self.typing()
+            && let Some(prompt) = self.approval.take()
+        {
+            self.sequence.clear();
+            self.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), seen: Default::default() }));
+        }
+        let node = self.tree.selected().cloned();
+        self.call.show(node.as_ref(), &self.feed.world);
+        self.info.show(node.as_ref());
+        self.result.show(self.call.last_call(), &self.feed.world);
+        let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
+        let searched = self.detail.iter_mut().chain([&mut self.result]).chain(entry);
+        self.searching = searched.fold(false, |on, detail| detail.search_on() | on);
+        self.note_typing();
+        let middle = self.middle();
+        if !middle.order().contains(&self.focus) {
+            self.focus = match self.focus {
+                Focus::Servers | Focus::Traffic => self.focus,
+                _ => middle.order()[1],
+            };
+        }
+        let lanes = u16::try_from(self.feed.world.servers.len()).unwrap_or(u16::MAX - 2);
+        self.room.strip = if self.strip_shown { lanes.saturating_add(2) } else { 0 };
+        self.room.banner = banner::wanted(&self.feed.world);
+        self.layout = Layout::new(self.size, middle, self.focus, self.zoom, self.room);
+        if let Some(place) = self.layout.place(Focus::Servers) {
+            self.tree.window.fit(self.tree.rows().len(), servers::rows_height(&self.tree, place));
+        }
+        if let Some(place) = self.layout.place(Focus::Traffic) {
+            self.traffic.fit(&self.feed.world, place);
+        }
+        let body = self.layout.body();
+        self.views.fit(&self.feed.world, now, body, self.zoom);
+    }
+
+    /// What the middle holds.
+    pub fn middle(&self) -> Middle {
+        if self.detail.is_some() {
+            return Middle::Detail;
+        }
+        match self.tree.selected() {
+            Some(node) if node.callable() => Middle::Call { rows: self.call.rows_wanted() },
+            _ => Middle::Info,
+        }
+    }
+
+    /// Whether something on the screen moves by itself.
+    pub fn moving(&self) -> bool {
+        let world = &self.feed.world;
+        world.running > 0
+            || self.view_moving()
+            || !self.toasts.is_empty()
+            || self.searching
+            || self.result.waits()
+            || self.detail.as_ref().is_some_and(Detail::waits)
+            || self.views.entry.as_ref().is_some_and(row::Entry::waits)
+            || self.completing.waiting()
+            || self.modals.iter().any(|modal| matches!(modal, Modal::Burst(burst) if !burst.over()))
+            || matches!(self.modals.last(), Some(Modal::Inbox(_)))
+            || world.servers.iter().any(|s| s.phase.pending())
+    }
+
+    /// How long until something on the screen moves that moves by steps, if nothing happens meanwhile.
+    pub fn next_step(&self) -> Option<Duration> {
+        self.strip_step().into_iter().chain(self.countdown()).min()
+    }
+
+    pub(super) fn strip_step(&self) -> Option<Duration> {
+        let (place, world) = (self.layout.strip?, &self.feed.world);
+        self.strip.due(strip_pane::cells(world, place), self.now.max(self.feed.last), |grid| strip_pane::moves(world, grid))
+    }
+}

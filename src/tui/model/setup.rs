@@ -1,0 +1,111 @@
+//! How a console is set up, and the state that it begins with.
+
+use std::collections::HashSet;
+
+use crate::{
+    domain::{catalog::ConfirmPolicy, recall::Recall, time::Stamp, world::World},
+    tui::{
+        Startup,
+        copying::Invocation,
+        feed::Feed,
+        flows::Shelf,
+        keymap::Keymap,
+        layout::{Focus, Layout, Room},
+        overlay::{approval::Approval, welcome::Welcome},
+        pane::{call::CallPane, detail::Detail, info::InfoPane, traffic::TrafficPane},
+        strip::Strip,
+        theme::Theme,
+        tree::Tree,
+        views::Views,
+    },
+};
+
+use super::{Modal, Model};
+
+/// How the console was set up.
+pub struct Setup {
+    /// The colours.
+    pub theme: Theme,
+    /// The keys.
+    pub keymap: Keymap,
+    /// Whether the mouse is used.
+    pub mouse: bool,
+    /// The configuration's name.
+    pub title: String,
+    /// What to begin with.
+    pub startup: Startup,
+    /// Which calls are asked about.
+    pub confirm: ConfirmPolicy,
+    /// Arguments of earlier sessions.
+    pub recall: Recall,
+    /// The workflow files.
+    pub workflows: Shelf,
+    /// How this console was started.
+    pub invocation: Invocation,
+}
+
+impl Model {
+    /// A console over a snapshot.
+    pub fn new(setup: Setup, world: World, size: (u16, u16)) -> Model {
+        let mut model = Model {
+            views: Views::new(&world),
+            feed: Feed::new(world),
+            now: Stamp::default(),
+            beat: 0,
+            theme: setup.theme,
+            keymap: setup.keymap,
+            title: setup.title,
+            layout: Layout::default(),
+            focus: Focus::Servers,
+            tree: Tree::default(),
+            call: CallPane::default(),
+            result: Detail::default(),
+            detail: None,
+            left: vec![],
+            info: InfoPane::default(),
+            traffic: TrafficPane::default(),
+            strip: Strip::default(),
+            modals: vec![],
+            toasts: vec![],
+            sequence: vec![],
+            size,
+            zoom: false,
+            strip_shown: true,
+            room: Room::default(),
+            drag: None,
+            mouse: setup.mouse,
+            allowed: HashSet::new(),
+            believed: HashSet::new(),
+            offer: None,
+            approval: None,
+            submitted: vec![],
+            next_token: 1,
+            engine_gone: false,
+            confirm: setup.confirm,
+            invocation: setup.invocation,
+            in_editor: None,
+            followed: None,
+            came_from: Focus::Traffic,
+            completing: Default::default(),
+            searching: false,
+            copying: None,
+        };
+        model.call.recall = setup.recall;
+        model.flows_changed(&setup.workflows);
+        match setup.startup {
+            Startup::Approval(prompt) => {
+                model.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), seen: Default::default() }))
+            }
+            Startup::Welcome(offer) => {
+                model.offer = Some(offer.clone());
+                model.modals.push(Modal::Welcome(Welcome::new(offer)));
+            }
+            Startup::Normal | Startup::Empty => {}
+        }
+        model.tree.rebuild(&model.feed.world);
+        model.strip = Strip::of(&model.feed.world);
+        model.tell_earlier_notices();
+        model.settle();
+        model
+    }
+}

@@ -1,0 +1,147 @@
+//! Calls: fired, refused, asked about, cancelled, fired again.
+
+use super::*;
+
+#[test]
+fn a_safe_tool_fires_with_two_keys_and_remembers_its_arguments() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu").text("ann").keys("enter");
+    let spec = harness.submitted_spec();
+    assert_eq!(spec.operation, fake::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
+    harness.keys("esc down").tool("queryu").keys("ctrl-s");
+    assert_eq!(harness.submitted_spec().operation, spec.operation, "the arguments are still there");
+}
+
+#[test]
+fn arguments_that_do_not_fit_are_refused_with_the_reason_and_nothing_is_sent() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("createuser").keys("ctrl-s");
+    assert_eq!(harness.take(), []);
+    assert!(harness.frame().contains("required"), "{}", harness.frame());
+}
+
+#[test]
+fn a_tool_that_may_destroy_is_asked_about_once() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("emailping").keys("enter");
+    assert_eq!(harness.take(), []);
+    assert!(harness.frame().contains("Fire email_ping?"), "{}", harness.frame());
+    harness.keys("n");
+    assert_eq!(harness.take(), [], "no means no");
+    harness.keys("enter a");
+    harness.submitted_spec();
+    harness.keys("enter");
+    harness.submitted_spec();
+    harness.keys("esc").tool("sendemail").text("ann").keys("enter y");
+    harness.submitted_spec();
+    harness.keys("enter");
+    assert_eq!(harness.take(), [], "this once was this once");
+}
+
+#[test]
+fn a_server_can_be_believed_for_a_session_and_is_still_asked_about_what_may_destroy() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("emailping").keys("enter");
+    assert!(harness.frame().contains("b  fire, and believe email in this session"), "{}", harness.frame());
+    harness.keys("b");
+    harness.submitted_spec();
+    harness.keys("enter");
+    harness.submitted_spec();
+    harness.keys("esc").tool("sendemail").text("ann").keys("enter");
+    assert_eq!(harness.take(), [], "what may destroy is asked about");
+    let frame = harness.frame();
+    assert!(frame.contains("The server says") && !frame.contains("believe email"), "{frame}");
+    harness.keys("b");
+    assert_eq!(harness.take(), [], "an answer that is not offered");
+    assert!(harness.frame().contains("Fire email_send_email?"), "still asked: {}", harness.frame());
+}
+
+#[test]
+fn the_result_of_the_fired_call_is_shown_and_others_go_on() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu").keys("enter");
+    let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired") };
+    let mut script = fake::Script::after(harness.model.world().seq);
+    script.queued(8000, 500, spec.operation.clone()).queued(8001, 501, fake::tool_call("email", "ping", "{}"));
+    harness.send(Msg::Events(script.events)).send(Msg::Submitted { token, call: CallId(500) });
+    assert!(harness.frame().contains("cancels it"), "{}", harness.frame());
+    let mut script = fake::Script::after(harness.model.world().seq);
+    script.settled(8000, 3, 500, fake::text_result("one\n\"two\" \u{1b}[2J\u{202e}"));
+    harness.send(Msg::Events(script.events));
+    let frame = harness.frame();
+    assert!(frame.contains("✓ ok · 3.0 ms") && frame.contains(r#""two" \x1b[2J\u{202e}"#), "text unescaped, control visible: {frame}");
+    assert_eq!(harness.model.world().running, 1);
+}
+
+#[test]
+fn a_running_call_is_cancelled_and_only_that() {
+    let mut harness = Harness::busy(120, 40);
+    harness.traffic().keys("ctrl-c");
+    let [Cmd::Command(Command::Cancel { call, .. })] = harness.take()[..] else { panic!("not cancelled") };
+    assert_eq!(call, CallId(104));
+    harness.keys("up x");
+    assert_eq!(harness.take(), [], "a call that has ended cannot be cancelled");
+}
+
+#[test]
+fn firing_again_takes_the_call_under_the_cursor() {
+    let mut harness = Harness::busy(120, 40);
+    harness.traffic().keys("up up up up .");
+    assert_eq!(harness.submitted_spec().operation, fake::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
+    harness.keys("up up up up e");
+    assert!(harness.frame().contains("ann"), "{}", harness.frame());
+    assert_eq!(harness.model.focus, Focus::Call);
+}
+
+#[test]
+fn the_keys_of_a_form_are_in_the_keymap_and_members_are_added_where_an_object_is_open() {
+    let mut harness = Harness::new(120, 40);
+    let schema = r#"{"name":"fill","inputSchema":{"type":"object","required":["rows"],"properties":{"rows":{"type":"array","items":{"type":"object","additionalProperties":{"type":"string"}}}}},"annotations":{"readOnlyHint":true}}"#;
+    let free = r#"{"name":"anything","inputSchema":{"type":"object","additionalProperties":{"type":"string"}},"annotations":{"readOnlyHint":true}}"#;
+    let lists = crate::domain::catalog::RawLists { tools: vec![Body::from(schema), Body::from(free)], ..Default::default() };
+    let catalog = Arc::new(crate::domain::catalog::ServerCatalog::read(lists, None));
+    harness.event(EventKind::ServerListed { server: "database".into(), catalog });
+    harness.tool("databasefill");
+    harness.keys("a a").text("colour").keys("enter").text("red").keys("enter");
+    let Some(Cmd::Submit { spec, .. }) = harness.take().pop() else { panic!("not fired: {}", harness.frame()) };
+    let Operation::Tool { arguments, .. } = &spec.operation else { panic!() };
+    assert_eq!(arguments, &Body::from(r#"{"rows":[{"colour":"red"}]}"#));
+    harness.keys("esc").tool("anything");
+    harness.keys("a").text("shape").keys("enter").text("round").keys("enter");
+    let Some(Cmd::Submit { spec, .. }) = harness.take().pop() else { panic!("not fired: {}", harness.frame()) };
+    let Operation::Tool { arguments, .. } = &spec.operation else { panic!() };
+    assert_eq!(arguments, &Body::from(r#"{"shape":"round"}"#));
+}
+
+#[test]
+fn templates_and_prompts_have_forms() {
+    let mut harness = Harness::new(120, 40);
+    let template = Node::Template(fake::server("database"), "db://users/{id}".into());
+    harness.model.go_to(&template);
+    harness.model.settle();
+    harness.text("a b").keys("enter");
+    let wanted = Operation::Resource { server: fake::server("database"), uri: "db://users/a%20b".into() };
+    assert_eq!(harness.submitted_spec().operation, wanted);
+    harness.model.go_to(&Node::Prompt(fake::server("database"), "summarise".into()));
+    harness.model.settle();
+    harness.keys("ctrl-s");
+    assert_eq!(harness.take(), [], "a required argument is missing");
+    harness.text("users").keys("enter");
+    let Operation::Prompt { arguments, .. } = harness.submitted_spec().operation else { panic!("no prompt") };
+    assert_eq!(arguments, Body::from(r#"{"table":"users"}"#));
+}
+
+#[test]
+fn json_and_form_hold_the_same_arguments() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu").text("ann").keys("ctrl-e ctrl-s");
+    let Operation::Tool { arguments, .. } = harness.submitted_spec().operation else { panic!("no tool") };
+    assert_eq!(arguments.value(), Some(serde_json::json!({"filter": "ann"})));
+    harness.send(Msg::Edited(Ok("{ \"filter\": ".into())));
+    assert!(harness.frame().contains("Not JSON yet"), "{}", harness.frame());
+    harness.keys("ctrl-s");
+    assert_eq!(harness.take(), []);
+    harness.send(Msg::Edited(Ok("{\"filter\": \"bob\"}".into()))).keys("ctrl-e ctrl-s");
+    let Operation::Tool { arguments, .. } = harness.submitted_spec().operation else { panic!("no tool") };
+    assert_eq!(arguments.value(), Some(serde_json::json!({"filter": "bob"})));
+}

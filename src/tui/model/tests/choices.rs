@@ -1,0 +1,151 @@
+//! The list of choices of a form: over all panes, whatever the room of the form, and first under the pointer.
+
+use super::*;
+use crate::{
+    domain::catalog::{RawLists, ServerCatalog},
+    tui::{model::workflows_tests, views::Part},
+};
+
+const PRESS: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
+
+fn mouse(kind: MouseEventKind, (column, row): (u16, u16)) -> Msg {
+    Msg::Input(Input::Mouse(MouseEvent { kind, column, row, modifiers: crossterm::event::KeyModifiers::NONE }))
+}
+
+/// The demo's `configure`, its list of modes open.
+fn configuring(width: u16, height: u16) -> Harness {
+    let file: serde_json::Value = serde_json::from_str(include_str!("../../../../assets/demo/flaky.json")).unwrap();
+    let tools = file["tools"].as_array().unwrap().iter().map(Body::json).collect();
+    let catalog = Arc::new(ServerCatalog::read(RawLists { tools, ..RawLists::default() }, None));
+    let mut harness = Harness::busy(width, height);
+    harness.event(EventKind::ServerPhase { server: "flaky".into(), phase: Arc::new(Phase::Ready) });
+    harness.event(EventKind::ServerListed { server: "flaky".into(), catalog });
+    harness.tool("flakyconfigure").keys("down down space");
+    harness
+}
+
+/// A question of a server with a field of many choices, open.
+fn asked(width: u16, height: u16) -> Harness {
+    let schema = r#"{"type":"object","properties":{"zone":{"enum":["Berlin","Lima","Paris","Tokyo","Quito"]}},"required":["zone"]}"#;
+    let question = Question::Form { message: "Where are you?".into(), schema: Body::from(schema) };
+    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
+    let mut harness = Harness::busy(width, height);
+    harness.event(EventKind::AskOpened { ask: Arc::new(ask) }).keys("space");
+    harness
+}
+
+/// The input of a workflow, the list of roles open.
+fn entering(width: u16, height: u16) -> Harness {
+    let mut harness = workflows_tests::harness(width, height, false);
+    harness.keys("r").keys("tab tab space");
+    assert_eq!(harness.model.views.part, Part::Input);
+    harness
+}
+
+fn open(harness: &mut Harness) -> bool {
+    harness.model.choosing().is_some()
+}
+
+fn form_json(harness: &mut Harness) -> String {
+    let inbox = match harness.model.modals.last() {
+        Some(Modal::Inbox(inbox)) => inbox.form().map(|form| form.json()),
+        _ => None,
+    };
+    let model = &mut harness.model;
+    let form = if model.in_view() { model.views.flows.input.form_mut() } else { model.call.form_mut() };
+    inbox.or(form.map(|form| form.json())).unwrap()
+}
+
+#[test]
+fn the_list_of_a_small_form_goes_over_its_neighbours() {
+    for (width, height) in [(132, 42), (80, 24)] {
+        let mut harness = configuring(width, height);
+        insta::assert_snapshot!(format!("choices_{width}x{height}"), harness.frame());
+        let frame = harness.frame();
+        for mode in ["tool_error", "internal_error", "hang", "crash", "garbage"] {
+            assert!(frame.contains(mode), "{mode}: {frame}");
+        }
+    }
+}
+
+#[test]
+fn a_row_of_the_list_is_clicked_wherever_it_lies() {
+    let mut harness = configuring(132, 42);
+    let cell = harness.place("garbage");
+    assert_ne!(harness.model.layout.at(cell.0, cell.1).map(|(pane, _)| pane), Some(Focus::Call), "it lies over another pane");
+    harness.send(mouse(PRESS, cell));
+    assert_eq!(form_json(&mut harness), r#"{"mode":"garbage"}"#);
+    assert_eq!((open(&mut harness), harness.model.focus), (false, Focus::Call));
+}
+
+#[test]
+fn the_wheel_moves_in_the_list_that_it_is_over() {
+    let mut harness = configuring(132, 42);
+    let cell = harness.place("garbage");
+    let traffic = harness.model.traffic.selected(harness.model.world()).map(|call| call.id);
+    harness.send(mouse(MouseEventKind::ScrollDown, cell)).keys("enter");
+    assert_eq!(form_json(&mut harness), r#"{"mode":"crash"}"#, "three rows on");
+    assert_eq!(harness.model.traffic.selected(harness.model.world()).map(|call| call.id), traffic);
+}
+
+#[test]
+fn a_click_beside_the_list_closes_it_and_does_what_it_means_there() {
+    let mut harness = configuring(132, 42);
+    harness.send(mouse(PRESS, (5, 5)));
+    assert_eq!((open(&mut harness), harness.model.focus), (false, Focus::Servers));
+    harness.tool("flakyconfigure");
+    assert_eq!((open(&mut harness), form_json(&mut harness).as_str()), (false, "{}"), "nothing was chosen");
+    // On its border nothing is meant, on its field to close it, and the other button steps out of it alone.
+    let mut harness = configuring(132, 42);
+    let border = harness.place("type to find");
+    harness.send(mouse(PRESS, border));
+    assert!(open(&mut harness));
+    let field = harness.place("mode ");
+    harness.send(mouse(PRESS, field));
+    assert!(!open(&mut harness), "{}", harness.frame());
+    harness.send(mouse(PRESS, field));
+    assert!(open(&mut harness), "{}", harness.frame());
+    harness.send(mouse(MouseEventKind::Down(MouseButton::Right), border));
+    assert_eq!((open(&mut harness), harness.model.focus), (false, Focus::Call));
+}
+
+#[test]
+fn lists_of_questions_and_of_workflows_are_drawn_and_clicked_alike() {
+    let mut question = asked(132, 42);
+    let cell = question.place("Quito");
+    question.send(mouse(PRESS, cell));
+    assert_eq!(form_json(&mut question), r#"{"zone":"Quito"}"#);
+    assert!(matches!(question.model.modals.last(), Some(Modal::Inbox(_))), "nothing is answered yet");
+    let mut input = entering(132, 42);
+    let cell = input.place(" analyst ");
+    input.send(mouse(PRESS, (cell.0 + 1, cell.1)));
+    assert_eq!(form_json(&mut input), r#"{"role":"analyst"}"#);
+}
+
+#[test]
+fn a_dialog_lies_over_the_list() {
+    let mut harness = configuring(132, 42);
+    assert!(harness.frame().contains("type to find"));
+    harness.model.modals.push(Modal::Notices(Default::default()));
+    assert!(!harness.frame().contains("type to find"), "{}", harness.frame());
+    harness.keys("esc");
+    assert!(harness.frame().contains("type to find"));
+}
+
+#[test]
+fn a_list_is_open_at_every_size() {
+    for mut harness in [configuring(132, 42), asked(132, 42), entering(132, 42)] {
+        for (width, height) in (1..=60).flat_map(|width| (1..=30).map(move |height| (width, height))) {
+            harness.send(Msg::Resize(width, height));
+            let frame = harness.frame();
+            assert!(open(&mut harness), "it closed at {width}x{height}");
+            if width >= 24 && height >= 8 {
+                assert!(frame.contains("type to find"), "{width}x{height}:\n{frame}");
+            }
+            if let Some((form, _)) = harness.model.choosing() {
+                let beyond = (0..=height).map(|y| (width, y)).chain((0..=width).map(|x| (x, height)));
+                assert!(!beyond.into_iter().any(|(x, y)| form.list_at(x, y)), "outside the screen at {width}x{height}");
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the panes show, at the usual sizes and of what went wrong.
+
+use super::*;
+
+#[test]
+fn the_first_frame_shows_servers_before_any_is_ready() {
+    let (mut world, events) = fake::shop();
+    world.apply(&events[0]);
+    let frame = Harness::with(120, 40, world, Startup::Normal).frame();
+    assert!(frame.contains("database") && frame.contains("starting · program"), "{frame}");
+}
+
+#[test]
+fn what_went_wrong_before_the_first_frame_is_told_with_its_line() {
+    let mut world = fake::shop_world();
+    let mut script = fake::Script::after(world.seq);
+    let detail = vec!["switchboard.toml:12: unknown field `comand`".to_owned(), "did you mean `command`?".to_owned()];
+    let notice = crate::domain::event::Notice { level: NoticeLevel::Error, text: "The configuration has an error".into(), detail };
+    script.push(900, EventKind::Notice { notice: Arc::new(notice) });
+    script.events.iter().for_each(|event| world.apply(event));
+    let mut harness = Harness::with(120, 40, world, Startup::Normal);
+    harness.model.toasts.iter_mut().for_each(|toast| toast.until = fake::at(99_000));
+    assert!(harness.frame().contains("switchboard.toml:12") && harness.frame().contains("N: all of it"), "{}", harness.frame());
+    assert!(harness.keys("N").frame().contains("did you mean `command`?"));
+}
+
+#[test]
+fn an_empty_console_says_how_to_get_servers() {
+    let (world, _) = fake::shop();
+    let frame = Harness::with(120, 40, world, Startup::Empty).frame();
+    assert!(frame.contains("switchboard --demo"), "{frame}");
+}
+
+#[test]
+fn frames_at_the_usual_sizes() {
+    for (width, height) in [(80, 24), (120, 40), (200, 60), (20, 5)] {
+        let mut harness = Harness::busy(width, height);
+        insta::assert_snapshot!(format!("tree_{width}x{height}"), harness.frame());
+        harness.tool("queryu");
+        insta::assert_snapshot!(format!("call_{width}x{height}"), harness.frame());
+        harness.traffic().keys("up up up up enter");
+        insta::assert_snapshot!(format!("detail_{width}x{height}"), harness.frame());
+    }
+    let mut harness = Harness::busy(132, 40);
+    harness.keys("end up");
+    insta::assert_snapshot!("failed_server_132x40", harness.frame());
+    insta::assert_snapshot!("help_132x40", harness.keys("?").frame());
+    insta::assert_snapshot!("palette_132x40", harness.keys("esc : r e s").frame());
+}
+
+#[test]
+fn a_failed_server_shows_its_report_and_the_key_for_the_next_step() {
+    let mut harness = Harness::new(120, 40);
+    harness.keys("end up");
+    let frame = harness.frame();
+    for part in
+        ["exited before it answered initialize", "port 70000", r"\x1b[31m", "exited with code 3", "/usr/bin/flaky-server", "R restarts it"]
+    {
+        assert!(frame.contains(part), "{part}: {frame}");
+    }
+    assert_eq!(harness.keys("R").take(), [Cmd::Command(Command::Restart { server: fake::server("flaky") })]);
+}
+
+#[test]
+fn a_view_that_fell_behind_says_so() {
+    let mut harness = Harness::new(120, 40);
+    harness.model.resync(fake::shop_world(), 77);
+    assert!(harness.frame().contains("fell behind by 77 events"), "{}", harness.frame());
+}
+
+#[test]
+fn everything_can_be_told_without_colours() {
+    let mut harness = Harness::busy(120, 40);
+    harness.model.theme = Theme::mono();
+    let buf = harness.buffer();
+    assert!(buf.content.iter().all(|c| c.fg == ratatui::style::Color::Reset && c.bg == ratatui::style::Color::Reset));
+    let frame = harness.frame();
+    for word in ["● ", "failed", "degraded", "✓ ok", "! tool error", "✕ timeout", "– cancelled"] {
+        assert!(frame.contains(word), "{word}: {frame}");
+    }
+}
+
+#[test]
+fn eighty_columns_drill_down_and_back_with_a_breadcrumb() {
+    let mut harness = Harness::busy(80, 24);
+    harness.keys("down down enter");
+    assert!(harness.frame().contains(" database › create_user"), "{}", harness.frame());
+    harness.keys("tab tab tab tab");
+    assert!(
+        harness.frame().lines().next().unwrap().contains("user › result"),
+        "after the last field comes the result: {}",
+        harness.frame()
+    );
+    harness.keys("esc esc esc");
+    assert!(harness.frame().contains(" switchboard › servers"));
+    harness.tool("queryu").keys("enter");
+    let Some(Cmd::Submit { token, .. }) = harness.take().pop() else { panic!("not fired") };
+    harness.send(Msg::Submitted { token, call: CallId(104) });
+    assert_eq!(harness.model.focus, Focus::Result, "the result comes to the front");
+}

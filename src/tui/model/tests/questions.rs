@@ -1,0 +1,113 @@
+//! Questions of servers, and of Switchboard about a file.
+
+use super::*;
+
+#[test]
+fn a_question_opens_by_itself_but_never_steals_typing() {
+    let mut harness = Harness::busy(120, 40);
+    harness.tool("queryu").text("an");
+    harness.event(fake::ask(1)).text("n");
+    assert!(harness.model.modals.is_empty() && harness.frame().contains("F3 opens the inbox"), "{}", harness.frame());
+    // The key that is told is the one that works here.
+    harness.keys("f3");
+    let frame = harness.frame();
+    assert!(frame.contains("email asks in email_send_email") && frame.contains("Really send it?"), "{frame}");
+    harness.text("yes").keys("ctrl-s");
+    let [Cmd::Command(Command::Answer { answer: Answer::Accept { content }, .. })] = &harness.take()[..] else { panic!("no answer") };
+    assert_eq!(content, &Body::from(r#"{"confirm":"yes"}"#));
+    harness.event(EventKind::AskClosed { ask: AskId(1), how: "accepted".into() });
+    assert!(harness.model.modals.is_empty(), "an answered question leaves");
+
+    // The badge that tells it is a button.
+    let mut typing = Harness::busy(120, 40);
+    typing.tool("queryu").text("an").event(fake::ask(1)).click("1 question");
+    assert!(matches!(typing.model.modals.last(), Some(Modal::Inbox(_))), "{}", typing.frame());
+
+    let mut idle = Harness::busy(120, 40);
+    idle.event(fake::ask(1));
+    assert!(matches!(idle.model.modals.last(), Some(Modal::Inbox(_))));
+    // A key that was on its way to something else declines nothing.
+    idle.keys("ctrl-n");
+    assert_eq!(idle.take(), []);
+    idle.model.at(fake::at(9000));
+    idle.keys("ctrl-n");
+    assert!(matches!(&idle.take()[..], [Cmd::Command(Command::Answer { answer: Answer::Decline, .. })]));
+}
+
+#[test]
+fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
+    let row = |harness: &mut Harness| harness.frame().lines().find(|l| l.contains("⏎ answer")).map(str::to_owned).unwrap_or_default();
+    let mut harness = Harness::busy(80, 24);
+    harness.event(fake::ask(1));
+    let shown = row(&mut harness);
+    for word in ["address", "file", "next"] {
+        assert!(!shown.contains(word), "{word} in {shown}");
+    }
+    assert!(shown.contains("Ctrl-n decline") && shown.contains("Esc back"), "{shown}");
+    harness.event(fake::ask(2));
+    assert!(row(&mut harness).contains("Ctrl-t next   Esc back"), "{}", harness.frame());
+    // All of them at once.
+    let params = r#"{"messages":[{"role":"user","content":{"type":"text","text":"Sum up."}}],"maxTokens":200}"#;
+    let question = Question::Sampling { params: Body::from(params) };
+    let ask = Ask { id: AskId(3), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
+    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
+    harness.model.modals.clear();
+    harness.keys("i ctrl-t ctrl-t");
+    let shown = row(&mut harness);
+    assert!(shown.contains("from a file") && shown.contains("Esc back"), "{}", harness.frame());
+}
+
+#[test]
+fn many_calls_of_one_that_asks_are_answered() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu").keys("esc F").keys("enter");
+    assert!(matches!(harness.model.modals.last(), Some(Modal::Burst(_))), "{}", harness.frame());
+    harness.event(fake::ask(1));
+    assert!(matches!(harness.model.modals.last(), Some(Modal::Inbox(_))), "{}", harness.frame());
+}
+
+#[test]
+fn a_page_is_shown_in_full_and_opened_only_by_its_key() {
+    let mut harness = Harness::busy(120, 40);
+    let url = "https://login.example/oauth?state=abc";
+    let question = Question::Url { message: "Sign in".into(), url: url.into() };
+    let ask = Arc::new(Ask { id: AskId(9), server: "email".into(), call: None, question, at: fake::at(7000), run: None });
+    harness.event(EventKind::AskOpened { ask });
+    assert!(harness.frame().contains(url));
+    assert_eq!(harness.take(), []);
+    assert_eq!(harness.keys("o").take(), [Cmd::OpenUrl(url.into())]);
+}
+
+#[test]
+fn a_projects_file_is_approved_by_its_hash() {
+    let prompt = ApprovalPrompt { path: ".mcp.json".into(), lines: vec!["npx \u{1b}[2J".into()], hash: "abc123".into() };
+    let mut harness = Harness::with(120, 40, fake::shop_world(), Startup::Approval(prompt));
+    let frame = harness.frame();
+    assert!(frame.contains("abc123") && frame.contains(r"npx \x1b[2J"), "{frame}");
+    harness.keys("enter esc");
+    assert_eq!(harness.take(), [], "neither is an answer");
+    assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("abc123".into()))]);
+}
+
+#[test]
+fn a_projects_file_that_changes_asks_as_at_the_start_but_not_amid_typing() {
+    let prompt = |hash: &str| ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![format!("run-{hash}")], hash: hash.into() };
+    let changed = |hash: &str| Msg::Update(ConsoleUpdate::Approval(Some(prompt(hash))));
+    let mut harness = Harness::new(120, 40);
+    harness.keys("/");
+    harness.send(changed("one"));
+    harness.keys("a");
+    assert_eq!(harness.take(), [], "a letter of the filter approves nothing");
+    assert!(!harness.frame().contains("run-one"));
+    harness.keys("esc esc");
+    assert!(harness.frame().contains("run-one"), "{}", harness.frame());
+    // It changes again while the dialog is open.
+    harness.send(changed("two"));
+    let frame = harness.frame();
+    assert!(frame.contains("run-two") && !frame.contains("run-one"), "{frame}");
+    assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
+    // Approved elsewhere, or taken back.
+    harness.send(changed("three"));
+    harness.send(Msg::Update(ConsoleUpdate::Approval(None)));
+    assert!(!harness.frame().contains("run-three"), "{}", harness.frame());
+}

@@ -1,0 +1,56 @@
+//! The welcome: ways to get servers, at the start and later.
+
+use crate::{
+    domain::event::NoticeLevel,
+    tui::{
+        ConsoleRequest,
+        action::Action,
+        keymap::Context,
+        msg::Cmd,
+        overlay::welcome::{Offer, Welcome},
+    },
+};
+
+use super::{Modal, Model};
+
+impl Model {
+    /// Opens the welcome again; beside servers, when it is known what there is now and what of it runs.
+    pub(super) fn welcome(&mut self) -> Vec<Cmd> {
+        match &self.offer {
+            Some(offer) if self.feed.world.servers.is_empty() => {
+                self.modals.push(Modal::Welcome(Welcome::new(offer.clone())));
+                vec![]
+            }
+            _ => Self::request(ConsoleRequest::Offer),
+        }
+    }
+
+    /// Shows what there is on this machine, unless something else was begun meanwhile.
+    pub(super) fn offered(&mut self, offer: Offer) {
+        // A list that is open is not what was found now, and its places mean something else.
+        self.modals.retain(|modal| !matches!(modal, Modal::Welcome(_)));
+        if self.modals.is_empty() && !self.typing() {
+            self.modals.push(Modal::Welcome(Welcome::new(offer.clone())));
+        }
+        self.offer = Some(offer);
+    }
+
+    pub(super) fn welcome_act(&mut self, action: Action) -> Vec<Cmd> {
+        let Some(Modal::Welcome(welcome)) = self.modals.last_mut() else { return vec![] };
+        let chosen = match action {
+            Action::Choose => welcome.choose(),
+            Action::Yes => welcome.yes(),
+            Action::Back if welcome.back() => None,
+            Action::Back => {
+                self.modals.pop();
+                return vec![];
+            }
+            _ => None,
+        };
+        let Some(chosen) = chosen else { return vec![] };
+        self.modals.pop();
+        let key = self.keymap.key(&[Context::Global], Action::Filter).unwrap_or_default();
+        self.toast(NoticeLevel::Info, format!("Starting … then {key} finds a tool, and Enter goes to it."));
+        Self::request(ConsoleRequest::Start(chosen))
+    }
+}
