@@ -391,10 +391,22 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     home.own(&[&resume[..], &["--skip", "x={}"]].concat()).ends(2).says("there are create, hang, charge, found");
     home.own(&[&resume[..], &["--repeat", "charge[0]"]].concat()).ends(2).says("no for_each");
     home.own(&[&resume[..], &["--approve", "charge"]].concat()).ends(2).says("no step that asks for approval");
+    // A word about what is not in doubt would do nothing.
+    home.own(&[&resume[..], &["--repeat", "create"]].concat())
+        .ends(2)
+        .says("--repeat: `create` is not in doubt")
+        .says("it has ended (ok)")
+        .says("in doubt: charge; leave out the others");
+    home.own(&[&resume[..], &["--repeat", "charge", "--skip", "found={}"]].concat())
+        .ends(2)
+        .says("--skip: `found` is not in doubt")
+        .says("nothing was sent for it yet");
+    home.own(&[&resume[..], &["--repeat", "charge", "--skip", "charge={}"]].concat()).ends(2).says("two different words");
     let ended = home.own(&["run", "--resume", &run, "--skip", "charge={\"chargeId\":\"c_1\"}"]).ends(0).json();
     assert_eq!((&ended["kims"], &ended["charge"]), (&json!(1), &json!("c_1")), "no step is repeated: {ended}");
     // By the end of its id, and that it has ended is said.
     home.own(&["run", "--resume", &run[20..]]).ends(0).says("it had ended before");
+    home.own(&[&resume[..], &["--repeat", "charge"]].concat()).ends(2).says("it has ended (ok)").says("the run has ended");
 }
 
 /// A program that is killed whatever becomes of the test.
