@@ -208,7 +208,7 @@ mod tests {
             sending("send", Some(2), step),
             item("send", 1),
             sending("try", None, step),
-            RunEntry::Attempted { place: place("try", None, step), attempt: 2, exhausted: None },
+            RunEntry::Attempted { place: place("try", None, step), attempt: 2, exhausted: None, error: None },
         ]);
         let told = |record: &RunRecord, words: &Words| {
             check(record, &plan(), words).map_err(|(name, wrong)| (name.to_owned(), format!("{} | {}", wrong.message, wrong.hint)))
