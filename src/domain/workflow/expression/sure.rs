@@ -104,7 +104,6 @@ pub(super) fn of(expr: &Expr<'_>) -> Option<Sure> {
 mod tests {
     use std::{collections::HashMap, sync::Arc};
 
-    use super::*;
     use crate::domain::workflow::expression::{Data, Expr, RunFacts, Scope};
 
     /// What is said to be sure is what comes of it, for values of every kind, wherever anything comes of it.
