@@ -16,7 +16,7 @@ use crate::{
     answers,
     cli::{
         self, Options,
-        args::{CacheAction, Headless},
+        args::{CacheAction, Headless, RunArgs},
         print::Io,
         session::{Signal, Signals},
     },
@@ -102,7 +102,7 @@ async fn serve(
     if let Headless::Run(args) = &command
         && let Some(part) = &args.resume
     {
-        match resumed(store.as_ref(), part).await {
+        match resumed(store.as_ref(), part, args).await {
             Ok(found) => options.shelf.resume = Some(found),
             Err(failure) => return Ok(cli::fail(failure, &options, io)),
         }
@@ -132,13 +132,14 @@ async fn serve(
 }
 
 /// The run that is to be gone on with, and what it was asked to do.
-async fn resumed(store: Option<&Store>, part: &str) -> Result<(RunId, Arc<RunSpec>), Failure> {
+async fn resumed(store: Option<&Store>, part: &str, args: &RunArgs) -> Result<(RunId, Arc<RunSpec>), Failure> {
     let Some(store) = store else {
         return Err(Failure::new(FailureKind::InvalidArguments, "there is no journal to go on from"));
     };
     let record = workflows::recorded_run(store, part).await?;
     let none = || Failure::new(FailureKind::InvalidArguments, format!("the journal of the run {} has no beginning", record.run));
     let spec = record.spec().cloned().ok_or_else(none)?;
+    cli::run::check_resumed(args, &record)?;
     Ok((record.run, spec))
 }
 

@@ -1,6 +1,9 @@
 //! Workflow files and what `workflow` does with them without servers.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use super::setup::{self, Setup};
 use crate::{
@@ -16,11 +19,15 @@ use crate::{
         journal::{CallRecord, RunRecord},
         recorded::recorded,
         run::{RunId, WorkflowText},
+        secret::{Redactor, Secret},
+        server::looks_secret,
+        time::short,
         workflow::{
             DEMO, DEMO_TESTS,
             case::{self, TestFile},
             history::PastCall,
             parse::Source,
+            plan::Plan,
             problem::Problem,
         },
     },
@@ -110,6 +117,7 @@ async fn test_from_run(
     let spec = record.spec().cloned().ok_or_else(|| wrong(format!("the journal of the run {} has no beginning", record.run)))?;
     let plan = plan_of(&spec)?;
     let mut made = recorded(&plan, &record, name).map_err(|why| wrong(format!("no test can be made of the run {}: {why}", record.run)))?;
+    made.mask(&Redactor::new(&secrets_of(&plan)));
     let source = Source { file: format!("{}.test.toml", plan.name), text: made.head() + &made.case() };
     let broken = |problems: Vec<Problem>| {
         let causes = problems.iter().map(Problem::render).collect();
@@ -117,7 +125,10 @@ async fn test_from_run(
     };
     let parsed = case::parse(&source).map_err(broken)?;
     let mut notes = vec![];
-    if let Some(case) = parsed.cases.first() {
+    let slow = made.takes().filter(|takes| *takes > LONGEST_TRIAL);
+    if let Some(takes) = slow {
+        notes.push(format!("not tried: it waits for a limit of {}", short(takes)));
+    } else if let Some(case) = parsed.cases.first() {
         let failed = rehearse(&plan, &spec.sources, case, setup::engine_options(loaded, setup.demo)).await;
         let (varied, rest) = made.forget(failed);
         if !varied.is_empty() {
@@ -138,6 +149,16 @@ async fn test_from_run(
         end.written = Some(added.map_err(|error| wrong(format!("nothing was written to {}: {error}", folder.display())))?);
     }
     Ok(end)
+}
+
+/// The longest that a case may wait for a limit of time and still be tried at once.
+const LONGEST_TRIAL: Duration = Duration::from_secs(30);
+
+/// Secrets of the environment that a workflow reads, as they are now.
+fn secrets_of(plan: &Plan) -> Vec<Secret> {
+    let children = plan.children();
+    let names = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.env);
+    names.filter(|name| looks_secret(name)).filter_map(|name| std::env::var(name).ok()).map(Secret::literal).collect()
 }
 
 /// The calls of the history that a command asks for.

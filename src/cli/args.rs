@@ -296,10 +296,10 @@ pub struct RunArgs {
     /// Answer the form of this step beforehand, with a JSON object.
     #[arg(long, value_name = "STEP=JSON", value_parser = parse_answer)]
     pub answer: Vec<(String, String)>,
-    /// With --resume: do this step again although it may have run.
+    /// With --resume: do this step, which is in doubt, again although it may have run (of a for_each: each item in doubt).
     #[arg(long, value_name = "STEP", requires = "resume")]
     pub repeat: Vec<String>,
-    /// With --resume: count this step as done, with this result.
+    /// With --resume: count this step, which is in doubt, as done with this result (of a for_each: each item in doubt).
     #[arg(long, value_name = "STEP=JSON", value_parser = parse_answer, requires = "resume")]
     pub skip: Vec<(String, String)>,
 }

@@ -21,7 +21,9 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind, Origin},
+        doubt,
         event::{Event, EventKind},
+        journal::RunRecord,
         run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
         time::{Stamp, short},
         workflow::{
@@ -38,7 +40,7 @@ use crate::{
 /// Runs a workflow, or goes on with a run.
 pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> {
     let shelf = session.options.shelf.clone();
-    let answers = answers(args)?;
+    let answers = answers(args);
     if let Some((run, spec)) = &shelf.resume {
         let name = spec.workflow.clone();
         let plan = plan_of(spec)?;
@@ -94,13 +96,13 @@ fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
     Ok(prepare(&plan.input, &data).map_err(unfit)?.body())
 }
 
-fn answers(args: &RunArgs) -> Result<Vec<(String, StepAnswer)>, Stop> {
+fn answers(args: &RunArgs) -> Vec<(String, StepAnswer)> {
     let mut answers: Vec<(String, StepAnswer)> = vec![];
     answers.extend(args.approve.iter().map(|step| (step.clone(), StepAnswer::Approve)));
     answers.extend(args.answer.iter().map(|(step, json)| (step.clone(), StepAnswer::Content { content: Body::from(json.as_str()) })));
     answers.extend(args.repeat.iter().map(|step| (step.clone(), StepAnswer::Repeat)));
     answers.extend(args.skip.iter().map(|(step, json)| (step.clone(), StepAnswer::Skip { result: Body::from(json.as_str()) })));
-    Ok(answers)
+    answers
 }
 
 /// Whether every step that a flag names is there; a word for no step would be lost in silence.
@@ -115,6 +117,17 @@ fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
             .map_err(|wrong| Failure::new(FailureKind::InvalidArguments, format!("{flag}: {}", wrong.message)).hint(wrong.hint))?;
     }
     Ok(())
+}
+
+/// Whether `--repeat` and `--skip` are about steps that are in doubt in the run that is to be gone on with, as its journal
+/// has it. Asked before a server is started.
+pub fn check_resumed(args: &RunArgs, record: &RunRecord) -> Result<(), Failure> {
+    let Some(spec) = record.spec() else { return Ok(()) };
+    let words = answers(args);
+    doubt::check(record, &plan_of(spec)?, &words).map_err(|(name, wrong)| {
+        let flag = if args.repeat.iter().any(|step| step == name) { "--repeat" } else { "--skip" };
+        Failure::new(FailureKind::InvalidArguments, format!("{flag}: {}", wrong.message)).hint(wrong.hint)
+    })
 }
 
 /// Waits for the servers that the plan may call.

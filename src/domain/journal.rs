@@ -48,6 +48,10 @@ pub enum RunEntry {
         attempt: u32,
         /// Why it failed, when the next is no further attempt but a fallback.
         exhausted: Option<StepError>,
+        /// Why it failed, when the next is a further attempt: its class and words, secrets masked. Journals that were
+        /// written before this was kept have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<StepError>,
     },
     /// An item of a step ended.
     ItemEnded {
@@ -289,7 +293,7 @@ mod tests {
         let of = |entries: Vec<RunEntry>| RunRecord { run: RunId::new(1, 1), entries };
         let open = |entries| of(entries).in_doubt().into_iter().map(|(place, ..)| place).collect::<Vec<_>>();
         assert_eq!(open(vec![sending(&a), sending(&b)]), [a.clone(), b.clone()]);
-        assert_eq!(open(vec![sending(&a), RunEntry::Attempted { place: a.clone(), attempt: 1, exhausted: None }]), []);
+        assert_eq!(open(vec![sending(&a), RunEntry::Attempted { place: a.clone(), attempt: 1, exhausted: None, error: None }]), []);
         assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 2, end: end() }]), std::slice::from_ref(&b));
         assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 1, end: end() }]), []);
         let undoing = vec![sending(&a), RunEntry::StepEnded { step: "a".into(), end: end() }, sending(&c)];

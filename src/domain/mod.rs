@@ -7,6 +7,7 @@ pub mod ask;
 pub mod body;
 pub mod call;
 pub mod catalog;
+pub mod doubt;
 pub mod event;
 pub mod form;
 pub mod frame;

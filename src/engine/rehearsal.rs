@@ -20,15 +20,17 @@ use super::{
     ports::{Connector, Flow, Host, Reply, Request, Session},
 };
 use crate::domain::{
+    ask,
     body::Body,
     call::{Failure, FailureKind, Origin},
     catalog::RawLists,
     event::EventKind,
-    run::{Purpose, RunId, RunReport, RunSpec, RunStep, StepAnswer, StepState, WorkflowText},
+    id::AskId,
+    run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepState, WorkflowText},
     server::{ConnectFailure, Era, Exit, Launch, ServerSpec, SessionInfo, Step},
     workflow::{
         answer,
-        case::{Answer, Case, Expect, Say, covers},
+        case::{Answer, Cancels, Case, Expect, Say, covers},
         expression::Data,
         live::tools_of,
         plan::{Action, Plan, ReadAs, RetryOn},
@@ -44,21 +46,26 @@ struct Made {
     step: String,
     tool: String,
     arguments: Data,
+    answered: bool,
 }
 
 /// Runs a case; gives everything that is not as it expects.
 pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options: EngineOptions) -> Vec<String> {
+    let repeatable: BTreeSet<String> = case.repeatable.iter().cloned().chain(retried(plan)).collect();
+    let trusted = !repeatable.is_empty();
     let stage = Arc::new(Stage {
         answers: case.answers.clone(),
+        repeatable,
         given: Mutex::default(),
         made: Mutex::default(),
         tools: tools_of(plan).into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
         prompts: prompts_of(plan),
         engine: OnceLock::new(),
+        in_doubt: OnceLock::new(),
     });
     let engine = Engine::new(options, Arc::new(Director(stage.clone())));
     let _ = stage.engine.set(Arc::downgrade(&engine));
-    engine.apply(servers(plan));
+    engine.apply(servers(plan, trusted));
     let run = RunId::new(0, fastrand::u128(..));
     let spec = RunSpec {
         workflow: plan.name.as_str().into(),
@@ -68,7 +75,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
         timeout: None,
         set: vec![],
         answers: said(plan, case),
-        ask: false,
+        ask: asks(plan, case),
         from: None,
         env: case.env.clone(),
     };
@@ -78,6 +85,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
         match tail.next().await {
             Ok(Some(event)) => match &event.kind {
                 EventKind::RunSettled { run: ended, report } if *ended == run => break Some(report.clone()),
+                EventKind::AskOpened { ask } => stage.asked(&engine, ask.id, ask.run.as_ref()).await,
                 _ => {}
             },
             Ok(None) => break None,
@@ -91,16 +99,22 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
     };
     engine.shutdown().await;
     let made = lock(&stage.made).clone();
+    let in_doubt = stage.in_doubt.get() == Some(&true);
+    // As the run would say if it were gone on with.
+    let report =
+        report.map(|report| if in_doubt { Arc::new(RunReport { outcome: RunOutcome::InDoubt, ..(*report).clone() }) } else { report });
     report.map_or_else(|| vec!["the engine ended".into()], |report| judge(&case.expect, &report, &made))
 }
 
-/// The servers that stand in for the real ones: one for all tools, and those that the plan names.
-fn servers(plan: &Plan) -> Vec<ServerSpec> {
+/// The servers that stand in for the real ones: one for all tools, and those that the plan names. What they say of their
+/// tools is believed if `trusted`.
+fn servers(plan: &Plan, trusted: bool) -> Vec<ServerSpec> {
     let spec = |id: &str| {
         let mut spec = ServerSpec::new(id, Launch::Http { url: "http://rehearsal.invalid".into(), headers: vec![], socket: None });
         spec.timeouts.health = Duration::ZERO;
         spec.policy.retry.attempts = 1;
         spec.policy.breaker.on = false;
+        spec.trusted = trusted;
         spec
     };
     let mut servers = vec![ServerSpec { namespace: Some(String::new()), ..spec(TOOLS) }];
@@ -112,6 +126,19 @@ fn servers(plan: &Plan) -> Vec<ServerSpec> {
         }
     }
     servers
+}
+
+/// Tools of steps that are retried though their author does not vouch for them: with servers such a plan runs only where
+/// the tool says that it may be repeated.
+fn retried(plan: &Plan) -> Vec<String> {
+    let children = plan.children();
+    let steps = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps);
+    let retried = steps.filter(|step| !step.idempotent && step.retry.as_ref().is_some_and(|retry| retry.attempts > 1));
+    let tools = retried.filter_map(|step| match &step.action {
+        Action::Tool(call) => Some(call.tool.to_string()),
+        _ => None,
+    });
+    tools.collect()
 }
 
 /// The prompts that a plan reads, as servers list them.
@@ -137,7 +164,7 @@ fn said(plan: &Plan, case: &Case) -> Vec<(String, StepAnswer)> {
     let steps = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps);
     let answer = |id: &str| match &case.answers.get(id)?.first()?.say {
         Say::Result(result) => answer::read(ReadAs::Auto, result).ok().map(|reading| reading.result),
-        Say::Fail { .. } => None,
+        Say::Fail { .. } | Say::Never { .. } => None,
     };
     let said = steps.filter_map(|step| {
         let answer = match step.action {
@@ -148,6 +175,14 @@ fn said(plan: &Plan, case: &Case) -> Vec<(String, StepAnswer)> {
         Some((step.id.to_string(), answer))
     });
     said.collect()
+}
+
+/// Whether a question to a person stays open for a while in the case, instead of being answered beforehand.
+fn asks(plan: &Plan, case: &Case) -> bool {
+    let children = plan.children();
+    let mut steps = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps);
+    let open = |id: &str| case.answers.get(id).and_then(|all| all.first()).is_some_and(|answer| matches!(answer.say, Say::Never { .. }));
+    steps.any(|step| matches!(step.action, Action::Approve { .. } | Action::Elicit { .. }) && open(&step.id))
 }
 
 /// Everything about a run that is not as expected.
@@ -208,15 +243,60 @@ fn key_of(state: &StepState) -> &'static str {
 /// What all connections of a case share.
 struct Stage {
     answers: BTreeMap<String, Vec<Answer>>,
+    /// Tools that may be called again.
+    repeatable: BTreeSet<String>,
     given: Mutex<HashMap<String, usize>>,
     made: Mutex<Vec<Made>>,
     tools: Vec<String>,
     /// Entries of `prompts/list`.
     prompts: Vec<Body>,
     engine: OnceLock<Weak<Engine>>,
+    /// Whether calls were under way when the program was ended, if it was.
+    in_doubt: OnceLock<bool>,
 }
 
 impl Stage {
+    /// A step asks a person: the question stays open if the case says so.
+    async fn asked(&self, engine: &Engine, ask: AskId, place: Option<&RunStep>) {
+        match self.next(place, "").map(|answer| answer.say) {
+            Some(Say::Never { cancels, after }) => self.cut(cancels, place, &after).await,
+            _ => engine.command(Command::Answer { ask, answer: ask::Answer::Decline }),
+        }
+    }
+
+    /// Cancels what a case wants cancelled at a place, once the steps before that have ended.
+    async fn cut(&self, cancels: Option<Cancels>, place: Option<&RunStep>, after: &[String]) {
+        let (Some(cancels), Some(place), Some(engine)) = (cancels, place, self.engine.get().and_then(Weak::upgrade)) else { return };
+        let mut tail = engine.bus.tail();
+        let ended = |state: &StepState| !state.active() && *state != StepState::Pending;
+        let all = || {
+            engine.bus.look(|world| {
+                let view = world.runs.get(place.run);
+                after.iter().all(|step| view.and_then(|view| view.step(step)).is_some_and(|view| ended(&view.state)))
+            })
+        };
+        while !all() {
+            if let Ok(None) = tail.next().await {
+                return;
+            }
+        }
+        let reason = || "cancelled by the test".to_owned();
+        match cancels {
+            Cancels::Step => engine.command(Command::CancelStep { run: place.run, step: place.step.to_string(), reason: reason() }),
+            Cancels::Run => {
+                engine.command(Command::CancelRun { run: place.run, reason: reason() });
+                if place.purpose == Purpose::Compensation {
+                    // The second time is about the undoing.
+                    engine.command(Command::CancelRun { run: place.run, reason: reason() });
+                }
+            }
+            Cancels::Program => {
+                let _ = self.in_doubt.set(lock(&self.made).iter().any(|made| !made.answered));
+                engine.runs.interrupt("the test ended the program");
+            }
+        }
+    }
+
     /// The next answer: of the step, then of the tool.
     fn next(&self, place: Option<&RunStep>, tool: &str) -> Option<Answer> {
         let own = place.filter(|place| place.purpose == Purpose::Step).map(|place| id_of(&place.step));
@@ -275,20 +355,35 @@ impl Session for Actor {
         let member = |key: &str| params.member(key);
         let tool = member("name").or_else(|| member("uri")).map(|name| name.display()).unwrap_or_default();
         let step = place.as_ref().map(|place| id_of(&place.step)).unwrap_or_default();
-        lock(&self.stage.made).push(Made { step: step.clone(), tool: tool.clone(), arguments: member("arguments").unwrap_or_default() });
+        let number = {
+            let mut made = lock(&self.stage.made);
+            let arguments = member("arguments").unwrap_or_default();
+            made.push(Made { step: step.clone(), tool: tool.clone(), arguments, answered: false });
+            made.len() - 1
+        };
         flow.sent(self.host.now(), 0);
         let Some(answer) = self.stage.next(place.as_ref(), &tool) else {
             let what = format!("the test has no answer for {tool} of the step `{step}`");
             return Err(Failure::new(FailureKind::Refused, what).hint(format!("add answers.{step} = {{ result = {{ … }} }} to the case")));
         };
         tokio::time::sleep(answer.delay).await;
+        if let Say::Never { cancels, after } = answer.say {
+            self.stage.cut(cancels, place.as_ref(), &after).await;
+            return std::future::pending().await;
+        }
+        if let Some(made) = lock(&self.stage.made).get_mut(number) {
+            made.answered = true;
+        }
         let (first_byte, last_byte) = (self.host.now(), self.host.now());
         let reply = |result| Ok(Reply { result, first_byte, last_byte, sent_bytes: 0, received_bytes: 0 });
         match answer.say {
             Say::Result(result) => reply(result),
-            Say::Fail { kind, message } => {
+            Say::Never { .. } => std::future::pending().await,
+            Say::Fail { kind, message, sent } => {
                 let kind = match kind {
-                    RetryOn::ToolError | RetryOn::Expect => {
+                    // Nothing that can be read is never what a step expects.
+                    RetryOn::Expect => return reply(Body::from(format!("<{message}>"))),
+                    RetryOn::ToolError => {
                         return reply(Body::json(&json!({"content": [{"type": "text", "text": message}], "isError": true})));
                     }
                     RetryOn::NotReady => return Err(Failure::new(FailureKind::NotReady, message)),
@@ -297,7 +392,7 @@ impl Session for Actor {
                     RetryOn::Protocol => FailureKind::Protocol,
                     RetryOn::Exited => FailureKind::Exited,
                 };
-                Err(Failure::after_send(kind, message))
+                Err(if sent { Failure::after_send(kind, message) } else { Failure::new(kind, message) })
             }
         }
     }
@@ -307,7 +402,10 @@ impl Session for Actor {
     }
 
     async fn lists(&self) -> Result<RawLists, Failure> {
-        let tool = |name: &String| Body::json(&json!({"name": name, "inputSchema": {"type": "object"}}));
+        let tool = |name: &String| {
+            let repeatable = self.stage.repeatable.contains(name);
+            Body::json(&json!({"name": name, "inputSchema": {"type": "object"}, "annotations": {"idempotentHint": repeatable}}))
+        };
         let tools = if self.tools { self.stage.tools.iter().map(tool).collect() } else { vec![] };
         // Any resource can be read.
         let templates = vec![Body::json(&json!({"name": "all", "uriTemplate": "{+uri}"}))];

@@ -10,7 +10,7 @@ use crate::domain::{
     run::{RunFrom, RunSpec, WorkflowText},
     workflow::{
         expression::Data,
-        foresee::{Fate, Foreseen, Instead, Known, Turn, foresee},
+        foresee::{Fate, Foreseen, Instead, Known, ReadEnv, Turn, foresee},
         parse::{Source, parse},
         plan::Plan,
         problem::Problem,
@@ -95,11 +95,16 @@ pub struct Preview {
 }
 
 /// What each step of a plan would do with this input, in the order in which they can run, each followed by its items
-/// and by the steps of the workflow that it runs. Nothing is called.
+/// and by the steps of the workflow that it runs. Nothing is called. The environment is read as by `run --dry-run`: what
+/// the workflow lists of it, its secrets masked.
 pub fn preview(plan: &Plan, input: &Body) -> Vec<Preview> {
+    preview_with(plan, input, &|name| std::env::var(name).ok())
+}
+
+fn preview_with(plan: &Plan, input: &Body, env: ReadEnv<'_>) -> Vec<Preview> {
     let given = Data::parse(&input.text()).unwrap_or_default();
     let mut rows = vec![];
-    foresee(plan, &given, None).iter().for_each(|step| preview_step(step, 0, &mut rows));
+    foresee(plan, &given, Some(env)).iter().for_each(|step| preview_step(step, 0, &mut rows));
     rows
 }
 
@@ -190,6 +195,17 @@ mod tests {
     fn shelf() -> Shelf {
         let text = |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("{name}.toml"), text: (*text).into() };
         Shelf { files: DEMO.iter().map(text).collect(), ..Shelf::default() }
+    }
+
+    #[test]
+    fn the_environment_is_shown_as_headless_with_secrets_masked() {
+        let text = "name = \"t\"\nenv = [\"PLACE\", \"MY_TOKEN\"]\n[[step]]\nid = \"a\"\ntool = \"a\"\n\
+                    arguments = { at = \"{{ env.PLACE }}\", by = \"{{ env.MY_TOKEN }}\" }\n";
+        let source = crate::domain::workflow::parse::Source { file: "t.toml".into(), text: text.into() };
+        let plan = crate::domain::workflow::parse::parse(&source, &|_| None).unwrap();
+        let env = |name: &str| Some(if name == "PLACE" { "here" } else { "hunter2-token" }.to_owned());
+        let rows = preview_with(&plan, &Body::from("{}"), &env);
+        assert_eq!((rows[0].arguments.as_deref(), rows[0].known), (Some(r#"{"at":"here","by":"•••"}"#), true));
     }
 
     #[test]

@@ -311,6 +311,151 @@ fn a_test_is_made_from_a_run_and_needs_no_servers() {
 }
 
 #[test]
+fn a_cancelled_run_makes_a_test_that_cancels_it_again() {
+    let home = Home::new();
+    home.configured();
+    home.workflow(
+        "stuck.toml",
+        r#"
+        name = "stuck"
+        on_error = "compensate"
+        [[step]]
+        id = "create"
+        tool = "database_create_user"
+        arguments = { email = "kim@example.com", name = "Kim" }
+        compensate = { tool = "database_delete_user", arguments = { userId = "{{ result.userId }}" } }
+        [[step]]
+        id = "hang"
+        needs = ["create"]
+        tool = "flaky_configure"
+        arguments = { mode = "hang" }
+        [[step]]
+        id = "charge"
+        needs = ["hang"]
+        tool = "flaky_charge"
+        arguments = { amount = 5, currency = "EUR", reference = "x" }
+        "#,
+    );
+    let mut child = Doomed(home.at_home(&["run", "stuck", "--json"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    let run = first.strip_prefix("run ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    assert!(lines.any(|line| line.contains("running") && line.contains("charge")), "the third step begins");
+    home.wait_for_sending("flaky_charge");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child.0), rustix::process::Signal::INT).unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.0.wait().unwrap().code(), Some(130), "{rest:?}");
+    let made = home.own(&["workflow", "test-from-run", &run]).ends(0);
+    assert!(!made.err.contains("goes otherwise"), "{}\n{}", made.err, made.out);
+    for line in ["charge = { cancel = \"run\" }", "outcome = \"cancelled\"", "compensated = [\"create\"]", "hang = \"ok\""] {
+        assert!(made.out.contains(line), "{line} in {}", made.out);
+    }
+    home.workflow("stuck.test.toml", &made.out);
+    home.own(&["workflow", "test"]).ends(0);
+}
+
+#[test]
+fn a_case_may_cut_calls_short_and_say_what_may_be_repeated() {
+    let home = Home::new();
+    home.configured();
+    home.workflow(
+        "w.toml",
+        r#"
+        name = "w"
+        on_error = "compensate"
+        [[step]]
+        id = "make"
+        tool = "make"
+        retry = { attempts = 3, backoff = "1ms", on = ["transport", "expect", "timeout"] }
+        compensate = { tool = "unmake" }
+        [[step]]
+        id = "beside"
+        tool = "beside"
+        [[step]]
+        id = "sure"
+        needs = ["make"]
+        approve = "?"
+        [[step]]
+        id = "last"
+        needs = ["sure"]
+        tool = "last"
+        timeout = "50ms"
+        "#,
+    );
+    let cases = r#"
+        [[case]]
+        name = "undoing that may have been done is not repeated"
+        answers.make = { result = 1 }
+        answers.beside = { result = 1 }
+        answers.sure = { result = true }
+        answers.last = { error = "no" }
+        answers.unmake = [{ error = "gone", kind = "transport" }, { text = "ok" }]
+        expect = { outcome = "compensation_failed", calls = { unmake = 1 } }
+        [[case]]
+        name = "unless it was not sent"
+        answers.make = { result = 1 }
+        answers.beside = { result = 1 }
+        answers.sure = { result = true }
+        answers.last = { error = "no" }
+        answers.unmake = [{ error = "gone", kind = "transport", sent = false }, { text = "ok" }]
+        expect = { outcome = "compensated", calls = { unmake = 2 } }
+        [[case]]
+        name = "or may be repeated"
+        repeatable = ["unmake"]
+        answers.make = { result = 1 }
+        answers.beside = { result = 1 }
+        answers.sure = { result = true }
+        answers.last = { error = "no" }
+        answers.unmake = [{ error = "gone", kind = "transport" }, { text = "ok" }]
+        expect = { outcome = "compensated", calls = { unmake = 2 } }
+        [[case]]
+        name = "each attempt has its own error"
+        answers.beside = { result = 1 }
+        answers.make = [{ error = "late", kind = "timeout" }, { error = "odd", kind = "expect" }, { result = 1 }]
+        answers.sure = { result = true }
+        answers.last = { result = 1 }
+        expect = { calls = { make = 3 } }
+        [[case]]
+        name = "the run is cancelled while a person is asked"
+        answers.beside = { result = 1 }
+        answers.make = { result = 1 }
+        answers.sure = { cancel = "run", after = ["beside"] }
+        answers.unmake = { text = "ok" }
+        expect = { outcome = "cancelled", compensated = ["make"], steps = { beside = "ok", sure = "cancelled" } }
+        [[case]]
+        name = "the undoing is given up"
+        answers.beside = { result = 1 }
+        answers.make = { result = 1 }
+        answers.sure = { result = true }
+        answers.last = { silent = true }
+        answers.unmake = { cancel = "run" }
+        expect = { outcome = "compensation_failed", steps = { make = "compensation_failed", last = "failed" } }
+        [[case]]
+        name = "a step is given up"
+        answers.beside = { cancel = "step", after = ["make"] }
+        answers.make = { result = 1 }
+        answers.sure = { result = true }
+        answers.last = { result = 1 }
+        answers.unmake = { text = "ok" }
+        expect = { outcome = "compensated", steps = { beside = "cancelled", make = "compensated" } }
+        [[case]]
+        name = "the program is ended"
+        answers.beside = { cancel = "program", after = ["last"] }
+        answers.make = { result = 1 }
+        answers.sure = { result = true }
+        answers.last = { result = 1 }
+        expect = { outcome = "in_doubt", steps = { make = "ok", last = "ok" } }
+    "#;
+    home.workflow("w.test.toml", cases);
+    let tried = home.own(&["workflow", "test"]).ends(0);
+    assert!(tried.out.contains("8 cases, 0 failed"), "{}", tried.out);
+    home.workflow("w.test.toml", &cases.replace("after = [\"last\"]", "after = [\"lost\"]"));
+    assert!(home.own(&["workflow", "test"]).ends(1).out.contains("did you mean `last`?"));
+    home.workflow("w.test.toml", &cases.replace("cancel = \"program\"", "cancel = \"progam\""));
+    assert!(home.own(&["workflow", "test"]).ends(1).out.contains("did you mean `program`?"));
+}
+
+#[test]
 fn a_workflow_is_made_of_past_calls_and_runs() {
     let home = Home::new();
     home.configured();
@@ -366,23 +511,16 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     let first = lines.next().unwrap();
     let run = first.strip_prefix("run ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
     assert!(lines.any(|line| line.contains("running") && line.contains("charge")), "the third step begins");
-    // It is said to run before it is written down and sent: the call's journal entry tells that it was.
-    let journal = home.path().join(".state/switchboard.db");
-    let sent = || {
-        let db = rusqlite::Connection::open(&journal).unwrap();
-        let count: i64 = db
-            .query_row("SELECT count(*) FROM run_entries WHERE entry LIKE '%\"sending\"%' AND entry LIKE '%flaky_charge%'", [], |row| {
-                row.get(0)
-            })
-            .unwrap();
-        count > 0
-    };
-    while !sent() {
-        std::thread::yield_now();
-    }
+    home.wait_for_sending("flaky_charge");
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL).unwrap();
     child.wait().unwrap();
     home.own(&["run", "--resume", &run]).ends(10).says("--repeat charge").says("in doubt");
+    // Also of a run that has not ended a test is made of what is known.
+    let made = home.own(&["workflow", "test-from-run", &run]).ends(0);
+    assert!(!made.err.contains("goes otherwise") && made.out.contains("# The run was interrupted"), "{}\n{}", made.err, made.out);
+    assert!(made.out.contains("charge = { cancel = \"program\" }") && made.out.contains("outcome = \"in_doubt\""), "{}", made.out);
+    home.workflow("pay.test.toml", &made.out);
+    home.own(&["workflow", "test"]).ends(0);
     let resume = ["run", "--resume", &run];
     home.own(&[&resume[..], &["--repeat", "chrage"]].concat())
         .ends(2)
@@ -391,10 +529,22 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     home.own(&[&resume[..], &["--skip", "x={}"]].concat()).ends(2).says("there are create, hang, charge, found");
     home.own(&[&resume[..], &["--repeat", "charge[0]"]].concat()).ends(2).says("no for_each");
     home.own(&[&resume[..], &["--approve", "charge"]].concat()).ends(2).says("no step that asks for approval");
+    // A word about what is not in doubt would do nothing.
+    home.own(&[&resume[..], &["--repeat", "create"]].concat())
+        .ends(2)
+        .says("--repeat: `create` is not in doubt")
+        .says("it has ended (ok)")
+        .says("in doubt: charge; leave out the others");
+    home.own(&[&resume[..], &["--repeat", "charge", "--skip", "found={}"]].concat())
+        .ends(2)
+        .says("--skip: `found` is not in doubt")
+        .says("nothing was sent for it yet");
+    home.own(&[&resume[..], &["--repeat", "charge", "--skip", "charge={}"]].concat()).ends(2).says("two different words");
     let ended = home.own(&["run", "--resume", &run, "--skip", "charge={\"chargeId\":\"c_1\"}"]).ends(0).json();
     assert_eq!((&ended["kims"], &ended["charge"]), (&json!(1), &json!("c_1")), "no step is repeated: {ended}");
     // By the end of its id, and that it has ended is said.
     home.own(&["run", "--resume", &run[20..]]).ends(0).says("it had ended before");
+    home.own(&[&resume[..], &["--repeat", "charge"]].concat()).ends(2).says("it has ended (ok)").says("the run has ended");
 }
 
 /// A program that is killed whatever becomes of the test.
@@ -457,6 +607,19 @@ fn before(write: i64) -> i64 {
 impl Home {
     fn journal(&self) -> std::path::PathBuf {
         self.path().join(".state/switchboard.db")
+    }
+
+    /// Waits until the journal has a request of a tool. A step is said to run before it is written down and sent.
+    fn wait_for_sending(&self, tool: &str) {
+        let sent = || {
+            let db = rusqlite::Connection::open(self.journal()).unwrap();
+            let entries = "SELECT count(*) FROM run_entries WHERE entry LIKE '%\"sending\"%' AND entry LIKE ?1";
+            let count: i64 = db.query_row(entries, [format!("%{tool}%")], |row| row.get(0)).unwrap();
+            count > 0
+        };
+        while !sent() {
+            std::thread::yield_now();
+        }
     }
 
     /// How many entries the journal has of a run.

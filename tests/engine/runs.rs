@@ -847,9 +847,12 @@ async fn killed_everywhere(text: &str) {
         };
         first.join().unwrap();
         let settled: Vec<String> = log.lock().unwrap().clone();
-        let rig = engine(&log, Arc::new(Store::open(&path, 0).unwrap()));
+        let store = Store::open(&path, 0).unwrap();
         // Compensations are nobody's to vouch for: what is in doubt there is said to be repeated.
-        let answers = ["a", "c"].map(|step| (step.to_owned(), StepAnswer::Repeat)).to_vec();
+        let open = store.load(run).await.unwrap().unwrap().in_doubt();
+        let undoing = open.into_iter().filter(|(place, ..)| place.purpose == Purpose::Compensation);
+        let answers = undoing.map(|(place, ..)| (place.step.to_string(), StepAnswer::Repeat)).collect();
+        let rig = engine(&log, Arc::new(store));
         let (report, _) = finished(&rig, run, Command::ResumeRun { run, answers, ask: false, timeout: None }).await;
         rig.stop().await;
         let log = log.lock().unwrap().clone();
@@ -909,34 +912,43 @@ async fn a_word_may_be_about_one_item_or_about_a_step_within() {
     spec.sources = spec.sources.iter().cloned().chain([within]).collect();
     let store = Store::open(&dir.path().join("store.db"), 0).unwrap();
     let log = Log::default();
-    store.write(id(1), Arc::new([RunEntry::Began { spec: Arc::new(spec), unix_ms: 1 }])).await.unwrap();
-    for (step, item) in [("pay", Some(0)), ("pay", Some(1)), ("all[0]/tell", None), ("all[1]/tell", None)] {
-        let place = switchboard::domain::journal::Place { step: step.into(), item, purpose: Purpose::Step };
-        let sending = RunEntry::Sending { place, attempt: 1, what: "s_echo".into(), arguments: Body::from("{}") };
-        store.write(id(1), Arc::new([sending])).await.unwrap();
+    let spec = Arc::new(spec);
+    for run in [id(1), id(2)] {
+        store.write(run, Arc::new([RunEntry::Began { spec: spec.clone(), unix_ms: 1 }])).await.unwrap();
+        for (step, item) in [("pay", Some(0)), ("pay", Some(1)), ("all[0]/tell", None), ("all[1]/tell", None)] {
+            let place = switchboard::domain::journal::Place { step: step.into(), item, purpose: Purpose::Step };
+            let sending = RunEntry::Sending { place, attempt: 1, what: "s_echo".into(), arguments: Body::from("{}") };
+            store.write(run, Arc::new([sending])).await.unwrap();
+        }
     }
     let rig = engine(&log, Arc::new(store));
     rig.ready("s").await;
     let done = |name: &str| StepAnswer::Skip { result: Body::json(&json!({"name": name})) };
-    let resume = |answers: Vec<(&str, StepAnswer)>| Command::ResumeRun {
-        run: id(1),
+    let resume = |run, answers: Vec<(&str, StepAnswer)>| Command::ResumeRun {
+        run,
         answers: answers.into_iter().map(|(step, answer)| (step.to_owned(), answer)).collect(),
         ask: false,
         timeout: None,
     };
     let words = vec![("pay[1]", done("paid b")), ("all[0]/tell", done("told c"))];
-    let (report, _) = finished(&rig, id(1), resume(words.clone())).await;
+    let (report, _) = finished(&rig, id(1), resume(id(1), words.clone())).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::InDoubt, 0), "{report:#?}");
     let told: Vec<&String> = report.detail.iter().filter(|line| line.contains("--repeat")).collect();
     assert!(told.len() == 2 && told[0].contains("--repeat 'pay[0]'") && told[1].contains("--repeat 'all[1]/tell'"), "{told:?}");
     // The more exact word counts, whatever the order.
     let words = [vec![("pay", StepAnswer::Repeat), ("tell", StepAnswer::Repeat)], words].concat();
-    let (report, _) = finished(&rig, id(1), resume(words)).await;
+    let (report, _) = finished(&rig, id(1), resume(id(1), words)).await;
     assert_eq!(report.outcome, RunOutcome::Ok, "{report:#?}");
     assert_eq!(output(&report), json!({"paid": ["pay a", "paid b"], "told": ["told c", "tell d"]}));
     let mut made = std::mem::take(&mut *log.lock().unwrap());
     made.sort();
     assert_eq!(made, ["pay a", "tell d"]);
+    // A name without a number is about every item in doubt.
+    let words = vec![("pay", done("paid")), ("all/tell", StepAnswer::Repeat)];
+    let (report, _) = finished(&rig, id(2), resume(id(2), words)).await;
+    assert_eq!(output(&report), json!({"paid": ["paid", "paid"], "told": ["tell c", "tell d"]}), "{report:#?}");
+    assert_eq!(log.lock().unwrap().len(), 2);
+    rig.stop().await;
 }
 
 #[tokio::test]
@@ -959,6 +971,12 @@ async fn what_is_in_doubt_and_not_safe_waits_for_a_word() {
     let (report, _) = finished(&rig, id(1), resume(id(1), vec![])).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::InDoubt, 0), "{report:#?}");
     assert!(report.detail.iter().any(|line| line.contains("--repeat pay")), "{:?}", report.detail);
+    // A word about another step would do nothing, and is refused.
+    let words = vec![("pay".into(), StepAnswer::Repeat), ("note".into(), StepAnswer::Repeat)];
+    let (report, _) = finished(&rig, id(1), resume(id(1), words)).await;
+    assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::Invalid, 0), "{report:#?}");
+    assert!(report.why.as_ref().is_some_and(|why| why.contains("`note` is not in doubt")), "{report:#?}");
+    assert_eq!(report.detail, ["in doubt: pay; leave out the others"]);
     // It is still there, and goes on with a word.
     let (report, _) = finished(&rig, id(1), resume(id(1), vec![("pay".into(), StepAnswer::Repeat)])).await;
     assert_eq!(report.outcome, RunOutcome::Ok);

@@ -5,6 +5,9 @@ use serde_json::Value;
 use super::{expression::Data, plan::ReadAs};
 use crate::domain::{body::Body, form::Json};
 
+/// How much of an answer that cannot be read is told, in characters.
+const TOLD: usize = 200;
+
 /// What was read of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
@@ -16,7 +19,7 @@ pub struct Reading {
 
 /// Reads the `result` of `tools/call` (of `prompts/get`, of `resources/read`). An error says what was expected.
 pub fn read(read_as: ReadAs, answer: &Body) -> Result<Reading, String> {
-    let parsed: Value = answer.parse().map_err(|error| format!("the answer is no JSON: {error}"))?;
+    let parsed: Value = answer.parse().map_err(|error| format!("the answer is no JSON ({error}): {}", beginning(&answer.text())))?;
     let text = text_of(&parsed);
     // Read again, since serde's numbers are not exact.
     let structured = || {
@@ -33,6 +36,12 @@ pub fn read(read_as: ReadAs, answer: &Body) -> Result<Reading, String> {
         ReadAs::Auto => structured().or_else(|| as_json().ok()).unwrap_or_else(|| whole(&parsed, answer, &text)),
     };
     Ok(Reading { result, text })
+}
+
+/// The beginning of an answer, for a message.
+fn beginning(text: &str) -> String {
+    let short: String = text.chars().take(TOLD).collect();
+    if short.len() < text.len() { format!("{short}…") } else { short }
 }
 
 /// What is left when there is neither structure nor JSON: the text, or the whole answer where it has none.

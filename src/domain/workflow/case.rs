@@ -51,6 +51,8 @@ pub struct Case {
     /// The answers, by the id of a step or the exposed name of a tool; a step's go first. Successive calls
     /// take successive answers; the last one stays.
     pub answers: BTreeMap<String, Vec<Answer>>,
+    /// Exposed names of tools that may be called again after a call that may have run, as a trusted server says of them.
+    pub repeatable: Vec<String>,
     /// What must come of it.
     pub expect: Expect,
     /// Where it stands.
@@ -62,7 +64,7 @@ pub struct Case {
 pub struct Answer {
     /// The answer itself.
     pub say: Say,
-    /// How long it takes (the clock of a test is not the real one).
+    /// How long it takes.
     pub delay: Duration,
 }
 
@@ -77,7 +79,32 @@ pub enum Say {
         kind: RetryOn,
         /// What is said of it.
         message: String,
+        /// Whether the request may have reached its server and run there.
+        sent: bool,
     },
+    /// None: the call is under way until something else ends it.
+    Never {
+        /// What is cancelled meanwhile.
+        cancels: Option<Cancels>,
+        /// The steps of the workflow that have ended before that.
+        after: Vec<String>,
+    },
+}
+
+/// What is cancelled while a call is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancels {
+    /// Its step.
+    Step,
+    /// The run; its undoing, when the call undoes something.
+    Run,
+    /// The program, as by SIGTERM: the run could be resumed.
+    Program,
+}
+
+impl Cancels {
+    /// All, with the words that the file has for them.
+    pub const ALL: [(Cancels, &'static str); 3] = [(Cancels::Step, "step"), (Cancels::Run, "run"), (Cancels::Program, "program")];
 }
 
 /// What must come of a run. What is not named may be anything.
@@ -111,8 +138,19 @@ const fn key(name: &'static str) -> Key {
 }
 
 const TOP: [Key; 2] = [key("workflow"), key("case")];
-const CASE: [Key; 5] = [key("name"), key("input"), key("env"), key("answers"), key("expect")];
-const ANSWER: [Key; 6] = [key("result"), key("text"), key("answer"), key("error"), key("kind"), key("delay")];
+const CASE: [Key; 6] = [key("name"), key("input"), key("env"), key("answers"), key("repeatable"), key("expect")];
+const ANSWER: [Key; 10] = [
+    key("result"),
+    key("text"),
+    key("answer"),
+    key("error"),
+    key("kind"),
+    key("sent"),
+    key("cancel"),
+    key("after"),
+    key("silent"),
+    key("delay"),
+];
 const EXPECT: [Key; 7] = [key("outcome"), key("output"), key("steps"), key("compensated"), key("calls"), key("arguments"), key("error")];
 
 /// Parses a test file. On failure everything that is wrong with it is given.
@@ -161,6 +199,12 @@ pub fn check(file: &TestFile, source: &Source, plan: &Plan) -> Vec<Problem> {
             problems.push(problem);
         };
         case.answers.keys().for_each(|name| look(["answers", ""], name, true));
+        case.repeatable.iter().for_each(|name| look(["repeatable", ""], name, true));
+        for (key, say) in case.answers.iter().flat_map(|(key, all)| all.iter().map(move |answer| (key, &answer.say))) {
+            if let Say::Never { after, .. } = say {
+                after.iter().for_each(|name| look(["answers", key], name, false));
+            }
+        }
         case.expect.steps.iter().for_each(|(name, _)| look(["expect", "steps"], name, false));
         case.expect.calls.iter().for_each(|(name, _)| look(["expect", "calls"], name, true));
         case.expect.arguments.iter().for_each(|(name, _)| look(["expect", "arguments"], name, true));
@@ -224,6 +268,7 @@ fn case(top: &mut Table<'_, '_, '_>, node: &Node) -> Option<Case> {
         input,
         env: env.unwrap_or_default(),
         answers: answers.unwrap_or_default(),
+        repeatable: table.strings("repeatable").into_iter().map(|(name, _)| name).collect(),
         expect: expect.unwrap_or_default(),
         place,
     })
@@ -269,12 +314,23 @@ fn answers(table: &mut Table<'_, '_, '_>) -> BTreeMap<String, Vec<Answer>> {
 fn answer(table: &mut Table<'_, '_, '_>) -> Option<Answer> {
     table.known(&ANSWER);
     let delay = table.duration("delay").unwrap_or_default();
-    let said: Vec<&str> = ["result", "text", "answer", "error"].into_iter().filter(|key| table.field(key).is_some()).collect();
+    let said: Vec<&str> =
+        ["result", "text", "answer", "error", "cancel", "silent"].into_iter().filter(|key| table.field(key).is_some()).collect();
     if said.len() != 1 {
         let span = table.span;
         let message = if said.is_empty() { "says nothing".to_owned() } else { format!("says {} at once", said.join(" and ")) };
-        table.wrong(span, "", message, Some("give it one of `result`, `text`, `answer` (a whole one, as recorded) and `error`".into()));
+        table.wrong(
+            span,
+            "",
+            message,
+            Some("give it one of `result`, `text`, `answer` (a whole one, as recorded), `error`, `cancel` and `silent`".into()),
+        );
         return None;
+    }
+    for (key, of) in [("sent", "error"), ("after", "cancel")] {
+        if let Some(node) = table.node(key).filter(|_| said[0] != of) {
+            table.wrong((node.at, node.end), key, format!("goes with `{of}` only"), None);
+        }
     }
     let text = |text: &str| json!({"content": [{"type": "text", "text": text}]});
     let say = match said[0] {
@@ -282,7 +338,20 @@ fn answer(table: &mut Table<'_, '_, '_>) -> Option<Answer> {
         "error" => {
             let message = table.text("error")?;
             let kind = table.choice("kind", &RetryOn::ALL).unwrap_or(RetryOn::ToolError);
-            Say::Fail { kind, message }
+            Say::Fail { kind, message, sent: table.boolean("sent").unwrap_or(true) }
+        }
+        "cancel" => {
+            let cancels = Some(table.choice("cancel", &Cancels::ALL)?);
+            Say::Never { cancels, after: table.strings("after").into_iter().map(|(name, _)| name).collect() }
+        }
+        "silent" => {
+            if table.boolean("silent")? {
+                Say::Never { cancels: None, after: vec![] }
+            } else {
+                let node = table.node("silent")?;
+                table.wrong((node.at, node.end), "silent", "is false, which says nothing", Some("leave it out".into()));
+                return None;
+            }
         }
         "answer" => Say::Result(data(table, "answer")?.body()),
         _ => {
@@ -387,7 +456,7 @@ error = "mailbox"
         let Say::Result(body) = &case.answers["create_user"][0].say else { panic!() };
         assert!(body.text().ends_with(r#""structuredContent":{"userId":"u_1","big":12345678901234567890123}}"#), "{}", body.text());
         assert_eq!(case.answers["welcome"][0].delay, Duration::from_secs(2));
-        assert_eq!(case.answers["welcome"][1].say, Say::Fail { kind: RetryOn::ToolError, message: "mailbox full".into() });
+        assert_eq!(case.answers["welcome"][1].say, Say::Fail { kind: RetryOn::ToolError, message: "mailbox full".into(), sent: true });
         assert_eq!(case.expect.compensated.as_deref(), Some(["create_user".to_owned()].as_slice()));
         let plan = flow::parse(&Source { file: "x.toml".into(), text: DEMO[0].1.into() }, &|_| None).unwrap();
         assert_eq!(check(&file, &source, &plan), vec![]);

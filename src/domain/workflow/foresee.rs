@@ -10,7 +10,11 @@ use super::{
     given,
     plan::{Action, Fallback, IfSkipped, MAX_DEPTH, Plan, PlanStep, ToolCall},
 };
-use crate::domain::body::Body;
+use crate::domain::{
+    body::Body,
+    secret::{Redactor, Secret},
+    server::looks_secret,
+};
 
 /// How many items and steps within workflows are listed; what is more is counted.
 pub const LISTED: usize = 200;
@@ -119,11 +123,55 @@ pub enum Instead {
 /// Reads an environment variable.
 pub type ReadEnv<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The steps of a plan with this input, in an order in which they can run. `env` reads the environment; without it
-/// nothing of that is known.
+/// The steps of a plan with this input, in an order in which they can run. `env` reads the environment, of which only
+/// what the plan lists is asked for; without it nothing of that is known. Secrets among it are followed and not shown.
 pub fn foresee(plan: &Plan, input: &Data, env: Option<ReadEnv<'_>>) -> Vec<Foreseen> {
     let seer = Seer { env, left: Cell::new(LISTED) };
-    seer.plan(plan, given::defaults(&plan.input, input), Hidden::Nothing, "", 0)
+    let mut steps = seer.plan(plan, given::defaults(&plan.input, input), Hidden::Nothing, "", 0);
+    let children = plan.children();
+    let names = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.env);
+    let secrets: Vec<Secret> = names.filter(|name| looks_secret(name)).filter_map(|name| env?(name)).map(Secret::literal).collect();
+    if !secrets.is_empty() {
+        let redactor = Redactor::new(&secrets);
+        steps.iter_mut().for_each(|step| step.mask(&redactor));
+    }
+    steps
+}
+
+impl Foreseen {
+    fn mask(&mut self, redactor: &Redactor) {
+        if let Fate::Skipped { why } | Fate::Fails { why } = &mut self.fate {
+            *why = redactor.redact(why);
+        }
+        self.each.iter_mut().for_each(|each| each.items.mask(redactor));
+        for turn in &mut self.turns {
+            turn.item.iter_mut().for_each(|item| *item = masked(item, redactor));
+            turn.sends.iter_mut().chain(&mut turn.asks).for_each(|known| known.mask(redactor));
+            turn.undo.iter_mut().for_each(|call| call.arguments.mask(redactor));
+            for instead in &mut turn.fallbacks {
+                let (Instead::Call(Call { arguments: known, .. }) | Instead::Value(known)) = instead;
+                known.mask(redactor);
+            }
+            turn.within.iter_mut().for_each(|step| step.mask(redactor));
+        }
+    }
+}
+
+impl Known {
+    fn mask(&mut self, redactor: &Redactor) {
+        self.data = masked(&self.data, redactor);
+        self.fault = self.fault.take().map(|fault| redactor.redact(&fault));
+    }
+}
+
+fn masked(data: &Data, redactor: &Redactor) -> Data {
+    let text = data.json();
+    if !redactor.finds(text.as_bytes()) {
+        return data.clone();
+    }
+    let shown = redactor.redact(&text);
+    // A number that is a secret leaves no JSON behind.
+    Data::parse(&shown).unwrap_or_else(|_| Data::from(shown.as_str()))
 }
 
 /// What of the input is not known.
@@ -385,6 +433,33 @@ mod tests {
             (sent.known, sent.data.json()),
             (false, r#"{"n":"{{ steps.a.result.n | default(0) }}","run":"{{ run.id }}"}"#.to_owned())
         );
+    }
+
+    #[test]
+    fn the_environment_is_read_as_far_as_it_is_listed_and_its_secrets_are_not_shown() {
+        let text = r#"
+            name = "t"
+            env = ["PLACE", "MY_TOKEN"]
+            [[step]]
+            id = "a"
+            tool = "a"
+            when = "env.MY_TOKEN == 'hunter2-token'"
+            arguments = { place = "{{ env.PLACE }}", auth = "Bearer {{ env.MY_TOKEN }}" }
+            [[step]]
+            id = "b"
+            workflow = "inner"
+            arguments = { who = "{{ env.MY_TOKEN }}" }
+        "#;
+        let env = |name: &str| match name {
+            "PLACE" => Some("here".to_owned()),
+            "MY_TOKEN" => Some("hunter2-token".to_owned()),
+            other => panic!("{other} is not listed"),
+        };
+        let steps = foresee(&plan(text, INNER), &Data::parse("{}").unwrap(), Some(&env));
+        assert_eq!(steps[0].fate, Fate::Runs);
+        let sent = |step: &Foreseen| step.turns[0].sends.as_ref().map(|sent| (sent.known, sent.data.json()));
+        assert_eq!(sent(&steps[0]), Some((true, r#"{"place":"here","auth":"Bearer •••"}"#.to_owned())));
+        assert_eq!(sent(&steps[1].turns[0].within[0]), Some((true, r#"{"who":"•••","how":"softly"}"#.to_owned())));
     }
 
     #[test]

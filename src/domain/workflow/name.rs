@@ -47,6 +47,13 @@ pub fn means_step(name: &str, path: &str) -> bool {
     levels(name) == levels(path) && means(name, path, None).is_some()
 }
 
+/// The name of a step, or an item of it, as it is typed for a flag: quoted where a shell takes brackets for a pattern.
+pub fn shell(path: &str, item: Option<u32>) -> String {
+    let item = item.map(|item| format!("[{item}]")).unwrap_or_default();
+    let name = format!("{path}{item}");
+    if name.contains('[') { format!("'{name}'") } else { name }
+}
+
 /// The step of a path as the journal has it.
 pub fn find<'p>(plan: &'p Plan, path: &str) -> Option<&'p PlanStep> {
     let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));

@@ -196,6 +196,11 @@ impl Flow<'_> {
         shown(&arguments.redacted(&self.redactor))
     }
 
+    /// An error as it is written down of an attempt that is followed by another: its class and words, secrets masked.
+    pub fn masked(&self, error: &StepError) -> StepError {
+        StepError { message: self.redactor.redact(&error.message), detail: vec![], ..*error }
+    }
+
     /// Changes a step's view, and tells it unless it is one item of many that changes.
     pub fn note(&self, step: usize, item: Option<u32>, change: impl FnOnce(&mut StepView)) {
         let view = {

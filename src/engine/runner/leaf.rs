@@ -209,12 +209,14 @@ impl Worker<'_> {
                 Try::Failed(error, repeatable) => (error, repeatable),
             };
             let may_repeat = may_repeat(&error, repeatable);
+            let own = error.clone();
             ran |= error.may_have_run && error.kind != StepErrorKind::ToolError;
             error.may_have_run |= ran;
             let again = retry.as_ref().filter(|retry| attempt < most && worth(retry, &error) && may_repeat);
             if again.is_some() || !self.plan_step().fallback.is_empty() {
                 let exhausted = again.is_none().then(|| error.clone());
-                let entry = RunEntry::Attempted { place: self.place(Purpose::Step), attempt, exhausted };
+                let own = again.is_some().then(|| self.flow.masked(&own));
+                let entry = RunEntry::Attempted { place: self.place(Purpose::Step), attempt, exhausted, error: own };
                 if let Err(error) = self.run().write(entry).await {
                     return Leaf::Failed(error);
                 }
@@ -452,7 +454,8 @@ impl Worker<'_> {
                 Err(Try::Failed(error, _)) => {
                     failed.detail.push(format!("the fallback {what} failed too: {}", error.message));
                     failed.may_have_run |= error.may_have_run;
-                    let entry = RunEntry::Attempted { place: self.place(Purpose::Fallback), attempt: number, exhausted: None };
+                    let (place, error) = (self.place(Purpose::Fallback), Some(self.flow.masked(&error)));
+                    let entry = RunEntry::Attempted { place, attempt: number, exhausted: None, error };
                     if let Err(error) = self.run().write(entry).await {
                         return Leaf::Failed(error);
                     }

@@ -102,7 +102,7 @@ impl Memory {
                 RunEntry::GivenUp { prefix, time_up, undo, why } => {
                     memory.line(prefix, Line::GivenUp { time_up: *time_up, undo: *undo, why: why.clone() });
                 }
-                RunEntry::Attempted { place, attempt, exhausted } => {
+                RunEntry::Attempted { place, attempt, exhausted, .. } => {
                     let progress = memory.progress.entry((place.step.clone(), place.item)).or_default();
                     match place.purpose {
                         Purpose::Step => {

@@ -8,15 +8,8 @@ use crate::domain::{
     body::Body,
     run::{Purpose, RunStep, StepAnswer, StepError, StepErrorKind},
     schema::Checker,
-    workflow::expression::Data,
+    workflow::{expression::Data, name::shell},
 };
-
-/// The name of a step, or an item of it, as it is typed for a flag: quoted where a shell takes brackets for a pattern.
-pub fn shell(path: &str, item: Option<u32>) -> String {
-    let item = item.map(|item| format!("[{item}]")).unwrap_or_default();
-    let name = format!("{path}{item}");
-    if name.contains('[') { format!("'{name}'") } else { name }
-}
 
 /// Where a question comes from.
 pub struct Asker<'a> {

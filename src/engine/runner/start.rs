@@ -9,12 +9,13 @@ use super::{
     Held, Resumption, Run, Stop,
     flow::{self, FlowEnd, Frame},
     memory::{Decision, Memory},
-    person::{Asker, shell},
+    person::Asker,
     target,
 };
 use crate::{
     domain::{
         body::Body,
+        doubt::{self, Words},
         event::EventKind,
         journal::{Place, RunEntry, RunRecord},
         run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary},
@@ -24,7 +25,7 @@ use crate::{
             expression::{Data, RunFacts},
             given,
             live::Offers,
-            name,
+            name::{self, shell},
             parse::{Source, parse},
             plan::{Action, Plan, PlanStep},
             problem::Problem,
@@ -103,6 +104,11 @@ pub async fn again(engine: Arc<Engine>, run: RunId, how: Resumption, stop: Arc<S
         Some(_) => Arc::new(RunSpec { timeout, ..RunSpec::clone(&spec) }),
         None => spec,
     };
+    // Before anything is announced: what stands of the run stays as it is.
+    let said = plan_of(&spec).ok().map_or(Ok(()), |plan| about_doubts(&record, &plan, &answers));
+    if let Err(refusal) = said {
+        return refuse(&engine, run, &spec.workflow, refusal);
+    }
     if let Some(report) = record.report().cloned() {
         let plan =
             plan_of(&spec).map(|plan| summary(&plan)).unwrap_or_else(|_| PlanSummary { name: spec.workflow.clone(), ..Default::default() });
@@ -287,17 +293,18 @@ async fn earlier(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result
     }
 }
 
+/// Refuses words about steps that are not in doubt: they would change nothing.
+fn about_doubts(record: &RunRecord, plan: &Plan, words: &Words) -> Result<(), Refusal> {
+    doubt::check(record, plan, words).map_err(|(_, wrong)| Refusal::invalid(wrong.message, vec![wrong.hint]))
+}
+
 /// Decides what becomes of requests that were sent and of whose end nothing is known: what may be
 /// repeated is, what somebody said something about is done so, all else is asked about or stops the run.
 async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Refusal> {
     let mut open: Vec<String> = vec![];
     for (place, what, arguments) in record.in_doubt() {
-        let said = match run.answer(&place.step, place.item) {
-            Some(answer @ (StepAnswer::Repeat | StepAnswer::Skip { .. })) => Some(answer.clone()),
-            _ => None,
-        };
-        let said = match said {
-            Some(said) => Some(said),
+        let said = match doubt::word(&run.answers, &place) {
+            Some(said) => Some(said.clone()),
             None if vouched(plan, &place) || target::tool(run, &what).await.is_ok_and(|target| target.repeatable) => {
                 Some(StepAnswer::Repeat)
             }

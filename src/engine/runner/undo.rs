@@ -57,6 +57,10 @@ impl Undoer<'_> {
             match self.attempt(place, attempt).await {
                 Ok(()) => return Ok(()),
                 Err(Try::Failed(error, repeatable)) if attempt < ATTEMPTS && (repeatable || !error.may_have_run) && passing(&error) => {
+                    let told = Some(self.flow.masked(&error));
+                    let entry = RunEntry::Attempted { place: place.clone(), attempt, exhausted: None, error: told };
+                    // A journal that fails must not keep things from being undone.
+                    let _ = self.flow.run.write(entry).await;
                     tokio::select! {
                         biased;
                         () = self.signal.raised() => return Err(error),

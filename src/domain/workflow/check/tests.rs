@@ -106,6 +106,10 @@ fn types_of_what_is_referred_to_are_held_against_the_schema() {
         "s = \"{{ steps.a.result.id }}\", n = \"{{ steps.a.result.deep.n }}\", any = \"{{ steps.a.result }}\"",
         "n = \"{{ steps.a.result.open }}\", l = \"{{ steps.a.result.unknown }}\", s = \"{{ steps.t.result }}\"",
         "n = \"{{ steps.f.result.id }}\", s = \"{{ env.HOME }}\", l = \"{{ input.users | list }}\"",
+        "n = \"{{ input.name | int }}\", s = \"{{ input.users | tojson }}\", l = \"{{ input.name | fromjson }}\"",
+        "n = \"{{ input.users | length }}\", s = \"{{ input.count ~ 'x' }}\", l = \"{{ input.users + input.users }}\"",
+        "n = \"{{ input.count * 2 }}\", s = \"{{ input.name + 'x' }}\", l = \"{{ input.users or 1 }}\", either = \"{{ 1 - input.count }}\"",
+        "n = \"{{ input.name | int(default=none) }}\", s = \"a {{ input.count }}\", l = \"{{ input.users if input.count > 1 else 'x' }}\"",
         "n = \"{{ steps.a.duration_ms }}\", s = \"{{ input.maybe | default('x') }}\"",
     ] {
         assert_eq!(told(fits, ""), Vec::<String>::new(), "{fits}");
@@ -119,6 +123,14 @@ fn types_of_what_is_referred_to_are_held_against_the_schema() {
         ("s = \"{{ steps.a.result }}\"", "arguments.s `steps.a.result` is object; the tool wants string"),
         ("l = \"{{ steps.t.result }}\"", "arguments.l `steps.t.result` is string; the tool wants array"),
         ("either = \"{{ env.HOME }}\"", "arguments.either `env.HOME` is string; the tool wants integer or null"),
+        ("n = \"{{ input.users | tojson }}\"", "arguments.n `input.users | tojson` is string; the tool wants integer"),
+        ("s = \"{{ input.name | length }}\"", "arguments.s `input.name | length` is integer; the tool wants string"),
+        ("l = \"{{ input.name | upper }}\"", "arguments.l `input.name | upper` is string; the tool wants array"),
+        ("n = \"{{ not input.count }}\"", "arguments.n `not input.count` is boolean; the tool wants integer"),
+        ("s = \"{{ input.count > 1 }}\"", "arguments.s `input.count > 1` is boolean; the tool wants string"),
+        ("n = \"{{ input.count ~ 'x' }}\"", "arguments.n `input.count ~ 'x'` is string; the tool wants integer"),
+        ("s = \"{{ input.count - 1 }}\"", "arguments.s `input.count - 1` is number; the tool wants string"),
+        ("n = \"{{ 'a' if input.count else 'b' }}\"", "arguments.n `'a' if input.count else 'b'` is string; the tool wants integer"),
         ("s = \"{{ run.started_ms }}\"", "arguments.s `run.started_ms` is integer; the tool wants string"),
     ] {
         assert_eq!(told(wrong, ""), [message], "{wrong}");

@@ -1,4 +1,4 @@
-//! What can be told of the type of an expression's value before it is evaluated: that of what it refers to.
+//! What can be told of the type of an expression's value before it is evaluated: that of what it refers to, or of what is done last.
 
 use serde_json::{Map, Value};
 
@@ -28,6 +28,9 @@ impl<'a> Types<'a> {
 
     /// The JSON types that the value of an expression can have, and what says so; `None` when nothing can be told.
     pub fn of(&self, expr: &Expr) -> Option<(Vec<String>, String)> {
+        if let Some(sure) = expr.sure() {
+            return Some((vec![sure.word().to_owned()], expr.source().to_owned()));
+        }
         let reference = expr.plain()?;
         let schema = self.schema(reference)?;
         let kinds: Vec<String> = kinds(schema.as_object()?).into_iter().map(str::to_owned).collect();

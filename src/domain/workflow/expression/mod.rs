@@ -11,6 +11,7 @@ mod date;
 mod engine;
 mod reference;
 mod scope;
+mod sure;
 mod template;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use self::{
     data::Data,
     reference::Reference,
     scope::{ItemEnd, RunFacts, Scope, StepEnd, StepFault},
+    sure::Sure,
     template::{Part, Template},
 };
 
@@ -79,6 +81,7 @@ struct Inner {
     /// Whether it is nothing but a reference, so that its value needs no check.
     plain: bool,
     constant: Option<Data>,
+    sure: Option<Sure>,
 }
 
 impl Expr {
@@ -88,7 +91,7 @@ impl Expr {
         let (read, program) = match reference::read_path(source) {
             Some(reference) => {
                 let program = engine::path(&reference);
-                (reference::Read { guarded: String::new(), references: vec![reference], plain: true, constant: None }, program)
+                (reference::Read { guarded: String::new(), references: vec![reference], plain: true, constant: None, sure: None }, program)
             }
             None => {
                 let read = reference::read(source)?;
@@ -106,6 +109,7 @@ impl Expr {
             references: read.references,
             plain: read.plain,
             constant: read.constant,
+            sure: read.sure,
         };
         Ok(Expr(Arc::new(inner)))
     }
@@ -161,6 +165,11 @@ impl Expr {
     /// What it refers to, if it is nothing but that.
     pub fn plain(&self) -> Option<&Reference> {
         self.0.references.first().filter(|reference| self.0.plain && reference.complete)
+    }
+
+    /// The kind of its value, where its form tells whatever it refers to.
+    pub fn sure(&self) -> Option<Sure> {
+        self.0.sure
     }
 
     /// Its value if that depends on nothing.

@@ -11,7 +11,10 @@ use minijinja::machinery::{
     parse_expr,
 };
 
-use super::{Data, SyntaxFault, engine};
+use super::{
+    Data, SyntaxFault, engine,
+    sure::{self, Sure},
+};
 
 /// Something that an expression refers to: `steps.create.result.userId`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +85,8 @@ pub(super) struct Read {
     pub plain: bool,
     /// Its value if it refers to nothing.
     pub constant: Option<Data>,
+    /// The kind of its value, where its form tells.
+    pub sure: Option<Sure>,
 }
 
 /// Reads an expression.
@@ -104,7 +109,7 @@ pub(super) fn read(source: &str) -> Result<Read, SyntaxFault> {
     }
     let plain = matches!(parsed, Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_)) && walk.references.len() == 1;
     let constant = if walk.references.is_empty() { engine::constant(&guarded) } else { None };
-    Ok(Read { guarded, references: walk.references, plain, constant })
+    Ok(Read { guarded, references: walk.references, plain, constant, sure: sure::of(&parsed) })
 }
 
 /// Reads an expression that is nothing but names with dots between them, as most are.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::{
     time::parse_duration,
     workflow::{
-        expression::{Data, Expr, Template},
+        expression::{Data, Expr, Sure, Template},
         keys::{self, Key},
         near,
         problem::Problem,
@@ -301,6 +301,12 @@ impl<'a, 'n> Table<'_, 'a, 'n> {
                 self.wrong((node.at, node.end), key, message, hint);
                 None
             }
+            // What is constant and fits is true or false.
+            None if expr.sure().is_some_and(|sure| sure != Sure::Boolean) => {
+                let kind = expr.sure().map_or("", Sure::words);
+                self.wrong((node.at, node.end), key, format!("is {kind}, not true or false"), Some("compare it with something".into()));
+                None
+            }
             _ => Some(expr),
         }
     }
@@ -311,7 +317,11 @@ pub(in crate::domain::workflow) fn is_list(template: &Template) -> Result<(), &'
     let list = |data: &Data| if data.len().is_some() { Ok(()) } else { Err(data.kind()) };
     match template {
         Template::Literal(data) => list(data),
-        Template::Whole(expr) => expr.constant().map_or(Ok(()), list),
+        Template::Whole(expr) => match (expr.constant(), expr.sure()) {
+            (Some(constant), _) => list(constant),
+            (None, Some(sure)) if sure != Sure::Array => Err(sure.words()),
+            (None, _) => Ok(()),
+        },
         Template::List(_) => Ok(()),
         Template::Text(_) => Err("a string"),
         Template::Object(_) => Err("an object"),

@@ -1,0 +1,325 @@
+//! What calls were made in a run and what became of each, read from its journal entry by entry.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    COUNTED,
+    answers::{done, failed, failure, unanswered},
+};
+use crate::domain::{
+    journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
+    run::{Purpose, StepErrorKind},
+    workflow::{
+        case::Cancels,
+        expression::Data,
+        name,
+        plan::{Action, Plan, PlanStep, ReadAs, RetryOn},
+    },
+};
+
+/// A call, or something else that was answered.
+pub struct Made {
+    /// What answers go by: the step's id, or the tool's name.
+    pub key: String,
+    /// The step's id.
+    pub id: String,
+    /// What was called; empty where that is not written down.
+    what: String,
+    /// Its answer as TOML; `None` when it never ended.
+    pub answer: Option<String>,
+    /// What it was called with.
+    pub arguments: Option<Data>,
+    /// What it was sent for.
+    purpose: Purpose,
+    /// The number of its entry.
+    at: usize,
+    cut: Option<Cut>,
+}
+
+/// Why a call was not answered, and the number of the entry that told.
+#[derive(Clone, Copy)]
+struct Cut {
+    why: Why,
+    at: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Somebody gave its step up.
+    Step,
+    /// Somebody gave the run up, or its undoing.
+    Run,
+    /// The time of the run was up.
+    Late,
+    /// The program was ended.
+    Program,
+}
+
+/// What was made of a run so far.
+pub struct Reel<'p> {
+    plan: &'p Plan,
+    /// Whether the time that was up is none of the workflow's own, so that a test cannot have it.
+    foreign_limit: bool,
+    made: Vec<Made>,
+    /// Calls that have not ended.
+    open: HashMap<Place, usize>,
+    /// Steps and items that failed for good and go on with what is done instead.
+    spent: HashSet<(Arc<str>, Option<u32>)>,
+    /// Tools that were called again though the call before may have run.
+    repeatable: BTreeSet<String>,
+    /// The numbers of the entries by which steps of the workflow itself ended, and how.
+    settled: Vec<(usize, Arc<str>, StepOutcome)>,
+    /// The same of items and of steps within.
+    inner: Vec<usize>,
+    /// The entry by which the run was given up, and whether its time was up.
+    given_up: Option<(usize, bool)>,
+    at: usize,
+}
+
+/// Everything that was made of a run.
+pub struct Film {
+    /// What was called, in order. Each has an answer.
+    pub made: Vec<Made>,
+    /// Tools that were called again though the call before may have run.
+    pub repeatable: Vec<String>,
+    /// Steps at which the end is brought about although they were not called when it came.
+    pub instead: Vec<String>,
+    /// Whether the end of the run came while nothing was under way, and no step is left that can bring it about.
+    pub lost: bool,
+    /// Whether something waits until the time of the run is up.
+    pub waits: bool,
+}
+
+impl Reel<'_> {
+    /// Reads the journal of a run. `foreign_limit` says that the run had a time limit that is not the workflow's own.
+    pub fn film(plan: &Plan, record: &RunRecord, foreign_limit: bool) -> Film {
+        let mut reel = Reel {
+            plan,
+            foreign_limit,
+            made: vec![],
+            open: HashMap::new(),
+            spent: HashSet::new(),
+            repeatable: BTreeSet::new(),
+            settled: vec![],
+            inner: vec![],
+            given_up: None,
+            at: 0,
+        };
+        for (at, entry) in record.entries.iter().enumerate() {
+            reel.at = at;
+            reel.take(entry);
+        }
+        reel.finish(record.report().is_none())
+    }
+
+    fn take(&mut self, entry: &RunEntry) {
+        match entry {
+            RunEntry::Sending { place, what, arguments, .. } => {
+                let arguments = Data::parse(&arguments.text()).ok().filter(Data::is_object);
+                let id = id_of(&place.step);
+                let key = if place.purpose == Purpose::Step { id.clone() } else { what.clone() };
+                self.open.insert(place.clone(), self.made.len());
+                self.push(key, id, place.purpose, None);
+                if let Some(made) = self.made.last_mut() {
+                    made.what = what.clone();
+                    made.arguments = arguments;
+                }
+            }
+            RunEntry::Attempted { place, exhausted, error, .. } => {
+                let told = exhausted.as_ref().or(error.as_ref());
+                let answer = told.map_or_else(|| self.passing(&place.step), |error| failed(error, error.may_have_run));
+                if exhausted.is_some() {
+                    self.spent.insert((place.step.clone(), place.item));
+                } else if told.is_some_and(|error| error.may_have_run) {
+                    self.called_again(place);
+                }
+                self.answer(place, answer, place.purpose == Purpose::Step);
+            }
+            RunEntry::ItemEnded { step, item, end } => {
+                self.inner.push(self.at);
+                self.ended(step, Some(*item), end);
+            }
+            RunEntry::StepEnded { step, end } => {
+                if step.contains('/') {
+                    self.inner.push(self.at);
+                } else {
+                    self.settled.push((self.at, step.clone(), end.outcome));
+                }
+                if end.items.is_none() {
+                    self.ended(step, None, end);
+                }
+            }
+            RunEntry::Undone { step, item, error } => {
+                let place = Place { step: step.clone(), item: *item, purpose: Purpose::Compensation };
+                match error {
+                    // Undoing was given up while this was under way.
+                    Some(error) if error.kind == StepErrorKind::Refused => self.cut(&place, Why::Run),
+                    Some(error) => self.answer(&place, failed(error, error.may_have_run), false),
+                    None => self.answer(&place, "{ text = \"undone\" }".to_owned(), false),
+                }
+            }
+            RunEntry::GivenUp { time_up, .. } => {
+                self.given_up.get_or_insert((self.at, *time_up));
+            }
+            RunEntry::Began { .. } | RunEntry::Resumed { .. } | RunEntry::Ended { .. } => {}
+        }
+    }
+
+    fn push(&mut self, key: String, id: String, purpose: Purpose, answer: Option<String>) {
+        self.made.push(Made { key, id, what: String::new(), answer, arguments: None, purpose, at: self.at, cut: None });
+    }
+
+    /// Answers the call of a place; one that was never sent if `new`.
+    fn answer(&mut self, place: &Place, answer: String, new: bool) {
+        match self.open.remove(place).and_then(|at| self.made.get_mut(at)) {
+            Some(made) => made.answer = Some(answer),
+            None if new => {
+                let id = id_of(&place.step);
+                self.push(id.clone(), id, Purpose::Step, Some(answer));
+            }
+            None => {}
+        }
+    }
+
+    /// The call of a place ended without an answer.
+    fn cut(&mut self, place: &Place, why: Why) {
+        if let Some(made) = self.open.remove(place).and_then(|at| self.made.get_mut(at)) {
+            made.cut = Some(Cut { why, at: self.at });
+        }
+    }
+
+    /// A call is repeated that may have run: its tool's server says that it may be. Of a step that is retried that is
+    /// clear, since otherwise it does not run at all.
+    fn called_again(&mut self, place: &Place) {
+        let clear = |step: &PlanStep| step.idempotent || step.retry.is_some();
+        let vouched = place.purpose == Purpose::Step && name::find(self.plan, &place.step).is_some_and(clear);
+        let what = self.open.get(place).and_then(|at| self.made.get(*at)).map(|made| made.what.clone());
+        if place.purpose != Purpose::Fallback && !vouched {
+            self.repeatable.extend(what);
+        }
+    }
+
+    fn ended(&mut self, path: &Arc<str>, item: Option<u32>, end: &StepRecord) {
+        let Some(step) = name::find(self.plan, path) else { return };
+        let place = |purpose| Place { step: path.clone(), item, purpose };
+        let (own, fallback) = (place(Purpose::Step), place(Purpose::Fallback));
+        let late = matches!(self.given_up, Some((_, true)));
+        let timed_out = late && end.error.as_ref().is_some_and(|error| error.kind == StepErrorKind::Timeout);
+        if end.outcome == StepOutcome::Cancelled || timed_out {
+            let why = match self.given_up {
+                Some((_, true)) => Why::Late,
+                Some((_, false)) => Why::Run,
+                None => Why::Step,
+            };
+            self.cut(&fallback, why);
+            return self.cut(&own, why);
+        }
+        if self.open.contains_key(&fallback) {
+            let answer = match &end.error {
+                Some(error) => failed(error, error.may_have_run),
+                None => done(None, ReadAs::Auto, end),
+            };
+            return self.answer(&fallback, answer, false);
+        }
+        let spent = self.spent.contains(&(path.clone(), item));
+        let leaf = !matches!(step.action, Action::Workflow { .. });
+        let counted = end.fallback.as_deref() == Some(COUNTED);
+        match (end.outcome, &end.error) {
+            (StepOutcome::Ok, _) if leaf && (end.fallback.is_none() || counted) => {
+                self.answer(&own, done(Some(&step.action), step.read_as, end), true);
+            }
+            (StepOutcome::Failed, Some(error)) if leaf && !spent => {
+                let sent = error.kind.class().is_some() || matches!(error.kind, StepErrorKind::Call { .. });
+                self.answer(&own, failed(error, error.may_have_run), sent);
+            }
+            _ => {}
+        }
+    }
+
+    /// A failure that was tried again, of which an older journal has no more than that.
+    fn passing(&self, path: &str) -> String {
+        let causes =
+            name::find(self.plan, path).and_then(|step| step.retry.as_ref()).map_or(RetryOn::default_set(), |retry| retry.causes());
+        // Nothing ran then, so that another attempt is always made.
+        let cause = causes.iter().find(|cause| **cause == RetryOn::NotReady).or(causes.first()).copied().unwrap_or(RetryOn::NotReady);
+        failure("failed, and was tried again", Some(cause), false)
+    }
+
+    fn finish(mut self, interrupted: bool) -> Film {
+        if interrupted {
+            let open: Vec<Place> = self.open.keys().cloned().collect();
+            self.at += 1;
+            open.iter().for_each(|place| self.cut(place, Why::Program));
+        }
+        let late_as_run = self.foreign_limit;
+        let why_of = |made: &Made| made.cut.map(|cut| if cut.why == Why::Late && late_as_run { Why::Run } else { cut.why });
+        // Of calls that were cut short together one brings it about, the last to be sent; the others just hang.
+        let last = |why: Why| self.made.iter().rposition(|made| why_of(made) == Some(why) && made.purpose != Purpose::Compensation);
+        let last_of_all = |why: Why| self.made.iter().rposition(|made| why_of(made) == Some(why));
+        let (run, program) = (last(Why::Run), last_of_all(Why::Program));
+        let given_up = self.given_up.map(|(at, _)| at);
+        let mut waits = false;
+        let mut answers = vec![];
+        for (at, made) in self.made.iter().enumerate() {
+            let answer = why_of(made).map(|why| {
+                let undoing = made.purpose == Purpose::Compensation;
+                let end = made.cut.map_or(self.at, |cut| cut.at);
+                match why {
+                    Why::Step => self.brings(Cancels::Step, made, end),
+                    Why::Run if undoing => self.brings(Cancels::Run, made, end),
+                    Why::Run if Some(at) == run => self.brings(Cancels::Run, made, given_up.unwrap_or(end)),
+                    Why::Program if Some(at) == program => self.brings(Cancels::Program, made, end),
+                    Why::Late => {
+                        waits = true;
+                        unanswered(None, &[], false)
+                    }
+                    Why::Run | Why::Program => unanswered(None, &[], false),
+                }
+            });
+            answers.push(answer);
+        }
+        let cancelled = matches!(self.given_up, Some((_, time_up)) if !time_up || late_as_run);
+        let missing = match () {
+            () if interrupted && program.is_none() => Some(Cancels::Program),
+            () if cancelled && run.is_none() => Some(Cancels::Run),
+            () => None,
+        };
+        let instead = if missing.is_some() { self.next() } else { vec![] };
+        let lost = missing.is_some() && instead.is_empty();
+        for (made, answer) in self.made.iter_mut().zip(answers) {
+            made.answer = made.answer.take().or(answer);
+        }
+        // What an earlier life of the run sent and did again is answered once.
+        self.made.retain(|made| made.answer.is_some());
+        for id in &instead {
+            self.push(id.clone(), id.clone(), Purpose::Step, Some(unanswered(missing, &[], false)));
+        }
+        Film { made: self.made, repeatable: self.repeatable.into_iter().collect(), instead, lost, waits }
+    }
+
+    /// The answer that cancels something once all has ended that had ended by then.
+    fn brings(&self, cancels: Cancels, made: &Made, end: usize) -> String {
+        let between = |at: usize| at > made.at && at < end;
+        let after = self.settled.iter().filter(|(at, step, how)| between(*at) && *how != StepOutcome::Cancelled && **step != *made.id);
+        let after: Vec<String> = after.map(|(_, step, _)| step.to_string()).collect();
+        unanswered(Some(cancels), &after, self.inner.iter().any(|at| between(*at)))
+    }
+
+    /// The steps that would have come next: all that they need has ended.
+    fn next(&self) -> Vec<String> {
+        let ended = |id: &str| self.settled.iter().any(|(_, step, how)| **step == *id && *how != StepOutcome::Cancelled);
+        let next = self.plan.steps.iter().filter(|step| {
+            !ended(&step.id)
+                && !matches!(step.action, Action::Workflow { .. })
+                && step.needs.iter().all(|need| self.plan.steps.get(*need).is_some_and(|need| ended(&need.id)))
+        });
+        next.map(|step| step.id.to_string()).collect()
+    }
+}
+
+fn id_of(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).to_owned()
+}

@@ -1,0 +1,177 @@
+//! What an expression's value surely is, whatever it refers to: told by what is done last. What is not sure stays unknown.
+
+use minijinja::machinery::ast::{BinOpKind, Expr, UnaryOpKind};
+
+/// A kind of value that is known without evaluating anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sure {
+    /// Text.
+    String,
+    /// True or false.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// A list.
+    Array,
+    /// An object.
+    Object,
+}
+
+impl Sure {
+    /// The word that JSON Schema has for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Sure::String => "string",
+            Sure::Boolean => "boolean",
+            Sure::Integer => "integer",
+            Sure::Number => "number",
+            Sure::Array => "array",
+            Sure::Object => "object",
+        }
+    }
+
+    /// With its article, for messages.
+    pub fn words(self) -> &'static str {
+        match self {
+            Sure::String => "a string",
+            Sure::Boolean => "true or false",
+            Sure::Integer | Sure::Number => "a number",
+            Sure::Array => "a list",
+            Sure::Object => "an object",
+        }
+    }
+
+    fn is_number(self) -> bool {
+        matches!(self, Sure::Integer | Sure::Number)
+    }
+}
+
+/// The kind of an expression's value, if its form tells.
+pub(super) fn of(expr: &Expr<'_>) -> Option<Sure> {
+    match expr {
+        Expr::Test(_) | Expr::Compare(_) => Some(Sure::Boolean),
+        Expr::List(_) => Some(Sure::Array),
+        Expr::Map(_) => Some(Sure::Object),
+        Expr::UnaryOp(op) => match op.op {
+            UnaryOpKind::Not => Some(Sure::Boolean),
+            UnaryOpKind::Neg => Some(Sure::Number),
+        },
+        Expr::Const(constant) => {
+            constant.value.as_str().map(|_| Sure::String).or_else(|| constant.value.is_number().then_some(Sure::Number))
+        }
+        Expr::BinOp(op) => {
+            let both = || Some((of(&op.left)?, of(&op.right)?));
+            match op.op {
+                BinOpKind::Eq | BinOpKind::Ne | BinOpKind::Lt | BinOpKind::Lte | BinOpKind::Gt | BinOpKind::Gte | BinOpKind::In => {
+                    Some(Sure::Boolean)
+                }
+                BinOpKind::Concat => Some(Sure::String),
+                BinOpKind::Sub | BinOpKind::Div | BinOpKind::FloorDiv | BinOpKind::Pow => Some(Sure::Number),
+                // These join or repeat texts and lists too.
+                BinOpKind::Add | BinOpKind::Mul | BinOpKind::Rem => match both()? {
+                    (left, right) if left.is_number() && right.is_number() => Some(Sure::Number),
+                    (Sure::String, Sure::String) if matches!(op.op, BinOpKind::Add) => Some(Sure::String),
+                    _ => None,
+                },
+                // One of the two values.
+                BinOpKind::ScAnd | BinOpKind::ScOr => both().and_then(|(left, right)| (left == right).then_some(left)),
+            }
+        }
+        // Without an `else` it is an error, or the value.
+        Expr::IfExpr(condition) => match &condition.false_expr {
+            None => of(&condition.true_expr),
+            Some(other) => of(&condition.true_expr).filter(|kind| Some(*kind) == of(other)),
+        },
+        Expr::Filter(filter) => match filter.name {
+            "tojson" | "string" | "b64encode" | "b64decode" | "sha256" | "urlencode" | "date" | "upper" | "lower" | "title"
+            | "capitalize" | "trim" | "join" | "replace" | "indent" | "format" => Some(Sure::String),
+            "length" | "count" | "timestamp" => Some(Sure::Integer),
+            "bool" => Some(Sure::Boolean),
+            // With an argument they may give that.
+            "int" if filter.args.is_empty() => Some(Sure::Integer),
+            "float" if filter.args.is_empty() => Some(Sure::Number),
+            "keys" | "values" | "list" | "lines" | "sort" | "flatten" => Some(Sure::Array),
+            "merge" => Some(Sure::Object),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Arc};
+
+    use crate::domain::workflow::expression::{Data, Expr, RunFacts, Scope};
+
+    /// What is said to be sure is what comes of it, for values of every kind, wherever anything comes of it.
+    #[test]
+    fn what_is_sure_is_what_comes_of_it() {
+        let forms = [
+            "input.x | FILTER",
+            "input.x + input.y",
+            "input.x - input.y",
+            "input.x * input.y",
+            "input.x / input.y",
+            "input.x // input.y",
+            "input.x % input.y",
+            "input.x ** input.y",
+            "input.x ~ input.y",
+            "input.x and input.y",
+            "input.x or input.y",
+            "not input.x",
+            "-input.x",
+            "input.x == input.y",
+            "input.x < input.y",
+            "input.x in input.y",
+            "input.x is string",
+            "[input.x, input.y]",
+            "{'a': input.x}",
+            "1 if input.x else 2",
+            "'a' if input.x",
+            "('a' + 'b') * input.y",
+            "1 + input.x",
+            "(input.x | length) + (input.y | length)",
+            "input.x | int(default=input.y)",
+            "input.x | join(',')",
+            "input.x | replace('a', 'b')",
+            "input.x | round(1)",
+            "input.x | merge(input.y)",
+            "input.x | sort(reverse=true)",
+            "(input.x | string) or (input.y | string)",
+        ];
+        let values = [
+            "null",
+            "true",
+            "3",
+            "-2",
+            "2.5",
+            "1e300",
+            "12345678901234567890123",
+            "\"\"",
+            "\"7\"",
+            "\"a b\"",
+            "[]",
+            "[1,\"a\"]",
+            "{}",
+            "{\"a\":1}",
+        ];
+        let mut sources: Vec<String> = forms.iter().skip(1).map(|form| (*form).to_owned()).collect();
+        sources.extend(super::super::engine::filters().into_iter().map(|filter| forms[0].replace("FILTER", filter)));
+        let mut seen = 0;
+        for source in sources {
+            let Ok(expr) = Expr::compile("k", 0, true, &source) else { continue };
+            let Some(sure) = expr.sure() else { continue };
+            for (x, y) in values.iter().flat_map(|x| values.iter().map(move |y| (x, y))) {
+                let input = Data::parse(&format!("{{\"x\":{x},\"y\":{y}}}")).unwrap();
+                let scope = Scope::new(&Arc::new(HashMap::new()), input, &RunFacts::default(), []);
+                let Ok(data) = expr.eval(&scope) else { continue };
+                seen += 1;
+                assert_eq!(data.kind(), sure.words(), "{source} with x = {x}, y = {y} is {}", data.json());
+            }
+        }
+        assert!(seen > 1_000, "{seen}");
+    }
+}
