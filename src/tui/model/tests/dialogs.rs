@@ -1,7 +1,8 @@
-//! Pictures of every dialog: what is said in every size, how it is drawn in every theme.
+//! Pictures of every dialog: what is said in every size, how it is drawn in every theme. `GALLERY=folder cargo test
+//! --lib every_dialog` also writes each there as an SVG, to be looked at.
 
 use super::{looks::offer, *};
-use crate::{domain::ask::Ask, domain::event::NoticeLevel, domain::id::AskId};
+use crate::{domain::ask::Ask, domain::event::NoticeLevel, domain::id::AskId, tui::pictures};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
@@ -101,6 +102,10 @@ fn every_dialog_in_every_theme() {
                 pictures.push_str(&format!("== {name}\n{}\n", own_rows(&mut harness, theme)));
                 // A theme changes no letter.
                 assert_eq!(harness.frame(), plain, "{name} in {theme_name}");
+                if let Some(folder) = std::env::var_os("GALLERY") {
+                    let path = std::path::Path::new(&folder).join(format!("{name}_{theme_name}_{width}x{height}.svg"));
+                    std::fs::write(path, pictures::svg(&harness.buffer(), &harness.model.theme, name)).unwrap();
+                }
             }
             insta::assert_snapshot!(format!("styles_{theme_name}_{width}x{height}"), pictures);
         }
