@@ -42,7 +42,8 @@ impl Help {
         for group in Group::ALL {
             let mut titled = false;
             for action in Action::ALL.iter().filter(|a| a.group() == group) {
-                let bound = bound(keys, *action);
+                let room = if width < 80 { 16 } else { 22 };
+                let bound = bound(keys, *action, room);
                 let all = every(keys, *action).join(" ");
                 let row = format!("{all} {} {}", action.name(), action.help()).to_lowercase();
                 if !wanted.split_whitespace().all(|word| row.contains(word)) {
@@ -54,9 +55,8 @@ impl Help {
                 }
                 let bound = if bound.is_empty() { "palette".to_owned() } else { bound };
                 // Beside the keys where there is room for both, else cut with a mark.
-                let keys = if width < 80 { 16 } else { 22 };
-                let help = cut(action.help(), usize::from(width).saturating_sub(keys + 3));
-                sheet.row(vec![(format!("  {bound:<keys$} "), theme.key), (help, theme.text)]);
+                let help = cut(action.help(), usize::from(width).saturating_sub(room + 3));
+                sheet.row(vec![(format!("  {bound:<room$} "), theme.key), (help, theme.text)]);
             }
         }
         let mut titled = false;
@@ -109,13 +109,14 @@ fn every(keys: &Keymap, action: Action) -> Vec<String> {
     shown
 }
 
-/// The same as it is shown.
-fn bound(keys: &Keymap, action: Action) -> String {
-    let mut shown = every(keys, action);
-    // The first three of it, and with an ellipsis when there are more: none is kept from who looks for it.
-    if shown.len() > 3 {
-        shown.truncate(3);
-        shown.push("…".into());
-    }
-    shown.join("  ")
+/// The same as it is shown in so many cells: the first three that fit, with an ellipsis when there are more, so that none
+/// is kept from who looks for it.
+fn bound(keys: &Keymap, action: Action, room: usize) -> String {
+    let every = every(keys, action);
+    let shown = |most: usize| {
+        let more = (every.len() > most).then_some("…");
+        every.iter().take(most).map(String::as_str).chain(more).collect::<Vec<_>>().join("  ")
+    };
+    let fits = (1..=3).rev().map(shown).find(|shown| shown.chars().count() <= room);
+    fits.unwrap_or_else(|| shown(1))
 }

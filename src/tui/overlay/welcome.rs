@@ -291,7 +291,7 @@ impl Welcome {
             y += 1;
             Pen::new(buf, line(&mut y), 0).put("Or", theme.muted);
         }
-        let demo = if self.offer.demo { "✓ runs already" } else { "built-in servers to try everything on; nothing is installed" };
+        let demo = if self.offer.demo { "✓ runs already" } else { "built-in servers to try all of it on" };
         for (index, (word, what)) in [("The demo", demo), ("Something else…", "a file, an address, or a command")].into_iter().enumerate()
         {
             let row = line(&mut y);

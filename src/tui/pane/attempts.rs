@@ -145,7 +145,7 @@ fn told(at: Stamp, stage: &Stage, theme: &Theme) -> Option<Line> {
         }
         Stage::Shared { with } => line("⇄", theme.running, format!("an equal call is under way: {with}"), vec![]),
         Stage::Fallback { to, after } => {
-            line("⤷", theme.warn, format!("falls back to {to}"), vec![(format!("after {after}"), theme.muted)])
+            line("↳", theme.warn, format!("falls back to {to}"), vec![(format!("after {after}"), theme.muted)])
         }
         Stage::Injected { what } => {
             let mut line = line("‼", theme.fail.add_modifier(Modifier::BOLD), format!("FAULT INJECTED: {what}"), vec![]);

@@ -52,7 +52,7 @@ pub fn draw_row(row: &Row, fold: &str, look: Look, pen: &mut Pen) {
                 pen.put_middle(&tool.name, room, theme.text);
             } else {
                 let exposed = look.world.names.exposed(tool).cloned().unwrap_or_else(|| tool.name.clone());
-                pen.put_marked(&exposed, &row.marks, theme.text, theme.found).skip(1).right(&[("⧉ ", theme.muted)]);
+                pen.put_marked(&exposed, &row.marks, theme.text, theme.found).skip(1).right(&[("⊞ ", theme.muted)]);
             }
         }
         _ => {}
@@ -62,7 +62,7 @@ pub fn draw_row(row: &Row, fold: &str, look: Look, pen: &mut Pen) {
 fn draw_group(id: &ServerId, fold: &str, look: Look, pen: &mut Pen) {
     let theme = look.theme;
     let Some(group) = look.world.group(id) else { return };
-    pen.put(fold, theme.muted).put("⧉ ", theme.accent);
+    pen.put(fold, theme.muted).put("⊞ ", theme.accent);
     let (lamps, strategy) = (lamps(group, look), group.strategy.word());
     let pieces: Vec<(&str, ratatui::style::Style)> = lamps.iter().map(|(t, s)| (t.as_str(), *s)).collect();
     pen.right(&pieces);
@@ -98,7 +98,7 @@ fn draw_member(id: &ServerId, look: Look, pen: &mut Pen) {
     let busy = if server.stats.in_flight > 0 { format!("{}▸ ", server.stats.in_flight) } else { String::new() };
     let figures = format!("{p95:>7} ");
     pen.right(&[(&busy, theme.running), (&figures, theme.text)]);
-    pen.put("⤷ ", theme.muted).put(glyph, style).skip(1);
+    pen.put("↳ ", theme.muted).put(glyph, style).skip(1);
     let badge = breaker::badge(&server.breaker, look.now, theme);
     let taken = badge.as_ref().map_or(0, |(words, _)| paint::width(words) + 1);
     let room = pen.left().saturating_sub(taken);

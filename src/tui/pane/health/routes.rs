@@ -181,7 +181,7 @@ fn group_rows(rows: &mut Vec<Row>, group: &Group, look: Look, wide: u16) {
     let hidden = if group.members_listed { "" } else { " · members' own names hidden" };
     let more =
         format!("replicas · {}{sticky} · {} as {}_…{hidden}", group.strategy.word(), counted(tools.len(), "tool"), group.namespace());
-    heading(rows, &format!("⧉ {}", group.id), &more, look);
+    heading(rows, &format!("⊞ {}", group.id), &more, look);
     let columns = Columns::new(world, group, wide);
     let mut head = format!("  {:<w$}", "member", w = columns.name + 2);
     if columns.weight {
@@ -295,7 +295,7 @@ fn fallback_rows(rows: &mut Vec<Row>, look: Look) {
         let pattern = rule.matches.text();
         let mut pieces = vec![(format!("  {pattern}{}", " ".repeat(wide.saturating_sub(usize::from(width(pattern))))), theme.text)];
         for fallback in &rule.fallback {
-            pieces.push(("  ⤷ ".into(), theme.muted));
+            pieces.push(("  ↳ ".into(), theme.muted));
             pieces.push((fallback.words(), theme.accent));
         }
         rows.push(Row { pieces, ..Row::default() });

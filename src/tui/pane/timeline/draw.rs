@@ -102,7 +102,7 @@ impl Timeline {
                     pen.put(glyph, style).skip(1);
                 }
                 None if lane.run.is_some() => drop(pen.put("⇶ ", theme.muted)),
-                None => drop(pen.put("⧉ ", theme.accent)),
+                None => drop(pen.put("⊞ ", theme.accent)),
             }
             let room = pen.left().saturating_sub(1);
             pen.put_middle(&lane.server, room, if mine { theme.accent.add_modifier(Modifier::BOLD) } else { theme.accent });
