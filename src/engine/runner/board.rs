@@ -1,6 +1,6 @@
 //! What is known of each step of a flow while it runs: its view for people, its results for expressions.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::domain::{
     journal::{StepOutcome, StepRecord},
     run::{Items, StepError, StepErrorKind, StepState, StepView, shown},
     time::Stamp,
-    workflow::expression::{Data, ItemEnd, StepEnd, StepFault},
+    workflow::expression::{Data, Ends, Results, StepEnd, StepFault},
 };
 
 /// One step.
@@ -33,9 +33,12 @@ pub struct Slot {
     /// Bytes of the results so far.
     pub bytes: usize,
     began: Option<Instant>,
-    /// By item; a step without items has one.
-    kept: Vec<Option<Kept>>,
-    ends: Vec<ItemEnd>,
+    /// Of a step without items.
+    kept: Option<Kept>,
+    /// Of items, their results and what else is to be known of some.
+    results: Arc<Results>,
+    beside: BTreeMap<u32, Beside>,
+    ends: Arc<Ends>,
     finished: bool,
     written: bool,
 }
@@ -43,37 +46,34 @@ pub struct Slot {
 /// What is kept of an answer.
 #[derive(Clone)]
 pub struct Kept {
-    result: Stored,
-    /// `text`; of items only when it may be asked for.
-    pub text: Box<str>,
-    /// Whether nothing was done to get it.
-    pub nothing_done: bool,
-    /// Whether what failed before that may have been done all the same.
-    pub in_doubt: bool,
-}
-
-/// A result: of items as text, since there may be very many.
-#[derive(Clone)]
-enum Stored {
-    Whole(Data),
-    Text(Body),
+    /// `result`.
+    pub result: Data,
+    beside: Beside,
 }
 
 impl Kept {
-    /// `result`.
-    pub fn result(&self) -> Data {
-        match &self.result {
-            Stored::Whole(data) => data.clone(),
-            Stored::Text(json) => Data::parse(&json.text()).unwrap_or_default(),
-        }
+    /// `text`; of items only when it may be asked for.
+    pub fn text(&self) -> &str {
+        &self.beside.text
     }
 
-    fn json(&self) -> Body {
-        match &self.result {
-            Stored::Whole(data) => data.body(),
-            Stored::Text(json) => json.clone(),
-        }
+    /// Whether nothing was done to get it.
+    pub fn nothing_done(&self) -> bool {
+        self.beside.nothing_done
     }
+
+    /// Whether what failed before that may have been done all the same.
+    pub fn in_doubt(&self) -> bool {
+        self.beside.in_doubt
+    }
+}
+
+/// What is kept of an answer beside its result.
+#[derive(Clone, Default, PartialEq)]
+struct Beside {
+    text: Box<str>,
+    nothing_done: bool,
+    in_doubt: bool,
 }
 
 /// What there is to tell when a step has ended.
@@ -112,41 +112,47 @@ impl Slot {
         self.items = Some(items);
         let before = self.view.items.unwrap_or_default();
         self.view.items = Some(Items { total, ..before });
-        let count = place(Some(total));
-        self.kept.resize_with(count, || None);
-        self.ends.resize_with(count, || ItemEnd { outcome: "cancelled", error: None });
+        self.grow(total);
     }
 
     /// Takes in how it, or an item of it, ended. Says whether that is worth an event.
     pub fn take(&mut self, item: Option<u32>, leaf: Leaf, undoable: bool) -> bool {
-        let at = place(item);
-        if self.kept.len() <= at {
-            self.kept.resize_with(at + 1, || None);
-        }
-        let mut end = ItemEnd { outcome: "ok", error: None };
+        let (mut outcome, mut failed) = ("ok", None);
         match leaf {
             Leaf::Done(answered) => {
                 self.bytes += answered.json.len();
                 self.view.fallback = answered.fallback.or(self.view.fallback.take());
                 self.show_result(&answered.json);
                 let text = if item.is_none() || undoable { answered.text.into() } else { Box::default() };
-                let result = if item.is_some() { Stored::Text(answered.json) } else { Stored::Whole(answered.result) };
-                self.kept[at] = Some(Kept { result, text, nothing_done: answered.nothing_done, in_doubt: answered.in_doubt });
+                let beside = Beside { text, nothing_done: answered.nothing_done, in_doubt: answered.in_doubt };
+                match item {
+                    Some(item) => self.keep(item, &answered.json, beside),
+                    None => self.kept = Some(Kept { result: answered.result, beside }),
+                }
             }
             Leaf::Failed(error) => {
-                end = ItemEnd { outcome: "failed", error: Some(Box::new(fault(&error))) };
+                (outcome, failed) = ("failed", Some(fault(&error)));
                 self.doubt(item, StepOutcome::Failed, &error);
                 self.fail(error, item);
             }
             Leaf::Cancelled(error) => {
-                end.outcome = "cancelled";
+                outcome = "cancelled";
                 self.doubt(item, StepOutcome::Cancelled, &error);
                 let also = if error.may_have_run { "; it was under way and may have been done" } else { "" };
                 self.cancelled.get_or_insert(format!("{}{also}", error.message));
             }
         }
         self.written = item.is_none();
-        item.is_some_and(|item| self.count(item, end))
+        item.is_some_and(|item| self.count(item, outcome, failed))
+    }
+
+    /// Keeps the result of an item.
+    fn keep(&mut self, item: u32, json: &Body, beside: Beside) {
+        // Shared with nobody until the step has ended.
+        Arc::make_mut(&mut self.results).put(place(Some(item)), &json.text());
+        if beside != Beside::default() {
+            self.beside.insert(item, beside);
+        }
     }
 
     fn fail(&mut self, error: StepError, item: Option<u32>) {
@@ -169,13 +175,9 @@ impl Slot {
     }
 
     /// Counts an item; says whether one more in a hundred is done.
-    fn count(&mut self, item: u32, end: ItemEnd) -> bool {
-        let at = place(Some(item));
-        if self.ends.len() <= at {
-            self.ends.resize_with(at + 1, || ItemEnd { outcome: "cancelled", error: None });
-        }
-        let failed = end.outcome != "ok";
-        self.ends[at] = end;
+    fn count(&mut self, item: u32, outcome: &'static str, fault: Option<StepFault>) -> bool {
+        let failed = outcome != "ok";
+        Arc::make_mut(&mut self.ends).put(place(Some(item)), outcome, fault);
         let items = self.view.items.get_or_insert_default();
         let share = |done: u32, total: u32| u64::from(done) * 100 / u64::from(total.max(1));
         let before = share(items.done, items.total);
@@ -192,15 +194,17 @@ impl Slot {
 
     /// What is kept of the answer of it, or of an item of it.
     pub fn kept(&self, item: Option<u32>) -> Option<Kept> {
-        self.kept.get(place(item))?.clone()
+        let Some(item) = item else { return self.kept.clone() };
+        let result = Data::parse(self.results.get(place(Some(item)))?).unwrap_or_default();
+        Some(Kept { result, beside: self.beside.get(&item).cloned().unwrap_or_default() })
     }
 
     /// Its result: of a step with items the list of theirs.
     pub fn result(&self) -> Data {
         if self.view.items.is_some() {
-            return Data::texts(self.kept.iter().map(|kept| kept.as_ref().map(Kept::json)).collect());
+            return Data::results(self.results.clone());
         }
-        self.kept(None).map(|kept| kept.result()).unwrap_or_default()
+        self.kept.as_ref().map(|kept| kept.result.clone()).unwrap_or_default()
     }
 
     /// It ended: what there is to tell, the first time.
@@ -214,8 +218,7 @@ impl Slot {
         self.view.state = self.state(outcome, given_up);
         let each = self.view.items.is_some();
         if each {
-            let json = self.result().body();
-            self.show_result(&json);
+            self.show_result(&Body::from(self.results.json()));
         }
         let written = self.written && !each;
         let unwritten = (!written).then(|| StepRecord {
@@ -247,12 +250,16 @@ impl Slot {
     /// How it ended, for expressions.
     fn told(&self, outcome: StepOutcome, duration_ms: u64) -> StepEnd {
         let each = self.view.items.is_some();
-        let single = self.kept(None).filter(|_| !each);
+        let single = self.kept.clone().filter(|_| !each);
         let done = outcome == StepOutcome::Ok;
         StepEnd {
             outcome: outcome.word(),
-            result: if each && (done || self.began.is_some()) { Some(self.result()) } else { single.as_ref().map(Kept::result) },
-            text: single.map(|kept| kept.text.into()),
+            result: if each && (done || self.began.is_some()) {
+                Some(self.result())
+            } else {
+                single.as_ref().map(|kept| kept.result.clone())
+            },
+            text: single.map(|kept| kept.beside.text.into()),
             duration_ms,
             error: if done { None } else { self.error.as_ref().map(fault) },
             items: each.then(|| self.ends.clone()),
@@ -261,24 +268,20 @@ impl Slot {
 
     /// Takes over an item of an earlier life of the run.
     pub fn restore_item(&mut self, item: u32, end: &StepRecord) {
-        let at = place(Some(item));
-        if self.kept.len() <= at {
-            self.kept.resize_with(at + 1, || None);
-        }
-        let mut told = ItemEnd { outcome: end.outcome.word(), error: end.error.as_ref().map(|error| Box::new(fault(error))) };
+        let mut failed = end.error.as_ref().map(fault);
         if let Some(error) = &end.error {
             self.doubt(Some(item), end.outcome, error);
         }
         match end.outcome {
             StepOutcome::Ok => {
-                self.kept[at] = Some(restored(end));
+                self.keep(item, &result_of(end), beside(end));
                 self.bytes += end.result.as_ref().map_or(0, Body::len);
-                told.error = None;
+                failed = None;
             }
             StepOutcome::Failed => self.fail(end.error.clone().unwrap_or_else(unknown), Some(item)),
             StepOutcome::Cancelled | StepOutcome::Skipped => {}
         }
-        self.count(item, told);
+        self.count(item, end.outcome.word(), failed);
     }
 
     /// Takes over how it ended in an earlier life of the run: what there is to tell.
@@ -291,7 +294,8 @@ impl Slot {
         if let (true, Some(total)) = (each, end.items) {
             self.fan_out_restored(total);
         } else if end.outcome == StepOutcome::Ok {
-            self.kept = vec![Some(restored(end))];
+            let result = Data::parse(&result_of(end).text()).unwrap_or_default();
+            self.kept = Some(Kept { result, beside: beside(end) });
         }
         self.view.fallback = end.fallback.clone();
         let why = end.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
@@ -306,8 +310,13 @@ impl Slot {
     fn fan_out_restored(&mut self, total: u32) {
         let before = self.view.items.unwrap_or_default();
         self.view.items = Some(Items { total, ..before });
-        self.kept.resize_with(place(Some(total)), || None);
-        self.ends.resize_with(place(Some(total)), || ItemEnd { outcome: "cancelled", error: None });
+        self.grow(total);
+    }
+
+    /// Makes room for so many items; those that an earlier life of the run settled are there already.
+    fn grow(&mut self, items: u32) {
+        Arc::make_mut(&mut self.results).grow(place(Some(items)));
+        Arc::make_mut(&mut self.ends).grow(place(Some(items)));
     }
 
     /// The run is over and it never ended. Says whether that changes what is shown.
@@ -327,9 +336,12 @@ impl Slot {
     }
 }
 
-fn restored(end: &StepRecord) -> Kept {
-    let result = Stored::Text(end.result.clone().unwrap_or_else(|| Body::from("null")));
-    Kept { result, text: end.text.clone().unwrap_or_default().into(), nothing_done: end.nothing_done, in_doubt: end.in_doubt }
+fn result_of(end: &StepRecord) -> Body {
+    end.result.clone().unwrap_or_else(|| Body::from("null"))
+}
+
+fn beside(end: &StepRecord) -> Beside {
+    Beside { text: end.text.clone().unwrap_or_default().into(), nothing_done: end.nothing_done, in_doubt: end.in_doubt }
 }
 
 fn unknown() -> StepError {

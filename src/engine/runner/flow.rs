@@ -460,14 +460,14 @@ impl Flow<'_> {
     fn undo_scope(&self, step: usize, item: Option<u32>) -> Result<Scope, (String, bool)> {
         let kept = lock(&self.slots)[step].kept(item);
         let Some(kept) = kept else { return Err(("its result is not known".into(), true)) };
-        if kept.nothing_done && kept.in_doubt {
+        if kept.nothing_done() && kept.in_doubt() {
             return Err(("a value answered in its place, after the call failed and may have been done all the same".into(), true));
         }
-        if kept.nothing_done {
+        if kept.nothing_done() {
             return Err(("a value answered in its place, so nothing was undone".into(), false));
         }
         let scope = item.map_or_else(|| self.scope.clone(), |item| self.with_item(step, item));
-        Ok(scope.with_result(kept.result(), &kept.text))
+        Ok(scope.with_result(kept.result.clone(), kept.text()))
     }
 
     async fn undo(&self, step: usize, item: Option<u32>, scope: Scope) -> Ended {

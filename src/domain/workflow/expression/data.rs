@@ -2,8 +2,9 @@
 
 use std::{fmt, fmt::Write, sync::Arc};
 
-use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
+use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 
+use super::items::Results;
 use crate::domain::{
     body::Body,
     form::{Json, SyntaxError},
@@ -33,27 +34,6 @@ impl Object for Exact {
     }
 }
 
-/// The items of a list as JSON texts, each read when it is looked at; `null` for one that is not there. As values the
-/// results of a long loop would take many times their bytes.
-#[derive(Debug)]
-struct Texts(Vec<Option<Body>>);
-
-impl Object for Texts {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Seq
-    }
-
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let item = self.0.get(key.as_usize()?)?;
-        let data = item.as_ref().and_then(|json| Data::parse(&json.text()).ok());
-        Some(data.unwrap_or_else(Data::null).0)
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Seq(self.0.len())
-    }
-}
-
 impl Data {
     pub(super) fn of(value: Value) -> Data {
         Data(value)
@@ -79,9 +59,9 @@ impl Data {
         Data(Value::from(items.into_iter().map(|data| data.0).collect::<Vec<_>>()))
     }
 
-    /// A list of JSON texts, each read when it is looked at; `null` for one that is not there, or no JSON.
-    pub fn texts(items: Vec<Option<Body>>) -> Data {
-        Data(Value::from_object(Texts(items)))
+    /// The list of the results of items, each read when it is looked at; `null` for one that is not there, or no JSON.
+    pub fn results(items: Arc<Results>) -> Data {
+        Data(Value::from_dyn_object(items))
     }
 
     /// Compact JSON text.

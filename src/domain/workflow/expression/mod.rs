@@ -2,13 +2,14 @@
 //!
 //! The language is minijinja's, cut down: no statements, no includes, no loaders, no macros, no escaping, a
 //! fuel limit, and a value that is not there is an error wherever it is used (minijinja alone lets a missing
-//! last key through as `null`). Only this folder names the crate. `data` are the values, `scope` what
-//! expressions see, `engine` the filters, `reference` what an expression refers to, `template` expressions
+//! last key through as `null`). Only this folder names the crate. `data` are the values, `items`
+//! those of very many items, `scope` what expressions see, `engine` the filters, `reference` what an expression refers to, `template` expressions
 //! inside of text, lists and tables.
 
 mod data;
 mod date;
 mod engine;
+mod items;
 mod reference;
 mod scope;
 mod sure;
@@ -21,8 +22,9 @@ use std::{fmt, sync::Arc};
 
 pub use self::{
     data::Data,
+    items::{Ends, Results},
     reference::Reference,
-    scope::{ItemEnd, RunFacts, Scope, StepEnd, StepFault},
+    scope::{RunFacts, Scope, StepEnd, StepFault},
     sure::Sure,
     template::{Part, Template},
 };

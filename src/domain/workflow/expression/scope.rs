@@ -9,7 +9,7 @@ use std::{
 
 use minijinja::value::{Enumerator, Object, Value};
 
-use super::{data::Data, date};
+use super::{data::Data, date, items::Ends};
 
 /// What is known of a run from its start.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +37,7 @@ pub struct StepEnd {
     /// `steps.ID.error`, of a step that failed.
     pub error: Option<StepFault>,
     /// `steps.ID.items`, of a `for_each`: how each item ended.
-    pub items: Option<Vec<ItemEnd>>,
+    pub items: Option<Arc<Ends>>,
 }
 
 /// Why a step failed, as expressions see it.
@@ -47,15 +47,6 @@ pub struct StepFault {
     pub kind: String,
     /// `message`.
     pub message: String,
-}
-
-/// How an item of a `for_each` ended.
-#[derive(Clone, Debug, Default)]
-pub struct ItemEnd {
-    /// `outcome`: as of a step.
-    pub outcome: &'static str,
-    /// `error`, of one that failed; apart, since most did not and there may be very many.
-    pub error: Option<Box<StepFault>>,
 }
 
 /// What the expressions of one run see. Clones share what has settled.
@@ -166,7 +157,7 @@ impl Scope {
 }
 
 impl StepFault {
-    fn into_value(self) -> Value {
+    pub(super) fn into_value(self) -> Value {
         Value::from_pairs([("kind", self.kind), ("message", self.message)])
     }
 }
@@ -177,20 +168,7 @@ impl StepEnd {
         members.extend(self.result.map(|result| ("result", result.0)));
         members.extend(self.text.map(|text| ("text", Value::from(text))));
         members.extend(self.error.map(|error| ("error", error.into_value())));
-        // One value for all that ended alike.
-        let plain = |outcome: &'static str| Value::from_pairs([("outcome", outcome)]);
-        let mut known: Vec<(&str, Value)> = vec![];
-        let item = |end: ItemEnd| -> Value {
-            if let Some(error) = end.error {
-                return Value::from_pairs([("outcome", Value::from(end.outcome)), ("error", error.into_value())]);
-            }
-            if let Some((_, value)) = known.iter().find(|(outcome, _)| *outcome == end.outcome) {
-                return value.clone();
-            }
-            known.push((end.outcome, plain(end.outcome)));
-            plain(end.outcome)
-        };
-        members.extend(self.items.map(|items| ("items", Value::from(items.into_iter().map(item).collect::<Vec<_>>()))));
+        members.extend(self.items.map(|items| ("items", Value::from_dyn_object(items))));
         Value::from_pairs(members)
     }
 }

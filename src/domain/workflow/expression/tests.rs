@@ -281,8 +281,15 @@ fn items_and_own_results_are_seen_by_those_who_have_them() {
 
 #[test]
 fn a_list_of_texts_is_like_any_other_list() {
-    let texts = ["{\"id\":1,\"big\":18446744073709551615}", "[2]", "\"x\""].map(|json| Some(crate::domain::body::Body::from(json)));
-    let list = Data::texts(texts.into_iter().chain([None]).collect());
+    let mut results = Results::default();
+    results.grow(4);
+    // In the order of their ends.
+    for (item, json) in [(2, "\"x\""), (0, "{\"id\":1,\"big\":18446744073709551615}"), (1, "[2]")] {
+        results.put(item, json);
+    }
+    let whole = results.json();
+    let list = Data::results(Arc::new(results));
+    assert_eq!(whole, list.json());
     let json = r#"[{"id":1,"big":18446744073709551615},[2],"x",null]"#;
     assert_eq!((list.json().as_str(), list.len(), list.kind()), (json, Some(4), "a list"));
     let scope = Scope::new(&Arc::default(), Data::object([("x", list)]), &RunFacts::default(), []);
@@ -302,6 +309,30 @@ fn a_list_of_texts_is_like_any_other_list() {
         assert_eq!(see(text).as_deref(), Ok(found), "{text}");
     }
     assert_eq!(see("{{ input.x[4] }}").unwrap_err(), "`input.x[4]` is not there: `input.x` is a list of 4");
+}
+
+#[test]
+fn the_ends_of_items_are_a_list_of_objects() {
+    let mut ends = Ends::default();
+    ends.put(2, "failed", Some(StepFault { kind: "timeout".into(), message: "late".into() }));
+    ends.put(0, "ok", None);
+    ends.grow(4);
+    let names: Arc<HashMap<Arc<str>, usize>> = Arc::new(HashMap::from([("s".into(), 0)]));
+    let scope = Scope::new(&names, Data::null(), &RunFacts::default(), []);
+    scope.settle(0, StepEnd { outcome: "failed", items: Some(Arc::new(ends)), ..StepEnd::default() });
+    let see = |text: &str| Template::compile("k", text, &|o| o).ok().unwrap().eval(&scope).map(|data| data.json()).map_err(|e| e.message);
+    for (text, found) in [
+        ("{{ steps.s.items | map(attribute='outcome') | list }}", r#"["ok","cancelled","failed","cancelled"]"#),
+        ("{{ steps.s.items[2].error.kind }}", r#""timeout""#),
+        ("{{ steps.s.items | length }}", "4"),
+        (
+            "{{ steps.s.items | selectattr('outcome', 'eq', 'failed') | list }}",
+            r#"[{"outcome":"failed","error":{"kind":"timeout","message":"late"}}]"#,
+        ),
+    ] {
+        assert_eq!(see(text).as_deref(), Ok(found), "{text}");
+    }
+    assert!(see("{{ steps.s.items[0].error }}").unwrap_err().contains("is not there"), "{:?}", see("{{ steps.s.items[0].error }}"));
 }
 
 #[test]
