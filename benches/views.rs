@@ -117,8 +117,11 @@ fn model_of(calls: u64, tools: u64, gap: u64) -> Model {
         model.update(Msg::Events(events.collect()));
     };
     send(&mut model, 0, &mut server_events(tools).into_iter());
-    for start in (0..calls).step_by(1000) {
-        send(&mut model, start * gap, &mut (start..(start + 1000).min(calls)).flat_map(|n| call_events(n, gap)));
+    // A second at once, told when it is over, so that the last minute is where the clock is.
+    let second = 1000 / gap;
+    for start in (0..calls).step_by(usize::try_from(second).expect("a small number")) {
+        let end = (start + second).min(calls);
+        send(&mut model, end * gap, &mut (start..end).flat_map(|n| call_events(n, gap)));
     }
     model
 }

@@ -323,9 +323,10 @@ fn hint(place: &shape::Place) -> String {
         Shape::Text if !text(schema, "format").is_empty() => with(text(schema, "format"), range(schema, "minLength", "maxLength")),
         Shape::Text => with("string", range(schema, "minLength", "maxLength")),
         Shape::Number { integer } => {
-            let limits = range(schema, "minimum", "maximum");
-            let open = range(schema, "exclusiveMinimum", "exclusiveMaximum");
-            let limits = if limits.is_empty() && !open.is_empty() { format!("in {open}") } else { limits };
+            let open = |key, sign| bound(schema, key).map(|limit| format!("{sign} {limit}"));
+            let closed = Some(range(schema, "minimum", "maximum")).filter(|limits| !limits.is_empty());
+            let limits = [open("exclusiveMinimum", ">"), closed, open("exclusiveMaximum", "<")];
+            let limits = limits.into_iter().flatten().collect::<Vec<_>>().join(" ");
             with(if *integer { "integer" } else { "number" }, limits)
         }
         Shape::Bool => "boolean".into(),
@@ -339,13 +340,16 @@ fn hint(place: &shape::Place) -> String {
     if place.nullable { format!("{word}?") } else { word }
 }
 
-fn range(schema: &Json, low: &str, high: &str) -> String {
-    let number = |key: &str| match schema.get(key) {
-        // Bounds that only say "safe integer" are noise.
+/// A number of the schema. Bounds that only say "safe integer" are noise.
+fn bound<'a>(schema: &'a Json, key: &str) -> Option<&'a str> {
+    match schema.get(key) {
         Some(Json::Number(text)) if text.len() < 16 => Some(text.as_str()),
         _ => None,
-    };
-    match (number(low), number(high)) {
+    }
+}
+
+fn range(schema: &Json, low: &str, high: &str) -> String {
+    match (bound(schema, low), bound(schema, high)) {
         (Some(low), Some(high)) => format!("{low}…{high}"),
         (Some(low), None) => format!("≥ {low}"),
         (None, Some(high)) => format!("≤ {high}"),

@@ -68,6 +68,21 @@ fn every_schema_of_the_corpus_makes_a_form_that_opens_valid_or_says_why() {
 }
 
 #[test]
+fn limits_are_told_as_they_are() {
+    for (limits, hint) in [
+        (r#""exclusiveMinimum":0"#, "number > 0"),
+        (r#""exclusiveMaximum":5"#, "number < 5"),
+        (r#""exclusiveMinimum":0,"exclusiveMaximum":1"#, "number > 0 < 1"),
+        (r#""minimum":0,"exclusiveMaximum":1"#, "number ≥ 0 < 1"),
+        (r#""minimum":1,"maximum":9"#, "number 1…9"),
+        (r#""maximum":9007199254740991"#, "number"),
+    ] {
+        let form = form(&format!(r#"{{"type":"object","properties":{{"n":{{"type":"number",{limits}}}}}}}"#));
+        assert_eq!(rows(&form), [format!("n {hint}")]);
+    }
+}
+
+#[test]
 fn a_plain_tool_keeps_the_order_and_sends_what_is_set() {
     let mut form = named("edit_file");
     assert_eq!(rows(&form), ["path* string", "edits* array", "dryRun boolean"]);
