@@ -240,6 +240,11 @@ impl Strip {
         self.lanes.retain(|id, _| world.server(id).is_some());
     }
 
+    /// Whether anything of a server's lane is to be seen.
+    pub fn shows(&self, server: &ServerId, grid: Grid) -> bool {
+        self.lanes.get(server).is_some_and(|lane| lane.visible(&grid))
+    }
+
     /// The marks of a server's lane, oldest first; none when nothing of it is to be seen.
     pub fn marks(&self, server: &ServerId, grid: Grid) -> Option<Vec<Mark>> {
         let lane = self.lanes.get(server).filter(|lane| lane.visible(&grid))?;

@@ -47,9 +47,9 @@ fn lanes(strip: &Strip, world: &World, grid: Grid, rows: usize) -> Vec<usize> {
         let telling = |at: &usize| {
             let server = &world.servers[*at];
             let moved = grid.cell(server.phase_since).is_some();
-            !(server.stats.in_flight > 0 || moved || strip.marks(server.id(), grid).is_some())
+            !(server.stats.in_flight > 0 || moved || strip.shows(server.id(), grid))
         };
-        places.sort_by_key(telling);
+        places.sort_by_cached_key(telling);
         places.truncate(rows);
         places.sort_unstable();
     }
@@ -104,8 +104,10 @@ fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: Look, area: Rect, 
     left_alone(server, grid, theme, row, buf);
     for (x, mark) in strip.marks(server.id(), grid).unwrap_or_default().into_iter().enumerate() {
         if let (Some((symbol, style)), true) = (glyph_of(mark, theme), (x as u16) < row.width) {
-            let cell = Rect { x: row.x + x as u16, width: 1, ..row };
-            Pen::new(buf, cell, 0).put(symbol, style);
+            // Signs of our own, each a cell wide: nothing has to be measured.
+            if let Some(cell) = buf.cell_mut((row.x + x as u16, row.y)) {
+                cell.set_symbol(symbol).set_style(style);
+            }
         }
     }
     changes(server, grid, theme, row, buf);
