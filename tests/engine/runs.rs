@@ -1051,3 +1051,101 @@ async fn every_attempt_of_a_call_and_its_fallback_carry_one_key() {
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     rig.stop().await;
 }
+
+/// A journal on a disk that is full from this entry on, for as long as it says so.
+struct Full {
+    store: Store,
+    room: Mutex<usize>,
+}
+
+#[async_trait::async_trait]
+impl Journal for Full {
+    async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError> {
+        {
+            let mut room = self.room.lock().unwrap();
+            if *room < entries.len() {
+                *room = 0;
+                return Err(JournalError("no space left".into()));
+            }
+            *room -= entries.len();
+        }
+        self.store.write(run, entries).await
+    }
+
+    async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {
+        self.store.load(run).await
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_written_ends_the_run_wherever_it_happens_and_nothing_more_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let text = r#"
+        name = "w"
+        [[step]]
+        id = "a"
+        tool = "s_echo"
+        arguments = { name = "a" }
+        [[step]]
+        id = "b"
+        tool = "s_echo"
+        arguments = { name = "b {{ steps.a.result.name }}" }
+    "#;
+    // Its beginning, a request and an end for each step, its own end.
+    for room in 0..6 {
+        let (log, run) = (Log::default(), id(100 + room as u64));
+        let rig = engine(&log, Arc::new(Full { store: Store::open(&path, 0).unwrap(), room: Mutex::new(room) }));
+        let (report, _) = finished(&rig, run, Command::StartRun { run, spec: Arc::new(wanted(text)) }).await;
+        rig.stop().await;
+        let sent = log.lock().unwrap().len();
+        // Each request was written before it was sent; an end that has no room takes along the request behind it.
+        assert_eq!(sent, [0, 0, 1, 1, 2, 2][room], "{room}");
+        if room < 4 {
+            assert_eq!(report.outcome, RunOutcome::Failed, "{room}");
+            assert!(report.why.as_deref().unwrap().contains("no space left"), "{room}: {:?}", report.why);
+        }
+        if room < 1 {
+            continue;
+        }
+        // With room again, the run is gone on with: what was done and is not written is in doubt.
+        let rig = engine(&log, Arc::new(Store::open(&path, 0).unwrap()));
+        let step = ["", "a", "a", "a", "b", "b"][room];
+        let answers = vec![(step.to_owned(), StepAnswer::Repeat)];
+        let answers = if room < 2 { vec![] } else { answers };
+        let (report, _) = finished(&rig, run, Command::ResumeRun { run, answers, ask: false, timeout: None }).await;
+        rig.stop().await;
+        assert_eq!(report.outcome, RunOutcome::Ok, "{room}: {:?} {:?}", report.why, report.detail);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_cannot_be_written_gives_up_what_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"
+        name = "w"
+        [[step]]
+        id = "quick"
+        tool = "s_echo"
+        arguments = { name = "quick", ms = 10 }
+        [[step]]
+        id = "long"
+        tool = "s_echo"
+        arguments = { name = "long", ms = 3600000 }
+        [[step]]
+        id = "after"
+        tool = "s_echo"
+        arguments = { name = "after {{ steps.long.result.name }}" }
+    "#;
+    let log = Log::default();
+    // Room for its beginning and both requests.
+    let rig = engine(&log, Arc::new(Full { store: Store::open(&dir.path().join("store.db"), 0).unwrap(), room: Mutex::new(3) }));
+    let began = tokio::time::Instant::now();
+    let (report, _) = finished(&rig, id(1), Command::StartRun { run: id(1), spec: Arc::new(wanted(text)) }).await;
+    assert!(began.elapsed() < Duration::from_secs(60), "it waited for the long one");
+    rig.stop().await;
+    assert_eq!(report.outcome, RunOutcome::Failed);
+    assert!(report.why.as_deref().unwrap().contains("no space left"), "{:?}", report.why);
+    assert!(matches!(report.step("long").unwrap().state, StepState::Cancelled { .. }), "{:?}", report.step("long").unwrap().state);
+    assert!(!log.lock().unwrap().iter().any(|name| name.starts_with("after")));
+}
