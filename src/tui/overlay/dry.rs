@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// Cells of the labels: the longest is `for each of`.
+const LABEL: u16 = 15;
+
 /// The dialog.
 pub struct DryRun {
     name: String,
@@ -45,12 +48,18 @@ impl DryRun {
                 (step.step.clone(), theme.accent),
                 (format!("  {}", step.what), theme.text),
             ]);
-            for (label, text) in &step.more {
-                sheet.field(&format!("   {label}"), text, theme.muted);
-            }
+            // What it is called with stands before what is called in its place, or to undo it.
+            let later = |label: &str| matches!(label, "else" | "undone by");
+            let more = |later_ones: bool, sheet: &mut Sheet<'t>| {
+                for (label, text) in step.more.iter().filter(|(label, _)| later(label) == later_ones) {
+                    sheet.field_at(LABEL, &format!("   {label}"), text, theme.muted);
+                }
+            };
+            more(false, &mut sheet);
             if let Some(arguments) = &step.arguments {
-                sheet.field(if step.known { "   with" } else { "   with (…)" }, arguments, theme.text);
+                sheet.field_at(LABEL, if step.known { "   with" } else { "   with (…)" }, arguments, theme.text);
             }
+            more(true, &mut sheet);
         }
         if self.steps.iter().any(|step| step.open) {
             sheet.gap();

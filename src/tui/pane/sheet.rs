@@ -66,14 +66,19 @@ impl<'t> Sheet<'t> {
 
     /// Adds a label and wrapped text beside it.
     pub fn field(&mut self, label: &str, text: &str, style: Style) -> &mut Self {
-        let room = self.width.saturating_sub(LABEL).max(8);
+        self.field_at(LABEL, label, text, style)
+    }
+
+    /// The same with so many cells for the label, of which the last one stays free.
+    pub fn field_at(&mut self, cells: u16, label: &str, text: &str, style: Style) -> &mut Self {
+        let room = self.width.saturating_sub(cells).max(8);
         let mut rows = wrap(text, room);
         if rows.is_empty() {
             rows.push(String::new());
         }
         for (index, row) in rows.into_iter().enumerate() {
             let label = if index == 0 { label } else { "" };
-            self.rows.push(vec![(format!("{label:<width$}", width = usize::from(LABEL)), self.theme.muted), (row, style)]);
+            self.rows.push(vec![(format!("{label:<width$}", width = usize::from(cells)), self.theme.muted), (row, style)]);
         }
         self
     }
