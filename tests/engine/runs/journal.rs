@@ -1,0 +1,303 @@
+//! The journal: what is written when, and what a run that was killed makes of it.
+
+use super::*;
+
+#[tokio::test]
+async fn a_run_that_was_given_up_and_killed_while_it_undid_does_not_go_forward_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store.db"), 0).unwrap();
+    let text = SAGA.replace(", fail = true", "");
+    let end = |name: &str| switchboard::domain::journal::StepRecord {
+        outcome: switchboard::domain::journal::StepOutcome::Ok,
+        result: Some(Body::json(&json!({ "name": name }))),
+        text: None,
+        duration_ms: 1,
+        error: None,
+        fallback: None,
+        nothing_done: false,
+        in_doubt: false,
+        items: None,
+    };
+    for entry in [
+        RunEntry::Began { spec: Arc::new(wanted(&text)), unix_ms: 1 },
+        RunEntry::StepEnded { step: "a".into(), end: end("a") },
+        RunEntry::StepEnded { step: "b".into(), end: end("b") },
+        RunEntry::GivenUp { prefix: String::new(), time_up: false, undo: true, why: "enough".into() },
+        RunEntry::Undone { step: "b".into(), item: None, error: None },
+    ] {
+        store.write(id(1), Arc::new([entry])).await.unwrap();
+    }
+    let log = Log::default();
+    let rig = engine(&log, Arc::new(store));
+    rig.ready("s").await;
+    let resume = Command::ResumeRun { run: id(1), answers: vec![], ask: false, timeout: None };
+    let (report, _) = finished(&rig, id(1), resume).await;
+    assert_eq!(*log.lock().unwrap(), ["undo a"]);
+    assert_eq!((report.outcome, report.why.as_deref()), (RunOutcome::Cancelled, Some("enough")), "{report:#?}");
+    assert_eq!(report.compensated, ["b", "a"]);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_another_process_has_is_not_taken_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let log = Log::default();
+    let (one, other) = (Store::open(&path, 0).unwrap(), Store::open(&path, 0).unwrap());
+    one.write(id(1), Arc::new([RunEntry::Began { spec: Arc::new(wanted(SAGA)), unix_ms: 1 }])).await.unwrap();
+    // A lock on a file is the same for another process as for another handle in this one.
+    let held = one.hold(id(1)).await.unwrap();
+    assert!(held.is_some());
+    let rig = engine(&log, Arc::new(other));
+    rig.ready("s").await;
+    let resume = || Command::ResumeRun { run: id(1), answers: vec![], ask: false, timeout: None };
+    let (report, _) = finished(&rig, id(1), resume()).await;
+    assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::Invalid, 0), "{report:#?}");
+    assert!(report.why.as_deref().is_some_and(|why| why.contains("under way in another process")), "{report:#?}");
+    drop(held);
+    let (report, _) = finished(&rig, id(1), resume()).await;
+    assert_eq!(report.outcome, RunOutcome::Compensated, "{report:#?}");
+    rig.stop().await;
+}
+
+/// A journal after which the world stops: the entry of this number is written, and nothing happens after.
+struct Fatal {
+    store: Store,
+    left: Mutex<Option<usize>>,
+    stopped: Notify,
+}
+
+#[async_trait::async_trait]
+impl Journal for Fatal {
+    async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError> {
+        // One by one, so that the world can also stop between entries that are written together.
+        for entry in entries.iter() {
+            let left = {
+                let mut left = self.left.lock().unwrap();
+                let before = *left;
+                *left = before.map(|left| left.saturating_sub(1));
+                before
+            };
+            if left == Some(0) {
+                return std::future::pending().await;
+            }
+            self.store.write(run, Arc::new([entry.clone()])).await?;
+            if left == Some(1) {
+                self.stopped.notify_one();
+                std::future::pending::<()>().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {
+        self.store.load(run).await
+    }
+}
+
+/// Six steps, one of them over items, one side by side with another; the last one fails and two are undone.
+const SIX: &str = r#"
+    name = "w"
+    max_parallel = 1
+    on_error = "compensate"
+    [[step]]
+    id = "a"
+    tool = "s_echo"
+    idempotent = true
+    arguments = { name = "a" }
+    compensate = { tool = "s_echo", arguments = { name = "undo a" } }
+    [[step]]
+    id = "b"
+    needs = ["a"]
+    tool = "s_echo"
+    idempotent = true
+    arguments = { name = "b {{ steps.a.result.name }}" }
+    [[step]]
+    id = "c"
+    needs = ["b"]
+    tool = "s_echo"
+    idempotent = true
+    for_each = "{{ [1, 2, 3] }}"
+    arguments = { name = "c{{ item }}" }
+    compensate = { tool = "s_echo", arguments = { name = "undo {{ result.name }}" } }
+    [[step]]
+    id = "d"
+    needs = ["a"]
+    tool = "s_echo"
+    when = "steps.a.result.name == 'x'"
+    arguments = { name = "d" }
+    [[step]]
+    id = "e"
+    needs = ["c"]
+    tool = "s_echo"
+    idempotent = true
+    arguments = { name = "e", fail = true }
+    retry = { attempts = 2, backoff = "1ms", on = ["tool_error"] }
+    fallback = { value = { name = "instead" } }
+    [[step]]
+    id = "f"
+    needs = ["e"]
+    tool = "s_echo"
+    idempotent = true
+    arguments = { name = "f {{ steps.e.result.name }}", fail = FAIL }
+"#;
+
+/// The run killed at every entry of its journal and resumed each time.
+async fn killed_everywhere(text: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    // How it goes when nothing happens.
+    let whole = Log::default();
+    let rig = engine(&whole, Arc::new(Store::open(&path, 0).unwrap()));
+    let (expected, _) = finished(&rig, id(1), Command::StartRun { run: id(1), spec: Arc::new(wanted(text)) }).await;
+    rig.stop().await;
+    let whole = whole.lock().unwrap().clone();
+    let entries = Store::open(&path, 0).unwrap().load(id(1)).await.unwrap().unwrap().entries.len();
+    assert!(entries > 15, "{entries}");
+    for kill in 1..entries {
+        let (log, run) = (Log::default(), id(1000 + kill as u64));
+        let fatal = Arc::new(Fatal { store: Store::open(&path, 0).unwrap(), left: Mutex::new(Some(kill)), stopped: Notify::new() });
+        // A runtime of its own, so that everything of the first life ends where it stands.
+        let first = {
+            let (log, fatal, text) = (log.clone(), fatal.clone(), text.to_owned());
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let rig = engine(&log, fatal.clone());
+                    rig.command(Command::StartRun { run, spec: Arc::new(wanted(&text)) });
+                    fatal.stopped.notified().await;
+                });
+                runtime.shutdown_background();
+            })
+        };
+        first.join().unwrap();
+        let settled: Vec<String> = log.lock().unwrap().clone();
+        let store = Store::open(&path, 0).unwrap();
+        // Compensations are nobody's to vouch for: what is in doubt there is said to be repeated.
+        let open = store.load(run).await.unwrap().unwrap().in_doubt();
+        let undoing = open.into_iter().filter(|(place, ..)| place.purpose == Purpose::Compensation);
+        let answers = undoing.map(|(place, ..)| (place.step.to_string(), StepAnswer::Repeat)).collect();
+        let rig = engine(&log, Arc::new(store));
+        let (report, _) = finished(&rig, run, Command::ResumeRun { run, answers, ask: false, timeout: None }).await;
+        rig.stop().await;
+        let log = log.lock().unwrap().clone();
+        let what = format!("killed at entry {kill}: {settled:?} then {log:?}");
+        assert_eq!((report.outcome, &report.output, states(&report)), (expected.outcome, &expected.output, states(&expected)), "{what}");
+        assert_eq!((&report.compensated, &report.not_compensated), (&expected.compensated, &expected.not_compensated), "{what}");
+        // Every call once: what was in doubt had not been sent, since the kill came between its entry and the call.
+        let mut rest = log.clone();
+        for call in &whole {
+            let at = rest.iter().position(|made| made == call).unwrap_or_else(|| panic!("{call} is missing: {what}"));
+            rest.remove(at);
+        }
+        assert!(rest.is_empty(), "repeated {rest:?}: {what}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_killed_at_any_entry_of_its_journal_ends_the_same() {
+    killed_everywhere(&SIX.replace("FAIL", "false")).await;
+}
+
+#[tokio::test]
+async fn a_run_killed_while_it_undoes_ends_the_same() {
+    killed_everywhere(&SIX.replace("FAIL", "true")).await;
+}
+
+/// A journal on a disk that is full from this entry on, for as long as it says so.
+struct Full {
+    store: Store,
+    room: Mutex<usize>,
+}
+
+#[async_trait::async_trait]
+impl Journal for Full {
+    async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError> {
+        {
+            let mut room = self.room.lock().unwrap();
+            if *room < entries.len() {
+                *room = 0;
+                return Err(JournalError("no space left".into()));
+            }
+            *room -= entries.len();
+        }
+        self.store.write(run, entries).await
+    }
+
+    async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {
+        self.store.load(run).await
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_written_ends_the_run_wherever_it_happens_and_nothing_more_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let text = r#"
+        name = "w"
+        [[step]]
+        id = "a"
+        tool = "s_echo"
+        arguments = { name = "a" }
+        [[step]]
+        id = "b"
+        tool = "s_echo"
+        arguments = { name = "b {{ steps.a.result.name }}" }
+    "#;
+    // Its beginning, a request and an end for each step, its own end.
+    for room in 0..6 {
+        let (log, run) = (Log::default(), id(100 + room as u64));
+        let rig = engine(&log, Arc::new(Full { store: Store::open(&path, 0).unwrap(), room: Mutex::new(room) }));
+        let (report, _) = finished(&rig, run, Command::StartRun { run, spec: Arc::new(wanted(text)) }).await;
+        rig.stop().await;
+        let sent = log.lock().unwrap().len();
+        // Each request was written before it was sent; an end that has no room takes along the request behind it.
+        assert_eq!(sent, [0, 0, 1, 1, 2, 2][room], "{room}");
+        if room < 4 {
+            assert_eq!(report.outcome, RunOutcome::Failed, "{room}");
+            assert!(report.why.as_deref().unwrap().contains("no space left"), "{room}: {:?}", report.why);
+        }
+        if room < 1 {
+            continue;
+        }
+        // With room again, the run is gone on with: what was done and is not written is in doubt.
+        let rig = engine(&log, Arc::new(Store::open(&path, 0).unwrap()));
+        let step = ["", "a", "a", "a", "b", "b"][room];
+        let answers = vec![(step.to_owned(), StepAnswer::Repeat)];
+        let answers = if room < 2 { vec![] } else { answers };
+        let (report, _) = finished(&rig, run, Command::ResumeRun { run, answers, ask: false, timeout: None }).await;
+        rig.stop().await;
+        assert_eq!(report.outcome, RunOutcome::Ok, "{room}: {:?} {:?}", report.why, report.detail);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_cannot_be_written_gives_up_what_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"
+        name = "w"
+        [[step]]
+        id = "quick"
+        tool = "s_echo"
+        arguments = { name = "quick", ms = 10 }
+        [[step]]
+        id = "long"
+        tool = "s_echo"
+        arguments = { name = "long", ms = 3600000 }
+        [[step]]
+        id = "after"
+        tool = "s_echo"
+        arguments = { name = "after {{ steps.long.result.name }}" }
+    "#;
+    let log = Log::default();
+    // Room for its beginning and both requests.
+    let rig = engine(&log, Arc::new(Full { store: Store::open(&dir.path().join("store.db"), 0).unwrap(), room: Mutex::new(3) }));
+    let began = tokio::time::Instant::now();
+    let (report, _) = finished(&rig, id(1), Command::StartRun { run: id(1), spec: Arc::new(wanted(text)) }).await;
+    assert!(began.elapsed() < Duration::from_secs(60), "it waited for the long one");
+    rig.stop().await;
+    assert_eq!(report.outcome, RunOutcome::Failed);
+    assert!(report.why.as_deref().unwrap().contains("no space left"), "{:?}", report.why);
+    assert!(matches!(report.step("long").unwrap().state, StepState::Cancelled { .. }), "{:?}", report.step("long").unwrap().state);
+    assert!(!log.lock().unwrap().iter().any(|name| name.starts_with("after")));
+}
