@@ -130,6 +130,8 @@ pub enum AnomalyKind {
     BadListing,
     /// A flood of requests from the server; the rest was refused.
     Flood,
+    /// A result that does not fit its method or the negotiated protocol version.
+    BadResult,
 }
 
 impl AnomalyKind {
@@ -150,6 +152,7 @@ impl AnomalyKind {
             AnomalyKind::Pagination => "endless list",
             AnomalyKind::BadListing => "unusable entry in a list",
             AnomalyKind::Flood => "too many requests from the server",
+            AnomalyKind::BadResult => "unexpected result",
         }
     }
 }

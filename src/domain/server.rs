@@ -529,6 +529,16 @@ impl SessionInfo {
         }
     }
 
+    /// Whether the negotiated version has results that ask for input (`input_required`, MCP 2026-07-28).
+    pub fn has_input_rounds(&self) -> bool {
+        self.era == Era::Modern
+    }
+
+    /// Whether the negotiated version has tasks, and the error -32042 that wants pages opened first: only 2025-11-25 does.
+    pub fn has_tasks(&self) -> bool {
+        self.era == Era::Legacy && self.protocol == "2025-11-25"
+    }
+
     /// Whether the server declared the capability at `path` (`["resources", "subscribe"]`).
     pub fn declares(&self, path: &[&str]) -> bool {
         let Some(mut value) = self.capabilities.value() else { return false };

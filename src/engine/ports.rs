@@ -16,7 +16,7 @@ use crate::domain::{
     frame::{Anomaly, Direction, FrameKind, HttpNote},
     id::CallId,
     journal::{RunEntry, RunRecord},
-    policy::{cache::Kept, pattern::Pattern},
+    policy::{cache::Kept, pattern::Pattern, stage::Resend},
     run::RunId,
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     time::Stamp,
@@ -98,6 +98,11 @@ pub struct Request {
     pub params: Body,
     /// The call that it belongs to, `None` for the engine's own requests.
     pub call: Option<CallId>,
+    /// Whether the policy lets it be sent again although it may have run ([`verdict::resendable`]). Requests of the engine
+    /// change nothing at the server, so they are repeatable.
+    ///
+    /// [`verdict::resendable`]: crate::domain::policy::verdict::resendable
+    pub repeatable: bool,
 }
 
 /// The answer to a request.
@@ -125,6 +130,8 @@ pub trait Flow: Send + Sync {
     fn reason(&self) -> String;
     /// An answer came after the request was given up.
     fn late(&self, _at: Stamp) {}
+    /// The session was lost; the request is sent again in a new one.
+    fn resent(&self, _cause: Resend) {}
 }
 
 /// What the engine offers to a connection.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::domain::body::Body;
+use crate::domain::{body::Body, call::Operation, server::SessionInfo};
 
 /// What kind of result came, looked at without decoding the rest of it.
 #[derive(Debug, PartialEq)]
@@ -31,32 +31,46 @@ pub enum Shape {
     },
 }
 
+/// The members of a result that decide what it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Peek<'a> {
+    #[serde(borrow, default)]
+    is_error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    result_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    input_requests: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    request_state: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    task: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    contents: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    completion: Option<&'a RawValue>,
+}
+
+impl Peek<'_> {
+    fn asks_for_input(&self) -> bool {
+        self.result_type.is_some_and(|kind| kind.get() == "\"input_required\"")
+    }
+}
+
 impl Shape {
-    /// Looks at a result.
-    pub fn of(result: &Body) -> Shape {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Peek<'a> {
-            #[serde(borrow, default)]
-            is_error: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            result_type: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            input_requests: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            request_state: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            task: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            content: Option<&'a RawValue>,
-        }
+    /// Classifies a result by the constructs of the negotiated version. What another version means something by is an answer.
+    pub fn of(result: &Body, info: &SessionInfo) -> Shape {
         let Ok(peek) = serde_json::from_slice::<Peek>(result.bytes()) else { return Shape::Answer { error: false } };
-        if let (Some(task), None) = (peek.task, peek.content)
+        if let (Some(task), None, true) = (peek.task, peek.content, info.has_tasks())
             && let Some(task) = read_task(task)
         {
             return task;
         }
-        if peek.result_type.is_none_or(|t| t.get() != "\"input_required\"") {
+        if !(peek.asks_for_input() && info.has_input_rounds()) {
             return Shape::Answer { error: peek.is_error.is_some_and(|e| e.get() == "true") };
         }
         let requests: serde_json::Map<String, Value> =
@@ -72,6 +86,63 @@ impl Shape {
     }
 }
 
+/// What does not fit in a result that is taken as the answer.
+#[derive(Debug, PartialEq)]
+pub enum Oddity {
+    /// It is not a JSON object, as every result is (MCP, basic, "Responses"). Holds what it is.
+    NotObject(&'static str),
+    /// It lacks the member with what was asked for.
+    Lacks(&'static str),
+    /// It asks for input, which the negotiated version does not have.
+    ForeignInput,
+    /// It is a task, which the negotiated version does not have.
+    ForeignTask,
+}
+
+impl Oddity {
+    /// Finds what does not fit in the answer to `operation`.
+    pub fn of(operation: &Operation, result: &Body, info: &SessionInfo) -> Vec<Oddity> {
+        if let Some(what) = not_object(result) {
+            return vec![Oddity::NotObject(what)];
+        }
+        let Ok(peek) = serde_json::from_slice::<Peek>(result.bytes()) else { return vec![] };
+        let lacks = match operation {
+            Operation::Tool { .. } if peek.content.is_none() => Some(Oddity::Lacks("content")),
+            Operation::Resource { .. } if peek.contents.is_none() => Some(Oddity::Lacks("contents")),
+            Operation::Prompt { .. } if peek.messages.is_none() => Some(Oddity::Lacks("messages")),
+            Operation::Complete { .. } if peek.completion.is_none() => Some(Oddity::Lacks("completion")),
+            _ => None,
+        };
+        let input = (peek.asks_for_input() && !info.has_input_rounds()).then_some(Oddity::ForeignInput);
+        let task = (peek.task.is_some() && peek.content.is_none() && !info.has_tasks()).then_some(Oddity::ForeignTask);
+        [input, task, lacks].into_iter().flatten().collect()
+    }
+
+    /// The words for people; `version` is the negotiated protocol version.
+    pub fn words(&self, version: &str) -> String {
+        match self {
+            Oddity::NotObject(what) => format!("the result is {what}, not a JSON object"),
+            Oddity::Lacks(member) => format!("the result has no {member:?}"),
+            Oddity::ForeignInput => format!("the result asks for input (input_required), which protocol version {version} does not have"),
+            Oddity::ForeignTask => format!("the result is a task, which protocol version {version} does not have"),
+        }
+    }
+}
+
+/// What a result is that is not a JSON object.
+fn not_object(result: &Body) -> Option<&'static str> {
+    Some(match result.bytes().trim_ascii_start().first()? {
+        b'{' => return None,
+        b'[' => "an array",
+        b'"' => "a string",
+        b'n' => "null",
+        b't' | b'f' => "a boolean",
+        b'-' | b'0'..=b'9' => "a number",
+        // No link lets through what is not JSON; a workflow test answers it for an expectation that fails.
+        _ => return None,
+    })
+}
+
 fn read_task(raw: &RawValue) -> Option<Shape> {
     let task: Value = serde_json::from_str(raw.get()).ok()?;
     let poll = task.get("pollInterval").and_then(Value::as_u64).unwrap_or(1000).clamp(100, 60_000);
@@ -81,19 +152,49 @@ fn read_task(raw: &RawValue) -> Option<Shape> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        id::{ServerId, ToolId},
+        server::Era,
+        time::Stamp,
+    };
+
+    fn spoken(era: Era, protocol: &str) -> SessionInfo {
+        SessionInfo { era, protocol: protocol.into(), ..SessionInfo::bare(Stamp(0)) }
+    }
+
+    const ASKS: &str = r#"{"resultType":"input_required","inputRequests":{"k":{"method":"roots/list"}},"requestState":"s"}"#;
+    const TASK: &str = r#"{"task":{"taskId":"t","status":"working","pollInterval":500}}"#;
 
     #[test]
     fn results_are_told_apart_without_decoding_them() {
-        assert_eq!(Shape::of(&Body::from(r#"{"content":[{"text":"\ud800"}],"isError":true}"#)), Shape::Answer { error: true });
-        assert_eq!(Shape::of(&Body::from(r#"{"content":[],"isError":"yes"}"#)), Shape::Answer { error: false });
-        assert_eq!(Shape::of(&Body::from("[1]")), Shape::Answer { error: false });
-        let asked =
-            Shape::of(&Body::from(r#"{"resultType":"input_required","inputRequests":{"k":{"method":"roots/list"}},"requestState":"s"}"#));
-        let task = Shape::of(&Body::from(r#"{"task":{"taskId":"t","status":"working","pollInterval":500}}"#));
-        assert_eq!(task, Shape::Task { id: "t".into(), poll: Duration::from_millis(500) });
+        let legacy = spoken(Era::Legacy, "2025-11-25");
+        let of = |text: &'static str| Shape::of(&Body::from(text), &legacy);
+        assert_eq!(of(r#"{"content":[{"text":"\ud800"}],"isError":true}"#), Shape::Answer { error: true });
+        assert_eq!(of(r#"{"content":[],"isError":"yes"}"#), Shape::Answer { error: false });
+        assert_eq!(of("[1]"), Shape::Answer { error: false });
+        assert_eq!(of(TASK), Shape::Task { id: "t".into(), poll: Duration::from_millis(500) });
+        let asked = Shape::of(&Body::from(ASKS), &spoken(Era::Modern, "2026-07-28"));
         assert_eq!(
             asked,
             Shape::NeedsInput { requests: vec![("k".into(), "roots/list".into(), Body::default())], state: Some("s".into()) }
         );
+    }
+
+    #[test]
+    fn constructs_of_another_version_are_odd_answers() {
+        let tool = Operation::Tool { tool: ToolId::new(ServerId::new("s"), "t"), arguments: Body::default() };
+        let odd = |text: &str, info: &SessionInfo| {
+            assert_eq!(Shape::of(&Body::from(text.to_owned()), info), Shape::Answer { error: false }, "{text}");
+            Oddity::of(&tool, &Body::from(text.to_owned()), info)
+        };
+        let (modern, legacy, old) =
+            (spoken(Era::Modern, "2026-07-28"), spoken(Era::Legacy, "2025-11-25"), spoken(Era::Legacy, "2025-06-18"));
+        assert_eq!(odd(ASKS, &legacy), [Oddity::ForeignInput, Oddity::Lacks("content")]);
+        assert_eq!(odd(TASK, &old), [Oddity::ForeignTask, Oddity::Lacks("content")]);
+        assert_eq!(odd(TASK, &modern), [Oddity::ForeignTask, Oddity::Lacks("content")]);
+        assert_eq!(odd(r#"{"content":[]}"#, &legacy), []);
+        for (text, what) in [("3", "a number"), ("\"x\"", "a string"), (" [1,2]", "an array"), ("null", "null"), ("true", "a boolean")] {
+            assert_eq!(odd(text, &legacy), [Oddity::NotObject(what)]);
+        }
     }
 }

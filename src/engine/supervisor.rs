@@ -352,7 +352,7 @@ impl Supervisor {
         let mut wanted = false;
         let mut listing: Option<BoxFuture<'static, Listed>> = None;
         let mut check: Option<BoxFuture<'static, Checked>> = None;
-        let (mut moves, mut failed) = (0, 0);
+        let (mut moves, mut failed, mut accepted) = (0, 0, false);
         let mut shown = Shown { by_lists: phase, complaint: None };
         self.lane.gate.idle_since(&mut moves);
         loop {
@@ -394,7 +394,9 @@ impl Supervisor {
                     check_at = Instant::now() + health;
                     // A call that came meanwhile may be what keeps the server from answering.
                     let idle = self.lane.gate.idle_since(&mut moves) && listing.is_none();
-                    let complaint = match Health::of(checked, &self.spec) {
+                    let accepted_before = accepted;
+                    accepted |= matches!(checked, Ok(Ok(())));
+                    let complaint = match Health::of(checked, &self.spec, accepted_before) {
                         Health::Well => None,
                         Health::Troubled(why) => Some(why),
                         Health::Lost(why) => {
@@ -440,7 +442,8 @@ enum Health {
 }
 
 impl Health {
-    fn of(checked: Checked, spec: &ServerSpec) -> Health {
+    /// `accepted`: whether the server accepted a check over this connection before.
+    fn of(checked: Checked, spec: &ServerSpec, accepted: bool) -> Health {
         let failure = match checked {
             Ok(Ok(())) => return Health::Well,
             // What the server quotes of our secrets is told nowhere.
@@ -450,7 +453,8 @@ impl Health {
         match failure.status {
             // Unknown there: the credentials, the endpoint or the session.
             Some(401 | 403 | 404 | 410) | None => Health::Lost(failure.message),
-            Some(400) if failure.message.to_ascii_lowercase().contains("session") => Health::Lost(failure.message),
+            // Some servers refuse an unknown session with 400 and a page: what they accepted before was the same request.
+            Some(400) if accepted => Health::Lost(failure.message),
             // Too many requests (429), or a check that it does not take: whoever refuses lives.
             Some(400..=499) => Health::Well,
             Some(_) => Health::Troubled(format!("the health check was refused: {}", failure.message)),
@@ -499,8 +503,8 @@ pub async fn subscribe(session: Arc<dyn Session>, uri: &str, on: bool) -> Result
 
 /// Asks a server for log messages of `level` and above, where it takes such requests.
 pub async fn set_log_level(session: Arc<dyn Session>, level: &str) -> Result<(), String> {
-    let request =
-        super::ports::Request { method: "logging/setLevel".into(), params: Body::json(&serde_json::json!({"level": level})), call: None };
+    let params = Body::json(&serde_json::json!({"level": level}));
+    let request = super::ports::Request { method: "logging/setLevel".into(), params, call: None, repeatable: true };
     match timeout(HEALTH_PATIENCE, session.request(request, Arc::new(super::dispatch::Unwatched))).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(failure)) => Err(failure.message),

@@ -26,7 +26,7 @@ pub async fn result<F: Flow + 'static>(
     flow: &Arc<F>,
 ) -> Result<Reply, Failure> {
     let params = Body::json(&serde_json::json!({"taskId": id}));
-    let request = |method: &str, call| Request { method: method.to_owned(), params: params.clone(), call };
+    let request = |method: &str, call| Request { method: method.to_owned(), params: params.clone(), call, repeatable: true };
     let mut unfinished = Unfinished { session: session.clone(), cancel: Some(request("tasks/cancel", Some(call))) };
     // Blocks until the task is done, and carries the server's questions meanwhile.
     let waiting = session.request(request("tasks/result", Some(call)), flow.clone());

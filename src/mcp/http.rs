@@ -2,9 +2,13 @@
 //!
 //! Own client rather than an SDK's, because everything has to be seen (status, headers, event ids),
 //! every wait has to be ours to bound, and a lost session has to be told from a dead server.
+//!
+//! A message is sent more than once in two cases only: over redirects ([`HttpLink::post`]) and in place of a lost session
+//! ([`HttpLink::drive`]). Both ask [`Request::repeatable`], and a ping where that is false.
 
 mod answer;
 mod client;
+mod loss;
 mod sessions;
 mod streams;
 
@@ -26,8 +30,10 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    answer::{note_of, refused, session_lost, transport, unreachable},
+    answer::{note_of, refused, transport, unreachable},
     client::client_of,
+    loss::Loss,
+    sessions::unproven,
 };
 use super::{
     headers::ParamHeaders,
@@ -41,6 +47,7 @@ use crate::{
         call::{Failure, FailureKind},
         frame::{Direction, FrameKind, HttpNote},
         id::CallId,
+        policy::stage::Resend,
         server::{ConnectFailure, Era, Exit, Launch, ServerSpec, Step},
         time::Stamp,
     },
@@ -52,8 +59,10 @@ const VERSION: &str = "mcp-protocol-version";
 const EVENT_STREAM: &str = "text/event-stream";
 /// How much of an error page is kept.
 const ERROR_PAGE: usize = 64 << 10;
-/// How many redirects are followed.
+/// Most requests that one message may take over redirects, the first included.
 const REDIRECTS: usize = 5;
+/// The same for a message that must not be repeated: a server may run a call and then redirect it.
+const REDIRECTS_UNREPEATABLE: usize = 2;
 /// How long closing may take: the server is asked to forget the session, no more.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -61,10 +70,10 @@ const GOODBYE: Duration = Duration::from_secs(1);
 struct Agreed {
     era: Option<Era>,
     version: Option<String>,
-    session: Option<String>,
+    session: Option<Arc<str>>,
     /// A session that is being opened in place of a lost one: nobody uses it before the server was told
     /// `notifications/initialized` (MCP 2025-11-25, lifecycle, "Initialization").
-    next: Option<Option<String>>,
+    next: Option<Option<Arc<str>>>,
     /// Counts sessions, so that only one of several losers opens a new one.
     generation: u64,
     /// `params` of our `initialize`, to open the next session the same way.
@@ -78,6 +87,8 @@ pub struct HttpLink {
     url: Url,
     agreed: Mutex<Agreed>,
     reopening: tokio::sync::Mutex<()>,
+    /// Whether the session of the generation that was lost last is proven gone.
+    proof: tokio::sync::Mutex<Option<(u64, bool)>>,
     params: Mutex<ParamHeaders>,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
     ending: Ending,
@@ -127,7 +138,7 @@ impl http_body::Body for Stamped {
 }
 
 /// The session that a message belongs to.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Under {
     /// None, not even a lost one: it opens one.
     None,
@@ -135,6 +146,8 @@ enum Under {
     Agreed,
     /// The one that is being opened.
     Next,
+    /// This one, or none where the server gave no id: it stays the same if another is opened meanwhile.
+    This(Option<Arc<str>>),
 }
 
 /// One message on its way out.
@@ -147,6 +160,8 @@ struct Post {
     routing: Vec<(String, String)>,
     flow: Option<Arc<dyn Flow>>,
     under: Under,
+    /// Whether it may be sent again although it may have run.
+    repeatable: bool,
 }
 
 impl Post {
@@ -154,6 +169,18 @@ impl Post {
     fn opens(&self) -> bool {
         self.method.as_deref() == Some("initialize")
     }
+
+    /// Whether it carries a session id.
+    fn in_session(&self) -> bool {
+        matches!(&self.under, Under::This(Some(_)))
+    }
+}
+
+/// An error answer.
+struct Refusal {
+    failure: Failure,
+    /// Set when it says that the session is lost.
+    loss: Option<Loss>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -171,6 +198,7 @@ impl HttpLink {
             url,
             agreed: Mutex::default(),
             reopening: tokio::sync::Mutex::new(()),
+            proof: tokio::sync::Mutex::new(None),
             params: Mutex::default(),
             listener: Mutex::default(),
             ending: Ending::new(),
@@ -192,14 +220,15 @@ impl HttpLink {
     }
 
     /// Every header of a request beyond what the HTTP client adds, with the form to show.
-    fn request_headers(&self, routing: &[(String, String)], accept: &str, under: Under) -> Vec<(String, String, String)> {
+    fn request_headers(&self, routing: &[(String, String)], accept: &str, under: &Under) -> Vec<(String, String, String)> {
         let plain = |name: &str, value: &str| (name.to_owned(), value.to_owned(), value.to_owned());
         let mut all = vec![plain("accept", accept)];
         let agreed = lock(&self.agreed);
-        if agreed.era == Some(Era::Legacy) && under != Under::None {
+        if agreed.era == Some(Era::Legacy) && *under != Under::None {
             all.extend(agreed.version.iter().map(|v| plain(VERSION, v)));
             let session = match (under, &agreed.next) {
                 (Under::Next, Some(next)) => next,
+                (Under::This(session), _) => session,
                 _ => &agreed.session,
             };
             all.extend(session.iter().map(|s| plain(SESSION, s)));
@@ -216,19 +245,23 @@ impl HttpLink {
         Arc::new(HttpNote { line, headers, event_id: None })
     }
 
-    /// Sends one message and gives the answer's head. Follows redirects of the same origin that keep
-    /// the method (307, 308).
+    /// Sends one message and returns the head of the answer. Follows redirects of the same origin that keep the method
+    /// (307, 308). A message that must not be repeated follows one redirect, and only if a ping is redirected to the same
+    /// place: a server may run a call and then redirect it. Returns the redirect that is not followed.
     async fn post(&self, post: &Post) -> Result<Response, Failure> {
         let mut url = self.url.clone();
-        for _ in 0..REDIRECTS {
-            let response = self.post_to(url.clone(), post).await?;
+        let most = if post.repeatable { REDIRECTS } else { REDIRECTS_UNREPEATABLE };
+        for sent in 1..=most {
+            // A server may have run what it redirected.
+            let redirected = |failure: Failure| Failure { may_have_run: failure.may_have_run || sent > 1, ..failure };
+            let response = self.post_to(url.clone(), post).await.map_err(redirected)?;
             match self.moved(&url, &response) {
-                Some(target) => url = target,
-                None => return Ok(response),
+                Some(target) if post.repeatable || (sent < most && self.redirects_ping(&url, &target, post.call).await) => url = target,
+                _ => return Ok(response),
             }
         }
         let status = Some(StatusCode::TEMPORARY_REDIRECT.as_u16());
-        Err(Failure { status, ..Failure::new(FailureKind::Transport, format!("redirected more than {REDIRECTS} times")) })
+        Err(Failure { status, ..Failure::after_send(FailureKind::Transport, format!("redirected more than {REDIRECTS} times")) })
     }
 
     /// Where an answer to a request to `url` redirects, if that is to be followed.
@@ -241,7 +274,7 @@ impl HttpLink {
     }
 
     async fn post_to(&self, url: Url, post: &Post) -> Result<Response, Failure> {
-        let fields = self.request_headers(&post.routing, "application/json, text/event-stream", post.under);
+        let fields = self.request_headers(&post.routing, "application/json, text/event-stream", &post.under);
         let mut request = self.client.post(url.clone()).header(header::CONTENT_TYPE, "application/json");
         for (name, value, _) in &fields {
             request = request.header(name, value);
@@ -281,11 +314,11 @@ impl HttpLink {
             }
             _ => vec![],
         };
-        let post = Post { body, kind, method, rpc_id: None, call: None, routing, flow: None, under };
+        let post = Post { body, kind, method, rpc_id: None, call: None, routing, flow: None, under, repeatable: true };
         let response = self.post(&post).await?;
         let status = response.status();
         self.record_head(&response, None, None);
-        if status.is_success() { Ok(()) } else { Err(self.refusal(response, None).await) }
+        if status.is_success() { Ok(()) } else { Err(self.refusal(response, None, &post).await.failure) }
     }
 
     /// Records an answer without a message.
@@ -304,8 +337,8 @@ impl HttpLink {
         });
     }
 
-    /// Reads an error answer to the end (within reason) and makes a failure of it.
-    async fn refusal(&self, mut response: Response, call: Option<(CallId, u64)>) -> Failure {
+    /// Reads an error answer to `post` to the end (within reason), makes a failure of it and classifies it.
+    async fn refusal(&self, mut response: Response, call: Option<CallId>, post: &Post) -> Refusal {
         let status = response.status();
         let mut page = Vec::new();
         while let Ok(Some(chunk)) = response.chunk().await {
@@ -315,18 +348,34 @@ impl HttpLink {
             }
         }
         let body = Body::new(page);
-        self.record_head(&response, Some(&body), call.map(|(call, _)| call));
-        refused(status, &response, &body)
+        self.record_head(&response, Some(&body), call);
+        let mut failure = refused(status, &response, &body);
+        if status.is_redirection() && !post.repeatable && self.moved(&self.url, &response).is_some() {
+            failure.hint = Some("a call that must not be repeated follows one redirect; give the final address as url".into());
+        }
+        let loss = if post.in_session() { Loss::of(status, failure.rpc.as_ref()) } else { None };
+        Refusal { failure, loss }
     }
 
     /// Sends a request and drives its answer until it came or cannot come any more.
-    async fn drive(self: &Arc<Self>, post: &Post, id: u64) -> Failure {
-        let mut lost_once = false;
+    ///
+    /// A request whose session is lost is sent once more in a new session, if the policy lets it be repeated or the old
+    /// session is proven gone.
+    async fn drive(self: &Arc<Self>, mut post: Post, id: u64) -> Failure {
+        // Set while a request that was sent before may have run.
+        let (mut resent, mut ran) = (false, false);
         loop {
-            let generation = lock(&self.agreed).generation;
-            let response = match self.post(post).await {
+            let (generation, session) = {
+                let agreed = lock(&self.agreed);
+                (agreed.generation, agreed.session.clone())
+            };
+            if post.under != Under::None {
+                post.under = Under::This(session.clone());
+            }
+            let response = match self.post(&post).await {
                 Ok(response) => response,
                 Err(failure) => {
+                    let failure = Failure { may_have_run: failure.may_have_run || ran, ..failure };
                     // One connection that is refused says nothing of those over which others wait for their answers.
                     if !failure.may_have_run && failure.status.is_none() && self.peer.alone() {
                         self.ending.end(unreachable(&failure));
@@ -334,21 +383,21 @@ impl HttpLink {
                     return failure;
                 }
             };
-            let had_session = lock(&self.agreed).session.is_some();
             if response.status().is_success() {
-                self.note_session(&response, post);
-                return self.answer(response, post, id).await;
+                self.note_session(&response, &post);
+                return self.answer(response, &post, id).await;
             }
-            let failure = self.refusal(response, post.call.map(|call| (call, id))).await;
-            // The session is gone, so the request was refused before it ran: any call may be sent again.
-            if had_session && !lost_once && !post.opens() && session_lost(&failure) {
-                lost_once = true;
-                match self.reopen(generation).await {
-                    Ok(()) => continue,
-                    Err(failure) => return failure,
-                }
+            let refusal = self.refusal(response, post.call, &post).await;
+            let (Some(_), Some(old), false) = (refusal.loss, session, resent) else { return refusal.failure };
+            let cause = match self.replace_lost(generation, old, &post).await {
+                Ok(Some(cause)) => cause,
+                Ok(None) => return unproven(refusal.failure),
+                Err(failure) => return failure,
+            };
+            (resent, ran) = (true, cause == Resend::Repeatable);
+            if let Some(flow) = &post.flow {
+                flow.resent(cause);
             }
-            return failure;
         }
     }
 
@@ -393,14 +442,15 @@ impl HttpLink {
         let rpc_id = Some(id.to_string().into());
         let under = if &*method == "initialize" { Under::None } else { Under::Agreed };
         let (kind, call) = (FrameKind::Request, request.call);
-        let post = Post { body, kind, method: Some(method.clone()), rpc_id, call, routing, flow: Some(flow), under };
+        let repeatable = request.repeatable;
+        let post = Post { body, kind, method: Some(method.clone()), rpc_id, call, routing, flow: Some(flow), under, repeatable };
         self.serial.fetch_add(1, Ordering::Relaxed);
         let waiting = ticket.wait();
         tokio::pin!(waiting);
         let failure = tokio::select! {
             biased;
             answer = &mut waiting => return self.learned(&method, answer),
-            failure = self.drive(&post, id) => failure,
+            failure = self.drive(post, id) => failure,
         };
         // The last message of the stream may have been the answer.
         self.peer.fail(id, failure);

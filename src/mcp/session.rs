@@ -190,7 +190,7 @@ impl McpSession {
             let (mut filter, mut watched) = (filter, watched);
             let (mut pause, mut gap) = (LISTEN_PAUSE.0, false);
             loop {
-                let request = Request { method: "subscriptions/listen".into(), params: Body::json(&filter), call: None };
+                let request = Request { method: "subscriptions/listen".into(), params: Body::json(&filter), call: None, repeatable: true };
                 let ended = link.request(request, &meta, Arc::new(Quiet("the console no longer listens")));
                 tokio::pin!(ended);
                 let at_once = timeout(STANDS, &mut ended).await.ok();
@@ -218,7 +218,7 @@ impl McpSession {
                         continue;
                     }
                     // Of a server that lets no subscription stand nothing is heard: its lists are read as often as it is asked.
-                    Err(failure) if gap && !stood && failure.may_have_run => {
+                    Err(failure) if gap && !stood && failure.may_have_run && failure.status.is_none_or(|status| status >= 500) => {
                         host.notification("notifications/tools/list_changed", &Body::default(), None);
                     }
                     _ => {}
@@ -248,7 +248,7 @@ impl McpSession {
         };
         for page in 1.. {
             let params = cursor.as_ref().map(|c| Body::json(&json!({"cursor": c}))).unwrap_or_default();
-            let request = Request { method: method.into(), params, call: None };
+            let request = Request { method: method.into(), params, call: None, repeatable: true };
             let asking = self.link.request(request, &self.meta, Arc::new(Quiet("listing took too long")));
             let late =
                 |_| Err(Failure::after_send(FailureKind::Timeout, format!("listing took longer than {}", short(self.spec.timeouts.list))));
@@ -374,14 +374,14 @@ impl Session for McpSession {
             return Ok(());
         }
         let method = if on { "resources/subscribe" } else { "resources/unsubscribe" };
-        let request = Request { method: method.into(), params: Body::json(&json!({"uri": uri})), call: None };
+        let request = Request { method: method.into(), params: Body::json(&json!({"uri": uri})), call: None, repeatable: true };
         self.link.request(request, &self.meta, Arc::new(Quiet("no answer to the subscription"))).await.map(drop)
     }
 
     async fn check(&self) -> Result<(), Failure> {
         // 2026-07-28 has no ping.
         let method = if self.info.era == Era::Legacy { "ping" } else { "server/discover" };
-        let request = Request { method: method.into(), params: Body::default(), call: None };
+        let request = Request { method: method.into(), params: Body::default(), call: None, repeatable: true };
         match self.link.request(request, &self.meta, Arc::new(Quiet("no sign of life in time"))).await {
             Err(failure) if failure.rpc.is_none() => Err(failure),
             _ => Ok(()),
@@ -416,7 +416,7 @@ impl Refusal {
 
 async fn discover(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Refusal> {
     host.step(Step::Discover);
-    let request = Request { method: "server/discover".into(), params: Body::default(), call: None };
+    let request = Request { method: "server/discover".into(), params: Body::default(), call: None, repeatable: true };
     let reply = link.request(request, &modern_meta(MODERN, None), Arc::new(Quiet("no answer to server/discover"))).await;
     let result = match reply {
         Ok(reply) => wire::value(&reply.result).unwrap_or_default(),
@@ -456,7 +456,7 @@ async fn discover(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Refusal
 async fn initialize(link: &dyn Link, host: &dyn Host) -> Result<Agreement, ConnectFailure> {
     host.step(Step::Initialize);
     let params = json!({"protocolVersion": LEGACY, "capabilities": capabilities(Era::Legacy), "clientInfo": client_info()});
-    let request = Request { method: "initialize".into(), params: Body::json(&params), call: None };
+    let request = Request { method: "initialize".into(), params: Body::json(&params), call: None, repeatable: true };
     let reply = link.request(request, "", Arc::new(Quiet("no answer to initialize"))).await.map_err(|f| failed(Step::Initialize, &f))?;
     let result = wire::value(&reply.result).unwrap_or_default();
     let version = result["protocolVersion"].as_str().unwrap_or_default().to_owned();

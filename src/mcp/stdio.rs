@@ -401,18 +401,30 @@ async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiv
         }
         let Outgoing { body, kind, method, rpc_id, call, .. } = message.clone();
         host.frame(FrameDraft { at, direction: Direction::Out, kind, size, body, call, method, rpc_id, http: None });
+        let mut taken = 0;
         let written = tokio::select! {
-            written = stdin.write_all(&line) => written,
+            written = write_all(&mut stdin, &line, &mut taken) => written,
             () = async { end.cancelled().await; tokio::time::sleep(DRAIN).await } => return Input::Closed,
         };
         if written.is_err() {
-            if let Some(request) = &message.request {
-                // Without its end the line is no request.
+            // A request that is whole but for the end of its line may be read as one.
+            if let Some(request) = message.request.filter(|_| taken < message.body.len()) {
                 peer.cut(request.id);
             }
             return Input::ClosedByServer;
         }
     }
+}
+
+/// Writes a line; `taken` counts the bytes that the pipe took.
+async fn write_all(stdin: &mut pipe::Sender, line: &[u8], taken: &mut usize) -> std::io::Result<()> {
+    while *taken < line.len() {
+        match stdin.write(&line[*taken..]).await? {
+            0 => return Err(std::io::ErrorKind::WriteZero.into()),
+            more => *taken += more,
+        }
+    }
+    Ok(())
 }
 
 /// Why nothing more is read.

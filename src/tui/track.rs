@@ -125,7 +125,12 @@ impl Cut {
         // What is only told takes no time.
         if matches!(
             stage,
-            Stage::Routed { .. } | Stage::Injected { .. } | Stage::Late { .. } | Stage::CacheMiss { .. } | Stage::NotRepeated { .. }
+            Stage::Routed { .. }
+                | Stage::Injected { .. }
+                | Stage::Late { .. }
+                | Stage::CacheMiss { .. }
+                | Stage::NotRepeated { .. }
+                | Stage::Resent { .. }
         ) {
             return;
         }

@@ -19,8 +19,9 @@ use switchboard::{
         frame::AnomalyKind,
         id::CallId,
         policy::{
-            Policy,
+            Policy, Rules, ToolRule,
             breaker::{BreakerPolicy, State as Breaking},
+            pattern::Pattern,
         },
         secret::{MASK, Secret},
         server::{Era, EraChoice, Launch, Phase, ServerSpec, Step as At},

@@ -35,7 +35,7 @@ async fn forgetful(status: &'static str, body: &'static str, gate: Option<Arc<Se
                     None => answer,
                 })
             }
-            "tools/call" | "notifications/initialized" => {
+            "tools/call" | "notifications/initialized" | "ping" => {
                 assert_eq!(asked.header("mcp-protocol-version"), Some("2025-11-25"));
                 if asked.header("mcp-session-id") != Some(fresh) {
                     return Some(page(status, &[("Content-Type", "application/json")], body));
@@ -87,6 +87,7 @@ async fn a_backend_restarted_under_sixteen_calls_in_flight_loses_none() {
                 "tools/call" if asked.header("mcp-session-id") == Some("session-1") => {
                     Some([vec![Step::Gate(hold.clone())], page(status, &[json], body)].concat())
                 }
+                "ping" if asked.header("mcp-session-id") != Some(fresh) => Some(page(status, &[json], body)),
                 "tools/call" => {
                     run.fetch_add(1, Ordering::SeqCst);
                     None
@@ -141,7 +142,9 @@ async fn a_session_that_is_lost_again_at_once_is_an_error() {
     let server = Server::start(move |asked| {
         let lost = forget.load(Ordering::SeqCst) && asked.tool() == "bad";
         let shut = close.load(Ordering::SeqCst) && asked.method() == "initialize";
-        (lost || shut).then(|| page("404 Not Found", &[], "gone"))
+        // The ping with the session that was lost is refused as well.
+        let gone = forget.load(Ordering::SeqCst) && asked.method() == "ping" && asked.header("mcp-session-id") == Some("session-1");
+        (lost || shut || gone).then(|| page("404 Not Found", &[], "gone"))
     })
     .await;
     let rig = Rig::start(vec![http("web", &server.url())]);
@@ -149,7 +152,7 @@ async fn a_session_that_is_lost_again_at_once_is_an_error() {
     forgot.store(true, Ordering::SeqCst);
     let (_, settled) = rig.call("web", "bad", "{}").await;
     let failure = failure_of(&settled);
-    assert_eq!((failure.kind, failure.status, failure.may_have_run), (FailureKind::Transport, Some(404), false), "{failure:?}");
+    assert_eq!((failure.kind, failure.status, failure.may_have_run), (FailureKind::Transport, Some(404), true), "{failure:?}");
     assert_eq!((server.calls_of("bad"), server.count("initialize")), (2, 2));
     closed.store(true, Ordering::SeqCst);
     let (_, settled) = rig.call("web", "bad", "{}").await;
@@ -179,7 +182,7 @@ async fn a_new_session_is_used_when_the_server_was_told_and_asked_again_for_what
                 Some(page("200 OK", &[("Content-Type", "application/json"), ("Mcp-Session-Id", fresh)], asked.result(hello)))
             }
             "notifications/initialized" if lost => Some([vec![Step::Gate(opens.clone())], page("202 Accepted", &[], "")].concat()),
-            "tools/call" | "resources/subscribe" if !known => Some(page("404 Not Found", &[], "gone")),
+            "tools/call" | "resources/subscribe" | "ping" if !known => Some(page("404 Not Found", &[], "gone")),
             "resources/subscribe" => Some(page("200 OK", &[("Content-Type", "application/json")], asked.result(json!({})))),
             _ => None,
         }

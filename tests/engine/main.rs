@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
 
 mod demo_runs;
+mod executions;
 mod fake;
 mod http_faults;
 mod http_sessions;

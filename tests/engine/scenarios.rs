@@ -209,6 +209,7 @@ fn staged(stage: &Stage, numbers: &HashMap<CallId, usize>) -> String {
         Stage::Ended { attempt, how, verdict, took, .. } => {
             format!("attempt {attempt} ended after {}: {how} [{}]", short(*took), format!("{verdict:?}").to_lowercase())
         }
+        Stage::Resent { attempt, cause } => format!("attempt {attempt} sent again in a new session: {}", cause.words()),
         Stage::BackOff { pause, why } => format!("pauses {} ({why})", short(*pause)),
         Stage::NotRepeated { why } => format!("not repeated: {why}"),
         Stage::CacheHit { age, store, stale, .. } => {

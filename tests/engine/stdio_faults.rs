@@ -421,3 +421,28 @@ async fn a_line_that_a_busy_server_takes_only_in_part_may_have_run() {
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Timeout, true), "{failure:?}");
     rig.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_that_do_not_fit_are_counted_and_fail_where_nothing_can_be_read_from_them() {
+    let rig = Rig::start(vec![bad("plain")]);
+    rig.ready("bad").await;
+    for (tool, what) in [("result_number", "a number"), ("result_text", "a string"), ("result_array", "an array")] {
+        let (call, settled) = rig.call("bad", tool, "{}").await;
+        let failure = failure_of(&settled);
+        assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Protocol, true), "{tool}: {failure:?}");
+        assert!(failure.message.contains(what), "{tool}: {failure:?}");
+        let anomalies = rig.server("bad").anomalies;
+        assert!(anomalies.iter().any(|(_, a)| a.kind == AnomalyKind::BadResult && a.call == Some(call)), "{tool}: {anomalies:?}");
+    }
+    for (tool, words) in [
+        ("result_empty", "has no \"content\""),
+        ("input_required", "version 2025-11-25 does not have"),
+        ("foreign_task", "has no \"content\""),
+    ] {
+        let (call, settled) = rig.call("bad", tool, "{}").await;
+        assert!(matches!(settled.outcome, Outcome::Ok { .. }), "{tool}: an odd result is shown as it came: {settled:?}");
+        let anomalies = rig.server("bad").anomalies;
+        assert!(anomalies.iter().any(|(_, a)| a.call == Some(call) && a.detail.contains(words)), "{tool}: {anomalies:?}");
+    }
+    rig.stop().await;
+}

@@ -1,6 +1,7 @@
 //! An MCP server that misbehaves as told: one tool a fault. It knows no JSON library, so that nothing it writes is made right on the way.
 //!
-//! `badserver [MODE]`: modes change how it starts, lists and ends; tools change how a call goes.
+//! `badserver [MODE [TALLY]]`: modes change how it starts, lists and ends; tools change how a call goes. Each call that it
+//! executes adds a line to the file TALLY.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "servers write to stderr and end in every possible way")]
@@ -54,6 +55,17 @@ const TOOLS: &[&str] = &[
     "surrogate_progress",
     "bad_member",
     "empty_batch",
+    "result_number",
+    "result_text",
+    "result_array",
+    "result_null",
+    "result_empty",
+    "input_required",
+    "input_required_form",
+    "input_required_state",
+    "foreign_task",
+    "pages",
+    "session_lost",
 ];
 
 fn main() {
@@ -193,8 +205,47 @@ fn list(mode: &str, id: &str) {
     }
 }
 
+/// Adds a line to the tally of executed calls, if there is one.
+fn tally(name: &str) {
+    if let Some(path) = std::env::args().nth(2) {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(file, "{name}").unwrap();
+    }
+}
+
+/// Answers by a result of another protocol version, or by one that is none.
+fn odd_result(name: &str, id: &str) {
+    let form = "{\"r\":{\"method\":\"elicitation/create\",\"params\":{\"message\":\"who?\",\"requestedSchema\":{\"type\":\"object\"}}}}";
+    let body = match name {
+        "result_number" => "3",
+        "result_text" => "\"x\"",
+        "result_array" => "[1,2]",
+        "result_null" => "null",
+        "input_required" => "{\"resultType\":\"input_required\"}",
+        "input_required_form" => &format!("{{\"resultType\":\"input_required\",\"inputRequests\":{form}}}"),
+        "input_required_state" => "{\"resultType\":\"input_required\",\"requestState\":\"s\"}",
+        "foreign_task" => "{\"task\":{\"status\":\"working\"}}",
+        _ => "{}",
+    };
+    say(&result(id, body));
+}
+
 fn call(name: &str, id: &str, line: &str) {
+    tally(name);
     match name {
+        "result_number"
+        | "result_text"
+        | "result_array"
+        | "result_null"
+        | "result_empty"
+        | "input_required"
+        | "input_required_form"
+        | "input_required_state"
+        | "foreign_task" => odd_result(name, id),
+        "session_lost" => say(&error(id, -32001, "Session not found")),
+        "pages" => say(&format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32042,\"message\":\"open a page\",\"data\":{{\"elicitations\":[{{\"mode\":\"url\",\"message\":\"Open\",\"url\":\"https://example.com/\",\"elicitationId\":\"e\"}}]}}}}}}"
+        )),
         "echo" => say(&text(id, "hello")),
         "hang" => {}
         "exit" => {

@@ -57,6 +57,13 @@ pub enum Stage {
         #[serde(default)]
         failure: Option<FailureKind>,
     },
+    /// The session was lost within an attempt; the request was sent again in a new session.
+    Resent {
+        /// Which attempt.
+        attempt: u32,
+        /// Why that does no harm.
+        cause: Resend,
+    },
     /// A pause before the next attempt.
     BackOff {
         /// How long.
@@ -135,6 +142,7 @@ impl Stage {
                 format!("attempt {attempt}: {subject} of {server}{cause}")
             }
             Stage::Ended { attempt, how, took, .. } => format!("attempt {attempt} ended after {}: {how}", short(*took)),
+            Stage::Resent { attempt, cause } => format!("attempt {attempt}: session lost, sent again in a new one: {}", cause.words()),
             Stage::BackOff { pause, why } => format!("pauses {}: {why}", short(*pause)),
             Stage::NotRepeated { why } => format!("not repeated: {why}"),
             Stage::CacheHit { age, store, stale, .. } => {
@@ -157,6 +165,7 @@ impl Stage {
             Stage::Probing { .. } => "probing",
             Stage::Attempt { .. } => "attempt",
             Stage::Ended { .. } => "ended",
+            Stage::Resent { .. } => "resent",
             Stage::BackOff { .. } => "back_off",
             Stage::NotRepeated { .. } => "not_repeated",
             Stage::CacheHit { .. } => "cache_hit",
@@ -195,6 +204,26 @@ pub enum Cause {
     Failover,
     /// What stands in for a failed call.
     Fallback,
+}
+
+/// Why a request was sent again within one attempt, after its session was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resend {
+    /// The policy lets the call be repeated.
+    Repeatable,
+    /// The server refuses a ping with the old session id and accepts one with the new: it refused the call unread.
+    ProvenGone,
+}
+
+impl Resend {
+    /// The words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Resend::Repeatable => "the call is safe to repeat",
+            Resend::ProvenGone => "the server refuses the old session, so the call did not run in it",
+        }
+    }
 }
 
 /// Stages of one call that are kept; more than any call has that ends.

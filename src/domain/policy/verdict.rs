@@ -89,7 +89,8 @@ impl Counting {
             (_, Some(rpc)) if blames_request(rpc.code) => return Verdict::Success,
             (Some(500..=599), _) => return failure_if(self.server_error),
             (_, Some(_)) => return Verdict::Success,
-            (Some(_), None) if failure.kind == FailureKind::Transport && !failure.may_have_run => return Verdict::Neutral,
+            // About this request or its address: nothing is said of the server's health.
+            (Some(300..=499), None) if failure.kind == FailureKind::Transport => return Verdict::Neutral,
             _ => {}
         }
         match failure.kind {
@@ -126,10 +127,24 @@ pub fn safe(hints: Hints, trusted: bool, rule: Option<bool>, keyed: bool) -> boo
     rule.unwrap_or(keyed || by_hint)
 }
 
+/// Whether a request may be sent again although it may have run. The transport asks it through
+/// [`Request::repeatable`](crate::engine::ports::Request).
+pub fn resendable(safe: bool, retry: &Retry) -> bool {
+    safe && retry.repeat == Repeat::Safe
+}
+
+/// Why a call that may have run is not sent again.
+fn unrepeatable(retry: &Retry) -> &'static str {
+    match retry.repeat {
+        Repeat::Safe => "it may have run, and is not known to be safe to repeat",
+        Repeat::Never => "it may have run, and repeating is switched off",
+    }
+}
+
 /// Whether a call that failed like this may be sent to the same server again; if not, why.
 ///
-/// A call that is not `safe` only while nothing of it was sent. A 429 or 503 is no exception, whatever it says of coming
-/// again: a proxy may say it of a call that ran.
+/// A call that is not `safe` is repeated only while nothing of it was sent. No HTTP status is an exception, whatever it says
+/// of coming again: a proxy may answer 429 or 503 to a call that ran, and a server may answer 401 or 404 after it ran.
 pub fn repeatable(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'static str> {
     match failure.kind {
         FailureKind::NotReady => Err("the server is not connected, and will not be in time"),
@@ -145,6 +160,9 @@ pub fn repeatable(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'
 /// open, it has too much to do.
 pub fn passable(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'static str> {
     match failure.kind {
+        FailureKind::NotReady | FailureKind::BreakerOpen | FailureKind::Overloaded if failure.may_have_run && !resendable(safe, retry) => {
+            return Err(unrepeatable(retry));
+        }
         FailureKind::NotReady | FailureKind::BreakerOpen | FailureKind::Overloaded => return Ok(()),
         FailureKind::UnknownServer => return Err("there is no such server"),
         FailureKind::UnknownTool => return Err("the server offers no such tool"),
@@ -163,16 +181,12 @@ pub fn passable(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'st
         (None, None) if !failure.may_have_run => return Ok(()),
         _ => {}
     }
-    match (retry.repeat, safe) {
-        (Repeat::Safe, true) => Ok(()),
-        (Repeat::Safe, false) => Err("it may have run, and is not known to be safe to repeat"),
-        (Repeat::Never, _) => Err("it may have run, and repeating is switched off"),
-    }
+    if resendable(safe, retry) { Ok(()) } else { Err(unrepeatable(retry)) }
 }
 
 /// Whether a slow call may be sent a second time beside the first.
 pub fn hedgeable(safe: bool, policy: &Policy) -> bool {
-    policy.hedge.on && safe && policy.retry.repeat == Repeat::Safe
+    policy.hedge.on && resendable(safe, &policy.retry)
 }
 
 #[cfg(test)]
@@ -195,7 +209,7 @@ mod tests {
     fn http(status: u16, code: Option<i64>) -> Failure {
         let base = code.map_or_else(|| failure(FailureKind::Transport, SENT), rpc);
         let kind = if matches!(status, 401 | 403) { FailureKind::Unauthorized } else { base.kind };
-        Failure { status: Some(status), may_have_run: status >= 500, kind, ..base }
+        Failure { status: Some(status), may_have_run: SENT, kind, ..base }
     }
 
     fn asked_to_wait(failure: Failure) -> Failure {
@@ -230,7 +244,11 @@ mod tests {
             ("http 403 with words", http(403, Some(-32603)), Neutral, false, false),
             ("session lost", http(404, None), Neutral, false, false),
             ("session lost, told as 400", http(400, Some(-32000)), Neutral, false, true),
-            ("redirected", Failure { may_have_run: false, ..http(308, None) }, Neutral, false, false),
+            ("redirected", http(308, None), Neutral, false, false),
+            ("http 400", http(400, None), Neutral, false, false),
+            ("http 408", http(408, None), Neutral, false, false),
+            ("http 409", http(409, None), Neutral, false, false),
+            ("http 425", http(425, None), Neutral, false, false),
             ("parse error", rpc(-32700), Success, false, false),
             ("invalid request", rpc(-32600), Success, false, false),
             ("no such method", rpc(-32601), Success, false, false),
@@ -246,6 +264,7 @@ mod tests {
             ("overloaded", failure(Overloaded, !SENT), Neutral, false, false),
             ("not ready", failure(NotReady, !SENT), Neutral, false, false),
             ("refused here", failure(Refused, SENT), Neutral, false, false),
+            ("not ready after an attempt", failure(NotReady, SENT), Neutral, false, false),
         ];
         let counting = Counting::default();
         for (name, failure, verdict, any, safe) in table {
@@ -258,6 +277,8 @@ mod tests {
         }
         let elsewhere = |kind| passable(&failure(kind, !SENT), false, &Retry::default()).is_ok();
         assert!(elsewhere(BreakerOpen) && elsewhere(Overloaded) && elsewhere(NotReady) && !elsewhere(InvalidArguments));
+        let ran = |kind, safe| passable(&failure(kind, SENT), safe, &Retry::default()).is_ok();
+        assert!(!ran(NotReady, false) && !ran(Overloaded, false) && ran(NotReady, true));
     }
 
     #[test]

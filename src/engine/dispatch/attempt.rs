@@ -10,11 +10,13 @@ use crate::{
         ask::{Answer, Question},
         body::Body,
         call::{Failure, FailureKind, Operation, Outcome},
-        server::ServerSpec,
+        event::EventKind,
+        frame::{Anomaly, AnomalyKind},
+        server::{ServerSpec, SessionInfo},
     },
     engine::{
         ports::{Request, Session},
-        shape::Shape,
+        shape::{Oddity, Shape},
         supervisor::{Readiness, Supervised},
         task,
     },
@@ -24,29 +26,39 @@ use crate::{
 const ROUNDS: u32 = 10;
 
 impl Dispatch {
-    /// Sends, answers questions, until there is an answer. Knows no deadline: whoever drops it cancels the request.
+    /// Sends the request and answers the questions of the server until there is an answer. Has no deadline: dropping it
+    /// cancels the request. `repeatable`: the policy lets the request be sent again although it may have run.
     pub(super) async fn exchange(
         &self,
         operation: &Operation,
+        repeatable: bool,
         server: &Supervised,
         session: &Arc<dyn Session>,
         flow: &Arc<AttemptFlow>,
     ) -> Outcome {
-        let mut extra = if self.wants_task(operation) { task::AUGMENTATION.to_owned() } else { String::new() };
+        let info = session.info();
+        let mut extra = if info.has_tasks() && self.wants_task(operation) { task::AUGMENTATION.to_owned() } else { String::new() };
         for round in 1..=ROUNDS {
             flow.begin_round(round);
-            let request = Request { method: operation.method().to_owned(), params: params(operation, &extra), call: Some(self.id) };
+            let params = params(operation, &extra);
+            let request = Request { method: operation.method().to_owned(), params, call: Some(self.id), repeatable };
             let reply = match session.request(request, flow.clone()).await {
                 Ok(reply) => reply,
-                Err(failure) if round == 1 => match self.open_pages(&server.spec, &failure).await {
+                Err(failure) if round == 1 && info.has_tasks() => match self.open_pages(&server.spec, &failure).await {
                     true => continue,
                     false => return failed(failure),
                 },
-                Err(failure) => return failed(failure),
+                // An earlier round reached the server, whatever this one did.
+                Err(failure) => return failed(Failure { may_have_run: failure.may_have_run || round > 1, ..failure }),
             };
             flow.call.answered(&reply);
-            match Shape::of(&reply.result) {
-                Shape::Answer { .. } => return outcome_of(reply.result),
+            match Shape::of(&reply.result, &info) {
+                Shape::Answer { .. } => return self.accepted(operation, server, &info, reply.result),
+                Shape::NeedsInput { requests, state: None } if requests.is_empty() => {
+                    let detail = "the server asked for input, but neither named a question nor gave a state to send back";
+                    self.bad_result(server, detail.to_owned());
+                    return failed(Failure::after_send(FailureKind::Protocol, detail).hint("see the frames of this call"));
+                }
                 Shape::NeedsInput { requests, state } => match self.answer_all(&server.spec, requests, state).await {
                     Ok(more) => extra = more,
                     Err(failure) => return failed(failure),
@@ -54,13 +66,37 @@ impl Dispatch {
                 Shape::Task { id, poll } => match task::result(session, self.id, &id, poll, flow).await {
                     Ok(reply) => {
                         flow.call.answered(&reply);
-                        return outcome_of(reply.result);
+                        return self.accepted(operation, server, &info, reply.result);
                     }
-                    Err(failure) => return failed(failure),
+                    // The task was begun, whatever became of the request for its result.
+                    Err(failure) => return failed(Failure { may_have_run: true, ..failure }),
                 },
             }
         }
         failed(Failure::after_send(FailureKind::Protocol, format!("the server asked for input more than {ROUNDS} times in a row")))
+    }
+
+    /// Takes a result as the answer, and counts what does not fit in it. A result that is not an object is a failure: there
+    /// is nothing in it that could be read as the answer.
+    fn accepted(&self, operation: &Operation, server: &Supervised, info: &SessionInfo, result: Body) -> Outcome {
+        let odd = Oddity::of(operation, &result, info);
+        for oddity in &odd {
+            self.bad_result(server, oddity.words(&info.protocol));
+        }
+        if let Some(what) = odd.iter().find(|odd| matches!(odd, Oddity::NotObject(_))) {
+            let failure = Failure::after_send(FailureKind::Protocol, what.words(&info.protocol));
+            return failed(failure.hint("the exact bytes are among the frames of this call"));
+        }
+        match Shape::of(&result, info) {
+            Shape::Answer { error: true } => Outcome::ToolError { result },
+            _ => Outcome::Ok { result },
+        }
+    }
+
+    /// Counts a result that does not fit as a fault of the server, and pins it on this call.
+    fn bad_result(&self, server: &Supervised, detail: String) {
+        let anomaly = Anomaly { kind: AnomalyKind::BadResult, detail, call: Some(self.id), frame: None };
+        self.shared.bus.publish(EventKind::ServerAnomaly { server: server.spec.id.clone(), anomaly: Arc::new(anomaly) });
     }
 
     /// Whether the tool can only be called as a task (MCP 2025-11-25, `execution.taskSupport`).
@@ -148,13 +184,6 @@ impl Dispatch {
         let mut failure = Failure::new(FailureKind::InvalidArguments, list[0].clone());
         failure.causes = list[1..].to_vec();
         Err(failure.hint("nothing was sent; correct the arguments"))
-    }
-}
-
-fn outcome_of(result: Body) -> Outcome {
-    match Shape::of(&result) {
-        Shape::Answer { error: true } => Outcome::ToolError { result },
-        _ => Outcome::Ok { result },
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         call::Progress,
         event::EventKind,
         id::{CallId, ServerId},
-        policy::stage::Stage,
+        policy::stage::{Resend, Stage},
         time::Stamp,
     },
     engine::{
@@ -242,6 +242,10 @@ impl Flow for AttemptFlow {
     fn reason(&self) -> String {
         let own = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if own.is_empty() { self.call.reason.lock().unwrap_or_else(PoisonError::into_inner).clone() } else { own }
+    }
+
+    fn resent(&self, cause: Resend) {
+        self.call.stage(Stage::Resent { attempt: self.number, cause });
     }
 
     /// Told whether or not the call is over: it is what came of the call, but it moves nothing.

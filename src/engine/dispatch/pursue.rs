@@ -60,6 +60,16 @@ enum Tried {
     Failed { failure: Failure, attempt: bool },
 }
 
+impl Tried {
+    /// The same, with what a simultaneous attempt may have done.
+    fn also(mut self, other: &Tried) -> Tried {
+        if let (Tried::Failed { failure, .. }, Tried::Failed { failure: other, .. }) = (&mut self, other) {
+            failure.may_have_run |= other.may_have_run;
+        }
+        self
+    }
+}
+
 /// What all attempts at one aim share.
 struct Chase<'a> {
     aim: &'a Aim,
@@ -97,6 +107,8 @@ impl Dispatch {
             _ => first.lane.earn(),
         }
         let mut made = 0;
+        // Whether an attempt may have run: a later one that was not sent does not undo it.
+        let mut ran = false;
         // What failed elsewhere before and may have run: it is told, whatever comes after.
         let mut before: Vec<(String, Failure)> = vec![];
         loop {
@@ -115,9 +127,13 @@ impl Dispatch {
                 Tried::Failed { failure, attempt } => (failure, attempt),
             };
             made += u32::from(attempt);
-            let told = |failure: Failure| match before.is_empty() || failure.may_have_run {
-                true => failed(failure),
-                false => failed(joined(before.iter().cloned().chain([(server.spec.id.to_string(), failure)]).collect())),
+            ran |= failure.may_have_run;
+            let told = |failure: Failure| {
+                let failure = match before.is_empty() || failure.may_have_run {
+                    true => failure,
+                    false => joined(before.iter().cloned().chain([(server.spec.id.to_string(), failure)]).collect()),
+                };
+                failed(Failure { may_have_run: failure.may_have_run || ran, ..failure })
             };
             if Instant::now() >= flow.until() {
                 return told(failure);
@@ -220,7 +236,7 @@ impl Dispatch {
                 tried
             }
             (Tried::Failed { .. }, true) => match second.await {
-                Tried::Failed { .. } => tried,
+                other @ Tried::Failed { .. } => tried.also(&other),
                 answered => {
                     if beside.spec.id != *self.spec.operation.server() {
                         chase.flow.with(|s| s.by = Some(beside.spec.id.clone()));
@@ -228,7 +244,7 @@ impl Dispatch {
                     answered
                 }
             },
-            (Tried::Failed { .. }, false) => first.await,
+            (Tried::Failed { .. }, false) => first.await.also(&tried),
         }
     }
 
@@ -320,7 +336,8 @@ impl Dispatch {
         let left = flow.until().saturating_duration_since(begun);
         let limit = aim.treatment.policy.attempt.or_else(|| budget::share(left, chase.others));
         let one = AttemptFlow::new(flow.clone(), number, limit, sent);
-        let mut request = Box::pin(self.struck(&operation, server, &session, &one));
+        let repeatable = verdict::resendable(aim.safe, &aim.treatment.policy.retry);
+        let mut request = Box::pin(self.struck(&operation, repeatable, server, &session, &one));
         let ended = tokio::select! {
             biased;
             outcome = &mut request => Ok(outcome),
@@ -432,12 +449,19 @@ impl Dispatch {
     }
 
     /// The exchange, with the fault that somebody wants to see.
-    async fn struck(&self, operation: &Operation, server: &Supervised, session: &Arc<dyn Session>, flow: &Arc<AttemptFlow>) -> Outcome {
+    async fn struck(
+        &self,
+        operation: &Operation,
+        repeatable: bool,
+        server: &Supervised,
+        session: &Arc<dyn Session>,
+        flow: &Arc<AttemptFlow>,
+    ) -> Outcome {
         let tool = match operation {
             Operation::Tool { tool, .. } => Some(&tool.name),
             _ => None,
         };
-        let Some(made) = server.lane.fault(tool) else { return self.exchange(operation, server, session, flow).await };
+        let Some(made) = server.lane.fault(tool) else { return self.exchange(operation, repeatable, server, session, flow).await };
         let strike = fault::strike(&made, &mut || self.shared.random());
         if let Some(what) = strike.words() {
             flow.call.stage(Stage::Injected { what });
@@ -446,7 +470,7 @@ impl Dispatch {
             sleep(strike.latency).await;
         }
         match strike.blow {
-            Blow::None => self.exchange(operation, server, session, flow).await,
+            Blow::None => self.exchange(operation, repeatable, server, session, flow).await,
             Blow::Fail => {
                 let rpc = RpcError { code: -32603, message: "made by hand in Switchboard".into(), data: None };
                 failed(
@@ -455,7 +479,7 @@ impl Dispatch {
                 )
             }
             Blow::Drop => {
-                let _thrown_away = self.exchange(operation, server, session, flow).await;
+                let _thrown_away = self.exchange(operation, repeatable, server, session, flow).await;
                 std::future::pending().await
             }
             Blow::Cut => {
@@ -467,11 +491,11 @@ impl Dispatch {
                     tokio::spawn(async move { session.close().await });
                 };
                 tokio::select! {
-                    outcome = self.exchange(operation, server, session, flow) => outcome,
+                    outcome = self.exchange(operation, repeatable, server, session, flow) => outcome,
                     () = cut => failed(Failure::after_send(FailureKind::Transport, "the connection was cut on purpose")),
                 }
             }
-            Blow::Corrupt => match self.exchange(operation, server, session, flow).await {
+            Blow::Corrupt => match self.exchange(operation, repeatable, server, session, flow).await {
                 Outcome::Ok { result } | Outcome::ToolError { result } => {
                     self.own.damaged.store(true, Ordering::Relaxed);
                     let damaged = fault::corrupt(result.bytes(), &mut || self.shared.random());

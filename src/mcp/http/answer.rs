@@ -102,14 +102,6 @@ pub(super) fn excerpt(body: &Body) -> String {
     }
 }
 
-/// Whether an answer says that the session is no longer known: 404 by the specification, 400 with a
-/// word about the session by the TypeScript SDK.
-pub(super) fn session_lost(failure: &Failure) -> bool {
-    let named = failure.message.to_ascii_lowercase().contains("session")
-        || failure.rpc.as_ref().is_some_and(|rpc| rpc.message.to_ascii_lowercase().contains("session"));
-    failure.status == Some(404) || (failure.status == Some(400) && named)
-}
-
 pub(super) fn unix_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -125,7 +117,10 @@ pub(super) fn transient(status: StatusCode) -> bool {
     matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// A failure made of an error answer: the JSON-RPC error within where there is one.
+/// Makes a failure of an error answer, with the JSON-RPC error in it where there is one.
+///
+/// Whatever the status, the request may have run: the body was sent, and no status proves what a server did before it
+/// answered. Servers run a tool and answer 400, 401, 404, 409 or 429 afterwards, and so do proxies in front of them.
 pub(super) fn refused(status: StatusCode, response: &Response, body: &Body) -> Failure {
     let rpc = wire::value(body).and_then(|v| {
         let error = v.get("error")?;
@@ -146,8 +141,7 @@ pub(super) fn refused(status: StatusCode, response: &Response, body: &Body) -> F
         _ if rpc.is_some() => FailureKind::Protocol,
         _ => FailureKind::Transport,
     };
-    // Refusals of this class come before anything ran.
-    let mut failure = if status.is_client_error() { Failure::new(kind, message) } else { Failure::after_send(kind, message) };
+    let mut failure = Failure::after_send(kind, message);
     failure.status = Some(status.as_u16());
     failure.rpc = rpc;
     failure.retry_after = retry_after(response);

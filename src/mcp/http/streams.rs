@@ -130,7 +130,7 @@ impl HttpLink {
     }
 
     pub(super) async fn get_from(&self, url: &Url, last_event: Option<&str>) -> Result<Response, Failure> {
-        let mut fields = self.request_headers(&[], EVENT_STREAM, Under::Agreed);
+        let mut fields = self.request_headers(&[], EVENT_STREAM, &Under::Agreed);
         fields.extend(last_event.map(|id| ("last-event-id".to_owned(), id.to_owned(), id.to_owned())));
         let mut request = self.client.get(url.clone());
         for (name, value, _) in &fields {
@@ -192,17 +192,21 @@ impl HttpLink {
         let generation = lock(&self.agreed).generation;
         let task = tokio::spawn(async move {
             let (mut pause, mut last) = (Duration::from_millis(500), None::<String>);
+            let mut offered = false;
             loop {
                 let Some(link) = own.upgrade() else { return };
                 match link.get_stream(last.as_deref()).await {
                     Ok(response) if is_stream(&response) => {
                         pause = Duration::from_millis(500);
+                        offered = true;
                         let mut parser = sse::Parser::new(link.peer.spec().limits.message_bytes);
                         link.read_stream(response, &mut parser, None, &mut false).await;
                         last = parser.last_id().map(str::to_owned).or(last);
                         pause = parser.retry_ms.map_or(pause, |ms| Duration::from_millis(ms.min(30_000)).max(POLL_PAUSE));
                     }
-                    Ok(response) if response.status() == StatusCode::NOT_FOUND && lock(&link.agreed).session.is_some() => {
+                    // The session was there when the stream was offered in it. Without that, the server has no such stream,
+                    // and another session would be refused one as well.
+                    Ok(response) if offered && response.status() == StatusCode::NOT_FOUND && lock(&link.agreed).session.is_some() => {
                         let _ = link.reopen(generation).await;
                         return;
                     }

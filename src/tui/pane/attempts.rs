@@ -137,6 +137,10 @@ fn told(at: Stamp, stage: &Stage, theme: &Theme) -> Option<Line> {
     };
     Some(match stage {
         Stage::Routed { decision } => routed(at, decision, theme),
+        Stage::Resent { attempt, cause } => {
+            let words = format!("attempt {attempt} · session lost, sent again in a new session");
+            line("↻", theme.warn, words, vec![(cause.words().to_owned(), theme.muted)])
+        }
         Stage::NotRepeated { why } => line("⊘", theme.warn, format!("not repeated: {why}"), vec![]),
         Stage::CacheMiss { key } => line("◇", theme.muted, "not in the cache".into(), vec![(key.clone(), theme.muted)]),
         Stage::CacheHit { age, key, store, stale } => {

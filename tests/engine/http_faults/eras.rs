@@ -101,6 +101,7 @@ async fn rounds_have_an_end_and_refused_questions_end_the_call() {
     let server = Server::start(|asked| match asked.tool() {
         "bad" => Some(json_page(asked.result(json!({"resultType": "input_required", "inputRequests": {"r": {"method": "roots/list"}}})))),
         "worse" => Some(json_page(asked.result(json!({"resultType": "input_required", "inputRequests": {"r": {"method": "no/such"}}})))),
+        "echo" => Some(json_page(asked.result(json!({"resultType": "input_required", "inputRequests": {}})))),
         _ => modern(asked),
     })
     .await;
@@ -110,5 +111,10 @@ async fn rounds_have_an_end_and_refused_questions_end_the_call() {
     assert_eq!((failure_of(&settled).kind, server.calls_of("bad")), (FailureKind::Protocol, 10), "{settled:?}");
     let (_, settled) = rig.call("web", "worse", "{}").await;
     assert!(failure_of(&settled).message.contains("no/such"), "{settled:?}");
+    // Without a question and without a state there is nothing to send back.
+    let (_, settled) = rig.call("web", "echo", "{}").await;
+    let failure = failure_of(&settled);
+    assert_eq!((failure.kind, failure.may_have_run, server.calls_of("echo")), (FailureKind::Protocol, true, 1), "{failure:?}");
+    assert_eq!(rig.server("web").anomaly_counts[&AnomalyKind::BadResult], 1);
     rig.stop().await;
 }
