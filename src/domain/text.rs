@@ -18,6 +18,30 @@ pub fn visible_lines(text: &str) -> Cow<'_, str> {
     sanitise(text, true)
 }
 
+/// Text with `\r\n` and `\r` as `\n`. Terminals send a carriage return for each line end of a paste.
+pub fn line_ends(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { Cow::Borrowed(text) }
+}
+
+/// Pasted text as one line, and how many control characters were left out of it.
+///
+/// Line ends at the end are removed: a copied line has one, and it must not confirm anything. Other line ends and
+/// tabs become spaces.
+pub fn one_line(text: &str) -> (String, usize) {
+    let text = line_ends(text);
+    let mut dropped = 0;
+    let line = text.trim_end_matches('\n').chars().filter_map(|c| match c {
+        '\n' | '\t' => Some(' '),
+        c if c.is_control() => {
+            dropped += 1;
+            None
+        }
+        c => Some(c),
+    });
+    let line = line.collect();
+    (line, dropped)
+}
+
 fn sanitise(text: &str, lines: bool) -> Cow<'_, str> {
     if text.bytes().all(|b| (0x20..0x7f).contains(&b) || (lines && b == b'\n')) {
         return Cow::Borrowed(text);
@@ -136,6 +160,21 @@ mod tests {
         assert_eq!(visible("grün 日本 ✔️"), "grün 日本 ✔️");
         assert_eq!(visible("x\u{fe0f}\u{e0041}"), r"x\u{fe0f}\u{e0041}");
         assert!(visible(&format!("e{}", "\u{301}".repeat(50))).contains("\\u{301}"));
+    }
+
+    #[test]
+    fn a_paste_becomes_one_line() {
+        for (text, line, dropped) in [
+            ("a\n", "a", 0),
+            ("a\r\n\r\n", "a", 0),
+            ("a\rb\r\nc\td", "a b c d", 0),
+            ("a\0b\x1b[A\u{9b}c\n", "ab[Ac", 3),
+            ("\n", "", 0),
+            ("  $.a ", "  $.a ", 0),
+        ] {
+            assert_eq!(one_line(text), (line.to_owned(), dropped), "{text:?}");
+        }
+        assert_eq!(line_ends("a\r\nb\rc\n\r"), "a\nb\nc\n\n");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What actions do in the dialog on top: its list moves, it is answered, it closes.
 
+use std::time::Duration;
+
 use crate::{
     domain::{ask::Answer, event::NoticeLevel},
     engine::control::Command,
@@ -8,7 +10,7 @@ use crate::{
         action::Action,
         keymap::Context,
         msg::Cmd,
-        overlay::{confirm::Confirm, palette},
+        overlay::{confirm::Confirm, inbox::GUARD, palette},
         tree::Node,
         widget::{form::FormView, window::Move},
     },
@@ -33,6 +35,11 @@ impl Model {
         }
         match (action, self.modals.last()) {
             (Action::Quit, _) => self.quit(),
+            (_, Some(Modal::Approval(_) | Modal::Confirm(_, Pending::Overwrite(..)))) if self.guard_left().is_some() => {
+                // A key typed ahead. More of them can be on their way.
+                self.guard_answers();
+                vec![]
+            }
             (_, Some(Modal::Approval(approval))) => {
                 let hash = approval.prompt.hash.clone();
                 match action {
@@ -96,6 +103,18 @@ impl Model {
             (_, Some(Modal::Inbox(_))) => self.inbox_act(action),
             _ => vec![],
         }
+    }
+
+    /// An approval or a confirmation opens that the user did not ask for now: keys on their way to something else must
+    /// not answer it.
+    pub(super) fn guard_answers(&mut self) {
+        self.answers_from = self.now.max(self.feed.last).plus(GUARD);
+    }
+
+    /// How long such a dialog takes no answer yet.
+    pub fn guard_left(&self) -> Option<Duration> {
+        let guarded = matches!(self.modals.last(), Some(Modal::Approval(_) | Modal::Confirm(_, Pending::Overwrite(..))));
+        Some(self.answers_from.since(self.now)).filter(|left| guarded && !left.is_zero())
     }
 
     pub(super) fn modal_move(&mut self, to: Move) {

@@ -1,6 +1,6 @@
 //! The console's state and what changes it: `update` takes a message and gives commands. Nothing waits here.
 //!
-//! What comes in: `keys`, `mouse` and `choices` route input, `events` takes in what the engine tells. `context` says
+//! What comes in: `keys`, `mouse`, `paste` and `choices` route input, `events` takes in what the engine tells. `context` says
 //! where the user is, `sense` what does something there.
 //!
 //! What is done: `act` sends an action on to `dialogs`, `welcome`, `panes`, `servers`, `views`, `workflows` or `policy`;
@@ -24,6 +24,7 @@ mod keys;
 mod modal;
 mod mouse;
 mod panes;
+mod paste;
 mod policy;
 mod results;
 mod sense;
@@ -161,6 +162,10 @@ pub struct Model {
     searching: bool,
     /// A large text that is made ready for the clipboard.
     copying: Option<Ticket>,
+    /// What was searched for in results, the newest last.
+    searches: Vec<String>,
+    /// Until then an approval or a confirmation that opened unasked takes no answer.
+    answers_from: Stamp,
 }
 
 impl Model {

@@ -89,11 +89,14 @@ impl Model {
             completing: Default::default(),
             searching: false,
             copying: None,
+            searches: vec![],
+            answers_from: Stamp::default(),
         };
         model.call.recall = setup.recall;
         model.flows_changed(&setup.workflows);
         match setup.startup {
             Startup::Approval(prompt) => {
+                model.guard_answers();
                 model.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), seen: Default::default() }))
             }
             Startup::Welcome(offer) => {

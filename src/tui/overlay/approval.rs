@@ -41,14 +41,14 @@ impl Approval {
         sheet
     }
 
-    /// Draws the dialog.
-    pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    /// Draws the dialog; its keys only once they are `answered`.
+    pub fn draw(&self, keys: &Keymap, answered: bool, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let wish = (100, area.height.saturating_sub(2));
         let inner = dialog(buf, area, wish, &[("Start what this project asks for?", theme.warn)], &[], theme);
         let room =
             Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
         self.seen.note(room);
         self.sheet(theme, room.width).draw(buf, room, self.window);
-        key_row(keys, Context::Approval, |_| true, theme, inner, buf);
+        key_row(keys, Context::Approval, |_| answered, theme, inner, buf);
     }
 }

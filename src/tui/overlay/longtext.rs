@@ -10,7 +10,10 @@ use ratatui::{
 use tui_textarea::TextArea;
 
 use crate::{
-    domain::{form::Path, text::is_hidden},
+    domain::{
+        form::Path,
+        text::{is_hidden, line_ends},
+    },
     tui::{
         keymap::{Context, Keymap},
         theme::Theme,
@@ -54,7 +57,7 @@ impl LongText {
 
     /// Inserts pasted text.
     pub fn paste(&mut self, text: &str) {
-        self.area.insert_str(text.replace("\r\n", "\n"));
+        self.area.insert_str(line_ends(text));
     }
 
     /// Draws the editor.

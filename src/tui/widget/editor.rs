@@ -305,7 +305,9 @@ fn seen(text: &str) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\n' => out.push('\n'),
+            // A carriage return is white space in JSON, and terminals paste it for a line end.
             '\r' if chars.peek() == Some(&'\n') => {}
+            '\r' => out.push('\n'),
             '\t' => out.push_str("  "),
             c if is_hidden(c) => escape(c, &mut out),
             c => out.push(c),
@@ -385,6 +387,17 @@ mod tests {
         assert!(editor.syntax().is_some());
         editor.paste("]\r\n}");
         assert_eq!((editor.syntax(), editor.violations().len()), (None, 1));
+    }
+
+    #[test]
+    fn pasted_json_may_have_any_line_ends() {
+        for end in ["\n", "\r", "\r\n"] {
+            let mut editor = editor();
+            editor.set_text("");
+            editor.paste(&["{", "  \"n\": 1,", "  \"x\": \"a\\rb\"", "}"].join(end));
+            assert_eq!(editor.text(), "{\n  \"n\": 1,\n  \"x\": \"a\\rb\"\n}", "{end:?}");
+            assert!(editor.valid(), "{end:?}");
+        }
     }
 
     #[test]

@@ -105,6 +105,12 @@ fn a_projects_file_that_changes_asks_as_at_the_start_but_not_amid_typing() {
     harness.send(changed("two"));
     let frame = harness.frame();
     assert!(frame.contains("run-two") && !frame.contains("run-one"), "{frame}");
+    assert!(!frame.contains("approve"), "no key is shown that does nothing yet: {frame}");
+    assert_eq!(harness.keys("a n a").take(), [], "keys typed ahead answer nothing");
+    harness.model.at(fake::at(8499));
+    assert_eq!(harness.keys("a").take(), [], "each of them makes it wait again");
+    harness.model.at(fake::at(9000));
+    assert!(harness.frame().contains("approve"), "{}", harness.frame());
     assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
     // Approved elsewhere, or taken back.
     harness.send(changed("three"));
