@@ -1,6 +1,9 @@
 //! The console face: first frame at once, servers side by side with it, configuration taken in live.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    os::fd::BorrowedFd,
+    sync::{Arc, Mutex},
+};
 
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -8,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     flows::{self, Library},
     history::Recorder,
-    resident,
+    own_program, resident,
     setup::{self, Setup},
     taste, welcome,
 };
@@ -22,14 +25,29 @@ use crate::{
         server::ServerSpec,
     },
     engine::{Engine, control::Control},
+    mcp::{Connections, reaper::Reaper},
     tui::{
         self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, ConsoleUpdate, Left, Startup, Taste,
         overlay::welcome::{Chosen, Offer},
+        terminal::TerminalGuard,
     },
 };
 
 /// Runs of earlier sessions that the list of workflows knows.
 const PAST: usize = 200;
+
+/// The helper process, which restores the terminal if this process ends without doing so.
+struct Guard(Arc<Reaper>);
+
+impl TerminalGuard for Guard {
+    fn taken(&self, terminal: BorrowedFd<'_>, modes: &str) {
+        self.0.terminal_taken(terminal, modes);
+    }
+
+    fn given_back(&self) {
+        self.0.terminal_back();
+    }
+}
 
 /// Opens the console; gives the exit code.
 pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
@@ -58,7 +76,9 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         Ok(store) => (Some(store), None),
         Err(why) => (None, Some(why)),
     };
-    let engine = setup::engine(&loaded, setup.demo, store.as_ref());
+    let connections = Arc::new(Connections::new(own_program()));
+    let guard = Arc::new(Guard(connections.reaper()));
+    let engine = setup::engine_over(connections, &loaded, setup.demo, store.as_ref());
     let history = store.clone();
     if let Some(why) = trouble {
         engine.notice(Notice::new(NoticeLevel::Warn, format!("calls and runs are not written down: {why}")));
@@ -93,8 +113,11 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         });
     }
     let (workflows, _) = flows::shelf(&setup.load, &loaded, demo.as_ref().map(|demo| demo.dir().join("workflows")).as_deref());
-    let options =
-        ConsoleOptions { workflows: workflows.clone(), ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news)) };
+    let options = ConsoleOptions {
+        workflows: workflows.clone(),
+        guard: Some(guard),
+        ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news))
+    };
     // The demo can also come later, from the welcome.
     let demo = Arc::new(Mutex::new(demo));
     let library = Library::new(setup.load.clone(), demo.clone(), workflows);
@@ -151,6 +174,7 @@ fn console_options(
         workflows: Default::default(),
         invocation: setup.invocation(),
         rest: resident::give_back,
+        guard: None,
         exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),
         requests,
         updates,

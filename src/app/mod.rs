@@ -27,16 +27,20 @@ use crate::{
     config::{self, FoundImport, LoadOptions, PendingApproval},
     demo,
     domain::call::{Failure, FailureKind},
-    mcp,
+    mcp, tui,
 };
+
+/// The stack of each thread of the runtime, as large as a main thread has. Only what is used of it takes memory.
+const STACK: usize = 8 << 20;
 
 /// Runs the program to its end.
 pub fn run(cli: Cli) -> ExitCode {
     let options = Options::from(&cli.global);
+    note_file_size_signal();
     let code = match &cli.command {
         // These two are processes of their own: no configuration, no runtime of ours.
         Some(Cmd::Reaper(args)) => {
-            mcp::reaper::run(&args.mark);
+            mcp::reaper::run(&args.mark, tui::terminal::restore);
             exit::OK
         }
         Some(Cmd::DemoServer(args)) => match demo::run_server(&args.name, &args.dir) {
@@ -66,7 +70,8 @@ pub fn run(cli: Cli) -> ExitCode {
 
 /// Runs a face in a runtime of its own; what is still running then is dropped.
 fn within_runtime(face: impl Future<Output = u8>) -> u8 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().thread_name("switchboard").build();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().thread_name("switchboard").thread_stack_size(STACK).build();
     match runtime {
         Ok(runtime) => {
             let code = runtime.block_on(face);
@@ -78,6 +83,16 @@ fn within_runtime(face: impl Future<Output = u8>) -> u8 {
             cli::fail(failure, &Options::default(), Io::real())
         }
     }
+}
+
+/// Has a write beyond the limit of the file size (`ulimit -f`) fail with an error that is shown. By default the kernel
+/// ends the program for it, with SIGXFSZ.
+fn note_file_size_signal() {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+    let _within = runtime.enter();
+    // The handler stays in place without the runtime. A server that is started gets the default again (execve(2)).
+    let kind = tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    let _ = tokio::signal::unix::signal(kind);
 }
 
 /// This program, to start helpers and demo servers.

@@ -143,11 +143,16 @@ pub fn store(setup: &Setup, loaded: &Loaded) -> Result<Store, String> {
 
 /// An engine by the settings, for the demo or not. Must be called within a runtime.
 pub fn engine(loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<Engine> {
+    engine_over(Arc::new(Connections::new(own_program())), loaded, demo, store)
+}
+
+/// The same over these connections.
+pub fn engine_over(connections: Arc<Connections>, loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<Engine> {
     let journal: Arc<dyn Journal> = match store {
         Some(store) => Arc::new(store.clone()),
         None => Arc::new(NoJournal),
     };
-    let engine = Engine::journaled(engine_options(loaded, demo), Arc::new(Connections::new(own_program())), journal);
+    let engine = Engine::journaled(engine_options(loaded, demo), connections, journal);
     engine.set_wall_clock(Arc::new(|| u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()));
     engine
 }

@@ -13,7 +13,6 @@ use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::unix::pipe,
-    process::{Child, ChildStderr, ChildStdout},
     sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout},
@@ -25,7 +24,8 @@ use super::{
     peer::{Arrival, Outbox, Peer},
     reaper::Reaper,
     session::{Ending, Link, meta_with_token},
-    spawn, wire,
+    spawn::{self, End, Process},
+    wire,
 };
 use crate::{
     domain::{
@@ -112,19 +112,12 @@ impl Outbox for Answers {
 
 impl StdioLink {
     /// Starts the server's process and the tasks around it.
-    pub fn start(spec: Arc<ServerSpec>, host: Arc<dyn Host>, reaper: Arc<Reaper>) -> Result<Arc<StdioLink>, ConnectFailure> {
+    pub async fn start(spec: Arc<ServerSpec>, host: Arc<dyn Host>, reaper: Arc<Reaper>) -> Result<Arc<StdioLink>, ConnectFailure> {
         host.step(Step::Spawn);
         let mark = format!("{}:{}", reaper.mark(), SERIAL.fetch_add(1, Ordering::Relaxed));
-        let mut child = spawn::spawn(&spec.launch, &mark).map_err(|error| spawn_failure(&spec, &error))?;
-        let pid = child.id().unwrap_or_default();
-        reaper.watch(pid);
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
-            return Err(ConnectFailure::new(Step::Spawn, "the program's pipes could not be opened"));
-        };
-        let stdin = stdin.into_owned_fd().and_then(pipe::Sender::from_owned_fd).map_err(|error| ConnectFailure {
-            causes: vec![error.to_string()],
-            ..ConnectFailure::new(Step::Spawn, "the program's input cannot be written to")
-        })?;
+        let started = timeout(spec.timeouts.connect, spawn::spawn(&spec.launch, &mark, &reaper)).await;
+        let started = started.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let Process { pid, stdin, stdout, stderr, end } = started.map_err(|error| spawn_failure(&spec, &error))?;
         let peer = Peer::new(spec, host);
         let (out, queue) = mpsc::channel(QUEUE);
         let (exit_to, exit) = watch::channel(None);
@@ -143,16 +136,16 @@ impl StdioLink {
         });
         let writer = tokio::spawn(write(link.peer.clone(), stdin, queue, link.end_input.clone()));
         let stderr = tokio::spawn(read_stderr(link.peer.host().clone(), stderr));
-        tokio::spawn(link.clone().live(child, writer, stdout, stderr, exit_to));
+        tokio::spawn(link.clone().live(end, writer, stdout, stderr, exit_to));
         Ok(link)
     }
 
     /// The process's life: reads its output until it ends or can no longer be talked to, then reports the end.
     async fn live(
         self: Arc<Self>,
-        mut child: Child,
+        mut child: End,
         writer: JoinHandle<Input>,
-        stdout: ChildStdout,
+        stdout: pipe::Receiver,
         mut stderr: JoinHandle<()>,
         exit_to: watch::Sender<Option<Exit>>,
     ) {
@@ -226,7 +219,7 @@ impl StdioLink {
     }
 
     /// End of input, SIGTERM, SIGKILL: each with its patience, to the whole group.
-    async fn end_group(&self, child: &mut Child) -> Exit {
+    async fn end_group(&self, child: &mut End) -> Exit {
         let patience = self.peer.spec().timeouts.stop;
         self.end_input.cancel();
         for signal in [None, Some(Signal::TERM), Some(Signal::KILL)] {
@@ -433,7 +426,7 @@ struct Patience {
 }
 
 /// Reads lines until the stream ends, or stands within a line for so long that it is of no more use.
-async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>, given_up: Arc<Notify>) -> Output {
+async fn read(peer: Arc<Peer>, mut stdout: pipe::Receiver, outbox: Arc<dyn Outbox>, given_up: Arc<Notify>) -> Output {
     let limit = peer.spec().limits.message_bytes;
     let mut lines = Lines::new(limit);
     let mut oversized: Option<(Body, bool)> = None;
@@ -511,7 +504,7 @@ async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>,
 }
 
 /// Drains stderr for as long as it lasts, whatever comes; passes on a bounded number of lines a second.
-async fn read_stderr(host: Arc<dyn Host>, mut stderr: ChildStderr) {
+async fn read_stderr(host: Arc<dyn Host>, mut stderr: pipe::Receiver) {
     let mut lines = Lines::new(STDERR_LINE);
     let (mut second, mut passed, mut held) = (host.now(), 0u32, 0u64);
     loop {

@@ -40,7 +40,7 @@ pub mod fake;
 #[cfg(test)]
 mod pictures;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::mpsc;
 
@@ -75,6 +75,8 @@ pub struct ConsoleOptions {
     pub exports: PathBuf,
     /// Called on a thread of its own whenever nothing has happened for half a second after something did.
     pub rest: fn(),
+    /// What restores the terminal if this process ends without doing so.
+    pub guard: Option<Arc<dyn terminal::TerminalGuard>>,
     /// Where the console tells the composition root what only it can do. Bounded; a full channel is
     /// told to the user.
     pub requests: mpsc::Sender<ConsoleRequest>,

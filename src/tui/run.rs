@@ -47,7 +47,7 @@ const BATCH: usize = 1024;
 /// Errors: the terminal cannot be used.
 pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Result<Left> {
     let mut signals = Signals::new()?;
-    let mut terminal = Terminal::enter(options.mouse)?;
+    let mut terminal = Terminal::enter(options.mouse, options.guard.clone())?;
     let mut console = Console::new(control, options, terminal.size());
     console.reader = Some(Reader::start()?);
     let ended = console.run(&mut terminal, &mut signals).await;

@@ -69,6 +69,7 @@ fn main() {
         },
         "deaf" => ignore_signals(),
         "stray" => stray(),
+        "escaped" => escape(&std::env::args().nth(2).unwrap()),
         _ => {}
     }
     if mode == "family" {
@@ -88,6 +89,15 @@ fn main() {
             sleep(Duration::from_secs(3600));
         }
     }
+}
+
+/// Starts a process in a session of its own with an empty environment, whose parent ends. Its command line ends with `token`.
+fn escape(token: &str) {
+    let script = "while :; do sleep 1; done";
+    let mut escaped = Command::new("setsid");
+    escaped.args(["-f", "sh", "-c", script, "sh", token]).env_clear();
+    escaped.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(escaped.status().unwrap().success());
 }
 
 /// Lets SIGTERM and the end of input pass unheeded, by way of a shell that traps it.
