@@ -12,7 +12,7 @@ use tui_textarea::TextArea;
 use crate::{
     domain::{
         form::Path,
-        text::{is_hidden, line_ends},
+        text::{is_hidden, line_ends, visible},
     },
     tui::{
         keymap::{Context, Keymap},
@@ -80,7 +80,7 @@ impl LongText {
         // What a terminal would hide or obey is kept in the text, but never reaches the screen.
         for y in body.top()..body.bottom() {
             for x in body.left()..body.right() {
-                if let Some(cell) = buf.cell_mut((x, y)).filter(|cell| cell.symbol().chars().any(is_hidden)) {
+                if let Some(cell) = buf.cell_mut((x, y)).filter(|cell| visible(cell.symbol()) != cell.symbol()) {
                     cell.set_symbol("·").set_style(theme.warn);
                 }
             }
