@@ -144,15 +144,16 @@ impl Printer {
         writeln!(self.io.stdout, "{text}")
     }
 
-    /// A document: indented, or as one line of `--jsonl`. Raw parts in it stay as they came.
+    /// A document: indented, or as one line of `--jsonl`. Raw parts in it stay as they came, but DEL and C1 controls are
+    /// written as escapes, and for a terminal all that controls or hides. With `raw` nothing is.
     pub fn document<T: Serialize>(&mut self, document: &T) -> io::Result<()> {
         self.clear_status();
         let mut text = match self.format {
             Format::Jsonl => json::compact(&serde_json::to_string(document)?),
             _ => serde_json::to_string_pretty(document)?,
         };
-        if self.io.stdout_tty && !self.raw {
-            text = json::escape_hidden(&text);
+        if !self.raw {
+            text = if self.io.stdout_tty { json::escape_hidden(&text) } else { json::escape_controls(&text) };
         }
         text.push('\n');
         self.io.stdout.write_all(text.as_bytes())?;

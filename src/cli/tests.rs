@@ -245,6 +245,22 @@ async fn server_text_is_harmless_unless_raw_is_asked_for() {
 }
 
 #[tokio::test]
+async fn documents_in_a_pipe_have_no_control_characters_and_the_same_value() {
+    let hostile = "a\u{9b}2J\u{7f}\u{80}\u{9f}b";
+    let fake = with_db(Fake::giving(text(hostile)));
+    for format in ["--json", "--jsonl"] {
+        let line = [&QUERY[..], &[format]].concat();
+        let piped = ran(&fake, &line).await;
+        assert!(!piped.out.chars().any(|c| ('\u{7f}'..='\u{9f}').contains(&c)), "{}", piped.out);
+        assert!(piped.out.contains("\\u009b2J\\u007f"), "{}", piped.out);
+        let exact = ran(&fake, &[&line[..], &["--raw"]].concat()).await;
+        assert!(exact.out.contains(hostile), "{}", exact.out);
+        let last = |out: &str| serde_json::from_str::<Value>(if format == "--json" { out } else { out.lines().last().unwrap() }).unwrap();
+        assert_eq!(last(&piped.out)["result"], last(&exact.out)["result"]);
+    }
+}
+
+#[tokio::test]
 async fn resources_and_prompts_are_read() {
     let fake = with_db(Fake::giving(json!({"contents": [{"uri": "db://schema", "mimeType": "image/png", "blob": "AP8B"}]})));
     let shown = ran(&fake, &["read", "db://schema"]).await;
