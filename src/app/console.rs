@@ -260,7 +260,8 @@ async fn follow(
                         Err(errors) => Reload::Broken(errors),
                     }
                 }
-                (Some(ConsoleRequest::Remember(entry)), _) => {
+                (Some(ConsoleRequest::Remember(mut entry)), _) => {
+                    entry.arguments = entry.arguments.redacted(&engine.secrets().redactor());
                     recall.note(entry);
                     if let Some(Err(error)) = memory.as_deref().map(|state| config::save_recall(state, &recall))
                         && !std::mem::replace(&mut told, true)
@@ -270,6 +271,7 @@ async fn follow(
                     continue;
                 }
                 (Some(ConsoleRequest::SaveWorkflow { name, text }), _) => {
+                    let text = engine.secrets().redactor().redact_json(&text);
                     engine.notice(match library.save(&name, &text) {
                         Ok(path) => Notice::new(NoticeLevel::Info, format!("workflow written: {}", path.display())),
                         Err(why) => Notice::new(NoticeLevel::Error, format!("the workflow could not be written: {why}")),

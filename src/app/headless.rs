@@ -48,6 +48,7 @@ pub async fn run(setup: Setup, command: Headless, options: Options) -> u8 {
         let hint = format!("`{approve}` after reading these lines, or --trust {hash} for once, or --no-project-config");
         return cli::fail(Failure::new(FailureKind::Refused, text).hint(hint), &options, Io::real());
     }
+    options.secrets.learn(setup::secrets(&loaded));
     let mut io = Io::real();
     for problem in &loaded.problems {
         // A closed stderr is no reason to stop.
@@ -115,6 +116,7 @@ async fn serve(
         loaded.settings.keep = loaded.settings.keep.at_most(&NOBODY_LOOKS);
     }
     let engine = setup::engine(&loaded, setup.demo, store.as_ref());
+    options.secrets = engine.secrets().clone();
     let recorder = store.filter(|_| !setup.demo).map(|store| Recorder::start(&engine, store));
     if let Err(why) = setup::put_in_force(&engine, Setup::rules(&loaded, demo.is_some()), None) {
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&why));
@@ -150,6 +152,7 @@ pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(setup::all(&errors)),
     };
+    options.secrets.learn(setup::secrets(&loaded));
     let settings = loaded.rules.cache;
     let store = if cli::cache::lasts(&settings) {
         // Nobody waits for an answer here: Redis gets more time than a call gives it.

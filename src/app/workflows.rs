@@ -17,10 +17,10 @@ use crate::{
     domain::{
         call::{Failure, FailureKind},
         journal::{CallRecord, RunRecord},
+        masked,
         recorded::recorded,
         run::{RunId, WorkflowText},
-        secret::{Redactor, Secret},
-        server::looks_secret,
+        secret::{Secret, SecretRegistry, rule},
         time::short,
         workflow::{
             DEMO, DEMO_TESTS,
@@ -57,6 +57,7 @@ pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(setup::all(&errors)),
     };
+    options.secrets.learn(setup::secrets(&loaded));
     let (shelf, problems) = shelf(&setup, &loaded);
     let mut io = Io::real();
     for problem in &problems {
@@ -70,12 +71,13 @@ pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
         };
     }
     if let WorkflowCmd::TestFromRun { run, case, write } = &command {
-        return match test_from_run(&setup, &loaded, &shelf, (run, case.as_deref(), *write)).await {
+        return match test_from_run(&setup, &loaded, &shelf, &options.secrets, (run, case.as_deref(), *write)).await {
             Ok(made) => cli::workflow::test_made(&made, &options, io),
             Err(failure) => cli::fail(failure, &options, io),
         };
     }
-    let calls = match past(&setup, &loaded, &command).await {
+    // Calls are kept without secrets; those of older versions are masked here, and so is what is a secret only now.
+    let calls = match past(&setup, &loaded, &command, &options.secrets).await {
         Ok(calls) => calls,
         Err(failure) => return cli::fail(failure, &options, io),
     };
@@ -110,6 +112,7 @@ async fn test_from_run(
     setup: &Setup,
     loaded: &Loaded,
     shelf: &Shelf,
+    secrets: &SecretRegistry,
     (part, name, write): (&str, Option<&str>, bool),
 ) -> Result<TestMade, Failure> {
     let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the journal cannot be read: {why}")))?;
@@ -117,7 +120,8 @@ async fn test_from_run(
     let spec = record.spec().cloned().ok_or_else(|| wrong(format!("the journal of the run {} has no beginning", record.run)))?;
     let plan = plan_of(&spec)?;
     let mut made = recorded(&plan, &record, name).map_err(|why| wrong(format!("no test can be made of the run {}: {why}", record.run)))?;
-    made.mask(&Redactor::new(&secrets_of(&plan)));
+    secrets.learn(secrets_of(&plan));
+    made.mask(&secrets.redactor());
     let source = Source { file: format!("{}.test.toml", plan.name), text: made.head() + &made.case() };
     let broken = |problems: Vec<Problem>| {
         let causes = problems.iter().map(Problem::render).collect();
@@ -158,11 +162,11 @@ const LONGEST_TRIAL: Duration = Duration::from_secs(30);
 fn secrets_of(plan: &Plan) -> Vec<Secret> {
     let children = plan.children();
     let names = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.env);
-    names.filter(|name| looks_secret(name)).filter_map(|name| std::env::var(name).ok()).map(Secret::literal).collect()
+    names.filter_map(|name| Some(rule::of_value(name, &std::env::var(name).ok()?))).flatten().collect()
 }
 
 /// The calls of the history that a command asks for.
-async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<Vec<PastCall>, Failure> {
+async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd, secrets: &SecretRegistry) -> Result<Vec<PastCall>, Failure> {
     let (last, ids) = match command {
         WorkflowCmd::New { from_call: Some(id), .. } => (1, vec![id.clone()]),
         WorkflowCmd::FromHistory { last, ids, .. } => (*last, ids.clone()),
@@ -174,7 +178,9 @@ async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<V
     let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the history cannot be read: {why}")))?;
     // Not every call is one of a tool: read more than are wanted.
     let records = store.calls(last.saturating_mul(10).max(100), numbers.clone()).await;
-    let records: Vec<CallRecord> = records.map_err(|error| wrong(format!("the history cannot be read: {error}")))?;
+    let mut records: Vec<CallRecord> = records.map_err(|error| wrong(format!("the history cannot be read: {error}")))?;
+    let redactor = secrets.redactor();
+    records.iter_mut().for_each(|record| masked::record(&redactor, record));
     let mut calls: Vec<PastCall> = records.iter().filter_map(CallRecord::past).collect();
     if numbers.is_empty() && calls.len() > last {
         calls.drain(..calls.len() - last);

@@ -89,7 +89,7 @@ impl<'a> Check<'a> {
                 _ => None,
             },
             transport: server.spec.launch.transport(),
-            target: server.spec.launch.summary(),
+            target: server.spec.summary(),
             trusted: server.spec.trusted,
             era: info.map(|i| i.era),
             protocol: info.map(|i| i.protocol.as_str()),
@@ -145,7 +145,7 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
     printer.line(&format!("{}  {}", server.id(), server.phase.word()))?;
     let mut lines: Vec<(&'static str, String)> = Vec::new();
     match &*server.phase {
-        phase if phase.usable() || *phase == Phase::Disabled => lines.push(("target", server.spec.launch.summary())),
+        phase if phase.usable() || *phase == Phase::Disabled => lines.push(("target", server.spec.summary())),
         _ => lines.extend(Away::new(server).report()),
     }
     // What the lists lack is among the warnings already.

@@ -64,7 +64,7 @@ fn cells(server: &ServerView) -> Vec<String> {
         info.map_or_else(|| "-".into(), |i| i.protocol.clone()),
         if info.is_some() { server.catalog.tools.len().to_string() } else { "-".into() },
         took(info).map(time::short).unwrap_or_else(|| "-".into()),
-        server.spec.launch.summary(),
+        server.spec.summary(),
     ]
 }
 
@@ -97,7 +97,7 @@ impl<'a> ServerJson<'a> {
             server: server.id().as_str(),
             state: server.phase.word(),
             transport: server.spec.launch.transport(),
-            target: server.spec.launch.summary(),
+            target: server.spec.summary(),
             era: info.map(|i| i.era),
             protocol: info.map(|i| i.protocol.as_str()),
             tools: server.catalog.tools.len(),
@@ -151,7 +151,7 @@ impl<'a> Away<'a> {
             (_, Some(why)) => why.report(),
             (Phase::Starting { step }, _) => vec![
                 ("error", format!("not ready in time, still {}", step.doing())),
-                ("command", self.server.spec.launch.summary()),
+                ("command", self.server.spec.summary()),
                 ("try", "give it longer: --timeout, or timeouts.connect in its configuration".into()),
             ],
             (Phase::Degraded { reason }, _) => vec![("error", reason.clone())],

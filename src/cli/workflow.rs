@@ -111,7 +111,7 @@ pub struct Means<'a> {
 
 /// Runs a command of `workflow` that needs no servers; gives the exit code.
 pub fn run(command: &WorkflowCmd, shelf: &Shelf, means: Means<'_>, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw), |printer| match command {
+    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| match command {
         WorkflowCmd::Check(args) => check(printer, shelf, args),
         WorkflowCmd::List => list(printer, shelf),
         WorkflowCmd::Graph { workflow, format } => draw(printer, shelf, workflow, *format),
@@ -165,7 +165,7 @@ pub struct TestMade {
 
 /// Prints a case that was made from a run, or where it was written; gives the exit code.
 pub fn test_made(made: &TestMade, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw), |printer| {
+    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
         made.notes.iter().for_each(|note| printer.note(note));
         match &made.written {
             Some(path) => printer.note(&format!("written to {}", path.display())),
@@ -183,7 +183,7 @@ fn nothing_past() -> Stop {
 
 /// Prints what test files came to; gives the exit code.
 pub fn tested(cases: &[CaseEnd], junit_file: Option<&Path>, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw), |printer| {
+    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
         if let Some(path) = junit_file {
             let text = junit::of_cases(cases);
             std::fs::write(path, text)

@@ -76,6 +76,11 @@ impl<'a> Report<'a> {
         (value, self.faults.take(), self.variables.take())
     }
 
+    /// Notes that the server now read gets the whole environment, and with it the secrets there.
+    pub fn inherits(&self) {
+        self.variables.borrow_mut().extend(self.env.secrets());
+    }
+
     /// Reports an error at `at`.
     pub fn error(&self, at: usize, key: &str, message: impl Into<String>, hint: impl Into<String>) {
         let server = self.server.borrow().clone();

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::domain::{
     ask::AskPolicy,
-    secret::{MASK, Secret},
+    secret::{MASK, Secret, rule},
     server::{Launch, Root, ServerSpec, looks_secret, quote},
     text::visible,
 };
@@ -167,7 +167,8 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
             }
         }
         Launch::Http { url, headers, socket } => {
-            lines.push(format!("{}{off}: {}", spec.id, as_written(spec, "url", url)));
+            // Host and path are what is approved; credentials within the address are the user's or the project's own.
+            lines.push(format!("{}{off}: {}", spec.id, rule::masked_url(as_written(spec, "url", url), MASK)));
             if let Some(socket) = socket {
                 lines.push(format!("    over {}", quote(&socket.to_string_lossy())));
             }

@@ -55,9 +55,14 @@ impl Body {
         self.parse().ok()
     }
 
-    /// The same with every known secret masked; nothing is copied when there is none.
+    /// The same with every known secret masked, JSON staying JSON; nothing is copied when there is none.
     pub fn redacted(&self, redactor: &Redactor) -> Body {
-        if redactor.finds(&self.0) { Body::from(redactor.redact(&self.text())) } else { self.clone() }
+        if !redactor.finds(&self.0) {
+            return self.clone();
+        }
+        let text = self.text();
+        let json = text.trim_start().starts_with(['{', '[', '"', '-']) || text.trim_start().starts_with(|c: char| c.is_ascii_digit());
+        Body::from(if json { redactor.redact_json(&text) } else { redactor.redact(&text) })
     }
 
     /// The slice of this body that `part` (which must point into it) covers, without copying.

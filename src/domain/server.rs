@@ -9,7 +9,7 @@ use super::{
     body::Body,
     id::ServerId,
     policy::Policy,
-    secret::Secret,
+    secret::{Redactor, Secret, rule},
     time::Stamp,
 };
 
@@ -92,18 +92,29 @@ impl ServerSpec {
         }
     }
 
-    /// Every configured value that must not be shown.
-    pub fn secrets(&self) -> Vec<&Secret> {
-        let mut secrets: Vec<&Secret> = match &self.launch {
-            Launch::Stdio { args, env, .. } => args
-                .iter()
-                .filter(|arg| arg.interpolated())
-                .chain(env.iter().filter(|(name, v)| v.interpolated() || looks_secret(name)).map(|(_, v)| v))
-                .collect(),
-            Launch::Http { headers, .. } => headers.iter().map(|(_, value)| value).collect(),
+    /// Every configured value that must not be shown or stored, by the rule of [`super::secret::rule`].
+    pub fn secrets(&self) -> Vec<Secret> {
+        let of_pairs = |pairs: &[(String, Secret)]| pairs.iter().flat_map(|(name, value)| rule::of_value(name, value.expose())).collect();
+        let mut secrets: Vec<Secret> = match &self.launch {
+            Launch::Stdio { args, env, .. } => {
+                let mut found: Vec<Secret> = of_pairs(env);
+                found.extend(rule::of_arguments(args));
+                found
+            }
+            Launch::Http { url, headers, .. } => {
+                let variable = self.origin.written.iter().any(|(field, text)| field == "url" && text.contains("${"));
+                let mut found: Vec<Secret> = of_pairs(headers);
+                found.extend(rule::of_url(url, variable));
+                found
+            }
         };
-        secrets.extend(&self.origin.variables);
+        secrets.extend(self.origin.variables.iter().map(|variable| Secret::literal(variable.expose())));
         secrets
+    }
+
+    /// One line for people, as [`Launch::summary`], without any value that [`ServerSpec::secrets`] gives.
+    pub fn summary(&self) -> String {
+        Redactor::new(&self.secrets()).redact(&self.launch.summary())
     }
 }
 
@@ -167,10 +178,10 @@ impl Launch {
             }
             Launch::Http { url, socket, .. } => {
                 let shown = url.split(['?', '#']).next().unwrap_or(url);
-                let shown = match (shown.find("://"), shown.rfind('@')) {
-                    (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &shown[..scheme], &shown[at + 1..]),
-                    _ => shown.to_owned(),
-                };
+                let (scheme, rest) = shown.split_once("://").unwrap_or(("", shown));
+                let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+                let host = authority.rsplit('@').next().unwrap_or_default();
+                let shown = if scheme.is_empty() { shown.to_owned() } else { format!("{scheme}://{host}{path}") };
                 match socket {
                     Some(path) => format!("{shown} over {}", path.display()),
                     None => shown,
@@ -197,7 +208,8 @@ pub struct SpecOrigin {
     /// value in use, and the file with its variables: field and text. Approval of project files goes by this text.
     #[serde(default)]
     pub written: Vec<(String, String)>,
-    /// Values of the variables used anywhere in the table whose names sound secret.
+    /// Values of the variables used anywhere in the table that count as secret. With `inherit_env` also those of the
+    /// environment whose names sound secret.
     #[serde(default)]
     pub variables: Vec<Secret>,
 }

@@ -9,6 +9,8 @@ use crate::domain::{
     event::{Event, EventKind, Notice, NoticeLevel},
     frame::Frame,
     id::ServerId,
+    masked,
+    secret::SecretRegistry,
     time::{Epoch, Stamp},
     world::{Keep, World},
 };
@@ -42,6 +44,8 @@ pub struct Bus {
     wall: OnceLock<WallClock>,
     inner: Mutex<Inner>,
     tail: broadcast::Sender<Arc<Event>>,
+    /// The secrets that are masked in events.
+    secrets: SecretRegistry,
 }
 
 struct Inner {
@@ -58,7 +62,13 @@ impl Bus {
             wall: OnceLock::new(),
             inner: Mutex::new(Inner { world: World::new(epoch, separator, keep), frames: 0 }),
             tail,
+            secrets: SecretRegistry::default(),
         }
+    }
+
+    /// The secrets that are masked in events, and wherever else the engine stores or shows text.
+    pub fn secrets(&self) -> &SecretRegistry {
+        &self.secrets
     }
 
     /// The time now.
@@ -98,7 +108,8 @@ impl Bus {
     }
 
     /// Publishes something that happened at `at`.
-    pub fn publish_at(&self, at: Stamp, kind: EventKind) {
+    pub fn publish_at(&self, at: Stamp, mut kind: EventKind) {
+        masked::event(&self.secrets.redactor(), &mut kind);
         self.push(&mut self.lock(), at, kind);
     }
 

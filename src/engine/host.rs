@@ -18,7 +18,7 @@ use crate::domain::{
     ask::{Answer, Question},
     body::Body,
     event::{EventKind, LogMessage, NoticeLevel},
-    frame::Anomaly,
+    frame::{Anomaly, HttpNote},
     id::CallId,
     secret::Redactor,
     server::{Phase, ServerSpec, Step},
@@ -33,7 +33,6 @@ pub struct ServerHost {
     spec: Arc<ServerSpec>,
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
-    redactor: Redactor,
     answers: Arc<Answers>,
     stderr: Mutex<VecDeque<String>>,
     step: Mutex<Step>,
@@ -46,12 +45,11 @@ pub struct ServerHost {
 impl ServerHost {
     /// The host for `spec`.
     pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>, answers: Arc<Answers>) -> ServerHost {
-        let redactor = Redactor::new(spec.secrets());
+        bus.secrets().learn(spec.secrets());
         ServerHost {
             spec,
             bus,
             inbox,
-            redactor,
             answers,
             stderr: Mutex::default(),
             step: Mutex::new(Step::Spawn),
@@ -60,8 +58,11 @@ impl ServerHost {
         }
     }
 
+    fn redactor(&self) -> Redactor {
+        self.bus.secrets().redactor()
+    }
+
     fn log(&self, level: &str, logger: Option<String>, text: String, call: Option<CallId>) {
-        let text = self.redactor.redact(&text);
         let log = Arc::new(LogMessage { level: level.to_owned(), logger, text, call });
         self.bus.publish(EventKind::ServerLog { server: self.spec.id.clone(), log });
     }
@@ -105,22 +106,26 @@ impl Host for ServerHost {
     }
 
     fn frame(&self, mut frame: FrameDraft) -> u64 {
-        frame.body = frame.body.redacted(&self.redactor);
-        if let Some(note) = frame.http.as_mut().filter(|note| note.headers.iter().any(|(_, v)| self.redactor.finds(v.as_bytes()))) {
-            for (_, value) in &mut Arc::make_mut(note).headers {
-                *value = self.redactor.redact(value);
+        let redactor = self.redactor();
+        frame.body = frame.body.redacted(&redactor);
+        if let Some(note) = frame.http.as_mut().filter(|_| !redactor.is_empty()) {
+            let found = |text: &str| redactor.finds(text.as_bytes());
+            let inside = note.headers.iter().any(|(name, value)| found(name) || found(value));
+            if inside || found(&note.line) || note.event_id.as_deref().is_some_and(found) {
+                let HttpNote { line, headers, event_id } = Arc::make_mut(note);
+                let texts = headers.iter_mut().flat_map(|(name, value)| [name, value]).chain(event_id).chain([line]);
+                texts.for_each(|text| redactor.redact_in(text));
             }
         }
         self.bus.frame(&self.spec.id, frame)
     }
 
-    fn anomaly(&self, mut anomaly: Anomaly) {
-        anomaly.detail = self.redactor.redact(&anomaly.detail);
+    fn anomaly(&self, anomaly: Anomaly) {
         self.bus.publish(EventKind::ServerAnomaly { server: self.spec.id.clone(), anomaly: Arc::new(anomaly) });
     }
 
     fn stderr(&self, line: &str) {
-        let line = self.redactor.redact(line);
+        let line = self.redactor().redact(line);
         {
             let mut last = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
             if last.len() == LAST_LINES {
@@ -168,7 +173,6 @@ impl Host for ServerHost {
     fn unsubscribed(&self, uris: &[String], why: &str) {
         let server = &self.spec.id;
         for uri in uris {
-            let why = self.redactor.redact(why);
             self.bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on: false });
             self.bus.notice(NoticeLevel::Warn, format!("{server} will not tell of changes of {uri}: {why}"));
         }

@@ -444,7 +444,7 @@ impl Health {
         let failure = match checked {
             Ok(Ok(())) => return Health::Well,
             // What the server quotes of our secrets is told nowhere.
-            Ok(Err(failure)) => failure.redacted(&Redactor::new(spec.secrets())),
+            Ok(Err(failure)) => failure.redacted(&Redactor::new(&spec.secrets())),
             Err(_) => return Health::Lost(format!("no sign of life within {} s", HEALTH_PATIENCE.as_secs())),
         };
         match failure.status {
@@ -471,7 +471,7 @@ fn with_target(why: Arc<ConnectFailure>, spec: &ServerSpec) -> Arc<ConnectFailur
         return why;
     }
     let mut why = ConnectFailure::clone(&why);
-    why.target = spec.launch.summary();
+    why.target = spec.summary();
     Arc::new(why)
 }
 
@@ -480,7 +480,7 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, host: Arc<Server
     host.step(Step::Run);
     match timeout(spec.timeouts.list + HANDING_OVER, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
-        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.redacted(&Redactor::new(spec.secrets())).message)),
+        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.redacted(&Redactor::new(&spec.secrets())).message)),
         Err(_) => Err(format!("listing took longer than {}", crate::domain::time::short(spec.timeouts.list))),
     }
 }

@@ -129,7 +129,7 @@ impl Connector for Connections {
 
 /// Adds what is known of the server's side of it, and what to try.
 fn explain(mut failure: ConnectFailure, spec: &ServerSpec) -> ConnectFailure {
-    failure.target = spec.launch.summary();
+    failure.target = spec.summary();
     if let Launch::Stdio { command, cwd, .. } = &spec.launch {
         let here = std::env::current_dir().unwrap_or_default();
         failure.cwd = Some(cwd.as_ref().unwrap_or(&here).display().to_string());
@@ -140,7 +140,7 @@ fn explain(mut failure: ConnectFailure, spec: &ServerSpec) -> ConnectFailure {
             failure.hints.push("check that the program is an MCP server that speaks over stdio, and see its stderr".into());
         }
     }
-    let redactor = Redactor::new(spec.secrets());
+    let redactor = Redactor::new(&spec.secrets());
     failure.summary = redactor.redact(&failure.summary);
     for text in failure.causes.iter_mut().chain(&mut failure.stderr) {
         *text = redactor.redact(text);

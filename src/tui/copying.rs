@@ -10,8 +10,11 @@ use crate::domain::{
     call::Operation,
     form::json::escape,
     recall::public,
-    secret::Secret,
-    server::{Era, Launch, ServerSpec, looks_secret, quote},
+    secret::{
+        Secret,
+        rule::{self, UrlSecret},
+    },
+    server::{Era, Launch, ServerSpec, quote},
     text::{is_hidden, visible_lines},
     world::World,
 };
@@ -240,7 +243,8 @@ pub fn mcp_servers(spec: &ServerSpec) -> Copied {
 
 /// An environment variable's value as it is written; a literal secret becomes the variable itself.
 fn env_value(name: &str, value: &Secret) -> String {
-    if value.interpolated() || !looks_secret(name) { plain_variables(value.written()) } else { format!("${{{name}}}") }
+    let literal = !value.interpolated() && rule::masks(name, value.expose());
+    if literal { format!("${{{name}}}") } else { plain_variables(value.written()) }
 }
 
 /// A header's value as it is written; a literal one becomes a variable, since headers carry credentials.
@@ -272,23 +276,13 @@ fn spec_written(spec: &ServerSpec, key: &str) -> Option<String> {
 
 /// The address as it is written, without credentials.
 fn url_of(spec: &ServerSpec, url: &str) -> String {
-    if let Some(written) = spec_written(spec, "url") {
-        return written;
-    }
-    let (front, query) = url.split_once('?').map_or((url, None), |(f, q)| (f, Some(q)));
-    let front = match (front.find("://"), front.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &front[..scheme], &front[at + 1..]),
-        _ => front.to_owned(),
-    };
-    let Some(query) = query else { return front };
-    let pairs: Vec<String> = query
-        .split('&')
-        .map(|pair| match pair.split_once('=') {
-            Some((key, _)) if looks_secret(key) || key.eq_ignore_ascii_case("key") => format!("{key}=${{{}}}", variable(key)),
-            _ => pair.to_owned(),
-        })
-        .collect();
-    format!("{front}?{}", pairs.join("&"))
+    let written = spec_written(spec, "url");
+    let url = written.as_deref().unwrap_or(url);
+    rule::replaced_url(url, |secret| match secret {
+        UrlSecret::Credentials => String::new(),
+        UrlSecret::Query(name) => format!("${{{}}}", if name.is_empty() { "QUERY".to_owned() } else { variable(name) }),
+        UrlSecret::Segment => "${PATH_SEGMENT}".to_owned(),
+    })
 }
 
 /// Text of a server for a shell's double quotes: nothing in it is a variable.

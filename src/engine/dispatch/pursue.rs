@@ -30,7 +30,6 @@ use crate::{
             stage::{Cause, Stage, Wait},
             verdict::{self, Verdict},
         },
-        secret::Redactor,
         time::short,
     },
     engine::{
@@ -343,7 +342,7 @@ impl Dispatch {
         let verdict = aim.treatment.policy.counting.verdict(&outcome);
         // What a server quotes of our secrets is told nowhere.
         let outcome = match outcome {
-            Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&Redactor::new(server.spec.secrets()))),
+            Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&self.shared.bus.secrets().redactor())),
             answered => answered,
         };
         let how = how(&outcome);
@@ -421,7 +420,7 @@ impl Dispatch {
             Ok(Ok(())) => return Ok(pass),
             // A server that answers 401 or 429 lives: what it says to the call itself is worth more than a guess.
             Ok(Err(failure)) if aim.treatment.policy.counting.verdict(&failed(failure.clone())) != Verdict::Failure => return Ok(pass),
-            Ok(Err(failure)) => failure.redacted(&Redactor::new(server.spec.secrets())).message,
+            Ok(Err(failure)) => failure.redacted(&self.shared.bus.secrets().redactor()).message,
             Err(_) => format!("no answer within {}", short(PROBE_PATIENCE)),
         };
         pass.record(Verdict::Failure, begun.elapsed(), &why);
