@@ -19,14 +19,17 @@ use crate::{
     cli::{
         self, Options,
         approve::Waiting,
-        args::{Cli, Cmd},
+        args::{Cli, Cmd, ImportArgs},
         exit,
         import::{Found, ImportSource},
         print::Io,
     },
     config::{self, FoundImport, LoadOptions, PendingApproval},
     demo,
-    domain::call::{Failure, FailureKind},
+    domain::{
+        call::{Failure, FailureKind},
+        secret::MASK,
+    },
     mcp,
 };
 
@@ -48,7 +51,7 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         Some(Cmd::Completions(args)) => cli::manual::completions(args.shell, Io::real()),
         Some(Cmd::Man) => cli::manual::man(Io::real()),
-        Some(Cmd::Import(args)) => import(args.write, args.project, &options),
+        Some(Cmd::Import(args)) => import(args, &options),
         Some(Cmd::Approve(args)) => approve(&cli, args.hash.as_deref(), &options),
         Some(Cmd::Cache(args)) => within_runtime(headless::cache(Setup::new(&cli, false), args.action.clone(), options)),
         Some(Cmd::Demo(args)) => within_runtime(console::run(Setup::new(&cli, true), options, args.traffic)),
@@ -86,7 +89,8 @@ fn own_program() -> Option<PathBuf> {
 }
 
 /// `import`: what other programs have configured. What came with a project is only shown, unless `project` asks for it.
-fn import(write: bool, project: bool, options: &Options) -> u8 {
+fn import(args: &ImportArgs, options: &Options) -> u8 {
+    let ImportArgs { write, project, show_secrets } = *args;
     let load = LoadOptions::process();
     let Some(home) = load.home.clone() else {
         return cli::fail(Failure::new(FailureKind::InvalidArguments, "there is no home folder to look in"), options, Io::real());
@@ -94,7 +98,10 @@ fn import(write: bool, project: bool, options: &Options) -> u8 {
     let imports = config::find_imports(&home, &load.cwd, &load.env);
     let target = load.user_file();
     let existing = target.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
-    let taken: Vec<FoundImport> = imports.iter().filter(|found| project || !found.project).cloned().collect();
+    // What is printed is seen by others; only the file itself gets the values.
+    let masks = !write && !show_secrets;
+    let shown = |found: &FoundImport| if masks { found.masked() } else { found.clone() };
+    let taken: Vec<FoundImport> = imports.iter().filter(|found| project || !found.project).map(shown).collect();
     let (toml, added) = match config::add_to_toml(&taken, if write { existing.as_deref() } else { None }) {
         Ok(added) => added,
         Err(error) => return cli::fail(Failure::new(FailureKind::InvalidArguments, error.to_string()), options, Io::real()),
@@ -102,15 +109,16 @@ fn import(write: bool, project: bool, options: &Options) -> u8 {
     let sources = imports
         .into_iter()
         .map(|found| ImportSource {
+            // What came with a project is shown as it would be started, but for what is certainly secret.
+            lines: config::launch_lines(&if found.project || show_secrets { found.servers.clone() } else { found.masked().servers }),
             client: found.client.to_owned(),
             path: found.path,
             project: found.project,
-            lines: config::launch_lines(&found.servers),
             servers: found.servers.into_iter().map(Arc::new).collect(),
             problems: found.problems.iter().map(ToString::to_string).collect(),
         })
         .collect();
-    let found = Found { sources, toml, added, project };
+    let found = Found { sources, masked: masks && toml.contains(MASK), toml, added, project };
     let mut writer = |found: &Found| {
         let file = target.clone().ok_or("there is no folder for the configuration")?;
         config::write_config(&file, &found.toml).map_err(|e| e.to_string())?;

@@ -20,7 +20,7 @@ pub fn offer(load: &LoadOptions) -> (Vec<FoundImport>, Offer) {
             path: short(&import.path, &home),
             servers: import.servers.len(),
             used: 0,
-            lines: config::launch_lines(&import.servers),
+            lines: config::launch_lines(&if import.project { import.servers.clone() } else { import.masked().servers }),
             problems: import.problems.iter().map(|p| p.to_string().replace('\n', " · ")).collect(),
         })
         .collect();

@@ -407,6 +407,9 @@ pub struct ImportArgs {
     /// Take the servers of this project's files too.
     #[arg(long)]
     pub project: bool,
+    /// Print secret values instead of •••.
+    #[arg(long)]
+    pub show_secrets: bool,
 }
 
 /// `approve`.

@@ -568,6 +568,7 @@ fn found(problems: &[&str]) -> import::Found {
         toml: "[servers.web]\nurl = \"https://host/mcp\"\n".into(),
         added: 1,
         project: false,
+        masked: false,
     }
 }
 

@@ -12,7 +12,10 @@ use super::{
     source::{Language, Source},
     text::Env,
 };
-use crate::domain::server::ServerSpec;
+use crate::domain::{
+    secret::{MASK, Redactor, Secret, rule},
+    server::{Launch, ServerSpec},
+};
 
 /// Another client's file, with the servers in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,47 @@ pub struct FoundImport {
     pub servers: Vec<ServerSpec>,
     /// What could not be understood, and variables that are not set.
     pub problems: Vec<ConfigError>,
+}
+
+impl FoundImport {
+    /// The same with every written secret replaced by [`MASK`], to be shown.
+    pub fn masked(&self) -> FoundImport {
+        FoundImport { servers: self.servers.iter().map(masked).collect(), ..self.clone() }
+    }
+}
+
+/// A specification to be shown: written secrets are replaced, variables stay.
+fn masked(spec: &ServerSpec) -> ServerSpec {
+    let mut spec = spec.clone();
+    let redactor = Redactor::new(&spec.secrets());
+    let pairs = |pairs: &mut Vec<(String, Secret)>| {
+        for (name, value) in pairs {
+            if !value.interpolated() && rule::masks(name, value.expose()) {
+                *value = Secret::literal(MASK);
+            } else {
+                *value = Secret::new(value.expose(), redactor.redact(value.written()));
+            }
+        }
+    };
+    match &mut spec.launch {
+        Launch::Stdio { args, env, .. } => {
+            pairs(env);
+            for arg in args {
+                *arg = match arg.interpolated() {
+                    true => Secret::new(arg.expose(), redactor.redact(arg.written())),
+                    false => Secret::literal(redactor.redact(arg.expose())),
+                };
+            }
+        }
+        Launch::Http { url, headers, .. } => {
+            pairs(headers);
+            *url = redactor.redact(&rule::masked_url(url, MASK));
+        }
+    }
+    for (_, text) in &mut spec.origin.written {
+        *text = redactor.redact(text);
+    }
+    spec
 }
 
 /// A place where a client keeps its servers.
