@@ -1,7 +1,7 @@
 //! Copies of events, calls and journal entries in which known secrets are masked.
 //!
 //! The event log masks events before it publishes them, the runner masks entries before they are journaled, the history
-//! masks calls before it keeps them. What is matched by name is not changed: servers, tools, resources, steps and the
+//! masks calls before it stores them. What is matched by name is not changed: servers, tools, resources, steps and the
 //! schemas of tools; printers mask these where they show them.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::{
     journal::{CallRecord, RunEntry, StepRecord},
     policy::stage::Stage,
     run::{RunReport, RunSpec, StepAnswer, StepError, StepState, StepView},
-    secret::Redactor,
+    secret::{MASK, Redactor},
     server::{ConnectFailure, Phase, SessionInfo},
 };
 
@@ -106,7 +106,36 @@ pub fn entry(redactor: &Redactor, entry: &mut RunEntry) {
     }
 }
 
-/// Masks the secrets in a call that is about to be kept in the history.
+/// Whether something that a resumed run uses holds a mask: its input, an answer, a result.
+pub fn in_entry(entry: &RunEntry) -> bool {
+    let held = |body: &Body| memchr::memmem::find(body.bytes(), MASK.as_bytes()).is_some();
+    match entry {
+        RunEntry::Began { spec, .. } => {
+            held(&spec.input)
+                || spec.answers.iter().any(|(_, answer)| match answer {
+                    StepAnswer::Content { content } => held(content),
+                    StepAnswer::Skip { result } => held(result),
+                    StepAnswer::Approve | StepAnswer::Repeat => false,
+                })
+        }
+        RunEntry::ItemEnded { end, .. } | RunEntry::StepEnded { end, .. } => {
+            end.result.as_ref().is_some_and(held) || end.text.as_ref().is_some_and(|text| text.contains(MASK))
+        }
+        _ => false,
+    }
+}
+
+/// Whether what would be sent holds a mask.
+pub fn in_operation(operation: &Operation) -> bool {
+    let held = |body: &Body| memchr::memmem::find(body.bytes(), MASK.as_bytes()).is_some();
+    match operation {
+        Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => held(arguments),
+        Operation::Complete { params, .. } | Operation::Raw { params, .. } => held(params),
+        Operation::Resource { uri, .. } => uri.contains(MASK),
+    }
+}
+
+/// Masks the secrets in a call that is about to be stored in the history.
 pub fn record(redactor: &Redactor, record: &mut CallRecord) {
     text(redactor, &mut record.name);
     if let Some(result) = &mut record.result {

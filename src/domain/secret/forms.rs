@@ -20,6 +20,8 @@ pub fn patterns(value: &str) -> Vec<String> {
     if value.len() <= LONGEST_ENCODED {
         found.push(json_inner(value));
         found.push(html(value));
+        // Matching ignores the case of ASCII only.
+        found.extend([value.to_uppercase(), value.to_lowercase()]);
         found.push(value.replace(' ', "+"));
         found.push(value.bytes().map(|byte| format!("{byte:02x}")).collect());
         for shift in 0..3 {
@@ -51,10 +53,10 @@ fn base64_part(engine: &impl Engine, value: &str, shift: usize) -> Option<String
     text.get(from..to).filter(|part| part.len() >= SHORTEST_BASE64).map(str::to_owned)
 }
 
-/// A decoder: what the escape at the beginning of some bytes stands for, and its length; `None` when there is none.
+/// A decoder: the bytes that the escape at the beginning of a text decodes to, and its length; `None` when there is none.
 pub type Decoder = fn(&[u8]) -> Option<(Decoded, usize)>;
 
-/// The bytes that one escape stands for.
+/// The bytes that one escape decodes to.
 #[derive(Clone, Copy)]
 pub struct Decoded {
     bytes: [u8; 4],

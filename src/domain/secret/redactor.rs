@@ -265,6 +265,7 @@ mod tests {
             STANDARD.encode(format!("user:{value}")),
             STANDARD.encode(format!("a{value}")).replace('+', "-").replace('/', "_"),
             value.bytes().map(|b| format!("{b:02X}")).collect(),
+            value.to_uppercase(),
         ];
         for text in spellings {
             let text = format!("before {text} after");
