@@ -11,6 +11,10 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "cli/secrets.rs"]
+mod secrets;
+#[path = "cli/store.rs"]
+mod store;
 #[path = "cli/workflows.rs"]
 mod workflows;
 

@@ -22,6 +22,7 @@ use crate::{
         server::ServerSpec,
     },
     engine::{Engine, control::Control},
+    store::Store,
     tui::{
         self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, ConsoleUpdate, Left, Startup, Taste,
         overlay::welcome::{Chosen, Offer},
@@ -62,6 +63,9 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     let history = store.clone();
     if let Some(why) = trouble {
         engine.notice(Notice::new(NoticeLevel::Warn, format!("calls and runs are not written down: {why}")));
+    }
+    for moved in history.iter().flat_map(Store::take_set_aside) {
+        engine.notice(Notice::new(NoticeLevel::Warn, moved.to_string()));
     }
     let recorder = store.filter(|_| !setup.demo && loaded.settings.history_calls > 0).map(|store| Recorder::start(&engine, store));
     if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {

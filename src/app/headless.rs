@@ -92,6 +92,8 @@ async fn serve(
             None
         }
     };
+    report_set_aside(store.as_ref(), &mut io);
+    let later = store.clone();
     let mut options = options.clone();
     if runs {
         let (shelf, problems) = workflows::shelf(&setup, &loaded);
@@ -130,7 +132,16 @@ async fn serve(
     if let Some(demo) = demo {
         demo.stop().await;
     }
+    report_set_aside(later.as_ref(), &mut Io::real());
     Ok(code)
+}
+
+/// Says which databases were moved out of the way, since the user may want them back.
+pub fn report_set_aside(store: Option<&Store>, io: &mut Io) {
+    for moved in store.map(Store::take_set_aside).unwrap_or_default() {
+        // A closed stderr is no reason to stop.
+        let _ = writeln!(io.stderr, "warning: {}", visible_lines(&moved.to_string()));
+    }
 }
 
 /// The run that is to be gone on with, and what it was asked to do.

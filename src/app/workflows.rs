@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::setup::{self, Setup};
+use super::{
+    headless::report_set_aside,
+    setup::{self, Setup},
+};
 use crate::{
     cli::{
         self, Options,
@@ -76,7 +79,7 @@ pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
             Err(failure) => cli::fail(failure, &options, io),
         };
     }
-    // Calls are kept without secrets; those of older versions are masked here, and so is what is a secret only now.
+    // The history stores calls without secrets. Calls of older versions, and values that are secret since, are masked here.
     let calls = match past(&setup, &loaded, &command, &options.secrets).await {
         Ok(calls) => calls,
         Err(failure) => return cli::fail(failure, &options, io),
@@ -116,6 +119,7 @@ async fn test_from_run(
     (part, name, write): (&str, Option<&str>, bool),
 ) -> Result<TestMade, Failure> {
     let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the journal cannot be read: {why}")))?;
+    report_set_aside(Some(&store), &mut Io::real());
     let record = recorded_run(&store, part).await?;
     let spec = record.spec().cloned().ok_or_else(|| wrong(format!("the journal of the run {} has no beginning", record.run)))?;
     let plan = plan_of(&spec)?;
@@ -176,6 +180,7 @@ async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd, secrets: &S
         |id: &String| u64::from_str_radix(id, 16).map_err(|_| wrong(format!("{id:?} is no call: expected its id as `--json` prints it")));
     let numbers: Vec<u64> = ids.iter().map(number).collect::<Result<_, _>>()?;
     let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the history cannot be read: {why}")))?;
+    report_set_aside(Some(&store), &mut Io::real());
     // Not every call is one of a tool: read more than are wanted.
     let records = store.calls(last.saturating_mul(10).max(100), numbers.clone()).await;
     let mut records: Vec<CallRecord> = records.map_err(|error| wrong(format!("the history cannot be read: {error}")))?;

@@ -16,6 +16,7 @@ use super::{
 use crate::domain::{
     call::{Failure, FailureKind},
     run::{RunId, RunSpec, WorkflowText},
+    secret::MASK,
     text::visible,
     workflow::{
         check::check_against,
@@ -323,6 +324,11 @@ fn save(
     if let Err(problems) = parse(&source, &|_| None) {
         tell_checked(printer, &[(name.to_owned(), problems)])?;
         return Ok(exit::USAGE);
+    }
+    if text.contains(MASK) {
+        printer.note(&format!(
+            "secret values are written as {MASK}: replace them, for example by {{{{ env.NAME }}}}, before the workflow runs"
+        ));
     }
     if print {
         printer.file(text)?;

@@ -225,7 +225,7 @@ fn limits(limits: &Limits) -> InlineTable {
 pub fn write_config(path: &Path, text: &str) -> Result<(), ConfigError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     folder
-        .map_or(Ok(()), std::fs::create_dir_all)
+        .map_or(Ok(()), private::new_folders)
         .and_then(|()| private::write(path, text, Links::Follow))
         .map_err(|e| ConfigError::new(format!("cannot be written: {e}")).in_file(path).hint("check the folder's permissions"))
 }

@@ -36,6 +36,16 @@ pub(super) fn folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the folders on the way to a file with mode 0700, whatever the umask. Those that exist stay as they are: a folder
+/// of the user's choice, or of a repository, may be for others too.
+pub(super) fn new_folders(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o700))
+}
+
 /// Reads a file of ours; `None` when there is none. Links, other users' files and files that others
 /// may write are refused.
 pub(super) fn read(path: &Path) -> io::Result<Option<String>> {

@@ -9,8 +9,9 @@ use std::{
 use super::{
     error::ConfigError,
     load::{LoadOptions, Loaded, PROJECT_FILES},
-    private::{self, Links},
+    private,
 };
+use crate::files::{self, Allowed};
 
 /// The folder beside a configuration that is looked into.
 const FOLDER: &str = "workflows";
@@ -122,40 +123,42 @@ fn read(path: &Path) -> io::Result<WorkflowFile> {
 
 /// Writes a workflow file into `folder`, which is made if need be. A file that is there is left alone.
 pub fn save_workflow(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
+    private::new_folders(folder)?;
     let path = folder.join(format!("{name}.toml"));
-    let mut file = match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+    match files::create(&path, text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(io::Error::new(error.kind(), "it is there already; choose another name, or remove it first"));
+            Err(io::Error::new(error.kind(), "it is there already; choose another name, or remove it first"))
         }
-        opened => opened?,
-    };
-    io::Write::write_all(&mut file, text.as_bytes())?;
-    file.sync_all()?;
-    Ok(path)
+        written => written.map(|()| path),
+    }
 }
 
 /// Puts a case into the test file of a workflow in `folder`: behind those that it has, or behind `head` in a new one.
 pub fn add_case(folder: &Path, workflow: &str, head: &str, case: &str) -> io::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
+    private::new_folders(folder)?;
     let path = folder.join(format!("{workflow}.test.toml"));
-    let mut file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
-    let head = if file.metadata()?.len() == 0 { head } else { "" };
-    // In one piece: what is cut off in the middle would break the cases before it too.
-    io::Write::write_all(&mut file, format!("{head}{case}").as_bytes())?;
-    file.sync_all()?;
+    let before = match fs::symlink_metadata(&path) {
+        // Refused below as well; before it is read, so that nothing of its target is.
+        Ok(meta) if meta.is_symlink() => None,
+        Ok(_) => {
+            let read = files::read_text(&path, Allowed { bytes: LARGEST, within: None });
+            Some(read.map_err(|why| io::Error::other(format!("{} {why}", path.display())))?)
+        }
+        Err(_) => None,
+    };
+    let before = before.filter(|text| !text.is_empty()).unwrap_or_else(|| head.to_owned());
+    files::replace(&path, format!("{before}{case}").as_bytes())?;
     Ok(path)
 }
 
-/// The database in the state folder: readable by its owner only, made if it is not there.
+/// The database in the state folder: made with mode 0600 if it is not there. What is wrong with one that is there, the
+/// store finds out.
 pub fn store_file(state_dir: &Path) -> io::Result<PathBuf> {
     private::folder(state_dir)?;
     let path = state_dir.join(STORE);
-    match fs::symlink_metadata(&path) {
-        Ok(meta) if meta.is_file() => {}
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} is no file", path.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => private::write(&path, "", Links::Refuse)?,
-        Err(error) => return Err(error),
+    match files::create(&path, b"") {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
     Ok(path)
 }

@@ -109,7 +109,7 @@ impl Engine {
     /// Makes the servers be these: starts new ones, restarts changed ones, stops the ones that are
     /// gone, leaves the others alone. All connect side by side; nothing is waited for.
     pub fn apply(&self, specs: Vec<ServerSpec>) {
-        // All together: each addition makes the next redactor anew.
+        // All together: each addition discards the redactor.
         self.secrets().learn(specs.iter().flat_map(ServerSpec::secrets));
         let mut servers = self.shared.servers();
         let gone: Vec<ServerId> = servers.keys().filter(|id| !specs.iter().any(|s| s.id == **id)).cloned().collect();

@@ -1,6 +1,7 @@
 //! An MCP server that misbehaves as told: one tool a fault. It knows no JSON library, so that nothing it writes is made right on the way.
 //!
-//! `badserver [MODE]`: modes change how it starts, lists and ends; tools change how a call goes.
+//! `badserver [MODE]`: modes change how it starts, lists and ends; tools change how a call goes. `leaky` repeats every
+//! value of its environment whose name begins with `LEAK_` and all of its arguments, wherever a server can write text.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "servers write to stderr and end in every possible way")]
@@ -69,6 +70,7 @@ fn main() {
         },
         "deaf" => ignore_signals(),
         "stray" => stray(),
+        "leaky" | "leaky_exit" => leaky::run(mode == "leaky_exit"),
         _ => {}
     }
     if mode == "family" {
@@ -362,5 +364,121 @@ fn close_stdout() {
     rustix::stdio::dup2_stdout(&nowhere).unwrap();
     loop {
         sleep(Duration::from_secs(3600));
+    }
+}
+
+/// A server that repeats its secrets.
+mod leaky {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    use super::{BufRead, error, exit, field, result, say, text};
+
+    fn values() -> Vec<String> {
+        let named = std::env::vars().filter(|(name, _)| name.starts_with("LEAK_")).map(|(_, value)| value);
+        named.chain(std::env::args().skip(2)).collect()
+    }
+
+    fn escaped(text: &str) -> String {
+        text.chars()
+            .map(|c| match c {
+                '"' | '\\' => format!("\\{c}"),
+                '/' => "\\/".to_owned(),
+                c if !c.is_ascii() || c.is_control() => format!("\\u{:04x}", c as u32),
+                c => c.to_string(),
+            })
+            .collect()
+    }
+
+    fn percent(text: &str) -> String {
+        text.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02x}") }).collect()
+    }
+
+    /// Each value in every encoding.
+    fn spellings() -> String {
+        let spell = |value: &String| {
+            let hex: String = value.bytes().map(|b| format!("{b:02x}")).collect();
+            let base64 = STANDARD.encode(value);
+            let pair = STANDARD.encode(format!("user:{value}"));
+            [value.clone(), escaped(value), percent(value), base64, pair, hex, value.to_uppercase()].join(" ")
+        };
+        values().iter().map(spell).collect::<Vec<_>>().join(" ")
+    }
+
+    pub fn run(exits: bool) -> ! {
+        let all = escaped(&values().join(" "));
+        eprintln!("starting with {}", spellings());
+        if exits {
+            exit(3);
+        }
+        let mut line = String::new();
+        while std::io::stdin().lock().read_line(&mut line).is_ok_and(|n| n > 0) {
+            answer(&line, &all);
+            line.clear();
+        }
+        exit(0)
+    }
+
+    fn answer(line: &str, all: &str) {
+        let (id, method) = (field(line, "id").unwrap_or("null"), field(line, "method").unwrap_or(""));
+        match method {
+            "initialize" => say(&result(
+                id,
+                &format!(
+                    r#"{{"protocolVersion":"2025-11-25","capabilities":{{"tools":{{}},"logging":{{}},"resources":{{}},"prompts":{{}}}},"serverInfo":{{"name":"{all}","title":"{all}","version":"{all}"}},"instructions":"{all}"}}"#
+                ),
+            )),
+            "tools/list" => {
+                let fits = |value: &String| value.len() < 50 && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+                let named = format!("named_{}", values().into_iter().find(fits).unwrap_or_default());
+                let tool = |name: &str| {
+                    format!(
+                        r#"{{"name":"{name}","title":"{all}","description":"{all}","inputSchema":{{"type":"object","properties":{{"p":{{"type":"string","default":"{all}","description":"{all}"}}}}}},"annotations":{{"readOnlyHint":true}}}}"#
+                    )
+                };
+                let names = ["result", "encoded", "error", "tool_error", "log", "crash", named.as_str()];
+                say(&result(id, &format!(r#"{{"tools":[{}]}}"#, names.map(tool).join(","))));
+            }
+            "resources/list" => {
+                say(&result(
+                    id,
+                    &format!(r#"{{"resources":[{{"uri":"x://{}","name":"{all}","description":"{all}"}}]}}"#, percent(&values().concat())),
+                ));
+            }
+            "prompts/list" => say(&result(id, &format!(r#"{{"prompts":[{{"name":"p","description":"{all}"}}]}}"#))),
+            "prompts/get" => {
+                say(&result(id, &format!(r#"{{"messages":[{{"role":"user","content":{{"type":"text","text":"{all}"}}}}]}}"#)));
+            }
+            "tools/call" => call(line, id, all),
+            _ if id != "null" => say(&error(id, -32601, all)),
+            _ => {}
+        }
+    }
+
+    fn call(line: &str, id: &str, all: &str) {
+        match field(line, "name").unwrap_or("") {
+            "encoded" => say(&text(id, &escaped(&spellings()))),
+            "error" => {
+                say(&format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32000,"message":"{all}","data":{{"values":"{all}"}}}}}}"#))
+            }
+            "tool_error" => say(&result(id, &format!(r#"{{"isError":true,"content":[{{"type":"text","text":"{all}"}}]}}"#))),
+            "log" => {
+                say(&format!(
+                    r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"error","logger":"{all}","data":"{all}"}}}}"#
+                ));
+                let token = field(line, "progressToken").unwrap_or("0");
+                say(&format!(
+                    r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1,"message":"{all}"}}}}"#
+                ));
+                say(&format!("not JSON: {}", spellings()));
+                say(&text(id, "ok"));
+            }
+            "crash" => {
+                eprintln!("dying with {}", spellings());
+                exit(3)
+            }
+            _ => {
+                say(&result(id, &format!(r#"{{"content":[{{"type":"text","text":"{all}"}}],"structuredContent":{{"values":["{all}"]}}}}"#)))
+            }
+        }
     }
 }
