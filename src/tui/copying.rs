@@ -353,6 +353,31 @@ mod tests {
     }
 
     #[test]
+    fn no_part_of_an_address_that_is_secret_is_copied() {
+        let mut world = fake::shop_world();
+        let at = world.servers.iter().position(|s| s.id().as_str() == "analytics").unwrap();
+        let mut spec = ServerSpec::clone(&world.servers[at].spec);
+        let secrets = ["me:hunter2-pass", "a1b2c3d4e5f6a7b8", "plain-key"];
+        let [user, segment, key] = secrets;
+        for (url, written) in [
+            (format!("https://{user}@h.example/s/{segment}/mcp?api_key={key}&page=2"), None),
+            (
+                format!("https://{user}@h.example/s/{segment}/value-of-v?api_key={key}&page=2"),
+                Some(format!("https://{user}@h.example/s/{segment}/${{V}}?api_key={key}&page=2")),
+            ),
+        ] {
+            spec.launch = Launch::Http { url, headers: vec![], socket: None };
+            spec.origin.written = written.into_iter().map(|text| ("url".to_owned(), text)).collect();
+            world.servers[at].spec = spec.clone().into();
+            let operation = fake::tool_call("analytics", "track_event", "{}");
+            for text in [curl(&operation, &world).unwrap().text, mcp_servers(&spec).text] {
+                assert!(secrets.iter().all(|secret| !text.contains(secret)) && !text.contains("value-of-v"), "{text}");
+                assert!(text.contains("api_key=${API_KEY}&page=2") && text.contains("/s/${PATH_SEGMENT}/"), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn an_entry_has_the_environment_as_it_is_written() {
         let mut spec = fake::spec("db", None);
         if let Launch::Stdio { env, args, .. } = &mut spec.launch {
