@@ -23,6 +23,7 @@
 //! | [`mcp`] | connections: processes, pipes, HTTP, the protocol of both eras | `domain`, `engine::ports` |
 //! | [`answers`] | where answers are kept: this process, or Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats, interpolation, approvals, live reload | `domain` |
+//! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
 //! | [`demo`] | the built-in servers, which are programs of their own; the only place that names `rmcp` | `domain` |
 //! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `engine::control` |
@@ -47,6 +48,7 @@ pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod engine;
+pub mod files;
 pub mod mcp;
 pub mod store;
 pub mod tui;
