@@ -13,6 +13,7 @@ pub mod form;
 pub mod frame;
 pub mod id;
 pub mod journal;
+pub mod nesting;
 pub mod policy;
 pub mod recall;
 pub mod recorded;
