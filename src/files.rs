@@ -123,9 +123,25 @@ pub fn lexical(path: &Path) -> PathBuf {
 
 /// Creates a file of mode 0600 that must not exist yet, not even as a link.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create_as(path, bytes, Mode::Private)
+}
+
+/// Who may read a new file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Its owner only, whatever the umask.
+    Private,
+    /// Whom the umask lets.
+    Umask,
+}
+
+fn create_as(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
+    let bits = if mode == Mode::Private { 0o600 } else { 0o666 };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(bits).custom_flags(flags).open(path)?;
+    if mode == Mode::Private {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -135,6 +151,23 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Refuses when `path` is a symbolic link or anything else but a regular file. The other names of a hard link keep
 /// what they had.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_as(path, bytes, Mode::Private)
+}
+
+/// Writes a report that the user asked for at `path`, as [`replace`] does but readable as the umask says, since other
+/// programs pick it up. A pipe or a device is written to; of links only those of the system (`/dev/stdout`) are followed.
+pub fn report(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let own = path.starts_with("/dev");
+    match fs::symlink_metadata(path) {
+        Ok(meta) if own || !(meta.is_symlink() || meta.is_file() || meta.is_dir()) => {
+            let nofollow = if own { OFlags::empty() } else { OFlags::NOFOLLOW };
+            OpenOptions::new().write(true).custom_flags(nofollow.bits().cast_signed()).open(path)?.write_all(bytes)
+        }
+        _ => replace_as(path, bytes, Mode::Umask),
+    }
+}
+
+fn replace_as(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_symlink() => return Err(refused("is a symbolic link, which is not written through")),
         Ok(meta) if !meta.is_file() => return Err(refused("is not a file")),
@@ -146,7 +179,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     temporary.push(name);
     temporary.push(format!(".{:016x}", fastrand::u64(..)));
     let temporary = folder.join(temporary);
-    let written = create(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = create_as(&temporary, bytes, mode).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // Best effort: the first error is the one to report.
         let _ = fs::remove_file(&temporary);
@@ -229,5 +262,12 @@ mod tests {
         assert_eq!(fs::read_to_string(at("hard")).unwrap(), "new");
         assert_eq!(fs::metadata(at("hard")).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!at("none").exists() && replace(dir.path(), b"x").is_err());
+        assert!(report(&at("soft"), b"x").is_err() && report(&at("dangling"), b"x").is_err());
+        report(&at("hard"), b"newer").unwrap();
+        report(Path::new("/dev/null"), b"x").unwrap();
+        assert_eq!(
+            (fs::read_to_string(at("hard")).unwrap().as_str(), fs::read_to_string(at("precious")).unwrap().as_str()),
+            ("newer", "old")
+        );
     }
 }

@@ -11,6 +11,8 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "cli/hostile.rs"]
+mod hostile;
 #[path = "cli/workflows.rs"]
 mod workflows;
 

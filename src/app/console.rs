@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    flows::{self, Library},
+    flows::Library,
     history::Recorder,
     resident,
     setup::{self, Setup},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cli::{self, Options, by_hand, exit, print::Io},
-    config::{self, ConfigError, FoundImport, Loaded, PendingApproval, Reload},
+    config::{self, ConfigError, FoundImport, LoadOptions, Loaded, PendingApproval, Reload},
     demo::{self, Demo},
     domain::{
         call::{Failure, FailureKind},
@@ -44,7 +44,11 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     }
     let loaded = match setup.read() {
         Ok(loaded) => loaded,
-        Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
+        // A project cannot keep the console from starting: the watcher reads it again and reports its errors as notices.
+        Err(errors) => match config::load(&LoadOptions { no_project: true, ..setup.load.clone() }) {
+            Ok(loaded) if !setup.load.no_project => loaded,
+            _ => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
+        },
     };
     let mut demo = match setup.demo.then(Demo::prepare).transpose() {
         Ok(demo) => demo,
@@ -92,12 +96,11 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
             }
         });
     }
-    let (workflows, _) = flows::shelf(&setup.load, &loaded, demo.as_ref().map(|demo| demo.dir().join("workflows")).as_deref());
-    let options =
-        ConsoleOptions { workflows: workflows.clone(), ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news)) };
+    let options = console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news));
     // The demo can also come later, from the welcome.
     let demo = Arc::new(Mutex::new(demo));
-    let library = Library::new(setup.load.clone(), demo.clone(), workflows);
+    // The first frame does not wait for workflow files.
+    let library = Library::new(setup.load.clone(), demo.clone(), Default::default());
     let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
     let follower = AbortOnDropHandle::new(tokio::spawn(follow(
         setup,
@@ -270,10 +273,16 @@ async fn follow(
                     continue;
                 }
                 (Some(ConsoleRequest::SaveWorkflow { name, text }), _) => {
-                    engine.notice(match library.save(&name, &text) {
+                    engine.notice(match library.save(&last, &name, &text) {
                         Ok(path) => Notice::new(NoticeLevel::Info, format!("workflow written: {}", path.display())),
                         Err(why) => Notice::new(NoticeLevel::Error, format!("the workflow could not be written: {why}")),
                     });
+                    continue;
+                }
+                (Some(ConsoleRequest::Reject), Some(waiting)) => {
+                    let text = format!("{} was not approved, so nothing of the project is used", waiting.file.display());
+                    let way = "review-project in the palette shows the question again".to_owned();
+                    engine.notice(Notice { detail: vec![way], ..Notice::new(NoticeLevel::Warn, text) });
                     continue;
                 }
                 (Some(_), _) => continue,
@@ -386,7 +395,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{cli::args::Cli, config::LoadOptions};
+    use crate::cli::args::Cli;
 
     fn setup(dir: &std::path::Path, line: &[&str]) -> Setup {
         let cli = Cli::try_parse_from(["switchboard"].iter().chain(line)).unwrap();

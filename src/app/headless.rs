@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     history::Recorder,
     setup::{self, Setup},
-    waiting, workflows,
+    waiting, ways, workflows,
 };
 use crate::{
     answers,
@@ -41,12 +41,11 @@ pub async fn run(setup: Setup, command: Headless, options: Options) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
     };
-    if let Some(pending) = &loaded.pending {
+    // Workflows alone hold nothing up: whoever wants one of them is refused below.
+    if let Some(pending) = loaded.pending.as_ref().filter(|pending| !pending.servers.is_empty()) {
         let waiting = waiting(pending);
         let text = format!("{} was not approved, so nothing was started. It would start:\n{}", pending.file.display(), waiting.block());
-        let (approve, hash) = (waiting.command(), &pending.hash);
-        let hint = format!("`{approve}` after reading these lines, or --trust {hash} for once, or --no-project-config");
-        return cli::fail(Failure::new(FailureKind::Refused, text).hint(hint), &options, Io::real());
+        return cli::fail(Failure::new(FailureKind::Refused, text).hint(ways(pending)), &options, Io::real());
     }
     let mut io = Io::real();
     for problem in &loaded.problems {

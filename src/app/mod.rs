@@ -93,7 +93,10 @@ fn import(write: bool, project: bool, options: &Options) -> u8 {
     };
     let imports = config::find_imports(&home, &load.cwd, &load.env);
     let target = load.user_file();
-    let existing = target.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    let existing = match target.as_deref().map(config::user_text).transpose() {
+        Ok(existing) => existing.flatten(),
+        Err(error) => return cli::fail(Failure::new(FailureKind::InvalidArguments, error.to_string()), options, Io::real()),
+    };
     let taken: Vec<FoundImport> = imports.iter().filter(|found| project || !found.project).cloned().collect();
     let (toml, added) = match config::add_to_toml(&taken, if write { existing.as_deref() } else { None }) {
         Ok(added) => added,
@@ -143,6 +146,12 @@ fn approve(cli: &Cli, hash: Option<&str>, options: &Options) -> u8 {
         None => Ok(()),
     };
     cli::approve::run(&waiting(&pending), hash, &mut keep, options, Io::real())
+}
+
+/// The ways to use a project that waits for approval, or to do without it.
+fn ways(pending: &PendingApproval) -> String {
+    let approve = waiting(pending).command();
+    format!("`{approve}` after reading these lines, or --trust {} for once, or --no-project-config", pending.hash)
 }
 
 /// What waits for an approval, for people.

@@ -245,17 +245,29 @@ async fn agree(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &To
         let failure = Failure::new(FailureKind::Refused, format!("{name} {how} ({})", listed.hints.words())).hint("--yes agrees to it");
         Stop::from(Problem::new(failure).about(Some(&tool.server), name))
     };
+    let notes = |session: &mut Session<'_>| {
+        session.printer.note(&format!("{name} of {} ({}) would be called with", tool.server, listed.hints.words()));
+        session.printer.note_text(&super::json::escape_hidden(&super::json::pretty(&arguments.text())));
+    };
+    match ask_yes(session, "Call it? [y/N]", notes).await? {
+        Some(true) => Ok(()),
+        Some(false) => Err(refused("was not agreed to")),
+        None => Err(refused("may destroy something and nobody can be asked")),
+    }
+}
+
+/// Asks the person at the terminal, after `notes` were shown. `None` when nobody can be asked.
+pub(super) async fn ask_yes(session: &mut Session<'_>, question: &str, notes: impl FnOnce(&mut Session<'_>)) -> Result<Option<bool>, Stop> {
     let stdin = if session.printer.can_ask() { session.printer.take_stdin() } else { None };
-    let Some(stdin) = stdin else { return Err(refused("may destroy something and nobody can be asked")) };
-    session.printer.note(&format!("{name} of {} ({}) would be called with", tool.server, listed.hints.words()));
-    session.printer.note_text(&super::json::escape_hidden(&super::json::pretty(&arguments.text())));
-    session.printer.question("Call it? [y/N]");
+    let Some(stdin) = stdin else { return Ok(None) };
+    notes(session);
+    session.printer.question(question);
     let answer = read_in_thread(stdin, |stdin| {
         let mut line = String::new();
         BufReader::new(stdin.take(1000)).read_line(&mut line).map(|_| line)
     });
     let answer = session.or_signal(answer).await?.unwrap_or_default();
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(refused("was not agreed to")) }
+    Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
 }
 
 /// Reads in a thread of its own, which is left behind when a signal comes first: a read from a

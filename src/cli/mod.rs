@@ -30,6 +30,7 @@ pub mod route;
 pub mod run;
 pub mod servers;
 pub mod session;
+pub mod shelf;
 #[cfg(test)]
 mod tests;
 pub mod tools;
@@ -76,7 +77,7 @@ pub struct Options {
     /// What answers sampling.
     pub sample: Option<AnswerFrom>,
     /// The workflows.
-    pub shelf: workflow::Shelf,
+    pub shelf: shelf::Shelf,
 }
 
 impl From<&Global> for Options {
@@ -96,7 +97,7 @@ impl From<&Global> for Options {
             inject: global.inject.clone(),
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
-            shelf: workflow::Shelf::default(),
+            shelf: shelf::Shelf::default(),
         }
     }
 }

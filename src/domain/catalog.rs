@@ -73,6 +73,33 @@ pub struct Tool {
     pub change: Change,
 }
 
+/// What a tool is by its definition: SHA-256 of its name, title, description, schemas and hints. What a user says of a tool
+/// holds for one definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Definition([u8; 32]);
+
+impl Tool {
+    /// The digest of its definition.
+    pub fn definition(&self) -> Definition {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: Option<&[u8]>| {
+            hash.update([u8::from(bytes.is_some())]);
+            hash.update((bytes.map_or(0, <[u8]>::len) as u64).to_be_bytes());
+            hash.update(bytes.unwrap_or_default());
+        };
+        part(Some(self.name.as_bytes()));
+        part(self.title.as_deref().map(str::as_bytes));
+        part(self.description.as_deref().map(str::as_bytes));
+        part(Some(self.input_schema.bytes()));
+        part(self.output_schema.as_ref().map(|schema| schema.bytes().as_ref()));
+        let Hints { read_only, destructive, idempotent, open_world } = self.hints;
+        for hint in [read_only, destructive, idempotent, open_world] {
+            part(hint.map(|hint| if hint { b"1".as_slice() } else { b"0" }));
+        }
+        Definition(hash.finalize().into())
+    }
+}
+
 /// Behaviour hints of a tool (`annotations`). What the server did not say is `None`.
 ///
 /// They are claims of the server: only a trusted server's are acted upon. The specification's

@@ -41,7 +41,12 @@ impl Model {
                         Self::request(ConsoleRequest::Approve(hash))
                     }
                     Action::Reject => {
+                        let prompt = approval.prompt.clone();
                         self.modals.pop();
+                        let key =
+                            self.keymap.key(&[Context::Global], Action::Review).unwrap_or_else(|| format!(":{}", Action::Review.name()));
+                        self.toast(NoticeLevel::Warn, format!("{} was not approved; {key} shows it again.", prompt.path));
+                        self.rejected = Some(prompt);
                         Self::request(ConsoleRequest::Reject)
                     }
                     _ => vec![],
@@ -197,19 +202,29 @@ impl Model {
     }
 
     pub(super) fn confirmed(&mut self, answer: Action) -> Vec<Cmd> {
-        let Some(Modal::Confirm(_, pending)) = self.modals.pop() else { return vec![] };
+        let Some(Modal::Confirm(confirm, pending)) = self.modals.pop() else { return vec![] };
+        let agreed = matches!(answer, Action::Yes | Action::Always | Action::Believe);
+        if agreed && self.outdated(&confirm) {
+            return vec![];
+        }
+        if agreed {
+            self.allow(answer, &confirm);
+        }
         match (answer, pending) {
             (Action::Yes, Pending::Quit) => vec![Cmd::Quit],
-            (Action::Yes | Action::Always | Action::Believe, Pending::Fire(spec, target)) => {
-                self.allow(answer, &spec.operation);
-                self.submit(*spec, target)
-            }
-            (Action::Yes | Action::Always | Action::Believe, Pending::Burst(spec, total, at_once)) => {
-                self.allow(answer, &spec.operation);
-                self.start_burst(*spec, total, at_once)
-            }
+            (_, Pending::Fire(spec, target)) if agreed => self.submit(*spec, target),
+            (_, Pending::Burst(spec, total, at_once)) if agreed => self.start_burst(*spec, total, at_once),
+            (_, Pending::Run(spec)) if agreed => self.begin_run(spec),
             (Action::Yes | Action::Always, Pending::Overwrite(path, content)) => vec![Cmd::Save { path, content, overwrite: true }],
             _ => vec![],
+        }
+    }
+
+    /// Shows the question about a rejected project again.
+    pub(super) fn review_project(&mut self) {
+        match self.rejected.take() {
+            Some(prompt) => self.approval = Some(prompt),
+            None => self.toast(NoticeLevel::Info, "No project waits for your approval."),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! where the user is, `sense` what does something there.
 //!
 //! What is done: `act` sends an action on to `dialogs`, `welcome`, `panes`, `servers`, `views`, `workflows` or `policy`;
-//! `calls` fires and answers, `burst` fires many, `results` asks things of results, `copy` copies, `fields` and `complete`
+//! `calls` fires and answers, `consent` asks before what may destroy something, `burst` fires many, `results` asks things of results, `copy` copies, `fields` and `complete`
 //! help with typing, `tell` says something in the corner.
 //!
 //! `setup` makes the first state, `settle` brings it in order after each message, `modal` has the dialogs. Named by the
@@ -15,6 +15,7 @@ mod burst;
 mod calls;
 mod choices;
 mod complete;
+mod consent;
 mod context;
 mod copy;
 mod dialogs;
@@ -35,18 +36,9 @@ mod views;
 mod welcome;
 mod workflows;
 
-use std::collections::HashSet;
-
 use crokey::KeyCombination;
 
-use crate::domain::{
-    catalog::ConfirmPolicy,
-    event::NoticeLevel,
-    form::Path,
-    id::{ServerId, ToolId},
-    time::Stamp,
-    world::World,
-};
+use crate::domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, time::Stamp, world::World};
 
 use super::{
     ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Taste,
@@ -63,6 +55,8 @@ use super::{
     views::Views,
     work::{Done, Task, Ticket, Worked},
 };
+
+use self::consent::Consent;
 
 pub use self::{
     modal::{Choice, Modal, Pending, Purpose},
@@ -136,14 +130,14 @@ pub struct Model {
     /// The border that is being dragged.
     drag: Option<Divider>,
     mouse: bool,
-    /// Tools that may be fired without asking, in this session.
-    allowed: HashSet<ToolId>,
-    /// Servers whose word about their tools is relied upon when the user is asked, in this session.
-    believed: HashSet<ServerId>,
+    /// What the user said of tools and servers, in this session.
+    consent: Consent,
     /// What the welcome has to offer.
     offer: Option<Offer>,
     /// A project's file that is to be approved as soon as no letter that is typed could be taken for the answer.
     approval: Option<ApprovalPrompt>,
+    /// A project that the user rejected: nothing of it is used, and the question is shown again only on request.
+    rejected: Option<ApprovalPrompt>,
     /// Calls asked for whose ids are not known yet, by token.
     submitted: Vec<(u64, Option<Node>)>,
     next_token: u64,
@@ -261,7 +255,11 @@ impl Model {
             ConsoleUpdate::Approval(prompt) => {
                 // What an open dialog shows is not what would be started now.
                 self.modals.retain(|modal| !matches!(modal, Modal::Approval(_)));
-                self.approval = prompt;
+                // Who rejected the project is not asked again because it has changed.
+                (self.rejected, self.approval) = match self.rejected {
+                    Some(_) => (prompt, None),
+                    None => (None, prompt),
+                };
             }
             ConsoleUpdate::Offer(offer) => self.offered(offer),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),

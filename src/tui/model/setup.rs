@@ -1,7 +1,5 @@
 //! How a console is set up, and the state that it begins with.
 
-use std::collections::HashSet;
-
 use crate::{
     domain::{catalog::ConfirmPolicy, recall::Recall, time::Stamp, world::World},
     tui::{
@@ -74,10 +72,10 @@ impl Model {
             room: Room::default(),
             drag: None,
             mouse: setup.mouse,
-            allowed: HashSet::new(),
-            believed: HashSet::new(),
+            consent: Default::default(),
             offer: None,
             approval: None,
+            rejected: None,
             submitted: vec![],
             next_token: 1,
             engine_gone: false,

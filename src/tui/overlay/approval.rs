@@ -31,7 +31,8 @@ impl Approval {
     fn sheet<'t>(&self, theme: &'t Theme, width: u16) -> Sheet<'t> {
         let mut sheet = Sheet::new(theme, width);
         sheet.text(
-            "This file came with the project and would start programs on this machine. Nothing in it has been started. Read it, then decide.",
+            "This came with the project and would start programs on this machine. Nothing of it has been started or run. Read it, then decide. \
+             Files that its programs read later are part of the approval only where their content is listed.",
             theme.text,
         );
         sheet.gap().field("file", &self.prompt.path, theme.accent).field("sha-256", &self.prompt.hash, theme.muted).gap();
