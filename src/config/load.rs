@@ -197,6 +197,9 @@ impl Loader<'_> {
             layer.servers.retain(|draft| self.free_of_groups(&draft.spec, &rules));
             let mut project = finish(&layer.servers, &defaults);
             project.retain(|(spec, _)| self.free_of_users(spec, &servers));
+            let users = Prefixes::of(&servers, &rules, settings.separator());
+            project.retain(|(spec, _)| self.free_of_prefixes(spec, &users));
+            self.problems.extend(layer.rules.without_namespaces(|namespace| users.overlap(namespace)));
             let ids = |servers: &[(ServerSpec, bool)]| servers.iter().map(|(spec, _)| spec.id.clone()).collect::<Vec<ServerId>>();
             self.problems.extend(layer.rules.of_project(&ids(&project), &ids(&servers), &rules));
             self.check(&layer.rules, &project);
@@ -250,6 +253,18 @@ impl Loader<'_> {
             self.problems.push(error.hint("give one of them another name"));
         }
         false
+    }
+
+    /// Whether no tool of a project's server could have the name of one of the user's: a workflow of the user would call it
+    /// while the user's server is away.
+    fn free_of_prefixes(&mut self, spec: &ServerSpec, users: &Prefixes) -> bool {
+        let free = !users.overlap(spec.namespace());
+        if !free {
+            let message = "its tools could have the names of your own servers' tools, so it is left out";
+            let error = ConfigError::new(message).of_server(spec.id.as_str()).hint("give it another namespace");
+            self.problems.push(ConfigError { line: spec.origin.line, file: spec.origin.file.clone(), ..error });
+        }
+        free
     }
 
     /// Reports names of servers and groups that are none. What a server that is left out costs was told with it, and
@@ -470,6 +485,27 @@ impl Loader<'_> {
         self.errors.extend(report.errors.take());
         self.problems.extend(report.problems.take());
         self.files.extend(report.files.take());
+    }
+}
+
+/// What the names of the user's tools begin with.
+struct Prefixes {
+    separator: String,
+    all: Vec<String>,
+}
+
+impl Prefixes {
+    fn of(servers: &[(ServerSpec, bool)], rules: &PartialRules, separator: String) -> Prefixes {
+        let namespaces = servers.iter().map(|(spec, _)| spec.namespace()).chain(rules.namespaces());
+        // Without a namespace every name begins so; that was the user's choice.
+        let all = namespaces.filter(|namespace| !namespace.is_empty()).map(|namespace| format!("{namespace}{separator}")).collect();
+        Prefixes { separator, all }
+    }
+
+    /// Whether a tool under `namespace` could have a name under one of these.
+    fn overlap(&self, namespace: &str) -> bool {
+        let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}{}", self.separator) };
+        self.all.iter().any(|own| own.starts_with(&prefix) || prefix.starts_with(own))
     }
 }
 

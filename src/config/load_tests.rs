@@ -486,3 +486,24 @@ fn the_folders_that_a_server_is_told_of_are_approved_with_it() {
     hashes.dedup();
     assert_eq!(hashes.len(), others.len() + 1);
 }
+
+#[test]
+fn a_projects_tools_never_have_the_names_of_the_users() {
+    for (namespace, free) in [("other", true), ("my", false), ("my_git", false), ("my_git_x", false), ("my-git", true), ("", false)] {
+        let place = Place::new();
+        place.write("conf/config.toml", "[servers.mine]\ncommand = \"x\"\nnamespace = \"my_git\"\n");
+        place.write(
+            "project/switchboard.toml",
+            &format!(
+                "[servers.p]\ncommand = \"p\"\nnamespace = \"{namespace}\"\n[servers.q]\ncommand = \"q\"\n\
+                 [groups.g]\nmembers = [\"q\"]\nnamespace = \"{namespace}\"\n"
+            ),
+        );
+        let mut options = place.options();
+        let pending = load(&options).unwrap().pending.unwrap();
+        options.trust_hash = Some(pending.hash.clone());
+        let loaded = load(&options).unwrap();
+        assert_eq!((ids(&pending.servers).contains(&"p"), loaded.rules.routing.groups.len() == 1), (free, free), "{namespace}");
+        assert_eq!(loaded.problems.iter().any(|problem| problem.message.contains("your own")), !free, "{namespace}: {:?}", loaded.problems);
+    }
+}

@@ -45,7 +45,7 @@ impl Model {
                         self.modals.pop();
                         let key =
                             self.keymap.key(&[Context::Global], Action::Review).unwrap_or_else(|| format!(":{}", Action::Review.name()));
-                        self.toast(NoticeLevel::Warn, format!("{} was not approved; {key} shows it again.", prompt.path));
+                        self.toast(NoticeLevel::Warn, format!("The project was not approved; {key} shows it again."));
                         self.rejected = Some(prompt);
                         Self::request(ConsoleRequest::Reject)
                     }

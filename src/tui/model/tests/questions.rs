@@ -118,7 +118,7 @@ fn a_rejected_project_is_asked_about_again_only_on_request() {
     let mut harness = Harness::with(120, 40, fake::shop_world(), Startup::Approval(prompt("one")));
     assert_eq!(harness.keys("n").take(), [Cmd::Request(ConsoleRequest::Reject)]);
     let frame = harness.frame();
-    assert!(frame.contains("switchboard.toml was not approved; A shows it again") && !frame.contains("run-one"), "{frame}");
+    assert!(frame.contains("The project was not approved; A shows it again") && !frame.contains("run-one"), "{frame}");
     // It changes, perhaps to be asked about once more.
     harness.send(Msg::Update(ConsoleUpdate::Approval(Some(prompt("two")))));
     assert!(!harness.frame().contains("run-two"), "{}", harness.frame());
