@@ -221,7 +221,7 @@ mod tests {
             assert!(matches!(read(&at(name), ANY), Err(Unreadable::NotRegular)), "{name}");
         }
         assert_eq!(read(&at("gone"), ANY).unwrap_err().kind(), io::ErrorKind::NotFound);
-        // Its length is 0 for the system, and what is read has an end all the same.
+        // The system gives its length as 0; the read is bounded even so.
         assert!(read(Path::new("/proc/self/maps"), ANY).is_err() || cfg!(not(target_os = "linux")));
     }
 

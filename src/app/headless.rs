@@ -41,7 +41,7 @@ pub async fn run(setup: Setup, command: Headless, options: Options) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
     };
-    // Workflows alone hold nothing up: whoever wants one of them is refused below.
+    // Workflows alone block nothing: a command that names one of them is refused below.
     if let Some(pending) = loaded.pending.as_ref().filter(|pending| !pending.servers.is_empty()) {
         let waiting = waiting(pending);
         let text = format!("{} was not approved, so nothing was started. It would start:\n{}", pending.file.display(), waiting.block());

@@ -245,8 +245,8 @@ struct TestSource {
 /// The test files of the user and of the project, or those that the command names.
 fn test_sources(setup: &Setup, shelf: &Shelf, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<TestSource>, Failure> {
     let plain = |source| TestSource { source, workflow: Box::new(str::to_owned) };
-    // The workflow of a test file stands beside it, or anywhere.
-    let beside = |source: Source| {
+    // The workflow of a test file is in the same folder, or anywhere.
+    let near = |source: Source| {
         let folder = PathBuf::from(&source.file).parent().map(Path::to_owned).unwrap_or_default();
         let workflow = move |name: &str| {
             let path = folder.join(format!("{name}.toml"));
@@ -259,7 +259,7 @@ fn test_sources(setup: &Setup, shelf: &Shelf, files: &[PathBuf], loaded: &Loaded
         return Ok(DEMO_TESTS.iter().map(|test| plain(source(test))).collect());
     }
     if !files.is_empty() {
-        let read = |path: &PathBuf| Ok(beside(Source { file: path.display().to_string(), text: shelf.read(path)? }));
+        let read = |path: &PathBuf| Ok(near(Source { file: path.display().to_string(), text: shelf.read(path)? }));
         return files.iter().map(read).collect();
     }
     let mut folders: Vec<PathBuf> = shelf.files.iter().filter_map(|file| Some(PathBuf::from(&file.file).parent()?.to_owned())).collect();
@@ -271,7 +271,7 @@ fn test_sources(setup: &Setup, shelf: &Shelf, files: &[PathBuf], loaded: &Loaded
         return Err(wrong(problem.to_string()));
     }
     let source = |file: WorkflowFile| Source { file: file.path.display().to_string(), text: file.text };
-    let mut found: Vec<TestSource> = own.into_iter().map(|file| beside(source(file))).collect();
+    let mut found: Vec<TestSource> = own.into_iter().map(|file| near(source(file))).collect();
     let tests = loaded.project.as_ref().map(|project| project.tests.clone()).unwrap_or_default();
     found.extend(tests.into_iter().map(|file| TestSource { source: source(file), workflow: Box::new(|name| format!("{PROJECT}{name}")) }));
     Ok(found)

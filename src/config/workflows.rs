@@ -47,7 +47,7 @@ pub struct WorkflowFile {
 /// The workflow files of a configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Workflows {
-    /// The user's files; of several with one name the first counts and the others are told of in `problems`.
+    /// The user's files; of several with one name the first counts and `problems` names the others.
     pub files: Vec<WorkflowFile>,
     /// The project's files and their tests, if the project may be used. The user's name wins over theirs.
     pub project: Option<ProjectWorkflows>,
@@ -59,8 +59,8 @@ pub struct Workflows {
     pub problems: Vec<ConfigError>,
 }
 
-/// Finds the workflow files of a configuration: those that it names, then those of the `workflows` folder beside the
-/// files named on the command line or beside the user's file; and those of the project, as they were read with its file.
+/// Finds the workflow files of a configuration: those that it names, then those of the `workflows` folder next to
+/// the files named on the command line or to the user's file; and those of the project, as they were read with its file.
 pub fn workflow_files(options: &LoadOptions, loaded: &Loaded) -> Workflows {
     let mut found = Workflows { project: loaded.project.clone(), ..Workflows::default() };
     let mut paths: Vec<PathBuf> = vec![];

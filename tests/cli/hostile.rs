@@ -198,7 +198,7 @@ const TRICKS: &[Trick] = &[
         p.write("project/workflows/evil.toml", &format!("[{dotted}]\n{dotted} = {inline}\n"));
     }),
     ("deep arrays", |p| p.write("project/workflows/evil.toml", &format!("a = {}", "[".repeat(100_000)))),
-    ("a server beside it", |p| {
+    ("a server with it", |p| {
         p.write("project/switchboard.toml", TOUCH);
         p.write("project/workflows/evil.toml", &evil("evil"));
     }),

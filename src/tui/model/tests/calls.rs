@@ -56,7 +56,7 @@ fn a_server_can_be_believed_for_a_session_and_is_still_asked_about_what_may_dest
     assert!(harness.frame().contains("Fire email_send_email?"), "still asked: {}", harness.frame());
 }
 
-/// Has `email` list its tools anew, its `ping` changed by `change`.
+/// Publishes the tools of `email` again, with `ping` changed by `change`.
 fn relist(harness: &mut Harness, change: impl Fn(&mut serde_json::Value)) {
     use crate::domain::catalog::{RawLists, ServerCatalog};
     let world = harness.model.world();
