@@ -5,6 +5,7 @@
 
 pub mod ask;
 pub mod body;
+pub mod bounds;
 pub mod call;
 pub mod catalog;
 pub mod doubt;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::{body::Body, bounds};
+
 /// What stands for a secret wherever one would be shown.
 pub const MASK: &str = "•••";
 
@@ -93,6 +95,42 @@ impl Redactor {
         self.forms.iter().any(|form| memchr::memmem::find(bytes, form.value.as_bytes()).is_some())
     }
 
+    /// [`Redactor::redact`], cut to `limit` bytes as by [`bounds::cut`]. No front of a value is left where the text is cut.
+    pub fn redact_cut(&self, text: &str, limit: usize) -> String {
+        self.redact_front_of(text, limit, text.len())
+    }
+
+    /// [`Redactor::redact_cut`] of a text that is the front of a whole of `whole` bytes.
+    pub fn redact_front_of(&self, text: &str, limit: usize, whole: usize) -> String {
+        let longest = self.forms.first().map_or(0, |form| form.value.len());
+        let window = bounds::boundary(text, limit.saturating_add(longest));
+        let mut masked = self.redact(&text[..window]);
+        if window == whole {
+            bounds::shorten(&mut masked, limit);
+            return masked;
+        }
+        masked.truncate(masked.len() - self.begun(masked.as_bytes()));
+        bounds::cut_of(&masked, limit, whole).into_owned()
+    }
+
+    /// At most the first `limit` bytes of a body, every known value masked in them and no front of one left at the cut.
+    /// Shares the memory of `body` when nothing is changed.
+    pub fn redact_front(&self, body: &Body, limit: usize) -> Body {
+        if body.len() <= limit {
+            return body.redacted(self);
+        }
+        let longest = self.forms.first().map_or(0, |form| form.value.len());
+        let window = body.front(limit.saturating_add(longest));
+        let masked = if self.finds(window.bytes()) { Body::from(self.redact(&window.text())) } else { window };
+        masked.front(limit.min(masked.len() - self.begun(masked.bytes())))
+    }
+
+    /// How many bytes at the end of `text` are the front of a known value.
+    fn begun(&self, text: &[u8]) -> usize {
+        let front = |form: &Secret| (1..form.value.len().min(text.len() + 1)).rev().find(|n| text.ends_with(&form.value.as_bytes()[..*n]));
+        self.forms.iter().filter_map(front).max().unwrap_or(0)
+    }
+
     /// The text with every known value, plain or as inside a JSON string, replaced by [`MASK`].
     pub fn redact(&self, text: &str) -> String {
         let mut out = text.to_owned();
@@ -124,6 +162,22 @@ fn percent(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_front_of_a_secret_is_left_where_a_text_is_cut() {
+        let secret = Secret::literal("sk-0123456789");
+        let redactor = Redactor::new([&secret]);
+        let text = format!("{} sk-0123456789 and more", "sk-0123456789 ".repeat(3));
+        for limit in 0..text.len() {
+            let cut = redactor.redact_cut(&text, limit);
+            let body = redactor.redact_front(&Body::from(text.as_str()), limit).text().into_owned();
+            for shown in [cut.split('…').next().unwrap(), &body] {
+                assert!(shown.len() <= limit && !shown.replace(MASK, "").contains("s"), "{limit}: {shown}");
+            }
+        }
+        let short = Body::from("nothing to hide");
+        assert_eq!(redactor.redact_front(&short, 100).bytes().as_ptr(), short.bytes().as_ptr());
+    }
 
     #[test]
     fn a_secret_is_masked_in_every_form() {

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     ask::{AskPolicy, Question},
     body::Body,
+    bounds,
+    call::bound_lines,
     id::ServerId,
     policy::Policy,
     secret::Secret,
@@ -430,6 +432,21 @@ impl ConnectFailure {
         }
     }
 
+    /// The same with every text cut to what is kept of it ([`bounds`]).
+    pub fn bounded(mut self) -> Self {
+        bounds::shorten(&mut self.summary, bounds::ERROR_TEXT);
+        for lines in [&mut self.causes, &mut self.stderr, &mut self.hints] {
+            bound_lines(lines);
+        }
+        self
+    }
+
+    /// About how many bytes its texts take.
+    pub fn weight(&self) -> usize {
+        let lines = [&self.causes, &self.stderr, &self.hints].into_iter().flatten();
+        size_of::<ConnectFailure>() + self.summary.len() + lines.map(|line| line.len() + size_of::<String>()).sum::<usize>()
+    }
+
     /// The whole report, a line each, for panes and for headless output.
     pub fn report(&self) -> Vec<(&'static str, String)> {
         let mut lines = vec![("error", self.summary.clone()), ("step", format!("failed while {}", self.step.doing()))];
@@ -527,6 +544,12 @@ impl SessionInfo {
             since,
             took: Duration::ZERO,
         }
+    }
+
+    /// About how many bytes its texts take.
+    pub fn weight(&self) -> usize {
+        let texts = [&self.name, &self.title, &self.version, &self.instructions];
+        size_of::<SessionInfo>() + self.capabilities.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
     }
 
     /// Whether the server declared the capability at `path` (`["resources", "subscribe"]`).

@@ -16,6 +16,7 @@ mod runner;
 mod shape;
 mod shared;
 mod supervisor;
+mod tail;
 mod task;
 mod thinking;
 

@@ -262,7 +262,7 @@ impl Supervisor {
                     failure.retryable = true;
                 }
                 self.lane.unreachable(&failure);
-                return Next::Failed(Arc::new(failure));
+                return Next::Failed(Arc::new(failure.bounded()));
             }
             Err(next) => return next,
         };
@@ -470,7 +470,7 @@ fn with_target(why: Arc<ConnectFailure>, spec: &ServerSpec) -> Arc<ConnectFailur
     if !why.target.is_empty() {
         return why;
     }
-    let mut why = ConnectFailure::clone(&why);
+    let mut why = ConnectFailure::clone(&why).bounded();
     why.target = spec.launch.summary();
     Arc::new(why)
 }
@@ -480,7 +480,7 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, host: Arc<Server
     host.step(Step::Run);
     match timeout(spec.timeouts.list + HANDING_OVER, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
-        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.redacted(&Redactor::new(spec.secrets())).message)),
+        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.redacted(&Redactor::new(spec.secrets())).bounded().message)),
         Err(_) => Err(format!("listing took longer than {}", crate::domain::time::short(spec.timeouts.list))),
     }
 }

@@ -12,6 +12,7 @@
 mod headers;
 mod http;
 mod lines;
+mod pages;
 mod peer;
 pub mod reaper;
 mod session;

@@ -7,7 +7,11 @@ use std::{borrow::Cow, sync::Arc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::domain::{body::Body, call::RpcError, frame::AnomalyKind};
+use crate::domain::{
+    body::{self, Body},
+    call::RpcError,
+    frame::AnomalyKind,
+};
 
 /// A JSON-RPC message of the other side.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,12 +104,16 @@ struct WireError<'a> {
     data: Option<&'a RawValue>,
 }
 
+/// Most members of a batch array.
+const BATCH: usize = 1000;
+
 /// Understands one message. The bytes must be UTF-8 (see [`repair_utf8`]).
 pub fn parse(body: &Body) -> Parsed {
     let first = body.bytes().iter().find(|b| !b.is_ascii_whitespace());
     match first {
-        Some(b'[') => match serde_json::from_slice::<Vec<&RawValue>>(body.bytes()) {
-            Ok(members) => Parsed::Batch(members.iter().map(|m| body.slice_of(m.get().as_bytes())).collect()),
+        Some(b'[') => match body::members(body.bytes(), BATCH) {
+            Ok((_, count)) if count > BATCH => bad(body, AnomalyKind::Batch, format!("a batch array of {count} members")),
+            Ok((members, _)) => Parsed::Batch(members.iter().map(|m| body.slice_of(m.get().as_bytes())).collect()),
             Err(error) => bad(body, AnomalyKind::BadJson, error.to_string()),
         },
         Some(b'{') => match serde_json::from_slice::<Envelope>(body.bytes()) {

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     domain::{
         body::Body,
+        bounds,
         call::{Failure, FailureKind, Operation, Outcome, RpcError},
         policy::{
             breaker::Probe,
@@ -41,6 +42,8 @@ use crate::{
     },
 };
 
+/// Longest text of how an attempt ended, in bytes. The whole failure is with the call.
+const HOW: usize = 256;
 /// Within this time a lost connection is seen as such, and no longer used.
 const NOTICED: Duration = Duration::from_millis(100);
 /// How long the sign of life may take that a half-open breaker asks for.
@@ -343,10 +346,10 @@ impl Dispatch {
         let verdict = aim.treatment.policy.counting.verdict(&outcome);
         // What a server quotes of our secrets is told nowhere.
         let outcome = match outcome {
-            Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&Redactor::new(server.spec.secrets()))),
+            Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&Redactor::new(server.spec.secrets())).bounded()),
             answered => answered,
         };
-        let how = how(&outcome);
+        let how = bounds::cut(&how(&outcome), HOW).into_owned();
         let class = match &outcome {
             Outcome::Failed { failure } => Some(failure.kind),
             _ => None,

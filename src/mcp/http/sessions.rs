@@ -9,8 +9,10 @@ use super::{HttpLink, Post, REDIRECTS, SESSION, Under, lock};
 use crate::{
     domain::{
         body::Body,
+        bounds,
         call::{Failure, FailureKind},
-        frame::FrameKind,
+        frame::{Anomaly, AnomalyKind, FrameKind},
+        time::size,
     },
     engine::ports::Request,
     mcp::{session::Quiet, wire},
@@ -21,6 +23,11 @@ impl HttpLink {
         if post.opens() {
             let mut agreed = lock(&self.agreed);
             let session = response.headers().get(SESSION).and_then(|s| s.to_str().ok()).map(str::to_owned);
+            if let Some(long) = session.as_ref().map(String::len).filter(|length| *length > bounds::ID) {
+                let detail = format!("a session id of {}: every request would carry it", size(long as u64));
+                self.host().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call: None, frame: None });
+            }
+            let session = session.filter(|session| session.len() <= bounds::ID);
             match agreed.era {
                 // One in place of another.
                 Some(_) => agreed.next = Some(session),

@@ -1,6 +1,9 @@
 //! Answers and event streams: read, resumed where they were cut, kept open for what the server tells by itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use reqwest::{Response, StatusCode, Url, header};
 use tokio_util::task::AbortOnDropHandle;
@@ -14,9 +17,10 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind},
-        frame::{AnomalyKind, Direction, FrameKind, HttpNote},
+        frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
         server::Era,
+        time::size,
     },
     engine::ports::FrameDraft,
     mcp::{peer::Arrival, sse, wire},
@@ -71,7 +75,7 @@ impl HttpLink {
     pub(super) async fn answer_stream(self: &Arc<Self>, response: Response, post: &Post, id: u64) -> Failure {
         let mut parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
         let mut response = response;
-        let (mut last, mut resumes, mut in_vain) = (None::<String>, 0, 0);
+        let (mut last, mut resumes, mut in_vain) = (None::<Arc<str>>, 0, 0);
         loop {
             let mut heard = false;
             let end = self.read_stream(response, &mut parser, post.call, &mut heard).await;
@@ -87,7 +91,7 @@ impl HttpLink {
                 StreamEnd::Ended => "the event stream ended before the answer".to_owned(),
                 StreamEnd::Broken(why) => format!("the event stream broke: {why}"),
             };
-            let reached = parser.last_id().map(str::to_owned).or_else(|| last.clone());
+            let reached = self.resumable(&parser, last.clone(), post.call);
             in_vain = if heard || reached != last { 0 } else { in_vain + 1 };
             last = reached;
             let (Some(from), true) = (&last, in_vain < RESUMES) else { return interrupted(why) };
@@ -114,6 +118,22 @@ impl HttpLink {
             parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
             parser.retry_ms = retry;
         }
+    }
+
+    /// The id from which a stream can be resumed: the last one, or the one `before` the stream. An id that is too long, or that
+    /// a header cannot hold, is reported once and not sent back: a stream that cannot be resumed is only interrupted.
+    fn resumable(&self, parser: &sse::Parser, before: Option<Arc<str>>, call: Option<CallId>) -> Option<Arc<str>> {
+        let why = match (parser.last_id(), parser.long_id) {
+            (Some(id), None) if header::HeaderValue::from_str(id).is_ok() => return Some(id.clone()),
+            (None, None) => return before,
+            (_, Some(length)) => format!("an id of {}", size(length as u64)),
+            (Some(_), None) => "an id with control characters".to_owned(),
+        };
+        if !self.bad_ids.swap(true, Ordering::Relaxed) {
+            let detail = format!("{why} in an event stream: the stream cannot be resumed");
+            self.host().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call, frame: None });
+        }
+        None
     }
 
     /// Asks for an event stream, following redirects like [`HttpLink::post`].
@@ -173,7 +193,7 @@ impl HttpLink {
                     return;
                 }
                 *heard = true;
-                let note = Arc::new(HttpNote { event_id: event.id.clone(), ..HttpNote::clone(&head) });
+                let note = Arc::new(HttpNote { event_id: event.id, ..HttpNote::clone(&head) });
                 let arrival = Arrival { first: event.first, last: now, size: event.size, http: Some(note), call };
                 self.peer.incoming(Body::new(event.data), &arrival, &self.outbox);
             });
@@ -191,7 +211,7 @@ impl HttpLink {
         let own = self.own.clone();
         let generation = lock(&self.agreed).generation;
         let task = tokio::spawn(async move {
-            let (mut pause, mut last) = (Duration::from_millis(500), None::<String>);
+            let (mut pause, mut last) = (Duration::from_millis(500), None::<Arc<str>>);
             loop {
                 let Some(link) = own.upgrade() else { return };
                 match link.get_stream(last.as_deref()).await {
@@ -199,7 +219,7 @@ impl HttpLink {
                         pause = Duration::from_millis(500);
                         let mut parser = sse::Parser::new(link.peer.spec().limits.message_bytes);
                         link.read_stream(response, &mut parser, None, &mut false).await;
-                        last = parser.last_id().map(str::to_owned).or(last);
+                        last = link.resumable(&parser, last, None);
                         pause = parser.retry_ms.map_or(pause, |ms| Duration::from_millis(ms.min(30_000)).max(POLL_PAUSE));
                     }
                     Ok(response) if response.status() == StatusCode::NOT_FOUND && lock(&link.agreed).session.is_some() => {
