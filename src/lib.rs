@@ -37,8 +37,8 @@
 //!   official Rust SDK, so that two independent implementations check each other. See [`mcp`].
 //! - The state that events add up to lives in the domain, so that the engine's snapshot and every
 //!   face's view are the same code.
-//! - `unsafe` code stands in two places, not one: beside the start of servers (`mcp/spawn.rs`), the return of pages that
-//!   nothing needs while the console rests (`app/resident.rs`), which is most of what would be resident.
+//! - `unsafe` code stands in two places, not one: beside the start of servers (`mcp/spawn.rs`), the return of memory that
+//!   nothing needs (`app/resident.rs`), which is most of what would be resident.
 
 pub mod answers;
 pub mod app;

@@ -66,6 +66,7 @@ pub fn run(cli: Cli) -> ExitCode {
 
 /// Runs a face in a runtime of its own; what is still running then is dropped.
 fn within_runtime(face: impl Future<Output = u8>) -> u8 {
+    resident::return_large();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().thread_name("switchboard").build();
     match runtime {
         Ok(runtime) => {

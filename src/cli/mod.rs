@@ -8,6 +8,8 @@ pub mod answers;
 pub mod approve;
 pub mod args;
 pub mod arguments;
+#[cfg(test)]
+mod bounds_tests;
 pub mod by_hand;
 pub mod cache;
 pub mod call;

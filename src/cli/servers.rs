@@ -50,9 +50,54 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
             }
         }
     }
+    print_cuts(session, servers.iter().flat_map(cut_lists));
     let away = away(&servers);
     print_away(session, &away);
     Ok(code(&servers))
+}
+
+/// A list that goes on where a limit cut it.
+#[derive(Serialize)]
+pub struct CutList<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    server: &'a str,
+    /// `tools`, `resources`, `resourceTemplates` or `prompts`.
+    list: &'a str,
+    /// Entries that were taken.
+    entries: usize,
+}
+
+impl CutList<'_> {
+    /// Whether it is the list of tools.
+    pub fn of_tools(&self) -> bool {
+        self.list == "tools"
+    }
+}
+
+/// The lists of a server that are cut.
+pub fn cut_lists(server: &ServerView) -> impl Iterator<Item = CutList<'_>> {
+    let catalog = &server.catalog;
+    catalog.cut.iter().map(|list| CutList {
+        kind: "cut_list",
+        server: server.id().as_str(),
+        list,
+        entries: match list.as_str() {
+            "tools" => catalog.tools.len(),
+            "resources" => catalog.resources.len(),
+            "resourceTemplates" => catalog.templates.len(),
+            _ => catalog.prompts.len(),
+        },
+    })
+}
+
+/// Says on stderr which lists are cut.
+pub fn print_cuts<'a>(session: &mut Session<'_>, cuts: impl IntoIterator<Item = CutList<'a>>) {
+    for CutList { server, list, entries, .. } in cuts {
+        session.printer.note(&format!(
+            "{server}: {list} is cut at {entries} entries · raise limits.items, limits.pages or limits.message_bytes of this server"
+        ));
+    }
 }
 
 fn cells(server: &ServerView) -> Vec<String> {
@@ -86,6 +131,9 @@ struct ServerJson<'a> {
     resources: usize,
     prompts: usize,
     ready_ms: Option<f64>,
+    /// The lists that go on where a limit cut them.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    cut: &'a [String],
     failure: Option<ConnectFailure>,
 }
 
@@ -104,6 +152,7 @@ impl<'a> ServerJson<'a> {
             resources: server.catalog.resources.len(),
             prompts: server.catalog.prompts.len(),
             ready_ms: took(info).map(ms),
+            cut: &server.catalog.cut,
             failure: hints::failure(server),
         }
     }

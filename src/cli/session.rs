@@ -224,10 +224,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Until when a server is waited for.
+    /// Until when a server is waited for. Its lists get time of their own only once it has answered the handshake, so that a server
+    /// that answers nothing costs the time of one connection attempt.
     fn patience(&self, server: &ServerView) -> Instant {
         let limits = &server.spec.timeouts;
-        let own = self.started + limits.connect + limits.list + GRACE;
+        let lists = if server.info.is_some() { limits.list } else { Duration::ZERO };
+        let own = self.started + limits.connect + lists + GRACE;
         self.deadline.map_or(own, |deadline| own.min(deadline))
     }
 
@@ -457,6 +459,7 @@ impl<'a> Session<'a> {
                 direction: if frame.direction.arrow() == '→' { "out" } else { "in" },
                 call: frame.call.map(|c| c.to_string()),
                 size: frame.size,
+                cut: frame.cut,
                 message: raw(&frame.body),
                 text: raw(&frame.body).is_none().then(|| frame.body.text().into_owned()),
             },
@@ -572,6 +575,9 @@ enum Line<'a> {
         direction: &'a str,
         call: Option<String>,
         size: u64,
+        /// How many bytes the message has in all, when only its front is here.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cut: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<Box<RawValue>>,
         #[serde(skip_serializing_if = "Option::is_none")]

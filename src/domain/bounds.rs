@@ -43,7 +43,8 @@ pub const FAILURES: usize = 4 << 20;
 /// Bytes of events that wait for one slow reader.
 pub const TAIL: usize = 8 << 20;
 
-/// The text with at most `limit` bytes of it, and then a mark with the size of the whole.
+/// The text, or as much of its front as fits into `limit` bytes together with a mark that says how long the whole is.
+/// Cutting a cut text to the same limit changes nothing.
 pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     cut_of(text, limit, text.len())
 }
@@ -53,8 +54,9 @@ pub fn cut_of(text: &str, limit: usize, whole: usize) -> Cow<'_, str> {
     if whole <= limit && text.len() == whole {
         return Cow::Borrowed(text);
     }
-    let front = &text[..boundary(text, limit)];
-    Cow::Owned(format!("{front}{}", mark(whole)))
+    let mark = mark(whole);
+    let front = &text[..boundary(text, limit.saturating_sub(mark.len()))];
+    Cow::Owned(format!("{front}{mark}"))
 }
 
 /// Cuts an owned text as [`cut`] does, and gives back the memory of the rest.
@@ -139,7 +141,10 @@ mod tests {
     #[test]
     fn what_fits_stays_and_what_does_not_ends_in_its_size() {
         assert_eq!(cut("abc", 3), "abc");
-        assert_eq!(cut("abcdé", 5), "abcd… (cut, 6 B in all)");
+        let long = format!("abcdé{}", "x".repeat(100));
+        let short = cut(&long, 28);
+        assert_eq!((&*short, short.len()), ("abcd… (cut, 106 B in all)", 27));
+        assert_eq!(cut(&short, 28), short, "cut twice");
         let mut text = "x".repeat(10_000_000);
         shorten(&mut text, 100);
         assert!(text.ends_with("… (cut, 10 MB in all)") && text.capacity() < 1000, "{}", text.len());

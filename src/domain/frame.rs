@@ -43,10 +43,12 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The most bytes that are kept of the body of a frame of this kind.
-    pub fn limit(kind: FrameKind, call: Option<CallId>) -> usize {
-        match (kind, call) {
-            (FrameKind::Request | FrameKind::Response, Some(_)) => bounds::CALL_FRAME,
+    /// The most bytes that are kept of the body of such a frame.
+    pub fn limit(direction: Direction, kind: FrameKind, call: Option<CallId>, rpc_id: Option<&str>) -> usize {
+        // Ids of ours are short. An answer with another id answers no call.
+        let ours = call.is_some() && rpc_id.is_some_and(|id| id.len() <= OUR_ID);
+        match (direction, kind) {
+            (Direction::Out, FrameKind::Request) | (Direction::In, FrameKind::Response) if ours => bounds::CALL_FRAME,
             _ => bounds::FRAME,
         }
     }
@@ -63,6 +65,9 @@ impl Frame {
         FRAME_OVERHEAD + self.body.len() + text(&self.method) + text(&self.rpc_id) + http
     }
 }
+
+/// Longest text of an id of ours: a number, in quotes where a server makes a string of it.
+const OUR_ID: usize = 22;
 
 /// What a frame takes beside its texts: itself, the event that brought it, and what the allocator adds.
 const FRAME_OVERHEAD: usize = size_of::<Frame>() + 128;

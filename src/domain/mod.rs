@@ -28,3 +28,6 @@ pub mod time;
 pub mod workflow;
 pub mod world;
 pub mod world_runs;
+
+#[cfg(test)]
+mod world_tests;

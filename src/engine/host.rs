@@ -118,9 +118,10 @@ impl ServerHost {
     /// A resource changed. A URI over the limit names nothing that can be read, so it is only counted.
     fn updated(&self, params: &Body, call: Option<CallId>) {
         let [uri] = params.fields(["uri"]).unwrap_or_default();
+        let length = uri.map_or(0, |raw| raw.get().len());
         let uri = uri.and_then(|raw| bounds::json_text(raw.get(), bounds::NAME)).unwrap_or_default();
-        if uri.len() > bounds::NAME {
-            let detail = format!("a resource whose URI is too long to be read changed: {uri}");
+        if length > bounds::NAME + 2 {
+            let detail = format!("a resource whose URI is too long to be read changed: {}", bounds::cut(&uri, 200));
             return self.anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call, frame: None });
         }
         self.answers.changed(&self.spec, Some(&uri), self.bus.unix_ms());
@@ -170,7 +171,7 @@ impl Host for ServerHost {
     }
 
     fn frame(&self, mut frame: FrameDraft) -> u64 {
-        let limit = Frame::limit(frame.kind, frame.call);
+        let limit = Frame::limit(frame.direction, frame.kind, frame.call, frame.rpc_id.as_deref());
         let cut = (frame.body.len() > limit).then_some(frame.body.len() as u64);
         frame.body = self.redactor.redact_front(&frame.body, limit);
         frame.method = frame.method.map(|method| bounded(method, bounds::METHOD));

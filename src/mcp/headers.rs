@@ -33,7 +33,8 @@ impl ParamHeaders {
         let Ok((tools, _)) = body::members(list.get().as_bytes(), items) else { return };
         for tool in tools {
             let Some([Some(name), schema]) = body::fields(tool.get().as_bytes(), ["name", "inputSchema"]) else { continue };
-            let Some(name) = bounds::json_text(name.get(), bounds::NAME).filter(|name| name.len() <= bounds::NAME) else { continue };
+            let name = Some(name.get()).filter(|name| name.len() <= bounds::NAME + 2);
+            let Some(name) = name.and_then(|name| bounds::json_text(name, bounds::NAME)) else { continue };
             self.tools.remove(&name);
             let schema = schema.filter(|schema| {
                 let text = schema.get();

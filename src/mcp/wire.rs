@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::{
     body::{self, Body},
+    bounds,
     call::RpcError,
     frame::AnomalyKind,
 };
@@ -86,13 +87,22 @@ struct Envelope<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    method: Option<Cow<'a, str>>,
+    method: Option<Text<'a>>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
+}
+
+/// A text that is borrowed where it holds no escape; within an `Option`, `Cow` alone would always be owned.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// An id or a method as far as it is of use: cut, it is still longer than `limit`.
+fn shared(text: &str, limit: usize) -> Arc<str> {
+    bounds::cut(text, limit + 64).into()
 }
 
 #[derive(Deserialize)]
@@ -133,13 +143,14 @@ fn bad(body: &Body, kind: AnomalyKind, detail: String) -> Parsed {
 fn understand(body: &Body, envelope: Envelope<'_>) -> Parsed {
     let raw = |value: &RawValue| body.slice_of(value.get().as_bytes());
     let params = || envelope.params.map(raw).unwrap_or_default();
-    let id = envelope.id.map(|id| Arc::<str>::from(id.get()));
+    let id = envelope.id.map(|id| shared(id.get(), bounds::ID));
+    let method = envelope.method.map(|method| shared(&method.0, bounds::METHOD));
     if envelope.jsonrpc.is_none_or(|v| v.get() != "\"2.0\"") {
         return bad(body, AnomalyKind::NotRpc, "JSON without \"jsonrpc\": \"2.0\"".into());
     }
-    match (id, envelope.method, envelope.result, envelope.error) {
-        (Some(id), Some(method), None, None) => Parsed::Message(Message::Request { id, method: method.into(), params: params() }),
-        (None, Some(method), None, None) => Parsed::Message(Message::Notification { method: method.into(), params: params() }),
+    match (id, method, envelope.result, envelope.error) {
+        (Some(id), Some(method), None, None) => Parsed::Message(Message::Request { id, method, params: params() }),
+        (None, Some(method), None, None) => Parsed::Message(Message::Notification { method, params: params() }),
         (Some(id), None, Some(result), None) => Parsed::Message(Message::Response { id, answer: Ok(raw(result)) }),
         (Some(id), None, None, Some(error)) => match serde_json::from_str::<WireError>(error.get()) {
             Ok(wire) => {

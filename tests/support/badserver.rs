@@ -1,9 +1,13 @@
 //! An MCP server that misbehaves as told: one tool a fault. It knows no JSON library, so that nothing it writes is made right on the way.
 //!
 //! `badserver [MODE]`: modes change how it starts, lists and ends; tools change how a call goes.
+//! `badserver attack MODE COUNT BYTES`: attacks memory, see `hostile.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "servers write to stderr and end in every possible way")]
+
+#[allow(dead_code, reason = "its HTTP part is for the benchmarks and for tests in a process of their own")]
+mod hostile;
 
 use std::{
     io::{BufRead, Write},
@@ -59,6 +63,7 @@ const TOOLS: &[&str] = &[
 fn main() {
     let mode = std::env::args().nth(1).unwrap_or_default();
     match mode.as_str() {
+        "attack" => return hostile::stdio(&hostile::Attack::from_words(std::env::args().skip(2)).expect("MODE COUNT BYTES")),
         "exit_at_start" => {
             eprintln!("reading settings");
             eprintln!("fatal: DATABASE_URL is not set");

@@ -136,7 +136,7 @@ impl Peer {
     ) {
         let note = |kind, detail: String| self.anomaly(kind, detail, arrival.call, Some(frame));
         if id.len() > bounds::ID {
-            return note(AnomalyKind::Oversize, format!("a request with an id of {}: not answered", size(id.len() as u64)));
+            return note(AnomalyKind::Oversize, format!("a request with an id of more than {}: not answered", size(bounds::ID as u64)));
         }
         let Ok(permit) = self.requests.open.clone().try_acquire_owned() else {
             return self.refuse(id, format!("more than {OPEN} requests under way"), arrival, frame, outbox);
@@ -194,5 +194,149 @@ impl Peer {
             let detail = format!("an answer to a request of the server was not taken within {}", short(PATIENCE));
             self.anomaly(AnomalyKind::Unread, detail, None, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        domain::{
+            frame::Anomaly,
+            server::{Launch, ServerSpec, Step},
+            time::Stamp,
+        },
+        engine::ports::{FrameDraft, Host},
+    };
+
+    /// Counts anomalies by kind, and answers no question.
+    #[derive(Default)]
+    struct Counting {
+        anomalies: Mutex<HashMap<AnomalyKind, usize>>,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Host for Counting {
+        fn now(&self) -> Stamp {
+            Stamp(0)
+        }
+        fn fresh_start(&self) {}
+        fn step(&self, _: Step) {}
+        fn at_step(&self) -> Step {
+            Step::Run
+        }
+        fn frame(&self, _: FrameDraft) -> u64 {
+            0
+        }
+        fn anomaly(&self, anomaly: Anomaly) {
+            *lock(&self.anomalies).entry(anomaly.kind).or_default() += 1;
+        }
+        fn stderr(&self, _: &str) {}
+        fn last_stderr(&self, _: usize) -> Vec<String> {
+            vec![]
+        }
+        fn notification(&self, _: &str, _: &Body, _: Option<CallId>) {}
+        async fn ask(&self, _: Question, _: Option<CallId>) -> Answer {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        }
+    }
+
+    /// Takes no answer, or all of them.
+    #[derive(Default)]
+    struct Deaf {
+        listens: bool,
+        now: AtomicUsize,
+        most: AtomicUsize,
+        taken: Mutex<Vec<String>>,
+    }
+
+    #[async_trait]
+    impl Outbox for Deaf {
+        async fn reply(&self, body: Body) {
+            struct Leaves<'a>(&'a AtomicUsize);
+            impl Drop for Leaves<'_> {
+                fn drop(&mut self) {
+                    self.0.fetch_sub(1, Ordering::SeqCst);
+                }
+            }
+            self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let _leaves = Leaves(&self.now);
+            if !self.listens {
+                std::future::pending::<()>().await;
+            }
+            lock(&self.taken).push(body.text().into_owned());
+        }
+    }
+
+    fn bench(listens: bool) -> (Arc<Counting>, Arc<Deaf>, Arc<Peer>, Arc<dyn Outbox>) {
+        let (host, outbox) = (Arc::new(Counting::default()), Arc::new(Deaf { listens, ..Deaf::default() }));
+        let launch = Launch::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
+        let peer = Peer::new(Arc::new(ServerSpec::new("x", launch)), host.clone());
+        (host, outbox.clone(), peer, outbox)
+    }
+
+    fn count(host: &Counting, kind: AnomalyKind) -> usize {
+        lock(&host.anomalies).get(&kind).copied().unwrap_or(0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_no_answers_holds_a_few_of_them_and_each_for_a_bounded_time() {
+        let (host, deaf, peer, outbox) = bench(false);
+        for n in 0..5_000 {
+            let ping = Body::from(format!(r#"{{"jsonrpc":"2.0","id":"p{n}","method":"ping"}}"#));
+            peer.incoming(ping, &Arrival::default(), &outbox);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((deaf.most.load(Ordering::SeqCst), count(&host, AnomalyKind::Flood)), (AT_ONCE, 5_000 - OPEN));
+        // All that wait get their turn, and none is taken.
+        let turns = (OPEN + REFUSALS).div_ceil(AT_ONCE) as u32;
+        tokio::time::sleep(PATIENCE * turns + Duration::from_secs(1)).await;
+        assert_eq!((deaf.most.load(Ordering::SeqCst), deaf.now.load(Ordering::SeqCst)), (AT_ONCE, 0));
+        assert_eq!(count(&host, AnomalyKind::Unread), OPEN + REFUSALS);
+        assert_eq!((peer.requests.open.available_permits(), peer.requests.refusals.available_permits()), (OPEN, REFUSALS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_ids_are_not_answered_and_long_methods_and_questions_are_refused() {
+        let (host, deaf, peer, outbox) = bench(true);
+        let long = "x".repeat(300 << 10);
+        for message in [
+            format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#),
+            format!(r#"{{"jsonrpc":"2.0","id":"method","method":"{long}"}}"#),
+            format!(
+                r#"{{"jsonrpc":"2.0","id":"schema","method":"elicitation/create","params":{{"message":"m","requestedSchema":{{"title":"{long}"}}}}}}"#
+            ),
+            format!(r#"{{"jsonrpc":"2.0","id":"sampling","method":"sampling/createMessage","params":{{"systemPrompt":"{long}"}}}}"#),
+        ] {
+            peer.incoming(Body::from(message), &Arrival::default(), &outbox);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut taken = lock(&deaf.taken).clone();
+        taken.sort_by_key(|answer| answer.len());
+        let codes: Vec<bool> = taken.iter().map(|answer| answer.contains("-32602") || answer.contains("-32601")).collect();
+        assert_eq!(codes, [true; 3], "{taken:?}");
+        assert!(taken.iter().all(|answer| answer.len() < 500), "{taken:?}");
+        assert_eq!((count(&host, AnomalyKind::Oversize), host.asked.load(Ordering::SeqCst)), (4, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bytes_of_open_questions_are_bounded() {
+        let (host, _, peer, outbox) = bench(true);
+        let schema = "x".repeat(200 << 10);
+        for n in 0..50 {
+            let ask = format!(
+                r#"{{"jsonrpc":"2.0","id":{n},"method":"elicitation/create","params":{{"message":"m","requestedSchema":{{"title":"{schema}"}}}}}}"#
+            );
+            peer.incoming(Body::from(ask), &Arrival::default(), &outbox);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let asked = host.asked.load(Ordering::SeqCst);
+        assert_eq!((asked, count(&host, AnomalyKind::Flood)), (bounds::QUESTIONS / (201 << 10), 50 - asked));
     }
 }
