@@ -1,6 +1,6 @@
 //! Memory under hostile servers: the peak above the base, and what is left ten seconds later.
 //!
-//! Promise: at most five times the largest message, and for servers with small messages at most what is kept by design (`[keep]`
+//! Promise: at most five times the largest message, and for servers with small messages at most the retention by design (`[keep]`
 //! and `domain/bounds.rs`). `cargo bench --bench memory [-- WORD]`: only the rows whose names hold the word.
 
 #![allow(
@@ -34,8 +34,8 @@ use support::{
 };
 
 const MB: usize = 1_000_000;
-/// What is kept by design of servers with small messages, in megabytes: frames, a slow reader's tail, logs, failures.
-const KEPT: f64 = 40.0;
+/// Retention of servers with small messages by design, in megabytes: frames, a slow reader's tail, logs, failures.
+const RETAINED: f64 = 40.0;
 /// How long the program gets to return what it took.
 const REST: Duration = Duration::from_secs(10);
 
@@ -198,7 +198,7 @@ impl Row {
     fn report(&self, what: &str, value: f64) {
         let message = self.bytes as f64 / MB as f64;
         let series = Series::new([value]);
-        let allowed = (5.0 * message).max(KEPT);
+        let allowed = (5.0 * message).max(RETAINED);
         report::line(what, "MB", &series).promise(Of::Max, allowed).against("the message", message).print();
     }
 }

@@ -37,7 +37,7 @@
 //!   official Rust SDK, so that two independent implementations check each other. See [`mcp`].
 //! - The state that events add up to lives in the domain, so that the engine's snapshot and every
 //!   face's view are the same code.
-//! - `unsafe` code stands in two places, not one: beside the start of servers (`mcp/spawn.rs`), the return of memory that
+//! - `unsafe` code is in two places, not one: the start of servers (`mcp/spawn.rs`), and the return of memory that
 //!   nothing needs (`app/resident.rs`), which is most of what would be resident.
 
 pub mod answers;

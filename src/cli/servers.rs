@@ -56,7 +56,7 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
     Ok(code(&servers))
 }
 
-/// A list that goes on where a limit cut it.
+/// A list that a limit cut.
 #[derive(Serialize)]
 pub struct CutList<'a> {
     #[serde(rename = "type")]
@@ -131,7 +131,7 @@ struct ServerJson<'a> {
     resources: usize,
     prompts: usize,
     ready_ms: Option<f64>,
-    /// The lists that go on where a limit cut them.
+    /// The lists that a limit cut.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     cut: &'a [String],
     failure: Option<ConnectFailure>,

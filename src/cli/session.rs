@@ -224,12 +224,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Until when a server is waited for. Its lists get time of their own only once it has answered the handshake, so that a server
-    /// that answers nothing costs the time of one connection attempt.
+    /// Until when a server is waited for. Its lists get time of their own only once it has answered the handshake: a server that
+    /// answers nothing costs the time of one connection attempt, and of ending its process, after which it is known to have failed.
     fn patience(&self, server: &ServerView) -> Instant {
         let limits = &server.spec.timeouts;
-        let lists = if server.info.is_some() { limits.list } else { Duration::ZERO };
-        let own = self.started + limits.connect + lists + GRACE;
+        let more = if server.info.is_some() { limits.list } else { limits.list.min(limits.stop * 3) };
+        let own = self.started + limits.connect + more + GRACE;
         self.deadline.map_or(own, |deadline| own.min(deadline))
     }
 

@@ -1,4 +1,4 @@
-//! Bounds on what a server can make the program keep, and the cuts that hold them. Pure.
+//! Bounds on what a server can make the program store, and the cuts that hold them. Pure.
 //!
 //! A message may have [`Limits::message_bytes`](super::server::Limits). What outlives the message is bounded here, so that memory
 //! stays within five times the largest message whatever a server sends. The stores count bytes ([`Keep`](super::world::Keep)),
@@ -32,13 +32,13 @@ pub const DESCRIPTION: usize = 64 << 10;
 pub const HEADERS: usize = 16 << 10;
 /// Longest body of a frame.
 pub const FRAME: usize = 64 << 10;
-/// Longest body of a frame that is the request or the answer of a call. The whole result is kept with the call.
+/// Longest body of a frame that is the request or the answer of a call. The whole result is stored with the call.
 pub const CALL_FRAME: usize = 1 << 20;
 /// Longest question of a server: the form's schema, the sampling parameters.
 pub const QUESTION: usize = 256 << 10;
 /// Bytes of all the questions of one server that are open.
 pub const QUESTIONS: usize = 2 << 20;
-/// Bytes of the failures of calls that are kept in full; of older ones kind and front of the message stay.
+/// Bytes of the failures of calls that are stored in full; of older ones kind and front of the message stay.
 pub const FAILURES: usize = 4 << 20;
 /// Bytes of events that wait for one slow reader.
 pub const TAIL: usize = 8 << 20;
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_string_is_decoded_only_as_far_as_it_is_kept() {
+    fn a_json_string_is_decoded_only_up_to_its_bound() {
         assert_eq!(json_text(r#""a\nb""#, 100).as_deref(), Some("a\nb"));
         assert_eq!(json_text("7", 100), None);
         assert_eq!(json_text(r#""a\ud800b""#, 100).as_deref(), Some("a\u{fffd}b"));

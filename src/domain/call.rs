@@ -307,7 +307,7 @@ impl Failure {
         self
     }
 
-    /// The same with every text cut to what is kept of it ([`bounds`]). Memory of a larger message is given back.
+    /// The same with every text cut to its bound ([`bounds`]). It shares no memory with the message that it came in.
     pub fn bounded(mut self) -> Self {
         bounds::shorten(&mut self.message, bounds::ERROR_TEXT);
         bound_lines(&mut self.causes);
@@ -332,7 +332,7 @@ impl Failure {
         self
     }
 
-    /// The same reduced to what is kept of it when many calls have failed since: its kind and the front of its message.
+    /// The same reduced to its kind and the front of its message, for old failures of many.
     pub fn thinned(&self) -> Self {
         let rpc =
             self.rpc.as_ref().map(|rpc| RpcError { code: rpc.code, message: bounds::cut(&rpc.message, THIN).into_owned(), data: None });
@@ -390,13 +390,13 @@ impl Failure {
     }
 }
 
-/// What is kept of the message of a failure that was [thinned](Failure::thinned).
+/// Longest message of a failure that was [thinned](Failure::thinned), in bytes.
 const THIN: usize = 256;
 
 /// Most causes, and most lines of stderr, of one failure.
 const LINES: usize = 50;
 
-/// Cuts the lines of a failure to what is kept of them.
+/// Cuts the lines of a failure to their bounds.
 pub fn bound_lines(lines: &mut Vec<String>) {
     if lines.len() > LINES {
         let more = lines.len() - LINES;

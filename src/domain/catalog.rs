@@ -33,7 +33,7 @@ pub struct ServerCatalog {
     pub prompts: Vec<Arc<Prompt>>,
     /// What was wrong with the lists: cut short, unusable entries, duplicate names. At most [`WARNINGS`] of them.
     pub warnings: Vec<String>,
-    /// The lists that go on where a limit cut them, by their keys (`tools`, `resources`, `resourceTemplates`, `prompts`).
+    /// The lists that a limit cut, by their keys (`tools`, `resources`, `resourceTemplates`, `prompts`).
     #[serde(default)]
     pub cut: Vec<String>,
     /// What the last refresh changed, for people: `+2 tools, −1 prompt`. Empty for the first.
@@ -210,7 +210,7 @@ pub struct RawLists {
     /// The lists that were not read to their end because something failed, by their keys (`tools`, `resources`,
     /// `resourceTemplates`, `prompts`): what is missing from them may still be there.
     pub broken: Vec<&'static str>,
-    /// The lists that go on where a limit cut them, by their keys.
+    /// The lists that a limit cut, by their keys.
     pub cut: Vec<&'static str>,
     /// Bytes of all entries.
     pub bytes: usize,
@@ -225,7 +225,7 @@ impl ServerCatalog {
     pub fn read(raw: RawLists, before: Option<&ServerCatalog>) -> ServerCatalog {
         let mut catalog = ServerCatalog { revision: before.map_or(1, |b| b.revision + 1), ..Default::default() };
         catalog.cut = raw.cut.iter().map(|key| (*key).to_owned()).collect();
-        let mut warnings = Warnings { kept: raw.warnings, more: 0 };
+        let mut warnings = Warnings { first: raw.warnings, more: 0 };
         catalog.tools = read_list(raw.tools, "tool", &mut warnings, read_tool, |t| &t.name);
         catalog.resources = read_list(raw.resources, "resource", &mut warnings, |b| read_resource(b, "uri"), |r| &r.uri);
         catalog.templates = read_list(raw.templates, "resource template", &mut warnings, |b| read_resource(b, "uriTemplate"), |r| &r.uri);
@@ -284,25 +284,25 @@ pub const WARNINGS: usize = 50;
 
 /// Warnings in the order in which they came.
 struct Warnings {
-    kept: Vec<String>,
+    first: Vec<String>,
     more: usize,
 }
 
 impl Warnings {
     fn add(&mut self, text: impl FnOnce() -> String) {
-        if self.kept.len() < WARNINGS { self.kept.push(text()) } else { self.more += 1 }
+        if self.first.len() < WARNINGS { self.first.push(text()) } else { self.more += 1 }
     }
 
     fn finish(mut self) -> Vec<String> {
         if self.more > 0 {
-            self.kept.push(format!("{} more entries cannot be used as listed", self.more));
+            self.first.push(format!("{} more entries cannot be used as listed", self.more));
         }
-        self.kept.iter_mut().for_each(|warning| bounds::shorten(warning, bounds::LINE));
-        self.kept
+        self.first.iter_mut().for_each(|warning| bounds::shorten(warning, bounds::LINE));
+        self.first
     }
 }
 
-/// Reads the entries of one list. Each is decoded only as far as it is kept.
+/// Reads the entries of one list. Each is decoded only as far as it is stored.
 fn read_list<T>(
     items: Vec<Body>,
     what: &str,

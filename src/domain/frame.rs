@@ -43,7 +43,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The most bytes that are kept of the body of such a frame.
+    /// The most bytes that are stored of the body of such a frame.
     pub fn limit(direction: Direction, kind: FrameKind, call: Option<CallId>, rpc_id: Option<&str>) -> usize {
         // Ids of ours are short. An answer with another id answers no call.
         let ours = call.is_some() && rpc_id.is_some_and(|id| id.len() <= OUR_ID);
@@ -53,7 +53,7 @@ impl Frame {
         }
     }
 
-    /// The bytes of memory that the frame takes, beside one `before` it that may share its headers.
+    /// The bytes of memory that the frame takes. The frame `before` it may share its headers.
     pub fn weight(&self, before: Option<&Frame>) -> usize {
         let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
         let headers = |frame: &Frame| frame.http.as_ref().map(|http| Arc::as_ptr(&http.headers));
@@ -69,7 +69,7 @@ impl Frame {
 /// Longest text of an id of ours: a number, in quotes where a server makes a string of it.
 const OUR_ID: usize = 22;
 
-/// What a frame takes beside its texts: itself, the event that brought it, and what the allocator adds.
+/// What a frame takes in addition to its texts: itself, the event that brought it, and what the allocator adds.
 const FRAME_OVERHEAD: usize = size_of::<Frame>() + 128;
 
 /// Which way a frame went.

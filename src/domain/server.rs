@@ -432,7 +432,7 @@ impl ConnectFailure {
         }
     }
 
-    /// The same with every text cut to what is kept of it ([`bounds`]).
+    /// The same with every text cut to its bound ([`bounds`]).
     pub fn bounded(mut self) -> Self {
         bounds::shorten(&mut self.summary, bounds::ERROR_TEXT);
         for lines in [&mut self.causes, &mut self.stderr, &mut self.hints] {

@@ -240,7 +240,7 @@ pub struct World {
     result_bytes: usize,
     /// The weights of `frames`.
     frame_weights: VecDeque<usize>,
-    /// Calls whose failures are kept in full, oldest first, with the weights of these.
+    /// Calls whose failures are stored in full, oldest first, with the weights of these.
     failed: VecDeque<(CallId, usize)>,
     failure_bytes: usize,
 }

@@ -79,9 +79,9 @@ impl ServerHost {
     }
 }
 
-/// The text of a log message's data, at least as much of it as is kept, and the length of the whole.
+/// The text of a log message's data, at least as much of it as is stored, and the length of the whole.
 fn log_text(data: &RawValue) -> (Cow<'_, str>, usize) {
-    // More than is kept, so that the redactor sees secrets that reach over the cut.
+    // More than is stored, so that the redactor sees secrets that reach over the cut.
     let (raw, limit) = (data.get(), 2 * bounds::LOG_TEXT);
     match bounds::json_text(raw, limit) {
         Some(text) if raw.len() - 2 > limit => (Cow::Owned(text), raw.len() - 2),
@@ -93,7 +93,7 @@ fn log_text(data: &RawValue) -> (Cow<'_, str>, usize) {
     }
 }
 
-/// An id or a method as far as it is kept.
+/// An id or a method within its bound.
 fn bounded(text: Arc<str>, limit: usize) -> Arc<str> {
     if text.len() <= limit { text } else { bounds::cut(&text, limit).into() }
 }
@@ -226,7 +226,7 @@ impl Host for ServerHost {
             "notifications/subscriptions/acknowledged" => self.acknowledged(params),
             other => {
                 let method = bounds::cut(other, bounds::METHOD);
-                // More than is kept, so that the redactor sees secrets that reach over the cut.
+                // More than is stored, so that the redactor sees secrets that reach over the cut.
                 let text = format!("{method} {}", params.front(2 * bounds::LOG_TEXT).text());
                 let whole = if params.len() > 2 * bounds::LOG_TEXT { method.len() + 1 + params.len() } else { text.len() };
                 self.log("notice", None, &text, whole, call);

@@ -22,7 +22,7 @@ use crate::domain::{
     time::size,
 };
 
-/// Questions that may wait at once, and of these of one server; a flood beyond is declined.
+/// Questions that may be open, and of these of one server; more are declined.
 const OPEN: usize = 100;
 const OPEN_OF_SERVER: usize = 64;
 

@@ -102,7 +102,7 @@ pub fn encode(value: &str) -> String {
     if plain { value.to_owned() } else { format!("=?base64?{}?=", BASE64_STANDARD.encode(value)) }
 }
 
-/// The headers of an answer as they may be shown and kept: at most [`bounds::HEADERS`] bytes of them, [`bounds::ERROR_TEXT`] of each.
+/// The headers of an answer as they may be shown and stored: at most [`bounds::HEADERS`] bytes of them, [`bounds::ERROR_TEXT`] of each.
 pub fn shown(headers: &reqwest::header::HeaderMap) -> Vec<(String, String)> {
     let hidden = |name: &str| looks_secret(name) && !name.starts_with("mcp-") && name != "www-authenticate";
     let (mut shown, mut left, mut more) = (vec![], bounds::HEADERS, (0, 0));
@@ -120,7 +120,7 @@ pub fn shown(headers: &reqwest::header::HeaderMap) -> Vec<(String, String)> {
         shown.push((bounds::cut(name.as_str(), bounds::LINE).into_owned(), text));
     }
     if more.0 > 0 {
-        shown.push(("…".to_owned(), format!("{} more headers, {}, are not kept", more.0, time::size(more.1 as u64))));
+        shown.push(("…".to_owned(), format!("{} more headers, {}, are not stored", more.0, time::size(more.1 as u64))));
     }
     shown
 }

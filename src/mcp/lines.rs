@@ -10,8 +10,8 @@ const TAIL: usize = 256;
 /// Lines shorter than this are copied out, so that they do not keep a read buffer alive.
 const COPY_BELOW: usize = 32 << 10;
 
-/// Above this length a line shares no memory with what follows it.
-const OWN_ABOVE: usize = 256 << 10;
+/// A read buffer larger than this is given back once it is empty.
+const LARGE: usize = 256 << 10;
 
 /// Something that came out of the stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,8 +94,8 @@ impl Lines {
                             if text.len() < COPY_BELOW { Body::new(line[text].to_vec()) } else { Body::new(line.freeze().slice(text)) };
                         out(Piece::Line { body, first, size: end as u64 + 1 });
                     }
-                    // A large line keeps the buffer's memory to itself, or gives it back: what follows it begins in another.
-                    if end > OWN_ABOVE || (self.buffer.is_empty() && self.buffer.capacity() > OWN_ABOVE) {
+                    // A line that was not copied keeps the buffer's memory to itself: what follows it begins in another.
+                    if end >= COPY_BELOW || (self.buffer.is_empty() && self.buffer.capacity() > LARGE) {
                         self.buffer = BytesMut::from(&self.buffer[..]);
                     }
                 }

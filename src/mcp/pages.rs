@@ -27,9 +27,9 @@ pub struct Page {
 /// Why a page is not whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// It has more entries than may be kept.
+    /// It has more entries than may be stored.
     Items,
-    /// Its entries are longer than may be kept.
+    /// Its entries are longer than may be stored.
     Bytes,
 }
 
@@ -49,9 +49,9 @@ pub enum Next {
 ///
 /// Entries that are a small part of their message are copied out of it, so that they do not keep it alive.
 pub fn read(result: &Body, key: &str, most: usize, room: usize) -> Result<Page, String> {
-    let [list, next, ttl] = result.fields([key, "nextCursor", "ttlMs"]).ok_or("the result is no object")?;
+    let [list, next, ttl] = result.fields([key, "nextCursor", "ttlMs"]).ok_or("the result is not an object")?;
     let list = list.ok_or_else(|| format!("the result has no {key:?}"))?;
-    let (members, count) = body::members(list.get().as_bytes(), most).map_err(|e| format!("{key:?} is no list: {e}"))?;
+    let (members, count) = body::members(list.get().as_bytes(), most).map_err(|e| format!("{key:?} is not a list: {e}"))?;
     let mut page = Page { next: cursor(next), ..Page::default() };
     page.ttl = ttl.and_then(|ttl| ttl.get().parse().ok()).filter(|ms| *ms > 0).map(Duration::from_millis);
     page.cut = (count > members.len()).then_some(Cut::Items);

@@ -124,7 +124,7 @@ struct Agreement {
 }
 
 impl Agreement {
-    /// Reads what is kept of the members of a result, each within its bound.
+    /// Reads the members of a result, each within its bound.
     fn read(
         era: Era,
         version: String,
@@ -142,21 +142,21 @@ impl Agreement {
             title: text(title, bounds::LINE),
             server_version: text(own, bounds::LINE),
             instructions: text(instructions, bounds::DESCRIPTION),
-            capabilities: capabilities.map_or_else(|| Body::from("null"), kept_capabilities),
+            capabilities: capabilities.map_or_else(|| Body::from("null"), bounded_capabilities),
         }
     }
 }
 
-/// The capabilities as they came. Of an object over the bound only those that this client uses are kept.
-fn kept_capabilities(raw: &RawValue) -> Body {
+/// The capabilities as they came. Of an object over the bound only those that this client uses are stored.
+fn bounded_capabilities(raw: &RawValue) -> Body {
     if raw.get().len() <= bounds::DESCRIPTION {
         return Body::from(raw.get());
     }
     const USED: [&str; 6] = ["tools", "resources", "prompts", "logging", "completions", "tasks"];
     let used = body::fields(raw.get().as_bytes(), USED).unwrap_or_default();
     let fits = |raw: &&RawValue| raw.get().len() <= bounds::LINE;
-    let kept = USED.iter().zip(used).filter_map(|(name, raw)| raw.filter(fits).map(|raw| format!("{name:?}:{}", raw.get())));
-    Body::from(format!("{{{}}}", kept.collect::<Vec<_>>().join(",")))
+    let used = USED.iter().zip(used).filter_map(|(name, raw)| raw.filter(fits).map(|raw| format!("{name:?}:{}", raw.get())));
+    Body::from(format!("{{{}}}", used.collect::<Vec<_>>().join(",")))
 }
 
 impl McpSession {

@@ -29,7 +29,7 @@ const MOST_NOTES: usize = 20_000;
 const MOST_RUNS: usize = 10_000;
 /// Bytes of a text that are kept; the pane with the detail has the whole while the world keeps it.
 const NOTE_BYTES: usize = 400;
-/// How much of a method or of a logger's name is kept.
+/// Longest method or name of a logger, in bytes.
 const NAME_BYTES: usize = 64;
 /// Messages longer than this are not read to find what they say, in bytes.
 const READ: usize = 16 << 10;

@@ -1,4 +1,4 @@
-//! What a server sends is bounded in bytes where it is kept, and what is left out is counted and shown.
+//! What a server sends is bounded in bytes where it is stored, and what is left out is counted and shown.
 
 use std::{
     sync::{Arc, Mutex},
@@ -172,7 +172,7 @@ async fn the_headers_of_a_stream_are_held_once_and_only_so_far() {
     assert!(notes.len() > 500 && notes.iter().all(|note| Arc::ptr_eq(&note.headers, &notes[0].headers)), "{}", notes.len());
     let headers: usize = notes[0].headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     assert!(headers < bounds::HEADERS + 2 * bounds::ERROR_TEXT, "{headers}");
-    assert!(notes[0].headers.last().is_some_and(|(_, text)| text.contains("more headers, ") && text.ends_with("are not kept")));
+    assert!(notes[0].headers.last().is_some_and(|(_, text)| text.contains("more headers, ") && text.ends_with("are not stored")));
     rig.stop().await;
 }
 

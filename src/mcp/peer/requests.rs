@@ -1,7 +1,7 @@
 //! The server's own requests: questions, pings and what is refused. Bounded in number, bytes and time.
 //!
 //! At most [`OPEN`] requests of a server are under way and [`REFUSALS`] refusals wait to be sent; what comes beyond that is dropped
-//! and counted as [`AnomalyKind::Flood`]. At most [`AT_ONCE`] answers are sent simultaneously, each within [`PATIENCE`], so that a
+//! and counted as [`AnomalyKind::Flood`]. At most [`SENDING`] answers are sent simultaneously, each within [`PATIENCE`], so that a
 //! server that takes no answers holds that many connections and no more.
 
 use std::{
@@ -33,7 +33,7 @@ const OPEN: usize = 64;
 /// Refusals that may wait to be sent; more requests are not answered.
 const REFUSALS: usize = 16;
 /// Answers that are sent simultaneously.
-const AT_ONCE: usize = 4;
+const SENDING: usize = 4;
 /// How long the server may take to accept one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -58,7 +58,7 @@ struct OpenQuestion {
 enum Withdrawn {
     /// The server took it back, and wants none.
     ByServer,
-    /// Its call was given up; it is told so.
+    /// Its call was cancelled; the answer says so.
     WithCall,
 }
 
@@ -75,7 +75,7 @@ impl Default for Requests {
         Requests {
             open: permits(OPEN),
             refusals: permits(REFUSALS),
-            sending: permits(AT_ONCE),
+            sending: permits(SENDING),
             kib: permits(bounds::QUESTIONS >> 10),
             questions: Mutex::default(),
         }
@@ -95,8 +95,8 @@ impl Requests {
         }
     }
 
-    /// Takes back the questions that came in the course of a call that was given up: not every server
-    /// does so itself, and they would stay in the inbox for ever.
+    /// Withdraws the questions that came in the course of a call that was cancelled. Not every server does so itself, and they
+    /// would stay in the inbox for ever.
     pub(super) fn withdraw(&self, call: CallId) {
         for (_, question) in lock(&self.questions).extract_if(|_, question| question.call == Some(call)) {
             let _ = question.over.send(Withdrawn::WithCall);
@@ -293,11 +293,11 @@ mod tests {
             peer.incoming(ping, &Arrival::default(), &outbox);
             tokio::task::yield_now().await;
         }
-        assert_eq!((deaf.most.load(Ordering::SeqCst), count(&host, AnomalyKind::Flood)), (AT_ONCE, 5_000 - OPEN));
+        assert_eq!((deaf.most.load(Ordering::SeqCst), count(&host, AnomalyKind::Flood)), (SENDING, 5_000 - OPEN));
         // All that wait get their turn, and none is taken.
-        let turns = (OPEN + REFUSALS).div_ceil(AT_ONCE) as u32;
+        let turns = (OPEN + REFUSALS).div_ceil(SENDING) as u32;
         tokio::time::sleep(PATIENCE * turns + Duration::from_secs(1)).await;
-        assert_eq!((deaf.most.load(Ordering::SeqCst), deaf.now.load(Ordering::SeqCst)), (AT_ONCE, 0));
+        assert_eq!((deaf.most.load(Ordering::SeqCst), deaf.now.load(Ordering::SeqCst)), (SENDING, 0));
         assert_eq!(count(&host, AnomalyKind::Unread), OPEN + REFUSALS);
         assert_eq!((peer.requests.open.available_permits(), peer.requests.refusals.available_permits()), (OPEN, REFUSALS));
     }
