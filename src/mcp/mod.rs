@@ -12,8 +12,10 @@
 mod headers;
 mod http;
 mod lines;
+mod pace;
 mod peer;
 pub mod reaper;
+mod salvage;
 mod session;
 mod spawn;
 mod sse;

@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use super::wire::{self, Bad, Message, Parsed, Seems};
+use super::{
+    salvage,
+    wire::{self, Bad, Message, Parsed, Seems},
+};
 use crate::{
     domain::{
         ask::{Answer, Question},
@@ -323,7 +326,7 @@ impl Peer {
         let (mut body, mut behind) = (body, vec![]);
         if let Parsed::Bad(bad) = &parsed
             && matches!(bad.kind, AnomalyKind::BadJson | AnomalyKind::Noise)
-            && let Some((front, messages)) = wire::split_glued(&body)
+            && let Some((front, messages)) = salvage::split_glued(&body)
         {
             (parsed, lone_at) = wire::parse_mended(&front);
             if let Parsed::Bad(bad) = &mut parsed {
@@ -351,7 +354,7 @@ impl Peer {
         }
         match parsed {
             Parsed::Message(message) => self.message(message, &own, frame, outbox),
-            Parsed::Batch(members) => self.batch(members, &own, frame, outbox),
+            Parsed::Batch(members, rest) => self.batch(members, rest, &own, frame, outbox),
             Parsed::Bad(bad) => self.bad(bad, &own, Some(frame)),
         }
         for message in behind {
@@ -360,11 +363,15 @@ impl Peer {
         }
     }
 
-    fn batch(self: &Arc<Self>, members: Vec<Body>, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
+    fn batch(self: &Arc<Self>, members: Vec<Body>, rest: usize, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
         let accepted = self.batches.load(Ordering::Relaxed);
         if members.is_empty() {
             // JSON-RPC 2.0, section 6: a batch has at least one member.
             self.anomaly(AnomalyKind::Batch, "an empty batch array".into(), arrival.call, Some(frame));
+        }
+        if rest > 0 {
+            let detail = format!("a batch array of {} members; {rest} were not read", members.len() + rest);
+            self.anomaly(AnomalyKind::Batch, detail, arrival.call, Some(frame));
         }
         for member in members {
             let (parsed, _) = wire::parse_mended(&member);
@@ -379,7 +386,7 @@ impl Peer {
                     self.bad(Bad { kind, detail: format!("a member of a batch: {}", bad.detail), ..bad }, arrival, Some(frame));
                     continue;
                 }
-                Parsed::Batch(_) if accepted => {
+                Parsed::Batch(..) if accepted => {
                     self.anomaly(AnomalyKind::Batch, "a batch array within a batch array".into(), arrival.call, Some(frame));
                     continue;
                 }
@@ -398,7 +405,7 @@ impl Peer {
             Parsed::Message(Message::Request { id, method, .. }) => (FrameKind::Request, Some(method.clone()), Some(id.clone())),
             Parsed::Message(Message::Notification { method, .. }) => (FrameKind::Notification, Some(method.clone()), None),
             Parsed::Message(Message::Response { id, .. }) => (FrameKind::Response, None, Some(id.clone())),
-            Parsed::Batch(_) => (FrameKind::Noise, None, None),
+            Parsed::Batch(..) => (FrameKind::Noise, None, None),
             Parsed::Bad(bad) => (FrameKind::Noise, None, bad.id.clone()),
         };
         let known = rpc_id.as_deref().filter(|_| kind != FrameKind::Request).and_then(wire::our_id).and_then(|id| self.known(id));

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     lines::{Lines, Piece},
+    pace::Pace,
     peer::{Arrival, Outbox, Peer},
     reaper::Reaper,
     session::{Ending, Link, meta_with_token},
@@ -43,6 +44,8 @@ use crate::{
 const QUEUE: usize = 64;
 /// How long after the process's end its last output is waited for.
 const DRAIN: Duration = Duration::from_millis(150);
+/// How long the reading of that output may take at most.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long a line may stand without another byte after a request was given up, before it counts as one
 /// that will never be finished: what the server says next would be glued to it.
 const STALL: Duration = Duration::from_secs(1);
@@ -156,7 +159,8 @@ impl StdioLink {
         mut stderr: JoinHandle<()>,
         exit_to: watch::Sender<Option<Exit>>,
     ) {
-        let mut reader = tokio::spawn(read(self.peer.clone(), stdout, self.outbox.clone(), self.given_up.clone()));
+        let busy = Arc::new(AtomicBool::new(false));
+        let mut reader = tokio::spawn(read(self.peer.clone(), stdout, self.outbox.clone(), self.given_up.clone(), busy.clone()));
         let closed_input = async {
             if !matches!(writer.await, Ok(Input::ClosedByServer)) {
                 std::future::pending::<()>().await;
@@ -166,7 +170,7 @@ impl StdioLink {
         let exited = tokio::select! {
             status = child.wait() => {
                 // A grandchild may hold the pipes open for ever.
-                let _ = timeout(DRAIN, &mut reader).await;
+                drain(&mut reader, &busy).await;
                 Some(status)
             }
             end = &mut reader => {
@@ -180,7 +184,7 @@ impl StdioLink {
                 // At the end of a process this is seen first, and its last words are still to be read.
                 let exited = timeout(DRAIN, child.wait()).await.ok();
                 if exited.is_some() {
-                    let _ = timeout(DRAIN, &mut reader).await;
+                    drain(&mut reader, &busy).await;
                 }
                 exited
             }
@@ -415,6 +419,13 @@ async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiv
     }
 }
 
+/// Waits for the last output of a process that has ended, and until what came of it is read.
+async fn drain(reader: &mut JoinHandle<Output>, busy: &AtomicBool) {
+    // Another process may hold the pipe and write without end.
+    let last = Instant::now() + LAST_WORDS;
+    while timeout(DRAIN, &mut *reader).await.is_err() && busy.load(Ordering::Relaxed) && Instant::now() < last {}
+}
+
 /// Why nothing more is read.
 enum Output {
     /// It ended.
@@ -433,8 +444,11 @@ struct Patience {
 }
 
 /// Reads lines until the stream ends, or stands within a line for so long that it is of no more use.
-async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>, given_up: Arc<Notify>) -> Output {
+///
+/// `busy` is set while messages that came are being read: the end of the process does not cut that short.
+async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>, given_up: Arc<Notify>, busy: Arc<AtomicBool>) -> Output {
     let limit = peer.spec().limits.message_bytes;
+    let mut pace = Pace::default();
     let mut lines = Lines::new(limit);
     let mut oversized: Option<(Body, bool)> = None;
     let mut patience: Option<Patience> = None;
@@ -464,27 +478,35 @@ async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>,
         }
         let now = peer.host().now();
         let arrival = |first: Stamp, size: u64| Arrival { first, last: now, size, ..Default::default() };
-        lines.read(now, |piece| match piece {
-            Piece::Line { body, first, size } => {
-                patience = None;
-                peer.incoming(body, &arrival(first, size), &outbox);
-            }
-            Piece::TooLong { head } => {
-                let until = Instant::now() + LONG_LINE;
-                patience = Some(Patience { until, at_most: until });
-                let pinned = peer.too_large(&head, None, limit as u64, &arrival(now, limit as u64));
-                oversized = Some((head, pinned));
-            }
-            Piece::TooLongEnd { tail, size } => {
-                patience = None;
-                if let Some((head, false)) = oversized.take()
-                    && !peer.too_large(&head, Some(&tail), size, &arrival(now, size))
-                {
-                    let detail = format!("a line of {} that is no answer to anything", crate::domain::time::size(size));
-                    peer.host().anomaly(Anomaly { kind: AnomalyKind::TooLarge, detail, call: None, frame: None });
+        let mut pieces = vec![];
+        lines.read(now, |piece| pieces.push(piece));
+        busy.store(true, Ordering::Relaxed);
+        for piece in pieces {
+            match piece {
+                Piece::Line { body, first, size } => {
+                    patience = None;
+                    let length = body.len();
+                    peer.take_in(body, arrival(first, size), &outbox).await;
+                    pace.spend(length).await;
+                }
+                Piece::TooLong { head } => {
+                    let until = Instant::now() + LONG_LINE;
+                    patience = Some(Patience { until, at_most: until });
+                    let pinned = peer.too_large(&head, None, limit as u64, &arrival(now, limit as u64));
+                    oversized = Some((head, pinned));
+                }
+                Piece::TooLongEnd { tail, size } => {
+                    patience = None;
+                    if let Some((head, false)) = oversized.take()
+                        && !peer.too_large(&head, Some(&tail), size, &arrival(now, size))
+                    {
+                        let detail = format!("a line of {} that is no answer to anything", crate::domain::time::size(size));
+                        peer.host().anomaly(Anomaly { kind: AnomalyKind::TooLarge, detail, call: None, frame: None });
+                    }
                 }
             }
-        });
+        }
+        busy.store(false, Ordering::Relaxed);
     };
     if let Some((rest, seen)) = lines.unfinished() {
         let now = peer.host().now();

@@ -19,7 +19,7 @@ use crate::{
         server::Era,
     },
     engine::ports::FrameDraft,
-    mcp::{peer::Arrival, sse, wire},
+    mcp::{pace::Pace, peer::Arrival, sse, wire},
 };
 
 /// How often a cut answer stream is resumed without anything new in between (MCP 2025-11-25, transports,
@@ -63,7 +63,7 @@ impl HttpLink {
             );
             return Failure::after_send(FailureKind::Protocol, detail).hint("check that url is the MCP endpoint (it often ends in /mcp)");
         }
-        self.peer.incoming(body, &arrival, &self.outbox);
+        self.peer.take_in(body, arrival, &self.outbox).await;
         Failure::after_send(FailureKind::Protocol, "the HTTP answer holds no answer to this request").hint("see the frames of this call")
     }
 
@@ -161,6 +161,7 @@ impl HttpLink {
         heard: &mut bool,
     ) -> StreamEnd {
         let head = note_of(&response);
+        let mut pace = Pace::default();
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
@@ -168,15 +169,16 @@ impl HttpLink {
                 Err(error) => return StreamEnd::Broken(causes(&error).join(": ")),
             };
             let now = self.host().now();
-            let fed = parser.feed(&chunk, now, |event| {
-                if event.data.is_empty() {
-                    return;
-                }
+            let mut events = vec![];
+            let fed = parser.feed(&chunk, now, |event| events.push(event));
+            for event in events.into_iter().filter(|event| !event.data.is_empty()) {
                 *heard = true;
                 let note = Arc::new(HttpNote { event_id: event.id.clone(), ..HttpNote::clone(&head) });
                 let arrival = Arrival { first: event.first, last: now, size: event.size, http: Some(note), call };
-                self.peer.incoming(Body::new(event.data), &arrival, &self.outbox);
-            });
+                let size = event.data.len();
+                self.peer.take_in(Body::new(event.data), arrival, &self.outbox).await;
+                pace.spend(size).await;
+            }
             if fed.is_err() {
                 return StreamEnd::TooLong;
             }
