@@ -10,9 +10,11 @@ use crate::{
         ask::{Answer, Question},
         body::Body,
         call::{Failure, FailureKind, Operation, Outcome},
+        event::NoticeLevel,
         server::ServerSpec,
     },
     engine::{
+        checkers::Unchecked,
         ports::{Request, Session},
         shape::Shape,
         supervisor::{Readiness, Supervised},
@@ -117,7 +119,7 @@ impl Dispatch {
 
     /// Refuses arguments that the tool's schema does not allow: the answer would be an error anyway,
     /// and a worse one.
-    pub(super) fn check_arguments(&self, operation: &Operation) -> Result<(), Failure> {
+    pub(super) async fn check_arguments(&self, operation: &Operation) -> Result<(), Failure> {
         let Operation::Tool { tool, arguments } = operation else { return Ok(()) };
         let (known, listed) = self.shared.bus.look(|world| {
             let listed = world.server(&tool.server).is_some_and(|s| s.catalog.revision > 0);
@@ -140,7 +142,17 @@ impl Dispatch {
         if !value.is_object() {
             return Err(Failure::new(FailureKind::InvalidArguments, "the arguments are no JSON object"));
         }
-        let wrong = self.shared.checkers.of(tool, &known).check(&value);
+        let wrong = match self.shared.checkers.check(tool, &known, value).await {
+            Ok(wrong) => wrong,
+            Err(Unchecked { first }) => {
+                if first {
+                    let text =
+                        format!("the arguments of {}/{} are sent unchecked: checking them would take too long", tool.server, tool.name);
+                    self.shared.bus.notice(NoticeLevel::Warn, text);
+                }
+                return Ok(());
+            }
+        };
         if wrong.is_empty() {
             return Ok(());
         }

@@ -283,7 +283,7 @@ impl Dispatch {
         let (session, _places, pass) = {
             let entered = async {
                 let mut session = self.connected(aim, server, flow).await?;
-                self.check_arguments(&operation)?;
+                self.check_arguments(&operation).await?;
                 let places = self.places(aim, server, flow).await?;
                 // The connection may have gone while the call waited for its place. All that waited for the next one would go
                 // out at once: the rate holds for them too.
