@@ -7,10 +7,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     flows::{self, Library},
+    headless,
     history::Recorder,
     resident,
     setup::{self, Setup},
-    taste, welcome,
+    taste,
+    watchdog::Watch,
+    welcome,
 };
 use crate::{
     cli::{self, Options, by_hand, exit, print::Io},
@@ -32,7 +35,7 @@ use crate::{
 const PAST: usize = 200;
 
 /// Opens the console; gives the exit code.
-pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
+pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch>) -> u8 {
     let refuse = |kind: FailureKind, text: String| cli::fail(Failure::new(kind, text), &Options::default(), Io::real());
     if let Some(problem) = &setup.problem {
         return refuse(FailureKind::InvalidArguments, problem.clone());
@@ -107,7 +110,12 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         found,
         demo.clone(),
     )));
+    watch.console();
+    let took = watch.clone();
+    let options = ConsoleOptions { heard: Arc::new(move || took.heard()), ..options };
     let shown = tui::run(engine.clone(), options).await;
+    let servers: Vec<ServerSpec> = engine.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect();
+    watch.ending(shown.as_ref().map_or(exit::FAILED, |left| code_of(*left)), headless::ending(&servers));
     drop((traffic, follower));
     engine.shutdown().await;
     if let Some(recorder) = recorder {
@@ -118,11 +126,17 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         demo.stop().await;
     }
     match shown {
-        Ok(Left::Quit) => exit::OK,
-        Ok(Left::Interrupted) => exit::INTERRUPTED,
-        Ok(Left::Terminated) => exit::TERMINATED,
-        Ok(Left::HungUp) => exit::HUNG_UP,
+        Ok(left) => code_of(left),
         Err(error) => refuse(FailureKind::Transport, format!("the console ended: {error}")),
+    }
+}
+
+fn code_of(left: Left) -> u8 {
+    match left {
+        Left::Quit => exit::OK,
+        Left::Interrupted => exit::INTERRUPTED,
+        Left::Terminated => exit::TERMINATED,
+        Left::HungUp => exit::HUNG_UP,
     }
 }
 
@@ -151,6 +165,7 @@ fn console_options(
         workflows: Default::default(),
         invocation: setup.invocation(),
         rest: resident::give_back,
+        heard: Arc::new(|| {}),
         exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),
         requests,
         updates,

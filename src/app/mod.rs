@@ -9,12 +9,13 @@ mod history;
 mod resident;
 mod setup;
 mod taste;
+mod watchdog;
 mod welcome;
 mod workflows;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use self::setup::Setup;
+use self::{setup::Setup, watchdog::Watch};
 use crate::{
     cli::{
         self, Options,
@@ -27,7 +28,7 @@ use crate::{
     config::{self, FoundImport, LoadOptions, PendingApproval},
     demo,
     domain::call::{Failure, FailureKind},
-    mcp,
+    mcp, tui,
 };
 
 /// Runs the program to its end.
@@ -50,13 +51,28 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Cmd::Man) => cli::manual::man(Io::real()),
         Some(Cmd::Import(args)) => import(args.write, args.project, &options),
         Some(Cmd::Approve(args)) => approve(&cli, args.hash.as_deref(), &options),
-        Some(Cmd::Cache(args)) => within_runtime(headless::cache(Setup::new(&cli, false), args.action.clone(), options)),
-        Some(Cmd::Demo(args)) => within_runtime(console::run(Setup::new(&cli, true), options, args.traffic)),
-        None => within_runtime(console::run(Setup::new(&cli, cli.global.demo), options, false)),
+        Some(Cmd::Cache(args)) => {
+            let (setup, action) = (Setup::new(&cli, false), args.action.clone());
+            within_runtime(move |_| headless::cache(setup, action, options))
+        }
+        Some(Cmd::Demo(args)) => {
+            let (setup, traffic) = (Setup::new(&cli, true), args.traffic);
+            within_runtime(move |watch| console::run(setup, options, traffic, watch))
+        }
+        None => {
+            let setup = Setup::new(&cli, cli.global.demo);
+            within_runtime(move |watch| console::run(setup, options, false, watch))
+        }
         Some(command) => match command.headless() {
-            Some(command) => within_runtime(headless::run(Setup::new(&cli, cli.global.demo), command, options)),
+            Some(command) => {
+                let setup = Setup::new(&cli, cli.global.demo);
+                within_runtime(move |watch| headless::run(setup, command, options, watch))
+            }
             None => match command {
-                Cmd::Workflow(args) => within_runtime(workflows::run(Setup::new(&cli, cli.global.demo), args.command.clone(), options)),
+                Cmd::Workflow(args) => {
+                    let (setup, command) = (Setup::new(&cli, cli.global.demo), args.command.clone());
+                    within_runtime(move |_| workflows::run(setup, command, options))
+                }
                 _ => exit::USAGE,
             },
         },
@@ -64,18 +80,48 @@ pub fn run(cli: Cli) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs a face in a runtime of its own; what is still running then is dropped.
-fn within_runtime(face: impl Future<Output = u8>) -> u8 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().thread_name("switchboard").build();
-    match runtime {
-        Ok(runtime) => {
-            let code = runtime.block_on(face);
-            runtime.shutdown_background();
-            code
+/// The most threads that the engine works on.
+const WORKERS: usize = 8;
+/// How long giving the terminal back and saying why may take, when the program has to be ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The exit code of Rust programs that panic.
+const PANICKED: u8 = 101;
+
+/// Runs a face in a runtime of its own, beside a watchdog; what is still running then is dropped.
+fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + Send + 'static) -> u8 {
+    let ended = watchdog::run(move |watch, handle| {
+        // One busy worker must not be the only one: timers and connections are looked after by whichever is free.
+        let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().thread_name("switchboard").build();
+        match runtime {
+            Ok(runtime) => {
+                // Fails only when the watchdog is gone.
+                let _ = handle.send(runtime.handle().clone());
+                let code = runtime.block_on(face(watch));
+                runtime.shutdown_background();
+                code
+            }
+            Err(error) => {
+                let failure = Failure::new(FailureKind::Transport, format!("no threads could be started: {error}"));
+                cli::fail(failure, &Options::default(), Io::real())
+            }
         }
-        Err(error) => {
-            let failure = Failure::new(FailureKind::Transport, format!("no threads could be started: {error}"));
-            cli::fail(failure, &Options::default(), Io::real())
+    });
+    match ended {
+        Ok(code) => code.unwrap_or(PANICKED),
+        Err(verdict) => {
+            let (done, said) = std::sync::mpsc::channel();
+            // Whatever is stuck may hold the terminal: this is tried on a thread that nobody needs.
+            let words = std::thread::Builder::new().spawn(move || {
+                tui::give_terminal_back();
+                let failure = Failure::new(FailureKind::Transport, verdict.why);
+                cli::fail(failure, &Options::default(), Io::real());
+                let _ = done.send(());
+            });
+            if words.is_ok() {
+                let _ = said.recv_timeout(LAST_WORDS);
+            }
+            verdict.code
         }
     }
 }

@@ -47,11 +47,11 @@ pub enum Signal {
 }
 
 /// The signals that come in, from the composition root.
-pub struct Signals(Option<mpsc::Receiver<Signal>>);
+pub struct Signals(Option<mpsc::Receiver<Option<Signal>>>);
 
 impl Signals {
-    /// Those from `receiver`.
-    pub fn new(receiver: mpsc::Receiver<Signal>) -> Signals {
+    /// Those from `receiver`. Each `None` only asks whether anybody still takes signals.
+    pub fn with_signs_of_life(receiver: mpsc::Receiver<Option<Signal>>) -> Signals {
         Signals(Some(receiver))
     }
 
@@ -63,8 +63,10 @@ impl Signals {
     /// The next one; waits forever when no more can come. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
         if let Some(receiver) = &mut self.0 {
-            if let Some(signal) = receiver.recv().await {
-                return signal;
+            while let Some(signal) = receiver.recv().await {
+                if let Some(signal) = signal {
+                    return signal;
+                }
             }
             self.0 = None;
         }

@@ -371,13 +371,13 @@ async fn the_first_interrupt_cancels_and_the_second_quits() {
         let (send, receive) = mpsc::channel(4);
         // The call ends by being cancelled or never.
         let fake = with_db(Fake::scripted(1000, move |_, _, _| {
-            send.try_send(Signal::Interrupt).unwrap();
+            send.try_send(Some(Signal::Interrupt)).unwrap();
             if stubborn {
-                send.try_send(Signal::Interrupt).unwrap();
+                send.try_send(Some(Signal::Interrupt)).unwrap();
             }
         }));
         fake.stubborn.store(stubborn, std::sync::atomic::Ordering::Relaxed);
-        let ran = ran_with(&fake, &QUERY, |_| {}, None, Signals::new(receive)).await;
+        let ran = ran_with(&fake, &QUERY, |_| {}, None, Signals::with_signs_of_life(receive)).await;
         assert_eq!(ran.code, exit::INTERRUPTED);
         assert!(ran.err.contains("Ctrl-C again quits"), "{}", ran.err);
         assert_eq!(ran.err.contains("cancelled by the user"), !stubborn);
@@ -393,13 +393,13 @@ async fn sigterm_ends_a_call_and_a_wait() {
         (false, Signal::Interrupt, exit::INTERRUPTED),
     ] {
         let (send, receive) = mpsc::channel(4);
-        send.try_send(signal).unwrap();
+        send.try_send(Some(signal)).unwrap();
         let fake = Fake::scripted(1000, |_, _, _| {});
         fake.starting("db");
         if ready {
             fake.ready("db", db());
         }
-        assert_eq!(ran_with(&fake, &QUERY, |_| {}, None, Signals::new(receive)).await.code, code);
+        assert_eq!(ran_with(&fake, &QUERY, |_| {}, None, Signals::with_signs_of_life(receive)).await.code, code);
     }
 }
 

@@ -158,6 +158,8 @@ struct Console {
     others: JoinSet<Option<Msg>>,
     /// What is done whenever nothing has happened for a while.
     rest: fn(),
+    /// Called when a signal was taken.
+    heard: Arc<dyn Fn() + Send + Sync>,
     pacer: Pacer,
     clock: Clock,
     stopped_here: bool,
@@ -209,6 +211,7 @@ impl Console {
             workers: JoinSet::new(),
             others: JoinSet::new(),
             rest: options.rest,
+            heard: options.heard,
             pacer,
             clock,
             stopped_here: false,
@@ -341,6 +344,7 @@ impl Console {
     }
 
     fn told(&mut self, told: Told, terminal: &mut Terminal) -> io::Result<()> {
+        (self.heard)();
         match told {
             // Ctrl-C in the editor reaches us too; it is the editor's.
             Told::Interrupt if self.editing.is_some() => {}

@@ -32,6 +32,20 @@ const POP_TITLE: &str = "\x1b[23;0t";
 /// Panics that are kept to be told.
 const MOST_PANICS: usize = 16;
 
+/// The terminal that is drawn on, for [`give_back`].
+static CURRENT: Mutex<Option<Arc<State>>> = Mutex::new(None);
+
+/// Gives the terminal back, whichever thread draws on it and whatever became of that. May wait for a terminal that
+/// takes nothing.
+pub fn give_back() {
+    let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(state) = current {
+        // Needs no lock that the thread that draws may hold.
+        let _ = term::disable_raw_mode();
+        leave(&state);
+    }
+}
+
 type PanicHook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send>;
 
 /// A terminal that is drawn on until this is dropped.
@@ -77,6 +91,7 @@ impl Terminal {
             leave(&in_hook);
             chained(info);
         }));
+        *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
         let inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()));
         let entered = enter(&state);
         match (inner, entered) {

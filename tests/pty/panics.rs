@@ -69,6 +69,7 @@ fn console_that_panics() {
             workflows: Default::default(),
             invocation: Default::default(),
             rest: || {},
+            heard: std::sync::Arc::new(|| {}),
             exports: std::env::temp_dir(),
             requests,
             updates: tokio::sync::mpsc::channel(1).1,
