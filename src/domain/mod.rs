@@ -11,6 +11,8 @@ pub mod doubt;
 pub mod event;
 pub mod form;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod id;
 pub mod journal;
 pub mod policy;

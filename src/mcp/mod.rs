@@ -9,6 +9,8 @@
 //! back cannot give it. The demo servers are built on the official Rust SDK, so that the two check
 //! each other.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod headers;
 mod http;
 mod lines;
