@@ -13,7 +13,7 @@ mod watchdog;
 mod welcome;
 mod workflows;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use self::{setup::Setup, watchdog::Watch};
 use crate::{
@@ -114,8 +114,8 @@ fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + S
             // Whatever is stuck may hold the terminal: this is tried on a thread that nobody needs.
             let words = std::thread::Builder::new().spawn(move || {
                 tui::give_terminal_back();
-                let failure = Failure::new(FailureKind::Transport, verdict.why);
-                cli::fail(failure, &Options::default(), Io::real());
+                // Not by the printer: what is stuck may hold stdout.
+                let _ = writeln!(Io::real().stderr, "failed  {}", verdict.why);
                 let _ = done.send(());
             });
             if words.is_ok() {

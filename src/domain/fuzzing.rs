@@ -54,7 +54,8 @@ pub fn workflow(text: &str) {
     let library = |name: &str| (name == "fuzz").then(|| source.clone());
     match parse(&source, &library) {
         Ok(plan) => {
-            let schema = Body::from(r##"{"type":"object","properties":{"x":{"$ref":"#/$defs/x"}},"$defs":{"x":{"type":"integer","maximum":3}}}"##);
+            let schema =
+                Body::from(r##"{"type":"object","properties":{"x":{"$ref":"#/$defs/x"}},"$defs":{"x":{"type":"integer","maximum":3}}}"##);
             let facts = ToolFacts { schema: schema.clone(), output: Some(schema), repeatable: false };
             check_against(&plan, &|_: &str| Lookup::Found(facts.clone())).iter().for_each(|problem| drop(problem.render()));
             let layout = layout(&Graph::of(&plan));

@@ -164,6 +164,14 @@ fn serve(mode: &str, line: &str) {
             ));
         }
         "tools/list" if mode == "half_list" && line.contains("cursor") => {}
+        "notifications/initialized" if mode == "schemas" => say(&format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":\"q\",\"method\":\"elicitation/create\",\"params\":{{\"message\":\"fill in\",\"requestedSchema\":{}}}}}",
+            doubled(40)
+        )),
+        "tools/list" if mode == "glue" => {
+            glue();
+            list(mode, id);
+        }
         "tools/list" => list(mode, id),
         "tools/call" => call(field(line, "name").unwrap_or(""), id, line),
         "ping" => say(&result(id, "{}")),
@@ -174,6 +182,13 @@ fn serve(mode: &str, line: &str) {
 fn list(mode: &str, id: &str) {
     let tool = |name: &str| format!("{{\"name\":\"{name}\",\"inputSchema\":{{\"type\":\"object\"}}}}");
     match mode {
+        "schemas" => {
+            let tools = [("bomb_expand", doubled(40)), ("bomb_chain", chained(12_000)), ("bomb_twice", TWICE.to_owned())];
+            let tools = tools.map(|(name, schema)| {
+                format!("{{\"name\":\"{name}\",\"inputSchema\":{schema},\"annotations\":{{\"readOnlyHint\":true}}}}")
+            });
+            say(&result(id, &format!("{{\"tools\":[{}]}}", tools.join(","))));
+        }
         "endless_list" | "half_list" => say(&result(id, &format!("{{\"tools\":[{}],\"nextCursor\":\"again\"}}", tool("echo")))),
         "growing_list" => say(&result(id, &format!("{{\"tools\":[{}],\"nextCursor\":\"{id}\"}}", tool(&format!("t{id}"))))),
         "odd_list" => say(&result(
@@ -195,7 +210,7 @@ fn list(mode: &str, id: &str) {
 
 fn call(name: &str, id: &str, line: &str) {
     match name {
-        "echo" => say(&text(id, "hello")),
+        "echo" | "bomb_expand" | "bomb_chain" | "bomb_twice" => say(&text(id, "hello")),
         "hang" => {}
         "exit" => {
             eprintln!("fatal: out of cheese");
@@ -350,6 +365,34 @@ fn call(name: &str, id: &str, line: &str) {
         )),
     }
 }
+
+/// A line of 15 MB that is no JSON, with ten thousand places where a message could begin.
+fn glue() {
+    put(b"x");
+    put("{\"id\":".repeat(10_000).as_bytes());
+    put(b"[");
+    put("1,".repeat(7_800_000).as_bytes());
+    put(b"\n");
+}
+
+/// A schema of a few kilobytes that a validator visits 2^`count` times.
+fn doubled(count: usize) -> String {
+    let both = |at: usize| format!("\"a{at}\":{{\"allOf\":[{{\"$ref\":\"#/$defs/a{0}\"}},{{\"$ref\":\"#/$defs/a{0}\"}}]}},", at + 1);
+    rooted(&format!("{}\"a{count}\":{{\"type\":\"string\"}}", (0..count).map(both).collect::<String>()))
+}
+
+/// A schema whose references are `count` deep.
+fn chained(count: usize) -> String {
+    let next = |at: usize| format!("\"a{at}\":{{\"$ref\":\"#/$defs/a{}\"}},", at + 1);
+    rooted(&format!("{}\"a{count}\":{{\"type\":\"string\"}}", (0..count).map(next).collect::<String>()))
+}
+
+fn rooted(definitions: &str) -> String {
+    format!("{{\"type\":\"object\",\"properties\":{{\"x\":{{\"$ref\":\"#/$defs/a0\"}}}},\"$defs\":{{{definitions}}}}}")
+}
+
+/// A small schema that visits each level of a value twice as often as the one above.
+const TWICE: &str = "{\"type\":\"object\",\"$defs\":{\"t\":{\"allOf\":[{\"properties\":{\"c\":{\"$ref\":\"#/$defs/t\"}}},{\"properties\":{\"c\":{\"$ref\":\"#/$defs/t\"}}}]}},\"$ref\":\"#/$defs/t\"}";
 
 /// Leaves a process behind that has a session, and so a group, of its own.
 fn stray() {
