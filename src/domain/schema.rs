@@ -7,6 +7,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use super::{body::Body, time::size};
@@ -100,7 +101,7 @@ impl Checker {
         let patterns = jsonschema::PatternOptions::fancy_regex().backtrack_limit(BACKTRACKS).size_limit(each).dfa_size_limit(each / 4);
         match jsonschema::options().with_pattern_options(patterns).build(&value) {
             Ok(validator) => Checker { compiled: Some((validator, graph)), heavy: false, problem: None },
-            Err(error) => refused(format!("the schema cannot be used: {error}")),
+            Err(error) => refused(format!("the schema cannot be used: {}", shorten(&error.to_string()))),
         }
     }
 
@@ -129,8 +130,20 @@ impl Checker {
         if cost::exceeds(graph, instance, steps) {
             return Err(TooDear);
         }
-        let violation = |e: jsonschema::ValidationError<'_>| Violation { path: e.instance_path().to_string(), message: e.to_string() };
-        Ok(validator.iter_errors(instance).take(50).map(violation).collect())
+        let violation = |error: jsonschema::ValidationError<'_>| match error.kind() {
+            // It was not found out whether the text matches.
+            ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. } => Err(TooDear),
+            _ => Ok(Violation { path: error.instance_path().to_string(), message: error.to_string() }),
+        };
+        validator.iter_errors(instance).take(50).map(violation).collect()
+    }
+}
+
+/// The text up to 200 characters: a validator quotes what it does not understand.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(200) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn every_seed_is_read() {
         for (target, run) in [("lines", line_reader as fn(&[u8])), ("sse", event_stream)] {
-            crate::domain::fuzzing::tests::seeds(target, |seed| run(seed));
+            crate::domain::fuzzing::tests::seeds(target, run);
         }
     }
 }

@@ -14,11 +14,13 @@ use super::{
 };
 
 /// The most subschemas of one schema.
-pub const SUBSCHEMAS: usize = 100_000;
+pub const SUBSCHEMAS: usize = 200_000;
 /// The most subschemas that apply to one value, each within the one before: by references, `allOf`, `anyOf` and the like.
 pub const CHAIN: u32 = 500;
 /// The most subschemas that a validator visits for one value, those of its members not counted.
 pub const EXPANSIONS: u64 = 100_000;
+/// The most references: compiling them takes quadratic time.
+pub const REFERENCES: usize = 20_000;
 /// The most states of regular expressions, repetitions counted out.
 pub const PATTERN_STATES: u64 = 1_000_000;
 
@@ -40,14 +42,14 @@ pub enum Refused {
     /// More than [`PATTERN_STATES`].
     #[error("the regular expressions of the schema are too large")]
     Patterns,
-    /// Too many references by name.
-    #[error("the schema has too many references by name")]
-    Names,
+    /// More than [`REFERENCES`], or fewer by names that take too long to look up.
+    #[error("the schema has too many references")]
+    References,
 }
 
 impl From<TooMany> for Refused {
     fn from(TooMany: TooMany) -> Refused {
-        Refused::Names
+        Refused::References
     }
 }
 
@@ -104,6 +106,8 @@ pub struct Graph {
     pub pattern_states: u64,
     /// How many regular expressions there are.
     pub patterns: usize,
+    /// How many references there are.
+    pub references: usize,
 }
 
 impl Graph {
@@ -187,7 +191,7 @@ fn read(root: &Value) -> Result<Graph, Refused> {
     let mut index = Index::of(root);
     let mut numbers = Numbers { known: HashMap::new(), found: vec![] };
     numbers.of(root);
-    let mut graph = Graph { nodes: vec![], place: vec![], closure: vec![], chain: 0, pattern_states: 0, patterns: 0 };
+    let mut graph = Graph { nodes: vec![], place: vec![], closure: vec![], chain: 0, pattern_states: 0, patterns: 0, references: 0 };
     while graph.nodes.len() < numbers.found.len() {
         if numbers.found.len() > SUBSCHEMAS {
             return Err(Refused::Large);
@@ -247,6 +251,10 @@ fn read_node<'a>(
         match key.as_str() {
             "$ref" | "$dynamicRef" | "$recursiveRef" => {
                 let Some(reference) = value.as_str() else { continue };
+                graph.references += 1;
+                if graph.references > REFERENCES {
+                    return Err(Refused::References);
+                }
                 for target in index.targets(reference, schema)? {
                     node.in_place.push((numbers.of(target), apply));
                 }
