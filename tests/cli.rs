@@ -67,7 +67,7 @@ impl Drop for Home {
     }
 }
 
-/// The program of an example, which is built beside the tests.
+/// The program of an example, which is built with the tests.
 fn example(name: &str) -> std::path::PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();

@@ -87,7 +87,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The exit code of Rust programs that panic.
 const PANICKED: u8 = 101;
 
-/// Runs a face in a runtime of its own, beside a watchdog; what is still running then is dropped.
+/// Runs a face in a runtime of its own, next to a watchdog. Drops tasks that still run at the end.
 fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + Send + 'static) -> u8 {
     let ended = watchdog::run(move |watch, handle| {
         // One busy worker must not be the only one: timers and connections are looked after by whichever is free.

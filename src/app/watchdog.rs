@@ -42,8 +42,8 @@ enum Listener {
     Console(Option<Instant>),
 }
 
-/// What the face has said.
-struct Told {
+/// The state of the face, as far as the watchdog has to know it.
+struct FaceState {
     listener: Listener,
     deadline: Option<Instant>,
     /// Set once the face has ended: its exit code, and when everything has to be over.
@@ -52,46 +52,46 @@ struct Told {
 
 /// The face's side of the watchdog.
 pub struct Watch {
-    told: Mutex<Told>,
+    face: Mutex<FaceState>,
     changed: Notify,
 }
 
 impl Watch {
     fn new() -> Watch {
-        Watch { told: Mutex::new(Told { listener: Listener::Nobody, deadline: None, ending: None }), changed: Notify::new() }
+        Watch { face: Mutex::new(FaceState { listener: Listener::Nobody, deadline: None, ending: None }), changed: Notify::new() }
     }
 
-    /// The signals for a headless command, which ends by itself after `limit`.
+    /// The signals for a headless command, which has to end after `limit`.
     pub fn command(&self, limit: Option<Duration>) -> Signals {
         let (sender, receiver) = mpsc::channel(8);
-        let mut told = self.told();
-        told.listener = Listener::Command(sender);
-        told.deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        drop(told);
+        let mut face = self.face();
+        face.listener = Listener::Command(sender);
+        face.deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        drop(face);
         self.changed.notify_one();
         Signals::with_signs_of_life(receiver)
     }
 
     /// The console takes signals from now on, and says so with [`Watch::heard`].
     pub fn console(&self) {
-        self.told().listener = Listener::Console(None);
+        self.face().listener = Listener::Console(None);
     }
 
     /// The console took a signal.
     pub fn heard(&self) {
-        if let Listener::Console(last) = &mut self.told().listener {
+        if let Listener::Console(last) = &mut self.face().listener {
             *last = Some(Instant::now());
         }
     }
 
     /// The face has ended with `code`; ending servers may take `patience`.
     pub fn ending(&self, code: u8, patience: Duration) {
-        self.told().ending = Some((code, Instant::now() + patience + ENDING));
+        self.face().ending = Some((code, Instant::now() + patience + ENDING));
         self.changed.notify_one();
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn face(&self) -> MutexGuard<'_, FaceState> {
+        self.face.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,8 +152,8 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
     tokio::pin!(engine);
     loop {
         let (deadline, ending) = {
-            let told = watch.told();
-            (told.deadline.filter(|_| told.ending.is_none()).map(|deadline| deadline + REACT / 2), told.ending)
+            let face = watch.face();
+            (face.deadline.filter(|_| face.ending.is_none()).map(|deadline| deadline + REACT / 2), face.ending)
         };
         // A worker that is stuck would hold up the end for all its time.
         let look = ending.map(|_| looked.unwrap_or_else(Instant::now));
@@ -182,7 +182,7 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
             expected.push(Expected { by: now + REACT, what: What::Taken(now), verdict });
         }
         if deadline.is_some_and(|deadline| deadline <= now) {
-            watch.told().deadline = None;
+            watch.face().deadline = None;
             let verdict = Verdict { code: exit::TIMEOUT, why: "--timeout passed, and Switchboard did not react to it".into() };
             if !send(watch, None) {
                 return Err(verdict);
@@ -227,10 +227,10 @@ async fn next_of(stream: &mut Option<Stream>) {
 
 /// Passes a signal on, or asks for a sign of life. Says whether somebody can take it.
 fn send(watch: &Watch, signal: Option<Signal>) -> bool {
-    let told = watch.told();
-    match &told.listener {
+    let face = watch.face();
+    match &face.listener {
         // The face has ended; the end has a limit of its own.
-        _ if told.ending.is_some() => true,
+        _ if face.ending.is_some() => true,
         Listener::Nobody => false,
         Listener::Command(sender) => !matches!(sender.try_send(signal), Err(mpsc::error::TrySendError::Full(_))),
         Listener::Console(_) => true,
@@ -239,9 +239,9 @@ fn send(watch: &Watch, signal: Option<Signal>) -> bool {
 
 /// Whether the face took what was sent at `at`.
 fn taken(watch: &Watch, at: Instant) -> bool {
-    let told = watch.told();
-    match &told.listener {
-        _ if told.ending.is_some() => true,
+    let face = watch.face();
+    match &face.listener {
+        _ if face.ending.is_some() => true,
         Listener::Nobody => false,
         Listener::Command(sender) => sender.is_closed() || sender.capacity() == sender.max_capacity(),
         // The console may have taken it a moment before the watchdog saw it.
@@ -265,7 +265,7 @@ mod tests {
         Duration::from_secs(60)
     }
 
-    /// Whoever keeps every worker and its own thread busy is ended at the deadline.
+    /// A program that keeps its own thread busy is ended at the deadline.
     #[test]
     fn a_program_whose_threads_are_all_busy_is_ended_at_its_deadline() {
         let (release, held) = std::sync::mpsc::channel::<()>();
@@ -311,7 +311,7 @@ mod tests {
     fn an_end_that_takes_too_long_is_cut_short_and_a_good_end_is_left_alone() {
         let (release, held) = std::sync::mpsc::channel::<()>();
         let verdict = run(move |watch, _| {
-            watch.told().ending = Some((7, Instant::now()));
+            watch.face().ending = Some((7, Instant::now()));
             watch.changed.notify_one();
             let _ = held.recv();
             0

@@ -163,7 +163,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// Makes the form for a schema. One that is no JSON or no object schema gives a field of raw JSON, and so does one larger
+    /// Makes the form for a schema. One that is not JSON or not an object schema gives a field of raw JSON, and so does one larger
     /// than [`LARGEST`]. Quick whatever the schema is: forms are made and judged by the thread that draws.
     pub fn new(schema: &Body) -> Form {
         let small = Some(schema).filter(|schema| schema.len() <= LARGEST);

@@ -85,7 +85,7 @@ impl Checker {
         }
         let value = match schema.parse::<Value>() {
             Ok(value) => value,
-            Err(error) => return refused(format!("the schema is no JSON: {error}")),
+            Err(error) => return refused(format!("the schema is not JSON: {error}")),
         };
         if depth(&value, 0) > NESTED {
             return refused(format!("the schema is nested more than {NESTED} deep"));

@@ -1,4 +1,4 @@
-//! Checks the arguments of calls: compiled schemas are kept, and work that a server's schema makes long is bounded.
+//! Checks the arguments of calls: compiled schemas are cached, and work that a server's schema makes long is bounded.
 //!
 //! A light schema and small arguments are checked where the call runs. Everything else is done on a blocking thread with a
 //! deadline, at most [`THREADS`] at a time; a schema that missed it is not tried again.
@@ -18,8 +18,8 @@ use crate::domain::{
     schema::{Checker, Violation},
 };
 
-/// How many are kept; all are dropped when there are more.
-const KEPT: usize = 1000;
+/// How many are cached; all are dropped when there are more.
+const CACHED: usize = 1000;
 /// How many threads check at the same time. One that misses its deadline counts until it ends.
 const THREADS: usize = 2;
 /// How long a call waits for the check of its arguments.
@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 
 /// A definition, and what is known of it.
 #[derive(Clone)]
-struct Kept {
+struct Entry {
     tool: Arc<Tool>,
     /// `None` when compiling or checking took longer than [`DEADLINE`].
     checker: Option<Arc<Checker>>,
@@ -44,14 +44,14 @@ pub struct Unchecked {
 
 /// The checkers of the tools that were called.
 pub struct Checkers {
-    kept: Mutex<HashMap<ToolId, Kept>>,
+    entries: Mutex<HashMap<ToolId, Entry>>,
     threads: Arc<Semaphore>,
     deadline: Duration,
 }
 
 impl Default for Checkers {
     fn default() -> Checkers {
-        Checkers { kept: Mutex::default(), threads: Arc::new(Semaphore::new(THREADS)), deadline: DEADLINE }
+        Checkers { entries: Mutex::default(), threads: Arc::new(Semaphore::new(THREADS)), deadline: DEADLINE }
     }
 }
 
@@ -60,8 +60,8 @@ impl Checkers {
     pub async fn check(&self, id: &ToolId, tool: &Arc<Tool>, arguments: Value) -> Result<Vec<Violation>, Unchecked> {
         let known = self.lock().get(id).filter(|known| known.tool.input_schema == tool.input_schema).cloned();
         let checker = match known {
-            Some(Kept { checker: None, .. }) => return Err(self.unchecked(id)),
-            Some(Kept { checker, .. }) => checker,
+            Some(Entry { checker: None, .. }) => return Err(self.unchecked(id)),
+            Some(Entry { checker, .. }) => checker,
             None => {
                 let quick = Checker::quick(&tool.input_schema);
                 (!quick.heavy()).then(|| self.keep(id, tool, Some(Arc::new(quick)))).flatten()
@@ -75,7 +75,7 @@ impl Checkers {
         };
         let schema = tool.input_schema.clone();
         let work = tokio::task::spawn_blocking(move || {
-            // Held until the thread is free, whoever still waits for it.
+            // Held until the thread is free, even if the caller has left.
             let _permit = permit;
             let checker = checker.unwrap_or_else(|| Arc::new(Checker::new(&schema)));
             let found = checker.judge(&arguments);
@@ -99,17 +99,17 @@ impl Checkers {
     }
 
     fn keep(&self, id: &ToolId, tool: &Arc<Tool>, checker: Option<Arc<Checker>>) -> Option<Arc<Checker>> {
-        let mut kept = self.lock();
-        if kept.len() >= KEPT {
-            kept.clear();
+        let mut entries = self.lock();
+        if entries.len() >= CACHED {
+            entries.clear();
         }
-        let said = kept.get(id).is_some_and(|known| known.said && known.tool.input_schema == tool.input_schema);
-        kept.insert(id.clone(), Kept { tool: tool.clone(), checker: checker.clone(), said });
+        let said = entries.get(id).is_some_and(|known| known.said && known.tool.input_schema == tool.input_schema);
+        entries.insert(id.clone(), Entry { tool: tool.clone(), checker: checker.clone(), said });
         checker
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ToolId, Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<ToolId, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -289,11 +289,11 @@ mod tests {
     #[test]
     fn what_is_too_long_to_be_checked_is_said() {
         let schema = Body::from(r#"{"type":"object","required":["a"]}"#);
-        let told = |result: &str| judge(&Body::from(result), &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string());
-        assert!(told(r#"{"structuredContent":{"a":1}}"#).unwrap().is_empty());
-        assert_eq!(told(r#"{"structuredContent":{}}"#).unwrap().len(), 1);
-        assert!(told(r#"{"content":[]}"#).unwrap()[0].contains("no structuredContent"));
-        assert!(told(&" ".repeat(CHECKED + 1)).unwrap_err().contains("longer"));
+        let judged = |result: &str| judge(&Body::from(result), &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string());
+        assert!(judged(r#"{"structuredContent":{"a":1}}"#).unwrap().is_empty());
+        assert_eq!(judged(r#"{"structuredContent":{}}"#).unwrap().len(), 1);
+        assert!(judged(r#"{"content":[]}"#).unwrap()[0].contains("no structuredContent"));
+        assert!(judged(&" ".repeat(CHECKED + 1)).unwrap_err().contains("longer"));
         let broken = judge(&Body::from(r#"{"structuredContent":{}}"#), &Checker::new(&Body::from("{")), Checker::judge);
         assert!(broken.unwrap_err().to_string().contains("schema"));
     }

@@ -68,7 +68,7 @@ fn a_hostile_schema_freezes_neither_the_form_nor_the_inbox() {
         session.press("abc", "bc");
         if tool == "bomb_twice" {
             session.keys("\x1b");
-            session.until("the name given up", |screen| !screen.contains("name: bc"));
+            session.until("the name cancelled", |screen| !screen.contains("name: bc"));
         }
         session.press("\x1b", "E $EDITOR");
         session.keys("\x1b");

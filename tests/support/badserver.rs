@@ -366,7 +366,7 @@ fn call(name: &str, id: &str, line: &str) {
     }
 }
 
-/// A line of 15 MB that is no JSON, with ten thousand places where a message could begin.
+/// A line of 15 MB that is not JSON, with ten thousand places where a message could begin.
 fn glue() {
     put(b"x");
     put("{\"id\":".repeat(10_000).as_bytes());

@@ -41,7 +41,7 @@ fn item(bytes: &[u8], end: usize) -> u64 {
     }
 }
 
-/// The largest count of the repetition whose brace is at `start`, and where the text goes on.
+/// The largest count of the repetition whose brace is at `start`, and the offset behind it.
 fn repetition(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
     let length = memchr::memchr(b'}', &bytes[start..bytes.len().min(start + 42)])?;
     let inner = std::str::from_utf8(&bytes[start + 1..start + length]).ok()?;

@@ -17,7 +17,7 @@ pub struct Index<'a> {
     left: usize,
 }
 
-/// A reference names one of so many documents that looking it up is not worth the time.
+/// The schema has too many names to look references up.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooMany;
 
