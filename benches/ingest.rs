@@ -35,7 +35,7 @@ use switchboard::{
         time::{Epoch, Stamp},
         world::{Keep, World},
     },
-    engine::control::{Lagged, Tail},
+    engine::control::{Lagged, Tail, TailSender},
     tui::{
         Startup,
         input::Input,
@@ -47,7 +47,7 @@ use switchboard::{
         view,
     },
 };
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 const SECONDS: u64 = 10;
 const KEY_GAP: Duration = Duration::from_millis(10);
@@ -59,7 +59,7 @@ const SERVERS: [&str; 4] = ["database", "email", "analytics", "flaky"];
 /// The engine's event log, with a script instead of servers.
 struct Log {
     world: Mutex<World>,
-    tail: broadcast::Sender<Arc<Event>>,
+    tail: TailSender,
     start: Instant,
     published: AtomicU64,
 }
@@ -67,7 +67,7 @@ struct Log {
 impl Log {
     fn new() -> Log {
         let world = World::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Keep::default());
-        let log = Log { world: Mutex::new(world), tail: broadcast::channel(TAIL).0, start: Instant::now(), published: AtomicU64::new(0) };
+        let log = Log { world: Mutex::new(world), tail: TailSender::new(TAIL), start: Instant::now(), published: AtomicU64::new(0) };
         for server in SERVERS {
             let launch = Launch::Stdio { command: server.into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
             log.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new(server, launch)) });
@@ -89,13 +89,13 @@ impl Log {
         let mut world = self.world.lock().expect("nobody panics");
         let event = Arc::new(Event { seq: world.seq + 1, at: self.now(), kind });
         world.apply(&event);
-        let _ = self.tail.send(event);
+        self.tail.send(&event);
         self.published.fetch_add(1, Ordering::Relaxed);
     }
 
     fn watch(&self) -> (World, Tail) {
         let world = self.world.lock().expect("nobody panics");
-        let tail = Tail::new(self.tail.subscribe(), world.seq);
+        let tail = self.tail.subscribe(world.seq);
         (world.clone(), tail)
     }
 
@@ -125,6 +125,7 @@ impl Log {
                 direction,
                 kind,
                 body: Body::from(body.as_str()),
+                cut: None,
                 size,
                 call: Some(id),
                 method: Some("tools/call".into()),

@@ -23,6 +23,7 @@
 //! | [`mcp`] | connections: processes, pipes, HTTP, the protocol of both eras | `domain`, `engine::ports` |
 //! | [`answers`] | where answers are kept: this process, or Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats, interpolation, approvals, live reload | `domain` |
+//! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
 //! | [`demo`] | the built-in servers, which are programs of their own; the only place that names `rmcp` | `domain` |
 //! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `engine::control` |
@@ -37,8 +38,8 @@
 //!   official Rust SDK, so that two independent implementations check each other. See [`mcp`].
 //! - The state that events add up to lives in the domain, so that the engine's snapshot and every
 //!   face's view are the same code.
-//! - `unsafe` code stands in two places, not one: beside the start of servers (`mcp/spawn.rs`), the return of pages that
-//!   nothing needs while the console rests (`app/resident.rs`), which is most of what would be resident.
+//! - `unsafe` code is in two places, not one: the start of servers (`mcp/spawn.rs`), and the return of memory that
+//!   nothing needs (`app/resident.rs`), which is most of what would be resident.
 
 pub mod answers;
 pub mod app;
@@ -47,6 +48,7 @@ pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod engine;
+pub mod files;
 pub mod mcp;
 pub mod store;
 pub mod tui;

@@ -80,11 +80,12 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
         "mcp" => &["domain", "engine::ports", "mcp"],
         "store" => &["domain", "engine::ports", "store"],
         "answers" => &["domain", "engine::ports", "answers"],
-        "config" => &["domain", "config"],
+        "config" => &["domain", "config", "files"],
+        "files.rs" => &["domain"],
         "demo" => &["domain", "demo"],
-        "cli" => &["domain", "engine::control", "cli"],
+        "cli" => &["domain", "engine::control", "cli", "files"],
         "tui" if is_drawing(file) => &["domain", "tui"],
-        "tui" => &["domain", "engine::control", "tui"],
+        "tui" => &["domain", "engine::control", "tui", "files"],
         _ => return None,
     })
 }

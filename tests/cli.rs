@@ -11,6 +11,12 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "cli/hostile.rs"]
+mod hostile;
+#[path = "cli/secrets.rs"]
+mod secrets;
+#[path = "cli/store.rs"]
+mod store;
 #[path = "cli/workflows.rs"]
 mod workflows;
 
@@ -65,6 +71,16 @@ impl Drop for Home {
         let left: Vec<_> = std::fs::read_dir(self.path().join("tmp")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert!(left.is_empty(), "left in the temporary folder: {left:?}");
     }
+}
+
+/// The program of an example, which is built with the tests.
+fn example(name: &str) -> std::path::PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.set_file_name("examples");
+    let path = path.join(name);
+    assert!(path.exists(), "{} is not built: run `cargo build --examples`", path.display());
+    path
 }
 
 struct Ran {
@@ -261,6 +277,58 @@ fn a_reader_that_goes_away_is_no_error() {
     let mut err = String::new();
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""));
+}
+
+/// Each of the bad servers' lines was parsed again from ten thousand places, on one of two workers.
+#[test]
+fn a_line_that_is_much_work_holds_up_nobody() {
+    let home = Home::new();
+    let bad = example("badserver");
+    let server = |name: &str, mode: &str| format!("[servers.{name}]\ncommand = {bad:?}\nargs = [\"{mode}\"]\n");
+    let config: String = [("a", "glue"), ("b", "glue"), ("c", "glue"), ("good", "plain")].map(|(name, mode)| server(name, mode)).concat();
+    std::fs::write(home.path().join("all.toml"), config).unwrap();
+    let ran = home.run(&["--config", "all.toml", "servers", "--json"]).ends(0).json();
+    assert!(ran["servers"].as_array().unwrap().iter().all(|server| server["state"] == "ready"), "{ran}");
+    home.run(&["--config", "all.toml", "call", "good_echo", "--yes"]).ends(0);
+}
+
+#[test]
+fn a_schema_that_is_much_work_does_not_keep_a_tool_from_being_called() {
+    let home = Home::new();
+    let bad = example("badserver");
+    let run = |line: &[&str]| home.run(&[line, &["--", bad.to_str().unwrap(), "schemas"]].concat());
+    for (tool, why) in [("bomb_expand", "expands to more than 100000 subschemas"), ("bomb_chain", "more than 500 references in a row")] {
+        run(&["call", tool, "x=a", "--yes"]).ends(0).says(why);
+        assert!(run(&["doctor"]).out.contains(why));
+    }
+    let deep = format!("{}1{}", "{\"c\":".repeat(60), "}".repeat(60));
+    run(&["call", "bomb_twice", "--args", &deep, "--yes"]).ends(0).says("would take too long");
+    run(&["call", "bomb_twice", "c:=1", "--yes"]).ends(0);
+    std::fs::write(home.path().join("w.toml"), "[[step]]\nid = \"a\"\ntool = \"badserver_bomb_expand\"\narguments = { x = \"a\" }\n")
+        .unwrap();
+    std::fs::write(home.path().join("c.toml"), format!("[servers.badserver]\ncommand = {bad:?}\nargs = [\"schemas\"]\n")).unwrap();
+    for line in [&["run", "w.toml", "--dry-run"][..], &["run", "w.toml", "--yes"], &["workflow", "check", "w.toml", "--live"]] {
+        home.run(&[&["--config", "c.toml"], line].concat()).ends(0);
+    }
+}
+
+/// Its output is not read, so the thread that should take the signal is stuck within a write.
+#[test]
+fn a_signal_ends_a_program_that_cannot_react() {
+    for (signal, code) in [(rustix::process::Signal::INT, 130), (rustix::process::Signal::TERM, 143), (rustix::process::Signal::HUP, 129)] {
+        let home = Home::new();
+        let bad = example("badserver");
+        let line = ["tools", "--schema", "--", bad.to_str().unwrap(), "schemas"];
+        let mut child = home.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut [0]).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{err}");
+        assert!(err.contains("did not react"), "{err}");
+        drop(out);
+    }
 }
 
 #[test]

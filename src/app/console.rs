@@ -1,20 +1,26 @@
 //! The console face: first frame at once, servers side by side with it, configuration taken in live.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    os::fd::BorrowedFd,
+    sync::{Arc, Mutex},
+};
 
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    flows::{self, Library},
+    flows::Library,
+    headless,
     history::Recorder,
-    resident,
+    own_program, resident,
     setup::{self, Setup},
-    taste, welcome,
+    taste,
+    watchdog::Watch,
+    welcome,
 };
 use crate::{
     cli::{self, Options, by_hand, exit, print::Io},
-    config::{self, ConfigError, FoundImport, Loaded, PendingApproval, Reload},
+    config::{self, ConfigError, FoundImport, LoadOptions, Loaded, PendingApproval, Reload},
     demo::{self, Demo},
     domain::{
         call::{Failure, FailureKind},
@@ -22,17 +28,33 @@ use crate::{
         server::ServerSpec,
     },
     engine::{Engine, control::Control},
+    mcp::{Connections, reaper::Reaper},
+    store::Store,
     tui::{
         self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, ConsoleUpdate, Left, Startup, Taste,
         overlay::welcome::{Chosen, Offer},
+        terminal::TerminalGuard,
     },
 };
 
 /// Runs of earlier sessions that the list of workflows knows.
 const PAST: usize = 200;
 
+/// The helper process, which restores the terminal if this process ends without doing so.
+struct Guard(Arc<Reaper>);
+
+impl TerminalGuard for Guard {
+    fn taken(&self, terminal: BorrowedFd<'_>, modes: &str) {
+        self.0.terminal_taken(terminal, modes);
+    }
+
+    fn given_back(&self) {
+        self.0.terminal_back();
+    }
+}
+
 /// Opens the console; gives the exit code.
-pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
+pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch>) -> u8 {
     let refuse = |kind: FailureKind, text: String| cli::fail(Failure::new(kind, text), &Options::default(), Io::real());
     if let Some(problem) = &setup.problem {
         return refuse(FailureKind::InvalidArguments, problem.clone());
@@ -44,7 +66,11 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
     }
     let loaded = match setup.read() {
         Ok(loaded) => loaded,
-        Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
+        // A project cannot keep the console from starting: the watcher reads it again and reports its errors as notices.
+        Err(errors) => match config::load(&LoadOptions { no_project: true, ..setup.load.clone() }) {
+            Ok(loaded) if !setup.load.no_project => loaded,
+            _ => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
+        },
     };
     let mut demo = match setup.demo.then(Demo::prepare).transpose() {
         Ok(demo) => demo,
@@ -58,10 +84,15 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         Ok(store) => (Some(store), None),
         Err(why) => (None, Some(why)),
     };
-    let engine = setup::engine(&loaded, setup.demo, store.as_ref());
+    let connections = Arc::new(Connections::new(own_program()));
+    let guard = Arc::new(Guard(connections.reaper()));
+    let engine = setup::engine_over(connections, &loaded, setup.demo, store.as_ref());
     let history = store.clone();
     if let Some(why) = trouble {
         engine.notice(Notice::new(NoticeLevel::Warn, format!("calls and runs are not written down: {why}")));
+    }
+    for moved in history.iter().flat_map(Store::take_set_aside) {
+        engine.notice(Notice::new(NoticeLevel::Warn, moved.to_string()));
     }
     let recorder = store.filter(|_| !setup.demo && loaded.settings.history_calls > 0).map(|store| Recorder::start(&engine, store));
     if let Some(Err(error)) = demo.as_mut().map(Demo::launch) {
@@ -92,12 +123,11 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
             }
         });
     }
-    let (workflows, _) = flows::shelf(&setup.load, &loaded, demo.as_ref().map(|demo| demo.dir().join("workflows")).as_deref());
-    let options =
-        ConsoleOptions { workflows: workflows.clone(), ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news)) };
+    let options = ConsoleOptions { guard: Some(guard), ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news)) };
     // The demo can also come later, from the welcome.
     let demo = Arc::new(Mutex::new(demo));
-    let library = Library::new(setup.load.clone(), demo.clone(), workflows);
+    // The first frame does not wait for workflow files.
+    let library = Library::new(setup.load.clone(), demo.clone(), Default::default());
     let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
     let follower = AbortOnDropHandle::new(tokio::spawn(follow(
         setup,
@@ -107,7 +137,12 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         found,
         demo.clone(),
     )));
+    watch.console();
+    let took = watch.clone();
+    let options = ConsoleOptions { heard: Arc::new(move || took.heard()), ..options };
     let shown = tui::run(engine.clone(), options).await;
+    let servers: Vec<ServerSpec> = engine.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect();
+    watch.ending(shown.as_ref().map_or(exit::FAILED, |left| code_of(*left)), headless::ending(&servers));
     drop((traffic, follower));
     engine.shutdown().await;
     if let Some(recorder) = recorder {
@@ -118,11 +153,17 @@ pub async fn run(setup: Setup, options: Options, traffic: bool) -> u8 {
         demo.stop().await;
     }
     match shown {
-        Ok(Left::Quit) => exit::OK,
-        Ok(Left::Interrupted) => exit::INTERRUPTED,
-        Ok(Left::Terminated) => exit::TERMINATED,
-        Ok(Left::HungUp) => exit::HUNG_UP,
+        Ok(left) => code_of(left),
         Err(error) => refuse(FailureKind::Transport, format!("the console ended: {error}")),
+    }
+}
+
+fn code_of(left: Left) -> u8 {
+    match left {
+        Left::Quit => exit::OK,
+        Left::Interrupted => exit::INTERRUPTED,
+        Left::Terminated => exit::TERMINATED,
+        Left::HungUp => exit::HUNG_UP,
     }
 }
 
@@ -151,6 +192,8 @@ fn console_options(
         workflows: Default::default(),
         invocation: setup.invocation(),
         rest: resident::give_back,
+        heard: Arc::new(|| {}),
+        guard: None,
         exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),
         requests,
         updates,
@@ -260,7 +303,8 @@ async fn follow(
                         Err(errors) => Reload::Broken(errors),
                     }
                 }
-                (Some(ConsoleRequest::Remember(entry)), _) => {
+                (Some(ConsoleRequest::Remember(mut entry)), _) => {
+                    entry.arguments = entry.arguments.redacted(&engine.secrets().redactor());
                     recall.note(entry);
                     if let Some(Err(error)) = memory.as_deref().map(|state| config::save_recall(state, &recall))
                         && !std::mem::replace(&mut told, true)
@@ -270,10 +314,17 @@ async fn follow(
                     continue;
                 }
                 (Some(ConsoleRequest::SaveWorkflow { name, text }), _) => {
-                    engine.notice(match library.save(&name, &text) {
+                    let text = engine.secrets().redactor().redact_json(&text);
+                    engine.notice(match library.save(&last, &name, &text) {
                         Ok(path) => Notice::new(NoticeLevel::Info, format!("workflow written: {}", path.display())),
                         Err(why) => Notice::new(NoticeLevel::Error, format!("the workflow could not be written: {why}")),
                     });
+                    continue;
+                }
+                (Some(ConsoleRequest::Reject), Some(waiting)) => {
+                    let text = format!("{} was not approved, so nothing of the project is used", waiting.file.display());
+                    let way = "review-project in the palette shows the question again".to_owned();
+                    engine.notice(Notice { detail: vec![way], ..Notice::new(NoticeLevel::Warn, text) });
                     continue;
                 }
                 (Some(_), _) => continue,
@@ -386,7 +437,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{cli::args::Cli, config::LoadOptions};
+    use crate::cli::args::Cli;
 
     fn setup(dir: &std::path::Path, line: &[&str]) -> Setup {
         let cli = Cli::try_parse_from(["switchboard"].iter().chain(line)).unwrap();

@@ -34,7 +34,12 @@ impl Library {
     pub async fn look(&mut self, loaded: &Loaded) -> Option<Shelf> {
         let folder = self.demo.lock().ok().and_then(|demo| demo.as_ref().map(|demo| demo.dir().join("workflows")));
         let (load, loaded) = (self.load.clone(), loaded.clone());
-        let (shelf, folders) = tokio::task::spawn_blocking(move || shelf(&load, &loaded, folder.as_deref())).await.ok()?;
+        // Files are read and plans are made here, so that no frame waits for either.
+        let read = move || {
+            let (shelf, folders) = shelf(&load, &loaded, folder.as_deref());
+            (shelf.planned(), folders)
+        };
+        let (shelf, folders) = tokio::task::spawn_blocking(read).await.ok()?;
         if self.watched != folders || self.changes.is_none() {
             self.changes = Some(config::watch_folders(folders.clone()));
             self.watched = folders;
@@ -58,10 +63,9 @@ impl Library {
     }
 
     /// Writes the file of a new workflow; gives its path.
-    pub fn save(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+    pub fn save(&self, loaded: &Loaded, name: &str, text: &str) -> Result<PathBuf, String> {
         let Some(folder) = &self.last.folder else { return Err("there is no folder for workflows".into()) };
-        let folder = Path::new(folder);
-        config::save_workflow(folder, name, text).map_err(|error| format!("{}: {error}", folder.join(format!("{name}.toml")).display()))
+        super::workflows::write_workflow(&self.load, loaded, Path::new(folder), name, text)
     }
 }
 
@@ -84,10 +88,14 @@ pub fn shelf(load: &LoadOptions, loaded: &Loaded, demo: Option<&Path>) -> (Shelf
     }
     let text = |file: config::WorkflowFile| WorkflowText { name: file.name, file: file.path.display().to_string(), text: file.text };
     let parents = files.iter().filter_map(|file| file.path.parent().map(Path::to_owned)).collect::<Vec<_>>();
+    let project = found.project.map(|project| project.files).unwrap_or_default();
+    let new_in = demo.map(Path::to_owned).or(found.new_in);
     let shelf = Shelf {
         files: files.into_iter().map(text).collect(),
-        folder: folders.first().map(|folder| folder.display().to_string()),
+        project: project.into_iter().map(text).collect(),
+        folder: new_in.map(|folder| folder.display().to_string()),
         problems,
+        ..Shelf::default()
     };
     folders.extend(parents);
     folders.sort();
@@ -134,7 +142,7 @@ mod tests {
         let loaded = config::load(&load).unwrap();
         let mut library = Library::new(load, Arc::default(), Shelf::default());
         assert!(library.look(&loaded).await.is_some(), "the folder");
-        library.save("new", "name = \"new\"\n").unwrap();
+        library.save(&loaded, "new", "name = \"new\"\n").unwrap();
         library.changed().await;
         let shelf = loop {
             if let Some(shelf) = library.look(&loaded).await {
@@ -144,6 +152,6 @@ mod tests {
         };
         assert_eq!(shelf.files[0].name, "new");
         assert!(library.look(&loaded).await.is_none());
-        assert!(library.save("new", "").is_err());
+        assert!(library.save(&loaded, "new", "").is_err());
     }
 }

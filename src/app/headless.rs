@@ -2,15 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-};
-
 use super::{
     history::Recorder,
     setup::{self, Setup},
-    waiting, workflows,
+    waiting,
+    watchdog::Watch,
+    ways, workflows,
 };
 use crate::{
     answers,
@@ -18,13 +15,13 @@ use crate::{
         self, Options,
         args::{CacheAction, Headless, RunArgs},
         print::Io,
-        session::{Signal, Signals},
     },
     demo::Demo,
     domain::{
         call::{Failure, FailureKind},
         policy::{cache::CacheSettings, pattern::Pattern},
         run::{RunId, RunSpec},
+        server::ServerSpec,
         text::visible_lines,
         world::Keep,
     },
@@ -32,7 +29,7 @@ use crate::{
 };
 
 /// Runs a headless command; gives the exit code.
-pub async fn run(setup: Setup, command: Headless, options: Options) -> u8 {
+pub async fn run(setup: Setup, command: Headless, options: Options, watch: Arc<Watch>) -> u8 {
     let refuse = |kind: FailureKind, text: String| cli::fail(Failure::new(kind, text), &options, Io::real());
     if let Some(problem) = &setup.problem {
         return refuse(FailureKind::InvalidArguments, problem.clone());
@@ -41,13 +38,13 @@ pub async fn run(setup: Setup, command: Headless, options: Options) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
     };
-    if let Some(pending) = &loaded.pending {
+    // Workflows alone block nothing: a command that names one of them is refused below.
+    if let Some(pending) = loaded.pending.as_ref().filter(|pending| !pending.servers.is_empty()) {
         let waiting = waiting(pending);
         let text = format!("{} was not approved, so nothing was started. It would start:\n{}", pending.file.display(), waiting.block());
-        let (approve, hash) = (waiting.command(), &pending.hash);
-        let hint = format!("`{approve}` after reading these lines, or --trust {hash} for once, or --no-project-config");
-        return cli::fail(Failure::new(FailureKind::Refused, text).hint(hint), &options, Io::real());
+        return cli::fail(Failure::new(FailureKind::Refused, text).hint(ways(pending)), &options, Io::real());
     }
+    options.secrets.learn(setup::secrets(&loaded));
     let mut io = Io::real();
     for problem in &loaded.problems {
         // A closed stderr is no reason to stop.
@@ -62,7 +59,7 @@ pub async fn run(setup: Setup, command: Headless, options: Options) -> u8 {
         let known: Vec<&str> = servers.iter().map(|s| s.id.as_str()).collect();
         return refuse(FailureKind::UnknownServer, format!("there is no server {name:?}; configured: {}", known.join(", ")));
     }
-    let code = serve(setup, loaded, servers, demo, command, &options, io).await;
+    let code = serve(setup, loaded, servers, demo, command, &options, (io, &watch)).await;
     code.unwrap_or_else(|why| refuse(FailureKind::NotReady, why))
 }
 
@@ -73,11 +70,11 @@ const NOBODY_LOOKS: Keep = Keep { calls: 500, result_bytes: 4 << 20, frames: 500
 async fn serve(
     setup: Setup,
     loaded: crate::config::Loaded,
-    servers: Vec<crate::domain::server::ServerSpec>,
+    servers: Vec<ServerSpec>,
     mut demo: Option<Demo>,
     command: Headless,
     options: &Options,
-    mut io: Io,
+    (mut io, watch): (Io, &Watch),
 ) -> Result<u8, String> {
     let runs = matches!(command, Headless::Run(_) | Headless::CheckLive(_));
     // Nobody waits for a history that is not wanted.
@@ -91,6 +88,8 @@ async fn serve(
             None
         }
     };
+    report_set_aside(store.as_ref(), &mut io);
+    let later = store.clone();
     let mut options = options.clone();
     if runs {
         let (shelf, problems) = workflows::shelf(&setup, &loaded);
@@ -115,12 +114,15 @@ async fn serve(
         loaded.settings.keep = loaded.settings.keep.at_most(&NOBODY_LOOKS);
     }
     let engine = setup::engine(&loaded, setup.demo, store.as_ref());
+    options.secrets = engine.secrets().clone();
     let recorder = store.filter(|_| !setup.demo).map(|store| Recorder::start(&engine, store));
     if let Err(why) = setup::put_in_force(&engine, Setup::rules(&loaded, demo.is_some()), None) {
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&why));
     }
+    let patience = ending(&servers);
     engine.apply(servers);
-    let code = cli::run(engine.clone(), &command, &options, io, signals()).await;
+    let code = cli::run(engine.clone(), &command, &options, io, watch.command(options.timeout)).await;
+    watch.ending(code, patience);
     engine.shutdown().await;
     if let Some(recorder) = recorder {
         recorder.finish().await;
@@ -128,7 +130,16 @@ async fn serve(
     if let Some(demo) = demo {
         demo.stop().await;
     }
+    report_set_aside(later.as_ref(), &mut Io::real());
     Ok(code)
+}
+
+/// Says which databases were moved out of the way, since the user may want them back.
+pub fn report_set_aside(store: Option<&Store>, io: &mut Io) {
+    for moved in store.map(Store::take_set_aside).unwrap_or_default() {
+        // A closed stderr is no reason to stop.
+        let _ = writeln!(io.stderr, "warning: {}", visible_lines(&moved.to_string()));
+    }
 }
 
 /// The run that is to be gone on with, and what it was asked to do.
@@ -150,6 +161,7 @@ pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(setup::all(&errors)),
     };
+    options.secrets.learn(setup::secrets(&loaded));
     let settings = loaded.rules.cache;
     let store = if cli::cache::lasts(&settings) {
         // Nobody waits for an answer here: Redis gets more time than a call gives it.
@@ -188,23 +200,7 @@ pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
 /// How long `cache` waits for Redis.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Ctrl-C and SIGTERM as the commands want them.
-fn signals() -> Signals {
-    let (sender, receiver) = mpsc::channel(4);
-    for (kind, meaning) in [
-        (SignalKind::interrupt(), Signal::Interrupt),
-        (SignalKind::terminate(), Signal::Terminate),
-        (SignalKind::hangup(), Signal::Terminate),
-    ] {
-        let Ok(mut stream) = signal(kind) else { continue };
-        let sender = sender.clone();
-        tokio::spawn(async move {
-            while stream.recv().await.is_some() {
-                if sender.send(meaning).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    Signals::new(receiver)
+/// How long these servers may take to stop: closed input, SIGTERM and SIGKILL each have their time.
+pub fn ending(servers: &[ServerSpec]) -> Duration {
+    servers.iter().map(|server| server.timeouts.stop).max().unwrap_or_default() * 3
 }

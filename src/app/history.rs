@@ -10,6 +10,8 @@ use crate::{
         event::{Event, EventKind, Settled},
         id::CallId,
         journal::CallRecord,
+        masked,
+        secret::SecretRegistry,
         time::Stamp,
         world::World,
     },
@@ -50,7 +52,22 @@ impl Recorder {
 /// Calls under way: what was asked, under which name, and when.
 type Open = HashMap<CallId, (Arc<CallSpec>, String, Stamp)>;
 
+/// Where calls are noted, and the secrets that are masked in them.
+struct Notes {
+    store: Store,
+    secrets: SecretRegistry,
+}
+
+impl Notes {
+    /// Hands a call to the store, without any known secret. When the store is too far behind, the call is left out.
+    fn note(&self, mut record: CallRecord) {
+        masked::record(&self.secrets.redactor(), &mut record);
+        self.store.note_call(record);
+    }
+}
+
 async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
+    let notes = Notes { store, secrets: engine.secrets().clone() };
     let (mut world, mut tail) = engine.watch();
     let mut open = Open::new();
     loop {
@@ -63,7 +80,7 @@ async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
             },
         };
         match next {
-            Ok(Some(event)) => take(&mut world, &mut open, &store, &event),
+            Ok(Some(event)) => take(&mut world, &mut open, &notes, &event),
             Ok(None) => return,
             Err(Lagged { .. }) => {
                 (world, tail) = engine.watch();
@@ -72,7 +89,7 @@ async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
                 for id in ended {
                     let settled = world.call(id).and_then(|call| call.settled.clone());
                     if let (Some(asked), Some(settled)) = (open.remove(&id), settled) {
-                        store.note_call(record(&world, id, asked, &settled));
+                        notes.note(record(&world, id, asked, &settled));
                     }
                 }
             }
@@ -80,15 +97,14 @@ async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
     }
 }
 
-fn take(world: &mut World, open: &mut Open, store: &Store, event: &Event) {
+fn take(world: &mut World, open: &mut Open, notes: &Notes, event: &Event) {
     match &event.kind {
         EventKind::CallQueued { call, spec } if spec.origin != Origin::Demo => {
             open.insert(*call, (spec.clone(), world.call_name(&spec.operation), event.at));
         }
         EventKind::CallSettled { call, settled } => {
             if let Some(asked) = open.remove(call) {
-                // When the store is too far behind, the call is left out.
-                store.note_call(record(world, *call, asked, settled));
+                notes.note(record(world, *call, asked, settled));
             }
         }
         // Only names are looked up in the state.

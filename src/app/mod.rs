@@ -9,34 +9,42 @@ mod history;
 mod resident;
 mod setup;
 mod taste;
+mod watchdog;
 mod welcome;
 mod workflows;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use self::setup::Setup;
+use self::{setup::Setup, watchdog::Watch};
 use crate::{
     cli::{
         self, Options,
         approve::Waiting,
-        args::{Cli, Cmd},
+        args::{Cli, Cmd, ImportArgs},
         exit,
         import::{Found, ImportSource},
         print::Io,
     },
     config::{self, FoundImport, LoadOptions, PendingApproval},
     demo,
-    domain::call::{Failure, FailureKind},
-    mcp,
+    domain::{
+        call::{Failure, FailureKind},
+        secret::MASK,
+    },
+    mcp, tui,
 };
+
+/// The stack of each thread of the runtime, as large as a main thread has. Only what is used of it takes memory.
+const STACK: usize = 8 << 20;
 
 /// Runs the program to its end.
 pub fn run(cli: Cli) -> ExitCode {
     let options = Options::from(&cli.global);
+    note_file_size_signal();
     let code = match &cli.command {
         // These two are processes of their own: no configuration, no runtime of ours.
         Some(Cmd::Reaper(args)) => {
-            mcp::reaper::run(&args.mark);
+            mcp::reaper::run(&args.mark, tui::terminal::restore);
             exit::OK
         }
         Some(Cmd::DemoServer(args)) => match demo::run_server(&args.name, &args.dir) {
@@ -48,15 +56,30 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         Some(Cmd::Completions(args)) => cli::manual::completions(args.shell, Io::real()),
         Some(Cmd::Man) => cli::manual::man(Io::real()),
-        Some(Cmd::Import(args)) => import(args.write, args.project, &options),
+        Some(Cmd::Import(args)) => import(args, &options),
         Some(Cmd::Approve(args)) => approve(&cli, args.hash.as_deref(), &options),
-        Some(Cmd::Cache(args)) => within_runtime(headless::cache(Setup::new(&cli, false), args.action.clone(), options)),
-        Some(Cmd::Demo(args)) => within_runtime(console::run(Setup::new(&cli, true), options, args.traffic)),
-        None => within_runtime(console::run(Setup::new(&cli, cli.global.demo), options, false)),
+        Some(Cmd::Cache(args)) => {
+            let (setup, action) = (Setup::new(&cli, false), args.action.clone());
+            within_runtime(move |_| headless::cache(setup, action, options))
+        }
+        Some(Cmd::Demo(args)) => {
+            let (setup, traffic) = (Setup::new(&cli, true), args.traffic);
+            within_runtime(move |watch| console::run(setup, options, traffic, watch))
+        }
+        None => {
+            let setup = Setup::new(&cli, cli.global.demo);
+            within_runtime(move |watch| console::run(setup, options, false, watch))
+        }
         Some(command) => match command.headless() {
-            Some(command) => within_runtime(headless::run(Setup::new(&cli, cli.global.demo), command, options)),
+            Some(command) => {
+                let setup = Setup::new(&cli, cli.global.demo);
+                within_runtime(move |watch| headless::run(setup, command, options, watch))
+            }
             None => match command {
-                Cmd::Workflow(args) => within_runtime(workflows::run(Setup::new(&cli, cli.global.demo), args.command.clone(), options)),
+                Cmd::Workflow(args) => {
+                    let (setup, command) = (Setup::new(&cli, cli.global.demo), args.command.clone());
+                    within_runtime(move |_| workflows::run(setup, command, options))
+                }
                 _ => exit::USAGE,
             },
         },
@@ -64,20 +87,62 @@ pub fn run(cli: Cli) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs a face in a runtime of its own; what is still running then is dropped.
-fn within_runtime(face: impl Future<Output = u8>) -> u8 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().thread_name("switchboard").build();
-    match runtime {
-        Ok(runtime) => {
-            let code = runtime.block_on(face);
-            runtime.shutdown_background();
-            code
+/// The most threads that the engine works on.
+const WORKERS: usize = 8;
+/// How long giving the terminal back and saying why may take, when the program has to be ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The exit code of Rust programs that panic.
+const PANICKED: u8 = 101;
+
+/// Runs a face in a runtime of its own, next to a watchdog. Drops tasks that still run at the end.
+fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + Send + 'static) -> u8 {
+    resident::return_large();
+    let ended = watchdog::run(move |watch, handle| {
+        // One busy worker must not be the only one: timers and connections are looked after by whichever is free.
+        let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(workers).enable_all().thread_name("switchboard").thread_stack_size(STACK).build();
+        match runtime {
+            Ok(runtime) => {
+                // Fails only when the watchdog is gone.
+                let _ = handle.send(runtime.handle().clone());
+                let code = runtime.block_on(face(watch));
+                runtime.shutdown_background();
+                code
+            }
+            Err(error) => {
+                let failure = Failure::new(FailureKind::Transport, format!("no threads could be started: {error}"));
+                cli::fail(failure, &Options::default(), Io::real())
+            }
         }
-        Err(error) => {
-            let failure = Failure::new(FailureKind::Transport, format!("no threads could be started: {error}"));
-            cli::fail(failure, &Options::default(), Io::real())
+    });
+    match ended {
+        Ok(code) => code.unwrap_or(PANICKED),
+        Err(verdict) => {
+            let (done, said) = std::sync::mpsc::channel();
+            // Whatever is stuck may hold the terminal: this is tried on a thread that nobody needs.
+            let words = std::thread::Builder::new().spawn(move || {
+                tui::give_terminal_back();
+                // Not by the printer: what is stuck may hold stdout.
+                let _ = writeln!(Io::real().stderr, "failed  {}", verdict.why);
+                let _ = done.send(());
+            });
+            if words.is_ok() {
+                let _ = said.recv_timeout(LAST_WORDS);
+            }
+            verdict.code
         }
     }
+}
+
+/// Has a write beyond the limit of the file size (`ulimit -f`) fail with an error that is shown. By default the kernel
+/// ends the program for it, with SIGXFSZ.
+fn note_file_size_signal() {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+    let _within = runtime.enter();
+    // The handler stays in place without the runtime. A server that is started gets the default again (execve(2)).
+    let kind = tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    let _ = tokio::signal::unix::signal(kind);
 }
 
 /// This program, to start helpers and demo servers.
@@ -86,15 +151,22 @@ fn own_program() -> Option<PathBuf> {
 }
 
 /// `import`: what other programs have configured. What came with a project is only shown, unless `project` asks for it.
-fn import(write: bool, project: bool, options: &Options) -> u8 {
+fn import(args: &ImportArgs, options: &Options) -> u8 {
+    let ImportArgs { write, project, show_secrets } = *args;
     let load = LoadOptions::process();
     let Some(home) = load.home.clone() else {
         return cli::fail(Failure::new(FailureKind::InvalidArguments, "there is no home folder to look in"), options, Io::real());
     };
     let imports = config::find_imports(&home, &load.cwd, &load.env);
     let target = load.user_file();
-    let existing = target.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
-    let taken: Vec<FoundImport> = imports.iter().filter(|found| project || !found.project).cloned().collect();
+    let existing = match target.as_deref().map(config::user_text).transpose() {
+        Ok(existing) => existing.flatten(),
+        Err(error) => return cli::fail(Failure::new(FailureKind::InvalidArguments, error.to_string()), options, Io::real()),
+    };
+    // What is printed is seen by others; only the file itself gets the values.
+    let masks = !write && !show_secrets;
+    let shown = |found: &FoundImport| if masks { found.masked() } else { found.clone() };
+    let taken: Vec<FoundImport> = imports.iter().filter(|found| project || !found.project).map(shown).collect();
     let (toml, added) = match config::add_to_toml(&taken, if write { existing.as_deref() } else { None }) {
         Ok(added) => added,
         Err(error) => return cli::fail(Failure::new(FailureKind::InvalidArguments, error.to_string()), options, Io::real()),
@@ -102,15 +174,16 @@ fn import(write: bool, project: bool, options: &Options) -> u8 {
     let sources = imports
         .into_iter()
         .map(|found| ImportSource {
+            // What came with a project is shown as it would be started, but for what is certainly secret.
+            lines: config::launch_lines(&if found.project || show_secrets { found.servers.clone() } else { found.masked().servers }),
             client: found.client.to_owned(),
             path: found.path,
             project: found.project,
-            lines: config::launch_lines(&found.servers),
             servers: found.servers.into_iter().map(Arc::new).collect(),
             problems: found.problems.iter().map(ToString::to_string).collect(),
         })
         .collect();
-    let found = Found { sources, toml, added, project };
+    let found = Found { sources, masked: masks && toml.contains(MASK), toml, added, project };
     let mut writer = |found: &Found| {
         let file = target.clone().ok_or("there is no folder for the configuration")?;
         config::write_config(&file, &found.toml).map_err(|e| e.to_string())?;
@@ -143,6 +216,12 @@ fn approve(cli: &Cli, hash: Option<&str>, options: &Options) -> u8 {
         None => Ok(()),
     };
     cli::approve::run(&waiting(&pending), hash, &mut keep, options, Io::real())
+}
+
+/// The ways to use a project that waits for approval, or to do without it.
+fn ways(pending: &PendingApproval) -> String {
+    let approve = waiting(pending).command();
+    format!("`{approve}` after reading these lines, or --trust {} for once, or --no-project-config", pending.hash)
 }
 
 /// What waits for an approval, for people.

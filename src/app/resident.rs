@@ -1,5 +1,9 @@
-//! What only work needed is given back at rest: the pages of the program's file that are mapped, but not used
-//! while the console idles.
+//! What only work needed is given back: the memory of large messages when they are freed, and at rest the pages of the
+//! program's file that are mapped, but not used while the console idles.
+//!
+//! The allocator of glibc keeps freed memory for reuse: after the first large message that is freed, it takes messages of that
+//! size from its arenas, which return memory only at their ends. [`return_large`] has every large allocation mapped separately,
+//! so that it is returned when it is freed; [`give_back`] returns what is free within the arenas.
 //!
 //! The kernel maps whole stretches of a program's file around each page that is touched. After the start, or a
 //! large result, most of what is resident is therefore code that will not run again soon. The pages stay in
@@ -9,9 +13,37 @@
 #[cfg(target_os = "linux")]
 use std::path::Path;
 
-/// Gives back the pages of the program's file; those that are needed come again.
+/// Allocations from this size on are mapped separately, in bytes.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE: libc::c_int = 256 << 10;
+
+/// Has the memory of large allocations returned as soon as they are freed. For the start of the program.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "the allocator has no safe interface")]
+pub fn return_large() {
+    // SAFETY: mallopt(3) takes two numbers and is safe to call from any thread. It changes from which memory later allocations
+    // are taken, and nothing about those that exist.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn return_large() {}
+
+/// Returns what is free within the arenas of the allocator.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "the allocator has no safe interface")]
+fn trim() {
+    // SAFETY: malloc_trim(3) is safe to call from any thread and touches only memory that is free.
+    unsafe { libc::malloc_trim(0) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn trim() {}
+
+/// Gives back free memory, and the pages of the program's file; those that are needed come again.
 #[cfg(target_os = "linux")]
 pub fn give_back() {
+    trim();
     let (Ok(maps), Ok(program)) = (std::fs::read_to_string("/proc/self/smaps"), std::fs::read_link("/proc/self/exe")) else { return };
     clean(&maps, &program).for_each(|(start, end)| unmap(start, end));
 }

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         ask::AskPolicy,
         policy::{Rules, cache::CacheSettings},
+        secret::{Secret, rule},
         server::ServerSpec,
         time::Epoch,
     },
@@ -141,13 +142,31 @@ pub fn store(setup: &Setup, loaded: &Loaded) -> Result<Store, String> {
     opened.map_err(|error| error.to_string())
 }
 
+/// The secrets of a configuration: of its servers, of the addresses of Redis and of the proxies of the environment.
+pub fn secrets(loaded: &Loaded) -> Vec<Secret> {
+    let mut found: Vec<Secret> = loaded.servers.iter().flat_map(ServerSpec::secrets).collect();
+    for address in &loaded.rules.cache.redis {
+        found.extend(rule::of_value(if address.interpolated() { "secret" } else { "" }, address.expose()));
+    }
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        found.extend(std::env::var(name).ok().iter().flat_map(|address| rule::of_url(address, false)));
+    }
+    found
+}
+
 /// An engine by the settings, for the demo or not. Must be called within a runtime.
 pub fn engine(loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<Engine> {
+    engine_over(Arc::new(Connections::new(own_program())), loaded, demo, store)
+}
+
+/// The same over these connections.
+pub fn engine_over(connections: Arc<Connections>, loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<Engine> {
     let journal: Arc<dyn Journal> = match store {
         Some(store) => Arc::new(store.clone()),
         None => Arc::new(NoJournal),
     };
-    let engine = Engine::journaled(engine_options(loaded, demo), Arc::new(Connections::new(own_program())), journal);
+    let engine = Engine::journaled(engine_options(loaded, demo), connections, journal);
+    engine.secrets().learn(secrets(loaded));
     engine.set_wall_clock(Arc::new(|| u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()));
     engine
 }

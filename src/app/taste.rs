@@ -2,6 +2,7 @@
 
 use crate::{
     config::{ConfigError, Loaded, Settings, ThemeName},
+    files::{self, Allowed},
     tui::{Taste, keymap::Keymap, theme::Theme},
 };
 
@@ -33,8 +34,9 @@ fn theme(loaded: &Loaded) -> Result<Theme, ConfigError> {
             match &loaded.theme {
                 Some(text) => Theme::parse(text).map_err(wrong),
                 None => {
-                    let why = std::fs::read_to_string(path).err().map_or_else(|| "it was not there".to_owned(), |e| e.to_string());
-                    Err(wrong(format!("the theme cannot be read: {why}")))
+                    let allowed = Allowed { bytes: 1 << 20, within: None };
+                    let why = files::read_text(path, allowed).err().map_or_else(|| "was not there".to_owned(), |why| why.to_string());
+                    Err(wrong(format!("the theme {why}")))
                 }
             }
         }

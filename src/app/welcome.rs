@@ -20,7 +20,7 @@ pub fn offer(load: &LoadOptions) -> (Vec<FoundImport>, Offer) {
             path: short(&import.path, &home),
             servers: import.servers.len(),
             used: 0,
-            lines: config::launch_lines(&import.servers),
+            lines: config::launch_lines(&if import.project { import.servers.clone() } else { import.masked().servers }),
             problems: import.problems.iter().map(|p| p.to_string().replace('\n', " · ")).collect(),
         })
         .collect();
@@ -66,7 +66,7 @@ fn short(path: &Path, home: &Path) -> String {
 /// Writes the servers of an import into the user's file and reads the configuration again.
 pub fn take_over(import: &FoundImport, load: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
     let file = load.user_file().ok_or_else(|| vec![ConfigError::new("there is no folder for the configuration")])?;
-    let existing = std::fs::read_to_string(&file).ok();
+    let existing = config::user_text(&file).map_err(|error| vec![error])?;
     let text = config::to_toml(std::slice::from_ref(import), existing.as_deref()).map_err(|e| vec![e.in_file(&file)])?;
     config::write_config(&file, &text).map_err(|e| vec![e])?;
     config::load(load)

@@ -1,26 +1,30 @@
 //! Workflow files and what `workflow` does with them without servers.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use super::setup::{self, Setup};
+use super::{
+    headless::report_set_aside,
+    setup::{self, Setup},
+};
 use crate::{
     cli::{
         self, Options,
         args::WorkflowCmd,
         print::Io,
-        workflow::{CaseEnd, Means, Shelf, TestMade, plan_of, texts},
+        shelf::{PROJECT, Shelf, Waits},
+        workflow::{CaseEnd, Means, TestMade, plan_of, texts},
     },
-    config::{self, ConfigError, Loaded},
+    config::{self, ConfigError, LoadOptions, Loaded, PendingApproval, WorkflowFile},
     domain::{
         call::{Failure, FailureKind},
         journal::{CallRecord, RunRecord},
+        masked,
         recorded::recorded,
         run::{RunId, WorkflowText},
-        secret::{Redactor, Secret},
-        server::looks_secret,
+        secret::{Secret, SecretRegistry, rule},
         time::short,
         workflow::{
             DEMO, DEMO_TESTS,
@@ -41,10 +45,35 @@ pub fn shelf(setup: &Setup, loaded: &Loaded) -> (Shelf, Vec<ConfigError>) {
         let text = |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("{name}.toml"), text: (*text).into() };
         return (Shelf { files: DEMO.iter().map(text).collect(), ..Shelf::default() }, vec![]);
     }
-    let found = config::workflow_files(&setup.load, loaded);
-    let files =
-        found.files.into_iter().map(|file| WorkflowText { name: file.name, file: file.path.display().to_string(), text: file.text });
-    (Shelf { files: files.collect(), folder: found.folders.first().cloned(), resume: None }, found.problems)
+    let mut found = config::workflow_files(&setup.load, loaded);
+    if let Some(pending) = loaded.pending.as_ref().filter(|pending| !pending.workflows.is_empty()) {
+        let text = format!("{} workflows of this project wait for your approval and are not used", pending.workflows.len());
+        found.problems.push(ConfigError::new(text).in_file(&pending.file).hint("`switchboard approve` shows what they do"));
+    }
+    let project = found.project.map(|project| project.files).unwrap_or_default();
+    let shelf = Shelf {
+        files: found.files.into_iter().map(text_of).collect(),
+        project: project.into_iter().map(text_of).collect(),
+        root: loaded.pending.as_ref().map(|pending| &pending.path).or(loaded.project.as_ref().map(|project| &project.root)).cloned(),
+        waits: loaded.pending.as_ref().map(waits),
+        folder: found.new_in,
+        resume: None,
+    };
+    (shelf, found.problems)
+}
+
+fn text_of(file: WorkflowFile) -> WorkflowText {
+    WorkflowText { name: file.name, file: file.path.display().to_string(), text: file.text }
+}
+
+/// A project that waits for approval, and what to say when one of its workflows is wanted.
+fn waits(pending: &PendingApproval) -> Waits {
+    let waiting = super::waiting(pending);
+    Waits {
+        names: pending.workflows.clone(),
+        refusal: format!("{} was not approved, so nothing of it is used. It asks for:\n{}", pending.file.display(), waiting.block()),
+        hint: super::ways(pending),
+    }
 }
 
 /// `workflow` but for the check against live servers; gives the exit code.
@@ -57,6 +86,7 @@ pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(setup::all(&errors)),
     };
+    options.secrets.learn(setup::secrets(&loaded));
     let (shelf, problems) = shelf(&setup, &loaded);
     let mut io = Io::real();
     for problem in &problems {
@@ -64,27 +94,46 @@ pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
         let _ = writeln!(io.stderr, "warning: {}", crate::domain::text::visible_lines(&problem.to_string()));
     }
     if let WorkflowCmd::Test { files, junit } = &command {
-        return match test(&shelf, files, &loaded, setup.demo).await {
+        return match test(&setup, &shelf, files, &loaded).await {
             Ok(cases) => cli::workflow::tested(&cases, junit.as_deref(), &options, io),
             Err(failure) => cli::fail(failure, &options, io),
         };
     }
     if let WorkflowCmd::TestFromRun { run, case, write } = &command {
-        return match test_from_run(&setup, &loaded, &shelf, (run, case.as_deref(), *write)).await {
+        return match test_from_run(&setup, &loaded, &shelf, &options.secrets, (run, case.as_deref(), *write)).await {
             Ok(made) => cli::workflow::test_made(&made, &options, io),
             Err(failure) => cli::fail(failure, &options, io),
         };
     }
-    let calls = match past(&setup, &loaded, &command).await {
+    // The history stores calls without secrets. Calls of older versions, and values that are secret since, are masked here.
+    let calls = match past(&setup, &loaded, &command, &options.secrets).await {
         Ok(calls) => calls,
         Err(failure) => return cli::fail(failure, &options, io),
     };
     let folder = shelf.folder.clone();
     let mut save = |name: &str, text: &str| {
         let folder = folder.as_ref().ok_or("there is no folder for workflows; --print shows it")?;
-        config::save_workflow(folder, name, text).map_err(|error| format!("{}: {error}", folder.join(format!("{name}.toml")).display()))
+        write_workflow(&setup.load, &loaded, folder, name, text)
     };
     cli::workflow::run(&command, &shelf, Means { save: &mut save, calls }, &options, io)
+}
+
+/// Writes a new workflow for the user. In a project that may be used, the approval is renewed for this file.
+pub fn write_workflow(load: &LoadOptions, loaded: &Loaded, folder: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.join(format!("{name}.toml")).display());
+    let project = loaded.project.as_ref().filter(|project| folder.starts_with(&project.root));
+    project.map_or(Ok(()), |project| config::stays_inside(&project.root, folder)).map_err(failed)?;
+    let path = config::save_workflow(folder, name, text).map_err(failed)?;
+    renew(load, loaded, &path, text);
+    Ok(path)
+}
+
+/// Renews the approval of a project in which `text` was written to `path` for the user. Where that is not possible the
+/// project asks again, which is no fault.
+fn renew(load: &LoadOptions, before: &Loaded, path: &Path, text: &str) {
+    if let (Some(state_dir), Ok(after)) = (&load.state_dir, config::load(load)) {
+        config::approve_written(before, &after, path, text, state_dir);
+    }
 }
 
 /// What the journal has of a run, by its id or by a part of it.
@@ -110,14 +159,17 @@ async fn test_from_run(
     setup: &Setup,
     loaded: &Loaded,
     shelf: &Shelf,
+    secrets: &SecretRegistry,
     (part, name, write): (&str, Option<&str>, bool),
 ) -> Result<TestMade, Failure> {
     let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the journal cannot be read: {why}")))?;
+    report_set_aside(Some(&store), &mut Io::real());
     let record = recorded_run(&store, part).await?;
     let spec = record.spec().cloned().ok_or_else(|| wrong(format!("the journal of the run {} has no beginning", record.run)))?;
     let plan = plan_of(&spec)?;
     let mut made = recorded(&plan, &record, name).map_err(|why| wrong(format!("no test can be made of the run {}: {why}", record.run)))?;
-    made.mask(&Redactor::new(&secrets_of(&plan)));
+    secrets.learn(secrets_of(&plan));
+    made.mask(&secrets.redactor());
     let source = Source { file: format!("{}.test.toml", plan.name), text: made.head() + &made.case() };
     let broken = |problems: Vec<Problem>| {
         let causes = problems.iter().map(Problem::render).collect();
@@ -136,7 +188,8 @@ async fn test_from_run(
         }
         notes.extend(rest.iter().map(|words| format!("without servers it goes otherwise; change the case: {words}")));
     }
-    let current = shelf.files.iter().find(|file| file.name == plan.name);
+    let of_project = spec.workflow.starts_with(PROJECT);
+    let current = if of_project { &shelf.project } else { &shelf.files }.iter().find(|file| file.name == plan.name);
     if current.is_some_and(|file| *file.text != *plan.text) {
         notes.push(format!("the workflow {} has been changed since that run", plan.name));
     }
@@ -145,8 +198,16 @@ async fn test_from_run(
         let beside = current.filter(|_| !setup.demo).and_then(|file| Some(PathBuf::from(&file.file).parent()?.to_owned()));
         let folder = beside.or_else(|| shelf.folder.clone());
         let folder = folder.ok_or_else(|| wrong("there is no folder to write to; without --write it is printed".into()))?;
-        let added = config::add_case(&folder, made.workflow(), &made.head(), &made.case());
-        end.written = Some(added.map_err(|error| wrong(format!("nothing was written to {}: {error}", folder.display())))?);
+        let unwritten = |error: std::io::Error| wrong(format!("nothing was written to {}: {error}", folder.display()));
+        let project = loaded.project.as_ref().filter(|project| folder.starts_with(&project.root));
+        project.map_or(Ok(()), |project| config::stays_inside(&project.root, &folder)).map_err(unwritten)?;
+        let path = config::add_case(&folder, made.workflow(), &made.head(), &made.case()).map_err(unwritten)?;
+        if project.is_some()
+            && let Ok(file) = config::workflow_at(&path)
+        {
+            renew(&setup.load, loaded, &path, &file.text);
+        }
+        end.written = Some(path);
     }
     Ok(end)
 }
@@ -158,11 +219,11 @@ const LONGEST_TRIAL: Duration = Duration::from_secs(30);
 fn secrets_of(plan: &Plan) -> Vec<Secret> {
     let children = plan.children();
     let names = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.env);
-    names.filter(|name| looks_secret(name)).filter_map(|name| std::env::var(name).ok()).map(Secret::literal).collect()
+    names.filter_map(|name| Some(rule::of_value(name, &std::env::var(name).ok()?))).flatten().collect()
 }
 
 /// The calls of the history that a command asks for.
-async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<Vec<PastCall>, Failure> {
+async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd, secrets: &SecretRegistry) -> Result<Vec<PastCall>, Failure> {
     let (last, ids) = match command {
         WorkflowCmd::New { from_call: Some(id), .. } => (1, vec![id.clone()]),
         WorkflowCmd::FromHistory { last, ids, .. } => (*last, ids.clone()),
@@ -172,9 +233,12 @@ async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<V
         |id: &String| u64::from_str_radix(id, 16).map_err(|_| wrong(format!("{id:?} is no call: expected its id as `--json` prints it")));
     let numbers: Vec<u64> = ids.iter().map(number).collect::<Result<_, _>>()?;
     let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the history cannot be read: {why}")))?;
+    report_set_aside(Some(&store), &mut Io::real());
     // Not every call is one of a tool: read more than are wanted.
     let records = store.calls(last.saturating_mul(10).max(100), numbers.clone()).await;
-    let records: Vec<CallRecord> = records.map_err(|error| wrong(format!("the history cannot be read: {error}")))?;
+    let mut records: Vec<CallRecord> = records.map_err(|error| wrong(format!("the history cannot be read: {error}")))?;
+    let redactor = secrets.redactor();
+    records.iter_mut().for_each(|record| masked::record(&redactor, record));
     let mut calls: Vec<PastCall> = records.iter().filter_map(CallRecord::past).collect();
     if numbers.is_empty() && calls.len() > last {
         calls.drain(..calls.len() - last);
@@ -182,34 +246,61 @@ async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd) -> Result<V
     Ok(calls)
 }
 
-/// Tries the cases of test files.
-async fn test(shelf: &Shelf, files: &[PathBuf], loaded: &Loaded, demo: bool) -> Result<Vec<CaseEnd>, Failure> {
-    let own = demo && files.is_empty();
-    let sources: Vec<Source> = if own {
-        let source = |(name, text): &(&str, &str)| Source { file: format!("{name}.test.toml"), text: (*text).into() };
-        DEMO_TESTS.iter().map(source).collect()
-    } else {
-        let files = if files.is_empty() { test_files(shelf) } else { files.to_vec() };
-        let read = |path: &PathBuf| {
-            let file = path.display().to_string();
-            let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("{file} cannot be read: {error}")))?;
-            Ok(Source { file, text })
+/// A test file, and the workflow that it is for as the shelf takes it.
+struct TestSource {
+    source: Source,
+    /// Looks for the workflow of this name.
+    workflow: Box<dyn Fn(&str) -> String + Send>,
+}
+
+/// The test files of the user and of the project, or those that the command names.
+fn test_sources(setup: &Setup, shelf: &Shelf, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<TestSource>, Failure> {
+    let plain = |source| TestSource { source, workflow: Box::new(str::to_owned) };
+    // The workflow of a test file is in the same folder, or anywhere.
+    let near = |source: Source| {
+        let folder = PathBuf::from(&source.file).parent().map(Path::to_owned).unwrap_or_default();
+        let workflow = move |name: &str| {
+            let path = folder.join(format!("{name}.toml"));
+            if path.is_file() { path.display().to_string() } else { name.to_owned() }
         };
-        files.iter().map(read).collect::<Result<_, Failure>>()?
+        TestSource { source, workflow: Box::new(workflow) }
     };
+    if setup.demo && files.is_empty() {
+        let source = |(name, text): &(&str, &str)| Source { file: format!("{name}.test.toml"), text: (*text).into() };
+        return Ok(DEMO_TESTS.iter().map(|test| plain(source(test))).collect());
+    }
+    if !files.is_empty() {
+        let read = |path: &PathBuf| Ok(near(Source { file: path.display().to_string(), text: shelf.read(path)? }));
+        return files.iter().map(read).collect();
+    }
+    let mut folders: Vec<PathBuf> = shelf.files.iter().filter_map(|file| Some(PathBuf::from(&file.file).parent()?.to_owned())).collect();
+    folders.extend(config::workflow_files(&setup.load, loaded).folders);
+    folders.sort();
+    folders.dedup();
+    let (own, problems) = config::tests_in(&folders);
+    if let Some(problem) = problems.first() {
+        return Err(wrong(problem.to_string()));
+    }
+    let source = |file: WorkflowFile| Source { file: file.path.display().to_string(), text: file.text };
+    let mut found: Vec<TestSource> = own.into_iter().map(|file| near(source(file))).collect();
+    let tests = loaded.project.as_ref().map(|project| project.tests.clone()).unwrap_or_default();
+    found.extend(tests.into_iter().map(|file| TestSource { source: source(file), workflow: Box::new(|name| format!("{PROJECT}{name}")) }));
+    Ok(found)
+}
+
+/// Tries the cases of test files.
+async fn test(setup: &Setup, shelf: &Shelf, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<CaseEnd>, Failure> {
+    let sources = test_sources(setup, shelf, files, loaded)?;
     if sources.is_empty() {
         let place = shelf.folder.as_ref().map_or_else(String::new, |folder| format!(" in {}", folder.display()));
         return Err(wrong(format!("there are no test files (NAME.test.toml){place}")));
     }
     let mut ends = vec![];
-    for source in sources {
+    for TestSource { source, workflow } in sources {
         match case::parse(&source) {
             Ok(parsed) => {
-                // The workflow of a test file stands beside it, or anywhere.
-                let beside = PathBuf::from(&source.file).parent().map(|folder| folder.join(format!("{}.toml", parsed.workflow)));
-                let beside = beside.filter(|path| !own && path.is_file()).map(|path| path.display().to_string());
-                let wanted = beside.unwrap_or_else(|| parsed.workflow.clone());
-                try_cases(shelf, &wanted, (&source, &parsed), || setup::engine_options(loaded, demo), &mut ends).await?;
+                let wanted = workflow(&parsed.workflow);
+                try_cases(shelf, &wanted, (&source, &parsed), || setup::engine_options(loaded, setup.demo), &mut ends).await?;
             }
             Err(problems) => {
                 let wrong = problems.iter().map(|problem| problem.render()).collect();
@@ -254,20 +345,4 @@ async fn try_cases(
         ends.push(end(&case.name, wrong, began.elapsed().as_secs_f64() * 1000.0));
     }
     Ok(())
-}
-
-/// The test files beside the workflows.
-fn test_files(shelf: &Shelf) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = shelf.files.iter().filter_map(|file| Some(PathBuf::from(&file.file).parent()?.to_owned())).collect();
-    folders.extend(shelf.folder.clone());
-    folders.sort();
-    folders.dedup();
-    let is_test = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.ends_with(".test.toml") || name.ends_with("_test.toml")
-    };
-    let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_test).collect();
-    files.sort();
-    files
 }

@@ -9,7 +9,11 @@ use super::{
 use crate::domain::{
     ask::{Answer, Question},
     body::Body,
+    time::size,
 };
+
+/// The largest schema of a form that is answered with its defaults, in bytes.
+const FORM: usize = 256 << 10;
 
 /// The answers chosen on the command line.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +75,9 @@ fn load(flag: &str, from: Option<&AnswerFrom>) -> Result<Choice, String> {
 
 /// The form's content with every default, or which required field has none.
 fn defaults(schema: &Body) -> Result<Body, String> {
+    if schema.len() > FORM {
+        return Err(format!("the form is larger than {}", size(FORM as u64)));
+    }
     let value = schema.value().unwrap_or_default();
     let text = schema.text();
     let fields = |text: &str| json::fields(text).unwrap_or_default();

@@ -44,7 +44,9 @@ pub type Keep<'a> = &'a mut dyn FnMut() -> Result<(), Failure>;
 /// Shows what is `waiting` and has it approved when the hash of it was given, `--yes` was, or a person at the terminal
 /// agrees.
 pub fn run(waiting: &Waiting, hash: Option<&str>, keep: Keep<'_>, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw), |printer| approve(printer, waiting, hash, keep, options.yes))
+    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
+        approve(printer, waiting, hash, keep, options.yes)
+    })
 }
 
 fn approve(printer: &mut Printer, waiting: &Waiting, hash: Option<&str>, keep: Keep<'_>, yes: bool) -> Result<u8, Stop> {

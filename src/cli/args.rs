@@ -140,6 +140,7 @@ pub enum Cmd {
     /// Workflows are looked for in the `workflows` folder beside the configuration; with --demo there are four.
     /// What a run does is written down before it is done: a run that was interrupted goes on with --resume.
     /// Ctrl-C cancels the run, which undoes what it did if the workflow says so; a second one gives that up too.
+    /// A run asks as a call does: tools that may destroy something need --yes, or your answer at a terminal.
     Run(Box<RunArgs>),
     /// Check, list, draw, make and test workflows.
     Workflow(WorkflowArgs),
@@ -150,7 +151,7 @@ pub enum Cmd {
     Import(ImportArgs),
     /// Open the console on the built-in demo servers.
     Demo(DemoArgs),
-    /// Show what the project's configuration file would start, and approve exactly that.
+    /// Show what the project would start and run, and approve exactly that.
     ///
     /// On a terminal you are asked. Elsewhere --hash says what is approved, with the hash that the refusal of another
     /// command prints, or --yes agrees to whatever is shown. Nothing is started by this.
@@ -407,6 +408,9 @@ pub struct ImportArgs {
     /// Take the servers of this project's files too.
     #[arg(long)]
     pub project: bool,
+    /// Print secret values instead of •••.
+    #[arg(long)]
+    pub show_secrets: bool,
 }
 
 /// `approve`.

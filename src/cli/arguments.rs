@@ -12,6 +12,8 @@ use crate::domain::{body::Body, schema::Checker};
 
 /// How deep references and combined schemas are followed.
 const DEEPEST: usize = 16;
+/// How many subschemas are looked at for one argument: combined schemas multiply.
+const LOOKS: usize = 10_000;
 
 /// Makes the arguments object: `base` (a JSON object), overlaid by `assignments`.
 ///
@@ -42,14 +44,18 @@ pub fn build(base: Option<&str>, assignments: &[String], schema: &Body) -> Resul
     if problems.is_empty() { Ok(Body::from(node.text())) } else { Err(problems) }
 }
 
-/// Every place where `arguments` do not fit `schema`. The second is why the schema could not be used.
+/// Every place where `arguments` do not fit `schema`. The second is why they were not checked. May take a second:
+/// for a blocking thread.
 pub fn check(schema: &Body, arguments: &Body) -> (Vec<String>, Option<String>) {
     let value: Value = match arguments.parse() {
         Ok(value) => value,
         Err(error) => return (vec![format!("the arguments cannot be read: {error}")], None),
     };
     let checker = Checker::new(schema);
-    (checker.check(&value).iter().map(ToString::to_string).collect(), checker.problem)
+    match checker.judge(&value) {
+        Ok(wrong) => (wrong.iter().map(ToString::to_string).collect(), checker.problem),
+        Err(dear) => (vec![], Some(dear.to_string())),
+    }
 }
 
 /// `key=value` pairs as they stand, for prompts, whose arguments are strings.
@@ -78,7 +84,7 @@ fn assign(root: &Value, assignment: &str) -> Result<(Vec<String>, Box<RawValue>)
     let value = if raw {
         RawValue::from_string(text.to_owned()).map_err(|error| format!("{key}: {text:?} is no JSON: {error}"))?
     } else {
-        let schema = path.iter().try_fold(root, |schema, part| property(root, schema, part, 0));
+        let schema = path.iter().try_fold(root, |schema, part| property(root, schema, part, 0, &mut { LOOKS }));
         convert(text, root, schema).map_err(|why| format!("{key}: {why}"))?
     };
     Ok((path, value))
@@ -86,7 +92,7 @@ fn assign(root: &Value, assignment: &str) -> Result<(Vec<String>, Box<RawValue>)
 
 /// The parts of a path. A property that has this very name, dots included, goes first.
 fn split_path(root: &Value, key: &str) -> Option<Vec<String>> {
-    if property(root, root, key, 0).is_some_and(|_| named(root, key)) {
+    if property(root, root, key, 0, &mut { LOOKS }).is_some_and(|_| named(root, key)) {
         return Some(vec![key.to_owned()]);
     }
     let mut parts = vec![String::new()];
@@ -109,17 +115,15 @@ fn named(root: &Value, key: &str) -> bool {
 }
 
 /// The schema of a property, through references and combined schemas.
-fn property<'a>(root: &'a Value, schema: &'a Value, key: &str, depth: usize) -> Option<&'a Value> {
-    if depth > DEEPEST {
-        return None;
-    }
+fn property<'a>(root: &'a Value, schema: &'a Value, key: &str, depth: usize, left: &mut usize) -> Option<&'a Value> {
+    *left = left.checked_sub(1).filter(|_| depth <= DEEPEST)?;
     let schema = resolve(root, schema, 0);
     if let Some(found) = schema.get("properties").and_then(|p| p.get(key)) {
         return Some(found);
     }
     let inner = ["allOf", "anyOf", "oneOf"].iter().filter_map(|k| schema.get(k)?.as_array()).flatten();
     inner
-        .filter_map(|part| property(root, part, key, depth + 1))
+        .filter_map(|part| property(root, part, key, depth + 1, left))
         .next()
         .or_else(|| schema.get("additionalProperties").filter(|more| more.is_object()))
 }
@@ -132,7 +136,9 @@ fn resolve<'a>(root: &'a Value, schema: &'a Value, depth: usize) -> &'a Value {
 }
 
 /// The JSON types that a schema allows; empty when it does not say.
-fn types(root: &Value, schema: &Value, depth: usize, out: &mut BTreeSet<String>) {
+fn types(root: &Value, schema: &Value, depth: usize, out: &mut BTreeSet<String>, left: &mut usize) {
+    let Some(fewer) = left.checked_sub(1) else { return };
+    *left = fewer;
     let schema = resolve(root, schema, 0);
     match schema.get("type") {
         Some(Value::String(one)) => {
@@ -144,7 +150,7 @@ fn types(root: &Value, schema: &Value, depth: usize, out: &mut BTreeSet<String>)
             out.extend(values.map(|value| type_of(value).to_owned()));
             if depth < DEEPEST {
                 for part in ["anyOf", "oneOf", "allOf"].iter().filter_map(|k| schema.get(k)?.as_array()).flatten() {
-                    types(root, part, depth + 1, out);
+                    types(root, part, depth + 1, out, left);
                 }
             }
         }
@@ -166,7 +172,7 @@ fn type_of(value: &Value) -> &'static str {
 fn convert(text: &str, root: &Value, schema: Option<&Value>) -> Result<Box<RawValue>, String> {
     let mut allowed = BTreeSet::new();
     if let Some(schema) = schema {
-        types(root, schema, 0, &mut allowed);
+        types(root, schema, 0, &mut allowed, &mut { LOOKS });
     }
     let quoted = || RawValue::from_string(json::string(text)).map_err(|error| error.to_string());
     if allowed.is_empty() || allowed.contains("string") {

@@ -43,7 +43,7 @@ pub fn purged(pattern: &str, outcome: Option<Result<u64, String>>, options: &Opt
         forgotten: u64,
     }
     let human = options.format == Format::Human;
-    finish(super::Printer::new(io, options.format, options.raw), |printer| {
+    finish(super::Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
         let (store, forgotten) = match outcome {
             None => ("memory", 0),
             Some(Ok(count)) => ("redis", count),
@@ -80,7 +80,7 @@ pub fn stats(settings: &CacheSettings, trouble: Option<String>, options: &Option
     }
     let lasts = lasts(settings);
     let addresses: Vec<String> = settings.redis.iter().map(shown).collect();
-    finish(super::Printer::new(io, options.format, options.raw), |printer| {
+    finish(super::Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
         if options.format == Format::Human {
             let lines = match lasts {
                 false => vec![

@@ -25,6 +25,7 @@ use crate::domain::{
     event::Settled,
     id::{CallId, ServerId, ToolId},
     policy::stage::{Stage, Track},
+    schema::TooDear,
     server::ConnectFailure,
     time,
     workflow::live::may_offer,
@@ -33,6 +34,8 @@ use crate::domain::{
 
 /// Longest JSON object read from a file or stdin, in bytes.
 const LONGEST_ARGUMENTS: u64 = 64 << 20;
+/// How long the check of arguments may take before they are sent unchecked.
+const CHECK: Duration = Duration::from_secs(2);
 
 /// Calls a tool.
 pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop> {
@@ -55,7 +58,7 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
     };
     let wrong = |causes| Problem::new(Failure { causes, ..invalid(name) }).about(Some(&tool.server), name);
     let arguments = arguments::build(base.as_deref(), &args.assignments, &listed.input_schema).map_err(wrong)?;
-    let (violations, unusable) = arguments::check(&listed.input_schema, &arguments);
+    let (violations, unusable) = checked(session, &listed.input_schema, &arguments).await?;
     if !violations.is_empty() {
         return Err(wrong(violations).into());
     }
@@ -64,6 +67,15 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
     }
     agree(session, name, &tool, &listed, &arguments).await?;
     run(session, Operation::Tool { tool, arguments }, name).await
+}
+
+/// What does not fit, and why the arguments were not checked, on a thread that signals and `--timeout` need not wait for.
+async fn checked(session: &mut Session<'_>, schema: &Body, arguments: &Body) -> Result<(Vec<String>, Option<String>), Stop> {
+    let (schema, arguments) = (schema.clone(), arguments.clone());
+    let work = tokio::task::spawn_blocking(move || arguments::check(&schema, &arguments));
+    let late = || (vec![], Some(TooDear.to_string()));
+    let found = session.or_signal(tokio::time::timeout(CHECK, work)).await?;
+    Ok(found.ok().and_then(Result::ok).unwrap_or_else(late))
 }
 
 /// Reads a resource.
@@ -245,17 +257,29 @@ async fn agree(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &To
         let failure = Failure::new(FailureKind::Refused, format!("{name} {how} ({})", listed.hints.words())).hint("--yes agrees to it");
         Stop::from(Problem::new(failure).about(Some(&tool.server), name))
     };
+    let notes = |session: &mut Session<'_>| {
+        session.printer.note(&format!("{name} of {} ({}) would be called with", tool.server, listed.hints.words()));
+        session.printer.note_text(&super::json::escape_hidden(&super::json::pretty(&arguments.text())));
+    };
+    match ask_yes(session, "Call it? [y/N]", notes).await? {
+        Some(true) => Ok(()),
+        Some(false) => Err(refused("was not agreed to")),
+        None => Err(refused("may destroy something and nobody can be asked")),
+    }
+}
+
+/// Asks the person at the terminal, after `notes` were shown. `None` when nobody can be asked.
+pub(super) async fn ask_yes(session: &mut Session<'_>, question: &str, notes: impl FnOnce(&mut Session<'_>)) -> Result<Option<bool>, Stop> {
     let stdin = if session.printer.can_ask() { session.printer.take_stdin() } else { None };
-    let Some(stdin) = stdin else { return Err(refused("may destroy something and nobody can be asked")) };
-    session.printer.note(&format!("{name} of {} ({}) would be called with", tool.server, listed.hints.words()));
-    session.printer.note_text(&super::json::escape_hidden(&super::json::pretty(&arguments.text())));
-    session.printer.question("Call it? [y/N]");
+    let Some(stdin) = stdin else { return Ok(None) };
+    notes(session);
+    session.printer.question(question);
     let answer = read_in_thread(stdin, |stdin| {
         let mut line = String::new();
         BufReader::new(stdin.take(1000)).read_line(&mut line).map(|_| line)
     });
     let answer = session.or_signal(answer).await?.unwrap_or_default();
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(refused("was not agreed to")) }
+    Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
 }
 
 /// Reads in a thread of its own, which is left behind when a signal comes first: a read from a

@@ -17,6 +17,9 @@ use crate::domain::{
     world::{ServerView, World},
 };
 
+/// The most bytes of schemas of one server that are compiled.
+const SCHEMAS: usize = 8 << 20;
+
 /// Checks the servers.
 pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
     servers::settle_all(session).await?;
@@ -89,7 +92,7 @@ impl<'a> Check<'a> {
                 _ => None,
             },
             transport: server.spec.launch.transport(),
-            target: server.spec.launch.summary(),
+            target: server.spec.summary(),
             trusted: server.spec.trusted,
             era: info.map(|i| i.era),
             protocol: info.map(|i| i.protocol.as_str()),
@@ -117,6 +120,7 @@ fn warnings(world: &World, server: &ServerView) -> Vec<String> {
         let whose: Vec<String> = tools.iter().map(|id| format!("{}/{}", id.server, id.name)).collect();
         warnings.push(format!("the name {name} is claimed by {}; each is shown with a suffix", whose.join(" and ")));
     }
+    let mut compiled = SCHEMAS;
     for tool in &server.catalog.tools {
         let id = ToolId::new(server.id().clone(), tool.name.clone());
         let collides = world.names.collisions.iter().any(|(_, tools)| tools.contains(&id));
@@ -129,9 +133,14 @@ fn warnings(world: &World, server: &ServerView) -> Vec<String> {
             }
             _ => {}
         }
-        if let Some(problem) = Checker::new(&tool.input_schema).problem {
-            warnings.push(format!("the arguments of {} cannot be checked: {problem}", tool.name));
-        }
+        let problem = match compiled.checked_sub(tool.input_schema.len()) {
+            Some(left) => {
+                compiled = left;
+                Checker::new(&tool.input_schema).problem
+            }
+            None => Some(format!("its schema was not looked at: more than {} before it", time::size(SCHEMAS as u64))),
+        };
+        warnings.extend(problem.map(|problem| format!("the arguments of {} cannot be checked: {problem}", tool.name)));
     }
     for (kind, times) in &server.anomaly_counts {
         let last = server.anomalies.iter().rev().find(|(_, a)| a.kind == *kind).map(|(_, a)| format!(", last: {}", a.detail));
@@ -145,7 +154,7 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
     printer.line(&format!("{}  {}", server.id(), server.phase.word()))?;
     let mut lines: Vec<(&'static str, String)> = Vec::new();
     match &*server.phase {
-        phase if phase.usable() || *phase == Phase::Disabled => lines.push(("target", server.spec.launch.summary())),
+        phase if phase.usable() || *phase == Phase::Disabled => lines.push(("target", server.spec.summary())),
         _ => lines.extend(Away::new(server).report()),
     }
     // What the lists lack is among the warnings already.

@@ -10,7 +10,6 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
 
 use super::{Options, args::Headless, print::Io, session::Signals};
 use crate::{
@@ -25,7 +24,7 @@ use crate::{
         time::{Epoch, Stamp},
         world::{Keep, World},
     },
-    engine::control::{Command, Control, Tail},
+    engine::control::{Command, Control, Tail, TailSender},
 };
 
 type Script = Box<dyn Fn(&Fake, CallId, &CallSpec) + Send + Sync>;
@@ -33,7 +32,7 @@ type Script = Box<dyn Fn(&Fake, CallId, &CallSpec) + Send + Sync>;
 /// The engine.
 pub struct Fake {
     world: Mutex<World>,
-    events: broadcast::Sender<Arc<Event>>,
+    events: TailSender,
     /// Calls that were submitted.
     pub calls: Mutex<Vec<CallSpec>>,
     /// Commands that were given.
@@ -46,7 +45,7 @@ pub struct Fake {
 impl Control for Fake {
     fn watch(&self) -> (World, Tail) {
         let world = self.world.lock().unwrap();
-        (world.clone(), Tail::new(self.events.subscribe(), world.seq))
+        (world.clone(), self.events.subscribe(world.seq))
     }
 
     fn submit(&self, spec: CallSpec) -> CallId {
@@ -81,7 +80,7 @@ impl Fake {
         let world = World::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Keep::default());
         Arc::new(Fake {
             world: Mutex::new(world),
-            events: broadcast::channel(capacity).0,
+            events: TailSender::new(capacity),
             calls: Mutex::default(),
             commands: Mutex::default(),
             stubborn: AtomicBool::new(false),
@@ -105,7 +104,7 @@ impl Fake {
         let seq = world.seq + 1;
         let event = Arc::new(Event { seq, at: Stamp(seq * 1_000_000), kind });
         world.apply(&event);
-        let _ = self.events.send(event);
+        self.events.send(&event);
     }
 
     /// Ends a call.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::domain::{
     call::{Failure, FailureKind},
+    secret::MASK,
     server::ServerSpec,
 };
 
@@ -43,6 +44,8 @@ pub struct Found {
     pub added: usize,
     /// Whether those of the project's files are taken too.
     pub project: bool,
+    /// Whether secret values in `toml` are masked.
+    pub masked: bool,
 }
 
 impl Found {
@@ -61,7 +64,7 @@ pub type Write<'a> = &'a mut dyn FnMut(&Found) -> Result<PathBuf, String>;
 ///
 /// Findings go to stderr, the configuration to stdout, so that it can be sent to a file.
 pub fn run(found: &Found, write: Option<Write<'_>>, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw), |printer| print(printer, found, write))
+    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| print(printer, found, write))
 }
 
 fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>) -> Result<u8, Stop> {
@@ -93,6 +96,9 @@ fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>) -> Resu
         None if count + left == 0 => printer.note("no servers of other programs were found"),
         None => {}
     }
+    if found.masked {
+        printer.note(&format!("secret values are shown as {MASK}; --write stores them, --show-secrets prints them"));
+    }
     if left > 0 {
         let text = format!(
             "{} of this project's files left out; --project takes what they start, shown above, too",
@@ -118,7 +124,7 @@ fn print_sources(printer: &mut Printer, sources: &[ImportSource]) {
                 printer.note(&format!("  {line}"));
             }
         } else {
-            let row = |s: &Arc<ServerSpec>| vec![s.id.to_string(), s.launch.transport().to_owned(), s.launch.summary()];
+            let row = |s: &Arc<ServerSpec>| vec![s.id.to_string(), s.launch.transport().to_owned(), s.summary()];
             let rows: Vec<Vec<String>> = source.servers.iter().map(row).collect();
             printer.note_table("  ", &rows);
         }
@@ -164,7 +170,7 @@ fn print_documents(printer: &mut Printer, found: &Found, written: Option<&PathBu
             servers: source
                 .servers
                 .iter()
-                .map(|s| ServerJson { server: s.id.to_string(), transport: s.launch.transport(), target: s.launch.summary() })
+                .map(|s| ServerJson { server: s.id.to_string(), transport: s.launch.transport(), target: s.summary() })
                 .collect(),
             problems: &source.problems,
         })

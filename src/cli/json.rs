@@ -79,9 +79,21 @@ fn line(out: &mut String, depth: usize) {
 ///
 /// They can only stand inside strings, where the escape means the same.
 pub fn escape_hidden(text: &str) -> String {
+    escape(text, |c| is_hidden(c) && c != '\n')
+}
+
+/// The same JSON with DEL and C1 controls (U+007F to U+009F), which JSON allows in strings, written as `\uXXXX`. The
+/// value is the same.
+///
+/// For output that another program reads: a terminal can be the end of the pipe.
+pub fn escape_controls(text: &str) -> String {
+    escape(text, |c| matches!(c, '\u{7f}'..='\u{9f}'))
+}
+
+fn escape(text: &str, wanted: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_hidden(c) && c != '\n' {
+        if wanted(c) {
             let mut units = [0u16; 2];
             for unit in c.encode_utf16(&mut units) {
                 out.push_str(&format!("\\u{unit:04x}"));
@@ -212,6 +224,18 @@ mod tests {
     use proptest::prelude::*;
 
     const ODD: &str = "{ \"a\" : [1.0, 1e5, 12345678901234567890123, {} ,[ ]], \"b\\\" ,\" : \"x\\\\\" }";
+
+    #[test]
+    fn a_pipe_gets_no_control_character_and_the_same_value() {
+        let evil: String = (0x7f..=0x9fu32).filter_map(char::from_u32).collect();
+        for text in [serde_json::json!({ &evil: [&evil, "plain ü 日本 👩"] }).to_string(), format!("{{\t\"a\"\r\n: \"{evil}\"}}")] {
+            let escaped = escape_controls(&text);
+            assert!(!escaped.chars().any(|c| evil.contains(c)), "{escaped}");
+            let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(value(&escaped), value(&text));
+        }
+        assert_eq!(escape_controls("\"\u{9b}\""), r#""\u009b""#);
+    }
 
     #[test]
     fn tokens_stay_as_written() {

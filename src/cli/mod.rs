@@ -8,6 +8,8 @@ pub mod answers;
 pub mod approve;
 pub mod args;
 pub mod arguments;
+#[cfg(test)]
+mod bounds_tests;
 pub mod by_hand;
 pub mod cache;
 pub mod call;
@@ -30,6 +32,7 @@ pub mod route;
 pub mod run;
 pub mod servers;
 pub mod session;
+pub mod shelf;
 #[cfg(test)]
 mod tests;
 pub mod tools;
@@ -48,6 +51,7 @@ use crate::{
     domain::{
         call::{Failure, FailureKind},
         policy::{breaker::Order, fault::Fault},
+        secret::SecretRegistry,
     },
     engine::control::Control,
 };
@@ -76,7 +80,9 @@ pub struct Options {
     /// What answers sampling.
     pub sample: Option<AnswerFrom>,
     /// The workflows.
-    pub shelf: workflow::Shelf,
+    pub shelf: shelf::Shelf,
+    /// The secrets that are masked in everything that is printed.
+    pub secrets: SecretRegistry,
 }
 
 impl From<&Global> for Options {
@@ -96,7 +102,8 @@ impl From<&Global> for Options {
             inject: global.inject.clone(),
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
-            shelf: workflow::Shelf::default(),
+            shelf: shelf::Shelf::default(),
+            secrets: SecretRegistry::default(),
         }
     }
 }
@@ -106,7 +113,7 @@ impl From<&Global> for Options {
 /// Dropping the future leaves a call under way to the engine. Stdin may be read by a thread that is
 /// left behind.
 pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Options, io: Io, signals: Signals) -> u8 {
-    let mut printer = Printer::new(io, options.format, options.raw);
+    let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets);
     let answers = match Answers::load(options.elicit.as_ref(), options.sample.as_ref()) {
         Ok(answers) => answers,
         Err(why) => {
@@ -137,7 +144,7 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
 /// Tells of something that went wrong outside of the headless commands, by the rules of `options`;
 /// gives the exit code. For the composition root: configuration, approval.
 pub fn fail(failure: Failure, options: &Options, io: Io) -> u8 {
-    finish(Printer::new(io, options.format, options.raw), |_| Err(failure.into()))
+    finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |_| Err(failure.into()))
 }
 
 /// Prints `text`, our own words, to stdout; gives the exit code. For the composition root.

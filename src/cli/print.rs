@@ -1,10 +1,11 @@
 //! The one printer: everything that headless commands say goes through here.
 //!
 //! Text goes through [`visible`] or [`visible_lines`], so callers hand it in as it came. Results go
-//! to stdout, everything else to stderr. Writes to stdout fail like any other output (the caller
+//! to stdout, everything else to stderr. Known secrets are masked in both. Writes to stdout fail like any other output (the caller
 //! treats a broken pipe as the reader's wish to stop); writes to stderr are given up silently.
 
 use std::{
+    borrow::Cow,
     io::{self, BufWriter, IsTerminal, Read, Write},
     time::Duration,
 };
@@ -13,7 +14,10 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::json;
-use crate::domain::text::{visible, visible_lines};
+use crate::domain::{
+    secret::SecretRegistry,
+    text::{visible, visible_lines},
+};
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,12 +71,30 @@ pub struct Printer {
     format: Format,
     raw: bool,
     status: usize,
+    secrets: SecretRegistry,
 }
 
 impl Printer {
     /// Prints to `io` in `format`; `raw` leaves results as they came.
     pub fn new(io: Io, format: Format, raw: bool) -> Printer {
-        Printer { io, format, raw, status: 0 }
+        Printer { io, format, raw, status: 0, secrets: SecretRegistry::default() }
+    }
+
+    /// The same, which masks these secrets in everything that it prints.
+    pub fn masking(self, secrets: &SecretRegistry) -> Printer {
+        Printer { secrets: secrets.clone(), ..self }
+    }
+
+    /// The text without known secrets.
+    fn masked<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let redactor = self.secrets.redactor();
+        if redactor.is_empty() { text.into() } else { redactor.redact(text).into() }
+    }
+
+    /// JSON text without known secrets.
+    fn masked_json<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let redactor = self.secrets.redactor();
+        if redactor.is_empty() { text.into() } else { redactor.redact_json(text).into() }
     }
 
     /// The format.
@@ -108,7 +130,8 @@ impl Printer {
     /// A line of our own and server text; line ends in it are shown as text.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         self.clear_status();
-        writeln!(self.io.stdout, "{}", visible(text))
+        let text = self.masked(text);
+        writeln!(self.io.stdout, "{}", visible(&text))
     }
 
     /// A text of several lines from a server.
@@ -117,15 +140,19 @@ impl Printer {
             return self.exact(text.as_bytes());
         }
         self.clear_status();
-        let text = visible_lines(text);
+        let text = self.masked(text);
+        let text = visible_lines(&text);
         self.io.stdout.write_all(text.as_bytes())?;
         if text.ends_with('\n') || text.is_empty() { Ok(()) } else { self.io.stdout.write_all(b"\n") }
     }
 
-    /// Bytes as they are.
+    /// Bytes as they are, but for known secrets.
     pub fn exact(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.clear_status();
-        self.io.stdout.write_all(bytes)
+        match self.secrets.redactor().redact_bytes(bytes) {
+            Some(masked) => self.io.stdout.write_all(&masked),
+            None => self.io.stdout.write_all(bytes),
+        }
     }
 
     /// A file of our own, for people to read or for a pipe: exact unless stdout is a terminal.
@@ -140,19 +167,23 @@ impl Printer {
         }
         self.clear_status();
         // Pretty first, while line ends are only where JSON allows them.
-        let text = json::escape_hidden(&json::pretty(text));
+        let text = json::escape_hidden(&json::pretty(&self.masked_json(text)));
         writeln!(self.io.stdout, "{text}")
     }
 
-    /// A document: indented, or as one line of `--jsonl`. Raw parts in it stay as they came.
+    /// A document: indented, or as one line of `--jsonl`. Raw parts in it stay as they came, but DEL and C1 controls are
+    /// written as escapes, and for a terminal all that controls or hides. With `raw` nothing is.
     pub fn document<T: Serialize>(&mut self, document: &T) -> io::Result<()> {
         self.clear_status();
         let mut text = match self.format {
             Format::Jsonl => json::compact(&serde_json::to_string(document)?),
             _ => serde_json::to_string_pretty(document)?,
         };
-        if self.io.stdout_tty && !self.raw {
-            text = json::escape_hidden(&text);
+        if let Cow::Owned(masked) = self.masked_json(&text) {
+            text = masked;
+        }
+        if !self.raw {
+            text = if self.io.stdout_tty { json::escape_hidden(&text) } else { json::escape_controls(&text) };
         }
         text.push('\n');
         self.io.stdout.write_all(text.as_bytes())?;
@@ -175,7 +206,8 @@ impl Printer {
     }
 
     fn columns(&self, indent: &str, rows: &[Vec<String>]) -> Vec<String> {
-        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell).into_owned()).collect()).collect();
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| visible(&self.masked(cell)).into_owned()).collect()).collect();
         let mut widths: Vec<usize> = Vec::new();
         for row in &rows {
             for (index, cell) in row.iter().enumerate() {
@@ -210,18 +242,21 @@ impl Printer {
 
     /// A line on stderr.
     pub fn note(&mut self, text: &str) {
-        let _ = writeln!(self.err(), "{}", visible(text));
+        let text = self.masked(text);
+        let _ = writeln!(self.err(), "{}", visible(&text));
     }
 
     /// A text of several lines on stderr.
     pub fn note_text(&mut self, text: &str) {
-        let _ = writeln!(self.err(), "{}", visible_lines(text).trim_end_matches('\n'));
+        let text = self.masked(text);
+        let _ = writeln!(self.err(), "{}", visible_lines(&text).trim_end_matches('\n'));
     }
 
     /// A report on stderr: labels in a column.
     pub fn report(&mut self, indent: &str, lines: &[(&str, String)]) {
+        let lines = report_lines(&self.masked_lines(lines));
         let stderr = self.err();
-        for line in report_lines(lines) {
+        for line in lines {
             let _ = writeln!(stderr, "{indent}{line}");
         }
     }
@@ -229,16 +264,21 @@ impl Printer {
     /// A report on stdout, indented by two.
     pub fn report_out(&mut self, lines: &[(&str, String)]) -> io::Result<()> {
         self.clear_status();
-        for line in report_lines(lines) {
+        for line in report_lines(&self.masked_lines(lines)) {
             writeln!(self.io.stdout, "  {line}")?;
         }
         Ok(())
     }
 
+    fn masked_lines<'l>(&self, lines: &[(&'l str, String)]) -> Vec<(&'l str, String)> {
+        lines.iter().map(|(label, text)| (*label, self.masked(text).into_owned())).collect()
+    }
+
     /// A question on stderr that waits for its answer in the same line.
     pub fn question(&mut self, text: &str) {
+        let text = self.masked(text);
         let stderr = self.err();
-        let _ = write!(stderr, "{} ", visible(text));
+        let _ = write!(stderr, "{} ", visible(&text));
         let _ = stderr.flush();
     }
 
@@ -247,7 +287,7 @@ impl Printer {
         if !self.io.stderr_tty {
             return;
         }
-        let text = cut(&visible(text), self.io.width.saturating_sub(1));
+        let text = cut(&visible(&self.masked(text)), self.io.width.saturating_sub(1));
         let width = text.width();
         let blank = self.status.saturating_sub(width);
         let _ = write!(self.io.stderr, "\r{text}{:blank$}\r", "");

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io::Read,
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -12,7 +13,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     args::RunArgs,
-    arguments, dry, exit, junit,
+    arguments, call, dry, exit, junit,
     print::{Format, ms},
     session::{Session, Signal, Stop, Woke, raw, raw_or_text},
     workflow::{plan_of, sound, texts},
@@ -25,7 +26,7 @@ use crate::{
         event::{Event, EventKind},
         journal::RunRecord,
         run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
-        time::{Stamp, short},
+        time::{Stamp, short, size},
         workflow::{
             expression::Data,
             given::prepare,
@@ -35,7 +36,11 @@ use crate::{
         },
     },
     engine::control::Command,
+    files,
 };
+
+/// Largest input that is read from a file, in bytes.
+const LONGEST_INPUT: u64 = 64 << 20;
 
 /// Runs a workflow, or goes on with a run.
 pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> {
@@ -50,6 +55,7 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
         return follow(session, args, *run, &name, command).await;
     }
     let wanted = args.workflow.as_deref().unwrap_or_default();
+    shelf.may_run(wanted)?;
     let plan = sound(&mut session.printer, &shelf, wanted)?;
     let input = input(args, &plan)?;
     check_names(args, &plan)?;
@@ -57,8 +63,10 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     if args.dry_run {
         return dry::dry(session, &plan, &input);
     }
+    let name = shelf.run_name(wanted, &plan);
+    agree(session, &name, &plan).await?;
     let spec = RunSpec {
-        workflow: plan.name.as_str().into(),
+        workflow: name.as_str().into(),
         sources: texts(&plan).into(),
         input,
         origin: Origin::Cli,
@@ -70,7 +78,7 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
         env: Default::default(),
     };
     let run = RunId::new(now_ms(), fastrand::u128(..));
-    follow(session, args, run, &plan.name, Command::StartRun { run, spec: Arc::new(spec) }).await
+    follow(session, args, run, &name, Command::StartRun { run, spec: Arc::new(spec) }).await
 }
 
 fn now_ms() -> u64 {
@@ -84,7 +92,14 @@ fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
         |message: String, causes: Vec<String>| Stop::from(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, message) });
     let base = match &args.input_file {
         Some(path) => {
-            let text = std::fs::read_to_string(path);
+            // The command names it, so it may be a pipe.
+            let text = std::fs::File::open(path).map_err(|error| error.to_string()).and_then(|file| {
+                let mut text = String::new();
+                let read = file.take(LONGEST_INPUT + 1).read_to_string(&mut text).map_err(|error| error.to_string());
+                read.and_then(|_| {
+                    if text.len() as u64 > LONGEST_INPUT { Err(format!("it is larger than {}", size(LONGEST_INPUT))) } else { Ok(text) }
+                })
+            });
             Some(text.map_err(|error| wrong(format!("{} cannot be read: {error}", path.display()), vec![]))?)
         }
         None => None,
@@ -137,6 +152,43 @@ async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), 
     session.settle(|world, server| needed(world, server) || servers.iter().any(|name| name == server.id().as_str())).await
 }
 
+/// Makes sure that the user agrees to a run that may destroy something, by the rule for calls: the hints of a server are
+/// believed, and what they do not say counts by the specification's defaults. One question lists all tools.
+async fn agree(session: &mut Session<'_>, name: &str, plan: &Plan) -> Result<(), Stop> {
+    if session.options.yes {
+        return Ok(());
+    }
+    let mut tools: Vec<String> = tools_of(plan);
+    tools.sort();
+    tools.dedup();
+    let lines: Vec<String> = tools.iter().filter_map(|tool| destructive(session, tool)).collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let refused = |how: &str, listed: bool| {
+        let causes = if listed { lines.clone() } else { vec![] };
+        let failure = Failure::new(FailureKind::Refused, format!("the run of {name} {how}")).hint("--yes agrees to it");
+        Stop::from(Failure { causes, ..failure })
+    };
+    let notes = |session: &mut Session<'_>| {
+        session.printer.note(&format!("{name} may call these tools, which may destroy something:"));
+        lines.iter().for_each(|line| session.printer.note(&format!("  {line}")));
+    };
+    match call::ask_yes(session, "Run it? [y/N]", notes).await? {
+        Some(true) => Ok(()),
+        Some(false) => Err(refused("was not agreed to", false)),
+        None => Err(refused("may destroy something and nobody can be asked", true)),
+    }
+}
+
+/// A line for a tool that may destroy something; `None` when its server says that it does not.
+fn destructive(session: &Session<'_>, tool: &str) -> Option<String> {
+    let world = &session.world;
+    let Some(id) = call::named(world, tool) else { return Some(format!("{tool} (not listed yet)")) };
+    let hints = world.tool(&id).map(|tool| tool.hints).unwrap_or_default();
+    hints.may_destroy(true).then(|| format!("{tool} of {} ({})", id.server, hints.words()))
+}
+
 /// Follows a run to its end and prints it. The first Ctrl-C cancels it, the second gives up undoing, the
 /// third quits; SIGTERM interrupts it.
 async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &str, command: Command) -> Result<u8, Stop> {
@@ -180,7 +232,7 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
 }
 
 fn write_junit(path: &Path, name: &str, report: &RunReport) -> Result<(), Stop> {
-    std::fs::write(path, junit::of_run(name, report))
+    files::report(path, junit::of_run(name, report).as_bytes())
         .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())).into())
 }
 

@@ -50,9 +50,54 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
             }
         }
     }
+    print_cuts(session, servers.iter().flat_map(cut_lists));
     let away = away(&servers);
     print_away(session, &away);
     Ok(code(&servers))
+}
+
+/// A list that a limit cut.
+#[derive(Serialize)]
+pub struct CutList<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    server: &'a str,
+    /// `tools`, `resources`, `resourceTemplates` or `prompts`.
+    list: &'a str,
+    /// Entries that were taken.
+    entries: usize,
+}
+
+impl CutList<'_> {
+    /// Whether it is the list of tools.
+    pub fn of_tools(&self) -> bool {
+        self.list == "tools"
+    }
+}
+
+/// The lists of a server that are cut.
+pub fn cut_lists(server: &ServerView) -> impl Iterator<Item = CutList<'_>> {
+    let catalog = &server.catalog;
+    catalog.cut.iter().map(|list| CutList {
+        kind: "cut_list",
+        server: server.id().as_str(),
+        list,
+        entries: match list.as_str() {
+            "tools" => catalog.tools.len(),
+            "resources" => catalog.resources.len(),
+            "resourceTemplates" => catalog.templates.len(),
+            _ => catalog.prompts.len(),
+        },
+    })
+}
+
+/// Says on stderr which lists are cut.
+pub fn print_cuts<'a>(session: &mut Session<'_>, cuts: impl IntoIterator<Item = CutList<'a>>) {
+    for CutList { server, list, entries, .. } in cuts {
+        session.printer.note(&format!(
+            "{server}: {list} is cut at {entries} entries · raise limits.items, limits.pages or limits.message_bytes of this server"
+        ));
+    }
 }
 
 fn cells(server: &ServerView) -> Vec<String> {
@@ -64,7 +109,7 @@ fn cells(server: &ServerView) -> Vec<String> {
         info.map_or_else(|| "-".into(), |i| i.protocol.clone()),
         if info.is_some() { server.catalog.tools.len().to_string() } else { "-".into() },
         took(info).map(time::short).unwrap_or_else(|| "-".into()),
-        server.spec.launch.summary(),
+        server.spec.summary(),
     ]
 }
 
@@ -86,6 +131,9 @@ struct ServerJson<'a> {
     resources: usize,
     prompts: usize,
     ready_ms: Option<f64>,
+    /// The lists that a limit cut.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    cut: &'a [String],
     failure: Option<ConnectFailure>,
 }
 
@@ -97,13 +145,14 @@ impl<'a> ServerJson<'a> {
             server: server.id().as_str(),
             state: server.phase.word(),
             transport: server.spec.launch.transport(),
-            target: server.spec.launch.summary(),
+            target: server.spec.summary(),
             era: info.map(|i| i.era),
             protocol: info.map(|i| i.protocol.as_str()),
             tools: server.catalog.tools.len(),
             resources: server.catalog.resources.len(),
             prompts: server.catalog.prompts.len(),
             ready_ms: took(info).map(ms),
+            cut: &server.catalog.cut,
             failure: hints::failure(server),
         }
     }
@@ -151,7 +200,7 @@ impl<'a> Away<'a> {
             (_, Some(why)) => why.report(),
             (Phase::Starting { step }, _) => vec![
                 ("error", format!("not ready in time, still {}", step.doing())),
-                ("command", self.server.spec.launch.summary()),
+                ("command", self.server.spec.summary()),
                 ("try", "give it longer: --timeout, or timeouts.connect in its configuration".into()),
             ],
             (Phase::Degraded { reason }, _) => vec![("error", reason.clone())],

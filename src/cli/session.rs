@@ -47,11 +47,11 @@ pub enum Signal {
 }
 
 /// The signals that come in, from the composition root.
-pub struct Signals(Option<mpsc::Receiver<Signal>>);
+pub struct Signals(Option<mpsc::Receiver<Option<Signal>>>);
 
 impl Signals {
-    /// Those from `receiver`.
-    pub fn new(receiver: mpsc::Receiver<Signal>) -> Signals {
+    /// Those from `receiver`. Each `None` only asks whether anybody still takes signals.
+    pub fn with_signs_of_life(receiver: mpsc::Receiver<Option<Signal>>) -> Signals {
         Signals(Some(receiver))
     }
 
@@ -63,8 +63,10 @@ impl Signals {
     /// The next one; waits forever when no more can come. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
         if let Some(receiver) = &mut self.0 {
-            if let Some(signal) = receiver.recv().await {
-                return signal;
+            while let Some(signal) = receiver.recv().await {
+                if let Some(signal) = signal {
+                    return signal;
+                }
             }
             self.0 = None;
         }
@@ -224,10 +226,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Until when a server is waited for.
+    /// Until when a server is waited for. Its lists get time of their own only once it has answered the handshake: a server that
+    /// answers nothing costs the time of one connection attempt, and of ending its process, after which it is known to have failed.
     fn patience(&self, server: &ServerView) -> Instant {
         let limits = &server.spec.timeouts;
-        let own = self.started + limits.connect + limits.list + GRACE;
+        let more = if server.info.is_some() { limits.list } else { limits.list.min(limits.stop * 3) };
+        let own = self.started + limits.connect + more + GRACE;
         self.deadline.map_or(own, |deadline| own.min(deadline))
     }
 
@@ -457,6 +461,7 @@ impl<'a> Session<'a> {
                 direction: if frame.direction.arrow() == '→' { "out" } else { "in" },
                 call: frame.call.map(|c| c.to_string()),
                 size: frame.size,
+                cut: frame.cut,
                 message: raw(&frame.body),
                 text: raw(&frame.body).is_none().then(|| frame.body.text().into_owned()),
             },
@@ -572,6 +577,9 @@ enum Line<'a> {
         direction: &'a str,
         call: Option<String>,
         size: u64,
+        /// How many bytes the message has in all, when only its front is here.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cut: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<Box<RawValue>>,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -245,6 +245,22 @@ async fn server_text_is_harmless_unless_raw_is_asked_for() {
 }
 
 #[tokio::test]
+async fn documents_in_a_pipe_have_no_control_characters_and_the_same_value() {
+    let hostile = "a\u{9b}2J\u{7f}\u{80}\u{9f}b";
+    let fake = with_db(Fake::giving(text(hostile)));
+    for format in ["--json", "--jsonl"] {
+        let line = [&QUERY[..], &[format]].concat();
+        let piped = ran(&fake, &line).await;
+        assert!(!piped.out.chars().any(|c| ('\u{7f}'..='\u{9f}').contains(&c)), "{}", piped.out);
+        assert!(piped.out.contains("\\u009b2J\\u007f"), "{}", piped.out);
+        let exact = ran(&fake, &[&line[..], &["--raw"]].concat()).await;
+        assert!(exact.out.contains(hostile), "{}", exact.out);
+        let last = |out: &str| serde_json::from_str::<Value>(if format == "--json" { out } else { out.lines().last().unwrap() }).unwrap();
+        assert_eq!(last(&piped.out)["result"], last(&exact.out)["result"]);
+    }
+}
+
+#[tokio::test]
 async fn resources_and_prompts_are_read() {
     let fake = with_db(Fake::giving(json!({"contents": [{"uri": "db://schema", "mimeType": "image/png", "blob": "AP8B"}]})));
     let shown = ran(&fake, &["read", "db://schema"]).await;
@@ -371,13 +387,13 @@ async fn the_first_interrupt_cancels_and_the_second_quits() {
         let (send, receive) = mpsc::channel(4);
         // The call ends by being cancelled or never.
         let fake = with_db(Fake::scripted(1000, move |_, _, _| {
-            send.try_send(Signal::Interrupt).unwrap();
+            send.try_send(Some(Signal::Interrupt)).unwrap();
             if stubborn {
-                send.try_send(Signal::Interrupt).unwrap();
+                send.try_send(Some(Signal::Interrupt)).unwrap();
             }
         }));
         fake.stubborn.store(stubborn, std::sync::atomic::Ordering::Relaxed);
-        let ran = ran_with(&fake, &QUERY, |_| {}, None, Signals::new(receive)).await;
+        let ran = ran_with(&fake, &QUERY, |_| {}, None, Signals::with_signs_of_life(receive)).await;
         assert_eq!(ran.code, exit::INTERRUPTED);
         assert!(ran.err.contains("Ctrl-C again quits"), "{}", ran.err);
         assert_eq!(ran.err.contains("cancelled by the user"), !stubborn);
@@ -393,13 +409,13 @@ async fn sigterm_ends_a_call_and_a_wait() {
         (false, Signal::Interrupt, exit::INTERRUPTED),
     ] {
         let (send, receive) = mpsc::channel(4);
-        send.try_send(signal).unwrap();
+        send.try_send(Some(signal)).unwrap();
         let fake = Fake::scripted(1000, |_, _, _| {});
         fake.starting("db");
         if ready {
             fake.ready("db", db());
         }
-        assert_eq!(ran_with(&fake, &QUERY, |_| {}, None, Signals::new(receive)).await.code, code);
+        assert_eq!(ran_with(&fake, &QUERY, |_| {}, None, Signals::with_signs_of_life(receive)).await.code, code);
     }
 }
 
@@ -568,6 +584,7 @@ fn found(problems: &[&str]) -> import::Found {
         toml: "[servers.web]\nurl = \"https://host/mcp\"\n".into(),
         added: 1,
         project: false,
+        masked: false,
     }
 }
 

@@ -34,6 +34,7 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
     }
     let found = groups.iter().map(|(_, rows)| rows.len()).sum::<usize>();
     let away = servers::away(&world.servers);
+    let cuts = || world.servers.iter().filter(|s| s.phase.usable()).flat_map(servers::cut_lists).filter(|cut| cut.of_tools());
     match session.printer.format() {
         Format::Human => {
             let mut first = true;
@@ -46,11 +47,14 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
         }
         Format::Json => {
             let tools: Vec<ToolJson<'_>> = groups.iter().flat_map(|(_, rows)| rows).map(|row| row.json(args.schema)).collect();
-            session.printer.document(&ToolsJson { tools, failed: away.iter().map(Away::json).collect() })?;
+            session.printer.document(&ToolsJson { tools, cut: cuts().collect(), failed: away.iter().map(Away::json).collect() })?;
         }
         Format::Jsonl => {
             for row in groups.iter().flat_map(|(_, rows)| rows) {
                 session.printer.document(&row.json(args.schema))?;
+            }
+            for cut in cuts() {
+                session.printer.document(&cut)?;
             }
             for away in &away {
                 session.printer.document(&away.json())?;
@@ -61,6 +65,7 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
         let what = args.pattern.as_ref().map(|pattern| format!(" fits {pattern:?}")).unwrap_or_else(|| " is offered".into());
         session.printer.note(&format!("no tool{what}"));
     }
+    servers::print_cuts(session, cuts());
     servers::print_away(session, &away);
     Ok(servers::code(&world.servers))
 }
@@ -97,6 +102,8 @@ fn row<'a>(
 #[derive(Serialize)]
 struct ToolsJson<'a> {
     tools: Vec<ToolJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cut: Vec<servers::CutList<'a>>,
     failed: Vec<servers::AwayJson<'a>>,
 }
 

@@ -9,75 +9,30 @@ use super::{
     Options,
     args::{GraphFormat, WorkflowCheckArgs, WorkflowCmd},
     exit, junit,
-    names::similar,
     print::{Format, Io, Printer},
     session::{Session, Stop},
+    shelf::Shelf,
 };
-use crate::domain::{
-    call::{Failure, FailureKind},
-    run::{RunId, RunSpec, WorkflowText},
-    text::visible,
-    workflow::{
-        check::check_against,
-        export, graph,
-        history::{PastCall, from_history},
-        keys,
-        live::{Offers, may_offer, servers_of, tools_of},
-        parse::{Source, parse},
-        plan::Plan,
-        problem::Problem,
+use crate::{
+    domain::{
+        call::{Failure, FailureKind},
+        run::{RunSpec, WorkflowText},
+        secret::MASK,
+        text::visible,
+        workflow::{
+            check::check_against,
+            export, graph,
+            history::{PastCall, from_history},
+            keys,
+            live::{Offers, may_offer, servers_of, tools_of},
+            parse::{Source, parse},
+            plan::Plan,
+            problem::Problem,
+        },
+        world::ServerView,
     },
-    world::ServerView,
+    files,
 };
-
-/// The workflows that there are, as the composition root found them.
-#[derive(Clone, Debug, Default)]
-pub struct Shelf {
-    /// Their names and texts.
-    pub files: Vec<WorkflowText>,
-    /// Where a new one is put, if there is a place.
-    pub folder: Option<PathBuf>,
-    /// The run that is to be gone on with, and what it was asked to do.
-    pub resume: Option<(RunId, std::sync::Arc<RunSpec>)>,
-}
-
-impl Shelf {
-    /// The workflow of a name, or in the file of a path.
-    pub fn source(&self, wanted: &str) -> Result<Source, Failure> {
-        let path = Path::new(wanted);
-        if wanted.ends_with(".toml") || wanted.contains('/') {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{wanted} cannot be read: {error}")))?;
-            return Ok(Source { file: wanted.to_owned(), text });
-        }
-        if let Some(found) = self.files.iter().find(|file| file.name == wanted) {
-            return Ok(Source { file: found.file.clone(), text: found.text.clone() });
-        }
-        let failure = Failure::new(FailureKind::InvalidArguments, format!("there is no workflow {wanted:?}"));
-        let close = similar(wanted, self.files.iter().map(|file| file.name.as_str()), 3).join(", ");
-        Err(match (close.as_str(), self.files.as_slice()) {
-            ("", []) => {
-                let place = self.folder.as_ref().map_or_else(|| "a file".to_owned(), |folder| folder.display().to_string());
-                failure.hint(format!("there are none at all; `switchboard workflow new` puts one into {place}, `--demo` has four"))
-            }
-            ("", _) => failure.hint("`switchboard workflow list` shows those that there are"),
-            (close, _) => failure.hint(format!("did you mean {close}?")),
-        })
-    }
-
-    /// The plan of a workflow. The workflows that it runs are looked for beside its file, then among all.
-    pub fn plan(&self, wanted: &str) -> Result<Result<Plan, Vec<Problem>>, Failure> {
-        let source = self.source(wanted)?;
-        let beside = Path::new(&source.file).parent().map(Path::to_owned).unwrap_or_default();
-        let library = |name: &str| {
-            let path = beside.join(format!("{name}.toml"));
-            let file = path.display().to_string();
-            let text = std::fs::read_to_string(&path).ok().map(|text| Source { file, text });
-            text.or_else(|| self.files.iter().find(|f| f.name == name).map(|f| Source { file: f.file.clone(), text: f.text.clone() }))
-        };
-        Ok(parse(&source, &library))
-    }
-}
 
 /// The texts of a plan and of the workflows that it runs, its own first.
 pub fn texts(plan: &Plan) -> Vec<WorkflowText> {
@@ -111,7 +66,7 @@ pub struct Means<'a> {
 
 /// Runs a command of `workflow` that needs no servers; gives the exit code.
 pub fn run(command: &WorkflowCmd, shelf: &Shelf, means: Means<'_>, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw), |printer| match command {
+    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| match command {
         WorkflowCmd::Check(args) => check(printer, shelf, args),
         WorkflowCmd::List => list(printer, shelf),
         WorkflowCmd::Graph { workflow, format } => draw(printer, shelf, workflow, *format),
@@ -165,7 +120,7 @@ pub struct TestMade {
 
 /// Prints a case that was made from a run, or where it was written; gives the exit code.
 pub fn test_made(made: &TestMade, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw), |printer| {
+    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
         made.notes.iter().for_each(|note| printer.note(note));
         match &made.written {
             Some(path) => printer.note(&format!("written to {}", path.display())),
@@ -183,10 +138,10 @@ fn nothing_past() -> Stop {
 
 /// Prints what test files came to; gives the exit code.
 pub fn tested(cases: &[CaseEnd], junit_file: Option<&Path>, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw), |printer| {
+    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
         if let Some(path) = junit_file {
             let text = junit::of_cases(cases);
-            std::fs::write(path, text)
+            files::report(path, text.as_bytes())
                 .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())))?;
         }
         let failed = cases.iter().filter(|case| !case.wrong.is_empty()).count();
@@ -206,18 +161,15 @@ pub fn tested(cases: &[CaseEnd], junit_file: Option<&Path>, options: &Options, i
     })
 }
 
-fn named<'a>(shelf: &'a Shelf, args: &'a WorkflowCheckArgs) -> Vec<&'a str> {
-    if args.workflows.is_empty() {
-        return shelf.files.iter().map(|file| file.name.as_str()).collect();
-    }
-    args.workflows.iter().map(String::as_str).collect()
+fn named(shelf: &Shelf, args: &WorkflowCheckArgs) -> Vec<String> {
+    if args.workflows.is_empty() { shelf.names() } else { args.workflows.clone() }
 }
 
 fn check(printer: &mut Printer, shelf: &Shelf, args: &WorkflowCheckArgs) -> Result<u8, Stop> {
     let mut checked = vec![];
     for name in named(shelf, args) {
-        let problems = shelf.plan(name)?.err().unwrap_or_default();
-        checked.push((name.to_owned(), problems));
+        let problems = shelf.plan(&name)?.err().unwrap_or_default();
+        checked.push((name, problems));
     }
     tell_checked(printer, &checked)
 }
@@ -227,7 +179,8 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
     let shelf = session.options.shelf.clone();
     let mut plans = vec![];
     for name in named(&shelf, args) {
-        plans.push((name.to_owned(), shelf.plan(name)?));
+        let plan = shelf.plan(&name)?;
+        plans.push((name, plan));
     }
     let readable = || plans.iter().filter_map(|(_, plan)| plan.as_ref().ok());
     let (tools, servers): (Vec<String>, Vec<String>) = (readable().flat_map(tools_of).collect(), readable().flat_map(servers_of).collect());
@@ -263,14 +216,15 @@ fn tell_checked(printer: &mut Printer, checked: &[(String, Vec<Problem>)]) -> Re
 }
 
 fn list(printer: &mut Printer, shelf: &Shelf) -> Result<u8, Stop> {
-    let plans: Vec<_> = shelf.files.iter().map(|file| (file, shelf.plan(&file.name))).collect();
+    let files = shelf.files.iter().chain(&shelf.project).map(|file| file.file.as_str());
+    let plans: Vec<_> = shelf.names().into_iter().zip(files).map(|(name, file)| (shelf.plan(&name), name, file)).collect();
     if printer.format() != Format::Human {
         let documents: Vec<_> = plans
             .iter()
-            .map(|(file, plan)| match plan {
-                Ok(Ok(plan)) => json!({"name": plan.name, "title": plan.title, "description": plan.description, "version": plan.version,
-                    "file": file.file, "steps": plan.steps.len(), "valid": true}),
-                _ => json!({"name": file.name, "file": file.file, "valid": false}),
+            .map(|(plan, name, file)| match plan {
+                Ok(Ok(plan)) => json!({"name": name, "title": plan.title, "description": plan.description, "version": plan.version,
+                    "file": file, "steps": plan.steps.len(), "valid": true}),
+                _ => json!({"name": name, "file": file, "valid": false}),
             })
             .collect();
         printer.document(&json!({"type": "workflows", "workflows": documents}))?;
@@ -279,12 +233,12 @@ fn list(printer: &mut Printer, shelf: &Shelf) -> Result<u8, Stop> {
     if plans.is_empty() {
         printer.note("there are no workflows; `switchboard workflow new NAME` begins one, --demo has four");
     }
-    let rows = plans.iter().map(|(file, plan)| match plan {
+    let rows = plans.iter().map(|(plan, name, _)| match plan {
         Ok(Ok(plan)) => {
             let about = plan.title.clone().or_else(|| plan.description.clone()).unwrap_or_default();
-            vec![plan.name.clone(), format!("{} steps", plan.steps.len()), about]
+            vec![name.clone(), format!("{} steps", plan.steps.len()), about]
         }
-        _ => vec![file.name.clone(), "broken".into(), format!("`switchboard workflow check {}` says why", visible(&file.name))],
+        _ => vec![name.clone(), "broken".into(), format!("`switchboard workflow check {}` says why", visible(name))],
     });
     printer.table("", &rows.collect::<Vec<_>>())?;
     Ok(exit::OK)
@@ -323,6 +277,11 @@ fn save(
     if let Err(problems) = parse(&source, &|_| None) {
         tell_checked(printer, &[(name.to_owned(), problems)])?;
         return Ok(exit::USAGE);
+    }
+    if text.contains(MASK) {
+        printer.note(&format!(
+            "secret values are written as {MASK}: replace them, for example by {{{{ env.NAME }}}}, before the workflow runs"
+        ));
     }
     if print {
         printer.file(text)?;

@@ -8,10 +8,18 @@ use std::path::Path;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{error::ConfigError, fields::Fields, server::Reached, source::Source};
-use crate::domain::{
-    secret::Secret,
-    server::{Launch, ServerSpec},
+use super::{
+    error::ConfigError,
+    fields::Fields,
+    server::Reached,
+    source::{Source, Whose},
+};
+use crate::{
+    domain::{
+        secret::Secret,
+        server::{Launch, ServerSpec},
+    },
+    files,
 };
 
 /// Under which names the file, the digest of what it holds, and the variables that came of it are noted with a server.
@@ -36,7 +44,10 @@ pub(super) fn add(fields: &mut Fields<'_, '_>, reached: &mut Reached) {
     let path = report.tilde(path.expose()).unwrap_or_else(|| folder.join(path.expose()));
     reached.written.push((FILE.into(), text.to_owned()));
     report.files.borrow_mut().push(path.clone());
-    let pairs = match Source::read(&path, true).map_err(|(_, error)| error).and_then(|source| parse(&source)) {
+    // A path that leads out of the project as it is written is shown so when the project is approved. One that leads out
+    // by a link is refused: nobody would see it.
+    let whose = report.root.filter(|root| files::lexical(&path).starts_with(root)).map_or(Whose::User, Whose::Project);
+    let pairs = match Source::read(&path, whose).map_err(|(_, error)| error).and_then(|source| parse(&source)) {
         Ok(pairs) => pairs,
         Err(error) => {
             report.unusable(ConfigError { key: Some("envFile".into()), ..error });

@@ -1,6 +1,6 @@
 //! Writes servers into our own file, leaving everything that stands in it as it is.
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
@@ -12,7 +12,7 @@ use super::{
     private::{self, Links},
     server,
     settings::Rules,
-    source::Source,
+    source::{Source, Whose},
     text::{self, Env},
 };
 use crate::domain::{
@@ -220,12 +220,22 @@ fn limits(limits: &Limits) -> InlineTable {
     given.map(|(key, given, _)| (key, i64::try_from(*given).unwrap_or(i64::MAX))).collect()
 }
 
+/// The text of the user's own file; `None` when there is none. One that cannot be read is an error: it must not be
+/// written over.
+pub fn user_text(path: &Path) -> Result<Option<String>, ConfigError> {
+    match Source::read(path, Whose::User) {
+        Ok(source) => Ok(Some(source.text)),
+        Err((ErrorKind::NotFound, _)) => Ok(None),
+        Err((_, error)) => Err(error),
+    }
+}
+
 /// Writes our own file: mode 0600, whole or not at all. A symbolic link is followed. Folders on the
 /// way are made.
 pub fn write_config(path: &Path, text: &str) -> Result<(), ConfigError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     folder
-        .map_or(Ok(()), std::fs::create_dir_all)
+        .map_or(Ok(()), private::new_folders)
         .and_then(|()| private::write(path, text, Links::Follow))
         .map_err(|e| ConfigError::new(format!("cannot be written: {e}")).in_file(path).hint("check the folder's permissions"))
 }

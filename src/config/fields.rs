@@ -24,6 +24,8 @@ pub(super) struct Report<'a> {
     pub home: Option<&'a Path>,
     /// Folder that relative paths in the file start from.
     pub base: &'a Path,
+    /// The canonical folder of the project that the file belongs to, for files of a project.
+    pub root: Option<&'a Path>,
     /// How the file treats dollar signs; `None` for our own files.
     pub dialect: Option<Dialect>,
     /// Whether what is wrong in a server's table costs that server only (imported and included files).
@@ -56,6 +58,7 @@ impl<'a> Report<'a> {
             env,
             home,
             base,
+            root: None,
             dialect: None,
             lenient: false,
             errors: RefCell::default(),
@@ -74,6 +77,11 @@ impl<'a> Report<'a> {
         let value = read();
         self.server.replace(None);
         (value, self.faults.take(), self.variables.take())
+    }
+
+    /// Notes that the server now read gets the whole environment, and with it the secrets there.
+    pub fn inherits(&self) {
+        self.variables.borrow_mut().extend(self.env.secrets());
     }
 
     /// Reports an error at `at`.

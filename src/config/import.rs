@@ -9,10 +9,13 @@ use super::{
     fields::Report,
     load::{project_folders, put},
     settings::Rules,
-    source::{Language, Source},
+    source::{Language, Source, Whose},
     text::Env,
 };
-use crate::domain::server::ServerSpec;
+use crate::domain::{
+    secret::{MASK, Redactor, Secret, rule},
+    server::{Launch, ServerSpec},
+};
 
 /// Another client's file, with the servers in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,47 @@ pub struct FoundImport {
     pub servers: Vec<ServerSpec>,
     /// What could not be understood, and variables that are not set.
     pub problems: Vec<ConfigError>,
+}
+
+impl FoundImport {
+    /// The same with every written secret replaced by [`MASK`], to be shown.
+    pub fn masked(&self) -> FoundImport {
+        FoundImport { servers: self.servers.iter().map(masked).collect(), ..self.clone() }
+    }
+}
+
+/// A specification to be shown: written secrets are replaced, variables stay.
+fn masked(spec: &ServerSpec) -> ServerSpec {
+    let mut spec = spec.clone();
+    let redactor = Redactor::new(&spec.secrets());
+    let pairs = |pairs: &mut Vec<(String, Secret)>| {
+        for (name, value) in pairs {
+            if !value.interpolated() && rule::masks(name, value.expose()) {
+                *value = Secret::literal(MASK);
+            } else {
+                *value = Secret::new(value.expose(), redactor.redact(value.written()));
+            }
+        }
+    };
+    match &mut spec.launch {
+        Launch::Stdio { args, env, .. } => {
+            pairs(env);
+            for arg in args {
+                *arg = match arg.interpolated() {
+                    true => Secret::new(arg.expose(), redactor.redact(arg.written())),
+                    false => Secret::literal(redactor.redact(arg.expose())),
+                };
+            }
+        }
+        Launch::Http { url, headers, .. } => {
+            pairs(headers);
+            *url = redactor.redact(&rule::masked_url(url, MASK));
+        }
+    }
+    for (_, text) in &mut spec.origin.written {
+        *text = redactor.redact(text);
+    }
+    spec
 }
 
 /// A place where a client keeps its servers.
@@ -97,7 +141,8 @@ fn project_places(home: &Path, cwd: &Path) -> Vec<Place> {
     let nearest = |(client, name, formats): (&'static str, &str, &'static [Format])| {
         // In the home folder these are the user's own files.
         let root = folders.iter().filter(|f| *f != home).find(|folder| folder.join(name).is_file())?;
-        Some(Place { client, path: root.join(name), root: Some(root.clone()), formats })
+        let root = root.canonicalize().unwrap_or_else(|_| root.clone());
+        Some(Place { client, path: root.join(name), root: Some(root), formats })
     };
     clients.into_iter().filter_map(nearest).collect()
 }
@@ -108,7 +153,8 @@ fn read(place: &Place, home: &Path, cwd: &Path, env: &Env) -> Option<FoundImport
     }
     let project = place.root.is_some();
     let found = |servers, problems| FoundImport { client: place.client, path: place.path.clone(), project, servers, problems };
-    let source = match Source::read(&place.path, true) {
+    // What came with a project stays in the project: a link out of it is not followed.
+    let source = match Source::read(&place.path, place.root.as_deref().map_or(Whose::User, Whose::Project)) {
         Ok(source) => source,
         Err((_, error)) => return Some(found(vec![], vec![error])),
     };
@@ -123,6 +169,7 @@ fn read(place: &Place, home: &Path, cwd: &Path, env: &Env) -> Option<FoundImport
     let around = Around { cwd: cwd.to_owned(), root: place.root.clone(), bare: place.client.starts_with("Gemini") };
     let mut report = Report::new(&source, env, Some(home), &base);
     report.lenient = true;
+    report.root = place.root.as_deref();
     let mut drafts = vec![];
     for format in place.formats.iter().filter(|f| here.contains(f)) {
         report.dialect = Some(clients::dialect(*format, &tree, &place.path, Some(home), &around));

@@ -1,8 +1,8 @@
 //! Puts the layers together: command line over project file over user file.
 //!
-//! Servers merge by name, the higher layer replacing the whole table; settings merge by key, but only files of the user
-//! give any: a project brings servers, rules for them and workflows. The
-//! `[defaults]` of a layer hold for its own servers and those of the layers above, so that no project
+//! Servers merge by name, the higher layer replacing the whole table; settings merge by key. A project is the exception: it
+//! brings servers, rules for them and workflows, and neither sets anything of the user's nor takes the name of anything
+//! that the user has. The `[defaults]` of a layer hold for its own servers and those of the layers above, so that no project
 //! changes how the user's own servers are treated.
 
 use std::{
@@ -15,14 +15,18 @@ use super::{
     clients::{self, Around},
     error::ConfigError,
     fields::{Fields, Report},
+    project::{self, ProjectWorkflows},
     rules::PartialRules,
     server::{self, Draft},
     settings::{PartialSettings, Rules, Settings, ThemeName},
-    source::{Language, Node, Source},
+    source::{Language, Node, Source, Whose},
     text::{self, Env},
-    trust::{Approvals, PendingApproval, launch_hash, launch_lines},
+    trust::{Approvals, PendingApproval, launch_hash, launch_lines, project_hash, same_launch},
 };
-use crate::domain::{id::ServerId, policy, server::ServerSpec};
+use crate::{
+    domain::{id::ServerId, policy, server::ServerSpec, text::visible},
+    files::{self, Allowed},
+};
 
 /// Names of a project's file, in the order in which they are looked for.
 pub(super) const PROJECT_FILES: [&str; 3] = ["switchboard.toml", ".switchboard.toml", ".switchboard/config.toml"];
@@ -30,6 +34,8 @@ pub(super) const PROJECT_FILES: [&str; 3] = ["switchboard.toml", ".switchboard.t
 pub(super) const USER_FILE: &str = "config.toml";
 /// Most files that one configuration may be made of.
 const MOST_FILES: usize = 64;
+/// Largest theme that is read, in bytes.
+const LARGEST_THEME: u64 = 1 << 20;
 
 /// Where a configuration is looked for. Everything is explicit; [`LoadOptions::process`] fills it from
 /// the process.
@@ -89,8 +95,12 @@ pub struct Loaded {
     pub servers: Vec<ServerSpec>,
     /// Rules for tools, groups and routes, and where answers are kept.
     pub rules: policy::Rules,
-    /// The project's servers, if they wait for approval; none of them is in `servers`.
+    /// What the project asks for, if it waits for approval; none of it is in `servers` or `project`.
     pub pending: Option<PendingApproval>,
+    /// The project's workflows, if the project may be used.
+    pub project: Option<ProjectWorkflows>,
+    /// What the approval of the project is for, if the project may be used.
+    pub(super) approved: Option<Approved>,
     /// What costs a server (`server` names it) or is worth knowing.
     pub problems: Vec<ConfigError>,
     /// Every file that was read or would be, for watching.
@@ -98,6 +108,13 @@ pub struct Loaded {
     /// The text of the user's own theme, so that a change of it is one of the configuration; `None` when there is
     /// no such theme or it cannot be read.
     pub theme: Option<String>,
+}
+
+/// What the approval of a project that may be used is for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Approved {
+    pub servers: String,
+    pub parts: project::Parts,
 }
 
 /// Reads the configuration.
@@ -156,7 +173,7 @@ impl Loader<'_> {
     fn run(&mut self) -> Loaded {
         let named = !self.options.config_files.is_empty();
         let user = if named { self.named_files() } else { self.user_file() };
-        let mut settings = user.settings;
+        let settings = user.settings;
         let (mut servers, mut rules) = if self.options.servers_given {
             // What is wrong with a server that is not wanted is no reason not to start.
             self.errors.retain(|error| error.server.is_none());
@@ -166,7 +183,7 @@ impl Loader<'_> {
             (finish(&user.servers, &user.defaults), user.rules)
         };
         self.check(&rules, &servers);
-        let mut pending = None;
+        let (mut pending, mut workflows, mut approved) = (None, None, None);
         if !named
             && !self.options.no_project
             && !self.options.servers_given
@@ -175,16 +192,27 @@ impl Loader<'_> {
             let role = Role { root: Some(root.clone()), included: false, named: false };
             let mut layer = self.file(&file, &role);
             self.problems.extend(layer.settings.of_project());
+            let named_flows = layer.settings.take_workflows();
             let defaults = layer.defaults.over(user.defaults.clone());
             layer.servers.retain(|draft| self.free_of_groups(&draft.spec, &rules));
-            let project = finish(&layer.servers, &defaults);
+            let mut project = finish(&layer.servers, &defaults);
+            project.retain(|(spec, _)| self.free_of_users(spec, &servers));
+            let users = Prefixes::of(&servers, &rules, settings.separator());
+            project.retain(|(spec, _)| self.free_of_prefixes(spec, &users));
+            self.problems.extend(layer.rules.without_namespaces(|namespace| users.overlap(namespace)));
             let ids = |servers: &[(ServerSpec, bool)]| servers.iter().map(|(spec, _)| spec.id.clone()).collect::<Vec<ServerId>>();
             self.problems.extend(layer.rules.of_project(&ids(&project), &ids(&servers), &rules));
             self.check(&layer.rules, &project);
-            pending = self.hold_back(&root, &file, &project);
+            let specs: Vec<ServerSpec> = project.iter().map(|(spec, _)| spec.clone()).collect();
+            let mut reader = project::Reader::read(&root, &file, &named_flows);
+            reader.scripts(&specs);
+            self.files.append(&mut reader.watch);
+            self.problems.append(&mut reader.problems);
+            pending = self.hold_back((&root, &file), &specs, &reader);
             if pending.is_none() {
-                settings = layer.settings.over(settings);
                 rules = layer.rules.over(rules);
+                approved = Some(Approved { servers: launch_hash(&specs), parts: reader.parts });
+                workflows = Some(reader.workflows);
                 project.into_iter().for_each(|server| put(&mut servers, server, |s| &s.0.id));
             }
         }
@@ -197,11 +225,11 @@ impl Loader<'_> {
         let theme = match &settings.console.theme {
             ThemeName::File(path) => {
                 self.files.push(path.clone());
-                std::fs::read_to_string(path).ok()
+                files::read_text(path, Allowed { bytes: LARGEST_THEME, within: None }).ok()
             }
             _ => None,
         };
-        Loaded { settings, servers: ready, rules: rules.finish(), pending, theme, ..Loaded::default() }
+        Loaded { settings, servers: ready, rules: rules.finish(), pending, project: workflows, approved, theme, ..Loaded::default() }
     }
 
     /// Whether a project's server has a name that none of the user's groups has; else its routes would lead there.
@@ -211,6 +239,30 @@ impl Loader<'_> {
             let mut error = ConfigError::new("one of your own groups has this name, so it is left out").of_server(spec.id.as_str());
             (error.file, error.line) = (spec.origin.file.clone(), spec.origin.line);
             self.problems.push(error.hint("give the project's server another name"));
+        }
+        free
+    }
+
+    /// Whether a project's server has a name that none of the user's servers has; else the user's workflows and calls would
+    /// lead to it.
+    fn free_of_users(&mut self, spec: &ServerSpec, users: &[(ServerSpec, bool)]) -> bool {
+        let Some((own, _)) = users.iter().find(|(own, _)| own.id == spec.id) else { return true };
+        if !same_launch(own, spec) {
+            let error = ConfigError::new("you have a server of this name, so the project's is left out").of_server(spec.id.as_str());
+            let error = ConfigError { line: spec.origin.line, file: spec.origin.file.clone(), ..error };
+            self.problems.push(error.hint("give one of them another name"));
+        }
+        false
+    }
+
+    /// Whether no tool of a project's server could have the name of one of the user's: a workflow of the user would call it
+    /// while the user's server is away.
+    fn free_of_prefixes(&mut self, spec: &ServerSpec, users: &Prefixes) -> bool {
+        let free = !users.overlap(spec.namespace());
+        if !free {
+            let message = "its tools could have the names of your own servers' tools, so it is left out";
+            let error = ConfigError::new(message).of_server(spec.id.as_str()).hint("give it another namespace");
+            self.problems.push(ConfigError { line: spec.origin.line, file: spec.origin.file.clone(), ..error });
         }
         free
     }
@@ -257,32 +309,39 @@ impl Loader<'_> {
         let folders = project_folders(&self.options.cwd, self.options.home.as_deref());
         let user = self.options.user_file().and_then(|f| f.canonicalize().ok());
         for folder in &folders {
-            let files: Vec<PathBuf> = PROJECT_FILES.iter().map(|name| folder.join(name)).collect();
-            self.files.extend(files.iter().cloned());
-            let mut found = files.into_iter().filter(|f| f.is_file() && f.canonicalize().ok() != user);
+            self.files.extend(PROJECT_FILES.iter().map(|name| folder.join(name)));
+            let root = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+            let mut found = vec![];
+            for file in PROJECT_FILES.iter().map(|name| root.join(name)) {
+                if file.is_file() {
+                    found.extend(Some(file).filter(|file| file.canonicalize().ok() != user));
+                } else if file.symlink_metadata().is_ok() {
+                    self.problems.push(ConfigError::new("is not a file, so it is not read").in_file(file).hint("remove it"));
+                }
+            }
+            let mut found = found.into_iter();
             if let Some(file) = found.next() {
                 for other in found {
                     let message = format!("is not read, because {} stands beside it", file.display());
                     self.problems.push(ConfigError::new(message).in_file(other).hint("keep one of them"));
                 }
-                return Some((folder.canonicalize().unwrap_or_else(|_| folder.clone()), file));
+                return Some((root, file));
             }
         }
         None
     }
 
-    /// The approval that a project's servers need; `None` when there is nothing to approve or they are.
-    fn hold_back(&mut self, root: &Path, file: &Path, project: &[(ServerSpec, bool)]) -> Option<PendingApproval> {
-        let servers: Vec<ServerSpec> = project.iter().map(|(spec, _)| spec.clone()).collect();
-        if servers.is_empty() {
+    /// The approval that a project needs; `None` when there is nothing to approve or it is approved.
+    fn hold_back(&mut self, (root, file): (&Path, &Path), servers: &[ServerSpec], reader: &project::Reader<'_>) -> Option<PendingApproval> {
+        if servers.is_empty() && reader.parts.is_empty() {
             return None;
         }
-        let hash = launch_hash(&servers);
+        let hash = project_hash(servers, &reader.parts);
         if let Some(trusted) = &self.options.trust_hash {
             if *trusted == hash {
                 return None;
             }
-            let message = "the hash given by --trust is not that of this project's servers";
+            let message = "the hash given by --trust is not that of this project";
             self.problems.push(ConfigError::new(message).in_file(file).hint(format!("look at what it starts; its hash is {hash}")));
         }
         let approvals = self.options.state_dir.as_deref().map(|dir| {
@@ -294,8 +353,24 @@ impl Loader<'_> {
             Some(Err(e)) => self.problems.push(e),
             _ => {}
         }
-        let lines = launch_lines(&servers);
-        Some(PendingApproval { path: root.to_owned(), file: file.to_owned(), hash, servers, lines })
+        let mut lines = vec![];
+        for spec in servers {
+            lines.extend(launch_lines(std::slice::from_ref(spec)));
+            let notes = reader.notes.get(spec.id.as_str()).into_iter().flatten();
+            lines.extend(notes.map(|note| visible(note).into_owned()));
+        }
+        lines.extend(project::workflow_lines(&reader.workflows));
+        let workflows = reader.workflows.files.iter().map(|file| file.name.clone()).collect();
+        Some(PendingApproval {
+            path: root.to_owned(),
+            file: file.to_owned(),
+            hash,
+            servers: servers.to_vec(),
+            workflows,
+            lines,
+            launches: launch_hash(servers),
+            parts: reader.parts.clone(),
+        })
     }
 
     fn file(&mut self, path: &Path, role: &Role) -> Layer {
@@ -309,10 +384,16 @@ impl Loader<'_> {
             self.errors.push(error.hint("include fewer files"));
             return Layer::default();
         }
-        let source = match Source::read(path, !role.named) {
+        let whose = match &role.root {
+            Some(root) => Whose::Project(root),
+            None if role.named => Whose::Named,
+            None => Whose::User,
+        };
+        let source = match Source::read(path, whose) {
             Ok(source) => source,
-            // A file of a client that is not installed here is no reason to stop.
-            Err((ErrorKind::NotFound, error)) if role.included => {
+            // A file of a client that is not installed here is no reason to stop; neither is one that a project may not
+            // include.
+            Err((kind, error)) if role.included && (kind == ErrorKind::NotFound || role.root.is_some()) => {
                 self.problems.push(error);
                 return Layer::default();
             }
@@ -342,6 +423,7 @@ impl Loader<'_> {
             None => folder.clone(),
         };
         let mut report = Report::new(source, &options.env, options.home.as_deref(), &base);
+        report.root = role.root.as_deref();
         report.lenient = role.included || foreign;
         if !foreign {
             return self.native(report, tree, role, &folder);
@@ -403,6 +485,27 @@ impl Loader<'_> {
         self.errors.extend(report.errors.take());
         self.problems.extend(report.problems.take());
         self.files.extend(report.files.take());
+    }
+}
+
+/// What the names of the user's tools begin with.
+struct Prefixes {
+    separator: String,
+    all: Vec<String>,
+}
+
+impl Prefixes {
+    fn of(servers: &[(ServerSpec, bool)], rules: &PartialRules, separator: String) -> Prefixes {
+        let namespaces = servers.iter().map(|(spec, _)| spec.namespace()).chain(rules.namespaces());
+        // Without a namespace every name begins so; that was the user's choice.
+        let all = namespaces.filter(|namespace| !namespace.is_empty()).map(|namespace| format!("{namespace}{separator}")).collect();
+        Prefixes { separator, all }
+    }
+
+    /// Whether a tool under `namespace` could have a name under one of these.
+    fn overlap(&self, namespace: &str) -> bool {
+        let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}{}", self.separator) };
+        self.all.iter().any(|own| own.starts_with(&prefix) || prefix.starts_with(own))
     }
 }
 

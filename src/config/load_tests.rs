@@ -248,14 +248,15 @@ fn layers_merge_servers_by_name_and_settings_by_key() {
     assert_eq!(ids(&held.servers), ["one", "two"]);
     assert_eq!((held.servers[0].owner.as_deref(), held.settings.keep.calls), (Some("me"), 5));
     let pending = held.pending.unwrap();
-    assert_eq!((pending.path.clone(), ids(&pending.servers)), (place.path("project"), vec!["one", "three"]));
+    assert_eq!((pending.path.clone(), ids(&pending.servers)), (place.path("project"), vec!["three"]));
+    assert!(held.problems.iter().any(|problem| problem.server.as_deref() == Some("one") && problem.message.contains("left out")));
 
     options.trust_hash = Some(pending.hash);
     let extra = server_from_command(&["three".to_owned()]);
     options.extra = vec![extra.clone(), server_from_command(&["git".to_owned()]), server_from_command(&["git".to_owned()])];
     let merged = load(&options).unwrap();
     assert_eq!(ids(&merged.servers), ["one", "two", "three", "git", "git-2"]);
-    assert_eq!((merged.pending, merged.servers[0].owner.as_deref()), (None, None));
+    assert_eq!((merged.pending, merged.servers[0].owner.as_deref()), (None, Some("me")), "the user's name wins");
     let timeouts = Timeouts { call: Duration::from_secs(7), list: Duration::from_secs(8), ..Timeouts::default() };
     assert_eq!(merged.servers[2], ServerSpec { timeouts, ..extra }, "the user's defaults hold for servers of the command line");
     assert_eq!(
@@ -264,7 +265,7 @@ fn layers_merge_servers_by_name_and_settings_by_key() {
         "a project sets nothing for its user"
     );
     let calls = |n: usize| (merged.servers[n].timeouts.call.as_secs(), merged.servers[n].timeouts.list.as_secs());
-    assert_eq!((calls(0), calls(1)), ((70, 8), (7, 8)), "a project's defaults leave the user's servers alone");
+    assert_eq!((calls(0), calls(1)), ((7, 8), (7, 8)), "a project's defaults leave the user's servers alone");
 
     options.no_project = true;
     assert_eq!(load(&options).unwrap().pending, None);
@@ -381,7 +382,10 @@ fn an_approval_holds_for_exactly_what_was_approved() {
     // What starts nothing asks nothing.
     place.write("project/switchboard.toml", &format!("workflows = [\"w.toml\"]\n{text}owner = \"me\"\ntimeouts = {{ call = \"5s\" }}"));
     let loaded = load(&rotated).unwrap();
-    assert_eq!((loaded.settings.workflows, loaded.servers[0].owner.as_deref()), (vec![place.path("project/w.toml")], Some("me")));
+    assert_eq!((loaded.settings.workflows, loaded.servers[0].owner.as_deref()), (vec![], Some("me")));
+    place.write("project/w.toml", "");
+    assert!(load(&rotated).unwrap().pending.is_some(), "a workflow does");
+    fs::remove_file(place.path("project/w.toml")).unwrap();
     let mut wrong = options;
     wrong.trust_hash = Some("00".into());
     wrong.state_dir = None;
@@ -456,11 +460,11 @@ fn a_projects_file_changes_no_setting_of_the_user() {
             place.write("project/switchboard.toml", hostile);
         }
         let loaded = load(&place.options()).unwrap();
-        let flows = vec![place.path("project/flows")];
-        assert_eq!(loaded.settings, Settings { workflows: flows, ..before }, "nothing needs approval here, so nothing is taken");
+        assert_eq!(loaded.settings, before, "nothing needs approval here, so nothing is taken");
         let keys: Vec<&str> = loaded.problems.iter().filter_map(|p| p.key.as_deref()).collect();
         assert_eq!(keys, ["separator", "keep", "history", "journal", "console", "keys"]);
-        assert!(loaded.problems.iter().all(|p| p.line.is_some() && p.file.is_some() && p.hint.is_some()), "{:?}", loaded.problems);
+        let settings = loaded.problems.iter().filter(|p| p.key.is_some());
+        assert!(settings.into_iter().all(|p| p.line.is_some() && p.file.is_some() && p.hint.is_some()), "{:?}", loaded.problems);
     }
 }
 
@@ -481,4 +485,25 @@ fn the_folders_that_a_server_is_told_of_are_approved_with_it() {
     hashes.sort();
     hashes.dedup();
     assert_eq!(hashes.len(), others.len() + 1);
+}
+
+#[test]
+fn a_projects_tools_never_have_the_names_of_the_users() {
+    for (namespace, free) in [("other", true), ("my", false), ("my_git", false), ("my_git_x", false), ("my-git", true), ("", false)] {
+        let place = Place::new();
+        place.write("conf/config.toml", "[servers.mine]\ncommand = \"x\"\nnamespace = \"my_git\"\n");
+        place.write(
+            "project/switchboard.toml",
+            &format!(
+                "[servers.p]\ncommand = \"p\"\nnamespace = \"{namespace}\"\n[servers.q]\ncommand = \"q\"\n\
+                 [groups.g]\nmembers = [\"q\"]\nnamespace = \"{namespace}\"\n"
+            ),
+        );
+        let mut options = place.options();
+        let pending = load(&options).unwrap().pending.unwrap();
+        options.trust_hash = Some(pending.hash.clone());
+        let loaded = load(&options).unwrap();
+        assert_eq!((ids(&pending.servers).contains(&"p"), loaded.rules.routing.groups.len() == 1), (free, free), "{namespace}");
+        assert_eq!(loaded.problems.iter().any(|problem| problem.message.contains("your own")), !free, "{namespace}: {:?}", loaded.problems);
+    }
 }

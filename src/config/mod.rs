@@ -11,7 +11,8 @@
 //! - `settings`, `server` (our own format) and `clients` (everybody else's) give meaning to the tree;
 //! - `env_file` reads the file that such a file may name for the variables of a program;
 //! - `policy` reads the knobs of a server or a tool, `rules` what stands above servers: rules for tools, groups, routes, the cache;
-//! - [`load()`] puts the layers together, `trust` holds back what a project wants started;
+//! - [`load()`] puts the layers together, `project` reads a project's workflows and scripts once, `trust` holds back what a
+//!   project asks for until it is approved;
 //! - [`import`](find_imports) finds other clients' files, `export` writes them into ours.
 
 mod adhoc;
@@ -30,6 +31,7 @@ mod policy;
 #[cfg(test)]
 mod policy_tests;
 mod private;
+mod project;
 mod recall;
 mod rules;
 mod server;
@@ -42,12 +44,15 @@ mod workflows;
 
 pub use adhoc::{server_from_command, server_from_url};
 pub use error::ConfigError;
-pub use export::{add_to_toml, to_toml, write_config};
+pub use export::{add_to_toml, to_toml, user_text, write_config};
 pub use import::{FoundImport, find_imports};
 pub use load::{LoadOptions, Loaded, load};
+pub use project::ProjectWorkflows;
 pub use recall::{load_recall, save_recall};
 pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
 pub use text::Env;
-pub use trust::{PendingApproval, approve, launch_hash, launch_lines};
+pub use trust::{PendingApproval, approve, approve_written, launch_hash, launch_lines};
 pub use watch::{Reload, watch, watch_folders};
-pub use workflows::{WorkflowFile, Workflows, add_case, save_workflow, store_file, workflow_files, workflows_in};
+pub use workflows::{
+    WorkflowFile, Workflows, add_case, save_workflow, stays_inside, store_file, tests_in, workflow_at, workflow_files, workflows_in,
+};

@@ -1,13 +1,15 @@
 //! Files that only their owner may read, written so that a reader sees the old text or the new.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
-    io::{self, Read, Write},
+    fs::{self, DirBuilder, OpenOptions, Permissions},
+    io::{self, Read},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustix::{fs::OFlags, process::geteuid};
+
+use crate::files;
 
 /// What to do when the file to be written is a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,16 @@ pub(super) fn folder(path: &Path) -> io::Result<()> {
         fs::set_permissions(path, Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// Makes the folders on the way to a file with mode 0700, whatever the umask. Those that exist stay as they are: a folder
+/// of the user's choice, or of a repository, may be for others too.
+pub(super) fn new_folders(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
 /// Reads a file of ours; `None` when there is none. Links, other users' files and files that others
@@ -61,30 +73,9 @@ pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
 
 /// Writes a file of mode 0600, whatever the umask: a new file beside it, then a rename.
 pub(super) fn write(path: &Path, text: &str, links: Links) -> io::Result<()> {
-    let target = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_symlink() && links == Links::Refuse => return Err(refused("is a symbolic link")),
-        Ok(meta) if meta.is_symlink() => fs::canonicalize(path)?,
-        Ok(meta) if !meta.is_file() => return Err(refused("is not a file")),
-        _ => path.to_owned(),
-    };
-    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = target.file_name().ok_or_else(|| refused("names no file"))?.to_string_lossy();
-    let temporary = folder.join(format!(".{name}.{:016x}", fastrand::u64(..)));
-    let written = write_new(&temporary, text).and_then(|()| fs::rename(&temporary, &target));
-    if written.is_err() {
-        // Best effort: the first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    File::open(folder)?.sync_all()
-}
-
-fn write_new(path: &PathBuf, text: &str) -> io::Result<()> {
-    let flags = OFlags::NOFOLLOW.bits().cast_signed();
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    let linked = links == Links::Follow && fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
+    let target = if linked { fs::canonicalize(path)? } else { path.to_owned() };
+    files::replace(&target, text.as_bytes())
 }
 
 fn refused(why: &str) -> io::Error {

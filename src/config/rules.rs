@@ -164,6 +164,20 @@ impl PartialRules {
         unused
     }
 
+    /// The namespaces of all groups.
+    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(Group::namespace)
+    }
+
+    /// Takes out a project's groups under whose namespace a tool could have the name of one of the user's. Gives them.
+    pub fn without_namespaces(&mut self, taken: impl Fn(&str) -> bool) -> Vec<ConfigError> {
+        let gone: Vec<Group> = self.groups.extract_if(.., |group| taken(group.namespace())).collect();
+        // Each group is reported once.
+        let places = self.places.extract_if(.., |(id, _)| gone.iter().any(|group| group.id == *id));
+        let message = "its tools could have the names of your own, so the group is left out";
+        places.map(|(_, place)| say(place, message, "give it another namespace")).collect()
+    }
+
     /// Whether there is a group of this name.
     pub fn has_group(&self, id: &ServerId) -> bool {
         self.groups.iter().any(|group| group.id == *id)

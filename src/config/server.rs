@@ -183,6 +183,9 @@ pub(super) fn started(report: &Report<'_>, at: usize, start: Start, root: Option
         _ => {}
     }
     let cwd = cwd.or_else(|| root.map(Path::to_owned));
+    if start.inherit_env {
+        report.inherits();
+    }
     let launch = Launch::Stdio { command: program, args: start.args, env: start.env, inherit_env: start.inherit_env, cwd };
     Some(Reached { launch, written })
 }

@@ -179,6 +179,16 @@ impl PartialSettings {
         personal.into_iter().map(|place| unused(place).hint("put it into your own configuration file")).collect()
     }
 
+    /// What stands between a namespace and a tool's name.
+    pub fn separator(&self) -> String {
+        self.separator.clone().unwrap_or_else(|| Settings::default().separator)
+    }
+
+    /// Takes the paths of workflow files out of these settings.
+    pub fn take_workflows(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.workflows)
+    }
+
     /// These settings where given, else `below`.
     pub fn over(self, below: PartialSettings) -> PartialSettings {
         let mut keep = below.keep;

@@ -1,14 +1,63 @@
 //! A configuration file as a tree that knows its lines, whether it was TOML or JSON with comments.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+};
 
 use jsonc_parser::{ParseOptions, ast};
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
+use crate::{
+    domain::nesting,
+    files::{self, Allowed, Unreadable},
+};
 
 /// Largest file that is read, in bytes. `~/.claude.json` grows to some megabytes.
 const LARGEST: u64 = 64 << 20;
+
+/// Largest file of a project that is read, in bytes: its configuration, files that it includes or names, and other
+/// programs' files in it.
+const LARGEST_OF_PROJECT: u64 = 4 << 20;
+
+/// Whose a file is, which says how it may be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whose<'r> {
+    /// The command line names it, so it may be a pipe.
+    Named,
+    /// It is the user's own: a regular file, or a link to one.
+    User,
+    /// It came with the project in this canonical folder: a regular file in that folder.
+    Project(&'r Path),
+}
+
+/// What is wrong with a file that cannot be read.
+pub(super) fn unreadable(path: &Path, why: &Unreadable) -> ConfigError {
+    let hint = match why {
+        Unreadable::Io(error) if error.kind() == ErrorKind::NotFound => "check the path",
+        Unreadable::Io(error) if error.kind() == ErrorKind::PermissionDenied => "check the file's permissions",
+        Unreadable::Io(_) => "check the file",
+        Unreadable::NotRegular => "name the file itself",
+        Unreadable::TooLarge(_) => "this is probably not the file that you meant",
+        Unreadable::Outside => "replace the link by the file itself",
+        Unreadable::NotText => "save it as UTF-8",
+    };
+    ConfigError::new(why.to_string()).in_file(path).hint(hint)
+}
+
+fn read_named(path: &Path) -> Result<String, Unreadable> {
+    let meta = std::fs::metadata(path)?;
+    if meta.is_dir() {
+        return Err(Unreadable::NotRegular);
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Unreadable::TooLarge(LARGEST));
+    }
+    String::from_utf8(bytes).map_err(|_| Unreadable::NotText)
+}
 
 /// A file's text.
 pub(super) struct Source {
@@ -106,29 +155,14 @@ impl Node {
 }
 
 impl Source {
-    /// Reads a file. Only regular files when `regular`, so that no pipe makes us wait.
-    pub fn read(path: &Path, regular: bool) -> Result<Source, (std::io::ErrorKind, ConfigError)> {
-        let fail = |e: std::io::Error| {
-            let hint = match e.kind() {
-                std::io::ErrorKind::NotFound => "check the path",
-                std::io::ErrorKind::PermissionDenied => "check the file's permissions",
-                _ => "check the file",
-            };
-            (e.kind(), ConfigError::new(format!("cannot be read: {e}")).in_file(path).hint(hint))
+    /// Reads a file. What is allowed depends on whose it is; a pipe is read only when the user named it.
+    pub fn read(path: &Path, whose: Whose<'_>) -> Result<Source, (ErrorKind, ConfigError)> {
+        let text = match whose {
+            Whose::Named => read_named(path),
+            Whose::User => files::read_text(path, Allowed { bytes: LARGEST, within: None }),
+            Whose::Project(root) => files::read_text(path, Allowed { bytes: LARGEST_OF_PROJECT, within: Some(root) }),
         };
-        let wrong = |message: &str, hint: &str| (std::io::ErrorKind::InvalidData, ConfigError::new(message).in_file(path).hint(hint));
-        let meta = std::fs::metadata(path).map_err(fail)?;
-        if meta.is_dir() || (regular && !meta.is_file()) {
-            return Err(wrong("is not a file", "name the file itself"));
-        }
-        if meta.len() > LARGEST {
-            return Err(wrong("is larger than 64 MB", "this is probably not the file that you meant"));
-        }
-        let mut bytes = Vec::new();
-        let file = std::fs::File::open(path).map_err(fail)?;
-        std::io::Read::read_to_end(&mut std::io::Read::take(file, LARGEST + 1), &mut bytes).map_err(fail)?;
-        let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8 text", "save it as UTF-8"))?;
-        Ok(Source::new(path, text))
+        text.map(|text| Source::new(path, text)).map_err(|why| (why.kind(), unreadable(path, &why)))
     }
 
     /// A text that stands in `path`.
@@ -170,6 +204,10 @@ impl Source {
     }
 
     fn parse_toml(&self) -> Result<Node, Vec<ConfigError>> {
+        if let Some(at) = nesting::deep_toml(&self.text) {
+            let message = format!("tables and arrays are nested more than {} deep", nesting::TOML);
+            return Err(vec![self.error(at, message).hint("write it flatter")]);
+        }
         let (table, errors) = DeTable::parse_recoverable(&self.text);
         if errors.is_empty() {
             return Ok(toml_table(table.get_ref(), 0));
@@ -289,11 +327,11 @@ mod tests {
     #[test]
     fn folders_pipes_missing_files_and_other_encodings_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Source::read(dir.path(), false).is_err());
-        assert!(Source::read(&dir.path().join("none"), true).is_err_and(|(kind, _)| kind == std::io::ErrorKind::NotFound));
+        assert!(Source::read(dir.path(), Whose::Named).is_err());
+        assert!(Source::read(&dir.path().join("none"), Whose::User).is_err_and(|(kind, _)| kind == std::io::ErrorKind::NotFound));
         let latin = dir.path().join("latin");
         std::fs::write(&latin, b"a = \"\xe4\"").unwrap();
-        assert!(Source::read(&latin, true).is_err_and(|(_, e)| e.message.contains("UTF-8")));
-        assert!(Source::read(Path::new("/dev/null"), true).is_err_and(|(_, e)| e.message.contains("not a file")));
+        assert!(Source::read(&latin, Whose::User).is_err_and(|(_, e)| e.message.contains("UTF-8")));
+        assert!(Source::read(Path::new("/dev/null"), Whose::User).is_err_and(|(_, e)| e.message.contains("not a file")));
     }
 }

@@ -6,7 +6,10 @@
 
 use std::{collections::HashMap, ffi::OsString, fmt};
 
-use crate::domain::{secret::Secret, server::looks_secret};
+use crate::domain::{
+    secret::{Secret, rule},
+    server::looks_secret,
+};
 
 /// The environment that variables are looked up in. Its values are never printed.
 #[derive(Clone, Default)]
@@ -25,6 +28,12 @@ impl Env {
     /// The variable's value; `None` when it is unset or no UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_deref()
+    }
+
+    /// The secrets in the variables whose names sound secret.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let named = self.0.iter().filter(|(name, _)| looks_secret(name));
+        named.filter_map(|(name, value)| Some(rule::of_value(name, value.as_deref()?))).flatten().collect()
     }
 
     /// The variable's value unless it is empty.
@@ -50,7 +59,7 @@ impl fmt::Debug for Env {
 pub(super) struct Expanded {
     /// The value in use and the text in the file; a literal when no variable stands in it.
     pub secret: Secret,
-    /// Values of variables whose names sound secret.
+    /// Values of variables that count as secret.
     pub variables: Vec<Secret>,
 }
 
@@ -86,9 +95,8 @@ pub(super) fn expand(text: &str, env: &Env) -> Result<Expanded, Unexpandable> {
                 };
                 match found {
                     Ok((name, found)) => {
-                        if looks_secret(name) {
-                            variables.push(Secret::new(found, format!("${{{name}}}")));
-                        }
+                        let secrets = rule::of_value(name, found);
+                        variables.extend(secrets.iter().map(|secret| Secret::new(secret.expose(), format!("${{{name}}}"))));
                         value.push_str(found);
                     }
                     Err(why) => fault = fault.or(Some(why)),

@@ -15,30 +15,38 @@ use sha2::{Digest, Sha256};
 use super::{
     env_file,
     error::ConfigError,
+    load::Loaded,
     private::{self, Links},
+    project::{PartKind, Parts},
     server::{file_uri, root_field},
     text,
 };
 use crate::domain::{
     ask::AskPolicy,
-    secret::{MASK, Secret},
+    secret::{MASK, Secret, rule},
     server::{Launch, Root, ServerSpec, looks_secret, quote},
     text::visible,
 };
 
-/// A project whose servers wait for approval.
+/// A project that waits for approval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PendingApproval {
     /// The project's folder, canonical.
     pub path: PathBuf,
     /// The file in it that was read.
     pub file: PathBuf,
-    /// What an approval is given for; see [`launch_hash`].
+    /// What an approval is given for: the servers as in [`launch_hash`], and the files that go with them.
     pub hash: String,
     /// The servers that are held back.
     pub servers: Vec<ServerSpec>,
-    /// What would be started or contacted, for people: whole, in harmless characters.
+    /// The names of the workflows that are held back, without `project/`.
+    pub workflows: Vec<String>,
+    /// What would be started, contacted or run, for people: whole, in harmless characters.
     pub lines: Vec<String>,
+    /// The hash of the servers alone.
+    pub(super) launches: String,
+    /// The files.
+    pub(super) parts: Parts,
 }
 
 /// The text of a field as it stands in the file, where that is not its value.
@@ -134,6 +142,30 @@ pub fn launch_hash(specs: &[ServerSpec]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// As [`launch_hash`], with the files of the project that the approval covers: workflows, test files, scripts. Without any
+/// it is the same hash, so that earlier approvals hold.
+pub(super) fn project_hash(specs: &[ServerSpec], parts: &Parts) -> String {
+    let launches = launch_hash(specs);
+    if parts.is_empty() {
+        return launches;
+    }
+    let mut hash = Sha256::new();
+    hash.update(b"switchboard project 1\n");
+    hash.update(&launches);
+    for ((kind, path), digest) in parts {
+        let name = json!([kind.key(), path]).to_string();
+        hash.update(name.len().to_be_bytes());
+        hash.update(name);
+        hash.update(digest);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether two servers of the same name are started or contacted alike.
+pub(super) fn same_launch(one: &ServerSpec, other: &ServerSpec) -> bool {
+    launch_form(one) == launch_form(other)
+}
+
 /// What `specs` would start or contact, for people: every argument and address whole, as it stands in
 /// the file, in harmless characters. Only opaque literals under secret-sounding names are masked.
 pub fn launch_lines(specs: &[ServerSpec]) -> Vec<String> {
@@ -167,7 +199,8 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
             }
         }
         Launch::Http { url, headers, socket } => {
-            lines.push(format!("{}{off}: {}", spec.id, as_written(spec, "url", url)));
+            // Host and path are what is approved; credentials within the address are the user's or the project's own.
+            lines.push(format!("{}{off}: {}", spec.id, rule::masked_url(as_written(spec, "url", url), MASK)));
             if let Some(socket) = socket {
                 lines.push(format!("    over {}", quote(&socket.to_string_lossy())));
             }
@@ -226,6 +259,18 @@ impl Approvals {
 
 fn key(project: &Path) -> String {
     project.to_str().map_or_else(|| file_uri(project), str::to_owned)
+}
+
+/// Renews the approval of a project after Switchboard itself wrote one of its workflow files for the user, if nothing else
+/// has changed. Gives whether it did; otherwise the project asks again.
+pub fn approve_written(before: &Loaded, after: &Loaded, path: &Path, text: &str, state_dir: &Path) -> bool {
+    let (Some(approved), Some(now)) = (&before.approved, &after.pending) else { return false };
+    let mut expected = approved.parts.clone();
+    let Ok(relative) = path.strip_prefix(&now.path) else { return false };
+    let key = (PartKind::Workflow, relative.to_string_lossy().into_owned());
+    expected.insert(key, Sha256::digest(text).into());
+    let same = approved.servers == now.launches && expected == now.parts;
+    same && approve(now, state_dir).is_ok()
 }
 
 /// Remembers that the user agreed to what `pending` would start, until it changes.

@@ -22,6 +22,7 @@ use super::{
     error::ConfigError,
     load::{LoadOptions, Loaded, load_seen},
 };
+use crate::files::{self, Allowed};
 
 /// How long nothing must happen before the files are read.
 const QUIET: Duration = Duration::from_millis(200);
@@ -29,6 +30,10 @@ const QUIET: Duration = Duration::from_millis(200);
 const LATEST: Duration = Duration::from_secs(2);
 /// Pause between looks where the system cannot tell of changes.
 const POLL: Duration = Duration::from_secs(2);
+/// Largest file that is looked at, in bytes; the largest that is read as configuration.
+const LARGEST: u64 = 64 << 20;
+/// Names of a folder that are looked at.
+const MOST_NAMES: usize = 20_000;
 /// Reloads that may wait for their receiver.
 const WAITING: usize = 4;
 
@@ -184,13 +189,22 @@ fn prints<'p>(files: impl Iterator<Item = &'p PathBuf>) -> Prints {
     files.map(|path| (path.clone(), print(path))).collect()
 }
 
+/// A digest of what a file holds, or of the names in a folder: both may be what a configuration depends on.
 fn print(path: &Path) -> Option<[u8; 32]> {
-    // Not pipes: reading one would wait.
-    std::fs::metadata(path).ok().filter(|meta| meta.is_file())?;
-    let mut file = std::fs::File::open(path).ok()?;
-    let mut hash = Sha256::new();
-    std::io::copy(&mut file, &mut hash).ok()?;
-    Some(hash.finalize().into())
+    if path.is_dir() {
+        let names = std::fs::read_dir(path).ok()?.take(MOST_NAMES).flatten().map(|entry| entry.file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        let mut hash = Sha256::new();
+        for name in names {
+            hash.update(name.as_encoded_bytes());
+            hash.update([0]);
+        }
+        return Some(hash.finalize().into());
+    }
+    // What is larger is not read as configuration either. Neither are pipes: reading one would wait.
+    let bytes = files::read(path, Allowed { bytes: LARGEST, within: None }).ok()?;
+    Some(Sha256::digest(&bytes).into())
 }
 
 /// The folders that are watched.
@@ -254,10 +268,13 @@ impl Folders {
 }
 
 /// The folders in which a change can change the file: its own, those of every link on the way to it,
-/// or the nearest one above that exists.
+/// or the nearest one above that exists; and the file itself where it is a folder.
 fn folders_of(file: &Path) -> Vec<PathBuf> {
     let mut folders = vec![];
     let mut path = file.to_owned();
+    if file.is_dir() {
+        folders.push(file.to_owned());
+    }
     for _ in 0..40 {
         let Some(parent) = path.parent() else { break };
         let Some(folder) = parent.ancestors().find(|folder| folder.is_dir()) else { break };

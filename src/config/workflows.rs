@@ -8,8 +8,14 @@ use std::{
 
 use super::{
     error::ConfigError,
-    load::{LoadOptions, Loaded, PROJECT_FILES},
-    private::{self, Links},
+    load::{LoadOptions, Loaded},
+    private,
+    project::ProjectWorkflows,
+    source::{Source, unreadable},
+};
+use crate::{
+    domain::{time::size, workflow::parse},
+    files::{self, Allowed, Unreadable},
 };
 
 /// The folder beside a configuration that is looked into.
@@ -18,11 +24,14 @@ const FOLDER: &str = "workflows";
 /// Name of the database in the state folder.
 const STORE: &str = "switchboard.db";
 
-/// Largest file that is read, in bytes.
+/// Largest file of the user that is read, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// Files that are read of one folder.
+/// Most files of one of the user's folders.
 const MOST: usize = 1_000;
+
+/// Most bytes of all files of one of the user's folders.
+const LARGEST_ALL: u64 = 64 << 20;
 
 /// A workflow file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,18 +47,22 @@ pub struct WorkflowFile {
 /// The workflow files of a configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Workflows {
-    /// The files; of several with one name the first counts and the others are told of in `problems`.
+    /// The user's files; of several with one name the first counts and `problems` names the others.
     pub files: Vec<WorkflowFile>,
-    /// The folders that were looked into, those that do not exist included; the first is for new files.
+    /// The project's files and their tests, if the project may be used. The user's name wins over theirs.
+    pub project: Option<ProjectWorkflows>,
+    /// The user's folders that were looked into, those that do not exist included.
     pub folders: Vec<PathBuf>,
+    /// The folder for new files.
+    pub new_in: Option<PathBuf>,
     /// What could not be read, and names that are there twice.
     pub problems: Vec<ConfigError>,
 }
 
-/// Finds the workflow files of a configuration: those that it names, then those of the `workflows`
-/// folder beside the project's file, beside the files named on the command line, or beside the user's.
+/// Finds the workflow files of a configuration: those that it names, then those of the `workflows` folder next to
+/// the files named on the command line or to the user's file; and those of the project, as they were read with its file.
 pub fn workflow_files(options: &LoadOptions, loaded: &Loaded) -> Workflows {
-    let mut found = Workflows::default();
+    let mut found = Workflows { project: loaded.project.clone(), ..Workflows::default() };
     let mut paths: Vec<PathBuf> = vec![];
     for path in &loaded.settings.workflows {
         if path.is_dir() {
@@ -59,103 +72,160 @@ pub fn workflow_files(options: &LoadOptions, loaded: &Loaded) -> Workflows {
         }
     }
     if options.config_files.is_empty() {
-        let projects = loaded.files.iter().filter(|file| PROJECT_FILES.iter().any(|name| file.ends_with(name)) && file.is_file());
-        found.folders.extend(projects.filter_map(|file| Some(file.parent()?.join(FOLDER))));
         found.folders.extend(options.user_dir.iter().map(|dir| dir.join(FOLDER)));
     } else {
         found.folders.extend(options.config_files.iter().filter_map(|file| Some(options.cwd.join(file).parent()?.join(FOLDER))));
     }
     let mut seen = HashSet::new();
     found.folders.retain(|folder| seen.insert(folder.clone()));
+    found.new_in = loaded.project.as_ref().map(|project| project.folder.clone()).or_else(|| found.folders.first().cloned());
+    let mut files = vec![];
+    paths.iter().for_each(|path| read_into(path, &mut files, &mut found.problems));
     for folder in &found.folders {
-        paths.extend(toml_files(folder));
+        let (more, problems) = workflows_in(folder);
+        files.extend(more);
+        found.problems.extend(problems);
     }
     let mut names: HashSet<String> = HashSet::new();
-    for path in paths {
-        match read(&path) {
-            Ok(file) if names.insert(file.name.clone()) => found.files.push(file),
-            Ok(file) => {
-                let message = format!("another file has a workflow of the name {:?} already, so this one is left out", file.name);
-                found.problems.push(ConfigError::new(message).in_file(path).hint("give it another name"));
-            }
-            Err(error) => found.problems.push(ConfigError::new(format!("cannot be read: {error}")).in_file(path)),
+    for file in files {
+        if names.insert(file.name.clone()) {
+            found.files.push(file);
+        } else {
+            let message = format!("another file has a workflow of the name {:?} already, so this one is left out", file.name);
+            found.problems.push(ConfigError::new(message).in_file(file.path).hint("give it another name"));
         }
     }
     found
 }
 
-/// The workflow files of one folder, and what could not be read there.
+/// The workflow files of one of the user's folders, and what could not be read there.
 pub fn workflows_in(folder: &Path) -> (Vec<WorkflowFile>, Vec<ConfigError>) {
+    files_in(folder, Role::Workflow)
+}
+
+/// The test files of the user's folders, and what could not be read there.
+pub fn tests_in(folders: &[PathBuf]) -> (Vec<WorkflowFile>, Vec<ConfigError>) {
     let (mut files, mut problems) = (vec![], vec![]);
-    for path in toml_files(folder) {
-        match read(&path) {
-            Ok(file) => files.push(file),
-            Err(error) => problems.push(ConfigError::new(format!("cannot be read: {error}")).in_file(path)),
-        }
+    for folder in folders {
+        let (more, wrong) = files_in(folder, Role::Test);
+        files.extend(more);
+        problems.extend(wrong);
     }
     (files, problems)
 }
 
-/// The files of workflows in a folder, tests of workflows left out, in the order of their names.
-fn toml_files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return vec![] };
-    let is_workflow = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.ends_with(".toml") && !name.ends_with(".test.toml") && !name.ends_with("_test.toml") && !name.starts_with('.')
-    };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_workflow).take(MOST).collect();
-    paths.sort();
-    paths
+/// Reads one file that the user named.
+pub fn workflow_at(path: &Path) -> Result<WorkflowFile, ConfigError> {
+    let text = files::read_text(path, Allowed { bytes: LARGEST, within: None }).map_err(|why| unreadable(path, &why))?;
+    Ok(WorkflowFile { name: name_in(path, &text), path: path.to_owned(), text })
 }
 
-/// Reads a workflow file.
-fn read(path: &Path) -> io::Result<WorkflowFile> {
-    if fs::metadata(path)?.len() > LARGEST {
-        return Err(io::Error::other("it is longer than 4 MiB"));
+fn files_in(folder: &Path, wanted: Role) -> (Vec<WorkflowFile>, Vec<ConfigError>) {
+    let (mut files, mut problems) = (vec![], vec![]);
+    let Ok(entries) = fs::read_dir(folder) else { return (files, problems) };
+    let paths = entries.flatten().map(|entry| entry.path()).filter(|path| role_of(path) == Some(wanted));
+    let mut paths: Vec<PathBuf> = paths.take(MOST + 1).collect();
+    paths.sort();
+    let mut bytes = 0;
+    for (count, path) in paths.iter().enumerate() {
+        if count == MOST || bytes > LARGEST_ALL {
+            let limit = if count == MOST { format!("{MOST} files") } else { size(LARGEST_ALL) };
+            let message = format!("the folder has more than {limit} of workflows; this file and those after it are left out");
+            problems.push(ConfigError::new(message).in_file(path).hint("keep them in several folders"));
+            break;
+        }
+        read_into(path, &mut files, &mut problems);
+        bytes += files.last().filter(|file| file.path == *path).map_or(0, |file| file.text.len() as u64);
     }
-    let text = fs::read_to_string(path)?;
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    // A broken file keeps the name of the file; what is wrong with it is told when it is used.
-    let named = text.parse::<toml::Table>().ok().and_then(|table| table.get("name")?.as_str().map(str::to_owned));
-    Ok(WorkflowFile { name: named.unwrap_or(stem), path: path.to_owned(), text })
+    (files, problems)
+}
+
+fn read_into(path: &Path, files: &mut Vec<WorkflowFile>, problems: &mut Vec<ConfigError>) {
+    match workflow_at(path) {
+        Ok(file) => files.push(file),
+        Err(error) => problems.push(error),
+    }
+}
+
+/// What a file of a workflows folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Role {
+    /// A workflow.
+    Workflow,
+    /// The test file of one.
+    Test,
+}
+
+/// What a file is by its name; `None` for what is not read.
+pub(super) fn role_of(path: &Path) -> Option<Role> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if name.ends_with(".test.toml") || name.ends_with("_test.toml") {
+        return Some(Role::Test);
+    }
+    (name.ends_with(".toml") && !name.starts_with('.')).then_some(Role::Workflow)
+}
+
+/// The name of the workflow in a file: its `name`, or the file's own without its ending. A broken file, and one with an
+/// impossible name, keeps that of the file; its errors are reported when it is used.
+pub(super) fn name_in(path: &Path, text: &str) -> String {
+    // The name comes before the first table. Only if that part is not TOML alone (an array over several lines), the
+    // whole file is parsed for it.
+    let head = text.lines().take_while(|line| !line.trim_start().starts_with('[')).map(|line| format!("{line}\n")).collect::<String>();
+    let named = |text: &str| {
+        let tree = Source::new(path, text).parse().ok()?;
+        Some(tree.get("name").and_then(|name| name.text()).filter(|name| !name.is_empty() && parse::fits(name)).map(str::to_owned))
+    };
+    let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    named(&head).or_else(|| named(text)).flatten().unwrap_or_else(stem)
 }
 
 /// Writes a workflow file into `folder`, which is made if need be. A file that is there is left alone.
 pub fn save_workflow(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
+    private::new_folders(folder)?;
     let path = folder.join(format!("{name}.toml"));
-    let mut file = match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+    match files::create(&path, text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(io::Error::new(error.kind(), "it is there already; choose another name, or remove it first"));
+            Err(io::Error::new(error.kind(), "it is there already; choose another name, or remove it first"))
         }
-        opened => opened?,
-    };
-    io::Write::write_all(&mut file, text.as_bytes())?;
-    file.sync_all()?;
-    Ok(path)
+        written => written.map(|()| path),
+    }
 }
 
 /// Puts a case into the test file of a workflow in `folder`: behind those that it has, or behind `head` in a new one.
+/// A test file that is a link is not written through.
 pub fn add_case(folder: &Path, workflow: &str, head: &str, case: &str) -> io::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
+    private::new_folders(folder)?;
     let path = folder.join(format!("{workflow}.test.toml"));
-    let mut file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
-    let head = if file.metadata()?.len() == 0 { head } else { "" };
-    // In one piece: what is cut off in the middle would break the cases before it too.
-    io::Write::write_all(&mut file, format!("{head}{case}").as_bytes())?;
-    file.sync_all()?;
+    let before = match fs::symlink_metadata(&path) {
+        // Refused below as well; before it is read, so that nothing of its target is.
+        Ok(meta) if meta.is_symlink() => None,
+        Ok(_) => {
+            let read = files::read_text(&path, Allowed { bytes: LARGEST, within: None });
+            Some(read.map_err(|why| io::Error::other(format!("{} {why}", path.display())))?)
+        }
+        Err(_) => None,
+    };
+    let before = before.filter(|text| !text.is_empty()).unwrap_or_else(|| head.to_owned());
+    files::replace(&path, format!("{before}{case}").as_bytes())?;
     Ok(path)
 }
 
-/// The database in the state folder: readable by its owner only, made if it is not there.
+/// Refuses a folder of a project that a link leads out of it, before something is written there.
+pub fn stays_inside(root: &Path, folder: &Path) -> io::Result<()> {
+    let nearest = folder.ancestors().find(|folder| fs::symlink_metadata(folder).is_ok());
+    let inside = nearest.and_then(|folder| folder.canonicalize().ok()).is_some_and(|real| real.starts_with(root));
+    let refused = || io::Error::new(io::ErrorKind::PermissionDenied, format!("{} {}", folder.display(), Unreadable::Outside));
+    if inside { Ok(()) } else { Err(refused()) }
+}
+
+/// The database in the state folder: made with mode 0600 if it is not there. What is wrong with one that is there, the
+/// store finds out.
 pub fn store_file(state_dir: &Path) -> io::Result<PathBuf> {
     private::folder(state_dir)?;
     let path = state_dir.join(STORE);
-    match fs::symlink_metadata(&path) {
-        Ok(meta) if meta.is_file() => {}
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} is no file", path.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => private::write(&path, "", Links::Refuse)?,
-        Err(error) => return Err(error),
+    match files::create(&path, b"") {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
     Ok(path)
 }

@@ -1,9 +1,11 @@
 //! Questions from servers: elicitation, sampling and roots, whichever era brought them.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     body::Body,
+    bounds,
     id::{AskId, CallId, ServerId},
     run::RunStep,
     time::Stamp,
@@ -65,19 +67,45 @@ impl Question {
         }
     }
 
-    /// Understands a request by its method and parameters; `None` for methods that are no question.
+    /// Understands a request by its method and parameters; `None` for methods that are not a question.
+    ///
+    /// Keeps no reference to the message that the parameters are a part of. The text for the user is cut to what can be shown.
     pub fn from_request(method: &str, params: &Body) -> Option<Question> {
-        let value = params.value().unwrap_or_default();
-        let text = |key: &str| value.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+        let [mode, message, url, schema] = params.fields(["mode", "message", "url", "requestedSchema"]).unwrap_or_default();
+        let text = |field: Option<&RawValue>, limit| field.and_then(|raw| bounds::json_text(raw.get(), limit)).unwrap_or_default();
+        let message = || text(message, bounds::DESCRIPTION);
         match method {
-            "elicitation/create" if text("mode") == "url" => Some(Question::Url { message: text("message"), url: text("url") }),
-            "elicitation/create" => Some(Question::Form {
-                message: text("message"),
-                schema: value.get("requestedSchema").map(Body::json).unwrap_or_else(|| Body::from("{}")),
-            }),
-            "sampling/createMessage" => Some(Question::Sampling { params: params.clone() }),
+            "elicitation/create" if text(mode, bounds::LINE) == "url" => {
+                Some(Question::Url { message: message(), url: text(url, bounds::QUESTION) })
+            }
+            "elicitation/create" => {
+                let schema = schema.map_or_else(|| Body::from("{}"), |schema| Body::from(schema.get()));
+                Some(Question::Form { message: message(), schema })
+            }
+            "sampling/createMessage" => Some(Question::Sampling { params: params.detached() }),
             "roots/list" => Some(Question::Roots),
             _ => None,
+        }
+    }
+
+    /// About how many bytes its texts take.
+    pub fn weight(&self) -> usize {
+        size_of::<Ask>()
+            + match self {
+                Question::Form { message, schema } => message.len() + schema.len(),
+                Question::Url { message, url } => message.len() + url.len(),
+                Question::Sampling { params } => params.len(),
+                Question::Roots => 0,
+            }
+    }
+
+    /// Whether it is too large to be asked ([`bounds::QUESTION`]).
+    pub fn oversize(&self) -> bool {
+        match self {
+            Question::Form { schema, .. } => schema.len() > bounds::QUESTION,
+            Question::Url { url, .. } => url.len() > bounds::NAME,
+            Question::Sampling { params } => params.len() > bounds::QUESTION,
+            Question::Roots => false,
         }
     }
 }

@@ -3,7 +3,11 @@
 use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
 use super::secret::Redactor;
 
@@ -55,9 +59,36 @@ impl Body {
         self.parse().ok()
     }
 
-    /// The same with every known secret masked; nothing is copied when there is none.
+    /// The same with every known secret masked, JSON staying JSON; nothing is copied when there is none.
     pub fn redacted(&self, redactor: &Redactor) -> Body {
-        if redactor.finds(&self.0) { Body::from(redactor.redact(&self.text())) } else { self.clone() }
+        if !redactor.finds(&self.0) {
+            return self.clone();
+        }
+        let text = self.text();
+        let json = text.trim_start().starts_with(['{', '[', '"', '-']) || text.trim_start().starts_with(|c: char| c.is_ascii_digit());
+        Body::from(if json { redactor.redact_json(&text) } else { redactor.redact(&text) })
+    }
+
+    /// The named members of the JSON object, undecoded; `None` when this is not a JSON object.
+    ///
+    /// Of a name that occurs twice the last member counts. Allocates nothing, whatever the object holds.
+    pub fn fields<const N: usize>(&self, names: [&str; N]) -> Option<[Option<&RawValue>; N]> {
+        fields(&self.0, names)
+    }
+
+    /// At most the first `limit` bytes, cut within no character of UTF-8; in memory of its own where bytes are left out.
+    pub fn front(&self, limit: usize) -> Body {
+        if self.len() <= limit {
+            return self.clone();
+        }
+        let within = |at: usize| self.0[at] & 0xc0 == 0x80;
+        let end = (limit.saturating_sub(3)..=limit).rev().find(|at| !within(*at)).unwrap_or(limit);
+        Body(Bytes::copy_from_slice(&self.0[..end]))
+    }
+
+    /// The same bytes in memory of their own, so that they do not keep a larger message alive.
+    pub fn detached(&self) -> Body {
+        Body(Bytes::copy_from_slice(&self.0))
     }
 
     /// The slice of this body that `part` (which must point into it) covers, without copying.
@@ -72,6 +103,70 @@ impl Body {
         }
     }
 }
+
+/// [`Body::fields`] of JSON text.
+pub fn fields<'a, const N: usize>(json: &'a [u8], names: [&str; N]) -> Option<[Option<&'a RawValue>; N]> {
+    struct Named<'n, const N: usize>([&'n str; N]);
+
+    impl<'de, const N: usize> Visitor<'de> for Named<'_, N> {
+        type Value = [Option<&'de RawValue>; N];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = [None; N];
+            while let Some(Name(name)) = map.next_key()? {
+                match self.0.iter().position(|wanted| *wanted == name) {
+                    Some(place) => found[place] = Some(map.next_value()?),
+                    None => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let found = reader.deserialize_map(Named(names)).ok()?;
+    reader.end().ok().map(|()| found)
+}
+
+/// The first `most` members of a JSON array, undecoded, and how many it has; an error when this is not an array.
+pub fn members(json: &[u8], most: usize) -> Result<(Vec<&RawValue>, usize), serde_json::Error> {
+    struct Members(usize);
+
+    impl<'de> Visitor<'de> for Members {
+        type Value = (Vec<&'de RawValue>, usize);
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let (mut found, mut count) = (vec![], 0);
+            while found.len() < self.0 {
+                let Some(member) = seq.next_element()? else { return Ok((found, count)) };
+                found.push(member);
+                count += 1;
+            }
+            while seq.next_element::<IgnoredAny>()?.is_some() {
+                count += 1;
+            }
+            Ok((found, count))
+        }
+    }
+
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let found = reader.deserialize_seq(Members(most))?;
+    reader.end().map(|()| found)
+}
+
+/// A member's name, borrowed where it holds no escape.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,5 +199,37 @@ impl Serialize for Body {
 impl<'de> Deserialize<'de> for Body {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Body::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_members_are_found_without_decoding_the_others() {
+        let body = Body::from(r#" {"a":1,"x":[{"a":2}],"n\u0061me":"\ud800","a":[3]} "#);
+        let [a, name, none] = body.fields(["a", "name", "none"]).unwrap();
+        assert_eq!((a.unwrap().get(), name.unwrap().get(), none.is_none()), ("[3]", r#""\ud800""#, true));
+        for wrong in ["[1]", "{", "{} x", "7"] {
+            assert!(Body::from(wrong).fields(["a"]).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_members_of_an_array_are_counted_and_only_the_first_are_held() {
+        let array = format!("[{}0]", "1,".repeat(100_000));
+        let (found, count) = members(array.as_bytes(), 3).unwrap();
+        assert_eq!((found.len(), found.capacity() <= 4, count), (3, true, 100_001));
+        assert!(members(b"[1,", 3).is_err() && members(b"{}", 3).is_err() && members(b"[] x", 3).is_err());
+    }
+
+    #[test]
+    fn a_front_keeps_no_larger_message_alive() {
+        let body = Body::new(vec![b'x'; 1000]);
+        let front = body.front(10);
+        assert_eq!(front.len(), 10);
+        assert_ne!(front.bytes().as_ptr(), body.bytes().as_ptr());
+        assert_eq!(body.front(1000).bytes().as_ptr(), body.bytes().as_ptr());
     }
 }

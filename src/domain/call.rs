@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     body::Body,
+    bounds,
     id::{ServerId, ToolId},
     run::RunStep,
     secret::Redactor,
@@ -87,6 +88,17 @@ impl Operation {
         match arguments.value()?.get(name)? {
             serde_json::Value::String(text) => Some(text.clone()),
             other => Some(other.to_string()),
+        }
+    }
+
+    /// About how many bytes its texts take.
+    pub fn weight(&self) -> usize {
+        match self {
+            Operation::Tool { arguments, .. } => arguments.len(),
+            Operation::Resource { uri, .. } => uri.len(),
+            Operation::Prompt { name, arguments, .. } => name.len() + arguments.len(),
+            Operation::Complete { params, .. } => params.len(),
+            Operation::Raw { method, params, .. } => method.len() + params.len(),
         }
     }
 
@@ -295,6 +307,55 @@ impl Failure {
         self
     }
 
+    /// The same with every text cut to its bound ([`bounds`]). It shares no memory with the message that it came in.
+    pub fn bounded(mut self) -> Self {
+        bounds::shorten(&mut self.message, bounds::ERROR_TEXT);
+        bound_lines(&mut self.causes);
+        bound_lines(&mut self.stderr);
+        for (_, value) in &mut self.headers {
+            bounds::shorten(value, bounds::LINE);
+        }
+        if let Some(hint) = &mut self.hint {
+            bounds::shorten(hint, bounds::LINE);
+        }
+        if let Some(rpc) = &mut self.rpc {
+            bounds::shorten(&mut rpc.message, bounds::ERROR_TEXT);
+            if let Some(data) = &mut rpc.data {
+                *data = match data.len() {
+                    len if len > bounds::ERROR_DATA => {
+                        Body::from(bounds::cut_of(&data.front(bounds::ERROR_DATA).text(), bounds::ERROR_DATA, len).into_owned())
+                    }
+                    _ => data.detached(),
+                };
+            }
+        }
+        self
+    }
+
+    /// The same reduced to its kind and the front of its message, for old failures of many.
+    pub fn thinned(&self) -> Self {
+        let rpc =
+            self.rpc.as_ref().map(|rpc| RpcError { code: rpc.code, message: bounds::cut(&rpc.message, THIN).into_owned(), data: None });
+        Self {
+            rpc,
+            message: bounds::cut(&self.message, THIN).into_owned(),
+            headers: vec![],
+            stderr: vec![],
+            causes: vec![],
+            hint: None,
+            ..self.clone()
+        }
+    }
+
+    /// About how many bytes its texts take.
+    pub fn weight(&self) -> usize {
+        let lines = |lines: &[String]| lines.iter().map(|line| line.len() + size_of::<String>()).sum::<usize>();
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>()).sum();
+        let rpc = self.rpc.as_ref().map_or(0, |rpc| rpc.message.len() + rpc.data.as_ref().map_or(0, Body::len));
+        let hint = self.hint.as_ref().map_or(0, String::len);
+        size_of::<Failure>() + self.message.len() + lines(&self.causes) + lines(&self.stderr) + headers + rpc + hint
+    }
+
     /// The same with every known secret masked that the server quoted, as careless ones do.
     pub fn redacted(mut self, redactor: &Redactor) -> Self {
         let texts = self.headers.iter_mut().map(|(_, value)| value).chain(&mut self.stderr).chain(&mut self.causes);
@@ -326,6 +387,24 @@ impl Failure {
         }
         lines.extend(self.hint.iter().map(|hint| ("try", hint.clone())));
         lines
+    }
+}
+
+/// Longest message of a failure that was [thinned](Failure::thinned), in bytes.
+const THIN: usize = 256;
+
+/// Most causes, and most lines of stderr, of one failure.
+const LINES: usize = 50;
+
+/// Cuts the lines of a failure to their bounds.
+pub fn bound_lines(lines: &mut Vec<String>) {
+    if lines.len() > LINES {
+        let more = lines.len() - LINES;
+        lines.truncate(LINES);
+        lines.push(format!("… and {more} more"));
+    }
+    for line in lines {
+        bounds::shorten(line, bounds::LINE);
     }
 }
 

@@ -7,12 +7,14 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{
-    body::Body,
+    body::{self, Body},
+    bounds,
     id::{ServerId, ToolId},
+    time::size,
 };
 
 /// The longest exposed name. The conformance suite and the model APIs allow no more.
@@ -29,8 +31,11 @@ pub struct ServerCatalog {
     pub templates: Vec<Arc<Resource>>,
     /// `prompts/list`.
     pub prompts: Vec<Arc<Prompt>>,
-    /// What was wrong with the lists: cut short, unusable entries, duplicate names.
+    /// What was wrong with the lists: cut short, unusable entries, duplicate names. At most [`WARNINGS`] of them.
     pub warnings: Vec<String>,
+    /// The lists that a limit cut, by their keys (`tools`, `resources`, `resourceTemplates`, `prompts`).
+    #[serde(default)]
+    pub cut: Vec<String>,
     /// What the last refresh changed, for people: `+2 tools, −1 prompt`. Empty for the first.
     pub changes: String,
     /// How often the lists were read since the server was added, from 1.
@@ -71,6 +76,33 @@ pub struct Tool {
     pub raw: Body,
     /// How it differs from the list before.
     pub change: Change,
+}
+
+/// What a tool is by its definition: SHA-256 of its name, title, description, schemas and hints. What a user says of a tool
+/// holds for one definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Definition([u8; 32]);
+
+impl Tool {
+    /// The digest of its definition.
+    pub fn definition(&self) -> Definition {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: Option<&[u8]>| {
+            hash.update([u8::from(bytes.is_some())]);
+            hash.update((bytes.map_or(0, <[u8]>::len) as u64).to_be_bytes());
+            hash.update(bytes.unwrap_or_default());
+        };
+        part(Some(self.name.as_bytes()));
+        part(self.title.as_deref().map(str::as_bytes));
+        part(self.description.as_deref().map(str::as_bytes));
+        part(Some(self.input_schema.bytes()));
+        part(self.output_schema.as_ref().map(|schema| schema.bytes().as_ref()));
+        let Hints { read_only, destructive, idempotent, open_world } = self.hints;
+        for hint in [read_only, destructive, idempotent, open_world] {
+            part(hint.map(|hint| if hint { b"1".as_slice() } else { b"0" }));
+        }
+        Definition(hash.finalize().into())
+    }
 }
 
 /// Behaviour hints of a tool (`annotations`). What the server did not say is `None`.
@@ -205,6 +237,10 @@ pub struct RawLists {
     /// The lists that were not read to their end because something failed, by their keys (`tools`, `resources`,
     /// `resourceTemplates`, `prompts`): what is missing from them may still be there.
     pub broken: Vec<&'static str>,
+    /// The lists that a limit cut, by their keys.
+    pub cut: Vec<&'static str>,
+    /// Bytes of all entries.
+    pub bytes: usize,
     /// How long all of them hold, where the server says so and does not tell of changes (`ttlMs`, MCP 2026-07-28); never zero.
     pub ttl: Option<Duration>,
 }
@@ -214,18 +250,14 @@ impl ServerCatalog {
     /// and never takes the others with it. Marks what changed against `before`. Of a list that broke, the entries
     /// of `before` that were not read this time stay.
     pub fn read(raw: RawLists, before: Option<&ServerCatalog>) -> ServerCatalog {
-        let mut catalog = ServerCatalog { warnings: raw.warnings, revision: before.map_or(1, |b| b.revision + 1), ..Default::default() };
-        catalog.tools = read_list(raw.tools, "tool", &mut catalog.warnings, read_tool, |t| t.name.to_string());
-        catalog.resources =
-            read_list(raw.resources, "resource", &mut catalog.warnings, |b, v| read_resource(b, v, "uri"), |r| r.uri.clone());
-        catalog.templates = read_list(
-            raw.templates,
-            "resource template",
-            &mut catalog.warnings,
-            |b, v| read_resource(b, v, "uriTemplate"),
-            |r| r.uri.clone(),
-        );
-        catalog.prompts = read_list(raw.prompts, "prompt", &mut catalog.warnings, read_prompt, |p| p.name.to_string());
+        let mut catalog = ServerCatalog { revision: before.map_or(1, |b| b.revision + 1), ..Default::default() };
+        catalog.cut = raw.cut.iter().map(|key| (*key).to_owned()).collect();
+        let mut warnings = Warnings { first: raw.warnings, more: 0 };
+        catalog.tools = read_list(raw.tools, "tool", &mut warnings, read_tool, |t| &t.name);
+        catalog.resources = read_list(raw.resources, "resource", &mut warnings, |b| read_resource(b, "uri"), |r| &r.uri);
+        catalog.templates = read_list(raw.templates, "resource template", &mut warnings, |b| read_resource(b, "uriTemplate"), |r| &r.uri);
+        catalog.prompts = read_list(raw.prompts, "prompt", &mut warnings, read_prompt, |p| &p.name);
+        catalog.warnings = warnings.finish();
         if let Some(before) = before {
             let broken = |key: &str| raw.broken.contains(&key);
             let kept = keep(&mut catalog.tools, &before.tools, broken("tools"), |t| &t.name)
@@ -246,6 +278,16 @@ impl ServerCatalog {
         catalog
     }
 
+    /// About how many bytes the lists take.
+    pub fn weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let tools = self.tools.iter().map(|tool| size_of::<Tool>() + tool.raw.len() + text(&tool.title) + text(&tool.description));
+        let resources = self.resources.iter().chain(&self.templates);
+        let resources = resources.map(|r| size_of::<Resource>() + r.raw.len() + r.uri.len() + text(&r.title) + text(&r.description));
+        let prompts = self.prompts.iter().map(|p| size_of::<Prompt>() + p.raw.len() + text(&p.title) + text(&p.description));
+        size_of::<ServerCatalog>() + tools.chain(resources).chain(prompts).sum::<usize>()
+    }
+
     /// The tool of this name.
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
         self.tools.iter().find(|tool| &*tool.name == name)
@@ -264,98 +306,136 @@ fn keep<T, K: Eq + std::hash::Hash + ?Sized>(list: &mut Vec<Arc<T>>, before: &[A
     count
 }
 
+/// Most warnings about the lists of one server; the rest are counted.
+pub const WARNINGS: usize = 50;
+
+/// Warnings in the order in which they came.
+struct Warnings {
+    first: Vec<String>,
+    more: usize,
+}
+
+impl Warnings {
+    fn add(&mut self, text: impl FnOnce() -> String) {
+        if self.first.len() < WARNINGS { self.first.push(text()) } else { self.more += 1 }
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.first.push(format!("{} more entries cannot be used as listed", self.more));
+        }
+        self.first.iter_mut().for_each(|warning| bounds::shorten(warning, bounds::LINE));
+        self.first
+    }
+}
+
+/// Reads the entries of one list. Each is decoded only as far as it is stored.
 fn read_list<T>(
     items: Vec<Body>,
     what: &str,
-    warnings: &mut Vec<String>,
-    read: impl Fn(&Body, &Value) -> Result<T, String>,
-    key: impl Fn(&T) -> String,
+    warnings: &mut Warnings,
+    read: impl Fn(&Body) -> Result<T, String>,
+    key: impl Fn(&T) -> &str,
 ) -> Vec<Arc<T>> {
     let mut seen = std::collections::HashSet::new();
     let mut list = Vec::with_capacity(items.len());
     for (index, body) in items.iter().enumerate() {
-        let read = match body.value() {
-            Some(value) => read(body, &value),
-            None => Err("is no JSON that can be read".into()),
-        };
-        match read {
-            Ok(item) => {
-                if seen.insert(key(&item)) {
-                    list.push(Arc::new(item));
-                } else {
-                    warnings.push(format!("{what} {:?} is listed twice; the first one is used", key(&item)));
-                }
-            }
-            Err(why) => warnings.push(format!("{what} number {} {why}; it is left out", index + 1)),
+        match read(body) {
+            Ok(item) if seen.insert(key(&item).to_owned()) => list.push(Arc::new(item)),
+            Ok(item) => warnings.add(|| format!("{what} {:?} is listed twice; the first one is used", bounds::cut(key(&item), 200))),
+            Err(why) => warnings.add(|| format!("{what} number {} {why}; it is left out", index + 1)),
         }
     }
     list
 }
 
-fn text(value: &Value, key: &str) -> Option<String> {
-    value.get(key).and_then(Value::as_str).map(str::to_owned)
+fn text(field: Option<&RawValue>, limit: usize) -> Option<String> {
+    bounds::json_text(field?.get(), limit)
 }
 
-fn read_tool(body: &Body, value: &Value) -> Result<Tool, String> {
-    let name = text(value, "name").ok_or("has no name")?;
-    let annotations = value.get("annotations").cloned().unwrap_or_default();
-    let hint = |key: &str| annotations.get(key).and_then(Value::as_bool);
+/// The name or URI that an entry goes by. One over the limit cannot be shown, sent or typed by anybody.
+fn key_text(field: Option<&RawValue>, key: &str) -> Result<String, String> {
+    let name = text(field, bounds::NAME).ok_or_else(|| format!("has no {key}"))?;
+    let length = field.map_or(0, |raw| raw.get().len());
+    if length > bounds::NAME + 2 { Err(format!("has a {key} of {}", size(length as u64))) } else { Ok(name) }
+}
+
+fn is_true(field: Option<&RawValue>) -> Option<bool> {
+    match field?.get() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+fn inner<'a, const N: usize>(field: Option<&'a RawValue>, names: [&str; N]) -> [Option<&'a RawValue>; N] {
+    field.and_then(|field| body::fields(field.get().as_bytes(), names)).unwrap_or([None; N])
+}
+
+fn read_tool(body: &Body) -> Result<Tool, String> {
+    let [name, title, description, input, output, annotations, execution] =
+        body.fields(["name", "title", "description", "inputSchema", "outputSchema", "annotations", "execution"]).unwrap_or_default();
+    let name = key_text(name, "name")?;
+    let [other_title, read_only, destructive, idempotent, open_world] =
+        inner(annotations, ["title", "readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"]);
+    let [task] = inner(execution, ["taskSupport"]);
+    let schema = |field: Option<&RawValue>| field.filter(|f| f.get() != "null").map(|f| body.slice_of(f.get().as_bytes()));
     Ok(Tool {
-        title: text(value, "title").or_else(|| text(&annotations, "title")),
-        description: text(value, "description"),
-        input_schema: raw_field(body, "inputSchema").unwrap_or_else(|| Body::from(r#"{"type":"object"}"#)),
-        output_schema: raw_field(body, "outputSchema"),
+        title: text(title, bounds::LINE).or_else(|| text(other_title, bounds::LINE)),
+        description: text(description, bounds::DESCRIPTION),
+        input_schema: schema(input).unwrap_or_else(|| Body::from(r#"{"type":"object"}"#)),
+        output_schema: schema(output),
         hints: Hints {
-            read_only: hint("readOnlyHint"),
-            destructive: hint("destructiveHint"),
-            idempotent: hint("idempotentHint"),
-            open_world: hint("openWorldHint"),
+            read_only: is_true(read_only),
+            destructive: is_true(destructive),
+            idempotent: is_true(idempotent),
+            open_world: is_true(open_world),
         },
-        task_only: value["execution"]["taskSupport"] == "required",
+        task_only: text(task, 100).is_some_and(|task| task == "required"),
         raw: body.clone(),
         change: Change::Same,
         name: name.into(),
     })
 }
 
-fn raw_field(body: &Body, key: &str) -> Option<Body> {
-    let fields: HashMap<String, &serde_json::value::RawValue> = serde_json::from_slice(body.bytes()).ok()?;
-    let field = fields.get(key)?.get();
-    (field != "null").then(|| body.slice_of(field.as_bytes()))
-}
-
-fn read_resource(body: &Body, value: &Value, uri_key: &str) -> Result<Resource, String> {
-    let uri = text(value, uri_key).ok_or_else(|| format!("has no {uri_key}"))?;
+fn read_resource(body: &Body, uri_key: &str) -> Result<Resource, String> {
+    let [uri, name, title, description, mime_type, size] =
+        body.fields([uri_key, "name", "title", "description", "mimeType", "size"]).unwrap_or_default();
+    let uri = key_text(uri, uri_key)?;
     Ok(Resource {
-        name: text(value, "name").unwrap_or_else(|| uri.clone()),
+        name: text(name, bounds::LINE).unwrap_or_else(|| uri.clone()),
         uri,
-        title: text(value, "title"),
-        description: text(value, "description"),
-        mime_type: text(value, "mimeType"),
-        size: value.get("size").and_then(Value::as_u64),
+        title: text(title, bounds::LINE),
+        description: text(description, bounds::DESCRIPTION),
+        mime_type: text(mime_type, bounds::LINE),
+        size: size.and_then(|size| size.get().parse().ok()),
         raw: body.clone(),
         change: Change::Same,
     })
 }
 
-fn read_prompt(body: &Body, value: &Value) -> Result<Prompt, String> {
-    let arguments = value.get("arguments").and_then(Value::as_array).cloned().unwrap_or_default();
+fn read_prompt(body: &Body) -> Result<Prompt, String> {
+    let [name, title, description, arguments] = body.fields(["name", "title", "description", "arguments"]).unwrap_or_default();
+    let arguments = arguments.and_then(|list| body::members(list.get().as_bytes(), ARGUMENTS).ok()).unwrap_or_default().0;
     Ok(Prompt {
-        name: text(value, "name").ok_or("has no name")?.into(),
-        title: text(value, "title"),
-        description: text(value, "description"),
-        arguments: arguments
-            .iter()
-            .filter_map(|a| {
-                Some(PromptArgument {
-                    name: text(a, "name")?,
-                    description: text(a, "description"),
-                    required: a.get("required").and_then(Value::as_bool).unwrap_or(false),
-                })
-            })
-            .collect(),
+        name: key_text(name, "name")?.into(),
+        title: text(title, bounds::LINE),
+        description: text(description, bounds::DESCRIPTION),
+        arguments: arguments.into_iter().filter_map(read_argument).collect(),
         raw: body.clone(),
         change: Change::Same,
+    })
+}
+
+/// Most arguments of a prompt that are read.
+const ARGUMENTS: usize = 256;
+
+fn read_argument(argument: &RawValue) -> Option<PromptArgument> {
+    let [name, description, required] = inner(Some(argument), ["name", "description", "required"]);
+    Some(PromptArgument {
+        name: key_text(name, "name").ok()?,
+        description: text(description, bounds::ERROR_TEXT),
+        required: is_true(required).unwrap_or(false),
     })
 }
 

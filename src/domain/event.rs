@@ -214,6 +214,33 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// About how many bytes of memory the event takes while it waits for a reader.
+    pub fn weight(&self) -> usize {
+        let lines = |lines: &[String]| lines.iter().map(|line| line.len() + size_of::<String>()).sum::<usize>();
+        size_of::<Event>()
+            + match self {
+                EventKind::ServerPhase { phase, .. } => phase.failure().map_or(0, |why| why.weight()),
+                EventKind::ServerInfo { info, .. } => info.weight(),
+                EventKind::ServerListed { catalog, .. } => catalog.weight(),
+                EventKind::ServerStderr { line, .. } => line.len(),
+                EventKind::ServerLog { log, .. } => log.weight(),
+                EventKind::ServerAnomaly { anomaly, .. } => anomaly.weight(),
+                EventKind::CallProgress { progress, .. } => progress.message.as_ref().map_or(0, String::len),
+                EventKind::CallSettled { settled, .. } => settled.weight(),
+                EventKind::Frame { frame } => frame.weight(None),
+                EventKind::ResourceSubscribed { uri, .. } | EventKind::ResourceUpdated { uri, .. } => uri.len(),
+                EventKind::AskOpened { ask } => ask.question.weight(),
+                EventKind::RunStarted { input, .. } => input.len(),
+                EventKind::RunStep { view, .. } => view.weight(),
+                EventKind::RunSettled { report, .. } => report.output.as_ref().map_or(0, Body::len),
+                EventKind::Notice { notice } => notice.text.len() + lines(&notice.detail),
+                EventKind::CallQueued { spec, .. } => spec.operation.weight(),
+                _ => 256,
+            }
+    }
+}
+
 /// The end of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settled {
@@ -238,6 +265,18 @@ pub struct Settled {
     pub cached: Option<Duration>,
 }
 
+impl Settled {
+    /// About how many bytes its texts take.
+    pub fn weight(&self) -> usize {
+        size_of::<Settled>()
+            + match &self.outcome {
+                Outcome::Ok { result } | Outcome::ToolError { result } => result.len(),
+                Outcome::Failed { failure } => failure.weight(),
+                Outcome::Cancelled { reason } => reason.len(),
+            }
+    }
+}
+
 /// A log message of a server (`notifications/message`), or another notification shown as one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogMessage {
@@ -249,6 +288,13 @@ pub struct LogMessage {
     pub text: String,
     /// The call during which it came, as far as that is known.
     pub call: Option<CallId>,
+}
+
+impl LogMessage {
+    /// About how many bytes it takes.
+    pub fn weight(&self) -> usize {
+        size_of::<LogMessage>() + self.level.len() + self.logger.as_ref().map_or(0, String::len) + self.text.len()
+    }
 }
 
 /// A message to the user.

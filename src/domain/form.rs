@@ -29,6 +29,9 @@ pub use self::{
 };
 use super::{body::Body, schema::Checker};
 
+/// The largest schema that a form is made for, in bytes.
+const LARGEST: usize = 256 << 10;
+
 /// Where a field stands: the index of the child at each level, from the root.
 pub type Path = Vec<usize>;
 
@@ -131,6 +134,8 @@ pub struct Node {
     pub note: Option<String>,
     /// Whether it is required and empty.
     pub missing: bool,
+    /// What finding out what it is took, in values of JSON.
+    cost: usize,
     schema: Arc<Json>,
     format: Option<Arc<jsonschema::Validator>>,
 }
@@ -149,6 +154,8 @@ pub struct Form {
     maker: Maker,
     root: Node,
     checker: Checker,
+    /// Whether checking takes too long to be done with every key.
+    unchecked: bool,
     /// Checkers of alternatives, by their schemas: made once, not at every key.
     alternatives: HashMap<String, Checker>,
     /// What is wrong with the whole, or cannot be told of one field.
@@ -156,19 +163,22 @@ pub struct Form {
 }
 
 impl Form {
-    /// Makes the form for a schema. One that is no JSON or no object schema gives a field of raw JSON.
+    /// Makes the form for a schema. One that is not JSON or not an object schema gives a field of raw JSON, and so does one larger
+    /// than [`LARGEST`]. Quick whatever the schema is: forms are made and judged by the thread that draws.
     pub fn new(schema: &Body) -> Form {
-        let root_schema = Json::parse(&schema.text()).unwrap_or(Json::Bool(true));
+        let small = Some(schema).filter(|schema| schema.len() <= LARGEST);
+        let root_schema = small.and_then(|schema| Json::parse(&schema.text()).ok()).unwrap_or(Json::Bool(true));
         let maker = Maker::new(root_schema.clone());
         let root = maker.root(true);
-        let mut form = Form { maker, root, checker: Checker::new(schema), alternatives: HashMap::new(), problems: vec![] };
+        let mut form =
+            Form { maker, root, checker: Checker::quick(schema), unchecked: false, alternatives: HashMap::new(), problems: vec![] };
         form.check();
         form
     }
 
-    /// Why the schema cannot be used to check arguments, if it cannot.
+    /// Why the schema is not used to check what is entered, if it is not.
     pub fn schema_problem(&self) -> Option<&str> {
-        self.checker.problem.as_deref()
+        self.checker.problem.as_deref().or(self.unchecked.then_some("this is too large to be checked while you type"))
     }
 
     /// The field of the whole.

@@ -5,14 +5,19 @@
 
 pub mod ask;
 pub mod body;
+pub mod bounds;
 pub mod call;
 pub mod catalog;
 pub mod doubt;
 pub mod event;
 pub mod form;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod id;
 pub mod journal;
+pub mod masked;
+pub mod nesting;
 pub mod policy;
 pub mod recall;
 pub mod recorded;
@@ -27,3 +32,6 @@ pub mod time;
 pub mod workflow;
 pub mod world;
 pub mod world_runs;
+
+#[cfg(test)]
+mod world_tests;

@@ -441,6 +441,11 @@ impl StepView {
         Some(self.ended.unwrap_or(now).since(self.started?))
     }
 
+    /// About how many bytes its texts take.
+    pub fn weight(&self) -> usize {
+        size_of::<StepView>() + [&self.arguments, &self.result].into_iter().flatten().map(Body::len).sum::<usize>()
+    }
+
     /// Whether its result was taken from the journal and it was not run this time.
     pub fn from_before(&self) -> bool {
         matches!(self.state, StepState::Ok) && self.started.is_none()

@@ -1,8 +1,19 @@
-//! Values that must never be printed.
+//! Secrets: configured values that must not be stored or printed in clear.
+//!
+//! [`Secret`] holds one configured value. [`rule`] decides which values of a configuration count as secret. A
+//! [`Redactor`] masks known values in text, a [`SecretRegistry`] collects the values that a process knows. Every edge
+//! (history, journal, argument history, printers, copies, events) takes its redactor from the registry.
+
+mod forms;
+mod redactor;
+mod registry;
+pub mod rule;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::{redactor::Redactor, registry::SecretRegistry};
 
 /// What stands for a secret wherever one would be shown.
 pub const MASK: &str = "•••";
@@ -68,62 +79,26 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Replaces known secret values in text that is about to be shown or stored.
-///
-/// Values shorter than six bytes are left alone: replacing them would hide ordinary words.
-#[derive(Clone, Debug, Default)]
-pub struct Redactor {
-    /// Every form of every value, the longest first; kept as secrets so that `Debug` shows none.
-    forms: Vec<Secret>,
-}
-
-impl Redactor {
-    /// Makes a redactor for `secrets`.
-    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let long = secrets.into_iter().filter(|s| s.value.len() >= 6);
-        let mut forms: Vec<Secret> =
-            long.flat_map(|s| [s.value.clone(), json_inner(&s.value), percent(&s.value)]).map(Secret::literal).collect();
-        forms.sort_by(|a, b| b.value.len().cmp(&a.value.len()).then_with(|| a.value.cmp(&b.value)));
-        forms.dedup();
-        Self { forms }
-    }
-
-    /// Whether any known value stands in `bytes`.
-    pub fn finds(&self, bytes: &[u8]) -> bool {
-        self.forms.iter().any(|form| memchr::memmem::find(bytes, form.value.as_bytes()).is_some())
-    }
-
-    /// The text with every known value, plain or as inside a JSON string, replaced by [`MASK`].
-    pub fn redact(&self, text: &str) -> String {
-        let mut out = text.to_owned();
-        for form in &self.forms {
-            if out.contains(&form.value) {
-                out = out.replace(&form.value, MASK);
-            }
-        }
-        out
-    }
-}
-
-fn json_inner(value: &str) -> String {
-    let quoted = serde_json::Value::from(value).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
-}
-
-fn percent(value: &str) -> String {
-    let mut out = String::new();
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::body::Body;
+
+    #[test]
+    fn no_front_of_a_secret_is_left_where_a_text_is_cut() {
+        let secret = Secret::literal("sk-0123456789");
+        let redactor = Redactor::new([&secret]);
+        let text = format!("{} sk-0123456789 and more", "sk-0123456789 ".repeat(3));
+        for limit in 0..text.len() {
+            let cut = redactor.redact_cut(&text, limit);
+            let body = redactor.redact_front(&Body::from(text.as_str()), limit).text().into_owned();
+            for shown in [cut.split('…').next().unwrap(), &body] {
+                assert!(shown.len() <= limit && !shown.replace(MASK, "").contains("s"), "{limit}: {shown}");
+            }
+        }
+        let short = Body::from("nothing to hide");
+        assert_eq!(redactor.redact_front(&short, 100).bytes().as_ptr(), short.bytes().as_ptr());
+    }
 
     #[test]
     fn a_secret_is_masked_in_every_form() {

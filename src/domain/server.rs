@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     ask::{AskPolicy, Question},
     body::Body,
+    bounds,
+    call::bound_lines,
     id::ServerId,
     policy::Policy,
-    secret::Secret,
+    secret::{MASK, Secret, rule},
     time::Stamp,
 };
 
@@ -92,18 +94,32 @@ impl ServerSpec {
         }
     }
 
-    /// Every configured value that must not be shown.
-    pub fn secrets(&self) -> Vec<&Secret> {
-        let mut secrets: Vec<&Secret> = match &self.launch {
-            Launch::Stdio { args, env, .. } => args
-                .iter()
-                .filter(|arg| arg.interpolated())
-                .chain(env.iter().filter(|(name, v)| v.interpolated() || looks_secret(name)).map(|(_, v)| v))
-                .collect(),
-            Launch::Http { headers, .. } => headers.iter().map(|(_, value)| value).collect(),
+    /// Every configured value that must not be shown or stored, by the rule of [`super::secret::rule`].
+    pub fn secrets(&self) -> Vec<Secret> {
+        let of_pairs = |pairs: &[(String, Secret)]| pairs.iter().flat_map(|(name, value)| rule::of_value(name, value.expose())).collect();
+        let mut secrets: Vec<Secret> = match &self.launch {
+            Launch::Stdio { args, env, .. } => {
+                let mut found: Vec<Secret> = of_pairs(env);
+                found.extend(rule::of_arguments(args));
+                found
+            }
+            Launch::Http { url, headers, .. } => {
+                let variable = self.origin.written.iter().any(|(field, text)| field == "url" && text.contains("${"));
+                let mut found: Vec<Secret> = of_pairs(headers);
+                found.extend(rule::of_url(url, variable));
+                found
+            }
         };
-        secrets.extend(&self.origin.variables);
+        secrets.extend(self.origin.variables.iter().map(|variable| Secret::literal(variable.expose())));
         secrets
+    }
+
+    /// One line for people, as [`Launch::summary`], without any value that [`ServerSpec::secrets`] gives.
+    pub fn summary(&self) -> String {
+        // Drawn often: the text has the values as they are, for which no automaton is needed.
+        let mut secrets = self.secrets();
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        secrets.iter().fold(self.launch.summary(), |text, secret| text.replace(secret.expose(), MASK))
     }
 }
 
@@ -167,10 +183,10 @@ impl Launch {
             }
             Launch::Http { url, socket, .. } => {
                 let shown = url.split(['?', '#']).next().unwrap_or(url);
-                let shown = match (shown.find("://"), shown.rfind('@')) {
-                    (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &shown[..scheme], &shown[at + 1..]),
-                    _ => shown.to_owned(),
-                };
+                let (scheme, rest) = shown.split_once("://").unwrap_or(("", shown));
+                let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+                let host = authority.rsplit('@').next().unwrap_or_default();
+                let shown = if scheme.is_empty() { shown.to_owned() } else { format!("{scheme}://{host}{path}") };
                 match socket {
                     Some(path) => format!("{shown} over {}", path.display()),
                     None => shown,
@@ -197,7 +213,8 @@ pub struct SpecOrigin {
     /// value in use, and the file with its variables: field and text. Approval of project files goes by this text.
     #[serde(default)]
     pub written: Vec<(String, String)>,
-    /// Values of the variables used anywhere in the table whose names sound secret.
+    /// Values of the variables used anywhere in the table that count as secret. With `inherit_env` also those of the
+    /// environment whose names sound secret.
     #[serde(default)]
     pub variables: Vec<Secret>,
 }
@@ -430,6 +447,21 @@ impl ConnectFailure {
         }
     }
 
+    /// The same with every text cut to its bound ([`bounds`]).
+    pub fn bounded(mut self) -> Self {
+        bounds::shorten(&mut self.summary, bounds::ERROR_TEXT);
+        for lines in [&mut self.causes, &mut self.stderr, &mut self.hints] {
+            bound_lines(lines);
+        }
+        self
+    }
+
+    /// About how many bytes its texts take.
+    pub fn weight(&self) -> usize {
+        let lines = [&self.causes, &self.stderr, &self.hints].into_iter().flatten();
+        size_of::<ConnectFailure>() + self.summary.len() + lines.map(|line| line.len() + size_of::<String>()).sum::<usize>()
+    }
+
     /// The whole report, a line each, for panes and for headless output.
     pub fn report(&self) -> Vec<(&'static str, String)> {
         let mut lines = vec![("error", self.summary.clone()), ("step", format!("failed while {}", self.step.doing()))];
@@ -537,6 +569,12 @@ impl SessionInfo {
     /// Whether the negotiated version has tasks, and the error -32042 that wants pages opened first: only 2025-11-25 does.
     pub fn has_tasks(&self) -> bool {
         self.era == Era::Legacy && self.protocol == "2025-11-25"
+    }
+
+    /// About how many bytes its texts take.
+    pub fn weight(&self) -> usize {
+        let texts = [&self.name, &self.title, &self.version, &self.instructions];
+        size_of::<SessionInfo>() + self.capabilities.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
     }
 
     /// Whether the server declared the capability at `path` (`["resources", "subscribe"]`).

@@ -5,8 +5,11 @@
 
 use std::borrow::Cow;
 
-/// How many combining characters may follow one another before the rest is shown as text.
-const COMBINING_RUN: usize = 4;
+use unicode_general_category::{GeneralCategory, get_general_category};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// How many marks may be drawn on one character. Those beyond are shown as escapes.
+const MOST_MARKS: usize = 4;
 
 /// One line of harmless text: line ends and tabs become visible too (`\n`, `\t`).
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -18,35 +21,68 @@ pub fn visible_lines(text: &str) -> Cow<'_, str> {
     sanitise(text, true)
 }
 
+/// Text with `\r\n` and `\r` as `\n`. Terminals send a carriage return for each line end of a paste.
+pub fn line_ends(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { Cow::Borrowed(text) }
+}
+
+/// Pasted text as one line, and how many control characters were left out of it.
+///
+/// Line ends at the end are removed: a copied line has one, and it must not confirm anything. Other line ends and
+/// tabs become spaces.
+pub fn one_line(text: &str) -> (String, usize) {
+    let text = line_ends(text);
+    let mut dropped = 0;
+    let line = text.trim_end_matches('\n').chars().filter_map(|c| match c {
+        '\n' | '\t' => Some(' '),
+        c if c.is_control() => {
+            dropped += 1;
+            None
+        }
+        c => Some(c),
+    });
+    let line = line.collect();
+    (line, dropped)
+}
+
 fn sanitise(text: &str, lines: bool) -> Cow<'_, str> {
     if text.bytes().all(|b| (0x20..0x7f).contains(&b) || (lines && b == b'\n')) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     let mut chars = text.chars().peekable();
-    let mut combining = 0;
-    let mut previous = ' ';
+    // What a mark would be drawn on, and how many marks are on it.
+    let (mut base, mut marks) = (None, 0);
     while let Some(c) = chars.next() {
+        if is_mark(c) && !is_hidden(c) {
+            marks += 1;
+            // A mark without a base would be drawn on what is before this text.
+            if base.is_some() && marks <= MOST_MARKS {
+                out.push(c)
+            } else {
+                push_escape(&mut out, c)
+            }
+            continue;
+        }
+        let was = base;
+        base = None;
         match c {
             '\n' if lines => out.push('\n'),
             '\r' if lines && chars.peek() == Some(&'\n') => {}
             '\t' if lines => out.push_str("    "),
-            _ if is_combining(c) => {
-                combining += 1;
-                if combining > COMBINING_RUN {
-                    push_escape(&mut out, c)
-                } else {
-                    out.push(c)
-                }
-                continue;
-            }
             // The emoji presentation selector is ordinary after a symbol.
-            '\u{fe0f}' if is_symbol(previous) => out.push(c),
+            '\u{fe0f}' if was.is_some_and(is_symbol) => {
+                out.push(c);
+                // A mark can follow it: keycaps have one.
+                base = Some(c);
+            }
             _ if is_hidden(c) => push_escape(&mut out, c),
-            _ => out.push(c),
+            _ => {
+                out.push(c);
+                base = Some(c);
+            }
         }
-        combining = 0;
-        previous = c;
+        marks = 0;
     }
     Cow::Owned(out)
 }
@@ -61,19 +97,33 @@ fn push_escape(out: &mut String, c: char) {
     }
 }
 
-/// Whether a character controls, reorders or hides: C0, C1, DEL, bidirectional marks and overrides,
-/// zero-width characters, fillers, tags, selectors, line and paragraph separators, interlinear marks.
+/// Whether a character controls, reorders or hides, or shows differently on each machine.
+///
+/// By the general categories of Unicode: controls, format characters (bidirectional marks and overrides, zero-width
+/// characters, tags), line and paragraph separators, private use, unassigned. Also what is blank or invisible in
+/// other categories (`Default_Ignorable_Code_Point`: fillers, selectors; the object replacement character).
+///
+/// Spaces of any width and U+2800, the blank Braille pattern, are not hidden: they take up their cell.
 pub fn is_hidden(c: char) -> bool {
-    matches!(c as u32,
-        0x00..=0x1f | 0x7f..=0x9f
-        | 0xad | 0x034f | 0x061c | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x180b..=0x180f
-        | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f
-        | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfffb
-        | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
+    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};
+    match c {
+        ' '..='~' => false,
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' => {
+            true
+        }
+        '\u{ffa0}' | '\u{fff0}'..='\u{fffc}' | '\u{16fe4}' | '\u{1bc9d}' | '\u{e0000}'..='\u{e0fff}' => true,
+        c => matches!(get_general_category(c), Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned),
+    }
 }
 
-fn is_combining(c: char) -> bool {
-    matches!(c as u32, 0x0300..=0x034e | 0x0350..=0x036f | 0x0483..=0x0489 | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff | 0xfe20..=0xfe2f)
+/// Whether a character is drawn on the one before it: a mark of any kind, or another one without a width of its own,
+/// such as a vowel of a Hangul syllable.
+fn is_mark(c: char) -> bool {
+    use GeneralCategory::{EnclosingMark, NonspacingMark, SpacingMark};
+    if c < '\u{300}' {
+        return false;
+    }
+    matches!(get_general_category(c), NonspacingMark | EnclosingMark | SpacingMark) || c.width() == Some(0)
 }
 
 fn is_symbol(c: char) -> bool {
@@ -82,7 +132,6 @@ fn is_symbol(c: char) -> bool {
 
 /// Cuts `text` in the middle so that it is at most `width` cells wide: names often differ at the end.
 pub fn middle(text: &str, width: usize) -> Cow<'_, str> {
-    use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
     if text.width() <= width {
         return Cow::Borrowed(text);
     }
@@ -136,6 +185,51 @@ mod tests {
         assert_eq!(visible("grün 日本 ✔️"), "grün 日本 ✔️");
         assert_eq!(visible("x\u{fe0f}\u{e0041}"), r"x\u{fe0f}\u{e0041}");
         assert!(visible(&format!("e{}", "\u{301}".repeat(50))).contains("\\u{301}"));
+    }
+
+    #[test]
+    fn a_paste_becomes_one_line() {
+        for (text, line, dropped) in [
+            ("a\n", "a", 0),
+            ("a\r\n\r\n", "a", 0),
+            ("a\rb\r\nc\td", "a b c d", 0),
+            ("a\0b\x1b[A\u{9b}c\n", "ab[Ac", 3),
+            ("\n", "", 0),
+            ("  $.a ", "  $.a ", 0),
+        ] {
+            assert_eq!(one_line(text), (line.to_owned(), dropped), "{text:?}");
+        }
+        assert_eq!(line_ends("a\r\nb\rc\n\r"), "a\nb\nc\n\n");
+    }
+
+    #[test]
+    fn no_invisible_character_of_any_block_gets_through() {
+        // Prepended Arabic numbers, Duployan and Egyptian format characters, musical and annotation controls, tags, fillers,
+        // selectors, private use, noncharacters, unassigned.
+        for c in "\u{600}\u{605}\u{6dd}\u{70f}\u{8e2}\u{ad}\u{110bd}\u{1bca0}\u{1bca3}\u{13430}\u{13438}\u{1d173}\u{fff9}\u{fffc}\u{e0001}\u{e007f}\u{115f}\u{3164}\u{ffa0}\u{180b}\u{fe0e}\u{e0100}\u{e000}\u{f8ff}\u{10fffd}\u{ffff}\u{fdd0}\u{10ffff}\u{378}\u{2065}\u{2028}\u{2029}\u{200d}\u{202e}\u{2066}\u{feff}\u{16fe4}"
+            .chars()
+        {
+            let shown = visible(&format!("a{c}b")).into_owned();
+            assert!(!shown.contains(c) && shown.contains('\\'), "{:x}: {shown}", c as u32);
+        }
+        for text in ["a\u{a0}b\u{3000}c\u{2800}d", "ñ ﷽ ภาษาไทย עִבְרִית हिन्दी 한국어 ᄒ\u{1161}\u{11ab} 1\u{fe0f}\u{20e3}", "日本 👍🏽 🇩🇪"]
+        {
+            assert_eq!(visible(text), text);
+        }
+    }
+
+    #[test]
+    fn marks_do_not_pile_up_on_any_script() {
+        for mark in "\u{301}\u{e31}\u{5b0}\u{64b}\u{1b6b}\u{a8e0}\u{20dd}\u{1e000}\u{93e}\u{1161}\u{11a8}".chars() {
+            let shown = visible(&format!("x{}y", mark.to_string().repeat(3000))).into_owned();
+            assert_eq!(shown.matches(mark).count(), MOST_MARKS, "{:x}", mark as u32);
+            let escape = format!("\\u{{{:x}}}", mark as u32);
+            assert_eq!(shown.matches(&escape).count(), 3000 - MOST_MARKS, "none is lost");
+        }
+        // On what is before the text, or on an escape, no mark is drawn.
+        assert_eq!(visible("\u{301}a"), r"\u{301}a");
+        assert_eq!(visible("\x1b\u{301}"), r"\x1b\u{301}");
+        assert_eq!(visible_lines("a\n\u{301}"), "a\n\\u{301}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::{
 use super::{
     ask::Ask,
     body::Body,
+    bounds,
     call::{CallSpec, Failure, Operation, Outcome, Progress},
     catalog::{NameTable, ServerCatalog, Tool},
     event::{AnomalyCounts, Event, EventKind, LogMessage, Notice, Settled},
@@ -40,9 +41,9 @@ pub struct Keep {
     pub result_bytes: usize,
     /// Frames.
     pub frames: usize,
-    /// Bytes of frames.
+    /// Bytes of frames: bodies, headers, ids and what the program adds to each.
     pub frame_bytes: usize,
-    /// Log messages and anomalies of each server.
+    /// Log messages and anomalies of each server; of each at most [`bounds::LOG_BYTES`].
     pub logs: usize,
 }
 
@@ -61,7 +62,7 @@ impl Keep {
 
 impl Default for Keep {
     fn default() -> Self {
-        Self { calls: 10_000, result_bytes: 64 << 20, frames: 20_000, frame_bytes: 64 << 20, logs: 500 }
+        Self { calls: 10_000, result_bytes: 64 << 20, frames: 20_000, frame_bytes: 16 << 20, logs: 500 }
     }
 }
 
@@ -88,8 +89,12 @@ pub struct ServerView {
     pub stderr_bytes: usize,
     /// The last log messages.
     pub logs: VecDeque<(Stamp, Arc<LogMessage>)>,
+    /// Bytes in `logs`.
+    pub log_bytes: usize,
     /// The last protocol faults.
     pub anomalies: VecDeque<(Stamp, Arc<Anomaly>)>,
+    /// Bytes in `anomalies`.
+    pub anomaly_bytes: usize,
     /// How often each kind of protocol fault happened.
     pub anomaly_counts: AnomalyCounts,
     /// The last states, with when they began.
@@ -118,7 +123,9 @@ impl ServerView {
             stderr: VecDeque::new(),
             stderr_bytes: 0,
             logs: VecDeque::new(),
+            log_bytes: 0,
             anomalies: VecDeque::new(),
+            anomaly_bytes: 0,
             anomaly_counts: AnomalyCounts::new(),
             history: VecDeque::new(),
             subscriptions: BTreeMap::new(),
@@ -206,7 +213,7 @@ pub struct World {
     pub calls: VecDeque<CallView>,
     /// The last frames, oldest first.
     pub frames: VecDeque<Arc<Frame>>,
-    /// Bytes in `frames`.
+    /// Bytes of memory that `frames` take.
     pub frame_bytes: usize,
     /// Open questions, oldest first.
     pub asks: Vec<Arc<Ask>>,
@@ -231,6 +238,11 @@ pub struct World {
     separator: Arc<str>,
     keep: Keep,
     result_bytes: usize,
+    /// The weights of `frames`.
+    frame_weights: VecDeque<usize>,
+    /// Calls whose failures are stored in full, oldest first, with the weights of these.
+    failed: VecDeque<(CallId, usize)>,
+    failure_bytes: usize,
 }
 
 impl World {
@@ -257,6 +269,9 @@ impl World {
             separator: separator.into(),
             keep,
             result_bytes: 0,
+            frame_weights: VecDeque::new(),
+            failed: VecDeque::new(),
+            failure_bytes: 0,
         }
     }
 
@@ -387,14 +402,14 @@ impl World {
             EventKind::ServerLog { server, log } => {
                 let keep = self.keep.logs;
                 if let Some(server) = self.server_mut(server) {
-                    push_bounded(&mut server.logs, (at, log.clone()), keep);
+                    retain(&mut server.logs, &mut server.log_bytes, (at, log.clone()), keep, |(_, log)| log.weight());
                 }
             }
             EventKind::ServerAnomaly { server, anomaly } => {
                 let keep = self.keep.logs;
                 if let Some(server) = self.server_mut(server) {
                     *server.anomaly_counts.entry(anomaly.kind).or_default() += 1;
-                    push_bounded(&mut server.anomalies, (at, anomaly.clone()), keep);
+                    retain(&mut server.anomalies, &mut server.anomaly_bytes, (at, anomaly.clone()), keep, |(_, a)| a.weight());
                 }
             }
             EventKind::CallQueued { call, spec } => self.queued(*call, spec, at),
@@ -412,11 +427,13 @@ impl World {
             }
             EventKind::CallSettled { call, settled } => self.settled(*call, settled),
             EventKind::Frame { frame } => {
-                self.frame_bytes += frame.body.len();
+                let weight = frame.weight(self.frames.back().map(|before| &**before));
+                self.frame_bytes += weight;
+                self.frame_weights.push_back(weight);
                 self.frames.push_back(frame.clone());
                 while self.frames.len() > self.keep.frames || self.frame_bytes > self.keep.frame_bytes {
-                    let Some(first) = self.frames.pop_front() else { break };
-                    self.frame_bytes -= first.body.len();
+                    let (Some(_), Some(weight)) = (self.frames.pop_front(), self.frame_weights.pop_front()) else { break };
+                    self.frame_bytes -= weight;
                 }
             }
             EventKind::ResourceSubscribed { server, uri, on } => {
@@ -528,6 +545,24 @@ impl World {
         }
         self.result_bytes += settled.outcome.result().map_or(0, Body::len);
         self.drop_old_results(id);
+        if let Outcome::Failed { failure } = &settled.outcome {
+            self.thin_old_failures(id, failure.weight());
+        }
+    }
+
+    /// Reduces the oldest failures to kind and front of the message while all of them take more than [`bounds::FAILURES`].
+    fn thin_old_failures(&mut self, newest: CallId, weight: usize) {
+        self.failed.push_back((newest, weight));
+        self.failure_bytes += weight;
+        while self.failure_bytes > bounds::FAILURES && self.failed.len() > 1 {
+            let Some((id, weight)) = self.failed.pop_front() else { break };
+            self.failure_bytes -= weight;
+            let Some(call) = self.call_mut(id) else { continue };
+            let Some(settled) = &call.settled else { continue };
+            let Outcome::Failed { failure } = &settled.outcome else { continue };
+            let outcome = Outcome::Failed { failure: Arc::new(failure.thinned()) };
+            call.settled = Some(Arc::new(Settled { outcome, ..Settled::clone(settled) }));
+        }
     }
 
     /// Lets go of the oldest results while they take more room than allowed; never of `newest`.
@@ -643,4 +678,14 @@ fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, keep: usize) {
         queue.pop_front();
     }
     queue.push_back(item);
+}
+
+/// Pushes as [`push_bounded`] does, and lets go of the oldest while all weigh more than [`bounds::LOG_BYTES`].
+fn retain<T>(queue: &mut VecDeque<T>, bytes: &mut usize, item: T, keep: usize, weight: impl Fn(&T) -> usize) {
+    *bytes += weight(&item);
+    queue.push_back(item);
+    while queue.len() > keep.max(1) || (*bytes > bounds::LOG_BYTES && queue.len() > 1) {
+        let Some(first) = queue.pop_front() else { break };
+        *bytes -= weight(&first);
+    }
 }

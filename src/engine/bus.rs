@@ -2,19 +2,22 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::{sync::broadcast, time::Instant};
+use tokio::time::Instant;
 
-use super::{control::Tail, ports::FrameDraft};
+use super::{
+    ports::FrameDraft,
+    tail::{Tail, TailSender},
+};
 use crate::domain::{
+    bounds,
     event::{Event, EventKind, Notice, NoticeLevel},
     frame::Frame,
     id::ServerId,
+    masked,
+    secret::SecretRegistry,
     time::{Epoch, Stamp},
     world::{Keep, World},
 };
-
-/// Events that a slow watcher may be behind before it has to watch again.
-const TAIL: usize = 8192;
 
 /// The engine's monotonic clock; the only place in the engine that reads the time.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +44,9 @@ pub struct Bus {
     clock: Clock,
     wall: OnceLock<WallClock>,
     inner: Mutex<Inner>,
-    tail: broadcast::Sender<Arc<Event>>,
+    tail: TailSender,
+    /// The secrets that are masked in events.
+    secrets: SecretRegistry,
 }
 
 struct Inner {
@@ -52,13 +57,18 @@ struct Inner {
 impl Bus {
     /// An empty log. `epoch` says which wall-clock time it is now.
     pub fn new(epoch: Epoch, separator: &str, keep: Keep) -> Bus {
-        let (tail, _) = broadcast::channel(TAIL);
         Bus {
             clock: Clock::new(),
             wall: OnceLock::new(),
             inner: Mutex::new(Inner { world: World::new(epoch, separator, keep), frames: 0 }),
-            tail,
+            tail: TailSender::default(),
+            secrets: SecretRegistry::default(),
         }
+    }
+
+    /// The secrets that are masked in events, and wherever else the engine stores or shows text.
+    pub fn secrets(&self) -> &SecretRegistry {
+        &self.secrets
     }
 
     /// The time now.
@@ -88,8 +98,7 @@ impl Bus {
     fn push(&self, inner: &mut Inner, at: Stamp, kind: EventKind) {
         let event = Arc::new(Event { seq: inner.world.seq + 1, at, kind });
         inner.world.apply(&event);
-        // Without a watcher there is nobody to tell.
-        let _ = self.tail.send(event);
+        self.tail.send(&event);
     }
 
     /// Publishes something that happens now.
@@ -98,37 +107,40 @@ impl Bus {
     }
 
     /// Publishes something that happened at `at`.
-    pub fn publish_at(&self, at: Stamp, kind: EventKind) {
+    pub fn publish_at(&self, at: Stamp, mut kind: EventKind) {
+        masked::event(&self.secrets.redactor(), &mut kind);
         self.push(&mut self.lock(), at, kind);
     }
 
-    /// Publishes a frame and gives its number.
-    pub fn frame(&self, server: &ServerId, draft: FrameDraft) -> u64 {
+    /// Publishes a frame and gives its number. `cut` is the length of its whole body where the draft holds the front of it.
+    pub fn frame(&self, server: &ServerId, draft: FrameDraft, cut: Option<u64>) -> u64 {
         let mut inner = self.lock();
         inner.frames += 1;
         let seq = inner.frames;
         let FrameDraft { at, direction, kind, body, size, call, method, rpc_id, http } = draft;
-        let frame = Frame { seq, at, server: server.clone(), direction, kind, body, size, call, method, rpc_id, http };
+        let frame = Frame { seq, at, server: server.clone(), direction, kind, body, cut, size, call, method, rpc_id, http };
         self.push(&mut inner, at, EventKind::Frame { frame: Arc::new(frame) });
         seq
     }
 
     /// Tells the user something.
     pub fn notice(&self, level: NoticeLevel, text: impl Into<String>) {
+        let mut text = text.into();
+        bounds::shorten(&mut text, bounds::ERROR_TEXT);
         self.publish(EventKind::Notice { notice: Arc::new(Notice::new(level, text)) });
     }
 
     /// The state now, and every event after it.
     pub fn watch(&self) -> (World, Tail) {
         let inner = self.lock();
-        let tail = Tail::new(self.tail.subscribe(), inner.world.seq);
+        let tail = self.tail.subscribe(inner.world.seq);
         (inner.world.clone(), tail)
     }
 
     /// Every event after now, without the state.
     pub fn tail(&self) -> Tail {
         let inner = self.lock();
-        Tail::new(self.tail.subscribe(), inner.world.seq)
+        self.tail.subscribe(inner.world.seq)
     }
 
     /// Looks at the state without copying it.
@@ -140,7 +152,7 @@ impl Bus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::control::Lagged;
+    use crate::engine::{control::Lagged, tail::MOST};
 
     #[tokio::test(start_paused = true)]
     async fn a_wall_clock_counts_the_sleep_of_the_machine_and_is_not_put_back() {
@@ -170,10 +182,10 @@ mod tests {
     async fn a_watcher_that_fell_behind_is_told_and_can_watch_again() {
         let bus = Bus::new(Epoch::default(), "_", Keep::default());
         let (_, mut tail) = bus.watch();
-        for _ in 0..TAIL + 5 {
+        for _ in 0..MOST + 5 {
             bus.notice(NoticeLevel::Info, "x");
         }
         assert_eq!(tail.next().await, Err(Lagged { missed: 5 }));
-        assert_eq!(bus.watch().0.seq, TAIL as u64 + 5);
+        assert_eq!(bus.watch().0.seq, MOST as u64 + 5);
     }
 }

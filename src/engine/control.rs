@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
-
+pub use super::tail::{Lagged, Tail, TailSender};
 use crate::domain::{
     ask::Answer,
     call::CallSpec,
@@ -14,6 +12,7 @@ use crate::domain::{
     run::{RunId, RunSpec, StepAnswer},
     world::World,
 };
+use serde::{Deserialize, Serialize};
 
 /// How a face speaks to an engine, in this process or in another.
 ///
@@ -133,50 +132,6 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-}
-
-/// The events after a snapshot.
-pub struct Tail {
-    events: Receiver<Arc<Event>>,
-    after: u64,
-}
-
-/// The tail fell behind and lost events: watch again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lagged {
-    /// How many events were lost.
-    pub missed: u64,
-}
-
-impl Tail {
-    /// A tail that gives the events of `events` with numbers above `after`.
-    pub fn new(events: Receiver<Arc<Event>>, after: u64) -> Tail {
-        Tail { events, after }
-    }
-
-    /// The next event; `None` when the engine is gone. Cancel-safe.
-    pub async fn next(&mut self) -> Result<Option<Arc<Event>>, Lagged> {
-        loop {
-            match self.events.recv().await {
-                Ok(event) if event.seq <= self.after => {}
-                Ok(event) => return Ok(Some(event)),
-                Err(RecvError::Closed) => return Ok(None),
-                Err(RecvError::Lagged(missed)) => return Err(Lagged { missed }),
-            }
-        }
-    }
-
-    /// The next event if there is one now.
-    pub fn try_next(&mut self) -> Result<Option<Arc<Event>>, Lagged> {
-        loop {
-            match self.events.try_recv() {
-                Ok(event) if event.seq <= self.after => {}
-                Ok(event) => return Ok(Some(event)),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(None),
-                Err(TryRecvError::Lagged(missed)) => return Err(Lagged { missed }),
-            }
-        }
-    }
 }
 
 /// Starts a call and waits for its end. `seen` gets every event meanwhile; `None` when the engine went away.

@@ -1,11 +1,13 @@
 //! The engine's side of a connection: what a session reports becomes events here.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::{
@@ -17,8 +19,9 @@ use super::{
 use crate::domain::{
     ask::{Answer, Question},
     body::Body,
+    bounds,
     event::{EventKind, LogMessage, NoticeLevel},
-    frame::Anomaly,
+    frame::{Anomaly, AnomalyKind, Frame, HttpNote},
     id::CallId,
     secret::Redactor,
     server::{Phase, ServerSpec, Step},
@@ -27,15 +30,21 @@ use crate::domain::{
 
 /// Lines of stderr kept for failure reports.
 const LAST_LINES: usize = 50;
+/// Longest line of stderr.
+const STDERR_LINE: usize = 8 << 10;
+
+/// Headers of one HTTP message.
+type Headers = Arc<Vec<(String, String)>>;
 
 /// One server's host. Lives as long as its specification.
 pub struct ServerHost {
     spec: Arc<ServerSpec>,
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
-    redactor: Redactor,
     answers: Arc<Answers>,
     stderr: Mutex<VecDeque<String>>,
+    /// The headers of the last message, and what is shown of them.
+    headers: Mutex<Option<(Headers, Headers)>>,
     step: Mutex<Step>,
     /// Woken when the server says that a list changed; however often, once.
     pub changed: Notify,
@@ -46,31 +55,90 @@ pub struct ServerHost {
 impl ServerHost {
     /// The host for `spec`.
     pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>, answers: Arc<Answers>) -> ServerHost {
-        let redactor = Redactor::new(spec.secrets());
+        bus.secrets().learn(spec.secrets());
         ServerHost {
             spec,
             bus,
             inbox,
-            redactor,
             answers,
             stderr: Mutex::default(),
+            headers: Mutex::default(),
             step: Mutex::new(Step::Spawn),
             changed: Notify::new(),
             renewed: Notify::new(),
         }
     }
 
-    fn log(&self, level: &str, logger: Option<String>, text: String, call: Option<CallId>) {
-        let text = self.redactor.redact(&text);
+    fn redactor(&self) -> Redactor {
+        self.bus.secrets().redactor()
+    }
+
+    /// Publishes a log message of which `text` is the front and `whole` the length.
+    fn log(&self, level: &str, logger: Option<String>, text: &str, whole: usize, call: Option<CallId>) {
+        let text = self.redactor().redact_front_of(text, bounds::LOG_TEXT, whole);
         let log = Arc::new(LogMessage { level: level.to_owned(), logger, text, call });
         self.bus.publish(EventKind::ServerLog { server: self.spec.id.clone(), log });
     }
 }
 
+/// The text of a log message's data, at least as much of it as is stored, and the length of the whole.
+fn log_text(data: &RawValue) -> (Cow<'_, str>, usize) {
+    // More than is stored, so that the redactor sees secrets that reach over the cut.
+    let (raw, limit) = (data.get(), 2 * bounds::LOG_TEXT);
+    match bounds::json_text(raw, limit) {
+        Some(text) if raw.len() - 2 > limit => (Cow::Owned(text), raw.len() - 2),
+        Some(text) => {
+            let whole = text.len();
+            (Cow::Owned(text), whole)
+        }
+        None => (Cow::Borrowed(raw), raw.len()),
+    }
+}
+
+/// An id or a method within its bound.
+fn bounded(text: Arc<str>, limit: usize) -> Arc<str> {
+    if text.len() <= limit { text } else { bounds::cut(&text, limit).into() }
+}
+
 impl ServerHost {
+    /// The headers with known secrets masked. Those of the last message are remembered, since all events of a stream share them.
+    fn shown_headers(&self, headers: &Headers) -> Headers {
+        let mut last = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((given, shown)) = &*last
+            && Arc::ptr_eq(given, headers)
+        {
+            return shown.clone();
+        }
+        let shown = match headers.iter().any(|(_, value)| self.redactor().finds(value.as_bytes())) {
+            true => Arc::new(headers.iter().map(|(name, value)| (name.clone(), self.redactor().redact(value))).collect()),
+            false => headers.clone(),
+        };
+        *last = Some((headers.clone(), shown.clone()));
+        shown
+    }
+
+    /// A resource changed. A URI over the limit names nothing that can be read, so it is only counted.
+    fn updated(&self, params: &Body, call: Option<CallId>) {
+        let [uri] = params.fields(["uri"]).unwrap_or_default();
+        let length = uri.map_or(0, |raw| raw.get().len());
+        let uri = uri.and_then(|raw| bounds::json_text(raw.get(), bounds::NAME)).unwrap_or_default();
+        if length > bounds::NAME + 2 {
+            let detail = format!("a resource whose URI is too long to be read changed: {}", bounds::cut(&uri, 200));
+            return self.anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call, frame: None });
+        }
+        self.answers.changed(&self.spec, Some(&uri), self.bus.unix_ms());
+        let text = format!("resource updated: {uri}");
+        self.log("notice", None, &text, text.len(), call);
+        self.bus.publish(EventKind::ResourceUpdated { server: self.spec.id.clone(), uri });
+    }
+
     /// A server of the modern era says what of a subscription it keeps to (MCP 2026-07-28, `subscriptions/listen`);
     /// what it leaves out, it refuses.
     fn acknowledged(&self, params: &Body) {
+        if params.len() > bounds::CALL_FRAME {
+            let detail = "the acknowledgement of the subscriptions is too long to be read".to_owned();
+            return self.anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call: None, frame: None });
+        }
         let value = params.value().unwrap_or_default();
         let kept: Vec<&str> =
             value["notifications"]["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(|uri| uri.as_str()).collect();
@@ -105,22 +173,34 @@ impl Host for ServerHost {
     }
 
     fn frame(&self, mut frame: FrameDraft) -> u64 {
-        frame.body = frame.body.redacted(&self.redactor);
-        if let Some(note) = frame.http.as_mut().filter(|note| note.headers.iter().any(|(_, v)| self.redactor.finds(v.as_bytes()))) {
-            for (_, value) in &mut Arc::make_mut(note).headers {
-                *value = self.redactor.redact(value);
+        let redactor = self.redactor();
+        let limit = Frame::limit(frame.direction, frame.kind, frame.call, frame.rpc_id.as_deref());
+        let cut = (frame.body.len() > limit).then_some(frame.body.len() as u64);
+        frame.body = redactor.redact_front(&frame.body, limit);
+        frame.method = frame.method.map(|method| bounded(method, bounds::METHOD));
+        frame.rpc_id = frame.rpc_id.map(|id| bounded(id, bounds::ID));
+        if let Some(note) = &mut frame.http {
+            let headers = self.shown_headers(&note.headers);
+            if !Arc::ptr_eq(&headers, &note.headers) {
+                Arc::make_mut(note).headers = headers;
+            }
+            let found = |text: &str| redactor.finds(text.as_bytes());
+            if found(&note.line) || note.event_id.as_deref().is_some_and(found) {
+                let HttpNote { line, event_id, .. } = Arc::make_mut(note);
+                redactor.redact_in(line);
+                *event_id = event_id.take().map(|id| Arc::from(redactor.redact(&id)));
             }
         }
-        self.bus.frame(&self.spec.id, frame)
+        self.bus.frame(&self.spec.id, frame, cut)
     }
 
     fn anomaly(&self, mut anomaly: Anomaly) {
-        anomaly.detail = self.redactor.redact(&anomaly.detail);
+        anomaly.detail = self.redactor().redact_cut(&anomaly.detail, bounds::LINE);
         self.bus.publish(EventKind::ServerAnomaly { server: self.spec.id.clone(), anomaly: Arc::new(anomaly) });
     }
 
     fn stderr(&self, line: &str) {
-        let line = self.redactor.redact(line);
+        let line = self.redactor().redact_cut(line, STDERR_LINE);
         {
             let mut last = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
             if last.len() == LAST_LINES {
@@ -144,19 +224,22 @@ impl Host for ServerHost {
                 self.changed.notify_one();
             }
             "notifications/message" => {
-                let value = params.value().unwrap_or_default();
-                let text = |key: &str| value.get(key).and_then(|v| v.as_str()).map(str::to_owned);
-                let data = value.get("data").map(|d| d.as_str().map_or_else(|| d.to_string(), str::to_owned)).unwrap_or_default();
-                self.log(&text("level").unwrap_or_else(|| "info".into()), text("logger"), data, call);
+                let [level, logger, data] = params.fields(["level", "logger", "data"]).unwrap_or_default();
+                let text = |field: Option<&RawValue>, limit| field.and_then(|raw| bounds::json_text(raw.get(), limit));
+                let (data, whole) = data.map_or((Cow::Borrowed(""), 0), log_text);
+                let level = text(level, 32).unwrap_or_else(|| "info".into());
+                let logger = text(logger, bounds::LINE).map(|logger| self.redactor().redact_cut(&logger, bounds::LINE));
+                self.log(&level, logger, &data, whole, call);
             }
-            "notifications/resources/updated" => {
-                let uri = params.value().and_then(|v| v.get("uri").and_then(|u| u.as_str()).map(str::to_owned)).unwrap_or_default();
-                self.answers.changed(&self.spec, Some(&uri), self.bus.unix_ms());
-                self.log("notice", None, format!("resource updated: {uri}"), call);
-                self.bus.publish(EventKind::ResourceUpdated { server: self.spec.id.clone(), uri });
-            }
+            "notifications/resources/updated" => self.updated(params, call),
             "notifications/subscriptions/acknowledged" => self.acknowledged(params),
-            other => self.log("notice", None, format!("{other} {}", params.text()), call),
+            other => {
+                let method = bounds::cut(other, bounds::METHOD);
+                // More than is stored, so that the redactor sees secrets that reach over the cut.
+                let text = format!("{method} {}", params.front(2 * bounds::LOG_TEXT).text());
+                let whole = if params.len() > 2 * bounds::LOG_TEXT { method.len() + 1 + params.len() } else { text.len() };
+                self.log("notice", None, &text, whole, call);
+            }
         }
     }
 
@@ -168,7 +251,7 @@ impl Host for ServerHost {
     fn unsubscribed(&self, uris: &[String], why: &str) {
         let server = &self.spec.id;
         for uri in uris {
-            let why = self.redactor.redact(why);
+            let why = self.redactor().redact_cut(why, bounds::LINE);
             self.bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on: false });
             self.bus.notice(NoticeLevel::Warn, format!("{server} will not tell of changes of {uri}: {why}"));
         }

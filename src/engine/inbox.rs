@@ -14,14 +14,17 @@ use super::{bus::Bus, thinking::Thinking};
 use crate::domain::{
     ask::{Answer, Ask, AskPolicy, Question},
     body::Body,
-    event::EventKind,
+    bounds,
+    event::{EventKind, NoticeLevel},
     id::{AskId, CallId, ServerId},
     run::RunStep,
     server::ServerSpec,
+    time::size,
 };
 
-/// Questions that may wait at once; a flood beyond is declined.
+/// Questions that may be open, and of these of one server; more are declined.
 const OPEN: usize = 100;
+const OPEN_OF_SERVER: usize = 64;
 
 /// The open questions.
 pub struct Inbox {
@@ -33,6 +36,9 @@ pub struct Inbox {
 }
 
 struct Waiting {
+    server: ServerId,
+    /// Bytes of the question.
+    weight: usize,
     call: Option<CallId>,
     answer: oneshot::Sender<Answer>,
 }
@@ -48,6 +54,12 @@ impl Inbox {
     /// Puts a question to whoever answers for `spec`: its policy, or the user. Dropping the future
     /// withdraws the question.
     pub async fn ask(self: &Arc<Self>, spec: &ServerSpec, question: Question, call: Option<CallId>) -> Answer {
+        if question.oversize() {
+            let length = size(question.weight() as u64);
+            self.bus
+                .notice(NoticeLevel::Warn, format!("{} asked a question of {length}, which is too long to be shown: declined", spec.id));
+            return Answer::Decline;
+        }
         let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
         let ask = Arc::new(Ask { id, server: spec.id.clone(), call, question, at: self.bus.now(), run: None });
         let by_policy = match spec.policy(&ask.question) {
@@ -79,10 +91,13 @@ impl Inbox {
         let (sender, receiver) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if waiting.len() >= OPEN {
+            let weight = ask.question.weight();
+            let of_server = || waiting.values().filter(|other| other.server == ask.server);
+            let heavy = of_server().map(|other| other.weight).sum::<usize>() + weight > bounds::QUESTIONS;
+            if waiting.len() >= OPEN || of_server().count() >= OPEN_OF_SERVER || heavy {
                 return Answer::Decline;
             }
-            waiting.insert(id, Waiting { call, answer: sender });
+            waiting.insert(id, Waiting { server: ask.server.clone(), weight, call, answer: sender });
             // Under the lock, so that the end of the call comes wholly before it or wholly after it.
             if let Some(call) = call {
                 self.thinking.begin(call);

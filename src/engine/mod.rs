@@ -16,6 +16,7 @@ mod runner;
 mod shape;
 mod shared;
 mod supervisor;
+mod tail;
 mod task;
 mod thinking;
 
@@ -47,6 +48,7 @@ use crate::domain::{
     event::{EventKind, Notice, NoticeLevel, Settled},
     id::{CallId, ServerId},
     policy::{Rules, pattern::Pattern},
+    secret::SecretRegistry,
     server::ServerSpec,
     time::{Epoch, Stamp},
     world::{Keep, World},
@@ -108,6 +110,8 @@ impl Engine {
     /// Makes the servers be these: starts new ones, restarts changed ones, stops the ones that are
     /// gone, leaves the others alone. All connect side by side; nothing is waited for.
     pub fn apply(&self, specs: Vec<ServerSpec>) {
+        // All together: each addition discards the redactor.
+        self.secrets().learn(specs.iter().flat_map(ServerSpec::secrets));
         let mut servers = self.shared.servers();
         let gone: Vec<ServerId> = servers.keys().filter(|id| !specs.iter().any(|s| s.id == **id)).cloned().collect();
         for id in gone {
@@ -195,6 +199,11 @@ impl Engine {
             self.bus.notice(NoticeLevel::Warn, format!("there is no server {server}"));
         }
         lane
+    }
+
+    /// The secrets that are masked in events, in the journal and in everything made of them.
+    pub fn secrets(&self) -> &SecretRegistry {
+        self.bus.secrets()
     }
 
     /// The time on the engine's clock.

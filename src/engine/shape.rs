@@ -5,7 +5,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::domain::{body::Body, call::Operation, server::SessionInfo};
+use crate::domain::{
+    body::{self, Body},
+    bounds,
+    call::Operation,
+    server::SessionInfo,
+    time::size,
+};
 
 /// What kind of result came, looked at without decoding the rest of it.
 #[derive(Debug, PartialEq)]
@@ -72,6 +78,11 @@ impl Shape {
         }
         if !(peek.asks_for_input() && info.has_input_rounds()) {
             return Shape::Answer { error: peek.is_error.is_some_and(|e| e.get() == "true") };
+        }
+        if let Some(requests) = peek.input_requests.filter(|requests| requests.get().len() > bounds::QUESTIONS) {
+            // Never decoded. No question has this method, so the call fails and names it.
+            let method = format!("input by {} of requests", size(requests.get().len() as u64));
+            return Shape::NeedsInput { requests: vec![(String::new(), method, Body::default())], state: None };
         }
         let requests: serde_json::Map<String, Value> =
             peek.input_requests.and_then(|r| serde_json::from_str(r.get()).ok()).unwrap_or_default();
@@ -144,9 +155,11 @@ fn not_object(result: &Body) -> Option<&'static str> {
 }
 
 fn read_task(raw: &RawValue) -> Option<Shape> {
-    let task: Value = serde_json::from_str(raw.get()).ok()?;
-    let poll = task.get("pollInterval").and_then(Value::as_u64).unwrap_or(1000).clamp(100, 60_000);
-    Some(Shape::Task { id: task.get("taskId")?.as_str()?.to_owned(), poll: Duration::from_millis(poll) })
+    let [id, poll] = body::fields(raw.get().as_bytes(), ["taskId", "pollInterval"])?;
+    let poll = poll.and_then(|poll| poll.get().parse().ok()).unwrap_or(1000).clamp(100, 60_000);
+    // An id over the limit would be sent with each request about the task.
+    let id = id.filter(|id| id.get().len() <= bounds::ID).and_then(|id| bounds::json_text(id.get(), bounds::ID))?;
+    Some(Shape::Task { id, poll: Duration::from_millis(poll) })
 }
 
 #[cfg(test)]

@@ -262,7 +262,7 @@ impl Supervisor {
                     failure.retryable = true;
                 }
                 self.lane.unreachable(&failure);
-                return Next::Failed(Arc::new(failure));
+                return Next::Failed(Arc::new(failure.bounded()));
             }
             Err(next) => return next,
         };
@@ -447,7 +447,7 @@ impl Health {
         let failure = match checked {
             Ok(Ok(())) => return Health::Well,
             // What the server quotes of our secrets is told nowhere.
-            Ok(Err(failure)) => failure.redacted(&Redactor::new(spec.secrets())),
+            Ok(Err(failure)) => failure.redacted(&Redactor::new(&spec.secrets())),
             Err(_) => return Health::Lost(format!("no sign of life within {} s", HEALTH_PATIENCE.as_secs())),
         };
         match failure.status {
@@ -474,8 +474,8 @@ fn with_target(why: Arc<ConnectFailure>, spec: &ServerSpec) -> Arc<ConnectFailur
     if !why.target.is_empty() {
         return why;
     }
-    let mut why = ConnectFailure::clone(&why);
-    why.target = spec.launch.summary();
+    let mut why = ConnectFailure::clone(&why).bounded();
+    why.target = spec.summary();
     Arc::new(why)
 }
 
@@ -484,7 +484,7 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, host: Arc<Server
     host.step(Step::Run);
     match timeout(spec.timeouts.list + HANDING_OVER, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
-        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.redacted(&Redactor::new(spec.secrets())).message)),
+        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.redacted(&Redactor::new(&spec.secrets())).bounded().message)),
         Err(_) => Err(format!("listing took longer than {}", crate::domain::time::short(spec.timeouts.list))),
     }
 }

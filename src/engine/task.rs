@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::domain::{
     body::Body,
+    bounds,
     call::{Failure, Progress},
     id::CallId,
 };
@@ -53,10 +55,10 @@ pub async fn result<F: Flow + 'static>(
 }
 
 fn describe(state: &Body) -> String {
-    let value = state.value().unwrap_or_default();
-    let text = |key: &str| value.get(key).and_then(|v| v.as_str()).map(str::to_owned);
-    let status = text("status").unwrap_or_else(|| "working".into());
-    match text("statusMessage") {
+    let [status, message] = state.fields(["status", "statusMessage"]).unwrap_or_default();
+    let text = |field: Option<&RawValue>| field.and_then(|raw| bounds::json_text(raw.get(), bounds::LINE));
+    let status = text(status).unwrap_or_else(|| "working".into());
+    match text(message) {
         Some(message) => format!("{status}: {message}"),
         None => status,
     }

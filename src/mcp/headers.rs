@@ -5,7 +5,18 @@ use std::collections::HashMap;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
-use crate::domain::{body::Body, secret::MASK, server::looks_secret};
+use crate::domain::{
+    body::{self, Body},
+    bounds,
+    secret::MASK,
+    server::looks_secret,
+    time,
+};
+
+/// Longest schema whose annotations are read, tools with annotations that are remembered, and annotations of each.
+const TOOL: usize = 256 << 10;
+const LEARNED: usize = 1000;
+const HEADERS_OF_TOOL: usize = 64;
 
 /// A tool's arguments that travel as headers too: `x-mcp-header` in its schema.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,13 +25,28 @@ pub struct ParamHeaders {
 }
 
 impl ParamHeaders {
-    /// Reads the annotations of listed tools.
-    pub fn learn(&mut self, tools: &[Body]) {
-        for tool in tools.iter().filter_map(Body::value) {
-            let Some(name) = tool.get("name").and_then(Value::as_str) else { continue };
+    /// Reads the annotations of the tools in a result of `tools/list`, at most `items` of them.
+    ///
+    /// Only tools with an annotation are decoded. A tool is held once, and none over [`TOOL`] or beyond [`LEARNED`] tools.
+    pub fn learn(&mut self, result: &Body, items: usize) {
+        let Some([Some(list)]) = result.fields(["tools"]) else { return };
+        let Ok((tools, _)) = body::members(list.get().as_bytes(), items) else { return };
+        for tool in tools {
+            let Some([Some(name), schema]) = body::fields(tool.get().as_bytes(), ["name", "inputSchema"]) else { continue };
+            let name = Some(name.get()).filter(|name| name.len() <= bounds::NAME + 2);
+            let Some(name) = name.and_then(|name| bounds::json_text(name, bounds::NAME)) else { continue };
+            self.tools.remove(&name);
+            let schema = schema.filter(|schema| {
+                let text = schema.get();
+                text.len() <= TOOL && memchr::memmem::find(text.as_bytes(), b"x-mcp-header").is_some()
+            });
+            let schema = schema.and_then(|schema| serde_json::from_str::<Value>(schema.get()).ok());
+            let Some(schema) = schema.filter(|_| self.tools.len() < LEARNED) else { continue };
             let mut found = Vec::new();
-            collect(&tool["inputSchema"], &mut Vec::new(), &mut found, 0);
-            self.tools.insert(name.to_owned(), found);
+            collect(&schema, &mut Vec::new(), &mut found, 0);
+            found.truncate(HEADERS_OF_TOOL);
+            found.retain(|(path, header)| path.iter().map(String::len).sum::<usize>() + header.len() <= bounds::LINE);
+            self.tools.insert(name, found);
         }
     }
 
@@ -76,16 +102,27 @@ pub fn encode(value: &str) -> String {
     if plain { value.to_owned() } else { format!("=?base64?{}?=", BASE64_STANDARD.encode(value)) }
 }
 
-/// The headers of an answer as they may be shown and kept.
+/// The headers of an answer as they may be shown and stored: at most [`bounds::HEADERS`] bytes of them, [`bounds::ERROR_TEXT`] of each.
 pub fn shown(headers: &reqwest::header::HeaderMap) -> Vec<(String, String)> {
     let hidden = |name: &str| looks_secret(name) && !name.starts_with("mcp-") && name != "www-authenticate";
-    headers
-        .iter()
-        .map(|(name, value)| {
-            let text = if hidden(name.as_str()) { MASK.to_owned() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() };
-            (name.as_str().to_owned(), text)
-        })
-        .collect()
+    let (mut shown, mut left, mut more) = (vec![], bounds::HEADERS, (0, 0));
+    for (name, value) in headers {
+        let size = name.as_str().len() + value.len();
+        if left == 0 {
+            more = (more.0 + 1, more.1 + size);
+            continue;
+        }
+        left = left.saturating_sub(size.min(bounds::ERROR_TEXT));
+        let text = match hidden(name.as_str()) {
+            true => MASK.to_owned(),
+            false => bounds::cut(&String::from_utf8_lossy(value.as_bytes()), bounds::ERROR_TEXT).into_owned(),
+        };
+        shown.push((bounds::cut(name.as_str(), bounds::LINE).into_owned(), text));
+    }
+    if more.0 > 0 {
+        shown.push(("…".to_owned(), format!("{} more headers, {}, are not stored", more.0, time::size(more.1 as u64))));
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -109,7 +146,7 @@ mod tests {
     #[test]
     fn annotated_arguments_become_headers() {
         let mut headers = ParamHeaders::default();
-        headers.learn(&[Body::json(&json!({"name": "t", "inputSchema": {"properties": {"region": {"x-mcp-header": "Region"}, "o": {"properties": {"n": {"x-mcp-header": "N"}}}, "bad": {"x-mcp-header": "a b"}}}}))]);
+        headers.learn(&Body::json(&json!({"tools": [{"name": "t", "inputSchema": {"properties": {"region": {"x-mcp-header": "Region"}, "o": {"properties": {"n": {"x-mcp-header": "N"}}}, "bad": {"x-mcp-header": "a b"}}}}]})), 10);
         let got = headers.of("tools/call", &Body::json(&json!({"name": "t", "arguments": {"region": "eu", "o": {"n": 3}, "bad": 1}})));
         let expected: Vec<(String, String)> =
             [("Mcp-Method", "tools/call"), ("Mcp-Name", "t"), ("Mcp-Param-Region", "eu"), ("Mcp-Param-N", "3")]

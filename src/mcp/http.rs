@@ -17,7 +17,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -26,7 +26,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::{Client, Response, StatusCode, Url, header};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
@@ -45,7 +45,7 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind},
-        frame::{Direction, FrameKind, HttpNote},
+        frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
         policy::stage::Resend,
         server::{ConnectFailure, Era, Exit, Launch, ServerSpec, Step},
@@ -63,6 +63,9 @@ const ERROR_PAGE: usize = 64 << 10;
 const REDIRECTS: usize = 5;
 /// The same for a message that must not be repeated: a server may run a call and then redirect it.
 const REDIRECTS_UNREPEATABLE: usize = 2;
+/// Cancellations that may wait to be sent, and how many of them are sent simultaneously: each takes a connection.
+const CANCELS: usize = 64;
+const CANCELS_AT_ONCE: usize = 4;
 /// How long closing may take: the server is asked to forget the session, no more.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -95,6 +98,11 @@ pub struct HttpLink {
     own: Weak<HttpLink>,
     outbox: Arc<dyn Outbox>,
     serial: AtomicU64,
+    /// Set once an event id that cannot be sent back was reported.
+    bad_ids: AtomicBool,
+    /// Cancellations under way, and those of them that are sent now.
+    cancels: Arc<Semaphore>,
+    cancelling: Semaphore,
 }
 
 struct Answers(Weak<HttpLink>);
@@ -205,6 +213,9 @@ impl HttpLink {
             outbox: Arc::new(Answers(own.clone())),
             own: own.clone(),
             serial: AtomicU64::new(0),
+            bad_ids: AtomicBool::new(false),
+            cancels: Arc::new(Semaphore::new(CANCELS)),
+            cancelling: Semaphore::new(CANCELS_AT_ONCE),
         }))
     }
 
@@ -241,7 +252,7 @@ impl HttpLink {
     }
 
     fn note(&self, line: String, headers: &[(String, String, String)]) -> Arc<HttpNote> {
-        let headers = headers.iter().map(|(name, _, shown)| (name.clone(), shown.clone())).collect();
+        let headers = Arc::new(headers.iter().map(|(name, _, shown)| (name.clone(), shown.clone())).collect());
         Arc::new(HttpNote { line, headers, event_id: None })
     }
 
@@ -409,14 +420,19 @@ impl HttpLink {
         }
         let (link, runtime) = (self.own.clone(), tokio::runtime::Handle::current());
         ticket.on_drop(move |id, reason| {
+            let Some(link) = link.upgrade() else { return };
+            let Ok(place) = link.cancels.clone().try_acquire_owned() else {
+                let detail = format!("{CANCELS} cancellations wait for the server to take them; one more was not sent");
+                return link.host().anomaly(Anomaly { kind: AnomalyKind::Unread, detail, call: None, frame: None });
+            };
             runtime.spawn(async move {
-                let Some(link) = link.upgrade() else { return };
+                let _place = place;
                 let params = Body::json(&serde_json::json!({"requestId": id, "reason": reason}));
                 let method = "notifications/cancelled";
-                let _ = timeout(
-                    Duration::from_secs(5),
-                    link.tell(wire::notification(method, &params, ""), FrameKind::Notification, Some(method.into()), Under::Agreed),
-                )
+                let _ = timeout(Duration::from_secs(5), async {
+                    let _turn = link.cancelling.acquire().await;
+                    link.tell(wire::notification(method, &params, ""), FrameKind::Notification, Some(method.into()), Under::Agreed).await
+                })
                 .await;
             });
         });
@@ -460,9 +476,8 @@ impl HttpLink {
     fn learned(&self, method: &str, answer: Result<Reply, Failure>) -> Result<Reply, Failure> {
         if method == "tools/list"
             && let Ok(reply) = &answer
-            && let Some(tools) = wire::value(&reply.result).and_then(|v| v.get("tools").and_then(|t| t.as_array().cloned()))
         {
-            lock(&self.params).learn(&tools.iter().map(Body::json).collect::<Vec<_>>());
+            lock(&self.params).learn(&reply.result, self.peer.spec().limits.items);
         }
         answer
     }

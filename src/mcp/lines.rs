@@ -10,6 +10,9 @@ const TAIL: usize = 256;
 /// Lines shorter than this are copied out, so that they do not keep a read buffer alive.
 const COPY_BELOW: usize = 32 << 10;
 
+/// A read buffer larger than this is given back once it is empty.
+const LARGE: usize = 256 << 10;
+
 /// Something that came out of the stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
@@ -91,8 +94,9 @@ impl Lines {
                             if text.len() < COPY_BELOW { Body::new(line[text].to_vec()) } else { Body::new(line.freeze().slice(text)) };
                         out(Piece::Line { body, first, size: end as u64 + 1 });
                     }
-                    if self.buffer.is_empty() && self.buffer.capacity() > 256 << 10 {
-                        self.buffer = BytesMut::new();
+                    // A line that was not copied keeps the buffer's memory to itself: what follows it begins in another.
+                    if end >= COPY_BELOW || (self.buffer.is_empty() && self.buffer.capacity() > LARGE) {
+                        self.buffer = BytesMut::from(&self.buffer[..]);
                     }
                 }
                 None if self.buffer.len() > self.limit => self.outgrown(&mut out),
@@ -177,6 +181,18 @@ mod tests {
         assert!(lines.within_line());
         feed(&mut lines, b"\n");
         assert!(!lines.within_line());
+    }
+
+    #[test]
+    fn a_large_line_keeps_no_more_memory_alive_than_its_own() {
+        let mut lines = Lines::new(16 << 20);
+        let mut chunk = vec![b'x'; 1 << 20];
+        chunk.push(b'\n');
+        chunk.extend_from_slice(b"{\"next\":");
+        let got = feed(&mut lines, &chunk);
+        let Piece::Line { body, .. } = &got[0] else { panic!("{got:?}") };
+        assert!(!body.bytes().as_ptr_range().contains(&lines.buffer.as_ptr()) && lines.buffer.capacity() < 64 << 10);
+        assert_eq!(lines.unfinished().unwrap().0.text(), "{\"next\":");
     }
 
     #[test]

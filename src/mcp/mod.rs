@@ -9,11 +9,17 @@
 //! back cannot give it. The demo servers are built on the official Rust SDK, so that the two check
 //! each other.
 
+mod descent;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod headers;
 mod http;
 mod lines;
+mod pace;
+mod pages;
 mod peer;
 pub mod reaper;
+mod salvage;
 mod session;
 mod spawn;
 mod sse;
@@ -61,11 +67,16 @@ impl Drop for Attempt {
 }
 
 impl Connections {
-    /// `helper` is the program that is run as `helper reaper MARK` to clean up after a SIGKILL: this
+    /// `helper` is the program that is run as `helper reaper MARK` to start servers and to clean up after a SIGKILL: this
     /// program itself. Without one, stdio servers that ignore the end of their input survive that.
     pub fn new(helper: Option<PathBuf>) -> Connections {
         let mark = format!("{:x}-{:016x}", std::process::id(), fastrand::u64(..));
         Connections { reaper: Arc::new(Reaper::new(helper, mark)), abandoned: TaskTracker::new() }
+    }
+
+    /// The helper, which can watch over the terminal too.
+    pub fn reaper(&self) -> Arc<Reaper> {
+        self.reaper.clone()
     }
 
     /// One attempt. Next to a failure it says whether the server was gone by then.
@@ -78,7 +89,7 @@ impl Connections {
         let began = host.now();
         host.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
-            Launch::Stdio { .. } => StdioLink::start(spec.clone(), host.clone(), self.reaper.clone()).map_err(|why| (why, false))?,
+            Launch::Stdio { .. } => StdioLink::start(spec.clone(), host.clone(), self.reaper.clone()).await.map_err(|why| (why, false))?,
             Launch::Http { .. } => HttpLink::new(spec.clone(), host.clone()).map_err(|why| (why, false))?,
         };
         let mut attempt = Attempt { link: Some(link.clone()), abandoned: self.abandoned.clone() };
@@ -124,12 +135,14 @@ impl Connector for Connections {
     async fn settled(&self) {
         self.abandoned.close();
         self.abandoned.wait().await;
+        let reaper = self.reaper.clone();
+        let _ = tokio::task::spawn_blocking(move || reaper.finish()).await;
     }
 }
 
 /// Adds what is known of the server's side of it, and what to try.
 fn explain(mut failure: ConnectFailure, spec: &ServerSpec) -> ConnectFailure {
-    failure.target = spec.launch.summary();
+    failure.target = spec.summary();
     if let Launch::Stdio { command, cwd, .. } = &spec.launch {
         let here = std::env::current_dir().unwrap_or_default();
         failure.cwd = Some(cwd.as_ref().unwrap_or(&here).display().to_string());
@@ -140,7 +153,7 @@ fn explain(mut failure: ConnectFailure, spec: &ServerSpec) -> ConnectFailure {
             failure.hints.push("check that the program is an MCP server that speaks over stdio, and see its stderr".into());
         }
     }
-    let redactor = Redactor::new(spec.secrets());
+    let redactor = Redactor::new(&spec.secrets());
     failure.summary = redactor.redact(&failure.summary);
     for text in failure.causes.iter_mut().chain(&mut failure.stderr) {
         *text = redactor.redact(text);

@@ -1,6 +1,8 @@
 //! The JSON-RPC peer under both transports: matches answers to requests, pins faults on the call that
 //! they hit, and serves the requests of the other side.
 
+mod requests;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
@@ -9,11 +11,15 @@ use std::{
     },
 };
 
-use super::wire::{self, Bad, Message, Parsed, Seems};
+use self::requests::Requests;
+use super::{
+    salvage,
+    wire::{self, Bad, Message, Parsed, Seems},
+};
 use crate::{
     domain::{
-        ask::{Answer, Question},
         body::Body,
+        bounds,
         call::{Failure, FailureKind, Progress, RpcError},
         frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
@@ -23,10 +29,9 @@ use crate::{
     engine::ports::{Flow, FrameDraft, Host, Reply},
 };
 use async_trait::async_trait;
-use tokio::sync::{Semaphore, oneshot};
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
-/// How many requests of the server may be open at once; more are refused.
-const OPEN_REQUESTS: usize = 64;
 /// How many ended requests are remembered, to tell late answers from wrong ones.
 const REMEMBERED: usize = 1024;
 
@@ -84,29 +89,13 @@ struct Ended {
     given_up: Option<Arc<dyn Flow>>,
 }
 
-/// A request of the server that is not answered yet.
-struct OpenQuestion {
-    /// The call in whose course it came.
-    call: Option<CallId>,
-    over: oneshot::Sender<Withdrawn>,
-}
-
-/// Why a request of the server needs no answer of ours any more.
-enum Withdrawn {
-    /// The server took it back, and wants none.
-    ByServer,
-    /// Its call was given up; it is told so.
-    WithCall,
-}
-
 /// The state of one connection.
 pub struct Peer {
     spec: Arc<ServerSpec>,
     host: Arc<dyn Host>,
     next_id: AtomicU64,
     pending: Mutex<Pending>,
-    open: Arc<Semaphore>,
-    questions: Mutex<HashMap<String, OpenQuestion>>,
+    requests: Requests,
     batches: std::sync::atomic::AtomicBool,
 }
 
@@ -141,7 +130,7 @@ impl Drop for Ticket {
             action(self.id, self.flow.reason());
         }
         if let Some(call) = slot.call {
-            self.peer.withdraw(|question| question.call == Some(call));
+            self.peer.requests.withdraw(call);
         }
     }
 }
@@ -158,8 +147,7 @@ impl Peer {
             host,
             next_id: AtomicU64::new(1),
             pending: Mutex::default(),
-            open: Arc::new(Semaphore::new(OPEN_REQUESTS)),
-            questions: Mutex::default(),
+            requests: Requests::default(),
             batches: false.into(),
         })
     }
@@ -281,15 +269,7 @@ impl Peer {
             self.fail(id, Failure { may_have_run: failure.may_have_run && !cut, ..failure.clone() });
         }
         // Whoever answers them sees that nobody listens any more.
-        lock(&self.questions).clear();
-    }
-
-    /// Takes back the questions that came in the course of a call that was given up: not every server
-    /// does so itself, and they would stay in the inbox for ever.
-    fn withdraw(&self, chosen: impl Fn(&OpenQuestion) -> bool) {
-        for (_, question) in lock(&self.questions).extract_if(|_, question| chosen(question)) {
-            let _ = question.over.send(Withdrawn::WithCall);
-        }
+        self.requests.clear();
     }
 
     /// The only request under way, if there is exactly one. A subscription does not count: it stays
@@ -323,7 +303,7 @@ impl Peer {
         let (mut body, mut behind) = (body, vec![]);
         if let Parsed::Bad(bad) = &parsed
             && matches!(bad.kind, AnomalyKind::BadJson | AnomalyKind::Noise)
-            && let Some((front, messages)) = wire::split_glued(&body)
+            && let Some((front, messages)) = salvage::split_glued(&body)
         {
             (parsed, lone_at) = wire::parse_mended(&front);
             if let Parsed::Bad(bad) = &mut parsed {
@@ -351,7 +331,7 @@ impl Peer {
         }
         match parsed {
             Parsed::Message(message) => self.message(message, &own, frame, outbox),
-            Parsed::Batch(members) => self.batch(members, &own, frame, outbox),
+            Parsed::Batch(members, rest) => self.batch(members, rest, &own, frame, outbox),
             Parsed::Bad(bad) => self.bad(bad, &own, Some(frame)),
         }
         for message in behind {
@@ -360,12 +340,18 @@ impl Peer {
         }
     }
 
-    fn batch(self: &Arc<Self>, members: Vec<Body>, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
+    fn batch(self: &Arc<Self>, members: Vec<Body>, rest: usize, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
         let accepted = self.batches.load(Ordering::Relaxed);
         if members.is_empty() {
             // JSON-RPC 2.0, section 6: a batch has at least one member.
             self.anomaly(AnomalyKind::Batch, "an empty batch array".into(), arrival.call, Some(frame));
         }
+        if rest > 0 {
+            let detail = format!("a batch array of {} members; {rest} were not read", members.len() + rest);
+            self.anomaly(AnomalyKind::Batch, detail, arrival.call, Some(frame));
+        }
+        // Members that name no request are reported once in all: a flood of them is one fault.
+        let (alone, mut unnamed) = (members.len() == 1, 0usize);
         for member in members {
             let (parsed, _) = wire::parse_mended(&member);
             let (id, seems) = match parsed {
@@ -379,16 +365,24 @@ impl Peer {
                     self.bad(Bad { kind, detail: format!("a member of a batch: {}", bad.detail), ..bad }, arrival, Some(frame));
                     continue;
                 }
-                Parsed::Batch(_) if accepted => {
+                Parsed::Batch(..) if accepted => {
                     self.anomaly(AnomalyKind::Batch, "a batch array within a batch array".into(), arrival.call, Some(frame));
                     continue;
                 }
                 Parsed::Message(Message::Response { id, .. }) => (Some(id), Seems::Answer),
-                Parsed::Bad(bad) => (bad.id, Seems::Answer),
-                _ => (None, Seems::Nothing),
+                Parsed::Bad(bad) if alone || bad.id.is_some() => (bad.id, Seems::Answer),
+                _ if alone => (None, Seems::Nothing),
+                _ => {
+                    unnamed += 1;
+                    continue;
+                }
             };
             let detail = "the answer came in a batch array, which the negotiated protocol version does not have".to_owned();
             self.bad(Bad { kind: AnomalyKind::Batch, detail, id, seems }, arrival, Some(frame));
+        }
+        if unnamed > 0 && rest == 0 {
+            let detail = format!("{unnamed} messages in a batch array, which the negotiated protocol version does not have");
+            self.anomaly(AnomalyKind::Batch, detail, arrival.call, Some(frame));
         }
     }
 
@@ -398,7 +392,7 @@ impl Peer {
             Parsed::Message(Message::Request { id, method, .. }) => (FrameKind::Request, Some(method.clone()), Some(id.clone())),
             Parsed::Message(Message::Notification { method, .. }) => (FrameKind::Notification, Some(method.clone()), None),
             Parsed::Message(Message::Response { id, .. }) => (FrameKind::Response, None, Some(id.clone())),
-            Parsed::Batch(_) => (FrameKind::Noise, None, None),
+            Parsed::Batch(..) => (FrameKind::Noise, None, None),
             Parsed::Bad(bad) => (FrameKind::Noise, None, bad.id.clone()),
         };
         let known = rpc_id.as_deref().filter(|_| kind != FrameKind::Request).and_then(wire::our_id).and_then(|id| self.known(id));
@@ -436,6 +430,7 @@ impl Peer {
 
     /// Counts a fault and, where it can be told whose answer it was, fails that request at once.
     pub fn bad(&self, mut bad: Bad, arrival: &Arrival, frame: Option<u64>) {
+        bounds::shorten(&mut bad.detail, bounds::LINE);
         let own = bad.id.as_deref().and_then(wire::our_id).filter(|id| lock(&self.pending).slots.contains_key(id));
         let blamed = match bad.seems {
             _ if own.is_some() => own,
@@ -497,6 +492,8 @@ impl Peer {
 
     fn response(&self, id: &str, answer: Result<Body, RpcError>, arrival: &Arrival, frame: u64) {
         let number = wire::our_id(id);
+        // Shown only; ours are short.
+        let id = &*bounds::cut(id, 100);
         if let Some(slot) = number.and_then(|id| self.end(id, true)) {
             lock(&self.pending).told.retain(|place| *place > slot.written);
             let reply = match answer {
@@ -536,72 +533,36 @@ impl Peer {
                 }
             }
             "notifications/cancelled" => {
-                let id = params.value().and_then(|v| v.get("requestId").map(|id| id.to_string()));
-                if let Some(question) = id.and_then(|id| lock(&self.questions).remove(&id)) {
-                    let _ = question.over.send(Withdrawn::ByServer);
+                let [id] = params.fields(["requestId"]).unwrap_or_default();
+                if let Some(id) = id {
+                    self.requests.cancelled(id.get());
                 }
             }
             _ => self.host.notification(method, params, self.likely_call(arrival)),
         }
     }
-
-    fn request(self: &Arc<Self>, id: Arc<str>, method: &str, params: &Body, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
-        let Ok(permit) = self.open.clone().try_acquire_owned() else {
-            self.anomaly(
-                AnomalyKind::Flood,
-                format!("more than {OPEN_REQUESTS} requests at once; this one was refused"),
-                arrival.call,
-                Some(frame),
-            );
-            let (outbox, body) = (outbox.clone(), wire::response(&id, &Err((-32603, "too many requests at once".into()))));
-            tokio::spawn(async move { outbox.reply(body).await });
-            return;
-        };
-        let (over, withdrawn) = oneshot::channel();
-        let call = self.likely_call(arrival);
-        lock(&self.questions).insert(id.to_string(), OpenQuestion { call, over });
-        let question = Question::from_request(method, params);
-        let ping = method == "ping";
-        let unknown = format!("{method} is not supported");
-        let (peer, outbox) = (self.clone(), outbox.clone());
-        tokio::spawn(async move {
-            let _permit = permit;
-            let answer = match question {
-                _ if ping => Ok(serde_json::json!({})),
-                None => Err((-32601, unknown)),
-                Some(question) => tokio::select! {
-                    // What the server took back first is not answered, even if its call ended meanwhile.
-                    biased;
-                    why = withdrawn => match why {
-                        Ok(Withdrawn::WithCall) => Answer::Cancel.to_result(&question),
-                        Ok(Withdrawn::ByServer) | Err(_) => return,
-                    },
-                    answer = peer.host.ask(question.clone(), call) => answer.to_result(&question),
-                },
-            };
-            lock(&peer.questions).remove(&*id);
-            outbox.reply(wire::response(&id, &answer)).await;
-        });
-    }
 }
 
 fn rpc_failure(rpc: RpcError) -> Failure {
     let kind = FailureKind::Protocol;
-    let message = if rpc.message.is_empty() { format!("error {}", rpc.code) } else { rpc.message.clone() };
-    Failure { rpc: Some(rpc), ..Failure::after_send(kind, message) }
+    let message = match rpc.message.as_str() {
+        "" => format!("error {}", rpc.code),
+        message => bounds::cut(message, bounds::ERROR_TEXT).into_owned(),
+    };
+    Failure { rpc: Some(rpc), ..Failure::after_send(kind, message) }.bounded()
 }
 
 fn progress_token(params: &Body) -> Option<u64> {
-    let value = params.value()?;
-    let token = value.get("progressToken")?;
-    token.as_u64().or_else(|| token.as_str()?.parse().ok())
+    let [token] = params.fields(["progressToken"])?;
+    wire::our_id(token?.get())
 }
 
 fn read_progress(params: &Body) -> Option<Progress> {
-    let value = params.value()?;
+    let [progress, total, message] = params.fields(["progress", "total", "message"])?;
+    let number = |raw: &RawValue| raw.get().parse().ok().filter(|number: &f64| number.is_finite());
     Some(Progress {
-        progress: value.get("progress")?.as_f64()?,
-        total: value.get("total").and_then(serde_json::Value::as_f64),
-        message: value.get("message").and_then(|m| m.as_str()).map(str::to_owned),
+        progress: number(progress?)?,
+        total: total.and_then(number),
+        message: message.and_then(|message| bounds::json_text(message.get(), bounds::LINE)),
     })
 }

@@ -3,7 +3,7 @@
 //! A [`Link`] carries JSON-RPC (stdio or HTTP); everything that is the same over both is here.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,16 +13,17 @@ use serde_json::{Value, json, value::RawValue};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::wire;
+use super::pages::{self, Cut, Next};
 use crate::{
     domain::{
-        body::Body,
+        body::{self, Body},
+        bounds,
         call::{Failure, FailureKind, Progress},
         catalog::RawLists,
         frame::{Anomaly, AnomalyKind},
         id::CallId,
         server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
-        time::{Stamp, short},
+        time::{Stamp, short, size},
     },
     engine::ports::{Flow, Host, Reply, Request, Session},
 };
@@ -39,6 +40,8 @@ const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// Supported versions of a server that are read.
+const VERSIONS: usize = 64;
 const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
 
 /// How long a subscription has to stand to count as one that works.
@@ -113,9 +116,47 @@ pub struct McpSession {
 struct Agreement {
     era: Era,
     version: String,
-    server: Value,
+    name: Option<String>,
+    title: Option<String>,
+    server_version: Option<String>,
     instructions: Option<String>,
     capabilities: Body,
+}
+
+impl Agreement {
+    /// Reads the members of a result, each within its bound.
+    fn read(
+        era: Era,
+        version: String,
+        server: Option<&RawValue>,
+        instructions: Option<&RawValue>,
+        capabilities: Option<&RawValue>,
+    ) -> Agreement {
+        let text = |field: Option<&RawValue>, limit| field.and_then(|raw| bounds::json_text(raw.get(), limit));
+        let [name, title, own] =
+            server.and_then(|server| body::fields(server.get().as_bytes(), ["name", "title", "version"])).unwrap_or_default();
+        Agreement {
+            era,
+            version,
+            name: text(name, bounds::LINE),
+            title: text(title, bounds::LINE),
+            server_version: text(own, bounds::LINE),
+            instructions: text(instructions, bounds::DESCRIPTION),
+            capabilities: capabilities.map_or_else(|| Body::from("null"), bounded_capabilities),
+        }
+    }
+}
+
+/// The capabilities as they came. Of an object over the bound only those that this client uses are stored.
+fn bounded_capabilities(raw: &RawValue) -> Body {
+    if raw.get().len() <= bounds::DESCRIPTION {
+        return Body::from(raw.get());
+    }
+    const USED: [&str; 6] = ["tools", "resources", "prompts", "logging", "completions", "tasks"];
+    let used = body::fields(raw.get().as_bytes(), USED).unwrap_or_default();
+    let fits = |raw: &&RawValue| raw.get().len() <= bounds::LINE;
+    let used = USED.iter().zip(used).filter_map(|(name, raw)| raw.filter(fits).map(|raw| format!("{name:?}:{}", raw.get())));
+    Body::from(format!("{{{}}}", used.collect::<Vec<_>>().join(",")))
 }
 
 impl McpSession {
@@ -141,12 +182,11 @@ impl McpSession {
             link.notify("notifications/initialized", Body::default()).await.map_err(|f| failed(Step::Initialize, &f))?;
         }
         let now = host.now();
-        let text = |key: &str| agreement.server.get(key).and_then(Value::as_str).map(str::to_owned);
         let info = SessionInfo {
             era: agreement.era,
-            name: text("name"),
-            title: text("title"),
-            version: text("version"),
+            name: agreement.name,
+            title: agreement.title,
+            version: agreement.server_version,
             protocol: agreement.version.clone(),
             instructions: agreement.instructions,
             capabilities: agreement.capabilities,
@@ -235,17 +275,14 @@ impl McpSession {
     }
 
     /// Reads all pages of one list, within the guards; what went wrong and how long the list holds goes to `raw`.
+    ///
+    /// The lists of one server take at most [`Limits::message_bytes`](crate::domain::server::Limits) together.
     async fn list(&self, method: &str, key: &'static str, raw: &mut RawLists, until: Instant) -> Result<Vec<Body>, Failure> {
         let (limits, mut items, mut cursors) = (self.spec.limits, Vec::new(), HashSet::new());
         // Of what is told when it changes, the age says nothing.
         let told = self.info.declares(&[method.split('/').next().unwrap_or_default(), "listChanged"]);
         let ages = self.info.era == Era::Modern && !told;
         let mut cursor: Option<String> = None;
-        let mut broken = false;
-        let mut warn = |detail: String| {
-            self.host.anomaly(Anomaly { kind: AnomalyKind::Pagination, detail: detail.clone(), call: None, frame: None });
-            raw.warnings.push(detail);
-        };
         for page in 1.. {
             let params = cursor.as_ref().map(|c| Body::json(&json!({"cursor": c}))).unwrap_or_default();
             let request = Request { method: method.into(), params, call: None, repeatable: true };
@@ -256,39 +293,44 @@ impl McpSession {
                 Ok(reply) => reply,
                 Err(failure) if page == 1 => return Err(failure),
                 Err(failure) => {
-                    warn(format!("{method}: page {page} failed ({}); the list is cut there", failure.message));
-                    broken = true;
+                    self.cut_list(raw, format!("{method}: page {page} failed ({}); the list is cut there", failure.message));
+                    raw.broken.push(key);
                     break;
                 }
             };
-            let (found, next, ttl) = match read_page(&reply.result, key) {
+            let read = pages::read(&reply.result, key, limits.items - items.len(), limits.message_bytes.saturating_sub(raw.bytes));
+            let found = match read {
                 Ok(page) => page,
                 Err(why) => return Err(Failure::after_send(FailureKind::Protocol, format!("{method}: {why}"))),
             };
-            items.extend(found);
+            raw.bytes += found.bytes;
+            items.extend(found.items);
             if ages {
-                raw.ttl = [raw.ttl, ttl].into_iter().flatten().min();
+                raw.ttl = [raw.ttl, found.ttl].into_iter().flatten().min();
             }
-            if items.len() > limits.items || (items.len() == limits.items && next.is_some()) {
-                items.truncate(limits.items);
-                warn(format!("{method}: more than {} entries; the list is cut there", limits.items));
-                break;
-            }
-            let Some(next) = next else { break };
-            if page >= limits.pages {
-                warn(format!("{method}: more than {} pages; the list is cut there", limits.pages));
-                break;
-            }
-            if !cursors.insert(next.clone()) {
-                warn(format!("{method}: the cursor {next:?} came twice; the list is cut there"));
-                break;
-            }
-            cursor = Some(next);
-        }
-        if broken {
-            raw.broken.push(key);
+            let why = match (found.cut, found.next) {
+                (Some(Cut::Items), _) | (None, Next::At(_)) if items.len() >= limits.items => format!("more than {} entries", limits.items),
+                (Some(_), _) => format!("the lists of this server are over {}", size(limits.message_bytes as u64)),
+                (None, Next::End) => break,
+                (None, Next::TooLong(length)) => format!("the cursor after page {page} is {} long", size(length as u64)),
+                (None, Next::At(_)) if page >= limits.pages => format!("more than {} pages", limits.pages),
+                (None, Next::At(next)) if cursors.insert(next.clone()) => {
+                    cursor = Some(next);
+                    continue;
+                }
+                (None, Next::At(next)) => format!("the cursor {:?} came twice", bounds::cut(&next, 100)),
+            };
+            self.cut_list(raw, format!("{method}: {why}; the list is cut there"));
+            raw.cut.push(key);
+            break;
         }
         Ok(items)
+    }
+
+    /// Reports that a list is not whole.
+    fn cut_list(&self, raw: &mut RawLists, detail: String) {
+        self.host.anomaly(Anomaly { kind: AnomalyKind::Pagination, detail: detail.clone(), call: None, frame: None });
+        raw.warnings.push(detail);
     }
 
     /// One of the optional lists: a failure is a warning.
@@ -317,18 +359,6 @@ impl McpSession {
 /// Whether asking again would be answered in the same way.
 fn refused(failure: &Failure) -> bool {
     failure.rpc.is_some() || failure.status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 425 | 429))
-}
-
-/// The entries of a page, where the next begins, and how long this one holds: zero and nonsense are as good as nothing.
-type Page = (Vec<Body>, Option<String>, Option<Duration>);
-
-fn read_page(result: &Body, key: &str) -> Result<Page, String> {
-    let page: HashMap<String, &RawValue> = serde_json::from_slice(result.bytes()).map_err(|e| format!("the result is no object: {e}"))?;
-    let list = page.get(key).ok_or_else(|| format!("the result has no {key:?}"))?;
-    let members: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|e| format!("{key:?} is no list: {e}"))?;
-    let next = page.get("nextCursor").and_then(|c| serde_json::from_str::<Option<String>>(c.get()).ok().flatten());
-    let ttl = page.get("ttlMs").and_then(|ttl| serde_json::from_str::<u64>(ttl.get()).ok()).filter(|ms| *ms > 0).map(Duration::from_millis);
-    Ok((members.iter().map(|m| result.slice_of(m.get().as_bytes())).collect(), next, ttl))
 }
 
 #[async_trait]
@@ -419,7 +449,7 @@ async fn discover(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Refusal
     let request = Request { method: "server/discover".into(), params: Body::default(), call: None, repeatable: true };
     let reply = link.request(request, &modern_meta(MODERN, None), Arc::new(Quiet("no answer to server/discover"))).await;
     let result = match reply {
-        Ok(reply) => wire::value(&reply.result).unwrap_or_default(),
+        Ok(reply) => reply.result,
         Err(failure) => {
             let mut report = failed(Step::Discover, &failure);
             if failure.rpc.as_ref().is_some_and(|rpc| rpc.code == -32022) {
@@ -436,21 +466,18 @@ async fn discover(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Refusal
             return Err(if answered { Refusal::NotModern(Box::new(report)) } else { Refusal::Fatal(Box::new(report)) });
         }
     };
-    let versions: Vec<&str> =
-        result["supportedVersions"].as_array().map(|v| v.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
-    if !versions.contains(&MODERN) {
+    let [versions, meta, instructions, capabilities] =
+        result.fields(["supportedVersions", "_meta", "instructions", "capabilities"]).unwrap_or_default();
+    let versions = versions.and_then(|list| body::members(list.get().as_bytes(), VERSIONS).ok()).unwrap_or_default().0;
+    let versions: Vec<String> = versions.into_iter().filter_map(|version| bounds::json_text(version.get(), 64)).collect();
+    if !versions.iter().any(|version| version == MODERN) {
         let mut report =
             ConnectFailure::new(Step::Discover, format!("the server supports {versions:?}, of the modern era we speak {MODERN}"));
         report.retryable = false;
         return Err(Refusal::NotModern(Box::new(report)));
     }
-    Ok(Agreement {
-        era: Era::Modern,
-        version: MODERN.into(),
-        server: result["_meta"][META_SERVER].clone(),
-        instructions: result["instructions"].as_str().map(str::to_owned),
-        capabilities: Body::json(&result["capabilities"]),
-    })
+    let [server] = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [META_SERVER])).unwrap_or_default();
+    Ok(Agreement::read(Era::Modern, MODERN.into(), server, instructions, capabilities))
 }
 
 async fn initialize(link: &dyn Link, host: &dyn Host) -> Result<Agreement, ConnectFailure> {
@@ -458,8 +485,9 @@ async fn initialize(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Conne
     let params = json!({"protocolVersion": LEGACY, "capabilities": capabilities(Era::Legacy), "clientInfo": client_info()});
     let request = Request { method: "initialize".into(), params: Body::json(&params), call: None, repeatable: true };
     let reply = link.request(request, "", Arc::new(Quiet("no answer to initialize"))).await.map_err(|f| failed(Step::Initialize, &f))?;
-    let result = wire::value(&reply.result).unwrap_or_default();
-    let version = result["protocolVersion"].as_str().unwrap_or_default().to_owned();
+    let [version, server, instructions, capabilities] =
+        reply.result.fields(["protocolVersion", "serverInfo", "instructions", "capabilities"]).unwrap_or_default();
+    let version = version.and_then(|version| bounds::json_text(version.get(), 64)).unwrap_or_default();
     if !LEGACY_VERSIONS.contains(&version.as_str()) {
         let mut report = ConnectFailure::new(
             Step::Initialize,
@@ -468,13 +496,7 @@ async fn initialize(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Conne
         report.retryable = false;
         return Err(report);
     }
-    Ok(Agreement {
-        era: Era::Legacy,
-        version,
-        server: result["serverInfo"].clone(),
-        instructions: result["instructions"].as_str().map(str::to_owned),
-        capabilities: Body::json(&result["capabilities"]),
-    })
+    Ok(Agreement::read(Era::Legacy, version, server, instructions, capabilities))
 }
 
 /// A failed request as a failed step of connecting.
@@ -495,7 +517,7 @@ pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
     if failure.kind == FailureKind::Unauthorized {
         report.retryable = false;
     }
-    report
+    report.bounded()
 }
 
 /// What a connection shares with its closing: who is waiting for the end, and the reason once known.

@@ -5,15 +5,18 @@
 //! stopped by the terminal), and its process group can be signalled as a whole.
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     io,
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, ExitStatus, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
-use tokio::process::{Child, Command};
+use tokio::{net::unix::pipe, process::Child};
 
+use super::reaper::{Ended, Reaper, ServerCommand};
 use crate::domain::server::Launch;
 
 /// The variable that marks every process that came of a server, with the instance and the server's number.
@@ -47,35 +50,155 @@ const PASSED: &[&str] = &[
     "no_proxy",
 ];
 
-/// Starts the program of `launch` with piped stdio, marked with `mark`.
-pub fn spawn(launch: &Launch, mark: &str) -> io::Result<Child> {
+/// A server's process and our ends of its pipes. Dropped before its end, it is killed with its group.
+pub struct Process {
+    /// Its number, and that of the session and the group that it leads.
+    pub pid: u32,
+    /// What it reads.
+    pub stdin: pipe::Sender,
+    /// What it writes.
+    pub stdout: pipe::Receiver,
+    /// What it writes beside.
+    pub stderr: pipe::Receiver,
+    /// How it ends.
+    pub end: End,
+}
+
+/// What reports the end of a server's process.
+pub enum End {
+    /// It is our own child.
+    Own(Child),
+    /// It is the helper's child.
+    Helpers {
+        /// Its number.
+        pid: u32,
+        /// What the helper reports.
+        ended: Ended,
+    },
+}
+
+impl End {
+    /// Waits for the end of the process. Cancel-safe.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        match self {
+            End::Own(child) => child.wait().await,
+            End::Helpers { ended, .. } => {
+                let ended = ended.wait_for(Option::is_some).await.map_err(|_| io::Error::other("the helper process is gone"))?;
+                ended.ok_or_else(|| io::Error::other("the helper process is gone"))
+            }
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let End::Helpers { pid, ended } = self
+            && ended.borrow().is_none()
+            && ended.has_changed().is_ok()
+        {
+            signal_group(*pid, Signal::KILL);
+        }
+    }
+}
+
+/// Starts the program of `launch` with piped stdio, marked with `mark`: by the helper of `reaper`, or as our own child where
+/// there is none.
+pub async fn spawn(launch: &Launch, mark: &str, reaper: &Reaper) -> io::Result<Process> {
+    let command = command_of(launch, mark)?;
+    let ((stdin, to), (from, stdout), (from_err, stderr)) = (pipe_pair()?, pipe_pair()?, pipe_pair()?);
+    let pipes = [stdin, stdout, stderr];
+    let copies = [pipes[0].try_clone()?, pipes[1].try_clone()?, pipes[2].try_clone()?];
+    let (pid, end) = match reaper.start(&command, copies) {
+        Some(start) => {
+            drop(pipes);
+            let (pid, ended) = start?.await.map_err(|_| io::Error::other("the helper process is gone"))??;
+            (pid, End::Helpers { pid, ended })
+        }
+        None => {
+            let mut child = tokio::process::Command::from(prepared(&command, pipes)?);
+            let child = child.kill_on_drop(true).spawn()?;
+            (child.id().unwrap_or_default(), End::Own(child))
+        }
+    };
+    Ok(Process {
+        pid,
+        stdin: pipe::Sender::from_owned_fd(to)?,
+        stdout: pipe::Receiver::from_owned_fd(from)?,
+        stderr: pipe::Receiver::from_owned_fd(from_err)?,
+        end,
+    })
+}
+
+/// The two ends of a pipe, the reading one first. No other process inherits them.
+fn pipe_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = io::pipe()?;
+    Ok((read.into(), write.into()))
+}
+
+/// All that starts a server but its pipes.
+fn command_of(launch: &Launch, mark: &str) -> io::Result<ServerCommand> {
     let Launch::Stdio { command, args, env, inherit_env, cwd } = launch else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stdio server"));
     };
-    let mut child = Command::new(command);
-    child.args(args.iter().map(|arg| arg.expose()));
-    if !inherit_env {
-        child.env_clear();
-        child.envs(PASSED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    }
-    child.envs(env.iter().map(|(name, value)| (name, value.expose())));
-    child.env(MARK, mark);
-    if let Some(cwd) = cwd {
-        child.current_dir(cwd);
-    }
-    child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    new_session(&mut child);
-    child.spawn()
+    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let words = std::iter::once(OsString::from(command)).chain(args.iter().map(|arg| OsString::from(arg.expose()))).collect();
+    let inherited = std::env::vars_os().filter(|(name, _)| *inherit_env || PASSED.iter().any(|passed| name == passed));
+    // The last value of a name counts.
+    let mut all: BTreeMap<OsString, OsString> = inherited.filter(|(name, _)| !name.is_empty()).collect();
+    all.extend(env.iter().map(|(name, value)| (OsString::from(name.as_str()), OsString::from(value.expose()))));
+    all.insert(MARK.into(), mark.into());
+    Ok(ServerCommand { cwd: cwd.as_ref().map_or(here.clone(), |cwd| here.join(cwd)), words, env: all.into_iter().collect() })
 }
 
+/// Starts a server on these pipes (stdin, stdout, stderr) in the helper; gives its process id.
+///
+/// The kernel kills the server when the thread that calls this ends.
+pub fn start(command: &ServerCommand, pipes: Vec<OwnedFd>) -> io::Result<u32> {
+    let pipes: [OwnedFd; 3] = pipes.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut command = prepared(command, pipes)?;
+    die_with_parent(&mut command);
+    // Dropping the handle neither ends the process nor waits for it.
+    Ok(command.spawn()?.id())
+}
+
+fn prepared(command: &ServerCommand, [stdin, stdout, stderr]: [OwnedFd; 3]) -> io::Result<Command> {
+    let (program, args) = command.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut child = Command::new(program);
+    child.args(args).env_clear().envs(command.env.iter().map(|(name, value)| (name, value))).current_dir(&command.cwd);
+    child.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout)).stderr(Stdio::from(stderr));
+    new_session(&mut child);
+    Ok(child)
+}
+
+/// Makes the process the leader of a new session before it becomes the program.
 #[allow(unsafe_code, reason = "setsid has to run between fork and exec")]
-fn new_session(command: &mut Command) {
+pub fn new_session(command: &mut Command) {
     // SAFETY: the closure runs in the forked child before exec and calls only setsid(2), which is
     // async-signal-safe and touches no memory of ours.
     unsafe {
         command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from));
     }
 }
+
+/// Has the kernel kill the process when its parent thread ends.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "prctl has to run between fork and exec")]
+fn die_with_parent(command: &mut Command) {
+    use rustix::process::{getpid, getppid, set_parent_process_death_signal};
+    let parent = getpid();
+    // SAFETY: the closure runs in the forked child before exec and calls only prctl(2) and getppid(2), which are
+    // async-signal-safe and touch no memory of ours. The error is made of a number, without an allocation.
+    unsafe {
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // The parent can have ended before that.
+            if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(rustix::io::Errno::SRCH.raw_os_error())) }
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent(_command: &mut Command) {}
 
 /// What `PATH` gives for a command: where it was found, or what was looked at.
 pub fn explain_path(command: &str, path: Option<&OsStr>, cwd: Option<&Path>) -> String {
@@ -125,28 +248,34 @@ pub fn group_alive(pid: u32) -> bool {
 /// Linux only; elsewhere the group is all that can be found.
 pub fn kill_marked(mark: &str, signal: Signal) -> usize {
     let ids = marked(mark);
-    for pid in ids.iter().filter_map(|pid| as_pid(*pid)) {
-        let _ = kill_process(pid, signal);
-    }
+    kill_marked_of(&ids, mark, signal);
     ids.len()
+}
+
+/// Kills those of these processes that still carry the mark: a number can have gone to another process meanwhile.
+pub fn kill_marked_of(ids: &[u32], mark: &str, signal: Signal) {
+    for (id, pid) in ids.iter().filter_map(|id| Some((*id, as_pid(*id)?))) {
+        if carries(id, mark) {
+            let _ = kill_process(pid, signal);
+        }
+    }
 }
 
 /// The processes that carry `mark` (or a mark that continues it after a colon), ourselves left out.
 pub fn marked(mark: &str) -> Vec<u32> {
     let own = std::process::id();
     let Ok(entries) = std::fs::read_dir("/proc") else { return vec![] };
-    let wanted = format!("{MARK}={mark}");
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| *pid != own)
-        .filter(|pid| {
-            let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
-            environ
-                .split(|b| *b == 0)
-                .any(|var| var.strip_prefix(wanted.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b":")))
-        })
+        .filter(|pid| *pid != own && carries(*pid, mark))
         .collect()
+}
+
+fn carries(pid: u32, mark: &str) -> bool {
+    let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
+    let value = |var| <[u8]>::strip_prefix(var, MARK.as_bytes())?.strip_prefix(b"=")?.strip_prefix(mark.as_bytes());
+    environ.split(|b| *b == 0).any(|var| value(var).is_some_and(|rest| rest.is_empty() || rest.starts_with(b":")))
 }
 
 fn as_pid(pid: u32) -> Option<Pid> {

@@ -1,12 +1,14 @@
 //! Server-sent events (WHATWG HTML, section 9.2), incrementally and within a limit. Pure.
 
-use crate::domain::time::Stamp;
+use std::sync::Arc;
+
+use crate::domain::{bounds, time::Stamp};
 
 /// One event of a stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
-    /// The last id seen so far, this event's included.
-    pub id: Option<String>,
+    /// The last id seen so far, this event's included. Shared by the events after it.
+    pub id: Option<Arc<str>>,
     /// Its `data`, lines joined by `\n`. Empty for an event that only carries an id or a retry time.
     pub data: Vec<u8>,
     /// When its first byte came.
@@ -14,6 +16,9 @@ pub struct Event {
     /// Bytes on the wire.
     pub size: u64,
 }
+
+/// Lines of data from this length on are moved into the event.
+const MOVED: usize = 64 << 10;
 
 /// The event outgrew the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +34,9 @@ pub struct Parser {
     current: Event,
     has_data: bool,
     touched: bool,
-    id: Option<String>,
+    id: Option<Arc<str>>,
+    /// The length of the first id that is longer than [`bounds::ID`]. Such an id counts as none.
+    pub long_id: Option<usize>,
     /// The reconnection time that the server last asked for, in milliseconds.
     pub retry_ms: Option<u64>,
 }
@@ -46,13 +53,14 @@ impl Parser {
             has_data: false,
             touched: false,
             id: None,
+            long_id: None,
             retry_ms: None,
         }
     }
 
     /// The last event id.
-    pub fn last_id(&self) -> Option<&str> {
-        self.id.as_deref()
+    pub fn last_id(&self) -> Option<&Arc<str>> {
+        self.id.as_ref()
     }
 
     /// Whether the stream stands within an event.
@@ -81,8 +89,14 @@ impl Parser {
             if self.line.len() + self.current.data.len() > self.limit {
                 return Err(TooLong);
             }
-            let line = std::mem::take(&mut self.line);
+            let mut line = std::mem::take(&mut self.line);
             self.current.size += line.len() as u64 + 1;
+            if line.len() >= MOVED && !self.has_data && line.starts_with(b"data:") {
+                // Moved rather than copied, so that a large event is held once.
+                line.drain(..if line.get(5) == Some(&b' ') { 6 } else { 5 });
+                (self.current.data, self.has_data, self.started) = (line, true, true);
+                continue;
+            }
             self.take_line(&line, &mut out);
             if self.line.capacity() == 0 && line.capacity() < 64 << 10 {
                 self.line = line;
@@ -114,7 +128,11 @@ impl Parser {
                 }
                 self.current.data.extend_from_slice(value);
             }
-            b"id" if !value.contains(&0) => self.id = Some(String::from_utf8_lossy(value).into_owned()),
+            b"id" if value.len() > bounds::ID => {
+                self.long_id.get_or_insert(value.len());
+                self.id = None;
+            }
+            b"id" if !value.contains(&0) => self.id = Some(String::from_utf8_lossy(value).into()),
             b"retry" => self.retry_ms = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()).or(self.retry_ms),
             _ => {}
         }
@@ -129,7 +147,7 @@ mod tests {
     fn parse(chunks: &[&[u8]], limit: usize) -> (Vec<(Option<String>, String)>, Parser) {
         let (mut parser, mut got) = (Parser::new(limit), vec![]);
         for chunk in chunks {
-            let _ = parser.feed(chunk, Stamp(1), |e| got.push((e.id, String::from_utf8(e.data).unwrap())));
+            let _ = parser.feed(chunk, Stamp(1), |e| got.push((e.id.map(|id| id.to_string()), String::from_utf8(e.data).unwrap())));
         }
         (got, parser)
     }
@@ -141,6 +159,32 @@ mod tests {
         assert_eq!(got, [(Some("7".into()), "a\nb".into()), (Some("7".into()), String::new()), (Some(String::new()), "c".into())]);
         assert_eq!(parser.retry_ms, Some(500));
         assert!(parser.within_event());
+    }
+
+    #[test]
+    fn an_id_that_is_too_long_counts_as_none_and_an_id_is_shared_by_the_events_after_it() {
+        let mut parser = Parser::new(16 << 20);
+        let mut ids = vec![];
+        let long = "x".repeat(bounds::ID + 1);
+        let text = format!("id: a\ndata: 1\n\ndata: 2\n\nid: {long}\ndata: 3\n\ndata: 4\n\n");
+        parser.feed(text.as_bytes(), Stamp(1), |event| ids.push(event.id)).unwrap();
+        assert_eq!(ids.iter().map(|id| id.as_deref()).collect::<Vec<_>>(), [Some("a"), Some("a"), None, None]);
+        assert!(Arc::ptr_eq(ids[0].as_ref().unwrap(), ids[1].as_ref().unwrap()));
+        assert_eq!((parser.long_id, parser.last_id()), (Some(bounds::ID + 1), None));
+    }
+
+    #[test]
+    fn a_long_event_is_held_once() {
+        let mut parser = Parser::new(16 << 20);
+        let mut data = vec![];
+        parser.feed(b"data: ", Stamp(1), |_| {}).unwrap();
+        for _ in 0..1000 {
+            parser.feed(&[b'x'; 1000], Stamp(1), |_| {}).unwrap();
+        }
+        parser.feed(b"\n", Stamp(1), |_| {}).unwrap();
+        assert_eq!((parser.line.capacity(), parser.current.data.len()), (0, 1_000_000));
+        parser.feed(b"\n", Stamp(1), |event| data = event.data).unwrap();
+        assert!(data.len() == 1_000_000 && data.iter().all(|b| *b == b'x'));
     }
 
     #[test]

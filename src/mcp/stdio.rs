@@ -13,7 +13,6 @@ use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::unix::pipe,
-    process::{Child, ChildStderr, ChildStdout},
     sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout},
@@ -22,10 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     lines::{Lines, Piece},
+    pace::Pace,
     peer::{Arrival, Outbox, Peer},
     reaper::Reaper,
     session::{Ending, Link, meta_with_token},
-    spawn, wire,
+    spawn::{self, End, Process},
+    wire,
 };
 use crate::{
     domain::{
@@ -43,6 +44,8 @@ use crate::{
 const QUEUE: usize = 64;
 /// How long after the process's end its last output is waited for.
 const DRAIN: Duration = Duration::from_millis(150);
+/// How long the reading of that output may take at most.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long a line may stand without another byte after a request was given up, before it counts as one
 /// that will never be finished: what the server says next would be glued to it.
 const STALL: Duration = Duration::from_secs(1);
@@ -112,19 +115,12 @@ impl Outbox for Answers {
 
 impl StdioLink {
     /// Starts the server's process and the tasks around it.
-    pub fn start(spec: Arc<ServerSpec>, host: Arc<dyn Host>, reaper: Arc<Reaper>) -> Result<Arc<StdioLink>, ConnectFailure> {
+    pub async fn start(spec: Arc<ServerSpec>, host: Arc<dyn Host>, reaper: Arc<Reaper>) -> Result<Arc<StdioLink>, ConnectFailure> {
         host.step(Step::Spawn);
         let mark = format!("{}:{}", reaper.mark(), SERIAL.fetch_add(1, Ordering::Relaxed));
-        let mut child = spawn::spawn(&spec.launch, &mark).map_err(|error| spawn_failure(&spec, &error))?;
-        let pid = child.id().unwrap_or_default();
-        reaper.watch(pid);
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
-            return Err(ConnectFailure::new(Step::Spawn, "the program's pipes could not be opened"));
-        };
-        let stdin = stdin.into_owned_fd().and_then(pipe::Sender::from_owned_fd).map_err(|error| ConnectFailure {
-            causes: vec![error.to_string()],
-            ..ConnectFailure::new(Step::Spawn, "the program's input cannot be written to")
-        })?;
+        let started = timeout(spec.timeouts.connect, spawn::spawn(&spec.launch, &mark, &reaper)).await;
+        let started = started.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let Process { pid, stdin, stdout, stderr, end } = started.map_err(|error| spawn_failure(&spec, &error))?;
         let peer = Peer::new(spec, host);
         let (out, queue) = mpsc::channel(QUEUE);
         let (exit_to, exit) = watch::channel(None);
@@ -143,20 +139,21 @@ impl StdioLink {
         });
         let writer = tokio::spawn(write(link.peer.clone(), stdin, queue, link.end_input.clone()));
         let stderr = tokio::spawn(read_stderr(link.peer.host().clone(), stderr));
-        tokio::spawn(link.clone().live(child, writer, stdout, stderr, exit_to));
+        tokio::spawn(link.clone().live(end, writer, stdout, stderr, exit_to));
         Ok(link)
     }
 
     /// The process's life: reads its output until it ends or can no longer be talked to, then reports the end.
     async fn live(
         self: Arc<Self>,
-        mut child: Child,
+        mut child: End,
         writer: JoinHandle<Input>,
-        stdout: ChildStdout,
+        stdout: pipe::Receiver,
         mut stderr: JoinHandle<()>,
         exit_to: watch::Sender<Option<Exit>>,
     ) {
-        let mut reader = tokio::spawn(read(self.peer.clone(), stdout, self.outbox.clone(), self.given_up.clone()));
+        let busy = Arc::new(AtomicBool::new(false));
+        let mut reader = tokio::spawn(read(self.peer.clone(), stdout, self.outbox.clone(), self.given_up.clone(), busy.clone()));
         let closed_input = async {
             if !matches!(writer.await, Ok(Input::ClosedByServer)) {
                 std::future::pending::<()>().await;
@@ -166,7 +163,7 @@ impl StdioLink {
         let exited = tokio::select! {
             status = child.wait() => {
                 // A grandchild may hold the pipes open for ever.
-                let _ = timeout(DRAIN, &mut reader).await;
+                drain(&mut reader, &busy).await;
                 Some(status)
             }
             end = &mut reader => {
@@ -180,7 +177,7 @@ impl StdioLink {
                 // At the end of a process this is seen first, and its last words are still to be read.
                 let exited = timeout(DRAIN, child.wait()).await.ok();
                 if exited.is_some() {
-                    let _ = timeout(DRAIN, &mut reader).await;
+                    drain(&mut reader, &busy).await;
                 }
                 exited
             }
@@ -226,7 +223,7 @@ impl StdioLink {
     }
 
     /// End of input, SIGTERM, SIGKILL: each with its patience, to the whole group.
-    async fn end_group(&self, child: &mut Child) -> Exit {
+    async fn end_group(&self, child: &mut End) -> Exit {
         let patience = self.peer.spec().timeouts.stop;
         self.end_input.cancel();
         for signal in [None, Some(Signal::TERM), Some(Signal::KILL)] {
@@ -427,6 +424,13 @@ async fn write_all(stdin: &mut pipe::Sender, line: &[u8], taken: &mut usize) -> 
     Ok(())
 }
 
+/// Waits for the last output of a process that has ended, and until what came of it is read.
+async fn drain(reader: &mut JoinHandle<Output>, busy: &AtomicBool) {
+    // Another process may hold the pipe and write without end.
+    let last = Instant::now() + LAST_WORDS;
+    while timeout(DRAIN, &mut *reader).await.is_err() && busy.load(Ordering::Relaxed) && Instant::now() < last {}
+}
+
 /// Why nothing more is read.
 enum Output {
     /// It ended.
@@ -445,8 +449,17 @@ struct Patience {
 }
 
 /// Reads lines until the stream ends, or stands within a line for so long that it is of no more use.
-async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>, given_up: Arc<Notify>) -> Output {
+///
+/// `busy` is set while messages that came are being read: the end of the process does not cut that short.
+async fn read(
+    peer: Arc<Peer>,
+    mut stdout: pipe::Receiver,
+    outbox: Arc<dyn Outbox>,
+    given_up: Arc<Notify>,
+    busy: Arc<AtomicBool>,
+) -> Output {
     let limit = peer.spec().limits.message_bytes;
+    let mut pace = Pace::default();
     let mut lines = Lines::new(limit);
     let mut oversized: Option<(Body, bool)> = None;
     let mut patience: Option<Patience> = None;
@@ -476,27 +489,35 @@ async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>,
         }
         let now = peer.host().now();
         let arrival = |first: Stamp, size: u64| Arrival { first, last: now, size, ..Default::default() };
-        lines.read(now, |piece| match piece {
-            Piece::Line { body, first, size } => {
-                patience = None;
-                peer.incoming(body, &arrival(first, size), &outbox);
-            }
-            Piece::TooLong { head } => {
-                let until = Instant::now() + LONG_LINE;
-                patience = Some(Patience { until, at_most: until });
-                let pinned = peer.too_large(&head, None, limit as u64, &arrival(now, limit as u64));
-                oversized = Some((head, pinned));
-            }
-            Piece::TooLongEnd { tail, size } => {
-                patience = None;
-                if let Some((head, false)) = oversized.take()
-                    && !peer.too_large(&head, Some(&tail), size, &arrival(now, size))
-                {
-                    let detail = format!("a line of {} that is no answer to anything", crate::domain::time::size(size));
-                    peer.host().anomaly(Anomaly { kind: AnomalyKind::TooLarge, detail, call: None, frame: None });
+        let mut pieces = vec![];
+        lines.read(now, |piece| pieces.push(piece));
+        busy.store(true, Ordering::Relaxed);
+        for piece in pieces {
+            match piece {
+                Piece::Line { body, first, size } => {
+                    patience = None;
+                    let length = body.len();
+                    peer.take_in(body, arrival(first, size), &outbox).await;
+                    pace.spend(length).await;
+                }
+                Piece::TooLong { head } => {
+                    let until = Instant::now() + LONG_LINE;
+                    patience = Some(Patience { until, at_most: until });
+                    let pinned = peer.too_large(&head, None, limit as u64, &arrival(now, limit as u64));
+                    oversized = Some((head, pinned));
+                }
+                Piece::TooLongEnd { tail, size } => {
+                    patience = None;
+                    if let Some((head, false)) = oversized.take()
+                        && !peer.too_large(&head, Some(&tail), size, &arrival(now, size))
+                    {
+                        let detail = format!("a line of {} that is no answer to anything", crate::domain::time::size(size));
+                        peer.host().anomaly(Anomaly { kind: AnomalyKind::TooLarge, detail, call: None, frame: None });
+                    }
                 }
             }
-        });
+        }
+        busy.store(false, Ordering::Relaxed);
     };
     if let Some((rest, seen)) = lines.unfinished() {
         let now = peer.host().now();
@@ -523,7 +544,7 @@ async fn read(peer: Arc<Peer>, mut stdout: ChildStdout, outbox: Arc<dyn Outbox>,
 }
 
 /// Drains stderr for as long as it lasts, whatever comes; passes on a bounded number of lines a second.
-async fn read_stderr(host: Arc<dyn Host>, mut stderr: ChildStderr) {
+async fn read_stderr(host: Arc<dyn Host>, mut stderr: pipe::Receiver) {
     let mut lines = Lines::new(STDERR_LINE);
     let (mut second, mut passed, mut held) = (host.now(), 0u32, 0u64);
     loop {

@@ -2,12 +2,15 @@
 //!
 //! Pure functions over bytes, used by both transports. Results stay raw: they are slices of the frame.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
-use crate::domain::{body::Body, call::RpcError, frame::AnomalyKind};
+use crate::domain::{body::Body, bounds, call::RpcError, frame::AnomalyKind};
 
 /// A JSON-RPC message of the other side.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +45,8 @@ pub enum Message {
 pub enum Parsed {
     /// A message.
     Message(Message),
-    /// A batch array, with its members.
-    Batch(Vec<Body>),
+    /// A batch array, with its first [`BATCH_MEMBERS`] members and the number of those behind them.
+    Batch(Vec<Body>, usize),
     /// Nothing that can be understood.
     Bad(Bad),
 }
@@ -72,6 +75,43 @@ pub enum Seems {
     Error(i64),
 }
 
+/// How many members of one batch array are read. The rest are counted: a line of 15 MB could hold millions.
+pub const BATCH_MEMBERS: usize = 10_000;
+
+/// The members of a batch array, as far as they are read.
+struct Members<'a> {
+    first: Vec<&'a RawValue>,
+    rest: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a batch array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Members { first: vec![], rest: 0 };
+                while members.first.len() < BATCH_MEMBERS {
+                    match seq.next_element()? {
+                        Some(member) => members.first.push(member),
+                        None => return Ok(members),
+                    }
+                }
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    members.rest += 1;
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_seq(Reader)
+    }
+}
+
 /// The code of an error in reading JSON (JSON-RPC 2.0, section 5.1).
 pub const PARSE_ERROR: i64 = -32700;
 
@@ -82,13 +122,22 @@ struct Envelope<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    method: Option<Cow<'a, str>>,
+    method: Option<Text<'a>>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
+}
+
+/// A text that is borrowed where it holds no escape; within an `Option`, `Cow` alone would always be owned.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// An id or a method as far as it is of use: cut, it is still longer than `limit`.
+fn shared(text: &str, limit: usize) -> Arc<str> {
+    bounds::cut(text, limit + 64).into()
 }
 
 #[derive(Deserialize)]
@@ -104,8 +153,8 @@ struct WireError<'a> {
 pub fn parse(body: &Body) -> Parsed {
     let first = body.bytes().iter().find(|b| !b.is_ascii_whitespace());
     match first {
-        Some(b'[') => match serde_json::from_slice::<Vec<&RawValue>>(body.bytes()) {
-            Ok(members) => Parsed::Batch(members.iter().map(|m| body.slice_of(m.get().as_bytes())).collect()),
+        Some(b'[') => match serde_json::from_slice::<Members>(body.bytes()) {
+            Ok(Members { first, rest }) => Parsed::Batch(first.iter().map(|m| body.slice_of(m.get().as_bytes())).collect(), rest),
             Err(error) => bad(body, AnomalyKind::BadJson, error.to_string()),
         },
         Some(b'{') => match serde_json::from_slice::<Envelope>(body.bytes()) {
@@ -125,13 +174,14 @@ fn bad(body: &Body, kind: AnomalyKind, detail: String) -> Parsed {
 fn understand(body: &Body, envelope: Envelope<'_>) -> Parsed {
     let raw = |value: &RawValue| body.slice_of(value.get().as_bytes());
     let params = || envelope.params.map(raw).unwrap_or_default();
-    let id = envelope.id.map(|id| Arc::<str>::from(id.get()));
+    let id = envelope.id.map(|id| shared(id.get(), bounds::ID));
+    let method = envelope.method.map(|method| shared(&method.0, bounds::METHOD));
     if envelope.jsonrpc.is_none_or(|v| v.get() != "\"2.0\"") {
         return bad(body, AnomalyKind::NotRpc, "JSON without \"jsonrpc\": \"2.0\"".into());
     }
-    match (id, envelope.method, envelope.result, envelope.error) {
-        (Some(id), Some(method), None, None) => Parsed::Message(Message::Request { id, method: method.into(), params: params() }),
-        (None, Some(method), None, None) => Parsed::Message(Message::Notification { method: method.into(), params: params() }),
+    match (id, method, envelope.result, envelope.error) {
+        (Some(id), Some(method), None, None) => Parsed::Message(Message::Request { id, method, params: params() }),
+        (None, Some(method), None, None) => Parsed::Message(Message::Notification { method, params: params() }),
         (Some(id), None, Some(result), None) => Parsed::Message(Message::Response { id, answer: Ok(raw(result)) }),
         (Some(id), None, None, Some(error)) => match serde_json::from_str::<WireError>(error.get()) {
             Ok(wire) => {
@@ -175,7 +225,7 @@ pub fn repair_utf8(body: Body) -> (Body, Option<usize>) {
 pub fn parse_mended(body: &Body) -> (Parsed, Option<usize>) {
     let parsed = parse(body);
     let Some((mended, at)) = mend_surrogates(body.bytes()) else { return (parsed, None) };
-    let reads = matches!(parsed, Parsed::Batch(_) | Parsed::Message(Message::Response { answer: Ok(_), .. }));
+    let reads = matches!(parsed, Parsed::Batch(..) | Parsed::Message(Message::Response { answer: Ok(_), .. }));
     (if reads { parsed } else { parse(&Body::new(mended)) }, Some(at))
 }
 
@@ -210,38 +260,6 @@ fn mend_surrogates(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
 fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-/// How the members of a message may begin.
-const BEGINNINGS: [&[u8]; 6] = [b"{\"jsonrpc\"", b"{\"result\"", b"{\"id\"", b"{\"error\"", b"{\"method\"", b"{\"params\""];
-/// In how many places a message is looked for.
-const TRIES: usize = 10_000;
-
-/// Cuts a line that is none, but ends in whole messages, into what stands before them and these. A
-/// server that leaves a line unfinished (or prints without a line end) has its next message end up there.
-pub fn split_glued(line: &Body) -> Option<(Body, Vec<Body>)> {
-    let (mut end, mut messages) = (line.len(), vec![]);
-    let part = |from: usize, to: usize| line.slice_of(&line.bytes()[from..to]);
-    'messages: while messages.len() < TRIES {
-        let mut from = end;
-        for _ in 0..TRIES {
-            // Within a string the quote would be escaped, so this begins an object.
-            let Some(at) = memchr::memmem::rfind(&line.bytes()[..from], b"{\"") else { break 'messages };
-            from = at;
-            let whole = &line.bytes()[at..end];
-            if at > 0
-                && BEGINNINGS.iter().any(|beginning| whole.starts_with(beginning))
-                && matches!(parse(&part(at, end)), Parsed::Message(_))
-            {
-                messages.push(part(at, end));
-                end = at;
-                continue 'messages;
-            }
-        }
-        break;
-    }
-    messages.reverse();
-    (!messages.is_empty()).then(|| (part(0, end), messages))
 }
 
 /// Finds the value of `"id"` at the top level of something that is nearly JSON.
@@ -451,7 +469,7 @@ mod tests {
         ] {
             assert!(matches!(parse(&Body::from(text)), Parsed::Bad(Bad { seems, id: None, .. }) if seems == expected), "{text}");
         }
-        assert!(matches!(parse(&Body::from(r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#)), Parsed::Batch(m) if m.len() == 1));
+        assert!(matches!(parse(&Body::from(r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#)), Parsed::Batch(m, 0) if m.len() == 1));
         let deep = format!(r#"{{"jsonrpc":"2.0","id":8,"result":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
         assert!(matches!(parse(&Body::from(deep)), Parsed::Message(_)));
     }
@@ -482,24 +500,6 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_found_behind_what_was_never_finished() {
-        let answer = |id: u64| format!(r#"{{"result":{{"content":[{{"id":7}}]}},"jsonrpc":"2.0","id":{id}}}"#);
-        for (front, count) in
-            [(r#"{"jsonrpc":"2.0","id":5,"result":{"#, 1), ("Loading...", 1), (r#"{"jsonrpc":"2.0","id":5,"result":{"t":"half"#, 3)]
-        {
-            let messages: Vec<String> = (0..count).map(answer).collect();
-            let (rest, found) = split_glued(&Body::from(format!("{front}{}", messages.concat()))).unwrap();
-            assert_eq!(rest.text(), front);
-            assert_eq!(found.iter().map(|m| m.text().into_owned()).collect::<Vec<_>>(), messages);
-        }
-        for none in ["Loading", r#"{"jsonrpc":"2.0","id":3,"result":{"x":NaN}}"#, r#"{"a":NaN,"b":{"id":1}}"#, ""] {
-            assert_eq!(split_glued(&Body::from(none)), None, "{none}");
-        }
-        let quoted = r#"{"jsonrpc":"2.0","id":3,"result":{"x":NaN,"t":"{\"jsonrpc\":\"2.0\",\"id\":4,\"result\":{}}"#;
-        assert_eq!(split_glued(&Body::from(quoted)), None);
-    }
-
-    #[test]
     fn arguments_go_out_as_they_were_written() {
         let params = Body::from("{\"name\":\"t\",\"arguments\":{\n \"n\": 1.50}\n}");
         assert_eq!(
@@ -521,7 +521,7 @@ mod tests {
         #[test]
         fn nothing_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let (body, _) = repair_utf8(Body::new(bytes));
-            let _ = (parse_mended(&body), split_glued(&body));
+            let _ = parse_mended(&body);
         }
 
         #[test]

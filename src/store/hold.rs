@@ -4,12 +4,15 @@
 //! was interrupted can be taken at once, and one that is under way cannot.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
+
+use super::recover;
 use crate::domain::run::RunId;
 
 /// A run that nobody else has until this is dropped.
@@ -28,10 +31,12 @@ impl Drop for Hold {
 
 /// Takes `run` in `folder`; `None` while somebody has it.
 pub fn take(folder: &Path, run: RunId) -> io::Result<Option<Hold>> {
-    fs::create_dir_all(folder)?;
+    recover::private_folder(folder)?;
     let path = folder.join(format!("{run}.lock"));
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
     loop {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).custom_flags(flags).open(&path)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),

@@ -54,6 +54,14 @@ impl Journal {
         Ok(Journal { inner: Mutex::new(inner), flush, wary: AtomicU32::new(0) })
     }
 
+    /// Writes on this connection from now on.
+    pub fn reopen(&self, connection: Connection) -> rusqlite::Result<()> {
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        *inner = Inner { connection, place: runs::Place::default(), writes: 0 };
+        Ok(())
+    }
+
     /// Writes entries of a run, all or none. Says whether it is time for a checkpoint. May block, for
     /// [`schema::PATIENCE`] and what the disk takes; the runtime's other tasks go on.
     pub fn write(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, Trouble> {

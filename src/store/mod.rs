@@ -10,6 +10,7 @@ mod calls;
 mod change;
 mod hold;
 mod journal;
+mod recover;
 mod runs;
 mod schema;
 #[cfg(test)]
@@ -17,13 +18,17 @@ mod tests;
 mod writer;
 
 use std::{
+    fs::{OpenOptions, Permissions},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
 };
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
+pub use self::recover::SetAside;
 use self::writer::Job;
 use crate::{
     domain::{
@@ -43,6 +48,11 @@ pub struct Store {
     /// Let go of before the thread is, whose connection is then the last and tidies up.
     journal: Arc<journal::Journal>,
     jobs: mpsc::SyncSender<Job>,
+    flush: bool,
+    /// Which file is open, so that a new one of the same name is not taken for it.
+    identity: Arc<Mutex<Option<recover::Identity>>>,
+    /// The databases that were moved out of the way and not yet reported.
+    set_aside: Arc<Mutex<Vec<SetAside>>>,
 }
 
 /// How a store is used.
@@ -85,6 +95,14 @@ pub enum StoreError {
     /// Its thread could not be started.
     #[error("the store's thread could not be started: {0}")]
     Thread(std::io::Error),
+    /// It cannot be used and could not be moved out of the way.
+    #[error("{path} cannot be used and could not be moved out of the way: {source}")]
+    Recovery {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// What was written cannot be read.
     #[error("{path}: an entry cannot be read: {why}")]
     Damaged {
@@ -105,21 +123,43 @@ impl Store {
     }
 
     /// The same, with more to choose.
+    ///
+    /// A database that is damaged, is not a regular file, or that others own or could write is moved out of the way, and
+    /// a new one is made; [`Store::take_set_aside`] says so. One of a newer version stays and is an error.
     pub fn open_with(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
-        let fault = |source| StoreError::Sqlite { path: path.to_owned(), source };
-        let open = || {
-            let connection = Connection::open(path)?;
-            schema::set_up(&connection, options.flush)?;
-            Ok(connection)
-        };
-        let mut connection = open().map_err(fault)?;
-        schema::prepare(&mut connection, path)?;
-        let journal = Arc::new(journal::Journal::new(open().map_err(fault)?, options.flush).map_err(fault)?);
+        let (opened, set_aside) = recovered(path, options.flush)?;
+        let journal = Arc::new(journal::Journal::new(opened.journal, options.flush).map_err(|source| fault(path, source))?);
         let (jobs, waiting) = mpsc::sync_channel(WAITING);
         let keep = options.calls.unwrap_or(0);
-        let writing = move || writer::run(&connection, &waiting, keep);
+        let (history, reopened) = (opened.history, path.to_owned());
+        let reopen = move || connect(&reopened, options.flush).ok();
+        let writing = move || writer::run(history, &waiting, keep, reopen);
         std::thread::Builder::new().name("store".into()).spawn(writing).map_err(StoreError::Thread)?;
-        Ok(Store { path: path.to_owned(), journal, jobs })
+        let set_aside = Arc::new(Mutex::new(set_aside.into_iter().collect()));
+        let identity = Arc::new(Mutex::new(recover::identity(path)));
+        Ok(Store { path: path.to_owned(), journal, jobs, flush: options.flush, identity, set_aside })
+    }
+
+    /// The databases that were moved out of the way since this was last asked.
+    pub fn take_set_aside(&self) -> Vec<SetAside> {
+        std::mem::take(&mut *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Begins a run in a new database after the old one turned out to be damaged.
+    fn begin_in_new_file(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, Trouble> {
+        let failed = |error: StoreError| Trouble::Damaged(error.to_string());
+        // The probe did not find the damage: the write that failed is the reason.
+        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let still = || (recover::identity(&self.path) == *identity).then(|| "it is damaged".to_owned());
+        let moved = recover::set_aside(&self.path, still).map_err(|error| Trouble::Damaged(error.to_string()))?;
+        let (opened, again) = recovered(&self.path, self.flush).map_err(failed)?;
+        *identity = recover::identity(&self.path);
+        drop(identity);
+        self.journal.reopen(opened.journal)?;
+        // A full channel is emptied before the thread can reopen: its connection is then of the old file a little longer.
+        let _ = self.jobs.try_send(Job::Reopen);
+        self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).extend(moved.into_iter().chain(again));
+        self.journal.write(run, entries)
     }
 
     /// Hands a call to the writer. When it is too far behind, the call is left out; says whether it was taken.
@@ -182,6 +222,74 @@ impl Store {
     }
 }
 
+/// The connections of a store.
+struct Opened {
+    journal: Connection,
+    history: Connection,
+}
+
+fn fault(path: &Path, source: rusqlite::Error) -> StoreError {
+    StoreError::Sqlite { path: path.to_owned(), source }
+}
+
+fn connect(path: &Path, flush: bool) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    schema::set_up(&connection, flush)?;
+    Ok(connection)
+}
+
+/// Opens both connections and brings the tables up to date.
+fn open(path: &Path, flush: bool) -> Result<Opened, StoreError> {
+    let mut history = connect(path, flush).map_err(|source| fault(path, source))?;
+    schema::prepare(&mut history, path)?;
+    let journal = connect(path, flush).map_err(|source| fault(path, source))?;
+    Ok(Opened { journal, history })
+}
+
+/// The same; a database that cannot be used is moved out of the way first.
+fn recovered(path: &Path, flush: bool) -> Result<(Opened, Option<SetAside>), StoreError> {
+    let refused = |source| StoreError::Recovery { path: path.to_owned(), source };
+    let why_not = || match recover::unusable(path) {
+        Ok(Some(why)) => Some(why),
+        Ok(None) => open(path, flush).err().and_then(|error| error.damage()),
+        Err(_) => None,
+    };
+    // SQLite would follow the umask. An obstacle shows when the file is opened.
+    let _ = create(path);
+    let first = match recover::unusable(path).map_err(refused)? {
+        None => open(path, flush),
+        Some(why) => Err(StoreError::Damaged { path: path.to_owned(), why }),
+    };
+    match first {
+        Err(error) if error.damage().is_some() => {}
+        other => return other.map(|opened| (opened, None)),
+    }
+    let moved = recover::set_aside(path, why_not).map_err(refused)?;
+    create(path).map_err(refused)?;
+    Ok((open(path, flush)?, moved))
+}
+
+/// Makes an empty database of mode 0600, whatever the umask, unless there is one.
+fn create(path: &Path) -> io::Result<()> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Ok(file) => file.set_permissions(Permissions::from_mode(0o600)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl StoreError {
+    /// What is damaged, if the database is.
+    fn damage(&self) -> Option<String> {
+        match self {
+            StoreError::Sqlite { source, .. } if recover::is_damage(source) => Some(recover::words(source)),
+            StoreError::Damaged { why, .. } => Some(why.clone()),
+            _ => None,
+        }
+    }
+}
+
 /// What goes wrong on a connection.
 #[derive(Debug)]
 enum Trouble {
@@ -213,7 +321,11 @@ impl From<serde_json::Error> for Trouble {
 #[async_trait::async_trait]
 impl Journal for Store {
     async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError> {
-        let written = self.journal.write(run, &entries);
+        let mut written = self.journal.write(run, &entries);
+        let damaged = matches!(&written, Err(Trouble::Sqlite(error)) if recover::is_damage(error));
+        if damaged && matches!(entries.first(), Some(RunEntry::Began { .. })) {
+            written = self.begin_in_new_file(run, &entries);
+        }
         if written.as_ref().is_ok_and(|much| *much) {
             // One that waits already is enough.
             let _ = self.jobs.try_send(Job::Checkpoint);

@@ -37,7 +37,22 @@ pub fn set_up(connection: &Connection, flush: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", "ON")
 }
 
-/// Brings the tables up to date.
+/// Reads and writes what the beginning of a run does, and takes it back: a damaged file shows here and not at the first
+/// entry of a run.
+const PROBE: &str = "
+    SAVEPOINT probe;
+    DELETE FROM runs WHERE run IN (SELECT run FROM runs ORDER BY run DESC LIMIT -1 OFFSET 1000);
+    INSERT INTO runs (number, run, workflow, started_ms)
+        VALUES ((SELECT coalesce(max(number), 0) + 1 FROM runs), 'probe', 'probe', 0);
+    UPDATE runs SET ended_ms = 0, outcome = '' WHERE run = 'probe';
+    INSERT INTO run_entries (id, entry) VALUES ((SELECT coalesce(max(id), 0) + 1 FROM run_entries), '');
+    INSERT OR REPLACE INTO calls (call, unix_ms, origin, server, name, spec, outcome, took_us)
+        VALUES (-9223372036854775808, 0, '', '', '', '', '', 0);
+    ROLLBACK TO probe;
+    RELEASE probe;
+";
+
+/// Brings the tables up to date, and makes sure that they can be written.
 pub fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let fault = |source| StoreError::Sqlite { path: path.to_owned(), source };
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
@@ -50,6 +65,7 @@ pub fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreErro
     for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         change.execute_batch(migration).map_err(fault)?;
     }
+    change.execute_batch(PROBE).map_err(fault)?;
     change.pragma_update(None, "user_version", known).map_err(fault)?;
     change.commit().map_err(fault)
 }

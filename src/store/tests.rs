@@ -183,9 +183,138 @@ async fn a_file_of_a_newer_version_is_left_alone() {
     let path = dir.path().join("store.db");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(Store::open(&path, 1), Err(StoreError::Newer { found: 99, .. })));
-    std::fs::write(&path, "this is no database, and longer than a header of one hundred bytes has to be before SQLite looks at it…")
-        .unwrap();
-    assert!(Store::open(&path, 1).unwrap_err().to_string().contains("store.db"));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().filter(|entry| named(entry, ".damaged-")).count(), 0, "it stays where it is");
+}
+
+fn named(entry: &std::io::Result<std::fs::DirEntry>, part: &str) -> bool {
+    entry.as_ref().unwrap().file_name().to_string_lossy().contains(part)
+}
+
+/// Makes a database unusable in one way.
+type Damage = fn(&std::path::Path);
+
+const DAMAGES: &[(&str, Damage)] = &[
+    ("garbage", |path| std::fs::write(path, "this is not a database ".repeat(500)).unwrap()),
+    ("short garbage", |path| std::fs::write(path, "x".repeat(600)).unwrap()),
+    ("cut short", |path| std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(5_000).unwrap()),
+    ("header overwritten", |path| overwrite(path, 0, &[0xff; 100])),
+    ("schema overwritten", |path| overwrite(path, 100, &[0xff; 3_000])),
+    ("pages overwritten", |path| overwrite(path, 4_096, &vec![0xff; 1 << 20])),
+    ("tables missing", |path| Connection::open(path).unwrap().execute_batch("DROP TABLE run_entries").unwrap()),
+    ("other tables", |path| {
+        Connection::open(path).unwrap().execute_batch("DROP TABLE calls; CREATE TABLE calls (x)").unwrap();
+    }),
+    ("version lost", |path| Connection::open(path).unwrap().pragma_update(None, "user_version", 0).unwrap()),
+    ("folder", |path| {
+        std::fs::remove_file(path).unwrap();
+        std::fs::create_dir(path).unwrap();
+    }),
+    ("link", |path| {
+        std::fs::rename(path, path.with_extension("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(path.with_extension("elsewhere"), path).unwrap();
+    }),
+    ("dangling link", |path| {
+        std::fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink("/nonexistent/x", path).unwrap();
+    }),
+    ("open to others", |path| mode(path, 0o666)),
+    ("log is a folder", |path| std::fs::create_dir(with_suffix(path, "-wal")).unwrap()),
+];
+
+fn overwrite(path: &std::path::Path, at: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    let most = file.metadata().unwrap().len().saturating_sub(at).min(bytes.len() as u64) as usize;
+    file.write_all_at(&bytes[..most], at).unwrap();
+}
+
+fn mode(path: &std::path::Path, mode: u32) {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+}
+
+fn with_suffix(path: &std::path::Path, end: &str) -> PathBuf {
+    PathBuf::from(format!("{}{end}", path.display()))
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_is_moved_away_and_new_runs_are_recorded() {
+    for (what, damage) in DAMAGES {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let before = Store::open(&path, 10).unwrap();
+        for n in 0..20 {
+            before.write(RunId::new(n, 0), Arc::new([began("w")])).await.unwrap();
+        }
+        before.flush().await.unwrap();
+        drop(before);
+        // The thread of the history closes the file, which moves the log into it.
+        let connection = Connection::open(&path).unwrap();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(connection);
+        damage(&path);
+        let store = Store::open(&path, 10).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let moved = store.take_set_aside();
+        assert_eq!(moved.len(), 1, "{what}");
+        assert!(std::fs::symlink_metadata(&moved[0].to).is_ok(), "{what}: {moved:?}");
+        let said = moved[0].to_string();
+        assert!(said.contains(&path.display().to_string()) && said.contains(".damaged-"), "{what}: {said}");
+        let run = RunId::new(100, 1);
+        store.write(run, Arc::new([began("w")])).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(store.load(run).await.unwrap().is_some(), "{what}");
+        assert!(store.hold(run).await.unwrap().is_some(), "{what}");
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{what}");
+        drop(store);
+        assert!(Store::open(&path, 10).unwrap().take_set_aside().is_empty(), "{what}: once");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_damage_stays_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let intact = || !std::fs::read_dir(dir.path()).unwrap().any(|entry| named(&entry, ".damaged-"));
+    std::fs::write(&path, "").unwrap();
+    for bits in [0o644, 0o400, 0o000] {
+        mode(&path, bits);
+        drop(Store::open(&path, 10).unwrap());
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    assert!(Store::open(&path, 10).unwrap_err().to_string().contains("locked"));
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(Store::open(&path, 10).is_ok() && intact());
+    // The folder of the locks is private, and something else of its name is no hindrance.
+    let (store, locks) = (Store::open(&path, 10).unwrap(), path.with_extension("runs"));
+    std::fs::write(&locks, "a file").unwrap();
+    let held = store.hold(RunId::new(1, 1)).await.unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!((held.is_some(), std::fs::metadata(&locks).unwrap().permissions().mode() & 0o777), (true, 0o700));
+    mode(&locks, 0o777);
+    drop(store.hold(RunId::new(2, 2)).await.unwrap());
+    assert_eq!(std::fs::metadata(&locks).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn damage_that_shows_at_the_first_entry_of_a_run_does_not_prevent_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = Store::open(&path, 10).unwrap();
+    let one = RunId::new(1, 1);
+    store.write(one, Arc::new([began("w")])).await.unwrap();
+    // Damage that the check at the start cannot have seen.
+    Connection::open(&path).unwrap().execute_batch("DROP TABLE run_entries").unwrap();
+    let two = RunId::new(2, 2);
+    store.write(two, Arc::new([began("w")])).await.unwrap();
+    assert!(store.load(two).await.unwrap().is_some() && store.load(one).await.unwrap().is_none());
+    assert_eq!(store.take_set_aside().len(), 1);
+    // A run under way is not continued in a database that does not know its beginning.
+    Connection::open(&path).unwrap().execute_batch("DROP TABLE run_entries").unwrap();
+    assert!(store.write(two, Arc::new([ended()])).await.is_err());
+    assert!(store.take_set_aside().is_empty());
+    assert!(store.note_call(call(1)));
 }
 
 #[tokio::test]

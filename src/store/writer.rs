@@ -28,21 +28,24 @@ pub enum Job {
     Call(Box<CallRecord>),
     /// The journal wrote much: its log is to be moved to its place.
     Checkpoint,
+    /// The database was replaced: it is opened again.
+    Reopen,
     /// Nothing; told when every call before is written.
     Flush(oneshot::Sender<()>),
 }
 
 /// Writes until nobody is left who hands jobs in. Keeps the last `keep` calls.
-pub fn run(connection: &Connection, jobs: &Receiver<Job>, keep: usize) {
+pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen: impl Fn() -> Option<Connection>) {
     let mut noted = SPARE;
     while let Ok(first) = jobs.recv() {
         let until = Instant::now() + GATHERING;
-        let (mut calls, mut flushed, mut checkpoint) = (vec![], None, false);
+        let (mut calls, mut flushed, mut checkpoint, mut replaced) = (vec![], None, false, false);
         let mut next = Ok(first);
         loop {
             match next {
                 Ok(Job::Call(call)) => calls.push(call),
                 Ok(Job::Checkpoint) => checkpoint = true,
+                Ok(Job::Reopen) => replaced = true,
                 Ok(Job::Flush(done)) => flushed = Some(done),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
@@ -51,8 +54,11 @@ pub fn run(connection: &Connection, jobs: &Receiver<Job>, keep: usize) {
             }
             next = jobs.recv_timeout(until.saturating_duration_since(Instant::now()));
         }
+        if replaced && let Some(fresh) = reopen() {
+            connection = fresh;
+        }
         // Calls that cannot be kept are no reason to stop anything.
-        let _ = write(connection, &calls, keep, &mut noted);
+        let _ = write(&connection, &calls, keep, &mut noted);
         if checkpoint {
             // What cannot be moved now is moved the next time.
             let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));

@@ -99,6 +99,7 @@ actions! {
     ViewWorkflows "view-workflows" "workflows" General true "Go to the workflows: flows over several servers, drawn as graphs, run and watched";
     Filter "filter" "filter" General true "Find a tool of any server";
     Welcome "welcome" "get servers" General true "Get servers: configurations on this machine, the demo, a file, an address or a command";
+    Review "review-project" "review project" General false "Show again what the project asks for, after it was rejected";
     Strip "strip" "strip" General true "Show the last minute of all servers, or hide it";
     Zoom "zoom" "zoom" General true "Give the pane the whole screen, or give it back";
     Inbox "inbox" "inbox" General true "Open the questions that servers ask";

@@ -10,8 +10,11 @@ use crate::domain::{
     call::Operation,
     form::json::escape,
     recall::public,
-    secret::Secret,
-    server::{Era, Launch, ServerSpec, looks_secret, quote},
+    secret::{
+        Secret,
+        rule::{self, UrlSecret},
+    },
+    server::{Era, Launch, ServerSpec, quote},
     text::{is_hidden, visible_lines},
     world::World,
 };
@@ -240,7 +243,8 @@ pub fn mcp_servers(spec: &ServerSpec) -> Copied {
 
 /// An environment variable's value as it is written; a literal secret becomes the variable itself.
 fn env_value(name: &str, value: &Secret) -> String {
-    if value.interpolated() || !looks_secret(name) { plain_variables(value.written()) } else { format!("${{{name}}}") }
+    let literal = !value.interpolated() && rule::masks(name, value.expose());
+    if literal { format!("${{{name}}}") } else { plain_variables(value.written()) }
 }
 
 /// A header's value as it is written; a literal one becomes a variable, since headers carry credentials.
@@ -272,23 +276,13 @@ fn spec_written(spec: &ServerSpec, key: &str) -> Option<String> {
 
 /// The address as it is written, without credentials.
 fn url_of(spec: &ServerSpec, url: &str) -> String {
-    if let Some(written) = spec_written(spec, "url") {
-        return written;
-    }
-    let (front, query) = url.split_once('?').map_or((url, None), |(f, q)| (f, Some(q)));
-    let front = match (front.find("://"), front.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &front[..scheme], &front[at + 1..]),
-        _ => front.to_owned(),
-    };
-    let Some(query) = query else { return front };
-    let pairs: Vec<String> = query
-        .split('&')
-        .map(|pair| match pair.split_once('=') {
-            Some((key, _)) if looks_secret(key) || key.eq_ignore_ascii_case("key") => format!("{key}=${{{}}}", variable(key)),
-            _ => pair.to_owned(),
-        })
-        .collect();
-    format!("{front}?{}", pairs.join("&"))
+    let written = spec_written(spec, "url");
+    let url = written.as_deref().unwrap_or(url);
+    rule::replaced_url(url, |secret| match secret {
+        UrlSecret::Credentials => String::new(),
+        UrlSecret::Query(name) => format!("${{{}}}", if name.is_empty() { "QUERY".to_owned() } else { variable(name) }),
+        UrlSecret::Segment => "${PATH_SEGMENT}".to_owned(),
+    })
 }
 
 /// Text of a server for a shell's double quotes: nothing in it is a variable.
@@ -356,6 +350,31 @@ mod tests {
         let entry = mcp_servers(&world.server(&"analytics".into()).unwrap().spec).text;
         assert!(!entry.contains("SECRET") && entry.contains("Bearer ${TOKEN}"), "{entry}");
         assert_eq!(curl(&fake::tool_call("database", "query_users", "{}"), &world), None, "not on the network");
+    }
+
+    #[test]
+    fn no_part_of_an_address_that_is_secret_is_copied() {
+        let mut world = fake::shop_world();
+        let at = world.servers.iter().position(|s| s.id().as_str() == "analytics").unwrap();
+        let mut spec = ServerSpec::clone(&world.servers[at].spec);
+        let secrets = ["me:hunter2-pass", "a1b2c3d4e5f6a7b8", "plain-key"];
+        let [user, segment, key] = secrets;
+        for (url, written) in [
+            (format!("https://{user}@h.example/s/{segment}/mcp?api_key={key}&page=2"), None),
+            (
+                format!("https://{user}@h.example/s/{segment}/value-of-v?api_key={key}&page=2"),
+                Some(format!("https://{user}@h.example/s/{segment}/${{V}}?api_key={key}&page=2")),
+            ),
+        ] {
+            spec.launch = Launch::Http { url, headers: vec![], socket: None };
+            spec.origin.written = written.into_iter().map(|text| ("url".to_owned(), text)).collect();
+            world.servers[at].spec = spec.clone().into();
+            let operation = fake::tool_call("analytics", "track_event", "{}");
+            for text in [curl(&operation, &world).unwrap().text, mcp_servers(&spec).text] {
+                assert!(secrets.iter().all(|secret| !text.contains(secret)) && !text.contains("value-of-v"), "{text}");
+                assert!(text.contains("api_key=${API_KEY}&page=2") && text.contains("/s/${PATH_SEGMENT}/"), "{text}");
+            }
+        }
     }
 
     #[test]

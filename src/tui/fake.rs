@@ -9,7 +9,6 @@ use std::{
 };
 
 use serde_json::json;
-use tokio::sync::broadcast;
 
 use crate::{
     domain::{
@@ -24,7 +23,7 @@ use crate::{
         time::{Epoch, Stamp},
         world::{Keep, World},
     },
-    engine::control::{Command, Control, Tail},
+    engine::control::{Command, Control, Tail, TailSender},
 };
 
 /// A stamp `ms` milliseconds after the start.
@@ -90,6 +89,7 @@ impl Script {
                     direction,
                     kind,
                     body: Body::from(body),
+                    cut: None,
                     size: body.len() as u64 + 1,
                     call: Some(CallId(call)),
                     method: Some("tools/call".into()),
@@ -294,7 +294,7 @@ pub fn ask(id: u64) -> EventKind {
 /// A control without an engine behind it.
 pub struct Fake {
     world: Mutex<World>,
-    events: broadcast::Sender<Arc<Event>>,
+    events: TailSender,
     /// What was asked of it.
     pub asked: Mutex<Vec<String>>,
 }
@@ -302,7 +302,7 @@ pub struct Fake {
 impl Fake {
     /// A control over a world; `room` events may wait for a watcher.
     pub fn new(world: World, room: usize) -> Fake {
-        Fake { world: Mutex::new(world), events: broadcast::channel(room).0, asked: Mutex::default() }
+        Fake { world: Mutex::new(world), events: TailSender::new(room), asked: Mutex::default() }
     }
 
     /// Lets something happen.
@@ -310,14 +310,14 @@ impl Fake {
         let mut world = self.world.lock().unwrap();
         let event = Arc::new(Event { seq: world.seq + 1, at, kind });
         world.apply(&event);
-        let _ = self.events.send(event);
+        self.events.send(&event);
     }
 }
 
 impl Control for Fake {
     fn watch(&self) -> (World, Tail) {
         let world = self.world.lock().unwrap();
-        (world.clone(), Tail::new(self.events.subscribe(), world.seq))
+        (world.clone(), self.events.subscribe(world.seq))
     }
 
     fn submit(&self, spec: CallSpec) -> CallId {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::Stdio,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::msg::Content;
+use crate::files;
 
 /// Longer files are not taken as an answer, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -40,17 +41,11 @@ pub fn save(path: &str, content: &Content, overwrite: bool) -> Saving {
     if path.as_os_str().is_empty() {
         return Saving::Failed("There is no path.".into());
     }
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    if overwrite {
-        if fs::symlink_metadata(&path).is_ok_and(|m| !m.is_file()) {
-            return Saving::Failed(format!("{} is no plain file; it was not replaced.", path.display()));
-        }
-        options.create(true).truncate(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-    } else {
-        options.create_new(true);
+    if overwrite && fs::symlink_metadata(&path).is_ok_and(|m| !m.is_file()) {
+        return Saving::Failed(format!("{} is no plain file; it was not replaced.", path.display()));
     }
-    match options.open(&path).and_then(|mut file| file.write_all(body.bytes())) {
+    let write = if overwrite { files::replace } else { files::create };
+    match write(&path, body.bytes()) {
         Ok(()) => Saving::Saved(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Saving::Exists,
         Err(error) => Saving::Failed(format!("{} could not be written: {error}", path.display())),
@@ -61,6 +56,9 @@ pub fn save(path: &str, content: &Content, overwrite: bool) -> Saving {
 /// argument list only. `name` is of our making, never a server's.
 pub fn open(folder: &Path, name: &str, content: &Content) -> Result<PathBuf, String> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    if fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_symlink()) {
+        return Err(format!("{} is a symbolic link, so nothing is written there", folder.display()));
+    }
     let path = folder.join(name);
     match save(&path.to_string_lossy(), content, true) {
         Saving::Saved(path) => {

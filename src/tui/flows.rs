@@ -20,15 +20,48 @@ use crate::domain::{
 /// The workflow files as they were found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shelf {
-    /// Names, places and texts.
+    /// Names, places and texts of the user's.
     pub files: Vec<WorkflowText>,
+    /// Those of the project, if the project may be used; their names without `project/`.
+    pub project: Vec<WorkflowText>,
     /// Where a new one is put; `None` when there is no place.
     pub folder: Option<String>,
     /// Files that could not be read, a line each.
     pub problems: Vec<String>,
+    /// What was made of the texts already; see [`Shelf::planned`].
+    pub plans: Planned,
 }
 
+/// Plans that were made where no frame waits for them. Two are equal, since they follow from the texts.
+#[derive(Clone, Default)]
+pub struct Planned(Option<Arc<Vec<Flow>>>);
+
+impl PartialEq for Planned {
+    fn eq(&self, _: &Planned) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Planned({})", self.0.is_some())
+    }
+}
+
+impl Shelf {
+    /// The shelf with its texts made into plans, which takes time.
+    pub fn planned(mut self) -> Shelf {
+        self.plans = Planned(None);
+        self.plans = Planned(Some(Arc::new(flows(&self))));
+        self
+    }
+}
+
+/// What comes before the name of a project's workflow, which is never that of a user's.
+const PROJECT: &str = "project/";
+
 /// A workflow file.
+#[derive(Clone)]
 pub struct Flow {
     /// Its name.
     pub name: Arc<str>,
@@ -45,24 +78,31 @@ impl Flow {
     }
 }
 
-/// Reads every file. A workflow finds those that it runs among all of them.
+/// Reads every file. A workflow finds those that it runs among all of the user's, a project's among all of the project's.
 pub fn flows(shelf: &Shelf) -> Vec<Flow> {
+    if let Planned(Some(flows)) = &shelf.plans {
+        return flows.to_vec();
+    }
     let source = |text: &WorkflowText| Source { file: text.file.clone(), text: text.text.clone() };
-    let library = |name: &str| shelf.files.iter().find(|text| text.name == name).map(source);
-    let flow = |text: &WorkflowText| Flow {
-        name: text.name.as_str().into(),
-        file: text.file.clone(),
-        plan: parse(&source(text), &library).map(Arc::new),
+    let read = |texts: &[WorkflowText], before: &str| -> Vec<Flow> {
+        let library = |name: &str| texts.iter().find(|text| text.name == name).map(source);
+        let flow = |text: &WorkflowText| Flow {
+            name: format!("{before}{}", text.name).into(),
+            file: text.file.clone(),
+            plan: parse(&source(text), &library).map(Arc::new),
+        };
+        texts.iter().map(flow).collect()
     };
-    shelf.files.iter().map(flow).collect()
+    [read(&shelf.files, ""), read(&shelf.project, PROJECT)].concat()
 }
 
-/// What the engine needs to run a plan: everything that it is made of, so that a journal can keep it.
-pub fn spec(plan: &Plan, input: Body, from: Option<RunFrom>) -> RunSpec {
+/// What the engine needs to run a plan: everything that it is made of, so that a journal can keep it. `name` is that of
+/// its runs.
+pub fn spec(name: &str, plan: &Plan, input: Body, from: Option<RunFrom>) -> RunSpec {
     let text = |plan: &Plan| WorkflowText { name: plan.name.clone(), file: plan.file.clone(), text: plan.text.to_string() };
     let children = plan.children();
     RunSpec {
-        workflow: plan.name.as_str().into(),
+        workflow: name.into(),
         sources: std::iter::once(text(plan)).chain(children.iter().map(|child| text(child))).collect(),
         input,
         origin: Origin::Console,
@@ -218,7 +258,7 @@ mod tests {
         assert!(steps[0].known && steps[0].open && !steps[1].known, "only what undoes the first is not known");
         assert!(steps[1].arguments.as_ref().unwrap().contains("{{ steps.create_user.result.email }}"));
         assert!(steps[0].more.contains(&("undone by", r#"database_delete_user {"userId":"{{ result.userId }}"}"#.into())));
-        let spec = spec(plan, Body::from("{}"), None);
+        let spec = spec("onboard_new_user", plan, Body::from("{}"), None);
         assert_eq!((&*spec.workflow, spec.sources.len(), spec.ask), ("onboard_new_user", 1, true));
     }
 

@@ -40,11 +40,12 @@ pub mod fake;
 #[cfg(test)]
 mod pictures;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::mpsc;
 
 pub use run::{Left, run};
+pub use terminal::give_back as give_terminal_back;
 
 use copying::Invocation;
 use theme::Theme;
@@ -75,6 +76,10 @@ pub struct ConsoleOptions {
     pub exports: PathBuf,
     /// Called on a thread of its own whenever nothing has happened for half a second after something did.
     pub rest: fn(),
+    /// Called when a signal was taken.
+    pub heard: Arc<dyn Fn() + Send + Sync>,
+    /// What restores the terminal if this process ends without doing so.
+    pub guard: Option<Arc<dyn terminal::TerminalGuard>>,
     /// Where the console tells the composition root what only it can do. Bounded; a full channel is
     /// told to the user.
     pub requests: mpsc::Sender<ConsoleRequest>,

@@ -11,6 +11,7 @@ use std::{
 
 use super::texts::{self, Texts};
 use crate::domain::{
+    bounds,
     call::{CallSpec, FailureKind, Origin, Outcome},
     event::{Event, EventKind, Settled},
     frame::{Direction, Frame, FrameKind},
@@ -28,6 +29,8 @@ const MOST_NOTES: usize = 20_000;
 const MOST_RUNS: usize = 10_000;
 /// Bytes of a text that are kept; the pane with the detail has the whole while the world keeps it.
 const NOTE_BYTES: usize = 400;
+/// Longest method or name of a logger, in bytes.
+const NAME_BYTES: usize = 64;
 /// Messages longer than this are not read to find what they say, in bytes.
 const READ: usize = 16 << 10;
 /// The key of everything that came after the table of names was full.
@@ -510,7 +513,8 @@ impl Rows {
         }
         let link = self.first_note + self.notes.len() as u64;
         self.notes.push_back(Note { text: cut.into(), frame });
-        let key = self.key(server.as_str(), name);
+        // A server can invent any number of methods, and names are never forgotten.
+        let key = self.key(server.as_str(), &name[..bounds::boundary(name, NAME_BYTES)]);
         self.add(Row { link, at, took_us: 0, sent: 0, got: 0, key, kind: kind_of(kind, None), state: State::None });
     }
 

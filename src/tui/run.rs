@@ -47,7 +47,7 @@ const BATCH: usize = 1024;
 /// Errors: the terminal cannot be used.
 pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Result<Left> {
     let mut signals = Signals::new()?;
-    let mut terminal = Terminal::enter(options.mouse)?;
+    let mut terminal = Terminal::enter(options.mouse, options.guard.clone())?;
     let mut console = Console::new(control, options, terminal.size());
     console.reader = Some(Reader::start()?);
     let ended = console.run(&mut terminal, &mut signals).await;
@@ -158,6 +158,8 @@ struct Console {
     others: JoinSet<Option<Msg>>,
     /// What is done whenever nothing has happened for a while.
     rest: fn(),
+    /// Called when a signal was taken.
+    heard: Arc<dyn Fn() + Send + Sync>,
     pacer: Pacer,
     clock: Clock,
     stopped_here: bool,
@@ -209,6 +211,7 @@ impl Console {
             workers: JoinSet::new(),
             others: JoinSet::new(),
             rest: options.rest,
+            heard: options.heard,
             pacer,
             clock,
             stopped_here: false,
@@ -341,6 +344,7 @@ impl Console {
     }
 
     fn told(&mut self, told: Told, terminal: &mut Terminal) -> io::Result<()> {
+        (self.heard)();
         match told {
             // Ctrl-C in the editor reaches us too; it is the editor's.
             Told::Interrupt if self.editing.is_some() => {}

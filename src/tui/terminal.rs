@@ -3,10 +3,14 @@
 //! The only module that writes escape sequences. Leaving is idempotent and also done by a panic hook, so that a
 //! panic in the loop leaves a usable terminal and a readable message; one in another task is kept to be told on the
 //! screen. Named by the loop only.
+//!
+//! A process that a signal ends (SIGSEGV after a stack overflow, SIGABRT, SIGKILL) runs no hook. So another process, the
+//! [`TerminalGuard`], gets a description of the terminal before it is taken, and calls [`restore`] then.
 
 use std::{
     io::{self, Stdout, Write},
     mem::ManuallyDrop,
+    os::fd::{AsFd, BorrowedFd},
     panic,
     sync::{
         Arc, Mutex, PoisonError,
@@ -22,15 +26,46 @@ use crossterm::{
     terminal::{self as term, BeginSynchronizedUpdate, EndSynchronizedUpdate},
 };
 use ratatui::{Frame, backend::CrosstermBackend, layout::Rect};
-use rustix::process::{self, Signal};
+use rustix::{
+    process::{self, Signal},
+    termios::{self, ControlModes, InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios},
+};
 use tokio::sync::Notify;
 
 /// Saves and restores the window's title (XTWINOPS 22 and 23; xterm ctlseqs).
 const PUSH_TITLE: &str = "\x1b[22;0t";
 const POP_TITLE: &str = "\x1b[23;0t";
 
+/// Ends a control sequence that was cut in the middle (CAN; ECMA-48, xterm ctlseqs).
+const CANCEL: &[u8] = b"\x18";
+
 /// Panics that are kept to be told.
 const MOST_PANICS: usize = 16;
+
+/// The terminal that is drawn on, for [`give_back`].
+static CURRENT: Mutex<Option<Arc<State>>> = Mutex::new(None);
+
+/// Gives the terminal back, whichever thread draws on it and whatever became of that. May wait for a terminal that
+/// takes nothing.
+pub fn give_back() {
+    let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(state) = current {
+        // Needs no lock that the thread that draws may hold.
+        let _ = term::disable_raw_mode();
+        leave(&state);
+    }
+}
+
+/// What is written into a terminal that was restored from outside.
+const ENDED: &str = "switchboard ended without restoring the terminal: it crashed or was killed. The terminal was restored.";
+
+/// Another process that restores the terminal if this one ends without doing so.
+pub trait TerminalGuard: Send + Sync {
+    /// The terminal is about to be taken. [`restore`] restores it with `modes`.
+    fn taken(&self, terminal: BorrowedFd<'_>, modes: &str);
+    /// The terminal was given back.
+    fn given_back(&self);
+}
 
 type PanicHook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send>;
 
@@ -54,12 +89,15 @@ struct State {
     /// What panicked in other tasks and was not told yet.
     elsewhere: Mutex<Vec<String>>,
     notice: Arc<Notify>,
+    guard: Option<Arc<dyn TerminalGuard>>,
 }
 
 impl Terminal {
     /// Takes the terminal over: raw mode, alternate screen, bracketed paste, the mouse if wanted.
-    pub fn enter(mouse: bool) -> io::Result<Terminal> {
-        let state = Arc::new(State { mouse: AtomicBool::new(mouse), ..State::default() });
+    ///
+    /// `guard` restores it if this process ends without doing so.
+    pub fn enter(mouse: bool, guard: Option<Arc<dyn TerminalGuard>>) -> io::Result<Terminal> {
+        let state = Arc::new(State { mouse: AtomicBool::new(mouse), guard, ..State::default() });
         let previous_hook = Arc::new(panic::take_hook());
         let (in_hook, chained) = (state.clone(), previous_hook.clone());
         let own = std::thread::current().id();
@@ -77,6 +115,7 @@ impl Terminal {
             leave(&in_hook);
             chained(info);
         }));
+        *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
         let inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()));
         let entered = enter(&state);
         match (inner, entered) {
@@ -214,6 +253,11 @@ fn enter(state: &State) -> io::Result<()> {
     if state.entered.swap(true, Ordering::SeqCst) {
         return Ok(());
     }
+    if let Some(guard) = &state.guard
+        && let Ok(modes) = termios::tcgetattr(io::stdout())
+    {
+        guard.taken(io::stdout().as_fd(), &describe(&modes));
+    }
     term::enable_raw_mode()?;
     let mut out = io::stdout();
     queue!(out, Print(PUSH_TITLE), term::EnterAlternateScreen, terminal_event::EnableBracketedPaste, cursor::Hide)?;
@@ -228,9 +272,55 @@ fn leave(state: &State) {
         return;
     }
     // Every step is tried, whatever became of the one before: the terminal may be gone.
-    let mut out = io::stdout();
-    let _ = queue!(out, EndSynchronizedUpdate, terminal_event::DisableMouseCapture, terminal_event::DisableBracketedPaste);
-    let _ = queue!(out, cursor::Show, term::LeaveAlternateScreen, Print(POP_TITLE));
-    let _ = out.flush();
+    let _ = leave_screen(&mut io::stdout());
     let _ = term::disable_raw_mode();
+    if let Some(guard) = &state.guard {
+        guard.given_back();
+    }
+}
+
+fn leave_screen(out: &mut impl Write) -> io::Result<()> {
+    let modes = queue!(out, EndSynchronizedUpdate, terminal_event::DisableMouseCapture, terminal_event::DisableBracketedPaste);
+    let screen = queue!(out, cursor::Show, term::LeaveAlternateScreen, Print(POP_TITLE));
+    out.flush().and(modes).and(screen)
+}
+
+/// The modes of a line discipline as a text: input, output, control and local flags, VMIN and VTIME.
+fn describe(modes: &Termios) -> String {
+    let flags = [modes.input_modes.bits(), modes.output_modes.bits(), modes.control_modes.bits(), modes.local_modes.bits()];
+    let [input, output, control, local] = flags.map(u64::from);
+    let (least, time) = (modes.special_codes[SpecialCodeIndex::VMIN], modes.special_codes[SpecialCodeIndex::VTIME]);
+    format!("{input} {output} {control} {local} {least} {time}")
+}
+
+/// Sets the modes that such a text describes.
+fn apply(text: &str, modes: &mut Termios) -> Option<()> {
+    let mut numbers = text.split(' ').map(str::parse::<u64>);
+    let mut flags = || numbers.next()?.ok()?.try_into().ok();
+    modes.input_modes = InputModes::from_bits_retain(flags()?);
+    modes.output_modes = OutputModes::from_bits_retain(flags()?);
+    modes.control_modes = ControlModes::from_bits_retain(flags()?);
+    modes.local_modes = LocalModes::from_bits_retain(flags()?);
+    let mut code = || numbers.next()?.ok()?.try_into().ok();
+    modes.special_codes[SpecialCodeIndex::VMIN] = code()?;
+    modes.special_codes[SpecialCodeIndex::VTIME] = code()?;
+    Some(())
+}
+
+/// Restores the terminal of a console that is gone, and says so there. Errors have nobody to be reported to.
+///
+/// A shell can have set modes of its own already; only those of the console are replaced.
+pub fn restore(modes: &str, terminal: BorrowedFd<'_>) {
+    if let Ok(mut now) = termios::tcgetattr(terminal) {
+        let raw = !now.local_modes.intersects(LocalModes::ICANON | LocalModes::ISIG) && !now.output_modes.contains(OutputModes::OPOST);
+        if raw && apply(modes, &mut now).is_some() {
+            let _ = termios::tcsetattr(terminal, OptionalActions::Now, &now);
+        }
+    }
+    let Ok(terminal) = terminal.try_clone_to_owned() else { return };
+    let mut out = std::fs::File::from(terminal);
+    let mut text = CANCEL.to_vec();
+    let _ = leave_screen(&mut text);
+    let _ = write!(text, "\r\n{ENDED}\r\n");
+    let _ = out.write_all(&text);
 }

@@ -53,7 +53,10 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     footer(model, layout.footer, buf);
     let body = Rect { y: 1, height: screen.height.saturating_sub(2), ..screen };
     draw_modals(model, body, buf);
-    toast::draw(&model.toasts, &model.theme, body, buf);
+    // A dialog must be read whole. The toasts wait until it closes.
+    if model.modals.is_empty() {
+        toast::draw(&model.toasts, &model.theme, body, buf);
+    }
     if let Some((form, theme)) = model.choosing() {
         form.draw_list(body, buf, theme);
     }
@@ -98,6 +101,7 @@ fn draw_pane(model: &mut Model, pane: Focus, place: Rect, buf: &mut Buffer) {
 }
 
 fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
+    let answered = model.guard_left().is_none();
     let (look, panes) = model.parts(true);
     let (keys, theme) = (look.keys, look.theme);
     for modal in panes.modals {
@@ -106,7 +110,7 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
             Modal::Palette(palette) => palette.draw(keys, theme, area, buf),
             Modal::Confirm(confirm, _) => confirm.draw(keys, theme, area, buf),
             Modal::Inbox(inbox) => inbox.draw(look, area, buf),
-            Modal::Approval(approval) => approval.draw(keys, theme, area, buf),
+            Modal::Approval(approval) => approval.draw(keys, answered, theme, area, buf),
             Modal::Notices(notices) => notices.draw(look.world, theme, area, buf),
             Modal::Welcome(welcome) => welcome.draw(keys, theme, area, buf),
             Modal::Entry(entry, _) => entry.draw(keys, theme, area, buf),

@@ -3,9 +3,14 @@
 
 use std::{ops::Range, sync::Arc};
 
+use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use crate::domain::{body::Body, schema::Checker, time::size};
+use crate::domain::{
+    body::Body,
+    schema::{Checker, TooDear, Violation},
+    time::size,
+};
 
 use super::{
     copying::{Copied, CopyKind, prepared},
@@ -163,7 +168,14 @@ impl Job {
     /// Does it at once when it is small; else makes a task of it for `tasks`.
     pub fn ask(self, tasks: &mut Vec<Task>) -> Result<Done, Ticket> {
         if self.size() <= AT_ONCE {
-            return Ok(self.run());
+            match &self {
+                // A schema can make a small result much work.
+                Job::Judge { result, schema } => match judge(result, &Checker::quick(schema), Checker::glance) {
+                    Err(NotChecked::TooDear(_)) => {}
+                    judged => return Ok(Done::Judged(judged.map_err(|why| why.to_string()))),
+                },
+                _ => return Ok(self.run()),
+            }
         }
         let ticket = Ticket::default();
         tasks.push(Task { ticket: ticket.clone(), job: self });
@@ -189,7 +201,9 @@ impl Job {
             Job::Frame(body) | Job::Raw(body) => view(JsonView::text(body)),
             Job::Text(result) => view(JsonView::text(present::text(&result))),
             Job::Path { tree, path } => Done::Found(select(&tree, &path)),
-            Job::Judge { result, schema } => Done::Judged(judge(&result, &schema)),
+            Job::Judge { result, schema } => {
+                Done::Judged(judge(&result, &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string()))
+            }
             Job::Copy(kind, material) => Done::Copied(kind, prepared(kind, &material)),
             Job::Discard(old) => {
                 drop(old);
@@ -212,18 +226,32 @@ fn select(tree: &Body, path: &str) -> Result<(usize, Body, Box<JsonView>), Strin
     Ok((count, found.clone(), Box::new(JsonView::json(found))))
 }
 
-fn judge(result: &Body, schema: &Body) -> Result<Vec<String>, String> {
+/// Why structured content was not checked.
+#[derive(Debug, thiserror::Error)]
+enum NotChecked {
+    #[error("not checked: longer than {}", size(CHECKED as u64))]
+    Long,
+    #[error("not checked: {0}")]
+    Schema(String),
+    #[error("not checked: {0}")]
+    TooDear(TooDear),
+}
+
+/// How thoroughly a value is checked.
+type Check = fn(&Checker, &Value) -> Result<Vec<Violation>, TooDear>;
+
+fn judge(result: &Body, checker: &Checker, check: Check) -> Result<Vec<String>, NotChecked> {
     if result.len() > CHECKED {
-        return Err(format!("not checked: longer than {}", size(CHECKED as u64)));
+        return Err(NotChecked::Long);
     }
     let value = result.value().unwrap_or_default();
     let Some(content) = value.get("structuredContent") else {
         return Ok(vec!["there is no structuredContent, though the tool promises it".into()]);
     };
-    let checker = Checker::new(schema);
-    match &checker.problem {
-        Some(problem) => Err(format!("not checked: {problem}")),
-        None => Ok(checker.check(content).iter().map(ToString::to_string).collect()),
+    match (&checker.problem, check(checker, content)) {
+        (Some(problem), _) => Err(NotChecked::Schema(problem.clone())),
+        (None, Err(dear)) => Err(NotChecked::TooDear(dear)),
+        (None, Ok(wrong)) => Ok(wrong.iter().map(ToString::to_string).collect()),
     }
 }
 
@@ -261,11 +289,23 @@ mod tests {
     #[test]
     fn what_is_too_long_to_be_checked_is_said() {
         let schema = Body::from(r#"{"type":"object","required":["a"]}"#);
-        let told = |result: &str| judge(&Body::from(result), &schema);
-        assert!(told(r#"{"structuredContent":{"a":1}}"#).unwrap().is_empty());
-        assert_eq!(told(r#"{"structuredContent":{}}"#).unwrap().len(), 1);
-        assert!(told(r#"{"content":[]}"#).unwrap()[0].contains("no structuredContent"));
-        assert!(told(&" ".repeat(CHECKED + 1)).unwrap_err().contains("longer"));
-        assert!(judge(&Body::from(r#"{"structuredContent":{}}"#), &Body::from("{")).unwrap_err().contains("schema"));
+        let judged = |result: &str| judge(&Body::from(result), &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string());
+        assert!(judged(r#"{"structuredContent":{"a":1}}"#).unwrap().is_empty());
+        assert_eq!(judged(r#"{"structuredContent":{}}"#).unwrap().len(), 1);
+        assert!(judged(r#"{"content":[]}"#).unwrap()[0].contains("no structuredContent"));
+        assert!(judged(&" ".repeat(CHECKED + 1)).unwrap_err().contains("longer"));
+        let broken = judge(&Body::from(r#"{"structuredContent":{}}"#), &Checker::new(&Body::from("{")), Checker::judge);
+        assert!(broken.unwrap_err().to_string().contains("schema"));
+    }
+
+    #[test]
+    fn a_small_result_whose_schema_is_much_work_is_asked_for() {
+        let twice = r##"{"$defs":{"t":{"allOf":[{"properties":{"c":{"$ref":"#/$defs/t"}}},{"properties":{"c":{"$ref":"#/$defs/t"}}}]}},"$ref":"#/$defs/t"}"##;
+        let result = format!(r#"{{"structuredContent":{}1{}}}"#, r#"{"c":"#.repeat(100), "}".repeat(100));
+        let mut tasks = vec![];
+        let ticket = Job::Judge { result: Body::from(result), schema: Body::from(twice) }.ask(&mut tasks).unwrap_err();
+        let worked = tasks.pop().unwrap().run().unwrap();
+        assert!(matches!(&worked.done, Done::Judged(Err(why)) if why.contains("too long")), "{:?}", worked.done);
+        drop(ticket);
     }
 }

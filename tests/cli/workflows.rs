@@ -38,14 +38,14 @@ impl Home {
 fn the_workflows_of_the_demo_run() {
     let home = Home::new();
     let onboarded =
-        home.run(&["--demo", "run", "onboard_new_user", "--input", "email=ann@example.com", "name=Ann", "--json"]).ends(0).json();
+        home.run(&["--demo", "--yes", "run", "onboard_new_user", "--input", "email=ann@example.com", "name=Ann", "--json"]).ends(0).json();
     assert_eq!((&onboarded["outcome"], &onboarded["output"]["tracked"]), (&json!("ok"), &json!(true)), "{onboarded}");
     let enriched = home.run(&["--demo", "run", "enrich_user_data", "userId=u_1002"]).ends(0).says("ok in").json();
     assert!(enriched["summary"].as_str().unwrap().contains("did"), "{enriched}");
-    let notified = home.run(&["--demo", "run", "notify_all", "limit:=2"]).ends(0).json();
+    let notified = home.run(&["--demo", "--yes", "run", "notify_all", "limit:=2"]).ends(0).json();
     assert_eq!((&notified["failed"], notified["sent"].as_array().unwrap().len()), (&json!(0), 2), "{notified}");
     let junit = home.path().join("report.xml");
-    let charged = home.run(&["--demo", "run", "resilient_charge", "--junit", junit.to_str().unwrap(), "--jsonl"]).ends(0);
+    let charged = home.run(&["--demo", "--yes", "run", "resilient_charge", "--junit", junit.to_str().unwrap(), "--jsonl"]).ends(0);
     let last: Value = serde_json::from_str(charged.out.lines().last().unwrap()).unwrap();
     assert_eq!((&last["type"], &last["outcome"]), (&json!("run"), &json!("ok")));
     assert!(charged.out.lines().any(|line| line.contains("\"type\":\"step\"")), "{}", charged.out);
@@ -56,7 +56,7 @@ fn the_workflows_of_the_demo_run() {
 #[test]
 fn the_demo_undoes_the_user_that_it_made_when_its_email_fails() {
     let home = Home::new();
-    let line = ["--demo", "run", "onboard_new_user", "email=ann@example.com", "name=Ann", "--inject", "email=fail=1", "--json"];
+    let line = ["--demo", "--yes", "run", "onboard_new_user", "email=ann@example.com", "name=Ann", "--inject", "email=fail=1", "--json"];
     let ran = home.run(&line).ends(8).json();
     assert_eq!((&ran["outcome"], &ran["compensated"]), (&json!("compensated"), &json!(["create_user"])), "{ran}");
     assert_eq!(ran["not_compensated"], json!([]), "{ran}");
@@ -99,10 +99,10 @@ fn what_was_done_is_undone_when_the_email_fails() {
         arguments = { to = "{{ input.to }}", subject = "Welcome {{ steps.create.result.userId }}", body = "x" }
     "#;
     std::fs::write(home.path().join("onboard.toml"), text).unwrap();
-    let ran = home.run(&["--demo", "run", "./onboard.toml", "--json"]).ends(8).json();
+    let ran = home.run(&["--demo", "--yes", "run", "./onboard.toml", "--json"]).ends(8).json();
     assert_eq!((&ran["outcome"], &ran["compensated"]), (&json!("compensated"), &json!(["create"])));
     assert_eq!(ran["steps"][0]["state"], "compensated");
-    let ran = home.run(&["--demo", "run", "./onboard.toml"]).ends(8);
+    let ran = home.run(&["--demo", "--yes", "run", "./onboard.toml"]).ends(8);
     assert!(ran.out.is_empty(), "{}", ran.out);
     ran.says("undone").says("step `welcome`");
 }
@@ -273,12 +273,12 @@ fn a_test_is_made_from_a_run_and_needs_no_servers() {
     home.configured();
     let run_of = |ran: &Value| ran["run"].as_str().unwrap().to_owned();
     // One of each way to end: well, undone, with items that fail, with another answer.
-    let onboard = ["--demo", "run", "onboard_new_user", "email=ann@example.com", "name=Ann", "--json"];
+    let onboard = ["--demo", "--yes", "run", "onboard_new_user", "email=ann@example.com", "name=Ann", "--json"];
     let runs = [
         home.own(&onboard).ends(0).json(),
         home.own(&[&onboard[..], &["--inject", "email=fail=1"]].concat()).ends(8).json(),
-        home.own(&["--demo", "run", "notify_all", "limit:=3", "--json"]).ends(0).json(),
-        home.own(&["--demo", "run", "resilient_charge", "--inject", "flaky/charge=fail=1", "--json"]).ends(0).json(),
+        home.own(&["--demo", "--yes", "run", "notify_all", "limit:=3", "--json"]).ends(0).json(),
+        home.own(&["--demo", "--yes", "run", "resilient_charge", "--inject", "flaky/charge=fail=1", "--json"]).ends(0).json(),
     ];
     for ran in &runs {
         let made = home.own(&["--demo", "workflow", "test-from-run", &run_of(ran)]).ends(0);
@@ -336,7 +336,8 @@ fn a_cancelled_run_makes_a_test_that_cancels_it_again() {
         arguments = { amount = 5, currency = "EUR", reference = "x" }
         "#,
     );
-    let mut child = Doomed(home.at_home(&["run", "stuck", "--json"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut child =
+        Doomed(home.at_home(&["run", "--yes", "stuck", "--json"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     let first = lines.next().unwrap();
     let run = first.strip_prefix("run ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
@@ -469,7 +470,7 @@ fn a_workflow_is_made_of_past_calls_and_runs() {
     home.own(&["run", "again"]).ends(1).says("database_create_user");
     home.own(&["workflow", "new", "other", "--from-call", "1"]).ends(2).says("no such calls");
     // A run of the demo is written down beside the history and takes nothing out of it.
-    home.own(&["--demo", "run", "onboard_new_user", "email=zoe@example.com", "name=Zoe"]).ends(0);
+    home.own(&["--demo", "--yes", "run", "onboard_new_user", "email=zoe@example.com", "name=Zoe"]).ends(0);
     home.own(&["workflow", "from-history", "--ids", made["call"].as_str().unwrap()]).ends(0);
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
 
+mod bounds;
 mod demo_runs;
 mod executions;
 mod fake;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use switchboard::domain::call::FailureKind;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -126,6 +127,133 @@ async fn signals_end_the_program_and_all_that_came_of_it() {
         eventually(&format!("nothing left of {mode} after {kind:?}"), patience, || of(id).is_empty()).await;
     }))
     .await;
+}
+
+/// Processes whose command line has this word.
+fn with_word(word: &str) -> Vec<u32> {
+    let word = [b"\0", word.as_bytes(), b"\0"].concat();
+    let has = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| memchr::memmem::find(&line, &word).is_some());
+    let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(has).collect()
+}
+
+/// A configuration with one server of this mode, which gets `token` on its command line.
+fn with_token(folder: &TempDir, mode: &str, token: &str) {
+    let text = format!("[servers.bad]\ncommand = {:?}\nargs = [{mode:?}, {token:?}]\ntimeouts = {{ stop = \"500ms\" }}\n", bad_server());
+    std::fs::write(folder.path().join(token).with_extension("toml"), text).unwrap();
+}
+
+/// A word that no other process has.
+fn token(what: &str) -> String {
+    format!("{what}-{}-{:x}", std::process::id(), fastrand::u64(..))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_without_group_environment_or_parent_goes_with_the_program() {
+    let folder = &folder();
+    let signals = [(Signal::TERM, Some(143)), (Signal::HUP, Some(143)), (Signal::INT, Some(130)), (Signal::KILL, None)];
+    futures_util::future::join_all(signals.map(|(kind, code)| async move {
+        let token = &token("escaped");
+        with_token(folder, "escaped", token);
+        let child = program(folder, token, &["call", "--yes", "bad_hang"]);
+        // The server, and what left it.
+        eventually("its processes", PATIENCE, || with_word(token).len() == 2 && of(child.id().unwrap()).len() > 1).await;
+        signal(&child, kind);
+        let (ended, stderr) = end(child).await;
+        assert_eq!(ended, code, "{kind:?}: {stderr}");
+        let patience = if kind == Signal::KILL { Duration::from_secs(5) } else { Duration::ZERO };
+        eventually(&format!("nothing left after {kind:?}"), patience, || with_word(token).is_empty()).await;
+    }))
+    .await;
+    // And at an ordinary end.
+    let token = &token("escaped");
+    with_token(folder, "escaped", token);
+    let (code, stderr) = end(program(folder, token, &["call", "--yes", "bad_echo"])).await;
+    assert_eq!((code, with_word(token)), (Some(0), vec![]), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_amid_the_start_of_servers_leaves_nothing() {
+    let folder = &folder();
+    // Twelve servers that start together, killed at every number of them that is seen.
+    for count in 0..12 {
+        let token = &token("amid");
+        let servers: String =
+            (0..12).map(|n| format!("[servers.s{n}]\ncommand = {:?}\nargs = [\"escaped\", {token:?}]\n", bad_server())).collect();
+        std::fs::write(folder.path().join(token).with_extension("toml"), servers).unwrap();
+        let child = program(folder, token, &["call", "--yes", "s0_hang"]);
+        let id = child.id().unwrap();
+        let end_of_wait = Instant::now() + PATIENCE;
+        // Without a pause: the moment is what counts.
+        while of(id).is_empty() || with_word(token).len() < count {
+            assert!(Instant::now() < end_of_wait, "the servers start");
+        }
+        signal(&child, Signal::KILL);
+        end(child).await;
+        eventually("nothing left", Duration::from_secs(8), || with_word(token).is_empty() && of(id).is_empty()).await;
+    }
+}
+
+/// The helper of the program `owner`.
+fn helper_of(owner: u32) -> Option<u32> {
+    let mark = format!("\0reaper\0{owner:x}-");
+    of(owner)
+        .into_iter()
+        .find(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&mark)))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_helper_takes_its_servers_along_and_another_one_starts_the_next() {
+    let folder = &folder();
+    // Killed together with the program, which is stopped meanwhile so that it starts nothing.
+    let token = &token("orphan");
+    with_token(folder, "plain", token);
+    let child = program(folder, token, &["call", "--yes", "bad_hang"]);
+    let id = child.id().unwrap();
+    eventually("its server", PATIENCE, || !with_word(token).is_empty() && helper_of(id).is_some()).await;
+    signal(&child, Signal::STOP);
+    kill(helper_of(id).unwrap());
+    signal(&child, Signal::KILL);
+    end(child).await;
+    eventually("nothing left", Duration::from_secs(5), || with_word(token).is_empty() && of(id).is_empty()).await;
+
+    // An engine that lives on is told, and brings up another helper.
+    let rig = Rig::start(vec![stdio("bad", &bad_server(), &["plain"])]);
+    let world = rig.ready("bad").await;
+    let first = world.servers[0].info.as_ref().unwrap().pid.unwrap();
+    let call = rig.submit("bad", "hang", "{}");
+    rig.until("it is sent", |w| w.call(call).is_some_and(|c| c.sent.is_some())).await;
+    kill(parent_of(first).expect("the helper"));
+    let settled = rig.settled(call).await;
+    assert!(matches!(failure_of(&settled).kind, FailureKind::Exited | FailureKind::Transport), "{:?}", failure_of(&settled));
+    rig.until("another process", |w| w.servers[0].phase.usable() && w.servers[0].info.as_ref().is_some_and(|i| i.pid != Some(first))).await;
+    rig.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+fn kill(pid: u32) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_the_file_size_is_an_error_that_is_shown() {
+    let folder = &folder();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 0; exec \"$0\" --config plain.toml servers", env!("CARGO_BIN_EXE_switchboard")]);
+    command.env("HOME", folder.path()).current_dir(folder.path());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("the program ends").unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert!(output.status.code().is_some(), "not ended by a signal: {:?} {stderr}", output.status);
+    assert!(stdout.contains("bad") || !stderr.is_empty(), "{:?}: {stdout} {stderr}", output.status);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,7 @@ use switchboard::{
         event::{Event, EventKind},
         journal::{RunEntry, RunRecord},
         run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepState, WorkflowText},
+        secret::Secret,
         time::{Epoch, Stamp},
         world::Keep,
     },

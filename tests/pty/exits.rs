@@ -1,5 +1,10 @@
 //! Every way out gives the terminal back and takes every process along.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use rustix::process::Signal;
 
 use crate::session::{Session, console, program, signal_to, switchboard};
@@ -56,6 +61,61 @@ fn a_kill_leaves_no_server_behind() {
     let session = demo();
     session.signal(Signal::KILL);
     session.ended().nothing_left();
+}
+
+/// A shell that runs the demo, says how it ended, and reads a line.
+fn demo_in_a_shell() -> Session {
+    let script = "\"$0\" demo; echo \"ended:$?\"; read line; echo \"got:$line\"";
+    let mut session = program(&["/bin/sh", "-c", script, switchboard()]).start();
+    session.ready();
+    assert!(session.screen().alternate_screen());
+    session
+}
+
+/// Sends a signal until the process is gone.
+fn end_by(pid: u32, signal: Signal) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while std::path::Path::new(&format!("/proc/{pid}")).exists() {
+        assert!(Instant::now() < end, "{signal:?} does not end it");
+        signal_to(pid, signal);
+        thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// The console that such a shell runs.
+fn console_of(session: &Session) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", session.pid)).unwrap();
+    children.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_console_that_a_signal_ends_leaves_a_usable_terminal() {
+    for signal in [Signal::KILL, Signal::ABORT, Signal::SEGV, Signal::BUS, Signal::QUIT, Signal::ILL] {
+        let mut session = demo_in_a_shell();
+        let console = console_of(&session);
+        // Rust's handler for stack overflows lets the first SIGSEGV or SIGBUS from outside pass.
+        end_by(console, signal);
+        session.until_session("the end told", |s| String::from_utf8_lossy(s.stream()).contains("The terminal was restored."));
+        session.until_session("the shell again", |s| String::from_utf8_lossy(s.stream()).contains("ended:"));
+        assert!(!session.screen().alternate_screen() && !session.screen().bracketed_paste() && !session.screen().hide_cursor());
+        // In cooked mode a carriage return ends the line, and is echoed.
+        session.keys("hello\r");
+        session.until_session("the line read", |s| String::from_utf8_lossy(s.stream()).contains("got:hello"));
+        session.ended().code(0).restored().nothing_left();
+    }
+}
+
+#[test]
+fn a_stopped_console_that_is_killed_leaves_the_shells_terminal_alone() {
+    let script = "set -m; \"$0\" demo; echo stopped:$?; kill -9 %1; wait; echo waited; read line; echo got:$line";
+    let mut session = program(&["/bin/sh", "-c", script, switchboard()]).start();
+    session.ready();
+    session.press("\x1a", "stopped:");
+    session.until_session("the console gone", |s| String::from_utf8_lossy(s.stream()).contains("waited"));
+    session.keys("hello\r");
+    session.until_session("the line read", |s| String::from_utf8_lossy(s.stream()).contains("got:hello"));
+    let ended = session.ended().code(0).restored().nothing_left();
+    assert!(!String::from_utf8_lossy(&ended.stream).contains("The terminal was restored."), "it had been given back");
 }
 
 #[test]

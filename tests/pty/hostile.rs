@@ -44,3 +44,37 @@ fn a_hostile_description_is_text() {
         }
     }
 }
+
+/// Schemas that a validator would follow for ever: of a tool, and of a question that nobody asked for.
+#[test]
+fn a_hostile_schema_freezes_neither_the_form_nor_the_inbox() {
+    let mut session = console(&["--", &bad_server(), "schemas"]).start();
+    session.until("the question", |screen| screen.contains("fill in") && screen.contains("the schema expands to more than"));
+    session.note_processes();
+    session.press("abc", "abc");
+    // For half a second after it opened it takes no answer.
+    session.until("the question, a second old", |screen| {
+        screen.split("waiting for ").nth(1).and_then(|rest| rest.split_whitespace().nth(1)) == Some("s")
+    });
+    session.keys("\x1b");
+    session.until("the field left", |screen| !screen.contains("Alt-u undo"));
+    session.keys("\x1b");
+    session.until("the question gone", |screen| !screen.contains("fill in"));
+    for tool in ["bomb_expand", "bomb_chain", "bomb_twice"] {
+        session.press("/", "find a tool");
+        session.keys(&format!("{tool}\r"));
+        session.until(tool, |screen| screen.contains(&format!("━ badserver_{tool} ━")));
+        // An object takes the name of a member.
+        session.press("abc", "bc");
+        if tool == "bomb_twice" {
+            session.keys("\x1b");
+            session.until("the name cancelled", |screen| !screen.contains("name: bc"));
+        }
+        session.press("\x1b", "E $EDITOR");
+        session.keys("\x1b");
+        session.until("the tree in focus", |screen| screen.contains("┏━ Servers"));
+    }
+    session.press("i", "fill in");
+    session.signal(rustix::process::Signal::TERM);
+    session.ended().code(143).restored().nothing_left().no_files();
+}

@@ -5,6 +5,7 @@
 mod exits;
 mod hostile;
 mod panics;
+mod repository;
 mod session;
 mod stream;
 mod welcome;

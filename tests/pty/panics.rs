@@ -69,6 +69,8 @@ fn console_that_panics() {
             workflows: Default::default(),
             invocation: Default::default(),
             rest: || {},
+            heard: std::sync::Arc::new(|| {}),
+            guard: None,
             exports: std::env::temp_dir(),
             requests,
             updates: tokio::sync::mpsc::channel(1).1,

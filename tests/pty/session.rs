@@ -115,12 +115,21 @@ impl Setup {
         self
     }
 
-    pub fn start(mut self) -> Session {
+    pub fn start(self) -> Session {
+        self.start_in(|_| (), &[])
+    }
+
+    /// Starts when the folder was prepared further; `folders` are variables that hold paths in it.
+    pub fn start_in(mut self, prepare: impl FnOnce(&std::path::Path), folders: &[(&str, &str)]) -> Session {
         let home = tempfile::Builder::new().prefix("switchboard-pty-").tempdir().unwrap();
         for (name, text) in &self.files {
             let path = home.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
+        }
+        prepare(home.path());
+        for (name, folder) in folders {
+            self.command.env(name, home.path().join(folder));
         }
         let temporary = home.path().join("tmp");
         std::fs::create_dir(&temporary).unwrap();

@@ -48,6 +48,66 @@ fn a_tool_is_found_filled_fired_and_its_result_seen() {
 }
 
 #[test]
+fn pasted_lines_go_out_with_line_feeds() {
+    let mut session = demo(&[]);
+    find(&mut session, "send_email", "email_send_email");
+    session.keys("ada@example.com\tHello\t");
+    // A terminal sends a carriage return for each line end of a paste.
+    session.keys("\x1b[200~first\rsecond \"q\"\r\n\tthird\x1b[201~");
+    session.see(r#"first\nsecond "q"\n\tthird"#);
+    session.keys("\r");
+    session.until("the call answered", |screen| screen.contains("✓ ok"));
+    to_keys(&mut session);
+    session.keys("\x1b[17~");
+    session.until("the result in focus", |screen| screen.contains("┏━ Result"));
+    session.press("[", "nothing else happened on the way");
+    session.press("[", "tools/call");
+    // What was sent, as it went out.
+    session.keys("[");
+    session.until("the arguments sent", |screen| screen.contains(r#"first\nsecond \"q\"\n\tthird"#));
+    leave(session);
+}
+
+#[test]
+fn pasted_json_is_taken_whatever_its_line_ends() {
+    let mut session = demo(&[]);
+    find(&mut session, "create_u", "database_create_user");
+    to_keys(&mut session);
+    session.press("e", "\"email\"");
+    session.keys("\x01\x0b");
+    // Every line of what the editor began with is deleted.
+    session.keys(&"\x1b[3~".repeat(400));
+    session.keys("\x1b[200~{\r  \"email\": \"mary@example.com\",\r  \"name\": \"Mary\"\r}\r\x1b[201~");
+    session.see("✓ fits the schema");
+    session.press("\x1b\r", "✓ ok");
+    session.keys("\x1b");
+    session.until("out of the editor", |screen| screen.contains("q quit"));
+    leave(session);
+}
+
+#[test]
+fn a_paste_never_freezes_the_console() {
+    let mut session = demo(&[]);
+    find(&mut session, "send_email", "email_send_email");
+    session.keys("ada@example.com\tHello\t");
+    let paste = |session: &mut Session, size: usize| {
+        let text = "0123456789abcde\r".repeat(size / 16);
+        session.keys(&format!("\x1b[200~{text}\x1b[201~"));
+    };
+    paste(&mut session, 10 << 20);
+    session.see("Nothing was pasted: the text has 10");
+    paste(&mut session, 3 << 20);
+    session.see("abcde\\n");
+    // In a prompt of one line.
+    to_keys(&mut session);
+    session.press(":", "━ Do ━");
+    paste(&mut session, 3 << 20);
+    session.keys("\x1b");
+    session.see("Nothing was pasted: the text has 3");
+    leave(session);
+}
+
+#[test]
 fn a_long_call_is_cancelled() {
     let mut session = demo(&[]);
     find(&mut session, "report", "analytics_report");

@@ -1,9 +1,10 @@
 //! Makes fields from schemas, and anew when a choice changes them.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, collections::HashSet, sync::Arc};
 
 use super::{
     Json, Kind, Node, State,
+    fill::FIELDS,
     shape::{self, Shape},
 };
 
@@ -11,6 +12,8 @@ use super::{
 const DEPTH: usize = 4;
 /// How many fields are made at once.
 const NODES: usize = 2_000;
+/// How many values of JSON may be read and copied for that.
+const COPIED: usize = 400_000;
 
 /// Makes fields for places in one schema.
 #[derive(Clone)]
@@ -22,6 +25,9 @@ pub(super) struct Maker {
 struct Round {
     defaults: bool,
     left: Cell<usize>,
+    values: Cell<usize>,
+    /// Fields that defaults may fill.
+    fields: Cell<u32>,
 }
 
 impl Maker {
@@ -97,11 +103,14 @@ impl Maker {
         let Kind::Object { fields, made: made @ false, .. } = &mut node.kind else { return };
         let Shape::Object { properties, required, .. } = shape::place(&node.schema, &self.root).shape else { return };
         *made = true;
+        let required: HashSet<&String> = required.iter().collect();
         fields.extend(properties.iter().map(|(key, schema)| self.node(key, schema, required.contains(key), depth + 1, round)));
     }
 
     fn node(&self, key: &str, schema: &Json, required: bool, depth: usize, round: &Round) -> Node {
-        let place = shape::place(schema, &self.root);
+        // Once too much was read, the fields left are JSON.
+        let place = if round.values.get() > 0 { shape::place(schema, &self.root) } else { shape::Place::any() };
+        round.values.set(round.values.get().saturating_sub(1 + place.cost));
         let mut node = Node {
             key: key.to_owned(),
             label: key.to_owned(),
@@ -118,16 +127,19 @@ impl Maker {
             note: None,
             missing: false,
             format: format(&place.schema),
+            cost: place.cost,
             schema: Arc::new(place.schema),
         };
         round.left.set(round.left.get().saturating_sub(1));
         // A merged schema has no `$ref` left, so that making from it again gives the same.
-        if let Shape::Union(_) = place.shape {
+        if let Shape::Union(_) = place.shape
+            && round.values.get() > 0
+        {
             node.schema = Arc::new(schema.clone());
         }
         node.kind = self.kind(place.shape, &mut node, depth, round);
         if round.defaults {
-            self.prefill(&mut node);
+            self.prefill(&mut node, round);
         }
         node
     }
@@ -182,12 +194,12 @@ impl Maker {
     }
 
     /// Puts in the schema's default. A default of `null` is what leaving out means.
-    fn prefill(&self, node: &mut Node) {
+    fn prefill(&self, node: &mut Node, round: &Round) {
         match node.default.clone() {
             None | Some(Json::Null) => {}
             Some(default) => {
                 let blank = node.clone();
-                if self.fill(node, &default, State::Default) > 0 {
+                if self.fill_within(node, &default, State::Default, &round.fields) > 0 {
                     *node = blank;
                 }
             }
@@ -274,7 +286,7 @@ fn preset(node: &Node, round: &Round) -> State {
 }
 
 fn round(defaults: bool) -> Round {
-    Round { defaults, left: Cell::new(NODES) }
+    Round { defaults, left: Cell::new(NODES), values: Cell::new(COPIED), fields: Cell::new(FIELDS) }
 }
 
 fn text<'a>(schema: &'a Json, key: &str) -> &'a str {

@@ -11,7 +11,7 @@ use crate::domain::schema::{Checker, Violation};
 const LONG: usize = 160;
 
 impl Form {
-    /// Judges the whole again. Cheap enough for every key: arguments are small.
+    /// Judges the whole again. Cheap enough for every key: what is not is left out.
     pub(super) fn check(&mut self) {
         self.problems.clear();
         own(&mut self.root, true);
@@ -20,7 +20,9 @@ impl Form {
             Ok(value) => value,
             Err(error) => return self.problems.push(format!("cannot be checked: {error}")),
         };
-        let mut found = self.checker.check(&value);
+        let glance = self.checker.glance(&value);
+        self.unchecked = glance.is_err();
+        let mut found = glance.unwrap_or_default();
         refine(&self.root, self.maker.schema(), &mut self.alternatives, &mut found);
         for violation in found {
             self.attach(&violation);
@@ -130,10 +132,10 @@ fn refine(root: &Node, schema: &Json, checkers: &mut HashMap<String, Checker>, f
         let Kind::Union { variants, picked, inner } = &node.kind else { return true };
         let about_choice = violation.message.contains("under any of the schemas") || violation.message.contains("oneOf");
         let (Some((_, variant)), Some(value), true) = (variants.get(*picked), inner.value(), about_choice) else { return true };
-        let compile = || Checker::new(&super::Body::from(with_definitions(variant, schema).text()));
+        let compile = || Checker::quick(&super::Body::from(with_definitions(variant, schema).text()));
         let checker = checkers.entry(variant.text()).or_insert_with(compile);
         let (None, Ok(value)) = (&checker.problem, serde_json::from_str(&value.text())) else { return true };
-        let inside = checker.check(&value);
+        let inside = checker.glance(&value).unwrap_or_default();
         let replaced = !inside.is_empty();
         details.extend(inside.into_iter().map(|v| Violation { path: format!("{}{}", violation.path, v.path), ..v }));
         !replaced

@@ -9,7 +9,9 @@ const WRONG: u32 = 100;
 /// How many alternatives may stand in one another: a schema may list itself among its own.
 const HOPS: u32 = 3;
 /// How many fields are tried at once: alternatives in alternatives multiply.
-const FIELDS: u32 = 20_000;
+pub(super) const FIELDS: u32 = 60_000;
+/// How many values of JSON a field may have in its schema before it counts as several.
+const PER_FIELD: usize = 64;
 
 /// One round of filling.
 struct Filling<'a> {
@@ -34,12 +36,20 @@ impl Maker {
     /// Puts `value` into an empty field. What the field cannot express turns it into raw JSON.
     /// Gives how badly it fitted, 0 for well.
     pub fn fill(&self, node: &mut Node, value: &Json, state: State) -> u32 {
-        self.put(node, value, &Filling { state, left: &Cell::new(FIELDS), hops: 0 })
+        self.fill_within(node, value, state, &Cell::new(FIELDS))
+    }
+
+    /// The same within what is `left` of a number of fields.
+    pub(super) fn fill_within(&self, node: &mut Node, value: &Json, state: State, left: &Cell<u32>) -> u32 {
+        self.put(node, value, &Filling { state, left, hops: 0 })
     }
 
     fn put(&self, node: &mut Node, value: &Json, filling: &Filling) -> u32 {
         let state = filling.state;
-        let Some(left) = filling.left.get().checked_sub(1).filter(|_| filling.hops <= HOPS) else {
+        // A field whose schema is large was made at that cost.
+        let cost = u32::try_from(1 + node.cost / PER_FIELD).unwrap_or(u32::MAX);
+        let Some(left) = filling.left.get().checked_sub(cost).filter(|_| filling.hops <= HOPS) else {
+            filling.left.set(if filling.hops <= HOPS { 0 } else { filling.left.get() });
             (node.kind, node.state) = (Kind::Raw(value.text()), state);
             return WRONG;
         };
@@ -94,7 +104,7 @@ impl Maker {
         for (index, value) in values.iter().enumerate() {
             let declared = prefix.get(index).or(rest.as_deref());
             misfit += u32::from(declared.is_none());
-            let mut item = self.blank(declared.unwrap_or(&any));
+            let mut item = self.blank(declared.filter(|_| filling.left.get() > 0).unwrap_or(&any));
             misfit += self.put(&mut item, value, filling);
             items.push(item);
         }
@@ -109,6 +119,9 @@ impl Maker {
         }
         self.make_blank(node);
         let Kind::Object { fields, extra, .. } = &mut node.kind else { return None };
+        // What was made is there whether the value has it or not.
+        let made = u32::try_from(fields.len()).unwrap_or(u32::MAX);
+        filling.left.set(filling.left.get().saturating_sub(made));
         let mut misfit = 0;
         let any = Json::Bool(true);
         for field in fields.iter_mut().filter(|field| !seen.contains(&field.key)) {
@@ -126,7 +139,7 @@ impl Maker {
             let index = *places.entry(key.clone()).or_insert_with(|| {
                 let declared = extra.as_ref().and_then(|others| others.of(key));
                 misfit += if declared.is_some() { 1 } else { 10 };
-                fields.push(self.member(key, declared.as_ref().unwrap_or(&any)));
+                fields.push(self.member(key, declared.as_ref().filter(|_| filling.left.get() > 0).unwrap_or(&any)));
                 fields.len() - 1
             });
             misfit += self.put(&mut fields[index], value, filling);
@@ -145,7 +158,7 @@ impl Maker {
             if best.as_ref().is_none_or(|(least, _, _)| misfit < *least) {
                 best = Some((misfit, index, inner));
             }
-            if misfit == 0 {
+            if misfit == 0 || filling.left.get() == 0 {
                 break;
             }
         }

@@ -96,6 +96,19 @@ impl Json {
         }
     }
 
+    /// How many values it holds, itself included; counted up to `most`.
+    pub fn size(&self, most: usize) -> usize {
+        let parts = self.items().iter().chain(self.members().iter().map(|(_, value)| value));
+        let mut count = 1;
+        for part in parts {
+            if count >= most {
+                break;
+            }
+            count += part.size(most - count);
+        }
+        count
+    }
+
     /// The members of an object; none for other values.
     pub fn members(&self) -> &[(String, Json)] {
         match self {

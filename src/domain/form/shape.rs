@@ -3,10 +3,45 @@
 //! Read by [`super::build`] only. It may be approximate, since the [`super::super::schema::Checker`]
 //! judges the arguments against the schema itself; what it cannot express becomes [`Shape::Any`].
 
+use std::collections::{HashMap, HashSet};
+
 use super::json::Json;
 
 /// How many subschemas one place may be put together from: references can multiply.
-const BUDGET: usize = 400;
+const PARTS: usize = 400;
+/// How many values of JSON may be copied for one place.
+const COPIED: usize = 100_000;
+/// The most schemas that conditions may have for a member of one name.
+const SAME: usize = 100;
+/// The most comparisons of two lists with each other.
+const COMPARED: usize = 1_000_000;
+
+/// What is left for one place.
+struct Budget {
+    parts: usize,
+    values: usize,
+}
+
+impl Budget {
+    const WHOLE: Budget = Budget { parts: PARTS, values: COPIED };
+
+    /// Takes what one more subschema costs.
+    fn part(&mut self) -> Option<()> {
+        self.parts = self.parts.checked_sub(1)?;
+        Some(())
+    }
+
+    /// Takes what reading or copying `value` costs. With too little left, nothing is left.
+    fn read(&mut self, value: &Json) -> Option<()> {
+        let left = self.values.checked_sub(value.size(self.values + 1));
+        self.values = left.unwrap_or(0);
+        left.map(drop)
+    }
+
+    fn spent(&self) -> bool {
+        self.parts == 0 || self.values == 0
+    }
+}
 
 /// The form of one place, its annotations beside it.
 #[derive(Clone, Debug)]
@@ -17,6 +52,15 @@ pub struct Place {
     pub nullable: bool,
     /// All keywords, merged.
     pub schema: Json,
+    /// What finding out took, in values of JSON.
+    pub cost: usize,
+}
+
+impl Place {
+    /// A place of which nothing is known.
+    pub fn any() -> Place {
+        Place { shape: Shape::Any, nullable: false, schema: Json::Bool(true), cost: 0 }
+    }
 }
 
 /// The schemas of members that an object does not declare.
@@ -94,22 +138,24 @@ type Keywords = Vec<(String, Json)>;
 
 /// Reads `schema`; `root` is the document for its references.
 pub fn place(schema: &Json, root: &Json) -> Place {
-    let mut budget = BUDGET;
+    let mut budget = Budget::WHOLE;
     let Some(mut keywords) = flat(schema, root, &mut budget) else {
-        return Place { shape: Shape::Any, nullable: false, schema: schema.clone() };
+        // A schema that is too large to be read is not copied either.
+        let schema = if budget.spent() { Json::Bool(true) } else { schema.clone() };
+        return Place { shape: Shape::Any, nullable: false, schema, cost: COPIED - budget.values };
     };
     let mut nullable = find(&keywords, "nullable") == Some(&Json::Bool(true));
     let mut hops = 0;
     while let Some((keyword, alternatives)) = alternatives(&keywords) {
         // An alternative of which nothing is known can still be entered, as JSON.
-        let known = |a: &Json, budget: &mut usize| (a.clone(), flat(a, root, budget).unwrap_or_default());
+        let known = |a: &Json, budget: &mut Budget| (a.clone(), flat(a, root, budget).unwrap_or_default());
         let resolved: Vec<(Json, Keywords)> =
             alternatives.iter().filter(|a| **a != Json::Bool(false)).map(|a| known(a, &mut budget)).collect();
         let some: Vec<&(Json, Keywords)> = resolved.iter().filter(|(_, k)| !is_null(k)).collect();
         nullable |= some.len() < resolved.len();
         if let Some(options) = constants(&some) {
             let nullable = nullable && !options.iter().any(|(_, v)| *v == Json::Null);
-            return Place { shape: Shape::Choice(options), nullable, schema: Json::Object(keywords) };
+            return Place { shape: Shape::Choice(options), nullable, schema: Json::Object(keywords), cost: COPIED - budget.values };
         }
         keywords.retain(|(key, _)| *key != keyword);
         if let [(_, only)] = some.as_slice() {
@@ -120,16 +166,18 @@ pub fn place(schema: &Json, root: &Json) -> Place {
                 continue;
             }
         }
-        if some.len() > 1 && budget > 0 {
+        // Each alternative is a copy of what they have in common.
+        let copied = keywords.iter().try_for_each(|(_, value)| (0..some.len()).step_by(16).try_for_each(|_| budget.read(value)));
+        if some.len() > 1 && !budget.spent() && copied.is_some() {
             let labels = labels(&some);
             let variants = some.iter().zip(labels).map(|((_, k), label)| (label, Json::Object(merge_variant(keywords.clone(), k.clone()))));
             let shape = Shape::Union(variants.collect());
-            return Place { shape, nullable, schema: Json::Object(keywords) };
+            return Place { shape, nullable, schema: Json::Object(keywords), cost: COPIED - budget.values };
         }
         break;
     }
-    let shape = if budget == 0 { Shape::Any } else { typed(&keywords, &mut nullable) };
-    Place { shape, nullable, schema: Json::Object(keywords) }
+    let shape = if budget.spent() { Shape::Any } else { typed(&keywords, &mut nullable) };
+    Place { shape, nullable, schema: Json::Object(keywords), cost: COPIED - budget.values }
 }
 
 fn find<'a>(keywords: &'a Keywords, key: &str) -> Option<&'a Json> {
@@ -171,8 +219,8 @@ pub fn label_of(value: &Json) -> String {
 /// The keywords of `schema`, with `$ref` followed and `allOf` merged in. `None`: nothing known.
 ///
 /// Conditions stay apart, under `allOf`: two of them cannot be made one.
-fn flat(schema: &Json, root: &Json, budget: &mut usize) -> Option<Keywords> {
-    *budget = budget.checked_sub(1)?;
+fn flat(schema: &Json, root: &Json, budget: &mut Budget) -> Option<Keywords> {
+    budget.part()?;
     let Json::Object(own) = schema else {
         return (*schema == Json::Bool(true)).then(Vec::new);
     };
@@ -180,11 +228,11 @@ fn flat(schema: &Json, root: &Json, budget: &mut usize) -> Option<Keywords> {
     if own.iter().any(|(key, id)| key == "$id" && Some(id) != root.get("$id") && id.str().is_some_and(|id| !id.starts_with('#'))) {
         return None;
     }
-    let (condition, mut keywords): (Keywords, Keywords) = own
-        .iter()
-        .filter(|(key, _)| !matches!(key.as_str(), "$ref" | "$dynamicRef" | "allOf"))
-        .cloned()
-        .partition(|(key, _)| matches!(key.as_str(), "if" | "then" | "else"));
+    // What is referred to is read where it is referred to.
+    let copied = |(key, _): &&(String, Json)| !matches!(key.as_str(), "$ref" | "$dynamicRef" | "allOf" | "$defs" | "definitions");
+    own.iter().filter(copied).try_for_each(|(_, value)| budget.read(value))?;
+    let (condition, mut keywords): (Keywords, Keywords) =
+        own.iter().filter(copied).cloned().partition(|(key, _)| matches!(key.as_str(), "if" | "then" | "else"));
     if condition.iter().any(|(key, _)| key == "if") {
         keywords.push(("allOf".into(), Json::Array(vec![Json::Object(condition.clone())])));
     }
@@ -195,6 +243,11 @@ fn flat(schema: &Json, root: &Json, budget: &mut usize) -> Option<Keywords> {
         for part in parts {
             keywords = merge(flat(part, root, budget).unwrap_or_default(), keywords);
         }
+    }
+    let named = |key: &str| schema.get(key).and_then(Json::str).is_some_and(|to| !to.contains("#/"));
+    if named("$ref") || named("$dynamicRef") {
+        // The whole document is searched for a name.
+        budget.read(root)?;
     }
     for target in [schema.get("$ref").map(|to| resolve(to.str()?, root)), schema.get("$dynamicRef").map(|to| dynamic(to.str()?, root))] {
         let Some(target) = target else { continue };
@@ -274,14 +327,17 @@ fn merge(mut base: Keywords, over: Keywords) -> Keywords {
             ("properties", Json::Object(a), Json::Object(b)) => Json::Object(both(a.clone(), b)),
             ("required", Json::Array(a), Json::Array(b)) => {
                 let mut all = a.clone();
-                all.extend(b.iter().filter(|name| !a.contains(name)).cloned());
+                let few = a.len().saturating_mul(b.len()) <= COMPARED;
+                all.extend(b.iter().filter(|name| !few || !a.contains(name)).cloned());
                 Json::Array(all)
             }
             ("type", a, b) => common_types(a, b),
-            ("enum", Json::Array(a), Json::Array(b)) => Json::Array(a.iter().filter(|v| b.iter().any(|w| w.same(v))).cloned().collect()),
+            ("enum", Json::Array(a), Json::Array(b)) if a.len().saturating_mul(b.len()) <= COMPARED => {
+                Json::Array(a.iter().filter(|v| b.iter().any(|w| w.same(v))).cloned().collect())
+            }
             ("items", a @ Json::Object(_), b @ Json::Object(_)) => all_of(a, b),
             ("anyOf" | "oneOf", _, _) => slot.clone(),
-            ("allOf", Json::Array(a), Json::Array(b)) => {
+            ("allOf", Json::Array(a), Json::Array(b)) if a.len().saturating_mul(b.len()) <= COMPARED => {
                 Json::Array(a.iter().chain(b.iter().filter(|condition| !a.contains(condition))).cloned().collect())
             }
             _ => value,
@@ -299,11 +355,18 @@ fn merge_variant(base: Keywords, variant: Keywords) -> Keywords {
 }
 
 fn both(mut a: Keywords, b: &Keywords) -> Keywords {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (at, (name, _)) in a.iter().enumerate() {
+        places.entry(name.clone()).or_insert(at);
+    }
     for (key, value) in b {
-        match a.iter_mut().find(|(name, _)| name == key) {
-            Some((_, slot)) if slot == value => {}
-            Some((_, slot)) => *slot = all_of(slot, value),
-            None => a.push((key.clone(), value.clone())),
+        match places.get(key).map(|at| &mut a[*at].1) {
+            Some(slot) if slot == value => {}
+            Some(slot) => *slot = all_of(slot, value),
+            None => {
+                places.insert(key.clone(), a.len());
+                a.push((key.clone(), value.clone()));
+            }
         }
     }
     a
@@ -314,7 +377,8 @@ fn all_of(a: &Json, b: &Json) -> Json {
 }
 
 fn types(value: &Json) -> Vec<String> {
-    value.str().into_iter().chain(value.items().iter().filter_map(Json::str)).map(str::to_owned).collect()
+    // There are seven.
+    value.str().into_iter().chain(value.items().iter().filter_map(Json::str)).take(20).map(str::to_owned).collect()
 }
 
 fn common_types(a: &Json, b: &Json) -> Json {
@@ -363,10 +427,11 @@ fn typed(keywords: &Keywords, nullable: &mut bool) -> Shape {
 
 fn choice(values: &[Json], names: &[Json], nullable: &mut bool) -> Shape {
     let mut options: Vec<(String, Json)> = vec![];
+    let mut seen = HashSet::new();
     for (index, value) in values.iter().enumerate() {
         if *value == Json::Null && values.len() > 1 {
             *nullable = true;
-        } else if !options.iter().any(|(_, v)| v == value) {
+        } else if seen.insert(value.text()) {
             options.push((names.get(index).and_then(Json::str).map_or_else(|| label_of(value), str::to_owned), value.clone()));
         }
     }
@@ -422,7 +487,7 @@ fn open(schema: Option<&Json>) -> Option<Json> {
 
 fn object(keywords: &Keywords) -> Shape {
     let mut properties = find(keywords, "properties").map(|p| p.members().to_vec()).unwrap_or_default();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     properties.retain(|(key, _)| seen.insert(key.clone()));
     let required: Vec<String> =
         find(keywords, "required").map(|r| r.items().iter().filter_map(Json::str).map(str::to_owned).collect()).unwrap_or_default();
@@ -453,12 +518,16 @@ fn conditional(keywords: &Keywords) -> Keywords {
     let branches = conditions.iter().flat_map(|condition| ["then", "else"].into_iter().filter_map(|key| condition.get(key)));
     let dependent = ["dependentSchemas", "dependencies"].into_iter().filter_map(|key| find(keywords, key));
     let mut found: Vec<(String, Vec<Json>)> = vec![];
+    let mut places: HashMap<String, usize> = HashMap::new();
     for branch in branches.chain(dependent.flat_map(Json::members).map(|(_, schema)| schema)) {
         for (name, schema) in branch.get("properties").map(Json::members).unwrap_or_default() {
-            match found.iter_mut().find(|(known, _)| known == name) {
-                Some((_, schemas)) if schemas.contains(schema) => {}
-                Some((_, schemas)) => schemas.push(schema.clone()),
-                None => found.push((name.clone(), vec![schema.clone()])),
+            match places.get(name).map(|at| &mut found[*at].1) {
+                Some(schemas) if schemas.len() > SAME || schemas.contains(schema) => {}
+                Some(schemas) => schemas.push(schema.clone()),
+                None => {
+                    places.insert(name.clone(), found.len());
+                    found.push((name.clone(), vec![schema.clone()]));
+                }
             }
         }
     }
@@ -472,9 +541,12 @@ fn conditional(keywords: &Keywords) -> Keywords {
 /// Names for alternatives: the title, else what tells them apart, else the type, else the number.
 fn labels(variants: &[&(Json, Keywords)]) -> Vec<String> {
     let mut labels: Vec<String> = variants.iter().enumerate().map(|(index, (source, keywords))| label(source, keywords, index)).collect();
-    let again = labels.clone();
+    let mut times: HashMap<String, usize> = HashMap::new();
+    for label in &labels {
+        *times.entry(label.clone()).or_default() += 1;
+    }
     for (index, label) in labels.iter_mut().enumerate() {
-        if again.iter().filter(|other| **other == again[index]).count() > 1 {
+        if times.get(label).is_some_and(|times| *times > 1) {
             *label = format!("{label} {}", index + 1);
         }
     }

@@ -401,3 +401,67 @@ proptest! {
         prop_assert!(Json::parse(&form.json()).unwrap().same(&parsed), "{}: {} became {}", name, json, form.json());
     }
 }
+
+/// Schemas that make a form, or a key in it, much work: each is built and filled within a bound, or the test does not end.
+#[test]
+fn hostile_schemas_make_a_form_in_bounded_time() {
+    let names = |count: usize, schema: &str| (0..count).map(|at| format!(r#""p{at}":{schema}"#)).collect::<Vec<_>>().join(",");
+    let list = |count: usize, item: &str| vec![item; count].join(",");
+    let doubled = |keyword: &str, count: usize| {
+        let definition = |at: usize| format!(r##""a{at}":{{"{keyword}":[{{"$ref":"#/$defs/a{0}"}},{{"$ref":"#/$defs/a{0}"}}]}}"##, at + 1);
+        let all: Vec<String> = (0..count).map(definition).collect();
+        format!(
+            r##"{{"type":"object","properties":{{"x":{{"$ref":"#/$defs/a0"}}}},"$defs":{{{},"a{count}":{{"type":"string"}}}}}}"##,
+            all.join(",")
+        )
+    };
+    let objects: Vec<String> = (0..25)
+        .map(|at| format!(r##""a{at}":{{"type":"object","properties":{{"l":{{"$ref":"#/$defs/a{0}"}},"r":{{"$ref":"#/$defs/a{0}"}}}},"required":["l","r"]}}"##, at + 1))
+        .collect();
+    let large = names(4_000, r#"{"type":"string","description":"d"}"#);
+    for schema in [
+        doubled("allOf", 40),
+        doubled("anyOf", 40),
+        doubled("oneOf", 40),
+        format!(r##"{{"properties":{{"x":{{"$ref":"#/$defs/a0"}}}},"required":["x"],"$defs":{{{},"a25":{{}}}}}}"##, objects.join(",")),
+        // Many fields, each a copy of something large.
+        format!(
+            r##"{{"properties":{{{}}},"$defs":{{"d":{{"type":"object","properties":{{{large}}}}}}}}}"##,
+            names(1_000, r##"{"$ref":"#/$defs/d"}"##)
+        ),
+        format!(
+            r##"{{"properties":{{{}}},"$defs":{{"d":{{"items":{{"properties":{{"a":{{}},"b":{{}}}}}},"default":[{}]}}}}}}"##,
+            names(2_000, r##"{"$ref":"#/$defs/d"}"##),
+            list(20_000, "{}")
+        ),
+        format!(r##"{{"properties":{{{}}},"$defs":{{"d":{{"$anchor":"d","type":"string"}}}}}}"##, names(8_000, r##"{"$ref":"#d"}"##)),
+        format!(
+            r##"{{"properties":{{"x":{{"default":[{}],"items":{{"$ref":"#/$defs/d"}}}}}},"$defs":{{"d":{{"properties":{{{large}}}}}}}}}"##,
+            list(20_000, "{}")
+        ),
+        format!(r#"{{"properties":{{"x":{{"properties":{{{large}}},"oneOf":[{}]}}}}}}"#, list(20_000, "{}")),
+        format!(r#"{{"allOf":[{{"properties":{{{}}}}},{{"properties":{{{}}}}}]}}"#, names(5_000, "{}"), names(5_000, "true")),
+        format!(r#"{{"properties":{{"x":{{"enum":[{}]}}}}}}"#, (0..30_000).map(|at| at.to_string()).collect::<Vec<_>>().join(",")),
+        format!(
+            r#"{{"required":[{}],"properties":{{{}}}}}"#,
+            (0..8_000).map(|at| format!("\"p{at}\"")).collect::<Vec<_>>().join(","),
+            names(8_000, "{}")
+        ),
+        format!(r#"{{"properties":{{"x":{{"type":[{}]}}}}}}"#, list(30_000, "\"string\"")),
+        format!(r#"{{"properties":{{"x":{{"anyOf":[{}]}}}}}}"#, list(30_000, "{}")),
+        format!(r#"{{"allOf":[{}]}}"#, list(400, &format!(r#"{{"if":{{}},"then":{{"properties":{{"x":{{"maxLength":1}}{}}}}}}}"#, ""))),
+        "[".repeat(200_000),
+        format!(r#"{{"description":"{}"}}"#, "x".repeat(1 << 20)),
+    ] {
+        let mut form = form(&schema);
+        form.set_json(r#"{"x":{"l":{"l":{}},"c":1},"p1":{}}"#).unwrap();
+        let paths: Vec<Path> = form.rows().into_iter().map(|row| row.path).take(3).collect();
+        for path in paths {
+            form.fold(&path, false);
+            form.set_text(&path, "a");
+        }
+        assert!(Json::parse(&form.json()).is_ok(), "{}", &schema[..60]);
+    }
+    let large = form(&format!(r#"{{"properties":{{"x":{{"enum":["{}"]}}}}}}"#, "x".repeat(1 << 20)));
+    assert!(matches!(large.root().kind, Kind::Raw(_)) && large.schema_problem().unwrap().contains("too large"));
+}

@@ -12,8 +12,7 @@ use super::{
 };
 use crate::domain::{
     body::Body,
-    secret::{Redactor, Secret},
-    server::looks_secret,
+    secret::{Redactor, Secret, rule},
 };
 
 /// How many items and steps within workflows are listed; what is more is counted.
@@ -130,7 +129,7 @@ pub fn foresee(plan: &Plan, input: &Data, env: Option<ReadEnv<'_>>) -> Vec<Fores
     let mut steps = seer.plan(plan, given::defaults(&plan.input, input), Hidden::Nothing, "", 0);
     let children = plan.children();
     let names = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.env);
-    let secrets: Vec<Secret> = names.filter(|name| looks_secret(name)).filter_map(|name| env?(name)).map(Secret::literal).collect();
+    let secrets: Vec<Secret> = names.filter_map(|name| Some(rule::of_value(name, &env?(name)?))).flatten().collect();
     if !secrets.is_empty() {
         let redactor = Redactor::new(&secrets);
         steps.iter_mut().for_each(|step| step.mask(&redactor));
@@ -169,8 +168,7 @@ fn masked(data: &Data, redactor: &Redactor) -> Data {
     if !redactor.finds(text.as_bytes()) {
         return data.clone();
     }
-    let shown = redactor.redact(&text);
-    // A number that is a secret leaves no JSON behind.
+    let shown = redactor.redact_json(&text);
     Data::parse(&shown).unwrap_or_else(|_| Data::from(shown.as_str()))
 }
 

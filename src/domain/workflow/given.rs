@@ -15,7 +15,7 @@ pub fn prepare(schema: &Body, given: &Data) -> Result<Data, Vec<String>> {
     }
     let parsed: Value = schema.value().unwrap_or_default();
     let filled = fill(&parsed, given, 0);
-    let wrong = Checker::new(schema).check(&filled.value());
+    let wrong = Checker::new(schema).judge(&filled.value()).map_err(|dear| vec![format!("the input cannot be checked: {dear}")])?;
     if wrong.is_empty() { Ok(filled) } else { Err(wrong.iter().take(TOLD).map(ToString::to_string).collect()) }
 }
 

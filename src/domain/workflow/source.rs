@@ -7,6 +7,7 @@ use super::{
     parse::Source,
     problem::{Place, Problem},
 };
+use crate::domain::nesting;
 
 /// A value and the bytes that it stands in.
 #[derive(Clone, Debug)]
@@ -161,6 +162,10 @@ impl<'a> Page<'a> {
 
     /// Parses the text. What is broken is told at once, at most ten times.
     pub fn parse(&self) -> Result<Node, Vec<Problem>> {
+        if let Some(at) = nesting::deep_toml(&self.source.text) {
+            let message = format!("tables and arrays are nested more than {} deep", nesting::TOML);
+            return Err(vec![self.problem((at, at + 1), None, "", message).hint("write it flatter")]);
+        }
         let (table, errors) = DeTable::parse_recoverable(&self.source.text);
         if errors.is_empty() {
             return Ok(table_node(table.get_ref(), 0, self.source.text.len()));
@@ -176,30 +181,40 @@ impl<'a> Page<'a> {
     /// Where the byte `offset` of a string's text stands in the file. Exact when the string is written without
     /// escapes, else the start of the string.
     pub fn inside(&self, node: &Node, offset: usize) -> usize {
-        let (Some(text), Some(raw)) = (node.text(), self.source.text.get(node.at..node.end)) else { return node.at };
+        self.text_start(node).map_or(node.at, |start| start + offset)
+    }
+
+    /// Where the text of a string begins in the file; `None` when it is written with escapes, so that offsets differ.
+    ///
+    /// Compares the whole string: callers with many offsets ask once.
+    fn text_start(&self, node: &Node) -> Option<usize> {
+        let (text, raw) = (node.text()?, self.source.text.get(node.at..node.end)?);
         let quotes = raw.bytes().take_while(|byte| matches!(byte, b'"' | b'\'')).count();
         let skip = match quotes {
             3.. => 3 + raw.get(3..).map_or(0, |rest| usize::from(rest.starts_with('\n')) + 2 * usize::from(rest.starts_with("\r\n"))),
             _ => 1,
         };
-        let exact = raw.get(skip..).is_some_and(|rest| rest.starts_with(text));
-        if exact { node.at + skip + offset } else { node.at }
+        raw.get(skip..).is_some_and(|rest| rest.starts_with(text)).then_some(node.at + skip)
     }
 
     /// The value with its expressions compiled. What is wrong is given as bytes, key, message and hint.
     pub fn template(&self, node: &Node, key: &str, faults: &mut Vec<TemplateFault>) -> Template {
         match &node.kind {
-            Kind::Text(text) => match Template::compile(key, text, &|offset| self.inside(node, offset)) {
-                Ok(template) => template,
-                Err(found) => {
-                    faults.extend(found.into_iter().map(|one| {
-                        let at = self.inside(node, one.offset);
-                        let end = if at == node.at { node.end } else { at + 1 };
-                        TemplateFault { span: (at, end), key: key.to_owned(), message: one.fault.message, hint: one.fault.hint }
-                    }));
-                    Template::Literal(Data::null())
+            Kind::Text(text) => {
+                let start = self.text_start(node);
+                let inside = |offset: usize| start.map_or(node.at, |start| start + offset);
+                match Template::compile(key, text, &inside) {
+                    Ok(template) => template,
+                    Err(found) => {
+                        faults.extend(found.into_iter().map(|one| {
+                            let at = inside(one.offset);
+                            let end = if at == node.at { node.end } else { at + 1 };
+                            TemplateFault { span: (at, end), key: key.to_owned(), message: one.fault.message, hint: one.fault.hint }
+                        }));
+                        Template::Literal(Data::null())
+                    }
                 }
-            },
+            }
             Kind::Array(items) => Template::list(
                 items.iter().enumerate().map(|(index, item)| self.template(item, &format!("{key}[{index}]"), faults)).collect(),
             ),

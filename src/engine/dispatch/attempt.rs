@@ -10,11 +10,12 @@ use crate::{
         ask::{Answer, Question},
         body::Body,
         call::{Failure, FailureKind, Operation, Outcome},
-        event::EventKind,
+        event::{EventKind, NoticeLevel},
         frame::{Anomaly, AnomalyKind},
         server::{ServerSpec, SessionInfo},
     },
     engine::{
+        checkers::Unchecked,
         ports::{Request, Session},
         shape::{Oddity, Shape},
         supervisor::{Readiness, Supervised},
@@ -153,7 +154,7 @@ impl Dispatch {
 
     /// Refuses arguments that the tool's schema does not allow: the answer would be an error anyway,
     /// and a worse one.
-    pub(super) fn check_arguments(&self, operation: &Operation) -> Result<(), Failure> {
+    pub(super) async fn check_arguments(&self, operation: &Operation) -> Result<(), Failure> {
         let Operation::Tool { tool, arguments } = operation else { return Ok(()) };
         let (known, listed) = self.shared.bus.look(|world| {
             let listed = world.server(&tool.server).is_some_and(|s| s.catalog.revision > 0);
@@ -176,7 +177,17 @@ impl Dispatch {
         if !value.is_object() {
             return Err(Failure::new(FailureKind::InvalidArguments, "the arguments are no JSON object"));
         }
-        let wrong = self.shared.checkers.of(tool, &known).check(&value);
+        let wrong = match self.shared.checkers.check(tool, &known, value).await {
+            Ok(wrong) => wrong,
+            Err(Unchecked { first }) => {
+                if first {
+                    let text =
+                        format!("the arguments of {}/{} are sent unchecked: checking them would take too long", tool.server, tool.name);
+                    self.shared.bus.notice(NoticeLevel::Warn, text);
+                }
+                return Ok(());
+            }
+        };
         if wrong.is_empty() {
             return Ok(());
         }

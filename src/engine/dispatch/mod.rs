@@ -37,7 +37,6 @@ use crate::domain::{
     event::{EventKind, Settled},
     id::CallId,
     policy::stage::{Cause, Stage},
-    secret::Redactor,
     time::{Stamp, short},
 };
 
@@ -135,12 +134,8 @@ impl Dispatch {
     /// The outcome with what a failure quotes of our secrets masked. Results stay as they came.
     fn redacted(&self, outcome: Outcome) -> Outcome {
         let Outcome::Failed { failure } = outcome else { return outcome };
-        let servers = self.shared.involved(self.spec.operation.server());
-        let secrets: Vec<_> = servers.iter().flat_map(|server| server.spec.secrets()).collect();
-        match secrets.is_empty() {
-            true => Outcome::Failed { failure },
-            false => failed(Arc::unwrap_or_clone(failure).redacted(&Redactor::new(secrets))),
-        }
+        let redactor = self.shared.bus.secrets().redactor();
+        if redactor.is_empty() { Outcome::Failed { failure } } else { failed(Arc::unwrap_or_clone(failure).redacted(&redactor)) }
     }
 
     async fn settle(&self, stations: &Arc<Mutex<Stations>>) -> Outcome {

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     domain::{
         body::Body,
+        bounds,
         call::{Failure, FailureKind, Operation, Outcome, RpcError},
         policy::{
             breaker::Probe,
@@ -30,7 +31,6 @@ use crate::{
             stage::{Cause, Stage, Wait},
             verdict::{self, Verdict},
         },
-        secret::Redactor,
         time::short,
     },
     engine::{
@@ -41,6 +41,8 @@ use crate::{
     },
 };
 
+/// Longest text of how an attempt ended, in bytes. The whole failure is with the call.
+const HOW: usize = 256;
 /// Within this time a lost connection is seen as such, and no longer used.
 const NOTICED: Duration = Duration::from_millis(100);
 /// How long the sign of life may take that a half-open breaker asks for.
@@ -299,7 +301,7 @@ impl Dispatch {
         let (session, _places, pass) = {
             let entered = async {
                 let mut session = self.connected(aim, server, flow).await?;
-                self.check_arguments(&operation)?;
+                self.check_arguments(&operation).await?;
                 let places = self.places(aim, server, flow).await?;
                 // The connection may have gone while the call waited for its place. All that waited for the next one would go
                 // out at once: the rate holds for them too.
@@ -360,10 +362,10 @@ impl Dispatch {
         let verdict = aim.treatment.policy.counting.verdict(&outcome);
         // What a server quotes of our secrets is told nowhere.
         let outcome = match outcome {
-            Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&Redactor::new(server.spec.secrets()))),
+            Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&self.shared.bus.secrets().redactor()).bounded()),
             answered => answered,
         };
-        let how = how(&outcome);
+        let how = bounds::cut(&how(&outcome), HOW).into_owned();
         let class = match &outcome {
             Outcome::Failed { failure } => Some(failure.kind),
             _ => None,
@@ -438,7 +440,7 @@ impl Dispatch {
             Ok(Ok(())) => return Ok(pass),
             // A server that answers 401 or 429 lives: what it says to the call itself is worth more than a guess.
             Ok(Err(failure)) if aim.treatment.policy.counting.verdict(&failed(failure.clone())) != Verdict::Failure => return Ok(pass),
-            Ok(Err(failure)) => failure.redacted(&Redactor::new(server.spec.secrets())).message,
+            Ok(Err(failure)) => failure.redacted(&self.shared.bus.secrets().redactor()).message,
             Err(_) => format!("no answer within {}", short(PROBE_PATIENCE)),
         };
         pass.record(Verdict::Failure, begun.elapsed(), &why);

@@ -25,7 +25,7 @@ use crate::{
         body::Body,
         journal::{RunEntry, StepOutcome, StepRecord},
         run::{Change, RunOutcome, StepError, StepErrorKind, StepState, StepView, shown},
-        secret::{Redactor, Secret},
+        secret::{Redactor, Secret, rule},
         server::looks_secret,
         time::short,
         workflow::{
@@ -97,8 +97,8 @@ pub struct Flow<'a> {
     /// The run was given up since its journal could not be written.
     unwritable: Mutex<Option<StepError>>,
     slots: Mutex<Vec<Slot>>,
-    /// Masks secrets of the environment in what is shown and written down.
-    redactor: Redactor,
+    /// Masks secrets in what is shown and journaled, before it is cut.
+    redactors: [Redactor; 2],
 }
 
 /// Something that ended.
@@ -117,7 +117,11 @@ pub fn run<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, Flow
 async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
     let value = |name: &String| run.spec.env.get(name).cloned().or_else(|| std::env::var(name).ok());
     let env: Vec<(String, String)> = plan.env.iter().filter_map(|name| value(name).map(|value| (name.clone(), value))).collect();
-    let secrets: Vec<Secret> = env.iter().filter(|(name, _)| looks_secret(name)).map(|(_, value)| Secret::literal(value)).collect();
+    // Values that a test gives are written in its file, and what it expects is compared with results: only where they
+    // are arguments or within errors, and under secret names, they are masked.
+    let (given, own): (Vec<_>, Vec<_>) = env.iter().partition(|(name, _)| run.spec.env.contains_key(name));
+    run.bus().secrets().learn(own.into_iter().flat_map(|(name, value)| rule::of_value(name, value)));
+    let given: Vec<Secret> = given.into_iter().filter(|(name, _)| looks_secret(name)).map(|(_, value)| Secret::literal(value)).collect();
     let forward = frame.signal.child();
     let flow = Flow {
         run,
@@ -132,7 +136,7 @@ async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
         timed_out: AtomicBool::new(false),
         unwritable: Mutex::default(),
         slots: Mutex::new(plan.steps.iter().map(|_| Slot::default()).collect()),
-        redactor: Redactor::new(&secrets),
+        redactors: [run.bus().secrets().redactor(), Redactor::new(&given)],
     };
     let mut schedule = Schedule::of(plan);
     let mut undoing = Undoing::default();
@@ -193,12 +197,14 @@ impl Flow<'_> {
     /// Arguments as they are shown and written down, and whether they were cut. A secret of the environment is read anew
     /// when a run goes on, so that it need not stand in the journal.
     pub fn shown(&self, arguments: &Body) -> (Body, bool) {
-        shown(&arguments.redacted(&self.redactor))
+        shown(&self.redactors.iter().fold(arguments.clone(), |body, redactor| body.redacted(redactor)))
     }
 
     /// An error as it is written down of an attempt that is followed by another: its class and words, secrets masked.
     pub fn masked(&self, error: &StepError) -> StepError {
-        StepError { message: self.redactor.redact(&error.message), detail: vec![], ..*error }
+        let mut message = error.message.clone();
+        self.redactors.iter().for_each(|redactor| redactor.redact_in(&mut message));
+        StepError { message, detail: vec![], ..*error }
     }
 
     /// Changes a step's view, and tells it unless it is one item of many that changes.

@@ -19,6 +19,7 @@ use crate::{
         event::Settled,
         id::ServerId,
         journal::{Place, RunEntry},
+        masked,
         recorded::COUNTED,
         run::{Change, Purpose, RunOutcome, RunStep, SHOWN_CALLS, StepError, StepErrorKind, StepState},
         time::{short, size},
@@ -519,6 +520,9 @@ fn not_undone(what: &[(String, String)]) -> Vec<String> {
     what.iter().map(|(step, why)| format!("not undone: {step}: {why}")).collect()
 }
 
+/// What a step of a resumed run fails with instead of sending a mask to a server.
+const LOST: &str = "an argument holds a secret value that the journal does not record; start the run again";
+
 /// A call of a step.
 pub struct Calling<'a> {
     /// The run.
@@ -538,6 +542,9 @@ impl Calling<'_> {
     pub async fn make(&self, operation: Operation, limits: &Limits) -> Result<Body, Try> {
         if limits.signal.is_raised() {
             return Err(Try::Cancelled(given_up(limits.signal.why(), false)));
+        }
+        if self.run.memory.masked && masked::in_operation(&operation) {
+            return Err(Try::Failed(StepError::new(StepErrorKind::Journal, LOST), false));
         }
         let spec = CallSpec { operation, origin: Origin::Workflow, timeout: limits.left(), run: Some(self.place.clone()) };
         let (id, end) = self.run.engine.call(spec);

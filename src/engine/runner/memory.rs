@@ -8,6 +8,7 @@ use std::{
 use crate::domain::{
     body::Body,
     journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
+    masked,
     run::{Purpose, StepError},
     workflow::plan::Plan,
 };
@@ -77,6 +78,8 @@ pub struct Memory {
     /// By the prefix of the paths, in the order of the journal.
     lines: HashMap<String, Vec<Line>>,
     progress: HashMap<(Arc<str>, Option<u32>), Progress>,
+    /// Whether secrets were masked in what is taken over, so that an argument may hold a mask.
+    pub masked: bool,
     /// What was decided about what was in doubt.
     pub decisions: HashMap<Place, Decision>,
 }
@@ -84,7 +87,7 @@ pub struct Memory {
 impl Memory {
     /// What a record tells.
     pub fn of(record: &RunRecord) -> Memory {
-        let mut memory = Memory::default();
+        let mut memory = Memory { masked: record.entries.iter().any(masked::in_entry), ..Memory::default() };
         for entry in &record.entries {
             match entry {
                 RunEntry::ItemEnded { step, item, end } => {

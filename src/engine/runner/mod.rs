@@ -35,6 +35,7 @@ use super::{
 use crate::domain::{
     event::EventKind,
     journal::RunEntry,
+    masked,
     run::{Change, RunId, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
     workflow::{
         expression::RunFacts,
@@ -210,12 +211,23 @@ impl Run {
         let noted = std::mem::take(&mut *lock(&self.noted));
         let happened = noted.len();
         let entries: Arc<[RunEntry]> = noted.into_iter().chain(last).collect();
-        let written = self.engine.runs.journal.write(self.id, entries.clone()).await;
+        let written = self.engine.runs.journal.write(self.id, self.masked(&entries)).await;
         written.map_err(|error| {
             // What happened stays true: the next that can be written has it.
             lock(&self.noted).splice(0..0, entries[..happened].iter().cloned());
             StepError::new(StepErrorKind::Journal, format!("the journal cannot be written, so nothing more is sent: {error}"))
         })
+    }
+
+    /// The entries as they are written: without any known secret.
+    fn masked(&self, entries: &Arc<[RunEntry]>) -> Arc<[RunEntry]> {
+        let redactor = self.bus().secrets().redactor();
+        if redactor.is_empty() {
+            return entries.clone();
+        }
+        let mut masked = entries.to_vec();
+        masked.iter_mut().for_each(|entry| masked::entry(&redactor, entry));
+        masked.into()
     }
 
     /// What was said beforehand of a step, or an item of it: what names it most exactly, then what was said first.

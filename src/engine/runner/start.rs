@@ -110,8 +110,9 @@ pub async fn again(engine: Arc<Engine>, run: RunId, how: Resumption, stop: Arc<S
         return refuse(&engine, run, &spec.workflow, refusal);
     }
     if let Some(report) = record.report().cloned() {
-        let plan =
-            plan_of(&spec).map(|plan| summary(&plan)).unwrap_or_else(|_| PlanSummary { name: spec.workflow.clone(), ..Default::default() });
+        let plan = plan_of(&spec)
+            .map(|plan| summary(&plan, &spec.workflow))
+            .unwrap_or_else(|_| PlanSummary { name: spec.workflow.clone(), ..Default::default() });
         let (input, origin) = (spec.input.clone(), spec.origin);
         engine.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input, origin });
         let report = RunReport { detail: vec!["it had ended before; nothing was done now".into()], ..(*report).clone() };
@@ -247,12 +248,17 @@ fn refuse(engine: &Engine, run: RunId, workflow: &str, refusal: Refusal) {
 }
 
 fn announce(run: &Run, plan: &Plan) {
-    let kind = EventKind::RunStarted { run: run.id, plan: Arc::new(summary(plan)), input: run.spec.input.clone(), origin: run.spec.origin };
+    let kind = EventKind::RunStarted {
+        run: run.id,
+        plan: Arc::new(summary(plan, &run.spec.workflow)),
+        input: run.spec.input.clone(),
+        origin: run.spec.origin,
+    };
     run.bus().publish(kind);
 }
 
-/// The shape of a plan.
-fn summary(plan: &Plan) -> PlanSummary {
+/// The shape of a plan, under the name that the run has for it.
+fn summary(plan: &Plan, name: &Arc<str>) -> PlanSummary {
     let step = |step: &PlanStep| StepSummary {
         id: step.id.clone(),
         what: match &step.action {
@@ -264,7 +270,7 @@ fn summary(plan: &Plan) -> PlanSummary {
     };
     let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
     let edges = plan.steps.iter().enumerate().flat_map(|(at, step)| step.needs.iter().map(move |need| (number(*need), number(at))));
-    PlanSummary { name: plan.name.as_str().into(), steps: plan.steps.iter().map(step).collect(), edges: edges.collect() }
+    PlanSummary { name: name.clone(), steps: plan.steps.iter().map(step).collect(), edges: edges.collect() }
 }
 
 fn plan_of(spec: &RunSpec) -> Result<Plan, Refusal> {

@@ -20,7 +20,7 @@ use crate::{
 pub(super) fn note_of(response: &Response) -> Arc<HttpNote> {
     let status = response.status();
     let line = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
-    Arc::new(HttpNote { line: line.trim_end().to_owned(), headers: headers::shown(response.headers()), event_id: None })
+    Arc::new(HttpNote { line: line.trim_end().to_owned(), headers: Arc::new(headers::shown(response.headers())), event_id: None })
 }
 
 pub(super) fn is_stream(response: &Response) -> bool {
@@ -155,5 +155,5 @@ pub(super) fn refused(status: StatusCode, response: &Response, body: &Body) -> F
         300..=399 => Some("the server redirects elsewhere; give the final address as url".into()),
         _ => None,
     };
-    failure
+    failure.bounded()
 }

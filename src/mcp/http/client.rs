@@ -7,6 +7,9 @@ use reqwest::{Client, Url, header};
 use super::answer::causes;
 use crate::domain::server::{ConnectFailure, Launch, ServerSpec, Step};
 
+/// Idle connections that are held open to one server.
+const IDLE: usize = 32;
+
 /// Where to connect to, and what with; nothing is sent yet.
 pub(super) fn client_of(spec: &ServerSpec) -> Result<(Url, Client), ConnectFailure> {
     let refuse = |why: String, hint: &str| {
@@ -28,6 +31,7 @@ pub(super) fn client_of(spec: &ServerSpec) -> Result<(Url, Client), ConnectFailu
     }
     let mut builder = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(IDLE)
         .connect_timeout(spec.timeouts.connect.min(Duration::from_secs(10)))
         .user_agent(concat!("switchboard/", env!("CARGO_PKG_VERSION")));
     let local = matches!(parsed.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));

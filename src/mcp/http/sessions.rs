@@ -9,10 +9,12 @@ use super::{HttpLink, Post, REDIRECTS, SESSION, Under, lock};
 use crate::{
     domain::{
         body::Body,
+        bounds,
         call::{Failure, FailureKind},
-        frame::FrameKind,
+        frame::{Anomaly, AnomalyKind, FrameKind},
         id::CallId,
         policy::stage::Resend,
+        time::size,
     },
     engine::ports::Request,
     mcp::{session::Quiet, wire},
@@ -43,7 +45,12 @@ impl HttpLink {
     pub(super) fn note_session(&self, response: &Response, post: &Post) {
         if post.opens() {
             let mut agreed = lock(&self.agreed);
-            let session = response.headers().get(SESSION).and_then(|s| s.to_str().ok()).map(Arc::from);
+            let session = response.headers().get(SESSION).and_then(|s| s.to_str().ok()).map(Arc::<str>::from);
+            if let Some(long) = session.as_ref().map(|session| session.len()).filter(|length| *length > bounds::ID) {
+                let detail = format!("a session id of {}: every request would carry it", size(long as u64));
+                self.host().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call: None, frame: None });
+            }
+            let session = session.filter(|session| session.len() <= bounds::ID);
             match agreed.era {
                 // One in place of another.
                 Some(_) => agreed.next = Some(session),

@@ -1,6 +1,9 @@
 //! Answers and event streams: read, resumed where they were cut, kept open for what the server tells by itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use reqwest::{Response, StatusCode, Url, header};
 use tokio_util::task::AbortOnDropHandle;
@@ -14,12 +17,13 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind},
-        frame::{AnomalyKind, Direction, FrameKind, HttpNote},
+        frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
         server::Era,
+        time::size,
     },
     engine::ports::FrameDraft,
-    mcp::{peer::Arrival, sse, wire},
+    mcp::{pace::Pace, peer::Arrival, sse, wire},
 };
 
 /// How often a cut answer stream is resumed without anything new in between (MCP 2025-11-25, transports,
@@ -63,7 +67,7 @@ impl HttpLink {
             );
             return Failure::after_send(FailureKind::Protocol, detail).hint("check that url is the MCP endpoint (it often ends in /mcp)");
         }
-        self.peer.incoming(body, &arrival, &self.outbox);
+        self.peer.take_in(body, arrival, &self.outbox).await;
         Failure::after_send(FailureKind::Protocol, "the HTTP answer holds no answer to this request").hint("see the frames of this call")
     }
 
@@ -71,7 +75,7 @@ impl HttpLink {
     pub(super) async fn answer_stream(self: &Arc<Self>, response: Response, post: &Post, id: u64) -> Failure {
         let mut parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
         let mut response = response;
-        let (mut last, mut resumes, mut in_vain) = (None::<String>, 0, 0);
+        let (mut last, mut resumes, mut in_vain) = (None::<Arc<str>>, 0, 0);
         loop {
             let mut heard = false;
             let end = self.read_stream(response, &mut parser, post.call, &mut heard).await;
@@ -87,7 +91,7 @@ impl HttpLink {
                 StreamEnd::Ended => "the event stream ended before the answer".to_owned(),
                 StreamEnd::Broken(why) => format!("the event stream broke: {why}"),
             };
-            let reached = parser.last_id().map(str::to_owned).or_else(|| last.clone());
+            let reached = self.resumable(&parser, last.clone(), post.call);
             in_vain = if heard || reached != last { 0 } else { in_vain + 1 };
             last = reached;
             let (Some(from), true) = (&last, in_vain < RESUMES) else { return interrupted(why) };
@@ -114,6 +118,22 @@ impl HttpLink {
             parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
             parser.retry_ms = retry;
         }
+    }
+
+    /// The id from which a stream can be resumed: the last one, or the one `before` the stream. An id that is too long, or that
+    /// a header cannot hold, is reported once and not sent back: a stream that cannot be resumed is only interrupted.
+    fn resumable(&self, parser: &sse::Parser, before: Option<Arc<str>>, call: Option<CallId>) -> Option<Arc<str>> {
+        let why = match (parser.last_id(), parser.long_id) {
+            (Some(id), None) if header::HeaderValue::from_str(id).is_ok() => return Some(id.clone()),
+            (None, None) => return before,
+            (_, Some(length)) => format!("an id of {}", size(length as u64)),
+            (Some(_), None) => "an id with control characters".to_owned(),
+        };
+        if !self.bad_ids.swap(true, Ordering::Relaxed) {
+            let detail = format!("{why} in an event stream: the stream cannot be resumed");
+            self.host().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call, frame: None });
+        }
+        None
     }
 
     /// Asks for an event stream, following redirects like [`HttpLink::post`].
@@ -161,6 +181,7 @@ impl HttpLink {
         heard: &mut bool,
     ) -> StreamEnd {
         let head = note_of(&response);
+        let mut pace = Pace::default();
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
@@ -168,15 +189,16 @@ impl HttpLink {
                 Err(error) => return StreamEnd::Broken(causes(&error).join(": ")),
             };
             let now = self.host().now();
-            let fed = parser.feed(&chunk, now, |event| {
-                if event.data.is_empty() {
-                    return;
-                }
+            let mut events = vec![];
+            let fed = parser.feed(&chunk, now, |event| events.push(event));
+            for event in events.into_iter().filter(|event| !event.data.is_empty()) {
                 *heard = true;
-                let note = Arc::new(HttpNote { event_id: event.id.clone(), ..HttpNote::clone(&head) });
+                let note = Arc::new(HttpNote { event_id: event.id, ..HttpNote::clone(&head) });
                 let arrival = Arrival { first: event.first, last: now, size: event.size, http: Some(note), call };
-                self.peer.incoming(Body::new(event.data), &arrival, &self.outbox);
-            });
+                let size = event.data.len();
+                self.peer.take_in(Body::new(event.data), arrival, &self.outbox).await;
+                pace.spend(size).await;
+            }
             if fed.is_err() {
                 return StreamEnd::TooLong;
             }
@@ -191,7 +213,7 @@ impl HttpLink {
         let own = self.own.clone();
         let generation = lock(&self.agreed).generation;
         let task = tokio::spawn(async move {
-            let (mut pause, mut last) = (Duration::from_millis(500), None::<String>);
+            let (mut pause, mut last) = (Duration::from_millis(500), None::<Arc<str>>);
             let mut offered = false;
             loop {
                 let Some(link) = own.upgrade() else { return };
@@ -201,7 +223,7 @@ impl HttpLink {
                         offered = true;
                         let mut parser = sse::Parser::new(link.peer.spec().limits.message_bytes);
                         link.read_stream(response, &mut parser, None, &mut false).await;
-                        last = parser.last_id().map(str::to_owned).or(last);
+                        last = link.resumable(&parser, last, None);
                         pause = parser.retry_ms.map_or(pause, |ms| Duration::from_millis(ms.min(30_000)).max(POLL_PAUSE));
                     }
                     // The session was there when the stream was offered in it. Without that, the server has no such stream,

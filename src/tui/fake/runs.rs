@@ -24,7 +24,7 @@ pub fn shelf() -> Shelf {
     let broken = "name = \"refund\"\n\n[[step]]\nid = \"book\"\ntool = \"database_insert_record\"\narguments = { of = \"{{ steps.charge.result.id }}\" }\nretries = 3\n";
     let mut files: Vec<WorkflowText> = DEMO.iter().map(text).collect();
     files.push(WorkflowText { name: "refund".into(), file: "workflows/refund.toml".into(), text: broken.into() });
-    Shelf { files, folder: Some("workflows".into()), problems: vec![] }
+    Shelf { files, folder: Some("workflows".into()), ..Shelf::default() }
 }
 
 /// The plan of one of the demo's workflows.

@@ -21,7 +21,7 @@ use rustix::{
 };
 use tokio::sync::mpsc;
 
-pub use parse::Parser;
+pub use parse::{PASTE_LIMIT, Parser};
 
 /// How long an escape may stay alone before it is the Esc key, in milliseconds.
 const ESCAPE_MS: i64 = 25;
@@ -35,8 +35,13 @@ pub enum Input {
     Key(KeyEvent),
     /// The mouse did something.
     Mouse(MouseEvent),
-    /// Text was pasted.
+    /// Text was pasted; its line ends are line feeds.
     Paste(String),
+    /// A paste had more bytes than [`PASTE_LIMIT`] and was dropped as a whole.
+    PasteRefused {
+        /// How many it had.
+        bytes: usize,
+    },
     /// The terminal is gone; nothing follows.
     Gone,
 }

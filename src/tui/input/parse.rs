@@ -5,19 +5,54 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
-use super::Input;
+use memchr::memmem;
 
-/// The longest paste taken in, in bytes; the rest is dropped.
-const PASTE_LIMIT: usize = 4 << 20;
+use super::Input;
+use crate::domain::text::line_ends;
+
+/// The longest paste that is taken in, in bytes. A longer one is refused as a whole: half of a text is wrong data.
+pub const PASTE_LIMIT: usize = 4 << 20;
+/// Bytes that are held back after the end of a paste at most.
+const HELD_LIMIT: usize = 256 << 10;
 /// The longest control sequence waited for.
 const SEQUENCE_LIMIT: usize = 64;
+const PASTE_START: &[u8] = b"\x1b[200~";
 const PASTE_END: &[u8] = b"\x1b[201~";
 
 /// Remembers what is unfinished between two reads.
 #[derive(Debug, Default)]
 pub struct Parser {
     pending: Vec<u8>,
-    paste: Option<Vec<u8>>,
+    paste: Option<Paste>,
+}
+
+/// A paste that arrives.
+///
+/// Some terminals do not remove the end mark from what they paste, so a copied text can contain it, followed by
+/// keys. So what comes right after an end mark is held back until the terminal is silent for a moment: a
+/// second end mark shows that the first one was text.
+#[derive(Debug, Default)]
+struct Paste {
+    text: Vec<u8>,
+    /// Its bytes so far, those over the limit included.
+    size: usize,
+    /// Whether an end mark came.
+    ended: bool,
+}
+
+impl Paste {
+    fn extend(&mut self, bytes: &[u8]) {
+        self.size += bytes.len();
+        let room = PASTE_LIMIT.saturating_sub(self.text.len());
+        self.text.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn input(self) -> Input {
+        match self.size {
+            ..=PASTE_LIMIT => Input::Paste(line_ends(&String::from_utf8_lossy(&self.text)).into_owned()),
+            bytes => Input::PasteRefused { bytes },
+        }
+    }
 }
 
 enum Step {
@@ -33,19 +68,21 @@ impl Parser {
         self.pending.extend_from_slice(bytes);
         let mut at = 0;
         while at < self.pending.len() {
-            if self.paste.is_some() {
-                match self.paste_step(at) {
-                    Some(used) => at += used,
-                    None => break,
-                }
-                if let Some(text) = self.paste.take_if(|p| p.ends_with(PASTE_END)) {
-                    out.push(Input::Paste(String::from_utf8_lossy(&text[..text.len() - PASTE_END.len()]).into_owned()));
-                }
+            if let Some(paste) = &mut self.paste {
+                let used = if paste.ended { after_end(paste, &self.pending[at..]) } else { within(paste, &self.pending[at..]) };
+                at += match used {
+                    Taken::Bytes(used) => used,
+                    Taken::Whole => {
+                        out.extend(self.paste.take().map(Paste::input));
+                        0
+                    }
+                    Taken::More => break,
+                };
                 continue;
             }
-            if self.pending[at..].starts_with(b"\x1b[200~") {
-                self.paste = Some(Vec::new());
-                at += 6;
+            if self.pending[at..].starts_with(PASTE_START) {
+                self.paste = Some(Paste::default());
+                at += PASTE_START.len();
                 continue;
             }
             match step(&self.pending[at..]) {
@@ -60,13 +97,17 @@ impl Parser {
         self.pending.drain(..at);
     }
 
-    /// Whether a lone escape or an unfinished sequence waits for its rest.
+    /// Whether a lone escape, an unfinished sequence or the end of a paste waits for what follows.
     pub fn waiting(&self) -> bool {
-        !self.pending.is_empty() && self.paste.is_none()
+        self.paste.as_ref().map_or(!self.pending.is_empty(), |paste| paste.ended)
     }
 
-    /// No rest came in time: a lone escape was the Esc key; other beginnings are dropped.
+    /// Nothing followed in time: a paste is complete; a lone escape was the Esc key; other beginnings are dropped.
     pub fn settle(&mut self, out: &mut Vec<Input>) {
+        if let Some(paste) = self.paste.take_if(|paste| paste.ended) {
+            out.push(paste.input());
+            self.advance(&[], out);
+        }
         if self.paste.is_none() {
             match self.pending.as_slice() {
                 [0x1b] => out.push(key(KeyCode::Esc, KeyModifiers::NONE)),
@@ -77,23 +118,43 @@ impl Parser {
             self.pending.clear();
         }
     }
+}
 
-    /// Moves bytes into the paste up to its end; gives how many, `None` when more are needed.
-    fn paste_step(&mut self, at: usize) -> Option<usize> {
-        let (paste, rest) = (self.paste.as_mut()?, &self.pending[at..]);
-        let end = memchr::memmem::find(rest, PASTE_END);
-        let take = match end {
-            Some(end) => end,
-            // A beginning of the end mark stays for the next read.
-            None => rest.len() - (1..PASTE_END.len()).rev().find(|n| rest.ends_with(&PASTE_END[..*n])).unwrap_or(0),
-        };
-        let room = PASTE_LIMIT.saturating_sub(paste.len());
-        paste.extend_from_slice(&rest[..take.min(room)]);
-        if end.is_some() {
-            paste.extend_from_slice(PASTE_END);
-            return Some(take + PASTE_END.len());
+/// What became of bytes of a paste.
+enum Taken {
+    /// This many were used.
+    Bytes(usize),
+    /// The paste is complete, and these bytes are not of it.
+    Whole,
+    /// More bytes are needed.
+    More,
+}
+
+/// Moves bytes into a paste up to its end mark.
+fn within(paste: &mut Paste, rest: &[u8]) -> Taken {
+    if let Some(end) = memmem::find(rest, PASTE_END) {
+        paste.extend(&rest[..end]);
+        paste.ended = true;
+        return Taken::Bytes(end + PASTE_END.len());
+    }
+    // A beginning of the end mark stays for the next read.
+    let kept = (1..PASTE_END.len()).rev().find(|n| rest.ends_with(&PASTE_END[..*n])).unwrap_or(0);
+    let used = rest.len() - kept;
+    paste.extend(&rest[..used]);
+    if used > 0 { Taken::Bytes(used) } else { Taken::More }
+}
+
+/// Looks at what follows an end mark: up to another end mark, all of it is text.
+fn after_end(paste: &mut Paste, rest: &[u8]) -> Taken {
+    match (memmem::find(rest, PASTE_END), memmem::find(rest, PASTE_START)) {
+        (Some(end), start) if start.is_none_or(|start| end < start) => {
+            paste.extend(PASTE_END);
+            paste.extend(&rest[..end]);
+            Taken::Bytes(end + PASTE_END.len())
         }
-        (take > 0).then_some(take)
+        (_, Some(_)) => Taken::Whole,
+        _ if rest.len() > HELD_LIMIT => Taken::Whole,
+        _ => Taken::More,
     }
 }
 
@@ -187,7 +248,7 @@ fn terminal_string(bytes: &[u8]) -> Step {
     if let Some(end) = memchr::memchr(0x07, bytes) {
         return Step::Used(end + 1, None);
     }
-    match memchr::memmem::find(&bytes[2..], b"\x1b\\") {
+    match memmem::find(&bytes[2..], b"\x1b\\") {
         Some(end) => Step::Used(end + 4, None),
         None => Step::More,
     }
@@ -345,7 +406,72 @@ mod tests {
             let (mut parser, mut out) = (Parser::default(), vec![]);
             parser.advance(&bytes[..cut], &mut out);
             parser.advance(&bytes[cut..], &mut out);
+            parser.settle(&mut out);
             assert_eq!(out, [Input::Paste("one\ntwo \x1b[A日本".into()), key(KeyCode::Char('x'), KeyModifiers::NONE)], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn line_ends_of_a_paste_are_line_feeds() {
+        for (bytes, text) in [
+            (&b"\x1b[200~one\rtwo\r\nthree\n\r\r\nfour\r\x1b[201~"[..], "one\ntwo\nthree\n\n\nfour\n"),
+            (b"\x1b[200~{\r  \"a\": \"\\r\"\r}\x1b[201~", "{\n  \"a\": \"\\r\"\n}"),
+            (b"\x1b[200~a\0b\x07\x1b[201~", "a\0b\x07"),
+        ] {
+            assert_eq!(parse(bytes), [Input::Paste(text.into())], "{bytes:?}");
+            let whole = |cut: usize| {
+                let (mut parser, mut out) = (Parser::default(), vec![]);
+                parser.advance(&bytes[..cut], &mut out);
+                parser.advance(&bytes[cut..], &mut out);
+                parser.settle(&mut out);
+                out
+            };
+            assert!((0..bytes.len()).all(|cut| whole(cut) == [Input::Paste(text.into())]), "cut anywhere: {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn an_end_mark_within_a_paste_does_not_end_it() {
+        let evil = b"\x1b[200~harmless\x1b[201~q\ry\x1b[201~";
+        let text = "harmless\x1b[201~q\ny";
+        for cut in 0..evil.len() {
+            let (mut parser, mut out) = (Parser::default(), vec![]);
+            parser.advance(&evil[..cut], &mut out);
+            assert_eq!(out, [], "nothing of it is a key, cut at {cut}");
+            parser.advance(&evil[cut..], &mut out);
+            parser.settle(&mut out);
+            assert_eq!(out, [Input::Paste(text.into())], "cut at {cut}");
+        }
+        let two = parse(b"\x1b[200~one\x1b[201~x\x1b[200~two\x1b[201~");
+        assert_eq!(two, [Input::Paste("one".into()), key(KeyCode::Char('x'), KeyModifiers::NONE), Input::Paste("two".into())]);
+    }
+
+    #[test]
+    fn keys_after_a_paste_come_when_the_terminal_is_silent() {
+        let (mut parser, mut out) = (Parser::default(), vec![]);
+        parser.advance(b"\x1b[200~text\x1b[201~x\x1b", &mut out);
+        assert!(out.is_empty() && parser.waiting());
+        parser.settle(&mut out);
+        let (x, esc) = (key(KeyCode::Char('x'), KeyModifiers::NONE), key(KeyCode::Esc, KeyModifiers::NONE));
+        assert_eq!(out, [Input::Paste("text".into()), x, esc]);
+        assert!(!parser.waiting());
+    }
+
+    #[test]
+    fn a_paste_over_the_limit_is_refused_as_a_whole() {
+        for (size, refused) in [(PASTE_LIMIT, false), (PASTE_LIMIT + 1, true), (10 << 20, true)] {
+            let (mut parser, mut out) = (Parser::default(), vec![]);
+            parser.advance(b"\x1b[200~", &mut out);
+            for piece in vec![b'a'; size].chunks(4096) {
+                parser.advance(piece, &mut out);
+            }
+            parser.advance(b"\x1b[201~", &mut out);
+            parser.settle(&mut out);
+            match out.as_slice() {
+                [Input::Paste(text)] => assert!(!refused && text.len() == size),
+                [Input::PasteRefused { bytes }] => assert!(refused && *bytes == size),
+                other => panic!("{} inputs", other.len()),
+            }
         }
     }
 

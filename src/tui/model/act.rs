@@ -55,6 +55,7 @@ impl Model {
             }
             Action::Zoom => self.zoom = !self.zoom,
             Action::Welcome => return self.welcome(),
+            Action::Review => self.review_project(),
             Action::Strip => self.strip_shown = !self.strip_shown,
             Action::Copy => self.ask_copy(),
             Action::ToggleMouse => {

@@ -194,9 +194,15 @@ fn what_is_shown_is_saved_where_the_user_says() {
     assert!(path == "out.json" && content.bytes().unwrap().text().starts_with(r#"{"users""#));
     harness.send(Msg::Exists { path: path.clone(), content: content.clone() });
     assert!(harness.frame().contains("Replace the file?"));
+    harness.keys("y enter n");
+    assert_eq!(harness.take(), [], "keys typed ahead answer nothing");
+    assert!(harness.frame().contains("Replace the file?"));
+    harness.model.at(crate::tui::fake::at(9000));
     harness.keys("enter");
     assert_eq!(harness.take(), [], "the first answer keeps it");
-    harness.send(Msg::Exists { path: path.clone(), content: content.clone() }).keys("y");
+    harness.send(Msg::Exists { path: path.clone(), content: content.clone() });
+    harness.model.at(crate::tui::fake::at(10_000));
+    harness.keys("y");
     assert_eq!(harness.take(), [Cmd::Save { path, content, overwrite: true }]);
 }
 

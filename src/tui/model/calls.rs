@@ -3,23 +3,11 @@
 use crate::{
     domain::{
         call::{CallSpec, Operation, Origin},
-        catalog::ConfirmPolicy,
         event::NoticeLevel,
         id::CallId,
     },
     engine::control::Command,
-    tui::{
-        ConsoleRequest,
-        action::Action,
-        layout::Focus,
-        msg::Cmd,
-        overlay::confirm::Confirm,
-        pane::{
-            call::{may_destroy, trusted},
-            detail::Detail,
-        },
-        tree::Node,
-    },
+    tui::{ConsoleRequest, layout::Focus, msg::Cmd, pane::detail::Detail, tree::Node},
 };
 
 use super::{Modal, Model, Pending};
@@ -33,62 +21,10 @@ impl Model {
         self.ask_or_submit(CallSpec { operation, origin: Origin::Console, timeout: None, run: None }, target)
     }
 
-    fn ask_or_submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
+    pub(super) fn ask_or_submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
         let Some(confirm) = self.destroy_question(&spec.operation, "") else { return self.submit(spec, target) };
         self.modals.push(Modal::Confirm(confirm, Pending::Fire(Box::new(spec), target)));
         vec![]
-    }
-
-    /// The question before a call that may destroy something, if it is to be asked; `times` says how
-    /// often it would be fired, when that is not once.
-    pub(super) fn destroy_question(&self, operation: &Operation, times: &str) -> Option<Confirm> {
-        let Operation::Tool { tool, .. } = operation else { return None };
-        if self.allowed.contains(tool) {
-            return None;
-        }
-        let believed = self.believed.contains(&tool.server);
-        let policy = match self.confirm {
-            ConfirmPolicy::Untrusted if believed => ConfirmPolicy::Destructive,
-            policy => policy,
-        };
-        let hints = may_destroy(tool, &self.feed.world, policy)?;
-        let relied_upon = policy == ConfirmPolicy::Destructive || trusted(&tool.server, &self.feed.world);
-        let claim = if relied_upon {
-            format!("The server says of it: {}.", hints.words())
-        } else {
-            format!(
-                "Its server is not marked as trusted, so what it says of it ({}) is not relied upon; trusted = true in its table changes that.",
-                hints.words()
-            )
-        };
-        let name = self.feed.world.call_name(operation);
-        let (title, once) = if times.is_empty() {
-            (format!("Fire {name}?"), "fire this once".to_owned())
-        } else {
-            (format!("Fire {name} {times}?"), format!("fire {times}"))
-        };
-        let believe = format!("fire, and believe {} in this session", tool.server);
-        let mut choices = vec![(Action::Yes, once.as_str()), (Action::Always, "fire, and do not ask again for this tool")];
-        if !relied_upon {
-            choices.push((Action::Believe, &believe));
-        }
-        choices.push((Action::No, "do not fire"));
-        let mut confirm = Confirm::new(title, format!("This tool may change or destroy something. {claim}"), &choices);
-        // Enter pressed once too often must not destroy what its own server says may be destroyed.
-        if hints.may_destroy(true) {
-            confirm.window.cursor = choices.len() - 1;
-        }
-        Some(confirm)
-    }
-
-    /// Remembers until the end of the session what the user said beside yes.
-    pub(super) fn allow(&mut self, answer: Action, operation: &Operation) {
-        let Operation::Tool { tool, .. } = operation else { return };
-        match answer {
-            Action::Always => _ = self.allowed.insert(tool.clone()),
-            Action::Believe => _ = self.believed.insert(tool.server.clone()),
-            _ => {}
-        }
     }
 
     pub(super) fn submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {

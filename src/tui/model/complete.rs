@@ -5,6 +5,8 @@ use std::{collections::HashSet, time::Duration};
 
 use crate::{
     domain::{
+        body::{self, Body},
+        bounds,
         call::{CallSpec, Origin},
         id::CallId,
         time::Stamp,
@@ -92,10 +94,7 @@ impl Model {
         if self.completing.typed.as_ref() != Some(&asked) {
             return;
         }
-        let value = settled.outcome.result().and_then(|r| r.value()).unwrap_or_default();
-        let values = value.pointer("/completion/values").and_then(|v| v.as_array()).cloned().unwrap_or_default();
-        // The specification allows a hundred; a server may not keep to it.
-        self.call.suggest(values.iter().filter_map(|v| v.as_str().map(str::to_owned)).take(100).collect());
+        self.call.suggest(settled.outcome.result().map(suggestions).unwrap_or_default());
     }
 
     /// Takes the next suggestion into the field, without asking about it again.
@@ -105,4 +104,12 @@ impl Model {
             self.completing.due = None;
         }
     }
+}
+
+/// The values of a result of `completion/complete`. The specification allows a hundred; a server may not keep to it.
+fn suggestions(result: &Body) -> Vec<String> {
+    let completion = result.fields(["completion"]).and_then(|[completion]| completion);
+    let values = completion.and_then(|c| body::fields(c.get().as_bytes(), ["values"])).and_then(|[values]| values);
+    let values = values.and_then(|list| body::members(list.get().as_bytes(), 100).ok()).unwrap_or_default().0;
+    values.into_iter().filter_map(|value| bounds::json_text(value.get(), bounds::LINE)).collect()
 }

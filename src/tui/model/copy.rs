@@ -1,7 +1,15 @@
 //! Copying: a menu of what can be copied here, and what is said about it afterwards.
 
 use crate::{
-    domain::{body::Body, call::Operation, event::NoticeLevel, id::CallId, server::Launch, time::size},
+    domain::{
+        body::Body,
+        call::Operation,
+        event::NoticeLevel,
+        id::CallId,
+        secret::{Redactor, Secret},
+        server::Launch,
+        time::size,
+    },
     tui::{
         copying::{Copied, CopyKind, call_line, curl, mcp_servers, plain},
         layout::Focus,
@@ -74,7 +82,13 @@ impl Model {
     }
 
     /// Puts what was made ready on the clipboard.
-    pub(super) fn copied(&mut self, kind: CopyKind, copied: Copied) -> Vec<Cmd> {
+    pub(super) fn copied(&mut self, kind: CopyKind, mut copied: Copied) -> Vec<Cmd> {
+        let secrets: Vec<Secret> = self.feed.world.servers.iter().flat_map(|server| server.spec.secrets()).collect();
+        let redactor = Redactor::new(&secrets);
+        if redactor.finds(copied.text.as_bytes()) {
+            redactor.redact_in(&mut copied.text);
+            copied.notes.push("configured secrets are masked");
+        }
         if copied.text.is_empty() {
             self.toast(NoticeLevel::Info, "There is nothing to copy here.");
             return vec![];

@@ -1,5 +1,7 @@
 //! What actions do in the dialog on top: its list moves, it is answered, it closes.
 
+use std::time::Duration;
+
 use crate::{
     domain::{ask::Answer, event::NoticeLevel},
     engine::control::Command,
@@ -8,7 +10,7 @@ use crate::{
         action::Action,
         keymap::Context,
         msg::Cmd,
-        overlay::{confirm::Confirm, palette},
+        overlay::{confirm::Confirm, inbox::GUARD, palette},
         tree::Node,
         widget::{form::FormView, window::Move},
     },
@@ -33,6 +35,11 @@ impl Model {
         }
         match (action, self.modals.last()) {
             (Action::Quit, _) => self.quit(),
+            (_, Some(Modal::Approval(_) | Modal::Confirm(_, Pending::Overwrite(..)))) if self.guard_left().is_some() => {
+                // A key typed ahead. More of them can be on their way.
+                self.guard_answers();
+                vec![]
+            }
             (_, Some(Modal::Approval(approval))) => {
                 let hash = approval.prompt.hash.clone();
                 match action {
@@ -41,7 +48,12 @@ impl Model {
                         Self::request(ConsoleRequest::Approve(hash))
                     }
                     Action::Reject => {
+                        let prompt = approval.prompt.clone();
                         self.modals.pop();
+                        let key =
+                            self.keymap.key(&[Context::Global], Action::Review).unwrap_or_else(|| format!(":{}", Action::Review.name()));
+                        self.toast(NoticeLevel::Warn, format!("The project was not approved; {key} shows it again."));
+                        self.rejected = Some(prompt);
                         Self::request(ConsoleRequest::Reject)
                     }
                     _ => vec![],
@@ -96,6 +108,18 @@ impl Model {
             (_, Some(Modal::Inbox(_))) => self.inbox_act(action),
             _ => vec![],
         }
+    }
+
+    /// An approval or a confirmation opens that the user did not ask for now: keys on their way to something else must
+    /// not answer it.
+    pub(super) fn guard_answers(&mut self) {
+        self.answers_from = self.now.max(self.feed.last).plus(GUARD);
+    }
+
+    /// How long such a dialog takes no answer yet.
+    pub fn guard_left(&self) -> Option<Duration> {
+        let guarded = matches!(self.modals.last(), Some(Modal::Approval(_) | Modal::Confirm(_, Pending::Overwrite(..))));
+        Some(self.answers_from.since(self.now)).filter(|left| guarded && !left.is_zero())
     }
 
     pub(super) fn modal_move(&mut self, to: Move) {
@@ -197,19 +221,29 @@ impl Model {
     }
 
     pub(super) fn confirmed(&mut self, answer: Action) -> Vec<Cmd> {
-        let Some(Modal::Confirm(_, pending)) = self.modals.pop() else { return vec![] };
+        let Some(Modal::Confirm(confirm, pending)) = self.modals.pop() else { return vec![] };
+        let agreed = matches!(answer, Action::Yes | Action::Always | Action::Believe);
+        if agreed && self.outdated(&confirm) {
+            return vec![];
+        }
+        if agreed {
+            self.allow(answer, &confirm);
+        }
         match (answer, pending) {
             (Action::Yes, Pending::Quit) => vec![Cmd::Quit],
-            (Action::Yes | Action::Always | Action::Believe, Pending::Fire(spec, target)) => {
-                self.allow(answer, &spec.operation);
-                self.submit(*spec, target)
-            }
-            (Action::Yes | Action::Always | Action::Believe, Pending::Burst(spec, total, at_once)) => {
-                self.allow(answer, &spec.operation);
-                self.start_burst(*spec, total, at_once)
-            }
+            (_, Pending::Fire(spec, target)) if agreed => self.submit(*spec, target),
+            (_, Pending::Burst(spec, total, at_once)) if agreed => self.start_burst(*spec, total, at_once),
+            (_, Pending::Run(spec)) if agreed => self.begin_run(spec),
             (Action::Yes | Action::Always, Pending::Overwrite(path, content)) => vec![Cmd::Save { path, content, overwrite: true }],
             _ => vec![],
+        }
+    }
+
+    /// Shows the question about a rejected project again.
+    pub(super) fn review_project(&mut self) {
+        match self.rejected.take() {
+            Some(prompt) => self.approval = Some(prompt),
+            None => self.toast(NoticeLevel::Info, "No project waits for your approval."),
         }
     }
 }

@@ -32,6 +32,7 @@ impl Model {
         }
         for detail in self.detail.iter_mut().chain([&mut self.result]) {
             changes.frames.iter().for_each(|frame| detail.frame(frame));
+            detail.forget(&self.feed.world);
             if detail.call().is_some_and(|call| changes.calls.contains(&call)) {
                 detail.sync(&self.feed.world);
             }

@@ -21,6 +21,7 @@ impl Model {
             Input::Key(key) => self.key(key),
             Input::Mouse(event) => self.mouse_event(event),
             Input::Paste(text) => self.paste(&text),
+            Input::PasteRefused { bytes } => self.paste_refused(bytes),
             Input::Gone => vec![Cmd::Quit],
         }
     }
@@ -148,29 +149,6 @@ impl Model {
             },
             _ => vec![],
         }
-    }
-
-    /// A paste goes into the field under the cursor and never fires anything.
-    fn paste(&mut self, text: &str) -> Vec<Cmd> {
-        if self.modals.is_empty() && self.in_view() {
-            self.view_paste(text);
-            return vec![];
-        }
-        let typing = self.typing();
-        match self.modals.last_mut() {
-            Some(Modal::Inbox(inbox)) => inbox.paste(text),
-            Some(Modal::Entry(entry, _)) => entry.paste(text),
-            Some(Modal::LongText(long)) => long.paste(text),
-            None if self.tree.filter().is_none() && self.focus == Focus::Call => self.call.paste(text),
-            None if self.tree.filter().is_none() => {}
-            _ if typing => {
-                for c in text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !c.is_control()) {
-                    self.raw_key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
-                }
-            }
-            _ => {}
-        }
-        vec![]
     }
 
     /// Moves in a pane, whether it has the focus or not.

@@ -1,10 +1,10 @@
 //! The console's state and what changes it: `update` takes a message and gives commands. Nothing waits here.
 //!
-//! What comes in: `keys`, `mouse` and `choices` route input, `events` takes in what the engine tells. `context` says
+//! What comes in: `keys`, `mouse`, `paste` and `choices` route input, `events` takes in what the engine tells. `context` says
 //! where the user is, `sense` what does something there.
 //!
 //! What is done: `act` sends an action on to `dialogs`, `welcome`, `panes`, `servers`, `views`, `workflows` or `policy`;
-//! `calls` fires and answers, `burst` fires many, `results` asks things of results, `copy` copies, `fields` and `complete`
+//! `calls` fires and answers, `consent` asks before what may destroy something, `burst` fires many, `results` asks things of results, `copy` copies, `fields` and `complete`
 //! help with typing, `tell` says something in the corner.
 //!
 //! `setup` makes the first state, `settle` brings it in order after each message, `modal` has the dialogs. Named by the
@@ -15,6 +15,7 @@ mod burst;
 mod calls;
 mod choices;
 mod complete;
+mod consent;
 mod context;
 mod copy;
 mod dialogs;
@@ -24,6 +25,7 @@ mod keys;
 mod modal;
 mod mouse;
 mod panes;
+mod paste;
 mod policy;
 mod results;
 mod sense;
@@ -35,18 +37,9 @@ mod views;
 mod welcome;
 mod workflows;
 
-use std::collections::HashSet;
-
 use crokey::KeyCombination;
 
-use crate::domain::{
-    catalog::ConfirmPolicy,
-    event::NoticeLevel,
-    form::Path,
-    id::{ServerId, ToolId},
-    time::Stamp,
-    world::World,
-};
+use crate::domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, time::Stamp, world::World};
 
 use super::{
     ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Taste,
@@ -63,6 +56,8 @@ use super::{
     views::Views,
     work::{Done, Task, Ticket, Worked},
 };
+
+use self::consent::Consent;
 
 pub use self::{
     modal::{Choice, Modal, Pending, Purpose},
@@ -136,14 +131,14 @@ pub struct Model {
     /// The border that is being dragged.
     drag: Option<Divider>,
     mouse: bool,
-    /// Tools that may be fired without asking, in this session.
-    allowed: HashSet<ToolId>,
-    /// Servers whose word about their tools is relied upon when the user is asked, in this session.
-    believed: HashSet<ServerId>,
+    /// What the user said of tools and servers, in this session.
+    consent: Consent,
     /// What the welcome has to offer.
     offer: Option<Offer>,
     /// A project's file that is to be approved as soon as no letter that is typed could be taken for the answer.
     approval: Option<ApprovalPrompt>,
+    /// A project that the user rejected: nothing of it is used, and the question is shown again only on request.
+    rejected: Option<ApprovalPrompt>,
     /// Calls asked for whose ids are not known yet, by token.
     submitted: Vec<(u64, Option<Node>)>,
     next_token: u64,
@@ -161,6 +156,10 @@ pub struct Model {
     searching: bool,
     /// A large text that is made ready for the clipboard.
     copying: Option<Ticket>,
+    /// What was searched for in results, the newest last.
+    searches: Vec<String>,
+    /// Until then an approval or a confirmation that opened unasked takes no answer.
+    answers_from: Stamp,
 }
 
 impl Model {
@@ -261,7 +260,11 @@ impl Model {
             ConsoleUpdate::Approval(prompt) => {
                 // What an open dialog shows is not what would be started now.
                 self.modals.retain(|modal| !matches!(modal, Modal::Approval(_)));
-                self.approval = prompt;
+                // Who rejected the project is not asked again because it has changed.
+                (self.rejected, self.approval) = match self.rejected {
+                    Some(_) => (prompt, None),
+                    None => (None, prompt),
+                };
             }
             ConsoleUpdate::Offer(offer) => self.offered(offer),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),

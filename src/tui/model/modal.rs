@@ -1,7 +1,9 @@
 //! The dialogs over the panes, and what each is for.
 
+use std::sync::Arc;
+
 use crate::{
-    domain::{call::CallSpec, workflow::history::PastCall},
+    domain::{call::CallSpec, run::RunSpec, workflow::history::PastCall},
     tui::{
         copying::CopyKind,
         msg::Content,
@@ -83,6 +85,8 @@ pub enum Pending {
     Fire(Box<CallSpec>, Option<Node>),
     /// Firing it many times: how often, and how many at once.
     Burst(Box<CallSpec>, u64, usize),
+    /// Running a workflow that calls such tools.
+    Run(Arc<RunSpec>),
     /// Writing over a file.
     Overwrite(String, Content),
 }

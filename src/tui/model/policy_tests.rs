@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use crate::{
     domain::{
         event::EventKind,
-        id::CallId,
+        id::{CallId, ToolId},
         policy::{breaker::Order, fault::Fault},
     },
     engine::control::Command,

@@ -27,6 +27,9 @@ use crate::{
 
 use super::{Choice, Modal, Model, Pending, Purpose};
 
+/// Searches that are kept for the next prompt.
+const MOST_SEARCHES: usize = 50;
+
 impl Model {
     /// The call in full that is shown: the one that is open in a view, one of the traffic list, or the result of the form.
     pub(super) fn shown(&self) -> &Detail {
@@ -54,8 +57,21 @@ impl Model {
     }
 
     pub(super) fn ask_search(&mut self) {
-        let before = self.shown().needle().to_owned();
-        self.ask(Entry::new("Search in the result", "Small letters find capitals too.", &[("text", &before)]), Purpose::Search);
+        let earlier = if self.searches.is_empty() { "" } else { " ↑ brings back earlier searches." };
+        let note = format!("Small letters find capitals too.{earlier}");
+        let entry = Entry::new("Search in the result", note, &[("text", "")]).with_history(&self.searches);
+        self.ask(entry, Purpose::Search);
+    }
+
+    /// Keeps a search for the next prompt, each text once.
+    fn note_search(&mut self, text: String) {
+        if text.is_empty() {
+            return;
+        }
+        self.searches.retain(|earlier| *earlier != text);
+        self.searches.push(text);
+        let surplus = self.searches.len().saturating_sub(MOST_SEARCHES);
+        self.searches.drain(..surplus);
     }
 
     pub(super) fn ask_path(&mut self) {
@@ -161,6 +177,7 @@ impl Model {
         let wrong = match &purpose {
             Purpose::Search => {
                 self.shown_mut().search(&text);
+                self.note_search(text);
                 None
             }
             Purpose::JsonPath => {
@@ -204,6 +221,7 @@ impl Model {
     pub(super) fn exists(&mut self, path: String, content: Content) {
         let confirm =
             Confirm::new("Replace the file?", format!("{path} is there already."), &[(Action::No, "keep it"), (Action::Yes, "replace it")]);
+        self.guard_answers();
         self.modals.push(Modal::Confirm(confirm, Pending::Overwrite(path, content)));
     }
 

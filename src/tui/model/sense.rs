@@ -42,6 +42,7 @@ impl Model {
                 _ => true,
             },
             Action::AnswerFile => matches!(self.modals.last(), Some(Modal::Inbox(inbox)) if inbox.is_sampling()),
+            Action::Review => self.rejected.is_some(),
             Action::Follow => !self.traffic.following(),
             Action::Inbox => !world.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),

@@ -8,19 +8,26 @@ use crate::tui::{
     pane::{banner, detail::Detail, entry as row, servers, strip as strip_pane},
 };
 
-use super::{Modal, Model};
+use super::{Modal, Model, tell::TOAST_TIME};
 
 impl Model {
     /// Brings everything in order after a change: what is selected is what the middle shows, the focus
     /// is on a pane that exists, cursors are visible, old messages are gone.
     pub(super) fn settle(&mut self) {
         let now = self.now.max(self.feed.last);
-        self.toasts.retain(|toast| toast.until > now);
+        if self.modals.is_empty() {
+            self.toasts.retain(|toast| toast.until > now);
+        } else {
+            // They are not drawn under a dialog, so their time begins when it closes.
+            let until = now.plus(TOAST_TIME);
+            self.toasts.iter_mut().for_each(|toast| toast.until = toast.until.max(until));
+        }
         if self.modals.is_empty()
             && !self.typing()
             && let Some(prompt) = self.approval.take()
         {
             self.sequence.clear();
+            self.guard_answers();
             self.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), seen: Default::default() }));
         }
         let node = self.tree.selected().cloned();
@@ -68,7 +75,7 @@ impl Model {
         let world = &self.feed.world;
         world.running > 0
             || self.view_moving()
-            || !self.toasts.is_empty()
+            || self.modals.is_empty() && !self.toasts.is_empty()
             || self.searching
             || self.result.waits()
             || self.detail.as_ref().is_some_and(Detail::waits)
@@ -81,7 +88,7 @@ impl Model {
 
     /// How long until something on the screen moves that moves by steps, if nothing happens meanwhile.
     pub fn next_step(&self) -> Option<Duration> {
-        self.strip_step().into_iter().chain(self.countdown()).min()
+        self.strip_step().into_iter().chain(self.countdown()).chain(self.guard_left()).min()
     }
 
     pub(super) fn strip_step(&self) -> Option<Duration> {

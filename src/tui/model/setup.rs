@@ -1,7 +1,5 @@
 //! How a console is set up, and the state that it begins with.
 
-use std::collections::HashSet;
-
 use crate::{
     domain::{catalog::ConfirmPolicy, recall::Recall, time::Stamp, world::World},
     tui::{
@@ -74,10 +72,10 @@ impl Model {
             room: Room::default(),
             drag: None,
             mouse: setup.mouse,
-            allowed: HashSet::new(),
-            believed: HashSet::new(),
+            consent: Default::default(),
             offer: None,
             approval: None,
+            rejected: None,
             submitted: vec![],
             next_token: 1,
             engine_gone: false,
@@ -89,11 +87,14 @@ impl Model {
             completing: Default::default(),
             searching: false,
             copying: None,
+            searches: vec![],
+            answers_from: Stamp::default(),
         };
         model.call.recall = setup.recall;
         model.flows_changed(&setup.workflows);
         match setup.startup {
             Startup::Approval(prompt) => {
+                model.guard_answers();
                 model.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), seen: Default::default() }))
             }
             Startup::Welcome(offer) => {

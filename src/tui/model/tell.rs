@@ -17,7 +17,7 @@ use crate::{
 use super::Model;
 
 /// How long a message stays in the corner.
-const TOAST_TIME: Duration = Duration::from_secs(6);
+pub(super) const TOAST_TIME: Duration = Duration::from_secs(6);
 
 impl Model {
     /// Shows a message in the corner for a while.

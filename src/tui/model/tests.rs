@@ -142,4 +142,5 @@ mod dialogs;
 mod frames;
 mod keys;
 mod looks;
+mod prompts;
 mod questions;

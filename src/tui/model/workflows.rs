@@ -10,7 +10,7 @@ use crate::{
         event::NoticeLevel,
         id::CallId,
         journal::past_call,
-        run::{RunFrom, RunId},
+        run::{RunFrom, RunId, RunSpec},
         workflow::{
             check::check_against,
             history::{PastCall, from_history},
@@ -201,11 +201,17 @@ impl Model {
             self.toast(NoticeLevel::Error, "The engine has ended: nothing can be run any more.");
             return vec![];
         }
+        let name = self.views.flows.name(&self.feed.world).unwrap_or_else(|| plan.name.as_str().into());
+        self.ask_or_run(plan, Arc::new(flows::spec(&name, plan, input, from)))
+    }
+
+    /// Starts a run that the user agreed to.
+    pub(super) fn begin_run(&mut self, spec: Arc<RunSpec>) -> Vec<Cmd> {
         let unix_ms = self.feed.world.epoch.unix_ms(self.now.max(self.feed.last));
         let run = RunId::new(unix_ms, fastrand::u128(..));
-        self.views.flows.begin(run, &plan.name);
+        self.views.flows.begin(run, &spec.workflow);
         self.views.part = Part::Graph;
-        vec![Cmd::Command(Command::StartRun { run, spec: Arc::new(flows::spec(plan, input, from)) })]
+        vec![Cmd::Command(Command::StartRun { run, spec })]
     }
 
     /// Runs the workflow of the shown run again with the same input, perhaps from a step on.

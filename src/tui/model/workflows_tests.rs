@@ -72,6 +72,10 @@ fn a_run_is_started_from_its_form_and_followed() {
     harness.keys("enter");
     assert_eq!(harness.take(), [], "what is required is missing");
     harness.text("ann@example.org").keys("tab").text("Ann").keys("enter");
+    assert_eq!(harness.take(), [], "its tools are asked about, as before a call");
+    let frame = harness.frame();
+    assert!(frame.contains("Run onboard_new_user?") && frame.contains("database_delete_user"), "{frame}");
+    harness.keys("y");
     let (run, spec) = started(&mut harness);
     assert_eq!(spec.input.text(), r#"{"email":"ann@example.org","name":"Ann","role":"viewer"}"#);
     assert!(spec.ask && spec.from.is_none());
@@ -87,11 +91,11 @@ fn a_run_is_started_from_its_form_and_followed() {
 #[test]
 fn runs_are_repeated_cancelled_and_begun_in_the_middle() {
     let mut harness = harness(120, 40, true);
-    harness.keys(".");
+    harness.keys(". a");
     let (_, spec) = started(&mut harness);
     assert_eq!(&*spec.workflow, "onboard_new_user");
     assert!(spec.input.text().contains("ann@example.org"));
-    harness.keys("tab down down R");
+    harness.keys("tab down down R y");
     let (_, spec) = started(&mut harness);
     assert_eq!(spec.from, Some(RunFrom { run: runs::run(2), step: "welcome".into() }));
     let mut harness = self::harness(120, 40, true);
@@ -222,4 +226,43 @@ proptest! {
         }
         prop_assert!(View::ALL.contains(&harness.model.views.current));
     }
+}
+
+#[test]
+fn a_run_that_was_declined_is_not_started_and_one_that_was_allowed_does_not_ask_again() {
+    let mut harness = harness(120, 40, true);
+    harness.keys(". n");
+    assert_eq!(harness.take(), []);
+    harness.keys(". enter");
+    assert_eq!(harness.take(), [], "the cursor is on no: tools of it may destroy something");
+    harness.keys(". a");
+    started(&mut harness);
+    // What no server lists has no definition that an answer could hold for.
+    harness.keys(".");
+    let frame = harness.frame();
+    assert!(frame.contains("database_delete_user (not listed now)") && !frame.contains("email_send_email of"), "{frame}");
+    harness.keys("y");
+    started(&mut harness);
+}
+
+#[test]
+fn a_projects_workflow_has_a_name_of_its_own_and_its_runs_too() {
+    let mut shelf = runs::shelf();
+    let theirs = "name = \"onboard_new_user\"\n[[step]]\nid = \"a\"\ntool = \"database_delete_user\"\n";
+    let inner = "name = \"outer\"\n[[step]]\nid = \"a\"\nworkflow = \"theirs\"\n";
+    let text =
+        |name: &str, text: &str| crate::domain::run::WorkflowText { name: name.into(), file: format!("p/{name}.toml"), text: text.into() };
+    shelf.project = vec![text("onboard_new_user", theirs), text("theirs", &theirs.replace("onboard_new_user", "theirs"))];
+    shelf.files.push(text("outer", inner));
+    let flows = crate::tui::flows::flows(&shelf.clone().planned());
+    let of = |name: &str| flows.iter().find(|flow| &*flow.name == name).unwrap();
+    assert_ne!(of("onboard_new_user").plan.as_ref().unwrap().steps.len(), 1, "the user's name wins");
+    assert_eq!(of("project/onboard_new_user").plan.as_ref().unwrap().steps.len(), 1);
+    assert!(of("outer").plan.is_err(), "a user's workflow never runs a project's");
+    let mut harness = harness(120, 40, false);
+    harness.send(Msg::Update(ConsoleUpdate::Workflows(shelf.planned())));
+    harness.model.views.flows.reveal("project/onboard_new_user");
+    harness.keys("r r y");
+    let (_, spec) = started(&mut harness);
+    assert_eq!((&*spec.workflow, spec.sources[0].file.as_str()), ("project/onboard_new_user", "p/onboard_new_user.toml"));
 }

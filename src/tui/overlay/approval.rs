@@ -31,7 +31,8 @@ impl Approval {
     fn sheet<'t>(&self, theme: &'t Theme, width: u16) -> Sheet<'t> {
         let mut sheet = Sheet::new(theme, width);
         sheet.text(
-            "This file came with the project and would start programs on this machine. Nothing in it has been started. Read it, then decide.",
+            "This came with the project and would start programs on this machine. Nothing of it has been started or run. Read it, then decide. \
+             Files that its programs read later are part of the approval only where their content is listed.",
             theme.text,
         );
         sheet.gap().field("file", &self.prompt.path, theme.accent).field("sha-256", &self.prompt.hash, theme.muted).gap();
@@ -41,14 +42,14 @@ impl Approval {
         sheet
     }
 
-    /// Draws the dialog.
-    pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    /// Draws the dialog; its keys only once they are `answered`.
+    pub fn draw(&self, keys: &Keymap, answered: bool, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let wish = (100, area.height.saturating_sub(2));
         let inner = dialog(buf, area, wish, &[("Start what this project asks for?", theme.warn)], &[], theme);
         let room =
             Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
         self.seen.note(room);
         self.sheet(theme, room.width).draw(buf, room, self.window);
-        key_row(keys, Context::Approval, |_| true, theme, inner, buf);
+        key_row(keys, Context::Approval, |_| answered, theme, inner, buf);
     }
 }

@@ -2,13 +2,16 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use crate::tui::{
-    action::Action,
-    keymap::{Context, Keymap},
-    theme::Theme,
-    widget::{
-        paint::{Pen, dialog, wrap},
-        window::Window,
+use crate::{
+    domain::{catalog::Definition, id::ToolId},
+    tui::{
+        action::Action,
+        keymap::{Context, Keymap},
+        theme::Theme,
+        widget::{
+            paint::{Pen, dialog, wrap},
+            window::Window,
+        },
     },
 };
 
@@ -23,13 +26,15 @@ pub struct Confirm {
     pub answers: Vec<(Action, String)>,
     /// Cursor.
     pub window: Window,
+    /// The tools that it is about, as they were defined when it was asked.
+    pub about: Vec<(ToolId, Option<Definition>)>,
 }
 
 impl Confirm {
     /// A question.
     pub fn new(title: impl Into<String>, text: impl Into<String>, answers: &[(Action, &str)]) -> Confirm {
         let answers = answers.iter().map(|(a, t)| (*a, (*t).to_owned())).collect();
-        Confirm { title: title.into(), text: text.into(), answers, window: Window::default() }
+        Confirm { title: title.into(), text: text.into(), answers, window: Window::default(), about: vec![] }
     }
 
     /// The answer under the cursor.

@@ -7,7 +7,7 @@ use crate::tui::{
     keymap::{Context, Keymap},
     theme::Theme,
     widget::{
-        field::TextField,
+        field::{FieldEvent, TextField},
         paint::{Pen, dialog, width, wrap},
     },
 };
@@ -25,13 +25,33 @@ pub struct Entry {
     pub error: Option<String>,
     fields: Vec<(String, TextField)>,
     at: usize,
+    history: History,
+}
+
+/// Earlier texts of a dialog with one field.
+#[derive(Clone, Debug, Default)]
+struct History {
+    /// The newest last.
+    texts: Vec<String>,
+    /// The one that is shown.
+    at: Option<usize>,
+    /// What was typed before one was shown.
+    typed: String,
 }
 
 impl Entry {
-    /// A dialog with fields: their labels and what stands in them at first.
+    /// A dialog with fields: their labels and the texts that are proposed. A proposed text is selected, so that typing
+    /// replaces it.
     pub fn new(title: impl Into<String>, note: impl Into<String>, fields: &[(&str, &str)]) -> Entry {
-        let fields = fields.iter().map(|(label, text)| ((*label).to_owned(), TextField::new(*text))).collect();
+        let fields = fields.iter().map(|(label, text)| ((*label).to_owned(), TextField::proposed(*text))).collect();
         Entry { title: title.into(), note: note.into(), fields, ..Entry::default() }
+    }
+
+    /// Offers earlier texts, the newest last, to the keys Up and Down.
+    #[must_use]
+    pub fn with_history(mut self, texts: &[String]) -> Entry {
+        self.history.texts = texts.to_vec();
+        self
     }
 
     /// What stands in a field.
@@ -43,6 +63,7 @@ impl Entry {
     pub fn key(&mut self, key: KeyEvent) -> bool {
         let count = self.fields.len().max(1);
         match key.code {
+            KeyCode::Up | KeyCode::Down if count == 1 => return self.recall(key.code == KeyCode::Up),
             KeyCode::Tab | KeyCode::Down => self.at = (self.at + 1) % count,
             KeyCode::BackTab | KeyCode::Up => self.at = (self.at + count - 1) % count,
             _ => {
@@ -59,12 +80,35 @@ impl Entry {
         false
     }
 
-    /// Inserts pasted text without line ends.
-    pub fn paste(&mut self, text: &str) {
-        let line: String = text.chars().filter(|c| !c.is_control()).collect();
-        if let Some((_, field)) = self.fields.get_mut(self.at) {
-            let _ = field.paste(&line);
+    /// Shows the earlier text before or after the one that is shown; whether the text changed.
+    fn recall(&mut self, back: bool) -> bool {
+        let Some((_, field)) = self.fields.get_mut(self.at) else { return false };
+        field.deselect();
+        let count = self.history.texts.len();
+        let at = match (self.history.at, back) {
+            (None, true) => count.checked_sub(1),
+            (Some(at), true) => Some(at.saturating_sub(1)),
+            (Some(at), false) => Some(at + 1),
+            (None, false) => None,
+        };
+        let Some(at) = at else { return false };
+        if self.history.at.is_none() {
+            field.text().clone_into(&mut self.history.typed);
         }
+        self.history.at = Some(at).filter(|at| *at < count);
+        field.set(self.history.texts.get(at).unwrap_or(&self.history.typed).as_str());
+        self.error = None;
+        true
+    }
+
+    /// Inserts a pasted line; whether a text changed.
+    pub fn paste(&mut self, line: &str) -> bool {
+        let Some((_, field)) = self.fields.get_mut(self.at) else { return false };
+        let changed = field.paste(line) == FieldEvent::Changed;
+        if changed {
+            self.error = None;
+        }
+        changed
     }
 
     /// Draws the dialog.

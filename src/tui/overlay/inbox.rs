@@ -28,8 +28,8 @@ use crate::{
 
 use super::key_row;
 
-/// How long a question that opened by itself takes no answer.
-const GUARD: Duration = Duration::from_millis(500);
+/// How long a dialog that opened unasked takes no answer.
+pub const GUARD: Duration = Duration::from_millis(500);
 
 /// The inbox as it is open: one question at a time.
 #[derive(Default)]

@@ -10,7 +10,10 @@ use ratatui::{
 use tui_textarea::TextArea;
 
 use crate::{
-    domain::{form::Path, text::is_hidden},
+    domain::{
+        form::Path,
+        text::{is_hidden, line_ends, visible},
+    },
     tui::{
         keymap::{Context, Keymap},
         theme::Theme,
@@ -54,7 +57,7 @@ impl LongText {
 
     /// Inserts pasted text.
     pub fn paste(&mut self, text: &str) {
-        self.area.insert_str(text.replace("\r\n", "\n"));
+        self.area.insert_str(line_ends(text));
     }
 
     /// Draws the editor.
@@ -77,7 +80,7 @@ impl LongText {
         // What a terminal would hide or obey is kept in the text, but never reaches the screen.
         for y in body.top()..body.bottom() {
             for x in body.left()..body.right() {
-                if let Some(cell) = buf.cell_mut((x, y)).filter(|cell| cell.symbol().chars().any(is_hidden)) {
+                if let Some(cell) = buf.cell_mut((x, y)).filter(|cell| visible(cell.symbol()) != cell.symbol()) {
                     cell.set_symbol("·").set_style(theme.warn);
                 }
             }

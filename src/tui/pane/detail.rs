@@ -33,6 +33,9 @@ use crate::{
 
 use super::{Look, attempts, outcome_glyph, sheet::Sheet, traffic::pending_words};
 
+/// Frames of the call in sight that stay although the state has let go of them.
+const FORGOTTEN: usize = 64;
+
 /// The views of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tab {
@@ -178,6 +181,17 @@ impl Detail {
             if self.tab == Tab::Frames && self.frames.len() == 1 {
                 self.view_frame();
             }
+        }
+    }
+
+    /// Lets go of frames that the state has let go of, so that a flood of messages in one call is bounded here, too. The last
+    /// [`FORGOTTEN`] of them stay: most calls have fewer messages.
+    pub fn forget(&mut self, world: &World) {
+        let first = world.frames.front().map_or(0, |frame| frame.seq);
+        let gone = self.frames.partition_point(|frame| frame.seq < first).saturating_sub(FORGOTTEN);
+        if gone > 0 {
+            self.frames.drain(..gone);
+            self.frame.cursor = self.frame.cursor.saturating_sub(gone);
         }
     }
 
@@ -636,7 +650,10 @@ fn frame_row(frame: &Frame, call: &CallView, look: Look, area: Rect, buf: &mut B
         FrameKind::Noise => "noise",
     };
     let at = format!("+{}", short(frame.at.since(call.queued)));
-    let bytes = size(frame.size);
+    let bytes = match frame.cut {
+        Some(_) => format!("first {} of {}", size(frame.body.len() as u64), size(frame.size)),
+        None => size(frame.size),
+    };
     let mut pen = Pen::new(buf, area, 0);
     pen.right(&[(&bytes, theme.muted)]);
     pen.put(&format!("{at:>9} "), theme.muted);

@@ -153,7 +153,7 @@ fn identity_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
         }
     }
     if server.phase.failure().is_none() {
-        sheet.field(spec.launch.transport(), &spec.launch.summary(), plain);
+        sheet.field(spec.launch.transport(), &spec.summary(), plain);
     }
     if let Some(file) = &spec.origin.file {
         let line = spec.origin.line.map(|l| format!(":{l}")).unwrap_or_default();

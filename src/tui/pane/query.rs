@@ -67,6 +67,7 @@ impl FilterLine {
         if !self.editing {
             self.editing = true;
             self.before = self.field.text().to_owned();
+            self.field.select_all();
         }
         self.offer(rows);
     }
@@ -74,6 +75,7 @@ impl FilterLine {
     /// Ends writing: keeps the filter, or goes back to the one before; whether it is another one now.
     pub fn end_edit(&mut self, keep: bool) -> bool {
         self.editing = false;
+        self.field.deselect();
         self.offers.clear();
         let before = std::mem::take(&mut self.before);
         !keep && self.set(&before)

@@ -50,13 +50,16 @@ pub struct JsonEditor {
     syntax: Option<SyntaxError>,
     violations: Vec<Violation>,
     large: bool,
+    /// Whether checking takes too long to be done with every key.
+    unchecked: bool,
 }
 
 impl JsonEditor {
     /// An empty editor; with `schema`, the text is judged against it.
     pub fn new(schema: Option<&Body>) -> JsonEditor {
-        let checker = schema.map(Checker::new);
-        let mut editor = JsonEditor { area: TextArea::default(), checker, syntax: None, violations: vec![], large: false };
+        let checker = schema.map(Checker::quick);
+        let mut editor =
+            JsonEditor { area: TextArea::default(), checker, syntax: None, violations: vec![], large: false, unchecked: false };
         editor.set_text("{}");
         editor
     }
@@ -188,9 +191,13 @@ impl JsonEditor {
         self.large = false;
         self.syntax = Json::parse(&text).err();
         self.violations.clear();
+        self.unchecked = false;
         if let (None, Some(checker)) = (&self.syntax, &self.checker) {
             match serde_json::from_str(&text) {
-                Ok(value) => self.violations = checker.check(&value),
+                Ok(value) => match checker.glance(&value) {
+                    Ok(found) => self.violations = found,
+                    Err(_) => self.unchecked = true,
+                },
                 Err(error) => self.violations.push(Violation { path: String::new(), message: format!("cannot be checked: {error}") }),
             }
         }
@@ -250,6 +257,7 @@ impl JsonEditor {
         if lines.is_empty() {
             let problem = self.checker.as_ref().and_then(|checker| checker.problem.as_deref());
             lines.push(match (problem, &self.checker) {
+                (None, Some(_)) if self.unchecked => ("! too large to be checked while you type".into(), theme.warn),
                 (Some(problem), _) => (format!("! not checked: {}", visible(problem)), theme.warn),
                 (None, Some(_)) => ("✓ fits the schema".into(), theme.ok),
                 (None, None) => ("✓ JSON".into(), theme.ok),
@@ -305,7 +313,9 @@ fn seen(text: &str) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\n' => out.push('\n'),
+            // A carriage return is white space in JSON, and terminals paste it for a line end.
             '\r' if chars.peek() == Some(&'\n') => {}
+            '\r' => out.push('\n'),
             '\t' => out.push_str("  "),
             c if is_hidden(c) => escape(c, &mut out),
             c => out.push(c),
@@ -385,6 +395,17 @@ mod tests {
         assert!(editor.syntax().is_some());
         editor.paste("]\r\n}");
         assert_eq!((editor.syntax(), editor.violations().len()), (None, 1));
+    }
+
+    #[test]
+    fn pasted_json_may_have_any_line_ends() {
+        for end in ["\n", "\r", "\r\n"] {
+            let mut editor = editor();
+            editor.set_text("");
+            editor.paste(&["{", "  \"n\": 1,", "  \"x\": \"a\\rb\"", "}"].join(end));
+            assert_eq!(editor.text(), "{\n  \"n\": 1,\n  \"x\": \"a\\rb\"\n}", "{end:?}");
+            assert!(editor.valid(), "{end:?}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct TextField {
     cursor: usize,
     scroll: usize,
     mask: Option<char>,
+    /// Whether the whole text is selected: the next text replaces it.
+    selected: bool,
 }
 
 impl TextField {
@@ -36,6 +38,13 @@ impl TextField {
     pub fn new(text: impl Into<String>) -> TextField {
         let text = text.into();
         TextField { cursor: text.len(), text, ..TextField::default() }
+    }
+
+    /// A field with a proposed `text`, all of it selected: what is typed or pasted first replaces it.
+    pub fn proposed(text: impl Into<String>) -> TextField {
+        let mut field = TextField::new(text);
+        field.select_all();
+        field
     }
 
     /// The same, showing `mask` for every character.
@@ -50,10 +59,25 @@ impl TextField {
         &self.text
     }
 
-    /// Replaces the text; the cursor stands after it.
+    /// Replaces the text; the cursor stands after it and nothing is selected.
     pub fn set(&mut self, text: impl Into<String>) {
         self.text = text.into();
-        (self.cursor, self.scroll) = (self.text.len(), 0);
+        (self.cursor, self.scroll, self.selected) = (self.text.len(), 0, false);
+    }
+
+    /// Selects the whole text and puts the cursor after it.
+    pub fn select_all(&mut self) {
+        (self.cursor, self.selected) = (self.text.len(), !self.text.is_empty());
+    }
+
+    /// Removes the selection and leaves the text.
+    pub fn deselect(&mut self) {
+        self.selected = false;
+    }
+
+    /// Whether the text is selected.
+    pub fn is_selected(&self) -> bool {
+        self.selected
     }
 
     /// The text before the cursor.
@@ -63,6 +87,7 @@ impl TextField {
 
     /// Puts the cursor behind as many bytes of the text, or at its end when no character ends there.
     pub fn put_cursor(&mut self, at: usize) {
+        self.selected = false;
         self.cursor = if self.text.is_char_boundary(at) { at } else { self.text.len() };
     }
 
@@ -71,10 +96,13 @@ impl TextField {
         self.text.is_empty()
     }
 
-    /// Inserts text at the cursor as it is, line ends included.
+    /// Inserts text at the cursor as it is, line ends included. Replaces the text when that is selected.
     pub fn paste(&mut self, text: &str) -> FieldEvent {
         if text.is_empty() {
             return FieldEvent::Moved;
+        }
+        if self.selected {
+            self.set("");
         }
         self.text.insert_str(self.cursor, text);
         self.cursor = self.boundary_after(self.cursor + text.len());
@@ -86,6 +114,32 @@ impl TextField {
         if key.kind == KeyEventKind::Release {
             return FieldEvent::Ignored;
         }
+        if self.selected {
+            return self.on_selection(key);
+        }
+        self.edit(key)
+    }
+
+    /// Takes a key while the text is selected, with the meanings it has in a browser: a deletion empties the
+    /// field, a movement keeps the text.
+    fn on_selection(&mut self, key: KeyEvent) -> FieldEvent {
+        if deletes(key) {
+            self.set("");
+            return FieldEvent::Changed;
+        }
+        if key.code == KeyCode::Left && key.modifiers.is_empty() {
+            self.selected = false;
+            return self.go(0);
+        }
+        // A letter is inserted by `paste`, which replaces the selection.
+        let event = self.edit(key);
+        if event == FieldEvent::Moved {
+            self.selected = false;
+        }
+        event
+    }
+
+    fn edit(&mut self, key: KeyEvent) -> FieldEvent {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let alt = key.modifiers.contains(KeyModifiers::ALT);
         let word = control || alt;
@@ -177,8 +231,8 @@ impl TextField {
             let next = self.after(at);
             let (cell, odd) = self.cell(at, next);
             let style = if odd { style.patch(theme.warn) } else { style };
-            let here = focused && at == self.cursor;
-            if usize::from(width(&cell)) > pen.room() && !here {
+            let here = focused && (self.selected || at == self.cursor);
+            if usize::from(width(&cell)) > pen.room() && at != self.cursor {
                 break;
             }
             pen.put(&cell, if here { style.add_modifier(Modifier::REVERSED) } else { style });
@@ -227,6 +281,17 @@ impl TextField {
                 (shown.into_owned(), odd)
             }
         }
+    }
+}
+
+/// Whether a key deletes text of a field.
+fn deletes(key: KeyEvent) -> bool {
+    let (control, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
+    match key.code {
+        KeyCode::Backspace | KeyCode::Delete => true,
+        KeyCode::Char('h' | 'd' | 'w' | 'u' | 'k') if control && !alt => true,
+        KeyCode::Char('d') => alt && !control,
+        _ => false,
     }
 }
 
@@ -299,6 +364,60 @@ mod tests {
         field.paste("a\x1b[2J\nb");
         assert_eq!(field.text(), "a\x1b[2J\nb");
         assert_eq!(shown(&mut field, 14).trim_end(), r"a\x1b[2J\nb");
+    }
+
+    #[test]
+    fn a_proposed_text_is_replaced_by_what_is_typed_or_pasted() {
+        let (no, ctrl, alt) = (KeyModifiers::NONE, KeyModifiers::CONTROL, KeyModifiers::ALT);
+        for (code, modifiers, left) in [
+            (KeyCode::Char('5'), no, "5"),
+            (KeyCode::Enter, alt, "\n"),
+            (KeyCode::Backspace, no, ""),
+            (KeyCode::Delete, no, ""),
+            (KeyCode::Backspace, alt, ""),
+            (KeyCode::Char('w'), ctrl, ""),
+            (KeyCode::Char('u'), ctrl, ""),
+            (KeyCode::Char('d'), alt, ""),
+        ] {
+            let mut field = TextField::proposed("100");
+            assert_eq!(press(&mut field, code, modifiers), FieldEvent::Changed);
+            assert_eq!((field.text(), field.is_selected()), (left, false), "{code:?} {modifiers:?}");
+        }
+        let mut field = TextField::proposed("100");
+        field.paste("25");
+        field.paste("0");
+        assert_eq!(field.text(), "250");
+    }
+
+    #[test]
+    fn a_movement_keeps_a_proposed_text() {
+        for (code, typed) in [(KeyCode::Left, "x100"), (KeyCode::Right, "100x"), (KeyCode::Home, "x100"), (KeyCode::End, "100x")] {
+            let mut field = TextField::proposed("100");
+            assert_eq!(press(&mut field, code, KeyModifiers::NONE), FieldEvent::Moved);
+            assert_eq!((field.text(), field.is_selected()), ("100", false));
+            press(&mut field, KeyCode::Char('x'), KeyModifiers::NONE);
+            assert_eq!(field.text(), typed, "{code:?}");
+        }
+        let mut field = TextField::proposed("100");
+        for code in [KeyCode::Tab, KeyCode::Enter, KeyCode::Esc, KeyCode::Up] {
+            assert_eq!(press(&mut field, code, KeyModifiers::NONE), FieldEvent::Ignored);
+            assert!(field.is_selected(), "{code:?} is not the field's");
+        }
+        assert!(!TextField::proposed("").is_selected(), "there is nothing to select");
+    }
+
+    #[test]
+    fn a_selection_is_seen_without_colours() {
+        let area = Rect::new(0, 0, 8, 1);
+        let reversed = |field: &mut TextField| {
+            let mut buf = Buffer::empty(area);
+            field.draw(area, &mut buf, Style::new(), &Theme::mono(), true);
+            (0..8).filter(|x| buf[(*x, 0)].modifier.contains(Modifier::REVERSED)).count()
+        };
+        let mut field = TextField::proposed("100");
+        assert_eq!(reversed(&mut field), 4, "the text and the cursor");
+        press(&mut field, KeyCode::End, KeyModifiers::NONE);
+        assert_eq!(reversed(&mut field), 1, "the cursor");
     }
 
     proptest! {

@@ -14,6 +14,8 @@ mod hands;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
 
@@ -23,6 +25,7 @@ use crate::{
     domain::{
         body::Body,
         form::{Form, Kind, Path, State, SyntaxError},
+        text::{line_ends, one_line},
     },
     tui::{
         action::Action,
@@ -72,6 +75,8 @@ pub struct FormView {
     past: Vec<Before>,
     /// Whether letters go into a field of which that is noted.
     entered: bool,
+    /// Fields whose text the user wrote. A text that was put into another field is selected when the cursor comes to it.
+    written: HashSet<Path>,
     /// Whether sending was tried, so that what is missing is told.
     tried: bool,
     top: usize,
@@ -108,6 +113,7 @@ impl FormView {
             picker: None,
             past: vec![],
             entered: false,
+            written: HashSet::new(),
             tried: false,
             top: 0,
             page: 10,
@@ -131,6 +137,7 @@ impl FormView {
     /// Fills the form from JSON text. On a syntax error nothing changes.
     pub fn set_json(&mut self, text: &str) -> Result<(), SyntaxError> {
         self.changing(|form, _| form.set_json(text))?;
+        self.written.clear();
         self.rewind();
         Ok(())
     }
@@ -138,6 +145,7 @@ impl FormView {
     /// Empties the form.
     pub fn reset(&mut self) {
         self.changing(|form, _| form.reset());
+        self.written.clear();
         self.tried = false;
         self.rewind();
     }
@@ -162,6 +170,7 @@ impl FormView {
     /// Sets the text of a field, wherever the cursor is.
     pub fn set_text(&mut self, path: &[usize], text: &str) {
         self.changing(|form, _| form.set_text(path, text));
+        self.written.insert(path.to_vec());
         self.sync();
     }
 
@@ -176,6 +185,16 @@ impl FormView {
         self.at = wanted.or(rows.first()).map(|row| row.path.clone()).unwrap_or_default();
         (self.top, self.typing, self.picker) = (0, true, None);
         self.sync();
+        self.select();
+    }
+
+    /// Selects the text under the cursor unless the user wrote it.
+    fn select(&mut self) {
+        if self.written.contains(&self.at) {
+            self.field.deselect();
+        } else {
+            self.field.select_all();
+        }
     }
 
     fn kind(&self) -> Option<&Kind> {
@@ -200,6 +219,7 @@ impl FormView {
         (self.at, self.entered, self.picker) = (path, false, None);
         self.field.set("");
         self.sync();
+        self.select();
     }
 
     /// Takes a key.
@@ -294,17 +314,18 @@ impl FormView {
         }
     }
 
-    /// Inserts pasted text into the field under the cursor.
+    /// Inserts pasted text into the field under the cursor. A number is one line.
     pub fn paste(&mut self, text: &str) -> FormEvent {
         if let Some(name) = &mut self.naming {
-            name.paste(text);
+            name.paste(&line_ends(text));
             return FormEvent::None;
         }
         if !self.is_text() || self.picker.is_some() {
             return FormEvent::None;
         }
         self.typing = true;
-        let event = self.field.paste(text);
+        let number = matches!(self.kind(), Some(Kind::Number { .. }));
+        let event = if number { self.field.paste(one_line(text).0.trim()) } else { self.field.paste(&line_ends(text)) };
         self.typed(event)
     }
 
@@ -313,6 +334,7 @@ impl FormView {
             return FormEvent::None;
         }
         let text = self.field.text().to_owned();
+        self.written.insert(self.at.clone());
         self.typing_in(&text);
         FormEvent::Changed
     }

@@ -53,7 +53,7 @@ async fn configured_headers_are_sent_and_never_shown() {
         let sent = (request.header("authorization"), request.header("x-key"));
         assert_eq!(sent, (Some(&*format!("Bearer {TOKEN}")), Some(KEY)), "{request:?}");
     }
-    let shown = world.frames.iter().flat_map(|f| f.http.iter().flat_map(|h| h.headers.clone())).collect::<Vec<_>>();
+    let shown = world.frames.iter().flat_map(|f| f.http.iter().flat_map(|h| h.headers.iter().cloned())).collect::<Vec<_>>();
     assert!(
         shown.contains(&("Authorization".into(), "Bearer ${TOKEN}".into())) && shown.contains(&("X-Key".into(), MASK.into())),
         "{shown:?}"

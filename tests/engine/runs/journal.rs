@@ -301,3 +301,49 @@ async fn an_end_that_cannot_be_written_gives_up_what_is_under_way() {
     assert!(matches!(report.step("long").unwrap().state, StepState::Cancelled { .. }), "{:?}", report.step("long").unwrap().state);
     assert!(!log.lock().unwrap().iter().any(|name| name.starts_with("after")));
 }
+
+#[tokio::test]
+async fn secrets_pass_between_steps_and_reach_neither_journal_nor_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store.db"), 0).unwrap();
+    let value = "s3cret-value-1";
+    let text = r#"
+        name = "w"
+        [input]
+        token = { type = "string" }
+        [[step]]
+        id = "a"
+        tool = "s_echo"
+        arguments = { name = "{{ input.token }}" }
+        [[step]]
+        id = "b"
+        tool = "s_echo"
+        arguments = { name = "again {{ steps.a.result.name }}" }
+        [output]
+        name = "{{ steps.b.result.name }}"
+    "#;
+    let log = Log::default();
+    let rig = engine(&log, Arc::new(store.clone()));
+    rig.ready("s").await;
+    rig.engine.secrets().learn([Secret::literal(value)]);
+    let spec = RunSpec { input: Body::json(&json!({ "token": value })), ..wanted(text) };
+    let (report, events) = finished(&rig, id(1), Command::StartRun { run: id(1), spec: Arc::new(spec) }).await;
+    rig.stop().await;
+    assert_eq!(*log.lock().unwrap(), [value, "again s3cret-value-1"], "the server gets the whole value");
+    assert_eq!((report.outcome, output(&report)), (RunOutcome::Ok, json!({ "name": "again •••" })));
+    let record = store.load(id(1)).await.unwrap().unwrap();
+    assert!(!format!("{events:?}").contains(value) && !format!("{record:?}").contains(value), "{record:?}");
+    // Interrupted behind the first step, the run does not send a mask in place of the value.
+    let entries: Vec<RunEntry> =
+        record.entries.into_iter().take_while(|entry| !matches!(entry, RunEntry::StepEnded { step, .. } if &**step == "b")).collect();
+    let sent = entries.iter().position(|entry| matches!(entry, RunEntry::Sending { place, .. } if &*place.step == "b")).unwrap();
+    store.write(id(2), entries[..sent].into()).await.unwrap();
+    let log = Log::default();
+    let rig = engine(&log, Arc::new(store));
+    rig.ready("s").await;
+    let resume = Command::ResumeRun { run: id(2), answers: vec![], ask: false, timeout: None };
+    let (report, _) = finished(&rig, id(2), resume).await;
+    rig.stop().await;
+    assert_eq!((log.lock().unwrap().len(), report.outcome), (0, RunOutcome::Failed), "{report:?}");
+    assert!(report.why.as_deref().unwrap().contains("the journal does not record"), "{:?}", report.why);
+}

@@ -90,6 +90,7 @@ impl Expr {
     /// Compiles `source` (without braces), which stands at byte `at` of its file under `key`; `exact` if it
     /// stands there as it is, without escapes.
     pub(super) fn compile(key: &str, at: usize, exact: bool, source: &str) -> Result<Expr, SyntaxFault> {
+        reference::bounded(source)?;
         let (read, program) = match reference::read_path(source) {
             Some(reference) => {
                 let program = engine::path(&reference);

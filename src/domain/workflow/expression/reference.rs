@@ -15,6 +15,7 @@ use super::{
     Data, SyntaxFault, engine,
     sure::{self, Sure},
 };
+use crate::domain::nesting;
 
 /// Something that an expression refers to: `steps.create.result.userId`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +111,18 @@ pub(super) fn read(source: &str) -> Result<Read, SyntaxFault> {
     let plain = matches!(parsed, Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_)) && walk.references.len() == 1;
     let constant = if walk.references.is_empty() { engine::constant(&guarded) } else { None };
     Ok(Read { guarded, references: walk.references, plain, constant, sure: sure::of(&parsed) })
+}
+
+/// Refuses what is too long or too deep, before it is parsed: every walk over the parsed tree is recursive.
+pub(super) fn bounded(source: &str) -> Result<(), SyntaxFault> {
+    let fault = |offset, message: String| SyntaxFault { message, hint: Some("split it over several steps".into()), offset };
+    if source.len() > nesting::EXPRESSION_BYTES {
+        return Err(fault(0, format!("the expression is longer than {} bytes", nesting::EXPRESSION_BYTES)));
+    }
+    match nesting::deep_expression(source) {
+        Some(at) => Err(fault(at, format!("the expression is nested or chained more than {} deep", nesting::EXPRESSION))),
+        None => Ok(()),
+    }
 }
 
 /// Reads an expression that is nothing but names with dots between them, as most are.

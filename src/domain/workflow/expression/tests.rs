@@ -217,6 +217,50 @@ fn runaways_are_stopped_and_what_reaches_out_is_not_there() {
     assert!(Template::compile("k", &deep, &|offset| offset).is_err());
 }
 
+/// On a thread with the small stack that the runtime's workers have: what is accepted can be compiled, evaluated and
+/// dropped, and what is deeper is refused with its place.
+#[test]
+fn chains_of_every_kind_end_in_a_value_or_in_an_error() {
+    type Grow = fn(usize) -> String;
+    let grow: [(&str, Grow); 16] = [
+        ("or", |n| format!("input.no{}", " or input.no".repeat(n))),
+        ("and", |n| format!("true{}", " and true".repeat(n))),
+        ("not", |n| format!("{}input.no", "not ".repeat(n))),
+        ("-", |n| format!("{}1", "-".repeat(n))),
+        ("- a", |n| format!("{}input.n", "- ".repeat(n))),
+        ("+", |n| format!("1{}", " + 1".repeat(n))),
+        ("~", |n| format!("'a'{}", " ~ 'a'".repeat(n))),
+        ("**", |n| format!("1{}", " ** 1".repeat(n))),
+        ("filters", |n| format!("input.list{}", "|list".repeat(n))),
+        ("first", |n| format!("input.list{}", "|first".repeat(n))),
+        ("keys", |n| format!("input{}", ".a".repeat(n))),
+        ("items", |n| format!("input.list{}", "[0]".repeat(n))),
+        ("calls", |n| format!("range{}", "(1)".repeat(n))),
+        ("if", |n| format!("1{}", " if input.no else 1".repeat(n))),
+        ("lists", |n| format!("{}1{}", "[".repeat(n), "]".repeat(n))),
+        ("maps", |n| format!("{}1{}", "{'a':".repeat(n), "}".repeat(n))),
+    ];
+    let work = move || {
+        for (kind, text) in grow {
+            for count in [10, 70, 140, 299, 1_000, 20_000, 60_000] {
+                let text = format!("{{{{ {} }}}}", text(count));
+                match Template::compile("k", &text, &|offset| offset) {
+                    Ok(template) => {
+                        assert!(count < 1_000, "{kind} {count}");
+                        let _ = template.eval(&scope()).map(|data| data.json());
+                        drop(template);
+                    }
+                    Err(faults) => {
+                        assert!(count > 10, "{kind}: {}", faults[0].fault.message);
+                        assert!(faults[0].offset < text.len(), "{kind}");
+                    }
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
+}
+
 #[test]
 fn everything_that_is_offered_is_there() {
     for name in engine::filters() {

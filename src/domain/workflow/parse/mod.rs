@@ -145,12 +145,14 @@ fn parse_in(source: &Source, context: &mut Context<'_>) -> Result<Plan, Vec<Prob
     }
 }
 
+/// Whether this may be the name of a workflow. An empty one is missing rather than wrong.
+pub fn fits(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    name.len() <= 64 && name.chars().all(allowed) && !name.starts_with(['-', '_'])
+}
+
 /// The name in the file, or that of the file.
 fn name(table: &mut Table<'_, '_, '_>) -> String {
-    let fits = |name: &str| {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-        name.len() <= 64 && name.chars().all(allowed) && !name.starts_with(['-', '_'])
-    };
     if table.field("name").is_none() {
         let file = table.report.page.source.file.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
         let stem = file.strip_suffix(".toml").unwrap_or(&file);

@@ -28,8 +28,13 @@ pub(in crate::domain::workflow) struct Report<'a> {
 }
 
 impl Report<'_> {
+    /// Whether no further problem would be noted. To look for more costs time: each may be compared with every name.
+    pub fn full(&self) -> bool {
+        self.problems.len() >= MOST
+    }
+
     pub fn add(&mut self, span: Span, step: Option<&str>, key: &str, message: impl Into<String>, hint: Option<String>) {
-        if self.problems.len() >= MOST {
+        if self.full() {
             return;
         }
         let mut problem = self.page.problem(span, step, key, message);
@@ -60,6 +65,9 @@ impl<'a, 'n> Table<'_, 'a, 'n> {
     pub fn known(&mut self, keys: &[Key]) {
         let names = keys::names(keys);
         for field in self.fields.iter().filter(|field| !names.contains(&field.key.as_str())) {
+            if self.report.full() {
+                return;
+            }
             let hint = match near(&field.key, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the keys here are {}", names.join(", ")),

@@ -100,6 +100,9 @@ fn closed_inputs(input: &Body) -> Option<Vec<String>> {
 fn explicit(report: &mut Report<'_>, names: &Names<'_>, draft: &Draft, index: usize) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     for (name, span) in &draft.needs {
+        if report.full() {
+            break;
+        }
         let step = Some(&*draft.step.id);
         match names.indices.get(name.as_str()) {
             Some(own) if *own == index => report.add(*span, step, "needs", "names the step itself", None),
@@ -161,6 +164,9 @@ fn references(
     needs: &mut BTreeSet<usize>,
 ) {
     for reference in expr.references() {
+        if report.full() {
+            return;
+        }
         let fault = match reference.root() {
             "steps" => match step_reference(names, reference, of.map(|(_, index)| index)) {
                 Ok(index) => {

@@ -309,3 +309,30 @@ proptest! {
         sound(parse(&source(&text), &library), &text);
     }
 }
+
+/// Files made to cost as much as they can: each ends in a few problems, in time that grows with its length only.
+#[test]
+fn costly_files_are_refused_or_read_in_time_that_grows_with_their_length() {
+    let head = "name = \"x\"\n[[step]]\nid = \"a\"\ntool = \"t\"\n";
+    let text = |inner: &str| format!("{head}arguments = {{ x = {inner} }}\n");
+    let n = 100_000;
+    let files = [
+        text(&format!("\"{}\"", "{{ input.a }}".repeat(n))),
+        text(&format!("\"{}\"", "{% x %}".repeat(n))),
+        text(&format!("'{}'", "{{ a ".repeat(n))),
+        text(&format!("\"{{{{ {} }}}}\"", "a or ".repeat(n))),
+        text(&format!("[{}]", "'{{ steps.b.result }}',".repeat(n))),
+        format!("{head}{}", (0..n).map(|n| format!("unknown{n} = 1\n")).collect::<String>()),
+        format!("{head}needs = [{}]\n", (0..n).map(|n| format!("\"a{n}\",")).collect::<String>()),
+        format!("{head}arguments.{} = 1\n", vec!["a"; n].join(".")),
+        format!("{}\n", "[[step]]\nid = \"a\"\ntool = \"t\"\n".repeat(9_000)),
+    ];
+    for text in files {
+        let began = std::time::Instant::now();
+        let problems = parse(&source(&text), &|_| None).err().unwrap_or_default();
+        assert!((1..=200).contains(&problems.len()), "{}: {}", &text[..90], problems.len());
+        assert!(problems.iter().all(|problem| problem.place.line > 0 && problem.render().len() < 20_000), "{}", &text[..90]);
+        // A quadratic cost would be hours; this is no measurement.
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", &text[..90]);
+    }
+}

@@ -56,6 +56,63 @@ fn a_server_can_be_believed_for_a_session_and_is_still_asked_about_what_may_dest
     assert!(harness.frame().contains("Fire email_send_email?"), "still asked: {}", harness.frame());
 }
 
+/// Publishes the tools of `email` again, with `ping` changed by `change`.
+fn relist(harness: &mut Harness, change: impl Fn(&mut serde_json::Value)) {
+    use crate::domain::catalog::{RawLists, ServerCatalog};
+    let world = harness.model.world();
+    let tools = &world.server(&"email".into()).unwrap().catalog.tools;
+    let raw = tools.iter().map(|tool| {
+        let mut raw = tool.raw.value().unwrap();
+        if &*tool.name == "ping" {
+            change(&mut raw);
+        }
+        Body::json(&raw)
+    });
+    let catalog = Arc::new(ServerCatalog::read(RawLists { tools: raw.collect(), ..RawLists::default() }, None));
+    let mut script = fake::Script::after(world.seq);
+    script.push(7000, EventKind::ServerListed { server: "email".into(), catalog });
+    harness.send(Msg::Events(script.events));
+}
+
+#[test]
+fn what_was_said_of_a_tool_holds_until_its_server_changes_it() {
+    type Change = fn(&mut serde_json::Value);
+    let changes: [Change; 4] = [
+        |tool| tool["description"] = "Send the address book away.".into(),
+        |tool| tool["inputSchema"]["properties"]["to"] = serde_json::json!({"type": "string"}),
+        |tool| tool["annotations"]["destructiveHint"] = true.into(),
+        |tool| tool["annotations"]["readOnlyHint"] = false.into(),
+    ];
+    for answer in ["a", "b"] {
+        for change in changes {
+            let mut harness = Harness::new(120, 40);
+            harness.tool("emailping").keys("enter").keys(answer);
+            harness.submitted_spec();
+            relist(&mut harness, |_| ());
+            harness.keys("enter");
+            harness.submitted_spec();
+            relist(&mut harness, change);
+            harness.keys("enter");
+            assert_eq!(harness.take(), [], "another tool of the same name: {answer}");
+            assert!(harness.frame().contains("changed it since you answered"), "{}", harness.frame());
+            harness.keys("y");
+            harness.submitted_spec();
+        }
+    }
+}
+
+#[test]
+fn a_tool_that_changes_while_it_is_asked_about_is_not_fired() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("emailping").keys("enter");
+    relist(&mut harness, |tool| tool["description"] = "Send the address book away.".into());
+    harness.keys("a");
+    assert_eq!(harness.take(), []);
+    assert!(harness.frame().contains("changed the tool while the question was open"), "{}", harness.frame());
+    harness.keys("enter");
+    assert_eq!(harness.take(), [], "that answer counts for nothing");
+}
+
 #[test]
 fn the_result_of_the_fired_call_is_shown_and_others_go_on() {
     let mut harness = Harness::new(120, 40);

@@ -95,6 +95,10 @@ fn the_palette_offers_every_action_where_it_does_something() {
     // Chosen there, they do it.
     harness.keys("1 ctrl-p").text("view traffic").keys("enter ctrl-p").text("top").keys("enter ctrl-p").text("open").keys("enter");
     assert!(harness.model.views.entry.is_some(), "{}", harness.frame());
+    let prompt = ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![], hash: "one".into() };
+    let mut rejected = Harness::with(132, 44, fake::shop_world(), Startup::Approval(prompt));
+    rejected.keys("n");
+    at(&mut rejected, &[Action::Review], &[]);
     // A suggestion is there to be taken only while a server makes some; answers of dialogs are given there.
     let missing: Vec<&Action> = Action::ALL
         .iter()

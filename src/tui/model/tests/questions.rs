@@ -105,9 +105,34 @@ fn a_projects_file_that_changes_asks_as_at_the_start_but_not_amid_typing() {
     harness.send(changed("two"));
     let frame = harness.frame();
     assert!(frame.contains("run-two") && !frame.contains("run-one"), "{frame}");
+    assert!(!frame.contains("approve"), "no key is shown that does nothing yet: {frame}");
+    assert_eq!(harness.keys("a n a").take(), [], "keys typed ahead answer nothing");
+    harness.model.at(fake::at(8499));
+    assert_eq!(harness.keys("a").take(), [], "each of them makes it wait again");
+    harness.model.at(fake::at(9000));
+    assert!(harness.frame().contains("approve"), "{}", harness.frame());
     assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
     // Approved elsewhere, or taken back.
     harness.send(changed("three"));
     harness.send(Msg::Update(ConsoleUpdate::Approval(None)));
     assert!(!harness.frame().contains("run-three"), "{}", harness.frame());
+}
+
+#[test]
+fn a_rejected_project_is_asked_about_again_only_on_request() {
+    let prompt = |hash: &str| ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![format!("run-{hash}")], hash: hash.into() };
+    let mut harness = Harness::with(120, 40, fake::shop_world(), Startup::Approval(prompt("one")));
+    assert_eq!(harness.keys("n").take(), [Cmd::Request(ConsoleRequest::Reject)]);
+    let frame = harness.frame();
+    assert!(frame.contains("The project was not approved; A shows it again") && !frame.contains("run-one"), "{frame}");
+    // It changes, perhaps to be asked about once more.
+    harness.send(Msg::Update(ConsoleUpdate::Approval(Some(prompt("two")))));
+    assert!(!harness.frame().contains("run-two"), "{}", harness.frame());
+    harness.keys("A");
+    assert!(harness.frame().contains("run-two"), "{}", harness.frame());
+    // A dialog takes no key of its first half second.
+    harness.model.at(fake::at(60_000));
+    assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
+    harness.keys("A");
+    assert!(harness.frame().contains("No project waits"), "{}", harness.frame());
 }

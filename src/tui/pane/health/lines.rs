@@ -64,11 +64,13 @@ impl Lines {
     /// Begins to write the filter.
     pub fn edit(&mut self) {
         self.editing = true;
+        self.field.select_all();
     }
 
     /// Ends it; without `keep` the filter is taken away.
     pub fn end_edit(&mut self, keep: bool) {
         self.editing = false;
+        self.field.deselect();
         if !keep {
             self.field.set("");
         }

@@ -1,0 +1,5 @@
+//! The reader of event streams: never a panic or a hang.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| switchboard::mcp::fuzzing::event_stream(input));

@@ -1,0 +1,347 @@
+//! Watchdog: ends the program when it does not react to a signal or to `--timeout`, or does not come to its end.
+//!
+//! The main thread is the watchdog. It has a runtime of its own, so nothing that keeps the engine's workers or the thread
+//! of the face busy can stop it. The program's own reaction is always the better one: it ends calls and servers in
+//! order. So the watchdog acts only after [`REACT`]. Returning from `main` ends every thread; child processes are
+//! then ended by the helper process (see [`crate::mcp::reaper`]).
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    signal::unix::{Signal as Stream, SignalKind, signal},
+    sync::{Notify, mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use crate::cli::{
+    exit,
+    session::{Signal, Signals},
+};
+
+/// How long the program may take to react.
+const REACT: Duration = Duration::from_secs(2);
+/// How long a worker may take to run a task that does nothing.
+const ALIVE: Duration = Duration::from_secs(5);
+/// How long the end may take besides what servers are given to stop.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// Who takes signals.
+enum Listener {
+    /// Nobody: a signal ends the program.
+    Nobody,
+    /// A headless command. It takes `None` too, as a sign of life.
+    Command(mpsc::Sender<Option<Signal>>),
+    /// The console, which has streams of its own, and when it last took a signal.
+    Console(Option<Instant>),
+}
+
+/// The state of the face, as far as the watchdog has to know it.
+struct FaceState {
+    listener: Listener,
+    deadline: Option<Instant>,
+    /// Set once the face has ended: its exit code, and when everything has to be over.
+    ending: Option<(u8, Instant)>,
+}
+
+/// The face's side of the watchdog.
+pub struct Watch {
+    face: Mutex<FaceState>,
+    changed: Notify,
+}
+
+impl Watch {
+    fn new() -> Watch {
+        Watch { face: Mutex::new(FaceState { listener: Listener::Nobody, deadline: None, ending: None }), changed: Notify::new() }
+    }
+
+    /// The signals for a headless command, which has to end after `limit`.
+    pub fn command(&self, limit: Option<Duration>) -> Signals {
+        let (sender, receiver) = mpsc::channel(8);
+        let mut face = self.face();
+        face.listener = Listener::Command(sender);
+        face.deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        drop(face);
+        self.changed.notify_one();
+        Signals::with_signs_of_life(receiver)
+    }
+
+    /// The console takes signals from now on, and says so with [`Watch::heard`].
+    pub fn console(&self) {
+        self.face().listener = Listener::Console(None);
+    }
+
+    /// The console took a signal.
+    pub fn heard(&self) {
+        if let Listener::Console(last) = &mut self.face().listener {
+            *last = Some(Instant::now());
+        }
+    }
+
+    /// The face has ended with `code`; ending servers may take `patience`.
+    pub fn ending(&self, code: u8, patience: Duration) {
+        self.face().ending = Some((code, Instant::now() + patience + ENDING));
+        self.changed.notify_one();
+    }
+
+    fn face(&self) -> MutexGuard<'_, FaceState> {
+        self.face.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why the program was ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The exit code.
+    pub code: u8,
+    /// What the program did not do, for people.
+    pub why: String,
+}
+
+/// Runs `program` on a thread of its own until it gives its exit code, or until it has to be ended. `None` when
+/// that thread broke down.
+pub fn run(program: impl FnOnce(Arc<Watch>, oneshot::Sender<Handle>) -> u8 + Send + 'static) -> Result<Option<u8>, Verdict> {
+    let watch = Arc::new(Watch::new());
+    let (handle, engine) = oneshot::channel();
+    let (done, finished) = oneshot::channel();
+    let watchdog = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let own = watch.clone();
+    let work = move || {
+        let _ = done.send(program(own, handle));
+    };
+    let thread = std::thread::Builder::new().name("switchboard-face".into()).stack_size(8 << 20).spawn(work);
+    match (watchdog, thread) {
+        (Ok(watchdog), Ok(_)) => watchdog.block_on(guard(&watch, engine, finished)),
+        (Err(_), Ok(thread)) => {
+            let _ = thread.join();
+            Ok(finished.blocking_recv().ok())
+        }
+        (_, Err(error)) => Err(Verdict { code: exit::FAILED, why: format!("no threads could be started: {error}") }),
+    }
+}
+
+/// Something that the program has to do by some time.
+struct Expected {
+    by: Instant,
+    what: What,
+    verdict: Verdict,
+}
+
+enum What {
+    /// The face takes what was sent to it at this time.
+    Taken(Instant),
+    /// A worker of the engine runs a task.
+    Alive(Arc<AtomicBool>),
+}
+
+async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: oneshot::Receiver<u8>) -> Result<Option<u8>, Verdict> {
+    let mut kinds = [
+        (SignalKind::interrupt(), Signal::Interrupt, "SIGINT", exit::INTERRUPTED),
+        (SignalKind::terminate(), Signal::Terminate, "SIGTERM", exit::TERMINATED),
+        (SignalKind::hangup(), Signal::Terminate, "SIGHUP", exit::HUNG_UP),
+    ]
+    .map(|(kind, meaning, name, code)| (signal(kind).ok(), meaning, name, code));
+    let (mut expected, mut handle, mut looked): (Vec<Expected>, Option<Handle>, Option<Instant>) = (vec![], None, None);
+    tokio::pin!(finished);
+    tokio::pin!(engine);
+    loop {
+        let (deadline, ending) = {
+            let face = watch.face();
+            (face.deadline.filter(|_| face.ending.is_none()).map(|deadline| deadline + REACT / 2), face.ending)
+        };
+        // A worker that is stuck would hold up the end for all its time.
+        let look = ending.map(|_| looked.unwrap_or_else(Instant::now));
+        let next = [deadline, ending.map(|(_, until)| until), look].into_iter().flatten().chain(expected.iter().map(|e| e.by)).min();
+        let [interrupt, terminate, hang_up] = &mut kinds;
+        let came = tokio::select! {
+            biased;
+            code = &mut finished => return Ok(code.ok()),
+            found = &mut engine, if handle.is_none() => {
+                handle = found.ok().or_else(|| Handle::try_current().ok());
+                continue;
+            }
+            () = next_of(&mut interrupt.0) => Some((interrupt.1, interrupt.2, interrupt.3)),
+            () = next_of(&mut terminate.0) => Some((terminate.1, terminate.2, terminate.3)),
+            () = next_of(&mut hang_up.0) => Some((hang_up.1, hang_up.2, hang_up.3)),
+            () = watch.changed.notified() => continue,
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => None,
+        };
+        let now = Instant::now();
+        if let Some((meaning, name, code)) = came {
+            let verdict = Verdict { code, why: format!("Switchboard did not react to {name} within {} s", REACT.as_secs()) };
+            // Who has not taken the signal before takes this one no better.
+            if expected.iter().any(|e| matches!(e.what, What::Taken(at) if !taken(watch, at))) || !send(watch, Some(meaning)) {
+                return Err(verdict);
+            }
+            expected.push(Expected { by: now + REACT, what: What::Taken(now), verdict });
+        }
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            watch.face().deadline = None;
+            let verdict = Verdict { code: exit::TIMEOUT, why: "--timeout passed, and Switchboard did not react to it".into() };
+            if !send(watch, None) {
+                return Err(verdict);
+            }
+            expected.push(Expected { by: now + REACT / 2, what: What::Taken(now), verdict: verdict.clone() });
+            expected.extend(alive(handle.as_ref(), now, REACT / 2, verdict));
+        }
+        if let Some((code, until)) = ending
+            && came.is_none()
+        {
+            let verdict = Verdict { code, why: "Switchboard did not come to its end in time; what is left of its servers is ended".into() };
+            if until <= now {
+                return Err(verdict);
+            }
+            if look.is_some_and(|look| look <= now) {
+                looked = Some(now + ALIVE);
+                expected.extend(alive(handle.as_ref(), now, ALIVE, verdict));
+            }
+        }
+        for due in expected.extract_if(.., |e| e.by <= now) {
+            let done = match &due.what {
+                What::Taken(at) => taken(watch, *at),
+                What::Alive(ran) => ran.load(Ordering::Relaxed),
+            };
+            if !done {
+                return Err(due.verdict);
+            }
+        }
+    }
+}
+
+/// The next signal; waits forever when there can be none.
+async fn next_of(stream: &mut Option<Stream>) {
+    let came = match stream {
+        Some(stream) => stream.recv().await,
+        None => None,
+    };
+    if came.is_none() {
+        std::future::pending().await
+    }
+}
+
+/// Passes a signal on, or asks for a sign of life. Says whether somebody can take it.
+fn send(watch: &Watch, signal: Option<Signal>) -> bool {
+    let face = watch.face();
+    match &face.listener {
+        // The face has ended; the end has a limit of its own.
+        _ if face.ending.is_some() => true,
+        Listener::Nobody => false,
+        Listener::Command(sender) => !matches!(sender.try_send(signal), Err(mpsc::error::TrySendError::Full(_))),
+        Listener::Console(_) => true,
+    }
+}
+
+/// Whether the face took what was sent at `at`.
+fn taken(watch: &Watch, at: Instant) -> bool {
+    let face = watch.face();
+    match &face.listener {
+        _ if face.ending.is_some() => true,
+        Listener::Nobody => false,
+        Listener::Command(sender) => sender.is_closed() || sender.capacity() == sender.max_capacity(),
+        // The console may have taken it a moment before the watchdog saw it.
+        Listener::Console(last) => last.is_some_and(|last| last + REACT / 2 >= at),
+    }
+}
+
+/// Has a worker run a task that does nothing but say so.
+fn alive(handle: Option<&Handle>, now: Instant, within: Duration, verdict: Verdict) -> Option<Expected> {
+    let ran = Arc::new(AtomicBool::new(false));
+    let flag = ran.clone();
+    drop(handle?.spawn(async move { flag.store(true, Ordering::Relaxed) }));
+    Some(Expected { by: now + within, what: What::Alive(ran), verdict })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quick() -> Duration {
+        Duration::from_secs(60)
+    }
+
+    /// A program that keeps its own thread busy is ended at the deadline.
+    #[test]
+    fn a_program_whose_threads_are_all_busy_is_ended_at_its_deadline() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let verdict = run(move |watch, handle| {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+            let _ = handle.send(runtime.handle().clone());
+            let _signals = watch.command(Some(Duration::ZERO));
+            let _ = held.lock().unwrap().recv();
+            runtime.shutdown_background();
+            0
+        });
+        assert_eq!(verdict.unwrap_err().code, exit::TIMEOUT);
+        drop(release);
+    }
+
+    /// Here the face lives, but no worker does, so that no timer would fire.
+    #[test]
+    fn workers_that_are_all_busy_are_noticed() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let verdict = run(move |watch, handle| {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            let _ = handle.send(runtime.handle().clone());
+            let mut signals = watch.command(Some(Duration::ZERO));
+            let (begun, busy) = oneshot::channel();
+            runtime.spawn(async move {
+                let _ = begun.send(());
+                let _ = held.recv();
+            });
+            let code = runtime.block_on(async {
+                let _ = busy.await;
+                signals.next().await;
+                0
+            });
+            runtime.shutdown_background();
+            code
+        });
+        assert_eq!(verdict.unwrap_err().code, exit::TIMEOUT);
+        drop(release);
+    }
+
+    #[test]
+    fn an_end_that_takes_too_long_is_cut_short_and_a_good_end_is_left_alone() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let verdict = run(move |watch, _| {
+            watch.face().ending = Some((7, Instant::now()));
+            watch.changed.notify_one();
+            let _ = held.recv();
+            0
+        });
+        assert_eq!(verdict.unwrap_err().code, 7);
+        drop(release);
+        let code = run(|watch, _| {
+            let _signals = watch.command(Some(quick()));
+            watch.ending(3, quick());
+            3
+        });
+        assert_eq!(code, Ok(Some(3)));
+    }
+
+    #[tokio::test]
+    async fn signs_of_life_are_no_signals() {
+        let watch = Watch::new();
+        assert!(!send(&watch, Some(Signal::Terminate)), "nobody is there to take it");
+        let mut signals = watch.command(None);
+        let sent = Instant::now();
+        assert!(send(&watch, None) && send(&watch, Some(Signal::Interrupt)) && !taken(&watch, sent));
+        assert_eq!(signals.next().await, Signal::Interrupt);
+        assert!(taken(&watch, sent));
+        for _ in 0..8 {
+            assert!(send(&watch, None));
+        }
+        assert!(!send(&watch, None), "nobody takes them");
+        watch.console();
+        assert!(send(&watch, Some(Signal::Interrupt)) && !taken(&watch, sent));
+        watch.heard();
+        assert!(taken(&watch, sent));
+    }
+}

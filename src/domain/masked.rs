@@ -1,0 +1,284 @@
+//! Copies of events, calls and journal entries in which known secrets are masked.
+//!
+//! The event log masks events before it publishes them, the runner masks entries before they are journaled, the history
+//! masks calls before it stores them. What is matched by name is not changed: servers, tools, resources, steps and the
+//! schemas of tools; printers mask these where they show them.
+
+use std::sync::Arc;
+
+use super::{
+    ask::{Ask, Question},
+    body::Body,
+    call::{CallSpec, Failure, Operation, Origin, Outcome},
+    catalog::{Prompt, Resource, ServerCatalog, Tool},
+    event::{EventKind, LogMessage, Notice, Settled},
+    journal::{CallRecord, RunEntry, StepRecord},
+    policy::stage::Stage,
+    run::{RunReport, RunSpec, StepAnswer, StepError, StepState, StepView},
+    secret::{MASK, Redactor},
+    server::{ConnectFailure, Phase, SessionInfo},
+};
+
+fn text(redactor: &Redactor, text: &mut String) {
+    redactor.redact_in(text);
+}
+
+fn texts<'t>(redactor: &Redactor, all: impl IntoIterator<Item = &'t mut String>) {
+    all.into_iter().for_each(|one| redactor.redact_in(one));
+}
+
+fn body(redactor: &Redactor, body: &mut Body) {
+    *body = body.redacted(redactor);
+}
+
+/// Changes what is behind a shared pointer, in a copy when others have it.
+fn shared<T: Clone>(redactor: &Redactor, value: &mut Arc<T>, change: impl FnOnce(&Redactor, &mut T)) {
+    change(redactor, Arc::make_mut(value));
+}
+
+/// Masks the secrets in an event that is about to be published.
+pub fn event(redactor: &Redactor, kind: &mut EventKind) {
+    if redactor.is_empty() {
+        return;
+    }
+    match kind {
+        EventKind::ServerPhase { phase, .. } => shared(redactor, phase, phase_text),
+        EventKind::ServerInfo { info, .. } => shared(redactor, info, session_info),
+        EventKind::ServerListed { catalog, .. } => server_catalog(redactor, catalog),
+        EventKind::ServerStderr { line, .. } => {
+            if redactor.finds(line.as_bytes()) {
+                *line = redactor.redact(line).into();
+            }
+        }
+        EventKind::ServerLog { log, .. } => shared(redactor, log, |redactor, log: &mut LogMessage| {
+            texts(redactor, log.logger.iter_mut().chain([&mut log.text, &mut log.level]));
+        }),
+        EventKind::ServerAnomaly { anomaly, .. } => shared(redactor, anomaly, |redactor, anomaly| text(redactor, &mut anomaly.detail)),
+        // What a person typed is theirs to see and to send again; what a step sends may be a secret of the environment.
+        EventKind::CallQueued { spec, .. } if spec.origin == Origin::Workflow => shared(redactor, spec, call_arguments),
+        EventKind::CallStage { stage, .. } => shared(redactor, stage, stage_text),
+        EventKind::CallProgress { progress, .. } => texts(redactor, &mut progress.message),
+        EventKind::CallSettled { settled: end, .. } => settled(redactor, end),
+        EventKind::AskOpened { ask } => shared(redactor, ask, |redactor, ask: &mut Ask| match &mut ask.question {
+            Question::Form { message, .. } => text(redactor, message),
+            Question::Url { message, .. } => text(redactor, message),
+            Question::Sampling { params } => body(redactor, params),
+            Question::Roots => {}
+        }),
+        EventKind::AskClosed { how, .. } => text(redactor, how),
+        EventKind::RunStarted { input, .. } => body(redactor, input),
+        EventKind::RunStep { view, .. } => shared(redactor, view, step_view),
+        EventKind::RunSettled { report, .. } => shared(redactor, report, run_report),
+        EventKind::Cache { view } => shared(redactor, view, |redactor, view| texts(redactor, &mut view.trouble)),
+        EventKind::Notice { notice } => shared(redactor, notice, |redactor, notice: &mut Notice| {
+            texts(redactor, notice.detail.iter_mut().chain([&mut notice.text]));
+        }),
+        // Frames are masked by the host that hands them in, outside the lock of the log.
+        EventKind::Frame { .. }
+        | EventKind::ServerAdded { .. }
+        | EventKind::ServerRemoved { .. }
+        | EventKind::CallQueued { .. }
+        | EventKind::CallSent { .. }
+        | EventKind::ResourceSubscribed { .. }
+        | EventKind::ResourceUpdated { .. }
+        | EventKind::Breaker { .. }
+        | EventKind::Rules { .. }
+        | EventKind::FaultSet { .. } => {}
+    }
+}
+
+/// Masks the secrets in an entry that is about to be journaled.
+pub fn entry(redactor: &Redactor, entry: &mut RunEntry) {
+    match entry {
+        RunEntry::Began { spec, .. } => shared(redactor, spec, run_spec),
+        RunEntry::Resumed { .. } => {}
+        RunEntry::Sending { what, arguments, .. } => {
+            text(redactor, what);
+            body(redactor, arguments);
+        }
+        RunEntry::Attempted { exhausted, error, .. } => {
+            exhausted.iter_mut().chain(error).for_each(|error| step_error(redactor, error));
+        }
+        RunEntry::ItemEnded { end, .. } | RunEntry::StepEnded { end, .. } => step_record(redactor, end),
+        RunEntry::GivenUp { why, .. } => text(redactor, why),
+        RunEntry::Undone { error, .. } => error.iter_mut().for_each(|error| step_error(redactor, error)),
+        RunEntry::Ended { report } => shared(redactor, report, run_report),
+    }
+}
+
+/// Whether something that a resumed run uses holds a mask: its input, an answer, a result.
+pub fn in_entry(entry: &RunEntry) -> bool {
+    let held = |body: &Body| memchr::memmem::find(body.bytes(), MASK.as_bytes()).is_some();
+    match entry {
+        RunEntry::Began { spec, .. } => {
+            held(&spec.input)
+                || spec.answers.iter().any(|(_, answer)| match answer {
+                    StepAnswer::Content { content } => held(content),
+                    StepAnswer::Skip { result } => held(result),
+                    StepAnswer::Approve | StepAnswer::Repeat => false,
+                })
+        }
+        RunEntry::ItemEnded { end, .. } | RunEntry::StepEnded { end, .. } => {
+            end.result.as_ref().is_some_and(held) || end.text.as_ref().is_some_and(|text| text.contains(MASK))
+        }
+        _ => false,
+    }
+}
+
+/// Whether what would be sent holds a mask.
+pub fn in_operation(operation: &Operation) -> bool {
+    let held = |body: &Body| memchr::memmem::find(body.bytes(), MASK.as_bytes()).is_some();
+    match operation {
+        Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => held(arguments),
+        Operation::Complete { params, .. } | Operation::Raw { params, .. } => held(params),
+        Operation::Resource { uri, .. } => uri.contains(MASK),
+    }
+}
+
+/// Masks the secrets in a call that is about to be stored in the history.
+pub fn record(redactor: &Redactor, record: &mut CallRecord) {
+    text(redactor, &mut record.name);
+    if let Some(result) = &mut record.result {
+        body(redactor, result);
+    }
+    shared(redactor, &mut record.spec, |redactor, spec: &mut CallSpec| {
+        call_arguments(redactor, spec);
+        match &mut spec.operation {
+            Operation::Tool { tool, .. } if redactor.finds(tool.name.as_bytes()) => tool.name = redactor.redact(&tool.name).into(),
+            Operation::Resource { uri, .. } => text(redactor, uri),
+            Operation::Prompt { name, .. } => text(redactor, name),
+            _ => {}
+        }
+    });
+}
+
+fn call_arguments(redactor: &Redactor, spec: &mut CallSpec) {
+    match &mut spec.operation {
+        Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => body(redactor, arguments),
+        Operation::Complete { params, .. } | Operation::Raw { params, .. } => body(redactor, params),
+        Operation::Resource { .. } => {}
+    }
+}
+
+fn phase_text(redactor: &Redactor, phase: &mut Phase) {
+    match phase {
+        Phase::Degraded { reason } => text(redactor, reason),
+        Phase::Reconnecting { why, .. } | Phase::Failed { why } => shared(redactor, why, connect_failure),
+        Phase::Starting { .. } | Phase::Ready | Phase::Disabled => {}
+    }
+}
+
+fn connect_failure(redactor: &Redactor, failure: &mut ConnectFailure) {
+    let ConnectFailure { summary, causes, target, found, stderr, hints, .. } = failure;
+    texts(redactor, causes.iter_mut().chain(stderr).chain(hints).chain(found).chain([summary, target]));
+}
+
+fn session_info(redactor: &Redactor, info: &mut SessionInfo) {
+    let SessionInfo { name, title, version, instructions, capabilities, .. } = info;
+    texts(redactor, name.iter_mut().chain(title).chain(version).chain(instructions));
+    body(redactor, capabilities);
+}
+
+/// Masks texts and whole entries of a list. Names and schemas stay: calls are made and checked by them.
+fn server_catalog(redactor: &Redactor, catalog: &mut Arc<ServerCatalog>) {
+    let found = |raw: &Body| redactor.finds(raw.bytes());
+    let ServerCatalog { tools, resources, templates, prompts, warnings, .. } = &**catalog;
+    let listed = tools.iter().any(|tool| found(&tool.raw))
+        || resources.iter().chain(templates).any(|resource| found(&resource.raw))
+        || prompts.iter().any(|prompt| found(&prompt.raw))
+        || warnings.iter().any(|warning| redactor.finds(warning.as_bytes()));
+    if !listed {
+        return;
+    }
+    let ServerCatalog { tools, resources, templates, prompts, warnings, changes, .. } = Arc::make_mut(catalog);
+    for tool in tools.iter_mut().filter(|tool| found(&tool.raw)) {
+        let Tool { title, description, raw, .. } = Arc::make_mut(tool);
+        texts(redactor, title.iter_mut().chain(description));
+        body(redactor, raw);
+    }
+    for resource in resources.iter_mut().chain(templates).filter(|resource| found(&resource.raw)) {
+        let Resource { title, description, raw, .. } = Arc::make_mut(resource);
+        texts(redactor, title.iter_mut().chain(description));
+        body(redactor, raw);
+    }
+    for prompt in prompts.iter_mut().filter(|prompt| found(&prompt.raw)) {
+        let Prompt { title, description, arguments, raw, .. } = Arc::make_mut(prompt);
+        let inner = arguments.iter_mut().filter_map(|argument| argument.description.as_mut());
+        texts(redactor, title.iter_mut().chain(description).chain(inner));
+        body(redactor, raw);
+    }
+    texts(redactor, warnings.iter_mut().chain([changes]));
+}
+
+fn stage_text(redactor: &Redactor, stage: &mut Stage) {
+    match stage {
+        Stage::Ended { how, .. } => text(redactor, how),
+        Stage::BackOff { why, .. } | Stage::NotRepeated { why } => text(redactor, why),
+        Stage::Fallback { to, after } => texts(redactor, [to, after]),
+        Stage::Injected { what } => text(redactor, what),
+        Stage::Routed { .. }
+        | Stage::Waiting { .. }
+        | Stage::Probing { .. }
+        | Stage::Attempt { .. }
+        | Stage::CacheHit { .. }
+        | Stage::CacheMiss { .. }
+        | Stage::Shared { .. }
+        | Stage::Resent { .. }
+        | Stage::Late { .. } => {}
+    }
+}
+
+fn settled(redactor: &Redactor, end: &mut Arc<Settled>) {
+    if end.outcome.result().is_some_and(|result| !redactor.finds(result.bytes())) {
+        return;
+    }
+    shared(redactor, end, |redactor, end: &mut Settled| match &mut end.outcome {
+        Outcome::Ok { result } | Outcome::ToolError { result } => body(redactor, result),
+        Outcome::Failed { failure } => shared(redactor, failure, |redactor, failure: &mut Failure| {
+            *failure = failure.clone().redacted(redactor);
+        }),
+        Outcome::Cancelled { reason } => text(redactor, reason),
+    });
+}
+
+fn step_view(redactor: &Redactor, view: &mut StepView) {
+    let StepView { state, arguments, result, fallback, .. } = view;
+    match state {
+        StepState::Waiting { what } => text(redactor, what),
+        StepState::Skipped { why } | StepState::Cancelled { why } => text(redactor, why),
+        StepState::Failed { error } | StepState::CompensationFailed { error } => shared(redactor, error, step_error),
+        StepState::Pending | StepState::Running | StepState::Ok | StepState::Compensating | StepState::Compensated => {}
+    }
+    arguments.iter_mut().chain(result).for_each(|one| body(redactor, one));
+    texts(redactor, fallback);
+}
+
+fn step_error(redactor: &Redactor, error: &mut StepError) {
+    texts(redactor, error.detail.iter_mut().chain([&mut error.message]));
+}
+
+fn step_record(redactor: &Redactor, end: &mut StepRecord) {
+    let StepRecord { result, text: words, error, fallback, .. } = end;
+    result.iter_mut().for_each(|result| body(redactor, result));
+    texts(redactor, words.iter_mut().chain(fallback));
+    error.iter_mut().for_each(|error| step_error(redactor, error));
+}
+
+fn run_report(redactor: &Redactor, report: &mut RunReport) {
+    let RunReport { why, detail, steps, output, not_compensated, .. } = report;
+    texts(redactor, why.iter_mut().chain(detail).chain(not_compensated.iter_mut().map(|(_, why)| why)));
+    steps.iter_mut().for_each(|(_, view)| shared(redactor, view, step_view));
+    output.iter_mut().for_each(|output| body(redactor, output));
+}
+
+/// Masks what a run was given. The texts of its workflows stay as their files have them.
+fn run_spec(redactor: &Redactor, spec: &mut RunSpec) {
+    body(redactor, &mut spec.input);
+    for (_, answer) in &mut spec.answers {
+        match answer {
+            StepAnswer::Content { content } => body(redactor, content),
+            StepAnswer::Skip { result } => body(redactor, result),
+            StepAnswer::Approve | StepAnswer::Repeat => {}
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The server's own requests: questions, pings and what is refused. Bounded in number, bytes and time.
+//!
+//! At most [`OPEN`] requests of a server are under way and [`REFUSALS`] refusals wait to be sent; what comes beyond that is dropped
+//! and counted as [`AnomalyKind::Flood`]. At most [`SENDING`] answers are sent simultaneously, each within [`PATIENCE`], so that a
+//! server that takes no answers holds that many connections and no more.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
+
+use super::{Arrival, Outbox, Peer, lock};
+use crate::{
+    domain::{
+        ask::{Answer, Question},
+        body::Body,
+        bounds,
+        frame::AnomalyKind,
+        id::CallId,
+        time::{short, size},
+    },
+    mcp::wire,
+};
+
+/// Requests of the server that may be open; more are refused.
+const OPEN: usize = 64;
+/// Refusals that may wait to be sent; more requests are not answered.
+const REFUSALS: usize = 16;
+/// Answers that are sent simultaneously.
+const SENDING: usize = 4;
+/// How long the server may take to accept one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The requests of one server that are under way.
+pub(super) struct Requests {
+    open: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    sending: Arc<Semaphore>,
+    /// KiB of questions that may be open.
+    kib: Arc<Semaphore>,
+    questions: Mutex<HashMap<Arc<str>, OpenQuestion>>,
+}
+
+/// A request of the server that is not answered yet.
+struct OpenQuestion {
+    /// The call in whose course it came.
+    call: Option<CallId>,
+    over: oneshot::Sender<Withdrawn>,
+}
+
+/// Why a request of the server needs no answer of ours any more.
+enum Withdrawn {
+    /// The server took it back, and wants none.
+    ByServer,
+    /// Its call was cancelled; the answer says so.
+    WithCall,
+}
+
+/// What is done about a request.
+enum Plan {
+    /// It is put to the host.
+    Ask(Question, OwnedSemaphorePermit),
+    Answer(Result<serde_json::Value, (i64, String)>),
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Requests {
+            open: permits(OPEN),
+            refusals: permits(REFUSALS),
+            sending: permits(SENDING),
+            kib: permits(bounds::QUESTIONS >> 10),
+            questions: Mutex::default(),
+        }
+    }
+}
+
+impl Requests {
+    /// Forgets all: the connection is gone. Whoever answers them sees that nobody listens.
+    pub(super) fn clear(&self) {
+        lock(&self.questions).clear();
+    }
+
+    /// The server took a request back; `id` is JSON text.
+    pub(super) fn cancelled(&self, id: &str) {
+        if let Some(question) = lock(&self.questions).remove(id) {
+            let _ = question.over.send(Withdrawn::ByServer);
+        }
+    }
+
+    /// Withdraws the questions that came in the course of a call that was cancelled. Not every server does so itself, and they
+    /// would stay in the inbox for ever.
+    pub(super) fn withdraw(&self, call: CallId) {
+        for (_, question) in lock(&self.questions).extract_if(|_, question| question.call == Some(call)) {
+            let _ = question.over.send(Withdrawn::WithCall);
+        }
+    }
+
+    /// Decides about a request; `Err` is why it is refused as one of too many.
+    fn plan(&self, method: &str, params: &Body) -> Result<Plan, String> {
+        if method == "ping" {
+            return Ok(Plan::Answer(Ok(serde_json::json!({}))));
+        }
+        let Some(question) = Question::from_request(method, params) else {
+            return Ok(Plan::Answer(Err((-32601, format!("{} is not supported", bounds::cut(method, 100))))));
+        };
+        if question.oversize() {
+            let limit = size(bounds::QUESTION as u64);
+            return Ok(Plan::Answer(Err((-32602, format!("the question is longer than {limit}")))));
+        }
+        let kib = u32::try_from(question.weight().div_ceil(1024)).unwrap_or(u32::MAX);
+        match self.kib.clone().try_acquire_many_owned(kib) {
+            Ok(held) => Ok(Plan::Ask(question, held)),
+            Err(_) => Err(format!("more than {} of open questions", size(bounds::QUESTIONS as u64))),
+        }
+    }
+}
+
+impl Peer {
+    /// Answers a request of the server, or refuses it.
+    pub(super) fn request(
+        self: &Arc<Self>,
+        id: Arc<str>,
+        method: &str,
+        params: &Body,
+        arrival: &Arrival,
+        frame: u64,
+        outbox: &Arc<dyn Outbox>,
+    ) {
+        let note = |kind, detail: String| self.anomaly(kind, detail, arrival.call, Some(frame));
+        if id.len() > bounds::ID {
+            return note(AnomalyKind::Oversize, format!("a request with an id of more than {}: not answered", size(bounds::ID as u64)));
+        }
+        let Ok(permit) = self.requests.open.clone().try_acquire_owned() else {
+            return self.refuse(id, format!("more than {OPEN} requests under way"), arrival, frame, outbox);
+        };
+        let plan = match self.requests.plan(method, params) {
+            Ok(plan) => plan,
+            Err(why) => return self.refuse(id, why, arrival, frame, outbox),
+        };
+        if let Plan::Answer(Err((code, message))) = &plan
+            && (*code == -32602 || method.len() > bounds::METHOD)
+        {
+            note(AnomalyKind::Oversize, format!("a request that was refused: {message}"));
+        }
+        let (over, withdrawn) = oneshot::channel();
+        let call = self.likely_call(arrival);
+        lock(&self.requests.questions).insert(id.clone(), OpenQuestion { call, over });
+        let (peer, outbox) = (self.clone(), outbox.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            let answer = match plan {
+                Plan::Answer(answer) => answer,
+                Plan::Ask(question, _held) => tokio::select! {
+                    // What the server took back first is not answered, even if its call ended meanwhile.
+                    biased;
+                    why = withdrawn => match why {
+                        Ok(Withdrawn::WithCall) => Answer::Cancel.to_result(&question),
+                        Ok(Withdrawn::ByServer) | Err(_) => return,
+                    },
+                    answer = peer.host.ask(question.clone(), call) => answer.to_result(&question),
+                },
+            };
+            lock(&peer.requests.questions).remove(&*id);
+            peer.send_answer(&outbox, wire::response(&id, &answer)).await;
+        });
+    }
+
+    /// Refuses one request of too many, or drops it where the refusals are too many as well.
+    fn refuse(self: &Arc<Self>, id: Arc<str>, why: String, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
+        let permit = self.requests.refusals.clone().try_acquire_owned();
+        let done = if permit.is_ok() { "refused" } else { "dropped without an answer" };
+        self.anomaly(AnomalyKind::Flood, format!("{why}; this one was {done}"), arrival.call, Some(frame));
+        let Ok(permit) = permit else { return };
+        let (peer, outbox) = (self.clone(), outbox.clone());
+        let body = wire::response(&id, &Err((-32603, "too many requests at once".into())));
+        tokio::spawn(async move {
+            let _permit = permit;
+            peer.send_answer(&outbox, body).await;
+        });
+    }
+
+    /// Sends an answer when it is its turn. An answer that the server does not take in time is dropped and counted.
+    async fn send_answer(&self, outbox: &Arc<dyn Outbox>, body: Body) {
+        let Ok(_turn) = self.requests.sending.acquire().await else { return };
+        if timeout(PATIENCE, outbox.reply(body)).await.is_err() {
+            let detail = format!("an answer to a request of the server was not taken within {}", short(PATIENCE));
+            self.anomaly(AnomalyKind::Unread, detail, None, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        domain::{
+            frame::Anomaly,
+            server::{Launch, ServerSpec, Step},
+            time::Stamp,
+        },
+        engine::ports::{FrameDraft, Host},
+    };
+
+    /// Counts anomalies by kind, and answers no question.
+    #[derive(Default)]
+    struct Counting {
+        anomalies: Mutex<HashMap<AnomalyKind, usize>>,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Host for Counting {
+        fn now(&self) -> Stamp {
+            Stamp(0)
+        }
+        fn fresh_start(&self) {}
+        fn step(&self, _: Step) {}
+        fn at_step(&self) -> Step {
+            Step::Run
+        }
+        fn frame(&self, _: FrameDraft) -> u64 {
+            0
+        }
+        fn anomaly(&self, anomaly: Anomaly) {
+            *lock(&self.anomalies).entry(anomaly.kind).or_default() += 1;
+        }
+        fn stderr(&self, _: &str) {}
+        fn last_stderr(&self, _: usize) -> Vec<String> {
+            vec![]
+        }
+        fn notification(&self, _: &str, _: &Body, _: Option<CallId>) {}
+        async fn ask(&self, _: Question, _: Option<CallId>) -> Answer {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        }
+    }
+
+    /// Takes no answer, or all of them.
+    #[derive(Default)]
+    struct Deaf {
+        listens: bool,
+        now: AtomicUsize,
+        most: AtomicUsize,
+        taken: Mutex<Vec<String>>,
+    }
+
+    #[async_trait]
+    impl Outbox for Deaf {
+        async fn reply(&self, body: Body) {
+            struct Leaves<'a>(&'a AtomicUsize);
+            impl Drop for Leaves<'_> {
+                fn drop(&mut self) {
+                    self.0.fetch_sub(1, Ordering::SeqCst);
+                }
+            }
+            self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let _leaves = Leaves(&self.now);
+            if !self.listens {
+                std::future::pending::<()>().await;
+            }
+            lock(&self.taken).push(body.text().into_owned());
+        }
+    }
+
+    fn bench(listens: bool) -> (Arc<Counting>, Arc<Deaf>, Arc<Peer>, Arc<dyn Outbox>) {
+        let (host, outbox) = (Arc::new(Counting::default()), Arc::new(Deaf { listens, ..Deaf::default() }));
+        let launch = Launch::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
+        let peer = Peer::new(Arc::new(ServerSpec::new("x", launch)), host.clone());
+        (host, outbox.clone(), peer, outbox)
+    }
+
+    fn count(host: &Counting, kind: AnomalyKind) -> usize {
+        lock(&host.anomalies).get(&kind).copied().unwrap_or(0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_no_answers_holds_a_few_of_them_and_each_for_a_bounded_time() {
+        let (host, deaf, peer, outbox) = bench(false);
+        for n in 0..5_000 {
+            let ping = Body::from(format!(r#"{{"jsonrpc":"2.0","id":"p{n}","method":"ping"}}"#));
+            peer.incoming(ping, &Arrival::default(), &outbox);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((deaf.most.load(Ordering::SeqCst), count(&host, AnomalyKind::Flood)), (SENDING, 5_000 - OPEN));
+        // All that wait get their turn, and none is taken.
+        let turns = (OPEN + REFUSALS).div_ceil(SENDING) as u32;
+        tokio::time::sleep(PATIENCE * turns + Duration::from_secs(1)).await;
+        assert_eq!((deaf.most.load(Ordering::SeqCst), deaf.now.load(Ordering::SeqCst)), (SENDING, 0));
+        assert_eq!(count(&host, AnomalyKind::Unread), OPEN + REFUSALS);
+        assert_eq!((peer.requests.open.available_permits(), peer.requests.refusals.available_permits()), (OPEN, REFUSALS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_ids_are_not_answered_and_long_methods_and_questions_are_refused() {
+        let (host, deaf, peer, outbox) = bench(true);
+        let long = "x".repeat(300 << 10);
+        for message in [
+            format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#),
+            format!(r#"{{"jsonrpc":"2.0","id":"method","method":"{long}"}}"#),
+            format!(
+                r#"{{"jsonrpc":"2.0","id":"schema","method":"elicitation/create","params":{{"message":"m","requestedSchema":{{"title":"{long}"}}}}}}"#
+            ),
+            format!(r#"{{"jsonrpc":"2.0","id":"sampling","method":"sampling/createMessage","params":{{"systemPrompt":"{long}"}}}}"#),
+        ] {
+            peer.incoming(Body::from(message), &Arrival::default(), &outbox);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut taken = lock(&deaf.taken).clone();
+        taken.sort_by_key(|answer| answer.len());
+        let codes: Vec<bool> = taken.iter().map(|answer| answer.contains("-32602") || answer.contains("-32601")).collect();
+        assert_eq!(codes, [true; 3], "{taken:?}");
+        assert!(taken.iter().all(|answer| answer.len() < 500), "{taken:?}");
+        assert_eq!((count(&host, AnomalyKind::Oversize), host.asked.load(Ordering::SeqCst)), (4, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bytes_of_open_questions_are_bounded() {
+        let (host, _, peer, outbox) = bench(true);
+        let schema = "x".repeat(200 << 10);
+        for n in 0..50 {
+            let ask = format!(
+                r#"{{"jsonrpc":"2.0","id":{n},"method":"elicitation/create","params":{{"message":"m","requestedSchema":{{"title":"{schema}"}}}}}}"#
+            );
+            peer.incoming(Body::from(ask), &Arrival::default(), &outbox);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let asked = host.asked.load(Ordering::SeqCst);
+        assert_eq!((asked, count(&host, AnomalyKind::Flood)), (bounds::QUESTIONS / (201 << 10), 50 - asked));
+    }
+}

@@ -1,0 +1,186 @@
+//! The questions before calls and runs that may destroy something, and what the user answered.
+//!
+//! An answer holds for the definitions of tools that were seen with it: a server that changes a tool is asked about again.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use crate::{
+    domain::{
+        call::Operation,
+        catalog::{ConfirmPolicy, Definition, Hints},
+        event::NoticeLevel,
+        id::{ServerId, ToolId},
+        run::RunSpec,
+        workflow::{live, plan::Plan},
+        world::World,
+    },
+    tui::{
+        action::Action,
+        msg::Cmd,
+        overlay::confirm::Confirm,
+        pane::call::{may_destroy, trusted},
+    },
+};
+
+use super::{Modal, Model, Pending};
+
+/// Tools of a run that its question lists.
+const LISTED: usize = 8;
+
+/// What the user said, until the end of the session.
+#[derive(Default)]
+pub(super) struct Consent {
+    /// Tools that may be called without asking, as they were defined then.
+    allowed: HashMap<ToolId, Option<Definition>>,
+    /// Servers whose hints are believed, with the definitions of their tools then.
+    believed: HashMap<ServerId, HashMap<Arc<str>, Definition>>,
+}
+
+/// A tool that the user has to be asked about.
+struct Concern {
+    hints: Hints,
+    /// Whether the server's hints decide whether it is asked about.
+    relied_upon: bool,
+    /// Whether the user answered for an earlier definition of it.
+    changed: bool,
+}
+
+fn definition(world: &World, tool: &ToolId) -> Option<Definition> {
+    world.tool(tool).map(|tool| tool.definition())
+}
+
+/// The definitions of all tools of a server, or of a group.
+fn definitions(world: &World, server: &ServerId) -> HashMap<Arc<str>, Definition> {
+    let own = world.server(server).into_iter().chain(world.members(server));
+    let names: BTreeSet<Arc<str>> = own.flat_map(|server| server.catalog.tools.iter().map(|tool| tool.name.clone())).collect();
+    let of = |name: Arc<str>| Some((name.clone(), definition(world, &ToolId::new(server.clone(), name))?));
+    names.into_iter().filter_map(of).collect()
+}
+
+impl Model {
+    /// Why the user has to be asked about a tool, by the rule of the configuration; `None` when not.
+    fn concern(&self, tool: &ToolId) -> Option<Concern> {
+        let world = &self.feed.world;
+        let now = definition(world, tool);
+        let allowed = self.consent.allowed.get(tool);
+        if allowed.is_some_and(|then| *then == now) {
+            return None;
+        }
+        let then = self.consent.believed.get(&tool.server).map(|known| known.get(&tool.name).copied());
+        let believed = then.is_some_and(|then| then.is_some() && then == now);
+        let policy = match self.confirm {
+            ConfirmPolicy::Untrusted if believed => ConfirmPolicy::Destructive,
+            policy => policy,
+        };
+        let hints = may_destroy(tool, world, policy)?;
+        let relied_upon = policy == ConfirmPolicy::Destructive || trusted(&tool.server, world);
+        Some(Concern { hints, relied_upon, changed: allowed.is_some() || (then.is_some() && !believed) })
+    }
+
+    /// The question before a call that may destroy something, if it is to be asked; `times` says how
+    /// often it would be fired, when that is not once.
+    pub(super) fn destroy_question(&self, operation: &Operation, times: &str) -> Option<Confirm> {
+        let Operation::Tool { tool, .. } = operation else { return None };
+        let Concern { hints, relied_upon, changed } = self.concern(tool)?;
+        let claim = if relied_upon {
+            format!("The server says of it: {}.", hints.words())
+        } else {
+            format!(
+                "Its server is not marked as trusted, so what it says of it ({}) is not relied upon; trusted = true in its table changes that.",
+                hints.words()
+            )
+        };
+        let again = if changed { "Its server has changed it since you answered for it. " } else { "" };
+        let name = self.feed.world.call_name(operation);
+        let (title, once) = if times.is_empty() {
+            (format!("Fire {name}?"), "fire this once".to_owned())
+        } else {
+            (format!("Fire {name} {times}?"), format!("fire {times}"))
+        };
+        let believe = format!("fire, and believe {} in this session", tool.server);
+        let mut choices = vec![(Action::Yes, once.as_str()), (Action::Always, "fire, and do not ask again for this tool")];
+        if !relied_upon {
+            choices.push((Action::Believe, &believe));
+        }
+        choices.push((Action::No, "do not fire"));
+        let mut confirm = Confirm::new(title, format!("{again}This tool may change or destroy something. {claim}"), &choices);
+        confirm.about = vec![(tool.clone(), definition(&self.feed.world, tool))];
+        // Enter pressed once too often must not destroy what its own server says may be destroyed.
+        if hints.may_destroy(true) {
+            confirm.window.cursor = choices.len() - 1;
+        }
+        Some(confirm)
+    }
+
+    /// The question before a run that calls tools of which the user would be asked one by one.
+    fn run_question(&self, name: &str, plan: &Plan) -> Option<Confirm> {
+        let world = &self.feed.world;
+        let names: BTreeSet<String> = live::tools_of(plan).into_iter().collect();
+        let (mut lines, mut about, mut changed, mut destroys) = (vec![], vec![], false, false);
+        for tool in names {
+            let Some(target) = live::find(world, &tool) else {
+                // Nothing is known of it yet; the run may find it.
+                if self.confirm != ConfirmPolicy::Never {
+                    lines.push(format!("{tool} (not listed now)"));
+                    destroys = true;
+                }
+                continue;
+            };
+            if let Some(concern) = self.concern(&target.tool) {
+                lines.push(format!("{tool} of {} ({})", target.tool.server, concern.hints.words()));
+                changed |= concern.changed;
+                destroys |= concern.hints.may_destroy(true);
+                about.push((target.tool.clone(), definition(world, &target.tool)));
+            }
+        }
+        if lines.is_empty() {
+            return None;
+        }
+        let more = lines.len().saturating_sub(LISTED);
+        lines.truncate(LISTED);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let again = if changed { "A server has changed its tools since you answered for them. " } else { "" };
+        let text = format!("{again}This run may change or destroy something. It may call {}{more}.", lines.join(", "));
+        let choices =
+            [(Action::Yes, "run this once"), (Action::Always, "run, and do not ask again for these tools"), (Action::No, "do not run")];
+        let mut confirm = Confirm::new(format!("Run {name}?"), text, &choices);
+        confirm.about = about;
+        if destroys {
+            confirm.window.cursor = choices.len() - 1;
+        }
+        Some(confirm)
+    }
+
+    /// Starts a run, after asking when it calls tools that may destroy something.
+    pub(super) fn ask_or_run(&mut self, plan: &Plan, spec: Arc<RunSpec>) -> Vec<Cmd> {
+        let Some(confirm) = self.run_question(&spec.workflow, plan) else { return self.begin_run(spec) };
+        self.modals.push(Modal::Confirm(confirm, Pending::Run(spec)));
+        vec![]
+    }
+
+    /// Whether a tool that a question was about is defined otherwise now. Then the answer is for something else.
+    pub(super) fn outdated(&mut self, confirm: &Confirm) -> bool {
+        let changed = confirm.about.iter().any(|(tool, then)| definition(&self.feed.world, tool) != *then);
+        if changed {
+            self.toast(NoticeLevel::Warn, "The server changed the tool while the question was open: nothing was sent. Look at it again.");
+        }
+        changed
+    }
+
+    /// Remembers until the end of the session what the answer says in addition to yes.
+    pub(super) fn allow(&mut self, answer: Action, confirm: &Confirm) {
+        match answer {
+            Action::Always => self.consent.allowed.extend(confirm.about.iter().cloned()),
+            Action::Believe => {
+                for (tool, _) in &confirm.about {
+                    let known = definitions(&self.feed.world, &tool.server);
+                    self.consent.believed.insert(tool.server.clone(), known);
+                }
+            }
+            _ => {}
+        }
+    }
+}
