@@ -47,7 +47,7 @@ pub async fn run(setup: Setup, command: Headless, options: Options, watch: Arc<W
     options.secrets.learn(setup::secrets(&loaded));
     let mut io = Io::real();
     for problem in &loaded.problems {
-        // A closed stderr is no reason to stop.
+        // A closed stderr does not stop the command.
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&problem.to_string()));
     }
     let demo = match setup.demo.then(Demo::prepare).transpose() {
@@ -83,7 +83,7 @@ async fn serve(
         Ok(store) => store,
         Err(why) => {
             let what = if runs { "the run is not written down and cannot be resumed" } else { "the call is not remembered" };
-            // A closed stderr is no reason to stop.
+            // A closed stderr does not stop the command.
             let _ = writeln!(io.stderr, "warning: {what}: {}", visible_lines(&why));
             None
         }
@@ -137,7 +137,7 @@ async fn serve(
 /// Says which databases were moved out of the way, since the user may want them back.
 pub fn report_set_aside(store: Option<&Store>, io: &mut Io) {
     for moved in store.map(Store::take_set_aside).unwrap_or_default() {
-        // A closed stderr is no reason to stop.
+        // A closed stderr does not stop the command.
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&moved.to_string()));
     }
 }

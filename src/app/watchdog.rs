@@ -29,7 +29,7 @@ use crate::cli::{
 const REACT: Duration = Duration::from_secs(2);
 /// How long a worker may take to run a task that does nothing.
 const ALIVE: Duration = Duration::from_secs(5);
-/// How long the end may take besides what servers are given to stop.
+/// How long the end may take in addition to the time that servers have to stop.
 const ENDING: Duration = Duration::from_secs(10);
 
 /// Who takes signals.
@@ -225,7 +225,7 @@ async fn next_of(stream: &mut Option<Stream>) {
     }
 }
 
-/// Passes a signal on, or asks for a sign of life. Says whether somebody can take it.
+/// Passes a signal on, or probes the face. Returns whether anything can take it.
 fn send(watch: &Watch, signal: Option<Signal>) -> bool {
     let face = watch.face();
     match &face.listener {

@@ -129,7 +129,7 @@ pub fn write_workflow(load: &LoadOptions, loaded: &Loaded, folder: &Path, name: 
 }
 
 /// Renews the approval of a project in which `text` was written to `path` for the user. Where that is not possible the
-/// project asks again, which is no fault.
+/// project asks again, which is not a failure.
 fn renew(load: &LoadOptions, before: &Loaded, path: &Path, text: &str) {
     if let (Some(state_dir), Ok(after)) = (&load.state_dir, config::load(load)) {
         config::approve_written(before, &after, path, text, state_dir);

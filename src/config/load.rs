@@ -391,7 +391,7 @@ impl Loader<'_> {
         };
         let source = match Source::read(path, whose) {
             Ok(source) => source,
-            // A file of a client that is not installed here is no reason to stop; neither is one that a project may not
+            // A file of a client that is not installed here does not stop the load; neither does one that a project may not
             // include.
             Err((kind, error)) if role.included && (kind == ErrorKind::NotFound || role.root.is_some()) => {
                 self.problems.push(error);

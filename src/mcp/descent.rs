@@ -5,7 +5,7 @@
 
 use rustix::process::Signal;
 
-/// A process, told from a later one with the same number by its start time.
+/// A process. Its start time distinguishes it from a later process with the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Process {
     /// Its number.
@@ -108,8 +108,9 @@ mod tests {
         signal(Process { started: shell.started + 1, ..shell }, Signal::KILL);
         signal(Process { started: below[0].started + 1, ..below[0] }, Signal::KILL);
         assert_eq!(child.try_wait().unwrap(), None, "an earlier process with that number is meant, which is gone");
-        signal(below[0], Signal::KILL);
+        // The shell first: it would exit with 0 after the sleep.
         signal(shell, Signal::KILL);
+        signal(below[0], Signal::KILL);
         assert!(!child.wait().unwrap().success());
         assert_eq!(descendants(child.id()), []);
     }

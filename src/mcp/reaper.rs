@@ -82,7 +82,7 @@ impl Reaper {
         &self.mark
     }
 
-    /// Has the helper start a server on these pipes. `None` when there is no helper. The receiver gives the answer.
+    /// Has the helper start a server on these pipes. `None` without a helper. The receiver gives the answer.
     pub fn start(&self, command: &ServerCommand, pipes: [OwnedFd; 3]) -> Option<io::Result<Start>> {
         let mut helper = self.helper();
         let helper = self.ready(&mut helper)?;
@@ -192,7 +192,7 @@ fn read_answers(socket: &UnixStream, shared: &Mutex<Shared>) {
                 shared.running.insert(pid, ended);
                 let waiter = shared.starts.pop_front();
                 if waiter.is_none_or(|waiter| waiter.send(Ok((pid, end))).is_err()) {
-                    // Whoever asked for it has not waited.
+                    // The requester stopped waiting.
                     spawn::signal_group(pid, Signal::KILL);
                 }
             }

@@ -58,7 +58,7 @@ pub struct Process {
     pub stdin: pipe::Sender,
     /// What it writes.
     pub stdout: pipe::Receiver,
-    /// What it writes beside.
+    /// Its stderr.
     pub stderr: pipe::Receiver,
     /// How it ends.
     pub end: End,

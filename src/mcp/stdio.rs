@@ -424,7 +424,7 @@ async fn write_all(stdin: &mut pipe::Sender, line: &[u8], taken: &mut usize) -> 
     Ok(())
 }
 
-/// Waits for the last output of a process that has ended, and until what came of it is read.
+/// Waits for the last output of a process that has ended, and until that output is read.
 async fn drain(reader: &mut JoinHandle<Output>, busy: &AtomicBool) {
     // Another process may hold the pipe and write without end.
     let last = Instant::now() + LAST_WORDS;

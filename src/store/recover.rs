@@ -18,8 +18,8 @@ use rustix::process::geteuid;
 /// How long another process is waited for that recovers the same file.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What SQLite keeps beside a database.
-const BESIDE: [&str; 2] = ["-wal", "-shm"];
+/// Suffixes of the files that SQLite keeps next to a database.
+const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
 /// A file that was cut short (SQLITE_IOERR_SHORT_READ).
 const SHORT_READ: i32 = 522;
@@ -129,7 +129,7 @@ pub fn set_aside(path: &Path, still: impl FnOnce() -> Option<String>) -> io::Res
             Err(error) => return Err(error),
         }
     }
-    // What is beside a database belongs to it: a new database must not find the old log.
+    // These files belong to the database: a new one must not find the old log.
     Ok(moved.then(|| SetAside { path: path.to_owned(), to, why }))
 }
 
@@ -148,14 +148,14 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The database and the files beside it.
+/// The database and its companion files.
 fn all(path: &Path) -> Vec<PathBuf> {
-    let beside = |end: &&str| {
+    let companion = |end: &&str| {
         let mut name = path.as_os_str().to_owned();
         name.push(end);
         PathBuf::from(name)
     };
-    [""].iter().chain(&BESIDE).map(beside).collect()
+    [""].iter().chain(&COMPANIONS).map(companion).collect()
 }
 
 /// A name that nothing has, with the date in it.

@@ -286,7 +286,7 @@ async fn what_is_not_damage_stays_where_it_is() {
     assert!(Store::open(&path, 10).unwrap_err().to_string().contains("locked"));
     other.execute_batch("ROLLBACK").unwrap();
     assert!(Store::open(&path, 10).is_ok() && intact());
-    // The folder of the locks is private, and something else of its name is no hindrance.
+    // The folder of the locks is private, and something else of its name does not prevent that.
     let (store, locks) = (Store::open(&path, 10).unwrap(), path.with_extension("runs"));
     std::fs::write(&locks, "a file").unwrap();
     let held = store.hold(RunId::new(1, 1)).await.unwrap();

@@ -42,7 +42,7 @@ pub fn save(path: &str, content: &Content, overwrite: bool) -> Saving {
         return Saving::Failed("There is no path.".into());
     }
     if overwrite && fs::symlink_metadata(&path).is_ok_and(|m| !m.is_file()) {
-        return Saving::Failed(format!("{} is no plain file; it was not replaced.", path.display()));
+        return Saving::Failed(format!("{} is not a regular file; it was not replaced.", path.display()));
     }
     let write = if overwrite { files::replace } else { files::create };
     match write(&path, body.bytes()) {

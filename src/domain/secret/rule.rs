@@ -292,7 +292,7 @@ fn add_url(found: &mut Vec<Secret>, url: &str, variable: bool, depth: usize) {
         Some((user, "")) => sure(user),
         Some((user, password)) => {
             sure(password);
-            // A name such as `postgres` or `ann` is no secret, an access key is.
+            // A name such as `postgres` or `ann` is not a secret, an access key is.
             if user.len() >= SHORTEST_PLAIN && !ordinary(user) {
                 sure(user);
             }

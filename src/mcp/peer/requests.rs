@@ -83,7 +83,7 @@ impl Default for Requests {
 }
 
 impl Requests {
-    /// Forgets all: the connection is gone. Whoever answers them sees that nobody listens.
+    /// Drops all open requests: the connection is gone. Their handlers see that the receiver is closed.
     pub(super) fn clear(&self) {
         lock(&self.questions).clear();
     }

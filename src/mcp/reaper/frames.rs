@@ -1,7 +1,7 @@
 //! What the program and its helper say to each other over a socket.
 //!
 //! A frame is its kind, the length of its payload and the payload; open files travel with its first bytes. The words
-//! of a command are separated by NUL, which no word of a command can contain.
+//! of a command are separated by NUL, which an argument of a command cannot contain.
 
 use std::{
     ffi::OsString,

@@ -41,7 +41,7 @@ pub type Restore = fn(&str, BorrowedFd<'_>);
 
 /// Runs the helper on its standard input, a socket to the program, until that closes and nothing is left.
 pub fn run(mark: &str, restore: Restore) {
-    // A name of its own: whoever ends all programs called "switchboard" leaves it to clean up.
+    // A name of its own, so that `pkill switchboard` leaves it to clean up.
     let _ = std::fs::write("/proc/self/comm", "mcp-reaper");
     #[cfg(target_os = "linux")]
     let adopts = rustix::process::set_child_subreaper(Some(rustix::process::getpid())).is_ok();
@@ -165,7 +165,7 @@ impl Helper {
         let mut empty = 0;
         for (signal, patience) in PATIENCE {
             let end = Instant::now() + patience;
-            let mut told: BTreeSet<Process> = BTreeSet::new();
+            let mut ended: BTreeSet<Process> = BTreeSet::new();
             let mut groups_told = BTreeSet::new();
             while Instant::now() < end {
                 let children = self.reap(None);
@@ -180,7 +180,7 @@ impl Helper {
                 // A process can fork as it is signalled: after SIGKILL, each look signals what it finds.
                 let again = signal == Signal::KILL;
                 for process in descent::descendants(std::process::id()) {
-                    if told.insert(process) || again {
+                    if ended.insert(process) || again {
                         descent::signal(process, signal);
                     }
                 }

@@ -332,7 +332,7 @@ fn costly_files_are_refused_or_read_in_time_that_grows_with_their_length() {
         let problems = parse(&source(&text), &|_| None).err().unwrap_or_default();
         assert!((1..=200).contains(&problems.len()), "{}: {}", &text[..90], problems.len());
         assert!(problems.iter().all(|problem| problem.place.line > 0 && problem.render().len() < 20_000), "{}", &text[..90]);
-        // A quadratic cost would be hours; this is no measurement.
+        // A quadratic cost would be hours; this does not measure.
         assert!(began.elapsed() < Duration::from_secs(60), "{}", &text[..90]);
     }
 }
