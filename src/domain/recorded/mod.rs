@@ -122,16 +122,25 @@ fn comments(record: &RunRecord, film: &Film, foreign_limit: bool, set: bool) -> 
     comments
 }
 
-/// The answers in the order of the calls, by what they go by.
+/// The answers in the order of the calls, by what they go by. Items that called once each are in their own order, since a
+/// test starts them in that.
 fn in_turn(made: Vec<Made>) -> Vec<(String, Vec<String>)> {
-    let mut answers: Vec<(String, Vec<String>)> = vec![];
+    let mut calls: Vec<(String, Vec<Made>)> = vec![];
     for made in made {
-        let answer = made.answer.unwrap_or_default();
-        match answers.iter_mut().find(|(key, _)| *key == made.key) {
-            Some((_, all)) => all.push(answer),
-            None => answers.push((made.key, vec![answer])),
+        match calls.iter_mut().find(|(key, _)| *key == made.key) {
+            Some((_, all)) => all.push(made),
+            None => calls.push((made.key.clone(), vec![made])),
         }
     }
+    for (_, all) in &mut calls {
+        let items: HashSet<u32> = all.iter().filter_map(|made| made.item).collect();
+        if items.len() == all.len() {
+            all.sort_by_key(|made| made.item);
+        }
+    }
+    let answer = |made: Made| made.answer.unwrap_or_default();
+    let mut answers: Vec<(String, Vec<String>)> =
+        calls.into_iter().map(|(key, all)| (key, all.into_iter().map(answer).collect())).collect();
     for (_, all) in &mut answers {
         // The last answer stays.
         while all.len() > 1 && all[all.len() - 1] == all[all.len() - 2] {
@@ -141,15 +150,16 @@ fn in_turn(made: Vec<Made>) -> Vec<(String, Vec<String>)> {
     answers
 }
 
-/// How often each step called, and with what at last.
+/// How often each step called, and with what if that was the same each time: items that run simultaneously call in any order.
 fn calls(made: &[Made], but: &[String]) -> Vec<Line> {
     let (mut expect, mut seen) = (vec![], HashSet::new());
     for step in made.iter().filter(|made| made.arguments.is_some() && !but.contains(&made.id)).map(|made| &made.id) {
         if seen.insert(step) {
             let calls: Vec<&Made> = made.iter().filter(|made| made.id == *step).collect();
             expect.push(line("calls", step, calls.len().to_string()));
-            let last = calls.last().and_then(|made| toml(made.arguments.as_ref()?));
-            expect.extend(last.map(|value| line("arguments", step, value)));
+            let same = calls.iter().all(|made| made.arguments == calls[0].arguments);
+            let only = calls.first().filter(|_| same).and_then(|made| toml(made.arguments.as_ref()?));
+            expect.extend(only.map(|value| line("arguments", step, value)));
         }
     }
     expect

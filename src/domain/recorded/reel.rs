@@ -32,6 +32,8 @@ pub struct Made {
     pub answer: Option<String>,
     /// What it was called with.
     pub arguments: Option<Data>,
+    /// Which item of its step, from 0.
+    pub item: Option<u32>,
     /// What it was sent for.
     purpose: Purpose,
     /// The number of its entry.
@@ -126,6 +128,7 @@ impl Reel<'_> {
                 if let Some(made) = self.made.last_mut() {
                     made.what = what.clone();
                     made.arguments = arguments;
+                    made.item = place.item;
                 }
             }
             RunEntry::Attempted { place, exhausted, error, .. } => {
@@ -169,7 +172,7 @@ impl Reel<'_> {
     }
 
     fn push(&mut self, key: String, id: String, purpose: Purpose, answer: Option<String>) {
-        self.made.push(Made { key, id, what: String::new(), answer, arguments: None, purpose, at: self.at, cut: None });
+        self.made.push(Made { key, id, what: String::new(), answer, arguments: None, item: None, purpose, at: self.at, cut: None });
     }
 
     /// Answers the call of a place; one that was never sent if `new`.
