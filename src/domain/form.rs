@@ -164,7 +164,7 @@ pub struct Form {
 
 impl Form {
     /// Makes the form for a schema. One that is not JSON or not an object schema gives a field of raw JSON, and so does one larger
-    /// than [`LARGEST`]. Quick whatever the schema is: forms are made and judged by the thread that draws.
+    /// than `LARGEST`. Quick whatever the schema is: forms are made and judged by the thread that draws.
     pub fn new(schema: &Body) -> Form {
         let small = Some(schema).filter(|schema| schema.len() <= LARGEST);
         let root_schema = small.and_then(|schema| Json::parse(&schema.text()).ok()).unwrap_or(Json::Bool(true));

@@ -48,8 +48,8 @@ const PATTERN_BYTES: usize = 64 << 20;
 /// documents are never fetched. A schema that does not compile checks nothing and says why.
 ///
 /// A schema comes from a server, and what a validator does with it can take exponential time. So it is counted first
-/// ([`graph`]): what has too many subschemas, too long a chain of references or too many expansions is not compiled. What
-/// checking takes depends on the value too, and is counted before each check ([`cost`]).
+/// (`graph`): what has too many subschemas, too long a chain of references or too many expansions is not compiled. What
+/// checking takes depends on the value too, and is counted before each check (`cost`).
 pub struct Checker {
     compiled: Option<(jsonschema::Validator, graph::Graph)>,
     /// Whether the schema was set aside as too large to be compiled while the screen waits.
@@ -115,7 +115,7 @@ impl Checker {
         self.judge(instance).unwrap_or_default()
     }
 
-    /// Every violation of `instance`, at most 50, within some [`STEPS`]. May take a second.
+    /// Every violation of `instance`, at most 50, within some `STEPS`. May take a second.
     pub fn judge(&self, instance: &Value) -> Result<Vec<Violation>, TooDear> {
         self.within(instance, STEPS)
     }

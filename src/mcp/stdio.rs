@@ -511,7 +511,7 @@ async fn read(
                     if let Some((head, false)) = oversized.take()
                         && !peer.too_large(&head, Some(&tail), size, &arrival(now, size))
                     {
-                        let detail = format!("a line of {} that is no answer to anything", crate::domain::time::size(size));
+                        let detail = format!("a line of {} that is not a response", crate::domain::time::size(size));
                         peer.host().anomaly(Anomaly { kind: AnomalyKind::TooLarge, detail, call: None, frame: None });
                     }
                 }

@@ -185,7 +185,7 @@ impl Detail {
     }
 
     /// Lets go of frames that the state has let go of, so that a flood of messages in one call is bounded here, too. The last
-    /// [`FORGOTTEN`] of them stay: most calls have fewer messages.
+    /// `FORGOTTEN` of them stay: most calls have fewer messages.
     pub fn forget(&mut self, world: &World) {
         let first = world.frames.front().map_or(0, |frame| frame.seq);
         let gone = self.frames.partition_point(|frame| frame.seq < first).saturating_sub(FORGOTTEN);
