@@ -150,7 +150,7 @@ impl Peer {
         {
             note(AnomalyKind::Oversize, format!("a request that was refused: {message}"));
         }
-        let (over, withdrawn) = oneshot::channel();
+        let (over, mut withdrawn) = oneshot::channel();
         let call = self.likely_call(arrival);
         lock(&self.requests.questions).insert(id.clone(), OpenQuestion { call, over });
         let (peer, outbox) = (self.clone(), outbox.clone());
@@ -158,15 +158,22 @@ impl Peer {
             let _permit = permit;
             let answer = match plan {
                 Plan::Answer(answer) => answer,
-                Plan::Ask(question, _held) => tokio::select! {
-                    // What the server took back first is not answered, even if its call ended meanwhile.
-                    biased;
-                    why = withdrawn => match why {
-                        Ok(Withdrawn::WithCall) => Answer::Cancel.to_result(&question),
-                        Ok(Withdrawn::ByServer) | Err(_) => return,
-                    },
-                    answer = peer.host.ask(question.clone(), call) => answer.to_result(&question),
-                },
+                Plan::Ask(question, _held) => {
+                    let asked = tokio::select! {
+                        biased;
+                        why = &mut withdrawn => Err(why.ok()),
+                        answer = peer.host.ask(question.clone(), call) => Ok(answer),
+                    };
+                    // The server may have withdrawn it after the channel was looked at: the end of its call answers it as well.
+                    let open = asked.is_ok() && lock(&peer.requests.questions).remove(&*id).is_some();
+                    match asked {
+                        Ok(answer) if open => answer.to_result(&question),
+                        asked => match asked.map_or_else(|why| why, |_| withdrawn.try_recv().ok()) {
+                            Some(Withdrawn::WithCall) => Answer::Cancel.to_result(&question),
+                            Some(Withdrawn::ByServer) | None => return,
+                        },
+                    }
+                }
             };
             lock(&peer.requests.questions).remove(&*id);
             peer.send_answer(&outbox, wire::response(&id, &answer)).await;
@@ -213,11 +220,13 @@ mod tests {
         engine::ports::{FrameDraft, Host},
     };
 
-    /// Counts anomalies by kind, and answers no question.
+    /// Counts anomalies by kind, and answers no question but one that `during` is set for.
     #[derive(Default)]
     struct Counting {
         anomalies: Mutex<HashMap<AnomalyKind, usize>>,
         asked: AtomicUsize,
+        /// What happens while a question is put, before its call ends and cancels it.
+        during: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     }
 
     #[async_trait]
@@ -243,6 +252,11 @@ mod tests {
         fn notification(&self, _: &str, _: &Body, _: Option<CallId>) {}
         async fn ask(&self, _: Question, _: Option<CallId>) -> Answer {
             self.asked.fetch_add(1, Ordering::SeqCst);
+            let during = lock(&self.during).take();
+            if let Some(during) = during {
+                during();
+                return Answer::Cancel;
+            }
             std::future::pending().await
         }
     }
@@ -300,6 +314,23 @@ mod tests {
         assert_eq!((deaf.most.load(Ordering::SeqCst), deaf.now.load(Ordering::SeqCst)), (SENDING, 0));
         assert_eq!(count(&host, AnomalyKind::Unread), OPEN + REFUSALS);
         assert_eq!((peer.requests.open.available_permits(), peer.requests.refusals.available_permits()), (OPEN, REFUSALS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_its_server_withdraws_as_its_call_ends_is_not_answered() {
+        for (withdrawn, answers) in [(true, 0), (false, 1)] {
+            let (host, deaf, peer, outbox) = bench(true);
+            let server = peer.clone();
+            *lock(&host.during) = Some(Box::new(move || {
+                if withdrawn {
+                    server.requests.cancelled(r#""q""#);
+                }
+            }));
+            let question = r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"m","requestedSchema":{}}}"#;
+            peer.incoming(Body::from(question), &Arrival::default(), &outbox);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!((host.asked.load(Ordering::SeqCst), lock(&deaf.taken).len()), (1, answers), "withdrawn: {withdrawn}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
