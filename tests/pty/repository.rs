@@ -33,7 +33,9 @@ fn a_rejected_project_gives_nothing_until_it_is_asked_about_again() {
     assert!(!screen.contains("evil"), "{screen}");
     session.press("A", "Start what this project asks for?");
     asked(&mut session);
-    session.press("a", "project/evil");
+    session.keys("a");
+    // The question names it as well.
+    session.until("its workflow", |screen| screen.contains("project/evil") && !screen.contains("Start what this project"));
     // What was approved changes: it is asked about again, and not used meanwhile.
     session.write("workflows/evil.toml", &EVIL.replace("NAME", "evil").replace("Evil", "Worse"));
     asked(&mut session);
@@ -77,7 +79,8 @@ fn the_first_frame_comes_whatever_the_project_holds() {
 fn a_project_that_cannot_be_read_does_not_keep_the_console_from_starting() {
     let mut session = start(|home| std::fs::write(home.join("switchboard.toml"), "[[[").unwrap());
     session.see("off");
-    session.press("N", "switchboard.toml");
+    session.press("N", "┏━ Notices");
+    session.see("switchboard.toml:1:3");
     session.keys("\x1b");
     session.until("the notices gone", |screen| !screen.contains("┏━ Notices"));
     session.keys("q");

@@ -266,7 +266,10 @@ impl Session {
 
     /// Writes a file in the folder that the program was started in.
     pub fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.home.path().join(name), text).unwrap();
+        // In one step: a file that is seen empty first is two changes.
+        let written = self.home.path().join("being-written");
+        std::fs::write(&written, text).unwrap();
+        std::fs::rename(written, self.home.path().join(name)).unwrap();
     }
 
     /// Presses the left button on the first cell of these words, and lets it go.
