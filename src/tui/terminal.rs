@@ -8,14 +8,18 @@
 //! [`TerminalGuard`], gets a description of the terminal before it is taken, and calls [`restore`] then.
 
 use std::{
-    io::{self, Stdout, Write},
+    io::{self, Read, Stdout, Write},
     mem::ManuallyDrop,
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     panic,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use crossterm::{
@@ -38,6 +42,9 @@ const POP_TITLE: &str = "\x1b[23;0t";
 
 /// Ends a control sequence that was cut in the middle (CAN; ECMA-48, xterm ctlseqs).
 const CANCEL: &[u8] = b"\x18";
+
+/// How long SIGCONT is waited for, should the process not have been stopped.
+const CONTINUED: Duration = Duration::from_secs(2);
 
 /// Panics that are kept to be told.
 const MOST_PANICS: usize = 16;
@@ -189,9 +196,21 @@ impl Terminal {
     }
 
     /// Stops this process (and what it was started with) until SIGCONT; returns then.
+    ///
+    /// The kernel may stop another thread first, and this one runs on for a moment. So it waits for SIGCONT: the terminal
+    /// belongs to the shell until then.
     pub fn suspend(&mut self) -> io::Result<()> {
+        let (wake, mut continued) = UnixStream::pair()?;
+        continued.set_read_timeout(Some(CONTINUED))?;
+        let registered = signal_hook::low_level::pipe::register(Signal::CONT.as_raw(), wake)?;
         self.pause();
-        process::kill_current_process_group(Signal::STOP)?;
+        let stopped = process::kill_current_process_group(Signal::STOP);
+        if stopped.is_ok() {
+            // Fails when the time passed while the process was stopped, which is over then as well.
+            let _ = continued.read_exact(&mut [0]);
+        }
+        signal_hook::low_level::unregister(registered);
+        stopped?;
         self.resume()
     }
 
