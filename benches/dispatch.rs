@@ -26,14 +26,14 @@ use rmcp::{
 use serde_json::json;
 use support::report::{self, Of, Series};
 use switchboard::{
-    answers::Memory,
+    cache::Memory,
     domain::{
         body::Body,
         call::{CallSpec, Failure, FailureKind, Origin},
         catalog::RawLists,
         event::Settled,
         id::{ServerId, ToolId},
-        policy::{KeepAnswers, Rules, ToolRule, pattern::Pattern},
+        policy::{CacheMode, Rules, ToolRule, pattern::Pattern},
         server::{ConnectFailure, Era, Exit, Launch, ServerSpec, SessionInfo, Step},
         time::Epoch,
         world::Keep,
@@ -203,7 +203,7 @@ async fn overhead() {
         spec.policy.attempt = Some(Duration::from_secs(20));
         spec.policy.load.per_second = 1e6;
         spec.policy.load.burst = 1000;
-        spec.policy.cache.keep = KeepAnswers::ReadOnly;
+        spec.policy.cache.keep = CacheMode::ReadOnly;
         spec.policy.breaker.slow_rate = 0.5;
     });
     full.set_store(Some(Arc::new(Memory::new(64 << 20))));

@@ -41,8 +41,8 @@
 //! - `unsafe` code is in two places, not one: the start of servers (`mcp/spawn.rs`), and the return of memory that
 //!   nothing needs (`app/resident.rs`), which is most of what would be resident.
 
-pub mod answers;
 pub mod app;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -79,7 +79,7 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
         "engine" => &["domain", "engine"],
         "mcp" => &["domain", "engine::ports", "mcp"],
         "store" => &["domain", "engine::ports", "store"],
-        "answers" => &["domain", "engine::ports", "answers"],
+        "cache" => &["domain", "engine::ports", "cache"],
         "config" => &["domain", "config", "files"],
         "files.rs" => &["domain"],
         "demo" => &["domain", "demo"],

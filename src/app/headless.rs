@@ -10,7 +10,7 @@ use super::{
     ways, workflows,
 };
 use crate::{
-    answers,
+    cache,
     cli::{
         self, Options,
         args::{CacheAction, Headless, RunArgs},
@@ -166,7 +166,7 @@ pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
     let store = if cli::cache::lasts(&settings) {
         // Nobody waits for an answer here: Redis gets more time than a call gives it.
         let patient = CacheSettings { wait: settings.wait.max(PATIENCE), ..settings.clone() };
-        match answers::open(&patient) {
+        match cache::open(&patient) {
             Ok(store) => Some(store),
             Err(why) => return refuse(why),
         }

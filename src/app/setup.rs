@@ -6,7 +6,7 @@ use chrono::Offset;
 
 use super::own_program;
 use crate::{
-    answers,
+    cache,
     cli::args::{Cli, Target},
     config::{self, ConfigError, LoadOptions, Loaded, Settings},
     demo::Demo,
@@ -187,9 +187,9 @@ pub fn engine_options(loaded: &Loaded, demo: bool) -> EngineOptions {
 pub fn put_in_force(engine: &Engine, rules: Rules, before: Option<&CacheSettings>) -> Result<(), String> {
     let mut told = Ok(());
     if before != Some(&rules.cache) {
-        let store = answers::open(&rules.cache).or_else(|why| {
+        let store = cache::open(&rules.cache).or_else(|why| {
             told = Err(format!("answers are kept in this process only: {why}"));
-            answers::open(&CacheSettings { redis: vec![], ..rules.cache.clone() })
+            cache::open(&CacheSettings { redis: vec![], ..rules.cache.clone() })
         });
         engine.set_store(store.ok());
     }

@@ -8,7 +8,7 @@ use super::{
     source::{Kind, Node},
 };
 use crate::domain::policy::{
-    KeepAnswers, Knob, PolicyPatch, Repeat,
+    CacheMode, Knob, PolicyPatch, Repeat,
     breaker::{MOST_CALLS, Probe, Window},
 };
 
@@ -162,7 +162,7 @@ fn hedge(table: &mut Fields<'_, '_>) -> [Option<Knob>; 3] {
 }
 
 fn cache(table: &mut Fields<'_, '_>) -> [Option<Knob>; 4] {
-    let keep = [("never", KeepAnswers::Never), ("read-only", KeepAnswers::ReadOnly), ("always", KeepAnswers::Always)];
+    let keep = [("never", CacheMode::Never), ("read-only", CacheMode::ReadOnly), ("always", CacheMode::Always)];
     [
         table.choice("keep", &keep).map(Knob::CacheKeep),
         table.duration("ttl", false).map(Knob::CacheTtl),

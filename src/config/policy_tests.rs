@@ -6,7 +6,7 @@ use super::{load_tests::Place, *};
 use crate::domain::{
     id::ToolId,
     policy::{
-        Fallback, KeepAnswers, Repeat, Rules,
+        CacheMode, Fallback, Repeat, Rules,
         breaker::{Probe, Window},
         route::{Member, Strategy, decide},
     },
@@ -78,7 +78,7 @@ breaker.own = false
         (Some(Duration::from_secs(1)), 9, Some(Duration::from_secs(9)))
     );
     assert_eq!((get.safe, get.idempotency_key.as_deref(), get.own_breaker), (Some(true), Some("key"), false));
-    assert_eq!((get.policy.cache.keep, get.policy.breaker.consecutive), (KeepAnswers::Always, 1));
+    assert_eq!((get.policy.cache.keep, get.policy.breaker.consecutive), (CacheMode::Always, 1));
     let put = loaded.rules.treatment("a_put", &"a".into(), a);
     assert_eq!((put.safe, put.own_breaker, put.policy.retry.attempts), (None, true, 2));
     assert_eq!(loaded.rules.treatment("b_get", &"b".into(), b).policy, *b);

@@ -21,7 +21,7 @@ use tokio::process::{Child, Command};
 use super::{DemoError, NAMES, process::LISTENER_VARIABLE};
 use crate::domain::{
     body::Body,
-    policy::{Fallback, KeepAnswers, Knob, PolicyPatch, ToolRule, pattern::Pattern},
+    policy::{CacheMode, Fallback, Knob, PolicyPatch, ToolRule, pattern::Pattern},
     secret::Secret,
     server::{EraChoice, Launch, ServerSpec, Timeouts},
 };
@@ -112,7 +112,7 @@ impl Demo {
             ToolRule {
                 patch: PolicyPatch {
                     set: vec![
-                        Arc::new(Knob::CacheKeep(KeepAnswers::ReadOnly)),
+                        Arc::new(Knob::CacheKeep(CacheMode::ReadOnly)),
                         Arc::new(Knob::CacheTtl(Duration::from_secs(1))),
                         Arc::new(Knob::CacheStale(Duration::from_secs(600))),
                     ],

@@ -38,7 +38,7 @@ use self::{
     dispatch::{Cancel, Dispatch},
     inbox::Inbox,
     lane::Lane,
-    ports::{AnswerStore, Connector, Journal, NoJournal},
+    ports::{Connector, Journal, NoJournal, ResponseCache},
     runner::Runs,
     shared::Shared,
     supervisor::{Order, Readiness, Supervised},
@@ -163,7 +163,7 @@ impl Engine {
     }
 
     /// Keeps answers there from now on; nowhere without a store.
-    pub fn set_store(&self, store: Option<Arc<dyn AnswerStore>>) {
+    pub fn set_store(&self, store: Option<Arc<dyn ResponseCache>>) {
         let told = store.as_ref().map(|store| store.changed());
         self.shared.answers.set_store(store);
         let tell = |shared: &Shared| shared.bus.publish(EventKind::Cache { view: Arc::new(shared.answers.view()) });

@@ -16,7 +16,7 @@ use crate::domain::{
     frame::{Anomaly, Direction, FrameKind, HttpNote},
     id::CallId,
     journal::{RunEntry, RunRecord},
-    policy::{cache::Kept, pattern::Pattern, stage::Resend},
+    policy::{cache::CachedResponse, pattern::Pattern, stage::Resend},
     run::RunId,
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     time::Stamp,
@@ -70,15 +70,15 @@ pub trait Session: Send + Sync {
 
 /// Keeps answers, in this process or shared with others. Never fails a call: what goes wrong is a miss.
 #[async_trait]
-pub trait AnswerStore: Send + Sync {
+pub trait ResponseCache: Send + Sync {
     /// `memory` or `redis`.
     fn name(&self) -> &'static str;
     /// Whether others read it too, so that private answers have no place in it.
     fn shared(&self) -> bool;
     /// The answer of this key, if it is there; fresh or not.
-    async fn get(&self, key: &str) -> Option<Kept>;
+    async fn get(&self, key: &str) -> Option<CachedResponse>;
     /// Keeps an answer for as long as it is of any use.
-    async fn put(&self, key: &str, kept: Kept);
+    async fn put(&self, key: &str, kept: CachedResponse);
     /// Forgets the answer of this key, if it is there.
     async fn forget(&self, key: &str);
     /// Forgets the answers of the tools whose exposed names match. Says how many.

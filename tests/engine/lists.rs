@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 use switchboard::{
-    answers::Memory,
+    cache::Memory,
     domain::call::{CallSpec, Operation, Origin},
     engine::control::Command,
 };

@@ -11,14 +11,14 @@ use std::{
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use switchboard::{
-    answers::{self, Redis},
+    cache::{self, Redis},
     domain::{
         body::Body,
         call::Outcome,
         event::{EventKind, Settled},
         policy::{
-            KeepAnswers,
-            cache::{CacheSettings, Kept},
+            CacheMode,
+            cache::{CacheSettings, CachedResponse},
             stage::Stage,
         },
         secret::Secret,
@@ -26,7 +26,7 @@ use switchboard::{
     },
     engine::{
         control::{self, Control},
-        ports::AnswerStore,
+        ports::ResponseCache,
     },
 };
 
@@ -53,7 +53,7 @@ fn well(url: &str) -> CacheSettings {
 /// A server `db` whose answers are all kept.
 fn db() -> ServerSpec {
     let mut spec = fake::spec("db");
-    spec.policy.cache.keep = KeepAnswers::Always;
+    spec.policy.cache.keep = CacheMode::Always;
     spec
 }
 
@@ -130,7 +130,7 @@ async fn equal_calls_at_once_ask_the_server_once() {
 async fn answers_go_when_their_time_is_over() {
     let redis = RedisServer::on_socket();
     let place = Place::new(&well(&redis.url)).await;
-    let kept = |ttl| Kept {
+    let kept = |ttl| CachedResponse {
         result: Body::from("{}"),
         at_unix_ms: 0,
         ttl: Duration::from_secs(ttl),
@@ -141,7 +141,7 @@ async fn answers_go_when_their_time_is_over() {
     place.store.put("long", kept(100)).await;
     let left: u64 = redis.ask("PTTL switchboard:long");
     assert!((10_000_000..=11_100_000).contains(&left), "as long as it is of use to anybody: {left}");
-    let brief = Kept { ttl: Duration::from_millis(50), stale: Duration::ZERO, hold: Duration::ZERO, ..kept(0) };
+    let brief = CachedResponse { ttl: Duration::from_millis(50), stale: Duration::ZERO, hold: Duration::ZERO, ..kept(0) };
     place.store.put("brief", brief).await;
     while redis.ask::<bool>("EXISTS switchboard:brief") {}
     assert_eq!(place.store.get("brief").await, None);
@@ -163,7 +163,7 @@ async fn what_is_private_stays_here() {
         }),
         vec![db()],
     );
-    rig.engine.set_store(Some(answers::open(&well(&redis.url)).unwrap()));
+    rig.engine.set_store(Some(cache::open(&well(&redis.url)).unwrap()));
     rig.ready("db").await;
     let keys = || redis.ask::<Vec<String>>("KEYS switchboard:db/*").len();
     rig.call("db", "echo", r#"{"x":"mine"}"#).await;

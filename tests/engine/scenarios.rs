@@ -241,7 +241,7 @@ async fn play(scenario: &Scenario) -> (String, BTreeMap<String, usize>) {
         scenario.servers.iter().map(|(id, scripted)| (ServerId::from(id.as_str()), Arc::new(puppet(scripted)))).collect();
     let rig = Rig::seeded(Arc::new(Puppets(puppets.clone())), loaded.servers.clone(), scenario.seed);
     rig.engine.set_rules(loaded.rules.clone());
-    rig.engine.set_store(Some(Arc::new(switchboard::answers::Memory::new(1 << 20))));
+    rig.engine.set_store(Some(Arc::new(switchboard::cache::Memory::new(1 << 20))));
     let world = rig.until("all servers ready", |w| w.servers.iter().all(|s| s.phase.usable())).await;
     let (mut seen, mut tail) = rig.engine.watch();
     let begun = Instant::now();

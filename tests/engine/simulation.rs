@@ -15,7 +15,7 @@ use switchboard::{
         event::{EventKind, Settled},
         id::{CallId, ServerId, ToolId},
         policy::{
-            Fallback, Hedge, KeepAnswers, Load, Policy, Retry, Rules, ToolRule,
+            CacheMode, Fallback, Hedge, Load, Policy, Retry, Rules, ToolRule,
             breaker::{BreakerPolicy, Order, Window},
             pattern::Pattern,
             route::{Group, Member, Routing, Strategy},
@@ -254,7 +254,7 @@ async fn run(seed: u64) -> Result<(), String> {
         .map(|n| {
             let mut spec = spec(id(n).as_str());
             spec.policy = policy(&mut rng);
-            spec.policy.cache.keep = if rng.bool() { KeepAnswers::ReadOnly } else { KeepAnswers::Never };
+            spec.policy.cache.keep = if rng.bool() { CacheMode::ReadOnly } else { CacheMode::Never };
             spec.trusted = rng.bool();
             spec.timeouts.call = Duration::from_millis(rng.u64(200..3_000));
             spec.timeouts.call_max = Duration::from_secs(5);
@@ -264,7 +264,7 @@ async fn run(seed: u64) -> Result<(), String> {
         .collect();
     let rig = Rig::seeded(Arc::new(Puppets(puppets.clone())), specs.clone(), seed);
     rig.engine.set_rules(rules(&mut rng));
-    rig.engine.set_store(Some(Arc::new(switchboard::answers::Memory::new(1 << 20))));
+    rig.engine.set_store(Some(Arc::new(switchboard::cache::Memory::new(1 << 20))));
     let (mut world, mut tail) = rig.engine.watch();
 
     let mut watched: HashMap<CallId, Watched> = HashMap::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{CachePolicy, KeepAnswers, pattern::Pattern};
+use super::{CacheMode, CachePolicy, pattern::Pattern};
 use crate::domain::{
     body::Body,
     catalog::Hints,
@@ -62,7 +62,7 @@ impl Default for CacheSettings {
 
 /// An answer as it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct CachedResponse {
     /// The `result`, as it came.
     pub result: Body,
     /// When it came, in milliseconds since the Unix epoch.
@@ -80,7 +80,7 @@ pub struct Kept {
 /// How far the clock of whoever kept an answer may be ahead of ours, before nothing is believed of its age.
 const MOST_AHEAD: Duration = Duration::from_secs(60);
 
-impl Kept {
+impl CachedResponse {
     /// How old it is; `None` when it is from a future further off than clocks differ.
     fn age(&self, unix_ms: u64) -> Option<Duration> {
         let ahead = Duration::from_millis(self.at_unix_ms.saturating_sub(unix_ms));
@@ -221,9 +221,9 @@ fn sorted(json: Json) -> Json {
 /// Whether answers of a tool with these hints, of a server that is trusted or not, are kept.
 pub fn allowed(policy: &CachePolicy, hints: Hints, trusted: bool) -> bool {
     match policy.keep {
-        KeepAnswers::Never => false,
-        KeepAnswers::ReadOnly => trusted && hints.read_only == Some(true),
-        KeepAnswers::Always => true,
+        CacheMode::Never => false,
+        CacheMode::ReadOnly => trusted && hints.read_only == Some(true),
+        CacheMode::Always => true,
     }
 }
 
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn an_answer_ages_and_one_from_the_future_is_not_believed() {
         let (ttl, stale) = (Duration::from_secs(10), Duration::from_secs(5));
-        let kept = Kept { result: Body::default(), at_unix_ms: 100_000, ttl, stale, hold: Duration::ZERO, name: String::new() };
+        let kept = CachedResponse { result: Body::default(), at_unix_ms: 100_000, ttl, stale, hold: Duration::ZERO, name: String::new() };
         for (now, fresh, stands_in) in [
             (100_000, true, true),
             (109_999, true, true),
@@ -352,8 +352,8 @@ mod tests {
         let reads = Hints { read_only: Some(true), ..Hints::default() };
         let keeping = |keep| CachePolicy { keep, ..CachePolicy::default() };
         assert!(!allowed(&CachePolicy::default(), reads, true));
-        assert!(allowed(&keeping(KeepAnswers::ReadOnly), reads, true) && !allowed(&keeping(KeepAnswers::ReadOnly), reads, false));
-        assert!(!allowed(&keeping(KeepAnswers::ReadOnly), Hints { idempotent: Some(true), ..Hints::default() }, true));
-        assert!(allowed(&keeping(KeepAnswers::Always), Hints::default(), false));
+        assert!(allowed(&keeping(CacheMode::ReadOnly), reads, true) && !allowed(&keeping(CacheMode::ReadOnly), reads, false));
+        assert!(!allowed(&keeping(CacheMode::ReadOnly), Hints { idempotent: Some(true), ..Hints::default() }, true));
+        assert!(allowed(&keeping(CacheMode::Always), Hints::default(), false));
     }
 }

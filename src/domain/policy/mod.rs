@@ -136,7 +136,7 @@ impl Default for Hedge {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CachePolicy {
     /// Which answers are kept.
-    pub keep: KeepAnswers,
+    pub keep: CacheMode,
     /// How long an answer is given instead of a call.
     pub ttl: Duration,
     /// How long after that it may still stand in for a call that failed; zero is never.
@@ -147,14 +147,14 @@ pub struct CachePolicy {
 
 impl Default for CachePolicy {
     fn default() -> Self {
-        Self { keep: KeepAnswers::Never, ttl: Duration::from_secs(300), stale: Duration::ZERO, entry_bytes: 1 << 20 }
+        Self { keep: CacheMode::Never, ttl: Duration::from_secs(300), stale: Duration::ZERO, entry_bytes: 1 << 20 }
     }
 }
 
 /// Which answers are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum KeepAnswers {
+pub enum CacheMode {
     /// None.
     #[default]
     Never,
@@ -387,7 +387,7 @@ knobs! {
     /// [`Hedge::samples`].
     HedgeSamples(u64) => hedge.samples;
     /// [`CachePolicy::keep`].
-    CacheKeep(KeepAnswers) => cache.keep;
+    CacheKeep(CacheMode) => cache.keep;
     /// [`CachePolicy::ttl`].
     CacheTtl(Duration) => cache.ttl;
     /// [`CachePolicy::stale`].

@@ -25,14 +25,14 @@ use crate::{
         event::EventKind,
         id::CallId,
         policy::{
-            CachePolicy, Fallback, KeepAnswers,
-            cache::{self, CacheView, Kept},
+            CacheMode, CachePolicy, Fallback,
+            cache::{self, CacheView, CachedResponse},
             pattern::Pattern,
             stage::Stage,
         },
         server::{Launch, ServerSpec},
     },
-    engine::ports::AnswerStore,
+    engine::ports::ResponseCache,
 };
 
 /// How long answers are held for a fallback that takes any, however old.
@@ -47,7 +47,7 @@ type Fetching = (CallId, watch::Receiver<Option<Body>>);
 /// The store of answers, and who is fetching one now.
 #[derive(Default)]
 pub struct Answers {
-    store: RwLock<Option<Arc<dyn AnswerStore>>>,
+    store: RwLock<Option<Arc<dyn ResponseCache>>>,
     fetching: Mutex<HashMap<String, Fetching>>,
     outdated: Mutex<Outdated>,
     counts: Counts,
@@ -63,12 +63,12 @@ struct Counts {
 
 impl Answers {
     /// Keeps answers there from now on.
-    pub fn set_store(&self, store: Option<Arc<dyn AnswerStore>>) {
+    pub fn set_store(&self, store: Option<Arc<dyn ResponseCache>>) {
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
     }
 
     /// The store in use.
-    pub fn store(&self) -> Option<Arc<dyn AnswerStore>> {
+    pub fn store(&self) -> Option<Arc<dyn ResponseCache>> {
         self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -146,8 +146,8 @@ impl Dispatch {
         let answers = &self.shared.answers;
         let policy = &aim.treatment.policy.cache;
         let kept = match (&aim.operation, policy.keep) {
-            (Operation::Tool { .. }, KeepAnswers::Always) => true,
-            (Operation::Tool { .. }, KeepAnswers::ReadOnly) => aim.reads_only,
+            (Operation::Tool { .. }, CacheMode::Always) => true,
+            (Operation::Tool { .. }, CacheMode::ReadOnly) => aim.reads_only,
             // Those that say themselves how long they hold (`ttlMs`, MCP 2026-07-28).
             (Operation::Resource { .. }, _) => true,
             _ => false,
@@ -232,7 +232,7 @@ impl Dispatch {
             return;
         }
         let exposed = self.shared.bus.look(|world| world.call_name(&self.spec.operation));
-        let kept = Kept { result: result.clone(), at_unix_ms, ttl, stale: turn.policy.stale, hold: turn.hold, name: exposed };
+        let kept = CachedResponse { result: result.clone(), at_unix_ms, ttl, stale: turn.policy.stale, hold: turn.hold, name: exposed };
         store.put(&turn.key, kept).await;
     }
 
@@ -253,7 +253,7 @@ impl Dispatch {
         Some(self.give(kept, &key, store.name(), true, now, flow))
     }
 
-    fn give(&self, kept: Kept, key: &str, store: &str, stale: bool, now: u64, flow: &CallFlow) -> Outcome {
+    fn give(&self, kept: CachedResponse, key: &str, store: &str, stale: bool, now: u64, flow: &CallFlow) -> Outcome {
         let age = Duration::from_millis(now.saturating_sub(kept.at_unix_ms));
         flow.stage(Stage::CacheHit { age, key: key.to_owned(), store: store.to_owned(), stale });
         flow.with(|s| s.cached = Some(age));
@@ -278,7 +278,7 @@ impl Dispatch {
     }
 
     /// Whether what was read changed since.
-    fn outdated(&self, aim: &Aim, kept: &Kept) -> bool {
+    fn outdated(&self, aim: &Aim, kept: &CachedResponse) -> bool {
         self.last_change(aim).is_some_and(|change| kept.at_unix_ms <= change.unix_ms)
     }
 

@@ -24,7 +24,7 @@ async fn what_a_server_says_has_changed_is_read_anew() {
     let (host, gate) = (Arc::default(), Arc::new(Semaphore::new(100)));
     let plan = Mutex::new(Some(counted_reads(&host, &gate)));
     let rig = Rig::over(Fake::new(move |_| plan.lock().unwrap().take().unwrap()), vec![spec("web")]);
-    rig.engine.set_store(Some(Arc::new(switchboard::answers::Memory::new(1 << 20))));
+    rig.engine.set_store(Some(Arc::new(switchboard::cache::Memory::new(1 << 20))));
     let wall = Arc::new(AtomicU64::new(0));
     let clock = wall.clone();
     rig.engine.set_wall_clock(Arc::new(move || clock.load(Ordering::SeqCst)));

@@ -31,12 +31,12 @@ use self::{
 use crate::{
     domain::{
         policy::{
-            cache::{self, CacheSettings, Kept},
+            cache::{self, CacheSettings, CachedResponse},
             pattern::Pattern,
         },
         text, time,
     },
-    engine::ports::AnswerStore,
+    engine::ports::ResponseCache,
 };
 
 /// How long connecting may take. No call waits for that long.
@@ -274,7 +274,7 @@ async fn make(common: &Common, target: &mut Target, before: Option<Link>, alive:
 }
 
 #[async_trait]
-impl AnswerStore for Redis {
+impl ResponseCache for Redis {
     fn name(&self) -> &'static str {
         "redis"
     }
@@ -283,7 +283,7 @@ impl AnswerStore for Redis {
         true
     }
 
-    async fn get(&self, key: &str) -> Option<Kept> {
+    async fn get(&self, key: &str) -> Option<CachedResponse> {
         let key = self.key(key);
         let value = self
             .ask(|link| {
@@ -301,7 +301,7 @@ impl AnswerStore for Redis {
         kept
     }
 
-    async fn put(&self, key: &str, kept: Kept) {
+    async fn put(&self, key: &str, kept: CachedResponse) {
         let (key, value) = (self.key(key), value::encode(&kept));
         if value.len() > link::VALUE_MOST {
             return;

@@ -6,10 +6,10 @@ use tokio::sync::watch;
 
 use crate::{
     domain::policy::{
-        cache::{self, Kept},
+        cache::{self, CachedResponse},
         pattern::Pattern,
     },
-    engine::ports::AnswerStore,
+    engine::ports::ResponseCache,
 };
 
 /// What an entry costs beside its answer, in bytes.
@@ -17,22 +17,23 @@ const OVERHEAD: usize = 256;
 
 /// Keeps answers up to a number of bytes; those asked for least go first (TinyLFU).
 pub struct Memory {
-    cache: Cache<String, Kept>,
+    cache: Cache<String, CachedResponse>,
     changed: watch::Sender<()>,
 }
 
 impl Memory {
     /// An empty store of at most `bytes`.
     pub fn new(bytes: u64) -> Memory {
-        let weigh =
-            |key: &String, kept: &Kept| u32::try_from(key.len() + kept.result.len() + kept.name.len() + OVERHEAD).unwrap_or(u32::MAX);
+        let weigh = |key: &String, kept: &CachedResponse| {
+            u32::try_from(key.len() + kept.result.len() + kept.name.len() + OVERHEAD).unwrap_or(u32::MAX)
+        };
         let cache = Cache::builder().max_capacity(bytes).weigher(weigh).build();
         Memory { cache, changed: watch::channel(()).0 }
     }
 }
 
 #[async_trait]
-impl AnswerStore for Memory {
+impl ResponseCache for Memory {
     fn name(&self) -> &'static str {
         "memory"
     }
@@ -41,11 +42,11 @@ impl AnswerStore for Memory {
         false
     }
 
-    async fn get(&self, key: &str) -> Option<Kept> {
+    async fn get(&self, key: &str) -> Option<CachedResponse> {
         self.cache.get(key)
     }
 
-    async fn put(&self, key: &str, kept: Kept) {
+    async fn put(&self, key: &str, kept: CachedResponse) {
         self.cache.insert(key.to_owned(), kept);
     }
 
@@ -82,9 +83,16 @@ mod tests {
     use super::*;
     use crate::domain::body::Body;
 
-    fn kept(name: &str, bytes: usize) -> Kept {
+    fn kept(name: &str, bytes: usize) -> CachedResponse {
         let result = Body::from(format!("{{\"x\":\"{}\"}}", "x".repeat(bytes)));
-        Kept { result, at_unix_ms: 0, ttl: Duration::from_secs(1), stale: Duration::ZERO, hold: Duration::ZERO, name: name.into() }
+        CachedResponse {
+            result,
+            at_unix_ms: 0,
+            ttl: Duration::from_secs(1),
+            stale: Duration::ZERO,
+            hold: Duration::ZERO,
+            name: name.into(),
+        }
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::domain::{body::Body, policy::cache::Kept};
+use crate::domain::{body::Body, policy::cache::CachedResponse};
 
 /// What every value begins with. The number changes with the form, so that another version finds nothing instead of nonsense.
 const MARK: &[u8] = b"switchboard/1 ";
@@ -32,7 +32,7 @@ fn ms(time: Duration) -> u64 {
 }
 
 /// The value of an answer.
-pub fn encode(kept: &Kept) -> Vec<u8> {
+pub fn encode(kept: &CachedResponse) -> Vec<u8> {
     let head = Head {
         at: kept.at_unix_ms,
         ttl: ms(kept.ttl),
@@ -51,7 +51,7 @@ pub fn encode(kept: &Kept) -> Vec<u8> {
 }
 
 /// The answer of a value; `None` when it is no value of ours, or not a whole one.
-pub fn decode(value: Vec<u8>) -> Option<Kept> {
+pub fn decode(value: Vec<u8>) -> Option<CachedResponse> {
     let (head, end) = head(&value)?;
     let value = Bytes::from(value);
     let result = value.slice(end..);
@@ -59,7 +59,7 @@ pub fn decode(value: Vec<u8>) -> Option<Kept> {
     if result.len() != head.bytes || result.first() != Some(&b'{') || serde_json::from_slice::<IgnoredAny>(&result).is_err() {
         return None;
     }
-    Some(Kept {
+    Some(CachedResponse {
         result: Body::new(result),
         at_unix_ms: head.at,
         ttl: Duration::from_millis(head.ttl),
@@ -84,8 +84,8 @@ fn head(value: &[u8]) -> Option<(Head, usize)> {
 mod tests {
     use super::*;
 
-    fn kept() -> Kept {
-        Kept {
+    fn kept() -> CachedResponse {
+        CachedResponse {
             result: Body::from("{\"a\":\"é\\n\"}"),
             at_unix_ms: 1_700_000_000_000,
             ttl: Duration::from_millis(1500),

@@ -1,6 +1,6 @@
 //! Where answers are kept: in this process, or in Redis that is shared with others.
 //!
-//! Owns the stores behind [`AnswerStore`]; the only place that names `moka` and `redis`. The composition root
+//! Owns the stores behind [`ResponseCache`]; the only place that names `moka` and `redis`. The composition root
 //! chooses one by the configuration ([`open`]).
 
 mod memory;
@@ -9,11 +9,11 @@ mod redis;
 use std::sync::Arc;
 
 pub use self::{memory::Memory, redis::Redis};
-use crate::{domain::policy::cache::CacheSettings, engine::ports::AnswerStore};
+use crate::{domain::policy::cache::CacheSettings, engine::ports::ResponseCache};
 
 /// Opens the store that is configured, within a runtime. Waits for nothing: a Redis that is not there is a trouble of the
 /// store. Fails only on addresses that mean nothing.
-pub fn open(settings: &CacheSettings) -> Result<Arc<dyn AnswerStore>, String> {
+pub fn open(settings: &CacheSettings) -> Result<Arc<dyn ResponseCache>, String> {
     Ok(match settings.redis.as_slice() {
         [] => Arc::new(Memory::new(settings.bytes)),
         _ => Arc::new(Redis::open(settings)?),
