@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::{
     bus::Bus,
-    dispatch::Answers,
+    dispatch::CacheFront,
     inbox::Inbox,
     ports::{FrameDraft, Host},
 };
@@ -41,7 +41,7 @@ pub struct ServerHost {
     spec: Arc<ServerSpec>,
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
-    answers: Arc<Answers>,
+    answers: Arc<CacheFront>,
     stderr: Mutex<VecDeque<String>>,
     /// The headers of the last message, and what is shown of them.
     headers: Mutex<Option<(Headers, Headers)>>,
@@ -54,7 +54,7 @@ pub struct ServerHost {
 
 impl ServerHost {
     /// The host for `spec`.
-    pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>, answers: Arc<Answers>) -> ServerHost {
+    pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>, answers: Arc<CacheFront>) -> ServerHost {
         bus.secrets().learn(spec.secrets());
         ServerHost {
             spec,

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use super::{bus::Bus, checkers::Checkers, dispatch::Answers, inbox::Inbox, supervisor::Supervised};
+use super::{bus::Bus, checkers::Checkers, dispatch::CacheFront, inbox::Inbox, supervisor::Supervised};
 use crate::domain::{id::ServerId, policy::Rules};
 
 /// What all calls share.
@@ -17,7 +17,7 @@ pub struct Shared {
     /// The compiled schemas.
     pub checkers: Checkers,
     /// Answers kept, and equal calls under way.
-    pub answers: Arc<Answers>,
+    pub answers: Arc<CacheFront>,
     servers: Mutex<HashMap<ServerId, Supervised>>,
     rules: RwLock<Arc<Rules>>,
     random: Mutex<fastrand::Rng>,

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     bus::Bus,
-    dispatch::Answers,
+    dispatch::CacheFront,
     host::ServerHost,
     inbox::Inbox,
     lane::Lane,
@@ -83,7 +83,7 @@ pub fn start(
     connector: Arc<dyn Connector>,
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
-    answers: Arc<Answers>,
+    answers: Arc<CacheFront>,
     random: fastrand::Rng,
     before: impl Future<Output = ()> + Send + 'static,
 ) -> Supervised {

@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 use super::{
     Dispatch,
     aim::{Aim, Routes, with_key, with_server},
+    cache::FlightLeader,
     failed,
     flow::CallFlow,
-    kept::Turn,
     pursue::hung,
 };
 use crate::domain::{
@@ -32,7 +32,7 @@ impl Dispatch {
     pub(super) async fn fall_back(
         &self,
         aim: &Aim,
-        turn: Option<Turn>,
+        turn: Option<FlightLeader>,
         failure: Arc<Failure>,
         flow: &Arc<CallFlow>,
         begun: Instant,

@@ -6,10 +6,10 @@
 
 mod aim;
 mod attempt;
+mod cache;
 mod fallback;
 mod flow;
-mod kept;
-mod outdated;
+mod invalidation;
 mod pursue;
 
 use std::{
@@ -25,8 +25,8 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::cache::CacheFront;
 pub use self::flow::Unwatched;
-pub(super) use self::kept::Answers;
 use self::{
     aim::{Aim, Routes},
     flow::{CallFlow, Stations, alive_since},

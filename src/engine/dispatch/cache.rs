@@ -16,7 +16,7 @@ use super::{
     Dispatch,
     aim::Aim,
     flow::CallFlow,
-    outdated::{Change, Outdated},
+    invalidation::{Change, Invalidations},
 };
 use crate::{
     domain::{
@@ -46,10 +46,10 @@ type Fetching = (CallId, watch::Receiver<Option<Body>>);
 
 /// The store of answers, and who is fetching one now.
 #[derive(Default)]
-pub struct Answers {
+pub struct CacheFront {
     store: RwLock<Option<Arc<dyn ResponseCache>>>,
     fetching: Mutex<HashMap<String, Fetching>>,
-    outdated: Mutex<Outdated>,
+    outdated: Mutex<Invalidations>,
     counts: Counts,
 }
 
@@ -61,7 +61,7 @@ struct Counts {
     shared: AtomicU64,
 }
 
-impl Answers {
+impl CacheFront {
     /// Keeps answers there from now on.
     pub fn set_store(&self, store: Option<Arc<dyn ResponseCache>>) {
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
@@ -82,7 +82,7 @@ impl Answers {
         tokio::spawn(async move { store.forget(&key).await });
     }
 
-    fn outdated(&self) -> MutexGuard<'_, Outdated> {
+    fn outdated(&self) -> MutexGuard<'_, Invalidations> {
         self.outdated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,7 +110,7 @@ impl Answers {
 }
 
 /// The turn to fetch an answer that others may wait for; given back on drop.
-pub struct Turn {
+pub struct FlightLeader {
     key: String,
     policy: CachePolicy,
     /// How long the answer is held beyond that, for whom any answer is better than none.
@@ -123,14 +123,14 @@ pub struct Turn {
     ready: watch::Sender<Option<Body>>,
 }
 
-impl Turn {
+impl FlightLeader {
     /// The key of the answer.
     pub fn key(&self) -> &str {
         &self.key
     }
 }
 
-impl Drop for Turn {
+impl Drop for FlightLeader {
     fn drop(&mut self) {
         if !self.awaited {
             return;
@@ -142,7 +142,7 @@ impl Drop for Turn {
 impl Dispatch {
     /// The answer of an earlier call, or of an equal one under way; or else the turn to fetch one, when the answers of this
     /// tool are kept.
-    pub(super) async fn kept(&self, aim: &Aim, flow: &CallFlow) -> Result<Outcome, Option<Turn>> {
+    pub(super) async fn kept(&self, aim: &Aim, flow: &CallFlow) -> Result<Outcome, Option<FlightLeader>> {
         let answers = &self.shared.answers;
         let policy = &aim.treatment.policy.cache;
         let kept = match (&aim.operation, policy.keep) {
@@ -166,7 +166,15 @@ impl Dispatch {
             if matches!(aim.operation, Operation::Resource { .. }) {
                 // Whether its answer may be given to others is known only when it is there: nobody waits for it.
                 let ready = watch::channel(None).0;
-                return Err(Some(Turn { key, policy: policy.clone(), hold, answers: self.shared.clone(), awaited: false, since, ready }));
+                return Err(Some(FlightLeader {
+                    key,
+                    policy: policy.clone(),
+                    hold,
+                    answers: self.shared.clone(),
+                    awaited: false,
+                    since,
+                    ready,
+                }));
             }
             let turn = {
                 let mut fetching = answers.fetching.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,7 +184,7 @@ impl Dispatch {
                         let (ready, seen) = watch::channel(None);
                         fetching.insert(key.clone(), (self.id, seen));
                         let answers = self.shared.clone();
-                        Ok(Turn { key: key.clone(), policy: policy.clone(), hold, answers, awaited: true, since, ready })
+                        Ok(FlightLeader { key: key.clone(), policy: policy.clone(), hold, answers, awaited: true, since, ready })
                     }
                 }
             };
@@ -209,7 +217,7 @@ impl Dispatch {
     }
 
     /// Keeps an answer, if it is one that may be kept. Errors never are.
-    pub(super) async fn keep(&self, aim: &Aim, turn: Option<Turn>, outcome: &Outcome) {
+    pub(super) async fn keep(&self, aim: &Aim, turn: Option<FlightLeader>, outcome: &Outcome) {
         let (Some(turn), Outcome::Ok { result }) = (turn, outcome) else { return };
         let told = cache::told_ttl(result);
         let is_read = matches!(self.spec.operation, Operation::Resource { .. });
@@ -261,7 +269,7 @@ impl Dispatch {
         Outcome::Ok { result: kept.result }
     }
 
-    fn tell(&self, answers: &Answers) {
+    fn tell(&self, answers: &CacheFront) {
         self.shared.bus.publish(EventKind::Cache { view: Arc::new(answers.view()) });
     }
 

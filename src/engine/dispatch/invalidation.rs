@@ -22,7 +22,7 @@ pub struct Change {
 
 /// All changes that still matter.
 #[derive(Debug, Default)]
-pub struct Outdated {
+pub struct Invalidations {
     number: u64,
     /// When the last change was: no two are at the same time, so that what is read between them has a time of its own.
     last_ms: u64,
@@ -36,7 +36,7 @@ struct OfServer {
     uris: HashMap<String, Change>,
 }
 
-impl Outdated {
+impl Invalidations {
     /// The number of the last change.
     pub fn number(&self) -> u64 {
         self.number
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_change_outdates_the_resource_and_what_it_is_a_part_of() {
         let (a, b) = (ServerId::from("a"), ServerId::from("b"));
-        let mut outdated = Outdated::default();
+        let mut outdated = Invalidations::default();
         outdated.changed(&a, Some("file:///x/y"), 7);
         let number = |uri: &str| outdated.last(&a, uri).map(|change| change.number);
         assert_eq!((number("file:///x/y"), number("file:///x"), number("file:///x/")), (Some(1), Some(1), Some(1)));
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_flood_is_bounded_and_forgets_no_change() {
         let a = ServerId::from("a");
-        let mut outdated = Outdated::default();
+        let mut outdated = Invalidations::default();
         for n in 0..=MOST as u64 {
             outdated.changed(&a, Some(&format!("r:{n}")), n);
         }
