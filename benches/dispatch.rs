@@ -41,7 +41,7 @@ use switchboard::{
     engine::{
         Engine, EngineOptions,
         control::Control,
-        ports::{Connector, Flow, Host, Reply, Request, Session},
+        ports::{Connector, Host, Reply, Request, RequestObserver, Session},
     },
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
@@ -110,7 +110,7 @@ impl Session for Under {
         Arc::new(SessionInfo::bare(self.host.now()))
     }
 
-    async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         flow.sent(self.host.now(), 1);
         match (&self.peer, self.way) {
             (Some(peer), _) => {

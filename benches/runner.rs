@@ -39,7 +39,7 @@ use switchboard::{
     engine::{
         Engine, EngineOptions,
         control::{Command, Control},
-        ports::{Connector, Flow, Host, Reply, Request, Session},
+        ports::{Connector, Host, Reply, Request, RequestObserver, Session},
     },
     store::Store,
 };
@@ -289,7 +289,7 @@ impl Session for Answering {
         })
     }
 
-    async fn request(&self, _: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+    async fn request(&self, _: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let now = self.0.now();
         flow.sent(now, 1);
         let result = Body::from(r#"{"content":[{"type":"text","text":"{\"n\":1}"}],"structuredContent":{"n":1}}"#);

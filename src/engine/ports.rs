@@ -1,7 +1,7 @@
 //! What the engine asks of its adapters, and what it gives them.
 //!
 //! `mcp` implements [`Connector`] and [`Session`], `store` implements [`Journal`]; the engine implements
-//! [`Host`] and [`Flow`].
+//! [`Host`] and [`RequestObserver`].
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub trait Session: Send + Sync {
     /// Sends one request and waits for its answer, however long that takes: the deadline is the
     /// caller's. Dropping the future cancels the request by the rule of the transport and the era
     /// (`notifications/cancelled`, or closing the stream).
-    async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure>;
+    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
 
     /// Sends a notification.
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure>;
@@ -121,7 +121,7 @@ pub struct Reply {
 }
 
 /// What a session tells about a request under way.
-pub trait Flow: Send + Sync {
+pub trait RequestObserver: Send + Sync {
     /// The request's last byte was handed to the system.
     fn sent(&self, at: Stamp, bytes: u64);
     /// The server reported progress.

@@ -17,7 +17,7 @@ use super::{
     Engine, EngineOptions,
     control::{Command, Control},
     lock,
-    ports::{Connector, Flow, Host, Reply, Request, Session},
+    ports::{Connector, Host, Reply, Request, RequestObserver, Session},
 };
 use crate::domain::{
     ask,
@@ -349,7 +349,7 @@ impl Session for Actor {
         Arc::new(SessionInfo::bare(self.host.now()))
     }
 
-    async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let place = self.place(&request);
         let params = Data::parse(&request.params.text()).unwrap_or_default();
         let member = |key: &str| params.member(key);

@@ -505,7 +505,7 @@ pub async fn subscribe(session: Arc<dyn Session>, uri: &str, on: bool) -> Result
 pub async fn set_log_level(session: Arc<dyn Session>, level: &str) -> Result<(), String> {
     let params = Body::json(&serde_json::json!({"level": level}));
     let request = super::ports::Request { method: "logging/setLevel".into(), params, call: None, repeatable: true };
-    match timeout(HEALTH_PATIENCE, session.request(request, Arc::new(super::dispatch::Unwatched))).await {
+    match timeout(HEALTH_PATIENCE, session.request(request, Arc::new(super::dispatch::NoopObserver))).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(failure)) => Err(failure.message),
         Err(_) => Err("no answer".into()),

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    dispatch::Unwatched,
-    ports::{Flow, Reply, Request, Session},
+    dispatch::NoopObserver,
+    ports::{Reply, Request, RequestObserver, Session},
 };
 use crate::domain::{
     body::Body,
@@ -20,7 +20,7 @@ use crate::domain::{
 pub const AUGMENTATION: &str = ",\"task\":{\"ttl\":600000}";
 
 /// Waits for the result of task `id`, telling its state as progress. Dropping it cancels the task.
-pub async fn result<F: Flow + 'static>(
+pub async fn result<F: RequestObserver + 'static>(
     session: &Arc<dyn Session>,
     call: CallId,
     id: &str,
@@ -43,7 +43,7 @@ pub async fn result<F: Flow + 'static>(
                 return reply;
             }
             () = sleep_until(next) => {
-                let state = session.request(request("tasks/get", Some(call)), Arc::new(Unwatched)).await;
+                let state = session.request(request("tasks/get", Some(call)), Arc::new(NoopObserver)).await;
                 if let Ok(reply) = state {
                     seen += 1.0;
                     flow.progress(Progress { progress: seen, total: None, message: Some(describe(&reply.result)) });
@@ -75,7 +75,7 @@ impl Drop for Unfinished {
         let (Some(cancel), Ok(runtime)) = (self.cancel.take(), tokio::runtime::Handle::try_current()) else { return };
         let session = self.session.clone();
         runtime.spawn(async move {
-            let _ = tokio::time::timeout(Duration::from_secs(5), session.request(cancel, Arc::new(Unwatched))).await;
+            let _ = tokio::time::timeout(Duration::from_secs(5), session.request(cancel, Arc::new(NoopObserver))).await;
         });
     }
 }

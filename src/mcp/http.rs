@@ -51,7 +51,7 @@ use crate::{
         server::{ConnectFailure, Era, Exit, Launch, ServerSpec, Step},
         time::Stamp,
     },
-    engine::ports::{Flow, FrameDraft, Host, Reply, Request},
+    engine::ports::{FrameDraft, Host, Reply, Request, RequestObserver},
 };
 
 const SESSION: &str = "mcp-session-id";
@@ -166,7 +166,7 @@ struct Post {
     rpc_id: Option<Arc<str>>,
     call: Option<CallId>,
     routing: Vec<(String, String)>,
-    flow: Option<Arc<dyn Flow>>,
+    flow: Option<Arc<dyn RequestObserver>>,
     under: Under,
     /// Whether it may be sent again although it may have run.
     repeatable: bool,
@@ -438,7 +438,7 @@ impl HttpLink {
         });
     }
 
-    async fn send(self: &Arc<Self>, request: Request, meta: &str, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+    async fn send(self: &Arc<Self>, request: Request, meta: &str, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         if self.ending.over() {
             return Err(Failure::new(FailureKind::Transport, "the server is no longer connected"));
         }
@@ -485,7 +485,7 @@ impl HttpLink {
 
 #[async_trait]
 impl Link for HttpLink {
-    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let Some(own) = self.own.upgrade() else { return Err(Failure::new(FailureKind::Transport, "the connection was closed")) };
         own.send(request, meta, flow).await
     }

@@ -26,7 +26,7 @@ use crate::{
         server::ServerSpec,
         time::{Stamp, size},
     },
-    engine::ports::{Flow, FrameDraft, Host, Reply},
+    engine::ports::{FrameDraft, Host, Reply, RequestObserver},
 };
 use async_trait::async_trait;
 use serde_json::value::RawValue;
@@ -61,7 +61,7 @@ pub struct Arrival {
 struct Slot {
     call: Option<CallId>,
     method: Arc<str>,
-    flow: Arc<dyn Flow>,
+    flow: Arc<dyn RequestObserver>,
     sent_bytes: u64,
     /// Its place among all that was written, once it is.
     written: u64,
@@ -86,7 +86,7 @@ struct Ended {
     call: Option<CallId>,
     method: Arc<str>,
     /// Who is told of an answer that comes after all; nobody when it was answered.
-    given_up: Option<Arc<dyn Flow>>,
+    given_up: Option<Arc<dyn RequestObserver>>,
 }
 
 /// The state of one connection.
@@ -106,7 +106,7 @@ pub struct Ticket {
     pub id: u64,
     answer: oneshot::Receiver<Result<Reply, Failure>>,
     on_drop: Option<Box<dyn FnOnce(u64, String) + Send>>,
-    flow: Arc<dyn Flow>,
+    flow: Arc<dyn RequestObserver>,
 }
 
 impl Ticket {
@@ -179,7 +179,7 @@ impl Peer {
         method: &str,
         call: Option<CallId>,
         sent_bytes: u64,
-        flow: Arc<dyn Flow>,
+        flow: Arc<dyn RequestObserver>,
     ) -> Result<Ticket, Failure> {
         let (answer, wait) = oneshot::channel();
         let mut pending = lock(&self.pending);

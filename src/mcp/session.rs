@@ -25,7 +25,7 @@ use crate::{
         server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
         time::{Stamp, short, size},
     },
-    engine::ports::{Flow, Host, Reply, Request, Session},
+    engine::ports::{Host, Reply, Request, RequestObserver, Session},
 };
 
 /// The newest version of the modern era that we speak.
@@ -54,7 +54,7 @@ const LISTEN_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration
 pub trait Link: Send + Sync {
     /// Sends a request whose `params._meta` gets the members of `meta` (a JSON object, or empty) and
     /// a progress token when it belongs to a call, and waits for the answer. Dropping gives it up.
-    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn Flow>) -> Result<Reply, Failure>;
+    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
     /// Sends a notification.
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure>;
     /// The handshake is done: what was agreed.
@@ -92,7 +92,7 @@ fn modern_meta(version: &str, log_level: Option<&str>) -> String {
 /// A flow for the engine's own requests, which nobody watches.
 pub struct Quiet(pub &'static str);
 
-impl Flow for Quiet {
+impl RequestObserver for Quiet {
     fn sent(&self, _: Stamp, _: u64) {}
     fn progress(&self, _: Progress) {}
     fn reason(&self) -> String {
@@ -367,7 +367,7 @@ impl Session for McpSession {
         self.info.clone()
     }
 
-    async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         self.link.request(request, &self.meta, flow).await
     }
 
@@ -580,7 +580,7 @@ mod tests {
 
     #[async_trait]
     impl Link for Streams {
-        async fn request(&self, request: Request, _: &str, _: Arc<dyn Flow>) -> Result<Reply, Failure> {
+        async fn request(&self, request: Request, _: &str, _: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
             if request.method == "server/discover" {
                 let result = Body::from(r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}"#);
                 return Ok(Reply { result, first_byte: Stamp(0), last_byte: Stamp(0), sent_bytes: 0, received_bytes: 0 });

@@ -37,7 +37,7 @@ use crate::{
         server::{ConnectFailure, Era, Exit, ServerSpec, Step},
         time::{Stamp, size},
     },
-    engine::ports::{Flow, FrameDraft, Host, Reply, Request},
+    engine::ports::{FrameDraft, Host, Reply, Request, RequestObserver},
 };
 
 /// Messages that may wait to be written.
@@ -70,7 +70,7 @@ struct Outgoing {
     method: Option<Arc<str>>,
     rpc_id: Option<Arc<str>>,
     call: Option<CallId>,
-    flow: Option<Arc<dyn Flow>>,
+    flow: Option<Arc<dyn RequestObserver>>,
     /// Set for requests.
     request: Option<Sending>,
 }
@@ -269,7 +269,7 @@ impl StdioLink {
 
 #[async_trait]
 impl Link for StdioLink {
-    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let id = self.peer.fresh_id();
         let method: Arc<str> = request.method.as_str().into();
         let body = wire::request(id, &method, &request.params, &meta_with_token(meta, request.call, id));

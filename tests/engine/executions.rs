@@ -21,7 +21,7 @@ use switchboard::{
         },
         server::ServerSpec,
     },
-    engine::ports::{Flow, Host},
+    engine::ports::{Host, RequestObserver},
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -117,7 +117,7 @@ fn wrong(executions: usize, settled: &Arc<Settled>) -> Option<String> {
 async fn an_attempt_that_was_not_sent_does_not_undo_one_that_may_have_run() {
     let fake = Fake::new(|_| {
         let tries = AtomicUsize::new(0);
-        let answer = move |_, flow: Arc<dyn Flow>, host: Arc<dyn Host>| {
+        let answer = move |_, flow: Arc<dyn RequestObserver>, host: Arc<dyn Host>| {
             let first = tries.fetch_add(1, Ordering::SeqCst) == 0;
             async move {
                 if !first {

@@ -17,7 +17,7 @@ use switchboard::{
         catalog::RawLists,
         server::{ConnectFailure, Era, Exit, Launch, ServerSpec, SessionInfo, Step},
     },
-    engine::ports::{Connector, Flow, Host, Reply, Request, Session},
+    engine::ports::{Connector, Host, Reply, Request, RequestObserver, Session},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,7 @@ pub enum Plan {
     Serve(Duration, Arc<Behaviour>),
 }
 
-type Answering = dyn Fn(Request, Arc<dyn Flow>, Arc<dyn Host>) -> BoxFuture<'static, Result<Reply, Failure>> + Send + Sync;
+type Answering = dyn Fn(Request, Arc<dyn RequestObserver>, Arc<dyn Host>) -> BoxFuture<'static, Result<Reply, Failure>> + Send + Sync;
 
 /// What comes of a health check or of listing.
 pub enum Sign {
@@ -79,7 +79,7 @@ pub struct Behaviour {
 
 impl Behaviour {
     pub fn new<F: Future<Output = Result<Reply, Failure>> + Send + 'static>(
-        answer: impl Fn(Request, Arc<dyn Flow>, Arc<dyn Host>) -> F + Send + Sync + 'static,
+        answer: impl Fn(Request, Arc<dyn RequestObserver>, Arc<dyn Host>) -> F + Send + Sync + 'static,
     ) -> Behaviour {
         let answer = Box::new(move |request, flow, host| -> BoxFuture<'static, _> { Box::pin(answer(request, flow, host)) });
         Behaviour {
@@ -173,7 +173,7 @@ impl Session for FakeSession {
         Arc::new(SessionInfo::bare(self.host.now()))
     }
 
-    async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         tokio::select! {
             answer = (self.behaviour.answer)(request, flow, self.host.clone()) => answer,
             () = self.behaviour.lost.cancelled() => Err(Failure::after_send(FailureKind::Transport, "the connection was lost")),

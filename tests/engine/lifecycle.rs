@@ -29,7 +29,7 @@ use switchboard::{
     },
     engine::{
         control::{Command, Control, Lagged},
-        ports::{Flow, Host, Reply, Request},
+        ports::{Host, Reply, Request, RequestObserver},
     },
 };
 
@@ -89,7 +89,7 @@ fn seconds(n: u64) -> Duration {
 
 /// Answers every call after a while.
 fn slow(after: Duration) -> Behaviour {
-    Behaviour::new(move |_, flow: Arc<dyn Flow>, host| async move {
+    Behaviour::new(move |_, flow: Arc<dyn RequestObserver>, host| async move {
         flow.sent(host.now(), 1);
         sleep(after).await;
         Ok(reply(&host))

@@ -18,7 +18,7 @@ use switchboard::{
         id::ServerId,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     },
-    engine::ports::{Connector, Flow, Host, Reply, Request, Session},
+    engine::ports::{Connector, Host, Reply, Request, RequestObserver, Session},
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -183,7 +183,7 @@ impl PuppetSession {
         Reply { result: Body::from(result.to_owned()), first_byte: now, last_byte: now, sent_bytes: 1, received_bytes: result.len() as u64 }
     }
 
-    async fn act(&self, act: Act, flow: &Arc<dyn Flow>) -> Result<Reply, Failure> {
+    async fn act(&self, act: Act, flow: &Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let ok = r#"{"content":[{"type":"text","text":"hello"}]}"#;
         match act {
             Act::Ok(after) => {
@@ -244,7 +244,7 @@ impl Session for PuppetSession {
         Arc::new(SessionInfo::bare(self.host.now()))
     }
 
-    async fn request(&self, request: Request, flow: Arc<dyn Flow>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let number = self.puppet.requests.fetch_add(1, Ordering::SeqCst);
         self.puppet.came.lock().unwrap().push(Instant::now());
         let act = (self.puppet.script)(&request, number);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Dispatch, failed, flow::AttemptFlow};
+use super::{Dispatch, context::AttemptContext, failed};
 use crate::{
     domain::{
         ask::{Answer, Question},
@@ -35,7 +35,7 @@ impl Dispatch {
         repeatable: bool,
         server: &Supervised,
         session: &Arc<dyn Session>,
-        flow: &Arc<AttemptFlow>,
+        flow: &Arc<AttemptContext>,
     ) -> Outcome {
         let info = session.info();
         let mut extra = if info.has_tasks() && self.wants_task(operation) { task::AUGMENTATION.to_owned() } else { String::new() };

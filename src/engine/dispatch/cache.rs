@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{
     Dispatch,
     aim::Aim,
-    flow::CallFlow,
+    context::CallContext,
     invalidation::{Change, Invalidations},
 };
 use crate::{
@@ -142,7 +142,7 @@ impl Drop for FlightLeader {
 impl Dispatch {
     /// The answer of an earlier call, or of an equal one under way; or else the turn to fetch one, when the answers of this
     /// tool are kept.
-    pub(super) async fn kept(&self, aim: &Aim, flow: &CallFlow) -> Result<Outcome, Option<FlightLeader>> {
+    pub(super) async fn kept(&self, aim: &Aim, flow: &CallContext) -> Result<Outcome, Option<FlightLeader>> {
         let answers = &self.shared.answers;
         let policy = &aim.treatment.policy.cache;
         let kept = match (&aim.operation, policy.keep) {
@@ -245,7 +245,7 @@ impl Dispatch {
     }
 
     /// The last answer kept for an equal call, if it may still stand in for a failed one.
-    pub(super) async fn stale(&self, aim: &Aim, key: Option<&str>, any_age: bool, flow: &CallFlow) -> Option<Outcome> {
+    pub(super) async fn stale(&self, aim: &Aim, key: Option<&str>, any_age: bool, flow: &CallContext) -> Option<Outcome> {
         let store = self.shared.answers.store()?;
         let key = key.map_or_else(|| self.cache_key(aim), str::to_owned);
         let kept = store.get(&key).await?;
@@ -261,7 +261,7 @@ impl Dispatch {
         Some(self.give(kept, &key, store.name(), true, now, flow))
     }
 
-    fn give(&self, kept: CachedResponse, key: &str, store: &str, stale: bool, now: u64, flow: &CallFlow) -> Outcome {
+    fn give(&self, kept: CachedResponse, key: &str, store: &str, stale: bool, now: u64, flow: &CallContext) -> Outcome {
         let age = Duration::from_millis(now.saturating_sub(kept.at_unix_ms));
         flow.stage(Stage::CacheHit { age, key: key.to_owned(), store: store.to_owned(), stale });
         flow.with(|s| s.cached = Some(age));

@@ -9,8 +9,8 @@ use super::{
     Dispatch,
     aim::{Aim, Routes, with_key, with_server},
     cache::FlightLeader,
+    context::CallContext,
     failed,
-    flow::CallFlow,
     pursue::hung,
 };
 use crate::domain::{
@@ -34,7 +34,7 @@ impl Dispatch {
         aim: &Aim,
         turn: Option<FlightLeader>,
         failure: Arc<Failure>,
-        flow: &Arc<CallFlow>,
+        flow: &Arc<CallContext>,
         begun: Instant,
     ) -> Outcome {
         // A call that was wrong, and one that was given up, fail for good.
@@ -88,7 +88,7 @@ impl Dispatch {
     }
 
     /// Calls something else, by its own settings but without fallbacks of its own.
-    async fn other(&self, operation: Operation, routes: Routes, flow: &Arc<CallFlow>, begun: Instant, later: usize) -> Outcome {
+    async fn other(&self, operation: Operation, routes: Routes, flow: &Arc<CallContext>, begun: Instant, later: usize) -> Outcome {
         if Instant::now() >= flow.until() {
             return failed(Failure::new(FailureKind::Timeout, "no time was left"));
         }
@@ -99,7 +99,7 @@ impl Dispatch {
     }
 
     /// The tool of this exposed name. While servers are still on their way, it may be one of theirs.
-    async fn listed(&self, exposed: &str, flow: &CallFlow) -> Option<ToolId> {
+    async fn listed(&self, exposed: &str, flow: &CallContext) -> Option<ToolId> {
         loop {
             let (found, pending) = self
                 .shared
@@ -113,7 +113,7 @@ impl Dispatch {
     }
 
     /// The call of another tool, with the arguments of this one put into `template`.
-    async fn mapped(&self, operation: &Operation, tool: &str, template: Option<&Body>, flow: &CallFlow) -> Result<Operation, Failure> {
+    async fn mapped(&self, operation: &Operation, tool: &str, template: Option<&Body>, flow: &CallContext) -> Result<Operation, Failure> {
         let Operation::Tool { arguments, .. } = operation else {
             return Err(Failure::new(FailureKind::Refused, "only a tool can stand in for a tool"));
         };

@@ -7,8 +7,8 @@
 mod aim;
 mod attempt;
 mod cache;
+mod context;
 mod fallback;
-mod flow;
 mod invalidation;
 mod pursue;
 
@@ -26,10 +26,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::cache::CacheFront;
-pub use self::flow::Unwatched;
+pub use self::context::NoopObserver;
 use self::{
     aim::{Aim, Routes},
-    flow::{CallFlow, Stations, alive_since},
+    context::{CallContext, CallTimestamps, alive_since},
 };
 use super::shared::Shared;
 use crate::domain::{
@@ -94,34 +94,34 @@ impl Cancel {
 impl Dispatch {
     /// Runs the call to its end and publishes it.
     pub async fn run(self) -> Arc<Settled> {
-        let stations = Arc::new(Mutex::new(Stations::default()));
+        let timestamps = Arc::new(Mutex::new(CallTimestamps::default()));
         // A fault of ours ends this call and nothing else.
-        let settled = AssertUnwindSafe(self.settle(&stations)).catch_unwind().await;
-        let mut stations = stations.lock().unwrap_or_else(PoisonError::into_inner);
-        let broken = |_| failed(Failure { may_have_run: stations.sent.is_some(), ..broken() });
+        let settled = AssertUnwindSafe(self.settle(&timestamps)).catch_unwind().await;
+        let mut timestamps = timestamps.lock().unwrap_or_else(PoisonError::into_inner);
+        let broken = |_| failed(Failure { may_have_run: timestamps.sent.is_some(), ..broken() });
         let outcome = self.redacted(settled.unwrap_or_else(broken));
         let bus = &self.shared.bus;
         let timings = Timings {
             queued: self.queued,
-            sent: stations.sent,
-            first_byte: stations.first_byte,
-            last_byte: stations.last_byte,
+            sent: timestamps.sent,
+            first_byte: timestamps.first_byte,
+            last_byte: timestamps.last_byte,
             settled: bus.now(),
         };
         let settled = Arc::new(Settled {
             outcome,
             timings,
-            rounds: stations.rounds.max(1),
-            sent_bytes: stations.sent_bytes,
-            received_bytes: stations.received_bytes,
-            attempts: stations.attempts,
-            by: stations.by.take(),
-            cached: stations.cached,
+            rounds: timestamps.rounds.max(1),
+            sent_bytes: timestamps.sent_bytes,
+            received_bytes: timestamps.received_bytes,
+            attempts: timestamps.attempts,
+            by: timestamps.by.take(),
+            cached: timestamps.cached,
         });
         // Published under the lock, so that nothing of this call can follow.
-        stations.over = true;
+        timestamps.over = true;
         bus.publish_at(timings.settled, EventKind::CallSettled { call: self.id, settled: settled.clone() });
-        drop(stations);
+        drop(timestamps);
         self.shared.inbox.withdraw(self.id);
         settled
     }
@@ -138,7 +138,7 @@ impl Dispatch {
         if redactor.is_empty() { Outcome::Failed { failure } } else { failed(Arc::unwrap_or_clone(failure).redacted(&redactor)) }
     }
 
-    async fn settle(&self, stations: &Arc<Mutex<Stations>>) -> Outcome {
+    async fn settle(&self, timestamps: &Arc<Mutex<CallTimestamps>>) -> Outcome {
         let aim = match Aim::take(&self.shared, &self.spec.operation, Routes::Apply) {
             Ok(aim) => aim,
             Err(failure) => return failed(failure),
@@ -147,10 +147,10 @@ impl Dispatch {
         let limit = self.spec.timeout.or(aim.treatment.timeout).unwrap_or(timeouts.call);
         let begun = Instant::now();
         let last = begun + timeouts.call_max.max(limit);
-        let flow = Arc::new(CallFlow {
+        let flow = Arc::new(CallContext {
             id: self.id,
             bus: self.shared.bus.clone(),
-            stations: stations.clone(),
+            timestamps: timestamps.clone(),
             limit,
             last,
             alive: alive_since(begun),
@@ -180,7 +180,7 @@ impl Dispatch {
     }
 
     /// An answer kept earlier, or that of the servers, or what stands in for it.
-    async fn answer(&self, aim: Aim, flow: &Arc<CallFlow>, begun: Instant) -> Outcome {
+    async fn answer(&self, aim: Aim, flow: &Arc<CallContext>, begun: Instant) -> Outcome {
         if let Some(decision) = &aim.decision {
             flow.stage(Stage::Routed { decision: decision.clone() });
         }
@@ -201,7 +201,7 @@ impl Dispatch {
     }
 }
 
-impl CallFlow {
+impl CallContext {
     /// The failure of a call whose time is up.
     fn too_late(&self, begun: Instant) -> Failure {
         let took = short(begun.elapsed());

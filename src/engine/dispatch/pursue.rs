@@ -15,9 +15,9 @@ use super::{
     Dispatch,
     aim::{Aim, with_key, with_server},
     attempt::ready,
+    context::{AttemptContext, CallContext},
     failed,
     fallback::joined,
-    flow::{AttemptFlow, CallFlow},
 };
 use crate::{
     domain::{
@@ -76,7 +76,7 @@ impl Tried {
 struct Chase<'a> {
     aim: &'a Aim,
     operation: Operation,
-    flow: &'a Arc<CallFlow>,
+    flow: &'a Arc<CallContext>,
     begun: Instant,
     /// How many other calls could follow the attempt that is made now.
     others: usize,
@@ -85,7 +85,7 @@ struct Chase<'a> {
 impl Dispatch {
     /// Tries the servers of `aim` until one answers, as often as the settings allow. `later`: how many calls may
     /// stand in for it when it fails.
-    pub(super) async fn pursue(&self, aim: &Aim, cause: Cause, flow: &Arc<CallFlow>, begun: Instant, later: usize) -> Outcome {
+    pub(super) async fn pursue(&self, aim: &Aim, cause: Cause, flow: &Arc<CallContext>, begun: Instant, later: usize) -> Outcome {
         let retry = &aim.treatment.policy.retry;
         let operation = match &aim.treatment.idempotency_key {
             Some(name) => with_key(&aim.operation, name, self.key()),
@@ -337,7 +337,7 @@ impl Dispatch {
         let begun = Instant::now();
         let left = flow.until().saturating_duration_since(begun);
         let limit = aim.treatment.policy.attempt.or_else(|| budget::share(left, chase.others));
-        let one = AttemptFlow::new(flow.clone(), number, limit, sent);
+        let one = AttemptContext::new(flow.clone(), number, limit, sent);
         let repeatable = verdict::resendable(aim.safe, &aim.treatment.policy.retry);
         let mut request = Box::pin(self.struck(&operation, repeatable, server, &session, &one));
         let ended = tokio::select! {
@@ -388,7 +388,7 @@ impl Dispatch {
     }
 
     /// Waits until the server is connected; only for a part of the call's time when something else can answer in its place.
-    async fn connected(&self, aim: &Aim, server: &Supervised, flow: &CallFlow) -> Result<Arc<dyn Session>, Failure> {
+    async fn connected(&self, aim: &Aim, server: &Supervised, flow: &CallContext) -> Result<Arc<dyn Session>, Failure> {
         let waits = matches!(&*server.readiness.borrow(), Readiness::Pending);
         if waits {
             flow.stage(Stage::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
@@ -404,7 +404,7 @@ impl Dispatch {
     }
 
     /// A place at the server, and one at the tool when a rule limits it by itself.
-    async fn places(&self, aim: &Aim, server: &Supervised, flow: &CallFlow) -> Result<(Option<Place>, Place), Failure> {
+    async fn places(&self, aim: &Aim, server: &Supervised, flow: &CallContext) -> Result<(Option<Place>, Place), Failure> {
         let id = &server.spec.id;
         let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
         let own = &aim.treatment.policy.load;
@@ -425,7 +425,7 @@ impl Dispatch {
         aim: &Aim,
         server: &Supervised,
         session: &Arc<dyn Session>,
-        flow: &CallFlow,
+        flow: &CallContext,
     ) -> Result<Pass, Failure> {
         if !pass.probe || aim.treatment.policy.breaker.probe != Probe::Ping {
             return Ok(pass);
@@ -457,7 +457,7 @@ impl Dispatch {
         repeatable: bool,
         server: &Supervised,
         session: &Arc<dyn Session>,
-        flow: &Arc<AttemptFlow>,
+        flow: &Arc<AttemptContext>,
     ) -> Outcome {
         let tool = match operation {
             Operation::Tool { tool, .. } => Some(&tool.name),

@@ -5,7 +5,7 @@ use super::*;
 /// Reads of one resource are answered with how many there were, and hold for an hour.
 fn counted_reads(host: &Arc<Mutex<Option<Arc<dyn Host>>>>, gate: &Arc<Semaphore>) -> Plan {
     let (seen, gate, reads) = (host.clone(), gate.clone(), Arc::new(AtomicUsize::new(0)));
-    let answer = move |_: Request, flow: Arc<dyn Flow>, host: Arc<dyn Host>| {
+    let answer = move |_: Request, flow: Arc<dyn RequestObserver>, host: Arc<dyn Host>| {
         let (seen, gate, reads) = (seen.clone(), gate.clone(), reads.clone());
         async move {
             flow.sent(host.now(), 1);

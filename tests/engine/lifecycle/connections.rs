@@ -230,7 +230,7 @@ async fn the_era_that_was_learned_is_forgotten_when_it_no_longer_holds() {
 async fn a_breakdown_of_a_connection_in_use_ends_its_calls_and_touches_no_other_server() {
     for checking in [false, true] {
         let fake = Fake::new(move |attempt| {
-            let behaviour = Behaviour::new(|request: Request, flow: Arc<dyn Flow>, host| async move {
+            let behaviour = Behaviour::new(|request: Request, flow: Arc<dyn RequestObserver>, host| async move {
                 flow.sent(host.now(), 1);
                 if !request.params.text().contains("fine") {
                     std::future::pending::<()>().await;
@@ -282,7 +282,7 @@ async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     let fake = Fake::new(|attempt| match attempt {
         0 => Plan::Panic,
         1 => Behaviour::prompt().listed(|_| Sign::Panic).plan(),
-        _ => Behaviour::new(|request, flow: Arc<dyn Flow>, host| async move {
+        _ => Behaviour::new(|request, flow: Arc<dyn RequestObserver>, host| async move {
             flow.sent(host.now(), 1);
             assert!(request.params.text().contains("fine"), "a planned fault of the session");
             Ok(reply(&host))

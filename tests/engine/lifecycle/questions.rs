@@ -4,7 +4,7 @@ use super::*;
 
 /// Tells progress every 50 s, then puts a form to whoever answers, and goes on for a while, or for ever.
 fn asking(progress: u32, after: Option<Duration>) -> Behaviour {
-    Behaviour::new(move |request: Request, flow: Arc<dyn Flow>, host: Arc<dyn Host>| async move {
+    Behaviour::new(move |request: Request, flow: Arc<dyn RequestObserver>, host: Arc<dyn Host>| async move {
         flow.sent(host.now(), 1);
         for n in 1..=progress {
             sleep(seconds(50)).await;
@@ -60,7 +60,7 @@ async fn a_fixed_answer_fills_in_forms_and_opens_no_page() {
     {
         let answers = Arc::new(std::sync::Mutex::new(vec![]));
         let told = answers.clone();
-        let behaviour = Behaviour::new(move |request: Request, _: Arc<dyn Flow>, host: Arc<dyn Host>| {
+        let behaviour = Behaviour::new(move |request: Request, _: Arc<dyn RequestObserver>, host: Arc<dyn Host>| {
             let told = told.clone();
             async move {
                 for question in [

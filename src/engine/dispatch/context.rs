@@ -22,13 +22,13 @@ use crate::{
         bus::Bus,
         inbox::Inbox,
         lock,
-        ports::{Flow, Reply},
+        ports::{Reply, RequestObserver},
     },
 };
 
 /// Where a call has been.
 #[derive(Clone, Debug, Default)]
-pub struct Stations {
+pub struct CallTimestamps {
     pub sent: Option<Stamp>,
     pub first_byte: Option<Stamp>,
     pub last_byte: Option<Stamp>,
@@ -61,10 +61,10 @@ pub fn alive_since(at: Instant) -> Mutex<Alive> {
 }
 
 /// What all attempts of a call share.
-pub struct CallFlow {
+pub struct CallContext {
     pub id: CallId,
     pub bus: Arc<Bus>,
-    pub stations: Arc<Mutex<Stations>>,
+    pub timestamps: Arc<Mutex<CallTimestamps>>,
     /// How long the call may take without progress.
     pub limit: Duration,
     /// When it ends, whatever progress is reported. The time that people think comes on top of it, as of every limit.
@@ -75,9 +75,9 @@ pub struct CallFlow {
     pub reason: Mutex<String>,
 }
 
-impl CallFlow {
-    pub fn with<T>(&self, change: impl FnOnce(&mut Stations) -> T) -> T {
-        change(&mut self.stations.lock().unwrap_or_else(PoisonError::into_inner))
+impl CallContext {
+    pub fn with<T>(&self, change: impl FnOnce(&mut CallTimestamps) -> T) -> T {
+        change(&mut self.timestamps.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells what happened to the call, unless it is over.
@@ -147,8 +147,8 @@ impl CallFlow {
 }
 
 /// One attempt's view of its call.
-pub struct AttemptFlow {
-    pub call: Arc<CallFlow>,
+pub struct AttemptContext {
+    pub call: Arc<CallContext>,
     /// Which attempt of the call, from 1.
     pub number: u32,
     /// From when its own limit runs.
@@ -164,12 +164,12 @@ pub struct AttemptFlow {
     pub reason: Mutex<String>,
 }
 
-impl AttemptFlow {
-    pub fn new(call: Arc<CallFlow>, number: u32, limit: Option<Duration>, beside: Option<Arc<Notify>>) -> Arc<AttemptFlow> {
+impl AttemptContext {
+    pub fn new(call: Arc<CallContext>, number: u32, limit: Option<Duration>, beside: Option<Arc<Notify>>) -> Arc<AttemptContext> {
         // Without a limit of its own an attempt ends with its call.
         let limit = limit.unwrap_or(call.limit).min(call.limit);
         let alive = Mutex::new(call.alive_now());
-        Arc::new(AttemptFlow {
+        Arc::new(AttemptContext {
             call,
             number,
             alive,
@@ -211,7 +211,7 @@ impl AttemptFlow {
     }
 }
 
-impl Flow for AttemptFlow {
+impl RequestObserver for AttemptContext {
     fn sent(&self, at: Stamp, bytes: u64) {
         if self.sent.set(at).is_ok() {
             // One waits at most, and not for long: this is kept for who comes too late.
@@ -257,9 +257,9 @@ impl Flow for AttemptFlow {
 }
 
 /// The flow of a request that nobody watches.
-pub struct Unwatched;
+pub struct NoopObserver;
 
-impl Flow for Unwatched {
+impl RequestObserver for NoopObserver {
     fn sent(&self, _: Stamp, _: u64) {}
     fn progress(&self, _: Progress) {}
     fn reason(&self) -> String {
