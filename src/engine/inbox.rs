@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{bus::Bus, thinking::Thinking};
+use super::{bus::Bus, deadline_pause::DeadlinePauses};
 use crate::domain::{
     ask::{Answer, Ask, AskPolicy, Question},
     body::Body,
@@ -32,7 +32,7 @@ pub struct Inbox {
     next: AtomicU64,
     waiting: Mutex<HashMap<AskId, Waiting>>,
     /// How long people think about the questions of calls.
-    pub thinking: Thinking,
+    pub deadline_pauses: DeadlinePauses,
 }
 
 struct Waiting {
@@ -48,7 +48,7 @@ const CALL_ENDED: &str = "withdrawn: the call ended";
 impl Inbox {
     /// An empty inbox.
     pub fn new(bus: Arc<Bus>) -> Inbox {
-        Inbox { bus, next: AtomicU64::new(1), waiting: Mutex::default(), thinking: Thinking::default() }
+        Inbox { bus, next: AtomicU64::new(1), waiting: Mutex::default(), deadline_pauses: DeadlinePauses::default() }
     }
 
     /// Puts a question to whoever answers for `spec`: its policy, or the user. Dropping the future
@@ -100,7 +100,7 @@ impl Inbox {
             waiting.insert(id, Waiting { server: ask.server.clone(), weight, call, answer: sender });
             // Under the lock, so that the end of the call comes wholly before it or wholly after it.
             if let Some(call) = call {
-                self.thinking.begin(call);
+                self.deadline_pauses.begin(call);
             }
         }
         self.bus.publish(EventKind::AskOpened { ask });
@@ -110,7 +110,7 @@ impl Inbox {
         {
             // It ended before the question could be put; nobody would withdraw it later.
             open.close(CALL_ENDED);
-            self.thinking.forget(call);
+            self.deadline_pauses.forget(call);
             return Answer::Cancel;
         }
         let Ok(answer) = receiver.await else {
@@ -129,7 +129,7 @@ impl Inbox {
     pub fn withdraw(&self, call: CallId) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|_, waiting| waiting.call != Some(call));
-        self.thinking.forget(call);
+        self.deadline_pauses.forget(call);
     }
 
     /// Answers an open question. Returns whether it was open.
@@ -152,7 +152,7 @@ impl Open {
         self.closed = true;
         self.inbox.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
         if let Some(call) = self.call {
-            self.inbox.thinking.end(call);
+            self.inbox.deadline_pauses.end(call);
         }
         self.inbox.bus.publish(EventKind::AskClosed { ask: self.id, how: how.to_owned() });
     }

@@ -5,6 +5,7 @@
 mod bus;
 mod checkers;
 pub mod control;
+mod deadline_pause;
 mod dispatch;
 mod gate;
 mod host;
@@ -18,7 +19,6 @@ mod shared;
 mod supervisor;
 mod tail;
 mod task;
-mod thinking;
 
 use std::{
     collections::HashMap,

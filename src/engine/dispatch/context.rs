@@ -105,12 +105,12 @@ impl CallContext {
     }
 
     fn alive_now(&self) -> Alive {
-        Alive { at: Instant::now(), thought: self.inbox.thinking.total(self.id) }
+        Alive { at: Instant::now(), thought: self.inbox.deadline_pauses.total(self.id) }
     }
 
     /// When `limit` after that sign of life has passed, without the time that people thought.
     fn ends(&self, alive: Alive, limit: Duration) -> Instant {
-        let thought = self.inbox.thinking.total(self.id);
+        let thought = self.inbox.deadline_pauses.total(self.id);
         (alive.at + limit + thought.saturating_sub(alive.thought)).min(self.last + thought)
     }
 
@@ -118,7 +118,7 @@ impl CallContext {
     ///
     /// Whatever moves it, moves it to later: it is enough to look again when it seems to be there.
     async fn passed(&self, alive: &Mutex<Alive>, limit: Duration) {
-        let thinking = &self.inbox.thinking;
+        let deadline_pauses = &self.inbox.deadline_pauses;
         loop {
             let seen = *lock(alive);
             let ends = self.ends(seen, limit);
@@ -126,8 +126,8 @@ impl CallContext {
                 return;
             }
             // Before it is asked whether one is open, so that none is missed that is closed meanwhile.
-            let closed = thinking.closed();
-            match thinking.stands_until(self.id) {
+            let closed = deadline_pauses.closed();
+            match deadline_pauses.stands_until(self.id) {
                 None => sleep_until(ends).await,
                 Some(at_most) => tokio::select! {
                     () = closed => {}

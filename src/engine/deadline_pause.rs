@@ -17,18 +17,18 @@ use tokio::{
 use crate::domain::id::CallId;
 
 /// How long the time of one call stands still in all, so that a question that nobody sees does not hold it for ever.
-pub const PATIENCE: Duration = Duration::from_secs(600);
+pub const MAX_PAUSE: Duration = Duration::from_secs(600);
 
 /// The questions of calls that wait, or waited, for a person.
 #[derive(Default)]
-pub struct Thinking {
-    calls: Mutex<HashMap<CallId, Thought>>,
+pub struct DeadlinePauses {
+    calls: Mutex<HashMap<CallId, Pause>>,
     /// How many calls there are in `calls`: almost always none, and then nobody takes the lock.
     known: AtomicUsize,
     closed: Notify,
 }
 
-struct Thought {
+struct Pause {
     /// Questions open now.
     open: u32,
     /// Since when there are any.
@@ -37,16 +37,16 @@ struct Thought {
     spent: Duration,
 }
 
-impl Thought {
+impl Pause {
     /// How long there were open questions until `now`.
     fn total(&self, now: Instant) -> Duration {
         let open = if self.open > 0 { now.saturating_duration_since(self.since) } else { Duration::ZERO };
-        (self.spent + open).min(PATIENCE)
+        (self.spent + open).min(MAX_PAUSE)
     }
 }
 
-impl Thinking {
-    fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Thought>> {
+impl DeadlinePauses {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Pause>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -54,23 +54,23 @@ impl Thinking {
     pub fn begin(&self, call: CallId) {
         let now = Instant::now();
         let mut calls = self.lock();
-        let thought = calls.entry(call).or_insert(Thought { open: 0, since: now, spent: Duration::ZERO });
-        if thought.open == 0 {
-            thought.since = now;
+        let pause = calls.entry(call).or_insert(Pause { open: 0, since: now, spent: Duration::ZERO });
+        if pause.open == 0 {
+            pause.since = now;
         }
-        thought.open += 1;
+        pause.open += 1;
         self.known.store(calls.len(), Ordering::Release);
     }
 
     /// A question of the call was answered or withdrawn.
     pub fn end(&self, call: CallId) {
         let now = Instant::now();
-        if let Some(thought) = self.lock().get_mut(&call)
-            && thought.open > 0
+        if let Some(pause) = self.lock().get_mut(&call)
+            && pause.open > 0
         {
-            thought.spent = thought.total(now);
-            thought.since = now;
-            thought.open -= 1;
+            pause.spent = pause.total(now);
+            pause.since = now;
+            pause.open -= 1;
         }
         self.closed.notify_waiters();
     }
@@ -90,7 +90,7 @@ impl Thinking {
         if self.known.load(Ordering::Acquire) == 0 {
             return Duration::ZERO;
         }
-        self.lock().get(&call).map_or(Duration::ZERO, |thought| thought.total(Instant::now()))
+        self.lock().get(&call).map_or(Duration::ZERO, |pause| pause.total(Instant::now()))
     }
 
     /// Until when the call's time stands still at most, if it does.
@@ -100,8 +100,8 @@ impl Thinking {
         }
         let now = Instant::now();
         let calls = self.lock();
-        let thought = calls.get(&call).filter(|thought| thought.open > 0)?;
-        let left = PATIENCE.saturating_sub(thought.total(now));
+        let pause = calls.get(&call).filter(|pause| pause.open > 0)?;
+        let left = MAX_PAUSE.saturating_sub(pause.total(now));
         (!left.is_zero()).then(|| now + left)
     }
 
@@ -119,25 +119,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn questions_that_overlap_count_once_and_no_call_counts_for_ever() {
-        let (thinking, call) = (Thinking::default(), CallId::from_parts(1, 1));
+        let (deadline_pauses, call) = (DeadlinePauses::default(), CallId::from_parts(1, 1));
         let second = Duration::from_secs(1);
-        assert_eq!((thinking.total(call), thinking.stands_until(call)), (Duration::ZERO, None));
-        thinking.begin(call);
+        assert_eq!((deadline_pauses.total(call), deadline_pauses.stands_until(call)), (Duration::ZERO, None));
+        deadline_pauses.begin(call);
         advance(second * 10).await;
-        thinking.begin(call);
+        deadline_pauses.begin(call);
         advance(second * 10).await;
-        thinking.end(call);
-        assert!(thinking.stands_until(call).is_some(), "one is still open");
+        deadline_pauses.end(call);
+        assert!(deadline_pauses.stands_until(call).is_some(), "one is still open");
         advance(second * 10).await;
-        thinking.end(call);
+        deadline_pauses.end(call);
         advance(second * 10).await;
-        assert_eq!((thinking.total(call), thinking.stands_until(call)), (second * 30, None));
-        thinking.begin(call);
-        assert_eq!(thinking.stands_until(call), Some(Instant::now() + PATIENCE - second * 30));
-        advance(PATIENCE).await;
-        assert_eq!((thinking.total(call), thinking.stands_until(call)), (PATIENCE, None));
-        thinking.forget(call);
-        thinking.end(call);
-        assert_eq!((thinking.total(call), thinking.known.load(Ordering::Acquire)), (Duration::ZERO, 0));
+        assert_eq!((deadline_pauses.total(call), deadline_pauses.stands_until(call)), (second * 30, None));
+        deadline_pauses.begin(call);
+        assert_eq!(deadline_pauses.stands_until(call), Some(Instant::now() + MAX_PAUSE - second * 30));
+        advance(MAX_PAUSE).await;
+        assert_eq!((deadline_pauses.total(call), deadline_pauses.stands_until(call)), (MAX_PAUSE, None));
+        deadline_pauses.forget(call);
+        deadline_pauses.end(call);
+        assert_eq!((deadline_pauses.total(call), deadline_pauses.known.load(Ordering::Acquire)), (Duration::ZERO, 0));
     }
 }
