@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{bus::Bus, gate::Gate};
+use super::{bus::Bus, limiter::Limiter};
 use crate::domain::{
     call::{Failure, FailureKind},
     event::EventKind,
@@ -28,7 +28,7 @@ pub struct Lane {
     server: ServerId,
     bus: Arc<Bus>,
     /// Places for all calls of the server.
-    pub gate: Arc<Gate>,
+    pub limiter: Arc<Limiter>,
     state: Mutex<State>,
 }
 
@@ -36,7 +36,7 @@ struct State {
     policy: Arc<Policy>,
     breaker: Breaker,
     tools: HashMap<Arc<str>, Breaker>,
-    gates: HashMap<Arc<str>, Arc<Gate>>,
+    limiters: HashMap<Arc<str>, Arc<Limiter>>,
     budget: Budget,
     latency: PeakEwma,
     faults: BTreeMap<Option<Arc<str>>, Fault>,
@@ -49,12 +49,12 @@ impl Lane {
             policy: Arc::new(policy.clone()),
             breaker: Breaker::new(policy.breaker.clone()),
             tools: HashMap::new(),
-            gates: HashMap::new(),
+            limiters: HashMap::new(),
             budget: Budget::new(&policy.retry),
             latency: PeakEwma::default(),
             faults: BTreeMap::new(),
         };
-        Arc::new(Lane { server, bus, gate: Gate::new(policy.load.clone()), state: Mutex::new(state) })
+        Arc::new(Lane { server, bus, limiter: Limiter::new(policy.load.clone()), state: Mutex::new(state) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -74,7 +74,7 @@ impl Lane {
         state.budget.set(&policy.retry);
         state.policy = Arc::new(policy.clone());
         drop(state);
-        self.gate.set(&policy.load);
+        self.limiter.set(&policy.load);
     }
 
     /// The settings of the server.
@@ -83,10 +83,10 @@ impl Lane {
     }
 
     /// The places of one tool, made with `policy` the first time.
-    pub fn tool_gate(&self, tool: &Arc<str>, policy: &Policy) -> Arc<Gate> {
-        let gate = self.lock().gates.entry(tool.clone()).or_insert_with(|| Gate::new(policy.load.clone())).clone();
-        gate.set(&policy.load);
-        gate
+    pub fn tool_limiter(&self, tool: &Arc<str>, policy: &Policy) -> Arc<Limiter> {
+        let limiter = self.lock().limiters.entry(tool.clone()).or_insert_with(|| Limiter::new(policy.load.clone())).clone();
+        limiter.set(&policy.load);
+        limiter
     }
 
     /// Gives a tool a breaker of its own with this policy, or that policy to the one that it has.

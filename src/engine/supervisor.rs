@@ -354,7 +354,7 @@ impl Supervisor {
         let mut check: Option<BoxFuture<'static, Checked>> = None;
         let (mut moves, mut failed, mut accepted) = (0, 0, false);
         let mut shown = Shown { by_lists: phase, complaint: None };
-        self.lane.gate.idle_since(&mut moves);
+        self.lane.limiter.idle_since(&mut moves);
         loop {
             tokio::select! {
                 why = session.closed() => return Next::Failed(with_target(why, &self.spec)),
@@ -382,7 +382,7 @@ impl Supervisor {
                 () = sleep_until(check_at), if remote && !health.is_zero() && check.is_none() => {
                     check_at = Instant::now() + health;
                     // A server may do one thing at a time: what is busy with a call does not answer to a check.
-                    if self.lane.gate.idle_since(&mut moves) && listing.is_none() {
+                    if self.lane.limiter.idle_since(&mut moves) && listing.is_none() {
                         let session = session.clone();
                         check = Some(Box::pin(async move { timeout(HEALTH_PATIENCE, session.check()).await }));
                     } else {
@@ -393,7 +393,7 @@ impl Supervisor {
                     check = None;
                     check_at = Instant::now() + health;
                     // A call that came meanwhile may be what keeps the server from answering.
-                    let idle = self.lane.gate.idle_since(&mut moves) && listing.is_none();
+                    let idle = self.lane.limiter.idle_since(&mut moves) && listing.is_none();
                     let accepted_before = accepted;
                     accepted |= matches!(checked, Ok(Ok(())));
                     let complaint = match Health::of(checked, &self.spec, accepted_before) {

@@ -31,7 +31,7 @@ async fn forgetful(status: &'static str, body: &'static str, gate: Option<Arc<Se
                 assert_eq!(asked.header("mcp-protocol-version"), None);
                 let answer = page("200 OK", &[("Content-Type", "application/json"), ("Mcp-Session-Id", fresh)], asked.result(hello()));
                 Some(match gate.clone().filter(|_| lost) {
-                    Some(gate) => [vec![Step::Gate(gate)], answer].concat(),
+                    Some(gate) => [vec![Step::Limiter(gate)], answer].concat(),
                     None => answer,
                 })
             }
@@ -85,7 +85,7 @@ async fn a_backend_restarted_under_sixteen_calls_in_flight_loses_none() {
                 "initialize" => Some(page("200 OK", &[json, ("Mcp-Session-Id", fresh)], asked.result(hello()))),
                 // They are under way when the backend goes; the one that comes up knows nothing of their session.
                 "tools/call" if asked.header("mcp-session-id") == Some("session-1") => {
-                    Some([vec![Step::Gate(hold.clone())], page(status, &[json], body)].concat())
+                    Some([vec![Step::Limiter(hold.clone())], page(status, &[json], body)].concat())
                 }
                 "ping" if asked.header("mcp-session-id") != Some(fresh) => Some(page(status, &[json], body)),
                 "tools/call" => {
@@ -181,7 +181,7 @@ async fn a_new_session_is_used_when_the_server_was_told_and_asked_again_for_what
                 hello["capabilities"]["resources"] = json!({"subscribe": true});
                 Some(page("200 OK", &[("Content-Type", "application/json"), ("Mcp-Session-Id", fresh)], asked.result(hello)))
             }
-            "notifications/initialized" if lost => Some([vec![Step::Gate(opens.clone())], page("202 Accepted", &[], "")].concat()),
+            "notifications/initialized" if lost => Some([vec![Step::Limiter(opens.clone())], page("202 Accepted", &[], "")].concat()),
             "tools/call" | "resources/subscribe" | "ping" if !known => Some(page("404 Not Found", &[], "gone")),
             "resources/subscribe" => Some(page("200 OK", &[("Content-Type", "application/json")], asked.result(json!({})))),
             _ => None,

@@ -83,7 +83,7 @@ async fn a_read_that_is_kept_is_made_again_when_the_server_told_of_a_change() {
             let contents = json!([{"uri": URI, "text": "orders"}]);
             Some(json_page(asked.result(json!({"contents": contents, "ttlMs": 3_600_000, "cacheScope": "public"}))))
         }
-        _ if asked.verb == "GET" => Some(vec![stream(""), Step::Gate(through.clone()), send(&updated), Step::Hold]),
+        _ if asked.verb == "GET" => Some(vec![stream(""), Step::Limiter(through.clone()), send(&updated), Step::Hold]),
         _ => None,
     })
     .await;

@@ -29,7 +29,7 @@ pub enum Step {
     /// Write a byte every few milliseconds until the other side goes away.
     Drip(u8),
     /// Wait until the test lets one through.
-    Gate(Arc<Semaphore>),
+    Limiter(Arc<Semaphore>),
     /// Do nothing until the other side goes away.
     Hold,
     /// Close the connection in order.
@@ -304,7 +304,7 @@ async fn perform(stream: &mut dyn Stream, step: Step) -> bool {
             }
             sleep(Duration::from_millis(5)).await;
         },
-        Step::Gate(gate) => {
+        Step::Limiter(gate) => {
             gate.acquire().await.unwrap().forget();
             true
         }

@@ -10,7 +10,7 @@ pub mod cache;
 pub mod fault;
 pub mod mapping;
 pub mod pattern;
-pub mod places;
+pub mod permits;
 pub mod route;
 pub mod stage;
 pub mod verdict;

@@ -164,7 +164,7 @@ fn candidate(shared: &Shared, server: &Supervised, weight: u32, operation: &Oper
         None => Some("is not configured".to_owned()),
     });
     let unfit = unfit.or_else(|| server.lane.refuses(tool).map(|_| "its breaker is open".to_owned()));
-    Candidate { server: id.clone(), weight, unfit, in_flight: server.lane.gate.in_flight(), latency: server.lane.latency() }
+    Candidate { server: id.clone(), weight, unfit, in_flight: server.lane.limiter.in_flight(), latency: server.lane.latency() }
 }
 
 /// The same operation, asked of another server.

@@ -34,8 +34,8 @@ use crate::{
         time::short,
     },
     engine::{
-        gate::{Full, Place},
         lane::Pass,
+        limiter::{Permit, Rejected},
         ports::Session,
         supervisor::{Readiness, Supervised},
     },
@@ -404,17 +404,17 @@ impl Dispatch {
     }
 
     /// A place at the server, and one at the tool when a rule limits it by itself.
-    async fn places(&self, aim: &Aim, server: &Supervised, flow: &CallContext) -> Result<(Option<Place>, Place), Failure> {
+    async fn places(&self, aim: &Aim, server: &Supervised, flow: &CallContext) -> Result<(Option<Permit>, Permit), Failure> {
         let id = &server.spec.id;
         let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
         let own = &aim.treatment.policy.load;
         let narrow = match aim.tool().filter(|_| *own != server.lane.policy().load) {
-            Some(tool) => {
-                Some(server.lane.tool_gate(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?)
-            }
+            Some(tool) => Some(
+                server.lane.tool_limiter(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?,
+            ),
             None => None,
         };
-        let wide = server.lane.gate.enter(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
+        let wide = server.lane.limiter.enter(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
         Ok((narrow, wide))
     }
 
@@ -542,11 +542,11 @@ fn seen(failure: &Failure) -> bool {
     failure.may_have_run || failure.status.is_some() || failure.rpc.is_some()
 }
 
-fn overloaded(whose: &str, full: Full) -> Failure {
+fn overloaded(whose: &str, full: Rejected) -> Failure {
     let message = match full {
-        Full::Queue { waiting, in_flight } => format!("{whose} has {in_flight} calls in flight, and {waiting} wait: no more may"),
-        Full::Wait { on: Wait::Rate } => format!("{whose} is given no more calls a second, and the wait would be too long"),
-        Full::Wait { .. } => format!("no call in flight at {whose} ended in time"),
+        Rejected::Queue { waiting, in_flight } => format!("{whose} has {in_flight} calls in flight, and {waiting} wait: no more may"),
+        Rejected::Wait { on: Wait::Rate } => format!("{whose} is given no more calls a second, and the wait would be too long"),
+        Rejected::Wait { .. } => format!("no call in flight at {whose} ended in time"),
     };
     Failure::new(FailureKind::Overloaded, message).hint("nothing was sent; raise load.in_flight, load.queue, load.wait or load.per_second")
 }

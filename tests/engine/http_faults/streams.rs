@@ -161,7 +161,7 @@ async fn the_servers_own_stream_brings_questions_and_changes() {
     let changed = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
     let (question, changed) = (event(Some("s-1"), &question.to_string()), event(Some("s-2"), &changed.to_string()));
     let server = Server::start(move |asked| {
-        let gated = |text: &str| vec![Step::Gate(through.clone()), send(text)];
+        let gated = |text: &str| vec![Step::Limiter(through.clone()), send(text)];
         (asked.verb == "GET").then(|| match streams.fetch_add(1, Ordering::SeqCst) {
             0 => [vec![stream("retry: 1\n\n")], gated(&question), gated(&changed), vec![Step::Close]].concat(),
             _ => vec![stream(""), Step::Hold],

@@ -12,18 +12,18 @@ use tokio::{
 
 use crate::domain::policy::{
     Load,
-    places::{Places, pass_on},
+    permits::{PermitQueue, pass_on},
     stage::Wait,
 };
 
 /// A door that lets only so many calls through.
-pub struct Gate {
+pub struct Limiter {
     state: Mutex<State>,
 }
 
 struct State {
     load: Load,
-    places: Places<oneshot::Sender<Place>>,
+    places: PermitQueue<oneshot::Sender<Permit>>,
     /// Places given and taken back so far.
     moves: u64,
     /// When the next call may pass by the rate alone (generic cell rate algorithm, ITU-T I.371).
@@ -34,16 +34,16 @@ struct State {
 }
 
 /// A moment that the rate allows, and somebody waits for; given back on drop unless it came.
-struct Booked<'g> {
-    gate: &'g Gate,
+struct Reservation<'g> {
+    limiter: &'g Limiter,
     at: Instant,
     came: bool,
 }
 
-impl Drop for Booked<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if !self.came {
-            let mut state = self.gate.lock();
+            let mut state = self.limiter.lock();
             let place = state.free.partition_point(|free| *free <= self.at);
             state.free.insert(place, self.at);
         }
@@ -51,19 +51,19 @@ impl Drop for Booked<'_> {
 }
 
 /// A call's place among those in flight; given back on drop.
-pub struct Place {
-    gate: Option<Arc<Gate>>,
+pub struct Permit {
+    limiter: Option<Arc<Limiter>>,
 }
 
 /// When a call gets its place.
 enum Turn {
-    Now(Place),
-    Later(oneshot::Receiver<Place>),
+    Now(Permit),
+    Later(oneshot::Receiver<Permit>),
 }
 
 /// Why there was no place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Full {
+pub enum Rejected {
     /// As many calls wait as may.
     Queue {
         /// How many wait.
@@ -78,11 +78,11 @@ pub enum Full {
     },
 }
 
-impl Gate {
+impl Limiter {
     /// A door with these limits.
-    pub fn new(load: Load) -> Arc<Gate> {
-        let places = Places::new(load.in_flight);
-        Arc::new(Gate { state: Mutex::new(State { load, places, moves: 0, due: None, free: vec![] }) })
+    pub fn new(load: Load) -> Arc<Limiter> {
+        let places = PermitQueue::new(load.in_flight);
+        Arc::new(Limiter { state: Mutex::new(State { load, places, moves: 0, due: None, free: vec![] }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -101,8 +101,8 @@ impl Gate {
         state.load = load.clone();
         state.places.set_limit(load.in_flight);
         while let Some(waiter) = state.places.admit() {
-            if let Err(mut place) = waiter.send(Place { gate: Some(self.clone()) }) {
-                place.gate = None;
+            if let Err(mut place) = waiter.send(Permit { limiter: Some(self.clone()) }) {
+                place.limiter = None;
                 state.places.was_gone();
             }
         }
@@ -129,7 +129,7 @@ impl Gate {
 
     /// Takes a place, waiting for it as long as the limits allow. `waits` is told when there is a wait, and what for.
     /// Dropping the future gives everything back.
-    pub async fn enter(self: &Arc<Self>, waits: impl Fn(Wait)) -> Result<Place, Full> {
+    pub async fn enter(self: &Arc<Self>, waits: impl Fn(Wait)) -> Result<Permit, Rejected> {
         let begun = Instant::now();
         let (turn, patience) = self.queue_up()?;
         let place = match turn {
@@ -138,7 +138,7 @@ impl Gate {
                 waits(Wait::Place);
                 match timeout_at(begun + patience, turn).await {
                     Ok(Ok(place)) => place,
-                    _ => return Err(Full::Wait { on: Wait::Place }),
+                    _ => return Err(Rejected::Wait { on: Wait::Place }),
                 }
             }
         };
@@ -147,13 +147,13 @@ impl Gate {
     }
 
     /// Waits anew for the rate, with a place that was taken before: its moment passed while something else was waited for.
-    pub async fn again(&self, waits: impl Fn(Wait)) -> Result<(), Full> {
+    pub async fn again(&self, waits: impl Fn(Wait)) -> Result<(), Rejected> {
         let patience = self.lock().load.wait;
         self.pace(Instant::now() + patience, waits).await
     }
 
     /// Waits for the next moment that the rate allows.
-    async fn pace(&self, latest: Instant, waits: impl Fn(Wait)) -> Result<(), Full> {
+    async fn pace(&self, latest: Instant, waits: impl Fn(Wait)) -> Result<(), Rejected> {
         if let Some(mut booked) = self.reserve(latest)? {
             waits(Wait::Rate);
             sleep_until(booked.at).await;
@@ -163,18 +163,18 @@ impl Gate {
     }
 
     /// A place now or a turn later, with how long to wait for it.
-    fn queue_up(self: &Arc<Self>) -> Result<(Turn, Duration), Full> {
+    fn queue_up(self: &Arc<Self>) -> Result<(Turn, Duration), Rejected> {
         let mut state = self.lock();
         let patience = state.load.wait;
         if state.places.take() {
             state.moves += 1;
-            return Ok((Turn::Now(Place { gate: Some(self.clone()) }), patience));
+            return Ok((Turn::Now(Permit { limiter: Some(self.clone()) }), patience));
         }
         // Those that gave up waiting make room.
         state.places.forget(oneshot::Sender::is_closed);
         let waiting = state.places.waiting();
         if waiting >= state.load.queue as usize {
-            return Err(Full::Queue { waiting, in_flight: state.places.taken() });
+            return Err(Rejected::Queue { waiting, in_flight: state.places.taken() });
         }
         let (sender, turn) = oneshot::channel();
         state.places.wait(sender);
@@ -182,13 +182,13 @@ impl Gate {
     }
 
     /// Books the next moment that the rate allows; `None` is now.
-    fn reserve(&self, latest: Instant) -> Result<Option<Booked<'_>>, Full> {
+    fn reserve(&self, latest: Instant) -> Result<Option<Reservation<'_>>, Rejected> {
         let mut state = self.lock();
         if state.load.per_second <= 0.0 {
             return Ok(None);
         }
         let now = Instant::now();
-        let booked = |at| Booked { gate: self, at, came: false };
+        let booked = |at| Reservation { limiter: self, at, came: false };
         // What nobody took in time is gone: taken later, it would come too close to the next.
         state.free.retain(|free| *free > now);
         if state.free.first().is_some_and(|free| *free <= latest) {
@@ -199,35 +199,35 @@ impl Gate {
         let due = state.due.unwrap_or(now).max(now);
         let at = due.checked_sub(spare).unwrap_or(now).max(now);
         if at > latest {
-            return Err(Full::Wait { on: Wait::Rate });
+            return Err(Rejected::Wait { on: Wait::Rate });
         }
         state.due = Some(due + step);
         Ok((at > now).then(|| booked(at)))
     }
 }
 
-impl Place {
-    /// [`Gate::again`] at the gate of this place.
-    pub async fn again(&self, waits: impl Fn(Wait)) -> Result<(), Full> {
-        match &self.gate {
-            Some(gate) => gate.again(waits).await,
+impl Permit {
+    /// [`Limiter::again`] at the gate of this place.
+    pub async fn again(&self, waits: impl Fn(Wait)) -> Result<(), Rejected> {
+        match &self.limiter {
+            Some(limiter) => limiter.again(waits).await,
             None => Ok(()),
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(gate) = self.gate.take() else { return };
+        let Some(limiter) = self.limiter.take() else { return };
         let leave = || {
-            let mut state = gate.lock();
+            let mut state = limiter.lock();
             state.moves += 1;
             state.places.leave()
         };
-        pass_on(leave, |next: oneshot::Sender<Place>| {
-            let sent = next.send(Place { gate: Some(gate.clone()) });
+        pass_on(leave, |next: oneshot::Sender<Permit>| {
+            let sent = next.send(Permit { limiter: Some(limiter.clone()) });
             // Nobody waits there any more.
-            sent.map_err(|mut place| place.gate = None).is_ok()
+            sent.map_err(|mut place| place.limiter = None).is_ok()
         });
     }
 }
@@ -242,70 +242,70 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn places_are_given_in_order_and_come_back() {
-        let gate = Gate::new(load(1, 2));
-        let first = gate.enter(|_| {}).await.unwrap();
-        let (one, two) = (gate.clone(), gate.clone());
+        let limiter = Limiter::new(load(1, 2));
+        let first = limiter.enter(|_| {}).await.unwrap();
+        let (one, two) = (limiter.clone(), limiter.clone());
         let second = tokio::spawn(async move { one.enter(|_| {}).await });
         tokio::task::yield_now().await;
         let third = tokio::spawn(async move { two.enter(|_| {}).await });
         tokio::task::yield_now().await;
-        assert_eq!(gate.enter(|_| {}).await.err(), Some(Full::Queue { waiting: 2, in_flight: 1 }));
+        assert_eq!(limiter.enter(|_| {}).await.err(), Some(Rejected::Queue { waiting: 2, in_flight: 1 }));
         second.abort();
         assert!(second.await.is_err());
         drop(first);
         let third = third.await.unwrap().unwrap();
-        assert_eq!((gate.in_flight(), gate.waiting()), (1, 0));
+        assert_eq!((limiter.in_flight(), limiter.waiting()), (1, 0));
         drop(third);
-        assert_eq!(gate.in_flight(), 0);
+        assert_eq!(limiter.in_flight(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_ends_and_a_higher_limit_lets_in() {
-        let gate = Gate::new(load(1, 2));
-        let held = gate.enter(|_| {}).await.unwrap();
+        let limiter = Limiter::new(load(1, 2));
+        let held = limiter.enter(|_| {}).await.unwrap();
         let begun = Instant::now();
-        assert_eq!(gate.enter(|_| {}).await.err(), Some(Full::Wait { on: Wait::Place }));
+        assert_eq!(limiter.enter(|_| {}).await.err(), Some(Rejected::Wait { on: Wait::Place }));
         assert_eq!(begun.elapsed(), Duration::from_secs(10));
-        let other = gate.clone();
+        let other = limiter.clone();
         let waiting = tokio::spawn(async move { other.enter(|_| {}).await });
         tokio::task::yield_now().await;
-        gate.set(&load(2, 2));
+        limiter.set(&load(2, 2));
         let more = waiting.await.unwrap().unwrap();
-        assert_eq!(gate.in_flight(), 2);
+        assert_eq!(limiter.in_flight(), 2);
         drop((held, more));
-        assert_eq!(gate.in_flight(), 0);
+        assert_eq!(limiter.in_flight(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_rate_is_kept_after_a_burst() {
-        let gate = Gate::new(Load { per_second: 10.0, burst: 3, wait: Duration::from_millis(250), ..load(0, 0) });
+        let limiter = Limiter::new(Load { per_second: 10.0, burst: 3, wait: Duration::from_millis(250), ..load(0, 0) });
         let begun = Instant::now();
         let mut at = vec![];
         for _ in 0..6 {
-            drop(gate.enter(|_| {}).await);
+            drop(limiter.enter(|_| {}).await);
             at.push(begun.elapsed().as_millis());
         }
         assert_eq!(at, [0, 0, 0, 100, 200, 300]);
         // More than the wait at once is refused, not queued without end.
-        let all = futures_util::future::join_all((0..10).map(|_| gate.enter(|_| {}))).await;
+        let all = futures_util::future::join_all((0..10).map(|_| limiter.enter(|_| {}))).await;
         assert_eq!(all.iter().filter(|r| r.is_ok()).count(), 2);
-        assert!(all.iter().any(|r| matches!(r, Err(Full::Wait { on: Wait::Rate }))));
+        assert!(all.iter().any(|r| matches!(r, Err(Rejected::Wait { on: Wait::Rate }))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_for_the_rate_that_is_given_up_goes_to_the_next() {
-        let gate = Gate::new(Load { per_second: 10.0, burst: 1, wait: Duration::from_millis(350), ..load(0, 0) });
+        let limiter = Limiter::new(Load { per_second: 10.0, burst: 1, wait: Duration::from_millis(350), ..load(0, 0) });
         let begun = Instant::now();
         let enter = || {
-            let gate = gate.clone();
-            tokio::spawn(async move { gate.enter(|_| {}).await.map(|_| begun.elapsed().as_millis()) })
+            let limiter = limiter.clone();
+            tokio::spawn(async move { limiter.enter(|_| {}).await.map(|_| begun.elapsed().as_millis()) })
         };
         let mut waits = vec![];
         for _ in 0..4 {
             waits.push(enter());
             tokio::task::yield_now().await;
         }
-        assert!(gate.enter(|_| {}).await.is_err(), "the next moment is too far off");
+        assert!(limiter.enter(|_| {}).await.is_err(), "the next moment is too far off");
         waits.remove(1).abort();
         tokio::task::yield_now().await;
         waits.push(enter());

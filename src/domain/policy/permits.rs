@@ -6,17 +6,17 @@ use std::collections::VecDeque;
 
 /// Places taken, and who waits for one, in order.
 #[derive(Debug)]
-pub struct Places<W> {
+pub struct PermitQueue<W> {
     /// Most at once; zero is no limit.
     limit: u32,
     taken: u32,
     queue: VecDeque<W>,
 }
 
-impl<W> Places<W> {
+impl<W> PermitQueue<W> {
     /// All free.
-    pub fn new(limit: u32) -> Places<W> {
-        Places { limit, taken: 0, queue: VecDeque::new() }
+    pub fn new(limit: u32) -> PermitQueue<W> {
+        PermitQueue { limit, taken: 0, queue: VecDeque::new() }
     }
 
     /// Takes a place, if there is one that nobody waits for.
@@ -36,12 +36,12 @@ impl<W> Places<W> {
         self.queue.retain(|waiter| !gone(waiter));
     }
 
-    /// Changes the limit. Then [`Places::admit`] is to be asked until there is nobody.
+    /// Changes the limit. Then [`PermitQueue::admit`] is to be asked until there is nobody.
     pub fn set_limit(&mut self, limit: u32) {
         self.limit = limit;
     }
 
-    /// Who gets a place that is free now. It counts as taken; if that one is gone, it is to be told by [`Places::was_gone`].
+    /// Who gets a place that is free now. It counts as taken; if that one is gone, it is to be told by [`PermitQueue::was_gone`].
     pub fn admit(&mut self) -> Option<W> {
         if self.limit != 0 && self.taken >= self.limit {
             return None;
@@ -51,7 +51,7 @@ impl<W> Places<W> {
         Some(next)
     }
 
-    /// Whom [`Places::admit`] gave is gone: the place is free again.
+    /// Whom [`PermitQueue::admit`] gave is gone: the place is free again.
     pub fn was_gone(&mut self) {
         self.taken = self.taken.saturating_sub(1);
     }
@@ -78,7 +78,7 @@ impl<W> Places<W> {
     }
 }
 
-/// Gives a place back, to the first who is still there to `take` it. `leave` is [`Places::leave`], with the lock held for
+/// Gives a place back, to the first who is still there to `take` it. `leave` is [`PermitQueue::leave`], with the lock held for
 /// no longer than that.
 pub fn pass_on<W>(mut leave: impl FnMut() -> Option<W>, mut take: impl FnMut(W) -> bool) {
     while let Some(next) = leave() {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     type Waiter = Arc<Mutex<Slot>>;
-    type Shared = Arc<(Mutex<Places<Waiter>>, AtomicU32)>;
+    type Shared = Arc<(Mutex<PermitQueue<Waiter>>, AtomicU32)>;
 
     fn leave(shared: &Shared) {
         let give = |waiter: Waiter| {
@@ -158,7 +158,7 @@ mod tests {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| {
-            let shared: Shared = Arc::new((Mutex::new(Places::new(1)), AtomicU32::new(0)));
+            let shared: Shared = Arc::new((Mutex::new(PermitQueue::new(1)), AtomicU32::new(0)));
             let callers: Vec<_> = (0..3)
                 .map(|_| {
                     let shared = shared.clone();
@@ -182,7 +182,7 @@ mod tests {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| {
-            let shared: Shared = Arc::new((Mutex::new(Places::new(1)), AtomicU32::new(0)));
+            let shared: Shared = Arc::new((Mutex::new(PermitQueue::new(1)), AtomicU32::new(0)));
             let callers: Vec<_> = (0..2)
                 .map(|_| {
                     let shared = shared.clone();
