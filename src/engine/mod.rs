@@ -7,9 +7,9 @@ mod checkers;
 pub mod control;
 mod deadline_pause;
 mod dispatch;
+mod guard;
 mod host;
 mod inbox;
-mod lane;
 mod limiter;
 pub mod ports;
 pub mod rehearsal;
@@ -36,8 +36,8 @@ use self::{
     bus::Bus,
     control::{Command, Control, Tail},
     dispatch::{Cancel, Dispatch},
+    guard::TargetGuard,
     inbox::Inbox,
-    lane::Lane,
     ports::{Connector, Journal, NoJournal, ResponseCache},
     runner::Runs,
     shared::Shared,
@@ -141,7 +141,7 @@ impl Engine {
     /// Takes over the settings of a server that can change while it is connected.
     fn retreat(&self, servers: &mut HashMap<ServerId, Supervised>, spec: ServerSpec) {
         let Some(known) = servers.get_mut(&spec.id).filter(|known| known.spec.policy != spec.policy) else { return };
-        known.lane.set_policy(&spec.policy);
+        known.guard.set_policy(&spec.policy);
         known.spec = Arc::new(ServerSpec { policy: spec.policy, ..ServerSpec::clone(&known.spec) });
         self.bus.publish(EventKind::ServerAdded { spec: known.spec.clone() });
     }
@@ -193,12 +193,12 @@ impl Engine {
         });
     }
 
-    fn lane(&self, server: &ServerId) -> Option<Arc<Lane>> {
-        let lane = self.shared.server(server).map(|server| server.lane);
-        if lane.is_none() {
+    fn guard(&self, server: &ServerId) -> Option<Arc<TargetGuard>> {
+        let guard = self.shared.server(server).map(|server| server.guard);
+        if guard.is_none() {
             self.bus.notice(NoticeLevel::Warn, format!("there is no server {server}"));
         }
-        lane
+        guard
     }
 
     /// The secrets that are masked in events, in the journal and in everything made of them.
@@ -378,13 +378,13 @@ impl Engine {
             Command::CancelRun { run, reason } => self.runs.cancel(run, &reason),
             Command::CancelStep { run, step, reason } => self.runs.cancel_step(run, &step, &reason),
             Command::Breaker { server, tool, order } => {
-                if let Some(lane) = self.lane(&server) {
-                    lane.order(tool.map(Into::into), order);
+                if let Some(guard) = self.guard(&server) {
+                    guard.order(tool.map(Into::into), order);
                 }
             }
             Command::Inject { server, tool, fault } => {
-                if let Some(lane) = self.lane(&server) {
-                    lane.inject(tool.map(Into::into), fault);
+                if let Some(guard) = self.guard(&server) {
+                    guard.inject(tool.map(Into::into), fault);
                 }
             }
             Command::Purge { pattern } => self.purge(pattern),

@@ -12,9 +12,9 @@ use tokio::{
 use super::{
     bus::Bus,
     dispatch::CacheFront,
+    guard::TargetGuard,
     host::ServerHost,
     inbox::Inbox,
-    lane::Lane,
     ports::{Connector, Session},
 };
 use crate::domain::{
@@ -71,7 +71,7 @@ pub struct Supervised {
     /// Where orders go.
     pub orders: mpsc::Sender<Order>,
     /// What its calls share.
-    pub lane: Arc<Lane>,
+    pub guard: Arc<TargetGuard>,
 }
 
 /// Starts the supervisor of `spec`.
@@ -92,14 +92,14 @@ pub fn start(
     let (readiness, seen) = watch::channel(initial);
     let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox, answers));
     bus.publish(EventKind::ServerAdded { spec: spec.clone() });
-    let lane = Lane::new(spec.id.clone(), &spec.policy, bus.clone());
+    let guard = TargetGuard::new(spec.id.clone(), &spec.policy, bus.clone());
     let first = if matches!(spec.launch, Launch::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
     let mut supervisor = Supervisor {
         spec: spec.clone(),
         connector,
         bus,
         host,
-        lane: lane.clone(),
+        guard: guard.clone(),
         session: None,
         mailbox,
         readiness,
@@ -113,7 +113,7 @@ pub fn start(
         before.await;
         supervisor.live().await;
     });
-    Supervised { spec, readiness: seen, orders, lane }
+    Supervised { spec, readiness: seen, orders, guard }
 }
 
 struct Supervisor {
@@ -121,7 +121,7 @@ struct Supervisor {
     connector: Arc<dyn Connector>,
     bus: Arc<Bus>,
     host: Arc<ServerHost>,
-    lane: Arc<Lane>,
+    guard: Arc<TargetGuard>,
     /// The connection, from the handshake to its closing.
     session: Option<Arc<dyn Session>>,
     mailbox: mpsc::Receiver<Order>,
@@ -261,12 +261,12 @@ impl Supervisor {
                     // It may speak another era by now: asked for it, it may be understood.
                     failure.retryable = true;
                 }
-                self.lane.unreachable(&failure);
+                self.guard.unreachable(&failure);
                 return Next::Failed(Arc::new(failure.bounded()));
             }
             Err(next) => return next,
         };
-        self.lane.reachable();
+        self.guard.reachable();
         self.session = Some(session.clone());
         self.era = Some(session.info().era);
         self.bus.publish(EventKind::ServerInfo { server: self.spec.id.clone(), info: session.info() });
@@ -354,7 +354,7 @@ impl Supervisor {
         let mut check: Option<BoxFuture<'static, Checked>> = None;
         let (mut moves, mut failed, mut accepted) = (0, 0, false);
         let mut shown = Shown { by_lists: phase, complaint: None };
-        self.lane.limiter.idle_since(&mut moves);
+        self.guard.limiter.idle_since(&mut moves);
         loop {
             tokio::select! {
                 why = session.closed() => return Next::Failed(with_target(why, &self.spec)),
@@ -382,7 +382,7 @@ impl Supervisor {
                 () = sleep_until(check_at), if remote && !health.is_zero() && check.is_none() => {
                     check_at = Instant::now() + health;
                     // A server may do one thing at a time: what is busy with a call does not answer to a check.
-                    if self.lane.limiter.idle_since(&mut moves) && listing.is_none() {
+                    if self.guard.limiter.idle_since(&mut moves) && listing.is_none() {
                         let session = session.clone();
                         check = Some(Box::pin(async move { timeout(HEALTH_PATIENCE, session.check()).await }));
                     } else {
@@ -393,7 +393,7 @@ impl Supervisor {
                     check = None;
                     check_at = Instant::now() + health;
                     // A call that came meanwhile may be what keeps the server from answering.
-                    let idle = self.lane.limiter.idle_since(&mut moves) && listing.is_none();
+                    let idle = self.guard.limiter.idle_since(&mut moves) && listing.is_none();
                     let accepted_before = accepted;
                     accepted |= matches!(checked, Ok(Ok(())));
                     let complaint = match Health::of(checked, &self.spec, accepted_before) {

@@ -102,7 +102,7 @@ impl Aim {
         let Some(first) = servers.first() else {
             return Err(Failure::new(FailureKind::NotReady, format!("no member of {target} can take the call")));
         };
-        let policy = first.lane.policy();
+        let policy = first.guard.policy();
         let treatment = match &operation {
             Operation::Tool { .. } => rules.treatment(&exposed, &asked, &policy),
             _ => Treatment { policy: Policy::clone(&policy), ..Treatment::default() },
@@ -163,8 +163,8 @@ fn candidate(shared: &Shared, server: &Supervised, weight: u32, operation: &Oper
         Some(view) => view.unfit(tool.map(|tool| &**tool)),
         None => Some("is not configured".to_owned()),
     });
-    let unfit = unfit.or_else(|| server.lane.refuses(tool).map(|_| "its breaker is open".to_owned()));
-    Candidate { server: id.clone(), weight, unfit, in_flight: server.lane.limiter.in_flight(), latency: server.lane.latency() }
+    let unfit = unfit.or_else(|| server.guard.refuses(tool).map(|_| "its breaker is open".to_owned()));
+    Candidate { server: id.clone(), weight, unfit, in_flight: server.guard.limiter.in_flight(), latency: server.guard.latency() }
 }
 
 /// The same operation, asked of another server.

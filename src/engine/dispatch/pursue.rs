@@ -34,7 +34,7 @@ use crate::{
         time::short,
     },
     engine::{
-        lane::Pass,
+        guard::BreakerPermit,
         limiter::{Permit, Rejected},
         ports::Session,
         supervisor::{Readiness, Supervised},
@@ -101,12 +101,12 @@ impl Dispatch {
         match cause {
             Cause::Fallback => {
                 // What stands in earns nothing; where the call was before, it is one more of its attempts.
-                if flow.with(|s| s.worked.contains(&first.spec.id)) && !first.lane.spend() {
+                if flow.with(|s| s.worked.contains(&first.spec.id)) && !first.guard.spend() {
                     let why = format!("not sent: the retry budget of {} is used up", first.spec.id);
                     return failed(Failure::new(FailureKind::Overloaded, why));
                 }
             }
-            _ => first.lane.earn(),
+            _ => first.guard.earn(),
         }
         let mut made = 0;
         // Whether an attempt may have run: a later one that was not sent does not undo it.
@@ -164,7 +164,7 @@ impl Dispatch {
                 return told(failure);
             }
             // What the server cannot have seen costs it nothing; a refusal (429) is work for it all the same.
-            if seen(&failure) && !server.lane.spend() {
+            if seen(&failure) && !server.guard.spend() {
                 flow.stage(Stage::NotRepeated { why: format!("the retry budget of {} is used up", server.spec.id) });
                 return told(failure);
             }
@@ -218,7 +218,7 @@ impl Dispatch {
             () = slow => {}
         }
         let beside = spare.unwrap_or(server);
-        if !server.lane.spend() {
+        if !server.guard.spend() {
             return first.await;
         }
         let mut none = None;
@@ -283,11 +283,11 @@ impl Dispatch {
         // Asked first, so that an open breaker refuses at once.
         let tool = aim.tool();
         if let Some(tool) = tool.filter(|_| aim.treatment.own_breaker) {
-            server.lane.own_breaker(tool, &aim.treatment.policy.breaker);
+            server.guard.own_breaker(tool, &aim.treatment.policy.breaker);
         }
-        if let Some(failure) = server.lane.refuses(tool) {
+        if let Some(failure) = server.guard.refuses(tool) {
             // Counts the refusal.
-            let failure = server.lane.admit(tool).err().unwrap_or(failure);
+            let failure = server.guard.admit(tool).err().unwrap_or(failure);
             let down = matches!(&*server.readiness.borrow(), Readiness::Down(Some(_)));
             return refused(match ready(server).now_or_never() {
                 // No probe will go there by itself: that it was given up, and why, is worth more.
@@ -313,7 +313,7 @@ impl Dispatch {
                     }
                     places.1.again(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
                 }
-                let pass = server.lane.admit(tool)?;
+                let pass = server.guard.admit(tool)?;
                 Ok((session, places, pass))
             };
             tokio::select! {
@@ -372,7 +372,7 @@ impl Dispatch {
         };
         flow.stage(Stage::Ended { attempt: number, how: how.clone(), verdict, took, failure: class });
         if verdict == Verdict::Success {
-            server.lane.observe(took);
+            server.guard.observe(took);
         }
         pass.record(verdict, took, &how);
         match outcome {
@@ -408,25 +408,25 @@ impl Dispatch {
         let id = &server.spec.id;
         let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
         let own = &aim.treatment.policy.load;
-        let narrow = match aim.tool().filter(|_| *own != server.lane.policy().load) {
+        let narrow = match aim.tool().filter(|_| *own != server.guard.policy().load) {
             Some(tool) => Some(
-                server.lane.tool_limiter(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?,
+                server.guard.tool_limiter(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?,
             ),
             None => None,
         };
-        let wide = server.lane.limiter.enter(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
+        let wide = server.guard.limiter.enter(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
         Ok((narrow, wide))
     }
 
     /// Asks for a sign of life before a call that decides about a half-open breaker.
     async fn probe(
         &self,
-        pass: Pass,
+        pass: BreakerPermit,
         aim: &Aim,
         server: &Supervised,
         session: &Arc<dyn Session>,
         flow: &CallContext,
-    ) -> Result<Pass, Failure> {
+    ) -> Result<BreakerPermit, Failure> {
         if !pass.probe || aim.treatment.policy.breaker.probe != Probe::Ping {
             return Ok(pass);
         }
@@ -444,7 +444,7 @@ impl Dispatch {
             Err(_) => format!("no answer within {}", short(PROBE_PATIENCE)),
         };
         pass.record(Verdict::Failure, begun.elapsed(), &why);
-        let again = server.lane.refuses(None).map(|failure| failure.message).unwrap_or_default();
+        let again = server.guard.refuses(None).map(|failure| failure.message).unwrap_or_default();
         let message = format!("the probe of {} failed: {why}", server.spec.id);
         Err(Failure { causes: vec![again], ..Failure::new(FailureKind::BreakerOpen, message) }
             .hint("nothing was sent; the server is still not well"))
@@ -463,7 +463,7 @@ impl Dispatch {
             Operation::Tool { tool, .. } => Some(&tool.name),
             _ => None,
         };
-        let Some(made) = server.lane.fault(tool) else { return self.exchange(operation, repeatable, server, session, flow).await };
+        let Some(made) = server.guard.fault(tool) else { return self.exchange(operation, repeatable, server, session, flow).await };
         let strike = fault::strike(&made, &mut || self.shared.random());
         if let Some(what) = strike.words() {
             flow.call.stage(Stage::Injected { what });

@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 /// The shared state of one server's calls.
-pub struct Lane {
+pub struct TargetGuard {
     server: ServerId,
     bus: Arc<Bus>,
     /// Places for all calls of the server.
@@ -42,9 +42,9 @@ struct State {
     faults: BTreeMap<Option<Arc<str>>, Fault>,
 }
 
-impl Lane {
+impl TargetGuard {
     /// The lane of a server that nothing is known of.
-    pub fn new(server: ServerId, policy: &Policy, bus: Arc<Bus>) -> Arc<Lane> {
+    pub fn new(server: ServerId, policy: &Policy, bus: Arc<Bus>) -> Arc<TargetGuard> {
         let state = State {
             policy: Arc::new(policy.clone()),
             breaker: Breaker::new(policy.breaker.clone()),
@@ -54,7 +54,7 @@ impl Lane {
             latency: PeakEwma::default(),
             faults: BTreeMap::new(),
         };
-        Arc::new(Lane { server, bus, limiter: Limiter::new(policy.load.clone()), state: Mutex::new(state) })
+        Arc::new(TargetGuard { server, bus, limiter: Limiter::new(policy.load.clone()), state: Mutex::new(state) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -113,9 +113,9 @@ impl Lane {
         Some(refused(&self.server, Some(tool), &refusal, now))
     }
 
-    /// Asks the breaker of the server, and that of the tool when it has one: by its rule ([`Lane::own_breaker`]), or because
+    /// Asks the breaker of the server, and that of the tool when it has one: by its rule ([`TargetGuard::own_breaker`]), or because
     /// somebody did something to it by hand.
-    pub fn admit(self: &Arc<Self>, tool: Option<&Arc<str>>) -> Result<Pass, Failure> {
+    pub fn admit(self: &Arc<Self>, tool: Option<&Arc<str>>) -> Result<BreakerPermit, Failure> {
         let now = self.bus.now();
         let mut state = self.lock();
         let before = state.breaker.state();
@@ -125,7 +125,7 @@ impl Lane {
             self.publish(None, view);
         }
         let server = admitted.map_err(|refusal| refused(&self.server, None, &refusal, now))?;
-        let mut pass = Pass { lane: self.clone(), probe: server.probe.is_some(), server: Some(server), tool: None };
+        let mut pass = BreakerPermit { guard: self.clone(), probe: server.probe.is_some(), server: Some(server), tool: None };
         if let Some((name, breaker)) = tool.and_then(|name| Some((name, state.tools.get_mut(name)?))) {
             let before = breaker.state();
             let admitted = breaker.admit(now);
@@ -234,25 +234,25 @@ impl Lane {
 }
 
 /// What breakers gave to one attempt; given back on drop, which counts nothing.
-pub struct Pass {
-    lane: Arc<Lane>,
+pub struct BreakerPermit {
+    guard: Arc<TargetGuard>,
     server: Option<Admission>,
     tool: Option<(Arc<str>, Admission)>,
     /// Whether this attempt decides about a breaker in half-open.
     pub probe: bool,
 }
 
-impl Pass {
+impl BreakerPermit {
     /// Counts how the attempt ended.
     pub fn record(mut self, verdict: Verdict, took: Duration, why: &str) {
-        let lane = self.lane.clone();
-        let now = lane.bus.now();
-        let mut state = lane.lock();
+        let guard = self.guard.clone();
+        let now = guard.bus.now();
+        let mut state = guard.lock();
         if let Some(admission) = self.server.take() {
             state.breaker.record(admission, verdict, took, why, now);
             if state.breaker.policy().on {
                 let view = state.breaker.view(now);
-                lane.publish(None, view);
+                guard.publish(None, view);
             }
         }
         if let Some((name, admission)) = self.tool.take()
@@ -260,23 +260,23 @@ impl Pass {
         {
             breaker.record(admission, verdict, took, why, now);
             let view = breaker.view(now);
-            lane.publish(Some(name), view);
+            guard.publish(Some(name), view);
         }
     }
 }
 
-impl Drop for Pass {
+impl Drop for BreakerPermit {
     fn drop(&mut self) {
         if self.server.is_none() && self.tool.is_none() {
             return;
         }
-        let now = self.lane.bus.now();
-        let mut state = self.lane.lock();
+        let now = self.guard.bus.now();
+        let mut state = self.guard.lock();
         if let Some(admission) = self.server.take() {
             state.breaker.release(admission, now);
             if self.probe {
                 let view = state.breaker.view(now);
-                self.lane.publish(None, view);
+                self.guard.publish(None, view);
             }
         }
         if let Some((name, admission)) = self.tool.take()
