@@ -86,12 +86,12 @@ pub struct Strike {
     /// Waited before it.
     pub latency: Duration,
     /// What is done to it then.
-    pub blow: Blow,
+    pub blow: InjectedFault,
 }
 
 /// What is done to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blow {
+pub enum InjectedFault {
     /// Nothing.
     None,
     /// It is not sent but answered with an error of ours (-32603).
@@ -108,11 +108,11 @@ impl Strike {
     /// What was done, for people; `None` for nothing.
     pub fn words(&self) -> Option<String> {
         let blow = match self.blow {
-            Blow::None => None,
-            Blow::Fail => Some("failed on purpose, not sent"),
-            Blow::Drop => Some("answer thrown away on purpose"),
-            Blow::Cut => Some("connection cut on purpose"),
-            Blow::Corrupt => Some("answer damaged on purpose"),
+            InjectedFault::None => None,
+            InjectedFault::Fail => Some("failed on purpose, not sent"),
+            InjectedFault::Drop => Some("answer thrown away on purpose"),
+            InjectedFault::Cut => Some("connection cut on purpose"),
+            InjectedFault::Corrupt => Some("answer damaged on purpose"),
         };
         let latency = (!self.latency.is_zero()).then(|| format!("+{}", crate::domain::time::short(self.latency)));
         match (latency, blow) {
@@ -126,14 +126,19 @@ impl Strike {
 /// each falls as often as its share says.
 pub fn strike(fault: &Fault, random: &mut dyn FnMut() -> f64) -> Strike {
     let mut left = random();
-    let blows = [(fault.fail, Blow::Fail), (fault.drop, Blow::Drop), (fault.cut, Blow::Cut), (fault.corrupt, Blow::Corrupt)];
+    let blows = [
+        (fault.fail, InjectedFault::Fail),
+        (fault.drop, InjectedFault::Drop),
+        (fault.cut, InjectedFault::Cut),
+        (fault.corrupt, InjectedFault::Corrupt),
+    ];
     for (share, blow) in blows {
         if left < share {
             return Strike { latency: fault.latency, blow };
         }
         left -= share;
     }
-    Strike { latency: fault.latency, blow: Blow::None }
+    Strike { latency: fault.latency, blow: InjectedFault::None }
 }
 
 /// The bytes with some of them damaged, or without their end. Never the same, unless there are none.

@@ -14,9 +14,9 @@ use tokio::sync::watch;
 
 use super::{
     Dispatch,
-    aim::Aim,
     context::CallContext,
     invalidation::{Change, Invalidations},
+    route::RoutedCall,
 };
 use crate::{
     domain::{
@@ -142,7 +142,7 @@ impl Drop for FlightLeader {
 impl Dispatch {
     /// The answer of an earlier call, or of an equal one under way; or else the turn to fetch one, when the answers of this
     /// tool are kept.
-    pub(super) async fn kept(&self, aim: &Aim, flow: &CallContext) -> Result<Outcome, Option<FlightLeader>> {
+    pub(super) async fn kept(&self, aim: &RoutedCall, flow: &CallContext) -> Result<Outcome, Option<FlightLeader>> {
         let answers = &self.shared.answers;
         let policy = &aim.treatment.policy.cache;
         let kept = match (&aim.operation, policy.keep) {
@@ -217,7 +217,7 @@ impl Dispatch {
     }
 
     /// Keeps an answer, if it is one that may be kept. Errors never are.
-    pub(super) async fn keep(&self, aim: &Aim, turn: Option<FlightLeader>, outcome: &Outcome) {
+    pub(super) async fn keep(&self, aim: &RoutedCall, turn: Option<FlightLeader>, outcome: &Outcome) {
         let (Some(turn), Outcome::Ok { result }) = (turn, outcome) else { return };
         let told = cache::told_ttl(result);
         let is_read = matches!(self.spec.operation, Operation::Resource { .. });
@@ -245,7 +245,7 @@ impl Dispatch {
     }
 
     /// The last answer kept for an equal call, if it may still stand in for a failed one.
-    pub(super) async fn stale(&self, aim: &Aim, key: Option<&str>, any_age: bool, flow: &CallContext) -> Option<Outcome> {
+    pub(super) async fn stale(&self, aim: &RoutedCall, key: Option<&str>, any_age: bool, flow: &CallContext) -> Option<Outcome> {
         let store = self.shared.answers.store()?;
         let key = key.map_or_else(|| self.cache_key(aim), str::to_owned);
         let kept = store.get(&key).await?;
@@ -278,7 +278,7 @@ impl Dispatch {
     }
 
     /// The last change of what is read, by the word of a server that it may be read from.
-    fn last_change(&self, aim: &Aim) -> Option<Change> {
+    fn last_change(&self, aim: &RoutedCall) -> Option<Change> {
         let Operation::Resource { server, uri } = &aim.operation else { return None };
         let involved = self.shared.involved(server);
         let outdated = self.shared.answers.outdated();
@@ -286,13 +286,13 @@ impl Dispatch {
     }
 
     /// Whether what was read changed since.
-    fn outdated(&self, aim: &Aim, kept: &CachedResponse) -> bool {
+    fn outdated(&self, aim: &RoutedCall, kept: &CachedResponse) -> bool {
         self.last_change(aim).is_some_and(|change| kept.at_unix_ms <= change.unix_ms)
     }
 
     /// The key of a call: who is asked and as whom, for what, with which arguments. The schema is part of it, so that a
     /// tool that changed has new answers.
-    fn cache_key(&self, aim: &Aim) -> String {
+    fn cache_key(&self, aim: &RoutedCall) -> String {
         let server = aim.operation.server();
         let schema = match &aim.operation {
             Operation::Tool { tool, .. } => self.shared.bus.look(|world| world.tool(tool).map(|tool| tool.input_schema.clone())),

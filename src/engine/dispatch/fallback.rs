@@ -7,11 +7,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Dispatch,
-    aim::{Aim, Routes, with_key, with_server},
+    attempts::hung,
     cache::FlightLeader,
     context::CallContext,
     failed,
-    pursue::hung,
+    route::{RoutedCall, Routes, with_key, with_server},
 };
 use crate::domain::{
     body::Body,
@@ -31,7 +31,7 @@ impl Dispatch {
     /// Tries what is configured to stand in for a failed call, in order. When all of it fails, the failure carries each one.
     pub(super) async fn fall_back(
         &self,
-        aim: &Aim,
+        aim: &RoutedCall,
         turn: Option<FlightLeader>,
         failure: Arc<Failure>,
         flow: &Arc<CallContext>,
@@ -92,8 +92,8 @@ impl Dispatch {
         if Instant::now() >= flow.until() {
             return failed(Failure::new(FailureKind::Timeout, "no time was left"));
         }
-        match Aim::take(&self.shared, &operation, routes) {
-            Ok(aim) => self.pursue(&aim, Cause::Fallback, flow, begun, later).await,
+        match RoutedCall::take(&self.shared, &operation, routes) {
+            Ok(aim) => self.run_attempts(&aim, Cause::Fallback, flow, begun, later).await,
             Err(failure) => failed(failure),
         }
     }
@@ -133,7 +133,7 @@ impl Dispatch {
 }
 
 /// How many of these would make a call when the one before was sent and not answered: what is kept or fixed takes no time.
-pub(super) fn calls(aim: &Aim, fallbacks: &[Fallback]) -> usize {
+pub(super) fn calls(aim: &RoutedCall, fallbacks: &[Fallback]) -> usize {
     let elsewhere = verdict::passable(&hung(), aim.safe, &aim.treatment.policy.retry).is_ok();
     let makes = |fallback: &&Fallback| match fallback {
         Fallback::Server { .. } => elsewhere,
@@ -144,7 +144,7 @@ pub(super) fn calls(aim: &Aim, fallbacks: &[Fallback]) -> usize {
 }
 
 /// Why the same call must not go to another server after these failures: it may have run, and is not known to be safe.
-fn not_elsewhere(aim: &Aim, failures: &[(String, Failure)]) -> Option<&'static str> {
+fn not_elsewhere(aim: &RoutedCall, failures: &[(String, Failure)]) -> Option<&'static str> {
     let retry = &aim.treatment.policy.retry;
     failures.iter().filter(|(_, failure)| failure.may_have_run).find_map(|(_, failure)| verdict::passable(failure, aim.safe, retry).err())
 }

@@ -4,13 +4,13 @@
 //! is ready → arguments fit → rounds { sent → answered } → counted → perhaps a pause } → fallbacks → settled, all under
 //! one deadline and one cancel. Whatever happens, exactly one `CallSettled` is published.
 
-mod aim;
 mod attempt;
+mod attempts;
 mod cache;
 mod context;
 mod fallback;
 mod invalidation;
-mod pursue;
+mod route;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::cache::CacheFront;
 pub use self::context::NoopObserver;
 use self::{
-    aim::{Aim, Routes},
     context::{CallContext, CallTimestamps, alive_since},
+    route::{RoutedCall, Routes},
 };
 use super::shared::Shared;
 use crate::domain::{
@@ -139,7 +139,7 @@ impl Dispatch {
     }
 
     async fn settle(&self, timestamps: &Arc<Mutex<CallTimestamps>>) -> Outcome {
-        let aim = match Aim::take(&self.shared, &self.spec.operation, Routes::Apply) {
+        let aim = match RoutedCall::take(&self.shared, &self.spec.operation, Routes::Apply) {
             Ok(aim) => aim,
             Err(failure) => return failed(failure),
         };
@@ -180,7 +180,7 @@ impl Dispatch {
     }
 
     /// An answer kept earlier, or that of the servers, or what stands in for it.
-    async fn answer(&self, aim: Aim, flow: &Arc<CallContext>, begun: Instant) -> Outcome {
+    async fn answer(&self, aim: RoutedCall, flow: &Arc<CallContext>, begun: Instant) -> Outcome {
         if let Some(decision) = &aim.decision {
             flow.stage(Stage::Routed { decision: decision.clone() });
         }
@@ -189,7 +189,7 @@ impl Dispatch {
             Err(turn) => turn,
         };
         let later = fallback::calls(&aim, &aim.treatment.fallback);
-        match self.pursue(&aim, Cause::First, flow, begun, later).await {
+        match self.run_attempts(&aim, Cause::First, flow, begun, later).await {
             Outcome::Failed { failure } => self.fall_back(&aim, turn, failure, flow, begun).await,
             outcome => {
                 // What was damaged on purpose, and what a person had a part in, is nobody else's answer.
@@ -207,7 +207,7 @@ impl CallContext {
         let took = short(begun.elapsed());
         let sent = self.with(|s| s.sent).is_some();
         let message = if sent { format!("no answer within {took}") } else { format!("could not be sent within {took}") };
-        Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(pursue::TOO_SHORT)
+        Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(attempts::TOO_SHORT)
     }
 }
 

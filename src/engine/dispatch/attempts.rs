@@ -13,11 +13,11 @@ use tokio::{
 
 use super::{
     Dispatch,
-    aim::{Aim, with_key, with_server},
     attempt::ready,
     context::{AttemptContext, CallContext},
     failed,
     fallback::joined,
+    route::{RoutedCall, with_key, with_server},
 };
 use crate::{
     domain::{
@@ -27,7 +27,7 @@ use crate::{
         policy::{
             breaker::Probe,
             budget,
-            fault::{self, Blow},
+            fault::{self, InjectedFault},
             stage::{Cause, Stage, Wait},
             verdict::{self, Verdict},
         },
@@ -73,8 +73,8 @@ impl Tried {
 }
 
 /// What all attempts at one aim share.
-struct Chase<'a> {
-    aim: &'a Aim,
+struct AttemptLoop<'a> {
+    aim: &'a RoutedCall,
     operation: Operation,
     flow: &'a Arc<CallContext>,
     begun: Instant,
@@ -85,13 +85,20 @@ struct Chase<'a> {
 impl Dispatch {
     /// Tries the servers of `aim` until one answers, as often as the settings allow. `later`: how many calls may
     /// stand in for it when it fails.
-    pub(super) async fn pursue(&self, aim: &Aim, cause: Cause, flow: &Arc<CallContext>, begun: Instant, later: usize) -> Outcome {
+    pub(super) async fn run_attempts(
+        &self,
+        aim: &RoutedCall,
+        cause: Cause,
+        flow: &Arc<CallContext>,
+        begun: Instant,
+        later: usize,
+    ) -> Outcome {
         let retry = &aim.treatment.policy.retry;
         let operation = match &aim.treatment.idempotency_key {
             Some(name) => with_key(&aim.operation, name, self.key()),
             None => aim.operation.clone(),
         };
-        let mut chase = Chase { aim, operation, flow, begun, others: 0 };
+        let mut chase = AttemptLoop { aim, operation, flow, begun, others: 0 };
         // Refusals of one replica lead to the next, but lead nowhere twice.
         let mut untried: Vec<&Supervised> = aim.servers.iter().collect();
         let mut cause = cause;
@@ -198,7 +205,7 @@ impl Dispatch {
     /// Tries a server, and beside it a second time when the first is slow and the settings say so.
     async fn hedged(
         &self,
-        chase: &Chase<'_>,
+        chase: &AttemptLoop<'_>,
         server: &Supervised,
         spare: Option<&Supervised>,
         cause: Cause,
@@ -251,7 +258,7 @@ impl Dispatch {
     }
 
     /// After which time a second attempt goes out beside the first; `None` is never.
-    fn hedge_after(&self, aim: &Aim, server: &Supervised) -> Option<Duration> {
+    fn hedge_after(&self, aim: &RoutedCall, server: &Supervised) -> Option<Duration> {
         let hedge = &aim.treatment.policy.hedge;
         if !verdict::hedgeable(aim.safe, &aim.treatment.policy) {
             return None;
@@ -270,7 +277,7 @@ impl Dispatch {
     /// `sent` is told when the request was sent.
     async fn try_one(
         &self,
-        chase: &Chase<'_>,
+        chase: &AttemptLoop<'_>,
         server: &Supervised,
         cause: Cause,
         gone: &mut Option<Arc<dyn Session>>,
@@ -339,7 +346,7 @@ impl Dispatch {
         let limit = aim.treatment.policy.attempt.or_else(|| budget::share(left, chase.others));
         let one = AttemptContext::new(flow.clone(), number, limit, sent);
         let repeatable = verdict::resendable(aim.safe, &aim.treatment.policy.retry);
-        let mut request = Box::pin(self.struck(&operation, repeatable, server, &session, &one));
+        let mut request = Box::pin(self.inject_fault(&operation, repeatable, server, &session, &one));
         let ended = tokio::select! {
             biased;
             outcome = &mut request => Ok(outcome),
@@ -388,7 +395,7 @@ impl Dispatch {
     }
 
     /// Waits until the server is connected; only for a part of the call's time when something else can answer in its place.
-    async fn connected(&self, aim: &Aim, server: &Supervised, flow: &CallContext) -> Result<Arc<dyn Session>, Failure> {
+    async fn connected(&self, aim: &RoutedCall, server: &Supervised, flow: &CallContext) -> Result<Arc<dyn Session>, Failure> {
         let waits = matches!(&*server.readiness.borrow(), Readiness::Pending);
         if waits {
             flow.stage(Stage::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
@@ -404,7 +411,7 @@ impl Dispatch {
     }
 
     /// A place at the server, and one at the tool when a rule limits it by itself.
-    async fn places(&self, aim: &Aim, server: &Supervised, flow: &CallContext) -> Result<(Option<Permit>, Permit), Failure> {
+    async fn places(&self, aim: &RoutedCall, server: &Supervised, flow: &CallContext) -> Result<(Option<Permit>, Permit), Failure> {
         let id = &server.spec.id;
         let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
         let own = &aim.treatment.policy.load;
@@ -422,7 +429,7 @@ impl Dispatch {
     async fn probe(
         &self,
         pass: BreakerPermit,
-        aim: &Aim,
+        aim: &RoutedCall,
         server: &Supervised,
         session: &Arc<dyn Session>,
         flow: &CallContext,
@@ -451,7 +458,7 @@ impl Dispatch {
     }
 
     /// The exchange, with the fault that somebody wants to see.
-    async fn struck(
+    async fn inject_fault(
         &self,
         operation: &Operation,
         repeatable: bool,
@@ -472,19 +479,19 @@ impl Dispatch {
             sleep(strike.latency).await;
         }
         match strike.blow {
-            Blow::None => self.exchange(operation, repeatable, server, session, flow).await,
-            Blow::Fail => {
+            InjectedFault::None => self.exchange(operation, repeatable, server, session, flow).await,
+            InjectedFault::Fail => {
                 let rpc = RpcError { code: -32603, message: "made by hand in Switchboard".into(), data: None };
                 failed(
                     Failure { rpc: Some(rpc), ..Failure::new(FailureKind::Protocol, "failed on purpose: a fault is injected") }
                         .hint("end the fault in the console, or leave out --inject"),
                 )
             }
-            Blow::Drop => {
+            InjectedFault::Drop => {
                 let _thrown_away = self.exchange(operation, repeatable, server, session, flow).await;
                 std::future::pending().await
             }
-            Blow::Cut => {
+            InjectedFault::Cut => {
                 // Sent first, so that the server has it when the line goes dead.
                 let cut = async {
                     flow.until_sent().await;
@@ -497,7 +504,7 @@ impl Dispatch {
                     () = cut => failed(Failure::after_send(FailureKind::Transport, "the connection was cut on purpose")),
                 }
             }
-            Blow::Corrupt => match self.exchange(operation, repeatable, server, session, flow).await {
+            InjectedFault::Corrupt => match self.exchange(operation, repeatable, server, session, flow).await {
                 Outcome::Ok { result } | Outcome::ToolError { result } => {
                     self.own.damaged.store(true, Ordering::Relaxed);
                     let damaged = fault::corrupt(result.bytes(), &mut || self.shared.random());

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Where a call goes: the servers to try, best first, and how it is treated.
-pub struct Aim {
+pub struct RoutedCall {
     /// The operation as asked, its server being the target: a server, or a group.
     pub operation: Operation,
     /// The tool's exposed name, or what is read.
@@ -47,9 +47,9 @@ pub enum Routes {
     Not,
 }
 
-impl Aim {
+impl RoutedCall {
     /// Decides where an operation goes.
-    pub fn take(shared: &Shared, operation: &Operation, routes: Routes) -> Result<Aim, Failure> {
+    pub fn take(shared: &Shared, operation: &Operation, routes: Routes) -> Result<RoutedCall, Failure> {
         let rules = shared.rules();
         let exposed = shared.bus.look(|world| world.call_name(operation));
         let (target, rule) = match operation {
@@ -112,7 +112,7 @@ impl Aim {
             .iter()
             .map(|server| safety(shared, &operation, server, &treatment))
             .fold((true, true), |(safe, reads_only), (its_safe, its_reads_only)| (safe && its_safe, reads_only && its_reads_only));
-        Ok(Aim { operation, exposed, safe, reads_only, servers, treatment, decision: decision.map(Arc::new) })
+        Ok(RoutedCall { operation, exposed, safe, reads_only, servers, treatment, decision: decision.map(Arc::new) })
     }
 
     /// The time limits: those of the first server.
