@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{exit, names::similar};
 use crate::domain::{
-    policy::{breaker::Order, fault::Fault},
+    policy::{breaker::BreakerOverride, fault::Fault},
     run::{Change, Setting},
 };
 
@@ -79,7 +79,7 @@ pub struct Global {
     pub yes: bool,
     /// Do something to a circuit breaker first: trip, hold-open, hold-closed or reset. May be given several times.
     #[arg(long, value_name = "SERVER[/TOOL]=ORDER", global = true, value_parser = parse_order)]
-    pub breaker: Vec<Placed<Order>>,
+    pub breaker: Vec<Placed<BreakerOverride>>,
     /// Make faults on purpose: latency=200ms, and shares of fail, drop, cut and corrupt, as in flaky=latency=1s,fail=0.3.
     /// May be given several times.
     #[arg(long, value_name = "SERVER[/TOOL]=FAULTS", global = true, value_parser = parse_fault)]
@@ -616,12 +616,12 @@ fn placed<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result
     }
 }
 
-fn parse_order(text: &str) -> Result<Placed<Order>, String> {
+fn parse_order(text: &str) -> Result<Placed<BreakerOverride>, String> {
     placed(text, |order| match order {
-        "trip" => Ok(Order::Trip),
-        "hold-open" => Ok(Order::HoldOpen),
-        "hold-closed" => Ok(Order::HoldClosed),
-        "reset" => Ok(Order::Reset),
+        "trip" => Ok(BreakerOverride::Trip),
+        "hold-open" => Ok(BreakerOverride::HoldOpen),
+        "hold-closed" => Ok(BreakerOverride::HoldClosed),
+        "reset" => Ok(BreakerOverride::Reset),
         other => Err(format!("there is no order {other:?}; there are trip, hold-open, hold-closed and reset")),
     })
 }

@@ -50,7 +50,7 @@ use self::{
 use crate::{
     domain::{
         call::{Failure, FailureKind},
-        policy::{breaker::Order, fault::Fault},
+        policy::{breaker::BreakerOverride, fault::Fault},
         secret::SecretRegistry,
     },
     engine::control::Control,
@@ -72,7 +72,7 @@ pub struct Options {
     /// The only servers wanted; all when empty.
     pub servers: Vec<String>,
     /// What is done to breakers first.
-    pub breaker: Vec<Placed<Order>>,
+    pub breaker: Vec<Placed<BreakerOverride>>,
     /// Faults made on purpose.
     pub inject: Vec<Placed<Fault>>,
     /// What answers elicitation.

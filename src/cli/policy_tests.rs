@@ -16,7 +16,7 @@ use crate::{
         event::{EventKind, Settled},
         policy::{
             Fallback, Rules, ToolRule,
-            breaker::{BreakerView, Order, State},
+            breaker::{BreakerOverride, BreakerView, State},
             cache::CacheSettings,
             fault::Fault,
             pattern::Pattern,
@@ -107,8 +107,8 @@ async fn orders_and_faults_are_given_before_the_call() {
     assert_eq!(ran(&fake, &line).await.code, exit::OK);
     let fault = Fault { latency: Duration::from_secs(1), fail: 0.5, ..Fault::default() };
     let wanted = [
-        Command::Breaker { server: "db".into(), tool: None, order: Order::Trip },
-        Command::Breaker { server: "spare".into(), tool: Some("query".into()), order: Order::HoldOpen },
+        Command::Breaker { server: "db".into(), tool: None, order: BreakerOverride::Trip },
+        Command::Breaker { server: "spare".into(), tool: Some("query".into()), order: BreakerOverride::HoldOpen },
         Command::Inject { server: "db".into(), tool: Some("drop".into()), fault: Some(fault) },
     ];
     assert_eq!(*fake.commands.lock().unwrap(), wanted);

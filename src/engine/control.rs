@@ -8,7 +8,7 @@ use crate::domain::{
     call::CallSpec,
     event::{Event, EventKind, Settled},
     id::{AskId, CallId, ServerId},
-    policy::{breaker::Order, fault::Fault},
+    policy::{breaker::BreakerOverride, fault::Fault},
     run::{RunId, RunSpec, StepAnswer},
     world::World,
 };
@@ -75,7 +75,7 @@ pub enum Command {
         /// The tool that it is for; `None` for that of the whole server.
         tool: Option<String>,
         /// What.
-        order: Order,
+        order: BreakerOverride,
     },
     /// Makes a fault on purpose, or no longer.
     Inject {

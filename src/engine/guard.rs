@@ -13,7 +13,7 @@ use crate::domain::{
     id::ServerId,
     policy::{
         Policy,
-        breaker::{Admission, Breaker, BreakerPolicy, Order, Refusal, State as Breaking},
+        breaker::{Admission, Breaker, BreakerOverride, BreakerPolicy, Refusal, State as Breaking},
         budget::Budget,
         fault::Fault,
         route::PeakEwma,
@@ -154,7 +154,7 @@ impl TargetGuard {
     }
 
     /// Does to a breaker what a person wants.
-    pub fn order(&self, tool: Option<Arc<str>>, order: Order) {
+    pub fn order(&self, tool: Option<Arc<str>>, order: BreakerOverride) {
         let now = self.bus.now();
         let mut state = self.lock();
         let policy = state.policy.breaker.clone();

@@ -13,8 +13,8 @@ mod inbox;
 mod limiter;
 pub mod ports;
 pub mod rehearsal;
+mod result_kind;
 mod runner;
-mod shape;
 mod shared;
 mod supervisor;
 mod tail;
@@ -41,7 +41,7 @@ use self::{
     ports::{Connector, Journal, NoJournal, ResponseCache},
     runner::Runs,
     shared::Shared,
-    supervisor::{Order, Readiness, Supervised},
+    supervisor::{Readiness, ServerHandle, SupervisorCommand},
 };
 use crate::domain::{
     call::CallSpec,
@@ -139,7 +139,7 @@ impl Engine {
     }
 
     /// Takes over the settings of a server that can change while it is connected.
-    fn retreat(&self, servers: &mut HashMap<ServerId, Supervised>, spec: ServerSpec) {
+    fn retreat(&self, servers: &mut HashMap<ServerId, ServerHandle>, spec: ServerSpec) {
         let Some(known) = servers.get_mut(&spec.id).filter(|known| known.spec.policy != spec.policy) else { return };
         known.guard.set_policy(&spec.policy);
         known.spec = Arc::new(ServerSpec { policy: spec.policy, ..ServerSpec::clone(&known.spec) });
@@ -222,7 +222,7 @@ impl Engine {
         for cancel in lock(&self.running).values() {
             cancel.cancel("the console is quitting");
         }
-        let servers: Vec<Supervised> = self.shared.servers().drain().map(|(_, s)| s).collect();
+        let servers: Vec<ServerHandle> = self.shared.servers().drain().map(|(_, s)| s).collect();
         for server in servers {
             self.tasks.spawn(stop(server));
         }
@@ -249,7 +249,7 @@ impl Engine {
         }
     }
 
-    fn order(&self, server: &ServerId, order: Order) {
+    fn order(&self, server: &ServerId, order: SupervisorCommand) {
         let found = self.shared.servers().get(server).map(|s| s.orders.clone());
         let told = match found {
             Some(orders) => orders.try_send(order).is_ok(),
@@ -307,9 +307,9 @@ fn unplaced(spec: &ServerSpec) -> ServerSpec {
     ServerSpec { origin: Default::default(), policy: Default::default(), ..spec.clone() }
 }
 
-async fn stop(server: Supervised) {
+async fn stop(server: ServerHandle) {
     let (done, wait) = oneshot::channel();
-    if server.orders.send(Order::Stop(done)).await.is_ok() {
+    if server.orders.send(SupervisorCommand::Stop(done)).await.is_ok() {
         let _ = wait.await;
     }
 }
@@ -361,9 +361,9 @@ impl Engine {
                     cancel.cancel(&reason);
                 }
             }
-            Command::Restart { server } => self.order(&server, Order::Restart),
-            Command::Disable { server } => self.order(&server, Order::Disable),
-            Command::Refresh { server } => self.order(&server, Order::Refresh),
+            Command::Restart { server } => self.order(&server, SupervisorCommand::Restart),
+            Command::Disable { server } => self.order(&server, SupervisorCommand::Disable),
+            Command::Refresh { server } => self.order(&server, SupervisorCommand::Refresh),
             Command::Answer { ask, answer } => {
                 if !self.inbox.answer(ask, answer) {
                     self.bus.notice(NoticeLevel::Warn, "the question was no longer open; the answer was not sent");

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use super::{bus::Bus, checkers::Checkers, dispatch::CacheFront, inbox::Inbox, supervisor::Supervised};
+use super::{bus::Bus, checkers::Checkers, dispatch::CacheFront, inbox::Inbox, supervisor::ServerHandle};
 use crate::domain::{id::ServerId, policy::Rules};
 
 /// What all calls share.
@@ -18,7 +18,7 @@ pub struct Shared {
     pub checkers: Checkers,
     /// Answers kept, and equal calls under way.
     pub answers: Arc<CacheFront>,
-    servers: Mutex<HashMap<ServerId, Supervised>>,
+    servers: Mutex<HashMap<ServerId, ServerHandle>>,
     rules: RwLock<Arc<Rules>>,
     random: Mutex<fastrand::Rng>,
     turns: Mutex<HashMap<ServerId, u64>>,
@@ -40,17 +40,17 @@ impl Shared {
     }
 
     /// The servers, locked.
-    pub fn servers(&self) -> MutexGuard<'_, HashMap<ServerId, Supervised>> {
+    pub fn servers(&self) -> MutexGuard<'_, HashMap<ServerId, ServerHandle>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server of this id.
-    pub fn server(&self, id: &ServerId) -> Option<Supervised> {
+    pub fn server(&self, id: &ServerId) -> Option<ServerHandle> {
         self.servers().get(id).cloned()
     }
 
     /// The server of this id, or the members of the group of this id.
-    pub fn involved(&self, id: &ServerId) -> Vec<Supervised> {
+    pub fn involved(&self, id: &ServerId) -> Vec<ServerHandle> {
         let rules = self.rules();
         let servers = self.servers();
         match rules.routing.groups.iter().find(|group| group.id == *id) {

@@ -39,7 +39,7 @@ const FAILED_CHECKS: u32 = 2;
 const HANDING_OVER: Duration = Duration::from_millis(500);
 
 /// What a supervisor can be told.
-pub enum Order {
+pub enum SupervisorCommand {
     /// Start anew, failures before are forgotten.
     Restart,
     /// Leave the server alone until told to restart.
@@ -63,13 +63,13 @@ pub enum Readiness {
 
 /// A server as the engine holds it.
 #[derive(Clone)]
-pub struct Supervised {
+pub struct ServerHandle {
     /// Its configuration.
     pub spec: Arc<ServerSpec>,
     /// Whether calls can be sent.
     pub readiness: watch::Receiver<Readiness>,
     /// Where orders go.
-    pub orders: mpsc::Sender<Order>,
+    pub orders: mpsc::Sender<SupervisorCommand>,
     /// What its calls share.
     pub guard: Arc<TargetGuard>,
 }
@@ -86,7 +86,7 @@ pub fn start(
     answers: Arc<CacheFront>,
     random: fastrand::Rng,
     before: impl Future<Output = ()> + Send + 'static,
-) -> Supervised {
+) -> ServerHandle {
     let (orders, mailbox) = mpsc::channel(16);
     let initial = if spec.disabled { Readiness::Down(None) } else { Readiness::Pending };
     let (readiness, seen) = watch::channel(initial);
@@ -113,7 +113,7 @@ pub fn start(
         before.await;
         supervisor.live().await;
     });
-    Supervised { spec, readiness: seen, orders, guard }
+    ServerHandle { spec, readiness: seen, orders, guard }
 }
 
 struct Supervisor {
@@ -124,7 +124,7 @@ struct Supervisor {
     guard: Arc<TargetGuard>,
     /// The connection, from the handshake to its closing.
     session: Option<Arc<dyn Session>>,
-    mailbox: mpsc::Receiver<Order>,
+    mailbox: mpsc::Receiver<SupervisorCommand>,
     readiness: watch::Sender<Readiness>,
     restart: Restart,
     random: fastrand::Rng,
@@ -197,12 +197,12 @@ impl Supervisor {
     }
 
     /// What an order leads to, when it ends what is under way.
-    fn obey(&mut self, order: Option<Order>) -> Option<Next> {
+    fn obey(&mut self, order: Option<SupervisorCommand>) -> Option<Next> {
         match order {
-            Some(Order::Refresh) => None,
-            Some(Order::Restart) => Some(self.afresh()),
-            Some(Order::Disable) => Some(Next::Rest),
-            Some(Order::Stop(done)) => Some(Next::Stop(done)),
+            Some(SupervisorCommand::Refresh) => None,
+            Some(SupervisorCommand::Restart) => Some(self.afresh()),
+            Some(SupervisorCommand::Disable) => Some(Next::Rest),
+            Some(SupervisorCommand::Stop(done)) => Some(Next::Stop(done)),
             None => Some(Next::Gone),
         }
     }
@@ -216,7 +216,7 @@ impl Supervisor {
     async fn idle(&mut self) -> Next {
         loop {
             match self.mailbox.recv().await {
-                Some(Order::Disable) => self.phase(Phase::Disabled),
+                Some(SupervisorCommand::Disable) => self.phase(Phase::Disabled),
                 order => {
                     if let Some(next) = self.obey(order) {
                         return next;
@@ -359,7 +359,7 @@ impl Supervisor {
             tokio::select! {
                 why = session.closed() => return Next::Failed(with_target(why, &self.spec)),
                 order = self.mailbox.recv() => {
-                    if let Some(Order::Refresh) = order {
+                    if let Some(SupervisorCommand::Refresh) = order {
                         wanted = true;
                         listed_at = Instant::now() - REFRESH_GAP;
                     } else if let Some(next) = self.obey(order) {

@@ -20,7 +20,7 @@ use switchboard::{
         id::{CallId, ServerId, ToolId},
         policy::{
             Knob, PolicyPatch, Rules, ToolRule,
-            breaker::{Order, State as Breaking},
+            breaker::{BreakerOverride, State as Breaking},
             pattern::Pattern,
         },
         secret::Secret,

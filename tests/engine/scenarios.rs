@@ -19,7 +19,7 @@ use switchboard::{
         event::{Event, EventKind},
         id::{CallId, ServerId},
         policy::{
-            breaker::{Order, Transition},
+            breaker::{BreakerOverride, Transition},
             fault::Fault,
             pattern::Pattern,
             stage::Stage,
@@ -99,12 +99,12 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
 }
 
-fn order(word: &str) -> Order {
+fn order(word: &str) -> BreakerOverride {
     match word {
-        "trip" => Order::Trip,
-        "hold-open" => Order::HoldOpen,
-        "hold-closed" => Order::HoldClosed,
-        "reset" => Order::Reset,
+        "trip" => BreakerOverride::Trip,
+        "hold-open" => BreakerOverride::HoldOpen,
+        "hold-closed" => BreakerOverride::HoldClosed,
+        "reset" => BreakerOverride::Reset,
         other => panic!("no order: {other}"),
     }
 }

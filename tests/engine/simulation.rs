@@ -16,7 +16,7 @@ use switchboard::{
         id::{CallId, ServerId, ToolId},
         policy::{
             CacheMode, Fallback, Hedge, Load, Policy, Retry, Rules, ToolRule,
-            breaker::{BreakerPolicy, Order, Window},
+            breaker::{BreakerOverride, BreakerPolicy, Window},
             pattern::Pattern,
             route::{Group, Member, Routing, Strategy},
             stage::{Cause, Stage},
@@ -289,7 +289,9 @@ async fn run(seed: u64) -> Result<(), String> {
             rig.command(Command::Cancel { call, reason: "no longer wanted".into() });
         }
         if rng.u8(..12) == 0 {
-            let order = *rng.choice(&[Order::Trip, Order::HoldOpen, Order::HoldClosed, Order::Reset]).unwrap_or(&Order::Reset);
+            let order = *rng
+                .choice(&[BreakerOverride::Trip, BreakerOverride::HoldOpen, BreakerOverride::HoldClosed, BreakerOverride::Reset])
+                .unwrap_or(&BreakerOverride::Reset);
             rig.command(Command::Breaker { server: id(rng.usize(..SERVERS)), tool: None, order });
         }
         tokio::time::sleep(Duration::from_millis(rng.u64(0..60))).await;
@@ -402,7 +404,7 @@ async fn nothing_leaks(seed: u64) -> Result<(), String> {
     }
     *storm.lock().unwrap() = false;
     rig.command(Command::Restart { server: "s".into() });
-    rig.command(Command::Breaker { server: "s".into(), tool: None, order: Order::Reset });
+    rig.command(Command::Breaker { server: "s".into(), tool: None, order: BreakerOverride::Reset });
     rig.until("s restarted", |w| w.server(&"s".into()).is_some_and(|s| s.phase.usable() && s.breaker.probing == 0)).await;
     let all: Vec<CallId> = (0..spec.policy.load.in_flight).map(|_| rig.submit("s", "t", "{}")).collect();
     for call in all {

@@ -116,7 +116,7 @@ impl State {
 /// What a person did to a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Order {
+pub enum BreakerOverride {
     /// Opens it now; it closes by itself as after failures.
     Trip,
     /// Keeps it open until reset.
@@ -164,7 +164,7 @@ pub struct BreakerView {
     /// Why, for people; empty while it was never anything else.
     pub reason: String,
     /// What a person holds it at.
-    pub held: Option<Order>,
+    pub held: Option<BreakerOverride>,
     /// The window, oldest first, at most the last 64 calls of it.
     pub cells: Vec<Cell>,
     /// Calls in the window.

@@ -17,8 +17,8 @@ use crate::{
     engine::{
         checkers::Unchecked,
         ports::{Request, Session},
-        shape::{Oddity, Shape},
-        supervisor::{Readiness, Supervised},
+        result_kind::{Oddity, ResultKind},
+        supervisor::{Readiness, ServerHandle},
         task,
     },
 };
@@ -33,7 +33,7 @@ impl Dispatch {
         &self,
         operation: &Operation,
         repeatable: bool,
-        server: &Supervised,
+        server: &ServerHandle,
         session: &Arc<dyn Session>,
         flow: &Arc<AttemptContext>,
     ) -> Outcome {
@@ -53,18 +53,18 @@ impl Dispatch {
                 Err(failure) => return failed(Failure { may_have_run: failure.may_have_run || round > 1, ..failure }),
             };
             flow.call.answered(&reply);
-            match Shape::of(&reply.result, &info) {
-                Shape::Answer { .. } => return self.accepted(operation, server, &info, reply.result),
-                Shape::NeedsInput { requests, state: None } if requests.is_empty() => {
+            match ResultKind::of(&reply.result, &info) {
+                ResultKind::Answer { .. } => return self.accepted(operation, server, &info, reply.result),
+                ResultKind::NeedsInput { requests, state: None } if requests.is_empty() => {
                     let detail = "the server asked for input, but neither named a question nor gave a state to send back";
                     self.bad_result(server, detail.to_owned());
                     return failed(Failure::after_send(FailureKind::Protocol, detail).hint("see the frames of this call"));
                 }
-                Shape::NeedsInput { requests, state } => match self.answer_all(&server.spec, requests, state).await {
+                ResultKind::NeedsInput { requests, state } => match self.answer_all(&server.spec, requests, state).await {
                     Ok(more) => extra = more,
                     Err(failure) => return failed(failure),
                 },
-                Shape::Task { id, poll } => match task::result(session, self.id, &id, poll, flow).await {
+                ResultKind::Task { id, poll } => match task::result(session, self.id, &id, poll, flow).await {
                     Ok(reply) => {
                         flow.call.answered(&reply);
                         return self.accepted(operation, server, &info, reply.result);
@@ -79,7 +79,7 @@ impl Dispatch {
 
     /// Takes a result as the answer, and counts what does not fit in it. A result that is not an object is a failure: there
     /// is nothing in it that could be read as the answer.
-    fn accepted(&self, operation: &Operation, server: &Supervised, info: &SessionInfo, result: Body) -> Outcome {
+    fn accepted(&self, operation: &Operation, server: &ServerHandle, info: &SessionInfo, result: Body) -> Outcome {
         let odd = Oddity::of(operation, &result, info);
         for oddity in &odd {
             self.bad_result(server, oddity.words(&info.protocol));
@@ -88,14 +88,14 @@ impl Dispatch {
             let failure = Failure::after_send(FailureKind::Protocol, what.words(&info.protocol));
             return failed(failure.hint("the exact bytes are among the frames of this call"));
         }
-        match Shape::of(&result, info) {
-            Shape::Answer { error: true } => Outcome::ToolError { result },
+        match ResultKind::of(&result, info) {
+            ResultKind::Answer { error: true } => Outcome::ToolError { result },
             _ => Outcome::Ok { result },
         }
     }
 
     /// Counts a result that does not fit as a fault of the server, and pins it on this call.
-    fn bad_result(&self, server: &Supervised, detail: String) {
+    fn bad_result(&self, server: &ServerHandle, detail: String) {
         let anomaly = Anomaly { kind: AnomalyKind::BadResult, detail, call: Some(self.id), frame: None };
         self.shared.bus.publish(EventKind::ServerAnomaly { server: server.spec.id.clone(), anomaly: Arc::new(anomaly) });
     }
@@ -199,7 +199,7 @@ impl Dispatch {
 }
 
 /// Waits until the server can be used, or until it is clear that it cannot.
-pub(super) async fn ready(server: &Supervised) -> Result<Arc<dyn Session>, Failure> {
+pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Failure> {
     let mut readiness = server.readiness.clone();
     loop {
         match &*readiness.borrow_and_update() {

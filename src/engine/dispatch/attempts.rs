@@ -37,7 +37,7 @@ use crate::{
         guard::BreakerPermit,
         limiter::{Permit, Rejected},
         ports::Session,
-        supervisor::{Readiness, Supervised},
+        supervisor::{Readiness, ServerHandle},
     },
 };
 
@@ -100,7 +100,7 @@ impl Dispatch {
         };
         let mut chase = AttemptLoop { aim, operation, flow, begun, others: 0 };
         // Refusals of one replica lead to the next, but lead nowhere twice.
-        let mut untried: Vec<&Supervised> = aim.servers.iter().collect();
+        let mut untried: Vec<&ServerHandle> = aim.servers.iter().collect();
         let mut cause = cause;
         // The connection over which the last attempt could not be sent.
         let mut gone: Option<Arc<dyn Session>> = None;
@@ -206,8 +206,8 @@ impl Dispatch {
     async fn hedged(
         &self,
         chase: &AttemptLoop<'_>,
-        server: &Supervised,
-        spare: Option<&Supervised>,
+        server: &ServerHandle,
+        spare: Option<&ServerHandle>,
         cause: Cause,
         gone: &mut Option<Arc<dyn Session>>,
     ) -> Tried {
@@ -258,7 +258,7 @@ impl Dispatch {
     }
 
     /// After which time a second attempt goes out beside the first; `None` is never.
-    fn hedge_after(&self, aim: &RoutedCall, server: &Supervised) -> Option<Duration> {
+    fn hedge_after(&self, aim: &RoutedCall, server: &ServerHandle) -> Option<Duration> {
         let hedge = &aim.treatment.policy.hedge;
         if !verdict::hedgeable(aim.safe, &aim.treatment.policy) {
             return None;
@@ -278,7 +278,7 @@ impl Dispatch {
     async fn try_one(
         &self,
         chase: &AttemptLoop<'_>,
-        server: &Supervised,
+        server: &ServerHandle,
         cause: Cause,
         gone: &mut Option<Arc<dyn Session>>,
         sent: Option<Arc<Notify>>,
@@ -395,7 +395,7 @@ impl Dispatch {
     }
 
     /// Waits until the server is connected; only for a part of the call's time when something else can answer in its place.
-    async fn connected(&self, aim: &RoutedCall, server: &Supervised, flow: &CallContext) -> Result<Arc<dyn Session>, Failure> {
+    async fn connected(&self, aim: &RoutedCall, server: &ServerHandle, flow: &CallContext) -> Result<Arc<dyn Session>, Failure> {
         let waits = matches!(&*server.readiness.borrow(), Readiness::Pending);
         if waits {
             flow.stage(Stage::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
@@ -411,7 +411,7 @@ impl Dispatch {
     }
 
     /// A place at the server, and one at the tool when a rule limits it by itself.
-    async fn places(&self, aim: &RoutedCall, server: &Supervised, flow: &CallContext) -> Result<(Option<Permit>, Permit), Failure> {
+    async fn places(&self, aim: &RoutedCall, server: &ServerHandle, flow: &CallContext) -> Result<(Option<Permit>, Permit), Failure> {
         let id = &server.spec.id;
         let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
         let own = &aim.treatment.policy.load;
@@ -430,7 +430,7 @@ impl Dispatch {
         &self,
         pass: BreakerPermit,
         aim: &RoutedCall,
-        server: &Supervised,
+        server: &ServerHandle,
         session: &Arc<dyn Session>,
         flow: &CallContext,
     ) -> Result<BreakerPermit, Failure> {
@@ -462,7 +462,7 @@ impl Dispatch {
         &self,
         operation: &Operation,
         repeatable: bool,
-        server: &Supervised,
+        server: &ServerHandle,
         session: &Arc<dyn Session>,
         flow: &Arc<AttemptContext>,
     ) -> Outcome {
@@ -528,13 +528,13 @@ pub(super) fn hung() -> Failure {
 }
 
 /// Waits a moment for a lost connection to be seen as such.
-async fn replaced(server: &Supervised, gone: &Arc<dyn Session>) -> bool {
+async fn replaced(server: &ServerHandle, gone: &Arc<dyn Session>) -> bool {
     let mut readiness = server.readiness.clone();
     let other = readiness.wait_for(|now| !matches!(now, Readiness::Ready(session) if Arc::ptr_eq(session, gone)));
     timeout(NOTICED, other).await.is_ok()
 }
 
-fn connected_now(server: &Supervised, session: &Arc<dyn Session>) -> bool {
+fn connected_now(server: &ServerHandle, session: &Arc<dyn Session>) -> bool {
     matches!(&*server.readiness.borrow(), Readiness::Ready(now) if Arc::ptr_eq(now, session))
 }
 

@@ -17,7 +17,7 @@ use crate::{
         },
         server::Timeouts,
     },
-    engine::{shared::Shared, supervisor::Supervised},
+    engine::{shared::Shared, supervisor::ServerHandle},
 };
 
 /// Where a call goes: the servers to try, best first, and how it is treated.
@@ -27,7 +27,7 @@ pub struct RoutedCall {
     /// The tool's exposed name, or what is read.
     pub exposed: String,
     /// The servers to try, best first; never empty.
-    pub servers: Vec<Supervised>,
+    pub servers: Vec<ServerHandle>,
     /// How the call is treated.
     pub treatment: Treatment,
     /// Whether it may be sent again after bytes of it were sent.
@@ -98,7 +98,7 @@ impl RoutedCall {
                 (order, Some(decision))
             }
         };
-        let servers: Vec<Supervised> = order.into_iter().filter_map(|i| involved.get(i).cloned()).collect();
+        let servers: Vec<ServerHandle> = order.into_iter().filter_map(|i| involved.get(i).cloned()).collect();
         let Some(first) = servers.first() else {
             return Err(Failure::new(FailureKind::NotReady, format!("no member of {target} can take the call")));
         };
@@ -130,7 +130,7 @@ impl RoutedCall {
 }
 
 /// Whether a call may be repeated, and whether it only reads.
-fn safety(shared: &Shared, operation: &Operation, server: &Supervised, treatment: &Treatment) -> (bool, bool) {
+fn safety(shared: &Shared, operation: &Operation, server: &ServerHandle, treatment: &Treatment) -> (bool, bool) {
     match operation {
         Operation::Tool { tool, .. } => {
             let id = ToolId::new(server.spec.id.clone(), tool.name.clone());
@@ -149,11 +149,11 @@ fn reads_only(hints: Hints, trusted: bool) -> bool {
     trusted && hints.read_only == Some(true)
 }
 
-fn pending(shared: &Shared, server: &Supervised) -> bool {
+fn pending(shared: &Shared, server: &ServerHandle) -> bool {
     shared.bus.look(|world| world.server(&server.spec.id).is_some_and(|view| view.phase.pending()))
 }
 
-fn candidate(shared: &Shared, server: &Supervised, weight: u32, operation: &Operation) -> Candidate {
+fn candidate(shared: &Shared, server: &ServerHandle, weight: u32, operation: &Operation) -> Candidate {
     let id = &server.spec.id;
     let tool = match operation {
         Operation::Tool { tool, .. } => Some(&tool.name),

@@ -12,7 +12,7 @@ use crate::domain::{
     id::{CallId, ServerId},
     policy::{
         Fallback, Rules, ToolRule,
-        breaker::{BreakerView, Cell, Order, State, Transition},
+        breaker::{BreakerOverride, BreakerView, Cell, State, Transition},
         cache::CacheView,
         fault::Fault,
         pattern::Pattern,
@@ -106,9 +106,9 @@ pub fn closed() -> BreakerView {
 }
 
 /// A breaker that a person holds.
-pub fn held(order: Order, since: u64) -> BreakerView {
+pub fn held(order: BreakerOverride, since: u64) -> BreakerView {
     let (state, reason) =
-        if order == Order::HoldOpen { (State::Open, "held open by hand") } else { (State::Closed, "held closed by hand") };
+        if order == BreakerOverride::HoldOpen { (State::Open, "held open by hand") } else { (State::Closed, "held closed by hand") };
     let transitions = vec![change(since, State::Closed, state, reason)];
     BreakerView {
         state,
@@ -200,8 +200,8 @@ pub fn resilient(after: u64) -> Vec<Arc<Event>> {
     breaker(&mut s, 7000, "payments", None, open(5500, 20_500));
     breaker(&mut s, 7001, "email-b", None, half_open(6900));
     breaker(&mut s, 7002, "database", None, closed());
-    breaker(&mut s, 7003, "database", Some("create_user"), held(Order::HoldOpen, 6000));
-    breaker(&mut s, 7004, "analytics", None, held(Order::HoldClosed, 6500));
+    breaker(&mut s, 7003, "database", Some("create_user"), held(BreakerOverride::HoldOpen, 6000));
+    breaker(&mut s, 7004, "analytics", None, held(BreakerOverride::HoldClosed, 6500));
     s.events.sort_by_key(|event| event.at);
     (after + 1..).zip(&s.events).map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
 }

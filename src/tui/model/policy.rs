@@ -7,7 +7,7 @@ use crate::{
         event::NoticeLevel,
         id::CallId,
         policy::{
-            breaker::{BreakerView, Order, State},
+            breaker::{BreakerOverride, BreakerView, State},
             fault::Fault,
             pattern::Pattern,
         },
@@ -37,10 +37,10 @@ impl Model {
     /// Does what an action about breakers, faults, the cache or the pages of health says; `None` when it is another one.
     pub(super) fn policy_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
         Some(match action {
-            Action::BreakerTrip => self.breaker_order(Order::Trip),
-            Action::BreakerHoldOpen => self.breaker_order(Order::HoldOpen),
-            Action::BreakerHoldClosed => self.breaker_order(Order::HoldClosed),
-            Action::BreakerReset => self.breaker_order(Order::Reset),
+            Action::BreakerTrip => self.breaker_order(BreakerOverride::Trip),
+            Action::BreakerHoldOpen => self.breaker_order(BreakerOverride::HoldOpen),
+            Action::BreakerHoldClosed => self.breaker_order(BreakerOverride::HoldClosed),
+            Action::BreakerReset => self.breaker_order(BreakerOverride::Reset),
             Action::Inject => self.ask_fault(),
             Action::EndFaults => self.end_faults(),
             Action::PurgeCache => self.ask_purge(),
@@ -63,8 +63,8 @@ impl Model {
                 let quiet = BreakerView::default();
                 let view = breaker::view_of(&subject, server).map_or(&quiet, |view| view);
                 match action {
-                    Action::BreakerHoldOpen => view.held != Some(Order::HoldOpen),
-                    Action::BreakerHoldClosed => view.held != Some(Order::HoldClosed),
+                    Action::BreakerHoldOpen => view.held != Some(BreakerOverride::HoldOpen),
+                    Action::BreakerHoldClosed => view.held != Some(BreakerOverride::HoldClosed),
                     Action::BreakerReset => view.held.is_some() || view.state != State::Closed || !view.cells.is_empty(),
                     _ => view.state != State::Open,
                 }
@@ -91,7 +91,7 @@ impl Model {
         Some(Subject { server, tool })
     }
 
-    fn breaker_order(&mut self, order: Order) -> Vec<Cmd> {
+    fn breaker_order(&mut self, order: BreakerOverride) -> Vec<Cmd> {
         let Some(subject) = self.meant_subject() else {
             self.toast(NoticeLevel::Info, "Select a server first, or a tool that has a breaker of its own.");
             return vec![];

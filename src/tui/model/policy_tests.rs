@@ -6,7 +6,7 @@ use crate::{
     domain::{
         event::EventKind,
         id::{CallId, ToolId},
-        policy::{breaker::Order, fault::Fault},
+        policy::{breaker::BreakerOverride, fault::Fault},
     },
     engine::control::Command,
     tui::{Startup, fake, pane::health::Page, track, views::View},
@@ -155,9 +155,9 @@ fn breakers_are_tripped_held_and_reset_from_tree_and_health() {
         _ => None,
     };
     node(&mut m, &Node::Server("database".into()));
-    assert_eq!(order(keys(&mut m, "T")), Some(("database".into(), None, Order::Trip)));
+    assert_eq!(order(keys(&mut m, "T")), Some(("database".into(), None, BreakerOverride::Trip)));
     node(&mut m, &Node::Tool(ToolId::new("database".into(), "create_user")));
-    assert_eq!(order(keys(&mut m, "X")), Some(("database".into(), Some("create_user".into()), Order::Reset)));
+    assert_eq!(order(keys(&mut m, "X")), Some(("database".into(), Some("create_user".into()), BreakerOverride::Reset)));
     node(&mut m, &Node::Tool(ToolId::new("database".into(), "insert_record")));
     assert_eq!(order(keys(&mut m, "O")), None, "a tool without a breaker of its own does not stand for its server");
     assert!(frame(&mut m).contains("no breaker of its own"), "{}", frame(&mut m));
@@ -166,11 +166,11 @@ fn breakers_are_tripped_held_and_reset_from_tree_and_health() {
     keys(&mut m, "4 b");
     assert_eq!(m.views.health.page, Page::Breakers);
     keys(&mut m, "home right");
-    assert_eq!(order(keys(&mut m, "C")), Some(("database".into(), Some("create_user".into()), Order::HoldClosed)));
+    assert_eq!(order(keys(&mut m, "C")), Some(("database".into(), Some("create_user".into()), BreakerOverride::HoldClosed)));
     keys(&mut m, "enter");
     assert_eq!(m.views.health.page, Page::Figures);
     assert_eq!(m.views.health.selected().and_then(|s| s.tool.clone()).as_deref(), Some("create_user"));
-    assert_eq!(order(keys(&mut m, "O")), Some(("database".into(), Some("create_user".into()), Order::HoldOpen)));
+    assert_eq!(order(keys(&mut m, "O")), Some(("database".into(), Some("create_user".into()), BreakerOverride::HoldOpen)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use ratatui::style::{Modifier, Style};
 use crate::{
     domain::{
         id::ToolId,
-        policy::breaker::{BreakerPolicy, BreakerView, Cell, Order, State, Window},
+        policy::breaker::{BreakerOverride, BreakerPolicy, BreakerView, Cell, State, Window},
         time::{Stamp, short},
         world::{ServerView, World},
     },
@@ -44,7 +44,7 @@ pub fn lamp_of(server: &ServerView, theme: &Theme) -> (&'static str, Style) {
 pub fn badge(view: &BreakerView, now: Stamp, theme: &Theme) -> Option<(String, Style)> {
     let (glyph, style) = glyph(view.state, theme);
     match (view.held, view.state) {
-        (Some(Order::HoldOpen | Order::Trip), _) => Some((format!("⚑ held {}", view.state.word()), style)),
+        (Some(BreakerOverride::HoldOpen | BreakerOverride::Trip), _) => Some((format!("⚑ held {}", view.state.word()), style)),
         (Some(_), _) => Some((format!("⚑ held {}", view.state.word()), theme.warn)),
         (None, State::Closed) => None,
         (None, State::HalfOpen) => Some((format!("{glyph} half-open"), style)),
@@ -174,7 +174,7 @@ fn state_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look
     let mut row = vec![("breaker    ".to_owned(), theme.muted)];
     row.push((format!("{glyph} {}", view.state.word().to_uppercase()), style.add_modifier(Modifier::BOLD)));
     if let Some(held) = view.held {
-        let how = if held == Order::HoldClosed { "held closed by hand" } else { "held open by hand" };
+        let how = if held == BreakerOverride::HoldClosed { "held closed by hand" } else { "held open by hand" };
         row.push(("  ".into(), theme.text));
         row.push((format!(" ⚑ {how} "), theme.warn.add_modifier(Modifier::REVERSED)));
     }

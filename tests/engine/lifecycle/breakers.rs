@@ -52,7 +52,7 @@ async fn credentials_that_are_refused_say_nothing_to_the_breaker() {
 async fn a_breaker_that_is_switched_off_while_it_is_open_is_seen_to_close() {
     let rig = Rig::over(Fake::new(|_| Behaviour::prompt().plan()), vec![spec("web")]);
     until(&rig, |w| w.servers[0].phase.usable()).await;
-    rig.command(Command::Breaker { server: "web".into(), tool: None, order: Order::HoldOpen });
+    rig.command(Command::Breaker { server: "web".into(), tool: None, order: BreakerOverride::HoldOpen });
     assert_eq!(failure_of(&*echo(&rig, None).await).kind, FailureKind::BreakerOpen);
     let mut off = spec("web");
     off.policy.breaker.on = false;
@@ -71,7 +71,7 @@ async fn a_breaker_that_is_switched_off_while_it_is_open_is_seen_to_close() {
     };
     rig.engine.set_rules(Rules { tools: vec![rule(true)], ..Rules::default() });
     assert!(matches!(echo(&rig, None).await.outcome, Outcome::Ok { .. }));
-    rig.command(Command::Breaker { server: "web".into(), tool: Some("echo".into()), order: Order::Trip });
+    rig.command(Command::Breaker { server: "web".into(), tool: Some("echo".into()), order: BreakerOverride::Trip });
     assert_eq!(failure_of(&*echo(&rig, None).await).kind, FailureKind::BreakerOpen);
     rig.engine.set_rules(Rules { tools: vec![rule(false)], ..Rules::default() });
     assert!(matches!(echo(&rig, None).await.outcome, Outcome::Ok { .. }));

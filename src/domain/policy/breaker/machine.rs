@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Admission, BreakerPolicy, BreakerView, Cell, Order, Refusal, State, Transition, Window};
+use super::{Admission, BreakerOverride, BreakerPolicy, BreakerView, Cell, Refusal, State, Transition, Window};
 use crate::domain::{
     policy::verdict::Verdict,
     time::{Stamp, short},
@@ -27,7 +27,7 @@ pub struct Breaker {
     state: State,
     since: Stamp,
     reason: String,
-    held: Option<Order>,
+    held: Option<BreakerOverride>,
     window: VecDeque<(Stamp, Cell)>,
     failures: u32,
     slow: u32,
@@ -203,22 +203,22 @@ impl Breaker {
     }
 
     /// Does what a person says. `None` when that changes nothing, as with a breaker that is switched off.
-    pub fn order(&mut self, order: Order, now: Stamp) -> Option<Transition> {
+    pub fn order(&mut self, order: BreakerOverride, now: Stamp) -> Option<Transition> {
         if !self.policy.on {
             return None;
         }
-        let held = matches!(order, Order::HoldOpen | Order::HoldClosed).then_some(order);
-        let to = if matches!(order, Order::Trip | Order::HoldOpen) { State::Open } else { State::Closed };
-        let nothing = self.state == to && self.held == held && matches!(order, Order::HoldOpen | Order::HoldClosed);
+        let held = matches!(order, BreakerOverride::HoldOpen | BreakerOverride::HoldClosed).then_some(order);
+        let to = if matches!(order, BreakerOverride::Trip | BreakerOverride::HoldOpen) { State::Open } else { State::Closed };
+        let nothing = self.state == to && self.held == held && matches!(order, BreakerOverride::HoldOpen | BreakerOverride::HoldClosed);
         if nothing {
             return None;
         }
         self.held = held;
         let reason = match order {
-            Order::Trip => "tripped by hand",
-            Order::HoldOpen => "held open by hand",
-            Order::HoldClosed => "held closed by hand",
-            Order::Reset => "reset by hand",
+            BreakerOverride::Trip => "tripped by hand",
+            BreakerOverride::HoldOpen => "held open by hand",
+            BreakerOverride::HoldClosed => "held closed by hand",
+            BreakerOverride::Reset => "reset by hand",
         };
         let change = match to {
             State::Open => self.open(reason.into(), now),

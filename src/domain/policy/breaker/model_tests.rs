@@ -12,7 +12,7 @@ struct Model {
     period: u64,
     state: State,
     since: u64,
-    held: Option<Order>,
+    held: Option<BreakerOverride>,
     /// Every call counted since it was last closed.
     calls: Vec<Call>,
     /// It is open for want of a connection alone.
@@ -180,15 +180,15 @@ impl Model {
         (before != self.state).then_some((before, self.state))
     }
 
-    fn order(&mut self, order: Order, now: u64) -> bool {
+    fn order(&mut self, order: BreakerOverride, now: u64) -> bool {
         let again = self.held == Some(order);
         if again {
             return false;
         }
-        self.held = [Order::HoldOpen, Order::HoldClosed].contains(&order).then_some(order);
+        self.held = [BreakerOverride::HoldOpen, BreakerOverride::HoldClosed].contains(&order).then_some(order);
         match order {
-            Order::Trip | Order::HoldOpen => self.open(now),
-            Order::HoldClosed | Order::Reset => self.enter(State::Closed, now),
+            BreakerOverride::Trip | BreakerOverride::HoldOpen => self.open(now),
+            BreakerOverride::HoldClosed | BreakerOverride::Reset => self.enter(State::Closed, now),
         }
         true
     }
@@ -279,7 +279,13 @@ fn side_by_side(seed: u64, steps: u32) {
             }
             97..99 => drop((!out.is_empty()).then(|| out.swap_remove(random.usize(0..out.len())))),
             99 if random.u32(0..4) == 0 => {
-                let order = [Order::Trip, Order::HoldOpen, Order::HoldClosed, Order::Reset, Order::Reset][random.usize(0..5)];
+                let order = [
+                    BreakerOverride::Trip,
+                    BreakerOverride::HoldOpen,
+                    BreakerOverride::HoldClosed,
+                    BreakerOverride::Reset,
+                    BreakerOverride::Reset,
+                ][random.usize(0..5)];
                 assert_eq!(breaker.order(order, stamp).is_some(), model.order(order, now), "seed {seed} step {step}");
             }
             _ => {}
@@ -377,7 +383,7 @@ fn a_policy_that_changes_meanwhile_wedges_nothing() {
     assert_eq!(breaker.set_policy(BreakerPolicy::default(), at(0)), None);
     assert!(breaker.admit(at(30_002)).is_ok(), "one success is enough now");
     assert_eq!(breaker.state(), State::Closed);
-    breaker.order(Order::HoldOpen, at(30_003)).unwrap();
+    breaker.order(BreakerOverride::HoldOpen, at(30_003)).unwrap();
     assert_eq!((breaker.next_probe(), breaker.admit(at(9_000_000)).is_err()), (None, true));
     let off = BreakerPolicy { on: false, ..BreakerPolicy::default() };
     let closed = breaker.set_policy(off.clone(), at(9_000_000)).unwrap();
@@ -429,7 +435,7 @@ fn a_connection_mends_nothing_that_calls_failed_or_a_person_holds() {
     }
     assert!(breaker.unreachable("refused", at(5)).is_some_and(|change| change.to == State::Open));
     assert_eq!((breaker.reachable(at(6)), breaker.state()), (None, State::Open));
-    breaker.order(Order::HoldOpen, at(7));
+    breaker.order(BreakerOverride::HoldOpen, at(7));
     assert_eq!((breaker.unreachable("refused", at(90_000)), breaker.reachable(at(90_001))), (None, None));
     let off = BreakerPolicy { on: false, ..BreakerPolicy::default() };
     assert!((0..9).all(|n| Breaker::new(off.clone()).unreachable("refused", at(n)).is_none()));

@@ -15,7 +15,7 @@ use crate::domain::{
 
 /// What kind of result came, looked at without decoding the rest of it.
 #[derive(Debug, PartialEq)]
-pub enum Shape {
+pub enum ResultKind {
     /// The answer.
     Answer {
         /// Whether `isError` is true.
@@ -67,22 +67,22 @@ impl Peek<'_> {
     }
 }
 
-impl Shape {
+impl ResultKind {
     /// Classifies a result by the constructs of the negotiated version. What another version means something by is an answer.
-    pub fn of(result: &Body, info: &SessionInfo) -> Shape {
-        let Ok(peek) = serde_json::from_slice::<Peek>(result.bytes()) else { return Shape::Answer { error: false } };
+    pub fn of(result: &Body, info: &SessionInfo) -> ResultKind {
+        let Ok(peek) = serde_json::from_slice::<Peek>(result.bytes()) else { return ResultKind::Answer { error: false } };
         if let (Some(task), None, true) = (peek.task, peek.content, info.has_tasks())
             && let Some(task) = read_task(task)
         {
             return task;
         }
         if !(peek.asks_for_input() && info.has_input_rounds()) {
-            return Shape::Answer { error: peek.is_error.is_some_and(|e| e.get() == "true") };
+            return ResultKind::Answer { error: peek.is_error.is_some_and(|e| e.get() == "true") };
         }
         if let Some(requests) = peek.input_requests.filter(|requests| requests.get().len() > bounds::QUESTIONS) {
             // Never decoded. No question has this method, so the call fails and names it.
             let method = format!("input by {} of requests", size(requests.get().len() as u64));
-            return Shape::NeedsInput { requests: vec![(String::new(), method, Body::default())], state: None };
+            return ResultKind::NeedsInput { requests: vec![(String::new(), method, Body::default())], state: None };
         }
         let requests: serde_json::Map<String, Value> =
             peek.input_requests.and_then(|r| serde_json::from_str(r.get()).ok()).unwrap_or_default();
@@ -93,7 +93,7 @@ impl Shape {
                 (key, method, request.get("params").map(Body::json).unwrap_or_default())
             })
             .collect();
-        Shape::NeedsInput { requests, state: peek.request_state.and_then(|s| serde_json::from_str(s.get()).ok()) }
+        ResultKind::NeedsInput { requests, state: peek.request_state.and_then(|s| serde_json::from_str(s.get()).ok()) }
     }
 }
 
@@ -154,12 +154,12 @@ fn not_object(result: &Body) -> Option<&'static str> {
     })
 }
 
-fn read_task(raw: &RawValue) -> Option<Shape> {
+fn read_task(raw: &RawValue) -> Option<ResultKind> {
     let [id, poll] = body::fields(raw.get().as_bytes(), ["taskId", "pollInterval"])?;
     let poll = poll.and_then(|poll| poll.get().parse().ok()).unwrap_or(1000).clamp(100, 60_000);
     // An id over the limit would be sent with each request about the task.
     let id = id.filter(|id| id.get().len() <= bounds::ID).and_then(|id| bounds::json_text(id.get(), bounds::ID))?;
-    Some(Shape::Task { id, poll: Duration::from_millis(poll) })
+    Some(ResultKind::Task { id, poll: Duration::from_millis(poll) })
 }
 
 #[cfg(test)]
@@ -181,15 +181,15 @@ mod tests {
     #[test]
     fn results_are_told_apart_without_decoding_them() {
         let legacy = spoken(Era::Legacy, "2025-11-25");
-        let of = |text: &'static str| Shape::of(&Body::from(text), &legacy);
-        assert_eq!(of(r#"{"content":[{"text":"\ud800"}],"isError":true}"#), Shape::Answer { error: true });
-        assert_eq!(of(r#"{"content":[],"isError":"yes"}"#), Shape::Answer { error: false });
-        assert_eq!(of("[1]"), Shape::Answer { error: false });
-        assert_eq!(of(TASK), Shape::Task { id: "t".into(), poll: Duration::from_millis(500) });
-        let asked = Shape::of(&Body::from(ASKS), &spoken(Era::Modern, "2026-07-28"));
+        let of = |text: &'static str| ResultKind::of(&Body::from(text), &legacy);
+        assert_eq!(of(r#"{"content":[{"text":"\ud800"}],"isError":true}"#), ResultKind::Answer { error: true });
+        assert_eq!(of(r#"{"content":[],"isError":"yes"}"#), ResultKind::Answer { error: false });
+        assert_eq!(of("[1]"), ResultKind::Answer { error: false });
+        assert_eq!(of(TASK), ResultKind::Task { id: "t".into(), poll: Duration::from_millis(500) });
+        let asked = ResultKind::of(&Body::from(ASKS), &spoken(Era::Modern, "2026-07-28"));
         assert_eq!(
             asked,
-            Shape::NeedsInput { requests: vec![("k".into(), "roots/list".into(), Body::default())], state: Some("s".into()) }
+            ResultKind::NeedsInput { requests: vec![("k".into(), "roots/list".into(), Body::default())], state: Some("s".into()) }
         );
     }
 
@@ -197,7 +197,7 @@ mod tests {
     fn constructs_of_another_version_are_odd_answers() {
         let tool = Operation::Tool { tool: ToolId::new(ServerId::new("s"), "t"), arguments: Body::default() };
         let odd = |text: &str, info: &SessionInfo| {
-            assert_eq!(Shape::of(&Body::from(text.to_owned()), info), Shape::Answer { error: false }, "{text}");
+            assert_eq!(ResultKind::of(&Body::from(text.to_owned()), info), ResultKind::Answer { error: false }, "{text}");
             Oddity::of(&tool, &Body::from(text.to_owned()), info)
         };
         let (modern, legacy, old) =
