@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Run,
-    board::{Slot, label},
-    leaf::{LARGEST_RESULT, Leaf, Worker},
-    memory::Line,
-    signal::Signal,
-    undo::Undoer,
+    cancellation::Signal,
+    compensation::Undoer,
+    replay::Line,
+    step::{LARGEST_RESULT, Leaf, Worker},
+    step_state::{StepEntry, label},
 };
 use crate::{
     domain::{
@@ -96,7 +96,7 @@ pub struct Flow<'a> {
     timed_out: AtomicBool,
     /// The run was given up since its journal could not be written.
     unwritable: Mutex<Option<StepError>>,
-    slots: Mutex<Vec<Slot>>,
+    slots: Mutex<Vec<StepEntry>>,
     /// Masks secrets in what is shown and journaled, before it is cut.
     redactors: [Redactor; 2],
 }
@@ -135,7 +135,7 @@ async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
         deadline: frame.deadline,
         timed_out: AtomicBool::new(false),
         unwritable: Mutex::default(),
-        slots: Mutex::new(plan.steps.iter().map(|_| Slot::default()).collect()),
+        slots: Mutex::new(plan.steps.iter().map(|_| StepEntry::default()).collect()),
         redactors: [run.bus().secrets().redactor(), Redactor::new(&given)],
     };
     let mut schedule = Schedule::of(plan);
@@ -578,7 +578,7 @@ impl Flow<'_> {
             }
         }
         let refused = first.as_ref().is_some_and(|(_, error)| error.kind == StepErrorKind::Refused);
-        let unwell = |slot: &Slot| slot.error.is_some() || slot.failed_items > 0;
+        let unwell = |slot: &StepEntry| slot.error.is_some() || slot.failed_items > 0;
         let outcome = match halted {
             _ if undoing.failed => RunOutcome::CompensationFailed,
             Some(Halt::Cancelled) => RunOutcome::Cancelled,
@@ -611,13 +611,13 @@ impl Flow<'_> {
     }
 
     /// The failure that ended the run, as far as one did: that of a step whose failure counts.
-    fn first_failure(&self, slots: &[Slot]) -> Option<(usize, StepError)> {
-        let counts = |(step, _): &(usize, &Slot)| self.plan.steps[*step].on_error != OnError::Continue;
+    fn first_failure(&self, slots: &[StepEntry]) -> Option<(usize, StepError)> {
+        let counts = |(step, _): &(usize, &StepEntry)| self.plan.steps[*step].on_error != OnError::Continue;
         let failed = slots.iter().enumerate().filter(counts).filter(|(_, slot)| slot.error.is_some());
         failed.min_by_key(|(_, slot)| slot.view.ended).and_then(|(step, slot)| Some((step, slot.error.clone()?)))
     }
 
-    fn first_cancelled(&self, slots: &[Slot]) -> Option<String> {
+    fn first_cancelled(&self, slots: &[StepEntry]) -> Option<String> {
         let cancelled = slots.iter().enumerate().find_map(|(step, slot)| Some((step, slot.cancelled.as_ref()?)))?;
         Some(format!("step `{}` was cancelled: {}", self.plan.steps[cancelled.0].id, cancelled.1))
     }
@@ -626,7 +626,7 @@ impl Flow<'_> {
     fn output(&self) -> Result<Data, StepError> {
         if self.plan.output.is_empty() {
             let last = self.plan.steps.len().saturating_sub(1);
-            return Ok(lock(&self.slots).get(last).map(Slot::result).unwrap_or_default());
+            return Ok(lock(&self.slots).get(last).map(StepEntry::result).unwrap_or_default());
         }
         let members =
             self.plan.output.iter().map(|(name, template)| {

@@ -5,16 +5,16 @@
 //! one back, `person` asks people, `target` finds what is called, `memory` is what an earlier life of the
 //! run left behind. Every call goes the way of all calls, through the engine's own submission.
 
-mod board;
 mod cache;
+mod cancellation;
+mod compensation;
 mod flow;
-mod leaf;
-mod memory;
-mod person;
-mod signal;
+mod human_input;
+mod replay;
 mod start;
+mod step;
+mod step_state;
 mod target;
-mod undo;
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use self::{cache::Cache, memory::Memory, signal::Signal};
+use self::{cache::Cache, cancellation::Signal, replay::Replay};
 use super::{
     Engine,
     bus::Bus,
@@ -159,7 +159,7 @@ struct Run {
     answers: Vec<(String, StepAnswer)>,
     ask: bool,
     facts: RunFacts,
-    memory: Memory,
+    memory: Replay,
     stop: Arc<Stop>,
     /// Entries that the next written one takes along.
     noted: Mutex<Vec<RunEntry>>,

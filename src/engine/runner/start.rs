@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::{
     Held, Resumption, Run, Stop,
     flow::{self, FlowEnd, Frame},
-    memory::{Decision, Memory},
-    person::Asker,
+    human_input::Asker,
+    replay::{Decision, Replay},
     target,
 };
 use crate::{
@@ -64,7 +64,7 @@ pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Ar
         }
         let (memory, taken) = match &spec.from {
             Some(from) => earlier(&engine, &plan, from.run, &from.step).await?,
-            None => (Memory::default(), vec![]),
+            None => (Replay::default(), vec![]),
         };
         let started_ms = engine.bus.look(|world| world.epoch.unix_ms(engine.bus_now()));
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
@@ -130,7 +130,7 @@ pub async fn again(engine: Arc<Engine>, run: RunId, how: Resumption, stop: Arc<S
         let attempt = u32::try_from(lives).unwrap_or(u32::MAX).saturating_add(2);
         let facts = RunFacts { id: run.to_string(), started_ms: started_ms.unwrap_or_default(), attempt };
         let answers = answers.into_iter().chain(spec.answers.iter().cloned()).collect();
-        let memory = Memory::of(&record);
+        let memory = Replay::of(&record);
         let (engine, spec, noted) = (engine.clone(), spec.clone(), Default::default());
         let mut shared = Run { id: run, engine, spec, answers, ask, facts, memory, stop: stop.clone(), noted, _held: held };
         announce(&shared, &plan);
@@ -290,11 +290,11 @@ fn input_of(plan: &Plan, given: &Body) -> Result<Data, Refusal> {
 }
 
 /// What an earlier run did before a step.
-async fn earlier(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result<(Memory, Vec<RunEntry>), Refusal> {
+async fn earlier(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result<(Replay, Vec<RunEntry>), Refusal> {
     let Some(from) = plan.index(step) else { return Err(Refusal::invalid(format!("there is no step `{step}`"), vec![])) };
     let record = engine.runs.journal.load(run).await;
     match record.map_err(|error| Refusal::invalid(format!("the journal cannot be read: {error}"), vec![]))? {
-        Some(record) => Ok(Memory::before(&record, plan, from)),
+        Some(record) => Ok(Replay::before(&record, plan, from)),
         None => Err(Refusal::invalid(format!("nothing is known of the run {run}"), vec![])),
     }
 }

@@ -6,10 +6,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Run,
+    cancellation::Signal,
     flow::{self, Flow, Frame},
-    memory::Decision,
-    person::Asker,
-    signal::Signal,
+    human_input::Asker,
+    replay::Decision,
     target,
 };
 use crate::{

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    cancellation::Signal,
     flow::Flow,
-    leaf::{Calling, Limits, Try, given_up},
-    memory::Decision,
-    signal::Signal,
+    replay::Decision,
+    step::{Calling, Limits, Try, given_up},
     target,
 };
 use crate::domain::{

@@ -74,7 +74,7 @@ pub enum Decision {
 
 /// The memory of a run; empty for a new one.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct Replay {
     /// By the prefix of the paths, in the order of the journal.
     lines: HashMap<String, Vec<Line>>,
     progress: HashMap<(Arc<str>, Option<u32>), Progress>,
@@ -84,10 +84,10 @@ pub struct Memory {
     pub decisions: HashMap<Place, Decision>,
 }
 
-impl Memory {
+impl Replay {
     /// What a record tells.
-    pub fn of(record: &RunRecord) -> Memory {
-        let mut memory = Memory { masked: record.entries.iter().any(masked::in_entry), ..Memory::default() };
+    pub fn of(record: &RunRecord) -> Replay {
+        let mut memory = Replay { masked: record.entries.iter().any(masked::in_entry), ..Replay::default() };
         for entry in &record.entries {
             match entry {
                 RunEntry::ItemEnded { step, item, end } => {
@@ -124,7 +124,7 @@ impl Memory {
 
     /// Takes over what an earlier run of the same workflow did, but for `from` and all that needs it.
     /// Gives the entries that the new run's journal has to begin with.
-    pub fn before(record: &RunRecord, plan: &Plan, from: usize) -> (Memory, Vec<RunEntry>) {
+    pub fn before(record: &RunRecord, plan: &Plan, from: usize) -> (Replay, Vec<RunEntry>) {
         let mut again: HashSet<usize> = HashSet::from([from]);
         for step in &plan.order {
             if plan.steps[*step].needs.iter().any(|need| again.contains(need)) {
@@ -154,7 +154,7 @@ impl Memory {
             _ => false,
         });
         let entries: Vec<RunEntry> = kept.cloned().collect();
-        (Memory::of(&RunRecord { run: record.run, entries: entries.clone() }), entries)
+        (Replay::of(&RunRecord { run: record.run, entries: entries.clone() }), entries)
     }
 
     fn line(&mut self, prefix: &str, line: Line) {

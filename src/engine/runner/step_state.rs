@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::leaf::{Leaf, kind_word};
+use super::step::{Leaf, kind_word};
 use crate::domain::{
     body::Body,
     journal::{StepOutcome, StepRecord},
@@ -15,7 +15,7 @@ use crate::domain::{
 
 /// One step.
 #[derive(Default)]
-pub struct Slot {
+pub struct StepEntry {
     /// As it is shown.
     pub view: StepView,
     /// The items of `for_each`.
@@ -99,7 +99,7 @@ fn fault(error: &StepError) -> StepFault {
     StepFault { kind: kind_word(error.kind), message: error.message.clone() }
 }
 
-impl Slot {
+impl StepEntry {
     /// It is decided on.
     pub fn begin(&mut self, now: Stamp) {
         self.began = Some(Instant::now());

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Run, leaf::Answered};
+use super::{Run, step::Answered};
 use crate::domain::{
     ask::{Answer, Question},
     body::Body,
