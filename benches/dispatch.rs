@@ -34,9 +34,9 @@ use switchboard::{
         event::Settled,
         id::{ServerId, ToolId},
         policy::{CacheMode, Rules, ToolRule, pattern::Pattern},
-        server::{ConnectFailure, Era, Exit, Launch, ServerSpec, SessionInfo, Step},
+        server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::Epoch,
-        world::Keep,
+        world::Retention,
     },
     engine::{
         Engine, EngineOptions,
@@ -176,10 +176,10 @@ impl Connector for Connect {
 
 fn engine(connect: Connect, servers: usize, change: impl Fn(&mut ServerSpec)) -> Arc<Engine> {
     let epoch = Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 };
-    let options = EngineOptions { epoch, separator: "_".into(), keep: Keep::default(), seed: Some(1) };
+    let options = EngineOptions { epoch, separator: "_".into(), keep: Retention::default(), seed: Some(1) };
     let engine = Engine::new(options, Arc::new(connect));
     let specs = (0..servers).map(|n| {
-        let launch = Launch::Http { url: "http://in.memory".into(), headers: vec![], socket: None };
+        let launch = Transport::Http { url: "http://in.memory".into(), headers: vec![], socket: None };
         let mut spec = ServerSpec::new(format!("s{n}").as_str(), launch);
         change(&mut spec);
         spec

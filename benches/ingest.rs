@@ -31,9 +31,9 @@ use switchboard::{
         event::{Event, EventKind, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{CallId, ServerId, ToolId},
-        server::{Launch, Phase, ServerSpec},
+        server::{Phase, ServerSpec, Transport},
         time::{Epoch, Stamp},
-        world::{Keep, World},
+        world::{Retention, World},
     },
     engine::control::{Lagged, Tail, TailSender},
     tui::{
@@ -66,10 +66,10 @@ struct Log {
 
 impl Log {
     fn new() -> Log {
-        let world = World::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Keep::default());
+        let world = World::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Retention::default());
         let log = Log { world: Mutex::new(world), tail: TailSender::new(TAIL), start: Instant::now(), published: AtomicU64::new(0) };
         for server in SERVERS {
-            let launch = Launch::Stdio { command: server.into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
+            let launch = Transport::Stdio { command: server.into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
             log.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new(server, launch)) });
             log.publish(EventKind::ServerPhase { server: server.into(), phase: Arc::new(Phase::Ready) });
             let tools = (0..20).map(|n| {

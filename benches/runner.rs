@@ -32,9 +32,9 @@ use switchboard::{
         catalog::RawLists,
         id::{ServerId, ToolId},
         run::{RunId, RunOutcome, RunSpec, WorkflowText},
-        server::{ConnectFailure, Era, Exit, Launch, ServerSpec, SessionInfo, Step},
+        server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::Epoch,
-        world::{Keep, World},
+        world::{Retention, World},
     },
     engine::{
         Engine, EngineOptions,
@@ -67,13 +67,13 @@ fn options() -> EngineOptions {
     EngineOptions {
         epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
         separator: "_".into(),
-        keep: Keep::default(),
+        keep: Retention::default(),
         seed: Some(1),
     }
 }
 
 async fn connected(engine: &Engine) {
-    engine.apply(vec![ServerSpec::new("s", Launch::Http { url: "http://bench.invalid".into(), headers: vec![], socket: None })]);
+    engine.apply(vec![ServerSpec::new("s", Transport::Http { url: "http://bench.invalid".into(), headers: vec![], socket: None })]);
     let (mut world, mut tail) = engine.watch();
     while !world.servers.iter().all(|server| server.phase.usable()) {
         let event = tail.next().await.expect("no flood").expect("the engine lives");
@@ -82,7 +82,7 @@ async fn connected(engine: &Engine) {
 }
 
 /// An engine that writes its runs down, and the folder where.
-fn journaled(keep: Keep) -> (Arc<Engine>, tempfile::TempDir) {
+fn journaled(keep: Retention) -> (Arc<Engine>, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = Store::open(&folder.path().join("runs.sqlite"), 0).expect("a store");
     (Engine::journaled(EngineOptions { keep, ..options() }, Arc::new(Prompt), Arc::new(store)), folder)
@@ -91,7 +91,7 @@ fn journaled(keep: Keep) -> (Arc<Engine>, tempfile::TempDir) {
 /// Runs one loop, journal and all, and tells the kernel's count of what it took.
 async fn one_loop(items: usize) {
     // As the command line keeps for a run, of which nobody looks at the calls.
-    let (engine, _folder) = journaled(Keep { calls: 500, frames: 500, ..Keep::default() });
+    let (engine, _folder) = journaled(Retention { calls: 500, frames: 500, ..Retention::default() });
     connected(&engine).await;
     let before = peak();
     let (_, seen) = watched(&engine);
@@ -133,7 +133,7 @@ fn memory() {
 }
 
 async fn measure() {
-    let (kept, _folder) = journaled(Keep::default());
+    let (kept, _folder) = journaled(Retention::default());
     connected(&kept).await;
     let flows = [("one after another", chain()), ("side by side", beside()), ("over items of one step", each(STEPS, 1))];
     for (name, text) in &flows {

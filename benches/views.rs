@@ -32,9 +32,9 @@ use switchboard::{
         catalog::{ConfirmPolicy, RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         id::{CallId, ServerId, ToolId},
-        server::{Launch, Phase, ServerSpec},
+        server::{Phase, ServerSpec, Transport},
         time::{Epoch, Stamp},
-        world::{Keep, World},
+        world::{Retention, World},
     },
     tui::{
         Startup,
@@ -54,7 +54,7 @@ fn server_events(tools: u64) -> Vec<EventKind> {
     let mut kinds = Vec::new();
     for n in 0..SERVERS {
         let id = ServerId::from(format!("server{n}").as_str());
-        let launch = Launch::Stdio { command: "x".into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
+        let launch = Transport::Stdio { command: "x".into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
         kinds.push(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new(id.clone(), launch)) });
         kinds.push(EventKind::ServerPhase { server: id.clone(), phase: Arc::new(Phase::Ready) });
         let tool = |t| {
@@ -95,7 +95,7 @@ fn model(calls: u64, tools: u64) -> Model {
 
 /// A console that saw so many calls, one each `gap` milliseconds.
 fn model_of(calls: u64, tools: u64, gap: u64) -> Model {
-    let world = World::new(Epoch::default(), "_", Keep::default());
+    let world = World::new(Epoch::default(), "_", Retention::default());
     let setup = Setup {
         theme: Theme::ansi(),
         keymap: Keymap::built_in(),

@@ -23,9 +23,9 @@ use switchboard::{
         event::{EventKind, Settled},
         id::{ServerId, ToolId},
         secret::Secret,
-        server::{Launch, ServerSpec},
+        server::{ServerSpec, Transport},
         time::Epoch,
-        world::Keep,
+        world::Retention,
     },
     engine::{
         Engine, EngineOptions,
@@ -47,11 +47,11 @@ fn main() {
 async fn measure() {
     let words = server::words("plain");
     let args = words[1..].iter().map(|word| Secret::literal(word.as_str())).collect();
-    let launch = Launch::Stdio { command: words[0].clone(), args, env: vec![], inherit_env: false, cwd: None };
+    let launch = Transport::Stdio { command: words[0].clone(), args, env: vec![], inherit_env: false, cwd: None };
     let options = EngineOptions {
         epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
         separator: "_".into(),
-        keep: Keep::default(),
+        keep: Retention::default(),
         seed: None,
     };
     let engine = Engine::new(options, Arc::new(Connections::new(None)));

@@ -23,7 +23,7 @@ use crate::{
         run::{RunId, RunSpec},
         server::ServerSpec,
         text::visible_lines,
-        world::Keep,
+        world::Retention,
     },
     store::Store,
 };
@@ -65,7 +65,7 @@ pub async fn run(setup: Setup, command: Headless, options: Options, watch: Arc<W
 
 /// What is kept of the calls of a run: nobody looks at them, and a loop may make very many. What is told of them is told as
 /// it happens.
-const NOBODY_LOOKS: Keep = Keep { calls: 500, result_bytes: 4 << 20, frames: 500, frame_bytes: 4 << 20, logs: 100 };
+const NOBODY_LOOKS: Retention = Retention { calls: 500, result_bytes: 4 << 20, frames: 500, frame_bytes: 4 << 20, logs: 100 };
 
 async fn serve(
     setup: Setup,

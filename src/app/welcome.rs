@@ -122,7 +122,7 @@ fn words(text: &str, home: Option<&PathBuf>) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::server::Launch;
+    use crate::domain::server::Transport;
 
     fn place(home: &Path) -> LoadOptions {
         LoadOptions { cwd: home.to_owned(), home: Some(home.to_owned()), user_dir: Some(home.join("conf")), ..LoadOptions::default() }
@@ -179,9 +179,9 @@ mod tests {
         let load = place(home.path());
         assert_eq!(typed("~/mcp.json", &load).unwrap().len(), 2);
         assert!(
-            matches!(&typed("https://example.com/mcp", &load).unwrap()[0].launch, Launch::Http { url, .. } if url == "https://example.com/mcp")
+            matches!(&typed("https://example.com/mcp", &load).unwrap()[0].launch, Transport::Http { url, .. } if url == "https://example.com/mcp")
         );
-        let Launch::Stdio { command, args, .. } = &typed(r#"npx -y 'my server' ~/d "a\"b""#, &load).unwrap()[0].launch else {
+        let Transport::Stdio { command, args, .. } = &typed(r#"npx -y 'my server' ~/d "a\"b""#, &load).unwrap()[0].launch else {
             panic!("no command")
         };
         assert_eq!(command, "npx");

@@ -20,9 +20,9 @@ use crate::{
         event::{Event, EventKind, Settled},
         id::{CallId, ServerId},
         secret::Secret,
-        server::{ConnectFailure, Era, Launch, Phase, ServerSpec, SessionInfo, Step},
+        server::{ConnectFailure, Era, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
-        world::{Keep, World},
+        world::{Retention, World},
     },
     engine::control::{Command, Control, Tail, TailSender},
 };
@@ -77,7 +77,7 @@ impl Control for Fake {
 impl Fake {
     /// An engine whose calls go as `script` says. `capacity` is that of the tail.
     pub fn scripted(capacity: usize, script: impl Fn(&Fake, CallId, &CallSpec) + Send + Sync + 'static) -> Arc<Fake> {
-        let world = World::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Keep::default());
+        let world = World::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Retention::default());
         Arc::new(Fake {
             world: Mutex::new(world),
             events: TailSender::new(capacity),
@@ -124,7 +124,7 @@ impl Fake {
     /// Adds a server that is starting.
     pub fn starting(&self, name: &str) {
         let args = vec![Secret::literal("--stdio"), Secret::new("hunter22", "${TOKEN}")];
-        let launch = Launch::Stdio { command: format!("{name}-server"), args, env: vec![], inherit_env: false, cwd: None };
+        let launch = Transport::Stdio { command: format!("{name}-server"), args, env: vec![], inherit_env: false, cwd: None };
         self.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new(name, launch)) });
         self.phase(name, Phase::Starting { step: Step::Initialize });
     }

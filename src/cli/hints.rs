@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use super::servers::{self, last_failure};
 use crate::domain::{
-    server::{ConnectFailure, Launch, Phase, ServerSpec, Step},
+    server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
     world::ServerView,
 };
 
@@ -13,7 +13,7 @@ use crate::domain::{
 pub fn failure(server: &ServerView) -> Option<ConnectFailure> {
     let mut why = ConnectFailure::clone(last_failure(server)?);
     let spec = &server.spec;
-    if let Launch::Stdio { command, env, cwd, .. } = &spec.launch {
+    if let Transport::Stdio { command, env, cwd, .. } = &spec.launch {
         // Who reports the end of a program that ran knows neither.
         if why.cwd.is_none() {
             why.cwd = cwd.clone().or_else(|| std::env::current_dir().ok()).map(|folder| folder.display().to_string());
@@ -37,7 +37,7 @@ fn found(command: &str, path: &str) -> Option<String> {
 }
 
 fn of_failure(spec: &ServerSpec, why: &ConnectFailure) -> &'static str {
-    let http = matches!(spec.launch, Launch::Http { .. });
+    let http = matches!(spec.launch, Transport::Http { .. });
     // An answer to the handshake that is an error is told in these words.
     let answered = why.summary.starts_with("the server answered error ");
     match (why.status, why.step) {

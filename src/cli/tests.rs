@@ -20,7 +20,7 @@ use crate::domain::{
     event::{EventKind, LogMessage, Notice, NoticeLevel},
     frame::{Anomaly, AnomalyKind},
     id::AskId,
-    server::{ConnectFailure, Exit, Launch, Phase, ServerSpec, Step},
+    server::{ConnectFailure, Exit, Phase, ServerSpec, Step, Transport},
     time::Stamp,
 };
 use crate::engine::control::Command;
@@ -529,7 +529,7 @@ async fn a_tool_of_a_server_that_could_not_be_listed_can_be_called() {
 #[tokio::test(start_paused = true)]
 async fn whatever_is_wrong_with_a_server_there_is_something_to_try() {
     let fake = Fake::giving(text("x"));
-    let launch = Launch::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: None };
+    let launch = Transport::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: None };
     fake.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new("web", launch)) });
     fake.starting("db");
     let broken = |step, summary: &str, status, exit| {
@@ -571,7 +571,7 @@ async fn a_server_that_is_tried_again_tells_why_it_failed_before() {
 }
 
 fn found(problems: &[&str]) -> import::Found {
-    let launch = Launch::Http { url: "https://user:pw@host/mcp?key=1".into(), headers: vec![], socket: None };
+    let launch = Transport::Http { url: "https://user:pw@host/mcp?key=1".into(), headers: vec![], socket: None };
     import::Found {
         sources: vec![import::ImportSource {
             client: "Some Editor".into(),

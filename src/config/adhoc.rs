@@ -3,7 +3,7 @@
 use super::{clients::unix_url, error::ConfigError, server::check_url};
 use crate::domain::{
     secret::Secret,
-    server::{Launch, ServerSpec},
+    server::{ServerSpec, Transport},
 };
 
 /// A server started by a command line, named after the package or program that it runs:
@@ -12,7 +12,7 @@ use crate::domain::{
 /// The words are taken as they are: the shell has replaced its variables already.
 pub fn server_from_command(argv: &[String]) -> ServerSpec {
     let (command, args) = argv.split_first().map_or((String::new(), &[][..]), |(c, a)| (c.clone(), a));
-    let launch = Launch::Stdio { command, args: args.iter().map(Secret::literal).collect(), env: vec![], inherit_env: false, cwd: None };
+    let launch = Transport::Stdio { command, args: args.iter().map(Secret::literal).collect(), env: vec![], inherit_env: false, cwd: None };
     ServerSpec::new(name_of(argv).as_str(), launch)
 }
 
@@ -28,7 +28,7 @@ pub fn server_from_url(url: &str) -> Result<ServerSpec, ConfigError> {
         Some(path) => path.rsplit('/').next().unwrap_or_default().trim_end_matches(".sock").to_owned(),
         None => host_name(&address),
     };
-    let launch = Launch::Http { url: address, headers: vec![], socket: socket.map(Into::into) };
+    let launch = Transport::Http { url: address, headers: vec![], socket: socket.map(Into::into) };
     Ok(ServerSpec::new(clean(&name).as_str(), launch))
 }
 
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn words_are_taken_as_they_are() {
         let spec = server_from_command(&argv("run ${HOME} $$"));
-        let Launch::Stdio { command, args, .. } = &spec.launch else { panic!("stdio") };
+        let Transport::Stdio { command, args, .. } = &spec.launch else { panic!("stdio") };
         assert_eq!((command.as_str(), args[0].expose(), args[1].expose()), ("run", "${HOME}", "$$"));
         assert_eq!(spec.launch.summary(), "run '${HOME}' '$$'");
     }
@@ -219,7 +219,7 @@ mod tests {
             assert_eq!(server_from_url(url).unwrap().id.as_str(), name, "{url}");
         }
         let spec = server_from_url("unix:///run/tools.sock#mcp").unwrap();
-        let wanted = Launch::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: Some("/run/tools.sock".into()) };
+        let wanted = Transport::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: Some("/run/tools.sock".into()) };
         assert_eq!(spec.launch, wanted);
         for bad in ["", "ftp://x", "http://", "https:///x", "http://:80/", "http://a b", "example.com", "unix://"] {
             assert!(server_from_url(bad).is_err(), "{bad}");

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use super::{load_tests::Place, *};
-use crate::domain::server::{Launch, ServerSpec};
+use crate::domain::server::{ServerSpec, Transport};
 
 const CLAUDE_DESKTOP: &str = r#"{
   "globalShortcut": "Ctrl+Space",
@@ -103,11 +103,11 @@ fn servers_at(place: &Place, name: &str, text: &str) -> Loaded {
 /// `id: command line or address`, then what is sent or added.
 fn told(server: &ServerSpec) -> String {
     let (what, with) = match &server.launch {
-        Launch::Stdio { command, args, env, .. } => {
+        Transport::Stdio { command, args, env, .. } => {
             let words: Vec<&str> = std::iter::once(command.as_str()).chain(args.iter().map(|a| a.expose())).collect();
             (words.join(" "), env)
         }
-        Launch::Http { url, headers, .. } => (url.clone(), headers),
+        Transport::Http { url, headers, .. } => (url.clone(), headers),
     };
     let with: Vec<String> = with.iter().map(|(n, v)| format!(" {n}={}", v.expose())).collect();
     format!("{}: {what}{}{}", server.id, with.concat(), if server.disabled { " (off)" } else { "" })
@@ -169,7 +169,7 @@ fn every_clients_file_is_read_as_it_is() {
         (Duration::from_millis(20_500), Duration::from_secs(45))
     );
     let sock = servers_of("mcp.json", VSCODE);
-    assert!(matches!(&sock.servers[0].launch, Launch::Http { socket: Some(path), .. } if path.ends_with("server.sock")));
+    assert!(matches!(&sock.servers[0].launch, Transport::Http { socket: Some(path), .. } if path.ends_with("server.sock")));
     let place = Place::new();
     place.write("w/.cursor/.env", "PORT=1\n");
     let cursor = servers_at(&place, "w/.cursor/mcp.json", CURSOR);
@@ -284,7 +284,7 @@ fn the_files_of_all_clients_are_found() {
     ];
     assert_eq!(names, wanted);
     assert_eq!(all[10].problems[0].line, Some(1), "a broken file is told, the others stay");
-    let Launch::Stdio { cwd, .. } = &all[11].servers[0].launch else { panic!("stdio") };
+    let Transport::Stdio { cwd, .. } = &all[11].servers[0].launch else { panic!("stdio") };
     assert_eq!(cwd.as_deref(), Some(place.path("project").as_path()));
 }
 

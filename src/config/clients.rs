@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::{
     secret::Secret,
-    server::{Launch, ServerSpec, SpecOrigin},
+    server::{ServerSpec, SpecOrigin, Transport},
 };
 
 /// Whose format a table is written in.
@@ -232,7 +232,7 @@ fn codex(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read
     }
     let passed = passed_variables(&mut fields);
     let mut reached = server::stdio(&mut fields, root)?;
-    if let Launch::Stdio { env, .. } = &mut reached.launch {
+    if let Transport::Stdio { env, .. } = &mut reached.launch {
         env.extend(passed);
     }
     Some((reached, rules, disabled))

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{
         secret::Secret,
-        server::{Launch, ServerSpec},
+        server::{ServerSpec, Transport},
     },
     files,
 };
@@ -32,7 +32,7 @@ const NAMES: &str = "env_file.names";
 pub(super) fn add(fields: &mut Fields<'_, '_>, reached: &mut Reached) {
     let report = fields.report;
     let (Some(node), Some(text)) = (fields.node("envFile"), fields.text("envFile")) else { return };
-    let Launch::Stdio { env, .. } = &mut reached.launch else { return };
+    let Transport::Stdio { env, .. } = &mut reached.launch else { return };
     let path = report.expand(node.at, "envFile", text);
     if path.expose().is_empty() {
         if !report.unset() {

@@ -18,7 +18,7 @@ use super::{
 use crate::domain::{
     ask::AskPolicy,
     secret::Secret,
-    server::{EraChoice, Launch, Limits, ServerSpec, Timeouts},
+    server::{EraChoice, Limits, ServerSpec, Timeouts, Transport},
 };
 
 /// The text of our own file with the servers of `imports` added.
@@ -126,7 +126,7 @@ fn server_table(spec: &ServerSpec) -> Table {
 
 fn launch_fields(spec: &ServerSpec, table: &mut Table) {
     match &spec.launch {
-        Launch::Stdio { command, args, env, inherit_env, cwd } => {
+        Transport::Stdio { command, args, env, inherit_env, cwd } => {
             table["command"] = value(field(spec, "command", command));
             if !args.is_empty() {
                 table["args"] = value(args.iter().map(text::written).collect::<Array>());
@@ -139,7 +139,7 @@ fn launch_fields(spec: &ServerSpec, table: &mut Table) {
             }
             pairs(table, "env", env);
         }
-        Launch::Http { url, headers, socket } => {
+        Transport::Http { url, headers, socket } => {
             table["url"] = value(field(spec, "url", url));
             if let Some(socket) = socket {
                 table["socket"] = value(field(spec, "socket", &socket.to_string_lossy()));

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     secret::{MASK, Redactor, Secret, rule},
-    server::{Launch, ServerSpec},
+    server::{ServerSpec, Transport},
 };
 
 /// Another client's file, with the servers in it.
@@ -55,7 +55,7 @@ fn masked(spec: &ServerSpec) -> ServerSpec {
         }
     };
     match &mut spec.launch {
-        Launch::Stdio { args, env, .. } => {
+        Transport::Stdio { args, env, .. } => {
             pairs(env);
             for arg in args {
                 *arg = match arg.interpolated() {
@@ -64,7 +64,7 @@ fn masked(spec: &ServerSpec) -> ServerSpec {
                 };
             }
         }
-        Launch::Http { url, headers, .. } => {
+        Transport::Http { url, headers, .. } => {
             pairs(headers);
             *url = redactor.redact(&rule::masked_url(url, MASK));
         }

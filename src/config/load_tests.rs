@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::{
     ask::AskPolicy,
     secret::Secret,
-    server::{EraChoice, Launch, ServerSpec, Timeouts},
+    server::{EraChoice, ServerSpec, Timeouts, Transport},
 };
 
 /// A home with a project below it, and nothing of the machine's own.
@@ -152,7 +152,7 @@ disabled = true
     place.write("conf/config.toml", text);
     let loaded = load(&place.options()).unwrap();
     let [a, b] = loaded.servers.as_slice() else { panic!("{loaded:?}") };
-    let Launch::Stdio { command, args, env, cwd, .. } = &a.launch else { panic!("stdio") };
+    let Transport::Stdio { command, args, env, cwd, .. } = &a.launch else { panic!("stdio") };
     assert_eq!(command, &place.path("bin/run").display().to_string());
     assert_eq!(cwd, &Some(place.path("conf/work")));
     assert_eq!(args.iter().map(Secret::expose).collect::<Vec<_>>(), ["--token=s3cret-token", "$5", "plain"]);
@@ -165,7 +165,7 @@ disabled = true
     assert_eq!((a.era, a.trusted, a.namespace()), (EraChoice::Modern, true, ""));
     assert_eq!(a.elicitation, AskPolicy::Fixed(r#"{"ok":true}"#.into()));
     assert_eq!((a.origin.line, a.origin.file.as_deref()), (Some(5), Some(place.path("conf/config.toml").as_path())));
-    let Launch::Http { url, headers, socket } = &b.launch else { panic!("http") };
+    let Transport::Http { url, headers, socket } = &b.launch else { panic!("http") };
     assert_eq!((url.as_str(), socket.as_deref()), ("https://h.example/mcp?key=s3cret-token", Some(Path::new("/run/b.sock"))));
     assert_eq!(headers[0].1.expose(), "Bearer s3cret-token");
     assert_eq!(b.timeouts.connect, Duration::from_secs(9));
@@ -329,7 +329,7 @@ fn a_project_is_looked_for_up_to_the_repository_or_home_and_no_further() {
         let pending = load(&options).unwrap().pending;
         assert_eq!(pending.is_some(), found, "{at} from {cwd}");
         if let Some(pending) = pending {
-            let Launch::Stdio { cwd, .. } = &pending.servers[0].launch else { panic!("stdio") };
+            let Transport::Stdio { cwd, .. } = &pending.servers[0].launch else { panic!("stdio") };
             assert_eq!(cwd.as_ref(), Some(&pending.path), "programs of a project start in its folder");
         }
     }

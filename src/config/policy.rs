@@ -8,7 +8,7 @@ use super::{
     source::{Kind, Node},
 };
 use crate::domain::policy::{
-    CacheMode, Knob, PolicyPatch, Repeat,
+    CacheMode, PolicyPatch, PolicySetting, RetryMode,
     breaker::{MOST_CALLS, Probe, Window},
 };
 
@@ -38,7 +38,7 @@ pub(super) fn rule_knobs(table: &mut Fields<'_, '_>) -> (PolicyPatch, OwnBreaker
 }
 
 fn read(table: &mut Fields<'_, '_>, mut own: Option<&mut OwnBreaker>) -> PolicyPatch {
-    let mut set: Vec<Option<Knob>> = vec![];
+    let mut set: Vec<Option<PolicySetting>> = vec![];
     if let Some(mut inner) = table.inner("retry") {
         set.extend(retry(&mut inner));
         for key in ["budget", "reserve"] {
@@ -56,7 +56,7 @@ fn read(table: &mut Fields<'_, '_>, mut own: Option<&mut OwnBreaker>) -> PolicyP
         if let Some(own) = &mut own {
             own.own = inner.boolean("own");
             // Who probes is asked of a server's breaker, too.
-            let only_own = knobs.iter().flatten().any(|knob| !matches!(knob, Knob::BreakerProbe(_)));
+            let only_own = knobs.iter().flatten().any(|knob| !matches!(knob, PolicySetting::BreakerProbe(_)));
             own.set_off = place.filter(|_| only_own && own.own.is_none());
         }
         set.extend(knobs);
@@ -81,34 +81,34 @@ fn read(table: &mut Fields<'_, '_>, mut own: Option<&mut OwnBreaker>) -> PolicyP
     PolicyPatch { set: set.into_iter().flatten().map(Arc::new).collect() }
 }
 
-fn retry(table: &mut Fields<'_, '_>) -> [Option<Knob>; 8] {
+fn retry(table: &mut Fields<'_, '_>) -> [Option<PolicySetting>; 8] {
     [
-        table.whole("attempts", 1, MOST_ATTEMPTS).map(Knob::RetryAttempts),
-        table.duration("backoff", true).map(Knob::RetryBackoff),
-        table.number("factor", 1.0, 100.0).map(Knob::RetryFactor),
-        table.duration("backoff_max", true).map(Knob::RetryBackoffMax),
-        table.boolean("retry_after").map(Knob::RetryAfter),
-        table.choice("repeat", &[("safe", Repeat::Safe), ("never", Repeat::Never)]).map(Knob::RetryRepeat),
-        table.number("budget", 0.0, 10.0).map(Knob::RetryBudget),
-        table.number("reserve", 0.0, 1000.0).map(Knob::RetryReserve),
+        table.whole("attempts", 1, MOST_ATTEMPTS).map(PolicySetting::RetryAttempts),
+        table.duration("backoff", true).map(PolicySetting::RetryBackoff),
+        table.number("factor", 1.0, 100.0).map(PolicySetting::RetryFactor),
+        table.duration("backoff_max", true).map(PolicySetting::RetryBackoffMax),
+        table.boolean("retry_after").map(PolicySetting::RetryAfter),
+        table.choice("repeat", &[("safe", RetryMode::Safe), ("never", RetryMode::Never)]).map(PolicySetting::RetryRepeat),
+        table.number("budget", 0.0, 10.0).map(PolicySetting::RetryBudget),
+        table.number("reserve", 0.0, 1000.0).map(PolicySetting::RetryReserve),
     ]
 }
 
-fn breaker(table: &mut Fields<'_, '_>) -> [Option<Knob>; 13] {
+fn breaker(table: &mut Fields<'_, '_>) -> [Option<PolicySetting>; 13] {
     [
-        table.boolean("on").map(Knob::BreakerOn),
-        table.whole("consecutive", 0, MANY).map(Knob::BreakerConsecutive),
-        table.number("failure_rate", 0.0, 1.0).map(Knob::BreakerFailureRate),
-        table.number("slow_rate", 0.0, 1.0).map(Knob::BreakerSlowRate),
-        table.duration("slow_call", false).map(Knob::BreakerSlowCall),
-        window(table).map(Knob::BreakerWindow),
-        table.whole("minimum_calls", 1, MOST_CALLS as u32).map(Knob::BreakerMinimumCalls),
-        table.duration("open", false).map(Knob::BreakerOpen),
-        table.number("open_factor", 1.0, 100.0).map(Knob::BreakerOpenFactor),
-        table.duration("open_max", false).map(Knob::BreakerOpenMax),
-        table.whole("half_open_calls", 1, 1000).map(Knob::BreakerHalfOpenCalls),
-        table.choice("probe", &[("ping", Probe::Ping), ("live", Probe::Live)]).map(Knob::BreakerProbe),
-        table.duration("lease", false).map(Knob::BreakerLease),
+        table.boolean("on").map(PolicySetting::BreakerOn),
+        table.whole("consecutive", 0, MANY).map(PolicySetting::BreakerConsecutive),
+        table.number("failure_rate", 0.0, 1.0).map(PolicySetting::BreakerFailureRate),
+        table.number("slow_rate", 0.0, 1.0).map(PolicySetting::BreakerSlowRate),
+        table.duration("slow_call", false).map(PolicySetting::BreakerSlowCall),
+        window(table).map(PolicySetting::BreakerWindow),
+        table.whole("minimum_calls", 1, MOST_CALLS as u32).map(PolicySetting::BreakerMinimumCalls),
+        table.duration("open", false).map(PolicySetting::BreakerOpen),
+        table.number("open_factor", 1.0, 100.0).map(PolicySetting::BreakerOpenFactor),
+        table.duration("open_max", false).map(PolicySetting::BreakerOpenMax),
+        table.whole("half_open_calls", 1, 1000).map(PolicySetting::BreakerHalfOpenCalls),
+        table.choice("probe", &[("ping", Probe::Ping), ("live", Probe::Live)]).map(PolicySetting::BreakerProbe),
+        table.duration("lease", false).map(PolicySetting::BreakerLease),
     ]
 }
 
@@ -120,14 +120,14 @@ fn window(table: &mut Fields<'_, '_>) -> Option<Window> {
     }
 }
 
-fn counting(table: &mut Fields<'_, '_>) -> [Option<Knob>; 6] {
+fn counting(table: &mut Fields<'_, '_>) -> [Option<PolicySetting>; 6] {
     [
-        table.boolean("connect").map(Knob::CountConnect),
-        table.boolean("close").map(Knob::CountClose),
-        table.boolean("timeout").map(Knob::CountTimeout),
-        table.boolean("server_error").map(Knob::CountServerError),
-        codes(table).map(Knob::CountCodes),
-        table.boolean("tool_error").map(Knob::CountToolError),
+        table.boolean("connect").map(PolicySetting::CountConnect),
+        table.boolean("close").map(PolicySetting::CountClose),
+        table.boolean("timeout").map(PolicySetting::CountTimeout),
+        table.boolean("server_error").map(PolicySetting::CountServerError),
+        codes(table).map(PolicySetting::CountCodes),
+        table.boolean("tool_error").map(PolicySetting::CountToolError),
     ]
 }
 
@@ -143,30 +143,30 @@ fn codes(table: &mut Fields<'_, '_>) -> Option<Vec<i64>> {
     Some(nodes.iter().filter_map(code).collect())
 }
 
-fn load(table: &mut Fields<'_, '_>) -> [Option<Knob>; 5] {
+fn load(table: &mut Fields<'_, '_>) -> [Option<PolicySetting>; 5] {
     [
-        table.whole("in_flight", 0, MANY).map(Knob::LoadInFlight),
-        table.whole("queue", 0, MANY).map(Knob::LoadQueue),
-        table.duration("wait", true).map(Knob::LoadWait),
-        table.number("per_second", 0.0, 1e6).map(Knob::LoadPerSecond),
-        table.whole("burst", 1, MANY).map(Knob::LoadBurst),
+        table.whole("in_flight", 0, MANY).map(PolicySetting::LoadInFlight),
+        table.whole("queue", 0, MANY).map(PolicySetting::LoadQueue),
+        table.duration("wait", true).map(PolicySetting::LoadWait),
+        table.number("per_second", 0.0, 1e6).map(PolicySetting::LoadPerSecond),
+        table.whole("burst", 1, MANY).map(PolicySetting::LoadBurst),
     ]
 }
 
-fn hedge(table: &mut Fields<'_, '_>) -> [Option<Knob>; 3] {
+fn hedge(table: &mut Fields<'_, '_>) -> [Option<PolicySetting>; 3] {
     [
-        table.boolean("on").map(Knob::HedgeOn),
-        table.duration("after", false).map(|after| Knob::HedgeAfter(Some(after))),
-        table.whole("samples", 1, MANY).map(|samples| Knob::HedgeSamples(samples.into())),
+        table.boolean("on").map(PolicySetting::HedgeOn),
+        table.duration("after", false).map(|after| PolicySetting::HedgeAfter(Some(after))),
+        table.whole("samples", 1, MANY).map(|samples| PolicySetting::HedgeSamples(samples.into())),
     ]
 }
 
-fn cache(table: &mut Fields<'_, '_>) -> [Option<Knob>; 4] {
+fn cache(table: &mut Fields<'_, '_>) -> [Option<PolicySetting>; 4] {
     let keep = [("never", CacheMode::Never), ("read-only", CacheMode::ReadOnly), ("always", CacheMode::Always)];
     [
-        table.choice("keep", &keep).map(Knob::CacheKeep),
-        table.duration("ttl", false).map(Knob::CacheTtl),
-        table.duration("stale", true).map(Knob::CacheStale),
-        table.count("entry_bytes").map(|bytes| Knob::CacheEntryBytes(bytes as u64)),
+        table.choice("keep", &keep).map(PolicySetting::CacheKeep),
+        table.duration("ttl", false).map(PolicySetting::CacheTtl),
+        table.duration("stale", true).map(PolicySetting::CacheStale),
+        table.count("entry_bytes").map(|bytes| PolicySetting::CacheEntryBytes(bytes as u64)),
     ]
 }

@@ -6,7 +6,7 @@ use super::{load_tests::Place, *};
 use crate::domain::{
     id::ToolId,
     policy::{
-        CacheMode, Fallback, Repeat, Rules,
+        CacheMode, Fallback, RetryMode, Rules,
         breaker::{Probe, Window},
         route::{Member, Strategy, decide},
     },
@@ -65,8 +65,8 @@ breaker.own = false
 "#;
     let loaded = user(text).unwrap();
     let (a, b) = (&loaded.servers[0].policy, &loaded.servers[1].policy);
-    assert_eq!((a.retry.attempts, a.retry.repeat, a.retry.factor), (2, Repeat::Safe, 3.0));
-    assert_eq!((b.retry.attempts, b.retry.repeat, b.attempt), (5, Repeat::Never, Some(Duration::from_secs(20))));
+    assert_eq!((a.retry.attempts, a.retry.repeat, a.retry.factor), (2, RetryMode::Safe, 3.0));
+    assert_eq!((b.retry.attempts, b.retry.repeat, b.attempt), (5, RetryMode::Never, Some(Duration::from_secs(20))));
     assert_eq!((a.breaker.window, b.breaker.window), (Window::Calls(7), Window::Time(Duration::from_secs(60))));
     assert_eq!((a.breaker.failure_rate, a.breaker.probe), (1.0, Probe::Live));
     assert!(a.counting.tool_error && !a.counting.timeout && b.counting.timeout && b.counting.codes == [-1]);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     domain::{
-        server::{Launch, ServerSpec, quote},
+        server::{ServerSpec, Transport, quote},
         text::{is_hidden, visible},
         time::size,
     },
@@ -194,7 +194,7 @@ impl<'r> Reader<'r> {
     /// and what a program reads later, is not known.
     pub fn scripts(&mut self, servers: &[ServerSpec]) {
         for spec in servers {
-            let Launch::Stdio { command, args, cwd, .. } = &spec.launch else { continue };
+            let Transport::Stdio { command, args, cwd, .. } = &spec.launch else { continue };
             let base = cwd.clone().unwrap_or_else(|| self.root.to_owned());
             self.link(spec, &base, "its folder");
             // A command without a slash is looked up in PATH.

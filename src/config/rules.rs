@@ -257,7 +257,7 @@ impl PartialRules {
         let (mut patch, breaker) = policy::rule_knobs(fields);
         self.breakers_set_off.extend(breaker.set_off);
         let own_breaker = breaker.own;
-        patch.set.extend(attempt.map(|attempt| crate::domain::policy::Knob::Attempt(Some(attempt)).into()));
+        patch.set.extend(attempt.map(|attempt| crate::domain::policy::PolicySetting::Attempt(Some(attempt)).into()));
         let nodes = fields.array("fallback").unwrap_or_default();
         let fallback = nodes.iter().filter_map(|node| self.fallback(fields, node)).collect();
         Some(ToolRule { matches: matches?, only: None, patch, timeout, safe, idempotency_key, own_breaker, fallback })

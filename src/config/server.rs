@@ -11,7 +11,7 @@ use crate::domain::{
     ask::AskPolicy,
     body::Body,
     secret::Secret,
-    server::{EraChoice, Launch, Root, ServerSpec, SpecOrigin},
+    server::{EraChoice, Root, ServerSpec, SpecOrigin, Transport},
     text::is_hidden,
 };
 
@@ -49,7 +49,7 @@ pub(super) fn root_field(index: usize) -> String {
 
 /// A launch as read, with the texts that have no place in it.
 pub(super) struct Reached {
-    pub launch: Launch,
+    pub launch: Transport,
     pub written: Vec<(String, String)>,
 }
 
@@ -186,7 +186,7 @@ pub(super) fn started(report: &Report<'_>, at: usize, start: Start, root: Option
     if start.inherit_env {
         report.inherits();
     }
-    let launch = Launch::Stdio { command: program, args: start.args, env: start.env, inherit_env: start.inherit_env, cwd };
+    let launch = Transport::Stdio { command: program, args: start.args, env: start.env, inherit_env: start.inherit_env, cwd };
     Some(Reached { launch, written })
 }
 
@@ -226,7 +226,7 @@ pub(super) fn reached(
     if let (Some(path), Some(socket)) = (&path, &socket) {
         note_written(&mut written, "socket", &path.to_string_lossy(), socket);
     }
-    Some(Reached { launch: Launch::Http { url: url.expose().to_owned(), headers, socket: path }, written })
+    Some(Reached { launch: Transport::Http { url: url.expose().to_owned(), headers, socket: path }, written })
 }
 
 /// Notes the text of a field where it is not the value itself.

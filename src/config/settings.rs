@@ -11,9 +11,9 @@ use super::{
 use crate::domain::{
     ask::AskPolicy,
     catalog::ConfirmPolicy,
-    policy::{Knob, PolicyPatch},
+    policy::{PolicyPatch, PolicySetting},
     server::{Limits, ServerSpec, Timeouts},
-    world::Keep,
+    world::Retention,
 };
 
 /// Settings of the program itself.
@@ -22,7 +22,7 @@ pub struct Settings {
     /// Between namespace and tool in exposed names.
     pub separator: String,
     /// How much is kept in memory.
-    pub keep: Keep,
+    pub keep: Retention,
     /// The console.
     pub console: ConsoleSettings,
     /// The user's keys, in the order of the files, the weakest first.
@@ -55,7 +55,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             separator: "_".into(),
-            keep: Keep::default(),
+            keep: Retention::default(),
             console: ConsoleSettings::default(),
             keys: vec![],
             workflows: vec![],
@@ -319,7 +319,7 @@ impl Rules {
             ];
             rules.timeouts = PartialTimeouts(keys.map(|(key, zero)| inner.duration(key, zero)));
             if let Some(attempt) = inner.duration("attempt", false) {
-                rules.policy.set.push(Arc::new(Knob::Attempt(Some(attempt))));
+                rules.policy.set.push(Arc::new(PolicySetting::Attempt(Some(attempt))));
             }
             inner.finish();
         }

@@ -24,7 +24,7 @@ use super::{
 use crate::domain::{
     ask::AskPolicy,
     secret::{MASK, Secret, rule},
-    server::{Launch, Root, ServerSpec, looks_secret, quote},
+    server::{Root, ServerSpec, Transport, looks_secret, quote},
     text::visible,
 };
 
@@ -91,7 +91,7 @@ fn canonical_roots(spec: &ServerSpec) -> Value {
 /// What would be started or contacted for one server, in canonical form, without its name.
 fn launch_form(spec: &ServerSpec) -> Value {
     let launch = match &spec.launch {
-        Launch::Stdio { command, args, env, inherit_env, cwd } => {
+        Transport::Stdio { command, args, env, inherit_env, cwd } => {
             let cwd = cwd.as_ref().map(|path| path.to_string_lossy());
             json!({
                 "command": as_written(spec, "command", command),
@@ -101,7 +101,7 @@ fn launch_form(spec: &ServerSpec) -> Value {
                 "cwd": cwd.as_ref().map(|cwd| as_written(spec, "cwd", cwd)),
             })
         }
-        Launch::Http { url, headers, socket } => {
+        Transport::Http { url, headers, socket } => {
             let socket = socket.as_ref().map(|path| path.to_string_lossy());
             json!({
                 "url": as_written(spec, "url", url),
@@ -176,7 +176,7 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
     let mut lines = vec![];
     let off = if spec.disabled { " (disabled)" } else { "" };
     match &spec.launch {
-        Launch::Stdio { command, args, env, inherit_env, cwd } => {
+        Transport::Stdio { command, args, env, inherit_env, cwd } => {
             let mut line = format!("{}{off}: {}", spec.id, quote(as_written(spec, "command", command)));
             for arg in args {
                 line.push(' ');
@@ -198,7 +198,7 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
                 lines.push("    with the whole environment of switchboard".into());
             }
         }
-        Launch::Http { url, headers, socket } => {
+        Transport::Http { url, headers, socket } => {
             // Host and path are what is approved; credentials within the address are the user's or the project's own.
             lines.push(format!("{}{off}: {}", spec.id, rule::masked_url(as_written(spec, "url", url), MASK)));
             if let Some(socket) = socket {

@@ -21,9 +21,9 @@ use tokio::process::{Child, Command};
 use super::{DemoError, NAMES, process::LISTENER_VARIABLE};
 use crate::domain::{
     body::Body,
-    policy::{CacheMode, Fallback, Knob, PolicyPatch, ToolRule, pattern::Pattern},
+    policy::{CacheMode, Fallback, PolicyPatch, PolicySetting, ToolRule, pattern::Pattern},
     secret::Secret,
-    server::{EraChoice, Launch, ServerSpec, Timeouts},
+    server::{EraChoice, ServerSpec, Timeouts, Transport},
 };
 
 /// How long the HTTP server may take to end by itself.
@@ -112,9 +112,9 @@ impl Demo {
             ToolRule {
                 patch: PolicyPatch {
                     set: vec![
-                        Arc::new(Knob::CacheKeep(CacheMode::ReadOnly)),
-                        Arc::new(Knob::CacheTtl(Duration::from_secs(1))),
-                        Arc::new(Knob::CacheStale(Duration::from_secs(600))),
+                        Arc::new(PolicySetting::CacheKeep(CacheMode::ReadOnly)),
+                        Arc::new(PolicySetting::CacheTtl(Duration::from_secs(1))),
+                        Arc::new(PolicySetting::CacheStale(Duration::from_secs(600))),
                     ],
                 },
                 ..rule("flaky_quote")
@@ -124,8 +124,8 @@ impl Demo {
 
     fn spec(&self, name: &str) -> ServerSpec {
         let launch = match name {
-            "analytics" => Launch::Http { url: format!("http://{}/mcp", self.address), headers: vec![], socket: None },
-            _ => Launch::Stdio {
+            "analytics" => Transport::Http { url: format!("http://{}/mcp", self.address), headers: vec![], socket: None },
+            _ => Transport::Stdio {
                 command: self.program.clone(),
                 args: ["demo-server", name, "--dir", &self.dir().to_string_lossy()].map(Secret::literal).to_vec(),
                 env: vec![],
@@ -300,10 +300,10 @@ mod tests {
         let demo = Demo::prepare().unwrap();
         let specs = demo.specs();
         assert_eq!(specs.iter().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), NAMES);
-        let Launch::Http { url, .. } = &specs[2].launch else { panic!("analytics is not over HTTP") };
+        let Transport::Http { url, .. } = &specs[2].launch else { panic!("analytics is not over HTTP") };
         let address = url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap();
         std::net::TcpStream::connect(address).unwrap();
-        let Launch::Stdio { command, args, .. } = &specs[0].launch else { panic!("database is not over stdio") };
+        let Transport::Stdio { command, args, .. } = &specs[0].launch else { panic!("database is not over stdio") };
         assert!(Path::new(command).is_absolute());
         assert_eq!(args.iter().map(Secret::expose).collect::<Vec<_>>(), ["demo-server", "database", "--dir", demo.dir().to_str().unwrap()]);
         assert_eq!((specs[0].group.as_deref(), specs[4].group.as_deref()), (Some("shop"), None));

@@ -21,7 +21,7 @@ pub struct ServerSpec {
     /// The key in the configuration.
     pub id: ServerId,
     /// How to reach it.
-    pub launch: Launch,
+    pub launch: Transport,
     /// Prefix of its tools' exposed names; the key when absent, none when empty.
     pub namespace: Option<String>,
     /// Who looks after it. Shown only.
@@ -57,7 +57,7 @@ pub struct ServerSpec {
 
 impl ServerSpec {
     /// A specification with every default, for `id` reached by `launch`.
-    pub fn new(id: impl Into<ServerId>, launch: Launch) -> Self {
+    pub fn new(id: impl Into<ServerId>, launch: Transport) -> Self {
         Self {
             id: id.into(),
             launch,
@@ -98,12 +98,12 @@ impl ServerSpec {
     pub fn secrets(&self) -> Vec<Secret> {
         let of_pairs = |pairs: &[(String, Secret)]| pairs.iter().flat_map(|(name, value)| rule::of_value(name, value.expose())).collect();
         let mut secrets: Vec<Secret> = match &self.launch {
-            Launch::Stdio { args, env, .. } => {
+            Transport::Stdio { args, env, .. } => {
                 let mut found: Vec<Secret> = of_pairs(env);
                 found.extend(rule::of_arguments(args));
                 found
             }
-            Launch::Http { url, headers, .. } => {
+            Transport::Http { url, headers, .. } => {
                 let variable = self.origin.written.iter().any(|(field, text)| field == "url" && text.contains("${"));
                 let mut found: Vec<Secret> = of_pairs(headers);
                 found.extend(rule::of_url(url, variable));
@@ -114,7 +114,7 @@ impl ServerSpec {
         secrets
     }
 
-    /// One line for people, as [`Launch::summary`], without any value that [`ServerSpec::secrets`] gives.
+    /// One line for people, as [`Transport::summary`], without any value that [`ServerSpec::secrets`] gives.
     pub fn summary(&self) -> String {
         // Drawn often: the text has the values as they are, for which no automaton is needed.
         let mut secrets = self.secrets();
@@ -136,7 +136,7 @@ pub fn looks_secret(name: &str) -> bool {
 /// How a server is reached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "transport", rename_all = "lowercase")]
-pub enum Launch {
+pub enum Transport {
     /// A child process that speaks over stdin and stdout (MCP "stdio" transport).
     Stdio {
         /// Program, looked up in `PATH` when it holds no slash.
@@ -161,19 +161,19 @@ pub enum Launch {
     },
 }
 
-impl Launch {
+impl Transport {
     /// `stdio` or `http`.
     pub fn transport(&self) -> &'static str {
         match self {
-            Launch::Stdio { .. } => "stdio",
-            Launch::Http { .. } => "http",
+            Transport::Stdio { .. } => "stdio",
+            Transport::Http { .. } => "http",
         }
     }
 
     /// One line for people: the command line with variables unreplaced, or the endpoint without its query.
     pub fn summary(&self) -> String {
         match self {
-            Launch::Stdio { command, args, .. } => {
+            Transport::Stdio { command, args, .. } => {
                 let mut line = quote(command);
                 for arg in args {
                     line.push(' ');
@@ -181,7 +181,7 @@ impl Launch {
                 }
                 line
             }
-            Launch::Http { url, socket, .. } => {
+            Transport::Http { url, socket, .. } => {
                 let shown = url.split(['?', '#']).next().unwrap_or(url);
                 let (scheme, rest) = shown.split_once("://").unwrap_or(("", shown));
                 let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));

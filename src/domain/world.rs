@@ -34,7 +34,7 @@ use super::{
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
+pub struct Retention {
     /// Calls.
     pub calls: usize,
     /// Bytes of results among them; older results are dropped, their calls stay.
@@ -47,10 +47,10 @@ pub struct Keep {
     pub logs: usize,
 }
 
-impl Keep {
+impl Retention {
     /// No more of anything than `other`.
-    pub fn at_most(&self, other: &Keep) -> Keep {
-        Keep {
+    pub fn at_most(&self, other: &Retention) -> Retention {
+        Retention {
             calls: self.calls.min(other.calls),
             result_bytes: self.result_bytes.min(other.result_bytes),
             frames: self.frames.min(other.frames),
@@ -60,7 +60,7 @@ impl Keep {
     }
 }
 
-impl Default for Keep {
+impl Default for Retention {
     fn default() -> Self {
         Self { calls: 10_000, result_bytes: 64 << 20, frames: 20_000, frame_bytes: 16 << 20, logs: 500 }
     }
@@ -236,7 +236,7 @@ pub struct World {
     /// Where the last calls went that a route or a group decided about, oldest first.
     pub routed: VecDeque<(Stamp, CallId, Arc<Decision>)>,
     separator: Arc<str>,
-    keep: Keep,
+    keep: Retention,
     result_bytes: usize,
     /// The weights of `frames`.
     frame_weights: VecDeque<usize>,
@@ -247,7 +247,7 @@ pub struct World {
 
 impl World {
     /// An empty world. `separator` stands between namespace and tool in exposed names.
-    pub fn new(epoch: Epoch, separator: &str, keep: Keep) -> World {
+    pub fn new(epoch: Epoch, separator: &str, keep: Retention) -> World {
         World {
             seq: 0,
             epoch,

@@ -9,9 +9,9 @@ use super::{
     event::{Event, EventKind, LogMessage, Settled},
     frame::{Anomaly, AnomalyKind, Direction, Frame, FrameKind, HttpNote},
     id::{CallId, ServerId, ToolId},
-    server::{Launch, ServerSpec},
+    server::{ServerSpec, Transport},
     time::{Epoch, Stamp},
-    world::{Keep, World},
+    world::{Retention, World},
 };
 
 struct Story {
@@ -21,8 +21,8 @@ struct Story {
 
 impl Story {
     fn new() -> Story {
-        let mut story = Story { world: World::new(Epoch::default(), "_", Keep::default()), server: "s".into() };
-        let launch = Launch::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
+        let mut story = Story { world: World::new(Epoch::default(), "_", Retention::default()), server: "s".into() };
+        let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
         story.take(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new("s", launch)) });
         story
     }
@@ -58,13 +58,13 @@ fn frames_are_weighed_with_headers_ids_and_methods() {
     for _ in 0..100 {
         story.frame(10, Some(1_000_000), None);
     }
-    assert_eq!(story.world.frames.len(), Keep::default().frame_bytes / 1_000_500, "methods count");
+    assert_eq!(story.world.frames.len(), Retention::default().frame_bytes / 1_000_500, "methods count");
     let mut story = Story::new();
     let id = Some("i".repeat(100_000).into());
     for _ in 0..1000 {
         story.frame(10, None, Some(HttpNote { event_id: id.clone(), ..HttpNote::default() }));
     }
-    assert!(story.world.frames.len() < 168 && story.world.frame_bytes <= Keep::default().frame_bytes, "event ids count");
+    assert!(story.world.frames.len() < 168 && story.world.frame_bytes <= Retention::default().frame_bytes, "event ids count");
     let headers = |n: usize| Arc::new(vec![("x".to_owned(), "h".repeat(n))]);
     let (mut shared, mut own) = (Story::new(), Story::new());
     let same = headers(10_000);
@@ -77,7 +77,7 @@ fn frames_are_weighed_with_headers_ids_and_methods() {
     for _ in 0..30_000 {
         own.frame(0, None, None);
     }
-    assert!(own.world.frames.len() <= 20_000 && own.world.frame_bytes <= Keep::default().frame_bytes);
+    assert!(own.world.frames.len() <= 20_000 && own.world.frame_bytes <= Retention::default().frame_bytes);
 }
 
 #[test]

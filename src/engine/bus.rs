@@ -16,7 +16,7 @@ use crate::domain::{
     masked,
     secret::SecretRegistry,
     time::{Epoch, Stamp},
-    world::{Keep, World},
+    world::{Retention, World},
 };
 
 /// The engine's monotonic clock; the only place in the engine that reads the time.
@@ -56,7 +56,7 @@ struct Inner {
 
 impl Bus {
     /// An empty log. `epoch` says which wall-clock time it is now.
-    pub fn new(epoch: Epoch, separator: &str, keep: Keep) -> Bus {
+    pub fn new(epoch: Epoch, separator: &str, keep: Retention) -> Bus {
         Bus {
             clock: Clock::new(),
             wall: OnceLock::new(),
@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wall_clock_counts_the_sleep_of_the_machine_and_is_not_put_back() {
-        let bus = Bus::new(Epoch { unix_ms: 1_000, utc_offset_s: 0 }, "_", Keep::default());
+        let bus = Bus::new(Epoch { unix_ms: 1_000, utc_offset_s: 0 }, "_", Retention::default());
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
         assert_eq!(bus.unix_ms(), 2_000);
         let wall = Arc::new(std::sync::atomic::AtomicU64::new(60_000));
@@ -169,7 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn snapshot_and_tail_have_no_gap_and_no_duplicate() {
-        let bus = Bus::new(Epoch::default(), "_", Keep::default());
+        let bus = Bus::new(Epoch::default(), "_", Retention::default());
         bus.notice(NoticeLevel::Info, "one");
         let (world, mut tail) = bus.watch();
         bus.notice(NoticeLevel::Info, "two");
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_watcher_that_fell_behind_is_told_and_can_watch_again() {
-        let bus = Bus::new(Epoch::default(), "_", Keep::default());
+        let bus = Bus::new(Epoch::default(), "_", Retention::default());
         let (_, mut tail) = bus.watch();
         for _ in 0..MOST + 5 {
             bus.notice(NoticeLevel::Info, "x");

@@ -51,7 +51,7 @@ use crate::domain::{
     secret::SecretRegistry,
     server::ServerSpec,
     time::{Epoch, Stamp},
-    world::{Keep, World},
+    world::{Retention, World},
 };
 
 /// How an engine is set up.
@@ -62,7 +62,7 @@ pub struct EngineOptions {
     /// What stands between namespace and tool in exposed names.
     pub separator: String,
     /// How much is kept.
-    pub keep: Keep,
+    pub keep: Retention,
     /// Where chance begins: the same number gives the same choices. For tests.
     pub seed: Option<u64>,
 }

@@ -27,7 +27,7 @@ use crate::domain::{
     event::EventKind,
     id::AskId,
     run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepState, WorkflowText},
-    server::{ConnectFailure, Era, Exit, Launch, ServerSpec, SessionInfo, Step},
+    server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
     workflow::{
         answer,
         case::{Answer, Cancels, Case, Expect, Say, covers},
@@ -110,7 +110,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
 /// tools is believed if `trusted`.
 fn servers(plan: &Plan, trusted: bool) -> Vec<ServerSpec> {
     let spec = |id: &str| {
-        let mut spec = ServerSpec::new(id, Launch::Http { url: "http://rehearsal.invalid".into(), headers: vec![], socket: None });
+        let mut spec = ServerSpec::new(id, Transport::Http { url: "http://rehearsal.invalid".into(), headers: vec![], socket: None });
         spec.timeouts.health = Duration::ZERO;
         spec.policy.retry.attempts = 1;
         spec.policy.breaker.on = false;

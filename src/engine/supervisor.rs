@@ -24,7 +24,7 @@ use crate::domain::{
     event::EventKind,
     restart::{FIRST_PAUSE, FIRST_PAUSE_REMOTE, Restart, Verdict},
     secret::Redactor,
-    server::{ConnectFailure, Era, EraChoice, Launch, Phase, ServerSpec, Step},
+    server::{ConnectFailure, Era, EraChoice, Phase, ServerSpec, Step, Transport},
 };
 
 /// Refreshes of the lists are at least this far apart, however often a server says that they changed.
@@ -93,7 +93,7 @@ pub fn start(
     let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox, answers));
     bus.publish(EventKind::ServerAdded { spec: spec.clone() });
     let guard = TargetGuard::new(spec.id.clone(), &spec.policy, bus.clone());
-    let first = if matches!(spec.launch, Launch::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
+    let first = if matches!(spec.launch, Transport::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
     let mut supervisor = Supervisor {
         spec: spec.clone(),
         connector,
@@ -346,7 +346,7 @@ impl Supervisor {
     /// check that an order makes pointless is given up.
     async fn serve(&mut self, session: &Arc<dyn Session>, phase: Phase) -> Next {
         let health = self.spec.timeouts.health;
-        let remote = matches!(self.spec.launch, Launch::Http { .. });
+        let remote = matches!(self.spec.launch, Transport::Http { .. });
         let mut check_at = Instant::now() + health;
         let mut listed_at = Instant::now();
         let mut wanted = false;

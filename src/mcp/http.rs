@@ -48,7 +48,7 @@ use crate::{
         frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
         policy::stage::Resend,
-        server::{ConnectFailure, Era, Exit, Launch, ServerSpec, Step},
+        server::{ConnectFailure, Era, Exit, ServerSpec, Step, Transport},
         time::Stamp,
     },
     engine::ports::{FrameDraft, Host, Reply, Request, RequestObserver},
@@ -225,8 +225,8 @@ impl HttpLink {
 
     fn configured_headers(&self) -> &[(String, crate::domain::secret::Secret)] {
         match &self.peer.spec().launch {
-            Launch::Http { headers, .. } => headers,
-            Launch::Stdio { .. } => &[],
+            Transport::Http { headers, .. } => headers,
+            Transport::Stdio { .. } => &[],
         }
     }
 

@@ -40,7 +40,7 @@ use self::{
 use crate::{
     domain::{
         secret::Redactor,
-        server::{ConnectFailure, Era, EraChoice, Launch, ServerSpec, Step},
+        server::{ConnectFailure, Era, EraChoice, ServerSpec, Step, Transport},
         time::short,
     },
     engine::ports::{Connector, Host, Session},
@@ -89,8 +89,10 @@ impl Connections {
         let began = host.now();
         host.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
-            Launch::Stdio { .. } => StdioLink::start(spec.clone(), host.clone(), self.reaper.clone()).await.map_err(|why| (why, false))?,
-            Launch::Http { .. } => HttpLink::new(spec.clone(), host.clone()).map_err(|why| (why, false))?,
+            Transport::Stdio { .. } => {
+                StdioLink::start(spec.clone(), host.clone(), self.reaper.clone()).await.map_err(|why| (why, false))?
+            }
+            Transport::Http { .. } => HttpLink::new(spec.clone(), host.clone()).map_err(|why| (why, false))?,
         };
         let mut attempt = Attempt { link: Some(link.clone()), abandoned: self.abandoned.clone() };
         let opening = McpSession::open(link.clone(), spec.clone(), host.clone(), known, began);
@@ -124,7 +126,7 @@ impl Connector for Connections {
         let mut result = self.attempt(&spec, known, &host).await;
         // Some servers end at the first request that they do not know.
         let died_at_probe = |(failure, gone): &(ConnectFailure, bool)| {
-            failure.step == Step::Discover && failure.retryable && (*gone || matches!(spec.launch, Launch::Http { .. }))
+            failure.step == Step::Discover && failure.retryable && (*gone || matches!(spec.launch, Transport::Http { .. }))
         };
         if spec.era == EraChoice::Auto && known.is_none() && result.as_ref().is_err_and(died_at_probe) {
             result = self.attempt(&spec, Some(Era::Legacy), &host).await;
@@ -143,7 +145,7 @@ impl Connector for Connections {
 /// Adds what is known of the server's side of it, and what to try.
 fn explain(mut failure: ConnectFailure, spec: &ServerSpec) -> ConnectFailure {
     failure.target = spec.summary();
-    if let Launch::Stdio { command, cwd, .. } = &spec.launch {
+    if let Transport::Stdio { command, cwd, .. } = &spec.launch {
         let here = std::env::current_dir().unwrap_or_default();
         failure.cwd = Some(cwd.as_ref().unwrap_or(&here).display().to_string());
         failure.found = Some(spawn::explain_path(command, spawn::path_of(&spec.launch).as_deref(), cwd.as_deref()));

@@ -566,7 +566,7 @@ mod tests {
     use crate::{
         domain::{
             ask::{Answer, Question},
-            server::Launch,
+            server::Transport,
         },
         engine::ports::FrameDraft,
     };
@@ -647,7 +647,7 @@ mod tests {
         let (short, long) = (Duration::ZERO, Duration::from_secs(60));
         let link = Arc::new(Streams { lives: Mutex::new(vec![long, long, short, short, short, long]), asked: Mutex::default(), began });
         let host = Arc::new(Listener { began, changed: Mutex::default() });
-        let launch = Launch::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
+        let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
         let spec = Arc::new(ServerSpec { era: EraChoice::Modern, ..ServerSpec::new("x", launch) });
         let _session = McpSession::open(link.clone(), spec, host.clone(), None, Stamp(0)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(600)).await;

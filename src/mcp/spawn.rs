@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 use tokio::{net::unix::pipe, process::Child};
 
 use super::reaper::{Ended, Reaper, ServerCommand};
-use crate::domain::server::Launch;
+use crate::domain::server::Transport;
 
 /// The variable that marks every process that came of a server, with the instance and the server's number.
 pub const MARK: &str = "SWITCHBOARD_INSTANCE";
@@ -103,7 +103,7 @@ impl Drop for End {
 
 /// Starts the program of `launch` with piped stdio, marked with `mark`: by the helper of `reaper`, or as our own child where
 /// there is none.
-pub async fn spawn(launch: &Launch, mark: &str, reaper: &Reaper) -> io::Result<Process> {
+pub async fn spawn(launch: &Transport, mark: &str, reaper: &Reaper) -> io::Result<Process> {
     let command = command_of(launch, mark)?;
     let ((stdin, to), (from, stdout), (from_err, stderr)) = (pipe_pair()?, pipe_pair()?, pipe_pair()?);
     let pipes = [stdin, stdout, stderr];
@@ -136,8 +136,8 @@ fn pipe_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// All that starts a server but its pipes.
-fn command_of(launch: &Launch, mark: &str) -> io::Result<ServerCommand> {
-    let Launch::Stdio { command, args, env, inherit_env, cwd } = launch else {
+fn command_of(launch: &Transport, mark: &str) -> io::Result<ServerCommand> {
+    let Transport::Stdio { command, args, env, inherit_env, cwd } = launch else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stdio server"));
     };
     let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
@@ -226,8 +226,8 @@ fn executable(file: &Path) -> bool {
 }
 
 /// The `PATH` that a server of this configuration gets.
-pub fn path_of(launch: &Launch) -> Option<OsString> {
-    let Launch::Stdio { env, .. } = launch else { return None };
+pub fn path_of(launch: &Transport) -> Option<OsString> {
+    let Transport::Stdio { env, .. } = launch else { return None };
     env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| OsString::from(value.expose())).or_else(|| std::env::var_os("PATH"))
 }
 

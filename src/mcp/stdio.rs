@@ -593,7 +593,7 @@ fn as_exit(status: std::process::ExitStatus) -> Exit {
 
 fn spawn_failure(spec: &ServerSpec, error: &std::io::Error) -> ConnectFailure {
     let mut failure = ConnectFailure::new(Step::Spawn, format!("the program could not be started: {error}"));
-    let crate::domain::server::Launch::Stdio { cwd, command, .. } = &spec.launch else { return failure };
+    let crate::domain::server::Transport::Stdio { cwd, command, .. } = &spec.launch else { return failure };
     if let Some(cwd) = cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
         failure.hints.push(format!("the working directory {} does not exist; correct cwd", cwd.display()));
     } else if error.kind() == std::io::ErrorKind::NotFound {

@@ -14,7 +14,7 @@ use crate::domain::{
         Secret,
         rule::{self, UrlSecret},
     },
-    server::{Era, Launch, ServerSpec, quote},
+    server::{Era, ServerSpec, Transport, quote},
     text::{is_hidden, visible_lines},
     world::World,
 };
@@ -162,7 +162,7 @@ pub fn call_line(operation: &Operation, world: &World, invocation: &Invocation) 
 /// The call as curl, for servers on the network.
 pub fn curl(operation: &Operation, world: &World) -> Option<Copied> {
     let view = world.server(operation.server())?;
-    let Launch::Http { url, headers, socket } = &view.spec.launch else { return None };
+    let Transport::Http { url, headers, socket } = &view.spec.launch else { return None };
     let (arguments, left_out) = arguments_of(operation, world);
     let info = view.info.as_deref();
     let modern = info.is_some_and(|i| i.era == Era::Modern);
@@ -217,7 +217,7 @@ pub fn curl(operation: &Operation, world: &World) -> Option<Copied> {
 pub fn mcp_servers(spec: &ServerSpec) -> Copied {
     let mut entry = Map::new();
     match &spec.launch {
-        Launch::Stdio { command, args, env, cwd, .. } => {
+        Transport::Stdio { command, args, env, cwd, .. } => {
             entry.insert("command".into(), spec_written(spec, "command").unwrap_or_else(|| command.clone()).into());
             entry.insert("args".into(), args.iter().map(|a| Value::from(a.written())).collect());
             if !env.is_empty() {
@@ -228,7 +228,7 @@ pub fn mcp_servers(spec: &ServerSpec) -> Copied {
                 entry.insert("cwd".into(), cwd.display().to_string().into());
             }
         }
-        Launch::Http { url, headers, .. } => {
+        Transport::Http { url, headers, .. } => {
             entry.insert("type".into(), "http".into());
             entry.insert("url".into(), url_of(spec, url).into());
             if !headers.is_empty() {
@@ -327,7 +327,7 @@ mod tests {
         let mut world = fake::shop_world();
         let server = world.servers.iter_mut().find(|s| s.id().as_str() == "analytics").unwrap();
         let mut spec = ServerSpec::clone(&server.spec);
-        spec.launch = Launch::Http {
+        spec.launch = Transport::Http {
             url: "https://me:pass@analytics.example/mcp?key=SECRET1&page=2".into(),
             headers: vec![
                 ("Authorization".into(), Secret::new("Bearer SECRET2", "Bearer ${env:TOKEN:-SECRET3}")),
@@ -366,7 +366,7 @@ mod tests {
                 Some(format!("https://{user}@h.example/s/{segment}/${{V}}?api_key={key}&page=2")),
             ),
         ] {
-            spec.launch = Launch::Http { url, headers: vec![], socket: None };
+            spec.launch = Transport::Http { url, headers: vec![], socket: None };
             spec.origin.written = written.into_iter().map(|text| ("url".to_owned(), text)).collect();
             world.servers[at].spec = spec.clone().into();
             let operation = fake::tool_call("analytics", "track_event", "{}");
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn an_entry_has_the_environment_as_it_is_written() {
         let mut spec = fake::spec("db", None);
-        if let Launch::Stdio { env, args, .. } = &mut spec.launch {
+        if let Transport::Stdio { env, args, .. } = &mut spec.launch {
             *env = vec![
                 ("TOKEN".into(), Secret::literal("SECRET")),
                 ("LEVEL".into(), Secret::literal("info")),

@@ -19,9 +19,9 @@ use crate::{
         event::{Event, EventKind, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{AskId, CallId, ServerId, ToolId},
-        server::{ConnectFailure, Era, Exit, Launch, Phase, ServerSpec, SessionInfo, Step},
+        server::{ConnectFailure, Era, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
-        world::{Keep, World},
+        world::{Retention, World},
     },
     engine::control::{Command, Control, Tail, TailSender},
 };
@@ -103,7 +103,7 @@ impl Script {
 
 /// A stdio server's specification.
 pub fn spec(id: &str, group: Option<&str>) -> ServerSpec {
-    let launch = Launch::Stdio { command: format!("{id}-server"), args: vec![], env: vec![], inherit_env: false, cwd: None };
+    let launch = Transport::Stdio { command: format!("{id}-server"), args: vec![], env: vec![], inherit_env: false, cwd: None };
     ServerSpec { group: group.map(str::to_owned), ..ServerSpec::new(id, launch) }
 }
 
@@ -217,7 +217,7 @@ pub fn shop() -> (World, Vec<Arc<Event>>) {
             },
         ),
     );
-    let http = Launch::Http { url: "https://analytics.example/mcp?key=1".into(), headers: vec![], socket: None };
+    let http = Transport::Http { url: "https://analytics.example/mcp?key=1".into(), headers: vec![], socket: None };
     s.server(
         3,
         ServerSpec { group: Some("shop".into()), ..ServerSpec::new("analytics", http) },
@@ -232,7 +232,7 @@ pub fn shop() -> (World, Vec<Arc<Event>>) {
     );
     s.server(4, spec("flaky", None), Phase::Failed { why: Arc::new(crash()) });
     s.server(5, spec("preferences", None), Phase::Starting { step: Step::Initialize });
-    (World::new(Epoch { unix_ms: 1_795_000_000_000, utc_offset_s: 0 }, "_", Keep::default()), s.events)
+    (World::new(Epoch { unix_ms: 1_795_000_000_000, utc_offset_s: 0 }, "_", Retention::default()), s.events)
 }
 
 /// The shop as it stands after its start.

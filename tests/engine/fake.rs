@@ -15,7 +15,7 @@ use switchboard::{
         body::Body,
         call::{Failure, FailureKind},
         catalog::RawLists,
-        server::{ConnectFailure, Era, Exit, Launch, ServerSpec, SessionInfo, Step},
+        server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
     },
     engine::ports::{Connector, Host, Reply, Request, RequestObserver, Session},
 };
@@ -142,7 +142,7 @@ impl Fake {
 
 /// A server that only these connections reach.
 pub fn spec(id: &str) -> ServerSpec {
-    ServerSpec::new(id, Launch::Http { url: "http://fake.invalid".into(), headers: vec![], socket: None })
+    ServerSpec::new(id, Transport::Http { url: "http://fake.invalid".into(), headers: vec![], socket: None })
 }
 
 #[async_trait]

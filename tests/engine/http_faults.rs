@@ -24,7 +24,7 @@ use switchboard::{
             pattern::Pattern,
         },
         secret::{MASK, Secret},
-        server::{Era, EraChoice, Launch, Phase, ServerSpec, Step as At},
+        server::{Era, EraChoice, Phase, ServerSpec, Step as At, Transport},
     },
     engine::control::{Command, Control},
 };

@@ -19,12 +19,12 @@ use switchboard::{
         frame::{AnomalyKind, Direction, FrameKind},
         id::{CallId, ServerId, ToolId},
         policy::{
-            Knob, PolicyPatch, Rules, ToolRule,
+            PolicyPatch, PolicySetting, Rules, ToolRule,
             breaker::{BreakerOverride, State as Breaking},
             pattern::Pattern,
         },
         secret::Secret,
-        server::{ConnectFailure, Era, Launch, Phase, ServerSpec, Step},
+        server::{ConnectFailure, Era, Phase, ServerSpec, Step, Transport},
         world::World,
     },
     engine::{

@@ -18,7 +18,7 @@ use switchboard::{
         run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepState, WorkflowText},
         secret::Secret,
         time::{Epoch, Stamp},
-        world::Keep,
+        world::Retention,
     },
     engine::{
         Engine, EngineOptions,
@@ -70,7 +70,7 @@ fn engine(log: &Log, journal: Arc<dyn Journal>) -> Rig {
     let options = EngineOptions {
         epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
         separator: "_".into(),
-        keep: Keep::default(),
+        keep: Retention::default(),
         seed: None,
     };
     let engine = Engine::journaled(options, server(log), journal);

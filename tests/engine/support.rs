@@ -9,9 +9,9 @@ use switchboard::{
         event::{Event, Settled},
         id::{CallId, ServerId, ToolId},
         secret::Secret,
-        server::{Launch, ServerSpec},
+        server::{ServerSpec, Transport},
         time::Epoch,
-        world::{Keep, ServerView, World},
+        world::{Retention, ServerView, World},
     },
     engine::{
         Engine, EngineOptions,
@@ -46,11 +46,11 @@ pub fn bad_server() -> String {
 
 pub fn stdio(id: &str, command: &str, args: &[&str]) -> ServerSpec {
     let args = args.iter().map(|a| Secret::literal(*a)).collect();
-    ServerSpec::new(id, Launch::Stdio { command: command.into(), args, env: vec![], inherit_env: false, cwd: None })
+    ServerSpec::new(id, Transport::Stdio { command: command.into(), args, env: vec![], inherit_env: false, cwd: None })
 }
 
 pub fn http(id: &str, url: &str) -> ServerSpec {
-    ServerSpec::new(id, Launch::Http { url: url.into(), headers: vec![], socket: None })
+    ServerSpec::new(id, Transport::Http { url: url.into(), headers: vec![], socket: None })
 }
 
 /// A server that does everything wrong in a row: what each fault is told as is seen, not what they lead to.
@@ -74,7 +74,7 @@ impl Rig {
     /// The same; the seed decides what is left to chance.
     pub fn seeded(connector: Arc<dyn Connector>, specs: Vec<ServerSpec>, seed: u64) -> Rig {
         let epoch = Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 };
-        let options = EngineOptions { epoch, separator: "_".into(), keep: Keep::default(), seed: Some(seed) };
+        let options = EngineOptions { epoch, separator: "_".into(), keep: Retention::default(), seed: Some(seed) };
         let engine = Engine::new(options, connector);
         engine.apply(specs);
         Rig { engine }

@@ -161,7 +161,7 @@ async fn leaving_ends_the_session_on_the_server() {
     rig.stop().await;
     // Another connection asks with the old id.
     let mut spec = packages::remote(&server.url());
-    let switchboard::domain::server::Launch::Http { headers, .. } = &mut spec.launch else { unreachable!("made for HTTP") };
+    let switchboard::domain::server::Transport::Http { headers, .. } = &mut spec.launch else { unreachable!("made for HTTP") };
     headers.push(("mcp-session-id".into(), switchboard::domain::secret::Secret::literal(&*session)));
     let rig = Rig::start(vec![spec]);
     let world = rig.until("refused", |w| w.servers[0].phase.failure().is_some()).await;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use switchboard::domain::{
     secret::Secret,
-    server::{Launch, ServerSpec, Timeouts},
+    server::{ServerSpec, Timeouts, Transport},
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -50,7 +50,7 @@ pub fn filesystem(folder: &str) -> ServerSpec {
 /// A knowledge graph kept in `file`.
 pub fn memory(file: &str) -> ServerSpec {
     let mut spec = npm("memory", "server-memory", &[]);
-    let Launch::Stdio { env, .. } = &mut spec.launch else { unreachable!("made for stdio") };
+    let Transport::Stdio { env, .. } = &mut spec.launch else { unreachable!("made for stdio") };
     env.push(("MEMORY_FILE_PATH".into(), Secret::literal(file)));
     spec
 }

@@ -9,9 +9,9 @@ use switchboard::{
     domain::{
         call::CallSpec,
         id::CallId,
-        server::{Launch, ServerSpec},
+        server::{ServerSpec, Transport},
         time::Epoch,
-        world::{Keep, World},
+        world::{Retention, World},
     },
     engine::{
         Engine, EngineOptions,
@@ -55,9 +55,9 @@ fn console_that_panics() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let shown = runtime.block_on(async {
         let options =
-            EngineOptions { epoch: Epoch { unix_ms: 0, utc_offset_s: 0 }, separator: "_".into(), keep: Keep::default(), seed: None };
+            EngineOptions { epoch: Epoch { unix_ms: 0, utc_offset_s: 0 }, separator: "_".into(), keep: Retention::default(), seed: None };
         let engine = Engine::new(options, Arc::new(Connections::new(None)));
-        let launch = Launch::Stdio { command: "none".into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
+        let launch = Transport::Stdio { command: "none".into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
         engine.apply(vec![ServerSpec { disabled: true, ..ServerSpec::new("idle", launch) }]);
         let (requests, _wanted) = tokio::sync::mpsc::channel(1);
         let console = ConsoleOptions {

@@ -12,7 +12,7 @@ use crate::domain::{
     form::Json,
     id::ServerId,
     secret::Secret,
-    server::{Launch, ServerSpec},
+    server::{ServerSpec, Transport},
 };
 
 /// Where answers are kept.
@@ -161,7 +161,7 @@ pub fn scope(spec: &ServerSpec) -> String {
         }
     };
     match &spec.launch {
-        Launch::Stdio { command, args, env, cwd, .. } => {
+        Transport::Stdio { command, args, env, cwd, .. } => {
             pairs(env);
             feed(&mut hash, command.as_bytes());
             for arg in args {
@@ -171,7 +171,7 @@ pub fn scope(spec: &ServerSpec) -> String {
                 feed(&mut hash, cwd.to_string_lossy().as_bytes());
             }
         }
-        Launch::Http { url, headers, socket } => {
+        Transport::Http { url, headers, socket } => {
             pairs(headers);
             feed(&mut hash, url.as_bytes());
             if let Some(socket) = socket {
@@ -310,7 +310,7 @@ mod tests {
         assert_ne!(key(&"a".into(), "b", &body), scoped_key("x", &"a".into(), "b", &body));
         let with = |token: &str| {
             let headers = vec![("Authorization".to_owned(), Secret::literal(token))];
-            scope(&ServerSpec::new("a", Launch::Http { url: "http://h".into(), headers, socket: None }))
+            scope(&ServerSpec::new("a", Transport::Http { url: "http://h".into(), headers, socket: None }))
         };
         assert_eq!(with("one"), with("one"));
         assert_ne!(with("one"), with("two"));

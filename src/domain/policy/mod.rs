@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use self::{breaker::BreakerPolicy, cache::CacheSettings, pattern::Pattern, route::Routing, verdict::Counting};
+use self::{breaker::BreakerPolicy, cache::CacheSettings, pattern::Pattern, route::Routing, verdict::FailureRules};
 use super::{body::Body, id::ServerId};
 
 /// How calls are treated: the settings of a server, or of a tool of it, with nothing left open.
@@ -33,7 +33,7 @@ pub struct Policy {
     /// When a server is left alone for a while.
     pub breaker: BreakerPolicy,
     /// What counts as a failure of the server.
-    pub counting: Counting,
+    pub counting: FailureRules,
     /// How much a server is given to do at once.
     pub load: Load,
     /// Whether a slow call is sent a second time beside the first.
@@ -44,7 +44,7 @@ pub struct Policy {
 
 /// When a failed call is sent again.
 ///
-/// Only calls known to be safe are repeated (see [`Repeat`]); any other only while no byte of it was sent.
+/// Only calls known to be safe are repeated (see [`RetryMode`]); any other only while no byte of it was sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
     /// Most attempts of one call, the first included.
@@ -58,7 +58,7 @@ pub struct Retry {
     /// Whether a server's `Retry-After` (RFC 9110, section 10.2.3) takes the place of the pause.
     pub retry_after: bool,
     /// Which calls may be repeated after bytes of them were sent.
-    pub repeat: Repeat,
+    pub repeat: RetryMode,
     /// Extra attempts that each call adds to what its server may be given, hedges and fallbacks to a server that had the call
     /// before included: 0.2 is twenty per cent.
     pub budget: f64,
@@ -74,7 +74,7 @@ impl Default for Retry {
             factor: 2.0,
             backoff_max: Duration::from_secs(5),
             retry_after: true,
-            repeat: Repeat::Safe,
+            repeat: RetryMode::Safe,
             budget: 0.2,
             reserve: 3.0,
         }
@@ -84,7 +84,7 @@ impl Default for Retry {
 /// Which calls may be repeated after bytes of them were sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Repeat {
+pub enum RetryMode {
     /// Those known to be safe: the tool is read-only or idempotent by the word of a trusted server, or a rule
     /// says so.
     #[default]
@@ -276,7 +276,7 @@ impl Rules {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PolicyPatch {
     /// What is set, in order: the last word counts.
-    pub set: Vec<Arc<Knob>>,
+    pub set: Vec<Arc<PolicySetting>>,
 }
 
 impl PolicyPatch {
@@ -298,15 +298,15 @@ macro_rules! knobs {
         /// One setting of a [`Policy`] with its value.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "knob", content = "value", rename_all = "snake_case")]
-        pub enum Knob {
+        pub enum PolicySetting {
             $($(#[$doc])* $name($type),)+
         }
 
-        impl Knob {
+        impl PolicySetting {
             /// Sets it.
             pub fn apply(&self, policy: &mut Policy) {
                 match self {
-                    $(Knob::$name(value) => policy.$($field).+ = value.clone(),)+
+                    $(PolicySetting::$name(value) => policy.$($field).+ = value.clone(),)+
                 }
             }
         }
@@ -327,7 +327,7 @@ knobs! {
     /// [`Retry::retry_after`].
     RetryAfter(bool) => retry.retry_after;
     /// [`Retry::repeat`].
-    RetryRepeat(Repeat) => retry.repeat;
+    RetryRepeat(RetryMode) => retry.repeat;
     /// [`Retry::budget`].
     RetryBudget(f64) => retry.budget;
     /// [`Retry::reserve`].
@@ -358,17 +358,17 @@ knobs! {
     BreakerProbe(breaker::Probe) => breaker.probe;
     /// [`BreakerPolicy::lease`].
     BreakerLease(Duration) => breaker.lease;
-    /// [`Counting::connect`].
+    /// [`FailureRules::connect`].
     CountConnect(bool) => counting.connect;
-    /// [`Counting::close`].
+    /// [`FailureRules::close`].
     CountClose(bool) => counting.close;
-    /// [`Counting::timeout`].
+    /// [`FailureRules::timeout`].
     CountTimeout(bool) => counting.timeout;
-    /// [`Counting::server_error`].
+    /// [`FailureRules::server_error`].
     CountServerError(bool) => counting.server_error;
-    /// [`Counting::codes`].
+    /// [`FailureRules::codes`].
     CountCodes(Vec<i64>) => counting.codes;
-    /// [`Counting::tool_error`].
+    /// [`FailureRules::tool_error`].
     CountToolError(bool) => counting.tool_error;
     /// [`Load::in_flight`].
     LoadInFlight(u32) => load.in_flight;

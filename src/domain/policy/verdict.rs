@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Policy, Repeat, Retry};
+use super::{Policy, Retry, RetryMode};
 use crate::domain::{
     call::{Failure, FailureKind, Outcome},
     catalog::Hints,
@@ -22,7 +22,7 @@ pub enum Verdict {
 
 /// What counts as a failure: the classes that can be switched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Counting {
+pub struct FailureRules {
     /// The connection could not be made.
     pub connect: bool,
     /// The connection ended, or the process did, before the answer.
@@ -37,7 +37,7 @@ pub struct Counting {
     pub tool_error: bool,
 }
 
-impl Default for Counting {
+impl Default for FailureRules {
     fn default() -> Self {
         Self { connect: true, close: true, timeout: true, server_error: true, codes: vec![-32603, -32000, -32001], tool_error: false }
     }
@@ -54,7 +54,7 @@ fn leaves_open(code: i64) -> bool {
     matches!(code, -32603 | -32019..=-32000)
 }
 
-impl Counting {
+impl FailureRules {
     /// How an attempt that ended like this counts.
     ///
     /// The JSON-RPC answer says more than the HTTP status around it. Whatever is ours (a call given up, refused or
@@ -130,14 +130,14 @@ pub fn safe(hints: Hints, trusted: bool, rule: Option<bool>, keyed: bool) -> boo
 /// Whether a request may be sent again although it may have run. The transport asks it through
 /// [`Request::repeatable`](crate::engine::ports::Request).
 pub fn resendable(safe: bool, retry: &Retry) -> bool {
-    safe && retry.repeat == Repeat::Safe
+    safe && retry.repeat == RetryMode::Safe
 }
 
 /// Why a call that may have run is not sent again.
 fn unrepeatable(retry: &Retry) -> &'static str {
     match retry.repeat {
-        Repeat::Safe => "it may have run, and is not known to be safe to repeat",
-        Repeat::Never => "it may have run, and repeating is switched off",
+        RetryMode::Safe => "it may have run, and is not known to be safe to repeat",
+        RetryMode::Never => "it may have run, and repeating is switched off",
     }
 }
 
@@ -266,13 +266,13 @@ mod tests {
             ("refused here", failure(Refused, SENT), Neutral, false, false),
             ("not ready after an attempt", failure(NotReady, SENT), Neutral, false, false),
         ];
-        let counting = Counting::default();
+        let counting = FailureRules::default();
         for (name, failure, verdict, any, safe) in table {
             let outcome = Outcome::Failed { failure: Arc::new(failure.clone()) };
             assert_eq!(counting.verdict(&outcome), verdict, "{name}");
             assert_eq!(repeatable(&failure, false, &Retry::default()).is_ok(), any, "{name}, any tool");
             assert_eq!(repeatable(&failure, true, &Retry::default()).is_ok(), safe, "{name}, safe");
-            let never = Retry { repeat: Repeat::Never, ..Retry::default() };
+            let never = Retry { repeat: RetryMode::Never, ..Retry::default() };
             assert_eq!(repeatable(&failure, true, &never).is_ok(), any, "{name}, never");
         }
         let elsewhere = |kind| passable(&failure(kind, !SENT), false, &Retry::default()).is_ok();
@@ -283,23 +283,23 @@ mod tests {
 
     #[test]
     fn a_connection_that_could_not_be_made_counts_by_its_class() {
-        let counting = Counting::default();
+        let counting = FailureRules::default();
         for (status, verdict) in
             [(None, Verdict::Failure), (Some(503), Verdict::Failure), (Some(401), Verdict::Neutral), (Some(429), Verdict::Neutral)]
         {
             assert_eq!(counting.connection(status), verdict, "{status:?}");
         }
-        let off = Counting { connect: false, ..counting };
+        let off = FailureRules { connect: false, ..counting };
         assert_eq!((off.connection(None), off.connection(Some(500))), (Verdict::Neutral, Verdict::Failure));
     }
 
     #[test]
     fn a_tools_own_error_and_a_cancel_say_nothing_bad() {
         let tool_error = Outcome::ToolError { result: "{}".into() };
-        assert_eq!(Counting::default().verdict(&tool_error), Verdict::Success);
-        assert_eq!(Counting { tool_error: true, ..Counting::default() }.verdict(&tool_error), Verdict::Failure);
-        assert_eq!(Counting::default().verdict(&Outcome::Cancelled { reason: "r".into() }), Verdict::Neutral);
-        let off = Counting { timeout: false, ..Counting::default() };
+        assert_eq!(FailureRules::default().verdict(&tool_error), Verdict::Success);
+        assert_eq!(FailureRules { tool_error: true, ..FailureRules::default() }.verdict(&tool_error), Verdict::Failure);
+        assert_eq!(FailureRules::default().verdict(&Outcome::Cancelled { reason: "r".into() }), Verdict::Neutral);
+        let off = FailureRules { timeout: false, ..FailureRules::default() };
         let late = Outcome::Failed { failure: Arc::new(failure(FailureKind::Timeout, SENT)) };
         assert_eq!(off.verdict(&late), Verdict::Neutral);
     }

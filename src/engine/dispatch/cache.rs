@@ -30,7 +30,7 @@ use crate::{
             pattern::Pattern,
             stage::Stage,
         },
-        server::{Launch, ServerSpec},
+        server::{ServerSpec, Transport},
     },
     engine::ports::ResponseCache,
 };
@@ -321,7 +321,7 @@ fn scope_of(spec: &ServerSpec) -> String {
 /// Where a server that is started here runs, and as whom: another machine, user or environment has other answers.
 fn place(spec: &ServerSpec) -> &'static str {
     static PLACES: OnceLock<[String; 2]> = OnceLock::new();
-    let Launch::Stdio { inherit_env, .. } = &spec.launch else { return "" };
+    let Transport::Stdio { inherit_env, .. } = &spec.launch else { return "" };
     let [plain, with_environment] = PLACES.get_or_init(|| {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let plain = format!("{host}/{}", rustix::process::getuid().as_raw());

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use reqwest::{Client, Url, header};
 
 use super::answer::causes;
-use crate::domain::server::{ConnectFailure, Launch, ServerSpec, Step};
+use crate::domain::server::{ConnectFailure, ServerSpec, Step, Transport};
 
 /// Idle connections that are held open to one server.
 const IDLE: usize = 32;
@@ -18,7 +18,7 @@ pub(super) fn client_of(spec: &ServerSpec) -> Result<(Url, Client), ConnectFailu
         failure.retryable = false;
         failure
     };
-    let Launch::Http { url, headers, socket } = &spec.launch else { return Err(refuse("not an HTTP server".into(), "give a url")) };
+    let Transport::Http { url, headers, socket } = &spec.launch else { return Err(refuse("not an HTTP server".into(), "give a url")) };
     let parsed =
         Url::parse(url).map_err(|e| refuse(format!("the url cannot be read: {e}"), "give it as http://host:port/mcp or https://…"))?;
     if !matches!(parsed.scheme(), "http" | "https") {

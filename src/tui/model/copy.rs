@@ -7,7 +7,7 @@ use crate::{
         event::NoticeLevel,
         id::CallId,
         secret::{Redactor, Secret},
-        server::Launch,
+        server::Transport,
         time::size,
     },
     tui::{
@@ -37,7 +37,7 @@ impl Model {
         };
         kinds.push((CopyKind::Value, 'y', "value", value.into()));
         if let Some(operation) = self.copied_operation() {
-            let http = self.feed.world.server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Launch::Http { .. }));
+            let http = self.feed.world.server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Transport::Http { .. }));
             let json = if self.focus == Focus::Call && !self.in_view() { "the arguments" } else { "the whole result, or the arguments" };
             kinds.push((CopyKind::Json, 'j', "JSON", json.into()));
             kinds.push((CopyKind::CallLine, 'c', "command line", "switchboard call …".into()));

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use switchboard::domain::{
     call::Outcome,
     id::ServerId,
-    server::{Launch, ServerSpec},
+    server::{ServerSpec, Transport},
 };
 
 type Respond = Box<dyn Fn(&Asked) -> Answer + Send + Sync>;
@@ -207,7 +207,7 @@ async fn start(respond: Respond) -> (Server, Ran) {
 fn specs(server: &Server) -> Vec<ServerSpec> {
     let spec = |id: &&str| {
         let mut spec = http(id, &server.url());
-        spec.launch = Launch::Http { url: format!("http://127.0.0.1:{}/{id}", server.port), headers: vec![], socket: None };
+        spec.launch = Transport::Http { url: format!("http://127.0.0.1:{}/{id}", server.port), headers: vec![], socket: None };
         spec.limits.message_bytes = 64 << 10;
         // The hints count.
         spec.trusted = true;

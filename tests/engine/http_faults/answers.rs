@@ -162,7 +162,7 @@ async fn broken_connections_are_told_apart_from_dead_servers() {
 async fn answers_over_the_limit_are_refused_while_they_come() {
     let bench = Bench::start(|spec| spec.limits.message_bytes = 64 << 10).await;
     let front = |asked: &Asked| format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"content":[{{"type":"text","text":""#, asked.id());
-    let lots = || Step::Repeat(vec![b'x'; 64 << 10], 1 << 20);
+    let lots = || Step::RetryMode(vec![b'x'; 64 << 10], 1 << 20);
     let told = move |asked: &Asked| {
         vec![
             send(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 999999999\r\n\r\n{}", front(asked))),
@@ -192,7 +192,7 @@ async fn answers_over_the_limit_are_refused_while_they_come() {
 async fn redirects_are_followed_within_the_origin_only() {
     let elsewhere = Server::start(|_| None).await;
     let bench = Bench::start(|spec| {
-        let Launch::Http { headers, .. } = &mut spec.launch else { unreachable!() };
+        let Transport::Http { headers, .. } = &mut spec.launch else { unreachable!() };
         headers.push(("Authorization".into(), Secret::literal("Bearer canary")));
     })
     .await;
@@ -232,7 +232,7 @@ async fn a_moved_endpoint_is_followed_once_for_an_unsafe_call_and_five_times_for
         })
         .await;
         let mut spec = http("web", &server.url());
-        let Launch::Http { headers, .. } = &mut spec.launch else { unreachable!() };
+        let Transport::Http { headers, .. } = &mut spec.launch else { unreachable!() };
         headers.push(("Authorization".into(), Secret::literal("Bearer canary")));
         let rig = Rig::start(vec![spec]);
         let rule = ToolRule { matches: Pattern::parse("web_worse").unwrap(), safe: Some(true), ..ToolRule::default() };

@@ -8,10 +8,10 @@ async fn a_unix_socket_carries_the_same() {
     let path = folder.path().join("mcp.sock");
     let server = Server::on_socket(&path, |_| None);
     let mut spec = http("web", "http://localhost/mcp");
-    spec.launch = Launch::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: Some(path.clone()) };
+    spec.launch = Transport::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: Some(path.clone()) };
     let mut missing = spec.clone();
     missing.id = "missing".into();
-    missing.launch = Launch::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: Some(folder.path().join("none.sock")) };
+    missing.launch = Transport::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: Some(folder.path().join("none.sock")) };
     let rig = Rig::start(vec![spec, missing]);
     rig.ready("web").await;
     assert_eq!(text_of(&rig.call("web", "echo", "{}").await.1), "hello");
@@ -37,7 +37,7 @@ async fn configured_headers_are_sent_and_never_shown() {
     let mut spec = http("web", &server.url());
     let headers =
         vec![("Authorization".into(), Secret::new(format!("Bearer {TOKEN}"), "Bearer ${TOKEN}")), ("X-Key".into(), Secret::literal(KEY))];
-    spec.launch = Launch::Http { url: server.url(), headers, socket: None };
+    spec.launch = Transport::Http { url: server.url(), headers, socket: None };
     spec.origin.variables.push(Secret::new(TOKEN, "${TOKEN}"));
     let rig = Rig::start(vec![]);
     let (_, mut tail) = rig.engine.watch();

@@ -66,7 +66,7 @@ async fn a_breaker_that_is_switched_off_while_it_is_open_is_seen_to_close() {
     let rule = |on| ToolRule {
         matches: Pattern::parse("web_echo").unwrap(),
         own_breaker: Some(true),
-        patch: PolicyPatch { set: vec![Knob::BreakerOn(on).into()] },
+        patch: PolicyPatch { set: vec![PolicySetting::BreakerOn(on).into()] },
         ..ToolRule::default()
     };
     rig.engine.set_rules(Rules { tools: vec![rule(true)], ..Rules::default() });

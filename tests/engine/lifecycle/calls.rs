@@ -107,10 +107,10 @@ async fn what_was_not_sent_in_time_is_never_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn arguments_and_variables_that_are_secret_are_shown_nowhere() {
-    let Launch::Stdio { command, .. } = bad("plain").launch else { unreachable!() };
+    let Transport::Stdio { command, .. } = bad("plain").launch else { unreachable!() };
     let secret = |value: &str| Secret::new(value, "${TOKEN}");
     let mut spec = bad("plain");
-    spec.launch = Launch::Stdio {
+    spec.launch = Transport::Stdio {
         command,
         args: vec![Secret::literal("exit_at_start"), secret("canary-argument")],
         env: vec![("API_TOKEN".into(), Secret::literal("canary-variable"))],
