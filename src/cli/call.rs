@@ -24,7 +24,7 @@ use crate::domain::{
     catalog::{Change, Hints, Tool, template_fits},
     event::Settled,
     id::{CallId, ServerId, ToolId},
-    policy::stage::{Stage, Track},
+    policy::call_event::{CallEvent, CallTrace},
     schema::TooDear,
     server::ConnectFailure,
     time,
@@ -353,7 +353,7 @@ fn explain_timeout(mut settled: Arc<Settled>, timeout: Option<Duration>) -> Arc<
 }
 
 /// The track of a call that came to its end otherwise than by one attempt.
-fn telling<'t>(settled: &Settled, track: Option<&'t Track>) -> Option<&'t Track> {
+fn telling<'t>(settled: &Settled, track: Option<&'t CallTrace>) -> Option<&'t CallTrace> {
     track.filter(|track| !track.plain() || settled.by.is_some() || settled.cached.is_some())
 }
 
@@ -363,7 +363,7 @@ fn print_way(session: &mut Session<'_>, id: CallId, settled: &Settled) {
     let Some(track) = telling(settled, track.as_ref()) else { return };
     for (at, stage) in &track.stages {
         // Waits and misses are for those who want to know more.
-        if session.options.verbose || !matches!(**stage, Stage::Waiting { .. } | Stage::CacheMiss { .. }) {
+        if session.options.verbose || !matches!(**stage, CallEvent::Waiting { .. } | CallEvent::CacheMiss { .. }) {
             session.printer.note(&format!("+{} {}", time::short(at.since(settled.timings.queued)), stage.words()));
         }
     }
@@ -530,7 +530,7 @@ impl<'a> Document<'a> {
         document
     }
 
-    fn fill(&mut self, id: CallId, settled: &'a Settled, track: Option<&Track>) {
+    fn fill(&mut self, id: CallId, settled: &'a Settled, track: Option<&CallTrace>) {
         let timings = &settled.timings;
         self.way = telling(settled, track).map(|track| WayJson {
             attempts: settled.attempts,

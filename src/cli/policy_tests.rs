@@ -18,10 +18,10 @@ use crate::{
             Fallback, Rules, ToolRule,
             breaker::{BreakerOverride, BreakerView, State},
             cache::CacheSettings,
+            call_event::{CallEvent, Cause},
             fault::Fault,
             pattern::Pattern,
             route::{Group, Member, Route, Routing, Strategy},
-            stage::{Cause, Stage},
             verdict::Verdict,
         },
         secret::Secret,
@@ -132,18 +132,18 @@ async fn the_way_of_a_call_is_told_when_there_is_something_to_tell() {
     let fake = Fake::scripted(1000, |fake, call, spec| {
         let stage = |stage| fake.publish(EventKind::CallStage { call, stage: Arc::new(stage) });
         let subject: Arc<str> = spec.operation.subject().into();
-        stage(Stage::Attempt { attempt: 1, server: "db".into(), subject: subject.clone(), cause: Cause::First });
+        stage(CallEvent::Attempt { attempt: 1, server: "db".into(), subject: subject.clone(), cause: Cause::First });
         let took = Duration::from_millis(7);
-        stage(Stage::Ended {
+        stage(CallEvent::Ended {
             attempt: 1,
             how: "transport: gone\u{1b}[1m".into(),
             verdict: Verdict::Failure,
             took,
             failure: Some(FailureKind::Transport),
         });
-        stage(Stage::BackOff { pause: Duration::from_millis(120), why: "back-off".into() });
-        stage(Stage::Attempt { attempt: 2, server: "spare".into(), subject, cause: Cause::Failover });
-        stage(Stage::Ended { attempt: 2, how: "ok".into(), verdict: Verdict::Success, took, failure: None });
+        stage(CallEvent::BackOff { pause: Duration::from_millis(120), why: "back-off".into() });
+        stage(CallEvent::Attempt { attempt: 2, server: "spare".into(), subject, cause: Cause::Failover });
+        stage(CallEvent::Ended { attempt: 2, how: "ok".into(), verdict: Verdict::Success, took, failure: None });
         let result = Body::json(&json!({"content": [{"type": "text", "text": "x"}]}));
         let stamp = Stamp(44_000_000);
         let timings = crate::domain::call::Timings { settled: stamp, ..Default::default() };

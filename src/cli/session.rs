@@ -23,7 +23,7 @@ use crate::{
         call::{CallSpec, Failure, FailureKind, Progress},
         event::{Event, EventKind, NoticeLevel, Settled},
         id::{AskId, CallId, ServerId},
-        policy::stage::Track,
+        policy::call_event::CallTrace,
         server::{ConnectFailure, Phase},
         time,
         world::{ServerView, World},
@@ -249,7 +249,7 @@ impl<'a> Session<'a> {
     }
 
     /// What happened to a call on its way, as far as it is known.
-    pub fn track(&self, call: CallId) -> Option<Track> {
+    pub fn track(&self, call: CallId) -> Option<CallTrace> {
         self.world.call(call)?.track.as_deref().cloned()
     }
 
@@ -440,7 +440,7 @@ impl<'a> Session<'a> {
             },
             EventKind::CallSent { call, round } if Some(*call) == self.call => Line::Sent { at, call: call.to_string(), round: *round },
             EventKind::CallStage { call, stage } if Some(*call) == self.call => {
-                Line::Stage { at, call: call.to_string(), stage: stage.tag(), words: stage.words() }
+                Line::CallEvent { at, call: call.to_string(), stage: stage.tag(), words: stage.words() }
             }
             EventKind::ServerLog { server, log } => Line::Log {
                 at,
@@ -532,7 +532,7 @@ enum Line<'a> {
         call: String,
         round: u32,
     },
-    Stage {
+    CallEvent {
         at: u64,
         call: String,
         stage: &'a str,

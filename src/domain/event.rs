@@ -11,7 +11,7 @@ use super::{
     catalog::ServerCatalog,
     frame::{Anomaly, Frame},
     id::{AskId, CallId, ServerId},
-    policy::{Rules, breaker::BreakerView, cache::CacheView, fault::Fault, stage::Stage},
+    policy::{Rules, breaker::BreakerView, cache::CacheView, call_event::CallEvent, fault::Fault},
     run::{PlanSummary, RunId, RunReport, StepView},
     server::{Phase, ServerSpec, SessionInfo},
     time::Stamp,
@@ -103,7 +103,7 @@ pub enum EventKind {
         /// Which call.
         call: CallId,
         /// What.
-        stage: Arc<Stage>,
+        stage: Arc<CallEvent>,
     },
     /// The server reported progress.
     CallProgress {

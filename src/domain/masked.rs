@@ -13,7 +13,7 @@ use super::{
     catalog::{Prompt, Resource, ServerCatalog, Tool},
     event::{EventKind, LogMessage, Notice, Settled},
     journal::{CallRecord, RunEntry, StepRecord},
-    policy::stage::Stage,
+    policy::call_event::CallEvent,
     run::{RunReport, RunSpec, StepAnswer, StepError, StepState, StepView},
     secret::{MASK, Redactor},
     server::{ConnectFailure, Phase, SessionInfo},
@@ -210,21 +210,21 @@ fn server_catalog(redactor: &Redactor, catalog: &mut Arc<ServerCatalog>) {
     texts(redactor, warnings.iter_mut().chain([changes]));
 }
 
-fn stage_text(redactor: &Redactor, stage: &mut Stage) {
+fn stage_text(redactor: &Redactor, stage: &mut CallEvent) {
     match stage {
-        Stage::Ended { how, .. } => text(redactor, how),
-        Stage::BackOff { why, .. } | Stage::NotRepeated { why } => text(redactor, why),
-        Stage::Fallback { to, after } => texts(redactor, [to, after]),
-        Stage::Injected { what } => text(redactor, what),
-        Stage::Routed { .. }
-        | Stage::Waiting { .. }
-        | Stage::Probing { .. }
-        | Stage::Attempt { .. }
-        | Stage::CacheHit { .. }
-        | Stage::CacheMiss { .. }
-        | Stage::Shared { .. }
-        | Stage::Resent { .. }
-        | Stage::Late { .. } => {}
+        CallEvent::Ended { how, .. } => text(redactor, how),
+        CallEvent::BackOff { why, .. } | CallEvent::NotRepeated { why } => text(redactor, why),
+        CallEvent::Fallback { to, after } => texts(redactor, [to, after]),
+        CallEvent::Injected { what } => text(redactor, what),
+        CallEvent::Routed { .. }
+        | CallEvent::Waiting { .. }
+        | CallEvent::Probing { .. }
+        | CallEvent::Attempt { .. }
+        | CallEvent::CacheHit { .. }
+        | CallEvent::CacheMiss { .. }
+        | CallEvent::Shared { .. }
+        | CallEvent::Resent { .. }
+        | CallEvent::Late { .. } => {}
     }
 }
 

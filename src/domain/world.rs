@@ -22,9 +22,9 @@ use super::{
         Rules,
         breaker::BreakerView,
         cache::CacheView,
+        call_event::{CallEvent, CallTrace, Cause},
         fault::Fault,
         route::{Decision, Group},
-        stage::{Cause, Stage, Track},
     },
     server::{Phase, ServerSpec, SessionInfo, Step},
     stats::Stats,
@@ -177,18 +177,18 @@ pub struct CallView {
     /// Whether the result was dropped to save memory.
     pub result_dropped: bool,
     /// What happened on the way; `None` when there is nothing to tell.
-    pub track: Option<Box<Track>>,
+    pub track: Option<Box<CallTrace>>,
 }
 
 impl CallView {
     /// The stages of the call in order, with when each began.
-    pub fn stages(&self) -> &[(Stamp, Arc<Stage>)] {
+    pub fn stages(&self) -> &[(Stamp, Arc<CallEvent>)] {
         self.track.as_ref().map_or(&[], |track| track.stages.as_slice())
     }
 
     /// Whether its stages say more than when it was sent and answered. That an answer came too late is told beside that.
     pub fn storied(&self) -> bool {
-        self.stages().iter().any(|(_, stage)| !matches!(**stage, Stage::Late { .. }))
+        self.stages().iter().any(|(_, stage)| !matches!(**stage, CallEvent::Late { .. }))
     }
 
     /// The server that has the call now, or had it last.
@@ -598,15 +598,15 @@ impl World {
         self.names = Arc::new(NameTable::build(servers.chain(groups), &self.separator));
     }
 
-    fn staged(&mut self, id: CallId, stage: &Arc<Stage>, at: Stamp) {
-        if let Stage::Routed { decision } = &**stage {
+    fn staged(&mut self, id: CallId, stage: &Arc<CallEvent>, at: Stamp) {
+        if let CallEvent::Routed { decision } = &**stage {
             push_bounded(&mut self.routed, (at, id, decision.clone()), 200);
         }
         // What is over has no stage any more, but an answer may still come too late.
-        let late = matches!(**stage, Stage::Late { .. });
+        let late = matches!(**stage, CallEvent::Late { .. });
         let Some(call) = self.call_mut(id).filter(|call| late || call.settled.is_none()) else { return };
         call.track.get_or_insert_default().push(at, stage);
-        let Stage::Attempt { server, subject, cause, .. } = &**stage else { return };
+        let CallEvent::Attempt { server, subject, cause, .. } = &**stage else { return };
         let before = call.server().clone();
         if let Some(track) = &mut call.track {
             track.at = Some(server.clone());

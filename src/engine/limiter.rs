@@ -12,8 +12,8 @@ use tokio::{
 
 use crate::domain::policy::{
     Load,
+    call_event::Wait,
     permits::{PermitQueue, pass_on},
-    stage::Wait,
 };
 
 /// A door that lets only so many calls through.

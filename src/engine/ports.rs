@@ -16,7 +16,7 @@ use crate::domain::{
     frame::{Anomaly, Direction, FrameKind, HttpNote},
     id::CallId,
     journal::{RunEntry, RunRecord},
-    policy::{cache::CachedResponse, pattern::Pattern, stage::Resend},
+    policy::{cache::CachedResponse, call_event::Resend, pattern::Pattern},
     run::RunId,
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     time::Stamp,

@@ -47,7 +47,7 @@ use crate::{
         call::{Failure, FailureKind},
         frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
-        policy::stage::Resend,
+        policy::call_event::Resend,
         server::{ConnectFailure, Era, Exit, ServerSpec, Step, Transport},
         time::Stamp,
     },

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::domain::{
     call::Outcome,
     id::{CallId, ServerId},
-    policy::stage::Stage,
+    policy::call_event::CallEvent,
     time::Stamp,
     world::{CallView, World},
 };
@@ -194,7 +194,7 @@ impl Lane {
 /// The server in whose lane a call is: the one that was asked, or the member of a group that has it.
 fn lane_of(call: &CallView) -> &ServerId {
     let asked = call.spec.operation.server();
-    let group = |stage: &Stage| matches!(stage, Stage::Routed { decision } if decision.group.as_ref() == Some(asked));
+    let group = |stage: &CallEvent| matches!(stage, CallEvent::Routed { decision } if decision.group.as_ref() == Some(asked));
     if call.stages().iter().any(|(_, stage)| group(stage)) { call.server() } else { asked }
 }
 

@@ -9,7 +9,7 @@ use crate::domain::{
     call::Outcome,
     id::ServerId,
     policy::{
-        stage::{Cause, Stage, Wait},
+        call_event::{CallEvent, Cause, Wait},
         verdict::Verdict,
     },
     time::Stamp,
@@ -121,33 +121,33 @@ struct Cut {
 }
 
 impl Cut {
-    fn take(&mut self, at: Stamp, stage: &Stage) {
+    fn take(&mut self, at: Stamp, stage: &CallEvent) {
         // What is only told takes no time.
         if matches!(
             stage,
-            Stage::Routed { .. }
-                | Stage::Injected { .. }
-                | Stage::Late { .. }
-                | Stage::CacheMiss { .. }
-                | Stage::NotRepeated { .. }
-                | Stage::Resent { .. }
+            CallEvent::Routed { .. }
+                | CallEvent::Injected { .. }
+                | CallEvent::Late { .. }
+                | CallEvent::CacheMiss { .. }
+                | CallEvent::NotRepeated { .. }
+                | CallEvent::Resent { .. }
         ) {
             return;
         }
-        if let Stage::Ended { attempt, how, verdict, .. } = stage {
+        if let CallEvent::Ended { attempt, how, verdict, .. } = stage {
             return self.ended(at, *attempt, how, *verdict);
         }
         self.close(at, false);
         match stage {
-            Stage::Waiting { on, server } => self.waits = Some((at, Kind::Waiting(*on, server.clone()))),
-            Stage::Probing { server } => self.waits = Some((at, Kind::Probe(server.clone()))),
-            Stage::BackOff { .. } => self.waits = Some((at, Kind::BackOff)),
-            Stage::Shared { .. } => self.waits = Some((at, Kind::Shared)),
-            Stage::Fallback { .. } => self.stands_in = true,
-            Stage::CacheHit { stale, .. } => {
+            CallEvent::Waiting { on, server } => self.waits = Some((at, Kind::Waiting(*on, server.clone()))),
+            CallEvent::Probing { server } => self.waits = Some((at, Kind::Probe(server.clone()))),
+            CallEvent::BackOff { .. } => self.waits = Some((at, Kind::BackOff)),
+            CallEvent::Shared { .. } => self.waits = Some((at, Kind::Shared)),
+            CallEvent::Fallback { .. } => self.stands_in = true,
+            CallEvent::CacheHit { stale, .. } => {
                 self.segments.push(Segment { from: at, to: at, kind: Kind::Hit { stale: *stale }, open: false });
             }
-            Stage::Attempt { attempt, server, subject, cause } => {
+            CallEvent::Attempt { attempt, server, subject, cause } => {
                 let cause = if self.stands_in && *cause == Cause::First { Cause::Fallback } else { *cause };
                 let kind = Kind::Attempt { number: *attempt, server: server.clone(), subject: subject.clone(), cause, ended: None };
                 self.segments.push(Segment { from: at, to: at, kind, open: true });

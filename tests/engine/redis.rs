@@ -19,7 +19,7 @@ use switchboard::{
         policy::{
             CacheMode,
             cache::{CacheSettings, CachedResponse},
-            stage::Stage,
+            call_event::CallEvent,
         },
         secret::Secret,
         server::ServerSpec,
@@ -250,7 +250,7 @@ async fn while_redis_hangs_every_call_misses_within_its_wait() {
         assert_ok(&*place.rig.settled(call).await);
         let world = place.rig.world();
         let view = world.call(call).unwrap().clone();
-        let miss = view.stages().iter().find(|(_, stage)| matches!(**stage, Stage::CacheMiss { .. })).expect("a miss").0;
+        let miss = view.stages().iter().find(|(_, stage)| matches!(**stage, CallEvent::CacheMiss { .. })).expect("a miss").0;
         (miss.since(view.queued).as_millis(), view.settled.unwrap().timings.total().as_millis())
     };
     for call in together {

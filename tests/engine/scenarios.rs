@@ -20,9 +20,9 @@ use switchboard::{
         id::{CallId, ServerId},
         policy::{
             breaker::{BreakerOverride, Transition},
+            call_event::CallEvent,
             fault::Fault,
             pattern::Pattern,
-            stage::Stage,
         },
         time::{Stamp, short},
         world::World,
@@ -191,9 +191,9 @@ impl Scribe {
     }
 }
 
-fn staged(stage: &Stage, numbers: &HashMap<CallId, usize>) -> String {
+fn staged(stage: &CallEvent, numbers: &HashMap<CallId, usize>) -> String {
     match stage {
-        Stage::Routed { decision } => {
+        CallEvent::Routed { decision } => {
             let order: Vec<&str> = decision.order.iter().map(ServerId::as_str).collect();
             let mut what = format!("routed to {} ({})", order.join(", "), decision.why);
             for (server, why) in &decision.passed_over {
@@ -201,25 +201,25 @@ fn staged(stage: &Stage, numbers: &HashMap<CallId, usize>) -> String {
             }
             what
         }
-        Stage::Waiting { on, server } => format!("waits for {server}: {on:?}").to_lowercase(),
-        Stage::Probing { server } => format!("probes {server}"),
-        Stage::Attempt { attempt, server, subject, cause } => {
+        CallEvent::Waiting { on, server } => format!("waits for {server}: {on:?}").to_lowercase(),
+        CallEvent::Probing { server } => format!("probes {server}"),
+        CallEvent::Attempt { attempt, server, subject, cause } => {
             format!("attempt {attempt}: {server}/{subject} ({})", format!("{cause:?}").to_lowercase())
         }
-        Stage::Ended { attempt, how, verdict, took, .. } => {
+        CallEvent::Ended { attempt, how, verdict, took, .. } => {
             format!("attempt {attempt} ended after {}: {how} [{}]", short(*took), format!("{verdict:?}").to_lowercase())
         }
-        Stage::Resent { attempt, cause } => format!("attempt {attempt} sent again in a new session: {}", cause.words()),
-        Stage::BackOff { pause, why } => format!("pauses {} ({why})", short(*pause)),
-        Stage::NotRepeated { why } => format!("not repeated: {why}"),
-        Stage::CacheHit { age, store, stale, .. } => {
+        CallEvent::Resent { attempt, cause } => format!("attempt {attempt} sent again in a new session: {}", cause.words()),
+        CallEvent::BackOff { pause, why } => format!("pauses {} ({why})", short(*pause)),
+        CallEvent::NotRepeated { why } => format!("not repeated: {why}"),
+        CallEvent::CacheHit { age, store, stale, .. } => {
             format!("kept answer from {store}, {} old{}", short(*age), if *stale { ", stale" } else { "" })
         }
-        Stage::CacheMiss { .. } => "no kept answer".into(),
-        Stage::Shared { with } => format!("shares the answer of #{}", numbers.get(with).copied().unwrap_or_default()),
-        Stage::Fallback { to, after } => format!("falls back to {to} (after {after})"),
-        Stage::Injected { what } => format!("injected: {what}"),
-        Stage::Late { attempt, after } => format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)),
+        CallEvent::CacheMiss { .. } => "no kept answer".into(),
+        CallEvent::Shared { with } => format!("shares the answer of #{}", numbers.get(with).copied().unwrap_or_default()),
+        CallEvent::Fallback { to, after } => format!("falls back to {to} (after {after})"),
+        CallEvent::Injected { what } => format!("injected: {what}"),
+        CallEvent::Late { attempt, after } => format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)),
     }
 }
 

@@ -17,9 +17,9 @@ use switchboard::{
         policy::{
             CacheMode, Fallback, Hedge, Load, Policy, Retry, Rules, ToolRule,
             breaker::{BreakerOverride, BreakerPolicy, Window},
+            call_event::{CallEvent, Cause},
             pattern::Pattern,
             route::{Group, Member, Routing, Strategy},
-            stage::{Cause, Stage},
         },
         server::ServerSpec,
         time::Stamp,
@@ -71,10 +71,10 @@ impl Watched {
     }
 
     /// Takes in a stage; says whose budget it spends from.
-    fn stage(&mut self, stage: &Stage) -> Option<ServerId> {
+    fn stage(&mut self, stage: &CallEvent) -> Option<ServerId> {
         match stage {
-            Stage::Routed { decision } => self.first = self.first.take().or_else(|| decision.order.first().cloned()),
-            Stage::Attempt { attempt, server, cause, .. } => {
+            CallEvent::Routed { decision } => self.first = self.first.take().or_else(|| decision.order.first().cloned()),
+            CallEvent::Attempt { attempt, server, cause, .. } => {
                 let before = self.out.values().next().cloned();
                 self.out.insert(*attempt, server.clone());
                 match cause {
@@ -87,12 +87,12 @@ impl Watched {
                     _ => {}
                 }
             }
-            Stage::Ended { attempt, how, .. } => {
+            CallEvent::Ended { attempt, how, .. } => {
                 let server = self.out.remove(attempt);
                 // What the server cannot have seen costs it nothing.
                 self.failed = server.filter(|_| !how.contains("connection refused"));
             }
-            Stage::Fallback { .. } => self.failed = None,
+            CallEvent::Fallback { .. } => self.failed = None,
             _ => {}
         }
         None

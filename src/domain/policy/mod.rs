@@ -7,12 +7,12 @@
 pub mod breaker;
 pub mod budget;
 pub mod cache;
+pub mod call_event;
 pub mod fault;
 pub mod mapping;
 pub mod pattern;
 pub mod permits;
 pub mod route;
-pub mod stage;
 pub mod verdict;
 
 use std::{sync::Arc, time::Duration};

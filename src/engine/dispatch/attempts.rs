@@ -27,8 +27,8 @@ use crate::{
         policy::{
             breaker::Probe,
             budget,
+            call_event::{CallEvent, Cause, Wait},
             fault::{self, InjectedFault},
-            stage::{Cause, Stage, Wait},
             verdict::{self, Verdict},
         },
         time::short,
@@ -159,7 +159,7 @@ impl Dispatch {
             let again = if untried.is_empty() { verdict::repeatable } else { verdict::passable };
             if let Err(why) = again(&failure, aim.safe, retry) {
                 if retry.attempts > 1 {
-                    flow.stage(Stage::NotRepeated { why: why.to_owned() });
+                    flow.stage(CallEvent::NotRepeated { why: why.to_owned() });
                 }
                 return told(failure);
             }
@@ -167,12 +167,12 @@ impl Dispatch {
                 return told(failure);
             }
             if failure.kind == FailureKind::Timeout && aim.treatment.policy.attempt.is_none() && later > 0 && untried.is_empty() {
-                flow.stage(Stage::NotRepeated { why: "what is left of the time is for what stands in".into() });
+                flow.stage(CallEvent::NotRepeated { why: "what is left of the time is for what stands in".into() });
                 return told(failure);
             }
             // What the server cannot have seen costs it nothing; a refusal (429) is work for it all the same.
             if seen(&failure) && !server.guard.spend() {
-                flow.stage(Stage::NotRepeated { why: format!("the retry budget of {} is used up", server.spec.id) });
+                flow.stage(CallEvent::NotRepeated { why: format!("the retry budget of {} is used up", server.spec.id) });
                 return told(failure);
             }
             if !untried.is_empty() {
@@ -188,7 +188,7 @@ impl Dispatch {
                 None => (budget::pause(retry, made, self.shared.random()), format!("back-off after attempt {made}")),
             };
             if Instant::now() + pause >= flow.until() {
-                flow.stage(Stage::NotRepeated { why: format!("no time is left for a pause of {} ({why})", short(pause)) });
+                flow.stage(CallEvent::NotRepeated { why: format!("no time is left for a pause of {} ({why})", short(pause)) });
                 return told(failure);
             }
             if let Some(gone) = gone.take()
@@ -197,7 +197,7 @@ impl Dispatch {
                 // The way to the server was lost, and there is or will be another: that is pause enough.
                 continue;
             }
-            flow.stage(Stage::BackOff { pause, why });
+            flow.stage(CallEvent::BackOff { pause, why });
             sleep(pause).await;
         }
     }
@@ -314,7 +314,7 @@ impl Dispatch {
                 // out at once: the rate holds for them too.
                 while !connected_now(server, &session) {
                     session = self.connected(aim, server, flow).await?;
-                    let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
+                    let waits = |on| flow.stage(CallEvent::Waiting { on, server: id.clone() });
                     if let Some(narrow) = &places.0 {
                         narrow.again(waits).await.map_err(|full| overloaded(&aim.exposed, full))?;
                     }
@@ -340,7 +340,7 @@ impl Dispatch {
             s.attempts += 1;
             s.attempts
         });
-        flow.stage(Stage::Attempt { attempt: number, server: id.clone(), subject: operation.subject().into(), cause });
+        flow.stage(CallEvent::Attempt { attempt: number, server: id.clone(), subject: operation.subject().into(), cause });
         let begun = Instant::now();
         let left = flow.until().saturating_duration_since(begun);
         let limit = aim.treatment.policy.attempt.or_else(|| budget::share(left, chase.others));
@@ -377,7 +377,7 @@ impl Dispatch {
             Outcome::Failed { failure } => Some(failure.kind),
             _ => None,
         };
-        flow.stage(Stage::Ended { attempt: number, how: how.clone(), verdict, took, failure: class });
+        flow.stage(CallEvent::Ended { attempt: number, how: how.clone(), verdict, took, failure: class });
         if verdict == Verdict::Success {
             server.guard.observe(took);
         }
@@ -398,7 +398,7 @@ impl Dispatch {
     async fn connected(&self, aim: &RoutedCall, server: &ServerHandle, flow: &CallContext) -> Result<Arc<dyn Session>, Failure> {
         let waits = matches!(&*server.readiness.borrow(), Readiness::Pending);
         if waits {
-            flow.stage(Stage::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
+            flow.stage(CallEvent::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
         }
         if aim.treatment.fallback.is_empty() {
             return ready(server).await;
@@ -413,7 +413,7 @@ impl Dispatch {
     /// A place at the server, and one at the tool when a rule limits it by itself.
     async fn places(&self, aim: &RoutedCall, server: &ServerHandle, flow: &CallContext) -> Result<(Option<Permit>, Permit), Failure> {
         let id = &server.spec.id;
-        let waits = |on| flow.stage(Stage::Waiting { on, server: id.clone() });
+        let waits = |on| flow.stage(CallEvent::Waiting { on, server: id.clone() });
         let own = &aim.treatment.policy.load;
         let narrow = match aim.tool().filter(|_| *own != server.guard.policy().load) {
             Some(tool) => Some(
@@ -437,7 +437,7 @@ impl Dispatch {
         if !pass.probe || aim.treatment.policy.breaker.probe != Probe::Ping {
             return Ok(pass);
         }
-        flow.stage(Stage::Probing { server: server.spec.id.clone() });
+        flow.stage(CallEvent::Probing { server: server.spec.id.clone() });
         let begun = Instant::now();
         let checked = tokio::select! {
             checked = timeout(PROBE_PATIENCE, session.check()) => checked,
@@ -473,7 +473,7 @@ impl Dispatch {
         let Some(made) = server.guard.fault(tool) else { return self.exchange(operation, repeatable, server, session, flow).await };
         let strike = fault::strike(&made, &mut || self.shared.random());
         if let Some(what) = strike.words() {
-            flow.call.stage(Stage::Injected { what });
+            flow.call.stage(CallEvent::Injected { what });
         }
         if !strike.latency.is_zero() {
             sleep(strike.latency).await;

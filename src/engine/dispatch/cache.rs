@@ -27,8 +27,8 @@ use crate::{
         policy::{
             CacheMode, CachePolicy, Fallback,
             cache::{self, CacheView, CachedResponse},
+            call_event::CallEvent,
             pattern::Pattern,
-            stage::Stage,
         },
         server::{ServerSpec, Transport},
     },
@@ -191,13 +191,13 @@ impl Dispatch {
             let (with, mut ready) = match turn {
                 Ok(turn) => {
                     answers.counts.misses.fetch_add(1, Ordering::Relaxed);
-                    flow.stage(Stage::CacheMiss { key });
+                    flow.stage(CallEvent::CacheMiss { key });
                     self.tell(answers);
                     return Err(Some(turn));
                 }
                 Err(other) => other,
             };
-            flow.stage(Stage::Shared { with });
+            flow.stage(CallEvent::Shared { with });
             tokio::select! {
                 biased;
                 _ = ready.wait_for(Option::is_some) => {}
@@ -263,7 +263,7 @@ impl Dispatch {
 
     fn give(&self, kept: CachedResponse, key: &str, store: &str, stale: bool, now: u64, flow: &CallContext) -> Outcome {
         let age = Duration::from_millis(now.saturating_sub(kept.at_unix_ms));
-        flow.stage(Stage::CacheHit { age, key: key.to_owned(), store: store.to_owned(), stale });
+        flow.stage(CallEvent::CacheHit { age, key: key.to_owned(), store: store.to_owned(), stale });
         flow.with(|s| s.cached = Some(age));
         self.tell(&self.shared.answers);
         Outcome::Ok { result: kept.result }

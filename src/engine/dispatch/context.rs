@@ -15,7 +15,7 @@ use crate::{
         call::Progress,
         event::EventKind,
         id::{CallId, ServerId},
-        policy::stage::{Resend, Stage},
+        policy::call_event::{CallEvent, Resend},
         time::Stamp,
     },
     engine::{
@@ -81,7 +81,7 @@ impl CallContext {
     }
 
     /// Tells what happened to the call, unless it is over.
-    pub fn stage(&self, stage: Stage) {
+    pub fn stage(&self, stage: CallEvent) {
         self.with(|s| {
             if !s.over {
                 self.bus.publish(EventKind::CallStage { call: self.id, stage: Arc::new(stage) });
@@ -245,13 +245,13 @@ impl RequestObserver for AttemptContext {
     }
 
     fn resent(&self, cause: Resend) {
-        self.call.stage(Stage::Resent { attempt: self.number, cause });
+        self.call.stage(CallEvent::Resent { attempt: self.number, cause });
     }
 
     /// Told whether or not the call is over: it is what came of the call, but it moves nothing.
     fn late(&self, at: Stamp) {
         let Some(sent) = self.sent_at() else { return };
-        let stage = Stage::Late { attempt: self.number, after: at.since(sent) };
+        let stage = CallEvent::Late { attempt: self.number, after: at.since(sent) };
         self.call.with(|_| self.call.bus.publish(EventKind::CallStage { call: self.call.id, stage: Arc::new(stage) }));
     }
 }

@@ -18,9 +18,9 @@ use crate::domain::{
     call::{Failure, FailureKind, Operation, Outcome},
     id::ToolId,
     policy::{
-        Fallback, mapping,
-        stage::{Cause, Stage},
-        verdict,
+        Fallback,
+        call_event::{CallEvent, Cause},
+        mapping, verdict,
     },
 };
 
@@ -55,7 +55,7 @@ impl Dispatch {
             let later = calls(aim, &aim.treatment.fallback[at + 1..]);
             let words = fallback.words();
             let after = failures.last().map(|(_, f)| format!("{}: {}", f.kind.words(), f.message)).unwrap_or_default();
-            flow.stage(Stage::Fallback { to: words.clone(), after });
+            flow.stage(CallEvent::Fallback { to: words.clone(), after });
             let outcome = match fallback {
                 Fallback::Stale => match self.stale(aim, None, true, flow).await {
                     Some(outcome) => outcome,

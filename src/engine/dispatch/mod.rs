@@ -36,7 +36,7 @@ use crate::domain::{
     call::{CallSpec, Failure, FailureKind, Outcome, Timings},
     event::{EventKind, Settled},
     id::CallId,
-    policy::stage::{Cause, Stage},
+    policy::call_event::{CallEvent, Cause},
     time::{Stamp, short},
 };
 
@@ -182,7 +182,7 @@ impl Dispatch {
     /// An answer kept earlier, or that of the servers, or what stands in for it.
     async fn answer(&self, aim: RoutedCall, flow: &Arc<CallContext>, begun: Instant) -> Outcome {
         if let Some(decision) = &aim.decision {
-            flow.stage(Stage::Routed { decision: decision.clone() });
+            flow.stage(CallEvent::Routed { decision: decision.clone() });
         }
         let turn = match self.kept(&aim, flow).await {
             Ok(outcome) => return outcome,

@@ -13,7 +13,7 @@ use crate::{
         call::{Failure, FailureKind},
         frame::{Anomaly, AnomalyKind, FrameKind},
         id::CallId,
-        policy::stage::Resend,
+        policy::call_event::Resend,
         time::size,
     },
     engine::ports::Request,

@@ -14,10 +14,10 @@ use crate::domain::{
         Fallback, Rules, ToolRule,
         breaker::{BreakerOverride, BreakerView, Cell, State, Transition},
         cache::CacheView,
+        call_event::{CallEvent, Cause, Wait},
         fault::Fault,
         pattern::Pattern,
         route::{Decision, Group, Member, Route, Routing, Strategy},
-        stage::{Cause, Stage, Wait},
         verdict::Verdict,
     },
     server::Phase,
@@ -123,16 +123,16 @@ pub fn held(order: BreakerOverride, since: u64) -> BreakerView {
 }
 
 /// A stage of a call.
-pub fn stage(script: &mut Script, ms: u64, call: u64, stage: Stage) {
+pub fn stage(script: &mut Script, ms: u64, call: u64, stage: CallEvent) {
     script.push(ms, EventKind::CallStage { call: CallId(call), stage: Arc::new(stage) });
 }
 
-fn attempt(number: u32, server: &str, subject: &str, cause: Cause) -> Stage {
-    Stage::Attempt { attempt: number, server: server.into(), subject: subject.into(), cause }
+fn attempt(number: u32, server: &str, subject: &str, cause: Cause) -> CallEvent {
+    CallEvent::Attempt { attempt: number, server: server.into(), subject: subject.into(), cause }
 }
 
-fn ended(number: u32, how: &str, verdict: Verdict, ms: u64) -> Stage {
-    Stage::Ended {
+fn ended(number: u32, how: &str, verdict: Verdict, ms: u64) -> CallEvent {
+    CallEvent::Ended {
         attempt: number,
         how: how.into(),
         verdict,
@@ -220,17 +220,17 @@ fn servers(s: &mut Script) {
 fn calls(s: &mut Script) {
     // Waits, fails, pauses, fails again, falls back.
     asked(s, 1000, 300, tool_call("payments", "charge", r#"{"card":"4242"}"#));
-    stage(s, 1000, 300, Stage::CacheMiss { key: "payments/charge/3b1f".into() });
-    stage(s, 1000, 300, Stage::Waiting { on: Wait::Place, server: "payments".into() });
+    stage(s, 1000, 300, CallEvent::CacheMiss { key: "payments/charge/3b1f".into() });
+    stage(s, 1000, 300, CallEvent::Waiting { on: Wait::Place, server: "payments".into() });
     stage(s, 1180, 300, attempt(1, "payments", "charge", Cause::First));
     s.push(1181, EventKind::CallSent { call: CallId(300), round: 1 });
     stage(s, 2180, 300, ended(1, "timeout: no answer within 1.00 s", Verdict::Failure, 1000));
-    stage(s, 2180, 300, Stage::BackOff { pause: Duration::from_millis(420), why: "back-off after attempt 1".into() });
+    stage(s, 2180, 300, CallEvent::BackOff { pause: Duration::from_millis(420), why: "back-off after attempt 1".into() });
     stage(s, 2600, 300, attempt(2, "payments", "charge", Cause::Retry));
     stage(s, 3000, 300, ended(2, "protocol: the server answered -32603: database is locked", Verdict::Failure, 400));
-    stage(s, 3000, 300, Stage::NotRepeated { why: "the retry budget of payments is used up".into() });
-    stage(s, 3000, 300, Stage::Fallback { to: "the same tool of email-b".into(), after: "protocol: database is locked".into() });
-    stage(s, 3001, 300, Stage::Probing { server: "email-b".into() });
+    stage(s, 3000, 300, CallEvent::NotRepeated { why: "the retry budget of payments is used up".into() });
+    stage(s, 3000, 300, CallEvent::Fallback { to: "the same tool of email-b".into(), after: "protocol: database is locked".into() });
+    stage(s, 3001, 300, CallEvent::Probing { server: "email-b".into() });
     stage(s, 3200, 300, attempt(3, "email-b", "charge", Cause::First));
     stage(s, 3650, 300, ended(3, "ok", Verdict::Success, 450));
     over(s, (1000, 3650), 300, End { outcome: text_result("charged"), attempts: 3, by: Some("email-b".into()), cached: None });
@@ -238,13 +238,13 @@ fn calls(s: &mut Script) {
     asked(s, 4000, 301, tool_call("database", "query_users", "{}"));
     stage(s, 4000, 301, attempt(1, "database", "query_users", Cause::First));
     stage(s, 4600, 301, attempt(2, "database", "query_users", Cause::Hedge));
-    stage(s, 4601, 301, Stage::Injected { what: "+200 ms".into() });
+    stage(s, 4601, 301, CallEvent::Injected { what: "+200 ms".into() });
     stage(s, 5000, 301, ended(2, "ok", Verdict::Success, 400));
     over(s, (4000, 5000), 301, End { outcome: text_result("found"), attempts: 2, by: None, cached: None });
     // From the cache.
     asked(s, 5200, 302, tool_call("database", "query_users", "{}"));
     let key = "database/query_users/44136fa355b3678a".to_owned();
-    stage(s, 5200, 302, Stage::CacheHit { age: Duration::from_secs(12), key, store: "memory".into(), stale: false });
+    stage(s, 5200, 302, CallEvent::CacheHit { age: Duration::from_secs(12), key, store: "memory".into(), stale: false });
     over(s, (5200, 5200), 302, End { outcome: text_result("found"), attempts: 0, by: None, cached: Some(Duration::from_secs(12)) });
     routed_calls(s);
     // Refused at once.
@@ -255,7 +255,7 @@ fn calls(s: &mut Script) {
     asked(s, 7000, 307, tool_call("analytics", "track_event", "{}"));
     stage(s, 7000, 307, attempt(1, "analytics", "track_event", Cause::First));
     stage(s, 7500, 307, ended(1, "transport: connection refused", Verdict::Failure, 500));
-    stage(s, 7500, 307, Stage::BackOff { pause: Duration::from_secs(2), why: "analytics asked for it (Retry-After)".into() });
+    stage(s, 7500, 307, CallEvent::BackOff { pause: Duration::from_secs(2), why: "analytics asked for it (Retry-After)".into() });
     for n in 0..6 {
         let ms = 7100 + n * 90;
         s.queued(ms, 308 + n, tool_call("database", "query_users", "{}")).settled(ms, 3 + n * 12, 308 + n, text_result("found"));
@@ -270,7 +270,7 @@ fn routed_calls(s: &mut Script) {
         if n == 2 {
             decided = Decision { order: vec![first.into()], passed_over: vec![(rest.into(), "breaker open".into())], ..decided };
         }
-        stage(s, ms, call, Stage::Routed { decision: Arc::new(decided) });
+        stage(s, ms, call, CallEvent::Routed { decision: Arc::new(decided) });
         stage(s, ms, call, attempt(1, first, "send_email", Cause::First));
         let by = if n == 1 {
             stage(s, ms + 20, call, ended(1, "transport: connection refused", Verdict::Failure, 20));

@@ -76,7 +76,7 @@ fn an_answer_that_came_too_late_stands_in_the_story_of_its_call_and_changes_noth
     m.update(Msg::Events(script.events));
     let (failed, p95) = (m.world().failed_total, m.world().stats.percentile(95.0));
     let mut script = fake::Script::after(m.world().seq);
-    let late = crate::domain::policy::stage::Stage::Late { attempt: 1, after: Duration::from_millis(740) };
+    let late = crate::domain::policy::call_event::CallEvent::Late { attempt: 1, after: Duration::from_millis(740) };
     fake::policy::stage(&mut script, 9740, 900, late);
     m.update(Msg::Events(script.events));
     keys(&mut m, "2 end enter [");

@@ -5,8 +5,8 @@ use ratatui::style::{Modifier, Style};
 use crate::{
     domain::{
         policy::{
+            call_event::{CallEvent, Wait},
             route::Decision,
-            stage::{Stage, Wait},
             verdict::Verdict,
         },
         time::{Stamp, short},
@@ -66,7 +66,7 @@ fn lines(call: &CallView, cut: &[Segment], look: Look) -> Vec<Line> {
     // What is only told comes before what begins at the same time; the sort keeps the order of each.
     lines.sort_by_key(|line| (line.at, line.segment.is_some()));
     for (at, stage) in call.stages() {
-        if let Stage::BackOff { pause, why } = &**stage
+        if let CallEvent::BackOff { pause, why } = &**stage
             && let Some(line) = lines.iter_mut().find(|l| l.at == *at && matches!(l.segment, Some(Segment { kind: Kind::BackOff, .. })))
         {
             line.words = format!("pause of {}: {why}", short(*pause));
@@ -126,7 +126,7 @@ fn waited_for(on: Wait, server: &str) -> String {
 }
 
 /// What is told of a stage that takes no time by itself.
-fn told(at: Stamp, stage: &Stage, theme: &Theme) -> Option<Line> {
+fn told(at: Stamp, stage: &CallEvent, theme: &Theme) -> Option<Line> {
     let line = |glyph: &str, style: Style, words: String, more: Vec<(String, Style)>| Line {
         at,
         glyph: (glyph.to_owned(), style),
@@ -136,27 +136,27 @@ fn told(at: Stamp, stage: &Stage, theme: &Theme) -> Option<Line> {
         segment: None,
     };
     Some(match stage {
-        Stage::Routed { decision } => routed(at, decision, theme),
-        Stage::Resent { attempt, cause } => {
+        CallEvent::Routed { decision } => routed(at, decision, theme),
+        CallEvent::Resent { attempt, cause } => {
             let words = format!("attempt {attempt} · session lost, sent again in a new session");
             line("↻", theme.warn, words, vec![(cause.words().to_owned(), theme.muted)])
         }
-        Stage::NotRepeated { why } => line("⊘", theme.warn, format!("not repeated: {why}"), vec![]),
-        Stage::CacheMiss { key } => line("◇", theme.muted, "not in the cache".into(), vec![(key.clone(), theme.muted)]),
-        Stage::CacheHit { age, key, store, stale } => {
+        CallEvent::NotRepeated { why } => line("⊘", theme.warn, format!("not repeated: {why}"), vec![]),
+        CallEvent::CacheMiss { key } => line("◇", theme.muted, "not in the cache".into(), vec![(key.clone(), theme.muted)]),
+        CallEvent::CacheHit { age, key, store, stale } => {
             let words = format!("kept {} ago in {store}{}", short(*age), if *stale { ", past its time: it stands in" } else { "" });
             line("◆", if *stale { theme.warn } else { theme.ok }, words, vec![(key.clone(), theme.muted)])
         }
-        Stage::Shared { with } => line("⇄", theme.running, format!("an equal call is under way: {with}"), vec![]),
-        Stage::Fallback { to, after } => {
+        CallEvent::Shared { with } => line("⇄", theme.running, format!("an equal call is under way: {with}"), vec![]),
+        CallEvent::Fallback { to, after } => {
             line("↳", theme.warn, format!("falls back to {to}"), vec![(format!("after {after}"), theme.muted)])
         }
-        Stage::Injected { what } => {
+        CallEvent::Injected { what } => {
             let mut line = line("‼", theme.fail.add_modifier(Modifier::BOLD), format!("FAULT INJECTED: {what}"), vec![]);
             line.style = theme.fail;
             line
         }
-        Stage::Late { attempt, after } => {
+        CallEvent::Late { attempt, after } => {
             line("…", theme.muted, format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)), vec![])
         }
         _ => return None,
@@ -303,7 +303,7 @@ pub fn summary(call: &CallView) -> Vec<(String, bool)> {
     let Some(settled) = &call.settled else { return vec![] };
     let mut words = vec![];
     if let Some(age) = settled.cached {
-        let stale = call.stages().iter().any(|(_, stage)| matches!(&**stage, Stage::CacheHit { stale: true, .. }));
+        let stale = call.stages().iter().any(|(_, stage)| matches!(&**stage, CallEvent::CacheHit { stale: true, .. }));
         words.push((if age.is_zero() { "shared".to_owned() } else { format!("cached {}", short(age)) }, stale));
     }
     if settled.attempts > 1 {

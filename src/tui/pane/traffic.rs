@@ -9,7 +9,7 @@ use ratatui::{
 use crate::{
     domain::{
         id::CallId,
-        policy::stage::{Stage, Wait},
+        policy::call_event::{CallEvent, Wait},
         time::{short, size},
         world::{CallView, World},
     },
@@ -228,13 +228,13 @@ fn marks(call: &CallView) -> String {
 fn stage_words(call: &CallView) -> Option<String> {
     let (_, last) = call.stages().last()?;
     Some(match &**last {
-        Stage::Waiting { on: Wait::Ready, .. } => "waits: server".into(),
-        Stage::Waiting { on: Wait::Place, .. } => "waits: place".into(),
-        Stage::Waiting { on: Wait::Rate, .. } => "waits: rate".into(),
-        Stage::Probing { .. } => "probing".into(),
-        Stage::BackOff { .. } => "pausing".into(),
-        Stage::Shared { .. } => "shares".into(),
-        Stage::Attempt { attempt, .. } if *attempt > 1 => format!("attempt {attempt}"),
+        CallEvent::Waiting { on: Wait::Ready, .. } => "waits: server".into(),
+        CallEvent::Waiting { on: Wait::Place, .. } => "waits: place".into(),
+        CallEvent::Waiting { on: Wait::Rate, .. } => "waits: rate".into(),
+        CallEvent::Probing { .. } => "probing".into(),
+        CallEvent::BackOff { .. } => "pausing".into(),
+        CallEvent::Shared { .. } => "shares".into(),
+        CallEvent::Attempt { attempt, .. } if *attempt > 1 => format!("attempt {attempt}"),
         _ => return None,
     })
 }

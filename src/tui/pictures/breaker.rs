@@ -15,8 +15,8 @@ use crate::{
         policy::{
             Fallback, Rules, ToolRule,
             breaker::{Breaker, BreakerPolicy},
+            call_event::{CallEvent, Cause},
             pattern::Pattern,
-            stage::{Cause, Stage},
             verdict::Verdict,
         },
         server::Phase,
@@ -92,7 +92,7 @@ impl Story {
         self.script.settled(ms, took, self.call, fake::text_result("done"));
     }
 
-    fn stage(&mut self, ms: u64, stage: Stage) {
+    fn stage(&mut self, ms: u64, stage: CallEvent) {
         self.script.push(ms, EventKind::CallStage { call: CallId(self.call), stage: Arc::new(stage) });
     }
 
@@ -118,10 +118,10 @@ impl Story {
         self.show(ms);
         let mut begun = ms;
         if admission.probe.is_some() {
-            self.stage(ms, Stage::Probing { server: "flaky".into() });
+            self.stage(ms, CallEvent::Probing { server: "flaky".into() });
             begun += 120;
         }
-        let attempt = Stage::Attempt { attempt: 1, server: "flaky".into(), subject: "charge".into(), cause: Cause::First };
+        let attempt = CallEvent::Attempt { attempt: 1, server: "flaky".into(), subject: "charge".into(), cause: Cause::First };
         self.stage(begun, attempt);
         self.script.push(begun, EventKind::CallSent { call: CallId(self.call), round: 1 });
         let took = 180 + self.call * 37 % 160;
@@ -137,7 +137,7 @@ impl Story {
         let took = Duration::from_millis(took);
         self.stage(
             ended,
-            Stage::Ended {
+            CallEvent::Ended {
                 attempt: 1,
                 how: how.clone(),
                 verdict,
@@ -150,18 +150,19 @@ impl Story {
         match mood {
             Mood::Well => self.over((ms, ended), 1, fake::text_result(r#"{"charged":true}"#), None),
             Mood::Failing => {
-                self.stage(ended, Stage::NotRepeated { why: "it may have run, and is not known to be safe to repeat".into() });
+                self.stage(ended, CallEvent::NotRepeated { why: "it may have run, and is not known to be safe to repeat".into() });
                 self.fall_back(ended, 2, how, ms);
             }
         }
     }
 
     fn fall_back(&mut self, ms: u64, number: u32, after: String, queued: u64) {
-        self.stage(ms, Stage::Fallback { to: FALLBACK.into(), after });
-        let attempt = Stage::Attempt { attempt: number, server: "database".into(), subject: "insert_record".into(), cause: Cause::First };
+        self.stage(ms, CallEvent::Fallback { to: FALLBACK.into(), after });
+        let attempt =
+            CallEvent::Attempt { attempt: number, server: "database".into(), subject: "insert_record".into(), cause: Cause::First };
         self.stage(ms, attempt);
         let took = Duration::from_millis(4);
-        self.stage(ms + 4, Stage::Ended { attempt: number, how: "ok".into(), verdict: Verdict::Success, took, failure: None });
+        self.stage(ms + 4, CallEvent::Ended { attempt: number, how: "ok".into(), verdict: Verdict::Success, took, failure: None });
         self.over((queued, ms + 4), number, fake::text_result(r#"{"noted":true}"#), Some("database".into()));
     }
 

@@ -12,7 +12,7 @@ use switchboard::domain::{
     id::CallId,
     policy::{
         RetryMode,
-        stage::{Resend, Stage},
+        call_event::{CallEvent, Resend},
     },
     server::ServerSpec,
 };
@@ -83,7 +83,7 @@ async fn call(rig: &Rig, tool: &str) -> (Arc<Settled>, Option<Resend>) {
 
 fn resent(rig: &Rig, call: CallId) -> Option<Resend> {
     rig.world().call(call).unwrap().stages().iter().find_map(|(_, stage)| match &**stage {
-        Stage::Resent { attempt: 1, cause } => Some(*cause),
+        CallEvent::Resent { attempt: 1, cause } => Some(*cause),
         _ => None,
     })
 }

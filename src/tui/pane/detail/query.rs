@@ -11,7 +11,7 @@ use crate::{
         call::{Operation, Outcome},
         frame::Frame,
         id::ToolId,
-        policy::stage::Stage,
+        policy::call_event::CallEvent,
         world::World,
     },
     tui::{
@@ -213,7 +213,7 @@ impl Detail {
         let Some(call) = self.call.and_then(|id| world.call(id)) else { return };
         let Operation::Tool { tool, .. } = &call.spec.operation else { return };
         // What stood in for a failed call is another tool's answer, or nobody's.
-        let stood_in = call.stages().iter().any(|(_, stage)| matches!(**stage, Stage::Fallback { .. }));
+        let stood_in = call.stages().iter().any(|(_, stage)| matches!(**stage, CallEvent::Fallback { .. }));
         let place = call.track.as_ref().filter(|_| stood_in).map(|track| track.place());
         let tool = match place {
             None => tool.clone(),

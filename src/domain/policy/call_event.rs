@@ -14,7 +14,7 @@ use crate::domain::{
 /// Something that happened to a call on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "snake_case")]
-pub enum Stage {
+pub enum CallEvent {
     /// It was decided where it goes. Told only when there was something to decide.
     Routed {
         /// Where and why.
@@ -118,20 +118,20 @@ pub enum Stage {
     },
 }
 
-impl Stage {
+impl CallEvent {
     /// The stage in words for people, in one line.
     pub fn words(&self) -> String {
         match self {
-            Stage::Routed { decision } => match (decision.order.first(), &decision.group) {
+            CallEvent::Routed { decision } => match (decision.order.first(), &decision.group) {
                 (Some(server), Some(group)) => format!("routed to {server} of {group}: {}", decision.why),
                 (Some(server), None) => format!("routed to {server}: {}", decision.why),
                 (None, _) => format!("routed nowhere: {}", decision.why),
             },
-            Stage::Waiting { on: Wait::Ready, server } => format!("waits for {server}"),
-            Stage::Waiting { on: Wait::Place, server } => format!("waits for a place at {server}"),
-            Stage::Waiting { on: Wait::Rate, server } => format!("waits for the rate of {server}"),
-            Stage::Probing { server } => format!("asks {server} for a sign of life first"),
-            Stage::Attempt { attempt, server, subject, cause } => {
+            CallEvent::Waiting { on: Wait::Ready, server } => format!("waits for {server}"),
+            CallEvent::Waiting { on: Wait::Place, server } => format!("waits for a place at {server}"),
+            CallEvent::Waiting { on: Wait::Rate, server } => format!("waits for the rate of {server}"),
+            CallEvent::Probing { server } => format!("asks {server} for a sign of life first"),
+            CallEvent::Attempt { attempt, server, subject, cause } => {
                 let cause = match cause {
                     Cause::First => "",
                     Cause::Retry => ", again",
@@ -141,39 +141,39 @@ impl Stage {
                 };
                 format!("attempt {attempt}: {subject} of {server}{cause}")
             }
-            Stage::Ended { attempt, how, took, .. } => format!("attempt {attempt} ended after {}: {how}", short(*took)),
-            Stage::Resent { attempt, cause } => format!("attempt {attempt}: session lost, sent again in a new one: {}", cause.words()),
-            Stage::BackOff { pause, why } => format!("pauses {}: {why}", short(*pause)),
-            Stage::NotRepeated { why } => format!("not repeated: {why}"),
-            Stage::CacheHit { age, store, stale, .. } => {
+            CallEvent::Ended { attempt, how, took, .. } => format!("attempt {attempt} ended after {}: {how}", short(*took)),
+            CallEvent::Resent { attempt, cause } => format!("attempt {attempt}: session lost, sent again in a new one: {}", cause.words()),
+            CallEvent::BackOff { pause, why } => format!("pauses {}: {why}", short(*pause)),
+            CallEvent::NotRepeated { why } => format!("not repeated: {why}"),
+            CallEvent::CacheHit { age, store, stale, .. } => {
                 let stale = if *stale { ", past its time" } else { "" };
                 format!("answer kept {} ago in {store}{stale}", short(*age))
             }
-            Stage::CacheMiss { .. } => "no answer was kept".into(),
-            Stage::Shared { with } => format!("takes the answer of the equal call {with}"),
-            Stage::Fallback { to, after } => format!("falls back to {to}, after {after}"),
-            Stage::Injected { what } => format!("fault on purpose: {what}"),
-            Stage::Late { attempt, after } => format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)),
+            CallEvent::CacheMiss { .. } => "no answer was kept".into(),
+            CallEvent::Shared { with } => format!("takes the answer of the equal call {with}"),
+            CallEvent::Fallback { to, after } => format!("falls back to {to}, after {after}"),
+            CallEvent::Injected { what } => format!("fault on purpose: {what}"),
+            CallEvent::Late { attempt, after } => format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)),
         }
     }
 
     /// The tag that it has in JSON.
     pub fn tag(&self) -> &'static str {
         match self {
-            Stage::Routed { .. } => "routed",
-            Stage::Waiting { .. } => "waiting",
-            Stage::Probing { .. } => "probing",
-            Stage::Attempt { .. } => "attempt",
-            Stage::Ended { .. } => "ended",
-            Stage::Resent { .. } => "resent",
-            Stage::BackOff { .. } => "back_off",
-            Stage::NotRepeated { .. } => "not_repeated",
-            Stage::CacheHit { .. } => "cache_hit",
-            Stage::CacheMiss { .. } => "cache_miss",
-            Stage::Shared { .. } => "shared",
-            Stage::Fallback { .. } => "fallback",
-            Stage::Injected { .. } => "injected",
-            Stage::Late { .. } => "late",
+            CallEvent::Routed { .. } => "routed",
+            CallEvent::Waiting { .. } => "waiting",
+            CallEvent::Probing { .. } => "probing",
+            CallEvent::Attempt { .. } => "attempt",
+            CallEvent::Ended { .. } => "ended",
+            CallEvent::Resent { .. } => "resent",
+            CallEvent::BackOff { .. } => "back_off",
+            CallEvent::NotRepeated { .. } => "not_repeated",
+            CallEvent::CacheHit { .. } => "cache_hit",
+            CallEvent::CacheMiss { .. } => "cache_miss",
+            CallEvent::Shared { .. } => "shared",
+            CallEvent::Fallback { .. } => "fallback",
+            CallEvent::Injected { .. } => "injected",
+            CallEvent::Late { .. } => "late",
         }
     }
 }
@@ -231,16 +231,16 @@ const STAGES: usize = 256;
 
 /// What happened to one call on its way.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Track {
+pub struct CallTrace {
     /// The stages in order, with when each began.
-    pub stages: Vec<(Stamp, Arc<Stage>)>,
+    pub stages: Vec<(Stamp, Arc<CallEvent>)>,
     /// The server of the last attempt.
     pub at: Option<ServerId>,
 }
 
-impl Track {
+impl CallTrace {
     /// Takes in the next stage.
-    pub fn push(&mut self, at: Stamp, stage: &Arc<Stage>) {
+    pub fn push(&mut self, at: Stamp, stage: &Arc<CallEvent>) {
         if self.stages.len() < STAGES {
             self.stages.push((at, stage.clone()));
         }
@@ -249,7 +249,7 @@ impl Track {
     /// Server and tool of the last attempt.
     pub fn place(&self) -> Option<(ServerId, Arc<str>)> {
         self.stages.iter().rev().find_map(|(_, stage)| match &**stage {
-            Stage::Attempt { server, subject, .. } => Some((server.clone(), subject.clone())),
+            CallEvent::Attempt { server, subject, .. } => Some((server.clone(), subject.clone())),
             _ => None,
         })
     }
@@ -258,12 +258,12 @@ impl Track {
     pub fn ended(&self) -> impl Iterator<Item = (&ServerId, &Arc<str>, &str, Duration, Option<FailureKind>)> {
         let begun = |number: u32| {
             self.stages.iter().find_map(|(_, stage)| match &**stage {
-                Stage::Attempt { attempt, server, subject, .. } if *attempt == number => Some((server, subject)),
+                CallEvent::Attempt { attempt, server, subject, .. } if *attempt == number => Some((server, subject)),
                 _ => None,
             })
         };
         self.stages.iter().filter_map(move |(_, stage)| match &**stage {
-            Stage::Ended { attempt, how, took, failure, .. } => {
+            CallEvent::Ended { attempt, how, took, failure, .. } => {
                 let (server, subject) = begun(*attempt)?;
                 Some((server, subject, how.as_str(), *took, *failure))
             }
@@ -273,7 +273,7 @@ impl Track {
 
     /// Whether there was nothing but one attempt.
     pub fn plain(&self) -> bool {
-        let first = |stage: &Stage| matches!(stage, Stage::Attempt { attempt: 1, .. } | Stage::Ended { attempt: 1, .. });
+        let first = |stage: &CallEvent| matches!(stage, CallEvent::Attempt { attempt: 1, .. } | CallEvent::Ended { attempt: 1, .. });
         self.stages.iter().all(|(_, stage)| first(stage))
     }
 }
