@@ -28,7 +28,7 @@ use crate::domain::{
     schema::TooDear,
     server::ConnectFailure,
     time,
-    workflow::live::may_offer,
+    workflow::catalog_lookup::may_offer,
     world::{ServerView, World},
 };
 

@@ -11,10 +11,10 @@ use crate::domain::{
     body::Body,
     call::{Failure, FailureKind},
     workflow::{
+        catalog_lookup::{CatalogView, find},
         check::check_against,
+        dry_run::{Call, DryRunPlan, Instead, Known, Predicted, Turn, dry_run},
         expression::Data,
-        foresee::{Call, Fate, Foreseen, Instead, Known, Turn, foresee},
-        live::{Offers, find},
         plan::Plan,
     },
     world::World,
@@ -22,13 +22,13 @@ use crate::domain::{
 
 /// Shows what a run with this input would do; makes no call.
 pub fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
-    let problems = check_against(plan, &Offers(&session.world));
+    let problems = check_against(plan, &CatalogView(&session.world));
     if let Some(first) = problems.first() {
         let causes = problems.iter().flat_map(|problem| problem.render().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
         return Err(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, first.to_string()) }.into());
     }
     let given = Data::parse(&input.text()).unwrap_or_default();
-    let steps = foresee(plan, &given, Some(&|name| std::env::var(name).ok()));
+    let steps = dry_run(plan, &given, Some(&|name| std::env::var(name).ok()));
     if session.printer.format() != Format::Human {
         let shown: Vec<Value> = steps.iter().map(|step| document(&session.world, step)).collect();
         session.printer.document(&json!({"type": "dry_run", "workflow": plan.name, "steps": shown}))?;
@@ -52,7 +52,7 @@ fn server_of(world: &World, tool: &str) -> Option<String> {
     find(world, tool).map(|target| target.tool.server.to_string())
 }
 
-fn document(world: &World, step: &Foreseen) -> Value {
+fn document(world: &World, step: &DryRunPlan) -> Value {
     let mut shown = Map::new();
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
     put("step", step.path.as_str().into());
@@ -68,10 +68,10 @@ fn document(world: &World, step: &Foreseen) -> Value {
     }
     // `null`: the run decides it.
     let (runs, why) = match &step.fate {
-        Fate::Runs => (Value::from(true), None),
-        Fate::Open => (Value::Null, None),
-        Fate::Skipped { why } => (false.into(), Some(("skipped", why))),
-        Fate::Fails { why } => (false.into(), Some(("fails", why))),
+        Predicted::Runs => (Value::from(true), None),
+        Predicted::Open => (Value::Null, None),
+        Predicted::Skipped { why } => (false.into(), Some(("skipped", why))),
+        Predicted::Fails { why } => (false.into(), Some(("fails", why))),
     };
     put("runs", runs);
     if let Some((key, why)) = why {
@@ -161,16 +161,16 @@ impl Pages<'_> {
         self.lines.push(format!("{:indent$}{text}", ""));
     }
 
-    fn step(&mut self, step: &Foreseen, indent: usize) {
+    fn step(&mut self, step: &DryRunPlan, indent: usize) {
         let mut line = format!("{}  {} {}", step.path, step.word, step.subject);
         if let Some(server) = (step.word == TOOL).then(|| server_of(self.world, &step.subject)).flatten() {
             line.push_str(&format!("  of {server}"));
         }
         match &step.fate {
-            Fate::Runs => {}
-            Fate::Open => line.push_str(&step.when.as_ref().map(|when| format!("  when {when}")).unwrap_or_default()),
-            Fate::Skipped { why } => line.push_str(&format!("  skipped: {why}")),
-            Fate::Fails { why } => line.push_str(&format!("  fails: {why}")),
+            Predicted::Runs => {}
+            Predicted::Open => line.push_str(&step.when.as_ref().map(|when| format!("  when {when}")).unwrap_or_default()),
+            Predicted::Skipped { why } => line.push_str(&format!("  skipped: {why}")),
+            Predicted::Fails { why } => line.push_str(&format!("  fails: {why}")),
         }
         if let Some(each) = &step.each {
             self.open |= each.total.is_none();
@@ -185,7 +185,9 @@ impl Pages<'_> {
             }
             self.turn(turn, indent + if total.is_some() { 6 } else { 4 });
         }
-        if let Some(more) = total.map(|total| total.saturating_sub(step.turns.len())).filter(|more| *more > 0 && step.fate == Fate::Runs) {
+        if let Some(more) =
+            total.map(|total| total.saturating_sub(step.turns.len())).filter(|more| *more > 0 && step.fate == Predicted::Runs)
+        {
             self.line(indent + 2, &format!("and {more} more items"));
         }
     }

@@ -28,9 +28,9 @@ use crate::{
         run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
         time::{Stamp, short, size},
         workflow::{
+            catalog_lookup::{may_offer, servers_of, tools_of},
             expression::Data,
-            given::prepare,
-            live::{may_offer, servers_of, tools_of},
+            input_values::prepare,
             name::{self, Which},
             plan::Plan,
         },

@@ -20,11 +20,11 @@ use crate::{
         secret::MASK,
         text::visible,
         workflow::{
+            catalog_lookup::{CatalogView, may_offer, servers_of, tools_of},
             check::check_against,
             export, graph,
             history::{PastCall, from_history},
             keys,
-            live::{Offers, may_offer, servers_of, tools_of},
             parse::{Source, parse},
             plan::Plan,
             problem::Problem,
@@ -190,7 +190,7 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
     session.settle(needed).await?;
     let world = &session.world;
     let checked = plans.into_iter().map(|(name, plan)| {
-        let problems = plan.map_or_else(|problems| problems, |plan| check_against(&plan, &Offers(world)));
+        let problems = plan.map_or_else(|problems| problems, |plan| check_against(&plan, &CatalogView(world)));
         (name, problems)
     });
     let checked: Vec<_> = checked.collect();

@@ -11,9 +11,8 @@ use super::{
         check::{Lookup, ToolFacts, check_against},
         export,
         expression::{Data, RunFacts, Scope},
-        given,
         graph::{Graph, layout},
-        input,
+        input, input_values,
         parse::{Source, parse},
         plan::Action,
     },
@@ -44,7 +43,7 @@ pub fn schema(text: &str) {
     assert!(Json::parse(&sent).is_ok(), "what is sent is JSON");
     input::example(&body);
     if let Ok(data) = Data::parse(arguments) {
-        let _ = given::prepare(&body, &data);
+        let _ = input_values::prepare(&body, &data);
     }
 }
 

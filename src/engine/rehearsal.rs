@@ -31,8 +31,8 @@ use crate::domain::{
     workflow::{
         answer,
         case::{Answer, Cancels, Case, Expect, Say, covers},
+        catalog_lookup::tools_of,
         expression::Data,
-        live::tools_of,
         plan::{Action, Plan, ReadAs, RetryOn},
     },
 };

@@ -9,8 +9,8 @@ use crate::domain::{
     call::Origin,
     run::{RunFrom, RunSpec, WorkflowText},
     workflow::{
+        dry_run::{DryRunPlan, Instead, Known, Predicted, ReadEnv, Turn, dry_run},
         expression::Data,
-        foresee::{Fate, Foreseen, Instead, Known, ReadEnv, Turn, foresee},
         parse::{Source, parse},
         plan::Plan,
         problem::Problem,
@@ -144,11 +144,11 @@ pub fn preview(plan: &Plan, input: &Body) -> Vec<Preview> {
 fn preview_with(plan: &Plan, input: &Body, env: ReadEnv<'_>) -> Vec<Preview> {
     let given = Data::parse(&input.text()).unwrap_or_default();
     let mut rows = vec![];
-    foresee(plan, &given, Some(env)).iter().for_each(|step| preview_step(step, 0, &mut rows));
+    dry_run(plan, &given, Some(env)).iter().for_each(|step| preview_step(step, 0, &mut rows));
     rows
 }
 
-fn preview_step(step: &Foreseen, depth: usize, rows: &mut Vec<Preview>) {
+fn preview_step(step: &DryRunPlan, depth: usize, rows: &mut Vec<Preview>) {
     let what = if step.word == "tool" { step.subject.clone() } else { format!("{} {}", step.word, step.subject) };
     let mut row = Preview { step: step.path.clone(), what, more: vec![], arguments: None, known: true, open: false, depth };
     if !step.needs.is_empty() {
@@ -156,10 +156,10 @@ fn preview_step(step: &Foreseen, depth: usize, rows: &mut Vec<Preview>) {
         row.more.push(("after", needs.join(", ")));
     }
     match &step.fate {
-        Fate::Runs => {}
-        Fate::Open => row.more.extend(step.when.iter().map(|when| ("only if", when.clone()))),
-        Fate::Skipped { why } => row.more.push(("skipped", why.clone())),
-        Fate::Fails { why } => row.more.push(("fails", why.clone())),
+        Predicted::Runs => {}
+        Predicted::Open => row.more.extend(step.when.iter().map(|when| ("only if", when.clone()))),
+        Predicted::Skipped { why } => row.more.push(("skipped", why.clone())),
+        Predicted::Fails { why } => row.more.push(("fails", why.clone())),
     }
     let total = step.each.as_ref().and_then(|each| each.total);
     if let Some(each) = &step.each {

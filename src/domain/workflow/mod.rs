@@ -10,16 +10,16 @@
 
 pub mod answer;
 pub mod case;
+pub mod catalog_lookup;
 pub mod check;
+pub mod dry_run;
 pub mod export;
 pub mod expression;
-pub mod foresee;
-pub mod given;
 pub mod graph;
 pub mod history;
 pub mod input;
+pub mod input_values;
 pub mod keys;
-pub mod live;
 pub mod name;
 pub mod parse;
 pub mod plan;

@@ -21,10 +21,10 @@ use crate::{
         run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary},
         time::Stamp,
         workflow::{
+            catalog_lookup::CatalogView,
             check::check_against,
             expression::{Data, RunFacts},
-            given,
-            live::Offers,
+            input_values,
             name::{self, shell},
             parse::{Source, parse},
             plan::{Action, Plan, PlanStep},
@@ -58,7 +58,7 @@ pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Ar
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
-        let problems = engine.bus.look(|world| check_against(&plan, &Offers(world)));
+        let problems = engine.bus.look(|world| check_against(&plan, &CatalogView(world)));
         if !problems.is_empty() {
             return Err(Refusal::of(&problems));
         }
@@ -283,7 +283,7 @@ fn plan_of(spec: &RunSpec) -> Result<Plan, Refusal> {
 fn input_of(plan: &Plan, given: &Body) -> Result<Data, Refusal> {
     let text = if given.is_empty() { "{}".into() } else { given.text() };
     let data = Data::parse(&text).map_err(|error| Refusal::invalid(format!("the input is no JSON: {error}"), vec![]))?;
-    given::prepare(&plan.input, &data).map_err(|wrong| {
+    input_values::prepare(&plan.input, &data).map_err(|wrong| {
         let why = wrong.first().map(|first| format!("the input does not fit: {first}")).unwrap_or_default();
         Refusal::invalid(why, wrong.into_iter().skip(1).collect())
     })

@@ -26,7 +26,7 @@ use crate::{
         workflow::{
             answer,
             expression::{Data, Scope, Template, Unevaluated},
-            given,
+            input_values,
             plan::{Action, Fallback, MAX_DEPTH, Plan, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
         },
     },
@@ -351,7 +351,7 @@ impl Worker<'_> {
         }
         let given = self.evaluate(input)?;
         self.show_arguments(&given.body(), Purpose::Step);
-        let input = given::prepare(&plan.input, &given).map_err(|wrong| {
+        let input = input_values::prepare(&plan.input, &given).map_err(|wrong| {
             let mut error = StepError::new(StepErrorKind::Expectation, format!("the input does not fit {}: {}", plan.name, wrong[0]));
             error.detail = wrong[1..].to_vec();
             Try::Failed(error, false)

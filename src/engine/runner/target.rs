@@ -7,7 +7,7 @@ use crate::{
         event::EventKind,
         run::{StepError, StepErrorKind},
         workflow::{
-            live::{Target, find, may_offer},
+            catalog_lookup::{Target, find, may_offer},
             near,
         },
         world::World,

@@ -14,7 +14,7 @@ use crate::{
         event::NoticeLevel,
         id::{ServerId, ToolId},
         run::RunSpec,
-        workflow::{live, plan::Plan},
+        workflow::{catalog_lookup, plan::Plan},
         world::World,
     },
     tui::{
@@ -118,10 +118,10 @@ impl Model {
     /// The question before a run that calls tools of which the user would be asked one by one.
     fn run_question(&self, name: &str, plan: &Plan) -> Option<Confirm> {
         let world = &self.feed.world;
-        let names: BTreeSet<String> = live::tools_of(plan).into_iter().collect();
+        let names: BTreeSet<String> = catalog_lookup::tools_of(plan).into_iter().collect();
         let (mut lines, mut about, mut changed, mut destroys) = (vec![], vec![], false, false);
         for tool in names {
-            let Some(target) = live::find(world, &tool) else {
+            let Some(target) = catalog_lookup::find(world, &tool) else {
                 // Nothing is known of it yet; the run may find it.
                 if self.confirm != ConfirmPolicy::Never {
                     lines.push(format!("{tool} (not listed now)"));

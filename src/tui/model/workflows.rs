@@ -12,9 +12,9 @@ use crate::{
         journal::past_call,
         run::{RunFrom, RunId, RunSpec},
         workflow::{
+            catalog_lookup::CatalogView,
             check::check_against,
             history::{PastCall, from_history},
-            live::Offers,
             plan::Plan,
         },
         world_runs::RunView,
@@ -261,7 +261,7 @@ impl Model {
             return;
         };
         let steps = flows::preview(&plan, &self.views.flows.input.draft());
-        let unfit = check_against(&plan, &Offers(&self.feed.world));
+        let unfit = check_against(&plan, &CatalogView(&self.feed.world));
         self.modals.push(Modal::Dry(DryRun::new(&plan.name, steps, unfit)));
     }
 

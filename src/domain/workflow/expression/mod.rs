@@ -9,10 +9,10 @@
 mod data;
 mod date;
 mod engine;
+mod infer;
 mod items;
 mod reference;
 mod scope;
-mod sure;
 mod template;
 
 #[cfg(test)]
@@ -22,10 +22,10 @@ use std::{fmt, sync::Arc};
 
 pub use self::{
     data::Data,
+    infer::InferredType,
     items::{Ends, Results},
     reference::Reference,
     scope::{RunFacts, Scope, StepEnd, StepFault},
-    sure::Sure,
     template::{Part, Template},
 };
 
@@ -83,7 +83,7 @@ struct Inner {
     /// Whether it is nothing but a reference, so that its value needs no check.
     plain: bool,
     constant: Option<Data>,
-    sure: Option<Sure>,
+    sure: Option<InferredType>,
 }
 
 impl Expr {
@@ -171,7 +171,7 @@ impl Expr {
     }
 
     /// The kind of its value, where its form tells whatever it refers to.
-    pub fn sure(&self) -> Option<Sure> {
+    pub fn sure(&self) -> Option<InferredType> {
         self.0.sure
     }
 

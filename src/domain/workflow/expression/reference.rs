@@ -13,7 +13,7 @@ use minijinja::machinery::{
 
 use super::{
     Data, SyntaxFault, engine,
-    sure::{self, Sure},
+    infer::{self, InferredType},
 };
 use crate::domain::nesting;
 
@@ -87,7 +87,7 @@ pub(super) struct Read {
     /// Its value if it refers to nothing.
     pub constant: Option<Data>,
     /// The kind of its value, where its form tells.
-    pub sure: Option<Sure>,
+    pub sure: Option<InferredType>,
 }
 
 /// Reads an expression.
@@ -110,7 +110,7 @@ pub(super) fn read(source: &str) -> Result<Read, SyntaxFault> {
     }
     let plain = matches!(parsed, Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_)) && walk.references.len() == 1;
     let constant = if walk.references.is_empty() { engine::constant(&guarded) } else { None };
-    Ok(Read { guarded, references: walk.references, plain, constant, sure: sure::of(&parsed) })
+    Ok(Read { guarded, references: walk.references, plain, constant, sure: infer::of(&parsed) })
 }
 
 /// Refuses what is too long or too deep, before it is parsed: every walk over the parsed tree is recursive.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::{
     time::parse_duration,
     workflow::{
-        expression::{Data, Expr, Sure, Template},
+        expression::{Data, Expr, InferredType, Template},
         keys::{self, Key},
         near,
         problem::Problem,
@@ -310,8 +310,8 @@ impl<'a, 'n> Table<'_, 'a, 'n> {
                 None
             }
             // What is constant and fits is true or false.
-            None if expr.sure().is_some_and(|sure| sure != Sure::Boolean) => {
-                let kind = expr.sure().map_or("", Sure::words);
+            None if expr.sure().is_some_and(|sure| sure != InferredType::Boolean) => {
+                let kind = expr.sure().map_or("", InferredType::words);
                 self.wrong((node.at, node.end), key, format!("is {kind}, not true or false"), Some("compare it with something".into()));
                 None
             }
@@ -327,7 +327,7 @@ pub(in crate::domain::workflow) fn is_list(template: &Template) -> Result<(), &'
         Template::Literal(data) => list(data),
         Template::Whole(expr) => match (expr.constant(), expr.sure()) {
             (Some(constant), _) => list(constant),
-            (None, Some(sure)) if sure != Sure::Array => Err(sure.words()),
+            (None, Some(sure)) if sure != InferredType::Array => Err(sure.words()),
             (None, _) => Ok(()),
         },
         Template::List(_) => Ok(()),

@@ -4,7 +4,7 @@ use minijinja::machinery::ast::{BinOpKind, Expr, UnaryOpKind};
 
 /// A kind of value that is known without evaluating anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sure {
+pub enum InferredType {
     /// Text.
     String,
     /// True or false.
@@ -19,60 +19,60 @@ pub enum Sure {
     Object,
 }
 
-impl Sure {
+impl InferredType {
     /// The word that JSON Schema has for it.
     pub fn word(self) -> &'static str {
         match self {
-            Sure::String => "string",
-            Sure::Boolean => "boolean",
-            Sure::Integer => "integer",
-            Sure::Number => "number",
-            Sure::Array => "array",
-            Sure::Object => "object",
+            InferredType::String => "string",
+            InferredType::Boolean => "boolean",
+            InferredType::Integer => "integer",
+            InferredType::Number => "number",
+            InferredType::Array => "array",
+            InferredType::Object => "object",
         }
     }
 
     /// With its article, for messages.
     pub fn words(self) -> &'static str {
         match self {
-            Sure::String => "a string",
-            Sure::Boolean => "true or false",
-            Sure::Integer | Sure::Number => "a number",
-            Sure::Array => "a list",
-            Sure::Object => "an object",
+            InferredType::String => "a string",
+            InferredType::Boolean => "true or false",
+            InferredType::Integer | InferredType::Number => "a number",
+            InferredType::Array => "a list",
+            InferredType::Object => "an object",
         }
     }
 
     fn is_number(self) -> bool {
-        matches!(self, Sure::Integer | Sure::Number)
+        matches!(self, InferredType::Integer | InferredType::Number)
     }
 }
 
 /// The kind of an expression's value, if its form tells.
-pub(super) fn of(expr: &Expr<'_>) -> Option<Sure> {
+pub(super) fn of(expr: &Expr<'_>) -> Option<InferredType> {
     match expr {
-        Expr::Test(_) | Expr::Compare(_) => Some(Sure::Boolean),
-        Expr::List(_) => Some(Sure::Array),
-        Expr::Map(_) => Some(Sure::Object),
+        Expr::Test(_) | Expr::Compare(_) => Some(InferredType::Boolean),
+        Expr::List(_) => Some(InferredType::Array),
+        Expr::Map(_) => Some(InferredType::Object),
         Expr::UnaryOp(op) => match op.op {
-            UnaryOpKind::Not => Some(Sure::Boolean),
-            UnaryOpKind::Neg => Some(Sure::Number),
+            UnaryOpKind::Not => Some(InferredType::Boolean),
+            UnaryOpKind::Neg => Some(InferredType::Number),
         },
         Expr::Const(constant) => {
-            constant.value.as_str().map(|_| Sure::String).or_else(|| constant.value.is_number().then_some(Sure::Number))
+            constant.value.as_str().map(|_| InferredType::String).or_else(|| constant.value.is_number().then_some(InferredType::Number))
         }
         Expr::BinOp(op) => {
             let both = || Some((of(&op.left)?, of(&op.right)?));
             match op.op {
                 BinOpKind::Eq | BinOpKind::Ne | BinOpKind::Lt | BinOpKind::Lte | BinOpKind::Gt | BinOpKind::Gte | BinOpKind::In => {
-                    Some(Sure::Boolean)
+                    Some(InferredType::Boolean)
                 }
-                BinOpKind::Concat => Some(Sure::String),
-                BinOpKind::Sub | BinOpKind::Div | BinOpKind::FloorDiv | BinOpKind::Pow => Some(Sure::Number),
+                BinOpKind::Concat => Some(InferredType::String),
+                BinOpKind::Sub | BinOpKind::Div | BinOpKind::FloorDiv | BinOpKind::Pow => Some(InferredType::Number),
                 // These join or repeat texts and lists too.
                 BinOpKind::Add | BinOpKind::Mul | BinOpKind::Rem => match both()? {
-                    (left, right) if left.is_number() && right.is_number() => Some(Sure::Number),
-                    (Sure::String, Sure::String) if matches!(op.op, BinOpKind::Add) => Some(Sure::String),
+                    (left, right) if left.is_number() && right.is_number() => Some(InferredType::Number),
+                    (InferredType::String, InferredType::String) if matches!(op.op, BinOpKind::Add) => Some(InferredType::String),
                     _ => None,
                 },
                 // One of the two values.
@@ -86,14 +86,14 @@ pub(super) fn of(expr: &Expr<'_>) -> Option<Sure> {
         },
         Expr::Filter(filter) => match filter.name {
             "tojson" | "string" | "b64encode" | "b64decode" | "sha256" | "urlencode" | "date" | "upper" | "lower" | "title"
-            | "capitalize" | "trim" | "join" | "replace" | "indent" | "format" => Some(Sure::String),
-            "length" | "count" | "timestamp" => Some(Sure::Integer),
-            "bool" => Some(Sure::Boolean),
+            | "capitalize" | "trim" | "join" | "replace" | "indent" | "format" => Some(InferredType::String),
+            "length" | "count" | "timestamp" => Some(InferredType::Integer),
+            "bool" => Some(InferredType::Boolean),
             // With an argument they may give that.
-            "int" if filter.args.is_empty() => Some(Sure::Integer),
-            "float" if filter.args.is_empty() => Some(Sure::Number),
-            "keys" | "values" | "list" | "lines" | "sort" | "flatten" => Some(Sure::Array),
-            "merge" => Some(Sure::Object),
+            "int" if filter.args.is_empty() => Some(InferredType::Integer),
+            "float" if filter.args.is_empty() => Some(InferredType::Number),
+            "keys" | "values" | "list" | "lines" | "sort" | "flatten" => Some(InferredType::Array),
+            "merge" => Some(InferredType::Object),
             _ => None,
         },
         _ => None,

@@ -7,7 +7,7 @@ use std::{cell::Cell, collections::HashSet, sync::Arc};
 
 use super::{
     expression::{Data, Expr, Reference, RunFacts, Scope, StepEnd, Template},
-    given,
+    input_values,
     plan::{Action, Fallback, IfSkipped, MAX_DEPTH, Plan, PlanStep, ToolCall},
 };
 use crate::domain::{
@@ -20,7 +20,7 @@ pub const LISTED: usize = 200;
 
 /// One step before it runs.
 #[derive(Clone, Debug)]
-pub struct Foreseen {
+pub struct DryRunPlan {
     /// Its path as the journal has it: `outer/inner`, `outer[2]/inner`.
     pub path: String,
     /// The word for what it does ([`Action::word`]).
@@ -32,7 +32,7 @@ pub struct Foreseen {
     /// Its condition as it is written.
     pub when: Option<String>,
     /// Whether it runs.
-    pub fate: Fate,
+    pub fate: Predicted,
     /// What it runs for each of.
     pub each: Option<Each>,
     /// What it does: once, or for each item that is known. Empty where it does nothing.
@@ -41,7 +41,7 @@ pub struct Foreseen {
 
 /// Whether a step runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Predicted {
     /// It does, if all before it goes well.
     Runs,
     /// That is decided in the run.
@@ -85,7 +85,7 @@ pub struct Turn {
     /// What undoes it.
     pub undo: Option<Call>,
     /// The steps of the workflow that it runs.
-    pub within: Vec<Foreseen>,
+    pub within: Vec<DryRunPlan>,
     /// Whether there are steps within that are not listed.
     pub cut: bool,
 }
@@ -124,9 +124,9 @@ pub type ReadEnv<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The steps of a plan with this input, in an order in which they can run. `env` reads the environment, of which only
 /// what the plan lists is asked for; without it nothing of that is known. Secrets among it are followed and not shown.
-pub fn foresee(plan: &Plan, input: &Data, env: Option<ReadEnv<'_>>) -> Vec<Foreseen> {
-    let seer = Seer { env, left: Cell::new(LISTED) };
-    let mut steps = seer.plan(plan, given::defaults(&plan.input, input), Hidden::Nothing, "", 0);
+pub fn dry_run(plan: &Plan, input: &Data, env: Option<ReadEnv<'_>>) -> Vec<DryRunPlan> {
+    let seer = Evaluator { env, left: Cell::new(LISTED) };
+    let mut steps = seer.plan(plan, input_values::defaults(&plan.input, input), Hidden::Nothing, "", 0);
     let children = plan.children();
     let names = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.env);
     let secrets: Vec<Secret> = names.filter_map(|name| Some(rule::of_value(name, &env?(name)?))).flatten().collect();
@@ -137,9 +137,9 @@ pub fn foresee(plan: &Plan, input: &Data, env: Option<ReadEnv<'_>>) -> Vec<Fores
     steps
 }
 
-impl Foreseen {
+impl DryRunPlan {
     fn mask(&mut self, redactor: &Redactor) {
-        if let Fate::Skipped { why } | Fate::Fails { why } = &mut self.fate {
+        if let Predicted::Skipped { why } | Predicted::Fails { why } = &mut self.fate {
             *why = redactor.redact(why);
         }
         self.each.iter_mut().for_each(|each| each.items.mask(redactor));
@@ -180,7 +180,7 @@ enum Hidden {
 }
 
 /// What is known within one plan, at one place of it.
-struct Sight<'p> {
+struct KnownScope<'p> {
     plan: &'p Plan,
     scope: Scope,
     hidden: &'p Hidden,
@@ -188,7 +188,7 @@ struct Sight<'p> {
     item: bool,
 }
 
-impl Sight<'_> {
+impl KnownScope<'_> {
     fn sees(&self, reference: &Reference) -> bool {
         match reference.root() {
             "input" => match (self.hidden, reference.name(1)) {
@@ -224,23 +224,23 @@ impl Sight<'_> {
     }
 }
 
-struct Seer<'e> {
+struct Evaluator<'e> {
     env: Option<ReadEnv<'e>>,
     /// How much more is listed.
     left: Cell<usize>,
 }
 
-impl Seer<'_> {
-    fn plan(&self, plan: &Plan, input: Data, hidden: Hidden, prefix: &str, depth: usize) -> Vec<Foreseen> {
+impl Evaluator<'_> {
+    fn plan(&self, plan: &Plan, input: Data, hidden: Hidden, prefix: &str, depth: usize) -> Vec<DryRunPlan> {
         let env = plan.env.iter().filter_map(|name| Some((name.clone(), self.env?(name)?)));
         let scope = Scope::new(&plan.names, input, &RunFacts::default(), env);
-        let sight = Sight { plan, scope, hidden: &hidden, env: self.env.is_some(), item: false };
-        let mut fates: Vec<Fate> = vec![Fate::Open; plan.steps.len()];
+        let sight = KnownScope { plan, scope, hidden: &hidden, env: self.env.is_some(), item: false };
+        let mut fates: Vec<Predicted> = vec![Predicted::Open; plan.steps.len()];
         let mut steps = vec![];
         for index in plan.order.iter().copied() {
             let Some(step) = plan.steps.get(index) else { continue };
             let foreseen = self.step(&sight, step, &fates, prefix, depth);
-            if matches!(foreseen.fate, Fate::Skipped { .. }) {
+            if matches!(foreseen.fate, Predicted::Skipped { .. }) {
                 sight.scope.settle(index, StepEnd { outcome: "skipped", ..StepEnd::default() });
             }
             fates[index] = foreseen.fate.clone();
@@ -249,10 +249,10 @@ impl Seer<'_> {
         steps
     }
 
-    fn step(&self, sight: &Sight<'_>, step: &PlanStep, fates: &[Fate], prefix: &str, depth: usize) -> Foreseen {
+    fn step(&self, sight: &KnownScope<'_>, step: &PlanStep, fates: &[Predicted], prefix: &str, depth: usize) -> DryRunPlan {
         let path = format!("{prefix}{}", step.id);
         let needs = step.needs.iter().filter_map(|need| sight.plan.steps.get(*need)).map(|need| need.id.clone()).collect();
-        let mut foreseen = Foreseen {
+        let mut foreseen = DryRunPlan {
             path: path.clone(),
             word: step.action.word(),
             subject: step.action.subject(),
@@ -262,7 +262,7 @@ impl Seer<'_> {
             each: None,
             turns: vec![],
         };
-        if matches!(foreseen.fate, Fate::Skipped { .. } | Fate::Fails { .. }) {
+        if matches!(foreseen.fate, Predicted::Skipped { .. } | Predicted::Fails { .. }) {
             return foreseen;
         }
         let Some(each) = &step.for_each else {
@@ -277,7 +277,7 @@ impl Seer<'_> {
         };
         let total = if items.known { items.data.len() } else { None };
         match (fault, total) {
-            (Some(why), _) => foreseen.fate = Fate::Fails { why },
+            (Some(why), _) => foreseen.fate = Predicted::Fails { why },
             // What is done for an item is shown once, with the item as it is written.
             (None, None) => foreseen.turns.push(self.turn(sight, step, path, None, depth)),
             (None, Some(total)) => {
@@ -288,7 +288,7 @@ impl Seer<'_> {
                     self.left.set(self.left.get() - 1);
                     let item = items.data.item(number).unwrap_or_default();
                     let scope = sight.scope.with_item(item.clone(), number);
-                    let sight = Sight { scope, item: true, ..*sight };
+                    let sight = KnownScope { scope, item: true, ..*sight };
                     foreseen.turns.push(self.turn(&sight, step, format!("{path}[{number}]"), Some(item), depth));
                 }
             }
@@ -297,7 +297,7 @@ impl Seer<'_> {
         foreseen
     }
 
-    fn turn(&self, sight: &Sight<'_>, step: &PlanStep, path: String, item: Option<Data>, depth: usize) -> Turn {
+    fn turn(&self, sight: &KnownScope<'_>, step: &PlanStep, path: String, item: Option<Data>, depth: usize) -> Turn {
         let mut turn = Turn {
             path,
             item,
@@ -323,12 +323,12 @@ impl Seer<'_> {
         turn
     }
 
-    fn within(&self, sight: &Sight<'_>, (plan, input): (&Plan, &Template), turn: &mut Turn, depth: usize) {
+    fn within(&self, sight: &KnownScope<'_>, (plan, input): (&Plan, &Template), turn: &mut Turn, depth: usize) {
         let mut given = sight.known(input);
-        let filled = given::defaults(&plan.input, &given.data);
+        let filled = input_values::defaults(&plan.input, &given.data);
         if given.known
             && given.fault.is_none()
-            && let Err(wrong) = given::prepare(&plan.input, &given.data)
+            && let Err(wrong) = input_values::prepare(&plan.input, &given.data)
         {
             given.fault = wrong.into_iter().next().map(|first| format!("the input does not fit {}: {first}", plan.name));
         }
@@ -350,7 +350,7 @@ impl Seer<'_> {
     }
 }
 
-fn instead(sight: &Sight<'_>, fallback: &Fallback) -> Instead {
+fn instead(sight: &KnownScope<'_>, fallback: &Fallback) -> Instead {
     match fallback {
         Fallback::Tool(call) => Instead::Call(sight.call(call)),
         Fallback::Value(value) => Instead::Value(sight.known(value)),
@@ -358,23 +358,23 @@ fn instead(sight: &Sight<'_>, fallback: &Fallback) -> Instead {
 }
 
 /// What becomes of a step, by those that it needs and by its condition.
-fn fate(sight: &Sight<'_>, step: &PlanStep, fates: &[Fate]) -> Fate {
+fn fate(sight: &KnownScope<'_>, step: &PlanStep, fates: &[Predicted]) -> Predicted {
     let needs = || step.needs.iter().filter_map(|need| Some((sight.plan.steps.get(*need)?, fates.get(*need)?)));
     let follows = step.if_skipped == IfSkipped::Skip;
-    if let Some((need, _)) = needs().find(|(_, fate)| follows && matches!(fate, Fate::Skipped { .. })) {
-        return Fate::Skipped { why: format!("`{}` is skipped", need.id) };
+    if let Some((need, _)) = needs().find(|(_, fate)| follows && matches!(fate, Predicted::Skipped { .. })) {
+        return Predicted::Skipped { why: format!("`{}` is skipped", need.id) };
     }
-    let open = follows && needs().any(|(_, fate)| *fate == Fate::Open);
+    let open = follows && needs().any(|(_, fate)| *fate == Predicted::Open);
     match &step.when {
         Some(when) if sight.sees_all(when) => match when.test(&sight.scope) {
-            Ok(false) => Fate::Skipped { why: format!("when: {}", when.source()) },
-            Ok(true) if open => Fate::Open,
-            Ok(true) => Fate::Runs,
-            Err(error) => Fate::Fails { why: error.to_string() },
+            Ok(false) => Predicted::Skipped { why: format!("when: {}", when.source()) },
+            Ok(true) if open => Predicted::Open,
+            Ok(true) => Predicted::Runs,
+            Err(error) => Predicted::Fails { why: error.to_string() },
         },
-        Some(_) => Fate::Open,
-        None if open => Fate::Open,
-        None => Fate::Runs,
+        Some(_) => Predicted::Open,
+        None if open => Predicted::Open,
+        None => Predicted::Runs,
     }
 }
 
@@ -389,8 +389,8 @@ mod tests {
         parse(&source("t.toml", text), &library).unwrap()
     }
 
-    fn look(text: &str, inner: &str, input: &str) -> Vec<Foreseen> {
-        foresee(&plan(text, inner), &Data::parse(input).unwrap(), None)
+    fn look(text: &str, inner: &str, input: &str) -> Vec<DryRunPlan> {
+        dry_run(&plan(text, inner), &Data::parse(input).unwrap(), None)
     }
 
     const INNER: &str = r#"
@@ -425,7 +425,7 @@ mod tests {
             INNER,
             "{}",
         );
-        assert_eq!(steps.iter().map(|step| step.fate.clone()).collect::<Vec<_>>(), [Fate::Runs, Fate::Open, Fate::Open]);
+        assert_eq!(steps.iter().map(|step| step.fate.clone()).collect::<Vec<_>>(), [Predicted::Runs, Predicted::Open, Predicted::Open]);
         let sent = steps[1].turns[0].sends.as_ref().unwrap();
         assert_eq!(
             (sent.known, sent.data.json()),
@@ -453,9 +453,9 @@ mod tests {
             "MY_TOKEN" => Some("hunter2-token".to_owned()),
             other => panic!("{other} is not listed"),
         };
-        let steps = foresee(&plan(text, INNER), &Data::parse("{}").unwrap(), Some(&env));
-        assert_eq!(steps[0].fate, Fate::Runs);
-        let sent = |step: &Foreseen| step.turns[0].sends.as_ref().map(|sent| (sent.known, sent.data.json()));
+        let steps = dry_run(&plan(text, INNER), &Data::parse("{}").unwrap(), Some(&env));
+        assert_eq!(steps[0].fate, Predicted::Runs);
+        let sent = |step: &DryRunPlan| step.turns[0].sends.as_ref().map(|sent| (sent.known, sent.data.json()));
         assert_eq!(sent(&steps[0]), Some((true, r#"{"place":"here","auth":"Bearer •••"}"#.to_owned())));
         assert_eq!(sent(&steps[1].turns[0].within[0]), Some((true, r#"{"who":"•••","how":"softly"}"#.to_owned())));
     }
@@ -497,7 +497,7 @@ mod tests {
             r#"{"loud":false,"to":["a","b"]}"#,
         );
         let why = |step: usize| match &steps[step].fate {
-            Fate::Skipped { why } => why.clone(),
+            Predicted::Skipped { why } => why.clone(),
             other => format!("{other:?}"),
         };
         assert_eq!((why(0), why(1), why(2)), ("when: input.loud".into(), "`horn` is skipped".into(), "Runs".into()));
@@ -565,7 +565,7 @@ mod tests {
             for_each = "{{ input.names }}"
             arguments = { who = "{{ item }}" }
         "#;
-        let steps = foresee(&plan(text, INNER), &Data::object([("names", Data::list(many))]), None);
+        let steps = dry_run(&plan(text, INNER), &Data::object([("names", Data::list(many))]), None);
         assert_eq!(steps[0].each.as_ref().unwrap().total, Some(5_000));
         assert!(steps[0].turns.len() <= LISTED);
     }

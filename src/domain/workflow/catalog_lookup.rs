@@ -54,9 +54,9 @@ pub fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
 }
 
 /// What the servers of a world offer, for the checks of a plan.
-pub struct Offers<'w>(pub &'w World);
+pub struct CatalogView<'w>(pub &'w World);
 
-impl Offered for Offers<'_> {
+impl Offered for CatalogView<'_> {
     fn tool(&self, name: &str) -> Lookup {
         lookup(self.0, name)
     }
