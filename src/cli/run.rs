@@ -22,8 +22,8 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind, Origin},
-        doubt,
         event::{Event, EventKind},
+        in_doubt,
         journal::RunRecord,
         run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
         time::{Stamp, short, size},
@@ -139,7 +139,7 @@ fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
 pub fn check_resumed(args: &RunArgs, record: &RunRecord) -> Result<(), Failure> {
     let Some(spec) = record.spec() else { return Ok(()) };
     let words = answers(args);
-    doubt::check(record, &plan_of(spec)?, &words).map_err(|(name, wrong)| {
+    in_doubt::check(record, &plan_of(spec)?, &words).map_err(|(name, wrong)| {
         let flag = if args.repeat.iter().any(|step| step == name) { "--repeat" } else { "--skip" };
         Failure::new(FailureKind::InvalidArguments, format!("{flag}: {}", wrong.message)).hint(wrong.hint)
     })

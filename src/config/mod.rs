@@ -16,6 +16,7 @@
 //! - [`import`](find_imports) finds other clients' files, `export` writes them into ours.
 
 mod adhoc;
+mod argument_history;
 #[cfg(test)]
 mod client_tests;
 mod clients;
@@ -32,7 +33,6 @@ mod policy;
 mod policy_tests;
 mod private;
 mod project;
-mod recall;
 mod rules;
 mod server;
 mod settings;
@@ -43,12 +43,12 @@ mod watch;
 mod workflows;
 
 pub use adhoc::{server_from_command, server_from_url};
+pub use argument_history::{load_recall, save_recall};
 pub use error::ConfigError;
 pub use export::{add_to_toml, to_toml, user_text, write_config};
 pub use import::{FoundImport, find_imports};
 pub use load::{LoadOptions, Loaded, load};
 pub use project::ProjectWorkflows;
-pub use recall::{load_recall, save_recall};
 pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, approve_written, launch_hash, launch_lines};

@@ -3,23 +3,23 @@
 //! Owns what a server, a tool, a call, a frame and an event *are*. Names nothing but itself: no
 //! tokio, no I/O, no clock. Whoever needs the time passes a [`time::Stamp`].
 
+pub mod argument_history;
 pub mod ask;
 pub mod body;
 pub mod bounds;
 pub mod call;
 pub mod catalog;
-pub mod doubt;
 pub mod event;
 pub mod form;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod id;
+pub mod in_doubt;
 pub mod journal;
 pub mod masked;
 pub mod nesting;
 pub mod policy;
-pub mod recall;
 pub mod recorded;
 pub mod restart;
 pub mod run;

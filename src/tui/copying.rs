@@ -6,10 +6,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::{
+    argument_history::public,
     body::Body,
     call::Operation,
     form::json::escape,
-    recall::public,
     secret::{
         Secret,
         rule::{self, UrlSecret},

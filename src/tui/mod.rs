@@ -51,9 +51,9 @@ use copying::Invocation;
 use theme::Theme;
 
 use crate::domain::{
+    argument_history::{Recall, Recalled},
     catalog::ConfirmPolicy,
     journal::RunHeader,
-    recall::{Recall, Recalled},
 };
 
 /// How the console looks and what it begins with.

@@ -5,13 +5,13 @@
 //! it again. [`crate::domain::workflow::case`] reads what is written here.
 
 mod answers;
-mod reel;
+mod trace;
 
 use std::{collections::HashSet, fmt::Write, time::Duration};
 
 use self::{
     answers::toml,
-    reel::{Film, Made, Reel},
+    trace::{Made, RunTrace, TraceReader},
 };
 use super::{
     journal::{RunEntry, RunRecord},
@@ -64,7 +64,7 @@ pub fn recorded(plan: &Plan, record: &RunRecord, name: Option<&str>) -> Result<R
     if outcome == Some(RunOutcome::Invalid) {
         return Err(format!("the run ended as {}, which no test file can bring about", RunOutcome::Invalid.words()));
     }
-    let film = Reel::film(plan, record, spec.timeout.is_some());
+    let film = TraceReader::film(plan, record, spec.timeout.is_some());
     let foreign_limit = spec.timeout.is_some() && outcome == Some(RunOutcome::TimedOut);
     let comments = comments(record, &film, foreign_limit, !spec.set.is_empty());
     let mut expect = match report {
@@ -84,7 +84,7 @@ pub fn recorded(plan: &Plan, record: &RunRecord, name: Option<&str>) -> Result<R
             expect
         }
     };
-    let Film { made, repeatable, instead, waits, .. } = film;
+    let RunTrace { made, repeatable, instead, waits, .. } = film;
     expect.extend(calls(&made, &instead));
     let output = report.and_then(|report| report.output.as_ref());
     let output = output.and_then(|output| Data::parse(&output.text()).ok()).unwrap_or_default();
@@ -101,7 +101,7 @@ pub fn recorded(plan: &Plan, record: &RunRecord, name: Option<&str>) -> Result<R
 }
 
 /// What the case has to leave out, in words for people.
-fn comments(record: &RunRecord, film: &Film, foreign_limit: bool, set: bool) -> Vec<String> {
+fn comments(record: &RunRecord, film: &RunTrace, foreign_limit: bool, set: bool) -> Vec<String> {
     let mut comments = vec![];
     if record.report().is_none() {
         comments.push("The run was interrupted and has not ended: what would have come after that is left out.".to_owned());

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     domain::{
         body::Body,
-        doubt::{self, Words},
         event::EventKind,
+        in_doubt::{self, Words},
         journal::{Place, RunEntry, RunRecord},
         run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary},
         time::Stamp,
@@ -301,7 +301,7 @@ async fn earlier(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result
 
 /// Refuses words about steps that are not in doubt: they would change nothing.
 fn about_doubts(record: &RunRecord, plan: &Plan, words: &Words) -> Result<(), Refusal> {
-    doubt::check(record, plan, words).map_err(|(_, wrong)| Refusal::invalid(wrong.message, vec![wrong.hint]))
+    in_doubt::check(record, plan, words).map_err(|(_, wrong)| Refusal::invalid(wrong.message, vec![wrong.hint]))
 }
 
 /// Decides what becomes of requests that were sent and of whose end nothing is known: what may be
@@ -309,7 +309,7 @@ fn about_doubts(record: &RunRecord, plan: &Plan, words: &Words) -> Result<(), Re
 async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Refusal> {
     let mut open: Vec<String> = vec![];
     for (place, what, arguments) in record.in_doubt() {
-        let said = match doubt::word(&run.answers, &place) {
+        let said = match in_doubt::word(&run.answers, &place) {
             Some(said) => Some(said.clone()),
             None if vouched(plan, &place) || target::tool(run, &what).await.is_ok_and(|target| target.repeatable) => {
                 Some(StepAnswer::RetryMode)

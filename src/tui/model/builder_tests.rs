@@ -6,13 +6,13 @@ use base64::Engine as _;
 
 use crate::{
     domain::{
+        argument_history::{Recall, RecallKind, Recalled},
         ask::Ask,
         body::Body,
         call::{CallSpec, Operation, Origin, Outcome},
         catalog::{RawLists, ServerCatalog},
         event::EventKind,
         id::CallId,
-        recall::{Recall, RecallKind, Recalled},
         server::{Era, SessionInfo},
     },
     engine::control::Command,

@@ -1,7 +1,7 @@
 //! How a console is set up, and the state that it begins with.
 
 use crate::{
-    domain::{catalog::ConfirmPolicy, recall::Recall, time::Stamp, world::World},
+    domain::{argument_history::Recall, catalog::ConfirmPolicy, time::Stamp, world::World},
     tui::{
         Startup,
         copying::Invocation,

@@ -8,12 +8,12 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     domain::{
+        argument_history::Recall,
         ask::{Answer, Ask, Question},
         body::Body,
         call::{CallSpec, Operation, Outcome},
         event::{EventKind, Notice},
         id::{AskId, CallId},
-        recall::Recall,
         server::Phase,
     },
     engine::control::Command,

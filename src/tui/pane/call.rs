@@ -12,12 +12,12 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{
+        argument_history::Recall,
         body::Body,
         call::Operation,
         catalog::{ConfirmPolicy, Hints},
         form::{Json, json::pretty},
         id::{CallId, ServerId, ToolId},
-        recall::Recall,
         world::World,
     },
     tui::{

@@ -1,6 +1,6 @@
 //! Prompts that come with a value, and text that is pasted into them.
 
-use crate::domain::recall::{RecallKind, Recalled};
+use crate::domain::argument_history::{RecallKind, Recalled};
 
 use super::*;
 

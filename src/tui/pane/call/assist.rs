@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{
+        argument_history::{RecallKind, Recalled, public},
         body::Body,
         call::Operation,
         form::{Kind, Path},
         id::ServerId,
-        recall::{RecallKind, Recalled, public},
     },
     tui::{
         action::Action,

@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use super::private::{self, Links};
-use crate::domain::recall::Recall;
+use crate::domain::argument_history::Recall;
 
 /// The file's name.
 const FILE: &str = "arguments.json";
@@ -25,8 +25,8 @@ mod tests {
 
     use super::*;
     use crate::domain::{
+        argument_history::{RecallKind, Recalled},
         body::Body,
-        recall::{RecallKind, Recalled},
     };
 
     #[test]

@@ -61,7 +61,7 @@ enum Why {
 }
 
 /// What was made of a run so far.
-pub struct Reel<'p> {
+pub struct TraceReader<'p> {
     plan: &'p Plan,
     /// Whether the time that was up is none of the workflow's own, so that a test cannot have it.
     foreign_limit: bool,
@@ -82,7 +82,7 @@ pub struct Reel<'p> {
 }
 
 /// Everything that was made of a run.
-pub struct Film {
+pub struct RunTrace {
     /// What was called, in order. Each has an answer.
     pub made: Vec<Made>,
     /// Tools that were called again though the call before may have run.
@@ -95,10 +95,10 @@ pub struct Film {
     pub waits: bool,
 }
 
-impl Reel<'_> {
+impl TraceReader<'_> {
     /// Reads the journal of a run. `foreign_limit` says that the run had a time limit that is not the workflow's own.
-    pub fn film(plan: &Plan, record: &RunRecord, foreign_limit: bool) -> Film {
-        let mut reel = Reel {
+    pub fn film(plan: &Plan, record: &RunRecord, foreign_limit: bool) -> RunTrace {
+        let mut reel = TraceReader {
             plan,
             foreign_limit,
             made: vec![],
@@ -251,7 +251,7 @@ impl Reel<'_> {
         failure("failed, and was tried again", Some(cause), false)
     }
 
-    fn finish(mut self, interrupted: bool) -> Film {
+    fn finish(mut self, interrupted: bool) -> RunTrace {
         if interrupted {
             let open: Vec<Place> = self.open.keys().cloned().collect();
             self.at += 1;
@@ -300,7 +300,7 @@ impl Reel<'_> {
         for id in &instead {
             self.push(id.clone(), id.clone(), Purpose::Step, Some(unanswered(missing, &[], false)));
         }
-        Film { made: self.made, repeatable: self.repeatable.into_iter().collect(), instead, lost, waits }
+        RunTrace { made: self.made, repeatable: self.repeatable.into_iter().collect(), instead, lost, waits }
     }
 
     /// The answer that cancels something once all has ended that had ended by then.
