@@ -2,14 +2,14 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::Trouble;
+use super::ConnectionError;
 use crate::domain::{body::Body, call::CallSpec, id::CallId, journal::CallRecord};
 
 /// Longest result that is kept, in bytes.
 const LONGEST: usize = 64 << 10;
 
 /// Writes a call.
-pub fn write(connection: &Connection, call: &CallRecord) -> Result<(), Trouble> {
+pub fn write(connection: &Connection, call: &CallRecord) -> Result<(), ConnectionError> {
     let result = call.result.as_ref().filter(|result| result.len() <= LONGEST);
     connection
         .prepare_cached(
@@ -31,7 +31,7 @@ pub fn write(connection: &Connection, call: &CallRecord) -> Result<(), Trouble> 
 }
 
 /// Throws all but the last `keep` calls away.
-pub fn forget(connection: &Connection, keep: usize) -> Result<(), Trouble> {
+pub fn forget(connection: &Connection, keep: usize) -> Result<(), ConnectionError> {
     connection
         .prepare_cached("DELETE FROM calls WHERE call <= (SELECT call FROM calls ORDER BY call DESC LIMIT 1 OFFSET ?1)")?
         .execute([i64::try_from(keep).unwrap_or(i64::MAX)])?;
@@ -41,7 +41,7 @@ pub fn forget(connection: &Connection, keep: usize) -> Result<(), Trouble> {
 const COLUMNS: &str = "SELECT call, unix_ms, name, spec, outcome, result, took_us FROM calls";
 
 /// The last `count` calls, oldest first.
-pub fn last(connection: &Connection, count: usize) -> Result<Vec<CallRecord>, Trouble> {
+pub fn last(connection: &Connection, count: usize) -> Result<Vec<CallRecord>, ConnectionError> {
     let mut select = connection.prepare_cached(&format!("{COLUMNS} ORDER BY call DESC LIMIT ?1"))?;
     let mut rows = select.query([i64::try_from(count).unwrap_or(i64::MAX)])?;
     let mut calls = vec![];
@@ -53,7 +53,7 @@ pub fn last(connection: &Connection, count: usize) -> Result<Vec<CallRecord>, Tr
 }
 
 /// The calls of these ids, in this order; those that are not there are left out.
-pub fn of(connection: &Connection, ids: &[u64]) -> Result<Vec<CallRecord>, Trouble> {
+pub fn of(connection: &Connection, ids: &[u64]) -> Result<Vec<CallRecord>, ConnectionError> {
     let mut select = connection.prepare_cached(&format!("{COLUMNS} WHERE call = ?1"))?;
     let mut calls = vec![];
     for id in ids {
@@ -65,7 +65,7 @@ pub fn of(connection: &Connection, ids: &[u64]) -> Result<Vec<CallRecord>, Troub
     Ok(calls)
 }
 
-fn read(row: &Row<'_>) -> Result<CallRecord, Trouble> {
+fn read(row: &Row<'_>) -> Result<CallRecord, ConnectionError> {
     let number = |value: i64| u64::try_from(value).unwrap_or_default();
     let spec: CallSpec = serde_json::from_str(&row.get::<_, String>(3)?)?;
     Ok(CallRecord {

@@ -15,7 +15,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{Trouble, change::Change, runs, schema};
+use super::{ConnectionError, runs, schema, transaction::Change};
 use crate::domain::{journal::RunEntry, run::RunId};
 
 /// A write that takes longer than this was slow.
@@ -64,11 +64,11 @@ impl Journal {
 
     /// Writes entries of a run, all or none. Says whether it is time for a checkpoint. May block, for
     /// [`schema::PATIENCE`] and what the disk takes; the runtime's other tasks go on.
-    pub fn write(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, Trouble> {
+    pub fn write(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
         let wary = self.wary.load(Ordering::Relaxed);
         if !self.flush && wary == 0 {
             match self.at_once(run, entries) {
-                Some(Err(Trouble::Sqlite(error))) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+                Some(Err(ConnectionError::Sqlite(error))) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
                 Some(written) => return written,
                 None => {}
             }
@@ -82,7 +82,7 @@ impl Journal {
     }
 
     /// The same without waiting for anybody; `None` where somebody else writes here.
-    fn at_once(&self, run: RunId, entries: &[RunEntry]) -> Option<Result<bool, Trouble>> {
+    fn at_once(&self, run: RunId, entries: &[RunEntry]) -> Option<Result<bool, ConnectionError>> {
         let inner = match self.inner.try_lock() {
             Ok(inner) => inner,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -91,7 +91,13 @@ impl Journal {
         Some(self.timed(inner, Duration::ZERO, run, entries))
     }
 
-    fn timed(&self, mut inner: MutexGuard<'_, Inner>, patience: Duration, run: RunId, entries: &[RunEntry]) -> Result<bool, Trouble> {
+    fn timed(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        patience: Duration,
+        run: RunId,
+        entries: &[RunEntry],
+    ) -> Result<bool, ConnectionError> {
         let began = Instant::now();
         let written = inner.write(patience, run, entries);
         if began.elapsed() > SLOW {
@@ -102,15 +108,15 @@ impl Journal {
 }
 
 impl Inner {
-    fn write(&mut self, patience: Duration, run: RunId, entries: &[RunEntry]) -> Result<bool, Trouble> {
+    fn write(&mut self, patience: Duration, run: RunId, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
         let Inner { connection, place, writes } = self;
         connection.busy_timeout(patience)?;
-        let mut all = || -> Result<(), Trouble> {
+        let mut all = || -> Result<(), ConnectionError> {
             let change = Change::begin(connection)?;
             entries.iter().try_for_each(|entry| runs::write(connection, place, run, entry))?;
             Ok(change.commit()?)
         };
-        let written: Result<(), Trouble> = all();
+        let written: Result<(), ConnectionError> = all();
         if written.is_err() {
             place.lose();
         }

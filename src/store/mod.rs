@@ -7,14 +7,14 @@
 //! the ports.
 
 mod calls;
-mod change;
-mod hold;
 mod journal;
 mod recover;
+mod run_lock;
 mod runs;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod writer;
 
 use std::{
@@ -146,12 +146,12 @@ impl Store {
     }
 
     /// Begins a run in a new database after the old one turned out to be damaged.
-    fn begin_in_new_file(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, Trouble> {
-        let failed = |error: StoreError| Trouble::Damaged(error.to_string());
+    fn begin_in_new_file(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
+        let failed = |error: StoreError| ConnectionError::Damaged(error.to_string());
         // The probe did not find the damage: the write that failed is the reason.
         let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
         let still = || (recover::identity(&self.path) == *identity).then(|| "it is damaged".to_owned());
-        let moved = recover::set_aside(&self.path, still).map_err(|error| Trouble::Damaged(error.to_string()))?;
+        let moved = recover::set_aside(&self.path, still).map_err(|error| ConnectionError::Damaged(error.to_string()))?;
         let (opened, again) = recovered(&self.path, self.flush).map_err(failed)?;
         *identity = recover::identity(&self.path);
         drop(identity);
@@ -203,7 +203,7 @@ impl Store {
     /// Reads on a thread for blocking work, over a connection of its own.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Connection) -> Result<T, Trouble> + Send + 'static,
+        read: impl FnOnce(&Connection) -> Result<T, ConnectionError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let path = self.path.clone();
         let reading = tokio::task::spawn_blocking(move || {
@@ -212,10 +212,10 @@ impl Store {
                 connection.busy_timeout(schema::PATIENCE)?;
                 Ok(connection)
             });
-            match opened.map_err(Trouble::from).and_then(|connection| read(&connection)) {
+            match opened.map_err(ConnectionError::from).and_then(|connection| read(&connection)) {
                 Ok(found) => Ok(found),
-                Err(Trouble::Sqlite(source)) => Err(StoreError::Sqlite { path, source }),
-                Err(Trouble::Damaged(why)) => Err(StoreError::Damaged { path, why }),
+                Err(ConnectionError::Sqlite(source)) => Err(StoreError::Sqlite { path, source }),
+                Err(ConnectionError::Damaged(why)) => Err(StoreError::Damaged { path, why }),
             }
         });
         reading.await.unwrap_or(Err(StoreError::Closed))
@@ -292,29 +292,29 @@ impl StoreError {
 
 /// What goes wrong on a connection.
 #[derive(Debug)]
-enum Trouble {
+enum ConnectionError {
     Sqlite(rusqlite::Error),
     Damaged(String),
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Trouble::Sqlite(error) => error.fmt(f),
-            Trouble::Damaged(why) => f.write_str(why),
+            ConnectionError::Sqlite(error) => error.fmt(f),
+            ConnectionError::Damaged(why) => f.write_str(why),
         }
     }
 }
 
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Trouble {
-        Trouble::Sqlite(error)
+impl From<rusqlite::Error> for ConnectionError {
+    fn from(error: rusqlite::Error) -> ConnectionError {
+        ConnectionError::Sqlite(error)
     }
 }
 
-impl From<serde_json::Error> for Trouble {
-    fn from(error: serde_json::Error) -> Trouble {
-        Trouble::Damaged(error.to_string())
+impl From<serde_json::Error> for ConnectionError {
+    fn from(error: serde_json::Error) -> ConnectionError {
+        ConnectionError::Damaged(error.to_string())
     }
 }
 
@@ -322,7 +322,7 @@ impl From<serde_json::Error> for Trouble {
 impl Journal for Store {
     async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError> {
         let mut written = self.journal.write(run, &entries);
-        let damaged = matches!(&written, Err(Trouble::Sqlite(error)) if recover::is_damage(error));
+        let damaged = matches!(&written, Err(ConnectionError::Sqlite(error)) if recover::is_damage(error));
         if damaged && matches!(entries.first(), Some(RunEntry::Began { .. })) {
             written = self.begin_in_new_file(run, &entries);
         }
@@ -339,7 +339,7 @@ impl Journal for Store {
 
     async fn hold(&self, run: RunId) -> Result<Option<Held>, JournalError> {
         let folder = self.path.with_extension("runs");
-        let taken = tokio::task::spawn_blocking(move || hold::take(&folder, run)).await;
+        let taken = tokio::task::spawn_blocking(move || run_lock::take(&folder, run)).await;
         let taken = taken.map_err(|error| JournalError(error.to_string()))?;
         Ok(taken.map_err(|error| JournalError(error.to_string()))?.map(|hold| Box::new(hold) as Held))
     }

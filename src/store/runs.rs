@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Trouble;
+use super::ConnectionError;
 use crate::domain::{
     journal::{RunEntry, RunHeader, RunRecord},
     run::RunId,
@@ -26,7 +26,7 @@ impl Place {
         self.last = None;
     }
 
-    fn next(&mut self, connection: &Connection, run: RunId) -> Result<i64, Trouble> {
+    fn next(&mut self, connection: &Connection, run: RunId) -> Result<i64, ConnectionError> {
         let id = match self.last {
             // Nobody else writes of a run while this process has it.
             Some((last, id)) if last == run => id + 1,
@@ -38,12 +38,12 @@ impl Place {
                     .query_row(params![run.to_string(), ENTRIES], |row| Ok((row.get(0)?, row.get(1)?)))
                     .optional()?
                     .unwrap_or_default();
-                let number = number.ok_or_else(|| Trouble::Damaged(format!("nothing is known of the run {run}")))?;
+                let number = number.ok_or_else(|| ConnectionError::Damaged(format!("nothing is known of the run {run}")))?;
                 last.unwrap_or_default().max(number * ENTRIES) + 1
             }
         };
         if id % ENTRIES == 0 {
-            return Err(Trouble::Damaged(format!("the run {run} has as many entries as it can have")));
+            return Err(ConnectionError::Damaged(format!("the run {run} has as many entries as it can have")));
         }
         self.last = Some((run, id));
         Ok(id)
@@ -51,7 +51,7 @@ impl Place {
 }
 
 /// Writes an entry behind those of the same run.
-pub fn write(connection: &Connection, place: &mut Place, run: RunId, entry: &RunEntry) -> Result<(), Trouble> {
+pub fn write(connection: &Connection, place: &mut Place, run: RunId, entry: &RunEntry) -> Result<(), ConnectionError> {
     match entry {
         RunEntry::Began { spec, unix_ms } => {
             connection
@@ -79,7 +79,7 @@ pub fn write(connection: &Connection, place: &mut Place, run: RunId, entry: &Run
 }
 
 /// Throws the oldest runs away when there are too many.
-fn forget(connection: &Connection) -> Result<(), Trouble> {
+fn forget(connection: &Connection) -> Result<(), ConnectionError> {
     connection
         .prepare_cached("DELETE FROM runs WHERE run IN (SELECT run FROM runs ORDER BY run DESC LIMIT -1 OFFSET ?1)")?
         .execute([KEPT])?;
@@ -87,20 +87,20 @@ fn forget(connection: &Connection) -> Result<(), Trouble> {
 }
 
 /// Everything written of a run.
-pub fn load(connection: &Connection, run: RunId) -> Result<Option<RunRecord>, Trouble> {
+pub fn load(connection: &Connection, run: RunId) -> Result<Option<RunRecord>, ConnectionError> {
     let mut select = connection.prepare_cached(
         "SELECT entry FROM runs JOIN run_entries ON id > number * ?2 AND id < (number + 1) * ?2 WHERE run = ?1 ORDER BY id",
     )?;
     let mut rows = select.query(params![run.to_string(), ENTRIES])?;
     let mut entries = vec![];
     while let Some(row) = rows.next()? {
-        entries.push(serde_json::from_str::<RunEntry>(row.get_ref(0)?.as_str().map_err(|e| Trouble::Damaged(e.to_string()))?)?);
+        entries.push(serde_json::from_str::<RunEntry>(row.get_ref(0)?.as_str().map_err(|e| ConnectionError::Damaged(e.to_string()))?)?);
     }
     Ok((!entries.is_empty()).then_some(RunRecord { run, entries }))
 }
 
 /// The last runs, newest first.
-pub fn headers(connection: &Connection, last: usize, workflow: Option<&str>) -> Result<Vec<RunHeader>, Trouble> {
+pub fn headers(connection: &Connection, last: usize, workflow: Option<&str>) -> Result<Vec<RunHeader>, ConnectionError> {
     let mut select = connection.prepare_cached(
         "SELECT run, workflow, started_ms, ended_ms, outcome FROM runs WHERE ?1 IS NULL OR workflow = ?1 ORDER BY run DESC LIMIT ?2",
     )?;
@@ -109,7 +109,7 @@ pub fn headers(connection: &Connection, last: usize, workflow: Option<&str>) -> 
     while let Some(row) = rows.next()? {
         let (started, ended): (i64, Option<i64>) = (row.get(2)?, row.get(3)?);
         headers.push(RunHeader {
-            run: row.get::<_, String>(0)?.parse().map_err(Trouble::Damaged)?,
+            run: row.get::<_, String>(0)?.parse().map_err(ConnectionError::Damaged)?,
             workflow: row.get(1)?,
             started_ms: u64::try_from(started).unwrap_or_default(),
             took_ms: ended.map(|ended| u64::try_from(ended - started).unwrap_or_default()),
@@ -123,7 +123,7 @@ pub fn headers(connection: &Connection, last: usize, workflow: Option<&str>) -> 
 const SHORTEST_PART: usize = 4;
 
 /// The run whose id begins, or ends, like this, if there is exactly one.
-pub fn find(connection: &Connection, part: &str) -> Result<Option<RunId>, Trouble> {
+pub fn find(connection: &Connection, part: &str) -> Result<Option<RunId>, ConnectionError> {
     let part = part.replace('-', "").to_ascii_lowercase();
     // Fewer digits, or a word, are more likely a mistake than the run that they happen to fit.
     if part.len() < SHORTEST_PART || !part.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -133,7 +133,7 @@ pub fn find(connection: &Connection, part: &str) -> Result<Option<RunId>, Troubl
         connection.prepare_cached("SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 OR substr(run, -length(?1)) = ?1 LIMIT 2")?;
     let found: Vec<String> = select.query_map([&part], |row| row.get(0))?.collect::<Result<_, _>>()?;
     match found.as_slice() {
-        [one] => one.parse().map(Some).map_err(Trouble::Damaged),
+        [one] => one.parse().map(Some).map_err(ConnectionError::Damaged),
         _ => Ok(None),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Trouble, calls, change::Change};
+use super::{ConnectionError, calls, transaction::Change};
 use crate::domain::journal::CallRecord;
 
 /// Calls of one transaction at most.
@@ -70,7 +70,7 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
     }
 }
 
-fn write(connection: &Connection, calls: &[Box<CallRecord>], keep: usize, noted: &mut usize) -> Result<(), Trouble> {
+fn write(connection: &Connection, calls: &[Box<CallRecord>], keep: usize, noted: &mut usize) -> Result<(), ConnectionError> {
     if keep == 0 || calls.is_empty() {
         return Ok(());
     }
