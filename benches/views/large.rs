@@ -17,7 +17,7 @@ use switchboard::{
         id::CallId,
         time::Stamp,
     },
-    tui::{input::Input, model::Model, msg::Cmd, msg::Msg, view, work::Worked},
+    tui::{background::Worked, input::Input, model::Model, msg::Cmd, msg::Msg, view},
 };
 
 use super::{SIZE, key_of};

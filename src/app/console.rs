@@ -31,7 +31,7 @@ use crate::{
     mcp::{Connections, reaper::Reaper},
     store::Store,
     tui::{
-        self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, ConsoleUpdate, Left, Startup, Taste,
+        self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, ConsoleUpdate, Left, Preferences, Startup,
         overlay::welcome::{Chosen, Offer},
         terminal::TerminalGuard,
     },
@@ -171,7 +171,7 @@ fn console_options(
     setup: &Setup,
     loaded: &Loaded,
     demo: bool,
-    taste: Taste,
+    taste: Preferences,
     offer: Offer,
     (requests, updates): (mpsc::Sender<ConsoleRequest>, mpsc::Receiver<ConsoleUpdate>),
 ) -> ConsoleOptions {
@@ -345,7 +345,7 @@ async fn follow(
                 match taste::taste(&loaded) {
                     Ok(now) if taste.as_ref() != Some(&now) => {
                         taste = Some(now.clone());
-                        let _ = updates.send(ConsoleUpdate::Taste(Box::new(now))).await;
+                        let _ = updates.send(ConsoleUpdate::Preferences(Box::new(now))).await;
                     }
                     Ok(_) => {}
                     Err(errors) => tell(&engine, &errors, NoticeLevel::Error),

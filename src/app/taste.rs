@@ -3,13 +3,13 @@
 use crate::{
     config::{ConfigError, Loaded, Settings, ThemeName},
     files::{self, Allowed},
-    tui::{Taste, keymap::Keymap, theme::Theme},
+    tui::{Preferences, keymap::Keymap, theme::Theme},
 };
 
 /// Colours, keys and questions as the configuration has them now; all that is wrong with them.
-pub fn taste(loaded: &Loaded) -> Result<Taste, Vec<ConfigError>> {
+pub fn taste(loaded: &Loaded) -> Result<Preferences, Vec<ConfigError>> {
     match (theme(loaded), keymap(&loaded.settings)) {
-        (Ok(theme), Ok(keymap)) => Ok(Taste { theme, keymap, confirm: loaded.settings.console.confirm }),
+        (Ok(theme), Ok(keymap)) => Ok(Preferences { theme, keymap, confirm: loaded.settings.console.confirm }),
         (theme, keymap) => Err(theme.err().into_iter().chain(keymap.err().into_iter().flatten()).collect()),
     }
 }

@@ -19,7 +19,7 @@ use crate::domain::{
     world::World,
 };
 
-use super::{widget::json::decoded, work::Material};
+use super::{background::Material, widget::json::decoded};
 
 /// How this console was started, so that a command line can reach the same servers.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -5,12 +5,13 @@
 //! `pacer` says so. Called by the composition root.
 
 pub mod action;
+pub mod background;
+pub mod call_segments;
 pub mod copying;
-pub mod feed;
 mod files;
 pub mod filter;
+pub mod filter_index;
 pub mod flows;
-pub mod index;
 pub mod input;
 pub mod keymap;
 pub mod layout;
@@ -19,21 +20,20 @@ pub mod msg;
 pub mod overlay;
 pub mod pacer;
 pub mod pane;
-pub mod present;
+pub mod result_view;
 pub mod rows;
 mod run;
+pub mod search_text;
+pub mod state_mirror;
 pub mod strip;
 mod system;
 pub mod terminal;
-pub mod texts;
 pub mod theme;
-pub mod track;
 pub mod tree;
 pub mod uri;
 pub mod view;
 pub mod views;
 pub mod widget;
-pub mod work;
 
 #[cfg(test)]
 pub mod fake;
@@ -59,7 +59,7 @@ use crate::domain::{
 /// How the console looks and what it begins with.
 pub struct ConsoleOptions {
     /// Colours, keys, questions.
-    pub taste: Taste,
+    pub taste: Preferences,
     /// Whether the mouse is used.
     pub mouse: bool,
     /// The configuration's name, shown at the lower right.
@@ -89,7 +89,7 @@ pub struct ConsoleOptions {
 
 /// What of the console is a matter of the user's configuration, and taken in anew when that changes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Taste {
+pub struct Preferences {
     /// The colours; [`Theme::mono`] where `NO_COLOR` is set.
     pub theme: Theme,
     /// The keys.
@@ -102,7 +102,7 @@ pub struct Taste {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConsoleUpdate {
     /// The user changed colours, keys or questions.
-    Taste(Box<Taste>),
+    Preferences(Box<Preferences>),
     /// The welcome added servers: how the same ones are reached from a command line, and what they are called.
     Servers(Invocation, String),
     /// The workflow files as they are now.

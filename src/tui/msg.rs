@@ -11,8 +11,8 @@ use crate::{
 
 use super::{
     ConsoleRequest, ConsoleUpdate,
+    background::{Job, Worked},
     input::Input,
-    work::{Task, Worked},
 };
 
 /// Something that happened to the console.
@@ -132,7 +132,7 @@ pub enum Cmd {
         content: Content,
     },
     /// Do this, but not while the screen waits.
-    Work(Task),
+    Work(Job),
     /// Read a file for an answer.
     ReadFile(String),
     /// Open an address in the browser; only `http` and `https`.

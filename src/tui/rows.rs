@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::texts::{self, Texts};
+use super::search_text::{self, Texts};
 use crate::domain::{
     bounds,
     call::{CallSpec, FailureKind, Origin, Outcome},
@@ -430,7 +430,7 @@ impl Rows {
         let key = self.key(spec.operation.server().as_str(), spec.operation.subject());
         let kind = kind_of(RowKind::Call, Some(spec.origin));
         let row = self.add(Row { link: id.0, at, took_us: 0, sent: 0, got: 0, key, kind, state: State::Queued });
-        self.texts.add(row, &texts::asked(&spec.operation));
+        self.texts.add(row, &search_text::asked(&spec.operation));
         self.pending.insert(id, row);
         if let Some(step) = &spec.run {
             self.runs.insert(id.0, step.clone());
@@ -451,7 +451,7 @@ impl Rows {
 
     fn settled(&mut self, call: CallId, settled: &Settled) -> Option<RowId> {
         let id = self.pending.remove(&call)?;
-        self.texts.add(id, &texts::wrong(&settled.outcome));
+        self.texts.add(id, &search_text::wrong(&settled.outcome));
         let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         self.change(id, |row| {
             row.state = State::of(&settled.outcome);

@@ -24,6 +24,7 @@ use crate::{
 
 use super::{
     ConsoleOptions, ConsoleRequest, ConsoleUpdate,
+    background::Job,
     files::{self, Clipboard, Saving},
     input::{Input, Reader},
     model::{Model, Setup},
@@ -32,7 +33,6 @@ use super::{
     system::{self, Editing},
     terminal::Terminal,
     view,
-    work::Task,
 };
 
 /// Tasks that are worked on at once.
@@ -152,7 +152,7 @@ struct Console {
     reader: Option<Reader>,
     editing: Option<Editing>,
     /// Work on large results: what waits, and what is being done.
-    tasks: VecDeque<Task>,
+    tasks: VecDeque<Job>,
     workers: JoinSet<Option<Msg>>,
     /// Files being written and read.
     others: JoinSet<Option<Msg>>,

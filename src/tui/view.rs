@@ -17,9 +17,8 @@ use super::{
     pane::{banner, breaker, servers, strip},
     tree::Node,
     widget::{
-        lamps,
         paint::{Pen, width},
-        tabs,
+        status_dots, tabs,
     },
 };
 
@@ -228,7 +227,7 @@ fn breadcrumb(model: &Model) -> String {
 
 fn lamp_row(model: &Model, area: Rect, buf: &mut Buffer) {
     let theme = &model.theme;
-    let row: Vec<lamps::Lamp> = model
+    let row: Vec<status_dots::Lamp> = model
         .world()
         .servers
         .iter()
@@ -237,7 +236,7 @@ fn lamp_row(model: &Model, area: Rect, buf: &mut Buffer) {
             (glyph, style, s.id().as_str(), s.stats.in_flight)
         })
         .collect();
-    lamps::draw(buf, area, &row, theme.text, theme.muted);
+    status_dots::draw(buf, area, &row, theme.text, theme.muted);
 }
 
 fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
@@ -294,8 +293,8 @@ fn hints(model: &Model) -> Vec<Hint> {
     // A value's own keys are as near as those of the pane that it is in.
     let (near, wide) = contexts.split_at(if contexts.get(1) == Some(&Context::Value) { 2 } else { 1 });
     for (key, action) in near.iter().flat_map(|c| model.keymap.hints(*c)) {
-        if action.group() != Group::Move && !matches!(action, Action::NextPane | Action::PreviousPane) && model.makes_sense(action)
-            || (action == Action::Open && model.makes_sense(action))
+        if action.group() != Group::Move && !matches!(action, Action::NextPane | Action::PreviousPane) && model.is_enabled(action)
+            || (action == Action::Open && model.is_enabled(action))
         {
             hints.push(Hint { key, action });
         }
@@ -315,7 +314,7 @@ fn hints(model: &Model) -> Vec<Hint> {
             let key = model.keymap.key(contexts, action);
             // Who has servers finds more by the help and the palette.
             let wanted = action != Action::Welcome || model.world().servers.is_empty();
-            if let Some(key) = key.filter(|_| wanted && model.makes_sense(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
+            if let Some(key) = key.filter(|_| wanted && model.is_enabled(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
                 // A key that the pane has taken for itself means something else here.
                 if !hints.iter().any(|hint| hint.action.label() == action.label() || hint.key == key) {
                     hints.push(Hint { key, action });

@@ -9,7 +9,7 @@ use crate::domain::{event::Event, time::Stamp, world::World};
 
 use super::{
     pane::{
-        Look,
+        DrawContext,
         entry::Entry,
         health::{Health, Page},
         query::FilterLine,
@@ -304,9 +304,9 @@ impl Views {
     }
 
     /// Draws the parts; `dialog` takes the focus from all of them.
-    pub fn draw(&mut self, look: Look, dialog: bool, buf: &mut Buffer) {
+    pub fn draw(&mut self, look: DrawContext, dialog: bool, buf: &mut Buffer) {
         for (part, place) in self.places.clone() {
-            let look = Look { focused: part == self.part && !dialog, ..look };
+            let look = DrawContext { focused: part == self.part && !dialog, ..look };
             match (part, self.current) {
                 (Part::Main, View::Traffic) => self.traffic.draw(&self.rows, look, place, buf),
                 (Part::Main, View::Timeline) => self.timeline.draw(&self.rows, look, place, buf),

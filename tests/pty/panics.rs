@@ -18,7 +18,7 @@ use switchboard::{
         control::{Command, Control, Tail},
     },
     mcp::Connections,
-    tui::{self, ConsoleOptions, Startup, Taste, keymap::Keymap, theme::Theme},
+    tui::{self, ConsoleOptions, Preferences, Startup, keymap::Keymap, theme::Theme},
 };
 
 use crate::session::{Session, program};
@@ -61,7 +61,7 @@ fn console_that_panics() {
         engine.apply(vec![ServerSpec { disabled: true, ..ServerSpec::new("idle", launch) }]);
         let (requests, _wanted) = tokio::sync::mpsc::channel(1);
         let console = ConsoleOptions {
-            taste: Taste { theme: Theme::ansi(), keymap: Keymap::built_in(), confirm: Default::default() },
+            taste: Preferences { theme: Theme::ansi(), keymap: Keymap::built_in(), confirm: Default::default() },
             mouse: true,
             title: "test".into(),
             startup: Startup::Normal,

@@ -58,7 +58,7 @@ impl Model {
     pub(super) fn acting_here(&self) -> Vec<Action> {
         let built_in = Keymap::built_in();
         let bound = |action| self.contexts().iter().any(|context| !built_in.keys_of(*context, action).is_empty());
-        let here = |action: &Action| !action.in_palette() && bound(*action) && self.makes_sense(*action);
+        let here = |action: &Action| !action.in_palette() && bound(*action) && self.is_enabled(*action);
         Action::ALL.iter().copied().filter(here).collect()
     }
 

@@ -11,6 +11,7 @@ use crate::{
         time::size,
     },
     tui::{
+        background::{Done, JobKind, Material},
         copying::{Copied, CopyKind, call_line, curl, mcp_servers, plain},
         layout::Focus,
         msg::Cmd,
@@ -18,7 +19,6 @@ use crate::{
         pane::detail::Detail,
         tree::Node,
         views::View,
-        work::{Done, Job, Material},
     },
 };
 
@@ -67,7 +67,7 @@ impl Model {
                 return self.copied(kind, copied.unwrap_or_default());
             }
         };
-        let job = Job::Copy(kind, material.unwrap_or_default());
+        let job = JobKind::Copy(kind, material.unwrap_or_default());
         let bytes = job.size() as u64;
         let mut tasks = vec![];
         match job.ask(&mut tasks) {

@@ -63,7 +63,7 @@ impl Model {
                 let chosen = if action == Action::Choose { confirm.chosen() } else { Some(action) };
                 match chosen.unwrap_or(Action::No) {
                     // The key of an answer that this question does not have answers nothing.
-                    Action::Yes | Action::Always | Action::Believe if !self.makes_sense(action) => vec![],
+                    Action::Yes | Action::Always | Action::Believe if !self.is_enabled(action) => vec![],
                     answer => self.confirmed(answer),
                 }
             }

@@ -76,7 +76,7 @@ impl Model {
             None => match key.code {
                 KeyCode::Tab | KeyCode::BackTab => plain,
                 KeyCode::Enter | KeyCode::Esc => plain && self.call.wants_text(),
-                KeyCode::Char(_) => plain && !self.makes_sense(action),
+                KeyCode::Char(_) => plain && !self.is_enabled(action),
                 _ => false,
             },
         }

@@ -19,6 +19,7 @@ mod consent;
 mod context;
 mod copy;
 mod dialogs;
+mod enabled;
 mod events;
 mod fields;
 mod keys;
@@ -27,12 +28,11 @@ mod mouse;
 mod panes;
 mod paste;
 mod policy;
+mod reconcile;
 mod results;
-mod sense;
 mod servers;
-mod settle;
 mod setup;
-mod tell;
+mod toasts;
 mod views;
 mod welcome;
 mod workflows;
@@ -42,19 +42,19 @@ use crokey::KeyCombination;
 use crate::domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, time::Stamp, world::World};
 
 use super::{
-    ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Taste,
+    ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Preferences,
+    background::{Done, Job, JobHandle, Worked},
     copying::Invocation,
-    feed::Feed,
     keymap::Keymap,
     layout::{Divider, Focus, Layout, Room},
     msg::{Cmd, Msg},
     overlay::{toast::Toast, welcome::Offer},
-    pane::{Look, call::CallPane, detail::Detail, entry::Entry, info::InfoPane, traffic::TrafficPane},
+    pane::{DrawContext, call::CallPane, detail::Detail, entry::Entry, info::InfoPane, traffic::TrafficPane},
+    state_mirror::Feed,
     strip::Strip,
     theme::Theme,
     tree::{Node, Tree},
     views::Views,
-    work::{Done, Task, Ticket, Worked},
 };
 
 use self::consent::Consent;
@@ -109,7 +109,7 @@ pub struct Model {
     /// A call of the traffic list, when one is open.
     pub detail: Option<Detail>,
     /// Work left by pages that were closed.
-    left: Vec<Task>,
+    left: Vec<Job>,
     /// The server pane's scroll.
     pub info: InfoPane,
     /// The list of calls.
@@ -155,7 +155,7 @@ pub struct Model {
     /// Whether a search has not come to its end.
     searching: bool,
     /// A large text that is made ready for the clipboard.
-    copying: Option<Ticket>,
+    copying: Option<JobHandle>,
     /// What was searched for in results, the newest last.
     searches: Vec<String>,
     /// Until then an approval or a confirmation that opened unasked takes no answer.
@@ -248,8 +248,8 @@ impl Model {
     /// Takes in what the user changed in the configuration.
     fn updated(&mut self, update: ConsoleUpdate) {
         match update {
-            ConsoleUpdate::Taste(taste) => {
-                let Taste { theme, keymap, confirm } = *taste;
+            ConsoleUpdate::Preferences(taste) => {
+                let Preferences { theme, keymap, confirm } = *taste;
                 (self.theme, self.keymap, self.confirm) = (theme, keymap, confirm);
                 // A sequence that was begun may mean something else now.
                 self.sequence.clear();
@@ -282,8 +282,8 @@ impl Model {
     }
 
     /// What panes need to draw.
-    pub fn look(&self) -> Look<'_> {
-        Look {
+    pub fn look(&self) -> DrawContext<'_> {
+        DrawContext {
             world: &self.feed.world,
             theme: &self.theme,
             keys: &self.keymap,
@@ -294,8 +294,8 @@ impl Model {
     }
 
     /// The same beside the panes themselves: their widgets keep how far they are scrolled while they draw.
-    pub fn parts(&mut self, focused: bool) -> (Look<'_>, Parts<'_>) {
-        let look = Look {
+    pub fn parts(&mut self, focused: bool) -> (DrawContext<'_>, Parts<'_>) {
+        let look = DrawContext {
             world: &self.feed.world,
             theme: &self.theme,
             keys: &self.keymap,

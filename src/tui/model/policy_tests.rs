@@ -9,7 +9,7 @@ use crate::{
         policy::{breaker::BreakerOverride, fault::Fault},
     },
     engine::control::Command,
-    tui::{Startup, fake, pane::health::Page, track, views::View},
+    tui::{Startup, call_segments, fake, pane::health::Page, views::View},
 };
 
 use super::{
@@ -240,13 +240,13 @@ fn a_countdown_ticks_once_a_second_and_only_where_it_is_seen() {
 #[test]
 fn a_call_is_cut_without_gaps_where_something_is_told() {
     let m = resilient(120, 40, Theme::ansi());
-    let cut = track::segments(m.world().call(CallId(300)).unwrap(), fake::at(8000));
+    let cut = call_segments::segments(m.world().call(CallId(300)).unwrap(), fake::at(8000));
     let told: Vec<(char, u64)> = cut.iter().map(|s| (s.kind.glyph(), s.to.since(s.from).as_millis() as u64)).collect();
     assert_eq!(told, [('░', 180), ('▓', 1000), ('·', 420), ('▓', 400), ('◇', 199), ('▞', 450)]);
     assert!(cut.iter().all(|segment| !segment.open));
-    let hedged = track::segments(m.world().call(CallId(301)).unwrap(), fake::at(8000));
+    let hedged = call_segments::segments(m.world().call(CallId(301)).unwrap(), fake::at(8000));
     assert_eq!(hedged.iter().map(|s| (s.kind.glyph(), s.to)).collect::<Vec<_>>(), [('▓', fake::at(5000)), ('▒', fake::at(5000))]);
-    let pausing = track::segments(m.world().call(CallId(307)).unwrap(), fake::at(8000));
+    let pausing = call_segments::segments(m.world().call(CallId(307)).unwrap(), fake::at(8000));
     assert!(pausing.last().is_some_and(|s| s.open && s.kind.glyph() == '·' && s.to == fake::at(8000)), "{pausing:?}");
 }
 

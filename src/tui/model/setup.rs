@@ -5,12 +5,12 @@ use crate::{
     tui::{
         Startup,
         copying::Invocation,
-        feed::Feed,
         flows::Shelf,
         keymap::Keymap,
         layout::{Focus, Layout, Room},
         overlay::{approval::Approval, welcome::Welcome},
         pane::{call::CallPane, detail::Detail, info::InfoPane, traffic::TrafficPane},
+        state_mirror::Feed,
         strip::Strip,
         theme::Theme,
         tree::Tree,

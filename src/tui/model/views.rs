@@ -6,11 +6,12 @@ use crate::{
     domain::{event::NoticeLevel, id::CallId},
     tui::{
         action::Action,
+        background::Material,
         copying::{CopyKind, prepared},
         keymap::Context,
         msg::Cmd,
         pane::{
-            Look,
+            DrawContext,
             entry::Entry,
             health::{Page, Subject},
             query::FilterLine,
@@ -18,7 +19,6 @@ use crate::{
         },
         views::{OnQuery, Part, View, Views},
         widget::{tabs, window::Move},
-        work::Material,
     },
 };
 
@@ -430,8 +430,8 @@ impl Model {
 
 impl Model {
     /// What the views need to draw, and the views.
-    pub fn views_parts(&mut self) -> (Look<'_>, &mut Views) {
-        let look = Look {
+    pub fn views_parts(&mut self) -> (DrawContext<'_>, &mut Views) {
+        let look = DrawContext {
             world: &self.feed.world,
             theme: &self.theme,
             keys: &self.keymap,

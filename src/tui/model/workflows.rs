@@ -23,6 +23,7 @@ use crate::{
     tui::{
         ConsoleRequest,
         action::Action,
+        background::Material,
         copying::{CopyKind, prepared},
         flows::{self, Shelf, free_name, name_trouble},
         keymap::Context,
@@ -31,7 +32,6 @@ use crate::{
         pane::call::Outcome,
         views::{Part, View},
         widget::window::Move,
-        work::Material,
     },
 };
 

@@ -5,7 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::tui::{
     ApprovalPrompt,
     keymap::{Context, Keymap},
-    pane::sheet::Sheet,
+    pane::text_view::Sheet,
     theme::Theme,
     widget::{paint::dialog, window::Window},
 };

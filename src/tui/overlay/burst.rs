@@ -14,7 +14,7 @@ use crate::{
     },
     tui::{
         keymap::Context,
-        pane::{Look, sheet::Sheet},
+        pane::{DrawContext, text_view::Sheet},
         widget::{paint::dialog, window::Window},
     },
 };
@@ -165,7 +165,7 @@ impl Burst {
     }
 
     /// Draws how it stands.
-    pub fn draw(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let height = (ROWS + 9 + self.ends.len()) as u16;
         let state = match (self.ended, self.stopped) {
@@ -198,7 +198,7 @@ impl Burst {
         key_row(look.keys, Context::Burst, |_| true, theme, inner, buf);
     }
 
-    fn progress(&self, sheet: &mut Sheet, look: Look, width: u16) {
+    fn progress(&self, sheet: &mut Sheet, look: DrawContext, width: u16) {
         let theme = look.theme;
         let cells = usize::from(width.saturating_sub(24).min(44)).max(1);
         let share = self.done as f64 / self.total as f64;
@@ -213,7 +213,7 @@ impl Burst {
         ]);
     }
 
-    fn figures(&self, sheet: &mut Sheet, look: Look) {
+    fn figures(&self, sheet: &mut Sheet, look: DrawContext) {
         let theme = look.theme;
         let took = self.ended.unwrap_or(look.now).since(self.began);
         let rate = if took.is_zero() { 0.0 } else { self.done as f64 / took.as_secs_f64() };
@@ -230,7 +230,7 @@ impl Burst {
     }
 
     /// One bar for each step of 1, 2, 5, 10, … between the quickest and the slowest.
-    fn histogram(&self, sheet: &mut Sheet, look: Look, width: u16, most: usize) {
+    fn histogram(&self, sheet: &mut Sheet, look: DrawContext, width: u16, most: usize) {
         let theme = look.theme;
         let Some(latencies) = self.latencies.as_ref().filter(|l| !l.is_empty()) else {
             sheet.text("Latencies stand here as soon as a call is answered.", theme.muted);

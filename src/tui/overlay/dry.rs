@@ -6,7 +6,7 @@ use crate::{
     domain::workflow::problem::Problem,
     tui::{
         flows::Preview,
-        pane::{sheet::Sheet, workflows::chart::problem_rows},
+        pane::{text_view::Sheet, workflows::chart::problem_rows},
         theme::Theme,
         widget::{paint::dialog, window::Window},
     },

@@ -8,7 +8,7 @@ use crate::tui::{
     action::{Action, Group},
     filter::LANGUAGE,
     keymap::{Context, Keymap},
-    pane::sheet::Sheet,
+    pane::text_view::Sheet,
     theme::Theme,
     widget::{
         paint::{dialog, head, wrap},

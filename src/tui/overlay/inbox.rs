@@ -17,7 +17,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        pane::{Look, sheet::Sheet},
+        pane::{DrawContext, text_view::Sheet},
         widget::{
             form::{FormEvent, FormView},
             paint::{dialog, dialog_room},
@@ -95,7 +95,7 @@ impl Inbox {
     }
 
     /// Rows of the question's text that the dialog has room for on such a screen.
-    pub fn room(&self, look: Look, screen: Rect) -> usize {
+    pub fn room(&self, look: DrawContext, screen: Rect) -> usize {
         let (_, text, _) = self.places(look, screen);
         usize::from(text.height)
     }
@@ -169,13 +169,13 @@ impl Inbox {
     }
 
     /// How many rows the question's text has on such a screen.
-    pub fn len(&self, look: Look, screen: Rect) -> usize {
+    pub fn len(&self, look: DrawContext, screen: Rect) -> usize {
         let (room, ..) = self.places(look, screen);
         self.sheet(look, room.width).len()
     }
 
     /// The room inside the dialog, of its text, and of its form.
-    fn places(&self, look: Look, area: Rect) -> (Rect, Rect, Rect) {
+    fn places(&self, look: DrawContext, area: Rect) -> (Rect, Rect, Rect) {
         let size = (96.min(area.width), self.height(look, area));
         let inner = dialog_room(area, size);
         let room =
@@ -187,13 +187,13 @@ impl Inbox {
         (room, text, Rect { y: room.y + used, height: room.height.saturating_sub(used), ..room })
     }
 
-    fn height(&self, look: Look, area: Rect) -> u16 {
+    fn height(&self, look: DrawContext, area: Rect) -> u16 {
         let text = self.sheet(look, 92).len();
         let fields = self.form.as_ref().map_or(0, |form| form.form().rows().len() + 6);
         u16::try_from(text + fields + 4).unwrap_or(u16::MAX).min(area.height.saturating_sub(2))
     }
 
-    fn sheet<'t>(&self, look: Look<'t>, width: u16) -> Sheet<'t> {
+    fn sheet<'t>(&self, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
         let theme = look.theme;
         let mut sheet = Sheet::new(theme, width);
         let Some(ask) = &self.ask else {
@@ -231,7 +231,7 @@ impl Inbox {
     }
 
     /// Draws the dialog.
-    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let place = self.ask.as_ref().and_then(|ask| look.world.asks.iter().position(|a| a.id == ask.id));
         let count = place.map_or_else(String::new, |at| format!("{} of {}", at + 1, look.world.asks.len()));
@@ -260,7 +260,7 @@ impl Inbox {
     }
 }
 
-fn sampling_rows(sheet: &mut Sheet, params: &Body, look: Look) {
+fn sampling_rows(sheet: &mut Sheet, params: &Body, look: DrawContext) {
     let theme = look.theme;
     let value = params.value().unwrap_or_default();
     sheet.text("It wants a language model to answer this; here you answer in its place.", theme.muted).gap();

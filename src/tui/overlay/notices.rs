@@ -7,7 +7,7 @@ use super::Seen;
 use crate::{
     domain::{event::NoticeLevel, world::World},
     tui::{
-        pane::sheet::Sheet,
+        pane::text_view::Sheet,
         theme::Theme,
         widget::{paint::dialog, window::Window},
     },

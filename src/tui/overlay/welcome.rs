@@ -10,7 +10,7 @@ use super::Seen;
 use crate::tui::{
     action::Action,
     keymap::{Context, Keymap},
-    pane::sheet::Sheet,
+    pane::text_view::Sheet,
     theme::Theme,
     widget::{
         paint::{Pen, dialog, width, wrap},

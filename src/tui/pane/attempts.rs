@@ -13,19 +13,19 @@ use crate::{
         world::CallView,
     },
     tui::{
+        call_segments::{Kind, Segment, cause_word, segments},
         theme::Theme,
-        track::{Kind, Segment, cause_word, segments},
         widget::paint::{width, wrap},
     },
 };
 
-use super::{Look, outcome_glyph, sheet::Sheet};
+use super::{DrawContext, outcome_glyph, text_view::Sheet};
 
 /// Cells of the time at the left.
 const TIME: usize = 10;
 
 /// Rows of the call at a width.
-pub fn sheet<'t>(call: &CallView, look: Look<'t>, wide: u16) -> Sheet<'t> {
+pub fn sheet<'t>(call: &CallView, look: DrawContext<'t>, wide: u16) -> Sheet<'t> {
     let theme = look.theme;
     let mut sheet = Sheet::new(theme, wide);
     let cut = segments(call, look.now);
@@ -55,7 +55,7 @@ struct Line {
     segment: Option<Segment>,
 }
 
-fn lines(call: &CallView, cut: &[Segment], look: Look) -> Vec<Line> {
+fn lines(call: &CallView, cut: &[Segment], look: DrawContext) -> Vec<Line> {
     let theme = look.theme;
     let mut lines: Vec<Line> = cut.iter().map(|segment| of_segment(segment, call, theme)).collect();
     for (at, stage) in call.stages() {
@@ -206,7 +206,7 @@ pub fn segment_style(segment: &Segment, call: &CallView, theme: &Theme) -> Style
 /// Lines with their bars.
 struct Table<'a, 't> {
     sheet: &'a mut Sheet<'t>,
-    look: Look<'t>,
+    look: DrawContext<'t>,
     call: &'a CallView,
     end: Stamp,
     /// Cells of the words.

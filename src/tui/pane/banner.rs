@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-use super::Look;
+use super::DrawContext;
 
 /// Faults that are made by hand now.
 pub fn faults(world: &World) -> usize {
@@ -29,7 +29,7 @@ pub fn wanted(world: &World) -> bool {
 }
 
 /// Draws the line.
-pub fn draw(look: Look, area: Rect, buf: &mut Buffer) {
+pub fn draw(look: DrawContext, area: Rect, buf: &mut Buffer) {
     let (theme, world) = (look.theme, look.world);
     let loud = |style: Style| style.add_modifier(Modifier::REVERSED | Modifier::BOLD);
     let mut pen = Pen::new(buf, area, 0);

@@ -16,7 +16,7 @@ use crate::{
     tui::{theme::Theme, widget::paint},
 };
 
-use super::{Look, health::Subject, sheet::Sheet};
+use super::{DrawContext, health::Subject, text_view::Sheet};
 
 /// Cells of a bar.
 const BAR: usize = 16;
@@ -107,7 +107,7 @@ pub fn owns(subject: &Subject, server: &ServerView, world: &World) -> bool {
 
 /// Writes the panel: state, countdown, window, rates against their thresholds, failures in a row, the last `changes`
 /// changes of state with reasons.
-pub fn panel(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, changes: usize, look: Look, width: u16) {
+pub fn panel(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, changes: usize, look: DrawContext, width: u16) {
     let theme = look.theme;
     state_row(sheet, view, policy, look, width);
     if !policy.on && view.held.is_none() {
@@ -168,7 +168,7 @@ fn limits(policy: &BreakerPolicy) -> String {
     if limits.is_empty() { "nothing".into() } else { limits.join(", or ") }
 }
 
-fn state_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look, width: u16) {
+fn state_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: DrawContext, width: u16) {
     let theme = look.theme;
     let (glyph, style) = glyph(view.state, theme);
     let mut row = vec![("breaker    ".to_owned(), theme.muted)];
@@ -225,7 +225,7 @@ fn times(n: u64) -> String {
     }
 }
 
-fn probe_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look) {
+fn probe_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: DrawContext) {
     let theme = look.theme;
     if view.state != State::Open || view.held.is_some() {
         return;
@@ -274,7 +274,7 @@ pub fn legend(theme: &Theme) -> Vec<(String, Style)> {
     pieces
 }
 
-fn window_rows(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look, width: u16) {
+fn window_rows(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: DrawContext, width: u16) {
     let theme = look.theme;
     let (places, words) = match policy.window {
         Window::Calls(n) if view.calls < policy.minimum_calls => {
@@ -303,7 +303,7 @@ fn window_rows(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, lo
     }
 }
 
-fn rate_row(sheet: &mut Sheet, label: &str, (rate, threshold): (Option<f64>, f64), few: bool, more: &str, look: Look) {
+fn rate_row(sheet: &mut Sheet, label: &str, (rate, threshold): (Option<f64>, f64), few: bool, more: &str, look: DrawContext) {
     let theme = look.theme;
     let mut row = vec![(format!("{label:<11}"), theme.muted)];
     let counts = threshold > 0.0;
@@ -343,7 +343,7 @@ fn bar(share: f64, threshold: Option<f64>, style: Style, theme: &Theme) -> Vec<(
 }
 
 /// Failures in a row against their limit.
-fn row_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: Look) {
+fn row_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: DrawContext) {
     let theme = look.theme;
     let (have, limit) = (view.consecutive as usize, policy.consecutive as usize);
     let style = if limit > 0 && have >= limit {

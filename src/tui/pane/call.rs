@@ -26,17 +26,17 @@ use crate::{
         tree::Node,
         uri,
         widget::{
-            cleared::{Cleared, editor_of},
             editor::{EditorEvent, JsonEditor},
             form::{FormEvent, FormView, Leave},
             paint::{Pen, pane, wrap},
+            undo_clear::{Cleared, editor_of},
         },
     },
 };
 
 pub use assist::Typed;
 
-use super::Look;
+use super::DrawContext;
 
 /// Rows of a description that are shown at most.
 const DESCRIPTION_ROWS: usize = 3;
@@ -343,7 +343,7 @@ impl CallPane {
     }
 
     /// Draws the pane.
-    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title_style = if look.focused { theme.focus } else { theme.accent };
         let (name, right) = self.title(look.world);
@@ -388,7 +388,7 @@ impl CallPane {
         }
     }
 
-    fn draw_plain(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    fn draw_plain(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let key = look.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
         let text = match &self.target {
             Some(Node::Resource(server, uri)) => {

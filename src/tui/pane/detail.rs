@@ -20,18 +20,18 @@ use crate::{
     },
     tui::{
         action::Action,
+        background::{Done, Job, JobHandle, JobKind, Material, discard},
         keymap::Context,
-        present::{Part, Presented},
+        result_view::{Part, Presented},
         widget::{
             json::JsonView,
             paint::{Pen, lower, pane, width},
             window::{Move, Window},
         },
-        work::{Done, Job, Material, Task, Ticket, discard},
     },
 };
 
-use super::{Look, attempts, outcome_glyph, sheet::Sheet, traffic::pending_words};
+use super::{DrawContext, attempts, outcome_glyph, text_view::Sheet, traffic::pending_words};
 
 /// Frames of the call in sight that stay although the state has let go of them.
 const FORGOTTEN: usize = 64;
@@ -93,7 +93,7 @@ pub struct Detail {
     /// Images, sounds and links of the result.
     parts: Vec<(usize, Range<usize>, Part)>,
     /// Work to be done elsewhere, until it is fetched.
-    tasks: Vec<Task>,
+    tasks: Vec<Job>,
     waits: Waits,
 }
 
@@ -110,10 +110,10 @@ struct Told {
 /// The work that is waited for.
 #[derive(Default)]
 struct Waits {
-    presented: Option<Ticket>,
-    view: Option<Ticket>,
-    found: Option<(Ticket, String)>,
-    judged: Option<Ticket>,
+    presented: Option<JobHandle>,
+    view: Option<JobHandle>,
+    found: Option<(JobHandle, String)>,
+    judged: Option<JobHandle>,
 }
 
 impl Default for Detail {
@@ -155,7 +155,7 @@ impl Detail {
         let stays = matches!(self.tab, Tab::Frames | Tab::Attempts);
         let tab = if stays { self.tab } else { Tab::Tree };
         let mut tasks = self.give_up();
-        tasks.retain(|task| matches!(task.job, Job::Discard(_)));
+        tasks.retain(|task| matches!(task.job, JobKind::Discard(_)));
         *self = Detail { call, tab, chosen: stays, tasks, ..Detail::default() };
         if let Some(id) = call {
             self.frames = world.frames_of(id).cloned().collect();
@@ -215,7 +215,7 @@ impl Detail {
         self.seen = settled;
         (self.presented, self.parts, self.waits) = (None, vec![], Waits::default());
         self.judge(world);
-        match self.result.clone().map(|result| Job::Present(result).ask(&mut self.tasks)) {
+        match self.result.clone().map(|result| JobKind::Present(result).ask(&mut self.tasks)) {
             Some(Err(ticket)) => self.waits.presented = Some(ticket),
             Some(Ok(Done::Presented(presented, parts))) => self.take_presented(presented, parts),
             _ => {}
@@ -231,12 +231,12 @@ impl Detail {
     }
 
     /// The work that has come up since the last time.
-    pub fn take_tasks(&mut self) -> Vec<Task> {
+    pub fn take_tasks(&mut self) -> Vec<Job> {
         std::mem::take(&mut self.tasks)
     }
 
     /// Ends what is shown; the work that is left is to let go of it.
-    pub fn give_up(&mut self) -> Vec<Task> {
+    pub fn give_up(&mut self) -> Vec<Job> {
         discard(self.view.take(), &mut self.tasks);
         self.take_tasks()
     }
@@ -248,7 +248,7 @@ impl Detail {
     }
 
     /// Whether it waits for this work.
-    pub fn wants(&self, ticket: &Ticket) -> bool {
+    pub fn wants(&self, ticket: &JobHandle) -> bool {
         let waits = &self.waits;
         let found = waits.found.as_ref().map(|(ticket, _)| ticket);
         [waits.presented.as_ref(), waits.view.as_ref(), waits.judged.as_ref(), found].contains(&Some(ticket))
@@ -298,22 +298,22 @@ impl Detail {
         self.scroll = Window::default();
         let job = match self.tab {
             Tab::Frames => return self.view_frame(),
-            Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| Job::Json(sent_body(&call.spec.operation))),
-            Tab::Tree => self.tree().map(Job::Json),
-            Tab::Text => self.result.clone().map(Job::Text),
-            Tab::Raw => self.result.clone().map(Job::Raw),
+            Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| JobKind::Json(sent_body(&call.spec.operation))),
+            Tab::Tree => self.tree().map(JobKind::Json),
+            Tab::Text => self.result.clone().map(JobKind::Text),
+            Tab::Raw => self.result.clone().map(JobKind::Raw),
             Tab::Attempts => None,
         };
         self.show_made(job);
     }
 
     fn view_frame(&mut self) {
-        let job = self.frames.get(self.frame.cursor).map(|frame| Job::Frame(frame.body.clone()));
+        let job = self.frames.get(self.frame.cursor).map(|frame| JobKind::Frame(frame.body.clone()));
         self.show_made(job);
     }
 
     /// Shows what a job makes, as soon as it is made.
-    fn show_made(&mut self, job: Option<Job>) {
+    fn show_made(&mut self, job: Option<JobKind>) {
         self.waits.view = None;
         discard(self.view.take(), &mut self.tasks);
         match job.map(|job| job.ask(&mut self.tasks)) {
@@ -397,7 +397,7 @@ impl Detail {
     }
 
     /// Draws the call in `area`; `name` is the word of the pane.
-    pub fn draw(&mut self, name: &str, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, name: &str, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let call = self.call.and_then(|id| look.world.call(id));
         let title_style = if look.focused { theme.focus } else { theme.text };
@@ -425,7 +425,7 @@ impl Detail {
         }
     }
 
-    fn tabs(&self, look: Look) -> Vec<(&'static str, Style)> {
+    fn tabs(&self, look: DrawContext) -> Vec<(&'static str, Style)> {
         let mut pieces = Vec::new();
         for (index, tab) in Tab::ALL.into_iter().enumerate() {
             if index > 0 {
@@ -441,7 +441,7 @@ impl Detail {
         pieces
     }
 
-    fn draw_call(&mut self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+    fn draw_call(&mut self, call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
         match (self.tab, &mut self.view) {
             (Tab::Frames, _) => return self.draw_frames(call, look, area, buf),
             (Tab::Attempts, _) => {
@@ -478,7 +478,7 @@ impl Detail {
         }
     }
 
-    fn draw_frames(&mut self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+    fn draw_frames(&mut self, call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         if self.frames.is_empty() {
             return note(
@@ -522,7 +522,7 @@ impl Detail {
 }
 
 /// What is wrong with the payload, and what is being done with it, above it; gives how many rows that took.
-fn draw_told(told: &Told, look: Look, area: Rect, buf: &mut Buffer) -> u16 {
+fn draw_told(told: &Told, look: DrawContext, area: Rect, buf: &mut Buffer) -> u16 {
     let (theme, most) = (look.theme, usize::from(area.height / 3).min(4));
     let mut rows: Vec<(String, Style)> = told.trouble.iter().map(|why| (format!("✕ {why}"), theme.fail)).collect();
     match &told.verdict {
@@ -556,14 +556,14 @@ fn sent_body(operation: &Operation) -> Body {
     }
 }
 
-fn note(look: Look, area: Rect, buf: &mut Buffer, text: &str) {
+fn note(look: DrawContext, area: Rect, buf: &mut Buffer, text: &str) {
     let mut sheet = Sheet::new(look.theme, area.width);
     sheet.text(text, look.theme.muted);
     sheet.draw(buf, area, Window::default());
 }
 
 /// ` ── ok · 3.1 ms · queued 0.0 · wire 2.9 · 212 B`.
-fn outcome_line(call: &CallView, look: Look) -> Vec<(String, Style)> {
+fn outcome_line(call: &CallView, look: DrawContext) -> Vec<(String, Style)> {
     let theme = look.theme;
     let mut pieces = vec![(" ── ".to_owned(), theme.border)];
     match &call.settled {
@@ -595,7 +595,7 @@ fn outcome_line(call: &CallView, look: Look) -> Vec<(String, Style)> {
     pieces
 }
 
-fn draw_running(call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_running(call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let mut sheet = Sheet::new(theme, area.width);
     let elapsed = short(look.now.since(call.queued));
@@ -627,7 +627,7 @@ fn draw_running(call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
     sheet.draw(buf, area, Window::default());
 }
 
-fn progress_bar(share: f64, width: u16, look: Look) -> Vec<(String, Style)> {
+fn progress_bar(share: f64, width: u16, look: DrawContext) -> Vec<(String, Style)> {
     let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
     let cells = usize::from(width.saturating_sub(8)).max(1);
     let full = (share * cells as f64).round() as usize;
@@ -640,7 +640,7 @@ fn progress_bar(share: f64, width: u16, look: Look) -> Vec<(String, Style)> {
     ]
 }
 
-fn frame_row(frame: &Frame, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+fn frame_row(frame: &Frame, call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let kind = match frame.kind {
         FrameKind::Request => "request",

@@ -13,18 +13,18 @@ use crate::{
     },
     tui::{
         action::Action,
+        background::{Done, Job, JobHandle, JobKind, Material, Worked, discard},
+        call_segments::segments,
         rows::{Row, RowId, RowKind, Rows},
-        track::segments,
         widget::{
             json::JsonView,
             paint::{Pen, pane},
             window::Window,
         },
-        work::{Done, Job, Material, Task, Ticket, Worked, discard},
     },
 };
 
-use super::{Look, attempts::segment_style, detail::Detail, sheet::Sheet, table::outcome};
+use super::{DrawContext, attempts::segment_style, detail::Detail, table::outcome, text_view::Sheet};
 
 /// Which row is shown, and how.
 #[derive(Default)]
@@ -35,8 +35,8 @@ pub struct Entry {
     /// The message of a row that is no call, with the frame's number if it has one.
     view: Option<JsonView>,
     /// Work to be done elsewhere, and that which is waited for.
-    tasks: Vec<Task>,
-    waits: Option<Ticket>,
+    tasks: Vec<Job>,
+    waits: Option<JobHandle>,
 }
 
 impl Entry {
@@ -56,8 +56,8 @@ impl Entry {
                 let note = rows.note_of(row);
                 let frame = note.and_then(|n| n.frame).and_then(|seq| world.frames.iter().rev().find(|f| f.seq == seq));
                 let job = match (frame, note) {
-                    (Some(frame), _) => Job::Frame(frame.body.clone()),
-                    (None, Some(note)) => Job::Raw(Body::from(&*note.text)),
+                    (Some(frame), _) => JobKind::Frame(frame.body.clone()),
+                    (None, Some(note)) => JobKind::Raw(Body::from(&*note.text)),
                     (None, None) => return,
                 };
                 match job.ask(&mut self.tasks) {
@@ -70,7 +70,7 @@ impl Entry {
     }
 
     /// The work that has come up since the last time.
-    pub fn take_tasks(&mut self) -> Vec<Task> {
+    pub fn take_tasks(&mut self) -> Vec<Job> {
         let mut tasks = std::mem::take(&mut self.tasks);
         tasks.append(&mut self.detail.take_tasks());
         tasks
@@ -82,7 +82,7 @@ impl Entry {
     }
 
     /// Whether it waits for this work.
-    pub fn wants(&self, ticket: &Ticket) -> bool {
+    pub fn wants(&self, ticket: &JobHandle) -> bool {
         self.waits.as_ref() == Some(ticket) || self.detail.wants(ticket)
     }
 
@@ -126,7 +126,7 @@ impl Entry {
     }
 
     /// Draws the row.
-    pub fn draw(&mut self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let Some(row) = self.row.and_then(|id| rows.get(id)).copied() else {
             return closed_book(look, area, buf, "This row is no longer kept.");
         };
@@ -143,7 +143,7 @@ impl Entry {
         }
     }
 
-    fn draw_message(&mut self, row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+    fn draw_message(&mut self, row: &Row, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let name = rows.name(row.key);
@@ -180,7 +180,7 @@ impl Entry {
     }
 }
 
-fn closed_book(look: Look, area: Rect, buf: &mut Buffer, text: &str) {
+fn closed_book(look: DrawContext, area: Rect, buf: &mut Buffer, text: &str) {
     let style = if look.focused { look.theme.focus } else { look.theme.text };
     let inner = pane(buf, area, &[("Row", style)], &[], look.focused, look.theme);
     let mut sheet = Sheet::new(look.theme, inner.width.saturating_sub(2));
@@ -189,7 +189,7 @@ fn closed_book(look: Look, area: Rect, buf: &mut Buffer, text: &str) {
 }
 
 /// A call of which only its row is left.
-fn draw_forgotten(row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_forgotten(row: &Row, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let style = if look.focused { theme.focus } else { theme.text };
     let name = rows.name(row.key).map_or_else(|| "Call".to_owned(), |n| format!("{} · {}", n.server, n.tool));
@@ -207,7 +207,7 @@ fn draw_forgotten(row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buff
 }
 
 /// When, by whom, and where the time went: `░` waiting here, `▓` on the wire, `·` settling.
-fn draw_facts(call: &CallView, row: &Row, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_facts(call: &CallView, row: &Row, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let mut pen = Pen::new(buf, area, 0);
     let right = format!("sent {} · got {} ", size(u64::from(row.sent)), size(u64::from(row.got)));
@@ -239,7 +239,7 @@ fn draw_facts(call: &CallView, row: &Row, look: Look, area: Rect, buf: &mut Buff
 }
 
 /// The same of a call of several stages: a bar of its stretches, and how long each kind took in all.
-fn draw_stages(call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_stages(call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let cut = segments(call, look.now);
     let mut kinds: Vec<(char, Duration)> = vec![];
@@ -282,7 +282,7 @@ fn draw_stages(call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
     }
 }
 
-fn stretch_style(glyph: char, call: &CallView, look: Look) -> Style {
+fn stretch_style(glyph: char, call: &CallView, look: DrawContext) -> Style {
     let theme = look.theme;
     match (glyph, &call.settled) {
         ('░', _) => theme.muted,

@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-use super::{Look, breaker, lamp};
+use super::{DrawContext, breaker, lamp};
 use breakers::Breakers;
 use facts::Facts;
 use lines::Lines;
@@ -189,7 +189,7 @@ impl Health {
     }
 
     /// Draws the page.
-    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         match self.page {
             Page::Figures => self.draw_table(look, area, buf),
             Page::Breakers => self.breakers.draw(look, area, buf),
@@ -197,7 +197,7 @@ impl Health {
         }
     }
 
-    fn draw_table(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    fn draw_table(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let stats = &look.world.stats;
@@ -276,7 +276,7 @@ impl Columns {
         }
     }
 
-    fn row(&self, subject: &Subject, server: &ServerView, open: bool, look: Look, area: Rect, buf: &mut Buffer) {
+    fn row(&self, subject: &Subject, server: &ServerView, open: bool, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let empty = Stats::default();
         let stats = stats_of(subject, server).unwrap_or(&empty);
@@ -351,7 +351,7 @@ impl Columns {
 
 impl Columns {
     /// A fault made by hand, a breaker that is held or not closed: beside the name, in words where there is room.
-    fn mark(&self, subject: &Subject, server: &ServerView, look: Look, pen: &mut Pen, start: u16) {
+    fn mark(&self, subject: &Subject, server: &ServerView, look: DrawContext, pen: &mut Pen, start: u16) {
         let theme = look.theme;
         if server.faults.contains_key(&subject.tool) {
             pen.skip(1).put("‼", theme.fail.add_modifier(Modifier::REVERSED | Modifier::BOLD));

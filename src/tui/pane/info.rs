@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{Look, figures::Figures, lamp, replicas, servers::section_title, sheet::Sheet, state_words};
+use super::{DrawContext, columns::Figures, lamp, replicas, servers::section_title, state_words, text_view::Sheet};
 
 /// How many of the last lines of stderr and of the log are shown.
 const LINES: usize = 200;
@@ -43,7 +43,7 @@ impl InfoPane {
     }
 
     /// Draws the pane for what is selected.
-    pub fn draw(&self, node: Option<&Node>, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, node: Option<&Node>, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let title_style = if look.focused { look.theme.focus } else { look.theme.accent };
         let server = node.and_then(Node::server).and_then(|id| look.world.server(id));
         let (title, right) = match (node, server) {
@@ -63,7 +63,7 @@ impl InfoPane {
 }
 
 /// The rows of the pane at a width.
-pub fn sheet<'t>(node: Option<&Node>, look: Look<'t>, width: u16) -> Sheet<'t> {
+pub fn sheet<'t>(node: Option<&Node>, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
     let mut sheet = Sheet::new(look.theme, width);
     match (node, node.and_then(Node::server).and_then(|id| look.world.server(id))) {
         (Some(Node::Section(_, section)), Some(server)) => section_rows(&mut sheet, server, *section, look),
@@ -77,7 +77,7 @@ pub fn sheet<'t>(node: Option<&Node>, look: Look<'t>, width: u16) -> Sheet<'t> {
     sheet
 }
 
-fn group_rows(sheet: &mut Sheet, name: &str, look: Look, width: u16) {
+fn group_rows(sheet: &mut Sheet, name: &str, look: DrawContext, width: u16) {
     let mine = || look.world.servers.iter().filter(|s| s.spec.group.as_deref() == Some(name));
     let names = mine().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 24);
     let figures = Figures::for_room(width.saturating_sub(names + 2 + 24));
@@ -97,7 +97,7 @@ fn group_rows(sheet: &mut Sheet, name: &str, look: Look, width: u16) {
     sheet.gap().text(&format!("{tools} tools · {running} running"), look.theme.muted);
 }
 
-fn section_rows(sheet: &mut Sheet, server: &ServerView, section: crate::tui::tree::Section, look: Look) {
+fn section_rows(sheet: &mut Sheet, server: &ServerView, section: crate::tui::tree::Section, look: DrawContext) {
     use crate::tui::tree::Section;
     let rows: Vec<(String, Option<String>)> = match section {
         Section::Resources => server.catalog.resources.iter().map(|r| (r.uri.clone(), r.description.clone())).collect(),
@@ -112,7 +112,7 @@ fn section_rows(sheet: &mut Sheet, server: &ServerView, section: crate::tui::tre
     }
 }
 
-fn server_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
+fn server_rows(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
     let theme = look.theme;
     let (glyph, style) = lamp(&server.phase, theme);
     let since = super::lasting(&server.phase, server.phase_since, look);
@@ -132,7 +132,7 @@ fn server_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
 }
 
 /// The next step with its key.
-fn next_step(sheet: &mut Sheet, server: &ServerView, look: Look) {
+fn next_step(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
     let key = |action| look.keys.key(&[Context::Servers], action).unwrap_or_default();
     let text = match &*server.phase {
         Phase::Disabled => format!("{} starts it", key(Action::Disable)),
@@ -144,7 +144,7 @@ fn next_step(sheet: &mut Sheet, server: &ServerView, look: Look) {
     sheet.field("next", &text, look.theme.key);
 }
 
-fn identity_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
+fn identity_rows(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
     let (theme, spec) = (look.theme, &server.spec);
     let plain = theme.text;
     for (label, value) in [("about", &spec.description), ("owner", &spec.owner)] {
@@ -196,7 +196,7 @@ fn identity_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
     }
 }
 
-fn figure_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
+fn figure_rows(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
     let stats = &server.stats;
     if stats.settled == 0 && stats.in_flight == 0 {
         return;
@@ -214,7 +214,7 @@ fn figure_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
     sheet.field("latency", &format!("p50 {} · p95 {} · p99 {}", percentile(50.0), percentile(95.0), percentile(99.0)), look.theme.text);
 }
 
-fn trouble_rows(sheet: &mut Sheet, server: &ServerView, look: Look) {
+fn trouble_rows(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
     let (theme, epoch) = (look.theme, look.world.epoch);
     if !server.anomalies.is_empty() {
         sheet.gap().text("Against the protocol", theme.accent);

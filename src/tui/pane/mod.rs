@@ -4,17 +4,17 @@ pub mod attempts;
 pub mod banner;
 pub mod breaker;
 pub mod call;
+pub mod columns;
 pub mod detail;
 pub mod entry;
-pub mod figures;
 pub mod health;
 pub mod info;
 pub mod query;
 pub mod replicas;
 pub mod servers;
-pub mod sheet;
 pub mod strip;
 pub mod table;
+pub mod text_view;
 pub mod timeline;
 pub mod traffic;
 pub mod workflows;
@@ -32,7 +32,7 @@ use super::{keymap::Keymap, theme::Theme};
 
 /// What every pane needs to draw.
 #[derive(Clone, Copy)]
-pub struct Look<'a> {
+pub struct DrawContext<'a> {
     /// What is known.
     pub world: &'a World,
     /// The colours.
@@ -47,7 +47,7 @@ pub struct Look<'a> {
     pub focused: bool,
 }
 
-impl Look<'_> {
+impl DrawContext<'_> {
     /// The style of the row under the cursor.
     pub fn selection(&self) -> Style {
         if self.focused { self.theme.selection } else { self.theme.selection_idle }
@@ -85,7 +85,7 @@ pub fn state_words(server: &ServerView, now: Stamp) -> String {
 }
 
 /// How long a server has been in its state while that runs, or since when: a settled screen is not drawn again.
-pub fn lasting(phase: &Phase, since: Stamp, look: Look) -> String {
+pub fn lasting(phase: &Phase, since: Stamp, look: DrawContext) -> String {
     match phase.pending() {
         true => format!("for {}", crate::domain::time::short(look.now.since(since))),
         false => format!("since {}", &look.world.epoch.time_of_day(since)[..8]),

@@ -15,7 +15,7 @@ use crate::tui::{
     },
 };
 
-use super::Look;
+use super::DrawContext;
 
 /// Completions that are shown at once.
 const OFFERED: usize = 8;
@@ -151,7 +151,7 @@ impl FilterLine {
     }
 
     /// Draws the line, and what is wrong with it, at the top of `area`; `example` stands there while it is empty.
-    pub fn draw(&mut self, example: &str, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, example: &str, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let key = look.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
         let mut pen = Pen::new(buf, area, 0);
@@ -169,7 +169,7 @@ impl FilterLine {
     }
 
     /// Draws the words that Tab would take, under the line: last, over everything else.
-    pub fn draw_offers(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw_offers(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         if !self.editing || self.offers.is_empty() || area.height < 4 {
             return;

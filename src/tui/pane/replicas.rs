@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-use super::{Look, breaker, lamp, sheet::Sheet, state_words};
+use super::{DrawContext, breaker, lamp, state_words, text_view::Sheet};
 
 /// Whether a row belongs to a group of replicas.
 pub fn owns(row: &Row, world: &World) -> bool {
@@ -28,7 +28,7 @@ pub fn owns(row: &Row, world: &World) -> bool {
 }
 
 /// Draws a row of a group: itself, a member, a tool of it.
-pub fn draw_row(row: &Row, fold: &str, look: Look, pen: &mut Pen) {
+pub fn draw_row(row: &Row, fold: &str, look: DrawContext, pen: &mut Pen) {
     let theme = look.theme;
     match &row.node {
         Node::Replicas(id) => draw_group(id, fold, look, pen),
@@ -59,7 +59,7 @@ pub fn draw_row(row: &Row, fold: &str, look: Look, pen: &mut Pen) {
     }
 }
 
-fn draw_group(id: &ServerId, fold: &str, look: Look, pen: &mut Pen) {
+fn draw_group(id: &ServerId, fold: &str, look: DrawContext, pen: &mut Pen) {
     let theme = look.theme;
     let Some(group) = look.world.group(id) else { return };
     pen.put(fold, theme.muted).put("⊞ ", theme.accent);
@@ -74,7 +74,7 @@ fn draw_group(id: &ServerId, fold: &str, look: Look, pen: &mut Pen) {
 }
 
 /// The members' lamps; one with a breaker that does not let calls through shows that instead.
-fn lamps(group: &Group, look: Look) -> Vec<(String, ratatui::style::Style)> {
+fn lamps(group: &Group, look: DrawContext) -> Vec<(String, ratatui::style::Style)> {
     let mut pieces: Vec<(String, ratatui::style::Style)> = vec![];
     for member in group.members.iter().filter_map(|m| look.world.server(&m.server)).take(12) {
         let open = breaker::badge(&member.breaker, look.now, look.theme).filter(|_| member.phase.usable());
@@ -87,7 +87,7 @@ fn lamps(group: &Group, look: Look) -> Vec<(String, ratatui::style::Style)> {
     pieces
 }
 
-fn draw_member(id: &ServerId, look: Look, pen: &mut Pen) {
+fn draw_member(id: &ServerId, look: DrawContext, pen: &mut Pen) {
     let theme = look.theme;
     let Some(server) = look.world.server(id) else {
         pen.put("? ", theme.warn).put(id.as_str(), theme.muted).put(" is no server", theme.warn);
@@ -119,7 +119,7 @@ pub fn conflict(tool: &Arc<str>, members: &[ServerId]) -> Vec<String> {
 }
 
 /// The info pane's rows for a group.
-pub fn sheet(sheet: &mut Sheet, id: &ServerId, look: Look) {
+pub fn sheet(sheet: &mut Sheet, id: &ServerId, look: DrawContext) {
     let (theme, world) = (look.theme, look.world);
     let Some(group) = world.group(id) else {
         sheet.text("This group is no longer configured.", theme.muted);
@@ -162,7 +162,7 @@ pub fn sheet(sheet: &mut Sheet, id: &ServerId, look: Look) {
     }
 }
 
-fn member_row(id: &ServerId, weight: u32, strategy: &Strategy, look: Look, theme: &Theme) -> Vec<(String, ratatui::style::Style)> {
+fn member_row(id: &ServerId, weight: u32, strategy: &Strategy, look: DrawContext, theme: &Theme) -> Vec<(String, ratatui::style::Style)> {
     let Some(server) = look.world.server(id) else {
         return vec![(format!("  ? {id}: there is no such server"), theme.warn)];
     };

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-use super::{Look, breaker, figures::Figures, lamp, replicas};
+use super::{DrawContext, breaker, columns::Figures, lamp, replicas};
 
 /// The rows above the list: the filter's line, but on a low screen only while it is used.
 fn head(tree: &Tree, area: Rect) -> u16 {
@@ -43,7 +43,7 @@ pub fn row_at(tree: &Tree, area: Rect, y: u16) -> Option<usize> {
 }
 
 /// Draws the pane.
-pub fn draw(tree: &Tree, look: Look, area: Rect, buf: &mut Buffer) {
+pub fn draw(tree: &Tree, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let title = if look.focused { theme.focus } else { theme.text };
     let count = format!("{} tools", look.world.names.len());
@@ -64,7 +64,7 @@ pub fn draw(tree: &Tree, look: Look, area: Rect, buf: &mut Buffer) {
     }
 }
 
-fn draw_filter(tree: &Tree, look: Look, inner: Rect, buf: &mut Buffer) {
+fn draw_filter(tree: &Tree, look: DrawContext, inner: Rect, buf: &mut Buffer) {
     let mut pen = Pen::new(buf, inner, 0);
     pen.skip(1);
     match tree.filter() {
@@ -82,7 +82,7 @@ fn draw_filter(tree: &Tree, look: Look, inner: Rect, buf: &mut Buffer) {
     }
 }
 
-fn draw_empty(tree: &Tree, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_empty(tree: &Tree, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let text = match tree.filter() {
         Some(_) => "No tool of any server has a name like this.\n\nEsc ends the search.",
         None => {
@@ -96,7 +96,7 @@ fn draw_empty(tree: &Tree, look: Look, area: Rect, buf: &mut Buffer) {
     }
 }
 
-fn draw_none(key: &str, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_none(key: &str, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let room = Rect { x: area.x.saturating_add(1), width: area.width.saturating_sub(2), ..area };
     Pen::new(buf, room, 0).put("No servers yet.", look.theme.text);
     Pen::new(buf, room, 2).put(key, look.theme.key).put(" shows ways to get some", look.theme.muted);
@@ -106,7 +106,7 @@ fn draw_none(key: &str, look: Look, area: Rect, buf: &mut Buffer) {
     }
 }
 
-fn draw_row(row: &Row, selected: bool, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_row(row: &Row, selected: bool, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(1 + row.depth * 2);
     let fold = match row.open {
@@ -198,7 +198,7 @@ fn item(server: &ServerView, row: &Row) -> (String, Change, String) {
     found.unwrap_or_default()
 }
 
-fn put_name(pen: &mut Pen, name: &str, change: Change, style: Style, look: Look) {
+fn put_name(pen: &mut Pen, name: &str, change: Change, style: Style, look: DrawContext) {
     match change {
         Change::Same => pen.put("  ", style),
         Change::Added => pen.put("+ ", look.theme.ok),
@@ -208,7 +208,7 @@ fn put_name(pen: &mut Pen, name: &str, change: Change, style: Style, look: Look)
     pen.put_middle(name, room, style);
 }
 
-fn draw_group(name: &str, open: bool, fold: &str, look: Look, pen: &mut Pen) {
+fn draw_group(name: &str, open: bool, fold: &str, look: DrawContext, pen: &mut Pen) {
     pen.put(fold, look.theme.muted).put(name, look.theme.accent);
     if !open {
         // What is folded away still shows how it stands.
@@ -220,7 +220,7 @@ fn draw_group(name: &str, open: bool, fold: &str, look: Look, pen: &mut Pen) {
     }
 }
 
-fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, look: Look, pen: &mut Pen) {
+fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, look: DrawContext, pen: &mut Pen) {
     let theme = look.theme;
     let (glyph, style) = lamp(&server.phase, theme);
     pen.put(fold, theme.muted).put(glyph, style).skip(1);
@@ -260,7 +260,7 @@ fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, look: Lo
 }
 
 /// What a row must not hide: faults made by hand, a breaker that is held or not closed.
-fn marks(breaker: &BreakerView, faults: usize, look: Look) -> Vec<(String, Style)> {
+fn marks(breaker: &BreakerView, faults: usize, look: DrawContext) -> Vec<(String, Style)> {
     let loud = look.theme.fail.add_modifier(Modifier::REVERSED | Modifier::BOLD);
     let fault = match faults {
         0 => None,
@@ -299,7 +299,7 @@ fn name_column(world: &World) -> u16 {
     world.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
 }
 
-fn draw_tool_figures(stats: &Stats, look: Look, pen: &mut Pen) {
+fn draw_tool_figures(stats: &Stats, look: DrawContext, pen: &mut Pen) {
     let theme = look.theme;
     let last = stats.recent.back().map(|(us, _)| short(std::time::Duration::from_micros(*us))).unwrap_or_default();
     let failed = if stats.failed > 0 { format!("✕{} ", stats.failed) } else { String::new() };

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-use super::{Look, breaker, lamp};
+use super::{DrawContext, breaker, lamp};
 
 /// What stands before a lane: lamp, name, gaps.
 fn label(world: &World) -> u16 {
@@ -57,7 +57,7 @@ fn lanes(strip: &Strip, world: &World, grid: Grid, rows: usize) -> Vec<usize> {
 }
 
 /// The server whose lane is at a row of the strip.
-pub fn lane_at(strip: &Strip, look: Look, area: Rect, y: u16) -> Option<ServerId> {
+pub fn lane_at(strip: &Strip, look: DrawContext, area: Rect, y: u16) -> Option<ServerId> {
     let row = usize::from(y.checked_sub(area.y + 1)?);
     let rows = usize::from(area.height.saturating_sub(2));
     let grid = Grid::new(cells(look.world, area), look.now);
@@ -66,7 +66,7 @@ pub fn lane_at(strip: &Strip, look: Look, area: Rect, y: u16) -> Option<ServerId
 }
 
 /// Draws the strip.
-pub fn draw(strip: &Strip, look: Look, area: Rect, buf: &mut Buffer) {
+pub fn draw(strip: &Strip, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let (theme, world) = (look.theme, look.world);
     let grid = Grid::new(cells(world, area), look.now);
     let rows = usize::from(area.height.saturating_sub(2));
@@ -92,7 +92,7 @@ pub fn draw(strip: &Strip, look: Look, area: Rect, buf: &mut Buffer) {
     }
 }
 
-fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: Look, area: Rect, buf: &mut Buffer) {
+fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let mut pen = Pen::new(buf, area, 0);
     let (glyph, style) = lamp(&server.phase, theme);

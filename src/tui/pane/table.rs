@@ -10,7 +10,7 @@ use crate::{
     tui::{
         action::Action,
         filter::Filter,
-        index::{By, FILTER_STEP, Index, SORT_STEP, Sort},
+        filter_index::{By, FILTER_STEP, Index, SORT_STEP, Sort},
         keymap::Context,
         rows::{RowId, Rows},
         widget::{
@@ -23,7 +23,7 @@ use crate::{
 use columns::{Columns, head_word};
 pub use columns::{outcome, place_words};
 
-use super::{Look, query::FilterLine};
+use super::{DrawContext, query::FilterLine};
 
 /// What the filter line shows while it is empty.
 const EXAMPLE: &str = "filter   server:… tool:create* outcome:failed origin:… kind:log >500ms <2s !not text";
@@ -293,7 +293,7 @@ impl TrafficView {
     }
 
     /// Draws the view.
-    pub fn draw(&mut self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let right = self.state_words(rows, look);
@@ -328,7 +328,7 @@ impl TrafficView {
         self.query.draw_offers(look, inner, buf);
     }
 
-    fn state_words(&self, rows: &Rows, look: Look) -> String {
+    fn state_words(&self, rows: &Rows, look: DrawContext) -> String {
         let all = grouped(rows.len());
         let mut words =
             if self.index.filter().is_empty() { format!("{all} rows") } else { format!("{} of {all} rows", grouped(self.index.len(rows))) };
@@ -343,7 +343,7 @@ impl TrafficView {
         words
     }
 
-    fn draw_empty(&self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+    fn draw_empty(&self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let mut pen = Pen::new(buf, area, 1);
         pen.skip(1);

@@ -16,7 +16,7 @@ use crate::{
     tui::{
         action::Action,
         filter::Filter,
-        index::{FILTER_STEP, Index},
+        filter_index::{FILTER_STEP, Index},
         rows::{Row, RowId, Rows},
     },
 };

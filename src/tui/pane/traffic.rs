@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-use super::{Look, outcome_glyph};
+use super::{DrawContext, outcome_glyph};
 
 /// Cursor and scroll of the list.
 #[derive(Default)]
@@ -92,7 +92,7 @@ impl TrafficPane {
     }
 
     /// Draws the pane.
-    pub fn draw(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let (theme, world) = (look.theme, look.world);
         let title = if look.focused { theme.focus } else { theme.text };
         let key = look.keys.key(&[Context::Traffic], Action::Follow).unwrap_or_default();
@@ -152,7 +152,7 @@ impl Columns {
         Columns { time, server, name: width.saturating_sub(fixed), origin, outcome, bytes }
     }
 
-    fn head(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    fn head(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let style = look.theme.muted;
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(1);
@@ -165,7 +165,7 @@ impl Columns {
         pen.put(&format!("{:>9} {bytes}", "took"), style);
     }
 
-    fn row(&self, call: &CallView, look: Look, area: Rect, buf: &mut Buffer) {
+    fn row(&self, call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let (theme, operation) = (look.theme, &call.spec.operation);
         let mut pen = Pen::new(buf, area, 0);
         let time = look.world.epoch.time_of_day(call.queued);

@@ -3,16 +3,16 @@
 //! Each is a plain struct that owns its cursor and scroll; it takes keys, says what came of them and
 //! draws itself into a buffer. Used by panes and overlays.
 
-pub mod cleared;
 pub mod editor;
 pub mod field;
 pub mod form;
 pub mod graph;
 pub mod json;
-pub mod lamps;
 pub mod paint;
 pub mod spark;
+pub mod status_dots;
 pub mod tabs;
+pub mod undo_clear;
 pub mod window;
 
 #[cfg(test)]

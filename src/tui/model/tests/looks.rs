@@ -432,8 +432,8 @@ fn colours_keys_and_questions_follow_the_configuration() {
     let mut harness = Harness::busy(120, 40);
     let mut keymap = Keymap::built_in();
     keymap.bind("global", "f9", "zoom").unwrap();
-    let taste = Taste { theme: Theme::light(), keymap, confirm: ConfirmPolicy::Never };
-    harness.send(Msg::Update(ConsoleUpdate::Taste(Box::new(taste))));
+    let taste = Preferences { theme: Theme::light(), keymap, confirm: ConfirmPolicy::Never };
+    harness.send(Msg::Update(ConsoleUpdate::Preferences(Box::new(taste))));
     assert!(harness.frame().contains("Colours, keys"));
     assert_eq!(harness.model.theme, Theme::light());
     harness.tool("emailping").keys("enter");

@@ -14,7 +14,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        pane::Look,
+        pane::DrawContext,
         tree::Node,
         uri,
         widget::paint::{Pen, width},
@@ -107,7 +107,7 @@ impl CallPane {
         true
     }
 
-    pub(super) fn draw_suggestions(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub(super) fn draw_suggestions(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let key = look.keys.key(&[Context::Text], Action::Complete).unwrap_or_default();
         let mut pen = Pen::new(buf, area, 0);
@@ -124,7 +124,7 @@ impl CallPane {
         }
     }
 
-    pub(super) fn draw_subscription(&self, look: Look, server: &ServerId, uri: &str, area: Rect, buf: &mut Buffer) {
+    pub(super) fn draw_subscription(&self, look: DrawContext, server: &ServerId, uri: &str, area: Rect, buf: &mut Buffer) {
         let Some(view) = look.world.server(server) else { return };
         if !view.info.as_ref().is_some_and(|info| info.declares(&["resources", "subscribe"])) {
             return;

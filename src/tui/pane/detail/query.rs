@@ -15,13 +15,13 @@ use crate::{
         world::World,
     },
     tui::{
-        pane::Look,
-        present::Part,
+        background::{Done, JobKind},
+        pane::DrawContext,
+        result_view::Part,
         widget::{
             json::{JsonView, Progress},
             window::Window,
         },
-        work::{Done, Job},
     },
 };
 
@@ -114,7 +114,7 @@ impl Detail {
         }
         JsonPath::parse(path).map_err(|e| e.to_string())?;
         let presented = self.presented.as_ref().ok_or("There is no result to be filtered.")?;
-        let job = Job::Path { tree: presented.tree.clone(), path: path.to_owned() };
+        let job = JobKind::Path { tree: presented.tree.clone(), path: path.to_owned() };
         match job.ask(&mut self.tasks) {
             Ok(Done::Found(found)) => self.take_found(path.to_owned(), found),
             Ok(_) => Ok(()),
@@ -149,7 +149,7 @@ impl Detail {
         }
         if self.filter.take().is_some() {
             // The whole result again, in the tree that was filtered.
-            let tree = self.tree().map(Job::Json);
+            let tree = self.tree().map(JobKind::Json);
             self.show_made(tree);
             return true;
         }
@@ -225,7 +225,7 @@ impl Detail {
         if result.is_empty() {
             return;
         }
-        let job = Job::Judge { result: result.clone(), schema: schema.clone() };
+        let job = JobKind::Judge { result: result.clone(), schema: schema.clone() };
         match job.ask(&mut self.tasks) {
             Ok(Done::Judged(verdict)) => self.told.verdict = verdict,
             Err(ticket) => (self.waits.judged, self.told.checking) = (Some(ticket), true),
@@ -234,7 +234,7 @@ impl Detail {
     }
 
     /// What is searched for and filtered by, for the title.
-    pub(super) fn query_line(&self, look: Look) -> Vec<(String, Style)> {
+    pub(super) fn query_line(&self, look: DrawContext) -> Vec<(String, Style)> {
         let mut pieces = vec![];
         if let Some(filter) = self.filter.as_ref().filter(|_| self.tab == Tab::Tree) {
             pieces.push((format!(" {} ", filter.path), look.theme.found));

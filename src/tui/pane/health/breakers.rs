@@ -5,7 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use crate::{
     domain::world::World,
     tui::{
-        pane::{Look, breaker, sheet::Sheet},
+        pane::{DrawContext, breaker, text_view::Sheet},
         widget::{
             paint::{Pen, lower, pane},
             window::{Move, Window},
@@ -90,7 +90,7 @@ impl Breakers {
     }
 
     /// Draws the page.
-    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let right = counts(look);
@@ -135,7 +135,7 @@ impl Breakers {
     }
 }
 
-fn panel<'t>(subject: &Subject, look: Look<'t>, width: u16) -> Sheet<'t> {
+fn panel<'t>(subject: &Subject, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
     let mut sheet = Sheet::new(look.theme, width);
     if let Some(server) = look.world.server(&subject.server)
         && let Some(view) = breaker::view_of(subject, server)
@@ -146,7 +146,7 @@ fn panel<'t>(subject: &Subject, look: Look<'t>, width: u16) -> Sheet<'t> {
     sheet
 }
 
-fn draw_panel(subject: &Subject, sheet: &Sheet, selected: bool, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_panel(subject: &Subject, sheet: &Sheet, selected: bool, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let name = match &subject.tool {
         Some(tool) => format!("{} › {tool}", subject.server),
@@ -163,7 +163,7 @@ fn draw_panel(subject: &Subject, sheet: &Sheet, selected: bool, look: Look, area
 }
 
 /// `3 closed · 1 open`, with their glyphs.
-fn counts(look: Look) -> Vec<(String, Style)> {
+fn counts(look: DrawContext) -> Vec<(String, Style)> {
     use crate::domain::policy::breaker::State;
     let states = look.world.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values())).map(|b| b.state);
     let states: Vec<State> = states.collect();

@@ -17,7 +17,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        pane::{Look, breaker, lamp, sheet::Sheet, state_words},
+        pane::{DrawContext, breaker, lamp, state_words, text_view::Sheet},
         widget::{
             paint::pane,
             window::{Move, Window},
@@ -42,13 +42,13 @@ pub struct Facts {
 
 impl Facts {
     /// Scrolls.
-    pub fn go(&mut self, to: Move, subject: Option<&Subject>, look: Look, area: Rect) {
+    pub fn go(&mut self, to: Move, subject: Option<&Subject>, look: DrawContext, area: Rect) {
         let rows = sheet(subject, look, area.width.saturating_sub(4)).len();
         self.window.scroll(to, rows, usize::from(area.height.saturating_sub(2)));
     }
 
     /// Draws the pane.
-    pub fn draw(&self, subject: Option<&Subject>, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, subject: Option<&Subject>, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = match subject {
             Some(Subject { server, tool: Some(tool) }) => format!("{server} › {tool}"),
@@ -70,7 +70,7 @@ impl Facts {
     }
 }
 
-fn sheet<'t>(subject: Option<&Subject>, look: Look<'t>, width: u16) -> Sheet<'t> {
+fn sheet<'t>(subject: Option<&Subject>, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
     let theme = look.theme;
     let mut sheet = Sheet::new(theme, width);
     let Some((subject, server)) = subject.and_then(|s| Some((s, look.world.server(&s.server)?))) else {
@@ -91,7 +91,7 @@ fn sheet<'t>(subject: Option<&Subject>, look: Look<'t>, width: u16) -> Sheet<'t>
 }
 
 /// Faults that are made by hand here.
-fn made_faults(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look: Look) {
+fn made_faults(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look: DrawContext) {
     let theme = look.theme;
     let key = look.keys.key(&[Context::Health], Action::EndFaults).unwrap_or_default();
     for (tool, fault) in server.faults.iter().filter(|(tool, _)| subject.tool.is_none() || **tool == subject.tool) {
@@ -107,7 +107,7 @@ fn made_faults(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look: 
 }
 
 /// The breaker of the subject, and those of its tools in a line each.
-fn breaker_rows(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look: Look, width: u16) {
+fn breaker_rows(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look: DrawContext, width: u16) {
     let theme = look.theme;
     if let Some(view) = breaker::view_of(subject, server) {
         let policy = breaker::policy_of(subject, server, look.world);
@@ -125,7 +125,7 @@ fn breaker_rows(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look:
 }
 
 /// The latencies: bars over a logarithmic axis, cut to where there are some, percentiles under it.
-fn histogram(sheet: &mut Sheet, stats: &Stats, look: Look, width: u16) {
+fn histogram(sheet: &mut Sheet, stats: &Stats, look: DrawContext, width: u16) {
     let theme = look.theme;
     let Some(shape) = stats.shape() else {
         sheet.text("No call was answered yet: latencies are drawn here.", theme.muted);
@@ -156,7 +156,7 @@ fn histogram(sheet: &mut Sheet, stats: &Stats, look: Look, width: u16) {
 }
 
 /// The decades under the bars, and a line with the percentiles at their places.
-fn axis(sheet: &mut Sheet, stats: &Stats, (first, count, each): (usize, usize, usize), look: Look) {
+fn axis(sheet: &mut Sheet, stats: &Stats, (first, count, each): (usize, usize, usize), look: DrawContext) {
     let theme = look.theme;
     let mut line = "       └".to_owned();
     let mut labels = " ".repeat(8);
@@ -183,7 +183,7 @@ fn axis(sheet: &mut Sheet, stats: &Stats, (first, count, each): (usize, usize, u
 }
 
 /// Outcomes, failures by kind as bars, the last failure with its message.
-fn failures(sheet: &mut Sheet, stats: &Stats, look: Look) {
+fn failures(sheet: &mut Sheet, stats: &Stats, look: DrawContext) {
     let theme = look.theme;
     sheet.gap();
     sheet.field("answered", &format!("{} · {} of them tool errors", stats.answered, stats.tool_errors), theme.text);
@@ -209,7 +209,7 @@ fn failures(sheet: &mut Sheet, stats: &Stats, look: Look) {
 }
 
 /// The states of the connection, newest first, with how long each lasted.
-fn connection(sheet: &mut Sheet, server: &ServerView, look: Look) {
+fn connection(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
     let theme = look.theme;
     sheet.gap().text("Connection", theme.accent);
     let mut end = None;
@@ -240,7 +240,7 @@ fn connection(sheet: &mut Sheet, server: &ServerView, look: Look) {
     }
 }
 
-fn faults(sheet: &mut Sheet, server: &ServerView, look: Look) {
+fn faults(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
     let theme = look.theme;
     if server.anomaly_counts.is_empty() {
         return;

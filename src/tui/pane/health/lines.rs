@@ -11,7 +11,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        pane::Look,
+        pane::DrawContext,
         theme::Theme,
         widget::{
             field::{FieldEvent, TextField},
@@ -131,7 +131,7 @@ impl Lines {
     }
 
     /// Draws the pane.
-    pub fn draw(&mut self, server: Option<&ServerId>, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, server: Option<&ServerId>, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let style = if look.focused { theme.focus } else { theme.text };
         let server = server.and_then(|id| look.world.server(id));
@@ -176,7 +176,7 @@ impl Lines {
         }
     }
 
-    fn line(&self, server: &ServerView, index: usize, look: Look, area: Rect, buf: &mut Buffer) {
+    fn line(&self, server: &ServerView, index: usize, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let mut pen = Pen::new(buf, area, 0);
         match self.source {
@@ -198,7 +198,7 @@ impl Lines {
         }
     }
 
-    fn tabs(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    fn tabs(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let style = |source| if self.source == source { theme.focus } else { theme.muted };
         let word = |source, word: &str| if self.source == source && theme.mono { format!("[{word}]") } else { word.to_owned() };

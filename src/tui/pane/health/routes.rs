@@ -14,7 +14,7 @@ use crate::{
         world::World,
     },
     tui::{
-        pane::{Look, breaker, lamp, outcome_glyph, replicas},
+        pane::{DrawContext, breaker, lamp, outcome_glyph, replicas},
         widget::{
             paint::{Pen, pane, width, wrap},
             window::{Move, Window},
@@ -90,7 +90,7 @@ impl Routes {
     }
 
     /// Draws the page.
-    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let routing = &look.world.rules.routing;
@@ -119,7 +119,7 @@ fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-fn rows(look: Look, wide: u16) -> Vec<Row> {
+fn rows(look: DrawContext, wide: u16) -> Vec<Row> {
     let mut rows = vec![];
     for group in &look.world.rules.routing.groups {
         group_rows(&mut rows, group, look, wide);
@@ -140,7 +140,7 @@ fn rows(look: Look, wide: u16) -> Vec<Row> {
     rows
 }
 
-fn heading(rows: &mut Vec<Row>, text: &str, more: &str, look: Look) {
+fn heading(rows: &mut Vec<Row>, text: &str, more: &str, look: DrawContext) {
     if !rows.is_empty() {
         rows.push(Row::default());
     }
@@ -171,7 +171,7 @@ impl Columns {
     }
 }
 
-fn group_rows(rows: &mut Vec<Row>, group: &Group, look: Look, wide: u16) {
+fn group_rows(rows: &mut Vec<Row>, group: &Group, look: DrawContext, wide: u16) {
     let (theme, world) = (look.theme, look.world);
     let tools = world.group_tools(&group.id);
     let sticky = match &group.strategy {
@@ -212,7 +212,7 @@ fn group_rows(rows: &mut Vec<Row>, group: &Group, look: Look, wide: u16) {
     }
 }
 
-fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns: &Columns, look: Look) -> Row {
+fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns: &Columns, look: DrawContext) -> Row {
     let theme = look.theme;
     let target = Target::Server(id.clone());
     let Some(server) = look.world.server(id) else {
@@ -251,7 +251,7 @@ fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns:
     Row { pieces, target }
 }
 
-fn route_rows(rows: &mut Vec<Row>, look: Look) {
+fn route_rows(rows: &mut Vec<Row>, look: DrawContext) {
     let (theme, world) = (look.theme, look.world);
     let routes = &world.rules.routing.routes;
     if routes.is_empty() {
@@ -283,7 +283,7 @@ fn route_rows(rows: &mut Vec<Row>, look: Look) {
     }
 }
 
-fn fallback_rows(rows: &mut Vec<Row>, look: Look) {
+fn fallback_rows(rows: &mut Vec<Row>, look: DrawContext) {
     let theme = look.theme;
     let rules: Vec<_> = look.world.rules.tools.iter().filter(|rule| !rule.fallback.is_empty()).collect();
     if rules.is_empty() {
@@ -303,7 +303,7 @@ fn fallback_rows(rows: &mut Vec<Row>, look: Look) {
 }
 
 /// Where the last calls went, newest first: why, and who answered in the end.
-fn last_rows(rows: &mut Vec<Row>, look: Look, wide: u16) {
+fn last_rows(rows: &mut Vec<Row>, look: DrawContext, wide: u16) {
     let (theme, world) = (look.theme, look.world);
     if world.routed.is_empty() {
         return;

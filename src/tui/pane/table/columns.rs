@@ -13,8 +13,8 @@ use crate::{
         world::CallView,
     },
     tui::{
-        index::By,
-        pane::{Look, traffic::pending_words},
+        filter_index::By,
+        pane::{DrawContext, traffic::pending_words},
         rows::{Row, RowKind, Rows, State},
         theme::Theme,
         widget::paint::{Pen, width},
@@ -104,7 +104,7 @@ impl Columns {
     }
 
     /// Writes a row.
-    pub(super) fn row(&self, row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+    pub(super) fn row(&self, row: &Row, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let call = row.call().and_then(|id| look.world.call(id));
         let name = rows.name(row.key);
@@ -176,7 +176,7 @@ impl Columns {
     }
 
     /// What a log message, notification or fault says, in the room that a call's figures take.
-    fn note(&self, row: &Row, rows: &Rows, look: Look, pen: &mut Pen) {
+    fn note(&self, row: &Row, rows: &Rows, look: DrawContext, pen: &mut Pen) {
         let (text, style) = match rows.note_of(row) {
             Some(note) => (&*note.text, if row.kind() == RowKind::Anomaly { look.theme.warn } else { look.theme.muted }),
             None => ("the text is no longer kept", look.theme.muted),
@@ -213,7 +213,7 @@ fn origin_word(row: &Row, theme: &Theme) -> (&'static str, Style) {
 }
 
 /// Glyph, words and style of a call's state.
-pub fn outcome(row: &Row, call: Option<&CallView>, look: Look) -> (&'static str, String, Style) {
+pub fn outcome(row: &Row, call: Option<&CallView>, look: DrawContext) -> (&'static str, String, Style) {
     let theme = look.theme;
     match row.state {
         State::Queued | State::Running => (look.spinner(), call.map_or_else(|| row.state.words().to_owned(), pending_words), theme.running),
@@ -250,13 +250,13 @@ fn answered_by<'w>(row: &Row, call: Option<&'w CallView>) -> Option<&'w str> {
 }
 
 /// `flaky→mirror`: which was asked, which answered. The one that answered is whole for as long as it can.
-fn server_and(asked: &str, by: &str, room: u16, look: Look, pen: &mut Pen) {
+fn server_and(asked: &str, by: &str, room: u16, look: DrawContext, pen: &mut Pen) {
     let theme = look.theme;
     let own = width(by).min(room.saturating_sub(4));
     pen.put_middle(asked, room.saturating_sub(own + 1), theme.muted).put("→", theme.warn).put_middle(by, own, theme.accent);
 }
 
-fn took(row: &Row, look: Look) -> (String, Style) {
+fn took(row: &Row, look: DrawContext) -> (String, Style) {
     let theme = look.theme;
     let time = row.end(look.now).since(row.at);
     match row.state {
@@ -268,7 +268,7 @@ fn took(row: &Row, look: Look) -> (String, Style) {
 }
 
 /// A duration as a bar: logarithmic, 0.1 ms to 100 s, so that a glance finds what is slow.
-fn bar(us: u64, cells: u16, row: &Row, look: Look, pen: &mut Pen) {
+fn bar(us: u64, cells: u16, row: &Row, look: DrawContext, pen: &mut Pen) {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     if row.state == State::None {
         return;

@@ -14,7 +14,7 @@ use crate::{
         action::Action,
         keymap::Context,
         pane::{
-            Look, lamp,
+            DrawContext, lamp,
             table::{outcome, place_words},
         },
         rows::{Row, Rows, State},
@@ -34,7 +34,7 @@ const EXAMPLE: &str = "filter   server:â€¦ tool:create* outcome:failed origin:â€
 
 impl Timeline {
     /// Draws the view.
-    pub fn draw(&mut self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let key = look.keys.key(&[Context::Timeline], Action::Follow).unwrap_or_default();
@@ -74,7 +74,7 @@ impl Timeline {
     }
 
     /// The times over the lanes.
-    fn axis(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    fn axis(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let step = tick(self.scale.cell());
         let mut free = area.x;
         for (x, at) in ticks(self.scale.start, self.scale.cell(), look.world.epoch, step, area.width) {
@@ -89,7 +89,7 @@ impl Timeline {
         }
     }
 
-    fn names(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    fn names(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         for (index, lane) in self.plan.lanes.iter().enumerate() {
             let Some(y) = lane.first.checked_sub(self.top).filter(|y| *y < usize::from(area.height)) else { continue };
@@ -113,7 +113,7 @@ impl Timeline {
     }
 
     /// Faint lines under the ticks, so that a bar can be followed up to its time.
-    fn rules(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    fn rules(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let step = tick(self.scale.cell());
         let epoch = (look.world.epoch.unix_ms % 86_400_000) * 1_000_000;
         for x in 0..area.width {
@@ -126,7 +126,7 @@ impl Timeline {
         }
     }
 
-    fn bar(&self, bar: &Bar, row: &Row, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+    fn bar(&self, bar: &Bar, row: &Row, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let call = row.call().and_then(|id| look.world.call(id));
         if let Some(call) = call.filter(|call| call.storied()) {
@@ -194,7 +194,7 @@ impl Timeline {
         }
     }
 
-    fn cursor_line(&self, rows: &Rows, look: Look, chart: Rect, buf: &mut Buffer) {
+    fn cursor_line(&self, rows: &Rows, look: DrawContext, chart: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let x = self.cursor.map_or_else(|| self.scale.column(look.now), |at| self.scale.column(at));
         let Some(x) = u16::try_from(x).ok().filter(|x| *x < chart.width) else { return };
@@ -225,7 +225,7 @@ impl Timeline {
         }
     }
     /// In the room under the lanes: the calls that ran at the cursor, or the last ones while it follows.
-    fn list(&self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+    fn list(&self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         if area.height < 4 {
             return;
@@ -270,7 +270,7 @@ impl Timeline {
     }
 
     /// The time under the cursor and what ran then.
-    fn foot(&self, rows: &Rows, look: Look, area: Rect, buf: &mut Buffer) {
+    fn foot(&self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let at = self.cursor.unwrap_or(look.now);
         let mut pen = Pen::new(buf, area, 0);

@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use crate::{
     domain::{run::RunId, time::Stamp, world::World},
     tui::{
-        index::Index,
+        filter_index::Index,
         rows::{LONG, RowId, Rows},
         widget::paint::width,
     },

@@ -10,7 +10,7 @@ use ratatui::{
 use crate::{
     domain::{call::Origin, run::RunId, time::short},
     tui::{
-        pane::{Look, workflows::state::of_run},
+        pane::{DrawContext, workflows::state::of_run},
         rows::Rows,
         widget::paint::{Pen, width},
     },
@@ -57,7 +57,7 @@ impl Timeline {
     }
 
     /// Draws the brackets.
-    pub(super) fn brackets(&self, rows: &Rows, look: Look, chart: Rect, buf: &mut Buffer) {
+    pub(super) fn brackets(&self, rows: &Rows, look: DrawContext, chart: Rect, buf: &mut Buffer) {
         for lane in &self.plan.lanes {
             let (Some(run), Some(y)) = (lane.run, lane.first.checked_sub(self.top)) else { continue };
             if y < usize::from(chart.height) {
@@ -66,7 +66,7 @@ impl Timeline {
         }
     }
 
-    fn bracket(&self, lane: &Lane, run: RunId, rows: &Rows, look: Look, line: Rect, buf: &mut Buffer) {
+    fn bracket(&self, lane: &Lane, run: RunId, rows: &Rows, look: DrawContext, line: Rect, buf: &mut Buffer) {
         let view = look.world.runs.get(run);
         let bars = || self.plan.bars.iter().filter(|bar| run_of(bar, rows) == Some(run));
         let (from, to, running) = match view {

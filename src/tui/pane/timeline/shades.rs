@@ -9,10 +9,10 @@ use ratatui::{
 use crate::{
     domain::world::CallView,
     tui::{
-        pane::{Look, attempts::segment_style},
+        call_segments::{Kind, Segment, segments},
+        pane::{DrawContext, attempts::segment_style},
         rows::{Row, State},
         theme::Theme,
-        track::{Kind, Segment, segments},
         widget::paint::{Pen, width},
     },
 };
@@ -40,7 +40,7 @@ fn rank(kind: &Kind) -> u8 {
 
 impl Timeline {
     /// Draws a call stretch by stretch; `label` goes into the longest where there is room.
-    pub(super) fn shaded(&self, bar: &Bar, row: &Row, call: &CallView, label: &str, look: Look, area: Rect, buf: &mut Buffer) {
+    pub(super) fn shaded(&self, bar: &Bar, row: &Row, call: &CallView, label: &str, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let mut cut = segments(call, look.now);
         cut.sort_by_key(|segment| rank(&segment.kind));

@@ -19,7 +19,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        pane::{Look, sheet::Sheet},
+        pane::{DrawContext, text_view::Sheet},
         theme::Theme,
         widget::{
             graph::{self, BoxLook, Scroll},
@@ -150,7 +150,7 @@ impl Chart {
     }
 
     /// Scrolls the problems of a broken file.
-    pub fn scroll_problems(&mut self, to: Move, problems: &[Problem], look: Look, area: Rect) {
+    pub fn scroll_problems(&mut self, to: Move, problems: &[Problem], look: DrawContext, area: Rect) {
         let inner = inside(area);
         let rows = problem_sheet(problems, look, inner.width).len();
         self.window.scroll(to, rows, usize::from(inner.height));
@@ -164,7 +164,7 @@ fn inside(area: Rect) -> Rect {
 
 impl Flows {
     /// Draws the graph, or what is wrong.
-    pub fn draw_chart(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw_chart(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let run = self.run(look.world).cloned();
         let flow = self.flow(look.world);
@@ -218,7 +218,7 @@ impl Flows {
 }
 
 /// Arrows in the border where the graph goes on.
-fn more(chart: &Chart, inner: Rect, look: Look, area: Rect, buf: &mut Buffer) {
+fn more(chart: &Chart, inner: Rect, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let (width, height) = (usize::from(inner.width), usize::from(inner.height));
     let signs = [
         (chart.scroll.x > 0, "◂"),
@@ -234,7 +234,7 @@ fn more(chart: &Chart, inner: Rect, look: Look, area: Rect, buf: &mut Buffer) {
 }
 
 /// Every problem with the line that it stands in.
-fn problem_sheet<'t>(problems: &[Problem], look: Look<'t>, width: u16) -> Sheet<'t> {
+fn problem_sheet<'t>(problems: &[Problem], look: DrawContext<'t>, width: u16) -> Sheet<'t> {
     let mut sheet = Sheet::new(look.theme, width.saturating_sub(1));
     for problem in problems {
         problem_rows(problem, look.theme, &mut sheet);

@@ -14,12 +14,12 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        pane::{Look, call::Outcome},
+        pane::{DrawContext, call::Outcome},
         widget::{
-            cleared::{Cleared, editor_of},
             editor::{EditorEvent, JsonEditor},
             form::{FormEvent, FormView, Leave},
             paint::{Pen, pane, wrap},
+            undo_clear::{Cleared, editor_of},
         },
     },
 };
@@ -215,7 +215,7 @@ impl InputPane {
     }
 
     /// Draws the pane.
-    pub fn draw(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let contexts = [if self.wants_text() { Context::InputText } else { Context::Input }];

@@ -10,7 +10,7 @@ use crate::{
         action::Action,
         flows::Flow,
         keymap::Context,
-        pane::Look,
+        pane::DrawContext,
         widget::paint::{Pen, lower, pane, wrap},
     },
 };
@@ -22,7 +22,7 @@ use super::{
 
 impl Flows {
     /// Draws the list.
-    pub fn draw_list(&self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw_list(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let count = self.list.len();
@@ -61,7 +61,7 @@ impl Flows {
         }
     }
 
-    fn draw_flow(&self, name: &Arc<str>, here: bool, look: Look, area: Rect, buf: &mut Buffer) {
+    fn draw_flow(&self, name: &Arc<str>, here: bool, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let flow = self.list.iter().find(|flow| flow.name == *name);
         let run = look.world.runs.last_of(name);
@@ -112,7 +112,7 @@ impl Flows {
         pen.put_middle(name, room, if here { theme.accent } else { theme.text });
     }
 
-    fn draw_empty(&self, look: Look, inner: Rect, buf: &mut Buffer) {
+    fn draw_empty(&self, look: DrawContext, inner: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let place = self.folder.as_ref().map_or_else(|| "a folder named workflows beside your configuration".to_owned(), String::clone);
         let text = format!(
@@ -125,7 +125,7 @@ impl Flows {
     }
 }
 
-fn draw_run(run: &RunView, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_run(run: &RunView, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let (glyph, words, style) = of_run(run, look);
     let took = run.report.as_ref().map_or_else(|| look.now.since(run.started), |report| report.took());

@@ -8,11 +8,11 @@ use crate::{
         time::short,
         world_runs::RunView,
     },
-    tui::{pane::Look, theme::Theme},
+    tui::{pane::DrawContext, theme::Theme},
 };
 
 /// A step's glyph and style.
-pub fn of_step(view: &StepView, look: Look) -> (&'static str, Style) {
+pub fn of_step(view: &StepView, look: DrawContext) -> (&'static str, Style) {
     let theme = look.theme;
     match &view.state {
         StepState::Pending => ("·", theme.muted),
@@ -43,7 +43,7 @@ pub fn words(view: &StepView) -> String {
 }
 
 /// What stands in the upper border of a step's box: state and time.
-pub fn above(view: &StepView, look: Look) -> String {
+pub fn above(view: &StepView, look: DrawContext) -> String {
     let (glyph, _) = of_step(view, look);
     match &view.state {
         StepState::Pending => String::new(),
@@ -72,7 +72,7 @@ pub fn below(view: &StepView) -> String {
 }
 
 /// A run's glyph, words and style.
-pub fn of_run(run: &RunView, look: Look) -> (&'static str, &'static str, Style) {
+pub fn of_run(run: &RunView, look: DrawContext) -> (&'static str, &'static str, Style) {
     let theme = look.theme;
     match &run.report {
         Some(report) => {

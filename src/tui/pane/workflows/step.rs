@@ -18,7 +18,7 @@ use crate::{
     },
     tui::{
         action::Action,
-        pane::{Look, sheet::Sheet},
+        pane::{DrawContext, text_view::Sheet},
         widget::{
             json::JsonView,
             paint::{Pen, pane},
@@ -115,7 +115,7 @@ impl StepPane {
 
 impl Flows {
     /// Draws the selected step.
-    pub fn draw_step(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw_step(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let run = self.run(look.world).cloned();
         let title = if look.focused { theme.focus } else { theme.text };
@@ -147,7 +147,7 @@ impl Flows {
 }
 
 impl StepPane {
-    fn draw_sides(&mut self, names: [&str; 2], look: Look, area: Rect, buf: &mut Buffer) {
+    fn draw_sides(&mut self, names: [&str; 2], look: DrawContext, area: Rect, buf: &mut Buffer) {
         let half = area.width / 2;
         let beside = area.width >= BESIDE;
         let sides = [(Side::Given, names[0]), (Side::Came, names[1])];
@@ -181,7 +181,7 @@ impl StepPane {
     }
 }
 
-fn step_words(view: &StepView, look: Look) -> String {
+fn step_words(view: &StepView, look: DrawContext) -> String {
     let mut words = state::words(view);
     if let Some(took) = view.took(look.now).filter(|_| !matches!(view.state, StepState::Pending)) {
         words.push_str(&format!(" · {}", short(took)));
@@ -198,7 +198,7 @@ fn step_words(view: &StepView, look: Look) -> String {
 }
 
 /// Why a step stands as it does.
-fn step_sheet<'t>(view: &StepView, run: &RunView, path: Option<&str>, look: Look<'t>, width: u16) -> Sheet<'t> {
+fn step_sheet<'t>(view: &StepView, run: &RunView, path: Option<&str>, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
     let theme = look.theme;
     let mut sheet = Sheet::new(theme, width);
     if let Some(step) = run.plan.steps.iter().find(|step| Some(&*step.id) == path) {
@@ -232,7 +232,7 @@ fn error_rows(error: &StepError, style: Style, sheet: &mut Sheet) {
 }
 
 /// How a run ended.
-fn run_sheet<'t>(run: &RunView, look: Look<'t>, width: u16) -> Sheet<'t> {
+fn run_sheet<'t>(run: &RunView, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
     let theme = look.theme;
     let mut sheet = Sheet::new(theme, width);
     sheet.field("began", &look.world.epoch.time_of_day(run.started), theme.text);

@@ -16,8 +16,8 @@ use crate::{
         world_runs::RunView,
     },
     tui::{
-        pane::{Look, attempts::segment_style, outcome_glyph},
-        track::segments,
+        call_segments::segments,
+        pane::{DrawContext, attempts::segment_style, outcome_glyph},
         widget::{
             paint::{Pen, pane},
             window::{Move, Window},
@@ -80,7 +80,7 @@ impl Steps {
 
 impl Flows {
     /// Draws the waterfall.
-    pub fn draw_steps(&mut self, look: Look, area: Rect, buf: &mut Buffer) {
+    pub fn draw_steps(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let run = self.run(look.world).cloned();
@@ -189,7 +189,7 @@ impl Scale {
         Pen::new(buf, Rect { x: place.x + from, width: place.width.saturating_sub(from), ..place }, 0).put(&text, style);
     }
 
-    fn whole(&self, run: &RunView, look: Look, area: Rect, buf: &mut Buffer) {
+    fn whole(&self, run: &RunView, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let (glyph, _, style) = state::of_run(run, look);
         let end = run.report.as_ref().map_or(look.now, |report| report.ended);
         let bold = look.theme.text.add_modifier(Modifier::BOLD);
@@ -197,7 +197,7 @@ impl Scale {
         self.fill(run.started, end, '━', style, place, buf);
     }
 
-    fn step(&self, path: &str, view: &StepView, look: Look, area: Rect, buf: &mut Buffer) {
+    fn step(&self, path: &str, view: &StepView, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let depth = path.matches('/').count() as u16;
         let shown = path.rsplit('/').next().unwrap_or(path);
@@ -225,7 +225,7 @@ impl Scale {
     }
 
     /// A call: which attempt or item, or what for.
-    fn call(&self, call: &CallView, number: usize, look: Look, area: Rect, buf: &mut Buffer) {
+    fn call(&self, call: &CallView, number: usize, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let step = call.spec.run.as_ref();
         let name = look.world.call_name(&call.spec.operation);
@@ -244,7 +244,7 @@ impl Scale {
         self.bar(call, look, place, buf);
     }
 
-    fn bar(&self, call: &CallView, look: Look, place: Rect, buf: &mut Buffer) {
+    fn bar(&self, call: &CallView, look: DrawContext, place: Rect, buf: &mut Buffer) {
         for segment in segments(call, look.now) {
             self.fill(segment.from, segment.to, segment.kind.glyph(), segment_style(&segment, call, look.theme), place, buf);
             if segment.kind.failed() {

@@ -14,7 +14,7 @@ use crate::domain::{
 
 use super::{
     copying::{Copied, CopyKind, prepared},
-    present::{self, Part, Presented, parts, present},
+    result_view::{self, Part, Presented, parts, present},
     widget::json::JsonView,
 };
 
@@ -25,15 +25,15 @@ const CHECKED: usize = 32 << 20;
 
 /// Whose work it is. Nobody waits for it any more when the other half is gone.
 #[derive(Clone, Debug, Default)]
-pub struct Ticket(Arc<()>);
+pub struct JobHandle(Arc<()>);
 
-impl PartialEq for Ticket {
-    fn eq(&self, other: &Ticket) -> bool {
+impl PartialEq for JobHandle {
+    fn eq(&self, other: &JobHandle) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Ticket {
+impl JobHandle {
     /// Whether somebody still waits.
     pub fn wanted(&self) -> bool {
         Arc::strong_count(&self.0) > 1
@@ -42,16 +42,16 @@ impl Ticket {
 
 /// Work to be done.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Task {
+pub struct Job {
     /// Whose it is.
-    pub ticket: Ticket,
+    pub ticket: JobHandle,
     /// What is to be done.
-    pub job: Job,
+    pub job: JobKind,
 }
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Job {
+pub enum JobKind {
     /// Find out how a result is shown best, and what is in it.
     Present(Body),
     /// Make a tree of JSON.
@@ -87,7 +87,7 @@ pub enum Job {
 pub struct Old {
     view: Box<JsonView>,
     /// Somebody who waits, so that it is not given up as unwanted while the screen waits.
-    wanted: Ticket,
+    wanted: JobHandle,
 }
 
 impl PartialEq for Old {
@@ -126,7 +126,7 @@ pub enum Done {
 #[derive(Clone, Debug)]
 pub struct Worked {
     /// Whose it is.
-    pub ticket: Ticket,
+    pub ticket: JobHandle,
     /// What came of it.
     pub done: Done,
 }
@@ -137,10 +137,10 @@ impl PartialEq for Worked {
     }
 }
 
-impl Task {
+impl Job {
     /// Does it, unless nobody waits for it any more.
     pub fn run(self) -> Option<Worked> {
-        let Task { ticket, job } = self;
+        let Job { ticket, job } = self;
         let done = ticket.wanted().then(|| job.run())?;
         tidy();
         (!matches!(done, Done::Gone)).then_some(Worked { ticket, done })
@@ -149,11 +149,11 @@ impl Task {
 
 /// Gives up what was shown: elsewhere when it is large, since with the tree of 20 MB of JSON the allocator gives
 /// hundreds of megabytes back to the system, which takes longer than a frame may.
-pub fn discard(view: Option<JsonView>, tasks: &mut Vec<Task>) {
+pub fn discard(view: Option<JsonView>, tasks: &mut Vec<Job>) {
     if let Some(view) = view.filter(|view| view.body().len() > AT_ONCE) {
-        let ticket = Ticket::default();
+        let ticket = JobHandle::default();
         let old = Old { view: Box::new(view), wanted: ticket.clone() };
-        tasks.push(Task { ticket, job: Job::Discard(old) });
+        tasks.push(Job { ticket, job: JobKind::Discard(old) });
     }
 }
 
@@ -164,48 +164,48 @@ fn tidy() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(100 << 10)));
 }
 
-impl Job {
+impl JobKind {
     /// Does it at once when it is small; else makes a task of it for `tasks`.
-    pub fn ask(self, tasks: &mut Vec<Task>) -> Result<Done, Ticket> {
+    pub fn ask(self, tasks: &mut Vec<Job>) -> Result<Done, JobHandle> {
         if self.size() <= AT_ONCE {
             match &self {
                 // A schema can make a small result much work.
-                Job::Judge { result, schema } => match judge(result, &Checker::quick(schema), Checker::glance) {
+                JobKind::Judge { result, schema } => match judge(result, &Checker::quick(schema), Checker::glance) {
                     Err(NotChecked::TooDear(_)) => {}
                     judged => return Ok(Done::Judged(judged.map_err(|why| why.to_string()))),
                 },
                 _ => return Ok(self.run()),
             }
         }
-        let ticket = Ticket::default();
-        tasks.push(Task { ticket: ticket.clone(), job: self });
+        let ticket = JobHandle::default();
+        tasks.push(Job { ticket: ticket.clone(), job: self });
         Err(ticket)
     }
 
     /// The bytes that it has to do with.
     pub fn size(&self) -> usize {
         match self {
-            Job::Present(body) | Job::Json(body) | Job::Frame(body) | Job::Text(body) | Job::Raw(body) => body.len(),
-            Job::Path { tree, .. } => tree.len(),
-            Job::Judge { result, schema } => result.len() + schema.len(),
-            Job::Copy(_, material) => material.pieces.iter().map(Body::len).sum(),
-            Job::Discard(old) => old.view.body().len(),
+            JobKind::Present(body) | JobKind::Json(body) | JobKind::Frame(body) | JobKind::Text(body) | JobKind::Raw(body) => body.len(),
+            JobKind::Path { tree, .. } => tree.len(),
+            JobKind::Judge { result, schema } => result.len() + schema.len(),
+            JobKind::Copy(_, material) => material.pieces.iter().map(Body::len).sum(),
+            JobKind::Discard(old) => old.view.body().len(),
         }
     }
 
     fn run(self) -> Done {
         match self {
-            Job::Present(result) => Done::Presented(present(&result), parts(&result)),
-            Job::Json(body) => view(JsonView::json(body)),
-            Job::Frame(body) if body.parse::<serde::de::IgnoredAny>().is_ok() => view(JsonView::json(body)),
-            Job::Frame(body) | Job::Raw(body) => view(JsonView::text(body)),
-            Job::Text(result) => view(JsonView::text(present::text(&result))),
-            Job::Path { tree, path } => Done::Found(select(&tree, &path)),
-            Job::Judge { result, schema } => {
+            JobKind::Present(result) => Done::Presented(present(&result), parts(&result)),
+            JobKind::Json(body) => view(JsonView::json(body)),
+            JobKind::Frame(body) if body.parse::<serde::de::IgnoredAny>().is_ok() => view(JsonView::json(body)),
+            JobKind::Frame(body) | JobKind::Raw(body) => view(JsonView::text(body)),
+            JobKind::Text(result) => view(JsonView::text(result_view::text(&result))),
+            JobKind::Path { tree, path } => Done::Found(select(&tree, &path)),
+            JobKind::Judge { result, schema } => {
                 Done::Judged(judge(&result, &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string()))
             }
-            Job::Copy(kind, material) => Done::Copied(kind, prepared(kind, &material)),
-            Job::Discard(old) => {
+            JobKind::Copy(kind, material) => Done::Copied(kind, prepared(kind, &material)),
+            JobKind::Discard(old) => {
                 drop(old);
                 Done::Gone
             }
@@ -262,14 +262,14 @@ mod tests {
     #[test]
     fn small_work_is_done_at_once_and_large_work_is_asked_for_while_somebody_waits() {
         let mut tasks = vec![];
-        assert!(matches!(Job::Json(Body::from("[1]")).ask(&mut tasks), Ok(Done::View(_))));
+        assert!(matches!(JobKind::Json(Body::from("[1]")).ask(&mut tasks), Ok(Done::View(_))));
         assert!(tasks.is_empty());
         let large = Body::from(format!("[{}1]", "1,".repeat(AT_ONCE)));
-        let ticket = Job::Path { tree: large.clone(), path: "$[0]".into() }.ask(&mut tasks).unwrap_err();
+        let ticket = JobKind::Path { tree: large.clone(), path: "$[0]".into() }.ask(&mut tasks).unwrap_err();
         let worked = tasks.pop().unwrap().run().unwrap();
         assert!(worked.ticket == ticket && matches!(worked.done, Done::Found(Ok((1, ..)))));
         drop((worked, ticket));
-        drop(Job::Json(large).ask(&mut tasks));
+        drop(JobKind::Json(large).ask(&mut tasks));
         assert_eq!(tasks.pop().unwrap().run(), None, "nobody waits for it");
     }
 
@@ -303,7 +303,7 @@ mod tests {
         let twice = r##"{"$defs":{"t":{"allOf":[{"properties":{"c":{"$ref":"#/$defs/t"}}},{"properties":{"c":{"$ref":"#/$defs/t"}}}]}},"$ref":"#/$defs/t"}"##;
         let result = format!(r#"{{"structuredContent":{}1{}}}"#, r#"{"c":"#.repeat(100), "}".repeat(100));
         let mut tasks = vec![];
-        let ticket = Job::Judge { result: Body::from(result), schema: Body::from(twice) }.ask(&mut tasks).unwrap_err();
+        let ticket = JobKind::Judge { result: Body::from(result), schema: Body::from(twice) }.ask(&mut tasks).unwrap_err();
         let worked = tasks.pop().unwrap().run().unwrap();
         assert!(matches!(&worked.done, Done::Judged(Err(why)) if why.contains("too long")), "{:?}", worked.done);
         drop(ticket);

@@ -8,7 +8,7 @@ use crate::{
         body::Body,
         call::{Failure, Operation, Outcome},
     },
-    tui::present,
+    tui::result_view,
 };
 
 /// Bytes that all texts may take with what keeping them costs: some hundred thousand calls of the usual length.
@@ -111,7 +111,7 @@ pub fn wrong(outcome: &Outcome) -> String {
             }
             small(all.trim_end().as_bytes())
         }
-        Outcome::ToolError { result } if result.bytes().len() <= READ => small(present::text(result).bytes()),
+        Outcome::ToolError { result } if result.bytes().len() <= READ => small(result_view::text(result).bytes()),
         Outcome::ToolError { result } => small(result.bytes()),
         Outcome::Cancelled { reason } => small(reason.as_bytes()),
         Outcome::Ok { .. } => String::new(),

@@ -6,7 +6,7 @@ use super::{Modal, Model};
 
 impl Model {
     /// Whether an action would do something now, for the footer.
-    pub fn makes_sense(&self, action: Action) -> bool {
+    pub fn is_enabled(&self, action: Action) -> bool {
         if let Some(sense) = self.policy_makes_sense(action) {
             return sense;
         }

@@ -8,7 +8,7 @@ use crate::tui::{
     pane::{banner, detail::Detail, entry as row, servers, strip as strip_pane},
 };
 
-use super::{Modal, Model, tell::TOAST_TIME};
+use super::{Modal, Model, toasts::TOAST_TIME};
 
 impl Model {
     /// Brings everything in order after a change: what is selected is what the middle shows, the focus
