@@ -34,9 +34,9 @@ use switchboard::{
         event::Settled,
         id::{ServerId, ToolId},
         policy::{CacheMode, Rules, ToolRule, pattern::Pattern},
+        read_model::Retention,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::Epoch,
-        world::Retention,
     },
     engine::{
         Engine, EngineOptions,
@@ -247,12 +247,12 @@ async fn overhead() {
 
 /// Somebody who watches every event, and looks as often as the console does.
 fn watched(engine: &Engine) -> tokio::task::JoinHandle<()> {
-    let (mut world, mut tail) = engine.watch();
+    let (mut read_model, mut tail) = engine.watch();
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_millis(33)).await;
             while let Some(event) = tail.try_next().expect("one call at a time is no flood") {
-                world.apply(&event);
+                read_model.apply(&event);
             }
         }
     })
@@ -311,11 +311,11 @@ async fn others(bad: Way) -> Series {
 }
 
 async fn ready(engine: &Engine) {
-    let (mut world, mut tail) = engine.watch();
-    while !world.servers.iter().all(|server| server.phase.usable()) {
+    let (mut read_model, mut tail) = engine.watch();
+    while !read_model.servers.iter().all(|server| server.phase.usable()) {
         match tail.next().await {
-            Ok(Some(event)) => world.apply(&event),
-            _ => (world, tail) = engine.watch(),
+            Ok(Some(event)) => read_model.apply(&event),
+            _ => (read_model, tail) = engine.watch(),
         }
     }
 }

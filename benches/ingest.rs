@@ -31,9 +31,9 @@ use switchboard::{
         event::{Event, EventKind, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{CallId, ServerId, ToolId},
+        read_model::{ConsoleState, Retention},
         server::{Phase, ServerSpec, Transport},
         time::{Epoch, Stamp},
-        world::{Retention, World},
     },
     engine::control::{Lagged, Tail, TailSender},
     tui::{
@@ -58,7 +58,7 @@ const SERVERS: [&str; 4] = ["database", "email", "analytics", "flaky"];
 
 /// The engine's event log, with a script instead of servers.
 struct Log {
-    world: Mutex<World>,
+    read_model: Mutex<ConsoleState>,
     tail: TailSender,
     start: Instant,
     published: AtomicU64,
@@ -66,8 +66,9 @@ struct Log {
 
 impl Log {
     fn new() -> Log {
-        let world = World::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Retention::default());
-        let log = Log { world: Mutex::new(world), tail: TailSender::new(TAIL), start: Instant::now(), published: AtomicU64::new(0) };
+        let read_model = ConsoleState::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Retention::default());
+        let log =
+            Log { read_model: Mutex::new(read_model), tail: TailSender::new(TAIL), start: Instant::now(), published: AtomicU64::new(0) };
         for server in SERVERS {
             let launch = Transport::Stdio { command: server.into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
             log.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new(server, launch)) });
@@ -86,17 +87,17 @@ impl Log {
     }
 
     fn publish(&self, kind: EventKind) {
-        let mut world = self.world.lock().expect("nobody panics");
-        let event = Arc::new(Event { seq: world.seq + 1, at: self.now(), kind });
-        world.apply(&event);
+        let mut read_model = self.read_model.lock().expect("nobody panics");
+        let event = Arc::new(Event { seq: read_model.seq + 1, at: self.now(), kind });
+        read_model.apply(&event);
         self.tail.send(&event);
         self.published.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn watch(&self) -> (World, Tail) {
-        let world = self.world.lock().expect("nobody panics");
-        let tail = self.tail.subscribe(world.seq);
-        (world.clone(), tail)
+    fn watch(&self) -> (ConsoleState, Tail) {
+        let read_model = self.read_model.lock().expect("nobody panics");
+        let tail = self.tail.subscribe(read_model.seq);
+        (read_model.clone(), tail)
     }
 
     /// The five events of a call that is answered.
@@ -230,7 +231,7 @@ fn flood(log: &Log, rate: u64, over: &AtomicBool) {
 
 /// The console's loop (`tui::run`) on a terminal of memory.
 async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Seen {
-    let (world, mut tail) = log.watch();
+    let (read_model, mut tail) = log.watch();
     let setup = Setup {
         theme: Theme::ansi(),
         keymap: Keymap::built_in(),
@@ -242,7 +243,7 @@ async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Se
         workflows: Default::default(),
         invocation: Default::default(),
     };
-    let mut model = Model::new(setup, world, (200, 60));
+    let mut model = Model::new(setup, read_model, (200, 60));
     let mut terminal = Terminal::new(TestBackend::new(200, 60)).expect("memory");
     let (mut pacer, mut seen, mut waiting) = (Pacer::default(), Seen::default(), vec![]);
     let elapsed = || log.start.elapsed();
@@ -277,9 +278,9 @@ async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Se
                         seen.batches.push(began.elapsed());
                     }
                     Err(Lagged { missed }) => {
-                        let (world, again) = log.watch();
+                        let (read_model, again) = log.watch();
                         tail = again;
-                        model.resync(world, missed);
+                        model.resync(read_model, missed);
                         seen.resyncs.push(began.elapsed());
                     }
                 }

@@ -31,10 +31,10 @@ use switchboard::{
         call::{CallSpec, Failure, Origin},
         catalog::RawLists,
         id::{ServerId, ToolId},
+        read_model::{ConsoleState, Retention},
         run::{RunId, RunOutcome, RunSpec, WorkflowText},
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::Epoch,
-        world::{Retention, World},
     },
     engine::{
         Engine, EngineOptions,
@@ -74,10 +74,10 @@ fn options() -> EngineOptions {
 
 async fn connected(engine: &Engine) {
     engine.apply(vec![ServerSpec::new("s", Transport::Http { url: "http://bench.invalid".into(), headers: vec![], socket: None })]);
-    let (mut world, mut tail) = engine.watch();
-    while !world.servers.iter().all(|server| server.phase.usable()) {
+    let (mut read_model, mut tail) = engine.watch();
+    while !read_model.servers.iter().all(|server| server.phase.usable()) {
         let event = tail.next().await.expect("no flood").expect("the engine lives");
-        world.apply(&event);
+        read_model.apply(&event);
     }
 }
 
@@ -180,19 +180,19 @@ fn a_step(took: Duration) -> f64 {
 }
 
 /// Somebody who watches every event, and looks as often as the console does: neither the calls nor the runs wake him.
-fn watched(engine: &Arc<Engine>) -> (tokio::task::JoinHandle<()>, Arc<Mutex<World>>) {
-    let (world, mut tail) = engine.watch();
-    let world = Arc::new(Mutex::new(world));
-    let (seen, engine) = (world.clone(), engine.clone());
+fn watched(engine: &Arc<Engine>) -> (tokio::task::JoinHandle<()>, Arc<Mutex<ConsoleState>>) {
+    let (read_model, mut tail) = engine.watch();
+    let read_model = Arc::new(Mutex::new(read_model));
+    let (seen, engine) = (read_model.clone(), engine.clone());
     let watching = tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_millis(33)).await;
-            let mut world = world.lock().expect("no panic");
+            let mut read_model = read_model.lock().expect("no panic");
             loop {
                 match tail.try_next() {
-                    Ok(Some(event)) => world.apply(&event),
+                    Ok(Some(event)) => read_model.apply(&event),
                     Ok(None) => break,
-                    Err(_) => (*world, tail) = engine.watch(),
+                    Err(_) => (*read_model, tail) = engine.watch(),
                 }
             }
         }
@@ -212,7 +212,7 @@ async fn calls(engine: &Arc<Engine>) -> Duration {
 }
 
 /// A run from its first step to its end, by its own report: reading the file and checking it is measured elsewhere.
-async fn flow(engine: &Engine, seen: &Mutex<World>, run: RunId, text: &str) -> Duration {
+async fn flow(engine: &Engine, seen: &Mutex<ConsoleState>, run: RunId, text: &str) -> Duration {
     let spec = RunSpec {
         workflow: "bench".into(),
         sources: Arc::new([WorkflowText { name: "bench".into(), file: "bench.toml".into(), text: text.into() }]),

@@ -32,9 +32,9 @@ use switchboard::{
         catalog::{ConfirmPolicy, RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         id::{CallId, ServerId, ToolId},
+        read_model::{ConsoleState, Retention},
         server::{Phase, ServerSpec, Transport},
         time::{Epoch, Stamp},
-        world::{Retention, World},
     },
     tui::{
         Startup,
@@ -95,7 +95,7 @@ fn model(calls: u64, tools: u64) -> Model {
 
 /// A console that saw so many calls, one each `gap` milliseconds.
 fn model_of(calls: u64, tools: u64, gap: u64) -> Model {
-    let world = World::new(Epoch::default(), "_", Retention::default());
+    let read_model = ConsoleState::new(Epoch::default(), "_", Retention::default());
     let setup = Setup {
         theme: Theme::ansi(),
         keymap: Keymap::built_in(),
@@ -107,7 +107,7 @@ fn model_of(calls: u64, tools: u64, gap: u64) -> Model {
         workflows: Default::default(),
         invocation: Default::default(),
     };
-    let mut model = Model::new(setup, world, SIZE);
+    let mut model = Model::new(setup, read_model, SIZE);
     let mut seq = 0;
     let mut send = |model: &mut Model, ms: u64, kinds: &mut dyn Iterator<Item = EventKind>| {
         let events = kinds.map(|kind| {

@@ -22,10 +22,10 @@ use switchboard::{
         call::{CallSpec, Origin},
         event::{EventKind, Settled},
         id::{ServerId, ToolId},
+        read_model::Retention,
         secret::Secret,
         server::{ServerSpec, Transport},
         time::Epoch,
-        world::Retention,
     },
     engine::{
         Engine, EngineOptions,
@@ -90,11 +90,11 @@ async fn measure() {
 }
 
 async fn ready(engine: &Engine) {
-    let (mut world, mut tail) = engine.watch();
-    while !world.servers.iter().all(|server| server.phase.usable()) {
+    let (mut read_model, mut tail) = engine.watch();
+    while !read_model.servers.iter().all(|server| server.phase.usable()) {
         match tail.next().await {
-            Ok(Some(event)) => world.apply(&event),
-            _ => (world, tail) = engine.watch(),
+            Ok(Some(event)) => read_model.apply(&event),
+            _ => (read_model, tail) = engine.watch(),
         }
     }
 }

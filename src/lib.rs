@@ -18,7 +18,7 @@
 //!
 //! | folder | owns | may name |
 //! |---|---|---|
-//! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, the state that events add up to ([`domain::world`]), forms made from schemas | itself |
+//! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, the state that events add up to ([`domain::read_model`]), forms made from schemas | itself |
 //! | [`engine`] | event log, supervisors, dispatch, runs of workflows, inbox of questions | `domain` |
 //! | [`mcp`] | connections: processes, pipes, HTTP, the protocol of both eras | `domain`, `engine::ports` |
 //! | [`answers`] | where answers are kept: this process, or Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |

@@ -20,10 +20,10 @@ use crate::{
     domain::{
         call::{Failure, FailureKind},
         policy::{cache::CacheSettings, pattern::Pattern},
+        read_model::Retention,
         run::{RunId, RunSpec},
         server::ServerSpec,
         text::visible_lines,
-        world::Retention,
     },
     store::Store,
 };

@@ -11,9 +11,9 @@ use crate::{
         id::CallId,
         journal::CallRecord,
         masked,
+        read_model::ConsoleState,
         secret::SecretRegistry,
         time::Stamp,
-        world::World,
     },
     engine::{
         Engine,
@@ -68,7 +68,7 @@ impl Notes {
 
 async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
     let notes = Notes { store, secrets: engine.secrets().clone() };
-    let (mut world, mut tail) = engine.watch();
+    let (mut read_model, mut tail) = engine.watch();
     let mut open = Open::new();
     loop {
         let next = tokio::select! {
@@ -80,16 +80,17 @@ async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
             },
         };
         match next {
-            Ok(Some(event)) => take(&mut world, &mut open, &notes, &event),
+            Ok(Some(event)) => take(&mut read_model, &mut open, &notes, &event),
             Ok(None) => return,
             Err(Lagged { .. }) => {
-                (world, tail) = engine.watch();
+                (read_model, tail) = engine.watch();
                 // What ended meanwhile is still in the state, as far as that goes back.
-                let ended: Vec<_> = open.keys().copied().filter(|id| world.call(*id).is_none_or(|call| call.settled.is_some())).collect();
+                let ended: Vec<_> =
+                    open.keys().copied().filter(|id| read_model.call(*id).is_none_or(|call| call.settled.is_some())).collect();
                 for id in ended {
-                    let settled = world.call(id).and_then(|call| call.settled.clone());
+                    let settled = read_model.call(id).and_then(|call| call.settled.clone());
                     if let (Some(asked), Some(settled)) = (open.remove(&id), settled) {
-                        notes.note(record(&world, id, asked, &settled));
+                        notes.note(record(&read_model, id, asked, &settled));
                     }
                 }
             }
@@ -97,26 +98,26 @@ async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
     }
 }
 
-fn take(world: &mut World, open: &mut Open, notes: &Notes, event: &Event) {
+fn take(read_model: &mut ConsoleState, open: &mut Open, notes: &Notes, event: &Event) {
     match &event.kind {
         EventKind::CallQueued { call, spec } if spec.origin != Origin::Demo => {
-            open.insert(*call, (spec.clone(), world.call_name(&spec.operation), event.at));
+            open.insert(*call, (spec.clone(), read_model.call_name(&spec.operation), event.at));
         }
         EventKind::CallSettled { call, settled } => {
             if let Some(asked) = open.remove(call) {
-                notes.note(record(world, *call, asked, settled));
+                notes.note(record(read_model, *call, asked, settled));
             }
         }
         // Only names are looked up in the state.
-        EventKind::ServerAdded { .. } | EventKind::ServerRemoved { .. } | EventKind::ServerListed { .. } => world.apply(event),
+        EventKind::ServerAdded { .. } | EventKind::ServerRemoved { .. } | EventKind::ServerListed { .. } => read_model.apply(event),
         _ => {}
     }
 }
 
-fn record(world: &World, call: CallId, (spec, name, queued): (Arc<CallSpec>, String, Stamp), settled: &Settled) -> CallRecord {
+fn record(read_model: &ConsoleState, call: CallId, (spec, name, queued): (Arc<CallSpec>, String, Stamp), settled: &Settled) -> CallRecord {
     CallRecord {
         call,
-        unix_ms: world.epoch.unix_ms(queued),
+        unix_ms: read_model.epoch.unix_ms(queued),
         spec,
         name,
         outcome: settled.outcome.words().to_owned(),

@@ -25,11 +25,11 @@ use crate::domain::{
     event::Settled,
     id::{CallId, ServerId, ToolId},
     policy::call_event::{CallEvent, CallTrace},
+    read_model::{ConsoleState, ServerView},
     schema::TooDear,
     server::ConnectFailure,
     time,
     workflow::catalog_lookup::may_offer,
-    world::{ServerView, World},
 };
 
 /// Longest JSON object read from a file or stdin, in bytes.
@@ -46,9 +46,9 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
         None => None,
     };
     let name = args.tool.as_str();
-    session.settle(|world, server| may_offer(world, server, name)).await?;
+    session.settle(|read_model, server| may_offer(read_model, server, name)).await?;
     let tool = find(session, name)?;
-    let listed = match session.world.tool(&tool).cloned() {
+    let listed = match session.read_model.tool(&tool).cloned() {
         Some(listed) => listed,
         // A server whose lists could not be read may have the tool even so.
         None => {
@@ -100,7 +100,7 @@ pub async fn prompt(session: &mut Session<'_>, args: &PromptArgs) -> Result<u8, 
     let bare = |server: &ServerView| server.catalog.prompts.iter().any(|p| &*p.name == name);
     let server = choose(session, name, "prompt", &[&qualified, &bare])?;
     let own = own_name(&server, name);
-    let prompts = session.world.server(&server).map(|s| s.catalog.prompts.clone()).unwrap_or_default();
+    let prompts = session.read_model.server(&server).map(|s| s.catalog.prompts.clone()).unwrap_or_default();
     let Some(listed) = prompts.iter().find(|p| &*p.name == name || *p.name == *own) else {
         let close = similar(name, prompts.iter().map(|p| &*p.name), 3).join(", ");
         let failure = Failure::new(FailureKind::InvalidArguments, format!("{server} has no prompt {name:?}"));
@@ -130,41 +130,42 @@ fn own_name(server: &ServerId, name: &str) -> String {
 /// The tool called `name`: an exposed name, `server/tool`, or the tool's own name when there is but
 /// one server. The server it belongs to can be used.
 fn find(session: &Session<'_>, name: &str) -> Result<ToolId, Stop> {
-    let world = &session.world;
+    let read_model = &session.read_model;
     let qualified = || {
-        world.servers.iter().find_map(|server| {
+        read_model.servers.iter().find_map(|server| {
             let own = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
             offered(server, own)
         })
     };
-    let lone = || match world.servers.as_slice() {
+    let lone = || match read_model.servers.as_slice() {
         [server] => offered(server, name),
         _ => None,
     };
-    if let Some(tool) = named(world, name).or_else(qualified).or_else(lone) {
+    if let Some(tool) = named(read_model, name).or_else(qualified).or_else(lone) {
         return match session.unusable(&tool.server) {
             Some(problem) => Err(problem.into()),
             None => Ok(tool),
         };
     }
     // It may be a tool of a server that is not there: then that is what to say.
-    let away = world.servers.iter().filter(|server| may_offer(world, server, name)).find_map(|server| session.unusable(server.id()));
+    let away =
+        read_model.servers.iter().filter(|server| may_offer(read_model, server, name)).find_map(|server| session.unusable(server.id()));
     match away {
         Some(problem) => Err(problem.into()),
-        None => Err(unknown_tool(world, name).into()),
+        None => Err(unknown_tool(read_model, name).into()),
     }
 }
 
 /// The tool of this exposed name, or of this name of a group: `group/tool`; or `server/tool` in the lists.
-pub(super) fn named(world: &World, name: &str) -> Option<ToolId> {
-    let groups = world.rules.routing.groups.iter().map(|group| &group.id);
-    let places = world.servers.iter().map(ServerView::id).chain(groups);
+pub(super) fn named(read_model: &ConsoleState, name: &str) -> Option<ToolId> {
+    let groups = read_model.rules.routing.groups.iter().map(|group| &group.id);
+    let places = read_model.servers.iter().map(ServerView::id).chain(groups);
     let qualified = || {
         places
             .filter_map(|id| Some(ToolId::new(id.clone(), name.strip_prefix(id.as_str())?.strip_prefix('/')?)))
-            .find(|id| world.tool(id).is_some())
+            .find(|id| read_model.tool(id).is_some())
     };
-    world.names.tool(name).cloned().or_else(qualified)
+    read_model.names.tool(name).cloned().or_else(qualified)
 }
 
 /// The server's tool of this name; any, when its lists could not be read.
@@ -189,12 +190,12 @@ fn unlisted(tool: &ToolId) -> Tool {
 }
 
 /// What to say of a tool that there is none of.
-pub(super) fn unknown_tool(world: &World, name: &str) -> Problem {
+pub(super) fn unknown_tool(read_model: &ConsoleState, name: &str) -> Problem {
     let failure = Failure::new(FailureKind::UnknownTool, format!("there is no tool {name:?}"));
     // People leave the server's name out: compare with both names, suggest the one that works.
     let mut close: Vec<&str> = Vec::new();
-    for found in similar(name, world.names.iter().flat_map(|(exposed, id)| [&**exposed, &*id.name]), 6) {
-        let named = world.names.iter().find(|(exposed, id)| &***exposed == found || *id.name == *found);
+    for found in similar(name, read_model.names.iter().flat_map(|(exposed, id)| [&**exposed, &*id.name]), 6) {
+        let named = read_model.names.iter().find(|(exposed, id)| &***exposed == found || *id.name == *found);
         close.extend(named.map(|(exposed, _)| &**exposed).filter(|exposed| !close.contains(exposed)));
     }
     close.truncate(3);
@@ -207,7 +208,7 @@ pub(super) fn unknown_tool(world: &World, name: &str) -> Problem {
 
 /// The server that offers `subject`: the first rule that fits one server decides.
 fn choose(session: &Session<'_>, subject: &str, what: &str, rules: &[&dyn Fn(&ServerView) -> bool]) -> Result<ServerId, Stop> {
-    let world = &session.world;
+    let read_model = &session.read_model;
     let wanted = &session.options.servers;
     if let [name] = wanted.as_slice() {
         let id = ServerId::from(name.as_str());
@@ -217,7 +218,7 @@ fn choose(session: &Session<'_>, subject: &str, what: &str, rules: &[&dyn Fn(&Se
         };
     }
     let asked = |server: &&ServerView| wanted.is_empty() || wanted.iter().any(|w| w == server.id().as_str());
-    let servers: Vec<&ServerView> = world.servers.iter().filter(asked).collect();
+    let servers: Vec<&ServerView> = read_model.servers.iter().filter(asked).collect();
     if let ([server], true) = (servers.as_slice(), what == "resource") {
         // A server may know more resources than it lists.
         return session.unusable(server.id()).map_or_else(|| Ok(server.id().clone()), |problem| Err(problem.into()));
@@ -236,7 +237,7 @@ fn choose(session: &Session<'_>, subject: &str, what: &str, rules: &[&dyn Fn(&Se
         }
     }
     if servers.is_empty() {
-        return Err(unknown_server(world, wanted.first().map_or("", String::as_str)).into());
+        return Err(unknown_server(read_model, wanted.first().map_or("", String::as_str)).into());
     }
     let away: Vec<String> = servers.iter().filter(|s| !s.phase.usable()).map(|s| format!("{} is {}", s.id(), s.phase.word())).collect();
     let kind = if away.is_empty() { FailureKind::InvalidArguments } else { FailureKind::NotReady };

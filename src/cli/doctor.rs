@@ -11,10 +11,10 @@ use super::{
 };
 use crate::domain::{
     id::ToolId,
+    read_model::{ConsoleState, ServerView},
     schema::Checker,
     server::{ConnectFailure, Era, Phase, SessionInfo},
     time,
-    world::{ServerView, World},
 };
 
 /// The most bytes of schemas of one server that are compiled.
@@ -23,18 +23,18 @@ const SCHEMAS: usize = 8 << 20;
 /// Checks the servers.
 pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
     servers::settle_all(session).await?;
-    let world = session.world.clone();
-    let checks: Vec<Check<'_>> = world.servers.iter().map(|server| Check::new(&world, server)).collect();
+    let read_model = session.read_model.clone();
+    let checks: Vec<Check<'_>> = read_model.servers.iter().map(|server| Check::new(&read_model, server)).collect();
     match session.printer.format() {
         Format::Human => {
-            for (server, check) in world.servers.iter().zip(&checks) {
+            for (server, check) in read_model.servers.iter().zip(&checks) {
                 print(session, server, check)?;
             }
-            let ready = world.servers.iter().filter(|s| s.phase.usable() && !servers::failed(s)).count();
-            let failed = servers::away(&world.servers).len();
-            let disabled = world.servers.len() - ready - failed;
+            let ready = read_model.servers.iter().filter(|s| s.phase.usable() && !servers::failed(s)).count();
+            let failed = servers::away(&read_model.servers).len();
+            let disabled = read_model.servers.len() - ready - failed;
             let disabled = if disabled > 0 { format!(", {disabled} disabled") } else { String::new() };
-            session.printer.line(&format!("{}: {ready} ready, {failed} failed{disabled}", count(world.servers.len(), "server")))?;
+            session.printer.line(&format!("{}: {ready} ready, {failed} failed{disabled}", count(read_model.servers.len(), "server")))?;
         }
         Format::Json => {
             #[derive(Serialize)]
@@ -49,7 +49,7 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
             }
         }
     }
-    Ok(servers::code(&world.servers))
+    Ok(servers::code(&read_model.servers))
 }
 
 #[derive(Serialize)]
@@ -81,7 +81,7 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(world: &World, server: &'a ServerView) -> Check<'a> {
+    fn new(read_model: &ConsoleState, server: &'a ServerView) -> Check<'a> {
         let info = server.info.as_deref();
         Check {
             kind: "server",
@@ -106,7 +106,7 @@ impl<'a> Check<'a> {
             resources: server.catalog.resources.len(),
             templates: server.catalog.templates.len(),
             prompts: server.catalog.prompts.len(),
-            warnings: warnings(world, server),
+            warnings: warnings(read_model, server),
             failure: hints::failure(server),
             hint: hints::in_use(server),
         }
@@ -114,17 +114,17 @@ impl<'a> Check<'a> {
 }
 
 /// What is odd about a server that works.
-fn warnings(world: &World, server: &ServerView) -> Vec<String> {
+fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
     let mut warnings = server.catalog.warnings.clone();
-    for (name, tools) in world.names.collisions.iter().filter(|(_, tools)| tools.iter().any(|id| id.server == *server.id())) {
+    for (name, tools) in read_model.names.collisions.iter().filter(|(_, tools)| tools.iter().any(|id| id.server == *server.id())) {
         let whose: Vec<String> = tools.iter().map(|id| format!("{}/{}", id.server, id.name)).collect();
         warnings.push(format!("the name {name} is claimed by {}; each is shown with a suffix", whose.join(" and ")));
     }
     let mut compiled = SCHEMAS;
     for tool in &server.catalog.tools {
         let id = ToolId::new(server.id().clone(), tool.name.clone());
-        let collides = world.names.collisions.iter().any(|(_, tools)| tools.contains(&id));
-        match world.names.exposed(&id) {
+        let collides = read_model.names.collisions.iter().any(|(_, tools)| tools.contains(&id));
+        match read_model.names.exposed(&id) {
             Some(exposed) if !collides && !exposed.ends_with(&*tool.name) => {
                 warnings.push(format!(
                     "the tool {:?} is shown as {exposed}: its name is too long or has other characters than letters, digits, _ . -",

@@ -10,6 +10,7 @@ use super::{
 use crate::domain::{
     body::Body,
     call::{Failure, FailureKind},
+    read_model::ConsoleState,
     workflow::{
         catalog_lookup::{CatalogView, find},
         check::check_against,
@@ -17,12 +18,11 @@ use crate::domain::{
         expression::Data,
         plan::Plan,
     },
-    world::World,
 };
 
 /// Shows what a run with this input would do; makes no call.
 pub fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
-    let problems = check_against(plan, &CatalogView(&session.world));
+    let problems = check_against(plan, &CatalogView(&session.read_model));
     if let Some(first) = problems.first() {
         let causes = problems.iter().flat_map(|problem| problem.render().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
         return Err(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, first.to_string()) }.into());
@@ -30,11 +30,11 @@ pub fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, S
     let given = Data::parse(&input.text()).unwrap_or_default();
     let steps = dry_run(plan, &given, Some(&|name| std::env::var(name).ok()));
     if session.printer.format() != Format::Human {
-        let shown: Vec<Value> = steps.iter().map(|step| document(&session.world, step)).collect();
+        let shown: Vec<Value> = steps.iter().map(|step| document(&session.read_model, step)).collect();
         session.printer.document(&json!({"type": "dry_run", "workflow": plan.name, "steps": shown}))?;
         return Ok(exit::OK);
     }
-    let mut pages = Pages { world: &session.world, lines: vec![], open: false };
+    let mut pages = Pages { read_model: &session.read_model, lines: vec![], open: false };
     steps.iter().for_each(|step| pages.step(step, 0));
     let Pages { lines, open, .. } = pages;
     for line in lines {
@@ -48,17 +48,17 @@ pub fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, S
 }
 
 /// The server that a tool would be called on.
-fn server_of(world: &World, tool: &str) -> Option<String> {
-    find(world, tool).map(|target| target.tool.server.to_string())
+fn server_of(read_model: &ConsoleState, tool: &str) -> Option<String> {
+    find(read_model, tool).map(|target| target.tool.server.to_string())
 }
 
-fn document(world: &World, step: &DryRunPlan) -> Value {
+fn document(read_model: &ConsoleState, step: &DryRunPlan) -> Value {
     let mut shown = Map::new();
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
     put("step", step.path.as_str().into());
     put("what", format!("{} {}", step.word, step.subject).into());
     if step.word == TOOL {
-        put("server", server_of(world, &step.subject).into());
+        put("server", server_of(read_model, &step.subject).into());
     }
     if !step.needs.is_empty() {
         put("needs", step.needs.iter().map(|need| need.to_string()).collect::<Vec<_>>().into());
@@ -88,13 +88,13 @@ fn document(world: &World, step: &DryRunPlan) -> Value {
                     ("step".to_owned(), turn.path.as_str().into()),
                     ("item".to_owned(), turn.item.as_ref().map(Data::value).unwrap_or_default()),
                 ]);
-                turn_into(world, turn, &mut item);
+                turn_into(read_model, turn, &mut item);
                 Value::Object(item)
             });
             let items: Vec<Value> = items.collect();
             shown.insert("items".into(), items.into());
         }
-        (None, Some(turn)) => turn_into(world, turn, &mut shown),
+        (None, Some(turn)) => turn_into(read_model, turn, &mut shown),
         (None, None) => {}
     }
     Value::Object(shown)
@@ -103,7 +103,7 @@ fn document(world: &World, step: &DryRunPlan) -> Value {
 /// The word of steps that call a tool ([`crate::domain::workflow::plan::Action::word`]).
 const TOOL: &str = "tool";
 
-fn turn_into(world: &World, turn: &Turn, shown: &mut Map<String, Value>) {
+fn turn_into(read_model: &ConsoleState, turn: &Turn, shown: &mut Map<String, Value>) {
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
     let mut fault = |known: &Known| {
         if let Some(fault) = &known.fault {
@@ -124,7 +124,8 @@ fn turn_into(world: &World, turn: &Turn, shown: &mut Map<String, Value>) {
     }
     let call = |call: &Call| {
         let Known { data, known, fault } = &call.arguments;
-        let mut shown = json!({"tool": &*call.tool, "server": server_of(world, &call.tool), "arguments": data.value(), "known": known});
+        let mut shown =
+            json!({"tool": &*call.tool, "server": server_of(read_model, &call.tool), "arguments": data.value(), "known": known});
         if let Some(fault) = fault {
             shown["fault"] = fault.as_str().into();
         }
@@ -141,7 +142,7 @@ fn turn_into(world: &World, turn: &Turn, shown: &mut Map<String, Value>) {
         put("undo", call(undo));
     }
     if !turn.within.is_empty() {
-        put("steps", turn.within.iter().map(|step| document(world, step)).collect::<Vec<_>>().into());
+        put("steps", turn.within.iter().map(|step| document(read_model, step)).collect::<Vec<_>>().into());
     }
     if turn.cut {
         put("more", true.into());
@@ -150,7 +151,7 @@ fn turn_into(world: &World, turn: &Turn, shown: &mut Map<String, Value>) {
 
 /// The lines for people.
 struct Pages<'w> {
-    world: &'w World,
+    read_model: &'w ConsoleState,
     lines: Vec<String>,
     /// Whether anything is not known.
     open: bool,
@@ -163,7 +164,7 @@ impl Pages<'_> {
 
     fn step(&mut self, step: &DryRunPlan, indent: usize) {
         let mut line = format!("{}  {} {}", step.path, step.word, step.subject);
-        if let Some(server) = (step.word == TOOL).then(|| server_of(self.world, &step.subject)).flatten() {
+        if let Some(server) = (step.word == TOOL).then(|| server_of(self.read_model, &step.subject)).flatten() {
             line.push_str(&format!("  of {server}"));
         }
         match &step.fate {
@@ -218,7 +219,7 @@ impl Pages<'_> {
     }
 
     fn call(&mut self, indent: usize, label: &str, call: &Call) {
-        let server = server_of(self.world, &call.tool).map(|server| format!(" of {server}")).unwrap_or_default();
+        let server = server_of(self.read_model, &call.tool).map(|server| format!(" of {server}")).unwrap_or_default();
         self.known(indent, &format!("{label}{}{server}  ", call.tool), &call.arguments);
     }
 

@@ -1,4 +1,4 @@
-//! A scripted engine for the tests of this folder: real world, real events, no servers.
+//! A scripted engine for the tests of this folder: real read model, real events, no servers.
 
 use std::{
     io::{self, Write},
@@ -19,10 +19,10 @@ use crate::{
         catalog::{RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         id::{CallId, ServerId},
+        read_model::{ConsoleState, Retention},
         secret::Secret,
         server::{ConnectFailure, Era, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
-        world::{Retention, World},
     },
     engine::control::{Command, Control, Tail, TailSender},
 };
@@ -31,7 +31,7 @@ type Script = Box<dyn Fn(&Fake, CallId, &CallSpec) + Send + Sync>;
 
 /// The engine.
 pub struct Fake {
-    world: Mutex<World>,
+    read_model: Mutex<ConsoleState>,
     events: TailSender,
     /// Calls that were submitted.
     pub calls: Mutex<Vec<CallSpec>>,
@@ -43,9 +43,9 @@ pub struct Fake {
 }
 
 impl Control for Fake {
-    fn watch(&self) -> (World, Tail) {
-        let world = self.world.lock().unwrap();
-        (world.clone(), self.events.subscribe(world.seq))
+    fn watch(&self) -> (ConsoleState, Tail) {
+        let read_model = self.read_model.lock().unwrap();
+        (read_model.clone(), self.events.subscribe(read_model.seq))
     }
 
     fn submit(&self, spec: CallSpec) -> CallId {
@@ -77,9 +77,9 @@ impl Control for Fake {
 impl Fake {
     /// An engine whose calls go as `script` says. `capacity` is that of the tail.
     pub fn scripted(capacity: usize, script: impl Fn(&Fake, CallId, &CallSpec) + Send + Sync + 'static) -> Arc<Fake> {
-        let world = World::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Retention::default());
+        let read_model = ConsoleState::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Retention::default());
         Arc::new(Fake {
-            world: Mutex::new(world),
+            read_model: Mutex::new(read_model),
             events: TailSender::new(capacity),
             calls: Mutex::default(),
             commands: Mutex::default(),
@@ -100,10 +100,10 @@ impl Fake {
 
     /// Makes an event.
     pub fn publish(&self, kind: EventKind) {
-        let mut world = self.world.lock().unwrap();
-        let seq = world.seq + 1;
+        let mut read_model = self.read_model.lock().unwrap();
+        let seq = read_model.seq + 1;
         let event = Arc::new(Event { seq, at: Stamp(seq * 1_000_000), kind });
-        world.apply(&event);
+        read_model.apply(&event);
         self.events.send(&event);
     }
 

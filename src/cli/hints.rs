@@ -5,8 +5,8 @@ use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use super::servers::{self, last_failure};
 use crate::domain::{
+    read_model::ServerView,
     server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
-    world::ServerView,
 };
 
 /// The failure behind a server's state, with what is known of its program and at least one thing to try.

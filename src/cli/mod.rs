@@ -123,7 +123,7 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         }
     };
     let mut session = Session::new(control, options, printer, signals, answers);
-    match by_hand::commands(&session.world, options) {
+    match by_hand::commands(&session.read_model, options) {
         Ok(commands) => commands.into_iter().for_each(|command| session.control.command(command)),
         Err(failure) => return conclude(&mut session.printer, Err(failure.into())),
     }

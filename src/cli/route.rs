@@ -21,8 +21,8 @@ use crate::domain::{
         route::{self, Candidate, Decision, Group, Strategy},
         verdict,
     },
+    read_model::{ConsoleState, ServerView},
     time::short,
-    world::{ServerView, World},
 };
 
 /// Explains where a call would go.
@@ -32,9 +32,9 @@ pub async fn run(session: &mut Session<'_>, args: &RouteArgs) -> Result<u8, Stop
         return Err(Failure::new(FailureKind::InvalidArguments, "--args is no JSON object").into());
     }
     servers::settle_all(session).await?;
-    let world = session.world.clone();
-    let tool = call::named(&world, &args.tool).ok_or_else(|| Stop::from(call::unknown_tool(&world, &args.tool)))?;
-    let way = Way::find(&world, tool, Body::from(arguments));
+    let read_model = session.read_model.clone();
+    let tool = call::named(&read_model, &args.tool).ok_or_else(|| Stop::from(call::unknown_tool(&read_model, &args.tool)))?;
+    let way = Way::find(&read_model, tool, Body::from(arguments));
     match session.printer.format() {
         Format::Human => {
             session.printer.line(&way.name)?;
@@ -61,15 +61,15 @@ struct Way<'w> {
 }
 
 impl<'w> Way<'w> {
-    fn find(world: &'w World, tool: ToolId, arguments: Body) -> Way<'w> {
+    fn find(read_model: &'w ConsoleState, tool: ToolId, arguments: Body) -> Way<'w> {
         let operation = Operation::Tool { tool: tool.clone(), arguments };
-        let name = world.call_name(&operation);
-        let (target, rule) = route::decide(&world.rules.routing, &name, &tool);
-        let group = world.group(&target);
+        let name = read_model.call_name(&operation);
+        let (target, rule) = route::decide(&read_model.rules.routing, &name, &tool);
+        let group = read_model.group(&target);
         let weight = |id: &ServerId| group.and_then(|g| g.members.iter().find(|m| m.server == *id)).map_or(1, |m| m.weight);
         let servers: Vec<&ServerView> = match group {
-            Some(_) => world.members(&target).collect(),
-            None => world.server(&target).into_iter().collect(),
+            Some(_) => read_model.members(&target).collect(),
+            None => read_model.server(&target).into_iter().collect(),
         };
         let candidates: Vec<Candidate> = servers.iter().map(|server| candidate(server, &tool.name, weight(server.id()))).collect();
         let decision = match group {
@@ -92,9 +92,9 @@ impl<'w> Way<'w> {
                 decision
             }
         };
-        let first = decision.order.first().and_then(|id| world.server(id)).or_else(|| servers.first().copied());
+        let first = decision.order.first().and_then(|id| read_model.server(id)).or_else(|| servers.first().copied());
         let policy = first.map(|server| server.spec.policy.clone()).unwrap_or_default();
-        let treatment = world.rules.treatment(&name, &tool.server, &policy);
+        let treatment = read_model.rules.treatment(&name, &tool.server, &policy);
         let trusted = first.is_some_and(|server| server.spec.trusted);
         let hints = first.and_then(|server| server.catalog.tool(&tool.name)).map(|tool| tool.hints).unwrap_or_default();
         let keyed = treatment.idempotency_key.is_some();

@@ -148,8 +148,8 @@ pub fn check_resumed(args: &RunArgs, record: &RunRecord) -> Result<(), Failure> 
 /// Waits for the servers that the plan may call.
 async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), Stop> {
     let (tools, servers) = (tools_of(plan), servers_of(plan));
-    let needed = |world: &_, server: &_| tools.iter().any(|tool| may_offer(world, server, tool));
-    session.settle(|world, server| needed(world, server) || servers.iter().any(|name| name == server.id().as_str())).await
+    let needed = |read_model: &_, server: &_| tools.iter().any(|tool| may_offer(read_model, server, tool));
+    session.settle(|read_model, server| needed(read_model, server) || servers.iter().any(|name| name == server.id().as_str())).await
 }
 
 /// Makes sure that the user agrees to a run that may destroy something, by the rule for calls: the hints of a server are
@@ -183,9 +183,9 @@ async fn agree(session: &mut Session<'_>, name: &str, plan: &Plan) -> Result<(),
 
 /// A line for a tool that may destroy something; `None` when its server says that it does not.
 fn destructive(session: &Session<'_>, tool: &str) -> Option<String> {
-    let world = &session.world;
-    let Some(id) = call::named(world, tool) else { return Some(format!("{tool} (not listed yet)")) };
-    let hints = world.tool(&id).map(|tool| tool.hints).unwrap_or_default();
+    let read_model = &session.read_model;
+    let Some(id) = call::named(read_model, tool) else { return Some(format!("{tool} (not listed yet)")) };
+    let hints = read_model.tool(&id).map(|tool| tool.hints).unwrap_or_default();
     hints.may_destroy(true).then(|| format!("{tool} of {} ({})", id.server, hints.words()))
 }
 
@@ -204,7 +204,7 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
                 }
             }
             Woke::Resynced => {
-                let settled = session.world.runs.get(run).and_then(|view| view.report.clone());
+                let settled = session.read_model.runs.get(run).and_then(|view| view.report.clone());
                 if let Some(report) = settled {
                     break report;
                 }
@@ -265,7 +265,7 @@ impl Progress {
         }
         if changed && session.printer.format() == Format::Jsonl {
             session.printer.document(
-                &json!({"type": "step", "at": session.world.epoch.unix_ms(at), "run": self.run.to_string(), "step": &**step, "state": word,
+                &json!({"type": "step", "at": session.read_model.epoch.unix_ms(at), "run": self.run.to_string(), "step": &**step, "state": word,
                 "why": view.state.why(), "attempts": view.attempts}),
             )?;
         }

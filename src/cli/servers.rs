@@ -11,20 +11,20 @@ use super::{
 };
 use crate::domain::{
     call::{Failure, FailureKind},
+    read_model::ServerView,
     server::{ConnectFailure, Era, Phase, SessionInfo},
     time,
-    world::ServerView,
 };
 
 /// Waits for all servers; fails when there is none, or none of a name that was asked for.
 pub async fn settle_all(session: &mut Session<'_>) -> Result<(), Stop> {
     session.settle(|_, _| true).await?;
     for name in &session.options.servers {
-        if !session.world.servers.iter().any(|s| s.id().as_str() == name) {
-            return Err(unknown_server(&session.world, name).into());
+        if !session.read_model.servers.iter().any(|s| s.id().as_str() == name) {
+            return Err(unknown_server(&session.read_model, name).into());
         }
     }
-    if session.world.servers.is_empty() {
+    if session.read_model.servers.is_empty() {
         let failure = Failure::new(FailureKind::UnknownServer, "no server is configured")
             .hint("`switchboard import` shows the servers of other programs; `switchboard tools -- COMMAND` takes one from the command line; --demo brings some");
         return Err(failure.into());
@@ -35,7 +35,7 @@ pub async fn settle_all(session: &mut Session<'_>) -> Result<(), Stop> {
 /// Lists the servers.
 pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
     settle_all(session).await?;
-    let servers = session.world.servers.clone();
+    let servers = session.read_model.servers.clone();
     let rows: Vec<ServerJson<'_>> = servers.iter().map(ServerJson::new).collect();
     match session.printer.format() {
         Format::Human => {

@@ -24,9 +24,9 @@ use crate::{
         event::{Event, EventKind, NoticeLevel, Settled},
         id::{AskId, CallId, ServerId},
         policy::call_event::CallTrace,
+        read_model::{ConsoleState, ServerView},
         server::{ConnectFailure, Phase},
         time,
-        world::{ServerView, World},
     },
     engine::control::{Command, Control, Lagged, Tail},
 };
@@ -134,7 +134,7 @@ impl From<Problem> for Stop {
 pub enum Woke {
     /// An event, already taken in.
     Event(Arc<Event>),
-    /// Events were lost; the world is fresh.
+    /// Events were lost; the read model is a new snapshot.
     Resynced,
     /// The limit of the step passed.
     Late,
@@ -147,7 +147,7 @@ pub struct Session<'a> {
     /// The door to the engine.
     pub control: Arc<dyn Control>,
     /// What is known.
-    pub world: World,
+    pub read_model: ConsoleState,
     /// The options.
     pub options: &'a Options,
     /// The printer.
@@ -165,10 +165,10 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Starts to watch the engine.
     pub fn new(control: Arc<dyn Control>, options: &'a Options, printer: Printer, signals: Signals, answers: Answers) -> Session<'a> {
-        let (world, tail) = control.watch();
+        let (read_model, tail) = control.watch();
         let started = Instant::now();
         let deadline = options.timeout.map(|limit| started + limit);
-        Session { control, world, options, printer, deadline, tail, signals, answers, answered: HashSet::new(), started, call: None }
+        Session { control, read_model, options, printer, deadline, tail, signals, answers, answered: HashSet::new(), started, call: None }
     }
 
     /// Waits for the next thing to happen, at most `until`.
@@ -185,13 +185,13 @@ impl<'a> Session<'a> {
             signal = self.signals.next() => Ok(Woke::Signal(signal)),
             next = self.tail.next() => match next {
                 Ok(Some(event)) => {
-                    self.world.apply(&event);
+                    self.read_model.apply(&event);
                     self.show(&event)?;
                     Ok(Woke::Event(event))
                 }
                 Ok(None) => Err(Failure::new(FailureKind::Transport, "the engine ended").into()),
                 Err(Lagged { .. }) => {
-                    (self.world, self.tail) = self.control.watch();
+                    (self.read_model, self.tail) = self.control.watch();
                     Ok(Woke::Resynced)
                 }
             },
@@ -201,14 +201,14 @@ impl<'a> Session<'a> {
 
     /// Waits until no server that `needed` chooses is still on its way, and not longer than the
     /// servers' own limits (connect and list) or `--timeout` allow.
-    pub async fn settle(&mut self, needed: impl Fn(&World, &ServerView) -> bool) -> Result<(), Stop> {
+    pub async fn settle(&mut self, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Result<(), Stop> {
         loop {
             let now = Instant::now();
             let waiting: Vec<(String, Instant)> = self
-                .world
+                .read_model
                 .servers
                 .iter()
-                .filter(|s| s.phase.pending() && needed(&self.world, s))
+                .filter(|s| s.phase.pending() && needed(&self.read_model, s))
                 .map(|s| (wait_words(s), self.patience(s)))
                 .filter(|(_, until)| *until > now)
                 .collect();
@@ -250,20 +250,20 @@ impl<'a> Session<'a> {
 
     /// What happened to a call on its way, as far as it is known.
     pub fn track(&self, call: CallId) -> Option<CallTrace> {
-        self.world.call(call)?.track.as_deref().cloned()
+        self.read_model.call(call)?.track.as_deref().cloned()
     }
 
     /// The problem that keeps `server` from being used, if there is one. A group can be used when a member can.
     pub fn unusable(&self, server: &ServerId) -> Option<Problem> {
-        if self.world.group(server).is_some() && self.world.server(server).is_none() {
-            let members: Vec<&ServerId> = self.world.members(server).map(ServerView::id).collect();
+        if self.read_model.group(server).is_some() && self.read_model.server(server).is_none() {
+            let members: Vec<&ServerId> = self.read_model.members(server).map(ServerView::id).collect();
             let problems: Vec<Problem> = members.iter().map_while(|member| self.unusable(member)).collect();
             return if problems.len() == members.len() && !members.is_empty() { problems.into_iter().next() } else { None };
         }
-        let view = match self.world.server(server) {
+        let view = match self.read_model.server(server) {
             Some(view) if view.phase.usable() => return None,
             Some(view) => view,
-            None => return Some(Problem::new(unknown_server(&self.world, server.as_str()))),
+            None => return Some(Problem::new(unknown_server(&self.read_model, server.as_str()))),
         };
         let name = server.as_str();
         let failure = match &*view.phase {
@@ -304,7 +304,7 @@ impl<'a> Session<'a> {
                     EventKind::CallSettled { call, settled } if *call == id => return Ok((id, settled.clone())),
                     _ => {}
                 },
-                Woke::Resynced => match self.world.call(id) {
+                Woke::Resynced => match self.read_model.call(id) {
                     Some(call) => {
                         if let Some(settled) = &call.settled {
                             return Ok((id, settled.clone()));
@@ -352,12 +352,12 @@ impl<'a> Session<'a> {
     }
 
     fn answer_open_questions(&mut self) -> Result<(), Stop> {
-        for ask in self.world.asks.clone() {
+        for ask in self.read_model.asks.clone() {
             // A run asks nobody here: what it needs was said beforehand.
             if !self.answered.insert(ask.id) || ask.run.is_some() {
                 continue;
             }
-            let spec = self.world.server(&ask.server).map(|s| s.spec.clone());
+            let spec = self.read_model.server(&ask.server).map(|s| s.spec.clone());
             let policy = spec.as_ref().map(|spec| spec.policy(&ask.question));
             // The engine answers by itself what the configuration decides.
             if let Some(how) = policy.and_then(by_configuration) {
@@ -429,7 +429,7 @@ impl<'a> Session<'a> {
     }
 
     fn show_line(&mut self, event: &Event) -> Result<(), Stop> {
-        let at = self.world.epoch.unix_ms(event.at);
+        let at = self.read_model.epoch.unix_ms(event.at);
         let line = match &event.kind {
             EventKind::CallProgress { call, progress } if Some(*call) == self.call => Line::Progress {
                 at,
@@ -472,8 +472,8 @@ impl<'a> Session<'a> {
 }
 
 /// The failure for a server that there is none of.
-pub fn unknown_server(world: &World, name: &str) -> Failure {
-    let names: Vec<&str> = world.servers.iter().map(|s| s.id().as_str()).collect();
+pub fn unknown_server(read_model: &ConsoleState, name: &str) -> Failure {
+    let names: Vec<&str> = read_model.servers.iter().map(|s| s.id().as_str()).collect();
     Failure::new(FailureKind::UnknownServer, format!("there is no server {name:?}")).hint(if names.is_empty() {
         "no server is configured".into()
     } else {

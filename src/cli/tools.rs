@@ -13,28 +13,28 @@ use super::{
 use crate::domain::{
     catalog::Tool,
     id::{ServerId, ToolId},
-    world::World,
+    read_model::ConsoleState,
 };
 
 /// Lists the tools.
 pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop> {
     servers::settle_all(session).await?;
-    let world = session.world.clone();
-    let united: Vec<_> = world.rules.routing.groups.iter().map(|group| (group, world.group_tools(&group.id))).collect();
+    let read_model = session.read_model.clone();
+    let united: Vec<_> = read_model.rules.routing.groups.iter().map(|group| (group, read_model.group_tools(&group.id))).collect();
     let mut groups: Vec<(String, Vec<Row<'_>>)> = Vec::new();
-    for server in world.servers.iter().filter(|s| s.phase.usable()) {
-        let rows = server.catalog.tools.iter().filter_map(|tool| row(&world, args, server.id(), tool, &[], false));
+    for server in read_model.servers.iter().filter(|s| s.phase.usable()) {
+        let rows = server.catalog.tools.iter().filter_map(|tool| row(&read_model, args, server.id(), tool, &[], false));
         let more = server.spec.description.as_ref().map(|d| format!("  {d}")).unwrap_or_default();
         groups.push((format!("{}{more}", server.id()), rows.collect()));
     }
     for (group, tools) in &united {
-        let rows = tools.iter().filter_map(|(tool, members, differ)| row(&world, args, &group.id, tool, members, *differ));
+        let rows = tools.iter().filter_map(|(tool, members, differ)| row(&read_model, args, &group.id, tool, members, *differ));
         let members: Vec<&str> = group.members.iter().map(|member| member.server.as_str()).collect();
         groups.push((format!("{}  {}: {}", group.id, group.strategy.word(), members.join(", ")), rows.collect()));
     }
     let found = groups.iter().map(|(_, rows)| rows.len()).sum::<usize>();
-    let away = servers::away(&world.servers);
-    let cuts = || world.servers.iter().filter(|s| s.phase.usable()).flat_map(servers::cut_lists).filter(|cut| cut.of_tools());
+    let away = servers::away(&read_model.servers);
+    let cuts = || read_model.servers.iter().filter(|s| s.phase.usable()).flat_map(servers::cut_lists).filter(|cut| cut.of_tools());
     match session.printer.format() {
         Format::Human => {
             let mut first = true;
@@ -67,7 +67,7 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
     }
     servers::print_cuts(session, cuts());
     servers::print_away(session, &away);
-    Ok(servers::code(&world.servers))
+    Ok(servers::code(&read_model.servers))
 }
 
 struct Row<'a> {
@@ -83,7 +83,7 @@ struct Row<'a> {
 
 /// The row of a tool, if it is listed and wanted.
 fn row<'a>(
-    world: &'a World,
+    read_model: &'a ConsoleState,
     args: &ToolsArgs,
     server: &'a ServerId,
     tool: &'a Tool,
@@ -91,7 +91,7 @@ fn row<'a>(
     differ: bool,
 ) -> Option<Row<'a>> {
     let id = ToolId::new(server.clone(), tool.name.clone());
-    let exposed = world.names.exposed(&id)?;
+    let exposed = read_model.names.exposed(&id)?;
     let wanted = args
         .pattern
         .as_deref()

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     domain::{
         call::{Failure, FailureKind},
+        read_model::ServerView,
         run::{RunSpec, WorkflowText},
         secret::MASK,
         text::visible,
@@ -29,7 +30,6 @@ use crate::{
             plan::Plan,
             problem::Problem,
         },
-        world::ServerView,
     },
     files,
 };
@@ -184,13 +184,13 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
     }
     let readable = || plans.iter().filter_map(|(_, plan)| plan.as_ref().ok());
     let (tools, servers): (Vec<String>, Vec<String>) = (readable().flat_map(tools_of).collect(), readable().flat_map(servers_of).collect());
-    let needed = |world: &_, server: &ServerView| {
-        tools.iter().any(|tool| may_offer(world, server, tool)) || servers.iter().any(|name| name == server.id().as_str())
+    let needed = |read_model: &_, server: &ServerView| {
+        tools.iter().any(|tool| may_offer(read_model, server, tool)) || servers.iter().any(|name| name == server.id().as_str())
     };
     session.settle(needed).await?;
-    let world = &session.world;
+    let read_model = &session.read_model;
     let checked = plans.into_iter().map(|(name, plan)| {
-        let problems = plan.map_or_else(|problems| problems, |plan| check_against(&plan, &CatalogView(world)));
+        let problems = plan.map_or_else(|problems| problems, |plan| check_against(&plan, &CatalogView(read_model)));
         (name, problems)
     });
     let checked: Vec<_> = checked.collect();

@@ -12,8 +12,8 @@ use crate::domain::{
     ask::AskPolicy,
     catalog::ConfirmPolicy,
     policy::{PolicyPatch, PolicySetting},
+    read_model::Retention,
     server::{Limits, ServerSpec, Timeouts},
-    world::Retention,
 };
 
 /// Settings of the program itself.

@@ -1,7 +1,7 @@
 //! Bounds on what a server can make the program store, and the cuts that hold them. Pure.
 //!
 //! A message may have [`Limits::message_bytes`](super::server::Limits). What outlives the message is bounded here, so that memory
-//! stays within five times the largest message whatever a server sends. The stores count bytes ([`Retention`](super::world::Keep)),
+//! stays within five times the largest message whatever a server sends. The stores count bytes ([`Retention`](super::read_model::Keep)),
 //! and each text that they hold has a bound of its own. A cut text ends in a mark that says how long the whole is.
 
 use std::borrow::Cow;

@@ -20,6 +20,8 @@ pub mod journal;
 pub mod masked;
 pub mod nesting;
 pub mod policy;
+pub mod read_model;
+pub mod read_model_runs;
 pub mod recorded;
 pub mod restart;
 pub mod run;
@@ -30,8 +32,6 @@ pub mod stats;
 pub mod text;
 pub mod time;
 pub mod workflow;
-pub mod world;
-pub mod world_runs;
 
 #[cfg(test)]
-mod world_tests;
+mod read_model_tests;

@@ -14,9 +14,9 @@ use crate::domain::{
     frame::Frame,
     id::ServerId,
     masked,
+    read_model::{ConsoleState, Retention},
     secret::SecretRegistry,
     time::{Epoch, Stamp},
-    world::{Retention, World},
 };
 
 /// The engine's monotonic clock; the only place in the engine that reads the time.
@@ -50,7 +50,7 @@ pub struct Bus {
 }
 
 struct Inner {
-    world: World,
+    read_model: ConsoleState,
     frames: u64,
 }
 
@@ -60,7 +60,7 @@ impl Bus {
         Bus {
             clock: Clock::new(),
             wall: OnceLock::new(),
-            inner: Mutex::new(Inner { world: World::new(epoch, separator, keep), frames: 0 }),
+            inner: Mutex::new(Inner { read_model: ConsoleState::new(epoch, separator, keep), frames: 0 }),
             tail: TailSender::default(),
             secrets: SecretRegistry::default(),
         }
@@ -87,7 +87,7 @@ impl Bus {
     /// more after the machine slept, while which the engine's clock may have stood still.
     pub fn unix_ms(&self) -> u64 {
         let now = self.now();
-        let passed = self.look(|world| world.epoch.unix_ms(now));
+        let passed = self.look(|read_model| read_model.epoch.unix_ms(now));
         self.wall.get().map_or(passed, |wall| wall().max(passed))
     }
 
@@ -96,8 +96,8 @@ impl Bus {
     }
 
     fn push(&self, inner: &mut Inner, at: Stamp, kind: EventKind) {
-        let event = Arc::new(Event { seq: inner.world.seq + 1, at, kind });
-        inner.world.apply(&event);
+        let event = Arc::new(Event { seq: inner.read_model.seq + 1, at, kind });
+        inner.read_model.apply(&event);
         self.tail.send(&event);
     }
 
@@ -131,21 +131,21 @@ impl Bus {
     }
 
     /// The state now, and every event after it.
-    pub fn watch(&self) -> (World, Tail) {
+    pub fn watch(&self) -> (ConsoleState, Tail) {
         let inner = self.lock();
-        let tail = self.tail.subscribe(inner.world.seq);
-        (inner.world.clone(), tail)
+        let tail = self.tail.subscribe(inner.read_model.seq);
+        (inner.read_model.clone(), tail)
     }
 
     /// Every event after now, without the state.
     pub fn tail(&self) -> Tail {
         let inner = self.lock();
-        self.tail.subscribe(inner.world.seq)
+        self.tail.subscribe(inner.read_model.seq)
     }
 
     /// Looks at the state without copying it.
-    pub fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
-        look(&self.lock().world)
+    pub fn look<T>(&self, look: impl FnOnce(&ConsoleState) -> T) -> T {
+        look(&self.lock().read_model)
     }
 }
 
@@ -171,9 +171,9 @@ mod tests {
     async fn snapshot_and_tail_have_no_gap_and_no_duplicate() {
         let bus = Bus::new(Epoch::default(), "_", Retention::default());
         bus.notice(NoticeLevel::Info, "one");
-        let (world, mut tail) = bus.watch();
+        let (read_model, mut tail) = bus.watch();
         bus.notice(NoticeLevel::Info, "two");
-        assert_eq!(world.seq, 1);
+        assert_eq!(read_model.seq, 1);
         assert_eq!(tail.next().await.unwrap().unwrap().seq, 2);
         assert_eq!(tail.try_next(), Ok(None));
     }

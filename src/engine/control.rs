@@ -9,8 +9,8 @@ use crate::domain::{
     event::{Event, EventKind, Settled},
     id::{AskId, CallId, ServerId},
     policy::{breaker::BreakerOverride, fault::Fault},
+    read_model::ConsoleState,
     run::{RunId, RunSpec, StepAnswer},
-    world::World,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// Nothing here waits: what comes of a command is seen in the events.
 pub trait Control: Send + Sync {
     /// The state of everything, and every event after it: no gap, no duplicate.
-    fn watch(&self) -> (World, Tail);
+    fn watch(&self) -> (ConsoleState, Tail);
     /// Starts a call.
     fn submit(&self, spec: CallSpec) -> CallId;
     /// Gives a command.
@@ -149,9 +149,9 @@ pub async fn run(control: &dyn Control, spec: CallSpec, mut seen: impl FnMut(&Ev
             }
             Ok(None) => return None,
             Err(Lagged { .. }) => {
-                let (world, again) = control.watch();
+                let (read_model, again) = control.watch();
                 tail = again;
-                match world.call(id) {
+                match read_model.call(id) {
                     Some(call) => {
                         if let Some(settled) = &call.settled {
                             return Some((id, settled.clone()));

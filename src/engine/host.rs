@@ -142,8 +142,9 @@ impl ServerHost {
         let value = params.value().unwrap_or_default();
         let kept: Vec<&str> =
             value["notifications"]["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(|uri| uri.as_str()).collect();
-        let wanted: Vec<String> =
-            self.bus.look(|world| world.server(&self.spec.id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default());
+        let wanted: Vec<String> = self
+            .bus
+            .look(|read_model| read_model.server(&self.spec.id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default());
         let refused: Vec<String> = wanted.into_iter().filter(|uri| !kept.contains(&uri.as_str())).collect();
         if !refused.is_empty() {
             self.unsubscribed(&refused, "the server left it out of what it agreed to");

@@ -106,7 +106,7 @@ impl Inbox {
         self.bus.publish(EventKind::AskOpened { ask });
         let mut open = Open { inbox: self.clone(), id, call, closed: false };
         if let Some(call) = call
-            && self.bus.look(|world| world.call(call).is_some_and(|c| c.settled.is_some()))
+            && self.bus.look(|read_model| read_model.call(call).is_some_and(|c| c.settled.is_some()))
         {
             // It ended before the question could be put; nobody would withdraw it later.
             open.close(CALL_ENDED);

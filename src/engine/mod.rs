@@ -48,10 +48,10 @@ use crate::domain::{
     event::{EventKind, Notice, NoticeLevel, Settled},
     id::{CallId, ServerId},
     policy::{Rules, pattern::Pattern},
+    read_model::{ConsoleState, Retention},
     secret::SecretRegistry,
     server::ServerSpec,
     time::{Epoch, Stamp},
-    world::{Retention, World},
 };
 
 /// How an engine is set up.
@@ -315,7 +315,7 @@ async fn stop(server: ServerHandle) {
 }
 
 impl Control for Engine {
-    fn watch(&self) -> (World, Tail) {
+    fn watch(&self) -> (ConsoleState, Tail) {
         self.bus.watch()
     }
 
@@ -334,7 +334,7 @@ impl Engine {
         // Within the lock, so that ids are made and published in one order.
         let mut running = lock(&self.running);
         let queued = self.bus.now();
-        let unix_ms = self.bus.look(|world| world.epoch.unix_ms(queued));
+        let unix_ms = self.bus.look(|read_model| read_model.epoch.unix_ms(queued));
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
         let spec = Arc::new(spec);
         let cancel = Arc::new(Cancel::default());

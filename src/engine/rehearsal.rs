@@ -91,7 +91,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
             Ok(None) => break None,
             Err(_) => {
                 tail = engine.bus.tail();
-                if let Some(report) = engine.bus.look(|world| world.runs.get(run).and_then(|view| view.report.clone())) {
+                if let Some(report) = engine.bus.look(|read_model| read_model.runs.get(run).and_then(|view| view.report.clone())) {
                     break Some(report);
                 }
             }
@@ -270,8 +270,8 @@ impl Stage {
         let mut tail = engine.bus.tail();
         let ended = |state: &StepState| !state.active() && *state != StepState::Pending;
         let all = || {
-            engine.bus.look(|world| {
-                let view = world.runs.get(place.run);
+            engine.bus.look(|read_model| {
+                let view = read_model.runs.get(place.run);
                 after.iter().all(|step| view.and_then(|view| view.step(step)).is_some_and(|view| ended(&view.state)))
             })
         };
@@ -339,7 +339,7 @@ impl Actor {
     fn place(&self, request: &Request) -> Option<RunStep> {
         let engine = self.stage.engine.get().and_then(Weak::upgrade)?;
         let call = request.call?;
-        engine.bus.look(|world| world.call(call).and_then(|view| view.spec.run.clone()))
+        engine.bus.look(|read_model| read_model.call(call).and_then(|view| view.spec.run.clone()))
     }
 }
 

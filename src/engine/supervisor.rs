@@ -290,7 +290,7 @@ impl Supervisor {
     fn subscribe_again(&self, session: &Arc<dyn Session>) {
         let id = self.spec.id.clone();
         let wanted: Vec<String> =
-            self.bus.look(|world| world.server(&id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default());
+            self.bus.look(|read_model| read_model.server(&id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default());
         if wanted.is_empty() {
             return;
         }

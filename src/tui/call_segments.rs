@@ -12,8 +12,8 @@ use crate::domain::{
         call_event::{CallEvent, Cause, Wait},
         verdict::Verdict,
     },
+    read_model::CallView,
     time::Stamp,
-    world::CallView,
 };
 
 /// A stretch of a call.

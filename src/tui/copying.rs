@@ -10,13 +10,13 @@ use crate::domain::{
     body::Body,
     call::Operation,
     form::json::escape,
+    read_model::ConsoleState,
     secret::{
         Secret,
         rule::{self, UrlSecret},
     },
     server::{Era, ServerSpec, Transport, quote},
     text::{is_hidden, visible_lines},
-    world::World,
 };
 
 use super::{background::Material, widget::json::decoded};
@@ -119,10 +119,10 @@ pub fn harmless_json(text: &str) -> (String, bool) {
 }
 
 /// The arguments of a call without what looks secret.
-fn arguments_of(operation: &Operation, world: &World) -> (Body, bool) {
+fn arguments_of(operation: &Operation, read_model: &ConsoleState) -> (Body, bool) {
     match operation {
         Operation::Tool { tool, arguments } => {
-            let schema = world.tool(tool).map(|t| t.input_schema.clone()).unwrap_or_default();
+            let schema = read_model.tool(tool).map(|t| t.input_schema.clone()).unwrap_or_default();
             public(arguments, &schema)
         }
         Operation::Prompt { arguments, .. } => public(arguments, &Body::default()),
@@ -131,13 +131,13 @@ fn arguments_of(operation: &Operation, world: &World) -> (Body, bool) {
 }
 
 /// `switchboard call …`, `read …` or `prompt …`, ready for a shell.
-pub fn call_line(operation: &Operation, world: &World, invocation: &Invocation) -> Option<Copied> {
-    let (arguments, left_out) = arguments_of(operation, world);
+pub fn call_line(operation: &Operation, read_model: &ConsoleState, invocation: &Invocation) -> Option<Copied> {
+    let (arguments, left_out) = arguments_of(operation, read_model);
     let mut words: Vec<String> = vec!["switchboard".into()];
     words.extend(invocation.flags.iter().map(|f| quote(f)));
     match operation {
         Operation::Tool { tool, .. } => {
-            let name = world.names.exposed(tool).map_or_else(|| format!("{}/{}", tool.server, tool.name), |n| n.to_string());
+            let name = read_model.names.exposed(tool).map_or_else(|| format!("{}/{}", tool.server, tool.name), |n| n.to_string());
             words.extend(["call".into(), quote(&name)]);
             if arguments.text() != "{}" {
                 words.extend(["--args".into(), quote(&harmless_json(&arguments.text()).0)]);
@@ -160,10 +160,10 @@ pub fn call_line(operation: &Operation, world: &World, invocation: &Invocation) 
 }
 
 /// The call as curl, for servers on the network.
-pub fn curl(operation: &Operation, world: &World) -> Option<Copied> {
-    let view = world.server(operation.server())?;
+pub fn curl(operation: &Operation, read_model: &ConsoleState) -> Option<Copied> {
+    let view = read_model.server(operation.server())?;
     let Transport::Http { url, headers, socket } = &view.spec.launch else { return None };
-    let (arguments, left_out) = arguments_of(operation, world);
+    let (arguments, left_out) = arguments_of(operation, read_model);
     let info = view.info.as_deref();
     let modern = info.is_some_and(|i| i.era == Era::Modern);
     let version = info.map_or("2025-11-25", |i| i.protocol.as_str());
@@ -312,20 +312,20 @@ mod tests {
 
     #[test]
     fn a_command_line_is_quoted_and_holds_no_secret() {
-        let world = fake::shop_world();
+        let read_model = fake::shop_state();
         let operation = fake::tool_call("database", "create_user", r#"{"name":"O'Hara $(x)","password":"hunter2"}"#);
         let invocation = Invocation { flags: vec!["--config".into(), "my shop.toml".into()], target: None };
-        let copied = call_line(&operation, &world, &invocation).unwrap();
+        let copied = call_line(&operation, &read_model, &invocation).unwrap();
         assert_eq!(copied.text, r#"switchboard --config 'my shop.toml' call database_create_user --args '{"name":"O'\''Hara $(x)"}'"#);
         assert_eq!(copied.notes.len(), 1);
         let read = Operation::Resource { server: "database".into(), uri: "db://a b".into() };
-        assert_eq!(call_line(&read, &world, &Invocation::default()).unwrap().text, "switchboard read database 'db://a b'");
+        assert_eq!(call_line(&read, &read_model, &Invocation::default()).unwrap().text, "switchboard read database 'db://a b'");
     }
 
     #[test]
     fn curl_writes_variables_and_never_their_values() {
-        let mut world = fake::shop_world();
-        let server = world.servers.iter_mut().find(|s| s.id().as_str() == "analytics").unwrap();
+        let mut read_model = fake::shop_state();
+        let server = read_model.servers.iter_mut().find(|s| s.id().as_str() == "analytics").unwrap();
         let mut spec = ServerSpec::clone(&server.spec);
         spec.launch = Transport::Http {
             url: "https://me:pass@analytics.example/mcp?key=SECRET1&page=2".into(),
@@ -337,7 +337,7 @@ mod tests {
         };
         server.spec = spec.into();
         let operation = fake::tool_call("analytics", "track_event", r#"{"q":"it's `$HOME`"}"#);
-        let text = curl(&operation, &world).unwrap().text;
+        let text = curl(&operation, &read_model).unwrap().text;
         assert!(!text.contains("SECRET") && !text.contains("pass"), "{text}");
         for part in [
             r#""https://analytics.example/mcp?key=${KEY}&page=2""#,
@@ -347,16 +347,16 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        let entry = mcp_servers(&world.server(&"analytics".into()).unwrap().spec).text;
+        let entry = mcp_servers(&read_model.server(&"analytics".into()).unwrap().spec).text;
         assert!(!entry.contains("SECRET") && entry.contains("Bearer ${TOKEN}"), "{entry}");
-        assert_eq!(curl(&fake::tool_call("database", "query_users", "{}"), &world), None, "not on the network");
+        assert_eq!(curl(&fake::tool_call("database", "query_users", "{}"), &read_model), None, "not on the network");
     }
 
     #[test]
     fn no_part_of_an_address_that_is_secret_is_copied() {
-        let mut world = fake::shop_world();
-        let at = world.servers.iter().position(|s| s.id().as_str() == "analytics").unwrap();
-        let mut spec = ServerSpec::clone(&world.servers[at].spec);
+        let mut read_model = fake::shop_state();
+        let at = read_model.servers.iter().position(|s| s.id().as_str() == "analytics").unwrap();
+        let mut spec = ServerSpec::clone(&read_model.servers[at].spec);
         let secrets = ["me:hunter2-pass", "a1b2c3d4e5f6a7b8", "plain-key"];
         let [user, segment, key] = secrets;
         for (url, written) in [
@@ -368,9 +368,9 @@ mod tests {
         ] {
             spec.launch = Transport::Http { url, headers: vec![], socket: None };
             spec.origin.written = written.into_iter().map(|text| ("url".to_owned(), text)).collect();
-            world.servers[at].spec = spec.clone().into();
+            read_model.servers[at].spec = spec.clone().into();
             let operation = fake::tool_call("analytics", "track_event", "{}");
-            for text in [curl(&operation, &world).unwrap().text, mcp_servers(&spec).text] {
+            for text in [curl(&operation, &read_model).unwrap().text, mcp_servers(&spec).text] {
                 assert!(secrets.iter().all(|secret| !text.contains(secret)) && !text.contains("value-of-v"), "{text}");
                 assert!(text.contains("api_key=${API_KEY}&page=2") && text.contains("/s/${PATH_SEGMENT}/"), "{text}");
             }

@@ -19,9 +19,9 @@ use crate::{
         event::{Event, EventKind, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{AskId, CallId, ServerId, ToolId},
+        read_model::{ConsoleState, Retention},
         server::{ConnectFailure, Era, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
-        world::{Retention, World},
     },
     engine::control::{Command, Control, Tail, TailSender},
 };
@@ -159,8 +159,8 @@ fn info(server: &str, ms: u64) -> EventKind {
     }
 }
 
-/// An empty world and the events that make a shop of five servers out of it.
-pub fn shop() -> (World, Vec<Arc<Event>>) {
+/// An empty read model and the events that fill it with a shop of five servers.
+pub fn shop() -> (ConsoleState, Vec<Arc<Event>>) {
     let mut s = Script::after(0);
     let mut database = spec("database", Some("shop"));
     database.trusted = true;
@@ -232,17 +232,17 @@ pub fn shop() -> (World, Vec<Arc<Event>>) {
     );
     s.server(4, spec("flaky", None), Phase::Failed { why: Arc::new(crash()) });
     s.server(5, spec("preferences", None), Phase::Starting { step: Step::Initialize });
-    (World::new(Epoch { unix_ms: 1_795_000_000_000, utc_offset_s: 0 }, "_", Retention::default()), s.events)
+    (ConsoleState::new(Epoch { unix_ms: 1_795_000_000_000, utc_offset_s: 0 }, "_", Retention::default()), s.events)
 }
 
 /// The shop as it stands after its start.
-pub fn shop_world() -> World {
-    let (mut world, events) = shop();
-    events.iter().for_each(|event| world.apply(event));
-    world
+pub fn shop_state() -> ConsoleState {
+    let (mut read_model, events) = shop();
+    events.iter().for_each(|event| read_model.apply(event));
+    read_model
 }
 
-/// Calls of every kind on top of [`shop_world`]: answered, failed, cancelled, running with progress.
+/// Calls of every kind on top of [`shop_state`]: answered, failed, cancelled, running with progress.
 pub fn busy(after: u64) -> Vec<Arc<Event>> {
     let mut s = Script::after(after);
     let request = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"query_users","arguments":{"filter":"ann"}}}"#;
@@ -293,35 +293,35 @@ pub fn ask(id: u64) -> EventKind {
 
 /// A control without an engine behind it.
 pub struct Fake {
-    world: Mutex<World>,
+    read_model: Mutex<ConsoleState>,
     events: TailSender,
     /// What was asked of it.
     pub asked: Mutex<Vec<String>>,
 }
 
 impl Fake {
-    /// A control over a world; `room` events may wait for a watcher.
-    pub fn new(world: World, room: usize) -> Fake {
-        Fake { world: Mutex::new(world), events: TailSender::new(room), asked: Mutex::default() }
+    /// A control over a read model; `room` events may wait for a watcher.
+    pub fn new(read_model: ConsoleState, room: usize) -> Fake {
+        Fake { read_model: Mutex::new(read_model), events: TailSender::new(room), asked: Mutex::default() }
     }
 
     /// Lets something happen.
     pub fn publish(&self, at: Stamp, kind: EventKind) {
-        let mut world = self.world.lock().unwrap();
-        let event = Arc::new(Event { seq: world.seq + 1, at, kind });
-        world.apply(&event);
+        let mut read_model = self.read_model.lock().unwrap();
+        let event = Arc::new(Event { seq: read_model.seq + 1, at, kind });
+        read_model.apply(&event);
         self.events.send(&event);
     }
 }
 
 impl Control for Fake {
-    fn watch(&self) -> (World, Tail) {
-        let world = self.world.lock().unwrap();
-        (world.clone(), self.events.subscribe(world.seq))
+    fn watch(&self) -> (ConsoleState, Tail) {
+        let read_model = self.read_model.lock().unwrap();
+        (read_model.clone(), self.events.subscribe(read_model.seq))
     }
 
     fn submit(&self, spec: CallSpec) -> CallId {
-        let count = self.world.lock().unwrap().settled_total + 1_000 + self.asked.lock().unwrap().len() as u64;
+        let count = self.read_model.lock().unwrap().settled_total + 1_000 + self.asked.lock().unwrap().len() as u64;
         self.asked.lock().unwrap().push(format!("submit {}", spec.operation.subject()));
         self.publish(at(count), EventKind::CallQueued { call: CallId(count), spec: Arc::new(spec) });
         CallId(count)

@@ -183,8 +183,8 @@ fn busy(theme: Theme) -> Model {
         workflows: Default::default(),
         invocation: Default::default(),
     };
-    let mut model = Model::new(setup, fake::shop_world(), (132, 40));
-    let mut script = fake::Script::after(model.world().seq);
+    let mut model = Model::new(setup, fake::shop_state(), (132, 40));
+    let mut script = fake::Script::after(model.read_model().seq);
     let users = r#"{"users":[{"id":"u_1042","email":"ann@example.org","role":"developer","active":true},{"id":"u_1043","email":"ben@example.org","role":"viewer","active":false}],"total":2}"#;
     for n in 0..46u64 {
         let at = 10_000 + n * 1_270 + n * n % 7 * 90;
@@ -276,8 +276,8 @@ fn pictures_of_a_breaker_are_what_the_program_shows() {
             workflows: Default::default(),
             invocation: Default::default(),
         };
-        let mut model = Model::new(setup, fake::shop_world(), (132, 40));
-        let events = breaker::Story::after(model.world().seq).told(until);
+        let mut model = Model::new(setup, fake::shop_state(), (132, 40));
+        let events = breaker::Story::after(model.read_model().seq).told(until);
         model.at(fake::at(until));
         model.update(Msg::Events(events));
         for key in keys.chars() {
@@ -285,7 +285,7 @@ fn pictures_of_a_breaker_are_what_the_program_shows() {
             press(&mut model, code);
         }
         let shown = picture(&mut model, "switchboard");
-        assert_eq!(model.world().server(&fake::server("flaky")).map(|s| s.breaker.state), Some(state), "{name}");
+        assert_eq!(model.read_model().server(&fake::server("flaky")).map(|s| s.breaker.state), Some(state), "{name}");
         hold(&format!("assets/screens/{name}.svg"), &shown);
     }
 }

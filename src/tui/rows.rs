@@ -16,9 +16,9 @@ use crate::domain::{
     event::{Event, EventKind, Settled},
     frame::{Direction, Frame, FrameKind},
     id::{CallId, ServerId},
+    read_model::ConsoleState,
     run::{RunId, RunStep},
     time::Stamp,
-    world::World,
 };
 
 /// Most rows that are kept.
@@ -27,7 +27,7 @@ pub const MOST: usize = 1_000_000;
 const MOST_NOTES: usize = 20_000;
 /// Most runs whose workflows are known by name.
 const MOST_RUNS: usize = 10_000;
-/// Bytes of a text that are kept; the pane with the detail has the whole while the world keeps it.
+/// Bytes of a text that are kept; the pane with the detail has the whole while the read model holds it.
 const NOTE_BYTES: usize = 400;
 /// Longest method or name of a logger, in bytes.
 const NAME_BYTES: usize = 64;
@@ -282,14 +282,14 @@ impl Rows {
 
     /// Adds everything that a snapshot still knows, in the order of time. Rows that are there already stay:
     /// calls among them are brought up to date, and only younger ones are added.
-    pub fn catch_up(&mut self, world: &World) -> Touched {
+    pub fn catch_up(&mut self, read_model: &ConsoleState) -> Touched {
         let mut touched = Touched::default();
         let after = self.rows.back().map(|row| row.at);
         let mut things: Vec<(Stamp, Thing)> = Vec::new();
-        world.runs.iter().for_each(|run| self.name_run(run.id, &run.plan.name));
-        things.extend(world.calls.iter().map(|call| (call.queued, Thing::Call(call))));
-        things.extend(world.frames.iter().map(|frame| (frame.at, Thing::Frame(frame))));
-        for server in &world.servers {
+        read_model.runs.iter().for_each(|run| self.name_run(run.id, &run.plan.name));
+        things.extend(read_model.calls.iter().map(|call| (call.queued, Thing::Call(call))));
+        things.extend(read_model.frames.iter().map(|frame| (frame.at, Thing::Frame(frame))));
+        for server in &read_model.servers {
             things.extend(server.logs.iter().map(|(at, log)| (*at, Thing::Log(server.id(), log))));
             things.extend(server.anomalies.iter().map(|(at, anomaly)| (*at, Thing::Anomaly(server.id(), anomaly))));
         }
@@ -317,7 +317,8 @@ impl Rows {
             }
         }
         // What is still pending here and unknown there ended while nobody looked.
-        let gone: Vec<CallId> = self.pending.keys().copied().filter(|id| world.call(*id).is_none_or(|c| c.settled.is_some())).collect();
+        let gone: Vec<CallId> =
+            self.pending.keys().copied().filter(|id| read_model.call(*id).is_none_or(|c| c.settled.is_some())).collect();
         for id in gone {
             if let Some(row) = self.pending.remove(&id) {
                 self.change(row, |row| row.state = State::None);
@@ -602,7 +603,7 @@ fn class(row: &Row) -> Option<usize> {
 }
 
 enum Thing<'w> {
-    Call(&'w crate::domain::world::CallView),
+    Call(&'w crate::domain::read_model::CallView),
     Frame(&'w Arc<Frame>),
     Log(&'w ServerId, &'w crate::domain::event::LogMessage),
     Anomaly(&'w ServerId, &'w crate::domain::frame::Anomaly),

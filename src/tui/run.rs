@@ -179,8 +179,8 @@ enum Woken {
 
 impl Console {
     fn new(control: Arc<dyn Control>, options: ConsoleOptions, size: (u16, u16)) -> Console {
-        let (world, tail) = control.watch();
-        let clock = Clock::new(world.epoch);
+        let (read_model, tail) = control.watch();
+        let clock = Clock::new(read_model.epoch);
         let setup = Setup {
             theme: options.taste.theme,
             keymap: options.taste.keymap,
@@ -192,7 +192,7 @@ impl Console {
             workflows: options.workflows,
             invocation: options.invocation,
         };
-        let mut model = Model::new(setup, world, size);
+        let mut model = Model::new(setup, read_model, size);
         model.at(clock.stamp());
         let mut pacer = Pacer::default();
         pacer.mark(Cause::Input, clock.elapsed());
@@ -329,9 +329,9 @@ impl Console {
             next = self.tail.as_mut().map_or(Ok(None), Tail::try_next);
         };
         if let Some(Lagged { missed }) = lagged {
-            let (world, tail) = self.control.watch();
+            let (read_model, tail) = self.control.watch();
             self.tail = Some(tail);
-            self.model.resync(world, missed);
+            self.model.resync(read_model, missed);
             self.pacer.mark(Cause::Feed, self.clock.elapsed());
         } else if batch.is_empty() {
             // The first answer was `None`: the engine is gone. An empty queue never comes first.

@@ -1,4 +1,4 @@
-//! The console's own copy of the world, kept up to date by events, and what they mean for the screen.
+//! The console's copy of the read model, updated by events, and which parts of the screen each event changes.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -7,8 +7,8 @@ use crate::domain::{
     event::{Event, EventKind, Notice},
     frame::Frame,
     id::{AskId, CallId, ServerId},
+    read_model::ConsoleState,
     time::Stamp,
-    world::World,
 };
 
 /// What a batch of events changed beyond figures.
@@ -30,25 +30,25 @@ pub struct Changes {
     pub notices: Vec<Arc<Notice>>,
 }
 
-/// The world and how far it has been taken in.
+/// The read model and the number of the last event in it.
 pub struct Feed {
     /// What is known.
-    pub world: World,
+    pub read_model: ConsoleState,
     /// The time of the last event.
     pub last: Stamp,
 }
 
 impl Feed {
     /// A feed that goes on from a snapshot.
-    pub fn new(world: World) -> Feed {
-        Feed { world, last: Stamp::default() }
+    pub fn new(read_model: ConsoleState) -> Feed {
+        Feed { read_model, last: Stamp::default() }
     }
 
     /// Takes in events in order; those that the snapshot already held change nothing.
     pub fn apply(&mut self, events: &[Arc<Event>]) -> Changes {
         let mut changes = Changes::default();
-        for event in events.iter().filter(|e| e.seq > self.world.seq).collect::<Vec<_>>() {
-            self.world.apply(event);
+        for event in events.iter().filter(|e| e.seq > self.read_model.seq).collect::<Vec<_>>() {
+            self.read_model.apply(event);
             self.last = self.last.max(event.at);
             changes.note(&event.kind);
         }
@@ -86,12 +86,12 @@ mod tests {
 
     #[test]
     fn known_events_change_nothing() {
-        let (world, events) = fake::shop();
-        let mut feed = Feed::new(world.clone());
+        let (read_model, events) = fake::shop();
+        let mut feed = Feed::new(read_model.clone());
         let changes = feed.apply(&events);
-        assert!(changes.lists && feed.world.servers.len() == 5);
+        assert!(changes.lists && feed.read_model.servers.len() == 5);
         let again = feed.apply(&events);
         assert!(!again.lists && again.calls.is_empty());
-        assert_eq!(feed.world.seq, events.last().unwrap().seq);
+        assert_eq!(feed.read_model.seq, events.last().unwrap().seq);
     }
 }

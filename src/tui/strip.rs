@@ -11,8 +11,8 @@ use crate::domain::{
     call::Outcome,
     id::{CallId, ServerId},
     policy::call_event::CallEvent,
+    read_model::{CallView, ConsoleState},
     time::Stamp,
-    world::{CallView, World},
 };
 
 /// Length of a tenth, in nanoseconds.
@@ -205,10 +205,10 @@ pub struct Strip {
 }
 
 impl Strip {
-    /// What the calls of a world make.
-    pub fn of(world: &World) -> Strip {
+    /// The strip of all calls in a read model.
+    pub fn of(read_model: &ConsoleState) -> Strip {
         let mut strip = Strip::default();
-        world.calls.iter().for_each(|call| strip.note(call));
+        read_model.calls.iter().for_each(|call| strip.note(call));
         strip
     }
 
@@ -236,8 +236,8 @@ impl Strip {
     }
 
     /// Forgets servers that are gone.
-    pub fn retain(&mut self, world: &World) {
-        self.lanes.retain(|id, _| world.server(id).is_some());
+    pub fn retain(&mut self, read_model: &ConsoleState) {
+        self.lanes.retain(|id, _| read_model.server(id).is_some());
     }
 
     /// Whether anything of a server's lane is to be seen.

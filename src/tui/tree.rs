@@ -13,7 +13,7 @@ use nucleo_matcher::{
 use crate::domain::{
     id::{ServerId, ToolId},
     policy::route::Group,
-    world::{ServerView, World},
+    read_model::{ConsoleState, ServerView},
 };
 
 use super::widget::window::{Move, Window};
@@ -95,7 +95,7 @@ pub struct Row {
     pub depth: u16,
     /// Whether it is unfolded; `None` when there is nothing to fold.
     pub open: Option<bool>,
-    /// Its server's place in the world.
+    /// Index of its server in the read model.
     pub server: usize,
     /// Its own place in its server's list.
     pub item: usize,
@@ -137,7 +137,7 @@ impl Tree {
     }
 
     /// Sets or ends the filter. Ending it goes back to where the cursor was, unless `keep` stays.
-    pub fn set_filter(&mut self, filter: Option<String>, keep: bool, world: &World) {
+    pub fn set_filter(&mut self, filter: Option<String>, keep: bool, read_model: &ConsoleState) {
         let was = std::mem::replace(&mut self.filter, filter);
         if self.filter.is_some() {
             if was.is_none() {
@@ -145,23 +145,23 @@ impl Tree {
             }
             self.window = Window::default();
             self.selected = None;
-            return self.rebuild(world);
+            return self.rebuild(read_model);
         }
         let before = self.before_filter.take();
         match self.selected.clone().filter(|_| keep || was.is_none()) {
-            Some(taken) => self.reveal(&taken, world),
+            Some(taken) => self.reveal(&taken, read_model),
             None => {
                 self.selected = before;
-                self.rebuild(world);
+                self.rebuild(read_model);
             }
         }
     }
 
-    /// Makes the rows anew from what the world holds.
-    pub fn rebuild(&mut self, world: &World) {
+    /// Rebuilds the rows from the read model.
+    pub fn rebuild(&mut self, read_model: &ConsoleState) {
         self.rows = match &self.filter {
-            Some(filter) => filtered(world, filter),
-            None => self.unfolded(world),
+            Some(filter) => filtered(read_model, filter),
+            None => self.unfolded(read_model),
         };
         if let Some(at) = self.selected.as_ref().and_then(|node| self.rows.iter().position(|row| row.node == *node)) {
             self.window.cursor = at;
@@ -183,16 +183,16 @@ impl Tree {
     }
 
     /// Unfolds whatever hides `node` and puts the cursor on it.
-    pub fn reveal(&mut self, node: &Node, world: &World) {
+    pub fn reveal(&mut self, node: &Node, read_model: &ConsoleState) {
         if let Some(server) = node.server() {
-            if world.group(server).is_some() {
+            if read_model.group(server).is_some() {
                 self.folds.insert(Node::Replicas(server.clone()), true);
             } else if let Node::Member(group, _) = node {
                 self.folds.insert(Node::Replicas(group.clone()), true);
             } else if !matches!(node, Node::Server(_)) {
                 self.folds.insert(Node::Server(server.clone()), true);
             }
-            if let Some(group) = world.server(server).and_then(|s| s.spec.group.as_deref()) {
+            if let Some(group) = read_model.server(server).and_then(|s| s.spec.group.as_deref()) {
                 self.folds.insert(Node::Group(group.into()), true);
             }
             let section = match node {
@@ -206,12 +206,12 @@ impl Tree {
             }
         }
         self.selected = Some(node.clone());
-        self.rebuild(world);
+        self.rebuild(read_model);
     }
 
     /// Folds (`Some(false)`), unfolds or toggles (`None`) what is under the cursor. Folding something
     /// that cannot be folded goes to what holds it.
-    pub fn fold(&mut self, open: Option<bool>, world: &World) {
+    pub fn fold(&mut self, open: Option<bool>, read_model: &ConsoleState) {
         let Some(row) = self.row().cloned() else { return };
         match (row.open, open) {
             (Some(is), None) => {
@@ -233,31 +233,31 @@ impl Tree {
             }
             _ => return,
         }
-        self.rebuild(world);
+        self.rebuild(read_model);
     }
 
     /// Folds or unfolds every server.
-    pub fn fold_all(&mut self, open: bool, world: &World) {
-        for server in &world.servers {
+    pub fn fold_all(&mut self, open: bool, read_model: &ConsoleState) {
+        for server in &read_model.servers {
             self.folds.insert(Node::Server(server.id().clone()), open);
         }
-        for group in &world.rules.routing.groups {
+        for group in &read_model.rules.routing.groups {
             self.folds.insert(Node::Replicas(group.id.clone()), open);
         }
-        self.rebuild(world);
+        self.rebuild(read_model);
     }
 
     fn is_open(&self, node: &Node, otherwise: bool) -> bool {
         self.folds.get(node).copied().unwrap_or(otherwise)
     }
 
-    fn unfolded(&self, world: &World) -> Vec<Row> {
+    fn unfolded(&self, read_model: &ConsoleState) -> Vec<Row> {
         let mut rows = Vec::new();
-        for group in &world.rules.routing.groups {
-            self.replica_rows(&mut rows, group, world);
+        for group in &read_model.rules.routing.groups {
+            self.replica_rows(&mut rows, group, read_model);
         }
         let mut groups_done: Vec<&str> = Vec::new();
-        for (index, server) in world.servers.iter().enumerate() {
+        for (index, server) in read_model.servers.iter().enumerate() {
             let Some(group) = server.spec.group.as_deref() else {
                 self.server_rows(&mut rows, server, index, 0);
                 continue;
@@ -270,7 +270,7 @@ impl Tree {
             let open = self.is_open(&node, true);
             rows.push(Row { node, depth: 0, open: Some(open), server: index, item: 0, marks: vec![] });
             if open {
-                for (index, server) in world.servers.iter().enumerate().filter(|(_, s)| s.spec.group.as_deref() == Some(group)) {
+                for (index, server) in read_model.servers.iter().enumerate().filter(|(_, s)| s.spec.group.as_deref() == Some(group)) {
                     self.server_rows(&mut rows, server, index, 1);
                 }
             }
@@ -279,9 +279,9 @@ impl Tree {
     }
 
     /// A group of replicas: its members first, then the tools that they have together.
-    fn replica_rows(&self, rows: &mut Vec<Row>, group: &Group, world: &World) {
+    fn replica_rows(&self, rows: &mut Vec<Row>, group: &Group, read_model: &ConsoleState) {
         let node = Node::Replicas(group.id.clone());
-        let tools = world.group_tools(&group.id);
+        let tools = read_model.group_tools(&group.id);
         let open = self.is_open(&node, tools.len() <= OPEN_LIMIT);
         let row = |node, depth, open, item| Row { node, depth, open, server: NO_SERVER, item, marks: vec![] };
         rows.push(row(node, 0, Some(open), 0));
@@ -327,15 +327,15 @@ impl Tree {
 }
 
 /// The tools of all servers that match, best first, then their resources, templates and prompts.
-fn filtered(world: &World, filter: &str) -> Vec<Row> {
+fn filtered(read_model: &ConsoleState, filter: &str) -> Vec<Row> {
     let mut matcher = Matcher::new(Config::DEFAULT);
     let pattern = Pattern::parse(filter, CaseMatching::Smart, Normalization::Smart);
     let mut found: Vec<(u32, Row)> = Vec::new();
     let mut buffer = Vec::new();
-    for (server, view) in world.servers.iter().enumerate() {
+    for (server, view) in read_model.servers.iter().enumerate() {
         for (item, tool) in view.catalog.tools.iter().enumerate() {
             let id = ToolId::new(view.id().clone(), tool.name.clone());
-            let Some(exposed) = world.names.exposed(&id) else { continue };
+            let Some(exposed) = read_model.names.exposed(&id) else { continue };
             let mut marks = Vec::new();
             let Some(score) = pattern.indices(Utf32Str::new(exposed, &mut buffer), &mut matcher, &mut marks) else { continue };
             marks.sort_unstable();
@@ -343,7 +343,7 @@ fn filtered(world: &World, filter: &str) -> Vec<Row> {
         }
     }
     let mut others: Vec<(u32, Row)> = Vec::new();
-    for (server, view) in world.servers.iter().enumerate() {
+    for (server, view) in read_model.servers.iter().enumerate() {
         let id = view.id();
         let catalog = &view.catalog;
         let resources =
@@ -359,10 +359,10 @@ fn filtered(world: &World, filter: &str) -> Vec<Row> {
             others.push((score, Row { node, depth: 0, open: None, server, item, marks }));
         }
     }
-    for group in &world.rules.routing.groups {
-        for (item, (tool, ..)) in world.group_tools(&group.id).into_iter().enumerate() {
+    for group in &read_model.rules.routing.groups {
+        for (item, (tool, ..)) in read_model.group_tools(&group.id).into_iter().enumerate() {
             let id = ToolId::new(group.id.clone(), tool.name.clone());
-            let Some(exposed) = world.names.exposed(&id) else { continue };
+            let Some(exposed) = read_model.names.exposed(&id) else { continue };
             let mut marks = Vec::new();
             let Some(score) = pattern.indices(Utf32Str::new(exposed, &mut buffer), &mut matcher, &mut marks) else { continue };
             marks.sort_unstable();
@@ -402,36 +402,36 @@ mod tests {
 
     #[test]
     fn groups_hold_servers_and_the_cursor_stays_on_its_node() {
-        let world = fake::shop_world();
+        let read_model = fake::shop_state();
         let mut tree = Tree::default();
-        tree.rebuild(&world);
+        tree.rebuild(&read_model);
         let shown = names(&tree);
         assert_eq!(shown[..3], ["[shop]", "database", ".create_user"], "{shown:?}");
         let email = tree.rows().iter().position(|r| r.node == Node::Server("email".into())).unwrap();
         tree.put(email);
-        tree.fold(Some(false), &world);
-        tree.fold(Some(false), &world);
+        tree.fold(Some(false), &read_model);
+        tree.fold(Some(false), &read_model);
         assert_eq!(tree.selected(), Some(&Node::Group("shop".into())), "folding twice goes to the parent");
         tree.put(email);
-        tree.fold_all(false, &world);
+        tree.fold_all(false, &read_model);
         assert_eq!(tree.selected(), Some(&Node::Server("email".into())));
         assert!(!names(&tree).iter().any(|n| n.starts_with('.')));
     }
 
     #[test]
     fn the_filter_finds_tools_of_all_servers_and_leaves_no_trace_when_dropped() {
-        let world = fake::shop_world();
+        let read_model = fake::shop_state();
         let mut tree = Tree::default();
-        tree.rebuild(&world);
+        tree.rebuild(&read_model);
         tree.put(1);
-        tree.set_filter(Some("emsend".into()), false, &world);
+        tree.set_filter(Some("emsend".into()), false, &read_model);
         assert_eq!(names(&tree), [".send_email"]);
         assert_eq!(tree.rows()[0].marks.len(), 6);
-        tree.set_filter(None, false, &world);
+        tree.set_filter(None, false, &read_model);
         assert_eq!(tree.selected(), Some(&Node::Server("database".into())));
-        tree.fold_all(false, &world);
-        tree.set_filter(Some("emsend".into()), false, &world);
-        tree.set_filter(None, true, &world);
+        tree.fold_all(false, &read_model);
+        tree.set_filter(Some("emsend".into()), false, &read_model);
+        tree.set_filter(None, true, &read_model);
         assert_eq!(tree.selected(), Some(&Node::Tool(ToolId::new("email".into(), "send_email"))), "taken: it is unfolded");
     }
 }

@@ -64,8 +64,8 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
 
 /// The window's title: what is running, and how it stands.
 pub fn window_title(model: &Model) -> String {
-    let world = model.world();
-    let bad = world.servers.iter().filter(|s| matches!(*s.phase, Phase::Failed { .. } | Phase::Reconnecting { .. })).count();
+    let read_model = model.read_model();
+    let bad = read_model.servers.iter().filter(|s| matches!(*s.phase, Phase::Failed { .. } | Phase::Reconnecting { .. })).count();
     let mut title = "switchboard".to_owned();
     if !model.title.is_empty() {
         title.push_str(&format!(" · {}", model.title));
@@ -73,7 +73,7 @@ pub fn window_title(model: &Model) -> String {
     if bad > 0 {
         title.push_str(&format!(" · {bad} down"));
     }
-    match banner::faults(world) {
+    match banner::faults(read_model) {
         0 => {}
         1 => title.push_str(" · 1 FAULT INJECTED"),
         n => title.push_str(&format!(" · {n} FAULTS INJECTED")),
@@ -91,7 +91,7 @@ fn draw_pane(model: &mut Model, pane: Focus, place: Rect, buf: &mut Buffer) {
         Focus::Info => panes.info.draw(panes.tree.selected(), look, place, buf),
         Focus::Detail => {
             if let Some(detail) = panes.detail {
-                let name = detail.call().and_then(|id| look.world.call(id)).map(|c| look.world.call_name(&c.spec.operation));
+                let name = detail.call().and_then(|id| look.read_model.call(id)).map(|c| look.read_model.call_name(&c.spec.operation));
                 detail.draw(&name.unwrap_or_else(|| "Call".into()), look, place, buf);
             }
         }
@@ -110,7 +110,7 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
             Modal::Confirm(confirm, _) => confirm.draw(keys, theme, area, buf),
             Modal::Inbox(inbox) => inbox.draw(look, area, buf),
             Modal::Approval(approval) => approval.draw(keys, answered, theme, area, buf),
-            Modal::Notices(notices) => notices.draw(look.world, theme, area, buf),
+            Modal::Notices(notices) => notices.draw(look.read_model, theme, area, buf),
             Modal::Welcome(welcome) => welcome.draw(keys, theme, area, buf),
             Modal::Entry(entry, _) => entry.draw(keys, theme, area, buf),
             Modal::Menu(menu, _) => menu.draw(theme, area, buf),
@@ -123,7 +123,7 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
 
 /// What the header says while servers wait for answers, with the key that leads there.
 pub fn inbox_badge(model: &Model) -> Option<String> {
-    let (asks, key) = (model.world().asks.len(), model.inbox_key());
+    let (asks, key) = (model.read_model().asks.len(), model.inbox_key());
     match asks {
         0 => None,
         1 => Some(format!(" 1 question {key} ")),
@@ -132,7 +132,7 @@ pub fn inbox_badge(model: &Model) -> Option<String> {
 }
 
 fn header(model: &Model, area: Rect, buf: &mut Buffer) {
-    let (theme, world) = (&model.theme, model.world());
+    let (theme, read_model) = (&model.theme, model.read_model());
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(1);
     let pieces = counters(model);
@@ -142,7 +142,7 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
         pen.right(&[(&badge, theme.warn.add_modifier(Modifier::REVERSED)), (" ", theme.text)]);
     }
     // Where there is no room for the banner.
-    if let faults @ 1.. = banner::faults(world)
+    if let faults @ 1.. = banner::faults(read_model)
         && model.layout.banner.is_none()
     {
         let badge = format!(" ‼ {faults} INJECTED ");
@@ -174,10 +174,10 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
 
 /// `● 4  ◐ 1  ✕ 1   2 running   p95 43 ms   0.8 % failed`, only what is there to tell.
 fn counters(model: &Model) -> Vec<(String, Style)> {
-    let (theme, world) = (&model.theme, model.world());
+    let (theme, read_model) = (&model.theme, model.read_model());
     let mut pieces: Vec<(String, Style)> = Vec::new();
     let mut lamps: Vec<(&str, Style, usize)> = Vec::new();
-    for server in &world.servers {
+    for server in &read_model.servers {
         let (glyph, style) = breaker::lamp_of(server, theme);
         match lamps.iter_mut().find(|(g, s, _)| *g == glyph && *s == style) {
             Some((_, _, count)) => *count += 1,
@@ -187,15 +187,15 @@ fn counters(model: &Model) -> Vec<(String, Style)> {
     for (glyph, style, count) in lamps {
         pieces.push((format!("{glyph} {count}  "), style));
     }
-    if world.running > 0 {
-        pieces.push((format!(" {} running  ", world.running), theme.running));
+    if read_model.running > 0 {
+        pieces.push((format!(" {} running  ", read_model.running), theme.running));
     }
     if !model.layout.narrow {
-        if let Some(p95) = world.stats.percentile(95.0) {
+        if let Some(p95) = read_model.stats.percentile(95.0) {
             pieces.push((format!(" p95 {}  ", short(p95)), theme.text));
         }
-        if world.settled_total > 0 {
-            let rate = world.stats.failure_rate() * 100.0;
+        if read_model.settled_total > 0 {
+            let rate = read_model.stats.failure_rate() * 100.0;
             pieces.push((format!(" {rate:.1} % failed "), if rate > 0.0 { theme.fail } else { theme.muted }));
         }
     }
@@ -228,7 +228,7 @@ fn breadcrumb(model: &Model) -> String {
 fn lamp_row(model: &Model, area: Rect, buf: &mut Buffer) {
     let theme = &model.theme;
     let row: Vec<status_dots::Lamp> = model
-        .world()
+        .read_model()
         .servers
         .iter()
         .map(|s| {
@@ -313,7 +313,7 @@ fn hints(model: &Model) -> Vec<Hint> {
         ] {
             let key = model.keymap.key(contexts, action);
             // Who has servers finds more by the help and the palette.
-            let wanted = action != Action::Welcome || model.world().servers.is_empty();
+            let wanted = action != Action::Welcome || model.read_model().servers.is_empty();
             if let Some(key) = key.filter(|_| wanted && model.is_enabled(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
                 // A key that the pane has taken for itself means something else here.
                 if !hints.iter().any(|hint| hint.action.label() == action.label() || hint.key == key) {

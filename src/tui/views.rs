@@ -5,7 +5,7 @@
 use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use crate::domain::{event::Event, time::Stamp, world::World};
+use crate::domain::{event::Event, read_model::ConsoleState, time::Stamp};
 
 use super::{
     pane::{
@@ -118,9 +118,9 @@ pub struct Views {
 
 impl Views {
     /// Views over what a snapshot still knows.
-    pub fn new(world: &World) -> Views {
+    pub fn new(read_model: &ConsoleState) -> Views {
         let mut rows = Rows::default();
-        rows.catch_up(world);
+        rows.catch_up(read_model);
         Views {
             current: View::Console,
             part: Part::Main,
@@ -142,8 +142,8 @@ impl Views {
     }
 
     /// Goes on from a new snapshot.
-    pub fn resync(&mut self, world: &World) {
-        let touched = self.rows.catch_up(world);
+    pub fn resync(&mut self, read_model: &ConsoleState) {
+        let touched = self.rows.catch_up(read_model);
         self.traffic.update(&self.rows, &touched.changed);
         self.timeline.update(&self.rows, &touched.changed);
     }
@@ -233,15 +233,15 @@ impl Views {
     }
 
     /// Brings places, cursors and scrolls in order for the room that there is.
-    pub fn fit(&mut self, world: &World, now: Stamp, body: Rect, zoom: bool) {
+    pub fn fit(&mut self, read_model: &ConsoleState, now: Stamp, body: Rect, zoom: bool) {
         if !self.order().contains(&self.part) {
             self.part = Part::Main;
         }
         if self.current == View::Health {
-            self.health.fit(world, self.place(Part::Main));
+            self.health.fit(read_model, self.place(Part::Main));
         }
         if self.current == View::Workflows {
-            self.flows.fit(world, self.place(Part::Main), self.place(Part::Graph));
+            self.flows.fit(read_model, self.place(Part::Main), self.place(Part::Graph));
             if !self.order().contains(&self.part) {
                 self.part = Part::Main;
             }
@@ -255,17 +255,17 @@ impl Views {
             }
             View::Timeline => {
                 let place = self.place(Part::Main).unwrap_or(body);
-                self.timeline.fit(&self.rows, world, now, place);
+                self.timeline.fit(&self.rows, read_model, now, place);
             }
-            View::Health => self.health.fit(world, self.place(Part::Main)),
-            View::Workflows => self.flows.fit(world, self.place(Part::Main), self.place(Part::Graph)),
+            View::Health => self.health.fit(read_model, self.place(Part::Main)),
+            View::Workflows => self.flows.fit(read_model, self.place(Part::Main), self.place(Part::Graph)),
         }
         // The open row is the one under the cursor, unless one reads in it.
         if self.part == Part::Main
             && let Some(id) = self.selected()
             && let Some(entry) = &mut self.entry
         {
-            entry.show(id, &self.rows, world);
+            entry.show(id, &self.rows, read_model);
         }
     }
 

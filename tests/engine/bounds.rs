@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 use switchboard::{
-    domain::{bounds, call::Outcome, frame::AnomalyKind, server::Phase, world::World},
+    domain::{bounds, call::Outcome, frame::AnomalyKind, read_model::ConsoleState, server::Phase},
     engine::control::Control,
 };
 
@@ -23,17 +23,17 @@ fn attack(mode: &str, count: usize, bytes: usize) -> switchboard::domain::server
 }
 
 /// The bytes that the state holds of servers and their messages.
-fn held(world: &World) -> usize {
-    let of_servers = world.servers.iter().map(|s| {
+fn held(read_model: &ConsoleState) -> usize {
+    let of_servers = read_model.servers.iter().map(|s| {
         let logs: usize = s.logs.iter().map(|(_, log)| log.weight()).sum();
         let anomalies: usize = s.anomalies.iter().map(|(_, anomaly)| anomaly.weight()).sum();
         let info = s.info.as_ref().map_or(0, |info| info.weight());
         logs + anomalies + info + s.catalog.weight() + s.stderr_bytes
     });
-    let calls = world.calls.iter().filter_map(|c| c.settled.as_ref()).map(|settled| settled.weight());
-    let asks = world.asks.iter().map(|ask| ask.question.weight());
-    let notices = world.notices.iter().map(|(_, notice)| notice.text.len());
-    world.frame_bytes + of_servers.chain(calls).chain(asks).chain(notices).sum::<usize>()
+    let calls = read_model.calls.iter().filter_map(|c| c.settled.as_ref()).map(|settled| settled.weight());
+    let asks = read_model.asks.iter().map(|ask| ask.question.weight());
+    let notices = read_model.notices.iter().map(|(_, notice)| notice.text.len());
+    read_model.frame_bytes + of_servers.chain(calls).chain(asks).chain(notices).sum::<usize>()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,19 +58,20 @@ async fn floods_of_large_messages_leave_little_behind() {
         rig.ready("bad").await;
         let (call, settled) = rig.call("bad", "t", "{}").await;
         assert!(matches!(mode, "answer_id" | "bad_json") || text_of(&settled) == "survived", "{mode}: {settled:?}");
-        let counted = |world: &World| kind.map_or(20, |kind| world.servers[0].anomaly_counts.get(&kind).copied().unwrap_or(0));
-        let world = rig.until("every message was counted", |world| counted(world) == 20).await;
-        let held = held(&world);
+        let counted =
+            |read_model: &ConsoleState| kind.map_or(20, |kind| read_model.servers[0].anomaly_counts.get(&kind).copied().unwrap_or(0));
+        let read_model = rig.until("every message was counted", |read_model| counted(read_model) == 20).await;
+        let held = held(&read_model);
         assert!(held < 2 * LARGE, "{mode}: {held} bytes");
-        let cut = world.frames.iter().filter(|frame| frame.cut.is_some_and(|whole| whole >= LARGE as u64)).count();
-        assert!(cut >= 20 && world.frames.iter().all(|frame| frame.body.len() <= bounds::CALL_FRAME), "{mode}: {cut} frames are cut");
+        let cut = read_model.frames.iter().filter(|frame| frame.cut.is_some_and(|whole| whole >= LARGE as u64)).count();
+        assert!(cut >= 20 && read_model.frames.iter().all(|frame| frame.body.len() <= bounds::CALL_FRAME), "{mode}: {cut} frames are cut");
         let long = |text: &str| text.len() > bounds::LOG_TEXT + 100;
-        assert!(world.servers[0].logs.iter().all(|(_, log)| !long(&log.text) && log.logger.as_deref().is_none_or(|l| l.len() < 1100)));
-        assert!(world.servers[0].anomalies.iter().all(|(_, anomaly)| anomaly.detail.len() < 1100), "{mode}");
-        let progress = world.call(call).and_then(|call| call.progress.clone()).and_then(|progress| progress.message);
+        assert!(read_model.servers[0].logs.iter().all(|(_, log)| !long(&log.text) && log.logger.as_deref().is_none_or(|l| l.len() < 1100)));
+        assert!(read_model.servers[0].anomalies.iter().all(|(_, anomaly)| anomaly.detail.len() < 1100), "{mode}");
+        let progress = read_model.call(call).and_then(|call| call.progress.clone()).and_then(|progress| progress.message);
         assert_eq!(progress.is_some_and(|message| message.contains("(cut, 2.0 MB in all)")), mode == "progress");
         if mode == "log" {
-            assert!(world.servers[0].logs.back().unwrap().1.text.ends_with("… (cut, 2.0 MB in all)"));
+            assert!(read_model.servers[0].logs.back().unwrap().1.text.ends_with("… (cut, 2.0 MB in all)"));
         }
         rig.stop().await;
     }
@@ -88,10 +89,10 @@ async fn the_text_of_an_error_is_kept_once_and_cut_elsewhere() {
         failure.message.len()
     );
     assert!(settled.weight() < 3 * bounds::ERROR_TEXT);
-    let world = rig.world();
-    let whole = world.frames_of(call).filter(|frame| frame.body.len() > 900_000).count();
+    let read_model = rig.read_model();
+    let whole = read_model.frames_of(call).filter(|frame| frame.body.len() > 900_000).count();
     assert_eq!(whole, 1, "the whole text is in the frame of the answer");
-    let stages: usize = world.call(call).unwrap().stages().iter().map(|(_, stage)| stage.words().len()).sum();
+    let stages: usize = read_model.call(call).unwrap().stages().iter().map(|(_, stage)| stage.words().len()).sum();
     assert!(stages < 2_000, "{stages}");
     rig.stop().await;
 }
@@ -102,8 +103,8 @@ async fn lists_are_bounded_in_bytes_and_long_cursors_end_them() {
         [("pages", 6_000_000, "the lists of this server are over 17 MB"), ("cursor", 1_000_000, "the cursor after page 1 is 1.0 MB long")]
     {
         let rig = Rig::start(vec![attack(mode, 1, bytes)]);
-        let world = rig.until("its lists were read", |w| matches!(&*w.servers[0].phase, Phase::Degraded { .. })).await;
-        let server = &world.servers[0];
+        let read_model = rig.until("its lists were read", |w| matches!(&*w.servers[0].phase, Phase::Degraded { .. })).await;
+        let server = &read_model.servers[0];
         assert!(server.catalog.warnings.iter().any(|warning| warning.contains(why)), "{:?}", server.catalog.warnings);
         assert_eq!((server.catalog.cut.as_slice(), server.anomaly_counts[&AnomalyKind::Pagination]), (&["tools".to_owned()][..], 1));
         assert!(!server.catalog.tools.is_empty() && server.catalog.weight() <= server.spec.limits.message_bytes + (1 << 20));
@@ -116,8 +117,8 @@ async fn lists_are_bounded_in_bytes_and_long_cursors_end_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_says_of_itself_is_bounded() {
     let rig = Rig::start(vec![attack("initialize", 1, 3_000_000)]);
-    let world = rig.ready("bad").await;
-    let info = world.servers[0].info.clone().unwrap();
+    let read_model = rig.ready("bad").await;
+    let info = read_model.servers[0].info.clone().unwrap();
     let instructions = info.instructions.as_deref().unwrap();
     assert!(instructions.len() <= bounds::DESCRIPTION + 100 && instructions.ends_with("… (cut, 3.0 MB in all)"));
     assert_eq!((info.name.as_deref(), info.declares(&["tools", "listChanged"])), (Some("hostile"), true));
@@ -143,10 +144,10 @@ async fn event_ids_that_cannot_be_sent_back_are_reported_once_and_never_sent() {
             assert!(failure.message.contains("ended before the answer"), "{failure:?}");
         }
         assert_eq!(text_of(&rig.call("web", "echo", "{}").await.1), "hello", "the connection lives on");
-        let world = rig.world();
-        assert_eq!(world.servers[0].anomaly_counts.get(&AnomalyKind::Oversize), Some(&1));
+        let read_model = rig.read_model();
+        assert_eq!(read_model.servers[0].anomaly_counts.get(&AnomalyKind::Oversize), Some(&1));
         assert!(server.log().requests.iter().all(|request| request.header("last-event-id").is_none()));
-        assert!(world.frame_bytes < 1_000_000, "{}", world.frame_bytes);
+        assert!(read_model.frame_bytes < 1_000_000, "{}", read_model.frame_bytes);
         rig.stop().await;
     }
 }
@@ -167,8 +168,9 @@ async fn the_headers_of_a_stream_are_held_once_and_only_so_far() {
     rig.ready("web").await;
     let (call, settled) = rig.call("web", "bad", "{}").await;
     assert_eq!(text_of(&settled), "hello");
-    let world = rig.world();
-    let notes: Vec<_> = world.frames_of(call).filter_map(|frame| frame.http.clone()).filter(|note| note.line.starts_with("200")).collect();
+    let read_model = rig.read_model();
+    let notes: Vec<_> =
+        read_model.frames_of(call).filter_map(|frame| frame.http.clone()).filter(|note| note.line.starts_with("200")).collect();
     assert!(notes.len() > 500 && notes.iter().all(|note| Arc::ptr_eq(&note.headers, &notes[0].headers)), "{}", notes.len());
     let headers: usize = notes[0].headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     assert!(headers < bounds::HEADERS + 2 * bounds::ERROR_TEXT, "{headers}");
@@ -200,7 +202,7 @@ async fn a_server_that_acknowledges_no_answer_holds_few_connections() {
     for _ in 0..10 {
         assert_eq!(text_of(&rig.call("web", "echo", "{}").await.1), "hello");
     }
-    let flood = rig.world().servers[0].anomaly_counts[&AnomalyKind::Flood];
+    let flood = rig.read_model().servers[0].anomaly_counts[&AnomalyKind::Flood];
     assert!(flood >= 5_000 - 64 - 16, "{flood} of 5,000 requests were refused or dropped, and counted");
     // All were read before the call was answered; the answers are a few at a time, each for at most ten seconds.
     assert!(*open.lock().unwrap() <= 4 * 10, "{}", *open.lock().unwrap());
@@ -213,8 +215,8 @@ async fn a_batch_of_too_many_members_is_one_anomaly() {
     rig.ready("bad").await;
     let (_, settled) = rig.call("bad", "t", "{}").await;
     assert!(matches!(settled.outcome, Outcome::Ok { .. }), "{settled:?}");
-    let world = rig.world();
-    assert_eq!(world.servers[0].anomaly_counts.get(&AnomalyKind::Batch), Some(&1));
+    let read_model = rig.read_model();
+    assert_eq!(read_model.servers[0].anomaly_counts.get(&AnomalyKind::Batch), Some(&1));
     rig.stop().await;
 }
 
@@ -228,8 +230,8 @@ async fn entries_without_number_are_not_all_held() {
     })
     .await;
     let rig = Rig::start(vec![http("web", &server.url())]);
-    let world = rig.until("its lists were read", |w| matches!(&*w.servers[0].phase, Phase::Degraded { .. })).await;
-    let catalog = &world.servers[0].catalog;
+    let read_model = rig.until("its lists were read", |w| matches!(&*w.servers[0].phase, Phase::Degraded { .. })).await;
+    let catalog = &read_model.servers[0].catalog;
     assert_eq!((catalog.tools.len(), catalog.cut.len()), (1, 1));
     assert!(catalog.warnings.len() < 60 && catalog.warnings.last().unwrap().ends_with("more entries cannot be used as listed"));
     let (_, mut tail) = rig.engine.watch();

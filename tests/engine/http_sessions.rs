@@ -100,7 +100,7 @@ async fn a_backend_restarted_under_sixteen_calls_in_flight_loses_none() {
         rig.ready("web").await;
         let calls: Vec<CallId> = (0..16).map(|_| rig.submit("web", "echo", "{}")).collect();
         server.saw("sixteen calls", |log| log.requests.iter().filter(|r| r.tool() == "echo").count() == 16).await;
-        assert!(calls.iter().all(|call| rig.world().call(*call).is_some_and(|c| c.settled.is_none())), "all are in flight");
+        assert!(calls.iter().all(|call| rig.read_model().call(*call).is_some_and(|c| c.settled.is_none())), "all are in flight");
         restarted.store(true, Ordering::SeqCst);
         held.add_permits(1000);
         for call in calls {

@@ -23,9 +23,9 @@ use switchboard::{
             breaker::{BreakerOverride, State as Breaking},
             pattern::Pattern,
         },
+        read_model::ConsoleState,
         secret::Secret,
         server::{ConnectFailure, Era, Phase, ServerSpec, Step, Transport},
-        world::World,
     },
     engine::{
         control::{Command, Control, Lagged},
@@ -60,16 +60,16 @@ async fn echo(rig: &Rig, limit: Option<Duration>) -> Arc<Settled> {
     switchboard::engine::control::run(&*rig.engine, CallSpec { timeout: limit, ..call }, |_| {}).await.unwrap().1
 }
 
-/// Waits until the world looks as wanted, however long that takes.
-async fn until(rig: &Rig, wanted: impl Fn(&World) -> bool) -> World {
-    let (mut world, mut tail) = rig.engine.watch();
-    while !wanted(&world) {
+/// Waits until the read model looks as wanted, however long that takes.
+async fn until(rig: &Rig, wanted: impl Fn(&ConsoleState) -> bool) -> ConsoleState {
+    let (mut read_model, mut tail) = rig.engine.watch();
+    while !wanted(&read_model) {
         match tail.next().await {
-            Ok(event) => world.apply(&event.unwrap()),
-            Err(Lagged { .. }) => (world, tail) = rig.engine.watch(),
+            Ok(event) => read_model.apply(&event.unwrap()),
+            Err(Lagged { .. }) => (read_model, tail) = rig.engine.watch(),
         }
     }
-    world
+    read_model
 }
 
 fn step(n: u32) -> Progress {

@@ -221,8 +221,8 @@ async fn a_killed_helper_takes_its_servers_along_and_another_one_starts_the_next
 
     // An engine that lives on is told, and brings up another helper.
     let rig = Rig::start(vec![stdio("bad", &bad_server(), &["plain"])]);
-    let world = rig.ready("bad").await;
-    let first = world.servers[0].info.as_ref().unwrap().pid.unwrap();
+    let read_model = rig.ready("bad").await;
+    let first = read_model.servers[0].info.as_ref().unwrap().pid.unwrap();
     let call = rig.submit("bad", "hang", "{}");
     rig.until("it is sent", |w| w.call(call).is_some_and(|c| c.sent.is_some())).await;
     kill(parent_of(first).expect("the helper"));
@@ -285,8 +285,8 @@ async fn twenty_servers_that_heed_nothing_are_gone_together() {
         })
         .collect();
     let rig = Rig::start(specs);
-    let world = rig.until("all ready", |w| w.servers.iter().all(|s| s.phase.usable())).await;
-    let leaders: Vec<u32> = world.servers.iter().map(|s| s.info.as_ref().unwrap().pid.unwrap()).collect();
+    let read_model = rig.until("all ready", |w| w.servers.iter().all(|s| s.phase.usable())).await;
+    let leaders: Vec<u32> = read_model.servers.iter().map(|s| s.info.as_ref().unwrap().pid.unwrap()).collect();
     let alive = || leaders.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).count();
     assert_eq!(alive(), 20);
     let call = rig.submit("deaf-0", "hang", "{}");
@@ -294,16 +294,16 @@ async fn twenty_servers_that_heed_nothing_are_gone_together() {
     let settled = rig.engine.clone();
     rig.stop().await;
     assert_eq!(alive(), 0);
-    let world = switchboard::engine::control::Control::watch(&*settled).0;
-    assert!(world.call(call).is_some_and(|c| c.settled.is_some()), "calls are given up, not forgotten");
+    let read_model = switchboard::engine::control::Control::watch(&*settled).0;
+    assert!(read_model.call(call).is_some_and(|c| c.settled.is_some()), "calls are given up, not forgotten");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_leaves_in_its_group_or_takes_out_of_it_goes_with_it() {
     for (mode, tool) in [("family", "echo"), ("stray", "echo"), ("plain", "strays"), ("plain", "grandchild")] {
         let rig = Rig::start(vec![stdio("bad", &bad_server(), &[mode])]);
-        let world = rig.ready("bad").await;
-        let leader = world.servers[0].info.as_ref().unwrap().pid.unwrap();
+        let read_model = rig.ready("bad").await;
+        let leader = read_model.servers[0].info.as_ref().unwrap().pid.unwrap();
         let mark = mark_of(leader);
         let (_, settled) = rig.call("bad", tool, "{}").await;
         if tool == "grandchild" {

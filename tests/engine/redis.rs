@@ -90,8 +90,8 @@ impl Place {
     }
 
     async fn trouble(&self) -> String {
-        let world = self.rig.until("trouble", |w| w.cache.trouble.is_some()).await;
-        world.cache.trouble.clone().unwrap_or_else(|| self.store.trouble().expect("still in trouble"))
+        let read_model = self.rig.until("trouble", |w| w.cache.trouble.is_some()).await;
+        read_model.cache.trouble.clone().unwrap_or_else(|| self.store.trouble().expect("still in trouble"))
     }
 
     async fn no_trouble(&self) {
@@ -113,7 +113,7 @@ async fn engines_share_what_one_of_them_was_answered() {
     assert!(!two.hit("query", r#"{"a":1}"#).await && !two.hit("drop", r#"{"a":1,"b":2}"#).await);
     let elsewhere = Place::new(&CacheSettings { prefix: "other".into(), ..well(&redis.url) }).await;
     assert!(!elsewhere.hit("query", r#"{"a":1,"b":2}"#).await);
-    let cache = &two.rig.world().cache;
+    let cache = &two.rig.read_model().cache;
     assert_eq!((cache.store.as_str(), cache.hits, cache.misses, &cache.trouble), ("redis", 1, 2, &None));
 }
 
@@ -248,8 +248,8 @@ async fn while_redis_hangs_every_call_misses_within_its_wait() {
     let together: Vec<_> = (0..8).map(|n| place.rig.submit("db", "query", &format!("{{\"n\":{n}}}"))).collect();
     let missed = async |call| {
         assert_ok(&*place.rig.settled(call).await);
-        let world = place.rig.world();
-        let view = world.call(call).unwrap().clone();
+        let read_model = place.rig.read_model();
+        let view = read_model.call(call).unwrap().clone();
         let miss = view.stages().iter().find(|(_, stage)| matches!(**stage, CallEvent::CacheMiss { .. })).expect("a miss").0;
         (miss.since(view.queued).as_millis(), view.settled.unwrap().timings.total().as_millis())
     };

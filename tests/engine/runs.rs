@@ -15,10 +15,10 @@ use switchboard::{
         call::{Failure, FailureKind, Origin},
         event::{Event, EventKind},
         journal::{RunEntry, RunRecord},
+        read_model::Retention,
         run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepState, WorkflowText},
         secret::Secret,
         time::{Epoch, Stamp},
-        world::Retention,
     },
     engine::{
         Engine, EngineOptions,

@@ -24,8 +24,8 @@ use switchboard::{
             fault::Fault,
             pattern::Pattern,
         },
+        read_model::ConsoleState,
         time::{Stamp, short},
-        world::World,
     },
     engine::control::{Command, Control},
 };
@@ -149,12 +149,12 @@ impl Scribe {
         let _ = writeln!(self.lines, "{:>10}  {what}", format!("{}{part} ms", us / 1000));
     }
 
-    fn event(&mut self, event: &Event, world: &World) {
+    fn event(&mut self, event: &Event, read_model: &ConsoleState) {
         let at = event.at;
         match &event.kind {
             EventKind::CallQueued { call, spec } => {
                 let n = self.number(*call);
-                self.line(at, &format!("#{n} {}", world.call_name(&spec.operation)));
+                self.line(at, &format!("#{n} {}", read_model.call_name(&spec.operation)));
             }
             EventKind::CallStage { call, stage } => {
                 let n = self.number(*call);
@@ -242,7 +242,7 @@ async fn play(scenario: &Scenario) -> (String, BTreeMap<String, usize>) {
     let rig = Rig::seeded(Arc::new(Puppets(puppets.clone())), loaded.servers.clone(), scenario.seed);
     rig.engine.set_rules(loaded.rules.clone());
     rig.engine.set_store(Some(Arc::new(switchboard::cache::Memory::new(1 << 20))));
-    let world = rig.until("all servers ready", |w| w.servers.iter().all(|s| s.phase.usable())).await;
+    let read_model = rig.until("all servers ready", |w| w.servers.iter().all(|s| s.phase.usable())).await;
     let (mut seen, mut tail) = rig.engine.watch();
     let begun = Instant::now();
     let mut scribe = Scribe { begun: Stamp(0), numbers: HashMap::new(), breakers: HashMap::new(), lines: String::new() };
@@ -253,7 +253,7 @@ async fn play(scenario: &Scenario) -> (String, BTreeMap<String, usize>) {
     for step in &scenario.steps {
         tokio::time::sleep_until(begun + duration(&step.at)).await;
         if let Some(name) = &step.call {
-            let (tool, _) = world.find_tool(name).unwrap_or_else(|| panic!("no tool {name}"));
+            let (tool, _) = read_model.find_tool(name).unwrap_or_else(|| panic!("no tool {name}"));
             for _ in 0..step.times.unwrap_or(1) {
                 let spec = CallSpec {
                     timeout: step.timeout.as_deref().map(duration),

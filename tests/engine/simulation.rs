@@ -265,7 +265,7 @@ async fn run(seed: u64) -> Result<(), String> {
     let rig = Rig::seeded(Arc::new(Puppets(puppets.clone())), specs.clone(), seed);
     rig.engine.set_rules(rules(&mut rng));
     rig.engine.set_store(Some(Arc::new(switchboard::cache::Memory::new(1 << 20))));
-    let (mut world, mut tail) = rig.engine.watch();
+    let (mut read_model, mut tail) = rig.engine.watch();
 
     let mut watched: HashMap<CallId, Watched> = HashMap::new();
     let mut unsafe_calls = vec![];
@@ -305,11 +305,11 @@ async fn run(seed: u64) -> Result<(), String> {
             Ok(other) => return Err(format!("the log ended: {other:?}")),
             Err(_) => {
                 let open: Vec<String> =
-                    watched.keys().filter(|call| !ends.contains_key(call)).map(|c| format!("{:?}", world.call(*c))).collect();
+                    watched.keys().filter(|call| !ends.contains_key(call)).map(|c| format!("{:?}", read_model.call(*c))).collect();
                 return Err(format!("calls never ended: {open:#?}"));
             }
         };
-        world.apply(&event);
+        read_model.apply(&event);
         match &event.kind {
             EventKind::CallStage { call, stage } => {
                 if let Some(server) = watched.get_mut(call).and_then(|call| call.stage(stage)) {
@@ -328,7 +328,7 @@ async fn run(seed: u64) -> Result<(), String> {
                     return Err(format!(
                         "{call} ended {:?} after its deadline: {:?}",
                         settled.timings.settled.since(deadline),
-                        world.call(*call)
+                        read_model.call(*call)
                     ));
                 }
             }
@@ -338,10 +338,10 @@ async fn run(seed: u64) -> Result<(), String> {
     if let Some((call, n)) = ends.iter().find(|(_, n)| **n != 1) {
         return Err(format!("{call} ended {n} times"));
     }
-    if world.running != 0 || world.stats.in_flight != 0 {
-        return Err(format!("{} calls are still counted as running", world.running));
+    if read_model.running != 0 || read_model.stats.in_flight != 0 {
+        return Err(format!("{} calls are still counted as running", read_model.running));
     }
-    for server in &world.servers {
+    for server in &read_model.servers {
         if server.stats.in_flight != 0 {
             return Err(format!("{} is counted busy with {}", server.id(), server.stats.in_flight));
         }

@@ -9,8 +9,8 @@ use switchboard::{
         frame::AnomalyKind,
         id::ToolId,
         policy::breaker::State,
+        read_model::ConsoleState,
         server::{Exit, Phase, Step},
-        world::World,
     },
     engine::control::Command,
 };
@@ -71,9 +71,12 @@ async fn answers_that_cannot_be_read_fail_their_call_at_once() {
         let (id, settled) = rig.call("bad", tool, "{}").await;
         assert_eq!(failure_of(&settled).kind, kind, "{tool}: {:?}", settled.outcome);
         assert!(failure_of(&settled).may_have_run);
-        let world = rig.until(tool, |w| w.servers[0].anomaly_counts.contains_key(&anomaly)).await;
-        assert!(world.servers[0].anomalies.iter().any(|(_, a)| a.kind == anomaly && a.call == Some(id)), "{tool} is pinned on its call");
-        assert!(world.frames_of(id).count() >= 2, "{tool}: the bytes can be seen");
+        let read_model = rig.until(tool, |w| w.servers[0].anomaly_counts.contains_key(&anomaly)).await;
+        assert!(
+            read_model.servers[0].anomalies.iter().any(|(_, a)| a.kind == anomaly && a.call == Some(id)),
+            "{tool} is pinned on its call"
+        );
+        assert!(read_model.frames_of(id).count() >= 2, "{tool}: the bytes can be seen");
         let (_, next) = rig.call("bad", "echo", "{}").await;
         assert_eq!(text_of(&next), "hello", "the connection lives on after {tool}");
     }
@@ -149,10 +152,10 @@ async fn silence_ends_at_the_deadline_and_is_cancelled_on_the_wire() {
         assert_eq!(failure.kind, FailureKind::Timeout, "{tool}");
         assert!(failure.may_have_run);
     }
-    let world = rig
+    let read_model = rig
         .until("the cancellations", |w| w.frames.iter().filter(|f| f.method.as_deref() == Some("notifications/cancelled")).count() == 2)
         .await;
-    assert!(world.frames.iter().any(|f| f.body.text().contains("no answer within")));
+    assert!(read_model.frames.iter().any(|f| f.body.text().contains("no answer within")));
     // The next answer is joined to the line that was begun and never ended; it is found there.
     let settled = rig.call_within("bad", "echo", SHORT).await;
     assert_eq!(text_of(&settled), "hello");
@@ -164,15 +167,15 @@ async fn silence_ends_at_the_deadline_and_is_cancelled_on_the_wire() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_about_a_notification_fails_no_request() {
     let rig = Rig::start(vec![bad("answers_notifications")]);
-    let world = rig.ready("bad").await;
-    assert!(matches!(&*world.servers[0].phase, Phase::Ready), "the lists were read: {:?}", world.servers[0].phase);
-    let told = |n: u64| move |w: &World| w.servers[0].anomaly_counts.get(&AnomalyKind::NotRpc).copied() == Some(n);
+    let read_model = rig.ready("bad").await;
+    assert!(matches!(&*read_model.servers[0].phase, Phase::Ready), "the lists were read: {:?}", read_model.servers[0].phase);
+    let told = |n: u64| move |w: &ConsoleState| w.servers[0].anomaly_counts.get(&AnomalyKind::NotRpc).copied() == Some(n);
     rig.until("the error about notifications/initialized", told(1)).await;
     let other = rig.submit("bad", "hang", "{}");
     rig.until("it sent", |w| w.call(other).is_some_and(|c| c.sent.is_some())).await;
     assert_eq!(failure_of(&*rig.call_within("bad", "hang", SHORT).await).kind, FailureKind::Timeout);
-    let world = rig.until("the error about notifications/cancelled", told(2)).await;
-    assert!(world.call(other).unwrap().settled.is_none(), "the only request under way is innocent");
+    let read_model = rig.until("the error about notifications/cancelled", told(2)).await;
+    assert!(read_model.call(other).unwrap().settled.is_none(), "the only request under way is innocent");
     // Once it can be about a request again, it is.
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
     rig.command(Command::Cancel { call: other, reason: "enough".into() });
@@ -190,8 +193,8 @@ async fn an_answer_behind_an_unfinished_line_is_found_and_the_unfinished_call_fa
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
     let settled = rig.settled(stalled).await;
     assert_eq!(failure_of(&settled).kind, FailureKind::Protocol, "{settled:?}");
-    let world = rig.until("the fault", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::BadJson)).await;
-    assert!(world.servers[0].anomalies.iter().any(|(_, a)| a.kind == AnomalyKind::BadJson && a.call == Some(stalled)));
+    let read_model = rig.until("the fault", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::BadJson)).await;
+    assert!(read_model.servers[0].anomalies.iter().any(|(_, a)| a.kind == AnomalyKind::BadJson && a.call == Some(stalled)));
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
     assert!(!rig.server("bad").history.iter().any(|(_, p)| p.word() == "reconnecting"), "the connection lives on");
     rig.stop().await;
@@ -208,8 +211,8 @@ async fn a_line_that_is_never_finished_ends_the_connection_with_the_call_that_wa
     let failure = failure_of(&settled);
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Transport, true), "{failure:?}");
     assert!(failure.message.contains("unfinished"), "{failure:?}");
-    let world = rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
-    assert_eq!(world.servers[0].anomaly_counts[&AnomalyKind::Partial], 1);
+    let read_model = rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
+    assert_eq!(read_model.servers[0].anomaly_counts[&AnomalyKind::Partial], 1);
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
     rig.stop().await;
 }
@@ -248,9 +251,9 @@ async fn a_closed_stdin_is_a_lost_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn text_that_is_half_a_character_is_read_as_none_and_counted() {
     let rig = Rig::start(vec![bad("surrogate_start")]);
-    let world = rig.ready("bad").await;
-    assert_eq!(world.servers[0].info.as_ref().unwrap().instructions.as_deref(), Some("a\u{fffd}b"));
-    assert_eq!(world.servers[0].anomaly_counts[&AnomalyKind::BadUtf8], 1);
+    let read_model = rig.ready("bad").await;
+    assert_eq!(read_model.servers[0].info.as_ref().unwrap().instructions.as_deref(), Some("a\u{fffd}b"));
+    assert_eq!(read_model.servers[0].anomaly_counts[&AnomalyKind::BadUtf8], 1);
     let mut told = vec![];
     let (call, settled) = rig
         .call_seeing("bad", "surrogate_progress", "{}", |event| {
@@ -260,9 +263,9 @@ async fn text_that_is_half_a_character_is_read_as_none_and_counted() {
         })
         .await;
     assert_eq!((text_of(&settled).as_str(), told), ("done", vec![Some("a\u{fffd}b".to_owned())]));
-    let world = rig.world();
-    assert_eq!(world.servers[0].anomaly_counts[&AnomalyKind::BadUtf8], 2);
-    assert!(world.frames_of(call).any(|f| f.body.text().contains(r"a\udc00b")), "kept as it came");
+    let read_model = rig.read_model();
+    assert_eq!(read_model.servers[0].anomaly_counts[&AnomalyKind::BadUtf8], 2);
+    assert!(read_model.frames_of(call).any(|f| f.body.text().contains(r"a\udc00b")), "kept as it came");
     rig.stop().await;
 }
 
@@ -282,9 +285,9 @@ async fn a_late_answer_is_shown_as_late_and_moves_nothing() {
     rig.ready("bad").await;
     let settled = rig.call_within("bad", "late", SHORT).await;
     assert_eq!(failure_of(&settled).kind, FailureKind::Timeout);
-    let world = rig.until("the late answer", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::Late)).await;
-    assert_eq!((world.settled_total, world.failed_total), (1, 1));
-    let call = world.calls.front().unwrap();
+    let read_model = rig.until("the late answer", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::Late)).await;
+    assert_eq!((read_model.settled_total, read_model.failed_total), (1, 1));
+    let call = read_model.calls.front().unwrap();
     assert!(call.settled.is_some());
     let stages: Vec<&str> = call.stages().iter().map(|(_, stage)| stage.tag()).collect();
     assert_eq!(stages, ["late"], "told in the call's own story, of which nothing else is worth keeping");
@@ -298,8 +301,8 @@ async fn a_storm_of_list_changes_is_one_or_two_refreshes() {
     rig.ready("bad").await;
     let (_, settled) = rig.call("bad", "storm", "{}").await;
     assert_eq!(text_of(&settled), "hello");
-    let world = rig.until("a refresh", |w| w.servers[0].catalog.revision >= 2).await;
-    assert!(world.servers[0].catalog.revision <= 3, "{}", world.servers[0].catalog.revision);
+    let read_model = rig.until("a refresh", |w| w.servers[0].catalog.revision >= 2).await;
+    assert!(read_model.servers[0].catalog.revision <= 3, "{}", read_model.servers[0].catalog.revision);
     rig.stop().await;
 }
 
@@ -309,38 +312,38 @@ async fn lists_without_end_are_cut_and_odd_entries_left_out() {
         let mut spec = bad(mode);
         spec.limits.pages = 20;
         let rig = Rig::start(vec![spec]);
-        let world = rig.ready("bad").await;
-        assert!(matches!(&*world.servers[0].phase, Phase::Degraded { .. }), "{mode}");
-        assert_eq!(world.servers[0].catalog.tools.len(), tools, "{mode}");
-        assert!(world.servers[0].anomaly_counts.contains_key(&kind));
+        let read_model = rig.ready("bad").await;
+        assert!(matches!(&*read_model.servers[0].phase, Phase::Degraded { .. }), "{mode}");
+        assert_eq!(read_model.servers[0].catalog.tools.len(), tools, "{mode}");
+        assert!(read_model.servers[0].anomaly_counts.contains_key(&kind));
         rig.stop().await;
     }
     // All of it on one page.
     let mut spec = bad("plain");
     spec.limits.items = 3;
     let rig = Rig::start(vec![spec]);
-    let world = rig.ready("bad").await;
-    assert!(matches!(&*world.servers[0].phase, Phase::Degraded { reason } if reason.contains("more than 3 entries")));
-    assert_eq!(world.servers[0].catalog.tools.len(), 3);
-    assert_eq!(world.servers[0].anomaly_counts[&AnomalyKind::Pagination], 1);
+    let read_model = rig.ready("bad").await;
+    assert!(matches!(&*read_model.servers[0].phase, Phase::Degraded { reason } if reason.contains("more than 3 entries")));
+    assert_eq!(read_model.servers[0].catalog.tools.len(), 3);
+    assert_eq!(read_model.servers[0].anomaly_counts[&AnomalyKind::Pagination], 1);
     rig.stop().await;
     // The second page never comes.
     let mut spec = bad("half_list");
     spec.timeouts.list = SHORT;
     let rig = Rig::start(vec![spec]);
-    let world = rig.ready("bad").await;
+    let read_model = rig.ready("bad").await;
     assert!(
-        matches!(&*world.servers[0].phase, Phase::Degraded { reason } if reason.contains("page 2 failed (listing took longer")),
+        matches!(&*read_model.servers[0].phase, Phase::Degraded { reason } if reason.contains("page 2 failed (listing took longer")),
         "{:?}",
-        world.servers[0].phase
+        read_model.servers[0].phase
     );
-    assert_eq!(world.servers[0].catalog.tools.len(), 1);
+    assert_eq!(read_model.servers[0].catalog.tools.len(), 1);
     rig.stop().await;
     let rig = Rig::start(vec![bad("odd_list")]);
-    let world = rig.ready("bad").await;
-    assert_eq!(world.servers[0].catalog.tools.len(), 2);
+    let read_model = rig.ready("bad").await;
+    assert_eq!(read_model.servers[0].catalog.tools.len(), 2);
     // Twice "echo" (once more with the repeated page), a nameless one, a number.
-    assert!(world.servers[0].catalog.warnings.len() >= 3, "{:?}", world.servers[0].catalog.warnings);
+    assert!(read_model.servers[0].catalog.warnings.len() >= 3, "{:?}", read_model.servers[0].catalog.warnings);
     rig.stop().await;
 }
 
@@ -352,9 +355,9 @@ async fn a_failed_start_says_everything_that_is_known() {
         spec.timeouts.connect = SHORT;
         spec
     }]);
-    let failed = |w: &World, n: usize| w.servers[n].phase.failure().is_some();
-    let world = rig.until("all three failed", |w| (0..3).all(|n| failed(w, n))).await;
-    let why = |n: usize| world.servers[n].phase.failure().cloned().unwrap();
+    let failed = |w: &ConsoleState, n: usize| w.servers[n].phase.failure().is_some();
+    let read_model = rig.until("all three failed", |w| (0..3).all(|n| failed(w, n))).await;
+    let why = |n: usize| read_model.servers[n].phase.failure().cloned().unwrap();
     let exited = why(0);
     assert_eq!(exited.exit, Some(Exit::Code(3)), "{exited:#?}");
     assert!(exited.stderr.iter().any(|l| l == "fatal: DATABASE_URL is not set"));
@@ -363,7 +366,7 @@ async fn a_failed_start_says_everything_that_is_known() {
     );
     let missing = why(1);
     assert!(missing.found.as_ref().unwrap().contains("is in none of the"), "{missing:#?}");
-    assert!(missing.hints[0].contains("no-such-program-anywhere") && matches!(&*world.servers[1].phase, Phase::Failed { .. }));
+    assert!(missing.hints[0].contains("no-such-program-anywhere") && matches!(&*read_model.servers[1].phase, Phase::Failed { .. }));
     assert_eq!((why(2).step, why(2).exit), (Step::Initialize, None), "we ended it, it did not exit: {:#?}", why(2));
     rig.stop().await;
 }
@@ -375,8 +378,8 @@ async fn servers_that_dislike_the_probe_are_reached_the_old_way() {
     silent.timeouts.probe = SHORT;
     let rig = Rig::start(vec![bad("exit_at_discover"), silent]);
     for id in ["bad", "silent"] {
-        let world = rig.ready(id).await;
-        let info = world.server(&id.into()).unwrap().info.clone().unwrap();
+        let read_model = rig.ready(id).await;
+        let info = read_model.server(&id.into()).unwrap().info.clone().unwrap();
         assert_eq!(info.protocol, "2025-11-25");
     }
     rig.stop().await;
@@ -385,8 +388,8 @@ async fn servers_that_dislike_the_probe_are_reached_the_old_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_nobody_knows_is_refused_with_both_sides_named() {
     let rig = Rig::start(vec![bad("unknown_version")]);
-    let world = rig.until("refused", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
-    let why = world.servers[0].phase.failure().unwrap();
+    let read_model = rig.until("refused", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+    let why = read_model.servers[0].phase.failure().unwrap();
     assert!(why.summary.contains("1999-01-01") && why.summary.contains("2025-11-25"), "{why:?}");
     rig.stop().await;
 }
@@ -399,8 +402,8 @@ async fn batches_are_read_where_the_version_has_them() {
     assert!(rig.server("bad").anomaly_counts.is_empty());
     let (call, settled) = rig.call("bad", "bad_member", "{}").await;
     assert_eq!(failure_of(&settled).kind, FailureKind::Protocol, "at once: {settled:?}");
-    let world = rig.until("the fault", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::NotRpc)).await;
-    assert!(world.servers[0].anomalies.iter().any(|(_, a)| a.call == Some(call)));
+    let read_model = rig.until("the fault", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::NotRpc)).await;
+    assert!(read_model.servers[0].anomalies.iter().any(|(_, a)| a.call == Some(call)));
     assert_eq!(text_of(&rig.call("bad", "empty_batch", "{}").await.1), "hello");
     assert_eq!(rig.server("bad").anomaly_counts[&AnomalyKind::Batch], 1);
     rig.stop().await;
@@ -412,7 +415,7 @@ async fn a_line_that_a_busy_server_takes_only_in_part_may_have_run() {
     rig.ready("bad").await;
     // It reads nothing while it naps, and the pipe holds less than this line.
     rig.submit("bad", "nap", "{}");
-    rig.until("the nap", |world| world.calls.iter().any(|call| call.sent.is_some())).await;
+    rig.until("the nap", |read_model| read_model.calls.iter().any(|call| call.sent.is_some())).await;
     let arguments = format!("{{\"text\":\"{}\"}}", "x".repeat(300_000));
     let mut spec = CallSpec::tool(ToolId::new("bad".into(), "echo"), arguments, Origin::Cli);
     spec.timeout = Some(Duration::from_millis(150));

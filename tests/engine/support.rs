@@ -8,10 +8,10 @@ use switchboard::{
         call::{CallSpec, Failure, Origin, Outcome},
         event::{Event, Settled},
         id::{CallId, ServerId, ToolId},
+        read_model::{ConsoleState, Retention, ServerView},
         secret::Secret,
         server::{ServerSpec, Transport},
         time::Epoch,
-        world::{Retention, ServerView, World},
     },
     engine::{
         Engine, EngineOptions,
@@ -80,36 +80,36 @@ impl Rig {
         Rig { engine }
     }
 
-    /// Waits until the world looks as wanted.
-    pub async fn until(&self, what: &str, wanted: impl Fn(&World) -> bool) -> World {
-        let (mut world, mut tail) = self.engine.watch();
+    /// Waits until the read model looks as wanted.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&ConsoleState) -> bool) -> ConsoleState {
+        let (mut read_model, mut tail) = self.engine.watch();
         let waiting = async {
-            while !wanted(&world) {
+            while !wanted(&read_model) {
                 match tail.next().await {
-                    Ok(Some(event)) => world.apply(&event),
+                    Ok(Some(event)) => read_model.apply(&event),
                     Ok(None) => panic!("the engine went away"),
-                    Err(_) => (world, tail) = self.engine.watch(),
+                    Err(_) => (read_model, tail) = self.engine.watch(),
                 }
             }
         };
         if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            let (world, _) = self.engine.watch();
-            let phases: Vec<_> = world.servers.iter().map(|s| (s.id().clone(), s.phase.clone(), s.anomaly_counts.clone())).collect();
+            let (read_model, _) = self.engine.watch();
+            let phases: Vec<_> = read_model.servers.iter().map(|s| (s.id().clone(), s.phase.clone(), s.anomaly_counts.clone())).collect();
             panic!("never saw: {what}; servers: {phases:#?}");
         }
         self.engine.watch().0
     }
 
-    pub async fn ready(&self, id: &str) -> World {
+    pub async fn ready(&self, id: &str) -> ConsoleState {
         self.until(&format!("{id} ready"), |w| w.server(&ServerId::from(id)).is_some_and(|s| s.phase.usable())).await
     }
 
-    pub fn world(&self) -> World {
+    pub fn read_model(&self) -> ConsoleState {
         self.engine.watch().0
     }
 
     pub fn server(&self, id: &str) -> ServerView {
-        self.world().server(&ServerId::from(id)).cloned().expect("the server is configured")
+        self.read_model().server(&ServerId::from(id)).cloned().expect("the server is configured")
     }
 
     pub async fn call(&self, server: &str, tool: &str, arguments: &str) -> (CallId, Arc<Settled>) {
@@ -139,8 +139,8 @@ impl Rig {
     }
 
     pub async fn settled(&self, call: CallId) -> Arc<Settled> {
-        let world = self.until("the call settled", |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
-        world.call(call).and_then(|c| c.settled.clone()).expect("just seen")
+        let read_model = self.until("the call settled", |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
+        read_model.call(call).and_then(|c| c.settled.clone()).expect("just seen")
     }
 
     pub fn command(&self, command: Command) {

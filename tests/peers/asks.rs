@@ -24,8 +24,8 @@ async fn submit(rig: &Rig, server: &str, tool: &str, arguments: &str) -> CallId 
 /// The question that the server asks in the course of `call`. It asks for the roots of its own accord.
 async fn asked(rig: &Rig, call: CallId) -> Ask {
     let wanted = |a: &Ask| a.call == Some(call) && a.question != Question::Roots;
-    let world = rig.until("a question", |w| w.asks.iter().any(|a| wanted(a))).await;
-    world.asks.iter().find(|a| wanted(a)).map(|a| Ask::clone(a)).unwrap()
+    let read_model = rig.until("a question", |w| w.asks.iter().any(|a| wanted(a))).await;
+    read_model.asks.iter().find(|a| wanted(a)).map(|a| Ask::clone(a)).unwrap()
 }
 
 fn whole(settled: &switchboard::domain::event::Settled) -> String {
@@ -54,7 +54,7 @@ async fn a_form_is_accepted_declined_and_cancelled_over_both_transports() {
             assert!(whole(&settled).contains(expected), "{id}: {:?}", settled.outcome);
         }
     }
-    assert!(rig.world().asks.is_empty());
+    assert!(rig.read_model().asks.is_empty());
     rig.stop().await;
 }
 

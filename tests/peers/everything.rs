@@ -9,8 +9,8 @@ use switchboard::{
         body::Body,
         call::Outcome,
         event::{EventKind, Settled},
+        read_model::ConsoleState,
         server::{Root, ServerSpec},
-        world::World,
     },
     engine::control::Command,
 };
@@ -52,7 +52,7 @@ fn answering(mut spec: ServerSpec) -> ServerSpec {
 }
 
 /// Waits until the tools that depend on what the client can do are listed too.
-async fn offered(rig: &Rig, id: &str) -> World {
+async fn offered(rig: &Rig, id: &str) -> ConsoleState {
     rig.until("the conditional tools", |w| {
         let server = w.server(&id.into());
         server.is_some_and(|s| s.phase.usable() && s.catalog.tool("trigger-url-elicitation").is_some())
@@ -69,8 +69,8 @@ fn result(settled: &Settled) -> Value {
 async fn every_tool(spec: ServerSpec) {
     let id = spec.id.as_str().to_owned();
     let rig = Rig::start(vec![answering(spec)]);
-    let world = offered(&rig, &id).await;
-    let listed: BTreeSet<&str> = world.servers[0].catalog.tools.iter().map(|t| &*t.name).collect();
+    let read_model = offered(&rig, &id).await;
+    let listed: BTreeSet<&str> = read_model.servers[0].catalog.tools.iter().map(|t| &*t.name).collect();
     assert_eq!(listed, BTreeSet::from(TOOLS));
     type Look = fn(&Value) -> bool;
     let text = |value: &Value| value["content"][0]["text"].as_str().unwrap_or_default().to_owned();
@@ -117,15 +117,15 @@ async fn every_tool(spec: ServerSpec) {
     // No fixed answer opens a page that nobody saw.
     called.insert("trigger-url-elicitation");
     let call = rig.submit(&id, "trigger-url-elicitation", r#"{"url":"https://example.com/login"}"#);
-    let page = |w: &World| w.asks.iter().find(|ask| matches!(&ask.question, Question::Url { .. })).cloned();
+    let page = |w: &ConsoleState| w.asks.iter().find(|ask| matches!(&ask.question, Question::Url { .. })).cloned();
     let ask = page(&rig.until("the page", |w| page(w).is_some()).await).unwrap();
     assert!(matches!(&ask.question, Question::Url { url, .. } if url == "https://example.com/login"), "{ask:?}");
     rig.command(Command::Answer { ask: ask.id, answer: Answer::Accept { content: Body::default() } });
     let settled = rig.settled(call).await;
     assert!(text_of(&settled).contains("User completed the URL elicitation"), "{}", text_of(&settled));
     assert_eq!(called, BTreeSet::from(TOOLS), "every tool was called");
-    let world = rig.world();
-    assert_eq!((world.servers[0].anomaly_total(), world.running), (0, 0), "{:?}", world.servers[0].anomalies);
+    let read_model = rig.read_model();
+    assert_eq!((read_model.servers[0].anomaly_total(), read_model.running), (0, 0), "{:?}", read_model.servers[0].anomalies);
     rig.stop().await;
 }
 
@@ -145,9 +145,9 @@ async fn a_task_tells_its_state_and_asks_its_question_in_the_course_of_its_one_c
     let rig = Rig::start(vec![packages::everything()]);
     offered(&rig, "everything").await;
     let call = rig.submit("everything", "simulate-research-query", r#"{"topic":"python","ambiguous":true}"#);
-    let form = |w: &World| w.asks.iter().find(|a| a.question != Question::Roots).cloned();
-    let world = rig.until("the question", |w| form(w).is_some()).await;
-    let ask = form(&world).unwrap();
+    let form = |w: &ConsoleState| w.asks.iter().find(|a| a.question != Question::Roots).cloned();
+    let read_model = rig.until("the question", |w| form(w).is_some()).await;
+    let ask = form(&read_model).unwrap();
     assert_eq!(ask.call, Some(call));
     let Question::Form { message, schema } = &ask.question else { panic!("{:?}", ask.question) };
     assert!(message.contains("\"python\" could have multiple interpretations"), "{message}");
@@ -156,9 +156,9 @@ async fn a_task_tells_its_state_and_asks_its_question_in_the_course_of_its_one_c
     rig.command(Command::Answer { ask: ask.id, answer: Answer::Accept { content } });
     let settled = rig.settled(call).await;
     assert!(text_of(&settled).contains("Research Report: python (comedy)"), "{}", text_of(&settled));
-    let world = rig.world();
-    assert_eq!((world.settled_total, world.calls.len()), (1, 1), "one logical call");
-    let progress = world.call(call).unwrap().progress.clone().expect("its states were told");
+    let read_model = rig.read_model();
+    assert_eq!((read_model.settled_total, read_model.calls.len()), (1, 1), "one logical call");
+    let progress = read_model.call(call).unwrap().progress.clone().expect("its states were told");
     assert!(progress.message.is_some(), "{progress:?}");
     rig.stop().await;
 }
@@ -179,7 +179,7 @@ async fn progress_is_told_step_by_step() {
             .await;
         assert_eq!(text_of(&settled), "Long running operation completed. Duration: 0.4 seconds, Steps: 4.");
         assert_eq!(seen, [1.0, 2.0, 3.0, 4.0].map(|n| (n, Some(4.0))), "{id}");
-        let frames = rig.world().frames_of(call).filter(|f| f.method.as_deref() == Some("notifications/progress")).count();
+        let frames = rig.read_model().frames_of(call).filter(|f| f.method.as_deref() == Some("notifications/progress")).count();
         assert_eq!(frames, 4, "{id}: the frames of the progress belong to the call");
     }
     rig.stop().await;
@@ -209,8 +209,9 @@ async fn a_cancelled_call_is_cancelled_on_the_wire() {
         rig.command(Command::Cancel { call, reason: reason.clone() });
         let settled = rig.settled(call).await;
         assert_eq!(settled.outcome, Outcome::Cancelled { reason: reason.clone() }, "{id}");
-        let cancelled =
-            |w: &World| w.frames.iter().any(|f| f.method.as_deref() == Some("notifications/cancelled") && f.body.text().contains(&reason));
+        let cancelled = |w: &ConsoleState| {
+            w.frames.iter().any(|f| f.method.as_deref() == Some("notifications/cancelled") && f.body.text().contains(&reason))
+        };
         rig.until("the cancellation", cancelled).await;
         let (_, next) = rig.call(id, "echo", r#"{"message":"still there"}"#).await;
         assert_eq!(text_of(&next), "Echo: still there", "{id}");
@@ -233,6 +234,6 @@ async fn what_the_server_itself_refuses_is_told_as_it_said_it() {
     // Nothing is sent that the schema refuses.
     let (call, settled) = rig.call("everything", "get-sum", r#"{"a":"x","b":1}"#).await;
     assert_eq!(failure_of(&settled).kind, switchboard::domain::call::FailureKind::InvalidArguments);
-    assert_eq!(rig.world().frames_of(call).count(), 0);
+    assert_eq!(rig.read_model().frames_of(call).count(), 0);
     rig.stop().await;
 }

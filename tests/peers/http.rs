@@ -4,8 +4,8 @@ use switchboard::{
     domain::{
         call::{FailureKind, Outcome},
         frame::{Direction, Frame},
+        read_model::ConsoleState,
         server::Phase,
-        world::World,
     },
     engine::control::Command,
 };
@@ -18,8 +18,8 @@ use crate::{
 
 const ECHO: &str = r#"{"message":"hi"}"#;
 
-fn sent<'a>(world: &'a World, method: &'a str) -> impl Iterator<Item = &'a Frame> {
-    world.frames.iter().map(|f| &**f).filter(move |f| f.direction == Direction::Out && f.method.as_deref() == Some(method))
+fn sent<'a>(read_model: &'a ConsoleState, method: &'a str) -> impl Iterator<Item = &'a Frame> {
+    read_model.frames.iter().map(|f| &**f).filter(move |f| f.direction == Direction::Out && f.method.as_deref() == Some(method))
 }
 
 /// Waits until the server has said all that it says after the handshake, and was heard: its last tools
@@ -49,7 +49,7 @@ async fn restarted() -> (Rig, Relay, HttpServer) {
     let rig = Rig::start(vec![packages::remote(&packages::url(relay.port))]);
     rig.ready("remote").await;
     quiet(&rig).await;
-    assert_eq!(sent(&rig.world(), "initialize").count(), 1);
+    assert_eq!(sent(&rig.read_model(), "initialize").count(), 1);
     let second = HttpServer::start().await;
     relay.switch(second.port);
     first.kill().await;
@@ -71,9 +71,9 @@ async fn a_lost_session_is_opened_again_once_and_the_call_is_answered() {
     let (rig, _relay, _server) = restarted().await;
     let (call, settled) = rig.call("remote", "echo", ECHO).await;
     assert_eq!(text_of(&settled), "Echo: hi");
-    let world = rig.world();
-    assert_eq!(sent(&world, "initialize").count(), 2);
-    let statuses: Vec<&str> = world.frames_of(call).filter_map(|f| Some(f.http.as_ref()?.line.as_str())).collect();
+    let read_model = rig.read_model();
+    assert_eq!(sent(&read_model, "initialize").count(), 2);
+    let statuses: Vec<&str> = read_model.frames_of(call).filter_map(|f| Some(f.http.as_ref()?.line.as_str())).collect();
     // The call, a ping in the old session, one in the new, and the call again: the tool is not known to be safe.
     let (refused, accepted) = (["POST /mcp", "400 Bad Request"], ["POST /mcp", "200 OK"]);
     assert_eq!(statuses, [refused, refused, accepted, accepted].concat());
@@ -92,7 +92,7 @@ async fn sixteen_calls_that_lose_their_session_at_once_open_one_new_one() {
         assert!(matches!(settled.outcome, Outcome::Ok { .. }), "call {n}: {:?}", settled.outcome);
         assert_eq!(text_of(&settled), format!("Echo: {n}"));
     }
-    assert_eq!(sent(&rig.world(), "initialize").count(), 2);
+    assert_eq!(sent(&rig.read_model(), "initialize").count(), 2);
     rig.stop().await;
 }
 
@@ -104,10 +104,10 @@ async fn a_server_that_went_away_is_missed_without_a_call_and_found_again() {
     rig.ready("remote").await;
     relay.close().await;
     first.kill().await;
-    let world = rig.until("the loss", |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
-    let why = world.servers[0].phase.failure().unwrap();
+    let read_model = rig.until("the loss", |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
+    let why = read_model.servers[0].phase.failure().unwrap();
     assert!(why.causes.iter().any(|c| c.contains("refused")), "{why:#?}");
-    assert!(world.calls.is_empty(), "nobody called");
+    assert!(read_model.calls.is_empty(), "nobody called");
     relay.open(second.port).await;
     rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
     let (_, settled) = rig.call("remote", "echo", ECHO).await;
@@ -154,8 +154,8 @@ async fn leaving_ends_the_session_on_the_server() {
     let server = HttpServer::start().await;
     let rig = Rig::start(vec![packages::remote(&server.url())]);
     rig.ready("remote").await;
-    let world = rig.world();
-    let session = sent(&world, "tools/list")
+    let read_model = rig.read_model();
+    let session = sent(&read_model, "tools/list")
         .find_map(|f| f.http.as_ref()?.headers.iter().find(|(name, _)| name == "mcp-session-id").map(|(_, value)| value.clone()))
         .expect("the session's id stands in the frames");
     rig.stop().await;
@@ -164,8 +164,8 @@ async fn leaving_ends_the_session_on_the_server() {
     let switchboard::domain::server::Transport::Http { headers, .. } = &mut spec.launch else { unreachable!("made for HTTP") };
     headers.push(("mcp-session-id".into(), switchboard::domain::secret::Secret::literal(&*session)));
     let rig = Rig::start(vec![spec]);
-    let world = rig.until("refused", |w| w.servers[0].phase.failure().is_some()).await;
-    let why = world.servers[0].phase.failure().unwrap();
+    let read_model = rig.until("refused", |w| w.servers[0].phase.failure().is_some()).await;
+    let why = read_model.servers[0].phase.failure().unwrap();
     assert!(why.summary.contains("No valid session ID provided"), "{why:#?}");
     rig.stop().await;
 }

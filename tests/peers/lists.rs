@@ -5,7 +5,7 @@ use switchboard::{
     domain::{
         body::Body,
         call::{CallSpec, FailureKind, Operation, Origin, Outcome},
-        world::World,
+        read_model::ConsoleState,
     },
     engine::control::Command,
 };
@@ -39,8 +39,8 @@ async fn completed(rig: &Rig, params: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn prompts_resources_and_templates_are_listed_and_read() {
     let rig = Rig::start(vec![packages::everything()]);
-    let world = rig.ready(ID).await;
-    let catalog = &world.servers[0].catalog;
+    let read_model = rig.ready(ID).await;
+    let catalog = &read_model.servers[0].catalog;
     let prompts: Vec<&str> = catalog.prompts.iter().map(|p| &*p.name).collect();
     assert_eq!(prompts, ["simple-prompt", "args-prompt", "completable-prompt", "resource-prompt"]);
     let required: Vec<bool> = catalog.prompts[1].arguments.iter().map(|a| a.required).collect();
@@ -92,8 +92,8 @@ async fn arguments_are_completed_with_what_is_known_already() {
     rig.stop().await;
 }
 
-fn logged(world: &World, text: &str) -> bool {
-    world.servers[0].logs.iter().any(|(_, log)| log.text.contains(text))
+fn logged(read_model: &ConsoleState, text: &str) -> bool {
+    read_model.servers[0].logs.iter().any(|(_, log)| log.text.contains(text))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,12 +110,12 @@ async fn log_messages_come_from_the_level_that_was_asked_for() {
     set("debug").await;
     run(&rig, subscribe("demo://resource/dynamic/text/1")).await;
     let told = "Received Subscribe Resource request for URI: demo://resource/dynamic/text/1";
-    let world = rig.until("the message", |w| logged(w, told)).await;
-    assert!(world.servers[0].logs.iter().any(|(_, log)| log.level == "info" && log.text.contains(told)));
+    let read_model = rig.until("the message", |w| logged(w, told)).await;
+    assert!(read_model.servers[0].logs.iter().any(|(_, log)| log.level == "info" && log.text.contains(told)));
     // The server logs before it answers, so the answer shows that no message came.
     set("error").await;
     run(&rig, subscribe("demo://resource/dynamic/text/2")).await;
-    assert!(!logged(&rig.world(), "dynamic/text/2"));
+    assert!(!logged(&rig.read_model(), "dynamic/text/2"));
     // Changes of a resource that was subscribed to are told too.
     let (_, settled) = rig.call(ID, "toggle-subscriber-updates", "{}").await;
     assert!(text_of(&settled).starts_with("Started"));
@@ -133,8 +133,8 @@ async fn simulated_log_messages_arrive_over_http_on_the_stream_of_the_server() {
     rig.ready("remote").await;
     let (_, settled) = rig.call("remote", "toggle-simulated-logging", "{}").await;
     assert!(text_of(&settled).starts_with("Started"));
-    let world = rig.until("a message", |w| logged(w, "message - SessionId")).await;
-    let log = world.servers[0].logs.iter().find(|(_, log)| log.text.contains("message - SessionId")).unwrap();
+    let read_model = rig.until("a message", |w| logged(w, "message - SessionId")).await;
+    let log = read_model.servers[0].logs.iter().find(|(_, log)| log.text.contains("message - SessionId")).unwrap();
     assert!(!log.1.level.is_empty());
     rig.stop().await;
 }
@@ -146,8 +146,8 @@ async fn a_list_that_changed_is_read_again() {
     for id in [ID, "remote"] {
         rig.ready(id).await;
         let uri = "demo://resource/session/hello.gz";
-        let listed = |w: &World| w.server(&id.into()).is_some_and(|s| s.catalog.resources.iter().any(|r| &*r.uri == uri));
-        assert!(!listed(&rig.world()), "{id}");
+        let listed = |w: &ConsoleState| w.server(&id.into()).is_some_and(|s| s.catalog.resources.iter().any(|r| &*r.uri == uri));
+        assert!(!listed(&rig.read_model()), "{id}");
         let arguments = r#"{"name":"hello.gz","data":"data:text/plain,hello"}"#;
         let (_, settled) = rig.call(id, "gzip-file-as-resource", arguments).await;
         assert!(settled.outcome.result().unwrap().text().contains(uri), "{:?}", settled.outcome);

@@ -19,8 +19,8 @@ fn kill(pid: u32) {
 async fn a_server_killed_in_a_call_fails_that_call_with_the_signal_and_comes_back() {
     let rig = Rig::start(vec![packages::everything(), packages::time()]);
     rig.ready("time").await;
-    let world = rig.ready("everything").await;
-    let before = world.servers[0].info.as_ref().unwrap().pid.unwrap();
+    let read_model = rig.ready("everything").await;
+    let before = read_model.servers[0].info.as_ref().unwrap().pid.unwrap();
     let call = rig.submit("everything", "trigger-long-running-operation", r#"{"duration":600,"steps":6000}"#);
     rig.until("progress", |w| w.call(call).is_some_and(|c| c.progress.is_some())).await;
     kill(before);
@@ -46,13 +46,13 @@ async fn a_modern_server_killed_while_idle_is_noticed_and_comes_back() {
     let rig = Rig::start(vec![packages::time()]);
     let before = rig.ready("time").await.servers[0].info.as_ref().unwrap().pid.unwrap();
     kill(before);
-    let world = rig
+    let read_model = rig
         .until("a new process", |w| {
             let server = &w.servers[0];
             server.phase.usable() && server.info.as_ref().is_some_and(|i| i.pid != Some(before))
         })
         .await;
-    let server = &world.servers[0];
+    let server = &read_model.servers[0];
     let lost = server.history.iter().find_map(|(_, p)| p.failure().cloned()).unwrap();
     assert_eq!(lost.exit, Some(Exit::Signal(9)), "{lost:?}");
     assert_eq!(server.info.as_ref().unwrap().protocol, "2026-07-28");

@@ -6,8 +6,8 @@ use switchboard::{
         body::Body,
         call::{CallSpec, Operation, Origin},
         frame::Direction,
+        read_model::ConsoleState,
         server::{Era, EraChoice},
-        world::World,
     },
     engine::control::Command,
 };
@@ -20,13 +20,15 @@ use crate::{
 const SCORE: &str = "board://score";
 
 /// How often the resource changed since it was subscribed to; `None` when it is not.
-fn changes(world: &World, server: &str, uri: &str) -> Option<u64> {
-    world.server(&server.into())?.subscriptions.get(uri).map(|(count, _)| *count)
+fn changes(read_model: &ConsoleState, server: &str, uri: &str) -> Option<u64> {
+    read_model.server(&server.into())?.subscriptions.get(uri).map(|(count, _)| *count)
 }
 
-fn frames(world: &World, server: &str, method: &str) -> Vec<Value> {
-    let of =
-        world.frames.iter().filter(|f| f.server.as_str() == server && f.direction == Direction::In && f.method.as_deref() == Some(method));
+fn frames(read_model: &ConsoleState, server: &str, method: &str) -> Vec<Value> {
+    let of = read_model
+        .frames
+        .iter()
+        .filter(|f| f.server.as_str() == server && f.direction == Direction::In && f.method.as_deref() == Some(method));
     of.map(|frame| frame.body.value().unwrap()).collect()
 }
 
@@ -42,16 +44,16 @@ async fn suggested(rig: &Rig, server: &str, reference: Value, name: &str, typed:
 }
 
 /// What the server acknowledged last that it will tell about.
-fn acknowledged(world: &World) -> Option<Value> {
-    let last = frames(world, "board", "notifications/subscriptions/acknowledged").pop()?;
+fn acknowledged(read_model: &ConsoleState) -> Option<Value> {
+    let last = frames(read_model, "board", "notifications/subscriptions/acknowledged").pop()?;
     Some(last["params"]["notifications"]["resourceSubscriptions"].clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_modern_server_tells_of_a_resource_as_long_as_it_is_wanted() {
     let rig = Rig::start(vec![packages::board()]);
-    let world = rig.ready("board").await;
-    assert_eq!(world.servers[0].info.as_ref().unwrap().era, Era::Modern);
+    let read_model = rig.ready("board").await;
+    assert_eq!(read_model.servers[0].info.as_ref().unwrap().era, Era::Modern);
     rig.command(Command::Subscribe { server: "board".into(), uri: SCORE.into(), on: true });
     rig.until("the subscription", |w| changes(w, "board", SCORE) == Some(0) && acknowledged(w) == Some(json!([SCORE]))).await;
     for expected in 1..=2 {
@@ -63,14 +65,15 @@ async fn a_modern_server_tells_of_a_resource_as_long_as_it_is_wanted() {
     assert_eq!(read["contents"][0]["text"], "6 points");
 
     rig.command(Command::Subscribe { server: "board".into(), uri: SCORE.into(), on: false });
-    let gone =
-        |w: &World| changes(w, "board", SCORE).is_none() && acknowledged(w).is_some_and(|uris| uris.as_array().is_none_or(Vec::is_empty));
+    let gone = |w: &ConsoleState| {
+        changes(w, "board", SCORE).is_none() && acknowledged(w).is_some_and(|uris| uris.as_array().is_none_or(Vec::is_empty))
+    };
     rig.until("no subscription", gone).await;
     rig.call("board", "add", r#"{"by":1}"#).await;
     // Told or not is decided before the answer to this one.
     rig.call("board", "add", r#"{"by":1}"#).await;
-    assert_eq!(frames(&rig.world(), "board", "notifications/resources/updated").len(), 2);
-    assert_eq!(rig.world().servers[0].anomaly_total(), 0, "{:?}", rig.world().servers[0].anomalies);
+    assert_eq!(frames(&rig.read_model(), "board", "notifications/resources/updated").len(), 2);
+    assert_eq!(rig.read_model().servers[0].anomaly_total(), 0, "{:?}", rig.read_model().servers[0].anomalies);
     rig.stop().await;
 }
 
@@ -80,20 +83,20 @@ async fn a_legacy_server_tells_of_a_resource_over_both_transports_and_again_afte
     let rig = Rig::start(vec![packages::everything(), packages::remote(&server.url())]);
     let uri = "demo://resource/dynamic/text/1";
     for id in ["everything", "remote"] {
-        let world = rig.ready(id).await;
-        assert_eq!(world.server(&id.into()).and_then(|s| s.info.as_ref()).unwrap().era, Era::Legacy, "{id}");
+        let read_model = rig.ready(id).await;
+        assert_eq!(read_model.server(&id.into()).and_then(|s| s.info.as_ref()).unwrap().era, Era::Legacy, "{id}");
         rig.command(Command::Subscribe { server: id.into(), uri: uri.into(), on: true });
         rig.until("the subscription", |w| changes(w, id, uri) == Some(0)).await;
         let (_, settled) = rig.call(id, "toggle-subscriber-updates", "{}").await;
         assert!(text_of(&settled).starts_with("Started"), "{id}");
         // It tells every five seconds.
         rig.until("two changes", |w| changes(w, id, uri).is_some_and(|count| count >= 2)).await;
-        let told = frames(&rig.world(), id, "notifications/resources/updated");
+        let told = frames(&rig.read_model(), id, "notifications/resources/updated");
         assert!(told.iter().all(|frame| frame["params"]["uri"] == uri), "{told:?}");
     }
 
     // The new session knows nothing of it, so it is asked again.
-    let before = changes(&rig.world(), "everything", uri).unwrap();
+    let before = changes(&rig.read_model(), "everything", uri).unwrap();
     rig.command(Command::Restart { server: "everything".into() });
     rig.until("the second session", |w| w.server(&"everything".into()).is_some_and(|s| s.history.len() > 3 && s.phase.usable())).await;
     let (_, settled) = rig.call("everything", "toggle-subscriber-updates", "{}").await;
@@ -111,7 +114,7 @@ async fn subscribing_where_it_is_not_offered_is_told() {
     rig.ready("thinking").await;
     rig.command(Command::Subscribe { server: "thinking".into(), uri: "x://y".into(), on: true });
     rig.until("the notice", |w| w.notices.iter().any(|(_, notice)| notice.text.contains("does not offer subscriptions"))).await;
-    assert_eq!(changes(&rig.world(), "thinking", "x://y"), None);
+    assert_eq!(changes(&rig.read_model(), "thinking", "x://y"), None);
     rig.stop().await;
 }
 
@@ -121,8 +124,8 @@ async fn arguments_are_suggested_in_both_eras() {
     (old.id, old.era) = ("old".into(), EraChoice::Legacy);
     let rig = Rig::start(vec![packages::board(), old]);
     for (id, era) in [("board", Era::Modern), ("old", Era::Legacy)] {
-        let world = rig.ready(id).await;
-        let info = world.server(&id.into()).and_then(|s| s.info.clone()).unwrap();
+        let read_model = rig.ready(id).await;
+        let info = read_model.server(&id.into()).and_then(|s| s.info.clone()).unwrap();
         assert_eq!((info.era, info.declares(&["completions"])), (era, true));
         let prompt = json!({"type": "ref/prompt", "name": "cheer"});
         assert_eq!(suggested(&rig, id, prompt.clone(), "team", "", json!({})).await, json!(["red", "blue"]));

@@ -28,7 +28,7 @@ async fn seven_servers_connect_side_by_side_answer_and_leave_nothing_behind() {
         packages::time(),
         packages::git(&repo),
     ]);
-    let world = rig.until("all seven ready", |w| w.servers.len() == 7 && w.servers.iter().all(|s| *s.phase == Phase::Ready)).await;
+    let read_model = rig.until("all seven ready", |w| w.servers.len() == 7 && w.servers.iter().all(|s| *s.phase == Phase::Ready)).await;
     let note = root.join("note.txt").display().to_string();
     let calls = [
         ("everything", "echo", r#"{"message":"hi"}"#.to_owned(), "Echo: hi"),
@@ -56,13 +56,13 @@ async fn seven_servers_connect_side_by_side_answer_and_leave_nothing_behind() {
         assert!(text_of(&settled).contains(expected), "{server}/{tool}: {}", text_of(&settled));
     }
     for name in ["everything_echo", "remote_echo", "filesystem_read_text_file", "time_convert_time", "git_git_log"] {
-        assert!(world.find_tool(name).is_some(), "{name}");
+        assert!(read_model.find_tool(name).is_some(), "{name}");
     }
-    let world = rig.world();
-    for server in &world.servers {
+    let read_model = rig.read_model();
+    for server in &read_model.servers {
         assert_eq!(server.anomaly_total(), 0, "{}: {:?}", server.id(), server.anomalies);
     }
-    let pids: Vec<u32> = world.servers.iter().filter_map(|s| s.info.as_ref()?.pid).collect();
+    let pids: Vec<u32> = read_model.servers.iter().filter_map(|s| s.info.as_ref()?.pid).collect();
     assert_eq!(pids.len(), 6, "all but the one over HTTP have a process");
     rig.stop().await;
     for pid in pids {
@@ -98,8 +98,8 @@ async fn an_era_can_be_forced() {
         assert_eq!(rig.server(id).info.unwrap().protocol, protocol);
         let (_, settled) = rig.call(id, "get_current_time", r#"{"timezone":"UTC"}"#).await;
         assert!(text_of(&settled).contains("\"timezone\": \"UTC\""), "{}", text_of(&settled));
-        let world = rig.world();
-        let first = world.frames.iter().find(|f| f.server.as_str() == id).unwrap();
+        let read_model = rig.read_model();
+        let first = read_model.frames.iter().find(|f| f.server.as_str() == id).unwrap();
         assert_eq!(first.method.as_deref(), Some(opening), "{id}");
     }
     rig.stop().await;
@@ -110,8 +110,8 @@ async fn a_server_that_cannot_speak_the_forced_era_is_given_up_with_the_reason()
     let mut spec = packages::everything();
     spec.era = EraChoice::Modern;
     let rig = Rig::start(vec![spec]);
-    let world = rig.until("given up", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
-    let why = world.servers[0].phase.failure().unwrap();
+    let read_model = rig.until("given up", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+    let why = read_model.servers[0].phase.failure().unwrap();
     assert_eq!(why.step, Step::Discover, "{why:#?}");
     assert!(why.summary.contains("-32601"), "{why:#?}");
     rig.stop().await;

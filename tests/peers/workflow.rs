@@ -82,8 +82,8 @@ async fn a_workflow_ties_four_servers_together_and_undoes_what_it_did() {
         };
         let id = RunId::new(number, 0);
         rig.command(Command::StartRun { run: id, spec: Arc::new(spec) });
-        let world = rig.until("the run ended", |w| w.runs.get(id).is_some_and(|run| run.report.is_some())).await;
-        world.runs.get(id).and_then(|run| run.report.clone()).unwrap()
+        let read_model = rig.until("the run ended", |w| w.runs.get(id).is_some_and(|run| run.report.is_some())).await;
+        read_model.runs.get(id).and_then(|run| run.report.clone()).unwrap()
     };
     let report = run(1, TEXT.replace("MISSING", "commit.txt")).await;
     assert_eq!(report.outcome, RunOutcome::Ok, "{report:#?}");

@@ -9,9 +9,9 @@ use switchboard::{
     domain::{
         call::CallSpec,
         id::CallId,
+        read_model::{ConsoleState, Retention},
         server::{ServerSpec, Transport},
         time::Epoch,
-        world::{Retention, World},
     },
     engine::{
         Engine, EngineOptions,
@@ -31,7 +31,7 @@ struct Faulty {
 }
 
 impl Control for Faulty {
-    fn watch(&self) -> (World, Tail) {
+    fn watch(&self) -> (ConsoleState, Tail) {
         self.engine.watch()
     }
 

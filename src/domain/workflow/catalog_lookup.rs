@@ -8,7 +8,7 @@ use crate::domain::{
     catalog::Prompt,
     id::{ServerId, ToolId},
     policy::route::Group,
-    world::{ServerView, World},
+    read_model::{ConsoleState, ServerView},
 };
 
 /// A tool that was found.
@@ -21,40 +21,40 @@ pub struct Target {
 }
 
 /// By its exposed name, or as `server/tool`.
-pub fn find(world: &World, name: &str) -> Option<Target> {
+pub fn find(read_model: &ConsoleState, name: &str) -> Option<Target> {
     let qualified = || {
-        world.servers.iter().find_map(|server| {
+        read_model.servers.iter().find_map(|server| {
             let own = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
             server.catalog.tool(own).map(|tool| ToolId::new(server.id().clone(), tool.name.clone()))
         })
     };
-    let tool = world.names.tool(name).cloned().or_else(qualified)?;
-    let hints = world.tool(&tool).map(|tool| tool.hints).unwrap_or_default();
-    let trusted = world.server(&tool.server).is_some_and(|server| server.spec.trusted);
+    let tool = read_model.names.tool(name).cloned().or_else(qualified)?;
+    let hints = read_model.tool(&tool).map(|tool| tool.hints).unwrap_or_default();
+    let trusted = read_model.server(&tool.server).is_some_and(|server| server.spec.trusted);
     let safe = hints.read_only == Some(true) || hints.idempotent == Some(true);
     Some(Target { tool, repeatable: trusted && safe })
 }
 
 /// Whether `server` may be the one that offers the tool called `name`, as far as can be told before
 /// it is connected. Names are never split: each server's own prefix is compared.
-pub fn may_offer(world: &World, server: &ServerView, name: &str) -> bool {
+pub fn may_offer(read_model: &ConsoleState, server: &ServerView, name: &str) -> bool {
     let fits = |id: &ServerId, namespace: &str| {
         let clean: String =
             namespace.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
         name.starts_with(&clean) || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('/'))
     };
     let of_group = |group: &Group| group.members.iter().any(|m| m.server == *server.id()) && fits(&group.id, group.namespace());
-    world.servers.len() == 1
+    read_model.servers.len() == 1
         || fits(server.id(), server.spec.namespace())
-        || world.rules.routing.groups.iter().any(of_group)
+        || read_model.rules.routing.groups.iter().any(of_group)
         // A route may lead the call there.
-        || world.rules.routing.routes.iter().any(|route| {
-            route.matches.matches(name) && (route.to == *server.id() || world.members(&route.to).any(|member| member.id() == server.id()))
+        || read_model.rules.routing.routes.iter().any(|route| {
+            route.matches.matches(name) && (route.to == *server.id() || read_model.members(&route.to).any(|member| member.id() == server.id()))
         })
 }
 
-/// What the servers of a world offer, for the checks of a plan.
-pub struct CatalogView<'w>(pub &'w World);
+/// What the servers of a read model offer, for the checks of a plan.
+pub struct CatalogView<'w>(pub &'w ConsoleState);
 
 impl Offered for CatalogView<'_> {
     fn tool(&self, name: &str) -> Lookup {
@@ -80,19 +80,19 @@ impl Offered for CatalogView<'_> {
 }
 
 /// A tool for the checks of a plan. Nothing can be told while a server's lists are not known.
-fn lookup(world: &World, name: &str) -> Lookup {
+fn lookup(read_model: &ConsoleState, name: &str) -> Lookup {
     let unread = || {
         let open = |server: &&ServerView| server.phase.pending() || server.catalog.revision == 0;
-        world.servers.iter().filter(open).any(|server| may_offer(world, server, name))
+        read_model.servers.iter().filter(open).any(|server| may_offer(read_model, server, name))
     };
-    match find(world, name) {
+    match find(read_model, name) {
         Some(found) => {
-            let tool = world.tool(&found.tool);
+            let tool = read_model.tool(&found.tool);
             let schema = tool.map(|tool| tool.input_schema.clone()).unwrap_or_default();
             Lookup::Found(ToolFacts { schema, output: tool.and_then(|tool| tool.output_schema.clone()), repeatable: found.repeatable })
         }
         None if unread() => Lookup::Unread,
-        None => Lookup::Unknown { names: world.names.iter().map(|(exposed, _)| exposed.to_string()).collect() },
+        None => Lookup::Unknown { names: read_model.names.iter().map(|(exposed, _)| exposed.to_string()).collect() },
     }
 }
 

@@ -103,7 +103,7 @@ impl Dispatch {
     /// Whether the tool can only be called as a task (MCP 2025-11-25, `execution.taskSupport`).
     fn wants_task(&self, operation: &Operation) -> bool {
         let Operation::Tool { tool, .. } = operation else { return false };
-        self.shared.bus.look(|world| world.tool(tool).is_some_and(|tool| tool.task_only))
+        self.shared.bus.look(|read_model| read_model.tool(tool).is_some_and(|tool| tool.task_only))
     }
 
     /// Has the user open the pages that the server wants opened before it does anything
@@ -156,9 +156,9 @@ impl Dispatch {
     /// and a worse one.
     pub(super) async fn check_arguments(&self, operation: &Operation) -> Result<(), Failure> {
         let Operation::Tool { tool, arguments } = operation else { return Ok(()) };
-        let (known, listed) = self.shared.bus.look(|world| {
-            let listed = world.server(&tool.server).is_some_and(|s| s.catalog.revision > 0);
-            (world.tool(tool).cloned(), listed)
+        let (known, listed) = self.shared.bus.look(|read_model| {
+            let listed = read_model.server(&tool.server).is_some_and(|s| s.catalog.revision > 0);
+            (read_model.tool(tool).cloned(), listed)
         });
         let Some(known) = known else {
             // A server whose lists could not be read may still have the tool.

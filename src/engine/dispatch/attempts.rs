@@ -267,8 +267,8 @@ impl Dispatch {
             return hedge.after;
         }
         let tool = aim.tool()?;
-        self.shared.bus.look(|world| {
-            let stats = world.server(&server.spec.id)?.tools.get(tool)?;
+        self.shared.bus.look(|read_model| {
+            let stats = read_model.server(&server.spec.id)?.tools.get(tool)?;
             stats.percentile(95.0).filter(|_| stats.answered >= hedge.samples)
         })
     }

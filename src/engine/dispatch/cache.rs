@@ -239,7 +239,7 @@ impl Dispatch {
         if ttl.is_zero() || result.len() as u64 > turn.policy.entry_bytes || (private && store.shared()) {
             return;
         }
-        let exposed = self.shared.bus.look(|world| world.call_name(&self.spec.operation));
+        let exposed = self.shared.bus.look(|read_model| read_model.call_name(&self.spec.operation));
         let kept = CachedResponse { result: result.clone(), at_unix_ms, ttl, stale: turn.policy.stale, hold: turn.hold, name: exposed };
         store.put(&turn.key, kept).await;
     }
@@ -295,7 +295,7 @@ impl Dispatch {
     fn cache_key(&self, aim: &RoutedCall) -> String {
         let server = aim.operation.server();
         let schema = match &aim.operation {
-            Operation::Tool { tool, .. } => self.shared.bus.look(|world| world.tool(tool).map(|tool| tool.input_schema.clone())),
+            Operation::Tool { tool, .. } => self.shared.bus.look(|read_model| read_model.tool(tool).map(|tool| tool.input_schema.clone())),
             _ => None,
         };
         // All members of a group, whichever of them can take the call now.

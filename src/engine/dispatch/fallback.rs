@@ -101,10 +101,9 @@ impl Dispatch {
     /// The tool of this exposed name. While servers are still on their way, it may be one of theirs.
     async fn listed(&self, exposed: &str, flow: &CallContext) -> Option<ToolId> {
         loop {
-            let (found, pending) = self
-                .shared
-                .bus
-                .look(|world| (world.names.tool(exposed).cloned(), world.servers.iter().any(|server| server.phase.pending())));
+            let (found, pending) = self.shared.bus.look(|read_model| {
+                (read_model.names.tool(exposed).cloned(), read_model.servers.iter().any(|server| server.phase.pending()))
+            });
             if found.is_some() || !pending || Instant::now() >= flow.until() {
                 return found;
             }

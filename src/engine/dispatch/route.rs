@@ -51,7 +51,7 @@ impl RoutedCall {
     /// Decides where an operation goes.
     pub fn take(shared: &Shared, operation: &Operation, routes: Routes) -> Result<RoutedCall, Failure> {
         let rules = shared.rules();
-        let exposed = shared.bus.look(|world| world.call_name(operation));
+        let exposed = shared.bus.look(|read_model| read_model.call_name(operation));
         let (target, rule) = match operation {
             Operation::Tool { tool, .. } if routes == Routes::Apply => route::decide(&rules.routing, &exposed, tool),
             other => (other.server().clone(), None),
@@ -134,7 +134,7 @@ fn safety(shared: &Shared, operation: &Operation, server: &ServerHandle, treatme
     match operation {
         Operation::Tool { tool, .. } => {
             let id = ToolId::new(server.spec.id.clone(), tool.name.clone());
-            let hints = shared.bus.look(|world| world.tool(&id).map(|tool| tool.hints)).unwrap_or_default();
+            let hints = shared.bus.look(|read_model| read_model.tool(&id).map(|tool| tool.hints)).unwrap_or_default();
             let keyed = treatment.idempotency_key.is_some();
             let trusted = server.spec.trusted;
             (verdict::safe(hints, trusted, treatment.safe, keyed), reads_only(hints, trusted))
@@ -150,7 +150,7 @@ fn reads_only(hints: Hints, trusted: bool) -> bool {
 }
 
 fn pending(shared: &Shared, server: &ServerHandle) -> bool {
-    shared.bus.look(|world| world.server(&server.spec.id).is_some_and(|view| view.phase.pending()))
+    shared.bus.look(|read_model| read_model.server(&server.spec.id).is_some_and(|view| view.phase.pending()))
 }
 
 fn candidate(shared: &Shared, server: &ServerHandle, weight: u32, operation: &Operation) -> Candidate {
@@ -159,7 +159,7 @@ fn candidate(shared: &Shared, server: &ServerHandle, weight: u32, operation: &Op
         Operation::Tool { tool, .. } => Some(&tool.name),
         _ => None,
     };
-    let unfit = shared.bus.look(|world| match world.server(id) {
+    let unfit = shared.bus.look(|read_model| match read_model.server(id) {
         Some(view) => view.unfit(tool.map(|tool| &**tool)),
         None => Some("is not configured".to_owned()),
     });

@@ -5,35 +5,36 @@ use crate::{
     domain::{
         call::FailureKind,
         event::EventKind,
+        read_model::ConsoleState,
         run::{StepError, StepErrorKind},
         workflow::{
             catalog_lookup::{Target, find, may_offer},
             near,
         },
-        world::World,
     },
     engine::control::Lagged,
 };
 
 /// The tool behind an exposed name. Waits while a server that may offer it is on its way.
 pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
-    if let Some(found) = run.bus().look(|world| find(world, name)) {
+    if let Some(found) = run.bus().look(|read_model| find(read_model, name)) {
         return Ok(found);
     }
     let mut tail = run.bus().tail();
     loop {
-        let (found, pending) =
-            run.bus().look(|world| (find(world, name), world.servers.iter().any(|s| s.phase.pending() && may_offer(world, s, name))));
+        let (found, pending) = run.bus().look(|read_model| {
+            (find(read_model, name), read_model.servers.iter().any(|s| s.phase.pending() && may_offer(read_model, s, name)))
+        });
         match found {
             Some(found) => return Ok(found),
-            None if !pending => return Err(run.bus().look(|world| unknown(world, name))),
+            None if !pending => return Err(run.bus().look(|read_model| unknown(read_model, name))),
             None => {}
         }
         loop {
             match tail.next().await {
                 Ok(Some(event)) if concerns(&event.kind) => break,
                 Ok(Some(_)) => {}
-                Ok(None) => return Err(run.bus().look(|world| unknown(world, name))),
+                Ok(None) => return Err(run.bus().look(|read_model| unknown(read_model, name))),
                 Err(Lagged { .. }) => break,
             }
         }
@@ -45,11 +46,11 @@ fn concerns(event: &EventKind) -> bool {
     matches!(event, ServerAdded { .. } | ServerListed { .. } | ServerPhase { .. } | ServerRemoved { .. })
 }
 
-fn unknown(world: &World, name: &str) -> StepError {
+fn unknown(read_model: &ConsoleState, name: &str) -> StepError {
     let mut error =
         StepError::new(StepErrorKind::Call { failure: FailureKind::UnknownTool }, format!("no server offers the tool {name:?}"));
-    error.detail.extend(near(name, world.names.iter().map(|(exposed, _)| &**exposed)).map(|near| format!("did you mean {near:?}?")));
-    let away = world.servers.iter().filter(|s| !s.phase.usable()).map(|s| format!("{} is {}", s.id(), s.phase.word()));
+    error.detail.extend(near(name, read_model.names.iter().map(|(exposed, _)| &**exposed)).map(|near| format!("did you mean {near:?}?")));
+    let away = read_model.servers.iter().filter(|s| !s.phase.usable()).map(|s| format!("{} is {}", s.id(), s.phase.word()));
     error.detail.extend(away);
     error
 }

@@ -222,7 +222,7 @@ mod tests {
 
     /// Counts anomalies by kind, and answers no question but one that `during` is set for.
     #[derive(Default)]
-    struct FailureRules {
+    struct CountingHandler {
         anomalies: Mutex<HashMap<AnomalyKind, usize>>,
         asked: AtomicUsize,
         /// What happens while a question is put, before its call ends and cancels it.
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl Host for FailureRules {
+    impl Host for CountingHandler {
         fn now(&self) -> Stamp {
             Stamp(0)
         }
@@ -288,14 +288,14 @@ mod tests {
         }
     }
 
-    fn bench(listens: bool) -> (Arc<FailureRules>, Arc<Deaf>, Arc<Peer>, Arc<dyn Outbox>) {
-        let (host, outbox) = (Arc::new(FailureRules::default()), Arc::new(Deaf { listens, ..Deaf::default() }));
+    fn bench(listens: bool) -> (Arc<CountingHandler>, Arc<Deaf>, Arc<Peer>, Arc<dyn Outbox>) {
+        let (host, outbox) = (Arc::new(CountingHandler::default()), Arc::new(Deaf { listens, ..Deaf::default() }));
         let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
         let peer = Peer::new(Arc::new(ServerSpec::new("x", launch)), host.clone());
         (host, outbox.clone(), peer, outbox)
     }
 
-    fn count(host: &FailureRules, kind: AnomalyKind) -> usize {
+    fn count(host: &CountingHandler, kind: AnomalyKind) -> usize {
         lock(&host.anomalies).get(&kind).copied().unwrap_or(0)
     }
 

@@ -42,7 +42,7 @@ impl Model {
         match action {
             Action::Quit => return self.quit(),
             Action::Help => self.modals.push(Modal::Help(Help::default())),
-            Action::Palette => self.modals.push(Modal::Palette(Palette::new(self.acting_here(), &self.feed.world))),
+            Action::Palette => self.modals.push(Modal::Palette(Palette::new(self.acting_here(), &self.feed.read_model))),
             Action::Notices => self.modals.push(Modal::Notices(Notices::default())),
             Action::Inbox => self.inbox(),
             Action::Back => self.back(),
@@ -51,7 +51,7 @@ impl Model {
             Action::Filter => {
                 self.focus = Focus::Servers;
                 self.end_detail();
-                self.tree.set_filter(Some(String::new()), false, &self.feed.world);
+                self.tree.set_filter(Some(String::new()), false, &self.feed.read_model);
             }
             Action::Zoom => self.zoom = !self.zoom,
             Action::Welcome => return self.welcome(),
@@ -72,11 +72,11 @@ impl Model {
             Action::Open => return self.open(),
             Action::Restart | Action::Disable | Action::Refresh | Action::LogDebug | Action::LogInfo => return self.server_act(action),
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel if matches!(self.focus, Focus::Result | Focus::Detail) => {
-                self.detail.as_mut().unwrap_or(&mut self.result).act(action, &self.feed.world, 1);
+                self.detail.as_mut().unwrap_or(&mut self.result).act(action, &self.feed.read_model, 1);
             }
-            Action::Fold => self.tree.fold(None, &self.feed.world),
+            Action::Fold => self.tree.fold(None, &self.feed.read_model),
             Action::FoldLevel | Action::UnfoldLevel => {}
-            Action::FoldAll | Action::UnfoldAll => self.tree.fold_all(action == Action::UnfoldAll, &self.feed.world),
+            Action::FoldAll | Action::UnfoldAll => self.tree.fold_all(action == Action::UnfoldAll, &self.feed.read_model),
             Action::Fire => return self.fire(),
             Action::ToggleJson => self.call.toggle_json(),
             Action::Editor => {
@@ -160,19 +160,19 @@ impl Model {
     }
 
     pub(super) fn filter_act(&mut self, action: Action) -> Vec<Cmd> {
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         match action {
             Action::Open => {
                 let found = self.tree.selected().is_some();
-                self.tree.set_filter(None, found, world);
+                self.tree.set_filter(None, found, read_model);
                 if found {
                     self.focus = Focus::Call;
                 }
             }
-            Action::Back => self.tree.set_filter(None, false, world),
+            Action::Back => self.tree.set_filter(None, false, read_model),
             Action::NextPane | Action::PreviousPane => {
                 let found = self.tree.selected().is_some();
-                self.tree.set_filter(None, found, world);
+                self.tree.set_filter(None, found, read_model);
                 self.turn(1);
             }
             Action::Up => self.tree.go(Move::Back(1)),

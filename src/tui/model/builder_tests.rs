@@ -30,7 +30,7 @@ fn answered(width: u16, height: u16, result: &str) -> Harness {
     let mut harness = Harness::new(width, height);
     harness.tool("queryu").keys("enter");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired") };
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     script.queued(8000, 500, spec.operation.clone());
     script.frame(8000, "database", 500, crate::domain::frame::Direction::Out, r#"{"id":7,"x":"\u001b"}"#);
     script.settled(8000, 3, 500, Outcome::Ok { result: Body::from(result) });
@@ -235,7 +235,7 @@ fn a_link_is_followed_with_enter_and_esc_comes_back() {
     harness.keys("end enter");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not followed: {}", harness.frame()) };
     assert_eq!(spec.operation, resource("db://schema"));
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     script.queued(8100, 501, spec.operation.clone());
     script.settled(8100, 2, 501, Outcome::Ok { result: Body::from(r#"{"contents":[{"uri":"db://schema","text":"tables"}]}"#) });
     harness.send(Msg::Submitted { token, call: CallId(501) }).send(Msg::Events(script.events));
@@ -252,7 +252,7 @@ fn content_that_breaks_its_promise_is_shown_with_what_is_wrong() {
     harness.event(EventKind::ServerListed { server: "database".into(), catalog: ServerCatalog::read(raw, None).into() });
     harness.tool("queryu").keys("enter");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired") };
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     script.queued(8000, 500, spec.operation.clone());
     script.settled(8000, 3, 500, Outcome::Ok { result: Body::from(r#"{"content":[],"structuredContent":{"n":"seven"}}"#) });
     harness.send(Msg::Submitted { token, call: CallId(500) }).send(Msg::Events(script.events));
@@ -301,10 +301,10 @@ fn many_calls_run_so_many_at_a_time_and_are_summed_up() {
         assert!(!tokens.is_empty(), "after {ended}: {}", harness.frame());
         for token in tokens {
             id += 1;
-            let mut script = fake::Script::after(harness.model.world().seq);
+            let mut script = fake::Script::after(harness.model.read_model().seq);
             script.queued(8000 + id, id, fake::tool_call("database", "query_users", "{}"));
             harness.send(Msg::Submitted { token, call: CallId(id) }).send(Msg::Events(script.events));
-            let mut script = fake::Script::after(harness.model.world().seq);
+            let mut script = fake::Script::after(harness.model.read_model().seq);
             let outcome = if id % 5 == 0 { Outcome::Cancelled { reason: "x".into() } } else { fake::text_result("ok") };
             script.settled(8000 + id, id % 7 * 40 + 1, id, outcome);
             harness.send(Msg::Events(script.events));
@@ -352,7 +352,7 @@ fn a_run_of_a_tool_that_may_destroy_is_asked_about() {
 fn the_users_policy_says_what_is_asked_about() {
     let fired = |confirm: ConfirmPolicy, tool: &str| {
         let setup = Setup { confirm, ..Harness::setup(Startup::Normal) };
-        let mut harness = Harness::set_up(120, 40, fake::shop_world(), setup);
+        let mut harness = Harness::set_up(120, 40, fake::shop_state(), setup);
         harness.tool(tool).keys("enter");
         harness.model.modals.is_empty()
     };
@@ -372,7 +372,7 @@ fn arguments_of_an_earlier_session_are_there_again_and_secrets_are_not_kept() {
     };
     let mut recall = Recall::default();
     recall.note(entry);
-    let mut harness = Harness::set_up(120, 40, fake::shop_world(), Setup { recall, ..Harness::setup(Startup::Normal) });
+    let mut harness = Harness::set_up(120, 40, fake::shop_state(), Setup { recall, ..Harness::setup(Startup::Normal) });
     harness.tool("queryu").keys("ctrl-s");
     let commands = harness.take();
     let [Cmd::Request(ConsoleRequest::Remember(kept)), Cmd::Submit { spec, .. }] = &commands[..] else { panic!("{commands:?}") };
@@ -429,7 +429,7 @@ fn suggestions_come_after_a_rest_and_stale_ones_are_dropped() {
     assert_eq!(spec.origin, Origin::Console);
     let answer = |harness: &mut Harness, id: u64, token: u64, spec: &CallSpec| {
         let result = r#"{"completion":{"values":["users","uploads"],"total":2}}"#;
-        let mut script = fake::Script::after(harness.model.world().seq);
+        let mut script = fake::Script::after(harness.model.read_model().seq);
         script.queued(8200 + id, id, spec.operation.clone());
         script.settled(8200 + id, 2, id, Outcome::Ok { result: Body::from(result) });
         harness.send(Msg::Submitted { token, call: CallId(id) }).send(Msg::Events(script.events));

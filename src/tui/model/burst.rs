@@ -25,9 +25,9 @@ impl Model {
     /// The call that would be fired many times: the one in the form, or the one under the cursor.
     pub(super) fn burst_spec(&self) -> Option<CallSpec> {
         let operation = match self.focus {
-            _ if self.in_view() => self.meant_call().and_then(|id| self.feed.world.call(id)).map(|call| call.spec.operation.clone()),
+            _ if self.in_view() => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
             Focus::Call | Focus::Servers | Focus::Info => self.call.sketch(),
-            _ => self.meant_call().and_then(|id| self.feed.world.call(id)).map(|call| call.spec.operation.clone()),
+            _ => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
         };
         operation.map(|operation| CallSpec { operation, origin: Origin::Console, timeout: None, run: None })
     }
@@ -49,7 +49,7 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a call or a tool first.");
             return;
         };
-        let title = format!("Fire {} many times", self.feed.world.call_name(&spec.operation));
+        let title = format!("Fire {} many times", self.feed.read_model.call_name(&spec.operation));
         let note = format!("Up to {MOST_CALLS} calls, up to {MOST_AT_ONCE} at once. Esc stops the run.");
         let entry = Entry::new(title, note, &[("calls", "100"), ("at once", "8")]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Burst(Box::new(spec))));
@@ -83,7 +83,7 @@ impl Model {
             self.toast(NoticeLevel::Error, "The engine has ended: nothing can be called any more.");
             return vec![];
         }
-        let name = self.feed.world.call_name(&spec.operation);
+        let name = self.feed.read_model.call_name(&spec.operation);
         let now = self.now.max(self.feed.last);
         self.modals.push(Modal::Burst(Box::new(Burst::new(spec, name, total, at_once, now))));
         self.burst_more()
@@ -119,11 +119,11 @@ impl Model {
     /// Takes in the ends of calls and asks for more.
     pub(super) fn burst_events(&mut self, calls: &HashSet<CallId>) -> Vec<Cmd> {
         let now = self.now.max(self.feed.last);
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         let Some(Modal::Burst(burst)) = self.modals.iter_mut().find(|m| matches!(m, Modal::Burst(_))) else { return vec![] };
         let ended: Vec<CallId> = burst.open().filter(|id| calls.contains(id)).collect();
         for id in ended {
-            match world.call(id) {
+            match read_model.call(id) {
                 Some(call) => {
                     if let Some(settled) = &call.settled {
                         burst.settled(id, settled, now);
@@ -136,7 +136,7 @@ impl Model {
         self.burst_more()
     }
 
-    /// After a new snapshot: calls that ended unseen are counted as far as the world still knows them.
+    /// After a new snapshot: calls that ended unseen are counted as far as the read model still holds them.
     pub(super) fn burst_resync(&mut self) {
         let open: HashSet<CallId> = self.burst().map(|burst| burst.open().collect()).unwrap_or_default();
         let commands = self.burst_events(&open);

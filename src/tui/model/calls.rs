@@ -56,7 +56,7 @@ impl Model {
                 self.came_from = self.focus;
             }
             let mut detail = Detail::default();
-            detail.show(Some(call), &self.feed.world);
+            detail.show(Some(call), &self.feed.read_model);
             self.end_detail();
             self.detail = Some(detail);
             self.focus = Focus::Detail;
@@ -70,7 +70,7 @@ impl Model {
     }
 
     pub(super) fn cancel(&mut self) -> Vec<Cmd> {
-        let running = |id: &CallId| self.feed.world.call(*id).is_some_and(|c| c.settled.is_none());
+        let running = |id: &CallId| self.feed.read_model.call(*id).is_some_and(|c| c.settled.is_none());
         match self.meant_call().filter(running) {
             Some(call) => vec![Cmd::Command(Command::Cancel { call, reason: "cancelled at the console".into() })],
             None => {
@@ -81,7 +81,7 @@ impl Model {
     }
 
     pub(super) fn refire(&mut self) -> Vec<Cmd> {
-        let Some(call) = self.meant_call().and_then(|id| self.feed.world.call(id)) else {
+        let Some(call) = self.meant_call().and_then(|id| self.feed.read_model.call(id)) else {
             self.toast(NoticeLevel::Info, "There is no call here yet that could be fired again.");
             return vec![];
         };
@@ -99,7 +99,7 @@ impl Model {
 
     /// Takes the call under the cursor into the form.
     pub(super) fn edit_again(&mut self) {
-        let Some(spec) = self.meant_call().and_then(|id| self.feed.world.call(id)).map(|c| c.spec.clone()) else { return };
+        let Some(spec) = self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|c| c.spec.clone()) else { return };
         let Some(node) = node_of(&spec.operation) else {
             self.toast(NoticeLevel::Info, "This kind of request has no form.");
             return;
@@ -109,7 +109,7 @@ impl Model {
             // It is in no list: a resource that was read through a template, or one that is gone.
             self.toast(NoticeLevel::Info, format!("{} is in no list of {} now.", spec.operation.subject(), spec.operation.server()));
         }
-        self.call.show(Some(&node), &self.feed.world);
+        self.call.show(Some(&node), &self.feed.read_model);
         if let Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } = &spec.operation {
             self.call.set_arguments(arguments);
         }

@@ -13,9 +13,9 @@ use crate::{
         catalog::{ConfirmPolicy, Definition, Hints},
         event::NoticeLevel,
         id::{ServerId, ToolId},
+        read_model::ConsoleState,
         run::RunSpec,
         workflow::{catalog_lookup, plan::Plan},
-        world::World,
     },
     tui::{
         action::Action,
@@ -48,23 +48,23 @@ struct Concern {
     changed: bool,
 }
 
-fn definition(world: &World, tool: &ToolId) -> Option<Definition> {
-    world.tool(tool).map(|tool| tool.definition())
+fn definition(read_model: &ConsoleState, tool: &ToolId) -> Option<Definition> {
+    read_model.tool(tool).map(|tool| tool.definition())
 }
 
 /// The definitions of all tools of a server, or of a group.
-fn definitions(world: &World, server: &ServerId) -> HashMap<Arc<str>, Definition> {
-    let own = world.server(server).into_iter().chain(world.members(server));
+fn definitions(read_model: &ConsoleState, server: &ServerId) -> HashMap<Arc<str>, Definition> {
+    let own = read_model.server(server).into_iter().chain(read_model.members(server));
     let names: BTreeSet<Arc<str>> = own.flat_map(|server| server.catalog.tools.iter().map(|tool| tool.name.clone())).collect();
-    let of = |name: Arc<str>| Some((name.clone(), definition(world, &ToolId::new(server.clone(), name))?));
+    let of = |name: Arc<str>| Some((name.clone(), definition(read_model, &ToolId::new(server.clone(), name))?));
     names.into_iter().filter_map(of).collect()
 }
 
 impl Model {
     /// Why the user has to be asked about a tool, by the rule of the configuration; `None` when not.
     fn concern(&self, tool: &ToolId) -> Option<Concern> {
-        let world = &self.feed.world;
-        let now = definition(world, tool);
+        let read_model = &self.feed.read_model;
+        let now = definition(read_model, tool);
         let allowed = self.consent.allowed.get(tool);
         if allowed.is_some_and(|then| *then == now) {
             return None;
@@ -75,8 +75,8 @@ impl Model {
             ConfirmPolicy::Untrusted if believed => ConfirmPolicy::Destructive,
             policy => policy,
         };
-        let hints = may_destroy(tool, world, policy)?;
-        let relied_upon = policy == ConfirmPolicy::Destructive || trusted(&tool.server, world);
+        let hints = may_destroy(tool, read_model, policy)?;
+        let relied_upon = policy == ConfirmPolicy::Destructive || trusted(&tool.server, read_model);
         Some(Concern { hints, relied_upon, changed: allowed.is_some() || (then.is_some() && !believed) })
     }
 
@@ -94,7 +94,7 @@ impl Model {
             )
         };
         let again = if changed { "Its server has changed it since you answered for it. " } else { "" };
-        let name = self.feed.world.call_name(operation);
+        let name = self.feed.read_model.call_name(operation);
         let (title, once) = if times.is_empty() {
             (format!("Fire {name}?"), "fire this once".to_owned())
         } else {
@@ -107,7 +107,7 @@ impl Model {
         }
         choices.push((Action::No, "do not fire"));
         let mut confirm = Confirm::new(title, format!("{again}This tool may change or destroy something. {claim}"), &choices);
-        confirm.about = vec![(tool.clone(), definition(&self.feed.world, tool))];
+        confirm.about = vec![(tool.clone(), definition(&self.feed.read_model, tool))];
         // Enter pressed once too often must not destroy what its own server says may be destroyed.
         if hints.may_destroy(true) {
             confirm.window.cursor = choices.len() - 1;
@@ -117,11 +117,11 @@ impl Model {
 
     /// The question before a run that calls tools of which the user would be asked one by one.
     fn run_question(&self, name: &str, plan: &Plan) -> Option<Confirm> {
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         let names: BTreeSet<String> = catalog_lookup::tools_of(plan).into_iter().collect();
         let (mut lines, mut about, mut changed, mut destroys) = (vec![], vec![], false, false);
         for tool in names {
-            let Some(target) = catalog_lookup::find(world, &tool) else {
+            let Some(target) = catalog_lookup::find(read_model, &tool) else {
                 // Nothing is known of it yet; the run may find it.
                 if self.confirm != ConfirmPolicy::Never {
                     lines.push(format!("{tool} (not listed now)"));
@@ -133,7 +133,7 @@ impl Model {
                 lines.push(format!("{tool} of {} ({})", target.tool.server, concern.hints.words()));
                 changed |= concern.changed;
                 destroys |= concern.hints.may_destroy(true);
-                about.push((target.tool.clone(), definition(world, &target.tool)));
+                about.push((target.tool.clone(), definition(read_model, &target.tool)));
             }
         }
         if lines.is_empty() {
@@ -163,7 +163,7 @@ impl Model {
 
     /// Whether a tool that a question was about is defined otherwise now. Then the answer is for something else.
     pub(super) fn outdated(&mut self, confirm: &Confirm) -> bool {
-        let changed = confirm.about.iter().any(|(tool, then)| definition(&self.feed.world, tool) != *then);
+        let changed = confirm.about.iter().any(|(tool, then)| definition(&self.feed.read_model, tool) != *then);
         if changed {
             self.toast(NoticeLevel::Warn, "The server changed the tool while the question was open: nothing was sent. Look at it again.");
         }
@@ -176,7 +176,7 @@ impl Model {
             Action::Always => self.consent.allowed.extend(confirm.about.iter().cloned()),
             Action::Believe => {
                 for (tool, _) in &confirm.about {
-                    let known = definitions(&self.feed.world, &tool.server);
+                    let known = definitions(&self.feed.read_model, &tool.server);
                     self.consent.believed.insert(tool.server.clone(), known);
                 }
             }

@@ -37,7 +37,7 @@ impl Model {
         };
         kinds.push((CopyKind::Value, 'y', "value", value.into()));
         if let Some(operation) = self.copied_operation() {
-            let http = self.feed.world.server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Transport::Http { .. }));
+            let http = self.feed.read_model.server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Transport::Http { .. }));
             let json = if self.focus == Focus::Call && !self.in_view() { "the arguments" } else { "the whole result, or the arguments" };
             kinds.push((CopyKind::Json, 'j', "JSON", json.into()));
             kinds.push((CopyKind::CallLine, 'c', "command line", "switchboard call …".into()));
@@ -83,7 +83,7 @@ impl Model {
 
     /// Puts what was made ready on the clipboard.
     pub(super) fn copied(&mut self, kind: CopyKind, mut copied: Copied) -> Vec<Cmd> {
-        let secrets: Vec<Secret> = self.feed.world.servers.iter().flat_map(|server| server.spec.secrets()).collect();
+        let secrets: Vec<Secret> = self.feed.read_model.servers.iter().flat_map(|server| server.spec.secrets()).collect();
         let redactor = Redactor::new(&secrets);
         if redactor.finds(copied.text.as_bytes()) {
             redactor.redact_in(&mut copied.text);
@@ -102,26 +102,26 @@ impl Model {
 
     /// What is written anew for the clipboard.
     fn written(&self, kind: CopyKind) -> Option<Copied> {
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         match kind {
-            CopyKind::CallLine => call_line(&self.copied_operation()?, world, &self.invocation),
-            CopyKind::Curl => curl(&self.copied_operation()?, world),
-            _ => Some(mcp_servers(&world.server(&self.copied_server()?.as_str().into())?.spec)),
+            CopyKind::CallLine => call_line(&self.copied_operation()?, read_model, &self.invocation),
+            CopyKind::Curl => curl(&self.copied_operation()?, read_model),
+            _ => Some(mcp_servers(&read_model.server(&self.copied_server()?.as_str().into())?.spec)),
         }
         .map(said)
     }
 
     fn value(&self) -> Option<Material> {
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         if let Some(detail) = self.copied_detail() {
-            return detail.copy(world);
+            return detail.copy(read_model);
         }
         let text = match self.focus {
             Focus::Servers | Focus::Info => self.tree.selected().map(|node| match node {
-                Node::Tool(tool) => world.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string()),
+                Node::Tool(tool) => read_model.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string()),
                 Node::Group(name) | Node::Prompt(_, name) | Node::Resource(_, name) | Node::Template(_, name) => name.to_string(),
                 Node::Replicas(id) | Node::Member(_, id) | Node::Server(id) | Node::Section(id, _) => {
-                    match world.server(id).and_then(|s| s.phase.failure().cloned()) {
+                    match read_model.server(id).and_then(|s| s.phase.failure().cloned()) {
                         Some(failure) => failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect(),
                         None => id.to_string(),
                     }
@@ -136,12 +136,12 @@ impl Model {
     fn copied_detail(&self) -> Option<Call<'_>> {
         let made = |call: Option<CallId>| {
             let mut detail = Detail::default();
-            detail.show(call, &self.feed.world);
+            detail.show(call, &self.feed.read_model);
             call.map(|_| Call::Made(Box::new(detail)))
         };
         match (self.views.current, self.focus) {
             (View::Console, Focus::Servers | Focus::Info | Focus::Call) => None,
-            (View::Console, Focus::Traffic) => made(self.traffic.selected(&self.feed.world).map(|c| c.id)),
+            (View::Console, Focus::Traffic) => made(self.traffic.selected(&self.feed.read_model).map(|c| c.id)),
             (View::Console, Focus::Result | Focus::Detail) => Some(Call::Shown(self.shown())),
             _ => match &self.views.entry {
                 Some(entry) if entry.call().is_some() => Some(Call::Shown(&entry.detail)),
@@ -172,7 +172,7 @@ impl Model {
     fn copied_operation(&self) -> Option<Operation> {
         match self.focus {
             Focus::Call | Focus::Servers | Focus::Info if !self.in_view() => self.call.sketch(),
-            _ => self.meant_call().and_then(|id| self.feed.world.call(id)).map(|call| call.spec.operation.clone()),
+            _ => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
         }
     }
 

@@ -124,7 +124,7 @@ impl Model {
 
     pub(super) fn modal_move(&mut self, to: Move) {
         let height = usize::from(self.layout.screen.height.saturating_sub(6)).max(1);
-        let look_world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         match self.modals.last_mut() {
             Some(Modal::Help(help)) => {
                 let rows = help.len(&self.keymap, &self.theme);
@@ -141,7 +141,7 @@ impl Model {
                 approval.window.scroll(to, rows, approval.seen.rows());
             }
             Some(Modal::Notices(notices)) => {
-                let rows = notices.len(look_world, &self.theme);
+                let rows = notices.len(read_model, &self.theme);
                 notices.window.scroll(to, rows, notices.seen.rows());
             }
             Some(Modal::Dry(dry)) => {
@@ -157,7 +157,7 @@ impl Model {
     }
 
     pub(super) fn inbox(&mut self) {
-        if self.feed.world.asks.is_empty() {
+        if self.feed.read_model.asks.is_empty() {
             self.toast(NoticeLevel::Info, "No server asks anything.");
         } else {
             self.open_inbox(None);
@@ -190,7 +190,7 @@ impl Model {
                 vec![]
             }
             Action::NextQuestion => {
-                inbox.next(&self.feed.world);
+                inbox.next(&self.feed.read_model);
                 vec![]
             }
             Action::OpenUrl => url.map(Cmd::OpenUrl).into_iter().collect(),
@@ -200,7 +200,7 @@ impl Model {
     }
 
     pub(super) fn quit(&mut self) -> Vec<Cmd> {
-        let (calls, runs) = (self.feed.world.running, self.feed.world.runs.running);
+        let (calls, runs) = (self.feed.read_model.running, self.feed.read_model.runs.running);
         if (calls == 0 && runs == 0) || self.engine_gone {
             return vec![Cmd::Quit];
         }

@@ -13,9 +13,9 @@ impl Model {
         if let Some(sense) = self.view_makes_sense(action) {
             return sense;
         }
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         match action {
-            Action::Cancel => self.meant_call().and_then(|id| world.call(id)).is_some_and(|c| c.settled.is_none()),
+            Action::Cancel => self.meant_call().and_then(|id| read_model.call(id)).is_some_and(|c| c.settled.is_none()),
             Action::Refire | Action::EditAgain => self.focus != Focus::Call && self.meant_call().is_some(),
             Action::Restart | Action::Disable | Action::Refresh => {
                 matches!(self.tree.selected(), Some(Node::Server(_) | Node::Member(..) | Node::Section(..)))
@@ -44,16 +44,16 @@ impl Model {
             Action::AnswerFile => matches!(self.modals.last(), Some(Modal::Inbox(inbox)) if inbox.is_sampling()),
             Action::Review => self.rejected.is_some(),
             Action::Follow => !self.traffic.following(),
-            Action::Inbox => !world.asks.is_empty(),
+            Action::Inbox => !read_model.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
-            Action::NextQuestion => world.asks.len() > 1,
+            Action::NextQuestion => read_model.asks.len() > 1,
             Action::OpenUrl | Action::CopyUrl => match self.modals.last() {
                 Some(Modal::Inbox(inbox)) => inbox.url().is_some(),
                 _ => false,
             },
             Action::Open => match self.focus {
                 Focus::Result | Focus::Detail => self.detail.as_ref().unwrap_or(&self.result).can_open(),
-                Focus::Traffic => !world.calls.is_empty(),
+                Focus::Traffic => !read_model.calls.is_empty(),
                 _ => true,
             },
             Action::Back => self.focus != Focus::Servers || !self.modals.is_empty() || self.tree.filter().is_some(),

@@ -7,7 +7,7 @@ use crate::{
         ask::{Ask, AskPolicy},
         event::{Event, NoticeLevel},
         id::AskId,
-        world::World,
+        read_model::ConsoleState,
     },
     tui::{action::Action, keymap::Context, msg::Cmd, overlay::inbox::Inbox, strip::Strip},
 };
@@ -16,25 +16,25 @@ use super::{Modal, Model};
 
 impl Model {
     pub(super) fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
-        for event in events.iter().filter(|e| e.seq > self.feed.world.seq) {
+        for event in events.iter().filter(|e| e.seq > self.feed.read_model.seq) {
             self.views.push(event);
         }
         let changes = self.feed.apply(events);
         self.now = self.now.max(self.feed.last);
-        changes.calls.iter().filter_map(|id| self.feed.world.call(*id)).for_each(|call| self.strip.note(call));
+        changes.calls.iter().filter_map(|id| self.feed.read_model.call(*id)).for_each(|call| self.strip.note(call));
         if changes.lists {
-            self.strip.retain(&self.feed.world);
-            self.tree.rebuild(&self.feed.world);
-            self.call.sync(&self.feed.world);
+            self.strip.retain(&self.feed.read_model);
+            self.tree.rebuild(&self.feed.read_model);
+            self.call.sync(&self.feed.read_model);
             if let Some(Modal::Palette(palette)) = self.modals.last_mut() {
-                palette.again(&self.feed.world);
+                palette.again(&self.feed.read_model);
             }
         }
         for detail in self.detail.iter_mut().chain([&mut self.result]) {
             changes.frames.iter().for_each(|frame| detail.frame(frame));
-            detail.forget(&self.feed.world);
+            detail.forget(&self.feed.read_model);
             if detail.call().is_some_and(|call| changes.calls.contains(&call)) {
-                detail.sync(&self.feed.world);
+                detail.sync(&self.feed.read_model);
             }
         }
         for notice in &changes.notices {
@@ -52,18 +52,18 @@ impl Model {
     }
 
     /// Goes on from a new snapshot after the feed fell behind by `missed` events.
-    pub fn resync(&mut self, world: World, missed: u64) {
-        self.feed.world = world;
-        self.views.resync(&self.feed.world);
+    pub fn resync(&mut self, read_model: ConsoleState, missed: u64) {
+        self.feed.read_model = read_model;
+        self.views.resync(&self.feed.read_model);
         if let Some(entry) = &mut self.views.entry {
-            entry.detail.sync(&self.feed.world);
+            entry.detail.sync(&self.feed.read_model);
         }
-        self.strip = Strip::of(&self.feed.world);
-        self.tree.rebuild(&self.feed.world);
-        self.call.sync(&self.feed.world);
+        self.strip = Strip::of(&self.feed.read_model);
+        self.tree.rebuild(&self.feed.read_model);
+        self.call.sync(&self.feed.read_model);
         let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
         for detail in self.detail.iter_mut().chain([&mut self.result]).chain(entry) {
-            detail.resync(&self.feed.world);
+            detail.resync(&self.feed.read_model);
         }
         self.close_answered();
         self.burst_resync();
@@ -76,8 +76,8 @@ impl Model {
     /// One that a policy answers is no news, and neither is one that is answered already.
     pub(super) fn asked(&mut self, ask: &Ask) {
         // What a policy answers is nobody's business here.
-        let waits = self.feed.world.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
-        if !waits || !self.feed.world.asks.iter().any(|open| open.id == ask.id) {
+        let waits = self.feed.read_model.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
+        if !waits || !self.feed.read_model.asks.iter().any(|open| open.id == ask.id) {
             return;
         }
         // Many calls under way take no letters, and would wait for the answer for ever.
@@ -101,16 +101,16 @@ impl Model {
 
     pub(super) fn open_inbox(&mut self, ask: Option<AskId>) {
         let mut inbox = Box::<Inbox>::default();
-        inbox.show(ask, &self.feed.world);
+        inbox.show(ask, &self.feed.read_model);
         self.modals.push(Modal::Inbox(inbox));
     }
 
     /// Goes on to the next question when the one shown is gone; closes the inbox after the last.
     pub(super) fn close_answered(&mut self) {
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         self.modals.retain_mut(|modal| match modal {
             Modal::Inbox(inbox) => {
-                inbox.show(None, world);
+                inbox.show(None, read_model);
                 inbox.shown().is_some()
             }
             _ => true,

@@ -87,7 +87,7 @@ impl Model {
         if self.modals.is_empty() && self.in_view() {
             return self.view_key(key);
         }
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         match self.modals.last_mut() {
             Some(Modal::Help(help)) => {
                 edit(&mut help.search, key);
@@ -95,7 +95,7 @@ impl Model {
             }
             Some(Modal::Palette(palette)) => {
                 if edit(&mut palette.search, key) {
-                    palette.find(world);
+                    palette.find(read_model);
                 }
             }
             Some(Modal::Inbox(inbox)) => {
@@ -133,9 +133,9 @@ impl Model {
         if let Some(filter) = self.tree.filter() {
             let mut filter = filter.to_owned();
             if edit(&mut filter, key) {
-                self.tree.set_filter(Some(filter), false, &self.feed.world);
+                self.tree.set_filter(Some(filter), false, &self.feed.read_model);
             } else if key.code == KeyCode::Backspace {
-                self.tree.set_filter(None, false, &self.feed.world);
+                self.tree.set_filter(None, false, &self.feed.read_model);
             }
             return vec![];
         }
@@ -164,17 +164,17 @@ impl Model {
             Action::Left | Action::Right => return self.sideways(pane, action, page),
             _ => return,
         };
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         match pane {
             Focus::Servers => {
                 self.end_detail();
                 self.tree.go(to);
             }
-            Focus::Traffic => self.traffic.go(to, world),
-            Focus::Result => self.result.act(action, world, page),
+            Focus::Traffic => self.traffic.go(to, read_model),
+            Focus::Result => self.result.act(action, read_model, page),
             Focus::Detail => {
                 if let Some(detail) = &mut self.detail {
-                    detail.act(action, world, page);
+                    detail.act(action, read_model, page);
                 }
             }
             Focus::Info => {
@@ -190,13 +190,13 @@ impl Model {
     }
 
     fn sideways(&mut self, pane: Focus, action: Action, page: usize) {
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         match pane {
-            Focus::Servers => self.tree.fold(Some(action == Action::Right), world),
-            Focus::Result => self.result.act(action, world, page),
+            Focus::Servers => self.tree.fold(Some(action == Action::Right), read_model),
+            Focus::Result => self.result.act(action, read_model, page),
             Focus::Detail => {
                 if let Some(detail) = &mut self.detail {
-                    detail.act(action, world, page);
+                    detail.act(action, read_model, page);
                 }
             }
             _ => {}

@@ -39,7 +39,7 @@ mod workflows;
 
 use crokey::KeyCombination;
 
-use crate::domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, time::Stamp, world::World};
+use crate::domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, read_model::ConsoleState, time::Stamp};
 
 use super::{
     ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Preferences,
@@ -84,7 +84,7 @@ pub struct Parts<'m> {
 
 /// The whole state.
 pub struct Model {
-    /// The world as the events tell it.
+    /// The read model as of the last event.
     pub feed: Feed,
     /// Now, on the engine's clock.
     pub now: Stamp,
@@ -235,12 +235,12 @@ impl Model {
             let mine = self.copying.take_if(|ticket| *ticket == worked.ticket).is_some();
             return if mine { self.copied(kind, copied) } else { vec![] };
         }
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         let details = self.detail.iter_mut().chain([&mut self.result]);
         if let Some(detail) = { details }.find(|detail| detail.wants(&worked.ticket)) {
-            detail.worked(worked.done, world);
+            detail.worked(worked.done, read_model);
         } else if let Some(entry) = self.views.entry.as_mut().filter(|entry| entry.wants(&worked.ticket)) {
-            entry.worked(worked, world);
+            entry.worked(worked, read_model);
         }
         vec![]
     }
@@ -276,15 +276,15 @@ impl Model {
         self.now = self.now.max(now);
     }
 
-    /// The world.
-    pub fn world(&self) -> &World {
-        &self.feed.world
+    /// The read model.
+    pub fn read_model(&self) -> &ConsoleState {
+        &self.feed.read_model
     }
 
     /// What panes need to draw.
     pub fn look(&self) -> DrawContext<'_> {
         DrawContext {
-            world: &self.feed.world,
+            read_model: &self.feed.read_model,
             theme: &self.theme,
             keys: &self.keymap,
             now: self.now.max(self.feed.last),
@@ -296,7 +296,7 @@ impl Model {
     /// The same beside the panes themselves: their widgets keep how far they are scrolled while they draw.
     pub fn parts(&mut self, focused: bool) -> (DrawContext<'_>, Parts<'_>) {
         let look = DrawContext {
-            world: &self.feed.world,
+            read_model: &self.feed.read_model,
             theme: &self.theme,
             keys: &self.keymap,
             now: self.now.max(self.feed.last),

@@ -109,7 +109,7 @@ impl Model {
         // Elsewhere than in the tree, a click takes what the filter found.
         if pane != Focus::Servers && self.tree.filter().is_some() {
             let found = self.tree.selected().is_some();
-            self.tree.set_filter(None, found, &self.feed.world);
+            self.tree.set_filter(None, found, &self.feed.read_model);
         }
         if matches!(pane, Focus::Servers | Focus::Traffic) {
             return self.press_row(pane, place, y, &picture, x);
@@ -173,9 +173,9 @@ impl Model {
             };
         }
         self.focus = pane;
-        let before = self.traffic.selected(&self.feed.world).map(|c| c.id);
-        let hit = self.traffic.click(&self.feed.world, place, y);
-        let again = hit && was == pane && before == self.traffic.selected(&self.feed.world).map(|c| c.id);
+        let before = self.traffic.selected(&self.feed.read_model).map(|c| c.id);
+        let hit = self.traffic.click(&self.feed.read_model, place, y);
+        let again = hit && was == pane && before == self.traffic.selected(&self.feed.read_model).map(|c| c.id);
         if again { self.act(Action::Open) } else { vec![] }
     }
 
@@ -184,11 +184,11 @@ impl Model {
         let Some(place) = self.layout.strip else { return vec![] };
         if let Some(server) = strip::lane_at(&self.strip, self.look(), place, y) {
             if self.tree.filter().is_some() {
-                self.tree.set_filter(None, false, &self.feed.world);
+                self.tree.set_filter(None, false, &self.feed.read_model);
             }
             self.end_detail();
             self.views.show(View::Console);
-            self.tree.reveal(&Node::Server(server), &self.feed.world);
+            self.tree.reveal(&Node::Server(server), &self.feed.read_model);
             self.focus = Focus::Servers;
         }
         vec![]

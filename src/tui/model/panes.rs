@@ -13,10 +13,10 @@ impl Model {
     }
 
     pub(super) fn turn_tab(&mut self, back: bool) {
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         match &mut self.detail {
-            Some(detail) => detail.turn(back, world),
-            None => self.result.turn(back, world),
+            Some(detail) => detail.turn(back, read_model),
+            None => self.result.turn(back, read_model),
         }
     }
 
@@ -28,7 +28,7 @@ impl Model {
         }
         match self.focus {
             Focus::Servers => match self.tree.selected() {
-                Some(Node::Group(_) | Node::Section(..)) => self.tree.fold(None, &self.feed.world),
+                Some(Node::Group(_) | Node::Section(..)) => self.tree.fold(None, &self.feed.read_model),
                 Some(node) if node.callable() => {
                     self.focus = Focus::Call;
                     // Who opens a tool wants to type, whatever was left in the form before.
@@ -38,10 +38,10 @@ impl Model {
                 None => {}
             },
             Focus::Traffic => {
-                let Some(call) = self.traffic.selected(&self.feed.world).map(|c| c.id) else { return vec![] };
+                let Some(call) = self.traffic.selected(&self.feed.read_model).map(|c| c.id) else { return vec![] };
                 self.came_from = Focus::Traffic;
                 let mut detail = Detail::default();
-                detail.show(Some(call), &self.feed.world);
+                detail.show(Some(call), &self.feed.read_model);
                 self.end_detail();
                 self.detail = Some(detail);
                 self.focus = Focus::Detail;
@@ -64,9 +64,9 @@ impl Model {
         self.end_detail();
         self.views.show(View::Console);
         if self.tree.filter().is_some() {
-            self.tree.set_filter(None, false, &self.feed.world);
+            self.tree.set_filter(None, false, &self.feed.read_model);
         }
-        self.tree.reveal(node, &self.feed.world);
+        self.tree.reveal(node, &self.feed.read_model);
         self.focus = Focus::Call;
     }
 

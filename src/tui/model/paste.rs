@@ -33,7 +33,7 @@ impl Model {
             return self.paste_too_long(text.len(), LINE_LIMIT);
         }
         let (line, dropped) = one_line(text);
-        let (world, view) = (&self.feed.world, self.views.current != View::Console);
+        let (read_model, view) = (&self.feed.read_model, self.views.current != View::Console);
         match self.modals.last_mut() {
             Some(Modal::Help(help)) => {
                 help.search.push_str(&line);
@@ -41,7 +41,7 @@ impl Model {
             }
             Some(Modal::Palette(palette)) => {
                 palette.search.push_str(&line);
-                palette.find(world);
+                palette.find(read_model);
             }
             Some(Modal::Welcome(welcome)) => {
                 if let Some(text) = welcome.text() {
@@ -59,7 +59,7 @@ impl Model {
             None => {
                 if let Some(filter) = self.tree.filter() {
                     let filter = format!("{filter}{line}");
-                    self.tree.set_filter(Some(filter), false, world);
+                    self.tree.set_filter(Some(filter), false, read_model);
                 }
             }
         }

@@ -56,8 +56,10 @@ impl Model {
         Some(match action {
             Action::BreakerTrip | Action::BreakerHoldOpen | Action::BreakerHoldClosed | Action::BreakerReset => {
                 let Some(subject) = subject() else { return Some(false) };
-                let Some(server) = self.feed.world.server(&subject.server) else { return Some(false) };
-                if !breaker::owns(&subject, server, &self.feed.world) || !breaker::policy_of(&subject, server, &self.feed.world).on {
+                let Some(server) = self.feed.read_model.server(&subject.server) else { return Some(false) };
+                if !breaker::owns(&subject, server, &self.feed.read_model)
+                    || !breaker::policy_of(&subject, server, &self.feed.read_model).on
+                {
                     return Some(false);
                 }
                 let quiet = BreakerView::default();
@@ -70,7 +72,7 @@ impl Model {
                 }
             }
             Action::Inject => subject().is_some(),
-            Action::EndFaults => banner::faults(&self.feed.world) > 0,
+            Action::EndFaults => banner::faults(&self.feed.read_model) > 0,
             Action::Breakers => !(self.views.current == View::Health && self.views.health.page == Page::Breakers),
             Action::Routes => !(self.views.current == View::Health && self.views.health.page == Page::Routes),
             _ => return None,
@@ -83,7 +85,7 @@ impl Model {
             return (self.views.current == View::Health).then(|| self.views.health.meant()).flatten();
         }
         let node = self.tree.selected()?;
-        let server = node.server().filter(|id| self.feed.world.server(id).is_some())?.clone();
+        let server = node.server().filter(|id| self.feed.read_model.server(id).is_some())?.clone();
         let tool = match node {
             Node::Tool(tool) => Some(tool.name.clone()),
             _ => None,
@@ -96,14 +98,14 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a server first, or a tool that has a breaker of its own.");
             return vec![];
         };
-        let Some(server) = self.feed.world.server(&subject.server) else { return vec![] };
-        if !breaker::owns(&subject, server, &self.feed.world) {
+        let Some(server) = self.feed.read_model.server(&subject.server) else { return vec![] };
+        if !breaker::owns(&subject, server, &self.feed.read_model) {
             let tool = subject.tool.as_deref().unwrap_or_default();
             let text = format!("{tool} has no breaker of its own, only its server has one: select {}.", subject.server);
             self.toast(NoticeLevel::Info, text);
             return vec![];
         }
-        if !breaker::policy_of(&subject, server, &self.feed.world).on {
+        if !breaker::policy_of(&subject, server, &self.feed.read_model).on {
             self.toast(NoticeLevel::Info, format!("The configuration switches the breaker of {} off.", named(&subject)));
             return vec![];
         }
@@ -115,7 +117,7 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a server or a tool first; a fault is made there.");
             return vec![];
         };
-        let present = self.feed.world.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
+        let present = self.feed.read_model.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
         let text = present.map_or_else(|| EXAMPLE.to_owned(), spelled);
         let note = "Any of latency=200ms, fail=30%, drop=10%, cut=5%, corrupt=5%, with commas: fail answers with an error, drop throws the answer \
                     away, cut breaks the connection, corrupt damages the answer. Real calls are hit, whoever makes them. Empty ends it.";
@@ -137,7 +139,7 @@ impl Model {
 
     /// Ends the fault of what is selected; when it has none, every fault there is.
     fn end_faults(&mut self) -> Vec<Cmd> {
-        let all: Vec<Subject> = self.feed.world.servers.iter().flat_map(of_server).collect();
+        let all: Vec<Subject> = self.feed.read_model.servers.iter().flat_map(of_server).collect();
         if all.is_empty() {
             self.toast(NoticeLevel::Info, "No fault is made by hand.");
             return vec![];
@@ -157,7 +159,7 @@ impl Model {
                 None => subject.server.to_string(),
             },
         );
-        let cache = &self.feed.world.cache;
+        let cache = &self.feed.read_model.cache;
         let store =
             if cache.store.is_empty() { String::new() } else { format!(" {}: {} hits, {} misses.", cache.store, cache.hits, cache.misses) };
         let note = format!("Kept answers of these are forgotten: a server, server/tool, * for any text, or everything with *.{store}");
@@ -207,8 +209,8 @@ impl Model {
     /// Shows a call in full in the console, with what happened on its way.
     fn open_call(&mut self, call: CallId) {
         let mut detail = Detail::default();
-        detail.show(Some(call), &self.feed.world);
-        detail.set_tab(crate::tui::pane::detail::Tab::Attempts, &self.feed.world);
+        detail.show(Some(call), &self.feed.read_model);
+        detail.set_tab(crate::tui::pane::detail::Tab::Attempts, &self.feed.read_model);
         self.views.show(View::Console);
         self.came_from = Focus::Traffic;
         (self.detail, self.focus) = (Some(detail), Focus::Detail);
@@ -225,7 +227,7 @@ impl Model {
             return None;
         }
         let now = self.now.max(self.feed.last);
-        let views = self.feed.world.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values()));
+        let views = self.feed.read_model.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values()));
         views.filter_map(|view| breaker::due(view, now)).min()
     }
 }
@@ -238,7 +240,7 @@ fn named(subject: &Subject) -> String {
     }
 }
 
-fn of_server(server: &crate::domain::world::ServerView) -> Vec<Subject> {
+fn of_server(server: &crate::domain::read_model::ServerView) -> Vec<Subject> {
     server.faults.keys().map(|tool| Subject { server: server.id().clone(), tool: tool.clone() }).collect()
 }
 

@@ -20,9 +20,9 @@ use super::{
 /// The shop with breakers, groups, faults and calls of many stages.
 pub(super) fn resilient(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
-    let world = fake::shop_world();
-    let events = fake::policy::resilient(world.seq);
-    let mut m = Model::new(setup, world, (width, height));
+    let read_model = fake::shop_state();
+    let events = fake::policy::resilient(read_model.seq);
+    let mut m = Model::new(setup, read_model, (width, height));
     m.at(fake::at(8000));
     m.update(Msg::Events(events));
     m
@@ -31,8 +31,8 @@ pub(super) fn resilient(width: u16, height: u16, theme: Theme) -> Model {
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
 fn node(m: &mut Model, wanted: &Node) {
-    let world = m.feed.world.clone();
-    m.tree.reveal(wanted, &world);
+    let read_model = m.feed.read_model.clone();
+    m.tree.reveal(wanted, &read_model);
     m.update(Msg::Beat(fake::at(8000)));
 }
 
@@ -69,13 +69,13 @@ fn resilience_at_the_usual_sizes() {
 #[test]
 fn an_answer_that_came_too_late_stands_in_the_story_of_its_call_and_changes_nothing_else() {
     let mut m = resilient(120, 40, Theme::ansi());
-    let mut script = fake::Script::after(m.world().seq);
+    let mut script = fake::Script::after(m.read_model().seq);
     script.queued(9000, 900, fake::tool_call("database", "query_users", "{}"));
     let failure = crate::domain::call::Failure::after_send(crate::domain::call::FailureKind::Timeout, "no answer within 500 ms");
     script.settled(9000, 500, 900, crate::domain::call::Outcome::Failed { failure: Arc::new(failure) });
     m.update(Msg::Events(script.events));
-    let (failed, p95) = (m.world().failed_total, m.world().stats.percentile(95.0));
-    let mut script = fake::Script::after(m.world().seq);
+    let (failed, p95) = (m.read_model().failed_total, m.read_model().stats.percentile(95.0));
+    let mut script = fake::Script::after(m.read_model().seq);
     let late = crate::domain::policy::call_event::CallEvent::Late { attempt: 1, after: Duration::from_millis(740) };
     fake::policy::stage(&mut script, 9740, 900, late);
     m.update(Msg::Events(script.events));
@@ -84,7 +84,7 @@ fn an_answer_that_came_too_late_stands_in_the_story_of_its_call_and_changes_noth
     let place = |words: &str| shown.find(words).unwrap_or_else(|| panic!("{words}: {shown}"));
     assert!(place("no answer within 500 ms") < place("+500 ms ✕ timeout"));
     assert!(place("+500 ms ✕ timeout") < place("attempt 1 was answered 740 ms after it was sent:"));
-    assert_eq!((m.world().failed_total, m.world().stats.percentile(95.0)), (failed, p95));
+    assert_eq!((m.read_model().failed_total, m.read_model().stats.percentile(95.0)), (failed, p95));
 }
 
 /// Every cell with its colours, in runs.
@@ -198,7 +198,7 @@ fn faults_are_made_changed_and_ended() {
     keys(&mut m, "I");
     assert!(frame(&mut m).contains("latency=200ms,fail=0.3"), "the fault that is made is there to be changed: {}", frame(&mut m));
     keys(&mut m, "esc");
-    let mut script = fake::Script::after(m.world().seq);
+    let mut script = fake::Script::after(m.read_model().seq);
     script.push(8100, EventKind::FaultSet { server: "email".into(), tool: None, fault: None });
     script.push(8100, EventKind::FaultSet { server: "database".into(), tool: Some("query_users".into()), fault: None });
     script.push(8100, EventKind::Cache { view: Default::default() });
@@ -222,7 +222,7 @@ fn the_cache_is_purged_by_pattern() {
 fn a_countdown_ticks_once_a_second_and_only_where_it_is_seen() {
     let mut m = resilient(120, 40, Theme::ansi());
     // Long after the last call: only the countdown is left to move, to a probe at 20.5 s.
-    let mut script = fake::Script::after(m.world().seq);
+    let mut script = fake::Script::after(m.read_model().seq);
     fake::policy::breaker(&mut script, 8100, "payments", None, fake::policy::open(8100, 400_500));
     m.update(Msg::Events(script.events));
     m.strip_shown = false;
@@ -240,13 +240,13 @@ fn a_countdown_ticks_once_a_second_and_only_where_it_is_seen() {
 #[test]
 fn a_call_is_cut_without_gaps_where_something_is_told() {
     let m = resilient(120, 40, Theme::ansi());
-    let cut = call_segments::segments(m.world().call(CallId(300)).unwrap(), fake::at(8000));
+    let cut = call_segments::segments(m.read_model().call(CallId(300)).unwrap(), fake::at(8000));
     let told: Vec<(char, u64)> = cut.iter().map(|s| (s.kind.glyph(), s.to.since(s.from).as_millis() as u64)).collect();
     assert_eq!(told, [('░', 180), ('▓', 1000), ('·', 420), ('▓', 400), ('◇', 199), ('▞', 450)]);
     assert!(cut.iter().all(|segment| !segment.open));
-    let hedged = call_segments::segments(m.world().call(CallId(301)).unwrap(), fake::at(8000));
+    let hedged = call_segments::segments(m.read_model().call(CallId(301)).unwrap(), fake::at(8000));
     assert_eq!(hedged.iter().map(|s| (s.kind.glyph(), s.to)).collect::<Vec<_>>(), [('▓', fake::at(5000)), ('▒', fake::at(5000))]);
-    let pausing = call_segments::segments(m.world().call(CallId(307)).unwrap(), fake::at(8000));
+    let pausing = call_segments::segments(m.read_model().call(CallId(307)).unwrap(), fake::at(8000));
     assert!(pausing.last().is_some_and(|s| s.open && s.kind.glyph() == '·' && s.to == fake::at(8000)), "{pausing:?}");
 }
 

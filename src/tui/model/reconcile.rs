@@ -31,9 +31,9 @@ impl Model {
             self.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), seen: Default::default() }));
         }
         let node = self.tree.selected().cloned();
-        self.call.show(node.as_ref(), &self.feed.world);
+        self.call.show(node.as_ref(), &self.feed.read_model);
         self.info.show(node.as_ref());
-        self.result.show(self.call.last_call(), &self.feed.world);
+        self.result.show(self.call.last_call(), &self.feed.read_model);
         let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
         let searched = self.detail.iter_mut().chain([&mut self.result]).chain(entry);
         self.searching = searched.fold(false, |on, detail| detail.search_on() | on);
@@ -45,18 +45,18 @@ impl Model {
                 _ => middle.order()[1],
             };
         }
-        let lanes = u16::try_from(self.feed.world.servers.len()).unwrap_or(u16::MAX - 2);
+        let lanes = u16::try_from(self.feed.read_model.servers.len()).unwrap_or(u16::MAX - 2);
         self.room.strip = if self.strip_shown { lanes.saturating_add(2) } else { 0 };
-        self.room.banner = banner::wanted(&self.feed.world);
+        self.room.banner = banner::wanted(&self.feed.read_model);
         self.layout = Layout::new(self.size, middle, self.focus, self.zoom, self.room);
         if let Some(place) = self.layout.place(Focus::Servers) {
             self.tree.window.fit(self.tree.rows().len(), servers::rows_height(&self.tree, place));
         }
         if let Some(place) = self.layout.place(Focus::Traffic) {
-            self.traffic.fit(&self.feed.world, place);
+            self.traffic.fit(&self.feed.read_model, place);
         }
         let body = self.layout.body();
-        self.views.fit(&self.feed.world, now, body, self.zoom);
+        self.views.fit(&self.feed.read_model, now, body, self.zoom);
     }
 
     /// What the middle holds.
@@ -72,8 +72,8 @@ impl Model {
 
     /// Whether something on the screen moves by itself.
     pub fn moving(&self) -> bool {
-        let world = &self.feed.world;
-        world.running > 0
+        let read_model = &self.feed.read_model;
+        read_model.running > 0
             || self.view_moving()
             || self.modals.is_empty() && !self.toasts.is_empty()
             || self.searching
@@ -83,7 +83,7 @@ impl Model {
             || self.completing.waiting()
             || self.modals.iter().any(|modal| matches!(modal, Modal::Burst(burst) if !burst.over()))
             || matches!(self.modals.last(), Some(Modal::Inbox(_)))
-            || world.servers.iter().any(|s| s.phase.pending())
+            || read_model.servers.iter().any(|s| s.phase.pending())
     }
 
     /// How long until something on the screen moves that moves by steps, if nothing happens meanwhile.
@@ -92,7 +92,7 @@ impl Model {
     }
 
     pub(super) fn strip_step(&self) -> Option<Duration> {
-        let (place, world) = (self.layout.strip?, &self.feed.world);
-        self.strip.due(strip_pane::cells(world, place), self.now.max(self.feed.last), |grid| strip_pane::moves(world, grid))
+        let (place, read_model) = (self.layout.strip?, &self.feed.read_model);
+        self.strip.due(strip_pane::cells(read_model, place), self.now.max(self.feed.last), |grid| strip_pane::moves(read_model, grid))
     }
 }

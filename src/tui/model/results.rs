@@ -6,8 +6,8 @@ use crate::{
         call::{CallSpec, Operation, Origin},
         event::NoticeLevel,
         id::ServerId,
+        read_model::ConsoleState,
         time::size,
-        world::World,
     },
     engine::control::Command,
     tui::{
@@ -43,13 +43,13 @@ impl Model {
         self.shown_parts().0
     }
 
-    fn shown_parts(&mut self) -> (&mut Detail, &World) {
+    fn shown_parts(&mut self) -> (&mut Detail, &ConsoleState) {
         let view = self.in_view();
         let detail = match &mut self.views.entry {
             Some(entry) if view => &mut entry.detail,
             _ => self.detail.as_mut().unwrap_or(&mut self.result),
         };
-        (detail, &self.feed.world)
+        (detail, &self.feed.read_model)
     }
 
     fn ask(&mut self, entry: Entry, purpose: Purpose) {
@@ -181,8 +181,8 @@ impl Model {
                 None
             }
             Purpose::JsonPath => {
-                let (shown, world) = self.shown_parts();
-                shown.filter(&text, world).err()
+                let (shown, read_model) = self.shown_parts();
+                shown.filter(&text, read_model).err()
             }
             Purpose::Save(_) | Purpose::AnswerFile if text.trim().is_empty() => Some("A path is needed.".to_owned()),
             Purpose::Save(content) => return vec![Cmd::Save { path: text, content: content.clone(), overwrite: false }],
@@ -227,7 +227,7 @@ impl Model {
 
     /// Reads a resource that a result links to, and shows it by itself.
     pub(super) fn follow_link(&mut self, uri: String) -> Vec<Cmd> {
-        let server = self.shown().call().and_then(|id| self.feed.world.call(id)).map(|c| c.spec.operation.server().clone());
+        let server = self.shown().call().and_then(|id| self.feed.read_model.call(id)).map(|c| c.spec.operation.server().clone());
         let Some(server) = server else { return vec![] };
         // It is shown in the console, whatever view the link stands in.
         self.views.show(View::Console);
@@ -249,7 +249,7 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a resource first; its server tells when it changes.");
             return vec![];
         };
-        let on = !self.feed.world.server(&server).is_some_and(|s| s.subscriptions.contains_key(&uri));
+        let on = !self.feed.read_model.server(&server).is_some_and(|s| s.subscriptions.contains_key(&uri));
         vec![Cmd::Command(Command::Subscribe { server, uri, on })]
     }
 

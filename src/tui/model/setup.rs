@@ -1,7 +1,7 @@
 //! How a console is set up, and the state that it begins with.
 
 use crate::{
-    domain::{argument_history::Recall, catalog::ConfirmPolicy, time::Stamp, world::World},
+    domain::{argument_history::Recall, catalog::ConfirmPolicy, read_model::ConsoleState, time::Stamp},
     tui::{
         Startup,
         copying::Invocation,
@@ -44,10 +44,10 @@ pub struct Setup {
 
 impl Model {
     /// A console over a snapshot.
-    pub fn new(setup: Setup, world: World, size: (u16, u16)) -> Model {
+    pub fn new(setup: Setup, read_model: ConsoleState, size: (u16, u16)) -> Model {
         let mut model = Model {
-            views: Views::new(&world),
-            feed: Feed::new(world),
+            views: Views::new(&read_model),
+            feed: Feed::new(read_model),
             now: Stamp::default(),
             beat: 0,
             theme: setup.theme,
@@ -103,8 +103,8 @@ impl Model {
             }
             Startup::Normal | Startup::Empty => {}
         }
-        model.tree.rebuild(&model.feed.world);
-        model.strip = Strip::of(&model.feed.world);
+        model.tree.rebuild(&model.feed.read_model);
+        model.strip = Strip::of(&model.feed.read_model);
         model.tell_earlier_notices();
         model.settle();
         model

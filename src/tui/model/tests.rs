@@ -29,11 +29,11 @@ pub(super) struct Harness {
 
 impl Harness {
     pub(super) fn new(width: u16, height: u16) -> Harness {
-        Harness::with(width, height, fake::shop_world(), Startup::Normal)
+        Harness::with(width, height, fake::shop_state(), Startup::Normal)
     }
 
-    pub(super) fn with(width: u16, height: u16, world: World, startup: Startup) -> Harness {
-        Harness::set_up(width, height, world, Harness::setup(startup))
+    pub(super) fn with(width: u16, height: u16, read_model: ConsoleState, startup: Startup) -> Harness {
+        Harness::set_up(width, height, read_model, Harness::setup(startup))
     }
 
     pub(super) fn setup(startup: Startup) -> Setup {
@@ -50,15 +50,15 @@ impl Harness {
         }
     }
 
-    pub(super) fn set_up(width: u16, height: u16, world: World, setup: Setup) -> Harness {
-        let mut model = Model::new(setup, world, (width, height));
+    pub(super) fn set_up(width: u16, height: u16, read_model: ConsoleState, setup: Setup) -> Harness {
+        let mut model = Model::new(setup, read_model, (width, height));
         model.at(fake::at(8000));
         Harness { model, commands: vec![] }
     }
 
     pub(super) fn busy(width: u16, height: u16) -> Harness {
         let mut harness = Harness::new(width, height);
-        let seq = harness.model.world().seq;
+        let seq = harness.model.read_model().seq;
         harness.send(Msg::Events(fake::busy(seq)));
         harness
     }
@@ -88,7 +88,7 @@ impl Harness {
     }
 
     pub(super) fn event(&mut self, kind: EventKind) -> &mut Self {
-        let mut script = fake::Script::after(self.model.world().seq);
+        let mut script = fake::Script::after(self.model.read_model().seq);
         script.push(7600, kind);
         self.send(Msg::Events(script.events))
     }

@@ -30,9 +30,9 @@ impl Model {
 
     /// What went wrong before the console was there (a line of the configuration, say) is told too.
     pub(super) fn tell_earlier_notices(&mut self) {
-        let bad = self.feed.world.notices.iter().filter(|(_, notice)| notice.level > NoticeLevel::Info);
+        let bad = self.feed.read_model.notices.iter().filter(|(_, notice)| notice.level > NoticeLevel::Info);
         let bad: Vec<Arc<Notice>> = bad.map(|(_, notice)| notice.clone()).collect();
-        self.feed.last = self.feed.world.notices.back().map_or(Stamp::default(), |(at, _)| *at);
+        self.feed.last = self.feed.read_model.notices.back().map_or(Stamp::default(), |(at, _)| *at);
         for notice in bad.iter().skip(bad.len().saturating_sub(MOST)) {
             self.notice(notice);
         }

@@ -49,8 +49,8 @@ impl Model {
         match self.views.current {
             View::Timeline => self.views.timeline.moving(&self.views.rows, self.now),
             // The rates run out as the minute passes.
-            View::Health => self.feed.world.stats.per_minute(self.now) > 0,
-            View::Workflows => self.feed.world.runs.running > 0,
+            View::Health => self.feed.read_model.stats.per_minute(self.now) > 0,
+            View::Workflows => self.feed.read_model.runs.running > 0,
             _ => false,
         }
     }
@@ -126,7 +126,7 @@ impl Model {
                 self.view_move(self.views.part, action);
             }
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel => match (&mut self.views.entry, self.views.current) {
-                (Some(entry), _) if self.views.part == Part::Entry => entry.act(action, &self.feed.world, 1),
+                (Some(entry), _) if self.views.part == Part::Entry => entry.act(action, &self.feed.read_model, 1),
                 (_, View::Health) if action == Action::Fold => self.views.health.fold(None),
                 _ => {}
             },
@@ -142,11 +142,13 @@ impl Model {
             Action::Follow => self.view_follow(),
             Action::NextTab | Action::PreviousTab => match (self.views.current, &mut self.views.entry) {
                 (View::Health, _) => self.views.health.lines.turn(),
-                (_, Some(entry)) => entry.detail.turn(action == Action::PreviousTab, &self.feed.world),
+                (_, Some(entry)) => entry.detail.turn(action == Action::PreviousTab, &self.feed.read_model),
                 _ => {}
             },
             Action::Copy => return Some(self.view_copy()),
-            Action::Refire | Action::EditAgain | Action::Cancel if self.view_call().and_then(|id| self.feed.world.call(id)).is_none() => {
+            Action::Refire | Action::EditAgain | Action::Cancel
+                if self.view_call().and_then(|id| self.feed.read_model.call(id)).is_none() =>
+            {
                 let text = if self.view_call().is_some() { "This call is no longer kept." } else { "No call is under the cursor." };
                 self.toast(NoticeLevel::Info, text);
             }
@@ -205,13 +207,13 @@ impl Model {
                     _ => self.views.timeline.freeze(self.now),
                 }
                 let mut entry = self.views.entry.take().unwrap_or_default();
-                entry.show(id, &self.views.rows, &self.feed.world);
+                entry.show(id, &self.views.rows, &self.feed.read_model);
                 self.views.entry = Some(entry);
                 self.views.part = Part::Entry;
             }
             (_, Part::Entry) => {
                 if let Some(entry) = &mut self.views.entry {
-                    entry.act(Action::Open, &self.feed.world, 1);
+                    entry.act(Action::Open, &self.feed.read_model, 1);
                 }
             }
             _ => {}
@@ -250,7 +252,7 @@ impl Model {
             (_, Some(entry)) => entry.copy(),
             _ => self.views.selected().and_then(|id| {
                 let mut entry = Entry::default();
-                entry.show(id, &self.views.rows, &self.feed.world);
+                entry.show(id, &self.views.rows, &self.feed.read_model);
                 entry.copy()
             }),
         };
@@ -305,7 +307,7 @@ impl Model {
             },
             (Part::Entry, ..) => {
                 if let Some(entry) = &mut self.views.entry {
-                    entry.act(action, &self.feed.world, page);
+                    entry.act(action, &self.feed.read_model, page);
                 }
             }
             (Part::Facts, _, Some(to)) => {
@@ -317,7 +319,7 @@ impl Model {
             }
             (Part::Lines, _, Some(to)) => {
                 let server = self.views.health.selected().map(|s| s.server.clone());
-                self.views.health.lines.go(to, server.as_ref(), &self.feed.world, place);
+                self.views.health.lines.go(to, server.as_ref(), &self.feed.read_model, place);
             }
             _ => {}
         }
@@ -398,7 +400,7 @@ impl Model {
         if !self.in_view() {
             return None;
         }
-        let call = || self.view_call().and_then(|id| self.feed.world.call(id));
+        let call = || self.view_call().and_then(|id| self.feed.read_model.call(id));
         Some(match action {
             Action::Cancel => call().is_some_and(|c| c.settled.is_none()),
             Action::Refire | Action::EditAgain => call().is_some(),
@@ -432,7 +434,7 @@ impl Model {
     /// What the views need to draw, and the views.
     pub fn views_parts(&mut self) -> (DrawContext<'_>, &mut Views) {
         let look = DrawContext {
-            world: &self.feed.world,
+            read_model: &self.feed.read_model,
             theme: &self.theme,
             keys: &self.keymap,
             now: self.now.max(self.feed.last),

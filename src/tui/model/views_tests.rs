@@ -23,9 +23,9 @@ use super::*;
 
 pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
-    let mut model = Model::new(setup, fake::shop_world(), (width, height));
+    let mut model = Model::new(setup, fake::shop_state(), (width, height));
     model.at(fake::at(8000));
-    let events = lively(model.world().seq);
+    let events = lively(model.read_model().seq);
     model.update(Msg::Events(events));
     model
 }
@@ -154,7 +154,7 @@ fn a_frozen_list_stands_still_while_rows_come() {
     // A running call shows its timer, which moves on.
     let list = |m: &mut Model| frame(m).lines().skip(4).take(14).filter(|l| !l.contains("running")).map(str::to_owned).collect::<Vec<_>>();
     let shown = list(&mut m);
-    let mut script = fake::Script::after(m.world().seq);
+    let mut script = fake::Script::after(m.read_model().seq);
     for n in 0..50 {
         script.queued(8100 + n, 900 + n, fake::tool_call("email", "ping", "{}")).settled(8100 + n, 1, 900 + n, fake::text_result("x"));
     }
@@ -219,7 +219,7 @@ fn the_open_row_is_fired_again_edited_and_copied() {
 #[test]
 fn an_old_call_says_what_is_no_longer_kept() {
     let mut m = model(120, 40, Theme::ansi());
-    m.feed.world.calls.clear();
+    m.feed.read_model.calls.clear();
     keys(&mut m, "2 home down enter");
     assert!(frame(&mut m).contains("no longer kept"), "{}", frame(&mut m));
     assert_eq!(keys(&mut m, "."), []);
@@ -235,7 +235,7 @@ fn the_timeline_holds_the_time_under_the_cursor_and_opens_the_call() {
     keys(&mut m, "+ + - -");
     assert_eq!(foot(&mut m), before, "zooming keeps the time");
     keys(&mut m, "down [ enter");
-    let call = m.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| m.world().call(id)).cloned();
+    let call = m.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| m.read_model().call(id)).cloned();
     assert_eq!(call.map(|c| c.spec.operation.server().to_string()), Some("email".into()));
 }
 
@@ -275,7 +275,7 @@ proptest! {
             match other {
                 0..=3 => { m.update(Msg::Resize(width, height)); }
                 4 => {
-                    let mut script = fake::Script::after(m.world().seq);
+                    let mut script = fake::Script::after(m.read_model().seq);
                     script.queued(8000 + n, 5000 + n, fake::tool_call("email", "ping", "{}"));
                     if n.is_multiple_of(2) {
                         script.settled(8000 + n, n * 100, 5000 + n, fake::text_result("日本\u{202e}"));
@@ -283,13 +283,13 @@ proptest! {
                     m.update(Msg::Events(script.events));
                 }
                 5 => {
-                    let mut script = fake::Script::after(m.world().seq);
+                    let mut script = fake::Script::after(m.read_model().seq);
                     script.push(9000, EventKind::ServerRemoved { server: fake::server(["email", "database"][index % 2]) });
                     m.update(Msg::Events(script.events));
                 }
-                6 => m.resync(fake::shop_world(), n),
+                6 => m.resync(fake::shop_state(), n),
                 7 => {
-                    let mut script = fake::Script::after(m.world().seq);
+                    let mut script = fake::Script::after(m.read_model().seq);
                     let phase = Arc::new(Phase::Failed { why: Arc::new(fake::crash()) });
                     script.push(9000, EventKind::ServerPhase { server: fake::server("email"), phase });
                     m.update(Msg::Events(script.events));
@@ -300,7 +300,7 @@ proptest! {
                     let (column, row) = (cell % screen.width, cell / 7 % screen.height);
                     m.update(Msg::Input(Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })));
                 }
-                12 => { m.update(Msg::Events(fake::policy::resilient(m.world().seq))); }
+                12 => { m.update(Msg::Events(fake::policy::resilient(m.read_model().seq))); }
                 10 => { m.update(Msg::Beat(fake::at(9000 + n * 700))); }
                 _ => { m.update(Msg::Input(Input::Paste("server:db \u{1b}[A\n>5ms".into()))); }
             }
@@ -355,7 +355,7 @@ fn the_timeline_has_a_filter_of_its_own() {
 #[test]
 fn a_call_that_began_long_before_the_window_is_drawn() {
     let mut m = model(120, 40, Theme::ansi());
-    let mut script = fake::Script::after(m.world().seq);
+    let mut script = fake::Script::after(m.read_model().seq);
     script.queued(10_000, 900, fake::tool_call("database", "query_users", "{}"));
     script.settled(10_000, 400_000, 900, fake::text_result("done"));
     m.at(fake::at(411_000));

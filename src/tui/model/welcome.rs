@@ -17,7 +17,7 @@ impl Model {
     /// Opens the welcome again; beside servers, when it is known what there is now and what of it runs.
     pub(super) fn welcome(&mut self) -> Vec<Cmd> {
         match &self.offer {
-            Some(offer) if self.feed.world.servers.is_empty() => {
+            Some(offer) if self.feed.read_model.servers.is_empty() => {
                 self.modals.push(Modal::Welcome(Welcome::new(offer.clone())));
                 vec![]
             }

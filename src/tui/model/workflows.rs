@@ -10,6 +10,7 @@ use crate::{
         event::NoticeLevel,
         id::CallId,
         journal::past_call,
+        read_model_runs::RunView,
         run::{RunFrom, RunId, RunSpec},
         workflow::{
             catalog_lookup::CatalogView,
@@ -17,7 +18,6 @@ use crate::{
             history::{PastCall, from_history},
             plan::Plan,
         },
-        world_runs::RunView,
     },
     engine::control::Command,
     tui::{
@@ -71,7 +71,7 @@ impl Model {
     /// The wheel over a part: it scrolls and selects nothing in the graph.
     pub(super) fn flow_wheel(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
-        if part == Part::Graph && !self.views.flows.broken(&self.feed.world) {
+        if part == Part::Graph && !self.views.flows.broken(&self.feed.read_model) {
             self.views.flows.chart.roll(action, place);
         } else {
             self.flow_move(part, action);
@@ -80,12 +80,12 @@ impl Model {
 
     /// The plan of the workflow under the cursor.
     fn flow_plan(&self) -> Option<Arc<Plan>> {
-        self.views.flows.flow(&self.feed.world)?.plan.as_ref().ok().cloned()
+        self.views.flows.flow(&self.feed.read_model)?.plan.as_ref().ok().cloned()
     }
 
     /// The run that is shown.
     fn flow_run(&self) -> Option<&Arc<RunView>> {
-        self.views.flows.run(&self.feed.world)
+        self.views.flows.run(&self.feed.read_model)
     }
 
     /// Does what an action says where it is this view's; `None` when it is not.
@@ -155,15 +155,15 @@ impl Model {
         }
         let run = self.flow_run();
         let running = run.is_some_and(|run| run.report.is_none());
-        let plan = self.views.flows.flow(&self.feed.world).is_some_and(|flow| flow.plan.is_ok());
+        let plan = self.views.flows.flow(&self.feed.read_model).is_some_and(|flow| flow.plan.is_ok());
         Some(match action {
             Action::RunWorkflow | Action::DryRun => plan,
             Action::RunAgain | Action::EditAgain => plan && run.is_some(),
             Action::RunFrom => plan && !running && run.is_some() && self.views.flows.selected().is_some(),
-            Action::ResumeRun => !running && self.views.flows.interrupted(&self.feed.world).is_some(),
+            Action::ResumeRun => !running && self.views.flows.interrupted(&self.feed.read_model).is_some(),
             Action::Cancel => running,
             Action::CancelStep => running && self.views.flows.selected().is_some(),
-            Action::EditWorkflow => self.views.flows.flow(&self.feed.world).is_some(),
+            Action::EditWorkflow => self.views.flows.flow(&self.feed.read_model).is_some(),
             Action::Open => !matches!(self.views.part, Part::Steps) || run.is_some(),
             Action::NextTab | Action::PreviousTab => self.views.part == Part::Step,
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel => self.views.part == Part::Step && self.views.flows.detail.can_fold(),
@@ -201,13 +201,13 @@ impl Model {
             self.toast(NoticeLevel::Error, "The engine has ended: nothing can be run any more.");
             return vec![];
         }
-        let name = self.views.flows.name(&self.feed.world).unwrap_or_else(|| plan.name.as_str().into());
+        let name = self.views.flows.name(&self.feed.read_model).unwrap_or_else(|| plan.name.as_str().into());
         self.ask_or_run(plan, Arc::new(flows::spec(&name, plan, input, from)))
     }
 
     /// Starts a run that the user agreed to.
     pub(super) fn begin_run(&mut self, spec: Arc<RunSpec>) -> Vec<Cmd> {
-        let unix_ms = self.feed.world.epoch.unix_ms(self.now.max(self.feed.last));
+        let unix_ms = self.feed.read_model.epoch.unix_ms(self.now.max(self.feed.last));
         let run = RunId::new(unix_ms, fastrand::u128(..));
         self.views.flows.begin(run, &spec.workflow);
         self.views.part = Part::Graph;
@@ -245,8 +245,8 @@ impl Model {
 
     /// Goes on with what an earlier session left. What is in doubt is asked about in the inbox.
     fn resume_run(&mut self) -> Vec<Cmd> {
-        let world = &self.feed.world;
-        let (Some(run), Some(name)) = (self.views.flows.interrupted(world), self.views.flows.name(world)) else {
+        let read_model = &self.feed.read_model;
+        let (Some(run), Some(name)) = (self.views.flows.interrupted(read_model), self.views.flows.name(read_model)) else {
             self.toast(NoticeLevel::Info, "No run of this workflow was interrupted.");
             return vec![];
         };
@@ -261,7 +261,7 @@ impl Model {
             return;
         };
         let steps = flows::preview(&plan, &self.views.flows.input.draft());
-        let unfit = check_against(&plan, &CatalogView(&self.feed.world));
+        let unfit = check_against(&plan, &CatalogView(&self.feed.read_model));
         self.modals.push(Modal::Dry(DryRun::new(&plan.name, steps, unfit)));
     }
 
@@ -289,7 +289,7 @@ impl Model {
     }
 
     fn edit_workflow(&mut self) -> Vec<Cmd> {
-        match self.views.flows.flow(&self.feed.world).map(|flow| flow.file.clone()) {
+        match self.views.flows.flow(&self.feed.read_model).map(|flow| flow.file.clone()) {
             Some(file) => vec![Cmd::EditFile(file)],
             None => {
                 self.toast(NoticeLevel::Info, "There is no file of this workflow.");
@@ -310,9 +310,9 @@ impl Model {
         let ran = self.flow_run().is_some();
         match self.views.part {
             Part::Main if self.views.flows.on_earlier() => self.views.part = Part::Graph,
-            Part::Main if self.views.flows.broken(&self.feed.world) => return self.edit_workflow(),
+            Part::Main if self.views.flows.broken(&self.feed.read_model) => return self.edit_workflow(),
             Part::Main => self.open_input(),
-            Part::Graph if self.views.flows.broken(&self.feed.world) => return self.edit_workflow(),
+            Part::Graph if self.views.flows.broken(&self.feed.read_model) => return self.edit_workflow(),
             Part::Graph | Part::Steps if ran => self.views.part = Part::Step,
             Part::Graph => self.open_input(),
             Part::Input => return self.run_workflow(),
@@ -345,10 +345,10 @@ impl Model {
         };
         match (part, to) {
             (Part::Main, Some(to)) => self.views.flows.go(to),
-            (Part::Graph, Some(to)) if self.views.flows.broken(&self.feed.world) => {
+            (Part::Graph, Some(to)) if self.views.flows.broken(&self.feed.read_model) => {
                 let mut chart = std::mem::take(&mut self.views.flows.chart);
                 let look = self.look();
-                if let Some(Err(problems)) = self.views.flows.flow(look.world).map(|flow| &flow.plan) {
+                if let Some(Err(problems)) = self.views.flows.flow(look.read_model).map(|flow| &flow.plan) {
                     chart.scroll_problems(to, problems, look, place);
                 }
                 self.views.flows.chart = chart;
@@ -377,7 +377,7 @@ impl Model {
         let body = match self.views.part {
             Part::Step => flows.detail.copy(),
             Part::Input => Some(flows.input.draft()),
-            _ => flows.name(&self.feed.world).map(|name| Body::from(&*name)),
+            _ => flows.name(&self.feed.read_model).map(|name| Body::from(&*name)),
         };
         let material = Material { pieces: body.into_iter().collect(), decode: false };
         self.copied(CopyKind::Value, prepared(CopyKind::Value, &material))
@@ -459,19 +459,19 @@ impl Model {
     fn ask_workflow(&mut self) {
         let calls: Vec<CallId> =
             if self.views.rows.marked.is_empty() { self.meant_call().into_iter().collect() } else { self.views.rows.marked.clone() };
-        let world = &self.feed.world;
+        let read_model = &self.feed.read_model;
         let past = |id: &CallId| {
-            let call = world.call(*id)?;
+            let call = read_model.call(*id)?;
             let result = call.settled.as_ref().and_then(|settled| match &settled.outcome {
                 crate::domain::call::Outcome::Ok { result } => Some(result),
                 _ => None,
             });
-            past_call(&world.call_name(&call.spec.operation), &call.spec, result)
+            past_call(&read_model.call_name(&call.spec.operation), &call.spec, result)
         };
         let form = || {
             let operation = self.call.sketch()?;
             let spec = crate::domain::call::CallSpec { operation, origin: crate::domain::call::Origin::Console, timeout: None, run: None };
-            past_call(&world.call_name(&spec.operation), &spec, None)
+            past_call(&read_model.call_name(&spec.operation), &spec, None)
         };
         let in_form = !self.in_view() && self.focus == crate::tui::layout::Focus::Call && self.views.rows.marked.is_empty();
         let past: Vec<PastCall> = if in_form { form().into_iter().collect() } else { calls.iter().filter_map(past).collect() };

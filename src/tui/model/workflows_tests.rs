@@ -17,9 +17,9 @@ use super::*;
 
 pub(super) fn harness(width: u16, height: u16, told: bool) -> Harness {
     let setup = Setup { workflows: runs::shelf(), ..Harness::setup(Startup::Normal) };
-    let mut harness = Harness::set_up(width, height, fake::shop_world(), setup);
+    let mut harness = Harness::set_up(width, height, fake::shop_state(), setup);
     if told {
-        let seq = harness.model.world().seq;
+        let seq = harness.model.read_model().seq;
         harness.send(Msg::Events(runs::several(seq)));
         harness.model.at(fake::at(14_300));
         harness.send(Msg::Beat(fake::at(14_300)));
@@ -82,7 +82,7 @@ fn a_run_is_started_from_its_form_and_followed() {
     assert_eq!(harness.model.views.part, Part::Graph);
     assert!(run.unix_ms() > 0);
     // The engine's own id is another in this test: the last run of the workflow is shown.
-    let seq = harness.model.world().seq;
+    let seq = harness.model.read_model().seq;
     harness.send(Msg::Events(runs::compensated(seq, 2, 12_000)));
     let frame = harness.frame();
     assert!(frame.contains("failed and undone") && frame.contains("↶ undone") && frame.contains("✕ 890 ms"), "{frame}");
@@ -110,7 +110,7 @@ fn runs_are_repeated_cancelled_and_begun_in_the_middle() {
 #[test]
 fn a_followed_run_shows_what_it_does_until_one_looks_elsewhere() {
     let mut harness = harness(120, 40, false);
-    let seq = harness.model.world().seq;
+    let seq = harness.model.read_model().seq;
     harness.model.views.flows.begin(runs::run(3), "notify_all");
     harness.send(Msg::Events(runs::notifying(seq, 3, 9_000)));
     assert_eq!(harness.model.views.flows.selected().map(|s| &**s), Some("send"));
@@ -189,7 +189,7 @@ fn a_run_has_a_lane_on_the_timeline() {
     let frame = harness.frame();
     assert!(frame.contains("calls of onboard_new_user in sight, run ") && frame.contains("create_user, undo"), "{frame}");
     harness.keys("enter");
-    let call = harness.model.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| harness.model.world().call(id)).cloned();
+    let call = harness.model.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| harness.model.read_model().call(id)).cloned();
     assert!(call.is_some_and(|call| call.spec.run.as_ref().is_some_and(|step| step.run == runs::run(2))));
     // The filter takes away what does not pass, and with it the lanes of runs that have nothing left.
     harness.keys("esc /").text("run:notify*").keys("enter");

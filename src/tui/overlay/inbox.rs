@@ -11,8 +11,8 @@ use crate::{
         ask::{Answer, Ask, Question},
         body::Body,
         id::AskId,
+        read_model::ConsoleState,
         time::{Stamp, short},
-        world::World,
     },
     tui::{
         action::Action,
@@ -49,19 +49,19 @@ impl Inbox {
     }
 
     /// Shows this question, or the oldest one when it is gone; keeps what was typed for the same one.
-    pub fn show(&mut self, wanted: Option<AskId>, world: &World) {
+    pub fn show(&mut self, wanted: Option<AskId>, read_model: &ConsoleState) {
         let wanted = wanted.or(self.ask.as_ref().map(|a| a.id));
-        let found = world.asks.iter().find(|a| Some(a.id) == wanted).or_else(|| world.asks.first());
+        let found = read_model.asks.iter().find(|a| Some(a.id) == wanted).or_else(|| read_model.asks.first());
         if found.map(|a| a.id) != self.ask.as_ref().map(|a| a.id) {
             *self = Inbox { ask: found.cloned(), form: found.and_then(|ask| form(&ask.question)), ..Inbox::default() };
         }
     }
 
     /// Shows the next question.
-    pub fn next(&mut self, world: &World) {
-        let at = self.ask.as_ref().and_then(|ask| world.asks.iter().position(|a| a.id == ask.id)).map_or(0, |at| at + 1);
-        let next = world.asks.get(at).or_else(|| world.asks.first()).map(|a| a.id);
-        self.show(next, world);
+    pub fn next(&mut self, read_model: &ConsoleState) {
+        let at = self.ask.as_ref().and_then(|ask| read_model.asks.iter().position(|a| a.id == ask.id)).map_or(0, |at| at + 1);
+        let next = read_model.asks.get(at).or_else(|| read_model.asks.first()).map(|a| a.id);
+        self.show(next, read_model);
     }
 
     /// It opened by itself: keys that were on their way to something else answer nothing.
@@ -200,7 +200,7 @@ impl Inbox {
             sheet.text("No server asks anything.", theme.muted);
             return sheet;
         };
-        let call = ask.call.and_then(|id| look.world.call(id)).map(|call| look.world.call_name(&call.spec.operation));
+        let call = ask.call.and_then(|id| look.read_model.call(id)).map(|call| look.read_model.call_name(&call.spec.operation));
         let call = match (&ask.run, call) {
             (Some(step), _) => format!("in step {} of run {}", step.step, step.run.short()),
             (None, Some(name)) => format!("in {name}"),
@@ -233,8 +233,8 @@ impl Inbox {
     /// Draws the dialog.
     pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
-        let place = self.ask.as_ref().and_then(|ask| look.world.asks.iter().position(|a| a.id == ask.id));
-        let count = place.map_or_else(String::new, |at| format!("{} of {}", at + 1, look.world.asks.len()));
+        let place = self.ask.as_ref().and_then(|ask| look.read_model.asks.iter().position(|a| a.id == ask.id));
+        let count = place.map_or_else(String::new, |at| format!("{} of {}", at + 1, look.read_model.asks.len()));
         let word = self.ask.as_ref().map_or("", |ask| ask.question.word());
         let title = [("Inbox ", theme.focus), (word, theme.accent)];
         let inner = dialog(buf, area, (96, self.height(look, area)), &title, &[(&count, theme.muted)], theme);
@@ -245,15 +245,15 @@ impl Inbox {
             form.draw(body, buf, theme, true);
         }
         let context = if self.wants_text() { Context::InboxText } else { Context::Inbox };
-        key_row(look.keys, context, |action| self.acts(action, look.world), theme, inner, buf);
+        key_row(look.keys, context, |action| self.acts(action, look.read_model), theme, inner, buf);
     }
 
     /// Whether an action does something with the question that is shown.
-    fn acts(&self, action: Action, world: &World) -> bool {
+    fn acts(&self, action: Action, read_model: &ConsoleState) -> bool {
         match action {
             Action::OpenUrl | Action::CopyUrl => self.url().is_some(),
             Action::AnswerFile => self.is_sampling(),
-            Action::NextQuestion => world.asks.len() > 1,
+            Action::NextQuestion => read_model.asks.len() > 1,
             Action::Undo => self.can_undo(),
             _ => true,
         }

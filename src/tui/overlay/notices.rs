@@ -5,7 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use super::Seen;
 
 use crate::{
-    domain::{event::NoticeLevel, world::World},
+    domain::{event::NoticeLevel, read_model::ConsoleState},
     tui::{
         pane::text_view::Sheet,
         theme::Theme,
@@ -33,15 +33,15 @@ pub fn level_glyph(level: NoticeLevel, theme: &Theme) -> (&'static str, Style) {
 
 impl Notices {
     /// How many rows there are.
-    pub fn len(&self, world: &World, theme: &Theme) -> usize {
-        Self::sheet(world, theme, self.seen.width()).len()
+    pub fn len(&self, read_model: &ConsoleState, theme: &Theme) -> usize {
+        Self::sheet(read_model, theme, self.seen.width()).len()
     }
 
-    fn sheet<'t>(world: &World, theme: &'t Theme, width: u16) -> Sheet<'t> {
+    fn sheet<'t>(read_model: &ConsoleState, theme: &'t Theme, width: u16) -> Sheet<'t> {
         let mut sheet = Sheet::new(theme, width);
-        for (at, notice) in world.notices.iter().rev() {
+        for (at, notice) in read_model.notices.iter().rev() {
             let (glyph, style) = level_glyph(notice.level, theme);
-            sheet.field(&world.epoch.time_of_day(*at)[..8], &format!("{glyph} {}", notice.text), style);
+            sheet.field(&read_model.epoch.time_of_day(*at)[..8], &format!("{glyph} {}", notice.text), style);
             for line in &notice.detail {
                 sheet.field("", line, theme.text);
             }
@@ -53,10 +53,10 @@ impl Notices {
     }
 
     /// Draws the list.
-    pub fn draw(&self, world: &World, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, read_model: &ConsoleState, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let inner = dialog(buf, area, (100, area.height.saturating_sub(4)), &[("Notices", theme.focus)], &[], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         self.seen.note(room);
-        Self::sheet(world, theme, room.width).draw(buf, room, self.window);
+        Self::sheet(read_model, theme, room.width).draw(buf, room, self.window);
     }
 }

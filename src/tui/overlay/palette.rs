@@ -7,7 +7,7 @@ use nucleo_matcher::{
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{id::ToolId, world::World},
+    domain::{id::ToolId, read_model::ConsoleState},
     tui::{
         action::{Action, Group},
         keymap::{Context, Keymap},
@@ -54,9 +54,9 @@ pub struct Palette {
 
 impl Palette {
     /// The palette with everything, and with what else does something here.
-    pub fn new(here: Vec<Action>, world: &World) -> Palette {
+    pub fn new(here: Vec<Action>, read_model: &ConsoleState) -> Palette {
         let mut palette = Palette { here, ..Palette::default() };
-        palette.find(world);
+        palette.find(read_model);
         palette
     }
 
@@ -71,24 +71,24 @@ impl Palette {
     }
 
     /// Finds the lines anew after the tools changed; the cursor stays on what it was on.
-    pub fn again(&mut self, world: &World) {
+    pub fn again(&mut self, read_model: &ConsoleState) {
         let chosen = self.chosen();
         let window = self.window;
-        self.find(world);
+        self.find(read_model);
         if let Some(at) = self.entries.iter().position(|entry| Some(&entry.choice) == chosen.as_ref()) {
             self.window = Window { cursor: at, ..window };
         }
     }
 
     /// Finds the lines anew.
-    pub fn find(&mut self, world: &World) {
+    pub fn find(&mut self, read_model: &ConsoleState) {
         // Neither leaving nor a move is what somebody wants who only opened this and pressed Enter.
         let last = |action: &&Action| **action == Action::Quit || action.group() == Group::Move;
         let order = Action::ALL.iter().filter(|a| !last(a)).chain(Action::ALL.iter().filter(last));
         let actions = order
             .filter(|a| a.in_palette() || self.here.contains(a))
             .map(|a| (Choice::Action(*a), format!("{:<20} {}", a.name(), a.help())));
-        let tools = world.names.iter().map(|(name, id)| (Choice::Tool(id.clone()), name.to_string()));
+        let tools = read_model.names.iter().map(|(name, id)| (Choice::Tool(id.clone()), name.to_string()));
         let mut matcher = Matcher::new(Config::DEFAULT);
         let pattern = Pattern::parse(&self.search, CaseMatching::Smart, Normalization::Smart);
         let mut buffer = Vec::new();

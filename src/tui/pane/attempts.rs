@@ -9,8 +9,8 @@ use crate::{
             route::Decision,
             verdict::Verdict,
         },
+        read_model::CallView,
         time::{Stamp, short},
-        world::CallView,
     },
     tui::{
         call_segments::{Kind, Segment, cause_word, segments},

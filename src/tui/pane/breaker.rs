@@ -10,8 +10,8 @@ use crate::{
     domain::{
         id::ToolId,
         policy::breaker::{BreakerOverride, BreakerPolicy, BreakerView, Cell, State, Window},
+        read_model::{ConsoleState, ServerView},
         time::{Stamp, short},
-        world::{ServerView, World},
     },
     tui::{theme::Theme, widget::paint},
 };
@@ -88,21 +88,21 @@ pub fn view_of<'w>(subject: &Subject, server: &'w ServerView) -> Option<&'w Arc<
 }
 
 /// The settings of a subject's breaker.
-pub fn policy_of(subject: &Subject, server: &ServerView, world: &World) -> BreakerPolicy {
+pub fn policy_of(subject: &Subject, server: &ServerView, read_model: &ConsoleState) -> BreakerPolicy {
     let Some(tool) = &subject.tool else { return server.spec.policy.breaker.clone() };
-    let exposed = world.names.exposed(&ToolId::new(subject.server.clone(), tool.clone()));
+    let exposed = read_model.names.exposed(&ToolId::new(subject.server.clone(), tool.clone()));
     match exposed {
-        Some(exposed) => world.rules.treatment(exposed, &subject.server, &server.spec.policy).policy.breaker,
+        Some(exposed) => read_model.rules.treatment(exposed, &subject.server, &server.spec.policy).policy.breaker,
         None => server.spec.policy.breaker.clone(),
     }
 }
 
 /// Whether orders given to a tool's breaker mean anything: it has one of its own.
-pub fn owns(subject: &Subject, server: &ServerView, world: &World) -> bool {
+pub fn owns(subject: &Subject, server: &ServerView, read_model: &ConsoleState) -> bool {
     let Some(tool) = &subject.tool else { return true };
-    let exposed = world.names.exposed(&ToolId::new(subject.server.clone(), tool.clone()));
+    let exposed = read_model.names.exposed(&ToolId::new(subject.server.clone(), tool.clone()));
     server.tool_breakers.contains_key(tool)
-        || exposed.is_some_and(|exposed| world.rules.treatment(exposed, &subject.server, &server.spec.policy).own_breaker)
+        || exposed.is_some_and(|exposed| read_model.rules.treatment(exposed, &subject.server, &server.spec.policy).own_breaker)
 }
 
 /// Writes the panel: state, countdown, window, rates against their thresholds, failures in a row, the last `changes`
@@ -135,7 +135,7 @@ pub fn panel(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, chan
     row_row(sheet, view, policy, look);
     let wide = width.saturating_sub(11);
     for change in view.transitions.iter().rev().take(changes) {
-        let time = &look.world.epoch.time_of_day(change.at)[..8];
+        let time = &look.read_model.epoch.time_of_day(change.at)[..8];
         let (glyph, style) = glyph(change.to, theme);
         let mut rows = paint::wrap(&change.reason, wide.saturating_sub(12).max(10)).into_iter();
         sheet.row(vec![
@@ -180,7 +180,7 @@ fn state_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look
     }
     let mut more = vec![];
     if view.since > Stamp::default() || !view.transitions.is_empty() {
-        more.push((format!("since {}", &look.world.epoch.time_of_day(view.since)[..8]), theme.muted));
+        more.push((format!("since {}", &look.read_model.epoch.time_of_day(view.since)[..8]), theme.muted));
     }
     if view.openings > 0 {
         more.push((format!(" · opened {}", times(view.openings.into())), theme.text));

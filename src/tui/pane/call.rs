@@ -18,7 +18,7 @@ use crate::{
         catalog::{ConfirmPolicy, Hints},
         form::{Json, json::pretty},
         id::{CallId, ServerId, ToolId},
-        world::World,
+        read_model::ConsoleState,
     },
     tui::{
         action::Action,
@@ -107,32 +107,32 @@ impl CallPane {
     }
 
     /// Turns to another target, with the arguments it had before.
-    pub fn show(&mut self, node: Option<&Node>, world: &World) {
+    pub fn show(&mut self, node: Option<&Node>, read_model: &ConsoleState) {
         let node = node.filter(|n| n.callable());
         if self.target.as_ref() != node {
             self.remember();
             self.target = node.cloned();
-            self.build(world);
+            self.build(read_model);
         }
     }
 
     /// Makes the form anew when the target's listed entry changed; the arguments stay.
-    pub fn sync(&mut self, world: &World) {
-        let Some(entry) = self.target.as_ref().and_then(|node| entry(node, world)) else { return };
+    pub fn sync(&mut self, read_model: &ConsoleState) {
+        let Some(entry) = self.target.as_ref().and_then(|node| entry(node, read_model)) else { return };
         if entry != self.entry {
             self.remember();
-            self.build(world);
+            self.build(read_model);
         }
     }
 
-    fn build(&mut self, world: &World) {
+    fn build(&mut self, read_model: &ConsoleState) {
         (self.form, self.editor, self.entry, self.schema) = (None, None, Body::default(), Body::default());
         self.complaints.clear();
         self.cleared = Cleared::default();
         self.suggest(vec![]);
         let Some(node) = self.target.clone() else { return };
-        self.entry = entry(&node, world).unwrap_or_default();
-        let Some(schema) = schema(&node, world) else { return };
+        self.entry = entry(&node, read_model).unwrap_or_default();
+        let Some(schema) = schema(&node, read_model) else { return };
         let mut form = FormView::new(&schema);
         let kept = match self.memory.get(&node) {
             Some(kept) => kept.clone(),
@@ -346,8 +346,8 @@ impl CallPane {
     pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title_style = if look.focused { theme.focus } else { theme.accent };
-        let (name, right) = self.title(look.world);
-        let style = match self.hints(look.world) {
+        let (name, right) = self.title(look.read_model);
+        let style = match self.hints(look.read_model) {
             Some(Hints { read_only: Some(true), .. }) => theme.ok,
             Some(Hints { destructive: Some(false), .. }) | None => theme.muted,
             Some(_) => theme.warn,
@@ -356,7 +356,7 @@ impl CallPane {
         let inner = pane(buf, area, &[(&name, title_style)], &right, look.focused, theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         let mut y = 0;
-        for row in self.description(look.world, inner.width, inner.height) {
+        for row in self.description(look.read_model, inner.width, inner.height) {
             Pen::new(buf, inner, y).put(&row, theme.muted);
             y += 1;
         }
@@ -401,18 +401,18 @@ impl CallPane {
         Pen::new(buf, area, 0).put(&key, look.theme.key).put(text, look.theme.muted);
     }
 
-    fn hints(&self, world: &World) -> Option<Hints> {
+    fn hints(&self, read_model: &ConsoleState) -> Option<Hints> {
         match &self.target {
-            Some(Node::Tool(tool)) => world.tool(tool).map(|t| t.hints),
+            Some(Node::Tool(tool)) => read_model.tool(tool).map(|t| t.hints),
             _ => None,
         }
     }
 
-    fn title(&self, world: &World) -> (String, Option<String>) {
+    fn title(&self, read_model: &ConsoleState) -> (String, Option<String>) {
         match &self.target {
             Some(Node::Tool(tool)) => {
-                let name = world.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string());
-                (name, Some(world.tool(tool).map_or_else(|| "no longer offered".to_owned(), |t| t.hints.words())))
+                let name = read_model.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string());
+                (name, Some(read_model.tool(tool).map_or_else(|| "no longer offered".to_owned(), |t| t.hints.words())))
             }
             Some(Node::Resource(_, uri)) => (uri.to_string(), Some("resource".into())),
             Some(Node::Template(_, template)) => (template.to_string(), Some("template".into())),
@@ -421,8 +421,8 @@ impl CallPane {
         }
     }
 
-    fn description(&self, world: &World, width: u16, height: u16) -> Vec<String> {
-        let Some(text) = self.target.as_ref().and_then(|node| description(node, world)) else { return vec![] };
+    fn description(&self, read_model: &ConsoleState, width: u16, height: u16) -> Vec<String> {
+        let Some(text) = self.target.as_ref().and_then(|node| description(node, read_model)) else { return vec![] };
         let most = DESCRIPTION_ROWS.min(usize::from(height / 3));
         let mut rows = wrap(&text, width);
         if rows.len() > most {
@@ -435,11 +435,11 @@ impl CallPane {
     }
 }
 
-fn entry(node: &Node, world: &World) -> Option<Body> {
+fn entry(node: &Node, read_model: &ConsoleState) -> Option<Body> {
     if let Node::Tool(tool) = node {
-        return world.tool(tool).map(|t| t.raw.clone());
+        return read_model.tool(tool).map(|t| t.raw.clone());
     }
-    let catalog = &world.server(node.server()?)?.catalog;
+    let catalog = &read_model.server(node.server()?)?.catalog;
     match node {
         Node::Resource(_, uri) => catalog.resources.iter().find(|r| r.uri == **uri).map(|r| r.raw.clone()),
         Node::Template(_, uri) => catalog.templates.iter().find(|r| r.uri == **uri).map(|r| r.raw.clone()),
@@ -448,12 +448,12 @@ fn entry(node: &Node, world: &World) -> Option<Body> {
     }
 }
 
-fn description(node: &Node, world: &World) -> Option<String> {
+fn description(node: &Node, read_model: &ConsoleState) -> Option<String> {
     if let Node::Tool(tool) = node {
-        let tool = world.tool(tool)?;
+        let tool = read_model.tool(tool)?;
         return tool.description.clone().or_else(|| tool.title.clone());
     }
-    let catalog = &world.server(node.server()?)?.catalog;
+    let catalog = &read_model.server(node.server()?)?.catalog;
     let of = |list: &[std::sync::Arc<crate::domain::catalog::Resource>], uri: &str| {
         let resource = list.iter().find(|r| r.uri == uri)?;
         let size = resource.size.map(|s| format!(" · {}", crate::domain::time::size(s))).unwrap_or_default();
@@ -469,15 +469,15 @@ fn description(node: &Node, world: &World) -> Option<String> {
 }
 
 /// The schema of the arguments; `None` for what takes none or is not listed any more.
-fn schema(node: &Node, world: &World) -> Option<Body> {
+fn schema(node: &Node, read_model: &ConsoleState) -> Option<Body> {
     let text = |description: Option<&str>| match description {
         Some(description) => json!({"type": "string", "description": description}),
         None => json!({"type": "string"}),
     };
     match node {
-        Node::Tool(tool) => world.tool(tool).map(|t| t.input_schema.clone()),
+        Node::Tool(tool) => read_model.tool(tool).map(|t| t.input_schema.clone()),
         Node::Prompt(server, name) => {
-            let prompt = world.server(server)?.catalog.prompts.iter().find(|p| p.name == *name)?;
+            let prompt = read_model.server(server)?.catalog.prompts.iter().find(|p| p.name == *name)?;
             let properties: Map<String, Value> =
                 prompt.arguments.iter().map(|a| (a.name.clone(), text(a.description.as_deref()))).collect();
             let required: Vec<&str> = prompt.arguments.iter().filter(|a| a.required).map(|a| a.name.as_str()).collect();
@@ -492,15 +492,15 @@ fn schema(node: &Node, world: &World) -> Option<Body> {
 }
 
 /// Whether a tool is asked about before it is called, by the user's policy, and its hints.
-pub fn may_destroy(tool: &ToolId, world: &World, policy: ConfirmPolicy) -> Option<Hints> {
-    let hints = world.tool(tool)?.hints;
-    policy.asks(hints, trusted(&tool.server, world)).then_some(hints)
+pub fn may_destroy(tool: &ToolId, read_model: &ConsoleState, policy: ConfirmPolicy) -> Option<Hints> {
+    let hints = read_model.tool(tool)?.hints;
+    policy.asks(hints, trusted(&tool.server, read_model)).then_some(hints)
 }
 
 /// Whether what a server says of its tools is relied upon; of a group, whether that holds for every member.
-pub fn trusted(server: &ServerId, world: &World) -> bool {
-    match world.server(server) {
+pub fn trusted(server: &ServerId, read_model: &ConsoleState) -> bool {
+    match read_model.server(server) {
         Some(server) => server.spec.trusted,
-        None => world.members(server).next().is_some() && world.members(server).all(|member| member.spec.trusted),
+        None => read_model.members(server).next().is_some() && read_model.members(server).all(|member| member.spec.trusted),
     }
 }

@@ -5,10 +5,10 @@ use ratatui::style::Style;
 
 use crate::{
     domain::{
+        read_model::ServerView,
         server::Era,
         stats::Stats,
         time::{Stamp, short},
-        world::ServerView,
     },
     tui::{
         theme::Theme,

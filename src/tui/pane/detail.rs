@@ -15,8 +15,8 @@ use crate::{
         event::Settled,
         frame::{Frame, FrameKind},
         id::CallId,
+        read_model::{CallView, ConsoleState},
         time::{short, size},
-        world::{CallView, World},
     },
     tui::{
         action::Action,
@@ -148,7 +148,7 @@ impl Detail {
     }
 
     /// Shows another call, or none.
-    pub fn show(&mut self, call: Option<CallId>, world: &World) {
+    pub fn show(&mut self, call: Option<CallId>, read_model: &ConsoleState) {
         if self.call == call {
             return;
         }
@@ -158,20 +158,20 @@ impl Detail {
         tasks.retain(|task| matches!(task.job, JobKind::Discard(_)));
         *self = Detail { call, tab, chosen: stays, tasks, ..Detail::default() };
         if let Some(id) = call {
-            self.frames = world.frames_of(id).cloned().collect();
+            self.frames = read_model.frames_of(id).cloned().collect();
         }
-        self.sync(world);
+        self.sync(read_model);
         if self.view.is_none() {
-            self.make_view(world);
+            self.make_view(read_model);
         }
     }
 
     /// Takes everything from a new snapshot.
-    pub fn resync(&mut self, world: &World) {
+    pub fn resync(&mut self, read_model: &ConsoleState) {
         if let Some(id) = self.call {
-            self.frames = world.frames_of(id).cloned().collect();
+            self.frames = read_model.frames_of(id).cloned().collect();
         }
-        self.sync(world);
+        self.sync(read_model);
     }
 
     /// Takes in a frame that just crossed the wire.
@@ -186,8 +186,8 @@ impl Detail {
 
     /// Lets go of frames that the state has let go of, so that a flood of messages in one call is bounded here, too. The last
     /// `FORGOTTEN` of them stay: most calls have fewer messages.
-    pub fn forget(&mut self, world: &World) {
-        let first = world.frames.front().map_or(0, |frame| frame.seq);
+    pub fn forget(&mut self, read_model: &ConsoleState) {
+        let first = read_model.frames.front().map_or(0, |frame| frame.seq);
         let gone = self.frames.partition_point(|frame| frame.seq < first).saturating_sub(FORGOTTEN);
         if gone > 0 {
             self.frames.drain(..gone);
@@ -196,8 +196,8 @@ impl Detail {
     }
 
     /// Brings the view up to date with the call.
-    pub fn sync(&mut self, world: &World) {
-        let call = self.call.and_then(|id| world.call(id));
+    pub fn sync(&mut self, read_model: &ConsoleState) {
+        let call = self.call.and_then(|id| read_model.call(id));
         let settled = call.and_then(|c| c.settled.clone());
         let same = match (&self.seen, &settled) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -208,19 +208,19 @@ impl Detail {
             return;
         }
         let dropped = call.is_some_and(|c| c.result_dropped);
-        // A result that the pane already holds stays readable when the world lets go of it.
+        // A result that the pane already holds stays readable when the read model drops it.
         if !(dropped && self.result.is_some()) {
             self.result = settled.as_ref().and_then(|s| s.outcome.result().cloned()).filter(|_| !dropped);
         }
         self.seen = settled;
         (self.presented, self.parts, self.waits) = (None, vec![], Waits::default());
-        self.judge(world);
+        self.judge(read_model);
         match self.result.clone().map(|result| JobKind::Present(result).ask(&mut self.tasks)) {
             Some(Err(ticket)) => self.waits.presented = Some(ticket),
             Some(Ok(Done::Presented(presented, parts))) => self.take_presented(presented, parts),
             _ => {}
         }
-        self.make_view(world);
+        self.make_view(read_model);
     }
 
     fn take_presented(&mut self, presented: Presented, parts: Vec<(usize, Range<usize>, Part)>) {
@@ -255,12 +255,12 @@ impl Detail {
     }
 
     /// Takes in work that it [waits for](Detail::wants).
-    pub fn worked(&mut self, done: Done, world: &World) {
+    pub fn worked(&mut self, done: Done, read_model: &ConsoleState) {
         match done {
             Done::Presented(presented, parts) => {
                 self.waits.presented = None;
                 self.take_presented(presented, parts);
-                self.make_view(world);
+                self.make_view(read_model);
             }
             Done::View(view) => self.take_view(view),
             Done::Judged(verdict) => {
@@ -282,23 +282,23 @@ impl Detail {
     }
 
     /// Goes to the next view (or the one before).
-    pub fn turn(&mut self, back: bool, world: &World) {
+    pub fn turn(&mut self, back: bool, read_model: &ConsoleState) {
         let at = Tab::ALL.iter().position(|t| *t == self.tab).unwrap_or(0);
         let next = if back { at + Tab::ALL.len() - 1 } else { at + 1 } % Tab::ALL.len();
-        self.set_tab(Tab::ALL[next % Tab::ALL.len()], world);
+        self.set_tab(Tab::ALL[next % Tab::ALL.len()], read_model);
     }
 
     /// Shows a view.
-    pub fn set_tab(&mut self, tab: Tab, world: &World) {
+    pub fn set_tab(&mut self, tab: Tab, read_model: &ConsoleState) {
         (self.tab, self.chosen, self.inside) = (tab, true, false);
-        self.make_view(world);
+        self.make_view(read_model);
     }
 
-    fn make_view(&mut self, world: &World) {
+    fn make_view(&mut self, read_model: &ConsoleState) {
         self.scroll = Window::default();
         let job = match self.tab {
             Tab::Frames => return self.view_frame(),
-            Tab::Arguments => self.call.and_then(|id| world.call(id)).map(|call| JobKind::Json(sent_body(&call.spec.operation))),
+            Tab::Arguments => self.call.and_then(|id| read_model.call(id)).map(|call| JobKind::Json(sent_body(&call.spec.operation))),
             Tab::Tree => self.tree().map(JobKind::Json),
             Tab::Text => self.result.clone().map(JobKind::Text),
             Tab::Raw => self.result.clone().map(JobKind::Raw),
@@ -343,7 +343,7 @@ impl Detail {
     }
 
     /// Moves in what is shown.
-    pub fn act(&mut self, action: Action, world: &World, page: usize) {
+    pub fn act(&mut self, action: Action, read_model: &ConsoleState, page: usize) {
         let to = match action {
             Action::Up => Move::Back(1),
             Action::Down => Move::On(1),
@@ -359,7 +359,7 @@ impl Detail {
             return self.view_frame();
         }
         if self.view.is_none() {
-            let rows = if self.tab == Tab::Attempts { self.story } else { self.failure_rows(world, 60).unwrap_or(0) };
+            let rows = if self.tab == Tab::Attempts { self.story } else { self.failure_rows(read_model, 60).unwrap_or(0) };
             return self.scroll.scroll(to, rows, page.max(1));
         }
         self.turn_view(action);
@@ -376,14 +376,14 @@ impl Detail {
         self.view.as_ref().is_some_and(JsonView::is_tree)
     }
 
-    fn failure_rows(&self, world: &World, width: u16) -> Option<usize> {
-        let Outcome::Failed { failure } = &world.call(self.call?)?.settled.as_ref()?.outcome else { return None };
+    fn failure_rows(&self, read_model: &ConsoleState, width: u16) -> Option<usize> {
+        let Outcome::Failed { failure } = &read_model.call(self.call?)?.settled.as_ref()?.outcome else { return None };
         Some(failure.report().iter().map(|(_, text)| crate::tui::widget::paint::wrap(text, width).len().max(1)).sum())
     }
 
     /// What copying takes: the frame, the arguments, the result, or the failure's report.
-    pub fn copy(&self, world: &World) -> Option<Material> {
-        let call = world.call(self.call?)?;
+    pub fn copy(&self, read_model: &ConsoleState) -> Option<Material> {
+        let call = read_model.call(self.call?)?;
         let whole = |body: Body| Some(Material { pieces: vec![body], decode: false });
         match (self.tab, &self.view) {
             (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).and_then(|f| whole(f.body.clone())),
@@ -399,7 +399,7 @@ impl Detail {
     /// Draws the call in `area`; `name` is the word of the pane.
     pub fn draw(&mut self, name: &str, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
-        let call = self.call.and_then(|id| look.world.call(id));
+        let call = self.call.and_then(|id| look.read_model.call(id));
         let title_style = if look.focused { theme.focus } else { theme.text };
         let mut title: Vec<(String, Style)> = vec![(name.to_owned(), title_style)];
         if let Some(call) = call {
@@ -613,12 +613,12 @@ fn draw_running(call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer
             sheet.text(message, theme.text);
         }
     }
-    let logs = look.world.server(call.spec.operation.server()).map(|s| &s.logs);
+    let logs = look.read_model.server(call.spec.operation.server()).map(|s| &s.logs);
     let mine: Vec<_> = logs.into_iter().flatten().filter(|(_, log)| log.call == Some(call.id)).collect();
     if !mine.is_empty() {
         sheet.gap();
         for (at, log) in mine.iter().rev().take(20).rev() {
-            sheet.field(&look.world.epoch.time_of_day(*at)[..8], &format!("{} {}", log.level, log.text), theme.muted);
+            sheet.field(&look.read_model.epoch.time_of_day(*at)[..8], &format!("{} {}", log.level, log.text), theme.muted);
         }
     }
     // The key that means it even where letters are typed.

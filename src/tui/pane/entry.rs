@@ -8,8 +8,8 @@ use crate::{
     domain::{
         body::Body,
         id::CallId,
+        read_model::{CallView, ConsoleState},
         time::{Stamp, short, size},
-        world::{CallView, World},
     },
     tui::{
         action::Action,
@@ -41,7 +41,7 @@ pub struct Entry {
 
 impl Entry {
     /// Shows a row.
-    pub fn show(&mut self, id: RowId, rows: &Rows, world: &World) {
+    pub fn show(&mut self, id: RowId, rows: &Rows, read_model: &ConsoleState) {
         if self.row == Some(id) {
             return;
         }
@@ -50,11 +50,11 @@ impl Entry {
         discard(self.view.take(), &mut self.tasks);
         let Some(row) = rows.get(id) else { return };
         match row.call() {
-            Some(call) => self.detail.show(world.call(call).map(|c| c.id), world),
+            Some(call) => self.detail.show(read_model.call(call).map(|c| c.id), read_model),
             None => {
-                self.detail.show(None, world);
+                self.detail.show(None, read_model);
                 let note = rows.note_of(row);
-                let frame = note.and_then(|n| n.frame).and_then(|seq| world.frames.iter().rev().find(|f| f.seq == seq));
+                let frame = note.and_then(|n| n.frame).and_then(|seq| read_model.frames.iter().rev().find(|f| f.seq == seq));
                 let job = match (frame, note) {
                     (Some(frame), _) => JobKind::Frame(frame.body.clone()),
                     (None, Some(note)) => JobKind::Raw(Body::from(&*note.text)),
@@ -87,10 +87,10 @@ impl Entry {
     }
 
     /// Takes in work that it [waits for](Entry::wants).
-    pub fn worked(&mut self, Worked { ticket, done }: Worked, world: &World) {
+    pub fn worked(&mut self, Worked { ticket, done }: Worked, read_model: &ConsoleState) {
         match done {
             Done::View(view) if self.waits.as_ref() == Some(&ticket) => (self.waits, self.view) = (None, Some(*view)),
-            done => self.detail.worked(done, world),
+            done => self.detail.worked(done, read_model),
         }
     }
 
@@ -105,13 +105,13 @@ impl Entry {
     }
 
     /// Moves in what is shown.
-    pub fn act(&mut self, action: Action, world: &World, page: usize) {
+    pub fn act(&mut self, action: Action, read_model: &ConsoleState, page: usize) {
         match &mut self.view {
             Some(view) => {
                 view.act(if action == Action::Open { Action::Right } else { action });
             }
             None if action == Action::Open => self.detail.open(),
-            None => self.detail.act(action, world, page),
+            None => self.detail.act(action, read_model, page),
         }
     }
 
@@ -131,14 +131,14 @@ impl Entry {
             return closed_book(look, area, buf, "This row is no longer kept.");
         };
         let Some(id) = row.call() else { return self.draw_message(&row, rows, look, area, buf) };
-        match look.world.call(id) {
+        match look.read_model.call(id) {
             Some(call) if area.height >= 8 => {
-                let name = look.world.call_name(&call.spec.operation);
+                let name = look.read_model.call_name(&call.spec.operation);
                 let [above, below] = [Rect { height: 2, ..area }, Rect { y: area.y + 2, height: area.height - 2, ..area }];
                 draw_facts(call, &row, look, above, buf);
                 self.detail.draw(&name, look, below, buf);
             }
-            Some(call) => self.detail.draw(&look.world.call_name(&call.spec.operation), look, area, buf),
+            Some(call) => self.detail.draw(&look.read_model.call_name(&call.spec.operation), look, area, buf),
             None => draw_forgotten(&row, rows, look, area, buf),
         }
     }
@@ -155,7 +155,7 @@ impl Entry {
             RowKind::Call => "Call",
         };
         let about = name.map_or_else(String::new, |n| format!(" ── {} · {}", n.server, n.tool));
-        let time = look.world.epoch.time_of_day(row.at);
+        let time = look.read_model.epoch.time_of_day(row.at);
         let inner = pane(buf, area, &[(word, title), (&about, theme.accent)], &[(&time, theme.muted)], look.focused, theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         // The text is the point; the frame below it is the proof.
@@ -197,7 +197,7 @@ fn draw_forgotten(row: &Row, rows: &Rows, look: DrawContext, area: Rect, buf: &m
     let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
     let (glyph, words, state) = outcome(row, None, look);
     let mut sheet = Sheet::new(theme, inner.width);
-    sheet.field("asked", &look.world.epoch.time_of_day(row.at), theme.text);
+    sheet.field("asked", &look.read_model.epoch.time_of_day(row.at), theme.text);
     sheet.field("by", row.origin().map_or("", |o| o.word()), theme.text);
     sheet.field("outcome", &format!("{glyph} {words}"), state);
     sheet.field("took", &short(row.end(look.now).since(row.at)), theme.text);
@@ -215,7 +215,7 @@ fn draw_facts(call: &CallView, row: &Row, look: DrawContext, area: Rect, buf: &m
     if area.width >= 60 && call.settled.is_some() {
         pen.right(&[(&right, theme.muted)]);
     }
-    let time = look.world.epoch.time_of_day(call.queued);
+    let time = look.read_model.epoch.time_of_day(call.queued);
     pen.put(&time, theme.text).put(" by ", theme.muted).put(call.spec.origin.word(), theme.accent);
     let rounds = call.settled.as_ref().map_or(call.round, |s| s.rounds);
     let rounds = if rounds > 1 { format!(" · {rounds} rounds") } else { String::new() };

@@ -18,9 +18,9 @@ use ratatui::{
 use crate::{
     domain::{
         id::ServerId,
+        read_model::{ConsoleState, ServerView},
         stats::Stats,
         time::{Stamp, short},
-        world::{ServerView, World},
     },
     tui::{
         theme::Theme,
@@ -164,10 +164,10 @@ impl Health {
     }
 
     /// Makes the rows anew and scrolls so that the cursor is visible.
-    pub fn fit(&mut self, world: &World, area: Option<Rect>) {
-        self.breakers.fit(world);
+    pub fn fit(&mut self, read_model: &ConsoleState, area: Option<Rect>) {
+        self.breakers.fit(read_model);
         self.rows.clear();
-        for server in &world.servers {
+        for server in &read_model.servers {
             self.rows.push(Subject { server: server.id().clone(), tool: None });
             if self.unfolded.contains(server.id()) {
                 let mut tools: Vec<&Arc<str>> = server.tools.keys().chain(server.tool_breakers.keys()).collect();
@@ -200,7 +200,7 @@ impl Health {
     fn draw_table(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
-        let stats = &look.world.stats;
+        let stats = &look.read_model.stats;
         let right = format!("{} calls a minute · {} in all", stats.per_minute(look.now), super::table::grouped(stats.settled as usize));
         let inner = pane(buf, area, &[("Health", title)], &[(&right, theme.muted)], look.focused, theme);
         let columns = Columns::for_width(inner.width);
@@ -210,7 +210,9 @@ impl Health {
             Pen::new(buf, list, 0).skip(1).put("No servers yet: they show up here as soon as there are some.", theme.muted);
         }
         for (y, index) in self.window.rows(self.rows.len(), usize::from(list.height)).enumerate() {
-            let Some((subject, server)) = self.rows.get(index).and_then(|s| Some((s, look.world.server(&s.server)?))) else { continue };
+            let Some((subject, server)) = self.rows.get(index).and_then(|s| Some((s, look.read_model.server(&s.server)?))) else {
+                continue;
+            };
             let line = Rect { y: list.y + y as u16, height: 1, ..list };
             columns.row(subject, server, self.unfolded.contains(&subject.server), look, line, buf);
             if index == self.window.cursor {

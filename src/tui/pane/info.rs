@@ -4,10 +4,10 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     domain::{
+        read_model::ServerView,
         server::{Era, Phase},
         text::{middle, visible},
         time::short,
-        world::ServerView,
     },
     tui::{
         action::Action,
@@ -45,7 +45,7 @@ impl InfoPane {
     /// Draws the pane for what is selected.
     pub fn draw(&self, node: Option<&Node>, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let title_style = if look.focused { look.theme.focus } else { look.theme.accent };
-        let server = node.and_then(Node::server).and_then(|id| look.world.server(id));
+        let server = node.and_then(Node::server).and_then(|id| look.read_model.server(id));
         let (title, right) = match (node, server) {
             (Some(Node::Group(name)), _) => (name.to_string(), vec![]),
             (Some(Node::Replicas(id)), _) => (format!("{id} › replicas"), vec![]),
@@ -65,7 +65,7 @@ impl InfoPane {
 /// The rows of the pane at a width.
 pub fn sheet<'t>(node: Option<&Node>, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
     let mut sheet = Sheet::new(look.theme, width);
-    match (node, node.and_then(Node::server).and_then(|id| look.world.server(id))) {
+    match (node, node.and_then(Node::server).and_then(|id| look.read_model.server(id))) {
         (Some(Node::Section(_, section)), Some(server)) => section_rows(&mut sheet, server, *section, look),
         (Some(Node::Replicas(id)), _) => replicas::sheet(&mut sheet, id, look),
         (Some(Node::Group(name)), _) => group_rows(&mut sheet, name, look, width),
@@ -78,7 +78,7 @@ pub fn sheet<'t>(node: Option<&Node>, look: DrawContext<'t>, width: u16) -> Shee
 }
 
 fn group_rows(sheet: &mut Sheet, name: &str, look: DrawContext, width: u16) {
-    let mine = || look.world.servers.iter().filter(|s| s.spec.group.as_deref() == Some(name));
+    let mine = || look.read_model.servers.iter().filter(|s| s.spec.group.as_deref() == Some(name));
     let names = mine().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 24);
     let figures = Figures::for_room(width.saturating_sub(names + 2 + 24));
     let mut head = vec![(" ".repeat(usize::from(names) + 2), look.theme.muted)];
@@ -215,7 +215,7 @@ fn figure_rows(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
 }
 
 fn trouble_rows(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
-    let (theme, epoch) = (look.theme, look.world.epoch);
+    let (theme, epoch) = (look.theme, look.read_model.epoch);
     if !server.anomalies.is_empty() {
         sheet.gap().text("Against the protocol", theme.accent);
         for (kind, count) in &server.anomaly_counts {

@@ -23,9 +23,9 @@ use ratatui::style::Style;
 
 use crate::domain::{
     call::Outcome,
+    read_model::{ConsoleState, ServerView},
     server::Phase,
     time::Stamp,
-    world::{ServerView, World},
 };
 
 use super::{keymap::Keymap, theme::Theme};
@@ -34,7 +34,7 @@ use super::{keymap::Keymap, theme::Theme};
 #[derive(Clone, Copy)]
 pub struct DrawContext<'a> {
     /// What is known.
-    pub world: &'a World,
+    pub read_model: &'a ConsoleState,
     /// The colours.
     pub theme: &'a Theme,
     /// The keys, for hints.
@@ -88,7 +88,7 @@ pub fn state_words(server: &ServerView, now: Stamp) -> String {
 pub fn lasting(phase: &Phase, since: Stamp, look: DrawContext) -> String {
     match phase.pending() {
         true => format!("for {}", crate::domain::time::short(look.now.since(since))),
-        false => format!("since {}", &look.world.epoch.time_of_day(since)[..8]),
+        false => format!("since {}", &look.read_model.epoch.time_of_day(since)[..8]),
     }
 }
 

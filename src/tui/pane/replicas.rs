@@ -6,8 +6,8 @@ use crate::{
     domain::{
         id::ServerId,
         policy::route::{Group, Strategy},
+        read_model::ConsoleState,
         time::short,
-        world::World,
     },
     tui::{
         theme::Theme,
@@ -19,10 +19,10 @@ use crate::{
 use super::{DrawContext, breaker, lamp, state_words, text_view::Sheet};
 
 /// Whether a row belongs to a group of replicas.
-pub fn owns(row: &Row, world: &World) -> bool {
+pub fn owns(row: &Row, read_model: &ConsoleState) -> bool {
     match &row.node {
         Node::Replicas(_) | Node::Member(..) => true,
-        Node::Tool(tool) => world.server(&tool.server).is_none() && world.group(&tool.server).is_some(),
+        Node::Tool(tool) => read_model.server(&tool.server).is_none() && read_model.group(&tool.server).is_some(),
         _ => false,
     }
 }
@@ -34,9 +34,9 @@ pub fn draw_row(row: &Row, fold: &str, look: DrawContext, pen: &mut Pen) {
         Node::Replicas(id) => draw_group(id, fold, look, pen),
         Node::Member(_, server) => draw_member(server, look, pen),
         Node::Tool(tool) => {
-            let tools = look.world.group_tools(&tool.server);
+            let tools = look.read_model.group_tools(&tool.server);
             let found = tools.iter().find(|(known, ..)| known.name == tool.name);
-            let members = look.world.members(&tool.server).count();
+            let members = look.read_model.members(&tool.server).count();
             if let Some((_, of, differ)) = found {
                 if of.len() < members {
                     let count = format!("{} of {members} ", of.len());
@@ -51,7 +51,7 @@ pub fn draw_row(row: &Row, fold: &str, look: DrawContext, pen: &mut Pen) {
                 let room = pen.left();
                 pen.put_middle(&tool.name, room, theme.text);
             } else {
-                let exposed = look.world.names.exposed(tool).cloned().unwrap_or_else(|| tool.name.clone());
+                let exposed = look.read_model.names.exposed(tool).cloned().unwrap_or_else(|| tool.name.clone());
                 pen.put_marked(&exposed, &row.marks, theme.text, theme.found).skip(1).right(&[("⊞ ", theme.muted)]);
             }
         }
@@ -61,7 +61,7 @@ pub fn draw_row(row: &Row, fold: &str, look: DrawContext, pen: &mut Pen) {
 
 fn draw_group(id: &ServerId, fold: &str, look: DrawContext, pen: &mut Pen) {
     let theme = look.theme;
-    let Some(group) = look.world.group(id) else { return };
+    let Some(group) = look.read_model.group(id) else { return };
     pen.put(fold, theme.muted).put("⊞ ", theme.accent);
     let (lamps, strategy) = (lamps(group, look), group.strategy.word());
     let pieces: Vec<(&str, ratatui::style::Style)> = lamps.iter().map(|(t, s)| (t.as_str(), *s)).collect();
@@ -76,7 +76,7 @@ fn draw_group(id: &ServerId, fold: &str, look: DrawContext, pen: &mut Pen) {
 /// The members' lamps; one with a breaker that does not let calls through shows that instead.
 fn lamps(group: &Group, look: DrawContext) -> Vec<(String, ratatui::style::Style)> {
     let mut pieces: Vec<(String, ratatui::style::Style)> = vec![];
-    for member in group.members.iter().filter_map(|m| look.world.server(&m.server)).take(12) {
+    for member in group.members.iter().filter_map(|m| look.read_model.server(&m.server)).take(12) {
         let open = breaker::badge(&member.breaker, look.now, look.theme).filter(|_| member.phase.usable());
         let (glyph, style) = match open {
             Some(_) => breaker::glyph(member.breaker.state, look.theme),
@@ -89,7 +89,7 @@ fn lamps(group: &Group, look: DrawContext) -> Vec<(String, ratatui::style::Style
 
 fn draw_member(id: &ServerId, look: DrawContext, pen: &mut Pen) {
     let theme = look.theme;
-    let Some(server) = look.world.server(id) else {
+    let Some(server) = look.read_model.server(id) else {
         pen.put("? ", theme.warn).put(id.as_str(), theme.muted).put(" is no server", theme.warn);
         return;
     };
@@ -120,8 +120,8 @@ pub fn conflict(tool: &Arc<str>, members: &[ServerId]) -> Vec<String> {
 
 /// The info pane's rows for a group.
 pub fn sheet(sheet: &mut Sheet, id: &ServerId, look: DrawContext) {
-    let (theme, world) = (look.theme, look.world);
-    let Some(group) = world.group(id) else {
+    let (theme, read_model) = (look.theme, look.read_model);
+    let Some(group) = read_model.group(id) else {
         sheet.text("This group is no longer configured.", theme.muted);
         return;
     };
@@ -141,11 +141,11 @@ pub fn sheet(sheet: &mut Sheet, id: &ServerId, look: DrawContext) {
     for member in &group.members {
         sheet.row(member_row(&member.server, member.weight, &group.strategy, look, theme));
     }
-    let tools = world.group_tools(id);
+    let tools = read_model.group_tools(id);
     sheet.gap().text(if tools.len() == 1 { "1 tool".to_owned() } else { format!("{} tools", tools.len()) }.as_str(), theme.accent);
     for (tool, of, differ) in &tools {
         let mut row = vec![(format!("  {}", tool.name), theme.text)];
-        if of.len() < world.members(id).count() {
+        if of.len() < read_model.members(id).count() {
             let names: Vec<&str> = of.iter().map(ServerId::as_str).collect();
             row.push((format!("  only {}", names.join(", ")), theme.muted));
         }
@@ -163,7 +163,7 @@ pub fn sheet(sheet: &mut Sheet, id: &ServerId, look: DrawContext) {
 }
 
 fn member_row(id: &ServerId, weight: u32, strategy: &Strategy, look: DrawContext, theme: &Theme) -> Vec<(String, ratatui::style::Style)> {
-    let Some(server) = look.world.server(id) else {
+    let Some(server) = look.read_model.server(id) else {
         return vec![(format!("  ? {id}: there is no such server"), theme.warn)];
     };
     let (glyph, style) = lamp(&server.phase, theme);

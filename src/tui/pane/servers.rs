@@ -10,10 +10,10 @@ use crate::{
     domain::{
         catalog::Change,
         policy::breaker::BreakerView,
+        read_model::{ConsoleState, ServerView},
         server::{Phase, Step},
         stats::Stats,
         time::short,
-        world::{ServerView, World},
     },
     tui::{
         action::Action,
@@ -46,9 +46,9 @@ pub fn row_at(tree: &Tree, area: Rect, y: u16) -> Option<usize> {
 pub fn draw(tree: &Tree, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let title = if look.focused { theme.focus } else { theme.text };
-    let count = format!("{} tools", look.world.names.len());
+    let count = format!("{} tools", look.read_model.names.len());
     let right = [(count.as_str(), theme.muted)];
-    let inner = pane(buf, area, &[("Servers", title)], if look.world.names.is_empty() { &[] } else { &right }, look.focused, theme);
+    let inner = pane(buf, area, &[("Servers", title)], if look.read_model.names.is_empty() { &[] } else { &right }, look.focused, theme);
     let head = head(tree, area);
     if head > 0 {
         draw_filter(tree, look, inner, buf);
@@ -75,8 +75,8 @@ fn draw_filter(tree: &Tree, look: DrawContext, inner: Rect, buf: &mut Buffer) {
         None => {
             let key = look.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
             pen.put(&key, look.theme.key).put(" find a tool", look.theme.muted);
-            if !look.world.servers.is_empty() {
-                Figures::for_room(room_for_figures(look.world, inner.width)).heads(look.theme, &mut pen);
+            if !look.read_model.servers.is_empty() {
+                Figures::for_room(room_for_figures(look.read_model, inner.width)).heads(look.theme, &mut pen);
             }
         }
     }
@@ -114,14 +114,14 @@ fn draw_row(row: &Row, selected: bool, look: DrawContext, area: Rect, buf: &mut 
         Some(false) => "▸ ",
         None => "  ",
     };
-    if replicas::owns(row, look.world) {
+    if replicas::owns(row, look.read_model) {
         replicas::draw_row(row, fold, look, &mut pen);
         if selected {
             buf.set_style(area.intersection(buf.area), look.selection());
         }
         return;
     }
-    let Some(server) = look.world.servers.get(row.server) else { return };
+    let Some(server) = look.read_model.servers.get(row.server) else { return };
     let base = look.theme.text;
     match &row.node {
         Node::Group(name) => draw_group(name, row.open == Some(true), fold, look, &mut pen),
@@ -139,7 +139,7 @@ fn draw_row(row: &Row, selected: bool, look: DrawContext, area: Rect, buf: &mut 
             if row.marks.is_empty() {
                 put_name(&mut pen, &tool.name, change, if server.phase.usable() { base } else { look.theme.muted }, look);
             } else {
-                let exposed = look.world.names.exposed(tool).map_or(&*tool.name, |n| n);
+                let exposed = look.read_model.names.exposed(tool).map_or(&*tool.name, |n| n);
                 let (glyph, style) = lamp(&server.phase, look.theme);
                 pen.put(glyph, style).skip(1).put_marked(exposed, &row.marks, base, look.theme.found);
                 // What it does tells more than its name, where there is room for some words of it.
@@ -213,7 +213,7 @@ fn draw_group(name: &str, open: bool, fold: &str, look: DrawContext, pen: &mut P
     if !open {
         // What is folded away still shows how it stands.
         pen.skip(2);
-        for server in look.world.servers.iter().filter(|s| s.spec.group.as_deref() == Some(name)) {
+        for server in look.read_model.servers.iter().filter(|s| s.spec.group.as_deref() == Some(name)) {
             let (glyph, style) = lamp(&server.phase, look.theme);
             pen.put(glyph, style).skip(1);
         }
@@ -225,8 +225,8 @@ fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, look: Dr
     let (glyph, style) = lamp(&server.phase, theme);
     pen.put(fold, theme.muted).put(glyph, style).skip(1);
     // Columns line up over servers inside of groups and beside them.
-    let inset = if depth == 0 && grouped(look.world) { 2 } else { 0 };
-    let name_room = (name_column(look.world) + inset).min(pen.left());
+    let inset = if depth == 0 && grouped(look.read_model) { 2 } else { 0 };
+    let name_room = (name_column(look.read_model) + inset).min(pen.left());
     let name_style = if matches!(*server.phase, Phase::Disabled) { theme.muted } else { theme.accent };
     let start = pen.x();
     pen.put_middle(server.id().as_str(), name_room, name_style).to(start + name_room);
@@ -235,7 +235,7 @@ fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, look: Dr
         Phase::Reconnecting { attempt, until, .. } => format!("retry {attempt} in {}", short(until.since(look.now))),
         other => other.word().to_owned(),
     };
-    let figures = Figures::for_room(room_for_figures(look.world, width));
+    let figures = Figures::for_room(room_for_figures(look.read_model, width));
     let marks = marks(&server.breaker, server.faults.len(), look);
     // A server that is well needs no word, the lamp has its own shape; one that is not says so before its figures.
     let well = matches!(*server.phase, Phase::Ready);
@@ -271,13 +271,13 @@ fn marks(breaker: &BreakerView, faults: usize, look: DrawContext) -> Vec<(String
 }
 
 /// Whether servers stand in folders.
-fn grouped(world: &World) -> bool {
-    world.servers.iter().any(|s| s.spec.group.is_some())
+fn grouped(read_model: &ConsoleState) -> bool {
+    read_model.servers.iter().any(|s| s.spec.group.is_some())
 }
 
 /// The cells beside the names; of a wide row, some stay free for the words of a server that is not well.
-fn room_for_figures(world: &World, width: u16) -> u16 {
-    let names = 1 + 2 + 2 + name_column(world) + if grouped(world) { 2 } else { 0 };
+fn room_for_figures(read_model: &ConsoleState, width: u16) -> u16 {
+    let names = 1 + 2 + 2 + name_column(read_model) + if grouped(read_model) { 2 } else { 0 };
     let room = width.saturating_sub(names);
     if room > 44 { room - 18 } else { room }
 }
@@ -295,8 +295,8 @@ fn step_word(step: Step) -> &'static str {
 }
 
 /// Names line up over all servers, within reason.
-fn name_column(world: &World) -> u16 {
-    world.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
+fn name_column(read_model: &ConsoleState) -> u16 {
+    read_model.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
 }
 
 fn draw_tool_figures(stats: &Stats, look: DrawContext, pen: &mut Pen) {

@@ -9,8 +9,8 @@ use crate::{
     domain::{
         id::ServerId,
         policy::breaker::State,
+        read_model::{ConsoleState, ServerView},
         server::Phase,
-        world::{ServerView, World},
     },
     tui::{
         strip::{Grid, Mark, Strip},
@@ -22,30 +22,30 @@ use crate::{
 use super::{DrawContext, breaker, lamp};
 
 /// What stands before a lane: lamp, name, gaps.
-fn label(world: &World) -> u16 {
-    4 + world.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
+fn label(read_model: &ConsoleState) -> u16 {
+    4 + read_model.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
 }
 
 /// The cells of a lane in a strip of this width.
-pub fn cells(world: &World, area: Rect) -> u16 {
-    area.width.saturating_sub(3 + label(world))
+pub fn cells(read_model: &ConsoleState, area: Rect) -> u16 {
+    area.width.saturating_sub(3 + label(read_model))
 }
 
 /// Whether anything of connections and breakers is in the picture that moves left with time.
-pub fn moves(world: &World, grid: Grid) -> bool {
+pub fn moves(read_model: &ConsoleState, grid: Grid) -> bool {
     let cells = grid.cells as u16;
-    world.servers.iter().any(|server| {
+    read_model.servers.iter().any(|server| {
         let changed = server.breaker.transitions.iter().any(|change| grid.cell(change.at).is_some());
         changed || absences(server, grid, cells).any(|absence| absence.began || absence.cells.end < cells)
     })
 }
 
 /// The servers that have a lane in so many rows: all, or those with something to tell first.
-fn lanes(strip: &Strip, world: &World, grid: Grid, rows: usize) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..world.servers.len()).collect();
+fn lanes(strip: &Strip, read_model: &ConsoleState, grid: Grid, rows: usize) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..read_model.servers.len()).collect();
     if places.len() > rows {
         let telling = |at: &usize| {
-            let server = &world.servers[*at];
+            let server = &read_model.servers[*at];
             let moved = grid.cell(server.phase_since).is_some();
             !(server.stats.in_flight > 0 || moved || strip.shows(server.id(), grid))
         };
@@ -60,18 +60,18 @@ fn lanes(strip: &Strip, world: &World, grid: Grid, rows: usize) -> Vec<usize> {
 pub fn lane_at(strip: &Strip, look: DrawContext, area: Rect, y: u16) -> Option<ServerId> {
     let row = usize::from(y.checked_sub(area.y + 1)?);
     let rows = usize::from(area.height.saturating_sub(2));
-    let grid = Grid::new(cells(look.world, area), look.now);
-    let at = *lanes(strip, look.world, grid, rows).get(row)?;
-    look.world.servers.get(at).map(|s| s.id().clone())
+    let grid = Grid::new(cells(look.read_model, area), look.now);
+    let at = *lanes(strip, look.read_model, grid, rows).get(row)?;
+    look.read_model.servers.get(at).map(|s| s.id().clone())
 }
 
 /// Draws the strip.
 pub fn draw(strip: &Strip, look: DrawContext, area: Rect, buf: &mut Buffer) {
-    let (theme, world) = (look.theme, look.world);
-    let grid = Grid::new(cells(world, area), look.now);
+    let (theme, read_model) = (look.theme, look.read_model);
+    let grid = Grid::new(cells(read_model, area), look.now);
     let rows = usize::from(area.height.saturating_sub(2));
-    let shown = lanes(strip, world, grid, rows);
-    let hidden = world.servers.len() - shown.len();
+    let shown = lanes(strip, read_model, grid, rows);
+    let hidden = read_model.servers.len() - shown.len();
     let more = format!("  {hidden} more, quiet");
     let legend: [(&str, Style); 9] = [
         ("▪", theme.ok),
@@ -87,7 +87,7 @@ pub fn draw(strip: &Strip, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let legend: &[(&str, Style)] = if area.width >= 90 { &legend } else { &[] };
     let inner = pane(buf, area, &[("Last 60 s", theme.text)], legend, false, theme);
     for (y, at) in shown.into_iter().enumerate() {
-        let Some(server) = world.servers.get(at) else { continue };
+        let Some(server) = read_model.servers.get(at) else { continue };
         lane(strip, server, grid, look, Rect { y: inner.y + y as u16, height: 1, ..inner }, buf);
     }
 }
@@ -96,7 +96,7 @@ fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: DrawContext, area:
     let theme = look.theme;
     let mut pen = Pen::new(buf, area, 0);
     let (glyph, style) = lamp(&server.phase, theme);
-    let column = label(look.world) - 4;
+    let column = label(look.read_model) - 4;
     pen.skip(1).put(glyph, style).skip(1).put_middle(server.id().as_str(), column, theme.text);
     let start = area.x + column + 4;
     let row = Rect { x: start, width: (grid.cells as u16).min(area.right().saturating_sub(start)), ..area };

@@ -12,7 +12,7 @@ use crossterm::event::KeyEvent;
 use ratatui::layout::Rect;
 
 use crate::{
-    domain::{time::Stamp, world::World},
+    domain::{read_model::ConsoleState, time::Stamp},
     tui::{
         action::Action,
         filter::Filter,
@@ -267,9 +267,9 @@ impl Timeline {
     }
 
     /// Lays the bars out for a pane of this size.
-    pub fn fit(&mut self, rows: &Rows, world: &World, now: Stamp, area: Rect) {
+    pub fn fit(&mut self, rows: &Rows, read_model: &ConsoleState, now: Stamp, area: Rect) {
         let run = self.run_here();
-        self.plan.clear(world);
+        self.plan.clear(read_model);
         let (_, chart) = rooms(area, self.head(area), &self.plan);
         if self.scale.cells != chart.width {
             self.scale.cells = chart.width;

@@ -10,8 +10,8 @@ use crate::{
     domain::{
         id::CallId,
         policy::call_event::{CallEvent, Wait},
+        read_model::{CallView, ConsoleState},
         time::{short, size},
-        world::{CallView, World},
     },
     tui::{
         action::Action,
@@ -46,70 +46,70 @@ impl TrafficPane {
     }
 
     /// The call under the cursor.
-    pub fn selected<'w>(&self, world: &'w World) -> Option<&'w CallView> {
+    pub fn selected<'w>(&self, read_model: &'w ConsoleState) -> Option<&'w CallView> {
         match self.cursor {
-            Some(id) => world.calls.get(place(world, id)),
-            None => world.calls.back(),
+            Some(id) => read_model.calls.get(place(read_model, id)),
+            None => read_model.calls.back(),
         }
     }
 
     /// Moves the cursor; reaching the last call by going to the end follows again.
-    pub fn go(&mut self, to: Move, world: &World) {
-        let len = world.calls.len();
+    pub fn go(&mut self, to: Move, read_model: &ConsoleState) {
+        let len = read_model.calls.len();
         if len == 0 || to == Move::Last {
             return self.follow();
         }
-        let mut window = Window { cursor: self.cursor.map_or(len - 1, |id| place(world, id)), top: 0 };
+        let mut window = Window { cursor: self.cursor.map_or(len - 1, |id| place(read_model, id)), top: 0 };
         window.go(to, len);
-        self.cursor = world.calls.get(window.cursor).map(|c| c.id);
+        self.cursor = read_model.calls.get(window.cursor).map(|c| c.id);
     }
 
     /// Puts the cursor on the call at a cell of the pane; whether there is one.
-    pub fn click(&mut self, world: &World, area: Rect, y: u16) -> bool {
+    pub fn click(&mut self, read_model: &ConsoleState, area: Rect, y: u16) -> bool {
         let height = rows_height(area);
         let Some(inside) = y.checked_sub(area.y + 2) else { return false };
-        let rows = self.rows(world, height);
-        let Some(call) = world.calls.get(rows.start + usize::from(inside)).filter(|_| usize::from(inside) < rows.len()) else {
+        let rows = self.rows(read_model, height);
+        let Some(call) = read_model.calls.get(rows.start + usize::from(inside)).filter(|_| usize::from(inside) < rows.len()) else {
             return false;
         };
-        self.top = world.calls.get(rows.start).map(|c| c.id);
+        self.top = read_model.calls.get(rows.start).map(|c| c.id);
         self.cursor = Some(call.id);
         true
     }
 
     /// Scrolls so that the cursor is visible in a pane of this size.
-    pub fn fit(&mut self, world: &World, area: Rect) {
+    pub fn fit(&mut self, read_model: &ConsoleState, area: Rect) {
         let height = rows_height(area);
-        self.top = self.cursor.and_then(|_| world.calls.get(self.rows(world, height).start)).map(|c| c.id);
+        self.top = self.cursor.and_then(|_| read_model.calls.get(self.rows(read_model, height).start)).map(|c| c.id);
     }
 
-    fn rows(&self, world: &World, height: usize) -> std::ops::Range<usize> {
-        let len = world.calls.len();
-        let Some(cursor) = self.cursor.map(|id| place(world, id)) else { return len.saturating_sub(height)..len };
-        let mut window = Window { cursor, top: self.top.map_or(len.saturating_sub(height), |id| place(world, id)) };
+    fn rows(&self, read_model: &ConsoleState, height: usize) -> std::ops::Range<usize> {
+        let len = read_model.calls.len();
+        let Some(cursor) = self.cursor.map(|id| place(read_model, id)) else { return len.saturating_sub(height)..len };
+        let mut window = Window { cursor, top: self.top.map_or(len.saturating_sub(height), |id| place(read_model, id)) };
         window.fit(len, height);
         window.rows(len, height)
     }
 
     /// Draws the pane.
     pub fn draw(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let (theme, world) = (look.theme, look.world);
+        let (theme, read_model) = (look.theme, look.read_model);
         let title = if look.focused { theme.focus } else { theme.text };
         let key = look.keys.key(&[Context::Traffic], Action::Follow).unwrap_or_default();
         let follow = if self.following() { "following".to_owned() } else { format!("stopped · {key} follows") };
-        let calls = world.settled_total + world.running as u64;
+        let calls = read_model.settled_total + read_model.running as u64;
         let count = format!("{calls} {} · {follow}", if calls == 1 { "call" } else { "calls" });
         let inner = pane(buf, area, &[("Traffic", title)], &[(&count, theme.muted)], look.focused, theme);
         let columns = Columns::for_width(inner.width);
         columns.head(look, inner, buf);
-        if world.calls.is_empty() {
+        if read_model.calls.is_empty() {
             let room = Rect { y: inner.y.saturating_add(1), height: inner.height.saturating_sub(1), ..inner };
             Pen::new(buf, room, 0).skip(1).put("Calls of everybody show up here: pick a tool at the left and fire it.", theme.muted);
             return;
         }
-        let rows = self.rows(world, rows_height(area));
-        let selected = self.selected(world).map(|c| c.id);
-        for (y, call) in rows.filter_map(|i| world.calls.get(i)).enumerate() {
+        let rows = self.rows(read_model, rows_height(area));
+        let selected = self.selected(read_model).map(|c| c.id);
+        for (y, call) in rows.filter_map(|i| read_model.calls.get(i)).enumerate() {
             let row = Rect { y: inner.y + 1 + y as u16, height: 1, ..inner };
             columns.row(call, look, row, buf);
             if selected == Some(call.id) && (look.focused || !self.following()) {
@@ -125,8 +125,8 @@ fn rows_height(area: Rect) -> usize {
 }
 
 /// The place of a call, or of the next younger one that is still kept.
-fn place(world: &World, id: CallId) -> usize {
-    world.calls.partition_point(|c| c.id < id).min(world.calls.len().saturating_sub(1))
+fn place(read_model: &ConsoleState, id: CallId) -> usize {
+    read_model.calls.partition_point(|c| c.id < id).min(read_model.calls.len().saturating_sub(1))
 }
 
 struct Columns {
@@ -168,11 +168,11 @@ impl Columns {
     fn row(&self, call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let (theme, operation) = (look.theme, &call.spec.operation);
         let mut pen = Pen::new(buf, area, 0);
-        let time = look.world.epoch.time_of_day(call.queued);
+        let time = look.read_model.epoch.time_of_day(call.queued);
         pen.skip(1);
         cell(&mut pen, &time[..usize::from(self.time.saturating_sub(1)).min(time.len())], self.time, theme.muted);
         cell(&mut pen, operation.server().as_str(), self.server, theme.accent);
-        let subject = if self.server == 0 { look.world.call_name(operation) } else { operation.subject().to_owned() };
+        let subject = if self.server == 0 { look.read_model.call_name(operation) } else { operation.subject().to_owned() };
         cell(&mut pen, &subject, self.name, theme.text);
         cell(&mut pen, call.spec.origin.word(), self.origin, theme.muted);
         match &call.settled {

@@ -27,11 +27,11 @@ pub(super) fn told(now: u64) -> Model {
         workflows: runs::shelf(),
         invocation: Default::default(),
     };
-    let mut model = Model::new(setup, fake::shop_world(), (132, 40));
-    let events = runs::several(model.world().seq);
+    let mut model = Model::new(setup, fake::shop_state(), (132, 40));
+    let events = runs::several(model.read_model().seq);
     model.at(fake::at(now));
     model.update(Msg::Events(events));
-    assert!(model.world().call(CallId(5_100)).is_some());
+    assert!(model.read_model().call(CallId(5_100)).is_some());
     model
 }
 

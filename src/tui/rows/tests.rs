@@ -101,18 +101,18 @@ proptest! {
 
 #[test]
 fn a_snapshot_and_its_events_give_the_same_rows() {
-    let mut world = fake::shop_world();
-    let events = fake::busy(world.seq);
+    let mut read_model = fake::shop_state();
+    let events = fake::busy(read_model.seq);
     let mut live = Rows::new(1000);
     for event in &events {
         live.push(event);
-        world.apply(event);
+        read_model.apply(event);
     }
     let mut caught_up = Rows::new(1000);
-    caught_up.catch_up(&world);
+    caught_up.catch_up(&read_model);
     let list = |rows: &Rows| rows.ids().map(|id| *rows.get(id).unwrap()).collect::<Vec<_>>();
     assert_eq!(list(&live), list(&caught_up));
-    caught_up.catch_up(&world);
+    caught_up.catch_up(&read_model);
     assert_eq!(live.len(), caught_up.len(), "nothing twice");
 }
 

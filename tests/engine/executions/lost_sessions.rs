@@ -82,7 +82,7 @@ async fn call(rig: &Rig, tool: &str) -> (Arc<Settled>, Option<Resend>) {
 }
 
 fn resent(rig: &Rig, call: CallId) -> Option<Resend> {
-    rig.world().call(call).unwrap().stages().iter().find_map(|(_, stage)| match &**stage {
+    rig.read_model().call(call).unwrap().stages().iter().find_map(|(_, stage)| match &**stage {
         CallEvent::Resent { attempt: 1, cause } => Some(*cause),
         _ => None,
     })
@@ -96,8 +96,8 @@ async fn an_unsafe_call_is_sent_again_when_the_old_session_is_proven_gone() {
     let (settled, cause) = call(&rig, "bad").await;
     assert_eq!((text_of(&settled).as_str(), cause), ("hello", Some(Resend::ProvenGone)), "{settled:?}");
     assert_eq!((backend.ran(), settled.attempts, backend.server.count("initialize")), (1, 1, 2));
-    let world = rig.world();
-    let words: Vec<String> = world.calls.back().unwrap().stages().iter().map(|(_, stage)| stage.words()).collect();
+    let read_model = rig.read_model();
+    let words: Vec<String> = read_model.calls.back().unwrap().stages().iter().map(|(_, stage)| stage.words()).collect();
     assert!(words.iter().any(|line| line.contains("session lost, sent again in a new one")), "{words:?}");
     let pings: Vec<Option<String>> = backend
         .server

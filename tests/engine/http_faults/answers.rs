@@ -23,8 +23,8 @@ async fn servers_that_cannot_be_reached_say_which_kind_of_unreachable() {
         ("tls", "", "http and https are not mixed up"),
         ("scheme", "no scheme", "http or https"),
     ] {
-        let world = rig.until(id, |w| w.server(&id.into()).is_some_and(|s| s.phase.failure().is_some())).await;
-        let why = world.server(&id.into()).unwrap().phase.failure().cloned().unwrap();
+        let read_model = rig.until(id, |w| w.server(&id.into()).is_some_and(|s| s.phase.failure().is_some())).await;
+        let why = read_model.server(&id.into()).unwrap().phase.failure().cloned().unwrap();
         assert_eq!(why.step, At::Dial, "{why:#?}");
         let all = format!("{} {}", why.summary, why.causes.join(" ")).to_ascii_lowercase();
         assert!(all.contains(word), "{why:#?}");
@@ -183,7 +183,7 @@ async fn answers_over_the_limit_are_refused_while_they_come() {
     }
     let failure = bench.fails("an error page", refused).await;
     assert_eq!(failure.status, Some(500), "{failure:?}");
-    let held = bench.rig.world().frames.iter().map(|f| f.body.len()).max();
+    let held = bench.rig.read_model().frames.iter().map(|f| f.body.len()).max();
     assert!(held < Some(70 << 10), "no more is kept than allowed: {held:?}");
     bench.stop().await;
 }
@@ -276,8 +276,8 @@ async fn a_404_without_a_session_is_a_wrong_address() {
 async fn a_server_that_wants_credentials_at_the_door_is_not_asked_again_and_again() {
     let server = Server::start(|_| Some(page("401 Unauthorized", &[("WWW-Authenticate", "Bearer")], "who are you"))).await;
     let rig = Rig::start(vec![http("web", &server.url())]);
-    let world = rig.until("refused", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
-    let why = world.servers[0].phase.failure().unwrap();
+    let read_model = rig.until("refused", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+    let why = read_model.servers[0].phase.failure().unwrap();
     assert_eq!((why.status, why.retryable), (Some(401), false), "{why:#?}");
     assert!(why.hints.iter().any(|h| h.contains("Authorization")), "{why:#?}");
     assert_eq!(server.log().requests.len(), 1, "asked once");

@@ -41,9 +41,9 @@ async fn a_server_that_dies_is_noticed_without_a_call_and_found_again() {
     rig.ready("web").await;
     server.saw("a health check", |log| log.requests.iter().any(|r| r.method() == "ping")).await;
     server.die().await;
-    let world = rig.until("the loss", |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
-    assert!(world.calls.is_empty(), "nobody called");
-    let why = world.servers[0].phase.failure().cloned().unwrap();
+    let read_model = rig.until("the loss", |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
+    assert!(read_model.calls.is_empty(), "nobody called");
+    let why = read_model.servers[0].phase.failure().cloned().unwrap();
     assert!(why.target.contains("/mcp") && !why.summary.is_empty(), "{why:#?}");
     server.listen().await;
     rig.ready("web").await;

@@ -9,8 +9,8 @@ async fn a_server_that_never_answers_the_probe_is_reached_the_old_way() {
         let mut spec = http("web", &server.url());
         spec.timeouts.probe = SHORT;
         let rig = Rig::start(vec![spec]);
-        let world = rig.ready("web").await;
-        assert_eq!(world.servers[0].info.as_ref().unwrap().era, Era::Legacy);
+        let read_model = rig.ready("web").await;
+        assert_eq!(read_model.servers[0].info.as_ref().unwrap().era, Era::Legacy);
         assert_eq!((server.count("server/discover"), server.count("notifications/cancelled")), (1, 0));
         assert_eq!(text_of(&rig.call("web", "echo", "{}").await.1), "hello");
         rig.stop().await;
@@ -22,8 +22,8 @@ async fn refusals_of_the_probe_lead_to_the_old_way() {
     for status in ["400 Bad Request", "404 Not Found", "405 Method Not Allowed", "500 Internal Server Error"] {
         let server = Server::start(move |asked| (asked.method() == "server/discover").then(|| page(status, &[], "what?"))).await;
         let rig = Rig::start(vec![http("web", &server.url())]);
-        let world = rig.ready("web").await;
-        assert_eq!(world.servers[0].info.as_ref().unwrap().era, Era::Legacy, "{status}");
+        let read_model = rig.ready("web").await;
+        assert_eq!(read_model.servers[0].info.as_ref().unwrap().era, Era::Legacy, "{status}");
         rig.stop().await;
     }
 }
@@ -40,15 +40,15 @@ async fn the_modern_era_has_headers_rounds_and_no_sessions() {
     })
     .await;
     let rig = Rig::start(vec![http("web", &server.url())]);
-    let world = rig.ready("web").await;
-    let info = world.servers[0].info.clone().unwrap();
+    let read_model = rig.ready("web").await;
+    let info = read_model.servers[0].info.clone().unwrap();
     assert_eq!((info.era, info.protocol.as_str(), info.name.as_deref()), (Era::Modern, "2026-07-28", Some("scripted")));
 
     assert_eq!(text_of(&rig.call("web", "echo", "{}").await.1), "hello");
     let asking = rig.submit("web", "bad", r#"{"x":1}"#);
-    let world = rig.until("the question", |w| !w.asks.is_empty()).await;
-    assert_eq!(world.asks[0].call, Some(asking));
-    rig.command(Command::Answer { ask: world.asks[0].id, answer: Reply::Accept { content: Body::from(r#"{"name":"Ada"}"#) } });
+    let read_model = rig.until("the question", |w| !w.asks.is_empty()).await;
+    assert_eq!(read_model.asks[0].call, Some(asking));
+    rig.command(Command::Answer { ask: read_model.asks[0].id, answer: Reply::Accept { content: Body::from(r#"{"name":"Ada"}"#) } });
     let settled = rig.settled(asking).await;
     assert_eq!((text_of(&settled).as_str(), settled.rounds), ("hello", 2));
     let log = server.log();
@@ -65,7 +65,7 @@ async fn the_modern_era_has_headers_rounds_and_no_sessions() {
         assert_eq!(request.rpc["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
         assert_eq!(request.header("mcp-name").unwrap_or_default(), request.tool());
     }
-    assert_eq!(world.calls.iter().filter(|c| c.id == asking).count(), 1, "one call, whatever its rounds");
+    assert_eq!(read_model.calls.iter().filter(|c| c.id == asking).count(), 1, "one call, whatever its rounds");
 
     let hanging = rig.submit("web", "worse", "{}");
     server.saw("the call", |log| log.requests.iter().any(|r| r.tool() == "worse")).await;

@@ -51,7 +51,7 @@ async fn a_cut_event_stream_with_ids_is_resumed_when_the_server_says() {
         assert_eq!((resume.header("accept"), resume.header("mcp-session-id")), (Some("text/event-stream"), Some("session-1")));
     }
     assert_eq!(server.calls_of("bad"), 1, "a call is never sent again");
-    assert!(rig.world().frames_of(call).any(|f| f.http.as_ref().is_some_and(|h| h.event_id.as_deref() == Some("e-3"))));
+    assert!(rig.read_model().frames_of(call).any(|f| f.http.as_ref().is_some_and(|h| h.event_id.as_deref() == Some("e-3"))));
     rig.stop().await;
 }
 
@@ -175,8 +175,8 @@ async fn the_servers_own_stream_brings_questions_and_changes() {
     assert_eq!((get.header("accept"), get.header("mcp-session-id")), (Some("text/event-stream"), Some("session-1")));
 
     gate.add_permits(1);
-    let world = rig.until("the question", |w| !w.asks.is_empty()).await;
-    rig.command(Command::Answer { ask: world.asks[0].id, answer: Reply::Accept { content: Body::from(r#"{"name":"Ada"}"#) } });
+    let read_model = rig.until("the question", |w| !w.asks.is_empty()).await;
+    rig.command(Command::Answer { ask: read_model.asks[0].id, answer: Reply::Accept { content: Body::from(r#"{"name":"Ada"}"#) } });
     let log = server.saw("the answer", |log| log.requests.iter().any(|r| r.id() == "q-1")).await;
     let answer = log.requests.iter().find(|r| r.id() == "q-1").unwrap();
     assert_eq!(answer.rpc["result"], json!({"action": "accept", "content": {"name": "Ada"}}));

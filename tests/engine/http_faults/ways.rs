@@ -16,8 +16,8 @@ async fn a_unix_socket_carries_the_same() {
     rig.ready("web").await;
     assert_eq!(text_of(&rig.call("web", "echo", "{}").await.1), "hello");
     assert_eq!(server.calls_of("echo"), 1);
-    let world = rig.until("the missing socket", |w| w.servers[1].phase.failure().is_some()).await;
-    let why = world.servers[1].phase.failure().unwrap();
+    let read_model = rig.until("the missing socket", |w| w.servers[1].phase.failure().is_some()).await;
+    let why = read_model.servers[1].phase.failure().unwrap();
     assert!(why.step == At::Dial && why.target.contains("none.sock"), "{why:#?}");
     rig.stop().await;
 }
@@ -47,13 +47,13 @@ async fn configured_headers_are_sent_and_never_shown() {
     let (_, refused) = rig.call("web", "bad", "{}").await;
     assert_eq!(failure_of(&refused).kind, FailureKind::Unauthorized);
     assert!(failure_of(&refused).message.contains(MASK), "{refused:?}");
-    let world = rig.world();
+    let read_model = rig.read_model();
     rig.stop().await;
     for request in &server.log().requests {
         let sent = (request.header("authorization"), request.header("x-key"));
         assert_eq!(sent, (Some(&*format!("Bearer {TOKEN}")), Some(KEY)), "{request:?}");
     }
-    let shown = world.frames.iter().flat_map(|f| f.http.iter().flat_map(|h| h.headers.iter().cloned())).collect::<Vec<_>>();
+    let shown = read_model.frames.iter().flat_map(|f| f.http.iter().flat_map(|h| h.headers.iter().cloned())).collect::<Vec<_>>();
     assert!(
         shown.contains(&("Authorization".into(), "Bearer ${TOKEN}".into())) && shown.contains(&("X-Key".into(), MASK.into())),
         "{shown:?}"
@@ -65,9 +65,9 @@ async fn configured_headers_are_sent_and_never_shown() {
         events += 1;
     }
     assert!(events > 20, "{events} events were looked at");
-    let text = format!("{world:?}");
+    let text = format!("{read_model:?}");
     assert!(!text.contains("canary-") && text.len() > 1000);
-    let values: Vec<Value> = world.calls.iter().map(|c| serde_json::to_value(c.settled.as_ref().unwrap()).unwrap()).collect();
+    let values: Vec<Value> = read_model.calls.iter().map(|c| serde_json::to_value(c.settled.as_ref().unwrap()).unwrap()).collect();
     assert!(!Value::from(values).to_string().contains("canary-"));
 }
 
@@ -102,15 +102,15 @@ async fn a_subscription_that_is_refused_is_told_and_taken_back() {
     rig.ready("web").await;
     let subscribe = |uri: &str| rig.engine.command(Command::Subscribe { server: "web".into(), uri: uri.into(), on: true });
     let told = |uri: &'static str, why: &'static str| {
-        rig.until("a notice", move |world| world.notices.iter().any(|(_, n)| n.text.contains(uri) && n.text.contains(why)))
+        rig.until("a notice", move |read_model| read_model.notices.iter().any(|(_, n)| n.text.contains(uri) && n.text.contains(why)))
     };
     subscribe("r://bad");
     told("r://bad", "no such resource").await;
     subscribe("r://quiet");
     told("r://quiet", "left it out").await;
     subscribe("r://kept");
-    let world = rig.until("the one that is kept", |world| world.servers[0].subscriptions.contains_key("r://kept")).await;
-    assert_eq!(world.servers[0].subscriptions.keys().collect::<Vec<_>>(), ["r://kept"]);
+    let read_model = rig.until("the one that is kept", |read_model| read_model.servers[0].subscriptions.contains_key("r://kept")).await;
+    assert_eq!(read_model.servers[0].subscriptions.keys().collect::<Vec<_>>(), ["r://kept"]);
     assert_eq!(text_of(&rig.call("web", "echo", "{}").await.1), "hello", "the connection lives on");
     rig.stop().await;
 }

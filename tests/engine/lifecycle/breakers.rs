@@ -8,17 +8,17 @@ async fn a_server_that_cannot_be_reached_opens_its_breaker_and_a_connection_clos
     let mut spec = spec("web");
     spec.policy.breaker.consecutive = 3;
     let rig = Rig::over(fake.clone(), vec![spec]);
-    let world = until(&rig, |w| w.servers[0].breaker.state == Breaking::Open).await;
+    let read_model = until(&rig, |w| w.servers[0].breaker.state == Breaking::Open).await;
     assert!(
-        world.servers[0].breaker.reason.contains("3 failures in a row, the last: transport: not today"),
+        read_model.servers[0].breaker.reason.contains("3 failures in a row, the last: transport: not today"),
         "{:?}",
-        world.servers[0].breaker
+        read_model.servers[0].breaker
     );
     // Nobody waits for a server that is known to be gone.
     let settled = echo(&rig, None).await;
     assert_eq!((failure_of(&settled).kind, settled.timings.total()), (FailureKind::BreakerOpen, Duration::ZERO));
-    let world = until(&rig, |w| w.servers[0].phase.usable()).await;
-    let breaker = &world.servers[0].breaker;
+    let read_model = until(&rig, |w| w.servers[0].phase.usable()).await;
+    let breaker = &read_model.servers[0].breaker;
     assert_eq!((breaker.state, breaker.calls, breaker.reason.as_str()), (Breaking::Closed, 0, "it is connected again"));
     assert!(matches!(echo(&rig, None).await.outcome, Outcome::Ok { .. }));
     rig.stop().await;
@@ -27,8 +27,8 @@ async fn a_server_that_cannot_be_reached_opens_its_breaker_and_a_connection_clos
 #[tokio::test(start_paused = true)]
 async fn a_server_that_was_given_up_shows_an_open_breaker_and_says_why() {
     let rig = Rig::over(Fake::new(|_| Plan::Refuse), vec![spec("web")]);
-    let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
-    assert_eq!(world.servers[0].breaker.state, Breaking::Open);
+    let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+    assert_eq!(read_model.servers[0].breaker.state, Breaking::Open);
     let settled = echo(&rig, None).await;
     let failure = failure_of(&settled);
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::NotReady, false));
@@ -43,8 +43,8 @@ async fn a_server_that_was_given_up_shows_an_open_breaker_and_says_why() {
 async fn credentials_that_are_refused_say_nothing_to_the_breaker() {
     let fail = |_| Plan::Fail(ConnectFailure { status: Some(401), ..ConnectFailure::new(Step::Initialize, "HTTP 401") });
     let rig = Rig::over(Fake::new(fail), vec![spec("web")]);
-    let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
-    assert_eq!((world.servers[0].breaker.state, world.servers[0].breaker.calls), (Breaking::Closed, 0));
+    let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+    assert_eq!((read_model.servers[0].breaker.state, read_model.servers[0].breaker.calls), (Breaking::Closed, 0));
     rig.stop().await;
 }
 

@@ -67,17 +67,17 @@ async fn five_hundred_calls_of_every_kind_end_once_each() {
     }
     let (ends, told) = tokio::time::timeout(crate::support::PATIENCE, watcher).await.unwrap_or_else(|_| panic!("seed {seed}")).unwrap();
     assert_eq!(told, [], "seed {seed}: nothing follows the end");
-    let world = rig.world();
+    let read_model = rig.read_model();
     for call in &calls {
-        assert_eq!(ends.get(call), Some(&1), "seed {seed}: {:?}", world.call(*call));
-        let of_call: Vec<_> = world.frames_of(*call).filter(|f| matches!(f.kind, FrameKind::Request | FrameKind::Response)).collect();
-        let (first, sent) = (of_call.first(), world.call(*call).unwrap().sent.is_some());
+        assert_eq!(ends.get(call), Some(&1), "seed {seed}: {:?}", read_model.call(*call));
+        let of_call: Vec<_> = read_model.frames_of(*call).filter(|f| matches!(f.kind, FrameKind::Request | FrameKind::Response)).collect();
+        let (first, sent) = (of_call.first(), read_model.call(*call).unwrap().sent.is_some());
         assert!(first.is_none_or(|f| (f.kind, f.direction) == (FrameKind::Request, Direction::Out)), "seed {seed}: {of_call:?}");
-        assert_eq!(first.is_some(), sent, "seed {seed}: what is said to be sent was sent: {:?}", world.call(*call));
+        assert_eq!(first.is_some(), sent, "seed {seed}: what is said to be sent was sent: {:?}", read_model.call(*call));
         assert!(of_call.windows(2).all(|pair| pair[0].seq < pair[1].seq && pair[0].at <= pair[1].at), "seed {seed}: {of_call:?}");
     }
-    assert_eq!((world.running, world.settled_total), (0, 500), "seed {seed}");
-    assert!(world.servers.iter().all(|s| s.stats.in_flight == 0));
+    assert_eq!((read_model.running, read_model.settled_total), (0, 500), "seed {seed}");
+    assert!(read_model.servers.iter().all(|s| s.stats.in_flight == 0));
     rig.stop().await;
 }
 
@@ -95,13 +95,13 @@ async fn what_was_not_sent_in_time_is_never_sent() {
     let settled = rig.call_within("bad", "echo", Duration::from_millis(300)).await;
     let failure = failure_of(&settled);
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Timeout, false), "{failure:?}");
-    let unsent = rig.world().calls.back().unwrap().id;
+    let unsent = rig.read_model().calls.back().unwrap().id;
     std::fs::write(&file, "").unwrap();
     for call in filling.iter().chain([&nap]) {
         assert!(matches!(rig.settled(*call).await.outcome, Outcome::Ok { .. }));
     }
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
-    assert_eq!(rig.world().frames_of(unsent).count(), 0, "neither the request nor its cancellation");
+    assert_eq!(rig.read_model().frames_of(unsent).count(), 0, "neither the request nor its cancellation");
     rig.stop().await;
 }
 
@@ -120,8 +120,8 @@ async fn arguments_and_variables_that_are_secret_are_shown_nowhere() {
     let rig = Rig::start(vec![]);
     let (_, mut tail) = rig.engine.watch();
     rig.engine.apply(vec![spec]);
-    let world = rig.until("the failure", |w| w.servers.first().is_some_and(|s| s.phase.failure().is_some())).await;
-    assert!(!format!("{world:?}").contains("canary-"));
+    let read_model = rig.until("the failure", |w| w.servers.first().is_some_and(|s| s.phase.failure().is_some())).await;
+    assert!(!format!("{read_model:?}").contains("canary-"));
     while let Ok(Some(event)) = tail.try_next() {
         let text = serde_json::to_string(&*event).unwrap();
         assert!(!text.contains("canary-"), "{text}");

@@ -35,8 +35,8 @@ async fn what_a_server_says_has_changed_is_read_anew() {
     };
     let read = async |uri: &str| {
         let call = submit(uri);
-        let world = until(&rig, |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
-        let settled = world.call(call).unwrap().settled.clone().unwrap();
+        let read_model = until(&rig, |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
+        let settled = read_model.call(call).unwrap().settled.clone().unwrap();
         (settled.outcome.result().unwrap().value().unwrap()["contents"][0]["text"].as_str().unwrap().to_owned(), settled.cached.is_some())
     };
     let tell = |method: &str, uri: &str| {

@@ -7,16 +7,16 @@ async fn a_server_that_keeps_failing_is_left_alone_until_somebody_asks() {
     let fake = Fake::new(|attempt| if attempt < 6 { Plan::Refuse } else { Behaviour::prompt().plan() });
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
     let waiting = rig.submit("web", "echo", "{}");
-    let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+    let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
     assert_eq!(fake.attempts(), 5);
-    let tries: Vec<u32> = world.servers[0]
+    let tries: Vec<u32> = read_model.servers[0]
         .history
         .iter()
         .filter_map(|(_, phase)| if let Phase::Reconnecting { attempt, .. } = &**phase { Some(*attempt) } else { None })
         .collect();
     assert_eq!(tries, [1, 2, 3, 4]);
-    let world = until(&rig, |w| w.call(waiting).is_some_and(|c| c.settled.is_some())).await;
-    let failure = failure_of(world.call(waiting).unwrap().settled.as_ref().unwrap()).clone();
+    let read_model = until(&rig, |w| w.call(waiting).is_some_and(|c| c.settled.is_some())).await;
+    let failure = failure_of(read_model.call(waiting).unwrap().settled.as_ref().unwrap()).clone();
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::NotReady, false));
     assert!(failure.message.contains("not today"), "the cause is told: {failure:?}");
     sleep(MINUTE * 60).await;
@@ -61,8 +61,8 @@ async fn a_server_that_gives_no_sign_of_life_is_connected_anew() {
         _ => Behaviour::prompt().checked(|n| if n % 2 == 0 { Sign::Silence } else { Sign::Fine }).plan(),
     });
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
-    let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
-    assert!(world.servers[0].phase.failure().unwrap().summary.contains("no sign of life"), "{:?}", world.servers[0].phase);
+    let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
+    assert!(read_model.servers[0].phase.failure().unwrap().summary.contains("no sign of life"), "{:?}", read_model.servers[0].phase);
     until(&rig, |w| w.servers[0].phase.usable()).await;
     sleep(MINUTE * 10).await;
     assert_eq!(fake.attempts(), 2);
@@ -183,10 +183,10 @@ async fn lists_that_cannot_be_read_again_leave_those_of_before() {
     let rig = Rig::over(fake, vec![spec("web")]);
     until(&rig, |w| w.servers[0].phase.usable()).await;
     rig.command(Command::Refresh { server: "web".into() });
-    let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Degraded { .. })).await;
-    let Phase::Degraded { reason } = &*world.servers[0].phase else { unreachable!() };
+    let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Degraded { .. })).await;
+    let Phase::Degraded { reason } = &*read_model.servers[0].phase else { unreachable!() };
     assert!(reason.contains("longer than 15") && reason.contains("read before are kept"), "{reason}");
-    assert_eq!(world.servers[0].catalog.tools.len(), 1);
+    assert_eq!(read_model.servers[0].catalog.tools.len(), 1);
     assert_eq!(text_of(&*echo(&rig, None).await), "hello");
     rig.command(Command::Refresh { server: "web".into() });
     until(&rig, |w| *w.servers[0].phase == Phase::Ready).await;
@@ -248,7 +248,7 @@ async fn a_breakdown_of_a_connection_in_use_ends_its_calls_and_touches_no_other_
         other.timeouts.health = Duration::ZERO;
         let rig = Rig::over(fake, vec![spec("web"), other]);
         until(&rig, |w| w.servers.iter().all(|s| s.phase.usable())).await;
-        let settled = |call: CallId| move |w: &World| w.call(call).is_some_and(|c| c.settled.is_some());
+        let settled = |call: CallId| move |w: &ConsoleState| w.call(call).is_some_and(|c| c.settled.is_some());
         let bystander = rig.submit("other", "echo", "{}");
         // What is in flight keeps health checks away.
         let hanging = (!checking).then(|| rig.submit("web", "echo", "{}"));
@@ -256,22 +256,22 @@ async fn a_breakdown_of_a_connection_in_use_ends_its_calls_and_touches_no_other_
         if !checking {
             rig.command(Command::Refresh { server: "web".into() });
         }
-        let down = |w: &World| w.server(&"web".into()).is_some_and(|s| matches!(&*s.phase, Phase::Failed { .. }));
-        let world = until(&rig, down).await;
-        assert!(world.server(&"web".into()).unwrap().phase.failure().unwrap().summary.contains("broke down within"));
+        let down = |w: &ConsoleState| w.server(&"web".into()).is_some_and(|s| matches!(&*s.phase, Phase::Failed { .. }));
+        let read_model = until(&rig, down).await;
+        assert!(read_model.server(&"web".into()).unwrap().phase.failure().unwrap().summary.contains("broke down within"));
         if let Some(hanging) = hanging {
-            let world = until(&rig, settled(hanging)).await;
-            let failure = failure_of(world.call(hanging).unwrap().settled.as_ref().unwrap()).clone();
+            let read_model = until(&rig, settled(hanging)).await;
+            let failure = failure_of(read_model.call(hanging).unwrap().settled.as_ref().unwrap()).clone();
             assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Transport, true), "{failure:?}");
         }
-        let world = rig.world();
-        assert!(world.call(bystander).unwrap().settled.is_none() && world.server(&"other".into()).unwrap().phase.usable());
+        let read_model = rig.read_model();
+        assert!(read_model.call(bystander).unwrap().settled.is_none() && read_model.server(&"other".into()).unwrap().phase.usable());
         rig.command(Command::Restart { server: "web".into() });
         until(&rig, |w| w.servers.iter().all(|s| s.phase.usable())).await;
         for id in ["web", "other"] {
             let fine = rig.submit(id, "echo", r#"{"x":"fine"}"#);
-            let world = until(&rig, settled(fine)).await;
-            assert_eq!(text_of(world.call(fine).unwrap().settled.as_ref().unwrap()), "hello");
+            let read_model = until(&rig, settled(fine)).await;
+            assert_eq!(text_of(read_model.call(fine).unwrap().settled.as_ref().unwrap()), "hello");
         }
         rig.engine.shutdown().await;
     }
@@ -291,8 +291,8 @@ async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     });
     let rig = Rig::over(fake, vec![spec("web")]);
     for _ in 0..2 {
-        let world = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
-        assert!(world.servers[0].phase.failure().unwrap().summary.contains("broke down within"));
+        let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+        assert!(read_model.servers[0].phase.failure().unwrap().summary.contains("broke down within"));
         let settled = echo(&rig, None).await;
         assert_eq!(failure_of(&settled).kind, FailureKind::NotReady);
         rig.command(Command::Restart { server: "web".into() });
@@ -303,8 +303,8 @@ async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     let failure = failure_of(&settled);
     assert!(failure.message.contains("broke down within") && failure.may_have_run, "{failure:?}");
     let fine = rig.submit("web", "echo", r#"{"x":"fine"}"#);
-    let world = until(&rig, |w| w.call(fine).is_some_and(|c| c.settled.is_some())).await;
-    assert_eq!(text_of(world.call(fine).unwrap().settled.as_ref().unwrap()), "hello");
-    assert_eq!(world.running, 0);
+    let read_model = until(&rig, |w| w.call(fine).is_some_and(|c| c.settled.is_some())).await;
+    assert_eq!(text_of(read_model.call(fine).unwrap().settled.as_ref().unwrap()), "hello");
+    assert_eq!(read_model.running, 0);
     rig.engine.shutdown().await;
 }

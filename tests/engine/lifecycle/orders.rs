@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn pid(world: &World, id: &str) -> u32 {
-    world.server(&id.into()).unwrap().info.as_ref().unwrap().pid.unwrap()
+fn pid(read_model: &ConsoleState, id: &str) -> u32 {
+    read_model.server(&id.into()).unwrap().info.as_ref().unwrap().pid.unwrap()
 }
 
 fn alive(pid: u32) -> bool {
@@ -13,7 +13,8 @@ fn alive(pid: u32) -> bool {
 
 /// Waits until the server runs as another process than `old`.
 async fn replaced(rig: &Rig, id: &str, old: u32) -> u32 {
-    let other = |w: &World| w.server(&id.into()).is_some_and(|s| s.phase.usable() && s.info.as_ref().and_then(|i| i.pid) != Some(old));
+    let other =
+        |w: &ConsoleState| w.server(&id.into()).is_some_and(|s| s.phase.usable() && s.info.as_ref().and_then(|i| i.pid) != Some(old));
     pid(&rig.until("another process", other).await, id)
 }
 
@@ -23,7 +24,7 @@ async fn a_changed_configuration_touches_what_changed_and_nothing_else() {
     for id in ["same", "changed", "gone"] {
         rig.ready(id).await;
     }
-    let before = rig.world();
+    let before = rig.read_model();
     let (same, changed, gone) = (pid(&before, "same"), pid(&before, "changed"), pid(&before, "gone"));
     let staying = rig.submit("same", "question", "{}");
     let leaving: Vec<CallId> = ["changed", "gone"].iter().map(|id| rig.submit(id, "hang", "{}")).collect();
@@ -37,15 +38,15 @@ async fn a_changed_configuration_touches_what_changed_and_nothing_else() {
     for call in leaving {
         assert_eq!(failure_of(&*rig.settled(call).await).kind, FailureKind::Transport);
     }
-    let world = rig.until("the other gone", |w| w.server(&"gone".into()).is_none()).await;
+    let read_model = rig.until("the other gone", |w| w.server(&"gone".into()).is_none()).await;
     assert!(!alive(changed) && alive(renewed) && alive(same));
-    assert_eq!(pid(&world, "same"), same);
-    assert!(world.call(staying).unwrap().settled.is_none(), "a call under way is not disturbed");
+    assert_eq!(pid(&read_model, "same"), same);
+    assert!(read_model.call(staying).unwrap().settled.is_none(), "a call under way is not disturbed");
     let ask = rig.until("its question", |w| !w.asks.is_empty()).await.asks[0].id;
     rig.command(Command::Answer { ask, answer: Answer::Decline });
     assert!(text_of(&*rig.settled(staying).await).contains("decline"));
     assert_eq!(failure_of(&rig.call("gone", "echo", "{}").await.1).kind, FailureKind::UnknownServer);
-    assert!(world.names.tool("gone_echo").is_none() && world.names.tool("added_echo").is_some());
+    assert!(read_model.names.tool("gone_echo").is_none() && read_model.names.tool("added_echo").is_some());
     rig.stop().await;
     assert!([same, renewed, gone].iter().all(|pid| !alive(*pid)), "nothing is left");
 }
@@ -77,7 +78,7 @@ async fn orders_during_a_start_leave_no_process_behind() {
     let mut spec = bad("silent_initialize");
     spec.timeouts.stop = Duration::from_millis(200);
     let rig = Rig::start(vec![spec]);
-    let up = |n: usize| move |w: &World| w.servers[0].stderr.iter().filter(|l| l.contains("is up")).count() == n;
+    let up = |n: usize| move |w: &ConsoleState| w.servers[0].stderr.iter().filter(|l| l.contains("is up")).count() == n;
     rig.until("the first process", up(1)).await;
     rig.command(Command::Restart { server: "bad".into() });
     rig.until("the second process", up(2)).await;

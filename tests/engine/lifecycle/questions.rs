@@ -78,7 +78,7 @@ async fn a_fixed_answer_fills_in_forms_and_opens_no_page() {
         let call = rig.submit("web", "echo", "{}");
         if asked {
             // What a policy answers is there for a moment only.
-            let page = |w: &World| w.asks.iter().find(|ask| matches!(&ask.question, Question::Url { .. })).map(|ask| ask.id);
+            let page = |w: &ConsoleState| w.asks.iter().find(|ask| matches!(&ask.question, Question::Url { .. })).map(|ask| ask.id);
             let ask = page(&until(&rig, |w| page(w).is_some()).await).unwrap();
             rig.command(Command::Answer { ask, answer: Answer::Decline });
         }
@@ -98,15 +98,15 @@ async fn a_question_is_asked_answered_and_attributed() {
         (Answer::Cancel, "'action':'cancel'"),
     ] {
         let call = rig.submit("bad", "question", "{}");
-        let world = rig.until("the question", |w| !w.asks.is_empty()).await;
-        assert_eq!((world.asks.len(), world.asks[0].call, world.asks[0].server.as_str()), (1, Some(call), "bad"));
-        rig.command(Command::Answer { ask: world.asks[0].id, answer: answer.clone() });
+        let read_model = rig.until("the question", |w| !w.asks.is_empty()).await;
+        assert_eq!((read_model.asks.len(), read_model.asks[0].call, read_model.asks[0].server.as_str()), (1, Some(call), "bad"));
+        rig.command(Command::Answer { ask: read_model.asks[0].id, answer: answer.clone() });
         let settled = rig.settled(call).await;
         assert!(text_of(&settled).contains(words), "{}", text_of(&settled));
-        assert!(rig.world().asks.is_empty());
+        assert!(rig.read_model().asks.is_empty());
         // A second answer comes too late, and says so.
-        let notices = rig.world().notices.len();
-        rig.command(Command::Answer { ask: world.asks[0].id, answer });
+        let notices = rig.read_model().notices.len();
+        rig.command(Command::Answer { ask: read_model.asks[0].id, answer });
         rig.until("the word of it", |w| w.notices.len() > notices).await;
     }
     rig.stop().await;
@@ -139,19 +139,19 @@ async fn policies_answer_by_themselves() {
 async fn a_flood_of_questions_is_bounded_and_goes_with_its_call() {
     let rig = Rig::start(vec![bad("plain")]);
     rig.ready("bad").await;
-    let (mut world, mut tail) = rig.engine.watch();
+    let (mut read_model, mut tail) = rig.engine.watch();
     let call = rig.submit("bad", "question_flood", "{}");
     let mut most = 0;
-    while world.call(call).is_none_or(|c| c.settled.is_none()) {
+    while read_model.call(call).is_none_or(|c| c.settled.is_none()) {
         match tail.next().await {
-            Ok(event) => world.apply(&event.unwrap()),
-            Err(Lagged { .. }) => (world, tail) = rig.engine.watch(),
+            Ok(event) => read_model.apply(&event.unwrap()),
+            Err(Lagged { .. }) => (read_model, tail) = rig.engine.watch(),
         }
-        most = most.max(world.asks.len());
+        most = most.max(read_model.asks.len());
     }
     assert!(most <= 100, "{most} at once");
     // Of the thousand that came before the answer. A watcher that falls behind may see none of the others; they were opened.
-    let refused = world.servers[0].anomaly_counts[&AnomalyKind::Flood];
+    let refused = read_model.servers[0].anomaly_counts[&AnomalyKind::Flood];
     assert!((900..1000).contains(&refused), "{refused} refused");
     rig.until("the rest withdrawn", |w| w.asks.is_empty()).await;
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
@@ -181,8 +181,8 @@ async fn a_server_can_take_its_question_back() {
     rig.until("the question", |w| !w.asks.is_empty()).await;
     assert_eq!(text_of(&rig.call("bad", "echo", "{}").await.1), "hello");
     assert_eq!(text_of(&*rig.settled(call).await), "never mind");
-    let world = rig.until("the question gone", |w| w.asks.is_empty()).await;
-    let answers = world.frames.iter().filter(|f| f.direction == Direction::Out && f.kind == FrameKind::Response).count();
+    let read_model = rig.until("the question gone", |w| w.asks.is_empty()).await;
+    let answers = read_model.frames.iter().filter(|f| f.direction == Direction::Out && f.kind == FrameKind::Response).count();
     assert_eq!(answers, 0, "what was taken back is not answered");
     rig.stop().await;
 }

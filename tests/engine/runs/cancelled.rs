@@ -25,7 +25,7 @@ async fn cancelling_leaves_nothing_running_and_undoes() {
     assert_eq!((report.outcome, report.why.as_deref()), (RunOutcome::Cancelled, Some("enough")));
     assert_eq!(report.compensated, ["b", "a"]);
     assert_eq!(states(&report)["c"], "cancelled");
-    assert_eq!(rig.world().running, 0);
+    assert_eq!(rig.read_model().running, 0);
     assert_eq!(*log.lock().unwrap(), ["a", "b", "c", "undo b", "undo a"]);
     rig.stop().await;
 }

@@ -193,9 +193,9 @@ async fn ten_thousand_items_run_a_few_at_a_time() {
     let most = async {
         let (mut most, mut views) = (0, 0);
         loop {
-            let (world, mut tail) = rig.engine.watch();
-            most = most.max(world.running);
-            let run = world.runs.get(id(1)).cloned();
+            let (read_model, mut tail) = rig.engine.watch();
+            most = most.max(read_model.running);
+            let run = read_model.runs.get(id(1)).cloned();
             if let Some(report) = run.and_then(|run| run.report.clone()) {
                 return (most, views, report);
             }
@@ -303,7 +303,7 @@ async fn a_step_that_asks_is_answered_in_the_inbox_or_beforehand() {
         }
     };
     assert_eq!(output(&report), json!({"who": "Ada"}));
-    assert!(rig.world().asks.is_empty());
+    assert!(rig.read_model().asks.is_empty());
     rig.stop().await;
 }
 

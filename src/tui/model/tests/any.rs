@@ -5,15 +5,15 @@ use super::*;
 #[test]
 fn events_of_a_flood_change_the_figures_and_nothing_else() {
     let mut harness = Harness::new(120, 40);
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     for call in 0..5_000u64 {
         script.queued(9000 + call, 10_000 + call, fake::tool_call("database", "query_users", "{}"));
         script.settled(9000 + call, 2, 10_000 + call, fake::text_result("x"));
     }
     harness.send(Msg::Events(script.events));
-    assert_eq!(harness.model.world().settled_total, 5_000);
+    assert_eq!(harness.model.read_model().settled_total, 5_000);
     assert!(harness.frame().contains("5000 calls · following"));
-    assert_eq!(harness.model.world().running, 0);
+    assert_eq!(harness.model.read_model().running, 0);
 }
 
 fn some_key() -> impl Strategy<Value = &'static str> {
@@ -92,7 +92,7 @@ proptest! {
                 6 => { harness.event(EventKind::AskClosed { ask: AskId(n), how: "gone".into() }); }
                 7 => { harness.event(EventKind::ServerRemoved { server: fake::server("database") }); }
                 8 => { harness.event(EventKind::ServerPhase { server: fake::server("email"), phase: Arc::new(Phase::Failed { why: Arc::new(fake::crash()) }) }); }
-                9 => { harness.model.resync(fake::shop_world(), n); }
+                9 => { harness.model.resync(fake::shop_state(), n); }
                 10 => { harness.send(Msg::Input(Input::Paste("pasted \u{1b}[A\n{\"a\":1}".into()))); }
                 11 => {
                     let mouse = MouseEvent { kind: MouseEventKind::Down(MouseButton::Left), column: width - 1, row: height - 1, modifiers: crossterm::event::KeyModifiers::NONE };
@@ -104,7 +104,7 @@ proptest! {
             for command in harness.take() {
                 if let Cmd::Submit { token, spec } = command {
                     let call = 100_000 + n;
-                    let mut script = fake::Script::after(harness.model.world().seq);
+                    let mut script = fake::Script::after(harness.model.read_model().seq);
                     script.queued(9000 + n, call, spec.operation).settled(9000 + n, 1, call, Outcome::Ok { result: Body::from("{\"content\":[{\"type\":\"text\",\"text\":\"日本\\u202e\"}]}") });
                     harness.send(Msg::Events(script.events)).send(Msg::Submitted { token, call: CallId(call) });
                 }

@@ -59,8 +59,8 @@ fn a_server_can_be_believed_for_a_session_and_is_still_asked_about_what_may_dest
 /// Publishes the tools of `email` again, with `ping` changed by `change`.
 fn relist(harness: &mut Harness, change: impl Fn(&mut serde_json::Value)) {
     use crate::domain::catalog::{RawLists, ServerCatalog};
-    let world = harness.model.world();
-    let tools = &world.server(&"email".into()).unwrap().catalog.tools;
+    let read_model = harness.model.read_model();
+    let tools = &read_model.server(&"email".into()).unwrap().catalog.tools;
     let raw = tools.iter().map(|tool| {
         let mut raw = tool.raw.value().unwrap();
         if &*tool.name == "ping" {
@@ -69,7 +69,7 @@ fn relist(harness: &mut Harness, change: impl Fn(&mut serde_json::Value)) {
         Body::json(&raw)
     });
     let catalog = Arc::new(ServerCatalog::read(RawLists { tools: raw.collect(), ..RawLists::default() }, None));
-    let mut script = fake::Script::after(world.seq);
+    let mut script = fake::Script::after(read_model.seq);
     script.push(7000, EventKind::ServerListed { server: "email".into(), catalog });
     harness.send(Msg::Events(script.events));
 }
@@ -118,16 +118,16 @@ fn the_result_of_the_fired_call_is_shown_and_others_go_on() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("enter");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired") };
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     script.queued(8000, 500, spec.operation.clone()).queued(8001, 501, fake::tool_call("email", "ping", "{}"));
     harness.send(Msg::Events(script.events)).send(Msg::Submitted { token, call: CallId(500) });
     assert!(harness.frame().contains("cancels it"), "{}", harness.frame());
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     script.settled(8000, 3, 500, fake::text_result("one\n\"two\" \u{1b}[2J\u{202e}"));
     harness.send(Msg::Events(script.events));
     let frame = harness.frame();
     assert!(frame.contains("✓ ok · 3.0 ms") && frame.contains(r#""two" \x1b[2J\u{202e}"#), "text unescaped, control visible: {frame}");
-    assert_eq!(harness.model.world().running, 1);
+    assert_eq!(harness.model.read_model().running, 1);
 }
 
 #[test]

@@ -82,10 +82,10 @@ fn a_row_of_the_list_is_clicked_wherever_it_lies() {
 fn the_wheel_moves_in_the_list_that_it_is_over() {
     let mut harness = configuring(132, 42);
     let cell = harness.place("garbage");
-    let traffic = harness.model.traffic.selected(harness.model.world()).map(|call| call.id);
+    let traffic = harness.model.traffic.selected(harness.model.read_model()).map(|call| call.id);
     harness.send(mouse(MouseEventKind::ScrollDown, cell)).keys("enter");
     assert_eq!(form_json(&mut harness), r#"{"mode":"crash"}"#, "three rows on");
-    assert_eq!(harness.model.traffic.selected(harness.model.world()).map(|call| call.id), traffic);
+    assert_eq!(harness.model.traffic.selected(harness.model.read_model()).map(|call| call.id), traffic);
 }
 
 #[test]

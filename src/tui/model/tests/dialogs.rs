@@ -35,7 +35,7 @@ const DIALOGS: [Dialog; 13] = [
     ("approval", |w, h| {
         let lines = vec!["files: npx -y @modelcontextprotocol/server-filesystem /srv".into(), "    with TOKEN=…".into()];
         let prompt = ApprovalPrompt { path: ".mcp.json".into(), lines, hash: "5f0c".repeat(16) };
-        Harness::with(w, h, fake::shop_world(), Startup::Approval(prompt))
+        Harness::with(w, h, fake::shop_state(), Startup::Approval(prompt))
     }),
     ("welcome", |w, h| Harness::with(w, h, fake::shop().0, Startup::Welcome(offer()))),
     ("inbox_form", |w, h| {

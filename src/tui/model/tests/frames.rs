@@ -4,21 +4,21 @@ use super::*;
 
 #[test]
 fn the_first_frame_shows_servers_before_any_is_ready() {
-    let (mut world, events) = fake::shop();
-    world.apply(&events[0]);
-    let frame = Harness::with(120, 40, world, Startup::Normal).frame();
+    let (mut read_model, events) = fake::shop();
+    read_model.apply(&events[0]);
+    let frame = Harness::with(120, 40, read_model, Startup::Normal).frame();
     assert!(frame.contains("database") && frame.contains("starting · program"), "{frame}");
 }
 
 #[test]
 fn what_went_wrong_before_the_first_frame_is_told_with_its_line() {
-    let mut world = fake::shop_world();
-    let mut script = fake::Script::after(world.seq);
+    let mut read_model = fake::shop_state();
+    let mut script = fake::Script::after(read_model.seq);
     let detail = vec!["switchboard.toml:12: unknown field `comand`".to_owned(), "did you mean `command`?".to_owned()];
     let notice = crate::domain::event::Notice { level: NoticeLevel::Error, text: "The configuration has an error".into(), detail };
     script.push(900, EventKind::Notice { notice: Arc::new(notice) });
-    script.events.iter().for_each(|event| world.apply(event));
-    let mut harness = Harness::with(120, 40, world, Startup::Normal);
+    script.events.iter().for_each(|event| read_model.apply(event));
+    let mut harness = Harness::with(120, 40, read_model, Startup::Normal);
     harness.model.toasts.iter_mut().for_each(|toast| toast.until = fake::at(99_000));
     assert!(harness.frame().contains("switchboard.toml:12") && harness.frame().contains("N: all of it"), "{}", harness.frame());
     assert!(harness.keys("N").frame().contains("did you mean `command`?"));
@@ -26,8 +26,8 @@ fn what_went_wrong_before_the_first_frame_is_told_with_its_line() {
 
 #[test]
 fn an_empty_console_says_how_to_get_servers() {
-    let (world, _) = fake::shop();
-    let frame = Harness::with(120, 40, world, Startup::Empty).frame();
+    let (read_model, _) = fake::shop();
+    let frame = Harness::with(120, 40, read_model, Startup::Empty).frame();
     assert!(frame.contains("switchboard --demo"), "{frame}");
 }
 
@@ -64,7 +64,7 @@ fn a_failed_server_shows_its_report_and_the_key_for_the_next_step() {
 #[test]
 fn a_view_that_fell_behind_says_so() {
     let mut harness = Harness::new(120, 40);
-    harness.model.resync(fake::shop_world(), 77);
+    harness.model.resync(fake::shop_state(), 77);
     assert!(harness.frame().contains("fell behind by 77 events"), "{}", harness.frame());
 }
 

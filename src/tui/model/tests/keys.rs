@@ -47,7 +47,7 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
     assert_ne!(chosen(&harness), Some(PaletteChoice::Action(Action::Quit)));
     harness.keys("down down down");
     let before = chosen(&harness);
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     let lists = crate::domain::catalog::RawLists {
         tools: vec![Body::from(r#"{"name":"fresh","inputSchema":{"type":"object"}}"#)],
         ..Default::default()
@@ -96,7 +96,7 @@ fn the_palette_offers_every_action_where_it_does_something() {
     harness.keys("1 ctrl-p").text("view traffic").keys("enter ctrl-p").text("top").keys("enter ctrl-p").text("open").keys("enter");
     assert!(harness.model.views.entry.is_some(), "{}", harness.frame());
     let prompt = ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![], hash: "one".into() };
-    let mut rejected = Harness::with(132, 44, fake::shop_world(), Startup::Approval(prompt));
+    let mut rejected = Harness::with(132, 44, fake::shop_state(), Startup::Approval(prompt));
     rejected.keys("n");
     at(&mut rejected, &[Action::Review], &[]);
     // A suggestion is there to be taken only while a server makes some; answers of dialogs are given there.
@@ -135,7 +135,7 @@ fn the_cursor_stays_on_its_tool_while_lists_change() {
     let mut harness = Harness::new(120, 40);
     harness.tool("track").keys("esc");
     let before = harness.selected();
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     script.server(9000, fake::spec("another", None), Phase::Ready);
     script.push(9001, EventKind::ServerRemoved { server: fake::server("database") });
     harness.send(Msg::Events(script.events));

@@ -125,7 +125,7 @@ fn the_strip_is_on_the_screen_until_it_is_folded_away_and_is_still_when_nothing_
     assert_eq!(harness.model.next_step(), None, "what is not shown wakes nobody up");
     harness.keys("L");
     harness.model.at(fake::at(200_000));
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     script.settled(7000, 1000, 104, fake::text_result("x"));
     harness.send(Msg::Events(script.events));
     harness.frame();
@@ -147,7 +147,7 @@ fn a_server_that_was_soon_ready_moves_nothing_and_one_that_was_away_does() {
     assert_eq!(harness.model.next_step(), None, "it was ready within a cell");
     let why = Arc::new(fake::crash());
     harness.model.at(fake::at(20_000));
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     let away = Phase::Reconnecting { attempt: 1, until: fake::at(23_000), why };
     script.push(20_000, EventKind::ServerPhase { server: fake::server("db"), phase: Arc::new(away) });
     script.push(23_000, EventKind::ServerPhase { server: fake::server("db"), phase: Arc::new(Phase::Ready) });
@@ -197,7 +197,7 @@ pub(super) fn offer() -> Offer {
     }
 }
 
-fn empty() -> World {
+fn empty() -> ConsoleState {
     fake::shop().0
 }
 
@@ -276,7 +276,7 @@ fn a_whole_session_by_mouse_alone() {
     assert_eq!(harness.model.focus, Focus::Call);
     harness.click("⏎ fire");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired: {}", harness.frame()) };
-    let mut script = fake::Script::after(harness.model.world().seq);
+    let mut script = fake::Script::after(harness.model.read_model().seq);
     script.queued(8000, 500, spec.operation.clone()).settled(8000, 3, 500, fake::text_result("{\"users\":[{\"id\":1},{\"id\":2}]}"));
     script.frame(8001, "database", 500, crate::domain::frame::Direction::In, "{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}");
     harness.send(Msg::Events(script.events)).send(Msg::Submitted { token, call: CallId(500) });
@@ -349,9 +349,9 @@ fn borders_are_dragged_and_stay_where_they_were_put() {
 fn the_wheel_scrolls_what_is_under_the_pointer() {
     let mut harness = Harness::busy(132, 44);
     let (x, y) = harness.place("track_event ");
-    let before = harness.model.traffic.selected(harness.model.world()).map(|c| c.id);
+    let before = harness.model.traffic.selected(harness.model.read_model()).map(|c| c.id);
     harness.send(mouse(MouseEventKind::ScrollUp, x, y));
-    assert_ne!(harness.model.traffic.selected(harness.model.world()).map(|c| c.id), before);
+    assert_ne!(harness.model.traffic.selected(harness.model.read_model()).map(|c| c.id), before);
     assert_eq!(harness.model.focus, Focus::Servers, "the wheel takes nobody's focus");
 }
 
@@ -390,7 +390,7 @@ proptest! {
     fn every_size_is_drawn_while_events_arrive(width in 1u16..=300, height in 1u16..=100, calls in 0u64..40) {
         let mut harness = Harness::busy(width, height);
         for n in 0..calls {
-            let mut script = fake::Script::after(harness.model.world().seq);
+            let mut script = fake::Script::after(harness.model.read_model().seq);
             script.queued(9000 + n * 300, 900 + n, fake::tool_call("email", "ping", "{}"));
             if n % 3 != 0 {
                 script.settled(9000 + n * 300, n * 50, 900 + n, fake::text_result("x"));

@@ -109,7 +109,7 @@ fn a_remembered_argument_is_replaced_by_what_is_typed() {
     recall.note(Recalled { server: tool.server.clone(), kind: RecallKind::Tool, name: tool.name.to_string(), arguments });
     let remembered = || {
         let setup = Setup { recall: recall.clone(), ..Harness::setup(Startup::Normal) };
-        let mut harness = Harness::set_up(120, 40, fake::shop_world(), setup);
+        let mut harness = Harness::set_up(120, 40, fake::shop_state(), setup);
         // The cursor begins at the first required field that is empty; this is the one before it.
         harness.tool("createuser").keys("backtab");
         let selected = harness.model.call.form_mut().unwrap().path().clone();
@@ -170,7 +170,7 @@ fn a_paste_that_is_too_long_or_hides_something_says_so() {
 fn no_toast_covers_a_dialog_and_none_is_lost_under_one() {
     let prompt = crate::tui::ApprovalPrompt { path: ".mcp.json".into(), lines: vec!["npx".into()], hash: "5f0c".repeat(16) };
     for (width, height) in [(80, 24), (120, 40), (40, 12)] {
-        let mut harness = Harness::with(width, height, fake::shop_world(), Startup::Approval(prompt.clone()));
+        let mut harness = Harness::with(width, height, fake::shop_state(), Startup::Approval(prompt.clone()));
         harness.model.toasts.clear();
         let before = harness.frame();
         for n in 0..4 {

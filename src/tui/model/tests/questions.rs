@@ -81,7 +81,7 @@ fn a_page_is_shown_in_full_and_opened_only_by_its_key() {
 #[test]
 fn a_projects_file_is_approved_by_its_hash() {
     let prompt = ApprovalPrompt { path: ".mcp.json".into(), lines: vec!["npx \u{1b}[2J".into()], hash: "abc123".into() };
-    let mut harness = Harness::with(120, 40, fake::shop_world(), Startup::Approval(prompt));
+    let mut harness = Harness::with(120, 40, fake::shop_state(), Startup::Approval(prompt));
     let frame = harness.frame();
     assert!(frame.contains("abc123") && frame.contains(r"npx \x1b[2J"), "{frame}");
     harness.keys("enter esc");
@@ -121,7 +121,7 @@ fn a_projects_file_that_changes_asks_as_at_the_start_but_not_amid_typing() {
 #[test]
 fn a_rejected_project_is_asked_about_again_only_on_request() {
     let prompt = |hash: &str| ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![format!("run-{hash}")], hash: hash.into() };
-    let mut harness = Harness::with(120, 40, fake::shop_world(), Startup::Approval(prompt("one")));
+    let mut harness = Harness::with(120, 40, fake::shop_state(), Startup::Approval(prompt("one")));
     assert_eq!(harness.keys("n").take(), [Cmd::Request(ConsoleRequest::Reject)]);
     let frame = harness.frame();
     assert!(frame.contains("The project was not approved; A shows it again") && !frame.contains("run-one"), "{frame}");

@@ -125,7 +125,7 @@ impl CallPane {
     }
 
     pub(super) fn draw_subscription(&self, look: DrawContext, server: &ServerId, uri: &str, area: Rect, buf: &mut Buffer) {
-        let Some(view) = look.world.server(server) else { return };
+        let Some(view) = look.read_model.server(server) else { return };
         if !view.info.as_ref().is_some_and(|info| info.declares(&["resources", "subscribe"])) {
             return;
         }
@@ -140,7 +140,7 @@ impl CallPane {
                     None => "subscribed, no change yet".to_owned(),
                     Some(last) => {
                         let times = if *count == 1 { "once".into() } else { format!("{count} times") };
-                        format!("changed {times}, last at {}", &look.world.epoch.time_of_day(*last)[..8])
+                        format!("changed {times}, last at {}", &look.read_model.epoch.time_of_day(*last)[..8])
                     }
                 };
                 let style = if last.is_some() { theme.warn } else { theme.ok };

@@ -12,7 +12,7 @@ use crate::{
         frame::Frame,
         id::ToolId,
         policy::call_event::CallEvent,
-        world::World,
+        read_model::ConsoleState,
     },
     tui::{
         background::{Done, JobKind},
@@ -104,12 +104,12 @@ impl Detail {
     ///
     /// What is found is written anew: numbers may lose digits, so the title says so. Errors say what
     /// is wrong with the path and where.
-    pub fn filter(&mut self, path: &str, world: &World) -> Result<(), String> {
+    pub fn filter(&mut self, path: &str, read_model: &ConsoleState) -> Result<(), String> {
         let path = path.trim();
         self.told.trouble = None;
         if path.is_empty() {
             (self.filter, self.waits.found) = (None, None);
-            self.set_tab(Tab::Tree, world);
+            self.set_tab(Tab::Tree, read_model);
             return Ok(());
         }
         JsonPath::parse(path).map_err(|e| e.to_string())?;
@@ -208,9 +208,9 @@ impl Detail {
     }
 
     /// Holds the structured content against the schema that the tool promised.
-    pub(super) fn judge(&mut self, world: &World) {
+    pub(super) fn judge(&mut self, read_model: &ConsoleState) {
         (self.told.verdict, self.told.checking) = (Ok(vec![]), false);
-        let Some(call) = self.call.and_then(|id| world.call(id)) else { return };
+        let Some(call) = self.call.and_then(|id| read_model.call(id)) else { return };
         let Operation::Tool { tool, .. } = &call.spec.operation else { return };
         // What stood in for a failed call is another tool's answer, or nobody's.
         let stood_in = call.stages().iter().any(|(_, stage)| matches!(**stage, CallEvent::Fallback { .. }));
@@ -220,7 +220,7 @@ impl Detail {
             Some(Some((server, name))) if server != tool.server || name != tool.name => ToolId::new(server, name),
             Some(_) => return,
         };
-        let Some(schema) = world.tool(&tool).and_then(|t| t.output_schema.as_ref()) else { return };
+        let Some(schema) = read_model.tool(&tool).and_then(|t| t.output_schema.as_ref()) else { return };
         let Some(Outcome::Ok { result }) = self.seen.as_ref().map(|s| &s.outcome) else { return };
         if result.is_empty() {
             return;

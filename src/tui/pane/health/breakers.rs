@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
-    domain::world::World,
+    domain::read_model::ConsoleState,
     tui::{
         pane::{DrawContext, breaker, text_view::Sheet},
         widget::{
@@ -75,9 +75,9 @@ impl Breakers {
     }
 
     /// Brings the panels up to date with the servers that there are.
-    pub fn fit(&mut self, world: &World) {
+    pub fn fit(&mut self, read_model: &ConsoleState) {
         self.subjects.clear();
-        for server in &world.servers {
+        for server in &read_model.servers {
             self.subjects.push(Subject { server: server.id().clone(), tool: None });
             let tools = server.tool_breakers.keys();
             self.subjects.extend(tools.map(|tool| Subject { server: server.id().clone(), tool: Some(tool.clone()) }));
@@ -137,10 +137,10 @@ impl Breakers {
 
 fn panel<'t>(subject: &Subject, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
     let mut sheet = Sheet::new(look.theme, width);
-    if let Some(server) = look.world.server(&subject.server)
+    if let Some(server) = look.read_model.server(&subject.server)
         && let Some(view) = breaker::view_of(subject, server)
     {
-        let policy = breaker::policy_of(subject, server, look.world);
+        let policy = breaker::policy_of(subject, server, look.read_model);
         breaker::panel(&mut sheet, view, &policy, CHANGES, look, width);
     }
     sheet
@@ -153,7 +153,7 @@ fn draw_panel(subject: &Subject, sheet: &Sheet, selected: bool, look: DrawContex
         None => subject.server.to_string(),
     };
     let style = if selected && look.focused { theme.focus } else { theme.accent };
-    let faults = look.world.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
+    let faults = look.read_model.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
     let fault = faults.map(|fault| format!(" ‼ FAULT {} ", fault.words()));
     let right: Vec<(&str, Style)> =
         fault.iter().map(|words| (words.as_str(), theme.fail.add_modifier(ratatui::style::Modifier::REVERSED))).collect();
@@ -165,7 +165,7 @@ fn draw_panel(subject: &Subject, sheet: &Sheet, selected: bool, look: DrawContex
 /// `3 closed · 1 open`, with their glyphs.
 fn counts(look: DrawContext) -> Vec<(String, Style)> {
     use crate::domain::policy::breaker::State;
-    let states = look.world.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values())).map(|b| b.state);
+    let states = look.read_model.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values())).map(|b| b.state);
     let states: Vec<State> = states.collect();
     let mut pieces = vec![];
     for state in [State::Closed, State::HalfOpen, State::Open] {

@@ -9,10 +9,10 @@ use ratatui::{
 use crate::{
     domain::{
         call::FailureKind,
+        read_model::ServerView,
         server::Phase,
         stats::{BUCKETS, PER_DECADE, Stats, bucket_start},
         time::{Stamp, short},
-        world::ServerView,
     },
     tui::{
         action::Action,
@@ -56,7 +56,7 @@ impl Facts {
             None => "Server".into(),
         };
         let style = if look.focused { theme.focus } else { theme.text };
-        let server = subject.and_then(|s| look.world.server(&s.server));
+        let server = subject.and_then(|s| look.read_model.server(&s.server));
         let right = match server {
             Some(server) => {
                 let (glyph, style) = lamp(&server.phase, theme);
@@ -73,7 +73,7 @@ impl Facts {
 fn sheet<'t>(subject: Option<&Subject>, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
     let theme = look.theme;
     let mut sheet = Sheet::new(theme, width);
-    let Some((subject, server)) = subject.and_then(|s| Some((s, look.world.server(&s.server)?))) else {
+    let Some((subject, server)) = subject.and_then(|s| Some((s, look.read_model.server(&s.server)?))) else {
         sheet.text("Nothing is selected.", theme.muted);
         return sheet;
     };
@@ -110,12 +110,12 @@ fn made_faults(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look: 
 fn breaker_rows(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look: DrawContext, width: u16) {
     let theme = look.theme;
     if let Some(view) = breaker::view_of(subject, server) {
-        let policy = breaker::policy_of(subject, server, look.world);
+        let policy = breaker::policy_of(subject, server, look.read_model);
         breaker::panel(sheet, view, &policy, CHANGES, look, width);
     }
     if subject.tool.is_none() && !server.tool_breakers.is_empty() {
         for (tool, view) in &server.tool_breakers {
-            let policy = breaker::policy_of(&Subject { tool: Some(tool.clone()), ..subject.clone() }, server, look.world);
+            let policy = breaker::policy_of(&Subject { tool: Some(tool.clone()), ..subject.clone() }, server, look.read_model);
             let (words, style) = breaker::words(view, &policy, look.now, theme);
             let name = crate::domain::text::middle(tool, 24).into_owned();
             sheet.row(vec![("tool       ".into(), theme.muted), (format!("{name:<24} "), theme.text), (words, style)]);
@@ -200,7 +200,7 @@ fn failures(sheet: &mut Sheet, stats: &Stats, look: DrawContext) {
         sheet.row(vec![(format!("  {:<18}", kind.words()), theme.text), (bar, theme.fail), (format!(" {count}"), theme.text)]);
     }
     if let Some((at, failure)) = &stats.last_failure {
-        sheet.field("last", &format!("✕ at {}", &look.world.epoch.time_of_day(*at)[..8]), theme.fail);
+        sheet.field("last", &format!("✕ at {}", &look.read_model.epoch.time_of_day(*at)[..8]), theme.fail);
         sheet.field("", &failure.message, theme.text);
         if let Some(hint) = &failure.hint {
             sheet.field("try", hint, theme.accent);
@@ -228,7 +228,7 @@ fn connection(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
             None => "until now".to_owned(),
         };
         sheet.row(vec![
-            (format!("{}  ", &look.world.epoch.time_of_day(*at)[..8]), theme.muted),
+            (format!("{}  ", &look.read_model.epoch.time_of_day(*at)[..8]), theme.muted),
             (format!("{glyph} "), style),
             (format!("{words}  "), style),
             (lasted, theme.muted),
@@ -250,6 +250,6 @@ fn faults(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
         sheet.row(vec![(format!("{count:>6} × "), theme.warn), (kind.words().to_owned(), Style::new().patch(theme.text))]);
     }
     for (at, anomaly) in server.anomalies.iter().rev().take(LISTED) {
-        sheet.field(&look.world.epoch.time_of_day(*at)[..8], &format!("{}: {}", anomaly.kind.words(), anomaly.detail), theme.text);
+        sheet.field(&look.read_model.epoch.time_of_day(*at)[..8], &format!("{}: {}", anomaly.kind.words(), anomaly.detail), theme.text);
     }
 }

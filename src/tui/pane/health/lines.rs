@@ -6,7 +6,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use crate::{
     domain::{
         id::ServerId,
-        world::{ServerView, World},
+        read_model::{ConsoleState, ServerView},
     },
     tui::{
         action::Action,
@@ -97,8 +97,8 @@ impl Lines {
     }
 
     /// Scrolls; reaching the end follows again.
-    pub fn go(&mut self, to: Move, server: Option<&ServerId>, world: &World, area: Rect) {
-        let len = server.and_then(|id| world.server(id)).map_or(0, |s| self.count(s));
+    pub fn go(&mut self, to: Move, server: Option<&ServerId>, read_model: &ConsoleState, area: Rect) {
+        let len = server.and_then(|id| read_model.server(id)).map_or(0, |s| self.count(s));
         let height = rows_height(area);
         let last = len.saturating_sub(height);
         let mut window = Window { cursor: 0, top: self.top.unwrap_or(last) };
@@ -134,7 +134,7 @@ impl Lines {
     pub fn draw(&mut self, server: Option<&ServerId>, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let style = if look.focused { theme.focus } else { theme.text };
-        let server = server.and_then(|id| look.world.server(id));
+        let server = server.and_then(|id| look.read_model.server(id));
         let title = match (self.source, server) {
             (Source::Stderr, Some(server)) => format!("stderr of {}", server.id()),
             (Source::Log, Some(server)) => format!("log of {}", server.id()),
@@ -187,7 +187,7 @@ impl Lines {
             }
             Source::Log => {
                 if let Some((at, log)) = server.logs.get(index) {
-                    pen.put(&look.world.epoch.time_of_day(*at)[..8], theme.muted).skip(1);
+                    pen.put(&look.read_model.epoch.time_of_day(*at)[..8], theme.muted).skip(1);
                     pen.put(&format!("{:<9}", log.level), level_style(&log.level, theme));
                     if let Some(logger) = &log.logger {
                         pen.put(logger, theme.accent).skip(1);

@@ -10,8 +10,8 @@ use crate::{
     domain::{
         id::{CallId, ServerId},
         policy::route::{Group, Strategy},
+        read_model::ConsoleState,
         time::short,
-        world::World,
     },
     tui::{
         pane::{DrawContext, breaker, lamp, outcome_glyph, replicas},
@@ -93,8 +93,8 @@ impl Routes {
     pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
-        let routing = &look.world.rules.routing;
-        let (groups, routes, calls) = (routing.groups.len(), routing.routes.len(), look.world.routed.len());
+        let routing = &look.read_model.rules.routing;
+        let (groups, routes, calls) = (routing.groups.len(), routing.routes.len(), look.read_model.routed.len());
         let right = format!("{} · {} · {}", counted(groups, "group"), counted(routes, "route"), counted(calls, "decided call"));
         let inner = pane(buf, area, &[("Routes", title)], &[(&right, theme.muted)], look.focused, theme);
         let rows = rows(look, inner.width);
@@ -121,7 +121,7 @@ fn counted(n: usize, what: &str) -> String {
 
 fn rows(look: DrawContext, wide: u16) -> Vec<Row> {
     let mut rows = vec![];
-    for group in &look.world.rules.routing.groups {
+    for group in &look.read_model.rules.routing.groups {
         group_rows(&mut rows, group, look, wide);
     }
     route_rows(&mut rows, look);
@@ -159,9 +159,9 @@ struct Columns {
 }
 
 impl Columns {
-    fn new(world: &World, group: &Group, wide: u16) -> Columns {
+    fn new(read_model: &ConsoleState, group: &Group, wide: u16) -> Columns {
         let name = group.members.iter().map(|m| usize::from(width(m.server.as_str()))).max().unwrap_or(6).clamp(6, 20) + 2;
-        let weight = matches!(group.strategy, Strategy::Weighted) && !world.servers.is_empty();
+        let weight = matches!(group.strategy, Strategy::Weighted) && !read_model.servers.is_empty();
         match wide {
             0..=59 => Columns { name, weight: false, state: 3, breaker: 14, figures: false, bar: 0 },
             60..=99 => Columns { name, weight, state: 12, breaker: 16, figures: false, bar: 4 },
@@ -172,8 +172,8 @@ impl Columns {
 }
 
 fn group_rows(rows: &mut Vec<Row>, group: &Group, look: DrawContext, wide: u16) {
-    let (theme, world) = (look.theme, look.world);
-    let tools = world.group_tools(&group.id);
+    let (theme, read_model) = (look.theme, look.read_model);
+    let tools = read_model.group_tools(&group.id);
     let sticky = match &group.strategy {
         Strategy::Sticky { argument } => format!(" by {argument}"),
         _ => String::new(),
@@ -182,7 +182,7 @@ fn group_rows(rows: &mut Vec<Row>, group: &Group, look: DrawContext, wide: u16) 
     let more =
         format!("replicas · {}{sticky} · {} as {}_…{hidden}", group.strategy.word(), counted(tools.len(), "tool"), group.namespace());
     heading(rows, &format!("⊞ {}", group.id), &more, look);
-    let columns = Columns::new(world, group, wide);
+    let columns = Columns::new(read_model, group, wide);
     let mut head = format!("  {:<w$}", "member", w = columns.name + 2);
     if columns.weight {
         head.push_str(&format!("{:>7} ", "weight"));
@@ -195,7 +195,7 @@ fn group_rows(rows: &mut Vec<Row>, group: &Group, look: DrawContext, wide: u16) 
     head.push_str("  its last calls");
     rows.push(Row { pieces: vec![(head, theme.muted)], ..Row::default() });
     let taken: Vec<&ServerId> =
-        world.routed.iter().filter(|(_, _, d)| d.group.as_ref() == Some(&group.id)).filter_map(|(_, _, d)| d.order.first()).collect();
+        read_model.routed.iter().filter(|(_, _, d)| d.group.as_ref() == Some(&group.id)).filter_map(|(_, _, d)| d.order.first()).collect();
     for member in &group.members {
         let count = taken.iter().filter(|id| ***id == member.server).count();
         rows.push(member_row(&member.server, member.weight, (count, taken.len()), &columns, look));
@@ -215,7 +215,7 @@ fn group_rows(rows: &mut Vec<Row>, group: &Group, look: DrawContext, wide: u16) 
 fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns: &Columns, look: DrawContext) -> Row {
     let theme = look.theme;
     let target = Target::Server(id.clone());
-    let Some(server) = look.world.server(id) else {
+    let Some(server) = look.read_model.server(id) else {
         let pieces =
             vec![(format!("  ? {:<w$}", id.as_str(), w = columns.name), theme.muted), ("there is no such server".into(), theme.warn)];
         return Row { pieces, target };
@@ -252,8 +252,8 @@ fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns:
 }
 
 fn route_rows(rows: &mut Vec<Row>, look: DrawContext) {
-    let (theme, world) = (look.theme, look.world);
-    let routes = &world.rules.routing.routes;
+    let (theme, read_model) = (look.theme, look.read_model);
+    let routes = &read_model.rules.routing.routes;
     if routes.is_empty() {
         return;
     }
@@ -264,9 +264,9 @@ fn route_rows(rows: &mut Vec<Row>, look: DrawContext) {
         let first = |name: &str, id: &ServerId| {
             routes.iter().position(|r| r.only.as_ref().is_none_or(|only| only.contains(id)) && r.matches.matches(name))
         };
-        let mine = world.names.iter().filter(|(name, tool)| first(name, &tool.server) == Some(index)).count();
-        let known = world.server(&route.to).is_some() || world.group(&route.to).is_some();
-        let kind = if world.group(&route.to).is_some() { "group" } else { "server" };
+        let mine = read_model.names.iter().filter(|(name, tool)| first(name, &tool.server) == Some(index)).count();
+        let known = read_model.server(&route.to).is_some() || read_model.group(&route.to).is_some();
+        let kind = if read_model.group(&route.to).is_some() { "group" } else { "server" };
         let pattern = route.matches.text();
         let mut pieces = vec![
             (format!("  {pattern}{}", " ".repeat(wide.saturating_sub(usize::from(width(pattern))))), theme.text),
@@ -285,7 +285,7 @@ fn route_rows(rows: &mut Vec<Row>, look: DrawContext) {
 
 fn fallback_rows(rows: &mut Vec<Row>, look: DrawContext) {
     let theme = look.theme;
-    let rules: Vec<_> = look.world.rules.tools.iter().filter(|rule| !rule.fallback.is_empty()).collect();
+    let rules: Vec<_> = look.read_model.rules.tools.iter().filter(|rule| !rule.fallback.is_empty()).collect();
     if rules.is_empty() {
         return;
     }
@@ -304,8 +304,8 @@ fn fallback_rows(rows: &mut Vec<Row>, look: DrawContext) {
 
 /// Where the last calls went, newest first: why, and who answered in the end.
 fn last_rows(rows: &mut Vec<Row>, look: DrawContext, wide: u16) {
-    let (theme, world) = (look.theme, look.world);
-    if world.routed.is_empty() {
+    let (theme, read_model) = (look.theme, look.read_model);
+    if read_model.routed.is_empty() {
         return;
     }
     heading(rows, "Last calls", "newest first", look);
@@ -314,12 +314,12 @@ fn last_rows(rows: &mut Vec<Row>, look: DrawContext, wide: u16) {
         let text = crate::domain::text::middle(&crate::domain::text::visible(text), room).into_owned();
         format!("{text}{}", " ".repeat(room.saturating_sub(usize::from(width(&text)))))
     };
-    for (at, id, decision) in world.routed.iter().rev() {
-        let call = world.call(*id);
-        let asked = call.map_or_else(|| id.to_string(), |call| world.call_name(&call.spec.operation));
+    for (at, id, decision) in read_model.routed.iter().rev() {
+        let call = read_model.call(*id);
+        let asked = call.map_or_else(|| id.to_string(), |call| read_model.call_name(&call.spec.operation));
         let first = decision.order.first().map_or("nowhere", |id| id.as_str());
         let mut pieces = vec![
-            (format!("  {}  ", &world.epoch.time_of_day(*at)[..12]), theme.muted),
+            (format!("  {}  ", &read_model.epoch.time_of_day(*at)[..12]), theme.muted),
             (fixed(&asked, name), theme.text),
             (" → ".into(), theme.muted),
             (fixed(first, server), theme.accent),

@@ -8,9 +8,9 @@ use ratatui::{
 
 use crate::{
     domain::{
+        read_model::CallView,
         run::{Purpose, RunStep},
         time::{short, size},
-        world::CallView,
     },
     tui::{
         filter_index::By,
@@ -106,7 +106,7 @@ impl Columns {
     /// Writes a row.
     pub(super) fn row(&self, row: &Row, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
-        let call = row.call().and_then(|id| look.world.call(id));
+        let call = row.call().and_then(|id| look.read_model.call(id));
         let name = rows.name(row.key);
         let step = rows.step_of(row);
         let mut pen = Pen::new(buf, area, 0);
@@ -122,7 +122,7 @@ impl Columns {
             let cells = usize::from(room);
             match by {
                 By::Time => {
-                    let time = look.world.epoch.time_of_day(row.at);
+                    let time = look.read_model.epoch.time_of_day(row.at);
                     pen.put(&time[..cells.min(time.len())], theme.muted);
                 }
                 By::Server => match answered_by(row, call) {

@@ -77,9 +77,9 @@ impl Timeline {
     fn axis(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let step = tick(self.scale.cell());
         let mut free = area.x;
-        for (x, at) in ticks(self.scale.start, self.scale.cell(), look.world.epoch, step, area.width) {
+        for (x, at) in ticks(self.scale.start, self.scale.cell(), look.read_model.epoch, step, area.width) {
             let place = area.x + x;
-            let text = tick_words(look.world.epoch, at, step);
+            let text = tick_words(look.read_model.epoch, at, step);
             if place >= free && place + width(&text) + 2 <= area.right() {
                 Pen::new(buf, Rect { x: place, width: area.right() - place, ..area }, 0)
                     .put("╷", look.theme.border)
@@ -96,7 +96,7 @@ impl Timeline {
             let mut pen = Pen::new(buf, area, y as u16);
             let mine = index == self.lane;
             pen.put(if mine { "▸" } else { " " }, theme.key);
-            match look.world.servers.get(index) {
+            match look.read_model.servers.get(index) {
                 Some(server) => {
                     let (glyph, style) = lamp(&server.phase, theme);
                     pen.put(glyph, style).skip(1);
@@ -115,7 +115,7 @@ impl Timeline {
     /// Faint lines under the ticks, so that a bar can be followed up to its time.
     fn rules(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let step = tick(self.scale.cell());
-        let epoch = (look.world.epoch.unix_ms % 86_400_000) * 1_000_000;
+        let epoch = (look.read_model.epoch.unix_ms % 86_400_000) * 1_000_000;
         for x in 0..area.width {
             let wall = self.scale.start.0 + u64::from(x) * self.scale.cell() + epoch;
             if wall / step != wall.saturating_sub(self.scale.cell()) / step {
@@ -128,7 +128,7 @@ impl Timeline {
 
     fn bar(&self, bar: &Bar, row: &Row, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
-        let call = row.call().and_then(|id| look.world.call(id));
+        let call = row.call().and_then(|id| look.read_model.call(id));
         if let Some(call) = call.filter(|call| call.storied()) {
             let name = rows.name(row.key).map(|n| n.tool.clone()).unwrap_or_default();
             return self.shaded(bar, row, call, &name, look, area, buf);
@@ -239,7 +239,7 @@ impl Timeline {
         let mut bars: Vec<&Bar> = self.plan.bars.iter().filter(mine).collect();
         // A run is read from its beginning.
         bars.sort_by_key(|bar| if here.is_some() { bar.id } else { u64::MAX - bar.id });
-        let at = look.world.epoch.time_of_day(self.cursor.unwrap_or(look.now));
+        let at = look.read_model.epoch.time_of_day(self.cursor.unwrap_or(look.now));
         let head = match (self.following(), bars.len()) {
             (_, n) if let Some((name, run)) = here => {
                 format!(" {n} {} of {name} in sight, run {} ", if n == 1 { "call" } else { "calls" }, run.short())
@@ -254,11 +254,11 @@ impl Timeline {
         for (y, bar) in bars.iter().take(usize::from(area.height - 2)).enumerate() {
             let Some(row) = rows.get(bar.id) else { continue };
             let name = rows.name(row.key);
-            let call = row.call().and_then(|id| look.world.call(id));
+            let call = row.call().and_then(|id| look.read_model.call(id));
             let (glyph, words, style) = outcome(row, call, look);
             let mut pen = Pen::new(buf, area, y as u16 + 2);
             let start = pen.x();
-            pen.skip(1).put(&look.world.epoch.time_of_day(row.at), theme.muted).skip(1);
+            pen.skip(1).put(&look.read_model.epoch.time_of_day(row.at), theme.muted).skip(1);
             pen.put_middle(name.map_or("…", |n| &n.server), 14, theme.accent).to(start + 29);
             pen.put_middle(name.map_or("…", |n| &n.tool), 30, theme.text).to(start + 60);
             pen.put(&format!("{:>9}  ", short(row.end(look.now).since(row.at))), theme.text);
@@ -274,11 +274,11 @@ impl Timeline {
         let theme = look.theme;
         let at = self.cursor.unwrap_or(look.now);
         let mut pen = Pen::new(buf, area, 0);
-        pen.put(&look.world.epoch.time_of_day(at), theme.focus).put("  ", theme.text);
+        pen.put(&look.read_model.epoch.time_of_day(at), theme.focus).put("  ", theme.text);
         if let Some(id) = self.selected(rows)
             && let Some(row) = rows.get(id).filter(|_| !self.following())
         {
-            let call = row.call().and_then(|id| look.world.call(id));
+            let call = row.call().and_then(|id| look.read_model.call(id));
             let (glyph, words, style) = outcome(row, call, look);
             let name = rows.name(row.key).map_or_else(String::new, |n| format!("{} {}", n.server, n.tool));
             pen.put(&name, theme.accent).put(&format!("  {glyph} {words}"), style);

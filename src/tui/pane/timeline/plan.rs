@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use ratatui::layout::Rect;
 
 use crate::{
-    domain::{run::RunId, time::Stamp, world::World},
+    domain::{read_model::ConsoleState, run::RunId, time::Stamp},
     tui::{
         filter_index::Index,
         rows::{LONG, RowId, Rows},
@@ -124,9 +124,9 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Empty lanes, one a server, and one a group of replicas.
-    pub fn clear(&mut self, world: &World) {
-        let groups = world.rules.routing.groups.iter().map(|group| &group.id);
-        let ids = world.servers.iter().map(|s| s.id()).chain(groups);
+    pub fn clear(&mut self, read_model: &ConsoleState) {
+        let groups = read_model.rules.routing.groups.iter().map(|group| &group.id);
+        let ids = read_model.servers.iter().map(|s| s.id()).chain(groups);
         self.lanes = ids.map(|id| Lane { server: id.as_str().into(), run: None, first: 0, lines: 1, hidden: 0 }).collect();
         self.bars.clear();
     }

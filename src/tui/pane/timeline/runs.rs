@@ -67,7 +67,7 @@ impl Timeline {
     }
 
     fn bracket(&self, lane: &Lane, run: RunId, rows: &Rows, look: DrawContext, line: Rect, buf: &mut Buffer) {
-        let view = look.world.runs.get(run);
+        let view = look.read_model.runs.get(run);
         let bars = || self.plan.bars.iter().filter(|bar| run_of(bar, rows) == Some(run));
         let (from, to, running) = match view {
             Some(view) => {

@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use crate::{
-    domain::world::CallView,
+    domain::read_model::CallView,
     tui::{
         call_segments::{Kind, Segment, segments},
         pane::{DrawContext, attempts::segment_style},

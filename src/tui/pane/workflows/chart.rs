@@ -6,6 +6,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use crate::{
     domain::{
+        read_model_runs::RunView,
         run::{PlanSummary, StepState, StepView},
         text::middle,
         time::short,
@@ -14,7 +15,6 @@ use crate::{
             plan::Plan,
             problem::Problem,
         },
-        world_runs::RunView,
     },
     tui::{
         action::Action,
@@ -166,11 +166,11 @@ impl Flows {
     /// Draws the graph, or what is wrong.
     pub fn draw_chart(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
-        let run = self.run(look.world).cloned();
-        let flow = self.flow(look.world);
-        let name = self.name(look.world).unwrap_or_else(|| "Graph".into());
+        let run = self.run(look.read_model).cloned();
+        let flow = self.flow(look.read_model);
+        let name = self.name(look.read_model).unwrap_or_else(|| "Graph".into());
         let title = if look.focused { theme.focus } else { theme.accent };
-        if let Some(Err(problems)) = flow.map(|flow| &flow.plan).filter(|_| self.broken(look.world)) {
+        if let Some(Err(problems)) = flow.map(|flow| &flow.plan).filter(|_| self.broken(look.read_model)) {
             let key = look.keys.key(&[Context::Graph], Action::EditWorkflow).unwrap_or_default();
             let right =
                 format!("{} · {key} edits", if problems.len() == 1 { "1 problem".into() } else { format!("{} problems", problems.len()) });

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{run::RunOutcome, time::short, world_runs::RunView},
+    domain::{read_model_runs::RunView, run::RunOutcome, time::short},
     tui::{
         action::Action,
         flows::Flow,
@@ -26,7 +26,7 @@ impl Flows {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
         let count = self.list.len();
-        let running = look.world.runs.running;
+        let running = look.read_model.runs.running;
         let right = if running > 0 { format!("{running} running") } else { String::new() };
         let pieces = [(right.as_str(), theme.running)];
         let inner = pane(buf, area, &[("Workflows", title)], if running > 0 { &pieces } else { &[] }, look.focused, theme);
@@ -50,7 +50,7 @@ impl Flows {
             match &self.rows[index] {
                 Row::Flow(name) => self.draw_flow(name, here, look, place, buf),
                 Row::Run(run) => {
-                    if let Some(run) = look.world.runs.get(*run) {
+                    if let Some(run) = look.read_model.runs.get(*run) {
                         draw_run(run, look, place, buf);
                     }
                 }
@@ -64,7 +64,7 @@ impl Flows {
     fn draw_flow(&self, name: &Arc<str>, here: bool, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let flow = self.list.iter().find(|flow| flow.name == *name);
-        let run = look.world.runs.last_of(name);
+        let run = look.read_model.runs.last_of(name);
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(1);
         let (glyph, style) = match (flow.map(|flow| &flow.plan), run) {
@@ -73,7 +73,7 @@ impl Flows {
                 let (glyph, _, style) = of_run(run, look);
                 (glyph, style)
             }
-            (_, None) => match self.past(name, look.world).map(|run| run.outcome.as_deref()) {
+            (_, None) => match self.past(name, look.read_model).map(|run| run.outcome.as_deref()) {
                 Some(Some(outcome)) => RunOutcome::from_key(outcome).map_or(("·", theme.muted), |outcome| of_outcome(outcome, theme)),
                 Some(None) => ("?", theme.warn),
                 None => ("·", theme.muted),
@@ -85,15 +85,15 @@ impl Flows {
             (_, Some(run)) => {
                 let took = run.report.as_ref().map_or_else(|| look.now.since(run.started), |report| report.took());
                 let (_, _, style) = of_run(run, look);
-                let when = &look.world.epoch.time_of_day(run.started)[..5];
+                let when = &look.read_model.epoch.time_of_day(run.started)[..5];
                 let when = if area.width >= 36 { format!("  {when}") } else { String::new() };
                 (format!("{}{when}", short(took)), if run.report.is_none() { style } else { theme.muted })
             }
-            (Some(Flow { plan: Ok(_), .. }), None) if self.past(name, look.world).is_some() => {
-                let past = self.past(name, look.world);
+            (Some(Flow { plan: Ok(_), .. }), None) if self.past(name, look.read_model).is_some() => {
+                let past = self.past(name, look.read_model);
                 match past.and_then(|run| run.took_ms) {
                     Some(took) => {
-                        let now = look.world.epoch.unix_ms(look.now);
+                        let now = look.read_model.epoch.unix_ms(look.now);
                         let ago = past.map(|run| now.saturating_sub(run.started_ms)).map(ago).unwrap_or_default();
                         let ago = if area.width >= 36 { format!("  {ago}") } else { String::new() };
                         (format!("{}{ago}", short(Duration::from_millis(took))), theme.muted)
@@ -129,7 +129,7 @@ fn draw_run(run: &RunView, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let (glyph, words, style) = of_run(run, look);
     let took = run.report.as_ref().map_or_else(|| look.now.since(run.started), |report| report.took());
-    let when = &look.world.epoch.time_of_day(run.started)[..8];
+    let when = &look.read_model.epoch.time_of_day(run.started)[..8];
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(3).put(glyph, style).skip(1);
     pen.right(&[(" ", theme.text), (&short(took), theme.muted), (" ", theme.text)]);

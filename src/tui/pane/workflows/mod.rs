@@ -17,9 +17,9 @@ use ratatui::layout::Rect;
 use crate::{
     domain::{
         journal::RunHeader,
+        read_model::ConsoleState,
+        read_model_runs::RunView,
         run::{RunId, StepState},
-        world::World,
-        world_runs::RunView,
     },
     tui::{
         flows::{Flow, Shelf, flows},
@@ -92,35 +92,35 @@ impl Flows {
     }
 
     /// The name of the workflow under the cursor.
-    pub fn name(&self, world: &World) -> Option<Arc<str>> {
+    pub fn name(&self, read_model: &ConsoleState) -> Option<Arc<str>> {
         match self.cursor.as_ref()? {
             Row::Flow(name) => Some(name.clone()),
-            Row::Run(run) => world.runs.get(*run).map(|run| run.plan.name.clone()),
+            Row::Run(run) => read_model.runs.get(*run).map(|run| run.plan.name.clone()),
         }
     }
 
     /// The workflow under the cursor, if there is a file of it.
-    pub fn flow(&self, world: &World) -> Option<&Flow> {
-        let name = self.name(world)?;
+    pub fn flow(&self, read_model: &ConsoleState) -> Option<&Flow> {
+        let name = self.name(read_model)?;
         self.list.iter().find(|flow| flow.name == name)
     }
 
     /// The run that is shown: the one under the cursor, or the workflow's last.
-    pub fn run<'w>(&self, world: &'w World) -> Option<&'w Arc<RunView>> {
+    pub fn run<'w>(&self, read_model: &'w ConsoleState) -> Option<&'w Arc<RunView>> {
         match self.cursor.as_ref()? {
-            Row::Flow(name) => world.runs.last_of(name),
-            Row::Run(run) => world.runs.get(*run),
+            Row::Flow(name) => read_model.runs.last_of(name),
+            Row::Run(run) => read_model.runs.get(*run),
         }
     }
 
     /// The last run of a workflow in an earlier session, when there is none of it in this one.
-    pub fn past(&self, name: &str, world: &World) -> Option<&RunHeader> {
-        self.past.iter().find(|run| run.workflow == name).filter(|_| world.runs.last_of(name).is_none())
+    pub fn past(&self, name: &str, read_model: &ConsoleState) -> Option<&RunHeader> {
+        self.past.iter().find(|run| run.workflow == name).filter(|_| read_model.runs.last_of(name).is_none())
     }
 
     /// The run of the workflow under the cursor that was interrupted and can go on.
-    pub fn interrupted(&self, world: &World) -> Option<RunId> {
-        self.past(&self.name(world)?, world).filter(|run| run.outcome.is_none()).map(|run| run.run)
+    pub fn interrupted(&self, read_model: &ConsoleState) -> Option<RunId> {
+        self.past(&self.name(read_model)?, read_model).filter(|run| run.outcome.is_none()).map(|run| run.run)
     }
 
     /// Whether the cursor is on an earlier run.
@@ -129,8 +129,8 @@ impl Flows {
     }
 
     /// Whether the workflow under the cursor is broken and there is no run of it to be shown.
-    pub fn broken(&self, world: &World) -> bool {
-        !self.on_earlier() && self.flow(world).is_some_and(|flow| flow.plan.is_err())
+    pub fn broken(&self, read_model: &ConsoleState) -> bool {
+        !self.on_earlier() && self.flow(read_model).is_some_and(|flow| flow.plan.is_err())
     }
 
     /// The parts of the view, in the order of Tab.
@@ -217,9 +217,9 @@ impl Flows {
     }
 
     /// Brings the list, the selection and the panes in order.
-    pub fn fit(&mut self, world: &World, list: Option<Rect>, graph: Option<Rect>) {
-        self.fill(world);
-        self.follow(world);
+    pub fn fit(&mut self, read_model: &ConsoleState, list: Option<Rect>, graph: Option<Rect>) {
+        self.fill(read_model);
+        self.follow(read_model);
         let height = list.map_or(0, |place| usize::from(place.height.saturating_sub(2)));
         let at = self.rows.iter().position(|row| Some(row) == self.cursor.as_ref());
         self.window.cursor = at.unwrap_or(self.window.cursor.min(self.rows.len().saturating_sub(1)));
@@ -228,26 +228,26 @@ impl Flows {
             self.step = None;
         }
         self.window.fit(self.rows.len(), height);
-        let plan = self.flow(world).and_then(|flow| flow.plan.as_ref().ok()).cloned();
-        let run = self.run(world).cloned();
-        self.shape = match (self.broken(world), &run) {
+        let plan = self.flow(read_model).and_then(|flow| flow.plan.as_ref().ok()).cloned();
+        let run = self.run(read_model).cloned();
+        self.shape = match (self.broken(read_model), &run) {
             (true, _) => Shape::Broken,
             (false, Some(_)) => Shape::Ran,
             (false, None) => Shape::New,
         };
         let room = graph.map_or(80, |place| place.width.saturating_sub(2));
         self.chart.show(plan.as_ref().filter(|_| !self.on_earlier()), run.as_ref(), room);
-        let name = self.name(world);
+        let name = self.name(read_model);
         self.input.show(name.as_ref().filter(|_| plan.is_some()), plan.as_ref());
         self.steps.show(run.as_ref(), self.step.as_ref());
         self.detail.show(run.as_ref(), self.step.as_ref());
     }
 
     /// The rows: every workflow, and under the one of the cursor its earlier runs.
-    fn fill(&mut self, world: &World) {
-        let here = self.name(world);
+    fn fill(&mut self, read_model: &ConsoleState) {
+        let here = self.name(read_model);
         let mut names: Vec<Arc<str>> = self.list.iter().map(|flow| flow.name.clone()).collect();
-        for run in world.runs.iter() {
+        for run in read_model.runs.iter() {
             if !names.contains(&run.plan.name) {
                 names.push(run.plan.name.clone());
             }
@@ -256,15 +256,15 @@ impl Flows {
         for name in names {
             self.rows.push(Row::Flow(name.clone()));
             if here.as_ref() == Some(&name) {
-                let earlier = world.runs.iter().rev().filter(|run| run.plan.name == name).skip(1).take(EARLIER);
+                let earlier = read_model.runs.iter().rev().filter(|run| run.plan.name == name).skip(1).take(EARLIER);
                 self.rows.extend(earlier.map(|run| Row::Run(run.id)));
             }
         }
     }
 
     /// While a run is followed, what it does last is selected; in the end what failed, or all of it.
-    fn follow(&mut self, world: &World) {
-        let Some(run) = self.follows.and_then(|id| world.runs.get(id)) else { return };
+    fn follow(&mut self, read_model: &ConsoleState) {
+        let Some(run) = self.follows.and_then(|id| read_model.runs.get(id)) else { return };
         let mut steps = run.plan.steps.iter().zip(&run.steps);
         if run.report.is_some() {
             let failed = steps.find(|(_, view)| matches!(view.state, StepState::Failed { .. } | StepState::CompensationFailed { .. }));

@@ -4,9 +4,9 @@ use ratatui::style::Style;
 
 use crate::{
     domain::{
+        read_model_runs::RunView,
         run::{RunOutcome, StepState, StepView},
         time::short,
-        world_runs::RunView,
     },
     tui::{pane::DrawContext, theme::Theme},
 };

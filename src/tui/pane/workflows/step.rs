@@ -12,9 +12,9 @@ use ratatui::{
 use crate::{
     domain::{
         body::Body,
+        read_model_runs::RunView,
         run::{RunId, StepError, StepState, StepView},
         time::short,
-        world_runs::RunView,
     },
     tui::{
         action::Action,
@@ -117,7 +117,7 @@ impl Flows {
     /// Draws the selected step.
     pub fn draw_step(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
-        let run = self.run(look.world).cloned();
+        let run = self.run(look.read_model).cloned();
         let title = if look.focused { theme.focus } else { theme.text };
         let Some(run) = run else {
             let inner = pane(buf, area, &[("Step", title)], &[], look.focused, theme);
@@ -235,7 +235,7 @@ fn error_rows(error: &StepError, style: Style, sheet: &mut Sheet) {
 fn run_sheet<'t>(run: &RunView, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
     let theme = look.theme;
     let mut sheet = Sheet::new(theme, width);
-    sheet.field("began", &look.world.epoch.time_of_day(run.started), theme.text);
+    sheet.field("began", &look.read_model.epoch.time_of_day(run.started), theme.text);
     let Some(report) = &run.report else { return sheet };
     let (_, style) = state::of_outcome(report.outcome, theme);
     sheet.field("ended", &format!("{} after {}", report.outcome.words(), short(report.took())), style);

@@ -10,10 +10,10 @@ use ratatui::{
 
 use crate::{
     domain::{
+        read_model::CallView,
+        read_model_runs::RunView,
         run::{Purpose, StepState, StepView},
         time::{Stamp, short},
-        world::CallView,
-        world_runs::RunView,
     },
     tui::{
         call_segments::segments,
@@ -83,7 +83,7 @@ impl Flows {
     pub fn draw_steps(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let title = if look.focused { theme.focus } else { theme.text };
-        let run = self.run(look.world).cloned();
+        let run = self.run(look.read_model).cloned();
         let Some(run) = run else {
             let inner = pane(buf, area, &[("Steps", title)], &[], look.focused, theme);
             Pen::new(buf, inner, 0).skip(1).put("A run shows its steps here as they go.", theme.muted);
@@ -107,7 +107,7 @@ impl Flows {
             };
             let view = run.step(path).map_or(&empty, |view| &**view);
             rows.push(Row::Step(line, path, view));
-            let calls = view.calls.iter().filter_map(|id| look.world.call(*id));
+            let calls = view.calls.iter().filter_map(|id| look.read_model.call(*id));
             let own =
                 |call: &CallView| here && view.calls.len() > 1 || call.spec.run.as_ref().is_some_and(|run| run.purpose != Purpose::Step);
             let shown: Vec<(usize, &CallView)> = calls.enumerate().filter(|(_, call)| own(call)).collect();
@@ -213,7 +213,7 @@ impl Scale {
             return;
         };
         let ended = view.ended.unwrap_or(look.now).max(started);
-        let calls: Vec<&CallView> = view.calls.iter().filter_map(|id| look.world.call(*id)).collect();
+        let calls: Vec<&CallView> = view.calls.iter().filter_map(|id| look.read_model.call(*id)).collect();
         let ground = if calls.is_empty() { '━' } else { '·' };
         self.fill(started, ended, ground, state::of_step(view, look).1, place, buf);
         for call in calls.iter().filter(|call| call.spec.run.as_ref().is_none_or(|run| run.purpose == Purpose::Step)) {
@@ -228,7 +228,7 @@ impl Scale {
     fn call(&self, call: &CallView, number: usize, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let step = call.spec.run.as_ref();
-        let name = look.world.call_name(&call.spec.operation);
+        let name = look.read_model.call_name(&call.spec.operation);
         let name = match step.map(|step| (step.purpose, step.item)) {
             Some((Purpose::Compensation, _)) => format!("undo {name}"),
             Some((Purpose::Fallback, _)) => format!("else {name}"),

@@ -26,10 +26,10 @@ use super::{
         fault::Fault,
         route::{Decision, Group},
     },
+    read_model_runs::Runs,
     server::{Phase, ServerSpec, SessionInfo, Step},
     stats::Stats,
     time::{Epoch, Stamp},
-    world_runs::Runs,
 };
 
 /// How much is kept.
@@ -200,7 +200,7 @@ impl CallView {
 
 /// Everything that is known, up to an event.
 #[derive(Clone, Debug)]
-pub struct World {
+pub struct ConsoleState {
     /// Number of the last event taken in.
     pub seq: u64,
     /// Turns stamps into wall-clock time.
@@ -245,10 +245,10 @@ pub struct World {
     failure_bytes: usize,
 }
 
-impl World {
-    /// An empty world. `separator` stands between namespace and tool in exposed names.
-    pub fn new(epoch: Epoch, separator: &str, keep: Retention) -> World {
-        World {
+impl ConsoleState {
+    /// An empty read model. `separator` stands between namespace and tool in exposed names.
+    pub fn new(epoch: Epoch, separator: &str, keep: Retention) -> ConsoleState {
+        ConsoleState {
             seq: 0,
             epoch,
             servers: vec![],
@@ -352,7 +352,7 @@ impl World {
         }
     }
 
-    /// Takes in the next event. Events at or below [`World::seq`] are already in and change nothing.
+    /// Takes in the next event. Events at or below [`ConsoleState::seq`] are already in and change nothing.
     pub fn apply(&mut self, event: &Event) {
         if event.seq <= self.seq {
             return;

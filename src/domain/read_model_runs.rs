@@ -22,7 +22,7 @@ const KEPT_INNER: usize = 2_000;
 /// The last runs.
 #[derive(Clone, Debug, Default)]
 pub struct Runs {
-    /// Oldest first. Shared: a snapshot of the world copies no run.
+    /// Oldest first. Shared: a snapshot copies no run.
     kept: VecDeque<Arc<RunView>>,
     /// Runs under way.
     pub running: usize,
