@@ -41,7 +41,7 @@ use switchboard::{
     engine::{
         Engine, EngineOptions,
         control::Control,
-        ports::{Connector, Host, Reply, Request, RequestObserver, Session},
+        ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
     },
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
@@ -91,7 +91,7 @@ async fn bare(peer: &Peer<RoleClient>, n: usize) {
 /// The same client below the engine: what is left is what the engine does.
 struct Under {
     peer: Option<Peer<RoleClient>>,
-    host: Arc<dyn Host>,
+    handler: Arc<dyn ClientHandler>,
     way: Way,
 }
 
@@ -107,11 +107,11 @@ enum Way {
 #[async_trait]
 impl Session for Under {
     fn info(&self) -> Arc<SessionInfo> {
-        Arc::new(SessionInfo::bare(self.host.now()))
+        Arc::new(SessionInfo::bare(self.handler.now()))
     }
 
-    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
-        flow.sent(self.host.now(), 1);
+    async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+        observer.sent(self.handler.now(), 1);
         match (&self.peer, self.way) {
             (Some(peer), _) => {
                 let params = request.params.value().expect("JSON");
@@ -123,7 +123,7 @@ impl Session for Under {
             (None, Way::Slow) => tokio::time::sleep(Duration::from_millis(400)).await,
             (None, _) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
-        let now = self.host.now();
+        let now = self.handler.now();
         let result = Body::from(r#"{"content":[{"type":"text","text":"hello"}]}"#);
         Ok(Reply { result, first_byte: now, last_byte: now, sent_bytes: 1, received_bytes: 1 })
     }
@@ -163,14 +163,19 @@ struct Connect {
 
 #[async_trait]
 impl Connector for Connect {
-    async fn connect(&self, spec: Arc<ServerSpec>, _: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
-        host.step(Step::Initialize);
+    async fn connect(
+        &self,
+        spec: Arc<ServerSpec>,
+        _: Option<Era>,
+        handler: Arc<dyn ClientHandler>,
+    ) -> Result<Arc<dyn Session>, ConnectFailure> {
+        handler.step(Step::Initialize);
         let way = match spec.id.as_str() {
             _ if self.peer.is_some() => Way::Client,
             "s0" => self.bad,
             _ => Way::Quick,
         };
-        Ok(Arc::new(Under { peer: self.peer.clone(), host, way }))
+        Ok(Arc::new(Under { peer: self.peer.clone(), handler, way }))
     }
 }
 

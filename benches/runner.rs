@@ -39,7 +39,7 @@ use switchboard::{
     engine::{
         Engine, EngineOptions,
         control::{Command, Control},
-        ports::{Connector, Host, Reply, Request, RequestObserver, Session},
+        ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
     },
     store::Store,
 };
@@ -95,7 +95,7 @@ async fn one_loop(items: usize) {
     connected(&engine).await;
     let before = peak();
     let (_, seen) = watched(&engine);
-    flow(&engine, &seen, RunId::new(1, 1), &each(items, 10)).await;
+    observer(&engine, &seen, RunId::new(1, 1), &each(items, 10)).await;
     println!("{before} {}", peak());
 }
 
@@ -154,7 +154,7 @@ async fn added(engine: &Arc<Engine>, name: &str, text: &str) {
     let (mut bare, mut run, mut more) = (vec![], vec![], vec![]);
     for round in 0..ROUNDS + 5 {
         let direct = a_step(calls(engine).await);
-        let whole = a_step(flow(engine, &seen, next_run(), text).await);
+        let whole = a_step(observer(engine, &seen, next_run(), text).await);
         if round >= 5 {
             bare.push(direct);
             run.push(whole);
@@ -212,7 +212,7 @@ async fn calls(engine: &Arc<Engine>) -> Duration {
 }
 
 /// A run from its first step to its end, by its own report: reading the file and checking it is measured elsewhere.
-async fn flow(engine: &Engine, seen: &Mutex<ConsoleState>, run: RunId, text: &str) -> Duration {
+async fn observer(engine: &Engine, seen: &Mutex<ConsoleState>, run: RunId, text: &str) -> Duration {
     let spec = RunSpec {
         workflow: "bench".into(),
         sources: Arc::new([WorkflowText { name: "bench".into(), file: "bench.toml".into(), text: text.into() }]),
@@ -262,13 +262,18 @@ fn each(items: usize, parallel: usize) -> String {
 /// Connections that answer at once with what they were given.
 struct Prompt;
 
-struct Answering(Arc<dyn Host>);
+struct Answering(Arc<dyn ClientHandler>);
 
 #[async_trait]
 impl Connector for Prompt {
-    async fn connect(&self, _: Arc<ServerSpec>, _: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
-        host.step(Step::Initialize);
-        Ok(Arc::new(Answering(host)))
+    async fn connect(
+        &self,
+        _: Arc<ServerSpec>,
+        _: Option<Era>,
+        handler: Arc<dyn ClientHandler>,
+    ) -> Result<Arc<dyn Session>, ConnectFailure> {
+        handler.step(Step::Initialize);
+        Ok(Arc::new(Answering(handler)))
     }
 }
 
@@ -289,9 +294,9 @@ impl Session for Answering {
         })
     }
 
-    async fn request(&self, _: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn request(&self, _: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let now = self.0.now();
-        flow.sent(now, 1);
+        observer.sent(now, 1);
         let result = Body::from(r#"{"content":[{"type":"text","text":"{\"n\":1}"}],"structuredContent":{"n":1}}"#);
         Ok(Reply { result, first_byte: now, last_byte: now, sent_bytes: 1, received_bytes: 1 })
     }

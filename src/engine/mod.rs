@@ -4,11 +4,11 @@
 
 mod bus;
 mod checkers;
+mod connection_handler;
 pub mod control;
 mod deadline_pause;
 mod dispatch;
 mod guard;
-mod host;
 mod inbox;
 mod limiter;
 pub mod ports;

@@ -1,7 +1,7 @@
 //! What the engine asks of its adapters, and what it gives them.
 //!
 //! `mcp` implements [`Connector`] and [`Session`], `store` implements [`Journal`]; the engine implements
-//! [`Host`] and [`RequestObserver`].
+//! [`ClientHandler`] and [`RequestObserver`].
 
 use std::sync::Arc;
 
@@ -28,9 +28,14 @@ pub trait Connector: Send + Sync {
     /// Connects and does the handshake, within `spec.timeouts.connect`.
     ///
     /// `known` is the era that the server spoke before, to save the probe. The session reports
-    /// everything that it sees to `host`. Dropping the future gives the attempt up and ends what was
+    /// everything that it sees to `handler`. Dropping the future gives the attempt up and ends what was
     /// started for it, in the background.
-    async fn connect(&self, spec: Arc<ServerSpec>, known: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure>;
+    async fn connect(
+        &self,
+        spec: Arc<ServerSpec>,
+        known: Option<Era>,
+        handler: Arc<dyn ClientHandler>,
+    ) -> Result<Arc<dyn Session>, ConnectFailure>;
 
     /// Resolves when nothing is left of attempts that were given up. For the end of the program.
     async fn settled(&self) {}
@@ -134,9 +139,8 @@ pub trait RequestObserver: Send + Sync {
     fn resent(&self, _cause: Resend) {}
 }
 
-/// What the engine offers to a connection.
-#[async_trait]
-pub trait Host: Send + Sync {
+/// Observes one connection: handshake steps, frames, notifications, anomalies and stderr of a server.
+pub trait ConnectionObserver: Send + Sync {
     /// The engine's clock.
     fn now(&self) -> Stamp;
     /// A connection attempt begins: what the process before wrote to stderr explains nothing now.
@@ -159,8 +163,12 @@ pub trait Host: Send + Sync {
     fn renewed(&self) {}
     /// The server will not tell of these resources after all, and why.
     fn unsubscribed(&self, _uris: &[String], _why: &str) {}
-    /// The server asks something; resolves when it is answered, by whoever answers it. Dropping the
-    /// future withdraws the question.
+}
+
+/// Answers the requests that a server sends to its client: elicitation, sampling and roots.
+#[async_trait]
+pub trait ClientHandler: ConnectionObserver {
+    /// Resolves with the answer to a server's question. Dropping the future withdraws the question.
     async fn ask(&self, question: Question, call: Option<CallId>) -> Answer;
 }
 

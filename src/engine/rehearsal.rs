@@ -17,7 +17,7 @@ use super::{
     Engine, EngineOptions,
     control::{Command, Control},
     lock,
-    ports::{Connector, Host, Reply, Request, RequestObserver, Session},
+    ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
 };
 use crate::domain::{
     ask,
@@ -319,9 +319,14 @@ struct Director(Arc<Stage>);
 
 #[async_trait]
 impl Connector for Director {
-    async fn connect(&self, spec: Arc<ServerSpec>, _: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
-        host.step(Step::Initialize);
-        Ok(Arc::new(Actor { stage: self.0.clone(), tools: spec.id.as_str() == TOOLS, host, over: CancellationToken::new() }))
+    async fn connect(
+        &self,
+        spec: Arc<ServerSpec>,
+        _: Option<Era>,
+        handler: Arc<dyn ClientHandler>,
+    ) -> Result<Arc<dyn Session>, ConnectFailure> {
+        handler.step(Step::Initialize);
+        Ok(Arc::new(Actor { stage: self.0.clone(), tools: spec.id.as_str() == TOOLS, handler, over: CancellationToken::new() }))
     }
 }
 
@@ -330,7 +335,7 @@ struct Actor {
     stage: Arc<Stage>,
     /// Whether it offers the tools.
     tools: bool,
-    host: Arc<dyn Host>,
+    handler: Arc<dyn ClientHandler>,
     over: CancellationToken,
 }
 
@@ -346,7 +351,7 @@ impl Actor {
 #[async_trait]
 impl Session for Actor {
     fn info(&self) -> Arc<SessionInfo> {
-        Arc::new(SessionInfo::bare(self.host.now()))
+        Arc::new(SessionInfo::bare(self.handler.now()))
     }
 
     async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
@@ -361,7 +366,7 @@ impl Session for Actor {
             made.push(Made { step: step.clone(), tool: tool.clone(), arguments, answered: false });
             made.len() - 1
         };
-        flow.sent(self.host.now(), 0);
+        flow.sent(self.handler.now(), 0);
         let Some(answer) = self.stage.next(place.as_ref(), &tool) else {
             let what = format!("the test has no answer for {tool} of the step `{step}`");
             return Err(Failure::new(FailureKind::Refused, what).hint(format!("add answers.{step} = {{ result = {{ … }} }} to the case")));
@@ -374,7 +379,7 @@ impl Session for Actor {
         if let Some(made) = lock(&self.stage.made).get_mut(number) {
             made.answered = true;
         }
-        let (first_byte, last_byte) = (self.host.now(), self.host.now());
+        let (first_byte, last_byte) = (self.handler.now(), self.handler.now());
         let reply = |result| Ok(Reply { result, first_byte, last_byte, sent_bytes: 0, received_bytes: 0 });
         match answer.say {
             Say::Result(result) => reply(result),

@@ -11,9 +11,9 @@ use tokio::{
 
 use super::{
     bus::Bus,
+    connection_handler::ConnectionHandler,
     dispatch::CacheFront,
     guard::TargetGuard,
-    host::ServerHost,
     inbox::Inbox,
     ports::{Connector, Session},
 };
@@ -90,7 +90,7 @@ pub fn start(
     let (orders, mailbox) = mpsc::channel(16);
     let initial = if spec.disabled { Readiness::Down(None) } else { Readiness::Pending };
     let (readiness, seen) = watch::channel(initial);
-    let host = Arc::new(ServerHost::new(spec.clone(), bus.clone(), inbox, answers));
+    let handler = Arc::new(ConnectionHandler::new(spec.clone(), bus.clone(), inbox, answers));
     bus.publish(EventKind::ServerAdded { spec: spec.clone() });
     let guard = TargetGuard::new(spec.id.clone(), &spec.policy, bus.clone());
     let first = if matches!(spec.launch, Transport::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
@@ -98,7 +98,7 @@ pub fn start(
         spec: spec.clone(),
         connector,
         bus,
-        host,
+        handler,
         guard: guard.clone(),
         session: None,
         mailbox,
@@ -120,7 +120,7 @@ struct Supervisor {
     spec: Arc<ServerSpec>,
     connector: Arc<dyn Connector>,
     bus: Arc<Bus>,
-    host: Arc<ServerHost>,
+    handler: Arc<ConnectionHandler>,
     guard: Arc<TargetGuard>,
     /// The connection, from the handshake to its closing.
     session: Option<Arc<dyn Session>>,
@@ -252,8 +252,8 @@ impl Supervisor {
 
     async fn connect_and_serve(&mut self) -> Next {
         self.readiness.send_replace(Readiness::Pending);
-        let (connector, spec, host, era) = (self.connector.clone(), self.spec.clone(), self.host.clone(), self.era);
-        let session = match self.unless_ordered(connector.connect(spec, era, host)).await {
+        let (connector, spec, handler, era) = (self.connector.clone(), self.spec.clone(), self.handler.clone(), self.era);
+        let session = match self.unless_ordered(connector.connect(spec, era, handler)).await {
             Ok(Ok(session)) => session,
             Ok(Err(mut failure)) => {
                 let shaking = matches!(failure.step, Step::Discover | Step::Initialize);
@@ -270,7 +270,7 @@ impl Supervisor {
         self.session = Some(session.clone());
         self.era = Some(session.info().era);
         self.bus.publish(EventKind::ServerInfo { server: self.spec.id.clone(), info: session.info() });
-        let phase = match self.unless_ordered(list(session.clone(), self.spec.clone(), self.host.clone())).await {
+        let phase = match self.unless_ordered(list(session.clone(), self.spec.clone(), self.handler.clone())).await {
             Ok(result) => self.listed(result),
             Err(next) => {
                 self.close().await;
@@ -366,12 +366,12 @@ impl Supervisor {
                         return next;
                     }
                 }
-                () = self.host.changed.notified(), if !wanted => wanted = true,
-                () = self.host.renewed.notified() => self.subscribe_again(session),
+                () = self.handler.changed.notified(), if !wanted => wanted = true,
+                () = self.handler.renewed.notified() => self.subscribe_again(session),
                 () = sleep_until(listed_at + self.lists_hold.unwrap_or_default()), if self.lists_hold.is_some() && !wanted && listing.is_none() => wanted = true,
                 () = sleep_until(listed_at + REFRESH_GAP), if wanted && listing.is_none() => {
                     wanted = false;
-                    listing = Some(Box::pin(list(session.clone(), self.spec.clone(), self.host.clone())));
+                    listing = Some(Box::pin(list(session.clone(), self.spec.clone(), self.handler.clone())));
                 }
                 result = done(&mut listing) => {
                     listing = None;
@@ -479,9 +479,9 @@ fn with_target(why: Arc<ConnectFailure>, spec: &ServerSpec) -> Arc<ConnectFailur
     Arc::new(why)
 }
 
-async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, host: Arc<ServerHost>) -> Listed {
-    use super::ports::Host;
-    host.step(Step::Run);
+async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<ConnectionHandler>) -> Listed {
+    use super::ports::ConnectionObserver;
+    handler.step(Step::Run);
     match timeout(spec.timeouts.list + HANDING_OVER, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
         Ok(Err(failure)) => Err(format!("listing failed: {}", failure.redacted(&Redactor::new(&spec.secrets())).bounded().message)),

@@ -51,7 +51,7 @@ use crate::{
         server::{ConnectFailure, Era, Exit, ServerSpec, Step, Transport},
         time::Stamp,
     },
-    engine::ports::{FrameDraft, Host, Reply, Request, RequestObserver},
+    engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
 };
 
 const SESSION: &str = "mcp-session-id";
@@ -166,7 +166,7 @@ struct Post {
     rpc_id: Option<Arc<str>>,
     call: Option<CallId>,
     routing: Vec<(String, String)>,
-    flow: Option<Arc<dyn RequestObserver>>,
+    observer: Option<Arc<dyn RequestObserver>>,
     under: Under,
     /// Whether it may be sent again although it may have run.
     repeatable: bool,
@@ -197,9 +197,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl HttpLink {
     /// Prepares the connection; nothing is sent yet.
-    pub fn new(spec: Arc<ServerSpec>, host: Arc<dyn Host>) -> Result<Arc<HttpLink>, ConnectFailure> {
+    pub fn new(spec: Arc<ServerSpec>, handler: Arc<dyn ClientHandler>) -> Result<Arc<HttpLink>, ConnectFailure> {
         let (url, client) = client_of(&spec)?;
-        let peer = Peer::new(spec, host);
+        let peer = Peer::new(spec, handler);
         Ok(Arc::new_cyclic(|own| HttpLink {
             peer,
             client,
@@ -219,8 +219,8 @@ impl HttpLink {
         }))
     }
 
-    fn host(&self) -> &Arc<dyn Host> {
-        self.peer.host()
+    fn handler(&self) -> &Arc<dyn ClientHandler> {
+        self.peer.handler()
     }
 
     fn configured_headers(&self) -> &[(String, crate::domain::secret::Secret)] {
@@ -290,10 +290,10 @@ impl HttpLink {
         for (name, value, _) in &fields {
             request = request.header(name, value);
         }
-        let (host, bytes) = (self.host().clone(), post.body.bytes().clone());
+        let (handler, bytes) = (self.handler().clone(), post.body.bytes().clone());
         let note = self.note(format!("POST {}", url.path()), &fields);
         let taken = {
-            let flow = post.flow.clone();
+            let observer = post.observer.clone();
             let draft = FrameDraft {
                 at: Stamp::default(),
                 direction: Direction::Out,
@@ -306,11 +306,11 @@ impl HttpLink {
                 http: Some(note),
             };
             move || {
-                let at = host.now();
-                if let Some(flow) = &flow {
-                    flow.sent(at, draft.size);
+                let at = handler.now();
+                if let Some(observer) = &observer {
+                    observer.sent(at, draft.size);
                 }
-                host.frame(FrameDraft { at, ..draft });
+                handler.frame(FrameDraft { at, ..draft });
             }
         };
         let body = Stamped { data: Some(bytes), taken: Some(Box::new(taken)) };
@@ -325,7 +325,7 @@ impl HttpLink {
             }
             _ => vec![],
         };
-        let post = Post { body, kind, method, rpc_id: None, call: None, routing, flow: None, under, repeatable: true };
+        let post = Post { body, kind, method, rpc_id: None, call: None, routing, observer: None, under, repeatable: true };
         let response = self.post(&post).await?;
         let status = response.status();
         self.record_head(&response, None, None);
@@ -335,8 +335,8 @@ impl HttpLink {
     /// Records an answer without a message.
     fn record_head(&self, response: &Response, body: Option<&Body>, call: Option<CallId>) {
         let body = body.cloned().unwrap_or_default();
-        self.host().frame(FrameDraft {
-            at: self.host().now(),
+        self.handler().frame(FrameDraft {
+            at: self.handler().now(),
             direction: Direction::In,
             kind: FrameKind::Http,
             size: body.len() as u64,
@@ -406,8 +406,8 @@ impl HttpLink {
                 Err(failure) => return failure,
             };
             (resent, ran) = (true, cause == Resend::Repeatable);
-            if let Some(flow) = &post.flow {
-                flow.resent(cause);
+            if let Some(observer) = &post.observer {
+                observer.resent(cause);
             }
         }
     }
@@ -423,7 +423,7 @@ impl HttpLink {
             let Some(link) = link.upgrade() else { return };
             let Ok(place) = link.cancels.clone().try_acquire_owned() else {
                 let detail = format!("{CANCELS} cancellations wait for the server to take them; one more was not sent");
-                return link.host().anomaly(Anomaly { kind: AnomalyKind::Unread, detail, call: None, frame: None });
+                return link.handler().anomaly(Anomaly { kind: AnomalyKind::Unread, detail, call: None, frame: None });
             };
             runtime.spawn(async move {
                 let _place = place;
@@ -438,7 +438,7 @@ impl HttpLink {
         });
     }
 
-    async fn send(self: &Arc<Self>, request: Request, meta: &str, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn send(self: &Arc<Self>, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         if self.ending.over() {
             return Err(Failure::new(FailureKind::Transport, "the server is no longer connected"));
         }
@@ -450,7 +450,7 @@ impl HttpLink {
             routing = lock(&self.params).of(&method, &request.params);
             routing.push((VERSION.to_owned(), super::session::MODERN.to_owned()));
         }
-        let mut ticket = self.peer.register(id, &method, request.call, body.len() as u64, flow.clone())?;
+        let mut ticket = self.peer.register(id, &method, request.call, body.len() as u64, observer.clone())?;
         self.cancel_on_drop(&mut ticket, &method);
         if &*method == "initialize" {
             lock(&self.agreed).opening = Some(request.params.clone());
@@ -459,7 +459,7 @@ impl HttpLink {
         let under = if &*method == "initialize" { Under::None } else { Under::Agreed };
         let (kind, call) = (FrameKind::Request, request.call);
         let repeatable = request.repeatable;
-        let post = Post { body, kind, method: Some(method.clone()), rpc_id, call, routing, flow: Some(flow), under, repeatable };
+        let post = Post { body, kind, method: Some(method.clone()), rpc_id, call, routing, observer: Some(observer), under, repeatable };
         self.serial.fetch_add(1, Ordering::Relaxed);
         let waiting = ticket.wait();
         tokio::pin!(waiting);
@@ -485,9 +485,9 @@ impl HttpLink {
 
 #[async_trait]
 impl Link for HttpLink {
-    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let Some(own) = self.own.upgrade() else { return Err(Failure::new(FailureKind::Transport, "the connection was closed")) };
-        own.send(request, meta, flow).await
+        own.send(request, meta, observer).await
     }
 
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {

@@ -43,7 +43,7 @@ use crate::{
         server::{ConnectFailure, Era, EraChoice, ServerSpec, Step, Transport},
         time::short,
     },
-    engine::ports::{Connector, Host, Session},
+    engine::ports::{ClientHandler, Connector, Session},
 };
 
 /// Makes connections of every kind.
@@ -84,18 +84,18 @@ impl Connections {
         &self,
         spec: &Arc<ServerSpec>,
         known: Option<Era>,
-        host: &Arc<dyn Host>,
+        handler: &Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, (ConnectFailure, bool)> {
-        let began = host.now();
-        host.fresh_start();
+        let began = handler.now();
+        handler.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
             Transport::Stdio { .. } => {
-                StdioLink::start(spec.clone(), host.clone(), self.reaper.clone()).await.map_err(|why| (why, false))?
+                StdioLink::start(spec.clone(), handler.clone(), self.reaper.clone()).await.map_err(|why| (why, false))?
             }
-            Transport::Http { .. } => HttpLink::new(spec.clone(), host.clone()).map_err(|why| (why, false))?,
+            Transport::Http { .. } => HttpLink::new(spec.clone(), handler.clone()).map_err(|why| (why, false))?,
         };
         let mut attempt = Attempt { link: Some(link.clone()), abandoned: self.abandoned.clone() };
-        let opening = McpSession::open(link.clone(), spec.clone(), host.clone(), known, began);
+        let opening = McpSession::open(link.clone(), spec.clone(), handler.clone(), known, began);
         let mut failure = match tokio::time::timeout(spec.timeouts.connect, opening).await {
             Ok(Ok(session)) => {
                 attempt.link = None;
@@ -103,7 +103,7 @@ impl Connections {
             }
             Ok(Err(failure)) => failure,
             Err(_) => {
-                let mut failure = ConnectFailure::new(host.at_step(), format!("no answer within {}", short(spec.timeouts.connect)));
+                let mut failure = ConnectFailure::new(handler.at_step(), format!("no answer within {}", short(spec.timeouts.connect)));
                 failure
                     .hints
                     .push("raise timeouts.connect of this server if it is slow to start (a first npx or uvx downloads the package)".into());
@@ -115,21 +115,26 @@ impl Connections {
         link.close().await;
         attempt.link = None;
         failure.exit = failure.exit.or_else(|| gone.as_ref()?.exit);
-        failure.stderr = host.last_stderr(20);
+        failure.stderr = handler.last_stderr(20);
         Err((failure, gone.is_some()))
     }
 }
 
 #[async_trait]
 impl Connector for Connections {
-    async fn connect(&self, spec: Arc<ServerSpec>, known: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
-        let mut result = self.attempt(&spec, known, &host).await;
+    async fn connect(
+        &self,
+        spec: Arc<ServerSpec>,
+        known: Option<Era>,
+        handler: Arc<dyn ClientHandler>,
+    ) -> Result<Arc<dyn Session>, ConnectFailure> {
+        let mut result = self.attempt(&spec, known, &handler).await;
         // Some servers end at the first request that they do not know.
         let died_at_probe = |(failure, gone): &(ConnectFailure, bool)| {
             failure.step == Step::Discover && failure.retryable && (*gone || matches!(spec.launch, Transport::Http { .. }))
         };
         if spec.era == EraChoice::Auto && known.is_none() && result.as_ref().is_err_and(died_at_probe) {
-            result = self.attempt(&spec, Some(Era::Legacy), &host).await;
+            result = self.attempt(&spec, Some(Era::Legacy), &handler).await;
         }
         result.map_err(|(failure, _)| explain(failure, &spec))
     }

@@ -26,7 +26,7 @@ use crate::{
         server::ServerSpec,
         time::{Stamp, size},
     },
-    engine::ports::{FrameDraft, Host, Reply, RequestObserver},
+    engine::ports::{ClientHandler, FrameDraft, Reply, RequestObserver},
 };
 use async_trait::async_trait;
 use serde_json::value::RawValue;
@@ -61,7 +61,7 @@ pub struct Arrival {
 struct Slot {
     call: Option<CallId>,
     method: Arc<str>,
-    flow: Arc<dyn RequestObserver>,
+    observer: Arc<dyn RequestObserver>,
     sent_bytes: u64,
     /// Its place among all that was written, once it is.
     written: u64,
@@ -92,7 +92,7 @@ struct Ended {
 /// The state of one connection.
 pub struct Peer {
     spec: Arc<ServerSpec>,
-    host: Arc<dyn Host>,
+    handler: Arc<dyn ClientHandler>,
     next_id: AtomicU64,
     pending: Mutex<Pending>,
     requests: Requests,
@@ -106,7 +106,7 @@ pub struct Ticket {
     pub id: u64,
     answer: oneshot::Receiver<Result<Reply, Failure>>,
     on_drop: Option<Box<dyn FnOnce(u64, String) + Send>>,
-    flow: Arc<dyn RequestObserver>,
+    observer: Arc<dyn RequestObserver>,
 }
 
 impl Ticket {
@@ -127,7 +127,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let Some(slot) = self.peer.end(self.id, false) else { return };
         if let Some(action) = self.on_drop.take() {
-            action(self.id, self.flow.reason());
+            action(self.id, self.observer.reason());
         }
         if let Some(call) = slot.call {
             self.peer.requests.withdraw(call);
@@ -141,10 +141,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Peer {
     /// A peer for one connection to `spec`.
-    pub fn new(spec: Arc<ServerSpec>, host: Arc<dyn Host>) -> Arc<Peer> {
+    pub fn new(spec: Arc<ServerSpec>, handler: Arc<dyn ClientHandler>) -> Arc<Peer> {
         Arc::new(Peer {
             spec,
-            host,
+            handler,
             next_id: AtomicU64::new(1),
             pending: Mutex::default(),
             requests: Requests::default(),
@@ -153,8 +153,8 @@ impl Peer {
     }
 
     /// What the engine offers to this connection.
-    pub fn host(&self) -> &Arc<dyn Host> {
-        &self.host
+    pub fn handler(&self) -> &Arc<dyn ClientHandler> {
+        &self.handler
     }
 
     /// The server's configuration.
@@ -179,15 +179,17 @@ impl Peer {
         method: &str,
         call: Option<CallId>,
         sent_bytes: u64,
-        flow: Arc<dyn RequestObserver>,
+        observer: Arc<dyn RequestObserver>,
     ) -> Result<Ticket, Failure> {
         let (answer, wait) = oneshot::channel();
         let mut pending = lock(&self.pending);
         if let Some(failure) = &pending.closed {
             return Err(Failure { may_have_run: false, ..failure.clone() });
         }
-        pending.slots.insert(id, Slot { call, method: method.into(), flow: flow.clone(), sent_bytes, written: 0, cut: false, answer });
-        Ok(Ticket { peer: self.clone(), id, answer: wait, on_drop: None, flow })
+        pending
+            .slots
+            .insert(id, Slot { call, method: method.into(), observer: observer.clone(), sent_bytes, written: 0, cut: false, answer });
+        Ok(Ticket { peer: self.clone(), id, answer: wait, on_drop: None, observer })
     }
 
     /// Tells that a request is about to be written, unless it was given up meanwhile. What is given up
@@ -236,7 +238,7 @@ impl Peer {
         if pending.ended.len() == REMEMBERED {
             pending.ended.pop_front();
         }
-        let given_up = (!answered).then(|| slot.flow.clone());
+        let given_up = (!answered).then(|| slot.observer.clone());
         pending.ended.push_back((id, Ended { call: slot.call, method: slot.method.clone(), given_up }));
         Some(slot)
     }
@@ -403,7 +405,7 @@ impl Peer {
             }
             _ => self.likely_call(arrival),
         };
-        self.host.frame(FrameDraft {
+        self.handler.frame(FrameDraft {
             at: arrival.last,
             direction: Direction::In,
             kind,
@@ -425,7 +427,7 @@ impl Peer {
     }
 
     fn anomaly(&self, kind: AnomalyKind, detail: String, call: Option<CallId>, frame: Option<u64>) {
-        self.host.anomaly(Anomaly { kind, detail, call, frame });
+        self.handler.anomaly(Anomaly { kind, detail, call, frame });
     }
 
     /// Counts a fault and, where it can be told whose answer it was, fails that request at once.
@@ -466,7 +468,7 @@ impl Peer {
         let (Some(id), limit) = (own, self.spec.limits.message_bytes) else { return false };
         let detail = format!("the answer is over the limit of {} ({} seen so far)", size(limit as u64), size(seen));
         let call = self.call_of(id);
-        let frame = self.host.frame(FrameDraft {
+        let frame = self.handler.frame(FrameDraft {
             at: arrival.last,
             direction: Direction::In,
             kind: FrameKind::Noise,
@@ -513,8 +515,8 @@ impl Peer {
             Some(Ended { call, given_up: None, .. }) => {
                 self.anomaly(AnomalyKind::Duplicate, format!("a second answer to request {id}"), call, Some(frame))
             }
-            Some(Ended { call, given_up: Some(flow), .. }) => {
-                flow.late(arrival.last);
+            Some(Ended { call, given_up: Some(observer), .. }) => {
+                observer.late(arrival.last);
                 self.anomaly(AnomalyKind::Late, format!("the answer to request {id} came after the call had ended"), call, Some(frame));
             }
             None => {
@@ -527,9 +529,9 @@ impl Peer {
     fn notification(&self, method: &str, params: &Body, arrival: &Arrival) {
         match method {
             "notifications/progress" => {
-                let flow = progress_token(params).and_then(|id| lock(&self.pending).slots.get(&id).map(|s| s.flow.clone()));
-                if let (Some(flow), Some(progress)) = (flow, read_progress(params)) {
-                    flow.progress(progress);
+                let observer = progress_token(params).and_then(|id| lock(&self.pending).slots.get(&id).map(|s| s.observer.clone()));
+                if let (Some(observer), Some(progress)) = (observer, read_progress(params)) {
+                    observer.progress(progress);
                 }
             }
             "notifications/cancelled" => {
@@ -538,7 +540,7 @@ impl Peer {
                     self.requests.cancelled(id.get());
                 }
             }
-            _ => self.host.notification(method, params, self.likely_call(arrival)),
+            _ => self.handler.notification(method, params, self.likely_call(arrival)),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
         server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
         time::{Stamp, short, size},
     },
-    engine::ports::{Host, Reply, Request, RequestObserver, Session},
+    engine::ports::{ClientHandler, Reply, Request, RequestObserver, Session},
 };
 
 /// The newest version of the modern era that we speak.
@@ -54,7 +54,7 @@ const LISTEN_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration
 pub trait Link: Send + Sync {
     /// Sends a request whose `params._meta` gets the members of `meta` (a JSON object, or empty) and
     /// a progress token when it belongs to a call, and waits for the answer. Dropping gives it up.
-    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
+    async fn request(&self, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
     /// Sends a notification.
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure>;
     /// The handshake is done: what was agreed.
@@ -104,7 +104,7 @@ impl RequestObserver for Quiet {
 pub struct McpSession {
     link: Arc<dyn Link>,
     spec: Arc<ServerSpec>,
-    host: Arc<dyn Host>,
+    handler: Arc<dyn ClientHandler>,
     info: Arc<SessionInfo>,
     meta: String,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
@@ -164,24 +164,24 @@ impl McpSession {
     pub async fn open(
         link: Arc<dyn Link>,
         spec: Arc<ServerSpec>,
-        host: Arc<dyn Host>,
+        handler: Arc<dyn ClientHandler>,
         known: Option<Era>,
         began: Stamp,
     ) -> Result<Arc<McpSession>, ConnectFailure> {
         let agreement = match (spec.era, known) {
-            (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => initialize(&*link, &*host).await?,
-            (EraChoice::Modern, _) => discover(&*link, &*host).await.map_err(Refusal::into_failure)?,
-            (EraChoice::Auto, _) => match tokio::time::timeout(spec.timeouts.probe, discover(&*link, &*host)).await {
+            (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => initialize(&*link, &*handler).await?,
+            (EraChoice::Modern, _) => discover(&*link, &*handler).await.map_err(Refusal::into_failure)?,
+            (EraChoice::Auto, _) => match tokio::time::timeout(spec.timeouts.probe, discover(&*link, &*handler)).await {
                 Ok(Ok(agreement)) => agreement,
                 Ok(Err(Refusal::Fatal(failure))) => return Err(*failure),
-                Ok(Err(Refusal::NotModern(_))) | Err(_) => initialize(&*link, &*host).await?,
+                Ok(Err(Refusal::NotModern(_))) | Err(_) => initialize(&*link, &*handler).await?,
             },
         };
         link.clone().agreed(agreement.era, &agreement.version);
         if agreement.era == Era::Legacy {
             link.notify("notifications/initialized", Body::default()).await.map_err(|f| failed(Step::Initialize, &f))?;
         }
-        let now = host.now();
+        let now = handler.now();
         let info = SessionInfo {
             era: agreement.era,
             name: agreement.name,
@@ -199,7 +199,7 @@ impl McpSession {
             Era::Modern => modern_meta(&agreement.version, Some("info")),
         };
         let session =
-            Arc::new(McpSession { link, spec, host, info: Arc::new(info), meta, listener: Mutex::new(None), watched: Arc::default() });
+            Arc::new(McpSession { link, spec, handler, info: Arc::new(info), meta, listener: Mutex::new(None), watched: Arc::default() });
         if session.info.era == Era::Modern {
             session.listen();
         }
@@ -225,7 +225,7 @@ impl McpSession {
             self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
             return;
         }
-        let (link, meta, host, all) = (self.link.clone(), self.meta.clone(), self.host.clone(), self.watched.clone());
+        let (link, meta, handler, all) = (self.link.clone(), self.meta.clone(), self.handler.clone(), self.watched.clone());
         let task = tokio::spawn(async move {
             let (mut filter, mut watched) = (filter, watched);
             let (mut pause, mut gap) = (LISTEN_PAUSE.0, false);
@@ -236,7 +236,7 @@ impl McpSession {
                 let at_once = timeout(STANDS, &mut ended).await.ok();
                 let stood = at_once.is_none();
                 if stood && std::mem::take(&mut gap) {
-                    host.notification("notifications/tools/list_changed", &Body::default(), None);
+                    handler.notification("notifications/tools/list_changed", &Body::default(), None);
                 }
                 let ended = match at_once {
                     Some(ended) => ended,
@@ -250,7 +250,7 @@ impl McpSession {
                         // The lists may still be told about when the resources are not.
                         let why = failure.rpc.as_ref().map_or(&failure.message, |rpc| &rpc.message);
                         all.lock().unwrap_or_else(PoisonError::into_inner).retain(|uri| !watched.contains(uri));
-                        host.unsubscribed(&watched, why);
+                        handler.unsubscribed(&watched, why);
                         watched.clear();
                         if let Some(notifications) = filter["notifications"].as_object_mut() {
                             notifications.remove("resourceSubscriptions");
@@ -259,7 +259,7 @@ impl McpSession {
                     }
                     // Of a server that lets no subscription stand nothing is heard: its lists are read as often as it is asked.
                     Err(failure) if gap && !stood && failure.may_have_run && failure.status.is_none_or(|status| status >= 500) => {
-                        host.notification("notifications/tools/list_changed", &Body::default(), None);
+                        handler.notification("notifications/tools/list_changed", &Body::default(), None);
                     }
                     _ => {}
                 }
@@ -329,7 +329,7 @@ impl McpSession {
 
     /// Reports that a list is not whole.
     fn cut_list(&self, raw: &mut RawLists, detail: String) {
-        self.host.anomaly(Anomaly { kind: AnomalyKind::Pagination, detail: detail.clone(), call: None, frame: None });
+        self.handler.anomaly(Anomaly { kind: AnomalyKind::Pagination, detail: detail.clone(), call: None, frame: None });
         raw.warnings.push(detail);
     }
 
@@ -367,8 +367,8 @@ impl Session for McpSession {
         self.info.clone()
     }
 
-    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
-        self.link.request(request, &self.meta, flow).await
+    async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+        self.link.request(request, &self.meta, observer).await
     }
 
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {
@@ -444,8 +444,8 @@ impl Refusal {
     }
 }
 
-async fn discover(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Refusal> {
-    host.step(Step::Discover);
+async fn discover(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreement, Refusal> {
+    handler.step(Step::Discover);
     let request = Request { method: "server/discover".into(), params: Body::default(), call: None, repeatable: true };
     let reply = link.request(request, &modern_meta(MODERN, None), Arc::new(Quiet("no answer to server/discover"))).await;
     let result = match reply {
@@ -480,8 +480,8 @@ async fn discover(link: &dyn Link, host: &dyn Host) -> Result<Agreement, Refusal
     Ok(Agreement::read(Era::Modern, MODERN.into(), server, instructions, capabilities))
 }
 
-async fn initialize(link: &dyn Link, host: &dyn Host) -> Result<Agreement, ConnectFailure> {
-    host.step(Step::Initialize);
+async fn initialize(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreement, ConnectFailure> {
+    handler.step(Step::Initialize);
     let params = json!({"protocolVersion": LEGACY, "capabilities": capabilities(Era::Legacy), "clientInfo": client_info()});
     let request = Request { method: "initialize".into(), params: Body::json(&params), call: None, repeatable: true };
     let reply = link.request(request, "", Arc::new(Quiet("no answer to initialize"))).await.map_err(|f| failed(Step::Initialize, &f))?;
@@ -568,7 +568,7 @@ mod tests {
             ask::{Answer, Question},
             server::Transport,
         },
-        engine::ports::FrameDraft,
+        engine::ports::{ConnectionObserver, FrameDraft},
     };
 
     /// A server of the modern era whose subscriptions live for so long, one after the other.
@@ -614,8 +614,7 @@ mod tests {
         changed: Mutex<Vec<Duration>>,
     }
 
-    #[async_trait]
-    impl Host for Listener {
+    impl ConnectionObserver for Listener {
         fn now(&self) -> Stamp {
             Stamp(0)
         }
@@ -636,6 +635,10 @@ mod tests {
             assert_eq!(method, "notifications/tools/list_changed");
             self.changed.lock().unwrap().push(self.began.elapsed());
         }
+    }
+
+    #[async_trait]
+    impl ClientHandler for Listener {
         async fn ask(&self, _: Question, _: Option<CallId>) -> Answer {
             Answer::Cancel
         }
@@ -646,15 +649,15 @@ mod tests {
         let began = Instant::now();
         let (short, long) = (Duration::ZERO, Duration::from_secs(60));
         let link = Arc::new(Streams { lives: Mutex::new(vec![long, long, short, short, short, long]), asked: Mutex::default(), began });
-        let host = Arc::new(Listener { began, changed: Mutex::default() });
+        let handler = Arc::new(Listener { began, changed: Mutex::default() });
         let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
         let spec = Arc::new(ServerSpec { era: EraChoice::Modern, ..ServerSpec::new("x", launch) });
-        let _session = McpSession::open(link.clone(), spec, host.clone(), None, Stamp(0)).await.unwrap();
+        let _session = McpSession::open(link.clone(), spec, handler.clone(), None, Stamp(0)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(600)).await;
         let halves = |times: &Mutex<Vec<Duration>>| times.lock().unwrap().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
         // Half a second after one that stood; from there twice as long each time while none does.
         assert_eq!(halves(&link.asked), [0, 121, 123, 127, 135, 256, 377]);
         // At each that does not stand, and a second into each that does, but for the first: nothing was missed before it.
-        assert_eq!(halves(&host.changed), [121, 123, 127, 137, 258, 379]);
+        assert_eq!(halves(&handler.changed), [121, 123, 127, 137, 258, 379]);
     }
 }

@@ -37,7 +37,7 @@ use crate::{
         server::{ConnectFailure, Era, Exit, ServerSpec, Step},
         time::{Stamp, size},
     },
-    engine::ports::{FrameDraft, Host, Reply, Request, RequestObserver},
+    engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
 };
 
 /// Messages that may wait to be written.
@@ -70,7 +70,7 @@ struct Outgoing {
     method: Option<Arc<str>>,
     rpc_id: Option<Arc<str>>,
     call: Option<CallId>,
-    flow: Option<Arc<dyn RequestObserver>>,
+    observer: Option<Arc<dyn RequestObserver>>,
     /// Set for requests.
     request: Option<Sending>,
 }
@@ -108,20 +108,24 @@ impl Outbox for Answers {
     async fn reply(&self, body: Body) {
         let _ = self
             .0
-            .send(Outgoing { body, kind: FrameKind::Response, method: None, rpc_id: None, call: None, flow: None, request: None })
+            .send(Outgoing { body, kind: FrameKind::Response, method: None, rpc_id: None, call: None, observer: None, request: None })
             .await;
     }
 }
 
 impl StdioLink {
     /// Starts the server's process and the tasks around it.
-    pub async fn start(spec: Arc<ServerSpec>, host: Arc<dyn Host>, reaper: Arc<Reaper>) -> Result<Arc<StdioLink>, ConnectFailure> {
-        host.step(Step::Spawn);
+    pub async fn start(
+        spec: Arc<ServerSpec>,
+        handler: Arc<dyn ClientHandler>,
+        reaper: Arc<Reaper>,
+    ) -> Result<Arc<StdioLink>, ConnectFailure> {
+        handler.step(Step::Spawn);
         let mark = format!("{}:{}", reaper.mark(), SERIAL.fetch_add(1, Ordering::Relaxed));
         let started = timeout(spec.timeouts.connect, spawn::spawn(&spec.launch, &mark, &reaper)).await;
         let started = started.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let Process { pid, stdin, stdout, stderr, end } = started.map_err(|error| spawn_failure(&spec, &error))?;
-        let peer = Peer::new(spec, host);
+        let peer = Peer::new(spec, handler);
         let (out, queue) = mpsc::channel(QUEUE);
         let (exit_to, exit) = watch::channel(None);
         let link = Arc::new(StdioLink {
@@ -138,7 +142,7 @@ impl StdioLink {
             closing: CancellationToken::new(),
         });
         let writer = tokio::spawn(write(link.peer.clone(), stdin, queue, link.end_input.clone()));
-        let stderr = tokio::spawn(read_stderr(link.peer.host().clone(), stderr));
+        let stderr = tokio::spawn(read_stderr(link.peer.handler().clone(), stderr));
         tokio::spawn(link.clone().live(end, writer, stdout, stderr, exit_to));
         Ok(link)
     }
@@ -202,7 +206,7 @@ impl StdioLink {
     /// Tells everybody that the connection is gone, with all that is known of the reason; `why` is it
     /// where the process lives on.
     fn report_end(&self, exit: Option<Exit>, why: &str) {
-        let host = self.peer.host();
+        let handler = self.peer.handler();
         let closing = self.closing.is_cancelled();
         let summary = match (closing, exit) {
             (true, _) => "the server was stopped".to_owned(),
@@ -212,10 +216,10 @@ impl StdioLink {
         let mut failure =
             Failure::after_send(if exit.is_some() && !closing { FailureKind::Exited } else { FailureKind::Transport }, summary.clone());
         failure.exit = exit;
-        failure.stderr = host.last_stderr(20);
+        failure.stderr = handler.last_stderr(20);
         let mut reason = ConnectFailure::new(Step::Run, summary);
         reason.exit = exit;
-        reason.stderr = host.last_stderr(20);
+        reason.stderr = handler.last_stderr(20);
         // Whoever is failed by the end can find out that it is one.
         self.ending.end(reason);
         self.peer.close(&failure);
@@ -269,11 +273,11 @@ impl StdioLink {
 
 #[async_trait]
 impl Link for StdioLink {
-    async fn request(&self, request: Request, meta: &str, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let id = self.peer.fresh_id();
         let method: Arc<str> = request.method.as_str().into();
         let body = wire::request(id, &method, &request.params, &meta_with_token(meta, request.call, id));
-        let mut ticket = self.peer.register(id, &method, request.call, body.len() as u64, flow.clone())?;
+        let mut ticket = self.peer.register(id, &method, request.call, body.len() as u64, observer.clone())?;
         let (out, call) = (self.out.clone(), request.call);
         let sending = Sending { id, taken: Arc::default() };
         if &*method != "initialize" {
@@ -286,8 +290,15 @@ impl Link for StdioLink {
                 let params = Body::json(&serde_json::json!({"requestId": id, "reason": reason}));
                 let body = wire::notification("notifications/cancelled", &params, "");
                 let method = Some("notifications/cancelled".into());
-                let _ =
-                    out.try_send(Outgoing { body, kind: FrameKind::Notification, method, rpc_id: None, call, flow: None, request: None });
+                let _ = out.try_send(Outgoing {
+                    body,
+                    kind: FrameKind::Notification,
+                    method,
+                    rpc_id: None,
+                    call,
+                    observer: None,
+                    request: None,
+                });
             });
         }
         let outgoing = Outgoing {
@@ -296,7 +307,7 @@ impl Link for StdioLink {
             method: Some(method),
             rpc_id: Some(id.to_string().into()),
             call,
-            flow: Some(flow),
+            observer: Some(observer),
             request: Some(sending),
         };
         if self.out.send(outgoing).await.is_err() {
@@ -313,7 +324,7 @@ impl Link for StdioLink {
             method: Some(method.into()),
             rpc_id: None,
             call: None,
-            flow: None,
+            observer: None,
             request: None,
         };
         match self.out.send(outgoing).await {
@@ -380,9 +391,9 @@ async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiv
         let mut line = Vec::with_capacity(message.body.len() + 1);
         line.extend_from_slice(message.body.bytes());
         line.push(b'\n');
-        let (host, size) = (peer.host(), line.len() as u64);
-        let at = host.now();
-        let sent = |at: Stamp| message.flow.as_ref().inspect(|flow| flow.sent(at, size)).is_some();
+        let (handler, size) = (peer.handler(), line.len() as u64);
+        let at = handler.now();
+        let sent = |at: Stamp| message.observer.as_ref().inspect(|observer| observer.sent(at, size)).is_some();
         if let Some(request) = &message.request {
             let begun = peer.begin(request.id, || {
                 request.taken.store(true, Ordering::Relaxed);
@@ -397,7 +408,7 @@ async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiv
             peer.begin_notification();
         }
         let Outgoing { body, kind, method, rpc_id, call, .. } = message.clone();
-        host.frame(FrameDraft { at, direction: Direction::Out, kind, size, body, call, method, rpc_id, http: None });
+        handler.frame(FrameDraft { at, direction: Direction::Out, kind, size, body, call, method, rpc_id, http: None });
         let mut taken = 0;
         let written = tokio::select! {
             written = write_all(&mut stdin, &line, &mut taken) => written,
@@ -487,7 +498,7 @@ async fn read(
         {
             patience.until = patience.until.max(Instant::now() + STALL).min(patience.at_most);
         }
-        let now = peer.host().now();
+        let now = peer.handler().now();
         let arrival = |first: Stamp, size: u64| Arrival { first, last: now, size, ..Default::default() };
         let mut pieces = vec![];
         lines.read(now, |piece| pieces.push(piece));
@@ -512,7 +523,7 @@ async fn read(
                         && !peer.too_large(&head, Some(&tail), size, &arrival(now, size))
                     {
                         let detail = format!("a line of {} that is not a response", crate::domain::time::size(size));
-                        peer.host().anomaly(Anomaly { kind: AnomalyKind::TooLarge, detail, call: None, frame: None });
+                        peer.handler().anomaly(Anomaly { kind: AnomalyKind::TooLarge, detail, call: None, frame: None });
                     }
                 }
             }
@@ -520,13 +531,13 @@ async fn read(
         busy.store(false, Ordering::Relaxed);
     };
     if let Some((rest, seen)) = lines.unfinished() {
-        let now = peer.host().now();
+        let now = peer.handler().now();
         let detail = match end {
             Output::Ended => format!("the output ended within a line, after {}", size(seen)),
             Output::Stuck => format!("a line was left unfinished after {}", size(seen)),
         };
         let rpc_id = wire::salvage_id(rest.bytes());
-        let frame = peer.host().frame(FrameDraft {
+        let frame = peer.handler().frame(FrameDraft {
             at: now,
             direction: Direction::In,
             kind: FrameKind::Noise,
@@ -538,25 +549,25 @@ async fn read(
             http: None,
         });
         // The call itself fails with the reason of the end, which says more.
-        peer.host().anomaly(Anomaly { kind: AnomalyKind::Partial, detail, call: None, frame: Some(frame) });
+        peer.handler().anomaly(Anomaly { kind: AnomalyKind::Partial, detail, call: None, frame: Some(frame) });
     }
     end
 }
 
 /// Drains stderr for as long as it lasts, whatever comes; passes on a bounded number of lines a second.
-async fn read_stderr(host: Arc<dyn Host>, mut stderr: pipe::Receiver) {
+async fn read_stderr(handler: Arc<dyn ClientHandler>, mut stderr: pipe::Receiver) {
     let mut lines = Lines::new(STDERR_LINE);
-    let (mut second, mut passed, mut held) = (host.now(), 0u32, 0u64);
+    let (mut second, mut passed, mut held) = (handler.now(), 0u32, 0u64);
     loop {
         // What was held back is told after a second even when nothing more comes.
         let pause = if held > 0 { Duration::from_secs(1) } else { Duration::MAX };
         if let Ok(Ok(0) | Err(_)) = timeout(pause, stderr.read_buf(lines.buffer())).await {
             break;
         }
-        let now = host.now();
+        let now = handler.now();
         if now.since(second) >= Duration::from_secs(1) {
             if held > 0 {
-                host.stderr(&format!("… {held} more lines, not shown"));
+                handler.stderr(&format!("… {held} more lines, not shown"));
             }
             (second, passed, held) = (now, 0, 0);
         }
@@ -568,17 +579,17 @@ async fn read_stderr(host: Arc<dyn Host>, mut stderr: pipe::Receiver) {
             };
             if passed < STDERR_RATE {
                 passed += 1;
-                host.stderr(&text);
+                handler.stderr(&text);
             } else {
                 held += 1;
             }
         });
     }
     if held > 0 {
-        host.stderr(&format!("… {held} more lines, not shown"));
+        handler.stderr(&format!("… {held} more lines, not shown"));
     }
     if let Some((rest, _)) = lines.unfinished() {
-        host.stderr(&rest.text());
+        handler.stderr(&rest.text());
     }
 }
 

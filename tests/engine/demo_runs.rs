@@ -33,12 +33,12 @@ fn answer(tool: &str) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn enrich_user_data_takes_as_long_as_its_longest_call_and_not_their_sum() {
-    let behaviour = Behaviour::new(|request, flow, host| async move {
-        flow.sent(host.now(), 1);
+    let behaviour = Behaviour::new(|request, observer, handler| async move {
+        observer.sent(handler.now(), 1);
         let name = request.params.value().unwrap()["name"].as_str().unwrap().to_owned();
         tokio::time::sleep(CALL).await;
         let result = Body::json(&json!({"content": [], "structuredContent": answer(&name)}));
-        Ok(Reply { result, first_byte: host.now(), last_byte: host.now(), sent_bytes: 1, received_bytes: 1 })
+        Ok(Reply { result, first_byte: handler.now(), last_byte: handler.now(), sent_bytes: 1, received_bytes: 1 })
     });
     let names = ["get_user_profile", "get_user_activity", "get_preferences"];
     let tools = names.map(|name| Body::json(&json!({"name": name, "inputSchema": {"type": "object"}}))).to_vec();

@@ -21,7 +21,7 @@ use switchboard::{
         },
         server::ServerSpec,
     },
-    engine::ports::{Host, RequestObserver},
+    engine::ports::{ClientHandler, RequestObserver},
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -117,13 +117,13 @@ fn wrong(executions: usize, settled: &Arc<Settled>) -> Option<String> {
 async fn an_attempt_that_was_not_sent_does_not_undo_one_that_may_have_run() {
     let fake = Fake::new(|_| {
         let tries = AtomicUsize::new(0);
-        let answer = move |_, flow: Arc<dyn RequestObserver>, host: Arc<dyn Host>| {
+        let answer = move |_, observer: Arc<dyn RequestObserver>, handler: Arc<dyn ClientHandler>| {
             let first = tries.fetch_add(1, Ordering::SeqCst) == 0;
             async move {
                 if !first {
                     return Err(Failure::new(FailureKind::Transport, "no connection"));
                 }
-                flow.sent(host.now(), 1);
+                observer.sent(handler.now(), 1);
                 Err(Failure::after_send(FailureKind::Transport, "the connection broke"))
             }
         };

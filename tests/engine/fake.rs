@@ -17,7 +17,7 @@ use switchboard::{
         catalog::RawLists,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
     },
-    engine::ports::{Connector, Host, Reply, Request, RequestObserver, Session},
+    engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,8 @@ pub enum Plan {
     Serve(Duration, Arc<Behaviour>),
 }
 
-type Answering = dyn Fn(Request, Arc<dyn RequestObserver>, Arc<dyn Host>) -> BoxFuture<'static, Result<Reply, Failure>> + Send + Sync;
+type Answering =
+    dyn Fn(Request, Arc<dyn RequestObserver>, Arc<dyn ClientHandler>) -> BoxFuture<'static, Result<Reply, Failure>> + Send + Sync;
 
 /// What comes of a health check or of listing.
 pub enum Sign {
@@ -79,9 +80,9 @@ pub struct Behaviour {
 
 impl Behaviour {
     pub fn new<F: Future<Output = Result<Reply, Failure>> + Send + 'static>(
-        answer: impl Fn(Request, Arc<dyn RequestObserver>, Arc<dyn Host>) -> F + Send + Sync + 'static,
+        answer: impl Fn(Request, Arc<dyn RequestObserver>, Arc<dyn ClientHandler>) -> F + Send + Sync + 'static,
     ) -> Behaviour {
-        let answer = Box::new(move |request, flow, host| -> BoxFuture<'static, _> { Box::pin(answer(request, flow, host)) });
+        let answer = Box::new(move |request, observer, handler| -> BoxFuture<'static, _> { Box::pin(answer(request, observer, handler)) });
         Behaviour {
             answer,
             check: Box::new(|_| Sign::Fine),
@@ -96,9 +97,9 @@ impl Behaviour {
 
     /// Answers everything at once.
     pub fn prompt() -> Behaviour {
-        Behaviour::new(|_, flow, host| async move {
-            flow.sent(host.now(), 1);
-            Ok(reply(&host))
+        Behaviour::new(|_, observer, handler| async move {
+            observer.sent(handler.now(), 1);
+            Ok(reply(&handler))
         })
     }
 
@@ -117,9 +118,9 @@ impl Behaviour {
     }
 }
 
-pub fn reply(host: &Arc<dyn Host>) -> Reply {
+pub fn reply(handler: &Arc<dyn ClientHandler>) -> Reply {
     let result = Body::from(r#"{"content":[{"type":"text","text":"hello"}]}"#);
-    Reply { result, first_byte: host.now(), last_byte: host.now(), sent_bytes: 1, received_bytes: 1 }
+    Reply { result, first_byte: handler.now(), last_byte: handler.now(), sent_bytes: 1, received_bytes: 1 }
 }
 
 /// Makes connections as planned: the plan gets the number of the attempt, from 0.
@@ -147,8 +148,13 @@ pub fn spec(id: &str) -> ServerSpec {
 
 #[async_trait]
 impl Connector for Fake {
-    async fn connect(&self, _: Arc<ServerSpec>, known: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
-        host.step(Step::Initialize);
+    async fn connect(
+        &self,
+        _: Arc<ServerSpec>,
+        known: Option<Era>,
+        handler: Arc<dyn ClientHandler>,
+    ) -> Result<Arc<dyn Session>, ConnectFailure> {
+        handler.step(Step::Initialize);
         self.known.lock().unwrap().push(known);
         match (self.plan)(self.attempts.fetch_add(1, Ordering::SeqCst)) {
             Plan::Refuse => Err(ConnectFailure::new(Step::Dial, "not today")),
@@ -156,7 +162,7 @@ impl Connector for Fake {
             Plan::Panic => panic!("a planned fault of the connector"),
             Plan::Serve(after, behaviour) => {
                 tokio::time::sleep(after).await;
-                Ok(Arc::new(FakeSession { behaviour, host }))
+                Ok(Arc::new(FakeSession { behaviour, handler }))
             }
         }
     }
@@ -164,18 +170,18 @@ impl Connector for Fake {
 
 struct FakeSession {
     behaviour: Arc<Behaviour>,
-    host: Arc<dyn Host>,
+    handler: Arc<dyn ClientHandler>,
 }
 
 #[async_trait]
 impl Session for FakeSession {
     fn info(&self) -> Arc<SessionInfo> {
-        Arc::new(SessionInfo::bare(self.host.now()))
+        Arc::new(SessionInfo::bare(self.handler.now()))
     }
 
-    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         tokio::select! {
-            answer = (self.behaviour.answer)(request, flow, self.host.clone()) => answer,
+            answer = (self.behaviour.answer)(request, observer, self.handler.clone()) => answer,
             () = self.behaviour.lost.cancelled() => Err(Failure::after_send(FailureKind::Transport, "the connection was lost")),
         }
     }

@@ -29,7 +29,7 @@ use switchboard::{
     },
     engine::{
         control::{Command, Control, Lagged},
-        ports::{Host, Reply, Request, RequestObserver},
+        ports::{ClientHandler, Reply, Request, RequestObserver},
     },
 };
 
@@ -89,10 +89,10 @@ fn seconds(n: u64) -> Duration {
 
 /// Answers every call after a while.
 fn slow(after: Duration) -> Behaviour {
-    Behaviour::new(move |_, flow: Arc<dyn RequestObserver>, host| async move {
-        flow.sent(host.now(), 1);
+    Behaviour::new(move |_, observer: Arc<dyn RequestObserver>, handler| async move {
+        observer.sent(handler.now(), 1);
         sleep(after).await;
-        Ok(reply(&host))
+        Ok(reply(&handler))
     })
 }
 

@@ -18,7 +18,7 @@ use switchboard::{
         id::ServerId,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     },
-    engine::ports::{Connector, Host, Reply, Request, RequestObserver, Session},
+    engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -151,17 +151,22 @@ pub struct Puppets(pub HashMap<ServerId, Arc<Puppet>>);
 
 #[async_trait]
 impl Connector for Puppets {
-    async fn connect(&self, spec: Arc<ServerSpec>, _: Option<Era>, host: Arc<dyn Host>) -> Result<Arc<dyn Session>, ConnectFailure> {
-        host.step(Step::Initialize);
+    async fn connect(
+        &self,
+        spec: Arc<ServerSpec>,
+        _: Option<Era>,
+        handler: Arc<dyn ClientHandler>,
+    ) -> Result<Arc<dyn Session>, ConnectFailure> {
+        handler.step(Step::Initialize);
         let Some(puppet) = self.0.get(&spec.id) else { return Err(ConnectFailure::new(Step::Dial, "there is no such puppet")) };
         sleep(puppet.start).await;
-        Ok(Arc::new(PuppetSession { puppet: puppet.clone(), host, lost: CancellationToken::new() }))
+        Ok(Arc::new(PuppetSession { puppet: puppet.clone(), handler, lost: CancellationToken::new() }))
     }
 }
 
 struct PuppetSession {
     puppet: Arc<Puppet>,
-    host: Arc<dyn Host>,
+    handler: Arc<dyn ClientHandler>,
     lost: CancellationToken,
 }
 
@@ -179,11 +184,11 @@ impl Drop for Watch<'_> {
 
 impl PuppetSession {
     fn reply(&self, result: &str) -> Reply {
-        let now = self.host.now();
+        let now = self.handler.now();
         Reply { result: Body::from(result.to_owned()), first_byte: now, last_byte: now, sent_bytes: 1, received_bytes: result.len() as u64 }
     }
 
-    async fn act(&self, act: Act, flow: &Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn act(&self, act: Act, observer: &Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let ok = r#"{"content":[{"type":"text","text":"hello"}]}"#;
         match act {
             Act::Ok(after) => {
@@ -216,12 +221,12 @@ impl PuppetSession {
             Act::Refuse(_) => unreachable!("handled before sending"),
             Act::Hang => std::future::pending().await,
             Act::Late(after) => {
-                let (host, flow, waits) = (self.host.clone(), flow.clone(), Arc::new(()));
+                let (handler, observer, waits) = (self.handler.clone(), observer.clone(), Arc::new(()));
                 let gone = Arc::downgrade(&waits);
                 tokio::spawn(async move {
                     sleep(after).await;
                     assert!(gone.upgrade().is_none(), "somebody still waits: give it less time");
-                    flow.late(host.now());
+                    observer.late(handler.now());
                 });
                 let _waits = waits;
                 std::future::pending().await
@@ -229,7 +234,7 @@ impl PuppetSession {
             Act::Progress(every, times) => {
                 for n in 1..=times {
                     sleep(every).await;
-                    flow.progress(Progress { progress: f64::from(n), total: Some(f64::from(times)), message: None });
+                    observer.progress(Progress { progress: f64::from(n), total: Some(f64::from(times)), message: None });
                 }
                 sleep(every).await;
                 Ok(self.reply(ok))
@@ -241,10 +246,10 @@ impl PuppetSession {
 #[async_trait]
 impl Session for PuppetSession {
     fn info(&self) -> Arc<SessionInfo> {
-        Arc::new(SessionInfo::bare(self.host.now()))
+        Arc::new(SessionInfo::bare(self.handler.now()))
     }
 
-    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let number = self.puppet.requests.fetch_add(1, Ordering::SeqCst);
         self.puppet.came.lock().unwrap().push(Instant::now());
         let act = (self.puppet.script)(&request, number);
@@ -252,7 +257,7 @@ impl Session for PuppetSession {
             sleep(after).await;
             return Err(Failure::new(FailureKind::Transport, "connection refused"));
         }
-        flow.sent(self.host.now(), 1);
+        observer.sent(self.handler.now(), 1);
         self.puppet.executed.lock().unwrap().push(request.params.clone());
         {
             let mut load = self.puppet.load.lock().unwrap();
@@ -261,7 +266,7 @@ impl Session for PuppetSession {
         }
         let mut watch = Watch(&self.puppet, false);
         let outcome = tokio::select! {
-            outcome = self.act(act, &flow) => outcome,
+            outcome = self.act(act, &observer) => outcome,
             () = self.lost.cancelled() => Err(Failure::after_send(FailureKind::Transport, "the connection was lost")),
         };
         watch.1 = true;

@@ -153,11 +153,11 @@ async fn what_is_private_stays_here() {
     let redis = RedisServer::on_socket();
     let rig = Rig::over(
         Fake::new(|_| {
-            Behaviour::new(|request, flow, host| async move {
-                flow.sent(host.now(), 1);
+            Behaviour::new(|request, observer, handler| async move {
+                observer.sent(handler.now(), 1);
                 let scope = if request.params.text().contains("mine") { "private" } else { "public" };
                 let result = Body::json(&serde_json::json!({"content": [], "ttlMs": 60_000, "cacheScope": scope}));
-                Ok(switchboard::engine::ports::Reply { result, ..fake::reply(&host) })
+                Ok(switchboard::engine::ports::Reply { result, ..fake::reply(&handler) })
             })
             .plan()
         }),

@@ -47,12 +47,12 @@ type Log = Arc<Mutex<Vec<String>>>;
 /// `drop` to answer nothing useful; otherwise it gives its arguments back.
 fn server(log: &Log) -> Arc<Fake> {
     let log = log.clone();
-    let behaviour = Arc::new(Behaviour::new(move |request, flow, host| {
+    let behaviour = Arc::new(Behaviour::new(move |request, observer, handler| {
         let log = log.clone();
         async move {
             let params: Value = request.params.value().unwrap_or_default();
             let arguments = params["arguments"].clone();
-            flow.sent(host.now(), 1);
+            observer.sent(handler.now(), 1);
             log.lock().unwrap().push(arguments["name"].as_str().unwrap_or("?").to_owned());
             tokio::time::sleep(Duration::from_millis(arguments["ms"].as_u64().unwrap_or(0))).await;
             if arguments["drop"] == true {
@@ -60,7 +60,7 @@ fn server(log: &Log) -> Arc<Fake> {
             }
             let error = arguments["fail"] == true;
             let result = json!({"content": [{"type": "text", "text": format!("said {}", arguments["name"])}], "structuredContent": arguments, "isError": error});
-            Ok(Reply { result: Body::json(&result), first_byte: host.now(), last_byte: host.now(), sent_bytes: 1, received_bytes: 1 })
+            Ok(Reply { result: Body::json(&result), first_byte: handler.now(), last_byte: handler.now(), sent_bytes: 1, received_bytes: 1 })
         }
     }));
     Fake::new(move |_| crate::fake::Plan::Serve(Duration::ZERO, behaviour.clone()))

@@ -48,7 +48,7 @@ impl HttpLink {
             let session = response.headers().get(SESSION).and_then(|s| s.to_str().ok()).map(Arc::<str>::from);
             if let Some(long) = session.as_ref().map(|session| session.len()).filter(|length| *length > bounds::ID) {
                 let detail = format!("a session id of {}: every request would carry it", size(long as u64));
-                self.host().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call: None, frame: None });
+                self.handler().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call: None, frame: None });
             }
             let session = session.filter(|session| session.len() <= bounds::ID);
             match agreed.era {
@@ -96,7 +96,7 @@ impl HttpLink {
             rpc_id: Some(id.to_string().into()),
             call,
             routing: vec![],
-            flow: None,
+            observer: None,
             under,
             repeatable: true,
         }
@@ -179,7 +179,7 @@ impl HttpLink {
         }
         self.listen();
         // The new session knows nothing of what the old one was asked to tell.
-        self.host().renewed();
+        self.handler().renewed();
         Ok(())
     }
 

@@ -47,12 +47,12 @@ impl HttpLink {
         if kind.starts_with(EVENT_STREAM) {
             return self.answer_stream(response, post, id).await;
         }
-        let (first, note, limit) = (self.host().now(), note_of(&response), self.peer.spec().limits.message_bytes);
+        let (first, note, limit) = (self.handler().now(), note_of(&response), self.peer.spec().limits.message_bytes);
         let (body, cut) = match read_body(response, limit).await {
             Ok(read) => read,
             Err(failure) => return failure,
         };
-        let arrival = Arrival { first, last: self.host().now(), size: body.len() as u64, http: Some(note), call: post.call };
+        let arrival = Arrival { first, last: self.handler().now(), size: body.len() as u64, http: Some(note), call: post.call };
         if cut {
             self.peer.too_large(&Body::from(format!("{{\"id\":{id},")), None, body.len() as u64, &arrival);
             return Failure::after_send(FailureKind::TooLarge, "the answer is over the limit");
@@ -82,7 +82,7 @@ impl HttpLink {
             let interrupted = |why: String| Failure::after_send(FailureKind::Transport, why);
             let why = match end {
                 StreamEnd::TooLong => {
-                    let (now, limit) = (self.host().now(), self.peer.spec().limits.message_bytes as u64);
+                    let (now, limit) = (self.handler().now(), self.peer.spec().limits.message_bytes as u64);
                     let arrival = Arrival { first: now, last: now, size: limit, http: None, call: post.call };
                     self.peer.too_large(&Body::from(format!("{{\"id\":{id},")), None, limit, &arrival);
                     return Failure::after_send(FailureKind::TooLarge, "the answer is over the limit");
@@ -131,7 +131,7 @@ impl HttpLink {
         };
         if !self.bad_ids.swap(true, Ordering::Relaxed) {
             let detail = format!("{why} in an event stream: the stream cannot be resumed");
-            self.host().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call, frame: None });
+            self.handler().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call, frame: None });
         }
         None
     }
@@ -157,8 +157,8 @@ impl HttpLink {
             request = request.header(name, value);
         }
         let response = request.send().await.map_err(|error| transport(&error))?;
-        self.host().frame(FrameDraft {
-            at: self.host().now(),
+        self.handler().frame(FrameDraft {
+            at: self.handler().now(),
             direction: Direction::Out,
             kind: FrameKind::Http,
             body: Body::default(),
@@ -188,7 +188,7 @@ impl HttpLink {
                 Ok(None) => return StreamEnd::Ended,
                 Err(error) => return StreamEnd::Broken(causes(&error).join(": ")),
             };
-            let now = self.host().now();
+            let now = self.handler().now();
             let mut events = vec![];
             let fed = parser.feed(&chunk, now, |event| events.push(event));
             for event in events.into_iter().filter(|event| !event.data.is_empty()) {

@@ -162,7 +162,7 @@ impl Peer {
                     let asked = tokio::select! {
                         biased;
                         why = &mut withdrawn => Err(why.ok()),
-                        answer = peer.host.ask(question.clone(), call) => Ok(answer),
+                        answer = peer.handler.ask(question.clone(), call) => Ok(answer),
                     };
                     // The server may have withdrawn it after the channel was looked at: the end of its call answers it as well.
                     let open = asked.is_ok() && lock(&peer.requests.questions).remove(&*id).is_some();
@@ -217,7 +217,7 @@ mod tests {
             server::{ServerSpec, Step, Transport},
             time::Stamp,
         },
-        engine::ports::{FrameDraft, Host},
+        engine::ports::{ClientHandler, ConnectionObserver, FrameDraft},
     };
 
     /// Counts anomalies by kind, and answers no question but one that `during` is set for.
@@ -229,8 +229,7 @@ mod tests {
         during: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     }
 
-    #[async_trait]
-    impl Host for CountingHandler {
+    impl ConnectionObserver for CountingHandler {
         fn now(&self) -> Stamp {
             Stamp(0)
         }
@@ -250,6 +249,10 @@ mod tests {
             vec![]
         }
         fn notification(&self, _: &str, _: &Body, _: Option<CallId>) {}
+    }
+
+    #[async_trait]
+    impl ClientHandler for CountingHandler {
         async fn ask(&self, _: Question, _: Option<CallId>) -> Answer {
             self.asked.fetch_add(1, Ordering::SeqCst);
             let during = lock(&self.during).take();
@@ -289,39 +292,39 @@ mod tests {
     }
 
     fn bench(listens: bool) -> (Arc<CountingHandler>, Arc<Deaf>, Arc<Peer>, Arc<dyn Outbox>) {
-        let (host, outbox) = (Arc::new(CountingHandler::default()), Arc::new(Deaf { listens, ..Deaf::default() }));
+        let (handler, outbox) = (Arc::new(CountingHandler::default()), Arc::new(Deaf { listens, ..Deaf::default() }));
         let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
-        let peer = Peer::new(Arc::new(ServerSpec::new("x", launch)), host.clone());
-        (host, outbox.clone(), peer, outbox)
+        let peer = Peer::new(Arc::new(ServerSpec::new("x", launch)), handler.clone());
+        (handler, outbox.clone(), peer, outbox)
     }
 
-    fn count(host: &CountingHandler, kind: AnomalyKind) -> usize {
-        lock(&host.anomalies).get(&kind).copied().unwrap_or(0)
+    fn count(handler: &CountingHandler, kind: AnomalyKind) -> usize {
+        lock(&handler.anomalies).get(&kind).copied().unwrap_or(0)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_takes_no_answers_holds_a_few_of_them_and_each_for_a_bounded_time() {
-        let (host, deaf, peer, outbox) = bench(false);
+        let (handler, deaf, peer, outbox) = bench(false);
         for n in 0..5_000 {
             let ping = Body::from(format!(r#"{{"jsonrpc":"2.0","id":"p{n}","method":"ping"}}"#));
             peer.incoming(ping, &Arrival::default(), &outbox);
             tokio::task::yield_now().await;
         }
-        assert_eq!((deaf.most.load(Ordering::SeqCst), count(&host, AnomalyKind::Flood)), (SENDING, 5_000 - OPEN));
+        assert_eq!((deaf.most.load(Ordering::SeqCst), count(&handler, AnomalyKind::Flood)), (SENDING, 5_000 - OPEN));
         // All that wait get their turn, and none is taken.
         let turns = (OPEN + REFUSALS).div_ceil(SENDING) as u32;
         tokio::time::sleep(PATIENCE * turns + Duration::from_secs(1)).await;
         assert_eq!((deaf.most.load(Ordering::SeqCst), deaf.now.load(Ordering::SeqCst)), (SENDING, 0));
-        assert_eq!(count(&host, AnomalyKind::Unread), OPEN + REFUSALS);
+        assert_eq!(count(&handler, AnomalyKind::Unread), OPEN + REFUSALS);
         assert_eq!((peer.requests.open.available_permits(), peer.requests.refusals.available_permits()), (OPEN, REFUSALS));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_question_that_its_server_withdraws_as_its_call_ends_is_not_answered() {
         for (withdrawn, answers) in [(true, 0), (false, 1)] {
-            let (host, deaf, peer, outbox) = bench(true);
+            let (handler, deaf, peer, outbox) = bench(true);
             let server = peer.clone();
-            *lock(&host.during) = Some(Box::new(move || {
+            *lock(&handler.during) = Some(Box::new(move || {
                 if withdrawn {
                     server.requests.cancelled(r#""q""#);
                 }
@@ -329,13 +332,13 @@ mod tests {
             let question = r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"m","requestedSchema":{}}}"#;
             peer.incoming(Body::from(question), &Arrival::default(), &outbox);
             tokio::time::sleep(Duration::from_millis(1)).await;
-            assert_eq!((host.asked.load(Ordering::SeqCst), lock(&deaf.taken).len()), (1, answers), "withdrawn: {withdrawn}");
+            assert_eq!((handler.asked.load(Ordering::SeqCst), lock(&deaf.taken).len()), (1, answers), "withdrawn: {withdrawn}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn long_ids_are_not_answered_and_long_methods_and_questions_are_refused() {
-        let (host, deaf, peer, outbox) = bench(true);
+        let (handler, deaf, peer, outbox) = bench(true);
         let long = "x".repeat(300 << 10);
         for message in [
             format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#),
@@ -353,12 +356,12 @@ mod tests {
         let codes: Vec<bool> = taken.iter().map(|answer| answer.contains("-32602") || answer.contains("-32601")).collect();
         assert_eq!(codes, [true; 3], "{taken:?}");
         assert!(taken.iter().all(|answer| answer.len() < 500), "{taken:?}");
-        assert_eq!((count(&host, AnomalyKind::Oversize), host.asked.load(Ordering::SeqCst)), (4, 0));
+        assert_eq!((count(&handler, AnomalyKind::Oversize), handler.asked.load(Ordering::SeqCst)), (4, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_bytes_of_open_questions_are_bounded() {
-        let (host, _, peer, outbox) = bench(true);
+        let (handler, _, peer, outbox) = bench(true);
         let schema = "x".repeat(200 << 10);
         for n in 0..50 {
             let ask = format!(
@@ -367,7 +370,7 @@ mod tests {
             peer.incoming(Body::from(ask), &Arrival::default(), &outbox);
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let asked = host.asked.load(Ordering::SeqCst);
-        assert_eq!((asked, count(&host, AnomalyKind::Flood)), (bounds::QUESTIONS / (201 << 10), 50 - asked));
+        let asked = handler.asked.load(Ordering::SeqCst);
+        assert_eq!((asked, count(&handler, AnomalyKind::Flood)), (bounds::QUESTIONS / (201 << 10), 50 - asked));
     }
 }

@@ -3,17 +3,17 @@
 use super::*;
 
 /// Reads of one resource are answered with how many there were, and hold for an hour.
-fn counted_reads(host: &Arc<Mutex<Option<Arc<dyn Host>>>>, gate: &Arc<Semaphore>) -> Plan {
-    let (seen, gate, reads) = (host.clone(), gate.clone(), Arc::new(AtomicUsize::new(0)));
-    let answer = move |_: Request, flow: Arc<dyn RequestObserver>, host: Arc<dyn Host>| {
+fn counted_reads(handler: &Arc<Mutex<Option<Arc<dyn ClientHandler>>>>, gate: &Arc<Semaphore>) -> Plan {
+    let (seen, gate, reads) = (handler.clone(), gate.clone(), Arc::new(AtomicUsize::new(0)));
+    let answer = move |_: Request, observer: Arc<dyn RequestObserver>, handler: Arc<dyn ClientHandler>| {
         let (seen, gate, reads) = (seen.clone(), gate.clone(), reads.clone());
         async move {
-            flow.sent(host.now(), 1);
+            observer.sent(handler.now(), 1);
             let number = reads.fetch_add(1, Ordering::SeqCst);
-            *seen.lock().unwrap() = Some(host.clone());
+            *seen.lock().unwrap() = Some(handler.clone());
             gate.acquire().await.unwrap().forget();
             let result = Body::json(&serde_json::json!({"contents": [{"uri": "r:a", "text": number.to_string()}], "ttlMs": 3_600_000}));
-            Ok(Reply { result, ..reply(&host) })
+            Ok(Reply { result, ..reply(&handler) })
         }
     };
     Behaviour::new(answer).plan()
@@ -21,8 +21,8 @@ fn counted_reads(host: &Arc<Mutex<Option<Arc<dyn Host>>>>, gate: &Arc<Semaphore>
 
 #[tokio::test(start_paused = true)]
 async fn what_a_server_says_has_changed_is_read_anew() {
-    let (host, gate) = (Arc::default(), Arc::new(Semaphore::new(100)));
-    let plan = Mutex::new(Some(counted_reads(&host, &gate)));
+    let (handler, gate) = (Arc::default(), Arc::new(Semaphore::new(100)));
+    let plan = Mutex::new(Some(counted_reads(&handler, &gate)));
     let rig = Rig::over(Fake::new(move |_| plan.lock().unwrap().take().unwrap()), vec![spec("web")]);
     rig.engine.set_store(Some(Arc::new(switchboard::cache::Memory::new(1 << 20))));
     let wall = Arc::new(AtomicU64::new(0));
@@ -40,8 +40,8 @@ async fn what_a_server_says_has_changed_is_read_anew() {
         (settled.outcome.result().unwrap().value().unwrap()["contents"][0]["text"].as_str().unwrap().to_owned(), settled.cached.is_some())
     };
     let tell = |method: &str, uri: &str| {
-        let host = host.lock().unwrap().clone().unwrap();
-        host.notification(method, &Body::json(&serde_json::json!({ "uri": uri })), None);
+        let handler = handler.lock().unwrap().clone().unwrap();
+        handler.notification(method, &Body::json(&serde_json::json!({ "uri": uri })), None);
     };
     assert_eq!((read("r:a").await, read("r:a").await), (("0".into(), false), ("0".into(), true)));
     tell("notifications/resources/updated", "r:other");

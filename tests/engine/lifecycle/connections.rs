@@ -230,12 +230,12 @@ async fn the_era_that_was_learned_is_forgotten_when_it_no_longer_holds() {
 async fn a_breakdown_of_a_connection_in_use_ends_its_calls_and_touches_no_other_server() {
     for checking in [false, true] {
         let fake = Fake::new(move |attempt| {
-            let behaviour = Behaviour::new(|request: Request, flow: Arc<dyn RequestObserver>, host| async move {
-                flow.sent(host.now(), 1);
+            let behaviour = Behaviour::new(|request: Request, observer: Arc<dyn RequestObserver>, handler| async move {
+                observer.sent(handler.now(), 1);
                 if !request.params.text().contains("fine") {
                     std::future::pending::<()>().await;
                 }
-                Ok(reply(&host))
+                Ok(reply(&handler))
             });
             // A connection made anew is sound.
             let faulty = attempt < 2;
@@ -282,10 +282,10 @@ async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     let fake = Fake::new(|attempt| match attempt {
         0 => Plan::Panic,
         1 => Behaviour::prompt().listed(|_| Sign::Panic).plan(),
-        _ => Behaviour::new(|request, flow: Arc<dyn RequestObserver>, host| async move {
-            flow.sent(host.now(), 1);
+        _ => Behaviour::new(|request, observer: Arc<dyn RequestObserver>, handler| async move {
+            observer.sent(handler.now(), 1);
             assert!(request.params.text().contains("fine"), "a planned fault of the session");
-            Ok(reply(&host))
+            Ok(reply(&handler))
         })
         .plan(),
     });

@@ -5,17 +5,17 @@ use super::*;
 /// A server whose calls report progress every so often, `times` times, and are answered one pause later, or never.
 fn progressing(every: Duration, times: u32, answers: bool) -> Arc<Fake> {
     Fake::new(move |_| {
-        Behaviour::new(move |_, flow: Arc<dyn RequestObserver>, host| async move {
-            flow.sent(host.now(), 1);
+        Behaviour::new(move |_, observer: Arc<dyn RequestObserver>, handler| async move {
+            observer.sent(handler.now(), 1);
             for n in 1..=times {
                 sleep(every).await;
-                flow.progress(step(n));
+                observer.progress(step(n));
             }
             sleep(every).await;
             if !answers {
                 std::future::pending::<()>().await;
             }
-            Ok(reply(&host))
+            Ok(reply(&handler))
         })
         .plan()
     })
@@ -66,12 +66,12 @@ async fn a_call_waits_for_its_server_to_start() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_over_is_told_of_no_more() {
     let fake = Fake::new(|_| {
-        Behaviour::new(|_, flow: Arc<dyn RequestObserver>, _| async move {
+        Behaviour::new(|_, observer: Arc<dyn RequestObserver>, _| async move {
             // What a reader task does that outlives the call.
             tokio::spawn(async move {
                 sleep(MINUTE * 2).await;
-                flow.sent(switchboard::domain::time::Stamp(1), 1);
-                flow.progress(step(1));
+                observer.sent(switchboard::domain::time::Stamp(1), 1);
+                observer.progress(step(1));
             });
             std::future::pending().await
         })

@@ -4,18 +4,18 @@ use super::*;
 
 /// Tells progress every 50 s, then puts a form to whoever answers, and goes on for a while, or for ever.
 fn asking(progress: u32, after: Option<Duration>) -> Behaviour {
-    Behaviour::new(move |request: Request, flow: Arc<dyn RequestObserver>, host: Arc<dyn Host>| async move {
-        flow.sent(host.now(), 1);
+    Behaviour::new(move |request: Request, observer: Arc<dyn RequestObserver>, handler: Arc<dyn ClientHandler>| async move {
+        observer.sent(handler.now(), 1);
         for n in 1..=progress {
             sleep(seconds(50)).await;
-            flow.progress(step(n));
+            observer.progress(step(n));
         }
-        host.ask(Question::Form { message: "who?".into(), schema: Body::from("{}") }, request.call).await;
+        handler.ask(Question::Form { message: "who?".into(), schema: Body::from("{}") }, request.call).await;
         match after {
             Some(after) => sleep(after).await,
             None => std::future::pending().await,
         }
-        Ok(reply(&host))
+        Ok(reply(&handler))
     })
 }
 
@@ -60,17 +60,17 @@ async fn a_fixed_answer_fills_in_forms_and_opens_no_page() {
     {
         let answers = Arc::new(std::sync::Mutex::new(vec![]));
         let told = answers.clone();
-        let behaviour = Behaviour::new(move |request: Request, _: Arc<dyn RequestObserver>, host: Arc<dyn Host>| {
+        let behaviour = Behaviour::new(move |request: Request, _: Arc<dyn RequestObserver>, handler: Arc<dyn ClientHandler>| {
             let told = told.clone();
             async move {
                 for question in [
                     Question::Form { message: "who?".into(), schema: Body::from("{}") },
                     Question::Url { message: "log in".into(), url: "https://example.com".into() },
                 ] {
-                    let answer = host.ask(question, request.call).await;
+                    let answer = handler.ask(question, request.call).await;
                     told.lock().unwrap().push(answer);
                 }
-                Ok(reply(&host))
+                Ok(reply(&handler))
             }
         });
         let rig = Rig::over(serving(behaviour).0, vec![ServerSpec { elicitation: policy, ..spec("web") }]);

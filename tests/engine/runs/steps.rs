@@ -228,14 +228,14 @@ async fn outputs_that_cannot_be_made_are_a_failure_that_is_undone() {
 async fn what_is_not_as_expected_is_asked_for_again_and_not_kept() {
     let count = Arc::new(Mutex::new(0));
     let counting = count.clone();
-    let behaviour = Arc::new(Behaviour::new(move |_, flow, host| {
+    let behaviour = Arc::new(Behaviour::new(move |_, observer, handler| {
         let count = counting.clone();
         async move {
-            flow.sent(host.now(), 1);
+            observer.sent(handler.now(), 1);
             *count.lock().unwrap() += 1;
             let state = if *count.lock().unwrap() < 3 { "busy" } else { "ready" };
             let result = Body::json(&json!({"content": [], "structuredContent": {"state": state}}));
-            Ok(Reply { result, first_byte: host.now(), last_byte: host.now(), sent_bytes: 1, received_bytes: 1 })
+            Ok(Reply { result, first_byte: handler.now(), last_byte: handler.now(), sent_bytes: 1, received_bytes: 1 })
         }
     }));
     let options =

@@ -14,7 +14,7 @@ use super::{
     bus::Bus,
     dispatch::CacheFront,
     inbox::Inbox,
-    ports::{FrameDraft, Host},
+    ports::{ClientHandler, ConnectionObserver, FrameDraft},
 };
 use crate::domain::{
     ask::{Answer, Question},
@@ -37,7 +37,7 @@ const STDERR_LINE: usize = 8 << 10;
 type Headers = Arc<Vec<(String, String)>>;
 
 /// One server's host. Lives as long as its specification.
-pub struct ServerHost {
+pub struct ConnectionHandler {
     spec: Arc<ServerSpec>,
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
@@ -52,11 +52,11 @@ pub struct ServerHost {
     pub renewed: Notify,
 }
 
-impl ServerHost {
+impl ConnectionHandler {
     /// The host for `spec`.
-    pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>, answers: Arc<CacheFront>) -> ServerHost {
+    pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>, answers: Arc<CacheFront>) -> ConnectionHandler {
         bus.secrets().learn(spec.secrets());
-        ServerHost {
+        ConnectionHandler {
             spec,
             bus,
             inbox,
@@ -100,7 +100,7 @@ fn bounded(text: Arc<str>, limit: usize) -> Arc<str> {
     if text.len() <= limit { text } else { bounds::cut(&text, limit).into() }
 }
 
-impl ServerHost {
+impl ConnectionHandler {
     /// The headers with known secrets masked. Those of the last message are remembered, since all events of a stream share them.
     fn shown_headers(&self, headers: &Headers) -> Headers {
         let mut last = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,8 +152,7 @@ impl ServerHost {
     }
 }
 
-#[async_trait]
-impl Host for ServerHost {
+impl ConnectionObserver for ConnectionHandler {
     fn now(&self) -> Stamp {
         self.bus.now()
     }
@@ -257,7 +256,10 @@ impl Host for ServerHost {
             self.bus.notice(NoticeLevel::Warn, format!("{server} will not tell of changes of {uri}: {why}"));
         }
     }
+}
 
+#[async_trait]
+impl ClientHandler for ConnectionHandler {
     async fn ask(&self, question: Question, call: Option<CallId>) -> Answer {
         self.inbox.ask(&self.spec, question, call).await
     }
