@@ -45,7 +45,7 @@ fn main() {
 
 impl Scene {
     fn play(&self, words: &[String]) {
-        let (mut bare, mut shown, mut scrolled, mut raw, mut rss, mut anonymous, mut before) =
+        let (mut bare, mut shown, mut scrolled, mut raw, mut private, mut anonymous, mut before) =
             (vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
         let (mut pipe, _) = Pipe::start(&server::words("plain"));
         for _ in 0..ROUNDS {
@@ -59,14 +59,14 @@ impl Scene {
                 terminal.keys(keys);
                 process::idle(terminal.pid());
             }
-            before.push(process::memory(terminal.pid()).rss);
+            before.push(process::memory(terminal.pid()).private);
 
             let from = terminal.written();
             let enter = terminal.keys("\r");
             shown.push(terminal.when(server::BEGIN, from) - enter);
             process::idle(terminal.pid());
             let memory = process::memory(terminal.pid());
-            rss.push(memory.rss);
+            private.push(memory.private);
             anonymous.push(memory.anonymous);
 
             // To the result, and a page on: a frame from somewhere else in it.
@@ -77,13 +77,13 @@ impl Scene {
             terminal.quit();
         }
         report::heading(&format!("a result of {}", self.name));
-        let (bare, shown, rss) = (Series::of(&bare), Series::of(&shown), Series::new(rss));
+        let (bare, shown, private) = (Series::of(&bare), Series::of(&shown), Series::new(private));
         report::line("the same call by a raw pipe", "ms", &bare).print();
         let line = report::line("from Enter to the result on the screen", "ms", &shown).against("the pipe", bare.median());
         promise(line, self.promises.map(|(time, _)| time)).print();
         report::line("a page on in it, to the frame", "ms", &Series::of(&scrolled)).print();
         report::line("to its end, to the frame", "ms", &Series::of(&raw)).print();
-        let line = report::line("RSS after it", "MB", &rss).against("before it", Series::new(before).median());
+        let line = report::line("private memory (USS) after it", "MB", &private).against("before it", Series::new(before).median());
         promise(line, self.promises.map(|(_, memory)| memory)).print();
         report::line("of it anonymous", "MB", &Series::new(anonymous)).print();
     }

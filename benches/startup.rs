@@ -120,8 +120,8 @@ fn idle(name: &str, words: &[String], sign: &str) {
     process::idle(pid);
     let memory = process::memory(pid);
     let work = process::work_during(pid, Duration::from_secs(5));
-    report::line(&format!("{name}: RSS"), "MB", &Series::new([memory.rss])).promise(Of::Median, 12.0).print();
-    report::note(&format!("PSS {:.2} MB, anonymous {:.2} MB", memory.pss, memory.anonymous));
+    report::line(&format!("{name}: private memory (USS)"), "MB", &Series::new([memory.private])).promise(Of::Median, 12.0).print();
+    report::note(&format!("heap and stacks {:.2} MB, resident with shared pages {:.2} MB", memory.anonymous, memory.resident));
     report::line(&format!("{name}: CPU in 5 idle seconds"), "ticks", &Series::new([work.ticks as f64])).promise(Of::Median, 0.0).print();
     report::note(&format!("{:.3} ms on a processor, {} voluntary context switches", work.cpu.as_secs_f64() * 1e3, work.naps));
     terminal.quit();

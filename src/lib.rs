@@ -38,8 +38,8 @@
 //!   official Rust SDK, so that two independent implementations check each other. See [`mcp`].
 //! - The state that events add up to lives in the domain, so that the engine's snapshot and every
 //!   face's view are the same code.
-//! - `unsafe` code is in two places, not one: the start of servers (`mcp/spawn.rs`), and the return of memory that
-//!   nothing needs (`app/resident.rs`), which is most of what would be resident.
+//! - `unsafe` code is in two places: the start of servers (`mcp/spawn.rs`) and two settings of the allocator
+//!   (`app/allocator.rs`).
 
 pub mod app;
 pub mod cache;

@@ -8,12 +8,12 @@ use std::{
 /// Memory in megabytes (10^6 bytes).
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Resident, shared pages of the program's file included.
-    pub rss: f64,
-    /// Resident, shared pages by share.
-    pub pss: f64,
-    /// Of it, what is no file's.
+    /// Private pages (USS): what would be free if the process ended.
+    pub private: f64,
+    /// Private pages that no file backs: heap and stacks.
     pub anonymous: f64,
+    /// Resident pages (RSS), shared ones included.
+    pub resident: f64,
 }
 
 pub fn memory(pid: u32) -> Memory {
@@ -23,7 +23,7 @@ pub fn memory(pid: u32) -> Memory {
         let kib: f64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
         kib * 1024.0 / 1e6
     };
-    Memory { rss: field("Rss:"), pss: field("Pss:"), anonymous: field("Anonymous:") }
+    Memory { private: field("Private_Clean:") + field("Private_Dirty:"), anonymous: field("Anonymous:"), resident: field("Rss:") }
 }
 
 /// What a process has done so far.

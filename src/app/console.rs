@@ -9,10 +9,11 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    allocator,
     flows::Library,
     headless,
     history::Recorder,
-    own_program, resident,
+    own_program,
     setup::{self, Setup},
     taste,
     watchdog::Watch,
@@ -191,7 +192,7 @@ fn console_options(
         recall: state.map(config::load_recall).unwrap_or_default(),
         workflows: Default::default(),
         invocation: setup.invocation(),
-        rest: resident::give_back,
+        rest: allocator::trim,
         heard: Arc::new(|| {}),
         guard: None,
         exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),

@@ -2,11 +2,11 @@
 //!
 //! The only place that sees everything. Only `main.rs` calls it.
 
+mod allocator;
 mod console;
 mod flows;
 mod headless;
 mod history;
-mod resident;
 mod setup;
 mod taste;
 mod watchdog;
@@ -96,7 +96,7 @@ const PANICKED: u8 = 101;
 
 /// Runs a face in a runtime of its own, next to a watchdog. Drops tasks that still run at the end.
 fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + Send + 'static) -> u8 {
-    resident::return_large();
+    allocator::map_large_allocations();
     let ended = watchdog::run(move |watch, handle| {
         // One busy worker must not be the only one: timers and connections are looked after by whichever is free.
         let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS);
