@@ -115,7 +115,7 @@ fn answers(args: &RunArgs) -> Vec<(String, StepAnswer)> {
     let mut answers: Vec<(String, StepAnswer)> = vec![];
     answers.extend(args.approve.iter().map(|step| (step.clone(), StepAnswer::Approve)));
     answers.extend(args.answer.iter().map(|(step, json)| (step.clone(), StepAnswer::Content { content: Body::from(json.as_str()) })));
-    answers.extend(args.repeat.iter().map(|step| (step.clone(), StepAnswer::RetryMode)));
+    answers.extend(args.repeat.iter().map(|step| (step.clone(), StepAnswer::Repeat)));
     answers.extend(args.skip.iter().map(|(step, json)| (step.clone(), StepAnswer::Skip { result: Body::from(json.as_str()) })));
     answers
 }

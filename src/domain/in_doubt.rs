@@ -46,7 +46,7 @@ pub fn check<'a>(record: &RunRecord, plan: &Plan, words: &'a Words) -> Result<()
 }
 
 fn about_doubt(words: &Words) -> impl DoubleEndedIterator<Item = &(String, StepAnswer)> {
-    words.iter().filter(|(_, word)| matches!(word, StepAnswer::RetryMode | StepAnswer::Skip { .. }))
+    words.iter().filter(|(_, word)| matches!(word, StepAnswer::Repeat | StepAnswer::Skip { .. }))
 }
 
 /// What can be said instead.
@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn repeat(name: &str) -> (String, StepAnswer) {
-        (name.into(), StepAnswer::RetryMode)
+        (name.into(), StepAnswer::Repeat)
     }
 
     fn skip(name: &str) -> (String, StepAnswer) {
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn the_word_of_the_most_exact_name_counts_and_other_answers_do_not() {
         let words = [("send".to_owned(), StepAnswer::Approve), repeat("send"), skip("send[1]")];
-        assert_eq!(word(&words, &place("send", Some(0), Purpose::Step)), Some(&StepAnswer::RetryMode));
+        assert_eq!(word(&words, &place("send", Some(0), Purpose::Step)), Some(&StepAnswer::Repeat));
         assert_eq!(word(&words, &place("send", Some(1), Purpose::Step)), Some(&words[2].1));
         assert_eq!(word(&words, &place("make", None, Purpose::Step)), None);
     }

@@ -115,7 +115,7 @@ pub fn in_entry(entry: &RunEntry) -> bool {
                 || spec.answers.iter().any(|(_, answer)| match answer {
                     StepAnswer::Content { content } => held(content),
                     StepAnswer::Skip { result } => held(result),
-                    StepAnswer::Approve | StepAnswer::RetryMode => false,
+                    StepAnswer::Approve | StepAnswer::Repeat => false,
                 })
         }
         RunEntry::ItemEnded { end, .. } | RunEntry::StepEnded { end, .. } => {
@@ -278,7 +278,7 @@ fn run_spec(redactor: &Redactor, spec: &mut RunSpec) {
         match answer {
             StepAnswer::Content { content } => body(redactor, content),
             StepAnswer::Skip { result } => body(redactor, result),
-            StepAnswer::Approve | StepAnswer::RetryMode => {}
+            StepAnswer::Approve | StepAnswer::Repeat => {}
         }
     }
 }

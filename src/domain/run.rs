@@ -200,7 +200,7 @@ pub enum StepAnswer {
         content: Body,
     },
     /// A step in doubt is done again.
-    RetryMode,
+    Repeat,
     /// A step in doubt counts as done.
     Skip {
         /// With this result, JSON.

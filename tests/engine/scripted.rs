@@ -25,7 +25,7 @@ pub enum Step {
     /// Write these bytes.
     Send(Vec<u8>),
     /// Write these bytes so many times, or until the other side has had enough.
-    RetryMode(Vec<u8>, usize),
+    Repeat(Vec<u8>, usize),
     /// Write a byte every few milliseconds until the other side goes away.
     Drip(u8),
     /// Wait until the test lets one through.
@@ -290,7 +290,7 @@ async fn perform(stream: &mut dyn Stream, step: Step) -> bool {
     let mut byte = [0; 1];
     match step {
         Step::Send(bytes) => stream.write_all(&bytes).await.is_ok(),
-        Step::RetryMode(bytes, times) => {
+        Step::Repeat(bytes, times) => {
             for _ in 0..times {
                 if stream.write_all(&bytes).await.is_err() {
                     return false;

@@ -95,7 +95,7 @@ impl Asker<'_> {
         let Answer::Accept { content } = self.put(Question::Form { message, schema: Body::json(&schema) }).await else { return None };
         let chosen = content.value()?;
         match chosen["action"].as_str() {
-            Some("repeat") => Some(StepAnswer::RetryMode),
+            Some("repeat") => Some(StepAnswer::Repeat),
             Some("count as done") => {
                 let result = Body::from(chosen["result"].as_str().unwrap_or("null"));
                 Some(StepAnswer::Skip { result: if result.value().is_some() { result } else { Body::json(&result.text()) } })

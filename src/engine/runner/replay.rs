@@ -67,7 +67,7 @@ pub struct Progress {
 #[derive(Clone, Debug)]
 pub enum Decision {
     /// Do it again.
-    RetryMode,
+    Repeat,
     /// It was done, with this result.
     Done(Body),
 }

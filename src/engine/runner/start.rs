@@ -312,7 +312,7 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
         let said = match in_doubt::word(&run.answers, &place) {
             Some(said) => Some(said.clone()),
             None if vouched(plan, &place) || target::tool(run, &what).await.is_ok_and(|target| target.repeatable) => {
-                Some(StepAnswer::RetryMode)
+                Some(StepAnswer::Repeat)
             }
             None if run.ask => {
                 let step = RunStep { run: run.id, step: place.step.clone(), item: place.item, purpose: place.purpose };
@@ -321,7 +321,7 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
             None => None,
         };
         let decision = match said {
-            Some(StepAnswer::RetryMode) => Decision::RetryMode,
+            Some(StepAnswer::Repeat) => Decision::Repeat,
             Some(StepAnswer::Skip { result }) => Decision::Done(result),
             _ => {
                 let item = place.item.map(|item| format!("[{item}]")).unwrap_or_default();

@@ -174,7 +174,7 @@ impl Worker<'_> {
         let failed = match decided {
             Some((_, Decision::Done(result))) => return self.taken(result),
             // The step itself had failed before; its fallback is what was in doubt.
-            Some((Purpose::Fallback, Decision::RetryMode)) if progress.exhausted.is_none() => {
+            Some((Purpose::Fallback, Decision::Repeat)) if progress.exhausted.is_none() => {
                 StepError::new(StepErrorKind::ToolError, "failed before the run was interrupted")
             }
             _ => match progress.exhausted {

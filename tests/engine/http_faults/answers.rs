@@ -162,7 +162,7 @@ async fn broken_connections_are_told_apart_from_dead_servers() {
 async fn answers_over_the_limit_are_refused_while_they_come() {
     let bench = Bench::start(|spec| spec.limits.message_bytes = 64 << 10).await;
     let front = |asked: &Asked| format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"content":[{{"type":"text","text":""#, asked.id());
-    let lots = || Step::RetryMode(vec![b'x'; 64 << 10], 1 << 20);
+    let lots = || Step::Repeat(vec![b'x'; 64 << 10], 1 << 20);
     let told = move |asked: &Asked| {
         vec![
             send(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 999999999\r\n\r\n{}", front(asked))),
