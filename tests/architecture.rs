@@ -17,9 +17,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &["demo/", "store/"]),
     ("axum", &["demo/"]),
     ("reqwest", &["mcp/"]),
-    ("rustls", &["mcp/", "answers/redis/"]),
-    ("redis", &["answers/redis/"]),
-    ("moka", &["answers/memory.rs"]),
+    ("rustls", &["mcp/", "cache/redis/"]),
+    ("redis", &["cache/redis/"]),
+    ("moka", &["cache/memory.rs"]),
     ("http_body", &["mcp/"]),
     ("ratatui", &["tui/"]),
     ("tui_textarea", &["tui/"]),
@@ -382,7 +382,7 @@ fn test_modules(file: &str, source: &str) -> Vec<String> {
 #[test]
 fn the_layers_hold() {
     let sources = sources();
-    for folder in ["domain/", "engine/", "mcp/", "store/", "answers/", "config/", "demo/", "cli/", "tui/", "app/"] {
+    for folder in ["domain/", "engine/", "mcp/", "store/", "cache/", "config/", "demo/", "cli/", "tui/", "app/"] {
         assert!(sources.iter().any(|(file, _)| file.starts_with(folder)), "nothing was read of {folder}");
     }
     let found: Vec<String> = sources.iter().flat_map(|(file, source)| violations(file, source)).collect();
@@ -417,9 +417,9 @@ fn every_planted_violation_is_found() {
         ("config/load.rs", "use crate::mcp::Connections;", "crate::mcp"),
         ("config/load.rs", "use crate::engine::ports::ClientHandler;", "engine::ports"),
         ("store/mod.rs", "use crate::engine::control::Control;", "engine::control"),
-        ("answers/mod.rs", "use crate::engine::Engine;", "engine::Engine"),
-        ("answers/memory.rs", "use crate::tui::theme::Theme;", "crate::tui"),
-        ("answers/redis/mod.rs", "use super::super::super::config::load;", "crate::config"),
+        ("cache/mod.rs", "use crate::engine::Engine;", "engine::Engine"),
+        ("cache/memory.rs", "use crate::tui::theme::Theme;", "crate::tui"),
+        ("cache/redis/mod.rs", "use super::super::super::config::load;", "crate::config"),
         ("demo/mod.rs", "use crate::mcp::reaper;", "crate::mcp"),
         ("cli/call.rs", "use crate::tui::theme::Theme;", "crate::tui"),
         ("cli/call.rs", "use crate::engine::Engine;", "engine::Engine"),
@@ -481,7 +481,7 @@ fn what_is_allowed_is_not_accused() {
         ("app/mod.rs", "use crate::{cli, config, demo, engine::Engine, mcp, tui};"),
         ("main.rs", "fn main() { switchboard::app::run(switchboard::cli::args::Cli::parse()) }"),
         ("demo/mod.rs", "use crate::domain::server::ServerSpec;\nuse rusqlite::Connection;"),
-        ("answers/mod.rs", "use crate::{domain::policy::cache::CacheSettings, engine::ports::AnswerStore};"),
+        ("cache/mod.rs", "use crate::{domain::policy::cache::CacheSettings, engine::ports::ResponseCache};"),
     ];
     for (file, source) in innocent {
         assert_eq!(violations(file, source), Vec::<String>::new(), "{file}: {source}");
