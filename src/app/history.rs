@@ -120,7 +120,7 @@ fn record(read_model: &ConsoleState, call: CallId, (spec, name, queued): (Arc<Ca
         unix_ms: read_model.epoch.unix_ms(queued),
         spec,
         name,
-        outcome: settled.outcome.words().to_owned(),
+        outcome: (&settled.outcome).into(),
         result: settled.outcome.result().filter(|result| result.len() <= LONGEST).cloned(),
         took_us: u64::try_from(settled.timings.total().as_micros()).unwrap_or(u64::MAX),
     }

@@ -260,7 +260,7 @@ mod tests {
             body::Body,
             call::{CallSpec, Origin},
             id::{CallId, ToolId},
-            journal::CallRecord,
+            journal::{CallOutcome, CallRecord},
         };
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("project")).unwrap();
@@ -270,7 +270,7 @@ mod tests {
             store(&setup, &loaded).unwrap()
         };
         let spec = CallSpec::tool(ToolId::new("db".into(), "query"), "{}", Origin::Console);
-        let (call, outcome, name) = (CallId(7), "ok".into(), "db_query".into());
+        let (call, outcome, name) = (CallId(7), CallOutcome::Ok, "db_query".into());
         let record = CallRecord { call, unix_ms: 1, spec: spec.into(), name, outcome, result: Some(Body::from("{}")), took_us: 1 };
         let users = of(&[]);
         assert!(users.note_call(record.clone()));

@@ -341,7 +341,7 @@ async fn try_cases(
     let texts = texts(&plan);
     for case in &file.cases {
         let began = Instant::now();
-        let wrong = rehearse(&plan, &texts, case, engine()).await;
+        let wrong = rehearse(&plan, &texts, case, engine()).await.into_iter().map(|mismatch| mismatch.words).collect();
         ends.push(end(&case.name, wrong, began.elapsed().as_secs_f64() * 1000.0));
     }
     Ok(())

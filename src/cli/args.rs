@@ -631,16 +631,21 @@ fn parse_fault(text: &str) -> Result<Placed<Fault>, String> {
 }
 
 fn parse_elicit(text: &str) -> Result<AnswerFrom, String> {
-    if text == "defaults" { Ok(AnswerFrom::Defaults) } else { parse_sample(text).map_err(|e| e.replace("decline,", "decline, defaults,")) }
+    if text == "defaults" { Ok(AnswerFrom::Defaults) } else { parse_reply(text, "decline, defaults") }
 }
 
 fn parse_sample(text: &str) -> Result<AnswerFrom, String> {
+    parse_reply(text, "decline")
+}
+
+/// `words`: what may be given beside a file and JSON, for people.
+fn parse_reply(text: &str, words: &str) -> Result<AnswerFrom, String> {
     match text {
         "decline" => Ok(AnswerFrom::Decline),
         _ if text.starts_with('@') && text.len() > 1 => Ok(AnswerFrom::File(PathBuf::from(&text[1..]))),
         _ => match super::json::fields(text) {
             Ok(_) => Ok(AnswerFrom::Json(text.to_owned())),
-            Err(error) => Err(format!("expected decline, @FILE or a JSON object: {error}")),
+            Err(error) => Err(format!("expected {words}, @FILE or a JSON object: {error}")),
         },
     }
 }

@@ -44,17 +44,19 @@ pub fn purged(pattern: &str, outcome: Option<Result<u64, String>>, options: &Opt
     }
     let human = options.format == Format::Human;
     finish(super::Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
-        let (store, forgotten) = match outcome {
-            None => ("memory", 0),
-            Some(Ok(count)) => ("redis", count),
+        let shared = outcome.is_some();
+        let forgotten = match outcome {
+            None => 0,
+            Some(Ok(count)) => count,
             Some(Err(why)) => {
                 let failure = Failure::new(FailureKind::Transport, format!("the answers of {pattern} could not be forgotten: {why}"));
                 return Err(failure.hint("`switchboard cache stats` says whether Redis can be reached").into());
             }
         };
         if !human {
+            let store = if shared { "redis" } else { "memory" };
             printer.document(&Purged { kind: "purged", store, pattern, forgotten })?;
-        } else if store == "memory" {
+        } else if !shared {
             printer.line("Answers are kept in the process that asked for them and end with it: there is nothing to forget.")?;
             printer.line("Set [cache] redis in the configuration to keep them longer and to share them.")?;
         } else {

@@ -85,7 +85,7 @@ pub async fn read(session: &mut Session<'_>, args: &ReadArgs) -> Result<u8, Stop
     session.settle(|_, server| wanted.is_empty() || wanted.iter().any(|w| w == server.id().as_str())).await?;
     let lists = |server: &ServerView| server.catalog.resources.iter().any(|r| r.uri == uri);
     let may = |server: &ServerView| server.catalog.templates.iter().any(|t| template_fits(&t.uri, uri));
-    let server = choose(session, uri, "resource", &[&lists, &may])?;
+    let server = choose(session, uri, Subject::Resource, &[&lists, &may])?;
     run(session, Operation::Resource { server, uri: uri.to_owned() }, uri).await
 }
 
@@ -98,7 +98,7 @@ pub async fn prompt(session: &mut Session<'_>, args: &PromptArgs) -> Result<u8, 
     let qualified =
         |server: &ServerView| server.catalog.prompts.iter().any(|p| name.strip_prefix(&format!("{}/", server.id())) == Some(&*p.name));
     let bare = |server: &ServerView| server.catalog.prompts.iter().any(|p| &*p.name == name);
-    let server = choose(session, name, "prompt", &[&qualified, &bare])?;
+    let server = choose(session, name, Subject::Prompt, &[&qualified, &bare])?;
     let own = own_name(&server, name);
     let prompts = session.read_model.server(&server).map(|s| s.catalog.prompts.clone()).unwrap_or_default();
     let Some(listed) = prompts.iter().find(|p| &*p.name == name || *p.name == *own) else {
@@ -206,8 +206,24 @@ pub(super) fn unknown_tool(read_model: &ConsoleState, name: &str) -> Problem {
     Problem::new(failure).about(None, name)
 }
 
+/// What a server is chosen for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Resource,
+    Prompt,
+}
+
+impl Subject {
+    fn word(self) -> &'static str {
+        match self {
+            Subject::Resource => "resource",
+            Subject::Prompt => "prompt",
+        }
+    }
+}
+
 /// The server that offers `subject`: the first rule that fits one server decides.
-fn choose(session: &Session<'_>, subject: &str, what: &str, rules: &[&dyn Fn(&ServerView) -> bool]) -> Result<ServerId, Stop> {
+fn choose(session: &Session<'_>, subject: &str, what: Subject, rules: &[&dyn Fn(&ServerView) -> bool]) -> Result<ServerId, Stop> {
     let read_model = &session.read_model;
     let wanted = &session.options.servers;
     if let [name] = wanted.as_slice() {
@@ -219,7 +235,7 @@ fn choose(session: &Session<'_>, subject: &str, what: &str, rules: &[&dyn Fn(&Se
     }
     let asked = |server: &&ServerView| wanted.is_empty() || wanted.iter().any(|w| w == server.id().as_str());
     let servers: Vec<&ServerView> = read_model.servers.iter().filter(asked).collect();
-    if let ([server], true) = (servers.as_slice(), what == "resource") {
+    if let ([server], true) = (servers.as_slice(), what == Subject::Resource) {
         // A server may know more resources than it lists.
         return session.unusable(server.id()).map_or_else(|| Ok(server.id().clone()), |problem| Err(problem.into()));
     }
@@ -241,7 +257,8 @@ fn choose(session: &Session<'_>, subject: &str, what: &str, rules: &[&dyn Fn(&Se
     }
     let away: Vec<String> = servers.iter().filter(|s| !s.phase.usable()).map(|s| format!("{} is {}", s.id(), s.phase.word())).collect();
     let kind = if away.is_empty() { FailureKind::InvalidArguments } else { FailureKind::NotReady };
-    let mut failure = Failure::new(kind, format!("no server offers the {what} {subject:?}")).hint("--server NAME asks a server even so");
+    let mut failure =
+        Failure::new(kind, format!("no server offers the {} {subject:?}", what.word())).hint("--server NAME asks a server even so");
     failure.causes = away;
     Err(Problem::new(failure).about(None, subject).into())
 }
@@ -395,7 +412,7 @@ fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, 
                 }
             }
         }
-        Outcome::Failed { failure } => printer.report("", &failure.report()),
+        Outcome::Failed { failure } => printer.failure_report(&failure.report()),
         Outcome::Cancelled { reason } => printer.note(&format!("cancelled: {reason}")),
     }
     if session.options.verbose || session.printer.watched() {

@@ -58,7 +58,7 @@ struct Check<'a> {
     kind: &'static str,
     server: &'a str,
     state: &'static str,
-    degraded: Option<&'a str>,
+    degraded: Option<String>,
     transport: &'static str,
     target: String,
     trusted: bool,
@@ -88,7 +88,7 @@ impl<'a> Check<'a> {
             server: server.id().as_str(),
             state: server.phase.word(),
             degraded: match &*server.phase {
-                Phase::Degraded { reason } => Some(reason),
+                Phase::Degraded { reason } => Some(reason.to_string()),
                 _ => None,
             },
             transport: server.spec.launch.transport(),
@@ -158,8 +158,8 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
         _ => lines.extend(Away::new(server).report()),
     }
     // What the lists lack is among the warnings already.
-    let degraded = check.degraded.filter(|_| server.catalog.warnings.is_empty());
-    lines.extend(degraded.map(|reason| ("degraded", reason.to_owned())));
+    let degraded = check.degraded.as_ref().filter(|_| server.catalog.warnings.is_empty());
+    lines.extend(degraded.map(|reason| ("degraded", reason.clone())));
     if let Some(info) = &server.info {
         lines.push(("protocol", format!("{} ({})", info.protocol, era_word(info.era))));
         lines.push(("says", says(info)));

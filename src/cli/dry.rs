@@ -16,7 +16,7 @@ use crate::domain::{
         check::check_against,
         dry_run::{Call, DryRunPlan, Instead, Known, Predicted, Turn, dry_run},
         expression::Data,
-        plan::Plan,
+        plan::{ActionKind, Plan},
     },
 };
 
@@ -56,8 +56,8 @@ fn document(read_model: &ConsoleState, step: &DryRunPlan) -> Value {
     let mut shown = Map::new();
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
     put("step", step.path.as_str().into());
-    put("what", format!("{} {}", step.word, step.subject).into());
-    if step.word == TOOL {
+    put("what", format!("{} {}", step.kind.word(), step.subject).into());
+    if step.kind == ActionKind::Tool {
         put("server", server_of(read_model, &step.subject).into());
     }
     if !step.needs.is_empty() {
@@ -99,9 +99,6 @@ fn document(read_model: &ConsoleState, step: &DryRunPlan) -> Value {
     }
     Value::Object(shown)
 }
-
-/// The word of steps that call a tool ([`crate::domain::workflow::plan::Action::word`]).
-const TOOL: &str = "tool";
 
 fn turn_into(read_model: &ConsoleState, turn: &Turn, shown: &mut Map<String, Value>) {
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
@@ -163,8 +160,8 @@ impl Pages<'_> {
     }
 
     fn step(&mut self, step: &DryRunPlan, indent: usize) {
-        let mut line = format!("{}  {} {}", step.path, step.word, step.subject);
-        if let Some(server) = (step.word == TOOL).then(|| server_of(self.read_model, &step.subject)).flatten() {
+        let mut line = format!("{}  {} {}", step.path, step.kind.word(), step.subject);
+        if let Some(server) = (step.kind == ActionKind::Tool).then(|| server_of(self.read_model, &step.subject)).flatten() {
             line.push_str(&format!("  of {server}"));
         }
         match &step.fate {
@@ -243,6 +240,6 @@ mod tests {
         let source = crate::domain::workflow::parse::Source { file: "t.toml".into(), text: text.into() };
         let plan = crate::domain::workflow::parse::parse(&source, &|_| None).unwrap();
         assert!(matches!(plan.steps[0].action, Action::Tool(_)));
-        assert_eq!(plan.steps[0].action.word(), TOOL);
+        assert_eq!((plan.steps[0].action.kind(), ActionKind::Tool.word()), (ActionKind::Tool, "tool"));
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{Options, args::Headless, print::Io, session::Signals};
 use crate::{
     domain::{
+        ask::AskEnd,
         body::Body,
         call::{CallSpec, Failure, Outcome, Timings},
         catalog::{RawLists, ServerCatalog},
@@ -68,7 +69,7 @@ impl Control for Fake {
             self.settle(*call, Outcome::Cancelled { reason: reason.clone() });
         }
         if let Command::Answer { ask, .. } = &command {
-            self.publish(EventKind::AskClosed { ask: *ask, how: "answered".into() });
+            self.publish(EventKind::AskClosed { ask: *ask, how: AskEnd::Answered });
         }
         self.commands.lock().unwrap().push(command);
     }

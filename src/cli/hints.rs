@@ -38,8 +38,7 @@ fn found(command: &str, path: &str) -> Option<String> {
 
 fn of_failure(spec: &ServerSpec, why: &ConnectFailure) -> &'static str {
     let http = matches!(spec.launch, Transport::Http { .. });
-    // An answer to the handshake that is an error is told in these words.
-    let answered = why.summary.starts_with("the server answered error ");
+    let answered = why.rpc_code.is_some();
     match (why.status, why.step) {
         (Some(502..=504), _) => {
             "check that the server behind this address runs: a proxy or gateway answered for it, or it is overloaded; then try again"
@@ -59,7 +58,7 @@ fn of_failure(spec: &ServerSpec, why: &ConnectFailure) -> &'static str {
 pub fn in_use(server: &ServerView) -> Option<&'static str> {
     let listed = server.catalog.revision > 0;
     match &*server.phase {
-        Phase::Degraded { reason } if reason.contains("took longer than") => {
+        Phase::Degraded { reason } if reason.listing_timed_out() => {
             Some("raise timeouts.list in its configuration if the server is slow to list, and see what it says with --verbose")
         }
         Phase::Degraded { .. } if !listed => {

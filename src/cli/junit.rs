@@ -19,7 +19,7 @@ pub fn of_run(workflow: &str, report: &RunReport) -> String {
             }
             StepState::Ok | StepState::Compensated => End::Ok,
             StepState::Failed { error } | StepState::CompensationFailed { error } => {
-                let detail = error.detail.join("\n");
+                let detail = error.detail.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
                 End::Failed(format!("{}: {}", view.state.word(), error.message), detail)
             }
             StepState::Skipped { why } => End::Skipped(why.clone()),

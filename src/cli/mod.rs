@@ -183,9 +183,9 @@ fn tell(printer: &mut Printer, problem: &Problem) -> io::Result<()> {
     if printer.format() != Format::Human {
         return printer.document(&Document::of_problem(problem));
     }
-    printer.report("", &problem.failure.report());
+    printer.failure_report(&problem.failure.report());
     if let Some(connect) = &problem.connect {
-        printer.report("", &connect.report());
+        printer.failure_report(&connect.report());
     }
     Ok(())
 }

@@ -12,13 +12,13 @@ use super::{
 use crate::{
     domain::{
         body::Body,
-        call::{FailureKind, Outcome},
+        call::{Failure, FailureKind, Outcome},
         event::{EventKind, Settled},
         policy::{
             Fallback, Rules, ToolRule,
             breaker::{BreakerOverride, BreakerView, State},
             cache::CacheSettings,
-            call_event::{CallEvent, Cause},
+            call_event::{AttemptEnd, CallEvent, Cause},
             fault::Fault,
             pattern::Pattern,
             route::{Group, Member, Route, Routing, Strategy},
@@ -136,14 +136,13 @@ async fn the_way_of_a_call_is_told_when_there_is_something_to_tell() {
         let took = Duration::from_millis(7);
         stage(CallEvent::Ended {
             attempt: 1,
-            how: "transport: gone\u{1b}[1m".into(),
+            end: AttemptEnd::Failed { failure: Arc::new(Failure::new(FailureKind::Transport, "gone\u{1b}[1m")) },
             verdict: Verdict::Failure,
             took,
-            failure: Some(FailureKind::Transport),
         });
         stage(CallEvent::BackOff { pause: Duration::from_millis(120), why: "back-off".into() });
         stage(CallEvent::Attempt { attempt: 2, server: "spare".into(), subject, cause: Cause::Failover });
-        stage(CallEvent::Ended { attempt: 2, how: "ok".into(), verdict: Verdict::Success, took, failure: None });
+        stage(CallEvent::Ended { attempt: 2, end: AttemptEnd::Ok, verdict: Verdict::Success, took });
         let result = Body::json(&json!({"content": [{"type": "text", "text": "x"}]}));
         let stamp = Stamp(44_000_000);
         let timings = crate::domain::call::Timings { settled: stamp, ..Default::default() };

@@ -15,6 +15,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::json;
 use crate::domain::{
+    call::Label,
     secret::SecretRegistry,
     text::{visible, visible_lines},
 };
@@ -259,6 +260,12 @@ impl Printer {
         for line in lines {
             let _ = writeln!(stderr, "{indent}{line}");
         }
+    }
+
+    /// The report of a failure on stderr.
+    pub fn failure_report(&mut self, lines: &[(Label, String)]) {
+        let lines: Vec<_> = lines.iter().map(|(label, text)| (label.word(), text.clone())).collect();
+        self.report("", &lines);
     }
 
     /// A report on stdout, indented by two.

@@ -197,13 +197,13 @@ impl<'a> Away<'a> {
     /// The reasons for people.
     pub fn report(&self) -> Vec<(&'static str, String)> {
         let lines = match (&*self.server.phase, hints::failure(self.server)) {
-            (_, Some(why)) => why.report(),
+            (_, Some(why)) => why.report().into_iter().map(|(label, text)| (label.word(), text)).collect(),
             (Phase::Starting { step }, _) => vec![
                 ("error", format!("not ready in time, still {}", step.doing())),
                 ("command", self.server.spec.summary()),
                 ("try", "give it longer: --timeout, or timeouts.connect in its configuration".into()),
             ],
-            (Phase::Degraded { reason }, _) => vec![("error", reason.clone())],
+            (Phase::Degraded { reason }, _) => vec![("error", reason.to_string())],
             _ => vec![("error", "not ready".into())],
         };
         lines.into_iter().chain(hints::in_use(self.server).map(|hint| ("try", hint.to_owned()))).collect()

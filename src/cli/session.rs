@@ -22,6 +22,7 @@ use crate::{
         body::Body,
         call::{CallSpec, Failure, FailureKind, Progress},
         event::{Event, EventKind, NoticeLevel, Settled},
+        frame::Direction,
         id::{AskId, CallId, ServerId},
         policy::call_event::CallTrace,
         read_model::{ConsoleState, ServerView},
@@ -445,7 +446,7 @@ impl<'a> Session<'a> {
             EventKind::ServerLog { server, log } => Line::Log {
                 at,
                 server,
-                level: &log.level,
+                level: log.level.word(),
                 logger: log.logger.as_deref(),
                 text: &log.text,
                 call: log.call.map(|c| c.to_string()),
@@ -458,7 +459,10 @@ impl<'a> Session<'a> {
             EventKind::Frame { frame } if self.options.verbose => Line::Frame {
                 at,
                 server: &frame.server,
-                direction: if frame.direction.arrow() == '→' { "out" } else { "in" },
+                direction: match frame.direction {
+                    Direction::Out => "out",
+                    Direction::In => "in",
+                },
                 call: frame.call.map(|c| c.to_string()),
                 size: frame.size,
                 cut: frame.cut,

@@ -17,10 +17,10 @@ use crate::domain::{
     body::Body,
     call::{Failure, FailureKind, Operation, Outcome, Progress, RpcError},
     catalog::RawLists,
-    event::{EventKind, LogMessage, Notice, NoticeLevel},
+    event::{EventKind, LogLevel, LogMessage, LogSource, Notice, NoticeLevel},
     frame::{Anomaly, AnomalyKind},
     id::AskId,
-    server::{ConnectFailure, Exit, Phase, ServerSpec, Step, Transport},
+    server::{ConnectFailure, DegradedReason, Exit, ListingError, Phase, ServerSpec, Step, Transport},
     time::Stamp,
 };
 use crate::engine::control::Command;
@@ -137,7 +137,7 @@ async fn jsonl_tells_what_happens_in_order_a_line_each() {
     let fake = with_db(Fake::scripted(1000, |fake, call, _| {
         let progress = Progress { progress: 1.0, total: Some(4.0), message: Some("reading".into()) };
         fake.publish(EventKind::CallProgress { call, progress });
-        let log = LogMessage { level: "warning".into(), logger: None, text: "slow".into(), call: Some(call) };
+        let log = LogMessage { level: LogLevel::Warning, source: LogSource::Message, logger: None, text: "slow".into(), call: Some(call) };
         fake.publish(EventKind::ServerLog { server: id("db"), log: Arc::new(log) });
         fake.publish(EventKind::AskOpened { ask: ask(7, Question::Form { message: "sure?".into(), schema: Body::from("{}") }) });
         fake.settle(call, Outcome::Ok { result: Body::from("{\n \"content\": [ ] }") });
@@ -510,13 +510,17 @@ async fn what_the_configuration_answers_is_left_to_it() {
     assert!(fake.commands.lock().unwrap().is_empty());
 }
 
+fn degraded(error: ListingError) -> Phase {
+    Phase::Degraded { reason: DegradedReason::Unlisted { error, kept: false } }
+}
+
 #[tokio::test]
 async fn a_tool_of_a_server_that_could_not_be_listed_can_be_called() {
     let fake = Fake::giving(text("x"));
     fake.starting("db");
     fake.starting("other");
     fake.ready("other", RawLists::default());
-    fake.phase("db", Phase::Degraded { reason: "tools/list was not answered".into() });
+    fake.phase("db", degraded(ListingError::Failed { kind: FailureKind::Transport, message: "tools/list was not answered".into() }));
     assert_eq!(ran(&fake, &["call", "db/any", "a=1", "--yes"]).await.code, exit::OK);
     assert_eq!(ran(&fake, &["call", "db/any", "a=1"]).await.code, exit::REFUSED);
     assert_eq!(ran(&fake, &["call", "other/any", "--yes"]).await.code, exit::USAGE);
@@ -536,16 +540,20 @@ async fn whatever_is_wrong_with_a_server_there_is_something_to_try() {
         let why = ConnectFailure { status, exit, ..ConnectFailure::new(step, summary) };
         Phase::Failed { why: Arc::new(why) }
     };
+    let answered = |code| {
+        let why = ConnectFailure { rpc_code: Some(code), ..ConnectFailure::new(Step::Initialize, "the server answered an error") };
+        Phase::Failed { why: Arc::new(why) }
+    };
     for (server, phase, wanted) in [
         ("web", broken(Step::Initialize, "HTTP 500 Internal Server Error", Some(500), None), "the fault is the server's own"),
         ("web", broken(Step::Initialize, "HTTP 503 Service Unavailable", Some(503), None), "a proxy or gateway answered"),
-        ("web", broken(Step::Initialize, "the server answered error -32603: no", None, None), "era = "),
+        ("web", answered(-32603), "era = "),
         ("web", broken(Step::Run, "the connection was closed", None, None), "ends idle connections"),
-        ("db", broken(Step::Initialize, "the server answered error -32600: no", None, None), "era = "),
+        ("db", answered(-32600), "era = "),
         ("db", broken(Step::Run, "the program ended", None, Some(Exit::Signal(11))), "it ended while in use"),
         ("db", broken(Step::List, "the program ended", None, Some(Exit::Code(1))), "run the command by hand"),
-        ("db", Phase::Degraded { reason: "listing took longer than 15 s".into() }, "raise timeouts.list"),
-        ("db", Phase::Degraded { reason: "listing failed: no".into() }, "can be called as server/tool"),
+        ("db", degraded(ListingError::Timeout { limit: Duration::from_secs(15) }), "raise timeouts.list"),
+        ("db", degraded(ListingError::Failed { kind: FailureKind::Protocol, message: "no".into() }), "can be called as server/tool"),
         ("db", Phase::Ready, "give it longer"),
     ] {
         let crashed = matches!(&phase, Phase::Failed { why } if why.exit.is_some());

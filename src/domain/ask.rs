@@ -1,5 +1,7 @@
 //! Questions from servers: elicitation, sampling and roots, whichever era brought them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -146,6 +148,40 @@ impl Answer {
             (Question::Sampling { .. }, _) => Err((-1, "User rejected sampling request".into())),
             (Question::Roots, _) => Err((-32603, "Roots are not shared with this server".into())),
         }
+    }
+}
+
+/// How a question left the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskEnd {
+    /// The user answered it.
+    Answered,
+    /// The user declined it.
+    Declined,
+    /// The user did not choose.
+    Cancelled,
+    /// The call ended first, or whoever asked went away.
+    CallEnded,
+    /// The server's policy answered it.
+    AnsweredByPolicy,
+    /// The server's policy declined it.
+    DeclinedByPolicy,
+    /// The configured roots were the answer.
+    ConfiguredRoots,
+}
+
+impl fmt::Display for AskEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AskEnd::Answered => "answered",
+            AskEnd::Declined => "declined",
+            AskEnd::Cancelled => "cancelled",
+            AskEnd::CallEnded => "withdrawn: the call ended",
+            AskEnd::AnsweredByPolicy => "answered by policy",
+            AskEnd::DeclinedByPolicy => "declined by policy",
+            AskEnd::ConfiguredRoots => "answered with the configured roots",
+        })
     }
 }
 

@@ -276,6 +276,19 @@ pub struct Failure {
     /// How long the server asked to be left alone (`Retry-After`).
     #[serde(default)]
     pub retry_after: Option<Duration>,
+    /// Set when the server does not know the session of the request.
+    #[serde(default)]
+    pub session_lost: Option<SessionLoss>,
+}
+
+/// How a server said that it does not know the session of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionLoss {
+    /// HTTP 404 (MCP 2025-11-25, transports, "Session Management").
+    NotFound,
+    /// HTTP 400 with an SDK's own error.
+    SdkError,
 }
 
 impl Failure {
@@ -293,6 +306,7 @@ impl Failure {
             may_have_run: false,
             hint: None,
             retry_after: None,
+            session_lost: None,
         }
     }
 
@@ -369,24 +383,85 @@ impl Failure {
     }
 
     /// The whole report, a line each, for panes and for headless output.
-    pub fn report(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![("failed", format!("{}: {}", self.kind.words(), self.message))];
+    pub fn report(&self) -> Vec<(Label, String)> {
+        let mut lines = vec![(Label::Failed, format!("{}: {}", self.kind.words(), self.message))];
         if let Some(rpc) = &self.rpc {
-            lines.push(("code", format!("{}{}", rpc.code, rpc_code_name(rpc.code).map(|n| format!(" ({n})")).unwrap_or_default())));
+            lines.push((Label::Code, format!("{}{}", rpc.code, rpc_code_name(rpc.code).map(|n| format!(" ({n})")).unwrap_or_default())));
             if let Some(data) = &rpc.data {
-                lines.push(("data", data.text().into_owned()));
+                lines.push((Label::Data, data.text().into_owned()));
             }
         }
-        lines.extend(self.causes.iter().map(|cause| ("cause", cause.clone())));
-        lines.extend(self.status.iter().map(|status| ("status", status.to_string())));
-        lines.extend(self.headers.iter().map(|(name, value)| ("header", format!("{name}: {value}"))));
-        lines.extend(self.exit.iter().map(|exit| ("exit", exit.to_string())));
-        lines.extend(self.stderr.iter().map(|line| ("stderr", line.clone())));
+        lines.extend(self.causes.iter().map(|cause| (Label::Cause, cause.clone())));
+        lines.extend(self.status.iter().map(|status| (Label::Status, status.to_string())));
+        lines.extend(self.headers.iter().map(|(name, value)| (Label::Header, format!("{name}: {value}"))));
+        lines.extend(self.exit.iter().map(|exit| (Label::Exit, exit.to_string())));
+        lines.extend(self.stderr.iter().map(|line| (Label::Stderr, line.clone())));
         if self.may_have_run {
-            lines.push(("note", "the request was sent, so it may have run".into()));
+            lines.push((Label::Note, "the request was sent, so it may have run".into()));
         }
-        lines.extend(self.hint.iter().map(|hint| ("try", hint.clone())));
+        lines.extend(self.hint.iter().map(|hint| (Label::Try, hint.clone())));
         lines
+    }
+}
+
+/// What a line of a failure's report holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// Kind and message of the failure of a call.
+    Failed,
+    /// What went wrong with a connection.
+    Error,
+    /// The step of connecting that failed.
+    Step,
+    /// The code of the JSON-RPC error.
+    Code,
+    /// The data of the JSON-RPC error.
+    Data,
+    /// A cause.
+    Cause,
+    /// The command of a server.
+    Command,
+    /// The endpoint of a server.
+    Target,
+    /// The working directory of a program.
+    Cwd,
+    /// What `PATH` gave for a command.
+    Path,
+    /// An HTTP status.
+    Status,
+    /// An HTTP header.
+    Header,
+    /// How a process ended.
+    Exit,
+    /// A line of stderr.
+    Stderr,
+    /// A remark.
+    Note,
+    /// What to try next.
+    Try,
+}
+
+impl Label {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Label::Failed => "failed",
+            Label::Error => "error",
+            Label::Step => "step",
+            Label::Code => "code",
+            Label::Data => "data",
+            Label::Cause => "cause",
+            Label::Command => "command",
+            Label::Target => "target",
+            Label::Cwd => "cwd",
+            Label::Path => "PATH",
+            Label::Status => "status",
+            Label::Header => "header",
+            Label::Exit => "exit",
+            Label::Stderr => "stderr",
+            Label::Note => "note",
+            Label::Try => "try",
+        }
     }
 }
 
@@ -469,6 +544,23 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// All of them.
+    pub const ALL: [FailureKind; 13] = [
+        FailureKind::NotReady,
+        FailureKind::UnknownServer,
+        FailureKind::UnknownTool,
+        FailureKind::InvalidArguments,
+        FailureKind::Transport,
+        FailureKind::Timeout,
+        FailureKind::Protocol,
+        FailureKind::Exited,
+        FailureKind::TooLarge,
+        FailureKind::Unauthorized,
+        FailureKind::Refused,
+        FailureKind::BreakerOpen,
+        FailureKind::Overloaded,
+    ];
+
     /// The words for people.
     pub fn words(self) -> &'static str {
         match self {
@@ -484,6 +576,25 @@ impl FailureKind {
             FailureKind::Unauthorized => "unauthorized",
             FailureKind::Refused => "refused",
             FailureKind::BreakerOpen => "breaker open",
+            FailureKind::Overloaded => "overloaded",
+        }
+    }
+
+    /// The word for programs, as in JSON.
+    pub fn key(self) -> &'static str {
+        match self {
+            FailureKind::NotReady => "not_ready",
+            FailureKind::UnknownServer => "unknown_server",
+            FailureKind::UnknownTool => "unknown_tool",
+            FailureKind::InvalidArguments => "invalid_arguments",
+            FailureKind::Transport => "transport",
+            FailureKind::Timeout => "timeout",
+            FailureKind::Protocol => "protocol",
+            FailureKind::Exited => "exited",
+            FailureKind::TooLarge => "too_large",
+            FailureKind::Unauthorized => "unauthorized",
+            FailureKind::Refused => "refused",
+            FailureKind::BreakerOpen => "breaker_open",
             FailureKind::Overloaded => "overloaded",
         }
     }

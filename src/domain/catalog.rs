@@ -33,6 +33,9 @@ pub struct ServerCatalog {
     pub prompts: Vec<Arc<Prompt>>,
     /// What was wrong with the lists: cut short, unusable entries, duplicate names. At most [`WARNINGS`] of them.
     pub warnings: Vec<String>,
+    /// Whether a list was not read to its end within `timeouts.list`.
+    #[serde(default)]
+    pub timed_out: bool,
     /// The lists that a limit cut, by their keys (`tools`, `resources`, `resourceTemplates`, `prompts`).
     #[serde(default)]
     pub cut: Vec<String>,
@@ -234,6 +237,8 @@ pub struct RawLists {
     pub prompts: Vec<Body>,
     /// What went wrong while reading them.
     pub warnings: Vec<String>,
+    /// Whether a list was not read to its end within `timeouts.list`.
+    pub timed_out: bool,
     /// The lists that were not read to their end because something failed, by their keys (`tools`, `resources`,
     /// `resourceTemplates`, `prompts`): what is missing from them may still be there.
     pub broken: Vec<&'static str>,
@@ -251,6 +256,7 @@ impl ServerCatalog {
     /// of `before` that were not read this time stay.
     pub fn read(raw: RawLists, before: Option<&ServerCatalog>) -> ServerCatalog {
         let mut catalog = ServerCatalog { revision: before.map_or(1, |b| b.revision + 1), ..Default::default() };
+        catalog.timed_out = raw.timed_out;
         catalog.cut = raw.cut.iter().map(|key| (*key).to_owned()).collect();
         let mut warnings = Warnings { first: raw.warnings, more: 0 };
         catalog.tools = read_list(raw.tools, "tool", &mut warnings, read_tool, |t| &t.name);

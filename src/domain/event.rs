@@ -1,11 +1,11 @@
 //! The event vocabulary: everything that a view can know comes as one of these.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ask::Ask,
+    ask::{Ask, AskEnd},
     body::Body,
     call::{CallSpec, Origin, Outcome, Progress, Timings},
     catalog::ServerCatalog,
@@ -149,8 +149,8 @@ pub enum EventKind {
     AskClosed {
         /// Which.
         ask: AskId,
-        /// How, for people: `accepted`, `declined by policy`, `the call ended`.
-        how: String,
+        /// How.
+        how: AskEnd,
     },
     /// A run of a workflow began.
     RunStarted {
@@ -226,6 +226,7 @@ impl EventKind {
                 EventKind::ServerStderr { line, .. } => line.len(),
                 EventKind::ServerLog { log, .. } => log.weight(),
                 EventKind::ServerAnomaly { anomaly, .. } => anomaly.weight(),
+                EventKind::CallStage { stage, .. } => 256 + stage.weight(),
                 EventKind::CallProgress { progress, .. } => progress.message.as_ref().map_or(0, String::len),
                 EventKind::CallSettled { settled, .. } => settled.weight(),
                 EventKind::Frame { frame } => frame.weight(None),
@@ -280,8 +281,11 @@ impl Settled {
 /// A log message of a server (`notifications/message`), or another notification shown as one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogMessage {
-    /// RFC 5424 level name; `notice` for other notifications.
-    pub level: String,
+    /// Its level; `notice` for other notifications.
+    pub level: LogLevel,
+    /// Which notification it was.
+    #[serde(default)]
+    pub source: LogSource,
     /// The logger, if named.
     pub logger: Option<String>,
     /// The text; JSON when the server sent an object.
@@ -293,7 +297,90 @@ pub struct LogMessage {
 impl LogMessage {
     /// About how many bytes it takes.
     pub fn weight(&self) -> usize {
-        size_of::<LogMessage>() + self.level.len() + self.logger.as_ref().map_or(0, String::len) + self.text.len()
+        size_of::<LogMessage>() + self.level.word().len() + self.logger.as_ref().map_or(0, String::len) + self.text.len()
+    }
+}
+
+/// Which notification of a server a [`LogMessage`] is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogSource {
+    /// `notifications/message`.
+    #[default]
+    Message,
+    /// `notifications/resources/updated`.
+    ResourceUpdated,
+    /// Any other, shown as a log message.
+    Notification,
+}
+
+/// A log level of MCP (RFC 5424). Serialised as its word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum LogLevel {
+    /// Detailed debugging information.
+    Debug,
+    /// General information.
+    Info,
+    /// Normal but significant events.
+    Notice,
+    /// Warnings.
+    Warning,
+    /// Errors.
+    Error,
+    /// Critical conditions.
+    Critical,
+    /// Action must be taken immediately.
+    Alert,
+    /// The system is unusable.
+    Emergency,
+    /// A word that MCP does not have, as the server sent it.
+    Unknown(String),
+}
+
+impl LogLevel {
+    const KNOWN: [LogLevel; 8] = [
+        LogLevel::Debug,
+        LogLevel::Info,
+        LogLevel::Notice,
+        LogLevel::Warning,
+        LogLevel::Error,
+        LogLevel::Critical,
+        LogLevel::Alert,
+        LogLevel::Emergency,
+    ];
+
+    /// The word on the wire and for people.
+    pub fn word(&self) -> &str {
+        match self {
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Notice => "notice",
+            LogLevel::Warning => "warning",
+            LogLevel::Error => "error",
+            LogLevel::Critical => "critical",
+            LogLevel::Alert => "alert",
+            LogLevel::Emergency => "emergency",
+            LogLevel::Unknown(word) => word,
+        }
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl From<String> for LogLevel {
+    fn from(word: String) -> LogLevel {
+        LogLevel::KNOWN.into_iter().find(|level| level.word() == word).unwrap_or(LogLevel::Unknown(word))
+    }
+}
+
+impl From<LogLevel> for String {
+    fn from(level: LogLevel) -> String {
+        level.word().to_owned()
     }
 }
 
@@ -329,3 +416,18 @@ pub enum NoticeLevel {
 
 /// How often each kind of anomaly happened.
 pub type AnomalyCounts = BTreeMap<super::frame::AnomalyKind, u64>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_levels_are_their_words_and_unknown_ones_stay_as_sent() {
+        let words = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency", "loud"];
+        let levels: Vec<LogLevel> = serde_json::from_value(words.to_vec().into()).unwrap();
+        assert!(levels[..8].iter().all(|level| !matches!(level, LogLevel::Unknown(_))), "{levels:?}");
+        assert_eq!(levels[8], LogLevel::Unknown("loud".into()));
+        assert_eq!(serde_json::to_value(&levels).unwrap(), serde_json::Value::from(words.to_vec()));
+        assert_eq!(format!("{:<9}|", LogLevel::Info), "info     |");
+    }
+}

@@ -114,6 +114,8 @@ pub struct Node {
     pub description: String,
     /// The type in few words: `integer 1…10`.
     pub hint: String,
+    /// Whether the schema allows any JSON.
+    pub any: bool,
     /// Whether it must be there.
     pub required: bool,
     /// Whether it may be `null`.

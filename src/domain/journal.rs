@@ -1,13 +1,13 @@
 //! What is written down of a run, so that it can go on after the program was killed, and of calls, so
 //! that workflows can be made of them.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     body::Body,
-    call::{CallSpec, Operation},
+    call::{CallSpec, FailureKind, Operation, Outcome},
     id::CallId,
     run::{Purpose, RunId, RunReport, RunSpec, StepError},
     workflow::{answer, expression::Data, history::PastCall, plan::ReadAs},
@@ -121,7 +121,7 @@ pub struct StepRecord {
     /// Why it failed, or why it was skipped.
     pub error: Option<StepError>,
     /// What answered in its place.
-    pub fallback: Option<String>,
+    pub fallback: Option<Substitute>,
     /// Whether a value of the file answered, so that there is nothing to undo.
     #[serde(default)]
     pub nothing_done: bool,
@@ -130,6 +130,50 @@ pub struct StepRecord {
     pub in_doubt: bool,
     /// How many items there were.
     pub items: Option<u32>,
+}
+
+/// What stands for the answer of a step. The journal has it as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Substitute {
+    /// Somebody said of the in-doubt step that it was done.
+    CountedAsDone,
+    /// What was tried instead, and after which failure.
+    Fallback(String),
+}
+
+/// How a journal marks [`Substitute::CountedAsDone`].
+const COUNTED: &str = "counted as done";
+
+impl Substitute {
+    /// The text of a fallback, to be changed.
+    pub fn text_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Substitute::CountedAsDone => None,
+            Substitute::Fallback(text) => Some(text),
+        }
+    }
+}
+
+impl fmt::Display for Substitute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Substitute::CountedAsDone => f.write_str(COUNTED),
+            Substitute::Fallback(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<String> for Substitute {
+    fn from(text: String) -> Substitute {
+        if text == COUNTED { Substitute::CountedAsDone } else { Substitute::Fallback(text) }
+    }
+}
+
+impl From<Substitute> for String {
+    fn from(substitute: Substitute) -> String {
+        substitute.to_string()
+    }
 }
 
 /// How a step ended, in a word.
@@ -225,6 +269,60 @@ pub struct RunHeader {
     pub outcome: Option<String>,
 }
 
+/// How a call of the history ended. Stored as its words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum CallOutcome {
+    /// The server answered.
+    Ok,
+    /// The tool answered with `isError: true`.
+    ToolError,
+    /// The call failed.
+    Failed(FailureKind),
+    /// The call was cancelled.
+    Cancelled,
+    /// Words of another version.
+    Unknown(String),
+}
+
+impl CallOutcome {
+    /// The words that are stored, those of [`Outcome::words`].
+    pub fn words(&self) -> &str {
+        match self {
+            CallOutcome::Ok => "ok",
+            CallOutcome::ToolError => "tool error",
+            CallOutcome::Failed(kind) => kind.words(),
+            CallOutcome::Cancelled => "cancelled",
+            CallOutcome::Unknown(words) => words,
+        }
+    }
+}
+
+impl From<&Outcome> for CallOutcome {
+    fn from(outcome: &Outcome) -> CallOutcome {
+        match outcome {
+            Outcome::Ok { .. } => CallOutcome::Ok,
+            Outcome::ToolError { .. } => CallOutcome::ToolError,
+            Outcome::Failed { failure } => CallOutcome::Failed(failure.kind),
+            Outcome::Cancelled { .. } => CallOutcome::Cancelled,
+        }
+    }
+}
+
+impl From<String> for CallOutcome {
+    fn from(words: String) -> CallOutcome {
+        let failed = FailureKind::ALL.into_iter().map(CallOutcome::Failed);
+        let known = [CallOutcome::Ok, CallOutcome::ToolError, CallOutcome::Cancelled].into_iter().chain(failed);
+        known.into_iter().find(|known| known.words() == words).unwrap_or(CallOutcome::Unknown(words))
+    }
+}
+
+impl From<CallOutcome> for String {
+    fn from(outcome: CallOutcome) -> String {
+        outcome.words().to_owned()
+    }
+}
+
 /// A call that ended, for the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallRecord {
@@ -236,8 +334,8 @@ pub struct CallRecord {
     pub spec: Arc<CallSpec>,
     /// The tool's exposed name, or what was read or asked.
     pub name: String,
-    /// How it ended, in words.
-    pub outcome: String,
+    /// How it ended.
+    pub outcome: CallOutcome,
     /// The result, unless it is long.
     pub result: Option<Body>,
     /// How long it took, in microseconds.
@@ -247,7 +345,7 @@ pub struct CallRecord {
 impl CallRecord {
     /// The call as a workflow can be made of it; `None` unless it called a tool.
     pub fn past(&self) -> Option<PastCall> {
-        past_call(&self.name, &self.spec, self.result.as_ref().filter(|_| self.outcome == "ok"))
+        past_call(&self.name, &self.spec, self.result.as_ref().filter(|_| self.outcome == CallOutcome::Ok))
     }
 }
 
@@ -264,6 +362,7 @@ pub fn past_call(name: &str, spec: &CallSpec, result: Option<&Body>) -> Option<P
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{call::Failure, run::StepDetail};
 
     fn place(step: &str, item: Option<u32>, purpose: Purpose) -> Place {
         Place { step: step.into(), item, purpose }
@@ -285,6 +384,49 @@ mod tests {
             in_doubt: false,
             items: None,
         }
+    }
+
+    #[test]
+    fn outcomes_of_calls_are_stored_as_the_words_of_version_0_1_0() {
+        let words = [
+            "ok",
+            "tool error",
+            "cancelled",
+            "not ready",
+            "unknown server",
+            "unknown tool",
+            "invalid arguments",
+            "transport",
+            "timeout",
+            "protocol",
+            "server exited",
+            "too large",
+            "unauthorized",
+            "refused",
+            "breaker open",
+            "overloaded",
+        ];
+        let read = words.map(|words| CallOutcome::from(words.to_owned()));
+        assert!(!read.iter().any(|outcome| matches!(outcome, CallOutcome::Unknown(_))), "{read:?}");
+        assert_eq!(read.clone().map(String::from), words.map(str::to_owned));
+        let json = serde_json::to_string(&read).unwrap();
+        assert_eq!(json, serde_json::to_string(&words).unwrap());
+        assert_eq!(serde_json::from_str::<Vec<CallOutcome>>(&json).unwrap(), read);
+        assert_eq!(CallOutcome::from("from a later version".to_owned()).words(), "from a later version");
+        let end = |outcome: Outcome| CallOutcome::from(&outcome).words() == outcome.words();
+        assert!(FailureKind::ALL.into_iter().all(|kind| end(Outcome::Failed { failure: Arc::new(Failure::new(kind, "")) })));
+    }
+
+    #[test]
+    fn typed_texts_are_journaled_as_in_version_0_1_0() {
+        let old = r#"{"outcome":"failed","result":null,"text":null,"duration_ms":1,"error":{"kind":{"kind":"workflow"},"message":"m","detail":["not undone: a: why","try: b"],"may_have_run":true},"fallback":"counted as done","nothing_done":false,"in_doubt":false,"items":null}"#;
+        let read: StepRecord = serde_json::from_str(old).unwrap();
+        let detail = &read.error.as_ref().unwrap().detail;
+        assert_eq!(*detail, [StepDetail::NotUndone { step_and_why: "a: why".into() }, StepDetail::Text("try: b".into())]);
+        assert_eq!(read.fallback, Some(Substitute::CountedAsDone));
+        assert_eq!(serde_json::to_string(&read).unwrap(), old);
+        let fallback = Substitute::from("note, after: late".to_owned());
+        assert_eq!((fallback.to_string().as_str(), fallback), ("note, after: late", Substitute::Fallback("note, after: late".into())));
     }
 
     #[test]

@@ -11,10 +11,10 @@ use super::{
     body::Body,
     call::{CallSpec, Failure, Operation, Origin, Outcome},
     catalog::{Prompt, Resource, ServerCatalog, Tool},
-    event::{EventKind, LogMessage, Notice, Settled},
-    journal::{CallRecord, RunEntry, StepRecord},
-    policy::call_event::CallEvent,
-    run::{RunReport, RunSpec, StepAnswer, StepError, StepState, StepView},
+    event::{EventKind, LogLevel, LogMessage, Notice, Settled},
+    journal::{CallRecord, RunEntry, StepRecord, Substitute},
+    policy::call_event::{AttemptEnd, CallEvent},
+    run::{RunReport, RunSpec, StepAnswer, StepDetail, StepError, StepState, StepView},
     secret::{MASK, Redactor},
     server::{ConnectFailure, Phase, SessionInfo},
 };
@@ -51,7 +51,10 @@ pub fn event(redactor: &Redactor, kind: &mut EventKind) {
             }
         }
         EventKind::ServerLog { log, .. } => shared(redactor, log, |redactor, log: &mut LogMessage| {
-            texts(redactor, log.logger.iter_mut().chain([&mut log.text, &mut log.level]));
+            texts(redactor, log.logger.iter_mut().chain([&mut log.text]));
+            if let LogLevel::Unknown(word) = &mut log.level {
+                text(redactor, word);
+            }
         }),
         EventKind::ServerAnomaly { anomaly, .. } => shared(redactor, anomaly, |redactor, anomaly| text(redactor, &mut anomaly.detail)),
         // What a person typed is theirs to see and to send again; what a step sends may be a secret of the environment.
@@ -65,7 +68,6 @@ pub fn event(redactor: &Redactor, kind: &mut EventKind) {
             Question::Sampling { params } => body(redactor, params),
             Question::Roots => {}
         }),
-        EventKind::AskClosed { how, .. } => text(redactor, how),
         EventKind::RunStarted { input, .. } => body(redactor, input),
         EventKind::RunStep { view, .. } => shared(redactor, view, step_view),
         EventKind::RunSettled { report, .. } => shared(redactor, report, run_report),
@@ -79,6 +81,7 @@ pub fn event(redactor: &Redactor, kind: &mut EventKind) {
         | EventKind::ServerRemoved { .. }
         | EventKind::CallQueued { .. }
         | EventKind::CallSent { .. }
+        | EventKind::AskClosed { .. }
         | EventKind::ResourceSubscribed { .. }
         | EventKind::ResourceUpdated { .. }
         | EventKind::Breaker { .. }
@@ -162,7 +165,7 @@ fn call_arguments(redactor: &Redactor, spec: &mut CallSpec) {
 
 fn phase_text(redactor: &Redactor, phase: &mut Phase) {
     match phase {
-        Phase::Degraded { reason } => text(redactor, reason),
+        Phase::Degraded { reason } => texts(redactor, reason.text_mut()),
         Phase::Reconnecting { why, .. } | Phase::Failed { why } => shared(redactor, why, connect_failure),
         Phase::Starting { .. } | Phase::Ready | Phase::Disabled => {}
     }
@@ -212,7 +215,13 @@ fn server_catalog(redactor: &Redactor, catalog: &mut Arc<ServerCatalog>) {
 
 fn stage_text(redactor: &Redactor, stage: &mut CallEvent) {
     match stage {
-        CallEvent::Ended { how, .. } => text(redactor, how),
+        CallEvent::Ended { end, .. } => match end {
+            AttemptEnd::Cancelled { reason } => text(redactor, reason),
+            AttemptEnd::Failed { failure } => shared(redactor, failure, |redactor, failure: &mut Failure| {
+                *failure = failure.clone().redacted(redactor);
+            }),
+            AttemptEnd::Ok | AttemptEnd::ToolError => {}
+        },
         CallEvent::BackOff { why, .. } | CallEvent::NotRepeated { why } => text(redactor, why),
         CallEvent::Fallback { to, after } => texts(redactor, [to, after]),
         CallEvent::Injected { what } => text(redactor, what),
@@ -254,13 +263,13 @@ fn step_view(redactor: &Redactor, view: &mut StepView) {
 }
 
 fn step_error(redactor: &Redactor, error: &mut StepError) {
-    texts(redactor, error.detail.iter_mut().chain([&mut error.message]));
+    texts(redactor, error.detail.iter_mut().map(StepDetail::text_mut).chain([&mut error.message]));
 }
 
 fn step_record(redactor: &Redactor, end: &mut StepRecord) {
     let StepRecord { result, text: words, error, fallback, .. } = end;
     result.iter_mut().for_each(|result| body(redactor, result));
-    texts(redactor, words.iter_mut().chain(fallback));
+    texts(redactor, words.iter_mut().chain(fallback.as_mut().and_then(Substitute::text_mut)));
     error.iter_mut().for_each(|error| step_error(redactor, error));
 }
 

@@ -533,13 +533,11 @@ impl ConsoleState {
             }
         } else {
             self.shift_in_flight(&at, &subject, of_tool, false);
-            for (server, subject, how, took, failure) in attempts {
+            for (server, subject, took, failure) in attempts {
                 let Some(server) = self.server_mut(server) else { continue };
-                let message = how.split_once(": ").map_or(how, |(_, message)| message);
-                let failure = failure.map(|kind| Arc::new(Failure::new(kind, message)));
-                count_attempt(&mut server.stats, settled.timings.settled, took, failure.as_ref());
+                count_attempt(&mut server.stats, settled.timings.settled, took, failure);
                 if of_tool {
-                    count_attempt(server.tools.entry(subject.clone()).or_default(), settled.timings.settled, took, failure.as_ref());
+                    count_attempt(server.tools.entry(subject.clone()).or_default(), settled.timings.settled, took, failure);
                 }
             }
         }

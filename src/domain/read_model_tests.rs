@@ -6,7 +6,7 @@ use super::{
     body::Body,
     bounds,
     call::{CallSpec, Failure, FailureKind, Origin, Outcome, RpcError, Timings},
-    event::{Event, EventKind, LogMessage, Settled},
+    event::{Event, EventKind, LogLevel, LogMessage, LogSource, Settled},
     frame::{Anomaly, AnomalyKind, Direction, Frame, FrameKind, HttpNote},
     id::{CallId, ServerId, ToolId},
     read_model::{ConsoleState, Retention},
@@ -85,7 +85,13 @@ fn logs_and_anomalies_are_bounded_in_bytes() {
     let mut story = Story::new();
     for n in 0..600 {
         let server = story.server.clone();
-        let log = LogMessage { level: "info".into(), logger: None, text: format!("{n} {}", "x".repeat(bounds::LOG_TEXT)), call: None };
+        let log = LogMessage {
+            level: LogLevel::Info,
+            source: LogSource::Message,
+            logger: None,
+            text: format!("{n} {}", "x".repeat(bounds::LOG_TEXT)),
+            call: None,
+        };
         story.take(EventKind::ServerLog { server: server.clone(), log: Arc::new(log) });
         let anomaly = Anomaly { kind: AnomalyKind::Noise, detail: "x".repeat(10_000), call: None, frame: None };
         story.take(EventKind::ServerAnomaly { server, anomaly: Arc::new(anomaly) });

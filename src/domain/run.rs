@@ -325,7 +325,7 @@ pub struct StepError {
     pub message: String,
     /// Further lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub detail: Vec<String>,
+    pub detail: Vec<StepDetail>,
     /// Whether it may have had an effect all the same.
     #[serde(default)]
     pub may_have_run: bool,
@@ -339,13 +339,69 @@ impl StepError {
 
     /// The error of a call that was not answered.
     pub fn of_failure(failure: &Failure) -> StepError {
-        let detail = failure.report().into_iter().skip(1).map(|(label, text)| format!("{label}: {text}")).collect();
+        let detail = failure.report().into_iter().skip(1).map(|(label, text)| format!("{}: {text}", label.word()).into()).collect();
         StepError {
             kind: StepErrorKind::Call { failure: failure.kind },
             message: format!("{}: {}", failure.kind.words(), failure.message),
             detail,
             may_have_run: failure.may_have_run,
         }
+    }
+}
+
+/// A line of a step's error. The journal has it as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum StepDetail {
+    /// What a workflow within left as it was.
+    NotUndone {
+        /// The step, and why it was not undone.
+        step_and_why: String,
+    },
+    /// Anything else.
+    Text(String),
+}
+
+/// How a journal marks [`StepDetail::NotUndone`].
+const NOT_UNDONE: &str = "not undone: ";
+
+impl StepDetail {
+    /// The text behind the mark, to be changed.
+    pub fn text_mut(&mut self) -> &mut String {
+        match self {
+            StepDetail::NotUndone { step_and_why } => step_and_why,
+            StepDetail::Text(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for StepDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StepDetail::NotUndone { step_and_why } => write!(f, "{NOT_UNDONE}{step_and_why}"),
+            StepDetail::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<String> for StepDetail {
+    fn from(line: String) -> StepDetail {
+        match line.strip_prefix(NOT_UNDONE) {
+            Some(step_and_why) => StepDetail::NotUndone { step_and_why: step_and_why.to_owned() },
+            None => StepDetail::Text(line),
+        }
+    }
+}
+
+impl From<&str> for StepDetail {
+    fn from(line: &str) -> StepDetail {
+        line.to_owned().into()
+    }
+}
+
+impl From<StepDetail> for String {
+    fn from(detail: StepDetail) -> String {
+        detail.to_string()
     }
 }
 

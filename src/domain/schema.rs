@@ -17,8 +17,33 @@ use super::{body::Body, time::size};
 pub struct Violation {
     /// JSON pointer (RFC 6901) into the arguments; empty for the whole.
     pub path: String,
+    /// Which rule of the schema does not hold.
+    pub rule: Rule,
     /// What is wrong there.
     pub message: String,
+}
+
+/// A rule of a schema, as far as forms tell rules apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `anyOf` or `oneOf`.
+    Alternatives,
+    /// `required`; names the member that is missing.
+    Required(String),
+    /// Any other.
+    Other,
+}
+
+impl Rule {
+    fn of(kind: &ValidationErrorKind) -> Rule {
+        match kind {
+            ValidationErrorKind::AnyOf { .. }
+            | ValidationErrorKind::OneOfNotValid { .. }
+            | ValidationErrorKind::OneOfMultipleValid { .. } => Rule::Alternatives,
+            ValidationErrorKind::Required { property } => Rule::Required(property.as_str().unwrap_or_default().to_owned()),
+            _ => Rule::Other,
+        }
+    }
 }
 
 impl std::fmt::Display for Violation {
@@ -133,7 +158,7 @@ impl Checker {
         let violation = |error: jsonschema::ValidationError<'_>| match error.kind() {
             // It was not found out whether the text matches.
             ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. } => Err(TooDear),
-            _ => Ok(Violation { path: error.instance_path().to_string(), message: error.to_string() }),
+            _ => Ok(Violation { path: error.instance_path().to_string(), rule: Rule::of(error.kind()), message: error.to_string() }),
         };
         validator.iter_errors(instance).take(50).map(violation).collect()
     }

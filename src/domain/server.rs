@@ -8,11 +8,11 @@ use super::{
     ask::{AskPolicy, Question},
     body::Body,
     bounds,
-    call::bound_lines,
+    call::{FailureKind, Label, bound_lines},
     id::ServerId,
     policy::Policy,
     secret::{MASK, Secret, rule},
-    time::Stamp,
+    time::{Stamp, short},
 };
 
 /// Everything the engine needs to know to run one server.
@@ -318,7 +318,7 @@ pub enum Phase {
     /// Connected, but something is wrong.
     Degraded {
         /// What is wrong.
-        reason: String,
+        reason: DegradedReason,
     },
     /// Lost; the next attempt comes by itself.
     Reconnecting {
@@ -366,6 +366,99 @@ impl Phase {
         match self {
             Phase::Reconnecting { why, .. } | Phase::Failed { why } => Some(why),
             _ => None,
+        }
+    }
+}
+
+/// What is wrong with a connected server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "problem", rename_all = "snake_case")]
+pub enum DegradedReason {
+    /// Its lists could not be read.
+    Unlisted {
+        /// Why.
+        error: ListingError,
+        /// Whether the lists read before are kept.
+        kept: bool,
+    },
+    /// Its lists were read with warnings.
+    Lists {
+        /// The first warning.
+        first: String,
+        /// How many more there are.
+        more: usize,
+        /// Whether a list was not read to its end within `timeouts.list`.
+        timed_out: bool,
+    },
+    /// It refuses the health check.
+    HealthCheck {
+        /// How.
+        message: String,
+    },
+}
+
+impl DegradedReason {
+    /// Whether `timeouts.list` was too short.
+    pub fn listing_timed_out(&self) -> bool {
+        match self {
+            DegradedReason::Unlisted { error, .. } => error.timed_out(),
+            DegradedReason::Lists { timed_out, .. } => *timed_out,
+            DegradedReason::HealthCheck { .. } => false,
+        }
+    }
+
+    /// The text in it that came from the server, to be changed.
+    pub fn text_mut(&mut self) -> Option<&mut String> {
+        match self {
+            DegradedReason::Unlisted { error: ListingError::Failed { message, .. }, .. } => Some(message),
+            DegradedReason::Unlisted { error: ListingError::Timeout { .. }, .. } => None,
+            DegradedReason::Lists { first, .. } => Some(first),
+            DegradedReason::HealthCheck { message } => Some(message),
+        }
+    }
+}
+
+impl std::fmt::Display for DegradedReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DegradedReason::Unlisted { error, kept: true } => write!(f, "{error}; the lists read before are kept"),
+            DegradedReason::Unlisted { error, kept: false } => error.fmt(f),
+            DegradedReason::Lists { first, more: 0, .. } => f.write_str(first),
+            DegradedReason::Lists { first, more, .. } => write!(f, "{first} (and {more} more)"),
+            DegradedReason::HealthCheck { message } => write!(f, "the health check was refused: {message}"),
+        }
+    }
+}
+
+/// Why the lists of a server could not be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "error", rename_all = "snake_case")]
+pub enum ListingError {
+    /// `timeouts.list` passed.
+    Timeout {
+        /// That limit.
+        limit: Duration,
+    },
+    /// A request failed.
+    Failed {
+        /// The class of its failure.
+        kind: FailureKind,
+        /// What happened.
+        message: String,
+    },
+}
+
+impl ListingError {
+    fn timed_out(&self) -> bool {
+        matches!(self, ListingError::Timeout { .. } | ListingError::Failed { kind: FailureKind::Timeout, .. })
+    }
+}
+
+impl std::fmt::Display for ListingError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ListingError::Timeout { limit } => write!(f, "listing took longer than {}", short(*limit)),
+            ListingError::Failed { message, .. } => write!(f, "listing failed: {message}"),
         }
     }
 }
@@ -421,6 +514,9 @@ pub struct ConnectFailure {
     pub exit: Option<Exit>,
     /// HTTP status, if one was answered.
     pub status: Option<u16>,
+    /// The code of the JSON-RPC error, if one was answered. The summary quotes it, so it is not serialised.
+    #[serde(skip)]
+    pub rpc_code: Option<i64>,
     /// The last lines of stderr.
     pub stderr: Vec<String>,
     /// What to try next.
@@ -441,6 +537,7 @@ impl ConnectFailure {
             found: None,
             exit: None,
             status: None,
+            rpc_code: None,
             stderr: vec![],
             hints: vec![],
             retryable: true,
@@ -463,18 +560,18 @@ impl ConnectFailure {
     }
 
     /// The whole report, a line each, for panes and for headless output.
-    pub fn report(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![("error", self.summary.clone()), ("step", format!("failed while {}", self.step.doing()))];
-        lines.extend(self.causes.iter().map(|cause| ("cause", cause.clone())));
+    pub fn report(&self) -> Vec<(Label, String)> {
+        let mut lines = vec![(Label::Error, self.summary.clone()), (Label::Step, format!("failed while {}", self.step.doing()))];
+        lines.extend(self.causes.iter().map(|cause| (Label::Cause, cause.clone())));
         if !self.target.is_empty() {
-            lines.push((if self.cwd.is_some() || self.found.is_some() { "command" } else { "target" }, self.target.clone()));
+            lines.push((if self.cwd.is_some() || self.found.is_some() { Label::Command } else { Label::Target }, self.target.clone()));
         }
-        lines.extend(self.cwd.iter().map(|cwd| ("cwd", cwd.clone())));
-        lines.extend(self.found.iter().map(|found| ("PATH", found.clone())));
-        lines.extend(self.status.iter().map(|status| ("status", status.to_string())));
-        lines.extend(self.exit.iter().map(|exit| ("exit", exit.to_string())));
-        lines.extend(self.stderr.iter().map(|line| ("stderr", line.clone())));
-        lines.extend(self.hints.iter().map(|hint| ("try", hint.clone())));
+        lines.extend(self.cwd.iter().map(|cwd| (Label::Cwd, cwd.clone())));
+        lines.extend(self.found.iter().map(|found| (Label::Path, found.clone())));
+        lines.extend(self.status.iter().map(|status| (Label::Status, status.to_string())));
+        lines.extend(self.exit.iter().map(|exit| (Label::Exit, exit.to_string())));
+        lines.extend(self.stderr.iter().map(|line| (Label::Stderr, line.clone())));
+        lines.extend(self.hints.iter().map(|hint| (Label::Try, hint.clone())));
         lines
     }
 }

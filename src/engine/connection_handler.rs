@@ -20,7 +20,7 @@ use crate::domain::{
     ask::{Answer, Question},
     body::Body,
     bounds,
-    event::{EventKind, LogMessage, NoticeLevel},
+    event::{EventKind, LogLevel, LogMessage, LogSource, NoticeLevel},
     frame::{Anomaly, AnomalyKind, Frame, HttpNote},
     id::CallId,
     secret::Redactor,
@@ -74,9 +74,9 @@ impl ConnectionHandler {
     }
 
     /// Publishes a log message of which `text` is the front and `whole` the length.
-    fn log(&self, level: &str, logger: Option<String>, text: &str, whole: usize, call: Option<CallId>) {
+    fn log(&self, source: LogSource, level: LogLevel, logger: Option<String>, text: &str, whole: usize, call: Option<CallId>) {
         let text = self.redactor().redact_front_of(text, bounds::LOG_TEXT, whole);
-        let log = Arc::new(LogMessage { level: level.to_owned(), logger, text, call });
+        let log = Arc::new(LogMessage { level, source, logger, text, call });
         self.bus.publish(EventKind::ServerLog { server: self.spec.id.clone(), log });
     }
 }
@@ -128,7 +128,7 @@ impl ConnectionHandler {
         }
         self.answers.changed(&self.spec, Some(&uri), self.bus.unix_ms());
         let text = format!("resource updated: {uri}");
-        self.log("notice", None, &text, text.len(), call);
+        self.log(LogSource::ResourceUpdated, LogLevel::Notice, None, &text, text.len(), call);
         self.bus.publish(EventKind::ResourceUpdated { server: self.spec.id.clone(), uri });
     }
 
@@ -227,9 +227,9 @@ impl ConnectionObserver for ConnectionHandler {
                 let [level, logger, data] = params.fields(["level", "logger", "data"]).unwrap_or_default();
                 let text = |field: Option<&RawValue>, limit| field.and_then(|raw| bounds::json_text(raw.get(), limit));
                 let (data, whole) = data.map_or((Cow::Borrowed(""), 0), log_text);
-                let level = text(level, 32).unwrap_or_else(|| "info".into());
+                let level = text(level, 32).map_or(LogLevel::Info, LogLevel::from);
                 let logger = text(logger, bounds::LINE).map(|logger| self.redactor().redact_cut(&logger, bounds::LINE));
-                self.log(&level, logger, &data, whole, call);
+                self.log(LogSource::Message, level, logger, &data, whole, call);
             }
             "notifications/resources/updated" => self.updated(params, call),
             "notifications/subscriptions/acknowledged" => self.acknowledged(params),
@@ -238,7 +238,7 @@ impl ConnectionObserver for ConnectionHandler {
                 // More than is stored, so that the redactor sees secrets that reach over the cut.
                 let text = format!("{method} {}", params.front(2 * bounds::LOG_TEXT).text());
                 let whole = if params.len() > 2 * bounds::LOG_TEXT { method.len() + 1 + params.len() } else { text.len() };
-                self.log("notice", None, &text, whole, call);
+                self.log(LogSource::Notification, LogLevel::Notice, None, &text, whole, call);
             }
         }
     }

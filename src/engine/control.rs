@@ -6,7 +6,7 @@ pub use super::tail::{Lagged, Tail, TailSender};
 use crate::domain::{
     ask::Answer,
     call::CallSpec,
-    event::{Event, EventKind, Settled},
+    event::{Event, EventKind, LogLevel, Settled},
     id::{AskId, CallId, ServerId},
     policy::{breaker::BreakerOverride, fault::Fault},
     read_model::ConsoleState,
@@ -95,8 +95,8 @@ pub enum Command {
     LogLevel {
         /// Which.
         server: ServerId,
-        /// RFC 5424 level name.
-        level: String,
+        /// The level.
+        level: LogLevel,
     },
     /// Runs a workflow.
     StartRun {

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{bus::Bus, deadline_pause::DeadlinePauses};
 use crate::domain::{
-    ask::{Answer, Ask, AskPolicy, Question},
+    ask::{Answer, Ask, AskEnd, AskPolicy, Question},
     body::Body,
     bounds,
     event::{EventKind, NoticeLevel},
@@ -43,8 +43,6 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-const CALL_ENDED: &str = "withdrawn: the call ended";
-
 impl Inbox {
     /// An empty inbox.
     pub fn new(bus: Arc<Bus>) -> Inbox {
@@ -64,16 +62,15 @@ impl Inbox {
         let ask = Arc::new(Ask { id, server: spec.id.clone(), call, question, at: self.bus.now(), run: None });
         let by_policy = match spec.policy(&ask.question) {
             AskPolicy::Ask => None,
-            AskPolicy::Decline => Some((Answer::Decline, "declined by policy")),
-            AskPolicy::Fixed(_) if ask.question == Question::Roots => Some((
-                Answer::Accept { content: Body::json(&serde_json::json!({"roots": spec.roots})) },
-                "answered with the configured roots",
-            )),
-            AskPolicy::Fixed(content) => Some((Answer::Accept { content: content.clone() }, "answered by policy")),
+            AskPolicy::Decline => Some((Answer::Decline, AskEnd::DeclinedByPolicy)),
+            AskPolicy::Fixed(_) if ask.question == Question::Roots => {
+                Some((Answer::Accept { content: Body::json(&serde_json::json!({"roots": spec.roots})) }, AskEnd::ConfiguredRoots))
+            }
+            AskPolicy::Fixed(content) => Some((Answer::Accept { content: content.clone() }, AskEnd::AnsweredByPolicy)),
         };
         if let Some((answer, how)) = by_policy {
             self.bus.publish(EventKind::AskOpened { ask });
-            self.bus.publish(EventKind::AskClosed { ask: id, how: how.to_owned() });
+            self.bus.publish(EventKind::AskClosed { ask: id, how });
             return answer;
         }
         self.put(ask).await
@@ -109,18 +106,18 @@ impl Inbox {
             && self.bus.look(|read_model| read_model.call(call).is_some_and(|c| c.settled.is_some()))
         {
             // It ended before the question could be put; nobody would withdraw it later.
-            open.close(CALL_ENDED);
+            open.close(AskEnd::CallEnded);
             self.deadline_pauses.forget(call);
             return Answer::Cancel;
         }
         let Ok(answer) = receiver.await else {
-            open.close(CALL_ENDED);
+            open.close(AskEnd::CallEnded);
             return Answer::Cancel;
         };
         open.close(match answer {
-            Answer::Accept { .. } => "answered",
-            Answer::Decline => "declined",
-            Answer::Cancel => "cancelled",
+            Answer::Accept { .. } => AskEnd::Answered,
+            Answer::Decline => AskEnd::Declined,
+            Answer::Cancel => AskEnd::Cancelled,
         });
         answer
     }
@@ -148,20 +145,20 @@ struct Open {
 }
 
 impl Open {
-    fn close(&mut self, how: &str) {
+    fn close(&mut self, how: AskEnd) {
         self.closed = true;
         self.inbox.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
         if let Some(call) = self.call {
             self.inbox.deadline_pauses.end(call);
         }
-        self.inbox.bus.publish(EventKind::AskClosed { ask: self.id, how: how.to_owned() });
+        self.inbox.bus.publish(EventKind::AskClosed { ask: self.id, how });
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         if !self.closed {
-            self.close(CALL_ENDED);
+            self.close(AskEnd::CallEnded);
         }
     }
 }

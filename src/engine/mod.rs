@@ -45,7 +45,7 @@ use self::{
 };
 use crate::domain::{
     call::CallSpec,
-    event::{EventKind, Notice, NoticeLevel, Settled},
+    event::{EventKind, LogLevel, Notice, NoticeLevel, Settled},
     id::{CallId, ServerId},
     policy::{Rules, pattern::Pattern},
     read_model::{ConsoleState, Retention},
@@ -286,7 +286,7 @@ impl Engine {
         });
     }
 
-    fn set_log_level(&self, server: ServerId, level: String) {
+    fn set_log_level(&self, server: ServerId, level: LogLevel) {
         let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {

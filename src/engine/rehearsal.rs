@@ -30,7 +30,7 @@ use crate::domain::{
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
     workflow::{
         answer,
-        case::{Answer, Cancels, Case, Expect, Say, covers},
+        case::{Answer, Cancels, Case, Expect, Expected, Mismatch, Say, covers},
         catalog_lookup::tools_of,
         expression::Data,
         plan::{Action, Plan, ReadAs, RetryOn},
@@ -50,7 +50,7 @@ struct Made {
 }
 
 /// Runs a case; gives everything that is not as it expects.
-pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options: EngineOptions) -> Vec<String> {
+pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options: EngineOptions) -> Vec<Mismatch> {
     let repeatable: BTreeSet<String> = case.repeatable.iter().cloned().chain(retried(plan)).collect();
     let trusted = !repeatable.is_empty();
     let stage = Arc::new(Stage {
@@ -103,7 +103,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
     // As the run would say if it were gone on with.
     let report =
         report.map(|report| if in_doubt { Arc::new(RunReport { outcome: RunOutcome::InDoubt, ..(*report).clone() }) } else { report });
-    report.map_or_else(|| vec!["the engine ended".into()], |report| judge(&case.expect, &report, &made))
+    report.map_or_else(|| vec![Mismatch::other("the engine ended".into())], |report| judge(&case.expect, &report, &made))
 }
 
 /// The servers that stand in for the real ones: one for all tools, and those that the plan names. What they say of their
@@ -186,48 +186,52 @@ fn asks(plan: &Plan, case: &Case) -> bool {
 }
 
 /// Everything about a run that is not as expected.
-fn judge(expect: &Expect, report: &RunReport, made: &[Made]) -> Vec<String> {
+fn judge(expect: &Expect, report: &RunReport, made: &[Made]) -> Vec<Mismatch> {
     let mut wrong = vec![];
+    let of_output = |name: &String, words| Mismatch { place: Expected::Output(name.clone()), words };
+    let of_arguments = |name: &String, words| Mismatch { place: Expected::Arguments(name.clone()), words };
     let why = report.why.as_deref().unwrap_or_default();
     let expected = expect.outcome.as_deref().unwrap_or("ok");
     if report.outcome.key() != expected {
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-        wrong.push(format!("outcome: expected {expected}, got {}{why}", report.outcome.key()));
-        wrong.extend(report.detail.iter().cloned());
+        wrong.push(Mismatch::other(format!("outcome: expected {expected}, got {}{why}", report.outcome.key())));
+        wrong.extend(report.detail.iter().cloned().map(Mismatch::other));
     }
     if let Some(words) = expect.error.as_ref().filter(|words| !why.contains(words.as_str())) {
-        wrong.push(format!("error: expected {words:?} in {why:?}"));
+        wrong.push(Mismatch::other(format!("error: expected {words:?} in {why:?}")));
     }
     let output = report.output.as_ref().and_then(|output| Data::parse(&output.text()).ok()).unwrap_or_default();
     for (name, wanted) in &expect.output {
         match output.member(name) {
             Some(found) if covers(&found, wanted) => {}
-            Some(found) => wrong.push(format!("output.{name}: expected {}, got {}", wanted.json(), found.json())),
-            None => wrong.push(format!("output.{name}: expected {}, there is none", wanted.json())),
+            Some(found) => wrong.push(of_output(name, format!("output.{name}: expected {}, got {}", wanted.json(), found.json()))),
+            None => wrong.push(of_output(name, format!("output.{name}: expected {}, there is none", wanted.json()))),
         }
     }
     for (step, wanted) in &expect.steps {
         let found = report.step(step).map(|view| key_of(&view.state));
         if found != Some(wanted.as_str()) {
             let view = report.step(step).and_then(|view| view.state.why()).map(|why| format!(": {why}")).unwrap_or_default();
-            wrong.push(format!("steps.{step}: expected {wanted}, got {}{view}", found.unwrap_or("no such step")));
+            wrong.push(Mismatch::other(format!("steps.{step}: expected {wanted}, got {}{view}", found.unwrap_or("no such step"))));
         }
     }
     if let Some(wanted) = expect.compensated.as_ref().filter(|wanted| **wanted != report.compensated) {
-        wrong.push(format!("compensated: expected {wanted:?}, got {:?}", report.compensated));
+        wrong.push(Mismatch::other(format!("compensated: expected {wanted:?}, got {:?}", report.compensated)));
     }
     let of = |name: &str| made.iter().filter(|call| call.step == name || call.tool == name).collect::<Vec<_>>();
     for (name, wanted) in &expect.calls {
         let count = of(name).len();
         if count != usize::try_from(*wanted).unwrap_or(usize::MAX) {
-            wrong.push(format!("calls.{name}: expected {wanted}, got {count}"));
+            wrong.push(Mismatch::other(format!("calls.{name}: expected {wanted}, got {count}")));
         }
     }
     for (name, wanted) in &expect.arguments {
         match of(name).last() {
             Some(call) if covers(&call.arguments, wanted) => {}
-            Some(call) => wrong.push(format!("arguments.{name}: expected {}, got {}", wanted.json(), call.arguments.json())),
-            None => wrong.push(format!("arguments.{name}: it was not called")),
+            Some(call) => {
+                wrong.push(of_arguments(name, format!("arguments.{name}: expected {}, got {}", wanted.json(), call.arguments.json())))
+            }
+            None => wrong.push(of_arguments(name, format!("arguments.{name}: it was not called"))),
         }
     }
     wrong

@@ -21,10 +21,10 @@ use crate::domain::{
     body::Body,
     call::Failure,
     catalog::ServerCatalog,
-    event::EventKind,
+    event::{EventKind, LogLevel},
     restart::{FIRST_PAUSE, FIRST_PAUSE_REMOTE, Restart, Verdict},
     secret::Redactor,
-    server::{ConnectFailure, Era, EraChoice, Phase, ServerSpec, Step, Transport},
+    server::{ConnectFailure, DegradedReason, Era, EraChoice, ListingError, Phase, ServerSpec, Step, Transport},
 };
 
 /// Refreshes of the lists are at least this far apart, however often a server says that they changed.
@@ -332,13 +332,14 @@ impl Supervisor {
                 self.bus.publish(EventKind::ServerListed { server: self.spec.id.clone(), catalog: self.catalog.clone() });
                 match self.catalog.warnings.as_slice() {
                     [] => Phase::Ready,
-                    [one] => Phase::Degraded { reason: one.clone() },
-                    [first, rest @ ..] => Phase::Degraded { reason: format!("{first} (and {} more)", rest.len()) },
+                    [first, rest @ ..] => {
+                        let (first, timed_out) = (first.clone(), self.catalog.timed_out);
+                        Phase::Degraded { reason: DegradedReason::Lists { first, more: rest.len(), timed_out } }
+                    }
                 }
             }
             // What was read before is better than nothing.
-            Err(reason) if self.catalog.revision > 0 => Phase::Degraded { reason: format!("{reason}; the lists read before are kept") },
-            Err(reason) => Phase::Degraded { reason },
+            Err(error) => Phase::Degraded { reason: DegradedReason::Unlisted { error, kept: self.catalog.revision > 0 } },
         }
     }
 
@@ -398,7 +399,7 @@ impl Supervisor {
                     accepted |= matches!(checked, Ok(Ok(())));
                     let complaint = match Health::of(checked, &self.spec, accepted_before) {
                         Health::Well => None,
-                        Health::Troubled(why) => Some(why),
+                        Health::Troubled(message) => Some(DegradedReason::HealthCheck { message }),
                         Health::Lost(why) => {
                             failed = if idle { failed + 1 } else { 0 };
                             if failed >= FAILED_CHECKS {
@@ -421,7 +422,7 @@ impl Supervisor {
     }
 }
 
-type Listed = Result<crate::domain::catalog::RawLists, String>;
+type Listed = Result<crate::domain::catalog::RawLists, ListingError>;
 type Checked = Result<Result<(), Failure>, tokio::time::error::Elapsed>;
 
 /// What is shown of a connected server.
@@ -429,7 +430,7 @@ struct Shown {
     /// The state by its lists.
     by_lists: Phase,
     /// What the last health check found wrong with it, which goes over that.
-    complaint: Option<String>,
+    complaint: Option<DegradedReason>,
 }
 
 /// What a health check shows.
@@ -457,7 +458,7 @@ impl Health {
             Some(400) if accepted => Health::Lost(failure.message),
             // Too many requests (429), or a check that it does not take: whoever refuses lives.
             Some(400..=499) => Health::Well,
-            Some(_) => Health::Troubled(format!("the health check was refused: {}", failure.message)),
+            Some(_) => Health::Troubled(failure.message),
         }
     }
 }
@@ -484,8 +485,11 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<Con
     handler.step(Step::Run);
     match timeout(spec.timeouts.list + HANDING_OVER, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
-        Ok(Err(failure)) => Err(format!("listing failed: {}", failure.redacted(&Redactor::new(&spec.secrets())).bounded().message)),
-        Err(_) => Err(format!("listing took longer than {}", crate::domain::time::short(spec.timeouts.list))),
+        Ok(Err(failure)) => {
+            let Failure { kind, message, .. } = failure.redacted(&Redactor::new(&spec.secrets())).bounded();
+            Err(ListingError::Failed { kind, message })
+        }
+        Err(_) => Err(ListingError::Timeout { limit: spec.timeouts.list }),
     }
 }
 
@@ -502,7 +506,7 @@ pub async fn subscribe(session: Arc<dyn Session>, uri: &str, on: bool) -> Result
 }
 
 /// Asks a server for log messages of `level` and above, where it takes such requests.
-pub async fn set_log_level(session: Arc<dyn Session>, level: &str) -> Result<(), String> {
+pub async fn set_log_level(session: Arc<dyn Session>, level: &LogLevel) -> Result<(), String> {
     let params = Body::json(&serde_json::json!({"level": level}));
     let request = super::ports::Request { method: "logging/setLevel".into(), params, call: None, repeatable: true };
     match timeout(HEALTH_PATIENCE, session.request(request, Arc::new(super::dispatch::NoopObserver))).await {

@@ -32,7 +32,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::{
     answer::{note_of, refused, transport, unreachable},
     client::client_of,
-    loss::Loss,
+    loss::session_loss,
     sessions::unproven,
 };
 use super::{
@@ -184,13 +184,6 @@ impl Post {
     }
 }
 
-/// An error answer.
-struct Refusal {
-    failure: Failure,
-    /// Set when it says that the session is lost.
-    loss: Option<Loss>,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -329,7 +322,7 @@ impl HttpLink {
         let response = self.post(&post).await?;
         let status = response.status();
         self.record_head(&response, None, None);
-        if status.is_success() { Ok(()) } else { Err(self.refusal(response, None, &post).await.failure) }
+        if status.is_success() { Ok(()) } else { Err(self.refusal(response, None, &post).await) }
     }
 
     /// Records an answer without a message.
@@ -349,7 +342,7 @@ impl HttpLink {
     }
 
     /// Reads an error answer to `post` to the end (within reason), makes a failure of it and classifies it.
-    async fn refusal(&self, mut response: Response, call: Option<CallId>, post: &Post) -> Refusal {
+    async fn refusal(&self, mut response: Response, call: Option<CallId>, post: &Post) -> Failure {
         let status = response.status();
         let mut page = Vec::new();
         while let Ok(Some(chunk)) = response.chunk().await {
@@ -364,8 +357,8 @@ impl HttpLink {
         if status.is_redirection() && !post.repeatable && self.moved(&self.url, &response).is_some() {
             failure.hint = Some("a call that must not be repeated follows one redirect; give the final address as url".into());
         }
-        let loss = if post.in_session() { Loss::of(status, failure.rpc.as_ref()) } else { None };
-        Refusal { failure, loss }
+        failure.session_lost = if post.in_session() { session_loss(status, failure.rpc.as_ref()) } else { None };
+        failure
     }
 
     /// Sends a request and drives its answer until it came or cannot come any more.
@@ -399,10 +392,10 @@ impl HttpLink {
                 return self.answer(response, &post, id).await;
             }
             let refusal = self.refusal(response, post.call, &post).await;
-            let (Some(_), Some(old), false) = (refusal.loss, session, resent) else { return refusal.failure };
+            let (Some(_), Some(old), false) = (refusal.session_lost, session, resent) else { return refusal };
             let cause = match self.replace_lost(generation, old, &post).await {
                 Ok(Some(cause)) => cause,
-                Ok(None) => return unproven(refusal.failure),
+                Ok(None) => return unproven(refusal),
                 Err(failure) => return failure,
             };
             (resent, ran) = (true, cause == Resend::Repeatable);

@@ -293,6 +293,7 @@ impl McpSession {
                 Ok(reply) => reply,
                 Err(failure) if page == 1 => return Err(failure),
                 Err(failure) => {
+                    raw.timed_out |= failure.kind == FailureKind::Timeout;
                     self.cut_list(raw, format!("{method}: page {page} failed ({}); the list is cut there", failure.message));
                     raw.broken.push(key);
                     break;
@@ -348,6 +349,7 @@ impl McpSession {
             // Servers that declare resources often know no templates.
             Err(failure) if failure.rpc.as_ref().is_some_and(|rpc| rpc.code == -32601) => vec![],
             Err(failure) => {
+                raw.timed_out |= failure.kind == FailureKind::Timeout;
                 raw.warnings.push(format!("{method} failed: {}", failure.message));
                 raw.broken.push(key);
                 vec![]
@@ -511,6 +513,7 @@ pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
     report.hints.extend(failure.hint.clone());
     if let Some(rpc) = &failure.rpc {
         report.summary = format!("the server answered error {}: {}", rpc.code, rpc.message);
+        report.rpc_code = Some(rpc.code);
         report.causes.extend(rpc.data.as_ref().map(|d| format!("data: {}", d.text())));
         report.retryable = false;
     }

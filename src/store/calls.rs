@@ -23,7 +23,7 @@ pub fn write(connection: &Connection, call: &CallRecord) -> Result<(), Connectio
             call.spec.operation.server().as_str(),
             call.name,
             serde_json::to_string(&*call.spec)?,
-            call.outcome,
+            call.outcome.words(),
             result.map(|result| &result.bytes()[..]),
             i64::try_from(call.took_us).unwrap_or(i64::MAX),
         ])?;
@@ -73,7 +73,7 @@ fn read(row: &Row<'_>) -> Result<CallRecord, ConnectionError> {
         unix_ms: number(row.get(1)?),
         name: row.get(2)?,
         spec: spec.into(),
-        outcome: row.get(4)?,
+        outcome: row.get::<_, String>(4)?.into(),
         result: row.get::<_, Option<Vec<u8>>>(5)?.map(Body::new),
         took_us: number(row.get(6)?),
     })

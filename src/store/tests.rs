@@ -7,7 +7,7 @@ use crate::domain::{
     body::Body,
     call::{CallSpec, Origin},
     id::{CallId, ToolId},
-    journal::{Place, StepOutcome, StepRecord},
+    journal::{CallOutcome, Place, StepOutcome, StepRecord},
     run::{Purpose, RunOutcome, RunReport, RunSpec, WorkflowText},
     time::Stamp,
 };
@@ -57,7 +57,7 @@ fn call(number: u64) -> CallRecord {
         unix_ms: number,
         spec: Arc::new(spec),
         name: "db_query".into(),
-        outcome: "ok".into(),
+        outcome: CallOutcome::Ok,
         result,
         took_us: 7,
     }

@@ -9,7 +9,7 @@ use crate::domain::{
     call::Outcome,
     id::ServerId,
     policy::{
-        call_event::{CallEvent, Cause, Wait},
+        call_event::{AttemptEnd, CallEvent, Cause, Wait},
         verdict::Verdict,
     },
     read_model::CallView,
@@ -49,7 +49,7 @@ pub enum Kind {
         /// Why there is it.
         cause: Cause,
         /// How it ended; `None` while it runs, and when another answer made it needless.
-        ended: Option<(String, Verdict)>,
+        ended: Option<(AttemptEnd, Verdict)>,
     },
     /// A pause before the next attempt.
     BackOff,
@@ -78,7 +78,7 @@ impl Kind {
 
     /// Whether it is an attempt that the server failed.
     pub fn failed(&self) -> bool {
-        matches!(self, Kind::Attempt { ended: Some((how, _)), .. } if how != "ok" && how != "tool error" && !how.starts_with("cancelled"))
+        matches!(self, Kind::Attempt { ended: Some((AttemptEnd::Failed { .. }, _)), .. })
     }
 }
 
@@ -134,8 +134,8 @@ impl Cut {
         ) {
             return;
         }
-        if let CallEvent::Ended { attempt, how, verdict, .. } = stage {
-            return self.ended(at, *attempt, how, *verdict);
+        if let CallEvent::Ended { attempt, end, verdict, .. } = stage {
+            return self.ended(at, *attempt, end, *verdict);
         }
         self.close(at, false);
         match stage {
@@ -156,12 +156,12 @@ impl Cut {
         }
     }
 
-    fn ended(&mut self, at: Stamp, attempt: u32, how: &str, verdict: Verdict) {
+    fn ended(&mut self, at: Stamp, attempt: u32, end: &AttemptEnd, verdict: Verdict) {
         let mine = |segment: &&mut Segment| matches!(segment.kind, Kind::Attempt { number, .. } if number == attempt);
         let Some(segment) = self.segments.iter_mut().rev().find(mine) else { return };
         (segment.to, segment.open) = (at.max(segment.from), false);
         if let Kind::Attempt { ended, .. } = &mut segment.kind {
-            *ended = Some((how.to_owned(), verdict));
+            *ended = Some((end.clone(), verdict));
         }
     }
 
@@ -186,8 +186,11 @@ fn by_stations(call: &CallView, end: Stamp) -> Vec<Segment> {
     }
     if let Some(sent) = sent {
         let ended = call.settled.as_ref().map(|settled| match &settled.outcome {
-            Outcome::Failed { failure } => (format!("{}: {}", failure.kind.words(), failure.message), Verdict::Neutral),
-            outcome => (outcome.words().to_owned(), Verdict::Success),
+            Outcome::Failed { failure } => (AttemptEnd::Failed { failure: failure.clone() }, Verdict::Neutral),
+            // The reason is shown with the call.
+            Outcome::Cancelled { .. } => (AttemptEnd::Cancelled { reason: String::new() }, Verdict::Success),
+            Outcome::Ok { .. } => (AttemptEnd::Ok, Verdict::Success),
+            Outcome::ToolError { .. } => (AttemptEnd::ToolError, Verdict::Success),
         });
         let operation = &call.spec.operation;
         let kind = Kind::Attempt {

@@ -20,7 +20,7 @@ use crate::{
         frame::{Direction, Frame, FrameKind},
         id::{AskId, CallId, ServerId, ToolId},
         read_model::{ConsoleState, Retention},
-        server::{ConnectFailure, Era, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
+        server::{ConnectFailure, DegradedReason, Era, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
     },
     engine::control::{Command, Control, Tail, TailSender},
@@ -221,7 +221,7 @@ pub fn shop() -> (ConsoleState, Vec<Arc<Event>>) {
     s.server(
         3,
         ServerSpec { group: Some("shop".into()), ..ServerSpec::new("analytics", http) },
-        Phase::Degraded { reason: "slow answers".into() },
+        Phase::Degraded { reason: DegradedReason::Lists { first: "slow answers".into(), more: 0, timed_out: false } },
     );
     s.push(
         61,

@@ -12,7 +12,7 @@ use crate::domain::{
         dry_run::{DryRunPlan, Instead, Known, Predicted, ReadEnv, Turn, dry_run},
         expression::Data,
         parse::{Source, parse},
-        plan::Plan,
+        plan::{ActionKind, Plan},
         problem::Problem,
     },
 };
@@ -124,6 +124,8 @@ pub struct Preview {
     pub what: String,
     /// Further words: when, for each of what, what undoes it, what answers in its place.
     pub more: Vec<(&'static str, String)>,
+    /// The same of what is called in its place, or to undo it.
+    pub later: Vec<(&'static str, String)>,
     /// What it would send, as JSON.
     pub arguments: Option<String>,
     /// Whether all of that is known; otherwise expressions stand in it as they are written.
@@ -149,8 +151,11 @@ fn preview_with(plan: &Plan, input: &Body, env: ReadEnv<'_>) -> Vec<Preview> {
 }
 
 fn preview_step(step: &DryRunPlan, depth: usize, rows: &mut Vec<Preview>) {
-    let what = if step.word == "tool" { step.subject.clone() } else { format!("{} {}", step.word, step.subject) };
-    let mut row = Preview { step: step.path.clone(), what, more: vec![], arguments: None, known: true, open: false, depth };
+    let what = match step.kind {
+        ActionKind::Tool => step.subject.clone(),
+        kind => format!("{} {}", kind.word(), step.subject),
+    };
+    let mut row = Preview { step: step.path.clone(), what, more: vec![], later: vec![], arguments: None, known: true, open: false, depth };
     if !step.needs.is_empty() {
         let needs: Vec<&str> = step.needs.iter().map(|need| &**need).collect();
         row.more.push(("after", needs.join(", ")));
@@ -178,7 +183,7 @@ fn preview_step(step: &DryRunPlan, depth: usize, rows: &mut Vec<Preview>) {
     rows.push(row);
     for turn in &step.turns {
         let what = turn.item.as_ref().map(Data::display).unwrap_or_default();
-        let row = Preview { step: turn.path.clone(), what, more: vec![], arguments: None, known: true, open: false, depth };
+        let row = Preview { step: turn.path.clone(), what, more: vec![], later: vec![], arguments: None, known: true, open: false, depth };
         preview_turn(turn, row, rows);
     }
 }
@@ -189,19 +194,20 @@ fn preview_turn(turn: &Turn, mut row: Preview, rows: &mut Vec<Preview>) {
         open |= !value.known;
         value.data.display()
     };
-    let mut more = vec![];
+    let (mut more, mut later) = (vec![], vec![]);
     more.extend(turn.asks.iter().map(|asks| ("asks", words(asks))));
-    more.extend(turn.fallbacks.iter().map(|instead| match instead {
+    later.extend(turn.fallbacks.iter().map(|instead| match instead {
         Instead::Call(call) => ("else", format!("{} {}", call.tool, words(&call.arguments))),
         Instead::Value(value) => ("else", words(value)),
     }));
-    more.extend(turn.undo.iter().map(|call| ("undone by", format!("{} {}", call.tool, words(&call.arguments)))));
+    later.extend(turn.undo.iter().map(|call| ("undone by", format!("{} {}", call.tool, words(&call.arguments)))));
     row.arguments = turn.sends.as_ref().map(words);
     more.extend(turn.sends.iter().chain(&turn.asks).filter_map(|value| Some(("fails", value.fault.clone()?))));
     if turn.cut {
         more.push(("within", "too much to be listed".to_owned()));
     }
     row.more.extend(more);
+    row.later = later;
     row.known = turn.sends.as_ref().is_none_or(|sends| sends.known);
     row.open = open;
     let depth = row.depth + 1;
@@ -257,7 +263,7 @@ mod tests {
         assert_eq!(steps[0].arguments.as_deref(), Some(r#"{"email":"a@b.c","name":"Ann","role":"viewer"}"#));
         assert!(steps[0].known && steps[0].open && !steps[1].known, "only what undoes the first is not known");
         assert!(steps[1].arguments.as_ref().unwrap().contains("{{ steps.create_user.result.email }}"));
-        assert!(steps[0].more.contains(&("undone by", r#"database_delete_user {"userId":"{{ result.userId }}"}"#.into())));
+        assert!(steps[0].later.contains(&("undone by", r#"database_delete_user {"userId":"{{ result.userId }}"}"#.into())));
         let spec = spec("onboard_new_user", plan, Body::from("{}"), None);
         assert_eq!((&*spec.workflow, spec.sources.len(), spec.ask), ("onboard_new_user", 1, true));
     }
@@ -300,7 +306,7 @@ mod tests {
         let paths: Vec<_> = rows.iter().map(|row| (row.step.as_str(), row.depth)).collect();
         let within = [("greet[0]", 0), ("greet[0]/call", 1), ("greet[1]", 0), ("greet[1]/call", 1)];
         assert_eq!(paths, [vec![("greet", 0)], within.to_vec(), vec![("sure", 0), ("ask", 0)]].concat());
-        assert_eq!(rows[4].more, [("else", r#"u {"who":"Bob"}"#.to_owned())]);
+        assert_eq!(rows[4].later, [("else", r#"u {"who":"Bob"}"#.to_owned())]);
         assert_eq!(rows[5].more, [("skipped", "when: input.names | length > 5".to_owned())]);
         assert_eq!(rows[6].more, [("asks", "Greet Ann and Bob?".to_owned())]);
         assert!(rows.iter().all(|row| row.known && !row.open));

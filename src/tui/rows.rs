@@ -13,7 +13,7 @@ use super::search_text::{self, Texts};
 use crate::domain::{
     bounds,
     call::{CallSpec, FailureKind, Origin, Outcome},
-    event::{Event, EventKind, Settled},
+    event::{Event, EventKind, LogSource, Settled},
     frame::{Direction, Frame, FrameKind},
     id::{CallId, ServerId},
     read_model::ConsoleState,
@@ -494,10 +494,7 @@ impl Rows {
 
     fn log(&mut self, server: &ServerId, log: &crate::domain::event::LogMessage, at: Stamp) {
         // Notifications that are shown as log messages elsewhere have rows as notifications here.
-        let notification = log.logger.is_none()
-            && log.level == "notice"
-            && (log.text.starts_with("notifications/") || log.text.starts_with("resource updated: "));
-        if !notification {
+        if log.source == LogSource::Message {
             self.note(RowKind::Log, server, log.logger.as_deref().unwrap_or("log"), &format!("{}  {}", log.level, log.text), None, at);
         }
     }

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::domain::{
-    ask::Ask,
+    ask::{Ask, AskEnd},
     event::{Event, EventKind, Notice},
     frame::Frame,
     id::{AskId, CallId, ServerId},
@@ -23,7 +23,7 @@ pub struct Changes {
     /// New questions.
     pub asked: Vec<Arc<Ask>>,
     /// Questions that were answered or withdrawn, and how.
-    pub closed: Vec<(AskId, String)>,
+    pub closed: Vec<(AskId, AskEnd)>,
     /// Resources that changed.
     pub updated: Vec<(ServerId, String)>,
     /// News for the user.
@@ -71,7 +71,7 @@ impl Changes {
             }
             EventKind::Frame { frame } if frame.call.is_some() => self.frames.push(frame.clone()),
             EventKind::AskOpened { ask } => self.asked.push(ask.clone()),
-            EventKind::AskClosed { ask, how } => self.closed.push((*ask, how.clone())),
+            EventKind::AskClosed { ask, how } => self.closed.push((*ask, *how)),
             EventKind::ResourceUpdated { server, uri } => self.updated.push((server.clone(), uri.clone())),
             EventKind::Notice { notice } => self.notices.push(notice.clone()),
             _ => {}

@@ -206,8 +206,8 @@ fn staged(stage: &CallEvent, numbers: &HashMap<CallId, usize>) -> String {
         CallEvent::Attempt { attempt, server, subject, cause } => {
             format!("attempt {attempt}: {server}/{subject} ({})", format!("{cause:?}").to_lowercase())
         }
-        CallEvent::Ended { attempt, how, verdict, took, .. } => {
-            format!("attempt {attempt} ended after {}: {how} [{}]", short(*took), format!("{verdict:?}").to_lowercase())
+        CallEvent::Ended { attempt, end, verdict, took } => {
+            format!("attempt {attempt} ended after {}: {end} [{}]", short(*took), format!("{verdict:?}").to_lowercase())
         }
         CallEvent::Resent { attempt, cause } => format!("attempt {attempt} sent again in a new session: {}", cause.words()),
         CallEvent::BackOff { pause, why } => format!("pauses {} ({why})", short(*pause)),

@@ -87,10 +87,10 @@ impl Watched {
                     _ => {}
                 }
             }
-            CallEvent::Ended { attempt, how, .. } => {
+            CallEvent::Ended { attempt, end, .. } => {
                 let server = self.out.remove(attempt);
                 // What the server cannot have seen costs it nothing.
-                self.failed = server.filter(|_| !how.contains("connection refused"));
+                self.failed = server.filter(|_| !end.to_string().contains("connection refused"));
             }
             CallEvent::Fallback { .. } => self.failed = None,
             _ => {}

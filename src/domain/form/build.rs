@@ -116,6 +116,7 @@ impl Maker {
             label: key.to_owned(),
             description: description(&place.schema, key),
             hint: hint(&place),
+            any: matches!(place.shape, Shape::Any),
             required,
             nullable: place.nullable,
             extra: false,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Form, Json, Kind, Node, Path, State, json};
-use crate::domain::schema::{Checker, Violation};
+use crate::domain::schema::{Checker, Rule, Violation};
 
 /// How much of a message is shown: a checker may quote the whole value.
 const LONG: usize = 160;
@@ -33,7 +33,7 @@ impl Form {
         let path = nearest(&self.root, &violation.path);
         let on_root = path.is_empty() && matches!(self.root.kind, Kind::Object { .. });
         let Some(node) = self.node_mut(&path) else { return };
-        if told_by_fields(node, &violation.message) {
+        if told_by_fields(node, &violation.rule) {
             return;
         }
         let message = shorten(&violation.message);
@@ -74,15 +74,15 @@ fn child<'a>(node: &'a Node, token: &str) -> Option<(usize, &'a Node)> {
     }
 }
 
-/// Whether the message only says that fields are missing which are marked already.
-fn told_by_fields(node: &Node, message: &str) -> bool {
+/// Whether the violation is only that a field is missing which is marked already.
+fn told_by_fields(node: &Node, rule: &Rule) -> bool {
+    let Rule::Required(key) = rule else { return false };
     let fields = match &node.kind {
         Kind::Object { fields, .. } => fields,
         Kind::Union { inner, .. } => inner.children(),
         _ => return false,
     };
-    let missing = |field: &Node| field.missing && message == format!("{} is a required property", Value::from(field.key.as_str()));
-    fields.iter().any(missing)
+    fields.iter().any(|field| field.missing && field.key == *key)
 }
 
 fn shorten(message: &str) -> String {
@@ -100,12 +100,11 @@ fn own(node: &mut Node, sent: bool) {
         Kind::Number { text, .. } if set && !json::is_number(text) => node.error = Some(format!("{text:?} is no number")),
         Kind::Raw(text) if set => {
             node.error = Json::parse(text).err().map(|error| format!("no JSON: {}", error.message));
-            node.note = (!node.hint.starts_with("JSON")).then(|| format!("JSON in place of {}", node.hint));
+            node.note = (!node.any).then(|| format!("JSON in place of {}", node.hint));
         }
         Kind::Text(text) if set => {
             let odd = node.format.as_ref().is_some_and(|format| !format.is_valid(&Value::from(text.as_str())));
-            node.note =
-                odd.then(|| format!("does not look like {}", node.hint.split(' ').next().unwrap_or_default().trim_end_matches('?')));
+            node.note = odd.then(|| format!("does not look like {}", node.schema.get("format").and_then(Json::str).unwrap_or_default()));
         }
         _ => {}
     }
@@ -130,7 +129,7 @@ fn refine(root: &Node, schema: &Json, checkers: &mut HashMap<String, Checker>, f
     found.retain(|violation| {
         let Some(node) = union_at(root, &violation.path) else { return true };
         let Kind::Union { variants, picked, inner } = &node.kind else { return true };
-        let about_choice = violation.message.contains("under any of the schemas") || violation.message.contains("oneOf");
+        let about_choice = violation.rule == Rule::Alternatives;
         let (Some((_, variant)), Some(value), true) = (variants.get(*picked), inner.value(), about_choice) else { return true };
         let compile = || Checker::quick(&super::Body::from(with_definitions(variant, schema).text()));
         let checker = checkers.entry(variant.text()).or_insert_with(compile);

@@ -198,7 +198,7 @@ impl Case {
             self.form.set_json(&value.to_string()).map_err(|e| e.to_string())?;
             for (pointer, why) in &refused {
                 let said = self.form.node(&check::nearest(&self.form.root, pointer));
-                let said = said.is_some_and(|n| matches!(n.kind, Kind::Raw(_)) && (n.note.is_some() || n.hint.starts_with("JSON")));
+                let said = said.is_some_and(|n| matches!(n.kind, Kind::Raw(_)) && (n.note.is_some() || n.any));
                 if !said || !GUESSED.contains(&name) {
                     return Err(format!("{name}: {value} cannot be entered at {pointer:?} (told: {said}): {why}"));
                 }

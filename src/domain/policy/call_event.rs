@@ -1,12 +1,13 @@
 //! The stages of a call between its start and its end, as shown in its detail and on the timeline.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{route::Decision, verdict::Verdict};
 use crate::domain::{
-    call::FailureKind,
+    bounds,
+    call::{Failure, Outcome},
     id::{CallId, ServerId},
     time::{Stamp, short},
 };
@@ -47,15 +48,12 @@ pub enum CallEvent {
     Ended {
         /// Which.
         attempt: u32,
-        /// The outcome in words: `ok`, `tool error`, `timeout: no answer within 2 s`, `cancelled: …`.
-        how: String,
+        /// How it ended.
+        end: AttemptEnd,
         /// How it counted.
         verdict: Verdict,
         /// How long it took.
         took: Duration,
-        /// The class of its failure, if it is one.
-        #[serde(default)]
-        failure: Option<FailureKind>,
     },
     /// The session was lost within an attempt; the request was sent again in a new session.
     Resent {
@@ -141,7 +139,7 @@ impl CallEvent {
                 };
                 format!("attempt {attempt}: {subject} of {server}{cause}")
             }
-            CallEvent::Ended { attempt, how, took, .. } => format!("attempt {attempt} ended after {}: {how}", short(*took)),
+            CallEvent::Ended { attempt, end, took, .. } => format!("attempt {attempt} ended after {}: {end}", short(*took)),
             CallEvent::Resent { attempt, cause } => format!("attempt {attempt}: session lost, sent again in a new one: {}", cause.words()),
             CallEvent::BackOff { pause, why } => format!("pauses {}: {why}", short(*pause)),
             CallEvent::NotRepeated { why } => format!("not repeated: {why}"),
@@ -154,6 +152,14 @@ impl CallEvent {
             CallEvent::Fallback { to, after } => format!("falls back to {to}, after {after}"),
             CallEvent::Injected { what } => format!("fault on purpose: {what}"),
             CallEvent::Late { attempt, after } => format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)),
+        }
+    }
+
+    /// About how many bytes the failure in it takes.
+    pub fn weight(&self) -> usize {
+        match self {
+            CallEvent::Ended { end, .. } => end.failure().map_or(0, |failure| failure.weight()),
+            _ => 0,
         }
     }
 
@@ -174,6 +180,60 @@ impl CallEvent {
             CallEvent::Fallback { .. } => "fallback",
             CallEvent::Injected { .. } => "injected",
             CallEvent::Late { .. } => "late",
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// The server answered.
+    Ok,
+    /// The tool answered with `isError: true`.
+    ToolError,
+    /// The attempt was cancelled.
+    Cancelled {
+        /// By whom and why; empty when nobody gave a reason.
+        reason: String,
+    },
+    /// The attempt failed.
+    Failed {
+        /// Why.
+        failure: Arc<Failure>,
+    },
+}
+
+impl AttemptEnd {
+    /// The end of an attempt that had this outcome. Of a failure only kind and front of the message are stored: the whole
+    /// failure is with the call.
+    pub fn of(outcome: &Outcome) -> AttemptEnd {
+        match outcome {
+            Outcome::Ok { .. } => AttemptEnd::Ok,
+            Outcome::ToolError { .. } => AttemptEnd::ToolError,
+            Outcome::Cancelled { reason } => AttemptEnd::Cancelled { reason: bounds::cut(reason, bounds::LINE).into_owned() },
+            Outcome::Failed { failure } => AttemptEnd::Failed { failure: Arc::new(failure.thinned()) },
+        }
+    }
+
+    /// The failure, if the attempt failed.
+    pub fn failure(&self) -> Option<&Arc<Failure>> {
+        match self {
+            AttemptEnd::Failed { failure } => Some(failure),
+            AttemptEnd::Ok | AttemptEnd::ToolError | AttemptEnd::Cancelled { .. } => None,
+        }
+    }
+}
+
+/// The words for people: `ok`, `tool error`, `timeout: no answer within 2 s`, `cancelled: …`.
+impl fmt::Display for AttemptEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AttemptEnd::Ok => f.write_str("ok"),
+            AttemptEnd::ToolError => f.write_str("tool error"),
+            AttemptEnd::Cancelled { reason } if reason.is_empty() => f.write_str("cancelled"),
+            AttemptEnd::Cancelled { reason } => write!(f, "cancelled: {reason}"),
+            AttemptEnd::Failed { failure } => write!(f, "{}: {}", failure.kind.words(), failure.message),
         }
     }
 }
@@ -254,8 +314,8 @@ impl CallTrace {
         })
     }
 
-    /// The attempts that ended: server, tool, how, after which time, and the class of failure.
-    pub fn ended(&self) -> impl Iterator<Item = (&ServerId, &Arc<str>, &str, Duration, Option<FailureKind>)> {
+    /// The attempts that ended: server, tool, after which time, and the failure.
+    pub fn ended(&self) -> impl Iterator<Item = (&ServerId, &Arc<str>, Duration, Option<&Arc<Failure>>)> {
         let begun = |number: u32| {
             self.stages.iter().find_map(|(_, stage)| match &**stage {
                 CallEvent::Attempt { attempt, server, subject, .. } if *attempt == number => Some((server, subject)),
@@ -263,9 +323,9 @@ impl CallTrace {
             })
         };
         self.stages.iter().filter_map(move |(_, stage)| match &**stage {
-            CallEvent::Ended { attempt, how, took, failure, .. } => {
+            CallEvent::Ended { attempt, end, took, .. } => {
                 let (server, subject) = begun(*attempt)?;
-                Some((server, subject, how.as_str(), *took, *failure))
+                Some((server, subject, *took, end.failure()))
             }
             _ => None,
         })

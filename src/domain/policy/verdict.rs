@@ -81,6 +81,9 @@ impl FailureRules {
     }
 
     fn of_failure(&self, failure: &Failure) -> Verdict {
+        if failure.session_lost.is_some() {
+            return Verdict::Neutral;
+        }
         match (failure.status, &failure.rpc) {
             (Some(401 | 403 | 429), _) => return Verdict::Neutral,
             // Servers tell of a lost session by 404, or by 400 and one of these codes.

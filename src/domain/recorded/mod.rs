@@ -18,15 +18,12 @@ use super::{
     run::{RunOutcome, StepState},
     secret::Redactor,
     workflow::{
-        case::STATES,
+        case::{Expected, Mismatch, STATES},
         expression::Data,
         history::{key, quoted},
         plan::Plan,
     },
 };
-
-/// What the journal has when somebody says of a step in doubt that it was done.
-pub const COUNTED: &str = "counted as done";
 
 /// A case before it is written down.
 #[derive(Clone, Debug)]
@@ -256,18 +253,21 @@ impl Recorded {
     }
 
     /// Expects no more what a trial found to be different each time: outputs and arguments that hold the id or the
-    /// time of a run. `wrong` are the words of the trial; gives those that are about anything else.
-    pub fn forget(&mut self, wrong: Vec<String>) -> (Vec<String>, Vec<String>) {
+    /// time of a run. `wrong` is what the trial found; gives the words of what is about anything else.
+    pub fn forget(&mut self, wrong: Vec<Mismatch>) -> (Vec<String>, Vec<String>) {
         let (mut varied, mut rest) = (vec![], vec![]);
-        for words in wrong {
-            let is =
-                |line: &Line| matches!(line.table, "output" | "arguments") && words.starts_with(&format!("{}.{}: ", line.table, line.key));
+        for mismatch in wrong {
+            let is = |line: &Line| match &mismatch.place {
+                Expected::Output(name) => line.table == "output" && line.key == *name,
+                Expected::Arguments(name) => line.table == "arguments" && line.key == *name,
+                Expected::Other => false,
+            };
             match self.expect.iter().position(is) {
                 Some(at) => {
                     let line = self.expect.remove(at);
                     varied.push(format!("{}.{}", line.table, line.key));
                 }
-                None => rest.push(words),
+                None => rest.push(mismatch.words),
             }
         }
         (varied, rest)

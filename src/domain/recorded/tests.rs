@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::{
     body::Body,
     call::{FailureKind, Origin},
-    journal::{Place, StepOutcome, StepRecord},
+    journal::{Place, StepOutcome, StepRecord, Substitute},
     run::{Purpose, RunId, RunReport, RunSpec, StepError, StepErrorKind, StepView, WorkflowText},
     time::Stamp,
     workflow::{
@@ -143,7 +143,7 @@ fn a_case_answers_every_call_as_it_was_answered() {
         sending("pay", None, Purpose::Fallback, "note"),
         RunEntry::StepEnded {
             step: "pay".into(),
-            end: StepRecord { fallback: Some("note, after: late".into()), ..end(StepOutcome::Ok, "7", "7") },
+            end: StepRecord { fallback: Some(Substitute::Fallback("note, after: late".into())), ..end(StepOutcome::Ok, "7", "7") },
         },
         sending("make", None, Purpose::Compensation, "db_unmake"),
         RunEntry::Undone { step: "make".into(), item: None, error: None },
@@ -171,8 +171,12 @@ fn a_case_answers_every_call_as_it_was_answered() {
     let source = Source { file: "w.test.toml".into(), text };
     let parsed = case::parse(&source).unwrap();
     assert_eq!(case::check(&parsed, &source, &plan), []);
-    let wrong = ["arguments.make: expected 1, got 2".to_owned(), "outcome: expected ok, got failed".to_owned()];
-    let (varied, rest) = made.forget(wrong.to_vec());
+    let of = |place, words: &str| case::Mismatch { place, words: words.to_owned() };
+    let wrong = vec![
+        of(case::Expected::Arguments("make".into()), "arguments.make: expected 1, got 2"),
+        of(case::Expected::Other, "outcome: expected ok, got failed"),
+    ];
+    let (varied, rest) = made.forget(wrong);
     assert_eq!((varied, rest), (vec!["arguments.make".to_owned()], vec!["outcome: expected ok, got failed".to_owned()]));
     assert!(!made.case().contains("make = { a = 1 }"));
 }

@@ -5,12 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    COUNTED,
-    answers::{done, failed, failure, unanswered},
-};
+use super::answers::{done, failed, failure, unanswered};
 use crate::domain::{
-    journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
+    journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord, Substitute},
     run::{Purpose, StepErrorKind},
     workflow::{
         case::Cancels,
@@ -229,7 +226,7 @@ impl TraceReader<'_> {
         }
         let spent = self.spent.contains(&(path.clone(), item));
         let leaf = !matches!(step.action, Action::Workflow { .. });
-        let counted = end.fallback.as_deref() == Some(COUNTED);
+        let counted = end.fallback == Some(Substitute::CountedAsDone);
         match (end.outcome, &end.error) {
             (StepOutcome::Ok, _) if leaf && (end.fallback.is_none() || counted) => {
                 self.answer(&own, done(Some(&step.action), step.read_as, end), true);

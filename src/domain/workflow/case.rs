@@ -153,6 +153,33 @@ const ANSWER: [Key; 10] = [
 ];
 const EXPECT: [Key; 7] = [key("outcome"), key("output"), key("steps"), key("compensated"), key("calls"), key("arguments"), key("error")];
 
+/// Something about a run that is not as its case expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Which expectation does not hold.
+    pub place: Expected,
+    /// The words for people.
+    pub words: String,
+}
+
+impl Mismatch {
+    /// Of an expectation that has no name.
+    pub fn other(words: String) -> Mismatch {
+        Mismatch { place: Expected::Other, words }
+    }
+}
+
+/// An expectation of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// The output of this name.
+    Output(String),
+    /// The arguments of the calls of this step or tool.
+    Arguments(String),
+    /// Any other.
+    Other,
+}
+
 /// Parses a test file. On failure everything that is wrong with it is given.
 pub fn parse(source: &Source) -> Result<TestFile, Vec<Problem>> {
     let page = Page::new(source);

@@ -8,7 +8,7 @@ use std::{cell::Cell, collections::HashSet, sync::Arc};
 use super::{
     expression::{Data, Expr, Reference, RunFacts, Scope, StepEnd, Template},
     input_values,
-    plan::{Action, Fallback, IfSkipped, MAX_DEPTH, Plan, PlanStep, ToolCall},
+    plan::{Action, ActionKind, Fallback, IfSkipped, MAX_DEPTH, Plan, PlanStep, ToolCall},
 };
 use crate::domain::{
     body::Body,
@@ -23,8 +23,8 @@ pub const LISTED: usize = 200;
 pub struct DryRunPlan {
     /// Its path as the journal has it: `outer/inner`, `outer[2]/inner`.
     pub path: String,
-    /// The word for what it does ([`Action::word`]).
-    pub word: &'static str,
+    /// What it does.
+    pub kind: ActionKind,
     /// What it calls or asks ([`Action::subject`]).
     pub subject: String,
     /// The ids of the steps that it needs.
@@ -254,7 +254,7 @@ impl Evaluator<'_> {
         let needs = step.needs.iter().filter_map(|need| sight.plan.steps.get(*need)).map(|need| need.id.clone()).collect();
         let mut foreseen = DryRunPlan {
             path: path.clone(),
-            word: step.action.word(),
+            kind: step.action.kind(),
             subject: step.action.subject(),
             needs,
             when: step.when.as_ref().map(|when| when.source().to_owned()),

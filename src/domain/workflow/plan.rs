@@ -194,16 +194,47 @@ pub enum Action {
     },
 }
 
-impl Action {
+/// Which [`Action`] a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionKind {
+    /// [`Action::Tool`].
+    Tool,
+    /// [`Action::Workflow`].
+    Workflow,
+    /// [`Action::Prompt`].
+    Prompt,
+    /// [`Action::Resource`].
+    Resource,
+    /// [`Action::Approve`].
+    Approve,
+    /// [`Action::Elicit`].
+    Elicit,
+}
+
+impl ActionKind {
     /// The word for people: `tool`, `workflow`, `prompt`, `resource`, `approve`, `elicit`.
-    pub fn word(&self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
-            Action::Tool(_) => "tool",
-            Action::Workflow { .. } => "workflow",
-            Action::Prompt { .. } => "prompt",
-            Action::Resource { .. } => "resource",
-            Action::Approve { .. } => "approve",
-            Action::Elicit { .. } => "elicit",
+            ActionKind::Tool => "tool",
+            ActionKind::Workflow => "workflow",
+            ActionKind::Prompt => "prompt",
+            ActionKind::Resource => "resource",
+            ActionKind::Approve => "approve",
+            ActionKind::Elicit => "elicit",
+        }
+    }
+}
+
+impl Action {
+    /// Which action it is.
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            Action::Tool(_) => ActionKind::Tool,
+            Action::Workflow { .. } => ActionKind::Workflow,
+            Action::Prompt { .. } => ActionKind::Prompt,
+            Action::Resource { .. } => ActionKind::Resource,
+            Action::Approve { .. } => ActionKind::Approve,
+            Action::Elicit { .. } => ActionKind::Elicit,
         }
     }
 

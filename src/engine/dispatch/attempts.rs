@@ -22,12 +22,11 @@ use super::{
 use crate::{
     domain::{
         body::Body,
-        bounds,
         call::{Failure, FailureKind, Operation, Outcome, RpcError},
         policy::{
             breaker::Probe,
             budget,
-            call_event::{CallEvent, Cause, Wait},
+            call_event::{AttemptEnd, CallEvent, Cause, Wait},
             fault::{self, InjectedFault},
             verdict::{self, Verdict},
         },
@@ -41,8 +40,6 @@ use crate::{
     },
 };
 
-/// Longest text of how an attempt ended, in bytes. The whole failure is with the call.
-const HOW: usize = 256;
 /// Within this time a lost connection is seen as such, and no longer used.
 const NOTICED: Duration = Duration::from_millis(100);
 /// How long the sign of life may take that a half-open breaker asks for.
@@ -372,12 +369,9 @@ impl Dispatch {
             Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&self.shared.bus.secrets().redactor()).bounded()),
             answered => answered,
         };
-        let how = bounds::cut(&how(&outcome), HOW).into_owned();
-        let class = match &outcome {
-            Outcome::Failed { failure } => Some(failure.kind),
-            _ => None,
-        };
-        flow.stage(CallEvent::Ended { attempt: number, how: how.clone(), verdict, took, failure: class });
+        let end = AttemptEnd::of(&outcome);
+        let how = end.to_string();
+        flow.stage(CallEvent::Ended { attempt: number, end, verdict, took });
         if verdict == Verdict::Success {
             server.guard.observe(took);
         }
@@ -556,13 +550,4 @@ fn overloaded(whose: &str, full: Rejected) -> Failure {
         Rejected::Wait { .. } => format!("no call in flight at {whose} ended in time"),
     };
     Failure::new(FailureKind::Overloaded, message).hint("nothing was sent; raise load.in_flight, load.queue, load.wait or load.per_second")
-}
-
-/// An outcome in a few words.
-fn how(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Failed { failure } => format!("{}: {}", failure.kind.words(), failure.message),
-        Outcome::Cancelled { reason } => format!("cancelled: {reason}"),
-        other => other.words().to_owned(),
-    }
 }

@@ -190,7 +190,7 @@ impl Flow<'_> {
         let before = self.plan.text.get(..error.at).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let mut step = StepError::new(StepErrorKind::Expression, error.to_string());
-        step.detail.push(format!("{}:{line}", self.plan.file));
+        step.detail.push(format!("{}:{line}", self.plan.file).into());
         step
     }
 

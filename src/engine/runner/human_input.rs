@@ -19,11 +19,30 @@ pub struct Asker<'a> {
     pub step: RunStep,
 }
 
+/// What can be chosen about an in-doubt step.
+#[derive(Clone, Copy)]
+enum InDoubtChoice {
+    Repeat,
+    CountAsDone,
+}
+
+impl InDoubtChoice {
+    const ALL: [InDoubtChoice; 2] = [InDoubtChoice::Repeat, InDoubtChoice::CountAsDone];
+
+    /// The value in the form's schema.
+    fn word(self) -> &'static str {
+        match self {
+            InDoubtChoice::Repeat => "repeat",
+            InDoubtChoice::CountAsDone => "count as done",
+        }
+    }
+}
+
 impl Asker<'_> {
     fn refused(&self, message: String, flag: &str) -> StepError {
         let mut error = StepError::new(StepErrorKind::Refused, message);
         if !flag.is_empty() {
-            error.detail.push(format!("try: {flag}"));
+            error.detail.push(format!("try: {flag}").into());
         }
         error
     }
@@ -70,7 +89,7 @@ impl Asker<'_> {
         let wrong = Checker::new(schema).check(&data.value());
         if let Some(first) = wrong.first() {
             let mut error = StepError::new(StepErrorKind::Expectation, format!("the answer does not fit: {first}"));
-            error.detail = wrong.iter().skip(1).map(ToString::to_string).collect();
+            error.detail = wrong.iter().skip(1).map(|violation| violation.to_string().into()).collect();
             return Err(error);
         }
         Ok(Answered::new(data, text))
@@ -88,19 +107,20 @@ impl Asker<'_> {
             self.step.step,
             arguments.text()
         );
+        let choices = InDoubtChoice::ALL.map(InDoubtChoice::word);
         let schema = json!({"type": "object", "required": ["action"], "properties": {
-            "action": {"type": "string", "title": "What to do", "enum": ["repeat", "count as done"]},
+            "action": {"type": "string", "title": "What to do", "enum": choices},
             "result": {"type": "string", "title": "Its result as JSON, when it counts as done", "default": "null"},
         }});
         let Answer::Accept { content } = self.put(Question::Form { message, schema: Body::json(&schema) }).await else { return None };
         let chosen = content.value()?;
-        match chosen["action"].as_str() {
-            Some("repeat") => Some(StepAnswer::Repeat),
-            Some("count as done") => {
+        let action = chosen["action"].as_str()?;
+        match InDoubtChoice::ALL.into_iter().find(|choice| choice.word() == action)? {
+            InDoubtChoice::Repeat => Some(StepAnswer::Repeat),
+            InDoubtChoice::CountAsDone => {
                 let result = Body::from(chosen["result"].as_str().unwrap_or("null"));
                 Some(StepAnswer::Skip { result: if result.value().is_some() { result } else { Body::json(&result.text()) } })
             }
-            _ => None,
         }
     }
 

@@ -263,7 +263,7 @@ fn summary(plan: &Plan, name: &Arc<str>) -> PlanSummary {
         id: step.id.clone(),
         what: match &step.action {
             Action::Tool(call) => call.tool.to_string(),
-            other => format!("{} {}", other.word(), other.subject()),
+            other => format!("{} {}", other.kind().word(), other.subject()),
         },
         for_each: step.for_each.is_some(),
         compensates: step.compensate.is_some(),

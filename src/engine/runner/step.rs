@@ -18,10 +18,9 @@ use crate::{
         call::{CallSpec, FailureKind, Operation, Origin, Outcome},
         event::Settled,
         id::ServerId,
-        journal::{Place, RunEntry},
+        journal::{Place, RunEntry, Substitute},
         masked,
-        recorded::COUNTED,
-        run::{Change, Purpose, RunOutcome, RunStep, SHOWN_CALLS, StepError, StepErrorKind, StepState},
+        run::{Change, Purpose, RunOutcome, RunStep, SHOWN_CALLS, StepDetail, StepError, StepErrorKind, StepState},
         time::{short, size},
         workflow::{
             answer,
@@ -68,7 +67,7 @@ pub struct Answered {
     /// `text`.
     pub text: String,
     /// What answered in its place.
-    pub fallback: Option<String>,
+    pub fallback: Option<Substitute>,
     /// Whether a value of the file answered, so that nothing was done.
     pub nothing_done: bool,
     /// Whether what failed before something else answered may have been done all the same.
@@ -192,7 +191,7 @@ impl Worker<'_> {
     fn taken(&self, result: Body) -> Leaf {
         let text = result.text().into_owned();
         let data = Data::parse(&text).unwrap_or_else(|_| Data::from(text.as_str()));
-        Leaf::Done(Answered { fallback: Some(COUNTED.into()), ..Answered::new(data, text) })
+        Leaf::Done(Answered { fallback: Some(Substitute::CountedAsDone), ..Answered::new(data, text) })
     }
 
     /// Attempts, `used` of which were made before.
@@ -353,7 +352,7 @@ impl Worker<'_> {
         self.show_arguments(&given.body(), Purpose::Step);
         let input = input_values::prepare(&plan.input, &given).map_err(|wrong| {
             let mut error = StepError::new(StepErrorKind::Expectation, format!("the input does not fit {}: {}", plan.name, wrong[0]));
-            error.detail = wrong[1..].to_vec();
+            error.detail = wrong[1..].iter().cloned().map(StepDetail::Text).collect();
             Try::Failed(error, false)
         })?;
         let inner = match self.item {
@@ -447,13 +446,17 @@ impl Worker<'_> {
             match tried {
                 Ok(answered) => {
                     let in_doubt = failed.may_have_run && failed.kind != StepErrorKind::ToolError;
-                    return Leaf::Done(Answered { fallback: Some(format!("{what}, after: {}", failed.message)), in_doubt, ..answered });
+                    return Leaf::Done(Answered {
+                        fallback: Some(Substitute::Fallback(format!("{what}, after: {}", failed.message))),
+                        in_doubt,
+                        ..answered
+                    });
                 }
                 Err(Try::Cancelled(error)) => {
                     return Leaf::Cancelled(StepError { may_have_run: error.may_have_run || failed.may_have_run, ..error });
                 }
                 Err(Try::Failed(error, _)) => {
-                    failed.detail.push(format!("the fallback {what} failed too: {}", error.message));
+                    failed.detail.push(StepDetail::Text(format!("the fallback {what} failed too: {}", error.message)));
                     failed.may_have_run |= error.may_have_run;
                     let (place, error) = (self.place(Purpose::Fallback), Some(self.flow.masked(&error)));
                     let entry = RunEntry::Attempted { place, attempt: number, exhausted: None, error };
@@ -516,8 +519,8 @@ impl Worker<'_> {
 }
 
 /// What a workflow within left as it was, for the report of the one around it.
-fn not_undone(what: &[(String, String)]) -> Vec<String> {
-    what.iter().map(|(step, why)| format!("not undone: {step}: {why}")).collect()
+fn not_undone(what: &[(String, String)]) -> Vec<StepDetail> {
+    what.iter().map(|(step, why)| StepDetail::NotUndone { step_and_why: format!("{step}: {why}") }).collect()
 }
 
 /// What a step of a resumed run fails with instead of sending a mask to a server.
@@ -630,7 +633,7 @@ fn may_repeat(error: &StepError, repeatable: bool) -> bool {
 pub fn kind_word(kind: StepErrorKind) -> String {
     match (kind.class(), kind) {
         (Some(class), _) => RetryOn::ALL.iter().find(|(known, _)| *known == class).map_or("", |(_, word)| word).to_owned(),
-        (None, StepErrorKind::Call { failure }) => failure.words().replace(' ', "_"),
+        (None, StepErrorKind::Call { failure }) => failure.key().into(),
         (None, StepErrorKind::Expression) => "expression".into(),
         (None, StepErrorKind::Refused) => "refused".into(),
         (None, StepErrorKind::Workflow) => "workflow".into(),

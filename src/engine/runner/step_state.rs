@@ -8,7 +8,7 @@ use super::step::{Leaf, kind_word};
 use crate::domain::{
     body::Body,
     journal::{StepOutcome, StepRecord},
-    run::{Items, StepError, StepErrorKind, StepState, StepView, shown},
+    run::{Items, StepDetail, StepError, StepErrorKind, StepState, StepView, shown},
     time::Stamp,
     workflow::expression::{Data, Ends, Results, StepEnd, StepFault},
 };
@@ -117,11 +117,11 @@ impl StepEntry {
 
     /// Takes in how it, or an item of it, ended. Says whether that is worth an event.
     pub fn take(&mut self, item: Option<u32>, leaf: Leaf, undoable: bool) -> bool {
-        let (mut outcome, mut failed) = ("ok", None);
+        let (mut outcome, mut failed) = (StepOutcome::Ok, None);
         match leaf {
             Leaf::Done(answered) => {
                 self.bytes += answered.json.len();
-                self.view.fallback = answered.fallback.or(self.view.fallback.take());
+                self.view.fallback = answered.fallback.map(|fallback| fallback.to_string()).or(self.view.fallback.take());
                 self.show_result(&answered.json);
                 let text = if item.is_none() || undoable { answered.text.into() } else { Box::default() };
                 let beside = Beside { text, nothing_done: answered.nothing_done, in_doubt: answered.in_doubt };
@@ -131,12 +131,12 @@ impl StepEntry {
                 }
             }
             Leaf::Failed(error) => {
-                (outcome, failed) = ("failed", Some(fault(&error)));
+                (outcome, failed) = (StepOutcome::Failed, Some(fault(&error)));
                 self.doubt(item, StepOutcome::Failed, &error);
                 self.fail(error, item);
             }
             Leaf::Cancelled(error) => {
-                outcome = "cancelled";
+                outcome = StepOutcome::Cancelled;
                 self.doubt(item, StepOutcome::Cancelled, &error);
                 let also = if error.may_have_run { "; it was under way and may have been done" } else { "" };
                 self.cancelled.get_or_insert(format!("{}{also}", error.message));
@@ -169,15 +169,15 @@ impl StepEntry {
             return;
         }
         let how = if outcome == StepOutcome::Cancelled { "it was given up while it was under way" } else { "it failed" };
-        let within = error.detail.iter().filter(|line| line.starts_with("not undone: "));
+        let within = error.detail.iter().filter(|line| matches!(line, StepDetail::NotUndone { .. }));
         let within: String = within.map(|line| format!("; {line}")).collect();
         self.doubts.push((item, format!("{how} and may have been done all the same: {}{within}", error.message)));
     }
 
     /// Counts an item; says whether one more in a hundred is done.
-    fn count(&mut self, item: u32, outcome: &'static str, fault: Option<StepFault>) -> bool {
-        let failed = outcome != "ok";
-        Arc::make_mut(&mut self.ends).put(place(Some(item)), outcome, fault);
+    fn count(&mut self, item: u32, outcome: StepOutcome, fault: Option<StepFault>) -> bool {
+        let failed = outcome != StepOutcome::Ok;
+        Arc::make_mut(&mut self.ends).put(place(Some(item)), outcome.word(), fault);
         let items = self.view.items.get_or_insert_default();
         let share = |done: u32, total: u32| u64::from(done) * 100 / u64::from(total.max(1));
         let before = share(items.done, items.total);
@@ -281,7 +281,7 @@ impl StepEntry {
             StepOutcome::Failed => self.fail(end.error.clone().unwrap_or_else(unknown), Some(item)),
             StepOutcome::Cancelled | StepOutcome::Skipped => {}
         }
-        self.count(item, end.outcome.word(), failed);
+        self.count(item, end.outcome, failed);
     }
 
     /// Takes over how it ended in an earlier life of the run: what there is to tell.
@@ -297,7 +297,7 @@ impl StepEntry {
             let result = Data::parse(&result_of(end).text()).unwrap_or_default();
             self.kept = Some(Kept { result, beside: beside(end) });
         }
-        self.view.fallback = end.fallback.clone();
+        self.view.fallback = end.fallback.as_ref().map(ToString::to_string);
         let why = end.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
         self.view.state = self.state(end.outcome, why);
         if end.outcome == StepOutcome::Ok {

@@ -6,7 +6,7 @@ use crate::{
         call::FailureKind,
         event::EventKind,
         read_model::ConsoleState,
-        run::{StepError, StepErrorKind},
+        run::{StepDetail, StepError, StepErrorKind},
         workflow::{
             catalog_lookup::{Target, find, may_offer},
             near,
@@ -49,8 +49,10 @@ fn concerns(event: &EventKind) -> bool {
 fn unknown(read_model: &ConsoleState, name: &str) -> StepError {
     let mut error =
         StepError::new(StepErrorKind::Call { failure: FailureKind::UnknownTool }, format!("no server offers the tool {name:?}"));
-    error.detail.extend(near(name, read_model.names.iter().map(|(exposed, _)| &**exposed)).map(|near| format!("did you mean {near:?}?")));
+    error
+        .detail
+        .extend(near(name, read_model.names.iter().map(|(exposed, _)| &**exposed)).map(|near| format!("did you mean {near:?}?").into()));
     let away = read_model.servers.iter().filter(|s| !s.phase.usable()).map(|s| format!("{} is {}", s.id(), s.phase.word()));
-    error.detail.extend(away);
+    error.detail.extend(away.into_iter().map(StepDetail::Text));
     error
 }

@@ -16,29 +16,18 @@
 
 use reqwest::StatusCode;
 
-use crate::domain::call::RpcError;
+use crate::domain::call::{RpcError, SessionLoss};
 
 /// The JSON-RPC errors, code and whole message, by which SDKs refuse an unknown session with HTTP 400.
 const SDK_ERRORS: [(i64, &str); 3] =
     [(-32000, "Bad Request: No valid session ID provided"), (-32000, "Bad Request: Server not initialized"), (-32001, "Session not found")];
 
-/// How a server said that it does not know the session of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loss {
-    /// HTTP 404, as the specification has it.
-    NotFound,
-    /// HTTP 400 with an SDK's own error.
-    SdkError,
-}
-
-impl Loss {
-    /// Classifies the refusal of a request that carried a session id.
-    pub(super) fn of(status: StatusCode, rpc: Option<&RpcError>) -> Option<Loss> {
-        match (status, rpc) {
-            (StatusCode::NOT_FOUND, _) => Some(Loss::NotFound),
-            (StatusCode::BAD_REQUEST, Some(rpc)) => SDK_ERRORS.contains(&(rpc.code, rpc.message.as_str())).then_some(Loss::SdkError),
-            _ => None,
-        }
+/// Classifies the refusal of a request that carried a session id.
+pub(super) fn session_loss(status: StatusCode, rpc: Option<&RpcError>) -> Option<SessionLoss> {
+    match (status, rpc) {
+        (StatusCode::NOT_FOUND, _) => Some(SessionLoss::NotFound),
+        (StatusCode::BAD_REQUEST, Some(rpc)) => SDK_ERRORS.contains(&(rpc.code, rpc.message.as_str())).then_some(SessionLoss::SdkError),
+        _ => None,
     }
 }
 
@@ -50,11 +39,11 @@ mod tests {
     fn only_a_404_and_the_errors_of_sdks_are_a_lost_session() {
         let rpc = |code, message: &str| Some(RpcError { code, message: message.into(), data: None });
         let table = [
-            (404, None, Some(Loss::NotFound)),
-            (404, rpc(-32602, "no such order"), Some(Loss::NotFound)),
-            (400, rpc(-32000, "Bad Request: No valid session ID provided"), Some(Loss::SdkError)),
-            (400, rpc(-32000, "Bad Request: Server not initialized"), Some(Loss::SdkError)),
-            (400, rpc(-32001, "Session not found"), Some(Loss::SdkError)),
+            (404, None, Some(SessionLoss::NotFound)),
+            (404, rpc(-32602, "no such order"), Some(SessionLoss::NotFound)),
+            (400, rpc(-32000, "Bad Request: No valid session ID provided"), Some(SessionLoss::SdkError)),
+            (400, rpc(-32000, "Bad Request: Server not initialized"), Some(SessionLoss::SdkError)),
+            (400, rpc(-32001, "Session not found"), Some(SessionLoss::SdkError)),
             (400, None, None),
             (400, rpc(-32000, "charged, but the checkout session could not be saved"), None),
             (400, rpc(-32000, "Session not found"), None),
@@ -67,7 +56,7 @@ mod tests {
             (500, rpc(-32001, "Session not found"), None),
         ];
         for (status, rpc, loss) in table {
-            assert_eq!(Loss::of(StatusCode::from_u16(status).unwrap(), rpc.as_ref()), loss, "{status} {rpc:?}");
+            assert_eq!(session_loss(StatusCode::from_u16(status).unwrap(), rpc.as_ref()), loss, "{status} {rpc:?}");
         }
     }
 }

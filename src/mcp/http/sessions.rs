@@ -111,7 +111,7 @@ impl HttpLink {
                     self.record_head(&response, None, call);
                     Pinged::Accepted
                 }
-                Ok(response) => match self.refusal(response, call, &post).await.loss {
+                Ok(response) => match self.refusal(response, call, &post).await.session_lost {
                     Some(_) => Pinged::Lost,
                     None => Pinged::Unclear,
                 },

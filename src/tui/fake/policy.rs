@@ -14,7 +14,7 @@ use crate::domain::{
         Fallback, Rules, ToolRule,
         breaker::{BreakerOverride, BreakerView, Cell, State, Transition},
         cache::CacheView,
-        call_event::{CallEvent, Cause, Wait},
+        call_event::{AttemptEnd, CallEvent, Cause, Wait},
         fault::Fault,
         pattern::Pattern,
         route::{Decision, Group, Member, Route, Routing, Strategy},
@@ -131,14 +131,12 @@ fn attempt(number: u32, server: &str, subject: &str, cause: Cause) -> CallEvent 
     CallEvent::Attempt { attempt: number, server: server.into(), subject: subject.into(), cause }
 }
 
-fn ended(number: u32, how: &str, verdict: Verdict, ms: u64) -> CallEvent {
-    CallEvent::Ended {
-        attempt: number,
-        how: how.into(),
-        verdict,
-        took: Duration::from_millis(ms),
-        failure: (verdict == Verdict::Failure).then_some(FailureKind::Transport),
-    }
+fn failed(kind: FailureKind, message: &str) -> AttemptEnd {
+    AttemptEnd::Failed { failure: Arc::new(Failure::new(kind, message)) }
+}
+
+fn ended(number: u32, end: AttemptEnd, verdict: Verdict, ms: u64) -> CallEvent {
+    CallEvent::Ended { attempt: number, end, verdict, took: Duration::from_millis(ms) }
 }
 
 /// A breaker as it stands.
@@ -224,22 +222,22 @@ fn calls(s: &mut Script) {
     stage(s, 1000, 300, CallEvent::Waiting { on: Wait::Place, server: "payments".into() });
     stage(s, 1180, 300, attempt(1, "payments", "charge", Cause::First));
     s.push(1181, EventKind::CallSent { call: CallId(300), round: 1 });
-    stage(s, 2180, 300, ended(1, "timeout: no answer within 1.00 s", Verdict::Failure, 1000));
+    stage(s, 2180, 300, ended(1, failed(FailureKind::Timeout, "no answer within 1.00 s"), Verdict::Failure, 1000));
     stage(s, 2180, 300, CallEvent::BackOff { pause: Duration::from_millis(420), why: "back-off after attempt 1".into() });
     stage(s, 2600, 300, attempt(2, "payments", "charge", Cause::Retry));
-    stage(s, 3000, 300, ended(2, "protocol: the server answered -32603: database is locked", Verdict::Failure, 400));
+    stage(s, 3000, 300, ended(2, failed(FailureKind::Protocol, "the server answered -32603: database is locked"), Verdict::Failure, 400));
     stage(s, 3000, 300, CallEvent::NotRepeated { why: "the retry budget of payments is used up".into() });
     stage(s, 3000, 300, CallEvent::Fallback { to: "the same tool of email-b".into(), after: "protocol: database is locked".into() });
     stage(s, 3001, 300, CallEvent::Probing { server: "email-b".into() });
     stage(s, 3200, 300, attempt(3, "email-b", "charge", Cause::First));
-    stage(s, 3650, 300, ended(3, "ok", Verdict::Success, 450));
+    stage(s, 3650, 300, ended(3, AttemptEnd::Ok, Verdict::Success, 450));
     over(s, (1000, 3650), 300, End { outcome: text_result("charged"), attempts: 3, by: Some("email-b".into()), cached: None });
     // A second attempt beside the first, which wins.
     asked(s, 4000, 301, tool_call("database", "query_users", "{}"));
     stage(s, 4000, 301, attempt(1, "database", "query_users", Cause::First));
     stage(s, 4600, 301, attempt(2, "database", "query_users", Cause::Hedge));
     stage(s, 4601, 301, CallEvent::Injected { what: "+200 ms".into() });
-    stage(s, 5000, 301, ended(2, "ok", Verdict::Success, 400));
+    stage(s, 5000, 301, ended(2, AttemptEnd::Ok, Verdict::Success, 400));
     over(s, (4000, 5000), 301, End { outcome: text_result("found"), attempts: 2, by: None, cached: None });
     // From the cache.
     asked(s, 5200, 302, tool_call("database", "query_users", "{}"));
@@ -254,7 +252,7 @@ fn calls(s: &mut Script) {
     // Still pausing.
     asked(s, 7000, 307, tool_call("analytics", "track_event", "{}"));
     stage(s, 7000, 307, attempt(1, "analytics", "track_event", Cause::First));
-    stage(s, 7500, 307, ended(1, "transport: connection refused", Verdict::Failure, 500));
+    stage(s, 7500, 307, ended(1, failed(FailureKind::Transport, "connection refused"), Verdict::Failure, 500));
     stage(s, 7500, 307, CallEvent::BackOff { pause: Duration::from_secs(2), why: "analytics asked for it (Retry-After)".into() });
     for n in 0..6 {
         let ms = 7100 + n * 90;
@@ -273,12 +271,12 @@ fn routed_calls(s: &mut Script) {
         stage(s, ms, call, CallEvent::Routed { decision: Arc::new(decided) });
         stage(s, ms, call, attempt(1, first, "send_email", Cause::First));
         let by = if n == 1 {
-            stage(s, ms + 20, call, ended(1, "transport: connection refused", Verdict::Failure, 20));
+            stage(s, ms + 20, call, ended(1, failed(FailureKind::Transport, "connection refused"), Verdict::Failure, 20));
             stage(s, ms + 20, call, attempt(2, rest, "send_email", Cause::Failover));
-            stage(s, ms + 60, call, ended(2, "ok", Verdict::Success, 40));
+            stage(s, ms + 60, call, ended(2, AttemptEnd::Ok, Verdict::Success, 40));
             rest
         } else {
-            stage(s, ms + 60, call, ended(1, "ok", Verdict::Success, 60));
+            stage(s, ms + 60, call, ended(1, AttemptEnd::Ok, Verdict::Success, 60));
             first
         };
         let attempts = if n == 1 { 2 } else { 1 };

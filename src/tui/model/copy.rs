@@ -122,7 +122,7 @@ impl Model {
                 Node::Group(name) | Node::Prompt(_, name) | Node::Resource(_, name) | Node::Template(_, name) => name.to_string(),
                 Node::Replicas(id) | Node::Member(_, id) | Node::Server(id) | Node::Section(id, _) => {
                     match read_model.server(id).and_then(|s| s.phase.failure().cloned()) {
-                        Some(failure) => failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect(),
+                        Some(failure) => failure.report().iter().map(|(l, t)| format!("{}: {t}\n", l.word())).collect(),
                         None => id.to_string(),
                     }
                 }

@@ -1,7 +1,11 @@
 //! What actions do to the server that is meant.
 
 use crate::{
-    domain::{event::NoticeLevel, id::ServerId, server::Phase},
+    domain::{
+        event::{LogLevel, NoticeLevel},
+        id::ServerId,
+        server::Phase,
+    },
     engine::control::Command,
     tui::{action::Action, msg::Cmd, views::View},
 };
@@ -15,13 +19,13 @@ impl Model {
             return vec![];
         };
         let off = self.feed.read_model.server(&server).is_some_and(|s| matches!(*s.phase, Phase::Disabled));
-        let level = |level: &str| Command::LogLevel { server: server.clone(), level: level.into() };
+        let level = |level| Command::LogLevel { server: server.clone(), level };
         let command = match action {
             Action::Restart => Command::Restart { server },
             Action::Disable if off => Command::Restart { server },
             Action::Disable => Command::Disable { server },
-            Action::LogDebug => level("debug"),
-            Action::LogInfo => level("info"),
+            Action::LogDebug => level(LogLevel::Debug),
+            Action::LogInfo => level(LogLevel::Info),
             _ => Command::Refresh { server },
         };
         vec![Cmd::Command(command)]

@@ -9,7 +9,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     domain::{
         argument_history::Recall,
-        ask::{Answer, Ask, Question},
+        ask::{Answer, Ask, AskEnd, Question},
         body::Body,
         call::{CallSpec, Operation, Outcome},
         event::{EventKind, Notice},

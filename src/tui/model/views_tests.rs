@@ -7,7 +7,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     domain::{
         call::Operation,
-        event::{Event, EventKind, LogMessage},
+        event::{Event, EventKind, LogLevel, LogMessage, LogSource},
         frame::{Anomaly, AnomalyKind},
         server::Phase,
     },
@@ -41,8 +41,13 @@ fn lively(after: u64) -> Vec<Arc<Event>> {
         script.queued(begin, 200 + n, fake::tool_call(server, tool, r#"{"filter":"ann"}"#));
         script.settled(begin, 2 + n * n % 700, 200 + n, fake::text_result("done"));
     }
-    let log =
-        LogMessage { level: "warning".into(), logger: Some("pool".into()), text: "3 of 4 connections \u{1b}[31m busy".into(), call: None };
+    let log = LogMessage {
+        level: LogLevel::Warning,
+        source: LogSource::Message,
+        logger: Some("pool".into()),
+        text: "3 of 4 connections \u{1b}[31m busy".into(),
+        call: None,
+    };
     script.push(7700, EventKind::ServerLog { server: fake::server("database"), log: Arc::new(log) });
     let anomaly = Anomaly { kind: AnomalyKind::Noise, detail: "Server listening on stdio".into(), call: None, frame: None };
     script.push(7800, EventKind::ServerAnomaly { server: fake::server("email"), anomaly: Arc::new(anomaly) });

@@ -49,17 +49,16 @@ impl DryRun {
                 (format!("  {}", step.what), theme.text),
             ]);
             // What it is called with stands before what is called in its place, or to undo it.
-            let later = |label: &str| matches!(label, "else" | "undone by");
-            let more = |later_ones: bool, sheet: &mut Sheet<'t>| {
-                for (label, text) in step.more.iter().filter(|(label, _)| later(label) == later_ones) {
+            let more = |lines: &[(&str, String)], sheet: &mut Sheet<'t>| {
+                for (label, text) in lines {
                     sheet.field_at(LABEL, &format!("   {label}"), text, theme.muted);
                 }
             };
-            more(false, &mut sheet);
+            more(&step.more, &mut sheet);
             if let Some(arguments) = &step.arguments {
                 sheet.field_at(LABEL, if step.known { "   with" } else { "   with (…)" }, arguments, theme.text);
             }
-            more(true, &mut sheet);
+            more(&step.later, &mut sheet);
         }
         if self.steps.iter().any(|step| step.open) {
             sheet.gap();

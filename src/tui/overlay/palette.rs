@@ -87,20 +87,19 @@ impl Palette {
         let order = Action::ALL.iter().filter(|a| !last(a)).chain(Action::ALL.iter().filter(last));
         let actions = order
             .filter(|a| a.in_palette() || self.here.contains(a))
-            .map(|a| (Choice::Action(*a), format!("{:<20} {}", a.name(), a.help())));
-        let tools = read_model.names.iter().map(|(name, id)| (Choice::Tool(id.clone()), name.to_string()));
+            .map(|a| (Choice::Action(*a), a.name().to_owned(), format!("{:<20} {}", a.name(), a.help())));
+        let tools = read_model.names.iter().map(|(name, id)| (Choice::Tool(id.clone()), name.to_string(), name.to_string()));
         let mut matcher = Matcher::new(Config::DEFAULT);
         let pattern = Pattern::parse(&self.search, CaseMatching::Smart, Normalization::Smart);
         let mut buffer = Vec::new();
         let mut found: Vec<(u32, Entry)> = actions
             .chain(tools)
-            .filter_map(|(choice, name)| {
+            .filter_map(|(choice, own, name)| {
                 let mut marks = Vec::new();
                 let score = pattern.indices(Utf32Str::new(&name, &mut buffer), &mut matcher, &mut marks)?;
                 marks.sort_unstable();
                 // A name says more than the words that explain another one; the whole name says all.
-                let own = name.split("  ").next().unwrap_or(&name).trim_end();
-                let by_name = pattern.score(Utf32Str::new(own, &mut buffer), &mut matcher).map_or(0, |_| NAMED);
+                let by_name = pattern.score(Utf32Str::new(&own, &mut buffer), &mut matcher).map_or(0, |_| NAMED);
                 let whole = if own.replace('-', " ").eq_ignore_ascii_case(self.search.trim()) { NAMED } else { 0 };
                 Some((score + by_name + whole, Entry { choice, name, marks }))
             })

@@ -95,7 +95,7 @@ fn of_segment(segment: &Segment, call: &CallView, theme: &Theme) -> Line {
                 format!("{server} › {subject}")
             };
             match ended {
-                Some((how, verdict)) => {
+                Some((end, verdict)) => {
                     let glyph = if segment.kind.failed() { "✕" } else { "✓" };
                     let counts = match verdict {
                         Verdict::Success => "a sign of life for the breaker",
@@ -103,7 +103,7 @@ fn of_segment(segment: &Segment, call: &CallView, theme: &Theme) -> Line {
                         Verdict::Neutral => "says nothing to the breaker",
                     };
                     let style = if segment.kind.failed() { theme.fail } else { theme.ok };
-                    more.push((format!("{glyph} {how} · {took}"), style));
+                    more.push((format!("{glyph} {end} · {took}"), style));
                     if call.storied() {
                         more.push((counts.to_owned(), theme.muted));
                     }

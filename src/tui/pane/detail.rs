@@ -391,7 +391,9 @@ impl Detail {
             _ => None,
         }
         .or_else(|| match &call.settled.as_ref()?.outcome {
-            Outcome::Failed { failure } => whole(failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect::<String>().into()),
+            Outcome::Failed { failure } => {
+                whole(failure.report().iter().map(|(l, t)| format!("{}: {t}\n", l.word())).collect::<String>().into())
+            }
             _ => whole(self.result.clone()?),
         })
     }

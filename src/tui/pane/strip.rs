@@ -102,15 +102,16 @@ fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: DrawContext, area:
     let row = Rect { x: start, width: (grid.cells as u16).min(area.right().saturating_sub(start)), ..area };
     away(server, grid, theme, row, buf);
     left_alone(server, grid, theme, row, buf);
-    for (x, mark) in strip.marks(server.id(), grid).unwrap_or_default().into_iter().enumerate() {
-        if let (Some((symbol, style)), true) = (glyph_of(mark, theme), (x as u16) < row.width) {
+    let marks = strip.marks(server.id(), grid).unwrap_or_default();
+    for (x, mark) in marks.iter().enumerate() {
+        if let (Some((symbol, style)), true) = (glyph_of(*mark, theme), (x as u16) < row.width) {
             // Signs of our own, each a cell wide: nothing has to be measured.
             if let Some(cell) = buf.cell_mut((row.x + x as u16, row.y)) {
                 cell.set_symbol(symbol).set_style(style);
             }
         }
     }
-    changes(server, grid, theme, row, buf);
+    changes(server, grid, &marks, theme, row, buf);
 }
 
 fn glyph_of(mark: Mark, theme: &Theme) -> Option<(&'static str, Style)> {
@@ -151,14 +152,16 @@ fn left_alone(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &m
 }
 
 /// The moments at which its breaker changed, over whatever else happened then.
-fn changes(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut Buffer) {
-    for change in &server.breaker.transitions {
+fn changes(server: &ServerView, grid: Grid, marks: &[Mark], theme: &Theme, row: Rect, buf: &mut Buffer) {
+    for (index, change) in server.breaker.transitions.iter().enumerate() {
         if let Some(x) = grid.cell(change.at).filter(|x| *x < row.width) {
             let (glyph, style) = breaker::glyph(change.to, theme);
             let place = Rect { x: row.x + x, width: row.width - x, ..row };
             let word = if change.to == State::Open { "open" } else { "" };
-            // The word where nothing else happened.
-            let free = (1..=word.len() as u16).all(|at| buf.cell((place.x + at, place.y)).is_some_and(|cell| cell.symbol() == "·"));
+            // The word where nothing else happened until the next change.
+            let end = server.breaker.transitions.get(index + 1).and_then(|next| grid.cell(next.at)).unwrap_or(row.width).min(row.width);
+            let quiet = |cell: u16| cell < end && marks.get(usize::from(cell)).is_none_or(|mark| matches!(mark, Mark::Quiet));
+            let free = (x + 1..=x + word.len() as u16).all(quiet);
             Pen::new(buf, place, 0).put(glyph, style).put(if free { word } else { "" }, style);
         }
     }

@@ -2,11 +2,14 @@
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use crate::tui::{
-    theme::Theme,
-    widget::{
-        paint::{Pen, wrap},
-        window::Window,
+use crate::{
+    domain::call::Label,
+    tui::{
+        theme::Theme,
+        widget::{
+            paint::{Pen, wrap},
+            window::Window,
+        },
     },
 };
 
@@ -84,17 +87,17 @@ impl<'t> Sheet<'t> {
     }
 
     /// Adds a report as the domain makes it, in the colours of its labels.
-    pub fn report(&mut self, report: &[(&'static str, String)]) -> &mut Self {
-        let mut before = "";
+    pub fn report(&mut self, report: &[(Label, String)]) -> &mut Self {
+        let mut before = None;
         for (label, text) in report {
-            let style = match *label {
-                "error" | "failed" => self.theme.fail,
-                "try" => self.theme.accent,
-                "stderr" => self.theme.warn,
+            let style = match label {
+                Label::Error | Label::Failed => self.theme.fail,
+                Label::Try => self.theme.accent,
+                Label::Stderr => self.theme.warn,
                 _ => self.theme.text,
             };
-            let shown = if before == *label { "" } else { *label };
-            before = label;
+            let shown = if before == Some(label) { "" } else { label.word() };
+            before = Some(label);
             self.field(shown, text, style);
         }
         self

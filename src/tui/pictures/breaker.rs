@@ -8,14 +8,14 @@ use serde_json::json;
 use crate::{
     domain::{
         body::Body,
-        call::{CallSpec, FailureKind, Origin, Outcome, Timings},
+        call::{CallSpec, Failure, FailureKind, Origin, Outcome, Timings},
         catalog::{RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         id::{CallId, ServerId},
         policy::{
             Fallback, Rules, ToolRule,
             breaker::{Breaker, BreakerPolicy},
-            call_event::{CallEvent, Cause},
+            call_event::{AttemptEnd, CallEvent, Cause},
             pattern::Pattern,
             verdict::Verdict,
         },
@@ -130,21 +130,14 @@ impl Story {
             // It is still out when the picture is taken.
             return;
         }
-        let (how, verdict) = match mood {
-            Mood::Well => ("ok".to_owned(), Verdict::Success),
-            Mood::Failing => ("protocol: the payment provider is not reachable (-32603)".to_owned(), Verdict::Failure),
+        let unreachable = || Arc::new(Failure::new(FailureKind::Protocol, "the payment provider is not reachable (-32603)"));
+        let (end, verdict) = match mood {
+            Mood::Well => (AttemptEnd::Ok, Verdict::Success),
+            Mood::Failing => (AttemptEnd::Failed { failure: unreachable() }, Verdict::Failure),
         };
+        let how = end.to_string();
         let took = Duration::from_millis(took);
-        self.stage(
-            ended,
-            CallEvent::Ended {
-                attempt: 1,
-                how: how.clone(),
-                verdict,
-                took,
-                failure: (verdict == Verdict::Failure).then_some(FailureKind::Transport),
-            },
-        );
+        self.stage(ended, CallEvent::Ended { attempt: 1, end, verdict, took });
         let _ = self.breaker.record(admission, verdict, took, &how, at(ended));
         self.show(ended);
         match mood {
@@ -162,7 +155,7 @@ impl Story {
             CallEvent::Attempt { attempt: number, server: "database".into(), subject: "insert_record".into(), cause: Cause::First };
         self.stage(ms, attempt);
         let took = Duration::from_millis(4);
-        self.stage(ms + 4, CallEvent::Ended { attempt: number, how: "ok".into(), verdict: Verdict::Success, took, failure: None });
+        self.stage(ms + 4, CallEvent::Ended { attempt: number, end: AttemptEnd::Ok, verdict: Verdict::Success, took });
         self.over((queued, ms + 4), number, fake::text_result(r#"{"noted":true}"#), Some("database".into()));
     }
 

@@ -17,7 +17,7 @@ use crate::{
             Json, SyntaxError,
             json::{escape, pretty},
         },
-        schema::{Checker, Violation},
+        schema::{Checker, Rule, Violation},
         text::{is_hidden, visible},
     },
     tui::theme::Theme,
@@ -198,7 +198,11 @@ impl JsonEditor {
                     Ok(found) => self.violations = found,
                     Err(_) => self.unchecked = true,
                 },
-                Err(error) => self.violations.push(Violation { path: String::new(), message: format!("cannot be checked: {error}") }),
+                Err(error) => self.violations.push(Violation {
+                    path: String::new(),
+                    rule: Rule::Other,
+                    message: format!("cannot be checked: {error}"),
+                }),
             }
         }
     }

@@ -125,7 +125,7 @@ async fn policies_answer_by_themselves() {
         let (_, settled) = rig
             .call_seeing("bad", "question", "{}", |event| match &event.kind {
                 EventKind::AskOpened { .. } => seen.0 += 1,
-                EventKind::AskClosed { how, .. } if how.contains("policy") => seen.1 += 1,
+                EventKind::AskClosed { how, .. } if how.to_string().contains("policy") => seen.1 += 1,
                 _ => {}
             })
             .await;

@@ -133,6 +133,11 @@ impl Data {
         self.0.try_iter().map(|keys| keys.map(|key| key.to_string()).collect()).unwrap_or_default()
     }
 
+    /// Whether it is a number.
+    pub fn is_number(&self) -> bool {
+        self.0.kind() == ValueKind::Number || self.0.downcast_object_ref::<Exact>().is_some()
+    }
+
     /// Whether it is an object.
     pub fn is_object(&self) -> bool {
         matches!(self.0.kind(), ValueKind::Map)
@@ -141,13 +146,12 @@ impl Data {
     /// The kind for people: `null`, `true or false`, `a number`, `a string`, `a list`, `an object`.
     pub fn kind(&self) -> &'static str {
         match self.0.kind() {
+            _ if self.is_number() => "a number",
             ValueKind::None | ValueKind::Undefined => "null",
             ValueKind::Bool => "true or false",
-            ValueKind::Number => "a number",
             ValueKind::String | ValueKind::Bytes => "a string",
             ValueKind::Seq | ValueKind::Iterable => "a list",
             ValueKind::Map => "an object",
-            _ if self.0.downcast_object_ref::<Exact>().is_some() => "a number",
             _ => "something else",
         }
     }

@@ -273,7 +273,7 @@ fn expect(table: &mut Table<'_, '_, '_>) -> Vec<Expectation> {
 /// Notes keys that mean nothing for what the step does.
 fn fits_action(table: &mut Table<'_, '_, '_>, action: &Action) {
     let asks = matches!(action, Action::Approve { .. } | Action::Elicit { .. });
-    let word = action.word();
+    let word = action.kind().word();
     let useless: &[(&str, bool)] = &[
         ("server", !matches!(action, Action::Prompt { .. } | Action::Resource { .. })),
         ("schema", !matches!(action, Action::Elicit { .. })),

@@ -157,7 +157,7 @@ all = "{{ steps.each.result }}"
     assert_eq!(plan.order, [0, 1, 2, 3, 4, 5]);
     assert_eq!(plan.dependents[1], [4, 5]);
     assert_eq!(plan.step("each").unwrap().on_error, OnError::Continue, "that of the workflow");
-    let words: Vec<_> = plan.steps.iter().map(|step| step.action.word()).collect();
+    let words: Vec<_> = plan.steps.iter().map(|step| step.action.kind().word()).collect();
     assert_eq!(words, ["tool", "tool", "resource", "prompt", "approve", "elicit"]);
 }
 

@@ -89,7 +89,7 @@ proptest! {
             match other {
                 0..=4 => { harness.send(Msg::Resize(width, height)); }
                 5 => { harness.event(fake::ask(n + 1)); }
-                6 => { harness.event(EventKind::AskClosed { ask: AskId(n), how: "gone".into() }); }
+                6 => { harness.event(EventKind::AskClosed { ask: AskId(n), how: AskEnd::CallEnded }); }
                 7 => { harness.event(EventKind::ServerRemoved { server: fake::server("database") }); }
                 8 => { harness.event(EventKind::ServerPhase { server: fake::server("email"), phase: Arc::new(Phase::Failed { why: Arc::new(fake::crash()) }) }); }
                 9 => { harness.model.resync(fake::shop_state(), n); }

@@ -15,7 +15,7 @@ fn a_question_opens_by_itself_but_never_steals_typing() {
     harness.text("yes").keys("ctrl-s");
     let [Cmd::Command(Command::Answer { answer: Answer::Accept { content }, .. })] = &harness.take()[..] else { panic!("no answer") };
     assert_eq!(content, &Body::from(r#"{"confirm":"yes"}"#));
-    harness.event(EventKind::AskClosed { ask: AskId(1), how: "accepted".into() });
+    harness.event(EventKind::AskClosed { ask: AskId(1), how: AskEnd::Answered });
     assert!(harness.model.modals.is_empty(), "an answered question leaves");
 
     // The badge that tells it is a button.

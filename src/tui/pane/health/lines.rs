@@ -5,8 +5,10 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
     domain::{
+        event::LogLevel,
         id::ServerId,
         read_model::{ConsoleState, ServerView},
+        server::Transport,
     },
     tui::{
         action::Action,
@@ -123,7 +125,7 @@ impl Lines {
             Source::Log => {
                 let passes = |i: &usize| {
                     let log = &server.logs[*i].1;
-                    has(&log.text) || has(&log.level) || log.logger.as_deref().is_some_and(has)
+                    has(&log.text) || has(log.level.word()) || log.logger.as_deref().is_some_and(has)
                 };
                 (0..server.logs.len()).filter(passes).collect()
             }
@@ -170,7 +172,7 @@ impl Lines {
     fn nothing(&self, server: &ServerView) -> &'static str {
         match (self.source, self.field.is_empty()) {
             (_, false) => "No line passes the filter.",
-            (Source::Stderr, _) if server.spec.launch.transport() == "http" => "A server reached over HTTP has no stderr here.",
+            (Source::Stderr, _) if matches!(server.spec.launch, Transport::Http { .. }) => "A server reached over HTTP has no stderr here.",
             (Source::Stderr, _) => "It wrote nothing to stderr.",
             (Source::Log, _) => "It sent no log messages; the palette has \"debug logs\", which asks for them.",
         }
@@ -224,11 +226,11 @@ fn tone(line: &str, theme: &Theme) -> Style {
     }
 }
 
-fn level_style(level: &str, theme: &Theme) -> Style {
+fn level_style(level: &LogLevel, theme: &Theme) -> Style {
     match level {
-        "error" | "critical" | "alert" | "emergency" => theme.fail,
-        "warning" => theme.warn,
-        "debug" => theme.muted,
-        _ => theme.text,
+        LogLevel::Error | LogLevel::Critical | LogLevel::Alert | LogLevel::Emergency => theme.fail,
+        LogLevel::Warning => theme.warn,
+        LogLevel::Debug => theme.muted,
+        LogLevel::Info | LogLevel::Notice | LogLevel::Unknown(_) => theme.text,
     }
 }

@@ -265,8 +265,9 @@ fn route_rows(rows: &mut Vec<Row>, look: DrawContext) {
             routes.iter().position(|r| r.only.as_ref().is_none_or(|only| only.contains(id)) && r.matches.matches(name))
         };
         let mine = read_model.names.iter().filter(|(name, tool)| first(name, &tool.server) == Some(index)).count();
-        let known = read_model.server(&route.to).is_some() || read_model.group(&route.to).is_some();
-        let kind = if read_model.group(&route.to).is_some() { "group" } else { "server" };
+        let group = read_model.group(&route.to).is_some();
+        let known = read_model.server(&route.to).is_some() || group;
+        let kind = if group { "group" } else { "server" };
         let pattern = route.matches.text();
         let mut pieces = vec![
             (format!("  {pattern}{}", " ".repeat(wide.saturating_sub(usize::from(width(pattern))))), theme.text),
@@ -278,7 +279,7 @@ fn route_rows(rows: &mut Vec<Row>, look: DrawContext) {
         } else {
             pieces.push(("  there is no such server or group".into(), theme.warn));
         }
-        let target = if kind == "server" && known { Target::Server(route.to.clone()) } else { Target::Nothing };
+        let target = if known && !group { Target::Server(route.to.clone()) } else { Target::Nothing };
         rows.push(Row { pieces, target });
     }
 }

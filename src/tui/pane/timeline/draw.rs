@@ -148,20 +148,20 @@ impl Timeline {
         let mut waiting = 0;
         // Cell by cell: twenty thousand bars are drawn in a frame, and nearly all of them are short.
         for x in visible.clone() {
-            let glyph = match row.state {
-                State::Failed(_) if x == bar.to => "✕",
-                State::ToolError if x == bar.to => "!",
-                State::Cancelled if x == bar.to => "–",
-                state if state.pending() && x == bar.to => "▸",
+            let (glyph, style) = match row.state {
+                State::Failed(_) if x == bar.to => ("✕", style),
+                State::ToolError if x == bar.to => ("!", style),
+                State::Cancelled if x == bar.to => ("–", style),
+                state if state.pending() && x == bar.to => ("▸", style),
                 _ if x < sent => {
                     waiting += 1;
-                    "░"
+                    ("░", theme.muted)
                 }
-                _ if bar.from == bar.to => "▪",
-                _ => "▓",
+                _ if bar.from == bar.to => ("▪", style),
+                _ => ("▓", style),
             };
             if let Some(cell) = buf.cell_mut((area.x.saturating_add(x as u16), area.y)) {
-                cell.set_symbol(glyph).set_style(if glyph == "░" { theme.muted } else { style });
+                cell.set_symbol(glyph).set_style(style);
             }
         }
         let long = visible.clone().count() as u16;

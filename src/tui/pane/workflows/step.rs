@@ -224,7 +224,7 @@ fn step_sheet<'t>(view: &StepView, run: &RunView, path: Option<&str>, look: Draw
 fn error_rows(error: &StepError, style: Style, sheet: &mut Sheet) {
     sheet.field("error", &error.message, style);
     for line in &error.detail {
-        sheet.field("", line, style);
+        sheet.field("", &line.to_string(), style);
     }
     if error.may_have_run {
         sheet.field("", "It may have had an effect all the same.", style);
