@@ -17,7 +17,7 @@ use crate::domain::{
 
 /// A failure. `sent` is whether the request may have reached its server.
 pub fn failed(error: &StepError, sent: bool) -> String {
-    // What the class of a call's failure is called stands before its words.
+    // The message starts with the name of the failure kind.
     let words = match error.kind {
         StepErrorKind::Call { failure } => error.message.strip_prefix(&format!("{}: ", failure.words())).unwrap_or(&error.message),
         _ => &error.message,
