@@ -9,7 +9,7 @@ const PUBLISHED: &str = include_str!("../../../tests/data/schemas/published.json
 const CRAFTED: &str = include_str!("../../../tests/data/schemas/crafted.jsonl");
 const KEYWORDS: &str = include_str!("../../../tests/data/schemas/keywords.jsonl");
 
-/// Name and schema of each line of the corpus; what each file is stands in the README beside it.
+/// Name and schema of each line of the corpus; the README in its folder describes the files.
 pub(crate) fn corpus() -> &'static [(String, String)] {
     static CORPUS: std::sync::LazyLock<Vec<(String, String)>> = std::sync::LazyLock::new(|| {
         let line = |line: &str| line.split_once(' ').map(|(name, schema)| (name.to_owned(), schema.to_owned())).unwrap();
@@ -115,7 +115,7 @@ fn digits_stay_as_typed() {
     form.set_text(&[1], "1.0");
     assert_eq!(form.json(), r#"{"a":12345678901234567890123,"b":1.0}"#);
     form.set_text(&[1], "1.");
-    assert!(form.node(&[1]).unwrap().error.as_ref().unwrap().contains("no number"));
+    assert!(form.node(&[1]).unwrap().error.as_ref().unwrap().contains("not a number"));
     assert!(!form.valid());
 }
 
@@ -126,7 +126,7 @@ fn violations_stand_at_their_field() {
     assert!(form.node(&at(&form, "name")).unwrap().error.as_ref().unwrap().contains("shorter"));
     form.set_text(&at(&form, "age"), "200");
     assert!(form.node(&at(&form, "age")).unwrap().error.as_ref().unwrap().contains("maximum"));
-    form.set_text(&at(&form, "mail"), "nobody");
+    form.set_text(&at(&form, "mail"), "no-mail");
     assert_eq!(form.node(&at(&form, "mail")).unwrap().note.as_deref(), Some("does not look like email"));
     form.set_text(&at(&form, "code"), "abc");
     assert!(form.node(&at(&form, "code")).unwrap().error.is_some());
@@ -219,7 +219,7 @@ fn other_members_are_kept_and_can_be_added() {
     assert_eq!(form.json(), r#"{"labels":{"team":"red"}}"#);
     form.set_json(r#"{"labels":{"a":"1","b":2},"unknown":{"x":1.50}}"#).unwrap();
     assert_eq!(form.json(), r#"{"labels":{"a":"1","b":2},"unknown":{"x":1.50}}"#);
-    assert!(form.node(&at(&form, "b")).unwrap().error.is_some(), "2 is no string");
+    assert!(form.node(&at(&form, "b")).unwrap().error.is_some(), "2 is not a string");
     assert!(form.remove(&at(&form, "b")));
     assert!(form.valid(), "{:?}", form.problems);
 }
@@ -256,7 +256,7 @@ fn json_in_place_of_a_typed_field_says_so() {
     let mut form = named("untyped_number");
     form.set_json(r#"{"a":"three"}"#).unwrap();
     assert!(form.valid(), "{:?}", form.problems);
-    assert_eq!(form.node(&[0]).unwrap().note.as_deref(), Some("JSON in place of number ≥ 3"));
+    assert_eq!(form.node(&[0]).unwrap().note.as_deref(), Some("JSON instead of number ≥ 3"));
     form.clear(&[0]);
     form.set_text(&[0], "4");
     assert_eq!((form.json().as_str(), form.node(&[0]).unwrap().note.as_deref()), (r#"{"a":4}"#, None));
