@@ -157,7 +157,7 @@ fn a_case_answers_every_call_as_it_was_answered() {
         "name = \"it \\\"went\\\"\"",
         "input = { to = [\"a\", \"b\"] }",
         "make = { answer = { content = [{ type = \"text\", text = \"made u_1\" }], structuredContent = { id = \"u_1\", n = 2.5 } } }",
-        "    { error = \"failed, and was tried again\", kind = \"not_ready\" },\n    { result = \"to b\" },\n    { text = \"{\\\"x\\\":null}\" },",
+        "    { error = \"failed and was retried\", kind = \"not_ready\" },\n    { result = \"to b\" },\n    { text = \"{\\\"x\\\":null}\" },",
         "pay = { error = \"late\", kind = \"timeout\" }",
         "note = { result = 7 }",
         "db_unmake = { text = \"undone\" }",
@@ -177,7 +177,7 @@ fn a_case_answers_every_call_as_it_was_answered() {
     assert!(!made.case().contains("make = { a = 1 }"));
 }
 
-/// `make` and `note` beside each other, then `send` for each of two, then a question.
+/// `make` and `note` concurrently, then `send` for each of two, then a question.
 const WIDE: &str = r#"
     name = "w"
     on_error = "compensate"
@@ -238,7 +238,7 @@ fn a_cancelled_run_is_cancelled_again_at_the_last_call_that_was_under_way() {
 
 #[test]
 fn undoing_that_was_given_up_and_a_step_that_was_are_given_up_again() {
-    let error = StepError { may_have_run: true, ..StepError::new(StepErrorKind::Refused, "given up: by the user") };
+    let error = StepError { may_have_run: true, ..StepError::new(StepErrorKind::Refused, "cancelled: by the user") };
     let entries = vec![
         sending("make", None, Purpose::Step, "db_make"),
         step_ended("make", StepOutcome::Ok),
@@ -265,7 +265,7 @@ fn a_run_cancelled_while_a_person_was_asked_says_what_it_leaves_out() {
         ended(RunOutcome::Cancelled, &[("sure", cancelled())], &[]),
     ];
     let lines =
-        ["# That came while no call was under way. The case brings it about at the next call: sure.", "sure = { cancel = \"run\" }"];
+        ["# The run was cancelled while no call was in flight. The case cancels it at the next call: sure.", "sure = { cancel = \"run\" }"];
     let file = has(WIDE, &record(WIDE, "{}", entries), &lines);
     assert!(!file.contains("sure = \"cancelled\""), "{file}");
 }
@@ -279,7 +279,7 @@ fn of_a_run_that_did_not_end_what_is_known_is_written() {
         sending("send", Some(0), Purpose::Step, "mail"),
     ];
     let lines = [
-        "# The run was interrupted and has not ended: what would have come after that is left out.",
+        "# The run was interrupted and has not ended: its later steps are left out.",
         "send = { cancel = \"program\" }",
         "note = { silent = true }",
         "outcome = \"in_doubt\"\n\n[case.expect.steps]\nmake = \"ok\"\n\n[case.expect.calls]",

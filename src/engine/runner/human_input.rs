@@ -8,7 +8,7 @@ use crate::domain::{
     body::Body,
     run::{Purpose, RunStep, StepAnswer, StepError, StepErrorKind},
     schema::Checker,
-    workflow::{expression::Data, name::shell},
+    workflow::{expression::Data, name::shell_quoted},
 };
 
 /// Where a question comes from.
@@ -30,7 +30,7 @@ impl Asker<'_> {
 
     /// A yes, or why there is none.
     pub async fn approve(&self, message: String) -> Result<Answered, StepError> {
-        let (path, name) = (&self.step.step, shell(&self.step.step, self.step.item));
+        let (path, name) = (&self.step.step, shell_quoted(&self.step.step, self.step.item));
         match self.run.answer(path, self.step.item) {
             Some(StepAnswer::Approve | StepAnswer::Content { .. }) => {}
             _ if !self.run.ask => {
@@ -52,7 +52,7 @@ impl Asker<'_> {
 
     /// What was entered, or why nothing was.
     pub async fn elicit(&self, message: String, schema: &Body) -> Result<Answered, StepError> {
-        let (path, name) = (&self.step.step, shell(&self.step.step, self.step.item));
+        let (path, name) = (&self.step.step, shell_quoted(&self.step.step, self.step.item));
         let content = match self.run.answer(path, self.step.item) {
             Some(StepAnswer::Content { content }) => content.clone(),
             _ if !self.run.ask => {
@@ -95,7 +95,7 @@ impl Asker<'_> {
         let Answer::Accept { content } = self.put(Question::Form { message, schema: Body::json(&schema) }).await else { return None };
         let chosen = content.value()?;
         match chosen["action"].as_str() {
-            Some("repeat") => Some(StepAnswer::RetryMode),
+            Some("repeat") => Some(StepAnswer::Repeat),
             Some("count as done") => {
                 let result = Body::from(chosen["result"].as_str().unwrap_or("null"));
                 Some(StepAnswer::Skip { result: if result.value().is_some() { result } else { Body::json(&result.text()) } })

@@ -176,7 +176,7 @@ async fn killed_everywhere(text: &str) {
         // Compensations are nobody's to vouch for: what is in doubt there is said to be repeated.
         let open = store.load(run).await.unwrap().unwrap().in_doubt();
         let undoing = open.into_iter().filter(|(place, ..)| place.purpose == Purpose::Compensation);
-        let answers = undoing.map(|(place, ..)| (place.step.to_string(), StepAnswer::RetryMode)).collect();
+        let answers = undoing.map(|(place, ..)| (place.step.to_string(), StepAnswer::Repeat)).collect();
         let rig = engine(&log, Arc::new(store));
         let (report, _) = finished(&rig, run, Command::ResumeRun { run, answers, ask: false, timeout: None }).await;
         rig.stop().await;
@@ -263,7 +263,7 @@ async fn a_journal_that_cannot_be_written_ends_the_run_wherever_it_happens_and_n
         // With room again, the run is gone on with: what was done and is not written is in doubt.
         let rig = engine(&log, Arc::new(Store::open(&path, 0).unwrap()));
         let step = ["", "a", "a", "a", "b", "b"][room];
-        let answers = vec![(step.to_owned(), StepAnswer::RetryMode)];
+        let answers = vec![(step.to_owned(), StepAnswer::Repeat)];
         let answers = if room < 2 { vec![] } else { answers };
         let (report, _) = finished(&rig, run, Command::ResumeRun { run, answers, ask: false, timeout: None }).await;
         rig.stop().await;

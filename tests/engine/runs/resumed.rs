@@ -59,7 +59,7 @@ async fn a_word_may_be_about_one_item_or_about_a_step_within() {
     let told: Vec<&String> = report.detail.iter().filter(|line| line.contains("--repeat")).collect();
     assert!(told.len() == 2 && told[0].contains("--repeat 'pay[0]'") && told[1].contains("--repeat 'all[1]/tell'"), "{told:?}");
     // The more exact word counts, whatever the order.
-    let words = [vec![("pay", StepAnswer::RetryMode), ("tell", StepAnswer::RetryMode)], words].concat();
+    let words = [vec![("pay", StepAnswer::Repeat), ("tell", StepAnswer::Repeat)], words].concat();
     let (report, _) = finished(&rig, id(1), resume(id(1), words)).await;
     assert_eq!(report.outcome, RunOutcome::Ok, "{report:#?}");
     assert_eq!(output(&report), json!({"paid": ["pay a", "paid b"], "told": ["told c", "tell d"]}));
@@ -67,7 +67,7 @@ async fn a_word_may_be_about_one_item_or_about_a_step_within() {
     made.sort();
     assert_eq!(made, ["pay a", "tell d"]);
     // A name without a number is about every item in doubt.
-    let words = vec![("pay", done("paid")), ("all/tell", StepAnswer::RetryMode)];
+    let words = vec![("pay", done("paid")), ("all/tell", StepAnswer::Repeat)];
     let (report, _) = finished(&rig, id(2), resume(id(2), words)).await;
     assert_eq!(output(&report), json!({"paid": ["paid", "paid"], "told": ["tell c", "tell d"]}), "{report:#?}");
     assert_eq!(log.lock().unwrap().len(), 2);
@@ -95,13 +95,13 @@ async fn what_is_in_doubt_and_not_safe_waits_for_a_word() {
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::InDoubt, 0), "{report:#?}");
     assert!(report.detail.iter().any(|line| line.contains("--repeat pay")), "{:?}", report.detail);
     // A word about another step would do nothing, and is refused.
-    let words = vec![("pay".into(), StepAnswer::RetryMode), ("note".into(), StepAnswer::RetryMode)];
+    let words = vec![("pay".into(), StepAnswer::Repeat), ("note".into(), StepAnswer::Repeat)];
     let (report, _) = finished(&rig, id(1), resume(id(1), words)).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::Invalid, 0), "{report:#?}");
     assert!(report.why.as_ref().is_some_and(|why| why.contains("`note` is not in doubt")), "{report:#?}");
-    assert_eq!(report.detail, ["in doubt: pay; leave out the others"]);
+    assert_eq!(report.detail, ["in doubt: pay; remove the others"]);
     // It is still there, and goes on with a word.
-    let (report, _) = finished(&rig, id(1), resume(id(1), vec![("pay".into(), StepAnswer::RetryMode)])).await;
+    let (report, _) = finished(&rig, id(1), resume(id(1), vec![("pay".into(), StepAnswer::Repeat)])).await;
     assert_eq!(report.outcome, RunOutcome::Ok);
     assert_eq!(std::mem::take(&mut *log.lock().unwrap()), ["pay", "note pay"]);
     let done = StepAnswer::Skip { result: Body::from(r#"{"name":"paid"}"#) };

@@ -148,7 +148,7 @@ all = "{{ steps.each.result }}"
     assert_eq!((retry.attempts, delays), (3, vec![100, 300, 900, 1000]));
     assert_eq!((one.fallback.len(), one.expect.len(), one.read_as), (2, 2, ReadAs::Structured));
     let Action::Tool(call) = &one.action else { panic!() };
-    assert_eq!(call.arguments.sketch().json(), r#"{"limit":"{{ input.limit }}","deep":{"list":[1,"{{ env.HOME }}"],"plain":1.5}}"#);
+    assert_eq!(call.arguments.with_sources().json(), r#"{"limit":"{{ input.limit }}","deep":{"list":[1,"{{ env.HOME }}"],"plain":1.5}}"#);
     let needs = |id: &str| plan.step(id).unwrap().needs.iter().map(|need| plan.steps[*need].id.to_string()).collect::<Vec<_>>();
     assert_eq!(needs("each"), ["one"]);
     assert_eq!(needs("sure"), ["each"]);
@@ -207,7 +207,7 @@ fn workflows_are_found_parsed_once_and_kept() {
 fn problems_are_rendered_with_the_line_marked() {
     let problems =
         parse(&source("[[step]]\nid = \"a\"\ntool = \"t\"\narguments = { x = \"日本 {{ inputs.a }}\" }\n"), &|_| None).unwrap_err();
-    let shown = "error: step `a`: `arguments.x`: there is no `inputs`\n --> flow.toml:4:26\n  |\n4 | arguments = { x = \"日本 {{ inputs.a }}\" }\n  |                            ^^^^^^^^\n  = try: did you mean `input`?";
+    let shown = "error: step `a`: `arguments.x`: unknown name `inputs`\n --> flow.toml:4:26\n  |\n4 | arguments = { x = \"日本 {{ inputs.a }}\" }\n  |                            ^^^^^^^^\n  = try: did you mean `input`?";
     assert_eq!(problems[0].render(), shown);
     let long = format!(
         "[[step]]\nid = \"a\"\ntool = \"t\"\narguments = {{ x = \"{}{{{{ inputs.a }}}}\x07{}\" }}\n",
@@ -234,14 +234,14 @@ fn an_expression_that_fails_in_a_run_names_file_step_and_key() {
     let problem = plan.problem(Some("a"), &error);
     assert_eq!(
         problem.to_string(),
-        "flow.toml:6:35: step `a`: `arguments.deep.y`: `input.x.yes` is not there: `input.x` has `yep`, did you mean that?"
+        "flow.toml:6:35: step `a`: `arguments.deep.y`: `input.x.yes` is missing: `input.x` has `yep`, did you mean that?"
     );
     assert_eq!(problem.width, "input.x.yes".len() as u32);
 }
 
 #[test]
 fn too_much_is_refused() {
-    let huge = "x".repeat(LARGEST + 1);
+    let huge = "x".repeat(MAX_BYTES + 1);
     assert!(parse(&source(&huge), &|_| None).unwrap_err()[0].message.contains("4 MB"));
     let nested = format!("a = {}", "[".repeat(100_000));
     assert!(parse(&source(&nested), &|_| None).is_err());
