@@ -162,7 +162,7 @@ fn pointer<'a>(root: &'a Json, path: &str) -> Option<&'a Json> {
 mod tests {
     use super::*;
 
-    fn of(schema: &str, arguments: &str) -> (String, bool) {
+    fn public_part(schema: &str, arguments: &str) -> (String, bool) {
         let (body, left_out) = public(&Body::from(arguments), &Body::from(schema));
         (body.text().into_owned(), left_out)
     }
@@ -174,13 +174,16 @@ mod tests {
             "login":{"$ref":"#/$defs/login"},"list":{"type":"array","items":{"anyOf":[{"$ref":"#/$defs/login"},{"type":"null"}]}}},
             "$defs":{"login":{"type":"object","properties":{"name":{"type":"string"},"code":{"type":"string","writeOnly":true}}}}}"##;
         assert_eq!(
-            of(schema, r#"{"user":"a","pin":"1","api_key":"x","login":{"name":"n","code":"c"},"list":[{"code":"d","name":"m"},7.50]}"#),
+            public_part(
+                schema,
+                r#"{"user":"a","pin":"1","api_key":"x","login":{"name":"n","code":"c"},"list":[{"code":"d","name":"m"},7.50]}"#
+            ),
             (r#"{"user":"a","login":{"name":"n"},"list":[{"name":"m"},7.50]}"#.into(), true)
         );
-        assert_eq!(of(schema, r#"{"user": "a"}"#), (r#"{"user": "a"}"#.into(), false), "as it was");
-        assert_eq!(of("{", r#"{"password":"a","b":1}"#).0, r#"{"b":1}"#);
+        assert_eq!(public_part(schema, r#"{"user": "a"}"#), (r#"{"user": "a"}"#.into(), false), "as it was");
+        assert_eq!(public_part("{", r#"{"password":"a","b":1}"#).0, r#"{"b":1}"#);
         let looped = r##"{"$ref":"#","properties":{"x":{"$ref":"#"}}}"##;
-        assert_eq!(of(looped, r#"{"x":{"x":{"token":1}}}"#).0, r#"{"x":{"x":{}}}"#);
+        assert_eq!(public_part(looped, r#"{"x":{"x":{"token":1}}}"#).0, r#"{"x":{"x":{}}}"#);
     }
 
     #[test]

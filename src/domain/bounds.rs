@@ -104,8 +104,8 @@ fn decode(token: &str) -> Option<String> {
                 rest = &rest[at + 6..];
             }
             None => {
-                let plain: String = serde_json::from_str(&format!("\"{}\"", rest.get(at..at + 2)?)).ok()?;
-                units.extend(plain.encode_utf16());
+                let unescaped: String = serde_json::from_str(&format!("\"{}\"", rest.get(at..at + 2)?)).ok()?;
+                units.extend(unescaped.encode_utf16());
                 rest = &rest[at + 2..];
             }
         }

@@ -492,8 +492,8 @@ impl NameTable {
         for (server, namespace, tools) in servers {
             for tool in tools {
                 let full = if namespace.is_empty() { tool.name.to_string() } else { format!("{namespace}{separator}{}", tool.name) };
-                let plain = if fits(&full) { full.clone() } else { shorten(&full, &full) };
-                claims.entry(plain).or_default().push((ToolId::new(server.clone(), tool.name.clone()), full));
+                let base_name = if fits(&full) { full.clone() } else { shorten(&full, &full) };
+                claims.entry(base_name).or_default().push((ToolId::new(server.clone(), tool.name.clone()), full));
             }
         }
         let mut table = NameTable::default();

@@ -71,7 +71,7 @@ fn next<T, U>(record: &RunRecord, open: &[(Place, T, U)]) -> String {
 /// Describes the journal's state of the steps that a name matches, none of which is in doubt.
 fn state(record: &RunRecord, name: &str) -> String {
     // For an item without an entry of its own, reports the end of its whole step.
-    let whole = name.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map_or(name, |(whole, _)| whole);
+    let step_name = name.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map_or(name, |(step_name, _)| step_name);
     let mut found: BTreeMap<(Arc<str>, Option<u32>), String> = BTreeMap::new();
     let mut of_whole = None;
     let mut add_state = |step: &Arc<str>, item: Option<u32>, text: String| {
@@ -81,7 +81,7 @@ fn state(record: &RunRecord, name: &str) -> String {
                 found.retain(|(path, _), _| path != step);
             }
             found.insert((step.clone(), item), text);
-        } else if item.is_none() && specificity(whole, step, None).is_some() {
+        } else if item.is_none() && specificity(step_name, step, None).is_some() {
             of_whole = Some(format!("it was never started, and `{step}` {text}"));
         }
     };
@@ -183,7 +183,7 @@ mod tests {
         RunEntry::ItemEnded { step: step.into(), item, end: end(StepOutcome::Ok, None) }
     }
 
-    fn whole(step: &str, items: Option<u32>) -> RunEntry {
+    fn ended_step(step: &str, items: Option<u32>) -> RunEntry {
         RunEntry::StepEnded { step: step.into(), end: end(StepOutcome::Ok, items) }
     }
 
@@ -200,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn a_word_about_what_is_not_in_doubt_is_refused_with_its_state() {
+    fn a_resolution_for_a_step_that_is_not_in_doubt_is_rejected_with_its_state() {
         let step = Purpose::Step;
         let open = record(vec![
             sending("make", None, step),
-            whole("make", None),
+            ended_step("make", None),
             sending("send", Some(0), step),
             sending("send", Some(1), step),
             sending("send", Some(2), step),
@@ -212,14 +212,14 @@ mod tests {
             sending("try", None, step),
             RunEntry::Attempted { place: place("try", None, step), attempt: 2, exhausted: None, error: None },
         ]);
-        let told = |record: &RunRecord, resolutions: &Resolutions| {
+        let outcome_of = |record: &RunRecord, resolutions: &Resolutions| {
             check(record, &plan(), resolutions).map_err(|(name, error)| (name.to_owned(), format!("{} | {}", error.message, error.hint)))
         };
         // A name without a number matches every item that is in doubt.
         for resolutions in
             [vec![repeat("send")], vec![skip("send")], vec![repeat("send[2]"), skip("send")], vec![repeat("send"), repeat("send")]]
         {
-            assert_eq!(told(&open, &resolutions), Ok(()), "{resolutions:?}");
+            assert_eq!(outcome_of(&open, &resolutions), Ok(()), "{resolutions:?}");
         }
         let run = open.run;
         let doubt = "in doubt: 'send[0]', 'send[2]'; remove the others";
@@ -248,31 +248,35 @@ mod tests {
                 "`send` has two different resolutions | use either --repeat, or --skip with one result".to_owned(),
             ),
         ] {
-            assert_eq!(told(&open, &resolutions), Err((name.to_owned(), message)));
+            assert_eq!(outcome_of(&open, &resolutions), Err((name.to_owned(), message)));
         }
     }
 
     #[test]
-    fn the_state_of_items_and_of_what_was_undone_is_told() {
+    fn the_state_of_items_and_compensated_steps_is_reported() {
         let step = Purpose::Step;
-        let told = |entries: Vec<RunEntry>, name: &str| check(&record(entries), &plan(), &[repeat(name)]).unwrap_err().1;
+        let outcome_of = |entries: Vec<RunEntry>, name: &str| check(&record(entries), &plan(), &[repeat(name)]).unwrap_err().1;
         let many = (0..7).flat_map(|at| [sending("send", Some(at), step), item("send", at)]).collect::<Vec<_>>();
-        let error = told(many.clone(), "send");
+        let error = outcome_of(many.clone(), "send");
         assert!(error.message.contains("`send[0]` has ended (ok), ") && error.message.ends_with("and 2 more"), "{error:?}");
         let id = RunId::new(1, 1);
         assert_eq!(error.hint, format!("no step of the run is in doubt; `switchboard run --resume {id}` continues it"));
-        let ended = [many, vec![whole("send", Some(7))]].concat();
-        assert!(told(ended.clone(), "send").message.ends_with("it has ended (ok, 7 items)"));
-        assert!(told(ended, "send[8]").message.ends_with("it was never started, and `send` has ended (ok, 7 items)"));
-        let undoing = vec![sending("make", None, step), whole("make", None), sending("make", None, Purpose::Compensation)];
+        let ended = [many, vec![ended_step("send", Some(7))]].concat();
+        assert!(outcome_of(ended.clone(), "send").message.ends_with("it has ended (ok, 7 items)"));
+        assert!(outcome_of(ended, "send[8]").message.ends_with("it was never started, and `send` has ended (ok, 7 items)"));
+        let undoing = vec![sending("make", None, step), ended_step("make", None), sending("make", None, Purpose::Compensation)];
         assert_eq!(check(&record(undoing.clone()), &plan(), &[repeat("make")]), Ok(()));
-        assert!(told(undoing.clone(), "try").hint.starts_with("in doubt: make (compensation)"), "{:?}", told(undoing.clone(), "try"));
+        assert!(
+            outcome_of(undoing.clone(), "try").hint.starts_with("in doubt: make (compensation)"),
+            "{:?}",
+            outcome_of(undoing.clone(), "try")
+        );
         let undone = [undoing, vec![RunEntry::Undone { step: "make".into(), item: None, error: None }]].concat();
-        assert!(told(undone, "make").message.ends_with("it was compensated"));
+        assert!(outcome_of(undone, "make").message.ends_with("it was compensated"));
     }
 
     #[test]
-    fn the_word_of_the_most_exact_name_counts_and_other_answers_do_not() {
+    fn the_resolution_of_the_most_specific_name_applies() {
         let resolutions = [("send".to_owned(), StepAnswer::Approve), repeat("send"), skip("send[1]")];
         assert_eq!(resolution(&resolutions, &place("send", Some(0), Purpose::Step)), Some(&StepAnswer::Repeat));
         assert_eq!(resolution(&resolutions, &place("send", Some(1), Purpose::Step)), Some(&resolutions[2].1));

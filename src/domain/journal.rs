@@ -290,8 +290,8 @@ mod tests {
     #[test]
     fn a_sent_request_is_in_doubt_until_its_end_is_recorded() {
         let (a, b, c) = (place("a", None, Purpose::Step), place("b", Some(1), Purpose::Step), place("a", None, Purpose::Compensation));
-        let of = |entries: Vec<RunEntry>| RunRecord { run: RunId::new(1, 1), entries };
-        let open = |entries| of(entries).in_doubt().into_iter().map(|(place, ..)| place).collect::<Vec<_>>();
+        let record_of = |entries: Vec<RunEntry>| RunRecord { run: RunId::new(1, 1), entries };
+        let open = |entries| record_of(entries).in_doubt().into_iter().map(|(place, ..)| place).collect::<Vec<_>>();
         assert_eq!(open(vec![sending(&a), sending(&b)]), [a.clone(), b.clone()]);
         assert_eq!(open(vec![sending(&a), RunEntry::Attempted { place: a.clone(), attempt: 1, exhausted: None, error: None }]), []);
         assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 2, end: end() }]), std::slice::from_ref(&b));

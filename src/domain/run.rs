@@ -64,11 +64,11 @@ impl FromStr for RunId {
 
     fn from_str(text: &str) -> Result<RunId, String> {
         let digits: String = text.chars().filter(|c| *c != '-').collect();
-        let wrong = || format!("{text:?} is not a run id: expected 32 hexadecimal digits");
+        let invalid = || format!("{text:?} is not a run id: expected 32 hexadecimal digits");
         if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(wrong());
+            return Err(invalid());
         }
-        u128::from_str_radix(&digits, 16).map(RunId).map_err(|_| wrong())
+        u128::from_str_radix(&digits, 16).map(RunId).map_err(|_| invalid())
     }
 }
 
@@ -579,8 +579,8 @@ mod tests {
         assert_ne!(RunId::new(1, 1), RunId::new(1, 2));
         assert_eq!("01901234-5678-7fff-bfff-ffffffffffff".parse(), Ok(id));
         assert_eq!(serde_json::from_str::<RunId>(&serde_json::to_string(&id).unwrap()).unwrap(), id);
-        for wrong in ["", "x", "0190123456787fffbffffffffffffff", "+190123456787fffbfffffffffffffff", "é".repeat(16).as_str()] {
-            assert!(wrong.parse::<RunId>().is_err(), "{wrong}");
+        for invalid in ["", "x", "0190123456787fffbffffffffffffff", "+190123456787fffbfffffffffffffff", "é".repeat(16).as_str()] {
+            assert!(invalid.parse::<RunId>().is_err(), "{invalid}");
         }
     }
 

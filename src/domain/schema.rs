@@ -64,25 +64,32 @@ pub struct Checker {
 #[error("validating them would take too long")]
 pub struct TooDear;
 
+/// How much time compiling a schema may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    Quick,
+    Full,
+}
+
 impl Checker {
     /// Compiles `schema`.
     pub fn new(schema: &Body) -> Checker {
-        Checker::compile(schema, false)
+        Checker::compile(schema, Effort::Full)
     }
 
     /// Compiles `schema` only if that is fast, for the render thread. Otherwise the schema is not used
     /// ([`Checker::heavy`]).
     pub fn quick(schema: &Body) -> Checker {
-        Checker::compile(schema, true)
+        Checker::compile(schema, Effort::Quick)
     }
 
-    fn compile(schema: &Body, quick: bool) -> Checker {
+    fn compile(schema: &Body, effort: Effort) -> Checker {
         let refused = |problem: String| Checker { compiled: None, heavy: false, problem: Some(problem) };
         let heavy = || Checker { compiled: None, heavy: true, problem: None };
         if schema.len() > SCHEMA_BYTES {
             return refused(format!("the schema is larger than {}", size(SCHEMA_BYTES as u64)));
         }
-        if quick && schema.len() > LIGHT.0 {
+        if effort == Effort::Quick && schema.len() > LIGHT.0 {
             return heavy();
         }
         let value = match schema.parse::<Value>() {
@@ -96,7 +103,7 @@ impl Checker {
             Ok(graph) => graph,
             Err(why) => return refused(why.to_string()),
         };
-        if quick && (graph.nodes.len() > LIGHT.1 || graph.pattern_states > LIGHT.2) {
+        if effort == Effort::Quick && (graph.nodes.len() > LIGHT.1 || graph.pattern_states > LIGHT.2) {
             return heavy();
         }
         let each = (PATTERN_BYTES / graph.patterns.max(1)).clamp(32 << 10, 8 << 20);

@@ -13,12 +13,12 @@ const MOST_MARKS: usize = 4;
 
 /// Returns one line of sanitised text; line ends and tabs become visible too (`\n`, `\t`).
 pub fn visible(text: &str) -> Cow<'_, str> {
-    sanitise(text, false)
+    sanitise(text, Lines::One)
 }
 
 /// Returns sanitised text of several lines: `\n` stays, `\r\n` becomes `\n`, tabs become four spaces.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
-    sanitise(text, true)
+    sanitise(text, Lines::Several)
 }
 
 /// Converts `\r\n` and `\r` to `\n`. Terminals send a carriage return for each line end of a paste.
@@ -45,8 +45,15 @@ pub fn one_line(text: &str) -> (String, usize) {
     (line, dropped)
 }
 
-fn sanitise(text: &str, lines: bool) -> Cow<'_, str> {
-    if text.bytes().all(|b| (0x20..0x7f).contains(&b) || (lines && b == b'\n')) {
+/// Whether sanitised text keeps its line ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    One,
+    Several,
+}
+
+fn sanitise(text: &str, lines: Lines) -> Cow<'_, str> {
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b) || (lines == Lines::Several && b == b'\n')) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -67,9 +74,9 @@ fn sanitise(text: &str, lines: bool) -> Cow<'_, str> {
         let was = base;
         base = None;
         match c {
-            '\n' if lines => out.push('\n'),
-            '\r' if lines && chars.peek() == Some(&'\n') => {}
-            '\t' if lines => out.push_str("    "),
+            '\n' if lines == Lines::Several => out.push('\n'),
+            '\r' if lines == Lines::Several && chars.peek() == Some(&'\n') => {}
+            '\t' if lines == Lines::Several => out.push_str("    "),
             // The emoji presentation selector is normal after a symbol.
             '\u{fe0f}' if was.is_some_and(is_symbol) => {
                 out.push(c);

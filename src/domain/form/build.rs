@@ -242,10 +242,10 @@ impl Maker {
             Kind::Const(_) => {}
             Kind::Union { variants, picked, inner } => {
                 let Some((_, schema)) = variants.get(index) else { return };
-                let kept = inner.value();
+                let previous = inner.value();
                 *picked = index;
                 **inner = self.variant(schema, node.required, 0, &round(true));
-                if let Some(value) = kept {
+                if let Some(value) = previous {
                     self.carry(inner, &value);
                 }
                 // An alternative with a single value has no row of its own: selecting it selects the value.

@@ -79,7 +79,7 @@ impl Typist<'_> {
         if picked { Ok(()) } else { Err(format!("{} cannot be picked", wanted.text())) }
     }
 
-    /// Tries the alternatives; the first that takes the value, else the one that takes most of it.
+    /// Tries the alternatives: uses the first that accepts the value, else the one that accepts most of it.
     fn choose(&mut self, path: &[usize], pointer: &str, value: &Value, count: usize) -> Result<(), String> {
         let wanted = Json::parse(&value.to_string()).map_err(|e| e.to_string())?;
         let inner = [path, &[0]].concat();
@@ -100,7 +100,7 @@ impl Typist<'_> {
             }
         }
         (self.form.root, self.rejected) = (root, told);
-        // `null` may be what the whole may be rather than an alternative.
+        // `null` may belong to the field itself rather than to an alternative.
         if value.is_null() && self.form.set_null(path) {
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl Typist<'_> {
             let field = [path, &[index]].concat();
             match members.get(key) {
                 Some(inner) => self.enter_part(&field, &below(key), inner),
-                // A default that is not wanted is cleared.
+                // An unwanted default is cleared.
                 None => self.form.clear(&field),
             }
         }
@@ -195,13 +195,13 @@ impl Case {
         typist.enter_part(&[], "", value);
         let rejected = typist.rejected;
         if !rejected.is_empty() {
-            // The arguments as JSON, in which those parts are; the form says at each that it is JSON.
+            // The arguments as JSON including those parts; the form indicates at each that it is JSON.
             self.form.set_json(&value.to_string()).map_err(|e| e.to_string())?;
             for (pointer, why) in &rejected {
-                let said = self.form.node(&check::nearest(&self.form.root, pointer));
-                let said = said.is_some_and(|n| matches!(n.kind, Kind::Raw(_)) && (n.note.is_some() || n.hint.starts_with("JSON")));
-                if !said || !GUESSED.contains(&name) {
-                    return Err(format!("{name}: {value} cannot be entered at {pointer:?} (reported: {said}): {why}"));
+                let field = self.form.node(&check::nearest(&self.form.root, pointer));
+                let indicated = field.is_some_and(|n| matches!(n.kind, Kind::Raw(_)) && (n.note.is_some() || n.hint.starts_with("JSON")));
+                if !indicated || !GUESSED.contains(&name) {
+                    return Err(format!("{name}: {value} cannot be entered at {pointer:?} (indicated: {indicated}): {why}"));
                 }
             }
         }
@@ -217,7 +217,7 @@ impl Case {
         if self.form.json() == text && self.form.valid() { Ok(()) } else { Err(format!("{name}: {text} became {}", self.form.json())) }
     }
 
-    /// Both ways to bring a value that may be wrong into the form, and what the form thinks of it.
+    /// Puts a possibly invalid value into the form in both ways, and compares the form's validation.
     fn judge(&mut self, value: &Value) -> Result<(), String> {
         let (name, fits) = (self.name, self.judge.is_valid(value));
         self.form.set_json(&value.to_string()).map_err(|e| e.to_string())?;
@@ -237,15 +237,15 @@ impl Case {
     }
 }
 
-/// Every schema, some at a time on each of several threads; gives what went wrong.
-fn everywhere(look: impl Fn(&mut Case) -> Result<(), String> + Sync) -> Vec<String> {
+/// Runs `check` for every schema on several threads. Returns the failures.
+fn for_all_schemas(check: impl Fn(&mut Case) -> Result<(), String> + Sync) -> Vec<String> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let work = || {
-        let mut wrong = vec![];
+        let mut failures = vec![];
         while let Some(line) = corpus().get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            wrong.extend(look(&mut Case::of(line)).err());
+            failures.extend(check(&mut Case::of(line)).err());
         }
-        wrong
+        failures
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
@@ -254,9 +254,9 @@ fn everywhere(look: impl Fn(&mut Case) -> Result<(), String> + Sync) -> Vec<Stri
 }
 
 #[test]
-fn every_schema_of_the_corpus_is_entered_and_judged() {
+fn every_schema_of_the_corpus_is_entered_and_validated() {
     assert!(corpus().len() >= 400, "{}", corpus().len());
-    let wrong = everywhere(|case| {
+    let failures = for_all_schemas(|case| {
         let mut entered: Vec<Value> = vec![];
         for seed in 0..EACH as u64 * 3 {
             let Some(value) = case.instance(seed).filter(|value| !entered.contains(value)) else { continue };
@@ -269,7 +269,7 @@ fn every_schema_of_the_corpus_is_entered_and_judged() {
         }
         if entered.is_empty() != (case.name == ENDLESS) { Err(format!("{}: never entered", case.name)) } else { Ok(()) }
     });
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
@@ -301,12 +301,12 @@ proptest! {
     }
 
     #[test]
-    fn nothing_invalid_passes_silently(value in any_json(), pick in any::<prop::sample::Index>()) {
+    fn no_invalid_value_passes_silently(value in any_json(), pick in any::<prop::sample::Index>()) {
         let (name, schema) = &corpus()[pick.index(corpus().len())];
         let Ok(plain) = serde_json::from_str::<Value>(&value.text()) else { return Ok(()) };
         let mut form = Form::new(&Body::from(schema.as_str()));
         form.set_json(&value.text()).unwrap();
-        let wrong = !Checker::new(&Body::from(schema.as_str())).check(&plain).is_empty();
-        prop_assert!(!(wrong && form.valid()), "{}: {} passes", name, plain);
+        let invalid = !Checker::new(&Body::from(schema.as_str())).check(&plain).is_empty();
+        prop_assert!(!(invalid && form.valid()), "{}: {} passes", name, plain);
     }
 }

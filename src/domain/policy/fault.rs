@@ -196,8 +196,11 @@ mod tests {
             assert_eq!(faults.latency, Duration::from_millis(5));
             *count.entry(format!("{:?}", faults.kind)).or_insert(0) += 1;
         }
-        let near = |kind: &str, wanted: i32| (count[kind] - wanted).abs() <= 1;
-        assert!(near("Fail", 200) && near("Drop", 100) && near("Cut", 300) && near("Corrupt", 100) && near("None", 300), "{count:?}");
+        let is_close = |kind: &str, wanted: i32| (count[kind] - wanted).abs() <= 1;
+        assert!(
+            is_close("Fail", 200) && is_close("Drop", 100) && is_close("Cut", 300) && is_close("Corrupt", 100) && is_close("None", 300),
+            "{count:?}"
+        );
         assert_eq!(draw_faults(&Fault::default(), &mut || 0.0).words(), None);
     }
 

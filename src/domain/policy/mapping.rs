@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn values_keep_their_type_alone_and_become_text_inside() {
-        let given = serde_json::json!({"to": {"name": "Ada", "ages": [36, 37]}, "n": 3});
-        let fill = |template: &str| fill(&Body::from(template.to_owned()), &given).map(|body| body.text().into_owned());
+        let arguments = serde_json::json!({"to": {"name": "Ada", "ages": [36, 37]}, "n": 3});
+        let fill = |template: &str| fill(&Body::from(template.to_owned()), &arguments).map(|body| body.text().into_owned());
         let template = r#"{"who":"{{ arguments.to.name }}","all":"{{arguments.to}}","text":"n={{ arguments.n }}, {{ arguments.to.ages.1 }}","x":[1,"{{ arguments.n }}",""]}"#;
         let wanted = r#"{"who":"Ada","all":{"name":"Ada","ages":[36,37]},"text":"n=3, 37","x":[1,3,""]}"#;
         assert_eq!(fill(template).unwrap(), wanted);

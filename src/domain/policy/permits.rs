@@ -60,8 +60,8 @@ impl<W> PermitQueue<W> {
     /// [`release_to_next`].
     pub fn release(&mut self) -> Option<W> {
         // A lowered limit takes effect as permits are released.
-        let over = self.limit != 0 && self.in_use > self.limit;
-        let next = if over { None } else { self.queue.pop_front() };
+        let above_limit = self.limit != 0 && self.in_use > self.limit;
+        let next = if above_limit { None } else { self.queue.pop_front() };
         if next.is_none() {
             self.in_use = self.in_use.saturating_sub(1);
         }

@@ -132,11 +132,11 @@ impl TraceReader<'_> {
                 }
             }
             RunEntry::Attempted { place, exhausted, error, .. } => {
-                let told = exhausted.as_ref().or(error.as_ref());
-                let answer = told.map_or_else(|| self.retried_failure(&place.step), |error| failed(error, error.may_have_run));
+                let failure_entry = exhausted.as_ref().or(error.as_ref());
+                let answer = failure_entry.map_or_else(|| self.retried_failure(&place.step), |error| failed(error, error.may_have_run));
                 if exhausted.is_some() {
                     self.spent.insert((place.step.clone(), place.item));
-                } else if told.is_some_and(|error| error.may_have_run) {
+                } else if failure_entry.is_some_and(|error| error.may_have_run) {
                     self.called_again(place);
                 }
                 self.answer(place, answer, place.purpose == Purpose::Step);

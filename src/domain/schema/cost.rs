@@ -43,14 +43,15 @@ impl Visits {
         let mut cost = Visits { collect: 1, test: 1, mark: 1 };
         for (inner, apply) in inner {
             let marking = inner.mark.saturating_add(inner.test);
-            let again = if unevaluated { marking } else { 0 };
+            let repeated = if unevaluated { marking } else { 0 };
             let collect = match apply {
                 Apply::All => inner.collect,
                 Apply::Any => inner.collect.saturating_add(inner.test),
                 Apply::One => inner.collect.saturating_add(inner.test.saturating_mul(2)),
                 Apply::Test => inner.test,
             };
-            cost = cost.plus(Visits { collect: collect.saturating_add(again), test: inner.test.saturating_add(again), mark: marking });
+            cost =
+                cost.plus(Visits { collect: collect.saturating_add(repeated), test: inner.test.saturating_add(repeated), mark: marking });
         }
         cost
     }

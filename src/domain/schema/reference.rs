@@ -62,8 +62,8 @@ impl<'a> Index<'a> {
             return Ok(bases);
         }
         if fragment.starts_with('/') {
-            let plain = unpercent(fragment);
-            return Ok(bases.into_iter().filter_map(|base| base.pointer(&plain).or_else(|| base.pointer(fragment))).collect());
+            let decoded = unpercent(fragment);
+            return Ok(bases.into_iter().filter_map(|base| base.pointer(&decoded).or_else(|| base.pointer(fragment))).collect());
         }
         let found = self.anchors.get(fragment).map(Vec::as_slice).unwrap_or_default();
         self.left = self.left.checked_sub(found.len()).ok_or(TooMany)?;

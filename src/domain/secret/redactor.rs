@@ -97,9 +97,9 @@ impl Redactor {
         let mut inside = inside.into_iter();
         let quoted = format!("\"{MASK}\"");
         let shown = replaced(text.as_bytes(), &ranges, |_| if inside.next().unwrap_or(false) { MASK } else { &quoted });
-        let sound = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
         // A value with quotation marks may extend past the end of a string.
-        if sound(text) && !sound(&shown) { quoted } else { shown }
+        if is_json(text) && !is_json(&shown) { quoted } else { shown }
     }
 
     /// Masks bytes; returns `None` if they contain no known value.

@@ -282,7 +282,7 @@ fn add_json(found: &mut Vec<Secret>, name: &str, json: &Value, depth: usize) {
 
 fn add_url(found: &mut Vec<Secret>, url: &str, variable: bool, depth: usize) {
     let Some(parts) = UrlParts::of(url) else { return };
-    let mut sure = |text: &str| {
+    let mut add_secret = |text: &str| {
         for text in [text.to_owned(), unescaped(text)] {
             if text.len() >= SHORTEST && !is_common(&text) {
                 found.push(Secret::literal(text));
@@ -290,12 +290,12 @@ fn add_url(found: &mut Vec<Secret>, url: &str, variable: bool, depth: usize) {
         }
     };
     match parts.user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
-        Some((user, "")) => sure(user),
+        Some((user, "")) => add_secret(user),
         Some((user, password)) => {
-            sure(password);
+            add_secret(password);
             // A name such as `postgres` or `ann` is not a secret; an access key is.
             if user.len() >= SHORTEST_PLAIN && !ordinary(user) {
-                sure(user);
+                add_secret(user);
             }
         }
         None => {}
@@ -303,10 +303,10 @@ fn add_url(found: &mut Vec<Secret>, url: &str, variable: bool, depth: usize) {
     let pairs = [parts.query, parts.fragment].into_iter().flatten().flat_map(|text| text.split('&'));
     for (name, value) in pairs.map(|pair| pair.split_once('=').unwrap_or(("", pair))) {
         if query_counts(name, value, variable) {
-            sure(value);
+            add_secret(value);
         }
     }
-    parts.path.split('/').filter(|segment| random(segment)).for_each(&mut sure);
+    parts.path.split('/').filter(|segment| random(segment)).for_each(&mut add_secret);
     if depth < DEEPEST && url.matches("://").count() > 1 {
         // A URL within a query (`?redirect=https://user:password@…`).
         let inner = unescaped(parts.query.unwrap_or_default());

@@ -113,7 +113,7 @@ fn check_one(plan: &Plan, offered: &dyn Offered, known: &mut HashMap<String, (Lo
                     add(&["tool"], &[], format!("no server offers the tool `{}`", call.tool), Some(hint));
                 }
                 Lookup::Found(facts) => {
-                    for misfit in check_typed_arguments(&call.arguments, schema, &|expr| types.of(expr)) {
+                    for misfit in check_typed_arguments(&call.arguments, schema, &|expr| types.types_of(expr)) {
                         add(&["arguments"], &misfit.path, misfit.message, misfit.hint);
                     }
                     let retried = path.is_empty() && step.retry.as_ref().is_some_and(|retry| retry.attempts > 1);

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_linked_to_where_they_came_from() {
+    fn values_are_linked_to_their_source() {
         let calls = [
             call(
                 "database_create_user",
@@ -322,7 +322,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
-        fn what_comes_out_parses_and_makes_the_same_calls(calls in proptest::collection::vec(("[a-z]{1,3}", proptest::collection::vec(("[a-z ]{0,3}", json()), 0..4), json()), 1..6)) {
+        fn the_generated_workflow_parses_and_makes_the_same_calls(calls in proptest::collection::vec(("[a-z]{1,3}", proptest::collection::vec(("[a-z ]{0,3}", json()), 0..4), json()), 1..6)) {
             let calls: Vec<PastCall> = calls.into_iter().map(|(tool, arguments, result)| PastCall {
                 tool,
                 arguments: Data::from(&serde_json::Value::Object(arguments.into_iter().collect())),

@@ -171,7 +171,7 @@ mod tests {
     use crate::domain::workflow::parse::{Source, parse};
 
     #[test]
-    fn the_most_exact_name_is_told() {
+    fn the_most_specific_name_wins() {
         for (name, path, item, exact) in [
             ("a", "a", None, Some(1)),
             ("a", "a", Some(3), Some(1)),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_refused_with_those_that_there_are() {
+    fn unknown_names_are_rejected_with_the_available_ones() {
         let source = |text: &str| Source { file: "t.toml".into(), text: text.into() };
         let inner = "name = \"inner\"\n[[step]]\nid = \"send\"\ntool = \"t\"\n[[step]]\nid = \"sure\"\napprove = \"?\"\n";
         let outer = "name = \"outer\"\n[input]\nto = \"string[]\"\n[[step]]\nid = \"charge\"\ntool = \"t\"\n\
@@ -225,8 +225,8 @@ mod tests {
             ("send", StepFilter::Any, "`outer` has no step `send`", "available: charge, all, all/send, all/sure"),
             ("all[", StepFilter::Call, "`outer` has no step that calls a tool `all[`", "available: charge, all/send"),
         ] {
-            let wrong = check(&plan, name, which).unwrap_err();
-            assert_eq!((wrong.message.as_str(), wrong.hint.as_str()), (message, hint));
+            let error = check(&plan, name, which).unwrap_err();
+            assert_eq!((error.message.as_str(), error.hint.as_str()), (message, hint));
         }
     }
 }

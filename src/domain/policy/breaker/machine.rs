@@ -250,13 +250,13 @@ impl Breaker {
         }
         let calls = (self.window.len() - gone) as u32;
         let enough = calls >= self.minimum_calls_in_window();
-        let shown = self.window.len().saturating_sub(VIEW_CALLS).max(gone);
+        let first_shown = self.window.len().saturating_sub(VIEW_CALLS).max(gone);
         BreakerView {
             state: self.state,
             since: self.since,
             reason: self.reason.clone(),
             held: self.held,
-            cells: self.window.iter().skip(shown).map(|(_, cell)| *cell).collect(),
+            cells: self.window.iter().skip(first_shown).map(|(_, cell)| *cell).collect(),
             calls,
             failure_rate: enough.then(|| share(failures, calls)),
             slow_rate: enough.then(|| share(slow, calls)),
@@ -319,11 +319,11 @@ impl Breaker {
         if calls < self.minimum_calls_in_window() {
             return None;
         }
-        let over = |count: u32, limit: f64| limit > 0.0 && share(count, calls) >= limit;
-        if over(self.failures, policy.failure_rate) {
+        let reaches = |count: u32, limit: f64| limit > 0.0 && share(count, calls) >= limit;
+        if reaches(self.failures, policy.failure_rate) {
             return Some(format!("{} of {calls} calls failed{last}", self.failures));
         }
-        if over(self.slow, policy.slow_rate) {
+        if reaches(self.slow, policy.slow_rate) {
             return Some(format!("{} of {calls} calls took {} or longer", self.slow, short(policy.slow_call)));
         }
         None

@@ -26,7 +26,7 @@ fn schema() -> Value {
 }
 
 #[test]
-fn arguments_are_held_against_the_schema_as_far_as_they_are_known() {
+fn known_arguments_are_checked_against_the_schema() {
     let step = |arguments: &str| format!("[[step]]\nid = \"a\"\ntool = \"tool\"\narguments = {{ {arguments} }}\n");
     let ok =
         "to = \"a{{ run.id }}\", n = \"{{ run.started_ms }}\", list = [\"x\", \"{{ run.id }}\"], free = { any = 1 }, deep = { x = true }";
@@ -53,7 +53,7 @@ fn arguments_are_held_against_the_schema_as_far_as_they_are_known() {
 }
 
 #[test]
-fn unknown_tools_are_told_wherever_they_stand() {
+fn unknown_tools_are_reported_at_every_position() {
     let text = "[[step]]\nid = \"a\"\ntool = \"toool\"\nfallback = [{ value = 1 }, { tool = \"x\" }]\ncompensate = { tool = \"othr\" }\n[[step]]\nid = \"b\"\ntool = \"unread\"\nfallback = { tool = \"y\" }\n";
     assert_eq!(
         problems_of(text, schema(), true),
@@ -67,7 +67,7 @@ fn unknown_tools_are_told_wherever_they_stand() {
 }
 
 #[test]
-fn only_what_may_be_repeated_is_retried() {
+fn only_tools_that_are_safe_to_retry_are_retried() {
     let text = "[[step]]\nid = \"a\"\ntool = \"tool\"\nretry = 3\n";
     let free = || json!({"type": "object"});
     assert_eq!(problems_of(text, free(), false), ["4:1 retry `tool` is not declared safe to retry"]);
@@ -77,7 +77,7 @@ fn only_what_may_be_repeated_is_retried() {
 }
 
 #[test]
-fn types_of_what_is_referred_to_are_held_against_the_schema() {
+fn types_of_references_are_checked_against_the_schema() {
     struct Shop;
     impl Offered for Shop {
         fn tool(&self, name: &str) -> Lookup {
@@ -146,7 +146,7 @@ fn types_of_what_is_referred_to_are_held_against_the_schema() {
 }
 
 #[test]
-fn prompts_and_resources_are_looked_up_in_what_their_server_lists() {
+fn prompts_and_resources_are_checked_against_the_lists_of_their_server() {
     struct Lists;
     impl Offered for Lists {
         fn tool(&self, _: &str) -> Lookup {
@@ -202,9 +202,9 @@ fn prompts_and_resources_are_looked_up_in_what_their_server_lists() {
     }
 }
 
-/// The demo's workflows fit the demo's servers.
+/// The demo's workflows match the demo's servers.
 #[test]
-fn the_demo_fits_its_servers() {
+fn the_demo_matches_its_servers() {
     let catalogs = [
         ("database", include_str!("../../../../assets/demo/database.json")),
         ("email", include_str!("../../../../assets/demo/email.json")),

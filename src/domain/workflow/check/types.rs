@@ -28,7 +28,7 @@ impl<'a> Types<'a> {
 
     /// Returns the JSON types that the value of an expression may have, and the expression that determines them;
     /// `None` if unknown.
-    pub fn of(&self, expr: &Expr) -> Option<(Vec<String>, String)> {
+    pub fn types_of(&self, expr: &Expr) -> Option<(Vec<String>, String)> {
         if let Some(inferred) = expr.inferred() {
             return Some((vec![inferred.word().to_owned()], expr.source().to_owned()));
         }
