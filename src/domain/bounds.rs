@@ -1,8 +1,9 @@
-//! Bounds on what a server can make the program store, and the cuts that hold them. Pure.
+//! Limits on what a server can make the program store, and the functions that cut texts to them. Pure.
 //!
-//! A message may have [`Limits::message_bytes`](super::server::Limits). What outlives the message is bounded here, so that memory
-//! stays within five times the largest message whatever a server sends. The stores count bytes ([`Retention`](super::read_model::Keep)),
-//! and each text that they hold has a bound of its own. A cut text ends in a mark that says how long the whole is.
+//! A message may be as large as [`Limits::message_bytes`](super::server::Limits). Everything that outlives the
+//! message is limited here, so that memory stays within five times the largest message, whatever a server sends. The
+//! stores count bytes ([`Retention`](super::read_model::Retention)), and each stored text has a limit of its own. A
+//! cut text ends in a mark with its full size.
 
 use std::borrow::Cow;
 

@@ -39,47 +39,47 @@ pub enum EventKind {
     },
     /// A server was removed.
     ServerRemoved {
-        /// Which.
+        /// The server.
         server: ServerId,
     },
     /// The connection state of a server changed.
     ServerPhase {
-        /// Which.
+        /// The server.
         server: ServerId,
         /// The new state.
         phase: Arc<Phase>,
     },
     /// A handshake completed.
     ServerInfo {
-        /// Which.
+        /// The server.
         server: ServerId,
         /// The server's self-description.
         info: Arc<SessionInfo>,
     },
     /// The lists of a server were read.
     ServerListed {
-        /// Which.
+        /// The server.
         server: ServerId,
         /// All of its lists.
         catalog: Arc<ServerCatalog>,
     },
     /// A server wrote a line to stderr.
     ServerStderr {
-        /// Which.
+        /// The server.
         server: ServerId,
         /// The line without its end, secrets masked.
         line: Arc<str>,
     },
     /// A server sent a log message, or another notification that belongs to no call.
     ServerLog {
-        /// Which.
+        /// The server.
         server: ServerId,
         /// The message.
         log: Arc<LogMessage>,
     },
     /// A server violated the protocol.
     ServerAnomaly {
-        /// Which.
+        /// The server.
         server: ServerId,
         /// The violation.
         anomaly: Arc<Anomaly>,
@@ -93,28 +93,28 @@ pub enum EventKind {
     },
     /// The last byte of a request was handed to the system.
     CallSent {
-        /// Which call.
+        /// The call.
         call: CallId,
         /// The round, from 1; later rounds respond to an `input_required`.
         round: u32,
     },
     /// An event in the life of a call.
     CallStage {
-        /// Which call.
+        /// The call.
         call: CallId,
         /// The event.
         stage: Arc<CallEvent>,
     },
     /// A server reported progress.
     CallProgress {
-        /// Which call.
+        /// The call.
         call: CallId,
         /// The progress.
         progress: Progress,
     },
     /// A call settled; no other event of the call follows, except a late response.
     CallSettled {
-        /// Which call.
+        /// The call.
         call: CallId,
         /// The settled call.
         settled: Arc<Settled>,
@@ -147,7 +147,7 @@ pub enum EventKind {
     },
     /// A question left the inbox.
     AskClosed {
-        /// Which.
+        /// The question.
         ask: AskId,
         /// How, for people: `accepted`, `declined by policy`, `the call ended`.
         how: String,
@@ -174,7 +174,7 @@ pub enum EventKind {
     },
     /// A run ended.
     RunSettled {
-        /// Which.
+        /// The run.
         run: RunId,
         /// The report.
         report: Arc<RunReport>,

@@ -318,7 +318,7 @@ pub enum Phase {
     Ready,
     /// Connected, but with a problem.
     Degraded {
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// Disconnected; the next attempt starts automatically.

@@ -89,12 +89,12 @@ impl Stats {
         self.minute.seconds(now)
     }
 
-    /// How many answered calls took how long: [`PER_DECADE`] buckets a decade from 10 µs on.
+    /// Returns the distribution of response times: [`PER_DECADE`] buckets per decade, from 10 µs.
     pub fn shape(&self) -> Option<&[u32; BUCKETS]> {
         self.shape.as_deref()
     }
 
-    /// Takes in how long a call took to fail.
+    /// Records how long a failed call took.
     pub fn record_failure(&mut self, duration: Duration) {
         self.remember(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), true);
     }
@@ -106,13 +106,13 @@ impl Stats {
         self.recent.push_back((us, failed));
     }
 
-    /// The duration that `percent` of the answered calls did not exceed.
+    /// Returns the duration that `percent` of the answered calls did not exceed.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         let histogram = self.histogram.as_ref()?;
         Some(Duration::from_micros(histogram.value_at_percentile(percent)))
     }
 
-    /// The share of failed calls among those that ended, 0 to 1; cancelled ones do not count.
+    /// Returns the share of failed calls among settled ones, 0 to 1; cancelled calls do not count.
     pub fn failure_rate(&self) -> f64 {
         let counted = self.settled - self.cancelled;
         if counted == 0 { 0.0 } else { self.failed as f64 / counted as f64 }

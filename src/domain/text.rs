@@ -106,11 +106,11 @@ fn push_escape(out: &mut String, c: char) {
 
 /// Returns whether a character controls, reorders or hides text, or is displayed differently on each machine.
 ///
-/// By the general categories of Unicode: controls, format characters (bidirectional marks and overrides, zero-width
-/// characters, tags), line and paragraph separators, private use, unassigned. Also what is blank or invisible in
+/// Decided by Unicode general category: controls, format characters (bidirectional marks and overrides, zero-width
+/// characters, tags), line and paragraph separators, private use, unassigned; also blank or invisible characters of
 /// other categories (`Default_Ignorable_Code_Point`: fillers, selectors; the object replacement character).
 ///
-/// Spaces of any width and U+2800, the blank Braille pattern, are not hidden: they take up their cell.
+/// Spaces of any width and U+2800, the blank Braille pattern, are not hidden: they occupy a cell.
 pub fn is_hidden(c: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};
     match c {

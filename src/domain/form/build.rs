@@ -193,7 +193,7 @@ impl Maker {
         inner
     }
 
-    /// Puts in the schema's default. A default of `null` is what leaving out means.
+    /// Sets the schema's default. A default of `null` means that the member is omitted.
     fn prefill(&self, node: &mut Node, round: &Round) {
         match node.default.clone() {
             None | Some(Json::Null) => {}
@@ -217,12 +217,12 @@ impl Maker {
         let current = match &node.kind {
             Kind::Union { picked, .. } => *picked as isize,
             _ if matches!(node.state, State::Unset | State::Null) => -1,
-            // `true` comes first: that is what one wants to switch on.
+            // `true` comes first: it is the more likely choice.
             Kind::Bool(value) => isize::from(!value),
             Kind::Choice { picked, .. } => *picked as isize,
             _ => 0,
         };
-        // An optional field passes through empty, which is place -1.
+        // An optional field also passes through the empty state, at index -1.
         let empty = isize::from(!node.required && !matches!(node.kind, Kind::Union { .. }));
         let next = if current < 0 && empty == 0 {
             if step > 0 { 0 } else { count - 1 }

@@ -68,12 +68,12 @@ pub enum CallEvent {
     BackOff {
         /// Length of the pause.
         pause: Duration,
-        /// Why that long: `Retry-After`, the back-off.
+        /// The reason for its length: `Retry-After`, or the backoff.
         why: String,
     },
     /// The call was not retried.
     NotRepeated {
-        /// Why not: not known to be safe, the budget is used up, …
+        /// The reason: not known to be safe, retry budget used up, …
         why: String,
     },
     /// A cached response was served.

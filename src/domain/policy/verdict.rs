@@ -71,7 +71,7 @@ impl FailureRules {
         }
     }
 
-    /// How a connection that could not be made counts; `status` is the HTTP status that was answered, if any was.
+    /// Returns how a failed connection counts; `status` is the HTTP status of the response, if there was one.
     pub fn connection(&self, status: Option<u16>) -> Verdict {
         match status {
             None => failure_if(self.connect),

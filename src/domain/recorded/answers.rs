@@ -1,4 +1,4 @@
-//! What a call was answered, as a test file says it.
+//! Writes the responses of recorded calls in the notation of test files.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::domain::{
     },
 };
 
-/// A failure. `sent` is whether the request may have reached its server.
+/// Returns the response for a step error. `sent`: the request may have reached its server.
 pub fn failed(error: &StepError, sent: bool) -> String {
     // The message starts with the name of the failure kind.
     let words = match error.kind {
@@ -25,9 +25,9 @@ pub fn failed(error: &StepError, sent: bool) -> String {
     failure(words, error.kind.class().or(matches!(error.kind, StepErrorKind::Call { .. }).then_some(RetryOn::Protocol)), sent)
 }
 
-/// A failure of a class.
+/// Returns the response for a failure of a class.
 pub fn failure(words: &str, class: Option<RetryOn>, sent: bool) -> String {
-    // Of a server that is not ready nothing is sent; a tool's own error it has sent itself.
+    // A server that is not ready received nothing; a tool error always came from the server.
     let from_server = matches!(class, Some(RetryOn::Transport | RetryOn::Timeout | RetryOn::Protocol | RetryOn::Exited));
     let sent = if sent || !from_server { "" } else { ", sent = false" };
     let word = RetryOn::ALL.iter().find(|(known, _)| Some(*known) == class && *known != RetryOn::ToolError).map(|(_, word)| word);

@@ -1,16 +1,17 @@
 //! The rule that decides which configured values count as secret.
 //!
-//! The rule, for values of `env`, of an `envFile`, of headers, of `${VAR}`, of the `env` of workflows, and of parts of them:
-//! - Under a name that [`looks_secret`] every value of six bytes or more counts.
-//! - Under any other name a value of eight bytes or more counts, unless it is [`ordinary`]: a common word (`production`),
-//!   a number, date or version of less than 16 characters, a path, an address without credentials, a host name, a locale,
-//!   a media type, a region of a cloud.
+//! The rule applies to values of `env`, of an `envFile`, of headers, of `${VAR}`, of the `env` of workflows, and to
+//! parts of them:
+//! - Under a name that [`looks_secret`], every value of six bytes or more counts.
+//! - Under any other name, a value of eight bytes or more counts, unless it is [`ordinary`]: a common word
+//!   (`production`), a number, date or version of less than 16 characters, a path, a URL without credentials, a host
+//!   name, a locale, a media type, or a cloud region.
 //! - Common words (`true`, `disabled`) never count.
-//! - Of a composed value the parts count too: user and password of an address, its query values under secret names,
-//!   segments of its path that look random, strings in JSON, the token behind `Bearer`, the pair within `Basic`,
-//!   cookies, `NAME=value` pairs, lines of a key.
+//! - The parts of a composed value count too: user and password of a URL, its query values under secret names, path
+//!   segments that look random, strings in JSON, the token after `Bearer`, the pair in `Basic`, cookies, `NAME=value`
+//!   pairs, and lines of a key.
 //!
-//! Literal arguments of a program count under a secret name only (`--token VALUE`, `--token=VALUE`, `Name: VALUE`).
+//! Literal arguments of a program count only under a secret name (`--token VALUE`, `--token=VALUE`, `Name: VALUE`).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;

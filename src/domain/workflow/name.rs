@@ -151,7 +151,7 @@ pub fn check(plan: &Plan, name: &str, which: StepFilter) -> Result<(), UnknownSt
     }
 }
 
-/// The paths of the steps, without numbers, and at which of their levels there is a `for_each`.
+/// Collects the paths of the steps, without numbers, and the levels that have a `for_each`.
 fn collect_steps(plan: &Plan, which: StepFilter, prefix: &str, outer_loops: &[bool], found: &mut Vec<(String, Vec<bool>)>) {
     for step in &plan.steps {
         let path = format!("{prefix}{}", step.id);

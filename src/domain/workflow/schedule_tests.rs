@@ -32,11 +32,11 @@ struct Case {
     fates: Vec<Fate>,
     max_parallel: usize,
     undo_when_cancelled: bool,
-    /// What ends next, as a share of what runs.
+    /// What ends next, as a fraction of what runs.
     choices: Vec<u8>,
     /// After how many ends the run is cancelled, and again during compensation.
     cancel: Option<(u8, u8)>,
-    /// After how many ends a step is cancelled.
+    /// Number of ends after which a step is cancelled.
     cancel_step: Option<(u8, u8)>,
 }
 
