@@ -1,9 +1,10 @@
-//! The layers of the house, held by reading the sources: who may name whom, who may print, who may write to the terminal.
+//! The architecture test: reads the sources and checks their dependencies, and who may print or write to the
+//! terminal.
 //!
-//! The map is in `src/lib.rs`. Every rule is tried on a planted violation too, so that none can rot unseen.
-//! Code for tests (`#[cfg(test)]`, and the files of such modules) is free: it may look over every fence.
+//! The module map is in `src/lib.rs`. Every rule is also tested on a planted violation, so that none can silently
+//! stop working. Test code (`#[cfg(test)]`, and the files of such modules) is exempt.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it cannot go on")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it cannot continue")]
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Crates that are named in certain places only: a crate, and prefixes of the paths that may name it.
+/// Crates confined to certain places: the crate, and prefixes of the paths that may name it.
 const CONFINED: &[(&str, &[&str])] = &[
     ("rmcp", &["demo/"]),
     ("rusqlite", &["demo/", "store/"]),
@@ -25,7 +26,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tui_textarea", &["tui/"]),
     ("crokey", &["tui/"]),
     ("nucleo_matcher", &["tui/"]),
-    // The headless printer asks how wide the terminal is.
+    // The CLI printer asks for the width of the terminal.
     ("crossterm", &["tui/", "cli/print.rs"]),
     ("clap", &["cli/", "main.rs"]),
     ("clap_complete", &["cli/"]),
@@ -37,7 +38,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("notify", &["config/"]),
 ];
 
-/// What pure code never names: a runtime, the outside world, a clock.
+/// Names that pure code must not use: a runtime, the outside world, a clock.
 const IMPURE: &[&str] = &[
     "tokio",
     "tokio_util",
@@ -57,7 +58,7 @@ const IMPURE: &[&str] = &[
     "std::time::SystemTime",
 ];
 
-/// What drawing code never names on top of the engine. Where it gets the time is the model.
+/// Names that drawing code must not use, besides the engine. It gets the time from the model.
 const NOT_FOR_DRAWING: &[&str] = &[
     "tokio",
     "tokio_util",
@@ -71,7 +72,8 @@ const NOT_FOR_DRAWING: &[&str] = &[
     "std::time::SystemTime",
 ];
 
-/// What the files of a folder may name of this crate (prefixes of paths without `crate::`); `None`: everything.
+/// Returns what the files of a folder may name of this crate (path prefixes without `crate::`); `None` allows
+/// everything.
 fn may_name(file: &str) -> Option<&'static [&'static str]> {
     let folder = file.split('/').next().unwrap_or_default();
     Some(match folder {
@@ -96,9 +98,9 @@ fn is_drawing(file: &str) -> bool {
 
 const PRINTERS: &[&str] = &["cli/print.rs", "main.rs"];
 const TERMINAL: &str = "tui/terminal.rs";
-/// Reads what a terminal sends, which is escape sequences.
+/// Reads the terminal's input: escape sequences.
 const TERMINAL_INPUT: &str = "tui/input/";
-/// Holds the terminal's stdout, or is a program of its own whose stdout is a wire.
+/// Holds the terminal's stdout, or is a separate program whose stdout is a transport.
 const STDOUT: &[&str] = &["cli/print.rs", TERMINAL, "demo/process.rs"];
 const UNSAFE: &[&str] = &["mcp/spawn.rs", "app/allocator.rs"];
 
@@ -124,7 +126,7 @@ const SEARCHES: &[&str] = &[
     "ne",
 ];
 
-/// Everything that `source`, standing at `file` (relative to `src/`), does against the rules.
+/// Returns the rule violations of `source` in `file` (relative to `src/`).
 fn violations(file: &str, source: &str) -> Vec<String> {
     let code = Code::read(source);
     let named = named_paths(file, &code.text);
@@ -180,12 +182,12 @@ fn is_display_text(literal: &str) -> bool {
     }) || inside.trim_end_matches('#') == "\": \""
 }
 
-/// Whether `path` is `prefix` or within it.
+/// Returns whether `path` equals `prefix` or is inside it.
 fn covers(prefix: &str, path: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// A source without comments, strings and code for tests.
+/// A source without comments, strings and test code.
 struct Code {
     text: String,
     strings: Vec<String>,
@@ -246,7 +248,8 @@ impl Code {
     }
 }
 
-/// The length of the string literal that begins here. `before` tells `br"…"` from a name that ends in r.
+/// Returns the length of the string literal that starts here. `before` distinguishes `br"…"` from a name that ends in
+/// r.
 fn string_at(rest: &str, before: &str) -> Option<usize> {
     let within_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
     let marks = rest.chars().take_while(|c| "bcr".contains(*c)).count();
@@ -273,7 +276,7 @@ fn string_at(rest: &str, before: &str) -> Option<usize> {
     Some(rest.len())
 }
 
-/// The length of the character literal that begins here; a lifetime is none.
+/// Returns the length of the character literal that starts here; `None` for a lifetime.
 fn char_at(rest: &str) -> Option<usize> {
     let inside = rest.strip_prefix('\'')?;
     let end = if inside.starts_with('\\') {
@@ -285,7 +288,7 @@ fn char_at(rest: &str) -> Option<usize> {
     Some(end + 2)
 }
 
-/// Where the item that begins here ends: at its `;`, or at the brace that closes its body.
+/// Returns the end of the item that starts here: its `;`, or the brace that closes its body.
 fn item_end(rest: &str) -> usize {
     let mut depth = 0usize;
     let mut at = "#[cfg(test)]".len();
@@ -311,7 +314,7 @@ fn item_end(rest: &str) -> usize {
     rest.len()
 }
 
-/// The words of a source, each with what follows it.
+/// Returns the words of a source, each with the text after it.
 fn words(text: &str) -> Vec<(&str, &str)> {
     let part_of = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = Vec::new();
@@ -324,7 +327,7 @@ fn words(text: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// Every path that a source names, `use` trees spread out and `self`/`super` resolved.
+/// Returns every path that a source names, with `use` trees expanded and `self`/`super` resolved.
 fn named_paths(file: &str, text: &str) -> BTreeSet<String> {
     let home = module_of(file);
     let mut found = BTreeSet::new();
@@ -338,7 +341,7 @@ fn named_paths(file: &str, text: &str) -> BTreeSet<String> {
         if word == "use" && !text[end..].starts_with('<') {
             let tree = &text[end..text[end..].find(';').map_or(text.len(), |n| end + n)];
             at = end + tree.len();
-            spread("", tree, &mut |path| {
+            expand("", tree, &mut |path| {
                 found.insert(resolve(&home, path));
             });
         } else if word.contains("::") {
@@ -348,15 +351,15 @@ fn named_paths(file: &str, text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The module that a file is, from the root: `tui/pane/mod.rs` is `tui`, `pane`.
+/// Returns the module of a file, from the root: `tui/pane/mod.rs` is `tui`, `pane`.
 fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_end_matches(".rs");
     let path = path.strip_suffix("/mod").unwrap_or(path);
     if ["lib", "main"].contains(&path) { vec![] } else { path.split('/').map(str::to_owned).collect() }
 }
 
-/// Gives every path of a `use` tree to `each`.
-fn spread(prefix: &str, tree: &str, each: &mut impl FnMut(&str)) {
+/// Passes every path of a `use` tree to `each`.
+fn expand(prefix: &str, tree: &str, each: &mut impl FnMut(&str)) {
     let tree = tree.trim();
     let Some(open) = tree.find('{') else {
         let path = tree.split(" as ").next().unwrap_or_default().trim();
@@ -365,21 +368,21 @@ fn spread(prefix: &str, tree: &str, each: &mut impl FnMut(&str)) {
     };
     let prefix = format!("{prefix}{}", tree[..open].trim());
     let inside = tree[open + 1..].trim_end().trim_end_matches('}');
-    // The last brace of a nested tree was cut off with ours; that does no harm.
+    // The last brace of a nested tree was cut off with ours, which is harmless.
     let (mut depth, mut start) = (0, 0);
     for (at, c) in inside.char_indices() {
         match c {
             '{' => depth += 1,
             '}' => depth -= 1,
             ',' if depth == 0 => {
-                spread(&prefix, &inside[start..at], each);
+                expand(&prefix, &inside[start..at], each);
                 start = at + 1;
             }
             _ => {}
         }
     }
     if !inside[start..].trim().is_empty() {
-        spread(&prefix, &inside[start..], each);
+        expand(&prefix, &inside[start..], each);
     }
 }
 
@@ -423,12 +426,12 @@ fn sources() -> Vec<(String, String)> {
     all.into_iter().filter(|(file, _)| !is_for_tests(file, &for_tests)).collect()
 }
 
-/// Whether a file is one of these, or of a module in one of these.
+/// Returns whether a file is in the list, or belongs to a module in it.
 fn is_for_tests(file: &str, for_tests: &BTreeSet<String>) -> bool {
     for_tests.contains(file) || Path::new(file).ancestors().skip(1).any(|folder| for_tests.contains(&format!("{}.rs", folder.display())))
 }
 
-/// The files of modules that a source declares for tests only.
+/// Returns the files of modules that a source declares for tests only.
 fn test_modules(file: &str, source: &str) -> Vec<String> {
     let folder = module_of(file).join("/");
     let declared = source.split("#[cfg(test)]").skip(1).filter_map(|after| {
@@ -450,7 +453,7 @@ fn the_layers_hold() {
 }
 
 #[test]
-fn long_files_are_named() {
+fn long_files_are_reported() {
     for (file, source) in sources() {
         let lines = source.lines().count();
         if lines > 700 {
@@ -528,7 +531,7 @@ fn every_planted_violation_is_found() {
 }
 
 #[test]
-fn what_is_allowed_is_not_accused() {
+fn allowed_code_is_not_reported() {
     let innocent = [
         (
             "domain/call.rs",

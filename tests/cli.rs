@@ -158,8 +158,8 @@ fn what_fails_is_replaced_and_the_way_is_told() {
     assert_eq!((&json["way"]["by"], &json["result"]["structuredContent"]["table"]), (&json!("database"), &json!("unconfirmed_charges")));
     let stages: Vec<&str> = json["way"]["stages"].as_array().unwrap().iter().map(|s| s["stage"].as_str().unwrap()).collect();
     assert!(stages.contains(&"not_repeated") && stages.contains(&"fallback"), "{stages:?}");
-    both(&charged).ends(0).says("falls back to database_insert_record");
-    both(&["call", "flaky_status", "--breaker", "flaky=hold-open"]).ends(3).says("held open by hand");
+    both(&charged).ends(0).says("fallback to database_insert_record");
+    both(&["call", "flaky_status", "--breaker", "flaky=hold-open"]).ends(3).says("held open manually");
     let route = both(&["route", "flaky_charge", "--json"]).ends(0).json();
     assert_eq!((&route["safe"], &route["fallback"]), (&json!(false), &json!(["database_insert_record"])));
     both(&["route", "flaky_charge", "--breaker", "flaky=trip"]).ends(3);

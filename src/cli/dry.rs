@@ -12,9 +12,9 @@ use crate::domain::{
     call::{Failure, FailureKind},
     read_model::ConsoleState,
     workflow::{
-        catalog_lookup::{CatalogView, find},
+        catalog_lookup::{CatalogView, find_tool},
         check::check_against,
-        dry_run::{Call, DryRunPlan, Instead, Known, Predicted, Turn, dry_run},
+        dry_run::{DryRunStep, Execution, PartialValue, Predicted, PredictedCall, PredictedFallback, dry_run},
         expression::Data,
         plan::{ActionKind, Plan},
     },
@@ -49,10 +49,10 @@ pub fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, S
 
 /// The server that a tool would be called on.
 fn server_of(read_model: &ConsoleState, tool: &str) -> Option<String> {
-    find(read_model, tool).map(|target| target.tool.server.to_string())
+    find_tool(read_model, tool).map(|target| target.tool.server.to_string())
 }
 
-fn document(read_model: &ConsoleState, step: &DryRunPlan) -> Value {
+fn document(read_model: &ConsoleState, step: &DryRunStep) -> Value {
     let mut shown = Map::new();
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
     put("step", step.path.as_str().into());
@@ -67,9 +67,9 @@ fn document(read_model: &ConsoleState, step: &DryRunPlan) -> Value {
         put("when", when.as_str().into());
     }
     // `null`: the run decides it.
-    let (runs, why) = match &step.fate {
+    let (runs, why) = match &step.predicted {
         Predicted::Runs => (Value::from(true), None),
-        Predicted::Open => (Value::Null, None),
+        Predicted::Undecided => (Value::Null, None),
         Predicted::Skipped { why } => (false.into(), Some(("skipped", why))),
         Predicted::Fails { why } => (false.into(), Some(("fails", why))),
     };
@@ -81,9 +81,9 @@ fn document(read_model: &ConsoleState, step: &DryRunPlan) -> Value {
         put("for_each", each.items.data.value());
         put("total", each.total.into());
     }
-    match (step.each.as_ref().and_then(|each| each.total), step.turns.first()) {
+    match (step.each.as_ref().and_then(|each| each.total), step.executions.first()) {
         (Some(_), _) => {
-            let items = step.turns.iter().map(|turn| {
+            let items = step.executions.iter().map(|turn| {
                 let mut item = Map::from_iter([
                     ("step".to_owned(), turn.path.as_str().into()),
                     ("item".to_owned(), turn.item.as_ref().map(Data::value).unwrap_or_default()),
@@ -100,10 +100,10 @@ fn document(read_model: &ConsoleState, step: &DryRunPlan) -> Value {
     Value::Object(shown)
 }
 
-fn turn_into(read_model: &ConsoleState, turn: &Turn, shown: &mut Map<String, Value>) {
+fn turn_into(read_model: &ConsoleState, turn: &Execution, shown: &mut Map<String, Value>) {
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
-    let mut fault = |known: &Known| {
-        if let Some(fault) = &known.fault {
+    let mut fault = |known: &PartialValue| {
+        if let Some(fault) = &known.error {
             put("fault", fault.as_str().into());
         }
     };
@@ -119,8 +119,8 @@ fn turn_into(read_model: &ConsoleState, turn: &Turn, shown: &mut Map<String, Val
     if let Some(form) = turn.form.as_ref().and_then(Body::value) {
         put("form", form);
     }
-    let call = |call: &Call| {
-        let Known { data, known, fault } = &call.arguments;
+    let call = |call: &PredictedCall| {
+        let PartialValue { data, known, error: fault } = &call.arguments;
         let mut shown =
             json!({"tool": &*call.tool, "server": server_of(read_model, &call.tool), "arguments": data.value(), "known": known});
         if let Some(fault) = fault {
@@ -129,19 +129,19 @@ fn turn_into(read_model: &ConsoleState, turn: &Turn, shown: &mut Map<String, Val
         shown
     };
     if !turn.fallbacks.is_empty() {
-        let instead = |instead: &Instead| match instead {
-            Instead::Call(other) => call(other),
-            Instead::Value(value) => json!({"value": value.data.value(), "known": value.known}),
+        let instead = |instead: &PredictedFallback| match instead {
+            PredictedFallback::Call(other) => call(other),
+            PredictedFallback::Value(value) => json!({"value": value.data.value(), "known": value.known}),
         };
         put("fallback", turn.fallbacks.iter().map(instead).collect::<Vec<_>>().into());
     }
     if let Some(undo) = &turn.undo {
         put("undo", call(undo));
     }
-    if !turn.within.is_empty() {
-        put("steps", turn.within.iter().map(|step| document(read_model, step)).collect::<Vec<_>>().into());
+    if !turn.nested.is_empty() {
+        put("steps", turn.nested.iter().map(|step| document(read_model, step)).collect::<Vec<_>>().into());
     }
-    if turn.cut {
+    if turn.truncated {
         put("more", true.into());
     }
 }
@@ -159,14 +159,14 @@ impl Pages<'_> {
         self.lines.push(format!("{:indent$}{text}", ""));
     }
 
-    fn step(&mut self, step: &DryRunPlan, indent: usize) {
+    fn step(&mut self, step: &DryRunStep, indent: usize) {
         let mut line = format!("{}  {} {}", step.path, step.kind.word(), step.subject);
         if let Some(server) = (step.kind == ActionKind::Tool).then(|| server_of(self.read_model, &step.subject)).flatten() {
             line.push_str(&format!("  of {server}"));
         }
-        match &step.fate {
+        match &step.predicted {
             Predicted::Runs => {}
-            Predicted::Open => line.push_str(&step.when.as_ref().map(|when| format!("  when {when}")).unwrap_or_default()),
+            Predicted::Undecided => line.push_str(&step.when.as_ref().map(|when| format!("  when {when}")).unwrap_or_default()),
             Predicted::Skipped { why } => line.push_str(&format!("  skipped: {why}")),
             Predicted::Fails { why } => line.push_str(&format!("  fails: {why}")),
         }
@@ -177,20 +177,20 @@ impl Pages<'_> {
         }
         self.line(indent, &line);
         let total = step.each.as_ref().and_then(|each| each.total);
-        for turn in &step.turns {
+        for turn in &step.executions {
             if total.is_some() {
                 self.line(indent + 2, &turn.path);
             }
             self.turn(turn, indent + if total.is_some() { 6 } else { 4 });
         }
         if let Some(more) =
-            total.map(|total| total.saturating_sub(step.turns.len())).filter(|more| *more > 0 && step.fate == Predicted::Runs)
+            total.map(|total| total.saturating_sub(step.executions.len())).filter(|more| *more > 0 && step.predicted == Predicted::Runs)
         {
             self.line(indent + 2, &format!("and {more} more items"));
         }
     }
 
-    fn turn(&mut self, turn: &Turn, indent: usize) {
+    fn turn(&mut self, turn: &Execution, indent: usize) {
         if let Some(sends) = &turn.sends {
             self.known(indent, "", sends);
         }
@@ -202,28 +202,28 @@ impl Pages<'_> {
         }
         for instead in &turn.fallbacks {
             match instead {
-                Instead::Call(call) => self.call(indent, "if it fails: ", call),
-                Instead::Value(value) => self.known(indent, "if it fails, the value: ", value),
+                PredictedFallback::Call(call) => self.call(indent, "if it fails: ", call),
+                PredictedFallback::Value(value) => self.known(indent, "if it fails, the value: ", value),
             }
         }
         if let Some(undo) = &turn.undo {
             self.call(indent, "undone by: ", undo);
         }
-        turn.within.iter().for_each(|step| self.step(step, indent));
-        if turn.cut {
+        turn.nested.iter().for_each(|step| self.step(step, indent));
+        if turn.truncated {
             self.line(indent, "what is done within is not listed: there is too much");
         }
     }
 
-    fn call(&mut self, indent: usize, label: &str, call: &Call) {
+    fn call(&mut self, indent: usize, label: &str, call: &PredictedCall) {
         let server = server_of(self.read_model, &call.tool).map(|server| format!(" of {server}")).unwrap_or_default();
         self.known(indent, &format!("{label}{}{server}  ", call.tool), &call.arguments);
     }
 
-    fn known(&mut self, indent: usize, label: &str, known: &Known) {
-        self.open |= !known.known && known.fault.is_none();
+    fn known(&mut self, indent: usize, label: &str, known: &PartialValue) {
+        self.open |= !known.known && known.error.is_none();
         self.line(indent, &format!("{label}{}", known.data.display()));
-        if let Some(fault) = &known.fault {
+        if let Some(fault) = &known.error {
             self.line(indent, &format!("fails: {fault}"));
         }
     }

@@ -63,11 +63,11 @@ async fn a_route_is_explained() {
     let plain = document(&ran(&fake, &["route", "db/query", "--json"]).await);
     assert_eq!((&plain["order"], &plain["safe"], &plain["group"]), (&json!(["db"]), &json!(true), &Value::Null));
 
-    let view = BreakerView { state: State::Open, reason: "5 failures in a row".into(), ..BreakerView::default() };
+    let view = BreakerView { state: State::Open, reason: "5 consecutive failures".into(), ..BreakerView::default() };
     fake.publish(EventKind::Breaker { server: "db".into(), tool: None, view: Arc::new(view) });
     let passed = document(&ran(&fake, &["route", "pool/query", "--json"]).await);
     assert_eq!(passed["order"], json!(["spare"]));
-    assert_eq!(passed["candidates"][0]["unfit"], "its breaker is open: 5 failures in a row");
+    assert_eq!(passed["candidates"][0]["unfit"], "its breaker is open: 5 consecutive failures");
     fake.failed("spare");
     let nobody = ran(&fake, &["route", "pool_query"]).await;
     assert_eq!(nobody.code, exit::NOT_READY);
@@ -119,7 +119,7 @@ async fn orders_and_faults_are_given_before_the_call() {
     for (flag, wrong) in [
         ("--breaker=db", "="),
         ("--breaker=db=explode", "there are trip"),
-        ("--inject=db=fail=2", "no share"),
+        ("--inject=db=fail=2", "not a share"),
         ("--inject==fail=1", "begins"),
     ] {
         let error = super::args::Cli::try_parse_from(["switchboard", "tools", flag]).unwrap_err();

@@ -15,7 +15,7 @@ use crate::domain::{
     call::{Failure, FailureKind, Operation},
     id::{ServerId, ToolId},
     policy::{
-        Treatment,
+        EffectivePolicy,
         breaker::State,
         cache,
         route::{self, Candidate, Decision, Group, Strategy},
@@ -53,7 +53,7 @@ struct Way<'w> {
     group: Option<&'w Group>,
     decision: Decision,
     candidates: Vec<Candidate>,
-    treatment: Treatment,
+    treatment: EffectivePolicy,
     safe: bool,
     why_safe: &'static str,
     cached: bool,
@@ -79,12 +79,12 @@ impl<'w> Way<'w> {
                     _ => None,
                 };
                 // Whose turn it is, and what chance says, only the call itself would tell: this is one of its ways.
-                let order = route::order(&group.strategy, &candidates, 0, &mut || 0.0, argument.as_deref());
-                Decision::of_group(group, rule, &candidates, &order, argument.as_deref())
+                let order = route::rank(&group.strategy, &candidates, 0, &mut || 0.0, argument.as_deref());
+                Decision::for_group(group, rule, &candidates, &order, argument.as_deref())
             }
             None => {
                 let unfit = candidates.first().and_then(|c| c.unfit.clone());
-                let mut decision = Decision::of_server(target.clone(), rule);
+                let mut decision = Decision::for_server(target.clone(), rule);
                 if let Some(unfit) = unfit {
                     decision.order.clear();
                     decision.passed_over.push((target.clone(), unfit));
@@ -98,7 +98,7 @@ impl<'w> Way<'w> {
         let trusted = first.is_some_and(|server| server.spec.trusted);
         let hints = first.and_then(|server| server.catalog.tool(&tool.name)).map(|tool| tool.hints).unwrap_or_default();
         let keyed = treatment.idempotency_key.is_some();
-        let safe = verdict::safe(hints, trusted, treatment.safe, keyed);
+        let safe = verdict::is_safe_to_retry(hints, trusted, treatment.safe, keyed);
         let why_safe = match (treatment.safe, keyed, safe) {
             (Some(_), ..) => "by a rule",
             (None, true, _) => "by its idempotency key",
@@ -124,13 +124,13 @@ impl<'w> Way<'w> {
             None => lines.push(("goes to", "nobody who can take it now".into())),
         }
         lines.extend(decision.passed_over.iter().map(|(id, why)| ("passed over", format!("{id}: {why}"))));
-        let Treatment { policy, idempotency_key, own_breaker, fallback, .. } = &self.treatment;
+        let EffectivePolicy { policy, idempotency_key, own_breaker, fallback, .. } = &self.treatment;
         let attempt = policy.attempt.map(|attempt| format!(", {} an attempt", short(attempt))).unwrap_or_default();
         lines.push(("deadline", format!("{}{attempt}", short(self.deadline))));
         let repeated = if self.safe { "yes" } else { "only what cannot have run" };
         lines.push(("sent again", format!("{repeated}: {}; at most {} attempts", self.why_safe, policy.retry.attempts)));
         lines.extend(idempotency_key.iter().map(|key| ("key", format!("put into the argument {key}"))));
-        if verdict::hedgeable(self.safe, policy) {
+        if verdict::may_hedge(self.safe, policy) {
             let after = policy.hedge.after.map_or_else(|| "its p95".into(), short);
             lines.push(("hedged", format!("after {after}")));
         }
@@ -153,7 +153,7 @@ impl<'w> Way<'w> {
     }
 
     fn json(&self) -> WayJson<'_> {
-        let Treatment { policy, idempotency_key, own_breaker, fallback, .. } = &self.treatment;
+        let EffectivePolicy { policy, idempotency_key, own_breaker, fallback, .. } = &self.treatment;
         WayJson {
             kind: "route",
             name: &self.name,
@@ -172,7 +172,7 @@ impl<'w> Way<'w> {
             deadline_ms: ms(self.deadline),
             attempt_ms: policy.attempt.map(ms),
             idempotency_key: idempotency_key.as_deref(),
-            hedged: verdict::hedgeable(self.safe, policy),
+            hedged: verdict::may_hedge(self.safe, policy),
             own_breaker: *own_breaker,
             cached: self.cached,
             fallback: fallback.iter().map(|fallback| fallback.words()).collect(),

@@ -31,7 +31,7 @@ use crate::{
             catalog_lookup::{may_offer, servers_of, tools_of},
             expression::Data,
             input_values::prepare,
-            name::{self, Which},
+            name::{self, StepFilter},
             plan::Plan,
         },
     },
@@ -122,11 +122,11 @@ fn answers(args: &RunArgs) -> Vec<(String, StepAnswer)> {
 
 /// Whether every step that a flag names is there; a word for no step would be lost in silence.
 fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
-    let set = args.set.iter().map(|setting| ("--set", &setting.step, Which::Whole));
-    let approve = args.approve.iter().map(|step| ("--approve", step, Which::Approve));
-    let answer = args.answer.iter().map(|(step, _)| ("--answer", step, Which::Ask));
-    let repeat = args.repeat.iter().map(|step| ("--repeat", step, Which::Call));
-    let skip = args.skip.iter().map(|(step, _)| ("--skip", step, Which::Call));
+    let set = args.set.iter().map(|setting| ("--set", &setting.step, StepFilter::Any));
+    let approve = args.approve.iter().map(|step| ("--approve", step, StepFilter::Approve));
+    let answer = args.answer.iter().map(|(step, _)| ("--answer", step, StepFilter::Ask));
+    let repeat = args.repeat.iter().map(|step| ("--repeat", step, StepFilter::Call));
+    let skip = args.skip.iter().map(|(step, _)| ("--skip", step, StepFilter::Call));
     for (flag, step, which) in set.chain(approve).chain(answer).chain(repeat).chain(skip) {
         name::check(plan, step, which)
             .map_err(|wrong| Failure::new(FailureKind::InvalidArguments, format!("{flag}: {}", wrong.message)).hint(wrong.hint))?;

@@ -152,7 +152,7 @@ fn mistakes_in_rules_say_where_and_what_to_do() {
         ("[defaults.load]\nburst = 1.5", 2, "defaults.load.burst", "whole number"),
         ("[defaults.load]\nin_flight = -1", 2, "defaults.load.in_flight", "from 0"),
         ("[servers.x]\ncommand = \"x\"\ncache = { keep = \"all\" }", 3, "cache.keep", "\"always\""),
-        ("[[tool]]\nmatch = \"/(/\"", 2, "tool.match", "no regular expression"),
+        ("[[tool]]\nmatch = \"/(/\"", 2, "tool.match", "invalid regular expression"),
         ("[[tool]]\nsafe = true", 1, "tool", "has no `match`"),
         ("[[tool]]\nmatch = \"x\"\nsave = true", 3, "tool.save", "did you mean `safe`?"),
         ("[[tool]]\nmatch = \"x\"\nidempotency_key = \"\"", 3, "tool.idempotency_key", "is empty"),

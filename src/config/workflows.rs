@@ -173,7 +173,7 @@ pub(super) fn name_in(path: &Path, text: &str) -> String {
     let head = text.lines().take_while(|line| !line.trim_start().starts_with('[')).map(|line| format!("{line}\n")).collect::<String>();
     let named = |text: &str| {
         let tree = Source::new(path, text).parse().ok()?;
-        Some(tree.get("name").and_then(|name| name.text()).filter(|name| !name.is_empty() && parse::fits(name)).map(str::to_owned))
+        Some(tree.get("name").and_then(|name| name.text()).filter(|name| !name.is_empty() && parse::is_valid_name(name)).map(str::to_owned))
     };
     let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     named(&head).or_else(|| named(text)).flatten().unwrap_or_else(stem)

@@ -1,6 +1,6 @@
-//! The last arguments of everything that was called, to be offered again in another session.
+//! Argument history: the last arguments of tools, prompts and resource templates, offered again in later sessions.
 //!
-//! Pure; the configuration keeps it on disk. What looks like a secret never gets in.
+//! Pure; `config` stores it on disk. Likely secrets are never recorded.
 
 use std::collections::VecDeque;
 
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{body::Body, form::Json, id::ServerId, server::looks_secret};
 
-/// How many arguments are remembered.
+/// Maximum number of entries.
 const MOST: usize = 500;
-/// Longer arguments are not remembered, in bytes.
+/// Maximum size of recorded arguments, in bytes.
 const LONGEST: usize = 64 << 10;
-/// How deep schemas are followed.
+/// Maximum depth of schemas that are followed.
 const DEEPEST: usize = 24;
 
-/// What kind of thing was called.
+/// The kind of a history entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecallKind {
@@ -27,27 +27,27 @@ pub enum RecallKind {
     Template,
 }
 
-/// The arguments of one thing.
+/// A history entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recalled {
-    /// Its server.
+    /// The server.
     pub server: ServerId,
-    /// What kind of thing it is.
+    /// The kind.
     pub kind: RecallKind,
-    /// Its own name.
+    /// The server's own name for it.
     pub name: String,
-    /// Its arguments: the text of a JSON object.
+    /// The arguments: the text of a JSON object.
     pub arguments: Body,
 }
 
-/// All that is remembered, the latest last.
+/// The argument history, latest last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recall {
     entries: VecDeque<Recalled>,
 }
 
 impl Recall {
-    /// Reads what [`Recall::to_json`] wrote; anything else is forgotten.
+    /// Parses the text of [`Recall::to_json`]; any other text gives an empty history.
     pub fn from_json(text: &str) -> Recall {
         let mut recall: Recall = serde_json::from_str(text).unwrap_or_default();
         recall.entries.retain(|e| e.arguments.len() <= LONGEST);
@@ -56,12 +56,12 @@ impl Recall {
         recall
     }
 
-    /// The text for the disk.
+    /// Returns the text to store on disk.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// Remembers arguments in place of older ones. They must have come through [`public`].
+    /// Records arguments, replacing older ones. They must have passed through [`public`].
     pub fn note(&mut self, entry: Recalled) {
         self.entries.retain(|e| (&e.server, e.kind, &e.name) != (&entry.server, entry.kind, &entry.name));
         if entry.arguments.len() > LONGEST {
@@ -73,14 +73,14 @@ impl Recall {
         self.entries.push_back(entry);
     }
 
-    /// The last arguments of something.
+    /// Returns the last arguments of an entry.
     pub fn find(&self, server: &ServerId, kind: RecallKind, name: &str) -> Option<&Body> {
         self.entries.iter().rev().find(|e| e.server == *server && e.kind == kind && e.name == name).map(|e| &e.arguments)
     }
 }
 
-/// `arguments` without members that look like secrets, and whether there were any: by their name, or
-/// since the schema calls them passwords (`format: password`) or never to be read (`writeOnly`).
+/// Removes members that look like secrets, by their name or because the schema marks them (`format: password`,
+/// `writeOnly`). Also returns whether there were any.
 pub fn public(arguments: &Body, schema: &Body) -> (Body, bool) {
     let root = Json::parse(&schema.text()).unwrap_or(Json::Bool(true));
     let Ok(mut value) = Json::parse(&arguments.text()) else { return (Body::from("{}"), true) };
@@ -101,7 +101,7 @@ fn strip(value: &mut Json, schemas: &[&Json], root: &Json, left_out: &mut bool, 
             });
             for (key, member) in members.iter_mut() {
                 if depth >= DEEPEST {
-                    // Too deep to be judged: not remembered.
+                    // Too deep to check: not recorded.
                     *member = Json::Null;
                     *left_out = true;
                 } else {
@@ -131,12 +131,12 @@ fn says_secret(schema: &Json) -> bool {
     schema.get("format").and_then(Json::str) == Some("password") || schema.get("writeOnly") == Some(&Json::Bool(true))
 }
 
-/// The schemas of a member.
+/// Returns the schemas of a member.
 fn below<'a>(schemas: &[&'a Json], key: &str) -> Vec<&'a Json> {
     schemas.iter().filter_map(|s| s.get("properties").and_then(|p| p.get(key)).or_else(|| s.get("additionalProperties"))).collect()
 }
 
-/// These schemas and all that they refer to or are made of, each once.
+/// Returns these schemas and all that they refer to or consist of, each once.
 fn alternatives<'a>(schemas: &[&'a Json], root: &'a Json) -> Vec<&'a Json> {
     let mut found: Vec<&Json> = vec![];
     let mut open: Vec<&Json> = schemas.to_vec();
@@ -162,29 +162,32 @@ fn pointer<'a>(root: &'a Json, path: &str) -> Option<&'a Json> {
 mod tests {
     use super::*;
 
-    fn of(schema: &str, arguments: &str) -> (String, bool) {
+    fn public_part(schema: &str, arguments: &str) -> (String, bool) {
         let (body, left_out) = public(&Body::from(arguments), &Body::from(schema));
         (body.text().into_owned(), left_out)
     }
 
     #[test]
-    fn secrets_are_left_out_wherever_they_stand() {
+    fn secrets_are_removed_at_every_position() {
         let schema = r##"{"type":"object","properties":{
             "user":{"type":"string"},"pin":{"type":"string","format":"password"},
             "login":{"$ref":"#/$defs/login"},"list":{"type":"array","items":{"anyOf":[{"$ref":"#/$defs/login"},{"type":"null"}]}}},
             "$defs":{"login":{"type":"object","properties":{"name":{"type":"string"},"code":{"type":"string","writeOnly":true}}}}}"##;
         assert_eq!(
-            of(schema, r#"{"user":"a","pin":"1","api_key":"x","login":{"name":"n","code":"c"},"list":[{"code":"d","name":"m"},7.50]}"#),
+            public_part(
+                schema,
+                r#"{"user":"a","pin":"1","api_key":"x","login":{"name":"n","code":"c"},"list":[{"code":"d","name":"m"},7.50]}"#
+            ),
             (r#"{"user":"a","login":{"name":"n"},"list":[{"name":"m"},7.50]}"#.into(), true)
         );
-        assert_eq!(of(schema, r#"{"user": "a"}"#), (r#"{"user": "a"}"#.into(), false), "as it was");
-        assert_eq!(of("{", r#"{"password":"a","b":1}"#).0, r#"{"b":1}"#);
+        assert_eq!(public_part(schema, r#"{"user": "a"}"#), (r#"{"user": "a"}"#.into(), false), "as it was");
+        assert_eq!(public_part("{", r#"{"password":"a","b":1}"#).0, r#"{"b":1}"#);
         let looped = r##"{"$ref":"#","properties":{"x":{"$ref":"#"}}}"##;
-        assert_eq!(of(looped, r#"{"x":{"x":{"token":1}}}"#).0, r#"{"x":{"x":{}}}"#);
+        assert_eq!(public_part(looped, r#"{"x":{"x":{"token":1}}}"#).0, r#"{"x":{"x":{}}}"#);
     }
 
     #[test]
-    fn the_latest_arguments_are_found_again() {
+    fn the_latest_arguments_are_returned() {
         let mut recall = Recall::default();
         let entry = |name: &str, arguments: &str| Recalled {
             server: "db".into(),

@@ -1,4 +1,4 @@
-//! Questions from servers: elicitation, sampling and roots, whichever era brought them.
+//! Questions from servers: elicitation, sampling and roots, in either protocol era.
 
 use std::fmt;
 
@@ -13,25 +13,25 @@ use super::{
     time::Stamp,
 };
 
-/// A question of a server that somebody or something has to answer.
+/// A question of a server that needs an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
-    /// Its place in the inbox.
+    /// Its id in the inbox.
     pub id: AskId,
     /// The server that asks.
     pub server: ServerId,
-    /// The call in whose course it asks, as far as that is known.
+    /// The call that the question belongs to, if known.
     pub call: Option<CallId>,
-    /// What it asks.
+    /// The question.
     pub question: Question,
-    /// When it came.
+    /// Time of receipt.
     pub at: Stamp,
-    /// The step of a run that asks, if it is one; `server` is then the workflow's name and no server.
+    /// The workflow step that asks, if any; then `server` holds the name of the workflow.
     #[serde(default)]
     pub run: Option<RunStep>,
 }
 
-/// What a server asks.
+/// The content of a question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Question {
@@ -39,17 +39,17 @@ pub enum Question {
     Form {
         /// The text for the user.
         message: String,
-        /// The requested schema, as it came.
+        /// The requested schema, as received.
         schema: Body,
     },
-    /// `elicitation/create` in URL mode. The URL is only shown, never fetched.
+    /// `elicitation/create` in URL mode. The URL is only displayed, never fetched.
     Url {
         /// The text for the user.
         message: String,
-        /// The address that the user is asked to open.
+        /// The URL that the user is asked to open.
         url: String,
     },
-    /// `sampling/createMessage`; the whole parameters, as they came.
+    /// `sampling/createMessage`.
     Sampling {
         /// `params` of the request.
         params: Body,
@@ -59,7 +59,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// The word for people.
+    /// Returns the name for users.
     pub fn word(&self) -> &'static str {
         match self {
             Question::Form { .. } => "form",
@@ -69,9 +69,9 @@ impl Question {
         }
     }
 
-    /// Understands a request by its method and parameters; `None` for methods that are not a question.
+    /// Parses a request by its method and parameters; `None` for methods that are not questions.
     ///
-    /// Keeps no reference to the message that the parameters are a part of. The text for the user is cut to what can be shown.
+    /// Keeps no reference to the message. The text for the user is cut to its limit.
     pub fn from_request(method: &str, params: &Body) -> Option<Question> {
         let [mode, message, url, schema] = params.fields(["mode", "message", "url", "requestedSchema"]).unwrap_or_default();
         let text = |field: Option<&RawValue>, limit| field.and_then(|raw| bounds::json_text(raw.get(), limit)).unwrap_or_default();
@@ -90,7 +90,7 @@ impl Question {
         }
     }
 
-    /// About how many bytes its texts take.
+    /// Returns the approximate size of its texts, in bytes.
     pub fn weight(&self) -> usize {
         size_of::<Ask>()
             + match self {
@@ -101,7 +101,7 @@ impl Question {
             }
     }
 
-    /// Whether it is too large to be asked ([`bounds::QUESTION`]).
+    /// Returns whether the question is too large to be asked ([`bounds::QUESTION`]).
     pub fn oversize(&self) -> bool {
         match self {
             Question::Form { schema, .. } => schema.len() > bounds::QUESTION,
@@ -112,24 +112,24 @@ impl Question {
     }
 }
 
-/// An answer to a question.
+/// The answer to a question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Answer {
-    /// Agreed: the form's content, the sampled message (a `CreateMessageResult`), the roots
-    /// (a `ListRootsResult`); empty for a page that was opened.
+    /// Accepted, with the form's content, the sampled message (a `CreateMessageResult`) or the roots (a
+    /// `ListRootsResult`); empty for an opened page.
     Accept {
         /// JSON.
         content: Body,
     },
-    /// The user said no.
+    /// Declined by the user.
     Decline,
-    /// The user did not choose, or the call ended meanwhile.
+    /// Cancelled: the user did not choose, or the call ended meanwhile.
     Cancel,
 }
 
 impl Answer {
-    /// The `result` of the answer to `question`, or the JSON-RPC error `(code, message)`.
+    /// Converts the answer to the `result` of the response to `question`, or to a JSON-RPC error `(code, message)`.
     ///
     /// Declined sampling is the error -1 (MCP 2025-11-25, client/sampling, "Error Handling").
     pub fn to_result(&self, question: &Question) -> Result<serde_json::Value, (i64, String)> {
@@ -142,7 +142,7 @@ impl Answer {
             (Question::Form { .. } | Question::Url { .. }, Answer::Decline) => Ok(json!({"action": "decline"})),
             (Question::Form { .. } | Question::Url { .. }, Answer::Cancel) => Ok(json!({"action": "cancel"})),
             (Question::Sampling { .. }, Answer::Accept { content }) => {
-                content.parse().map_err(|e| (-32603, format!("the configured sampling answer is no JSON: {e}")))
+                content.parse().map_err(|e| (-32603, format!("the configured sampling answer is not valid JSON: {e}")))
             }
             (Question::Roots, Answer::Accept { content }) => Ok(content.value().unwrap_or_else(|| json!({"roots": []}))),
             (Question::Sampling { .. }, _) => Err((-1, "User rejected sampling request".into())),
@@ -161,7 +161,7 @@ pub enum AskEnd {
     Declined,
     /// The user did not choose.
     Cancelled,
-    /// The call ended first, or whoever asked went away.
+    /// The call ended first, or the connection of the server closed.
     CallEnded,
     /// The server's policy answered it.
     AnsweredByPolicy,
@@ -185,15 +185,16 @@ impl fmt::Display for AskEnd {
     }
 }
 
-/// What answers a server's questions of one kind.
+/// How a server's questions of one kind are answered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AskPolicy {
-    /// The user, in the inbox.
+    /// By the user, in the inbox.
     #[default]
     Ask,
-    /// Nobody: declined at once.
+    /// Declined immediately.
     Decline,
-    /// This JSON, at once (form content, a `CreateMessageResult`, …). For roots: the configured list.
+    /// Answered immediately with this JSON (form content, a `CreateMessageResult`, …). For roots: the configured
+    /// list.
     Fixed(Body),
 }

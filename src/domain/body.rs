@@ -1,4 +1,4 @@
-//! Bytes as they crossed the wire.
+//! Message bodies: bytes exactly as they crossed the wire.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 
 use super::secret::Redactor;
 
-/// A piece of a message exactly as it crossed the wire, normally JSON text.
+/// Part of a message exactly as it crossed the wire, normally JSON text.
 ///
-/// Cheap to clone; a result is a slice of the frame that it came in. Serialised as a string; bytes
-/// that are no UTF-8 are replaced by U+FFFD there (and only there).
+/// Cheap to clone; a result is a slice of the frame that contained it. Serialised as a string, in which bytes that
+/// are not UTF-8 are replaced by U+FFFD (only there).
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Body(Bytes);
 
 impl Body {
-    /// Wraps bytes without looking at them.
+    /// Wraps bytes without inspecting them.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
         Self(bytes.into())
     }
@@ -29,22 +29,22 @@ impl Body {
         Self(serde_json::to_vec(value).unwrap_or_else(|_| b"null".to_vec()).into())
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are no bytes.
+    /// Returns whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The text; invalid UTF-8 is replaced by U+FFFD.
+    /// Returns the text; invalid UTF-8 is replaced by U+FFFD.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
@@ -54,12 +54,12 @@ impl Body {
         serde_json::from_slice(&self.0)
     }
 
-    /// The JSON value, or `None` when this is no JSON.
+    /// Returns the JSON value; `None` if this is not JSON.
     pub fn value(&self) -> Option<serde_json::Value> {
         self.parse().ok()
     }
 
-    /// The same with every known secret masked, JSON staying JSON; nothing is copied when there is none.
+    /// Masks every known secret, preserving valid JSON; copies nothing if there is none.
     pub fn redacted(&self, redactor: &Redactor) -> Body {
         if !redactor.finds(&self.0) {
             return self.clone();
@@ -69,14 +69,15 @@ impl Body {
         Body::from(if json { redactor.redact_json(&text) } else { redactor.redact(&text) })
     }
 
-    /// The named members of the JSON object, undecoded; `None` when this is not a JSON object.
+    /// Returns the named members of the JSON object, undecoded; `None` if this is not a JSON object.
     ///
-    /// Of a name that occurs twice the last member counts. Allocates nothing, whatever the object holds.
+    /// Of duplicate names the last member counts. Allocates nothing, whatever the object contains.
     pub fn fields<const N: usize>(&self, names: [&str; N]) -> Option<[Option<&RawValue>; N]> {
         fields(&self.0, names)
     }
 
-    /// At most the first `limit` bytes, cut within no character of UTF-8; in memory of its own where bytes are left out.
+    /// Returns at most the first `limit` bytes, cut at a character boundary; in separate memory if bytes are left
+    /// out.
     pub fn front(&self, limit: usize) -> Body {
         if self.len() <= limit {
             return self.clone();
@@ -86,12 +87,12 @@ impl Body {
         Body(Bytes::copy_from_slice(&self.0[..end]))
     }
 
-    /// The same bytes in memory of their own, so that they do not keep a larger message alive.
+    /// Copies the bytes to separate memory, so that they do not keep a larger message alive.
     pub fn detached(&self) -> Body {
         Body(Bytes::copy_from_slice(&self.0))
     }
 
-    /// The slice of this body that `part` (which must point into it) covers, without copying.
+    /// Returns the slice of this body that `part` (which must point into it) covers, without copying.
     ///
     /// A `part` from elsewhere is copied.
     pub fn slice_of(&self, part: &[u8]) -> Body {
@@ -104,7 +105,7 @@ impl Body {
     }
 }
 
-/// [`Body::fields`] of JSON text.
+/// Returns [`Body::fields`] of JSON text.
 pub fn fields<'a, const N: usize>(json: &'a [u8], names: [&str; N]) -> Option<[Option<&'a RawValue>; N]> {
     struct Named<'n, const N: usize>([&'n str; N]);
 
@@ -134,7 +135,8 @@ pub fn fields<'a, const N: usize>(json: &'a [u8], names: [&str; N]) -> Option<[O
     reader.end().ok().map(|()| found)
 }
 
-/// The first `most` members of a JSON array, undecoded, and how many it has; an error when this is not an array.
+/// Returns the first `most` members of a JSON array, undecoded, and their total number; an error if this is not an
+/// array.
 pub fn members(json: &[u8], most: usize) -> Result<(Vec<&RawValue>, usize), serde_json::Error> {
     struct Members(usize);
 
@@ -164,7 +166,7 @@ pub fn members(json: &[u8], most: usize) -> Result<(Vec<&RawValue>, usize), serd
     reader.end().map(|()| found)
 }
 
-/// A member's name, borrowed where it holds no escape.
+/// The name of a member, borrowed if it contains no escape.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 

@@ -1,55 +1,56 @@
-//! Bounds on what a server can make the program store, and the cuts that hold them. Pure.
+//! Limits on what a server can make the program store, and the functions that cut texts to them. Pure.
 //!
-//! A message may have [`Limits::message_bytes`](super::server::Limits). What outlives the message is bounded here, so that memory
-//! stays within five times the largest message whatever a server sends. The stores count bytes ([`Retention`](super::read_model::Keep)),
-//! and each text that they hold has a bound of its own. A cut text ends in a mark that says how long the whole is.
+//! A message may be as large as [`Limits::message_bytes`](super::server::Limits). Everything that outlives the
+//! message is limited here, so that memory stays within five times the largest message, whatever a server sends. The
+//! stores count bytes ([`Retention`](super::read_model::Retention)), and each stored text has a limit of its own. A
+//! cut text ends in a mark with its full size.
 
 use std::borrow::Cow;
 
 use super::time::size;
 
-/// Longest JSON-RPC id of a server's request, and longest id of an SSE event that is used for resumption.
+/// Maximum length of the JSON-RPC id of a server's request, and of an SSE event id used for resumption.
 pub const ID: usize = 4 << 10;
-/// Longest method of a server's message; of a longer one the front is shown and nothing is done.
+/// Maximum length of a method in a server's message; a longer one is displayed cut and ignored.
 pub const METHOD: usize = 1 << 10;
-/// Longest name or URI of a list entry, and longest URI of `notifications/resources/updated`.
+/// Maximum length of the name or URI of a list entry, and of the URI in `notifications/resources/updated`.
 pub const NAME: usize = 4 << 10;
-/// Longest cursor of a list.
+/// Maximum length of a list cursor.
 pub const CURSOR: usize = 4 << 10;
-/// Longest text of an error: message, cause, line of stderr in a failure.
+/// Maximum length of an error text: message, cause, line of stderr in a failure.
 pub const ERROR_TEXT: usize = 4 << 10;
-/// Longest `data` of a JSON-RPC error.
+/// Maximum size of `data` of a JSON-RPC error.
 pub const ERROR_DATA: usize = 64 << 10;
-/// Longest one-line text: details of anomalies, notices, progress messages, names of loggers, reasons.
+/// Maximum length of a one-line text: details of anomalies, notices, progress messages, logger names, reasons.
 pub const LINE: usize = 1 << 10;
-/// Longest text of a log message.
+/// Maximum length of a log message.
 pub const LOG_TEXT: usize = 16 << 10;
 /// Bytes of the log messages of one server, and of its anomalies.
 pub const LOG_BYTES: usize = 1 << 20;
-/// Longest description, title or instructions of a server.
+/// Maximum length of a description, title or instructions of a server.
 pub const DESCRIPTION: usize = 64 << 10;
-/// Headers of one HTTP response, names and values together.
+/// Maximum size of the headers of one HTTP response, names and values together.
 pub const HEADERS: usize = 16 << 10;
-/// Longest body of a frame.
+/// Maximum body of a frame.
 pub const FRAME: usize = 64 << 10;
-/// Longest body of a frame that is the request or the answer of a call. The whole result is stored with the call.
+/// Maximum body of a frame with the request or response of a call. The complete result is stored with the call.
 pub const CALL_FRAME: usize = 1 << 20;
-/// Longest question of a server: the form's schema, the sampling parameters.
+/// Maximum size of a server's question: form schema or sampling parameters.
 pub const QUESTION: usize = 256 << 10;
-/// Bytes of all the questions of one server that are open.
+/// Total size of the open questions of one server, in bytes.
 pub const QUESTIONS: usize = 2 << 20;
-/// Bytes of the failures of calls that are stored in full; of older ones kind and front of the message stay.
+/// Total size of the failures stored in full, in bytes; of older ones only kind and beginning of the message are
+/// stored.
 pub const FAILURES: usize = 4 << 20;
-/// Bytes of events that wait for one slow reader.
+/// Size of the events queued for one slow reader, in bytes.
 pub const TAIL: usize = 8 << 20;
 
-/// The text, or as much of its front as fits into `limit` bytes together with a mark that says how long the whole is.
-/// Cutting a cut text to the same limit changes nothing.
+/// Cuts a text to `limit` bytes including a mark with the full size. Idempotent for the same limit.
 pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     cut_of(text, limit, text.len())
 }
 
-/// [`cut`] of a text that is the front of a whole of `whole` bytes.
+/// Cuts a text that is the beginning of `whole` bytes, as [`cut`] does.
 pub fn cut_of(text: &str, limit: usize, whole: usize) -> Cow<'_, str> {
     if whole <= limit && text.len() == whole {
         return Cow::Borrowed(text);
@@ -59,26 +60,26 @@ pub fn cut_of(text: &str, limit: usize, whole: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{front}{mark}"))
 }
 
-/// Cuts an owned text as [`cut`] does, and gives back the memory of the rest.
+/// Cuts an owned text as [`cut`] does, and releases the memory of the rest.
 pub fn shorten(text: &mut String, limit: usize) {
     if text.len() > limit {
         *text = cut(text, limit).into_owned();
     }
 }
 
-/// The largest length up to `limit` that ends within no character.
+/// Returns the largest length up to `limit` that is a character boundary.
 pub fn boundary(text: &str, limit: usize) -> usize {
     (0..=limit.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// What a cut text ends in.
+/// Returns the mark at the end of a cut text.
 fn mark(whole: usize) -> String {
     format!("… (cut, {} in all)", size(whole as u64))
 }
 
-/// The text of a JSON string token, at most `limit` bytes of it as by [`cut`]; `None` when `token` is not a string.
+/// Decodes a JSON string token to at most `limit` bytes, cut as by [`cut`]; `None` if `token` is not a string.
 ///
-/// Only the front of a long token is decoded. The mark gives the size of the token, escapes included.
+/// Only the beginning of a long token is decoded. The mark gives the size of the token, including escapes.
 pub fn json_text(token: &str, limit: usize) -> Option<String> {
     let inner = token.strip_prefix('"')?.strip_suffix('"')?;
     if inner.len() <= limit {
@@ -88,7 +89,7 @@ pub fn json_text(token: &str, limit: usize) -> Option<String> {
     Some(cut_of(&decode(&format!("\"{front}\""))?, limit, inner.len()).into_owned())
 }
 
-/// Decodes a JSON string; halves of surrogate pairs, which no text can hold, become U+FFFD.
+/// Decodes a JSON string; lone surrogates become U+FFFD.
 fn decode(token: &str) -> Option<String> {
     if let Ok(text) = serde_json::from_str(token) {
         return Some(text);
@@ -104,8 +105,8 @@ fn decode(token: &str) -> Option<String> {
                 rest = &rest[at + 6..];
             }
             None => {
-                let plain: String = serde_json::from_str(&format!("\"{}\"", rest.get(at..at + 2)?)).ok()?;
-                units.extend(plain.encode_utf16());
+                let unescaped: String = serde_json::from_str(&format!("\"{}\"", rest.get(at..at + 2)?)).ok()?;
+                units.extend(unescaped.encode_utf16());
                 rest = &rest[at + 2..];
             }
         }
@@ -114,7 +115,7 @@ fn decode(token: &str) -> Option<String> {
     Some(String::from_utf16_lossy(&units))
 }
 
-/// The largest length up to `limit` that ends within no character, escape or surrogate pair.
+/// Returns the largest length up to `limit` that does not split a character, escape or surrogate pair.
 fn whole_escapes(inner: &str, limit: usize) -> usize {
     let limit = boundary(inner, limit);
     let mut at = 0;
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_stays_and_what_does_not_ends_in_its_size() {
+    fn short_texts_stay_and_long_ones_end_in_their_size() {
         assert_eq!(cut("abc", 3), "abc");
         let long = format!("abcdé{}", "x".repeat(100));
         let short = cut(&long, 28);

@@ -1,4 +1,4 @@
-//! Calls: what is asked, how it goes, how it ends.
+//! Calls: request, progress and outcome.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     time::Stamp,
 };
 
-/// What a call asks of a server.
+/// The operation that a call requests from a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "operation", rename_all = "snake_case")]
 pub enum Operation {
@@ -22,7 +22,7 @@ pub enum Operation {
     Tool {
         /// The tool.
         tool: ToolId,
-        /// The arguments object, JSON text exactly as it is sent.
+        /// The arguments object: JSON text exactly as sent.
         arguments: Body,
     },
     /// `resources/read`.
@@ -45,22 +45,22 @@ pub enum Operation {
     Complete {
         /// The server.
         server: ServerId,
-        /// The whole `params`, JSON.
+        /// The complete `params`, JSON.
         params: Body,
     },
-    /// Any other request, sent as it is.
+    /// Any other request, sent as is.
     Raw {
         /// The server.
         server: ServerId,
         /// The method.
         method: String,
-        /// `params`, JSON; absent when empty.
+        /// `params`, JSON; absent if empty.
         params: Body,
     },
 }
 
 impl Operation {
-    /// The server that is asked.
+    /// Returns the server that receives the request.
     pub fn server(&self) -> &ServerId {
         match self {
             Operation::Tool { tool, .. } => &tool.server,
@@ -71,7 +71,7 @@ impl Operation {
         }
     }
 
-    /// The JSON-RPC method.
+    /// Returns the JSON-RPC method.
     pub fn method(&self) -> &str {
         match self {
             Operation::Tool { .. } => "tools/call",
@@ -82,7 +82,7 @@ impl Operation {
         }
     }
 
-    /// The value of an argument of a tool's call as text: a string as it is, anything else as JSON.
+    /// Returns an argument of a tool call as text: strings as they are, other values as JSON.
     pub fn argument(&self, name: &str) -> Option<String> {
         let Operation::Tool { arguments, .. } = self else { return None };
         match arguments.value()?.get(name)? {
@@ -91,7 +91,7 @@ impl Operation {
         }
     }
 
-    /// About how many bytes its texts take.
+    /// Returns the approximate size of its texts, in bytes.
     pub fn weight(&self) -> usize {
         match self {
             Operation::Tool { arguments, .. } => arguments.len(),
@@ -102,7 +102,7 @@ impl Operation {
         }
     }
 
-    /// What is called, for people: the tool's own name, the URI, the prompt's name, the method.
+    /// Returns the subject for users: the tool's own name, URI, prompt name or method.
     pub fn subject(&self) -> &str {
         match self {
             Operation::Tool { tool, .. } => &tool.name,
@@ -114,32 +114,32 @@ impl Operation {
     }
 }
 
-/// A call as it was asked for.
+/// A requested call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallSpec {
-    /// What is asked.
+    /// The operation.
     pub operation: Operation,
-    /// Who asks.
+    /// The origin of the request.
     pub origin: Origin,
-    /// Overall deadline instead of the server's.
+    /// Overall deadline, overriding the server's.
     pub timeout: Option<Duration>,
-    /// The step of a run that it belongs to.
+    /// The workflow step that the call belongs to.
     #[serde(default)]
     pub run: Option<RunStep>,
 }
 
 impl CallSpec {
-    /// A call of `tool` with `arguments` (JSON text), with the server's own deadline.
+    /// Creates a call of `tool` with `arguments` (JSON text) and the server's deadline.
     pub fn tool(tool: ToolId, arguments: impl Into<Body>, origin: Origin) -> Self {
         Self { operation: Operation::Tool { tool, arguments: arguments.into() }, origin, timeout: None, run: None }
     }
 }
 
-/// Who asked for a call.
+/// The origin of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// A person at the console.
+    /// A user of the console.
     Console,
     /// The command line.
     Cli,
@@ -150,7 +150,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The word for people.
+    /// Returns the name for users.
     pub fn word(self) -> &'static str {
         match self {
             Origin::Console => "console",
@@ -161,69 +161,70 @@ impl Origin {
     }
 }
 
-/// Progress that a server reported on a call (`notifications/progress`).
+/// Progress of a call reported by the server (`notifications/progress`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// How far, in the server's own unit.
+    /// The progress in the server's unit.
     pub progress: f64,
-    /// The whole, when the server knows it.
+    /// The total, if the server knows it.
     pub total: Option<f64>,
-    /// What it is doing.
+    /// The server's message.
     pub message: Option<String>,
 }
 
-/// When the stations of a call were passed, taken where the bytes pass.
+/// Timestamps of a call, taken where its bytes are sent and received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timings {
-    /// Asked for.
+    /// The call was requested.
     pub queued: Stamp,
     /// The last byte of the (first) request was handed to the system.
     pub sent: Option<Stamp>,
-    /// The first byte of the (last) answer was read.
+    /// The first byte of the (last) response was read.
     pub first_byte: Option<Stamp>,
-    /// The last byte of the (last) answer was read.
+    /// The last byte of the (last) response was read.
     pub last_byte: Option<Stamp>,
     /// The outcome was known.
     pub settled: Stamp,
 }
 
 impl Timings {
-    /// From asking to outcome.
+    /// Returns the time from request to outcome.
     pub fn total(&self) -> Duration {
         self.settled.since(self.queued)
     }
 
-    /// From asking to the request's last byte; the whole when nothing was sent.
+    /// Returns the time until the last byte of the request was sent; the total if nothing was sent.
     pub fn wait(&self) -> Duration {
         self.sent.unwrap_or(self.settled).since(self.queued)
     }
 
-    /// From the request's last byte to the answer's last; `None` when nothing was answered.
+    /// Returns the time from the last byte of the request to the last byte of the response; `None` without a
+    /// response.
     pub fn wire(&self) -> Option<Duration> {
         Some(self.last_byte?.since(self.sent?))
     }
 }
 
-/// How a call ended. Every call has exactly one.
+/// The outcome of a call. Every call has exactly one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// Answered.
+    /// A response.
     Ok {
-        /// The `result`, as it came.
+        /// The `result` as received.
         result: Body,
     },
-    /// Answered by the tool itself with `isError: true`: the server is well.
+    /// A response with `isError: true`: the tool failed, but the server is up.
     ToolError {
-        /// The `result`, as it came.
+        /// The `result` as received.
         result: Body,
     },
-    /// Not answered.
+    /// No usable response.
     Failed {
-        /// Why.
+        /// The failure.
         failure: Arc<Failure>,
     },
-    /// Given up by the one who asked.
+    /// Cancelled by the caller.
     Cancelled {
         /// By whom and why.
         reason: String,
@@ -231,7 +232,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The words for people: `ok`, `tool error`, the kind of failure, `cancelled`.
+    /// Returns the name for users: `ok`, `tool error`, the kind of failure, `cancelled`.
     pub fn words(&self) -> &'static str {
         match self {
             Outcome::Ok { .. } => "ok",
@@ -241,7 +242,7 @@ impl Outcome {
         }
     }
 
-    /// The result body, if there is one.
+    /// Returns the result body, if there is one.
     pub fn result(&self) -> Option<&Body> {
         match self {
             Outcome::Ok { result } | Outcome::ToolError { result } => Some(result),
@@ -250,30 +251,30 @@ impl Outcome {
     }
 }
 
-/// Why a call was not answered.
+/// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The class, for programs.
+    /// The kind, for programs.
     pub kind: FailureKind,
-    /// What happened, in one line.
+    /// The message, one line.
     pub message: String,
-    /// The JSON-RPC error, when the server answered one.
+    /// The JSON-RPC error, if the server responded with one.
     pub rpc: Option<RpcError>,
-    /// HTTP status, when there was one.
+    /// The HTTP status, if there was one.
     pub status: Option<u16>,
-    /// HTTP headers of the answer that failed, secrets masked.
+    /// HTTP headers of the failed response, secrets masked.
     pub headers: Vec<(String, String)>,
-    /// How the server's process ended.
+    /// The exit of the server's process.
     pub exit: Option<Exit>,
-    /// The last lines of its stderr.
+    /// Last lines of its stderr.
     pub stderr: Vec<String>,
     /// Causes, outermost first.
     pub causes: Vec<String>,
     /// Whether the request may have reached the server, so that it may have run.
     pub may_have_run: bool,
-    /// What to try next.
+    /// What the user can try.
     pub hint: Option<String>,
-    /// How long the server asked to be left alone (`Retry-After`).
+    /// How long the server asked to wait (`Retry-After`).
     #[serde(default)]
     pub retry_after: Option<Duration>,
     /// Set when the server does not know the session of the request.
@@ -292,7 +293,7 @@ pub enum SessionLoss {
 }
 
 impl Failure {
-    /// A failure of which only kind and message are known, and that was never sent.
+    /// Creates a failure with kind and message of a request that was never sent.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -310,18 +311,18 @@ impl Failure {
         }
     }
 
-    /// The same, of a request that may have reached the server.
+    /// Creates a failure of a request that may have reached the server.
     pub fn after_send(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { may_have_run: true, ..Self::new(kind, message) }
     }
 
-    /// The same with a hint.
+    /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same with every text cut to its bound ([`bounds`]). It shares no memory with the message that it came in.
+    /// Cuts every text to its limit ([`bounds`]). The result shares no memory with the received message.
     pub fn bounded(mut self) -> Self {
         bounds::shorten(&mut self.message, bounds::ERROR_TEXT);
         bound_lines(&mut self.causes);
@@ -346,7 +347,7 @@ impl Failure {
         self
     }
 
-    /// The same reduced to its kind and the front of its message, for old failures of many.
+    /// Reduces the failure to its kind and the beginning of its message, for old failures.
     pub fn thinned(&self) -> Self {
         let rpc =
             self.rpc.as_ref().map(|rpc| RpcError { code: rpc.code, message: bounds::cut(&rpc.message, THIN).into_owned(), data: None });
@@ -361,7 +362,7 @@ impl Failure {
         }
     }
 
-    /// About how many bytes its texts take.
+    /// Returns the approximate size of its texts, in bytes.
     pub fn weight(&self) -> usize {
         let lines = |lines: &[String]| lines.iter().map(|line| line.len() + size_of::<String>()).sum::<usize>();
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>()).sum();
@@ -370,7 +371,7 @@ impl Failure {
         size_of::<Failure>() + self.message.len() + lines(&self.causes) + lines(&self.stderr) + headers + rpc + hint
     }
 
-    /// The same with every known secret masked that the server quoted, as careless ones do.
+    /// Masks every known secret that the server quoted.
     pub fn redacted(mut self, redactor: &Redactor) -> Self {
         let texts = self.headers.iter_mut().map(|(_, value)| value).chain(&mut self.stderr).chain(&mut self.causes);
         for text in texts.chain([&mut self.message]).chain(self.rpc.as_mut().map(|rpc| &mut rpc.message)) {
@@ -382,7 +383,7 @@ impl Failure {
         self
     }
 
-    /// The whole report, a line each, for panes and for headless output.
+    /// Returns the complete report as labelled lines, for console and CLI.
     pub fn report(&self) -> Vec<(Label, String)> {
         let mut lines = vec![(Label::Failed, format!("{}: {}", self.kind.words(), self.message))];
         if let Some(rpc) = &self.rpc {
@@ -404,12 +405,12 @@ impl Failure {
     }
 }
 
-/// What a line of a failure's report holds.
+/// The label of a line in a failure report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// Kind and message of the failure of a call.
     Failed,
-    /// What went wrong with a connection.
+    /// The error of a connection.
     Error,
     /// The step of connecting that failed.
     Step,
@@ -425,7 +426,7 @@ pub enum Label {
     Target,
     /// The working directory of a program.
     Cwd,
-    /// What `PATH` gave for a command.
+    /// The result of the `PATH` lookup of a command.
     Path,
     /// An HTTP status.
     Status,
@@ -435,14 +436,14 @@ pub enum Label {
     Exit,
     /// A line of stderr.
     Stderr,
-    /// A remark.
+    /// A note.
     Note,
-    /// What to try next.
+    /// What the user can try.
     Try,
 }
 
 impl Label {
-    /// The word for people.
+    /// Returns the label for users.
     pub fn word(self) -> &'static str {
         match self {
             Label::Failed => "failed",
@@ -465,13 +466,13 @@ impl Label {
     }
 }
 
-/// Longest message of a failure that was [thinned](Failure::thinned), in bytes.
+/// Maximum message length of a [thinned](Failure::thinned) failure, in bytes.
 const THIN: usize = 256;
 
-/// Most causes, and most lines of stderr, of one failure.
+/// Maximum number of causes, and of stderr lines, per failure.
 const LINES: usize = 50;
 
-/// Cuts the lines of a failure to their bounds.
+/// Limits the number and length of lines.
 pub fn bound_lines(lines: &mut Vec<String>) {
     if lines.len() > LINES {
         let more = lines.len() - LINES;
@@ -483,18 +484,18 @@ pub fn bound_lines(lines: &mut Vec<String>) {
     }
 }
 
-/// The error object of a JSON-RPC answer.
+/// The error object of a JSON-RPC response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RpcError {
     /// `code`.
     pub code: i64,
     /// `message`.
     pub message: String,
-    /// `data`, as it came.
+    /// `data` as received.
     pub data: Option<Body>,
 }
 
-/// The name of a JSON-RPC or MCP error code, where it has one.
+/// Returns the name of a JSON-RPC or MCP error code, if it has one.
 pub fn rpc_code_name(code: i64) -> Option<&'static str> {
     Some(match code {
         -32700 => "parse error",
@@ -511,40 +512,40 @@ pub fn rpc_code_name(code: i64) -> Option<&'static str> {
     })
 }
 
-/// Classes of failure.
+/// Kinds of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The server is not connected and will not be in time.
     NotReady,
-    /// No such server.
+    /// The server does not exist.
     UnknownServer,
-    /// The server offers no such tool.
+    /// The server does not list the tool.
     UnknownTool,
-    /// The arguments do not fit the tool's schema; nothing was sent.
+    /// The arguments do not match the tool's schema; nothing was sent.
     InvalidArguments,
-    /// The connection could not be made or broke.
+    /// The connection failed or broke.
     Transport,
-    /// The deadline passed.
+    /// The deadline was exceeded.
     Timeout,
-    /// The server answered an error or something that is no answer.
+    /// The server responded with an error or a malformed response.
     Protocol,
-    /// The server's process ended during the call.
+    /// The server's process exited during the call.
     Exited,
-    /// The answer is longer than the limit.
+    /// The response exceeds the size limit.
     TooLarge,
-    /// The server wants credentials (401) or refuses them (403).
+    /// The server requires credentials (401) or rejects them (403).
     Unauthorized,
-    /// Refused on this side.
+    /// Refused locally.
     Refused,
-    /// The circuit breaker of the server, or of the tool, is open.
+    /// The circuit breaker of the server or tool is open.
     BreakerOpen,
-    /// More calls than the server is given at once, or in a second.
+    /// The concurrency or rate limit of the server is exhausted.
     Overloaded,
 }
 
 impl FailureKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [FailureKind; 13] = [
         FailureKind::NotReady,
         FailureKind::UnknownServer,
@@ -561,7 +562,7 @@ impl FailureKind {
         FailureKind::Overloaded,
     ];
 
-    /// The words for people.
+    /// Returns the name for users.
     pub fn words(self) -> &'static str {
         match self {
             FailureKind::NotReady => "not ready",

@@ -1,4 +1,4 @@
-//! What servers offer, and the names under which all of it is shown together.
+//! Catalogs: what servers list, and the exposed names of their tools.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,10 +17,10 @@ use super::{
     time::size,
 };
 
-/// The longest exposed name. The conformance suite and the model APIs allow no more.
+/// Maximum length of an exposed name. The conformance suite and the model APIs allow no more.
 pub const NAME_LIMIT: usize = 64;
 
-/// The lists of one server.
+/// The catalog of one server: its lists.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerCatalog {
     /// `tools/list`, in the server's order.
@@ -31,34 +31,34 @@ pub struct ServerCatalog {
     pub templates: Vec<Arc<Resource>>,
     /// `prompts/list`.
     pub prompts: Vec<Arc<Prompt>>,
-    /// What was wrong with the lists: cut short, unusable entries, duplicate names. At most [`WARNINGS`] of them.
+    /// Problems of the lists: cut short, unusable entries, duplicate names. At most [`WARNINGS`].
     pub warnings: Vec<String>,
-    /// Whether a list was not read to its end within `timeouts.list`.
+    /// Whether reading a list exceeded `timeouts.list`.
     #[serde(default)]
     pub timed_out: bool,
-    /// The lists that a limit cut, by their keys (`tools`, `resources`, `resourceTemplates`, `prompts`).
+    /// The lists that were cut by a limit, by key (`tools`, `resources`, `resourceTemplates`, `prompts`).
     #[serde(default)]
     pub cut: Vec<String>,
-    /// What the last refresh changed, for people: `+2 tools, −1 prompt`. Empty for the first.
+    /// Changes of the last refresh, for users: `+2 tools, −1 prompt`. Empty for the first.
     pub changes: String,
-    /// How often the lists were read since the server was added, from 1.
+    /// Number of times the lists were read since the server was added, from 1.
     pub revision: u64,
 }
 
-/// How an entry differs from the list before.
+/// The change of an entry since the previous list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
-    /// Not at all, or this is the first list.
+    /// None, or this is the first list.
     #[default]
     Same,
-    /// It was not there.
+    /// Added.
     Added,
     /// Its definition changed.
     Changed,
 }
 
-/// A tool as listed.
+/// A listed tool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     /// Its own name.
@@ -67,27 +67,27 @@ pub struct Tool {
     pub title: Option<String>,
     /// `description`.
     pub description: Option<String>,
-    /// `inputSchema` as it came.
+    /// `inputSchema` as received.
     pub input_schema: Body,
-    /// `outputSchema` as it came.
+    /// `outputSchema` as received.
     pub output_schema: Option<Body>,
-    /// Its behaviour hints.
+    /// Its behaviour annotations.
     pub hints: Hints,
-    /// Whether it can only be called as a task (`execution.taskSupport` is `required`; MCP 2025-11-25).
+    /// Whether it must be called as a task (`execution.taskSupport` is `required`; MCP 2025-11-25).
     pub task_only: bool,
-    /// The whole entry as it came, unknown fields included.
+    /// The complete entry as received, including unknown fields.
     pub raw: Body,
-    /// How it differs from the list before.
+    /// The change since the previous list.
     pub change: Change,
 }
 
-/// What a tool is by its definition: SHA-256 of its name, title, description, schemas and hints. What a user says of a tool
-/// holds for one definition.
+/// The identity of a tool's definition: SHA-256 of its name, title, description, schemas and annotations. A user's
+/// decision about a tool applies to one definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Definition([u8; 32]);
 
 impl Tool {
-    /// The digest of its definition.
+    /// Returns the digest of the definition.
     pub fn definition(&self) -> Definition {
         let mut hash = Sha256::new();
         let mut part = |bytes: Option<&[u8]>| {
@@ -108,10 +108,10 @@ impl Tool {
     }
 }
 
-/// Behaviour hints of a tool (`annotations`). What the server did not say is `None`.
+/// Behaviour annotations of a tool (`annotations`). `None` where the server did not set one.
 ///
-/// They are claims of the server: only a trusted server's are acted upon. The specification's
-/// defaults for missing hints are: not read-only, destructive, not idempotent, open world.
+/// They are claims of the server and used only if the server is trusted. The specification's defaults for missing
+/// annotations are: not read-only, destructive, not idempotent, open world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hints {
     /// `readOnlyHint`.
@@ -124,20 +124,20 @@ pub struct Hints {
     pub open_world: Option<bool>,
 }
 
-/// Which tools the user wants to be asked about before they are fired.
+/// The tools that require a confirmation before a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConfirmPolicy {
-    /// Those that may destroy something; the hints of servers that are not trusted are not believed.
+    /// Tools that may be destructive; annotations of untrusted servers are ignored.
     #[default]
     Untrusted,
-    /// Those whose hints say, or do not deny, that they may destroy something.
+    /// Tools whose annotations declare, or do not deny, that they may be destructive.
     Destructive,
     /// None.
     Never,
 }
 
 impl ConfirmPolicy {
-    /// Whether a tool with these hints, of a server that is trusted or not, is asked about.
+    /// Returns whether a tool with these annotations, of a server that is `trusted` or not, requires a confirmation.
     pub fn asks(self, hints: Hints, trusted: bool) -> bool {
         match self {
             ConfirmPolicy::Untrusted => hints.may_destroy(trusted),
@@ -148,8 +148,8 @@ impl ConfirmPolicy {
 }
 
 impl Hints {
-    /// Whether a user should be asked before the tool is called: it may destroy something, as far as
-    /// its server (believed when `trusted`) and the specification's defaults tell.
+    /// Returns whether the tool may be destructive, judging by its annotations (used if `trusted`) and the
+    /// specification's defaults.
     pub fn may_destroy(&self, trusted: bool) -> bool {
         if !trusted {
             return true;
@@ -157,25 +157,25 @@ impl Hints {
         !self.read_only.unwrap_or(false) && self.destructive.unwrap_or(true)
     }
 
-    /// The hints in words, as in `writes · not safe to repeat`.
+    /// Returns a summary for users, as in `writes · not idempotent`.
     pub fn words(&self) -> String {
         let effect = match (self.read_only, self.destructive) {
-            (Some(true), _) => "reads only",
-            (_, Some(false)) => "writes, destroys nothing",
-            (_, Some(true)) => "may destroy",
+            (Some(true), _) => "read-only",
+            (_, Some(false)) => "writes, non-destructive",
+            (_, Some(true)) => "may be destructive",
             (Some(false), None) => "writes",
-            (None, None) => "no hints",
+            (None, None) => "no annotations",
         };
         match (self.read_only, self.idempotent) {
             (Some(true), _) => effect.to_owned(),
-            (_, Some(true)) => format!("{effect} · safe to repeat"),
-            (_, Some(false)) => format!("{effect} · not safe to repeat"),
+            (_, Some(true)) => format!("{effect} · idempotent"),
+            (_, Some(false)) => format!("{effect} · not idempotent"),
             _ => effect.to_owned(),
         }
     }
 }
 
-/// A resource or a resource template as listed.
+/// A listed resource or resource template.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
     /// `uri` or `uriTemplate`.
@@ -190,13 +190,13 @@ pub struct Resource {
     pub mime_type: Option<String>,
     /// `size` in bytes.
     pub size: Option<u64>,
-    /// The whole entry as it came.
+    /// The complete entry as received.
     pub raw: Body,
-    /// How it differs from the list before.
+    /// The change since the previous list.
     pub change: Change,
 }
 
-/// A prompt as listed.
+/// A listed prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prompt {
     /// Its name.
@@ -207,9 +207,9 @@ pub struct Prompt {
     pub description: Option<String>,
     /// Its arguments in order.
     pub arguments: Vec<PromptArgument>,
-    /// The whole entry as it came.
+    /// The complete entry as received.
     pub raw: Body,
-    /// How it differs from the list before.
+    /// The change since the previous list.
     pub change: Change,
 }
 
@@ -224,7 +224,7 @@ pub struct PromptArgument {
     pub required: bool,
 }
 
-/// The raw items of a server's lists, as the pages gave them.
+/// The raw items of a server's lists, as received page by page.
 #[derive(Clone, Debug, Default)]
 pub struct RawLists {
     /// Items of `tools/list`.
@@ -235,25 +235,24 @@ pub struct RawLists {
     pub templates: Vec<Body>,
     /// Items of `prompts/list`.
     pub prompts: Vec<Body>,
-    /// What went wrong while reading them.
+    /// Problems while reading the lists.
     pub warnings: Vec<String>,
-    /// Whether a list was not read to its end within `timeouts.list`.
+    /// Whether reading a list exceeded `timeouts.list`.
     pub timed_out: bool,
-    /// The lists that were not read to their end because something failed, by their keys (`tools`, `resources`,
-    /// `resourceTemplates`, `prompts`): what is missing from them may still be there.
+    /// The lists that were not read completely because of an error, by key (`tools`, `resources`,
+    /// `resourceTemplates`, `prompts`): their missing entries may still exist.
     pub broken: Vec<&'static str>,
-    /// The lists that a limit cut, by their keys.
+    /// The lists that were cut by a limit, by key.
     pub cut: Vec<&'static str>,
-    /// Bytes of all entries.
+    /// Total size of all entries, in bytes.
     pub bytes: usize,
-    /// How long all of them hold, where the server says so and does not tell of changes (`ttlMs`, MCP 2026-07-28); never zero.
+    /// TTL of the lists, if the server sets one and does not notify of changes (`ttlMs`, MCP 2026-07-28); never zero.
     pub ttl: Option<Duration>,
 }
 
 impl ServerCatalog {
-    /// Understands the raw items, leniently: an entry that cannot be used is left out with a warning
-    /// and never takes the others with it. Marks what changed against `before`. Of a list that broke, the entries
-    /// of `before` that were not read this time stay.
+    /// Parses the raw items leniently: an unusable entry is left out with a warning and does not affect others. Marks
+    /// changes since `before`. For an incomplete list, entries of `before` that were not read this time are retained.
     pub fn read(raw: RawLists, before: Option<&ServerCatalog>) -> ServerCatalog {
         let mut catalog = ServerCatalog { revision: before.map_or(1, |b| b.revision + 1), ..Default::default() };
         catalog.timed_out = raw.timed_out;
@@ -266,13 +265,13 @@ impl ServerCatalog {
         catalog.warnings = warnings.finish();
         if let Some(before) = before {
             let broken = |key: &str| raw.broken.contains(&key);
-            let kept = keep(&mut catalog.tools, &before.tools, broken("tools"), |t| &t.name)
-                + keep(&mut catalog.resources, &before.resources, broken("resources"), |t| &t.uri)
-                + keep(&mut catalog.templates, &before.templates, broken("resourceTemplates"), |t| &t.uri)
-                + keep(&mut catalog.prompts, &before.prompts, broken("prompts"), |t| &t.name);
-            if kept > 0 {
-                let noun = if kept == 1 { "entry" } else { "entries" };
-                catalog.warnings.push(format!("{kept} {noun} read before, and not this time, stay until the lists can be read again"));
+            let retained = retain_missing(&mut catalog.tools, &before.tools, broken("tools"), |t| &t.name)
+                + retain_missing(&mut catalog.resources, &before.resources, broken("resources"), |t| &t.uri)
+                + retain_missing(&mut catalog.templates, &before.templates, broken("resourceTemplates"), |t| &t.uri)
+                + retain_missing(&mut catalog.prompts, &before.prompts, broken("prompts"), |t| &t.name);
+            if retained > 0 {
+                let noun = if retained == 1 { "entry" } else { "entries" };
+                catalog.warnings.push(format!("{retained} {noun} from an earlier read retained until the lists can be read again"));
             }
             let mut words = Vec::new();
             mark(&mut catalog.tools, &before.tools, "tool", &mut words, |t| &t.name, |t| &t.raw, |t| &mut t.change);
@@ -284,7 +283,7 @@ impl ServerCatalog {
         catalog
     }
 
-    /// About how many bytes the lists take.
+    /// Returns the approximate size of the lists, in bytes.
     pub fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let tools = self.tools.iter().map(|tool| size_of::<Tool>() + tool.raw.len() + text(&tool.title) + text(&tool.description));
@@ -294,28 +293,33 @@ impl ServerCatalog {
         size_of::<ServerCatalog>() + tools.chain(resources).chain(prompts).sum::<usize>()
     }
 
-    /// The tool of this name.
+    /// Returns the tool of this name.
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
         self.tools.iter().find(|tool| &*tool.name == name)
     }
 }
 
-/// Adds what a list that broke held before; how many entries that were.
-fn keep<T, K: Eq + std::hash::Hash + ?Sized>(list: &mut Vec<Arc<T>>, before: &[Arc<T>], broken: bool, key: impl Fn(&T) -> &K) -> usize {
+/// Retains the entries that an incomplete list held before. Returns their number.
+fn retain_missing<T, K: Eq + std::hash::Hash + ?Sized>(
+    list: &mut Vec<Arc<T>>,
+    before: &[Arc<T>],
+    broken: bool,
+    key: impl Fn(&T) -> &K,
+) -> usize {
     if !broken {
         return 0;
     }
     let read: std::collections::HashSet<&K> = list.iter().map(|item| key(item)).collect();
-    let kept: Vec<Arc<T>> = before.iter().filter(|item| !read.contains(key(item))).cloned().collect();
-    let count = kept.len();
-    list.extend(kept);
+    let retained: Vec<Arc<T>> = before.iter().filter(|item| !read.contains(key(item))).cloned().collect();
+    let count = retained.len();
+    list.extend(retained);
     count
 }
 
-/// Most warnings about the lists of one server; the rest are counted.
+/// Maximum number of warnings about the lists of one server; the rest are counted.
 pub const WARNINGS: usize = 50;
 
-/// Warnings in the order in which they came.
+/// Warnings in order of occurrence.
 struct Warnings {
     first: Vec<String>,
     more: usize,
@@ -335,7 +339,7 @@ impl Warnings {
     }
 }
 
-/// Reads the entries of one list. Each is decoded only as far as it is stored.
+/// Parses the entries of one list. Each is decoded only as far as it is stored.
 fn read_list<T>(
     items: Vec<Body>,
     what: &str,
@@ -359,7 +363,7 @@ fn text(field: Option<&RawValue>, limit: usize) -> Option<String> {
     bounds::json_text(field?.get(), limit)
 }
 
-/// The name or URI that an entry goes by. One over the limit cannot be shown, sent or typed by anybody.
+/// Returns the name or URI of an entry. One above the limit cannot be displayed, sent or typed.
 fn key_text(field: Option<&RawValue>, key: &str) -> Result<String, String> {
     let name = text(field, bounds::NAME).ok_or_else(|| format!("has no {key}"))?;
     let length = field.map_or(0, |raw| raw.get().len());
@@ -433,7 +437,7 @@ fn read_prompt(body: &Body) -> Result<Prompt, String> {
     })
 }
 
-/// Most arguments of a prompt that are read.
+/// Maximum number of arguments read per prompt.
 const ARGUMENTS: usize = 256;
 
 fn read_argument(argument: &RawValue) -> Option<PromptArgument> {
@@ -474,11 +478,11 @@ fn mark<T: Clone>(
     }
 }
 
-/// The names under which tools of all servers are shown together, and back.
+/// The exposed names of the tools of all servers, and the reverse mapping.
 ///
-/// The exposed name is `<namespace>_<tool>`. A name that is too long, has characters outside
-/// `[A-Za-z0-9_.-]` or is claimed by several tools gets a suffix made from a hash of the full original
-/// name: the same in every run, whatever the order of listing.
+/// An exposed name is `<namespace>_<tool>`. A name that is too long, contains characters outside `[A-Za-z0-9_.-]`, or
+/// is claimed by several tools gets a suffix from a hash of the full original name: the same in every run, regardless
+/// of the order of listing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NameTable {
     exposed: HashMap<ToolId, Arc<str>>,
@@ -488,14 +492,14 @@ pub struct NameTable {
 }
 
 impl NameTable {
-    /// Makes the table for every `(server, namespace, tools)`.
+    /// Builds the table for all `(server, namespace, tools)`.
     pub fn build<'a>(servers: impl IntoIterator<Item = (&'a ServerId, &'a str, &'a [Arc<Tool>])>, separator: &str) -> NameTable {
         let mut claims: BTreeMap<String, Vec<(ToolId, String)>> = BTreeMap::new();
         for (server, namespace, tools) in servers {
             for tool in tools {
                 let full = if namespace.is_empty() { tool.name.to_string() } else { format!("{namespace}{separator}{}", tool.name) };
-                let plain = if fits(&full) { full.clone() } else { shorten(&full, &full) };
-                claims.entry(plain).or_default().push((ToolId::new(server.clone(), tool.name.clone()), full));
+                let base_name = if fits(&full) { full.clone() } else { shorten(&full, &full) };
+                claims.entry(base_name).or_default().push((ToolId::new(server.clone(), tool.name.clone()), full));
             }
         }
         let mut table = NameTable::default();
@@ -518,33 +522,33 @@ impl NameTable {
         self.tools.insert(name, id);
     }
 
-    /// The exposed name of a tool.
+    /// Returns the exposed name of a tool.
     pub fn exposed(&self, tool: &ToolId) -> Option<&Arc<str>> {
         self.exposed.get(tool)
     }
 
-    /// The tool behind an exposed name.
+    /// Returns the tool behind an exposed name.
     pub fn tool(&self, exposed: &str) -> Option<&ToolId> {
         self.tools.get(exposed)
     }
 
-    /// All exposed names in order, with their tools.
+    /// Returns all exposed names in order, with their tools.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &ToolId)> {
         self.tools.iter()
     }
 
-    /// How many there are.
+    /// Returns the number of names.
     pub fn len(&self) -> usize {
         self.tools.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no names.
     pub fn is_empty(&self) -> bool {
         self.tools.is_empty()
     }
 }
 
-/// Whether a URI template (RFC 6570) may give `uri`: the literal parts appear in order.
+/// Returns whether a URI template (RFC 6570) may produce `uri`: its literal parts appear in order.
 pub fn template_fits(template: &str, uri: &str) -> bool {
     let mut rest = uri;
     let mut parts = template.split('{');
@@ -592,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broken_list_lacks_stays_as_it_was_and_what_a_whole_one_lacks_is_gone() {
+    fn entries_missing_from_an_incomplete_list_are_retained_and_from_a_complete_one_dropped() {
         let raw = |names: &[&str], broken: &[&'static str]| RawLists {
             tools: names.iter().map(|n| Body::json(&serde_json::json!({"name": n, "inputSchema": {"type": "object"}}))).collect(),
             broken: broken.to_vec(),
@@ -602,13 +606,13 @@ mod tests {
         let first = ServerCatalog::read(raw(&["a", "b", "c"], &[]), None);
         let cut = ServerCatalog::read(raw(&["b", "d"], &["tools"]), Some(&first));
         assert_eq!((names(&cut), cut.changes.as_str()), (vec!["b".into(), "d".into(), "a".into(), "c".into()], "+1 tool"));
-        assert!(cut.warnings[0].starts_with("2 entries read before"), "{:?}", cut.warnings);
+        assert!(cut.warnings[0].starts_with("2 entries from an earlier read"), "{:?}", cut.warnings);
         let other = ServerCatalog::read(raw(&["b"], &["prompts"]), Some(&cut));
         assert_eq!((names(&other), other.warnings.len()), (vec!["b".into()], 0));
     }
 
     #[test]
-    fn names_are_prefixed_and_found_back() {
+    fn names_are_prefixed_and_resolve_back() {
         let (a, t) = (ServerId::new("db"), tools(&["query", "insert"]));
         let table = NameTable::build([(&a, "db", t.as_slice())], "_");
         assert_eq!(*table.tool("db_query").unwrap().name, *"query");
@@ -630,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn long_and_odd_names_are_made_to_fit() {
+    fn long_and_invalid_names_are_shortened_and_escaped() {
         let (s, long) = (ServerId::new("s"), "x".repeat(120));
         let t = tools(&[&long, "has space", "naïve"]);
         let table = NameTable::build([(&s, "s", t.as_slice())], "_");
@@ -642,7 +646,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_entry_takes_no_other_with_it_and_changes_are_marked() {
+    fn a_bad_entry_does_not_affect_others_and_changes_are_marked() {
         let items = |list: &[&str]| RawLists { tools: list.iter().map(|t| Body::from(*t)).collect(), ..Default::default() };
         let first = ServerCatalog::read(
             items(&[

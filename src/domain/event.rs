@@ -1,4 +1,4 @@
-//! The event vocabulary: everything that a view can know comes as one of these.
+//! Events: every change that a view can observe.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -17,106 +17,106 @@ use super::{
     time::Stamp,
 };
 
-/// Something that happened, numbered without gaps in the order in which it was published.
+/// An event, numbered without gaps in publishing order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Number within the engine, from 1.
+    /// Sequence number within the engine, from 1.
     pub seq: u64,
-    /// When it happened.
+    /// Time of the event.
     pub at: Stamp,
-    /// What happened.
+    /// The change.
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// A server was added, or its specification changed.
     ServerAdded {
-        /// The whole specification; secrets masked when serialised.
+        /// The complete specification; secrets masked when serialised.
         spec: Arc<ServerSpec>,
     },
     /// A server was removed.
     ServerRemoved {
-        /// Which.
+        /// The server.
         server: ServerId,
     },
-    /// A server's connection changed state.
+    /// The connection state of a server changed.
     ServerPhase {
-        /// Which.
+        /// The server.
         server: ServerId,
         /// The new state.
         phase: Arc<Phase>,
     },
-    /// A handshake was done.
+    /// A handshake completed.
     ServerInfo {
-        /// Which.
+        /// The server.
         server: ServerId,
-        /// What it said of itself.
+        /// The server's self-description.
         info: Arc<SessionInfo>,
     },
-    /// A server's lists were read, for the first time or again.
+    /// The lists of a server were read.
     ServerListed {
-        /// Which.
+        /// The server.
         server: ServerId,
         /// All of its lists.
         catalog: Arc<ServerCatalog>,
     },
     /// A server wrote a line to stderr.
     ServerStderr {
-        /// Which.
+        /// The server.
         server: ServerId,
-        /// The line, without its end, secrets masked.
+        /// The line without its end, secrets masked.
         line: Arc<str>,
     },
-    /// A server sent a log message or another notification that belongs to no call.
+    /// A server sent a log message, or another notification that belongs to no call.
     ServerLog {
-        /// Which.
+        /// The server.
         server: ServerId,
         /// The message.
         log: Arc<LogMessage>,
     },
-    /// A server did something against the protocol.
+    /// A server violated the protocol.
     ServerAnomaly {
-        /// Which.
+        /// The server.
         server: ServerId,
-        /// What.
+        /// The violation.
         anomaly: Arc<Anomaly>,
     },
-    /// A call was asked for.
+    /// A call was requested.
     CallQueued {
-        /// Its id from now on.
+        /// The id of the call.
         call: CallId,
-        /// What was asked.
+        /// The request.
         spec: Arc<CallSpec>,
     },
-    /// The request's last byte was handed to the system.
+    /// The last byte of a request was handed to the system.
     CallSent {
-        /// Which call.
+        /// The call.
         call: CallId,
-        /// The round, from 1; later rounds answer an `input_required`.
+        /// The round, from 1; later rounds respond to an `input_required`.
         round: u32,
     },
-    /// Something happened to a call on its way.
+    /// An event in the life of a call.
     CallStage {
-        /// Which call.
+        /// The call.
         call: CallId,
-        /// What.
+        /// The event.
         stage: Arc<CallEvent>,
     },
-    /// The server reported progress.
+    /// A server reported progress.
     CallProgress {
-        /// Which call.
+        /// The call.
         call: CallId,
-        /// How far it is.
+        /// The progress.
         progress: Progress,
     },
-    /// The call ended; nothing follows.
+    /// A call settled; no other event of the call follows, except a late response.
     CallSettled {
-        /// Which call.
+        /// The call.
         call: CallId,
-        /// How it ended.
+        /// The settled call.
         settled: Arc<Settled>,
     },
     /// A message crossed the wire.
@@ -124,90 +124,90 @@ pub enum EventKind {
         /// The message.
         frame: Arc<Frame>,
     },
-    /// A server tells, or no longer tells, when a resource changes.
+    /// A resource was subscribed or unsubscribed.
     ResourceSubscribed {
         /// The server.
         server: ServerId,
         /// The resource.
         uri: String,
-        /// Whether it tells.
+        /// Whether it is subscribed.
         on: bool,
     },
-    /// A server told that a resource changed (`notifications/resources/updated`).
+    /// A resource changed (`notifications/resources/updated`).
     ResourceUpdated {
         /// The server.
         server: ServerId,
         /// The resource.
         uri: String,
     },
-    /// A question came into the inbox.
+    /// A question entered the inbox.
     AskOpened {
         /// The question.
         ask: Arc<Ask>,
     },
     /// A question left the inbox.
     AskClosed {
-        /// Which.
+        /// The question.
         ask: AskId,
         /// How.
         how: AskEnd,
     },
-    /// A run of a workflow began.
+    /// A workflow run started.
     RunStarted {
-        /// Its id from now on.
+        /// The id of the run.
         run: RunId,
-        /// The shape of its plan.
+        /// The structure of its plan.
         plan: Arc<PlanSummary>,
         /// The input, a JSON object.
         input: Body,
-        /// Who asked.
+        /// The origin of the request.
         origin: Origin,
     },
-    /// A step of a run changed.
+    /// The state of a step changed.
     RunStep {
         /// The run.
         run: RunId,
-        /// The step's path: its id, behind those of the steps around it in other workflows.
+        /// The step's path: its id after those of the enclosing steps of other workflows.
         step: Arc<str>,
-        /// The step as it is now.
+        /// The current state of the step.
         view: Arc<StepView>,
     },
     /// A run ended.
     RunSettled {
-        /// Which.
+        /// The run.
         run: RunId,
-        /// How.
+        /// The report.
         report: Arc<RunReport>,
     },
-    /// A breaker counted a call or changed.
+    /// A breaker counted a call or changed its state.
     Breaker {
-        /// Whose.
+        /// The server.
         server: ServerId,
-        /// The tool that it is for; `None` for that of the whole server.
+        /// The tool; `None` for the breaker of the whole server.
         tool: Option<Arc<str>>,
-        /// The breaker as it stands.
+        /// The current state of the breaker.
         view: Arc<BreakerView>,
     },
-    /// The rules for tools, groups and routes were set.
+    /// The rules for tools, groups and routes were replaced.
     Rules {
-        /// All of them.
+        /// All rules.
         rules: Arc<Rules>,
     },
-    /// The store of answers did something, or is in trouble.
+    /// The response cache was used or changed its state.
     Cache {
-        /// The store as it stands.
+        /// The current state of the cache.
         view: Arc<CacheView>,
     },
-    /// A fault is made on purpose from now on, or no longer.
+    /// Fault injection was started or stopped.
     FaultSet {
-        /// The server whose calls it meets.
+        /// The server whose calls are affected.
         server: ServerId,
-        /// The tool, if only one.
+        /// The tool, if only one is affected.
         tool: Option<Arc<str>>,
-        /// The fault; `None` ends it.
+        /// The fault; `None` stops the injection.
         fault: Option<Fault>,
     },
-    /// Something to tell the user that belongs to no server or call.
+    /// A message for the user that belongs to no server or call.
     Notice {
         /// The message.
         notice: Arc<Notice>,
@@ -215,7 +215,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// About how many bytes of memory the event takes while it waits for a reader.
+    /// Returns the approximate memory of the event while it waits for a reader, in bytes.
     pub fn weight(&self) -> usize {
         let lines = |lines: &[String]| lines.iter().map(|line| line.len() + size_of::<String>()).sum::<usize>();
         size_of::<Event>()
@@ -245,29 +245,29 @@ impl EventKind {
 /// The end of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settled {
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Its stations.
+    /// Its timestamps.
     pub timings: Timings,
-    /// Rounds of `input_required`, 1 for an ordinary call.
+    /// Rounds of `input_required`; 1 for an ordinary call.
     pub rounds: u32,
-    /// Bytes of the last request.
+    /// Size of the last request, in bytes.
     pub sent_bytes: u64,
-    /// Bytes of the last answer.
+    /// Size of the last response, in bytes.
     pub received_bytes: u64,
-    /// Attempts that were made; 0 when it never came to one.
+    /// Number of attempts; 0 if none was made.
     #[serde(default)]
     pub attempts: u32,
-    /// The server whose answer it is, when that is another than the one that was asked.
+    /// The server that provided the response, if it is not the requested one.
     #[serde(default)]
     pub by: Option<ServerId>,
-    /// How old the answer is, when it was kept from an earlier call.
+    /// The age of the response, if it came from the cache.
     #[serde(default)]
     pub cached: Option<Duration>,
 }
 
 impl Settled {
-    /// About how many bytes its texts take.
+    /// Returns the approximate size of its texts, in bytes.
     pub fn weight(&self) -> usize {
         size_of::<Settled>()
             + match &self.outcome {
@@ -278,7 +278,7 @@ impl Settled {
     }
 }
 
-/// A log message of a server (`notifications/message`), or another notification shown as one.
+/// A log message of a server (`notifications/message`), or another notification displayed as one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogMessage {
     /// Its level; `notice` for other notifications.
@@ -290,12 +290,12 @@ pub struct LogMessage {
     pub logger: Option<String>,
     /// The text; JSON when the server sent an object.
     pub text: String,
-    /// The call during which it came, as far as that is known.
+    /// The call during which it was received, if known.
     pub call: Option<CallId>,
 }
 
 impl LogMessage {
-    /// About how many bytes it takes.
+    /// Returns the approximate size in bytes.
     pub fn weight(&self) -> usize {
         size_of::<LogMessage>() + self.level.word().len() + self.logger.as_ref().map_or(0, String::len) + self.text.len()
     }
@@ -384,37 +384,37 @@ impl From<LogLevel> for String {
     }
 }
 
-/// A message to the user.
+/// A message for the user.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
-    /// How bad it is.
+    /// Its severity.
     pub level: NoticeLevel,
-    /// What, in one line.
+    /// The text, one line.
     pub text: String,
     /// Further lines.
     pub detail: Vec<String>,
 }
 
 impl Notice {
-    /// A notice of one line.
+    /// Creates a notice of one line.
     pub fn new(level: NoticeLevel, text: impl Into<String>) -> Self {
         Self { level, text: text.into(), detail: vec![] }
     }
 }
 
-/// How bad a notice is.
+/// The severity of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoticeLevel {
-    /// Good to know.
+    /// Information.
     Info,
-    /// Something did not work as asked.
+    /// A request did not succeed as asked.
     Warn,
-    /// Something failed.
+    /// A failure.
     Error,
 }
 
-/// How often each kind of anomaly happened.
+/// The number of anomalies per kind.
 pub type AnomalyCounts = BTreeMap<super::frame::AnomalyKind, u64>;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! A form for the arguments of a tool, made from its JSON Schema.
+//! The argument form of a tool, generated from its JSON Schema.
 //!
-//! Owns the tree of fields, what the user entered, and the way between it and JSON text, on which
-//! nothing is lost: numbers keep their digits, and what a field cannot express becomes a field of
-//! raw JSON at that place. Pure; `tui::widget::form` draws it and moves about in it.
+//! Owns the tree of fields, the entered values, and the lossless conversion to and from JSON text: numbers keep their
+//! digits, and whatever a field cannot express becomes a raw JSON field in its place. Pure; `tui::widget::form` draws
+//! the form and navigates it.
 //!
-//! What is sent: a field that is set; a required object or array in any case; a default of the
-//! schema, since the specification has forms prefilled with it. Never an optional field left empty.
+//! A form sends every field that is set, every required object or array, and the defaults of the schema, since the
+//! specification prefills forms with them. An optional field left empty is never sent.
 
 mod build;
 mod check;
@@ -14,9 +14,9 @@ pub mod json;
 mod shape;
 
 #[cfg(test)]
-mod entering;
+mod input_tests;
 #[cfg(test)]
-pub(crate) mod instances;
+pub(crate) mod test_instances;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -29,27 +29,27 @@ pub use self::{
 };
 use super::{body::Body, schema::Checker};
 
-/// The largest schema that a form is made for, in bytes.
+/// Maximum size of a schema that gets a form, in bytes.
 const LARGEST: usize = 256 << 10;
 
-/// Where a field stands: the index of the child at each level, from the root.
+/// The position of a field: the child index at each level, from the root.
 pub type Path = Vec<usize>;
 
-/// Whether a field has a value, and from whom.
+/// Whether a field has a value, and its origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// Empty: not sent.
     #[default]
     Unset,
-    /// Prefilled from the schema and not touched.
+    /// Prefilled from the schema and unchanged.
     Default,
-    /// Entered.
+    /// Entered by the user.
     Set,
     /// Explicitly `null`.
     Null,
 }
 
-/// What stands in a field. What comes from the schema is shared: forms are kept as they were before each change.
+/// The content of a field. Parts of the schema are shared, because forms are cloned before each change.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// Text.
@@ -58,96 +58,96 @@ pub enum Kind {
     Number {
         /// The text, valid or not.
         text: String,
-        /// Whether it should be whole.
+        /// Whether it must be an integer.
         integer: bool,
     },
-    /// Yes or no.
+    /// A boolean.
     Bool(bool),
     /// One of several values.
     Choice {
-        /// Label and value of each.
+        /// Label and value of each option.
         options: Arc<[(String, Json)]>,
-        /// The chosen one.
+        /// Index of the selected option.
         picked: usize,
     },
-    /// This value only; set or not.
+    /// A fixed value; set or not.
     Const(Json),
-    /// Fields. Made when first needed, so that schemas may refer to themselves.
+    /// Fields. Created on demand, so that schemas may be recursive.
     Object {
-        /// The fields, in the order of the schema, others after them.
+        /// The fields in schema order, undeclared ones last.
         fields: Vec<Node>,
-        /// Whether the fields have been made.
+        /// Whether the fields have been created.
         made: bool,
-        /// The schemas of members that are not declared; `None` when there may be none.
+        /// The schemas of undeclared members; `None` if there may be none.
         extra: Option<Arc<Others>>,
     },
     /// Items.
     Array {
         /// The items.
         items: Vec<Node>,
-        /// Schemas of the first ones.
+        /// Schemas of the first items.
         prefix: Arc<[Json]>,
-        /// Schema of the others; `None` when there may be none.
+        /// Schema of the other items; `None` if there may be none.
         rest: Option<Arc<Json>>,
     },
     /// One of several alternatives.
     Union {
-        /// Label and schema of each.
+        /// Label and schema of each alternative.
         variants: Arc<[(String, Json)]>,
-        /// The chosen one.
+        /// Index of the selected alternative.
         picked: usize,
-        /// The field for it.
+        /// The field of the selected alternative.
         inner: Box<Node>,
     },
-    /// JSON text: anything goes that is JSON.
+    /// Raw JSON text: any JSON value.
     Raw(String),
 }
 
 /// A field.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// The member's name; empty for the root, items and alternatives.
+    /// Name of the member; empty for the root, items and alternatives.
     pub key: String,
-    /// The name to be shown.
+    /// Display name.
     pub label: String,
-    /// What the schema says about it.
+    /// Description from the schema.
     pub description: String,
-    /// The type in few words: `integer 1…10`.
+    /// Short type description: `integer 1…10`.
     pub hint: String,
     /// Whether the schema allows any JSON.
     pub any: bool,
-    /// Whether it must be there.
+    /// Whether the value is required.
     pub required: bool,
-    /// Whether it may be `null`.
+    /// Whether `null` is allowed.
     pub nullable: bool,
-    /// Whether it is not declared by the schema and can be taken away.
+    /// Whether the schema does not declare the field, so that it can be removed.
     pub extra: bool,
-    /// Whether it has a value.
+    /// Whether the field has a value.
     pub state: State,
-    /// What it holds.
+    /// The content.
     pub kind: Kind,
-    /// Whether its children are hidden.
+    /// Whether the children are hidden.
     pub folded: bool,
-    /// The schema's default.
+    /// The default from the schema.
     pub default: Option<Json>,
-    /// What is wrong with it.
+    /// The validation error.
     pub error: Option<String>,
-    /// What looks odd about it but can be sent: a format that does not fit.
+    /// A warning about a value that can be sent: an unmatched format.
     pub note: Option<String>,
-    /// Whether it is required and empty.
+    /// Whether the field is required and empty.
     pub missing: bool,
-    /// What finding out what it is took, in values of JSON.
+    /// Cost of deriving the field from the schema, in JSON values.
     cost: usize,
     schema: Arc<Json>,
     format: Option<Arc<jsonschema::Validator>>,
 }
 
-/// A row of a form as shown.
+/// A visible row of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The field.
     pub path: Path,
-    /// How deep it stands, from 0.
+    /// Indentation level, from 0.
     pub depth: usize,
 }
 
@@ -156,17 +156,17 @@ pub struct Form {
     maker: Maker,
     root: Node,
     checker: Checker,
-    /// Whether checking takes too long to be done with every key.
+    /// Whether validation is too slow to run on every key.
     unchecked: bool,
-    /// Checkers of alternatives, by their schemas: made once, not at every key.
+    /// Cached checkers of alternatives, by schema.
     alternatives: HashMap<String, Checker>,
-    /// What is wrong with the whole, or cannot be told of one field.
+    /// Problems of the whole form, or without a field of their own.
     pub problems: Vec<String>,
 }
 
 impl Form {
-    /// Makes the form for a schema. One that is not JSON or not an object schema gives a field of raw JSON, and so does one larger
-    /// than `LARGEST`. Quick whatever the schema is: forms are made and judged by the thread that draws.
+    /// Creates the form for a schema. A schema that is invalid, not an object schema, or larger than `LARGEST`
+    /// becomes a single raw JSON field. Fast for any schema: forms are created and validated on the render thread.
     pub fn new(schema: &Body) -> Form {
         let small = Some(schema).filter(|schema| schema.len() <= LARGEST);
         let root_schema = small.and_then(|schema| Json::parse(&schema.text()).ok()).unwrap_or(Json::Bool(true));
@@ -178,17 +178,17 @@ impl Form {
         form
     }
 
-    /// Why the schema is not used to check what is entered, if it is not.
+    /// Returns why the input is not validated against the schema, if it is not.
     pub fn schema_problem(&self) -> Option<&str> {
-        self.checker.problem.as_deref().or(self.unchecked.then_some("this is too large to be checked while you type"))
+        self.checker.problem.as_deref().or(self.unchecked.then_some("too large to validate while you type"))
     }
 
-    /// The field of the whole.
+    /// Returns the root field.
     pub fn root(&self) -> &Node {
         &self.root
     }
 
-    /// The field at `path`.
+    /// Returns the field at `path`.
     pub fn node(&self, path: &[usize]) -> Option<&Node> {
         path.iter().try_fold(&self.root, |node, index| node.children().get(*index))
     }
@@ -197,17 +197,17 @@ impl Form {
         path.iter().try_fold(&mut self.root, |node, index| node.children_mut().get_mut(*index))
     }
 
-    /// Whether the whole says in so many words that it takes members that it does not declare.
+    /// Returns whether the schema explicitly allows undeclared members at the root.
     pub fn open(&self) -> bool {
-        let said = |key| self.root.schema.get(key).is_some_and(|schema| *schema != Json::Bool(false));
-        matches!(self.root.kind, Kind::Object { extra: Some(_), .. }) && (said("additionalProperties") || said("patternProperties"))
+        let allows = |key| self.root.schema.get(key).is_some_and(|schema| *schema != Json::Bool(false));
+        matches!(self.root.kind, Kind::Object { extra: Some(_), .. }) && (allows("additionalProperties") || allows("patternProperties"))
     }
 
-    /// The rows to be shown, folded ones left out. The root has a row only when it is no plain object.
+    /// Returns the visible rows. The root has a row only if it is not a plain object.
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = vec![];
         match &self.root.kind {
-            // Nothing but members of any name: there must be a row from which the first one is added.
+            // Only undeclared members are possible: the root needs a row from which the first one is added.
             Kind::Object { .. } if self.open() && self.root.declared().is_empty() => visit(&self.root, &mut vec![], 0, &mut rows),
             Kind::Object { .. } => visit_children(&self.root, &mut vec![], 0, &mut rows),
             _ => visit(&self.root, &mut vec![], 0, &mut rows),
@@ -215,17 +215,17 @@ impl Form {
         rows
     }
 
-    /// The arguments as compact JSON text.
+    /// Returns the arguments as compact JSON text.
     pub fn json(&self) -> String {
         self.root.value().unwrap_or(Json::Object(vec![])).text()
     }
 
-    /// The arguments as a body, ready to be sent.
+    /// Returns the arguments as a body, ready to send.
     pub fn body(&self) -> Body {
         Body::from(self.json())
     }
 
-    /// Fills the form from JSON text; what was in it is gone. On a syntax error nothing changes.
+    /// Replaces the content by JSON text. On a syntax error, nothing changes.
     pub fn set_json(&mut self, text: &str) -> Result<(), SyntaxError> {
         let value = if text.trim().is_empty() { Json::Object(vec![]) } else { Json::parse(text)? };
         let mut root = self.maker.root(false);
@@ -235,24 +235,24 @@ impl Form {
         Ok(())
     }
 
-    /// Puts back what [`Form::root`] was of this form before.
+    /// Restores an earlier [`Form::root`] of this form.
     pub fn restore(&mut self, root: Node) {
         self.root = root;
         self.check();
     }
 
-    /// Empties the form; defaults stand again.
+    /// Resets the form to the schema's defaults.
     pub fn reset(&mut self) {
         self.root = self.maker.root(true);
         self.check();
     }
 
-    /// Whether the arguments fit the schema, as far as it can be used.
+    /// Returns whether the arguments match the schema, as far as it can be used.
     pub fn valid(&self) -> bool {
-        self.problems.is_empty() && self.root.sound()
+        self.problems.is_empty() && self.root.is_valid()
     }
 
-    /// The text that is edited at `path`: of text, a number, raw JSON.
+    /// Returns the editable text at `path`: of a text, number or raw JSON field.
     pub fn text(&self, path: &[usize]) -> Option<&str> {
         match &self.node(path)?.kind {
             Kind::Text(text) | Kind::Raw(text) | Kind::Number { text, .. } => Some(text),
@@ -260,7 +260,7 @@ impl Form {
         }
     }
 
-    /// Sets the text at `path`. An empty one unsets the field.
+    /// Sets the text at `path`. Empty text unsets the field.
     pub fn set_text(&mut self, path: &[usize], new: &str) {
         self.edit(path, |_, node| {
             let (Kind::Text(text) | Kind::Raw(text) | Kind::Number { text, .. }) = &mut node.kind else { return };
@@ -269,8 +269,8 @@ impl Form {
         });
     }
 
-    /// Sends an empty string, which [`Form::set_text`] would leave out; an object or a list is sent as
-    /// it stands, however empty.
+    /// Sets the field to an empty string, which [`Form::set_text`] would unset; an object or list is sent as is, even
+    /// if empty.
     pub fn set_empty(&mut self, path: &[usize]) {
         self.edit(path, |_, node| match &mut node.kind {
             Kind::Text(text) => {
@@ -282,7 +282,7 @@ impl Form {
         });
     }
 
-    /// Sets the field to `null` where the schema allows that. Says whether it does.
+    /// Sets the field to `null` if the schema allows it. Returns whether it does.
     pub fn set_null(&mut self, path: &[usize]) -> bool {
         let allowed = self.node(path).is_some_and(|node| node.nullable);
         if allowed {
@@ -291,23 +291,23 @@ impl Form {
         allowed
     }
 
-    /// Empties the field; raw JSON that stood for a typed field gives way to it.
+    /// Clears the field; raw JSON in place of a typed field is replaced by that field.
     pub fn clear(&mut self, path: &[usize]) {
         self.edit(path, |maker, node| maker.clear(node));
     }
 
-    /// The next (or for a negative `step` previous) value of a boolean, choice, constant or
-    /// alternative; an optional one passes through empty.
+    /// Selects the next (for a negative `step`, previous) value of a boolean, choice, constant or alternative. An
+    /// optional field also passes through the unset state.
     pub fn cycle(&mut self, path: &[usize], step: isize) {
         self.edit(path, |maker, node| maker.cycle(node, step));
     }
 
-    /// Chooses the option or alternative of that number.
+    /// Selects the option or alternative with this index.
     pub fn pick(&mut self, path: &[usize], index: usize) {
         self.edit(path, |maker, node| maker.pick(node, index));
     }
 
-    /// Adds an item to the array at `path`, or after the item at `path`. Gives the new item's path.
+    /// Adds an item to the array at `path`, or after the item at `path`. Returns the path of the new item.
     pub fn add_item(&mut self, path: &[usize]) -> Option<Path> {
         let (array, at) = match &self.node(path)?.kind {
             Kind::Array { items, .. } => (path.to_vec(), items.len()),
@@ -320,7 +320,7 @@ impl Form {
         self.edit(&array, |maker, node| {
             let Kind::Array { items, prefix, rest } = &mut node.kind else { return };
             if at < prefix.len().max(items.len()) && at != items.len() {
-                // Items with their own schemas keep their places.
+                // Items with their own schemas keep their positions.
                 if at < prefix.len() {
                     return;
                 }
@@ -334,8 +334,8 @@ impl Form {
         added
     }
 
-    /// Adds a member that the schema does not declare to the object at `path`. Gives its path; the
-    /// path of the one of that name if there is one; `None` when the schema allows no other member of that name.
+    /// Adds an undeclared member to the object at `path`. Returns its path, or that of an existing member of this
+    /// name; `None` if the schema does not allow the name.
     pub fn add_member(&mut self, path: &[usize], key: &str) -> Option<Path> {
         let mut added = None;
         self.edit(path, |maker, node| {
@@ -357,10 +357,10 @@ impl Form {
         added
     }
 
-    /// Takes away the array item or undeclared member at `path`. Says whether there was one.
+    /// Removes the array item or undeclared member at `path`. Returns whether there was one.
     pub fn remove(&mut self, path: &[usize]) -> bool {
         let Some((last, parent)) = path.split_last() else { return false };
-        let mut gone = false;
+        let mut removed = false;
         self.edit(parent, |_, node| match &mut node.kind {
             Kind::Array { items, .. } if *last < items.len() => {
                 items.remove(*last);
@@ -370,18 +370,18 @@ impl Form {
                     (true, true) => State::Default,
                     (true, false) => State::Unset,
                 };
-                (node.state, gone) = (left, true);
+                (node.state, removed) = (left, true);
             }
             Kind::Object { fields, .. } if fields.get(*last).is_some_and(|field| field.extra) => {
                 fields.remove(*last);
-                gone = true;
+                removed = true;
             }
             _ => {}
         });
-        gone
+        removed
     }
 
-    /// Moves the array item at `path` by `step` places. Gives its new path.
+    /// Moves the array item at `path` by `step` positions. Returns its new path.
     pub fn shift(&mut self, path: &[usize], step: isize) -> Option<Path> {
         let (last, parent) = path.split_last()?;
         let mut moved = None;
@@ -411,7 +411,7 @@ impl Form {
         self.check();
     }
 
-    /// Changes a field, then judges the whole again.
+    /// Changes a field and validates the form.
     fn edit(&mut self, path: &[usize], change: impl FnOnce(&Maker, &mut Node)) {
         let maker = self.maker.clone();
         if let Some(node) = self.node_mut(path) {
@@ -438,7 +438,7 @@ fn visit_children(node: &Node, path: &mut Path, depth: usize, rows: &mut Vec<Row
     if let Kind::Union { inner, .. } = &node.kind {
         path.push(0);
         match inner.kind {
-            // The alternative's fields stand right under the choice.
+            // The fields of the alternative are shown directly below the choice.
             Kind::Object { .. } => visit_children(inner, path, depth, rows),
             Kind::Const(_) => {}
             _ => visit(inner, path, depth, rows),
@@ -454,7 +454,7 @@ fn visit_children(node: &Node, path: &mut Path, depth: usize, rows: &mut Vec<Row
 }
 
 impl Node {
-    /// The fields inside of it.
+    /// Returns the child fields.
     pub fn children(&self) -> &[Node] {
         match &self.kind {
             Kind::Object { fields, .. } => fields,
@@ -473,26 +473,26 @@ impl Node {
         }
     }
 
-    /// Whether it can be folded.
+    /// Returns whether the field can be folded.
     pub fn foldable(&self) -> bool {
         self.state != State::Null && matches!(self.kind, Kind::Object { .. } | Kind::Array { .. } | Kind::Union { .. })
     }
 
-    /// Whether something in it was entered, so that what is around it is sent too.
+    /// Returns whether the field or a descendant was entered, so that its parents are sent.
     pub fn active(&self) -> bool {
         matches!(self.state, State::Set | State::Null) || self.children().iter().any(Node::active)
     }
 
-    /// Whether nothing in it or under it is wrong.
-    pub fn sound(&self) -> bool {
-        self.error.is_none() && !self.missing && (!self.sent() || self.state == State::Null || self.children().iter().all(Node::sound))
+    /// Returns whether the field and its descendants have no errors.
+    pub fn is_valid(&self) -> bool {
+        self.error.is_none() && !self.missing && (!self.sent() || self.state == State::Null || self.children().iter().all(Node::is_valid))
     }
 
     fn sent(&self) -> bool {
         self.required || self.state != State::Unset || self.active()
     }
 
-    /// The names of the members that the schema declares, made or not.
+    /// Returns the names of the declared members, whether their fields are created or not.
     pub fn declared(&self) -> Vec<&str> {
         match &self.kind {
             Kind::Object { fields, made: true, .. } => fields.iter().map(|field| field.key.as_str()).collect(),
@@ -500,7 +500,7 @@ impl Node {
         }
     }
 
-    /// Its value, `None` when it is left out.
+    /// Returns the value; `None` if it is not sent.
     pub fn value(&self) -> Option<Json> {
         if self.state == State::Null {
             return Some(Json::Null);
@@ -522,7 +522,7 @@ impl Node {
         }
     }
 
-    /// The value of an array's item, which cannot be left out.
+    /// Returns the value of an array item, which is always sent.
     fn item_value(&self) -> Json {
         self.value().unwrap_or_else(|| match self.kind {
             Kind::Text(_) => Json::String(String::new()),

@@ -1,4 +1,4 @@
-//! Frames: what crossed the wire, byte for byte, with what is known of it.
+//! Frames: messages and noise on the wire, byte for byte, with metadata.
 
 use std::sync::Arc;
 
@@ -11,41 +11,41 @@ use super::{
     time::Stamp,
 };
 
-/// One message, or piece of noise, that crossed the wire.
+/// A message, or a piece of noise, that crossed the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Frame {
     /// Order within the engine.
     pub seq: u64,
-    /// When its last byte was read or handed to the system.
+    /// Time when its last byte was read or handed to the system.
     pub at: Stamp,
-    /// The server at the other end.
+    /// The server.
     pub server: ServerId,
-    /// Which way it went.
+    /// The direction.
     pub direction: Direction,
-    /// What it is.
+    /// The kind.
     pub kind: FrameKind,
-    /// The exact bytes, without the line end that frames a stdio message. The first [`bounds::FRAME`] of them, or
-    /// [`bounds::CALL_FRAME`] of a call's request or answer, where `cut` says so.
+    /// The exact bytes, without the line end that frames a stdio message. If `cut` is set, the first
+    /// [`bounds::FRAME`] of them, or [`bounds::CALL_FRAME`] for a call's request or response.
     pub body: Body,
-    /// How many bytes the body has in all, when `body` is only its front.
+    /// Total size of the body, if `body` is only its beginning.
     #[serde(default)]
     pub cut: Option<u64>,
-    /// The number of bytes that crossed the wire for it.
+    /// Number of bytes that crossed the wire.
     pub size: u64,
-    /// The call that it belongs to.
+    /// The call that the frame belongs to.
     pub call: Option<CallId>,
-    /// The JSON-RPC method, where it has one or answers one.
+    /// The JSON-RPC method of the message, or of the request that it responds to.
     pub method: Option<Arc<str>>,
     /// The JSON-RPC id as JSON text (`7`, `"abc"`).
     pub rpc_id: Option<Arc<str>>,
-    /// HTTP method or status and headers, secrets masked.
+    /// HTTP method or status, and headers; secrets masked.
     pub http: Option<Arc<HttpNote>>,
 }
 
 impl Frame {
-    /// The most bytes that are stored of the body of such a frame.
+    /// Returns the number of body bytes stored for such a frame.
     pub fn limit(direction: Direction, kind: FrameKind, call: Option<CallId>, rpc_id: Option<&str>) -> usize {
-        // Ids of ours are short. An answer with another id answers no call.
+        // Our ids are short. A response with a longer id belongs to no call.
         let ours = call.is_some() && rpc_id.is_some_and(|id| id.len() <= OUR_ID);
         match (direction, kind) {
             (Direction::Out, FrameKind::Request) | (Direction::In, FrameKind::Response) if ours => bounds::CALL_FRAME,
@@ -53,7 +53,7 @@ impl Frame {
         }
     }
 
-    /// The bytes of memory that the frame takes. The frame `before` it may share its headers.
+    /// Returns the memory of the frame in bytes. It may share its headers with the frame `before`.
     pub fn weight(&self, before: Option<&Frame>) -> usize {
         let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
         let headers = |frame: &Frame| frame.http.as_ref().map(|http| Arc::as_ptr(&http.headers));
@@ -66,13 +66,13 @@ impl Frame {
     }
 }
 
-/// Longest text of an id of ours: a number, in quotes where a server makes a string of it.
+/// Maximum length of one of our ids: a number, possibly quoted by a server.
 const OUR_ID: usize = 22;
 
-/// What a frame takes in addition to its texts: itself, the event that brought it, and what the allocator adds.
+/// Overhead of a frame besides its texts: the frame, its event, and the allocator.
 const FRAME_OVERHEAD: usize = size_of::<Frame>() + 128;
 
-/// Which way a frame went.
+/// The direction of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
@@ -83,7 +83,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// `→` out, `←` in.
+    /// Returns `→` for out, `←` for in.
     pub fn arrow(self) -> char {
         match self {
             Direction::Out => '→',
@@ -92,7 +92,7 @@ impl Direction {
     }
 }
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FrameKind {
@@ -104,7 +104,7 @@ pub enum FrameKind {
     Notification,
     /// HTTP without a JSON-RPC message: GET, DELETE, 202, an error page.
     Http,
-    /// Something that is no JSON-RPC message.
+    /// Not a JSON-RPC message.
     Noise,
 }
 
@@ -113,74 +113,74 @@ pub enum FrameKind {
 pub struct HttpNote {
     /// Request method and path, or status line.
     pub line: String,
-    /// Headers in order, values of secrets masked, at most [`bounds::HEADERS`] of them. Shared by all events of a stream.
+    /// Headers in order, secret values masked, at most [`bounds::HEADERS`]. Shared by all events of a stream.
     pub headers: Arc<Vec<(String, String)>>,
-    /// `id` of the SSE event that carried it, at most [`bounds::ID`] of it.
+    /// `id` of the SSE event that carried the message, at most [`bounds::ID`].
     pub event_id: Option<Arc<str>>,
 }
 
-/// Something a server did against the protocol: counted on its row, visible with its bytes.
+/// A protocol violation of a server: counted in its row, displayed with its bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Anomaly {
-    /// What kind of thing.
+    /// The kind of violation.
     pub kind: AnomalyKind,
-    /// What exactly, for people.
+    /// Details for users.
     pub detail: String,
-    /// The call that it was pinned on and failed, if one could be told.
+    /// The call that failed because of it, if known.
     pub call: Option<CallId>,
-    /// The frame with its bytes, if there is one.
+    /// The frame with its bytes, if any.
     pub frame: Option<u64>,
 }
 
 impl Anomaly {
-    /// About how many bytes it takes.
+    /// Returns the approximate size in bytes.
     pub fn weight(&self) -> usize {
         size_of::<Anomaly>() + self.detail.len()
     }
 }
 
-/// Kinds of protocol faults.
+/// Kinds of protocol violations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnomalyKind {
-    /// A line on stdout that is no JSON.
+    /// A line on stdout that is not JSON.
     Noise,
-    /// Bytes that are no UTF-8; repaired.
+    /// Bytes that are not UTF-8; repaired.
     BadUtf8,
     /// JSON that does not parse (`NaN`, cut off …).
     BadJson,
-    /// JSON that is no JSON-RPC message.
+    /// JSON that is not a JSON-RPC message.
     NotRpc,
-    /// A batch array, which the negotiated version does not know.
+    /// A batch array, which the negotiated version does not support.
     Batch,
-    /// A message longer than the limit.
+    /// A message above the size limit.
     TooLarge,
-    /// An answer to an id that was never asked.
+    /// A response to an unknown id.
     UnknownId,
-    /// A second answer to the same id.
+    /// A second response to the same id.
     Duplicate,
-    /// An answer after the call had ended.
+    /// A response after the call had ended.
     Late,
-    /// A line that was never finished.
+    /// An unfinished line.
     Partial,
-    /// Broken framing of an HTTP answer or event stream.
+    /// Broken framing of an HTTP response or event stream.
     BadHttp,
     /// A list that never ends, repeats its cursor or is too long.
     Pagination,
     /// A tool, resource or prompt that cannot be used as listed.
     BadListing,
-    /// A flood of requests from the server; the rest was refused, and what came faster than that was not answered.
+    /// A flood of requests from the server; some were rejected, and faster ones were not answered.
     Flood,
-    /// A result that does not fit its method or the negotiated protocol version.
+    /// A result that does not match its method or the negotiated protocol version.
     BadResult,
-    /// An id, a method, a name or a question that is longer than any use of it.
+    /// An id, method, name or question that exceeds its size limit.
     Oversize,
-    /// An answer to a request of the server that the server did not take in time.
+    /// A response to a server request that the server did not read in time.
     Unread,
 }
 
 impl AnomalyKind {
-    /// The words for people.
+    /// Returns the name for users.
     pub fn words(self) -> &'static str {
         match self {
             AnomalyKind::Noise => "noise on stdout",

@@ -1,4 +1,5 @@
-//! What the fuzz targets `schema`, `workflow` and `expression` do with an input. The seeds run through the same functions as a test.
+//! The code under test of the fuzz targets `schema`, `workflow` and `expression`. Tests run the seeds through the
+//! same functions.
 
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ use super::{
     },
 };
 
-/// A schema in the first line, arguments behind it: compiled, checked, made a form, filled and edited.
+/// Compiles a schema (first line), validates the arguments behind it, creates a form, fills it and edits it.
 pub fn schema(text: &str) {
     let (schema, arguments) = text.split_once('\n').unwrap_or((text, "{}"));
     let body = Body::from(schema);
@@ -47,7 +48,7 @@ pub fn schema(text: &str) {
     }
 }
 
-/// A workflow file: a plan or problems. A plan is checked against tools, laid out and exported.
+/// Parses a workflow file; checks, lays out and exports the plan.
 pub fn workflow(text: &str) {
     let source = Source { file: "fuzz.toml".into(), text: text.into() };
     let library = |name: &str| (name == "fuzz").then(|| source.clone());
@@ -69,9 +70,9 @@ pub fn workflow(text: &str) {
     let _ = case::parse(&source);
 }
 
-/// An argument of a step: a value or an error.
+/// Compiles and evaluates an argument of a step.
 pub fn expression(text: &str) {
-    // Literal strings of TOML take everything but their own quotes as it is.
+    // Literal TOML strings take everything but their own quotes as is.
     let text = text.replace("'''", "");
     let file = format!("[input]\nx = \"any\"\n[[step]]\nid = \"a\"\ntool = \"t\"\nfor_each = [1]\n[step.arguments]\nx = '''{text}'''\n");
     let Ok(plan) = parse(&Source { file: "fuzz.toml".into(), text: file }, &|_| None) else { return };
@@ -89,7 +90,7 @@ pub fn expression(text: &str) {
 pub(crate) mod tests {
     use super::*;
 
-    /// Gives every seed of a target to `run`.
+    /// Passes every seed of a target to `run`.
     pub fn seeds(target: &str, run: impl Fn(&[u8])) {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
         let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -4,21 +4,20 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// A server's key in the configuration, unique in one engine.
+/// A server's key in the configuration, unique within an engine.
 ///
-/// It is what identifies a server; the name that a server gives itself (`serverInfo.name`) is not
-/// unique and is only shown.
+/// It identifies the server. The name that a server reports (`serverInfo.name`) is not unique and only displayed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ServerId(Arc<str>);
 
 impl ServerId {
-    /// Makes an id from a configuration key.
+    /// Creates an id from a configuration key.
     pub fn new(key: impl Into<Arc<str>>) -> Self {
         Self(key.into())
     }
 
-    /// The configuration key.
+    /// Returns the configuration key.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -42,23 +41,23 @@ impl From<&str> for ServerId {
     }
 }
 
-/// A tool of one server, by the name that the server itself gives it.
+/// A tool of one server, by the server's own name for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ToolId {
-    /// The server that offers the tool.
+    /// The server that lists the tool.
     pub server: ServerId,
     /// The tool's own name, as listed by the server.
     pub name: Arc<str>,
 }
 
 impl ToolId {
-    /// Makes an id from a server and the tool's own name.
+    /// Creates an id from a server and the tool's own name.
     pub fn new(server: ServerId, name: impl Into<Arc<str>>) -> Self {
         Self { server, name: name.into() }
     }
 }
 
-/// One logical call, ordered by time.
+/// The id of one logical call, ordered by time.
 ///
 /// The upper 42 bits are milliseconds since the Unix epoch, the lower 22 count within the engine,
 /// so that ids sort by time and can serve as a primary key and as a page cursor.
@@ -67,7 +66,7 @@ impl ToolId {
 pub struct CallId(pub u64);
 
 impl CallId {
-    /// Makes the id of the `count`th call at `unix_ms` milliseconds since the Unix epoch.
+    /// Creates the id of the `count`th call at `unix_ms` milliseconds since the Unix epoch.
     pub fn from_parts(unix_ms: u64, count: u64) -> Self {
         Self((unix_ms << 22) | (count & 0x3f_ffff))
     }
@@ -79,7 +78,7 @@ impl fmt::Display for CallId {
     }
 }
 
-/// One question from a server that waits in the inbox.
+/// The id of a server's question in the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AskId(pub u64);

@@ -1,7 +1,7 @@
-//! Words about steps in doubt: requests that were sent, of whose end nothing is known.
+//! In-doubt steps: resolves steps whose request was sent but whose outcome was never recorded.
 //!
-//! Somebody says of such a step that it is done again or counts as done. A word about a step that is not in doubt would
-//! be lost in silence, so that it is refused, and the state of the step told.
+//! A user resolves such a step by repeating it or by counting it as done. A resolution for a step that is not in
+//! doubt would be ignored silently, so it is rejected with the state of the step.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,92 +9,94 @@ use super::{
     journal::{Place, RunEntry, RunRecord},
     run::{Purpose, StepAnswer},
     workflow::{
-        name::{self, NoStep, Which, means, shell},
+        name::{self, StepFilter, UnknownStep, shell_quoted, specificity},
         plan::Plan,
     },
 };
 
-/// How many steps are told by name.
-const TOLD: usize = 5;
+/// How many steps are listed by name.
+const MAX_LISTED: usize = 5;
 
-/// Words by the names of steps, as they are given to a run.
-pub type Words = [(String, StepAnswer)];
+/// Resolutions by step name, as passed to a run.
+pub type Resolutions = [(String, StepAnswer)];
 
-/// The word about a place in doubt: that of the most exact name.
-pub fn word<'a>(words: &'a Words, place: &Place) -> Option<&'a StepAnswer> {
-    let meant = about_doubt(words).rev().filter_map(|(name, word)| Some((means(name, &place.step, place.item)?, word)));
-    meant.max_by_key(|(exact, _)| *exact).map(|(_, word)| word)
+/// Returns the resolution for a place in doubt: that of the most specific name.
+pub fn resolution<'a>(resolutions: &'a Resolutions, place: &Place) -> Option<&'a StepAnswer> {
+    let matching = resolutions_only(resolutions)
+        .rev()
+        .filter_map(|(name, resolution)| Some((specificity(name, &place.step, place.item)?, resolution)));
+    matching.max_by_key(|(exact, _)| *exact).map(|(_, resolution)| resolution)
 }
 
-/// Whether each word about doubt is about a step that is in doubt, of a run as its journal has it. Gives the first name
-/// that is not, and why.
-pub fn check<'a>(record: &RunRecord, plan: &Plan, words: &'a Words) -> Result<(), (&'a str, NoStep)> {
-    // What an ended run left unknown stands in its report; nothing goes on with it.
+/// Checks that each resolution names a step of the run that is in doubt. The error is the first name that does not,
+/// and the reason.
+pub fn check<'a>(record: &RunRecord, plan: &Plan, resolutions: &'a Resolutions) -> Result<(), (&'a str, UnknownStep)> {
+    // The in-doubt steps of a finished run are part of its report and cannot be resolved any more.
     let open = if record.report().is_some() { vec![] } else { record.in_doubt() };
-    for (name, word) in about_doubt(words) {
-        name::check(plan, name, Which::Call).map_err(|wrong| (&**name, wrong))?;
-        if about_doubt(words).any(|(other, said)| other == name && said != word) {
-            let message = format!("`{name}` is given two different words");
-            return Err((name, NoStep { message, hint: "either it is done again, or it counts as done with one result".into() }));
+    for (name, resolution) in resolutions_only(resolutions) {
+        name::check(plan, name, StepFilter::Call).map_err(|error| (&**name, error))?;
+        if resolutions_only(resolutions).any(|(other, second)| other == name && second != resolution) {
+            let message = format!("`{name}` has two different resolutions");
+            return Err((name, UnknownStep { message, hint: "use either --repeat, or --skip with one result".into() }));
         }
-        if !open.iter().any(|(place, ..)| means(name, &place.step, place.item).is_some()) {
+        if !open.iter().any(|(place, ..)| specificity(name, &place.step, place.item).is_some()) {
             let message = format!("`{name}` is not in doubt in the run {}: {}", record.run, state(record, name));
-            return Err((name, NoStep { message, hint: next(record, &open) }));
+            return Err((name, UnknownStep { message, hint: next(record, &open) }));
         }
     }
     Ok(())
 }
 
-fn about_doubt(words: &Words) -> impl DoubleEndedIterator<Item = &(String, StepAnswer)> {
-    words.iter().filter(|(_, word)| matches!(word, StepAnswer::Repeat | StepAnswer::Skip { .. }))
+fn resolutions_only(resolutions: &Resolutions) -> impl DoubleEndedIterator<Item = &(String, StepAnswer)> {
+    resolutions.iter().filter(|(_, resolution)| matches!(resolution, StepAnswer::Repeat | StepAnswer::Skip { .. }))
 }
 
-/// What can be said instead.
+/// Suggests what to resolve instead.
 fn next<T, U>(record: &RunRecord, open: &[(Place, T, U)]) -> String {
     if record.report().is_some() {
-        return "the run has ended, and nothing of it can be in doubt".into();
+        return "the run has ended, so no step can be resolved".into();
     }
     if open.is_empty() {
-        return format!("nothing of the run is in doubt; `switchboard run --resume {}` goes on with it", record.run);
+        return format!("no step of the run is in doubt; `switchboard run --resume {}` continues it", record.run);
     }
-    let names = open.iter().take(TOLD).map(|(place, ..)| match place.purpose {
-        Purpose::Step => shell(&place.step, place.item),
-        purpose => format!("{} ({})", shell(&place.step, place.item), purpose.word()),
+    let names = open.iter().take(MAX_LISTED).map(|(place, ..)| match place.purpose {
+        Purpose::Step => shell_quoted(&place.step, place.item),
+        purpose => format!("{} ({})", shell_quoted(&place.step, place.item), purpose.word()),
     });
-    let more = open.len().saturating_sub(TOLD);
+    let more = open.len().saturating_sub(MAX_LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("in doubt: {}{more}; leave out the others", names.collect::<Vec<_>>().join(", "))
+    format!("in doubt: {}{more}; remove the others", names.collect::<Vec<_>>().join(", "))
 }
 
-/// What the journal has of the steps that a name means, none of which is in doubt.
+/// Describes the journal's state of the steps that a name matches, none of which is in doubt.
 fn state(record: &RunRecord, name: &str) -> String {
-    // Of an item the end of its whole step is told too, when there is nothing of its own.
-    let whole = name.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map_or(name, |(whole, _)| whole);
+    // For an item without an entry of its own, reports the end of its whole step.
+    let step_name = name.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map_or(name, |(step_name, _)| step_name);
     let mut found: BTreeMap<(Arc<str>, Option<u32>), String> = BTreeMap::new();
     let mut of_whole = None;
-    let mut take = |step: &Arc<str>, item: Option<u32>, words: String| {
-        if means(name, step, item).is_some() {
+    let mut add_state = |step: &Arc<str>, item: Option<u32>, text: String| {
+        if specificity(name, step, item).is_some() {
             if item.is_none() {
-                // With the whole step settled its items are no more of interest.
+                // Once the whole step has settled, its items do not matter.
                 found.retain(|(path, _), _| path != step);
             }
-            found.insert((step.clone(), item), words);
-        } else if item.is_none() && means(whole, step, None).is_some() {
-            of_whole = Some(format!("it was never begun, and `{step}` {words}"));
+            found.insert((step.clone(), item), text);
+        } else if item.is_none() && specificity(step_name, step, None).is_some() {
+            of_whole = Some(format!("it was never started, and `{step}` {text}"));
         }
     };
     for entry in &record.entries {
         match entry {
             RunEntry::Attempted { place, attempt, .. } => {
-                take(&place.step, place.item, format!("failed at attempt {attempt}, and goes on from there"));
+                add_state(&place.step, place.item, format!("failed at attempt {attempt} and continues from there"));
             }
-            RunEntry::ItemEnded { step, item, end } => take(step, Some(*item), format!("has ended ({})", end.outcome.word())),
+            RunEntry::ItemEnded { step, item, end } => add_state(step, Some(*item), format!("has ended ({})", end.outcome.word())),
             RunEntry::StepEnded { step, end } => {
                 let items = end.items.map(|count| format!(", {count} items")).unwrap_or_default();
-                take(step, None, format!("has ended ({}{items})", end.outcome.word()));
+                add_state(step, None, format!("has ended ({}{items})", end.outcome.word()));
             }
-            RunEntry::Undone { step, item, error: None } => take(step, *item, "was undone".into()),
-            RunEntry::Undone { step, item, error: Some(_) } => take(step, *item, "could not be undone".into()),
+            RunEntry::Undone { step, item, error: None } => add_state(step, *item, "was compensated".into()),
+            RunEntry::Undone { step, item, error: Some(_) } => add_state(step, *item, "could not be compensated".into()),
             RunEntry::Sending { .. }
             | RunEntry::Began { .. }
             | RunEntry::Resumed { .. }
@@ -105,15 +107,15 @@ fn state(record: &RunRecord, name: &str) -> String {
     let label = |path: &str, item: Option<u32>| format!("{path}{}", item.map(|item| format!("[{item}]")).unwrap_or_default());
     let mut lines: Vec<String> = found
         .iter()
-        .map(|((path, item), words)| match label(path, *item) {
-            own if own == name => format!("it {words}"),
-            own => format!("`{own}` {words}"),
+        .map(|((path, item), text)| match label(path, *item) {
+            own if own == name => format!("it {text}"),
+            own => format!("`{own}` {text}"),
         })
         .collect();
-    let more = lines.len().saturating_sub(TOLD);
-    lines.truncate(TOLD);
+    let more = lines.len().saturating_sub(MAX_LISTED);
+    lines.truncate(MAX_LISTED);
     if more > 0 {
-        lines.push(format!("and so on with {more} more"));
+        lines.push(format!("and {more} more"));
     }
     match lines.is_empty() {
         true => of_whole.unwrap_or_else(|| "nothing was sent for it yet".into()),
@@ -181,7 +183,7 @@ mod tests {
         RunEntry::ItemEnded { step: step.into(), item, end: end(StepOutcome::Ok, None) }
     }
 
-    fn whole(step: &str, items: Option<u32>) -> RunEntry {
+    fn ended_step(step: &str, items: Option<u32>) -> RunEntry {
         RunEntry::StepEnded { step: step.into(), end: end(StepOutcome::Ok, items) }
     }
 
@@ -198,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn a_word_about_what_is_not_in_doubt_is_refused_with_its_state() {
+    fn a_resolution_for_a_step_that_is_not_in_doubt_is_rejected_with_its_state() {
         let step = Purpose::Step;
         let open = record(vec![
             sending("make", None, step),
-            whole("make", None),
+            ended_step("make", None),
             sending("send", Some(0), step),
             sending("send", Some(1), step),
             sending("send", Some(2), step),
@@ -210,17 +212,18 @@ mod tests {
             sending("try", None, step),
             RunEntry::Attempted { place: place("try", None, step), attempt: 2, exhausted: None, error: None },
         ]);
-        let told = |record: &RunRecord, words: &Words| {
-            check(record, &plan(), words).map_err(|(name, wrong)| (name.to_owned(), format!("{} | {}", wrong.message, wrong.hint)))
+        let outcome_of = |record: &RunRecord, resolutions: &Resolutions| {
+            check(record, &plan(), resolutions).map_err(|(name, error)| (name.to_owned(), format!("{} | {}", error.message, error.hint)))
         };
-        // A name without a number means every item that is in doubt.
-        for words in [vec![repeat("send")], vec![skip("send")], vec![repeat("send[2]"), skip("send")], vec![repeat("send"), repeat("send")]]
+        // A name without a number matches every item that is in doubt.
+        for resolutions in
+            [vec![repeat("send")], vec![skip("send")], vec![repeat("send[2]"), skip("send")], vec![repeat("send"), repeat("send")]]
         {
-            assert_eq!(told(&open, &words), Ok(()), "{words:?}");
+            assert_eq!(outcome_of(&open, &resolutions), Ok(()), "{resolutions:?}");
         }
         let run = open.run;
-        let doubt = "in doubt: 'send[0]', 'send[2]'; leave out the others";
-        for (words, name, message) in [
+        let doubt = "in doubt: 'send[0]', 'send[2]'; remove the others";
+        for (resolutions, name, message) in [
             (vec![repeat("make")], "make", format!("`make` is not in doubt in the run {run}: it has ended (ok) | {doubt}")),
             (
                 vec![repeat("send"), skip("send[1]")],
@@ -230,7 +233,7 @@ mod tests {
             (
                 vec![skip("try")],
                 "try",
-                format!("`try` is not in doubt in the run {run}: it failed at attempt 2, and goes on from there | {doubt}"),
+                format!("`try` is not in doubt in the run {run}: it failed at attempt 2, and continues from there | {doubt}"),
             ),
             (vec![repeat("late")], "late", format!("`late` is not in doubt in the run {run}: nothing was sent for it yet | {doubt}")),
             (
@@ -242,37 +245,41 @@ mod tests {
             (
                 vec![repeat("send"), skip("send")],
                 "send",
-                "`send` is given two different words | either it is done again, or it counts as done with one result".to_owned(),
+                "`send` has two different resolutions | use either --repeat, or --skip with one result".to_owned(),
             ),
         ] {
-            assert_eq!(told(&open, &words), Err((name.to_owned(), message)));
+            assert_eq!(outcome_of(&open, &resolutions), Err((name.to_owned(), message)));
         }
     }
 
     #[test]
-    fn the_state_of_items_and_of_what_was_undone_is_told() {
+    fn the_state_of_items_and_compensated_steps_is_reported() {
         let step = Purpose::Step;
-        let told = |entries: Vec<RunEntry>, name: &str| check(&record(entries), &plan(), &[repeat(name)]).unwrap_err().1;
+        let outcome_of = |entries: Vec<RunEntry>, name: &str| check(&record(entries), &plan(), &[repeat(name)]).unwrap_err().1;
         let many = (0..7).flat_map(|at| [sending("send", Some(at), step), item("send", at)]).collect::<Vec<_>>();
-        let wrong = told(many.clone(), "send");
-        assert!(wrong.message.contains("`send[0]` has ended (ok), ") && wrong.message.ends_with("and so on with 2 more"), "{wrong:?}");
+        let error = outcome_of(many.clone(), "send");
+        assert!(error.message.contains("`send[0]` has ended (ok), ") && error.message.ends_with("and 2 more"), "{error:?}");
         let id = RunId::new(1, 1);
-        assert_eq!(wrong.hint, format!("nothing of the run is in doubt; `switchboard run --resume {id}` goes on with it"));
-        let ended = [many, vec![whole("send", Some(7))]].concat();
-        assert!(told(ended.clone(), "send").message.ends_with("it has ended (ok, 7 items)"));
-        assert!(told(ended, "send[8]").message.ends_with("it was never begun, and `send` has ended (ok, 7 items)"));
-        let undoing = vec![sending("make", None, step), whole("make", None), sending("make", None, Purpose::Compensation)];
+        assert_eq!(error.hint, format!("no step of the run is in doubt; `switchboard run --resume {id}` continues it"));
+        let ended = [many, vec![ended_step("send", Some(7))]].concat();
+        assert!(outcome_of(ended.clone(), "send").message.ends_with("it has ended (ok, 7 items)"));
+        assert!(outcome_of(ended, "send[8]").message.ends_with("it was never started, and `send` has ended (ok, 7 items)"));
+        let undoing = vec![sending("make", None, step), ended_step("make", None), sending("make", None, Purpose::Compensation)];
         assert_eq!(check(&record(undoing.clone()), &plan(), &[repeat("make")]), Ok(()));
-        assert!(told(undoing.clone(), "try").hint.starts_with("in doubt: make (compensation)"), "{:?}", told(undoing.clone(), "try"));
+        assert!(
+            outcome_of(undoing.clone(), "try").hint.starts_with("in doubt: make (compensation)"),
+            "{:?}",
+            outcome_of(undoing.clone(), "try")
+        );
         let undone = [undoing, vec![RunEntry::Undone { step: "make".into(), item: None, error: None }]].concat();
-        assert!(told(undone, "make").message.ends_with("it was undone"));
+        assert!(outcome_of(undone, "make").message.ends_with("it was compensated"));
     }
 
     #[test]
-    fn the_word_of_the_most_exact_name_counts_and_other_answers_do_not() {
-        let words = [("send".to_owned(), StepAnswer::Approve), repeat("send"), skip("send[1]")];
-        assert_eq!(word(&words, &place("send", Some(0), Purpose::Step)), Some(&StepAnswer::Repeat));
-        assert_eq!(word(&words, &place("send", Some(1), Purpose::Step)), Some(&words[2].1));
-        assert_eq!(word(&words, &place("make", None, Purpose::Step)), None);
+    fn the_resolution_of_the_most_specific_name_applies() {
+        let resolutions = [("send".to_owned(), StepAnswer::Approve), repeat("send"), skip("send[1]")];
+        assert_eq!(resolution(&resolutions, &place("send", Some(0), Purpose::Step)), Some(&StepAnswer::Repeat));
+        assert_eq!(resolution(&resolutions, &place("send", Some(1), Purpose::Step)), Some(&resolutions[2].1));
+        assert_eq!(resolution(&resolutions, &place("make", None, Purpose::Step)), None);
     }
 }

@@ -1,5 +1,5 @@
-//! What is written down of a run, so that it can go on after the program was killed, and of calls, so
-//! that workflows can be made of them.
+//! Journal entries of runs, from which an interrupted run resumes, and records of calls, from which workflows are
+//! generated.
 
 use std::{fmt, sync::Arc};
 
@@ -13,43 +13,43 @@ use super::{
     workflow::{answer, expression::Data, history::PastCall, plan::ReadAs},
 };
 
-/// One line of a run's journal.
+/// One entry of a run's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum RunEntry {
     /// The run began.
     Began {
-        /// What it was asked to do.
+        /// The request for the run.
         spec: Arc<RunSpec>,
-        /// When, in milliseconds since the Unix epoch.
+        /// Time, in milliseconds since the Unix epoch.
         unix_ms: u64,
     },
-    /// The run goes on after an interruption.
+    /// The run resumed after an interruption.
     Resumed {
-        /// When, in milliseconds since the Unix epoch.
+        /// Time, in milliseconds since the Unix epoch.
         unix_ms: u64,
     },
-    /// A request is about to be sent. Until something of the same place is written, it is in doubt.
+    /// A request is about to be sent. It is in doubt until another entry for the same place is written.
     Sending {
-        /// Where.
+        /// The place in the run.
         place: Place,
-        /// Which attempt, from 1.
+        /// Number of the attempt, from 1.
         attempt: u32,
-        /// What is called, for people.
+        /// The called tool, prompt or resource, for users.
         what: String,
-        /// The arguments as far as they are shown; JSON unless very long.
+        /// The displayed part of the arguments; JSON unless very long.
         arguments: Body,
     },
-    /// An attempt failed, and the step goes on: nothing of the attempt is in doubt any more.
+    /// An attempt failed and the step continues: the attempt is settled and not in doubt.
     Attempted {
-        /// Where.
+        /// The place in the run.
         place: Place,
-        /// Which, from 1; of a fallback its number.
+        /// Number of the attempt, from 1; for a fallback its number.
         attempt: u32,
-        /// Why it failed, when the next is no further attempt but a fallback.
+        /// The error, if a fallback follows instead of another attempt.
         exhausted: Option<StepError>,
-        /// Why it failed, when the next is a further attempt: its class and words, secrets masked. Journals that were
-        /// written before this was kept have none.
+        /// The error, if another attempt follows: kind and message, secrets masked. Absent in journals of older
+        /// versions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<StepError>,
     },
@@ -57,96 +57,96 @@ pub enum RunEntry {
     ItemEnded {
         /// The step's path.
         step: Arc<str>,
-        /// Which item, from 0.
+        /// Index of the item, from 0.
         item: u32,
-        /// How.
+        /// The end.
         end: StepRecord,
     },
-    /// A step ended. The results of its items are in their own entries.
+    /// A step ended. The results of its items have their own entries.
     StepEnded {
         /// The step's path.
         step: Arc<str>,
-        /// How.
+        /// The end.
         end: StepRecord,
     },
-    /// A flow was given up, or its time was up: nothing of it goes forward any more, also after an interruption.
+    /// A workflow was cancelled or exceeded its deadline: it does not continue, even after an interruption.
     GivenUp {
-        /// What stands before the paths of its steps; empty for the run itself.
+        /// Path prefix of its steps; empty for the run itself.
         prefix: String,
-        /// Whether its time was up; somebody wanted it otherwise.
+        /// Whether it exceeded its deadline; otherwise it was cancelled on request.
         time_up: bool,
-        /// Whether what it did is undone.
+        /// Whether its completed steps are compensated.
         undo: bool,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// A step was undone, or could not be.
+    /// A step was compensated, or its compensation failed.
     Undone {
         /// The step's path.
         step: Arc<str>,
-        /// Which item, from 0.
+        /// Index of the item, from 0.
         item: Option<u32>,
-        /// Why not.
+        /// The error, if the compensation failed.
         error: Option<StepError>,
     },
     /// The run ended.
     Ended {
-        /// How.
+        /// The report.
         report: Arc<RunReport>,
     },
 }
 
-/// What a request is sent for.
+/// The place of a request in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The step's path.
     pub step: Arc<str>,
-    /// Which item, from 0.
+    /// Index of the item, from 0.
     pub item: Option<u32>,
-    /// What for.
+    /// The purpose of the request.
     pub purpose: Purpose,
 }
 
-/// How a step, or an item of one, ended.
+/// The end of a step or item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// The word for it.
+    /// The outcome.
     pub outcome: StepOutcome,
     /// The result, JSON.
     pub result: Option<Body>,
-    /// The text of the answer.
+    /// The text of the response.
     pub text: Option<String>,
-    /// How long it took.
+    /// Duration.
     pub duration_ms: u64,
-    /// Why it failed, or why it was skipped.
+    /// The error of a failed step, or the reason why it was skipped.
     pub error: Option<StepError>,
-    /// What answered in its place.
+    /// The fallback or resolution that provided the result.
     pub fallback: Option<Substitute>,
-    /// Whether a value of the file answered, so that there is nothing to undo.
+    /// Whether a fallback value provided the result, so that there is nothing to compensate.
     #[serde(default)]
     pub nothing_done: bool,
-    /// Whether what failed before that may have been done all the same.
+    /// Whether an earlier, failed attempt may still have taken effect.
     #[serde(default)]
     pub in_doubt: bool,
-    /// How many items there were.
+    /// Number of items.
     pub items: Option<u32>,
 }
 
-/// What stands for the answer of a step. The journal has it as text.
+/// The source of a step result that is not the response of the step's own request. Stored as text in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Substitute {
-    /// Somebody said of the in-doubt step that it was done.
+    /// The in-doubt step was resolved as done.
     CountedAsDone,
-    /// What was tried instead, and after which failure.
+    /// The fallback, and the failure that it followed.
     Fallback(String),
 }
 
-/// How a journal marks [`Substitute::CountedAsDone`].
+/// The journal text of [`Substitute::CountedAsDone`].
 const COUNTED: &str = "counted as done";
 
 impl Substitute {
-    /// The text of a fallback, to be changed.
+    /// Returns the text of a fallback for redaction.
     pub fn text_mut(&mut self) -> Option<&mut String> {
         match self {
             Substitute::CountedAsDone => None,
@@ -176,22 +176,22 @@ impl From<Substitute> for String {
     }
 }
 
-/// How a step ended, in a word.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepOutcome {
-    /// Done.
+    /// Succeeded.
     Ok,
-    /// Failed for good.
+    /// Failed, after all attempts.
     Failed,
-    /// Not to be done.
+    /// Skipped.
     Skipped,
-    /// Given up on request.
+    /// Cancelled on request.
     Cancelled,
 }
 
 impl StepOutcome {
-    /// The word, as expressions see it.
+    /// Returns the name that expressions see.
     pub fn word(self) -> &'static str {
         match self {
             StepOutcome::Ok => "ok",
@@ -202,17 +202,17 @@ impl StepOutcome {
     }
 }
 
-/// What is known of a run from the journal.
+/// The journal of one run.
 #[derive(Clone, Debug)]
 pub struct RunRecord {
     /// The run.
     pub run: RunId,
-    /// Everything written of it, oldest first. The first is [`RunEntry::Began`].
+    /// All entries, oldest first. The first is [`RunEntry::Began`].
     pub entries: Vec<RunEntry>,
 }
 
 impl RunRecord {
-    /// What it was asked to do; `None` when the journal is damaged.
+    /// Returns the request for the run; `None` if the journal is damaged.
     pub fn spec(&self) -> Option<&Arc<RunSpec>> {
         self.entries.iter().find_map(|entry| match entry {
             RunEntry::Began { spec, .. } => Some(spec),
@@ -220,7 +220,7 @@ impl RunRecord {
         })
     }
 
-    /// How it ended, if it did.
+    /// Returns the report, if the run has ended.
     pub fn report(&self) -> Option<&Arc<RunReport>> {
         self.entries.iter().rev().find_map(|entry| match entry {
             RunEntry::Ended { report } => Some(report),
@@ -228,7 +228,7 @@ impl RunRecord {
         })
     }
 
-    /// Requests that were sent and of whose end nothing is known.
+    /// Returns the in-doubt requests: sent, but without a recorded outcome.
     pub fn in_doubt(&self) -> Vec<(Place, String, Body)> {
         let mut open: Vec<(Place, String, Body)> = vec![];
         for entry in &self.entries {
@@ -259,17 +259,17 @@ impl RunRecord {
 pub struct RunHeader {
     /// The run.
     pub run: RunId,
-    /// Its workflow.
+    /// The name of the workflow.
     pub workflow: String,
-    /// When it began, in milliseconds since the Unix epoch.
+    /// Start time, in milliseconds since the Unix epoch.
     pub started_ms: u64,
-    /// How long it took; `None` while it has not ended.
+    /// Duration; `None` while the run has not ended.
     pub took_ms: Option<u64>,
-    /// How it ended, as [`super::run::RunOutcome::key`] has it.
+    /// The outcome as [`super::run::RunOutcome::key`].
     pub outcome: Option<String>,
 }
 
-/// How a call of the history ended. Stored as its words.
+/// The outcome of a call in the history. Stored as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum CallOutcome {
@@ -281,12 +281,12 @@ pub enum CallOutcome {
     Failed(FailureKind),
     /// The call was cancelled.
     Cancelled,
-    /// Words of another version.
+    /// The text of an outcome of another version.
     Unknown(String),
 }
 
 impl CallOutcome {
-    /// The words that are stored, those of [`Outcome::words`].
+    /// Returns the stored text, that of [`Outcome::words`].
     pub fn words(&self) -> &str {
         match self {
             CallOutcome::Ok => "ok",
@@ -323,34 +323,34 @@ impl From<CallOutcome> for String {
     }
 }
 
-/// A call that ended, for the history.
+/// A settled call, for the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallRecord {
     /// Its id.
     pub call: CallId,
-    /// When it was asked for, in milliseconds since the Unix epoch.
+    /// Time of the request, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// What was asked.
+    /// The request.
     pub spec: Arc<CallSpec>,
-    /// The tool's exposed name, or what was read or asked.
+    /// The tool's exposed name, or what was read or requested.
     pub name: String,
     /// How it ended.
     pub outcome: CallOutcome,
-    /// The result, unless it is long.
+    /// The result, unless it is too long.
     pub result: Option<Body>,
-    /// How long it took, in microseconds.
+    /// Duration in microseconds.
     pub took_us: u64,
 }
 
 impl CallRecord {
-    /// The call as a workflow can be made of it; `None` unless it called a tool.
+    /// Returns the call for generating a workflow; `None` unless it called a tool.
     pub fn past(&self) -> Option<PastCall> {
         past_call(&self.name, &self.spec, self.result.as_ref().filter(|_| self.outcome == CallOutcome::Ok))
     }
 }
 
-/// A call as a workflow can be made of it: the tool's exposed name, what was asked, what was answered.
-/// `None` unless it calls a tool with an object.
+/// Returns a call for generating a workflow: exposed tool name, arguments and result. `None` unless it calls a tool
+/// with an object.
 pub fn past_call(name: &str, spec: &CallSpec, result: Option<&Body>) -> Option<PastCall> {
     let Operation::Tool { arguments, .. } = &spec.operation else { return None };
     let text = if arguments.is_empty() { "{}".into() } else { arguments.text() };
@@ -430,10 +430,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_in_doubt_until_its_end_is_written() {
+    fn a_sent_request_is_in_doubt_until_its_end_is_recorded() {
         let (a, b, c) = (place("a", None, Purpose::Step), place("b", Some(1), Purpose::Step), place("a", None, Purpose::Compensation));
-        let of = |entries: Vec<RunEntry>| RunRecord { run: RunId::new(1, 1), entries };
-        let open = |entries| of(entries).in_doubt().into_iter().map(|(place, ..)| place).collect::<Vec<_>>();
+        let record_of = |entries: Vec<RunEntry>| RunRecord { run: RunId::new(1, 1), entries };
+        let open = |entries| record_of(entries).in_doubt().into_iter().map(|(place, ..)| place).collect::<Vec<_>>();
         assert_eq!(open(vec![sending(&a), sending(&b)]), [a.clone(), b.clone()]);
         assert_eq!(open(vec![sending(&a), RunEntry::Attempted { place: a.clone(), attempt: 1, exhausted: None, error: None }]), []);
         assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 2, end: end() }]), std::slice::from_ref(&b));

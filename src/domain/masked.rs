@@ -1,8 +1,8 @@
-//! Copies of events, calls and journal entries in which known secrets are masked.
+//! Masks known secrets in events, calls and journal entries.
 //!
-//! The event log masks events before it publishes them, the runner masks entries before they are journaled, the history
-//! masks calls before it stores them. What is matched by name is not changed: servers, tools, resources, steps and the
-//! schemas of tools; printers mask these where they show them.
+//! The event log masks events before publishing them, the runner masks entries before they are journaled, and the
+//! history masks calls before storing them. Values that are matched by name stay unchanged: servers, tools,
+//! resources, steps and the schemas of tools. Printers mask these when displaying them.
 
 use std::sync::Arc;
 
@@ -31,12 +31,12 @@ fn body(redactor: &Redactor, body: &mut Body) {
     *body = body.redacted(redactor);
 }
 
-/// Changes what is behind a shared pointer, in a copy when others have it.
+/// Changes a shared value; in a copy if others hold it.
 fn shared<T: Clone>(redactor: &Redactor, value: &mut Arc<T>, change: impl FnOnce(&Redactor, &mut T)) {
     change(redactor, Arc::make_mut(value));
 }
 
-/// Masks the secrets in an event that is about to be published.
+/// Masks the secrets in an event before it is published.
 pub fn event(redactor: &Redactor, kind: &mut EventKind) {
     if redactor.is_empty() {
         return;
@@ -57,7 +57,7 @@ pub fn event(redactor: &Redactor, kind: &mut EventKind) {
             }
         }),
         EventKind::ServerAnomaly { anomaly, .. } => shared(redactor, anomaly, |redactor, anomaly| text(redactor, &mut anomaly.detail)),
-        // What a person typed is theirs to see and to send again; what a step sends may be a secret of the environment.
+        // The user may see and resend what they typed; a step may send a secret from the environment.
         EventKind::CallQueued { spec, .. } if spec.origin == Origin::Workflow => shared(redactor, spec, call_arguments),
         EventKind::CallStage { stage, .. } => shared(redactor, stage, stage_text),
         EventKind::CallProgress { progress, .. } => texts(redactor, &mut progress.message),
@@ -75,7 +75,7 @@ pub fn event(redactor: &Redactor, kind: &mut EventKind) {
         EventKind::Notice { notice } => shared(redactor, notice, |redactor, notice: &mut Notice| {
             texts(redactor, notice.detail.iter_mut().chain([&mut notice.text]));
         }),
-        // Frames are masked by the host that hands them in, outside the lock of the log.
+        // Frames are masked by the observer that records them, outside the lock of the log.
         EventKind::Frame { .. }
         | EventKind::ServerAdded { .. }
         | EventKind::ServerRemoved { .. }
@@ -90,7 +90,7 @@ pub fn event(redactor: &Redactor, kind: &mut EventKind) {
     }
 }
 
-/// Masks the secrets in an entry that is about to be journaled.
+/// Masks the secrets in an entry before it is journaled.
 pub fn entry(redactor: &Redactor, entry: &mut RunEntry) {
     match entry {
         RunEntry::Began { spec, .. } => shared(redactor, spec, run_spec),
@@ -109,7 +109,7 @@ pub fn entry(redactor: &Redactor, entry: &mut RunEntry) {
     }
 }
 
-/// Whether something that a resumed run uses holds a mask: its input, an answer, a result.
+/// Returns whether a value that a resumed run uses contains a mask: its input, a response, a result.
 pub fn in_entry(entry: &RunEntry) -> bool {
     let held = |body: &Body| memchr::memmem::find(body.bytes(), MASK.as_bytes()).is_some();
     match entry {
@@ -128,7 +128,7 @@ pub fn in_entry(entry: &RunEntry) -> bool {
     }
 }
 
-/// Whether what would be sent holds a mask.
+/// Returns whether an operation to be sent contains a mask.
 pub fn in_operation(operation: &Operation) -> bool {
     let held = |body: &Body| memchr::memmem::find(body.bytes(), MASK.as_bytes()).is_some();
     match operation {
@@ -138,7 +138,7 @@ pub fn in_operation(operation: &Operation) -> bool {
     }
 }
 
-/// Masks the secrets in a call that is about to be stored in the history.
+/// Masks the secrets in a call before it is stored in the history.
 pub fn record(redactor: &Redactor, record: &mut CallRecord) {
     text(redactor, &mut record.name);
     if let Some(result) = &mut record.result {
@@ -182,7 +182,7 @@ fn session_info(redactor: &Redactor, info: &mut SessionInfo) {
     body(redactor, capabilities);
 }
 
-/// Masks texts and whole entries of a list. Names and schemas stay: calls are made and checked by them.
+/// Masks texts and complete entries of a list. Names and schemas stay: calls use them.
 fn server_catalog(redactor: &Redactor, catalog: &mut Arc<ServerCatalog>) {
     let found = |raw: &Body| redactor.finds(raw.bytes());
     let ServerCatalog { tools, resources, templates, prompts, warnings, .. } = &**catalog;
@@ -280,7 +280,7 @@ fn run_report(redactor: &Redactor, report: &mut RunReport) {
     output.iter_mut().for_each(|output| body(redactor, output));
 }
 
-/// Masks what a run was given. The texts of its workflows stay as their files have them.
+/// Masks the input and settings of a run. The texts of its workflows stay as in their files.
 fn run_spec(redactor: &Redactor, spec: &mut RunSpec) {
     body(redactor, &mut spec.input);
     for (_, answer) in &mut spec.answers {

@@ -1,7 +1,7 @@
-//! The vocabulary of the house: plain data and pure rules.
+//! The domain: plain data and pure rules.
 //!
-//! Owns what a server, a tool, a call, a frame and an event *are*. Names nothing but itself: no
-//! tokio, no I/O, no clock. Whoever needs the time passes a [`time::Stamp`].
+//! Owns what a server, tool, call, frame and event *are*. Depends on no other module and uses no tokio, no I/O and no
+//! clock: callers pass the current time as a [`time::Stamp`].
 
 pub mod argument_history;
 pub mod ask;

@@ -1,23 +1,23 @@
-//! Depth limits for text before it is parsed: of expressions and of TOML.
+//! Nesting limits for text before it is parsed: expressions and TOML.
 //!
-//! Every later walk over a parsed tree is recursive, and so is its destructor. A bound on the depth of the tree, computed
-//! from the text alone, protects all of them. The bound is never below the real depth.
+//! Every later walk over a parsed tree is recursive, and so is its destructor. A limit on the depth, computed from
+//! the text alone, protects all of them. The computed depth is never below the real one.
 
-/// The deepest expression: operators, filters, keys and brackets that lie within each other.
+/// Maximum depth of an expression: nested operators, filters, keys and brackets.
 pub const EXPRESSION: usize = 300;
-/// The longest expression, in bytes.
+/// Maximum length of an expression, in bytes.
 pub const EXPRESSION_BYTES: usize = 64 << 10;
-/// The deepest TOML value: tables and arrays that lie within each other.
+/// Maximum depth of a TOML value: nested tables and arrays.
 pub const TOML: usize = 100;
 
-/// One pair of brackets that is open.
+/// An open pair of brackets.
 #[derive(Clone, Copy, Default)]
 struct Level {
-    /// What is chained since the last separator: `a.b|c + d` has three.
+    /// Chain length since the last separator: `a.b|c + d` has three.
     chain: usize,
-    /// The deepest operand since the last separator.
+    /// Deepest operand since the last separator.
     operand: usize,
-    /// The deepest member before the last separator.
+    /// Deepest member before the last separator.
     before: usize,
 }
 
@@ -31,7 +31,7 @@ impl Level {
     }
 }
 
-/// The levels that are open, with the depth of those around the last one.
+/// The open levels, with the depth around the last one.
 struct Levels {
     open: Vec<Level>,
     around: usize,
@@ -72,7 +72,7 @@ impl Levels {
     }
 }
 
-/// Where an expression (without its braces) becomes deeper than [`EXPRESSION`], as a byte offset.
+/// Returns the byte offset at which an expression (without its braces) becomes deeper than [`EXPRESSION`].
 pub fn deep_expression(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut levels = Levels::new();
@@ -88,7 +88,7 @@ pub fn deep_expression(text: &str) -> Option<usize> {
                 let level = levels.last();
                 *level = level.separate();
             }
-            // A number's point counts too, which is more than it has to.
+            // The point of a number counts too, which overestimates.
             b'.' | b'|' | b'~' | b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'=' | b'!' => levels.last().chain += 1,
             byte if byte.is_ascii_alphabetic() || *byte == b'_' || !byte.is_ascii() => {
                 while bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || !b.is_ascii()) {
@@ -107,7 +107,7 @@ pub fn deep_expression(text: &str) -> Option<usize> {
     None
 }
 
-/// The offset after a string that begins at `start`.
+/// Returns the offset after a string that starts at `start`.
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(byte) = bytes.get(at) {
@@ -120,11 +120,11 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// Where TOML becomes deeper than [`TOML`], as a byte offset.
+/// Returns the byte offset at which TOML becomes deeper than [`TOML`].
 pub fn deep_toml(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut levels = Levels::new();
-    // The depth of the table whose header was read last, and whether a header is being read.
+    // The depth of the table in the last header, and whether a header is being read.
     let (mut header, mut heading, mut line_start) = (0, false, true);
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -168,7 +168,7 @@ pub fn deep_toml(text: &str) -> Option<usize> {
     None
 }
 
-/// The offset after a TOML string that begins at `start`.
+/// Returns the offset after a TOML string that starts at `start`.
 fn toml_string_end(bytes: &[u8], start: usize) -> usize {
     let quote = bytes[start];
     let long = bytes.get(start..start + 3).is_some_and(|three| three.iter().all(|b| *b == quote));
@@ -176,11 +176,11 @@ fn toml_string_end(bytes: &[u8], start: usize) -> usize {
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'\\' if quote == b'"' => at += 2,
-            // A string that is not closed ends with its line, as the parser says with its place.
+            // An unclosed string ends with its line; the parser reports it with its position.
             b'\n' if !long => return at,
             byte if *byte == quote && (!long || bytes[at..].starts_with(&[quote; 3])) => {
                 at += if long { 3 } else { 1 };
-                // Two more quotation marks may belong to a long string.
+                // A long string may end with two more quotation marks.
                 while long && bytes.get(at) == Some(&quote) {
                     at += 1;
                 }
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expressions_of_people_are_shallow_and_chains_of_every_kind_are_found() {
+    fn ordinary_expressions_are_shallow_and_chains_of_every_kind_are_found() {
         for text in [
             "input.users | selectattr('role', 'eq', \"admin.(\") | map(attribute='email') | join(', ')",
             "{'a': [1, 2, {'b': steps.x.result.y[0].z}], 'c': not (a and b) or c}",
@@ -208,7 +208,7 @@ mod tests {
         ] {
             assert_eq!(deep_expression(text), None, "{text}");
         }
-        assert_eq!(deep_expression(&format!("[{}]", vec!["input.a + 1"; 3000].join(", "))), None, "siblings are no depth");
+        assert_eq!(deep_expression(&format!("[{}]", vec!["input.a + 1"; 3000].join(", "))), None, "siblings add no depth");
         let n = 20_000;
         let chains = [
             format!("a{}", " or a".repeat(n)),
@@ -224,7 +224,7 @@ mod tests {
             format!("{}1{}", "(".repeat(n), ")".repeat(n)),
             format!("{}1{}", "[".repeat(n), "]".repeat(n)),
             format!("{}1{}", "{'a':".repeat(n), "}".repeat(n)),
-            // Deep on the left, though no bracket is open there.
+            // Deep on the left, although no bracket is open there.
             (0..40).fold("a".to_owned(), |text, _| format!("({text}{})", "|b".repeat(20))),
             (0..400).fold("a".to_owned(), |text, _| format!("[1, {text}]")),
         ];
@@ -243,7 +243,7 @@ mod tests {
             assert_eq!(deep_toml(text), None, "{text}");
         }
         let many = (0..5000).map(|n| format!("[t.a.b.k{n}]\nx.y = [{{ z = 1 }}, {{ z = 2 }}]\n")).collect::<String>();
-        assert_eq!(deep_toml(&many), None, "siblings are no depth");
+        assert_eq!(deep_toml(&many), None, "siblings add no depth");
         let dotted = vec!["a"; 60].join(".");
         let chains = [
             format!("{} = 1", vec!["a"; 20_000].join(".")),

@@ -1,7 +1,7 @@
-//! The state that events add up to.
+//! The read model: the console state that events are folded into.
 //!
-//! The engine keeps one to hand out as a snapshot; each face keeps its own, made from a snapshot and
-//! brought up to date by the events after it. Bounded everywhere.
+//! The engine holds one to hand out as a snapshot. The console and the CLI hold their own, created from a snapshot
+//! and updated by later events. All collections are bounded.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -32,23 +32,23 @@ use super::{
     time::{Epoch, Stamp},
 };
 
-/// How much is kept.
+/// Retention limits of the read model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Calls.
+    /// Number of calls.
     pub calls: usize,
     /// Bytes of results among them; older results are dropped, their calls stay.
     pub result_bytes: usize,
-    /// Frames.
+    /// Number of frames.
     pub frames: usize,
-    /// Bytes of frames: bodies, headers, ids and what the program adds to each.
+    /// Bytes of frames: bodies, headers, ids and the overhead of each.
     pub frame_bytes: usize,
-    /// Log messages and anomalies of each server; of each at most [`bounds::LOG_BYTES`].
+    /// Number of log messages, and of anomalies, per server; each limited to [`bounds::LOG_BYTES`].
     pub logs: usize,
 }
 
 impl Retention {
-    /// No more of anything than `other`.
+    /// Returns the limits, each reduced to that of `other`.
     pub fn at_most(&self, other: &Retention) -> Retention {
         Retention {
             calls: self.calls.min(other.calls),
@@ -66,7 +66,7 @@ impl Default for Retention {
     }
 }
 
-/// One server as it stands.
+/// The current state of a server.
 #[derive(Clone, Debug)]
 pub struct ServerView {
     /// Its configuration.
@@ -75,37 +75,37 @@ pub struct ServerView {
     pub phase: Arc<Phase>,
     /// When that state began.
     pub phase_since: Stamp,
-    /// What it said of itself, the last time it was connected.
+    /// Its self-description from the last handshake.
     pub info: Option<Arc<SessionInfo>>,
-    /// Its lists, the last ones read; kept while it is away.
+    /// Its lists as last read; retained while it is disconnected.
     pub catalog: Arc<ServerCatalog>,
-    /// The figures of all its calls.
+    /// Statistics of all its calls.
     pub stats: Stats,
-    /// The figures of each tool that was called.
+    /// Statistics per called tool.
     pub tools: HashMap<Arc<str>, Stats>,
-    /// The last lines of stderr.
+    /// Last lines of stderr.
     pub stderr: VecDeque<Arc<str>>,
     /// Bytes in `stderr`.
     pub stderr_bytes: usize,
-    /// The last log messages.
+    /// Last log messages.
     pub logs: VecDeque<(Stamp, Arc<LogMessage>)>,
     /// Bytes in `logs`.
     pub log_bytes: usize,
-    /// The last protocol faults.
+    /// Last protocol violations.
     pub anomalies: VecDeque<(Stamp, Arc<Anomaly>)>,
     /// Bytes in `anomalies`.
     pub anomaly_bytes: usize,
-    /// How often each kind of protocol fault happened.
+    /// Number of violations per kind.
     pub anomaly_counts: AnomalyCounts,
-    /// The last states, with when they began.
+    /// Last connection states with their start times.
     pub history: VecDeque<(Stamp, Arc<Phase>)>,
-    /// Resources that it tells about: how often each changed, and when last.
+    /// Subscribed resources: number of changes, and time of the last one.
     pub subscriptions: BTreeMap<String, (u64, Option<Stamp>)>,
-    /// Its circuit breaker.
+    /// The circuit breaker of the server.
     pub breaker: Arc<BreakerView>,
-    /// The breakers of those of its tools that have one.
+    /// The circuit breakers of tools that have their own.
     pub tool_breakers: BTreeMap<Arc<str>, Arc<BreakerView>>,
-    /// Faults made on purpose, of all its tools (`None`) or of one.
+    /// Injected faults: of all its tools (`None`) or of one tool.
     pub faults: BTreeMap<Option<Arc<str>>, Fault>,
 }
 
@@ -135,77 +135,78 @@ impl ServerView {
         }
     }
 
-    /// The server's id.
+    /// Returns the server's id.
     pub fn id(&self) -> &ServerId {
         &self.spec.id
     }
 
-    /// Why it cannot take a call of `tool` now, for people, as far as its connection and its lists tell.
+    /// Returns why the server cannot take a call of `tool` now, for users, judging by its connection and lists.
     pub fn unfit(&self, tool: Option<&str>) -> Option<String> {
         let lacks = |tool: &str| self.catalog.revision > 0 && self.catalog.tool(tool).is_none();
         match &*self.phase {
             Phase::Failed { why } => Some(format!("has failed: {}", why.summary)),
             phase if !phase.usable() => Some(format!("is {}", phase.word())),
-            _ if tool.is_some_and(lacks) => Some("does not offer the tool".to_owned()),
+            _ if tool.is_some_and(lacks) => Some("does not list the tool".to_owned()),
             _ => None,
         }
     }
 
-    /// All protocol faults together.
+    /// Returns the total number of protocol violations.
     pub fn anomaly_total(&self) -> u64 {
         self.anomaly_counts.values().sum()
     }
 }
 
-/// One call as it stands.
+/// The current state of a call.
 #[derive(Clone, Debug)]
 pub struct CallView {
     /// Its id.
     pub id: CallId,
-    /// What was asked.
+    /// The requested operation.
     pub spec: Arc<CallSpec>,
-    /// When it was asked.
+    /// Time of the request.
     pub queued: Stamp,
-    /// When the first request was sent.
+    /// Time when the first request was sent.
     pub sent: Option<Stamp>,
-    /// The round under way, 0 before the first was sent.
+    /// The current round; 0 before the first request was sent.
     pub round: u32,
     /// The last progress.
     pub progress: Option<Progress>,
-    /// Its end.
+    /// The outcome.
     pub settled: Option<Arc<Settled>>,
     /// Whether the result was dropped to save memory.
     pub result_dropped: bool,
-    /// What happened on the way; `None` when there is nothing to tell.
+    /// The trace; `None` if there are no events.
     pub track: Option<Box<CallTrace>>,
 }
 
 impl CallView {
-    /// The stages of the call in order, with when each began.
+    /// Returns the events of the call in order, with their times.
     pub fn stages(&self) -> &[(Stamp, Arc<CallEvent>)] {
         self.track.as_ref().map_or(&[], |track| track.stages.as_slice())
     }
 
-    /// Whether its stages say more than when it was sent and answered. That an answer came too late is told beside that.
-    pub fn storied(&self) -> bool {
+    /// Returns whether the trace adds anything to the times of sending and response. A late response is shown
+    /// separately.
+    pub fn has_trace(&self) -> bool {
         self.stages().iter().any(|(_, stage)| !matches!(**stage, CallEvent::Late { .. }))
     }
 
-    /// The server that has the call now, or had it last.
+    /// Returns the server that handles the call now, or handled it last.
     pub fn server(&self) -> &ServerId {
         let by = self.settled.as_ref().and_then(|settled| settled.by.as_ref());
         by.or_else(|| self.track.as_ref()?.at.as_ref()).unwrap_or_else(|| self.spec.operation.server())
     }
 }
 
-/// Everything that is known, up to an event.
+/// The state folded from all events up to a sequence number.
 #[derive(Clone, Debug)]
 pub struct ConsoleState {
-    /// Number of the last event taken in.
+    /// Sequence number of the last applied event.
     pub seq: u64,
-    /// Turns stamps into wall-clock time.
+    /// Converts stamps to wall-clock time.
     pub epoch: Epoch,
-    /// The servers in the order of the configuration.
+    /// The servers in configuration order.
     pub servers: Vec<ServerView>,
     /// Exposed names of all tools.
     pub names: Arc<NameTable>,
@@ -213,40 +214,40 @@ pub struct ConsoleState {
     pub calls: VecDeque<CallView>,
     /// The last frames, oldest first.
     pub frames: VecDeque<Arc<Frame>>,
-    /// Bytes of memory that `frames` take.
+    /// Memory used by `frames`, in bytes.
     pub frame_bytes: usize,
     /// Open questions, oldest first.
     pub asks: Vec<Arc<Ask>>,
-    /// The last runs of workflows.
+    /// The last workflow runs.
     pub runs: Runs,
     /// The last notices.
     pub notices: VecDeque<(Stamp, Arc<Notice>)>,
-    /// Calls under way.
+    /// Number of calls in flight.
     pub running: usize,
-    /// Calls that ended, dropped ones included.
+    /// Number of settled calls, including dropped ones.
     pub settled_total: u64,
-    /// Calls that failed, dropped ones included.
+    /// Number of failed calls, including dropped ones.
     pub failed_total: u64,
-    /// The figures of all calls together.
+    /// Statistics of all calls.
     pub stats: Stats,
     /// Rules for tools, groups and routes.
     pub rules: Arc<Rules>,
-    /// The store of answers.
+    /// The response cache.
     pub cache: Arc<CacheView>,
-    /// Where the last calls went that a route or a group decided about, oldest first.
+    /// The last routing decisions by a route or group, oldest first.
     pub routed: VecDeque<(Stamp, CallId, Arc<Decision>)>,
     separator: Arc<str>,
     keep: Retention,
     result_bytes: usize,
     /// The weights of `frames`.
     frame_weights: VecDeque<usize>,
-    /// Calls whose failures are stored in full, oldest first, with the weights of these.
+    /// Calls whose failures are stored in full, oldest first, with the weights of the failures.
     failed: VecDeque<(CallId, usize)>,
     failure_bytes: usize,
 }
 
 impl ConsoleState {
-    /// An empty read model. `separator` stands between namespace and tool in exposed names.
+    /// Creates an empty read model. `separator` joins namespace and tool in exposed names.
     pub fn new(epoch: Epoch, separator: &str, keep: Retention) -> ConsoleState {
         ConsoleState {
             seq: 0,
@@ -275,7 +276,7 @@ impl ConsoleState {
         }
     }
 
-    /// The server of this id.
+    /// Returns the server with this id.
     pub fn server(&self, id: &ServerId) -> Option<&ServerView> {
         self.servers.iter().find(|s| s.id() == id)
     }
@@ -284,7 +285,7 @@ impl ConsoleState {
         self.servers.iter_mut().find(|s| s.id() == id)
     }
 
-    /// The call of this id, if it is still kept.
+    /// Returns the call with this id, if it is still retained.
     pub fn call(&self, id: CallId) -> Option<&CallView> {
         self.calls.binary_search_by_key(&id, |c| c.id).ok().and_then(|i| self.calls.get(i))
     }
@@ -293,14 +294,14 @@ impl ConsoleState {
         self.calls.binary_search_by_key(&id, |c| c.id).ok().and_then(|i| self.calls.get_mut(i))
     }
 
-    /// The frames of a call that are still kept, oldest first.
+    /// Returns the retained frames of a call, oldest first.
     pub fn frames_of(&self, call: CallId) -> impl Iterator<Item = &Arc<Frame>> {
         self.frames.iter().filter(move |f| f.call == Some(call))
     }
 
-    /// The tool of this id, as its server listed it.
+    /// Returns the tool with this id, as listed by its server.
     ///
-    /// The server may be a group: then it is the tool of its first member that offers it.
+    /// The server may be a group: then returns the tool of its first member that lists it.
     pub fn tool(&self, id: &ToolId) -> Option<&Arc<Tool>> {
         match self.server(&id.server) {
             Some(server) => server.catalog.tool(&id.name),
@@ -308,17 +309,17 @@ impl ConsoleState {
         }
     }
 
-    /// The group of this id.
+    /// Returns the group with this id.
     pub fn group(&self, id: &ServerId) -> Option<&Group> {
         self.rules.routing.groups.iter().find(|group| group.id == *id)
     }
 
-    /// The members of a group that there are.
+    /// Returns the existing members of a group.
     pub fn members(&self, group: &ServerId) -> impl Iterator<Item = &ServerView> {
         self.group(group).into_iter().flat_map(|group| group.members.iter()).filter_map(|member| self.server(&member.server))
     }
 
-    /// The tools of a group in the order in which its members list them: each with the members that offer it, and
+    /// Returns the tools of a group, in the order of its members' lists: each with the members that list it, and
     /// whether their schemas differ.
     pub fn group_tools(&self, group: &ServerId) -> Vec<(Arc<Tool>, Vec<ServerId>, bool)> {
         let mut tools: Vec<(Arc<Tool>, Vec<ServerId>, bool)> = vec![];
@@ -336,13 +337,13 @@ impl ConsoleState {
         tools
     }
 
-    /// The tool behind an exposed name.
+    /// Returns the tool behind an exposed name.
     pub fn find_tool(&self, exposed: &str) -> Option<(&ToolId, &Arc<Tool>)> {
         let id = self.names.tool(exposed)?;
         Some((id, self.tool(id)?))
     }
 
-    /// What a call is called for people: the tool's exposed name, or what is read or asked.
+    /// Returns the display name of a call: the tool's exposed name, or what is read or requested.
     pub fn call_name(&self, operation: &Operation) -> String {
         match operation {
             Operation::Tool { tool, .. } => {
@@ -352,7 +353,7 @@ impl ConsoleState {
         }
     }
 
-    /// Takes in the next event. Events at or below [`ConsoleState::seq`] are already in and change nothing.
+    /// Applies the next event. Events up to [`ConsoleState::seq`] are already applied and change nothing.
     pub fn apply(&mut self, event: &Event) {
         if event.seq <= self.seq {
             return;
@@ -419,7 +420,7 @@ impl ConsoleState {
                     call.round = *round;
                 }
             }
-            EventKind::CallStage { call, stage } => self.staged(*call, stage, at),
+            EventKind::CallStage { call, stage } => self.record_event(*call, stage, at),
             EventKind::CallProgress { call, progress } => {
                 if let Some(call) = self.call_mut(*call).filter(|c| c.settled.is_none()) {
                     call.progress = Some(progress.clone());
@@ -522,7 +523,7 @@ impl ConsoleState {
         let of_tool = matches!(spec.operation, Operation::Tool { .. });
         let plain = settled.by.is_none() && settled.cached.is_none() && call.track.as_ref().is_none_or(|track| track.plain());
         let track = if plain { call.track.take() } else { call.track.clone() };
-        // A call of one attempt counts as it ended; of others each attempt counts where it was made, and for what it was.
+        // A call with one attempt counts as it ended. With several, each attempt counts where it was made.
         let attempts: Vec<_> = track.iter().filter(|_| !plain).flat_map(|track| track.ended()).collect();
         if attempts.is_empty() {
             if let Some(server) = self.server_mut(&at) {
@@ -532,7 +533,7 @@ impl ConsoleState {
                 }
             }
         } else {
-            self.shift_in_flight(&at, &subject, of_tool, false);
+            self.change_in_flight(&at, of_tool.then_some(&*subject), InFlight::Ended);
             for (server, subject, took, failure) in attempts {
                 let Some(server) = self.server_mut(server) else { continue };
                 count_attempt(&mut server.stats, settled.timings.settled, took, failure);
@@ -544,12 +545,13 @@ impl ConsoleState {
         self.result_bytes += settled.outcome.result().map_or(0, Body::len);
         self.drop_old_results(id);
         if let Outcome::Failed { failure } = &settled.outcome {
-            self.thin_old_failures(id, failure.weight());
+            self.reduce_old_failures(id, failure.weight());
         }
     }
 
-    /// Reduces the oldest failures to kind and front of the message while all of them take more than [`bounds::FAILURES`].
-    fn thin_old_failures(&mut self, newest: CallId, weight: usize) {
+    /// Reduces the oldest failures to kind and beginning of the message while all of them exceed
+    /// [`bounds::FAILURES`].
+    fn reduce_old_failures(&mut self, newest: CallId, weight: usize) {
         self.failed.push_back((newest, weight));
         self.failure_bytes += weight;
         while self.failure_bytes > bounds::FAILURES && self.failed.len() > 1 {
@@ -563,7 +565,7 @@ impl ConsoleState {
         }
     }
 
-    /// Lets go of the oldest results while they take more room than allowed; never of `newest`.
+    /// Drops the oldest results while they exceed the limit; never that of `newest`.
     fn drop_old_results(&mut self, newest: CallId) {
         if self.result_bytes <= self.keep.result_bytes {
             return;
@@ -596,11 +598,11 @@ impl ConsoleState {
         self.names = Arc::new(NameTable::build(servers.chain(groups), &self.separator));
     }
 
-    fn staged(&mut self, id: CallId, stage: &Arc<CallEvent>, at: Stamp) {
+    fn record_event(&mut self, id: CallId, stage: &Arc<CallEvent>, at: Stamp) {
         if let CallEvent::Routed { decision } = &**stage {
             push_bounded(&mut self.routed, (at, id, decision.clone()), 200);
         }
-        // What is over has no stage any more, but an answer may still come too late.
+        // A settled call gets no more events, except for a late response.
         let late = matches!(**stage, CallEvent::Late { .. });
         let Some(call) = self.call_mut(id).filter(|call| late || call.settled.is_none()) else { return };
         call.track.get_or_insert_default().push(at, stage);
@@ -613,22 +615,33 @@ impl ConsoleState {
         let extra = u64::from(*cause != Cause::First);
         let of_tool = matches!(spec.operation, Operation::Tool { .. });
         if before != server {
-            self.shift_in_flight(&before, spec.operation.subject(), of_tool, false);
-            self.shift_in_flight(&server, &subject, of_tool, true);
+            self.change_in_flight(&before, of_tool.then_some(spec.operation.subject()), InFlight::Ended);
+            self.change_in_flight(&server, of_tool.then_some(&*subject), InFlight::Started);
         }
         if let Some(view) = self.server_mut(&server) {
             view.stats.extra += extra;
         }
     }
 
-    fn shift_in_flight(&mut self, server: &ServerId, tool: &str, of_tool: bool, more: bool) {
-        let shift = |stats: &mut Stats| stats.in_flight = if more { stats.in_flight + 1 } else { stats.in_flight.saturating_sub(1) };
+    /// Changes the calls in flight at a server, and at one of its tools.
+    fn change_in_flight(&mut self, server: &ServerId, tool: Option<&str>, change: InFlight) {
+        let apply = |stats: &mut Stats| match change {
+            InFlight::Started => stats.in_flight += 1,
+            InFlight::Ended => stats.in_flight = stats.in_flight.saturating_sub(1),
+        };
         let Some(view) = self.server_mut(server) else { return };
-        shift(&mut view.stats);
-        if of_tool {
-            shift(view.tools.entry(tool.into()).or_default());
+        apply(&mut view.stats);
+        if let Some(tool) = tool {
+            apply(view.tools.entry(tool.into()).or_default());
         }
     }
+}
+
+/// Whether a call starts or ends at a server.
+#[derive(Clone, Copy)]
+enum InFlight {
+    Started,
+    Ended,
 }
 
 fn count(stats: &mut Stats, settled: &Settled) {
@@ -640,7 +653,7 @@ fn count(stats: &mut Stats, settled: &Settled) {
             stats.answered += 1;
             stats.tool_errors += u64::from(matches!(settled.outcome, Outcome::ToolError { .. }));
             if settled.cached.is_some() {
-                // An answer from the cache says nothing about the server.
+                // A cached response says nothing about the server.
                 return;
             }
             stats.record(settled.timings.wire().unwrap_or_else(|| settled.timings.total()));
@@ -654,7 +667,7 @@ fn count(stats: &mut Stats, settled: &Settled) {
     }
 }
 
-/// Counts one attempt of a call that took several, or was answered otherwise.
+/// Counts one attempt of a call with several attempts, or with a response from elsewhere.
 fn count_attempt(stats: &mut Stats, at: Stamp, took: Duration, failure: Option<&Arc<Failure>>) {
     stats.settled += 1;
     stats.note_end(at);
@@ -678,7 +691,7 @@ fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, keep: usize) {
     queue.push_back(item);
 }
 
-/// Pushes as [`push_bounded`] does, and lets go of the oldest while all weigh more than [`bounds::LOG_BYTES`].
+/// Pushes as [`push_bounded`] does, and drops the oldest while the total weight exceeds [`bounds::LOG_BYTES`].
 fn retain<T>(queue: &mut VecDeque<T>, bytes: &mut usize, item: T, keep: usize, weight: impl Fn(&T) -> usize) {
     *bytes += weight(&item);
     queue.push_back(item);

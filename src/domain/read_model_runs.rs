@@ -1,4 +1,4 @@
-//! The runs of workflows in the state that events add up to. Bounded.
+//! The workflow runs of the read model. Bounded.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,66 +13,66 @@ use super::{
     time::Stamp,
 };
 
-/// Runs that are kept.
+/// Number of retained runs.
 const KEPT: usize = 50;
 
-/// Steps of workflows within that are kept of one run.
+/// Number of retained nested steps per run.
 const KEPT_INNER: usize = 2_000;
 
 /// The last runs.
 #[derive(Clone, Debug, Default)]
 pub struct Runs {
-    /// Oldest first. Shared: a snapshot copies no run.
+    /// Oldest first. Shared, so that a snapshot copies no run.
     kept: VecDeque<Arc<RunView>>,
-    /// Runs under way.
+    /// Number of active runs.
     pub running: usize,
 }
 
-/// One run as it stands.
+/// The current state of a run.
 #[derive(Clone, Debug)]
 pub struct RunView {
     /// Its id.
     pub id: RunId,
-    /// The shape of its plan.
+    /// The structure of its plan.
     pub plan: Arc<PlanSummary>,
     /// Its input, a JSON object.
     pub input: Body,
-    /// Who asked for it.
+    /// The origin of the request.
     pub origin: Origin,
-    /// When it began.
+    /// Start time.
     pub started: Stamp,
-    /// Its steps, in the order of the plan.
+    /// Its steps, in plan order.
     pub steps: Vec<Arc<StepView>>,
-    /// Steps of workflows within, by path, in the order in which they began.
+    /// Nested steps by path, in order of their start.
     pub inner: Vec<(Arc<str>, Arc<StepView>)>,
-    /// Its end.
+    /// The report, once it has ended.
     pub report: Option<Arc<RunReport>>,
     positions: Arc<HashMap<Arc<str>, usize>>,
 }
 
 impl Runs {
-    /// All that are kept, oldest first.
+    /// Returns all retained runs, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<RunView>> + ExactSizeIterator {
         self.kept.iter()
     }
 
-    /// The run of this id, if it is still kept.
+    /// Returns the run with this id, if it is still retained.
     pub fn get(&self, id: RunId) -> Option<&Arc<RunView>> {
         self.kept.iter().rev().find(|run| run.id == id)
     }
 
-    /// The last run of a workflow.
+    /// Returns the last run of a workflow.
     pub fn last_of(&self, workflow: &str) -> Option<&Arc<RunView>> {
         self.kept.iter().rev().find(|run| &*run.plan.name == workflow)
     }
 
-    /// Takes in an event of a run.
+    /// Applies an event of a run.
     pub fn apply(&mut self, at: Stamp, event: &EventKind) {
         match event {
             EventKind::RunStarted { run, plan, input, origin } => {
                 self.kept.retain(|old| old.id != *run);
                 self.kept.push_back(Arc::new(RunView::new(*run, plan, input, *origin, at)));
-                self.forget();
+                self.drop_oldest();
             }
             EventKind::RunStep { run, step, view } => {
                 if let Some(found) = self.get_mut(*run) {
@@ -96,8 +96,8 @@ impl Runs {
         self.kept.iter_mut().rev().find(|run| run.id == id).map(Arc::make_mut)
     }
 
-    /// Lets go of the oldest that ended; of those under way only when there are very many.
-    fn forget(&mut self) {
+    /// Drops the oldest ended runs; active ones only if there are very many.
+    fn drop_oldest(&mut self) {
         while self.kept.len() > KEPT {
             let ended = self.kept.iter().position(|run| run.report.is_some()).unwrap_or(0);
             self.kept.remove(ended);
@@ -121,7 +121,7 @@ impl RunView {
         }
     }
 
-    /// The step of this path.
+    /// Returns the step at this path.
     pub fn step(&self, path: &str) -> Option<&Arc<StepView>> {
         match self.positions.get(path) {
             Some(at) => self.steps.get(*at),

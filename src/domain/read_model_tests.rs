@@ -1,4 +1,4 @@
-//! The stores of the state are bounded in bytes, whatever servers send.
+//! Tests that the read model is bounded in bytes, whatever servers send.
 
 use std::sync::Arc;
 

@@ -1,22 +1,22 @@
-//! When a lost server is started again: jittered back-off, and an end to trying.
+//! The restart policy of a lost server: jittered backoff, limited attempts.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::time::Stamp;
 
-/// First pause before a program is started again.
+/// First backoff before a program is restarted.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// First pause before a server that somebody else runs is tried again: it takes its own time to come
-/// back, and must not be given up before that.
+/// First backoff before reconnecting to a server that is run by others: it needs longer to come back, and must not
+/// count as failed before that.
 pub const FIRST_PAUSE_REMOTE: Duration = Duration::from_secs(1);
-/// Longest pause between restarts.
+/// Maximum backoff.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Failures within [`WINDOW`] after which it is given up.
+/// Number of failures within [`WINDOW`] after which there are no further attempts.
 pub const GIVE_UP_AFTER: usize = 5;
 /// The window in which failures count.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// The restart policy's memory of one server.
+/// The restart state of one server.
 #[derive(Clone, Debug)]
 pub struct Restart {
     first: Duration,
@@ -24,27 +24,27 @@ pub struct Restart {
     in_row: u32,
 }
 
-/// What to do after a connection was lost or could not be made.
+/// What to do after a connection was lost or failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
-    /// Try again after the pause; this will be attempt number `attempt`.
+    /// Try again after the pause.
     Again {
-        /// Counted from 1 since it was last ready.
+        /// Number of the attempt, from 1 since the server was last ready.
         attempt: u32,
-        /// How long to wait.
+        /// Length of the pause.
         pause: Duration,
     },
-    /// Leave it until somebody restarts it by hand.
+    /// Make no further attempts until a manual restart.
     GiveUp,
 }
 
 impl Restart {
-    /// The memory of a server that has not failed yet; `first` is its first pause.
+    /// Creates the state of a server that has not failed yet; `first` is its first backoff.
     pub fn new(first: Duration) -> Restart {
         Restart { first, failures: VecDeque::new(), in_row: 0 }
     }
 
-    /// Records a failure at `now`. `jitter` in 0..1 spreads the pause over its upper half.
+    /// Records a failure at `now`. `jitter` (0..1) selects the pause from the upper half of the backoff.
     pub fn failed(&mut self, now: Stamp, jitter: f64) -> Verdict {
         self.failures.push_back(now);
         while self.failures.front().is_some_and(|first| now.since(*first) > WINDOW) {
@@ -58,13 +58,13 @@ impl Restart {
         Verdict::Again { attempt: self.in_row, pause: doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)) }
     }
 
-    /// Records that the server became ready: the next pause is short again. Failures still count
-    /// within the window, so that a server that dies after every start is given up too.
+    /// Records that the server became ready: the backoff starts over. Failures still count within the window, so that
+    /// a server that dies after every start is given no further attempts either.
     pub fn ready(&mut self) {
         self.in_row = 0;
     }
 
-    /// Forgets everything: a person asked for a restart.
+    /// Clears the state after a manual restart.
     pub fn reset(&mut self) {
         *self = Self::new(self.first);
     }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_and_the_fifth_failure_within_a_minute_ends_it() {
+    fn backoff_doubles_and_the_fifth_failure_within_a_minute_ends_it() {
         let mut restart = Restart::new(FIRST_PAUSE);
         for (n, ms) in [(1, 200), (2, 400), (3, 800), (4, 1600)] {
             assert_eq!(restart.failed(at(n), 1.0), Verdict::Again { attempt: n as u32, pause: Duration::from_millis(ms) });

@@ -1,6 +1,6 @@
-//! Runs of workflows: their ids, the states of their steps, their reports.
+//! Workflow runs: ids, step states and reports.
 //!
-//! Plain data that the runner makes and that events, the journal and the faces share.
+//! Plain data created by the runner and shared by events, journal, console and CLI.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -14,20 +14,20 @@ use super::{
     workflow::plan::RetryOn,
 };
 
-/// Bytes of arguments and of a result that an event or a report carries of each step.
+/// Bytes of arguments and of the result per step in an event or report.
 pub const SHOWN_BYTES: usize = 64 << 10;
 
-/// Calls that are remembered of each step.
+/// Number of recorded calls per step.
 pub const SHOWN_CALLS: usize = 16;
 
-/// One run of a workflow, ordered by time: a UUID of version 7 (RFC 9562, section 5.7), which serves as a trace id too.
+/// The id of a run, ordered by time: a UUID of version 7 (RFC 9562, section 5.7), also used as trace id.
 ///
-/// Written as 32 hexadecimal digits; read with or without hyphens.
+/// Written as 32 hexadecimal digits; parsed with or without hyphens.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(u128);
 
 impl RunId {
-    /// The id of a run that begins at `unix_ms`; `random` makes it unique.
+    /// Creates the id of a run that starts at `unix_ms`; `random` makes it unique.
     pub fn new(unix_ms: u64, random: u128) -> RunId {
         let time = (u128::from(unix_ms) & 0xffff_ffff_ffff) << 80;
         let first = (random >> 62 & 0xfff) << 64;
@@ -35,13 +35,13 @@ impl RunId {
         RunId(time | 0x7 << 76 | first | 0b10 << 62 | second)
     }
 
-    /// When it began, in milliseconds since the Unix epoch.
+    /// Returns the start time in milliseconds since the Unix epoch.
     pub fn unix_ms(self) -> u64 {
         u64::try_from(self.0 >> 80).unwrap_or_default()
     }
 
-    /// The first digits, to tell the runs of a screen apart. They are those of the random part: the
-    /// ones before are the time.
+    /// Returns a short form that distinguishes the runs on a screen: the last eight digits, which are random; the
+    /// first ones encode the time.
     pub fn short(self) -> String {
         format!("{:08x}", self.0 & 0xffff_ffff)
     }
@@ -64,11 +64,11 @@ impl FromStr for RunId {
 
     fn from_str(text: &str) -> Result<RunId, String> {
         let digits: String = text.chars().filter(|c| *c != '-').collect();
-        let wrong = || format!("{text:?} is no run: expected 32 hexadecimal digits");
+        let invalid = || format!("{text:?} is not a run id: expected 32 hexadecimal digits");
         if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(wrong());
+            return Err(invalid());
         }
-        u128::from_str_radix(&digits, 16).map(RunId).map_err(|_| wrong())
+        u128::from_str_radix(&digits, 16).map(RunId).map_err(|_| invalid())
     }
 }
 
@@ -84,33 +84,33 @@ impl<'de> Deserialize<'de> for RunId {
     }
 }
 
-/// The place of a call within a run, so that views can group calls.
+/// The position of a call within a run, so that views can group calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunStep {
     /// The run.
     pub run: RunId,
-    /// The step's path: its id, behind those of the steps around it (`outer/inner`, `each[3]/inner`).
+    /// The step's path: its id after those of the enclosing steps (`outer/inner`, `each[3]/inner`).
     pub step: Arc<str>,
-    /// Which item of `for_each`, from 0.
+    /// Index of the `for_each` item, from 0.
     pub item: Option<u32>,
-    /// What the call is for.
+    /// The purpose of the call.
     pub purpose: Purpose,
 }
 
-/// What a call of a step is for.
+/// The purpose of a step's call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// The step itself.
     Step,
-    /// To answer in its place after it failed.
+    /// A fallback after the step failed.
     Fallback,
-    /// To undo it.
+    /// Compensation of the step.
     Compensation,
 }
 
 impl Purpose {
-    /// The word for people.
+    /// Returns the name for users.
     pub fn word(self) -> &'static str {
         match self {
             Purpose::Step => "step",
@@ -120,33 +120,33 @@ impl Purpose {
     }
 }
 
-/// What a run is asked to do. Everything that it needs is in it: it can be journaled and sent over a wire.
+/// The request for a run. Self-contained, so that it can be journaled and sent over a wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {
     /// The workflow's name.
     pub workflow: Arc<str>,
-    /// Its text, and those of the workflows that it runs; the first is its own.
+    /// The texts of the workflow and its nested workflows; the workflow's own is the first.
     pub sources: Arc<[WorkflowText]>,
     /// The input: a JSON object.
     pub input: Body,
-    /// Who asks.
+    /// The origin of the request.
     pub origin: Origin,
-    /// Deadline of the whole run instead of the workflow's.
+    /// Deadline of the whole run, overriding the workflow's.
     #[serde(default)]
     pub timeout: Option<Duration>,
-    /// Settings of steps changed for this run (`--set`).
+    /// Step settings changed for this run (`--set`).
     #[serde(default)]
     pub set: Vec<Setting>,
-    /// Answers given beforehand to `approve` and `elicit` steps, and to steps in doubt.
+    /// Predefined answers to `approve` and `elicit` steps, and resolutions of in-doubt steps.
     #[serde(default)]
     pub answers: Vec<(String, StepAnswer)>,
-    /// Whether what is not answered beforehand is put to the user; otherwise it is refused.
+    /// Whether questions without a predefined answer are put to the user; otherwise they are refused.
     #[serde(default)]
     pub ask: bool,
-    /// Take over what earlier runs gave, up to a step.
+    /// Results of an earlier run to reuse, up to a step.
     #[serde(default)]
     pub from: Option<RunFrom>,
-    /// Values for environment variables that go over the process's own. For tests of workflows.
+    /// Environment variables that override those of the process. For workflow tests.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
 }
@@ -156,39 +156,39 @@ pub struct RunSpec {
 pub struct WorkflowText {
     /// Its name.
     pub name: String,
-    /// Where it stands, for errors.
+    /// File name, for errors.
     pub file: String,
     /// The text.
     pub text: String,
 }
 
-/// A setting of one step changed for one run.
+/// A step setting changed for one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// The step's path.
     pub step: String,
-    /// What is changed.
+    /// The change.
     #[serde(flatten)]
     pub change: Change,
 }
 
-/// What is changed of a step.
+/// A change of a step setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
     /// Its `timeout`.
     Timeout {
-        /// The new one.
+        /// The new timeout.
         limit: Duration,
     },
     /// Its `retry.attempts`.
     Attempts {
-        /// How often it is tried, from 1.
+        /// Maximum number of attempts, from 1.
         attempts: u32,
     },
 }
 
-/// What was said beforehand about a step.
+/// A predefined answer or resolution for a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum StepAnswer {
@@ -199,32 +199,32 @@ pub enum StepAnswer {
         /// A JSON object.
         content: Body,
     },
-    /// A step in doubt is done again.
+    /// Repeats an in-doubt step.
     Repeat,
-    /// A step in doubt counts as done.
+    /// Counts an in-doubt step as done.
     Skip {
-        /// With this result, JSON.
+        /// The result of the step, JSON.
         result: Body,
     },
 }
 
-/// A run that takes over the results of an earlier one.
+/// A run that reuses results of an earlier run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFrom {
     /// The earlier run.
     pub run: RunId,
-    /// The first step that runs again; those that need it do so too.
+    /// The first step that runs again; the steps that need it run again too.
     pub step: String,
 }
 
-/// The shape of a plan, for views.
+/// The structure of a plan, for views.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanSummary {
     /// The workflow's name.
     pub name: Arc<str>,
-    /// Its steps in the order of the file.
+    /// Its steps, in file order.
     pub steps: Vec<StepSummary>,
-    /// Which step needs which: (needed, needing), as positions in `steps`.
+    /// Edges (needed, needing), as indices into `steps`.
     pub edges: Vec<(u32, u32)>,
 }
 
@@ -233,58 +233,58 @@ pub struct PlanSummary {
 pub struct StepSummary {
     /// Its id.
     pub id: Arc<str>,
-    /// What it does: the tool's exposed name, `workflow NAME`, `prompt NAME`, `read URI`, `approve`, `elicit`.
+    /// The action: the tool's exposed name, `workflow NAME`, `prompt NAME`, `read URI`, `approve`, `elicit`.
     pub what: String,
-    /// Whether it runs once for each of several items.
+    /// Whether it runs once per item.
     pub for_each: bool,
-    /// Whether it can be undone.
+    /// Whether it has a compensating call.
     pub compensates: bool,
 }
 
-/// Where a step stands.
+/// The state of a step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum StepState {
-    /// What it needs is not there yet.
+    /// A step that it needs has not ended.
     #[default]
     Pending,
-    /// Begun, and waiting for somebody's answer or for its next attempt.
+    /// Started, and waiting for a user's answer or its next attempt.
     Waiting {
-        /// What for.
+        /// What it waits for.
         what: String,
     },
-    /// Under way.
+    /// Running.
     Running,
-    /// Done.
+    /// Succeeded.
     Ok,
-    /// Not to be done.
+    /// Skipped.
     Skipped {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// Failed for good.
+    /// Failed, after all attempts.
     Failed {
-        /// Why.
+        /// The reason.
         error: Arc<StepError>,
     },
-    /// Given up on request.
+    /// Cancelled on request.
     Cancelled {
         /// By whom and why.
         why: String,
     },
-    /// Was done and is being undone.
+    /// Succeeded and is being compensated.
     Compensating,
-    /// Was done and then undone.
+    /// Succeeded and was compensated.
     Compensated,
-    /// Was done and could not be undone.
+    /// Succeeded, but its compensation failed.
     CompensationFailed {
-        /// Why.
+        /// The reason.
         error: Arc<StepError>,
     },
 }
 
 impl StepState {
-    /// The words for people and programs.
+    /// Returns the name for users and programs.
     pub fn word(&self) -> &'static str {
         match self {
             StepState::Pending => "pending",
@@ -300,12 +300,12 @@ impl StepState {
         }
     }
 
-    /// Whether something of it is under way.
+    /// Returns whether any part of the step is active.
     pub fn active(&self) -> bool {
         matches!(self, StepState::Waiting { .. } | StepState::Running | StepState::Compensating)
     }
 
-    /// Why it stands as it does, where there is a reason to tell.
+    /// Returns the reason for the state, if there is one.
     pub fn why(&self) -> Option<&str> {
         match self {
             StepState::Waiting { what } => Some(what),
@@ -316,28 +316,28 @@ impl StepState {
     }
 }
 
-/// Why a step failed.
+/// The error of a failed step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepError {
-    /// The class, for programs.
+    /// The kind, for programs.
     pub kind: StepErrorKind,
-    /// What happened, in one line.
+    /// The message, one line.
     pub message: String,
     /// Further lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<StepDetail>,
-    /// Whether it may have had an effect all the same.
+    /// Whether the step may still have taken effect.
     #[serde(default)]
     pub may_have_run: bool,
 }
 
 impl StepError {
-    /// An error of a step that had no effect.
+    /// Creates an error of a step that had no effect.
     pub fn new(kind: StepErrorKind, message: impl Into<String>) -> StepError {
         StepError { kind, message: message.into(), detail: vec![], may_have_run: false }
     }
 
-    /// The error of a call that was not answered.
+    /// Creates the error of a failed call.
     pub fn of_failure(failure: &Failure) -> StepError {
         let detail = failure.report().into_iter().skip(1).map(|(label, text)| format!("{}: {text}", label.word()).into()).collect();
         StepError {
@@ -349,24 +349,24 @@ impl StepError {
     }
 }
 
-/// A line of a step's error. The journal has it as text.
+/// A line of a step error. Stored as text in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum StepDetail {
-    /// What a workflow within left as it was.
+    /// A step of a nested workflow that was not compensated.
     NotUndone {
-        /// The step, and why it was not undone.
+        /// The step, and why it was not compensated.
         step_and_why: String,
     },
     /// Anything else.
     Text(String),
 }
 
-/// How a journal marks [`StepDetail::NotUndone`].
+/// The journal prefix of [`StepDetail::NotUndone`].
 const NOT_UNDONE: &str = "not undone: ";
 
 impl StepDetail {
-    /// The text behind the mark, to be changed.
+    /// Returns the text without the prefix, for redaction.
     pub fn text_mut(&mut self) -> &mut String {
         match self {
             StepDetail::NotUndone { step_and_why } => step_and_why,
@@ -405,37 +405,37 @@ impl From<StepDetail> for String {
     }
 }
 
-/// Classes of a step's failure.
+/// The kinds of step errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StepErrorKind {
-    /// A call was not answered.
+    /// A call failed.
     Call {
-        /// The class of the call's failure.
+        /// The kind of the call's failure.
         failure: FailureKind,
     },
-    /// The tool answered an error of its own.
+    /// The tool responded with an error.
     ToolError,
-    /// The answer is not what `expect` or `result` asks for.
+    /// The response does not meet `expect` or `result`.
     Expectation,
     /// An expression could not be evaluated.
     Expression,
-    /// The step's or the run's time was up.
+    /// The step or the run exceeded its deadline.
     Timeout,
-    /// A person said no, or nobody could be asked.
+    /// A user rejected the request, or no user could be asked.
     Refused,
-    /// A workflow within failed.
+    /// A nested workflow failed.
     Workflow,
-    /// Something is larger or deeper than allowed.
+    /// A value is larger or nested deeper than allowed.
     Limit,
-    /// What it did before is not known, and nobody said what to do.
+    /// The step is in doubt and has no resolution.
     InDoubt,
     /// The journal could not be written.
     Journal,
 }
 
 impl StepErrorKind {
-    /// The class of it in the words of workflow files; `None` where they have none.
+    /// Returns the retry class used in workflow files; `None` if there is none.
     pub fn class(self) -> Option<RetryOn> {
         Some(match self {
             StepErrorKind::Call { failure } => match failure {
@@ -454,61 +454,61 @@ impl StepErrorKind {
     }
 }
 
-/// How far the items of a `for_each` step are.
+/// Progress of the items of a `for_each` step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Items {
-    /// All.
+    /// Total number.
     pub total: u32,
-    /// Those that ended, well or not.
+    /// Ended items, successful or not.
     pub done: u32,
-    /// Those of them that failed.
+    /// Failed items among them.
     pub failed: u32,
 }
 
-/// A step as it stands.
+/// The current state of a step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepView {
     /// Its state.
     #[serde(flatten)]
     pub state: StepState,
-    /// When it began.
+    /// Start time.
     pub started: Option<Stamp>,
-    /// When it ended.
+    /// End time.
     pub ended: Option<Stamp>,
-    /// Attempts so far, over all items.
+    /// Number of attempts so far, over all items.
     pub attempts: u32,
-    /// Its items, for `for_each`.
+    /// Progress of its items, for `for_each`.
     pub items: Option<Items>,
-    /// The resolved arguments (the last item's), at most [`SHOWN_BYTES`]; JSON unless cut.
+    /// The evaluated arguments (of the last item), at most [`SHOWN_BYTES`]; JSON unless cut.
     pub arguments: Option<Body>,
     /// The result, at most [`SHOWN_BYTES`]; JSON unless cut.
     pub result: Option<Body>,
     /// Whether arguments or result were cut.
     pub cut: bool,
-    /// What answered in its place after it failed.
+    /// The fallback that provided the result after the step failed.
     pub fallback: Option<String>,
     /// Its last calls, at most [`SHOWN_CALLS`].
     pub calls: Vec<CallId>,
 }
 
 impl StepView {
-    /// How long it took, or has taken until `now`.
+    /// Returns the duration, up to `now` if the step has not ended.
     pub fn took(&self, now: Stamp) -> Option<Duration> {
         Some(self.ended.unwrap_or(now).since(self.started?))
     }
 
-    /// About how many bytes its texts take.
+    /// Returns the approximate size of its texts, in bytes.
     pub fn weight(&self) -> usize {
         size_of::<StepView>() + [&self.arguments, &self.result].into_iter().flatten().map(Body::len).sum::<usize>()
     }
 
-    /// Whether its result was taken from the journal and it was not run this time.
+    /// Returns whether the result was restored from the journal instead of running the step.
     pub fn from_before(&self) -> bool {
         matches!(self.state, StepState::Ok) && self.started.is_none()
     }
 }
 
-/// The first bytes of `body`, and whether there are more.
+/// Returns the first bytes of `body`, and whether there are more.
 pub fn shown(body: &Body) -> (Body, bool) {
     if body.len() <= SHOWN_BYTES {
         return (body.clone(), false);
@@ -521,41 +521,41 @@ pub fn shown(body: &Body) -> (Body, bool) {
     (Body::from(&text[..end]), true)
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunOutcome {
-    /// Every step was done or rightly skipped.
+    /// Every step succeeded or was skipped by its condition.
     Ok,
-    /// It went to its end; steps with `on_error = "continue"` failed.
+    /// The run completed; steps with `on_error = "continue"` failed.
     Partial,
-    /// It failed; nothing was to be undone.
+    /// The run failed; nothing had to be compensated.
     Failed,
-    /// It failed, and everything that was to be undone was.
+    /// The run failed, and everything that had to be compensated was.
     Compensated,
-    /// It failed, and something that was to be undone was not.
+    /// The run failed, and some compensation failed.
     CompensationFailed,
-    /// Its deadline passed.
+    /// The run exceeded its deadline.
     TimedOut,
-    /// Given up on request.
+    /// Cancelled on request.
     Cancelled,
-    /// A person said no, or nobody could be asked.
+    /// A user rejected a request, or no user could be asked.
     Refused,
-    /// It cannot go on before somebody says what to do with steps in doubt. Not the end: it can be resumed.
+    /// In-doubt steps need a resolution before the run can continue. Not final: the run can be resumed.
     InDoubt,
-    /// The workflow or its input is wrong; nothing was done.
+    /// The workflow or its input is invalid; nothing was done.
     Invalid,
 }
 
 impl RunOutcome {
-    /// The words for people.
+    /// Returns the name for users.
     pub fn words(self) -> &'static str {
         match self {
             RunOutcome::Ok => "ok",
             RunOutcome::Partial => "ok, with failures",
             RunOutcome::Failed => "failed",
-            RunOutcome::Compensated => "failed and undone",
-            RunOutcome::CompensationFailed => "failed and not all undone",
+            RunOutcome::Compensated => "failed and compensated",
+            RunOutcome::CompensationFailed => "failed, compensation incomplete",
             RunOutcome::TimedOut => "timed out",
             RunOutcome::Cancelled => "cancelled",
             RunOutcome::Refused => "refused",
@@ -564,7 +564,7 @@ impl RunOutcome {
         }
     }
 
-    /// The word for programs, as in JSON.
+    /// Returns the key for programs, as in JSON.
     pub fn key(self) -> &'static str {
         match self {
             RunOutcome::Ok => "ok",
@@ -580,43 +580,43 @@ impl RunOutcome {
         }
     }
 
-    /// The outcome of this [`RunOutcome::key`].
+    /// Returns the outcome with this [`RunOutcome::key`].
     pub fn from_key(key: &str) -> Option<RunOutcome> {
         RunOutcome::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(key)).ok()
     }
 }
 
-/// The end of a run.
+/// The report of an ended run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
-    /// How it ended.
+    /// The outcome.
     pub outcome: RunOutcome,
-    /// Why, unless it went well.
+    /// The reason, unless the run succeeded.
     pub why: Option<String>,
-    /// Further lines: what is wrong with the workflow, which steps are in doubt.
+    /// Further lines: problems of the workflow, in-doubt steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<String>,
-    /// Every step of the workflow in the order of the file, and how it ended.
+    /// Every step of the workflow with its final state, in file order.
     pub steps: Vec<(Arc<str>, Arc<StepView>)>,
-    /// The outputs: a JSON object, when the run went to its end. At most what the runner allows, never cut.
+    /// The outputs, a JSON object, if the run completed. Limited by the runner, never cut.
     pub output: Option<Body>,
-    /// Steps that were undone, in the order in which that was done.
+    /// Compensated steps, in order of their compensation.
     pub compensated: Vec<String>,
-    /// Steps that were to be undone or could have been and were not, and why.
+    /// Steps that were not compensated although they had to be or could have been, and why.
     pub not_compensated: Vec<(String, String)>,
-    /// When it began.
+    /// Start time.
     pub started: Stamp,
-    /// When it ended.
+    /// End time.
     pub ended: Stamp,
 }
 
 impl RunReport {
-    /// How long it took.
+    /// Returns the duration.
     pub fn took(&self) -> Duration {
         self.ended.since(self.started)
     }
 
-    /// The step of this id.
+    /// Returns the step with this id.
     pub fn step(&self, id: &str) -> Option<&StepView> {
         self.steps.iter().find(|(name, _)| &**name == id).map(|(_, view)| &**view)
     }
@@ -627,7 +627,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_version_7_sort_by_time_and_are_read_back() {
+    fn ids_are_version_7_sort_by_time_and_round_trip() {
         let id = RunId::new(0x0190_1234_5678, u128::MAX);
         assert_eq!(id.to_string(), "0190123456787fffbfffffffffffffff");
         assert_eq!(id.unix_ms(), 0x0190_1234_5678);
@@ -635,8 +635,8 @@ mod tests {
         assert_ne!(RunId::new(1, 1), RunId::new(1, 2));
         assert_eq!("01901234-5678-7fff-bfff-ffffffffffff".parse(), Ok(id));
         assert_eq!(serde_json::from_str::<RunId>(&serde_json::to_string(&id).unwrap()).unwrap(), id);
-        for wrong in ["", "x", "0190123456787fffbffffffffffffff", "+190123456787fffbfffffffffffffff", "é".repeat(16).as_str()] {
-            assert!(wrong.parse::<RunId>().is_err(), "{wrong}");
+        for invalid in ["", "x", "0190123456787fffbffffffffffffff", "+190123456787fffbfffffffffffffff", "é".repeat(16).as_str()] {
+            assert!(invalid.parse::<RunId>().is_err(), "{invalid}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Checks arguments against a tool's JSON Schema before anything is sent.
+//! Validates arguments against a tool's JSON Schema before anything is sent.
 
 mod cost;
 mod graph;
@@ -12,14 +12,14 @@ use serde_json::Value;
 
 use super::{body::Body, time::size};
 
-/// One place where arguments do not fit.
+/// A part of the arguments that violates the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// JSON pointer (RFC 6901) into the arguments; empty for the whole.
     pub path: String,
-    /// Which rule of the schema does not hold.
+    /// The violated rule of the schema.
     pub rule: Rule,
-    /// What is wrong there.
+    /// The message.
     pub message: String,
 }
 
@@ -52,60 +52,69 @@ impl std::fmt::Display for Violation {
     }
 }
 
-/// The largest schema that is compiled, in bytes.
+/// Maximum size of a compiled schema, in bytes.
 const SCHEMA_BYTES: usize = 4 << 20;
-/// How deep a schema may be nested.
+/// Maximum nesting depth of a schema.
 const NESTED: usize = 200;
-/// The most visits of subschemas that checking one value may take: about a second.
+/// Maximum number of subschema visits per validation: about a second.
 const STEPS: u64 = 5_000_000;
-/// The same while a person types: a few milliseconds.
+/// The same while the user types: a few milliseconds.
 const STEPS_TYPING: u64 = 20_000;
-/// Schemas up to these limits are compiled while the screen waits: bytes, subschemas, states of regular expressions.
+/// Limits for compiling a schema on the render thread: bytes, subschemas, states of regular expressions.
 const LIGHT: (usize, usize, u64) = (256 << 10, 5_000, 20_000);
-/// How often a regular expression that looks around or refers back may go back before it counts as not matching.
+/// Backtracking limit of a regular expression with look-around or backreferences; above it, the text counts as not
+/// matching.
 const BACKTRACKS: usize = 100_000;
-/// The memory of all compiled regular expressions of one schema, in bytes.
+/// Memory limit of all compiled regular expressions of one schema, in bytes.
 const PATTERN_BYTES: usize = 64 << 20;
 
 /// A compiled schema.
 ///
-/// Dialect by `$schema`, 2020-12 without one (MCP 2025-11-25, SEP-1613). References to other
-/// documents are never fetched. A schema that does not compile checks nothing and says why.
+/// The dialect is that of `$schema`, 2020-12 by default (MCP 2025-11-25, SEP-1613). References to other documents are
+/// never fetched. A schema that does not compile validates nothing and reports why.
 ///
-/// A schema comes from a server, and what a validator does with it can take exponential time. So it is counted first
-/// (`graph`): what has too many subschemas, too long a chain of references or too many expansions is not compiled. What
-/// checking takes depends on the value too, and is counted before each check (`cost`).
+/// Schemas come from servers, and validation can take exponential time. So the cost is computed first: a schema with
+/// too many subschemas, too long a chain of references or too many expansions is not compiled (`graph`). The cost of
+/// a validation also depends on the value and is computed before each one (`cost`).
 pub struct Checker {
     compiled: Option<(jsonschema::Validator, graph::Graph)>,
-    /// Whether the schema was set aside as too large to be compiled while the screen waits.
+    /// Whether the schema was skipped as too large to compile on the render thread.
     heavy: bool,
-    /// Why the schema cannot be used, if it cannot.
+    /// Why the schema cannot be used, if so.
     pub problem: Option<String>,
 }
 
-/// Checking the value would take too many steps.
+/// The validation would take too many steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("checking them would take too long")]
+#[error("validating them would take too long")]
 pub struct TooDear;
+
+/// How much time compiling a schema may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    Quick,
+    Full,
+}
 
 impl Checker {
     /// Compiles `schema`.
     pub fn new(schema: &Body) -> Checker {
-        Checker::compile(schema, false)
+        Checker::compile(schema, Effort::Full)
     }
 
-    /// Compiles `schema` if that is quick: for threads that draw. What is not is not used ([`Checker::heavy`]).
+    /// Compiles `schema` only if that is fast, for the render thread. Otherwise the schema is not used
+    /// ([`Checker::heavy`]).
     pub fn quick(schema: &Body) -> Checker {
-        Checker::compile(schema, true)
+        Checker::compile(schema, Effort::Quick)
     }
 
-    fn compile(schema: &Body, quick: bool) -> Checker {
+    fn compile(schema: &Body, effort: Effort) -> Checker {
         let refused = |problem: String| Checker { compiled: None, heavy: false, problem: Some(problem) };
         let heavy = || Checker { compiled: None, heavy: true, problem: None };
         if schema.len() > SCHEMA_BYTES {
             return refused(format!("the schema is larger than {}", size(SCHEMA_BYTES as u64)));
         }
-        if quick && schema.len() > LIGHT.0 {
+        if effort == Effort::Quick && schema.len() > LIGHT.0 {
             return heavy();
         }
         let value = match schema.parse::<Value>() {
@@ -119,7 +128,7 @@ impl Checker {
             Ok(graph) => graph,
             Err(why) => return refused(why.to_string()),
         };
-        if quick && (graph.nodes.len() > LIGHT.1 || graph.pattern_states > LIGHT.2) {
+        if effort == Effort::Quick && (graph.nodes.len() > LIGHT.1 || graph.pattern_states > LIGHT.2) {
             return heavy();
         }
         let each = (PATTERN_BYTES / graph.patterns.max(1)).clamp(32 << 10, 8 << 20);
@@ -130,22 +139,23 @@ impl Checker {
         }
     }
 
-    /// Whether the schema is too large for [`Checker::quick`].
+    /// Returns whether the schema is too large for [`Checker::quick`].
     pub fn heavy(&self) -> bool {
         self.heavy
     }
 
-    /// Every violation of `instance`, at most 50. None where that would take too long ([`Checker::judge`] says so).
+    /// Returns the violations of `instance`, at most 50; none if the validation would take too long
+    /// ([`Checker::judge`] reports that).
     pub fn check(&self, instance: &Value) -> Vec<Violation> {
         self.judge(instance).unwrap_or_default()
     }
 
-    /// Every violation of `instance`, at most 50, within some `STEPS`. May take a second.
+    /// Returns the violations of `instance`, at most 50, within `STEPS`. May take a second.
     pub fn judge(&self, instance: &Value) -> Result<Vec<Violation>, TooDear> {
         self.within(instance, STEPS)
     }
 
-    /// Every violation of `instance`, at most 50, if they are found within a few milliseconds.
+    /// Returns the violations of `instance`, at most 50, if that takes only a few milliseconds.
     pub fn glance(&self, instance: &Value) -> Result<Vec<Violation>, TooDear> {
         self.within(instance, STEPS_TYPING)
     }
@@ -156,7 +166,7 @@ impl Checker {
             return Err(TooDear);
         }
         let violation = |error: jsonschema::ValidationError<'_>| match error.kind() {
-            // It was not found out whether the text matches.
+            // It is unknown whether the text matches.
             ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. } => Err(TooDear),
             _ => Ok(Violation { path: error.instance_path().to_string(), rule: Rule::of(error.kind()), message: error.to_string() }),
         };
@@ -164,7 +174,7 @@ impl Checker {
     }
 }
 
-/// The text up to 200 characters: a validator quotes what it does not understand.
+/// Cuts the text to 200 characters: a validator quotes what it does not understand.
 fn shorten(text: &str) -> String {
     match text.char_indices().nth(200) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -172,7 +182,7 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// How deep a value is nested; more than [`NESTED`] counts as one more than that.
+/// Returns the nesting depth of a value, at most one more than [`NESTED`].
 fn depth(value: &Value, level: usize) -> usize {
     if level > NESTED {
         return level;

@@ -1,7 +1,7 @@
-//! Secrets: configured values that must not be stored or printed in clear.
+//! Secrets: configured values that must not be stored or printed in clear text.
 //!
-//! [`Secret`] holds one configured value. [`rule`] decides which values of a configuration count as secret. A
-//! [`Redactor`] masks known values in text, a [`SecretRegistry`] collects the values that a process knows. Every edge
+//! [`Secret`] holds one configured value. [`rule`] decides which configured values count as secret. A [`Redactor`]
+//! masks known values in text, and a [`SecretRegistry`] collects the values that a process knows. Every output
 //! (history, journal, argument history, printers, copies, events) takes its redactor from the registry.
 
 mod forms;
@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{redactor::Redactor, registry::SecretRegistry};
 
-/// What stands for a secret wherever one would be shown.
+/// The text displayed in place of a secret.
 pub const MASK: &str = "•••";
 
 /// A configured value (environment variable, header, argument) that may be secret.
 ///
-/// `Debug`, `Display` and serialisation give [`MASK`]; only [`Secret::expose`] gives the value, and
-/// only the code that hands it to a server calls that.
+/// `Debug`, `Display` and serialisation print [`MASK`]; only [`Secret::expose`] returns the value, and only the code
+/// that passes it to a server calls it.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Secret {
     value: String,
@@ -29,33 +29,33 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// A value and the text that stood in the file for it (`${TOKEN}`), before interpolation.
+    /// Creates a value with its text in the file before interpolation (`${TOKEN}`).
     pub fn new(value: impl Into<String>, written: impl Into<String>) -> Self {
         Self { value: value.into(), written: written.into() }
     }
 
-    /// A value that was written out in the file.
+    /// Creates a value that was written out in the file.
     pub fn literal(value: impl Into<String>) -> Self {
         let value = value.into();
         Self { written: value.clone(), value }
     }
 
-    /// The value itself. Never print it.
+    /// Returns the value. Never print it.
     pub fn expose(&self) -> &str {
         &self.value
     }
 
-    /// The text as it stands in the file, variables not replaced.
+    /// Returns the text in the file, variables not replaced.
     pub fn written(&self) -> &str {
         &self.written
     }
 
-    /// Whether the value came through a variable, so that its text in the file can be shown.
+    /// Returns whether the value came through a variable, so that its text in the file can be displayed.
     pub fn interpolated(&self) -> bool {
         self.value != self.written
     }
 
-    /// What may be shown: the text with its variables when it has some, else [`MASK`].
+    /// Returns the displayable text: the text with its variables if it has some, else [`MASK`].
     pub fn shown(&self) -> &str {
         if self.interpolated() { &self.written } else { MASK }
     }
@@ -85,7 +85,7 @@ mod tests {
     use crate::domain::body::Body;
 
     #[test]
-    fn no_front_of_a_secret_is_left_where_a_text_is_cut() {
+    fn no_beginning_of_a_secret_is_left_where_a_text_is_cut() {
         let secret = Secret::literal("sk-0123456789");
         let redactor = Redactor::new([&secret]);
         let text = format!("{} sk-0123456789 and more", "sk-0123456789 ".repeat(3));

@@ -1,4 +1,4 @@
-//! Servers: how they are configured, what state they are in, what they said of themselves.
+//! Servers: configuration, connection state, and self-description.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -15,48 +15,48 @@ use super::{
     time::{Stamp, short},
 };
 
-/// Everything the engine needs to know to run one server.
+/// The configuration of one server, as the engine needs it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerSpec {
     /// The key in the configuration.
     pub id: ServerId,
-    /// How to reach it.
+    /// The transport.
     pub launch: Transport,
-    /// Prefix of its tools' exposed names; the key when absent, none when empty.
+    /// Prefix of its tools' exposed names; the key if absent, no prefix if empty.
     pub namespace: Option<String>,
-    /// Who looks after it. Shown only.
+    /// The owner. Display only.
     pub owner: Option<String>,
-    /// What it is for. Shown only.
+    /// The purpose. Display only.
     pub description: Option<String>,
-    /// Folder of the tree that it stands in.
+    /// The folder in the tree that the server belongs to.
     pub group: Option<String>,
-    /// Which protocol era to speak.
+    /// The protocol era to use.
     pub era: EraChoice,
-    /// Whether it is left alone until enabled by hand.
+    /// Whether the server stays disconnected until enabled manually.
     pub disabled: bool,
-    /// Whether its annotations (`readOnlyHint` …) are believed.
+    /// Whether its annotations (`readOnlyHint` …) are trusted.
     pub trusted: bool,
     /// Time limits.
     pub timeouts: Timeouts,
     /// Size limits.
     pub limits: Limits,
-    /// How its calls are treated: retry, breaker, load, cache.
+    /// The resilience policy of its calls: retry, breaker, limits, cache.
     #[serde(default)]
     pub policy: Policy,
-    /// What answers its elicitation requests.
+    /// How its elicitation requests are answered.
     pub elicitation: AskPolicy,
-    /// What answers its sampling requests.
+    /// How its sampling requests are answered.
     pub sampling: AskPolicy,
-    /// What answers its `roots/list` requests; `Fixed` gives `roots`.
+    /// How its `roots/list` requests are answered; `Fixed` returns `roots`.
     pub roots_policy: AskPolicy,
-    /// The roots that it is told of.
+    /// The roots reported to the server.
     pub roots: Vec<Root>,
-    /// Where it was configured.
+    /// The origin of the configuration.
     pub origin: SpecOrigin,
 }
 
 impl ServerSpec {
-    /// A specification with every default, for `id` reached by `launch`.
+    /// Creates a specification with all defaults for `id`, reached by `launch`.
     pub fn new(id: impl Into<ServerId>, launch: Transport) -> Self {
         Self {
             id: id.into(),
@@ -79,12 +79,13 @@ impl ServerSpec {
         }
     }
 
-    /// The prefix of exposed names.
+    /// Returns the prefix of exposed names.
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or(self.id.as_str())
     }
 
-    /// What answers a question of this server. A fixed answer fills in forms; that a page may be opened is for a person to say.
+    /// Returns how a question of this server is answered. A fixed answer fills in forms; whether a page may be
+    /// opened, only a user can decide.
     pub fn policy(&self, question: &Question) -> &AskPolicy {
         match (question, &self.elicitation) {
             (Question::Url { .. }, AskPolicy::Fixed(_)) => &AskPolicy::Ask,
@@ -94,7 +95,7 @@ impl ServerSpec {
         }
     }
 
-    /// Every configured value that must not be shown or stored, by the rule of [`super::secret::rule`].
+    /// Returns every configured value that must not be displayed or stored, by the rule of [`super::secret::rule`].
     pub fn secrets(&self) -> Vec<Secret> {
         let of_pairs = |pairs: &[(String, Secret)]| pairs.iter().flat_map(|(name, value)| rule::of_value(name, value.expose())).collect();
         let mut secrets: Vec<Secret> = match &self.launch {
@@ -114,16 +115,16 @@ impl ServerSpec {
         secrets
     }
 
-    /// One line for people, as [`Transport::summary`], without any value that [`ServerSpec::secrets`] gives.
+    /// Returns a one-line summary as [`Transport::summary`], without any value in [`ServerSpec::secrets`].
     pub fn summary(&self) -> String {
-        // Drawn often: the text has the values as they are, for which no automaton is needed.
+        // Drawn often: the text contains the values unencoded, so plain replacement suffices.
         let mut secrets = self.secrets();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
         secrets.iter().fold(self.launch.summary(), |text, secret| text.replace(secret.expose(), MASK))
     }
 }
 
-/// Whether a variable or header of this name is likely to carry a secret.
+/// Returns whether a variable or header of this name is likely to hold a secret.
 pub fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["token", "secret", "password", "passwd", "api_key", "apikey", "api-key", "auth", "credential", "private", "cookie", "session"]
@@ -133,21 +134,21 @@ pub fn looks_secret(name: &str) -> bool {
         || name.ends_with("-key")
 }
 
-/// How a server is reached.
+/// The transport of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "transport", rename_all = "lowercase")]
 pub enum Transport {
-    /// A child process that speaks over stdin and stdout (MCP "stdio" transport).
+    /// A child process that communicates over stdin and stdout (MCP "stdio" transport).
     Stdio {
-        /// Program, looked up in `PATH` when it holds no slash.
+        /// The program, looked up in `PATH` if it contains no slash.
         command: String,
         /// Its arguments.
         args: Vec<Secret>,
         /// Variables added to its environment, in order.
         env: Vec<(String, Secret)>,
-        /// Whether it gets our whole environment instead of the short allow-list.
+        /// Whether it inherits the whole environment instead of a short allow-list.
         inherit_env: bool,
-        /// Its working directory; ours when absent.
+        /// Its working directory; ours if absent.
         cwd: Option<PathBuf>,
     },
     /// MCP "Streamable HTTP" transport.
@@ -156,13 +157,13 @@ pub enum Transport {
         url: String,
         /// Headers sent with every request, in order.
         headers: Vec<(String, Secret)>,
-        /// Path of the Unix socket that carries the connection, if not TCP.
+        /// Path of the Unix socket for the connection, if not TCP.
         socket: Option<PathBuf>,
     },
 }
 
 impl Transport {
-    /// `stdio` or `http`.
+    /// Returns `stdio` or `http`.
     pub fn transport(&self) -> &'static str {
         match self {
             Transport::Stdio { .. } => "stdio",
@@ -170,7 +171,7 @@ impl Transport {
         }
     }
 
-    /// One line for people: the command line with variables unreplaced, or the endpoint without its query.
+    /// Returns a one-line summary: the command line with unexpanded variables, or the endpoint without its query.
     pub fn summary(&self) -> String {
         match self {
             Transport::Stdio { command, args, .. } => {
@@ -196,34 +197,34 @@ impl Transport {
     }
 }
 
-/// Quotes a word for a POSIX shell when it needs that.
+/// Quotes a word for a POSIX shell if necessary.
 pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(safe) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-/// Where a specification came from.
+/// The origin of a specification.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SpecOrigin {
     /// The file; absent for servers given on the command line.
     pub file: Option<PathBuf>,
-    /// Line of the server's table, counted from 1.
+    /// Line of the server's table, from 1.
     pub line: Option<u32>,
-    /// `command`, `cwd`, `url`, `socket` and roots as they stand in the file, where that differs from the
-    /// value in use, and the file with its variables: field and text. Approval of project files goes by this text.
+    /// `command`, `cwd`, `url`, `socket` and roots as written in the file, where they differ from the value in use,
+    /// and the file with its variables: field and text. Approval of project files is bound to this text.
     #[serde(default)]
     pub written: Vec<(String, String)>,
-    /// Values of the variables used anywhere in the table that count as secret. With `inherit_env` also those of the
-    /// environment whose names sound secret.
+    /// Values of all variables used in the table that count as secret. With `inherit_env`, also those of the
+    /// environment whose names suggest a secret.
     #[serde(default)]
     pub variables: Vec<Secret>,
 }
 
-/// Which protocol era to speak with a server.
+/// The protocol era to use with a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EraChoice {
-    /// Ask by `server/discover`, fall back to `initialize`.
+    /// Try `server/discover`, fall back to `initialize`.
     #[default]
     Auto,
     /// `initialize` only (2025-11-25 and older).
@@ -232,7 +233,7 @@ pub enum EraChoice {
     Modern,
 }
 
-/// The protocol era that a connection speaks.
+/// The protocol era of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Era {
@@ -245,19 +246,19 @@ pub enum Era {
 /// Time limits of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
-    /// From start to the end of the handshake.
+    /// From the start to the end of the handshake.
     pub connect: Duration,
-    /// How long `server/discover` may stay unanswered before `initialize` is tried (era `auto`).
+    /// How long to wait for `server/discover` before trying `initialize` (era `auto`).
     pub probe: Duration,
-    /// Overall deadline of a call; progress starts it anew.
+    /// Overall deadline of a call; progress restarts it.
     pub call: Duration,
-    /// Hard maximum of a call, whatever progress it reports.
+    /// Hard limit of a call, regardless of progress.
     pub call_max: Duration,
-    /// For one list (all pages).
+    /// For one list, including all pages.
     pub list: Duration,
-    /// Pause between health checks of an idle HTTP server; zero turns them off.
+    /// Interval between health checks of an idle HTTP server; zero disables them.
     pub health: Duration,
-    /// From the end of input to SIGTERM, and from there to SIGKILL.
+    /// From closing stdin to SIGTERM, and from there to SIGKILL.
     pub stop: Duration,
 }
 
@@ -278,13 +279,13 @@ impl Default for Timeouts {
 /// Size limits of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Largest message taken in, in bytes.
+    /// Maximum size of a received message, in bytes.
     pub message_bytes: usize,
-    /// Most pages followed in one list.
+    /// Maximum number of pages read per list.
     pub pages: usize,
-    /// Most items kept of one list.
+    /// Maximum number of items stored per list.
     pub items: usize,
-    /// Bytes of stderr kept.
+    /// Bytes of stderr stored.
     pub stderr_bytes: usize,
 }
 
@@ -294,52 +295,52 @@ impl Default for Limits {
     }
 }
 
-/// A root told to servers (`roots/list`).
+/// A root reported to servers (`roots/list`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
     /// A `file://` URI.
     pub uri: String,
-    /// Its name, if any. Left out rather than `null`, which servers refuse.
+    /// Its name, if any. Omitted rather than `null`, which servers reject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// The state of a server's connection.
+/// The connection state of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Phase {
-    /// Being started; says which step of the handshake it is at.
+    /// Starting; names the current step of the handshake.
     Starting {
-        /// The step under way.
+        /// The current step.
         step: Step,
     },
-    /// Connected and listed.
+    /// Connected, lists read.
     Ready,
-    /// Connected, but something is wrong.
+    /// Connected, but with a problem.
     Degraded {
-        /// What is wrong.
+        /// The problem.
         reason: DegradedReason,
     },
-    /// Lost; the next attempt comes by itself.
+    /// Disconnected; the next attempt starts automatically.
     Reconnecting {
-        /// Attempts since it was last ready, this one included.
+        /// Attempts since it was last ready, including this one.
         attempt: u32,
         /// When the next attempt starts.
         until: Stamp,
         /// Why the connection ended.
         why: Arc<ConnectFailure>,
     },
-    /// Given up; can be restarted by hand.
+    /// Failed without further attempts; can be restarted manually.
     Failed {
-        /// Why.
+        /// The failure.
         why: Arc<ConnectFailure>,
     },
-    /// Left alone, by configuration or by hand.
+    /// Disabled, by configuration or manually.
     Disabled,
 }
 
 impl Phase {
-    /// The word for people: `ready`, `degraded`, `starting`, `reconnecting`, `failed`, `disabled`.
+    /// Returns the name for users: `ready`, `degraded`, `starting`, `reconnecting`, `failed`, `disabled`.
     pub fn word(&self) -> &'static str {
         match self {
             Phase::Starting { .. } => "starting",
@@ -351,17 +352,17 @@ impl Phase {
         }
     }
 
-    /// Whether calls can be sent.
+    /// Returns whether calls can be sent.
     pub fn usable(&self) -> bool {
         matches!(self, Phase::Ready | Phase::Degraded { .. })
     }
 
-    /// Whether waiting may help: the server is starting or about to be.
+    /// Returns whether waiting may help: the server is starting or about to start.
     pub fn pending(&self) -> bool {
         matches!(self, Phase::Starting { .. } | Phase::Reconnecting { .. })
     }
 
-    /// The failure behind the state, if there is one.
+    /// Returns the failure behind the state, if there is one.
     pub fn failure(&self) -> Option<&Arc<ConnectFailure>> {
         match self {
             Phase::Reconnecting { why, .. } | Phase::Failed { why } => Some(why),
@@ -482,7 +483,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The step for people, as in "failed while …".
+    /// Returns the description for users, as in "failed while …".
     pub fn doing(self) -> &'static str {
         match self {
             Step::Spawn => "starting the program",
@@ -495,38 +496,38 @@ impl Step {
     }
 }
 
-/// Why a connection could not be made, or ended: enough to know what to do next.
+/// Why a connection failed or ended, with what is needed to fix it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConnectFailure {
-    /// The step that failed.
+    /// The failed step.
     pub step: Step,
-    /// What happened, in one line.
+    /// The message, one line.
     pub summary: String,
     /// Causes, outermost first.
     pub causes: Vec<String>,
-    /// Command line (variables unreplaced) or endpoint.
+    /// Command line (variables unexpanded) or endpoint.
     pub target: String,
     /// Working directory of the program.
     pub cwd: Option<String>,
-    /// What `PATH` gave for the command, or why it gave nothing.
+    /// The result of the `PATH` lookup of the command.
     pub found: Option<String>,
-    /// How the process ended.
+    /// The exit of the process.
     pub exit: Option<Exit>,
-    /// HTTP status, if one was answered.
+    /// The HTTP status, if there was one.
     pub status: Option<u16>,
-    /// The code of the JSON-RPC error, if one was answered. The summary quotes it, so it is not serialised.
+    /// The code of the JSON-RPC error response, if there was one. Not serialised, since the summary quotes it.
     #[serde(skip)]
     pub rpc_code: Option<i64>,
-    /// The last lines of stderr.
+    /// Last lines of stderr.
     pub stderr: Vec<String>,
-    /// What to try next.
+    /// What the user can try.
     pub hints: Vec<String>,
-    /// Whether trying again by itself may help.
+    /// Whether an automatic retry may help.
     pub retryable: bool,
 }
 
 impl ConnectFailure {
-    /// A failure at `step` of which only the summary is known.
+    /// Creates a failure at `step` with a summary only.
     pub fn new(step: Step, summary: impl Into<String>) -> Self {
         Self {
             step,
@@ -544,7 +545,7 @@ impl ConnectFailure {
         }
     }
 
-    /// The same with every text cut to its bound ([`bounds`]).
+    /// Cuts every text to its limit ([`bounds`]).
     pub fn bounded(mut self) -> Self {
         bounds::shorten(&mut self.summary, bounds::ERROR_TEXT);
         for lines in [&mut self.causes, &mut self.stderr, &mut self.hints] {
@@ -553,13 +554,13 @@ impl ConnectFailure {
         self
     }
 
-    /// About how many bytes its texts take.
+    /// Returns the approximate size of its texts, in bytes.
     pub fn weight(&self) -> usize {
         let lines = [&self.causes, &self.stderr, &self.hints].into_iter().flatten();
         size_of::<ConnectFailure>() + self.summary.len() + lines.map(|line| line.len() + size_of::<String>()).sum::<usize>()
     }
 
-    /// The whole report, a line each, for panes and for headless output.
+    /// Returns the complete report as labelled lines, for console and CLI.
     pub fn report(&self) -> Vec<(Label, String)> {
         let mut lines = vec![(Label::Error, self.summary.clone()), (Label::Step, format!("failed while {}", self.step.doing()))];
         lines.extend(self.causes.iter().map(|cause| (Label::Cause, cause.clone())));
@@ -576,15 +577,15 @@ impl ConnectFailure {
     }
 }
 
-/// How a process ended.
+/// The exit of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
-    /// It returned this code.
+    /// It exited with this code.
     Code(i32),
-    /// This signal ended it.
+    /// It was terminated by this signal.
     Signal(i32),
-    /// It has no process, or its end was not seen.
+    /// There is no process, or its exit was not observed.
     Unknown,
 }
 
@@ -616,10 +617,10 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// What a connected server said of itself.
+/// The self-description of a connected server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionInfo {
-    /// The era spoken.
+    /// The era in use.
     pub era: Era,
     /// The negotiated protocol version, such as `2025-11-25`.
     pub protocol: String,
@@ -631,18 +632,18 @@ pub struct SessionInfo {
     pub version: Option<String>,
     /// `instructions`.
     pub instructions: Option<String>,
-    /// The capabilities object as it came.
+    /// The capabilities object as received.
     pub capabilities: Body,
-    /// Process id, of a stdio server.
+    /// Process id of a stdio server.
     pub pid: Option<u32>,
-    /// When the handshake was done.
+    /// Time of the handshake.
     pub since: Stamp,
-    /// How long start and handshake took.
+    /// Duration of start and handshake.
     pub took: Duration,
 }
 
 impl SessionInfo {
-    /// What a server said that offers tools and told nothing else of itself, over a connection made in no time.
+    /// Creates the description of a server that only declares tools, over an instant connection.
     pub fn bare(since: Stamp) -> Self {
         Self {
             era: Era::Legacy,
@@ -658,23 +659,24 @@ impl SessionInfo {
         }
     }
 
-    /// Whether the negotiated version has results that ask for input (`input_required`, MCP 2026-07-28).
+    /// Returns whether the negotiated version has results that request input (`input_required`, MCP 2026-07-28).
     pub fn has_input_rounds(&self) -> bool {
         self.era == Era::Modern
     }
 
-    /// Whether the negotiated version has tasks, and the error -32042 that wants pages opened first: only 2025-11-25 does.
+    /// Returns whether the negotiated version has tasks, and the error -32042 that asks to open pages first: only
+    /// 2025-11-25 does.
     pub fn has_tasks(&self) -> bool {
         self.era == Era::Legacy && self.protocol == "2025-11-25"
     }
 
-    /// About how many bytes its texts take.
+    /// Returns the approximate size of its texts, in bytes.
     pub fn weight(&self) -> usize {
         let texts = [&self.name, &self.title, &self.version, &self.instructions];
         size_of::<SessionInfo>() + self.capabilities.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
     }
 
-    /// Whether the server declared the capability at `path` (`["resources", "subscribe"]`).
+    /// Returns whether the server declared the capability at `path` (`["resources", "subscribe"]`).
     pub fn declares(&self, path: &[&str]) -> bool {
         let Some(mut value) = self.capabilities.value() else { return false };
         for key in path {

@@ -1,4 +1,4 @@
-//! Running figures of a server or a tool, kept up to date event by event.
+//! Running statistics of a server or tool, updated by each event.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,39 +13,39 @@ use super::{
     time::Stamp,
 };
 
-/// How many of the last durations a sparkline shows.
+/// Number of recent durations for a sparkline.
 pub const RECENT: usize = 24;
 
-/// Buckets of a decade in [`Stats::shape`].
+/// Buckets per decade in [`Stats::shape`].
 pub const PER_DECADE: usize = 8;
-/// Buckets of [`Stats::shape`]: 10 µs to 100 s; what is shorter or longer is in the first or last one.
+/// Buckets of [`Stats::shape`]: 10 µs to 100 s. Shorter and longer durations count in the first and last bucket.
 pub const BUCKETS: usize = 7 * PER_DECADE;
 
-/// Counts and latencies of the calls of one server or one tool.
+/// Counts and latencies of the calls of one server or tool.
 ///
-/// The histogram has two significant digits from 1 µs to 1 h and is made with the first sample, so
-/// that an idle server costs nothing.
+/// The histogram has two significant digits from 1 µs to 1 h. It is allocated with the first sample, so that an idle
+/// server costs nothing.
 #[derive(Clone, Default)]
 pub struct Stats {
-    /// Calls under way.
+    /// Calls in flight.
     pub in_flight: u32,
-    /// Calls that ended.
+    /// Settled calls.
     pub settled: u64,
-    /// Of these, answered (a tool's own error is an answer).
+    /// Responses, including tool errors.
     pub answered: u64,
-    /// Of the answered, tool errors.
+    /// Tool errors among the responses.
     pub tool_errors: u64,
-    /// Failed.
+    /// Failed calls.
     pub failed: u64,
-    /// Cancelled.
+    /// Cancelled calls.
     pub cancelled: u64,
-    /// Attempts beyond the first of a call: repetitions, hedges, fallbacks.
+    /// Attempts beyond the first of a call: retries, hedges, fallbacks.
     pub extra: u64,
-    /// The last durations in microseconds, with whether the call failed; oldest first.
+    /// Last durations in microseconds, with whether the call failed; oldest first.
     pub recent: VecDeque<(u64, bool)>,
-    /// How many calls failed in which way.
+    /// Number of failures per kind.
     pub failures: BTreeMap<FailureKind, u64>,
-    /// The last failure, and when it was known.
+    /// The last failure and its time.
     pub last_failure: Option<(Stamp, Arc<Failure>)>,
     histogram: Option<Box<Histogram<u32>>>,
     shape: Option<Box<[u32; BUCKETS]>>,
@@ -53,7 +53,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Takes in the duration of an answered call.
+    /// Records the duration of an answered call.
     pub fn record(&mut self, duration: Duration) {
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).clamp(1, 3_600_000_000);
         if self.histogram.is_none() {
@@ -68,33 +68,33 @@ impl Stats {
         self.remember(us, false);
     }
 
-    /// Takes in why a call failed.
+    /// Records why a call failed.
     pub fn note_failure(&mut self, at: Stamp, failure: &Arc<Failure>) {
         *self.failures.entry(failure.kind).or_default() += 1;
         self.last_failure = Some((at, failure.clone()));
     }
 
-    /// Takes in that a call ended, for the rate.
+    /// Records the end of a call, for the rate.
     pub fn note_end(&mut self, at: Stamp) {
         self.minute.add(at);
     }
 
-    /// Calls that ended in the minute before `now`.
+    /// Returns the calls that ended in the minute before `now`.
     pub fn per_minute(&self, now: Stamp) -> u32 {
         self.minute.seconds(now).iter().map(|n| u32::from(*n)).sum()
     }
 
-    /// Calls that ended in each of the 60 seconds before `now`, oldest first.
+    /// Returns the calls that ended in each of the 60 seconds before `now`, oldest first.
     pub fn minute(&self, now: Stamp) -> [u16; 60] {
         self.minute.seconds(now)
     }
 
-    /// How many answered calls took how long: [`PER_DECADE`] buckets a decade from 10 µs on.
+    /// Returns the distribution of response times: [`PER_DECADE`] buckets per decade, from 10 µs.
     pub fn shape(&self) -> Option<&[u32; BUCKETS]> {
         self.shape.as_deref()
     }
 
-    /// Takes in how long a call took to fail.
+    /// Records how long a failed call took.
     pub fn record_failure(&mut self, duration: Duration) {
         self.remember(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), true);
     }
@@ -106,36 +106,36 @@ impl Stats {
         self.recent.push_back((us, failed));
     }
 
-    /// The duration that `percent` of the answered calls did not exceed.
+    /// Returns the duration that `percent` of the answered calls did not exceed.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         let histogram = self.histogram.as_ref()?;
         Some(Duration::from_micros(histogram.value_at_percentile(percent)))
     }
 
-    /// The share of failed calls among those that ended, 0 to 1; cancelled ones do not count.
+    /// Returns the share of failed calls among settled ones, 0 to 1; cancelled calls do not count.
     pub fn failure_rate(&self) -> f64 {
         let counted = self.settled - self.cancelled;
         if counted == 0 { 0.0 } else { self.failed as f64 / counted as f64 }
     }
 }
 
-/// The bucket of [`Stats::shape`] that a duration in microseconds falls into.
+/// Returns the bucket of [`Stats::shape`] for a duration in microseconds.
 pub fn bucket(us: u64) -> usize {
     let place = (us.max(1) as f64 / 10.0).log10() * PER_DECADE as f64;
-    // A bucket's lower end belongs to it, whatever the logarithm makes of it.
+    // The lower end belongs to the bucket, despite rounding of the logarithm.
     ((place + 1e-9).max(0.0) as usize).min(BUCKETS - 1)
 }
 
-/// The lower end of a bucket of [`Stats::shape`].
+/// Returns the lower end of a bucket of [`Stats::shape`].
 pub fn bucket_start(bucket: usize) -> Duration {
     Duration::from_secs_f64(10f64.powf(bucket as f64 / PER_DECADE as f64) * 10e-6)
 }
 
-/// Counts by second in a ring of one minute.
+/// Counts per second in a ring of one minute.
 #[derive(Clone)]
 struct Minute {
     counts: [u16; 60],
-    /// The youngest second that was counted.
+    /// The latest counted second.
     second: u64,
 }
 
@@ -188,7 +188,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn buckets_begin_where_they_say() {
+    fn buckets_begin_at_their_documented_start() {
         for index in 1..BUCKETS {
             let us = bucket_start(index).as_nanos().div_ceil(1000) as u64;
             assert!(bucket(us) >= index && bucket(us) <= index + 1, "{index}: {us} µs is in {}", bucket(us));

@@ -1,32 +1,32 @@
-//! Text from servers made harmless: what could control a terminal or hide is shown as visible text.
+//! Sanitises text from servers: control and hidden characters become visible escapes.
 //!
-//! Every sink (pane, dialog, title, headless output, log) passes server text through here; ratatui's
-//! own filtering is no substitute, since it drops such characters silently.
+//! Every output (pane, dialog, title, CLI output, log) passes server text through this module. ratatui's own
+//! filtering is not a substitute, because it drops such characters silently.
 
 use std::borrow::Cow;
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// How many marks may be drawn on one character. Those beyond are shown as escapes.
+/// Maximum number of combining marks per character. Further ones become escapes.
 const MOST_MARKS: usize = 4;
 
-/// One line of harmless text: line ends and tabs become visible too (`\n`, `\t`).
+/// Returns one line of sanitised text; line ends and tabs become visible too (`\n`, `\t`).
 pub fn visible(text: &str) -> Cow<'_, str> {
-    sanitise(text, false)
+    sanitise(text, Lines::One)
 }
 
-/// Harmless text of several lines: `\n` stays, `\r\n` becomes `\n`, tabs become four spaces.
+/// Returns sanitised text of several lines: `\n` stays, `\r\n` becomes `\n`, tabs become four spaces.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
-    sanitise(text, true)
+    sanitise(text, Lines::Several)
 }
 
-/// Text with `\r\n` and `\r` as `\n`. Terminals send a carriage return for each line end of a paste.
+/// Converts `\r\n` and `\r` to `\n`. Terminals send a carriage return for each line end of a paste.
 pub fn line_ends(text: &str) -> Cow<'_, str> {
     if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { Cow::Borrowed(text) }
 }
 
-/// Pasted text as one line, and how many control characters were left out of it.
+/// Returns pasted text as one line, and the number of removed control characters.
 ///
 /// Line ends at the end are removed: a copied line has one, and it must not confirm anything. Other line ends and
 /// tabs become spaces.
@@ -45,18 +45,25 @@ pub fn one_line(text: &str) -> (String, usize) {
     (line, dropped)
 }
 
-fn sanitise(text: &str, lines: bool) -> Cow<'_, str> {
-    if text.bytes().all(|b| (0x20..0x7f).contains(&b) || (lines && b == b'\n')) {
+/// Whether sanitised text keeps its line ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    One,
+    Several,
+}
+
+fn sanitise(text: &str, lines: Lines) -> Cow<'_, str> {
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b) || (lines == Lines::Several && b == b'\n')) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     let mut chars = text.chars().peekable();
-    // What a mark would be drawn on, and how many marks are on it.
+    // The base character of marks, and the number of marks on it.
     let (mut base, mut marks) = (None, 0);
     while let Some(c) = chars.next() {
         if is_mark(c) && !is_hidden(c) {
             marks += 1;
-            // A mark without a base would be drawn on what is before this text.
+            // A mark without a base would combine with the text before.
             if base.is_some() && marks <= MOST_MARKS {
                 out.push(c)
             } else {
@@ -67,13 +74,13 @@ fn sanitise(text: &str, lines: bool) -> Cow<'_, str> {
         let was = base;
         base = None;
         match c {
-            '\n' if lines => out.push('\n'),
-            '\r' if lines && chars.peek() == Some(&'\n') => {}
-            '\t' if lines => out.push_str("    "),
-            // The emoji presentation selector is ordinary after a symbol.
+            '\n' if lines == Lines::Several => out.push('\n'),
+            '\r' if lines == Lines::Several && chars.peek() == Some(&'\n') => {}
+            '\t' if lines == Lines::Several => out.push_str("    "),
+            // The emoji presentation selector is normal after a symbol.
             '\u{fe0f}' if was.is_some_and(is_symbol) => {
                 out.push(c);
-                // A mark can follow it: keycaps have one.
+                // A mark can follow it, as in keycaps.
                 base = Some(c);
             }
             _ if is_hidden(c) => push_escape(&mut out, c),
@@ -97,13 +104,13 @@ fn push_escape(out: &mut String, c: char) {
     }
 }
 
-/// Whether a character controls, reorders or hides, or shows differently on each machine.
+/// Returns whether a character controls, reorders or hides text, or is displayed differently on each machine.
 ///
-/// By the general categories of Unicode: controls, format characters (bidirectional marks and overrides, zero-width
-/// characters, tags), line and paragraph separators, private use, unassigned. Also what is blank or invisible in
+/// Decided by Unicode general category: controls, format characters (bidirectional marks and overrides, zero-width
+/// characters, tags), line and paragraph separators, private use, unassigned; also blank or invisible characters of
 /// other categories (`Default_Ignorable_Code_Point`: fillers, selectors; the object replacement character).
 ///
-/// Spaces of any width and U+2800, the blank Braille pattern, are not hidden: they take up their cell.
+/// Spaces of any width and U+2800, the blank Braille pattern, are not hidden: they occupy a cell.
 pub fn is_hidden(c: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};
     match c {
@@ -116,8 +123,8 @@ pub fn is_hidden(c: char) -> bool {
     }
 }
 
-/// Whether a character is drawn on the one before it: a mark of any kind, or another one without a width of its own,
-/// such as a vowel of a Hangul syllable.
+/// Returns whether a character combines with the one before: a mark of any kind, or another character without a width
+/// of its own, such as a vowel of a Hangul syllable.
 fn is_mark(c: char) -> bool {
     use GeneralCategory::{EnclosingMark, NonspacingMark, SpacingMark};
     if c < '\u{300}' {
@@ -130,7 +137,7 @@ fn is_symbol(c: char) -> bool {
     matches!(c as u32, 0x203c..=0x3299 | 0x1f000..=0x1faff | 0x23 | 0x2a | 0x30..=0x39 | 0xa9 | 0xae)
 }
 
-/// Cuts `text` in the middle so that it is at most `width` cells wide: names often differ at the end.
+/// Cuts `text` in the middle to at most `width` cells, since names often differ at the end.
 pub fn middle(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return Cow::Borrowed(text);
@@ -167,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_controls_or_hides_gets_through() {
+    fn control_and_hidden_characters_are_escaped() {
         for c in (0..=0x10ffffu32).filter_map(char::from_u32) {
             let text = format!("a{c}b");
             for shown in [visible(&text), visible_lines(&text)] {
@@ -179,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_hidden_can_be_read() {
+    fn hidden_characters_become_readable() {
         assert_eq!(visible("\x1b[2J\u{9b}m\u{202e}x\r\n"), r"\x1b[2J\x9bm\u{202e}x\r\n");
         assert_eq!(visible_lines("a\r\nb\tc\rd"), "a\nb    c\\rd");
         assert_eq!(visible("grün 日本 ✔️"), "grün 日本 ✔️");
@@ -203,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn no_invisible_character_of_any_block_gets_through() {
+    fn invisible_characters_of_every_block_are_escaped() {
         // Prepended Arabic numbers, Duployan and Egyptian format characters, musical and annotation controls, tags, fillers,
         // selectors, private use, noncharacters, unassigned.
         for c in "\u{600}\u{605}\u{6dd}\u{70f}\u{8e2}\u{ad}\u{110bd}\u{1bca0}\u{1bca3}\u{13430}\u{13438}\u{1d173}\u{fff9}\u{fffc}\u{e0001}\u{e007f}\u{115f}\u{3164}\u{ffa0}\u{180b}\u{fe0e}\u{e0100}\u{e000}\u{f8ff}\u{10fffd}\u{ffff}\u{fdd0}\u{10ffff}\u{378}\u{2065}\u{2028}\u{2029}\u{200d}\u{202e}\u{2066}\u{feff}\u{16fe4}"
@@ -226,7 +233,7 @@ mod tests {
             let escape = format!("\\u{{{:x}}}", mark as u32);
             assert_eq!(shown.matches(&escape).count(), 3000 - MOST_MARKS, "none is lost");
         }
-        // On what is before the text, or on an escape, no mark is drawn.
+        // On an escape, or at the beginning of the text, no mark is drawn.
         assert_eq!(visible("\u{301}a"), r"\u{301}a");
         assert_eq!(visible("\x1b\u{301}"), r"\x1b\u{301}");
         assert_eq!(visible_lines("a\n\u{301}"), "a\n\\u{301}");

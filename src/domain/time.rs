@@ -1,4 +1,4 @@
-//! Time as plain numbers: the engine reads the clock, everybody else computes with stamps.
+//! Time as plain numbers: only the engine reads the clock; all others compute with stamps.
 
 use std::time::Duration;
 
@@ -10,33 +10,33 @@ use serde::{Deserialize, Serialize};
 pub struct Stamp(pub u64);
 
 impl Stamp {
-    /// The time from `earlier` to this stamp; zero when `earlier` is later.
+    /// Returns the time from `earlier` to this stamp; zero if `earlier` is later.
     pub fn since(self, earlier: Stamp) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The stamp `by` later.
+    /// Returns the stamp `by` later.
     pub fn plus(self, by: Duration) -> Stamp {
         Stamp(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
-/// What turns stamps into wall-clock time for display.
+/// Converts stamps to wall-clock time for display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Milliseconds since the Unix epoch when the engine's clock stood at zero.
+    /// Milliseconds since the Unix epoch at zero of the engine's clock.
     pub unix_ms: u64,
-    /// The local time zone's offset from UTC in seconds, as it was when the engine started.
+    /// Offset of the local time zone from UTC in seconds, at the start of the engine.
     pub utc_offset_s: i32,
 }
 
 impl Epoch {
-    /// Milliseconds since the Unix epoch at `stamp`.
+    /// Returns the milliseconds since the Unix epoch at `stamp`.
     pub fn unix_ms(&self, stamp: Stamp) -> u64 {
         self.unix_ms + stamp.0 / 1_000_000
     }
 
-    /// The local time of day at `stamp` as `HH:MM:SS.mmm`.
+    /// Returns the local time of day at `stamp` as `HH:MM:SS.mmm`.
     pub fn time_of_day(&self, stamp: Stamp) -> String {
         let ms = self.unix_ms(stamp) as i64 + i64::from(self.utc_offset_s) * 1000;
         let ms = ms.rem_euclid(86_400_000);
@@ -77,8 +77,8 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Parses `500ms`, `5s`, `2m`, `1h`, `1d`, also with a fraction (`1.5s`) or several parts (`1m30s`). A number
-/// without a unit is `None`.
+/// Parses `500ms`, `5s`, `2m`, `1h`, `1d`, also with a fraction (`1.5s`) or several parts (`1m30s`). Returns `None`
+/// for a number without a unit.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn time_of_day_wraps_and_follows_the_zone() {
+    fn time_of_day_wraps_and_respects_the_time_zone() {
         let epoch = Epoch { unix_ms: 86_399_000, utc_offset_s: 3600 };
         assert_eq!(epoch.time_of_day(Stamp(1_500_000_000)), "01:00:00.500");
     }

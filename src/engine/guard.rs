@@ -162,7 +162,7 @@ impl TargetGuard {
             None => &mut state.breaker,
             Some(name) => state.tools.entry(name.clone()).or_insert_with(|| Breaker::new(policy)),
         };
-        breaker.order(order, now);
+        breaker.apply_override(order, now);
         let view = breaker.view(now);
         self.publish(tool, view);
     }

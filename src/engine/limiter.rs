@@ -13,7 +13,7 @@ use tokio::{
 use crate::domain::policy::{
     Load,
     call_event::Wait,
-    permits::{PermitQueue, pass_on},
+    permits::{PermitQueue, release_to_next},
 };
 
 /// A door that lets only so many calls through.
@@ -23,7 +23,7 @@ pub struct Limiter {
 
 struct State {
     load: Load,
-    places: PermitQueue<oneshot::Sender<Permit>>,
+    permits: PermitQueue<oneshot::Sender<Permit>>,
     /// Places given and taken back so far.
     moves: u64,
     /// When the next call may pass by the rate alone (generic cell rate algorithm, ITU-T I.371).
@@ -81,8 +81,8 @@ pub enum Rejected {
 impl Limiter {
     /// A door with these limits.
     pub fn new(load: Load) -> Arc<Limiter> {
-        let places = PermitQueue::new(load.in_flight);
-        Arc::new(Limiter { state: Mutex::new(State { load, places, moves: 0, due: None, free: vec![] }) })
+        let permits = PermitQueue::new(load.in_flight);
+        Arc::new(Limiter { state: Mutex::new(State { load, permits, moves: 0, due: None, free: vec![] }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -99,24 +99,24 @@ impl Limiter {
             state.free.clear();
         }
         state.load = load.clone();
-        state.places.set_limit(load.in_flight);
-        while let Some(waiter) = state.places.admit() {
+        state.permits.set_limit(load.in_flight);
+        while let Some(waiter) = state.permits.grant_next() {
             if let Err(mut place) = waiter.send(Permit { limiter: Some(self.clone()) }) {
                 place.limiter = None;
-                state.places.was_gone();
+                state.permits.cancel_grant();
             }
         }
     }
 
     /// Calls that have a place.
     pub fn in_flight(&self) -> u32 {
-        self.lock().places.taken()
+        self.lock().permits.in_use()
     }
 
     /// Whether no call has a place, and none had one since `seen` was set by this.
     pub fn idle_since(&self, seen: &mut u64) -> bool {
         let state = self.lock();
-        let idle = state.places.taken() == 0 && state.moves == *seen;
+        let idle = state.permits.in_use() == 0 && state.moves == *seen;
         *seen = state.moves;
         idle
     }
@@ -124,7 +124,7 @@ impl Limiter {
     /// Calls that wait for one.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
-        self.lock().places.waiting()
+        self.lock().permits.waiting()
     }
 
     /// Takes a place, waiting for it as long as the limits allow. `waits` is told when there is a wait, and what for.
@@ -135,10 +135,10 @@ impl Limiter {
         let place = match turn {
             Turn::Now(place) => place,
             Turn::Later(turn) => {
-                waits(Wait::Place);
+                waits(Wait::Permit);
                 match timeout_at(begun + patience, turn).await {
                     Ok(Ok(place)) => place,
-                    _ => return Err(Rejected::Wait { on: Wait::Place }),
+                    _ => return Err(Rejected::Wait { on: Wait::Permit }),
                 }
             }
         };
@@ -166,18 +166,18 @@ impl Limiter {
     fn queue_up(self: &Arc<Self>) -> Result<(Turn, Duration), Rejected> {
         let mut state = self.lock();
         let patience = state.load.wait;
-        if state.places.take() {
+        if state.permits.try_acquire() {
             state.moves += 1;
             return Ok((Turn::Now(Permit { limiter: Some(self.clone()) }), patience));
         }
         // Those that gave up waiting make room.
-        state.places.forget(oneshot::Sender::is_closed);
-        let waiting = state.places.waiting();
+        state.permits.remove_where(oneshot::Sender::is_closed);
+        let waiting = state.permits.waiting();
         if waiting >= state.load.queue as usize {
-            return Err(Rejected::Queue { waiting, in_flight: state.places.taken() });
+            return Err(Rejected::Queue { waiting, in_flight: state.permits.in_use() });
         }
         let (sender, turn) = oneshot::channel();
-        state.places.wait(sender);
+        state.permits.enqueue(sender);
         Ok((Turn::Later(turn), patience))
     }
 
@@ -222,9 +222,9 @@ impl Drop for Permit {
         let leave = || {
             let mut state = limiter.lock();
             state.moves += 1;
-            state.places.leave()
+            state.permits.release()
         };
-        pass_on(leave, |next: oneshot::Sender<Permit>| {
+        release_to_next(leave, |next: oneshot::Sender<Permit>| {
             let sent = next.send(Permit { limiter: Some(limiter.clone()) });
             // Nobody waits there any more.
             sent.map_err(|mut place| place.limiter = None).is_ok()
@@ -264,7 +264,7 @@ mod tests {
         let limiter = Limiter::new(load(1, 2));
         let held = limiter.enter(|_| {}).await.unwrap();
         let begun = Instant::now();
-        assert_eq!(limiter.enter(|_| {}).await.err(), Some(Rejected::Wait { on: Wait::Place }));
+        assert_eq!(limiter.enter(|_| {}).await.err(), Some(Rejected::Wait { on: Wait::Permit }));
         assert_eq!(begun.elapsed(), Duration::from_secs(10));
         let other = limiter.clone();
         let waiting = tokio::spawn(async move { other.enter(|_| {}).await });

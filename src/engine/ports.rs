@@ -103,10 +103,10 @@ pub struct Request {
     pub params: Body,
     /// The call that it belongs to, `None` for the engine's own requests.
     pub call: Option<CallId>,
-    /// Whether the policy lets it be sent again although it may have run ([`verdict::resendable`]). Requests of the engine
+    /// Whether the policy lets it be sent again although it may have run ([`verdict::may_resend`]). Requests of the engine
     /// change nothing at the server, so they are repeatable.
     ///
-    /// [`verdict::resendable`]: crate::domain::policy::verdict::resendable
+    /// [`verdict::may_resend`]: crate::domain::policy::verdict::may_resend
     pub repeatable: bool,
 }
 

@@ -96,10 +96,10 @@ pub fn cause_word(cause: Cause) -> &'static str {
 /// The stretches of a call, by when they began.
 pub fn segments(call: &CallView, now: Stamp) -> Vec<Segment> {
     let end = call.settled.as_ref().map_or(now.max(call.queued), |settled| settled.timings.settled);
-    if !call.storied() {
+    if !call.has_trace() {
         return by_stations(call, end);
     }
-    let mut cut = Cut { segments: vec![], waits: Some((call.queued, Kind::Queued)), stands_in: false };
+    let mut cut = Cut { segments: vec![], waits: Some((call.queued, Kind::Queued)), usable_on_error: false };
     for (at, stage) in call.stages() {
         cut.take(*at, stage);
     }
@@ -117,7 +117,7 @@ struct Cut {
     /// What goes on beside attempts, since when.
     waits: Option<(Stamp, Kind)>,
     /// Whether attempts from here on stand in for the call.
-    stands_in: bool,
+    usable_on_error: bool,
 }
 
 impl Cut {
@@ -143,12 +143,12 @@ impl Cut {
             CallEvent::Probing { server } => self.waits = Some((at, Kind::Probe(server.clone()))),
             CallEvent::BackOff { .. } => self.waits = Some((at, Kind::BackOff)),
             CallEvent::Shared { .. } => self.waits = Some((at, Kind::Shared)),
-            CallEvent::Fallback { .. } => self.stands_in = true,
+            CallEvent::Fallback { .. } => self.usable_on_error = true,
             CallEvent::CacheHit { stale, .. } => {
                 self.segments.push(Segment { from: at, to: at, kind: Kind::Hit { stale: *stale }, open: false });
             }
             CallEvent::Attempt { attempt, server, subject, cause } => {
-                let cause = if self.stands_in && *cause == Cause::First { Cause::Fallback } else { *cause };
+                let cause = if self.usable_on_error && *cause == Cause::First { Cause::Fallback } else { *cause };
                 let kind = Kind::Attempt { number: *attempt, server: server.clone(), subject: subject.clone(), cause, ended: None };
                 self.segments.push(Segment { from: at, to: at, kind, open: true });
             }

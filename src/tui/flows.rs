@@ -9,7 +9,7 @@ use crate::domain::{
     call::Origin,
     run::{RunFrom, RunSpec, WorkflowText},
     workflow::{
-        dry_run::{DryRunPlan, Instead, Known, Predicted, ReadEnv, Turn, dry_run},
+        dry_run::{DryRunStep, Execution, PartialValue, Predicted, PredictedFallback, ReadEnv, dry_run},
         expression::Data,
         parse::{Source, parse},
         plan::{ActionKind, Plan},
@@ -150,7 +150,7 @@ fn preview_with(plan: &Plan, input: &Body, env: ReadEnv<'_>) -> Vec<Preview> {
     rows
 }
 
-fn preview_step(step: &DryRunPlan, depth: usize, rows: &mut Vec<Preview>) {
+fn preview_step(step: &DryRunStep, depth: usize, rows: &mut Vec<Preview>) {
     let what = match step.kind {
         ActionKind::Tool => step.subject.clone(),
         kind => format!("{} {}", kind.word(), step.subject),
@@ -160,9 +160,9 @@ fn preview_step(step: &DryRunPlan, depth: usize, rows: &mut Vec<Preview>) {
         let needs: Vec<&str> = step.needs.iter().map(|need| &**need).collect();
         row.more.push(("after", needs.join(", ")));
     }
-    match &step.fate {
+    match &step.predicted {
         Predicted::Runs => {}
-        Predicted::Open => row.more.extend(step.when.iter().map(|when| ("only if", when.clone()))),
+        Predicted::Undecided => row.more.extend(step.when.iter().map(|when| ("only if", when.clone()))),
         Predicted::Skipped { why } => row.more.push(("skipped", why.clone())),
         Predicted::Fails { why } => row.more.push(("fails", why.clone())),
     }
@@ -172,38 +172,38 @@ fn preview_step(step: &DryRunPlan, depth: usize, rows: &mut Vec<Preview>) {
         row.open = !each.items.known;
     }
     if total.is_none()
-        && let Some(turn) = step.turns.first()
+        && let Some(turn) = step.executions.first()
     {
         return preview_turn(turn, row, rows);
     }
-    let listed = step.turns.len();
+    let listed = step.executions.len();
     if let Some(more) = total.filter(|total| *total > listed && listed > 0) {
         row.more.push(("listed", format!("the first {listed} of {more}")));
     }
     rows.push(row);
-    for turn in &step.turns {
+    for turn in &step.executions {
         let what = turn.item.as_ref().map(Data::display).unwrap_or_default();
         let row = Preview { step: turn.path.clone(), what, more: vec![], later: vec![], arguments: None, known: true, open: false, depth };
         preview_turn(turn, row, rows);
     }
 }
 
-fn preview_turn(turn: &Turn, mut row: Preview, rows: &mut Vec<Preview>) {
+fn preview_turn(turn: &Execution, mut row: Preview, rows: &mut Vec<Preview>) {
     let mut open = row.open;
-    let mut words = |value: &Known| {
+    let mut words = |value: &PartialValue| {
         open |= !value.known;
         value.data.display()
     };
     let (mut more, mut later) = (vec![], vec![]);
     more.extend(turn.asks.iter().map(|asks| ("asks", words(asks))));
     later.extend(turn.fallbacks.iter().map(|instead| match instead {
-        Instead::Call(call) => ("else", format!("{} {}", call.tool, words(&call.arguments))),
-        Instead::Value(value) => ("else", words(value)),
+        PredictedFallback::Call(call) => ("else", format!("{} {}", call.tool, words(&call.arguments))),
+        PredictedFallback::Value(value) => ("else", words(value)),
     }));
     later.extend(turn.undo.iter().map(|call| ("undone by", format!("{} {}", call.tool, words(&call.arguments)))));
     row.arguments = turn.sends.as_ref().map(words);
-    more.extend(turn.sends.iter().chain(&turn.asks).filter_map(|value| Some(("fails", value.fault.clone()?))));
-    if turn.cut {
+    more.extend(turn.sends.iter().chain(&turn.asks).filter_map(|value| Some(("fails", value.error.clone()?))));
+    if turn.truncated {
         more.push(("within", "too much to be listed".to_owned()));
     }
     row.more.extend(more);
@@ -212,7 +212,7 @@ fn preview_turn(turn: &Turn, mut row: Preview, rows: &mut Vec<Preview>) {
     row.open = open;
     let depth = row.depth + 1;
     rows.push(row);
-    turn.within.iter().for_each(|step| preview_step(step, depth, rows));
+    turn.nested.iter().for_each(|step| preview_step(step, depth, rows));
 }
 
 /// A name for a new workflow that no file has: `base`, `base_2`, …

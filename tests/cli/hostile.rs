@@ -370,7 +370,7 @@ fn the_users_name_wins_over_an_approved_project_too() {
     let step = |ran: Ran| ran.json()["steps"][0]["step"].as_str().unwrap().to_owned();
     assert_eq!(step(place.run(&["run", "deploy", "--approve", "a", "--json"]).ends(0)), "a");
     assert_eq!(step(place.run(&["run", "project/deploy", "--approve", "theirs", "--json"]).ends(0)), "theirs");
-    place.run(&["run", "outer"]).ends(2).says("there is no workflow `helper`");
+    place.run(&["run", "outer"]).ends(2).says("unknown workflow `helper`");
     let listed = place.run(&["workflow", "list", "--json"]).ends(0).json();
     let names: Vec<&str> = listed["workflows"].as_array().unwrap().iter().map(|w| w["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["deploy", "outer", "project/deploy", "project/helper"]);

@@ -536,12 +536,12 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
         .ends(2)
         .says("--repeat: `create` is not in doubt")
         .says("it has ended (ok)")
-        .says("in doubt: charge; leave out the others");
+        .says("in doubt: charge; remove the others");
     home.own(&[&resume[..], &["--repeat", "charge", "--skip", "found={}"]].concat())
         .ends(2)
         .says("--skip: `found` is not in doubt")
         .says("nothing was sent for it yet");
-    home.own(&[&resume[..], &["--repeat", "charge", "--skip", "charge={}"]].concat()).ends(2).says("two different words");
+    home.own(&[&resume[..], &["--repeat", "charge", "--skip", "charge={}"]].concat()).ends(2).says("two different resolutions");
     let ended = home.own(&["run", "--resume", &run, "--skip", "charge={\"chargeId\":\"c_1\"}"]).ends(0).json();
     assert_eq!((&ended["kims"], &ended["charge"]), (&json!(1), &json!("c_1")), "no step is repeated: {ended}");
     // By the end of its id, and that it has ended is said.

@@ -136,7 +136,7 @@ async fn five_lost_connections_in_a_row_open_the_breaker_and_twenty_errors_of_a_
         assert_eq!(failure_of(&settled).kind, FailureKind::Exited, "{n}: {:?}", settled.outcome);
     }
     let breaker = rig.server("bad").breaker;
-    assert!(breaker.state == State::Open && breaker.reason.starts_with("5 failures in a row"), "{breaker:?}");
+    assert!(breaker.state == State::Open && breaker.reason.starts_with("5 consecutive failures"), "{breaker:?}");
     let (_, settled) = rig.call("bad", "echo", "{}").await;
     assert!(!failure_of(&settled).may_have_run && settled.timings.sent.is_none(), "{:?}", settled.outcome);
     rig.stop().await;
@@ -291,7 +291,7 @@ async fn a_late_answer_is_shown_as_late_and_moves_nothing() {
     assert!(call.settled.is_some());
     let stages: Vec<&str> = call.stages().iter().map(|(_, stage)| stage.tag()).collect();
     assert_eq!(stages, ["late"], "told in the call's own story, of which nothing else is worth keeping");
-    assert!(!call.storied());
+    assert!(!call.has_trace());
     rig.stop().await;
 }
 

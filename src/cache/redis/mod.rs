@@ -306,7 +306,7 @@ impl ResponseCache for Redis {
         if value.len() > link::VALUE_MOST {
             return;
         }
-        let lasts = kept.useful().min(LASTS_MOST);
+        let lasts = kept.total_lifetime().min(LASTS_MOST);
         self.ask(|link| {
             let (key, value) = (&key, &value);
             async move { link.set(key, value, lasts).await }

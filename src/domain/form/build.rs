@@ -1,4 +1,4 @@
-//! Makes fields from schemas, and anew when a choice changes them.
+//! Creates fields from schemas, and recreates them when a choice changes.
 
 use std::{cell::Cell, collections::HashSet, sync::Arc};
 
@@ -8,20 +8,20 @@ use super::{
     shape::{self, Shape},
 };
 
-/// How deep fields are made at once; deeper ones are made when they are opened.
+/// Depth of fields created in one round; deeper ones are created when opened.
 const DEPTH: usize = 4;
-/// How many fields are made at once.
+/// Maximum number of fields created in one round.
 const NODES: usize = 2_000;
-/// How many values of JSON may be read and copied for that.
+/// Maximum number of JSON values read and copied in one round.
 const COPIED: usize = 400_000;
 
-/// Makes fields for places in one schema.
+/// Creates fields for parts of one schema.
 #[derive(Clone)]
 pub(super) struct Maker {
     root: Arc<Json>,
 }
 
-/// Limits of one round of making.
+/// Limits of one round.
 struct Round {
     defaults: bool,
     left: Cell<usize>,
@@ -39,7 +39,7 @@ impl Maker {
         &self.root
     }
 
-    /// The field of the whole. With `defaults`, prefilled from the schema.
+    /// Creates the root field; with `defaults`, prefilled from the schema.
     pub fn root(&self, defaults: bool) -> Node {
         let mut node = self.node("", &self.root, true, 0, &round(defaults));
         self.make_with(&mut node, 0, &round(defaults));
@@ -50,7 +50,7 @@ impl Maker {
         node
     }
 
-    /// An item of an array.
+    /// Creates an item of an array.
     pub fn item(&self, schema: &Json) -> Node {
         let mut node = self.node("", schema, true, 0, &round(true));
         self.make(&mut node);
@@ -58,23 +58,23 @@ impl Maker {
         node
     }
 
-    /// A blank item, to be filled.
+    /// Creates a blank item, to be filled.
     pub fn blank(&self, schema: &Json) -> Node {
         self.node("", schema, true, DEPTH, &round(false))
     }
 
-    /// A member that the schema does not declare.
+    /// Creates a field for an undeclared member.
     pub fn member(&self, key: &str, schema: &Json) -> Node {
         Node { extra: true, ..self.node(key, schema, false, 0, &round(false)) }
     }
 
-    /// The same field, empty.
+    /// Creates an empty copy of a field.
     pub fn blank_like(&self, node: &Node) -> Node {
         let fresh = self.node(&node.key, &node.schema, node.required, DEPTH, &round(false));
         Node { label: node.label.clone(), extra: node.extra, folded: node.folded, ..fresh }
     }
 
-    /// Empties a field.
+    /// Clears a field.
     pub fn clear(&self, node: &mut Node) {
         let mut fresh = self.blank_like(node);
         if node.required && matches!(fresh.kind, Kind::Array { .. } | Kind::Object { .. }) {
@@ -86,12 +86,12 @@ impl Maker {
         *node = fresh;
     }
 
-    /// Makes the fields of an object that has not got them yet.
+    /// Creates the fields of an object if they do not exist yet.
     pub fn make(&self, node: &mut Node) {
         self.make_with(node, 0, &round(true));
     }
 
-    /// Makes the fields of an object, without the schema's defaults.
+    /// Creates the fields of an object without the schema's defaults.
     pub fn make_blank(&self, node: &mut Node) {
         self.make_with(node, DEPTH, &round(false));
     }
@@ -108,7 +108,7 @@ impl Maker {
     }
 
     fn node(&self, key: &str, schema: &Json, required: bool, depth: usize, round: &Round) -> Node {
-        // Once too much was read, the fields left are JSON.
+        // Once the read limit is reached, the remaining fields are raw JSON.
         let place = if round.values.get() > 0 { shape::place(schema, &self.root) } else { shape::Place::any() };
         round.values.set(round.values.get().saturating_sub(1 + place.cost));
         let mut node = Node {
@@ -132,7 +132,7 @@ impl Maker {
             schema: Arc::new(place.schema),
         };
         round.left.set(round.left.get().saturating_sub(1));
-        // A merged schema has no `$ref` left, so that making from it again gives the same.
+        // A merged schema has no `$ref`, so creating the field again gives the same result.
         if let Shape::Union(_) = place.shape
             && round.values.get() > 0
         {
@@ -184,7 +184,7 @@ impl Maker {
         }
     }
 
-    /// The field for an alternative.
+    /// Creates the field of an alternative.
     fn variant(&self, schema: &Json, required: bool, depth: usize, round: &Round) -> Node {
         let mut inner = self.node("", schema, required, depth, round);
         if depth < DEPTH {
@@ -194,7 +194,7 @@ impl Maker {
         inner
     }
 
-    /// Puts in the schema's default. A default of `null` is what leaving out means.
+    /// Sets the schema's default. A default of `null` means that the member is omitted.
     fn prefill(&self, node: &mut Node, round: &Round) {
         match node.default.clone() {
             None | Some(Json::Null) => {}
@@ -218,12 +218,12 @@ impl Maker {
         let current = match &node.kind {
             Kind::Union { picked, .. } => *picked as isize,
             _ if matches!(node.state, State::Unset | State::Null) => -1,
-            // `true` comes first: that is what one wants to switch on.
+            // `true` comes first: it is the more likely choice.
             Kind::Bool(value) => isize::from(!value),
             Kind::Choice { picked, .. } => *picked as isize,
             _ => 0,
         };
-        // An optional field passes through empty, which is place -1.
+        // An optional field also passes through the empty state, at index -1.
         let empty = isize::from(!node.required && !matches!(node.kind, Kind::Union { .. }));
         let next = if current < 0 && empty == 0 {
             if step > 0 { 0 } else { count - 1 }
@@ -243,13 +243,13 @@ impl Maker {
             Kind::Const(_) => {}
             Kind::Union { variants, picked, inner } => {
                 let Some((_, schema)) = variants.get(index) else { return };
-                let kept = inner.value();
+                let previous = inner.value();
                 *picked = index;
                 **inner = self.variant(schema, node.required, 0, &round(true));
-                if let Some(value) = kept {
+                if let Some(value) = previous {
                     self.carry(inner, &value);
                 }
-                // An alternative that is one value has no row of its own: choosing it is choosing that value.
+                // An alternative with a single value has no row of its own: selecting it selects the value.
                 if matches!(inner.kind, Kind::Const(_)) {
                     inner.state = State::Set;
                 }
@@ -261,7 +261,7 @@ impl Maker {
         node.state = State::Set;
     }
 
-    /// Takes over from another alternative what fits.
+    /// Carries over the members that fit from another alternative.
     fn carry(&self, node: &mut Node, value: &Json) {
         match &mut node.kind {
             Kind::Object { fields, .. } => {
@@ -281,7 +281,7 @@ impl Maker {
     }
 }
 
-/// A required constant, array or object has only one way to begin.
+/// A required constant, array or object has only one possible initial state.
 fn preset(node: &Node, round: &Round) -> State {
     if node.required && round.defaults { State::Default } else { State::Unset }
 }
@@ -294,12 +294,12 @@ fn text<'a>(schema: &'a Json, key: &str) -> &'a str {
     schema.get(key).and_then(Json::str).unwrap_or_default()
 }
 
-/// The description, with the limits that the type does not tell.
+/// Returns the description, with constraints that the type hint does not show.
 fn description(schema: &Json, key: &str) -> String {
     let mut parts = vec![];
     let (title, about) = (text(schema, "title"), text(schema, "description"));
-    let plain = |s: &str| s.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
-    if !title.is_empty() && plain(title) != plain(key) {
+    let normalized = |s: &str| s.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+    if !title.is_empty() && normalized(title) != normalized(key) {
         parts.push(if about.is_empty() { title.to_owned() } else { format!("{title}:") });
     }
     if !about.is_empty() {
@@ -312,23 +312,23 @@ fn description(schema: &Json, key: &str) -> String {
         parts.push(format!("Multiple of {step}"));
     }
     if schema.get("uniqueItems") == Some(&Json::Bool(true)) {
-        parts.push("No item twice".into());
+        parts.push("Items must be unique".into());
     }
     if schema.get("deprecated") == Some(&Json::Bool(true)) {
         parts.insert(0, "Deprecated.".into());
     }
-    let mut whole = String::new();
+    let mut description = String::new();
     for part in parts {
-        if !whole.is_empty() {
-            // What ends like a sentence goes on like one.
-            whole.push_str(if whole.trim_end().ends_with(['.', ':', '!', '?']) { " " } else { " · " });
+        if !description.is_empty() {
+            // After sentence punctuation a space separates parts, otherwise a dot.
+            description.push_str(if description.trim_end().ends_with(['.', ':', '!', '?']) { " " } else { " · " });
         }
-        whole.push_str(&part);
+        description.push_str(&part);
     }
-    whole
+    description
 }
 
-/// The type in few words, with its limits.
+/// Returns a short type description with its limits.
 fn hint(place: &shape::Place) -> String {
     let schema = &place.schema;
     let with = |word: &str, limits: String| if limits.is_empty() { word.to_owned() } else { format!("{word} {limits}") };
@@ -353,7 +353,7 @@ fn hint(place: &shape::Place) -> String {
     if place.nullable { format!("{word}?") } else { word }
 }
 
-/// A number of the schema. Bounds that only say "safe integer" are noise.
+/// Returns a numeric bound of the schema. Bounds that only mean "safe integer" are omitted.
 fn bound<'a>(schema: &'a Json, key: &str) -> Option<&'a str> {
     match schema.get(key) {
         Some(Json::Number(text)) if text.len() < 16 => Some(text.as_str()),
@@ -370,8 +370,8 @@ fn range(schema: &Json, low: &str, high: &str) -> String {
     }
 }
 
-/// A validator of the format alone: JSON Schema leaves open whether formats are binding, so what
-/// does not fit is remarked upon, not refused.
+/// Returns a validator for the format alone. JSON Schema leaves open whether formats are binding, so a mismatch is a
+/// warning, not an error.
 fn format(schema: &Json) -> Option<Arc<jsonschema::Validator>> {
     let format = text(schema, "format");
     if format.is_empty() {

@@ -1,4 +1,4 @@
-//! Judges the arguments and hangs what is wrong onto the fields.
+//! Validates the arguments and attaches errors to the fields.
 
 use std::collections::HashMap;
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 use super::{Form, Json, Kind, Node, Path, State, json};
 use crate::domain::schema::{Checker, Rule, Violation};
 
-/// How much of a message is shown: a checker may quote the whole value.
+/// Maximum length of a displayed message: a checker may quote the whole value.
 const LONG: usize = 160;
 
 impl Form {
-    /// Judges the whole again. Cheap enough for every key: what is not is left out.
+    /// Validates the whole form. Fast enough for every key: checks that are too slow are skipped.
     pub(super) fn check(&mut self) {
         self.problems.clear();
-        own(&mut self.root, true);
+        check_field(&mut self.root, true);
         let text = self.json();
         let value: Value = match serde_json::from_str(&text) {
             Ok(value) => value,
-            Err(error) => return self.problems.push(format!("cannot be checked: {error}")),
+            Err(error) => return self.problems.push(format!("cannot be validated: {error}")),
         };
         let glance = self.checker.glance(&value);
         self.unchecked = glance.is_err();
@@ -33,7 +33,7 @@ impl Form {
         let path = nearest(&self.root, &violation.path);
         let on_root = path.is_empty() && matches!(self.root.kind, Kind::Object { .. });
         let Some(node) = self.node_mut(&path) else { return };
-        if told_by_fields(node, &violation.rule) {
+        if reported_by_fields(node, &violation.rule) {
             return;
         }
         let message = shorten(&violation.message);
@@ -45,8 +45,8 @@ impl Form {
     }
 }
 
-/// The field that a pointer means, or the nearest one around it: inside raw JSON there are none. An
-/// alternative that has a row of its own is meant rather than the choice.
+/// Returns the field for a JSON pointer, or the nearest one around it: raw JSON has no fields inside. If an
+/// alternative has its own row, returns that instead of the choice.
 pub(super) fn nearest(root: &Node, pointer: &str) -> Path {
     let (mut node, mut path) = (root, vec![]);
     for token in pointer.split('/').skip(1) {
@@ -74,8 +74,8 @@ fn child<'a>(node: &'a Node, token: &str) -> Option<(usize, &'a Node)> {
     }
 }
 
-/// Whether the violation is only that a field is missing which is marked already.
-fn told_by_fields(node: &Node, rule: &Rule) -> bool {
+/// Returns whether the violation only reports a missing field that is already marked.
+fn reported_by_fields(node: &Node, rule: &Rule) -> bool {
     let Rule::Required(key) = rule else { return false };
     let fields = match &node.kind {
         Kind::Object { fields, .. } => fields,
@@ -92,19 +92,20 @@ fn shorten(message: &str) -> String {
     }
 }
 
-/// What a field can tell of itself.
-fn own(node: &mut Node, sent: bool) {
+/// Validates a field without its context.
+fn check_field(node: &mut Node, sent: bool) {
     (node.error, node.note, node.missing) = (None, None, false);
     let set = matches!(node.state, State::Set | State::Default);
     match &node.kind {
-        Kind::Number { text, .. } if set && !json::is_number(text) => node.error = Some(format!("{text:?} is no number")),
+        Kind::Number { text, .. } if set && !json::is_number(text) => node.error = Some(format!("{text:?} is not a number")),
         Kind::Raw(text) if set => {
-            node.error = Json::parse(text).err().map(|error| format!("no JSON: {}", error.message));
-            node.note = (!node.any).then(|| format!("JSON in place of {}", node.hint));
+            node.error = Json::parse(text).err().map(|error| format!("not valid JSON: {}", error.message));
+            node.note = (!node.any).then(|| format!("JSON instead of {}", node.hint));
         }
         Kind::Text(text) if set => {
-            let odd = node.format.as_ref().is_some_and(|format| !format.is_valid(&Value::from(text.as_str())));
-            node.note = odd.then(|| format!("does not look like {}", node.schema.get("format").and_then(Json::str).unwrap_or_default()));
+            let mismatch = node.format.as_ref().is_some_and(|format| !format.is_valid(&Value::from(text.as_str())));
+            node.note =
+                mismatch.then(|| format!("does not look like {}", node.schema.get("format").and_then(Json::str).unwrap_or_default()));
         }
         _ => {}
     }
@@ -114,16 +115,16 @@ fn own(node: &mut Node, sent: bool) {
     if item && matches!(node.kind, Kind::Text(_)) {
         node.missing = false;
     }
-    // What is inside of something that is null is not sent, so nothing of it is missing.
+    // Nothing inside a `null` value is sent, so nothing is missing.
     let sent = sent && node.state != State::Null;
     let inside = sent && !empty;
     let union = matches!(node.kind, Kind::Union { .. });
     for child in node.children_mut() {
-        own(child, inside || (union && sent));
+        check_field(child, inside || (union && sent));
     }
 }
 
-/// Replaces "fits none of the alternatives" by what is wrong with the chosen one.
+/// Replaces "matches no alternative" by the errors of the selected alternative.
 fn refine(root: &Node, schema: &Json, checkers: &mut HashMap<String, Checker>, found: &mut Vec<Violation>) {
     let mut details = vec![];
     found.retain(|violation| {

@@ -1,19 +1,19 @@
-//! Puts JSON values into fields.
+//! Fills the fields of a form from JSON values.
 
 use std::cell::Cell;
 
 use super::{Json, Kind, Node, State, build::Maker, json::is_number, relabel};
 
-/// What a value of the wrong kind counts when alternatives are compared.
+/// Penalty of a value of the wrong kind when alternatives are compared.
 const WRONG: u32 = 100;
-/// How many alternatives may stand in one another: a schema may list itself among its own.
+/// Maximum nesting of alternatives: a schema may list itself among its own.
 const HOPS: u32 = 3;
-/// How many fields are tried at once: alternatives in alternatives multiply.
+/// Maximum number of fields tried per fill: nested alternatives multiply.
 pub(super) const FIELDS: u32 = 60_000;
-/// How many values of JSON a field may have in its schema before it counts as several.
+/// Number of JSON values in a field's schema from which it counts as several fields.
 const PER_FIELD: usize = 64;
 
-/// One round of filling.
+/// The state of one fill.
 struct Filling<'a> {
     state: State,
     left: &'a Cell<u32>,
@@ -21,32 +21,32 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    /// For what is inside of the value.
+    /// Returns the state for the inside of the value.
     fn inside(&self) -> Filling<'_> {
         Filling { hops: 0, ..*self }
     }
 
-    /// For the same value in an alternative.
+    /// Returns the state for the same value in an alternative.
     fn alternative(&self) -> Filling<'_> {
         Filling { hops: self.hops + 1, ..*self }
     }
 }
 
 impl Maker {
-    /// Puts `value` into an empty field. What the field cannot express turns it into raw JSON.
-    /// Gives how badly it fitted, 0 for well.
+    /// Fills an empty field with `value`. A value that the field cannot express becomes raw JSON. Returns the
+    /// mismatch, 0 for a perfect match.
     pub fn fill(&self, node: &mut Node, value: &Json, state: State) -> u32 {
         self.fill_within(node, value, state, &Cell::new(FIELDS))
     }
 
-    /// The same within what is `left` of a number of fields.
+    /// Fills within the remaining number of fields `left`.
     pub(super) fn fill_within(&self, node: &mut Node, value: &Json, state: State, left: &Cell<u32>) -> u32 {
-        self.put(node, value, &Filling { state, left, hops: 0 })
+        self.fill_node(node, value, &Filling { state, left, hops: 0 })
     }
 
-    fn put(&self, node: &mut Node, value: &Json, filling: &Filling) -> u32 {
+    fn fill_node(&self, node: &mut Node, value: &Json, filling: &Filling) -> u32 {
         let state = filling.state;
-        // A field whose schema is large was made at that cost.
+        // Creating a field from a large schema costs accordingly.
         let cost = u32::try_from(1 + node.cost / PER_FIELD).unwrap_or(u32::MAX);
         let Some(left) = filling.left.get().checked_sub(cost).filter(|_| filling.hops <= HOPS) else {
             filling.left.set(if filling.hops <= HOPS { 0 } else { filling.left.get() });
@@ -72,7 +72,7 @@ impl Maker {
         if any { 1 } else { WRONG }
     }
 
-    /// `None` when the value is of another kind.
+    /// Returns `None` if the value has another kind.
     fn fill_kind(&self, node: &mut Node, value: &Json, filling: &Filling) -> Option<u32> {
         let mut misfit = 0;
         match (&mut node.kind, value) {
@@ -87,7 +87,7 @@ impl Maker {
             (Kind::Array { .. }, Json::Array(values)) => misfit = self.fill_array(node, values, &filling.inside())?,
             (Kind::Object { .. }, Json::Object(members)) => {
                 misfit = self.fill_object(node, members, &filling.inside())?;
-                // A declared object shows what came into it.
+                // A declared object shows its filled members.
                 node.folded = false;
             }
             _ => return None,
@@ -105,7 +105,7 @@ impl Maker {
             let declared = prefix.get(index).or(rest.as_deref());
             misfit += u32::from(declared.is_none());
             let mut item = self.blank(declared.filter(|_| filling.left.get() > 0).unwrap_or(&any));
-            misfit += self.put(&mut item, value, filling);
+            misfit += self.fill_node(&mut item, value, filling);
             items.push(item);
         }
         relabel(items);
@@ -119,7 +119,7 @@ impl Maker {
         }
         self.make_blank(node);
         let Kind::Object { fields, extra, .. } = &mut node.kind else { return None };
-        // What was made is there whether the value has it or not.
+        // Created fields exist whether or not the value has them.
         let made = u32::try_from(fields.len()).unwrap_or(u32::MAX);
         filling.left.set(filling.left.get().saturating_sub(made));
         let mut misfit = 0;
@@ -128,7 +128,7 @@ impl Maker {
             if field.required {
                 misfit += 20;
             }
-            // Not among the members: left out, a default too.
+            // An absent member is unset, even if it has a default.
             if field.state != State::Unset || field.value().is_some() {
                 *field = self.blank_like(field);
             }
@@ -142,19 +142,19 @@ impl Maker {
                 fields.push(self.member(key, declared.as_ref().filter(|_| filling.left.get() > 0).unwrap_or(&any)));
                 fields.len() - 1
             });
-            misfit += self.put(&mut fields[index], value, filling);
+            misfit += self.fill_node(&mut fields[index], value, filling);
         }
         Some(misfit)
     }
 
-    /// Chooses the alternative that fits best.
+    /// Selects the best matching alternative.
     fn fill_union(&self, node: &mut Node, value: &Json, filling: &Filling) -> u32 {
         let state = filling.state;
         let Kind::Union { variants, .. } = &node.kind else { return WRONG };
         let mut best: Option<(u32, usize, Node)> = None;
         for (index, (_, schema)) in variants.iter().enumerate() {
             let mut inner = Node { required: node.required, label: "value".into(), folded: false, ..self.blank(schema) };
-            let misfit = self.put(&mut inner, value, &filling.alternative());
+            let misfit = self.fill_node(&mut inner, value, &filling.alternative());
             if best.as_ref().is_none_or(|(least, _, _)| misfit < *least) {
                 best = Some((misfit, index, inner));
             }
@@ -164,7 +164,7 @@ impl Maker {
         }
         let Some((misfit, index, filled)) = best else { return WRONG };
         if matches!(filled.kind, Kind::Raw(_)) && misfit >= WRONG {
-            // No alternative takes it.
+            // No alternative matches.
             (node.kind, node.state) = (Kind::Raw(value.text()), state);
         } else if let Kind::Union { picked, inner, .. } = &mut node.kind {
             (*picked, **inner) = (index, filled);

@@ -1,13 +1,13 @@
-//! JSON as text that keeps what a value tree would lose: digits of numbers, order of keys, duplicates.
+//! JSON values with their original text: keeps the digits of numbers, the order of keys, and duplicate keys.
 //!
-//! Used by the form and by the editor; nobody else needs it, since bodies stay raw elsewhere.
+//! Used by forms, the editor and workflow expressions; elsewhere bodies stay raw.
 
 use std::{fmt, fmt::Write};
 
-/// How deep a document may be nested before it is refused.
+/// Maximum nesting depth of a document.
 const DEPTH: usize = 120;
 
-/// A JSON value whose numbers are text.
+/// A JSON value that keeps numbers as text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json {
     /// `null`.
@@ -20,14 +20,14 @@ pub enum Json {
     String(String),
     /// An array.
     Array(Vec<Json>),
-    /// An object with its members as they came, duplicates included.
+    /// An object with its members in order, including duplicates.
     Object(Vec<(String, Json)>),
-    /// Text of a value that the others cannot hold: a string with a lone surrogate, or an object
+    /// Raw text of a value that the other variants cannot represent: a string with a lone surrogate, or an object
     /// with such a key.
     Raw(String),
 }
 
-/// Where and why a text is no JSON.
+/// A JSON syntax error with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     /// Byte offset, from 0.
@@ -36,7 +36,7 @@ pub struct SyntaxError {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// What is wrong.
+    /// The message.
     pub message: String,
 }
 
@@ -47,14 +47,14 @@ impl fmt::Display for SyntaxError {
 }
 
 impl Json {
-    /// Reads JSON text (RFC 8259).
+    /// Parses JSON text (RFC 8259).
     pub fn parse(text: &str) -> Result<Json, SyntaxError> {
         let mut parser = Parser { text, at: 0 };
         let value = parser.document().map_err(|(offset, message)| place(text, offset, message))?;
         Ok(value)
     }
 
-    /// Compact JSON text.
+    /// Returns compact JSON text.
     pub fn text(&self) -> String {
         let mut out = String::new();
         self.write(&mut out);
@@ -88,7 +88,7 @@ impl Json {
         }
     }
 
-    /// The member of an object (the last one of that name, as parsers do it).
+    /// Returns a member of an object; of duplicates the last, as parsers do.
     pub fn get(&self, key: &str) -> Option<&Json> {
         match self {
             Json::Object(members) => members.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value),
@@ -96,7 +96,7 @@ impl Json {
         }
     }
 
-    /// How many values it holds, itself included; counted up to `most`.
+    /// Returns the number of values including nested ones, counted up to `most`.
     pub fn size(&self, most: usize) -> usize {
         let parts = self.items().iter().chain(self.members().iter().map(|(_, value)| value));
         let mut count = 1;
@@ -109,7 +109,7 @@ impl Json {
         count
     }
 
-    /// The members of an object; none for other values.
+    /// Returns the members of an object; empty for other values.
     pub fn members(&self) -> &[(String, Json)] {
         match self {
             Json::Object(members) => members,
@@ -117,7 +117,7 @@ impl Json {
         }
     }
 
-    /// The items of an array; none for other values.
+    /// Returns the items of an array; empty for other values.
     pub fn items(&self) -> &[Json] {
         match self {
             Json::Array(items) => items,
@@ -125,7 +125,7 @@ impl Json {
         }
     }
 
-    /// The text of a string.
+    /// Returns the text of a string.
     pub fn str(&self) -> Option<&str> {
         match self {
             Json::String(text) => Some(text),
@@ -133,7 +133,7 @@ impl Json {
         }
     }
 
-    /// Whether two values mean the same: numbers by value, keys in any order.
+    /// Returns whether two values are equal: numbers by value, keys in any order.
     pub fn same(&self, other: &Json) -> bool {
         match (self, other) {
             (Json::Number(a), Json::Number(b)) => {
@@ -148,7 +148,7 @@ impl Json {
     }
 }
 
-/// Whether `text` is a JSON number.
+/// Returns whether `text` is a JSON number.
 pub fn is_number(text: &str) -> bool {
     let mut parser = Parser { text, at: 0 };
     matches!(text.as_bytes().first(), Some(b'-' | b'0'..=b'9')) && parser.number().is_ok() && parser.at == text.len()
@@ -171,7 +171,7 @@ pub fn quote(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Appends `c` as `\uXXXX`, as a surrogate pair when it needs one.
+/// Appends `c` as `\uXXXX`, as a surrogate pair if necessary.
 pub fn escape(c: char, out: &mut String) {
     let mut units = [0; 2];
     for unit in c.encode_utf16(&mut units) {
@@ -179,8 +179,8 @@ pub fn escape(c: char, out: &mut String) {
     }
 }
 
-/// The text laid out over several lines, two spaces a level. Numbers and strings stay as they are
-/// written; short arrays of scalars stay on one line.
+/// Formats JSON text over several lines, two spaces per level. Numbers and strings stay as written; short arrays of
+/// scalars stay on one line.
 pub fn pretty(text: &str) -> Result<String, SyntaxError> {
     Json::parse(text)?;
     let bytes = text.as_bytes();
@@ -225,7 +225,7 @@ pub fn pretty(text: &str) -> Result<String, SyntaxError> {
     Ok(out)
 }
 
-/// An empty container, or an array of scalars of at most 60 bytes, on one line, and where it ends.
+/// Returns an empty container, or an array of scalars of at most 60 bytes, as one line, with its end.
 fn one_line(text: &str, start: usize) -> Option<(String, usize)> {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (String::new(), start);
@@ -288,7 +288,7 @@ impl Parser<'_> {
         let value = self.value(0)?;
         match self.peek() {
             None => Ok(value),
-            Some(_) => self.fail("there is more after the end of the value"),
+            Some(_) => self.fail("unexpected text after the value"),
         }
     }
 
@@ -300,7 +300,7 @@ impl Parser<'_> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// The next byte that is no white space.
+    /// Returns the next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
         while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
@@ -310,10 +310,10 @@ impl Parser<'_> {
 
     fn value(&mut self, depth: usize) -> Step<Json> {
         if depth > DEPTH {
-            return self.fail("nested too deep");
+            return self.fail("nested too deeply");
         }
         match self.peek() {
-            None => self.fail("the text ends where a value should be"),
+            None => self.fail("expected a value, found the end of the text"),
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
             Some(b'"') => {
@@ -336,7 +336,7 @@ impl Parser<'_> {
                 return Ok(value);
             }
         }
-        self.fail("this is no JSON value; text needs double quotes")
+        self.fail("not a JSON value; text needs double quotes")
     }
 
     fn object(&mut self, depth: usize) -> Step<Json> {
@@ -350,12 +350,12 @@ impl Parser<'_> {
         loop {
             match self.peek() {
                 Some(b'"') => {}
-                Some(b'}') => return self.fail("a comma before the closing brace"),
-                _ => return self.fail("a key in double quotes should be here"),
+                Some(b'}') => return self.fail("unexpected comma before the closing brace"),
+                _ => return self.fail("expected a key in double quotes"),
             }
             let key = self.string()?;
             if self.peek() != Some(b':') {
-                return self.fail("a colon should follow the key");
+                return self.fail("expected a colon after the key");
             }
             self.at += 1;
             let value = self.value(depth + 1)?;
@@ -367,7 +367,7 @@ impl Parser<'_> {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break self.at += 1,
                 None => return self.fail("the object is not closed"),
-                Some(_) => return self.fail("a comma or a closing brace should be here"),
+                Some(_) => return self.fail("expected a comma or a closing brace"),
             }
         }
         Ok(if lone { Json::Raw(self.text[start..self.at].to_owned()) } else { Json::Object(members) })
@@ -382,14 +382,14 @@ impl Parser<'_> {
         }
         loop {
             if self.peek() == Some(b']') {
-                return self.fail("a comma before the closing bracket");
+                return self.fail("unexpected comma before the closing bracket");
             }
             items.push(self.value(depth + 1)?);
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b']') => break self.at += 1,
                 None => return self.fail("the array is not closed"),
-                Some(_) => return self.fail("a comma or a closing bracket should be here"),
+                Some(_) => return self.fail("expected a comma or a closing bracket"),
             }
         }
         Ok(Json::Array(items))
@@ -400,7 +400,7 @@ impl Parser<'_> {
         while self.byte().is_some_and(|b| b.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at == start { self.fail("a digit should be here") } else { Ok(()) }
+        if self.at == start { self.fail("expected a digit") } else { Ok(()) }
     }
 
     fn number(&mut self) -> Step<()> {
@@ -425,7 +425,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// A string; `None` when it has a lone surrogate.
+    /// Parses a string; returns `None` if it contains a lone surrogate.
     fn string(&mut self) -> Step<Option<String>> {
         let (mut out, mut lone) = (String::new(), false);
         let open = self.at;
@@ -445,9 +445,9 @@ impl Parser<'_> {
                     Some(c) => out.push(c),
                     None => lone = true,
                 },
-                Some(b'\n') => return self.fail("a line end inside a string; write it as \\n"),
-                Some(_) => return self.fail("a control character inside a string"),
-                None => return Err((open, "this string is not closed".into())),
+                Some(b'\n') => return self.fail("line end inside a string; write it as \\n"),
+                Some(_) => return self.fail("control character inside a string"),
+                None => return Err((open, "the string is not closed".into())),
             }
         }
     }
@@ -466,7 +466,7 @@ impl Parser<'_> {
             Some(b'u') => return self.unit_pair(),
             _ => {
                 self.at -= 2;
-                return self.fail("no such escape");
+                return self.fail("invalid escape sequence");
             }
         };
         Ok(Some(c))
@@ -492,7 +492,7 @@ impl Parser<'_> {
     fn unit(&mut self) -> Step<u32> {
         let digits = self.text.as_bytes().get(self.at..self.at + 4).filter(|d| d.iter().all(u8::is_ascii_hexdigit));
         let Some(unit) = digits.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u32::from_str_radix(d, 16).ok()) else {
-            return self.fail("four hexadecimal digits should follow \\u");
+            return self.fail("expected four hexadecimal digits after \\u");
         };
         self.at += 4;
         Ok(unit)
@@ -504,7 +504,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_lost_on_the_way_through() {
+    fn values_round_trip_without_loss() {
         for text in [r#"{"b":1.0,"a":12345678901234567890123,"b":-0e5}"#, r#"["\ud800",{"\udc00x":1},"é","\\"]"#, r#"{"a":[],"b":{}}"#] {
             assert_eq!(Json::parse(text).unwrap().text(), text);
         }
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_judgement_as_serde_json() {
+    fn accepts_the_same_texts_as_serde_json() {
         use proptest::prelude::*;
         proptest!(|(text in "[\\[\\]{}\",:0-9eE+.tfnul \\\\-]{0,12}")| {
             prop_assert_eq!(Json::parse(&text).is_ok(), serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok(), "{}", text);
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_told_from_other_text() {
+    fn numbers_are_distinguished_from_other_text() {
         assert!(["0", "-1", "1e9", "1.50", "123456789012345678901234567890"].into_iter().all(is_number));
         assert!(!["", "+1", ".5", "1.", "0x1", "NaN", "1 ", "01"].into_iter().any(is_number));
     }

@@ -1,22 +1,22 @@
-//! What a form shows for a schema: references resolved, `allOf` merged, alternatives listed.
+//! The form's view of a schema: references resolved, `allOf` merged, alternatives listed.
 //!
-//! Read by [`super::build`] only. It may be approximate, since the [`super::super::schema::Checker`]
-//! judges the arguments against the schema itself; what it cannot express becomes [`Shape::Any`].
+//! Used by [`super::build`] only. It may be approximate, because the [`super::super::schema::Checker`] validates the
+//! arguments against the schema itself. Anything else becomes [`Shape::Any`].
 
 use std::collections::{HashMap, HashSet};
 
 use super::json::Json;
 
-/// How many subschemas one place may be put together from: references can multiply.
+/// Maximum number of subschemas merged for one position: references can multiply.
 const PARTS: usize = 400;
-/// How many values of JSON may be copied for one place.
+/// Maximum number of JSON values copied for one position.
 const COPIED: usize = 100_000;
-/// The most schemas that conditions may have for a member of one name.
+/// Maximum number of conditional schemas for members of one name.
 const SAME: usize = 100;
-/// The most comparisons of two lists with each other.
+/// Maximum number of comparisons between two lists.
 const COMPARED: usize = 1_000_000;
 
-/// What is left for one place.
+/// The remaining budget of one position.
 struct Budget {
     parts: usize,
     values: usize,
@@ -25,13 +25,13 @@ struct Budget {
 impl Budget {
     const WHOLE: Budget = Budget { parts: PARTS, values: COPIED };
 
-    /// Takes what one more subschema costs.
+    /// Spends the cost of one more subschema.
     fn part(&mut self) -> Option<()> {
         self.parts = self.parts.checked_sub(1)?;
         Some(())
     }
 
-    /// Takes what reading or copying `value` costs. With too little left, nothing is left.
+    /// Spends the cost of reading or copying `value`. If it exceeds the rest, nothing remains.
     fn read(&mut self, value: &Json) -> Option<()> {
         let left = self.values.checked_sub(value.size(self.values + 1));
         self.values = left.unwrap_or(0);
@@ -43,42 +43,42 @@ impl Budget {
     }
 }
 
-/// The form of one place, its annotations beside it.
+/// The shape of one position, with its annotations.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// What can stand there.
+    /// The kind of value allowed.
     pub shape: Shape,
-    /// Whether `null` can stand there too.
+    /// Whether `null` is allowed too.
     pub nullable: bool,
     /// All keywords, merged.
     pub schema: Json,
-    /// What finding out took, in values of JSON.
+    /// Cost of deriving the shape, in JSON values.
     pub cost: usize,
 }
 
 impl Place {
-    /// A place of which nothing is known.
+    /// Returns an unconstrained position.
     pub fn any() -> Place {
         Place { shape: Shape::Any, nullable: false, schema: Json::Bool(true), cost: 0 }
     }
 }
 
-/// The schemas of members that an object does not declare.
+/// The schemas of undeclared members of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Others {
-    /// Regular expressions for names, each with the schema of such a member.
+    /// Regular expressions for names, each with the schema of such members.
     patterns: Vec<(String, Json)>,
-    /// The schema of the rest; `false` when there may be none.
+    /// The schema of all other members; `false` if there may be none.
     rest: Json,
 }
 
 impl Others {
-    /// Whether there can be any.
+    /// Returns whether any undeclared members are allowed.
     pub fn any(&self) -> bool {
         self.rest != Json::Bool(false) || self.patterns.iter().any(|(_, schema)| *schema != Json::Bool(false))
     }
 
-    /// The schema of the member `key`; `None` when there may be none of that name.
+    /// Returns the schema of the member `key`; `None` if the name is not allowed.
     pub fn of(&self, key: &str) -> Option<Json> {
         let mut schemas: Vec<&Json> = self.patterns.iter().filter(|(pattern, _)| matches(pattern, key)).map(|(_, schema)| schema).collect();
         let schema = match schemas.len() {
@@ -90,20 +90,20 @@ impl Others {
     }
 }
 
-/// Whether the checker takes `key` to fit the regular expression: asked, so that there is one opinion.
+/// Returns whether `key` matches the regular expression. Asks the schema checker, so that both always agree.
 fn matches(pattern: &str, key: &str) -> bool {
     let schema = serde_json::json!({ "pattern": pattern });
     jsonschema::options().build(&schema).is_ok_and(|fits| fits.is_valid(&serde_json::Value::from(key)))
 }
 
-/// What can stand at a place.
+/// The kind of value at a position.
 #[derive(Clone, Debug)]
 pub enum Shape {
     /// A string.
     Text,
     /// A number, or an integer.
     Number {
-        /// Whether only whole numbers fit.
+        /// Whether only integers are allowed.
         integer: bool,
     },
     /// A boolean.
@@ -114,40 +114,40 @@ pub enum Shape {
     Const(Json),
     /// An object.
     Object {
-        /// Its declared members in the order of the schema.
+        /// Declared members, in schema order.
         properties: Vec<(String, Json)>,
-        /// Which must be there.
+        /// Names of the required members.
         required: Vec<String>,
-        /// The schemas of members that are not declared, by what their names look like.
+        /// Schemas of undeclared members, by name pattern.
         others: Others,
     },
     /// An array.
     Array {
         /// Schemas of the first items.
         prefix: Vec<Json>,
-        /// The schema of the others; `None` when there may be none.
+        /// Schema of the other items; `None` if there may be none.
         items: Option<Json>,
     },
     /// One of these alternatives, each with its label.
     Union(Vec<(String, Json)>),
-    /// Anything: a field for JSON text.
+    /// Any value: a field for JSON text.
     Any,
 }
 
 type Keywords = Vec<(String, Json)>;
 
-/// Reads `schema`; `root` is the document for its references.
+/// Derives the shape of `schema`; references resolve in `root`.
 pub fn place(schema: &Json, root: &Json) -> Place {
     let mut budget = Budget::WHOLE;
     let Some(mut keywords) = flat(schema, root, &mut budget) else {
-        // A schema that is too large to be read is not copied either.
+        // A schema that is too large to read is not copied either.
         let schema = if budget.spent() { Json::Bool(true) } else { schema.clone() };
         return Place { shape: Shape::Any, nullable: false, schema, cost: COPIED - budget.values };
     };
     let mut nullable = find(&keywords, "nullable") == Some(&Json::Bool(true));
     let mut hops = 0;
     while let Some((keyword, alternatives)) = alternatives(&keywords) {
-        // An alternative of which nothing is known can still be entered, as JSON.
+        // An unknown alternative can still be entered as JSON.
         let known = |a: &Json, budget: &mut Budget| (a.clone(), flat(a, root, budget).unwrap_or_default());
         let resolved: Vec<(Json, Keywords)> =
             alternatives.iter().filter(|a| **a != Json::Bool(false)).map(|a| known(a, &mut budget)).collect();
@@ -166,7 +166,7 @@ pub fn place(schema: &Json, root: &Json) -> Place {
                 continue;
             }
         }
-        // Each alternative is a copy of what they have in common.
+        // Each alternative is a copy of the common keywords.
         let copied = keywords.iter().try_for_each(|(_, value)| (0..some.len()).step_by(16).try_for_each(|_| budget.read(value)));
         if some.len() > 1 && !budget.spent() && copied.is_some() {
             let labels = labels(&some);
@@ -195,7 +195,7 @@ fn is_null(keywords: &Keywords) -> bool {
     find(keywords, "type").and_then(Json::str) == Some("null") || find(keywords, "const") == Some(&Json::Null)
 }
 
-/// The values, when every alternative is a constant: an enumeration with titles.
+/// Returns the values if every alternative is a constant: an enumeration with titles.
 fn constants(variants: &[&(Json, Keywords)]) -> Option<Vec<(String, Json)>> {
     if variants.is_empty() {
         return None;
@@ -207,7 +207,7 @@ fn constants(variants: &[&(Json, Keywords)]) -> Option<Vec<(String, Json)>> {
     variants.iter().map(option).collect()
 }
 
-/// How a value is named in a list of choices.
+/// Returns the label of a value in a list of choices.
 pub fn label_of(value: &Json) -> String {
     match value.str() {
         Some("") => "\"\"".into(),
@@ -216,19 +216,19 @@ pub fn label_of(value: &Json) -> String {
     }
 }
 
-/// The keywords of `schema`, with `$ref` followed and `allOf` merged in. `None`: nothing known.
+/// Returns the keywords of `schema` with `$ref` followed and `allOf` merged; `None` if unknown.
 ///
-/// Conditions stay apart, under `allOf`: two of them cannot be made one.
+/// Conditions stay separate under `allOf`, since two of them cannot be merged.
 fn flat(schema: &Json, root: &Json, budget: &mut Budget) -> Option<Keywords> {
     budget.part()?;
     let Json::Object(own) = schema else {
         return (*schema == Json::Bool(true)).then(Vec::new);
     };
-    // References in a document within the document start from there, which is not followed.
+    // References in an embedded document are relative to it; they are not followed.
     if own.iter().any(|(key, id)| key == "$id" && Some(id) != root.get("$id") && id.str().is_some_and(|id| !id.starts_with('#'))) {
         return None;
     }
-    // What is referred to is read where it is referred to.
+    // Definitions are read when they are referenced.
     let copied = |(key, _): &&(String, Json)| !matches!(key.as_str(), "$ref" | "$dynamicRef" | "allOf" | "$defs" | "definitions");
     own.iter().filter(copied).try_for_each(|(_, value)| budget.read(value))?;
     let (condition, mut keywords): (Keywords, Keywords) =
@@ -246,7 +246,7 @@ fn flat(schema: &Json, root: &Json, budget: &mut Budget) -> Option<Keywords> {
     }
     let named = |key: &str| schema.get(key).and_then(Json::str).is_some_and(|to| !to.contains("#/"));
     if named("$ref") || named("$dynamicRef") {
-        // The whole document is searched for a name.
+        // A name is searched for in the whole document.
         budget.read(root)?;
     }
     for target in [schema.get("$ref").map(|to| resolve(to.str()?, root)), schema.get("$dynamicRef").map(|to| dynamic(to.str()?, root))] {
@@ -256,7 +256,7 @@ fn flat(schema: &Json, root: &Json, budget: &mut Budget) -> Option<Keywords> {
     Some(keywords)
 }
 
-/// What a dynamic reference means, when only one place can be meant.
+/// Resolves a dynamic reference if it is unambiguous.
 fn dynamic<'a>(reference: &str, root: &'a Json) -> Option<&'a Json> {
     let name = reference.strip_prefix('#')?;
     let mut open = vec![root];
@@ -270,7 +270,7 @@ fn dynamic<'a>(reference: &str, root: &'a Json) -> Option<&'a Json> {
     found
 }
 
-/// The part of `root` that a reference within the document means.
+/// Returns the part of `root` that a local reference points to.
 fn resolve<'a>(reference: &str, root: &'a Json) -> Option<&'a Json> {
     let own = root.get("$id").and_then(Json::str).unwrap_or_default().trim_end_matches('#');
     let fragment = reference.strip_prefix(own).and_then(|rest| rest.strip_prefix('#'));
@@ -316,7 +316,7 @@ fn unpercent(token: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Both sets of keywords at once; where only one can stand, `over` wins.
+/// Merges two sets of keywords; where only one value is possible, `over` wins.
 fn merge(mut base: Keywords, over: Keywords) -> Keywords {
     for (key, value) in over {
         let Some(slot) = base.iter_mut().find(|(name, _)| *name == key).map(|(_, value)| value) else {
@@ -347,7 +347,8 @@ fn merge(mut base: Keywords, over: Keywords) -> Keywords {
     base
 }
 
-/// A variant over its base. What says less than the base (`properties` without a type) refines it.
+/// Merges a variant over its base. A variant that is less specific than the base (`properties` without a type)
+/// refines it.
 fn merge_variant(base: Keywords, variant: Keywords) -> Keywords {
     let inner = ["anyOf", "oneOf"].into_iter().any(|key| find(&variant, key).is_some());
     let base = if inner { base.into_iter().filter(|(key, _)| key != "anyOf" && key != "oneOf").collect() } else { base };
@@ -377,7 +378,7 @@ fn all_of(a: &Json, b: &Json) -> Json {
 }
 
 fn types(value: &Json) -> Vec<String> {
-    // There are seven.
+    // There are seven types.
     value.str().into_iter().chain(value.items().iter().filter_map(Json::str)).take(20).map(str::to_owned).collect()
 }
 
@@ -390,7 +391,7 @@ fn common_types(a: &Json, b: &Json) -> Json {
     if common.len() == 1 { common.remove(0) } else { Json::Array(common) }
 }
 
-/// The shape of a place without alternatives.
+/// Returns the shape of a position without alternatives.
 fn typed(keywords: &Keywords, nullable: &mut bool) -> Shape {
     if let Some(value) = find(keywords, "const") {
         return Shape::Const(value.clone());
@@ -466,7 +467,7 @@ fn of_type(name: &str, keywords: &Keywords) -> Shape {
         "null" => Shape::Const(Json::Null),
         "object" => object(keywords),
         "array" => {
-            // Draft-07 wrote the first items as an array under `items`.
+            // Draft-07 wrote tuple items as an array under `items`.
             let old = find(keywords, "items").map(Json::items).unwrap_or_default().to_vec();
             let prefix = find(keywords, "prefixItems").map_or(old.clone(), |p| p.items().to_vec());
             let rest = if old.is_empty() { find(keywords, "items") } else { find(keywords, "additionalItems") };
@@ -476,7 +477,7 @@ fn of_type(name: &str, keywords: &Keywords) -> Shape {
     }
 }
 
-/// A schema for what is not declared: anything without one, nothing when it is `false`.
+/// Returns the schema for undeclared values: anything if absent, nothing if `false`.
 fn open(schema: Option<&Json>) -> Option<Json> {
     match schema {
         None => Some(Json::Bool(true)),
@@ -511,8 +512,8 @@ fn object(keywords: &Keywords) -> Shape {
     Shape::Object { properties, required, others: Others { patterns, rest } }
 }
 
-/// Members that are declared only where a condition holds or another member is there. Shown at all
-/// times, since the arguments decide; the checker tells when they must or must not be there.
+/// Returns members that are declared only under a condition or with another member. They are always shown, since the
+/// arguments decide; the checker reports when they are required or forbidden.
 fn conditional(keywords: &Keywords) -> Keywords {
     let conditions = find(keywords, "allOf").map(Json::items).unwrap_or_default();
     let branches = conditions.iter().flat_map(|condition| ["then", "else"].into_iter().filter_map(|key| condition.get(key)));
@@ -538,7 +539,7 @@ fn conditional(keywords: &Keywords) -> Keywords {
     found.into_iter().map(|(name, schemas)| (name, one(schemas))).collect()
 }
 
-/// Names for alternatives: the title, else what tells them apart, else the type, else the number.
+/// Returns the labels of alternatives: the title, else a distinguishing property, else the type, else the number.
 fn labels(variants: &[&(Json, Keywords)]) -> Vec<String> {
     let mut labels: Vec<String> = variants.iter().enumerate().map(|(index, (source, keywords))| label(source, keywords, index)).collect();
     let mut times: HashMap<String, usize> = HashMap::new();

@@ -1,4 +1,4 @@
-//! Forms from the schemas that servers really list, and from unpleasant ones.
+//! Tests of forms from schemas of real servers, and from difficult ones.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ const PUBLISHED: &str = include_str!("../../../tests/data/schemas/published.json
 const CRAFTED: &str = include_str!("../../../tests/data/schemas/crafted.jsonl");
 const KEYWORDS: &str = include_str!("../../../tests/data/schemas/keywords.jsonl");
 
-/// Name and schema of each line of the corpus; what each file is stands in the README beside it.
+/// Name and schema of each line of the corpus; the README in its folder describes the files.
 pub(crate) fn corpus() -> &'static [(String, String)] {
     static CORPUS: std::sync::LazyLock<Vec<(String, String)>> = std::sync::LazyLock::new(|| {
         let line = |line: &str| line.split_once(' ').map(|(name, schema)| (name.to_owned(), schema.to_owned())).unwrap();
@@ -19,7 +19,7 @@ pub(crate) fn corpus() -> &'static [(String, String)] {
     &CORPUS
 }
 
-/// The schemas of a tool as its server listed them.
+/// Returns the schemas of a tool as its server listed them.
 fn published(line: &str) -> Vec<(String, String)> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -57,7 +57,7 @@ fn rows(form: &Form) -> Vec<String> {
 }
 
 #[test]
-fn every_schema_of_the_corpus_makes_a_form_that_opens_valid_or_says_why() {
+fn every_schema_of_the_corpus_makes_a_form_that_is_valid_or_reports_why_not() {
     for (name, schema) in corpus() {
         let mut form = form(schema);
         assert_eq!(form.schema_problem(), None, "{name}");
@@ -68,7 +68,7 @@ fn every_schema_of_the_corpus_makes_a_form_that_opens_valid_or_says_why() {
 }
 
 #[test]
-fn limits_are_told_as_they_are() {
+fn limits_appear_in_the_hint() {
     for (limits, hint) in [
         (r#""exclusiveMinimum":0"#, "number > 0"),
         (r#""exclusiveMaximum":5"#, "number < 5"),
@@ -115,25 +115,25 @@ fn digits_stay_as_typed() {
     form.set_text(&[1], "1.0");
     assert_eq!(form.json(), r#"{"a":12345678901234567890123,"b":1.0}"#);
     form.set_text(&[1], "1.");
-    assert!(form.node(&[1]).unwrap().error.as_ref().unwrap().contains("no number"));
+    assert!(form.node(&[1]).unwrap().error.as_ref().unwrap().contains("not a number"));
     assert!(!form.valid());
 }
 
 #[test]
-fn violations_stand_at_their_field() {
+fn violations_are_attached_to_their_field() {
     let mut form = named("everything_typed");
     form.set_text(&at(&form, "name"), "x");
     assert!(form.node(&at(&form, "name")).unwrap().error.as_ref().unwrap().contains("shorter"));
     form.set_text(&at(&form, "age"), "200");
     assert!(form.node(&at(&form, "age")).unwrap().error.as_ref().unwrap().contains("maximum"));
-    form.set_text(&at(&form, "mail"), "nobody");
+    form.set_text(&at(&form, "mail"), "no-mail");
     assert_eq!(form.node(&at(&form, "mail")).unwrap().note.as_deref(), Some("does not look like email"));
     form.set_text(&at(&form, "code"), "abc");
     assert!(form.node(&at(&form, "code")).unwrap().error.is_some());
     let tag = form.add_item(&at(&form, "tags")).unwrap();
     form.set_text(&tag, "a");
-    let again = form.add_item(&tag).unwrap();
-    form.set_text(&again, "a");
+    let second_tag = form.add_item(&tag).unwrap();
+    form.set_text(&second_tag, "a");
     assert!(form.node(&at(&form, "tags")).unwrap().error.as_ref().unwrap().contains("non-unique"));
 }
 
@@ -165,7 +165,7 @@ fn null_is_explicit_where_it_is_allowed() {
 }
 
 #[test]
-fn a_nested_object_is_sent_once_something_is_in_it() {
+fn a_nested_object_is_sent_once_a_member_is_set() {
     let mut form = named("everything_typed");
     let address = at(&form, "address");
     assert!(form.node(&address).unwrap().folded);
@@ -193,7 +193,7 @@ fn alternatives_at_the_root_are_chosen() {
 }
 
 #[test]
-fn what_is_wrong_with_the_chosen_alternative_is_told_there() {
+fn errors_of_the_selected_alternative_are_attached_to_it() {
     let mut form = named("root_one_of");
     form.set_text(&[0, 1], "0");
     let error = form.node(&[0, 1]).unwrap().error.clone().unwrap();
@@ -212,20 +212,20 @@ fn a_schema_may_refer_to_itself() {
 }
 
 #[test]
-fn other_members_are_kept_and_can_be_added() {
+fn undeclared_members_are_preserved_and_can_be_added() {
     let mut form = named("map");
     let path = form.add_member(&at(&form, "labels"), "team").unwrap();
     form.set_text(&path, "red");
     assert_eq!(form.json(), r#"{"labels":{"team":"red"}}"#);
     form.set_json(r#"{"labels":{"a":"1","b":2},"unknown":{"x":1.50}}"#).unwrap();
     assert_eq!(form.json(), r#"{"labels":{"a":"1","b":2},"unknown":{"x":1.50}}"#);
-    assert!(form.node(&at(&form, "b")).unwrap().error.is_some(), "2 is no string");
+    assert!(form.node(&at(&form, "b")).unwrap().error.is_some(), "2 is not a string");
     assert!(form.remove(&at(&form, "b")));
     assert!(form.valid(), "{:?}", form.problems);
 }
 
 #[test]
-fn the_name_of_a_member_decides_on_its_schema() {
+fn the_name_of_a_member_selects_its_schema() {
     let mut form = named("pattern_properties");
     assert_eq!(form.add_member(&[], "y"), None, "fits neither pattern, and others are not allowed");
     let number = form.add_member(&[], "n1").unwrap();
@@ -239,7 +239,7 @@ fn the_name_of_a_member_decides_on_its_schema() {
 }
 
 #[test]
-fn members_of_branches_are_shown_and_judged_by_the_branch_that_holds() {
+fn conditional_members_are_shown_and_validated_by_the_active_branch() {
     let mut form = named("if_chain");
     assert_eq!(rows(&form), ["op* enum", "item string", "from integer", "to integer"]);
     form.pick(&at(&form, "op"), 1);
@@ -252,18 +252,18 @@ fn members_of_branches_are_shown_and_judged_by_the_branch_that_holds() {
 }
 
 #[test]
-fn json_in_place_of_a_typed_field_says_so() {
+fn json_instead_of_a_typed_field_is_indicated() {
     let mut form = named("untyped_number");
     form.set_json(r#"{"a":"three"}"#).unwrap();
     assert!(form.valid(), "{:?}", form.problems);
-    assert_eq!(form.node(&[0]).unwrap().note.as_deref(), Some("JSON in place of number ≥ 3"));
+    assert_eq!(form.node(&[0]).unwrap().note.as_deref(), Some("JSON instead of number ≥ 3"));
     form.clear(&[0]);
     form.set_text(&[0], "4");
     assert_eq!((form.json().as_str(), form.node(&[0]).unwrap().note.as_deref()), (r#"{"a":4}"#, None));
 }
 
 #[test]
-fn references_into_documents_with_names_are_followed_or_left_to_json() {
+fn references_into_named_documents_are_followed_or_left_to_json() {
     assert_eq!(rows(&named("identified")), ["where JSON", "again integer"]);
     let mut tree = named("dynamic");
     let child = tree.add_item(&at(&tree, "children")).unwrap();
@@ -273,7 +273,7 @@ fn references_into_documents_with_names_are_followed_or_left_to_json() {
 }
 
 #[test]
-fn items_move_and_leave() {
+fn items_can_be_moved_and_removed() {
     let mut form = named("add_observations_plain");
     form.set_json(r#"{"names":["a","b","c"]}"#).unwrap();
     assert_eq!(form.shift(&[0, 2], -1), Some(vec![0, 1]));
@@ -292,7 +292,7 @@ fn unusable_schemas_give_a_field_of_raw_json() {
 }
 
 #[test]
-fn bombs_of_references_end() {
+fn reference_bombs_terminate() {
     let mut defs = String::from(r#""d0":{"type":"string"}"#);
     for i in 1..40 {
         defs += &format!(r##","d{i}":{{"allOf":[{{"$ref":"#/$defs/d{0}"}},{{"$ref":"#/$defs/d{0}"}}]}}"##, i - 1);
@@ -302,7 +302,7 @@ fn bombs_of_references_end() {
 }
 
 #[test]
-fn a_reference_that_leads_nowhere_but_to_itself_ends() {
+fn self_references_terminate() {
     for schema in [
         r##"{"$defs":{"e":{"anyOf":[{"$ref":"#/$defs/e"},{"type":"string"}]}},"properties":{"x":{"$ref":"#/$defs/e"}}}"##,
         r##"{"$defs":{"e":{"allOf":[{"$ref":"#/$defs/e"}]}},"properties":{"x":{"$ref":"#/$defs/e"}}}"##,
@@ -315,7 +315,7 @@ fn a_reference_that_leads_nowhere_but_to_itself_ends() {
 }
 
 #[test]
-fn alternatives_in_alternatives_do_not_multiply_without_end() {
+fn nested_alternatives_do_not_multiply_without_bound() {
     let variants: Vec<String> = (0..8)
         .map(|i| {
             format!(r##"{{"type":"object","properties":{{"a":{{"$ref":"#/$defs/e"}},"v{i}":{{"type":"string"}}}},"required":["v{i}"]}}"##)
@@ -370,7 +370,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_done_the_form_comes_back_from_its_json(
+    fn after_any_edits_the_form_round_trips_through_json(
         pick in any::<prop::sample::Index>(),
         steps in prop::collection::vec((any::<prop::sample::Index>(), 0..12u8, "[a-z0-9.\\-]{0,3}"), 0..20),
     ) {
@@ -402,7 +402,8 @@ proptest! {
     }
 }
 
-/// Schemas that make a form, or a key in it, much work: each is built and filled within a bound, or the test does not end.
+/// Schemas for which creating a form, or one key in it, is expensive: each is built and filled within a limit, or the
+/// test does not end.
 #[test]
 fn hostile_schemas_make_a_form_in_bounded_time() {
     let names = |count: usize, schema: &str| (0..count).map(|at| format!(r#""p{at}":{schema}"#)).collect::<Vec<_>>().join(",");
@@ -424,7 +425,7 @@ fn hostile_schemas_make_a_form_in_bounded_time() {
         doubled("anyOf", 40),
         doubled("oneOf", 40),
         format!(r##"{{"properties":{{"x":{{"$ref":"#/$defs/a0"}}}},"required":["x"],"$defs":{{{},"a25":{{}}}}}}"##, objects.join(",")),
-        // Many fields, each a copy of something large.
+        // Many fields, each a copy of a large value.
         format!(
             r##"{{"properties":{{{}}},"$defs":{{"d":{{"type":"object","properties":{{{large}}}}}}}}}"##,
             names(1_000, r##"{"$ref":"#/$defs/d"}"##)

@@ -1,8 +1,8 @@
-//! The circuit breaker: whether a server (or a tool) is asked at all.
+//! The circuit breaker: decides whether calls to a server (or tool) are sent or refused.
 //!
-//! Vocabulary of resilience4j. A pure state machine: whoever asks passes the time. Every admission carries
-//! the generation that it was given in, so that a late answer moves nothing, and has to be given back by
-//! [`Breaker::record`] or [`Breaker::release`], so that no place in half-open leaks.
+//! Uses the vocabulary of resilience4j. A pure state machine: callers pass the current time. Each admission carries
+//! the generation in which it was granted, so that a late response changes nothing. Callers must return each
+//! admission by [`Breaker::record`] or [`Breaker::release`], so that no half-open permit leaks.
 
 #[cfg(test)]
 mod loom_tests;
@@ -22,25 +22,25 @@ use crate::domain::time::Stamp;
 pub struct BreakerPolicy {
     /// Whether there is one.
     pub on: bool,
-    /// Failures in a row that open it; zero is never.
+    /// Consecutive failures that open the breaker; zero disables this condition.
     pub consecutive: u32,
-    /// Share of failures in the window that opens it, above 0 to 1; zero is never.
+    /// Failure rate in the window that opens the breaker, in (0, 1]; zero disables this condition.
     pub failure_rate: f64,
-    /// Share of slow calls in the window that opens it, above 0 to 1; zero is never.
+    /// Slow call rate in the window that opens the breaker, in (0, 1]; zero disables this condition.
     pub slow_rate: f64,
-    /// From which time on a call is slow.
+    /// Duration from which a call counts as slow.
     pub slow_call: Duration,
-    /// What the rates are taken over.
+    /// The window that the rates are computed over.
     pub window: Window,
-    /// Fewest calls in the window before a rate counts.
+    /// Minimum number of calls in the window before a rate counts.
     pub minimum_calls: u32,
     /// How long it stays open the first time.
     pub open: Duration,
-    /// Factor from one opening to the next while it was not closed between.
+    /// Factor from one open period to the next, as long as the breaker did not close in between.
     pub open_factor: f64,
     /// The longest time that it stays open.
     pub open_max: Duration,
-    /// Calls let through in half-open, and successes needed to close.
+    /// Calls admitted in half-open, and successes needed to close.
     pub half_open_calls: u32,
     /// What is sent first in half-open.
     pub probe: Probe,
@@ -68,13 +68,13 @@ impl Default for BreakerPolicy {
     }
 }
 
-/// What the rates of a breaker are taken over.
+/// The window that the rates of a breaker are computed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Window {
-    /// The last so many calls.
+    /// The last N calls.
     Calls(u32),
-    /// The calls of the last so long.
+    /// The calls of the last period of this length.
     Time(Duration),
 }
 
@@ -82,7 +82,7 @@ pub enum Window {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Probe {
-    /// A sign of life (`ping`, or `server/discover`), and only then the call.
+    /// A health check (`ping` or `server/discover`), then the call.
     #[default]
     Ping,
     /// The call itself.
@@ -98,12 +98,12 @@ pub enum State {
     Closed,
     /// Calls are refused.
     Open,
-    /// A few calls pass, and decide.
+    /// A few calls pass; their results decide.
     HalfOpen,
 }
 
 impl State {
-    /// The word for people.
+    /// Returns the name for users.
     pub fn word(self) -> &'static str {
         match self {
             State::Closed => "closed",
@@ -113,99 +113,100 @@ impl State {
     }
 }
 
-/// What a person did to a breaker.
+/// A manual override of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BreakerOverride {
-    /// Opens it now; it closes by itself as after failures.
+    /// Opens the breaker now. It recovers as after failures.
     Trip,
-    /// Keeps it open until reset.
+    /// Holds the breaker open until reset.
     HoldOpen,
-    /// Keeps it closed until reset, whatever fails.
+    /// Holds the breaker closed until reset, whatever fails.
     HoldClosed,
-    /// Closes it, lets go of what was held and forgets what was counted.
+    /// Closes the breaker, ends a hold and clears the counts.
     Reset,
 }
 
-/// How one call counted.
+/// How one call counted in the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cell {
-    /// Answered in time.
+    /// A response in time.
     Success,
-    /// Answered, but slow.
+    /// A slow response.
     Slow,
-    /// Failed.
+    /// A failure.
     Failure,
-    /// Failed, and slow.
+    /// A slow failure.
     SlowFailure,
 }
 
-/// A change of state with its reason.
+/// A state change with its reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
-    /// When.
+    /// Time of the change.
     pub at: Stamp,
-    /// From.
+    /// Previous state.
     pub from: State,
-    /// To.
+    /// New state.
     pub to: State,
-    /// Why, for people.
+    /// Reason for users.
     pub reason: String,
 }
 
-/// A breaker as shown: everything that a panel needs.
+/// A snapshot of a breaker for display.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BreakerView {
     /// The state.
     pub state: State,
-    /// Since when.
+    /// Time of the last state change.
     pub since: Stamp,
-    /// Why, for people; empty while it was never anything else.
+    /// Reason of the last state change for users; empty if there was none.
     pub reason: String,
-    /// What a person holds it at.
+    /// The active hold, if a user set one.
     pub held: Option<BreakerOverride>,
-    /// The window, oldest first, at most the last 64 calls of it.
+    /// The calls in the window, oldest first, at most the last 64.
     pub cells: Vec<Cell>,
-    /// Calls in the window.
+    /// Number of calls in the window.
     pub calls: u32,
-    /// Share of failures in the window, 0 to 1; `None` below the minimum of calls.
+    /// Failure rate in the window, 0 to 1; `None` below the minimum number of calls.
     pub failure_rate: Option<f64>,
-    /// Share of slow calls in the window.
+    /// Slow call rate in the window.
     pub slow_rate: Option<f64>,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub consecutive: u32,
-    /// When the next probe may be sent, while open.
+    /// Time from which the next probe may be sent, while open.
     pub next_probe: Option<Stamp>,
-    /// Calls let through in half-open and not yet back.
+    /// Half-open calls in flight.
     pub probing: u32,
-    /// How often it opened since it was last closed by success.
+    /// Openings since the breaker last closed by success.
     pub openings: u32,
-    /// Calls refused since it opened.
+    /// Calls refused since the breaker opened.
     pub refused: u64,
-    /// The last changes, oldest first, at most 20.
+    /// The last state changes, oldest first, at most 20.
     pub transitions: Vec<Transition>,
 }
 
-/// A place that a breaker gave; has to be given back.
+/// A permit to call through the breaker. It must be returned.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Admission {
-    /// State epoch that it was given in.
+    /// The generation in which the permit was granted.
     pub generation: u64,
-    /// Number of the place in half-open; `None` while closed.
+    /// Number of the half-open permit; `None` while closed.
     pub probe: Option<u64>,
 }
 
-/// Why a breaker refuses.
+/// The reason why a breaker refuses a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Open, or half-open with all places taken.
+    /// Open, or half-open with all permits taken.
     pub state: State,
-    /// Since when it is open.
+    /// Time at which the breaker opened.
     pub since: Stamp,
-    /// Why it opened.
+    /// Why the breaker opened.
     pub reason: String,
-    /// When the next probe may be sent; `None` when a person holds it open, or probes are under way.
+    /// Time from which the next probe may be sent; `None` while a user holds the breaker open, or while probes are in
+    /// flight.
     pub next_probe: Option<Stamp>,
 }

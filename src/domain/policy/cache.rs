@@ -1,4 +1,4 @@
-//! Which answers are kept, where, and under which key.
+//! The response cache's rules: which responses are cached, for how long, and under which key.
 
 use std::time::Duration;
 
@@ -15,36 +15,36 @@ use crate::domain::{
     server::{ServerSpec, Transport},
 };
 
-/// Where answers are kept.
+/// The settings of the response cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CacheSettings {
-    /// Redis that is shared with other processes (`redis://`, `rediss://`, `redis+sentinel://`,
-    /// several addresses for a cluster); in this process when absent.
+    /// Redis that is shared with other processes (`redis://`, `rediss://`, `redis+sentinel://`; several addresses for
+    /// a cluster). In this process if empty.
     pub redis: Vec<Secret>,
     /// Prefix of keys in Redis.
     pub prefix: String,
-    /// Most bytes kept in this process.
+    /// Capacity of the cache in this process, in bytes.
     pub bytes: u64,
-    /// Longest wait for Redis; then it is a miss.
+    /// Longest wait for Redis; a slower response counts as a miss.
     pub wait: Duration,
-    /// How long Redis is left alone after it did not answer.
+    /// How long Redis is not asked after it failed.
     pub pause: Duration,
 }
 
-/// The store of answers as shown.
+/// The state of the response cache for display.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CacheView {
     /// `memory` or `redis`.
     pub store: String,
-    /// What is wrong with it, for people; answers come from the servers meanwhile.
+    /// The current problem, for users; responses come from the servers meanwhile.
     pub trouble: Option<String>,
-    /// Answers given from it.
+    /// Number of responses served from the cache.
     pub hits: u64,
-    /// Of these, past their time.
+    /// Number of these that were stale.
     pub stale: u64,
-    /// Calls for which it had nothing.
+    /// Number of calls without a cached response.
     pub misses: u64,
-    /// Calls that took the answer of an equal one under way.
+    /// Number of calls that shared the response of an equal call in flight (single flight).
     pub shared: u64,
 }
 
@@ -60,78 +60,79 @@ impl Default for CacheSettings {
     }
 }
 
-/// An answer as it is kept.
+/// A cached response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CachedResponse {
-    /// The `result`, as it came.
+    /// The `result` as received.
     pub result: Body,
-    /// When it came, in milliseconds since the Unix epoch.
+    /// Time of receipt, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
-    /// How long it is given instead of a call.
+    /// How long the response is served instead of sending the call.
     pub ttl: Duration,
-    /// How long after that it may stand in for a call that failed.
+    /// How long past the TTL the response may be served when the call fails (stale-if-error).
     pub stale: Duration,
-    /// How long after that it is held for whoever takes any answer.
+    /// How long past `stale` the response is retained for callers that accept any age.
     pub hold: Duration,
-    /// The exposed name of the tool, or what was read.
+    /// The exposed name of the tool, or the resource that was read.
     pub name: String,
 }
 
-/// How far the clock of whoever kept an answer may be ahead of ours, before nothing is believed of its age.
-const MOST_AHEAD: Duration = Duration::from_secs(60);
+/// How far the writer's clock may be ahead of ours before the age counts as unknown.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 impl CachedResponse {
-    /// How old it is; `None` when it is from a future further off than clocks differ.
+    /// Returns the age; `None` if the timestamp is further in the future than clocks may differ.
     fn age(&self, unix_ms: u64) -> Option<Duration> {
         let ahead = Duration::from_millis(self.at_unix_ms.saturating_sub(unix_ms));
-        (ahead <= MOST_AHEAD).then(|| Duration::from_millis(unix_ms.saturating_sub(self.at_unix_ms)))
+        (ahead <= MAX_CLOCK_SKEW).then(|| Duration::from_millis(unix_ms.saturating_sub(self.at_unix_ms)))
     }
 
-    /// Whether it is given instead of a call.
+    /// Returns whether the response is served instead of sending the call.
     pub fn fresh(&self, unix_ms: u64) -> bool {
         self.age(unix_ms).is_some_and(|age| age < self.ttl)
     }
 
-    /// Whether it may stand in for a call that failed.
-    pub fn stands_in(&self, unix_ms: u64) -> bool {
+    /// Returns whether the response may be served when the call failed.
+    pub fn usable_on_error(&self, unix_ms: u64) -> bool {
         self.age(unix_ms).is_some_and(|age| age < self.ttl + self.stale)
     }
 
-    /// How long it is of any use.
-    pub fn useful(&self) -> Duration {
+    /// Returns how long the response is retained in the store.
+    pub fn total_lifetime(&self) -> Duration {
         self.ttl + self.stale + self.hold
     }
 }
 
-/// How long a result says that it holds, and whether it is for this client only (`ttlMs`, `cacheScope`; MCP 2026-07-28).
-pub fn told_ttl(result: &Body) -> Option<(Duration, bool)> {
+/// Returns the TTL that the server set for a result, and whether the result is private to this client (`ttlMs`,
+/// `cacheScope`; MCP 2026-07-28).
+pub fn response_ttl(result: &Body) -> Option<(Duration, bool)> {
     #[derive(Deserialize)]
-    struct Told {
+    struct CacheHints {
         #[serde(rename = "ttlMs")]
         ttl_ms: Option<u64>,
         #[serde(rename = "cacheScope")]
         scope: Option<String>,
     }
-    let told: Told = serde_json::from_slice(result.bytes()).ok()?;
-    Some((Duration::from_millis(told.ttl_ms?), told.scope.as_deref() != Some("public")))
+    let hints: CacheHints = serde_json::from_slice(result.bytes()).ok()?;
+    Some((Duration::from_millis(hints.ttl_ms?), hints.scope.as_deref() != Some("public")))
 }
 
-/// Longest name in a key, in bytes; what is cut off still counts in the hash.
-const NAME_MOST: usize = 120;
+/// Longest name in a key, in bytes. The hash covers the rest.
+const MAX_NAME_BYTES: usize = 120;
 
-/// The key of an answer: `server/tool/hash`, the names with what is not plain in per cent, the hash of everything.
+/// Returns the cache key of a call: `server/tool/hash`. Names are percent-encoded; the hash covers everything.
 ///
-/// Arguments are compared as [`canonical`] JSON text. See [`scoped_key`] for stores that are shared.
+/// Arguments are compared as [`canonical`] JSON text. See [`scoped_key`] for shared stores.
 pub fn key(server: &ServerId, tool: &str, arguments: &Body) -> String {
     scoped_key("", server, tool, arguments)
 }
 
-/// The same key for one way to reach the server ([`scope`]): another account, or another server of the same name on
-/// another machine, never gets the answer.
+/// Returns the cache key within a `scope` (see [`scope`]), so that another account, or a server of the same name on
+/// another machine, never gets the response.
 pub fn scoped_key(scope: &str, server: &ServerId, tool: &str, arguments: &Body) -> String {
     let mut hash = Sha256::new();
     for part in [scope, server.as_str(), tool] {
-        feed(&mut hash, part.as_bytes());
+        hash_part(&mut hash, part.as_bytes());
     }
     hash.update(canonical(arguments));
     let mut key = String::new();
@@ -143,39 +144,39 @@ pub fn scoped_key(scope: &str, server: &ServerId, tool: &str, arguments: &Body) 
     key
 }
 
-/// SHA-256 of a text, in hexadecimal digits.
+/// Returns the SHA-256 of a text in hexadecimal.
 pub fn digest(text: &str) -> String {
     let mut out = String::new();
     hex(&Sha256::digest(text), &mut out);
     out
 }
 
-/// What tells one way to reach a server from another: endpoint or command, with the credentials that are sent. A digest
-/// of them that goes into keys only together with the arguments.
+/// Returns a digest of the endpoint or command of a server and the credentials that are sent. It distinguishes
+/// accounts in keys and goes into a key only together with the arguments.
 pub fn scope(spec: &ServerSpec) -> String {
     let mut hash = Sha256::new();
     let mut pairs = |pairs: &[(String, Secret)]| {
         for (name, value) in pairs {
-            feed(&mut hash, name.as_bytes());
-            feed(&mut hash, value.expose().as_bytes());
+            hash_part(&mut hash, name.as_bytes());
+            hash_part(&mut hash, value.expose().as_bytes());
         }
     };
     match &spec.launch {
         Transport::Stdio { command, args, env, cwd, .. } => {
             pairs(env);
-            feed(&mut hash, command.as_bytes());
+            hash_part(&mut hash, command.as_bytes());
             for arg in args {
-                feed(&mut hash, arg.expose().as_bytes());
+                hash_part(&mut hash, arg.expose().as_bytes());
             }
             if let Some(cwd) = cwd {
-                feed(&mut hash, cwd.to_string_lossy().as_bytes());
+                hash_part(&mut hash, cwd.to_string_lossy().as_bytes());
             }
         }
         Transport::Http { url, headers, socket } => {
             pairs(headers);
-            feed(&mut hash, url.as_bytes());
+            hash_part(&mut hash, url.as_bytes());
             if let Some(socket) = socket {
-                feed(&mut hash, socket.to_string_lossy().as_bytes());
+                hash_part(&mut hash, socket.to_string_lossy().as_bytes());
             }
         }
     }
@@ -184,11 +185,11 @@ pub fn scope(spec: &ServerSpec) -> String {
     text
 }
 
-/// JSON text by which equal arguments are found: no spaces, members sorted by name in UTF-16 order as in RFC 8785, strings
-/// written one way; of members of the same name the last counts. Empty is `{}`.
+/// Returns the canonical JSON text by which arguments are compared: no spaces, members sorted by name in UTF-16 order
+/// as in RFC 8785, one string notation; of duplicate members the last counts. Empty text becomes `{}`.
 ///
-/// Other than there, numbers stay as they were written: `1`, `1.0` and `1e0` are three. A server may tell them apart, and a
-/// call too many is better than a wrong answer. What is no JSON stays as it is.
+/// Unlike RFC 8785, numbers stay as written: `1`, `1.0` and `1e0` differ, because a server may distinguish them and
+/// an extra call is better than a wrong response. Invalid JSON stays as it is.
 pub fn canonical(arguments: &Body) -> String {
     let text = arguments.text();
     if text.trim().is_empty() {
@@ -205,20 +206,20 @@ fn sorted(json: Json) -> Json {
         Json::Array(items) => Json::Array(items.into_iter().map(sorted).collect()),
         Json::Object(mut members) => {
             members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-            let mut kept: Vec<(String, Json)> = Vec::with_capacity(members.len());
+            let mut unique: Vec<(String, Json)> = Vec::with_capacity(members.len());
             for (name, value) in members {
-                match kept.last_mut() {
+                match unique.last_mut() {
                     Some(last) if last.0 == name => last.1 = sorted(value),
-                    _ => kept.push((name, sorted(value))),
+                    _ => unique.push((name, sorted(value))),
                 }
             }
-            Json::Object(kept)
+            Json::Object(unique)
         }
         json => json,
     }
 }
 
-/// Whether answers of a tool with these hints, of a server that is trusted or not, are kept.
+/// Returns whether the policy allows to cache responses of a tool with these `hints` of a server.
 pub fn allowed(policy: &CachePolicy, hints: Hints, trusted: bool) -> bool {
     match policy.keep {
         CacheMode::Never => false,
@@ -227,7 +228,7 @@ pub fn allowed(policy: &CachePolicy, hints: Hints, trusted: bool) -> bool {
     }
 }
 
-/// Whether the answer of this key is meant by a pattern of `cache purge`: over `server/tool`, or the server alone.
+/// Returns whether a `cache purge` pattern matches a key: by `server/tool` or by the server alone.
 pub fn purged(pattern: &Pattern, key: &str) -> bool {
     let mut parts = key.split('/');
     let (Some(server), Some(tool), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else { return false };
@@ -235,8 +236,8 @@ pub fn purged(pattern: &Pattern, key: &str) -> bool {
     pattern.matches(&server) || pattern.matches(&format!("{server}/{tool}"))
 }
 
-/// Takes in a part with its length, so that two parts never look like two others.
-fn feed(hash: &mut Sha256, part: &[u8]) {
+/// Hashes a part with its length, so that different splits of the same bytes have different hashes.
+fn hash_part(hash: &mut Sha256, part: &[u8]) {
     hash.update((part.len() as u64).to_be_bytes());
     hash.update(part);
 }
@@ -250,7 +251,7 @@ fn hex(bytes: &[u8], out: &mut String) {
 
 fn escape(name: &str, out: &mut String) {
     use std::fmt::Write;
-    for byte in name.bytes().take(NAME_MOST) {
+    for byte in name.bytes().take(MAX_NAME_BYTES) {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => out.push(char::from(byte)),
             byte => {
@@ -283,19 +284,19 @@ fn unescape(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn of(arguments: &str) -> String {
+    fn key_of(arguments: &str) -> String {
         key(&"db".into(), "query", &arguments.into())
     }
 
     #[test]
     fn equal_arguments_have_one_key_however_they_are_written() {
-        assert_eq!(of(r#"{"b":[1,{"y":2,"x":"\u00e9"}],"a":null}"#), of(" {\"a\" : null, \"b\": [1, {\"x\":\"é\",\"y\":2}]}"));
-        assert_eq!(of(""), of("{}"));
-        assert_eq!(of(r#"{"a":1,"a":2}"#), of(r#"{"a":2}"#));
+        assert_eq!(key_of(r#"{"b":[1,{"y":2,"x":"\u00e9"}],"a":null}"#), key_of(" {\"a\" : null, \"b\": [1, {\"x\":\"é\",\"y\":2}]}"));
+        assert_eq!(key_of(""), key_of("{}"));
+        assert_eq!(key_of(r#"{"a":1,"a":2}"#), key_of(r#"{"a":2}"#));
         let different = [r#"{"a":1}"#, r#"{"a":1.0}"#, r#"{"a":"1"}"#, r#"{"a":[1]}"#, r#"{"A":1}"#, "{", "[]"];
-        let keys: std::collections::BTreeSet<String> = different.iter().map(|a| of(a)).collect();
+        let keys: std::collections::BTreeSet<String> = different.iter().map(|a| key_of(a)).collect();
         assert_eq!(keys.len(), different.len());
-        assert_ne!(of(r#"{"n":90071992547409921}"#), of(r#"{"n":90071992547409920}"#), "no digit is lost");
+        assert_ne!(key_of(r#"{"n":90071992547409921}"#), key_of(r#"{"n":90071992547409920}"#), "no digit is lost");
         assert_eq!(
             canonical(&r#"{"\ufb33":1,"\ud83d\ude00":2,"a":3}"#.into()),
             "{\"a\":3,\"😀\":2,\"\u{fb33}\":1}",
@@ -321,39 +322,39 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_ages_and_one_from_the_future_is_not_believed() {
+    fn a_response_ages_and_one_from_the_future_is_not_used() {
         let (ttl, stale) = (Duration::from_secs(10), Duration::from_secs(5));
-        let kept = CachedResponse { result: Body::default(), at_unix_ms: 100_000, ttl, stale, hold: Duration::ZERO, name: String::new() };
-        for (now, fresh, stands_in) in [
+        let cached = CachedResponse { result: Body::default(), at_unix_ms: 100_000, ttl, stale, hold: Duration::ZERO, name: String::new() };
+        for (now, fresh, usable_on_error) in [
             (100_000, true, true),
             (109_999, true, true),
             (110_000, false, true),
             (115_000, false, false),
-            // Clocks differ a little; one that was put back by more says nothing.
+            // Clocks differ a little. The age of a response from further in the future is unknown.
             (40_000, true, true),
             (39_999, false, false),
         ] {
-            assert_eq!((kept.fresh(now), kept.stands_in(now)), (fresh, stands_in), "{now}");
+            assert_eq!((cached.fresh(now), cached.usable_on_error(now)), (fresh, usable_on_error), "{now}");
         }
     }
 
     #[test]
-    fn a_purge_means_servers_or_tools() {
+    fn a_purge_matches_servers_or_tools() {
         let key = key(&"my db".into(), "get é", &"{}".into());
         assert!(key.starts_with("my%20db/get%20%C3%A9/"));
-        for (pattern, meant) in [("my db", true), ("my db/get *", true), ("*", true), ("*é", true), ("other*", false), ("my", false)] {
-            assert_eq!(purged(&Pattern::parse(pattern).unwrap(), &key), meant, "{pattern}");
+        for (pattern, matches) in [("my db", true), ("my db/get *", true), ("*", true), ("*é", true), ("other*", false), ("my", false)] {
+            assert_eq!(purged(&Pattern::parse(pattern).unwrap(), &key), matches, "{pattern}");
         }
-        assert!(!purged(&Pattern::parse("*").unwrap(), "something else"), "what is not ours stays");
+        assert!(!purged(&Pattern::parse("*").unwrap(), "something else"), "foreign keys stay");
     }
 
     #[test]
-    fn answers_are_kept_by_policy_and_by_trusted_hints() {
+    fn responses_are_cached_by_policy_and_by_trusted_hints() {
         let reads = Hints { read_only: Some(true), ..Hints::default() };
-        let keeping = |keep| CachePolicy { keep, ..CachePolicy::default() };
+        let with_mode = |keep| CachePolicy { keep, ..CachePolicy::default() };
         assert!(!allowed(&CachePolicy::default(), reads, true));
-        assert!(allowed(&keeping(CacheMode::ReadOnly), reads, true) && !allowed(&keeping(CacheMode::ReadOnly), reads, false));
-        assert!(!allowed(&keeping(CacheMode::ReadOnly), Hints { idempotent: Some(true), ..Hints::default() }, true));
-        assert!(allowed(&keeping(CacheMode::Always), Hints::default(), false));
+        assert!(allowed(&with_mode(CacheMode::ReadOnly), reads, true) && !allowed(&with_mode(CacheMode::ReadOnly), reads, false));
+        assert!(!allowed(&with_mode(CacheMode::ReadOnly), Hints { idempotent: Some(true), ..Hints::default() }, true));
+        assert!(allowed(&with_mode(CacheMode::Always), Hints::default(), false));
     }
 }

@@ -1,4 +1,4 @@
-//! The stages of a call between its start and its end, as shown in its detail and on the timeline.
+//! Call events: the trace of one call between its start and its end, for its details and the timeline.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,112 +12,112 @@ use crate::domain::{
     time::{Stamp, short},
 };
 
-/// Something that happened to a call on its way.
+/// An event in the life of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "snake_case")]
 pub enum CallEvent {
-    /// It was decided where it goes. Told only when there was something to decide.
+    /// The call was routed. Emitted only if there was a choice.
     Routed {
-        /// Where and why.
+        /// The route and its reason.
         decision: Arc<Decision>,
     },
-    /// It waits.
+    /// The call waits.
     Waiting {
-        /// For what.
+        /// The resource waited for.
         on: Wait,
-        /// The server that it waits for.
+        /// The server that owns the resource.
         server: ServerId,
     },
-    /// A breaker has it ask for a sign of life first.
+    /// A half-open breaker sends a health check before the call.
     Probing {
         /// The server.
         server: ServerId,
     },
-    /// An attempt begins.
+    /// An attempt starts.
     Attempt {
-        /// Its number within the call, from 1.
+        /// Number of the attempt within the call, from 1.
         attempt: u32,
-        /// Whose tool.
+        /// The server of the tool.
         server: ServerId,
-        /// The tool's own name, or what is read.
+        /// The server's name of the tool, or the resource that is read.
         subject: Arc<str>,
-        /// Why there is this attempt.
+        /// The cause of the attempt.
         cause: Cause,
     },
     /// An attempt ended.
     Ended {
-        /// Which.
+        /// The number of the attempt.
         attempt: u32,
         /// How it ended.
         end: AttemptEnd,
-        /// How it counted.
+        /// How the attempt counts for the breaker.
         verdict: Verdict,
-        /// How long it took.
+        /// Duration of the attempt.
         took: Duration,
     },
-    /// The session was lost within an attempt; the request was sent again in a new session.
+    /// The session was lost during an attempt, and the request was resent in a new session.
     Resent {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// Why that does no harm.
+        /// Why resending is safe.
         cause: Resend,
     },
     /// A pause before the next attempt.
     BackOff {
-        /// How long.
+        /// Length of the pause.
         pause: Duration,
-        /// Why that long: `Retry-After`, the back-off.
+        /// The reason for its length: `Retry-After`, or the backoff.
         why: String,
     },
-    /// It was not repeated.
+    /// The call was not retried.
     NotRepeated {
-        /// Why not: not known to be safe, the budget is used up, …
+        /// The reason: not known to be safe, retry budget used up, …
         why: String,
     },
-    /// An answer kept earlier was given.
+    /// A cached response was served.
     CacheHit {
-        /// How old it is.
+        /// Age of the response.
         age: Duration,
-        /// Its key.
+        /// The cache key.
         key: String,
-        /// Where it was kept: `memory`, `redis`.
+        /// The store: `memory` or `redis`.
         store: String,
-        /// Whether it was past its time and stands in for a failed call.
+        /// Whether the response was stale and replaces that of a failed call.
         stale: bool,
     },
-    /// The cache had no answer.
+    /// The cache had no response.
     CacheMiss {
-        /// The key.
+        /// The cache key.
         key: String,
     },
-    /// An equal call is under way; its answer is taken.
+    /// An equal call is in flight; its response is shared (single flight).
     Shared {
-        /// Which.
+        /// The equal call.
         with: CallId,
     },
-    /// The call failed; something else is tried.
+    /// The call failed; a fallback is tried.
     Fallback {
-        /// What, in words.
+        /// Description of the fallback.
         to: String,
-        /// Why: the failure before.
+        /// The failure that caused it.
         after: String,
     },
-    /// A fault made by hand met it.
+    /// A manual fault was injected.
     Injected {
-        /// What was done.
+        /// Description of the fault.
         what: String,
     },
-    /// An answer came after its attempt was given up. It moves nothing.
+    /// A response arrived after its attempt had ended. It changes nothing.
     Late {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// How long after the attempt was sent.
+        /// Time from sending the attempt to the response.
         after: Duration,
     },
 }
 
 impl CallEvent {
-    /// The stage in words for people, in one line.
+    /// Describes the event for users, in one line.
     pub fn words(&self) -> String {
         match self {
             CallEvent::Routed { decision } => match (decision.order.first(), &decision.group) {
@@ -125,37 +125,37 @@ impl CallEvent {
                 (Some(server), None) => format!("routed to {server}: {}", decision.why),
                 (None, _) => format!("routed nowhere: {}", decision.why),
             },
-            CallEvent::Waiting { on: Wait::Ready, server } => format!("waits for {server}"),
-            CallEvent::Waiting { on: Wait::Place, server } => format!("waits for a place at {server}"),
-            CallEvent::Waiting { on: Wait::Rate, server } => format!("waits for the rate of {server}"),
-            CallEvent::Probing { server } => format!("asks {server} for a sign of life first"),
+            CallEvent::Waiting { on: Wait::Ready, server } => format!("waiting for {server} to connect"),
+            CallEvent::Waiting { on: Wait::Permit, server } => format!("waiting for {server}'s concurrency limit"),
+            CallEvent::Waiting { on: Wait::Rate, server } => format!("waiting for {server}'s rate limit"),
+            CallEvent::Probing { server } => format!("probing {server} (breaker half-open)"),
             CallEvent::Attempt { attempt, server, subject, cause } => {
                 let cause = match cause {
                     Cause::First => "",
-                    Cause::Retry => ", again",
-                    Cause::Hedge => ", beside the one before",
-                    Cause::Failover => ", the next replica",
-                    Cause::Fallback => ", as a fallback",
+                    Cause::Retry => ", retry",
+                    Cause::Hedge => ", hedge",
+                    Cause::Failover => ", failover to the next replica",
+                    Cause::Fallback => ", fallback",
                 };
                 format!("attempt {attempt}: {subject} of {server}{cause}")
             }
             CallEvent::Ended { attempt, end, took, .. } => format!("attempt {attempt} ended after {}: {end}", short(*took)),
-            CallEvent::Resent { attempt, cause } => format!("attempt {attempt}: session lost, sent again in a new one: {}", cause.words()),
-            CallEvent::BackOff { pause, why } => format!("pauses {}: {why}", short(*pause)),
-            CallEvent::NotRepeated { why } => format!("not repeated: {why}"),
+            CallEvent::Resent { attempt, cause } => format!("attempt {attempt}: session lost, resent in a new session: {}", cause.words()),
+            CallEvent::BackOff { pause, why } => format!("backoff {}: {why}", short(*pause)),
+            CallEvent::NotRepeated { why } => format!("not retried: {why}"),
             CallEvent::CacheHit { age, store, stale, .. } => {
-                let stale = if *stale { ", past its time" } else { "" };
-                format!("answer kept {} ago in {store}{stale}", short(*age))
+                let stale = if *stale { ", stale" } else { "" };
+                format!("response cached {} ago in {store}{stale}", short(*age))
             }
-            CallEvent::CacheMiss { .. } => "no answer was kept".into(),
-            CallEvent::Shared { with } => format!("takes the answer of the equal call {with}"),
-            CallEvent::Fallback { to, after } => format!("falls back to {to}, after {after}"),
-            CallEvent::Injected { what } => format!("fault on purpose: {what}"),
-            CallEvent::Late { attempt, after } => format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)),
+            CallEvent::CacheMiss { .. } => "cache miss".into(),
+            CallEvent::Shared { with } => format!("shares the response of equal call {with}"),
+            CallEvent::Fallback { to, after } => format!("fallback to {to} after {after}"),
+            CallEvent::Injected { what } => format!("fault injected: {what}"),
+            CallEvent::Late { attempt, after } => format!("late response to attempt {attempt}, {} after it was sent", short(*after)),
         }
     }
 
-    /// About how many bytes the failure in it takes.
+    /// Returns the approximate size of its failure, in bytes.
     pub fn weight(&self) -> usize {
         match self {
             CallEvent::Ended { end, .. } => end.failure().map_or(0, |failure| failure.weight()),
@@ -163,7 +163,7 @@ impl CallEvent {
         }
     }
 
-    /// The tag that it has in JSON.
+    /// Returns the tag of the event in JSON.
     pub fn tag(&self) -> &'static str {
         match self {
             CallEvent::Routed { .. } => "routed",
@@ -194,7 +194,7 @@ pub enum AttemptEnd {
     ToolError,
     /// The attempt was cancelled.
     Cancelled {
-        /// By whom and why; empty when nobody gave a reason.
+        /// Who cancelled it and why; empty without a reason.
         reason: String,
     },
     /// The attempt failed.
@@ -205,8 +205,8 @@ pub enum AttemptEnd {
 }
 
 impl AttemptEnd {
-    /// The end of an attempt that had this outcome. Of a failure only kind and front of the message are stored: the whole
-    /// failure is with the call.
+    /// Returns the end of an attempt with this outcome. Of a failure it stores the kind and the front of the message: the
+    /// call has the complete failure.
     pub fn of(outcome: &Outcome) -> AttemptEnd {
         match outcome {
             Outcome::Ok { .. } => AttemptEnd::Ok,
@@ -216,7 +216,7 @@ impl AttemptEnd {
         }
     }
 
-    /// The failure, if the attempt failed.
+    /// Returns the failure of a failed attempt.
     pub fn failure(&self) -> Option<&Arc<Failure>> {
         match self {
             AttemptEnd::Failed { failure } => Some(failure),
@@ -225,7 +225,7 @@ impl AttemptEnd {
     }
 }
 
-/// The words for people: `ok`, `tool error`, `timeout: no answer within 2 s`, `cancelled: …`.
+/// The text for users: `ok`, `tool error`, `timeout: no answer within 2 s`, `cancelled: …`.
 impl fmt::Display for AttemptEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -238,75 +238,77 @@ impl fmt::Display for AttemptEnd {
     }
 }
 
-/// What a call waits for.
+/// The resource that a call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wait {
     /// The server's connection.
     Ready,
-    /// A place among the calls in flight.
-    Place,
-    /// The rate.
+    /// A permit of the concurrency limit.
+    #[serde(rename = "place")]
+    Permit,
+    /// The rate limit.
     Rate,
 }
 
-/// Why there is an attempt.
+/// The cause of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
-    /// The first.
+    /// The first attempt.
     First,
-    /// The one before failed.
+    /// The previous attempt failed.
     Retry,
-    /// The one before is slow.
+    /// The previous attempt is slow.
     Hedge,
-    /// The next replica.
+    /// Another replica is tried.
     Failover,
-    /// What stands in for a failed call.
+    /// A fallback is tried after the call failed.
     Fallback,
 }
 
-/// Why a request was sent again within one attempt, after its session was lost.
+/// Why a request may be resent within one attempt after its session was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resend {
-    /// The policy lets the call be repeated.
+    /// The policy allows the call to be repeated.
     Repeatable,
-    /// The server refuses a ping with the old session id and accepts one with the new: it refused the call unread.
+    /// The server refuses a ping with the old session id and accepts one with the new id, so the call was refused
+    /// unread.
     ProvenGone,
 }
 
 impl Resend {
-    /// The words for people.
+    /// Returns a description for users.
     pub fn words(self) -> &'static str {
         match self {
-            Resend::Repeatable => "the call is safe to repeat",
+            Resend::Repeatable => "the call is safe to retry",
             Resend::ProvenGone => "the server refuses the old session, so the call did not run in it",
         }
     }
 }
 
-/// Stages of one call that are kept; more than any call has that ends.
-const STAGES: usize = 256;
+/// Maximum number of events recorded per call; no call that ends has as many.
+const MAX_EVENTS: usize = 256;
 
-/// What happened to one call on its way.
+/// The trace of one call: its events.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CallTrace {
-    /// The stages in order, with when each began.
+    /// The events in order, with their times.
     pub stages: Vec<(Stamp, Arc<CallEvent>)>,
     /// The server of the last attempt.
     pub at: Option<ServerId>,
 }
 
 impl CallTrace {
-    /// Takes in the next stage.
+    /// Appends an event.
     pub fn push(&mut self, at: Stamp, stage: &Arc<CallEvent>) {
-        if self.stages.len() < STAGES {
+        if self.stages.len() < MAX_EVENTS {
             self.stages.push((at, stage.clone()));
         }
     }
 
-    /// Server and tool of the last attempt.
+    /// Returns the server and tool of the last attempt.
     pub fn place(&self) -> Option<(ServerId, Arc<str>)> {
         self.stages.iter().rev().find_map(|(_, stage)| match &**stage {
             CallEvent::Attempt { server, subject, .. } => Some((server.clone(), subject.clone())),
@@ -314,9 +316,9 @@ impl CallTrace {
         })
     }
 
-    /// The attempts that ended: server, tool, after which time, and the failure.
+    /// Returns the attempts that ended: server, tool, duration, and the failure.
     pub fn ended(&self) -> impl Iterator<Item = (&ServerId, &Arc<str>, Duration, Option<&Arc<Failure>>)> {
-        let begun = |number: u32| {
+        let started = |number: u32| {
             self.stages.iter().find_map(|(_, stage)| match &**stage {
                 CallEvent::Attempt { attempt, server, subject, .. } if *attempt == number => Some((server, subject)),
                 _ => None,
@@ -324,16 +326,17 @@ impl CallTrace {
         };
         self.stages.iter().filter_map(move |(_, stage)| match &**stage {
             CallEvent::Ended { attempt, end, took, .. } => {
-                let (server, subject) = begun(*attempt)?;
+                let (server, subject) = started(*attempt)?;
                 Some((server, subject, *took, end.failure()))
             }
             _ => None,
         })
     }
 
-    /// Whether there was nothing but one attempt.
+    /// Returns whether the call had a single attempt and no other events.
     pub fn plain(&self) -> bool {
-        let first = |stage: &CallEvent| matches!(stage, CallEvent::Attempt { attempt: 1, .. } | CallEvent::Ended { attempt: 1, .. });
-        self.stages.iter().all(|(_, stage)| first(stage))
+        let single_attempt =
+            |stage: &CallEvent| matches!(stage, CallEvent::Attempt { attempt: 1, .. } | CallEvent::Ended { attempt: 1, .. });
+        self.stages.iter().all(|(_, stage)| single_attempt(stage))
     }
 }

@@ -1,8 +1,9 @@
-//! What happens between firing a call and its answer: every knob, with its default.
+//! The resilience policy of calls: every setting between firing a call and its response, with its default.
 //!
-//! Owns the settings and the pure rules that use them; the engine's dispatch asks these rules and does
-//! what they say. Settings come in three layers, each over the one before: all servers, one server, the
-//! tools that a rule matches ([`Rules`]).
+//! Owns the settings (attempt timeout, retry and backoff, breaker, concurrency and rate limit, hedge, cache,
+//! fallback) and the pure rules that use them. The engine's dispatch evaluates the rules and carries out their
+//! results. Settings have three layers, each overriding the one before: all servers, one server, the tools that a
+//! rule matches ([`Rules`]).
 
 pub mod breaker;
 pub mod budget;
@@ -22,47 +23,48 @@ use serde::{Deserialize, Serialize};
 use self::{breaker::BreakerPolicy, cache::CacheSettings, pattern::Pattern, route::Routing, verdict::FailureRules};
 use super::{body::Body, id::ServerId};
 
-/// How calls are treated: the settings of a server, or of a tool of it, with nothing left open.
+/// The complete call settings of a server, or of one of its tools.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Longest time of one attempt; without it an attempt may take what is left of the call, shared with those who could
-    /// follow it ([`budget::share`]).
+    /// Longest time of one attempt. Without it, an attempt shares the rest of the call's deadline with the candidates
+    /// that could follow it ([`budget::attempt_share`]).
     pub attempt: Option<Duration>,
-    /// When a failed call is sent again.
+    /// When a failed call is retried.
     pub retry: Retry,
-    /// When a server is left alone for a while.
+    /// When calls to a failing server are refused.
     pub breaker: BreakerPolicy,
-    /// What counts as a failure of the server.
+    /// Which failures count against the server.
     pub counting: FailureRules,
-    /// How much a server is given to do at once.
+    /// Concurrency limit ("bulkhead") and rate limit of the server.
     pub load: Load,
-    /// Whether a slow call is sent a second time beside the first.
+    /// Whether a slow call gets a second, concurrent attempt.
     pub hedge: Hedge,
-    /// Whether answers are kept.
+    /// Whether responses are cached.
     pub cache: CachePolicy,
 }
 
-/// When a failed call is sent again.
+/// When a failed call is retried.
 ///
-/// Only calls known to be safe are repeated (see [`RetryMode`]); any other only while no byte of it was sent.
+/// After bytes of a call were sent, only calls known to be safe are retried (see [`RetryMode`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
-    /// Most attempts of one call, the first included.
+    /// Maximum number of attempts of one call, including the first.
     pub attempts: u32,
-    /// Upper bound of the first pause; each pause is drawn evenly from zero to its bound ("full jitter").
+    /// Upper bound of the first backoff pause. Each pause is uniformly random between zero and its bound ("full
+    /// jitter").
     pub backoff: Duration,
     /// Factor from one bound to the next.
     pub factor: f64,
-    /// The highest bound.
+    /// Maximum of the bound.
     pub backoff_max: Duration,
-    /// Whether a server's `Retry-After` (RFC 9110, section 10.2.3) takes the place of the pause.
+    /// Whether a server's `Retry-After` (RFC 9110, section 10.2.3) replaces the backoff pause.
     pub retry_after: bool,
-    /// Which calls may be repeated after bytes of them were sent.
+    /// Which calls may be retried after bytes of them were sent.
     pub repeat: RetryMode,
-    /// Extra attempts that each call adds to what its server may be given, hedges and fallbacks to a server that had the call
-    /// before included: 0.2 is twenty per cent.
+    /// Retry budget that each call adds for its server, in extra attempts: 0.2 allows 20 per cent. Hedges spend it
+    /// too, and so do fallbacks to a server that had the call before.
     pub budget: f64,
-    /// Extra attempts that a server may be given before any call earned them, and the most that are saved up.
+    /// Initial retry budget of a server, and the most that it saves up.
     pub reserve: f64,
 }
 
@@ -81,12 +83,11 @@ impl Default for Retry {
     }
 }
 
-/// Which calls may be repeated after bytes of them were sent.
+/// Which calls may be retried after bytes of them were sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RetryMode {
-    /// Those known to be safe: the tool is read-only or idempotent by the word of a trusted server, or a rule
-    /// says so.
+    /// Calls known to be safe: a trusted server declares the tool read-only or idempotent, or a rule says so.
     #[default]
     Safe,
     /// None.
@@ -114,15 +115,16 @@ impl Default for Load {
     }
 }
 
-/// Whether a slow call is sent a second time beside the first; the first answer wins. Only calls that may be
-/// repeated are.
+/// Whether a slow call gets a second, concurrent attempt ("hedge"); the first response wins. Only calls that are safe
+/// to repeat are hedged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hedge {
     /// Whether to.
     pub on: bool,
-    /// After which time; the tool's p95 when absent (and no hedge before [`Hedge::samples`] answers are known).
+    /// Delay before the hedge. The tool's p95 latency if absent; then there is no hedge before [`Hedge::samples`]
+    /// responses are known.
     pub after: Option<Duration>,
-    /// Answers needed before a p95 is believed.
+    /// Responses needed before the p95 is used.
     pub samples: u64,
 }
 
@@ -132,16 +134,16 @@ impl Default for Hedge {
     }
 }
 
-/// Whether answers are kept, and for how long.
+/// Whether responses are cached, and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CachePolicy {
     /// Which answers are kept.
     pub keep: CacheMode,
-    /// How long an answer is given instead of a call.
+    /// How long a cached response is served instead of sending the call.
     pub ttl: Duration,
-    /// How long after that it may still stand in for a call that failed; zero is never.
+    /// How long past the TTL a cached response may be served when the call fails (stale-if-error); zero disables it.
     pub stale: Duration,
-    /// Largest answer kept, in bytes.
+    /// Largest response to cache, in bytes.
     pub entry_bytes: u64,
 }
 
@@ -151,62 +153,63 @@ impl Default for CachePolicy {
     }
 }
 
-/// Which answers are kept.
+/// Which responses are cached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CacheMode {
     /// None.
     #[default]
     Never,
-    /// Those of tools that are read-only by the word of a trusted server.
+    /// Responses of tools that a trusted server declares read-only.
     ReadOnly,
     /// All. Meant for rules that name tools.
     Always,
 }
 
-/// A rule for tools: settings over those of their server.
+/// A rule for tools: overrides the settings of their server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ToolRule {
-    /// Which exposed names it is for.
+    /// The exposed names that the rule matches.
     pub matches: Pattern,
-    /// The servers (and groups) whose tools it is for; all when absent. A project's rules are for its own.
+    /// The servers and groups whose tools the rule applies to; all if absent. A project's rules apply to its own
+    /// servers only.
     #[serde(default)]
     pub only: Option<Vec<ServerId>>,
-    /// What it changes.
+    /// The settings that the rule changes.
     pub patch: PolicyPatch,
     /// Overall deadline of a call.
     pub timeout: Option<Duration>,
-    /// Whether calls may be repeated, by the user's word: over what the server says.
+    /// Whether the user declares calls safe to retry. Overrides the server's annotations.
     pub safe: Option<bool>,
-    /// Argument that gets a key made for the call, the same for every attempt, so that the server can tell a
-    /// repetition. A tool with such a rule counts as safe to repeat.
+    /// Argument that receives an idempotency key, generated once per call and the same for every attempt, by which
+    /// the server recognises a retry. A tool with such a rule counts as safe to retry.
     pub idempotency_key: Option<String>,
-    /// Whether the matching tools have a breaker of their own, beside their server's.
+    /// Whether each matching tool has its own breaker in addition to its server's.
     pub own_breaker: Option<bool>,
-    /// What is tried in order when the call has failed.
+    /// The fallbacks, in order, for a call that failed.
     pub fallback: Vec<Fallback>,
 }
 
-/// What is tried when a call has failed.
+/// An alternative for a call that failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fallback", rename_all = "lowercase")]
 pub enum Fallback {
-    /// The same tool of another server (or group).
+    /// The same tool of another server or group.
     Server {
-        /// Which.
+        /// The server or group.
         server: ServerId,
     },
     /// Another tool.
     Tool {
         /// Its exposed name.
         tool: String,
-        /// Its arguments, a JSON object whose texts may hold `{{ arguments.path }}` (see [`mapping`]); the same
-        /// arguments when absent.
+        /// Its arguments: a JSON object whose strings may contain `{{ arguments.path }}` (see [`mapping`]). The
+        /// call's own arguments if absent.
         arguments: Option<Body>,
     },
-    /// The last answer that the cache still has, however old.
+    /// The cached response, however old.
     Stale,
-    /// This value, as structured content.
+    /// A fixed value, as structured content.
     Value {
         /// Any JSON.
         value: Body,
@@ -214,51 +217,52 @@ pub enum Fallback {
 }
 
 impl Fallback {
-    /// The fallback in words.
+    /// Returns a short description for users.
     pub fn words(&self) -> String {
         match self {
             Fallback::Server { server } => format!("the same tool of {server}"),
             Fallback::Tool { tool, .. } => tool.clone(),
-            Fallback::Stale => "the last answer kept".into(),
+            Fallback::Stale => "the last cached response".into(),
             Fallback::Value { .. } => "a fixed value".into(),
         }
     }
 }
 
-/// Everything that is configured for more than one server: rules for tools, routes, the store of answers.
+/// The configuration that spans servers: rules for tools, routing, response cache.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
-    /// Rules for tools; all that match apply, later ones over earlier ones.
+    /// Rules for tools. All that match apply; later rules override earlier ones.
     pub tools: Vec<ToolRule>,
-    /// Groups of replicas and routes to them.
+    /// Groups of replicas, and routes.
     pub routing: Routing,
-    /// Where answers are kept.
+    /// The settings of the response cache.
     pub cache: CacheSettings,
 }
 
-/// What holds for the calls of one tool: its server's settings with the matching rules over them.
+/// The effective policy of one tool: its server's settings, overridden by the matching rules.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Treatment {
+pub struct EffectivePolicy {
     /// The settings.
     pub policy: Policy,
-    /// Overall deadline, if a rule gives one.
+    /// Overall deadline, if a rule sets one.
     pub timeout: Option<Duration>,
-    /// Whether a rule says that calls may be repeated.
+    /// Whether a rule declares calls safe or unsafe to retry.
     pub safe: Option<bool>,
-    /// Argument that gets the idempotency key.
+    /// Argument that receives the idempotency key.
     pub idempotency_key: Option<String>,
-    /// Whether the tool has a breaker of its own.
+    /// Whether the tool has its own breaker.
     pub own_breaker: bool,
-    /// What is tried when a call has failed, in order.
+    /// The fallbacks, in order, for a call that failed.
     pub fallback: Vec<Fallback>,
 }
 
 impl Rules {
-    /// What holds for the tool of this exposed name of `server` (or group), with `policy` as the server that is asked has it.
-    pub fn treatment(&self, exposed: &str, server: &ServerId, policy: &Policy) -> Treatment {
-        let mut treatment = Treatment { policy: policy.clone(), ..Treatment::default() };
-        let meant = |rule: &&ToolRule| rule.only.as_ref().is_none_or(|only| only.contains(server)) && rule.matches.matches(exposed);
-        for rule in self.tools.iter().filter(meant) {
+    /// Returns the effective policy of the tool exposed as `exposed` by `server` (a server or group). `policy` holds
+    /// the settings of the server that receives the call.
+    pub fn treatment(&self, exposed: &str, server: &ServerId, policy: &Policy) -> EffectivePolicy {
+        let mut treatment = EffectivePolicy { policy: policy.clone(), ..EffectivePolicy::default() };
+        let applies = |rule: &&ToolRule| rule.only.as_ref().is_none_or(|only| only.contains(server)) && rule.matches.matches(exposed);
+        for rule in self.tools.iter().filter(applies) {
             rule.patch.apply(&mut treatment.policy);
             treatment.timeout = rule.timeout.or(treatment.timeout);
             treatment.safe = rule.safe.or(treatment.safe);
@@ -272,22 +276,22 @@ impl Rules {
     }
 }
 
-/// Settings of which any may be left open.
+/// A partial policy: a list of settings to change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PolicyPatch {
-    /// What is set, in order: the last word counts.
+    /// The settings in order; later ones override earlier ones.
     pub set: Vec<Arc<PolicySetting>>,
 }
 
 impl PolicyPatch {
-    /// Changes `policy` as far as anything is set.
+    /// Applies the settings to `policy`.
     pub fn apply(&self, policy: &mut Policy) {
-        for knob in &self.set {
-            knob.apply(policy);
+        for setting in &self.set {
+            setting.apply(policy);
         }
     }
 
-    /// Both, this one over `below`.
+    /// Combines both patches; this one overrides `below`.
     pub fn over(self, below: PolicyPatch) -> PolicyPatch {
         PolicyPatch { set: below.set.into_iter().chain(self.set).collect() }
     }
@@ -303,7 +307,7 @@ macro_rules! knobs {
         }
 
         impl PolicySetting {
-            /// Sets it.
+            /// Applies the setting to `policy`.
             pub fn apply(&self, policy: &mut Policy) {
                 match self {
                     $(PolicySetting::$name(value) => policy.$($field).+ = value.clone(),)+

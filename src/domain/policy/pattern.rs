@@ -8,10 +8,10 @@ use std::{
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-/// Which names are meant.
+/// A pattern over exposed names.
 ///
-/// `db_query` is that name, `db_*` all that begin so (`*` any characters, `?` one), `/^(get|list)_/` all that
-/// the regular expression is found in. The default matches nothing.
+/// `db_query` matches that name, `db_*` all names with that prefix (`*` any characters, `?` one character),
+/// `/^(get|list)_/` all names in which the regular expression is found. The default matches nothing.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Arc<str>", into = "Arc<str>")]
 pub struct Pattern {
@@ -20,25 +20,25 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// A pattern that is known to be one.
+    /// Parses and validates a pattern.
     pub fn parse(text: &str) -> Result<Pattern, String> {
         let pattern = Pattern { text: text.into(), compiled: OnceLock::new() };
         if text.is_empty() {
             return Err("the pattern is empty".into());
         }
         if let Some(source) = pattern.source() {
-            let regex = Regex::new(&source).map_err(|e| format!("is no regular expression: {}", last_line(&e.to_string())))?;
+            let regex = Regex::new(&source).map_err(|e| format!("invalid regular expression: {}", last_line(&e.to_string())))?;
             let _ = pattern.compiled.set(Some(regex));
         }
         Ok(pattern)
     }
 
-    /// The pattern as written.
+    /// Returns the pattern as written.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether `name` is meant. A pattern that is none matches nothing.
+    /// Returns whether the pattern matches `name`. An invalid pattern matches nothing.
     pub fn matches(&self, name: &str) -> bool {
         match self.source() {
             None => !self.text.is_empty() && *self.text == *name,
@@ -46,7 +46,7 @@ impl Pattern {
         }
     }
 
-    /// The regular expression that is meant; `None` for an exact name.
+    /// Returns the regular expression of the pattern; `None` for an exact name.
     fn source(&self) -> Option<String> {
         if let Some(inner) = self.text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
             return Some(inner.to_owned());

@@ -1,88 +1,89 @@
-//! Who is in and who waits, where only so many may be in at once ("bulkhead").
+//! The permit queue of a bulkhead: counts permits in use and queues waiters in order.
 //!
-//! The engine's gate holds this behind a lock; waiting itself, and waking who waited, are its own.
+//! The engine's limiter holds this behind a lock; it also owns waiting and waking.
 
 use std::collections::VecDeque;
 
-/// Places taken, and who waits for one, in order.
+/// Permits in use, and the queue of waiters, first in first out.
 #[derive(Debug)]
 pub struct PermitQueue<W> {
-    /// Most at once; zero is no limit.
+    /// Maximum in use; zero is unlimited.
     limit: u32,
-    taken: u32,
+    in_use: u32,
     queue: VecDeque<W>,
 }
 
 impl<W> PermitQueue<W> {
-    /// All free.
+    /// Creates a queue with all permits free.
     pub fn new(limit: u32) -> PermitQueue<W> {
-        PermitQueue { limit, taken: 0, queue: VecDeque::new() }
+        PermitQueue { limit, in_use: 0, queue: VecDeque::new() }
     }
 
-    /// Takes a place, if there is one that nobody waits for.
-    pub fn take(&mut self) -> bool {
-        let free = self.limit == 0 || (self.taken < self.limit && self.queue.is_empty());
-        self.taken += u32::from(free);
+    /// Takes a permit if one is free and no one waits for it. Returns whether it did.
+    pub fn try_acquire(&mut self) -> bool {
+        let free = self.limit == 0 || (self.in_use < self.limit && self.queue.is_empty());
+        self.in_use += u32::from(free);
         free
     }
 
-    /// Waits for a place, behind those who wait already.
-    pub fn wait(&mut self, waiter: W) {
+    /// Appends a waiter to the queue.
+    pub fn enqueue(&mut self, waiter: W) {
         self.queue.push_back(waiter);
     }
 
-    /// Lets go of those who no longer wait.
-    pub fn forget(&mut self, gone: impl Fn(&W) -> bool) {
-        self.queue.retain(|waiter| !gone(waiter));
+    /// Removes the waiters that have stopped waiting.
+    pub fn remove_where(&mut self, has_gone: impl Fn(&W) -> bool) {
+        self.queue.retain(|waiter| !has_gone(waiter));
     }
 
-    /// Changes the limit. Then [`PermitQueue::admit`] is to be asked until there is nobody.
+    /// Changes the limit. Afterwards call [`PermitQueue::grant_next`] until it returns `None`.
     pub fn set_limit(&mut self, limit: u32) {
         self.limit = limit;
     }
 
-    /// Who gets a place that is free now. It counts as taken; if that one is gone, it is to be told by [`PermitQueue::was_gone`].
-    pub fn admit(&mut self) -> Option<W> {
-        if self.limit != 0 && self.taken >= self.limit {
+    /// Grants a free permit to the next waiter. If that waiter has gone, call [`PermitQueue::cancel_grant`].
+    pub fn grant_next(&mut self) -> Option<W> {
+        if self.limit != 0 && self.in_use >= self.limit {
             return None;
         }
         let next = self.queue.pop_front()?;
-        self.taken += 1;
+        self.in_use += 1;
         Some(next)
     }
 
-    /// Whom [`PermitQueue::admit`] gave is gone: the place is free again.
-    pub fn was_gone(&mut self) {
-        self.taken = self.taken.saturating_sub(1);
+    /// Frees the permit of a waiter that [`PermitQueue::grant_next`] returned but that has gone.
+    pub fn cancel_grant(&mut self) {
+        self.in_use = self.in_use.saturating_sub(1);
     }
 
-    /// Gives a place back; gives who gets it. If that one is gone, it is to be given back again. See [`pass_on`].
-    pub fn leave(&mut self) -> Option<W> {
-        // A lowered limit takes effect as places come back.
-        let over = self.limit != 0 && self.taken > self.limit;
-        let next = if over { None } else { self.queue.pop_front() };
+    /// Releases a permit and returns the waiter that takes it over. If that waiter has gone, release again; see
+    /// [`release_to_next`].
+    pub fn release(&mut self) -> Option<W> {
+        // A lowered limit takes effect as permits are released.
+        let above_limit = self.limit != 0 && self.in_use > self.limit;
+        let next = if above_limit { None } else { self.queue.pop_front() };
         if next.is_none() {
-            self.taken = self.taken.saturating_sub(1);
+            self.in_use = self.in_use.saturating_sub(1);
         }
         next
     }
 
-    /// Places taken.
-    pub fn taken(&self) -> u32 {
-        self.taken
+    /// Returns the permits in use.
+    pub fn in_use(&self) -> u32 {
+        self.in_use
     }
 
-    /// How many wait.
+    /// Returns the number of waiters.
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }
 }
 
-/// Gives a place back, to the first who is still there to `take` it. `leave` is [`PermitQueue::leave`], with the lock held for
-/// no longer than that.
-pub fn pass_on<W>(mut leave: impl FnMut() -> Option<W>, mut take: impl FnMut(W) -> bool) {
-    while let Some(next) = leave() {
-        if take(next) {
+/// Releases a permit to the first waiter that can still `accept` it. `release` is [`PermitQueue::release`], with the
+/// lock held only during that call.
+pub fn release_to_next<W>(mut release: impl FnMut() -> Option<W>, mut accept: impl FnMut(W) -> bool) {
+    while let Some(next) = release() {
+        if accept(next) {
             return;
         }
     }
@@ -100,61 +101,61 @@ mod tests {
 
     use super::*;
 
-    /// Where somebody waits, as the engine's channel does it.
+    /// The state of one waiter, as in the engine's channel.
     #[derive(Clone, Copy, PartialEq, Debug)]
     enum Slot {
         Waiting,
-        Given,
+        Granted,
         Gone,
     }
 
     type Waiter = Arc<Mutex<Slot>>;
     type Shared = Arc<(Mutex<PermitQueue<Waiter>>, AtomicU32)>;
 
-    fn leave(shared: &Shared) {
-        let give = |waiter: Waiter| {
+    fn release(shared: &Shared) {
+        let accept = |waiter: Waiter| {
             let mut slot = waiter.lock().expect("no panic");
-            let there = *slot == Slot::Waiting;
-            if there {
-                *slot = Slot::Given;
+            let waiting = *slot == Slot::Waiting;
+            if waiting {
+                *slot = Slot::Granted;
             }
-            there
+            waiting
         };
-        pass_on(|| shared.0.lock().expect("no panic").leave(), give);
+        release_to_next(|| shared.0.lock().expect("no panic").release(), accept);
     }
 
-    fn inside(shared: &Shared, limit: u32) {
-        assert!(shared.1.fetch_add(1, Ordering::SeqCst) < limit, "more than {limit} at once");
+    fn enter(shared: &Shared, limit: u32) {
+        assert!(shared.1.fetch_add(1, Ordering::SeqCst) < limit, "more than {limit} simultaneously");
         shared.1.fetch_sub(1, Ordering::SeqCst);
-        leave(shared);
+        release(shared);
     }
 
-    /// Comes, and goes in or gives up: whatever is there when it looks.
-    fn come(shared: &Shared, limit: u32) {
+    /// Arrives, and enters or stops waiting, depending on the slot.
+    fn arrive(shared: &Shared, limit: u32) {
         let slot = Arc::new(Mutex::new(Slot::Waiting));
-        let now = {
-            let mut places = shared.0.lock().expect("no panic");
-            let now = places.take();
-            if !now {
-                places.wait(slot.clone());
+        let acquired = {
+            let mut permits = shared.0.lock().expect("no panic");
+            let acquired = permits.try_acquire();
+            if !acquired {
+                permits.enqueue(slot.clone());
             }
-            now
+            acquired
         };
-        let given = now || {
+        let granted = acquired || {
             let mut slot = slot.lock().expect("no panic");
-            let given = *slot == Slot::Given;
-            if !given {
+            let granted = *slot == Slot::Granted;
+            if !granted {
                 *slot = Slot::Gone;
             }
-            given
+            granted
         };
-        if given {
-            inside(shared, limit);
+        if granted {
+            enter(shared, limit);
         }
     }
 
     #[test]
-    fn no_place_is_lost_and_none_given_twice_in_any_order() {
+    fn no_permit_is_lost_or_granted_twice_under_any_interleaving() {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| {
@@ -162,23 +163,23 @@ mod tests {
             let callers: Vec<_> = (0..3)
                 .map(|_| {
                     let shared = shared.clone();
-                    thread::spawn(move || come(&shared, 1))
+                    thread::spawn(move || arrive(&shared, 1))
                 })
                 .collect();
             for caller in callers {
                 caller.join().expect("no panic");
             }
-            let mut places = shared.0.lock().expect("no panic");
-            // Whoever gave up may still be in the queue, but takes no place.
-            assert_eq!(places.taken(), 0);
-            places.forget(|waiter| *waiter.lock().expect("no panic") == Slot::Gone);
-            assert_eq!(places.waiting(), 0, "nobody is forgotten");
-            assert!(places.take(), "the place is free");
+            let mut permits = shared.0.lock().expect("no panic");
+            // A caller that stopped waiting may still be in the queue, but takes no permit.
+            assert_eq!(permits.in_use(), 0);
+            permits.remove_where(|waiter| *waiter.lock().expect("no panic") == Slot::Gone);
+            assert_eq!(permits.waiting(), 0, "no waiter is lost");
+            assert!(permits.try_acquire(), "the permit is free");
         });
     }
 
     #[test]
-    fn a_limit_that_changes_meanwhile_leaks_nothing_in_any_order() {
+    fn a_concurrent_limit_change_leaks_no_permit_under_any_interleaving() {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| {
@@ -186,26 +187,26 @@ mod tests {
             let callers: Vec<_> = (0..2)
                 .map(|_| {
                     let shared = shared.clone();
-                    thread::spawn(move || come(&shared, 2))
+                    thread::spawn(move || arrive(&shared, 2))
                 })
                 .collect();
             {
-                let mut places = shared.0.lock().expect("no panic");
-                places.set_limit(2);
-                while let Some(waiter) = places.admit() {
+                let mut permits = shared.0.lock().expect("no panic");
+                permits.set_limit(2);
+                while let Some(waiter) = permits.grant_next() {
                     let mut slot = waiter.lock().expect("no panic");
                     if *slot == Slot::Waiting {
-                        *slot = Slot::Given;
+                        *slot = Slot::Granted;
                     } else {
-                        places.was_gone();
+                        permits.cancel_grant();
                     }
                 }
-                places.set_limit(1);
+                permits.set_limit(1);
             }
             for caller in callers {
                 caller.join().expect("no panic");
             }
-            assert_eq!(shared.0.lock().expect("no panic").taken(), 0);
+            assert_eq!(shared.0.lock().expect("no panic").in_use(), 0);
         });
     }
 }

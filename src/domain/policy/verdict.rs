@@ -1,4 +1,5 @@
-//! What counts as a failure of the server, and what may be done about it.
+//! Classifies outcomes: which count as a failure of the server, and which calls may be retried, failed over or
+//! hedged.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,28 +13,28 @@ use crate::domain::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// The server is alive.
+    /// The server responded.
     Success,
     /// The server failed.
     Failure,
-    /// It says nothing about the server: our own refusals, cancelled calls, 401, 403, 429, a lost session.
+    /// The outcome says nothing about the server: our own refusals, cancelled calls, 401, 403, 429, a lost session.
     Neutral,
 }
 
-/// What counts as a failure: the classes that can be switched.
+/// The configurable classes of failures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailureRules {
-    /// The connection could not be made.
+    /// A failed connection.
     pub connect: bool,
-    /// The connection ended, or the process did, before the answer.
+    /// The connection closed, or the process exited, before the response.
     pub close: bool,
-    /// The deadline of an attempt passed.
+    /// An attempt that exceeded its deadline.
     pub timeout: bool,
-    /// HTTP 500 to 599.
+    /// HTTP 5xx and malformed responses.
     pub server_error: bool,
     /// JSON-RPC errors that count, by code.
     pub codes: Vec<i64>,
-    /// A tool's own error (`isError: true`).
+    /// Tool errors (`isError: true`).
     pub tool_error: bool,
 }
 
@@ -43,56 +44,56 @@ impl Default for FailureRules {
     }
 }
 
-/// JSON-RPC errors by which a server says that the request itself was wrong: it is well, and the same request
-/// would be refused again. -32020 to -32099 belong to the protocol (MCP 2026-07-28).
+/// Returns whether a JSON-RPC error blames the request itself: the server is healthy and would refuse the same
+/// request again. -32020 to -32099 are reserved by the protocol (MCP 2026-07-28).
 fn blames_request(code: i64) -> bool {
     matches!(code, -32700 | -32602..=-32600 | -32002 | -32099..=-32020)
 }
 
-/// JSON-RPC errors after which the tool may or may not have run: internal error, and those of SDKs.
-fn leaves_open(code: i64) -> bool {
+/// Returns whether the tool may or may not have run after a JSON-RPC error: internal error, and codes of SDKs.
+fn leaves_outcome_unknown(code: i64) -> bool {
     matches!(code, -32603 | -32019..=-32000)
 }
 
 impl FailureRules {
-    /// How an attempt that ended like this counts.
+    /// Returns how the outcome of an attempt counts.
     ///
-    /// The JSON-RPC answer says more than the HTTP status around it. Whatever is ours (a call given up, refused or
-    /// wrong on this side) and whatever is about this caller (401, 403, 429, a lost session) is neutral; any other
-    /// answer is a sign of life.
+    /// A JSON-RPC error is more specific than the HTTP status around it and takes precedence. Causes on our side
+    /// (cancelled, refused or invalid calls) and conditions of this caller (401, 403, 429, a lost session) are
+    /// neutral. Any other response proves that the server is up.
     pub fn verdict(&self, outcome: &Outcome) -> Verdict {
         match outcome {
             Outcome::Ok { .. } => Verdict::Success,
             Outcome::ToolError { .. } if self.tool_error => Verdict::Failure,
             Outcome::ToolError { .. } => Verdict::Success,
             Outcome::Cancelled { .. } => Verdict::Neutral,
-            Outcome::Failed { failure } => self.of_failure(failure),
+            Outcome::Failed { failure } => self.failure_verdict(failure),
         }
     }
 
-    /// How a connection that could not be made counts; `status` is the HTTP status that was answered, if any was.
+    /// Returns how a failed connection counts; `status` is the HTTP status of the response, if there was one.
     pub fn connection(&self, status: Option<u16>) -> Verdict {
         match status {
             None => failure_if(self.connect),
             Some(500..=599) => failure_if(self.server_error),
-            // About this caller, or about what was asked: nothing is said of the server's health.
+            // About this caller or the request: says nothing about the server's health.
             Some(_) => Verdict::Neutral,
         }
     }
 
-    fn of_failure(&self, failure: &Failure) -> Verdict {
+    fn failure_verdict(&self, failure: &Failure) -> Verdict {
         if failure.session_lost.is_some() {
             return Verdict::Neutral;
         }
         match (failure.status, &failure.rpc) {
             (Some(401 | 403 | 429), _) => return Verdict::Neutral,
-            // Servers tell of a lost session by 404, or by 400 and one of these codes.
+            // Servers report a lost session as 404, or as 400 with one of these codes.
             (Some(400 | 404), Some(rpc)) if matches!(rpc.code, -32000 | -32001) => return Verdict::Neutral,
             (_, Some(rpc)) if self.codes.contains(&rpc.code) => return Verdict::Failure,
             (_, Some(rpc)) if blames_request(rpc.code) => return Verdict::Success,
             (Some(500..=599), _) => return failure_if(self.server_error),
             (_, Some(_)) => return Verdict::Success,
-            // About this request or its address: nothing is said of the server's health.
+            // About this request or its address: says nothing about the server's health.
             (Some(300..=499), None) if failure.kind == FailureKind::Transport => return Verdict::Neutral,
             _ => {}
         }
@@ -101,7 +102,7 @@ impl FailureRules {
             FailureKind::Exited => failure_if(self.close),
             FailureKind::Transport if failure.may_have_run => failure_if(self.close),
             FailureKind::Transport => failure_if(self.connect),
-            // An answer that is none is as good as a 502.
+            // A malformed response counts like a 502.
             FailureKind::Protocol => failure_if(self.server_error),
             FailureKind::TooLarge => Verdict::Success,
             FailureKind::NotReady
@@ -116,80 +117,81 @@ impl FailureRules {
     }
 }
 
-/// A switched-off class of failures says nothing, except that it is no success.
+/// A class of failures that is switched off is neutral, not a success.
 fn failure_if(counts: bool) -> Verdict {
     if counts { Verdict::Failure } else { Verdict::Neutral }
 }
 
-/// Whether a tool's calls are known to be safe to repeat.
+/// Returns whether calls of a tool are known to be safe to retry.
 ///
-/// The user's own word (`rule`) comes first; then an idempotency key (`keyed`), by which the server tells a repetition;
-/// then the server's hints, if the user trusts it: read-only or idempotent.
-pub fn safe(hints: Hints, trusted: bool, rule: Option<bool>, keyed: bool) -> bool {
+/// The user's rule (`rule`) decides first; then an idempotency key (`keyed`), by which the server recognises a retry;
+/// then the server's annotations, read-only or idempotent, if the user trusts the server.
+pub fn is_safe_to_retry(hints: Hints, trusted: bool, rule: Option<bool>, keyed: bool) -> bool {
     let by_hint = trusted && (hints.read_only == Some(true) || hints.idempotent == Some(true));
     rule.unwrap_or(keyed || by_hint)
 }
 
-/// Whether a request may be sent again although it may have run. The transport asks it through
-/// [`Request::repeatable`](crate::engine::ports::Request).
-pub fn resendable(safe: bool, retry: &Retry) -> bool {
+/// Returns whether a request may be resent although it may have run. The transport reads the result from
+/// [`Request::may_retry`](crate::engine::ports::Request).
+pub fn may_resend(safe: bool, retry: &Retry) -> bool {
     safe && retry.repeat == RetryMode::Safe
 }
 
-/// Why a call that may have run is not sent again.
-fn unrepeatable(retry: &Retry) -> &'static str {
+/// Returns why a call that may have run is not retried.
+fn no_retry_reason(retry: &Retry) -> &'static str {
     match retry.repeat {
-        RetryMode::Safe => "it may have run, and is not known to be safe to repeat",
-        RetryMode::Never => "it may have run, and repeating is switched off",
+        RetryMode::Safe => "it may have run, and is not known to be safe to retry",
+        RetryMode::Never => "it may have run, and retries are disabled",
     }
 }
 
-/// Whether a call that failed like this may be sent to the same server again; if not, why.
+/// Returns whether a failed call may be retried on the same server, or the reason why not.
 ///
-/// A call that is not `safe` is repeated only while nothing of it was sent. No HTTP status is an exception, whatever it says
-/// of coming again: a proxy may answer 429 or 503 to a call that ran, and a server may answer 401 or 404 after it ran.
-pub fn repeatable(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'static str> {
+/// A call that is not `safe` is retried only if none of it was sent. No HTTP status is an exception, whatever
+/// `Retry-After` says: a proxy may answer 429 or 503 to a call that ran, and a server may answer 401 or 404 after it
+/// ran.
+pub fn may_retry(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'static str> {
     match failure.kind {
-        FailureKind::NotReady => Err("the server is not connected, and will not be in time"),
+        FailureKind::NotReady => Err("the server is not connected and will not be in time"),
         FailureKind::BreakerOpen => Err("the breaker is open"),
-        FailureKind::Overloaded => Err("the server has as much to do as it is given"),
-        _ => passable(failure, safe, retry),
+        FailureKind::Overloaded => Err("the server's concurrency or rate limit is exhausted"),
+        _ => may_fail_over(failure, safe, retry),
     }
 }
 
-/// Whether a call that failed like this may be sent to another replica; if not, why.
+/// Returns whether a failed call may be sent to another replica, or the reason why not.
 ///
-/// As [`repeatable`], but what only this server cannot do now is no obstacle: it is not connected, its breaker is
-/// open, it has too much to do.
-pub fn passable(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'static str> {
+/// As [`may_retry`], except that conditions of this one server do not prevent it: not connected, breaker open,
+/// overloaded.
+pub fn may_fail_over(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'static str> {
     match failure.kind {
-        FailureKind::NotReady | FailureKind::BreakerOpen | FailureKind::Overloaded if failure.may_have_run && !resendable(safe, retry) => {
-            return Err(unrepeatable(retry));
+        FailureKind::NotReady | FailureKind::BreakerOpen | FailureKind::Overloaded if failure.may_have_run && !may_resend(safe, retry) => {
+            return Err(no_retry_reason(retry));
         }
         FailureKind::NotReady | FailureKind::BreakerOpen | FailureKind::Overloaded => return Ok(()),
-        FailureKind::UnknownServer => return Err("there is no such server"),
-        FailureKind::UnknownTool => return Err("the server offers no such tool"),
-        FailureKind::InvalidArguments => return Err("the arguments would be wrong again"),
-        FailureKind::Unauthorized => return Err("the server wants other credentials"),
-        FailureKind::Refused => return Err("it was refused on this side"),
-        FailureKind::TooLarge => return Err("the answer would be too large again"),
+        FailureKind::UnknownServer => return Err("unknown server"),
+        FailureKind::UnknownTool => return Err("the server does not list the tool"),
+        FailureKind::InvalidArguments => return Err("the arguments are invalid for any replica"),
+        FailureKind::Unauthorized => return Err("the server rejects the credentials"),
+        FailureKind::Refused => return Err("the call was refused locally"),
+        FailureKind::TooLarge => return Err("the response would be too large again"),
         FailureKind::Transport | FailureKind::Timeout | FailureKind::Protocol | FailureKind::Exited => {}
     }
     match (failure.status, &failure.rpc) {
-        (Some(401 | 403), _) => return Err("the server wants other credentials"),
-        (_, Some(rpc)) if blames_request(rpc.code) => return Err("the server refuses this very request"),
-        (_, Some(rpc)) if !leaves_open(rpc.code) => return Err("the server answered with an error of its own"),
+        (Some(401 | 403), _) => return Err("the server rejects the credentials"),
+        (_, Some(rpc)) if blames_request(rpc.code) => return Err("the server rejects this request"),
+        (_, Some(rpc)) if !leaves_outcome_unknown(rpc.code) => return Err("the server responded with an application error"),
         (Some(429), _) | (_, Some(_)) => {}
-        (Some(300..=499), None) => return Err("the server refuses this very request"),
+        (Some(300..=499), None) => return Err("the server rejects this request"),
         (None, None) if !failure.may_have_run => return Ok(()),
         _ => {}
     }
-    if resendable(safe, retry) { Ok(()) } else { Err(unrepeatable(retry)) }
+    if may_resend(safe, retry) { Ok(()) } else { Err(no_retry_reason(retry)) }
 }
 
-/// Whether a slow call may be sent a second time beside the first.
-pub fn hedgeable(safe: bool, policy: &Policy) -> bool {
-    policy.hedge.on && resendable(safe, &policy.retry)
+/// Returns whether a slow call may be hedged.
+pub fn may_hedge(safe: bool, policy: &Policy) -> bool {
+    policy.hedge.on && may_resend(safe, &policy.retry)
 }
 
 #[cfg(test)]
@@ -215,18 +217,18 @@ mod tests {
         Failure { status: Some(status), may_have_run: SENT, kind, ..base }
     }
 
-    fn asked_to_wait(failure: Failure) -> Failure {
+    fn with_retry_after(failure: Failure) -> Failure {
         Failure { retry_after: Some(Duration::from_secs(1)), ..failure }
     }
 
-    /// The table of failures: the verdict, and whether a call of any tool, or a safe one, is repeated.
+    /// Checks the table of failures: the verdict, and whether any call, or only a safe one, is retried.
     #[test]
-    fn failures_count_and_are_repeated_by_the_table() {
+    fn failures_count_and_are_retried_as_in_the_table() {
         use FailureKind::*;
         use Verdict::{Failure as Fail, Neutral, Success};
         let table = [
             ("no connection", failure(Transport, !SENT), Fail, true, true),
-            ("process gone before", failure(Exited, !SENT), Fail, true, true),
+            ("process exited before sending", failure(Exited, !SENT), Fail, true, true),
             ("connection lost", failure(Transport, SENT), Fail, false, true),
             ("process died", failure(Exited, SENT), Fail, false, true),
             ("deadline", failure(Timeout, SENT), Fail, false, true),
@@ -240,13 +242,13 @@ mod tests {
             ("http 502", http(502, None), Fail, false, true),
             ("http 504", http(504, None), Fail, false, true),
             ("http 503", http(503, None), Fail, false, true),
-            ("http 503, come again", asked_to_wait(http(503, None)), Fail, false, true),
+            ("http 503, with Retry-After", with_retry_after(http(503, None)), Fail, false, true),
             ("http 429", http(429, None), Neutral, false, true),
-            ("http 429, come again", asked_to_wait(http(429, None)), Neutral, false, true),
+            ("http 429, with Retry-After", with_retry_after(http(429, None)), Neutral, false, true),
             ("http 401", http(401, None), Neutral, false, false),
-            ("http 403 with words", http(403, Some(-32603)), Neutral, false, false),
+            ("http 403 with a JSON-RPC error", http(403, Some(-32603)), Neutral, false, false),
             ("session lost", http(404, None), Neutral, false, false),
-            ("session lost, told as 400", http(400, Some(-32000)), Neutral, false, true),
+            ("session lost, reported as 400", http(400, Some(-32000)), Neutral, false, true),
             ("redirected", http(308, None), Neutral, false, false),
             ("http 400", http(400, None), Neutral, false, false),
             ("http 408", http(408, None), Neutral, false, false),
@@ -273,19 +275,19 @@ mod tests {
         for (name, failure, verdict, any, safe) in table {
             let outcome = Outcome::Failed { failure: Arc::new(failure.clone()) };
             assert_eq!(counting.verdict(&outcome), verdict, "{name}");
-            assert_eq!(repeatable(&failure, false, &Retry::default()).is_ok(), any, "{name}, any tool");
-            assert_eq!(repeatable(&failure, true, &Retry::default()).is_ok(), safe, "{name}, safe");
+            assert_eq!(may_retry(&failure, false, &Retry::default()).is_ok(), any, "{name}, any tool");
+            assert_eq!(may_retry(&failure, true, &Retry::default()).is_ok(), safe, "{name}, safe");
             let never = Retry { repeat: RetryMode::Never, ..Retry::default() };
-            assert_eq!(repeatable(&failure, true, &never).is_ok(), any, "{name}, never");
+            assert_eq!(may_retry(&failure, true, &never).is_ok(), any, "{name}, never");
         }
-        let elsewhere = |kind| passable(&failure(kind, !SENT), false, &Retry::default()).is_ok();
+        let elsewhere = |kind| may_fail_over(&failure(kind, !SENT), false, &Retry::default()).is_ok();
         assert!(elsewhere(BreakerOpen) && elsewhere(Overloaded) && elsewhere(NotReady) && !elsewhere(InvalidArguments));
-        let ran = |kind, safe| passable(&failure(kind, SENT), safe, &Retry::default()).is_ok();
+        let ran = |kind, safe| may_fail_over(&failure(kind, SENT), safe, &Retry::default()).is_ok();
         assert!(!ran(NotReady, false) && !ran(Overloaded, false) && ran(NotReady, true));
     }
 
     #[test]
-    fn a_connection_that_could_not_be_made_counts_by_its_class() {
+    fn a_failed_connection_counts_by_its_class() {
         let counting = FailureRules::default();
         for (status, verdict) in
             [(None, Verdict::Failure), (Some(503), Verdict::Failure), (Some(401), Verdict::Neutral), (Some(429), Verdict::Neutral)]
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tools_own_error_and_a_cancel_say_nothing_bad() {
+    fn tool_errors_and_cancelled_calls_do_not_count_as_failures() {
         let tool_error = Outcome::ToolError { result: "{}".into() };
         assert_eq!(FailureRules::default().verdict(&tool_error), Verdict::Success);
         assert_eq!(FailureRules { tool_error: true, ..FailureRules::default() }.verdict(&tool_error), Verdict::Failure);
@@ -308,16 +310,16 @@ mod tests {
     }
 
     #[test]
-    fn safe_by_word_by_key_or_by_the_hints_of_a_trusted_server() {
+    fn safe_by_rule_by_key_or_by_the_annotations_of_a_trusted_server() {
         let reads = Hints { read_only: Some(true), ..Hints::default() };
         let repeats = Hints { idempotent: Some(true), destructive: Some(true), ..Hints::default() };
-        assert!(safe(reads, true, None, false) && safe(repeats, true, None, false));
-        assert!(!safe(reads, false, None, false) && !safe(Hints::default(), true, None, false));
-        assert!(safe(Hints::default(), false, Some(true), false) && safe(Hints::default(), false, None, true));
-        assert!(!safe(reads, true, Some(false), true), "the user's word comes first");
+        assert!(is_safe_to_retry(reads, true, None, false) && is_safe_to_retry(repeats, true, None, false));
+        assert!(!is_safe_to_retry(reads, false, None, false) && !is_safe_to_retry(Hints::default(), true, None, false));
+        assert!(is_safe_to_retry(Hints::default(), false, Some(true), false) && is_safe_to_retry(Hints::default(), false, None, true));
+        assert!(!is_safe_to_retry(reads, true, Some(false), true), "the user's rule comes first");
         let mut policy = Policy::default();
-        assert!(!hedgeable(true, &policy));
+        assert!(!may_hedge(true, &policy));
         policy.hedge.on = true;
-        assert!(hedgeable(true, &policy) && !hedgeable(false, &policy));
+        assert!(may_hedge(true, &policy) && !may_hedge(false, &policy));
     }
 }

@@ -1,4 +1,4 @@
-//! What a call was answered, as a test file says it.
+//! Writes the responses of recorded calls in the notation of test files.
 
 use serde_json::json;
 
@@ -15,9 +15,9 @@ use crate::domain::{
     },
 };
 
-/// A failure. `sent` is whether the request may have reached its server.
+/// Returns the response for a step error. `sent`: the request may have reached its server.
 pub fn failed(error: &StepError, sent: bool) -> String {
-    // What the class of a call's failure is called stands before its words.
+    // The message starts with the name of the failure kind.
     let words = match error.kind {
         StepErrorKind::Call { failure } => error.message.strip_prefix(&format!("{}: ", failure.words())).unwrap_or(&error.message),
         _ => &error.message,
@@ -25,18 +25,18 @@ pub fn failed(error: &StepError, sent: bool) -> String {
     failure(words, error.kind.class().or(matches!(error.kind, StepErrorKind::Call { .. }).then_some(RetryOn::Protocol)), sent)
 }
 
-/// A failure of a class.
+/// Returns the response for a failure of a class.
 pub fn failure(words: &str, class: Option<RetryOn>, sent: bool) -> String {
-    // Of a server that is not ready nothing is sent; a tool's own error it has sent itself.
-    let says = matches!(class, Some(RetryOn::Transport | RetryOn::Timeout | RetryOn::Protocol | RetryOn::Exited));
-    let sent = if sent || !says { "" } else { ", sent = false" };
+    // A server that is not ready received nothing; a tool error always came from the server.
+    let from_server = matches!(class, Some(RetryOn::Transport | RetryOn::Timeout | RetryOn::Protocol | RetryOn::Exited));
+    let sent = if sent || !from_server { "" } else { ", sent = false" };
     let word = RetryOn::ALL.iter().find(|(known, _)| Some(*known) == class && *known != RetryOn::ToolError).map(|(_, word)| word);
     let kind = word.map(|word| format!(", kind = \"{word}\"")).unwrap_or_default();
     format!("{{ error = {}{kind}{sent} }}", quoted(words))
 }
 
-/// A call that is never answered, and what is cancelled while it is under way: once these steps have ended, and a moment
-/// later if `pause`.
+/// Returns the response of a call that is never answered, and what is cancelled while it is in flight: once the steps
+/// `after` have ended, and a moment later if `pause`.
 pub fn unanswered(cancels: Option<Cancels>, after: &[String], pause: bool) -> String {
     let Some(cancels) = cancels else { return "{ silent = true }".into() };
     let word = Cancels::ALL.iter().find(|(known, _)| *known == cancels).map_or("", |(_, word)| word);
@@ -46,18 +46,21 @@ pub fn unanswered(cancels: Option<Cancels>, after: &[String], pause: bool) -> St
     format!("{{ cancel = \"{word}\"{after}{pause} }}")
 }
 
-/// An answer of which a step makes what it made; `None` is a call that is not the step's own.
+/// Returns a response from which a step derives the recorded result; `action` is `None` for a call that is not the
+/// step's own.
 pub fn done(action: Option<&Action>, read_as: ReadAs, end: &StepRecord) -> String {
     let result = end.result.as_ref().and_then(|json| Data::parse(&json.text()).ok()).unwrap_or_default();
     let text = end.text.clone().unwrap_or_default();
-    let whole = |answer: serde_json::Value| {
+    let full_result = |answer: serde_json::Value| {
         let answer = toml(&Data::from(&answer)).unwrap_or_default();
         format!("{{ answer = {answer} }}")
     };
     match action {
         Some(Action::Approve { .. }) => return "{ result = true }".into(),
-        Some(Action::Prompt { .. }) => return whole(json!({"messages": [{"role": "user", "content": {"type": "text", "text": text}}]})),
-        Some(Action::Resource { .. }) => return whole(json!({"contents": [{"uri": "recorded:", "text": text}]})),
+        Some(Action::Prompt { .. }) => {
+            return full_result(json!({"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}));
+        }
+        Some(Action::Resource { .. }) => return full_result(json!({"contents": [{"uri": "recorded:", "text": text}]})),
         _ => {}
     }
     let content = json!({"type": "text", "text": text});
@@ -70,35 +73,36 @@ pub fn done(action: Option<&Action>, read_as: ReadAs, end: &StepRecord) -> Strin
         )),
         false => Body::json(&json!({"content": [{"type": "text", "text": result.display()}]})),
     };
-    let said = toml(&result);
-    let ways = [
-        (Some(short), said.as_ref().map(|said| format!("{{ result = {said} }}"))),
+    let written = toml(&result);
+    let candidates = [
+        (Some(short), written.as_ref().map(|written| format!("{{ result = {written} }}"))),
         (Some(Body::json(&json!({"content": [content]}))), Some(format!("{{ text = {} }}", quoted(&text)))),
         (
-            said.is_some().then(|| structured(&result)),
-            said.as_ref().map(|said| {
+            written.is_some().then(|| structured(&result)),
+            written.as_ref().map(|written| {
                 let text = quoted(&text);
-                format!("{{ answer = {{ content = [{{ type = \"text\", text = {text} }}], structuredContent = {said} }} }}")
+                format!("{{ answer = {{ content = [{{ type = \"text\", text = {text} }}], structuredContent = {written} }} }}")
             }),
         ),
-        // Nothing has the same text: the result at least is the same.
+        // No response gives the same text: at least the result is the same.
         (
             Some(Body::json(&json!({"content": [{"type": "text", "text": result.json()}]}))),
             Some(format!("{{ text = {} }}", quoted(&result.json()))),
         ),
     ];
-    let reads = |body: &Option<Body>| body.as_ref().and_then(|body| answer::read(read_as, body).ok());
-    // A result that somebody gave for a step in doubt has no text of its own.
+    let read_by_step = |body: &Option<Body>| body.as_ref().and_then(|body| answer::read(read_as, body).ok());
+    // A result given by the resolution of an in-doubt step has no text of its own.
     let exact = |(body, _): &&(Option<Body>, Option<String>)| {
-        reads(body).is_some_and(|read| read.result.json() == result.json() && read.text == text)
+        read_by_step(body).is_some_and(|read| read.result.json() == result.json() && read.text == text)
     };
-    let near = |(body, _): &&(Option<Body>, Option<String>)| reads(body).is_some_and(|read| read.result.json() == result.json());
-    let sayable = || ways.iter().filter(|(_, said)| said.is_some());
-    let way = sayable().find(exact).or_else(|| sayable().find(near)).or_else(|| sayable().next());
-    way.and_then(|(_, said)| said.clone()).unwrap_or_default()
+    let same_result =
+        |(body, _): &&(Option<Body>, Option<String>)| read_by_step(body).is_some_and(|read| read.result.json() == result.json());
+    let representable = || candidates.iter().filter(|(_, written)| written.is_some());
+    let chosen = representable().find(exact).or_else(|| representable().find(same_result)).or_else(|| representable().next());
+    chosen.and_then(|(_, written)| written.clone()).unwrap_or_default()
 }
 
-/// A value as TOML; `None` where it holds null, for which TOML has no word.
+/// Returns a value as TOML; `None` if it contains null, which TOML cannot represent.
 pub fn toml(value: &Data) -> Option<String> {
     if value.is_object() {
         let members = value.keys().into_iter().map(|name| Some(format!("{} = {}", key(&name), toml(&value.member(&name)?)?)));

@@ -1,8 +1,8 @@
-//! A case of a workflow's test file, made from what the journal has of a run: its input, what its calls were answered,
-//! and what came of it.
+//! Recorded test cases: generates a case of a workflow's test file from the journal of a run, with its input, the
+//! responses to its calls, and its result.
 //!
-//! The journal keeps what steps made of their answers, not the answers; each is put so that the step makes the same of
-//! it again. [`crate::domain::workflow::case`] reads what is written here.
+//! The journal stores what steps derived from their responses, not the responses. Each response is written so that
+//! the step derives the same value from it again. [`crate::domain::workflow::case`] reads the generated text.
 
 mod answers;
 mod trace;
@@ -25,25 +25,25 @@ use super::{
     },
 };
 
-/// A case before it is written down.
+/// A recorded case, before it is written.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     workflow: String,
     name: String,
-    /// What the case leaves out of the run.
+    /// Parts of the run that the case leaves out.
     comments: Vec<String>,
     input: Option<String>,
     repeatable: Vec<String>,
     answers: Vec<(String, Vec<String>)>,
     expect: Vec<Line>,
-    /// How long it goes at least.
+    /// Minimum duration of the case.
     takes: Option<Duration>,
 }
 
-/// Something that must come of the run.
+/// An expected result of the run.
 #[derive(Clone, Debug)]
 struct Line {
-    /// The table within `expect`; empty for one of its own keys.
+    /// The table within `expect`; empty for a top-level key.
     table: &'static str,
     key: String,
     value: String,
@@ -53,17 +53,18 @@ fn line(table: &'static str, key: impl Into<String>, value: String) -> Line {
     Line { table, key: key.into(), value }
 }
 
-/// The case of a run: of one that did not end, as far as it came. An error says why there can be none.
+/// Generates the case of a run; of an unfinished one, up to its last entry. The error says why no case can be
+/// generated.
 pub fn recorded(plan: &Plan, record: &RunRecord, name: Option<&str>) -> Result<Recorded, String> {
-    let spec = record.spec().ok_or("the journal of the run has no beginning")?;
+    let spec = record.spec().ok_or("the journal of the run has no start entry")?;
     let report = record.report();
     let outcome = report.map(|report| report.outcome);
     if outcome == Some(RunOutcome::Invalid) {
-        return Err(format!("the run ended as {}, which no test file can bring about", RunOutcome::Invalid.words()));
+        return Err(format!("the run ended as {}, which a test file cannot reproduce", RunOutcome::Invalid.words()));
     }
-    let film = TraceReader::film(plan, record, spec.timeout.is_some());
+    let trace = TraceReader::read(plan, record, spec.timeout.is_some());
     let foreign_limit = spec.timeout.is_some() && outcome == Some(RunOutcome::TimedOut);
-    let comments = comments(record, &film, foreign_limit, !spec.set.is_empty());
+    let comments = comments(record, &trace, foreign_limit, !spec.set.is_empty());
     let mut expect = match report {
         None => interrupted(record),
         Some(report) => {
@@ -75,13 +76,13 @@ pub fn recorded(plan: &Plan, record: &RunRecord, name: Option<&str>) -> Result<R
                     StepState::CompensationFailed { .. } => "compensation_failed",
                     _ => view.state.word(),
                 };
-                let known = STATES.contains(&word) && !film.instead.iter().any(|id| **id == **step);
+                let known = STATES.contains(&word) && !trace.instead.iter().any(|id| **id == **step);
                 expect.extend(known.then(|| line("steps", &**step, quoted(word))));
             }
             expect
         }
     };
-    let RunTrace { made, repeatable, instead, waits, .. } = film;
+    let RunTrace { made, repeatable, instead, waits, .. } = trace;
     expect.extend(calls(&made, &instead));
     let output = report.and_then(|report| report.output.as_ref());
     let output = output.and_then(|output| Data::parse(&output.text()).ok()).unwrap_or_default();
@@ -91,37 +92,37 @@ pub fn recorded(plan: &Plan, record: &RunRecord, name: Option<&str>) -> Result<R
     }
     let input = Data::parse(&spec.input.text()).unwrap_or_default();
     let input =
-        (!input.keys().is_empty()).then(|| toml(&input).ok_or("the input has null in it, which TOML has no word for")).transpose()?;
-    let name = name.map_or_else(|| format!("as the run {} went", record.run.short()), str::to_owned);
+        (!input.keys().is_empty()).then(|| toml(&input).ok_or("the input contains null, which TOML cannot represent")).transpose()?;
+    let name = name.map_or_else(|| format!("run {}", record.run.short()), str::to_owned);
     let takes = plan.timeout.filter(|_| waits);
-    Ok(Recorded { workflow: plan.name.clone(), name, comments, input, repeatable, answers: in_turn(made), expect, takes })
+    Ok(Recorded { workflow: plan.name.clone(), name, comments, input, repeatable, answers: grouped_responses(made), expect, takes })
 }
 
-/// What the case has to leave out, in words for people.
-fn comments(record: &RunRecord, film: &RunTrace, foreign_limit: bool, set: bool) -> Vec<String> {
+/// Describes what the case leaves out.
+fn comments(record: &RunRecord, trace: &RunTrace, foreign_limit: bool, set: bool) -> Vec<String> {
     let mut comments = vec![];
     if record.report().is_none() {
-        comments.push("The run was interrupted and has not ended: what would have come after that is left out.".to_owned());
+        comments.push("The run was interrupted and has not ended: its later steps are left out.".to_owned());
     }
-    if !film.instead.is_empty() {
-        let names = film.instead.join(", ");
-        comments.push(format!("That came while no call was under way. The case brings it about at the next call: {names}."));
+    if !trace.instead.is_empty() {
+        let names = trace.instead.join(", ");
+        comments.push(format!("The run was cancelled while no call was in flight. The case cancels it at the next call: {names}."));
     }
-    if film.lost {
-        comments.push("That came while no call was under way, and nothing in this case brings it about.".to_owned());
+    if trace.lost {
+        comments.push("The run was cancelled while no call was in flight. The case does not reproduce that.".to_owned());
     }
     if foreign_limit {
-        comments.push("Its time was up by --timeout, for which a test has no word: the case cancels it then.".to_owned());
+        comments.push("The run exceeded --timeout, which a test cannot express: the case cancels it at that point.".to_owned());
     }
     if set {
-        comments.push("The run had --set, for which a test has no word: the steps go as the file has them.".to_owned());
+        comments.push("The run used --set, which a test cannot express: the steps run as in the file.".to_owned());
     }
     comments
 }
 
-/// The answers in the order of the calls, by what they go by. Items that called once each are in their own order, since a
-/// test starts them in that.
-fn in_turn(made: Vec<Made>) -> Vec<(String, Vec<String>)> {
+/// Groups the responses by key, in call order. Items with one call each are sorted by item, because a test starts
+/// them in that order.
+fn grouped_responses(made: Vec<Made>) -> Vec<(String, Vec<String>)> {
     let mut calls: Vec<(String, Vec<Made>)> = vec![];
     for made in made {
         match calls.iter_mut().find(|(key, _)| *key == made.key) {
@@ -139,7 +140,7 @@ fn in_turn(made: Vec<Made>) -> Vec<(String, Vec<String>)> {
     let mut answers: Vec<(String, Vec<String>)> =
         calls.into_iter().map(|(key, all)| (key, all.into_iter().map(answer).collect())).collect();
     for (_, all) in &mut answers {
-        // The last answer stays.
+        // The last response repeats.
         while all.len() > 1 && all[all.len() - 1] == all[all.len() - 2] {
             all.pop();
         }
@@ -147,11 +148,11 @@ fn in_turn(made: Vec<Made>) -> Vec<(String, Vec<String>)> {
     answers
 }
 
-/// How often each step called, and with what if that was the same each time: items that run simultaneously call in any order.
-fn calls(made: &[Made], but: &[String]) -> Vec<Line> {
-    let (mut expect, mut seen) = (vec![], HashSet::new());
-    for step in made.iter().filter(|made| made.arguments.is_some() && !but.contains(&made.id)).map(|made| &made.id) {
-        if seen.insert(step) {
+/// Returns the number of calls per step, and their arguments if they were equal: concurrent items call in any order.
+fn calls(made: &[Made], excluded: &[String]) -> Vec<Line> {
+    let (mut expect, mut done) = (vec![], HashSet::new());
+    for step in made.iter().filter(|made| made.arguments.is_some() && !excluded.contains(&made.id)).map(|made| &made.id) {
+        if done.insert(step) {
             let calls: Vec<&Made> = made.iter().filter(|made| made.id == *step).collect();
             expect.push(line("calls", step, calls.len().to_string()));
             let same = calls.iter().all(|made| made.arguments == calls[0].arguments);
@@ -167,7 +168,7 @@ fn compensated(names: &[String]) -> Option<Line> {
     (!names.is_empty()).then(|| line("", "compensated", format!("[{}]", quoted.join(", "))))
 }
 
-/// What is known of a run that did not end: the steps that did.
+/// Returns the known results of an unfinished run: the steps that ended.
 fn interrupted(record: &RunRecord) -> Vec<Line> {
     let mut states: Vec<(&str, &'static str)> = vec![];
     let mut undone = vec![];
@@ -179,7 +180,7 @@ fn interrupted(record: &RunRecord) -> Vec<Line> {
                 if error.is_none() {
                     undone.push(item.map_or_else(|| step.to_string(), |item| format!("{step}[{item}]")));
                 }
-                // Of a step with items that are still being undone nothing is sure.
+                // The state of a step with items is uncertain during compensation.
                 states.retain(|(known, _)| **known != **step);
                 if item.is_none() {
                     states.push((step, word));
@@ -195,31 +196,31 @@ fn interrupted(record: &RunRecord) -> Vec<Line> {
 }
 
 impl Recorded {
-    /// The workflow's name.
+    /// Returns the name of the workflow.
     pub fn workflow(&self) -> &str {
         &self.workflow
     }
 
-    /// How long the case goes at least, where it waits for a limit of time.
+    /// Returns the minimum duration of the case, if it waits for a time limit.
     pub fn takes(&self) -> Option<Duration> {
         self.takes
     }
 
-    /// Masks known secrets in what was answered and what is expected: a server may have quoted them.
+    /// Masks known secrets in responses and expectations: a server may have quoted them.
     pub fn mask(&mut self, redactor: &Redactor) {
         let values = self.answers.iter_mut().flat_map(|(_, all)| all).chain(self.expect.iter_mut().map(|line| &mut line.value));
         for value in values.chain(&mut self.input) {
-            // Values are TOML, whose strings are those of JSON here.
+            // Values are TOML, whose strings use JSON notation here.
             *value = redactor.redact_json(value);
         }
     }
 
-    /// What stands at the beginning of a test file.
+    /// Returns the head of a test file.
     pub fn head(&self) -> String {
         format!("workflow = {}\n", quoted(&self.workflow))
     }
 
-    /// The case, to be put behind others.
+    /// Returns the case, to be appended to a test file.
     pub fn case(&self) -> String {
         let comments: String = self.comments.iter().map(|comment| format!("# {comment}\n")).collect();
         let mut out = format!("\n[[case]]\n{comments}name = {}\n", quoted(&self.name));
@@ -252,8 +253,8 @@ impl Recorded {
         out
     }
 
-    /// Expects no more what a trial found to be different each time: outputs and arguments that hold the id or the
-    /// time of a run. `wrong` is what the trial found; gives the words of what is about anything else.
+    /// Removes expectations that differed in a trial run: outputs and arguments that contain the id or time of a run.
+    /// `wrong` are the trial's mismatches; returns the removed ones and all others.
     pub fn forget(&mut self, wrong: Vec<Mismatch>) -> (Vec<String>, Vec<String>) {
         let (mut varied, mut rest) = (vec![], vec![]);
         for mismatch in wrong {

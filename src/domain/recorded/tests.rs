@@ -62,7 +62,7 @@ fn plan(text: &str) -> Plan {
     parse(&Source { file: "w.toml".into(), text: text.into() }, &|_| None).unwrap()
 }
 
-/// The journal of a run of a workflow.
+/// Creates the journal of a run of a workflow.
 fn record(text: &str, input: &str, entries: Vec<RunEntry>) -> RunRecord {
     let source = WorkflowText { name: "w".into(), file: "w.toml".into(), text: text.into() };
     let spec = RunSpec {
@@ -81,7 +81,7 @@ fn record(text: &str, input: &str, entries: Vec<RunEntry>) -> RunRecord {
     RunRecord { run: RunId::new(1, 1), entries: std::iter::once(began).chain(entries).collect() }
 }
 
-/// How a run ended, with its steps and what was undone.
+/// Creates the end of a run, with its steps and the compensated ones.
 fn ended(outcome: RunOutcome, steps: &[(&str, StepState)], undone: &[&str]) -> RunEntry {
     let view = |state: &StepState| Arc::new(StepView { state: state.clone(), ..StepView::default() });
     let report = RunReport {
@@ -110,7 +110,7 @@ fn given_up() -> RunEntry {
     RunEntry::GivenUp { prefix: String::new(), time_up: false, undo: true, why: "by the user".into() }
 }
 
-/// The case of a run, which must have these lines and fit its workflow.
+/// Returns the case of a run, which must contain these lines and match its workflow.
 fn has(text: &str, record: &RunRecord, lines: &[&str]) -> String {
     let plan = plan(text);
     let made = recorded(&plan, record, None).unwrap();
@@ -125,7 +125,7 @@ fn has(text: &str, record: &RunRecord, lines: &[&str]) -> String {
 }
 
 #[test]
-fn a_case_answers_every_call_as_it_was_answered() {
+fn a_case_repeats_every_recorded_response() {
     let timeout =
         StepError { may_have_run: true, ..StepError::new(StepErrorKind::Call { failure: FailureKind::Timeout }, "timeout: late") };
     let entries = vec![
@@ -157,7 +157,7 @@ fn a_case_answers_every_call_as_it_was_answered() {
         "name = \"it \\\"went\\\"\"",
         "input = { to = [\"a\", \"b\"] }",
         "make = { answer = { content = [{ type = \"text\", text = \"made u_1\" }], structuredContent = { id = \"u_1\", n = 2.5 } } }",
-        "    { error = \"failed, and was tried again\", kind = \"not_ready\" },\n    { result = \"to b\" },\n    { text = \"{\\\"x\\\":null}\" },",
+        "    { error = \"failed and was retried\", kind = \"not_ready\" },\n    { result = \"to b\" },\n    { text = \"{\\\"x\\\":null}\" },",
         "pay = { error = \"late\", kind = \"timeout\" }",
         "note = { result = 7 }",
         "db_unmake = { text = \"undone\" }",
@@ -181,7 +181,7 @@ fn a_case_answers_every_call_as_it_was_answered() {
     assert!(!made.case().contains("make = { a = 1 }"));
 }
 
-/// `make` and `note` beside each other, then `send` for each of two, then a question.
+/// `make` and `note` concurrently, then `send` for each of two, then a question.
 const WIDE: &str = r#"
     name = "w"
     on_error = "compensate"
@@ -204,7 +204,7 @@ const WIDE: &str = r#"
 "#;
 
 #[test]
-fn a_cancelled_run_is_cancelled_again_at_the_last_call_that_was_under_way() {
+fn a_cancelled_run_is_cancelled_again_at_the_last_call_in_flight() {
     let step = Purpose::Step;
     let entries = vec![
         sending("make", None, step, "db_make"),
@@ -241,8 +241,8 @@ fn a_cancelled_run_is_cancelled_again_at_the_last_call_that_was_under_way() {
 }
 
 #[test]
-fn undoing_that_was_given_up_and_a_step_that_was_are_given_up_again() {
-    let error = StepError { may_have_run: true, ..StepError::new(StepErrorKind::Refused, "given up: by the user") };
+fn a_cancelled_compensation_and_a_cancelled_step_are_cancelled_again() {
+    let error = StepError { may_have_run: true, ..StepError::new(StepErrorKind::Refused, "cancelled: by the user") };
     let entries = vec![
         sending("make", None, Purpose::Step, "db_make"),
         step_ended("make", StepOutcome::Ok),
@@ -257,7 +257,7 @@ fn undoing_that_was_given_up_and_a_step_that_was_are_given_up_again() {
 }
 
 #[test]
-fn a_run_cancelled_while_a_person_was_asked_says_what_it_leaves_out() {
+fn a_run_cancelled_during_a_question_reports_what_it_leaves_out() {
     let entries = vec![
         sending("make", None, Purpose::Step, "db_make"),
         step_ended("make", StepOutcome::Ok),
@@ -269,13 +269,13 @@ fn a_run_cancelled_while_a_person_was_asked_says_what_it_leaves_out() {
         ended(RunOutcome::Cancelled, &[("sure", cancelled())], &[]),
     ];
     let lines =
-        ["# That came while no call was under way. The case brings it about at the next call: sure.", "sure = { cancel = \"run\" }"];
+        ["# The run was cancelled while no call was in flight. The case cancels it at the next call: sure.", "sure = { cancel = \"run\" }"];
     let file = has(WIDE, &record(WIDE, "{}", entries), &lines);
     assert!(!file.contains("sure = \"cancelled\""), "{file}");
 }
 
 #[test]
-fn of_a_run_that_did_not_end_what_is_known_is_written() {
+fn the_known_part_of_an_unfinished_run_is_written() {
     let entries = vec![
         sending("make", None, Purpose::Step, "db_make"),
         sending("note", None, Purpose::Step, "db_note"),
@@ -283,13 +283,13 @@ fn of_a_run_that_did_not_end_what_is_known_is_written() {
         sending("send", Some(0), Purpose::Step, "mail"),
     ];
     let lines = [
-        "# The run was interrupted and has not ended: what would have come after that is left out.",
+        "# The run was interrupted and has not ended: its later steps are left out.",
         "send = { cancel = \"program\" }",
         "note = { silent = true }",
         "outcome = \"in_doubt\"\n\n[case.expect.steps]\nmake = \"ok\"\n\n[case.expect.calls]",
     ];
     has(WIDE, &record(WIDE, "{}", entries.clone()), &lines);
-    // With nothing under way the next steps bring it about.
+    // With nothing in flight, the next steps cancel the run.
     let ends = vec![
         step_ended("note", StepOutcome::Ok),
         RunEntry::ItemEnded { step: "send".into(), item: 0, end: end(StepOutcome::Ok, "1", "1") },
@@ -300,7 +300,7 @@ fn of_a_run_that_did_not_end_what_is_known_is_written() {
 }
 
 #[test]
-fn every_attempt_is_answered_with_its_own_error() {
+fn every_attempt_gets_its_own_error() {
     let text = r#"
         name = "w"
         [[step]]
@@ -341,7 +341,7 @@ fn every_attempt_is_answered_with_its_own_error() {
         "pay = 6",
     ];
     has(&text, &record, &lines);
-    // What a server quoted of a secret is masked.
+    // A secret quoted by a server is masked.
     let mut made = recorded(&plan(&text), &record, None).unwrap();
     made.mask(&Redactor::new(&[crate::domain::secret::Secret::literal("hunter2-token")]));
     assert!(made.case().contains("refused •••") && !made.case().contains("hunter2"), "{}", made.case());

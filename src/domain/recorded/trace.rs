@@ -1,4 +1,4 @@
-//! What calls were made in a run and what became of each, read from its journal entry by entry.
+//! The run trace: reconstructs the calls of a run, and their ends, from its journal.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -17,28 +17,28 @@ use crate::domain::{
     },
 };
 
-/// A call, or something else that was answered.
+/// A call, or another event with a response.
 pub struct Made {
-    /// What answers go by: the step's id, or the tool's name.
+    /// The key of the response: the step's id, or the tool's name.
     pub key: String,
     /// The step's id.
     pub id: String,
-    /// What was called; empty where that is not written down.
+    /// The called tool; empty if not recorded.
     what: String,
-    /// Its answer as TOML; `None` when it never ended.
+    /// The response as TOML; `None` if the call never ended.
     pub answer: Option<String>,
-    /// What it was called with.
+    /// The arguments.
     pub arguments: Option<Data>,
-    /// Which item of its step, from 0.
+    /// Index of the item of its step, from 0.
     pub item: Option<u32>,
-    /// What it was sent for.
+    /// The purpose of the call.
     purpose: Purpose,
-    /// The number of its entry.
+    /// The number of its journal entry.
     at: usize,
-    cut: Option<Cut>,
+    cut_off: Option<Cut>,
 }
 
-/// Why a call was not answered, and the number of the entry that told.
+/// Why a call got no response, and the number of the entry that shows it.
 #[derive(Clone, Copy)]
 struct Cut {
     why: Why,
@@ -47,54 +47,54 @@ struct Cut {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// Somebody gave its step up.
+    /// Its step was cancelled.
     Step,
-    /// Somebody gave the run up, or its undoing.
+    /// The run, or its compensation, was cancelled.
     Run,
-    /// The time of the run was up.
+    /// The run exceeded its time limit.
     Late,
-    /// The program was ended.
+    /// The program was stopped.
     Program,
 }
 
-/// What was made of a run so far.
+/// The state of reading a journal.
 pub struct TraceReader<'p> {
     plan: &'p Plan,
-    /// Whether the time that was up is none of the workflow's own, so that a test cannot have it.
+    /// Whether the exceeded time limit is not the workflow's own, so that a test cannot have it.
     foreign_limit: bool,
     made: Vec<Made>,
     /// Calls that have not ended.
     open: HashMap<Place, usize>,
-    /// Steps and items that failed for good and go on with what is done instead.
+    /// Steps and items that failed and continue with a fallback.
     spent: HashSet<(Arc<str>, Option<u32>)>,
-    /// Tools that were called again though the call before may have run.
+    /// Tools that were called again although the call before may have run.
     repeatable: BTreeSet<String>,
-    /// The numbers of the entries by which steps of the workflow itself ended, and how.
+    /// Journal entry numbers and outcomes of the ended top-level steps.
     settled: Vec<(usize, Arc<str>, StepOutcome)>,
-    /// The same of items and of steps within.
+    /// The same for items and nested steps.
     inner: Vec<usize>,
-    /// The entry by which the run was given up, and whether its time was up.
+    /// The entry that cancelled the run, and whether its time limit was exceeded.
     given_up: Option<(usize, bool)>,
     at: usize,
 }
 
-/// Everything that was made of a run.
+/// The trace of a run.
 pub struct RunTrace {
-    /// What was called, in order. Each has an answer.
+    /// The calls, in order. Each has a response.
     pub made: Vec<Made>,
-    /// Tools that were called again though the call before may have run.
+    /// Tools that were called again although the call before may have run.
     pub repeatable: Vec<String>,
-    /// Steps at which the end is brought about although they were not called when it came.
+    /// Steps at which the case cancels the run although they were not in flight then.
     pub instead: Vec<String>,
-    /// Whether the end of the run came while nothing was under way, and no step is left that can bring it about.
+    /// Whether the run was cancelled while nothing was in flight, and no step is left to reproduce that.
     pub lost: bool,
-    /// Whether something waits until the time of the run is up.
+    /// Whether a call waits until the time limit of the run.
     pub waits: bool,
 }
 
 impl TraceReader<'_> {
-    /// Reads the journal of a run. `foreign_limit` says that the run had a time limit that is not the workflow's own.
-    pub fn film(plan: &Plan, record: &RunRecord, foreign_limit: bool) -> RunTrace {
+    /// Reads the journal of a run. `foreign_limit`: the run had a time limit that is not the workflow's own.
+    pub fn read(plan: &Plan, record: &RunRecord, foreign_limit: bool) -> RunTrace {
         let mut reel = TraceReader {
             plan,
             foreign_limit,
@@ -109,12 +109,12 @@ impl TraceReader<'_> {
         };
         for (at, entry) in record.entries.iter().enumerate() {
             reel.at = at;
-            reel.take(entry);
+            reel.read_entry(entry);
         }
         reel.finish(record.report().is_none())
     }
 
-    fn take(&mut self, entry: &RunEntry) {
+    fn read_entry(&mut self, entry: &RunEntry) {
         match entry {
             RunEntry::Sending { place, what, arguments, .. } => {
                 let arguments = Data::parse(&arguments.text()).ok().filter(Data::is_object);
@@ -129,11 +129,11 @@ impl TraceReader<'_> {
                 }
             }
             RunEntry::Attempted { place, exhausted, error, .. } => {
-                let told = exhausted.as_ref().or(error.as_ref());
-                let answer = told.map_or_else(|| self.passing(&place.step), |error| failed(error, error.may_have_run));
+                let failure_entry = exhausted.as_ref().or(error.as_ref());
+                let answer = failure_entry.map_or_else(|| self.retried_failure(&place.step), |error| failed(error, error.may_have_run));
                 if exhausted.is_some() {
                     self.spent.insert((place.step.clone(), place.item));
-                } else if told.is_some_and(|error| error.may_have_run) {
+                } else if failure_entry.is_some_and(|error| error.may_have_run) {
                     self.called_again(place);
                 }
                 self.answer(place, answer, place.purpose == Purpose::Step);
@@ -155,8 +155,8 @@ impl TraceReader<'_> {
             RunEntry::Undone { step, item, error } => {
                 let place = Place { step: step.clone(), item: *item, purpose: Purpose::Compensation };
                 match error {
-                    // Undoing was given up while this was under way.
-                    Some(error) if error.kind == StepErrorKind::Refused => self.cut(&place, Why::Run),
+                    // The compensation was cancelled while this was in flight.
+                    Some(error) if error.kind == StepErrorKind::Refused => self.cut_off(&place, Why::Run),
                     Some(error) => self.answer(&place, failed(error, error.may_have_run), false),
                     None => self.answer(&place, "{ text = \"undone\" }".to_owned(), false),
                 }
@@ -169,10 +169,10 @@ impl TraceReader<'_> {
     }
 
     fn push(&mut self, key: String, id: String, purpose: Purpose, answer: Option<String>) {
-        self.made.push(Made { key, id, what: String::new(), answer, arguments: None, item: None, purpose, at: self.at, cut: None });
+        self.made.push(Made { key, id, what: String::new(), answer, arguments: None, item: None, purpose, at: self.at, cut_off: None });
     }
 
-    /// Answers the call of a place; one that was never sent if `new`.
+    /// Sets the response of the call at a place; adds the call if it was never sent and `new` is set.
     fn answer(&mut self, place: &Place, answer: String, new: bool) {
         match self.open.remove(place).and_then(|at| self.made.get_mut(at)) {
             Some(made) => made.answer = Some(answer),
@@ -184,18 +184,18 @@ impl TraceReader<'_> {
         }
     }
 
-    /// The call of a place ended without an answer.
-    fn cut(&mut self, place: &Place, why: Why) {
+    /// Records that the call at a place ended without a response.
+    fn cut_off(&mut self, place: &Place, why: Why) {
         if let Some(made) = self.open.remove(place).and_then(|at| self.made.get_mut(at)) {
-            made.cut = Some(Cut { why, at: self.at });
+            made.cut_off = Some(Cut { why, at: self.at });
         }
     }
 
-    /// A call is repeated that may have run: its tool's server says that it may be. Of a step that is retried that is
-    /// clear, since otherwise it does not run at all.
+    /// Records that a call that may have run was repeated: its server declares that safe. A retried step needs no
+    /// record, since it would not run otherwise.
     fn called_again(&mut self, place: &Place) {
         let clear = |step: &PlanStep| step.idempotent || step.retry.is_some();
-        let vouched = place.purpose == Purpose::Step && name::find(self.plan, &place.step).is_some_and(clear);
+        let vouched = place.purpose == Purpose::Step && name::find_step(self.plan, &place.step).is_some_and(clear);
         let what = self.open.get(place).and_then(|at| self.made.get(*at)).map(|made| made.what.clone());
         if place.purpose != Purpose::Fallback && !vouched {
             self.repeatable.extend(what);
@@ -203,7 +203,7 @@ impl TraceReader<'_> {
     }
 
     fn ended(&mut self, path: &Arc<str>, item: Option<u32>, end: &StepRecord) {
-        let Some(step) = name::find(self.plan, path) else { return };
+        let Some(step) = name::find_step(self.plan, path) else { return };
         let place = |purpose| Place { step: path.clone(), item, purpose };
         let (own, fallback) = (place(Purpose::Step), place(Purpose::Fallback));
         let late = matches!(self.given_up, Some((_, true)));
@@ -214,8 +214,8 @@ impl TraceReader<'_> {
                 Some((_, false)) => Why::Run,
                 None => Why::Step,
             };
-            self.cut(&fallback, why);
-            return self.cut(&own, why);
+            self.cut_off(&fallback, why);
+            return self.cut_off(&own, why);
         }
         if self.open.contains_key(&fallback) {
             let answer = match &end.error {
@@ -239,24 +239,24 @@ impl TraceReader<'_> {
         }
     }
 
-    /// A failure that was tried again, of which an older journal has no more than that.
-    fn passing(&self, path: &str) -> String {
+    /// Returns the response for a failure that was retried; older journals record nothing else about it.
+    fn retried_failure(&self, path: &str) -> String {
         let causes =
-            name::find(self.plan, path).and_then(|step| step.retry.as_ref()).map_or(RetryOn::default_set(), |retry| retry.causes());
-        // Nothing ran then, so that another attempt is always made.
+            name::find_step(self.plan, path).and_then(|step| step.retry.as_ref()).map_or(RetryOn::default_set(), |retry| retry.causes());
+        // This failure class always allows another attempt, because nothing ran.
         let cause = causes.iter().find(|cause| **cause == RetryOn::NotReady).or(causes.first()).copied().unwrap_or(RetryOn::NotReady);
-        failure("failed, and was tried again", Some(cause), false)
+        failure("failed and was retried", Some(cause), false)
     }
 
     fn finish(mut self, interrupted: bool) -> RunTrace {
         if interrupted {
             let open: Vec<Place> = self.open.keys().cloned().collect();
             self.at += 1;
-            open.iter().for_each(|place| self.cut(place, Why::Program));
+            open.iter().for_each(|place| self.cut_off(place, Why::Program));
         }
         let late_as_run = self.foreign_limit;
-        let why_of = |made: &Made| made.cut.map(|cut| if cut.why == Why::Late && late_as_run { Why::Run } else { cut.why });
-        // Of calls that were cut short together one brings it about, the last to be sent; the others just hang.
+        let why_of = |made: &Made| made.cut_off.map(|cut_off| if cut_off.why == Why::Late && late_as_run { Why::Run } else { cut_off.why });
+        // Of calls cut off together, the last one sent cancels the run; the others stay unanswered.
         let last = |why: Why| self.made.iter().rposition(|made| why_of(made) == Some(why) && made.purpose != Purpose::Compensation);
         let last_of_all = |why: Why| self.made.iter().rposition(|made| why_of(made) == Some(why));
         let (run, program) = (last(Why::Run), last_of_all(Why::Program));
@@ -266,12 +266,12 @@ impl TraceReader<'_> {
         for (at, made) in self.made.iter().enumerate() {
             let answer = why_of(made).map(|why| {
                 let undoing = made.purpose == Purpose::Compensation;
-                let end = made.cut.map_or(self.at, |cut| cut.at);
+                let end = made.cut_off.map_or(self.at, |cut_off| cut_off.at);
                 match why {
-                    Why::Step => self.brings(Cancels::Step, made, end),
-                    Why::Run if undoing => self.brings(Cancels::Run, made, end),
-                    Why::Run if Some(at) == run => self.brings(Cancels::Run, made, given_up.unwrap_or(end)),
-                    Why::Program if Some(at) == program => self.brings(Cancels::Program, made, end),
+                    Why::Step => self.cancelling_response(Cancels::Step, made, end),
+                    Why::Run if undoing => self.cancelling_response(Cancels::Run, made, end),
+                    Why::Run if Some(at) == run => self.cancelling_response(Cancels::Run, made, given_up.unwrap_or(end)),
+                    Why::Program if Some(at) == program => self.cancelling_response(Cancels::Program, made, end),
                     Why::Late => {
                         waits = true;
                         unanswered(None, &[], false)
@@ -292,7 +292,7 @@ impl TraceReader<'_> {
         for (made, answer) in self.made.iter_mut().zip(answers) {
             made.answer = made.answer.take().or(answer);
         }
-        // What an earlier life of the run sent and did again is answered once.
+        // A call that was sent before the run was resumed and then repeated has one response.
         self.made.retain(|made| made.answer.is_some());
         for id in &instead {
             self.push(id.clone(), id.clone(), Purpose::Step, Some(unanswered(missing, &[], false)));
@@ -300,15 +300,15 @@ impl TraceReader<'_> {
         RunTrace { made: self.made, repeatable: self.repeatable.into_iter().collect(), instead, lost, waits }
     }
 
-    /// The answer that cancels something once all has ended that had ended by then.
-    fn brings(&self, cancels: Cancels, made: &Made, end: usize) -> String {
+    /// Returns the response that cancels once the steps have ended that had ended by then.
+    fn cancelling_response(&self, cancels: Cancels, made: &Made, end: usize) -> String {
         let between = |at: usize| at > made.at && at < end;
         let after = self.settled.iter().filter(|(at, step, how)| between(*at) && *how != StepOutcome::Cancelled && **step != *made.id);
         let after: Vec<String> = after.map(|(_, step, _)| step.to_string()).collect();
         unanswered(Some(cancels), &after, self.inner.iter().any(|at| between(*at)))
     }
 
-    /// The steps that would have come next: all that they need has ended.
+    /// Returns the steps that would have come next: everything that they need has ended.
     fn next(&self) -> Vec<String> {
         let ended = |id: &str| self.settled.iter().any(|(_, step, how)| **step == *id && *how != StepOutcome::Cancelled);
         let next = self.plan.steps.iter().filter(|step| {

@@ -1,4 +1,4 @@
-//! What it costs to check one value against a schema, counted before it is checked.
+//! Computes the cost of validating one value against a schema.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,19 +6,20 @@ use serde_json::Value;
 
 use super::graph::{Apply, Graph, Node};
 
-/// How deep a validator may go into a value and its schema together: each level takes about a kilobyte of stack.
+/// Maximum depth of the validator in value and schema together: each level takes about a kilobyte of stack.
 const DEPTH: u32 = 640;
-/// The most pairs of a value and a subschema that are counted, to bound the counting itself.
+/// Maximum number of counted pairs of value and subschema, to bound the computation itself.
 const PAIRS: usize = 2_000_000;
 
-/// How often a subschema is visited for one value; as a cost, what one visit of each kind leads to.
+/// Number of visits of a subschema for one value, by kind; as a cost, the visits that one visit of each kind leads
+/// to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Visits {
-    /// To collect what is violated.
+    /// Visits that collect violations.
     pub collect: u64,
-    /// To find out whether it holds.
+    /// Visits that only test validity.
     pub test: u64,
-    /// To find out which members it evaluates, for `unevaluatedProperties`.
+    /// Visits that determine evaluated members, for `unevaluatedProperties`.
     pub mark: u64,
 }
 
@@ -37,24 +38,25 @@ impl Visits {
         }
     }
 
-    /// The cost of a subschema, given the costs of what it applies in place.
+    /// Returns the cost of a subschema, from the costs of the subschemas that it applies in place.
     pub fn cost(unevaluated: bool, inner: impl Iterator<Item = (Visits, Apply)>) -> Visits {
         let mut cost = Visits { collect: 1, test: 1, mark: 1 };
         for (inner, apply) in inner {
             let marking = inner.mark.saturating_add(inner.test);
-            let again = if unevaluated { marking } else { 0 };
+            let repeated = if unevaluated { marking } else { 0 };
             let collect = match apply {
                 Apply::All => inner.collect,
                 Apply::Any => inner.collect.saturating_add(inner.test),
                 Apply::One => inner.collect.saturating_add(inner.test.saturating_mul(2)),
                 Apply::Test => inner.test,
             };
-            cost = cost.plus(Visits { collect: collect.saturating_add(again), test: inner.test.saturating_add(again), mark: marking });
+            cost =
+                cost.plus(Visits { collect: collect.saturating_add(repeated), test: inner.test.saturating_add(repeated), mark: marking });
         }
         cost
     }
 
-    /// The visits of what `node` applies in place, when `node` is visited this often.
+    /// Returns the visits of a subschema that `node` applies in place, if `node` is visited this often.
     fn in_place(self, node: &Node, apply: Apply) -> Visits {
         let mark = if node.unevaluated { self.total() } else { self.mark };
         let test = self.test.saturating_add(mark);
@@ -67,15 +69,15 @@ impl Visits {
     }
 }
 
-/// A subschema to be visited for a value: how often, and how deep the validator is by then.
+/// A subschema to be visited for a value: number of visits, and depth of the validator.
 type Visited = (u32, Visits, u32);
 
-/// Whether checking `instance` takes more than `steps` visits, or more stack than there is.
+/// Returns whether validating `instance` takes more than `steps` visits, or too much stack.
 pub fn exceeds(graph: &Graph, instance: &Value, steps: u64) -> bool {
     let (mut spent, mut pairs) = (0u64, 0usize);
     let mut open: Vec<(&Value, Vec<Visited>)> = vec![(instance, vec![(0, Visits::FIRST, 1)])];
     while let Some((value, given)) = open.pop() {
-        // In an order that has each subschema before what it applies in place.
+        // In an order in which each subschema precedes those that it applies in place.
         let mut waiting: BTreeMap<u32, Visited> = BTreeMap::new();
         let wait = |waiting: &mut BTreeMap<u32, Visited>, (number, visits, depth): Visited| {
             let entry = waiting.entry(graph.place[number as usize]).or_insert((number, Visits::default(), 0));
@@ -93,7 +95,7 @@ pub fn exceeds(graph: &Graph, instance: &Value, steps: u64) -> bool {
             for (number, apply) in &node.in_place {
                 wait(&mut waiting, (*number, visits.in_place(node, *apply), depth + 1));
             }
-            // Members are visited to check them, not to mark them.
+            // Members are visited to validate them, not to mark them.
             let visits = Visits { mark: 0, ..visits };
             for_members(node, value, |member, number| {
                 inner.entry(member).or_default().push((number, visits, depth + 1));
@@ -110,7 +112,7 @@ pub fn exceeds(graph: &Graph, instance: &Value, steps: u64) -> bool {
     false
 }
 
-/// The members of `value` that `node` has schemas for, until `visit` has enough.
+/// Calls `visit` for the members of `value` that `node` has schemas for, until it returns false.
 fn for_members(node: &Node, value: &Value, mut visit: impl FnMut(usize, u32) -> bool) {
     match value {
         Value::Object(fields) => {
@@ -136,7 +138,7 @@ fn for_members(node: &Node, value: &Value, mut visit: impl FnMut(usize, u32) -> 
     }
 }
 
-/// What one visit of a subschema takes, in visits of a plain one.
+/// Returns the cost of one visit of a subschema, in visits of a plain one.
 fn weight(graph: &Graph, node: &Node, value: &Value) -> u64 {
     let matching = |states: u64, length: usize| if states == 0 { 0 } else { 1 + states.saturating_mul(length as u64 + 1) / 1_000 };
     match value {

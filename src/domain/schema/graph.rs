@@ -1,7 +1,7 @@
 //! The graph of a schema's subschemas, with its limits.
 //!
-//! Built by [`super::Checker`] before anything is compiled. All walks are loops over explicit stacks, since the server
-//! chooses how deep a schema is.
+//! Built by [`super::Checker`] before anything is compiled. All walks are loops with explicit stacks, because the
+//! server determines the depth of the schema.
 
 use std::collections::HashMap;
 
@@ -13,15 +13,15 @@ use super::{
     reference::{Index, TooMany, parts},
 };
 
-/// The most subschemas of one schema.
+/// Maximum number of subschemas.
 pub const SUBSCHEMAS: usize = 200_000;
-/// The most subschemas that apply to one value, each within the one before: by references, `allOf`, `anyOf` and the like.
+/// Maximum length of a chain of subschemas that apply to one value, by references, `allOf`, `anyOf` and the like.
 pub const CHAIN: u32 = 500;
-/// The most subschemas that a validator visits for one value, those of its members not counted.
+/// Maximum number of subschemas that a validator visits for one value, without its members.
 pub const EXPANSIONS: u64 = 100_000;
-/// The most references: compiling them takes quadratic time.
+/// Maximum number of references: compiling them takes quadratic time.
 pub const REFERENCES: usize = 20_000;
-/// The most states of regular expressions, repetitions counted out.
+/// Maximum number of states of regular expressions, with repetitions expanded.
 pub const PATTERN_STATES: u64 = 1_000_000;
 
 /// Why a schema is not compiled.
@@ -42,7 +42,7 @@ pub enum Refused {
     /// More than [`PATTERN_STATES`].
     #[error("the regular expressions of the schema are too large")]
     Patterns,
-    /// More than [`REFERENCES`], or fewer by names that take too long to look up.
+    /// More than [`REFERENCES`], or fewer with names that take too long to look up.
     #[error("the schema has too many references")]
     References,
 }
@@ -56,62 +56,62 @@ impl From<TooMany> for Refused {
 /// How a keyword applies a subschema to the same value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Apply {
-    /// It has to hold: `allOf`, references, branches of `if`.
+    /// It must be valid: `allOf`, references, branches of `if`.
     All,
-    /// One of several has to hold; when none does, all are visited again for their messages.
+    /// One of several must be valid; if none is, all are visited again for their messages.
     Any,
-    /// Exactly one of several has to hold.
+    /// Exactly one of several must be valid.
     One,
-    /// Only whether it holds matters: `not`, `if`.
+    /// Only its validity matters: `not`, `if`.
     Test,
 }
 
-/// A subschema. Numbers are those of other subschemas.
+/// A subschema. Numbers refer to other subschemas.
 #[derive(Debug, Default)]
 pub struct Node {
-    /// What it applies to the same value.
+    /// Subschemas applied to the same value.
     pub in_place: Vec<(u32, Apply)>,
-    /// The schemas of members by name.
+    /// Schemas of members, by name.
     pub properties: HashMap<String, u32>,
-    /// Schemas of members whose names fit a pattern. Each counts for every member.
+    /// Schemas of members whose names match a pattern. Each counts for every member.
     pub patterned: Vec<u32>,
     /// `additionalProperties`, `unevaluatedProperties`.
     pub others: Vec<u32>,
-    /// The schemas of the first items.
+    /// Schemas of the first items.
     pub prefix: Vec<u32>,
     /// `items`, `additionalItems`, `unevaluatedItems`, `contains`: each counts for every item.
     pub items: Vec<u32>,
     /// `propertyNames`.
     pub names: Option<u32>,
-    /// Whether `unevaluatedProperties` or `unevaluatedItems` visits everything in place once more.
+    /// Whether `unevaluatedProperties` or `unevaluatedItems` visits all in-place subschemas once more.
     pub unevaluated: bool,
-    /// The states of the regular expression for a string.
+    /// States of the regular expression for a string.
     pub pattern: u64,
-    /// The states of the regular expressions for names of members.
+    /// States of the regular expressions for member names.
     pub name_patterns: u64,
 }
 
-/// The subschemas that can be reached from the root, and the order in which they apply to one value.
+/// The subschemas reachable from the root, and their order of application to one value.
 #[derive(Debug)]
 pub struct Graph {
     /// The subschemas; the first is the root.
     pub nodes: Vec<Node>,
-    /// By number of a subschema, its place in an order that has each before what it applies in place.
+    /// For each subschema, its position in an order in which each precedes those that it applies in place.
     pub place: Vec<u32>,
-    /// By number of a subschema, what one visit that collects violations costs at most, members not counted.
+    /// For each subschema, the maximum cost of one visit that collects violations, without members.
     pub closure: Vec<u64>,
-    /// The longest chain in place.
+    /// Length of the longest in-place chain.
     pub chain: u32,
-    /// The states of all regular expressions.
+    /// States of all regular expressions.
     pub pattern_states: u64,
-    /// How many regular expressions there are.
+    /// Number of regular expressions.
     pub patterns: usize,
-    /// How many references there are.
+    /// Number of references.
     pub references: usize,
 }
 
 impl Graph {
-    /// Reads the schema; refuses what a validator could not be given.
+    /// Builds the graph of a schema; rejects schemas that a validator could not handle.
     pub fn of(root: &Value) -> Result<Graph, Refused> {
         let mut graph = read(root)?;
         if graph.pattern_states > PATTERN_STATES {
@@ -125,7 +125,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// The subschemas, each behind what it applies in place.
+    /// Returns the subschemas, each after those that it applies in place.
     fn order(&self) -> Result<Vec<u32>, Refused> {
         #[derive(Clone, Copy, PartialEq)]
         enum Seen {
@@ -162,10 +162,10 @@ impl Graph {
         Ok(order)
     }
 
-    /// Counts chains and expansions, from the inside out.
+    /// Checks the limits of chains and expansions, from the inside out.
     fn limits(&mut self, order: &[u32]) -> Result<(), Refused> {
         let mut chains = vec![0u32; self.nodes.len()];
-        // What one visit of each kind costs.
+        // The cost of one visit of each kind.
         let mut costs = vec![Visits::default(); self.nodes.len()];
         for number in order {
             let node = &self.nodes[*number as usize];
@@ -186,7 +186,7 @@ impl Graph {
     }
 }
 
-/// Reads every subschema that can be reached.
+/// Reads every reachable subschema.
 fn read(root: &Value) -> Result<Graph, Refused> {
     let mut index = Index::of(root);
     let mut numbers = Numbers { known: HashMap::new(), found: vec![] };
@@ -207,7 +207,7 @@ fn read(root: &Value) -> Result<Graph, Refused> {
     Ok(graph)
 }
 
-/// Subschemas by address. Nothing is read through an address.
+/// Numbers subschemas by address. Nothing is read through an address.
 struct Numbers<'a> {
     known: HashMap<*const Value, u32>,
     found: Vec<&'a Value>,
@@ -221,7 +221,7 @@ impl<'a> Numbers<'a> {
         })
     }
 
-    /// Those in a keyword that has one schema or an array or object of them.
+    /// Returns the subschemas in a keyword that holds one schema, or an array or object of schemas.
     fn each(&mut self, value: &'a Value) -> Vec<u32> {
         parts(value).map(|part| self.of(part)).collect()
     }

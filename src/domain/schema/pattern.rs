@@ -1,9 +1,9 @@
-//! How large a regular expression becomes when it is compiled. An estimate: it is compiled only when that is small.
+//! Estimates the compiled size of a regular expression, so that only small ones are compiled.
 
-/// The states that `pattern` takes: its characters, times the repetitions they are under.
+/// Returns the estimated number of states of `pattern`: its characters times their repetitions.
 ///
-/// `{n,m}` multiplies what it repeats by the larger number. What it repeats is a group, whose size is not looked
-/// up: the whole pattern up to there counts.
+/// `{n,m}` multiplies the repeated item by the larger number. The size of a repeated group is not determined: the
+/// whole pattern up to there counts.
 pub fn states(pattern: &str) -> u64 {
     let bytes = pattern.as_bytes();
     let (mut total, mut at) = (0u64, 0);
@@ -17,7 +17,7 @@ pub fn states(pattern: &str) -> u64 {
             }
             b'{' => {
                 if let Some((times, end)) = repetition(bytes, at) {
-                    // Only a group can hold more than the one item before the braces.
+                    // Only a group can contain more than the one item before the braces.
                     let repeated = if bytes[..at].last() == Some(&b')') { total } else { item(bytes, at) };
                     total = total.saturating_add(repeated.saturating_mul(times.saturating_sub(1)));
                     at = end;
@@ -32,7 +32,7 @@ pub fn states(pattern: &str) -> u64 {
     total
 }
 
-/// The size of the character or class that ends at `end`.
+/// Returns the size of the character or class that ends at `end`.
 fn item(bytes: &[u8], end: usize) -> u64 {
     match bytes[..end].last() {
         Some(b']') => memchr::memrchr(b'[', &bytes[..end]).map_or(1, |start| (end - start) as u64).min(32),
@@ -41,7 +41,7 @@ fn item(bytes: &[u8], end: usize) -> u64 {
     }
 }
 
-/// The largest count of the repetition whose brace is at `start`, and the offset behind it.
+/// Returns the largest count of the repetition whose brace is at `start`, and the offset after it.
 fn repetition(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
     let length = memchr::memchr(b'}', &bytes[start..bytes.len().min(start + 42)])?;
     let inner = std::str::from_utf8(&bytes[start + 1..start + length]).ok()?;
@@ -52,7 +52,7 @@ fn repetition(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
     Some((counts.max()?, start + length + 1))
 }
 
-/// Whether the pattern needs backtracking: it looks around or refers back.
+/// Returns whether the pattern needs backtracking: it uses look-around or backreferences.
 pub fn backtracks(pattern: &str) -> bool {
     ["(?=", "(?!", "(?<", "(?>", "(?("].iter().any(|look| pattern.contains(look))
         || pattern.as_bytes().windows(2).any(|pair| pair[0] == b'\\' && (pair[1].is_ascii_digit() || pair[1] == b'k'))
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repetitions_are_counted_out() {
+    fn repetitions_are_expanded() {
         for (pattern, most) in [
             ("^[a-z0-9-]{1,64}$", 1_000),
             (r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$", 100),

@@ -1,28 +1,28 @@
-//! What the references of a schema mean: pointers, anchors and documents within the document.
+//! Resolves the references of a schema: pointers, anchors and embedded documents.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-/// The names that references can use, found in one walk.
+/// The names that references can use, collected in one walk.
 pub struct Index<'a> {
     root: &'a Value,
-    /// Documents within the document by their `$id` as it is written, the root's first.
+    /// Embedded documents by their `$id` as written, the root's first.
     documents: Vec<(&'a str, &'a Value)>,
-    /// Subschemas by the name of their anchor.
+    /// Subschemas by anchor name.
     anchors: HashMap<&'a str, Vec<&'a Value>>,
-    /// By address, the document that a value belongs to. Empty when there is only the root.
+    /// By address, the document that a value belongs to. Empty if there is only the root.
     belongs: HashMap<*const Value, &'a Value>,
-    /// Comparisons left for references that name a document.
+    /// Remaining comparisons for references that name a document.
     left: usize,
 }
 
-/// The schema has too many names to look references up.
+/// The schema has too many names to look up references.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooMany;
 
 impl<'a> Index<'a> {
-    /// Finds the names in `root`.
+    /// Collects the names in `root`.
     pub fn of(root: &'a Value) -> Index<'a> {
         let mut index = Index { root, documents: vec![], anchors: HashMap::new(), belongs: HashMap::new(), left: 1_000_000 };
         let embedded = |at: &Value| !std::ptr::eq(at, root) && id(at).is_some_and(|id| !id.starts_with('#'));
@@ -46,7 +46,7 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// What a reference of the subschema `from` may mean. Several places where only validation decides, or where the
+    /// Returns the possible targets of a reference in subschema `from`. Several if only validation decides, or if the
     /// reference is ambiguous; none for another document, which is never fetched.
     pub fn targets(&mut self, reference: &str, from: &'a Value) -> Result<Vec<&'a Value>, TooMany> {
         let (document, fragment) = reference.split_once('#').unwrap_or((reference, ""));
@@ -62,8 +62,8 @@ impl<'a> Index<'a> {
             return Ok(bases);
         }
         if fragment.starts_with('/') {
-            let plain = unpercent(fragment);
-            return Ok(bases.into_iter().filter_map(|base| base.pointer(&plain).or_else(|| base.pointer(fragment))).collect());
+            let decoded = unpercent(fragment);
+            return Ok(bases.into_iter().filter_map(|base| base.pointer(&decoded).or_else(|| base.pointer(fragment))).collect());
         }
         let found = self.anchors.get(fragment).map(Vec::as_slice).unwrap_or_default();
         self.left = self.left.checked_sub(found.len()).ok_or(TooMany)?;
@@ -75,13 +75,13 @@ fn id(at: &Value) -> Option<&str> {
     ["$id", "id"].iter().find_map(|key| at.get(key)?.as_str())
 }
 
-/// The values directly in an array or object.
+/// Returns the direct children of an array or object.
 pub fn parts(value: &Value) -> impl Iterator<Item = &Value> {
     let items = value.as_array().into_iter().flatten();
     items.chain(value.as_object().into_iter().flat_map(serde_json::Map::values))
 }
 
-/// Decodes percent signs of a fragment (RFC 3986, section 2.1).
+/// Percent-decodes a fragment (RFC 3986, section 2.1).
 fn unpercent(text: &str) -> String {
     let (bytes, mut out, mut at) = (text.as_bytes(), vec![], 0);
     while at < bytes.len() {

@@ -1,4 +1,4 @@
-//! Schemas that are checked, and hostile ones that are not.
+//! Tests of validated schemas, and of hostile ones that are not compiled.
 
 use super::*;
 use serde_json::json;
@@ -15,7 +15,7 @@ fn violations_name_the_place() {
 }
 
 #[test]
-fn a_schema_that_leads_back_to_itself_is_refused_and_a_tree_is_not() {
+fn a_schema_that_refers_to_itself_is_rejected_and_a_tree_is_not() {
     for schema in [
         r##"{"$defs":{"e":{"anyOf":[{"$ref":"#/$defs/e"},{"type":"string"}]}},"properties":{"x":{"$ref":"#/$defs/e"}}}"##,
         r##"{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}},"properties":{"x":{"$ref":"#/$defs/a"}}}"##,
@@ -33,7 +33,7 @@ fn a_schema_that_leads_back_to_itself_is_refused_and_a_tree_is_not() {
 }
 
 #[test]
-fn unusable_schemas_are_told_and_fetch_nothing() {
+fn unusable_schemas_are_reported_and_fetch_nothing() {
     for schema in ["{", r#"{"type": 7}"#, r#"{"$ref": "http://127.0.0.1:1/x.json"}"#] {
         let checker = Checker::new(&Body::from(schema));
         assert!(checker.problem.is_some(), "{schema}");
@@ -41,7 +41,7 @@ fn unusable_schemas_are_told_and_fetch_nothing() {
     }
 }
 
-/// `count` definitions, each made by `link` from a reference to the next; `last` is the last one.
+/// Creates `count` definitions, each made by `link` from a reference to the next; `last` is the last one.
 fn chained(count: usize, last: Value, link: impl Fn(Value) -> Value) -> Value {
     let mut definitions: serde_json::Map<String, Value> =
         (0..count).map(|at| (format!("a{at}"), link(json!({"$ref": format!("#/$defs/a{}", at + 1)})))).collect();
@@ -62,7 +62,7 @@ fn problem(schema: &Value) -> String {
 }
 
 #[test]
-fn what_expands_without_measure_is_not_compiled() {
+fn exponentially_expanding_schemas_are_not_compiled() {
     let text = json!({"type": "string"});
     for schema in [
         doubled("allOf", 40, text.clone()),
@@ -83,7 +83,7 @@ fn what_expands_without_measure_is_not_compiled() {
             let next = json!({"$ref": format!("#/prefixItems/{}", at + 1)});
             json!({"oneOf": [next, next]})
         }).chain([json!({})]).collect::<Vec<_>>()}),
-        // Each visits what is in place once more.
+        // Each visits the in-place subschemas once more.
         chained(30, json!({"properties": {"x": {}}}), |next| json!({"anyOf": [next], "unevaluatedProperties": false})),
         chained(30, json!({"items": {}}), |next| json!({"allOf": [next], "unevaluatedItems": false})),
         // Items and names.
@@ -97,7 +97,7 @@ fn what_expands_without_measure_is_not_compiled() {
 }
 
 #[test]
-fn chains_of_references_are_followed_so_far() {
+fn chains_of_references_are_followed_up_to_the_limit() {
     for (count, wrong) in [(12_000, true), (499, true), (400, false)] {
         for keyword in ["$ref", "not", "if"] {
             let link = |next: Value| if keyword == "$ref" { next } else { json!({keyword: next}) };
@@ -110,7 +110,7 @@ fn chains_of_references_are_followed_so_far() {
         (0..3_000).map(|at| (format!("d{at}"), json!({"$anchor": format!("n{at}"), "$ref": format!("#n{}", at + 1)}))).collect();
     assert!(problem(&json!({"$defs": named, "properties": {"x": {"$ref": "#n0"}}})).contains("references in a row"));
     assert!(problem(&chained(20_001, json!({}), |next| json!({"items": next}))).contains("too many references"));
-    // Through members a chain is as long as the value is deep.
+    // Through members, a chain is as long as the value is deep.
     for keyword in ["properties", "items", "additionalProperties"] {
         let schema = chained(3_000, json!({"type": "string"}), |next| {
             if keyword == "properties" { json!({"properties": {"a": next}}) } else { json!({keyword: next}) }
@@ -137,7 +137,7 @@ fn nesting_without_references_has_a_limit() {
 fn documents_within_the_document_hide_no_cycle() {
     for schema in [
         json!({"$id": "http://a/b", "properties": {"x": {"$id": "x", "$ref": "y"}}, "$defs": {"y": {"$id": "y", "$ref": "x"}}}),
-        // A pointer is followed from the document that it is in.
+        // A pointer is resolved in the document that contains it.
         json!({"properties": {"x": {"$ref": "#/$defs/b"}}, "$defs": {
             "a": {}, "b": {"$id": "http://a/b", "$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/c"}, "c": {"$ref": "#/$defs/a"}}}
         }}),
@@ -153,30 +153,30 @@ fn documents_within_the_document_hide_no_cycle() {
 
 #[test]
 fn large_regular_expressions_are_not_compiled() {
-    let of = |pattern: &str| json!({"properties": {"x": {"type": "string", "pattern": pattern}}});
+    let with_pattern = |pattern: &str| json!({"properties": {"x": {"type": "string", "pattern": pattern}}});
     for pattern in ["((((a{1000}){1000}){1000}){1000})".to_owned(), "a|".repeat(500_000) + "b"] {
-        assert!(problem(&of(&pattern)).contains("regular expressions"), "{}", &pattern[..20]);
+        assert!(problem(&with_pattern(&pattern)).contains("regular expressions"), "{}", &pattern[..20]);
     }
     let many: serde_json::Map<String, Value> = (0..6_000).map(|at| (format!("^a{at}(a?){{200}}"), json!({}))).collect();
     assert!(problem(&json!({"patternProperties": many})).contains("regular expressions"));
-    assert!(problem(&of(&"(".repeat(100_000))).chars().count() < 400, "a message does not quote the whole pattern");
+    assert!(problem(&with_pattern(&"(".repeat(100_000))).chars().count() < 400, "a message does not quote the whole pattern");
     for (open, close) in [("(", ")"), ("(?=", ")"), ("*", ""), ("(?>", ")"), ("(?(1)", ")")] {
         let pattern = format!("{}a{}", open.repeat(20_000), close.repeat(20_000));
-        assert!(!problem(&of(&pattern)).is_empty(), "{open}");
+        assert!(!problem(&with_pattern(&pattern)).is_empty(), "{open}");
     }
     for pattern in ["^[a-z0-9-]{1,63}$", r"^\p{L}{1,100}$", r"^(?!.*\.\.)[\w.-]+$", r"^\d{4}-\d{2}-\d{2}$"] {
-        assert_eq!(problem(&of(pattern)), "", "{pattern}");
+        assert_eq!(problem(&with_pattern(pattern)), "", "{pattern}");
     }
     for pattern in [r"^(?=(a+)+b)(a+)+$", r"^((a|a)*)*\1b$", r"(a*)*(\1\1)*(?!b)"] {
-        // It ends, and what goes back too often is not counted as a violation.
-        let found = checker(&of(pattern)).judge(&json!({"x": "a".repeat(40)}));
+        // Matching ends; excessive backtracking does not count as a violation.
+        let found = checker(&with_pattern(pattern)).judge(&json!({"x": "a".repeat(40)}));
         assert!(found.is_err() || found.as_ref().is_ok_and(|found| found.iter().all(|wrong| wrong.message.contains("match"))), "{found:?}");
-        assert_eq!(checker(&of(pattern)).judge(&json!({"x": "a".repeat(1 << 20)})), Err(TooDear));
+        assert_eq!(checker(&with_pattern(pattern)).judge(&json!({"x": "a".repeat(1 << 20)})), Err(TooDear));
     }
 }
 
 #[test]
-fn what_is_large_but_plain_is_checked() {
+fn large_but_simple_schemas_are_validated() {
     let names = |count: usize| (0..count).map(|at| format!("p{at}")).collect::<Vec<_>>();
     let each = |names: Vec<String>, schema: Value| names.into_iter().map(|name| (name, schema.clone())).collect::<serde_json::Map<_, _>>();
     for (schema, instance, wrong) in [
@@ -208,7 +208,7 @@ fn what_is_large_but_plain_is_checked() {
 }
 
 #[test]
-fn values_that_cost_too_much_are_not_checked() {
+fn values_that_cost_too_much_are_not_validated() {
     // A tree that a value of this depth visits 2^100 times.
     let twice = json!({"$defs": {"t": {"type": ["object", "null"], "allOf": [
         {"properties": {"c": {"$ref": "#/$defs/t"}}}, {"properties": {"c": {"$ref": "#/$defs/t"}}}
@@ -227,7 +227,7 @@ fn values_that_cost_too_much_are_not_checked() {
         assert!(checker.check(&deep(100)).is_empty());
         assert_eq!(checker.glance(&deep(20)), Err(TooDear));
     }
-    // Every level of the value takes a long chain of references: stack.
+    // Every level of the value takes a long chain of references, hence stack.
     let steep = json!({"$defs": doubled("allOf", 0, json!({}))["$defs"], "$ref": "#/$defs/r0", "x": 1});
     let mut steep = steep;
     for at in 0..200 {
@@ -238,7 +238,7 @@ fn values_that_cost_too_much_are_not_checked() {
     assert_eq!(checker.problem, None);
     assert!(checker.judge(&deep(2)).is_ok());
     assert_eq!(checker.judge(&deep(100)), Err(TooDear));
-    // Large arguments for an ordinary schema are checked.
+    // Large arguments for an ordinary schema are validated.
     let items =
         json!({"properties": {"x": {"items": {"properties": {"a": {"type": "string", "maxLength": 9}}, "additionalProperties": false}}}});
     let many = json!({"x": (0..20_000).map(|at| json!({"a": at})).collect::<Vec<_>>()});
@@ -246,7 +246,7 @@ fn values_that_cost_too_much_are_not_checked() {
 }
 
 #[test]
-fn what_is_heavy_is_left_to_a_thread_that_may_take_time() {
+fn heavy_schemas_are_left_to_a_background_thread() {
     let names: Vec<String> = (0..60_000).map(|at| format!("value {at}")).collect();
     let schema = Body::json(&json!({"enum": names}));
     let quick = Checker::quick(&schema);

@@ -1,20 +1,20 @@
-//! The encodings in which a secret value is searched for, and the decoders for escapes.
+//! Encodings in which a secret value is searched for, and decoders for escapes.
 //!
-//! Encodings with one output a value (base64, hexadecimal, HTML entities) are patterns of their own. Escapes have many
-//! spellings of one value (`\/`, `\u002f`, `%2f`, `%2F`), so the text is decoded instead.
+//! Encodings with one output per value (base64, hexadecimal, HTML entities) are separate patterns. Escapes have many
+//! spellings per value (`\/`, `\u002f`, `%2f`, `%2F`), so the text is decoded instead.
 
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 
-/// Values longer than this, in bytes, are searched for as they are, without their encodings.
+/// Values longer than this, in bytes, are searched for only as they are, without encodings.
 const LONGEST_ENCODED: usize = 4 << 10;
 
-/// The shortest part of a base64 text that is a pattern.
+/// Minimum length of a base64 part used as a pattern.
 const SHORTEST_BASE64: usize = 8;
 
-/// The patterns for `value`: the value and its encodings. Matching ignores ASCII case.
+/// Returns the patterns for `value`: the value and its encodings. Matching ignores ASCII case.
 pub fn patterns(value: &str) -> Vec<String> {
     let mut found = vec![value.to_owned()];
     if value.len() <= LONGEST_ENCODED {
@@ -42,8 +42,8 @@ fn html(value: &str) -> String {
     value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// The part of a base64 text that depends on `value` alone when `shift` bytes (modulo 3) precede it: the characters at
-/// both ends hold bits of the neighbours.
+/// Returns the part of a base64 text that depends on `value` alone if `shift` bytes (modulo 3) precede it: the
+/// characters at both ends hold bits of their neighbours.
 fn base64_part(engine: &impl Engine, value: &str, shift: usize) -> Option<String> {
     let mut bytes = vec![0; shift];
     bytes.extend_from_slice(value.as_bytes());
@@ -53,10 +53,10 @@ fn base64_part(engine: &impl Engine, value: &str, shift: usize) -> Option<String
     text.get(from..to).filter(|part| part.len() >= SHORTEST_BASE64).map(str::to_owned)
 }
 
-/// A decoder: the bytes that the escape at the beginning of a text decodes to, and its length; `None` when there is none.
+/// A decoder: returns the bytes of the escape at the start of a text and its length; `None` if there is none.
 pub type Decoder = fn(&[u8]) -> Option<(Decoded, usize)>;
 
-/// The bytes that one escape decodes to.
+/// The decoded bytes of one escape.
 #[derive(Clone, Copy)]
 pub struct Decoded {
     bytes: [u8; 4],
@@ -79,13 +79,13 @@ impl Decoded {
     }
 }
 
-/// The first byte of the escapes that [`backslash`] knows.
+/// First byte of the escapes that [`backslash`] decodes.
 pub const BACKSLASH: u8 = b'\\';
 
-/// The first byte of the escapes that [`percent`] knows.
+/// First byte of the escapes that [`percent`] decodes.
 pub const PERCENT: u8 = b'%';
 
-/// Decodes an escape of a JSON string (RFC 8259, section 7), which most other languages share.
+/// Decodes an escape of a JSON string (RFC 8259, section 7), shared by most other languages.
 pub fn backslash(bytes: &[u8]) -> Option<(Decoded, usize)> {
     let byte = match bytes.get(1)? {
         same @ (b'"' | b'\\' | b'/' | b'\'') => *same,
@@ -122,7 +122,7 @@ pub fn percent(bytes: &[u8]) -> Option<(Decoded, usize)> {
     Some((Decoded::byte(byte), 3))
 }
 
-/// `bytes` with the escapes that begin with `mark` decoded; `None` when there is none.
+/// Decodes the escapes that start with `mark`; `None` if there are none.
 pub fn decoded(bytes: &[u8], mark: u8, decoder: Decoder) -> Option<Vec<u8>> {
     memchr::memchr(mark, bytes)?;
     let mut out = Vec::with_capacity(bytes.len());
@@ -130,13 +130,13 @@ pub fn decoded(bytes: &[u8], mark: u8, decoder: Decoder) -> Option<Vec<u8>> {
     (out.len() != bytes.len()).then_some(out)
 }
 
-/// The offsets in `bytes` of `positions`, which are offsets in its decoded form, in rising order.
+/// Maps `positions` in the decoded form of `bytes` to offsets in `bytes`, in ascending order.
 pub fn origins(bytes: &[u8], mark: u8, decoder: Decoder, positions: &[usize]) -> Vec<usize> {
     let mut found = Vec::with_capacity(positions.len());
     let mut wanted = positions.iter().copied().peekable();
     let mut length = 0;
     walk(bytes, mark, decoder, |piece, at| {
-        // Within an escape every position is its beginning; within a plain piece each byte is one of the source.
+        // Within an escape, every position maps to its start; in a plain piece, bytes map one to one.
         while let Some(position) = wanted.next_if(|position| *position < length + piece.len()) {
             let escape = bytes.get(at) == Some(&mark);
             found.push(if escape { at } else { at + (position - length) });
@@ -147,7 +147,7 @@ pub fn origins(bytes: &[u8], mark: u8, decoder: Decoder, positions: &[usize]) ->
     found
 }
 
-/// Hands the decoded pieces of `bytes` to `each`, with the offset in `bytes` at which each begins.
+/// Passes the decoded pieces of `bytes` to `each`, with their start offsets in `bytes`.
 fn walk(bytes: &[u8], mark: u8, decoder: Decoder, mut each: impl FnMut(&[u8], usize)) {
     let mut at = 0;
     while at < bytes.len() {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_decoded_and_positions_found_again() {
+    fn escapes_are_decoded_and_positions_mapped_back() {
         let text = br#"a\"b\/c\u00e9\ud83d\ude00\x"#;
         let plain = decoded(text, BACKSLASH, backslash).unwrap();
         assert_eq!(std::str::from_utf8(&plain).unwrap(), "a\"b/cé😀\\x");

@@ -1,4 +1,4 @@
-//! Masks known secret values in text.
+//! The redactor: masks known secret values in text.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -11,29 +11,29 @@ use super::{
     forms::{self, BACKSLASH, Decoder, PERCENT},
 };
 
-/// Values shorter than this, in bytes, are never masked: replacing them would hide ordinary words.
+/// Values shorter than this, in bytes, are never masked: that would hide ordinary words.
 pub const SHORTEST: usize = 6;
 
-/// How many layers of escapes are decoded: JSON within a string of JSON has two.
+/// Number of decoded layers of escapes: JSON inside a JSON string has two.
 const LAYERS: usize = 3;
 
-/// The shortest part of a value, in bytes, that is masked at the beginning or the end of a text.
+/// Minimum length of a partial value that is masked at the beginning or end of a text, in bytes.
 const SHORTEST_PART: usize = 12;
 
-/// Replaces known secret values in text that is about to be shown or stored by [`MASK`].
+/// Replaces known secret values in text by [`MASK`], before it is displayed or stored.
 ///
-/// Finds a value as it is, with escapes of JSON (in up to three layers) or percent encoding, as base64 (also as a part of
-/// a longer value, as in `Authorization: Basic`), in hexadecimal and with HTML entities, in upper and lower case. Of a
-/// value that was cut at the end or the beginning of a text, a part of at least 12 bytes and half of the value is masked.
-/// Values shorter than six bytes are left alone. Cheap to clone.
+/// Finds a value as is, with JSON escapes (up to three layers) or percent encoding, as base64 (also as part of a
+/// longer value, as in `Authorization: Basic`), in hexadecimal, and with HTML entities, ignoring case. If a text cuts
+/// off a value at its beginning or end, a part of at least 12 bytes and half of the value is masked. Values shorter
+/// than six bytes are not masked. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Redactor(Option<Arc<Known>>);
 
 struct Known {
     finder: AhoCorasick,
-    /// Values that a text may end or begin in the middle of.
+    /// Values that a text may cut off.
     long: Vec<String>,
-    /// What is searched for: every spelling of every value.
+    /// The searched patterns: every spelling of every value.
     patterns: Vec<String>,
     /// Length of the longest pattern, in bytes.
     reach: usize,
@@ -46,7 +46,7 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// Makes a redactor for `secrets`.
+    /// Creates a redactor for `secrets`.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         let mut values: Vec<&str> = secrets.into_iter().map(|secret| secret.value.as_str()).filter(|v| v.len() >= SHORTEST).collect();
         values.sort_unstable();
@@ -57,23 +57,23 @@ impl Redactor {
         let patterns: Vec<String> = values.iter().flat_map(|value| forms::patterns(value)).collect();
         let finder = AhoCorasick::builder().match_kind(MatchKind::Standard).ascii_case_insensitive(true).build(&patterns);
         let long = values.iter().filter(|value| value.len() >= SHORTEST_PART).map(|value| (*value).to_owned()).collect();
-        // Fails only for more patterns than fit into 32 bits.
+        // Fails only if there are more patterns than fit into 32 bits.
         let reach = patterns.iter().map(String::len).max().unwrap_or(0);
         Self(finder.ok().map(|finder| Arc::new(Known { finder, long, patterns, reach })))
     }
 
-    /// Whether the redactor knows no value.
+    /// Returns whether the redactor knows no values.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Whether `bytes` hold a known value.
+    /// Returns whether `bytes` contain a known value.
     pub fn finds(&self, bytes: &[u8]) -> bool {
         let Some(known) = &self.0 else { return false };
         known.cut(bytes).next().is_some() || layers(bytes, &mut |view, _| known.finder.is_match(view))
     }
 
-    /// The text with every known value replaced by [`MASK`].
+    /// Replaces every known value by [`MASK`].
     pub fn redact(&self, text: &str) -> String {
         let ranges = self.ranges(text.as_bytes());
         if ranges.is_empty() { text.to_owned() } else { replaced(text.as_bytes(), &ranges, |_| MASK) }
@@ -87,7 +87,7 @@ impl Redactor {
         }
     }
 
-    /// JSON text with every known value masked; it stays JSON. A number that is a known value becomes a string.
+    /// Masks JSON text, which stays valid JSON. A number that contains a known value becomes a string.
     pub fn redact_json(&self, text: &str) -> String {
         let mut ranges = self.ranges(text.as_bytes());
         if ranges.is_empty() {
@@ -97,23 +97,23 @@ impl Redactor {
         let mut inside = inside.into_iter();
         let quoted = format!("\"{MASK}\"");
         let shown = replaced(text.as_bytes(), &ranges, |_| if inside.next().unwrap_or(false) { MASK } else { &quoted });
-        let sound = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
-        // A value with quotation marks in it may reach over the end of a string.
-        if sound(text) && !sound(&shown) { quoted } else { shown }
+        let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        // A value with quotation marks may extend past the end of a string.
+        if is_json(text) && !is_json(&shown) { quoted } else { shown }
     }
 
-    /// Bytes with every known value masked; `None` when there is none.
+    /// Masks bytes; returns `None` if they contain no known value.
     pub fn redact_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let ranges = self.ranges(bytes);
         (!ranges.is_empty()).then(|| replaced_bytes(bytes, &ranges, |_| MASK))
     }
 
-    /// [`Redactor::redact`], cut to `limit` bytes as by [`bounds::cut`]. No front of a value is left where the text is cut.
+    /// Masks and cuts to `limit` bytes as [`bounds::cut`] does. No beginning of a value is left at the cut.
     pub fn redact_cut(&self, text: &str, limit: usize) -> String {
         self.redact_front_of(text, limit, text.len())
     }
 
-    /// [`Redactor::redact_cut`] of a text that is the front of a whole of `whole` bytes.
+    /// Masks and cuts a text that is the beginning of `whole` bytes, as [`Redactor::redact_cut`] does.
     pub fn redact_front_of(&self, text: &str, limit: usize, whole: usize) -> String {
         let window = bounds::boundary(text, limit.saturating_add(self.reach()));
         let mut masked = self.redact(&text[..window]);
@@ -125,8 +125,8 @@ impl Redactor {
         bounds::cut_of(&masked, limit, whole).into_owned()
     }
 
-    /// At most the first `limit` bytes of a body, every known value masked in them and no front of one left at the cut.
-    /// Shares the memory of `body` when nothing is changed.
+    /// Returns at most the first `limit` bytes of a body, masked, with no beginning of a value left at the cut.
+    /// Shares the memory of `body` if nothing changes.
     pub fn redact_front(&self, body: &Body, limit: usize) -> Body {
         if body.len() <= limit {
             return body.redacted(self);
@@ -140,7 +140,7 @@ impl Redactor {
         self.0.as_ref().map_or(0, |known| known.reach)
     }
 
-    /// How many bytes at the end of `text` are the front of a known value.
+    /// Returns how many bytes at the end of `text` are the beginning of a known value.
     fn begun(&self, text: &[u8]) -> usize {
         let Some(known) = &self.0 else { return 0 };
         let front = |pattern: &String| {
@@ -150,7 +150,7 @@ impl Redactor {
         known.patterns.iter().filter_map(front).max().unwrap_or(0)
     }
 
-    /// Where known values are, in rising order, none touching another.
+    /// Returns the ranges of known values, ascending, merged if they touch.
     fn ranges(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let Some(known) = &self.0 else { return vec![] };
         let mut found: Vec<Range<usize>> = known.cut(bytes).collect();
@@ -167,7 +167,8 @@ impl Redactor {
 }
 
 impl Known {
-    /// The beginning of a value that `bytes` end with, and the end of one that they begin with: texts are cut by length.
+    /// Returns the beginning of a value at the end of `bytes`, and the end of a value at their beginning: texts may
+    /// have been cut by length.
     fn cut<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
         let body = bytes.strip_suffix("…".as_bytes()).unwrap_or(bytes);
         self.long.iter().flat_map(move |value| {
@@ -182,11 +183,11 @@ impl Known {
     }
 }
 
-/// One step from a text to a view of it.
+/// A decoding step from a text to a view of it.
 type Step = (u8, Decoder);
 
-/// Looks at `bytes` and at what they hold behind escapes, with the steps that lead there, until `look` says that it is
-/// enough; whether it did.
+/// Passes `bytes`, and what they contain behind escapes, to `look` with the steps that lead there, until it returns
+/// true. Returns whether it did.
 fn layers(bytes: &[u8], look: &mut impl FnMut(&[u8], &[Step]) -> bool) -> bool {
     let mut path: Vec<Step> = vec![];
     let mut layer: Option<Vec<u8>> = None;
@@ -210,8 +211,8 @@ fn layers(bytes: &[u8], look: &mut impl FnMut(&[u8], &[Step]) -> bool) -> bool {
     false
 }
 
-/// Ranges of a view as ranges of the bytes that it is a view of. The views between are made again: matches are rare, and
-/// keeping all views would cost memory for every text.
+/// Maps ranges of a view to ranges of the original bytes. Views in between are recomputed: matches are rare, and
+/// storing all views would cost memory for every text.
 fn original(bytes: &[u8], path: &[Step], ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     let Some(((mark, decoder), before)) = path.split_last() else { return ranges };
     let mut layer: Option<Vec<u8>> = None;
@@ -225,7 +226,7 @@ fn original(bytes: &[u8], path: &[Step], ranges: Vec<Range<usize>>) -> Vec<Range
     original(bytes, before, origins.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect())
 }
 
-/// Ranges, ordered by their start or by their end, with those that overlap or touch joined.
+/// Merges overlapping or touching ranges, which are ordered by start or by end.
 fn merged(ranges: impl IntoIterator<Item = Range<usize>>) -> Vec<Range<usize>> {
     let mut out: Vec<Range<usize>> = vec![];
     for mut range in ranges {
@@ -250,12 +251,12 @@ fn replaced_bytes<'m>(bytes: &[u8], ranges: &[Range<usize>], mut mask: impl FnMu
 }
 
 fn replaced<'m>(bytes: &[u8], ranges: &[Range<usize>], mask: impl FnMut(&Range<usize>) -> &'m str) -> String {
-    // Values are whole characters, so the rest is, too.
+    // Values consist of whole characters, so the rest does too.
     String::from_utf8(replaced_bytes(bytes, ranges, mask)).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// Which ranges of a JSON text are within strings. Those outside are widened to the whole number; those that begin in the
-/// middle of an escape are widened to its backslash.
+/// Returns which ranges of a JSON text are inside strings. Ranges outside are widened to the whole number; ranges
+/// that start inside an escape are widened to its backslash.
 fn within_strings(bytes: &[u8], ranges: &mut [Range<usize>]) -> Vec<bool> {
     let mut inside = vec![];
     let (mut at, mut string, mut escaped) = (0, false, false);
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_values_leave_no_rest() {
+    fn overlapping_values_are_masked_completely() {
         let known = redactor(&["abcdef", "defghi", "abcdefghijkl"]);
         assert_eq!(known.redact("abcdefghi"), MASK);
         assert_eq!(known.redact("abcdefghijkl abcdef"), format!("{MASK} {MASK}"));

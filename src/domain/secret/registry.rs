@@ -1,4 +1,4 @@
-//! The secret values that a process knows.
+//! The registry of the secret values that a process knows.
 
 use std::{
     collections::HashSet,
@@ -8,17 +8,17 @@ use std::{
 
 use super::{Redactor, Secret};
 
-/// Collects secret values and makes the redactor for them. Clones share the values.
+/// Collects secret values and builds their redactor. Clones share the values.
 ///
-/// Values are added when a configuration is read, a server is added or a workflow reads its environment. They stay: a
-/// server may still repeat a value that the configuration has replaced.
+/// Values are added when a configuration is read, a server is added or a workflow reads its environment. They are
+/// never removed, because a server may still repeat a replaced value.
 #[derive(Clone, Default)]
 pub struct SecretRegistry(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
     values: HashSet<Secret>,
-    /// Made when it is first asked for after a value was added.
+    /// Built on first use after a value was added.
     redactor: Option<Redactor>,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Debug for SecretRegistry {
 }
 
 impl SecretRegistry {
-    /// Adds values, as [`super::rule`] finds them.
+    /// Adds values found by [`super::rule`].
     pub fn learn(&self, secrets: impl IntoIterator<Item = Secret>) {
         let mut known = self.lock();
         let before = known.values.len();
@@ -39,7 +39,7 @@ impl SecretRegistry {
         }
     }
 
-    /// The redactor for all values so far.
+    /// Returns the redactor for all values so far.
     pub fn redactor(&self) -> Redactor {
         let mut known = self.lock();
         if let Some(redactor) = &known.redactor {

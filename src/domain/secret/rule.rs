@@ -1,16 +1,17 @@
-//! Which configured values count as secret.
+//! The rule that decides which configured values count as secret.
 //!
-//! The rule, for values of `env`, of an `envFile`, of headers, of `${VAR}`, of the `env` of workflows, and of parts of them:
-//! - Under a name that [`looks_secret`] every value of six bytes or more counts.
-//! - Under any other name a value of eight bytes or more counts, unless it is [`ordinary`]: a common word (`production`),
-//!   a number, date or version of less than 16 characters, a path, an address without credentials, a host name, a locale,
-//!   a media type, a region of a cloud.
+//! The rule applies to values of `env`, of an `envFile`, of headers, of `${VAR}`, of the `env` of workflows, and to
+//! parts of them:
+//! - Under a name that [`looks_secret`], every value of six bytes or more counts.
+//! - Under any other name, a value of eight bytes or more counts, unless it is [`ordinary`]: a common word
+//!   (`production`), a number, date or version of less than 16 characters, a path, a URL without credentials, a host
+//!   name, a locale, a media type, or a cloud region.
 //! - Common words (`true`, `disabled`) never count.
-//! - Of a composed value the parts count too: user and password of an address, its query values under secret names,
-//!   segments of its path that look random, strings in JSON, the token behind `Bearer`, the pair within `Basic`,
-//!   cookies, `NAME=value` pairs, lines of a key.
+//! - The parts of a composed value count too: user and password of a URL, its query values under secret names, path
+//!   segments that look random, strings in JSON, the token after `Bearer`, the pair in `Basic`, cookies, `NAME=value`
+//!   pairs, and lines of a key.
 //!
-//! Literal arguments of a program count under a secret name only (`--token VALUE`, `--token=VALUE`, `Name: VALUE`).
+//! Literal arguments of a program count only under a secret name (`--token VALUE`, `--token=VALUE`, `Name: VALUE`).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
@@ -18,19 +19,19 @@ use serde_json::Value;
 use super::{Secret, redactor::SHORTEST};
 use crate::domain::server::looks_secret;
 
-/// The shortest value, in bytes, that counts under a plain name.
+/// Minimum length, in bytes, of a secret value under an ordinary name.
 const SHORTEST_PLAIN: usize = 8;
 
-/// Numbers, dates and versions shorter than this do not count under a plain name.
+/// Numbers, dates and versions shorter than this do not count under an ordinary name.
 const LONGEST_NUMBER: usize = 16;
 
-/// The shortest line of a key of several lines that counts.
+/// Minimum length of a counted line of a multi-line key.
 const SHORTEST_LINE: usize = 16;
 
-/// How deep composed values are taken apart.
+/// Maximum depth to which composed values are split.
 const DEEPEST: usize = 6;
 
-/// Longer values are not taken apart, in bytes.
+/// Longer values are not split, in bytes.
 const LONGEST: usize = 64 << 10;
 
 /// Words that are settings, not secrets, in lower case.
@@ -113,21 +114,22 @@ const COMMON: &[&str] = &[
     "websocket",
 ];
 
-/// The secrets in a value configured under `name`.
+/// Returns the secrets in a value configured under `name`.
 pub fn of_value(name: &str, value: &str) -> Vec<Secret> {
     let mut found = vec![];
     add(&mut found, name, value, 0);
     found
 }
 
-/// The secrets in an address. The values of its query count under any name when `variable` says that they come from one.
+/// Returns the secrets in a URL. Its query values count under any name if `variable` is set, because they came from
+/// one.
 pub fn of_url(url: &str, variable: bool) -> Vec<Secret> {
     let mut found = vec![];
     add_url(&mut found, url, variable, 0);
     found
 }
 
-/// The secrets in the arguments of a program.
+/// Returns the secrets in the arguments of a program.
 pub fn of_arguments(arguments: &[Secret]) -> Vec<Secret> {
     let mut found = vec![];
     let mut flag = "";
@@ -152,29 +154,29 @@ pub fn of_arguments(arguments: &[Secret]) -> Vec<Secret> {
     found
 }
 
-/// Whether the whole value, written out under `name`, is masked where a configuration is shown or copied.
+/// Returns whether the whole value, written out under `name`, is masked where a configuration is displayed or copied.
 pub fn masks(name: &str, value: &str) -> bool {
     let value = value.trim();
     !value.is_empty() && (looks_secret(name) || value.len() >= SHORTEST_PLAIN && !ordinary(value))
 }
 
-/// A secret part of an address.
+/// A secret part of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UrlSecret<'u> {
     /// User and password.
     Credentials,
-    /// The value of a query parameter of this name; empty for one without a name.
+    /// The value of the query parameter of this name; empty for one without a name.
     Query(&'u str),
-    /// A segment of the path that looks random.
+    /// A path segment that looks random.
     Segment,
 }
 
-/// The address with its secret parts replaced by `mask`. Variables stay.
+/// Replaces the secret parts of a URL by `mask`. Variables stay.
 pub fn masked_url(url: &str, mask: &str) -> String {
     replaced_url(url, |_| mask.to_owned())
 }
 
-/// The address with its secret parts replaced by what `stand_in` gives; credentials are left out where that is empty.
+/// Replaces the secret parts of a URL by the results of `stand_in`; credentials are omitted if the result is empty.
 /// Variables stay.
 pub fn replaced_url(url: &str, stand_in: impl Fn(UrlSecret<'_>) -> String) -> String {
     let Some(parts) = UrlParts::of(url) else { return url.to_owned() };
@@ -207,8 +209,8 @@ pub fn replaced_url(url: &str, stand_in: impl Fn(UrlSecret<'_>) -> String) -> St
     out
 }
 
-/// Whether a flag, a query parameter or a key of this name carries a secret: [`looks_secret`] and the short names that
-/// addresses use.
+/// Returns whether a flag, query parameter or key of this name holds a secret: [`looks_secret`], and short names used
+/// in URLs.
 fn sounds_secret(name: &str) -> bool {
     let short = ["key", "sig", "signature", "pass", "pwd", "jwt", "sas", "dsn", "bearer", "apitoken"];
     looks_secret(name) || short.iter().any(|known| name.eq_ignore_ascii_case(known))
@@ -281,7 +283,7 @@ fn add_json(found: &mut Vec<Secret>, name: &str, json: &Value, depth: usize) {
 
 fn add_url(found: &mut Vec<Secret>, url: &str, variable: bool, depth: usize) {
     let Some(parts) = UrlParts::of(url) else { return };
-    let mut sure = |text: &str| {
+    let mut add_secret = |text: &str| {
         for text in [text.to_owned(), unescaped(text)] {
             if text.len() >= SHORTEST && !is_common(&text) {
                 found.push(Secret::literal(text));
@@ -289,12 +291,12 @@ fn add_url(found: &mut Vec<Secret>, url: &str, variable: bool, depth: usize) {
         }
     };
     match parts.user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
-        Some((user, "")) => sure(user),
+        Some((user, "")) => add_secret(user),
         Some((user, password)) => {
-            sure(password);
-            // A name such as `postgres` or `ann` is not a secret, an access key is.
+            add_secret(password);
+            // A name such as `postgres` or `ann` is not a secret; an access key is.
             if user.len() >= SHORTEST_PLAIN && !ordinary(user) {
-                sure(user);
+                add_secret(user);
             }
         }
         None => {}
@@ -302,12 +304,12 @@ fn add_url(found: &mut Vec<Secret>, url: &str, variable: bool, depth: usize) {
     let pairs = [parts.query, parts.fragment].into_iter().flatten().flat_map(|text| text.split('&'));
     for (name, value) in pairs.map(|pair| pair.split_once('=').unwrap_or(("", pair))) {
         if query_counts(name, value, variable) {
-            sure(value);
+            add_secret(value);
         }
     }
-    parts.path.split('/').filter(|segment| random(segment)).for_each(&mut sure);
+    parts.path.split('/').filter(|segment| random(segment)).for_each(&mut add_secret);
     if depth < DEEPEST && url.matches("://").count() > 1 {
-        // An address within a query (`?redirect=https://user:password@…`).
+        // A URL within a query (`?redirect=https://user:password@…`).
         let inner = unescaped(parts.query.unwrap_or_default());
         for value in inner.split('&').filter_map(|pair| Some(pair.split_once('=')?.1.to_owned())) {
             add_url(found, &value, variable, depth + 1);
@@ -320,7 +322,7 @@ fn unescaped(text: &str) -> String {
     decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| text.to_owned())
 }
 
-/// The parts of an address, none decoded.
+/// The parts of a URL, not decoded.
 struct UrlParts<'u> {
     scheme: &'u str,
     user: Option<&'u str>,
@@ -333,7 +335,7 @@ struct UrlParts<'u> {
 impl UrlParts<'_> {
     fn of(url: &str) -> Option<UrlParts<'_>> {
         let (scheme, rest) = url.split_once("://")?;
-        // Also behind a prefix, as in `--url=https://…` or `jdbc:postgresql://…`.
+        // Also after a prefix, as in `--url=https://…` or `jdbc:postgresql://…`.
         let name = scheme.rsplit(|c: char| !c.is_ascii_alphanumeric() && !"+.-".contains(c)).next()?;
         if name.is_empty() {
             return None;
@@ -346,7 +348,8 @@ impl UrlParts<'_> {
     }
 }
 
-/// Whether a word looks random: 16 characters or more, letters and digits mixed, as in tokens and identifiers.
+/// Returns whether a word looks random: at least 16 characters, letters and digits mixed, as in tokens and
+/// identifiers.
 fn random(word: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~=+%".contains(&byte);
     let mixed = |pair: &&[u8]| {
@@ -355,17 +358,17 @@ fn random(word: &str) -> bool {
     word.len() >= 16 && word.bytes().all(plain) && word.as_bytes().windows(2).filter(mixed).count() >= 3
 }
 
-/// Whether a value under a plain name is a setting that results hold anyway.
+/// Returns whether a value under an ordinary name is a setting that results contain anyway.
 pub fn ordinary(value: &str) -> bool {
     is_common(value) || is_number(value) || is_path(value) || is_plain_url(value) || is_host(value) || is_code(value)
 }
 
-/// A number, date, time, version, address or port.
+/// Returns whether the value is a number, date, time, version, IP address or port.
 fn is_number(value: &str) -> bool {
     value.len() < LONGEST_NUMBER && value.bytes().all(|byte| byte.is_ascii_digit() || b".,:+-_ /TZv".contains(&byte))
 }
 
-/// A path, or a list of paths.
+/// Returns whether the value is a path or a list of paths.
 fn is_path(value: &str) -> bool {
     let begins = |text: &str| ["/", "~/", "./", "../", "file://"].iter().any(|start| text.starts_with(start)) || is_drive(text);
     let plain = |c: char| c.is_alphanumeric() || "/\\._-+@~ :,%()[]{}#&!".contains(c);
@@ -377,13 +380,13 @@ fn is_drive(text: &str) -> bool {
     chars.next().is_some_and(|c| c.is_ascii_alphabetic()) && chars.next() == Some(':') && matches!(chars.next(), Some('\\' | '/'))
 }
 
-/// An address without anything secret in it.
+/// Returns whether the value is a URL without secret parts.
 fn is_plain_url(value: &str) -> bool {
     let Some(parts) = UrlParts::of(value) else { return false };
     parts.user.is_none() && parts.query.is_none() && parts.fragment.is_none() && !value.contains(char::is_whitespace)
 }
 
-/// A host name of the network, with or without a port.
+/// Returns whether the value is a host name, with or without a port.
 fn is_host(value: &str) -> bool {
     let (host, port) = value.split_once(':').unwrap_or((value, ""));
     let label = |label: &str| {
@@ -394,7 +397,8 @@ fn is_host(value: &str) -> bool {
     (named || host == "localhost") && host.split('.').all(label) && port.bytes().all(|b| b.is_ascii_digit()) && !host.split('.').any(random)
 }
 
-/// A locale (`en_US.UTF-8`), a media type (`application/json`) or a region of a cloud (`eu-central-1`).
+/// Returns whether the value is a locale (`en_US.UTF-8`), a media type (`application/json`) or a cloud region
+/// (`eu-central-1`).
 fn is_code(value: &str) -> bool {
     let lower = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase());
     let locale = value.split_once('_').is_some_and(|(language, rest)| {
@@ -420,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_no_secrets() {
+    fn settings_are_not_secrets() {
         for value in [
             "1",
             "true",

@@ -1,4 +1,4 @@
-//! Test files of workflows: recorded or written answers for the steps, and what must come of a run.
+//! Test files of workflows: cases with scripted or recorded responses and the expected result of the run.
 //!
 //! ```toml
 //! workflow = "onboard_new_user"
@@ -17,9 +17,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::json;
 
 use super::{
+    closest_match,
     expression::Data,
     keys::{self, Key},
-    near,
     parse::{
         Source,
         reader::{Report, Table},
@@ -33,96 +33,96 @@ use crate::domain::body::Body;
 /// A test file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TestFile {
-    /// The workflow's name; that of the test file before `.test.toml` or `_test.toml` if left out.
+    /// Name of the workflow; by default the file name without `.test.toml` or `_test.toml`.
     pub workflow: String,
-    /// The cases, in the order of the file.
+    /// The cases, in file order.
     pub cases: Vec<Case>,
 }
 
-/// One run to be tried.
+/// A test case: one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    /// Its name.
+    /// Name of the case.
     pub name: String,
     /// The input, an object.
     pub input: Data,
     /// The environment variables.
     pub env: BTreeMap<String, String>,
-    /// The answers, by the id of a step or the exposed name of a tool; a step's go first. Successive calls
-    /// take successive answers; the last one stays.
+    /// The responses, by step id or exposed tool name; the step id takes precedence. Successive calls get successive
+    /// responses; the last one repeats.
     pub answers: BTreeMap<String, Vec<Answer>>,
-    /// Exposed names of tools that may be called again after a call that may have run, as a trusted server says of them.
+    /// Exposed names of tools that count as safe to repeat, like those of a trusted server that declares it.
     pub repeatable: Vec<String>,
-    /// What must come of it.
+    /// The expected result.
     pub expect: Expect,
-    /// Where it stands.
+    /// Position in the file.
     pub place: Place,
 }
 
-/// What a call is answered.
+/// The response to a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The answer itself.
+    /// The content of the response.
     pub say: Say,
-    /// How long it takes.
+    /// Delay before the response.
     pub delay: Duration,
 }
 
-/// The answer itself.
+/// The content of a response.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Say {
-    /// The whole `result` of `tools/call`, JSON.
+    /// A complete `result` of `tools/call`, as JSON.
     Result(Body),
     /// A failure.
     Fail {
-        /// Its class.
+        /// The class of the failure.
         kind: RetryOn,
-        /// What is said of it.
+        /// The error message.
         message: String,
-        /// Whether the request may have reached its server and run there.
+        /// Whether the request may have reached the server and run there.
         sent: bool,
     },
-    /// None: the call is under way until something else ends it.
+    /// No response: the call stays in flight until something else ends it.
     Never {
         /// What is cancelled meanwhile.
         cancels: Option<Cancels>,
-        /// The steps of the workflow that have ended before that.
+        /// The steps of the workflow that must have ended before.
         after: Vec<String>,
     },
 }
 
-/// What is cancelled while a call is under way.
+/// What is cancelled while a call is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancels {
-    /// Its step.
+    /// The step of the call.
     Step,
-    /// The run; its undoing, when the call undoes something.
+    /// The run; for a compensating call, the compensation.
     Run,
     /// The program, as by SIGTERM: the run could be resumed.
     Program,
 }
 
 impl Cancels {
-    /// All, with the words that the file has for them.
+    /// All values, with their names in the file.
     pub const ALL: [(Cancels, &'static str); 3] = [(Cancels::Step, "step"), (Cancels::Run, "run"), (Cancels::Program, "program")];
 }
 
-/// What must come of a run. What is not named may be anything.
+/// The expected result of a run. Fields that are absent are not checked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expect {
-    /// The run's outcome, one of [`OUTCOMES`]; `ok` if left out.
+    /// Outcome of the run, one of [`OUTCOMES`]; `ok` by default.
     pub outcome: Option<String>,
-    /// Outputs that must be there with these values; others may be.
+    /// Outputs that must have these values; others are allowed.
     pub output: Vec<(String, Data)>,
-    /// How steps must have ended; each one of [`STATES`].
+    /// Outcomes of steps, each one of [`STATES`].
     pub steps: Vec<(String, String)>,
-    /// The steps that must have been undone, in this order, and no others.
+    /// The compensated steps, in this order, and no others.
     pub compensated: Option<Vec<String>>,
-    /// How often tools must have been called.
+    /// Number of calls per tool.
     pub calls: Vec<(String, u32)>,
-    /// The arguments that the last call of a step (or tool) must have had; others may be.
+    /// Arguments that the last call of a step or tool must contain; others are allowed.
     pub arguments: Vec<(String, Data)>,
-    /// What must stand in the reason for the outcome.
+    /// Text that the reason for the outcome must contain.
     pub error: Option<String>,
 }
 
@@ -130,7 +130,7 @@ pub struct Expect {
 pub const OUTCOMES: [&str; 10] =
     ["ok", "partial", "failed", "compensated", "compensation_failed", "timed_out", "cancelled", "refused", "in_doubt", "invalid"];
 
-/// How a step may end.
+/// The outcomes of a step.
 pub const STATES: [&str; 7] = ["ok", "failed", "skipped", "cancelled", "pending", "compensated", "compensation_failed"];
 
 const fn key(name: &'static str) -> Key {
@@ -153,17 +153,17 @@ const ANSWER: [Key; 10] = [
 ];
 const EXPECT: [Key; 7] = [key("outcome"), key("output"), key("steps"), key("compensated"), key("calls"), key("arguments"), key("error")];
 
-/// Something about a run that is not as its case expects.
+/// A difference between a run and the expectations of its case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Which expectation does not hold.
+    /// The expectation that is not met.
     pub place: Expected,
-    /// The words for people.
+    /// The message for users.
     pub words: String,
 }
 
 impl Mismatch {
-    /// Of an expectation that has no name.
+    /// Returns the mismatch of an expectation without a name.
     pub fn other(words: String) -> Mismatch {
         Mismatch { place: Expected::Other, words }
     }
@@ -176,18 +176,18 @@ pub enum Expected {
     Output(String),
     /// The arguments of the calls of this step or tool.
     Arguments(String),
-    /// Any other.
+    /// Any other expectation.
     Other,
 }
 
-/// Parses a test file. On failure everything that is wrong with it is given.
+/// Parses a test file. On failure, returns all its problems.
 pub fn parse(source: &Source) -> Result<TestFile, Vec<Problem>> {
     let page = Page::new(source);
     let root = page.parse()?;
     let mut report = Report { page, problems: vec![] };
     let mut top = Table { report: &mut report, fields: root.fields().unwrap_or_default(), step: None, key: String::new(), span: (0, 0) };
-    top.known(&TOP);
-    let workflow = top.plain("workflow").unwrap_or_else(|| stem(&source.file));
+    top.check_keys(&TOP);
+    let workflow = top.literal_text("workflow").unwrap_or_else(|| stem(&source.file));
     let mut cases = vec![];
     match top.node("case").map(|node| (node, node.items())) {
         Some((_, Some(nodes))) => {
@@ -196,16 +196,21 @@ pub fn parse(source: &Source) -> Result<TestFile, Vec<Problem>> {
             }
         }
         Some((node, None)) => {
-            top.wrong((node.at, node.end), "case", "is no array of tables", Some("write [[case]] with two brackets".into()))
+            top.report_problem((node.at, node.end), "case", "is not an array of tables", Some("write [[case]] with two brackets".into()))
         }
-        None => top.wrong((0, 0), "case", "is missing: there is nothing to try", Some("add [[case]] with a name and an input".into())),
+        None => top.report_problem(
+            (0, 0),
+            "case",
+            "is missing: a test file needs at least one case",
+            Some("add [[case]] with a name and an input".into()),
+        ),
     }
     let mut problems = report.problems;
     problems.sort_by_key(|problem| problem.place);
     if problems.is_empty() { Ok(TestFile { workflow, cases }) } else { Err(problems) }
 }
 
-/// Names in a test file that the plan does not have: steps and tools that are answered or expected.
+/// Returns the names in a test file that the plan does not have: steps and tools with responses or expectations.
 pub fn check(file: &TestFile, source: &Source, plan: &Plan) -> Vec<Problem> {
     let page = Page::new(source);
     let Ok(root) = page.parse() else { return vec![] };
@@ -213,7 +218,7 @@ pub fn check(file: &TestFile, source: &Source, plan: &Plan) -> Vec<Problem> {
     let tools = tools(plan);
     let mut problems = vec![];
     for (case, node) in file.cases.iter().zip(nodes) {
-        let mut look = |path: [&str; 2], name: &str, with_tools: bool| {
+        let mut check_name = |path: [&str; 2], name: &str, with_tools: bool| {
             if plan.index(name).is_some() || (with_tools && tools.iter().any(|tool| tool == name)) {
                 return;
             }
@@ -222,29 +227,29 @@ pub fn check(file: &TestFile, source: &Source, plan: &Plan) -> Vec<Problem> {
             let what = if with_tools { "step or tool" } else { "step" };
             let mut problem = page.problem(node.locate(&full), None, &full.join("."), format!("`{}` has no {what} `{name}`", plan.name));
             let all = plan.steps.iter().map(|step| &*step.id).chain(tools.iter().filter(|_| with_tools).map(String::as_str));
-            problem.hint = near(name, all).map(|near| format!("did you mean `{near}`?"));
+            problem.hint = closest_match(name, all).map(|candidate| format!("did you mean `{candidate}`?"));
             problems.push(problem);
         };
-        case.answers.keys().for_each(|name| look(["answers", ""], name, true));
-        case.repeatable.iter().for_each(|name| look(["repeatable", ""], name, true));
+        case.answers.keys().for_each(|name| check_name(["answers", ""], name, true));
+        case.repeatable.iter().for_each(|name| check_name(["repeatable", ""], name, true));
         for (key, say) in case.answers.iter().flat_map(|(key, all)| all.iter().map(move |answer| (key, &answer.say))) {
             if let Say::Never { after, .. } = say {
-                after.iter().for_each(|name| look(["answers", key], name, false));
+                after.iter().for_each(|name| check_name(["answers", key], name, false));
             }
         }
-        case.expect.steps.iter().for_each(|(name, _)| look(["expect", "steps"], name, false));
-        case.expect.calls.iter().for_each(|(name, _)| look(["expect", "calls"], name, true));
-        case.expect.arguments.iter().for_each(|(name, _)| look(["expect", "arguments"], name, true));
+        case.expect.steps.iter().for_each(|(name, _)| check_name(["expect", "steps"], name, false));
+        case.expect.calls.iter().for_each(|(name, _)| check_name(["expect", "calls"], name, true));
+        case.expect.arguments.iter().for_each(|(name, _)| check_name(["expect", "arguments"], name, true));
         case.expect.compensated.iter().flatten().for_each(|name| {
-            // Of a step with items each is undone by itself: `send[1]`.
+            // The items of a step are compensated individually: `send[1]`.
             let step = name.strip_suffix(']').and_then(|name| name.split_once('[')).map_or(name.as_str(), |(step, _)| step);
-            look(["expect", "compensated"], step, false);
+            check_name(["expect", "compensated"], step, false);
         });
     }
     problems
 }
 
-/// The tools that a plan and the workflows that it runs may call.
+/// Returns the tools that a plan and its nested workflows may call.
 fn tools(plan: &Plan) -> Vec<String> {
     use super::plan::{Action, Fallback};
     let mut found = vec![];
@@ -274,15 +279,15 @@ fn case(top: &mut Table<'_, '_, '_>, node: &Node) -> Option<Case> {
     let span = (node.at, node.end.min(node.at + "[[case]]".len()));
     let place = top.report.page.place(node.at);
     let Some(fields) = node.fields() else {
-        top.wrong(span, "case", "is no table", None);
+        top.report_problem(span, "case", "is not a table", None);
         return None;
     };
     let mut table = Table { report: top.report, fields, step: None, key: String::new(), span };
-    table.known(&CASE);
+    table.check_keys(&CASE);
     if table.field("name").is_none() {
-        table.wrong(span, "name", "is missing", None);
+        table.report_problem(span, "name", "is missing", None);
     }
-    let name = table.plain("name").unwrap_or_default();
+    let name = table.literal_text("name").unwrap_or_default();
     let input = data(&mut table, "input").unwrap_or_else(|| Data::object::<String>([]));
     let env = table.inner("env").map(|mut inner| {
         let keys: Vec<&str> = inner.fields.iter().map(|field| field.key.as_str()).collect();
@@ -301,17 +306,17 @@ fn case(top: &mut Table<'_, '_, '_>, node: &Node) -> Option<Case> {
     })
 }
 
-/// A value of any kind; of `input` an object.
+/// Reads a value of any kind; `input` must be an object.
 fn data(table: &mut Table<'_, '_, '_>, key: &str) -> Option<Data> {
     let node = table.node(key)?;
     match node.data() {
         Ok(data) if key != "input" || data.is_object() => Some(data),
         Ok(data) => {
-            table.wrong((node.at, node.end), key, format!("is {}, not a table", data.kind()), None);
+            table.report_problem((node.at, node.end), key, format!("is {}, not a table", data.kind()), None);
             None
         }
         Err(at) => {
-            table.wrong((at, node.end), key, "JSON has no such number", None);
+            table.report_problem((at, node.end), key, "is not a valid JSON number", None);
             None
         }
     }
@@ -331,7 +336,7 @@ fn answers(table: &mut Table<'_, '_, '_>) -> BTreeMap<String, Vec<Answer>> {
             }
         }
         if nodes.is_empty() {
-            table.wrong((field.at, field.end), &field.key, "has no answers", None);
+            table.report_problem((field.at, field.end), &field.key, "has no responses", None);
         }
         found.insert(field.key.clone(), list);
     }
@@ -339,28 +344,32 @@ fn answers(table: &mut Table<'_, '_, '_>) -> BTreeMap<String, Vec<Answer>> {
 }
 
 fn answer(table: &mut Table<'_, '_, '_>) -> Option<Answer> {
-    table.known(&ANSWER);
+    table.check_keys(&ANSWER);
     let delay = table.duration("delay").unwrap_or_default();
-    let said: Vec<&str> =
+    let responses: Vec<&str> =
         ["result", "text", "answer", "error", "cancel", "silent"].into_iter().filter(|key| table.field(key).is_some()).collect();
-    if said.len() != 1 {
+    if responses.len() != 1 {
         let span = table.span;
-        let message = if said.is_empty() { "says nothing".to_owned() } else { format!("says {} at once", said.join(" and ")) };
-        table.wrong(
+        let message = if responses.is_empty() {
+            "has no response".to_owned()
+        } else {
+            format!("has more than one response: {}", responses.join(" and "))
+        };
+        table.report_problem(
             span,
             "",
             message,
-            Some("give it one of `result`, `text`, `answer` (a whole one, as recorded), `error`, `cancel` and `silent`".into()),
+            Some("use one of `result`, `text`, `answer` (a complete result, as recorded), `error`, `cancel` and `silent`".into()),
         );
         return None;
     }
-    for (key, of) in [("sent", "error"), ("after", "cancel")] {
-        if let Some(node) = table.node(key).filter(|_| said[0] != of) {
-            table.wrong((node.at, node.end), key, format!("goes with `{of}` only"), None);
+    for (key, companion) in [("sent", "error"), ("after", "cancel")] {
+        if let Some(node) = table.node(key).filter(|_| responses[0] != companion) {
+            table.report_problem((node.at, node.end), key, format!("is allowed only with `{companion}`"), None);
         }
     }
     let text = |text: &str| json!({"content": [{"type": "text", "text": text}]});
-    let say = match said[0] {
+    let say = match responses[0] {
         "text" => Say::Result(Body::json(&text(&table.text("text")?))),
         "error" => {
             let message = table.text("error")?;
@@ -376,14 +385,14 @@ fn answer(table: &mut Table<'_, '_, '_>) -> Option<Answer> {
                 Say::Never { cancels: None, after: vec![] }
             } else {
                 let node = table.node("silent")?;
-                table.wrong((node.at, node.end), "silent", "is false, which says nothing", Some("leave it out".into()));
+                table.report_problem((node.at, node.end), "silent", "is false, which is not a response", Some("remove it".into()));
                 return None;
             }
         }
         "answer" => Say::Result(data(table, "answer")?.body()),
         _ => {
             let result = data(table, "result")?;
-            // Put together as text, so that numbers keep their digits.
+            // Composed as text, so that numbers keep their digits.
             let block = Body::json(&json!({"type": "text", "text": result.display()}));
             let structured = if result.is_object() { format!(",\"structuredContent\":{}", result.json()) } else { String::new() };
             Say::Result(Body::from(format!("{{\"content\":[{}]{structured}}}", block.text())))
@@ -393,7 +402,7 @@ fn answer(table: &mut Table<'_, '_, '_>) -> Option<Answer> {
 }
 
 fn expect(table: &mut Table<'_, '_, '_>) -> Expect {
-    table.known(&EXPECT);
+    table.check_keys(&EXPECT);
     let outcomes = OUTCOMES.map(|word| (word, word));
     let states = STATES.map(|word| (word, word));
     let outcome = table.choice("outcome", &outcomes).map(str::to_owned);
@@ -412,19 +421,20 @@ fn expect(table: &mut Table<'_, '_, '_>) -> Expect {
                 Kind::Integer(digits) if digits.parse::<u32>().is_ok() => {
                     calls.push((field.key.clone(), digits.parse().unwrap_or_default()));
                 }
-                _ => inner.wrong((field.value.at, field.value.end), &field.key, "is no number of calls", None),
+                _ => inner.report_problem((field.value.at, field.value.end), &field.key, "is not a number of calls", None),
             }
         }
     }
-    Expect { outcome, output: members(table, "output"), steps, compensated, calls, arguments: members(table, "arguments"), error }
+    Expect { outcome, output: read_members(table, "output"), steps, compensated, calls, arguments: read_members(table, "arguments"), error }
 }
 
-fn members(table: &mut Table<'_, '_, '_>, key: &str) -> Vec<(String, Data)> {
+fn read_members(table: &mut Table<'_, '_, '_>, key: &str) -> Vec<(String, Data)> {
     let Some(mut inner) = table.inner(key) else { return vec![] };
     inner.fields.iter().filter_map(|field| Some((field.key.clone(), data(&mut inner, &field.key)?))).collect()
 }
 
-/// Whether `found` has all that `wanted` has: an object's members (others may be there), everything else alike.
+/// Returns whether `found` contains everything in `wanted`: objects may have more members, all other values must be
+/// equal.
 pub fn covers(found: &Data, wanted: &Data) -> bool {
     match (wanted.is_object(), wanted.len()) {
         (true, _) => {
@@ -440,7 +450,7 @@ pub fn covers(found: &Data, wanted: &Data) -> bool {
     }
 }
 
-/// The keys of a test file by table, for the documentation.
+/// Returns the keys of a test file by table, for the documentation.
 pub fn documented() -> [(&'static str, Vec<&'static str>); 4] {
     [("top", keys::names(&TOP)), ("case", keys::names(&CASE)), ("answer", keys::names(&ANSWER)), ("expect", keys::names(&EXPECT))]
 }
@@ -489,7 +499,7 @@ error = "mailbox"
         assert_eq!(check(&file, &source, &plan), vec![]);
     }
 
-    /// The test files beside the demo's workflows fit them.
+    /// The test files of the demo's workflows match them.
     #[test]
     fn the_demo_has_test_files() {
         for (name, text) in DEMO {
@@ -504,19 +514,19 @@ error = "mailbox"
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
+    fn problems_are_reported_with_their_positions() {
         let bad = "[[case]]\ninput = 3\nanswers.a = { result = 1, text = \"x\" }\nanswers.b = {}\nanswers.c = []\nexpect = { outcome = \"fine\", steps = { a = \"okay\" }, calls = { t = -1 } }\nexpct = 1\n";
         let problems = parse(&source(bad)).unwrap_err();
         let lines: Vec<String> = problems.iter().map(|p| format!("{} {} {}", p.place.line, p.key, p.message)).collect();
         let starts = [
             "1 name is missing",
             "2 input is a number",
-            "3 answers.a says result and text",
-            "4 answers.b says nothing",
+            "3 answers.a has more than one response: result and text",
+            "4 answers.b has no response",
             "5 answers.c has no",
-            "6 expect.outcome \"fine\"",
-            "6 expect.steps.a \"okay\"",
-            "6 expect.calls.t is no",
+            "6 expect.outcome must be one of",
+            "6 expect.steps.a must be one of",
+            "6 expect.calls.t is not a",
             "7 expct unknown",
         ];
         assert_eq!(lines.len(), starts.len(), "{lines:#?}");

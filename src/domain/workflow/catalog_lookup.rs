@@ -1,4 +1,4 @@
-//! The tools that steps call, and what they read, looked up among what servers offer now.
+//! Catalog lookup: finds the tools, prompts and resources that steps use in the servers' current catalogs.
 
 use super::{
     check::{Listed, Lookup, Offered, ToolFacts},
@@ -16,16 +16,16 @@ use crate::domain::{
 pub struct Target {
     /// The tool.
     pub tool: ToolId,
-    /// Whether it may be called again without harm: a trusted server says so.
+    /// Whether a trusted server declares the tool safe to call again.
     pub repeatable: bool,
 }
 
-/// By its exposed name, or as `server/tool`.
-pub fn find(read_model: &ConsoleState, name: &str) -> Option<Target> {
+/// Finds a tool by its exposed name or as `server/tool`.
+pub fn find_tool(read_model: &ConsoleState, name: &str) -> Option<Target> {
     let qualified = || {
         read_model.servers.iter().find_map(|server| {
-            let own = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
-            server.catalog.tool(own).map(|tool| ToolId::new(server.id().clone(), tool.name.clone()))
+            let tool_name = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
+            server.catalog.tool(tool_name).map(|tool| ToolId::new(server.id().clone(), tool.name.clone()))
         })
     };
     let tool = read_model.names.tool(name).cloned().or_else(qualified)?;
@@ -35,25 +35,26 @@ pub fn find(read_model: &ConsoleState, name: &str) -> Option<Target> {
     Some(Target { tool, repeatable: trusted && safe })
 }
 
-/// Whether `server` may be the one that offers the tool called `name`, as far as can be told before
-/// it is connected. Names are never split: each server's own prefix is compared.
+/// Returns whether `server` could offer the tool `name`, as far as known before it is connected. Names are never
+/// split: each server's own prefix is compared.
 pub fn may_offer(read_model: &ConsoleState, server: &ServerView, name: &str) -> bool {
-    let fits = |id: &ServerId, namespace: &str| {
+    let matches_prefix = |id: &ServerId, namespace: &str| {
         let clean: String =
             namespace.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
         name.starts_with(&clean) || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('/'))
     };
-    let of_group = |group: &Group| group.members.iter().any(|m| m.server == *server.id()) && fits(&group.id, group.namespace());
+    let in_matching_group =
+        |group: &Group| group.members.iter().any(|m| m.server == *server.id()) && matches_prefix(&group.id, group.namespace());
     read_model.servers.len() == 1
-        || fits(server.id(), server.spec.namespace())
-        || read_model.rules.routing.groups.iter().any(of_group)
-        // A route may lead the call there.
+        || matches_prefix(server.id(), server.spec.namespace())
+        || read_model.rules.routing.groups.iter().any(in_matching_group)
+        // A route may lead the call to the server.
         || read_model.rules.routing.routes.iter().any(|route| {
             route.matches.matches(name) && (route.to == *server.id() || read_model.members(&route.to).any(|member| member.id() == server.id()))
         })
 }
 
-/// What the servers of a read model offer, for the checks of a plan.
+/// The catalogs in a read model, for the checks of a plan.
 pub struct CatalogView<'w>(pub &'w ConsoleState);
 
 impl Offered for CatalogView<'_> {
@@ -65,7 +66,7 @@ impl Offered for CatalogView<'_> {
         let Some(server) = self.0.server(&name.into()) else {
             return Listed::NoServer { names: self.0.servers.iter().map(|server| server.id().to_string()).collect() };
         };
-        // What a broken list lacks may still be there.
+        // Whatever an incomplete list lacks may still exist.
         if server.phase.pending() || server.catalog.revision == 0 || !server.catalog.warnings.is_empty() {
             return Listed::Unread;
         }
@@ -79,13 +80,14 @@ impl Offered for CatalogView<'_> {
     }
 }
 
-/// A tool for the checks of a plan. Nothing can be told while a server's lists are not known.
+/// Looks up a tool for the checks of a plan. The result is [`Lookup::Unread`] while a server that may offer it has
+/// not listed its tools.
 fn lookup(read_model: &ConsoleState, name: &str) -> Lookup {
     let unread = || {
         let open = |server: &&ServerView| server.phase.pending() || server.catalog.revision == 0;
         read_model.servers.iter().filter(open).any(|server| may_offer(read_model, server, name))
     };
-    match find(read_model, name) {
+    match find_tool(read_model, name) {
         Some(found) => {
             let tool = read_model.tool(&found.tool);
             let schema = tool.map(|tool| tool.input_schema.clone()).unwrap_or_default();
@@ -96,7 +98,7 @@ fn lookup(read_model: &ConsoleState, name: &str) -> Lookup {
     }
 }
 
-/// The tools that a plan may call, the workflows that it runs included.
+/// Returns the tools that a plan may call, including those of nested workflows.
 pub fn tools_of(plan: &Plan) -> Vec<String> {
     let mut tools = vec![];
     let children = plan.children();
@@ -115,7 +117,7 @@ pub fn tools_of(plan: &Plan) -> Vec<String> {
     tools
 }
 
-/// The servers whose prompts and resources a plan reads, those of the workflows that it runs included.
+/// Returns the servers whose prompts and resources a plan reads, including those of nested workflows.
 pub fn servers_of(plan: &Plan) -> Vec<String> {
     let children = plan.children();
     let plans = std::iter::once(plan).chain(children.iter().map(|child| &**child));

@@ -1,4 +1,4 @@
-//! Checks of a plan against the tools, prompts and resources that servers offer now.
+//! Checks a plan against the tools, prompts and resources in the servers' current catalogs.
 
 mod reads;
 #[cfg(test)]
@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 pub use self::reads::Listed;
 use self::types::Types;
 use super::{
+    closest_match,
     expression::{Expr, Template},
-    near,
     parse::Source,
     plan::{Action, Fallback, Plan, PlanStep, ToolCall},
     problem::Problem,
@@ -21,41 +21,40 @@ use super::{
 };
 use crate::domain::{body::Body, schema::Checker};
 
-/// What is known of a tool.
+/// The facts about a tool.
 #[derive(Clone, Debug)]
 pub struct ToolFacts {
     /// Its `inputSchema`.
     pub schema: Body,
-    /// Its `outputSchema`, if it has one.
+    /// Its `outputSchema`, if any.
     pub output: Option<Body>,
-    /// Whether it may be repeated without harm, as far as its server is trusted: it only reads, or says that
-    /// it is idempotent.
+    /// Whether a trusted server declares the tool safe to retry: read-only or idempotent.
     pub repeatable: bool,
 }
 
-/// What a lookup of an exposed name came to.
+/// The result of looking up an exposed name.
 #[derive(Clone, Debug)]
 pub enum Lookup {
-    /// The tool is there.
+    /// The tool exists.
     Found(ToolFacts),
-    /// No server offers it.
+    /// No server lists the tool.
     Unknown {
-        /// Names that are there, to suggest one.
+        /// Known names, for a suggestion.
         names: Vec<String>,
     },
-    /// Its server's lists are not known, so nothing can be told.
+    /// The lists of a server that may offer the tool are not known yet.
     Unread,
 }
 
-/// What servers offer now.
+/// The servers' current catalogs.
 pub trait Offered {
-    /// The tool of this exposed name.
+    /// Looks up the tool with this exposed name.
     fn tool(&self, name: &str) -> Lookup;
-    /// What the server of this name in the configuration lists beside tools.
+    /// Returns the prompts and resources of the server with this key in the configuration.
     fn lists(&self, server: &str) -> Listed;
 }
 
-/// Tools alone.
+/// A catalog of tools only.
 impl<F: Fn(&str) -> Lookup> Offered for F {
     fn tool(&self, name: &str) -> Lookup {
         self(name)
@@ -66,8 +65,8 @@ impl<F: Fn(&str) -> Lookup> Offered for F {
     }
 }
 
-/// Everything in `plan` (and the workflows that it calls) that does not fit what is offered: unknown tools, prompts and
-/// arguments, missing ones, values of the wrong type, retries of what may not be repeated.
+/// Returns everything in `plan` and its nested workflows that does not match the catalogs: unknown tools, prompts and
+/// arguments, missing arguments, values of the wrong type, retries of calls that are not safe to repeat.
 pub fn check_against(plan: &Plan, offered: &dyn Offered) -> Vec<Problem> {
     let mut known = HashMap::new();
     let mut problems = check_one(plan, offered, &mut known);
@@ -85,12 +84,12 @@ fn check_one(plan: &Plan, offered: &dyn Offered, known: &mut HashMap<String, (Lo
     };
     for (index, step) in plan.steps.iter().enumerate() {
         let types = Types::new(plan, step, &outputs);
-        let wrong = match &step.action {
+        let mismatches = match &step.action {
             Action::Prompt { server, name, arguments } => reads::prompt(&offered.lists(server), server, name, arguments),
             Action::Resource { server, uri } => reads::resource(&offered.lists(server), server, uri).into_iter().collect(),
             _ => vec![],
         };
-        found.extend(wrong.into_iter().map(|(path, message, hint)| Found { index, id: &step.id, path, message, hint }));
+        found.extend(mismatches.into_iter().map(|(path, message, hint)| Found { index, id: &step.id, path, message, hint }));
         for (call, path) in calls(step) {
             let (answer, schema) = known.entry(call.tool.to_string()).or_insert_with(|| {
                 let found = offered.tool(&call.tool);
@@ -107,29 +106,29 @@ fn check_one(plan: &Plan, offered: &dyn Offered, known: &mut HashMap<String, (Lo
             match answer {
                 Lookup::Unread => {}
                 Lookup::Unknown { names } => {
-                    let hint = match near(&call.tool, names.iter().map(String::as_str)) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => "`switchboard tools` lists those that there are".to_owned(),
+                    let hint = match closest_match(&call.tool, names.iter().map(String::as_str)) {
+                        Some(candidate) => format!("did you mean `{candidate}`?"),
+                        None => "`switchboard tools` lists the available tools".to_owned(),
                     };
                     add(&["tool"], &[], format!("no server offers the tool `{}`", call.tool), Some(hint));
                 }
                 Lookup::Found(facts) => {
-                    for misfit in fitting(&call.arguments, schema, &|expr| types.of(expr)) {
+                    for misfit in check_typed_arguments(&call.arguments, schema, &|expr| types.types_of(expr)) {
                         add(&["arguments"], &misfit.path, misfit.message, misfit.hint);
                     }
                     let retried = path.is_empty() && step.retry.as_ref().is_some_and(|retry| retry.attempts > 1);
                     if retried && !step.idempotent && !facts.repeatable {
-                        let hint = "if it does no harm to run it twice, say so: idempotent = true".to_owned();
-                        add(&["retry"], &[], format!("`{}` does not say that it may be repeated", call.tool), Some(hint));
+                        let hint = "if running it twice is safe, set idempotent = true".to_owned();
+                        add(&["retry"], &[], format!("`{}` is not declared safe to retry", call.tool), Some(hint));
                     }
                 }
             }
         }
     }
-    placed(plan, found)
+    with_positions(plan, found)
 }
 
-/// Something that does not fit, its place in the file not looked up yet.
+/// A mismatch whose position in the file is not resolved yet.
 struct Found<'a> {
     index: usize,
     id: &'a str,
@@ -138,14 +137,14 @@ struct Found<'a> {
     hint: Option<String>,
 }
 
-/// Finds the places; the file is read again for that, but only if something is wrong.
-fn placed(plan: &Plan, found: Vec<Found<'_>>) -> Vec<Problem> {
+/// Resolves the positions. Parses the file again, but only if there are mismatches.
+fn with_positions(plan: &Plan, found: Vec<Found<'_>>) -> Vec<Problem> {
     if found.is_empty() {
         return vec![];
     }
     let source = Source { file: plan.file.clone(), text: plan.text.to_string() };
     let page = Page::new(&source);
-    // It was parsed before, so it parses.
+    // The text parsed before, so it parses again.
     let root = page.parse().ok();
     let nodes = root.as_ref().and_then(|root| root.get("step")).and_then(Node::items).unwrap_or_default();
     let place = |one: Found<'_>| {
@@ -159,7 +158,7 @@ fn placed(plan: &Plan, found: Vec<Found<'_>>) -> Vec<Problem> {
     problems
 }
 
-/// The calls of a step with the keys that they stand under.
+/// Returns the calls of a step with their key paths.
 fn calls(step: &PlanStep) -> Vec<(&ToolCall, Vec<&'static str>)> {
     let mut found = vec![];
     if let Action::Tool(call) = &step.action {
@@ -168,7 +167,7 @@ fn calls(step: &PlanStep) -> Vec<(&ToolCall, Vec<&'static str>)> {
     let single = step.fallback.len() == 1;
     for (index, fallback) in step.fallback.iter().enumerate() {
         if let Fallback::Tool(call) = fallback {
-            // A lone fallback may stand there without a list; `locate` stops where the path ends.
+            // A single fallback may be written without a list; `locate` stops where the path ends.
             let place = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"].get(index).copied().unwrap_or("9");
             found.push((call, if single { vec!["fallback"] } else { vec!["fallback", place] }));
         }
@@ -179,37 +178,38 @@ fn calls(step: &PlanStep) -> Vec<(&ToolCall, Vec<&'static str>)> {
     found
 }
 
-/// A place where arguments do not fit a schema.
+/// A part of the arguments that does not match the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Misfit {
-    /// Keys and places into the arguments.
+    /// Keys and indices into the arguments.
     pub path: Vec<String>,
     pub message: String,
     pub hint: Option<String>,
 }
 
-/// Keywords by which an object may have members that `properties` does not name.
-const ELSEWHERE: [&str; 8] = ["patternProperties", "allOf", "anyOf", "oneOf", "$ref", "if", "dependentSchemas", "unevaluatedProperties"];
+/// Keywords by which an object may have members that `properties` does not list.
+const OPEN_KEYWORDS: [&str; 8] =
+    ["patternProperties", "allOf", "anyOf", "oneOf", "$ref", "if", "dependentSchemas", "unevaluatedProperties"];
 
-/// What can be told of arguments with expressions in them: unknown and missing names, literals that do not fit.
-pub(super) fn fit(arguments: &Template, schema: &Value) -> Vec<Misfit> {
-    fitting(arguments, schema, &|_| None)
+/// Checks arguments with expressions as far as possible: unknown and missing names, literals that do not match.
+pub(super) fn check_arguments(arguments: &Template, schema: &Value) -> Vec<Misfit> {
+    check_typed_arguments(arguments, schema, &|_| None)
 }
 
-/// Gives the types that an expression can have, and what says so.
+/// Returns the possible types of an expression's value and the expression that determines them.
 type TypeOf<'a> = dyn Fn(&Expr) -> Option<(Vec<String>, String)> + 'a;
 
-/// The same, with expressions whose types are known.
-fn fitting(arguments: &Template, schema: &Value, types: &TypeOf<'_>) -> Vec<Misfit> {
+/// Checks arguments as [`check_arguments`] does, with known types of expressions.
+fn check_typed_arguments(arguments: &Template, schema: &Value, types: &TypeOf<'_>) -> Vec<Misfit> {
     let mut found = vec![];
     descend(arguments, schema, (schema, types), &mut vec![], &mut found);
     found
 }
 
-fn descend(value: &Template, schema: &Value, around: (&Value, &TypeOf<'_>), path: &mut Vec<String>, found: &mut Vec<Misfit>) {
-    let (root, types) = around;
+fn descend(value: &Template, schema: &Value, context: (&Value, &TypeOf<'_>), path: &mut Vec<String>, found: &mut Vec<Misfit>) {
+    let (root, types) = context;
     let Some(rules) = schema.as_object() else { return };
-    let open = ELSEWHERE.iter().all(|key| !rules.contains_key(*key));
+    let open = OPEN_KEYWORDS.iter().all(|key| !rules.contains_key(*key));
     match value {
         Template::Literal(data) if !data.is_object() || !(open || path.is_empty()) => {
             found.extend(violations(data.value(), schema, root).into_iter().map(|(inner, message)| {
@@ -223,7 +223,7 @@ fn descend(value: &Template, schema: &Value, around: (&Value, &TypeOf<'_>), path
             for key in value.keys().unwrap_or_default() {
                 if let (Some(inner), Some(member)) = (properties.and_then(|properties| properties.get(&key)), value.member(&key)) {
                     path.push(key);
-                    descend(&member, inner, around, path, found);
+                    descend(&member, inner, context, path, found);
                     path.pop();
                 }
             }
@@ -231,13 +231,17 @@ fn descend(value: &Template, schema: &Value, around: (&Value, &TypeOf<'_>), path
         Template::List(items) => {
             let kinds = kinds(rules);
             if !kinds.is_empty() && !kinds.contains(&"array") {
-                found.push(Misfit { path: path.clone(), message: format!("is a list; the tool wants {}", kinds.join(" or ")), hint: None });
+                found.push(Misfit {
+                    path: path.clone(),
+                    message: format!("is a list; the tool expects {}", kinds.join(" or ")),
+                    hint: None,
+                });
                 return;
             }
             if let Some(inner) = rules.get("items") {
                 for (index, item) in items.iter().enumerate() {
                     path.push(index.to_string());
-                    descend(item, inner, around, path, found);
+                    descend(item, inner, context, path, found);
                     path.pop();
                 }
             }
@@ -245,32 +249,32 @@ fn descend(value: &Template, schema: &Value, around: (&Value, &TypeOf<'_>), path
         Template::Text(_) => {
             let kinds = kinds(rules);
             if !kinds.is_empty() && !kinds.contains(&"string") {
-                let hint = "an expression that is alone in its string keeps its type".to_owned();
+                let hint = "an expression keeps its type if it is the whole string".to_owned();
                 found.push(Misfit {
                     path: path.clone(),
-                    message: format!("is text; the tool wants {}", kinds.join(" or ")),
+                    message: format!("is text; the tool expects {}", kinds.join(" or ")),
                     hint: Some(hint),
                 });
             }
         }
         Template::Whole(expr) => {
             if let Some(constant) = expr.constant() {
-                return descend(&Template::Literal(constant.clone()), schema, around, path, found);
+                return descend(&Template::Literal(constant.clone()), schema, context, path, found);
             }
             let wanted = kinds(rules);
-            if let Some((given, what)) = types(expr).filter(|(given, _)| !wanted.is_empty() && !types::meet(given, &wanted)) {
-                let message = format!("`{what}` is {}; the tool wants {}", given.join(" or "), wanted.join(" or "));
+            if let Some((possible, what)) = types(expr).filter(|(possible, _)| !wanted.is_empty() && !types::may_match(possible, &wanted)) {
+                let message = format!("`{what}` is {}; the tool expects {}", possible.join(" or "), wanted.join(" or "));
                 found.push(Misfit { path: path.clone(), message, hint: None });
             }
         }
     }
 }
 
-/// Names that are missing in an object, and names that the schema does not have.
+/// Reports missing members of an object, and members that the schema does not list.
 fn members(value: &Template, rules: &Map<String, Value>, path: &[String], found: &mut Vec<Misfit>) {
     let kinds = kinds(rules);
     if !kinds.is_empty() && !kinds.contains(&"object") {
-        found.push(Misfit { path: path.to_vec(), message: format!("is a table; the tool wants {}", kinds.join(" or ")), hint: None });
+        found.push(Misfit { path: path.to_vec(), message: format!("is a table; the tool expects {}", kinds.join(" or ")), hint: None });
         return;
     }
     let Some(keys) = value.keys() else { return };
@@ -281,32 +285,32 @@ fn members(value: &Template, rules: &Map<String, Value>, path: &[String], found:
     }
     let empty = Map::new();
     let properties = rules.get("properties").and_then(Value::as_object).unwrap_or(&empty);
-    // A schema is open unless it says otherwise; still, a name that it does not have is a slip of the pen
-    // where it has names at all and says nothing of others.
-    let refused = match rules.get("additionalProperties") {
+    // A schema is open unless it says otherwise. Still, where it lists properties and says nothing about others, an
+    // unknown name is most likely a typo.
+    let closed = match rules.get("additionalProperties") {
         Some(Value::Bool(false)) => true,
         Some(_) => false,
         None => !properties.is_empty(),
     };
-    if !refused || ELSEWHERE.iter().any(|key| rules.contains_key(*key)) {
+    if !closed || OPEN_KEYWORDS.iter().any(|key| rules.contains_key(*key)) {
         return;
     }
     for key in keys.iter().filter(|key| !properties.contains_key(*key)) {
         let names: Vec<&str> = properties.keys().map(String::as_str).collect();
-        let hint = match near(key, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if names.is_empty() => "it takes none".to_owned(),
-            None => format!("there are {}", names.join(", ")),
+        let hint = match closest_match(key, names.iter().copied()) {
+            Some(candidate) => format!("did you mean `{candidate}`?"),
+            None if names.is_empty() => "it takes no arguments".to_owned(),
+            None => format!("available: {}", names.join(", ")),
         };
         found.push(Misfit {
             path: [path, std::slice::from_ref(key)].concat(),
-            message: format!("there is no argument `{key}`"),
+            message: format!("unknown argument `{key}`"),
             hint: Some(hint),
         });
     }
 }
 
-/// The types that a schema names; none when it leaves that open.
+/// Returns the types that a schema allows; empty if it does not restrict them.
 fn kinds(rules: &Map<String, Value>) -> Vec<&str> {
     match rules.get("type") {
         Some(Value::String(kind)) => vec![kind],
@@ -315,9 +319,10 @@ fn kinds(rules: &Map<String, Value>) -> Vec<&str> {
     }
 }
 
-/// Whether a value fits a schema that says no more than a type: most do, and a checker is dear to make.
-fn plainly_fits(value: &Value, schema: &Value) -> bool {
-    const SILENT: [&str; 5] = ["type", "title", "description", "default", "examples"];
+/// Returns whether a value matches a schema that restricts nothing but the type. Most schemas are like that, and
+/// creating a checker is expensive.
+fn matches_type_only(value: &Value, schema: &Value) -> bool {
+    const TYPE_ONLY_KEYWORDS: [&str; 5] = ["type", "title", "description", "default", "examples"];
     let Some(rules) = schema.as_object() else { return schema == &Value::Bool(true) };
     let kind = match value {
         Value::Null => "null",
@@ -329,13 +334,13 @@ fn plainly_fits(value: &Value, schema: &Value) -> bool {
         Value::Object(_) => "object",
     };
     let kinds = kinds(rules);
-    rules.keys().all(|key| SILENT.contains(&key.as_str()))
+    rules.keys().all(|key| TYPE_ONLY_KEYWORDS.contains(&key.as_str()))
         && (!rules.contains_key("type") || kinds.contains(&kind) || (kind == "integer" && kinds.contains(&"number")))
 }
 
-/// What a whole checker says of a literal. References of the schema go to the root's definitions.
+/// Validates a literal with a full checker. References in the schema resolve to the root's definitions.
 fn violations(value: Value, schema: &Value, root: &Value) -> Vec<(String, String)> {
-    if plainly_fits(&value, schema) {
+    if matches_type_only(&value, schema) {
         return vec![];
     }
     let mut schema = schema.clone();
@@ -346,7 +351,7 @@ fn violations(value: Value, schema: &Value, root: &Value) -> Vec<(String, String
             }
         }
     }
-    // What is too large for a quick look is checked when the call is sent.
+    // Values too large for a quick check are validated when the call is sent.
     let found = Checker::quick(&Body::json(&schema)).glance(&value).unwrap_or_default();
     found.into_iter().map(|violation| (violation.path, violation.message)).collect()
 }

@@ -1,4 +1,4 @@
-//! Holds `docs/workflows.md` and the JSON Schema equal to what the parser knows.
+//! Compares `docs/workflows.md` and the JSON Schema with the keys that the parser accepts.
 
 use std::{fs, path::Path};
 
@@ -18,7 +18,7 @@ fn page() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap()
 }
 
-/// The kind of a value in a word or two.
+/// Returns the kind of a value in a word or two.
 fn kind(shape: &Value) -> String {
     match (&shape["type"], shape["enum"].as_array(), shape["anyOf"].as_array()) {
         (Value::String(kind), ..) if shape["pattern"].as_str().is_some_and(|pattern| pattern.contains("ms|s|m|h")) => {
@@ -60,7 +60,7 @@ fn the_documentation_has_every_filter_test_function_and_key_of_test_files() {
     let page = page();
     let words = offered().into_iter().chain(case::documented().into_iter().flat_map(|(_, keys)| keys));
     for word in words.chain(case::OUTCOMES) {
-        assert!(page.contains(&format!("`{word}`")) || page.contains(&format!("`{word}(")), "{PAGE} says nothing of `{word}`");
+        assert!(page.contains(&format!("`{word}`")) || page.contains(&format!("`{word}(")), "{PAGE} does not mention `{word}`");
     }
 }
 

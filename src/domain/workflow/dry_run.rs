@@ -1,7 +1,7 @@
-//! What a run would do, as far as its input tells before anything is called: what a dry run shows.
+//! Dry run: predicts what a run would do with an input, before anything is called.
 //!
-//! Nothing is guessed: an expression has a value here only if all that it refers to is known, so that
-//! `steps.a.result.n | default(0)` is not taken for 0 before `a` has run.
+//! Never guesses: an expression has a value only if everything that it refers to is known. So `steps.a.result.n |
+//! default(0)` is not evaluated to 0 before `a` has run.
 
 use std::{cell::Cell, collections::HashSet, sync::Arc};
 
@@ -15,118 +15,118 @@ use crate::domain::{
     secret::{Redactor, Secret, rule},
 };
 
-/// How many items and steps within workflows are listed; what is more is counted.
+/// How many items and nested steps are listed; the rest is counted.
 pub const LISTED: usize = 200;
 
-/// One step before it runs.
+/// The prediction for one step.
 #[derive(Clone, Debug)]
-pub struct DryRunPlan {
-    /// Its path as the journal has it: `outer/inner`, `outer[2]/inner`.
+pub struct DryRunStep {
+    /// Path of the step as in the journal: `outer/inner`, `outer[2]/inner`.
     pub path: String,
-    /// What it does.
+    /// Kind of the action.
     pub kind: ActionKind,
-    /// What it calls or asks ([`Action::subject`]).
+    /// Subject of the action ([`Action::subject`]).
     pub subject: String,
-    /// The ids of the steps that it needs.
+    /// Ids of the steps that the step needs.
     pub needs: Vec<Arc<str>>,
-    /// Its condition as it is written.
+    /// The condition as written.
     pub when: Option<String>,
-    /// Whether it runs.
-    pub fate: Predicted,
-    /// What it runs for each of.
-    pub each: Option<Each>,
-    /// What it does: once, or for each item that is known. Empty where it does nothing.
-    pub turns: Vec<Turn>,
+    /// Whether the step runs.
+    pub predicted: Predicted,
+    /// The items, for a step with `for_each`.
+    pub each: Option<ForEachItems>,
+    /// The executions: one, or one per known item. Empty if the step does not run.
+    pub executions: Vec<Execution>,
 }
 
 /// Whether a step runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Predicted {
-    /// It does, if all before it goes well.
+    /// The step runs, if the steps before it succeed.
     Runs,
-    /// That is decided in the run.
-    Open,
-    /// It does not.
+    /// Decided during the run.
+    Undecided,
+    /// The step does not run.
     Skipped {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// It would fail before it sends anything.
+    /// The step would fail before sending anything.
     Fails {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// The items of a step.
+/// The items of a step with `for_each`.
 #[derive(Clone, Debug)]
-pub struct Each {
-    /// They, as far as they are known.
-    pub items: Known,
-    /// How many there are, if that is known. More than there are turns where not all are listed.
+pub struct ForEachItems {
+    /// The items, as far as known.
+    pub items: PartialValue,
+    /// Number of items, if known. Larger than the number of executions if not all are listed.
     pub total: Option<usize>,
 }
 
-/// A step, or one item of it, at work.
+/// One execution of a step, or of one of its items.
 #[derive(Clone, Debug)]
-pub struct Turn {
-    /// Its path; of an item with its number from 0: `send[3]`.
+pub struct Execution {
+    /// The path; for an item with its number from 0: `send[3]`.
     pub path: String,
-    /// Its item.
+    /// The item.
     pub item: Option<Data>,
-    /// What is sent: arguments, the input of a workflow, the address of a resource.
-    pub sends: Option<Known>,
-    /// What a person is asked.
-    pub asks: Option<Known>,
-    /// JSON Schema of the form that a person fills.
+    /// What is sent: arguments, the input of a workflow, or the URI of a resource.
+    pub sends: Option<PartialValue>,
+    /// The question to the user.
+    pub asks: Option<PartialValue>,
+    /// JSON Schema of the form for the user.
     pub form: Option<Body>,
-    /// What is tried, in order, when it fails.
-    pub fallbacks: Vec<Instead>,
-    /// What undoes it.
-    pub undo: Option<Call>,
-    /// The steps of the workflow that it runs.
-    pub within: Vec<DryRunPlan>,
-    /// Whether there are steps within that are not listed.
-    pub cut: bool,
+    /// The fallbacks, in order.
+    pub fallbacks: Vec<PredictedFallback>,
+    /// The compensating call.
+    pub undo: Option<PredictedCall>,
+    /// The steps of the nested workflow.
+    pub nested: Vec<DryRunStep>,
+    /// Whether nested steps were left out of the list.
+    pub truncated: bool,
 }
 
-/// A value as far as it is known.
+/// A partially known value.
 #[derive(Clone, Debug)]
-pub struct Known {
-    /// The value; what is not known stands in it as it is written.
+pub struct PartialValue {
+    /// The value. Unknown parts appear as written.
     pub data: Data,
-    /// Whether all of it is known.
+    /// Whether the whole value is known.
     pub known: bool,
-    /// Why it can have no value, with this input.
-    pub fault: Option<String>,
+    /// Why the value cannot be computed with this input.
+    pub error: Option<String>,
 }
 
-/// A call of a tool.
+/// A predicted tool call.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct PredictedCall {
     /// The tool's exposed name.
     pub tool: Arc<str>,
     /// Its arguments.
-    pub arguments: Known,
+    pub arguments: PartialValue,
 }
 
-/// What is done instead of a step that failed.
+/// A predicted fallback of a failed step.
 #[derive(Clone, Debug)]
-pub enum Instead {
-    /// Another tool is called.
-    Call(Call),
-    /// A value is taken.
-    Value(Known),
+pub enum PredictedFallback {
+    /// Calls another tool.
+    Call(PredictedCall),
+    /// Uses a value.
+    Value(PartialValue),
 }
 
 /// Reads an environment variable.
 pub type ReadEnv<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The steps of a plan with this input, in an order in which they can run. `env` reads the environment, of which only
-/// what the plan lists is asked for; without it nothing of that is known. Secrets among it are followed and not shown.
-pub fn dry_run(plan: &Plan, input: &Data, env: Option<ReadEnv<'_>>) -> Vec<DryRunPlan> {
-    let seer = Evaluator { env, left: Cell::new(LISTED) };
-    let mut steps = seer.plan(plan, input_values::defaults(&plan.input, input), Hidden::Nothing, "", 0);
+/// Predicts the steps of a plan for this input, in a possible order of execution. `env` reads the environment
+/// variables that the plan declares; without it, none is known. Secret values among them are used and masked.
+pub fn dry_run(plan: &Plan, input: &Data, env: Option<ReadEnv<'_>>) -> Vec<DryRunStep> {
+    let evaluator = Evaluator { env, left: Cell::new(LISTED) };
+    let mut steps = evaluator.plan(plan, input_values::defaults(&plan.input, input), Hidden::Nothing, "", 0);
     let children = plan.children();
     let names = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.env);
     let secrets: Vec<Secret> = names.filter_map(|name| Some(rule::of_value(name, &env?(name)?))).flatten().collect();
@@ -137,29 +137,30 @@ pub fn dry_run(plan: &Plan, input: &Data, env: Option<ReadEnv<'_>>) -> Vec<DryRu
     steps
 }
 
-impl DryRunPlan {
+impl DryRunStep {
     fn mask(&mut self, redactor: &Redactor) {
-        if let Predicted::Skipped { why } | Predicted::Fails { why } = &mut self.fate {
+        if let Predicted::Skipped { why } | Predicted::Fails { why } = &mut self.predicted {
             *why = redactor.redact(why);
         }
         self.each.iter_mut().for_each(|each| each.items.mask(redactor));
-        for turn in &mut self.turns {
-            turn.item.iter_mut().for_each(|item| *item = masked(item, redactor));
-            turn.sends.iter_mut().chain(&mut turn.asks).for_each(|known| known.mask(redactor));
-            turn.undo.iter_mut().for_each(|call| call.arguments.mask(redactor));
-            for instead in &mut turn.fallbacks {
-                let (Instead::Call(Call { arguments: known, .. }) | Instead::Value(known)) = instead;
+        for execution in &mut self.executions {
+            execution.item.iter_mut().for_each(|item| *item = masked(item, redactor));
+            execution.sends.iter_mut().chain(&mut execution.asks).for_each(|known| known.mask(redactor));
+            execution.undo.iter_mut().for_each(|call| call.arguments.mask(redactor));
+            for predicted_fallback in &mut execution.fallbacks {
+                let (PredictedFallback::Call(PredictedCall { arguments: known, .. }) | PredictedFallback::Value(known)) =
+                    predicted_fallback;
                 known.mask(redactor);
             }
-            turn.within.iter_mut().for_each(|step| step.mask(redactor));
+            execution.nested.iter_mut().for_each(|step| step.mask(redactor));
         }
     }
 }
 
-impl Known {
+impl PartialValue {
     fn mask(&mut self, redactor: &Redactor) {
         self.data = masked(&self.data, redactor);
-        self.fault = self.fault.take().map(|fault| redactor.redact(&fault));
+        self.error = self.error.take().map(|error| redactor.redact(&error));
     }
 }
 
@@ -168,18 +169,18 @@ fn masked(data: &Data, redactor: &Redactor) -> Data {
     if !redactor.finds(text.as_bytes()) {
         return data.clone();
     }
-    let shown = redactor.redact_json(&text);
-    Data::parse(&shown).unwrap_or_else(|_| Data::from(shown.as_str()))
+    let redacted = redactor.redact_json(&text);
+    Data::parse(&redacted).unwrap_or_else(|_| Data::from(redacted.as_str()))
 }
 
-/// What of the input is not known.
+/// The unknown part of the input.
 enum Hidden {
     Nothing,
     Members(HashSet<String>),
     All,
 }
 
-/// What is known within one plan, at one place of it.
+/// What is known at one position of a plan.
 struct KnownScope<'p> {
     plan: &'p Plan,
     scope: Scope,
@@ -189,7 +190,7 @@ struct KnownScope<'p> {
 }
 
 impl KnownScope<'_> {
-    fn sees(&self, reference: &Reference) -> bool {
+    fn is_known(&self, reference: &Reference) -> bool {
         match reference.root() {
             "input" => match (self.hidden, reference.name(1)) {
                 (Hidden::Nothing, _) => true,
@@ -199,87 +200,87 @@ impl KnownScope<'_> {
             "steps" => reference.name(1).and_then(|id| self.plan.index(id)).is_some_and(|step| self.scope.settled(step)),
             "env" => self.env,
             "item" | "index" => self.item,
-            // The id and the time of a run are its own; a step's own result comes when it has run.
+            // The id and the time of a run are unknown before it starts; so is the result of a step that has not run.
             _ => false,
         }
     }
 
-    fn sees_all(&self, expr: &Expr) -> bool {
-        expr.references().iter().all(|reference| self.sees(reference))
+    fn all_known(&self, expr: &Expr) -> bool {
+        expr.references().iter().all(|reference| self.is_known(reference))
     }
 
-    fn known(&self, template: &Template) -> Known {
-        let (data, known) = template.preview(&self.scope, &|expr| self.sees_all(expr));
-        let mut fault = None;
+    fn known(&self, template: &Template) -> PartialValue {
+        let (data, known) = template.preview(&self.scope, &|expr| self.all_known(expr));
+        let mut first_error = None;
         template.each_expr(&mut |expr| {
-            if let (None, true, Err(error)) = (&fault, self.sees_all(expr), expr.eval(&self.scope)) {
-                fault = Some(error.to_string());
+            if let (None, true, Err(error)) = (&first_error, self.all_known(expr), expr.eval(&self.scope)) {
+                first_error = Some(error.to_string());
             }
         });
-        Known { data, known, fault }
+        PartialValue { data, known, error: first_error }
     }
 
-    fn call(&self, call: &ToolCall) -> Call {
-        Call { tool: call.tool.clone(), arguments: self.known(&call.arguments) }
+    fn call(&self, call: &ToolCall) -> PredictedCall {
+        PredictedCall { tool: call.tool.clone(), arguments: self.known(&call.arguments) }
     }
 }
 
 struct Evaluator<'e> {
     env: Option<ReadEnv<'e>>,
-    /// How much more is listed.
+    /// Number of entries that may still be listed.
     left: Cell<usize>,
 }
 
 impl Evaluator<'_> {
-    fn plan(&self, plan: &Plan, input: Data, hidden: Hidden, prefix: &str, depth: usize) -> Vec<DryRunPlan> {
+    fn plan(&self, plan: &Plan, input: Data, hidden: Hidden, prefix: &str, depth: usize) -> Vec<DryRunStep> {
         let env = plan.env.iter().filter_map(|name| Some((name.clone(), self.env?(name)?)));
         let scope = Scope::new(&plan.names, input, &RunFacts::default(), env);
-        let sight = KnownScope { plan, scope, hidden: &hidden, env: self.env.is_some(), item: false };
-        let mut fates: Vec<Predicted> = vec![Predicted::Open; plan.steps.len()];
+        let view = KnownScope { plan, scope, hidden: &hidden, env: self.env.is_some(), item: false };
+        let mut predictions: Vec<Predicted> = vec![Predicted::Undecided; plan.steps.len()];
         let mut steps = vec![];
         for index in plan.order.iter().copied() {
             let Some(step) = plan.steps.get(index) else { continue };
-            let foreseen = self.step(&sight, step, &fates, prefix, depth);
-            if matches!(foreseen.fate, Predicted::Skipped { .. }) {
-                sight.scope.settle(index, StepEnd { outcome: "skipped", ..StepEnd::default() });
+            let entry = self.step(&view, step, &predictions, prefix, depth);
+            if matches!(entry.predicted, Predicted::Skipped { .. }) {
+                view.scope.settle(index, StepEnd { outcome: "skipped", ..StepEnd::default() });
             }
-            fates[index] = foreseen.fate.clone();
-            steps.push(foreseen);
+            predictions[index] = entry.predicted.clone();
+            steps.push(entry);
         }
         steps
     }
 
-    fn step(&self, sight: &KnownScope<'_>, step: &PlanStep, fates: &[Predicted], prefix: &str, depth: usize) -> DryRunPlan {
+    fn step(&self, view: &KnownScope<'_>, step: &PlanStep, predictions: &[Predicted], prefix: &str, depth: usize) -> DryRunStep {
         let path = format!("{prefix}{}", step.id);
-        let needs = step.needs.iter().filter_map(|need| sight.plan.steps.get(*need)).map(|need| need.id.clone()).collect();
-        let mut foreseen = DryRunPlan {
+        let needs = step.needs.iter().filter_map(|need| view.plan.steps.get(*need)).map(|need| need.id.clone()).collect();
+        let mut entry = DryRunStep {
             path: path.clone(),
             kind: step.action.kind(),
             subject: step.action.subject(),
             needs,
             when: step.when.as_ref().map(|when| when.source().to_owned()),
-            fate: fate(sight, step, fates),
+            predicted: predict(view, step, predictions),
             each: None,
-            turns: vec![],
+            executions: vec![],
         };
-        if matches!(foreseen.fate, Predicted::Skipped { .. } | Predicted::Fails { .. }) {
-            return foreseen;
+        if matches!(entry.predicted, Predicted::Skipped { .. } | Predicted::Fails { .. }) {
+            return entry;
         }
         let Some(each) = &step.for_each else {
-            foreseen.turns.push(self.turn(sight, step, path, None, depth));
-            return foreseen;
+            entry.executions.push(self.execution(view, step, path, None, depth));
+            return entry;
         };
-        let items = sight.known(&each.items);
-        let fault = match (&items.fault, items.known.then(|| items.data.len())) {
-            (Some(fault), _) => Some(fault.clone()),
+        let items = view.known(&each.items);
+        let error = match (&items.error, items.known.then(|| items.data.len())) {
+            (Some(error), _) => Some(error.clone()),
             (None, Some(None)) => Some(format!("for_each is {}, not a list", items.data.kind())),
             _ => None,
         };
         let total = if items.known { items.data.len() } else { None };
-        match (fault, total) {
-            (Some(why), _) => foreseen.fate = Predicted::Fails { why },
-            // What is done for an item is shown once, with the item as it is written.
-            (None, None) => foreseen.turns.push(self.turn(sight, step, path, None, depth)),
+        match (error, total) {
+            (Some(why), _) => entry.predicted = Predicted::Fails { why },
+            // Without known items, one execution is listed, with the item as written.
+            (None, None) => entry.executions.push(self.execution(view, step, path, None, depth)),
             (None, Some(total)) => {
                 for number in 0..total {
                     if self.left.get() == 0 {
@@ -287,93 +288,93 @@ impl Evaluator<'_> {
                     }
                     self.left.set(self.left.get() - 1);
                     let item = items.data.item(number).unwrap_or_default();
-                    let scope = sight.scope.with_item(item.clone(), number);
-                    let sight = KnownScope { scope, item: true, ..*sight };
-                    foreseen.turns.push(self.turn(&sight, step, format!("{path}[{number}]"), Some(item), depth));
+                    let scope = view.scope.with_item(item.clone(), number);
+                    let view = KnownScope { scope, item: true, ..*view };
+                    entry.executions.push(self.execution(&view, step, format!("{path}[{number}]"), Some(item), depth));
                 }
             }
         }
-        foreseen.each = Some(Each { items, total });
-        foreseen
+        entry.each = Some(ForEachItems { items, total });
+        entry
     }
 
-    fn turn(&self, sight: &KnownScope<'_>, step: &PlanStep, path: String, item: Option<Data>, depth: usize) -> Turn {
-        let mut turn = Turn {
+    fn execution(&self, view: &KnownScope<'_>, step: &PlanStep, path: String, item: Option<Data>, depth: usize) -> Execution {
+        let mut execution = Execution {
             path,
             item,
             sends: None,
             asks: None,
             form: None,
-            fallbacks: step.fallback.iter().map(|fallback| instead(sight, fallback)).collect(),
-            undo: step.compensate.as_ref().map(|call| sight.call(call)),
-            within: vec![],
-            cut: false,
+            fallbacks: step.fallback.iter().map(|fallback| predicted_fallback(view, fallback)).collect(),
+            undo: step.compensate.as_ref().map(|call| view.call(call)),
+            nested: vec![],
+            truncated: false,
         };
         match &step.action {
-            Action::Tool(call) => turn.sends = Some(sight.known(&call.arguments)),
-            Action::Prompt { arguments, .. } => turn.sends = Some(sight.known(arguments)),
-            Action::Resource { uri, .. } => turn.sends = Some(sight.known(uri)),
-            Action::Approve { message } => turn.asks = Some(sight.known(message)),
+            Action::Tool(call) => execution.sends = Some(view.known(&call.arguments)),
+            Action::Prompt { arguments, .. } => execution.sends = Some(view.known(arguments)),
+            Action::Resource { uri, .. } => execution.sends = Some(view.known(uri)),
+            Action::Approve { message } => execution.asks = Some(view.known(message)),
             Action::Elicit { message, schema } => {
-                turn.asks = Some(sight.known(message));
-                turn.form = Some(schema.clone());
+                execution.asks = Some(view.known(message));
+                execution.form = Some(schema.clone());
             }
-            Action::Workflow { plan, input } => self.within(sight, (plan, input), &mut turn, depth),
+            Action::Workflow { plan, input } => self.nested_workflow(view, (plan, input), &mut execution, depth),
         }
-        turn
+        execution
     }
 
-    fn within(&self, sight: &KnownScope<'_>, (plan, input): (&Plan, &Template), turn: &mut Turn, depth: usize) {
-        let mut given = sight.known(input);
-        let filled = input_values::defaults(&plan.input, &given.data);
-        if given.known
-            && given.fault.is_none()
-            && let Err(wrong) = input_values::prepare(&plan.input, &given.data)
+    fn nested_workflow(&self, view: &KnownScope<'_>, (plan, input): (&Plan, &Template), execution: &mut Execution, depth: usize) {
+        let mut value = view.known(input);
+        let filled = input_values::defaults(&plan.input, &value.data);
+        if value.known
+            && value.error.is_none()
+            && let Err(errors) = input_values::prepare(&plan.input, &value.data)
         {
-            given.fault = wrong.into_iter().next().map(|first| format!("the input does not fit {}: {first}", plan.name));
+            value.error = errors.into_iter().next().map(|first| format!("invalid input for {}: {first}", plan.name));
         }
-        let hidden = match (given.known, input.keys()) {
+        let hidden = match (value.known, input.keys()) {
             (true, _) => Hidden::Nothing,
             (false, Some(keys)) => {
-                let open = |key: &String| input.member(key).is_none_or(|member| !sight.known(&member).known);
+                let open = |key: &String| input.member(key).is_none_or(|member| !view.known(&member).known);
                 Hidden::Members(keys.into_iter().filter(open).collect())
             }
             (false, None) => Hidden::All,
         };
         let left = self.left.get();
-        turn.cut = left < plan.steps.len() || depth >= MAX_DEPTH;
-        if !turn.cut && given.fault.is_none() {
+        execution.truncated = left < plan.steps.len() || depth >= MAX_DEPTH;
+        if !execution.truncated && value.error.is_none() {
             self.left.set(left - plan.steps.len());
-            turn.within = self.plan(plan, filled, hidden, &format!("{}/", turn.path), depth + 1);
+            execution.nested = self.plan(plan, filled, hidden, &format!("{}/", execution.path), depth + 1);
         }
-        turn.sends = Some(given);
+        execution.sends = Some(value);
     }
 }
 
-fn instead(sight: &KnownScope<'_>, fallback: &Fallback) -> Instead {
+fn predicted_fallback(view: &KnownScope<'_>, fallback: &Fallback) -> PredictedFallback {
     match fallback {
-        Fallback::Tool(call) => Instead::Call(sight.call(call)),
-        Fallback::Value(value) => Instead::Value(sight.known(value)),
+        Fallback::Tool(call) => PredictedFallback::Call(view.call(call)),
+        Fallback::Value(value) => PredictedFallback::Value(view.known(value)),
     }
 }
 
-/// What becomes of a step, by those that it needs and by its condition.
-fn fate(sight: &KnownScope<'_>, step: &PlanStep, fates: &[Predicted]) -> Predicted {
-    let needs = || step.needs.iter().filter_map(|need| Some((sight.plan.steps.get(*need)?, fates.get(*need)?)));
+/// Predicts whether a step runs, from the steps it needs and from its condition.
+fn predict(view: &KnownScope<'_>, step: &PlanStep, predictions: &[Predicted]) -> Predicted {
+    let needs = || step.needs.iter().filter_map(|need| Some((view.plan.steps.get(*need)?, predictions.get(*need)?)));
     let follows = step.if_skipped == IfSkipped::Skip;
-    if let Some((need, _)) = needs().find(|(_, fate)| follows && matches!(fate, Predicted::Skipped { .. })) {
+    if let Some((need, _)) = needs().find(|(_, predicted)| follows && matches!(predicted, Predicted::Skipped { .. })) {
         return Predicted::Skipped { why: format!("`{}` is skipped", need.id) };
     }
-    let open = follows && needs().any(|(_, fate)| *fate == Predicted::Open);
+    let open = follows && needs().any(|(_, predicted)| *predicted == Predicted::Undecided);
     match &step.when {
-        Some(when) if sight.sees_all(when) => match when.test(&sight.scope) {
+        Some(when) if view.all_known(when) => match when.test(&view.scope) {
             Ok(false) => Predicted::Skipped { why: format!("when: {}", when.source()) },
-            Ok(true) if open => Predicted::Open,
+            Ok(true) if open => Predicted::Undecided,
             Ok(true) => Predicted::Runs,
             Err(error) => Predicted::Fails { why: error.to_string() },
         },
-        Some(_) => Predicted::Open,
-        None if open => Predicted::Open,
+        Some(_) => Predicted::Undecided,
+        None if open => Predicted::Undecided,
         None => Predicted::Runs,
     }
 }
@@ -389,7 +390,7 @@ mod tests {
         parse(&source("t.toml", text), &library).unwrap()
     }
 
-    fn look(text: &str, inner: &str, input: &str) -> Vec<DryRunPlan> {
+    fn predict_text(text: &str, inner: &str, input: &str) -> Vec<DryRunStep> {
         dry_run(&plan(text, inner), &Data::parse(input).unwrap(), None)
     }
 
@@ -405,8 +406,8 @@ mod tests {
     "#;
 
     #[test]
-    fn nothing_of_steps_that_have_not_run_is_guessed() {
-        let steps = look(
+    fn results_of_steps_that_have_not_run_are_not_guessed() {
+        let steps = predict_text(
             r#"
             name = "t"
             [[step]]
@@ -425,8 +426,11 @@ mod tests {
             INNER,
             "{}",
         );
-        assert_eq!(steps.iter().map(|step| step.fate.clone()).collect::<Vec<_>>(), [Predicted::Runs, Predicted::Open, Predicted::Open]);
-        let sent = steps[1].turns[0].sends.as_ref().unwrap();
+        assert_eq!(
+            steps.iter().map(|step| step.predicted.clone()).collect::<Vec<_>>(),
+            [Predicted::Runs, Predicted::Undecided, Predicted::Undecided]
+        );
+        let sent = steps[1].executions[0].sends.as_ref().unwrap();
         assert_eq!(
             (sent.known, sent.data.json()),
             (false, r#"{"n":"{{ steps.a.result.n | default(0) }}","run":"{{ run.id }}"}"#.to_owned())
@@ -434,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_read_as_far_as_it_is_listed_and_its_secrets_are_not_shown() {
+    fn only_declared_environment_variables_are_read_and_secrets_are_masked() {
         let text = r#"
             name = "t"
             env = ["PLACE", "MY_TOKEN"]
@@ -454,15 +458,15 @@ mod tests {
             other => panic!("{other} is not listed"),
         };
         let steps = dry_run(&plan(text, INNER), &Data::parse("{}").unwrap(), Some(&env));
-        assert_eq!(steps[0].fate, Predicted::Runs);
-        let sent = |step: &DryRunPlan| step.turns[0].sends.as_ref().map(|sent| (sent.known, sent.data.json()));
+        assert_eq!(steps[0].predicted, Predicted::Runs);
+        let sent = |step: &DryRunStep| step.executions[0].sends.as_ref().map(|sent| (sent.known, sent.data.json()));
         assert_eq!(sent(&steps[0]), Some((true, r#"{"place":"here","auth":"Bearer •••"}"#.to_owned())));
-        assert_eq!(sent(&steps[1].turns[0].within[0]), Some((true, r#"{"who":"•••","how":"softly"}"#.to_owned())));
+        assert_eq!(sent(&steps[1].executions[0].nested[0]), Some((true, r#"{"who":"•••","how":"softly"}"#.to_owned())));
     }
 
     #[test]
-    fn conditions_and_items_are_followed_where_the_input_tells() {
-        let steps = look(
+    fn conditions_and_items_are_evaluated_where_the_input_determines_them() {
+        let steps = predict_text(
             r#"
             name = "t"
             [input]
@@ -491,31 +495,32 @@ mod tests {
             tool = "post"
             arguments = { to = "{{ item }}" }
             [[step.fallback]]
-            value = { by = "nobody" }
+            value = { by = "none" }
             "#,
             INNER,
             r#"{"loud":false,"to":["a","b"]}"#,
         );
-        let why = |step: usize| match &steps[step].fate {
+        let why = |step: usize| match &steps[step].predicted {
             Predicted::Skipped { why } => why.clone(),
             other => format!("{other:?}"),
         };
         assert_eq!((why(0), why(1), why(2)), ("when: input.loud".into(), "`horn` is skipped".into(), "Runs".into()));
-        assert_eq!(steps[2].turns[0].sends.as_ref().unwrap().data.json(), r#"{"horn":"skipped"}"#);
-        let sent: Vec<_> = steps[3].turns.iter().map(|turn| (turn.path.as_str(), turn.sends.as_ref().unwrap().data.json())).collect();
+        assert_eq!(steps[2].executions[0].sends.as_ref().unwrap().data.json(), r#"{"horn":"skipped"}"#);
+        let sent: Vec<_> =
+            steps[3].executions.iter().map(|execution| (execution.path.as_str(), execution.sends.as_ref().unwrap().data.json())).collect();
         assert_eq!(sent, [("send[0]", r#"{"to":"a","n":0}"#.into()), ("send[1]", r#"{"to":"b","n":1}"#.into())]);
-        let second = &steps[3].turns[1];
+        let second = &steps[3].executions[1];
         let undo = second.undo.as_ref().unwrap();
         assert_eq!((undo.arguments.known, undo.arguments.data.json()), (false, r#"{"id":"{{ result.id }}","to":"b"}"#.into()));
         assert!(
-            matches!(&second.fallbacks[0], Instead::Call(call) if call.arguments.known && call.arguments.data.json() == r#"{"to":"b"}"#)
+            matches!(&second.fallbacks[0], PredictedFallback::Call(call) if call.arguments.known && call.arguments.data.json() == r#"{"to":"b"}"#)
         );
-        assert!(matches!(&second.fallbacks[1], Instead::Value(value) if value.known));
+        assert!(matches!(&second.fallbacks[1], PredictedFallback::Value(value) if value.known));
     }
 
     #[test]
-    fn workflows_within_are_followed_with_what_is_known_of_their_input() {
-        let steps = look(
+    fn nested_workflows_are_predicted_from_the_known_part_of_their_input() {
+        let steps = predict_text(
             r#"
             name = "t"
             [input]
@@ -543,17 +548,17 @@ mod tests {
             INNER,
             r#"{"names":["Ann","Bob"]}"#,
         );
-        let inner = &steps[1].turns[1].within[0];
-        assert_eq!((inner.path.as_str(), inner.turns[0].path.as_str()), ("all[1]/knock", "all[1]/knock"));
-        assert_eq!(inner.turns[0].sends.as_ref().unwrap().data.json(), r#"{"who":"Bob","how":"softly"}"#);
-        let open = steps[2].turns[0].within[0].turns[0].sends.as_ref().unwrap();
+        let inner = &steps[1].executions[1].nested[0];
+        assert_eq!((inner.path.as_str(), inner.executions[0].path.as_str()), ("all[1]/knock", "all[1]/knock"));
+        assert_eq!(inner.executions[0].sends.as_ref().unwrap().data.json(), r#"{"who":"Bob","how":"softly"}"#);
+        let open = steps[2].executions[0].nested[0].executions[0].sends.as_ref().unwrap();
         assert_eq!((open.known, open.data.json()), (false, r#"{"who":"{{ input.who }}","how":"softly"}"#.into()));
-        assert!(steps[3].turns[0].sends.as_ref().unwrap().fault.as_ref().unwrap().contains("does not fit inner"));
-        assert_eq!(steps[4].turns[0].asks.as_ref().unwrap().data.display(), "Greet 2?");
+        assert!(steps[3].executions[0].sends.as_ref().unwrap().error.as_ref().unwrap().contains("invalid input for inner"));
+        assert_eq!(steps[4].executions[0].asks.as_ref().unwrap().data.display(), "Greet 2?");
     }
 
     #[test]
-    fn what_is_listed_is_bounded() {
+    fn the_list_is_bounded() {
         let many: Vec<Data> = (0..5_000).map(|number| Data::from(format!("n{number}").as_str())).collect();
         let text = r#"
             name = "t"
@@ -567,6 +572,6 @@ mod tests {
         "#;
         let steps = dry_run(&plan(text, INNER), &Data::object([("names", Data::list(many))]), None);
         assert_eq!(steps[0].each.as_ref().unwrap().total, Some(5_000));
-        assert!(steps[0].turns.len() <= LISTED);
+        assert!(steps[0].executions.len() <= LISTED);
     }
 }

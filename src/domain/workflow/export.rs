@@ -1,4 +1,4 @@
-//! A plan's graph as Mermaid, DOT and text.
+//! Exports a plan's graph as Mermaid, DOT and text.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::text::visible;
 
-/// A Mermaid flowchart.
+/// Returns a Mermaid flowchart.
 pub fn mermaid(plan: &Plan) -> String {
     let mut out = String::from("flowchart TD\n");
     for step in &plan.steps {
@@ -21,7 +21,7 @@ pub fn mermaid(plan: &Plan) -> String {
             _ if step.for_each.is_some() => ("[/", "/]"),
             _ => ("[", "]"),
         };
-        // The prefix keeps ids such as `end` from being words of Mermaid.
+        // The prefix keeps ids such as `end` from being Mermaid keywords.
         let _ = writeln!(out, "  s_{}{open}\"{label}\"{close}", step.id);
     }
     for (step, need) in edges(plan) {
@@ -29,13 +29,13 @@ pub fn mermaid(plan: &Plan) -> String {
     }
     for step in &plan.steps {
         if let Some(compensate) = &step.compensate {
-            let _ = writeln!(out, "  s_{} -. undone by .-> u_{}([\"{}\"])", step.id, step.id, mermaid_text(&compensate.tool));
+            let _ = writeln!(out, "  s_{} -. compensated by .-> u_{}([\"{}\"])", step.id, step.id, mermaid_text(&compensate.tool));
         }
     }
     out
 }
 
-/// A DOT digraph.
+/// Returns a DOT digraph.
 pub fn dot(plan: &Plan) -> String {
     let mut out = format!("digraph {} {{\n  rankdir=TB;\n  node [shape=box, style=rounded];\n", dot_text(&plan.name));
     for step in &plan.steps {
@@ -52,7 +52,7 @@ pub fn dot(plan: &Plan) -> String {
     }
     for step in &plan.steps {
         if let Some(compensate) = &step.compensate {
-            let undo = dot_text(&format!("undo {}", step.id));
+            let undo = dot_text(&format!("compensate {}", step.id));
             let _ = writeln!(out, "  {undo} [label={}, style=dashed];", dot_text(&compensate.tool));
             let _ = writeln!(out, "  {} -> {undo} [style=dashed];", dot_text(&step.id));
         }
@@ -65,7 +65,7 @@ fn edges(plan: &Plan) -> impl Iterator<Item = (&PlanStep, usize)> {
     plan.steps.iter().flat_map(|step| step.needs.iter().map(move |need| (step, *need)))
 }
 
-/// The lines of a step's box: id, what it does, what is special about it.
+/// Returns the lines of a step's box: id, action, and modifiers.
 fn labels(step: &PlanStep) -> Vec<String> {
     let mut lines = vec![step.id.to_string(), visible(&step.action.subject()).into_owned()];
     let mut marks = vec![];
@@ -98,13 +98,13 @@ fn dot_text(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
-/// Which ways lead out of a cell.
+/// The directions in which lines leave a cell.
 const UP: u8 = 1;
 const DOWN: u8 = 2;
 const LEFT: u8 = 4;
 const RIGHT: u8 = 8;
 
-/// A layout drawn with box characters, a line of text a row.
+/// Renders a layout with box-drawing characters, one line of text per row.
 pub fn text(layout: &Layout) -> String {
     let mut ways = vec![vec![0u8; layout.width]; layout.height];
     let mut cells = vec![vec![' '; layout.width]; layout.height];
@@ -135,7 +135,7 @@ pub fn text(layout: &Layout) -> String {
             write_row(&mut cells, node.x, node.y + row, text);
         }
     }
-    // The second cell of a wide character is marked by a NUL.
+    // A NUL marks the second cell of a wide character.
     let rows = cells.into_iter().map(|row| row.into_iter().filter(|cell| *cell != '\0').collect::<String>().trim_end().to_owned());
     rows.fold(String::new(), |out, row| out + &row + "\n")
 }
@@ -167,7 +167,7 @@ fn mark(ways: &mut [Vec<u8>], (x, y): (usize, usize), way: u8) {
     }
 }
 
-/// Marks a straight piece of an edge.
+/// Marks a straight segment of an edge.
 fn run(ways: &mut [Vec<u8>], from: (usize, usize), to: (usize, usize)) {
     if from.0 == to.0 {
         let (top, bottom) = (from.1.min(to.1), from.1.max(to.1));
@@ -184,7 +184,7 @@ fn run(ways: &mut [Vec<u8>], from: (usize, usize), to: (usize, usize)) {
     }
 }
 
-/// The character for the ways out of a cell: for a pane that draws edges itself too.
+/// Returns the box-drawing character for the directions of a cell. Public for the pane that draws edges itself.
 pub fn line(ways: u8) -> char {
     match ways {
         0 => ' ',

@@ -1,8 +1,8 @@
-//! The graph of a plan laid out in layers, ready to be drawn, and as Mermaid, DOT and text.
+//! Layered layout of a plan's graph, ready to be drawn.
 //!
-//! After Sugiyama: a step stands one layer below the lowest step that it needs; an edge over several layers
-//! goes through a point in each; within the layers the order is improved by barycentre sweeps until edges
-//! cross less no more. Everything is measured in terminal cells, pure and the same every time.
+//! A Sugiyama layout: each step is one layer below the lowest step that it needs, and an edge across several layers
+//! passes through a point in each. Barycentre sweeps order each layer until the number of crossings stops decreasing.
+//! All sizes are in terminal cells. The layout is pure and deterministic.
 
 use serde::{Deserialize, Serialize};
 use unicode_width::UnicodeWidthStr;
@@ -10,68 +10,68 @@ use unicode_width::UnicodeWidthStr;
 use super::plan::Plan;
 use crate::domain::text::{middle, visible};
 
-/// Cells between two boxes side by side.
+/// Horizontal cells between two boxes.
 const GAP: usize = 2;
-/// The widest box, in cells, with its frame.
-const WIDEST: usize = 32;
-/// The narrowest.
+/// Maximum width of a box including its frame, in cells.
+const MAX_WIDTH: usize = 32;
+/// Minimum width of a box.
 const NARROWEST: usize = 9;
-/// Rows of a box with its frame.
+/// Height of a box including its frame, in rows.
 const HEIGHT: usize = 4;
-/// How often the layers are swept, down and up.
+/// Number of sweeps, down and up.
 const SWEEPS: usize = 4;
-/// The most rows between two layers that edges run along; more edges than that share rows.
+/// Maximum number of rows for edges between two layers; further edges share rows.
 const TRACKS: usize = 6;
-/// Edges beyond which a crossing more or less cannot be seen, so that one pass is enough.
+/// Above this number of edges, single crossings cannot be seen, and one pass is enough.
 const MANY: usize = 4_000;
 
-/// A plan's graph with a place for everything. Columns and rows count from 0.
+/// The layout of a plan's graph. Columns and rows count from 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
-    /// Columns.
+    /// Width in columns.
     pub width: usize,
-    /// Rows.
+    /// Height in rows.
     pub height: usize,
-    /// A box for each step, by the step's index.
+    /// One box per step, by step index.
     pub boxes: Vec<Node>,
     /// The edges.
     pub edges: Vec<Edge>,
-    /// The steps of each layer from left to right.
+    /// The steps of each layer, left to right.
     pub layers: Vec<Vec<usize>>,
 }
 
-/// A box, frame included.
+/// A box including its frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
-    /// The step's index in the plan.
+    /// Index of the step in the plan.
     pub step: usize,
-    /// The column of its left edge.
+    /// Column of the left edge.
     pub x: usize,
-    /// The row of its upper edge.
+    /// Row of the upper edge.
     pub y: usize,
-    /// Columns.
+    /// Width in columns.
     pub width: usize,
-    /// Rows.
+    /// Height in rows.
     pub height: usize,
-    /// The first line: the step's id, cut to fit.
+    /// First line: the step's id, truncated.
     pub name: String,
-    /// The second line: what it does, cut to fit.
+    /// Second line: the subject, truncated.
     pub subject: String,
 }
 
 /// An edge from a step to one that needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edge {
-    /// The step that is needed.
+    /// The needed step.
     pub from: usize,
     /// The step that needs it.
     pub to: usize,
-    /// The corners of its way: the first just below the upper box, the last just above the lower one, each
-    /// two next to another in one row or one column.
+    /// The corners of the edge, from just below the upper box to just above the lower one. Consecutive corners share
+    /// a row or a column.
     pub points: Vec<(usize, usize)>,
 }
 
-/// A place in a layer: a step, or where an edge passes through.
+/// A slot in a layer: a step, or a point that an edge passes through.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     step: Option<usize>,
@@ -79,17 +79,17 @@ struct Slot {
     x: usize,
 }
 
-/// What is laid out: steps, and which needs which.
+/// The input of the layout: steps and their needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
-    /// The id of each step and what it does, in words.
+    /// Id and subject of each step.
     pub steps: Vec<(String, String)>,
-    /// For each step those that it needs, by place in `steps`.
+    /// For each step, the steps that it needs, as indices into `steps`.
     pub needs: Vec<Vec<usize>>,
 }
 
 impl Graph {
-    /// The graph of a plan.
+    /// Creates the graph of a plan.
     pub fn of(plan: &Plan) -> Graph {
         Graph {
             steps: plan.steps.iter().map(|step| (step.id.to_string(), step.action.subject())).collect(),
@@ -97,7 +97,7 @@ impl Graph {
         }
     }
 
-    /// A graph of steps (id and what it does) and edges (needed, needing). Edges that lead nowhere are left out.
+    /// Creates a graph from steps (id, subject) and edges (needed, needing). Edges with invalid indices are dropped.
     pub fn new(steps: Vec<(String, String)>, edges: impl IntoIterator<Item = (usize, usize)>) -> Graph {
         let mut needs = vec![vec![]; steps.len()];
         for (needed, needing) in edges {
@@ -112,8 +112,8 @@ impl Graph {
         Graph { steps, needs }
     }
 
-    /// The layer of each step: one below the lowest that it needs. Plans have no circles; if there is one
-    /// all the same, its steps stand at the top.
+    /// Returns the layer of each step: one below the lowest step that it needs. Plans have no cycles; steps in a
+    /// cycle would get the top layer.
     fn ranks(&self) -> Vec<usize> {
         let mut ranks = vec![0; self.needs.len()];
         let mut open: Vec<usize> = self.needs.iter().map(Vec::len).collect();
@@ -140,7 +140,7 @@ impl Graph {
     }
 }
 
-/// Lays a graph out.
+/// Computes the layout of a graph.
 pub fn layout(graph: &Graph) -> Layout {
     let ranks = graph.ranks();
     let mut chart = Chart::new(graph, &ranks);
@@ -149,7 +149,7 @@ pub fn layout(graph: &Graph) -> Layout {
     chart.draw()
 }
 
-/// The needs of a step that follow from no other: an edge that a longer way covers would only add lines.
+/// Returns the needs that are not implied by others: an edge covered by a longer path would only add lines.
 fn direct_needs(graph: &Graph, ranks: &[usize]) -> Vec<Vec<usize>> {
     let direct = |step: usize| -> Vec<usize> {
         let needs = &graph.needs[step];
@@ -174,10 +174,10 @@ struct Chart {
     layers: Vec<Vec<usize>>,
     /// The layer of each slot.
     layer_of: Vec<usize>,
-    /// The slots above and below that each is joined to.
+    /// The neighbours of each slot in the layers above and below.
     above: Vec<Vec<usize>>,
     below: Vec<Vec<usize>>,
-    /// The slots that each edge passes, from the upper step to the lower.
+    /// The slots that each edge passes, top to bottom.
     chains: Vec<(usize, usize, Vec<usize>)>,
     lines: Vec<(String, String)>,
 }
@@ -188,9 +188,9 @@ impl Chart {
         let layers = vec![vec![]; depth];
         let mut chart = Chart { slots: vec![], layers, layer_of: vec![], above: vec![], below: vec![], chains: vec![], lines: vec![] };
         for (index, (id, subject)) in graph.steps.iter().enumerate() {
-            let fit = |text: &str| middle(&visible(text), WIDEST - 4).into_owned();
+            let fit = |text: &str| middle(&visible(text), MAX_WIDTH - 4).into_owned();
             let (name, subject) = (fit(id), fit(subject));
-            let width = (name.width().max(subject.width()) + 4).clamp(NARROWEST, WIDEST);
+            let width = (name.width().max(subject.width()) + 4).clamp(NARROWEST, MAX_WIDTH);
             chart.lines.push((name, subject));
             chart.slot(ranks[index], Slot { step: Some(index), width, x: 0 });
         }
@@ -220,7 +220,7 @@ impl Chart {
         self.slots.len() - 1
     }
 
-    /// Orders the slots of the layers so that few edges cross.
+    /// Orders the slots of each layer to reduce crossings.
     fn order(&mut self) {
         let edges: usize = self.below.iter().map(Vec::len).sum();
         let sweeps = if edges > MANY { 1 } else { SWEEPS };
@@ -268,7 +268,7 @@ impl Chart {
         positions
     }
 
-    /// How often edges cross, counted with a Fenwick tree.
+    /// Counts crossings with a Fenwick tree.
     fn crossings(&self) -> usize {
         let positions = self.positions();
         let mut crossings = 0;
@@ -299,8 +299,8 @@ impl Chart {
         crossings
     }
 
-    /// Gives every slot a column: packed from the left, then drawn towards the middle of its neighbours as
-    /// far as the order allows.
+    /// Assigns a column to every slot: packed from the left, then pulled towards the middle of its neighbours as far
+    /// as the order allows.
     fn place(&mut self) {
         for layer in &self.layers {
             let mut x = 0;
@@ -323,11 +323,11 @@ impl Chart {
         }
     }
 
-    /// Moves the slots of a layer under (over) the middle of their neighbours: each block of slots that would
-    /// overlap takes the mean of their wishes.
+    /// Moves the slots of a layer towards the middle of their neighbours below (above): each block of slots that
+    /// would overlap takes the mean of their targets.
     fn pull(&mut self, layer: usize, down: bool) {
         struct Block {
-            /// Sum of the wishes for the block's left edge, and how many.
+            /// Sum of the targets for the block's left edge, and their number.
             wish: i64,
             count: i64,
             width: i64,
@@ -367,8 +367,8 @@ impl Chart {
         self.slots[slot].x + self.slots[slot].width / 2
     }
 
-    /// The row (from 0) below its layer that the edges of each slot run along, and how many rows each layer
-    /// uses: edges of different slots that would lie on each other get rows of their own.
+    /// Returns the row (from 0) below its layer for the edges of each slot, and the number of rows per layer. Edges
+    /// of different slots that would overlap get separate rows.
     fn tracks(&self) -> (Vec<usize>, Vec<usize>) {
         let (mut track_of, mut counts) = (vec![0; self.slots.len()], vec![]);
         for layer in &self.layers {
@@ -400,12 +400,12 @@ impl Chart {
         (track_of, counts)
     }
 
-    /// Gives every edge its corners, and the layers their rows.
+    /// Assigns corners to the edges and rows to the layers.
     fn draw(mut self) -> Layout {
         let (track_of, counts) = self.tracks();
         let mut rows = vec![0];
         for (layer, count) in counts.iter().enumerate() {
-            // Below the boxes the tracks, then a row into the next ones.
+            // Below the boxes: the tracks, then one row above the next boxes.
             rows.push(rows[layer] + HEIGHT + count.max(&1) + 1);
         }
         let node = |(step, (name, subject)): (usize, (String, String))| {
@@ -443,13 +443,13 @@ mod tests {
 
     use super::*;
 
-    /// A graph whose step `n` needs the given earlier steps.
+    /// Creates a graph in which step `n` needs the given earlier steps.
     fn graph(needs: &[Vec<usize>]) -> Graph {
         let steps = (0..needs.len()).map(|index| (format!("s{index}"), format!("tool_{index}"))).collect();
         Graph { steps, needs: needs.to_vec() }
     }
 
-    fn sound(graph: &Graph, layout: &Layout) {
+    fn assert_valid(graph: &Graph, layout: &Layout) {
         let mut taken = HashSet::new();
         for node in &layout.boxes {
             for x in node.x..node.x + node.width {
@@ -461,7 +461,7 @@ mod tests {
         }
         for edge in &layout.edges {
             assert!(graph.needs[edge.to].contains(&edge.from));
-            assert!(layout.boxes[edge.from].y < layout.boxes[edge.to].y, "edges lead down");
+            assert!(layout.boxes[edge.from].y < layout.boxes[edge.to].y, "edges point down");
             assert_eq!(edge.points[0].1, layout.boxes[edge.from].y + HEIGHT);
             assert_eq!(edge.points[edge.points.len() - 1].1 + 1, layout.boxes[edge.to].y);
             for pair in edge.points.windows(2) {
@@ -478,17 +478,17 @@ mod tests {
     }
 
     #[test]
-    fn a_diamond_stands_in_three_layers() {
+    fn a_diamond_has_three_layers() {
         let graph = graph(&[vec![], vec![0], vec![0], vec![1, 2, 0]]);
         let layout = layout(&graph);
-        sound(&graph, &layout);
+        assert_valid(&graph, &layout);
         assert_eq!(layout.layers, [vec![0], vec![1, 2], vec![3]]);
-        assert_eq!(layout.edges.len(), 4, "what the way over s1 covers is not drawn");
+        assert_eq!(layout.edges.len(), 4, "an edge covered by the path over s1 is not drawn");
     }
 
     #[test]
-    fn crossings_that_need_not_be_are_taken_out() {
-        // Two pairs whose order of the file would cross.
+    fn avoidable_crossings_are_removed() {
+        // Two pairs that would cross in file order.
         let graph = graph(&[vec![], vec![], vec![1], vec![0], vec![3], vec![2]]);
         let mut chart = Chart::new(&graph, &graph.ranks());
         assert_eq!(chart.crossings(), 2);
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_from_elsewhere_may_be_wrong() {
+    fn invalid_edges_and_cycles_are_tolerated() {
         let steps = ["a", "b", "c"].map(|id| (id.to_owned(), String::new())).to_vec();
         let layout = layout(&Graph::new(steps, [(0, 1), (1, 0), (7, 1), (2, 2), (0, 2)]));
         assert_eq!(layout.layers.concat().len(), 3);
@@ -506,14 +506,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn any_graph_is_laid_out_soundly(seeds in proptest::collection::vec(proptest::collection::vec(any::<prop::sample::Index>(), 0..4), 1..40)) {
+        fn any_graph_has_a_valid_layout(seeds in proptest::collection::vec(proptest::collection::vec(any::<prop::sample::Index>(), 0..4), 1..40)) {
             let needs: Vec<Vec<usize>> = seeds.iter().enumerate().map(|(index, seeds)| {
                 let found: std::collections::BTreeSet<usize> = seeds.iter().filter(|_| index > 0).map(|seed| seed.index(index.max(1))).collect();
                 found.into_iter().collect()
             }).collect();
             let graph = graph(&needs);
             let layout = layout(&graph);
-            sound(&graph, &layout);
+            assert_valid(&graph, &layout);
             let lines = super::super::export::text(&layout);
             prop_assert_eq!(lines.lines().count(), layout.height);
         }

@@ -1,8 +1,7 @@
-//! Makes the text of a workflow from calls that were made by hand.
+//! Generates a workflow file from calls that were made manually.
 //!
-//! A value that first appeared in the result of an earlier call becomes an expression that takes it from
-//! there; one that was given to several calls becomes an input. Everything else stays as it was. What comes
-//! out parses.
+//! A value that first appeared in the result of an earlier call becomes an expression that refers to it. A value
+//! passed to several calls becomes an input. Everything else is copied. The generated text always parses.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -11,35 +10,38 @@ use std::{
 
 use super::expression::Data;
 
-/// A call that was made.
+/// A recorded call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PastCall {
     /// The exposed name of the tool.
     pub tool: String,
     /// Its arguments, an object.
     pub arguments: Data,
-    /// What it answered, read as a step reads it ([`super::answer::read`]); `None` when it failed.
+    /// The result as a step would read it ([`super::answer::read`]); `None` if the call failed.
     pub result: Option<Data>,
 }
 
-/// How many values of one result are looked at.
-const MOST: usize = 20_000;
+/// Maximum number of values examined per result.
+const MAX_VALUES: usize = 20_000;
 
-/// The text of a workflow that makes `calls` again, in their order as far as values tie them.
+/// Returns the text of a workflow that repeats `calls`, in order as far as values link them.
 pub fn from_history(name: &str, calls: &[PastCall]) -> String {
     let ids = ids(calls);
-    let given = given(calls);
+    let arguments_by_value = arguments_by_value(calls);
     let mut inputs = Inputs::default();
     let mut steps = String::new();
     for (index, call) in calls.iter().enumerate() {
-        let mut writer = Writer { ids: &ids, given: &given, calls, index, inputs: &mut inputs, key: String::new() };
+        let mut writer =
+            Writer { ids: &ids, arguments_by_value: &arguments_by_value, calls, index, inputs: &mut inputs, key: String::new() };
         let _ = write!(steps, "\n[[step]]\nid = \"{}\"\ntool = {}\n", ids[index], text(&call.tool));
         let keys = call.arguments.keys();
         if keys.is_empty() {
             continue;
         }
-        let members: Vec<(String, String)> =
-            keys.iter().map(|member| (member.clone(), writer.named(member, &call.arguments.member(member).unwrap_or_default()))).collect();
+        let members: Vec<(String, String)> = keys
+            .iter()
+            .map(|member| (member.clone(), writer.value_of_member(member, &call.arguments.member(member).unwrap_or_default())))
+            .collect();
         let inline = members.iter().map(|(member, value)| format!("{} = {value}", key(member))).collect::<Vec<_>>().join(", ");
         if inline.len() <= 100 {
             let _ = writeln!(steps, "arguments = {{ {inline} }}");
@@ -60,7 +62,7 @@ pub fn from_history(name: &str, calls: &[PastCall]) -> String {
     out + &steps
 }
 
-/// An id for each call: the tool's name, numbered from the second one of a name on.
+/// Returns an id for each call: the tool's name, numbered from its second use.
 fn ids(calls: &[PastCall]) -> Vec<String> {
     let mut taken = HashSet::new();
     let name = |call: &PastCall| {
@@ -80,8 +82,8 @@ fn ids(calls: &[PastCall]) -> Vec<String> {
     calls.iter().map(name).collect()
 }
 
-/// The calls (by place) whose arguments hold each value that tells something.
-fn given(calls: &[PastCall]) -> HashMap<String, Vec<usize>> {
+/// Returns the calls (by index) whose arguments contain each distinctive value.
+fn arguments_by_value(calls: &[PastCall]) -> HashMap<String, Vec<usize>> {
     let mut found: HashMap<String, Vec<usize>> = HashMap::new();
     for (index, call) in calls.iter().enumerate() {
         each_scalar(&call.arguments, &mut |_, value| {
@@ -94,22 +96,22 @@ fn given(calls: &[PastCall]) -> HashMap<String, Vec<usize>> {
     found
 }
 
-/// Whether a value is so particular that finding it twice is no accident: text of three characters, a number
-/// of three digits.
-fn telling(value: &Data) -> bool {
+/// Returns whether a value is distinctive, so that finding it twice is not a coincidence: text of at least three
+/// characters, or a number of at least three digits.
+fn is_distinctive(value: &Data) -> bool {
     match value.as_str() {
         Some(text) => text.chars().count() >= 3,
         None => value.is_number() && value.json().bytes().filter(u8::is_ascii_digit).count() >= 3,
     }
 }
 
-/// Calls `each` with the path and value of every telling scalar.
+/// Calls `each` with the path and value of every distinctive scalar.
 fn each_scalar(value: &Data, each: &mut dyn FnMut(&str, &Data)) {
     let mut open = vec![(String::new(), value.clone())];
     let mut seen = 0;
     while let Some((path, value)) = open.pop() {
         seen += 1;
-        if seen > MOST {
+        if seen > MAX_VALUES {
             return;
         }
         if let Some(count) = value.len() {
@@ -117,19 +119,19 @@ fn each_scalar(value: &Data, each: &mut dyn FnMut(&str, &Data)) {
         } else if value.is_object() {
             let members = value.keys().into_iter().rev();
             open.extend(members.filter_map(|key| Some((format!("{path}{}", member(&key)), value.member(&key)?))));
-        } else if telling(&value) {
+        } else if is_distinctive(&value) {
             each(&path, &value);
         }
     }
 }
 
-/// A member in an expression: `.name`, or `["a name"]`.
+/// Returns a member access in an expression: `.name` or `["a name"]`.
 fn member(key: &str) -> String {
     let name = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if name { format!(".{key}") } else { format!("[{}]", Data::from(key).json()) }
 }
 
-/// The inputs that were found: type and default by name, and the name of each value.
+/// The inputs found so far: type and default by name, and the name for each value.
 #[derive(Default)]
 struct Inputs {
     found: BTreeMap<String, (&'static str, String)>,
@@ -138,21 +140,21 @@ struct Inputs {
 
 struct Writer<'a> {
     ids: &'a [String],
-    given: &'a HashMap<String, Vec<usize>>,
+    arguments_by_value: &'a HashMap<String, Vec<usize>>,
     calls: &'a [PastCall],
     index: usize,
     inputs: &'a mut Inputs,
-    /// The key of the value that is being written, for the name of an input.
+    /// The key of the current value, used to name an input.
     key: String,
 }
 
 impl Writer<'_> {
-    fn named(&mut self, key: &str, value: &Data) -> String {
+    fn value_of_member(&mut self, key: &str, value: &Data) -> String {
         key.clone_into(&mut self.key);
         self.value(value)
     }
 
-    /// A value as TOML, linked where that can be told.
+    /// Returns a value as TOML, linked where possible.
     fn value(&mut self, value: &Data) -> String {
         if let Some(count) = value.len() {
             let items: Vec<String> = (0..count).filter_map(|index| value.item(index)).map(|item| self.value(&item)).collect();
@@ -162,11 +164,11 @@ impl Writer<'_> {
             let members: Vec<String> = value
                 .keys()
                 .iter()
-                .map(|name| format!("{} = {}", key(name), self.named(name, &value.member(name).unwrap_or_default())))
+                .map(|name| format!("{} = {}", key(name), self.value_of_member(name, &value.member(name).unwrap_or_default())))
                 .collect();
             return if members.is_empty() { "{}".into() } else { format!("{{ {} }}", members.join(", ")) };
         }
-        if telling(value) {
+        if is_distinctive(value) {
             if let Some(expression) = self.link(value) {
                 return quoted(&format!("{{{{ {expression} }}}}"));
             }
@@ -177,10 +179,10 @@ impl Writer<'_> {
         scalar(value)
     }
 
-    /// Where an earlier result holds the value, once, before it was given to any call.
+    /// Returns the single earlier result path that holds the value, before it was passed to any call.
     fn link(&self, value: &Data) -> Option<String> {
         let json = value.json();
-        let first = self.given.get(&json).and_then(|places| places.first()).copied().unwrap_or(self.index);
+        let first = self.arguments_by_value.get(&json).and_then(|places| places.first()).copied().unwrap_or(self.index);
         for (index, call) in self.calls.iter().enumerate().take(first.min(self.index)) {
             let mut paths = vec![];
             if let Some(result) = &call.result {
@@ -197,10 +199,10 @@ impl Writer<'_> {
         None
     }
 
-    /// The input for a value that was given to several calls.
+    /// Returns the input for a value that was passed to several calls.
     fn input(&mut self, value: &Data) -> Option<String> {
         let json = value.json();
-        if self.given.get(&json)?.len() < 2 {
+        if self.arguments_by_value.get(&json)?.len() < 2 {
             return None;
         }
         if let Some(name) = self.inputs.names.get(&json) {
@@ -214,7 +216,7 @@ impl Writer<'_> {
             name = format!("{base}_{count}");
         }
         let kind = if value.as_str().is_some() { "string" } else { "number" };
-        // A default is plain data: no expression in it.
+        // A default is plain data, without expressions.
         let default = value.as_str().map_or_else(|| number(&json), quoted);
         self.inputs.found.insert(name.clone(), (kind, default));
         self.inputs.names.insert(json, name.clone());
@@ -222,7 +224,7 @@ impl Writer<'_> {
     }
 }
 
-/// A value without parts as TOML.
+/// Returns a scalar as TOML.
 fn scalar(value: &Data) -> String {
     match value.as_str() {
         Some(string) => text(string),
@@ -232,13 +234,13 @@ fn scalar(value: &Data) -> String {
     }
 }
 
-/// A number as TOML, in an expression where TOML's own are too short.
+/// Returns a number as TOML; as an expression if TOML's integers are too small.
 fn number(json: &str) -> String {
     let integer = !json.contains(['.', 'e', 'E']);
     if integer && json.parse::<i64>().is_err() { format!("\"{{{{ {json} }}}}\"") } else { json.to_owned() }
 }
 
-/// A text as TOML that means itself, whatever braces stand in it.
+/// Returns text as a TOML string that is taken literally, whatever braces it contains.
 fn text(string: &str) -> String {
     if ["{{", "{%", "{#"].iter().any(|mark| string.contains(mark)) {
         return quoted(&format!("{{{{ {} }}}}", Data::from(string).json()));
@@ -246,12 +248,12 @@ fn text(string: &str) -> String {
     quoted(string)
 }
 
-/// A text as a basic string of TOML, whose escapes are those of JSON.
+/// Returns text as a basic TOML string, whose escapes are those of JSON.
 pub(crate) fn quoted(string: &str) -> String {
     Data::from(string).json().replace('\u{7f}', "\\u007f")
 }
 
-/// A key of TOML.
+/// Returns a TOML key.
 pub(crate) fn key(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if bare { name.to_owned() } else { quoted(name) }
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_linked_to_where_they_came_from() {
+    fn values_are_linked_to_their_source() {
         let calls = [
             call(
                 "database_create_user",
@@ -318,7 +320,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
-        fn what_comes_out_parses_and_makes_the_same_calls(calls in proptest::collection::vec(("[a-z]{1,3}", proptest::collection::vec(("[a-z ]{0,3}", json()), 0..4), json()), 1..6)) {
+        fn the_generated_workflow_parses_and_makes_the_same_calls(calls in proptest::collection::vec(("[a-z]{1,3}", proptest::collection::vec(("[a-z ]{0,3}", json()), 0..4), json()), 1..6)) {
             let calls: Vec<PastCall> = calls.into_iter().map(|(tool, arguments, result)| PastCall {
                 tool,
                 arguments: Data::from(&serde_json::Value::Object(arguments.into_iter().collect())),

@@ -1,12 +1,12 @@
-//! Values for the input of a workflow: from the text of a command line, and an example to begin with.
+//! Workflow input from command line text, and example input.
 
 use serde_json::{Map, Value};
 
 use super::expression::Data;
 use crate::domain::body::Body;
 
-/// A value for the input `name` from text, as a command line gives it: text where the schema wants a string,
-/// else JSON if it is some, else text after all.
+/// Returns the value of the input `name` from command line text: a string where the schema wants one, otherwise
+/// parsed as JSON, otherwise a string after all.
 pub fn from_text(schema: &Body, name: &str, text: &str) -> Data {
     let schema: Value = schema.parse().unwrap_or_default();
     let property = schema.get("properties").and_then(|properties| properties.get(name));
@@ -20,7 +20,7 @@ pub fn from_text(schema: &Body, name: &str, text: &str) -> Data {
     if string { Data::from(text) } else { Data::parse(text).unwrap_or_else(|_| Data::from(text)) }
 }
 
-/// An example of an input: defaults, examples, first choices, else an empty value of the type.
+/// Returns an example input: defaults, examples, first choices, or an empty value of the type.
 pub fn example(schema: &Body) -> Value {
     let schema: Value = schema.parse().unwrap_or_default();
     let properties = schema.get("properties").and_then(Value::as_object);
@@ -30,8 +30,8 @@ pub fn example(schema: &Body) -> Value {
 
 fn example_of(schema: &Value) -> Value {
     let first = |key: &str| schema.get(key).and_then(Value::as_array).and_then(|all| all.first()).cloned();
-    let given = schema.get("default").cloned().or_else(|| schema.get("const").cloned());
-    if let Some(value) = given.or_else(|| first("examples")).or_else(|| first("enum")) {
+    let fixed = schema.get("default").cloned().or_else(|| schema.get("const").cloned());
+    if let Some(value) = fixed.or_else(|| first("examples")).or_else(|| first("enum")) {
         return value;
     }
     match schema.get("type").and_then(Value::as_str) {
@@ -50,7 +50,7 @@ mod tests {
     use crate::domain::workflow::parse::{Source, parse};
 
     #[test]
-    fn text_from_a_command_line_takes_the_type_that_is_wanted() {
+    fn command_line_text_takes_the_type_of_the_schema() {
         let text = "name = \"x\"\n[input]\ns = \"string\"\nn = \"integer\"\nl = \"string[]\"\nany = \"any\"\ne = { enum = [\"1\", \"2\"] }\n[[step]]\nid = \"a\"\ntool = \"t\"\n";
         let plan = parse(&Source { file: "x.toml".into(), text: text.into() }, &|_| None).unwrap();
         let read = |name: &str, text: &str| from_text(&plan.input, name, text).json();

@@ -1,5 +1,5 @@
-//! The keys of the format in one table: the parser knows no others, the JSON Schema is made from it, and a
-//! test holds the documentation equal to it.
+//! The keys of the file format in one table. The parser accepts only these keys, the JSON Schema is generated from
+//! the table, and a test compares the documentation with it.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::plan::{MAX_PARALLEL, MAX_PARALLEL_ITEMS, OnError, ReadAs, RetryOn};
 /// A key of a table.
 pub(super) struct Key {
     pub name: &'static str,
-    /// What it means, in one or two sentences.
+    /// Its description, one or two sentences.
     pub about: &'static str,
     /// JSON Schema of its value.
     pub shape: fn() -> Value,
@@ -23,7 +23,7 @@ fn text() -> Value {
 }
 
 fn template() -> Value {
-    json!({"type": "string", "description": "May hold {{ expressions }}."})
+    json!({"type": "string", "description": "May contain {{ expressions }}."})
 }
 
 fn expression() -> Value {
@@ -43,7 +43,7 @@ fn count() -> Value {
 }
 
 fn arguments() -> Value {
-    json!({"type": "object", "description": "Strings may hold {{ expressions }}; one that is nothing else keeps its type."})
+    json!({"type": "object", "description": "Strings may contain {{ expressions }}; a string that is a single expression keeps the type of its value."})
 }
 
 fn on_error() -> Value {
@@ -58,7 +58,7 @@ fn expectation() -> Value {
     json!({"anyOf": [expression(), table(&EXPECT_KEYS, &["that"])]})
 }
 
-/// The schema of a table with these keys and no others.
+/// Returns the schema of a table with exactly these keys.
 fn table(keys: &[Key], required: &[&str]) -> Value {
     let properties: serde_json::Map<String, Value> = keys
         .iter()
@@ -82,37 +82,41 @@ fn table(keys: &[Key], required: &[&str]) -> Value {
 pub(super) const TOP_KEYS: [Key; 11] = [
     key(
         "name",
-        "The name by which the workflow is run: small letters, digits, `-` and `_`. That of the file without its ending if left out.",
+        "Name used to run the workflow: lowercase letters, digits, `-` and `_`. Default: the file name without its ending.",
         || json!({"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$", "maxLength": 64}),
     ),
-    key("title", "A title for people.", text),
-    key("description", "What it does, for people and for agents that are offered it.", text),
+    key("title", "A title for users.", text),
+    key("description", "Description for users and for agents.", text),
     key("version", "The author's version of the file.", || json!({"type": ["string", "number"]})),
     key(
         "env",
-        "Names of the environment variables that expressions may read as `env.NAME`; no others can be.",
+        "Names of the environment variables that expressions may read as `env.NAME`. Others cannot be read.",
         || json!({"type": "array", "items": {"type": "string"}}),
     ),
-    key("timeout", "Deadline of a whole run. None if left out.", duration),
-    key("max_parallel", "How many steps may be under way at once; 8 if left out.", || {
+    key("timeout", "Deadline of the whole run. Default: none.", duration),
+    key("max_parallel", "Maximum number of concurrent steps. Default: 8.", || {
         let mut shape = count();
         shape["default"] = MAX_PARALLEL.into();
         shape
     }),
-    key("on_error", "What a failed step means, unless the step says so itself: `fail` (the default), `continue` or `compensate`.", || {
-        let mut shape = on_error();
-        shape["default"] = "fail".into();
-        shape
-    }),
-    key("input", "The input: `name = \"string\"` for each value, or a whole JSON Schema of an object.", || json!({"type": "object"})),
+    key(
+        "on_error",
+        "Effect of a failed step on the run, unless the step sets its own: `fail` (default), `continue` or `compensate`.",
+        || {
+            let mut shape = on_error();
+            shape["default"] = "fail".into();
+            shape
+        },
+    ),
+    key("input", "The input: `name = \"string\"` for each value, or a complete JSON Schema of an object.", || json!({"type": "object"})),
     key(
         "output",
-        "What a run gives back: a value for each name, from expressions. The last step's result if left out.",
+        "The outputs of a run: a value for each name, from expressions. Default: the result of the last step.",
         || json!({"type": "object"}),
     ),
     key(
         "step",
-        "The steps. Those without a path between them run at the same time.",
+        "The steps. Steps that do not depend on each other run concurrently.",
         || json!({"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/step"}}),
     ),
 ];
@@ -121,38 +125,38 @@ pub(super) const TOP_KEYS: [Key; 11] = [
 pub(super) const STEP_KEYS: [Key; 27] = [
     key(
         "id",
-        "The name by which expressions and `needs` mean the step: a letter or `_`, then letters, digits and `_`.",
+        "Id of the step for expressions and `needs`: a letter or `_`, then letters, digits and `_`.",
         || json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "maxLength": 64}),
     ),
-    key("title", "A title for people.", text),
+    key("title", "A title for users.", text),
     key("tool", "Calls the tool of this exposed name, as `switchboard tools` lists it.", text),
-    key("workflow", "Runs the workflow of this name; its outputs are the result. At most five deep.", text),
+    key("workflow", "Runs the workflow of this name; its outputs are the result. Nesting is limited to five levels.", text),
     key("prompt", "Reads the prompt of this name from `server`.", text),
     key("resource", "Reads the resource of this URI from `server`.", template),
-    key("approve", "Asks the person for a yes or no with this question; a no is a failure.", template),
-    key("elicit", "Asks the person, with this text, to fill the form of `schema`; what was entered is the result.", template),
+    key("approve", "Asks the user for approval with this question; a rejection is a failure.", template),
+    key("elicit", "Asks the user, with this text, to fill in the form of `schema`; the entered values are the result.", template),
     key("server", "The server of a `prompt` or `resource`, by its key in the configuration.", text),
     key("arguments", "The arguments of a `tool`, `prompt` or `workflow`.", arguments),
-    key("schema", "What `elicit` asks for: written like `[input]`.", || json!({"type": "object"})),
+    key("schema", "The form of `elicit`, written like `[input]`.", || json!({"type": "object"})),
     key(
         "needs",
-        "Steps that must have settled before, beside those that the expressions refer to.",
+        "Steps that must have settled before, in addition to those that the expressions refer to.",
         || json!({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
     ),
     key("when", "Runs the step only if this is true; otherwise it is skipped.", expression),
     key(
         "if_skipped",
-        "What becomes of the step when one that it needs was skipped: `skip` (the default) or `run`.",
+        "Whether the step is skipped or runs if a step that it needs was skipped: `skip` (default) or `run`.",
         || json!({"enum": ["skip", "run"], "default": "skip"}),
     ),
     key(
         "for_each",
-        "Runs the step once for each item of this list; expressions see `item` and `index`, the result is the list of results.",
+        "Runs the step once per item of this list. Expressions may use `item` and `index`; the result is the list of results.",
         || json!({"type": ["string", "array"]}),
     ),
     key(
         "max_parallel",
-        "How many items of `for_each` may be under way at once; 10 if left out. Never more than the workflow's own `max_parallel`, which counts items as steps.",
+        "Maximum number of concurrent items of `for_each`. Default: 10. Never more than the workflow's `max_parallel`, which counts items as steps.",
         || {
             let mut shape = count();
             shape["default"] = MAX_PARALLEL_ITEMS.into();
@@ -161,73 +165,69 @@ pub(super) const STEP_KEYS: [Key; 27] = [
     ),
     key(
         "on_item_error",
-        "What a failed item of `for_each` means: `fail` (the default) or `continue`, with `null` for its result.",
+        "Effect of a failed item of `for_each`: `fail` (default) or `continue`, with `null` as its result.",
         || json!({"enum": ["fail", "continue"], "default": "fail"}),
     ),
-    key("timeout", "Deadline of the step with all its attempts; of each item for a `for_each`.", duration),
+    key("timeout", "Deadline of the step including all attempts; of each item for a `for_each`.", duration),
     key(
         "retry",
-        "How often the step is tried, the first time included, or a table with more to say.",
+        "Maximum number of attempts including the first, or a table with more settings.",
         || json!({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 100}, table(&RETRY_KEYS, &["attempts"])]}),
     ),
     key(
         "idempotent",
-        "Vouches that running the step twice does no harm, so that it may be retried and repeated after a crash.",
+        "Declares that running the step twice does no harm, so that it may be retried, and repeated after a crash.",
         || json!({"type": "boolean", "default": false}),
     ),
+    key("fallback", "Alternative once all attempts have failed: another tool or a value, or a list of these, tried in order.", || {
+        let one = json!({"anyOf": [tool_call(), {
+            "type": "object", "required": ["value"], "additionalProperties": false,
+            "properties": {"value": {"description": "Used as the result."}}
+        }]});
+        json!({"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]})
+    }),
+    key("cache", "How long a cached response for the same arguments may be used instead of a call.", duration),
     key(
-        "fallback",
-        "What is done when the step has failed for good: another tool, or a value; or a list of these, tried in order.",
-        || {
-            let one = json!({"anyOf": [tool_call(), {
-                "type": "object", "required": ["value"], "additionalProperties": false,
-                "properties": {"value": {"description": "Taken for the result."}}
-            }]});
-            json!({"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]})
-        },
+        "on_error",
+        "Effect of the step's failure on the run: `fail`, `continue` or `compensate`. Default: that of the workflow.",
+        on_error,
     ),
-    key("cache", "How long an earlier answer to the same arguments may be used instead of a call.", duration),
-    key("on_error", "What the step's failure means: `fail`, `continue` or `compensate`; that of the workflow if left out.", on_error),
-    key("compensate", "The call that undoes the step. Its expressions see the step's own `result` and `text`.", tool_call),
+    key("compensate", "The call that compensates the step. Its expressions may use the step's own `result` and `text`.", tool_call),
     key(
         "expect",
-        "What must hold of the step's `result` or `text`, else it has failed: one condition or a list.",
+        "Conditions on the step's `result` or `text`: one or a list. The step fails if one is false.",
         || json!({"anyOf": [expectation(), {"type": "array", "items": expectation()}]}),
     ),
     key(
         "result",
-        "How the answer is read: `json`, `text`, `structured` or `auto` (the default: structured, else JSON in text, else text).",
+        "How the response is read: `json`, `text`, `structured` or `auto` (default: structured content, else JSON in the text, else the text).",
         || {
             let mut shape = words(ReadAs::ALL.into_iter().map(|(_, word)| word));
             shape["default"] = "auto".into();
             shape
         },
     ),
-    key("description", "What the step is for.", text),
+    key("description", "Description of the step.", text),
 ];
 
 /// The keys of `retry`.
 pub(super) const RETRY_KEYS: [Key; 6] = [
-    key(
-        "attempts",
-        "How often the step is tried at most, the first time included.",
-        || json!({"type": "integer", "minimum": 1, "maximum": 100}),
-    ),
-    key("backoff", "The wait before the second attempt; 500ms if left out.", duration),
+    key("attempts", "Maximum number of attempts including the first.", || json!({"type": "integer", "minimum": 1, "maximum": 100})),
+    key("backoff", "Backoff before the second attempt. Default: 500ms.", duration),
     key(
         "factor",
-        "What each further wait is longer by; 2 if left out.",
+        "Factor from one backoff to the next. Default: 2.",
         || json!({"type": "number", "minimum": 1, "maximum": 100, "default": 2}),
     ),
-    key("max_backoff", "The longest wait; 30s if left out.", duration),
+    key("max_backoff", "Maximum backoff. Default: 30s.", duration),
     key(
         "jitter",
-        "Whether a wait is drawn at random between its half and its whole; yes if left out.",
+        "Whether each backoff is drawn randomly between half and the whole. Default: true.",
         || json!({"type": "boolean", "default": true}),
     ),
     key(
         "on",
-        "Which failures are worth another attempt; all but `tool_error` and `expect` if left out.",
+        "The failures to retry. Default: all except `tool_error` and `expect`.",
         || json!({"type": "array", "items": words(RetryOn::ALL.into_iter().map(|(_, word)| word))}),
     ),
 ];
@@ -237,14 +237,14 @@ pub(super) const CALL_KEYS: [Key; 2] = [key("tool", "The exposed name of the too
 
 /// The keys of a condition in `expect`.
 pub(super) const EXPECT_KEYS: [Key; 2] =
-    [key("that", "What must be true.", expression), key("message", "What is said when it is not.", template)];
+    [key("that", "The condition.", expression), key("message", "The message if it is false.", template)];
 
-/// The names of a table's keys.
+/// Returns the names of a table's keys.
 pub(super) fn names(keys: &[Key]) -> Vec<&'static str> {
     keys.iter().map(|key| key.name).collect()
 }
 
-/// JSON Schema (2020-12) of a workflow file, for editors.
+/// Returns the JSON Schema (2020-12) of a workflow file, for editors.
 pub fn schema() -> Value {
     let mut schema = table(&TOP_KEYS, &["step"]);
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();

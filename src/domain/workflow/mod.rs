@@ -1,12 +1,11 @@
-//! Workflows: saved flows of calls over several servers, as plain data that is right by construction.
+//! Workflows: the file format, validated plans, expressions, and everything that can be derived without running.
 //!
-//! Owns the format (a TOML file a workflow, `docs/workflows.md`), the [`plan::Plan`] that a file becomes, the
-//! expressions in it and everything that can be told of a plan without running it: problems with their
-//! places, the layers of its graph, its JSON Schema. Reading a file ends in a plan or in every
-//! [`problem::Problem`] of it; who holds a plan needs to check nothing again.
+//! Owns the format (one TOML file per workflow, `docs/workflows.md`), the [`plan::Plan`] that a file is parsed to,
+//! its expressions, and the static results: problems with their positions, dry run, graph layers, JSON Schema.
+//! Parsing returns either a plan or every [`problem::Problem`] of the file; a plan needs no further checks.
 //!
-//! The runner and every face use it; nothing here runs, reads a file or knows the time. `minijinja` is named
-//! in `expression/` only, `toml` in `source` only.
+//! The runner, CLI and console use this module. Nothing here runs a workflow, reads files or uses the clock. Only
+//! `expression/` names `minijinja`, and only `source` names `toml`.
 
 pub mod answer;
 pub mod case;
@@ -30,7 +29,7 @@ mod source;
 #[cfg(test)]
 mod docs_tests;
 
-/// The workflows of the demo: name and text.
+/// The demo's workflows: name and text.
 pub const DEMO: [(&str, &str); 4] = [
     ("onboard_new_user", include_str!("../../../assets/workflows/onboard_new_user.toml")),
     ("enrich_user_data", include_str!("../../../assets/workflows/enrich_user_data.toml")),
@@ -38,7 +37,7 @@ pub const DEMO: [(&str, &str); 4] = [
     ("resilient_charge", include_str!("../../../assets/workflows/resilient_charge.toml")),
 ];
 
-/// The test files of the demo's workflows: the workflow's name and the text.
+/// The test files of the demo's workflows: name of the workflow and text.
 pub const DEMO_TESTS: [(&str, &str); 4] = [
     ("onboard_new_user", include_str!("../../../assets/workflows/onboard_new_user.test.toml")),
     ("enrich_user_data", include_str!("../../../assets/workflows/enrich_user_data.test.toml")),
@@ -46,8 +45,8 @@ pub const DEMO_TESTS: [(&str, &str); 4] = [
     ("resilient_charge", include_str!("../../../assets/workflows/resilient_charge.test.toml")),
 ];
 
-/// The one of `all` that was probably meant by `name`: the nearest, if it is near enough.
-pub(crate) fn near<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// Returns the candidate most similar to `name`, if one is similar enough, for "did you mean" hints.
+pub(crate) fn closest_match<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = match name.chars().count() {
         0..=4 => 1,
         5..=7 => 2,
@@ -57,7 +56,7 @@ pub(crate) fn near<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> Op
     (best.0 <= allowed && best.0 < best.1.chars().count()).then_some(best.1)
 }
 
-/// Edit distance with neighbours swapped as one edit (optimal string alignment), case ignored.
+/// Returns the edit distance, with a swap of neighbours as one edit (optimal string alignment), ignoring case.
 fn distance(a: &str, b: &str) -> usize {
     let letters = |text: &str| text.to_lowercase().chars().take(64).collect::<Vec<_>>();
     let (a, b) = (letters(a), letters(b));

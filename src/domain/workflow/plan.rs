@@ -1,8 +1,7 @@
-//! What a workflow file becomes: a plan that cannot be wrong.
+//! The plan of a workflow: the validated, immutable result of parsing its file.
 //!
-//! Only the parser makes a [`Plan`], and nobody can change one: its steps' ids are unique, what a step needs
-//! exists and leads back to no circle, and every expression compiles and names only steps that have settled
-//! before it is evaluated.
+//! Only the parser creates a [`Plan`]. Its guarantees: step ids are unique, needs exist and have no cycles, and every
+//! expression compiles and refers only to steps that have settled before it is evaluated.
 
 use std::{collections::HashMap, ops::Deref, sync::Arc, time::Duration};
 
@@ -16,52 +15,51 @@ use super::{
 };
 use crate::domain::body::Body;
 
-/// How many steps of a run are under way at once when the file does not say.
+/// How many steps of a run execute concurrently by default.
 pub const MAX_PARALLEL: usize = 8;
-/// How many items of a `for_each` are under way at once when the file does not say.
+/// How many items of a `for_each` execute concurrently by default.
 pub const MAX_PARALLEL_ITEMS: usize = 10;
-/// How deep workflows may call workflows.
+/// Maximum nesting depth of workflows.
 pub const MAX_DEPTH: usize = 5;
 
-/// A checked workflow. Its parts can be read and not changed.
+/// A validated workflow. Its parts are read-only.
 #[derive(Clone, Debug)]
 pub struct Plan(Parts);
 
 /// The parts of a [`Plan`].
 #[derive(Clone, Debug)]
 pub struct Parts {
-    /// Its name, by which it is run: `[a-z0-9_-]`, unique in a folder.
+    /// Unique name within a folder, used to run the workflow: `[a-z0-9_-]`.
     pub name: String,
-    /// A title for people.
+    /// A title for users.
     pub title: Option<String>,
-    /// What it does.
+    /// A description.
     pub description: Option<String>,
     /// The author's version.
     pub version: Option<String>,
-    /// The file as it was named to the parser.
+    /// The file as named to the parser.
     pub file: String,
-    /// The file's text: what a journal keeps so that the very same plan can be parsed again.
+    /// The text of the file. The journal stores it, so that the identical plan can be parsed again.
     pub text: Arc<str>,
-    /// JSON Schema (2020-12) of the input, always of an object.
+    /// JSON Schema (2020-12) of the input; always an object.
     pub input: Body,
-    /// What a run gives back, in the order of the file. Empty: the result of the last step of the file.
+    /// The outputs of a run, in file order. If empty, the output is the result of the last step in the file.
     pub output: Vec<(String, Template)>,
     /// The environment variables that expressions may read.
     pub env: Vec<String>,
-    /// Deadline of a whole run.
+    /// Deadline of the whole run.
     pub timeout: Option<Duration>,
-    /// How many steps may be under way at once, from 1.
+    /// Maximum number of concurrent steps, at least 1.
     pub max_parallel: usize,
-    /// What a failed step means when it does not say so itself.
+    /// Default for the steps' `on_error`.
     pub on_error: OnError,
-    /// The steps in the order of the file.
+    /// The steps in file order.
     pub steps: Vec<PlanStep>,
-    /// Indices of the steps in an order in which each comes after all that it needs; that of the file where
-    /// there is a choice.
+    /// Step indices in topological order; ties are in file order.
     pub order: Vec<usize>,
-    /// For each step the steps that need it directly, ascending.
+    /// For each step, the steps that need it directly, ascending.
     pub dependents: Vec<Vec<usize>>,
-    /// The index of each id.
+    /// Maps ids to step indices.
     pub names: Arc<HashMap<Arc<str>, usize>>,
 }
 
@@ -74,22 +72,22 @@ impl Deref for Plan {
 }
 
 impl Plan {
-    /// Seals what the parser has checked.
+    /// Creates a plan from parts that the parser has validated.
     pub(super) fn seal(parts: Parts) -> Plan {
         Plan(parts)
     }
 
-    /// The step of that id.
+    /// Returns the step with this id.
     pub fn step(&self, id: &str) -> Option<&PlanStep> {
         self.index(id).and_then(|index| self.steps.get(index))
     }
 
-    /// The index of the step of that id.
+    /// Returns the index of the step with this id.
     pub fn index(&self, id: &str) -> Option<usize> {
         self.names.get(id).copied()
     }
 
-    /// An expression that failed in a run as a problem with its place in the file.
+    /// Returns an evaluation error of a run as a problem with its position in the file.
     pub fn problem(&self, step: Option<&str>, error: &Unevaluated) -> Problem {
         let source = Source { file: self.file.clone(), text: self.text.to_string() };
         let page = Page::new(&source);
@@ -97,7 +95,7 @@ impl Plan {
         page.problem((error.at, error.at + width), step, &error.key, error.message.clone())
     }
 
-    /// The workflows that it calls, directly or through others, each once: to be kept with it.
+    /// Returns the nested workflows, direct and indirect, each once, for storage with the plan.
     pub fn children(&self) -> Vec<Arc<Plan>> {
         let mut found: Vec<Arc<Plan>> = vec![];
         for step in &self.steps {
@@ -115,40 +113,40 @@ impl Plan {
 /// One step of a plan.
 #[derive(Clone, Debug)]
 pub struct PlanStep {
-    /// Its id, unique in the plan: `[A-Za-z_][A-Za-z0-9_]*`.
+    /// Unique id within the plan: `[A-Za-z_][A-Za-z0-9_]*`.
     pub id: Arc<str>,
-    /// A title for people.
+    /// A title for users.
     pub title: Option<String>,
-    /// What it does.
+    /// What the step does.
     pub action: Action,
-    /// The steps (indices, ascending, no duplicates) that must have settled before: those that the file
-    /// names and those whose results the expressions use.
+    /// The steps that must have settled before (indices, ascending, no duplicates): those named in `needs` and those
+    /// whose results the expressions use.
     pub needs: Vec<usize>,
-    /// Runs only if this is true; otherwise it is skipped.
+    /// The step runs only if this is true; otherwise it is skipped.
     pub when: Option<Expr>,
-    /// What becomes of it when a step that it needs was skipped.
+    /// Whether the step is skipped when a step that it needs was skipped.
     pub if_skipped: IfSkipped,
-    /// Runs once for each item.
+    /// The step runs once per item.
     pub for_each: Option<ForEach>,
-    /// Deadline of the step as a whole, its retries included; of one item for a `for_each`.
+    /// Deadline of the whole step including retries; of one item for a `for_each`.
     pub timeout: Option<Duration>,
-    /// Whether it is tried again.
+    /// Retry policy.
     pub retry: Option<Retry>,
-    /// Whether the author vouches that running it twice does no harm.
+    /// Whether the author declares that running the step twice does no harm.
     pub idempotent: bool,
-    /// What is tried, in order, when it has failed for good.
+    /// The fallbacks, in order, once all attempts have failed.
     pub fallback: Vec<Fallback>,
-    /// How long an earlier answer to the same arguments may be used instead of a call.
+    /// How long a cached response for the same arguments may be used instead of a call.
     pub cache: Option<Duration>,
-    /// What its failure means.
+    /// Effect of a failure on the run.
     pub on_error: OnError,
-    /// The call that undoes it. Its arguments see the step's own `result` and `text`.
+    /// The compensating call. Its arguments may use the step's own `result` and `text`.
     pub compensate: Option<ToolCall>,
-    /// What must hold of its result, else it has failed. They see the step's own `result` and `text`.
+    /// Conditions on the result; if one is false, the step fails. They may use the step's own `result` and `text`.
     pub expect: Vec<Expectation>,
-    /// How the answer is read.
+    /// How the response is read.
     pub read_as: ReadAs,
-    /// Where it stands in the file.
+    /// Position in the file.
     pub place: Place,
 }
 
@@ -180,21 +178,21 @@ pub enum Action {
         /// The resource, text.
         uri: Template,
     },
-    /// Asks the person for a yes or no; a no is a failure.
+    /// Asks the user for approval; a rejection is a failure.
     Approve {
         /// The question, text.
         message: Template,
     },
-    /// Asks the person to fill a form; what was entered is the result.
+    /// Asks the user to fill in a form; the entered values are the result.
     Elicit {
         /// The question, text.
         message: Template,
-        /// JSON Schema (2020-12) of what is asked for, an object.
+        /// JSON Schema (2020-12) of the form; an object.
         schema: Body,
     },
 }
 
-/// Which [`Action`] a step does.
+/// The kind of an [`Action`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActionKind {
     /// [`Action::Tool`].
@@ -212,7 +210,7 @@ pub enum ActionKind {
 }
 
 impl ActionKind {
-    /// The word for people: `tool`, `workflow`, `prompt`, `resource`, `approve`, `elicit`.
+    /// Returns the name for users: `tool`, `workflow`, `prompt`, `resource`, `approve`, `elicit`.
     pub fn word(self) -> &'static str {
         match self {
             ActionKind::Tool => "tool",
@@ -238,8 +236,8 @@ impl Action {
         }
     }
 
-    /// What is called, for people: the tool's exposed name, the workflow's or prompt's name, the address of a
-    /// resource and the question as they stand in the file.
+    /// Returns the subject for users: exposed name of the tool, name of the workflow or prompt, or the resource URI
+    /// or question as written.
     pub fn subject(&self) -> String {
         match self {
             Action::Tool(call) => call.tool.to_string(),
@@ -253,46 +251,45 @@ impl Action {
 /// A call of a tool.
 #[derive(Clone, Debug)]
 pub struct ToolCall {
-    /// The tool's exposed name, as the catalog has it.
+    /// The tool's exposed name, as in the catalog.
     pub tool: Arc<str>,
     /// Its arguments, an object.
     pub arguments: Template,
-    /// Where the tool's name stands in the file.
+    /// Position of the tool's name in the file.
     pub place: Place,
 }
 
 /// A loop over items.
 #[derive(Clone, Debug)]
 pub struct ForEach {
-    /// The items; evaluates to a list.
+    /// The items; the expression evaluates to a list.
     pub items: Template,
-    /// How many may be under way at once, from 1.
+    /// Maximum number of concurrent items, at least 1.
     pub max_parallel: usize,
-    /// What a failed item means: `Fail` starts no further item and fails the step, `Continue` puts `null`
-    /// in the place of its result. Never `Compensate`.
+    /// Effect of a failed item: `Fail` starts no further item and fails the step; `Continue` sets its result to
+    /// `null`. Never `Compensate`.
     pub on_error: OnError,
 }
 
-/// When a step is tried again.
+/// The retry policy of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
-    /// How often it is tried at most, the first time included; from 1.
+    /// Maximum number of attempts, including the first; at least 1.
     pub attempts: u32,
-    /// The wait before the second attempt.
+    /// Backoff before the second attempt.
     pub backoff: Duration,
-    /// What each further wait is longer by, at least 1.
+    /// Factor from one backoff to the next, at least 1.
     pub factor: f64,
-    /// The longest wait.
+    /// Maximum backoff.
     pub max_backoff: Duration,
-    /// Whether a wait is drawn between half and whole.
+    /// Whether each backoff is drawn randomly between half and the whole.
     pub jitter: bool,
-    /// Which failures are worth another attempt. Empty: all but those that would fail again
-    /// ([`RetryOn::default_set`]).
+    /// The failures to retry. If empty: all except those that would recur ([`RetryOn::default_set`]).
     pub on: Vec<RetryOn>,
 }
 
 impl Retry {
-    /// The wait after the `attempt`th attempt (from 1) has failed. `draw` is a random number from 0 to 1.
+    /// Returns the backoff after attempt number `attempt` (from 1). `draw` is a random number from 0 to 1.
     pub fn delay(&self, attempt: u32, draw: f64) -> Duration {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds = (self.backoff.as_secs_f64() * self.factor.powi(exponent)).min(self.max_backoff.as_secs_f64());
@@ -300,34 +297,34 @@ impl Retry {
         Duration::try_from_secs_f64(seconds * share).unwrap_or(self.max_backoff)
     }
 
-    /// The failures that are worth another attempt.
+    /// Returns the failures to retry.
     pub fn causes(&self) -> &[RetryOn] {
         if self.on.is_empty() { RetryOn::default_set() } else { &self.on }
     }
 }
 
-/// A class of failure that a step may be tried again after.
+/// A class of failures that can be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryOn {
     /// The server was not ready.
     NotReady,
-    /// The connection broke or could not be made.
+    /// The connection failed or broke.
     Transport,
-    /// The deadline of the attempt passed.
+    /// The attempt exceeded its deadline.
     Timeout,
-    /// The server answered a JSON-RPC error.
+    /// The server responded with a JSON-RPC error.
     Protocol,
-    /// The server's process ended.
+    /// The server's process exited.
     Exited,
-    /// The tool answered `isError: true`.
+    /// The tool responded with `isError: true`.
     ToolError,
-    /// An expectation of the step did not hold.
+    /// An expectation of the step was not met.
     Expect,
 }
 
 impl RetryOn {
-    /// All, with the words that the file has for them.
+    /// All classes, with their names in the file.
     pub const ALL: [(RetryOn, &'static str); 7] = [
         (RetryOn::NotReady, "not_ready"),
         (RetryOn::Transport, "transport"),
@@ -338,77 +335,77 @@ impl RetryOn {
         (RetryOn::Expect, "expect"),
     ];
 
-    /// Those that are retried when the file does not say: what another attempt may well mend.
+    /// Returns the classes that are retried by default: those that another attempt may well cure.
     pub fn default_set() -> &'static [RetryOn] {
         &[RetryOn::NotReady, RetryOn::Transport, RetryOn::Timeout, RetryOn::Protocol, RetryOn::Exited]
     }
 }
 
-/// What is done instead of a step that has failed.
+/// The alternative for a failed step.
 #[derive(Clone, Debug)]
 pub enum Fallback {
     /// Calls another tool.
     Tool(ToolCall),
-    /// Takes a value for the result.
+    /// Uses a value as the result.
     Value(Template),
 }
 
-/// Something that must hold of a step's result.
+/// A condition on the result of a step.
 #[derive(Clone, Debug)]
 pub struct Expectation {
-    /// What must be true.
+    /// The condition.
     pub that: Expr,
-    /// What is said when it is not; the expression itself when the file gives none.
+    /// The message if it is false; the expression itself by default.
     pub message: Option<Template>,
 }
 
-/// What a failure means for the run.
+/// The effect of a failure on the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnError {
-    /// The run has failed: nothing further is started.
+    /// The run fails: no further step is started.
     #[default]
     Fail,
-    /// The run goes on; steps that need it run and see its outcome.
+    /// The run continues; dependent steps run and see the outcome.
     Continue,
-    /// The run has failed, and what was done is undone in reverse order.
+    /// The run fails, and completed steps are compensated in reverse order.
     Compensate,
 }
 
 impl OnError {
-    /// All, with the words that the file has for them.
+    /// All values, with their names in the file.
     pub const ALL: [(OnError, &'static str); 3] =
         [(OnError::Fail, "fail"), (OnError::Continue, "continue"), (OnError::Compensate, "compensate")];
 }
 
-/// What becomes of a step when one that it needs was skipped.
+/// The effect of a skipped step on the steps that need it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IfSkipped {
-    /// It is skipped too.
+    /// They are skipped too.
     #[default]
     Skip,
-    /// It runs.
+    /// They run.
     Run,
 }
 
-/// How an answer is read into `result`. `text` is always the text of its content.
+/// How a response is read into `result`. `text` is always the text of its content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadAs {
-    /// `structuredContent` if there is some, else the text parsed as JSON, else the text itself.
+    /// `structuredContent` if present, else the text parsed as JSON, else the text itself.
     #[default]
     Auto,
-    /// The text parsed as JSON; text that is no JSON is a failure.
+    /// The text parsed as JSON; other text is a failure.
     Json,
     /// The text.
     Text,
-    /// `structuredContent`; an answer without it is a failure.
+    /// `structuredContent`; a response without it is a failure.
     Structured,
 }
 
 impl ReadAs {
-    /// All, with the words that the file has for them.
+    /// All values, with their names in the file.
     pub const ALL: [(ReadAs, &'static str); 4] =
         [(ReadAs::Auto, "auto"), (ReadAs::Json, "json"), (ReadAs::Text, "text"), (ReadAs::Structured, "structured")];
 }

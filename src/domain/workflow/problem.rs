@@ -1,4 +1,4 @@
-//! What is wrong with a workflow file, and where.
+//! Problems of workflow files (diagnostics): message, position, source line and hint.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::domain::text::visible;
 
-/// A place in a file: line and column in characters, both from 1.
+/// A position in a file: line and column in characters, both from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The line.
@@ -16,34 +16,34 @@ pub struct Place {
     pub column: u32,
 }
 
-/// One thing that is wrong with a workflow.
+/// A problem in a workflow file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The file as it was named to the parser.
+    /// The file as named to the parser.
     pub file: String,
-    /// Where it stands.
+    /// Position of the problem.
     pub place: Place,
-    /// How many characters it covers in its line, at least 1.
+    /// Number of characters to mark in the line, at least 1.
     pub width: u32,
-    /// The step that it is about, if it is about one.
+    /// The step, if the problem belongs to one.
     pub step: Option<String>,
-    /// The key, with those around it: `arguments.user.id`. Empty for the whole file.
+    /// The key with its parents: `arguments.user.id`. Empty for the whole file.
     pub key: String,
-    /// What is wrong, in one line.
+    /// The message, one line.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub hint: Option<String>,
-    /// The line that it stands in, or the part of a long one around it.
+    /// The source line, or an excerpt of a long one.
     pub snippet: String,
-    /// The column in the snippet at which it starts, in characters from 1.
+    /// The column in the snippet where the problem starts, in characters from 1.
     pub caret: u32,
 }
 
-/// How much of a line is kept.
+/// Maximum length of the snippet, in characters.
 const SNIPPET: usize = 120;
 
 impl Problem {
-    /// A problem in a line.
+    /// Creates a problem in a line.
     pub(super) fn new(file: &str, place: Place, width: u32, line: &str, step: Option<&str>, key: &str, message: String) -> Problem {
         let column = place.column.max(1) as usize - 1;
         let skip = if line.chars().count() > SNIPPET { column.saturating_sub(SNIPPET / 3) } else { 0 };
@@ -60,15 +60,15 @@ impl Problem {
         Problem { file, place, width, step, key, message, hint: None, snippet, caret }
     }
 
-    /// The same with a way out.
+    /// Adds a hint.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Problem {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The problem in a few lines: message, place, the line with what is meant marked, the way out.
+    /// Renders the problem in a few lines: message, position, marked source line, hint.
     ///
-    /// Nothing in it controls a terminal; the lines are for a printer or a pane as they are.
+    /// The text contains no terminal control sequences.
     pub fn render(&self) -> String {
         let mut out = String::from("error: ");
         if let Some(step) = &self.step {
@@ -100,13 +100,13 @@ impl Problem {
     }
 }
 
-/// All problems, rendered one below the other with an empty line between.
+/// Renders all problems, separated by empty lines.
 pub fn render_all(problems: &[Problem]) -> String {
     problems.iter().map(Problem::render).collect::<Vec<_>>().join("\n\n")
 }
 
 impl fmt::Display for Problem {
-    /// One line: place, step, key, message.
+    /// Formats one line: position, step, key, message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: ", visible(&self.file), self.place.line, self.place.column)?;
         if let Some(step) = &self.step {

@@ -1,15 +1,15 @@
-//! Which step is next: the order of a run as a pure state machine.
+//! The schedule of a run: a pure state machine that decides which step is next.
 //!
-//! The runner asks [`Schedule::next_task`] what to do, does it, and says how it ended; the schedule decides
-//! what becomes ready, what is skipped, when the run is over and what has to be undone. It knows
-//! nothing of calls, expressions or time, so that thousands of generated plans can be tried on it.
+//! The runner calls [`Schedule::next_task`], carries out the task and reports its end. The schedule decides which
+//! steps become ready, which are skipped, when the run is finished and what is compensated. It does not know about
+//! calls, expressions or time, so that thousands of generated plans can be tested.
 //!
 //! The rules:
-//! - a step is decided on when everything that it needs has ended, and never more than once;
-//! - a step that needs a skipped one is skipped itself, unless it says otherwise;
-//! - a step that failed with `continue` counts as ended: those that need it are decided on;
-//! - after a failure with `fail` or `compensate` nothing new begins and what runs may end;
-//! - what was done and can be undone is undone one by one, in the reverse order of its completion.
+//! - a step is decided once, when everything that it needs has ended;
+//! - a step that needs a skipped step is skipped, unless it says otherwise;
+//! - a step that failed with `continue` counts as ended: the steps that need it are decided;
+//! - after a failure with `fail` or `compensate`, nothing new starts, and running steps may end;
+//! - completed steps with a compensating call are compensated one at a time, in reverse order of completion.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,67 +18,67 @@ use super::plan::{IfSkipped, OnError, Plan};
 /// A step as the schedule sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Positions of the steps that it needs; no cycles.
+    /// Indices of the steps that it needs; no cycles.
     pub needs: Vec<usize>,
-    /// What its failure means.
+    /// Effect of its failure on the run.
     pub on_error: OnError,
-    /// What becomes of it when a step that it needs was skipped.
+    /// Whether it is skipped when a step that it needs was skipped.
     pub if_skipped: IfSkipped,
-    /// Whether it can be undone.
+    /// Whether it has a compensating call.
     pub undoable: bool,
-    /// Whether it runs once for each item.
+    /// Whether it runs once per item.
     pub each: bool,
-    /// Most items at once.
+    /// Maximum number of concurrent items.
     pub max_parallel: usize,
-    /// Whether its other items go on, and it ends well, when one fails.
+    /// Whether the other items continue, and the step succeeds, when one fails.
     pub items_go_on: bool,
 }
 
-/// What to do next.
+/// The next task of the runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Decide on a step: answer with [`Schedule::begin`] or [`Schedule::skip`].
+    /// Decide on a step: respond with [`Schedule::begin`] or [`Schedule::skip`].
     Decide(usize),
-    /// The step is skipped because `because` was. For information.
+    /// The step was skipped because `because` was. Informational.
     Skipped {
         /// The step.
         step: usize,
         /// The skipped step that it needs.
         because: usize,
     },
-    /// Start a step, or an item of it: answer with [`Schedule::settle`].
+    /// Start a step or item: respond with [`Schedule::settle`].
     Start(usize, Option<u32>),
-    /// Undo a step, or an item of it: answer with [`Schedule::undone`].
+    /// Compensate a step or item: respond with [`Schedule::compensation_ended`].
     Undo(usize, Option<u32>),
 }
 
-/// How a step, or an item of it, ended.
+/// The end of a step or item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Done.
+    /// Succeeded.
     Ok,
-    /// Failed for good.
+    /// Failed, after all attempts.
     Failed,
-    /// Given up on request.
+    /// Cancelled.
     Cancelled,
 }
 
-/// Where a step stands.
+/// The state of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
-    /// It waits for what it needs.
+    /// Waiting for the steps that it needs.
     Pending,
-    /// It is being decided on.
+    /// Being decided.
     Deciding,
-    /// It has begun.
+    /// Started.
     Begun,
-    /// It ended.
+    /// Ended.
     Ended(End),
-    /// It is not done.
+    /// Skipped.
     Skipped,
 }
 
-/// Why nothing new begins.
+/// Why nothing new starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Halt {
     /// A step failed.
@@ -96,9 +96,9 @@ struct Items {
     done: u32,
     failed: u32,
     cancelled: u32,
-    /// No further items begin.
+    /// No further items start.
     stopped: bool,
-    /// Ended in an earlier life of the run.
+    /// Items that ended before the run was resumed.
     before: BTreeSet<u32>,
 }
 
@@ -108,7 +108,7 @@ impl Items {
     }
 }
 
-/// The order of a run.
+/// The schedule of a run.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     nodes: Vec<Node>,
@@ -119,8 +119,8 @@ pub struct Schedule {
     open: Vec<usize>,
     items: Vec<Items>,
     ready: BTreeSet<usize>,
-    startable: VecDeque<usize>,
-    told: VecDeque<Task>,
+    started: VecDeque<usize>,
+    skipped: VecDeque<Task>,
     running: usize,
     ended: usize,
     done: Vec<(usize, Option<u32>)>,
@@ -130,7 +130,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The order of a plan. When it is cancelled it undoes what it did if failures of the plan mean that.
+    /// Creates the schedule of a plan. Cancelling it compensates if the plan's `on_error` is `compensate`.
     pub fn of(plan: &Plan) -> Schedule {
         let nodes = plan.steps.iter().map(|step| Node {
             needs: step.needs.clone(),
@@ -144,7 +144,7 @@ impl Schedule {
         Schedule::new(nodes.collect(), plan.max_parallel, plan.on_error == OnError::Compensate)
     }
 
-    /// The order of `nodes`, at most `max_parallel` of them (items counted) at once.
+    /// Creates a schedule of `nodes` with at most `max_parallel` of them (items included) running concurrently.
     pub fn new(nodes: Vec<Node>, max_parallel: usize, undo_when_cancelled: bool) -> Schedule {
         let count = nodes.len();
         let mut needed_by = vec![vec![]; count];
@@ -162,8 +162,8 @@ impl Schedule {
             undo_when_cancelled,
             at: vec![At::Pending; count],
             items: vec![Items::default(); count],
-            startable: VecDeque::new(),
-            told: VecDeque::new(),
+            started: VecDeque::new(),
+            skipped: VecDeque::new(),
             running: 0,
             ended: 0,
             done: vec![],
@@ -174,9 +174,9 @@ impl Schedule {
         }
     }
 
-    /// What to do next; `None` when there is nothing before something ends, or when all is over.
+    /// Returns the next task; `None` until something ends, or when the run is finished.
     pub fn next_task(&mut self) -> Option<Task> {
-        if let Some(task) = self.told.pop_front() {
+        if let Some(task) = self.skipped.pop_front() {
             return Some(task);
         }
         if self.halt.is_some() {
@@ -185,16 +185,16 @@ impl Schedule {
         if self.running >= self.max_parallel {
             return None;
         }
-        // What has begun goes on before something new begins, so that fewer steps are half done.
-        for _ in 0..self.startable.len() {
-            let Some(step) = self.startable.pop_front() else { break };
+        // Started steps continue before new ones start, so that fewer steps are half done.
+        for _ in 0..self.started.len() {
+            let Some(step) = self.started.pop_front() else { break };
             let node = &self.nodes[step];
             let items = &mut self.items[step];
             if items.next >= items.all() || items.stopped {
                 continue;
             }
             if items.running >= node.max_parallel.max(1) && items.total.is_some() {
-                self.startable.push_back(step);
+                self.started.push_back(step);
                 continue;
             }
             let item = items.total.map(|_| items.next);
@@ -204,7 +204,7 @@ impl Schedule {
             }
             items.running += 1;
             self.running += 1;
-            self.startable.push_back(step);
+            self.started.push_back(step);
             return Some(Task::Start(step, item));
         }
         let step = self.ready.pop_first()?;
@@ -221,7 +221,7 @@ impl Schedule {
         Some(Task::Undo(step, item))
     }
 
-    /// The step that was decided on begins: once, or for so many items.
+    /// Starts the step that was being decided: once, or for this number of items.
     pub fn begin(&mut self, step: usize, items: Option<u32>) {
         if self.at[step] != At::Deciding {
             return;
@@ -237,11 +237,11 @@ impl Schedule {
         while own.before.contains(&own.next) {
             own.next += 1;
         }
-        self.startable.push_back(step);
+        self.started.push_back(step);
         self.end_if_complete(step);
     }
 
-    /// The step that was decided on is not done; those that need it are not either.
+    /// Skips the step that was being decided, and the steps that need it.
     pub fn skip(&mut self, step: usize) {
         if self.at[step] != At::Deciding {
             return;
@@ -251,14 +251,14 @@ impl Schedule {
         self.release_from(step);
     }
 
-    /// The step that was decided on could not begin.
+    /// Fails the step that was being decided, because it could not start.
     pub fn refuse(&mut self, step: usize) {
         if self.at[step] == At::Deciding {
             self.end(step, End::Failed);
         }
     }
 
-    /// A step, or an item of it, ended.
+    /// Records the end of a step or item.
     pub fn settle(&mut self, step: usize, item: Option<u32>, end: End) {
         if self.at[step] != At::Begun || self.items[step].running == 0 {
             return;
@@ -307,7 +307,7 @@ impl Schedule {
         self.ended += 1;
         let on_error = self.nodes[step].on_error;
         if end != End::Ok && on_error != OnError::Continue {
-            // What ends because nothing further of it begins has not failed by itself.
+            // A step that ends only because nothing further of it starts has not failed.
             if self.halt.is_none() || (self.halt == Some(Halt::Failed) && end == End::Failed) {
                 self.halt = Some(Halt::Failed);
                 self.undo |= on_error == OnError::Compensate;
@@ -316,7 +316,7 @@ impl Schedule {
         self.release_from(step);
     }
 
-    /// Makes ready what waited for `step` only; skips what cannot be done without it, and so on.
+    /// Makes steps ready that waited only for `step`, and transitively skips those that cannot run without it.
     fn release_from(&mut self, step: usize) {
         let mut ended = VecDeque::from([step]);
         while let Some(step) = ended.pop_front() {
@@ -329,7 +329,7 @@ impl Schedule {
                     self.at[next] = At::Skipped;
                     self.ended += 1;
                     self.ready.remove(&next);
-                    self.told.push_back(Task::Skipped { step: next, because: step });
+                    self.skipped.push_back(Task::Skipped { step: next, because: step });
                     ended.push_back(next);
                 } else if self.open[next] == 0 {
                     self.ready.insert(next);
@@ -338,8 +338,8 @@ impl Schedule {
         }
     }
 
-    /// Gives the run up: nothing new begins; whoever runs steps cancels them. While it undoes, that is
-    /// given up.
+    /// Cancels the run: nothing new starts; the caller cancels running steps. During compensation, cancels the
+    /// compensation.
     pub fn cancel(&mut self) {
         if self.halt.is_some() && self.undo {
             self.undo = self.running > 0;
@@ -350,7 +350,7 @@ impl Schedule {
         self.end_begun();
     }
 
-    /// Fails the run as if a step had: nothing new begins, and what was done is undone if `undo`.
+    /// Fails the run like a failed step: nothing new starts; completed steps are compensated if `undo`.
     pub fn fail(&mut self, undo: bool) {
         if self.halt.is_none() {
             self.halt = Some(Halt::Failed);
@@ -359,7 +359,7 @@ impl Schedule {
         }
     }
 
-    /// Ends the steps that have begun and of which nothing runs.
+    /// Ends started steps without running items.
     fn end_begun(&mut self) {
         for step in 0..self.nodes.len() {
             if self.at[step] == At::Begun {
@@ -368,7 +368,7 @@ impl Schedule {
         }
     }
 
-    /// Gives one step up. Whoever runs it cancels what runs of it; a step that has not begun ends here.
+    /// Cancels one step. The caller cancels its running items; a step that has not started ends here.
     pub fn cancel_step(&mut self, step: usize) {
         match self.at.get(step) {
             Some(At::Pending | At::Deciding) => {
@@ -385,15 +385,15 @@ impl Schedule {
         }
     }
 
-    /// Undoing ended, well or not. The others go on either way.
-    pub fn undone(&mut self, step: usize, item: Option<u32>) {
+    /// Records the end of a compensation, successful or not. The others continue in either case.
+    pub fn compensation_ended(&mut self, step: usize, item: Option<u32>) {
         if self.undoing == Some((step, item)) {
             self.undoing = None;
         }
     }
 
-    /// Takes over that a step ended in an earlier life of the run. In the order in which it happened,
-    /// before the first [`Schedule::next_task`].
+    /// Restores the end of a step from before the run was resumed. Call in the original order, before the first
+    /// [`Schedule::next_task`].
     pub fn restore(&mut self, step: usize, ended: At) {
         if !matches!(self.at[step], At::Pending) {
             return;
@@ -401,7 +401,7 @@ impl Schedule {
         self.ready.remove(&step);
         match ended {
             At::Ended(end) => {
-                // The items of a step with items are already there.
+                // The items of a step with items are restored separately.
                 if end == End::Ok && self.nodes[step].undoable && !self.nodes[step].each {
                     self.done.push((step, None));
                 }
@@ -417,51 +417,51 @@ impl Schedule {
         }
     }
 
-    /// The same of an item.
+    /// Restores the end of an item.
     pub fn restore_item(&mut self, step: usize, item: u32, end: End) {
         if self.at[step] == At::Pending && self.items[step].before.insert(item) {
             self.count(step, Some(item), end);
         }
     }
 
-    /// Takes over that something was undone, or could not be.
-    pub fn restore_undone(&mut self, step: usize, item: Option<u32>) {
+    /// Restores that a step or item was compensated, or could not be.
+    pub fn restore_compensated(&mut self, step: usize, item: Option<u32>) {
         self.done.retain(|done| *done != (step, item));
     }
 
-    /// Whether nothing runs and nothing is left to do.
-    pub fn over(&self) -> bool {
+    /// Returns whether nothing runs and nothing is left to do.
+    pub fn is_finished(&self) -> bool {
         let forward = self.halt.is_some() || self.ended == self.nodes.len();
         let back = !self.undo || self.halt.is_none() || self.done.is_empty();
-        self.told.is_empty() && forward && self.running == 0 && back && self.undoing.is_none()
+        self.skipped.is_empty() && forward && self.running == 0 && back && self.undoing.is_none()
     }
 
-    /// Where a step stands.
+    /// Returns the state of a step.
     pub fn at(&self, step: usize) -> At {
         self.at[step]
     }
 
-    /// Why nothing new begins, if so.
+    /// Returns why nothing new starts, if so.
     pub fn halted(&self) -> Option<Halt> {
         self.halt
     }
 
-    /// Whether what was done is being undone, or was.
-    pub fn undoes(&self) -> bool {
+    /// Returns whether completed steps are or were being compensated.
+    pub fn is_compensating(&self) -> bool {
         self.undo && self.halt.is_some()
     }
 
-    /// What was done, can be undone, and was not, in the order of completion.
-    pub fn left(&self) -> &[(usize, Option<u32>)] {
+    /// Returns what completed, can be compensated and was not, in order of completion.
+    pub fn pending_compensations(&self) -> &[(usize, Option<u32>)] {
         &self.done
     }
 
-    /// Steps and items under way.
+    /// Returns the number of running steps and items.
     pub fn running(&self) -> usize {
         self.running
     }
 
-    /// How many items of a step ended, and how many of them badly.
+    /// Returns how many items of a step ended, and how many of them failed or were cancelled.
     pub fn items(&self, step: usize) -> (u32, u32) {
         (self.items[step].done, self.items[step].failed + self.items[step].cancelled)
     }

@@ -18,11 +18,11 @@ fn node(needs: &[usize]) -> Node {
     }
 }
 
-/// What is to become of a step.
+/// The predetermined outcome of a step.
 #[derive(Clone, Debug)]
 struct Fate {
     skipped: bool,
-    /// Items of a step that has some, and for each leaf whether it fails.
+    /// Items of a step with items, and for each leaf whether it fails.
     fails: Vec<bool>,
 }
 
@@ -32,11 +32,11 @@ struct Case {
     fates: Vec<Fate>,
     max_parallel: usize,
     undo_when_cancelled: bool,
-    /// What ends next, as a share of what runs.
+    /// What ends next, as a fraction of what runs.
     choices: Vec<u8>,
-    /// After how many ends the run is cancelled, and that again while it undoes.
+    /// After how many ends the run is cancelled, and again during compensation.
     cancel: Option<(u8, u8)>,
-    /// After how many ends a step is cancelled.
+    /// Number of ends after which a step is cancelled.
     cancel_step: Option<(u8, u8)>,
 }
 
@@ -70,7 +70,7 @@ fn any_case() -> impl Strategy<Value = Case> {
 
 type Leaf = (usize, Option<u32>);
 
-/// What the executor saw.
+/// What the executor observed.
 #[derive(Default)]
 struct Seen {
     decided: BTreeSet<usize>,
@@ -82,7 +82,7 @@ struct Seen {
     cancelled_twice: bool,
 }
 
-/// Runs a case to its end, checking every step of the way.
+/// Runs a case to its end and checks every step.
 fn execute(case: &Case) -> Result<(Schedule, Seen), TestCaseError> {
     let mut schedule = Schedule::new(case.nodes.clone(), case.max_parallel, case.undo_when_cancelled);
     let mut seen = Seen::default();
@@ -93,7 +93,7 @@ fn execute(case: &Case) -> Result<(Schedule, Seen), TestCaseError> {
         while let Some(task) = schedule.next_task() {
             match task {
                 Task::Decide(step) => {
-                    prop_assert!(seen.decided.insert(step), "{step} is decided on twice");
+                    prop_assert!(seen.decided.insert(step), "{step} is decided twice");
                     for need in &case.nodes[step].needs {
                         prop_assert!(matches!(schedule.at(*need), At::Ended(_) | At::Skipped), "{step} before {need}");
                     }
@@ -118,7 +118,7 @@ fn execute(case: &Case) -> Result<(Schedule, Seen), TestCaseError> {
                     prop_assert!(running.len() <= case.max_parallel && own <= case.nodes[step].max_parallel.max(1));
                 }
                 Task::Undo(step, item) => {
-                    prop_assert!(running.is_empty() && undoing.is_none(), "undoing while something runs");
+                    prop_assert!(running.is_empty() && undoing.is_none(), "compensating while something runs");
                     prop_assert!(case.nodes[step].undoable);
                     undoing = Some((step, item));
                     seen.undone.push((step, item));
@@ -126,7 +126,7 @@ fn execute(case: &Case) -> Result<(Schedule, Seen), TestCaseError> {
             }
         }
         prop_assert_eq!(schedule.running(), running.len());
-        if schedule.over() {
+        if schedule.is_finished() {
             break;
         }
         if let Some((step, item)) = undoing.take() {
@@ -135,15 +135,15 @@ fn execute(case: &Case) -> Result<(Schedule, Seen), TestCaseError> {
                 seen.cancelled_twice = true;
                 schedule.cancel();
             }
-            schedule.undone(step, item);
+            schedule.compensation_ended(step, item);
             continue;
         }
-        prop_assert!(!running.is_empty(), "nothing runs, nothing is left to do, and it is not over");
+        prop_assert!(!running.is_empty(), "nothing runs, nothing is left to do, and the run is not finished");
         let choice = usize::from(case.choices[usize::from(ends) % case.choices.len()]) % running.len();
         let (step, item) = running.swap_remove(choice);
         let failed = case.fates[step].fails[item.unwrap_or(0) as usize];
         let end = match (seen.cancelled, failed) {
-            // What was cancelled may have been done all the same.
+            // A cancelled step may still have taken effect.
             (true, _) if choice.is_multiple_of(2) => End::Cancelled,
             (_, true) => End::Failed,
             _ => End::Ok,
@@ -180,13 +180,13 @@ fn ten_thousand_plans_keep_the_rules() {
     let counted = std::cell::Cell::new((0, 0, 0, 0));
     let tried = TestRunner::new(config).run(&any_case(), |case| {
         let (schedule, seen) = execute(&case)?;
-        // Undone is what was done, from the last one on, without a gap.
+        // Compensation covers completed steps from the last one backwards, without a gap.
         let backwards: Vec<Leaf> = seen.completed.iter().rev().copied().collect();
         prop_assert_eq!(&backwards[..seen.undone.len()], &seen.undone[..]);
-        if schedule.undoes() && !seen.cancelled_twice {
+        if schedule.is_compensating() && !seen.cancelled_twice {
             prop_assert_eq!(seen.undone.len(), seen.completed.len());
         }
-        prop_assert_eq!(schedule.left().len() + seen.undone.len(), seen.completed.len());
+        prop_assert_eq!(schedule.pending_compensations().len() + seen.undone.len(), seen.completed.len());
         if schedule.halted().is_none() {
             prop_assert!(seen.ended.values().all(|word| *word != "open"));
             prop_assert!(seen.undone.is_empty());
@@ -198,36 +198,36 @@ fn ten_thousand_plans_keep_the_rules() {
         Ok(())
     });
     tried.unwrap();
-    // The generator is worth its name.
+    // The generator must cover enough cases.
     let (all, undone, cancelled, halted) = counted.get();
     assert!(all == 10_000 && undone > 300 && cancelled > 300 && halted > 1_000, "{undone} undone, {cancelled} cancelled, {halted} halted");
 }
 
 #[test]
-fn a_run_goes_on_where_it_was_interrupted() {
+fn a_resumed_run_continues_where_it_was_interrupted() {
     let config = ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() };
     let tried = TestRunner::new(config).run(&(any_case(), any::<u8>()), |(case, stop)| {
         let case = Case { cancel: None, cancel_step: None, max_parallel: 1, ..case };
         let (whole, seen) = execute(&case)?;
-        // The first life: stops after so many ends, leaving a journal.
+        // The first run stops after this number of ends and leaves a journal.
         let mut first = Schedule::new(case.nodes.clone(), 1, case.undo_when_cancelled);
         let mut journal: Vec<Line> = vec![];
-        let mut told: HashMap<usize, At> = HashMap::new();
-        drive(&case, &mut first, &mut journal, &mut told, usize::from(stop));
-        // The second one reads it.
+        let mut reported: HashMap<usize, At> = HashMap::new();
+        drive(&case, &mut first, &mut journal, &mut reported, usize::from(stop));
+        // The second run reads the journal.
         let mut second = Schedule::new(case.nodes.clone(), 1, case.undo_when_cancelled);
         for line in &journal {
             match line {
                 Line::Item(step, item, end) => second.restore_item(*step, *item, *end),
                 Line::Step(step, at) => second.restore(*step, *at),
-                Line::Undone(step, item) => second.restore_undone(*step, *item),
+                Line::Undone(step, item) => second.restore_compensated(*step, *item),
             }
         }
         let before: BTreeSet<Leaf> = journal.iter().filter_map(Line::leaf).collect();
         let undone_before: Vec<Leaf> = journal.iter().filter_map(Line::undone).collect();
         let mut rest: Vec<Line> = vec![];
-        drive(&case, &mut second, &mut rest, &mut told, usize::MAX);
-        prop_assert!(second.over());
+        drive(&case, &mut second, &mut rest, &mut reported, usize::MAX);
+        prop_assert!(second.is_finished());
         for leaf in rest.iter().filter_map(Line::leaf) {
             prop_assert!(!before.contains(&leaf), "{leaf:?} is repeated");
         }
@@ -266,13 +266,13 @@ impl Line {
 }
 
 /// Runs one thing at a time and writes a journal as the runner does, for at most `lines` lines.
-fn drive(case: &Case, schedule: &mut Schedule, journal: &mut Vec<Line>, told: &mut HashMap<usize, At>, lines: usize) {
+fn drive(case: &Case, schedule: &mut Schedule, journal: &mut Vec<Line>, reported: &mut HashMap<usize, At>, lines: usize) {
     let mut written = 0;
     let mut tell = |schedule: &Schedule, journal: &mut Vec<Line>| {
         for step in 0..case.nodes.len() {
             let at = schedule.at(step);
-            if matches!(at, At::Ended(_) | At::Skipped) && told.get(&step) != Some(&at) {
-                told.insert(step, at);
+            if matches!(at, At::Ended(_) | At::Skipped) && reported.get(&step) != Some(&at) {
+                reported.insert(step, at);
                 journal.push(Line::Step(step, at));
             }
         }
@@ -292,7 +292,7 @@ fn drive(case: &Case, schedule: &mut Schedule, journal: &mut Vec<Line>, told: &m
             }
             Task::Undo(step, item) => {
                 journal.push(Line::Undone(step, item));
-                schedule.undone(step, item);
+                schedule.compensation_ended(step, item);
             }
         }
         tell(schedule, journal);
@@ -301,7 +301,7 @@ fn drive(case: &Case, schedule: &mut Schedule, journal: &mut Vec<Line>, told: &m
 }
 
 #[test]
-fn independent_steps_run_side_by_side_and_a_diamond_waits() {
+fn independent_steps_run_concurrently_and_a_diamond_waits() {
     let mut schedule = Schedule::new(vec![node(&[]), node(&[]), node(&[0, 1])], 8, false);
     let mut tasks = vec![];
     for _ in 0..2 {
@@ -318,7 +318,7 @@ fn independent_steps_run_side_by_side_and_a_diamond_waits() {
 }
 
 #[test]
-fn a_failure_that_does_not_count_lets_the_run_go_on() {
+fn a_failure_with_continue_lets_the_run_continue() {
     let tolerant = Node { on_error: OnError::Continue, ..node(&[]) };
     let mut schedule = Schedule::new(vec![tolerant, node(&[0])], 8, false);
     assert_eq!(schedule.next_task(), Some(Task::Decide(0)));
@@ -327,7 +327,7 @@ fn a_failure_that_does_not_count_lets_the_run_go_on() {
 }
 
 #[test]
-fn a_thousand_steps_in_a_row_and_side_by_side_are_ordered_at_once() {
+fn a_thousand_sequential_and_concurrent_steps_are_scheduled_quickly() {
     let row = (0..1_000usize).map(|step| node(&step.checked_sub(1).into_iter().collect::<Vec<_>>()));
     for nodes in [row.collect::<Vec<_>>(), vec![node(&[]); 1_000]] {
         let mut schedule = Schedule::new(nodes, 1, false);
@@ -342,7 +342,7 @@ fn a_thousand_steps_in_a_row_and_side_by_side_are_ordered_at_once() {
                 other => panic!("{other:?}"),
             }
         }
-        assert!(schedule.over());
+        assert!(schedule.is_finished());
         assert_eq!(order, (0..1_000).collect::<Vec<_>>());
     }
 }

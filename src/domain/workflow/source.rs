@@ -1,4 +1,4 @@
-//! A workflow file as a tree that knows where everything stands.
+//! Parses a workflow file into a TOML tree with source positions.
 
 use toml::de::{DeTable, DeValue};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::nesting;
 
-/// A value and the bytes that it stands in.
+/// A value with its byte range.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub kind: Kind,
@@ -17,13 +17,13 @@ pub(super) struct Node {
     pub end: usize,
 }
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Bool(bool),
     /// As decimal digits.
     Integer(String),
-    /// As JSON writes it; `None` for what JSON has no word for.
+    /// As JSON notation; `None` if JSON cannot represent it.
     Float(Option<String>),
     Date(String),
     Text(String),
@@ -31,7 +31,7 @@ pub(super) enum Kind {
     Table(Vec<Field>),
 }
 
-/// A key of a table.
+/// A key of a table with its value.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     pub key: String,
@@ -41,7 +41,7 @@ pub(super) struct Field {
 }
 
 impl Node {
-    /// The kind for people.
+    /// Returns the name of the kind for users.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
             Kind::Bool(_) => "true or false",
@@ -54,7 +54,7 @@ impl Node {
         }
     }
 
-    /// The string.
+    /// Returns the string.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Text(text) => Some(text),
@@ -62,7 +62,7 @@ impl Node {
         }
     }
 
-    /// The items of an array.
+    /// Returns the items of an array.
     pub fn items(&self) -> Option<&[Node]> {
         match &self.kind {
             Kind::Array(items) => Some(items),
@@ -70,7 +70,7 @@ impl Node {
         }
     }
 
-    /// The fields of a table, in the order of the file.
+    /// Returns the fields of a table, in file order.
     pub fn fields(&self) -> Option<&[Field]> {
         match &self.kind {
             Kind::Table(fields) => Some(fields),
@@ -78,18 +78,18 @@ impl Node {
         }
     }
 
-    /// The field of that key of a table.
+    /// Returns the field of a table with this key.
     pub fn field(&self, key: &str) -> Option<&Field> {
         self.fields()?.iter().find(|field| field.key == key)
     }
 
-    /// The value of a key of a table.
+    /// Returns the value of a key of a table.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.field(key).map(|field| &field.value)
     }
 
-    /// The value as JSON, without looking for expressions. Dates are text. An error is where a number is that
-    /// JSON has no word for.
+    /// Converts the value to JSON without interpreting expressions. Dates become strings. The error is the position
+    /// of a number that JSON cannot represent.
     pub fn data(&self) -> Result<Data, usize> {
         Ok(match &self.kind {
             Kind::Bool(value) => Data::from(*value),
@@ -104,8 +104,8 @@ impl Node {
         })
     }
 
-    /// The node at a path of keys and places, or the nearest one around it. Gives the bytes to be marked: of
-    /// the last key that was found, else of the value.
+    /// Returns the span of the node at a path of keys and indices, or of the nearest enclosing node: of its key if it
+    /// has one, else of its value.
     pub fn locate(&self, path: &[String]) -> (usize, usize) {
         let (mut node, mut span) = (self, (self.at, self.end));
         for step in path {
@@ -125,7 +125,7 @@ impl Node {
     }
 }
 
-/// A file's text with its lines found, and the problems found in it so far.
+/// A file's text with the offsets of its lines.
 pub(super) struct Page<'a> {
     pub source: &'a Source,
     /// Byte offset of the start of each line.
@@ -138,7 +138,7 @@ impl<'a> Page<'a> {
         Page { source, lines: std::iter::once(0).chain(starts).collect() }
     }
 
-    /// Line and column of a byte offset.
+    /// Returns the line and column of a byte offset.
     pub fn place(&self, at: usize) -> Place {
         let (number, start) = self.line(at);
         let before = self.source.text.get(start..at.min(self.source.text.len())).unwrap_or_default();
@@ -150,7 +150,7 @@ impl<'a> Page<'a> {
         (number, self.lines.get(number).copied().unwrap_or(0))
     }
 
-    /// A problem that covers the bytes `span`.
+    /// Creates a problem that covers the bytes `span`.
     pub fn problem(&self, span: (usize, usize), step: Option<&str>, key: &str, message: impl Into<String>) -> Problem {
         let place = self.place(span.0);
         let (_, start) = self.line(span.0);
@@ -160,33 +160,34 @@ impl<'a> Page<'a> {
         Problem::new(&self.source.file, place, width, line, step, key, message.into())
     }
 
-    /// Parses the text. What is broken is told at once, at most ten times.
+    /// Parses the text. Returns at most ten syntax errors.
     pub fn parse(&self) -> Result<Node, Vec<Problem>> {
         if let Some(at) = nesting::deep_toml(&self.source.text) {
             let message = format!("tables and arrays are nested more than {} deep", nesting::TOML);
-            return Err(vec![self.problem((at, at + 1), None, "", message).hint("write it flatter")]);
+            return Err(vec![self.problem((at, at + 1), None, "", message).hint("reduce the nesting")]);
         }
         let (table, errors) = DeTable::parse_recoverable(&self.source.text);
         if errors.is_empty() {
             return Ok(table_node(table.get_ref(), 0, self.source.text.len()));
         }
-        let told = errors.iter().take(10).map(|error| {
+        let problems = errors.iter().take(10).map(|error| {
             let span = error.span().map_or((0, 0), |span| (span.start, span.end));
             let line = error.message().lines().collect::<Vec<_>>().join(", ");
             self.problem(span, None, "", line).hint("this is not valid TOML")
         });
-        Err(told.collect())
+        Err(problems.collect())
     }
 
-    /// Where the byte `offset` of a string's text stands in the file. Exact when the string is written without
-    /// escapes, else the start of the string.
-    pub fn inside(&self, node: &Node, offset: usize) -> usize {
+    /// Returns the file offset of byte `offset` in a string's text. Exact if the string has no escapes; otherwise the
+    /// start of the string.
+    pub fn file_offset(&self, node: &Node, offset: usize) -> usize {
         self.text_start(node).map_or(node.at, |start| start + offset)
     }
 
-    /// Where the text of a string begins in the file; `None` when it is written with escapes, so that offsets differ.
+    /// Returns where the text of a string starts in the file; `None` if the string has escapes, so that offsets
+    /// differ.
     ///
-    /// Compares the whole string: callers with many offsets ask once.
+    /// Compares the whole string: callers with many offsets should call it once.
     fn text_start(&self, node: &Node) -> Option<usize> {
         let (text, raw) = (node.text()?, self.source.text.get(node.at..node.end)?);
         let quotes = raw.bytes().take_while(|byte| matches!(byte, b'"' | b'\'')).count();
@@ -197,7 +198,7 @@ impl<'a> Page<'a> {
         raw.get(skip..).is_some_and(|rest| rest.starts_with(text)).then_some(node.at + skip)
     }
 
-    /// The value with its expressions compiled. What is wrong is given as bytes, key, message and hint.
+    /// Compiles the expressions in a value. Appends problems to `faults`.
     pub fn template(&self, node: &Node, key: &str, faults: &mut Vec<TemplateFault>) -> Template {
         match &node.kind {
             Kind::Text(text) => {
@@ -220,12 +221,12 @@ impl<'a> Page<'a> {
             ),
             Kind::Table(fields) => {
                 let member = |field: &Field, faults: &mut Vec<TemplateFault>| {
-                    (field.key.clone(), self.template(&field.value, &join(key, &field.key), faults))
+                    (field.key.clone(), self.template(&field.value, &join_key(key, &field.key), faults))
                 };
                 Template::object(fields.iter().map(|field| member(field, faults)).collect())
             }
             _ => Template::Literal(node.data().unwrap_or_else(|at| {
-                let message = "JSON has no such number".into();
+                let message = "is not a valid JSON number".into();
                 faults.push(TemplateFault { span: (at, node.end), key: key.to_owned(), message, hint: None });
                 Data::null()
             })),
@@ -233,15 +234,15 @@ impl<'a> Page<'a> {
     }
 }
 
-/// A key below another.
-pub(super) fn join(key: &str, inner: &str) -> String {
+/// Joins a key and a key below it.
+pub(super) fn join_key(key: &str, inner: &str) -> String {
     match (key, inner) {
         ("", one) | (one, "") => one.to_owned(),
         _ => format!("{key}.{inner}"),
     }
 }
 
-/// What is wrong with an expression in a value.
+/// A problem of an expression in a value.
 pub(super) struct TemplateFault {
     pub span: (usize, usize),
     pub key: String,
@@ -273,7 +274,7 @@ fn node(value: &toml::Spanned<DeValue<'_>>) -> Node {
     Node { kind, at, end }
 }
 
-/// An integer of any size in decimal; one in another radix beyond 128 bits is no number.
+/// Converts an integer of any size to decimal. In another radix, one beyond 128 bits is not representable.
 fn integer(digits: &str, radix: u32) -> Kind {
     let digits = digits.replace('_', "");
     if radix == 10 {
@@ -282,7 +283,7 @@ fn integer(digits: &str, radix: u32) -> Kind {
     u128::from_str_radix(&digits, radix).map_or(Kind::Float(None), |number| Kind::Integer(number.to_string()))
 }
 
-/// A float as JSON writes it.
+/// Returns a float in JSON notation.
 fn float(digits: &str) -> Option<String> {
     let digits = digits.replace('_', "");
     let digits = digits.trim_start_matches('+');

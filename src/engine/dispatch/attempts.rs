@@ -120,7 +120,8 @@ impl Dispatch {
         loop {
             let server = if untried.is_empty() { &aim.servers[0] } else { untried.remove(0) };
             let spare = untried.first().copied();
-            let elsewhere = verdict::passable(&hung(), aim.safe, retry).map_or(0, |()| retry.attempts.saturating_sub(made + 1) as usize);
+            let elsewhere =
+                verdict::may_fail_over(&hung(), aim.safe, retry).map_or(0, |()| retry.attempts.saturating_sub(made + 1) as usize);
             chase.others = later + untried.len().min(elsewhere);
             let tried = self.hedged(&chase, server, spare, cause, &mut gone).await;
             let (failure, attempt) = match tried {
@@ -146,14 +147,14 @@ impl Dispatch {
             }
             if !attempt {
                 // Nothing was begun here; another replica may have it.
-                if untried.is_empty() || verdict::passable(&failure, aim.safe, retry).is_err() {
+                if untried.is_empty() || verdict::may_fail_over(&failure, aim.safe, retry).is_err() {
                     return told(failure);
                 }
                 cause = Cause::Failover;
                 continue;
             }
             // What this server cannot do, another replica may.
-            let again = if untried.is_empty() { verdict::repeatable } else { verdict::passable };
+            let again = if untried.is_empty() { verdict::may_retry } else { verdict::may_fail_over };
             if let Err(why) = again(&failure, aim.safe, retry) {
                 if retry.attempts > 1 {
                     flow.stage(CallEvent::NotRepeated { why: why.to_owned() });
@@ -182,7 +183,7 @@ impl Dispatch {
             cause = Cause::Retry;
             let (pause, why) = match failure.retry_after.filter(|_| retry.retry_after) {
                 Some(asked) => (asked, format!("{} asked for it (Retry-After)", server.spec.id)),
-                None => (budget::pause(retry, made, self.shared.random()), format!("back-off after attempt {made}")),
+                None => (budget::backoff(retry, made, self.shared.random()), format!("back-off after attempt {made}")),
             };
             if Instant::now() + pause >= flow.until() {
                 flow.stage(CallEvent::NotRepeated { why: format!("no time is left for a pause of {} ({why})", short(pause)) });
@@ -257,7 +258,7 @@ impl Dispatch {
     /// After which time a second attempt goes out beside the first; `None` is never.
     fn hedge_after(&self, aim: &RoutedCall, server: &ServerHandle) -> Option<Duration> {
         let hedge = &aim.treatment.policy.hedge;
-        if !verdict::hedgeable(aim.safe, &aim.treatment.policy) {
+        if !verdict::may_hedge(aim.safe, &aim.treatment.policy) {
             return None;
         }
         if hedge.after.is_some() {
@@ -340,9 +341,9 @@ impl Dispatch {
         flow.stage(CallEvent::Attempt { attempt: number, server: id.clone(), subject: operation.subject().into(), cause });
         let begun = Instant::now();
         let left = flow.until().saturating_duration_since(begun);
-        let limit = aim.treatment.policy.attempt.or_else(|| budget::share(left, chase.others));
+        let limit = aim.treatment.policy.attempt.or_else(|| budget::attempt_share(left, chase.others));
         let one = AttemptContext::new(flow.clone(), number, limit, sent);
-        let repeatable = verdict::resendable(aim.safe, &aim.treatment.policy.retry);
+        let repeatable = verdict::may_resend(aim.safe, &aim.treatment.policy.retry);
         let mut request = Box::pin(self.inject_fault(&operation, repeatable, server, &session, &one));
         let ended = tokio::select! {
             biased;
@@ -465,14 +466,14 @@ impl Dispatch {
             _ => None,
         };
         let Some(made) = server.guard.fault(tool) else { return self.exchange(operation, repeatable, server, session, flow).await };
-        let strike = fault::strike(&made, &mut || self.shared.random());
-        if let Some(what) = strike.words() {
+        let faults = fault::draw_faults(&made, &mut || self.shared.random());
+        if let Some(what) = faults.words() {
             flow.call.stage(CallEvent::Injected { what });
         }
-        if !strike.latency.is_zero() {
-            sleep(strike.latency).await;
+        if !faults.latency.is_zero() {
+            sleep(faults.latency).await;
         }
-        match strike.blow {
+        match faults.kind {
             InjectedFault::None => self.exchange(operation, repeatable, server, session, flow).await,
             InjectedFault::Fail => {
                 let rpc = RpcError { code: -32603, message: "made by hand in Switchboard".into(), data: None };

@@ -219,7 +219,7 @@ impl Dispatch {
     /// Keeps an answer, if it is one that may be kept. Errors never are.
     pub(super) async fn keep(&self, aim: &RoutedCall, turn: Option<FlightLeader>, outcome: &Outcome) {
         let (Some(turn), Outcome::Ok { result }) = (turn, outcome) else { return };
-        let told = cache::told_ttl(result);
+        let told = cache::response_ttl(result);
         let is_read = matches!(self.spec.operation, Operation::Resource { .. });
         let ttl = match told {
             Some((ttl, _)) => ttl,
@@ -250,7 +250,7 @@ impl Dispatch {
         let key = key.map_or_else(|| self.cache_key(aim), str::to_owned);
         let kept = store.get(&key).await?;
         let now = self.unix_ms();
-        if !any_age && !kept.fresh(now) && !kept.stands_in(now) {
+        if !any_age && !kept.fresh(now) && !kept.usable_on_error(now) {
             return None;
         }
         if self.outdated(aim, &kept) {

@@ -133,7 +133,7 @@ impl Dispatch {
 
 /// How many of these would make a call when the one before was sent and not answered: what is kept or fixed takes no time.
 pub(super) fn calls(aim: &RoutedCall, fallbacks: &[Fallback]) -> usize {
-    let elsewhere = verdict::passable(&hung(), aim.safe, &aim.treatment.policy.retry).is_ok();
+    let elsewhere = verdict::may_fail_over(&hung(), aim.safe, &aim.treatment.policy.retry).is_ok();
     let makes = |fallback: &&Fallback| match fallback {
         Fallback::Server { .. } => elsewhere,
         Fallback::Tool { .. } => true,
@@ -145,7 +145,10 @@ pub(super) fn calls(aim: &RoutedCall, fallbacks: &[Fallback]) -> usize {
 /// Why the same call must not go to another server after these failures: it may have run, and is not known to be safe.
 fn not_elsewhere(aim: &RoutedCall, failures: &[(String, Failure)]) -> Option<&'static str> {
     let retry = &aim.treatment.policy.retry;
-    failures.iter().filter(|(_, failure)| failure.may_have_run).find_map(|(_, failure)| verdict::passable(failure, aim.safe, retry).err())
+    failures
+        .iter()
+        .filter(|(_, failure)| failure.may_have_run)
+        .find_map(|(_, failure)| verdict::may_fail_over(failure, aim.safe, retry).err())
 }
 
 /// A fixed value as the result of a tool.

@@ -11,7 +11,7 @@ use crate::{
         catalog::Hints,
         id::{ServerId, ToolId},
         policy::{
-            Policy, Treatment,
+            EffectivePolicy, Policy,
             route::{self, Candidate, Decision, Strategy},
             verdict,
         },
@@ -29,7 +29,7 @@ pub struct RoutedCall {
     /// The servers to try, best first; never empty.
     pub servers: Vec<ServerHandle>,
     /// How the call is treated.
-    pub treatment: Treatment,
+    pub treatment: EffectivePolicy,
     /// Whether it may be sent again after bytes of it were sent.
     pub safe: bool,
     /// Whether a trusted server says that it only reads.
@@ -70,7 +70,7 @@ impl RoutedCall {
         }
         let (order, decision) = match group {
             None => {
-                let decision = rule.map(|rule| Decision::of_server(target.clone(), Some(rule)));
+                let decision = rule.map(|rule| Decision::for_server(target.clone(), Some(rule)));
                 (vec![0], decision)
             }
             Some(group) => {
@@ -86,8 +86,8 @@ impl RoutedCall {
                     _ => None,
                 };
                 let turn = shared.turn(&group.id);
-                let mut order = route::order(&group.strategy, &candidates, turn, &mut || shared.random(), argument.as_deref());
-                let mut decision = Decision::of_group(group, rule, &candidates, &order, argument.as_deref());
+                let mut order = route::rank(&group.strategy, &candidates, turn, &mut || shared.random(), argument.as_deref());
+                let mut decision = Decision::for_group(group, rule, &candidates, &order, argument.as_deref());
                 if order.is_empty() {
                     // The one that may still come back is waited for; else the first says why it cannot.
                     let waited = involved.iter().position(|server| pending(shared, server)).unwrap_or(0);
@@ -105,7 +105,7 @@ impl RoutedCall {
         let policy = first.guard.policy();
         let treatment = match &operation {
             Operation::Tool { .. } => rules.treatment(&exposed, &asked, &policy),
-            _ => Treatment { policy: Policy::clone(&policy), ..Treatment::default() },
+            _ => EffectivePolicy { policy: Policy::clone(&policy), ..EffectivePolicy::default() },
         };
         // It may come to any of them, so each has to be one that vouches for it.
         let (safe, reads_only) = servers
@@ -130,14 +130,14 @@ impl RoutedCall {
 }
 
 /// Whether a call may be repeated, and whether it only reads.
-fn safety(shared: &Shared, operation: &Operation, server: &ServerHandle, treatment: &Treatment) -> (bool, bool) {
+fn safety(shared: &Shared, operation: &Operation, server: &ServerHandle, treatment: &EffectivePolicy) -> (bool, bool) {
     match operation {
         Operation::Tool { tool, .. } => {
             let id = ToolId::new(server.spec.id.clone(), tool.name.clone());
             let hints = shared.bus.look(|read_model| read_model.tool(&id).map(|tool| tool.hints)).unwrap_or_default();
             let keyed = treatment.idempotency_key.is_some();
             let trusted = server.spec.trusted;
-            (verdict::safe(hints, trusted, treatment.safe, keyed), reads_only(hints, trusted))
+            (verdict::is_safe_to_retry(hints, trusted, treatment.safe, keyed), reads_only(hints, trusted))
         }
         // Reads by the specification.
         Operation::Resource { .. } | Operation::Prompt { .. } | Operation::Complete { .. } => (true, true),

@@ -255,7 +255,7 @@ impl Flow<'_> {
                 }
                 Line::Undone { id, item, error } => {
                     let Some(step) = self.plan.index(id) else { continue };
-                    schedule.restore_undone(step, *item);
+                    schedule.restore_compensated(step, *item);
                     let result = error.clone().map_or(Ok(()), Err);
                     undoing.note(label(id, *item), &result);
                     self.show_undone(step, &result, schedule);
@@ -275,7 +275,7 @@ impl Flow<'_> {
             while let Some(task) = if interrupted { None } else { schedule.next_task() } {
                 self.take(task, schedule, &mut work, undoing);
             }
-            if schedule.over() || work.is_empty() {
+            if schedule.is_finished() || work.is_empty() {
                 return;
             }
             let timed_out = self.timed_out.load(Ordering::Relaxed);
@@ -296,7 +296,7 @@ impl Flow<'_> {
                     }
                     self.sweep(schedule);
                 }
-                () = self.run.stop.undoing.raised(), if schedule.undoes() && schedule.running() == 0 => schedule.cancel(),
+                () = self.run.stop.undoing.raised(), if schedule.is_compensating() && schedule.running() == 0 => schedule.cancel(),
                 () = late, if !given_up && !timed_out => {
                     given_up = true;
                     self.forward.raise(TIME_UP);
@@ -326,7 +326,7 @@ impl Flow<'_> {
     /// Writes down that nothing goes forward any more, before anything is undone because of it.
     async fn write_given_up(&self, schedule: &Schedule) {
         let time_up = self.timed_out.load(Ordering::Relaxed);
-        let entry = RunEntry::GivenUp { prefix: self.prefix.clone(), time_up, undo: schedule.undoes(), why: self.forward.why() };
+        let entry = RunEntry::GivenUp { prefix: self.prefix.clone(), time_up, undo: schedule.is_compensating(), why: self.forward.why() };
         // If it cannot be written, whatever comes next cannot be either, and says so.
         let _ = self.run.write(entry).await;
     }
@@ -380,7 +380,7 @@ impl Flow<'_> {
                 Err((why, open)) => {
                     undoing.open |= open;
                     undoing.not.push((label(&self.plan.steps[step].id, item), why));
-                    schedule.undone(step, item);
+                    schedule.compensation_ended(step, item);
                 }
             },
         }
@@ -499,7 +499,7 @@ impl Flow<'_> {
             }
             Ended::Undone(step, item, result) => {
                 undoing.note(label(&self.plan.steps[step].id, item), &result);
-                schedule.undone(step, item);
+                schedule.compensation_ended(step, item);
                 self.show_undone(step, &result, schedule);
             }
         }
@@ -507,7 +507,7 @@ impl Flow<'_> {
 
     /// Shows what became of undoing a step; of one with items, when the last one is done.
     fn show_undone(&self, step: usize, result: &Result<(), StepError>, schedule: &Schedule) {
-        let more = schedule.left().iter().any(|(other, _)| *other == step);
+        let more = schedule.pending_compensations().iter().any(|(other, _)| *other == step);
         self.note(step, None, |view| match (result, &view.state) {
             (Err(error), _) => view.state = StepState::CompensationFailed { error: Arc::new(error.clone()) },
             (Ok(()), StepState::CompensationFailed { .. }) => {}
@@ -556,10 +556,10 @@ impl Flow<'_> {
             (Some(Halt::Failed), None) => self.first_cancelled(&slots),
             (None, _) => None,
         };
-        for (step, item) in schedule.left() {
+        for (step, item) in schedule.pending_compensations() {
             let why = match halted {
                 None => continue,
-                Some(Halt::Cancelled) if !schedule.undoes() => "the run was cancelled",
+                Some(Halt::Cancelled) if !schedule.is_compensating() => "the run was cancelled",
                 Some(_) if self.run.stop.undoing.is_raised() => "undoing was given up",
                 Some(_) => "the run failed where on_error = \"fail\"",
             };
@@ -584,7 +584,9 @@ impl Flow<'_> {
             Some(Halt::Cancelled) => RunOutcome::Cancelled,
             _ if timed_out => RunOutcome::TimedOut,
             // "Undone" is said only where nothing stands.
-            Some(Halt::Failed) if undoing.open && (schedule.undoes() || !undoing.done.is_empty()) => RunOutcome::CompensationFailed,
+            Some(Halt::Failed) if undoing.open && (schedule.is_compensating() || !undoing.done.is_empty()) => {
+                RunOutcome::CompensationFailed
+            }
             Some(Halt::Failed) if refused => RunOutcome::Refused,
             Some(Halt::Failed) if !undoing.done.is_empty() => RunOutcome::Compensated,
             Some(Halt::Failed) => RunOutcome::Failed,

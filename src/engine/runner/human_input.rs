@@ -8,7 +8,7 @@ use crate::domain::{
     body::Body,
     run::{Purpose, RunStep, StepAnswer, StepError, StepErrorKind},
     schema::Checker,
-    workflow::{expression::Data, name::shell},
+    workflow::{expression::Data, name::shell_quoted},
 };
 
 /// Where a question comes from.
@@ -49,7 +49,7 @@ impl Asker<'_> {
 
     /// A yes, or why there is none.
     pub async fn approve(&self, message: String) -> Result<Answered, StepError> {
-        let (path, name) = (&self.step.step, shell(&self.step.step, self.step.item));
+        let (path, name) = (&self.step.step, shell_quoted(&self.step.step, self.step.item));
         match self.run.answer(path, self.step.item) {
             Some(StepAnswer::Approve | StepAnswer::Content { .. }) => {}
             _ if !self.run.ask => {
@@ -71,7 +71,7 @@ impl Asker<'_> {
 
     /// What was entered, or why nothing was.
     pub async fn elicit(&self, message: String, schema: &Body) -> Result<Answered, StepError> {
-        let (path, name) = (&self.step.step, shell(&self.step.step, self.step.item));
+        let (path, name) = (&self.step.step, shell_quoted(&self.step.step, self.step.item));
         let content = match self.run.answer(path, self.step.item) {
             Some(StepAnswer::Content { content }) => content.clone(),
             _ if !self.run.ask => {

@@ -39,7 +39,7 @@ use crate::domain::{
     run::{Change, RunId, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
     workflow::{
         expression::RunFacts,
-        name::{means, means_step},
+        name::{names_step, specificity},
     },
 };
 
@@ -232,13 +232,13 @@ impl Run {
 
     /// What was said beforehand of a step, or an item of it: what names it most exactly, then what was said first.
     fn answer(&self, path: &str, item: Option<u32>) -> Option<&StepAnswer> {
-        let exact = self.answers.iter().rev().filter_map(|(step, answer)| Some((means(step, path, item)?, answer)));
+        let exact = self.answers.iter().rev().filter_map(|(step, answer)| Some((specificity(step, path, item)?, answer)));
         exact.max_by_key(|(exact, _)| *exact).map(|(_, answer)| answer)
     }
 
     /// What was changed of a step for this run; the last word counts.
     fn changes<'a>(&'a self, path: &'a str) -> impl Iterator<Item = Change> + 'a {
-        self.spec.set.iter().rev().filter(move |setting| means_step(&setting.step, path)).map(|setting| setting.change)
+        self.spec.set.iter().rev().filter(move |setting| names_step(&setting.step, path)).map(|setting| setting.change)
     }
 
     /// Tells of a step.

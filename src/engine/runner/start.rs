@@ -16,7 +16,7 @@ use crate::{
     domain::{
         body::Body,
         event::EventKind,
-        in_doubt::{self, Words},
+        in_doubt::{self, Resolutions},
         journal::{Place, RunEntry, RunRecord},
         run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary},
         time::Stamp,
@@ -25,7 +25,7 @@ use crate::{
             check::check_against,
             expression::{Data, RunFacts},
             input_values,
-            name::{self, shell},
+            name::{self, shell_quoted},
             parse::{Source, parse},
             plan::{Action, Plan, PlanStep},
             problem::Problem,
@@ -300,7 +300,7 @@ async fn earlier(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result
 }
 
 /// Refuses words about steps that are not in doubt: they would change nothing.
-fn about_doubts(record: &RunRecord, plan: &Plan, words: &Words) -> Result<(), Refusal> {
+fn about_doubts(record: &RunRecord, plan: &Plan, words: &Resolutions) -> Result<(), Refusal> {
     in_doubt::check(record, plan, words).map_err(|(_, wrong)| Refusal::invalid(wrong.message, vec![wrong.hint]))
 }
 
@@ -309,7 +309,7 @@ fn about_doubts(record: &RunRecord, plan: &Plan, words: &Words) -> Result<(), Re
 async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Refusal> {
     let mut open: Vec<String> = vec![];
     for (place, what, arguments) in record.in_doubt() {
-        let said = match in_doubt::word(&run.answers, &place) {
+        let said = match in_doubt::resolution(&run.answers, &place) {
             Some(said) => Some(said.clone()),
             None if vouched(plan, &place) || target::tool(run, &what).await.is_ok_and(|target| target.repeatable) => {
                 Some(StepAnswer::Repeat)
@@ -331,7 +331,7 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
                     place.purpose.word(),
                     arguments.text()
                 ));
-                let name = shell(&place.step, place.item);
+                let name = shell_quoted(&place.step, place.item);
                 open.push(format!("  --repeat {name} does it again, --skip {name}=JSON takes JSON for its result"));
                 continue;
             }
@@ -347,5 +347,5 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
 
 /// Whether the author of the workflow vouches that the step may run twice.
 fn vouched(plan: &Plan, place: &Place) -> bool {
-    place.purpose == Purpose::Step && name::find(plan, &place.step).is_some_and(|step| step.idempotent)
+    place.purpose == Purpose::Step && name::find_step(plan, &place.step).is_some_and(|step| step.idempotent)
 }

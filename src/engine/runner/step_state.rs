@@ -149,7 +149,7 @@ impl StepEntry {
     /// Keeps the result of an item.
     fn keep(&mut self, item: u32, json: &Body, beside: Beside) {
         // Shared with nobody until the step has ended.
-        Arc::make_mut(&mut self.results).put(place(Some(item)), &json.text());
+        Arc::make_mut(&mut self.results).record(place(Some(item)), &json.text());
         if beside != Beside::default() {
             self.beside.insert(item, beside);
         }
@@ -177,7 +177,7 @@ impl StepEntry {
     /// Counts an item; says whether one more in a hundred is done.
     fn count(&mut self, item: u32, outcome: StepOutcome, fault: Option<StepFault>) -> bool {
         let failed = outcome != StepOutcome::Ok;
-        Arc::make_mut(&mut self.ends).put(place(Some(item)), outcome.word(), fault);
+        Arc::make_mut(&mut self.ends).record(place(Some(item)), outcome.word(), fault);
         let items = self.view.items.get_or_insert_default();
         let share = |done: u32, total: u32| u64::from(done) * 100 / u64::from(total.max(1));
         let before = share(items.done, items.total);
@@ -315,8 +315,8 @@ impl StepEntry {
 
     /// Makes room for so many items; those that an earlier life of the run settled are there already.
     fn grow(&mut self, items: u32) {
-        Arc::make_mut(&mut self.results).grow(place(Some(items)));
-        Arc::make_mut(&mut self.ends).grow(place(Some(items)));
+        Arc::make_mut(&mut self.results).grow_to(place(Some(items)));
+        Arc::make_mut(&mut self.ends).grow_to(place(Some(items)));
     }
 
     /// The run is over and it never ended. Says whether that changes what is shown.

@@ -8,8 +8,8 @@ use crate::{
         read_model::ConsoleState,
         run::{StepDetail, StepError, StepErrorKind},
         workflow::{
-            catalog_lookup::{Target, find, may_offer},
-            near,
+            catalog_lookup::{Target, find_tool, may_offer},
+            closest_match,
         },
     },
     engine::control::Lagged,
@@ -17,13 +17,13 @@ use crate::{
 
 /// The tool behind an exposed name. Waits while a server that may offer it is on its way.
 pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
-    if let Some(found) = run.bus().look(|read_model| find(read_model, name)) {
+    if let Some(found) = run.bus().look(|read_model| find_tool(read_model, name)) {
         return Ok(found);
     }
     let mut tail = run.bus().tail();
     loop {
         let (found, pending) = run.bus().look(|read_model| {
-            (find(read_model, name), read_model.servers.iter().any(|s| s.phase.pending() && may_offer(read_model, s, name)))
+            (find_tool(read_model, name), read_model.servers.iter().any(|s| s.phase.pending() && may_offer(read_model, s, name)))
         });
         match found {
             Some(found) => return Ok(found),
@@ -49,9 +49,10 @@ fn concerns(event: &EventKind) -> bool {
 fn unknown(read_model: &ConsoleState, name: &str) -> StepError {
     let mut error =
         StepError::new(StepErrorKind::Call { failure: FailureKind::UnknownTool }, format!("no server offers the tool {name:?}"));
-    error
-        .detail
-        .extend(near(name, read_model.names.iter().map(|(exposed, _)| &**exposed)).map(|near| format!("did you mean {near:?}?").into()));
+    error.detail.extend(
+        closest_match(name, read_model.names.iter().map(|(exposed, _)| &**exposed))
+            .map(|candidate| format!("did you mean {candidate:?}?").into()),
+    );
     let away = read_model.servers.iter().filter(|s| !s.phase.usable()).map(|s| format!("{} is {}", s.id(), s.phase.word()));
     error.detail.extend(away.into_iter().map(StepDetail::Text));
     error

@@ -71,7 +71,7 @@ fn cells(text: &str) -> Vec<Cell> {
 
 /// A breaker that opened after five failures in a row; the next probe comes `probe` after the start.
 pub fn open(since: u64, probe: u64) -> BreakerView {
-    let reason = "5 failures in a row, the last: timeout: no answer within 5.00 s";
+    let reason = "5 consecutive failures, last: timeout: no answer within 5.00 s";
     BreakerView {
         state: State::Open,
         since: at(since),
@@ -108,7 +108,7 @@ pub fn closed() -> BreakerView {
 /// A breaker that a person holds.
 pub fn held(order: BreakerOverride, since: u64) -> BreakerView {
     let (state, reason) =
-        if order == BreakerOverride::HoldOpen { (State::Open, "held open by hand") } else { (State::Closed, "held closed by hand") };
+        if order == BreakerOverride::HoldOpen { (State::Open, "held open manually") } else { (State::Closed, "held closed manually") };
     let transitions = vec![change(since, State::Closed, state, reason)];
     BreakerView {
         state,
@@ -219,7 +219,7 @@ fn calls(s: &mut Script) {
     // Waits, fails, pauses, fails again, falls back.
     asked(s, 1000, 300, tool_call("payments", "charge", r#"{"card":"4242"}"#));
     stage(s, 1000, 300, CallEvent::CacheMiss { key: "payments/charge/3b1f".into() });
-    stage(s, 1000, 300, CallEvent::Waiting { on: Wait::Place, server: "payments".into() });
+    stage(s, 1000, 300, CallEvent::Waiting { on: Wait::Permit, server: "payments".into() });
     stage(s, 1180, 300, attempt(1, "payments", "charge", Cause::First));
     s.push(1181, EventKind::CallSent { call: CallId(300), round: 1 });
     stage(s, 2180, 300, ended(1, failed(FailureKind::Timeout, "no answer within 1.00 s"), Verdict::Failure, 1000));
@@ -247,7 +247,7 @@ fn calls(s: &mut Script) {
     routed_calls(s);
     // Refused at once.
     asked(s, 6200, 306, tool_call("payments", "charge", "{}"));
-    let failure = Failure::new(FailureKind::BreakerOpen, "payments is left alone until 11:06:53: 5 failures in a row");
+    let failure = Failure::new(FailureKind::BreakerOpen, "payments is left alone until 11:06:53: 5 consecutive failures");
     over(s, (6200, 6200), 306, End { outcome: Outcome::Failed { failure: Arc::new(failure) }, attempts: 0, by: None, cached: None });
     // Still pausing.
     asked(s, 7000, 307, tool_call("analytics", "track_event", "{}"));
@@ -264,7 +264,7 @@ fn routed_calls(s: &mut Script) {
     for (n, (first, rest)) in [("email", "email-b"), ("email-b", "email"), ("email", "email-b")].into_iter().enumerate() {
         let (call, ms) = (303 + n as u64, 5400 + n as u64 * 200);
         asked(s, ms, call, tool_call("mail", "send_email", r#"{"to":"ann@example.org"}"#));
-        let mut decided = Decision::clone(&decision(&[first, rest], "by chance, weight 3 of 4"));
+        let mut decided = Decision::clone(&decision(&[first, rest], "random, weight 3 of 4"));
         if n == 2 {
             decided = Decision { order: vec![first.into()], passed_over: vec![(rest.into(), "breaker open".into())], ..decided };
         }

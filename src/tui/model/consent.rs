@@ -121,7 +121,7 @@ impl Model {
         let names: BTreeSet<String> = catalog_lookup::tools_of(plan).into_iter().collect();
         let (mut lines, mut about, mut changed, mut destroys) = (vec![], vec![], false, false);
         for tool in names {
-            let Some(target) = catalog_lookup::find(read_model, &tool) else {
+            let Some(target) = catalog_lookup::find_tool(read_model, &tool) else {
                 // Nothing is known of it yet; the run may find it.
                 if self.confirm != ConfirmPolicy::Never {
                     lines.push(format!("{tool} (not listed now)"));

@@ -180,7 +180,7 @@ fn faults_are_made_changed_and_ended() {
     keys(&mut m, "I ctrl-u");
     text(&mut m, "latency=1s,explode=1");
     assert_eq!(keys(&mut m, "enter"), []);
-    assert!(frame(&mut m).contains("there is no fault"), "{}", frame(&mut m));
+    assert!(frame(&mut m).contains("unknown fault"), "{}", frame(&mut m));
     keys(&mut m, "ctrl-u");
     text(&mut m, "drop=10%");
     let wanted = Fault { drop: 0.1, ..Fault::default() };

@@ -85,7 +85,7 @@ fn a_run_is_started_from_its_form_and_followed() {
     let seq = harness.model.read_model().seq;
     harness.send(Msg::Events(runs::compensated(seq, 2, 12_000)));
     let frame = harness.frame();
-    assert!(frame.contains("failed and undone") && frame.contains("↶ undone") && frame.contains("✕ 890 ms"), "{frame}");
+    assert!(frame.contains("failed and compensated") && frame.contains("↶ undone") && frame.contains("✕ 890 ms"), "{frame}");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_run_has_a_lane_on_the_timeline() {
     let frame = harness.frame();
     let lane = |frame: &str, name: &str| frame.lines().find(|l| l.contains(name)).map(str::to_owned).unwrap_or_default();
     let undone = lane(&frame, "⇶ onbo");
-    assert!(undone.contains("┣") && undone.contains("↶ failed and undone · 1.08 s"), "{frame}");
+    assert!(undone.contains("┣") && undone.contains("↶ failed and compensated · 1.08 s"), "{frame}");
     assert!(lane(&frame, "⇶ noti").contains("▸") && lane(&frame, "⇶ noti").contains("running"), "{frame}");
     // The cursor on it shows its calls, wherever they ran, and Enter opens one of them.
     harness.keys("j j j j j j");

@@ -62,7 +62,7 @@ impl DryRun {
         }
         if self.steps.iter().any(|step| step.open) {
             sheet.gap();
-            sheet.text("What stands in {{ }} is known only when the steps before have run.", theme.muted);
+            sheet.text("Values in {{ }} are filled in when the run reaches that step.", theme.muted);
         }
         sheet
     }

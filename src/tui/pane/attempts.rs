@@ -104,7 +104,7 @@ fn of_segment(segment: &Segment, call: &CallView, theme: &Theme) -> Line {
                     };
                     let style = if segment.kind.failed() { theme.fail } else { theme.ok };
                     more.push((format!("{glyph} {end} · {took}"), style));
-                    if call.storied() {
+                    if call.has_trace() {
                         more.push((counts.to_owned(), theme.muted));
                     }
                 }
@@ -120,7 +120,7 @@ fn of_segment(segment: &Segment, call: &CallView, theme: &Theme) -> Line {
 fn waited_for(on: Wait, server: &str) -> String {
     match on {
         Wait::Ready => format!("{server} to be ready"),
-        Wait::Place => format!("a place at {server}"),
+        Wait::Permit => format!("a place at {server}"),
         Wait::Rate => format!("the rate of {server}"),
     }
 }

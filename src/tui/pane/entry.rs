@@ -220,7 +220,7 @@ fn draw_facts(call: &CallView, row: &Row, look: DrawContext, area: Rect, buf: &m
     let rounds = call.settled.as_ref().map_or(call.round, |s| s.rounds);
     let rounds = if rounds > 1 { format!(" · {rounds} rounds") } else { String::new() };
     pen.put(&format!(" · {}{rounds}", call.spec.operation.method()), theme.muted);
-    if call.storied() {
+    if call.has_trace() {
         return draw_stages(call, look, Rect { y: area.y + 1, height: area.height.min(2) - 1, ..area }, buf);
     }
     let parts = stretches(call, look.now);

@@ -229,7 +229,7 @@ fn stage_words(call: &CallView) -> Option<String> {
     let (_, last) = call.stages().last()?;
     Some(match &**last {
         CallEvent::Waiting { on: Wait::Ready, .. } => "waits: server".into(),
-        CallEvent::Waiting { on: Wait::Place, .. } => "waits: place".into(),
+        CallEvent::Waiting { on: Wait::Permit, .. } => "waits: place".into(),
         CallEvent::Waiting { on: Wait::Rate, .. } => "waits: rate".into(),
         CallEvent::Probing { .. } => "probing".into(),
         CallEvent::BackOff { .. } => "pausing".into(),

@@ -143,7 +143,7 @@ impl Story {
         match mood {
             Mood::Well => self.over((ms, ended), 1, fake::text_result(r#"{"charged":true}"#), None),
             Mood::Failing => {
-                self.stage(ended, CallEvent::NotRepeated { why: "it may have run, and is not known to be safe to repeat".into() });
+                self.stage(ended, CallEvent::NotRepeated { why: "it may have run, and is not known to be safe to retry".into() });
                 self.fall_back(ended, 2, how, ms);
             }
         }

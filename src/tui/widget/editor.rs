@@ -381,7 +381,7 @@ mod tests {
         ✕3   oops
          4 }
 
-        ✕ line 3, column 3: a key in double quotes should be here
+        ✕ line 3, column 3: expected a key in double quotes
         "#);
         assert!(editor.format().is_err());
         press(&mut editor, KeyCode::Char('"'), KeyModifiers::NONE);

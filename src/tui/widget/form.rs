@@ -391,7 +391,7 @@ impl FormView {
     /// Unfolds the row that hides something wrong; gives its path.
     fn hidden_wrong(&mut self) -> Option<Path> {
         let rows = self.form.rows();
-        let row = rows.into_iter().find(|row| self.form.node(&row.path).is_some_and(|node| node.folded && !node.sound()))?;
+        let row = rows.into_iter().find(|row| self.form.node(&row.path).is_some_and(|node| node.folded && !node.is_valid()))?;
         self.form.fold(&row.path, false);
         Some(row.path)
     }

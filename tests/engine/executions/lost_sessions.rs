@@ -98,7 +98,7 @@ async fn an_unsafe_call_is_sent_again_when_the_old_session_is_proven_gone() {
     assert_eq!((backend.ran(), settled.attempts, backend.server.count("initialize")), (1, 1, 2));
     let read_model = rig.read_model();
     let words: Vec<String> = read_model.calls.back().unwrap().stages().iter().map(|(_, stage)| stage.words()).collect();
-    assert!(words.iter().any(|line| line.contains("session lost, sent again in a new one")), "{words:?}");
+    assert!(words.iter().any(|line| line.contains("session lost, resent in a new session")), "{words:?}");
     let pings: Vec<Option<String>> = backend
         .server
         .log()

@@ -10,7 +10,7 @@ async fn a_server_that_cannot_be_reached_opens_its_breaker_and_a_connection_clos
     let rig = Rig::over(fake.clone(), vec![spec]);
     let read_model = until(&rig, |w| w.servers[0].breaker.state == Breaking::Open).await;
     assert!(
-        read_model.servers[0].breaker.reason.contains("3 failures in a row, the last: transport: not today"),
+        read_model.servers[0].breaker.reason.contains("3 consecutive failures, last: transport: not today"),
         "{:?}",
         read_model.servers[0].breaker
     );
@@ -19,7 +19,7 @@ async fn a_server_that_cannot_be_reached_opens_its_breaker_and_a_connection_clos
     assert_eq!((failure_of(&settled).kind, settled.timings.total()), (FailureKind::BreakerOpen, Duration::ZERO));
     let read_model = until(&rig, |w| w.servers[0].phase.usable()).await;
     let breaker = &read_model.servers[0].breaker;
-    assert_eq!((breaker.state, breaker.calls, breaker.reason.as_str()), (Breaking::Closed, 0, "it is connected again"));
+    assert_eq!((breaker.state, breaker.calls, breaker.reason.as_str()), (Breaking::Closed, 0, "reconnected"));
     assert!(matches!(echo(&rig, None).await.outcome, Outcome::Ok { .. }));
     rig.stop().await;
 }
@@ -33,7 +33,7 @@ async fn a_server_that_was_given_up_shows_an_open_breaker_and_says_why() {
     let failure = failure_of(&settled);
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::NotReady, false));
     assert!(
-        failure.message.contains("not today") && failure.causes.iter().any(|cause| cause.contains("5 failures in a row")),
+        failure.message.contains("not today") && failure.causes.iter().any(|cause| cause.contains("5 consecutive failures")),
         "{failure:?}"
     );
     rig.stop().await;
@@ -58,7 +58,7 @@ async fn a_breaker_that_is_switched_off_while_it_is_open_is_seen_to_close() {
     off.policy.breaker.on = false;
     rig.engine.apply(vec![off]);
     let breaker = rig.server("web").breaker;
-    assert_eq!((breaker.state, breaker.held, breaker.reason.as_str()), (Breaking::Closed, None, "switched off"));
+    assert_eq!((breaker.state, breaker.held, breaker.reason.as_str()), (Breaking::Closed, None, "breaker disabled"));
     let last = breaker.transitions.last().expect("a change");
     assert_eq!((last.from, last.to), (Breaking::Open, Breaking::Closed));
     assert!(matches!(echo(&rig, None).await.outcome, Outcome::Ok { .. }));
@@ -75,6 +75,6 @@ async fn a_breaker_that_is_switched_off_while_it_is_open_is_seen_to_close() {
     assert_eq!(failure_of(&*echo(&rig, None).await).kind, FailureKind::BreakerOpen);
     rig.engine.set_rules(Rules { tools: vec![rule(false)], ..Rules::default() });
     assert!(matches!(echo(&rig, None).await.outcome, Outcome::Ok { .. }));
-    assert_eq!(rig.server("web").tool_breakers["echo"].reason, "switched off");
+    assert_eq!(rig.server("web").tool_breakers["echo"].reason, "breaker disabled");
     rig.stop().await;
 }

@@ -99,7 +99,7 @@ async fn what_is_in_doubt_and_not_safe_waits_for_a_word() {
     let (report, _) = finished(&rig, id(1), resume(id(1), words)).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::Invalid, 0), "{report:#?}");
     assert!(report.why.as_ref().is_some_and(|why| why.contains("`note` is not in doubt")), "{report:#?}");
-    assert_eq!(report.detail, ["in doubt: pay; leave out the others"]);
+    assert_eq!(report.detail, ["in doubt: pay; remove the others"]);
     // It is still there, and goes on with a word.
     let (report, _) = finished(&rig, id(1), resume(id(1), vec![("pay".into(), StepAnswer::Repeat)])).await;
     assert_eq!(report.outcome, RunOutcome::Ok);

@@ -1,4 +1,4 @@
-//! A breaker behind its lock, in every order in which threads can come to it.
+//! Checks a breaker behind its lock under every interleaving of threads.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::domain::{policy::verdict::Verdict, time::Stamp};
 
 const LATER: Stamp = Stamp(2_000_000_000);
 
-/// A breaker that opened and whose time is over.
+/// A breaker that opened and whose open period is over.
 fn due(places: u32) -> Breaker {
     let policy = BreakerPolicy { consecutive: 1, open: Duration::from_secs(1), half_open_calls: places, ..BreakerPolicy::default() };
     let mut breaker = Breaker::new(policy);
@@ -25,10 +25,10 @@ fn due(places: u32) -> Breaker {
     breaker
 }
 
-/// One caller more than there are places comes at once; each that is let through stays in for a while and then does `after`.
+/// One caller more than there are permits arrives; each that is admitted stays a while and then does `after`.
 fn meet(places: u32, after: fn(&mut Breaker, super::Admission), end: fn(&Breaker)) {
     let mut model = loom::model::Builder::new();
-    // Bugs of this kind show with two changes of thread where none was due.
+    // Bugs of this kind show with two preemptions.
     model.preemption_bound = Some(2);
     model.check(move || {
         let breaker = Arc::new(Mutex::new(due(places)));
@@ -40,10 +40,10 @@ fn meet(places: u32, after: fn(&mut Breaker, super::Admission), end: fn(&Breaker
                     let admitted = {
                         let mut breaker = breaker.lock().expect("no panic");
                         let admitted = breaker.admit(LATER).ok();
-                        // Probes only: a closed breaker lets everybody through.
+                        // Probes only: a closed breaker admits everyone.
                         let probing = admitted.as_ref().is_some_and(|admission| admission.probe.is_some());
                         if probing {
-                            assert!(inside.fetch_add(1, Ordering::SeqCst) < places, "more than {places} at once");
+                            assert!(inside.fetch_add(1, Ordering::SeqCst) < places, "more than {places} simultaneously");
                         }
                         admitted
                     };

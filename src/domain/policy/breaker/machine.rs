@@ -8,21 +8,21 @@ use crate::domain::{
     time::{Stamp, short},
 };
 
-/// The most calls that a window holds, whatever its policy says.
+/// Maximum number of calls in a window, whatever its policy says.
 pub const MOST_CALLS: usize = 4096;
-/// Calls of the window that a view shows.
-const SHOWN_CALLS: usize = 64;
-/// Changes of state that are remembered.
-const SHOWN_CHANGES: usize = 20;
+/// Calls of the window in a view.
+const VIEW_CALLS: usize = 64;
+/// State changes in a view.
+const VIEW_TRANSITIONS: usize = 20;
 
-/// A circuit breaker. Pure: whoever asks passes the time, which never goes back.
+/// A circuit breaker. Callers pass the current time, which never goes backwards.
 ///
-/// Every admission is given back by [`Breaker::record`] or [`Breaker::release`]; one that is lost takes a place in
-/// half-open for no longer than [`BreakerPolicy::lease`]. Constant time per call, on average.
+/// Callers return each admission by [`Breaker::record`] or [`Breaker::release`]; a lost one occupies a half-open
+/// permit until [`BreakerPolicy::lease`] ends. Amortised constant time per call.
 #[derive(Debug)]
 pub struct Breaker {
     policy: BreakerPolicy,
-    /// Goes up with every change of state and every order: what was admitted before moves nothing.
+    /// Incremented by every state change and override: admissions of earlier generations change nothing.
     generation: u64,
     state: State,
     since: Stamp,
@@ -32,25 +32,25 @@ pub struct Breaker {
     failures: u32,
     slow: u32,
     consecutive: u32,
-    /// How many of those were connections that could not be made.
-    unreached: u32,
-    /// It is open because of such alone.
-    no_way: bool,
-    /// When an open breaker lets a probe through; `None` while it is held open.
+    /// How many of the consecutive failures were failed connections.
+    failed_connections: u32,
+    /// The breaker opened because of failed connections only.
+    connections_only: bool,
+    /// Time from which an open breaker admits a probe; `None` while held open.
     until: Option<Stamp>,
     openings: u32,
     refused: u64,
-    /// The places taken in half-open, oldest first, with when each was given.
+    /// The half-open permits in use, oldest first: number and time of the grant.
     probes: VecDeque<(u64, Stamp)>,
-    /// Number of the last place given in half-open.
-    numbered: u64,
-    /// Probes that came back well since it became half-open.
+    /// Number of the last half-open permit.
+    last_probe: u64,
+    /// Successful probes in this half-open period.
     successes: u32,
     transitions: VecDeque<Transition>,
 }
 
 impl Breaker {
-    /// A closed breaker that has counted nothing.
+    /// Creates a closed breaker with an empty window.
     pub fn new(policy: BreakerPolicy) -> Breaker {
         Breaker {
             policy,
@@ -63,57 +63,58 @@ impl Breaker {
             failures: 0,
             slow: 0,
             consecutive: 0,
-            unreached: 0,
-            no_way: false,
+            failed_connections: 0,
+            connections_only: false,
             until: None,
             openings: 0,
             refused: 0,
             probes: VecDeque::new(),
-            numbered: 0,
+            last_probe: 0,
             successes: 0,
             transitions: VecDeque::new(),
         }
     }
 
-    /// The policy.
+    /// Returns the policy.
     pub fn policy(&self) -> &BreakerPolicy {
         &self.policy
     }
 
-    /// Changes the policy; state and window stay. One that is switched off closes and forgets everything but its changes,
-    /// holds included; that is a change, if it was not closed. A time that it is already open for stays as it was set.
+    /// Replaces the policy; state and window stay. Switching the breaker off closes it, ends a hold and clears
+    /// everything but the recorded transitions; that is a transition unless it was closed. An open period that
+    /// already began keeps its length.
     pub fn set_policy(&mut self, policy: BreakerPolicy, now: Stamp) -> Option<Transition> {
         if !self.policy.on || policy.on {
             self.policy = policy;
             return None;
         }
         self.held = None;
-        let change = (self.state != State::Closed).then(|| self.close("switched off".into(), now));
+        let change = (self.state != State::Closed).then(|| self.close("breaker disabled".into(), now));
         let (generation, since, reason) = (self.generation + 1, self.since, std::mem::take(&mut self.reason));
         let transitions = std::mem::take(&mut self.transitions);
-        *self = Breaker { generation, numbered: self.numbered, since, reason, transitions, ..Breaker::new(policy) };
+        *self = Breaker { generation, last_probe: self.last_probe, since, reason, transitions, ..Breaker::new(policy) };
         change
     }
 
-    /// Lets a call through, or says why not. An open breaker whose time is over becomes half-open by being asked.
+    /// Admits or refuses a call. An open breaker whose open period is over becomes half-open.
     ///
-    /// Half-open lets [`BreakerPolicy::half_open_calls`] through in all until they decide; one that came back
-    /// neutral, or that is out for longer than its lease, gives its place to another.
+    /// Half-open admits at most [`BreakerPolicy::half_open_calls`] calls until they decide. A neutral result, or an
+    /// expired lease, frees the permit.
     pub fn admit(&mut self, now: Stamp) -> Result<Admission, Refusal> {
         if !self.policy.on {
             return Ok(Admission { generation: self.generation, probe: None });
         }
         if self.state == State::Open && self.until.is_some_and(|until| now >= until) {
-            let after = format!("open for {}, asking again", short(now.since(self.since)));
-            self.turn(State::HalfOpen, after, now);
+            let after = format!("open for {}, probing", short(now.since(self.since)));
+            self.transition(State::HalfOpen, after, now);
         }
         self.settle_half_open(now);
         match self.state {
             State::Closed => Ok(Admission { generation: self.generation, probe: None }),
-            State::HalfOpen if self.places_taken() < self.places() => {
-                self.numbered += 1;
-                self.probes.push_back((self.numbered, now));
-                Ok(Admission { generation: self.generation, probe: Some(self.numbered) })
+            State::HalfOpen if self.permits_taken() < self.permits() => {
+                self.last_probe += 1;
+                self.probes.push_back((self.last_probe, now));
+                Ok(Admission { generation: self.generation, probe: Some(self.last_probe) })
             }
             State::HalfOpen | State::Open => {
                 self.refused += 1;
@@ -126,24 +127,24 @@ impl Breaker {
         Refusal { state: self.state, since: self.since, reason: self.reason.clone(), next_probe: self.next_probe() }
     }
 
-    /// Says what [`Breaker::admit`] would, and changes nothing.
+    /// Returns the result that [`Breaker::admit`] would have, without changing anything.
     pub fn peek(&self, now: Stamp) -> Result<(), Refusal> {
         let passes = match self.state {
             _ if !self.policy.on => true,
             State::Closed => true,
             State::Open => self.until.is_some_and(|until| now >= until),
             State::HalfOpen => {
-                let out = self.probes.iter().filter(|(_, given)| !self.overdue(*given, now)).count() as u32;
-                out + self.successes < self.places()
+                let out = self.probes.iter().filter(|(_, granted)| !self.lease_expired(*granted, now)).count() as u32;
+                out + self.successes < self.permits()
             }
         };
         if passes { Ok(()) } else { Err(self.refusal()) }
     }
 
-    /// Takes in how an admitted call went. `why` is the failure in words, `took` how long it took.
+    /// Records the result of an admitted call. `why` describes a failure, `took` is the duration.
     ///
-    /// Neutral gives the place back and counts nothing. What was admitted before the last change of state, or is out
-    /// for longer than its lease in half-open, moves nothing.
+    /// A neutral result frees the permit and counts nothing. Admissions from before the last state change, or past
+    /// their half-open lease, change nothing.
     pub fn record(&mut self, admission: Admission, verdict: Verdict, took: Duration, why: &str, now: Stamp) -> Option<Transition> {
         if !self.policy.on || admission.generation != self.generation {
             return None;
@@ -151,74 +152,76 @@ impl Breaker {
         self.settle_half_open(now);
         match (self.state, admission.probe) {
             (State::Closed, _) => self.record_closed(verdict, took, why, now),
-            (State::HalfOpen, Some(number)) if self.give_back(number) => self.record_probe(verdict, took, why, now),
+            (State::HalfOpen, Some(number)) if self.free_permit(number) => self.record_probe(verdict, took, why, now),
             _ => None,
         }
     }
 
-    /// A connection could not be made, which no call asked for. Counts like a failed call while closed; while open, and its
-    /// time over, like a failed probe; else nothing.
+    /// Records a failed connection attempt that belongs to no call. It counts like a failed call while closed, like a
+    /// failed probe once the open period is over, and is ignored otherwise.
     pub fn unreachable(&mut self, why: &str, now: Stamp) -> Option<Transition> {
         if !self.policy.on {
             return None;
         }
         match self.state {
             State::Closed => {
-                self.unreached = self.unreached.saturating_add(1);
+                self.failed_connections = self.failed_connections.saturating_add(1);
                 let opened = self.record_closed(Verdict::Failure, Duration::ZERO, why, now);
-                // Every failure that counts, in a row or in the window, was one of these.
-                self.no_way = opened.is_some() && self.unreached == self.consecutive && self.failures <= self.unreached;
+                // Every counted failure, consecutive or in the window, was a failed connection.
+                self.connections_only =
+                    opened.is_some() && self.failed_connections == self.consecutive && self.failures <= self.failed_connections;
                 opened
             }
             State::Open if self.until.is_some_and(|until| now >= until) => {
-                let no_way = self.no_way;
-                self.turn(State::HalfOpen, format!("open for {}, connecting again", short(now.since(self.since))), now);
+                let connections_only = self.connections_only;
+                self.transition(State::HalfOpen, format!("open for {}, reconnecting", short(now.since(self.since))), now);
                 let opened = self.open(format!("no connection: {why}"), now);
-                self.no_way = no_way;
+                self.connections_only = connections_only;
                 Some(opened)
             }
             State::Open | State::HalfOpen => None,
         }
     }
 
-    /// A connection was made. It takes back a row of failures that were connections alone, and closes a breaker that is
-    /// open because of such alone: the handshake was its probe. What calls failed, calls have to mend.
+    /// Records a successful connection. It clears consecutive failures that were failed connections only, and closes
+    /// a breaker that opened because of these only: the handshake was its probe. Failures of calls need successful
+    /// calls.
     pub fn reachable(&mut self, now: Stamp) -> Option<Transition> {
-        if self.state == State::Closed && self.unreached == self.consecutive {
-            // They are the last of the window, as far as it still holds them.
-            for _ in 0..self.unreached {
+        if self.state == State::Closed && self.failed_connections == self.consecutive {
+            // They are the last entries of the window, as far as it still holds them.
+            for _ in 0..self.failed_connections {
                 let Some((_, cell)) = self.window.pop_back() else { break };
                 self.failures -= u32::from(cell.failed());
                 self.slow -= u32::from(cell.slow());
             }
-            (self.unreached, self.consecutive) = (0, 0);
+            (self.failed_connections, self.consecutive) = (0, 0);
         }
-        let mended = self.state == State::Open && self.no_way && self.held.is_none();
-        mended.then(|| self.close("it is connected again".into(), now))
+        let reconnected = self.state == State::Open && self.connections_only && self.held.is_none();
+        reconnected.then(|| self.close("reconnected".into(), now))
     }
 
-    /// Takes an admission back whose call never came to anything: the place is free, nothing is counted.
+    /// Returns an admission whose call was not made: frees the permit, counts nothing.
     pub fn release(&mut self, admission: Admission, now: Stamp) {
         let _ = self.record(admission, Verdict::Neutral, Duration::ZERO, "", now);
     }
 
-    /// Does what a person says. `None` when that changes nothing, as with a breaker that is switched off.
-    pub fn order(&mut self, order: BreakerOverride, now: Stamp) -> Option<Transition> {
+    /// Applies a manual override. Returns `None` if it changes nothing, as on a breaker that is switched off.
+    pub fn apply_override(&mut self, action: BreakerOverride, now: Stamp) -> Option<Transition> {
         if !self.policy.on {
             return None;
         }
-        let held = matches!(order, BreakerOverride::HoldOpen | BreakerOverride::HoldClosed).then_some(order);
-        let to = if matches!(order, BreakerOverride::Trip | BreakerOverride::HoldOpen) { State::Open } else { State::Closed };
-        let nothing = self.state == to && self.held == held && matches!(order, BreakerOverride::HoldOpen | BreakerOverride::HoldClosed);
+        let held = matches!(action, BreakerOverride::HoldOpen | BreakerOverride::HoldClosed).then_some(action);
+        let to = if matches!(action, BreakerOverride::Trip | BreakerOverride::HoldOpen) { State::Open } else { State::Closed };
+        let nothing = self.state == to && self.held == held && matches!(action, BreakerOverride::HoldOpen | BreakerOverride::HoldClosed);
         if nothing {
             return None;
         }
         self.held = held;
-        let reason = match order {
-            BreakerOverride::Trip => "tripped by hand",
-            BreakerOverride::HoldOpen => "held open by hand",
-            BreakerOverride::HoldClosed => "held closed by hand",
-            BreakerOverride::Reset => "reset by hand",
+        let reason = match action {
+            BreakerOverride::Trip => "opened manually",
+            BreakerOverride::HoldOpen => "held open manually",
+            BreakerOverride::HoldClosed => "held closed manually",
+            BreakerOverride::Reset => "reset manually",
         };
         let change = match to {
             State::Open => self.open(reason.into(), now),
@@ -227,39 +230,39 @@ impl Breaker {
         Some(change)
     }
 
-    /// When an open breaker lets the next probe through; `None` while it does not wait for that.
+    /// Returns the time from which an open breaker admits the next probe; `None` in other states and while held open.
     pub fn next_probe(&self) -> Option<Stamp> {
         self.until.filter(|_| self.state == State::Open)
     }
 
-    /// The state.
+    /// Returns the state.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// The breaker as shown.
+    /// Returns a snapshot for display.
     pub fn view(&self, now: Stamp) -> BreakerView {
-        let gone = self.aged(now);
+        let gone = self.expired(now);
         let (mut failures, mut slow) = (self.failures, self.slow);
         for (_, cell) in self.window.iter().take(gone) {
             failures -= u32::from(cell.failed());
             slow -= u32::from(cell.slow());
         }
         let calls = (self.window.len() - gone) as u32;
-        let enough = calls >= self.minimum();
-        let shown = self.window.len().saturating_sub(SHOWN_CALLS).max(gone);
+        let enough = calls >= self.minimum_calls_in_window();
+        let first_shown = self.window.len().saturating_sub(VIEW_CALLS).max(gone);
         BreakerView {
             state: self.state,
             since: self.since,
             reason: self.reason.clone(),
             held: self.held,
-            cells: self.window.iter().skip(shown).map(|(_, cell)| *cell).collect(),
+            cells: self.window.iter().skip(first_shown).map(|(_, cell)| *cell).collect(),
             calls,
             failure_rate: enough.then(|| share(failures, calls)),
             slow_rate: enough.then(|| share(slow, calls)),
             consecutive: self.consecutive,
             next_probe: self.next_probe(),
-            probing: self.probes.iter().filter(|(_, given)| !self.overdue(*given, now)).count() as u32,
+            probing: self.probes.iter().filter(|(_, granted)| !self.lease_expired(*granted, now)).count() as u32,
             openings: self.openings,
             refused: self.refused,
             transitions: self.transitions.iter().cloned().collect(),
@@ -275,16 +278,16 @@ impl Breaker {
             (Verdict::Failure, true) => Cell::SlowFailure,
         };
         self.consecutive = if cell.failed() { self.consecutive.saturating_add(1) } else { 0 };
-        self.unreached = self.unreached.min(self.consecutive);
+        self.failed_connections = self.failed_connections.min(self.consecutive);
         self.window.push_back((now, cell));
         self.failures += u32::from(cell.failed());
         self.slow += u32::from(cell.slow());
-        self.forget_old(now);
+        self.drop_expired(now);
         if self.held.is_some() {
             return None;
         }
-        // A call that went well may be the one that makes enough for a share.
-        let reason = self.too_much(if cell.failed() { why } else { "" })?;
+        // A successful call can complete the minimum_calls_in_window number of calls for a rate.
+        let reason = self.open_reason(if cell.failed() { why } else { "" })?;
         Some(self.open(reason, now))
     }
 
@@ -296,31 +299,31 @@ impl Breaker {
             Verdict::Success if still_slow => Some(self.open(format!("the probe was slow: {}", short(took)), now)),
             Verdict::Success => {
                 self.successes += 1;
-                self.healed(now)
+                self.close_if_healthy(now)
             }
         }
     }
 
-    /// Why what is counted is too much; `None` when it is not.
-    fn too_much(&self, why: &str) -> Option<String> {
+    /// Returns why the counts open the breaker; `None` if they do not.
+    fn open_reason(&self, why: &str) -> Option<String> {
         let policy = &self.policy;
-        let last = if why.is_empty() { String::new() } else { format!(", the last: {why}") };
+        let last = if why.is_empty() { String::new() } else { format!(", last: {why}") };
         if policy.consecutive > 0 && self.consecutive >= policy.consecutive {
             return Some(if self.consecutive == 1 {
-                format!("a failure: {why}")
+                format!("failed: {why}")
             } else {
-                format!("{} failures in a row{last}", self.consecutive)
+                format!("{} consecutive failures{last}", self.consecutive)
             });
         }
         let calls = self.window.len() as u32;
-        if calls < self.minimum() {
+        if calls < self.minimum_calls_in_window() {
             return None;
         }
-        let over = |count: u32, limit: f64| limit > 0.0 && share(count, calls) >= limit;
-        if over(self.failures, policy.failure_rate) {
+        let reaches = |count: u32, limit: f64| limit > 0.0 && share(count, calls) >= limit;
+        if reaches(self.failures, policy.failure_rate) {
             return Some(format!("{} of {calls} calls failed{last}", self.failures));
         }
-        if over(self.slow, policy.slow_rate) {
+        if reaches(self.slow, policy.slow_rate) {
             return Some(format!("{} of {calls} calls took {} or longer", self.slow, short(policy.slow_call)));
         }
         None
@@ -332,19 +335,19 @@ impl Breaker {
             State::HalfOpen => self.openings = self.openings.saturating_add(1),
             State::Open => {}
         }
-        let change = self.turn(State::Open, reason, now);
+        let change = self.transition(State::Open, reason, now);
         self.until = if self.held.is_some() { None } else { Some(now.plus(self.open_for())) };
         change
     }
 
     fn close(&mut self, reason: String, now: Stamp) -> Transition {
         (self.openings, self.refused, self.until) = (0, 0, None);
-        self.turn(State::Closed, reason, now)
+        self.transition(State::Closed, reason, now)
     }
 
-    /// Closes when enough probes came back well.
-    fn healed(&mut self, now: Stamp) -> Option<Transition> {
-        let enough = self.state == State::HalfOpen && self.successes >= self.places();
+    /// Closes the breaker once enough probes succeeded.
+    fn close_if_healthy(&mut self, now: Stamp) -> Option<Transition> {
+        let enough = self.state == State::HalfOpen && self.successes >= self.permits();
         let reason = match self.successes {
             1 => "the probe succeeded".to_owned(),
             n => format!("{n} probes succeeded"),
@@ -352,57 +355,57 @@ impl Breaker {
         enough.then(|| self.close(reason, now))
     }
 
-    /// Changes the state; what was admitted before no longer counts. What opened it stays in the window to be seen
-    /// until it closes.
-    fn turn(&mut self, to: State, reason: String, now: Stamp) -> Transition {
+    /// Changes the state and starts a new generation. The window keeps the calls that opened the breaker, for
+    /// display, until it closes.
+    fn transition(&mut self, to: State, reason: String, now: Stamp) -> Transition {
         let change = Transition { at: now, from: self.state, to, reason: reason.clone() };
         self.generation += 1;
         (self.state, self.since, self.reason) = (to, now, reason);
         self.probes.clear();
         self.successes = 0;
-        self.no_way = false;
+        self.connections_only = false;
         if to == State::Closed {
             self.window.clear();
-            (self.failures, self.slow, self.consecutive, self.unreached) = (0, 0, 0, 0);
+            (self.failures, self.slow, self.consecutive, self.failed_connections) = (0, 0, 0, 0);
         }
-        if self.transitions.len() == SHOWN_CHANGES {
+        if self.transitions.len() == VIEW_TRANSITIONS {
             self.transitions.pop_front();
         }
         self.transitions.push_back(change.clone());
         change
     }
 
-    /// Takes back the places of probes that are out for too long. Fewer places may also be asked for than probes
-    /// have come back well by now, when the policy changed.
+    /// Frees the permits of probes whose lease expired. May also close the breaker: a changed policy can need fewer
+    /// successes than there were.
     fn settle_half_open(&mut self, now: Stamp) {
         if self.state != State::HalfOpen {
             return;
         }
-        while self.probes.front().is_some_and(|(_, given)| self.overdue(*given, now)) {
+        while self.probes.front().is_some_and(|(_, granted)| self.lease_expired(*granted, now)) {
             self.probes.pop_front();
         }
-        let _ = self.healed(now);
+        let _ = self.close_if_healthy(now);
     }
 
-    fn overdue(&self, given: Stamp, now: Stamp) -> bool {
-        now.since(given) >= self.policy.lease
+    fn lease_expired(&self, granted: Stamp, now: Stamp) -> bool {
+        now.since(granted) >= self.policy.lease
     }
 
-    /// Frees the place of this number; whether it was taken.
-    fn give_back(&mut self, number: u64) -> bool {
+    /// Frees the permit of this number. Returns whether it was in use.
+    fn free_permit(&mut self, number: u64) -> bool {
         let place = self.probes.iter().position(|(probe, _)| *probe == number);
         place.and_then(|place| self.probes.remove(place)).is_some()
     }
 
-    fn places(&self) -> u32 {
+    fn permits(&self) -> u32 {
         self.policy.half_open_calls.max(1)
     }
 
-    fn places_taken(&self) -> u32 {
+    fn permits_taken(&self) -> u32 {
         self.successes + self.probes.len() as u32
     }
 
-    /// How long this opening lasts.
+    /// Returns the length of this open period.
     fn open_for(&self) -> Duration {
         let policy = &self.policy;
         let longest = policy.open_max.max(policy.open);
@@ -410,8 +413,8 @@ impl Breaker {
         Duration::try_from_secs_f64(policy.open.as_secs_f64() * times).unwrap_or(longest).min(longest)
     }
 
-    /// Calls at the front of the window that are no longer in it.
-    fn aged(&self, now: Stamp) -> usize {
+    /// Returns how many calls at the front of the window have expired.
+    fn expired(&self, now: Stamp) -> usize {
         let surplus = |most: usize| self.window.len().saturating_sub(most.clamp(1, MOST_CALLS));
         match self.policy.window {
             Window::Calls(calls) => surplus(calls as usize),
@@ -422,15 +425,15 @@ impl Breaker {
         }
     }
 
-    fn forget_old(&mut self, now: Stamp) {
-        for (_, cell) in self.window.drain(..self.aged(now)) {
+    fn drop_expired(&mut self, now: Stamp) {
+        for (_, cell) in self.window.drain(..self.expired(now)) {
             self.failures -= u32::from(cell.failed());
             self.slow -= u32::from(cell.slow());
         }
     }
 
-    /// Fewest calls before a rate counts; no more than the window holds.
-    fn minimum(&self) -> u32 {
+    /// Returns the minimum_calls_in_window number of calls before a rate counts, at most the capacity of the window.
+    fn minimum_calls_in_window(&self) -> u32 {
         let holds = match self.policy.window {
             Window::Calls(calls) => calls.clamp(1, MOST_CALLS as u32),
             Window::Time(_) => MOST_CALLS as u32,
@@ -440,12 +443,12 @@ impl Breaker {
 }
 
 impl Cell {
-    /// Whether the call failed.
+    /// Returns whether the call failed.
     pub fn failed(self) -> bool {
         matches!(self, Cell::Failure | Cell::SlowFailure)
     }
 
-    /// Whether the call was slow.
+    /// Returns whether the call was slow.
     pub fn slow(self) -> bool {
         matches!(self, Cell::Slow | Cell::SlowFailure)
     }

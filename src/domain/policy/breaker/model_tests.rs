@@ -1,11 +1,11 @@
-//! The breaker beside a second one, written without looking for speed: it keeps every call and counts anew each time.
+//! Compares the breaker with a simple reference model that records every call and recomputes all counts each time.
 
 use std::sync::{Arc, Barrier, Mutex};
 
 use super::*;
 use crate::domain::policy::verdict::Verdict;
 
-/// What the model calls a period: from one change of state to the next.
+/// The reference model. A period lasts from one state change to the next.
 #[derive(Default)]
 struct Model {
     policy: BreakerPolicy,
@@ -13,19 +13,19 @@ struct Model {
     state: State,
     since: u64,
     held: Option<BreakerOverride>,
-    /// Every call counted since it was last closed.
+    /// Every call counted since the breaker last closed.
     calls: Vec<Call>,
-    /// It is open for want of a connection alone.
-    no_way: bool,
+    /// Whether the breaker opened because of failed connections only.
+    connections_only: bool,
     open_until: Option<u64>,
     openings: u32,
     refused: u64,
-    /// Every probe of this period: number, when it was let out, and how it came back, if it did.
+    /// Every probe of this period: number, time of the grant, and its result, if any.
     probes: Vec<(u64, u64, Option<Verdict>)>,
-    counted: u64,
+    last_probe: u64,
 }
 
-/// A call that counted, or a connection that could not be made.
+/// A counted call, or a failed connection.
 #[derive(Clone, Copy)]
 struct Call {
     at: u64,
@@ -34,7 +34,7 @@ struct Call {
     connection: bool,
 }
 
-/// What the model gives for an admission: the period and the number of the probe.
+/// An admission by the model: the period, and the number of the probe.
 type Ticket = (u64, Option<u64>);
 
 impl Model {
@@ -42,7 +42,7 @@ impl Model {
         self.period += 1;
         (self.state, self.since) = (state, now);
         self.probes.clear();
-        self.no_way = false;
+        self.connections_only = false;
         if state == State::Closed {
             self.calls.clear();
             (self.openings, self.refused, self.open_until) = (0, 0, None);
@@ -64,13 +64,13 @@ impl Model {
         self.open_until = self.held.is_none().then(|| now + open);
     }
 
-    fn good(&self) -> usize {
+    fn successful_probes(&self) -> usize {
         self.probes.iter().filter(|(.., end)| *end == Some(Verdict::Success)).count()
     }
 
-    fn out(&self, now: u64) -> usize {
+    fn in_flight(&self, now: u64) -> usize {
         let lease = self.policy.lease.as_nanos() as u64;
-        self.probes.iter().filter(|(_, given, end)| end.is_none() && now - given < lease).count()
+        self.probes.iter().filter(|(_, granted, end)| end.is_none() && now - granted < lease).count()
     }
 
     fn admit(&mut self, now: u64) -> Result<Ticket, Option<u64>> {
@@ -79,10 +79,10 @@ impl Model {
         }
         match self.state {
             State::Closed => Ok((self.period, None)),
-            State::HalfOpen if self.good() + self.out(now) < self.policy.half_open_calls as usize => {
-                self.counted += 1;
-                self.probes.push((self.counted, now, None));
-                Ok((self.period, Some(self.counted)))
+            State::HalfOpen if self.successful_probes() + self.in_flight(now) < self.policy.half_open_calls as usize => {
+                self.last_probe += 1;
+                self.probes.push((self.last_probe, now, None));
+                Ok((self.period, Some(self.last_probe)))
             }
             state => {
                 self.refused += 1;
@@ -91,7 +91,7 @@ impl Model {
         }
     }
 
-    /// The calls in the window at `now`, oldest first.
+    /// Returns the calls in the window at `now`, oldest first.
     fn window(&self, now: u64) -> Vec<Call> {
         match self.policy.window {
             Window::Calls(calls) => self.calls.iter().rev().take(calls as usize).rev().copied().collect(),
@@ -108,25 +108,26 @@ impl Model {
         (window.len() as u32, failed, rate(window.iter().filter(|call| call.slow).count()))
     }
 
-    fn rows(&self) -> impl Iterator<Item = &Call> {
+    fn trailing_failures(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter().rev().take_while(|call| call.failed)
     }
 
-    fn in_a_row(&self) -> u32 {
-        self.rows().count() as u32
+    fn consecutive(&self) -> u32 {
+        self.trailing_failures().count() as u32
     }
 
-    /// A call counts, or a connection that could not be made.
+    /// Counts a call or a failed connection.
     fn count(&mut self, call: Call, now: u64) {
         self.calls.push(call);
         let (_, failed, slow) = self.rates(now);
-        let over = |rate: Option<f64>, limit: f64| limit > 0.0 && rate.is_some_and(|rate| rate >= limit);
-        let row = self.policy.consecutive > 0 && self.in_a_row() >= self.policy.consecutive;
-        if self.held.is_none() && (row || over(failed, self.policy.failure_rate) || over(slow, self.policy.slow_rate)) {
+        let reaches = |rate: Option<f64>, limit: f64| limit > 0.0 && rate.is_some_and(|rate| rate >= limit);
+        let row = self.policy.consecutive > 0 && self.consecutive() >= self.policy.consecutive;
+        if self.held.is_none() && (row || reaches(failed, self.policy.failure_rate) || reaches(slow, self.policy.slow_rate)) {
             let failures = self.window(now).iter().filter(|call| call.failed).count();
-            let no_way = call.connection && self.rows().all(|call| call.connection) && failures <= self.rows().count();
+            let connections_only =
+                call.connection && self.trailing_failures().all(|call| call.connection) && failures <= self.trailing_failures().count();
             self.open(now);
-            self.no_way = no_way;
+            self.connections_only = connections_only;
         }
     }
 
@@ -134,22 +135,22 @@ impl Model {
         match self.state {
             State::Closed => self.count(Call { at: now, failed: true, slow: false, connection: true }, now),
             State::Open if self.open_until.is_some_and(|until| until <= now) => {
-                let no_way = self.no_way;
+                let connections_only = self.connections_only;
                 self.enter(State::HalfOpen, now);
                 self.open(now);
-                self.no_way = no_way;
+                self.connections_only = connections_only;
             }
             _ => {}
         }
     }
 
     fn reachable(&mut self, now: u64) {
-        if self.state == State::Closed && self.rows().all(|call| call.connection) {
-            let row = self.rows().count();
+        if self.state == State::Closed && self.trailing_failures().all(|call| call.connection) {
+            let row = self.trailing_failures().count();
             self.calls = self.window(now);
             self.calls.truncate(self.calls.len().saturating_sub(row));
         }
-        if self.state == State::Open && self.no_way && self.held.is_none() {
+        if self.state == State::Open && self.connections_only && self.held.is_none() {
             self.enter(State::Closed, now);
         }
     }
@@ -165,13 +166,14 @@ impl Model {
             }
             (State::HalfOpen, Some(number)) => {
                 let lease = self.policy.lease.as_nanos() as u64;
-                let probe = self.probes.iter_mut().find(|(probe, given, end)| *probe == number && end.is_none() && now - given < lease)?;
+                let probe =
+                    self.probes.iter_mut().find(|(probe, granted, end)| *probe == number && end.is_none() && now - granted < lease)?;
                 let slow = slow && self.policy.slow_rate > 0.0 && verdict == Verdict::Success;
                 let verdict = if slow { Verdict::Failure } else { verdict };
                 probe.2 = Some(verdict);
                 if verdict == Verdict::Failure {
                     self.open(now);
-                } else if self.good() >= self.policy.half_open_calls as usize {
+                } else if self.successful_probes() >= self.policy.half_open_calls as usize {
                     self.enter(State::Closed, now);
                 }
             }
@@ -180,9 +182,9 @@ impl Model {
         (before != self.state).then_some((before, self.state))
     }
 
-    fn order(&mut self, order: BreakerOverride, now: u64) -> bool {
-        let again = self.held == Some(order);
-        if again {
+    fn apply_override(&mut self, order: BreakerOverride, now: u64) -> bool {
+        let unchanged = self.held == Some(order);
+        if unchanged {
             return false;
         }
         self.held = [BreakerOverride::HoldOpen, BreakerOverride::HoldClosed].contains(&order).then_some(order);
@@ -199,8 +201,11 @@ impl Model {
         let shown: Vec<(bool, bool)> = view.cells.iter().map(|cell| (cell.failed(), cell.slow())).collect();
         assert_eq!(shown, cells[cells.len().saturating_sub(64)..]);
         assert_eq!((view.calls, view.failure_rate, view.slow_rate), (calls, failed, slow));
-        assert_eq!((view.held, view.openings, view.refused, view.consecutive), (self.held, self.openings, self.refused, self.in_a_row()));
-        assert_eq!((view.since, view.probing as usize), (Stamp(self.since), self.out(now)));
+        assert_eq!(
+            (view.held, view.openings, view.refused, view.consecutive),
+            (self.held, self.openings, self.refused, self.consecutive())
+        );
+        assert_eq!((view.since, view.probing as usize), (Stamp(self.since), self.in_flight(now)));
     }
 }
 
@@ -223,13 +228,13 @@ fn any_policy(random: &mut fastrand::Rng) -> BreakerPolicy {
     }
 }
 
-/// One breaker and its model through `steps` random steps.
+/// Runs a breaker and its model through `steps` random steps and compares them.
 fn side_by_side(seed: u64, steps: u32) {
     let mut random = fastrand::Rng::with_seed(seed);
     let policy = any_policy(&mut random);
     let mut model = Model { policy: policy.clone(), ..Model::default() };
     let mut breaker = Breaker::new(policy);
-    let mut out: Vec<(Admission, Ticket)> = vec![];
+    let mut in_flight: Vec<(Admission, Ticket)> = vec![];
     let mut now = 0;
     for step in 0..steps {
         now += random.u64(0..20_000_000);
@@ -238,14 +243,14 @@ fn side_by_side(seed: u64, steps: u32) {
             0..47 => match (breaker.admit(stamp), model.admit(now)) {
                 (Ok(admission), Ok(ticket)) => {
                     assert_eq!(admission.probe.is_some(), ticket.1.is_some(), "seed {seed} step {step}");
-                    out.push((admission, ticket));
+                    in_flight.push((admission, ticket));
                 }
                 (Err(refusal), Err(next)) => {
                     assert_eq!((refusal.since, refusal.next_probe), (Stamp(model.since), next.map(Stamp)), "seed {seed} step {step}");
                 }
                 other => panic!("seed {seed} step {step}: {other:?}"),
             },
-            // A server that cannot be reached cannot be reached for a while.
+            // An unreachable server stays unreachable for a while.
             47 if random.bool() => {
                 for n in 0..random.u32(1..6) {
                     let change = breaker.unreachable("refused", stamp).map(|change| change.to);
@@ -253,7 +258,7 @@ fn side_by_side(seed: u64, steps: u32) {
                     model.unreachable(now);
                     let reopened = before == State::Open && model.since == now;
                     let wanted = (before != model.state || reopened).then_some(model.state);
-                    // Opened twice at the same moment is not told apart by the model.
+                    // The model does not distinguish two openings at the same moment.
                     assert!(change == wanted || n > 0, "seed {seed} step {step}: {change:?}");
                 }
             }
@@ -263,9 +268,9 @@ fn side_by_side(seed: u64, steps: u32) {
                 let change = breaker.reachable(stamp).map(|change| (change.from, change.to));
                 assert_eq!(change, (before != model.state).then_some((before, model.state)), "seed {seed} step {step}");
             }
-            49..97 if !out.is_empty() => {
-                // Late answers come about by themselves: which one is taken is left to chance.
-                let (admission, ticket) = out.swap_remove(random.usize(0..out.len()));
+            49..97 if !in_flight.is_empty() => {
+                // Late responses arise from the random choice of the admission to record.
+                let (admission, ticket) = in_flight.swap_remove(random.usize(0..in_flight.len()));
                 let verdict =
                     [Verdict::Success, Verdict::Failure, Verdict::Success, Verdict::Failure, Verdict::Neutral][random.usize(0..5)];
                 let took = Duration::from_millis(random.u64(0..70));
@@ -277,7 +282,7 @@ fn side_by_side(seed: u64, steps: u32) {
                     assert_eq!(change, model.record(ticket, verdict, took, now), "seed {seed} step {step}");
                 }
             }
-            97..99 => drop((!out.is_empty()).then(|| out.swap_remove(random.usize(0..out.len())))),
+            97..99 => drop((!in_flight.is_empty()).then(|| in_flight.swap_remove(random.usize(0..in_flight.len())))),
             99 if random.u32(0..4) == 0 => {
                 let order = [
                     BreakerOverride::Trip,
@@ -286,7 +291,7 @@ fn side_by_side(seed: u64, steps: u32) {
                     BreakerOverride::Reset,
                     BreakerOverride::Reset,
                 ][random.usize(0..5)];
-                assert_eq!(breaker.order(order, stamp).is_some(), model.order(order, now), "seed {seed} step {step}");
+                assert_eq!(breaker.apply_override(order, stamp).is_some(), model.apply_override(order, now), "seed {seed} step {step}");
             }
             _ => {}
         }
@@ -314,12 +319,12 @@ fn fail(breaker: &mut Breaker, times: u32, now: Stamp) -> Option<Transition> {
 }
 
 #[test]
-fn half_open_admits_exactly_its_number_under_concurrency_and_leaks_no_place() {
-    let places = 3;
-    let mut breaker = Breaker::new(BreakerPolicy { half_open_calls: places, ..BreakerPolicy::default() });
+fn half_open_admits_exactly_its_limit_under_concurrency_and_leaks_no_permit() {
+    let permits = 3;
+    let mut breaker = Breaker::new(BreakerPolicy { half_open_calls: permits, ..BreakerPolicy::default() });
     assert_eq!(fail(&mut breaker, 5, at(0)).map(|change| change.to), Some(State::Open));
     let breaker = Arc::new(Mutex::new(breaker));
-    // Several rounds, since all that were let through are taken back each time.
+    // Several rounds, since all admissions are returned each time.
     for round in 0..20 {
         let gate = Arc::new(Barrier::new(16));
         let asking = |_| {
@@ -330,9 +335,9 @@ fn half_open_admits_exactly_its_number_under_concurrency_and_leaks_no_place() {
             })
         };
         let threads: Vec<_> = (0..16).map(asking).collect();
-        let let_through: Vec<Admission> = threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
-        assert_eq!(let_through.len(), places as usize);
-        for admission in let_through {
+        let admitted: Vec<Admission> = threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(admitted.len(), permits as usize);
+        for admission in admitted {
             breaker.lock().unwrap().release(admission, at(30_000 + round));
         }
         assert_eq!(breaker.lock().unwrap().view(at(30_000 + round)).probing, 0);
@@ -343,26 +348,26 @@ fn half_open_admits_exactly_its_number_under_concurrency_and_leaks_no_place() {
 fn opens_backs_off_and_closes_with_reasons() {
     let mut breaker = Breaker::new(BreakerPolicy::default());
     let opened = fail(&mut breaker, 5, at(1000)).unwrap();
-    assert_eq!((opened.from, opened.to, &*opened.reason), (State::Closed, State::Open, "5 failures in a row, the last: gone"));
+    assert_eq!((opened.from, opened.to, &*opened.reason), (State::Closed, State::Open, "5 consecutive failures, last: gone"));
     let refusal = breaker.admit(at(2000)).unwrap_err();
     assert_eq!((refusal.since, refusal.next_probe), (at(1000), Some(at(31_000))));
-    // The probe fails: twice as long. Then it is well.
+    // The probe fails: the open period doubles. Then the probe succeeds.
     fail(&mut breaker, 1, at(31_000)).unwrap();
     assert_eq!(breaker.next_probe(), Some(at(91_000)));
     let probe = breaker.admit(at(91_000)).unwrap();
     assert!(breaker.admit(at(91_001)).unwrap_err().next_probe.is_none(), "one probe at a time");
     let closed = breaker.record(probe, Verdict::Success, Duration::ZERO, "", at(91_100)).unwrap();
     assert_eq!((closed.to, &*closed.reason), (State::Closed, "the probe succeeded"));
-    // From the beginning again.
+    // Starts over.
     fail(&mut breaker, 5, at(92_000)).unwrap();
     assert_eq!(breaker.next_probe(), Some(at(122_000)));
     let reasons: Vec<String> = breaker.view(at(92_000)).transitions.into_iter().map(|change| change.reason).collect();
     assert_eq!(reasons.len(), 6);
-    assert_eq!(reasons[3], "open for 1 m 00 s, asking again");
+    assert_eq!(reasons[3], "open for 1 m 00 s, probing");
 }
 
 #[test]
-fn a_late_answer_moves_nothing_and_a_lost_probe_gives_its_place_free() {
+fn a_late_response_changes_nothing_and_a_lost_probe_frees_its_permit() {
     let mut breaker = Breaker::new(BreakerPolicy::default());
     let old = breaker.admit(at(0)).unwrap();
     fail(&mut breaker, 5, at(1)).unwrap();
@@ -375,7 +380,7 @@ fn a_late_answer_moves_nothing_and_a_lost_probe_gives_its_place_free() {
 }
 
 #[test]
-fn a_policy_that_changes_meanwhile_wedges_nothing() {
+fn a_policy_change_wedges_nothing() {
     let mut breaker = Breaker::new(BreakerPolicy { half_open_calls: 3, ..BreakerPolicy::default() });
     fail(&mut breaker, 5, at(0)).unwrap();
     let probe = breaker.admit(at(30_000)).unwrap();
@@ -383,15 +388,15 @@ fn a_policy_that_changes_meanwhile_wedges_nothing() {
     assert_eq!(breaker.set_policy(BreakerPolicy::default(), at(0)), None);
     assert!(breaker.admit(at(30_002)).is_ok(), "one success is enough now");
     assert_eq!(breaker.state(), State::Closed);
-    breaker.order(BreakerOverride::HoldOpen, at(30_003)).unwrap();
+    breaker.apply_override(BreakerOverride::HoldOpen, at(30_003)).unwrap();
     assert_eq!((breaker.next_probe(), breaker.admit(at(9_000_000)).is_err()), (None, true));
     let off = BreakerPolicy { on: false, ..BreakerPolicy::default() };
     let closed = breaker.set_policy(off.clone(), at(9_000_000)).unwrap();
-    assert_eq!((closed.from, closed.to, &*closed.reason), (State::Open, State::Closed, "switched off"));
+    assert_eq!((closed.from, closed.to, &*closed.reason), (State::Open, State::Closed, "breaker disabled"));
     let view = breaker.view(at(9_000_000));
     assert_eq!(
         (view.state, view.held, view.reason.as_str(), view.transitions.last()),
-        (State::Closed, None, "switched off", Some(&closed))
+        (State::Closed, None, "breaker disabled", Some(&closed))
     );
     assert_eq!(breaker.set_policy(off, at(9_000_001)), None, "it is off");
     assert!(breaker.admit(at(9_000_001)).is_ok());
@@ -404,20 +409,20 @@ fn a_policy_that_changes_meanwhile_wedges_nothing() {
 }
 
 #[test]
-fn a_server_that_cannot_be_reached_opens_it_and_a_connection_closes_it() {
+fn failed_connections_open_it_and_a_connection_closes_it() {
     let mut breaker = Breaker::new(BreakerPolicy::default());
     for n in 0..4 {
         assert_eq!(breaker.unreachable("refused", at(n)), None);
     }
     let opened = breaker.unreachable("refused", at(4)).unwrap();
-    assert_eq!((opened.to, &*opened.reason), (State::Open, "5 failures in a row, the last: refused"));
+    assert_eq!((opened.to, &*opened.reason), (State::Open, "5 consecutive failures, last: refused"));
     assert_eq!(breaker.unreachable("refused", at(1000)), None, "it is open");
-    // When its time is over, a connection is what a probe would be.
-    let again = breaker.unreachable("refused", at(30_004)).unwrap();
-    assert_eq!((again.to, &*again.reason, breaker.next_probe()), (State::Open, "no connection: refused", Some(at(90_004))));
+    // Once the open period is over, a connection attempt counts as a probe.
+    let unchanged = breaker.unreachable("refused", at(30_004)).unwrap();
+    assert_eq!((unchanged.to, &*unchanged.reason, breaker.next_probe()), (State::Open, "no connection: refused", Some(at(90_004))));
     let closed = breaker.reachable(at(31_000)).unwrap();
-    assert_eq!((closed.to, &*closed.reason), (State::Closed, "it is connected again"));
-    // What it came back from adds up to nothing.
+    assert_eq!((closed.to, &*closed.reason), (State::Closed, "reconnected"));
+    // Failed connections before a successful one do not add up.
     for n in 0..100 {
         assert_eq!(breaker.unreachable("refused", at(32_000 + n)), None);
         assert_eq!(breaker.reachable(at(32_000 + n)), None);
@@ -426,16 +431,16 @@ fn a_server_that_cannot_be_reached_opens_it_and_a_connection_closes_it() {
 }
 
 #[test]
-fn a_connection_mends_nothing_that_calls_failed_or_a_person_holds() {
+fn a_connection_does_not_close_it_after_failed_calls_or_while_held() {
     let mut breaker = Breaker::new(BreakerPolicy::default());
-    // A program that dies of every call and is started again each time.
+    // A program that dies of every call and is restarted each time.
     for n in 0..4 {
         fail(&mut breaker, 1, at(n));
         assert_eq!(breaker.reachable(at(n)), None);
     }
     assert!(breaker.unreachable("refused", at(5)).is_some_and(|change| change.to == State::Open));
     assert_eq!((breaker.reachable(at(6)), breaker.state()), (None, State::Open));
-    breaker.order(BreakerOverride::HoldOpen, at(7));
+    breaker.apply_override(BreakerOverride::HoldOpen, at(7));
     assert_eq!((breaker.unreachable("refused", at(90_000)), breaker.reachable(at(90_001))), (None, None));
     let off = BreakerPolicy { on: false, ..BreakerPolicy::default() };
     assert!((0..9).all(|n| Breaker::new(off.clone()).unreachable("refused", at(n)).is_none()));

@@ -7,7 +7,7 @@ fn plan(text: &str) -> Plan {
     parse(&Source { file: "x.toml".into(), text: text.into() }, &|_| None).unwrap()
 }
 
-fn told(text: &str, schema: Value, repeatable: bool) -> Vec<String> {
+fn problems_of(text: &str, schema: Value, repeatable: bool) -> Vec<String> {
     let facts = ToolFacts { schema: Body::json(&schema), output: None, repeatable };
     let lookup = |name: &str| match name {
         "tool" => Lookup::Found(facts.clone()),
@@ -26,37 +26,37 @@ fn schema() -> Value {
 }
 
 #[test]
-fn arguments_are_held_against_the_schema_as_far_as_they_are_known() {
+fn known_arguments_are_checked_against_the_schema() {
     let step = |arguments: &str| format!("[[step]]\nid = \"a\"\ntool = \"tool\"\narguments = {{ {arguments} }}\n");
     let ok =
         "to = \"a{{ run.id }}\", n = \"{{ run.started_ms }}\", list = [\"x\", \"{{ run.id }}\"], free = { any = 1 }, deep = { x = true }";
-    assert_eq!(told(&step(ok), schema(), true), Vec::<String>::new());
+    assert_eq!(problems_of(&step(ok), schema(), true), Vec::<String>::new());
     let bad = "to = \"too long\", n = \"n{{ run.id }}\", list = [1, \"{{ 2 }}\"], deep = { y = 1 }, too = 1";
     assert_eq!(
-        told(&step(bad), schema(), true),
+        problems_of(&step(bad), schema(), true),
         [
             "4:15 arguments.to \"too long\" is longer than 5 characters",
-            "4:32 arguments.n is text; the tool wants integer",
+            "4:32 arguments.n is text; the tool expects integer",
             "4:61 arguments.list.0 1 is not of type \"string\"",
             "4:64 arguments.list.1 2 is not of type \"string\"",
             "4:76 arguments.deep `x` is missing",
-            "4:85 arguments.deep.y there is no argument `y`",
-            "4:94 arguments.too there is no argument `too`",
+            "4:85 arguments.deep.y unknown argument `y`",
+            "4:94 arguments.too unknown argument `too`",
         ]
     );
     assert_eq!(
-        told("[[step]]\nid = \"a\"\ntool = \"tool\"\n", schema(), true),
+        problems_of("[[step]]\nid = \"a\"\ntool = \"tool\"\n", schema(), true),
         ["1:1 arguments `to` is missing", "1:1 arguments `n` is missing"]
     );
-    assert_eq!(told(&step("any = 1"), json!({"type": "object"}), true), Vec::<String>::new());
-    assert_eq!(told(&step("any = 1"), json!(true), true), Vec::<String>::new());
+    assert_eq!(problems_of(&step("any = 1"), json!({"type": "object"}), true), Vec::<String>::new());
+    assert_eq!(problems_of(&step("any = 1"), json!(true), true), Vec::<String>::new());
 }
 
 #[test]
-fn unknown_tools_are_told_wherever_they_stand() {
+fn unknown_tools_are_reported_at_every_position() {
     let text = "[[step]]\nid = \"a\"\ntool = \"toool\"\nfallback = [{ value = 1 }, { tool = \"x\" }]\ncompensate = { tool = \"othr\" }\n[[step]]\nid = \"b\"\ntool = \"unread\"\nfallback = { tool = \"y\" }\n";
     assert_eq!(
-        told(text, schema(), true),
+        problems_of(text, schema(), true),
         [
             "3:1 tool no server offers the tool `toool`",
             "4:30 fallback.1.tool no server offers the tool `x`",
@@ -67,17 +67,17 @@ fn unknown_tools_are_told_wherever_they_stand() {
 }
 
 #[test]
-fn only_what_may_be_repeated_is_retried() {
+fn only_tools_that_are_safe_to_retry_are_retried() {
     let text = "[[step]]\nid = \"a\"\ntool = \"tool\"\nretry = 3\n";
     let free = || json!({"type": "object"});
-    assert_eq!(told(text, free(), false), ["4:1 retry `tool` does not say that it may be repeated"]);
-    assert_eq!(told(text, free(), true), Vec::<String>::new());
-    assert_eq!(told(&format!("{text}idempotent = true\n"), free(), false), Vec::<String>::new());
-    assert_eq!(told(&text.replace('3', "1"), free(), false), Vec::<String>::new());
+    assert_eq!(problems_of(text, free(), false), ["4:1 retry `tool` is not declared safe to retry"]);
+    assert_eq!(problems_of(text, free(), true), Vec::<String>::new());
+    assert_eq!(problems_of(&format!("{text}idempotent = true\n"), free(), false), Vec::<String>::new());
+    assert_eq!(problems_of(&text.replace('3', "1"), free(), false), Vec::<String>::new());
 }
 
 #[test]
-fn types_of_what_is_referred_to_are_held_against_the_schema() {
+fn types_of_references_are_checked_against_the_schema() {
     struct Shop;
     impl Offered for Shop {
         fn tool(&self, name: &str) -> Lookup {
@@ -92,7 +92,7 @@ fn types_of_what_is_referred_to_are_held_against_the_schema() {
             Listed::Unread
         }
     }
-    let told = |arguments: &str, more: &str| {
+    let problems_of = |arguments: &str, more: &str| {
         let text = format!(
             "env = [\"HOME\"]\n[input]\nname = \"string\"\ncount = \"integer\"\nusers = \"object[]\"\nmaybe = \"string?\"\n\
              [[step]]\nid = \"a\"\ntool = \"make\"\n[[step]]\nid = \"t\"\ntool = \"make\"\nresult = \"text\"\n\
@@ -112,38 +112,41 @@ fn types_of_what_is_referred_to_are_held_against_the_schema() {
         "n = \"{{ input.name | int(default=none) }}\", s = \"a {{ input.count }}\", l = \"{{ input.users if input.count > 1 else 'x' }}\"",
         "n = \"{{ steps.a.duration_ms }}\", s = \"{{ input.maybe | default('x') }}\"",
     ] {
-        assert_eq!(told(fits, ""), Vec::<String>::new(), "{fits}");
+        assert_eq!(problems_of(fits, ""), Vec::<String>::new(), "{fits}");
     }
-    for (wrong, message) in [
-        ("n = \"{{ input.name }}\"", "arguments.n `input.name` is string; the tool wants integer"),
-        ("s = \"{{ input.users }}\"", "arguments.s `input.users` is array; the tool wants string"),
-        ("l = \"{{ input.count }}\"", "arguments.l `input.count` is integer; the tool wants array"),
-        ("n = \"{{ steps.a.result.id }}\"", "arguments.n `steps.a.result.id` is string; the tool wants integer"),
-        ("s = \"{{ steps.a.result.deep.n }}\"", "arguments.s `steps.a.result.deep.n` is number; the tool wants string"),
-        ("s = \"{{ steps.a.result }}\"", "arguments.s `steps.a.result` is object; the tool wants string"),
-        ("l = \"{{ steps.t.result }}\"", "arguments.l `steps.t.result` is string; the tool wants array"),
-        ("either = \"{{ env.HOME }}\"", "arguments.either `env.HOME` is string; the tool wants integer or null"),
-        ("n = \"{{ input.users | tojson }}\"", "arguments.n `input.users | tojson` is string; the tool wants integer"),
-        ("s = \"{{ input.name | length }}\"", "arguments.s `input.name | length` is integer; the tool wants string"),
-        ("l = \"{{ input.name | upper }}\"", "arguments.l `input.name | upper` is string; the tool wants array"),
-        ("n = \"{{ not input.count }}\"", "arguments.n `not input.count` is boolean; the tool wants integer"),
-        ("s = \"{{ input.count > 1 }}\"", "arguments.s `input.count > 1` is boolean; the tool wants string"),
-        ("n = \"{{ input.count ~ 'x' }}\"", "arguments.n `input.count ~ 'x'` is string; the tool wants integer"),
-        ("s = \"{{ input.count - 1 }}\"", "arguments.s `input.count - 1` is number; the tool wants string"),
-        ("n = \"{{ 'a' if input.count else 'b' }}\"", "arguments.n `'a' if input.count else 'b'` is string; the tool wants integer"),
-        ("s = \"{{ run.started_ms }}\"", "arguments.s `run.started_ms` is integer; the tool wants string"),
+    for (invalid, message) in [
+        ("n = \"{{ input.name }}\"", "arguments.n `input.name` is string; the tool expects integer"),
+        ("s = \"{{ input.users }}\"", "arguments.s `input.users` is array; the tool expects string"),
+        ("l = \"{{ input.count }}\"", "arguments.l `input.count` is integer; the tool expects array"),
+        ("n = \"{{ steps.a.result.id }}\"", "arguments.n `steps.a.result.id` is string; the tool expects integer"),
+        ("s = \"{{ steps.a.result.deep.n }}\"", "arguments.s `steps.a.result.deep.n` is number; the tool expects string"),
+        ("s = \"{{ steps.a.result }}\"", "arguments.s `steps.a.result` is object; the tool expects string"),
+        ("l = \"{{ steps.t.result }}\"", "arguments.l `steps.t.result` is string; the tool expects array"),
+        ("either = \"{{ env.HOME }}\"", "arguments.either `env.HOME` is string; the tool expects integer or null"),
+        ("n = \"{{ input.users | tojson }}\"", "arguments.n `input.users | tojson` is string; the tool expects integer"),
+        ("s = \"{{ input.name | length }}\"", "arguments.s `input.name | length` is integer; the tool expects string"),
+        ("l = \"{{ input.name | upper }}\"", "arguments.l `input.name | upper` is string; the tool expects array"),
+        ("n = \"{{ not input.count }}\"", "arguments.n `not input.count` is boolean; the tool expects integer"),
+        ("s = \"{{ input.count > 1 }}\"", "arguments.s `input.count > 1` is boolean; the tool expects string"),
+        ("n = \"{{ input.count ~ 'x' }}\"", "arguments.n `input.count ~ 'x'` is string; the tool expects integer"),
+        ("s = \"{{ input.count - 1 }}\"", "arguments.s `input.count - 1` is number; the tool expects string"),
+        ("n = \"{{ 'a' if input.count else 'b' }}\"", "arguments.n `'a' if input.count else 'b'` is string; the tool expects integer"),
+        ("s = \"{{ run.started_ms }}\"", "arguments.s `run.started_ms` is integer; the tool expects string"),
     ] {
-        assert_eq!(told(wrong, ""), [message], "{wrong}");
+        assert_eq!(problems_of(invalid, ""), [message], "{invalid}");
     }
     assert_eq!(
-        told("s = \"{{ index }}\"", "for_each = \"{{ input.users }}\"\n"),
-        ["arguments.s `index` is integer; the tool wants string"]
+        problems_of("s = \"{{ index }}\"", "for_each = \"{{ input.users }}\"\n"),
+        ["arguments.s `index` is integer; the tool expects string"]
     );
-    assert_eq!(told("s = \"{{ item }}\"", "for_each = \"{{ input.users }}\"\n"), ["arguments.s `item` is object; the tool wants string"]);
+    assert_eq!(
+        problems_of("s = \"{{ item }}\"", "for_each = \"{{ input.users }}\"\n"),
+        ["arguments.s `item` is object; the tool expects string"]
+    );
 }
 
 #[test]
-fn prompts_and_resources_are_looked_up_in_what_their_server_lists() {
+fn prompts_and_resources_are_checked_against_the_lists_of_their_server() {
     struct Lists;
     impl Offered for Lists {
         fn tool(&self, _: &str) -> Lookup {
@@ -162,7 +165,7 @@ fn prompts_and_resources_are_looked_up_in_what_their_server_lists() {
             }
         }
     }
-    let told = |step: &str| {
+    let problems_of = |step: &str| {
         let found = check_against(&plan(&format!("[[step]]\nid = \"a\"\n{step}\n")), &Lists);
         found
             .iter()
@@ -178,27 +181,30 @@ fn prompts_and_resources_are_looked_up_in_what_their_server_lists() {
         "server = \"later\"\nprompt = \"x\"",
         "server = \"later\"\nresource = \"x://y\"",
     ] {
-        assert_eq!(told(fits), Vec::<String>::new(), "{fits}");
+        assert_eq!(problems_of(fits), Vec::<String>::new(), "{fits}");
     }
-    for (wrong, message) in [
-        ("server = \"doc\"\nprompt = \"review\"", "3:1 server there is no server `doc` did you mean `docs`?"),
-        ("server = \"docs\"\nprompt = \"revue\"", "4:1 prompt docs offers no prompt `revue` did you mean `review`?"),
-        ("server = \"bare\"\nprompt = \"review\"", "4:1 prompt bare offers no prompt `review` it offers none"),
+    for (invalid, message) in [
+        ("server = \"doc\"\nprompt = \"review\"", "3:1 server unknown server `doc` did you mean `docs`?"),
+        ("server = \"docs\"\nprompt = \"revue\"", "4:1 prompt docs does not list the prompt `revue` did you mean `review`?"),
+        ("server = \"bare\"\nprompt = \"review\"", "4:1 prompt bare does not list the prompt `review` it lists no prompts"),
         ("server = \"docs\"\nprompt = \"review\"\narguments = { style = \"x\" }", "5:1 arguments `code` is missing "),
         (
             "server = \"docs\"\nprompt = \"review\"\narguments = { code = \"x\", stile = \"x\" }",
-            "5:27 arguments.stile there is no argument `stile` did you mean `style`?",
+            "5:27 arguments.stile unknown argument `stile` did you mean `style`?",
         ),
-        ("server = \"docs\"\nresource = \"docs://intr\"", "4:1 resource docs lists no resource `docs://intr` did you mean `docs://intro`?"),
-        ("server = \"bare\"\nresource = \"x://y\"", "4:1 resource bare offers no resources "),
+        (
+            "server = \"docs\"\nresource = \"docs://intr\"",
+            "4:1 resource docs does not list the resource `docs://intr` did you mean `docs://intro`?",
+        ),
+        ("server = \"bare\"\nresource = \"x://y\"", "4:1 resource bare lists no resources "),
     ] {
-        assert_eq!(told(wrong), [message], "{wrong}");
+        assert_eq!(problems_of(invalid), [message], "{invalid}");
     }
 }
 
-/// The demo's workflows fit the demo's servers.
+/// The demo's workflows match the demo's servers.
 #[test]
-fn the_demo_fits_its_servers() {
+fn the_demo_matches_its_servers() {
     let catalogs = [
         ("database", include_str!("../../../../assets/demo/database.json")),
         ("email", include_str!("../../../../assets/demo/email.json")),

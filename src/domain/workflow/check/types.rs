@@ -1,8 +1,8 @@
-//! What can be told of the type of an expression's value before it is evaluated: that of what it refers to, or of what is done last.
+//! Static types of expressions in a step, from the schemas that their references lead to or from type inference.
 
 use serde_json::{Map, Value};
 
-use super::{ELSEWHERE, kinds};
+use super::{OPEN_KEYWORDS, kinds};
 use crate::domain::{
     body::Body,
     workflow::{
@@ -11,10 +11,10 @@ use crate::domain::{
     },
 };
 
-/// Gives the `outputSchema` of a tool, if it is known and has one.
+/// Returns the `outputSchema` of a tool, if known.
 pub(super) type Outputs<'a> = dyn Fn(&str) -> Option<Body> + 'a;
 
-/// What expressions of one step see.
+/// The types visible to the expressions of one step.
 pub(super) struct Types<'a> {
     plan: &'a Plan,
     step: &'a PlanStep,
@@ -26,12 +26,13 @@ impl<'a> Types<'a> {
         Types { plan, step, outputs }
     }
 
-    /// The JSON types that the value of an expression can have, and what says so; `None` when nothing can be told.
-    pub fn of(&self, expr: &Expr) -> Option<(Vec<String>, String)> {
-        if let Some(sure) = expr.sure() {
-            return Some((vec![sure.word().to_owned()], expr.source().to_owned()));
+    /// Returns the JSON types that the value of an expression may have, and the expression that determines them;
+    /// `None` if unknown.
+    pub fn types_of(&self, expr: &Expr) -> Option<(Vec<String>, String)> {
+        if let Some(inferred) = expr.inferred() {
+            return Some((vec![inferred.word().to_owned()], expr.source().to_owned()));
         }
-        let reference = expr.plain()?;
+        let reference = expr.single_reference()?;
         let schema = self.schema(reference)?;
         let kinds: Vec<String> = kinds(schema.as_object()?).into_iter().map(str::to_owned).collect();
         (!kinds.is_empty()).then(|| (kinds, reference.text()))
@@ -39,16 +40,16 @@ impl<'a> Types<'a> {
 
     fn schema(&self, reference: &Reference) -> Option<Value> {
         let names: Vec<&str> = (0..reference.path.len()).map_while(|level| reference.name(level)).collect();
-        // What is looked up by place in a list says nothing here.
+        // An index into a list has no known type.
         if names.len() != reference.path.len() {
             return None;
         }
         let kind = |kind: &str| Some(Value::Object(Map::from_iter([("type".to_owned(), kind.into())])));
         match names.as_slice() {
-            ["input", keys @ ..] => within(self.plan.input.parse().ok()?, keys),
+            ["input", keys @ ..] => member_schema(self.plan.input.parse().ok()?, keys),
             ["item", keys @ ..] => {
                 let Template::Whole(items) = &self.step.for_each.as_ref()?.items else { return None };
-                within(self.schema(items.plain()?)?.get_mut("items")?.take(), keys)
+                member_schema(self.schema(items.single_reference()?)?.get_mut("items")?.take(), keys)
             }
             ["index"] => kind("integer"),
             ["env", _] | ["run", "id" | "started"] | ["steps", _, "text" | "outcome"] => kind("string"),
@@ -57,7 +58,7 @@ impl<'a> Types<'a> {
             ["steps", id, "result", keys @ ..] => {
                 let step = self.plan.step(id)?;
                 match (&step.for_each, keys) {
-                    (None, _) => within(self.result(step)?, keys),
+                    (None, _) => member_schema(self.result(step)?, keys),
                     (Some(_), []) => kind("array"),
                     (Some(_), _) => None,
                 }
@@ -66,7 +67,7 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// What a step's result is, where nothing else can stand in for it.
+    /// Returns the schema of a step's result, if no fallback can replace the result.
     fn result(&self, step: &PlanStep) -> Option<Value> {
         if !step.fallback.is_empty() {
             return None;
@@ -80,21 +81,21 @@ impl<'a> Types<'a> {
     }
 }
 
-/// The schema of a member, as far as plain `properties` tell.
-fn within(mut schema: Value, keys: &[&str]) -> Option<Value> {
+/// Returns the schema of a member, as far as plain `properties` define it.
+fn member_schema(mut schema: Value, keys: &[&str]) -> Option<Value> {
     for key in keys {
         let rules = schema.as_object_mut()?;
-        if ELSEWHERE.iter().any(|other| rules.contains_key(*other)) {
+        if OPEN_KEYWORDS.iter().any(|other| rules.contains_key(*other)) {
             return None;
         }
         schema = rules.get_mut("properties")?.get_mut(*key)?.take();
     }
     let rules = schema.as_object()?;
-    (!ELSEWHERE.iter().any(|other| rules.contains_key(*other))).then_some(schema)
+    (!OPEN_KEYWORDS.iter().any(|other| rules.contains_key(*other))).then_some(schema)
 }
 
-/// Whether a value of one of these types can be one of those that are wanted.
-pub(super) fn meet(given: &[String], wanted: &[&str]) -> bool {
+/// Returns whether a value of one of the `given` types may match one of the `wanted` types.
+pub(super) fn may_match(given: &[String], wanted: &[&str]) -> bool {
     let fits = |given: &str, wanted: &str| given == wanted || matches!((given, wanted), ("integer", "number") | ("number", "integer"));
     given.iter().any(|given| wanted.iter().any(|wanted| fits(given, wanted)))
 }

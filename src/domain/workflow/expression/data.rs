@@ -1,4 +1,4 @@
-//! Values of expressions: JSON that keeps its digits and the order of its keys.
+//! JSON values of expressions. They keep all digits and the order of keys.
 
 use std::{fmt, fmt::Write, sync::Arc};
 
@@ -10,17 +10,17 @@ use crate::domain::{
     form::{Json, SyntaxError},
 };
 
-/// How deep a value may be nested.
-const DEPTH: usize = 120;
+/// Maximum nesting depth of a value.
+const MAX_DEPTH: usize = 120;
 
 /// A JSON value. Cheap to clone.
 ///
-/// Integers keep all digits (to 128 bits they can be computed with, beyond that only passed on), other
-/// numbers keep theirs if a double cannot hold them, objects keep the order of their keys.
+/// Integers keep all digits: up to 128 bits they support arithmetic, larger ones are only passed through. Other
+/// numbers keep their text if a double cannot represent it. Objects keep the order of their keys.
 #[derive(Clone, Default)]
 pub struct Data(pub(super) Value);
 
-/// A piece of JSON that is passed on as it stands: a number that fits nowhere.
+/// A number that no numeric type can represent, passed through as text.
 #[derive(Debug)]
 struct Exact(String);
 
@@ -44,80 +44,80 @@ impl Data {
         Data(Value::from(()))
     }
 
-    /// Reads JSON text.
+    /// Parses JSON text.
     pub fn parse(text: &str) -> Result<Data, SyntaxError> {
         Json::parse(text).map(|json| Data::from(&json))
     }
 
-    /// An object of members in their order.
+    /// Creates an object with members in the given order.
     pub fn object<K: Into<String>>(members: impl IntoIterator<Item = (K, Data)>) -> Data {
         Data(Value::from_pairs(members.into_iter().map(|(key, data)| (key.into(), data.0))))
     }
 
-    /// A list.
+    /// Creates a list.
     pub fn list(items: impl IntoIterator<Item = Data>) -> Data {
         Data(Value::from(items.into_iter().map(|data| data.0).collect::<Vec<_>>()))
     }
 
-    /// The list of the results of items, each read when it is looked at; `null` for one that is not there, or no JSON.
+    /// Creates the list of item results; each is parsed on access, `null` if missing or not valid JSON.
     pub fn results(items: Arc<Results>) -> Data {
         Data(Value::from_dyn_object(items))
     }
 
-    /// Compact JSON text.
+    /// Returns compact JSON text.
     pub fn json(&self) -> String {
         let mut out = String::new();
         write(&self.0, &mut out, 0);
         out
     }
 
-    /// Compact JSON text as a body.
+    /// Returns compact JSON text as a body.
     pub fn body(&self) -> Body {
         Body::from(self.json())
     }
 
-    /// As a value of serde; numbers that fit nowhere lose digits.
+    /// Converts to a serde value; numbers beyond its range lose digits.
     pub fn value(&self) -> serde_json::Value {
         serde_json::from_str(&self.json()).unwrap_or_default()
     }
 
-    /// As it stands inside of text: a string itself, anything else as JSON.
+    /// Returns the value for use inside text: strings as they are, other values as JSON.
     pub fn display(&self) -> String {
         self.0.as_str().map_or_else(|| self.json(), str::to_owned)
     }
 
-    /// The string.
+    /// Returns the string.
     pub fn as_str(&self) -> Option<&str> {
         self.0.as_str()
     }
 
-    /// True or false.
+    /// Returns the boolean.
     pub fn as_bool(&self) -> Option<bool> {
         matches!(self.0.kind(), ValueKind::Bool).then(|| self.0.is_true())
     }
 
-    /// Whether it is `null`.
+    /// Returns whether the value is `null`.
     pub fn is_null(&self) -> bool {
         self.0.is_none()
     }
 
-    /// The number of items of a list, `None` for anything else.
+    /// Returns the number of items of a list; `None` for other kinds.
     pub fn len(&self) -> Option<usize> {
         matches!(self.0.kind(), ValueKind::Seq).then(|| self.0.len().unwrap_or_default())
     }
 
-    /// Whether it is a list without items.
+    /// Returns whether the value is an empty list.
     pub fn is_empty(&self) -> bool {
         self.len() == Some(0)
     }
 
-    /// The item of a list.
+    /// Returns an item of a list.
     pub fn item(&self, index: usize) -> Option<Data> {
         self.len().filter(|len| index < *len)?;
         self.0.get_item_by_index(index).ok().map(Data)
     }
 
-    /// The member of an object.
+    /// Returns a member of an object.
     pub fn member(&self, key: &str) -> Option<Data> {
         if !self.is_object() {
             return None;
@@ -125,7 +125,7 @@ impl Data {
         self.0.get_attr(key).ok().filter(|value| !value.is_undefined()).map(Data)
     }
 
-    /// The keys of an object, in order; none for anything else.
+    /// Returns the keys of an object in order; empty for other kinds.
     pub fn keys(&self) -> Vec<String> {
         if !self.is_object() {
             return vec![];
@@ -133,17 +133,17 @@ impl Data {
         self.0.try_iter().map(|keys| keys.map(|key| key.to_string()).collect()).unwrap_or_default()
     }
 
-    /// Whether it is a number.
+    /// Returns whether the value is a number.
     pub fn is_number(&self) -> bool {
         self.0.kind() == ValueKind::Number || self.0.downcast_object_ref::<Exact>().is_some()
     }
 
-    /// Whether it is an object.
+    /// Returns whether the value is an object.
     pub fn is_object(&self) -> bool {
         matches!(self.0.kind(), ValueKind::Map)
     }
 
-    /// The kind for people: `null`, `true or false`, `a number`, `a string`, `a list`, `an object`.
+    /// Returns the kind for users: `null`, `true or false`, `a number`, `a string`, `a list`, `an object`.
     pub fn kind(&self) -> &'static str {
         match self.0.kind() {
             _ if self.is_number() => "a number",
@@ -156,37 +156,37 @@ impl Data {
         }
     }
 
-    /// The same with lazy lists made and everything in it checked to be JSON: nothing missing, no function,
-    /// no number that JSON has no word for.
-    pub(super) fn whole(self) -> Result<Data, String> {
-        if is_whole(&self.0, 0)? { Ok(self) } else { settle(&self.0, 0).map(Data) }
+    /// Returns the value with lazy lists evaluated. Fails if any part is not JSON: a missing value, a function, or a
+    /// number that JSON cannot represent.
+    pub(super) fn into_json(self) -> Result<Data, String> {
+        if is_json(&self.0, 0)? { Ok(self) } else { evaluate_lazy(&self.0, 0).map(Data) }
     }
 }
 
-/// Whether a value is JSON as it stands. An error: it cannot become JSON.
-fn is_whole(value: &Value, depth: usize) -> Result<bool, String> {
-    if depth > DEPTH {
-        return Err(format!("gives a value nested more than {DEPTH} deep"));
+/// Returns whether a value is JSON as is. The error says why it cannot become JSON.
+fn is_json(value: &Value, depth: usize) -> Result<bool, String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("evaluates to a value nested more than {MAX_DEPTH} deep"));
     }
     let all = |values: &mut dyn Iterator<Item = Value>| {
-        let mut whole = true;
+        let mut into_json = true;
         for inner in values {
-            whole &= is_whole(&inner, depth + 1)?;
+            into_json &= is_json(&inner, depth + 1)?;
         }
-        Ok(whole)
+        Ok(into_json)
     };
     match value.kind() {
         ValueKind::None | ValueKind::Bool | ValueKind::String => Ok(true),
         ValueKind::Number => match f64::try_from(value.clone()) {
-            Ok(number) if !number.is_finite() => Err("gives a number that JSON has no word for".into()),
+            Ok(number) if !number.is_finite() => Err("evaluates to a number that JSON cannot represent".into()),
             _ => Ok(true),
         },
-        ValueKind::Undefined => Err("gives something that is not there".into()),
+        ValueKind::Undefined => Err("evaluates to a missing value".into()),
         ValueKind::Seq => all(&mut value.try_iter().map_err(|error| error.to_string())?),
         ValueKind::Map => all(&mut members(value)?.into_iter().map(|(_, inner)| inner)),
         ValueKind::Iterable | ValueKind::Bytes => Ok(false),
         _ if value.downcast_object_ref::<Exact>().is_some() => Ok(true),
-        kind => Err(format!("gives a {kind}, which is no JSON")),
+        kind => Err(format!("evaluates to a {kind}, which JSON cannot represent")),
     }
 }
 
@@ -195,26 +195,26 @@ fn members(value: &Value) -> Result<Vec<(Value, Value)>, String> {
     keys.map(|key| value.get_item(&key).map(|inner| (key, inner)).map_err(|error| error.to_string())).collect()
 }
 
-fn settle(value: &Value, depth: usize) -> Result<Value, String> {
-    if depth > DEPTH {
-        return Err(format!("gives a value nested more than {DEPTH} deep"));
+fn evaluate_lazy(value: &Value, depth: usize) -> Result<Value, String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("evaluates to a value nested more than {MAX_DEPTH} deep"));
     }
     match value.kind() {
         ValueKind::Seq | ValueKind::Iterable => {
             let items = value.try_iter().map_err(|error| error.to_string())?;
-            items.map(|item| settle(&item, depth + 1)).collect::<Result<Vec<_>, _>>().map(Value::from)
+            items.map(|item| evaluate_lazy(&item, depth + 1)).collect::<Result<Vec<_>, _>>().map(Value::from)
         }
         ValueKind::Map => {
-            let settled = members(value)?.into_iter().map(|(key, inner)| settle(&inner, depth + 1).map(|inner| (key, inner)));
+            let settled = members(value)?.into_iter().map(|(key, inner)| evaluate_lazy(&inner, depth + 1).map(|inner| (key, inner)));
             settled.collect::<Result<Vec<_>, _>>().map(Value::from_pairs)
         }
         ValueKind::Bytes => Ok(Value::from(value.to_string())),
-        _ => is_whole(value, depth).map(|_| value.clone()),
+        _ => is_json(value, depth).map(|_| value.clone()),
     }
 }
 
 fn write(value: &Value, out: &mut String, depth: usize) {
-    if depth > DEPTH {
+    if depth > MAX_DEPTH {
         return out.push_str("null");
     }
     match value.kind() {
@@ -263,7 +263,7 @@ fn quote(text: &str, out: &mut String) {
     out.push_str(&serde_json::to_string(text).unwrap_or_else(|_| "\"\"".into()));
 }
 
-/// A number as exactly as can be.
+/// Parses a number without losing precision.
 fn number(text: &str) -> Value {
     if let Ok(integer) = text.parse::<i64>() {
         return Value::from(integer);
@@ -277,13 +277,13 @@ fn number(text: &str) -> Value {
     }
 }
 
-/// Sign, significant digits and exponent of a number as written, so that spellings can be compared.
+/// Returns sign, significant digits and exponent of a number, to compare different notations.
 fn decimal(text: &str) -> (bool, String, i64) {
     let negative = text.starts_with('-');
     let (mantissa, exponent) = text.trim_start_matches('-').split_once(['e', 'E']).unwrap_or((text.trim_start_matches('-'), "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let (into_json, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let exponent = exponent.parse::<i64>().unwrap_or(i64::MAX).saturating_sub(fraction.len() as i64);
-    let digits = format!("{whole}{fraction}");
+    let digits = format!("{into_json}{fraction}");
     let digits = digits.trim_start_matches('0');
     let short = digits.trim_end_matches('0');
     if short.is_empty() {

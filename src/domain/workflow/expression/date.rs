@@ -1,6 +1,7 @@
-//! Dates without a clock and without a time zone: RFC 3339 in UTC, and the common `strftime` letters.
+//! Dates without a clock or time zone: RFC 3339 in UTC, and common `strftime` specifiers.
 
-/// Days since 1970-01-01 as year, month, day (proleptic Gregorian). After Howard Hinnant's `civil_from_days`.
+/// Converts days since 1970-01-01 to year, month, day (proleptic Gregorian). After Howard Hinnant's
+/// `civil_from_days`.
 fn civil(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
@@ -13,7 +14,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// The reverse: `days_from_civil`.
+/// Inverse of [`civil`]: `days_from_civil`.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let era = year.div_euclid(400);
@@ -22,19 +23,19 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// The furthest moment that has four digits for its year: 9999-12-31T23:59:59.999Z.
+/// The last moment with a four-digit year: 9999-12-31T23:59:59.999Z.
 const LAST: i64 = 253_402_300_799_999;
-/// The earliest: 0000-01-01T00:00:00Z.
+/// The first: 0000-01-01T00:00:00Z.
 const FIRST: i64 = -62_167_219_200_000;
 
-/// Milliseconds since the Unix epoch as `2026-11-23T09:05:00.123Z`; the milliseconds only when there are some.
+/// Formats milliseconds since the Unix epoch as `2026-11-23T09:05:00.123Z`; without the fraction if it is zero.
 pub(super) fn rfc3339(unix_ms: i64) -> String {
     let format = if unix_ms.rem_euclid(1000) == 0 { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S.%fZ" };
     strftime(unix_ms, format).unwrap_or_default()
 }
 
-/// Formats milliseconds since the Unix epoch by `%Y %m %d %H %M %S %f %y %j %a %A %b %B %F %T %s %%`, in UTC.
-/// `%f` are milliseconds in three digits.
+/// Formats milliseconds since the Unix epoch in UTC by `%Y %m %d %H %M %S %f %y %j %a %A %b %B %F %T %s %%`. `%f` is
+/// milliseconds in three digits.
 pub(super) fn strftime(unix_ms: i64, format: &str) -> Result<String, String> {
     const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
     const MONTHS: [&str; 12] =
@@ -72,7 +73,7 @@ pub(super) fn strftime(unix_ms: i64, format: &str) -> Result<String, String> {
             Some('T') => format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60),
             Some('s') => seconds.to_string(),
             Some('%') => "%".to_owned(),
-            Some(other) => return Err(format!("`%{other}` is no date letter")),
+            Some(other) => return Err(format!("`%{other}` is not a date format specifier")),
             None => return Err("the format ends with `%`".into()),
         };
         out.push_str(&part);
@@ -80,8 +81,8 @@ pub(super) fn strftime(unix_ms: i64, format: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// Reads RFC 3339 (`2026-11-23T09:05:00.123+01:00`), also with a blank for the `T`, without an offset (UTC)
-/// or a date alone (midnight UTC), into milliseconds since the Unix epoch.
+/// Parses RFC 3339 (`2026-11-23T09:05:00.123+01:00`) to milliseconds since the Unix epoch. Also accepts a space for
+/// the `T`, a missing offset (UTC), and a date alone (midnight UTC).
 pub(super) fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     let number = |from: usize, to: usize| {
@@ -102,7 +103,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
     }
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
     let separators = matches!(byte(10)?, b'T' | b't' | b' ') && byte(13)? == b':' && byte(16)? == b':';
-    // A leap second counts as the second after.
+    // A leap second counts as the following second.
     if !separators || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_of_history_come_back() {
+    fn dates_round_trip() {
         for (text, ms) in [
             ("1970-01-01T00:00:00Z", 0),
             ("1969-12-31T23:59:59Z", -1000),
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn forms_are_read_and_nonsense_is_not() {
+    fn valid_forms_are_parsed_and_others_rejected() {
         assert_eq!(parse("2026-11-23"), parse("2026-11-23 00:00:00"));
         assert_eq!(parse("2026-11-23T01:30:00+01:30"), parse("2026-11-23T00:00:00Z"));
         assert_eq!(parse("2026-11-23T00:00:00-00:30"), parse("2026-11-23T00:30:00"));
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_are_filled_in() {
+    fn specifiers_are_replaced() {
         let at = 1_795_424_700_120;
         assert_eq!(
             strftime(at, "%a %A %d %b %B %Y %y %j %H:%M:%S.%f %F %T %s %%").unwrap(),

@@ -1,4 +1,4 @@
-//! The engine: minijinja with what workflows offer and nothing else.
+//! The expression engine: minijinja restricted to the features that workflows offer.
 
 use std::{collections::HashMap, sync::Arc, sync::LazyLock};
 
@@ -10,28 +10,29 @@ use super::{Data, Reference, RunFacts, Scope, SyntaxFault, date, reference::Key,
 
 /// A compiled expression.
 pub(super) enum Program {
-    /// Names with dots between them, looked up without the engine.
+    /// Names joined by dots, looked up without the engine.
     Path(Vec<Value>),
     /// Anything else.
     Code(Expression<'static, 'static>),
 }
 
-/// The filter that refuses what is not there; put in by `reference`, not offered.
-pub(super) const GUARD: &str = "_there";
+/// The filter that rejects a missing value. Inserted by `reference`, not available to authors.
+pub(super) const REJECT_MISSING: &str = "_there";
 
-/// The function that looks up what may be missing; put in by `reference`, not offered.
-pub(super) const FIND: &str = "_find";
+/// The function that looks up a possibly missing value. Inserted by `reference`, not available to authors.
+pub(super) const FIND_OPTIONAL: &str = "_find";
 
-/// The filter that refuses a list of which an item lacks what a filter after it looks at; put in by `reference`, not offered.
-pub(super) const EACH: &str = "_each";
+/// The filter that rejects a list if an item lacks the member that a later filter reads. Inserted by `reference`, not
+/// available to authors.
+pub(super) const REQUIRE_MEMBER: &str = "_each";
 
-/// The function that stands for the `else` that an `if` lacks; put in by `reference`, not offered.
-pub(super) const NOTHING: &str = "_nothing";
+/// The function that replaces a missing `else` of an `if`. Inserted by `reference`, not available to authors.
+pub(super) const MISSING_ELSE: &str = "_nothing";
 
-/// Instructions that one evaluation may take; larger results cost more.
+/// Maximum number of instructions of one evaluation; larger results cost more.
 const FUEL: u64 = 500_000;
 
-/// The filters that are offered.
+/// The available filters.
 #[rustfmt::skip]
 const FILTERS: [&str; 55] = [
     "abs", "attr", "b64decode", "b64encode", "batch", "bool", "capitalize", "chain", "count", "d", "date", "default", "dictsort", "first",
@@ -40,7 +41,7 @@ const FILTERS: [&str; 55] = [
     "slice", "sort", "split", "string", "sum", "timestamp", "title", "tojson", "trim", "unique",
     "upper", "urlencode", "values", "zip",
 ];
-/// The tests that are offered.
+/// The available tests.
 const TESTS: [&str; 27] = [
     "boolean",
     "defined",
@@ -70,10 +71,10 @@ const TESTS: [&str; 27] = [
     "true",
     "undefined",
 ];
-/// The functions that are offered.
+/// The available functions.
 const FUNCTIONS: [&str; 2] = ["dict", "range"];
 
-/// An environment never changes after it is made, so that all expressions share one.
+/// The environment is immutable, so all expressions share one.
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -86,24 +87,24 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     for name in ["safe", "escape", "e", "html", "pprint"] {
         engine.remove_filter(name);
     }
-    engine.add_filter(GUARD, there);
-    engine.add_filter(EACH, each);
-    engine.add_function(FIND, find);
-    engine.add_function(NOTHING, || Err::<Value, _>(refuse("gives nothing: the condition is false, and there is no `else`")));
+    engine.add_filter(REJECT_MISSING, reject_missing);
+    engine.add_filter(REQUIRE_MEMBER, require_member);
+    engine.add_function(FIND_OPTIONAL, find_optional);
+    engine.add_function(MISSING_ELSE, || Err::<Value, _>(invalid_operation("has no value: the condition is false and there is no `else`")));
     engine.add_filter("tojson", |value: Value| json(&value));
     engine.add_filter("fromjson", |text: String| {
-        Data::parse(&text).map(|data| data.0).map_err(|error| refuse(format!("fromjson: the text is no JSON: {error}")))
+        Data::parse(&text).map(|data| data.0).map_err(|error| invalid_operation(format!("fromjson: invalid JSON: {error}")))
     });
     engine.add_filter("string", |value: Value| json_or_text(&value));
     engine.add_filter("b64encode", |value: Value| json_or_text(&value).map(|text| STANDARD.encode(text)));
     engine.add_filter("b64decode", b64decode);
     engine.add_filter("sha256", |value: Value| json_or_text(&value).map(|text| hex(&Sha256::digest(text))));
-    engine.add_filter("urlencode", |value: Value| json_or_text(&value).map(|text| percent(&text)));
+    engine.add_filter("urlencode", |value: Value| json_or_text(&value).map(|text| percent_encode(&text)));
     engine.add_filter("date", |value: Value, format: Option<String>| match format {
-        Some(format) => date::strftime(moment(&value)?, &format).map_err(refuse),
-        None => moment(&value).map(date::rfc3339),
+        Some(format) => date::strftime(unix_ms(&value)?, &format).map_err(invalid_operation),
+        None => unix_ms(&value).map(date::rfc3339),
     });
-    engine.add_filter("timestamp", |value: Value| moment(&value));
+    engine.add_filter("timestamp", |value: Value| unix_ms(&value));
     engine
         .add_filter("keys", |value: Value| Ok::<_, Error>(Value::from(pairs(&value)?.into_iter().map(|(key, _)| key).collect::<Vec<_>>())));
     engine.add_filter("values", |value: Value| {
@@ -119,7 +120,7 @@ pub(super) fn compile(source: &str) -> Result<Program, SyntaxFault> {
     ENGINE.compile_expression_owned(source.to_owned()).map(Program::Code).map_err(|error| syntax_fault(&error))
 }
 
-/// The program of a reference that has names only.
+/// Returns the program of a reference that consists of names only.
 pub(super) fn path(reference: &Reference) -> Program {
     Program::Path((0..reference.path.len()).filter_map(|level| reference.name(level)).map(Value::from).collect())
 }
@@ -133,36 +134,36 @@ pub(super) fn run(program: &Program, scope: &Scope) -> Result<Value, Error> {
     let Some((root, keys)) = names.split_first() else { return Ok(Value::UNDEFINED) };
     let mut at = scope.top(root.as_str().unwrap_or_default()).unwrap_or(Value::UNDEFINED);
     for key in keys {
-        // What is not there stays so; the caller names it.
+        // A missing value stays undefined; the caller reports its name.
         at = if at.is_undefined() { at } else { at.get_item(key)? };
     }
     Ok(at)
 }
 
-/// The value of an expression that refers to nothing, if it has one.
+/// Returns the value of an expression without references, if it has one.
 pub(super) fn constant(source: &str) -> Option<Data> {
     let scope = Scope::new(&Arc::new(HashMap::new()), Data::null(), &RunFacts::default(), []);
     let value = run(&compile(source).ok()?, &scope).ok()?;
-    Data::of(value).whole().ok()
+    Data::of(value).into_json().ok()
 }
 
-/// What minijinja says about a broken expression.
+/// Converts minijinja's syntax error.
 pub(super) fn syntax_fault(error: &Error) -> SyntaxFault {
     let message = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     SyntaxFault { message, hint: None, offset: error.range().map_or(0, |range| range.start) }
 }
 
-/// Why an evaluation failed, in words of the file.
+/// Describes an evaluation error in terms of the file.
 pub(super) fn explain(error: &Error, references: &[Reference], scope: &Scope) -> String {
     let root = error_root(error);
     match root.kind() {
-        ErrorKind::UndefinedError => missing(root, references, scope),
-        ErrorKind::OutOfFuel => "takes too long: it is given up after half a million steps".into(),
+        ErrorKind::UndefinedError => describe_undefined(root, references, scope),
+        ErrorKind::OutOfFuel => "takes too long: stopped after 500,000 instructions".into(),
         kind => root.detail().map_or_else(|| kind.to_string(), str::to_owned),
     }
 }
 
-/// The innermost error of the engine: filters wrap what they were told.
+/// Returns the innermost error of the engine; filters wrap errors.
 fn error_root(error: &Error) -> &Error {
     let mut root = error;
     while let Some(inner) = std::error::Error::source(root).and_then(|source| source.downcast_ref::<Error>()) {
@@ -171,47 +172,47 @@ fn error_root(error: &Error) -> &Error {
     root
 }
 
-/// Names the value that is not there, and what is there instead.
-fn missing(error: &Error, references: &[Reference], scope: &Scope) -> String {
+/// Names the missing value, and what exists instead.
+fn describe_undefined(error: &Error, references: &[Reference], scope: &Scope) -> String {
     let guarded = error.detail().unwrap_or_default();
     let mut first: Vec<&Reference> = references.iter().filter(|reference| reference.text() == guarded).collect();
     first.extend(references.iter().filter(|reference| !reference.optional));
     first.extend(references.iter().filter(|reference| reference.optional && !reference.complete));
-    match first.into_iter().find_map(|reference| broken(reference, scope)) {
+    match first.into_iter().find_map(|reference| describe_broken(reference, scope)) {
         Some(message) => message,
-        None if guarded.is_empty() => "something in it is not there".into(),
-        None => format!("`{guarded}` is not there"),
+        None if guarded.is_empty() => "a value in it is missing".into(),
+        None => format!("`{guarded}` is missing"),
     }
 }
 
-/// Names what is not there when an expression came to nothing without an error.
-pub(super) fn absent(references: &[Reference], scope: &Scope) -> String {
-    let found = references.iter().filter(|reference| !reference.optional).find_map(|reference| broken(reference, scope));
-    found.unwrap_or_else(|| "gives something that is not there".into())
+/// Names the missing value when an expression evaluated to nothing without an error.
+pub(super) fn describe_missing(references: &[Reference], scope: &Scope) -> String {
+    let found = references.iter().filter(|reference| !reference.optional).find_map(|reference| describe_broken(reference, scope));
+    found.unwrap_or_else(|| "evaluates to a missing value".into())
 }
 
-/// Where a reference leads nowhere.
-fn broken(reference: &Reference, scope: &Scope) -> Option<String> {
+/// Describes where a reference leads nowhere.
+fn describe_broken(reference: &Reference, scope: &Scope) -> Option<String> {
     let part = |count: usize| Reference { path: reference.path[..count].to_vec(), complete: true, optional: false, offset: 0 }.text();
     let mut at = scope.top(reference.root());
     for (level, key) in reference.path.iter().enumerate().skip(1) {
-        let Some(value) = &at else { return Some(format!("`{}` is not there", part(level))) };
+        let Some(value) = &at else { return Some(format!("`{}` is missing", part(level))) };
         let next = match key {
             Key::Name(name) => value.get_attr(name).ok(),
             Key::Index(index) => value.get_item(&Value::from(*index)).ok(),
         };
         let next = next.filter(|next| !next.is_undefined());
         if next.is_none() {
-            return Some(format!("`{}` is not there: `{}` {}", part(level + 1), part(level), holds(value, key)));
+            return Some(format!("`{}` is missing: `{}` {}", part(level + 1), part(level), describe_contents(value, key)));
         }
         at = next;
     }
-    at.is_none().then(|| format!("`{}` is not there", reference.text()))
+    at.is_none().then(|| format!("`{}` is missing", reference.text()))
 }
 
-/// What a value holds, for whoever asked it for a key in vain.
-fn holds(value: &Value, key: &Key) -> String {
-    const SHOWN: usize = 8;
+/// Describes what a value contains, after a failed lookup of `key`.
+fn describe_contents(value: &Value, key: &Key) -> String {
+    const MAX_KEYS: usize = 8;
     let data = Data::of(value.clone());
     if let Some(count) = data.len() {
         return format!("is a list of {count}");
@@ -221,28 +222,28 @@ fn holds(value: &Value, key: &Key) -> String {
     }
     let keys = data.keys();
     if let Key::Name(name) = key
-        && let Some(near) = super::super::near(name, keys.iter().map(String::as_str))
+        && let Some(candidate) = super::super::closest_match(name, keys.iter().map(String::as_str))
     {
-        return format!("has `{near}`, did you mean that?");
+        return format!("has `{candidate}`, did you mean that?");
     }
     match keys.len() {
         0 => "is empty".into(),
-        count if count > SHOWN => format!("has {} and {} more", keys[..SHOWN].join(", "), count - SHOWN),
+        count if count > MAX_KEYS => format!("has {} and {} more", keys[..MAX_KEYS].join(", "), count - MAX_KEYS),
         _ => format!("has {}", keys.join(", ")),
     }
 }
 
-fn refuse(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+fn invalid_operation(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
 }
 
-fn there(value: Value, path: String) -> Result<Value, Error> {
+fn reject_missing(value: Value, path: String) -> Result<Value, Error> {
     if value.is_undefined() { Err(Error::new(ErrorKind::UndefinedError, path)) } else { Ok(value) }
 }
 
-/// Every item of `list` has a member at `path` (names with dots between them); `text`: the list as it is written. Lists that
-/// are none, or are not there, are left to the filter.
-fn each(list: Value, path: String, text: String) -> Result<Value, Error> {
+/// Checks that every item of `list` has a member at `path` (names joined by dots). `text` is the list as written.
+/// Values that are missing or not lists are left to the filter.
+fn require_member(list: Value, path: String, text: String) -> Result<Value, Error> {
     if !matches!(list.kind(), ValueKind::Seq | ValueKind::Iterable) {
         return Ok(list);
     }
@@ -254,8 +255,8 @@ fn each(list: Value, path: String, text: String) -> Result<Value, Error> {
                 Err(_) => at.get_attr(name),
             };
             let Some(next) = next.ok().filter(|next| !next.is_undefined()) else {
-                let holds = holds(&at, &Key::Name(name.to_owned()));
-                return Err(refuse(format!("`{path}` is not there in item {index} of `{text}`: it {holds}")));
+                let describe_contents = describe_contents(&at, &Key::Name(name.to_owned()));
+                return Err(invalid_operation(format!("`{path}` is missing in item {index} of `{text}`: it {describe_contents}")));
             };
             at = next;
         }
@@ -263,17 +264,17 @@ fn each(list: Value, path: String, text: String) -> Result<Value, Error> {
     Ok(list)
 }
 
-fn find(root: Value, keys: minijinja::value::Rest<Value>) -> Result<Value, Error> {
+fn find_optional(root: Value, keys: minijinja::value::Rest<Value>) -> Result<Value, Error> {
     let mut at = root;
     for key in keys.iter() {
-        // What has no members has none of that name either.
+        // A value without members has no member of this name either.
         at = if at.is_undefined() { at } else { at.get_item(key).unwrap_or(Value::UNDEFINED) };
     }
     Ok(at)
 }
 
 fn json(value: &Value) -> Result<String, Error> {
-    Data::of(value.clone()).whole().map(|data| data.json()).map_err(refuse)
+    Data::of(value.clone()).into_json().map(|data| data.json()).map_err(invalid_operation)
 }
 
 fn json_or_text(value: &Value) -> Result<String, Error> {
@@ -281,31 +282,31 @@ fn json_or_text(value: &Value) -> Result<String, Error> {
 }
 
 fn b64decode(text: String) -> Result<String, Error> {
-    let bytes = STANDARD.decode(text.trim()).map_err(|error| refuse(format!("b64decode: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| refuse("b64decode: what it holds is no text"))
+    let bytes = STANDARD.decode(text.trim()).map_err(|error| invalid_operation(format!("b64decode: {error}")))?;
+    String::from_utf8(bytes).map_err(|_| invalid_operation("b64decode: the decoded bytes are not valid UTF-8"))
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// RFC 3986: everything but unreserved characters.
-fn percent(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+/// Percent-encodes everything but unreserved characters (RFC 3986).
+fn percent_encode(text: &str) -> String {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if unreserved(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// Milliseconds since the Unix epoch: a number as it is, text as RFC 3339.
-fn moment(value: &Value) -> Result<i64, Error> {
+/// Converts a date to milliseconds since the Unix epoch: from a number as is, or from RFC 3339 text.
+fn unix_ms(value: &Value) -> Result<i64, Error> {
     match value.as_str() {
-        Some(text) => date::parse(text).ok_or_else(|| refuse(format!("{text:?} is no date like 2026-11-23T09:05:00Z"))),
-        None => value.as_i64().ok_or_else(|| refuse("a date is text (RFC 3339) or milliseconds since 1970")),
+        Some(text) => date::parse(text).ok_or_else(|| invalid_operation(format!("{text:?} is not a date such as 2026-11-23T09:05:00Z"))),
+        None => value.as_i64().ok_or_else(|| invalid_operation("a date must be RFC 3339 text or milliseconds since 1970")),
     }
 }
 
 fn pairs(value: &Value) -> Result<Vec<(Value, Value)>, Error> {
     if value.kind() != ValueKind::Map {
-        return Err(refuse(format!("needs an object, not {}", Data::of(value.clone()).kind())));
+        return Err(invalid_operation(format!("needs an object, not {}", Data::of(value.clone()).kind())));
     }
     value.try_iter()?.map(|key| value.get_item(&key).map(|inner| (key, inner))).collect()
 }

@@ -1,8 +1,9 @@
-//! What an expression's value surely is, whatever it refers to: told by what is done last. What is not sure stays unknown.
+//! Type inference: derives an expression's type from its outermost operation, without knowing its inputs.
+//! Undetermined types stay unknown.
 
 use minijinja::machinery::ast::{BinOpKind, Expr, UnaryOpKind};
 
-/// A kind of value that is known without evaluating anything.
+/// A type that is known without evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InferredType {
     /// Text.
@@ -20,7 +21,7 @@ pub enum InferredType {
 }
 
 impl InferredType {
-    /// The word that JSON Schema has for it.
+    /// Returns the JSON Schema name.
     pub fn word(self) -> &'static str {
         match self {
             InferredType::String => "string",
@@ -32,7 +33,7 @@ impl InferredType {
         }
     }
 
-    /// With its article, for messages.
+    /// Returns the name with its article, for messages.
     pub fn words(self) -> &'static str {
         match self {
             InferredType::String => "a string",
@@ -48,8 +49,8 @@ impl InferredType {
     }
 }
 
-/// The kind of an expression's value, if its form tells.
-pub(super) fn of(expr: &Expr<'_>) -> Option<InferredType> {
+/// Infers the type of an expression's value, if its form determines it.
+pub(super) fn infer(expr: &Expr<'_>) -> Option<InferredType> {
     match expr {
         Expr::Test(_) | Expr::Compare(_) => Some(InferredType::Boolean),
         Expr::List(_) => Some(InferredType::Array),
@@ -62,34 +63,34 @@ pub(super) fn of(expr: &Expr<'_>) -> Option<InferredType> {
             constant.value.as_str().map(|_| InferredType::String).or_else(|| constant.value.is_number().then_some(InferredType::Number))
         }
         Expr::BinOp(op) => {
-            let both = || Some((of(&op.left)?, of(&op.right)?));
+            let both = || Some((infer(&op.left)?, infer(&op.right)?));
             match op.op {
                 BinOpKind::Eq | BinOpKind::Ne | BinOpKind::Lt | BinOpKind::Lte | BinOpKind::Gt | BinOpKind::Gte | BinOpKind::In => {
                     Some(InferredType::Boolean)
                 }
                 BinOpKind::Concat => Some(InferredType::String),
                 BinOpKind::Sub | BinOpKind::Div | BinOpKind::FloorDiv | BinOpKind::Pow => Some(InferredType::Number),
-                // These join or repeat texts and lists too.
+                // Also concatenates or repeats strings and lists.
                 BinOpKind::Add | BinOpKind::Mul | BinOpKind::Rem => match both()? {
                     (left, right) if left.is_number() && right.is_number() => Some(InferredType::Number),
                     (InferredType::String, InferredType::String) if matches!(op.op, BinOpKind::Add) => Some(InferredType::String),
                     _ => None,
                 },
-                // One of the two values.
+                // The value is one of the two.
                 BinOpKind::ScAnd | BinOpKind::ScOr => both().and_then(|(left, right)| (left == right).then_some(left)),
             }
         }
-        // Without an `else` it is an error, or the value.
+        // Without an `else`, the result is the value or an error.
         Expr::IfExpr(condition) => match &condition.false_expr {
-            None => of(&condition.true_expr),
-            Some(other) => of(&condition.true_expr).filter(|kind| Some(*kind) == of(other)),
+            None => infer(&condition.true_expr),
+            Some(other) => infer(&condition.true_expr).filter(|kind| Some(*kind) == infer(other)),
         },
         Expr::Filter(filter) => match filter.name {
             "tojson" | "string" | "b64encode" | "b64decode" | "sha256" | "urlencode" | "date" | "upper" | "lower" | "title"
             | "capitalize" | "trim" | "join" | "replace" | "indent" | "format" => Some(InferredType::String),
             "length" | "count" | "timestamp" => Some(InferredType::Integer),
             "bool" => Some(InferredType::Boolean),
-            // With an argument they may give that.
+            // With a default argument, the result may be that value.
             "int" if filter.args.is_empty() => Some(InferredType::Integer),
             "float" if filter.args.is_empty() => Some(InferredType::Number),
             "keys" | "values" | "list" | "lines" | "sort" | "flatten" => Some(InferredType::Array),
@@ -106,9 +107,9 @@ mod tests {
 
     use crate::domain::workflow::expression::{Data, Expr, RunFacts, Scope};
 
-    /// What is said to be sure is what comes of it, for values of every kind, wherever anything comes of it.
+    /// An inferred type is the type of the actual value, for inputs of every kind, whenever evaluation succeeds.
     #[test]
-    fn what_is_sure_is_what_comes_of_it() {
+    fn the_inferred_type_is_the_type_of_the_value() {
         let forms = [
             "input.x | FILTER",
             "input.x + input.y",
@@ -160,18 +161,18 @@ mod tests {
         ];
         let mut sources: Vec<String> = forms.iter().skip(1).map(|form| (*form).to_owned()).collect();
         sources.extend(super::super::engine::filters().into_iter().map(|filter| forms[0].replace("FILTER", filter)));
-        let mut seen = 0;
+        let mut evaluated = 0;
         for source in sources {
             let Ok(expr) = Expr::compile("k", 0, true, &source) else { continue };
-            let Some(sure) = expr.sure() else { continue };
+            let Some(inferred) = expr.inferred() else { continue };
             for (x, y) in values.iter().flat_map(|x| values.iter().map(move |y| (x, y))) {
                 let input = Data::parse(&format!("{{\"x\":{x},\"y\":{y}}}")).unwrap();
                 let scope = Scope::new(&Arc::new(HashMap::new()), input, &RunFacts::default(), []);
                 let Ok(data) = expr.eval(&scope) else { continue };
-                seen += 1;
-                assert_eq!(data.kind(), sure.words(), "{source} with x = {x}, y = {y} is {}", data.json());
+                evaluated += 1;
+                assert_eq!(data.kind(), inferred.words(), "{source} with x = {x}, y = {y} is {}", data.json());
             }
         }
-        assert!(seen > 1_000, "{seen}");
+        assert!(evaluated > 1_000, "{evaluated}");
     }
 }

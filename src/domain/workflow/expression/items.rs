@@ -1,5 +1,5 @@
-//! What is known of the items of a `for_each`, of which there may be very many: results and ends as few bytes, made
-//! into values where somebody looks at them.
+//! Results and ends of the items of a `for_each`. There may be very many: both are stored compactly and turned into
+//! values on access.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,52 +7,52 @@ use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
 
 use super::{data::Data, scope::StepFault};
 
-/// The results of items, JSON texts in one piece. As values of their own they would take many times their bytes.
+/// The results of items, as JSON texts in one string. Separate values would take many times their bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Results {
     text: String,
-    /// Where each result begins and ends in the text; the same twice for one that is not there.
-    places: Vec<(u32, u32)>,
+    /// Start and end of each result in the text; equal for a missing one.
+    ranges: Vec<(u32, u32)>,
 }
 
 impl Results {
-    /// Takes in the result of an item, JSON. Those of all items are at most 4 GiB long together; what goes beyond is
-    /// left out.
-    pub fn put(&mut self, item: usize, json: &str) {
-        self.grow(item + 1);
+    /// Records the result of an item as JSON. All results together are at most 4 GiB; results beyond that are
+    /// dropped.
+    pub fn record(&mut self, item: usize, json: &str) {
+        self.grow_to(item + 1);
         let from = self.text.len();
         if let (Ok(begin), Ok(end)) = (u32::try_from(from), u32::try_from(from + json.len())) {
             self.text.push_str(json);
-            self.places[item] = (begin, end);
+            self.ranges[item] = (begin, end);
         }
     }
 
-    /// The result of an item, JSON.
+    /// Returns the result of an item as JSON.
     pub fn get(&self, item: usize) -> Option<&str> {
-        let (begin, end) = *self.places.get(item)?;
+        let (begin, end) = *self.ranges.get(item)?;
         self.text.get(usize::try_from(begin).ok()?..usize::try_from(end).ok()?).filter(|json| !json.is_empty())
     }
 
-    /// Makes room for so many items.
-    pub fn grow(&mut self, items: usize) {
-        self.places.resize(items.max(self.places.len()), (0, 0));
+    /// Extends the list to at least `items` items.
+    pub fn grow_to(&mut self, items: usize) {
+        self.ranges.resize(items.max(self.ranges.len()), (0, 0));
     }
 
-    /// How many items there are.
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.ranges.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no items.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.ranges.is_empty()
     }
 
-    /// The list of them as JSON, `null` for one that is not there.
+    /// Returns the list as JSON, `null` for missing results.
     pub fn json(&self) -> String {
-        let mut out = String::with_capacity(self.text.len() + self.places.len() + 2);
+        let mut out = String::with_capacity(self.text.len() + self.ranges.len() + 2);
         out.push('[');
-        for item in 0..self.places.len() {
+        for item in 0..self.ranges.len() {
             if item > 0 {
                 out.push(',');
             }
@@ -78,42 +78,42 @@ impl Object for Results {
     }
 }
 
-/// How the items ended.
+/// The ends of the items.
 #[derive(Clone, Debug)]
 pub struct Ends {
-    /// The outcome of each, by its place in `words`.
+    /// Outcome of each item, as an index into `outcomes`.
     each: Vec<u8>,
-    words: Vec<&'static str>,
-    /// Why those failed that did.
+    outcomes: Vec<&'static str>,
+    /// Errors of the failed items.
     faults: BTreeMap<usize, StepFault>,
 }
 
 impl Default for Ends {
     fn default() -> Ends {
-        Ends { each: vec![], words: vec!["cancelled"], faults: BTreeMap::new() }
+        Ends { each: vec![], outcomes: vec!["cancelled"], faults: BTreeMap::new() }
     }
 }
 
 impl Ends {
-    /// Makes room for so many items. Those that are new count as cancelled until something else is known of them.
-    pub fn grow(&mut self, items: usize) {
+    /// Extends the list to at least `items` items. New items count as cancelled until their end is recorded.
+    pub fn grow_to(&mut self, items: usize) {
         self.each.resize(items.max(self.each.len()), 0);
     }
 
-    /// The place of a word, of which there are four.
-    fn word(&mut self, outcome: &'static str) -> u8 {
-        let word = self.words.iter().position(|known| *known == outcome).unwrap_or_else(|| {
-            self.words.push(outcome);
-            self.words.len() - 1
+    /// Returns the index of an outcome, of which there are four.
+    fn outcome_index(&mut self, outcome: &'static str) -> u8 {
+        let outcome_index = self.outcomes.iter().position(|known| *known == outcome).unwrap_or_else(|| {
+            self.outcomes.push(outcome);
+            self.outcomes.len() - 1
         });
-        u8::try_from(word).unwrap_or(0)
+        u8::try_from(outcome_index).unwrap_or(0)
     }
 
-    /// Takes in how an item ended: `outcome` as of a step, and the error of one that failed.
-    pub fn put(&mut self, item: usize, outcome: &'static str, fault: Option<StepFault>) {
-        let word = self.word(outcome);
-        self.grow(item + 1);
-        self.each[item] = word;
+    /// Records the end of an item: its outcome as for a step, and the error of a failed one.
+    pub fn record(&mut self, item: usize, outcome: &'static str, fault: Option<StepFault>) {
+        let outcome_index = self.outcome_index(outcome);
+        self.grow_to(item + 1);
+        self.each[item] = outcome_index;
         if let Some(fault) = fault {
             self.faults.insert(item, fault);
         }
@@ -127,7 +127,7 @@ impl Object for Ends {
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let item = key.as_usize()?;
-        let outcome = *self.words.get(usize::from(*self.each.get(item)?))?;
+        let outcome = *self.outcomes.get(usize::from(*self.each.get(item)?))?;
         let fault = self.faults.get(&item).map(|fault| ("error", fault.clone().into_value()));
         Some(Value::from_pairs([("outcome", Value::from(outcome))].into_iter().chain(fault)))
     }

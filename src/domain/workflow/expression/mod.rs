@@ -1,10 +1,12 @@
 //! Expressions of workflows: compiled once when the file is parsed, evaluated against a [`Scope`].
 //!
-//! The language is minijinja's, cut down: no statements, no includes, no loaders, no macros, no escaping, a
-//! fuel limit, and a value that is not there is an error wherever it is used (minijinja alone lets a missing
-//! last key through as `null`). Only this folder names the crate. `data` are the values, `items`
-//! those of very many items, `scope` what expressions see, `engine` the filters, `reference` what an expression refers to, `template` expressions
-//! inside of text, lists and tables.
+//! The language is a subset of minijinja's: no statements, includes, loaders, macros or escaping, and a fuel limit. A
+//! missing value is an error wherever it is used (minijinja alone turns a missing last key into `null`). Only this
+//! folder names the crate.
+//!
+//! `data` holds values, `items` the values of very many items, `scope` the names that expressions see, `engine` the
+//! filters, `reference` the references of an expression, `template` expressions inside text, lists and tables, and
+//! `infer` type inference.
 
 mod data;
 mod date;
@@ -29,16 +31,16 @@ pub use self::{
     template::{Part, Template},
 };
 
-/// Why an expression has no value.
+/// An evaluation error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unevaluated {
-    /// The key that it stands in, with those around it: `arguments.user.id`.
+    /// The key of the expression with its parents: `arguments.user.id`.
     pub key: String,
-    /// Byte offset of the expression in the file; what a [`super::problem::Place`] can be made of.
+    /// Byte offset of the expression in the file, from which a [`super::problem::Place`] is computed.
     pub at: usize,
     /// The expression as written.
     pub expression: String,
-    /// What is wrong, in one line.
+    /// The message, one line.
     pub message: String,
 }
 
@@ -50,23 +52,23 @@ impl fmt::Display for Unevaluated {
 
 impl std::error::Error for Unevaluated {}
 
-/// Why an expression cannot be compiled: what, and where in it.
+/// A syntax error in an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxFault {
-    /// What is wrong.
+    /// The message.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub hint: Option<String>,
-    /// Byte offset in the text that was given.
+    /// Byte offset in the given text.
     pub offset: usize,
 }
 
-/// The names of all filters, tests and functions that are offered.
+/// Returns the names of all available filters, tests and functions.
 pub fn offered() -> Vec<&'static str> {
     [engine::filters(), engine::tests(), engine::functions()].concat()
 }
 
-/// One compiled expression. Cheap to clone.
+/// A compiled expression. Cheap to clone.
 #[derive(Clone)]
 pub struct Expr(Arc<Inner>);
 
@@ -76,106 +78,116 @@ struct Inner {
     /// Whether offsets in the expression are offsets in the file.
     exact: bool,
     /// Bytes of white space before the expression.
-    lead: usize,
+    leading_space: usize,
     source: String,
     program: engine::Program,
     references: Vec<Reference>,
-    /// Whether it is nothing but a reference, so that its value needs no check.
-    plain: bool,
+    /// Whether the expression is a single reference, so that its value needs no check.
+    is_reference: bool,
     constant: Option<Data>,
-    sure: Option<InferredType>,
+    inferred: Option<InferredType>,
 }
 
 impl Expr {
-    /// Compiles `source` (without braces), which stands at byte `at` of its file under `key`; `exact` if it
-    /// stands there as it is, without escapes.
+    /// Compiles `source` (without braces) at byte `at` of the file under `key`. `exact`: the file contains the text
+    /// as is, without escapes.
     pub(super) fn compile(key: &str, at: usize, exact: bool, source: &str) -> Result<Expr, SyntaxFault> {
-        reference::bounded(source)?;
-        let (read, program) = match reference::read_path(source) {
+        reference::check_bounds(source)?;
+        let (analysis, program) = match reference::read_path(source) {
             Some(reference) => {
                 let program = engine::path(&reference);
-                (reference::Read { guarded: String::new(), references: vec![reference], plain: true, constant: None, sure: None }, program)
+                (
+                    reference::Analysis {
+                        guarded: String::new(),
+                        references: vec![reference],
+                        is_reference: true,
+                        constant: None,
+                        inferred: None,
+                    },
+                    program,
+                )
             }
             None => {
-                let read = reference::read(source)?;
-                let program = engine::compile(&read.guarded).map_err(|fault| SyntaxFault { offset: 0, ..fault })?;
-                (read, program)
+                let analysis = reference::analyze(source)?;
+                let program = engine::compile(&analysis.guarded).map_err(|error| SyntaxFault { offset: 0, ..error })?;
+                (analysis, program)
             }
         };
         let inner = Inner {
             key: key.to_owned(),
             at,
             exact,
-            lead: source.len() - source.trim_start().len(),
+            leading_space: source.len() - source.trim_start().len(),
             source: source.trim().to_owned(),
             program,
-            references: read.references,
-            plain: read.plain,
-            constant: read.constant,
-            sure: read.sure,
+            references: analysis.references,
+            is_reference: analysis.is_reference,
+            constant: analysis.constant,
+            inferred: analysis.inferred,
         };
         Ok(Expr(Arc::new(inner)))
     }
 
-    /// Its value.
+    /// Evaluates the expression.
     pub fn eval(&self, scope: &Scope) -> Result<Data, Unevaluated> {
-        let fail = |message: String| self.fault(message);
+        let fail = |message: String| self.error(message);
         let value = engine::run(&self.0.program, scope).map_err(|error| fail(engine::explain(&error, &self.0.references, scope)))?;
         if value.is_undefined() {
-            return Err(fail(engine::absent(&self.0.references, scope)));
+            return Err(fail(engine::describe_missing(&self.0.references, scope)));
         }
         let data = Data::of(value);
-        if self.0.plain { Ok(data) } else { data.whole().map_err(fail) }
+        if self.0.is_reference { Ok(data) } else { data.into_json().map_err(fail) }
     }
 
-    /// Its value as a yes or no. Anything but true and false is an error: `"no"` would be true otherwise.
+    /// Evaluates the expression as a condition. Any value except true and false is an error: otherwise `"no"` would
+    /// count as true.
     pub fn test(&self, scope: &Scope) -> Result<bool, Unevaluated> {
         let data = self.eval(scope)?;
-        data.as_bool().ok_or_else(|| self.fault(format!("is {}, not true or false", data.kind())))
+        data.as_bool().ok_or_else(|| self.error(format!("is {}, not true or false", data.kind())))
     }
 
-    fn fault(&self, message: String) -> Unevaluated {
-        let lead = if self.0.exact { self.0.lead } else { 0 };
-        Unevaluated { key: self.0.key.clone(), at: self.0.at + lead, expression: self.0.source.clone(), message }
+    fn error(&self, message: String) -> Unevaluated {
+        let leading_space = if self.0.exact { self.0.leading_space } else { 0 };
+        Unevaluated { key: self.0.key.clone(), at: self.0.at + leading_space, expression: self.0.source.clone(), message }
     }
 
-    /// The expression as written, without braces.
+    /// Returns the expression as written, without braces.
     pub fn source(&self) -> &str {
         &self.0.source
     }
 
-    /// The key that it stands in.
+    /// Returns the key of the expression.
     pub fn key(&self) -> &str {
         &self.0.key
     }
 
-    /// Byte offset in the file.
+    /// Returns the byte offset in the file.
     pub fn at(&self) -> usize {
         self.0.at
     }
 
-    /// The bytes of the file in which a reference of it stands, or the expression as a whole.
+    /// Returns the file span of a reference, or of the whole expression.
     pub(super) fn span_of(&self, reference: &Reference) -> (usize, usize) {
         let at = self.0.at + if self.0.exact { reference.offset } else { 0 };
         (at, if self.0.exact { at + reference.text().len() } else { at + 1 })
     }
 
-    /// What it refers to.
+    /// Returns the references of the expression.
     pub fn references(&self) -> &[Reference] {
         &self.0.references
     }
 
-    /// What it refers to, if it is nothing but that.
-    pub fn plain(&self) -> Option<&Reference> {
-        self.0.references.first().filter(|reference| self.0.plain && reference.complete)
+    /// Returns the reference, if the expression is a single reference.
+    pub fn single_reference(&self) -> Option<&Reference> {
+        self.0.references.first().filter(|reference| self.0.is_reference && reference.complete)
     }
 
-    /// The kind of its value, where its form tells whatever it refers to.
-    pub fn sure(&self) -> Option<InferredType> {
-        self.0.sure
+    /// Returns the inferred type of the value, if the form of the expression determines it.
+    pub fn inferred(&self) -> Option<InferredType> {
+        self.0.inferred
     }
 
-    /// Its value if that depends on nothing.
+    /// Returns the value if it does not depend on the scope.
     pub fn constant(&self) -> Option<&Data> {
         self.0.constant.as_ref()
     }

@@ -1,10 +1,10 @@
-//! What an expression refers to, and the guards that make a missing value an error.
+//! References of expressions, and the guards that turn a missing value into an error.
 //!
-//! minijinja in strict mode refuses to look into something that is not there, but gives the missing last key
-//! itself as "undefined", which then equals nothing and is written as `null`. So every reference gets a
-//! filter that refuses it, but where the author asks (`| default(…)`, `is defined`, `is undefined`): there
-//! every key may be missing, not only the last. The same goes for filters that may come to nothing (`first` of an
-//! empty list), and for those that look at a member of each item (`selectattr`), which would pass over items without it.
+//! minijinja in strict mode rejects a lookup in a missing value, but a missing last key is "undefined", equals
+//! nothing and is written as `null`. So every reference gets a filter that rejects it, except where the author asks
+//! about it (`| default(…)`, `is defined`, `is undefined`): there, every key may be missing, not only the last. The
+//! same applies to filters that may have no result (`first` of an empty list), and to filters that read a member of
+//! each item (`selectattr`) and would skip items without it.
 
 use minijinja::machinery::{
     ast::{CallArg, Expr},
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::domain::nesting;
 
-/// Something that an expression refers to: `steps.create.result.userId`.
+/// A reference of an expression: `steps.create.result.userId`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The name and the keys after it, as far as they stand there as they are.
+    /// The name and its keys, as far as they are literal.
     pub path: Vec<Key>,
-    /// Whether all of its keys are in `path`; otherwise one that is computed follows.
+    /// Whether `path` holds all keys; otherwise a computed key follows.
     pub complete: bool,
-    /// Whether it may be missing.
+    /// Whether the value may be missing.
     pub optional: bool,
     /// Byte offset in the expression.
     pub offset: usize,
@@ -33,19 +33,19 @@ pub struct Reference {
 /// A key of a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// A name at the top or a member.
+    /// A top-level name or a member.
     Name(String),
-    /// A place in a list; negative from its end.
+    /// An index into a list; negative counts from the end.
     Index(i64),
 }
 
 impl Reference {
-    /// The name at the top.
+    /// Returns the top-level name.
     pub fn root(&self) -> &str {
         self.name(0).unwrap_or_default()
     }
 
-    /// The key at `level`, if it is a name.
+    /// Returns the key at `level` if it is a name.
     pub fn name(&self, level: usize) -> Option<&str> {
         match self.path.get(level) {
             Some(Key::Name(name)) => Some(name),
@@ -53,7 +53,7 @@ impl Reference {
         }
     }
 
-    /// As it is written: `steps.a.result[0]`, with `…` for what is computed.
+    /// Returns the reference as written, `steps.a.result[0]`, with `…` for computed keys.
     pub fn text(&self) -> String {
         let mut out = String::new();
         for key in &self.path {
@@ -77,27 +77,27 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// An expression as read.
-pub(super) struct Read {
-    /// Its text with guards.
+/// An expression with its analysis.
+pub(super) struct Analysis {
+    /// The text with guards.
     pub guarded: String,
     pub references: Vec<Reference>,
-    /// Whether it is a reference and nothing else.
-    pub plain: bool,
-    /// Its value if it refers to nothing.
+    /// Whether the expression is a single reference.
+    pub is_reference: bool,
+    /// The value if there are no references.
     pub constant: Option<Data>,
-    /// The kind of its value, where its form tells.
-    pub sure: Option<InferredType>,
+    /// The inferred type of the value.
+    pub inferred: Option<InferredType>,
 }
 
-/// Reads an expression.
-pub(super) fn read(source: &str) -> Result<Read, SyntaxFault> {
+/// Analyses an expression.
+pub(super) fn analyze(source: &str) -> Result<Analysis, SyntaxFault> {
     if source.trim().is_empty() {
         return Err(SyntaxFault { message: "the expression is empty".into(), hint: Some("write {{ input.name }}".into()), offset: 0 });
     }
     let parsed = parse_expr(source).map_err(|error| engine::syntax_fault(&error))?;
     let mut walk = Walk { source, references: vec![], edits: vec![], fault: None };
-    walk.expr(&parsed, false);
+    walk.expr(&parsed, Guard::Insert);
     if let Some(fault) = walk.fault {
         return Err(fault);
     }
@@ -108,13 +108,14 @@ pub(super) fn read(source: &str) -> Result<Read, SyntaxFault> {
             guarded.replace_range(*from..*to, text);
         }
     }
-    let plain = matches!(parsed, Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_)) && walk.references.len() == 1;
+    let is_reference = matches!(parsed, Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_)) && walk.references.len() == 1;
     let constant = if walk.references.is_empty() { engine::constant(&guarded) } else { None };
-    Ok(Read { guarded, references: walk.references, plain, constant, sure: infer::of(&parsed) })
+    Ok(Analysis { guarded, references: walk.references, is_reference, constant, inferred: infer::infer(&parsed) })
 }
 
-/// Refuses what is too long or too deep, before it is parsed: every walk over the parsed tree is recursive.
-pub(super) fn bounded(source: &str) -> Result<(), SyntaxFault> {
+/// Rejects expressions that are too long or too deeply nested before they are parsed: every walk of the syntax tree
+/// is recursive.
+pub(super) fn check_bounds(source: &str) -> Result<(), SyntaxFault> {
     let fault = |offset, message: String| SyntaxFault { message, hint: Some("split it over several steps".into()), offset };
     if source.len() > nesting::EXPRESSION_BYTES {
         return Err(fault(0, format!("the expression is longer than {} bytes", nesting::EXPRESSION_BYTES)));
@@ -125,14 +126,14 @@ pub(super) fn bounded(source: &str) -> Result<(), SyntaxFault> {
     }
 }
 
-/// Reads an expression that is nothing but names with dots between them, as most are.
+/// Reads an expression that consists of names joined by dots, as most do.
 pub(super) fn read_path(source: &str) -> Option<Reference> {
     let path = source.trim();
     let root = path.split('.').next()?;
-    // Words of the language mean something else at the top.
-    let word =
+    // Keywords have another meaning at the top level.
+    let keyword =
         ["true", "false", "none", "True", "False", "None", "not", "if", "else", "and", "or", "in", "is", "loop", "self"].contains(&root);
-    if word || !path.split('.').all(is_name) {
+    if keyword || !path.split('.').all(is_name) {
         return None;
     }
     let keys = path.split('.').map(|name| Key::Name(name.to_owned())).collect();
@@ -140,19 +141,19 @@ pub(super) fn read_path(source: &str) -> Option<Reference> {
     Some(Reference { path: keys, complete: true, optional: false, offset })
 }
 
-/// Where an expression begins; the span of what follows a value is that of the name or the brackets.
-fn begin(expr: &Expr<'_>) -> usize {
+/// Returns the start of an expression; minijinja's span of a postfix operation covers only the name or brackets.
+fn start_of(expr: &Expr<'_>) -> usize {
     match expr {
-        Expr::Filter(filter) => filter.expr.as_ref().map_or(expr.span().start_offset as usize, begin),
-        Expr::GetAttr(inner) => begin(&inner.expr),
-        Expr::GetItem(inner) => begin(&inner.expr),
-        Expr::Call(call) => begin(&call.expr),
+        Expr::Filter(filter) => filter.expr.as_ref().map_or(expr.span().start_offset as usize, start_of),
+        Expr::GetAttr(inner) => start_of(&inner.expr),
+        Expr::GetItem(inner) => start_of(&inner.expr),
+        Expr::Call(call) => start_of(&call.expr),
         other => other.span().start_offset as usize,
     }
 }
 
-/// The look-up of a reference of which every key may be missing.
-fn loose(root: &str, path: &[Key]) -> String {
+/// Returns the lookup of a reference in which every key may be missing.
+fn optional_lookup(root: &str, path: &[Key]) -> String {
     let keys: Vec<String> = path[1..]
         .iter()
         .map(|key| match key {
@@ -160,75 +161,94 @@ fn loose(root: &str, path: &[Key]) -> String {
             Key::Index(index) => index.to_string(),
         })
         .collect();
-    format!("{}({root}, {})", engine::FIND, keys.join(", "))
+    format!("{}({root}, {})", engine::FIND_OPTIONAL, keys.join(", "))
 }
 
-/// Filters that give nothing where there is nothing to give.
-const MAY_LACK: [&str; 5] = ["first", "last", "min", "max", "attr"];
-/// Filters whose first argument is the member of each item that they look at, and those that name it `attribute`.
-const OF_MEMBER: [&str; 4] = ["selectattr", "rejectattr", "groupby", "sum"];
-const BY_ATTRIBUTE: [&str; 8] = ["map", "sort", "unique", "min", "max", "groupby", "sum", "join"];
+/// Filters whose result is missing for empty input.
+const MAYBE_MISSING: [&str; 5] = ["first", "last", "min", "max", "attr"];
+/// Filters whose first argument is the member of each item that they read, and filters that name it `attribute`.
+const FIRST_ARGUMENT_MEMBER: [&str; 4] = ["selectattr", "rejectattr", "groupby", "sum"];
+const ATTRIBUTE_MEMBER: [&str; 8] = ["map", "sort", "unique", "min", "max", "groupby", "sum", "join"];
+
+/// Whether the value of a reference gets a guard that rejects it when it is missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    /// A guard is inserted.
+    Insert,
+    /// No guard: something around the reference checks the value.
+    Omit,
+}
+
+/// Whether the value of a reference may be missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// A missing value is an error.
+    Required,
+    /// The author asks whether the value exists.
+    Optional,
+}
 
 struct Walk<'s> {
     source: &'s str,
     references: Vec<Reference>,
-    /// What is put in the place of the bytes from one to another.
+    /// Replacements of byte ranges.
     edits: Vec<(usize, usize, String)>,
     fault: Option<SyntaxFault>,
 }
 
 impl Walk<'_> {
-    /// Walks an expression. `loose`: a reference here needs no guard.
-    fn expr(&mut self, expr: &Expr<'_>, loose: bool) {
+    /// Walks an expression.
+    fn expr(&mut self, expr: &Expr<'_>, guard: Guard) {
         match expr {
-            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.chain(expr, loose, false),
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.chain(expr, guard, Presence::Required),
             Expr::Const(_) => {}
             Expr::Slice(slice) => {
-                // Nothing can stand between a value and its brackets; the slice itself refuses what is missing.
+                // No filter can be placed between a value and its brackets; the slice itself rejects a missing value.
                 self.base(&slice.expr);
                 for bound in [&slice.start, &slice.stop, &slice.step].into_iter().flatten() {
-                    self.expr(bound, false);
+                    self.expr(bound, Guard::Insert);
                 }
             }
-            Expr::UnaryOp(op) => self.expr(&op.expr, false),
+            Expr::UnaryOp(op) => self.expr(&op.expr, Guard::Insert),
             Expr::BinOp(op) => {
-                self.expr(&op.left, false);
-                self.expr(&op.right, false);
+                self.expr(&op.left, Guard::Insert);
+                self.expr(&op.right, Guard::Insert);
             }
             Expr::Compare(compare) => {
-                self.expr(&compare.expr, false);
+                self.expr(&compare.expr, Guard::Insert);
                 for op in &compare.ops {
-                    self.expr(&op.expr, false);
+                    self.expr(&op.expr, Guard::Insert);
                 }
             }
             Expr::IfExpr(condition) => {
-                // Put in before what stands within, which then comes before it.
-                if condition.false_expr.is_none() && !loose {
+                // Added before the nested edits, so that those come before it in the text.
+                if condition.false_expr.is_none() && guard == Guard::Insert {
                     let end = expr.span().end_offset as usize;
-                    self.edits.push((end, end, format!(" else {}()", engine::NOTHING)));
+                    self.edits.push((end, end, format!(" else {}()", engine::MISSING_ELSE)));
                 }
-                self.expr(&condition.test_expr, false);
-                self.expr(&condition.true_expr, loose);
+                self.expr(&condition.test_expr, Guard::Insert);
+                self.expr(&condition.true_expr, guard);
                 if let Some(other) = &condition.false_expr {
-                    self.expr(other, loose);
+                    self.expr(other, guard);
                 }
             }
             Expr::Filter(filter) => {
-                let excused = matches!(filter.name, "default" | "d");
+                let presence = if matches!(filter.name, "default" | "d") { Presence::Optional } else { Presence::Required };
                 self.known(engine::has_filter(filter.name), "filter", filter.name, expr.span().start_offset, engine::filters);
                 if let Some(inner) = &filter.expr {
-                    self.inner(inner, excused);
+                    self.inner(inner, presence);
                     self.members(filter.name, &filter.args, inner);
                 }
                 self.arguments(&filter.args);
-                if !loose && MAY_LACK.contains(&filter.name) {
+                if guard == Guard::Insert && MAYBE_MISSING.contains(&filter.name) {
                     let end = expr.span().end_offset as usize;
-                    self.edits.push((end, end, format!("|{}({})", engine::GUARD, Data::from(self.text(expr)).json())));
+                    self.edits.push((end, end, format!("|{}({})", engine::REJECT_MISSING, Data::from(self.text(expr)).json())));
                 }
             }
             Expr::Test(test) => {
                 self.known(engine::has_test(test.name), "test", test.name, expr.span().start_offset, engine::tests);
-                self.inner(&test.expr, matches!(test.name, "defined" | "undefined"));
+                let presence = if matches!(test.name, "defined" | "undefined") { Presence::Optional } else { Presence::Required };
+                self.inner(&test.expr, presence);
                 self.arguments(&test.args);
             }
             Expr::Call(call) => {
@@ -237,31 +257,32 @@ impl Walk<'_> {
                         self.known(engine::has_function(var.id), "function", var.id, var.span().start_offset, engine::functions)
                     }
                     Expr::GetAttr(method) => self.base(&method.expr),
-                    other => self.expr(other, true),
+                    other => self.expr(other, Guard::Omit),
                 }
                 self.arguments(&call.args);
             }
-            Expr::List(list) => list.items.iter().for_each(|item| self.expr(item, false)),
-            Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.expr(item, false)),
-            Expr::Map(map) => map.keys.iter().chain(&map.values).for_each(|item| self.expr(item, false)),
+            Expr::List(list) => list.items.iter().for_each(|item| self.expr(item, Guard::Insert)),
+            Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.expr(item, Guard::Insert)),
+            Expr::Map(map) => map.keys.iter().chain(&map.values).for_each(|item| self.expr(item, Guard::Insert)),
         }
     }
 
-    /// The value that a filter or a test is about. `excused`: it may be missing.
-    fn inner(&mut self, expr: &Expr<'_>, excused: bool) {
+    /// Walks the operand of a filter or test.
+    fn inner(&mut self, expr: &Expr<'_>, presence: Presence) {
+        let guard = if presence == Presence::Optional { Guard::Omit } else { Guard::Insert };
         match expr {
-            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.chain(expr, excused, excused),
-            other => self.expr(other, excused),
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.chain(expr, guard, presence),
+            other => self.expr(other, guard),
         }
     }
 
-    /// An expression as it is written.
+    /// Returns an expression as written.
     fn text(&self, expr: &Expr<'_>) -> &str {
-        self.source.get(begin(expr)..expr.span().end_offset as usize).unwrap_or_default().trim()
+        self.source.get(start_of(expr)..expr.span().end_offset as usize).unwrap_or_default().trim()
     }
 
-    /// Has every item of `list` looked at for the member that a filter is about, if it names one and has no value for
-    /// those that lack it.
+    /// Adds a check that every item of `list` has the member that a filter reads, if the filter names one and has no
+    /// default for items without it.
     fn members(&mut self, filter: &str, arguments: &[CallArg<'_>], list: &Expr<'_>) {
         let text = |expr: &Expr<'_>| expr.as_const().and_then(|value| value.as_str().map(str::to_owned));
         let mut positional = arguments.iter().filter_map(|argument| match argument {
@@ -274,26 +295,26 @@ impl Walk<'_> {
                 _ => None,
             })
         };
-        let first = positional.next().flatten().filter(|_| OF_MEMBER.contains(&filter));
+        let first = positional.next().flatten().filter(|_| FIRST_ARGUMENT_MEMBER.contains(&filter));
         let test = positional.next().flatten();
-        let asked = filter.ends_with("attr") && matches!(test.as_deref(), Some("defined" | "undefined"));
-        let member = first.or_else(|| named("attribute").flatten().filter(|_| BY_ATTRIBUTE.contains(&filter)));
-        let Some(member) = member.filter(|_| !asked && named("default").is_none()) else { return };
-        // Behind other expressions parentheses stand, and nothing fits in between.
+        let checks_presence = filter.ends_with("attr") && matches!(test.as_deref(), Some("defined" | "undefined"));
+        let member = first.or_else(|| named("attribute").flatten().filter(|_| ATTRIBUTE_MEMBER.contains(&filter)));
+        let Some(member) = member.filter(|_| !checks_presence && named("default").is_none()) else { return };
+        // Other expressions are followed by parentheses; nothing can be inserted between.
         if !matches!(list, Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Filter(_) | Expr::Call(_) | Expr::List(_)) {
             return;
         }
         let (end, of) = (list.span().end_offset as usize, Data::from(self.text(list)).json());
         for path in member.split(',') {
-            self.edits.push((end, end, format!("|{}({}, {of})", engine::EACH, Data::from(path.trim()).json())));
+            self.edits.push((end, end, format!("|{}({}, {of})", engine::REQUIRE_MEMBER, Data::from(path.trim()).json())));
         }
     }
 
-    /// What brackets or a call follow, so that no guard fits in.
+    /// Walks an expression that is followed by brackets or a call, so that no guard can be inserted.
     fn base(&mut self, expr: &Expr<'_>) {
         match expr {
-            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.chain(expr, true, false),
-            other => self.expr(other, false),
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => self.chain(expr, Guard::Omit, Presence::Required),
+            other => self.expr(other, Guard::Insert),
         }
     }
 
@@ -301,14 +322,15 @@ impl Walk<'_> {
         for argument in arguments {
             match argument {
                 CallArg::Pos(expr) | CallArg::Kwarg(_, expr) | CallArg::PosSplat(expr) | CallArg::KwargSplat(expr) => {
-                    self.expr(expr, false)
+                    self.expr(expr, Guard::Insert)
                 }
             }
         }
     }
 
-    /// A name with keys after it, or keys after something else.
-    fn chain(&mut self, expr: &Expr<'_>, unguarded: bool, optional: bool) {
+    /// Walks a name followed by keys, or keys that follow another expression.
+    fn chain(&mut self, expr: &Expr<'_>, guard: Guard, presence: Presence) {
+        let optional = presence == Presence::Optional;
         let mut keys: Vec<Option<Key>> = vec![];
         let mut at = expr;
         let root = loop {
@@ -323,7 +345,7 @@ impl Walk<'_> {
                         None => key.as_i64().map(Key::Index),
                     });
                     if key.is_none() {
-                        self.expr(&inner.subscript_expr, false);
+                        self.expr(&inner.subscript_expr, Guard::Insert);
                     }
                     keys.push(key);
                     at = &inner.expr;
@@ -342,7 +364,7 @@ impl Walk<'_> {
                 let reference = Reference { path, complete, optional, offset: var.span().start_offset as usize };
                 let text = reference.text();
                 if optional && complete && keys.len() > 1 {
-                    self.edits.push((reference.offset, end, loose(var.id, &reference.path)));
+                    self.edits.push((reference.offset, end, optional_lookup(var.id, &reference.path)));
                 }
                 self.references.push(reference);
                 text
@@ -353,19 +375,19 @@ impl Walk<'_> {
                 reference.text()
             }
         };
-        if nested && !unguarded {
-            self.edits.push((end, end, format!("|{}({})", engine::GUARD, Data::from(text).json())));
+        if nested && guard == Guard::Insert {
+            self.edits.push((end, end, format!("|{}({})", engine::REJECT_MISSING, Data::from(text).json())));
         }
     }
 
     fn known(&mut self, known: bool, kind: &str, name: &str, offset: u32, all: fn() -> Vec<&'static str>) {
         if !known && self.fault.is_none() {
-            let near = super::super::near(name, all());
-            let hint = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are {}", all().join(", ")),
+            let candidate = super::super::closest_match(name, all());
+            let hint = match candidate {
+                Some(candidate) => format!("did you mean `{candidate}`?"),
+                None => format!("available: {}", all().join(", ")),
             };
-            self.fault = Some(SyntaxFault { message: format!("there is no {kind} `{name}`"), hint: Some(hint), offset: offset as usize });
+            self.fault = Some(SyntaxFault { message: format!("unknown {kind} `{name}`"), hint: Some(hint), offset: offset as usize });
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What expressions see: `input`, `steps`, `env`, `run`, and where there are such `item`, `index`, `result`
-//! and `text`.
+//! The scope of expressions: `input`, `steps`, `env` and `run`, and where available `item`, `index`, `result` and
+//! `text`.
 
 use std::{
     collections::HashMap,
@@ -11,45 +11,45 @@ use minijinja::value::{Enumerator, Object, Value};
 
 use super::{data::Data, date, items::Ends};
 
-/// What is known of a run from its start.
+/// The facts about a run that are known at its start.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
     /// `run.id`.
     pub id: String,
-    /// `run.started` in milliseconds since the Unix epoch; shown to expressions as RFC 3339 in UTC.
+    /// `run.started` in milliseconds since the Unix epoch; expressions see RFC 3339 in UTC.
     pub started_ms: u64,
     /// `run.attempt`, from 1; above 1 when the run was resumed.
     pub attempt: u32,
 }
 
-/// How a step ended, as expressions see it.
+/// The end of a step, as expressions see it.
 #[derive(Clone, Debug, Default)]
 pub struct StepEnd {
     /// `steps.ID.outcome`: `ok`, `failed`, `skipped`, `cancelled`.
     pub outcome: &'static str,
-    /// `steps.ID.result`. Not there unless the step has one: a value, for a `for_each` the list of the
-    /// items' results (`null` for those that failed).
+    /// `steps.ID.result`. Missing unless the step has one: a value, or for a `for_each` the list of the items'
+    /// results (`null` for failed items).
     pub result: Option<Data>,
-    /// `steps.ID.text`: the text of the answer.
+    /// `steps.ID.text`: the text of the response.
     pub text: Option<String>,
     /// `steps.ID.duration_ms`.
     pub duration_ms: u64,
-    /// `steps.ID.error`, of a step that failed.
+    /// `steps.ID.error`, if the step failed.
     pub error: Option<StepFault>,
-    /// `steps.ID.items`, of a `for_each`: how each item ended.
+    /// `steps.ID.items`, for a `for_each`: the end of each item.
     pub items: Option<Arc<Ends>>,
 }
 
-/// Why a step failed, as expressions see it.
+/// The error of a failed step, as expressions see it.
 #[derive(Clone, Debug, Default)]
 pub struct StepFault {
-    /// `kind`: the words of the file for it ([`super::super::plan::RetryOn`]) or of the failure.
+    /// `kind`: the name used in the file ([`super::super::plan::RetryOn`]), or that of the failure.
     pub kind: String,
     /// `message`.
     pub message: String,
 }
 
-/// What the expressions of one run see. Clones share what has settled.
+/// The values visible to the expressions of one run. Clones share the settled steps.
 #[derive(Clone)]
 pub struct Scope {
     base: Arc<Base>,
@@ -67,7 +67,7 @@ struct Base {
     settled: Arc<Steps>,
 }
 
-/// The steps that have settled, by id.
+/// The settled steps, by id.
 struct Steps {
     names: Arc<HashMap<Arc<str>, usize>>,
     slots: Vec<OnceLock<Value>>,
@@ -93,8 +93,8 @@ impl Object for Steps {
 }
 
 impl Scope {
-    /// The scope of a run that begins. `names` are the plan's ([`super::super::plan::Parts::names`]), `env`
-    /// the variables that the plan asks for, as far as they are set.
+    /// Creates the scope of a new run. `names` are the plan's ([`super::super::plan::Parts::names`]); `env` holds the
+    /// declared variables that are set.
     pub fn new(
         names: &Arc<HashMap<Arc<str>, usize>>,
         input: Data,
@@ -118,29 +118,28 @@ impl Scope {
         Scope { base: Arc::new(base), item: None, own: None }
     }
 
-    /// Tells how the step of that index ended, once. Says whether this was the first time; later ones
-    /// change nothing.
+    /// Records the end of a step. Returns whether it was the first; later ends change nothing.
     pub fn settle(&self, step: usize, end: StepEnd) -> bool {
         let Some(slot) = self.base.settled.slots.get(step) else { return false };
         slot.set(end.into_value()).is_ok()
     }
 
-    /// Whether the step of that index has been told.
+    /// Returns whether the step has settled.
     pub fn settled(&self, step: usize) -> bool {
         self.base.settled.slots.get(step).is_some_and(|slot| slot.get().is_some())
     }
 
-    /// The same for one item of a `for_each`: `item` and `index` (from 0).
+    /// Returns the scope of one item of a `for_each`: `item` and `index` (from 0).
     pub fn with_item(&self, item: Data, index: usize) -> Scope {
         Scope { item: Some((item.0, index)), ..self.clone() }
     }
 
-    /// The same with the step's own `result` and `text`, for `expect` and `compensate`.
+    /// Returns the scope with the step's own `result` and `text`, for `expect` and `compensate`.
     pub fn with_result(&self, result: Data, text: &str) -> Scope {
         Scope { own: Some((result.0, Value::from(text))), ..self.clone() }
     }
 
-    /// What a name at the top means.
+    /// Returns the value of a top-level name.
     pub(super) fn top(&self, name: &str) -> Option<Value> {
         match name {
             "input" => Some(self.base.input.clone()),
@@ -173,7 +172,7 @@ impl StepEnd {
     }
 }
 
-/// The scope as the object that the engine looks names up in.
+/// The scope as the object in which the engine looks up names.
 #[derive(Debug)]
 pub(super) struct Root(pub Scope);
 

@@ -1,44 +1,48 @@
-//! Values of a file with expressions in them: text, lists and tables.
+//! Templates: values of a file that contain expressions in text, lists and tables.
 
 use std::{fmt, sync::Arc};
 
 use super::{Data, Expr, Scope, SyntaxFault, Unevaluated};
 
-/// A value that may hold expressions. Cheap to clone where it is large.
+/// A value that may contain expressions. Cheap to clone.
 #[derive(Clone)]
 pub enum Template {
-    /// A value without any.
+    /// A value without expressions.
     Literal(Data),
-    /// `"{{ … }}"` alone: the expression's value keeps its type.
+    /// `"{{ … }}"` alone: the value keeps its type.
     Whole(Expr),
     /// Text with expressions inside; the value is text.
     Text(Arc<[Part]>),
     /// A list.
     List(Arc<[Template]>),
-    /// An object, its members in the order of the file.
+    /// An object; members in file order.
     Object(Arc<[(String, Template)]>),
 }
 
 /// A piece of text.
 #[derive(Clone, Debug)]
 pub enum Part {
-    /// As it stands.
+    /// Literal text.
     Text(String),
-    /// The value of an expression: strings as they are, everything else as JSON.
+    /// The value of an expression: strings as they are, other values as JSON.
     Expr(Expr),
 }
 
-/// Where a piece of text stands: `offset` in the text.
-pub(in crate::domain::workflow) struct Fault {
+/// A syntax error of an expression inside text.
+pub(in crate::domain::workflow) struct TemplateError {
     pub fault: SyntaxFault,
     /// Byte offset of the expression in the text.
     pub offset: usize,
 }
 
 impl Template {
-    /// Compiles text that stands under `key`. `place` gives the byte offset in the file for one in the text.
-    /// All faults are given.
-    pub(in crate::domain::workflow) fn compile(key: &str, text: &str, place: &dyn Fn(usize) -> usize) -> Result<Template, Vec<Fault>> {
+    /// Compiles the text at `key`. `place` maps an offset in the text to a byte offset in the file. Returns all
+    /// syntax errors.
+    pub(in crate::domain::workflow) fn compile(
+        key: &str,
+        text: &str,
+        place: &dyn Fn(usize) -> usize,
+    ) -> Result<Template, Vec<TemplateError>> {
         let mut parts = vec![];
         let mut faults = vec![];
         let mut at = 0;
@@ -47,23 +51,26 @@ impl Template {
                 parts.push(Part::Text(text[at..start].to_owned()));
             }
             if mark != "{{" {
-                let message = format!("`{mark}` is not available");
-                let hint = "only {{ expressions }} are; use `a if x else b` and filters such as `map` and `join`".into();
-                faults.push(Fault { fault: SyntaxFault { message, hint: Some(hint), offset: 0 }, offset: start });
+                let message = format!("`{mark}` is not supported");
+                let hint = "use {{ expressions }} with `a if x else b` and filters such as `map` and `join`".into();
+                faults.push(TemplateError { fault: SyntaxFault { message, hint: Some(hint), offset: 0 }, offset: start });
                 at = start + 2;
                 continue;
             }
-            let Some(end) = closing(text, start + 2) else {
-                let fault =
-                    SyntaxFault { message: "`{{` without `}}`".into(), hint: Some("write {{ '{{' }} for two braces".into()), offset: 0 };
-                faults.push(Fault { fault, offset: start });
+            let Some(end) = find_closing(text, start + 2) else {
+                let fault = SyntaxFault {
+                    message: "`{{` without `}}`".into(),
+                    hint: Some("write {{ '{{' }} for literal braces".into()),
+                    offset: 0,
+                };
+                faults.push(TemplateError { fault, offset: start });
                 at = text.len();
                 break;
             };
             let (from, to) = (place(start + 2), place(end));
             match Expr::compile(key, from, to - from == end - start - 2, &text[start + 2..end]) {
                 Ok(expr) => parts.push(Part::Expr(expr)),
-                Err(fault) => faults.push(Fault { offset: start + 2 + fault.offset, fault }),
+                Err(fault) => faults.push(TemplateError { offset: start + 2 + fault.offset, fault }),
             }
             at = end + 2;
         }
@@ -81,19 +88,19 @@ impl Template {
         })
     }
 
-    /// A list; a literal if nothing in it has expressions.
+    /// Creates a list; a literal if it contains no expressions.
     pub(in crate::domain::workflow) fn list(items: Vec<Template>) -> Template {
         let literal: Option<Vec<Data>> = items.iter().map(|item| item.literal().cloned()).collect();
         literal.map_or_else(|| Template::List(items.into()), |items| Template::Literal(Data::list(items)))
     }
 
-    /// An object; a literal if nothing in it has expressions.
+    /// Creates an object; a literal if it contains no expressions.
     pub(in crate::domain::workflow) fn object(members: Vec<(String, Template)>) -> Template {
         let literal: Option<Vec<(String, Data)>> = members.iter().map(|(key, item)| Some((key.clone(), item.literal()?.clone()))).collect();
         literal.map_or_else(|| Template::Object(members.into()), |members| Template::Literal(Data::object(members)))
     }
 
-    /// Its value.
+    /// Evaluates the template.
     pub fn eval(&self, scope: &Scope) -> Result<Data, Unevaluated> {
         match self {
             Template::Literal(data) => Ok(data.clone()),
@@ -116,35 +123,35 @@ impl Template {
         }
     }
 
-    /// Its value as text: a string itself, anything else as JSON.
+    /// Evaluates the template as text: strings as they are, other values as JSON.
     pub fn eval_text(&self, scope: &Scope) -> Result<String, Unevaluated> {
         self.eval(scope).map(|data| data.display())
     }
 
-    /// Its value as far as it is known already: what is not stands there as it is written. Also says whether
-    /// all was known. `sees` says whether all that an expression refers to is known. For a dry run.
-    pub fn preview(&self, scope: &Scope, sees: &dyn Fn(&Expr) -> bool) -> (Data, bool) {
+    /// Evaluates the known parts, for a dry run; unknown parts appear as written. Also returns whether the whole
+    /// value is known. `is_known` returns whether all references of an expression are known.
+    pub fn preview(&self, scope: &Scope, is_known: &dyn Fn(&Expr) -> bool) -> (Data, bool) {
         match self {
             Template::List(items) => {
-                let parts: Vec<(Data, bool)> = items.iter().map(|item| item.preview(scope, sees)).collect();
+                let parts: Vec<(Data, bool)> = items.iter().map(|item| item.preview(scope, is_known)).collect();
                 let known = parts.iter().all(|(_, known)| *known);
                 (Data::list(parts.into_iter().map(|(data, _)| data)), known)
             }
             Template::Object(members) => {
-                let parts: Vec<_> = members.iter().map(|(key, item)| (key.as_str(), item.preview(scope, sees))).collect();
+                let parts: Vec<_> = members.iter().map(|(key, item)| (key.as_str(), item.preview(scope, is_known))).collect();
                 let known = parts.iter().all(|(_, (_, known))| *known);
                 (Data::object(parts.into_iter().map(|(key, (data, _))| (key, data))), known)
             }
             other => {
                 let mut seen = true;
-                other.each_expr(&mut |expr| seen &= sees(expr));
+                other.each_expr(&mut |expr| seen &= is_known(expr));
                 let value = if seen { other.eval(scope).ok() } else { None };
                 value.map_or_else(|| (Data::from(other.written()), false), |data| (data, true))
             }
         }
     }
 
-    /// Its value if it holds no expression.
+    /// Returns the value if it contains no expressions.
     pub fn literal(&self) -> Option<&Data> {
         match self {
             Template::Literal(data) => Some(data),
@@ -152,7 +159,7 @@ impl Template {
         }
     }
 
-    /// The member of an object, with expressions or without.
+    /// Returns a member of an object.
     pub fn member(&self, key: &str) -> Option<Template> {
         match self {
             Template::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, item)| item.clone()),
@@ -161,7 +168,7 @@ impl Template {
         }
     }
 
-    /// The keys of an object, with expressions or without; `None` when they are not known.
+    /// Returns the keys of an object; `None` if they are not known.
     pub fn keys(&self) -> Option<Vec<String>> {
         match self {
             Template::Object(members) => Some(members.iter().map(|(key, _)| key.clone()).collect()),
@@ -170,7 +177,7 @@ impl Template {
         }
     }
 
-    /// Calls `each` for every expression in it.
+    /// Calls `each` for every expression.
     pub fn each_expr<'a>(&'a self, each: &mut dyn FnMut(&'a Expr)) {
         match self {
             Template::Literal(_) => {}
@@ -187,7 +194,7 @@ impl Template {
         }
     }
 
-    /// As it is written, for people: text itself, lists and objects as JSON with the expressions as strings.
+    /// Returns the template as written, for users: text as is, lists and objects as JSON with expressions as strings.
     pub fn written(&self) -> String {
         match self {
             Template::Literal(data) => data.display(),
@@ -199,16 +206,16 @@ impl Template {
                     Part::Expr(expr) => format!("{{{{ {} }}}}", expr.source()),
                 })
                 .collect(),
-            Template::List(_) | Template::Object(_) => self.sketch().json(),
+            Template::List(_) | Template::Object(_) => self.with_sources().json(),
         }
     }
 
-    /// The value with every expression as the text that it is written as.
-    pub fn sketch(&self) -> Data {
+    /// Returns the value with every expression replaced by its source text.
+    pub fn with_sources(&self) -> Data {
         match self {
             Template::Literal(data) => data.clone(),
-            Template::List(items) => Data::list(items.iter().map(Template::sketch)),
-            Template::Object(members) => Data::object(members.iter().map(|(key, item)| (key.as_str(), item.sketch()))),
+            Template::List(items) => Data::list(items.iter().map(Template::with_sources)),
+            Template::Object(members) => Data::object(members.iter().map(|(key, item)| (key.as_str(), item.with_sources()))),
             other => Data::from(other.written()),
         }
     }
@@ -220,7 +227,7 @@ impl fmt::Debug for Template {
     }
 }
 
-/// Where the next `{{`, `{%` or `{#` stands.
+/// Returns the position of the next `{{`, `{%` or `{#`.
 fn next_mark(text: &str, from: usize) -> Option<(usize, &str)> {
     let mut at = from;
     while let Some(brace) = text[at..].find('{').map(|brace| at + brace) {
@@ -233,9 +240,9 @@ fn next_mark(text: &str, from: usize) -> Option<(usize, &str)> {
     None
 }
 
-/// Where the `}}` stands that closes an expression which begins at `from`: not one inside of strings or of
+/// Returns the position of the `}}` that closes an expression starting at `from`, ignoring those inside strings and
 /// other braces.
-pub(super) fn closing(text: &str, from: usize) -> Option<usize> {
+pub(super) fn find_closing(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut quote, mut at) = (0usize, None, from);
     while at < bytes.len() {

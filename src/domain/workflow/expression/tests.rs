@@ -24,7 +24,7 @@ fn eval(text: &str) -> Result<String, String> {
 }
 
 #[test]
-fn alone_an_expression_keeps_its_type_and_inside_text_it_is_written_out() {
+fn an_expression_alone_keeps_its_type_and_inside_text_becomes_text() {
     for (text, json) in [
         ("{{ input.n }}", "3"),
         (" {{ input.n }}", r#"" 3""#),
@@ -87,38 +87,38 @@ fn filters_for_json_base64_and_hashes_work() {
 }
 
 #[test]
-fn what_is_not_there_is_an_error_at_any_depth_and_in_any_use() {
+fn a_missing_value_is_an_error_at_any_depth_and_in_any_use() {
     for (text, message) in [
-        ("{{ input.nope }}", "`input.nope` is not there: `input` has n, big, money, name, list, null, nested"),
-        ("{{ input.nam }}", "`input.nam` is not there: `input` has `name`, did you mean that?"),
-        ("x {{ input.nope }}", "`input.nope` is not there"),
+        ("{{ input.nope }}", "`input.nope` is missing: `input` has n, big, money, name, list, null, nested"),
+        ("{{ input.nam }}", "`input.nam` is missing: `input` has `name`, did you mean that?"),
+        ("x {{ input.nope }}", "`input.nope` is missing"),
         (
             "{{ steps.create.result.userid.x }}",
-            "`steps.create.result.userid` is not there: `steps.create.result` has `userId`, did you mean that?",
+            "`steps.create.result.userid` is missing: `steps.create.result` has `userId`, did you mean that?",
         ),
-        ("{{ steps.create.result.userid == 'x' }}", "`steps.create.result.userid` is not there"),
-        ("{{ steps.create.result.nope in ['x'] }}", "`steps.create.result.nope` is not there"),
-        ("{{ {'a': input.nope} }}", "`input.nope` is not there"),
-        ("{{ [input.nope] }}", "`input.nope` is not there"),
-        ("{{ input.nope | tojson }}", "`input.nope` is not there"),
-        ("{{ input.nope | length }}", "`input.nope` is not there"),
-        ("{{ not input.nope }}", "`input.nope` is not there"),
-        ("{{ input.nope and true }}", "`input.nope` is not there"),
-        ("{{ input.nope is none }}", "`input.nope` is not there"),
-        ("{{ input.nope[1:] }}", "`input.nope` is not there"),
-        ("{{ input.list[7] }}", "`input.list[7]` is not there: `input.list` is a list of 3"),
-        ("{{ input['nope'] == 1 }}", "`input.nope` is not there"),
-        ("{{ input.n.x }}", "`input.n.x` is not there: `input.n` is a number"),
-        ("{{ (input.nope if true else 1) }}", "`input.nope` is not there"),
-        ("{{ steps.later.result }}", "`steps.later` is not there"),
-        ("{{ steps.loop.result }}", "`steps.loop.result` is not there: `steps.loop` has outcome, duration_ms, error"),
-        ("{{ item }}", "`item` is not there"),
-        ("{{ 'x' if false }}", "gives nothing: the condition is false, and there is no `else`"),
-        ("{{ ('x' if false) == 1 }}", "gives nothing: the condition is false"),
-        ("{{ [1 if input.n > 5] }}", "gives nothing: the condition is false"),
-        ("{{ ('x' if input.nope) ~ 'y' }}", "`input.nope` is not there"),
-        ("{{ ([] | first) }}", "`[] | first` is not there"),
-        ("{{ [{'a': 1}, {}] | map(attribute='a') | list }}", "`a` is not there in item 1 of `[{'a': 1}, {}]`: it is empty"),
+        ("{{ steps.create.result.userid == 'x' }}", "`steps.create.result.userid` is missing"),
+        ("{{ steps.create.result.nope in ['x'] }}", "`steps.create.result.nope` is missing"),
+        ("{{ {'a': input.nope} }}", "`input.nope` is missing"),
+        ("{{ [input.nope] }}", "`input.nope` is missing"),
+        ("{{ input.nope | tojson }}", "`input.nope` is missing"),
+        ("{{ input.nope | length }}", "`input.nope` is missing"),
+        ("{{ not input.nope }}", "`input.nope` is missing"),
+        ("{{ input.nope and true }}", "`input.nope` is missing"),
+        ("{{ input.nope is none }}", "`input.nope` is missing"),
+        ("{{ input.nope[1:] }}", "`input.nope` is missing"),
+        ("{{ input.list[7] }}", "`input.list[7]` is missing: `input.list` is a list of 3"),
+        ("{{ input['nope'] == 1 }}", "`input.nope` is missing"),
+        ("{{ input.n.x }}", "`input.n.x` is missing: `input.n` is a number"),
+        ("{{ (input.nope if true else 1) }}", "`input.nope` is missing"),
+        ("{{ steps.later.result }}", "`steps.later` is missing"),
+        ("{{ steps.loop.result }}", "`steps.loop.result` is missing: `steps.loop` has outcome, duration_ms, error"),
+        ("{{ item }}", "`item` is missing"),
+        ("{{ 'x' if false }}", "has no value: the condition is false and there is no `else`"),
+        ("{{ ('x' if false) == 1 }}", "has no value: the condition is false"),
+        ("{{ [1 if input.n > 5] }}", "has no value: the condition is false"),
+        ("{{ ('x' if input.nope) ~ 'y' }}", "`input.nope` is missing"),
+        ("{{ ([] | first) }}", "`[] | first` is missing"),
+        ("{{ [{'a': 1}, {}] | map(attribute='a') | list }}", "`a` is missing in item 1 of `[{'a': 1}, {}]`: it is empty"),
     ] {
         let found = eval(text).expect_err(text);
         assert!(found.starts_with(message), "{text}: {found}");
@@ -126,7 +126,7 @@ fn what_is_not_there_is_an_error_at_any_depth_and_in_any_use() {
 }
 
 #[test]
-fn what_may_be_missing_says_so() {
+fn optional_values_may_be_missing() {
     for (text, json) in [
         ("{{ input.nope | default('x') }}", r#""x""#),
         ("{{ input.nope | d }}", r#""""#),
@@ -155,24 +155,24 @@ fn what_may_be_missing_says_so() {
 }
 
 #[test]
-fn what_filters_do_not_find_is_an_error_too_but_where_the_author_asks() {
+fn missing_filter_results_are_errors_unless_the_author_asks() {
     for (text, told) in [
-        ("{{ [] | first }}", "`[] | first` is not there"),
-        ("{{ ([] | first) == 1 }}", "`[] | first` is not there"),
-        ("{{ 1 if (input.list | select('gt', 9) | first) == 3 else 2 }}", "`input.list | select('gt', 9) | first` is not there"),
-        ("{{ [] | last ~ 'x' }}", "`[] | last` is not there"),
-        ("{{ [] | min in [1] }}", "`[] | min` is not there"),
-        ("{{ not ([]|max) }}", "`[]|max` is not there"),
-        ("{{ input.nested | attr('y') == 1 }}", "`input.nested | attr('y')` is not there"),
-        ("{{ input.nested.a.b | selectattr('d') | list | length }}", "`d` is not there in item 0 of `input.nested.a.b`: it has c"),
+        ("{{ [] | first }}", "`[] | first` is missing"),
+        ("{{ ([] | first) == 1 }}", "`[] | first` is missing"),
+        ("{{ 1 if (input.list | select('gt', 9) | first) == 3 else 2 }}", "`input.list | select('gt', 9) | first` is missing"),
+        ("{{ [] | last ~ 'x' }}", "`[] | last` is missing"),
+        ("{{ [] | min in [1] }}", "`[] | min` is missing"),
+        ("{{ not ([]|max) }}", "`[]|max` is missing"),
+        ("{{ input.nested | attr('y') == 1 }}", "`input.nested | attr('y')` is missing"),
+        ("{{ input.nested.a.b | selectattr('d') | list | length }}", "`d` is missing in item 0 of `input.nested.a.b`: it has c"),
         (
             "{{ [{'done': true}, {'doone': true}] | selectattr('done') | list }}",
-            "`done` is not there in item 1 of `[{'done': true}, {'doone': true}]`: it has `doone`, did you mean that?",
+            "`done` is missing in item 1 of `[{'done': true}, {'doone': true}]`: it has `doone`, did you mean that?",
         ),
-        ("{{ input.nested.a.b | rejectattr('x.y', 'eq', 1) | list }}", "`x.y` is not there in item 0 of `input.nested.a.b`: it has c"),
-        ("{{ input.nested.a.b | map(attribute='d') | list | length }}", "`d` is not there in item 0 of `input.nested.a.b`: it has c"),
-        ("{{ input.nested.a.b | list | sort(attribute='c,d') }}", "`d` is not there in item 0 of `input.nested.a.b | list`: it has c"),
-        ("{{ input.nested.a.b | groupby('d') | length }}", "`d` is not there in item 0 of `input.nested.a.b`: it has c"),
+        ("{{ input.nested.a.b | rejectattr('x.y', 'eq', 1) | list }}", "`x.y` is missing in item 0 of `input.nested.a.b`: it has c"),
+        ("{{ input.nested.a.b | map(attribute='d') | list | length }}", "`d` is missing in item 0 of `input.nested.a.b`: it has c"),
+        ("{{ input.nested.a.b | list | sort(attribute='c,d') }}", "`d` is missing in item 0 of `input.nested.a.b | list`: it has c"),
+        ("{{ input.nested.a.b | groupby('d') | length }}", "`d` is missing in item 0 of `input.nested.a.b`: it has c"),
     ] {
         assert_eq!(eval(text), Err(told.to_owned()), "{text}");
     }
@@ -195,7 +195,7 @@ fn what_filters_do_not_find_is_an_error_too_but_where_the_author_asks() {
 }
 
 #[test]
-fn runaways_are_stopped_and_what_reaches_out_is_not_there() {
+fn runaway_expressions_are_stopped_and_the_outside_is_unreachable() {
     for text in [
         "{{ range(99999) | map('string') | join | length }}{{ range(99999) | list }}{{ range(99999) | list }}{{ range(99999) | sort | length }}",
         "{{ 'x' * 1000000000 }}",
@@ -217,10 +217,10 @@ fn runaways_are_stopped_and_what_reaches_out_is_not_there() {
     assert!(Template::compile("k", &deep, &|offset| offset).is_err());
 }
 
-/// On a thread with the small stack that the runtime's workers have: what is accepted can be compiled, evaluated and
-/// dropped, and what is deeper is refused with its place.
+/// On a thread with the small stack of the runtime's workers: accepted expressions can be compiled, evaluated and
+/// dropped, and deeper ones are rejected with their position.
 #[test]
-fn chains_of_every_kind_end_in_a_value_or_in_an_error() {
+fn chains_of_every_kind_end_in_a_value_or_an_error() {
     type Grow = fn(usize) -> String;
     let grow: [(&str, Grow); 16] = [
         ("or", |n| format!("input.no{}", " or input.no".repeat(n))),
@@ -262,7 +262,7 @@ fn chains_of_every_kind_end_in_a_value_or_in_an_error() {
 }
 
 #[test]
-fn everything_that_is_offered_is_there() {
+fn every_listed_filter_and_test_exists() {
     for name in engine::filters() {
         let error = engine::compile(&format!("1|{name}")).map(|program| engine::run(&program, &scope()));
         if let Ok(Err(error)) = error {
@@ -277,14 +277,14 @@ fn everything_that_is_offered_is_there() {
     }
     assert!(
         engine::has_filter("tojson")
-            && !engine::has_filter(engine::GUARD)
-            && !engine::has_filter(engine::EACH)
+            && !engine::has_filter(engine::REJECT_MISSING)
+            && !engine::has_filter(engine::REQUIRE_MEMBER)
             && !engine::has_filter("nope")
     );
 }
 
 #[test]
-fn references_are_found_where_they_stand() {
+fn references_are_found_with_their_positions() {
     let expr = Expr::compile("k", 100, true, "steps.a.result['x y'][0] + input[steps.b.text] + (env.HOME | default(run.id))").unwrap();
     let found: Vec<(String, bool, bool)> = expr.references().iter().map(|r| (r.text(), r.complete, r.optional)).collect();
     let expected = [
@@ -301,7 +301,7 @@ fn references_are_found_where_they_stand() {
 }
 
 #[test]
-fn a_condition_is_true_or_false_and_nothing_else() {
+fn a_condition_must_be_true_or_false() {
     let test = |source: &str| Expr::compile("when", 0, true, source).unwrap().test(&scope());
     assert_eq!(test("input.n > 2"), Ok(true));
     assert_eq!(test("not (input.n > 2)"), Ok(false));
@@ -310,7 +310,7 @@ fn a_condition_is_true_or_false_and_nothing_else() {
 }
 
 #[test]
-fn items_and_own_results_are_seen_by_those_who_have_them() {
+fn items_and_own_results_are_visible_only_where_they_exist() {
     let scope = scope();
     let see = |text: &str, scope: &Scope| Template::compile("k", text, &|o| o).ok().unwrap().eval(scope).map(|data| data.json());
     let item = scope.with_item(Data::parse(r#"{"a":1}"#).unwrap(), 4);
@@ -324,12 +324,12 @@ fn items_and_own_results_are_seen_by_those_who_have_them() {
 }
 
 #[test]
-fn a_list_of_texts_is_like_any_other_list() {
+fn a_list_of_texts_behaves_like_any_list() {
     let mut results = Results::default();
-    results.grow(4);
-    // In the order of their ends.
+    results.grow_to(4);
+    // In the order in which they ended.
     for (item, json) in [(2, "\"x\""), (0, "{\"id\":1,\"big\":18446744073709551615}"), (1, "[2]")] {
-        results.put(item, json);
+        results.record(item, json);
     }
     let whole = results.json();
     let list = Data::results(Arc::new(results));
@@ -352,15 +352,15 @@ fn a_list_of_texts_is_like_any_other_list() {
     ] {
         assert_eq!(see(text).as_deref(), Ok(found), "{text}");
     }
-    assert_eq!(see("{{ input.x[4] }}").unwrap_err(), "`input.x[4]` is not there: `input.x` is a list of 4");
+    assert_eq!(see("{{ input.x[4] }}").unwrap_err(), "`input.x[4]` is missing: `input.x` is a list of 4");
 }
 
 #[test]
 fn the_ends_of_items_are_a_list_of_objects() {
     let mut ends = Ends::default();
-    ends.put(2, "failed", Some(StepFault { kind: "timeout".into(), message: "late".into() }));
-    ends.put(0, "ok", None);
-    ends.grow(4);
+    ends.record(2, "failed", Some(StepFault { kind: "timeout".into(), message: "late".into() }));
+    ends.record(0, "ok", None);
+    ends.grow_to(4);
     let names: Arc<HashMap<Arc<str>, usize>> = Arc::new(HashMap::from([("s".into(), 0)]));
     let scope = Scope::new(&names, Data::null(), &RunFacts::default(), []);
     scope.settle(0, StepEnd { outcome: "failed", items: Some(Arc::new(ends)), ..StepEnd::default() });
@@ -376,11 +376,11 @@ fn the_ends_of_items_are_a_list_of_objects() {
     ] {
         assert_eq!(see(text).as_deref(), Ok(found), "{text}");
     }
-    assert!(see("{{ steps.s.items[0].error }}").unwrap_err().contains("is not there"), "{:?}", see("{{ steps.s.items[0].error }}"));
+    assert!(see("{{ steps.s.items[0].error }}").unwrap_err().contains("is missing"), "{:?}", see("{{ steps.s.items[0].error }}"));
 }
 
 #[test]
-fn a_preview_keeps_what_is_not_known_yet() {
+fn a_preview_keeps_unknown_parts_as_written() {
     let later = Template::compile("k", "{{ steps.later.result.id }}", &|o| o).ok().unwrap();
     let now = Template::compile("k", "{{ input.n }}", &|o| o).ok().unwrap();
     let both = Template::object(vec![("a".into(), later), ("b".into(), now)]);
@@ -398,7 +398,7 @@ proptest! {
     }
 
     #[test]
-    fn json_comes_through_an_expression_as_it_was(value in json_value()) {
+    fn json_passes_through_an_expression_unchanged(value in json_value()) {
         let data = Data::from(&value);
         prop_assert_eq!(&data.value(), &value);
         let scope = Scope::new(&Arc::default(), Data::object([("x", data.clone())]), &RunFacts::default(), []);
@@ -411,8 +411,8 @@ proptest! {
     #[test]
     fn numbers_keep_their_value(digits in "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?") {
         let data = Data::parse(&digits).unwrap();
-        let again = Data::parse(&data.json()).unwrap();
-        prop_assert_eq!(data.json(), again.json());
+        let reparsed = Data::parse(&data.json()).unwrap();
+        prop_assert_eq!(data.json(), reparsed.json());
         if !digits.contains(['.', 'e', 'E']) && digits != "-0" {
             prop_assert_eq!(data.json(), digits);
         }

@@ -1,4 +1,4 @@
-//! `[input]` and the `schema` of an elicit step: a short form, or a whole JSON Schema.
+//! `[input]` and the `schema` of an elicit step: the short form, or a complete JSON Schema.
 
 use serde_json::{Map, Value, json};
 
@@ -6,27 +6,27 @@ use super::reader::Table;
 use crate::domain::{
     body::Body,
     schema::Checker,
-    workflow::{near, source::Field},
+    workflow::{closest_match, source::Field},
 };
 
-/// The words of the short form.
+/// The type names of the short form.
 const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "array", "object", "any"];
 
-/// Reads the fields of a table as the schema of an object.
+/// Reads a table as the schema of an object.
 pub(super) fn schema(table: &mut Table<'_, '_, '_>) -> Body {
     let full = table.node("type").and_then(|node| node.text()) == Some("object")
         && table.node("properties").is_some_and(|node| node.fields().is_some());
-    let schema = if full { whole(table) } else { short(table) };
+    let schema = if full { full_schema(table) } else { short_schema(table) };
     let body = Body::json(&schema);
     if let Some(problem) = Checker::new(&body).problem {
-        // Shorter: the keys of the file are not those of the schema.
+        // The prefix is dropped: the keys of the file are not those of the schema.
         let (span, message) = (table.span, problem.replace("the schema cannot be used: ", ""));
-        table.wrong(span, "", format!("is no JSON Schema: {message}"), None);
+        table.report_problem(span, "", format!("is not a valid JSON Schema: {message}"), None);
     }
     body
 }
 
-fn whole(table: &mut Table<'_, '_, '_>) -> Value {
+fn full_schema(table: &mut Table<'_, '_, '_>) -> Value {
     let mut schema = Map::new();
     for field in table.fields {
         schema.insert(field.key.clone(), value(table, field));
@@ -38,13 +38,13 @@ fn value(table: &mut Table<'_, '_, '_>, field: &Field) -> Value {
     match field.value.data() {
         Ok(data) => data.value(),
         Err(at) => {
-            table.wrong((at, field.value.end), &field.key, "JSON has no such number", None);
+            table.report_problem((at, field.value.end), &field.key, "is not a valid JSON number", None);
             Value::Null
         }
     }
 }
 
-fn short(table: &mut Table<'_, '_, '_>) -> Value {
+fn short_schema(table: &mut Table<'_, '_, '_>) -> Value {
     let (mut properties, mut required) = (Map::new(), vec![]);
     for field in table.fields {
         let (property, optional) = match field.value.text() {
@@ -52,16 +52,16 @@ fn short(table: &mut Table<'_, '_, '_>) -> Value {
                 Some(found) => found,
                 None => {
                     let name = word.trim_end_matches('?').trim_end_matches("[]");
-                    let hint = near(name, TYPES)
-                        .map_or_else(|| format!("there are {}", TYPES.join(", ")), |near| format!("did you mean `{near}`?"));
-                    table.wrong((field.value.at, field.value.end), &field.key, format!("there is no type {word:?}"), Some(hint));
+                    let hint = closest_match(name, TYPES)
+                        .map_or_else(|| format!("must be one of {}", TYPES.join(", ")), |candidate| format!("did you mean `{candidate}`?"));
+                    table.report_problem((field.value.at, field.value.end), &field.key, format!("unknown type {word:?}"), Some(hint));
                     continue;
                 }
             },
-            None if field.value.fields().is_some() => described(table, field),
+            None if field.value.fields().is_some() => table_property(table, field),
             None => {
                 let message = format!("is {}, not a type", field.value.kind_name());
-                table.wrong(
+                table.report_problem(
                     (field.value.at, field.value.end),
                     &field.key,
                     message,
@@ -78,7 +78,7 @@ fn short(table: &mut Table<'_, '_, '_>) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
-/// `string`, `string?` (may be left out), `string[]` (a list of them).
+/// Parses a short form: `string`, `string?` (optional), `string[]` (a list).
 fn shorthand(word: &str) -> Option<(Value, bool)> {
     let (word, optional) = word.strip_suffix('?').map_or((word, false), |word| (word, true));
     let (word, list) = word.strip_suffix("[]").map_or((word, false), |word| (word, true));
@@ -90,16 +90,16 @@ fn shorthand(word: &str) -> Option<(Value, bool)> {
     Some((if list { json!({"type": "array", "items": one}) } else { one }, optional))
 }
 
-/// `{ type = "integer", default = 20 }`: a schema, and `optional`.
-fn described(table: &mut Table<'_, '_, '_>, field: &Field) -> (Value, bool) {
+/// Reads a property in table form, `{ type = "integer", default = 20 }`: a schema, and `optional`.
+fn table_property(table: &mut Table<'_, '_, '_>, field: &Field) -> (Value, bool) {
     let mut schema = value(table, field);
     let fields = schema.as_object_mut();
     let mut optional = false;
     if let Some(fields) = fields {
         optional = fields.shift_remove("optional").is_some_and(|value| value == true);
         let word = fields.get("type").and_then(Value::as_str).filter(|word| *word == "any" || !TYPES.contains(word));
-        if let Some((one, may)) = word.and_then(shorthand) {
-            optional |= may;
+        if let Some((one, list_is_optional)) = word.and_then(shorthand) {
+            optional |= list_is_optional;
             fields.shift_remove("type");
             for (key, value) in one.as_object().into_iter().flatten() {
                 fields.entry(key.clone()).or_insert(value.clone());
@@ -112,11 +112,11 @@ fn described(table: &mut Table<'_, '_, '_>, field: &Field) -> (Value, bool) {
         && let Some(violation) = checker.check(default).first()
     {
         let at = field.value.field("default").map_or((field.at, field.end), |found| (found.value.at, found.value.end));
-        table.wrong(at, &format!("{}.default", field.key), violation.message.clone(), None);
+        table.report_problem(at, &format!("{}.default", field.key), violation.message.clone(), None);
     }
     if let Some(problem) = checker.problem {
         let message = problem.replace("the schema cannot be used: ", "");
-        table.wrong((field.at, field.end), &field.key, format!("is no JSON Schema: {message}"), None);
+        table.report_problem((field.at, field.end), &field.key, format!("is not a valid JSON Schema: {message}"), None);
         return (json!({}), optional);
     }
     (schema, optional)

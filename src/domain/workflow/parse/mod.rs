@@ -1,7 +1,7 @@
-//! From the text of a file to a plan, or to everything that is wrong with it.
+//! The parser of workflow files: turns text into a plan, or into all problems of the file.
 //!
-//! `reader` takes the tables apart key by key, `step` and `input` know what stands in them, `resolve` looks up
-//! what the steps say of each other.
+//! `reader` reads tables key by key, `step` and `input` interpret their values, `resolve` resolves references between
+//! steps.
 
 mod input;
 pub(super) mod reader;
@@ -23,27 +23,27 @@ use super::{
 };
 use crate::domain::body::Body;
 
-/// The largest file, in bytes.
-pub const LARGEST: usize = 4 << 20;
-/// The most steps of one workflow.
-pub const MOST_STEPS: usize = 10_000;
+/// Maximum size of a file, in bytes.
+pub const MAX_BYTES: usize = 4 << 20;
+/// Maximum number of steps in a workflow.
+pub const MAX_STEPS: usize = 10_000;
 
 /// The text of a workflow file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The file, as it is to be named in problems.
+    /// The file name for problems.
     pub file: String,
-    /// Its text.
+    /// The text.
     pub text: String,
 }
 
-/// Finds the workflow of a name, for steps that run one.
+/// Returns the source of a workflow by name, for steps that run workflows.
 pub type Library<'a> = &'a dyn Fn(&str) -> Option<Source>;
 
-/// Parses a workflow. On failure every problem that can be told is given (at most 200), in the order of the
-/// file; those of workflows that it calls are named with their own files.
+/// Parses a workflow. On failure, returns all problems (at most 200) in file order; problems of nested workflows
+/// carry the names of their own files.
 pub fn parse(source: &Source, library: Library<'_>) -> Result<Plan, Vec<Problem>> {
-    let mut context = Context { library, known: HashMap::new(), open: vec![], problems: vec![] };
+    let mut context = Context { library, parsed: HashMap::new(), parsing: vec![], problems: vec![] };
     let plan = parse_in(source, &mut context);
     let mut problems = context.problems;
     match plan {
@@ -56,36 +56,30 @@ pub fn parse(source: &Source, library: Library<'_>) -> Result<Plan, Vec<Problem>
     }
 }
 
-/// What is shared by a workflow and those that it calls.
+/// State shared by a workflow and its nested workflows.
 struct Context<'a> {
     library: Library<'a>,
-    /// The workflows that were parsed; `None` for broken ones.
-    known: HashMap<String, Option<Arc<Plan>>>,
+    /// The workflows that were parsed; `None` for those with errors.
+    parsed: HashMap<String, Option<Arc<Plan>>>,
     /// The workflows that are being parsed, outermost first.
-    open: Vec<String>,
-    /// What is wrong with those that are called.
+    parsing: Vec<String>,
+    /// Problems of the nested workflows.
     problems: Vec<Problem>,
 }
 
 impl Context<'_> {
-    /// The plan of a workflow that is called. An error is a message and a hint.
+    /// Returns the plan of a nested workflow. The error is a message and a hint.
     fn child(&mut self, name: &str) -> Result<Arc<Plan>, (String, Option<String>)> {
-        if self.open.iter().any(|open| open == name) {
-            let circle: Vec<&str> = self.open.iter().skip_while(|open| *open != name).map(String::as_str).chain([name]).collect();
-            return Err((
-                format!("leads back to itself: {}", circle.join(" → ")),
-                Some("workflows cannot run themselves; use `for_each`".into()),
-            ));
+        if self.parsing.iter().any(|parsing| parsing == name) {
+            let cycle: Vec<&str> = self.parsing.iter().skip_while(|parsing| *parsing != name).map(String::as_str).chain([name]).collect();
+            return Err((format!("workflow cycle: {}", cycle.join(" → ")), Some("workflows cannot run themselves; use `for_each`".into())));
         }
-        if self.open.len() > MAX_DEPTH {
-            return Err((format!("workflows call workflows more than {MAX_DEPTH} deep"), None));
+        if self.parsing.len() > MAX_DEPTH {
+            return Err((format!("workflows are nested more than {MAX_DEPTH} deep"), None));
         }
-        if !self.known.contains_key(name) {
+        if !self.parsed.contains_key(name) {
             let Some(source) = (self.library)(name) else {
-                return Err((
-                    format!("there is no workflow `{name}`"),
-                    Some("`switchboard workflow list` shows those that there are".into()),
-                ));
+                return Err((format!("unknown workflow `{name}`"), Some("`switchboard workflow list` lists the workflows".into())));
             };
             let plan = match parse_in(&source, self) {
                 Ok(plan) => Some(Arc::new(plan)),
@@ -94,46 +88,47 @@ impl Context<'_> {
                     None
                 }
             };
-            self.known.insert(name.to_owned(), plan);
+            self.parsed.insert(name.to_owned(), plan);
         }
-        let broken = || (format!("the workflow `{name}` is broken itself"), Some("put that right first".to_owned()));
-        let plan = self.known.get(name).cloned().flatten().ok_or_else(broken)?;
+        let has_errors = || (format!("the workflow `{name}` has errors"), Some("fix them first".to_owned()));
+        let plan = self.parsed.get(name).cloned().flatten().ok_or_else(has_errors)?;
         if plan.name != name {
-            // A run is kept with the texts of all its workflows, by their names: it could not be resumed.
+            // A run is stored with the texts of all its workflows by name. With a different name it could not be
+            // resumed.
             return Err((
-                format!("the file of `{name}` says that it is named `{}`", plan.name),
-                Some("name the file and the workflow alike, and call it by that name".into()),
+                format!("the file of workflow `{name}` declares the name `{}`", plan.name),
+                Some("use the same name for the file, the workflow and the call".into()),
             ));
         }
-        // One that is known already was parsed at another depth.
-        if self.open.len() + depth(&plan) > MAX_DEPTH + 1 {
-            return Err((format!("workflows call workflows more than {MAX_DEPTH} deep"), None));
+        // A plan from the cache was parsed at another depth.
+        if self.parsing.len() + depth(&plan) > MAX_DEPTH + 1 {
+            return Err((format!("workflows are nested more than {MAX_DEPTH} deep"), None));
         }
         Ok(plan)
     }
 }
 
-/// How many workflows deep a plan goes; 1 for one that calls none.
+/// Returns the nesting depth of a plan; 1 without nested workflows.
 fn depth(plan: &Plan) -> usize {
-    let within = plan.steps.iter().filter_map(|step| match &step.action {
+    let nested = plan.steps.iter().filter_map(|step| match &step.action {
         Action::Workflow { plan, .. } => Some(depth(plan)),
         _ => None,
     });
-    1 + within.max().unwrap_or(0)
+    1 + nested.max().unwrap_or(0)
 }
 
 fn parse_in(source: &Source, context: &mut Context<'_>) -> Result<Plan, Vec<Problem>> {
     let page = Page::new(source);
-    if source.text.len() > LARGEST {
-        return Err(vec![page.problem((0, 0), None, "", "is larger than 4 MB").hint("this is probably not the file that you meant")]);
+    if source.text.len() > MAX_BYTES {
+        return Err(vec![page.problem((0, 0), None, "", "is larger than 4 MB").hint("this is probably the wrong file")]);
     }
     let root = page.parse()?;
     let mut report = Report { page, problems: vec![] };
     let mut table = Table { fields: root.fields().unwrap_or_default(), report: &mut report, step: None, key: String::new(), span: (0, 0) };
     let name = name(&mut table);
-    context.open.push(name.clone());
-    let parts = top(&mut table, context, name);
-    context.open.pop();
+    context.parsing.push(name.clone());
+    let parts = read_top(&mut table, context, name);
+    context.parsing.pop();
     let mut problems = report.problems;
     match parts {
         Some(parts) if problems.is_empty() => Ok(Plan::seal(parts)),
@@ -145,36 +140,36 @@ fn parse_in(source: &Source, context: &mut Context<'_>) -> Result<Plan, Vec<Prob
     }
 }
 
-/// Whether this may be the name of a workflow. An empty one is missing rather than wrong.
-pub fn fits(name: &str) -> bool {
+/// Returns whether this is a valid workflow name. An empty name passes: it is reported as missing.
+pub fn is_valid_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     name.len() <= 64 && name.chars().all(allowed) && !name.starts_with(['-', '_'])
 }
 
-/// The name in the file, or that of the file.
+/// Returns the name in the file, or the file name without its ending.
 fn name(table: &mut Table<'_, '_, '_>) -> String {
     if table.field("name").is_none() {
         let file = table.report.page.source.file.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
         let stem = file.strip_suffix(".toml").unwrap_or(&file);
-        if fits(stem) && !stem.is_empty() {
+        if is_valid_name(stem) && !stem.is_empty() {
             return stem.to_owned();
         }
-        let hint = "the file's own name cannot serve: write name = \"my_flow\"".to_owned();
-        table.wrong((0, 0), "name", "is missing", Some(hint));
+        let hint = "the file name is not a valid workflow name: set name = \"my_flow\"".to_owned();
+        table.report_problem((0, 0), "name", "is missing", Some(hint));
         return String::new();
     }
-    let Some(name) = table.plain("name") else { return String::new() };
-    if !fits(&name)
+    let Some(name) = table.literal_text("name") else { return String::new() };
+    if !is_valid_name(&name)
         && let Some(node) = table.node("name")
     {
-        let hint = "small letters, digits, `-` and `_`, at most 64".to_owned();
-        table.wrong((node.at, node.end), "name", format!("{name:?} is no name for a workflow"), Some(hint));
+        let hint = "lowercase letters, digits, `-` and `_`, at most 64 characters".to_owned();
+        table.report_problem((node.at, node.end), "name", format!("{name:?} is not a valid workflow name"), Some(hint));
     }
     name
 }
 
-fn top(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, name: String) -> Option<Parts> {
-    table.known(&TOP_KEYS);
+fn read_top(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, name: String) -> Option<Parts> {
+    table.check_keys(&TOP_KEYS);
     let (title, description, version) = (table.text("title"), table.text("description"), version(table));
     let timeout = table.duration("timeout");
     let max_parallel = table.count("max_parallel", 1000).map_or(MAX_PARALLEL, |count| count as usize);
@@ -209,7 +204,7 @@ fn top(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, name: String) -
     })
 }
 
-/// A version is a text or a number.
+/// Returns the version, which may be a string or a number.
 fn version(table: &mut Table<'_, '_, '_>) -> Option<String> {
     match table.node("version").map(|node| &node.kind) {
         Some(Kind::Integer(digits) | Kind::Float(Some(digits))) => Some(digits.clone()),
@@ -220,11 +215,11 @@ fn version(table: &mut Table<'_, '_, '_>) -> Option<String> {
 fn env(table: &mut Table<'_, '_, '_>) -> Vec<String> {
     let names = table.strings("env");
     for (name, span) in &names {
-        let fits = !name.is_empty()
+        let is_valid_name = !name.is_empty()
             && !name.starts_with(|c: char| c.is_ascii_digit())
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !fits {
-            table.wrong(*span, "env", format!("{name:?} is no name of an environment variable"), None);
+        if !is_valid_name {
+            table.report_problem(*span, "env", format!("{name:?} is not a valid environment variable name"), None);
         }
     }
     names.into_iter().map(|(name, _)| name).collect()
@@ -235,29 +230,34 @@ fn output(table: &mut Table<'_, '_, '_>) -> Vec<(String, Template)> {
     inner.fields.iter().map(|field: &Field| (field.key.clone(), inner.template(&field.key, &field.value))).collect()
 }
 
-/// The steps that could be read, and where every id (also of those that could not) stands.
+/// Returns the steps that could be read, and the ids of all steps.
 fn steps(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, on_error: OnError) -> (Vec<step::Draft>, HashSet<String>) {
     let (mut drafts, mut ids) = (vec![], HashSet::new());
     let Some(field) = table.field("step") else {
         let hint = "add [[step]] with an id and a tool".to_owned();
-        table.wrong((0, 0), "step", "is missing: there is nothing to do", Some(hint));
+        table.report_problem((0, 0), "step", "is missing: a workflow needs at least one step", Some(hint));
         return (drafts, ids);
     };
     let nodes: &[Node] = match &field.value.kind {
         Kind::Array(items) => items,
         _ => {
-            table.wrong((field.at, field.end), "step", "is no array of tables", Some("write [[step]] with two brackets".into()));
+            table.report_problem(
+                (field.at, field.end),
+                "step",
+                "is not an array of tables",
+                Some("write [[step]] with two brackets".into()),
+            );
             return (drafts, ids);
         }
     };
-    if nodes.is_empty() || nodes.len() > MOST_STEPS {
-        let message = if nodes.is_empty() { "has no steps".to_owned() } else { format!("has more than {MOST_STEPS} steps") };
-        table.wrong((field.at, field.end), "step", message, None);
+    if nodes.is_empty() || nodes.len() > MAX_STEPS {
+        let message = if nodes.is_empty() { "has no steps".to_owned() } else { format!("has more than {MAX_STEPS} steps") };
+        table.report_problem((field.at, field.end), "step", message, None);
         return (drafts, ids);
     }
     for node in nodes {
         let Some(fields) = node.fields() else {
-            table.wrong((node.at, node.end), "step", format!("is {}, not a table", node.kind_name()), None);
+            table.report_problem((node.at, node.end), "step", format!("is {}, not a table", node.kind_name()), None);
             continue;
         };
         let id = node.get("id").and_then(Node::text);
@@ -267,7 +267,7 @@ fn steps(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, on_error: OnE
             && !ids.insert(id.to_owned())
         {
             let span = node.get("id").map_or(header(node), |node| (node.at, node.end));
-            table.report.add(span, Some(id), "id", "is the id of another step already", Some("give each step its own id".into()));
+            table.report.add(span, Some(id), "id", "is already the id of another step", Some("give each step a unique id".into()));
             continue;
         }
         drafts.extend(draft);
@@ -275,7 +275,7 @@ fn steps(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, on_error: OnE
     (drafts, ids)
 }
 
-/// Where a step's header stands.
+/// Returns the span of a step's header.
 fn header(node: &Node) -> (usize, usize) {
     (node.at, node.end.min(node.at + "[[step]]".len()))
 }

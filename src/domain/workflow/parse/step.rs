@@ -9,28 +9,28 @@ use super::{
     reader::{Span, Table, is_list},
 };
 use crate::domain::workflow::{
-    check::fit,
+    check::check_arguments,
     expression::{Data, Template},
     keys::{CALL_KEYS, EXPECT_KEYS, Key, RETRY_KEYS, STEP_KEYS},
     plan::{Action, Expectation, Fallback, ForEach, IfSkipped, MAX_PARALLEL_ITEMS, OnError, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
     source::{Kind, Node},
 };
 
-/// The keys that say what a step does.
+/// The keys that define a step's action.
 const ACTIONS: [&str; 6] = ["tool", "workflow", "prompt", "resource", "approve", "elicit"];
 
-/// A step as read, its needs not looked up yet.
+/// A step as read, before its needs are resolved.
 pub(super) struct Draft {
     pub step: PlanStep,
-    /// The steps that `needs` names.
+    /// The steps in `needs`.
     pub needs: Vec<(String, Span)>,
-    /// Where the id stands.
+    /// The span of the id.
     pub span: Span,
 }
 
-/// Reads a step. What is wrong is noted; a step without a usable id or action gives none.
+/// Reads a step and reports its problems. Returns `None` without a valid id or action.
 pub(super) fn read(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, on_error: OnError) -> Option<Draft> {
-    table.known(&STEP_KEYS);
+    table.check_keys(&STEP_KEYS);
     let id = id(table);
     let action = action(table, context);
     let place = table.report.page.place(table.span.0);
@@ -55,7 +55,7 @@ pub(super) fn read(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, on_
         place,
     };
     if let Some(action) = &action {
-        fits_action(table, action);
+        check_keys_for_action(table, action);
     }
     let needs = table.strings("needs");
     let span = table.field("id").map_or(table.span, |field| (field.value.at, field.value.end));
@@ -65,19 +65,19 @@ pub(super) fn read(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, on_
 fn id(table: &mut Table<'_, '_, '_>) -> Option<String> {
     if table.field("id").is_none() {
         let span = table.span;
-        table.wrong(span, "id", "is missing", Some("give the step a name: id = \"create_user\"".into()));
+        table.report_problem(span, "id", "is missing", Some("give the step a name: id = \"create_user\"".into()));
         return None;
     }
     let id = table.text("id")?;
     let node = table.node("id")?;
-    let fits = id.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if !fits {
-        let hint = "a letter or `_`, then letters, digits and `_`: expressions say `steps.ID.result`".to_owned();
-        table.wrong((node.at, node.end), "id", format!("{id:?} is no name"), Some(hint));
+    let valid = id.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !valid {
+        let hint = "a letter or `_`, then letters, digits and `_`, because expressions refer to it as `steps.ID.result`".to_owned();
+        table.report_problem((node.at, node.end), "id", format!("{id:?} is not a valid id"), Some(hint));
         return None;
     }
     if id.len() > 64 {
-        table.wrong((node.at, node.end), "id", "is longer than 64 characters", None);
+        table.report_problem((node.at, node.end), "id", "is longer than 64 characters", None);
         return None;
     }
     Some(id)
@@ -88,23 +88,23 @@ fn action(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>) -> Option<Ac
     let (first, second) = (found.next(), found.next());
     let Some(first) = first else {
         let span = table.span;
-        table.wrong(span, "", "does nothing", Some(format!("give it one of {}", ACTIONS.join(", "))));
+        table.report_problem(span, "", "has no action", Some(format!("add one of {}", ACTIONS.join(", "))));
         return None;
     };
     if let Some(second) = second {
-        let hint = format!("`{}` says already what the step does; make a step of its own", first.key);
-        table.wrong((second.at, second.end), &second.key, format!("cannot stand beside `{}`", first.key), Some(hint));
+        let hint = format!("`{}` already is the action of this step; add a separate step", first.key);
+        table.report_problem((second.at, second.end), &second.key, format!("cannot be combined with `{}`", first.key), Some(hint));
         return None;
     }
     match first.key.as_str() {
         "tool" => {
             let place = table.report.page.place(first.value.at);
-            let tool = table.plain("tool")?;
+            let tool = table.literal_text("tool")?;
             Some(Action::Tool(ToolCall { tool: tool.into(), arguments: table.object_template("arguments"), place }))
         }
         "workflow" => workflow(table, context),
         "prompt" => {
-            let (server, name) = (server(table), table.plain("prompt")?);
+            let (server, name) = (server(table), table.literal_text("prompt")?);
             Some(Action::Prompt { server: server?, name, arguments: table.object_template("arguments") })
         }
         "resource" => {
@@ -116,7 +116,7 @@ fn action(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>) -> Option<Ac
             let message = table.text_template("elicit")?;
             if table.field("schema").is_none() {
                 let span = (first.at, first.end);
-                table.wrong(span, "schema", "is missing", Some("say what is asked for: schema = { name = \"string\" }".into()));
+                table.report_problem(span, "schema", "is missing", Some("describe the form: schema = { name = \"string\" }".into()));
                 return None;
             }
             let mut inner = table.inner("schema")?;
@@ -128,44 +128,44 @@ fn action(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>) -> Option<Ac
 fn server(table: &mut Table<'_, '_, '_>) -> Option<String> {
     if table.field("server").is_none() {
         let span = table.span;
-        table.wrong(span, "server", "is missing", Some("name the server as the configuration does".into()));
+        table.report_problem(span, "server", "is missing", Some("set it to the server's key in the configuration".into()));
     }
-    table.plain("server")
+    table.literal_text("server")
 }
 
 fn workflow(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>) -> Option<Action> {
-    let name = table.plain("workflow")?;
+    let name = table.literal_text("workflow")?;
     let node = table.node("workflow")?;
     let input = table.object_template("arguments");
     let plan = match context.child(&name) {
         Ok(plan) => plan,
         Err((message, hint)) => {
-            table.wrong((node.at, node.end), "workflow", message, hint);
+            table.report_problem((node.at, node.end), "workflow", message, hint);
             return None;
         }
     };
     let schema: Value = plan.input.parse().unwrap_or_default();
-    for misfit in fit(&input, &schema) {
+    for misfit in check_arguments(&input, &schema) {
         let arguments = table.field("arguments");
         let span = arguments.map_or((node.at, node.end), |field| {
             let path = misfit.path.as_slice();
             if path.is_empty() { (field.at, field.end) } else { field.value.locate(path) }
         });
         let key = misfit.path.iter().fold("arguments".to_owned(), |key, step| format!("{key}.{step}"));
-        table.wrong(span, &key, misfit.message, misfit.hint);
+        table.report_problem(span, &key, misfit.message, misfit.hint);
     }
     Some(Action::Workflow { plan, input })
 }
 
 fn tool_call(table: &mut Table<'_, '_, '_>) -> Option<ToolCall> {
-    table.known(&CALL_KEYS);
+    table.check_keys(&CALL_KEYS);
     let Some(field) = table.field("tool") else {
         let span = table.span;
-        table.wrong(span, "tool", "is missing", None);
+        table.report_problem(span, "tool", "is missing", None);
         return None;
     };
     let place = table.report.page.place(field.value.at);
-    let tool = table.plain("tool")?;
+    let tool = table.literal_text("tool")?;
     Some(ToolCall { tool: tool.into(), arguments: table.object_template("arguments"), place })
 }
 
@@ -173,7 +173,7 @@ fn for_each(table: &mut Table<'_, '_, '_>) -> Option<ForEach> {
     let Some(node) = table.node("for_each") else {
         for key in ["max_parallel", "on_item_error"] {
             if let Some(field) = table.field(key) {
-                table.wrong((field.at, field.end), key, "is only for steps with `for_each`", None);
+                table.report_problem((field.at, field.end), key, "is allowed only with `for_each`", None);
             }
         }
         return None;
@@ -185,15 +185,15 @@ fn for_each(table: &mut Table<'_, '_, '_>) -> Option<ForEach> {
         _ => table.template("for_each", node),
     };
     if let Err(kind) = is_list(&items) {
-        let hint = "write an array, or an expression that gives a list: \"{{ input.users }}\"".to_owned();
-        table.wrong((node.at, node.end), "for_each", format!("is {kind}, not a list"), Some(hint));
+        let hint = "write an array, or an expression that evaluates to a list: \"{{ input.users }}\"".to_owned();
+        table.report_problem((node.at, node.end), "for_each", format!("is {kind}, not a list"), Some(hint));
         return None;
     }
     Some(ForEach { items, max_parallel, on_error })
 }
 
 fn retry(table: &mut Table<'_, '_, '_>) -> Option<Retry> {
-    let plain = |attempts| Retry {
+    let with_attempts = |attempts| Retry {
         attempts,
         backoff: Duration::from_millis(500),
         factor: 2.0,
@@ -202,15 +202,15 @@ fn retry(table: &mut Table<'_, '_, '_>) -> Option<Retry> {
         on: vec![],
     };
     if matches!(table.node("retry")?.kind, Kind::Integer(_)) {
-        return table.count("retry", 100).map(plain);
+        return table.count("retry", 100).map(with_attempts);
     }
     let mut inner = table.inner("retry")?;
-    inner.known(&RETRY_KEYS);
+    inner.check_keys(&RETRY_KEYS);
     if inner.field("attempts").is_none() {
         let span = inner.span;
-        inner.wrong(span, "attempts", "is missing", Some("say how often it is tried: attempts = 3".into()));
+        inner.report_problem(span, "attempts", "is missing", Some("set the number of attempts: attempts = 3".into()));
     }
-    let mut retry = plain(inner.count("attempts", 100)?);
+    let mut retry = with_attempts(inner.count("attempts", 100)?);
     retry.backoff = inner.duration("backoff").unwrap_or(retry.backoff);
     retry.factor = inner.number("factor", 1.0, 100.0).unwrap_or(retry.factor);
     retry.max_backoff = inner.duration("max_backoff").unwrap_or(retry.max_backoff.max(retry.backoff));
@@ -234,12 +234,12 @@ fn fallback(table: &mut Table<'_, '_, '_>) -> Vec<Fallback> {
         let Some(mut inner) = table.table_of(item, &key, span) else { continue };
         match (inner.field("value"), inner.field("tool")) {
             (Some(value), None) => {
-                inner.known(&[Key { name: "value", about: "", shape: || Value::Null }]);
+                inner.check_keys(&[Key { name: "value", about: "", shape: || Value::Null }]);
                 found.push(Fallback::Value(inner.template("value", &value.value)));
             }
             (None, Some(_)) => found.extend(tool_call(&mut inner).map(Fallback::Tool)),
-            (Some(value), Some(_)) => inner.wrong((value.at, value.end), "value", "cannot stand beside `tool`", None),
-            (None, None) => inner.wrong(span, "", "does nothing", Some("give it a `tool` or a `value`".into())),
+            (Some(value), Some(_)) => inner.report_problem((value.at, value.end), "value", "cannot be combined with `tool`", None),
+            (None, None) => inner.report_problem(span, "", "has no action", Some("add a `tool` or a `value`".into())),
         }
     }
     found
@@ -260,34 +260,34 @@ fn expect(table: &mut Table<'_, '_, '_>) -> Vec<Expectation> {
         }
         let span = if many { (item.at, item.end) } else { (field.at, field.end) };
         let Some(mut inner) = table.table_of(item, &key, span) else { continue };
-        inner.known(&EXPECT_KEYS);
+        inner.check_keys(&EXPECT_KEYS);
         let message = inner.text_template("message");
         match inner.node("that") {
             Some(node) => found.extend(inner.condition("that", node).map(|that| Expectation { that, message })),
-            None => inner.wrong(span, "that", "is missing", None),
+            None => inner.report_problem(span, "that", "is missing", None),
         }
     }
     found
 }
 
-/// Notes keys that mean nothing for what the step does.
-fn fits_action(table: &mut Table<'_, '_, '_>, action: &Action) {
-    let asks = matches!(action, Action::Approve { .. } | Action::Elicit { .. });
+/// Reports keys that do not apply to the step's action.
+fn check_keys_for_action(table: &mut Table<'_, '_, '_>, action: &Action) {
+    let asks_user = matches!(action, Action::Approve { .. } | Action::Elicit { .. });
     let word = action.kind().word();
-    let useless: &[(&str, bool)] = &[
+    let misplaced: &[(&str, bool)] = &[
         ("server", !matches!(action, Action::Prompt { .. } | Action::Resource { .. })),
         ("schema", !matches!(action, Action::Elicit { .. })),
-        ("arguments", asks || matches!(action, Action::Resource { .. })),
-        ("for_each", asks),
-        ("retry", asks),
-        ("cache", asks || matches!(action, Action::Workflow { .. })),
-        ("idempotent", asks),
-        ("compensate", asks || matches!(action, Action::Prompt { .. } | Action::Resource { .. })),
-        ("result", asks || matches!(action, Action::Workflow { .. })),
+        ("arguments", asks_user || matches!(action, Action::Resource { .. })),
+        ("for_each", asks_user),
+        ("retry", asks_user),
+        ("cache", asks_user || matches!(action, Action::Workflow { .. })),
+        ("idempotent", asks_user),
+        ("compensate", asks_user || matches!(action, Action::Prompt { .. } | Action::Resource { .. })),
+        ("result", asks_user || matches!(action, Action::Workflow { .. })),
     ];
-    for (key, _) in useless.iter().filter(|(_, useless)| *useless) {
+    for (key, _) in misplaced.iter().filter(|(_, misplaced)| *misplaced) {
         if let Some(field) = table.field(key) {
-            table.wrong((field.at, field.end), key, format!("means nothing for `{word}`"), Some("take it out".into()));
+            table.report_problem((field.at, field.end), key, format!("is not allowed with `{word}`"), Some("remove it".into()));
         }
     }
 }

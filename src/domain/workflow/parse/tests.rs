@@ -29,7 +29,7 @@ fn library(name: &str) -> Option<Source> {
     })
 }
 
-/// A problem as the files of `bad/` expect it.
+/// Formats a problem as in the files of `bad/`.
 fn expected(problem: &Problem) -> String {
     let hint = problem.hint.as_ref().map(|hint| format!(" | {hint}")).unwrap_or_default();
     format!("# expect: {problem}{hint}")
@@ -44,9 +44,9 @@ fn demo_workflows_parse() {
     }
 }
 
-/// Each file of `bad/` ends in the problems that it must be refused with.
+/// Each file of `bad/` ends in the problems that it must be rejected with.
 #[test]
-fn bad_files_are_refused_with_the_expected_words() {
+fn bad_files_are_rejected_with_the_expected_problems() {
     let mut files: Vec<_> = fs::read_dir(data("bad")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(files.len() >= 40, "{}", files.len());
@@ -67,7 +67,7 @@ fn bad_files_are_refused_with_the_expected_words() {
 }
 
 #[test]
-fn a_whole_step_is_read() {
+fn a_complete_step_is_read() {
     let plan = good(
         r#"
 name = "all"
@@ -148,7 +148,7 @@ all = "{{ steps.each.result }}"
     assert_eq!((retry.attempts, delays), (3, vec![100, 300, 900, 1000]));
     assert_eq!((one.fallback.len(), one.expect.len(), one.read_as), (2, 2, ReadAs::Structured));
     let Action::Tool(call) = &one.action else { panic!() };
-    assert_eq!(call.arguments.sketch().json(), r#"{"limit":"{{ input.limit }}","deep":{"list":[1,"{{ env.HOME }}"],"plain":1.5}}"#);
+    assert_eq!(call.arguments.with_sources().json(), r#"{"limit":"{{ input.limit }}","deep":{"list":[1,"{{ env.HOME }}"],"plain":1.5}}"#);
     let needs = |id: &str| plan.step(id).unwrap().needs.iter().map(|need| plan.steps[*need].id.to_string()).collect::<Vec<_>>();
     assert_eq!(needs("each"), ["one"]);
     assert_eq!(needs("sure"), ["each"]);
@@ -162,7 +162,7 @@ all = "{{ steps.each.result }}"
 }
 
 #[test]
-fn steps_may_stand_in_any_order_and_run_in_that_of_their_needs() {
+fn steps_may_be_written_in_any_order_and_run_in_the_order_of_their_needs() {
     let plan = good(
         "[[step]]\nid = \"c\"\ntool = \"t\"\narguments = { x = \"{{ steps.b.result }}\" }\n[[step]]\nid = \"a\"\ntool = \"t\"\n[[step]]\nid = \"b\"\ntool = \"t\"\nneeds = \"a\"\n",
     );
@@ -171,7 +171,7 @@ fn steps_may_stand_in_any_order_and_run_in_that_of_their_needs() {
 }
 
 #[test]
-fn a_compensation_may_look_at_other_steps_and_then_needs_them() {
+fn a_compensation_may_refer_to_other_steps_and_then_needs_them() {
     let plan = good(
         "[[step]]\nid = \"a\"\ntool = \"t\"\n[[step]]\nid = \"b\"\ntool = \"t\"\ncompensate = { tool = \"u\", arguments = { x = \"{{ steps.a.result.id }}\", y = \"{{ result }}\" } }\n",
     );
@@ -179,7 +179,7 @@ fn a_compensation_may_look_at_other_steps_and_then_needs_them() {
 }
 
 #[test]
-fn workflows_are_found_parsed_once_and_kept() {
+fn nested_workflows_are_parsed_once_and_reused() {
     let asked = std::cell::Cell::new(0);
     let library = |name: &str| {
         asked.set(asked.get() + 1);
@@ -207,7 +207,7 @@ fn workflows_are_found_parsed_once_and_kept() {
 fn problems_are_rendered_with_the_line_marked() {
     let problems =
         parse(&source("[[step]]\nid = \"a\"\ntool = \"t\"\narguments = { x = \"日本 {{ inputs.a }}\" }\n"), &|_| None).unwrap_err();
-    let shown = "error: step `a`: `arguments.x`: there is no `inputs`\n --> flow.toml:4:26\n  |\n4 | arguments = { x = \"日本 {{ inputs.a }}\" }\n  |                            ^^^^^^^^\n  = try: did you mean `input`?";
+    let shown = "error: step `a`: `arguments.x`: unknown name `inputs`\n --> flow.toml:4:26\n  |\n4 | arguments = { x = \"日本 {{ inputs.a }}\" }\n  |                            ^^^^^^^^\n  = try: did you mean `input`?";
     assert_eq!(problems[0].render(), shown);
     let long = format!(
         "[[step]]\nid = \"a\"\ntool = \"t\"\narguments = {{ x = \"{}{{{{ inputs.a }}}}\x07{}\" }}\n",
@@ -219,7 +219,7 @@ fn problems_are_rendered_with_the_line_marked() {
     assert!(shown.lines().all(|line| line.chars().count() < 160), "{shown}");
     let lines: Vec<&str> = shown.lines().collect();
     let caret = lines[4].chars().position(|c| c == '^').unwrap();
-    // The escape makes the place inexact: the whole value is marked.
+    // The escape makes the position inexact: the whole value is marked.
     assert_eq!(lines[3].chars().nth(caret), Some('"'), "{shown}");
 }
 
@@ -234,14 +234,14 @@ fn an_expression_that_fails_in_a_run_names_file_step_and_key() {
     let problem = plan.problem(Some("a"), &error);
     assert_eq!(
         problem.to_string(),
-        "flow.toml:6:35: step `a`: `arguments.deep.y`: `input.x.yes` is not there: `input.x` has `yep`, did you mean that?"
+        "flow.toml:6:35: step `a`: `arguments.deep.y`: `input.x.yes` is missing: `input.x` has `yep`, did you mean that?"
     );
     assert_eq!(problem.width, "input.x.yes".len() as u32);
 }
 
 #[test]
-fn too_much_is_refused() {
-    let huge = "x".repeat(LARGEST + 1);
+fn oversized_files_are_rejected() {
+    let huge = "x".repeat(MAX_BYTES + 1);
     assert!(parse(&source(&huge), &|_| None).unwrap_err()[0].message.contains("4 MB"));
     let nested = format!("a = {}", "[".repeat(100_000));
     assert!(parse(&source(&nested), &|_| None).is_err());
@@ -249,7 +249,7 @@ fn too_much_is_refused() {
     assert_eq!(parse(&source(&many), &|_| None).unwrap_err().len(), 200);
 }
 
-/// Cuts, doubles and replaces pieces of a valid file.
+/// Cuts, duplicates and replaces parts of a valid file.
 fn mutated() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("{{".to_owned()),
@@ -276,7 +276,7 @@ fn mutated() -> impl Strategy<Value = String> {
     })
 }
 
-fn sound(outcome: Result<Plan, Vec<Problem>>, text: &str) {
+fn assert_valid(outcome: Result<Plan, Vec<Problem>>, text: &str) {
     match outcome {
         Ok(plan) => {
             assert!(!plan.steps.is_empty());
@@ -301,18 +301,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn any_text_gives_a_plan_or_problems(text in "(\\[\\[step\\]\\]\n|id = \"|tool = |\\{\\{ |\\}\\}|\n|\\PC){0,60}") {
-        sound(parse(&source(&text), &|_| None), &text);
+        assert_valid(parse(&source(&text), &|_| None), &text);
     }
 
     #[test]
     fn a_damaged_file_gives_a_plan_or_problems(text in mutated()) {
-        sound(parse(&source(&text), &library), &text);
+        assert_valid(parse(&source(&text), &library), &text);
     }
 }
 
-/// Files made to cost as much as they can: each ends in a few problems, in time that grows with its length only.
+/// Files made as costly as possible: each results in a few problems, in time linear in its length.
 #[test]
-fn costly_files_are_refused_or_read_in_time_that_grows_with_their_length() {
+fn costly_files_are_rejected_or_parsed_in_linear_time() {
     let head = "name = \"x\"\n[[step]]\nid = \"a\"\ntool = \"t\"\n";
     let text = |inner: &str| format!("{head}arguments = {{ x = {inner} }}\n");
     let n = 100_000;
@@ -332,7 +332,7 @@ fn costly_files_are_refused_or_read_in_time_that_grows_with_their_length() {
         let problems = parse(&source(&text), &|_| None).err().unwrap_or_default();
         assert!((1..=200).contains(&problems.len()), "{}: {}", &text[..90], problems.len());
         assert!(problems.iter().all(|problem| problem.place.line > 0 && problem.render().len() < 20_000), "{}", &text[..90]);
-        // A quadratic cost would be hours; this does not measure.
+        // With a quadratic cost this would take hours; the time itself is not measured.
         assert!(began.elapsed() < Duration::from_secs(60), "{}", &text[..90]);
     }
 }

@@ -129,7 +129,7 @@ impl Timeline {
     fn bar(&self, bar: &Bar, row: &Row, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = look.theme;
         let call = row.call().and_then(|id| look.read_model.call(id));
-        if let Some(call) = call.filter(|call| call.storied()) {
+        if let Some(call) = call.filter(|call| call.has_trace()) {
             let name = rows.name(row.key).map(|n| n.tool.clone()).unwrap_or_default();
             return self.shaded(bar, row, call, &name, look, area, buf);
         }

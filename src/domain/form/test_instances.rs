@@ -1,16 +1,16 @@
-//! Makes instances of a schema: every keyword of JSON Schema 2020-12, and the older ones of draft-07.
+//! Generates instances of a schema, from every keyword of JSON Schema 2020-12 and the older ones of draft-07.
 //!
-//! What must hold at one place is a list of schemas that all hold: references, `allOf`, a chosen
-//! alternative and a branch of a condition add to it. What cannot be aimed at (`not`, the exclusive
-//! part of `oneOf`) is left to the checker, which throws away what does not fit.
+//! The constraints at one position are a list of schemas that all apply: references, `allOf`, a chosen alternative
+//! and a branch of a condition add to it. Constraints that cannot be targeted (`not`, the exclusivity of `oneOf`) are
+//! left to the checker, which discards invalid instances.
 
 use proptest::{strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Map, Number, Value, json};
 
-/// How deep values are made before only what must be there is.
+/// Depth from which only required members are generated.
 const DEEP: usize = 5;
 
-/// A source of chance that can be repeated.
+/// A reproducible random source.
 pub struct Dice(u64);
 
 impl Dice {
@@ -27,7 +27,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `sides`.
+    /// Returns a number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         (self.next() % sides.max(1) as u64) as usize
     }
@@ -37,7 +37,7 @@ impl Dice {
     }
 }
 
-/// Makes instances of one document.
+/// Generates instances of one document.
 pub struct Instances<'a> {
     root: &'a Value,
 }
@@ -47,12 +47,12 @@ impl<'a> Instances<'a> {
         Instances { root }
     }
 
-    /// An instance that probably fits; `None` when chance led nowhere.
+    /// Returns an instance that is probably valid; `None` if the random choices led nowhere.
     pub fn make(&self, dice: &mut Dice) -> Option<Value> {
         self.value(&[self.root], dice, 0)
     }
 
-    /// A value for which all `schemas` hold.
+    /// Returns a value for which all `schemas` are likely valid.
     fn value(&self, schemas: &[&'a Value], dice: &mut Dice, depth: usize) -> Option<Value> {
         if depth > 24 {
             return None;
@@ -79,7 +79,7 @@ impl<'a> Instances<'a> {
         }
     }
 
-    /// The schemas that apply to the same value. `None`: nothing fits.
+    /// Collects the schemas that apply to the same value. Returns `None` if no value fits.
     fn collect(&self, schema: &'a Value, dice: &mut Dice, all: &mut Vec<&'a Value>, hops: usize) -> Option<()> {
         if hops > 30 || *schema == Value::Bool(false) {
             return None;
@@ -111,7 +111,7 @@ impl<'a> Instances<'a> {
         Some(())
     }
 
-    /// What a reference means: a document by the end of its `$id`, then a pointer or an anchor in it.
+    /// Returns the target of a reference: a document by the end of its `$id`, then a pointer or an anchor in it.
     fn target(&self, reference: &str) -> Option<&'a Value> {
         let (document, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let ends = |at: &Value| at.get("$id").and_then(Value::as_str).is_some_and(|id| id.ends_with(document));
@@ -141,7 +141,7 @@ impl<'a> Instances<'a> {
             if schemas.contains(&&Value::Bool(false)) {
                 break;
             }
-            // A tuple's own items come from it; what is not evaluated must be allowed.
+            // The items of a tuple come from it; unevaluated items must be allowed.
             if schemas.is_empty() {
                 match all.iter().find_map(|s| s.get("unevaluatedItems")) {
                     Some(Value::Bool(false)) => break,
@@ -181,7 +181,7 @@ impl<'a> Instances<'a> {
                     None => {}
                 }
             }
-            // Members may bring schemas of their own for the whole.
+            // Members may add schemas for the whole object.
             let before = all.len();
             for schema in all.clone() {
                 for (name, dependent) in ["dependentSchemas", "dependencies"].iter().filter_map(|k| schema.get(k)?.as_object()).flatten() {
@@ -211,7 +211,7 @@ impl<'a> Instances<'a> {
         Some(Value::Object(object))
     }
 
-    /// A name for a member that is not declared.
+    /// Returns a name for an undeclared member.
     fn other_name(&self, all: &[&'a Value], dice: &mut Dice) -> Option<String> {
         let names: Vec<&Value> = all.iter().filter_map(|s| s.get("propertyNames")).collect();
         if !names.is_empty() {
@@ -243,17 +243,17 @@ fn find<'a>(at: &'a Value, wanted: &dyn Fn(&Value) -> bool) -> Option<&'a Value>
     }
 }
 
-/// The largest of the lower bounds.
+/// Returns the largest of the lower bounds.
 fn most(all: &[&Value], key: &str) -> Option<usize> {
     all.iter().filter_map(|s| s.get(key)?.as_u64()).max().map(|n| n as usize)
 }
 
-/// The least of the upper bounds.
+/// Returns the smallest of the upper bounds.
 fn least(all: &[&Value], key: &str) -> Option<usize> {
     all.iter().filter_map(|s| s.get(key)?.as_u64()).min().map(|n| n as usize)
 }
 
-/// A type that all schemas take.
+/// Returns a type that all schemas allow.
 fn kind(all: &[&Value], dice: &mut Dice) -> Option<&'static str> {
     let kinds = ["string", "integer", "number", "boolean", "array", "object", "null"];
     let takes = |schema: &Value, kind: &str| {
@@ -265,7 +265,7 @@ fn kind(all: &[&Value], dice: &mut Dice) -> Option<&'static str> {
         }
     };
     let fit: Vec<&'static str> = kinds.into_iter().filter(|kind| all.iter().all(|schema| takes(schema, kind))).collect();
-    // Without a type, what the keywords are about is made most of the time.
+    // Without a type, usually returns the type that the keywords apply to.
     let about = [
         ("object", &["properties", "required", "additionalProperties", "patternProperties", "minProperties"][..]),
         ("array", &["items", "prefixItems", "contains", "minItems", "uniqueItems"]),
@@ -300,7 +300,7 @@ fn required<'a>(all: &[&'a Value], object: &Map<String, Value>) -> Vec<&'a str> 
     names
 }
 
-/// What holds for the member `name`.
+/// Returns the schemas of the member `name`.
 fn member_schemas<'a>(all: &[&'a Value], name: &str) -> Vec<&'a Value> {
     let mut found = vec![];
     for schema in all {
@@ -357,7 +357,7 @@ fn text(all: &[&Value], dice: &mut Dice) -> Option<Value> {
     Some(text.into())
 }
 
-/// Valid text of a format.
+/// Returns valid text of a format.
 fn example(format: &str, dice: &mut Dice) -> Option<String> {
     let known: &[&str] = match format {
         "date-time" => &["2024-02-29T23:59:60Z", "2024-01-15T10:20:30.5+01:00"],
@@ -380,8 +380,8 @@ fn example(format: &str, dice: &mut Dice) -> Option<String> {
     dice.pick(known).map(|text| (*text).to_owned())
 }
 
-/// Text that fits a regular expression of ECMA-262, as far as it is a regular one: what looks
-/// around is left out, and the checker decides.
+/// Returns text that matches an ECMA-262 regular expression as far as it is regular: look-around is dropped, and the
+/// checker decides.
 fn fitting(pattern: &str, dice: &mut Dice) -> Option<String> {
     let mut plain = pattern.replace(r"\d", "[0-9]").replace(r"\w", "[A-Za-z0-9_]").replace(r"\s", "[ ]").replace(r"\/", "/");
     for look in ["(?=", "(?!", "(?<=", "(?<!"] {
@@ -394,7 +394,7 @@ fn fitting(pattern: &str, dice: &mut Dice) -> Option<String> {
             plain.replace_range(start..=start + end.0, "");
         }
     }
-    // A generator knows no anchors; without them what it makes is the whole text anyway.
+    // The generator does not support anchors; its text matches as a whole anyway.
     let mut bare = String::new();
     let (mut class, mut escaped) = (false, false);
     for c in plain.chars() {
@@ -412,11 +412,11 @@ fn fitting(pattern: &str, dice: &mut Dice) -> Option<String> {
     proptest::strategy::Strategy::new_tree(&strategy, &mut runner).ok().map(|tree| tree.current())
 }
 
-/// The value with one thing changed somewhere in it.
+/// Returns the value with one random change.
 pub fn mutated(value: &Value, dice: &mut Dice) -> Value {
     let mut value = value.clone();
     let mut at = &mut value;
-    // Down to a place, then a change there.
+    // Descends to a random position and changes the value there.
     loop {
         let count = match &*at {
             Value::Array(items) => items.len(),

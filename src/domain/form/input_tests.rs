@@ -1,37 +1,37 @@
-//! Every valid instance can be entered by hand, none that is invalid passes.
+//! Checks that every valid instance can be entered, and that no invalid one passes.
 //!
-//! Instances come from the schemas of the corpus ([`super::instances`]); a pair of hands enters each
-//! through the form's own methods, as keys do; what is sent must be the instance. Where a field
-//! cannot take its part, that part is entered as JSON, and the form must say so at that field.
+//! Instances come from the schemas of the corpus ([`super::test_instances`]). Each is entered through the form's own
+//! methods, as keys do; the form must then send exactly the instance. A part that a field cannot express is entered
+//! as JSON, and the form must indicate that at the field.
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{
-    instances::{Dice, Instances, mutated},
+    test_instances::{Dice, Instances, mutated},
     tests::{any_json, corpus},
     *,
 };
 use crate::domain::schema::Checker;
 
-/// How many different instances of each schema are entered.
+/// Number of different instances entered per schema.
 const EACH: usize = 5;
 
-/// Schemas of our own with places whose type the form can only guess, since a value of any other type
-/// fits too. What is not of the guessed type is entered as JSON there, and only there.
+/// Our own schemas with fields whose type the form can only guess, because values of any type match. A value of
+/// another type is entered as JSON in that field only.
 const GUESSED: [&str; 4] = ["untyped_text", "untyped_number", "untyped_object", "untyped_array"];
 
-/// A schema that nothing finite fits: each of its objects needs another one in it.
+/// A schema without finite instances: each of its objects requires another one.
 const ENDLESS: &str = "recursive_required";
 
-/// Hands at the form.
-struct Hands<'a> {
+/// Enters values into a form.
+struct Typist<'a> {
     form: &'a mut Form,
-    /// Pointers to what a field did not take, and why.
-    refused: Vec<(String, String)>,
+    /// Pointers to the parts that a field did not accept, with reasons.
+    rejected: Vec<(String, String)>,
 }
 
-impl Hands<'_> {
+impl Typist<'_> {
     fn node(&self, path: &[usize]) -> Option<&Node> {
         self.form.node(path)
     }
@@ -40,14 +40,15 @@ impl Hands<'_> {
         self.node(path).and_then(Node::value).is_some_and(|value| value.same(wanted))
     }
 
-    /// Enters a part, or notes that it has to be entered as JSON.
-    fn part(&mut self, path: &[usize], pointer: &str, value: &Value) {
+    /// Enters a part, or records that it must be entered as JSON.
+    fn enter_part(&mut self, path: &[usize], pointer: &str, value: &Value) {
         if let Err(why) = self.enter(path, pointer, value) {
-            self.refused.push((pointer.to_owned(), why));
+            self.rejected.push((pointer.to_owned(), why));
         }
     }
 
-    /// Enters a value into the field at `path`, by the methods that keys call. Says why it cannot.
+    /// Enters a value into the field at `path`, with the methods that keys call. The error says why that is
+    /// impossible.
     fn enter(&mut self, path: &[usize], pointer: &str, value: &Value) -> Result<(), String> {
         let kind = self.node(path).ok_or("no such field")?.kind.clone();
         let wanted = Json::parse(&value.to_string()).map_err(|e| e.to_string())?;
@@ -65,7 +66,7 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Steps through the values until the wanted one stands there.
+    /// Steps through the values until the wanted one is selected.
     fn pick(&mut self, path: &[usize], wanted: &Json) -> Result<(), String> {
         let most = if let Some(Kind::Choice { options, .. }) = self.node(path).map(|node| &node.kind) { options.len() + 2 } else { 4 };
         for _ in 0..most {
@@ -78,32 +79,32 @@ impl Hands<'_> {
         if picked { Ok(()) } else { Err(format!("{} cannot be picked", wanted.text())) }
     }
 
-    /// Tries the alternatives; the first that takes the value, else the one that takes most of it.
+    /// Tries the alternatives: uses the first that accepts the value, else the one that accepts most of it.
     fn choose(&mut self, path: &[usize], pointer: &str, value: &Value, count: usize) -> Result<(), String> {
         let wanted = Json::parse(&value.to_string()).map_err(|e| e.to_string())?;
         let inner = [path, &[0]].concat();
-        let (root, told) = (self.form.root.clone(), self.refused.clone());
+        let (root, told) = (self.form.root.clone(), self.rejected.clone());
         let mut best: Option<(Node, Vec<(String, String)>)> = None;
         for index in 0..count {
-            (self.form.root, self.refused) = (root.clone(), told.clone());
+            (self.form.root, self.rejected) = (root.clone(), told.clone());
             self.form.pick(path, index);
             if self.enter(&inner, pointer, value).is_err() {
                 continue;
             }
-            if self.refused.len() == told.len() {
-                if self.has(path, &wanted) && self.node(&inner).is_some_and(Node::sound) {
+            if self.rejected.len() == told.len() {
+                if self.has(path, &wanted) && self.node(&inner).is_some_and(Node::is_valid) {
                     return Ok(());
                 }
-            } else if best.as_ref().is_none_or(|(_, refused)| self.refused.len() < refused.len()) {
-                best = Some((self.form.root.clone(), self.refused.clone()));
+            } else if best.as_ref().is_none_or(|(_, rejected)| self.rejected.len() < rejected.len()) {
+                best = Some((self.form.root.clone(), self.rejected.clone()));
             }
         }
-        (self.form.root, self.refused) = (root, told);
-        // `null` may be what the whole may be rather than an alternative.
+        (self.form.root, self.rejected) = (root, told);
+        // `null` may belong to the field itself rather than to an alternative.
         if value.is_null() && self.form.set_null(path) {
             return Ok(());
         }
-        (self.form.root, self.refused) = best.ok_or_else(|| format!("no alternative for {value}"))?;
+        (self.form.root, self.rejected) = best.ok_or_else(|| format!("no alternative for {value}"))?;
         Ok(())
     }
 
@@ -115,7 +116,7 @@ impl Hands<'_> {
         }
         for (index, item) in items.iter().enumerate() {
             let added = self.form.add_item(path).ok_or("no more items")?;
-            self.part(&added, &format!("{pointer}/{index}"), item);
+            self.enter_part(&added, &format!("{pointer}/{index}"), item);
         }
         if items.is_empty() {
             self.form.set_empty(path);
@@ -133,20 +134,20 @@ impl Hands<'_> {
         for (index, key) in fields.iter().enumerate() {
             let field = [path, &[index]].concat();
             match members.get(key) {
-                Some(inner) => self.part(&field, &below(key), inner),
-                // A default that is not wanted is cleared.
+                Some(inner) => self.enter_part(&field, &below(key), inner),
+                // An unwanted default is cleared.
                 None => self.form.clear(&field),
             }
         }
         for (key, inner) in members.iter().filter(|(key, _)| !fields.contains(key)) {
             let added = self.form.add_member(path, key).ok_or_else(|| format!("{key} cannot be added"))?;
-            self.part(&added, &below(key), inner);
+            self.enter_part(&added, &below(key), inner);
         }
         Ok(())
     }
 }
 
-/// A schema of the corpus, what it says by another's judgement than the form's, and its form.
+/// A schema of the corpus, an independent validator for it, and its form.
 struct Case {
     name: &'static str,
     schema: Value,
@@ -161,15 +162,15 @@ impl Case {
         Case { name, schema: value, judge, form: Form::new(&Body::from(schema.as_str())) }
     }
 
-    /// A valid instance, found within some throws.
+    /// Returns a valid instance, if one is found within 60 attempts.
     fn instance(&self, seed: u64) -> Option<Value> {
         let instances = Instances::of(&self.schema);
         let mut dice = Dice::new(seed);
         (0..60).find_map(|_| instances.make(&mut dice).filter(|value| value.is_object() && self.judge.is_valid(value)))
     }
 
-    /// What is wrong, as the form shows it.
-    fn complaints(&self) -> Vec<String> {
+    /// Returns the errors that the form displays.
+    fn displayed_errors(&self) -> Vec<String> {
         fn below(node: &Node, found: &mut Vec<String>) {
             found.extend(node.error.iter().map(|error| format!("{}: {error}", node.label)));
             if node.missing {
@@ -190,17 +191,17 @@ impl Case {
     fn enter(&mut self, value: &Value) -> Result<(), String> {
         let name = self.name;
         self.form.reset();
-        let mut hands = Hands { form: &mut self.form, refused: vec![] };
-        hands.part(&[], "", value);
-        let refused = hands.refused;
-        if !refused.is_empty() {
-            // The arguments as JSON, in which those parts are; the form says at each that it is JSON.
+        let mut typist = Typist { form: &mut self.form, rejected: vec![] };
+        typist.enter_part(&[], "", value);
+        let rejected = typist.rejected;
+        if !rejected.is_empty() {
+            // The arguments as JSON including those parts; the form indicates at each that it is JSON.
             self.form.set_json(&value.to_string()).map_err(|e| e.to_string())?;
-            for (pointer, why) in &refused {
-                let said = self.form.node(&check::nearest(&self.form.root, pointer));
-                let said = said.is_some_and(|n| matches!(n.kind, Kind::Raw(_)) && (n.note.is_some() || n.any));
-                if !said || !GUESSED.contains(&name) {
-                    return Err(format!("{name}: {value} cannot be entered at {pointer:?} (told: {said}): {why}"));
+            for (pointer, why) in &rejected {
+                let field = self.form.node(&check::nearest(&self.form.root, pointer));
+                let indicated = field.is_some_and(|n| matches!(n.kind, Kind::Raw(_)) && (n.note.is_some() || n.any));
+                if !indicated || !GUESSED.contains(&name) {
+                    return Err(format!("{name}: {value} cannot be entered at {pointer:?} (indicated: {indicated}): {why}"));
                 }
             }
         }
@@ -208,43 +209,43 @@ impl Case {
         if sent != *value {
             return Err(format!("{name}: {value} was entered, {sent} would be sent"));
         }
-        if !self.form.valid() || !self.complaints().is_empty() {
-            return Err(format!("{name}: {value} is valid, but refused: {:?}", self.complaints()));
+        if !self.form.valid() || !self.displayed_errors().is_empty() {
+            return Err(format!("{name}: {value} is valid, but refused: {:?}", self.displayed_errors()));
         }
         let text = self.form.json();
         self.form.set_json(&text).map_err(|e| e.to_string())?;
         if self.form.json() == text && self.form.valid() { Ok(()) } else { Err(format!("{name}: {text} became {}", self.form.json())) }
     }
 
-    /// Both ways to bring a value that may be wrong into the form, and what the form thinks of it.
+    /// Puts a possibly invalid value into the form in both ways, and compares the form's validation.
     fn judge(&mut self, value: &Value) -> Result<(), String> {
         let (name, fits) = (self.name, self.judge.is_valid(value));
         self.form.set_json(&value.to_string()).map_err(|e| e.to_string())?;
         if self.json() != *value {
             return Err(format!("{name}: {value} became {}", self.form.json()));
         }
-        if self.form.valid() != fits || self.complaints().is_empty() != fits {
-            return Err(format!("{name}: {value} is valid: {fits}; the form says {:?}", self.complaints()));
+        if self.form.valid() != fits || self.displayed_errors().is_empty() != fits {
+            return Err(format!("{name}: {value} is valid: {fits}; the form says {:?}", self.displayed_errors()));
         }
         self.form.reset();
-        let mut hands = Hands { form: &mut self.form, refused: vec![] };
-        hands.part(&[], "", value);
-        if hands.refused.is_empty() && self.json() == *value && self.form.valid() && !fits {
+        let mut typist = Typist { form: &mut self.form, rejected: vec![] };
+        typist.enter_part(&[], "", value);
+        if typist.rejected.is_empty() && self.json() == *value && self.form.valid() && !fits {
             return Err(format!("{name}: {value} is wrong, but was entered and passes"));
         }
         Ok(())
     }
 }
 
-/// Every schema, some at a time on each of several threads; gives what went wrong.
-fn everywhere(look: impl Fn(&mut Case) -> Result<(), String> + Sync) -> Vec<String> {
+/// Runs `check` for every schema on several threads. Returns the failures.
+fn for_all_schemas(check: impl Fn(&mut Case) -> Result<(), String> + Sync) -> Vec<String> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let work = || {
-        let mut wrong = vec![];
+        let mut failures = vec![];
         while let Some(line) = corpus().get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            wrong.extend(look(&mut Case::of(line)).err());
+            failures.extend(check(&mut Case::of(line)).err());
         }
-        wrong
+        failures
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
@@ -253,9 +254,9 @@ fn everywhere(look: impl Fn(&mut Case) -> Result<(), String> + Sync) -> Vec<Stri
 }
 
 #[test]
-fn every_schema_of_the_corpus_is_entered_and_judged() {
+fn every_schema_of_the_corpus_is_entered_and_validated() {
     assert!(corpus().len() >= 400, "{}", corpus().len());
-    let wrong = everywhere(|case| {
+    let failures = for_all_schemas(|case| {
         let mut entered: Vec<Value> = vec![];
         for seed in 0..EACH as u64 * 3 {
             let Some(value) = case.instance(seed).filter(|value| !entered.contains(value)) else { continue };
@@ -268,7 +269,7 @@ fn every_schema_of_the_corpus_is_entered_and_judged() {
         }
         if entered.is_empty() != (case.name == ENDLESS) { Err(format!("{}: never entered", case.name)) } else { Ok(()) }
     });
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
@@ -300,12 +301,12 @@ proptest! {
     }
 
     #[test]
-    fn nothing_invalid_passes_silently(value in any_json(), pick in any::<prop::sample::Index>()) {
+    fn no_invalid_value_passes_silently(value in any_json(), pick in any::<prop::sample::Index>()) {
         let (name, schema) = &corpus()[pick.index(corpus().len())];
         let Ok(plain) = serde_json::from_str::<Value>(&value.text()) else { return Ok(()) };
         let mut form = Form::new(&Body::from(schema.as_str()));
         form.set_json(&value.text()).unwrap();
-        let wrong = !Checker::new(&Body::from(schema.as_str())).check(&plain).is_empty();
-        prop_assert!(!(wrong && form.valid()), "{}: {} passes", name, plain);
+        let invalid = !Checker::new(&Body::from(schema.as_str())).check(&plain).is_empty();
+        prop_assert!(!(invalid && form.valid()), "{}: {} passes", name, plain);
     }
 }
