@@ -17,7 +17,7 @@ use super::{
     Engine, EngineOptions,
     control::{Command, Control},
     lock,
-    ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
+    ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
 };
 use crate::domain::{
     ask,
@@ -91,7 +91,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
             Ok(None) => break None,
             Err(_) => {
                 tail = engine.bus.tail();
-                if let Some(report) = engine.bus.look(|read_model| read_model.runs.get(run).and_then(|view| view.report.clone())) {
+                if let Some(report) = engine.bus.read_state(|read_model| read_model.runs.get(run).and_then(|view| view.report.clone())) {
                     break Some(report);
                 }
             }
@@ -270,7 +270,7 @@ impl Stage {
         let mut tail = engine.bus.tail();
         let ended = |state: &StepState| !state.active() && *state != StepState::Pending;
         let all = || {
-            engine.bus.look(|read_model| {
+            engine.bus.read_state(|read_model| {
                 let view = read_model.runs.get(place.run);
                 after.iter().all(|step| view.and_then(|view| view.step(step)).is_some_and(|view| ended(&view.state)))
             })
@@ -344,7 +344,7 @@ impl Actor {
     fn place(&self, request: &Request) -> Option<RunStep> {
         let engine = self.stage.engine.get().and_then(Weak::upgrade)?;
         let call = request.call?;
-        engine.bus.look(|read_model| read_model.call(call).and_then(|view| view.spec.run.clone()))
+        engine.bus.read_state(|read_model| read_model.call(call).and_then(|view| view.spec.run.clone()))
     }
 }
 
@@ -417,7 +417,7 @@ impl Session for Actor {
         Ok(RawLists { tools, prompts: self.stage.prompts.clone(), templates, ..RawLists::default() })
     }
 
-    async fn subscribe(&self, _: &str, _: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, _: &str, _: SubscriptionChange) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -25,7 +25,7 @@ use crate::{
         server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
         time::{Stamp, short, size},
     },
-    engine::ports::{ClientHandler, Reply, Request, RequestObserver, Session},
+    engine::ports::{ClientHandler, Reply, Request, RequestObserver, Session, SubscriptionChange},
 };
 
 /// The newest version of the modern era that we speak.
@@ -390,20 +390,22 @@ impl Session for McpSession {
         Ok(raw)
     }
 
-    async fn subscribe(&self, uri: &str, on: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, uri: &str, change: SubscriptionChange) -> Result<(), Failure> {
         if self.info.era == Era::Modern {
             {
                 let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-                if on {
-                    watched.insert(uri.to_owned())
-                } else {
-                    watched.remove(uri)
+                match change {
+                    SubscriptionChange::Subscribe => watched.insert(uri.to_owned()),
+                    SubscriptionChange::Unsubscribe => watched.remove(uri),
                 };
             }
             self.listen();
             return Ok(());
         }
-        let method = if on { "resources/subscribe" } else { "resources/unsubscribe" };
+        let method = match change {
+            SubscriptionChange::Subscribe => "resources/subscribe",
+            SubscriptionChange::Unsubscribe => "resources/unsubscribe",
+        };
         let request = Request { method: method.into(), params: Body::json(&json!({"uri": uri})), call: None, repeatable: true };
         self.link.request(request, &self.meta, Arc::new(Quiet("no answer to the subscription"))).await.map(drop)
     }

@@ -35,7 +35,7 @@ use crate::{
         journal::{CallRecord, RunEntry, RunHeader, RunRecord},
         run::RunId,
     },
-    engine::ports::{Held, Journal, JournalError},
+    engine::ports::{Journal, JournalError, RunLock},
 };
 
 /// Calls that may wait for their writer; those beyond are left out.
@@ -337,10 +337,10 @@ impl Journal for Store {
         self.run(run).await.map_err(|error| JournalError(error.to_string()))
     }
 
-    async fn hold(&self, run: RunId) -> Result<Option<Held>, JournalError> {
+    async fn lock(&self, run: RunId) -> Result<Option<RunLock>, JournalError> {
         let folder = self.path.with_extension("runs");
         let taken = tokio::task::spawn_blocking(move || run_lock::take(&folder, run)).await;
         let taken = taken.map_err(|error| JournalError(error.to_string()))?;
-        Ok(taken.map_err(|error| JournalError(error.to_string()))?.map(|hold| Box::new(hold) as Held))
+        Ok(taken.map_err(|error| JournalError(error.to_string()))?.map(|lock| Box::new(lock) as RunLock))
     }
 }

@@ -17,7 +17,7 @@ use switchboard::{
         catalog::RawLists,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
     },
-    engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
+    engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -204,7 +204,7 @@ impl Session for FakeSession {
         Arc::new(ConnectFailure::new(Step::Run, "the connection was lost"))
     }
 
-    async fn subscribe(&self, _uri: &str, _on: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, _uri: &str, _change: SubscriptionChange) -> Result<(), Failure> {
         Ok(())
     }
 

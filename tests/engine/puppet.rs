@@ -18,7 +18,7 @@ use switchboard::{
         id::ServerId,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     },
-    engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
+    engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -284,7 +284,7 @@ impl Session for PuppetSession {
     async fn check(&self) -> Result<(), Failure> {
         match (self.puppet.alive)(self.puppet.checks.fetch_add(1, Ordering::SeqCst)) {
             true => Ok(()),
-            false => Err(Failure::after_send(FailureKind::Transport, "no sign of life")),
+            false => Err(Failure::after_send(FailureKind::Transport, "no response")),
         }
     }
 
@@ -293,7 +293,7 @@ impl Session for PuppetSession {
         Arc::new(ConnectFailure::new(Step::Run, "the connection was lost"))
     }
 
-    async fn subscribe(&self, _uri: &str, _on: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, _uri: &str, _change: SubscriptionChange) -> Result<(), Failure> {
         Ok(())
     }
 

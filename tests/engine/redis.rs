@@ -348,7 +348,7 @@ async fn a_purge_takes_what_the_pattern_means_and_nothing_else() {
     });
     let purge = async |pattern: &str, count: u64| {
         place.rig.command(control::Command::Purge { pattern: pattern.into() });
-        let text = format!("{count} kept answers of {pattern} forgotten");
+        let text = format!("{count} cached responses of {pattern} purged");
         place.rig.until(&text, |w| w.notices.iter().any(|(_, n)| n.text == text)).await;
     };
     let fill = async || {

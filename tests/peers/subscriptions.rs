@@ -113,7 +113,7 @@ async fn subscribing_where_it_is_not_offered_is_told() {
     let rig = Rig::start(vec![packages::thinking()]);
     rig.ready("thinking").await;
     rig.command(Command::Subscribe { server: "thinking".into(), uri: "x://y".into(), on: true });
-    rig.until("the notice", |w| w.notices.iter().any(|(_, notice)| notice.text.contains("does not offer subscriptions"))).await;
+    rig.until("the notice", |w| w.notices.iter().any(|(_, notice)| notice.text.contains("does not support subscriptions"))).await;
     assert_eq!(changes(&rig.read_model(), "thinking", "x://y"), None);
     rig.stop().await;
 }

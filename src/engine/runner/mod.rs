@@ -30,7 +30,7 @@ use super::{
     bus::Bus,
     inbox::Inbox,
     lock,
-    ports::{Held, Journal},
+    ports::{Journal, RunLock},
 };
 use crate::domain::{
     event::EventKind,
@@ -164,7 +164,7 @@ struct Run {
     /// Entries that the next written one takes along.
     noted: Mutex<Vec<RunEntry>>,
     /// No other process takes the run while this is held.
-    _held: Held,
+    _held: RunLock,
 }
 
 impl Run {

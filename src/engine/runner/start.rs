@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::{
-    Held, Resumption, Run, Stop,
+    Resumption, Run, RunLock, Stop,
     flow::{self, FlowEnd, Frame},
     human_input::Asker,
     replay::{Decision, Replay},
@@ -58,7 +58,7 @@ pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Ar
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
-        let problems = engine.bus.look(|read_model| check_against(&plan, &CatalogView(read_model)));
+        let problems = engine.bus.read_state(|read_model| check_against(&plan, &CatalogView(read_model)));
         if !problems.is_empty() {
             return Err(Refusal::of(&problems));
         }
@@ -66,7 +66,7 @@ pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Ar
             Some(from) => earlier(&engine, &plan, from.run, &from.step).await?,
             None => (Replay::default(), vec![]),
         };
-        let started_ms = engine.bus.look(|read_model| read_model.epoch.unix_ms(engine.bus_now()));
+        let started_ms = engine.bus.read_state(|read_model| read_model.epoch.unix_ms(engine.bus_now()));
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
         let (answers, ask) = (spec.answers.clone(), spec.ask);
         let _held = hold(&engine, run).await?;
@@ -141,7 +141,7 @@ pub async fn again(engine: Arc<Engine>, run: RunId, how: Resumption, stop: Arc<S
             }
             decided = decide(&mut shared, &plan, &record) => decided?,
         }
-        let unix_ms = shared.bus().look(|read_model| read_model.epoch.unix_ms(shared.engine.bus_now()));
+        let unix_ms = shared.bus().read_state(|read_model| read_model.epoch.unix_ms(shared.engine.bus_now()));
         let written = shared.write(RunEntry::Resumed { unix_ms }).await;
         written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
         Ok((shared, plan, input))
@@ -151,8 +151,8 @@ pub async fn again(engine: Arc<Engine>, run: RunId, how: Resumption, stop: Arc<S
 }
 
 /// Takes the run for this process alone.
-async fn hold(engine: &Engine, run: RunId) -> Result<Held, Refusal> {
-    match engine.runs.journal.hold(run).await {
+async fn hold(engine: &Engine, run: RunId) -> Result<RunLock, Refusal> {
+    match engine.runs.journal.lock(run).await {
         Ok(Some(held)) => Ok(held),
         Ok(None) => Err(Refusal::invalid(
             format!("the run {run} is under way in another process"),
@@ -238,7 +238,7 @@ fn refused(refusal: &Refusal, now: Stamp) -> RunReport {
 /// Tells that a run could not begin or not go on.
 fn refuse(engine: &Engine, run: RunId, workflow: &str, refusal: Refusal) {
     let now = engine.bus_now();
-    if engine.bus.look(|read_model| read_model.runs.get(run).is_none_or(|view| view.report.is_some())) {
+    if engine.bus.read_state(|read_model| read_model.runs.get(run).is_none_or(|view| view.report.is_some())) {
         let plan = PlanSummary { name: workflow.into(), ..PlanSummary::default() };
         let origin = crate::domain::call::Origin::Workflow;
         engine.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input: Body::from("{}"), origin });

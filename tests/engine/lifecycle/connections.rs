@@ -62,7 +62,7 @@ async fn a_server_that_gives_no_sign_of_life_is_connected_anew() {
     });
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
     let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
-    assert!(read_model.servers[0].phase.failure().unwrap().summary.contains("no sign of life"), "{:?}", read_model.servers[0].phase);
+    assert!(read_model.servers[0].phase.failure().unwrap().summary.contains("no response"), "{:?}", read_model.servers[0].phase);
     until(&rig, |w| w.servers[0].phase.usable()).await;
     sleep(MINUTE * 10).await;
     assert_eq!(fake.attempts(), 2);
@@ -258,7 +258,7 @@ async fn a_breakdown_of_a_connection_in_use_ends_its_calls_and_touches_no_other_
         }
         let down = |w: &ConsoleState| w.server(&"web".into()).is_some_and(|s| matches!(&*s.phase, Phase::Failed { .. }));
         let read_model = until(&rig, down).await;
-        assert!(read_model.server(&"web".into()).unwrap().phase.failure().unwrap().summary.contains("broke down within"));
+        assert!(read_model.server(&"web".into()).unwrap().phase.failure().unwrap().summary.contains("bug in Switchboard"));
         if let Some(hanging) = hanging {
             let read_model = until(&rig, settled(hanging)).await;
             let failure = failure_of(read_model.call(hanging).unwrap().settled.as_ref().unwrap()).clone();
@@ -292,7 +292,7 @@ async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     let rig = Rig::over(fake, vec![spec("web")]);
     for _ in 0..2 {
         let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
-        assert!(read_model.servers[0].phase.failure().unwrap().summary.contains("broke down within"));
+        assert!(read_model.servers[0].phase.failure().unwrap().summary.contains("bug in Switchboard"));
         let settled = echo(&rig, None).await;
         assert_eq!(failure_of(&settled).kind, FailureKind::NotReady);
         rig.command(Command::Restart { server: "web".into() });
@@ -301,7 +301,7 @@ async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     until(&rig, |w| w.servers[0].phase.usable()).await;
     let settled = echo(&rig, None).await;
     let failure = failure_of(&settled);
-    assert!(failure.message.contains("broke down within") && failure.may_have_run, "{failure:?}");
+    assert!(failure.message.contains("bug in Switchboard") && failure.may_have_run, "{failure:?}");
     let fine = rig.submit("web", "echo", r#"{"x":"fine"}"#);
     let read_model = until(&rig, |w| w.call(fine).is_some_and(|c| c.settled.is_some())).await;
     assert_eq!(text_of(read_model.call(fine).unwrap().settled.as_ref().unwrap()), "hello");

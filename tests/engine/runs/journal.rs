@@ -46,7 +46,7 @@ async fn a_run_that_another_process_has_is_not_taken_from_it() {
     let (one, other) = (Store::open(&path, 0).unwrap(), Store::open(&path, 0).unwrap());
     one.write(id(1), Arc::new([RunEntry::Began { spec: Arc::new(wanted(SAGA)), unix_ms: 1 }])).await.unwrap();
     // A lock on a file is the same for another process as for another handle in this one.
-    let held = one.hold(id(1)).await.unwrap();
+    let held = one.lock(id(1)).await.unwrap();
     assert!(held.is_some());
     let rig = engine(&log, Arc::new(other));
     rig.ready("s").await;
