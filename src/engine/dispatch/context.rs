@@ -263,6 +263,6 @@ impl RequestObserver for NoopObserver {
     fn sent(&self, _: Stamp, _: u64) {}
     fn progress(&self, _: Progress) {}
     fn reason(&self) -> String {
-        "no longer needed".into()
+        "not needed any more".into()
     }
 }

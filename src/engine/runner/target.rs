@@ -1,4 +1,4 @@
-//! What a step calls: exposed names looked up among the tools that the servers offer now.
+//! The targets of steps: looks up exposed names among the tools that the servers list now.
 
 use super::Run;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     engine::control::Lagged,
 };
 
-/// The tool behind an exposed name. Waits while a server that may offer it is on its way.
+/// Returns the tool with an exposed name. Waits while a server that may list it is connecting.
 pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
     if let Some(found) = run.bus().read_state(|read_model| find(read_model, name)) {
         return Ok(found);
