@@ -174,7 +174,7 @@ async fn whoever_keeps_no_calls_leaves_the_history_alone() {
     beside.write(run, Arc::new([began("w")])).await.unwrap();
     beside.flush().await.unwrap();
     assert_eq!(store.calls(100, vec![]).await.unwrap(), [call(0), call(1), call(2)]);
-    assert!(store.load(run).await.unwrap().is_some(), "runs are written down all the same");
+    assert!(store.load(run).await.unwrap().is_some(), "runs are written nevertheless");
 }
 
 #[tokio::test]
