@@ -42,7 +42,7 @@ pub enum Act {
     Crash(Duration),
     /// Never answers.
     Hang,
-    /// Answers after this time, and finds that nobody waits any more.
+    /// Answers after this time, when the request has already been cancelled.
     Late(Duration),
     /// Reports progress at each pause and then answers.
     Progress(Duration, u32),
@@ -101,9 +101,9 @@ pub struct Puppet {
     checks: AtomicU64,
     /// Requests that reached it, by tool and idempotency key or arguments.
     pub executed: Mutex<Vec<Body>>,
-    /// Requests that were given up by the caller.
+    /// Requests that the caller cancelled.
     pub cancelled: AtomicU64,
-    /// Requests at it now, and the most there were at once.
+    /// Current and maximum number of concurrent requests.
     pub load: Mutex<(u32, u32)>,
     /// When each request came, those that it refused included.
     pub came: Mutex<Vec<Instant>>,
@@ -170,7 +170,7 @@ struct PuppetSession {
     lost: CancellationToken,
 }
 
-/// Counts a request that is given up.
+/// Counts a cancelled request.
 struct Watch<'a>(&'a Puppet, bool);
 
 impl Drop for Watch<'_> {
