@@ -225,7 +225,7 @@ async fn a_redis_that_hangs_is_asked_once_and_then_left_alone() {
         assert!(!place.hit("query", &format!("{{\"n\":{n}}}")).await);
         assert!(place.trouble().await.contains("does not answer within 2"));
     }
-    let (pattern, refused) = (control::Command::Purge { pattern: "*".into() }, "could not be forgotten: Redis at");
+    let (pattern, refused) = (control::Command::Purge { pattern: "*".into() }, "failed: Redis at");
     place.rig.command(pattern);
     place.rig.until("the refused purge", |w| w.notices.iter().any(|(_, n)| n.text.contains(refused))).await;
     redis.signal(Signal::CONT);
