@@ -41,7 +41,7 @@ use switchboard::{
     engine::{
         Engine, EngineOptions,
         control::Control,
-        ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
+        ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
     },
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
@@ -146,7 +146,7 @@ impl Session for Under {
         std::future::pending().await
     }
 
-    async fn subscribe(&self, _: &str, _: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, _: &str, _: SubscriptionChange) -> Result<(), Failure> {
         Ok(())
     }
 

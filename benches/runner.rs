@@ -39,7 +39,7 @@ use switchboard::{
     engine::{
         Engine, EngineOptions,
         control::{Command, Control},
-        ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
+        ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
     },
     store::Store,
 };
@@ -309,7 +309,7 @@ impl Session for Answering {
         Ok(RawLists { tools: vec![Body::from(r#"{"name":"echo","inputSchema":{"type":"object"}}"#)], ..RawLists::default() })
     }
 
-    async fn subscribe(&self, _: &str, _: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, _: &str, _: SubscriptionChange) -> Result<(), Failure> {
         Ok(())
     }
 

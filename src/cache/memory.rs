@@ -1,4 +1,4 @@
-//! Answers kept in this process.
+//! The in-memory store of the response cache.
 
 use async_trait::async_trait;
 use moka::sync::Cache;
@@ -12,7 +12,7 @@ use crate::{
     engine::ports::ResponseCache,
 };
 
-/// What an entry costs beside its answer, in bytes.
+/// Size of an entry without its response, in bytes.
 const OVERHEAD: usize = 256;
 
 /// Keeps answers up to a number of bytes; those asked for least go first (TinyLFU).

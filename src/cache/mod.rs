@@ -1,4 +1,4 @@
-//! Where answers are kept: in this process, or in Redis that is shared with others.
+//! The stores of the response cache: in this process, or shared in Redis.
 //!
 //! Owns the stores behind [`ResponseCache`]; the only place that names `moka` and `redis`. The composition root
 //! chooses one by the configuration ([`open`]).

@@ -1,4 +1,4 @@
-//! The event log: numbers events, keeps the state that they add up to, hands both out.
+//! The event bus: numbers events, applies them to the read model and delivers both to readers.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -19,7 +19,7 @@ use crate::domain::{
     time::{Epoch, Stamp},
 };
 
-/// The engine's monotonic clock; the only place in the engine that reads the time.
+/// The engine's monotonic clock; the only code in the engine that reads the time.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     start: Instant,
@@ -30,7 +30,7 @@ impl Clock {
         Clock { start: Instant::now() }
     }
 
-    /// The time now.
+    /// Returns the time on this clock.
     pub fn now(&self) -> Stamp {
         Stamp(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
@@ -55,40 +55,40 @@ struct Inner {
 }
 
 impl Bus {
-    /// An empty log. `epoch` says which wall-clock time it is now.
-    pub fn new(epoch: Epoch, separator: &str, keep: Retention) -> Bus {
+    /// Creates an empty bus. `epoch` is the wall-clock time at its start.
+    pub fn new(epoch: Epoch, separator: &str, retention: Retention) -> Bus {
         Bus {
             clock: Clock::new(),
             wall: OnceLock::new(),
-            inner: Mutex::new(Inner { read_model: ConsoleState::new(epoch, separator, keep), frames: 0 }),
+            inner: Mutex::new(Inner { read_model: ConsoleState::new(epoch, separator, retention), frames: 0 }),
             tail: TailSender::default(),
             secrets: SecretRegistry::default(),
         }
     }
 
-    /// The secrets that are masked in events, and wherever else the engine stores or shows text.
+    /// Returns the secrets that are masked in events, and wherever else the engine stores or shows text.
     pub fn secrets(&self) -> &SecretRegistry {
         &self.secrets
     }
 
-    /// The time now.
+    /// Returns the time on the engine's clock.
     pub fn now(&self) -> Stamp {
         self.clock.now()
     }
 
-    /// Reads the wall clock from now on; the first one counts.
+    /// Sets the wall clock. Only the first call has an effect.
     pub fn set_wall_clock(&self, clock: WallClock) {
         let _ = self.wall.set(clock);
     }
 
-    /// The wall-clock time now, in milliseconds since the Unix epoch.
+    /// Returns the wall-clock time in milliseconds since the Unix epoch.
     ///
-    /// No less than what has passed on the engine's clock since its start, which goes on when the wall clock is put back; and
-    /// more after the machine slept, while which the engine's clock may have stood still.
+    /// Never earlier than start + monotonic elapsed time, so it survives clock set-backs. Jumps ahead after a suspend, during
+    /// which the monotonic clock may stop.
     pub fn unix_ms(&self) -> u64 {
         let now = self.now();
-        let passed = self.look(|read_model| read_model.epoch.unix_ms(now));
-        self.wall.get().map_or(passed, |wall| wall().max(passed))
+        let elapsed = self.read_state(|read_model| read_model.epoch.unix_ms(now));
+        self.wall.get().map_or(elapsed, |wall| wall().max(elapsed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -101,18 +101,18 @@ impl Bus {
         self.tail.send(&event);
     }
 
-    /// Publishes something that happens now.
+    /// Publishes an event that happens now.
     pub fn publish(&self, kind: EventKind) {
         self.publish_at(self.now(), kind);
     }
 
-    /// Publishes something that happened at `at`.
+    /// Publishes an event that happened at `at`.
     pub fn publish_at(&self, at: Stamp, mut kind: EventKind) {
         masked::event(&self.secrets.redactor(), &mut kind);
         self.push(&mut self.lock(), at, kind);
     }
 
-    /// Publishes a frame and gives its number. `cut` is the length of its whole body where the draft holds the front of it.
+    /// Publishes a frame and returns its number. `cut` is the length of the full body if the draft holds only its beginning.
     pub fn frame(&self, server: &ServerId, draft: FrameDraft, cut: Option<u64>) -> u64 {
         let mut inner = self.lock();
         inner.frames += 1;
@@ -123,48 +123,48 @@ impl Bus {
         seq
     }
 
-    /// Tells the user something.
+    /// Publishes a notice to the user.
     pub fn notice(&self, level: NoticeLevel, text: impl Into<String>) {
         let mut text = text.into();
         bounds::shorten(&mut text, bounds::ERROR_TEXT);
         self.publish(EventKind::Notice { notice: Arc::new(Notice::new(level, text)) });
     }
 
-    /// The state now, and every event after it.
+    /// Returns the current state and a tail of all later events.
     pub fn watch(&self) -> (ConsoleState, Tail) {
         let inner = self.lock();
         let tail = self.tail.subscribe(inner.read_model.seq);
         (inner.read_model.clone(), tail)
     }
 
-    /// Every event after now, without the state.
+    /// Returns a tail of all later events.
     pub fn tail(&self) -> Tail {
         let inner = self.lock();
         self.tail.subscribe(inner.read_model.seq)
     }
 
-    /// Looks at the state without copying it.
-    pub fn look<T>(&self, look: impl FnOnce(&ConsoleState) -> T) -> T {
-        look(&self.lock().read_model)
+    /// Runs `read` on the current state, without copying it.
+    pub fn read_state<T>(&self, read: impl FnOnce(&ConsoleState) -> T) -> T {
+        read(&self.lock().read_model)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{control::Lagged, tail::MOST};
+    use crate::engine::{control::Lagged, tail::MAX_EVENTS};
 
     #[tokio::test(start_paused = true)]
-    async fn a_wall_clock_counts_the_sleep_of_the_machine_and_is_not_put_back() {
+    async fn a_wall_clock_counts_a_suspend_and_ignores_set_backs() {
         let bus = Bus::new(Epoch { unix_ms: 1_000, utc_offset_s: 0 }, "_", Retention::default());
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
         assert_eq!(bus.unix_ms(), 2_000);
         let wall = Arc::new(std::sync::atomic::AtomicU64::new(60_000));
         let read = wall.clone();
         bus.set_wall_clock(Arc::new(move || read.load(std::sync::atomic::Ordering::SeqCst)));
-        assert_eq!(bus.unix_ms(), 60_000, "it slept for almost a minute");
+        assert_eq!(bus.unix_ms(), 60_000, "a suspend of almost a minute");
         wall.store(5, std::sync::atomic::Ordering::SeqCst);
-        assert_eq!(bus.unix_ms(), 2_000, "put back");
+        assert_eq!(bus.unix_ms(), 2_000, "a set-back is ignored");
     }
 
     #[tokio::test]
@@ -179,13 +179,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watcher_that_fell_behind_is_told_and_can_watch_again() {
+    async fn a_slow_reader_gets_lagged_and_can_watch_again() {
         let bus = Bus::new(Epoch::default(), "_", Retention::default());
         let (_, mut tail) = bus.watch();
-        for _ in 0..MOST + 5 {
+        for _ in 0..MAX_EVENTS + 5 {
             bus.notice(NoticeLevel::Info, "x");
         }
         assert_eq!(tail.next().await, Err(Lagged { missed: 5 }));
-        assert_eq!(bus.watch().0.seq, MOST as u64 + 5);
+        assert_eq!(bus.watch().0.seq, MAX_EVENTS as u64 + 5);
     }
 }

@@ -1,4 +1,5 @@
-//! The engine's side of a connection: what a session reports becomes events here.
+//! The connection handler: observes one server's connection and publishes what it reports as events. Answers the server's
+//! requests through the inbox.
 
 use std::{
     borrow::Cow,
@@ -28,39 +29,39 @@ use crate::domain::{
     time::Stamp,
 };
 
-/// Lines of stderr kept for failure reports.
+/// Lines of stderr retained for failure reports.
 const LAST_LINES: usize = 50;
-/// Longest line of stderr.
+/// Maximum length of a stderr line, in bytes.
 const STDERR_LINE: usize = 8 << 10;
 
 /// Headers of one HTTP message.
 type Headers = Arc<Vec<(String, String)>>;
 
-/// One server's host. Lives as long as its specification.
+/// The client handler of one server. Lives as long as its specification.
 pub struct ConnectionHandler {
     spec: Arc<ServerSpec>,
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
-    answers: Arc<CacheFront>,
+    cache: Arc<CacheFront>,
     stderr: Mutex<VecDeque<String>>,
-    /// The headers of the last message, and what is shown of them.
+    /// The headers of the last message, and the same headers masked.
     headers: Mutex<Option<(Headers, Headers)>>,
     step: Mutex<Step>,
-    /// Woken when the server says that a list changed; however often, once.
+    /// Woken when the server reports a changed list. Several reports before the next wait wake once.
     pub changed: Notify,
-    /// Woken when the session was opened anew within the connection.
+    /// Woken when the session was reopened within the connection.
     pub renewed: Notify,
 }
 
 impl ConnectionHandler {
-    /// The host for `spec`.
-    pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>, answers: Arc<CacheFront>) -> ConnectionHandler {
+    /// Creates the handler for `spec`.
+    pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>, cache: Arc<CacheFront>) -> ConnectionHandler {
         bus.secrets().learn(spec.secrets());
         ConnectionHandler {
             spec,
             bus,
             inbox,
-            answers,
+            cache,
             stderr: Mutex::default(),
             headers: Mutex::default(),
             step: Mutex::new(Step::Spawn),
@@ -73,81 +74,82 @@ impl ConnectionHandler {
         self.bus.secrets().redactor()
     }
 
-    /// Publishes a log message of which `text` is the front and `whole` the length.
-    fn log(&self, source: LogSource, level: LogLevel, logger: Option<String>, text: &str, whole: usize, call: Option<CallId>) {
-        let text = self.redactor().redact_front_of(text, bounds::LOG_TEXT, whole);
+    /// Publishes a log message. `text` is its beginning and `length` its full length.
+    fn log(&self, source: LogSource, level: LogLevel, logger: Option<String>, text: &str, length: usize, call: Option<CallId>) {
+        let text = self.redactor().redact_front_of(text, bounds::LOG_TEXT, length);
         let log = Arc::new(LogMessage { level, source, logger, text, call });
         self.bus.publish(EventKind::ServerLog { server: self.spec.id.clone(), log });
     }
 }
 
-/// The text of a log message's data, at least as much of it as is stored, and the length of the whole.
+/// Returns the text of a log message's data, at least as much as is stored, and its full length.
 fn log_text(data: &RawValue) -> (Cow<'_, str>, usize) {
-    // More than is stored, so that the redactor sees secrets that reach over the cut.
+    // More than is stored, so that the redactor sees secrets across the cut.
     let (raw, limit) = (data.get(), 2 * bounds::LOG_TEXT);
     match bounds::json_text(raw, limit) {
         Some(text) if raw.len() - 2 > limit => (Cow::Owned(text), raw.len() - 2),
         Some(text) => {
-            let whole = text.len();
-            (Cow::Owned(text), whole)
+            let length = text.len();
+            (Cow::Owned(text), length)
         }
         None => (Cow::Borrowed(raw), raw.len()),
     }
 }
 
-/// An id or a method within its bound.
+/// Returns an id or a method, cut to its limit.
 fn bounded(text: Arc<str>, limit: usize) -> Arc<str> {
     if text.len() <= limit { text } else { bounds::cut(&text, limit).into() }
 }
 
 impl ConnectionHandler {
-    /// The headers with known secrets masked. Those of the last message are remembered, since all events of a stream share them.
-    fn shown_headers(&self, headers: &Headers) -> Headers {
+    /// Returns the headers with known secrets masked. Caches those of the last message, since all events of a stream share
+    /// them.
+    fn masked_headers(&self, headers: &Headers) -> Headers {
         let mut last = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((given, shown)) = &*last
-            && Arc::ptr_eq(given, headers)
+        if let Some((original, masked)) = &*last
+            && Arc::ptr_eq(original, headers)
         {
-            return shown.clone();
+            return masked.clone();
         }
-        let shown = match headers.iter().any(|(_, value)| self.redactor().finds(value.as_bytes())) {
+        let masked = match headers.iter().any(|(_, value)| self.redactor().finds(value.as_bytes())) {
             true => Arc::new(headers.iter().map(|(name, value)| (name.clone(), self.redactor().redact(value))).collect()),
             false => headers.clone(),
         };
-        *last = Some((headers.clone(), shown.clone()));
-        shown
+        *last = Some((headers.clone(), masked.clone()));
+        masked
     }
 
-    /// A resource changed. A URI over the limit names nothing that can be read, so it is only counted.
+    /// Handles `notifications/resources/updated`. A URI over the limit names no readable resource, so it is only counted.
     fn updated(&self, params: &Body, call: Option<CallId>) {
         let [uri] = params.fields(["uri"]).unwrap_or_default();
         let length = uri.map_or(0, |raw| raw.get().len());
         let uri = uri.and_then(|raw| bounds::json_text(raw.get(), bounds::NAME)).unwrap_or_default();
         if length > bounds::NAME + 2 {
-            let detail = format!("a resource whose URI is too long to be read changed: {}", bounds::cut(&uri, 200));
+            let detail = format!("resource updated, but its URI exceeds the limit: {}", bounds::cut(&uri, 200));
             return self.anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call, frame: None });
         }
-        self.answers.changed(&self.spec, Some(&uri), self.bus.unix_ms());
+        self.cache.changed(&self.spec, Some(&uri), self.bus.unix_ms());
         let text = format!("resource updated: {uri}");
         self.log(LogSource::ResourceUpdated, LogLevel::Notice, None, &text, text.len(), call);
         self.bus.publish(EventKind::ResourceUpdated { server: self.spec.id.clone(), uri });
     }
 
-    /// A server of the modern era says what of a subscription it keeps to (MCP 2026-07-28, `subscriptions/listen`);
-    /// what it leaves out, it refuses.
+    /// Handles the acknowledgement of a modern server (MCP 2026-07-28, `subscriptions/listen`): subscriptions that it omits are
+    /// refused.
     fn acknowledged(&self, params: &Body) {
         if params.len() > bounds::CALL_FRAME {
-            let detail = "the acknowledgement of the subscriptions is too long to be read".to_owned();
+            let detail = "the acknowledgement of the subscriptions exceeds the size limit".to_owned();
             return self.anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call: None, frame: None });
         }
         let value = params.value().unwrap_or_default();
-        let kept: Vec<&str> =
+        let acknowledged: Vec<&str> =
             value["notifications"]["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(|uri| uri.as_str()).collect();
-        let wanted: Vec<String> = self
-            .bus
-            .look(|read_model| read_model.server(&self.spec.id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default());
-        let refused: Vec<String> = wanted.into_iter().filter(|uri| !kept.contains(&uri.as_str())).collect();
+        let wanted: Vec<String> = self.bus.read_state(|read_model| {
+            read_model.server(&self.spec.id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default()
+        });
+        let refused: Vec<String> = wanted.into_iter().filter(|uri| !acknowledged.contains(&uri.as_str())).collect();
         if !refused.is_empty() {
-            self.unsubscribed(&refused, "the server left it out of what it agreed to");
+            self.unsubscribed(&refused, "the server did not acknowledge it");
         }
     }
 }
@@ -180,12 +182,12 @@ impl ConnectionObserver for ConnectionHandler {
         frame.method = frame.method.map(|method| bounded(method, bounds::METHOD));
         frame.rpc_id = frame.rpc_id.map(|id| bounded(id, bounds::ID));
         if let Some(note) = &mut frame.http {
-            let headers = self.shown_headers(&note.headers);
+            let headers = self.masked_headers(&note.headers);
             if !Arc::ptr_eq(&headers, &note.headers) {
                 Arc::make_mut(note).headers = headers;
             }
-            let found = |text: &str| redactor.finds(text.as_bytes());
-            if found(&note.line) || note.event_id.as_deref().is_some_and(found) {
+            let contains_secret = |text: &str| redactor.finds(text.as_bytes());
+            if contains_secret(&note.line) || note.event_id.as_deref().is_some_and(contains_secret) {
                 let HttpNote { line, event_id, .. } = Arc::make_mut(note);
                 redactor.redact_in(line);
                 *event_id = event_id.take().map(|id| Arc::from(redactor.redact(&id)));
@@ -220,25 +222,25 @@ impl ConnectionObserver for ConnectionHandler {
         match method {
             "notifications/tools/list_changed" | "notifications/prompts/list_changed" => self.changed.notify_one(),
             "notifications/resources/list_changed" => {
-                self.answers.changed(&self.spec, None, self.bus.unix_ms());
+                self.cache.changed(&self.spec, None, self.bus.unix_ms());
                 self.changed.notify_one();
             }
             "notifications/message" => {
                 let [level, logger, data] = params.fields(["level", "logger", "data"]).unwrap_or_default();
                 let text = |field: Option<&RawValue>, limit| field.and_then(|raw| bounds::json_text(raw.get(), limit));
-                let (data, whole) = data.map_or((Cow::Borrowed(""), 0), log_text);
+                let (data, length) = data.map_or((Cow::Borrowed(""), 0), log_text);
                 let level = text(level, 32).map_or(LogLevel::Info, LogLevel::from);
                 let logger = text(logger, bounds::LINE).map(|logger| self.redactor().redact_cut(&logger, bounds::LINE));
-                self.log(LogSource::Message, level, logger, &data, whole, call);
+                self.log(LogSource::Message, level, logger, &data, length, call);
             }
             "notifications/resources/updated" => self.updated(params, call),
             "notifications/subscriptions/acknowledged" => self.acknowledged(params),
             other => {
                 let method = bounds::cut(other, bounds::METHOD);
-                // More than is stored, so that the redactor sees secrets that reach over the cut.
+                // More than is stored, so that the redactor sees secrets across the cut.
                 let text = format!("{method} {}", params.front(2 * bounds::LOG_TEXT).text());
-                let whole = if params.len() > 2 * bounds::LOG_TEXT { method.len() + 1 + params.len() } else { text.len() };
-                self.log(LogSource::Notification, LogLevel::Notice, None, &text, whole, call);
+                let length = if params.len() > 2 * bounds::LOG_TEXT { method.len() + 1 + params.len() } else { text.len() };
+                self.log(LogSource::Notification, LogLevel::Notice, None, &text, length, call);
             }
         }
     }
@@ -253,7 +255,7 @@ impl ConnectionObserver for ConnectionHandler {
         for uri in uris {
             let why = self.redactor().redact_cut(why, bounds::LINE);
             self.bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on: false });
-            self.bus.notice(NoticeLevel::Warn, format!("{server} will not tell of changes of {uri}: {why}"));
+            self.bus.notice(NoticeLevel::Warn, format!("not subscribed to {uri} of {server}: {why}"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The one door between faces and the engine.
+//! The control API: the only interface between faces and the engine.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,134 +14,135 @@ use crate::domain::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How a face speaks to an engine, in this process or in another.
+/// The interface of a face to an engine, in this process or in another.
 ///
-/// Nothing here waits: what comes of a command is seen in the events.
+/// No method waits: the effects of a command appear in the events.
 pub trait Control: Send + Sync {
-    /// The state of everything, and every event after it: no gap, no duplicate.
+    /// Returns the full state and a tail of all later events, without gap or duplicate.
     fn watch(&self) -> (ConsoleState, Tail);
-    /// Starts a call.
+    /// Starts a call and returns its id.
     fn submit(&self, spec: CallSpec) -> CallId;
-    /// Gives a command.
+    /// Sends a command.
     fn command(&self, command: Command);
 }
 
-/// Something that a face wants done.
+/// A command of a face to the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
-    /// Gives up a call.
+    /// Cancels a call.
     Cancel {
-        /// Which.
+        /// The call.
         call: CallId,
-        /// Why, as told to the server.
+        /// The reason, which is sent to the server.
         reason: String,
     },
-    /// Starts a server anew, whatever state it is in; failures before are forgotten.
+    /// Restarts a server in any state and forgets earlier failures.
     Restart {
-        /// Which.
+        /// The server.
         server: ServerId,
     },
-    /// Ends a server's connection and leaves it alone.
+    /// Disconnects a server and does not reconnect it.
     Disable {
-        /// Which.
+        /// The server.
         server: ServerId,
     },
     /// Reads a server's lists again.
     Refresh {
-        /// Which.
+        /// The server.
         server: ServerId,
     },
     /// Answers a question in the inbox.
     Answer {
-        /// Which.
+        /// The question.
         ask: AskId,
         /// The answer.
         answer: Answer,
     },
-    /// Wants to be told, or no longer, when a resource changes.
+    /// Subscribes to updates of a resource, or unsubscribes.
     Subscribe {
-        /// Which server.
+        /// The server.
         server: ServerId,
-        /// Which resource.
+        /// The resource.
         uri: String,
-        /// Whether to be told.
+        /// Whether to subscribe.
         on: bool,
     },
-    /// Does something to a circuit breaker by hand.
+    /// Overrides a circuit breaker.
     Breaker {
-        /// Whose.
+        /// The server.
         server: ServerId,
-        /// The tool that it is for; `None` for that of the whole server.
+        /// The tool whose breaker it is; `None` for the server's.
         tool: Option<String>,
-        /// What.
+        /// The override.
         order: BreakerOverride,
     },
-    /// Makes a fault on purpose, or no longer.
+    /// Starts or stops fault injection.
     Inject {
-        /// The server whose calls it meets.
+        /// The server.
         server: ServerId,
-        /// The tool, if only one.
+        /// The tool, if only its calls are affected.
         tool: Option<String>,
-        /// The fault; `None` ends it.
+        /// The fault; `None` stops the injection.
         fault: Option<Fault>,
     },
-    /// Forgets kept answers.
+    /// Purges cached responses.
     Purge {
-        /// Of tools whose exposed names match this pattern.
+        /// Pattern of the exposed names of the tools whose responses are purged.
         pattern: String,
     },
-    /// Asks a server for log messages of this level and above (`logging/setLevel`).
+    /// Sets the minimum level of log messages that a server sends (`logging/setLevel`).
     LogLevel {
-        /// Which.
+        /// The server.
         server: ServerId,
         /// The level.
         level: LogLevel,
     },
-    /// Runs a workflow.
+    /// Starts a workflow run.
     StartRun {
-        /// The run's id from now on, chosen by the face.
+        /// The id of the run, chosen by the face.
         run: RunId,
-        /// What to run.
+        /// The workflow and its input.
         spec: Arc<RunSpec>,
     },
-    /// Goes on with a run that was interrupted.
+    /// Resumes an interrupted run.
     ResumeRun {
-        /// Which.
+        /// The run.
         run: RunId,
-        /// What was said of steps in doubt and of questions, beside what was said at first.
+        /// Resolutions of in-doubt steps and answers to questions, in addition to those given at the start.
         answers: Vec<(String, StepAnswer)>,
-        /// Whether what is not answered beforehand is put to the user.
+        /// Whether to ask the user about everything that is not answered here.
         ask: bool,
-        /// Deadline of what is left of the run, instead of the one that it began with.
+        /// Deadline of the rest of the run; replaces the original one.
         timeout: Option<Duration>,
     },
-    /// Gives up a run: its calls are cancelled. While it undoes what it did, gives that up.
+    /// Cancels a run and its calls. During compensation, cancels the compensation.
     CancelRun {
-        /// Which.
+        /// The run.
         run: RunId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Gives up one step of a run, which goes on as the step's `on_error` says.
+    /// Cancels one step of a run. The run continues as the step's `on_error` says.
     CancelStep {
         /// The run.
         run: RunId,
-        /// The step's path.
+        /// The path of the step.
         step: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Starts a call and waits for its end. `seen` gets every event meanwhile; `None` when the engine went away.
-pub async fn run(control: &dyn Control, spec: CallSpec, mut seen: impl FnMut(&Event)) -> Option<(CallId, Arc<Settled>)> {
+/// Starts a call and waits until it settles. Calls `on_event` with every event meanwhile. Returns `None` if the engine was
+/// dropped.
+pub async fn run(control: &dyn Control, spec: CallSpec, mut on_event: impl FnMut(&Event)) -> Option<(CallId, Arc<Settled>)> {
     let (_, mut tail) = control.watch();
     let id = control.submit(spec);
     loop {
         match tail.next().await {
             Ok(Some(event)) => {
-                seen(&event);
+                on_event(&event);
                 match &event.kind {
                     EventKind::CallSettled { call, settled } if *call == id => return Some((id, settled.clone())),
                     _ => {}
@@ -149,8 +150,8 @@ pub async fn run(control: &dyn Control, spec: CallSpec, mut seen: impl FnMut(&Ev
             }
             Ok(None) => return None,
             Err(Lagged { .. }) => {
-                let (read_model, again) = control.watch();
-                tail = again;
+                let (read_model, new_tail) = control.watch();
+                tail = new_tail;
                 match read_model.call(id) {
                     Some(call) => {
                         if let Some(settled) = &call.settled {

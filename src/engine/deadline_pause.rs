@@ -1,4 +1,5 @@
-//! How long people have thought: while a question that came in the course of a call is open, the call's time stands still.
+//! Deadline pause: pauses a call's deadline while a server question that belongs to it waits for the user. [`DeadlinePauses`]
+//! owns the pauses of all calls.
 
 use std::{
     collections::HashMap,
@@ -16,29 +17,29 @@ use tokio::{
 
 use crate::domain::id::CallId;
 
-/// How long the time of one call stands still in all, so that a question that nobody sees does not hold it for ever.
+/// Maximum total pause of one call, so that an unanswered question does not keep it open for ever.
 pub const MAX_PAUSE: Duration = Duration::from_secs(600);
 
-/// The questions of calls that wait, or waited, for a person.
+/// The pauses of all calls with questions.
 #[derive(Default)]
 pub struct DeadlinePauses {
     calls: Mutex<HashMap<CallId, Pause>>,
-    /// How many calls there are in `calls`: almost always none, and then nobody takes the lock.
-    known: AtomicUsize,
+    /// Number of entries in `calls`: almost always zero, and then no caller takes the lock.
+    count: AtomicUsize,
     closed: Notify,
 }
 
 struct Pause {
-    /// Questions open now.
+    /// Number of open questions.
     open: u32,
-    /// Since when there are any.
+    /// Start of the current pause, if there is one.
     since: Instant,
-    /// How long there were any before.
+    /// Total of the earlier pauses.
     spent: Duration,
 }
 
 impl Pause {
-    /// How long there were open questions until `now`.
+    /// Returns the total pause until `now`.
     fn total(&self, now: Instant) -> Duration {
         let open = if self.open > 0 { now.saturating_duration_since(self.since) } else { Duration::ZERO };
         (self.spent + open).min(MAX_PAUSE)
@@ -50,7 +51,7 @@ impl DeadlinePauses {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A question of the call was put to a person.
+    /// Starts a pause: a question of the call was put to the user.
     pub fn begin(&self, call: CallId) {
         let now = Instant::now();
         let mut calls = self.lock();
@@ -59,10 +60,10 @@ impl DeadlinePauses {
             pause.since = now;
         }
         pause.open += 1;
-        self.known.store(calls.len(), Ordering::Release);
+        self.count.store(calls.len(), Ordering::Release);
     }
 
-    /// A question of the call was answered or withdrawn.
+    /// Ends a pause: a question of the call was answered or withdrawn.
     pub fn end(&self, call: CallId) {
         let now = Instant::now();
         if let Some(pause) = self.lock().get_mut(&call)
@@ -75,27 +76,27 @@ impl DeadlinePauses {
         self.closed.notify_waiters();
     }
 
-    /// The call is over.
+    /// Forgets a settled call.
     pub fn forget(&self, call: CallId) {
-        if self.known.load(Ordering::Acquire) == 0 {
+        if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
         let mut calls = self.lock();
         calls.remove(&call);
-        self.known.store(calls.len(), Ordering::Release);
+        self.count.store(calls.len(), Ordering::Release);
     }
 
-    /// For how long the call's time stood still until now.
+    /// Returns the total pause of the call until now.
     pub fn total(&self, call: CallId) -> Duration {
-        if self.known.load(Ordering::Acquire) == 0 {
+        if self.count.load(Ordering::Acquire) == 0 {
             return Duration::ZERO;
         }
         self.lock().get(&call).map_or(Duration::ZERO, |pause| pause.total(Instant::now()))
     }
 
-    /// Until when the call's time stands still at most, if it does.
-    pub fn stands_until(&self, call: CallId) -> Option<Instant> {
-        if self.known.load(Ordering::Acquire) == 0 {
+    /// Returns when the current pause ends at the latest; `None` if the deadline is not paused.
+    pub fn paused_until(&self, call: CallId) -> Option<Instant> {
+        if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
         let now = Instant::now();
@@ -105,7 +106,7 @@ impl DeadlinePauses {
         (!left.is_zero()).then(|| now + left)
     }
 
-    /// Resolves when a question was answered or withdrawn after this was called.
+    /// Resolves when a question is answered or withdrawn after this call.
     pub fn closed(&self) -> Notified<'_> {
         self.closed.notified()
     }
@@ -118,26 +119,26 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn questions_that_overlap_count_once_and_no_call_counts_for_ever() {
+    async fn overlapping_questions_count_once_and_a_pause_is_bounded() {
         let (deadline_pauses, call) = (DeadlinePauses::default(), CallId::from_parts(1, 1));
         let second = Duration::from_secs(1);
-        assert_eq!((deadline_pauses.total(call), deadline_pauses.stands_until(call)), (Duration::ZERO, None));
+        assert_eq!((deadline_pauses.total(call), deadline_pauses.paused_until(call)), (Duration::ZERO, None));
         deadline_pauses.begin(call);
         advance(second * 10).await;
         deadline_pauses.begin(call);
         advance(second * 10).await;
         deadline_pauses.end(call);
-        assert!(deadline_pauses.stands_until(call).is_some(), "one is still open");
+        assert!(deadline_pauses.paused_until(call).is_some(), "one is still open");
         advance(second * 10).await;
         deadline_pauses.end(call);
         advance(second * 10).await;
-        assert_eq!((deadline_pauses.total(call), deadline_pauses.stands_until(call)), (second * 30, None));
+        assert_eq!((deadline_pauses.total(call), deadline_pauses.paused_until(call)), (second * 30, None));
         deadline_pauses.begin(call);
-        assert_eq!(deadline_pauses.stands_until(call), Some(Instant::now() + MAX_PAUSE - second * 30));
+        assert_eq!(deadline_pauses.paused_until(call), Some(Instant::now() + MAX_PAUSE - second * 30));
         advance(MAX_PAUSE).await;
-        assert_eq!((deadline_pauses.total(call), deadline_pauses.stands_until(call)), (MAX_PAUSE, None));
+        assert_eq!((deadline_pauses.total(call), deadline_pauses.paused_until(call)), (MAX_PAUSE, None));
         deadline_pauses.forget(call);
         deadline_pauses.end(call);
-        assert_eq!((deadline_pauses.total(call), deadline_pauses.known.load(Ordering::Acquire)), (Duration::ZERO, 0));
+        assert_eq!((deadline_pauses.total(call), deadline_pauses.count.load(Ordering::Acquire)), (Duration::ZERO, 0));
     }
 }

@@ -1,4 +1,5 @@
-//! What all calls of one server share: its breakers, its places, its budget of extra attempts, its faults made by hand.
+//! The guard of a target (a server or one of its tools), shared by all its calls: circuit breakers, limiter, retry budget,
+//! latency estimate and injected faults. Owned by the [`ServerHandle`](super::supervisor::ServerHandle).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +14,7 @@ use crate::domain::{
     id::ServerId,
     policy::{
         Policy,
-        breaker::{Admission, Breaker, BreakerOverride, BreakerPolicy, Refusal, State as Breaking},
+        breaker::{Admission, Breaker, BreakerOverride, BreakerPolicy, Refusal, State as BreakerState},
         budget::Budget,
         fault::Fault,
         route::PeakEwma,
@@ -23,11 +24,11 @@ use crate::domain::{
     time::{Stamp, short},
 };
 
-/// The shared state of one server's calls.
+/// The state that all calls of one server share.
 pub struct TargetGuard {
     server: ServerId,
     bus: Arc<Bus>,
-    /// Places for all calls of the server.
+    /// Permits and rate limit for all calls of the server.
     pub limiter: Arc<Limiter>,
     state: Mutex<State>,
 }
@@ -43,7 +44,7 @@ struct State {
 }
 
 impl TargetGuard {
-    /// The lane of a server that nothing is known of.
+    /// Creates the guard of a server without any history.
     pub fn new(server: ServerId, policy: &Policy, bus: Arc<Bus>) -> Arc<TargetGuard> {
         let state = State {
             policy: Arc::new(policy.clone()),
@@ -61,7 +62,7 @@ impl TargetGuard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the settings; what was counted stays.
+    /// Changes the settings; recorded outcomes are retained.
     pub fn set_policy(&self, policy: &Policy) {
         let mut state = self.lock();
         if *state.policy == *policy {
@@ -74,22 +75,22 @@ impl TargetGuard {
         state.budget.set(&policy.retry);
         state.policy = Arc::new(policy.clone());
         drop(state);
-        self.limiter.set(&policy.load);
+        self.limiter.set_limits(&policy.load);
     }
 
-    /// The settings of the server.
+    /// Returns the settings of the server.
     pub fn policy(&self) -> Arc<Policy> {
         self.lock().policy.clone()
     }
 
-    /// The places of one tool, made with `policy` the first time.
+    /// Returns the limiter of one tool, created with `policy` on first use.
     pub fn tool_limiter(&self, tool: &Arc<str>, policy: &Policy) -> Arc<Limiter> {
         let limiter = self.lock().limiters.entry(tool.clone()).or_insert_with(|| Limiter::new(policy.load.clone())).clone();
-        limiter.set(&policy.load);
+        limiter.set_limits(&policy.load);
         limiter
     }
 
-    /// Gives a tool a breaker of its own with this policy, or that policy to the one that it has.
+    /// Gives a tool its own breaker with this policy, or applies the policy to the tool's existing breaker.
     pub fn own_breaker(&self, tool: &Arc<str>, policy: &BreakerPolicy) {
         let now = self.bus.now();
         let mut state = self.lock();
@@ -100,7 +101,7 @@ impl TargetGuard {
         }
     }
 
-    /// Says whether a call would be let through now, without taking a place.
+    /// Returns the refusal that a call would get now, without taking a breaker permit.
     pub fn refuses(&self, tool: Option<&Arc<str>>) -> Option<Failure> {
         let now = self.bus.now();
         let state = self.lock();
@@ -113,8 +114,8 @@ impl TargetGuard {
         Some(refused(&self.server, Some(tool), &refusal, now))
     }
 
-    /// Asks the breaker of the server, and that of the tool when it has one: by its rule ([`TargetGuard::own_breaker`]), or because
-    /// somebody did something to it by hand.
+    /// Takes a breaker permit from the server's breaker, and from the tool's if it has one: by its rule
+    /// ([`TargetGuard::own_breaker`]) or because of a manual override.
     pub fn admit(self: &Arc<Self>, tool: Option<&Arc<str>>) -> Result<BreakerPermit, Failure> {
         let now = self.bus.now();
         let mut state = self.lock();
@@ -125,7 +126,7 @@ impl TargetGuard {
             self.publish(None, view);
         }
         let server = admitted.map_err(|refusal| refused(&self.server, None, &refusal, now))?;
-        let mut pass = BreakerPermit { guard: self.clone(), probe: server.probe.is_some(), server: Some(server), tool: None };
+        let mut permit = BreakerPermit { guard: self.clone(), probe: server.probe.is_some(), server: Some(server), tool: None };
         if let Some((name, breaker)) = tool.and_then(|name| Some((name, state.tools.get_mut(name)?))) {
             let before = breaker.state();
             let admitted = breaker.admit(now);
@@ -135,26 +136,26 @@ impl TargetGuard {
             }
             match admitted {
                 Ok(admission) => {
-                    pass.probe |= admission.probe.is_some();
-                    pass.tool = Some((name.clone(), admission));
+                    permit.probe |= admission.probe.is_some();
+                    permit.tool = Some((name.clone(), admission));
                 }
                 Err(refusal) => {
-                    // The pass gives the server's place back, which takes the lock.
+                    // Dropping the server's breaker permit takes the lock.
                     drop(state);
                     return Err(refused(&self.server, Some(name), &refusal, now));
                 }
             }
         }
         drop(state);
-        Ok(pass)
+        Ok(permit)
     }
 
     fn publish(&self, tool: Option<Arc<str>>, view: crate::domain::policy::breaker::BreakerView) {
         self.bus.publish(EventKind::Breaker { server: self.server.clone(), tool, view: Arc::new(view) });
     }
 
-    /// Does to a breaker what a person wants.
-    pub fn order(&self, tool: Option<Arc<str>>, order: BreakerOverride) {
+    /// Applies a manual override to a breaker.
+    pub fn set_override(&self, tool: Option<Arc<str>>, command: BreakerOverride) {
         let now = self.bus.now();
         let mut state = self.lock();
         let policy = state.policy.breaker.clone();
@@ -162,12 +163,12 @@ impl TargetGuard {
             None => &mut state.breaker,
             Some(name) => state.tools.entry(name.clone()).or_insert_with(|| Breaker::new(policy)),
         };
-        breaker.apply_override(order, now);
+        breaker.apply_override(command, now);
         let view = breaker.view(now);
         self.publish(tool, view);
     }
 
-    /// A connection could not be made: counts for the breaker of the server, if such failures do.
+    /// Records a failed connection in the server's breaker, if such failures count.
     pub fn unreachable(&self, why: &ConnectFailure) {
         let now = self.bus.now();
         let mut state = self.lock();
@@ -179,7 +180,7 @@ impl TargetGuard {
         }
     }
 
-    /// A connection was made.
+    /// Records a successful connection in the server's breaker.
     pub fn reachable(&self) {
         let now = self.bus.now();
         let mut state = self.lock();
@@ -191,28 +192,28 @@ impl TargetGuard {
         }
     }
 
-    /// A call earns its share of extra attempts.
+    /// Adds the share of a call to the retry budget.
     pub fn earn(&self) {
         self.lock().budget.earn();
     }
 
-    /// Takes an extra attempt from the budget, if there is one.
+    /// Takes an extra attempt from the retry budget. Returns false if the budget is used up.
     pub fn spend(&self) -> bool {
         self.lock().budget.spend()
     }
 
-    /// Takes in how long an answer took.
+    /// Records the latency of a response.
     pub fn observe(&self, took: Duration) {
         let now = self.bus.now();
         self.lock().latency.observe(took.as_secs_f64(), now);
     }
 
-    /// The moving average of latency in seconds; `None` before the first answer.
+    /// Returns the moving average of latency in seconds; `None` before the first response.
     pub fn latency(&self) -> Option<f64> {
         self.lock().latency.value(self.bus.now())
     }
 
-    /// Makes a fault on purpose from now on, or no longer.
+    /// Starts fault injection with `fault`, or stops it (`None`).
     pub fn inject(&self, tool: Option<Arc<str>>, fault: Option<Fault>) {
         let mut state = self.lock();
         match &fault {
@@ -223,7 +224,7 @@ impl TargetGuard {
         self.bus.publish(EventKind::FaultSet { server: self.server.clone(), tool, fault });
     }
 
-    /// The fault that meets the calls of a tool: its own before that of the whole server.
+    /// Returns the injected fault for the calls of a tool: the tool's own before the server's.
     pub fn fault(&self, tool: Option<&Arc<str>>) -> Option<Fault> {
         let state = self.lock();
         if state.faults.is_empty() {
@@ -233,17 +234,17 @@ impl TargetGuard {
     }
 }
 
-/// What breakers gave to one attempt; given back on drop, which counts nothing.
+/// Permission of the breakers for one attempt. Dropping it without [`BreakerPermit::record`] returns it and counts nothing.
 pub struct BreakerPermit {
     guard: Arc<TargetGuard>,
     server: Option<Admission>,
     tool: Option<(Arc<str>, Admission)>,
-    /// Whether this attempt decides about a breaker in half-open.
+    /// Whether this attempt is a probe of a half-open breaker.
     pub probe: bool,
 }
 
 impl BreakerPermit {
-    /// Counts how the attempt ended.
+    /// Records how the attempt ended.
     pub fn record(mut self, verdict: Verdict, took: Duration, why: &str) {
         let guard = self.guard.clone();
         let now = guard.bus.now();
@@ -294,14 +295,14 @@ fn refused(server: &ServerId, tool: Option<&Arc<str>>, refusal: &Refusal, now: S
     };
     let since = short(now.since(refusal.since));
     let message = match (refusal.state, refusal.next_probe) {
-        (Breaking::HalfOpen, _) => {
-            format!("the breaker of {whose} has been half-open for {since} ({}), and its probes are under way", refusal.reason)
+        (BreakerState::HalfOpen, _) => {
+            format!("the breaker of {whose} has been half-open for {since} ({}), and its probes are in flight", refusal.reason)
         }
         (_, Some(at)) => {
             let next = if at > now { format!("may go in {}", short(at.since(now))) } else { "may go now".to_owned() };
             format!("the breaker of {whose} has been open for {since} ({}); the next probe {next}", refusal.reason)
         }
-        (_, None) => format!("the breaker of {whose} has been open for {since} ({}), and stays so until it is reset", refusal.reason),
+        (_, None) => format!("the breaker of {whose} has been open for {since} ({}) and stays open until it is reset", refusal.reason),
     };
-    Failure::new(FailureKind::BreakerOpen, message).hint("nothing was sent; wait for the probe, or reset the breaker by hand")
+    Failure::new(FailureKind::BreakerOpen, message).hint("nothing was sent: wait for the probe or reset the breaker")
 }

@@ -1,4 +1,5 @@
-//! The inbox: questions of servers that wait for an answer, and the policies that answer by themselves.
+//! The inbox: owns the open questions of servers (elicitation, sampling, roots) and of workflow steps. Answers those that a
+//! policy covers.
 
 use std::{
     collections::HashMap,
@@ -22,40 +23,39 @@ use crate::domain::{
     time::size,
 };
 
-/// Questions that may be open, and of these of one server; more are declined.
-const OPEN: usize = 100;
-const OPEN_OF_SERVER: usize = 64;
+/// Limits of open questions, in total and per server; further ones are declined.
+const MAX_OPEN: usize = 100;
+const MAX_OPEN_PER_SERVER: usize = 64;
 
 /// The open questions.
 pub struct Inbox {
     bus: Arc<Bus>,
     next: AtomicU64,
-    waiting: Mutex<HashMap<AskId, Waiting>>,
-    /// How long people think about the questions of calls.
+    waiting: Mutex<HashMap<AskId, PendingQuestion>>,
+    /// Pauses of the deadlines of calls with open questions.
     pub deadline_pauses: DeadlinePauses,
 }
 
-struct Waiting {
+struct PendingQuestion {
     server: ServerId,
-    /// Bytes of the question.
+    /// The size of the question in bytes.
     weight: usize,
     call: Option<CallId>,
     answer: oneshot::Sender<Answer>,
 }
 
 impl Inbox {
-    /// An empty inbox.
+    /// Creates an empty inbox.
     pub fn new(bus: Arc<Bus>) -> Inbox {
         Inbox { bus, next: AtomicU64::new(1), waiting: Mutex::default(), deadline_pauses: DeadlinePauses::default() }
     }
 
-    /// Puts a question to whoever answers for `spec`: its policy, or the user. Dropping the future
-    /// withdraws the question.
+    /// Gets the answer to a server's question from the policy of `spec` or from the user. Dropping the future withdraws the
+    /// question.
     pub async fn ask(self: &Arc<Self>, spec: &ServerSpec, question: Question, call: Option<CallId>) -> Answer {
         if question.oversize() {
             let length = size(question.weight() as u64);
-            self.bus
-                .notice(NoticeLevel::Warn, format!("{} asked a question of {length}, which is too long to be shown: declined", spec.id));
+            self.bus.notice(NoticeLevel::Warn, format!("question of {} declined: its {length} exceed the limit", spec.id));
             return Answer::Decline;
         }
         let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
@@ -73,39 +73,39 @@ impl Inbox {
             self.bus.publish(EventKind::AskClosed { ask: id, how });
             return answer;
         }
-        self.put(ask).await
+        self.ask_user(ask).await
     }
 
-    /// Puts a question of a step to the user. Dropping the future withdraws it.
+    /// Asks the user a question of a workflow step. Dropping the future withdraws the question.
     pub async fn ask_for_step(self: &Arc<Self>, workflow: &str, question: Question, step: RunStep) -> Answer {
         let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
         let at = self.bus.now();
-        self.put(Arc::new(Ask { id, server: ServerId::from(workflow), call: None, question, at, run: Some(step) })).await
+        self.ask_user(Arc::new(Ask { id, server: ServerId::from(workflow), call: None, question, at, run: Some(step) })).await
     }
 
-    async fn put(self: &Arc<Self>, ask: Arc<Ask>) -> Answer {
+    async fn ask_user(self: &Arc<Self>, ask: Arc<Ask>) -> Answer {
         let (id, call) = (ask.id, ask.call);
         let (sender, receiver) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             let weight = ask.question.weight();
             let of_server = || waiting.values().filter(|other| other.server == ask.server);
-            let heavy = of_server().map(|other| other.weight).sum::<usize>() + weight > bounds::QUESTIONS;
-            if waiting.len() >= OPEN || of_server().count() >= OPEN_OF_SERVER || heavy {
+            let over_size = of_server().map(|other| other.weight).sum::<usize>() + weight > bounds::QUESTIONS;
+            if waiting.len() >= MAX_OPEN || of_server().count() >= MAX_OPEN_PER_SERVER || over_size {
                 return Answer::Decline;
             }
-            waiting.insert(id, Waiting { server: ask.server.clone(), weight, call, answer: sender });
-            // Under the lock, so that the end of the call comes wholly before it or wholly after it.
+            waiting.insert(id, PendingQuestion { server: ask.server.clone(), weight, call, answer: sender });
+            // Under the lock, so that the end of the call happens either before or after.
             if let Some(call) = call {
                 self.deadline_pauses.begin(call);
             }
         }
         self.bus.publish(EventKind::AskOpened { ask });
-        let mut open = Open { inbox: self.clone(), id, call, closed: false };
+        let mut open = OpenQuestion { inbox: self.clone(), id, call, closed: false };
         if let Some(call) = call
-            && self.bus.look(|read_model| read_model.call(call).is_some_and(|c| c.settled.is_some()))
+            && self.bus.read_state(|read_model| read_model.call(call).is_some_and(|c| c.settled.is_some()))
         {
-            // It ended before the question could be put; nobody would withdraw it later.
+            // The call ended before the question was registered, so its end did not withdraw the question.
             open.close(AskEnd::CallEnded);
             self.deadline_pauses.forget(call);
             return Answer::Cancel;
@@ -122,7 +122,7 @@ impl Inbox {
         answer
     }
 
-    /// Withdraws the questions that came in the course of a call, which has ended.
+    /// Withdraws the questions of a settled call.
     pub fn withdraw(&self, call: CallId) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|_, waiting| waiting.call != Some(call));
@@ -136,15 +136,15 @@ impl Inbox {
     }
 }
 
-/// Withdraws the question when the one who asked goes away.
-struct Open {
+/// An open question; withdrawn on drop.
+struct OpenQuestion {
     inbox: Arc<Inbox>,
     id: AskId,
     call: Option<CallId>,
     closed: bool,
 }
 
-impl Open {
+impl OpenQuestion {
     fn close(&mut self, how: AskEnd) {
         self.closed = true;
         self.inbox.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
@@ -155,7 +155,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenQuestion {
     fn drop(&mut self) {
         if !self.closed {
             self.close(AskEnd::CallEnded);

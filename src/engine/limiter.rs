@@ -1,4 +1,5 @@
-//! How much a server is given to do: places for calls in flight with a bounded queue ("bulkhead"), and a rate.
+//! The limiter of a server or tool: a bulkhead (permits for calls in flight, with a bounded queue) and a rate limit.
+//! [`TargetGuard`](super::guard::TargetGuard) owns one per server and per tool; calls take a [`Permit`] from it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,7 +17,7 @@ use crate::domain::policy::{
     permits::{PermitQueue, release_to_next},
 };
 
-/// A door that lets only so many calls through.
+/// Limits how many calls are in flight and how many start per second.
 pub struct Limiter {
     state: Mutex<State>,
 }
@@ -24,175 +25,176 @@ pub struct Limiter {
 struct State {
     load: Load,
     permits: PermitQueue<oneshot::Sender<Permit>>,
-    /// Places given and taken back so far.
-    moves: u64,
-    /// When the next call may pass by the rate alone (generic cell rate algorithm, ITU-T I.371).
+    /// Number of permits granted and returned so far.
+    permit_changes: u64,
+    /// When the next call may start by the rate alone (generic cell rate algorithm, ITU-T I.371).
     due: Option<Instant>,
-    /// Moments that were booked and given back, earliest first. Whoever takes one passes when another would have: the rate
-    /// is kept as if nobody had given up.
-    free: Vec<Instant>,
+    /// Reserved start times that were cancelled, earliest first. A new caller reuses one, so cancellations do not lower the
+    /// rate.
+    cancelled: Vec<Instant>,
 }
 
-/// A moment that the rate allows, and somebody waits for; given back on drop unless it came.
+/// A start time that the rate limit allows and a call waits for. Dropping it before that time cancels it.
 struct Reservation<'g> {
     limiter: &'g Limiter,
     at: Instant,
-    came: bool,
+    used: bool,
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        if !self.came {
+        if !self.used {
             let mut state = self.limiter.lock();
-            let place = state.free.partition_point(|free| *free <= self.at);
-            state.free.insert(place, self.at);
+            let index = state.cancelled.partition_point(|at| *at <= self.at);
+            state.cancelled.insert(index, self.at);
         }
     }
 }
 
-/// A call's place among those in flight; given back on drop.
+/// Permission for one call to be in flight; returned on drop.
 pub struct Permit {
     limiter: Option<Arc<Limiter>>,
 }
 
-/// When a call gets its place.
-enum Turn {
+/// A permit, or its place in the queue.
+enum Grant {
     Now(Permit),
     Later(oneshot::Receiver<Permit>),
 }
 
-/// Why there was no place.
+/// Why no permit was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// As many calls wait as may.
+    /// The queue is full.
     Queue {
-        /// How many wait.
+        /// Calls in the queue.
         waiting: usize,
-        /// How many are in flight.
+        /// Calls in flight.
         in_flight: u32,
     },
-    /// The wait would be, or was, longer than it may be.
+    /// The wait would exceed, or exceeded, the maximum wait.
     Wait {
-        /// What for.
+        /// What the call waited for.
         on: Wait,
     },
 }
 
 impl Limiter {
-    /// A door with these limits.
+    /// Creates a limiter with these limits.
     pub fn new(load: Load) -> Arc<Limiter> {
         let permits = PermitQueue::new(load.in_flight);
-        Arc::new(Limiter { state: Mutex::new(State { load, permits, moves: 0, due: None, free: vec![] }) })
+        Arc::new(Limiter { state: Mutex::new(State { load, permits, permit_changes: 0, due: None, cancelled: vec![] }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the limits. Calls that wait are let in when there is room now.
-    pub fn set(self: &Arc<Self>, load: &Load) {
+    /// Changes the limits and admits waiting calls that fit the new ones.
+    pub fn set_limits(self: &Arc<Self>, load: &Load) {
         let mut state = self.lock();
         if state.load == *load {
             return;
         }
         if state.load.per_second != load.per_second {
-            state.free.clear();
+            state.cancelled.clear();
         }
         state.load = load.clone();
         state.permits.set_limit(load.in_flight);
         while let Some(waiter) = state.permits.grant_next() {
-            if let Err(mut place) = waiter.send(Permit { limiter: Some(self.clone()) }) {
-                place.limiter = None;
+            if let Err(mut permit) = waiter.send(Permit { limiter: Some(self.clone()) }) {
+                permit.limiter = None;
                 state.permits.cancel_grant();
             }
         }
     }
 
-    /// Calls that have a place.
+    /// Returns how many calls hold a permit.
     pub fn in_flight(&self) -> u32 {
         self.lock().permits.in_use()
     }
 
-    /// Whether no call has a place, and none had one since `seen` was set by this.
+    /// Returns whether no call holds a permit, and none has held one since the last call with the same `seen`, which this
+    /// updates.
     pub fn idle_since(&self, seen: &mut u64) -> bool {
         let state = self.lock();
-        let idle = state.permits.in_use() == 0 && state.moves == *seen;
-        *seen = state.moves;
+        let idle = state.permits.in_use() == 0 && state.permit_changes == *seen;
+        *seen = state.permit_changes;
         idle
     }
 
-    /// Calls that wait for one.
+    /// Returns how many calls wait for a permit.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.lock().permits.waiting()
     }
 
-    /// Takes a place, waiting for it as long as the limits allow. `waits` is told when there is a wait, and what for.
-    /// Dropping the future gives everything back.
-    pub async fn enter(self: &Arc<Self>, waits: impl Fn(Wait)) -> Result<Permit, Rejected> {
+    /// Takes a permit and a start time, waiting as long as the limits allow. Calls `on_wait` with the reason of each wait.
+    /// Dropping the future returns both.
+    pub async fn acquire(self: &Arc<Self>, on_wait: impl Fn(Wait)) -> Result<Permit, Rejected> {
         let begun = Instant::now();
-        let (turn, patience) = self.queue_up()?;
-        let place = match turn {
-            Turn::Now(place) => place,
-            Turn::Later(turn) => {
-                waits(Wait::Permit);
-                match timeout_at(begun + patience, turn).await {
-                    Ok(Ok(place)) => place,
+        let (grant, max_wait) = self.request_permit()?;
+        let permit = match grant {
+            Grant::Now(permit) => permit,
+            Grant::Later(grant) => {
+                on_wait(Wait::Permit);
+                match timeout_at(begun + max_wait, grant).await {
+                    Ok(Ok(permit)) => permit,
                     _ => return Err(Rejected::Wait { on: Wait::Permit }),
                 }
             }
         };
-        self.pace(begun + patience, waits).await?;
-        Ok(place)
+        self.wait_for_start(begun + max_wait, on_wait).await?;
+        Ok(permit)
     }
 
-    /// Waits anew for the rate, with a place that was taken before: its moment passed while something else was waited for.
-    pub async fn again(&self, waits: impl Fn(Wait)) -> Result<(), Rejected> {
-        let patience = self.lock().load.wait;
-        self.pace(Instant::now() + patience, waits).await
+    /// Waits for the rate limit again while holding a permit: the start time passed during another wait.
+    pub async fn wait_for_rate(&self, on_wait: impl Fn(Wait)) -> Result<(), Rejected> {
+        let max_wait = self.lock().load.wait;
+        self.wait_for_start(Instant::now() + max_wait, on_wait).await
     }
 
-    /// Waits for the next moment that the rate allows.
-    async fn pace(&self, latest: Instant, waits: impl Fn(Wait)) -> Result<(), Rejected> {
-        if let Some(mut booked) = self.reserve(latest)? {
-            waits(Wait::Rate);
-            sleep_until(booked.at).await;
-            booked.came = true;
+    /// Waits for the next start time that the rate limit allows.
+    async fn wait_for_start(&self, latest: Instant, on_wait: impl Fn(Wait)) -> Result<(), Rejected> {
+        if let Some(mut reservation) = self.reserve(latest)? {
+            on_wait(Wait::Rate);
+            sleep_until(reservation.at).await;
+            reservation.used = true;
         }
         Ok(())
     }
 
-    /// A place now or a turn later, with how long to wait for it.
-    fn queue_up(self: &Arc<Self>) -> Result<(Turn, Duration), Rejected> {
+    /// Returns a permit or a place in the queue, and how long to wait for it.
+    fn request_permit(self: &Arc<Self>) -> Result<(Grant, Duration), Rejected> {
         let mut state = self.lock();
-        let patience = state.load.wait;
+        let max_wait = state.load.wait;
         if state.permits.try_acquire() {
-            state.moves += 1;
-            return Ok((Turn::Now(Permit { limiter: Some(self.clone()) }), patience));
+            state.permit_changes += 1;
+            return Ok((Grant::Now(Permit { limiter: Some(self.clone()) }), max_wait));
         }
-        // Those that gave up waiting make room.
+        // Calls that stopped waiting leave the queue.
         state.permits.remove_where(oneshot::Sender::is_closed);
         let waiting = state.permits.waiting();
         if waiting >= state.load.queue as usize {
             return Err(Rejected::Queue { waiting, in_flight: state.permits.in_use() });
         }
-        let (sender, turn) = oneshot::channel();
+        let (sender, grant) = oneshot::channel();
         state.permits.enqueue(sender);
-        Ok((Turn::Later(turn), patience))
+        Ok((Grant::Later(grant), max_wait))
     }
 
-    /// Books the next moment that the rate allows; `None` is now.
+    /// Reserves the next start time that the rate limit allows; `None` is now.
     fn reserve(&self, latest: Instant) -> Result<Option<Reservation<'_>>, Rejected> {
         let mut state = self.lock();
         if state.load.per_second <= 0.0 {
             return Ok(None);
         }
         let now = Instant::now();
-        let booked = |at| Reservation { limiter: self, at, came: false };
-        // What nobody took in time is gone: taken later, it would come too close to the next.
-        state.free.retain(|free| *free > now);
-        if state.free.first().is_some_and(|free| *free <= latest) {
-            return Ok(Some(booked(state.free.remove(0))));
+        let reservation = |at| Reservation { limiter: self, at, used: false };
+        // An expired start time cannot be reused: the call would come too close to the next one.
+        state.cancelled.retain(|at| *at > now);
+        if state.cancelled.first().is_some_and(|at| *at <= latest) {
+            return Ok(Some(reservation(state.cancelled.remove(0))));
         }
         let step = Duration::from_secs_f64((1.0 / state.load.per_second).min(86_400.0));
         let spare = step * state.load.burst.saturating_sub(1);
@@ -202,15 +204,15 @@ impl Limiter {
             return Err(Rejected::Wait { on: Wait::Rate });
         }
         state.due = Some(due + step);
-        Ok((at > now).then(|| booked(at)))
+        Ok((at > now).then(|| reservation(at)))
     }
 }
 
 impl Permit {
-    /// [`Limiter::again`] at the gate of this place.
-    pub async fn again(&self, waits: impl Fn(Wait)) -> Result<(), Rejected> {
+    /// Runs [`Limiter::wait_for_rate`] on the limiter of this permit.
+    pub async fn wait_for_rate(&self, on_wait: impl Fn(Wait)) -> Result<(), Rejected> {
         match &self.limiter {
-            Some(limiter) => limiter.again(waits).await,
+            Some(limiter) => limiter.wait_for_rate(on_wait).await,
             None => Ok(()),
         }
     }
@@ -221,13 +223,13 @@ impl Drop for Permit {
         let Some(limiter) = self.limiter.take() else { return };
         let leave = || {
             let mut state = limiter.lock();
-            state.moves += 1;
+            state.permit_changes += 1;
             state.permits.release()
         };
         release_to_next(leave, |next: oneshot::Sender<Permit>| {
             let sent = next.send(Permit { limiter: Some(limiter.clone()) });
-            // Nobody waits there any more.
-            sent.map_err(|mut place| place.limiter = None).is_ok()
+            // The call has stopped waiting.
+            sent.map_err(|mut permit| permit.limiter = None).is_ok()
         });
     }
 }
@@ -241,15 +243,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn places_are_given_in_order_and_come_back() {
+    async fn permits_are_granted_in_order_and_returned() {
         let limiter = Limiter::new(load(1, 2));
-        let first = limiter.enter(|_| {}).await.unwrap();
+        let first = limiter.acquire(|_| {}).await.unwrap();
         let (one, two) = (limiter.clone(), limiter.clone());
-        let second = tokio::spawn(async move { one.enter(|_| {}).await });
+        let second = tokio::spawn(async move { one.acquire(|_| {}).await });
         tokio::task::yield_now().await;
-        let third = tokio::spawn(async move { two.enter(|_| {}).await });
+        let third = tokio::spawn(async move { two.acquire(|_| {}).await });
         tokio::task::yield_now().await;
-        assert_eq!(limiter.enter(|_| {}).await.err(), Some(Rejected::Queue { waiting: 2, in_flight: 1 }));
+        assert_eq!(limiter.acquire(|_| {}).await.err(), Some(Rejected::Queue { waiting: 2, in_flight: 1 }));
         second.abort();
         assert!(second.await.is_err());
         drop(first);
@@ -260,16 +262,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_ends_and_a_higher_limit_lets_in() {
+    async fn a_wait_times_out_and_a_higher_limit_admits() {
         let limiter = Limiter::new(load(1, 2));
-        let held = limiter.enter(|_| {}).await.unwrap();
+        let held = limiter.acquire(|_| {}).await.unwrap();
         let begun = Instant::now();
-        assert_eq!(limiter.enter(|_| {}).await.err(), Some(Rejected::Wait { on: Wait::Permit }));
+        assert_eq!(limiter.acquire(|_| {}).await.err(), Some(Rejected::Wait { on: Wait::Permit }));
         assert_eq!(begun.elapsed(), Duration::from_secs(10));
         let other = limiter.clone();
-        let waiting = tokio::spawn(async move { other.enter(|_| {}).await });
+        let waiting = tokio::spawn(async move { other.acquire(|_| {}).await });
         tokio::task::yield_now().await;
-        limiter.set(&load(2, 2));
+        limiter.set_limits(&load(2, 2));
         let more = waiting.await.unwrap().unwrap();
         assert_eq!(limiter.in_flight(), 2);
         drop((held, more));
@@ -277,48 +279,48 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_rate_is_kept_after_a_burst() {
+    async fn the_rate_holds_after_a_burst() {
         let limiter = Limiter::new(Load { per_second: 10.0, burst: 3, wait: Duration::from_millis(250), ..load(0, 0) });
         let begun = Instant::now();
         let mut at = vec![];
         for _ in 0..6 {
-            drop(limiter.enter(|_| {}).await);
+            drop(limiter.acquire(|_| {}).await);
             at.push(begun.elapsed().as_millis());
         }
         assert_eq!(at, [0, 0, 0, 100, 200, 300]);
-        // More than the wait at once is refused, not queued without end.
-        let all = futures_util::future::join_all((0..10).map(|_| limiter.enter(|_| {}))).await;
+        // Calls that would wait longer than the maximum are refused, not queued without end.
+        let all = futures_util::future::join_all((0..10).map(|_| limiter.acquire(|_| {}))).await;
         assert_eq!(all.iter().filter(|r| r.is_ok()).count(), 2);
         assert!(all.iter().any(|r| matches!(r, Err(Rejected::Wait { on: Wait::Rate }))));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_for_the_rate_that_is_given_up_goes_to_the_next() {
+    async fn a_cancelled_start_time_goes_to_the_next_call() {
         let limiter = Limiter::new(Load { per_second: 10.0, burst: 1, wait: Duration::from_millis(350), ..load(0, 0) });
         let begun = Instant::now();
-        let enter = || {
+        let acquire = || {
             let limiter = limiter.clone();
-            tokio::spawn(async move { limiter.enter(|_| {}).await.map(|_| begun.elapsed().as_millis()) })
+            tokio::spawn(async move { limiter.acquire(|_| {}).await.map(|_| begun.elapsed().as_millis()) })
         };
-        let mut waits = vec![];
+        let mut waiting = vec![];
         for _ in 0..4 {
-            waits.push(enter());
+            waiting.push(acquire());
             tokio::task::yield_now().await;
         }
-        assert!(limiter.enter(|_| {}).await.is_err(), "the next moment is too far off");
-        waits.remove(1).abort();
+        assert!(limiter.acquire(|_| {}).await.is_err(), "the next start time is too far off");
+        waiting.remove(1).abort();
         tokio::task::yield_now().await;
-        waits.push(enter());
+        waiting.push(acquire());
         let mut at = vec![];
-        for wait in waits {
+        for wait in waiting {
             at.push(wait.await.unwrap().unwrap());
         }
-        assert_eq!(at, [0, 200, 300, 100], "it takes the moment that was given back, and no other moves");
-        // One that nobody took in time is gone.
-        waits = vec![enter()];
+        assert_eq!(at, [0, 200, 300, 100], "the new call takes the cancelled start time, the others stay");
+        // A cancelled start time that no call took in time is lost.
+        waiting = vec![acquire()];
         tokio::task::yield_now().await;
-        waits[0].abort();
+        waiting[0].abort();
         tokio::time::advance(Duration::from_millis(150)).await;
-        assert_eq!(enter().await.unwrap(), Ok(500));
+        assert_eq!(acquire().await.unwrap(), Ok(500));
     }
 }

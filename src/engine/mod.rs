@@ -1,6 +1,6 @@
-//! The engine: connections, calls and events. Knows no terminal, no HTTP listener and no SQL.
+//! The engine: owns server connections, calls, workflow runs and the event bus. Depends on no terminal, HTTP listener or SQL.
 //!
-//! [`Engine`] is made by the composition root; faces reach it through [`control::Control`] only.
+//! The composition root creates the [`Engine`]; faces use it through [`control::Control`] only.
 
 mod bus;
 mod checkers;
@@ -38,7 +38,7 @@ use self::{
     dispatch::{Cancel, Dispatch},
     guard::TargetGuard,
     inbox::Inbox,
-    ports::{Connector, Journal, NoJournal, ResponseCache},
+    ports::{Connector, Journal, NoJournal, ResponseCache, SubscriptionChange},
     runner::Runs,
     shared::Shared,
     supervisor::{Readiness, ServerHandle, SupervisorCommand},
@@ -54,20 +54,20 @@ use crate::domain::{
     time::{Epoch, Stamp},
 };
 
-/// How an engine is set up.
+/// Settings of an engine.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Which wall-clock time it is now.
+    /// The wall-clock time at the start of the engine.
     pub epoch: Epoch,
-    /// What stands between namespace and tool in exposed names.
+    /// The separator between namespace and tool in exposed names.
     pub separator: String,
-    /// How much is kept.
+    /// Retention limits of the read model.
     pub keep: Retention,
-    /// Where chance begins: the same number gives the same choices. For tests.
+    /// Seed of the random number generator, for tests: the same seed makes the same choices.
     pub seed: Option<u64>,
 }
 
-/// The engine in this process.
+/// The engine of this process.
 pub struct Engine {
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
@@ -77,7 +77,7 @@ pub struct Engine {
     calls: AtomicU64,
     tasks: TaskTracker,
     runs: Runs,
-    me: Weak<Engine>,
+    weak_self: Weak<Engine>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,18 +85,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Engine {
-    /// An engine without servers. Must be made within a tokio runtime.
+    /// Creates an engine without servers. Must be called within a tokio runtime.
     pub fn new(options: EngineOptions, connector: Arc<dyn Connector>) -> Arc<Engine> {
         Engine::journaled(options, connector, Arc::new(NoJournal))
     }
 
-    /// The same, which writes what runs of workflows do to `journal`, so that they can be resumed.
+    /// Creates an engine that records workflow runs in `journal`, so that they can be resumed.
     pub fn journaled(options: EngineOptions, connector: Arc<dyn Connector>, journal: Arc<dyn Journal>) -> Arc<Engine> {
         let bus = Arc::new(Bus::new(options.epoch, &options.separator, options.keep));
         let inbox = Arc::new(Inbox::new(bus.clone()));
-        Arc::new_cyclic(|me| Engine {
+        Arc::new_cyclic(|weak| Engine {
             runs: Runs::new(journal),
-            me: me.clone(),
+            weak_self: weak.clone(),
             shared: Shared::new(bus.clone(), inbox.clone(), options.seed),
             inbox,
             bus,
@@ -107,10 +107,10 @@ impl Engine {
         })
     }
 
-    /// Makes the servers be these: starts new ones, restarts changed ones, stops the ones that are
-    /// gone, leaves the others alone. All connect side by side; nothing is waited for.
+    /// Replaces the configured servers: starts new ones, restarts changed ones, stops removed ones and leaves the others
+    /// connected. Returns without waiting; all servers connect concurrently.
     pub fn apply(&self, specs: Vec<ServerSpec>) {
-        // All together: each addition discards the redactor.
+        // One call for all servers: each addition discards the redactor.
         self.secrets().learn(specs.iter().flat_map(ServerSpec::secrets));
         let mut servers = self.shared.servers();
         let gone: Vec<ServerId> = servers.keys().filter(|id| !specs.iter().any(|s| s.id == **id)).cloned().collect();
@@ -121,38 +121,41 @@ impl Engine {
             self.bus.publish(EventKind::ServerRemoved { server: id });
         }
         for spec in specs {
-            let same = servers.get(&spec.id).is_some_and(|old| unplaced(&old.spec) == unplaced(&spec));
+            let same = servers.get(&spec.id).is_some_and(|old| without_group(&old.spec) == without_group(&spec));
             if same {
-                self.retreat(&mut servers, spec);
+                self.update_policy(&mut servers, spec);
                 continue;
             }
             let old = servers.remove(&spec.id).map(|old| self.tasks.spawn(stop(old)));
-            let before = async {
+            let previous_stopped = async {
                 if let Some(old) = old {
                     let _ = old.await;
                 }
             };
-            let (bus, inbox, answers) = (self.bus.clone(), self.inbox.clone(), self.shared.answers.clone());
-            let started = supervisor::start(Arc::new(spec), self.connector.clone(), bus, inbox, answers, self.shared.fork(), before);
+            let (bus, inbox, cache) = (self.bus.clone(), self.inbox.clone(), self.shared.cache.clone());
+            let connector = self.connector.clone();
+            let random = self.shared.fork_random();
+            let setup = supervisor::Setup { spec: Arc::new(spec), connector, bus, inbox, cache, random };
+            let started = supervisor::start(setup, previous_stopped);
             servers.insert(started.spec.id.clone(), started);
         }
     }
 
-    /// Takes over the settings of a server that can change while it is connected.
-    fn retreat(&self, servers: &mut HashMap<ServerId, ServerHandle>, spec: ServerSpec) {
+    /// Updates the settings of a server that need no new connection.
+    fn update_policy(&self, servers: &mut HashMap<ServerId, ServerHandle>, spec: ServerSpec) {
         let Some(known) = servers.get_mut(&spec.id).filter(|known| known.spec.policy != spec.policy) else { return };
         known.guard.set_policy(&spec.policy);
         known.spec = Arc::new(ServerSpec { policy: spec.policy, ..ServerSpec::clone(&known.spec) });
         self.bus.publish(EventKind::ServerAdded { spec: known.spec.clone() });
     }
 
-    /// Tells the age of kept answers by this clock from now on (milliseconds since the Unix epoch): the engine's own may stand
-    /// still while the machine sleeps.
+    /// Sets the clock for the age of cached responses (milliseconds since the Unix epoch): the engine's own clock may stop
+    /// while the machine sleeps.
     pub fn set_wall_clock(&self, clock: WallClock) {
         self.bus.set_wall_clock(clock);
     }
 
-    /// Puts rules for tools, groups and routes in force, for calls from now on.
+    /// Replaces the rules for tools, groups and routes. Applies to calls from now on.
     pub fn set_rules(&self, rules: Rules) {
         let rules = Arc::new(rules);
         if *self.shared.rules() == *rules {
@@ -162,19 +165,19 @@ impl Engine {
         self.bus.publish(EventKind::Rules { rules });
     }
 
-    /// Keeps answers there from now on; nowhere without a store.
+    /// Sets the store of the response cache; `None` disables caching.
     pub fn set_store(&self, store: Option<Arc<dyn ResponseCache>>) {
-        let told = store.as_ref().map(|store| store.changed());
-        self.shared.answers.set_store(store);
-        let tell = |shared: &Shared| shared.bus.publish(EventKind::Cache { view: Arc::new(shared.answers.view()) });
-        tell(&self.shared);
-        let Some(mut told) = told else { return };
+        let changes = store.as_ref().map(|store| store.changed());
+        self.shared.cache.set_store(store);
+        let publish = |shared: &Shared| shared.bus.publish(EventKind::Cache { view: Arc::new(shared.cache.view()) });
+        publish(&self.shared);
+        let Some(mut changes) = changes else { return };
         let shared = Arc::downgrade(&self.shared);
-        // Ends with the store.
+        // Ends when the store is dropped.
         tokio::spawn(async move {
-            while told.changed().await.is_ok() {
+            while changes.changed().await.is_ok() {
                 let Some(shared) = shared.upgrade() else { return };
-                tell(&shared);
+                publish(&shared);
             }
         });
     }
@@ -183,12 +186,12 @@ impl Engine {
         let (shared, bus) = (self.shared.clone(), self.bus.clone());
         self.tasks.spawn(async move {
             let purged = match Pattern::parse(&pattern) {
-                Ok(pattern) => shared.answers.purge(&pattern).await,
+                Ok(pattern) => shared.cache.purge(&pattern).await,
                 Err(why) => Err(why),
             };
             match purged {
-                Ok(count) => bus.notice(NoticeLevel::Info, format!("{count} kept answers of {pattern} forgotten")),
-                Err(why) => bus.notice(NoticeLevel::Warn, format!("the kept answers of {pattern} could not be forgotten: {why}")),
+                Ok(count) => bus.notice(NoticeLevel::Info, format!("{count} cached responses of {pattern} purged")),
+                Err(why) => bus.notice(NoticeLevel::Warn, format!("purging the cached responses of {pattern} failed: {why}")),
             }
         });
     }
@@ -201,22 +204,22 @@ impl Engine {
         guard
     }
 
-    /// The secrets that are masked in events, in the journal and in everything made of them.
+    /// Returns the secrets that are masked in events, in the journal and in everything derived from them.
     pub fn secrets(&self) -> &SecretRegistry {
         self.bus.secrets()
     }
 
-    /// The time on the engine's clock.
+    /// Returns the time on the engine's clock.
     pub fn now(&self) -> Stamp {
         self.bus.now()
     }
 
-    /// Tells the user something, by event.
+    /// Publishes a notice to the user.
     pub fn notice(&self, notice: Notice) {
         self.bus.publish(EventKind::Notice { notice: Arc::new(notice) });
     }
 
-    /// Cancels what runs and ends every connection in order, all at once. Returns when nothing is left.
+    /// Cancels all calls and runs, then closes all connections concurrently. Returns when everything has ended.
     pub async fn shutdown(&self) {
         self.runs.interrupt("the console is quitting");
         for cancel in lock(&self.running).values() {
@@ -231,56 +234,60 @@ impl Engine {
         self.connector.settled().await;
     }
 
-    /// Starts a call, for the engine's own runs; the future gives its end, `None` when the engine went away.
+    /// Starts a call of a workflow run. The future resolves when the call has settled, with `None` if the engine was dropped.
     pub fn call(&self, spec: CallSpec) -> (CallId, impl Future<Output = Option<Arc<Settled>>> + use<>) {
-        let (told, end) = oneshot::channel();
-        let id = self.enter(spec, Some(told));
-        (id, async move { end.await.ok() })
+        let (on_settled, settled) = oneshot::channel();
+        let id = self.start_call(spec, Some(on_settled));
+        (id, async move { settled.await.ok() })
     }
 
-    /// The time now.
+    /// Returns the time on the engine's clock.
     fn bus_now(&self) -> Stamp {
         self.bus.now()
     }
 
-    fn with_me(&self, then: impl FnOnce(&Arc<Engine>)) {
-        if let Some(me) = self.me.upgrade() {
-            then(&me);
+    fn with_self(&self, then: impl FnOnce(&Arc<Engine>)) {
+        if let Some(engine) = self.weak_self.upgrade() {
+            then(&engine);
         }
     }
 
-    fn order(&self, server: &ServerId, order: SupervisorCommand) {
-        let found = self.shared.servers().get(server).map(|s| s.orders.clone());
-        let told = match found {
-            Some(orders) => orders.try_send(order).is_ok(),
-            None => false,
+    fn send_command(&self, server: &ServerId, command: SupervisorCommand) {
+        let commands = self.shared.servers().get(server).map(|s| s.commands.clone());
+        let Some(commands) = commands else {
+            self.bus.notice(NoticeLevel::Warn, format!("there is no server {server}"));
+            return;
         };
-        if !told {
-            self.bus.notice(NoticeLevel::Warn, format!("{server} takes no orders now"));
+        if commands.try_send(command).is_err() {
+            self.bus.notice(NoticeLevel::Warn, format!("{server} is busy and did not accept the command"));
         }
     }
 
-    fn subscribe(&self, server: ServerId, uri: String, on: bool) {
+    fn subscribe(&self, server: ServerId, uri: String, change: SubscriptionChange) {
         let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {
-            // Told first and taken back when it is refused: what the server says of it may come before this goes on.
-            let told = |on: bool| bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on });
+            // Published before the request and reverted on refusal: the server's first notification may arrive before the reply
+            // is handled.
+            let publish = |on: bool| bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on });
             let result = match readiness {
                 Some(Readiness::Ready(session)) => {
-                    told(on);
-                    supervisor::subscribe(session, &uri, on).await
+                    publish(change == SubscriptionChange::Subscribe);
+                    supervisor::subscribe(session, &uri, change).await
                 }
-                _ => Err("it is not connected".into()),
+                _ => Err("the server is not connected".into()),
             };
             match result {
                 Ok(()) => {}
                 Err(why) => {
-                    if on {
-                        told(false);
-                    }
-                    let what = if on { "subscribed to" } else { "unsubscribed from" };
-                    bus.notice(NoticeLevel::Warn, format!("{uri} of {server} could not be {what}: {why}"));
+                    let action = match change {
+                        SubscriptionChange::Subscribe => {
+                            publish(false);
+                            "subscribing to"
+                        }
+                        SubscriptionChange::Unsubscribe => "unsubscribing from",
+                    };
+                    bus.notice(NoticeLevel::Warn, format!("{action} {uri} of {server} failed: {why}"));
                 }
             }
         });
@@ -292,24 +299,24 @@ impl Engine {
         self.tasks.spawn(async move {
             let result = match readiness {
                 Some(Readiness::Ready(session)) => supervisor::set_log_level(session, &level).await,
-                _ => Err("it is not connected".into()),
+                _ => Err("the server is not connected".into()),
             };
             match result {
-                Ok(()) => bus.notice(NoticeLevel::Info, format!("{server} now logs from level {level}")),
-                Err(why) => bus.notice(NoticeLevel::Warn, format!("the log level of {server} could not be set: {why}")),
+                Ok(()) => bus.notice(NoticeLevel::Info, format!("log level of {server} set to {level}")),
+                Err(why) => bus.notice(NoticeLevel::Warn, format!("setting the log level of {server} failed: {why}")),
             }
         });
     }
 }
 
-/// A specification without what needs no new connection: where it stands, and how its calls are treated.
-fn unplaced(spec: &ServerSpec) -> ServerSpec {
+/// Returns a specification without the settings that need no new connection: its group membership and policy.
+fn without_group(spec: &ServerSpec) -> ServerSpec {
     ServerSpec { origin: Default::default(), policy: Default::default(), ..spec.clone() }
 }
 
 async fn stop(server: ServerHandle) {
     let (done, wait) = oneshot::channel();
-    if server.orders.send(SupervisorCommand::Stop(done)).await.is_ok() {
+    if server.commands.send(SupervisorCommand::Stop(done)).await.is_ok() {
         let _ = wait.await;
     }
 }
@@ -320,66 +327,69 @@ impl Control for Engine {
     }
 
     fn submit(&self, spec: CallSpec) -> CallId {
-        self.enter(spec, None)
+        self.start_call(spec, None)
     }
 
     fn command(&self, command: Command) {
-        self.obey(command);
+        self.handle_command(command);
     }
 }
 
 impl Engine {
-    /// Starts a call; `told` gets its end.
-    fn enter(&self, spec: CallSpec, told: Option<oneshot::Sender<Arc<Settled>>>) -> CallId {
-        // Within the lock, so that ids are made and published in one order.
+    /// Starts a call; `on_settled` receives its result.
+    fn start_call(&self, spec: CallSpec, on_settled: Option<oneshot::Sender<Arc<Settled>>>) -> CallId {
+        // Under the lock, so that ids are created and published in the same order.
         let mut running = lock(&self.running);
         let queued = self.bus.now();
-        let unix_ms = self.bus.look(|read_model| read_model.epoch.unix_ms(queued));
+        let unix_ms = self.bus.read_state(|read_model| read_model.epoch.unix_ms(queued));
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
         let spec = Arc::new(spec);
         let cancel = Arc::new(Cancel::default());
         running.insert(id, cancel.clone());
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
-        let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone(), own: Default::default() };
+        let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone(), state: Default::default() };
         let running = self.running.clone();
         self.tasks.spawn(async move {
             let settled = dispatch.run().await;
             lock(&running).remove(&id);
-            if let Some(told) = told {
-                // Whoever asked may be gone.
-                let _ = told.send(settled);
+            if let Some(on_settled) = on_settled {
+                // The receiver may have been dropped.
+                let _ = on_settled.send(settled);
             }
         });
         id
     }
 
-    fn obey(&self, command: Command) {
+    fn handle_command(&self, command: Command) {
         match command {
             Command::Cancel { call, reason } => {
                 if let Some(cancel) = lock(&self.running).get(&call) {
                     cancel.cancel(&reason);
                 }
             }
-            Command::Restart { server } => self.order(&server, SupervisorCommand::Restart),
-            Command::Disable { server } => self.order(&server, SupervisorCommand::Disable),
-            Command::Refresh { server } => self.order(&server, SupervisorCommand::Refresh),
+            Command::Restart { server } => self.send_command(&server, SupervisorCommand::Restart),
+            Command::Disable { server } => self.send_command(&server, SupervisorCommand::Disable),
+            Command::Refresh { server } => self.send_command(&server, SupervisorCommand::Refresh),
             Command::Answer { ask, answer } => {
                 if !self.inbox.answer(ask, answer) {
-                    self.bus.notice(NoticeLevel::Warn, "the question was no longer open; the answer was not sent");
+                    self.bus.notice(NoticeLevel::Warn, "the question is closed: the answer was not sent");
                 }
             }
-            Command::Subscribe { server, uri, on } => self.subscribe(server, uri, on),
+            Command::Subscribe { server, uri, on } => {
+                let change = if on { SubscriptionChange::Subscribe } else { SubscriptionChange::Unsubscribe };
+                self.subscribe(server, uri, change);
+            }
             Command::LogLevel { server, level } => self.set_log_level(server, level),
-            Command::StartRun { run, spec } => self.with_me(|me| self.runs.start(me, run, spec)),
+            Command::StartRun { run, spec } => self.with_self(|engine| self.runs.start(engine, run, spec)),
             Command::ResumeRun { run, answers, ask, timeout } => {
-                self.with_me(|me| self.runs.resume(me, run, runner::Resumption { answers, ask, timeout }));
+                self.with_self(|engine| self.runs.resume(engine, run, runner::Resumption { answers, ask, timeout }));
             }
             Command::CancelRun { run, reason } => self.runs.cancel(run, &reason),
             Command::CancelStep { run, step, reason } => self.runs.cancel_step(run, &step, &reason),
             Command::Breaker { server, tool, order } => {
                 if let Some(guard) = self.guard(&server) {
-                    guard.order(tool.map(Into::into), order);
+                    guard.set_override(tool.map(Into::into), order);
                 }
             }
             Command::Inject { server, tool, fault } => {

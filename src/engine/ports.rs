@@ -1,4 +1,4 @@
-//! What the engine asks of its adapters, and what it gives them.
+//! The engine's ports: traits that its adapters implement, and traits that it implements for them.
 //!
 //! `mcp` implements [`Connector`] and [`Session`], `store` implements [`Journal`]; the engine implements
 //! [`ClientHandler`] and [`RequestObserver`].
@@ -22,14 +22,14 @@ use crate::domain::{
     time::Stamp,
 };
 
-/// Makes connections to servers.
+/// Connects to servers.
 #[async_trait]
 pub trait Connector: Send + Sync {
-    /// Connects and does the handshake, within `spec.timeouts.connect`.
+    /// Connects and performs the handshake, within `spec.timeouts.connect`.
     ///
-    /// `known` is the era that the server spoke before, to save the probe. The session reports
-    /// everything that it sees to `handler`. Dropping the future gives the attempt up and ends what was
-    /// started for it, in the background.
+    /// `known` is the era that the server spoke in the last connection and saves the probe. The session reports everything that
+    /// it observes to `handler`. Dropping the future cancels the attempt; processes and connections that it started end in the
+    /// background.
     async fn connect(
         &self,
         spec: Arc<ServerSpec>,
@@ -37,83 +37,90 @@ pub trait Connector: Send + Sync {
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure>;
 
-    /// Resolves when nothing is left of attempts that were given up. For the end of the program.
+    /// Resolves when all cancelled attempts have ended. Called at the end of the program.
     async fn settled(&self) {}
 }
 
 /// A connection to a server.
 #[async_trait]
 pub trait Session: Send + Sync {
-    /// What the server said of itself.
+    /// Returns what the server declared about itself.
     fn info(&self) -> Arc<SessionInfo>;
 
-    /// Sends one request and waits for its answer, however long that takes: the deadline is the
-    /// caller's. Dropping the future cancels the request by the rule of the transport and the era
-    /// (`notifications/cancelled`, or closing the stream).
-    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
+    /// Sends one request and waits for its response without a time limit: the caller owns the deadline. Dropping the future
+    /// cancels the request by the rule of the transport and the era (`notifications/cancelled`, or closing the stream).
+    async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
 
     /// Sends a notification.
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure>;
 
-    /// Reads all lists that the server declared, with the guards of `spec.limits`.
+    /// Reads all lists that the server declares, within `spec.limits`.
     async fn lists(&self) -> Result<RawLists, Failure>;
 
-    /// Asks to be told when a resource changes, or no longer; the server's word comes as
-    /// `notifications/resources/updated`.
-    async fn subscribe(&self, uri: &str, on: bool) -> Result<(), Failure>;
+    /// Subscribes to updates of a resource, or unsubscribes. The updates arrive as `notifications/resources/updated`.
+    async fn subscribe(&self, uri: &str, change: SubscriptionChange) -> Result<(), Failure>;
 
-    /// Asks for a sign of life: `ping`, or `server/discover` where there is no ping.
+    /// Runs a health check: `ping`, or `server/discover` in eras without ping.
     async fn check(&self) -> Result<(), Failure>;
 
-    /// Resolves when the connection is gone, with the reason.
+    /// Resolves when the connection is lost, with the reason.
     async fn closed(&self) -> Arc<ConnectFailure>;
 
-    /// Ends the connection in order: end of input, then SIGTERM, then SIGKILL to the whole process
-    /// group, or DELETE of an HTTP session. Returns when nothing of it is left.
+    /// Shuts the connection down: end of input, then SIGTERM, then SIGKILL to the whole process group, or DELETE of an HTTP
+    /// session. Returns when all its processes and connections have ended.
     async fn close(&self) -> Exit;
 }
 
-/// Keeps answers, in this process or shared with others. Never fails a call: what goes wrong is a miss.
+/// The store of the response cache, in this process or shared with others. Never fails a call: an error is a miss.
 #[async_trait]
 pub trait ResponseCache: Send + Sync {
     /// `memory` or `redis`.
     fn name(&self) -> &'static str;
-    /// Whether others read it too, so that private answers have no place in it.
+    /// Whether other processes read the store, so that private responses must not be stored.
     fn shared(&self) -> bool;
-    /// The answer of this key, if it is there; fresh or not.
+    /// Returns the response cached under this key, fresh or stale.
     async fn get(&self, key: &str) -> Option<CachedResponse>;
-    /// Keeps an answer for as long as it is of any use.
-    async fn put(&self, key: &str, kept: CachedResponse);
-    /// Forgets the answer of this key, if it is there.
+    /// Caches a response until it expires.
+    async fn put(&self, key: &str, response: CachedResponse);
+    /// Removes the response cached under this key, if there is one.
     async fn forget(&self, key: &str);
-    /// Forgets the answers of the tools whose exposed names match. Says how many.
+    /// Removes the responses of the tools whose exposed names match. Returns how many.
     async fn purge(&self, pattern: &Pattern) -> Result<u64, String>;
-    /// What is wrong with it now, for people.
+    /// Returns the current problem of the store, for the user.
     fn trouble(&self) -> Option<String>;
-    /// Changes when `trouble` does.
+    /// Changes whenever `trouble` changes.
     fn changed(&self) -> watch::Receiver<()>;
 }
 
-/// A request to be sent.
+/// Whether to start or to end a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionChange {
+    /// Start it (`resources/subscribe`).
+    Subscribe,
+    /// End it (`resources/unsubscribe`).
+    Unsubscribe,
+}
+
+/// A request to send.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method.
     pub method: String,
-    /// `params` as a JSON object; absent when empty. `_meta` is added by the session.
+    /// `params` as a JSON object; omitted from the message when empty. The session adds `_meta`.
     pub params: Body,
-    /// The call that it belongs to, `None` for the engine's own requests.
+    /// The call that the request belongs to; `None` for the engine's own requests.
     pub call: Option<CallId>,
-    /// Whether the policy lets it be sent again although it may have run ([`verdict::may_resend`]). Requests of the engine
-    /// change nothing at the server, so they are repeatable.
+    /// Whether the policy allows the request to be sent again after it may have run ([`verdict::may_resend`]). Requests of the
+    /// engine change nothing on the server, so they are repeatable.
     ///
     /// [`verdict::may_resend`]: crate::domain::policy::verdict::may_resend
     pub repeatable: bool,
 }
 
-/// The answer to a request.
+/// The response to a request.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The `result`, as it came.
+    /// The `result`, as received.
     pub result: Body,
     /// When its first byte was read.
     pub first_byte: Stamp,
@@ -121,47 +128,47 @@ pub struct Reply {
     pub last_byte: Stamp,
     /// Bytes of the request.
     pub sent_bytes: u64,
-    /// Bytes of the answer.
+    /// Bytes of the response.
     pub received_bytes: u64,
 }
 
-/// What a session tells about a request under way.
+/// Observes a request in flight.
 pub trait RequestObserver: Send + Sync {
-    /// The request's last byte was handed to the system.
+    /// The last byte of the request was handed to the operating system.
     fn sent(&self, at: Stamp, bytes: u64);
     /// The server reported progress.
     fn progress(&self, progress: Progress);
-    /// Why the caller gave the request up, for `notifications/cancelled`.
+    /// Returns why the caller cancelled the request, for `notifications/cancelled`.
     fn reason(&self) -> String;
-    /// An answer came after the request was given up.
+    /// A response arrived after the request was cancelled.
     fn late(&self, _at: Stamp) {}
-    /// The session was lost; the request is sent again in a new one.
+    /// The session was lost; the request is sent again in a new session.
     fn resent(&self, _cause: Resend) {}
 }
 
 /// Observes one connection: handshake steps, frames, notifications, anomalies and stderr of a server.
 pub trait ConnectionObserver: Send + Sync {
-    /// The engine's clock.
+    /// Returns the time on the engine's clock.
     fn now(&self) -> Stamp;
-    /// A connection attempt begins: what the process before wrote to stderr explains nothing now.
+    /// A connection attempt begins. Discards the stderr lines of the previous process, which do not explain later failures.
     fn fresh_start(&self);
-    /// The step of the handshake now begun.
+    /// A step of the handshake begins.
     fn step(&self, step: Step);
-    /// The step that was begun last.
+    /// Returns the step that began last.
     fn at_step(&self) -> Step;
     /// A frame crossed the wire. Returns its number.
     fn frame(&self, frame: FrameDraft) -> u64;
-    /// The server did something against the protocol.
+    /// The server violated the protocol.
     fn anomaly(&self, anomaly: Anomaly);
     /// The server wrote a line to stderr.
     fn stderr(&self, line: &str);
-    /// The last lines of stderr, oldest first, at most `count`.
+    /// Returns the last lines of stderr, oldest first, at most `count`.
     fn last_stderr(&self, count: usize) -> Vec<String>;
     /// The server sent a notification that the session does not handle itself.
     fn notification(&self, method: &str, params: &Body, call: Option<CallId>);
-    /// The session was lost and opened anew within the connection: lists and subscriptions are of the old one.
+    /// The session was lost and reopened within the connection. Lists and subscriptions belong to the old session.
     fn renewed(&self) {}
-    /// The server will not tell of these resources after all, and why.
+    /// The server does not provide updates of these resources, for the reason `why`.
     fn unsubscribed(&self, _uris: &[String], _why: &str) {}
 }
 
@@ -172,35 +179,34 @@ pub trait ClientHandler: ConnectionObserver {
     async fn ask(&self, question: Question, call: Option<CallId>) -> Answer;
 }
 
-/// Where runs of workflows are written down, so that they can go on after the program was killed.
+/// The journal of workflow runs, from which an interrupted run is resumed.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// Writes entries behind those of the same run, in their order, all or none. When this returns, no death of the
-    /// process loses them.
+    /// Appends entries to a run, in order, all or none. After the return, the entries survive the death of the process.
     async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError>;
 
-    /// Everything written of a run; `None` when there is nothing.
+    /// Returns all entries of a run; `None` if there are none.
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError>;
 
-    /// Takes a run for this process alone until what is given is dropped; `None` while another process has it.
-    /// A journal that no other process can read has nothing to take.
-    async fn hold(&self, _: RunId) -> Result<Option<Held>, JournalError> {
+    /// Takes the run lock for this process until the returned lock is dropped; `None` if another process holds it. A journal
+    /// that no other process can read needs no lock.
+    async fn lock(&self, _: RunId) -> Result<Option<RunLock>, JournalError> {
         Ok(Some(Box::new(())))
     }
 }
 
-/// What is held until it is dropped.
-pub type Held = Box<dyn std::any::Any + Send + Sync>;
+/// The lock of a run; released on drop.
+pub type RunLock = Box<dyn std::any::Any + Send + Sync>;
 
 /// The journal could not be written or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct JournalError(
-    /// Why, for people.
+    /// The reason, for the user.
     pub String,
 );
 
-/// Writes nothing down: runs cannot be resumed.
+/// A journal that stores nothing: runs cannot be resumed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoJournal;
 
@@ -215,25 +221,25 @@ impl Journal for NoJournal {
     }
 }
 
-/// A frame as a session hands it in.
+/// A frame as reported by a session.
 #[derive(Clone, Debug)]
 pub struct FrameDraft {
-    /// When its last byte crossed.
+    /// When its last byte crossed the wire.
     pub at: Stamp,
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
-    /// What it is.
+    /// The kind of message.
     pub kind: FrameKind,
-    /// Its bytes.
+    /// The body.
     pub body: Body,
-    /// How many crossed the wire.
+    /// Bytes that crossed the wire.
     pub size: u64,
-    /// The call that it belongs to.
+    /// The call that the frame belongs to.
     pub call: Option<CallId>,
-    /// Its method, or that of the request it answers.
+    /// The method of the message, or of the request that it responds to.
     pub method: Option<Arc<str>>,
-    /// Its JSON-RPC id.
+    /// The JSON-RPC id.
     pub rpc_id: Option<Arc<str>>,
-    /// Its HTTP side.
+    /// The HTTP metadata.
     pub http: Option<Arc<HttpNote>>,
 }

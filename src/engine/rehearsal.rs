@@ -1,7 +1,7 @@
-//! Tries workflows without servers: a case of a test file gives the answers, the engine does the rest.
+//! Workflow tests (rehearsals): run a workflow without servers, with the responses that a case of a test file gives.
 //!
-//! Everything but the connection is the real thing: dispatch, policies, runner. The composition root
-//! calls [`rehearse`] for `workflow test`.
+//! Only the connections are simulated; dispatch, policies and the runner are the real ones. The composition root calls
+//! [`rehearse`] for `workflow test`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,7 +17,7 @@ use super::{
     Engine, EngineOptions,
     control::{Command, Control},
     lock,
-    ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
+    ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
 };
 use crate::domain::{
     ask,
@@ -37,34 +37,34 @@ use crate::domain::{
     },
 };
 
-/// The server that stands in for all that offer tools.
+/// The simulated server that offers all tools.
 const TOOLS: &str = "(rehearsal)";
 
-/// A call that a case made.
+/// A call made during a case.
 #[derive(Clone, Debug)]
-struct Made {
+struct MadeCall {
     step: String,
     tool: String,
     arguments: Data,
     answered: bool,
 }
 
-/// Runs a case; gives everything that is not as it expects.
+/// Runs a case. Returns every deviation from its expectations.
 pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options: EngineOptions) -> Vec<Mismatch> {
-    let repeatable: BTreeSet<String> = case.repeatable.iter().cloned().chain(retried(plan)).collect();
+    let repeatable: BTreeSet<String> = case.repeatable.iter().cloned().chain(retried_tools(plan)).collect();
     let trusted = !repeatable.is_empty();
-    let stage = Arc::new(Stage {
+    let simulation = Arc::new(Simulation {
         answers: case.answers.clone(),
         repeatable,
-        given: Mutex::default(),
-        made: Mutex::default(),
+        used: Mutex::default(),
+        calls: Mutex::default(),
         tools: tools_of(plan).into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
         prompts: prompts_of(plan),
         engine: OnceLock::new(),
         in_doubt: OnceLock::new(),
     });
-    let engine = Engine::new(options, Arc::new(Director(stage.clone())));
-    let _ = stage.engine.set(Arc::downgrade(&engine));
+    let engine = Engine::new(options, Arc::new(SimulatedConnector(simulation.clone())));
+    let _ = simulation.engine.set(Arc::downgrade(&engine));
     engine.apply(servers(plan, trusted));
     let run = RunId::new(0, fastrand::u128(..));
     let spec = RunSpec {
@@ -74,7 +74,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
         origin: Origin::Cli,
         timeout: None,
         set: vec![],
-        answers: said(plan, case),
+        answers: prepared_answers(plan, case),
         ask: asks(plan, case),
         from: None,
         env: case.env.clone(),
@@ -85,29 +85,28 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
         match tail.next().await {
             Ok(Some(event)) => match &event.kind {
                 EventKind::RunSettled { run: ended, report } if *ended == run => break Some(report.clone()),
-                EventKind::AskOpened { ask } => stage.asked(&engine, ask.id, ask.run.as_ref()).await,
+                EventKind::AskOpened { ask } => simulation.handle_question(&engine, ask.id, ask.run.as_ref()).await,
                 _ => {}
             },
             Ok(None) => break None,
             Err(_) => {
                 tail = engine.bus.tail();
-                if let Some(report) = engine.bus.look(|read_model| read_model.runs.get(run).and_then(|view| view.report.clone())) {
+                if let Some(report) = engine.bus.read_state(|read_model| read_model.runs.get(run).and_then(|view| view.report.clone())) {
                     break Some(report);
                 }
             }
         }
     };
     engine.shutdown().await;
-    let made = lock(&stage.made).clone();
-    let in_doubt = stage.in_doubt.get() == Some(&true);
-    // As the run would say if it were gone on with.
+    let calls = lock(&simulation.calls).clone();
+    let in_doubt = simulation.in_doubt.get() == Some(&true);
+    // The outcome that a resumption of the run would report.
     let report =
         report.map(|report| if in_doubt { Arc::new(RunReport { outcome: RunOutcome::InDoubt, ..(*report).clone() }) } else { report });
-    report.map_or_else(|| vec![Mismatch::other("the engine ended".into())], |report| judge(&case.expect, &report, &made))
+    report.map_or_else(|| vec![Mismatch::other("the engine ended".into())], |report| judge(&case.expect, &report, &calls))
 }
 
-/// The servers that stand in for the real ones: one for all tools, and those that the plan names. What they say of their
-/// tools is believed if `trusted`.
+/// Returns the simulated servers: one for all tools, and those that the plan names. Their tool annotations count if `trusted`.
 fn servers(plan: &Plan, trusted: bool) -> Vec<ServerSpec> {
     let spec = |id: &str| {
         let mut spec = ServerSpec::new(id, Transport::Http { url: "http://rehearsal.invalid".into(), headers: vec![], socket: None });
@@ -128,9 +127,9 @@ fn servers(plan: &Plan, trusted: bool) -> Vec<ServerSpec> {
     servers
 }
 
-/// Tools of steps that are retried though their author does not vouch for them: with servers such a plan runs only where
-/// the tool says that it may be repeated.
-fn retried(plan: &Plan) -> Vec<String> {
+/// Returns the tools of retried steps that are not declared idempotent: with real servers, such a plan retries only if the tool
+/// is declared repeatable.
+fn retried_tools(plan: &Plan) -> Vec<String> {
     let children = plan.children();
     let steps = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps);
     let retried = steps.filter(|step| !step.idempotent && step.retry.as_ref().is_some_and(|retry| retry.attempts > 1));
@@ -141,7 +140,7 @@ fn retried(plan: &Plan) -> Vec<String> {
     tools.collect()
 }
 
-/// The prompts that a plan reads, as servers list them.
+/// Returns the prompts that a plan reads, as servers list them.
 fn prompts_of(plan: &Plan) -> Vec<Body> {
     let children = plan.children();
     let steps = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps);
@@ -158,15 +157,15 @@ fn prompts_of(plan: &Plan) -> Vec<Body> {
     prompts.into_iter().map(entry).collect()
 }
 
-/// What the case answers to steps that ask a person.
-fn said(plan: &Plan, case: &Case) -> Vec<(String, StepAnswer)> {
+/// Returns the case's answers to steps that ask the user.
+fn prepared_answers(plan: &Plan, case: &Case) -> Vec<(String, StepAnswer)> {
     let children = plan.children();
     let steps = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps);
     let answer = |id: &str| match &case.answers.get(id)?.first()?.say {
         Say::Result(result) => answer::read(ReadAs::Auto, result).ok().map(|reading| reading.result),
         Say::Fail { .. } | Say::Never { .. } => None,
     };
-    let said = steps.filter_map(|step| {
+    let answers = steps.filter_map(|step| {
         let answer = match step.action {
             Action::Approve { .. } => answer(&step.id).filter(|data| data.as_bool() != Some(false)).map(|_| StepAnswer::Approve)?,
             Action::Elicit { .. } => StepAnswer::Content { content: answer(&step.id)?.body() },
@@ -174,10 +173,10 @@ fn said(plan: &Plan, case: &Case) -> Vec<(String, StepAnswer)> {
         };
         Some((step.id.to_string(), answer))
     });
-    said.collect()
+    answers.collect()
 }
 
-/// Whether a question to a person stays open for a while in the case, instead of being answered beforehand.
+/// Returns whether a question to the user stays open in the case instead of being answered in advance.
 fn asks(plan: &Plan, case: &Case) -> bool {
     let children = plan.children();
     let mut steps = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps);
@@ -185,56 +184,56 @@ fn asks(plan: &Plan, case: &Case) -> bool {
     steps.any(|step| matches!(step.action, Action::Approve { .. } | Action::Elicit { .. }) && open(&step.id))
 }
 
-/// Everything about a run that is not as expected.
-fn judge(expect: &Expect, report: &RunReport, made: &[Made]) -> Vec<Mismatch> {
-    let mut wrong = vec![];
+/// Returns every deviation of a run from the expectations.
+fn judge(expect: &Expect, report: &RunReport, calls: &[MadeCall]) -> Vec<Mismatch> {
+    let mut deviations = vec![];
     let of_output = |name: &String, words| Mismatch { place: Expected::Output(name.clone()), words };
     let of_arguments = |name: &String, words| Mismatch { place: Expected::Arguments(name.clone()), words };
     let why = report.why.as_deref().unwrap_or_default();
     let expected = expect.outcome.as_deref().unwrap_or("ok");
     if report.outcome.key() != expected {
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-        wrong.push(Mismatch::other(format!("outcome: expected {expected}, got {}{why}", report.outcome.key())));
-        wrong.extend(report.detail.iter().cloned().map(Mismatch::other));
+        deviations.push(Mismatch::other(format!("outcome: expected {expected}, got {}{why}", report.outcome.key())));
+        deviations.extend(report.detail.iter().cloned().map(Mismatch::other));
     }
     if let Some(words) = expect.error.as_ref().filter(|words| !why.contains(words.as_str())) {
-        wrong.push(Mismatch::other(format!("error: expected {words:?} in {why:?}")));
+        deviations.push(Mismatch::other(format!("error: expected {words:?} in {why:?}")));
     }
     let output = report.output.as_ref().and_then(|output| Data::parse(&output.text()).ok()).unwrap_or_default();
     for (name, wanted) in &expect.output {
         match output.member(name) {
             Some(found) if covers(&found, wanted) => {}
-            Some(found) => wrong.push(of_output(name, format!("output.{name}: expected {}, got {}", wanted.json(), found.json()))),
-            None => wrong.push(of_output(name, format!("output.{name}: expected {}, there is none", wanted.json()))),
+            Some(found) => deviations.push(of_output(name, format!("output.{name}: expected {}, got {}", wanted.json(), found.json()))),
+            None => deviations.push(of_output(name, format!("output.{name}: expected {}, there is none", wanted.json()))),
         }
     }
     for (step, wanted) in &expect.steps {
         let found = report.step(step).map(|view| key_of(&view.state));
         if found != Some(wanted.as_str()) {
             let view = report.step(step).and_then(|view| view.state.why()).map(|why| format!(": {why}")).unwrap_or_default();
-            wrong.push(Mismatch::other(format!("steps.{step}: expected {wanted}, got {}{view}", found.unwrap_or("no such step"))));
+            deviations.push(Mismatch::other(format!("steps.{step}: expected {wanted}, got {}{view}", found.unwrap_or("no such step"))));
         }
     }
     if let Some(wanted) = expect.compensated.as_ref().filter(|wanted| **wanted != report.compensated) {
-        wrong.push(Mismatch::other(format!("compensated: expected {wanted:?}, got {:?}", report.compensated)));
+        deviations.push(Mismatch::other(format!("compensated: expected {wanted:?}, got {:?}", report.compensated)));
     }
-    let of = |name: &str| made.iter().filter(|call| call.step == name || call.tool == name).collect::<Vec<_>>();
+    let of = |name: &str| calls.iter().filter(|call| call.step == name || call.tool == name).collect::<Vec<_>>();
     for (name, wanted) in &expect.calls {
         let count = of(name).len();
         if count != usize::try_from(*wanted).unwrap_or(usize::MAX) {
-            wrong.push(Mismatch::other(format!("calls.{name}: expected {wanted}, got {count}")));
+            deviations.push(Mismatch::other(format!("calls.{name}: expected {wanted}, got {count}")));
         }
     }
     for (name, wanted) in &expect.arguments {
         match of(name).last() {
             Some(call) if covers(&call.arguments, wanted) => {}
             Some(call) => {
-                wrong.push(of_arguments(name, format!("arguments.{name}: expected {}, got {}", wanted.json(), call.arguments.json())))
+                deviations.push(of_arguments(name, format!("arguments.{name}: expected {}, got {}", wanted.json(), call.arguments.json())))
             }
-            None => wrong.push(of_arguments(name, format!("arguments.{name}: it was not called"))),
+            None => deviations.push(of_arguments(name, format!("arguments.{name}: it was not called"))),
         }
     }
-    wrong
+    deviations
 }
 
 fn key_of(state: &StepState) -> &'static str {
@@ -244,37 +243,37 @@ fn key_of(state: &StepState) -> &'static str {
     }
 }
 
-/// What all connections of a case share.
-struct Stage {
+/// State that all connections of a case share.
+struct Simulation {
     answers: BTreeMap<String, Vec<Answer>>,
     /// Tools that may be called again.
     repeatable: BTreeSet<String>,
-    given: Mutex<HashMap<String, usize>>,
-    made: Mutex<Vec<Made>>,
+    used: Mutex<HashMap<String, usize>>,
+    calls: Mutex<Vec<MadeCall>>,
     tools: Vec<String>,
     /// Entries of `prompts/list`.
     prompts: Vec<Body>,
     engine: OnceLock<Weak<Engine>>,
-    /// Whether calls were under way when the program was ended, if it was.
+    /// Whether calls were in flight when the program was ended; unset if it was not.
     in_doubt: OnceLock<bool>,
 }
 
-impl Stage {
-    /// A step asks a person: the question stays open if the case says so.
-    async fn asked(&self, engine: &Engine, ask: AskId, place: Option<&RunStep>) {
+impl Simulation {
+    /// Handles a question of a step: it stays open if the case says so.
+    async fn handle_question(&self, engine: &Engine, ask: AskId, place: Option<&RunStep>) {
         match self.next(place, "").map(|answer| answer.say) {
-            Some(Say::Never { cancels, after }) => self.cut(cancels, place, &after).await,
+            Some(Say::Never { cancels, after }) => self.cancel(cancels, place, &after).await,
             _ => engine.command(Command::Answer { ask, answer: ask::Answer::Decline }),
         }
     }
 
-    /// Cancels what a case wants cancelled at a place, once the steps before that have ended.
-    async fn cut(&self, cancels: Option<Cancels>, place: Option<&RunStep>, after: &[String]) {
+    /// Cancels what the case says, once the steps in `after` have ended.
+    async fn cancel(&self, cancels: Option<Cancels>, place: Option<&RunStep>, after: &[String]) {
         let (Some(cancels), Some(place), Some(engine)) = (cancels, place, self.engine.get().and_then(Weak::upgrade)) else { return };
         let mut tail = engine.bus.tail();
         let ended = |state: &StepState| !state.active() && *state != StepState::Pending;
         let all = || {
-            engine.bus.look(|read_model| {
+            engine.bus.read_state(|read_model| {
                 let view = read_model.runs.get(place.run);
                 after.iter().all(|step| view.and_then(|view| view.step(step)).is_some_and(|view| ended(&view.state)))
             })
@@ -290,24 +289,24 @@ impl Stage {
             Cancels::Run => {
                 engine.command(Command::CancelRun { run: place.run, reason: reason() });
                 if place.purpose == Purpose::Compensation {
-                    // The second time is about the undoing.
+                    // The second cancellation cancels the compensation.
                     engine.command(Command::CancelRun { run: place.run, reason: reason() });
                 }
             }
             Cancels::Program => {
-                let _ = self.in_doubt.set(lock(&self.made).iter().any(|made| !made.answered));
+                let _ = self.in_doubt.set(lock(&self.calls).iter().any(|calls| !calls.answered));
                 engine.runs.interrupt("the test ended the program");
             }
         }
     }
 
-    /// The next answer: of the step, then of the tool.
+    /// Returns the next response for a step, or else for a tool.
     fn next(&self, place: Option<&RunStep>, tool: &str) -> Option<Answer> {
         let own = place.filter(|place| place.purpose == Purpose::Step).map(|place| id_of(&place.step));
         let key = own.into_iter().chain([tool.to_owned()]).find(|key| self.answers.contains_key(key))?;
         let answers = self.answers.get(&key)?;
-        let mut given = lock(&self.given);
-        let count = given.entry(key).or_default();
+        let mut used = lock(&self.used);
+        let count = used.entry(key).or_default();
         let answer = answers.get(*count).or(answers.last()).cloned();
         *count += 1;
         answer
@@ -318,11 +317,11 @@ fn id_of(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_owned()
 }
 
-/// The stage as what the engine connects by.
-struct Director(Arc<Stage>);
+/// The connector of a case.
+struct SimulatedConnector(Arc<Simulation>);
 
 #[async_trait]
-impl Connector for Director {
+impl Connector for SimulatedConnector {
     async fn connect(
         &self,
         spec: Arc<ServerSpec>,
@@ -330,58 +329,63 @@ impl Connector for Director {
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         handler.step(Step::Initialize);
-        Ok(Arc::new(Actor { stage: self.0.clone(), tools: spec.id.as_str() == TOOLS, handler, over: CancellationToken::new() }))
+        Ok(Arc::new(SimulatedSession {
+            simulation: self.0.clone(),
+            tools: spec.id.as_str() == TOOLS,
+            handler,
+            over: CancellationToken::new(),
+        }))
     }
 }
 
-/// A connection that answers as the case says.
-struct Actor {
-    stage: Arc<Stage>,
+/// A simulated connection.
+struct SimulatedSession {
+    simulation: Arc<Simulation>,
     /// Whether it offers the tools.
     tools: bool,
     handler: Arc<dyn ClientHandler>,
     over: CancellationToken,
 }
 
-impl Actor {
-    /// The step that a request is of.
+impl SimulatedSession {
+    /// Returns the step of a request.
     fn place(&self, request: &Request) -> Option<RunStep> {
-        let engine = self.stage.engine.get().and_then(Weak::upgrade)?;
+        let engine = self.simulation.engine.get().and_then(Weak::upgrade)?;
         let call = request.call?;
-        engine.bus.look(|read_model| read_model.call(call).and_then(|view| view.spec.run.clone()))
+        engine.bus.read_state(|read_model| read_model.call(call).and_then(|view| view.spec.run.clone()))
     }
 }
 
 #[async_trait]
-impl Session for Actor {
+impl Session for SimulatedSession {
     fn info(&self) -> Arc<SessionInfo> {
         Arc::new(SessionInfo::bare(self.handler.now()))
     }
 
-    async fn request(&self, request: Request, flow: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let place = self.place(&request);
         let params = Data::parse(&request.params.text()).unwrap_or_default();
         let member = |key: &str| params.member(key);
         let tool = member("name").or_else(|| member("uri")).map(|name| name.display()).unwrap_or_default();
         let step = place.as_ref().map(|place| id_of(&place.step)).unwrap_or_default();
         let number = {
-            let mut made = lock(&self.stage.made);
+            let mut calls = lock(&self.simulation.calls);
             let arguments = member("arguments").unwrap_or_default();
-            made.push(Made { step: step.clone(), tool: tool.clone(), arguments, answered: false });
-            made.len() - 1
+            calls.push(MadeCall { step: step.clone(), tool: tool.clone(), arguments, answered: false });
+            calls.len() - 1
         };
-        flow.sent(self.handler.now(), 0);
-        let Some(answer) = self.stage.next(place.as_ref(), &tool) else {
+        observer.sent(self.handler.now(), 0);
+        let Some(answer) = self.simulation.next(place.as_ref(), &tool) else {
             let what = format!("the test has no answer for {tool} of the step `{step}`");
             return Err(Failure::new(FailureKind::Refused, what).hint(format!("add answers.{step} = {{ result = {{ … }} }} to the case")));
         };
         tokio::time::sleep(answer.delay).await;
         if let Say::Never { cancels, after } = answer.say {
-            self.stage.cut(cancels, place.as_ref(), &after).await;
+            self.simulation.cancel(cancels, place.as_ref(), &after).await;
             return std::future::pending().await;
         }
-        if let Some(made) = lock(&self.stage.made).get_mut(number) {
-            made.answered = true;
+        if let Some(calls) = lock(&self.simulation.calls).get_mut(number) {
+            calls.answered = true;
         }
         let (first_byte, last_byte) = (self.handler.now(), self.handler.now());
         let reply = |result| Ok(Reply { result, first_byte, last_byte, sent_bytes: 0, received_bytes: 0 });
@@ -390,7 +394,7 @@ impl Session for Actor {
             Say::Never { .. } => std::future::pending().await,
             Say::Fail { kind, message, sent } => {
                 let kind = match kind {
-                    // Nothing that can be read is never what a step expects.
+                    // An unreadable result never meets an expectation.
                     RetryOn::Expect => return reply(Body::from(format!("<{message}>"))),
                     RetryOn::ToolError => {
                         return reply(Body::json(&json!({"content": [{"type": "text", "text": message}], "isError": true})));
@@ -412,16 +416,16 @@ impl Session for Actor {
 
     async fn lists(&self) -> Result<RawLists, Failure> {
         let tool = |name: &String| {
-            let repeatable = self.stage.repeatable.contains(name);
+            let repeatable = self.simulation.repeatable.contains(name);
             Body::json(&json!({"name": name, "inputSchema": {"type": "object"}, "annotations": {"idempotentHint": repeatable}}))
         };
-        let tools = if self.tools { self.stage.tools.iter().map(tool).collect() } else { vec![] };
+        let tools = if self.tools { self.simulation.tools.iter().map(tool).collect() } else { vec![] };
         // Any resource can be read.
         let templates = vec![Body::json(&json!({"name": "all", "uriTemplate": "{+uri}"}))];
-        Ok(RawLists { tools, prompts: self.stage.prompts.clone(), templates, ..RawLists::default() })
+        Ok(RawLists { tools, prompts: self.simulation.prompts.clone(), templates, ..RawLists::default() })
     }
 
-    async fn subscribe(&self, _: &str, _: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, _: &str, _: SubscriptionChange) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! What kind of result a request brought. Pure.
+//! Classifies the result of a request: final result, `input_required` or task. Pure.
 
 use std::time::Duration;
 
@@ -13,26 +13,26 @@ use crate::domain::{
     time::size,
 };
 
-/// What kind of result came, looked at without decoding the rest of it.
+/// The kind of a result, found without decoding the rest of it.
 #[derive(Debug, PartialEq)]
 pub enum ResultKind {
-    /// The answer.
-    Answer {
+    /// The final result of the operation.
+    Final {
         /// Whether `isError` is true.
         error: bool,
     },
-    /// The server wants something first (MCP 2026-07-28, `input_required`).
+    /// The server needs input first (MCP 2026-07-28, `input_required`).
     NeedsInput {
         /// Key, method and parameters of each request.
         requests: Vec<(String, String, Body)>,
-        /// What is to be sent back unread.
+        /// Opaque state to send back with the input.
         state: Option<String>,
     },
-    /// The server works on it as a task (MCP 2025-11-25, tasks).
+    /// The server runs the operation as a task (MCP 2025-11-25, tasks).
     Task {
-        /// The task's id.
+        /// The id of the task.
         id: String,
-        /// How often its state may be asked for.
+        /// The minimum interval between two state requests.
         poll: Duration,
     },
 }
@@ -68,19 +68,19 @@ impl Peek<'_> {
 }
 
 impl ResultKind {
-    /// Classifies a result by the constructs of the negotiated version. What another version means something by is an answer.
-    pub fn of(result: &Body, info: &SessionInfo) -> ResultKind {
-        let Ok(peek) = serde_json::from_slice::<Peek>(result.bytes()) else { return ResultKind::Answer { error: false } };
+    /// Classifies a result by the negotiated protocol version. A construct of another version makes it a final result.
+    pub fn classify(result: &Body, info: &SessionInfo) -> ResultKind {
+        let Ok(peek) = serde_json::from_slice::<Peek>(result.bytes()) else { return ResultKind::Final { error: false } };
         if let (Some(task), None, true) = (peek.task, peek.content, info.has_tasks())
             && let Some(task) = read_task(task)
         {
             return task;
         }
         if !(peek.asks_for_input() && info.has_input_rounds()) {
-            return ResultKind::Answer { error: peek.is_error.is_some_and(|e| e.get() == "true") };
+            return ResultKind::Final { error: peek.is_error.is_some_and(|e| e.get() == "true") };
         }
         if let Some(requests) = peek.input_requests.filter(|requests| requests.get().len() > bounds::QUESTIONS) {
-            // Never decoded. No question has this method, so the call fails and names it.
+            // Not decoded because of its size. No question has this method, so the call fails and names it.
             let method = format!("input by {} of requests", size(requests.get().len() as u64));
             return ResultKind::NeedsInput { requests: vec![(String::new(), method, Body::default())], state: None };
         }
@@ -97,22 +97,22 @@ impl ResultKind {
     }
 }
 
-/// What does not fit in a result that is taken as the answer.
+/// A deviation from the protocol in a result that is accepted as final.
 #[derive(Debug, PartialEq)]
 pub enum Oddity {
-    /// It is not a JSON object, as every result is (MCP, basic, "Responses"). Holds what it is.
+    /// The result is not a JSON object, as every result must be (MCP, basic, "Responses"). Holds its JSON type.
     NotObject(&'static str),
-    /// It lacks the member with what was asked for.
+    /// The result lacks the required member.
     Lacks(&'static str),
-    /// It asks for input, which the negotiated version does not have.
+    /// The result asks for input, which the negotiated version does not have.
     ForeignInput,
-    /// It is a task, which the negotiated version does not have.
+    /// The result is a task, which the negotiated version does not have.
     ForeignTask,
 }
 
 impl Oddity {
-    /// Finds what does not fit in the answer to `operation`.
-    pub fn of(operation: &Operation, result: &Body, info: &SessionInfo) -> Vec<Oddity> {
+    /// Returns the deviations in the result of `operation`.
+    pub fn find(operation: &Operation, result: &Body, info: &SessionInfo) -> Vec<Oddity> {
         if let Some(what) = not_object(result) {
             return vec![Oddity::NotObject(what)];
         }
@@ -129,7 +129,7 @@ impl Oddity {
         [input, task, lacks].into_iter().flatten().collect()
     }
 
-    /// The words for people; `version` is the negotiated protocol version.
+    /// Returns the text for the user; `version` is the negotiated protocol version.
     pub fn words(&self, version: &str) -> String {
         match self {
             Oddity::NotObject(what) => format!("the result is {what}, not a JSON object"),
@@ -140,7 +140,7 @@ impl Oddity {
     }
 }
 
-/// What a result is that is not a JSON object.
+/// Returns the JSON type of a result that is not an object.
 fn not_object(result: &Body) -> Option<&'static str> {
     Some(match result.bytes().trim_ascii_start().first()? {
         b'{' => return None,
@@ -149,7 +149,7 @@ fn not_object(result: &Body) -> Option<&'static str> {
         b'n' => "null",
         b't' | b'f' => "a boolean",
         b'-' | b'0'..=b'9' => "a number",
-        // No link lets through what is not JSON; a workflow test answers it for an expectation that fails.
+        // Transports reject invalid JSON. A workflow test uses it for a result that fails an expectation.
         _ => return None,
     })
 }
@@ -157,7 +157,7 @@ fn not_object(result: &Body) -> Option<&'static str> {
 fn read_task(raw: &RawValue) -> Option<ResultKind> {
     let [id, poll] = body::fields(raw.get().as_bytes(), ["taskId", "pollInterval"])?;
     let poll = poll.and_then(|poll| poll.get().parse().ok()).unwrap_or(1000).clamp(100, 60_000);
-    // An id over the limit would be sent with each request about the task.
+    // An id over the limit would be repeated in each request about the task.
     let id = id.filter(|id| id.get().len() <= bounds::ID).and_then(|id| bounds::json_text(id.get(), bounds::ID))?;
     Some(ResultKind::Task { id, poll: Duration::from_millis(poll) })
 }
@@ -171,7 +171,7 @@ mod tests {
         time::Stamp,
     };
 
-    fn spoken(era: Era, protocol: &str) -> SessionInfo {
+    fn session_info(era: Era, protocol: &str) -> SessionInfo {
         SessionInfo { era, protocol: protocol.into(), ..SessionInfo::bare(Stamp(0)) }
     }
 
@@ -179,14 +179,14 @@ mod tests {
     const TASK: &str = r#"{"task":{"taskId":"t","status":"working","pollInterval":500}}"#;
 
     #[test]
-    fn results_are_told_apart_without_decoding_them() {
-        let legacy = spoken(Era::Legacy, "2025-11-25");
-        let of = |text: &'static str| ResultKind::of(&Body::from(text), &legacy);
-        assert_eq!(of(r#"{"content":[{"text":"\ud800"}],"isError":true}"#), ResultKind::Answer { error: true });
-        assert_eq!(of(r#"{"content":[],"isError":"yes"}"#), ResultKind::Answer { error: false });
-        assert_eq!(of("[1]"), ResultKind::Answer { error: false });
-        assert_eq!(of(TASK), ResultKind::Task { id: "t".into(), poll: Duration::from_millis(500) });
-        let asked = ResultKind::of(&Body::from(ASKS), &spoken(Era::Modern, "2026-07-28"));
+    fn results_are_classified_without_decoding_them() {
+        let legacy = session_info(Era::Legacy, "2025-11-25");
+        let classify = |text: &'static str| ResultKind::classify(&Body::from(text), &legacy);
+        assert_eq!(classify(r#"{"content":[{"text":"\ud800"}],"isError":true}"#), ResultKind::Final { error: true });
+        assert_eq!(classify(r#"{"content":[],"isError":"yes"}"#), ResultKind::Final { error: false });
+        assert_eq!(classify("[1]"), ResultKind::Final { error: false });
+        assert_eq!(classify(TASK), ResultKind::Task { id: "t".into(), poll: Duration::from_millis(500) });
+        let asked = ResultKind::classify(&Body::from(ASKS), &session_info(Era::Modern, "2026-07-28"));
         assert_eq!(
             asked,
             ResultKind::NeedsInput { requests: vec![("k".into(), "roots/list".into(), Body::default())], state: Some("s".into()) }
@@ -197,11 +197,11 @@ mod tests {
     fn constructs_of_another_version_are_odd_answers() {
         let tool = Operation::Tool { tool: ToolId::new(ServerId::new("s"), "t"), arguments: Body::default() };
         let odd = |text: &str, info: &SessionInfo| {
-            assert_eq!(ResultKind::of(&Body::from(text.to_owned()), info), ResultKind::Answer { error: false }, "{text}");
-            Oddity::of(&tool, &Body::from(text.to_owned()), info)
+            assert_eq!(ResultKind::classify(&Body::from(text.to_owned()), info), ResultKind::Final { error: false }, "{text}");
+            Oddity::find(&tool, &Body::from(text.to_owned()), info)
         };
         let (modern, legacy, old) =
-            (spoken(Era::Modern, "2026-07-28"), spoken(Era::Legacy, "2025-11-25"), spoken(Era::Legacy, "2025-06-18"));
+            (session_info(Era::Modern, "2026-07-28"), session_info(Era::Legacy, "2025-11-25"), session_info(Era::Legacy, "2025-06-18"));
         assert_eq!(odd(ASKS, &legacy), [Oddity::ForeignInput, Oddity::Lacks("content")]);
         assert_eq!(odd(TASK, &old), [Oddity::ForeignTask, Oddity::Lacks("content")]);
         assert_eq!(odd(TASK, &modern), [Oddity::ForeignTask, Oddity::Lacks("content")]);

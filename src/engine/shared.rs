@@ -1,4 +1,4 @@
-//! What all calls share: the servers with their lanes, the rules, the kept answers, chance.
+//! State that all calls share: servers with their guards, rules, the response cache and random numbers.
 
 use std::{
     collections::HashMap,
@@ -8,49 +8,49 @@ use std::{
 use super::{bus::Bus, checkers::Checkers, dispatch::CacheFront, inbox::Inbox, supervisor::ServerHandle};
 use crate::domain::{id::ServerId, policy::Rules};
 
-/// What all calls share.
+/// State that all calls share.
 pub struct Shared {
-    /// Where events go.
+    /// The event bus.
     pub bus: Arc<Bus>,
-    /// Where questions go.
+    /// The inbox for questions.
     pub inbox: Arc<Inbox>,
-    /// The compiled schemas.
+    /// The compiled input schemas of tools.
     pub checkers: Checkers,
-    /// Answers kept, and equal calls under way.
-    pub answers: Arc<CacheFront>,
+    /// The response cache, with the single flights in progress.
+    pub cache: Arc<CacheFront>,
     servers: Mutex<HashMap<ServerId, ServerHandle>>,
     rules: RwLock<Arc<Rules>>,
     random: Mutex<fastrand::Rng>,
-    turns: Mutex<HashMap<ServerId, u64>>,
+    choices: Mutex<HashMap<ServerId, u64>>,
 }
 
 impl Shared {
-    /// Nothing configured yet. The same `seed` gives the same choices.
+    /// Creates state without servers and rules. The same `seed` makes the same choices.
     pub fn new(bus: Arc<Bus>, inbox: Arc<Inbox>, seed: Option<u64>) -> Arc<Shared> {
         Arc::new(Shared {
             bus,
             inbox,
             checkers: Checkers::default(),
-            answers: Arc::default(),
+            cache: Arc::default(),
             servers: Mutex::default(),
             rules: RwLock::default(),
             random: Mutex::new(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),
-            turns: Mutex::default(),
+            choices: Mutex::default(),
         })
     }
 
-    /// The servers, locked.
+    /// Locks and returns the servers.
     pub fn servers(&self) -> MutexGuard<'_, HashMap<ServerId, ServerHandle>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server of this id.
+    /// Returns the server with this id.
     pub fn server(&self, id: &ServerId) -> Option<ServerHandle> {
         self.servers().get(id).cloned()
     }
 
-    /// The server of this id, or the members of the group of this id.
-    pub fn involved(&self, id: &ServerId) -> Vec<ServerHandle> {
+    /// Returns the server with this id, or the members of the group with this id.
+    pub fn target_servers(&self, id: &ServerId) -> Vec<ServerHandle> {
         let rules = self.rules();
         let servers = self.servers();
         match rules.routing.groups.iter().find(|group| group.id == *id) {
@@ -59,36 +59,36 @@ impl Shared {
         }
     }
 
-    /// The rules in force.
+    /// Returns the current rules.
     pub fn rules(&self) -> Arc<Rules> {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts rules in force.
+    /// Replaces the rules.
     pub fn set_rules(&self, rules: Arc<Rules>) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 
-    /// Chance of its own for somebody, from this one.
-    pub fn fork(&self) -> fastrand::Rng {
+    /// Returns a random number generator of its own for a component.
+    pub fn fork_random(&self) -> fastrand::Rng {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).fork()
     }
 
-    /// A number from 0 to 1, 1 excluded.
+    /// Returns a random number in [0, 1).
     pub fn random(&self) -> f64 {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
 
-    /// 128 random bits in hexadecimal.
-    pub fn key(&self) -> String {
+    /// Returns 128 random bits in hexadecimal.
+    pub fn random_key(&self) -> String {
         format!("{:032x}", self.random.lock().unwrap_or_else(PoisonError::into_inner).u128(..))
     }
 
-    /// The number of this choice among those of a group, from 0.
-    pub fn turn(&self, group: &ServerId) -> u64 {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = turns.entry(group.clone()).or_default();
-        *turn += 1;
-        *turn - 1
+    /// Returns the number of this choice among those of a group, from 0.
+    pub fn next_choice(&self, group: &ServerId) -> u64 {
+        let mut choices = self.choices.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = choices.entry(group.clone()).or_default();
+        *count += 1;
+        *count - 1
     }
 }

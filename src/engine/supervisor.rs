@@ -1,5 +1,5 @@
-//! One task a server: connects, lists, watches, reconnects. Nobody waits for it but the calls of its
-//! own server.
+//! The supervisor of a server: one task that owns its connection. It connects, lists, checks health and reconnects. Only calls
+//! of its own server wait for it.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
     dispatch::CacheFront,
     guard::TargetGuard,
     inbox::Inbox,
-    ports::{Connector, Session},
+    ports::{Connector, Session, SubscriptionChange},
 };
 use crate::domain::{
     body::Body,
@@ -27,70 +27,72 @@ use crate::domain::{
     server::{ConnectFailure, DegradedReason, Era, EraChoice, ListingError, Phase, ServerSpec, Step, Transport},
 };
 
-/// Refreshes of the lists are at least this far apart, however often a server says that they changed.
+/// Minimum time between two refreshes of the lists, however often a server reports changes.
 const REFRESH_GAP: Duration = Duration::from_secs(1);
-/// Lists that hold for a time are read again after it, within these bounds.
-const LISTS_HOLD: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(24 * 3600));
+/// Bounds for the TTL of lists, after which they are read again.
+const LIST_TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(24 * 3600));
 /// How long a health check may take.
-const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Health checks that fail in a row before the connection counts as lost.
 const FAILED_CHECKS: u32 = 2;
-/// A session that keeps to `timeouts.list` itself is given this much longer to hand over what it has read until then.
-const HANDING_OVER: Duration = Duration::from_millis(500);
+/// Extra time for a session that enforces `timeouts.list` itself to return what it has read so far.
+const LIST_GRACE: Duration = Duration::from_millis(500);
 
-/// What a supervisor can be told.
+/// A command to a supervisor.
 pub enum SupervisorCommand {
-    /// Start anew, failures before are forgotten.
+    /// Reconnect and forget earlier failures.
     Restart,
-    /// Leave the server alone until told to restart.
+    /// Disconnect and stay disconnected until [`SupervisorCommand::Restart`].
     Disable,
     /// Read the lists again.
     Refresh,
-    /// End the connection and the task.
+    /// Close the connection and end the task.
     Stop(oneshot::Sender<()>),
 }
 
-/// Whether calls can be sent, and why not.
+/// Whether calls can be sent.
 #[derive(Clone)]
 pub enum Readiness {
-    /// Not yet; waiting may help.
+    /// Connecting: calls wait.
     Pending,
-    /// Yes, over this session.
+    /// Connected over this session.
     Ready(Arc<dyn Session>),
-    /// No, and waiting does not help.
+    /// Not connected, and waiting does not help.
     Down(Option<Arc<ConnectFailure>>),
 }
 
-/// A server as the engine holds it.
+/// The engine's handle to a server and its supervisor.
 #[derive(Clone)]
 pub struct ServerHandle {
     /// Its configuration.
     pub spec: Arc<ServerSpec>,
     /// Whether calls can be sent.
     pub readiness: watch::Receiver<Readiness>,
-    /// Where orders go.
-    pub orders: mpsc::Sender<SupervisorCommand>,
-    /// What its calls share.
+    /// The queue of commands to the supervisor.
+    pub commands: mpsc::Sender<SupervisorCommand>,
+    /// The state that its calls share.
     pub guard: Arc<TargetGuard>,
 }
 
-/// Starts the supervisor of `spec`.
-///
-/// `random` makes the jitter of its pauses. It begins when `before` resolves: the server that this one replaces is gone then, and with it its
-/// ports and files.
-pub fn start(
-    spec: Arc<ServerSpec>,
-    connector: Arc<dyn Connector>,
-    bus: Arc<Bus>,
-    inbox: Arc<Inbox>,
-    answers: Arc<CacheFront>,
-    random: fastrand::Rng,
-    before: impl Future<Output = ()> + Send + 'static,
-) -> ServerHandle {
-    let (orders, mailbox) = mpsc::channel(16);
+/// What a supervisor is started with.
+pub struct Setup {
+    pub spec: Arc<ServerSpec>,
+    pub connector: Arc<dyn Connector>,
+    pub bus: Arc<Bus>,
+    pub inbox: Arc<Inbox>,
+    pub cache: Arc<CacheFront>,
+    /// The source of jitter for reconnect delays.
+    pub random: fastrand::Rng,
+}
+
+/// Starts the supervisor of a server. It connects after `previous_stopped`: the server that this one replaces has released its
+/// ports and files by then.
+pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + 'static) -> ServerHandle {
+    let Setup { spec, connector, bus, inbox, cache, random } = setup;
+    let (commands, command_queue) = mpsc::channel(16);
     let initial = if spec.disabled { Readiness::Down(None) } else { Readiness::Pending };
     let (readiness, seen) = watch::channel(initial);
-    let handler = Arc::new(ConnectionHandler::new(spec.clone(), bus.clone(), inbox, answers));
+    let handler = Arc::new(ConnectionHandler::new(spec.clone(), bus.clone(), inbox, cache));
     bus.publish(EventKind::ServerAdded { spec: spec.clone() });
     let guard = TargetGuard::new(spec.id.clone(), &spec.policy, bus.clone());
     let first = if matches!(spec.launch, Transport::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
@@ -101,19 +103,19 @@ pub fn start(
         handler,
         guard: guard.clone(),
         session: None,
-        mailbox,
+        commands: command_queue,
         readiness,
         restart: Restart::new(first),
         random,
         era: None,
         catalog: Arc::default(),
-        lists_hold: None,
+        list_ttl: None,
     };
     tokio::spawn(async move {
-        before.await;
-        supervisor.live().await;
+        previous_stopped.await;
+        supervisor.run_contained().await;
     });
-    ServerHandle { spec, readiness: seen, orders, guard }
+    ServerHandle { spec, readiness: seen, commands, guard }
 }
 
 struct Supervisor {
@@ -124,35 +126,35 @@ struct Supervisor {
     guard: Arc<TargetGuard>,
     /// The connection, from the handshake to its closing.
     session: Option<Arc<dyn Session>>,
-    mailbox: mpsc::Receiver<SupervisorCommand>,
+    commands: mpsc::Receiver<SupervisorCommand>,
     readiness: watch::Sender<Readiness>,
     restart: Restart,
     random: fastrand::Rng,
-    /// What it spoke the last time, to save the probe.
+    /// The era of the last connection, which saves the probe.
     era: Option<Era>,
     catalog: Arc<ServerCatalog>,
-    /// After which time the lists are read again, if ever.
-    lists_hold: Option<Duration>,
+    /// TTL of the lists, if they have one.
+    list_ttl: Option<Duration>,
 }
 
-/// What comes after a connection attempt or a connection.
+/// What to do after a connection attempt or a connection.
 enum Next {
     Connect,
     Failed(Arc<ConnectFailure>),
-    Rest,
+    Disabled,
     Stop(oneshot::Sender<()>),
     Gone,
 }
 
 impl Supervisor {
-    /// Runs until told to stop. A fault of ours costs this server its connection, and nobody else anything.
-    async fn live(&mut self) {
-        let mut next = if self.spec.disabled { Next::Rest } else { Next::Connect };
+    /// Runs until stopped. A panic ends the connection of this server only.
+    async fn run_contained(&mut self) {
+        let mut next = if self.spec.disabled { Next::Disabled } else { Next::Connect };
         while AssertUnwindSafe(self.run(next)).catch_unwind().await.is_err() {
-            // Nothing of the connection is left behind, and no call goes to it any more.
+            // Close the connection, so that no call uses it.
             let _ = AssertUnwindSafe(self.close()).catch_unwind().await;
-            let mut why = ConnectFailure::new(Step::Run, "the connection broke down within Switchboard");
-            why.hints.push("please report this with what was written to stderr".into());
+            let mut why = ConnectFailure::new(Step::Run, "the connection failed because of a bug in Switchboard");
+            why.hints.push("report this bug with the output on stderr".into());
             why.retryable = false;
             next = Next::Failed(Arc::new(why));
         }
@@ -163,7 +165,7 @@ impl Supervisor {
             next = match next {
                 Next::Connect => self.connect_and_serve().await,
                 Next::Failed(why) => self.after_failure(why).await,
-                Next::Rest => {
+                Next::Disabled => {
                     self.down(Phase::Disabled, None);
                     self.idle().await
                 }
@@ -181,7 +183,7 @@ impl Supervisor {
         self.bus.publish(EventKind::ServerPhase { server: self.spec.id.clone(), phase: Arc::new(phase) });
     }
 
-    /// Ends the connection, if there is one.
+    /// Closes the connection, if there is one.
     async fn close(&mut self) {
         self.readiness.send_replace(Readiness::Pending);
         if let Some(session) = self.session.take() {
@@ -189,19 +191,19 @@ impl Supervisor {
         }
     }
 
-    /// A person wants it tried anew: nothing that was learned before counts.
-    fn afresh(&mut self) -> Next {
+    /// Prepares a restart by the user: earlier failures and the known era do not count.
+    fn restart_now(&mut self) -> Next {
         self.restart.reset();
         self.era = None;
         Next::Connect
     }
 
-    /// What an order leads to, when it ends what is under way.
-    fn obey(&mut self, order: Option<SupervisorCommand>) -> Option<Next> {
-        match order {
+    /// Returns what follows from a command, if it ends the current work.
+    fn handle_command(&mut self, command: Option<SupervisorCommand>) -> Option<Next> {
+        match command {
             Some(SupervisorCommand::Refresh) => None,
-            Some(SupervisorCommand::Restart) => Some(self.afresh()),
-            Some(SupervisorCommand::Disable) => Some(Next::Rest),
+            Some(SupervisorCommand::Restart) => Some(self.restart_now()),
+            Some(SupervisorCommand::Disable) => Some(Next::Disabled),
             Some(SupervisorCommand::Stop(done)) => Some(Next::Stop(done)),
             None => Some(Next::Gone),
         }
@@ -212,13 +214,13 @@ impl Supervisor {
         self.phase(phase);
     }
 
-    /// Waits for an order that brings the server back.
+    /// Waits for a command that reconnects the server.
     async fn idle(&mut self) -> Next {
         loop {
-            match self.mailbox.recv().await {
+            match self.commands.recv().await {
                 Some(SupervisorCommand::Disable) => self.phase(Phase::Disabled),
-                order => {
-                    if let Some(next) = self.obey(order) {
+                command => {
+                    if let Some(next) = self.handle_command(command) {
                         return next;
                     }
                 }
@@ -241,8 +243,8 @@ impl Supervisor {
         loop {
             tokio::select! {
                 () = &mut wake => return Next::Connect,
-                order = self.mailbox.recv() => {
-                    if let Some(next) = self.obey(order) {
+                command = self.commands.recv() => {
+                    if let Some(next) = self.handle_command(command) {
                         return next;
                     }
                 }
@@ -253,12 +255,12 @@ impl Supervisor {
     async fn connect_and_serve(&mut self) -> Next {
         self.readiness.send_replace(Readiness::Pending);
         let (connector, spec, handler, era) = (self.connector.clone(), self.spec.clone(), self.handler.clone(), self.era);
-        let session = match self.unless_ordered(connector.connect(spec, era, handler)).await {
+        let session = match self.unless_commanded(connector.connect(spec, era, handler)).await {
             Ok(Ok(session)) => session,
             Ok(Err(mut failure)) => {
                 let shaking = matches!(failure.step, Step::Discover | Step::Initialize);
                 if shaking && self.spec.era == EraChoice::Auto && self.era.take().is_some() {
-                    // It may speak another era by now: asked for it, it may be understood.
+                    // The server may speak another era now: the retry probes for it.
                     failure.retryable = true;
                 }
                 self.guard.unreachable(&failure);
@@ -270,7 +272,7 @@ impl Supervisor {
         self.session = Some(session.clone());
         self.era = Some(session.info().era);
         self.bus.publish(EventKind::ServerInfo { server: self.spec.id.clone(), info: session.info() });
-        let phase = match self.unless_ordered(list(session.clone(), self.spec.clone(), self.handler.clone())).await {
+        let phase = match self.unless_commanded(list(session.clone(), self.spec.clone(), self.handler.clone())).await {
             Ok(result) => self.listed(result),
             Err(next) => {
                 self.close().await;
@@ -280,55 +282,55 @@ impl Supervisor {
         self.restart.ready();
         self.readiness.send_replace(Readiness::Ready(session.clone()));
         self.phase(phase.clone());
-        self.subscribe_again(&session);
+        self.renew_subscriptions(&session);
         let next = self.serve(&session, phase).await;
         self.close().await;
         next
     }
 
-    /// Asks a new connection for what the one before was asked to tell about.
-    fn subscribe_again(&self, session: &Arc<dyn Session>) {
+    /// Renews the subscriptions of the previous session in a new one.
+    fn renew_subscriptions(&self, session: &Arc<dyn Session>) {
         let id = self.spec.id.clone();
         let wanted: Vec<String> =
-            self.bus.look(|read_model| read_model.server(&id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default());
+            self.bus.read_state(|read_model| read_model.server(&id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default());
         if wanted.is_empty() {
             return;
         }
         let (bus, session) = (self.bus.clone(), session.clone());
         tokio::spawn(async move {
             for uri in wanted {
-                if let Err(why) = subscribe(session.clone(), &uri, true).await {
-                    bus.notice(crate::domain::event::NoticeLevel::Warn, format!("{id} no longer tells of {uri}: {why}"));
+                if let Err(why) = subscribe(session.clone(), &uri, SubscriptionChange::Subscribe).await {
+                    bus.notice(crate::domain::event::NoticeLevel::Warn, format!("subscription to {uri} of {id} lost: {why}"));
                     bus.publish(EventKind::ResourceSubscribed { server: id.clone(), uri, on: false });
                 }
             }
         });
     }
 
-    /// Waits for `work` unless an order comes that makes it pointless; then it is dropped.
-    async fn unless_ordered<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Next> {
+    /// Waits for `work` unless a command makes it obsolete; then drops it.
+    async fn unless_commanded<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Next> {
         tokio::pin!(work);
         loop {
             tokio::select! {
-                // Orders first, so that nothing is begun that is given up at once.
+                // Commands first, so that no work starts that a command cancels immediately.
                 biased;
-                order = self.mailbox.recv() => {
-                    if let Some(next) = self.obey(order) {
+                command = self.commands.recv() => {
+                    if let Some(next) = self.handle_command(command) {
                         return Err(next);
                     }
                 }
-                done = &mut work => return Ok(done),
+                output = &mut work => return Ok(output),
             }
         }
     }
 
-    /// Takes in what listing gave and says what state the server is in.
+    /// Publishes listed items and returns the resulting phase of the server.
     fn listed(&mut self, result: Listed) -> Phase {
         match result {
             Ok(raw) => {
-                self.lists_hold = raw.ttl.map(|ttl| ttl.clamp(LISTS_HOLD.0, LISTS_HOLD.1));
-                let before = (self.catalog.revision > 0).then_some(&*self.catalog);
-                self.catalog = Arc::new(ServerCatalog::read(raw, before));
+                self.list_ttl = raw.ttl.map(|ttl| ttl.clamp(LIST_TTL.0, LIST_TTL.1));
+                let previous = (self.catalog.revision > 0).then_some(&*self.catalog);
+                self.catalog = Arc::new(ServerCatalog::read(raw, previous));
                 self.bus.publish(EventKind::ServerListed { server: self.spec.id.clone(), catalog: self.catalog.clone() });
                 match self.catalog.warnings.as_slice() {
                     [] => Phase::Ready,
@@ -338,83 +340,83 @@ impl Supervisor {
                     }
                 }
             }
-            // What was read before is better than nothing.
+            // Keep the previous lists.
             Err(error) => Phase::Degraded { reason: DegradedReason::Unlisted { error, kept: self.catalog.revision > 0 } },
         }
     }
 
-    /// Looks after a connected server until the connection ends. Orders are taken whatever is under way: listing or a health
-    /// check that an order makes pointless is given up.
+    /// Serves a connection until it ends. Commands are handled at any time; a command cancels listing or a health check that it
+    /// makes obsolete.
     async fn serve(&mut self, session: &Arc<dyn Session>, phase: Phase) -> Next {
         let health = self.spec.timeouts.health;
         let remote = matches!(self.spec.launch, Transport::Http { .. });
         let mut check_at = Instant::now() + health;
         let mut listed_at = Instant::now();
-        let mut wanted = false;
+        let mut refresh = false;
         let mut listing: Option<BoxFuture<'static, Listed>> = None;
-        let mut check: Option<BoxFuture<'static, Checked>> = None;
-        let (mut moves, mut failed, mut accepted) = (0, 0, false);
-        let mut shown = Shown { by_lists: phase, complaint: None };
-        self.guard.limiter.idle_since(&mut moves);
+        let mut check: Option<BoxFuture<'static, HealthCheck>> = None;
+        let (mut seen_permits, mut failed, mut accepted) = (0, 0, false);
+        let mut display = DisplayState { by_lists: phase, complaint: None };
+        self.guard.limiter.idle_since(&mut seen_permits);
         loop {
             tokio::select! {
                 why = session.closed() => return Next::Failed(with_target(why, &self.spec)),
-                order = self.mailbox.recv() => {
-                    if let Some(SupervisorCommand::Refresh) = order {
-                        wanted = true;
+                command = self.commands.recv() => {
+                    if let Some(SupervisorCommand::Refresh) = command {
+                        refresh = true;
                         listed_at = Instant::now() - REFRESH_GAP;
-                    } else if let Some(next) = self.obey(order) {
+                    } else if let Some(next) = self.handle_command(command) {
                         return next;
                     }
                 }
-                () = self.handler.changed.notified(), if !wanted => wanted = true,
-                () = self.handler.renewed.notified() => self.subscribe_again(session),
-                () = sleep_until(listed_at + self.lists_hold.unwrap_or_default()), if self.lists_hold.is_some() && !wanted && listing.is_none() => wanted = true,
-                () = sleep_until(listed_at + REFRESH_GAP), if wanted && listing.is_none() => {
-                    wanted = false;
+                () = self.handler.changed.notified(), if !refresh => refresh = true,
+                () = self.handler.renewed.notified() => self.renew_subscriptions(session),
+                () = sleep_until(listed_at + self.list_ttl.unwrap_or_default()), if self.list_ttl.is_some() && !refresh && listing.is_none() => refresh = true,
+                () = sleep_until(listed_at + REFRESH_GAP), if refresh && listing.is_none() => {
+                    refresh = false;
                     listing = Some(Box::pin(list(session.clone(), self.spec.clone(), self.handler.clone())));
                 }
-                result = done(&mut listing) => {
+                result = output(&mut listing) => {
                     listing = None;
                     listed_at = Instant::now();
-                    shown = Shown { by_lists: self.listed(result), complaint: None };
-                    self.phase(shown.by_lists.clone());
+                    display = DisplayState { by_lists: self.listed(result), complaint: None };
+                    self.phase(display.by_lists.clone());
                 }
                 () = sleep_until(check_at), if remote && !health.is_zero() && check.is_none() => {
                     check_at = Instant::now() + health;
-                    // A server may do one thing at a time: what is busy with a call does not answer to a check.
-                    if self.guard.limiter.idle_since(&mut moves) && listing.is_none() {
+                    // A server may process one request at a time: while it handles a call, it does not answer a health check.
+                    if self.guard.limiter.idle_since(&mut seen_permits) && listing.is_none() {
                         let session = session.clone();
-                        check = Some(Box::pin(async move { timeout(HEALTH_PATIENCE, session.check()).await }));
+                        check = Some(Box::pin(async move { timeout(HEALTH_TIMEOUT, session.check()).await }));
                     } else {
                         failed = 0;
                     }
                 }
-                checked = done(&mut check) => {
+                checked = output(&mut check) => {
                     check = None;
                     check_at = Instant::now() + health;
-                    // A call that came meanwhile may be what keeps the server from answering.
-                    let idle = self.guard.limiter.idle_since(&mut moves) && listing.is_none();
+                    // A call that started during the check may keep the server from answering.
+                    let idle = self.guard.limiter.idle_since(&mut seen_permits) && listing.is_none();
                     let accepted_before = accepted;
                     accepted |= matches!(checked, Ok(Ok(())));
                     let complaint = match Health::of(checked, &self.spec, accepted_before) {
-                        Health::Well => None,
-                        Health::Troubled(message) => Some(DegradedReason::HealthCheck { message }),
+                        Health::Up => None,
+                        Health::Degraded(message) => Some(DegradedReason::HealthCheck { message }),
                         Health::Lost(why) => {
                             failed = if idle { failed + 1 } else { 0 };
                             if failed >= FAILED_CHECKS {
                                 let why = ConnectFailure::new(Step::Run, format!("the health check failed: {why}"));
                                 return Next::Failed(with_target(Arc::new(why), &self.spec));
                             }
-                            check_at = Instant::now() + health.min(HEALTH_PATIENCE);
+                            check_at = Instant::now() + health.min(HEALTH_TIMEOUT);
                             continue;
                         }
                     };
                     failed = 0;
-                    if shown.complaint != complaint {
-                        let by_lists = shown.by_lists.clone();
+                    if display.complaint != complaint {
+                        let by_lists = display.by_lists.clone();
                         self.phase(complaint.clone().map_or(by_lists, |reason| Phase::Degraded { reason }));
-                        shown.complaint = complaint;
+                        display.complaint = complaint;
                     }
                 }
             }
@@ -423,48 +425,49 @@ impl Supervisor {
 }
 
 type Listed = Result<crate::domain::catalog::RawLists, ListingError>;
-type Checked = Result<Result<(), Failure>, tokio::time::error::Elapsed>;
+type HealthCheck = Result<Result<(), Failure>, tokio::time::error::Elapsed>;
 
-/// What is shown of a connected server.
-struct Shown {
-    /// The state by its lists.
+/// The displayed state of a connected server.
+struct DisplayState {
+    /// The phase by its lists.
     by_lists: Phase,
-    /// What the last health check found wrong with it, which goes over that.
+    /// The problem found by the last health check, which overrides `by_lists`.
     complaint: Option<DegradedReason>,
 }
 
-/// What a health check shows.
+/// The result of a health check.
 enum Health {
-    Well,
-    /// There is somebody, but not well enough to answer.
-    Troubled(String),
-    /// There may be nobody any more, or nobody who knows us.
+    Up,
+    /// The server responds, but with an error.
+    Degraded(String),
+    /// The server is unreachable, or does not know this session.
     Lost(String),
 }
 
 impl Health {
-    /// `accepted`: whether the server accepted a check over this connection before.
-    fn of(checked: Checked, spec: &ServerSpec, accepted: bool) -> Health {
+    /// Classifies the result of a check. `accepted`: whether the server accepted an earlier check over this connection.
+    fn of(checked: HealthCheck, spec: &ServerSpec, accepted: bool) -> Health {
         let failure = match checked {
-            Ok(Ok(())) => return Health::Well,
-            // What the server quotes of our secrets is told nowhere.
+            Ok(Ok(())) => return Health::Up,
+            // The server may quote our secrets.
             Ok(Err(failure)) => failure.redacted(&Redactor::new(&spec.secrets())),
-            Err(_) => return Health::Lost(format!("no sign of life within {} s", HEALTH_PATIENCE.as_secs())),
+            Err(_) => return Health::Lost(format!("no response within {} s", HEALTH_TIMEOUT.as_secs())),
         };
         match failure.status {
-            // Unknown there: the credentials, the endpoint or the session.
+            // The server does not accept the credentials, the endpoint or the session.
             Some(401 | 403 | 404 | 410) | None => Health::Lost(failure.message),
-            // Some servers refuse an unknown session with 400 and a page: what they accepted before was the same request.
+            // Some servers refuse an unknown session with 400 and an HTML page: an earlier check with the same request
+            // succeeded.
             Some(400) if accepted => Health::Lost(failure.message),
-            // Too many requests (429), or a check that it does not take: whoever refuses lives.
-            Some(400..=499) => Health::Well,
-            Some(_) => Health::Troubled(failure.message),
+            // 429 or any other 4xx: the server is up, even if it does not support the health check.
+            Some(400..=499) => Health::Up,
+            Some(_) => Health::Degraded(failure.message),
         }
     }
 }
 
-/// Resolves with what `work` gives, never without any. Dropping it loses nothing.
-async fn done<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
+/// Resolves with the output of `work`; never resolves without one. Cancel-safe.
+async fn output<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
     match work {
         Some(work) => work.await,
         None => std::future::pending().await,
@@ -483,7 +486,7 @@ fn with_target(why: Arc<ConnectFailure>, spec: &ServerSpec) -> Arc<ConnectFailur
 async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<ConnectionHandler>) -> Listed {
     use super::ports::ConnectionObserver;
     handler.step(Step::Run);
-    match timeout(spec.timeouts.list + HANDING_OVER, session.lists()).await {
+    match timeout(spec.timeouts.list + LIST_GRACE, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
         Ok(Err(failure)) => {
             let Failure { kind, message, .. } = failure.redacted(&Redactor::new(&spec.secrets())).bounded();
@@ -493,25 +496,25 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<Con
     }
 }
 
-/// Asks a server to tell, or no longer, when a resource changes.
-pub async fn subscribe(session: Arc<dyn Session>, uri: &str, on: bool) -> Result<(), String> {
+/// Subscribes to updates of a resource, or unsubscribes.
+pub async fn subscribe(session: Arc<dyn Session>, uri: &str, change: SubscriptionChange) -> Result<(), String> {
     if !session.info().declares(&["resources", "subscribe"]) {
-        return Err("it does not offer subscriptions".into());
+        return Err("the server does not support subscriptions".into());
     }
-    match timeout(HEALTH_PATIENCE, session.subscribe(uri, on)).await {
+    match timeout(HEALTH_TIMEOUT, session.subscribe(uri, change)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(failure)) => Err(failure.message),
-        Err(_) => Err("no answer".into()),
+        Err(_) => Err("no response".into()),
     }
 }
 
-/// Asks a server for log messages of `level` and above, where it takes such requests.
+/// Requests log messages of `level` and above.
 pub async fn set_log_level(session: Arc<dyn Session>, level: &LogLevel) -> Result<(), String> {
     let params = Body::json(&serde_json::json!({"level": level}));
     let request = super::ports::Request { method: "logging/setLevel".into(), params, call: None, repeatable: true };
-    match timeout(HEALTH_PATIENCE, session.request(request, Arc::new(super::dispatch::NoopObserver))).await {
+    match timeout(HEALTH_TIMEOUT, session.request(request, Arc::new(super::dispatch::NoopObserver))).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(failure)) => Err(failure.message),
-        Err(_) => Err("no answer".into()),
+        Err(_) => Err("no response".into()),
     }
 }

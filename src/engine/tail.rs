@@ -1,7 +1,7 @@
 //! The event tail: a queue of events for each reader, bounded in number and in bytes. Only the bus sends.
 //!
-//! A reader that is too far behind loses the oldest events and gets [`Lagged`]; it then takes a new snapshot. One slow reader
-//! costs the others nothing, and an event that every reader has taken is freed.
+//! A reader that falls behind loses the oldest events and gets [`Lagged`]; it then takes a new snapshot. Slow readers do not
+//! affect the others. An event is freed when every reader has taken it.
 
 use std::{
     collections::VecDeque,
@@ -12,12 +12,12 @@ use tokio::sync::Notify;
 
 use crate::domain::{bounds, event::Event};
 
-/// Events that wait for one reader at most.
-pub const MOST: usize = 8192;
+/// Maximum number of queued events per reader.
+pub const MAX_EVENTS: usize = 8192;
 
-/// The sending side of all tails.
+/// The sender of all tails.
 pub struct TailSender {
-    most: usize,
+    max_events: usize,
     readers: Mutex<Vec<Weak<Reader>>>,
     /// Closes the tails when the sender is dropped.
     alive: Arc<()>,
@@ -29,7 +29,7 @@ pub struct Tail {
     after: u64,
 }
 
-/// A tail lost its oldest events: its reader was too slow and has to watch again.
+/// The tail lost its oldest events because its reader was too slow. The reader must watch again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lagged {
     /// How many events were lost.
@@ -44,18 +44,18 @@ struct Reader {
 
 #[derive(Default)]
 struct Queue {
-    /// Each event with its weight.
+    /// Each event with its weight in bytes.
     events: VecDeque<(Arc<Event>, usize)>,
     bytes: usize,
     missed: u64,
 }
 
 impl Queue {
-    fn push(&mut self, event: &Arc<Event>, weight: usize, most: usize) {
+    fn push(&mut self, event: &Arc<Event>, weight: usize, max_events: usize) {
         self.events.push_back((event.clone(), weight));
         self.bytes += weight;
-        // The newest event stays, however large it is.
-        while self.events.len() > most || (self.bytes > bounds::TAIL && self.events.len() > 1) {
+        // The newest event is always retained, however large it is.
+        while self.events.len() > max_events || (self.bytes > bounds::TAIL && self.events.len() > 1) {
             self.pop();
             self.missed += 1;
         }
@@ -76,7 +76,7 @@ impl Reader {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Result<Option<Arc<Event>>, Lagged> {
+    fn pop(&self) -> Result<Option<Arc<Event>>, Lagged> {
         let mut queue = self.queue();
         match std::mem::take(&mut queue.missed) {
             0 => Ok(queue.pop()),
@@ -87,17 +87,17 @@ impl Reader {
 
 impl Default for TailSender {
     fn default() -> Self {
-        Self::new(MOST)
+        Self::new(MAX_EVENTS)
     }
 }
 
 impl TailSender {
-    /// A sender for whose readers at most `most` events wait each.
-    pub fn new(most: usize) -> TailSender {
-        TailSender { most, readers: Mutex::default(), alive: Arc::default() }
+    /// Creates a sender whose readers queue at most `max_events` events each.
+    pub fn new(max_events: usize) -> TailSender {
+        TailSender { max_events, readers: Mutex::default(), alive: Arc::default() }
     }
 
-    /// Hands an event to every reader.
+    /// Queues an event for every reader.
     pub fn send(&self, event: &Arc<Event>) {
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         if readers.is_empty() {
@@ -106,13 +106,13 @@ impl TailSender {
         let weight = event.kind.weight();
         readers.retain(|reader| {
             let Some(reader) = reader.upgrade() else { return false };
-            reader.queue().push(event, weight, self.most);
+            reader.queue().push(event, weight, self.max_events);
             reader.woken.notify_one();
             true
         });
     }
 
-    /// A tail of the events with numbers above `after` that are sent from now on.
+    /// Returns a tail of the events with numbers above `after` that are sent from now on.
     pub fn subscribe(&self, after: u64) -> Tail {
         let reader = Arc::new(Reader { queue: Mutex::default(), woken: Notify::new(), sender: Arc::downgrade(&self.alive) });
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&reader));
@@ -130,10 +130,10 @@ impl Drop for TailSender {
 }
 
 impl Tail {
-    /// The next event; `None` when the engine is gone. Cancel-safe.
+    /// Returns the next event; `None` when the engine was dropped. Cancel-safe.
     pub async fn next(&mut self) -> Result<Option<Arc<Event>>, Lagged> {
         loop {
-            // Read before the queue, so that the last events of a sender that is dropped now are seen.
+            // Read before the queue, so that the last events of a dropped sender are seen.
             let open = self.reader.sender.strong_count() > 0;
             if let Some(event) = self.try_next()? {
                 return Ok(Some(event));
@@ -145,10 +145,10 @@ impl Tail {
         }
     }
 
-    /// The next event if there is one now.
+    /// Returns the next event if one is queued.
     pub fn try_next(&mut self) -> Result<Option<Arc<Event>>, Lagged> {
         loop {
-            match self.reader.take()? {
+            match self.reader.pop()? {
                 Some(event) if event.seq <= self.after => {}
                 next => return Ok(next),
             }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_reader_holds_a_bounded_number_of_bytes_and_is_told_what_it_lost() {
+    async fn a_slow_reader_queues_a_bounded_number_of_bytes_and_gets_lagged() {
         let sender = TailSender::default();
         let (mut slow, mut fast) = (sender.subscribe(0), sender.subscribe(0));
         for seq in 1..=20 {
@@ -178,15 +178,15 @@ mod tests {
             assert_eq!(fast.next().await.unwrap().unwrap().seq, seq);
             assert!(slow.reader.queue().bytes <= bounds::TAIL);
         }
-        let held = slow.reader.queue().events.len() as u64;
-        assert!((6..=8).contains(&held), "{held}");
-        assert_eq!(slow.next().await, Err(Lagged { missed: 20 - held }));
-        assert_eq!(slow.next().await.unwrap().unwrap().seq, 21 - held);
+        let queued = slow.reader.queue().events.len() as u64;
+        assert!((6..=8).contains(&queued), "{queued}");
+        assert_eq!(slow.next().await, Err(Lagged { missed: 20 - queued }));
+        assert_eq!(slow.next().await.unwrap().unwrap().seq, 21 - queued);
         assert_eq!(fast.reader.queue().bytes, 0);
     }
 
     #[tokio::test]
-    async fn one_event_over_the_bound_is_delivered_and_freed_when_it_was_read() {
+    async fn one_event_over_the_limit_is_delivered_and_freed_after_reading() {
         let sender = TailSender::default();
         let mut tail = sender.subscribe(1);
         let (old, big) = (event(1, 10), event(2, 2 * bounds::TAIL));

@@ -1,4 +1,4 @@
-//! Tools that answer as tasks (MCP 2025-11-25, basic/utilities/tasks): one logical call all the same.
+//! Tools that respond with a task (MCP 2025-11-25, basic/utilities/tasks): hides the task behind one logical call.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,24 +16,24 @@ use crate::domain::{
     id::CallId,
 };
 
-/// The member of `params` that asks for a task. The server may keep the result for ten minutes.
+/// The member of `params` that requests a task. The server may drop the result after ten minutes.
 pub const AUGMENTATION: &str = ",\"task\":{\"ttl\":600000}";
 
-/// Waits for the result of task `id`, telling its state as progress. Dropping it cancels the task.
+/// Waits for the result of task `id` and reports its state as progress. Dropping the future cancels the task.
 pub async fn result<F: RequestObserver + 'static>(
     session: &Arc<dyn Session>,
     call: CallId,
     id: &str,
     poll: Duration,
-    flow: &Arc<F>,
+    observer: &Arc<F>,
 ) -> Result<Reply, Failure> {
     let params = Body::json(&serde_json::json!({"taskId": id}));
     let request = |method: &str, call| Request { method: method.to_owned(), params: params.clone(), call, repeatable: true };
     let mut unfinished = Unfinished { session: session.clone(), cancel: Some(request("tasks/cancel", Some(call))) };
-    // Blocks until the task is done, and carries the server's questions meanwhile.
-    let waiting = session.request(request("tasks/result", Some(call)), flow.clone());
+    // The server responds when the task is done, and sends its questions meanwhile.
+    let waiting = session.request(request("tasks/result", Some(call)), observer.clone());
     tokio::pin!(waiting);
-    let mut seen = 0.0;
+    let mut polls = 0.0;
     let mut next = Instant::now() + poll;
     loop {
         tokio::select! {
@@ -45,8 +45,8 @@ pub async fn result<F: RequestObserver + 'static>(
             () = sleep_until(next) => {
                 let state = session.request(request("tasks/get", Some(call)), Arc::new(NoopObserver)).await;
                 if let Ok(reply) = state {
-                    seen += 1.0;
-                    flow.progress(Progress { progress: seen, total: None, message: Some(describe(&reply.result)) });
+                    polls += 1.0;
+                    observer.progress(Progress { progress: polls, total: None, message: Some(describe(&reply.result)) });
                 }
                 next = Instant::now() + poll;
             }
@@ -64,7 +64,7 @@ fn describe(state: &Body) -> String {
     }
 }
 
-/// A task that nobody waits for any more is cancelled.
+/// Cancels the task on drop if its result was not received.
 struct Unfinished {
     session: Arc<dyn Session>,
     cancel: Option<Request>,

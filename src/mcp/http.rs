@@ -1,10 +1,10 @@
-//! The Streamable HTTP link: POST for every message, JSON or an event stream for the answer.
+//! The Streamable HTTP transport: a POST for every message, with JSON or an event stream as the response.
 //!
-//! Own client rather than an SDK's, because everything has to be seen (status, headers, event ids),
-//! every wait has to be ours to bound, and a lost session has to be told from a dead server.
+//! A client of our own, because status, headers and event ids must be observed, every wait must be bounded, and a lost session
+//! must be distinguished from a dead server.
 //!
-//! A message is sent more than once in two cases only: over redirects ([`HttpLink::post`]) and in place of a lost session
-//! ([`HttpLink::drive`]). Both ask [`Request::repeatable`], and a ping where that is false.
+//! A message is sent more than once in two cases only: over redirects ([`HttpLink::post`]) and after a lost session
+//! ([`HttpLink::drive`]). Both check [`Request::repeatable`], and send a ping first where that is false.
 
 mod answer;
 mod client;
@@ -57,7 +57,7 @@ use crate::{
 const SESSION: &str = "mcp-session-id";
 const VERSION: &str = "mcp-protocol-version";
 const EVENT_STREAM: &str = "text/event-stream";
-/// How much of an error page is kept.
+/// Maximum size of a stored error page.
 const ERROR_PAGE: usize = 64 << 10;
 /// Most requests that one message may take over redirects, the first included.
 const REDIRECTS: usize = 5;
@@ -74,8 +74,8 @@ struct Agreed {
     era: Option<Era>,
     version: Option<String>,
     session: Option<Arc<str>>,
-    /// A session that is being opened in place of a lost one: nobody uses it before the server was told
-    /// `notifications/initialized` (MCP 2025-11-25, lifecycle, "Initialization").
+    /// A session being opened in place of a lost one. It is not used before the server received `notifications/initialized`
+    /// (MCP 2025-11-25, lifecycle, "Initialization").
     next: Option<Option<Arc<str>>>,
     /// Counts sessions, so that only one of several losers opens a new one.
     generation: u64,
@@ -105,10 +105,10 @@ pub struct HttpLink {
     cancelling: Semaphore,
 }
 
-struct Answers(Weak<HttpLink>);
+struct ResponseSender(Weak<HttpLink>);
 
 #[async_trait]
-impl Outbox for Answers {
+impl Outbox for ResponseSender {
     async fn reply(&self, body: Body) {
         if let Some(link) = self.0.upgrade() {
             let _ = link.tell(body, FrameKind::Response, None, Under::Agreed).await;
@@ -203,7 +203,7 @@ impl HttpLink {
             params: Mutex::default(),
             listener: Mutex::default(),
             ending: Ending::new(),
-            outbox: Arc::new(Answers(own.clone())),
+            outbox: Arc::new(ResponseSender(own.clone())),
             own: own.clone(),
             serial: AtomicU64::new(0),
             bad_ids: AtomicBool::new(false),
@@ -268,7 +268,7 @@ impl HttpLink {
         Err(Failure { status, ..Failure::after_send(FailureKind::Transport, format!("redirected more than {REDIRECTS} times")) })
     }
 
-    /// Where an answer to a request to `url` redirects, if that is to be followed.
+    /// Returns the target of a redirect of `url` that may be followed.
     fn moved(&self, url: &Url, response: &Response) -> Option<Url> {
         if !matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
             return None;
@@ -405,8 +405,8 @@ impl HttpLink {
         }
     }
 
-    /// How a request that was given up is cancelled: by notification in the legacy era; in the modern
-    /// one, closing the stream says it (MCP 2026-07-28, basic, "Cancellation").
+    /// Cancels a dropped request: by notification in the legacy era; in the modern era closing the stream cancels (MCP
+    /// 2026-07-28, basic, "Cancellation").
     fn cancel_on_drop(self: &Arc<Self>, ticket: &mut Ticket, method: &str) {
         if method == "initialize" || method == "server/discover" || lock(&self.agreed).era != Some(Era::Legacy) {
             return;
@@ -433,7 +433,7 @@ impl HttpLink {
 
     async fn send(self: &Arc<Self>, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         if self.ending.over() {
-            return Err(Failure::new(FailureKind::Transport, "the server is no longer connected"));
+            return Err(Failure::new(FailureKind::Transport, "the server is not connected any more"));
         }
         let id = self.peer.fresh_id();
         let method: Arc<str> = request.method.as_str().into();

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use crate::domain::{body::Body, time::Stamp};
 
-/// How much of an oversized line is kept from its front and from its end.
+/// Size of the beginning and of the end that are stored of an oversized line.
 const HEAD: usize = 64 << 10;
 const TAIL: usize = 256;
 /// Lines shorter than this are copied out, so that they do not keep a read buffer alive.
@@ -144,7 +144,7 @@ impl Lines {
         true
     }
 
-    /// Whether the stream stands within a line.
+    /// Returns whether the stream is within a line.
     pub fn within_line(&self) -> bool {
         self.skipping.is_some() || !self.buffer.is_empty()
     }

@@ -155,7 +155,7 @@ fn explain(mut failure: ConnectFailure, spec: &ServerSpec) -> ConnectFailure {
         failure.cwd = Some(cwd.as_ref().unwrap_or(&here).display().to_string());
         failure.found = Some(spawn::explain_path(command, spawn::path_of(&spec.launch).as_deref(), cwd.as_deref()));
         if failure.exit.is_some() && failure.hints.is_empty() {
-            failure.hints.push("run the command by hand in that folder; its own words are in the stderr lines".into());
+            failure.hints.push("run the command in that folder and compare its output with the stderr lines".into());
         } else if failure.hints.is_empty() {
             failure.hints.push("check that the program is an MCP server that speaks over stdio, and see its stderr".into());
         }

@@ -1,5 +1,5 @@
-//! The JSON-RPC peer under both transports: matches answers to requests, pins faults on the call that
-//! they hit, and serves the requests of the other side.
+//! The JSON-RPC peer of both transports: matches responses to requests, assigns faults to the call that they affect, and serves
+//! the server's requests.
 
 mod requests;
 
@@ -32,17 +32,17 @@ use async_trait::async_trait;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-/// How many ended requests are remembered, to tell late answers from wrong ones.
+/// Number of ended requests remembered, to distinguish late responses from wrong ones.
 const REMEMBERED: usize = 1024;
 
-/// Where answers to the server's requests go.
+/// The channel for responses to the server's requests.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Sends an answer.
+    /// Sends a response.
     async fn reply(&self, body: Body);
 }
 
-/// How a piece of input came in.
+/// How input arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Arrival {
     /// When its first byte was read.
@@ -51,21 +51,21 @@ pub struct Arrival {
     pub last: Stamp,
     /// Bytes on the wire.
     pub size: u64,
-    /// Its HTTP side.
+    /// The HTTP metadata.
     pub http: Option<Arc<HttpNote>>,
-    /// The call whose answer stream it came in, where the transport tells.
+    /// The call whose response stream it arrived in, if the transport knows.
     pub call: Option<CallId>,
 }
 
-/// A request that waits for its answer.
+/// A pending request.
 struct Slot {
     call: Option<CallId>,
     method: Arc<str>,
     observer: Arc<dyn RequestObserver>,
     sent_bytes: u64,
-    /// Its place among all that was written, once it is.
+    /// Its position among all written messages, once it is written.
     written: u64,
-    /// Set when it could not be written to its end, so that nothing can come of it.
+    /// Whether it was written incompletely, so that it cannot be answered.
     cut: bool,
     answer: oneshot::Sender<Result<Reply, Failure>>,
 }
@@ -74,10 +74,10 @@ struct Slot {
 struct Pending {
     slots: HashMap<u64, Slot>,
     ended: VecDeque<(u64, Ended)>,
-    /// How much was written so far.
+    /// Number of messages written so far.
     written: u64,
-    /// The places of the notifications behind which no request was answered yet.
-    told: VecDeque<u64>,
+    /// The positions of notifications after which no request has been answered yet.
+    notifications: VecDeque<u64>,
     closed: Option<Failure>,
 }
 
@@ -85,7 +85,7 @@ struct Pending {
 struct Ended {
     call: Option<CallId>,
     method: Arc<str>,
-    /// Who is told of an answer that comes after all; nobody when it was answered.
+    /// The observer of a late response; `None` if the request was answered.
     given_up: Option<Arc<dyn RequestObserver>>,
 }
 
@@ -99,7 +99,7 @@ pub struct Peer {
     batches: std::sync::atomic::AtomicBool,
 }
 
-/// A request that was registered; dropping it before the answer came gives it up.
+/// A registered request. Dropping it before the response cancels it.
 pub struct Ticket {
     peer: Arc<Peer>,
     /// Its id.
@@ -110,12 +110,12 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Sets what is done when the request is given up: gets its id and the reason.
+    /// Sets the action on cancellation. It gets the request's id and the reason.
     pub fn on_drop(&mut self, action: impl FnOnce(u64, String) + Send + 'static) {
         self.on_drop = Some(Box::new(action));
     }
 
-    /// Waits for the answer.
+    /// Waits for the response.
     pub async fn wait(mut self) -> Result<Reply, Failure> {
         let answer = (&mut self.answer).await;
         self.on_drop = None;
@@ -140,7 +140,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Peer {
-    /// A peer for one connection to `spec`.
+    /// Creates the peer of a connection to `spec`.
     pub fn new(spec: Arc<ServerSpec>, handler: Arc<dyn ClientHandler>) -> Arc<Peer> {
         Arc::new(Peer {
             spec,
@@ -152,17 +152,17 @@ impl Peer {
         })
     }
 
-    /// What the engine offers to this connection.
+    /// Returns the client handler of this connection.
     pub fn handler(&self) -> &Arc<dyn ClientHandler> {
         &self.handler
     }
 
-    /// The server's configuration.
+    /// Returns the server's configuration.
     pub fn spec(&self) -> &Arc<ServerSpec> {
         &self.spec
     }
 
-    /// A fresh request id.
+    /// Returns a new request id.
     pub fn fresh_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
@@ -172,7 +172,7 @@ impl Peer {
         self.batches.store(true, Ordering::Relaxed);
     }
 
-    /// Registers a request before it is sent, so that no answer can overtake it.
+    /// Registers a request before it is sent, so that its response cannot arrive first.
     pub fn register(
         self: &Arc<Self>,
         id: u64,
@@ -192,44 +192,42 @@ impl Peer {
         Ok(Ticket { peer: self.clone(), id, answer: wait, on_drop: None, observer })
     }
 
-    /// Tells that a request is about to be written, unless it was given up meanwhile. What is given up
-    /// before this is never written.
-    pub fn begin(&self, id: u64, told: impl FnOnce()) -> bool {
+    /// Records that a request is about to be written. Returns false if it was cancelled meanwhile; it is then never written.
+    pub fn begin(&self, id: u64, notifications: impl FnOnce()) -> bool {
         let mut pending = lock(&self.pending);
         let place = pending.written + 1;
         let Some(slot) = pending.slots.get_mut(&id) else { return false };
         slot.written = place;
         pending.written = place;
-        told();
+        notifications();
         true
     }
 
-    /// Tells that the request of a call could not be written to its end.
+    /// Records that the request was written incompletely.
     pub fn cut(&self, id: u64) {
         if let Some(slot) = lock(&self.pending).slots.get_mut(&id) {
             slot.cut = slot.call.is_some();
         }
     }
 
-    /// Tells that a notification is about to be written to where answers come from, too.
+    /// Records that a notification is about to be written on the connection that carries responses.
     pub fn begin_notification(&self) {
         let mut pending = lock(&self.pending);
         pending.written += 1;
-        if pending.told.len() == REMEMBERED {
-            pending.told.pop_front();
+        if pending.notifications.len() == REMEMBERED {
+            pending.notifications.pop_front();
         }
         let place = pending.written;
-        pending.told.push_back(place);
+        pending.notifications.push_back(place);
     }
 
     /// Takes the oldest notification that an error without an id may be about, if there is one.
     ///
-    /// An error has no id where the server could not read that of the request (JSON-RPC 2.0, section 5),
-    /// or where there was none: notifications are not answered (section 4.1), but some servers refuse
-    /// those that they do not know, or take them for requests that lack their id. Servers read in order,
-    /// so the notification is older than any request that was answered since.
-    fn take_told(&self) -> bool {
-        lock(&self.pending).told.pop_front().is_some()
+    /// An error has no id if the server could not read that of the request (JSON-RPC 2.0, section 5), or if there was none:
+    /// notifications are not answered (section 4.1), but some servers refuse unknown ones or treat them as requests without an
+    /// id. Servers read in order, so the notification is older than any request that was answered since.
+    fn take_notification(&self) -> bool {
+        lock(&self.pending).notifications.pop_front().is_some()
     }
 
     fn end(&self, id: u64, answered: bool) -> Option<Slot> {
@@ -243,24 +241,24 @@ impl Peer {
         Some(slot)
     }
 
-    /// Whether no request waits for its answer.
+    /// Returns whether no request is pending.
     pub fn idle(&self) -> bool {
         lock(&self.pending).slots.is_empty()
     }
 
-    /// Whether at most one request waits for its answer.
+    /// Returns whether at most one request is pending.
     pub fn alone(&self) -> bool {
         lock(&self.pending).slots.len() <= 1
     }
 
-    /// Ends a request with a failure of the transport.
+    /// Fails a request because of the transport.
     pub fn fail(&self, id: u64, failure: Failure) {
         if let Some(slot) = self.end(id, true) {
             let _ = slot.answer.send(Err(failure));
         }
     }
 
-    /// Ends every request: the connection is gone. Later requests fail the same way.
+    /// Fails every request: the connection is lost. Later requests fail the same way.
     pub fn close(&self, failure: &Failure) {
         let slots: Vec<(u64, bool)> = {
             let mut pending = lock(&self.pending);
@@ -270,12 +268,12 @@ impl Peer {
         for (id, cut) in slots {
             self.fail(id, Failure { may_have_run: failure.may_have_run && !cut, ..failure.clone() });
         }
-        // Whoever answers them sees that nobody listens any more.
+        // Their handlers are cancelled: the server cannot receive the responses.
         self.requests.clear();
     }
 
-    /// The only request under way, if there is exactly one. A subscription does not count: it stays
-    /// open for as long as the connection lasts.
+    /// Returns the only pending request, if there is exactly one. A subscription does not count: it stays open as long as the
+    /// connection.
     fn only_pending(&self) -> Option<u64> {
         let pending = lock(&self.pending);
         let mut ids = pending.slots.iter().filter(|(_, slot)| &*slot.method != "subscriptions/listen").map(|(id, _)| *id);
@@ -287,8 +285,8 @@ impl Peer {
         lock(&self.pending).slots.get(&id).and_then(|s| s.call)
     }
 
-    /// The call that something without an id most likely belongs to: the only one under way, however
-    /// many requests it has open (a task has two).
+    /// Returns the call that a message without an id most likely belongs to: the only one in progress, however many requests it
+    /// has (a task has two).
     fn likely_call(&self, arrival: &Arrival) -> Option<CallId> {
         arrival.call.or_else(|| {
             let pending = lock(&self.pending);
@@ -298,7 +296,7 @@ impl Peer {
         })
     }
 
-    /// Takes in one message of the server and acts on it.
+    /// Handles one message of the server.
     pub fn incoming(self: &Arc<Self>, body: Body, arrival: &Arrival, outbox: &Arc<dyn Outbox>) {
         let (body, bad_at) = wire::repair_utf8(body);
         let (mut parsed, mut lone_at) = wire::parse_mended(&body);
@@ -310,7 +308,7 @@ impl Peer {
             (parsed, lone_at) = wire::parse_mended(&front);
             if let Parsed::Bad(bad) = &mut parsed {
                 bad.detail.push_str("; a message followed on the same line");
-                // Whose it was is unknown; the one that waits may have its answer in what follows.
+                // Its request is unknown; the pending one may find its response in the following message.
                 bad.seems = Seems::Nothing;
             }
             (body, behind) = (front, messages);
@@ -319,7 +317,7 @@ impl Peer {
         let own = Arrival { size: arrival.size.saturating_sub(behind_size), ..arrival.clone() };
         let frame = self.record(&body, &parsed, &own);
         if let Some(at) = bad_at {
-            self.anomaly(AnomalyKind::BadUtf8, format!("byte {at} is no UTF-8; shown as U+FFFD"), arrival.call, Some(frame));
+            self.anomaly(AnomalyKind::BadUtf8, format!("byte {at} is not valid UTF-8; shown as U+FFFD"), arrival.call, Some(frame));
         }
         if let Some(at) = lone_at {
             let call = match &parsed {
@@ -352,7 +350,7 @@ impl Peer {
             let detail = format!("a batch array of {} members; {rest} were not read", members.len() + rest);
             self.anomaly(AnomalyKind::Batch, detail, arrival.call, Some(frame));
         }
-        // Members that name no request are reported once in all: a flood of them is one fault.
+        // Members that name no request are reported once in total: many of them are one fault.
         let (alone, mut unnamed) = (members.len() == 1, 0usize);
         for member in members {
             let (parsed, _) = wire::parse_mended(&member);
@@ -362,7 +360,7 @@ impl Peer {
                     continue;
                 }
                 Parsed::Bad(bad) if accepted => {
-                    // What stands in a batch was meant as a message, so it is no noise.
+                    // A member of a batch was meant as a message, so it is not noise.
                     let kind = if bad.kind == AnomalyKind::Noise { AnomalyKind::NotRpc } else { bad.kind };
                     self.bad(Bad { kind, detail: format!("a member of a batch: {}", bad.detail), ..bad }, arrival, Some(frame));
                     continue;
@@ -388,7 +386,7 @@ impl Peer {
         }
     }
 
-    /// Records the frame with what is known of it.
+    /// Records the frame with the known metadata.
     fn record(&self, body: &Body, parsed: &Parsed, arrival: &Arrival) -> u64 {
         let (kind, method, rpc_id) = match parsed {
             Parsed::Message(Message::Request { id, method, .. }) => (FrameKind::Request, Some(method.clone()), Some(id.clone())),
@@ -430,17 +428,17 @@ impl Peer {
         self.handler.anomaly(Anomaly { kind, detail, call, frame });
     }
 
-    /// Counts a fault and, where it can be told whose answer it was, fails that request at once.
+    /// Reports a protocol fault, and fails the request that it answers, if that is known.
     pub fn bad(&self, mut bad: Bad, arrival: &Arrival, frame: Option<u64>) {
         bounds::shorten(&mut bad.detail, bounds::LINE);
         let own = bad.id.as_deref().and_then(wire::our_id).filter(|id| lock(&self.pending).slots.contains_key(id));
         let blamed = match bad.seems {
             _ if own.is_some() => own,
-            // It answers something, but nothing that is waited for.
+            // A response, but to no pending request.
             _ if bad.id.is_some() => None,
             Seems::Nothing => None,
-            // What cannot be read as JSON is no notification either; those of ours are all alike.
-            Seems::Error(code) if code != wire::PARSE_ERROR && self.take_told() => {
+            // Invalid JSON cannot be about a notification: our notifications are valid and all alike.
+            Seems::Error(code) if code != wire::PARSE_ERROR && self.take_notification() => {
                 bad.detail.push_str("; it seems to be about a notification, which has no answer");
                 None
             }
@@ -456,12 +454,12 @@ impl Peer {
         }
     }
 
-    /// A message that outgrew the limit; `tail` is its end once that is known.
+    /// Handles a message over the limit; `tail` is its end, once known.
     pub fn too_large(&self, head: &Body, tail: Option<&Body>, seen: u64, arrival: &Arrival) -> bool {
         let id = tail.and_then(|t| wire::salvage_id(t.bytes())).or_else(|| wire::salvage_id(head.bytes()));
         let id = id.as_deref().and_then(wire::our_id).filter(|id| self.known(*id).is_some());
         let own = match id {
-            // The late answer of a request that was given up is not that of another.
+            // A late response to a cancelled request must not count as the response to another one.
             Some(id) => Some(id).filter(|id| lock(&self.pending).slots.contains_key(id)),
             None => self.only_pending(),
         };
@@ -494,10 +492,10 @@ impl Peer {
 
     fn response(&self, id: &str, answer: Result<Body, RpcError>, arrival: &Arrival, frame: u64) {
         let number = wire::our_id(id);
-        // Shown only; ours are short.
+        // For display only; our ids are short.
         let id = &*bounds::cut(id, 100);
         if let Some(slot) = number.and_then(|id| self.end(id, true)) {
-            lock(&self.pending).told.retain(|place| *place > slot.written);
+            lock(&self.pending).notifications.retain(|place| *place > slot.written);
             let reply = match answer {
                 Ok(result) => Ok(Reply {
                     result,

@@ -41,7 +41,7 @@ use super::spawn;
 /// How long a frame may take to be written.
 const WRITE: Duration = Duration::from_secs(5);
 
-/// What became of a process: nothing yet, or its end.
+/// The state of a process: running, or its exit.
 pub type Ended = watch::Receiver<Option<ExitStatus>>;
 
 /// The answer to a start: the process id, and what reports the end of the process.
@@ -71,8 +71,7 @@ struct Shared {
 }
 
 impl Reaper {
-    /// A reaper that runs `program reaper MARK` when the first process is to be started; with no program there is no
-    /// helper.
+    /// Creates a reaper that runs `program reaper MARK` when the first process starts; without a program there is no helper.
     pub fn new(program: Option<PathBuf>, mark: String) -> Reaper {
         Reaper { program, mark, helper: Mutex::new(None) }
     }

@@ -1,6 +1,6 @@
-//! MCP over a link: handshake of both eras, lists with their guards, health checks, subscriptions.
+//! An MCP session over a link: handshake of both eras, lists within their limits, health checks and subscriptions.
 //!
-//! A [`Link`] carries JSON-RPC (stdio or HTTP); everything that is the same over both is here.
+//! A [`Link`] carries JSON-RPC (stdio or HTTP); everything that both share is here.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -25,14 +25,14 @@ use crate::{
         server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
         time::{Stamp, short, size},
     },
-    engine::ports::{ClientHandler, Reply, Request, RequestObserver, Session},
+    engine::ports::{ClientHandler, Reply, Request, RequestObserver, Session, SubscriptionChange},
 };
 
-/// The newest version of the modern era that we speak.
+/// The newest supported version of the modern era.
 pub const MODERN: &str = "2026-07-28";
 /// The newest version of the legacy era, offered in `initialize`.
 pub const LEGACY: &str = "2025-11-25";
-/// Every version of the legacy era that we speak.
+/// Every supported version of the legacy era.
 pub const LEGACY_VERSIONS: [&str; 4] = [LEGACY, "2025-06-18", "2025-03-26", "2024-11-05"];
 
 /// The key of the protocol version in `_meta` (MCP 2026-07-28, basic, "Request metadata").
@@ -40,30 +40,30 @@ const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
-/// Supported versions of a server that are read.
+/// Number of supported versions that are read from a server.
 const VERSIONS: usize = 64;
 const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
 
-/// How long a subscription has to stand to count as one that works.
-const STANDS: Duration = Duration::from_secs(1);
-/// The pause before a subscription that ended is asked for again: at first, and at most.
+/// How long a subscription must last to count as working.
+const MIN_SUBSCRIPTION: Duration = Duration::from_secs(1);
+/// The pause before a subscription is renewed: first and maximum.
 const LISTEN_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// Carries JSON-RPC to one server and back.
 #[async_trait]
 pub trait Link: Send + Sync {
-    /// Sends a request whose `params._meta` gets the members of `meta` (a JSON object, or empty) and
-    /// a progress token when it belongs to a call, and waits for the answer. Dropping gives it up.
+    /// Sends a request whose `params._meta` gets the members of `meta` (a JSON object, or empty) and a progress token when it
+    /// belongs to a call, and waits for the response. Dropping the future cancels the request.
     async fn request(&self, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
     /// Sends a notification.
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure>;
-    /// The handshake is done: what was agreed.
+    /// Called when the handshake is done, with the agreed era and version.
     fn agreed(self: Arc<Self>, era: Era, version: &str);
     /// The process id, if it has one.
     fn pid(&self) -> Option<u32>;
-    /// Resolves when the connection is gone.
+    /// Resolves when the connection is lost.
     async fn closed(&self) -> Arc<ConnectFailure>;
-    /// Ends the connection in order.
+    /// Shuts the connection down.
     async fn close(&self) -> Exit;
 }
 
@@ -72,7 +72,7 @@ fn client_info() -> Value {
     json!({"name": "switchboard", "title": "Switchboard", "version": env!("CARGO_PKG_VERSION")})
 }
 
-/// What we offer to servers.
+/// The capabilities that this client offers to servers.
 fn capabilities(era: Era) -> Value {
     match era {
         Era::Legacy => json!({"roots": {"listChanged": true}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}),
@@ -89,7 +89,7 @@ fn modern_meta(version: &str, log_level: Option<&str>) -> String {
     meta.to_string()
 }
 
-/// A flow for the engine's own requests, which nobody watches.
+/// The observer of the engine's own requests; holds the reason of a cancellation.
 pub struct Quiet(pub &'static str);
 
 impl RequestObserver for Quiet {
@@ -112,7 +112,7 @@ pub struct McpSession {
     watched: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// What a handshake agreed on.
+/// The result of a handshake.
 struct Agreement {
     era: Era,
     version: String,
@@ -124,7 +124,7 @@ struct Agreement {
 }
 
 impl Agreement {
-    /// Reads the members of a result, each within its bound.
+    /// Reads the members of a result, each within its limit.
     fn read(
         era: Era,
         version: String,
@@ -147,7 +147,7 @@ impl Agreement {
     }
 }
 
-/// The capabilities as they came. Of an object over the bound only those that this client uses are stored.
+/// Returns the capabilities as received. If the object is over the limit, returns only those that this client uses.
 fn bounded_capabilities(raw: &RawValue) -> Body {
     if raw.get().len() <= bounds::DESCRIPTION {
         return Body::from(raw.get());
@@ -160,7 +160,7 @@ fn bounded_capabilities(raw: &RawValue) -> Body {
 }
 
 impl McpSession {
-    /// Does the handshake over a fresh link. The caller bounds the time.
+    /// Performs the handshake over a new link. The caller limits the time.
     pub async fn open(
         link: Arc<dyn Link>,
         spec: Arc<ServerSpec>,
@@ -206,13 +206,12 @@ impl McpSession {
         Ok(session)
     }
 
-    /// Subscribes to changes of the lists (MCP 2026-07-28, `subscriptions/listen`); the notifications
-    /// arrive like any other. Subscribes again when the stream ends, with a pause that grows while none
-    /// of them stands, and then reads the lists anew: in between nobody told of changes. While none stands,
-    /// they are read each time.
+    /// Subscribes to changes of the lists (MCP 2026-07-28, `subscriptions/listen`); the notifications arrive like any other.
+    /// Renews the subscription when the stream ends, after a pause that grows while subscriptions fail. Each renewal also reads
+    /// the lists again, since changes in between were not reported.
     ///
-    /// Called again with other resources to be told about (`resourceSubscriptions`), it replaces the
-    /// stream by another: the specification has no way to change one.
+    /// Called again with other resources to watch (`resourceSubscriptions`), it replaces the stream by another: the
+    /// specification has no way to change one.
     fn listen(&self) {
         let declares = |key: &str| self.info.declares(&[key, "listChanged"]);
         let watched: Vec<String> = self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
@@ -231,9 +230,9 @@ impl McpSession {
             let (mut pause, mut gap) = (LISTEN_PAUSE.0, false);
             loop {
                 let request = Request { method: "subscriptions/listen".into(), params: Body::json(&filter), call: None, repeatable: true };
-                let ended = link.request(request, &meta, Arc::new(Quiet("the console no longer listens")));
+                let ended = link.request(request, &meta, Arc::new(Quiet("the console ended the subscription")));
                 tokio::pin!(ended);
-                let at_once = timeout(STANDS, &mut ended).await.ok();
+                let at_once = timeout(MIN_SUBSCRIPTION, &mut ended).await.ok();
                 let stood = at_once.is_none();
                 if stood && std::mem::take(&mut gap) {
                     handler.notification("notifications/tools/list_changed", &Body::default(), None);
@@ -247,7 +246,7 @@ impl McpSession {
                         if watched.is_empty() {
                             return;
                         }
-                        // The lists may still be told about when the resources are not.
+                        // The server may still report changes of lists when it refuses those of resources.
                         let why = failure.rpc.as_ref().map_or(&failure.message, |rpc| &rpc.message);
                         all.lock().unwrap_or_else(PoisonError::into_inner).retain(|uri| !watched.contains(uri));
                         handler.unsubscribed(&watched, why);
@@ -257,7 +256,7 @@ impl McpSession {
                         }
                         continue;
                     }
-                    // Of a server that lets no subscription stand nothing is heard: its lists are read as often as it is asked.
+                    // A server whose subscriptions all fail reports no changes: read its lists at each attempt.
                     Err(failure) if gap && !stood && failure.may_have_run && failure.status.is_none_or(|status| status >= 500) => {
                         handler.notification("notifications/tools/list_changed", &Body::default(), None);
                     }
@@ -274,14 +273,14 @@ impl McpSession {
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(task));
     }
 
-    /// Reads all pages of one list, within the guards; what went wrong and how long the list holds goes to `raw`.
+    /// Reads all pages of one list within the limits; warnings and the TTL of the list go to `raw`.
     ///
-    /// The lists of one server take at most [`Limits::message_bytes`](crate::domain::server::Limits) together.
+    /// The lists of one server take at most [`Limits::message_bytes`](crate::domain::server::Limits) in total.
     async fn list(&self, method: &str, key: &'static str, raw: &mut RawLists, until: Instant) -> Result<Vec<Body>, Failure> {
         let (limits, mut items, mut cursors) = (self.spec.limits, Vec::new(), HashSet::new());
-        // Of what is told when it changes, the age says nothing.
-        let told = self.info.declares(&[method.split('/').next().unwrap_or_default(), "listChanged"]);
-        let ages = self.info.era == Era::Modern && !told;
+        // A list whose changes are reported does not need its TTL.
+        let reports_changes = self.info.declares(&[method.split('/').next().unwrap_or_default(), "listChanged"]);
+        let ages = self.info.era == Era::Modern && !reports_changes;
         let mut cursor: Option<String> = None;
         for page in 1.. {
             let params = cursor.as_ref().map(|c| Body::json(&json!({"cursor": c}))).unwrap_or_default();
@@ -328,13 +327,13 @@ impl McpSession {
         Ok(items)
     }
 
-    /// Reports that a list is not whole.
+    /// Reports that a list is incomplete.
     fn cut_list(&self, raw: &mut RawLists, detail: String) {
         self.handler.anomaly(Anomaly { kind: AnomalyKind::Pagination, detail: detail.clone(), call: None, frame: None });
         raw.warnings.push(detail);
     }
 
-    /// One of the optional lists: a failure is a warning.
+    /// Reads one of the optional lists: a failure is a warning.
     async fn optional_list(&self, capability: &str, method: &str, key: &'static str, raw: &mut RawLists, until: Instant) -> Vec<Body> {
         if !self.info.declares(&[capability]) {
             return vec![];
@@ -346,7 +345,7 @@ impl McpSession {
         }
         match self.list(method, key, raw, until).await {
             Ok(items) => items,
-            // Servers that declare resources often know no templates.
+            // Servers that declare resources often do not support templates.
             Err(failure) if failure.rpc.as_ref().is_some_and(|rpc| rpc.code == -32601) => vec![],
             Err(failure) => {
                 raw.timed_out |= failure.kind == FailureKind::Timeout;
@@ -358,7 +357,7 @@ impl McpSession {
     }
 }
 
-/// Whether asking again would be answered in the same way.
+/// Returns whether the same request would fail the same way again.
 fn refused(failure: &Failure) -> bool {
     failure.rpc.is_some() || failure.status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 425 | 429))
 }
@@ -379,8 +378,8 @@ impl Session for McpSession {
 
     async fn lists(&self) -> Result<RawLists, Failure> {
         let mut raw = RawLists::default();
-        // The caller waits no longer than for the whole time, and then has nothing: a little less leaves
-        // what was read by then.
+        // The caller drops this future at the limit and then has nothing. Ending a little earlier returns what was read by
+        // then.
         let limit = self.spec.timeouts.list;
         let until = Instant::now() + limit.saturating_sub((limit / 10).min(Duration::from_millis(250)));
         if self.info.declares(&["tools"]) {
@@ -392,20 +391,22 @@ impl Session for McpSession {
         Ok(raw)
     }
 
-    async fn subscribe(&self, uri: &str, on: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, uri: &str, change: SubscriptionChange) -> Result<(), Failure> {
         if self.info.era == Era::Modern {
             {
                 let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-                if on {
-                    watched.insert(uri.to_owned())
-                } else {
-                    watched.remove(uri)
+                match change {
+                    SubscriptionChange::Subscribe => watched.insert(uri.to_owned()),
+                    SubscriptionChange::Unsubscribe => watched.remove(uri),
                 };
             }
             self.listen();
             return Ok(());
         }
-        let method = if on { "resources/subscribe" } else { "resources/unsubscribe" };
+        let method = match change {
+            SubscriptionChange::Subscribe => "resources/subscribe",
+            SubscriptionChange::Unsubscribe => "resources/unsubscribe",
+        };
         let request = Request { method: method.into(), params: Body::json(&json!({"uri": uri})), call: None, repeatable: true };
         self.link.request(request, &self.meta, Arc::new(Quiet("no answer to the subscription"))).await.map(drop)
     }
@@ -414,7 +415,7 @@ impl Session for McpSession {
         // 2026-07-28 has no ping.
         let method = if self.info.era == Era::Legacy { "ping" } else { "server/discover" };
         let request = Request { method: method.into(), params: Body::default(), call: None, repeatable: true };
-        match self.link.request(request, &self.meta, Arc::new(Quiet("no sign of life in time"))).await {
+        match self.link.request(request, &self.meta, Arc::new(Quiet("no response in time"))).await {
             Err(failure) if failure.rpc.is_none() => Err(failure),
             _ => Ok(()),
         }
@@ -434,7 +435,7 @@ impl Session for McpSession {
 enum Refusal {
     /// The server does not know the modern era; `initialize` may be tried.
     NotModern(Box<ConnectFailure>),
-    /// No use trying.
+    /// Another attempt is useless.
     Fatal(Box<ConnectFailure>),
 }
 
@@ -501,7 +502,7 @@ async fn initialize(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agre
     Ok(Agreement::read(Era::Legacy, version, server, instructions, capabilities))
 }
 
-/// A failed request as a failed step of connecting.
+/// Returns a failed request as a failed step of connecting.
 pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
     let unsent = failure.kind == FailureKind::Transport && !failure.may_have_run && failure.status.is_none();
     let step = if unsent { Step::Dial } else { step };
@@ -523,38 +524,38 @@ pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
     report.bounded()
 }
 
-/// What a connection shares with its closing: who is waiting for the end, and the reason once known.
+/// The end of a connection: who waits for it, and the reason once known.
 pub struct Ending {
     reason: Mutex<Option<Arc<ConnectFailure>>>,
     over: CancellationToken,
 }
 
 impl Ending {
-    /// A connection that still lives.
+    /// Creates the state of an open connection.
     pub fn new() -> Ending {
         Ending { reason: Mutex::new(None), over: CancellationToken::new() }
     }
 
-    /// The connection is gone; the first reason counts.
+    /// Records that the connection is lost. The first reason counts.
     pub fn end(&self, reason: ConnectFailure) {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Arc::new(reason));
         self.over.cancel();
     }
 
-    /// Resolves when the connection is gone.
+    /// Resolves when the connection is lost.
     pub async fn wait(&self) -> Arc<ConnectFailure> {
         self.over.cancelled().await;
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
         reason.unwrap_or_else(|| Arc::new(ConnectFailure::new(Step::Run, "the connection ended")))
     }
 
-    /// Whether it is gone.
+    /// Returns whether the connection is lost.
     pub fn over(&self) -> bool {
         self.over.is_cancelled()
     }
 }
 
-/// The `_meta` members of one request: `meta` and a progress token for requests of a call.
+/// Returns the `_meta` members of one request: `meta`, and a progress token for requests of a call.
 pub fn meta_with_token(meta: &str, call: Option<CallId>, id: u64) -> String {
     match (call, meta) {
         (None, meta) => meta.to_owned(),
@@ -574,7 +575,7 @@ mod tests {
         engine::ports::{ConnectionObserver, FrameDraft},
     };
 
-    /// A server of the modern era whose subscriptions live for so long, one after the other.
+    /// A modern server whose subscriptions last for the given times, one after the other.
     struct Streams {
         lives: Mutex<Vec<Duration>>,
         asked: Mutex<Vec<Duration>>,
@@ -611,7 +612,7 @@ mod tests {
         }
     }
 
-    /// Notes when the lists are to be read again.
+    /// Records when the lists must be read again.
     struct Listener {
         began: Instant,
         changed: Mutex<Vec<Duration>>,
@@ -658,9 +659,9 @@ mod tests {
         let _session = McpSession::open(link.clone(), spec, handler.clone(), None, Stamp(0)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(600)).await;
         let halves = |times: &Mutex<Vec<Duration>>| times.lock().unwrap().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
-        // Half a second after one that stood; from there twice as long each time while none does.
+        // Half a second after a subscription that worked; then twice as long each time while none does.
         assert_eq!(halves(&link.asked), [0, 121, 123, 127, 135, 256, 377]);
-        // At each that does not stand, and a second into each that does, but for the first: nothing was missed before it.
+        // At each failed subscription, and a second into each working one except the first: before it no change was missed.
         assert_eq!(halves(&handler.changed), [121, 123, 127, 137, 258, 379]);
     }
 }

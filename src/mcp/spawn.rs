@@ -1,4 +1,4 @@
-//! Starts a server's process and ends everything that came of it.
+//! Starts a server's process and ends it with all its descendants.
 //!
 //! One of the two places with `unsafe` code: a child makes itself the leader of a new session before it
 //! becomes the server. So it has no controlling terminal (it cannot draw on ours, read our keys or be
@@ -19,10 +19,10 @@ use tokio::{net::unix::pipe, process::Child};
 use super::reaper::{Ended, Reaper, ServerCommand};
 use crate::domain::server::Transport;
 
-/// The variable that marks every process that came of a server, with the instance and the server's number.
+/// The variable that marks every process of a server, with the instance and the server's number.
 pub const MARK: &str = "SWITCHBOARD_INSTANCE";
 
-/// Variables that a server gets without asking: what programs need to find their way, no credentials.
+/// Variables that a server inherits by default: those that programs need to work, no credentials.
 const PASSED: &[&str] = &[
     "PATH",
     "HOME",
@@ -50,29 +50,29 @@ const PASSED: &[&str] = &[
     "no_proxy",
 ];
 
-/// A server's process and our ends of its pipes. Dropped before its end, it is killed with its group.
+/// A server's process and our ends of its pipes. Dropping it kills the process with its group.
 pub struct Process {
-    /// Its number, and that of the session and the group that it leads.
+    /// The process id, which is also that of the session and the group that it leads.
     pub pid: u32,
-    /// What it reads.
+    /// Its stdin.
     pub stdin: pipe::Sender,
-    /// What it writes.
+    /// Its stdout.
     pub stdout: pipe::Receiver,
     /// Its stderr.
     pub stderr: pipe::Receiver,
-    /// How it ends.
+    /// Its exit.
     pub end: End,
 }
 
-/// What reports the end of a server's process.
+/// The source of the exit of a server's process.
 pub enum End {
-    /// It is our own child.
+    /// Our own child.
     Own(Child),
-    /// It is the helper's child.
+    /// The helper's child.
     Helpers {
-        /// Its number.
+        /// The process id.
         pid: u32,
-        /// What the helper reports.
+        /// The helper's report.
         ended: Ended,
     },
 }

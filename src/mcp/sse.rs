@@ -1,4 +1,4 @@
-//! Server-sent events (WHATWG HTML, section 9.2), incrementally and within a limit. Pure.
+//! Parses server-sent events (WHATWG HTML, section 9.2) incrementally and within a size limit. Pure.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ pub struct Event {
     pub id: Option<Arc<str>>,
     /// Its `data`, lines joined by `\n`. Empty for an event that only carries an id or a retry time.
     pub data: Vec<u8>,
-    /// When its first byte came.
+    /// When its first byte arrived.
     pub first: Stamp,
     /// Bytes on the wire.
     pub size: u64,
 }
 
-/// Lines of data from this length on are moved into the event.
+/// Data lines of at least this length are moved into the event.
 const MOVED: usize = 64 << 10;
 
-/// The event outgrew the limit.
+/// The event exceeded the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
@@ -42,7 +42,7 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// A parser for one stream, for events of up to `limit` bytes.
+    /// Creates a parser for one stream, for events of up to `limit` bytes.
     pub fn new(limit: usize) -> Parser {
         Parser {
             limit,
@@ -58,17 +58,17 @@ impl Parser {
         }
     }
 
-    /// The last event id.
+    /// Returns the last event id.
     pub fn last_id(&self) -> Option<&Arc<str>> {
         self.id.as_ref()
     }
 
-    /// Whether the stream stands within an event.
+    /// Returns whether the stream is within an event.
     pub fn within_event(&self) -> bool {
         self.has_data || !self.line.is_empty()
     }
 
-    /// Takes in a chunk that came at `now`.
+    /// Parses a chunk that arrived at `now`.
     pub fn feed(&mut self, mut chunk: &[u8], now: Stamp, mut out: impl FnMut(Event)) -> Result<(), TooLong> {
         while !chunk.is_empty() {
             if std::mem::take(&mut self.after_cr) && chunk[0] == b'\n' {

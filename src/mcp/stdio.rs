@@ -1,4 +1,4 @@
-//! The stdio link: a child process, its three pipes, and its end.
+//! The stdio transport: a child process, its three pipes and its end.
 
 use std::{
     sync::{
@@ -46,12 +46,12 @@ const QUEUE: usize = 64;
 const DRAIN: Duration = Duration::from_millis(150);
 /// How long the reading of that output may take at most.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// How long a line may stand without another byte after a request was given up, before it counts as one
-/// that will never be finished: what the server says next would be glued to it.
+/// Maximum pause within a line after a request was cancelled. A longer pause means an unfinished line, to which the next
+/// message would be appended.
 const STALL: Duration = Duration::from_secs(1);
-/// How long it may go on then if bytes still come.
+/// Maximum time for such a line while bytes still arrive.
 const SLOW_LINE: Duration = Duration::from_secs(30);
-/// How long a line over the limit may go on: meanwhile no other answer can come.
+/// Maximum time for a line over the limit: no other message can arrive meanwhile.
 const LONG_LINE: Duration = Duration::from_secs(10);
 /// How long is waited for the reason of an end that was noticed because nothing can be written any more.
 const KNOWN: Duration = Duration::from_secs(1);
@@ -92,19 +92,19 @@ pub struct StdioLink {
     mark: String,
     reaper: Arc<Reaper>,
     ending: Arc<Ending>,
-    /// Told when a request that was written is given up.
-    given_up: Arc<Notify>,
+    /// Notified when a request that was written is cancelled.
+    cancelled: Arc<Notify>,
     exit: watch::Receiver<Option<Exit>>,
     /// Cancelled to close the server's stdin.
     end_input: CancellationToken,
-    /// Set once we end the process ourselves, so that its end is no failure.
+    /// Cancelled when this side ends the process, so that its end does not count as a failure.
     closing: CancellationToken,
 }
 
-struct Answers(mpsc::Sender<Outgoing>);
+struct ResponseSender(mpsc::Sender<Outgoing>);
 
 #[async_trait]
-impl Outbox for Answers {
+impl Outbox for ResponseSender {
     async fn reply(&self, body: Body) {
         let _ = self
             .0
@@ -129,14 +129,14 @@ impl StdioLink {
         let (out, queue) = mpsc::channel(QUEUE);
         let (exit_to, exit) = watch::channel(None);
         let link = Arc::new(StdioLink {
-            outbox: Arc::new(Answers(out.clone())),
+            outbox: Arc::new(ResponseSender(out.clone())),
             peer,
             out,
             pid,
             mark,
             reaper,
             ending: Arc::new(Ending::new()),
-            given_up: Arc::default(),
+            cancelled: Arc::default(),
             exit,
             end_input: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -147,7 +147,7 @@ impl StdioLink {
         Ok(link)
     }
 
-    /// The process's life: reads its output until it ends or can no longer be talked to, then reports the end.
+    /// Reads the output of the process until it ends or cannot be reached, then reports the end.
     async fn live(
         self: Arc<Self>,
         mut child: End,
@@ -157,7 +157,7 @@ impl StdioLink {
         exit_to: watch::Sender<Option<Exit>>,
     ) {
         let busy = Arc::new(AtomicBool::new(false));
-        let mut reader = tokio::spawn(read(self.peer.clone(), stdout, self.outbox.clone(), self.given_up.clone(), busy.clone()));
+        let mut reader = tokio::spawn(read(self.peer.clone(), stdout, self.outbox.clone(), self.cancelled.clone(), busy.clone()));
         let closed_input = async {
             if !matches!(writer.await, Ok(Input::ClosedByServer)) {
                 std::future::pending::<()>().await;
@@ -220,7 +220,7 @@ impl StdioLink {
         let mut reason = ConnectFailure::new(Step::Run, summary);
         reason.exit = exit;
         reason.stderr = handler.last_stderr(20);
-        // Whoever is failed by the end can find out that it is one.
+        // Set before requests fail, so that their callers can recognise the end.
         self.ending.end(reason);
         self.peer.close(&failure);
         self.end_input.cancel();
@@ -262,7 +262,7 @@ impl StdioLink {
     /// Nothing can be written any more. Why is known in a moment: first the pipe ends, then the process is seen to have.
     async fn gone(&self) -> Failure {
         let Ok(why) = timeout(KNOWN, self.ending.wait()).await else {
-            return Failure::new(FailureKind::Transport, "the server is no longer connected");
+            return Failure::new(FailureKind::Transport, "the server is not connected any more");
         };
         let kind = if why.exit.is_some() { FailureKind::Exited } else { FailureKind::Transport };
         let mut failure = Failure::new(kind, why.summary.clone());
@@ -281,12 +281,12 @@ impl Link for StdioLink {
         let (out, call) = (self.out.clone(), request.call);
         let sending = Sending { id, taken: Arc::default() };
         if &*method != "initialize" {
-            let (taken, given_up) = (sending.taken.clone(), self.given_up.clone());
+            let (taken, cancelled) = (sending.taken.clone(), self.cancelled.clone());
             ticket.on_drop(move |id, reason| {
                 if !taken.load(Ordering::Relaxed) {
                     return;
                 }
-                given_up.notify_one();
+                cancelled.notify_one();
                 let params = Body::json(&serde_json::json!({"requestId": id, "reason": reason}));
                 let body = wire::notification("notifications/cancelled", &params, "");
                 let method = Some("notifications/cancelled".into());
@@ -371,12 +371,12 @@ impl Link for StdioLink {
 enum Input {
     /// We want to write no more.
     Closed,
-    /// Nobody reads it any more.
+    /// The process has closed its input.
     ClosedByServer,
 }
 
-/// Writes what is queued, one message a line. Frames are told before they are written, so that an
-/// answer can never be seen before its request.
+/// Writes queued messages, one per line. Frames are reported before they are written, so that no response is seen before its
+/// request.
 async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiver<Outgoing>, end: CancellationToken) -> Input {
     loop {
         let next = tokio::select! {
@@ -384,7 +384,7 @@ async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiv
             // What is queued is still written before the input is closed.
             next = queue.recv() => next,
             () = end.cancelled() => return Input::Closed,
-            // Seen at once, not only when the next message cannot be written.
+            // Detected immediately, not only when the next write fails.
             _ = stdin.ready(Interest::ERROR) => return Input::ClosedByServer,
         };
         let Some(message) = next else { return Input::Closed };
@@ -397,7 +397,7 @@ async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiv
         if let Some(request) = &message.request {
             let begun = peer.begin(request.id, || {
                 request.taken.store(true, Ordering::Relaxed);
-                // Before the first byte, however long the line: what is given up from here on may have arrived.
+                // Checked before the first byte of the line: a request cancelled after this may have arrived.
                 sent(at);
             });
             if !begun {
@@ -446,11 +446,11 @@ async fn drain(reader: &mut JoinHandle<Output>, busy: &AtomicBool) {
 enum Output {
     /// It ended.
     Ended,
-    /// It stands within a line that will never be finished.
+    /// The stream stopped within a line that will never be finished.
     Stuck,
 }
 
-/// The patience with a line that stands unfinished.
+/// The time limit for an unfinished line.
 #[derive(Clone, Copy)]
 struct Patience {
     /// When it is over, unless the line ends.
@@ -459,14 +459,14 @@ struct Patience {
     at_most: Instant,
 }
 
-/// Reads lines until the stream ends, or stands within a line for so long that it is of no more use.
+/// Reads lines until the stream ends or stops within a line for too long.
 ///
 /// `busy` is set while messages that came are being read: the end of the process does not cut that short.
 async fn read(
     peer: Arc<Peer>,
     mut stdout: pipe::Receiver,
     outbox: Arc<dyn Outbox>,
-    given_up: Arc<Notify>,
+    cancelled: Arc<Notify>,
     busy: Arc<AtomicBool>,
 ) -> Output {
     let limit = peer.spec().limits.message_bytes;
@@ -481,7 +481,7 @@ async fn read(
                 Ok(0) | Err(_) => break Output::Ended,
                 Ok(_) => {}
             },
-            () = given_up.notified() => {
+            () = cancelled.notified() => {
                 let now = Instant::now();
                 match &mut patience {
                     // Over the limit already, so it is not waited for.
@@ -559,7 +559,7 @@ async fn read_stderr(handler: Arc<dyn ClientHandler>, mut stderr: pipe::Receiver
     let mut lines = Lines::new(STDERR_LINE);
     let (mut second, mut passed, mut held) = (handler.now(), 0u32, 0u64);
     loop {
-        // What was held back is told after a second even when nothing more comes.
+        // Held-back output is reported after a second, even if no more arrives.
         let pause = if held > 0 { Duration::from_secs(1) } else { Duration::MAX };
         if let Ok(Ok(0) | Err(_)) = timeout(pause, stderr.read_buf(lines.buffer())).await {
             break;

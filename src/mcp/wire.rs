@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0 as it really arrives: parsing that keeps every byte, and salvage of what does not parse.
+//! JSON-RPC 2.0 on the wire: parses messages without changing a byte, and salvages invalid ones.
 //!
 //! Pure functions over bytes, used by both transports. Results stay raw: they are slices of the frame.
 
@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 
 use crate::domain::{body::Body, bounds, call::RpcError, frame::AnomalyKind};
 
-/// A JSON-RPC message of the other side.
+/// A JSON-RPC message of the server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
-    /// It asks something.
+    /// A request.
     Request {
         /// Its id, JSON text.
         id: Arc<str>,
@@ -24,14 +24,14 @@ pub enum Message {
         /// `params`, empty when absent.
         params: Body,
     },
-    /// It tells something.
+    /// A notification.
     Notification {
         /// The method.
         method: Arc<str>,
         /// `params`, empty when absent.
         params: Body,
     },
-    /// It answers.
+    /// A response.
     Response {
         /// The id as JSON text.
         id: Arc<str>,
@@ -40,45 +40,45 @@ pub enum Message {
     },
 }
 
-/// What a piece of input turned out to be.
+/// The result of parsing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Parsed {
     /// A message.
     Message(Message),
-    /// A batch array, with its first [`BATCH_MEMBERS`] members and the number of those behind them.
+    /// A batch array: its first [`BATCH_MEMBERS`] members and the number of further ones.
     Batch(Vec<Body>, usize),
-    /// Nothing that can be understood.
+    /// Invalid input.
     Bad(Bad),
 }
 
-/// Why a piece of input could not be understood, and whose answer it seems to be.
+/// Why input is invalid, and which request it seems to answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bad {
-    /// What is wrong with it.
+    /// The kind of fault.
     pub kind: AnomalyKind,
-    /// The details for people.
+    /// The details for the user.
     pub detail: String,
-    /// The id that could be salvaged, JSON text.
+    /// The salvaged id, as JSON text.
     pub id: Option<Arc<str>>,
-    /// What it seems to be, for when it has no id.
+    /// What it seems to be, if it has no id.
     pub seems: Seems,
 }
 
-/// What input that cannot be understood seems to be.
+/// What invalid input seems to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seems {
-    /// Nothing that anybody waits for.
+    /// Not a response.
     Nothing,
-    /// The answer to some request.
+    /// The response to some request.
     Answer,
-    /// An error with this code, of which the server does not say what it answers.
+    /// An error with this code that names no request.
     Error(i64),
 }
 
-/// How many members of one batch array are read. The rest are counted: a line of 15 MB could hold millions.
+/// Maximum number of batch members that are read. The rest are counted: a line of 15 MB could hold millions.
 pub const BATCH_MEMBERS: usize = 10_000;
 
-/// The members of a batch array, as far as they are read.
+/// The members of a batch array that are read.
 struct Members<'a> {
     first: Vec<&'a RawValue>,
     rest: usize,
@@ -112,7 +112,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// The code of an error in reading JSON (JSON-RPC 2.0, section 5.1).
+/// The parse error code (JSON-RPC 2.0, section 5.1).
 pub const PARSE_ERROR: i64 = -32700;
 
 #[derive(Deserialize)]
@@ -135,7 +135,7 @@ struct Envelope<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// An id or a method as far as it is of use: cut, it is still longer than `limit`.
+/// An id or a method, cut a little over `limit` so that it is recognised as too long.
 fn shared(text: &str, limit: usize) -> Arc<str> {
     bounds::cut(text, limit + 64).into()
 }
@@ -149,7 +149,7 @@ struct WireError<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// Understands one message. The bytes must be UTF-8 (see [`repair_utf8`]).
+/// Parses one message. The bytes must be UTF-8 (see [`repair_utf8`]).
 pub fn parse(body: &Body) -> Parsed {
     let first = body.bytes().iter().find(|b| !b.is_ascii_whitespace());
     match first {
@@ -161,12 +161,12 @@ pub fn parse(body: &Body) -> Parsed {
             Ok(envelope) => understand(body, envelope),
             Err(error) => bad(body, AnomalyKind::BadJson, error.to_string()),
         },
-        _ => bad(body, AnomalyKind::Noise, "a line that is no JSON".into()),
+        _ => bad(body, AnomalyKind::Noise, "a line that is not JSON".into()),
     }
 }
 
 fn bad(body: &Body, kind: AnomalyKind, detail: String) -> Parsed {
-    // Noise is what programs print; it is nobody's answer. What is broken may well be one.
+    // Noise is program output and never a response. A broken message may be one.
     let seems = if kind == AnomalyKind::BadJson { Seems::Answer } else { Seems::Nothing };
     Parsed::Bad(Bad { kind, detail, id: salvage_id(body.bytes()), seems })
 }
@@ -211,7 +211,7 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// Replaces bytes that are no UTF-8 by U+FFFD. Says where the first one stood.
+/// Replaces invalid UTF-8 with U+FFFD. Returns the position of the first invalid byte.
 pub fn repair_utf8(body: Body) -> (Body, Option<usize>) {
     match std::str::from_utf8(body.bytes()) {
         Ok(_) => (body, None),
@@ -219,9 +219,9 @@ pub fn repair_utf8(body: Body) -> (Body, Option<usize>) {
     }
 }
 
-/// Understands one message like [`parse`], in spite of escapes that are half a surrogate pair, and says
-/// where the first of them stands. RFC 8259 (section 8.2) leaves open what they mean, and no text can
-/// hold them. They are read as U+FFFD, but for those in a result, which stays as it came.
+/// Parses one message like [`parse`], despite escapes that are half a surrogate pair, and returns the position of the first of
+/// them. RFC 8259 (section 8.2) leaves their meaning open, and no text can hold them. They are read as U+FFFD, except in a
+/// result, which stays as it came.
 pub fn parse_mended(body: &Body) -> (Parsed, Option<usize>) {
     let parsed = parse(body);
     let Some((mended, at)) = mend_surrogates(body.bytes()) else { return (parsed, None) };
@@ -229,13 +229,13 @@ pub fn parse_mended(body: &Body) -> (Parsed, Option<usize>) {
     (if reads { parsed } else { parse(&Body::new(mended)) }, Some(at))
 }
 
-/// The JSON value, with every half of a surrogate pair read as U+FFFD. `None` when this is no JSON.
+/// Returns the JSON value, with every half of a surrogate pair read as U+FFFD; `None` if this is not JSON.
 pub fn value(body: &Body) -> Option<serde_json::Value> {
     body.value().or_else(|| serde_json::from_slice(&mend_surrogates(body.bytes())?.0).ok())
 }
 
-/// Replaces escapes that are half a surrogate pair by that of U+FFFD, and says where the first one
-/// stood; `None` when there is none.
+/// Replaces escapes that are half a surrogate pair with U+FFFD, and returns the position of the first one; `None` when there is
+/// none.
 fn mend_surrogates(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut lone, mut at) = (vec![], 0);
     // Outside of strings JSON has no backslash.
@@ -262,10 +262,10 @@ fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Finds the value of `"id"` at the top level of something that is nearly JSON.
+/// Finds the value of `"id"` at the top level of almost valid JSON.
 ///
-/// Reads from the front with an eye on strings and nesting; where that finds nothing (the input is
-/// cut off or broken before its id), looks for the last `"id":` from the end.
+/// Reads from the front, tracking strings and nesting. If that finds nothing (the input is cut off or broken before its id),
+/// looks for the last `"id":` from the end.
 pub fn salvage_id(bytes: &[u8]) -> Option<Arc<str>> {
     front_id(bytes).or_else(|| tail_id(bytes))
 }
@@ -328,7 +328,7 @@ fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Index of the quote that ends the string beginning at `start`.
+/// Returns the index of the quote that ends the string starting at `start`.
 fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     while at < bytes.len() {
@@ -341,13 +341,13 @@ fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     None
 }
 
-/// Reads one of our ids back: numbers, and the string form that some servers make of them.
+/// Reads one of our ids: a number, or the string form that some servers make of it.
 pub fn our_id(id: &str) -> Option<u64> {
     id.trim_matches('"').parse().ok()
 }
 
-/// The text of a request. `params` and `meta` are JSON objects, either may be empty; the bytes of
-/// `params` go out as they are but for line ends, which JSON has only between tokens.
+/// Returns the text of a request. `params` and `meta` are JSON objects, either may be empty; the bytes of `params` stay
+/// unchanged except for line ends, which JSON has only between tokens.
 pub fn request(id: u64, method: &str, params: &Body, meta: &str) -> Body {
     let mut text = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{}", quoted(method)).into_bytes();
     push_params(&mut text, params, meta);
@@ -355,7 +355,7 @@ pub fn request(id: u64, method: &str, params: &Body, meta: &str) -> Body {
     Body::new(text)
 }
 
-/// The text of a notification.
+/// Returns the text of a notification.
 pub fn notification(method: &str, params: &Body, meta: &str) -> Body {
     let mut text = format!("{{\"jsonrpc\":\"2.0\",\"method\":{}", quoted(method)).into_bytes();
     push_params(&mut text, params, meta);
@@ -363,7 +363,7 @@ pub fn notification(method: &str, params: &Body, meta: &str) -> Body {
     Body::new(text)
 }
 
-/// The text of an answer to a request of the other side; `id` is JSON text.
+/// Returns the text of a response to a request of the server; `id` is JSON text.
 pub fn response(id: &str, answer: &Result<serde_json::Value, (i64, String)>) -> Body {
     Body::from(match answer {
         Ok(result) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}"),
@@ -385,7 +385,7 @@ fn push_params(text: &mut Vec<u8>, params: &Body, meta: &str) {
     }
 }
 
-/// Adds the members of `meta` to `params._meta`; members that `params` has already win.
+/// Adds the members of `meta` to `params._meta`; members that `params` already has win.
 fn with_meta(params: &Body, meta: &str) -> Vec<u8> {
     let plain = params.bytes().trim_ascii();
     if meta.is_empty() {

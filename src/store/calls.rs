@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::ConnectionError;
 use crate::domain::{body::Body, call::CallSpec, id::CallId, journal::CallRecord};
 
-/// Longest result that is kept, in bytes.
+/// Maximum size of a stored result, in bytes.
 const LONGEST: usize = 64 << 10;
 
 /// Writes a call.

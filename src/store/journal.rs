@@ -1,8 +1,8 @@
-//! The journal's own connection, on which whoever waits for an entry writes it.
+//! The journal: writes run entries on its own connection, on the caller's thread.
 //!
-//! A transaction takes some ten microseconds, as it goes to the system and not to the disk; that is less than a thread
-//! takes to be woken. Where it can take longer, since the disk is waited for, was slow lately, or another program
-//! writes, the runtime is told before, so that it has another thread for its other tasks.
+//! A transaction takes about ten microseconds, because it goes to the operating system and not to the disk; waking a thread
+//! takes longer. When a write may take longer (it waits for the disk, was slow lately, or another program writes), the runtime
+//! is notified first, so that it moves its other tasks to another thread.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use crate::domain::{journal::RunEntry, run::RunId};
 /// A write that takes longer than this was slow.
 const SLOW: Duration = Duration::from_millis(5);
 
-/// Writes after a slow one before which the runtime is told.
+/// Number of writes after a slow one that notify the runtime first.
 const WARY: u32 = 100;
 
 /// Writes between two checkpoints: about as many as fill the thousand pages after which SQLite would do one itself.
@@ -33,8 +33,8 @@ pub struct Journal {
     inner: Mutex<Inner>,
     /// Whether each write waits for the disk.
     flush: bool,
-    /// Writes left before which the runtime is told.
-    wary: AtomicU32,
+    /// Number of remaining writes that notify the runtime first.
+    blocking_writes: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Journal {
         // A checkpoint waits for the disk: another thread does it.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         let inner = Inner { connection, place: runs::Place::default(), writes: 0 };
-        Ok(Journal { inner: Mutex::new(inner), flush, wary: AtomicU32::new(0) })
+        Ok(Journal { inner: Mutex::new(inner), flush, blocking_writes: AtomicU32::new(0) })
     }
 
     /// Writes on this connection from now on.
@@ -62,18 +62,18 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes entries of a run, all or none. Says whether it is time for a checkpoint. May block, for
-    /// [`schema::PATIENCE`] and what the disk takes; the runtime's other tasks go on.
+    /// Writes entries of a run, all or none. Returns whether a checkpoint is due. May block for [`schema::PATIENCE`] and the
+    /// time of the disk, while the runtime's other tasks run.
     pub fn write(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
-        let wary = self.wary.load(Ordering::Relaxed);
-        if !self.flush && wary == 0 {
+        let blocking_writes = self.blocking_writes.load(Ordering::Relaxed);
+        if !self.flush && blocking_writes == 0 {
             match self.at_once(run, entries) {
                 Some(Err(ConnectionError::Sqlite(error))) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
                 Some(written) => return written,
                 None => {}
             }
         }
-        self.wary.store(wary.saturating_sub(1), Ordering::Relaxed);
+        self.blocking_writes.store(blocking_writes.saturating_sub(1), Ordering::Relaxed);
         let patiently = || self.timed(self.inner.lock().unwrap_or_else(PoisonError::into_inner), schema::PATIENCE, run, entries);
         match Handle::try_current().map(|here| here.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(patiently),
@@ -101,7 +101,7 @@ impl Journal {
         let began = Instant::now();
         let written = inner.write(patience, run, entries);
         if began.elapsed() > SLOW {
-            self.wary.store(WARY, Ordering::Relaxed);
+            self.blocking_writes.store(WARY, Ordering::Relaxed);
         }
         written
     }

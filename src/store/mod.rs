@@ -1,10 +1,9 @@
-//! The store: what outlives the program, in one SQLite file of the state folder.
+//! The store: persistent state in one SQLite file of the state folder.
 //!
-//! Owns the journal of runs ([`crate::engine::ports::Journal`]) and the history of calls. `journal` is written by
-//! whoever waits for it, since handing an entry to another thread and back takes longer than writing it. One thread
-//! (`writer`) writes the history, handed to it over a bounded channel, and does what else takes long; it and readers have
-//! connections of their own, so that nobody waits for a writer. The composition root opens it; it names only [`crate::domain`] and
-//! the ports.
+//! Owns the journal of runs ([`crate::engine::ports::Journal`]) and the history of calls. The journal (`journal`) is written on
+//! the caller's thread: a hand-off to another thread costs more than the write. One thread (`writer`) writes the history,
+//! received over a bounded channel, and runs slow maintenance. Writer and readers have their own connections, so that no reader
+//! waits for a write. The composition root opens the store; it depends only on [`crate::domain`] and the ports.
 
 mod calls;
 mod journal;
@@ -35,27 +34,27 @@ use crate::{
         journal::{CallRecord, RunEntry, RunHeader, RunRecord},
         run::RunId,
     },
-    engine::ports::{Held, Journal, JournalError},
+    engine::ports::{Journal, JournalError, RunLock},
 };
 
-/// Calls that may wait for their writer; those beyond are left out.
+/// Calls queued for the writer; further ones are dropped.
 const WAITING: usize = 1024;
 
-/// The store. Cheap to clone; when the last one is dropped, the thread of the history ends, and closes the file.
+/// The store. Cheap to clone; dropping the last clone ends the history thread and closes the file.
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
-    /// Let go of before the thread is, whose connection is then the last and tidies up.
+    /// Dropped before the thread, whose connection is then the last one and cleans up.
     journal: Arc<journal::Journal>,
     jobs: mpsc::SyncSender<Job>,
     flush: bool,
-    /// Which file is open, so that a new one of the same name is not taken for it.
+    /// The identity of the open file, to detect that another file took its name.
     identity: Arc<Mutex<Option<recover::Identity>>>,
-    /// The databases that were moved out of the way and not yet reported.
+    /// Databases that were moved out of the way and not yet reported.
     set_aside: Arc<Mutex<Vec<SetAside>>>,
 }
 
-/// How a store is used.
+/// Settings of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreOptions {
     /// Calls that the history keeps, 0 for none. `None` for somebody whose calls are not for the history: none is added
@@ -66,7 +65,7 @@ pub struct StoreOptions {
     pub flush: bool,
 }
 
-/// Why the store cannot be used.
+/// The reason why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// SQLite says so.
@@ -145,7 +144,7 @@ impl Store {
         std::mem::take(&mut *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Begins a run in a new database after the old one turned out to be damaged.
+    /// Starts a run in a new database after the old one turned out to be damaged.
     fn begin_in_new_file(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
         let failed = |error: StoreError| ConnectionError::Damaged(error.to_string());
         // The probe did not find the damage: the write that failed is the reason.
@@ -162,16 +161,16 @@ impl Store {
         self.journal.write(run, entries)
     }
 
-    /// Hands a call to the writer. When it is too far behind, the call is left out; says whether it was taken.
+    /// Queues a call for the writer. Returns false if the queue is full and the call was dropped.
     pub fn note_call(&self, call: CallRecord) -> bool {
         self.jobs.try_send(Job::Call(Box::new(call))).is_ok()
     }
 
-    /// Waits until every call handed in before is written.
+    /// Waits until every queued call is written.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let (done, wait) = oneshot::channel();
         let jobs = self.jobs.clone();
-        // Waits where the channel is full.
+        // Blocks while the channel is full.
         let sent = tokio::task::spawn_blocking(move || jobs.send(Job::Flush(done)).is_ok()).await;
         if !sent.unwrap_or(false) {
             return Err(StoreError::Closed);
@@ -179,28 +178,28 @@ impl Store {
         wait.await.map_err(|_| StoreError::Closed)
     }
 
-    /// The last calls, oldest first; those made with these ids when there are any, in their order.
+    /// Returns the last calls, oldest first; if `ids` are given, the calls with these ids, in their order.
     pub async fn calls(&self, last: usize, ids: Vec<u64>) -> Result<Vec<CallRecord>, StoreError> {
         self.read(move |connection| if ids.is_empty() { calls::last(connection, last) } else { calls::of(connection, &ids) }).await
     }
 
-    /// The last runs, newest first; those of one workflow when it is given.
+    /// Returns the last runs, newest first; if `workflow` is given, only its runs.
     pub async fn runs(&self, last: usize, workflow: Option<String>) -> Result<Vec<RunHeader>, StoreError> {
         self.read(move |connection| runs::headers(connection, last, workflow.as_deref())).await
     }
 
-    /// The run whose id begins like this, if there is exactly one.
+    /// Returns the run whose id has this prefix, if exactly one has.
     pub async fn find_run(&self, prefix: &str) -> Result<Option<RunId>, StoreError> {
         let prefix = prefix.to_owned();
         self.read(move |connection| runs::find(connection, &prefix)).await
     }
 
-    /// Everything written of a run.
+    /// Returns everything written of a run.
     pub async fn run(&self, run: RunId) -> Result<Option<RunRecord>, StoreError> {
         self.read(move |connection| runs::load(connection, run)).await
     }
 
-    /// Reads on a thread for blocking work, over a connection of its own.
+    /// Reads on a blocking thread, over its own connection.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, ConnectionError> + Send + 'static,
@@ -246,7 +245,7 @@ fn open(path: &Path, flush: bool) -> Result<Opened, StoreError> {
     Ok(Opened { journal, history })
 }
 
-/// The same; a database that cannot be used is moved out of the way first.
+/// Opens both connections; moves an unusable database out of the way first.
 fn recovered(path: &Path, flush: bool) -> Result<(Opened, Option<SetAside>), StoreError> {
     let refused = |source| StoreError::Recovery { path: path.to_owned(), source };
     let why_not = || match recover::unusable(path) {
@@ -254,7 +253,7 @@ fn recovered(path: &Path, flush: bool) -> Result<(Opened, Option<SetAside>), Sto
         Ok(None) => open(path, flush).err().and_then(|error| error.damage()),
         Err(_) => None,
     };
-    // SQLite would follow the umask. An obstacle shows when the file is opened.
+    // SQLite would apply the umask. An error shows up when the file is opened.
     let _ = create(path);
     let first = match recover::unusable(path).map_err(refused)? {
         None => open(path, flush),
@@ -269,7 +268,7 @@ fn recovered(path: &Path, flush: bool) -> Result<(Opened, Option<SetAside>), Sto
     Ok((open(path, flush)?, moved))
 }
 
-/// Makes an empty database of mode 0600, whatever the umask, unless there is one.
+/// Creates an empty database with mode 0600 regardless of the umask, unless one exists.
 fn create(path: &Path) -> io::Result<()> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match made {
@@ -280,7 +279,7 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 impl StoreError {
-    /// What is damaged, if the database is.
+    /// Returns the damage, if the database is damaged.
     fn damage(&self) -> Option<String> {
         match self {
             StoreError::Sqlite { source, .. } if recover::is_damage(source) => Some(recover::words(source)),
@@ -290,7 +289,7 @@ impl StoreError {
     }
 }
 
-/// What goes wrong on a connection.
+/// An error on a connection.
 #[derive(Debug)]
 enum ConnectionError {
     Sqlite(rusqlite::Error),
@@ -327,7 +326,7 @@ impl Journal for Store {
             written = self.begin_in_new_file(run, &entries);
         }
         if written.as_ref().is_ok_and(|much| *much) {
-            // One that waits already is enough.
+            // One queued checkpoint is enough.
             let _ = self.jobs.try_send(Job::Checkpoint);
         }
         written.map(|_| ()).map_err(|trouble| JournalError(format!("{}: {trouble}", self.path.display())))
@@ -337,10 +336,10 @@ impl Journal for Store {
         self.run(run).await.map_err(|error| JournalError(error.to_string()))
     }
 
-    async fn hold(&self, run: RunId) -> Result<Option<Held>, JournalError> {
+    async fn lock(&self, run: RunId) -> Result<Option<RunLock>, JournalError> {
         let folder = self.path.with_extension("runs");
-        let taken = tokio::task::spawn_blocking(move || run_lock::take(&folder, run)).await;
-        let taken = taken.map_err(|error| JournalError(error.to_string()))?;
-        Ok(taken.map_err(|error| JournalError(error.to_string()))?.map(|hold| Box::new(hold) as Held))
+        let lock = tokio::task::spawn_blocking(move || run_lock::acquire(&folder, run)).await;
+        let lock = lock.map_err(|error| JournalError(error.to_string()))?;
+        Ok(lock.map_err(|error| JournalError(error.to_string()))?.map(|lock| Box::new(lock) as RunLock))
     }
 }

@@ -1,7 +1,7 @@
-//! Runs that a process has for itself.
+//! The run lock: gives one process exclusive access to a run.
 //!
-//! A run is held by a lock on a file of its own, which the system lets go of however the process ends: a run that
-//! was interrupted can be taken at once, and one that is under way cannot.
+//! A run has a lock file of its own, which the operating system unlocks however the process ends. An interrupted run can be
+//! locked immediately, an active one cannot.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -15,22 +15,22 @@ use rustix::fs::OFlags;
 use super::recover;
 use crate::domain::run::RunId;
 
-/// A run that nobody else has until this is dropped.
+/// The lock of a run; released on drop.
 #[derive(Debug)]
-pub struct Hold {
+pub struct RunLockFile {
     path: PathBuf,
     _file: File,
 }
 
-impl Drop for Hold {
+impl Drop for RunLockFile {
     fn drop(&mut self) {
-        // Still locked: whoever opened it meanwhile sees that it is not the file of this name any more.
+        // Still locked: a process that opened the file meanwhile sees that it lost its name.
         let _ = fs::remove_file(&self.path);
     }
 }
 
 /// Takes `run` in `folder`; `None` while somebody has it.
-pub fn take(folder: &Path, run: RunId) -> io::Result<Option<Hold>> {
+pub fn acquire(folder: &Path, run: RunId) -> io::Result<Option<RunLockFile>> {
     recover::private_folder(folder)?;
     let path = folder.join(format!("{run}.lock"));
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
@@ -43,8 +43,8 @@ pub fn take(folder: &Path, run: RunId) -> io::Result<Option<Hold>> {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         match fs::metadata(&path) {
-            Ok(named) if named.ino() == file.metadata()?.ino() => return Ok(Some(Hold { path, _file: file })),
-            // Its holder has just ended and removed it.
+            Ok(named) if named.ino() == file.metadata()?.ino() => return Ok(Some(RunLockFile { path, _file: file })),
+            // The previous holder has just ended and removed the file.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -57,15 +57,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_held_once_and_leaves_nothing_behind() {
+    fn a_run_is_locked_once_and_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunId::new(1, 1);
-        let first = take(folder.path(), run).unwrap();
+        let first = acquire(folder.path(), run).unwrap();
         assert!(first.is_some());
-        assert!(take(folder.path(), run).unwrap().is_none(), "held");
-        assert!(take(folder.path(), RunId::new(1, 2)).unwrap().is_some(), "another run");
+        assert!(acquire(folder.path(), run).unwrap().is_none(), "locked");
+        assert!(acquire(folder.path(), RunId::new(1, 2)).unwrap().is_some(), "another run");
         drop(first);
-        assert!(take(folder.path(), run).unwrap().is_some(), "let go");
+        assert!(acquire(folder.path(), run).unwrap().is_some(), "released");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -8,7 +8,7 @@ use crate::domain::{
     run::RunId,
 };
 
-/// Runs that are kept.
+/// Maximum number of stored runs.
 const KEPT: u32 = 1_000;
 
 /// Entries of a run at most, less one: each has a number within those of its run.
@@ -28,7 +28,7 @@ impl Place {
 
     fn next(&mut self, connection: &Connection, run: RunId) -> Result<i64, ConnectionError> {
         let id = match self.last {
-            // Nobody else writes of a run while this process has it.
+            // Only this process writes the run while it holds the run lock.
             Some((last, id)) if last == run => id + 1,
             _ => {
                 let (number, last): (Option<i64>, Option<i64>) = connection

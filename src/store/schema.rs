@@ -28,7 +28,7 @@ pub fn as_of(connection: &Connection, version: u32) -> rusqlite::Result<()> {
 /// transaction waits for the disk.
 pub fn set_up(connection: &Connection, flush: bool) -> rusqlite::Result<()> {
     connection.busy_timeout(PATIENCE)?;
-    // Pages kept in memory, in KiB: what is written is never read again by who wrote it, so that few are enough.
+    // Page cache in KiB. Writers do not read back what they wrote, so a small cache is enough.
     connection.pragma_update(None, "cache_size", -256)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // NORMAL hands a transaction to the system before it counts as done, FULL has it on the disk; the file is whole

@@ -174,7 +174,7 @@ async fn whoever_keeps_no_calls_leaves_the_history_alone() {
     beside.write(run, Arc::new([began("w")])).await.unwrap();
     beside.flush().await.unwrap();
     assert_eq!(store.calls(100, vec![]).await.unwrap(), [call(0), call(1), call(2)]);
-    assert!(store.load(run).await.unwrap().is_some(), "runs are written down all the same");
+    assert!(store.load(run).await.unwrap().is_some(), "runs are written nevertheless");
 }
 
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn a_database_that_cannot_be_used_is_moved_away_and_new_runs_are_recorded(
         let run = RunId::new(100, 1);
         store.write(run, Arc::new([began("w")])).await.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(store.load(run).await.unwrap().is_some(), "{what}");
-        assert!(store.hold(run).await.unwrap().is_some(), "{what}");
+        assert!(store.lock(run).await.unwrap().is_some(), "{what}");
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{what}");
         drop(store);
@@ -289,11 +289,11 @@ async fn what_is_not_damage_stays_where_it_is() {
     // The folder of the locks is private, and something else of its name does not prevent that.
     let (store, locks) = (Store::open(&path, 10).unwrap(), path.with_extension("runs"));
     std::fs::write(&locks, "a file").unwrap();
-    let held = store.hold(RunId::new(1, 1)).await.unwrap();
+    let held = store.lock(RunId::new(1, 1)).await.unwrap();
     use std::os::unix::fs::PermissionsExt;
     assert_eq!((held.is_some(), std::fs::metadata(&locks).unwrap().permissions().mode() & 0o777), (true, 0o700));
     mode(&locks, 0o777);
-    drop(store.hold(RunId::new(2, 2)).await.unwrap());
+    drop(store.lock(RunId::new(2, 2)).await.unwrap());
     assert_eq!(std::fs::metadata(&locks).unwrap().permissions().mode() & 0o777, 0o700);
 }
 

@@ -1,5 +1,5 @@
-//! The thread that does what nobody waits for, on a connection of its own: writes the history of calls, some together,
-//! since one transaction of many costs little more than one of one, and moves what was written from the log to its place.
+//! The history thread, with a connection of its own: writes the history of calls in batches, since one transaction of many
+//! costs little more than one of one, and runs checkpoints, which move the write-ahead log into the database.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -18,7 +18,7 @@ const TOGETHER: usize = 256;
 /// How long a call waits for others at most.
 const GATHERING: Duration = Duration::from_millis(200);
 
-/// How many more calls than wanted are kept before the oldest are thrown away.
+/// How far the number of stored calls may exceed its limit before the oldest are deleted.
 const SPARE: usize = 200;
 
 /// Something for the thread.
@@ -26,15 +26,15 @@ const SPARE: usize = 200;
 pub enum Job {
     /// A call that ended.
     Call(Box<CallRecord>),
-    /// The journal wrote much: its log is to be moved to its place.
+    /// Run a checkpoint: the journal's write-ahead log is large.
     Checkpoint,
     /// The database was replaced: it is opened again.
     Reopen,
-    /// Nothing; told when every call before is written.
+    /// Confirm when every earlier call is written.
     Flush(oneshot::Sender<()>),
 }
 
-/// Writes until nobody is left who hands jobs in. Keeps the last `keep` calls.
+/// Writes until all senders of jobs are dropped. Retains the last `keep` calls.
 pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen: impl Fn() -> Option<Connection>) {
     let mut noted = SPARE;
     while let Ok(first) = jobs.recv() {
@@ -57,14 +57,14 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
         if replaced && let Some(fresh) = reopen() {
             connection = fresh;
         }
-        // Calls that cannot be kept are no reason to stop anything.
+        // A failed write of the history must not stop the program.
         let _ = write(&connection, &calls, keep, &mut noted);
         if checkpoint {
             // What cannot be moved now is moved the next time.
             let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         }
         if let Some(done) = flushed {
-            // Whoever asked may be gone.
+            // The receiver may have been dropped.
             let _ = done.send(());
         }
     }

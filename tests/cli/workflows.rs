@@ -545,7 +545,7 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     let ended = home.own(&["run", "--resume", &run, "--skip", "charge={\"chargeId\":\"c_1\"}"]).ends(0).json();
     assert_eq!((&ended["kims"], &ended["charge"]), (&json!(1), &json!("c_1")), "no step is repeated: {ended}");
     // By the end of its id, and that it has ended is said.
-    home.own(&["run", "--resume", &run[20..]]).ends(0).says("it had ended before");
+    home.own(&["run", "--resume", &run[20..]]).ends(0).says("the run has already ended");
     home.own(&[&resume[..], &["--repeat", "charge"]].concat()).ends(2).says("it has ended (ok)").says("the run has ended");
 }
 

@@ -27,7 +27,7 @@ fn answer(tool: &str) -> Value {
         "get_user_profile" => json!({"name": "Ann", "role": "developer"}),
         "get_user_activity" => json!({"total": 12, "counts": {"login": 12}}),
         "get_preferences" => json!({"theme": "dark", "language": "de"}),
-        other => panic!("nobody asks for {other}"),
+        other => panic!("unexpected request for {other}"),
     }
 }
 

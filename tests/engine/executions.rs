@@ -84,7 +84,7 @@ fn rules() -> Rules {
     Rules { tools: vec![elsewhere], routing: Routing { groups: vec![group], routes: vec![] }, ..Rules::default() }
 }
 
-/// The default policy, and one that repeats whatever it may.
+/// The default policy, and one that repeats everything that may be repeated.
 fn policies() -> [Policy; 2] {
     let retry = Retry { attempts: 5, backoff: Duration::from_millis(1), reserve: 100.0, ..Retry::default() };
     let hedge = Hedge { on: true, after: Some(Duration::from_millis(20)), samples: 1 };

@@ -1,4 +1,4 @@
-//! Connections that live in memory and do as told, so that time can be paused.
+//! In-memory connections with scripted behaviour, so that time can be paused.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use switchboard::{
         catalog::RawLists,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
     },
-    engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
+    engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +33,7 @@ pub enum Plan {
 type Answering =
     dyn Fn(Request, Arc<dyn RequestObserver>, Arc<dyn ClientHandler>) -> BoxFuture<'static, Result<Reply, Failure>> + Send + Sync;
 
-/// What comes of a health check or of listing.
+/// The result of a health check or of listing.
 pub enum Sign {
     Fine,
     /// Never an answer.
@@ -95,7 +95,7 @@ impl Behaviour {
         }
     }
 
-    /// Answers everything at once.
+    /// Answers everything immediately.
     pub fn prompt() -> Behaviour {
         Behaviour::new(|_, observer, handler| async move {
             observer.sent(handler.now(), 1);
@@ -204,7 +204,7 @@ impl Session for FakeSession {
         Arc::new(ConnectFailure::new(Step::Run, "the connection was lost"))
     }
 
-    async fn subscribe(&self, _uri: &str, _on: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, _uri: &str, _change: SubscriptionChange) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -59,7 +59,7 @@ impl Bench {
         let told = fault.clone();
         let server = Server::start(move |asked| (asked.tool() == "bad").then(|| told.lock().unwrap()(asked))).await;
         let mut spec = http("web", &server.url());
-        // What each fault is told as is seen here; what many of them lead to is seen in the scenarios.
+        // Checks how each fault is reported; the scenarios check its consequences.
         spec.policy.breaker.on = false;
         change(&mut spec);
         let rig = Rig::start(vec![spec]);

@@ -17,7 +17,7 @@ use crate::{
     support::{Rig, failure_of, http, text_of},
 };
 
-/// A server that forgets its session when told, and says so in one of the two ways in use.
+/// A server that drops its session on request, and reports that in one of the two usual ways.
 async fn forgetful(status: &'static str, body: &'static str, gate: Option<Arc<Semaphore>>) -> (Server, Arc<AtomicBool>, Arc<AtomicUsize>) {
     let (forgot, ran) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (forget, run) = (forgot.clone(), ran.clone());
@@ -108,7 +108,7 @@ async fn a_backend_restarted_under_sixteen_calls_in_flight_loses_none() {
         }
         assert_eq!((server.count("initialize"), server.count("notifications/initialized")), (2, 2), "{status}: once for all");
         assert_eq!(ran.load(Ordering::SeqCst), 16, "{status}: every call ran once");
-        assert_eq!(rig.server("web").breaker.consecutive, 0, "{status}: a lost session is no failure");
+        assert_eq!(rig.server("web").breaker.consecutive, 0, "{status}: a lost session does not fail the call");
         rig.stop().await;
     }
 }
@@ -124,7 +124,7 @@ async fn calls_made_while_a_session_is_opened_again_are_answered_too() {
     server.saw("the second initialize", |log| log.requests.iter().filter(|r| r.method() == "initialize").count() == 2).await;
     let second = rig.submit("web", "echo", "{}");
     server.saw("the second call", |log| log.requests.iter().filter(|r| r.tool() == "echo").count() == 2).await;
-    // The one who opens the session goes away; the others get it all the same.
+    // The call that opens the session is cancelled; the others get it nevertheless.
     rig.command(Command::Cancel { call: first, reason: "enough".into() });
     rig.settled(first).await;
     gate.add_permits(100);
@@ -196,8 +196,8 @@ async fn a_new_session_is_used_when_the_server_was_told_and_asked_again_for_what
     forgot.store(true, Ordering::SeqCst);
     let first = rig.submit("web", "echo", "{}");
     let told = |log: &Log| log.requests.iter().filter(|r| r.method() == "notifications/initialized").count() == 2;
-    server.saw("the second session told", told).await;
-    // While the server takes that in, nobody uses the new session.
+    server.saw("the second session was initialized", told).await;
+    // While the server handles that, no request uses the new session.
     let second = rig.submit("web", "echo", "{}");
     server.saw("the second call", |log| log.requests.iter().filter(|r| r.tool() == "echo").count() == 2).await;
     let early = |r: &Asked| r.header("mcp-session-id") == Some("session-2") && r.method() != "notifications/initialized";

@@ -54,7 +54,7 @@ mod questions;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Calls `echo` and waits however long that takes: under paused time a patience would run out by itself.
+/// Calls `echo` and waits without a limit: under paused time a limit would expire.
 async fn echo(rig: &Rig, limit: Option<Duration>) -> Arc<Settled> {
     let call = CallSpec::tool(ToolId::new(ServerId::from("web"), "echo"), Body::from("{}"), Origin::Cli);
     switchboard::engine::control::run(&*rig.engine, CallSpec { timeout: limit, ..call }, |_| {}).await.unwrap().1

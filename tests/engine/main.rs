@@ -1,6 +1,6 @@
 //! The engine on servers that behave, and on servers that do not.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot continue")]
 
 mod bounds;
 mod demo_runs;

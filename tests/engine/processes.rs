@@ -30,9 +30,9 @@ fn of(owner: u32) -> Vec<u32> {
     found
 }
 
-/// Processes of engines in this test process, whoever started them: only for tests that look at their own kind.
+/// Processes of all engines in this test process: only for tests that look for their own mode.
 pub fn of_this_process() -> Vec<u32> {
-    // Other tests run beside this one, so only what carries the mode that one test alone uses counts.
+    // Other tests run concurrently, so only processes with the mode of this one test count.
     of(std::process::id())
         .into_iter()
         .filter(|pid| {
@@ -219,7 +219,7 @@ async fn a_killed_helper_takes_its_servers_along_and_another_one_starts_the_next
     end(child).await;
     eventually("nothing left", Duration::from_secs(5), || with_word(token).is_empty() && of(id).is_empty()).await;
 
-    // An engine that lives on is told, and brings up another helper.
+    // A surviving engine notices it and starts another helper.
     let rig = Rig::start(vec![stdio("bad", &bad_server(), &["plain"])]);
     let read_model = rig.ready("bad").await;
     let first = read_model.servers[0].info.as_ref().unwrap().pid.unwrap();
@@ -295,7 +295,7 @@ async fn twenty_servers_that_heed_nothing_are_gone_together() {
     rig.stop().await;
     assert_eq!(alive(), 0);
     let read_model = switchboard::engine::control::Control::watch(&*settled).0;
-    assert!(read_model.call(call).is_some_and(|c| c.settled.is_some()), "calls are given up, not forgotten");
+    assert!(read_model.call(call).is_some_and(|c| c.settled.is_some()), "calls are cancelled, not forgotten");
 }
 
 #[tokio::test(flavor = "multi_thread")]

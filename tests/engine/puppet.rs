@@ -18,7 +18,7 @@ use switchboard::{
         id::ServerId,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     },
-    engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session},
+    engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,7 @@ pub enum Act {
     Crash(Duration),
     /// Never answers.
     Hang,
-    /// Answers after this time, and finds that nobody waits any more.
+    /// Answers after this time, when the request has already been cancelled.
     Late(Duration),
     /// Reports progress at each pause and then answers.
     Progress(Duration, u32),
@@ -101,9 +101,9 @@ pub struct Puppet {
     checks: AtomicU64,
     /// Requests that reached it, by tool and idempotency key or arguments.
     pub executed: Mutex<Vec<Body>>,
-    /// Requests that were given up by the caller.
+    /// Requests that the caller cancelled.
     pub cancelled: AtomicU64,
-    /// Requests at it now, and the most there were at once.
+    /// Current and maximum number of concurrent requests.
     pub load: Mutex<(u32, u32)>,
     /// When each request came, those that it refused included.
     pub came: Mutex<Vec<Instant>>,
@@ -170,7 +170,7 @@ struct PuppetSession {
     lost: CancellationToken,
 }
 
-/// Counts a request that is given up.
+/// Counts a cancelled request.
 struct Watch<'a>(&'a Puppet, bool);
 
 impl Drop for Watch<'_> {
@@ -284,7 +284,7 @@ impl Session for PuppetSession {
     async fn check(&self) -> Result<(), Failure> {
         match (self.puppet.alive)(self.puppet.checks.fetch_add(1, Ordering::SeqCst)) {
             true => Ok(()),
-            false => Err(Failure::after_send(FailureKind::Transport, "no sign of life")),
+            false => Err(Failure::after_send(FailureKind::Transport, "no response")),
         }
     }
 
@@ -293,7 +293,7 @@ impl Session for PuppetSession {
         Arc::new(ConnectFailure::new(Step::Run, "the connection was lost"))
     }
 
-    async fn subscribe(&self, _uri: &str, _on: bool) -> Result<(), Failure> {
+    async fn subscribe(&self, _uri: &str, _change: SubscriptionChange) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -50,7 +50,7 @@ fn well(url: &str) -> CacheSettings {
     settings(&[url], LONG, SHORT)
 }
 
-/// A server `db` whose answers are all kept.
+/// A server `db` whose responses are all cached.
 fn db() -> ServerSpec {
     let mut spec = fake::spec("db");
     spec.policy.cache.keep = CacheMode::Always;
@@ -79,7 +79,7 @@ impl Place {
         Place { rig, server, store }
     }
 
-    /// Calls, and says whether the answer was a kept one.
+    /// Calls, and returns whether the response was cached.
     async fn hit(&self, tool: &str, arguments: &str) -> bool {
         let before = self.server.requests();
         let (_, settled) = self.rig.call("db", tool, arguments).await;
@@ -98,7 +98,7 @@ impl Place {
         self.rig.until("no trouble", |w| w.cache.trouble.is_none()).await;
     }
 
-    /// Calls until an answer is a kept one.
+    /// Calls until a response comes from the cache.
     async fn until_hit(&self, arguments: &str) {
         while !self.hit("query", arguments).await {}
     }
@@ -225,11 +225,11 @@ async fn a_redis_that_hangs_is_asked_once_and_then_left_alone() {
         assert!(!place.hit("query", &format!("{{\"n\":{n}}}")).await);
         assert!(place.trouble().await.contains("does not answer within 2"));
     }
-    let (pattern, refused) = (control::Command::Purge { pattern: "*".into() }, "could not be forgotten: Redis at");
+    let (pattern, refused) = (control::Command::Purge { pattern: "*".into() }, "failed: Redis at");
     place.rig.command(pattern);
     place.rig.until("the refused purge", |w| w.notices.iter().any(|(_, n)| n.text.contains(refused))).await;
     redis.signal(Signal::CONT);
-    // The question that was given up is answered now; there never was another.
+    // The cancelled request is answered now; there was no other one.
     let mut seen = redis.reads();
     while seen == asked {
         seen = redis.reads();
@@ -280,7 +280,7 @@ async fn a_redis_that_wakes_up_is_used_again() {
 
 #[tokio::test]
 async fn a_dead_port_from_the_start_costs_nothing_but_the_cache() {
-    // Bound and never listened to: nobody else can have it, and connections are refused.
+    // Bound but not listening: the port is taken, and connections are refused.
     let taken = tokio::net::TcpSocket::new_v4().unwrap();
     taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = taken.local_addr().unwrap();
@@ -348,7 +348,7 @@ async fn a_purge_takes_what_the_pattern_means_and_nothing_else() {
     });
     let purge = async |pattern: &str, count: u64| {
         place.rig.command(control::Command::Purge { pattern: pattern.into() });
-        let text = format!("{count} kept answers of {pattern} forgotten");
+        let text = format!("{count} cached responses of {pattern} purged");
         place.rig.until(&text, |w| w.notices.iter().any(|(_, n)| n.text == text)).await;
     };
     let fill = async || {

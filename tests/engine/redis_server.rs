@@ -62,7 +62,7 @@ impl RedisServer {
         server
     }
 
-    /// A connection beside those of the program.
+    /// A connection in addition to those of the program.
     pub fn connection(&self) -> redis::Connection {
         redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
     }
@@ -84,7 +84,7 @@ impl RedisServer {
         line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
     }
 
-    /// Ends it at once, as a crash does.
+    /// Kills the server, as a crash does.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         self.child.wait().unwrap();

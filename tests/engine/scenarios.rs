@@ -1,7 +1,7 @@
 //! Scenarios as data: scripted servers and calls in, the exact timeline out, on paused time.
 //!
 //! Each file of `tests/scenarios` has a configuration as users write it, what its servers answer, what is done when, and
-//! the timeline that this must give. `UPDATE_SCENARIOS=1` writes the timelines anew, for reading before they are taken.
+//! the timeline that this must give. `UPDATE_SCENARIOS=1` rewrites the timelines, for review before they are committed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -84,7 +84,7 @@ struct Step {
     #[serde(default)]
     arguments: Option<String>,
     timeout: Option<String>,
-    /// How many equal calls at once.
+    /// Number of equal concurrent calls.
     times: Option<u32>,
     /// `SERVER[/TOOL] ORDER`.
     breaker: Option<String>,
@@ -172,7 +172,7 @@ impl Scribe {
                     let _ = write!(what, " by {by}");
                 }
                 if let Some(age) = settled.cached {
-                    let _ = write!(what, ", kept {}", short(age));
+                    let _ = write!(what, ", cached {}", short(age));
                 }
                 self.line(at, &format!("#{n} = {what}"));
             }
@@ -213,9 +213,9 @@ fn staged(stage: &CallEvent, numbers: &HashMap<CallId, usize>) -> String {
         CallEvent::BackOff { pause, why } => format!("pauses {} ({why})", short(*pause)),
         CallEvent::NotRepeated { why } => format!("not repeated: {why}"),
         CallEvent::CacheHit { age, store, stale, .. } => {
-            format!("kept answer from {store}, {} old{}", short(*age), if *stale { ", stale" } else { "" })
+            format!("cached response from {store}, {} old{}", short(*age), if *stale { ", stale" } else { "" })
         }
-        CallEvent::CacheMiss { .. } => "no kept answer".into(),
+        CallEvent::CacheMiss { .. } => "not cached".into(),
         CallEvent::Shared { with } => format!("shares the answer of #{}", numbers.get(with).copied().unwrap_or_default()),
         CallEvent::Fallback { to, after } => format!("falls back to {to} (after {after})"),
         CallEvent::Injected { what } => format!("injected: {what}"),
@@ -271,7 +271,7 @@ async fn play(scenario: &Scenario) -> (String, BTreeMap<String, usize>) {
             rig.command(Command::Inject { server: server.into(), tool: None, fault });
         }
         if let Some(number) = step.cancel {
-            rig.command(Command::Cancel { call: calls[number - 1], reason: "no longer wanted".into() });
+            rig.command(Command::Cancel { call: calls[number - 1], reason: "not needed any more".into() });
         }
         if let Some(pattern) = &step.purge {
             assert!(Pattern::parse(pattern).is_ok());

@@ -24,7 +24,7 @@ use crate::support::PATIENCE;
 pub enum Step {
     /// Write these bytes.
     Send(Vec<u8>),
-    /// Write these bytes so many times, or until the other side has had enough.
+    /// Write these bytes this many times, or until the other side closes.
     Repeat(Vec<u8>, usize),
     /// Write a byte every few milliseconds until the other side goes away.
     Drip(u8),

@@ -1,6 +1,6 @@
 //! Twenty servers that crash, hang, crawl and storm, with every policy on, over connections in memory and on paused time.
 //!
-//! The same seed gives the same run. A seed that ever failed is kept in `KEPT`.
+//! The same seed gives the same run. Seeds that once failed are listed in `REGRESSIONS`.
 
 use std::{
     collections::HashMap,
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Seeds that once failed.
-const KEPT: [u64; 0] = [];
+const REGRESSIONS: [u64; 0] = [];
 const SERVERS: usize = 20;
 const CALLS: u32 = 60;
 /// Beyond its deadline a call may take this long to end.
@@ -44,7 +44,7 @@ const GRACE: Duration = Duration::from_millis(250);
 /// Timers go off at whole milliseconds.
 const TICK: Duration = Duration::from_millis(1);
 
-/// What is known of a call while it goes on.
+/// What is known of a call in progress.
 struct Watched {
     /// Whom it is meant for: a server, or a group.
     target: ServerId,
@@ -82,7 +82,7 @@ impl Watched {
                         self.hedged = true;
                         return before;
                     }
-                    // With two attempts out, whose failure led here cannot be told from outside.
+                    // With two concurrent attempts, the failure that led here is not visible from outside.
                     Cause::Retry | Cause::Failover if !self.hedged => return self.failed.take(),
                     _ => {}
                 }
@@ -286,7 +286,7 @@ async fn run(seed: u64) -> Result<(), String> {
             unsafe_calls.push(format!("\"c{n}\""));
         }
         if rng.u8(..10) == 0 {
-            rig.command(Command::Cancel { call, reason: "no longer wanted".into() });
+            rig.command(Command::Cancel { call, reason: "not needed any more".into() });
         }
         if rng.u8(..12) == 0 {
             let order = *rng
@@ -356,7 +356,7 @@ async fn run(seed: u64) -> Result<(), String> {
     for spec in &specs {
         let most = puppets[&spec.id].load.lock().unwrap().1;
         if most > spec.policy.load.in_flight {
-            return Err(format!("{} had {most} calls at once, of at most {}", spec.id, spec.policy.load.in_flight));
+            return Err(format!("{} had {most} concurrent calls, of at most {}", spec.id, spec.policy.load.in_flight));
         }
         // Every call that is aimed at it earns a share, and no other.
         let earned = watched.values().filter(|call| call.first.as_ref().unwrap_or(&call.target) == &spec.id).count();
@@ -419,7 +419,7 @@ async fn nothing_leaks(seed: u64) -> Result<(), String> {
 }
 
 fn seeds(count: u64, run: impl AsyncFn(u64) -> Result<(), String>) {
-    let wrong: Vec<String> = KEPT
+    let wrong: Vec<String> = REGRESSIONS
         .into_iter()
         .chain(0..count)
         .filter_map(|seed| {

@@ -1,4 +1,4 @@
-//! Every fault of a stdio server ends in a typed error of the right call, at once where it can be told.
+//! Every fault of a stdio server ends in a typed error of the right call, immediately where that is possible.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn answers_that_are_merely_odd_are_accepted_and_counted() {
     let (_, settled) = rig.call("bad", "nested", "{}").await;
     assert!(matches!(settled.outcome, Outcome::Ok { .. }));
     let (_, settled) = rig.call("bad", "surrogate", "{}").await;
-    assert!(settled.outcome.result().unwrap().text().contains(r"a\ud800b"), "kept as it came");
+    assert!(settled.outcome.result().unwrap().text().contains(r"a\ud800b"), "unchanged");
     let (_, settled) = rig.call("bad", "tool_error", "{}").await;
     assert!(matches!(settled.outcome, Outcome::ToolError { .. }));
     let counts = rig.until("the second answer", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::Duplicate)).await.servers[0]
@@ -265,7 +265,7 @@ async fn text_that_is_half_a_character_is_read_as_none_and_counted() {
     assert_eq!((text_of(&settled).as_str(), told), ("done", vec![Some("a\u{fffd}b".to_owned())]));
     let read_model = rig.read_model();
     assert_eq!(read_model.servers[0].anomaly_counts[&AnomalyKind::BadUtf8], 2);
-    assert!(read_model.frames_of(call).any(|f| f.body.text().contains(r"a\udc00b")), "kept as it came");
+    assert!(read_model.frames_of(call).any(|f| f.body.text().contains(r"a\udc00b")), "unchanged");
     rig.stop().await;
 }
 
@@ -290,7 +290,7 @@ async fn a_late_answer_is_shown_as_late_and_moves_nothing() {
     let call = read_model.calls.front().unwrap();
     assert!(call.settled.is_some());
     let stages: Vec<&str> = call.stages().iter().map(|(_, stage)| stage.tag()).collect();
-    assert_eq!(stages, ["late"], "told in the call's own story, of which nothing else is worth keeping");
+    assert_eq!(stages, ["late"], "recorded in the call's trace");
     assert!(!call.has_trace());
     rig.stop().await;
 }
@@ -401,7 +401,7 @@ async fn batches_are_read_where_the_version_has_them() {
     assert_eq!(text_of(&rig.call("bad", "batch", "{}").await.1), "hello");
     assert!(rig.server("bad").anomaly_counts.is_empty());
     let (call, settled) = rig.call("bad", "bad_member", "{}").await;
-    assert_eq!(failure_of(&settled).kind, FailureKind::Protocol, "at once: {settled:?}");
+    assert_eq!(failure_of(&settled).kind, FailureKind::Protocol, "immediately: {settled:?}");
     let read_model = rig.until("the fault", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::NotRpc)).await;
     assert!(read_model.servers[0].anomalies.iter().any(|(_, a)| a.call == Some(call)));
     assert_eq!(text_of(&rig.call("bad", "empty_batch", "{}").await.1), "hello");

@@ -53,7 +53,7 @@ pub fn http(id: &str, url: &str) -> ServerSpec {
     ServerSpec::new(id, Transport::Http { url: url.into(), headers: vec![], socket: None })
 }
 
-/// A server that does everything wrong in a row: what each fault is told as is seen, not what they lead to.
+/// A server that commits every fault in a row: tests check how each one is reported, not its consequences.
 pub fn bad(mode: &str) -> ServerSpec {
     let mut spec = stdio("bad", &bad_server(), &[mode]);
     spec.policy.breaker.on = false;

@@ -21,7 +21,7 @@ async fn submit(rig: &Rig, server: &str, tool: &str, arguments: &str) -> CallId 
     rig.submit(server, tool, arguments)
 }
 
-/// The question that the server asks in the course of `call`. It asks for the roots of its own accord.
+/// The question that the server asks during `call`. It asks for the roots unprompted.
 async fn asked(rig: &Rig, call: CallId) -> Ask {
     let wanted = |a: &Ask| a.call == Some(call) && a.question != Question::Roots;
     let read_model = rig.until("a question", |w| w.asks.iter().any(|a| wanted(a))).await;
@@ -138,7 +138,7 @@ async fn a_call_given_up_takes_its_question_back() {
     let rig = Rig::start(vec![packages::everything()]);
     let call = submit(&rig, "everything", "trigger-elicitation-request", "{}").await;
     asked(&rig, call).await;
-    rig.command(Command::Cancel { call, reason: "no longer needed".into() });
+    rig.command(Command::Cancel { call, reason: "not needed any more".into() });
     rig.settled(call).await;
     rig.until("the question withdrawn", |w| w.asks.is_empty()).await;
     rig.stop().await;
@@ -150,7 +150,7 @@ async fn roots_are_told_or_refused() {
     let root = folder.path().canonicalize().unwrap().display().to_string();
     let mut told = packages::everything();
     told.roots = vec![Root { uri: "file:///srv/one".into(), name: Some("one".into()) }, Root { uri: "file:///srv/two".into(), name: None }];
-    // Its allowed folders become the roots that it is told.
+    // Its allowed folders become its roots.
     let mut files = packages::filesystem("/");
     files.roots = vec![Root { uri: format!("file://{root}"), name: None }];
     let mut refused = packages::everything();

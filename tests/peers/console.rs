@@ -22,7 +22,7 @@ fn start() -> (tempfile::TempDir, Session) {
     (folder, session)
 }
 
-/// From the top of the tree, where the board stands: to its nth row, which is unfolded, and what is in it.
+/// From the top of the tree to its nth row, which is expanded, and what it contains.
 fn open(session: &mut Session, row: usize, fold: &str, title: &str) {
     session.keys(&format!("g{}", "j".repeat(row)));
     session.press(" ", &format!("▾ {fold} 1"));
@@ -42,7 +42,7 @@ fn what_a_server_suggests_is_seen_while_typing_and_taken_with_a_key() {
     open(&mut session, 4, "prompts", "cheer");
     session.press("b", "Ctrl-n  blue");
     session.press("\x0e", "team *    blue");
-    // The next argument is completed with what stands in the first.
+    // The next argument is completed with the value of the first.
     session.keys("\t");
     session.press("Bo", "Ctrl-n  Bob");
     session.press("\x0e", "player *  Bob");

@@ -76,7 +76,7 @@ impl Desk {
         self.session.until("the answer", |screen| holds(screen, field, text));
     }
 
-    /// Clicks on what stands last on the screen of all that reads so.
+    /// Clicks on the last occurrence of a text on the screen.
     fn click_last(&mut self, words: &str) {
         self.session.see(words);
         let (_, cols) = self.session.screen().size();
@@ -86,7 +86,7 @@ impl Desk {
         self.session.click_at(x, y);
     }
 
-    /// What was called stands in the traffic, newest last, and as bars in the timeline.
+    /// Calls appear in the traffic, newest last, and as bars in the timeline.
     fn watched(&mut self, outcomes: &[(&str, &str)]) {
         let screen = self.session.until("the traffic", |screen| {
             screen.contains("━ Traffic ━") && outcomes.iter().all(|(tool, outcome)| holds(screen, tool, outcome))
@@ -115,7 +115,7 @@ fn a_session_by_keyboard_alone() {
     s.press("counts", "counts");
     s.press("\r", "Fire memory_create_entities?");
     s.press("y", DONE);
-    // The result: searched, folded, and told as it went over the wire.
+    // The result: searched, folded and shown as it went over the wire.
     s.press("\x1b[17~", "━ Result");
     s.press("/Ada\r", "/Ada 1 of 1");
     s.keys("\x1b");

@@ -41,7 +41,7 @@ const TOOLS: [&str; 17] = [
     "trigger-url-elicitation",
 ];
 
-/// Every question that a policy may answer answered by one, so that tools come to their end by themselves.
+/// A policy answers every question that it can, so that tools end without a user.
 fn answering(mut spec: ServerSpec) -> ServerSpec {
     spec.elicitation = AskPolicy::Fixed(Body::from(r#"{"name":"Ada","interpretation":"snake"}"#));
     spec.sampling = AskPolicy::Fixed(Body::from(
@@ -107,14 +107,14 @@ async fn every_tool(spec: ServerSpec) {
     }
     for (tool, arguments, expected) in [
         ("trigger-long-running-operation", json!({"duration": 0.2, "steps": 2}), "Long running operation completed"),
-        // Runs as a task (MCP 2025-11-25): called, polled, its result fetched; one call all the same.
+        // Runs as a task (MCP 2025-11-25): called, polled, its result fetched; still one call.
         ("simulate-research-query", json!({"topic": "python", "ambiguous": true}), "python (snake)"),
     ] {
         called.insert(tool);
         let (_, settled) = rig.call(&id, tool, &arguments.to_string()).await;
         assert!(text(&result(&settled)).contains(expected), "{tool}: {}", result(&settled));
     }
-    // No fixed answer opens a page that nobody saw.
+    // No fixed answer opens a page that no user saw.
     called.insert("trigger-url-elicitation");
     let call = rig.submit(&id, "trigger-url-elicitation", r#"{"url":"https://example.com/login"}"#);
     let page = |w: &ConsoleState| w.asks.iter().find(|ask| matches!(&ask.question, Question::Url { .. })).cloned();
@@ -158,7 +158,7 @@ async fn a_task_tells_its_state_and_asks_its_question_in_the_course_of_its_one_c
     assert!(text_of(&settled).contains("Research Report: python (comedy)"), "{}", text_of(&settled));
     let read_model = rig.read_model();
     assert_eq!((read_model.settled_total, read_model.calls.len()), (1, 1), "one logical call");
-    let progress = read_model.call(call).unwrap().progress.clone().expect("its states were told");
+    let progress = read_model.call(call).unwrap().progress.clone().expect("its states were reported");
     assert!(progress.message.is_some(), "{progress:?}");
     rig.stop().await;
 }

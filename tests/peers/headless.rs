@@ -75,7 +75,7 @@ impl Desk {
 }
 
 impl Ran {
-    /// Looks at the exit code; what was printed stands in the message when it is another.
+    /// Checks the exit code; the failure message holds the output.
     fn ends(self, code: i32) -> Ran {
         assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.out, self.err);
         self
@@ -109,10 +109,10 @@ fn tools_of_all_servers_are_listed() {
 #[test]
 fn calls_end_with_the_code_of_their_outcome() {
     let desk = Desk::new();
-    std::fs::write(desk.path().join("note.txt"), "kept in a file\n").unwrap();
+    std::fs::write(desk.path().join("note.txt"), "stored in a file\n").unwrap();
     let note = format!("path={}", desk.path().canonicalize().unwrap().join("note.txt").display());
     desk.run(&["call", "everything_get-sum", "a=2", "b=3.5"]).ends(0).prints("The sum of 2 and 3.5 is 5.5.");
-    desk.run(&["call", "files/read_text_file", &note]).ends(0).prints("kept in a file");
+    desk.run(&["call", "files/read_text_file", &note]).ends(0).prints("stored in a file");
     desk.run(&["call", "files_read_text_file", "path=/etc/passwd"]).ends(1).tells("Access denied");
     desk.run(&["call", "everything_get-sums", "a=2", "b=3"]).ends(2).tells("everything_get-sum");
     desk.run(&["call", "everything_get-sum", "a=two", "b=3"]).ends(2).tells("a: ");
@@ -198,7 +198,7 @@ fn ctrl_c_cancels_the_call_on_the_wire() {
     let mut child = desk.command("wired.toml", &call).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
     // Reading ends at the latest when the program does, and the call alone would take ten minutes.
-    assert!(lines.by_ref().any(|line| line.contains("\"type\":\"progress\"")), "no progress was told");
+    assert!(lines.by_ref().any(|line| line.contains("\"type\":\"progress\"")), "no progress was reported");
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:#?}");

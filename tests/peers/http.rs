@@ -107,7 +107,7 @@ async fn a_server_that_went_away_is_missed_without_a_call_and_found_again() {
     let read_model = rig.until("the loss", |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
     let why = read_model.servers[0].phase.failure().unwrap();
     assert!(why.causes.iter().any(|c| c.contains("refused")), "{why:#?}");
-    assert!(read_model.calls.is_empty(), "nobody called");
+    assert!(read_model.calls.is_empty(), "no request");
     relay.open(second.port).await;
     rig.until("it comes back", |w| w.servers[0].phase.usable()).await;
     let (_, settled) = rig.call("remote", "echo", ECHO).await;
@@ -122,7 +122,7 @@ async fn a_server_that_stays_away_is_given_up_until_somebody_restarts_it() {
     let rig = Rig::start(vec![packages::remote(&packages::url(relay.port))]);
     rig.ready("remote").await;
     relay.close().await;
-    rig.until("given up", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+    rig.until("cancelled", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
     let (_, settled) = rig.call("remote", "echo", ECHO).await;
     let failure = failure_of(&settled);
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::NotReady, false), "{failure:?}");
@@ -157,7 +157,7 @@ async fn leaving_ends_the_session_on_the_server() {
     let read_model = rig.read_model();
     let session = sent(&read_model, "tools/list")
         .find_map(|f| f.http.as_ref()?.headers.iter().find(|(name, _)| name == "mcp-session-id").map(|(_, value)| value.clone()))
-        .expect("the session's id stands in the frames");
+        .expect("the frames contain the session's id");
     rig.stop().await;
     // Another connection asks with the old id.
     let mut spec = packages::remote(&server.url());

@@ -116,7 +116,7 @@ async fn log_messages_come_from_the_level_that_was_asked_for() {
     set("error").await;
     run(&rig, subscribe("demo://resource/dynamic/text/2")).await;
     assert!(!logged(&rig.read_model(), "dynamic/text/2"));
-    // Changes of a resource that was subscribed to are told too.
+    // Changes of a subscribed resource are reported too.
     let (_, settled) = rig.call(ID, "toggle-subscriber-updates", "{}").await;
     assert!(text_of(&settled).starts_with("Started"));
     rig.until("the updates", |w| {

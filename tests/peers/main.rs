@@ -1,7 +1,7 @@
 //! Switchboard against the real servers that people run: the reference servers from npm and PyPI.
 //!
 //! `tests/peers/install` puts them into `.cache`; without them these tests fail and say so.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot continue")]
 
 mod asks;
 mod console;

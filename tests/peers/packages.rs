@@ -47,7 +47,7 @@ pub fn filesystem(folder: &str) -> ServerSpec {
     npm("filesystem", "server-filesystem", &[folder])
 }
 
-/// A knowledge graph kept in `file`.
+/// A knowledge graph stored in `file`.
 pub fn memory(file: &str) -> ServerSpec {
     let mut spec = npm("memory", "server-memory", &[]);
     let Transport::Stdio { env, .. } = &mut spec.launch else { unreachable!("made for stdio") };
@@ -70,12 +70,12 @@ pub fn git(repository: &str) -> ServerSpec {
     patient(stdio("git", &installed("py/bin/mcp-server-git"), &["--repository", repository]))
 }
 
-/// A file beside this one.
+/// A file in the folder of this one.
 pub fn beside(name: &str) -> String {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name).display().to_string()
 }
 
-/// The score board beside this file, on the Python SDK: MCP 2026-07-28.
+/// The score board in the folder of this file, on the Python SDK: MCP 2026-07-28.
 pub fn board() -> ServerSpec {
     patient(stdio("board", &installed("py/bin/python"), &[&beside("board.py")]))
 }
@@ -153,7 +153,7 @@ pub fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}/mcp")
 }
 
-/// A port that nobody listened on a moment ago.
+/// A port that was free a moment ago.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -1,4 +1,4 @@
-//! Resources that change, told by both eras, and what the servers suggest for arguments.
+//! Resource subscriptions in both eras, and completions that servers suggest for arguments.
 
 use serde_json::{Value, json};
 use switchboard::{
@@ -70,7 +70,7 @@ async fn a_modern_server_tells_of_a_resource_as_long_as_it_is_wanted() {
     };
     rig.until("no subscription", gone).await;
     rig.call("board", "add", r#"{"by":1}"#).await;
-    // Told or not is decided before the answer to this one.
+    // The server sends the notification, if any, before the response to this call.
     rig.call("board", "add", r#"{"by":1}"#).await;
     assert_eq!(frames(&rig.read_model(), "board", "notifications/resources/updated").len(), 2);
     assert_eq!(rig.read_model().servers[0].anomaly_total(), 0, "{:?}", rig.read_model().servers[0].anomalies);
@@ -91,8 +91,8 @@ async fn a_legacy_server_tells_of_a_resource_over_both_transports_and_again_afte
         assert!(text_of(&settled).starts_with("Started"), "{id}");
         // It tells every five seconds.
         rig.until("two changes", |w| changes(w, id, uri).is_some_and(|count| count >= 2)).await;
-        let told = frames(&rig.read_model(), id, "notifications/resources/updated");
-        assert!(told.iter().all(|frame| frame["params"]["uri"] == uri), "{told:?}");
+        let updates = frames(&rig.read_model(), id, "notifications/resources/updated");
+        assert!(updates.iter().all(|frame| frame["params"]["uri"] == uri), "{updates:?}");
     }
 
     // The new session knows nothing of it, so it is asked again.
@@ -109,11 +109,11 @@ async fn a_legacy_server_tells_of_a_resource_over_both_transports_and_again_afte
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn subscribing_where_it_is_not_offered_is_told() {
+async fn subscribing_without_support_is_reported() {
     let rig = Rig::start(vec![packages::thinking()]);
     rig.ready("thinking").await;
     rig.command(Command::Subscribe { server: "thinking".into(), uri: "x://y".into(), on: true });
-    rig.until("the notice", |w| w.notices.iter().any(|(_, notice)| notice.text.contains("does not offer subscriptions"))).await;
+    rig.until("the notice", |w| w.notices.iter().any(|(_, notice)| notice.text.contains("does not support subscriptions"))).await;
     assert_eq!(changes(&rig.read_model(), "thinking", "x://y"), None);
     rig.stop().await;
 }

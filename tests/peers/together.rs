@@ -1,4 +1,4 @@
-//! All servers at once, and which protocol era each of them speaks.
+//! All servers together, and which protocol era each of them speaks.
 
 use std::path::Path;
 
@@ -110,7 +110,7 @@ async fn a_server_that_cannot_speak_the_forced_era_is_given_up_with_the_reason()
     let mut spec = packages::everything();
     spec.era = EraChoice::Modern;
     let rig = Rig::start(vec![spec]);
-    let read_model = rig.until("given up", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+    let read_model = rig.until("cancelled", |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
     let why = read_model.servers[0].phase.failure().unwrap();
     assert_eq!(why.step, Step::Discover, "{why:#?}");
     assert!(why.summary.contains("-32601"), "{why:#?}");

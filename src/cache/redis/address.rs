@@ -47,7 +47,7 @@ impl Mask {
         Mask { passwords: secrets, redactor }
     }
 
-    /// The text, or nothing of it when a secret stands in it that is too short to be cut out.
+    /// Returns the text, or nothing if it contains a secret that is too short to be masked.
     pub fn hide(&self, text: &str) -> String {
         let text = self.redactor.redact(text);
         if self.passwords.iter().any(|secret| text.contains(secret.expose())) { "an error that repeats the password".into() } else { text }

@@ -16,7 +16,7 @@ use super::{CONNECT_MOST, address::Target};
 pub const VALUE_MOST: usize = 64 << 20;
 /// How many keys one `SCAN` looks at.
 const SCAN_COUNT: usize = 500;
-/// How many commands of a purge are under way at once.
+/// Maximum number of concurrent commands of a purge.
 const AT_ONCE: usize = 32;
 
 /// A connection that all calls share; cheap to clone.
@@ -102,7 +102,7 @@ impl Link {
         Ok(())
     }
 
-    /// The first bytes of a value; none of what is no string.
+    /// Returns the first bytes of a value; `None` if it is not a string.
     async fn start_of(&self, key: &[u8], bytes: usize) -> RedisResult<Vec<u8>> {
         match self.start(key, bytes).await {
             Err(error) if of_another_type(&error) => Ok(vec![]),

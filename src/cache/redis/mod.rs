@@ -1,8 +1,7 @@
-//! Answers kept in Redis, shared with other processes and machines.
+//! The Redis store of the response cache, shared with other processes and machines.
 //!
-//! Owns the connection. Never fails a call and never holds one up for longer than `wait`: what does not come in time is
-//! a miss, and then Redis is left alone for `pause`. One task looks after the connection and finds out when Redis
-//! is back, so that no call has to try.
+//! Owns the connection. Never fails a call and never delays one by more than `wait`: a late response is a miss, and then Redis
+//! is not used for `pause`. One task maintains the connection and detects when Redis is back, so that no call has to try.
 
 mod address;
 mod link;
@@ -43,7 +42,7 @@ use crate::{
 const CONNECT_MOST: Duration = Duration::from_secs(5);
 /// How long a purge may take.
 const PURGE_MOST: Duration = Duration::from_secs(10);
-/// Longest time that anything is kept.
+/// Maximum lifetime of an entry.
 const LASTS_MOST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Longest text of an error of Redis that is shown, in characters.
 const WHY_MOST: usize = 200;
@@ -57,7 +56,7 @@ pub struct Redis {
     _keeper: AbortOnDropHandle<()>,
 }
 
-/// How things stand with Redis.
+/// The state of the connection to Redis.
 #[derive(Clone)]
 enum State {
     /// A connection is being made, for the first time or after one was lost.
@@ -79,7 +78,7 @@ struct Common {
     foreign: AtomicU64,
 }
 
-/// What came of a question.
+/// The result of a request to Redis.
 enum Asked<T> {
     Answer(T),
     /// The connection was lost; another one is on its way.
@@ -116,8 +115,8 @@ impl Redis {
         format!("{}{key}", self.prefix)
     }
 
-    /// Asks within the time that a call can spare; once more when the connection turns out to be lost, as one is that
-    /// nobody used for long.
+    /// Makes a request within the time that a call can spare. Repeats it once if the connection turns out to be lost, as an
+    /// idle one may be.
     async fn ask<T, F: Future<Output = RedisResult<T>>>(&self, question: impl Fn(Link) -> F) -> Option<T> {
         let deadline = Instant::now() + self.wait;
         for _ in 0..2 {
@@ -191,7 +190,7 @@ impl Common {
         }
     }
 
-    /// The connection of this number was lost; no matter when it was given up already.
+    /// Records that the connection with this number was lost; ignored if it was replaced already.
     fn lost(&self, number: u64) {
         self.change(|state| matches!(state, State::Up(_, n) if *n == number).then_some(State::Opening));
     }

@@ -50,12 +50,12 @@ pub fn encode(kept: &CachedResponse) -> Vec<u8> {
     value
 }
 
-/// The answer of a value; `None` when it is no value of ours, or not a whole one.
+/// Decodes a stored response; `None` if the value is not one of ours or is incomplete.
 pub fn decode(value: Vec<u8>) -> Option<CachedResponse> {
     let (head, end) = head(&value)?;
     let value = Bytes::from(value);
     let result = value.slice(end..);
-    // A result is a JSON object; whoever gets it need not be prepared for less.
+    // A result is a JSON object; its readers rely on that.
     if result.len() != head.bytes || result.first() != Some(&b'{') || serde_json::from_slice::<IgnoredAny>(&result).is_err() {
         return None;
     }

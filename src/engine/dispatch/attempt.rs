@@ -1,4 +1,4 @@
-//! One attempt: the request, the rounds of questions, the answer.
+//! One attempt: sends the request and runs rounds of server questions until the final result.
 
 use std::sync::Arc;
 
@@ -23,53 +23,53 @@ use crate::{
     },
 };
 
-/// Rounds of `input_required` that one call may take (MCP 2026-07-28 leaves the number open).
+/// Maximum `input_required` rounds of one call (MCP 2026-07-28 sets no limit).
 const ROUNDS: u32 = 10;
 
 impl Dispatch {
-    /// Sends the request and answers the questions of the server until there is an answer. Has no deadline: dropping it
-    /// cancels the request. `repeatable`: the policy lets the request be sent again although it may have run.
+    /// Sends the request and answers the server's questions until the final result. Has no deadline: dropping the future
+    /// cancels the request. `repeatable`: the policy allows sending the request again after it may have run.
     pub(super) async fn exchange(
         &self,
         operation: &Operation,
         repeatable: bool,
         server: &ServerHandle,
         session: &Arc<dyn Session>,
-        flow: &Arc<AttemptContext>,
+        context: &Arc<AttemptContext>,
     ) -> Outcome {
         let info = session.info();
         let mut extra = if info.has_tasks() && self.wants_task(operation) { task::AUGMENTATION.to_owned() } else { String::new() };
         for round in 1..=ROUNDS {
-            flow.begin_round(round);
+            context.begin_round(round);
             let params = params(operation, &extra);
             let request = Request { method: operation.method().to_owned(), params, call: Some(self.id), repeatable };
-            let reply = match session.request(request, flow.clone()).await {
+            let reply = match session.request(request, context.clone()).await {
                 Ok(reply) => reply,
                 Err(failure) if round == 1 && info.has_tasks() => match self.open_pages(&server.spec, &failure).await {
                     true => continue,
                     false => return failed(failure),
                 },
-                // An earlier round reached the server, whatever this one did.
+                // An earlier round reached the server, so the call may have run.
                 Err(failure) => return failed(Failure { may_have_run: failure.may_have_run || round > 1, ..failure }),
             };
-            flow.call.answered(&reply);
-            match ResultKind::of(&reply.result, &info) {
-                ResultKind::Answer { .. } => return self.accepted(operation, server, &info, reply.result),
+            context.call.record_response(&reply);
+            match ResultKind::classify(&reply.result, &info) {
+                ResultKind::Final { .. } => return self.accept_result(operation, server, &info, reply.result),
                 ResultKind::NeedsInput { requests, state: None } if requests.is_empty() => {
-                    let detail = "the server asked for input, but neither named a question nor gave a state to send back";
+                    let detail = "the server asked for input without a question and without a state";
                     self.bad_result(server, detail.to_owned());
-                    return failed(Failure::after_send(FailureKind::Protocol, detail).hint("see the frames of this call"));
+                    return failed(Failure::after_send(FailureKind::Protocol, detail).hint("inspect the frames of this call"));
                 }
                 ResultKind::NeedsInput { requests, state } => match self.answer_all(&server.spec, requests, state).await {
                     Ok(more) => extra = more,
                     Err(failure) => return failed(failure),
                 },
-                ResultKind::Task { id, poll } => match task::result(session, self.id, &id, poll, flow).await {
+                ResultKind::Task { id, poll } => match task::result(session, self.id, &id, poll, context).await {
                     Ok(reply) => {
-                        flow.call.answered(&reply);
-                        return self.accepted(operation, server, &info, reply.result);
+                        context.call.record_response(&reply);
+                        return self.accept_result(operation, server, &info, reply.result);
                     }
-                    // The task was begun, whatever became of the request for its result.
+                    // The task has started, even if the request for its result failed.
                     Err(failure) => return failed(Failure { may_have_run: true, ..failure }),
                 },
             }
@@ -77,37 +77,36 @@ impl Dispatch {
         failed(Failure::after_send(FailureKind::Protocol, format!("the server asked for input more than {ROUNDS} times in a row")))
     }
 
-    /// Takes a result as the answer, and counts what does not fit in it. A result that is not an object is a failure: there
-    /// is nothing in it that could be read as the answer.
-    fn accepted(&self, operation: &Operation, server: &ServerHandle, info: &SessionInfo, result: Body) -> Outcome {
-        let odd = Oddity::of(operation, &result, info);
-        for oddity in &odd {
+    /// Accepts a final result and reports its deviations from the protocol. A result that is not an object is a failure.
+    fn accept_result(&self, operation: &Operation, server: &ServerHandle, info: &SessionInfo, result: Body) -> Outcome {
+        let oddities = Oddity::find(operation, &result, info);
+        for oddity in &oddities {
             self.bad_result(server, oddity.words(&info.protocol));
         }
-        if let Some(what) = odd.iter().find(|odd| matches!(odd, Oddity::NotObject(_))) {
-            let failure = Failure::after_send(FailureKind::Protocol, what.words(&info.protocol));
-            return failed(failure.hint("the exact bytes are among the frames of this call"));
+        if let Some(not_object) = oddities.iter().find(|oddity| matches!(oddity, Oddity::NotObject(_))) {
+            let failure = Failure::after_send(FailureKind::Protocol, not_object.words(&info.protocol));
+            return failed(failure.hint("inspect the frames of this call for the exact bytes"));
         }
-        match ResultKind::of(&result, info) {
-            ResultKind::Answer { error: true } => Outcome::ToolError { result },
+        match ResultKind::classify(&result, info) {
+            ResultKind::Final { error: true } => Outcome::ToolError { result },
             _ => Outcome::Ok { result },
         }
     }
 
-    /// Counts a result that does not fit as a fault of the server, and pins it on this call.
+    /// Publishes an anomaly of the server that belongs to this call.
     fn bad_result(&self, server: &ServerHandle, detail: String) {
         let anomaly = Anomaly { kind: AnomalyKind::BadResult, detail, call: Some(self.id), frame: None };
         self.shared.bus.publish(EventKind::ServerAnomaly { server: server.spec.id.clone(), anomaly: Arc::new(anomaly) });
     }
 
-    /// Whether the tool can only be called as a task (MCP 2025-11-25, `execution.taskSupport`).
+    /// Returns whether the tool can only be called as a task (MCP 2025-11-25, `execution.taskSupport`).
     fn wants_task(&self, operation: &Operation) -> bool {
         let Operation::Tool { tool, .. } = operation else { return false };
-        self.shared.bus.look(|read_model| read_model.tool(tool).is_some_and(|tool| tool.task_only))
+        self.shared.bus.read_state(|read_model| read_model.tool(tool).is_some_and(|tool| tool.task_only))
     }
 
-    /// Has the user open the pages that the server wants opened before it does anything
-    /// (MCP 2025-11-25, error -32042). Says whether the call may be sent again.
+    /// Asks the user to open the pages that the server requires before the call (MCP 2025-11-25, error -32042). Returns whether
+    /// the call may be sent again.
     async fn open_pages(&self, server: &ServerSpec, failure: &Failure) -> bool {
         let Some(rpc) = failure.rpc.as_ref().filter(|rpc| rpc.code == -32042) else { return false };
         let data = rpc.data.as_ref().and_then(Body::value).unwrap_or_default();
@@ -121,18 +120,18 @@ impl Dispatch {
         !pages.is_empty()
     }
 
-    /// Answers the questions of an `input_required` result; gives the members that the next round adds.
+    /// Answers the questions of an `input_required` result. Returns the members to add to the next round's request.
     async fn answer_all(
         &self,
         server: &ServerSpec,
         requests: Vec<(String, String, Body)>,
         state: Option<String>,
     ) -> Result<String, Failure> {
-        let asked = requests.into_iter().map(|(key, method, params)| async move {
+        let pending = requests.into_iter().map(|(key, method, params)| async move {
             let Some(question) = Question::from_request(&method, &params) else {
                 return Err(Failure::after_send(
                     FailureKind::Protocol,
-                    format!("the server asks for {method}, which is no question that we know"),
+                    format!("the server asks for input by {method}, which is not supported"),
                 ));
             };
             let answer = self.shared.inbox.ask(server, question.clone(), Some(self.id)).await;
@@ -144,7 +143,7 @@ impl Dispatch {
                 Err((_, message)) => Err(Failure::after_send(FailureKind::Protocol, message)),
             }
         });
-        let answers: serde_json::Map<String, Value> = futures_util::future::try_join_all(asked).await?.into_iter().collect();
+        let answers: serde_json::Map<String, Value> = futures_util::future::try_join_all(pending).await?.into_iter().collect();
         let mut extra = format!(",\"inputResponses\":{}", Value::Object(answers));
         if let Some(state) = state {
             extra.push_str(&format!(",\"requestState\":{}", Value::from(state)));
@@ -152,19 +151,18 @@ impl Dispatch {
         Ok(extra)
     }
 
-    /// Refuses arguments that the tool's schema does not allow: the answer would be an error anyway,
-    /// and a worse one.
+    /// Refuses arguments that violate the tool's schema: the server would report an error anyway, and a less precise one.
     pub(super) async fn check_arguments(&self, operation: &Operation) -> Result<(), Failure> {
         let Operation::Tool { tool, arguments } = operation else { return Ok(()) };
-        let (known, listed) = self.shared.bus.look(|read_model| {
+        let (known, listed) = self.shared.bus.read_state(|read_model| {
             let listed = read_model.server(&tool.server).is_some_and(|s| s.catalog.revision > 0);
             (read_model.tool(tool).cloned(), listed)
         });
         let Some(known) = known else {
             // A server whose lists could not be read may still have the tool.
-            let what = format!("{} offers no tool {:?}", tool.server, tool.name);
+            let message = format!("{} offers no tool {:?}", tool.server, tool.name);
             return if listed {
-                Err(Failure::new(FailureKind::UnknownTool, what).hint("see its tools with `switchboard tools`"))
+                Err(Failure::new(FailureKind::UnknownTool, message).hint("see its tools with `switchboard tools`"))
             } else {
                 Ok(())
             };
@@ -172,33 +170,32 @@ impl Dispatch {
         let value: Value = if arguments.is_empty() {
             Value::Object(Default::default())
         } else {
-            arguments.parse().map_err(|e| Failure::new(FailureKind::InvalidArguments, format!("the arguments are no JSON: {e}")))?
+            arguments.parse().map_err(|e| Failure::new(FailureKind::InvalidArguments, format!("the arguments are not valid JSON: {e}")))?
         };
         if !value.is_object() {
-            return Err(Failure::new(FailureKind::InvalidArguments, "the arguments are no JSON object"));
+            return Err(Failure::new(FailureKind::InvalidArguments, "the arguments are not a JSON object"));
         }
-        let wrong = match self.shared.checkers.check(tool, &known, value).await {
-            Ok(wrong) => wrong,
+        let violations = match self.shared.checkers.check(tool, &known, value).await {
+            Ok(violations) => violations,
             Err(Unchecked { first }) => {
                 if first {
-                    let text =
-                        format!("the arguments of {}/{} are sent unchecked: checking them would take too long", tool.server, tool.name);
+                    let text = format!("the arguments of {}/{} are sent unchecked: the check takes too long", tool.server, tool.name);
                     self.shared.bus.notice(NoticeLevel::Warn, text);
                 }
                 return Ok(());
             }
         };
-        if wrong.is_empty() {
+        if violations.is_empty() {
             return Ok(());
         }
-        let list: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
         let mut failure = Failure::new(FailureKind::InvalidArguments, list[0].clone());
         failure.causes = list[1..].to_vec();
-        Err(failure.hint("nothing was sent; correct the arguments"))
+        Err(failure.hint("nothing was sent: correct the arguments"))
     }
 }
 
-/// Waits until the server can be used, or until it is clear that it cannot.
+/// Waits until the server is connected, or until it is clear that it cannot connect.
 pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Failure> {
     let mut readiness = server.readiness.clone();
     loop {
@@ -215,7 +212,7 @@ pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Fai
                     failure.exit = why.exit;
                     failure.stderr = why.stderr.clone();
                 }
-                return Err(failure.hint(format!("`switchboard doctor` says more; restart {id} when the cause is mended")));
+                return Err(failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed")));
             }
             Readiness::Pending => {}
         }
@@ -225,7 +222,7 @@ pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Fai
     }
 }
 
-/// `params` of an operation; `extra` holds further members, each with its comma before it.
+/// Returns the `params` of an operation; `extra` holds further members, each with a leading comma.
 fn params(operation: &Operation, extra: &str) -> Body {
     let text = |value: &str| Value::from(value).to_string();
     let object = |arguments: &Body| if arguments.is_empty() { "{}".to_owned() } else { arguments.text().into_owned() };

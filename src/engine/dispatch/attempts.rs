@@ -1,4 +1,5 @@
-//! Attempts until there is an answer: which server next, when, and when not.
+//! Retry, failover and hedge: makes attempts until a server answers, and decides which server is next, after which backoff, and when
+//! to stop. Spends the retry budget, probes half-open breakers and applies fault injection.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -16,7 +17,7 @@ use super::{
     attempt::ready,
     context::{AttemptContext, CallContext},
     failed,
-    fallback::joined,
+    fallback::join_failures,
     route::{RoutedCall, with_key, with_server},
 };
 use crate::{
@@ -40,72 +41,90 @@ use crate::{
     },
 };
 
-/// Within this time a lost connection is seen as such, and no longer used.
-const NOTICED: Duration = Duration::from_millis(100);
-/// How long the sign of life may take that a half-open breaker asks for.
-const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the supervisor may take to notice a lost connection.
+const LOSS_NOTICE: Duration = Duration::from_millis(100);
+/// Timeout of the health check that probes a half-open breaker.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A call that has a fallback waits this part of its time for a connection: 1/N.
+/// A call with fallbacks waits at most 1/N of its time for a connection.
 const FALLBACK_SHARE: u32 = 3;
 
-/// What to do about a deadline that passed.
-pub(super) const TOO_SHORT: &str = "raise timeouts.call (or timeouts.attempt) of this server, or give the call a timeout of its own";
+/// The hint for a deadline that passed.
+pub(super) const TIMEOUT_HINT: &str = "raise timeouts.call (or timeouts.attempt) of this server, or give the call a timeout of its own";
 
-/// What came of trying one server.
-enum Tried {
+/// The result of trying one server.
+enum TryResult {
     /// The server answered.
     Answered(Outcome),
-    /// It did not; nothing was begun when `attempt` is false.
+    /// The server did not answer. No attempt was started if `attempt` is false.
     Failed { failure: Failure, attempt: bool },
 }
 
-impl Tried {
-    /// The same, with what a simultaneous attempt may have done.
-    fn also(mut self, other: &Tried) -> Tried {
-        if let (Tried::Failed { failure, .. }, Tried::Failed { failure: other, .. }) = (&mut self, other) {
+impl TryResult {
+    /// Adds whether a concurrent attempt may have run.
+    fn combine(mut self, other: &TryResult) -> TryResult {
+        if let (TryResult::Failed { failure, .. }, TryResult::Failed { failure: other, .. }) = (&mut self, other) {
             failure.may_have_run |= other.may_have_run;
         }
         self
     }
 }
 
-/// What all attempts at one aim share.
+/// What all attempts on one route share.
 struct AttemptLoop<'a> {
-    aim: &'a RoutedCall,
+    route: &'a RoutedCall,
     operation: Operation,
-    flow: &'a Arc<CallContext>,
-    begun: Instant,
-    /// How many other calls could follow the attempt that is made now.
-    others: usize,
+    context: &'a Arc<CallContext>,
+    started: Instant,
+    /// Attempts and fallbacks that could follow the current attempt.
+    followers: usize,
+}
+
+/// What follows a failed attempt.
+enum NextAttempt {
+    /// Another server, immediately.
+    Failover,
+    /// The same server after a backoff, with the reason for its length.
+    Retry { pause: Duration, why: String },
+    /// None: the call fails.
+    Stop,
+}
+
+/// Everything that an attempt needs from a server.
+struct Admitted {
+    session: Arc<dyn Session>,
+    breaker: BreakerPermit,
+    /// Permits of the tool, if a rule limits it, and of the server. Held until the attempt ends.
+    _permits: (Option<Permit>, Permit),
 }
 
 impl Dispatch {
-    /// Tries the servers of `aim` until one answers, as often as the settings allow. `later`: how many calls may
-    /// stand in for it when it fails.
+    /// Tries the servers of `route` until one answers, within the limits of the retry policy. `fallbacks`: number of
+    /// fallback calls that may follow a failure.
     pub(super) async fn run_attempts(
         &self,
-        aim: &RoutedCall,
+        route: &RoutedCall,
         cause: Cause,
-        flow: &Arc<CallContext>,
-        begun: Instant,
-        later: usize,
+        context: &Arc<CallContext>,
+        started: Instant,
+        fallbacks: usize,
     ) -> Outcome {
-        let retry = &aim.treatment.policy.retry;
-        let operation = match &aim.treatment.idempotency_key {
-            Some(name) => with_key(&aim.operation, name, self.key()),
-            None => aim.operation.clone(),
+        let retry = &route.treatment.policy.retry;
+        let operation = match &route.treatment.idempotency_key {
+            Some(name) => with_key(&route.operation, name, self.key()),
+            None => route.operation.clone(),
         };
-        let mut chase = AttemptLoop { aim, operation, flow, begun, others: 0 };
-        // Refusals of one replica lead to the next, but lead nowhere twice.
-        let mut untried: Vec<&ServerHandle> = aim.servers.iter().collect();
+        let mut attempts = AttemptLoop { route, operation, context, started, followers: 0 };
+        // Each replica is tried once before any is retried.
+        let mut untried: Vec<&ServerHandle> = route.servers.iter().collect();
         let mut cause = cause;
-        // The connection over which the last attempt could not be sent.
-        let mut gone: Option<Arc<dyn Session>> = None;
-        let first = &aim.servers[0];
+        // The lost connection over which the last attempt could not be sent.
+        let mut lost_session: Option<Arc<dyn Session>> = None;
+        let first = &route.servers[0];
         match cause {
             Cause::Fallback => {
-                // What stands in earns nothing; where the call was before, it is one more of its attempts.
-                if flow.with(|s| s.worked.contains(&first.spec.id)) && !first.guard.spend() {
+                // A fallback adds nothing to the retry budget. On a server where the call already failed, it is an extra attempt.
+                if context.with_timestamps(|s| s.failed_servers.contains(&first.spec.id)) && !first.guard.spend() {
                     let why = format!("not sent: the retry budget of {} is used up", first.spec.id);
                     return failed(Failure::new(FailureKind::Overloaded, why));
                 }
@@ -113,401 +132,438 @@ impl Dispatch {
             _ => first.guard.earn(),
         }
         let mut made = 0;
-        // Whether an attempt may have run: a later one that was not sent does not undo it.
-        let mut ran = false;
-        // What failed elsewhere before and may have run: it is told, whatever comes after.
-        let mut before: Vec<(String, Failure)> = vec![];
+        // Whether any attempt may have run. A later unsent attempt does not change that.
+        let mut may_have_run = false;
+        // Earlier failures on other servers that may have run. They are part of the final failure.
+        let mut earlier: Vec<(String, Failure)> = vec![];
         loop {
-            let server = if untried.is_empty() { &aim.servers[0] } else { untried.remove(0) };
+            let server = if untried.is_empty() { &route.servers[0] } else { untried.remove(0) };
             let spare = untried.first().copied();
-            let elsewhere =
-                verdict::may_fail_over(&hung(), aim.safe, retry).map_or(0, |()| retry.attempts.saturating_sub(made + 1) as usize);
-            chase.others = later + untried.len().min(elsewhere);
-            let tried = self.hedged(&chase, server, spare, cause, &mut gone).await;
-            let (failure, attempt) = match tried {
-                Tried::Answered(outcome) => {
+            let retries =
+                verdict::may_fail_over(&unanswered(), route.safe, retry).map_or(0, |()| retry.attempts.saturating_sub(made + 1) as usize);
+            attempts.followers = fallbacks + untried.len().min(retries);
+            let (failure, attempt) = match self.hedged(&attempts, server, spare, cause, &mut lost_session).await {
+                TryResult::Answered(outcome) => {
                     if server.spec.id != *self.spec.operation.server() {
-                        flow.with(|s| s.by.get_or_insert_with(|| server.spec.id.clone()).clone());
+                        context.with_timestamps(|s| s.by.get_or_insert_with(|| server.spec.id.clone()).clone());
                     }
                     return outcome;
                 }
-                Tried::Failed { failure, attempt } => (failure, attempt),
+                TryResult::Failed { failure, attempt } => (failure, attempt),
             };
             made += u32::from(attempt);
-            ran |= failure.may_have_run;
-            let told = |failure: Failure| {
-                let failure = match before.is_empty() || failure.may_have_run {
-                    true => failure,
-                    false => joined(before.iter().cloned().chain([(server.spec.id.to_string(), failure)]).collect()),
-                };
-                failed(Failure { may_have_run: failure.may_have_run || ran, ..failure })
+            may_have_run |= failure.may_have_run;
+            let next = match attempt {
+                true => self.next_attempt(&attempts, server, &failure, made, untried.len(), fallbacks),
+                // Nothing was sent to this server; another replica may take the call.
+                false if untried.is_empty() || verdict::may_fail_over(&failure, route.safe, retry).is_err() => NextAttempt::Stop,
+                false if Instant::now() >= context.deadline() => NextAttempt::Stop,
+                false => NextAttempt::Failover,
             };
-            if Instant::now() >= flow.until() {
-                return told(failure);
-            }
-            if !attempt {
-                // Nothing was begun here; another replica may have it.
-                if untried.is_empty() || verdict::may_fail_over(&failure, aim.safe, retry).is_err() {
-                    return told(failure);
+            match next {
+                NextAttempt::Stop => return with_earlier(failure, server, &earlier, may_have_run),
+                NextAttempt::Failover => {
+                    cause = Cause::Failover;
+                    if attempt && failure.may_have_run {
+                        earlier.push((server.spec.id.to_string(), failure));
+                    }
                 }
-                cause = Cause::Failover;
-                continue;
-            }
-            // What this server cannot do, another replica may.
-            let again = if untried.is_empty() { verdict::may_retry } else { verdict::may_fail_over };
-            if let Err(why) = again(&failure, aim.safe, retry) {
-                if retry.attempts > 1 {
-                    flow.stage(CallEvent::NotRepeated { why: why.to_owned() });
+                NextAttempt::Retry { pause, why } => {
+                    cause = Cause::Retry;
+                    if let Some(lost) = lost_session.take()
+                        && replaced(server, &lost).await
+                    {
+                        // Reconnecting takes the place of the backoff.
+                        continue;
+                    }
+                    context.publish_event(CallEvent::BackOff { pause, why });
+                    sleep(pause).await;
                 }
-                return told(failure);
             }
-            if made >= retry.attempts.max(1) {
-                return told(failure);
-            }
-            if failure.kind == FailureKind::Timeout && aim.treatment.policy.attempt.is_none() && later > 0 && untried.is_empty() {
-                flow.stage(CallEvent::NotRepeated { why: "what is left of the time is for what stands in".into() });
-                return told(failure);
-            }
-            // What the server cannot have seen costs it nothing; a refusal (429) is work for it all the same.
-            if seen(&failure) && !server.guard.spend() {
-                flow.stage(CallEvent::NotRepeated { why: format!("the retry budget of {} is used up", server.spec.id) });
-                return told(failure);
-            }
-            if !untried.is_empty() {
-                cause = Cause::Failover;
-                if failure.may_have_run {
-                    before.push((server.spec.id.to_string(), failure));
-                }
-                continue;
-            }
-            cause = Cause::Retry;
-            let (pause, why) = match failure.retry_after.filter(|_| retry.retry_after) {
-                Some(asked) => (asked, format!("{} asked for it (Retry-After)", server.spec.id)),
-                None => (budget::backoff(retry, made, self.shared.random()), format!("back-off after attempt {made}")),
-            };
-            if Instant::now() + pause >= flow.until() {
-                flow.stage(CallEvent::NotRepeated { why: format!("no time is left for a pause of {} ({why})", short(pause)) });
-                return told(failure);
-            }
-            if let Some(gone) = gone.take()
-                && replaced(server, &gone).await
-            {
-                // The way to the server was lost, and there is or will be another: that is pause enough.
-                continue;
-            }
-            flow.stage(CallEvent::BackOff { pause, why });
-            sleep(pause).await;
         }
     }
 
-    /// Tries a server, and beside it a second time when the first is slow and the settings say so.
+    /// Decides what follows a failed attempt, and takes the next one from the retry budget. `made`: attempts so far;
+    /// `untried`: servers not yet tried.
+    fn next_attempt(
+        &self,
+        attempts: &AttemptLoop<'_>,
+        server: &ServerHandle,
+        failure: &Failure,
+        made: u32,
+        untried: usize,
+        fallbacks: usize,
+    ) -> NextAttempt {
+        let AttemptLoop { route, context, .. } = attempts;
+        let retry = &route.treatment.policy.retry;
+        let not_repeated = |why: String| {
+            context.publish_event(CallEvent::NotRepeated { why });
+            NextAttempt::Stop
+        };
+        if Instant::now() >= context.deadline() {
+            return NextAttempt::Stop;
+        }
+        // A failure that rules out a retry on this server may still allow another replica.
+        let allowed = if untried == 0 { verdict::may_retry } else { verdict::may_fail_over };
+        if let Err(why) = allowed(failure, route.safe, retry) {
+            return if retry.attempts > 1 { not_repeated(why.to_owned()) } else { NextAttempt::Stop };
+        }
+        if made >= retry.attempts.max(1) {
+            return NextAttempt::Stop;
+        }
+        if failure.kind == FailureKind::Timeout && route.treatment.policy.attempt.is_none() && fallbacks > 0 && untried == 0 {
+            return not_repeated("the remaining time is reserved for the fallback".into());
+        }
+        // A request that the server cannot have seen costs it nothing. A refusal (429) does.
+        if reached_server(failure) && !server.guard.spend() {
+            return not_repeated(format!("the retry budget of {} is used up", server.spec.id));
+        }
+        if untried > 0 {
+            return NextAttempt::Failover;
+        }
+        let (pause, why) = match failure.retry_after.filter(|_| retry.retry_after) {
+            Some(asked) => (asked, format!("{} asked for it (Retry-After)", server.spec.id)),
+            None => (budget::backoff(retry, made, self.shared.random()), format!("backoff after attempt {made}")),
+        };
+        if Instant::now() + pause >= context.deadline() {
+            return not_repeated(format!("no time is left for a pause of {} ({why})", short(pause)));
+        }
+        NextAttempt::Retry { pause, why }
+    }
+
+    /// Tries a server, and hedges with a second concurrent attempt if the first is slow and the policy allows it.
     async fn hedged(
         &self,
-        chase: &AttemptLoop<'_>,
+        attempts: &AttemptLoop<'_>,
         server: &ServerHandle,
         spare: Option<&ServerHandle>,
         cause: Cause,
-        gone: &mut Option<Arc<dyn Session>>,
-    ) -> Tried {
-        let Some(after) = self.hedge_after(chase.aim, server) else { return self.try_one(chase, server, cause, gone, None).await };
+        lost_session: &mut Option<Arc<dyn Session>>,
+    ) -> TryResult {
+        let Some(after) = self.hedge_after(attempts.route, server) else {
+            return self.try_server(attempts, server, cause, lost_session, None).await;
+        };
         let sent = Arc::new(Notify::new());
-        let mut first = Box::pin(self.try_one(chase, server, cause, gone, Some(sent.clone())));
-        // From when it was sent: a second one shortens no wait for a place, or for the connection.
+        let mut first = Box::pin(self.try_server(attempts, server, cause, lost_session, Some(sent.clone())));
+        // Measured from sending: a hedge does not shorten the wait for a permit or a connection.
         let slow = async {
             sent.notified().await;
             sleep(after).await;
         };
         tokio::select! {
             biased;
-            tried = &mut first => return tried,
+            result = &mut first => return result,
             () = slow => {}
         }
-        let beside = spare.unwrap_or(server);
+        let hedge_server = spare.unwrap_or(server);
         if !server.guard.spend() {
             return first.await;
         }
-        let mut none = None;
-        let mut second = Box::pin(self.try_one(chase, beside, Cause::Hedge, &mut none, None));
-        // The first answer wins, the other request is cancelled by being dropped.
-        let (tried, first_ended) = tokio::select! {
-            biased;
-            tried = &mut first => (tried, true),
-            tried = &mut second => (tried, false),
-        };
-        match (&tried, first_ended) {
-            (Tried::Answered(_), true) => tried,
-            (Tried::Answered(_), false) => {
-                if beside.spec.id != *self.spec.operation.server() {
-                    chase.flow.with(|s| s.by = Some(beside.spec.id.clone()));
-                }
-                tried
+        let hedge_answered = || {
+            if hedge_server.spec.id != *self.spec.operation.server() {
+                attempts.context.with_timestamps(|s| s.by = Some(hedge_server.spec.id.clone()));
             }
-            (Tried::Failed { .. }, true) => match second.await {
-                other @ Tried::Failed { .. } => tried.also(&other),
+        };
+        let mut ignored = None;
+        let mut second = Box::pin(self.try_server(attempts, hedge_server, Cause::Hedge, &mut ignored, None));
+        // The first answer wins. Dropping the other future cancels its request.
+        let (result, first_ended) = tokio::select! {
+            biased;
+            result = &mut first => (result, true),
+            result = &mut second => (result, false),
+        };
+        match (&result, first_ended) {
+            (TryResult::Answered(_), true) => result,
+            (TryResult::Answered(_), false) => {
+                hedge_answered();
+                result
+            }
+            (TryResult::Failed { .. }, true) => match second.await {
+                other @ TryResult::Failed { .. } => result.combine(&other),
                 answered => {
-                    if beside.spec.id != *self.spec.operation.server() {
-                        chase.flow.with(|s| s.by = Some(beside.spec.id.clone()));
-                    }
+                    hedge_answered();
                     answered
                 }
             },
-            (Tried::Failed { .. }, false) => first.await.also(&tried),
+            (TryResult::Failed { .. }, false) => first.await.combine(&result),
         }
     }
 
-    /// After which time a second attempt goes out beside the first; `None` is never.
-    fn hedge_after(&self, aim: &RoutedCall, server: &ServerHandle) -> Option<Duration> {
-        let hedge = &aim.treatment.policy.hedge;
-        if !verdict::may_hedge(aim.safe, &aim.treatment.policy) {
+    /// Returns the delay after which a hedge is sent; `None` if the call is not hedged.
+    fn hedge_after(&self, route: &RoutedCall, server: &ServerHandle) -> Option<Duration> {
+        let hedge = &route.treatment.policy.hedge;
+        if !verdict::may_hedge(route.safe, &route.treatment.policy) {
             return None;
         }
         if hedge.after.is_some() {
             return hedge.after;
         }
-        let tool = aim.tool()?;
-        self.shared.bus.look(|read_model| {
+        let tool = route.tool()?;
+        self.shared.bus.read_state(|read_model| {
             let stats = read_model.server(&server.spec.id)?.tools.get(tool)?;
             stats.percentile(95.0).filter(|_| stats.answered >= hedge.samples)
         })
     }
 
-    /// Tries one server once: breaker, place and rate, connection, arguments, request.
-    /// `sent` is told when the request was sent.
-    async fn try_one(
+    /// Returns the failure of a call that an open breaker refuses.
+    fn refused_by_breaker(&self, route: &RoutedCall, server: &ServerHandle) -> Option<Failure> {
+        let tool = route.tool();
+        if let Some(tool) = tool.filter(|_| route.treatment.own_breaker) {
+            server.guard.own_breaker(tool, &route.treatment.policy.breaker);
+        }
+        let failure = server.guard.refuses(tool)?;
+        // Counts the refusal.
+        let failure = server.guard.admit(tool).err().unwrap_or(failure);
+        let down = matches!(&*server.readiness.borrow(), Readiness::Down(Some(_)));
+        Some(match ready(server).now_or_never() {
+            // The supervisor has stopped reconnecting, so no probe will follow: its failure says more.
+            Some(Err(not_connected)) if down => {
+                let causes = not_connected.causes.iter().cloned().chain([failure.message]).collect();
+                Failure { causes, ..not_connected }
+            }
+            _ => failure,
+        })
+    }
+
+    /// Waits for the connection, the argument check and the permits that an attempt needs.
+    async fn admit(&self, attempts: &AttemptLoop<'_>, operation: &Operation, server: &ServerHandle) -> Result<Admitted, Failure> {
+        let AttemptLoop { route, context, .. } = attempts;
+        let id = &server.spec.id;
+        let mut session = self.connected(route, server, context).await?;
+        self.check_arguments(operation).await?;
+        let permits = self.acquire_permits(route, server, context).await?;
+        // The connection may have been lost while the call waited for a permit. All waiting calls would be sent at the moment of
+        // the reconnect, so the rate limit applies to them again.
+        while !connected_now(server, &session) {
+            session = self.connected(route, server, context).await?;
+            let on_wait = |on| context.publish_event(CallEvent::Waiting { on, server: id.clone() });
+            if let Some(tool_permit) = &permits.0 {
+                tool_permit.wait_for_rate(on_wait).await.map_err(|rejected| overloaded(&route.exposed, rejected))?;
+            }
+            permits.1.wait_for_rate(on_wait).await.map_err(|rejected| overloaded(id.as_str(), rejected))?;
+        }
+        let breaker = server.guard.admit(route.tool())?;
+        Ok(Admitted { session, breaker, _permits: permits })
+    }
+
+    /// Makes one attempt on a server: breaker, connection, arguments, permits and rate, request. Notifies `sent` when the
+    /// request was sent.
+    async fn try_server(
         &self,
-        chase: &AttemptLoop<'_>,
+        attempts: &AttemptLoop<'_>,
         server: &ServerHandle,
         cause: Cause,
-        gone: &mut Option<Arc<dyn Session>>,
+        lost_session: &mut Option<Arc<dyn Session>>,
         sent: Option<Arc<Notify>>,
-    ) -> Tried {
-        let (aim, flow) = (chase.aim, chase.flow);
-        let refused = |failure| Tried::Failed { failure, attempt: false };
-        let operation = with_server(&chase.operation, &server.spec.id);
+    ) -> TryResult {
+        let (route, context) = (attempts.route, attempts.context);
+        let refused = |failure| TryResult::Failed { failure, attempt: false };
+        let operation = with_server(&attempts.operation, &server.spec.id);
         let id = &server.spec.id;
-        // Asked first, so that an open breaker refuses at once.
-        let tool = aim.tool();
-        if let Some(tool) = tool.filter(|_| aim.treatment.own_breaker) {
-            server.guard.own_breaker(tool, &aim.treatment.policy.breaker);
+        // Checked first, so that an open breaker refuses without a wait.
+        if let Some(failure) = self.refused_by_breaker(route, server) {
+            return refused(failure);
         }
-        if let Some(failure) = server.guard.refuses(tool) {
-            // Counts the refusal.
-            let failure = server.guard.admit(tool).err().unwrap_or(failure);
-            let down = matches!(&*server.readiness.borrow(), Readiness::Down(Some(_)));
-            return refused(match ready(server).now_or_never() {
-                // No probe will go there by itself: that it was given up, and why, is worth more.
-                Some(Err(given_up)) if down => {
-                    let causes = given_up.causes.iter().cloned().chain([failure.message]).collect();
-                    Failure { causes, ..given_up }
-                }
-                _ => failure,
-            });
-        }
-        let (session, _places, pass) = {
-            let entered = async {
-                let mut session = self.connected(aim, server, flow).await?;
-                self.check_arguments(&operation).await?;
-                let places = self.places(aim, server, flow).await?;
-                // The connection may have gone while the call waited for its place. All that waited for the next one would go
-                // out at once: the rate holds for them too.
-                while !connected_now(server, &session) {
-                    session = self.connected(aim, server, flow).await?;
-                    let waits = |on| flow.stage(CallEvent::Waiting { on, server: id.clone() });
-                    if let Some(narrow) = &places.0 {
-                        narrow.again(waits).await.map_err(|full| overloaded(&aim.exposed, full))?;
-                    }
-                    places.1.again(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
-                }
-                let pass = server.guard.admit(tool)?;
-                Ok((session, places, pass))
-            };
-            tokio::select! {
-                biased;
-                entered = entered => match entered {
-                    Ok(entered) => entered,
-                    Err(failure) => return refused(failure),
-                },
-                () = flow.expired() => return refused(flow.too_late(chase.begun)),
-            }
+        let admitted = tokio::select! {
+            biased;
+            admitted = self.admit(attempts, &operation, server) => admitted,
+            () = context.expired() => Err(context.timed_out(attempts.started)),
         };
-        let pass = match self.probe(pass, aim, server, &session, flow).await {
-            Ok(pass) => pass,
+        let Admitted { session, breaker, _permits } = match admitted {
+            Ok(admitted) => admitted,
             Err(failure) => return refused(failure),
         };
-        let number = flow.with(|s| {
+        let breaker = match self.probe(breaker, route, server, &session, context).await {
+            Ok(breaker) => breaker,
+            Err(failure) => return refused(failure),
+        };
+        let number = context.with_timestamps(|s| {
             s.attempts += 1;
             s.attempts
         });
-        flow.stage(CallEvent::Attempt { attempt: number, server: id.clone(), subject: operation.subject().into(), cause });
-        let begun = Instant::now();
-        let left = flow.until().saturating_duration_since(begun);
-        let limit = aim.treatment.policy.attempt.or_else(|| budget::attempt_share(left, chase.others));
-        let one = AttemptContext::new(flow.clone(), number, limit, sent);
-        let repeatable = verdict::may_resend(aim.safe, &aim.treatment.policy.retry);
-        let mut request = Box::pin(self.inject_fault(&operation, repeatable, server, &session, &one));
+        context.publish_event(CallEvent::Attempt { attempt: number, server: id.clone(), subject: operation.subject().into(), cause });
+        let started = Instant::now();
+        let left = context.deadline().saturating_duration_since(started);
+        let limit = route.treatment.policy.attempt.or_else(|| budget::attempt_share(left, attempts.followers));
+        let attempt = AttemptContext::new(context.clone(), number, limit, sent);
+        let repeatable = verdict::may_resend(route.safe, &route.treatment.policy.retry);
+        let mut request = Box::pin(self.inject_fault(&operation, repeatable, server, &session, &attempt));
         let ended = tokio::select! {
             biased;
             outcome = &mut request => Ok(outcome),
-            () = flow.expired() => Err(true),
-            () = one.expired() => Err(false),
+            () = context.expired() => Err(Limit::Call),
+            () = attempt.expired() => Err(Limit::Attempt),
         };
-        let since = short(if ended == Err(true) { chase.begun.elapsed() } else { begun.elapsed() });
-        if let Err(whole) = ended {
+        let since = short(if ended == Err(Limit::Call) { attempts.started.elapsed() } else { started.elapsed() });
+        if let Err(limit) = &ended {
             let reason = format!("no answer within {since}");
-            if whole { flow.give_up(&reason) } else { one.give_up(&reason) }
+            match limit {
+                Limit::Call => context.set_cancel_reason(&reason),
+                Limit::Attempt => attempt.set_cancel_reason(&reason),
+            }
         }
-        // Cancels it on the wire if it is under way; what was not sent by now never is.
+        // Cancels a request in flight on the wire. An unsent request is never sent after this.
         drop(request);
         let outcome = ended.unwrap_or_else(|_| {
-            let sent = one.sent_at().is_some();
+            let sent = attempt.sent_at().is_some();
             let message = if sent { format!("no answer within {since}") } else { format!("could not be sent within {since}") };
-            failed(Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(TOO_SHORT))
+            failed(Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(TIMEOUT_HINT))
         });
-        let took = begun.elapsed();
-        let verdict = aim.treatment.policy.counting.verdict(&outcome);
-        // What a server quotes of our secrets is told nowhere.
+        let took = started.elapsed();
+        let verdict = route.treatment.policy.counting.verdict(&outcome);
+        // The server may quote our secrets.
         let outcome = match outcome {
             Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&self.shared.bus.secrets().redactor()).bounded()),
             answered => answered,
         };
         let end = AttemptEnd::of(&outcome);
         let how = end.to_string();
-        flow.stage(CallEvent::Ended { attempt: number, end, verdict, took });
+        context.publish_event(CallEvent::Ended { attempt: number, end, verdict, took });
         if verdict == Verdict::Success {
             server.guard.observe(took);
         }
-        pass.record(verdict, took, &how);
+        breaker.record(verdict, took, &how);
         match outcome {
             Outcome::Failed { failure } => {
-                if seen(&failure) {
-                    flow.with(|s| s.worked.push(id.clone()));
+                if reached_server(&failure) {
+                    context.with_timestamps(|s| s.failed_servers.push(id.clone()));
                 }
-                *gone = lost(&failure).then_some(session);
-                Tried::Failed { failure: Arc::unwrap_or_clone(failure), attempt: true }
+                *lost_session = lost(&failure).then_some(session);
+                TryResult::Failed { failure: Arc::unwrap_or_clone(failure), attempt: true }
             }
-            answered => Tried::Answered(answered),
+            answered => TryResult::Answered(answered),
         }
     }
 
-    /// Waits until the server is connected; only for a part of the call's time when something else can answer in its place.
-    async fn connected(&self, aim: &RoutedCall, server: &ServerHandle, flow: &CallContext) -> Result<Arc<dyn Session>, Failure> {
+    /// Waits until the server is connected. A call with fallbacks waits only for a share of its time.
+    async fn connected(&self, route: &RoutedCall, server: &ServerHandle, context: &CallContext) -> Result<Arc<dyn Session>, Failure> {
         let waits = matches!(&*server.readiness.borrow(), Readiness::Pending);
         if waits {
-            flow.stage(CallEvent::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
+            context.publish_event(CallEvent::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
         }
-        if aim.treatment.fallback.is_empty() {
+        if route.treatment.fallback.is_empty() {
             return ready(server).await;
         }
-        let patience = flow.limit / FALLBACK_SHARE;
-        timeout(patience, ready(server)).await.unwrap_or_else(|_| {
-            let message = format!("{} was not connected within {}", server.spec.id, short(patience));
-            Err(Failure::new(FailureKind::NotReady, message).hint("`switchboard doctor` says what keeps it"))
+        let max_wait = context.limit / FALLBACK_SHARE;
+        timeout(max_wait, ready(server)).await.unwrap_or_else(|_| {
+            let message = format!("{} was not connected within {}", server.spec.id, short(max_wait));
+            Err(Failure::new(FailureKind::NotReady, message).hint("run `switchboard doctor` to see the cause"))
         })
     }
 
-    /// A place at the server, and one at the tool when a rule limits it by itself.
-    async fn places(&self, aim: &RoutedCall, server: &ServerHandle, flow: &CallContext) -> Result<(Option<Permit>, Permit), Failure> {
+    /// Acquires a permit of the server, and one of the tool if a rule limits the tool.
+    async fn acquire_permits(
+        &self,
+        route: &RoutedCall,
+        server: &ServerHandle,
+        context: &CallContext,
+    ) -> Result<(Option<Permit>, Permit), Failure> {
         let id = &server.spec.id;
-        let waits = |on| flow.stage(CallEvent::Waiting { on, server: id.clone() });
-        let own = &aim.treatment.policy.load;
-        let narrow = match aim.tool().filter(|_| *own != server.guard.policy().load) {
+        let on_wait = |on| context.publish_event(CallEvent::Waiting { on, server: id.clone() });
+        let load = &route.treatment.policy.load;
+        let tool_permit = match route.tool().filter(|_| *load != server.guard.policy().load) {
             Some(tool) => Some(
-                server.guard.tool_limiter(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?,
+                server
+                    .guard
+                    .tool_limiter(tool, &route.treatment.policy)
+                    .acquire(on_wait)
+                    .await
+                    .map_err(|rejected| overloaded(&route.exposed, rejected))?,
             ),
             None => None,
         };
-        let wide = server.guard.limiter.enter(waits).await.map_err(|full| overloaded(id.as_str(), full))?;
-        Ok((narrow, wide))
+        let server_permit = server.guard.limiter.acquire(on_wait).await.map_err(|rejected| overloaded(id.as_str(), rejected))?;
+        Ok((tool_permit, server_permit))
     }
 
-    /// Asks for a sign of life before a call that decides about a half-open breaker.
+    /// Runs a health check before a call that is the probe of a half-open breaker.
     async fn probe(
         &self,
-        pass: BreakerPermit,
-        aim: &RoutedCall,
+        permit: BreakerPermit,
+        route: &RoutedCall,
         server: &ServerHandle,
         session: &Arc<dyn Session>,
-        flow: &CallContext,
+        context: &CallContext,
     ) -> Result<BreakerPermit, Failure> {
-        if !pass.probe || aim.treatment.policy.breaker.probe != Probe::Ping {
-            return Ok(pass);
+        if !permit.probe || route.treatment.policy.breaker.probe != Probe::Ping {
+            return Ok(permit);
         }
-        flow.stage(CallEvent::Probing { server: server.spec.id.clone() });
-        let begun = Instant::now();
+        context.publish_event(CallEvent::Probing { server: server.spec.id.clone() });
+        let started = Instant::now();
         let checked = tokio::select! {
-            checked = timeout(PROBE_PATIENCE, session.check()) => checked,
-            () = flow.expired() => return Err(Failure::new(FailureKind::Timeout, "the time was up before the probe was answered")),
+            checked = timeout(PROBE_TIMEOUT, session.check()) => checked,
+            () = context.expired() => return Err(Failure::new(FailureKind::Timeout, "the deadline passed before the probe was answered")),
         };
         let why = match checked {
-            Ok(Ok(())) => return Ok(pass),
-            // A server that answers 401 or 429 lives: what it says to the call itself is worth more than a guess.
-            Ok(Err(failure)) if aim.treatment.policy.counting.verdict(&failed(failure.clone())) != Verdict::Failure => return Ok(pass),
+            Ok(Ok(())) => return Ok(permit),
+            // A server that answers 401 or 429 is up. Its response to the call itself says more.
+            Ok(Err(failure)) if route.treatment.policy.counting.verdict(&failed(failure.clone())) != Verdict::Failure => return Ok(permit),
             Ok(Err(failure)) => failure.redacted(&self.shared.bus.secrets().redactor()).message,
-            Err(_) => format!("no answer within {}", short(PROBE_PATIENCE)),
+            Err(_) => format!("no answer within {}", short(PROBE_TIMEOUT)),
         };
-        pass.record(Verdict::Failure, begun.elapsed(), &why);
-        let again = server.guard.refuses(None).map(|failure| failure.message).unwrap_or_default();
+        permit.record(Verdict::Failure, started.elapsed(), &why);
+        let refusal = server.guard.refuses(None).map(|failure| failure.message).unwrap_or_default();
         let message = format!("the probe of {} failed: {why}", server.spec.id);
-        Err(Failure { causes: vec![again], ..Failure::new(FailureKind::BreakerOpen, message) }
-            .hint("nothing was sent; the server is still not well"))
+        Err(Failure { causes: vec![refusal], ..Failure::new(FailureKind::BreakerOpen, message) }
+            .hint("nothing was sent: the server is still unhealthy"))
     }
 
-    /// The exchange, with the fault that somebody wants to see.
+    /// Fault injection: runs the exchange with the injected fault of the server or tool, if there is one.
     async fn inject_fault(
         &self,
         operation: &Operation,
         repeatable: bool,
         server: &ServerHandle,
         session: &Arc<dyn Session>,
-        flow: &Arc<AttemptContext>,
+        attempt: &Arc<AttemptContext>,
     ) -> Outcome {
         let tool = match operation {
             Operation::Tool { tool, .. } => Some(&tool.name),
             _ => None,
         };
-        let Some(made) = server.guard.fault(tool) else { return self.exchange(operation, repeatable, server, session, flow).await };
-        let faults = fault::draw_faults(&made, &mut || self.shared.random());
+        let Some(fault) = server.guard.fault(tool) else { return self.exchange(operation, repeatable, server, session, attempt).await };
+        let faults = fault::draw_faults(&fault, &mut || self.shared.random());
         if let Some(what) = faults.words() {
-            flow.call.stage(CallEvent::Injected { what });
+            attempt.call.publish_event(CallEvent::Injected { what });
         }
         if !faults.latency.is_zero() {
             sleep(faults.latency).await;
         }
         match faults.kind {
-            InjectedFault::None => self.exchange(operation, repeatable, server, session, flow).await,
+            InjectedFault::None => self.exchange(operation, repeatable, server, session, attempt).await,
             InjectedFault::Fail => {
-                let rpc = RpcError { code: -32603, message: "made by hand in Switchboard".into(), data: None };
+                let rpc = RpcError { code: -32603, message: "injected by Switchboard".into(), data: None };
                 failed(
                     Failure { rpc: Some(rpc), ..Failure::new(FailureKind::Protocol, "failed on purpose: a fault is injected") }
-                        .hint("end the fault in the console, or leave out --inject"),
+                        .hint("stop the fault injection in the console or omit --inject"),
                 )
             }
             InjectedFault::Drop => {
-                let _thrown_away = self.exchange(operation, repeatable, server, session, flow).await;
+                let _dropped = self.exchange(operation, repeatable, server, session, attempt).await;
                 std::future::pending().await
             }
             InjectedFault::Cut => {
-                // Sent first, so that the server has it when the line goes dead.
+                // The request is sent before the connection is cut.
                 let cut = async {
-                    flow.until_sent().await;
-                    // A connection that is closed in order would still bring the answer.
+                    attempt.until_sent().await;
+                    // In the background: an orderly close could still deliver the response.
                     let session = session.clone();
                     tokio::spawn(async move { session.close().await });
                 };
                 tokio::select! {
-                    outcome = self.exchange(operation, repeatable, server, session, flow) => outcome,
+                    outcome = self.exchange(operation, repeatable, server, session, attempt) => outcome,
                     () = cut => failed(Failure::after_send(FailureKind::Transport, "the connection was cut on purpose")),
                 }
             }
-            InjectedFault::Corrupt => match self.exchange(operation, repeatable, server, session, flow).await {
+            InjectedFault::Corrupt => match self.exchange(operation, repeatable, server, session, attempt).await {
                 Outcome::Ok { result } | Outcome::ToolError { result } => {
-                    self.own.damaged.store(true, Ordering::Relaxed);
+                    self.state.damaged.store(true, Ordering::Relaxed);
                     let damaged = fault::corrupt(result.bytes(), &mut || self.shared.random());
                     match serde_json::from_slice::<serde::de::IgnoredAny>(&damaged) {
                         Ok(_) => Outcome::Ok { result: Body::new(damaged) },
                         Err(error) => {
-                            let what = format!("the answer, damaged on purpose, is no JSON: {error}");
-                            failed(Failure::after_send(FailureKind::Protocol, what))
+                            let message = format!("the response, damaged on purpose, is not valid JSON: {error}");
+                            failed(Failure::after_send(FailureKind::Protocol, message))
                         }
                     }
                 }
@@ -517,38 +573,56 @@ impl Dispatch {
     }
 }
 
-/// How a call fails that was sent and not answered.
-pub(super) fn hung() -> Failure {
+/// Which time limit ended an attempt.
+#[derive(PartialEq)]
+enum Limit {
+    Call,
+    Attempt,
+}
+
+/// Returns the final failure of a call, with the earlier failures on other servers that may have run.
+fn with_earlier(failure: Failure, server: &ServerHandle, earlier: &[(String, Failure)], may_have_run: bool) -> Outcome {
+    let failure = match earlier.is_empty() || failure.may_have_run {
+        true => failure,
+        false => join_failures(earlier.iter().cloned().chain([(server.spec.id.to_string(), failure)]).collect()),
+    };
+    failed(Failure { may_have_run: failure.may_have_run || may_have_run, ..failure })
+}
+
+/// Returns the failure of a call that was sent and not answered.
+pub(super) fn unanswered() -> Failure {
     Failure::after_send(FailureKind::Timeout, "")
 }
 
-/// Waits a moment for a lost connection to be seen as such.
-async fn replaced(server: &ServerHandle, gone: &Arc<dyn Session>) -> bool {
+/// Waits until the supervisor notices a lost connection. Returns whether it did within [`LOSS_NOTICE`].
+async fn replaced(server: &ServerHandle, lost: &Arc<dyn Session>) -> bool {
     let mut readiness = server.readiness.clone();
-    let other = readiness.wait_for(|now| !matches!(now, Readiness::Ready(session) if Arc::ptr_eq(session, gone)));
-    timeout(NOTICED, other).await.is_ok()
+    let other = readiness.wait_for(|now| !matches!(now, Readiness::Ready(session) if Arc::ptr_eq(session, lost)));
+    timeout(LOSS_NOTICE, other).await.is_ok()
 }
 
 fn connected_now(server: &ServerHandle, session: &Arc<dyn Session>) -> bool {
     matches!(&*server.readiness.borrow(), Readiness::Ready(now) if Arc::ptr_eq(now, session))
 }
 
-/// Whether a request failed for want of a connection, so that the server cannot have seen any of it.
+/// Returns whether a request failed because the connection was lost before any of it reached the server.
 fn lost(failure: &Failure) -> bool {
     let lost = matches!(failure.kind, FailureKind::Transport | FailureKind::Exited);
     lost && !failure.may_have_run && failure.status.is_none() && failure.rpc.is_none()
 }
 
-/// Whether the server may have seen the request, so that it was work for it.
-fn seen(failure: &Failure) -> bool {
+/// Returns whether the request may have reached the server and caused work.
+fn reached_server(failure: &Failure) -> bool {
     failure.may_have_run || failure.status.is_some() || failure.rpc.is_some()
 }
 
-fn overloaded(whose: &str, full: Rejected) -> Failure {
-    let message = match full {
-        Rejected::Queue { waiting, in_flight } => format!("{whose} has {in_flight} calls in flight, and {waiting} wait: no more may"),
-        Rejected::Wait { on: Wait::Rate } => format!("{whose} is given no more calls a second, and the wait would be too long"),
-        Rejected::Wait { .. } => format!("no call in flight at {whose} ended in time"),
+fn overloaded(target: &str, rejected: Rejected) -> Failure {
+    let message = match rejected {
+        Rejected::Queue { waiting, in_flight } => {
+            format!("{target} has {in_flight} calls in flight and {waiting} in its queue, which is full")
+        }
+        Rejected::Wait { on: Wait::Rate } => format!("the rate limit of {target} is reached and the wait would be too long"),
+        Rejected::Wait { .. } => format!("no call in flight at {target} ended in time"),
     };
-    Failure::new(FailureKind::Overloaded, message).hint("nothing was sent; raise load.in_flight, load.queue, load.wait or load.per_second")
+    Failure::new(FailureKind::Overloaded, message).hint("nothing was sent: raise load.in_flight, load.queue, load.wait or load.per_second")
 }

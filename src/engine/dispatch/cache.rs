@@ -1,4 +1,4 @@
-//! Answers kept from earlier calls, and equal calls that share one answer.
+//! The response cache in dispatch: serves cached responses, and single flight (equal concurrent calls share one response).
 
 use std::{
     collections::HashMap,
@@ -35,21 +35,21 @@ use crate::{
     engine::ports::ResponseCache,
 };
 
-/// How long answers are held for a fallback that takes any, however old.
-const HOLD: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long past its TTL a response is held for a `stale` fallback, which accepts any age.
+const STALE_HOLD: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Equal calls that a call waits for, one after another, before it goes its own way.
-const MOST_WAITS: usize = 1;
+/// Single flights of other calls that a call waits for before it sends its own request.
+const MAX_WAITS: usize = 1;
 
-/// Who is fetching an answer, and where it comes out.
-type Fetching = (CallId, watch::Receiver<Option<Body>>);
+/// The leader of a single flight and the channel for its response.
+type Flight = (CallId, watch::Receiver<Option<Body>>);
 
-/// The store of answers, and who is fetching one now.
+/// The front of the response cache: the store, the single flights, invalidations and hit counts.
 #[derive(Default)]
 pub struct CacheFront {
     store: RwLock<Option<Arc<dyn ResponseCache>>>,
-    fetching: Mutex<HashMap<String, Fetching>>,
-    outdated: Mutex<Invalidations>,
+    flights: Mutex<HashMap<String, Flight>>,
+    invalidations: Mutex<Invalidations>,
     counts: Counts,
 }
 
@@ -62,31 +62,31 @@ struct Counts {
 }
 
 impl CacheFront {
-    /// Keeps answers there from now on.
+    /// Sets the store; `None` disables caching.
     pub fn set_store(&self, store: Option<Arc<dyn ResponseCache>>) {
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
     }
 
-    /// The store in use.
+    /// Returns the current store.
     pub fn store(&self) -> Option<Arc<dyn ResponseCache>> {
         self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A server said that a resource changed, or (`None`) any of its resources: what was read before is not given any more.
+    /// Invalidates cached reads: a server reported a change of a resource, or (`None`) of any of its resources.
     pub fn changed(&self, spec: &ServerSpec, uri: Option<&str>, unix_ms: u64) {
-        self.outdated().changed(&spec.id, uri, unix_ms);
+        self.invalidations().changed(&spec.id, uri, unix_ms);
         let (Some(uri), Some(store)) = (uri, self.store()) else { return };
         let operation = Operation::Resource { server: spec.id.clone(), uri: uri.to_owned() };
         let key = key_of(&operation, &scope_of(spec), &Body::default());
-        // Others who share the store were not told.
+        // Other users of the store did not get the notification.
         tokio::spawn(async move { store.forget(&key).await });
     }
 
-    fn outdated(&self) -> MutexGuard<'_, Invalidations> {
-        self.outdated.lock().unwrap_or_else(PoisonError::into_inner)
+    fn invalidations(&self) -> MutexGuard<'_, Invalidations> {
+        self.invalidations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store as shown.
+    /// Returns the state of the cache for display.
     pub fn view(&self) -> CacheView {
         let store = self.store();
         let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
@@ -100,7 +100,7 @@ impl CacheFront {
         }
     }
 
-    /// Forgets the answers of tools whose exposed names match. Says how many.
+    /// Purges the responses of tools whose exposed names match. Returns how many.
     pub async fn purge(&self, pattern: &Pattern) -> Result<u64, String> {
         match self.store() {
             Some(store) => store.purge(pattern).await,
@@ -109,22 +109,22 @@ impl CacheFront {
     }
 }
 
-/// The turn to fetch an answer that others may wait for; given back on drop.
+/// The leader of a single flight: sends the request while equal calls wait for its response. Ends the flight on drop.
 pub struct FlightLeader {
     key: String,
     policy: CachePolicy,
-    /// How long the answer is held beyond that, for whom any answer is better than none.
+    /// How long past its TTL the response may be served when a call fails (fallback `stale`).
     hold: Duration,
-    answers: Arc<super::super::shared::Shared>,
-    /// Whether equal calls wait for it.
-    awaited: bool,
-    /// The last change told of before it was asked for.
-    since: u64,
+    shared: Arc<super::super::shared::Shared>,
+    /// Whether equal calls may wait for this flight.
+    shared_flight: bool,
+    /// The number of the last invalidation before the request.
+    last_invalidation: u64,
     ready: watch::Sender<Option<Body>>,
 }
 
 impl FlightLeader {
-    /// The key of the answer.
+    /// Returns the cache key.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -132,179 +132,222 @@ impl FlightLeader {
 
 impl Drop for FlightLeader {
     fn drop(&mut self) {
-        if !self.awaited {
+        if !self.shared_flight {
             return;
         }
-        self.answers.answers.fetching.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.shared.cache.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 
+/// Which stale responses may be served after a failure.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum StaleLimit {
+    /// Those within the policy's `stale` time.
+    Policy,
+    /// Responses of any age (fallback `stale`).
+    Any,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Freshness {
+    Fresh,
+    Stale,
+}
+
+/// A response found in the cache.
+struct Hit<'a> {
+    response: CachedResponse,
+    key: &'a str,
+    store: &'a str,
+    freshness: Freshness,
+}
+
 impl Dispatch {
-    /// The answer of an earlier call, or of an equal one under way; or else the turn to fetch one, when the answers of this
-    /// tool are kept.
-    pub(super) async fn kept(&self, aim: &RoutedCall, flow: &CallContext) -> Result<Outcome, Option<FlightLeader>> {
-        let answers = &self.shared.answers;
-        let policy = &aim.treatment.policy.cache;
-        let kept = match (&aim.operation, policy.keep) {
+    /// Returns a cached response or that of an equal call in flight. Otherwise returns the leadership of a single flight, if
+    /// the response may be cached.
+    pub(super) async fn cached_response(&self, route: &RoutedCall, context: &CallContext) -> Result<Outcome, Option<FlightLeader>> {
+        let front = &self.shared.cache;
+        let policy = &route.treatment.policy.cache;
+        let cacheable = match (&route.operation, policy.keep) {
             (Operation::Tool { .. }, CacheMode::Always) => true,
-            (Operation::Tool { .. }, CacheMode::ReadOnly) => aim.reads_only,
-            // Those that say themselves how long they hold (`ttlMs`, MCP 2026-07-28).
+            (Operation::Tool { .. }, CacheMode::ReadOnly) => route.reads_only,
+            // Only if the response declares its TTL (`ttlMs`, MCP 2026-07-28).
             (Operation::Resource { .. }, _) => true,
             _ => false,
         };
-        let Some(store) = answers.store().filter(|_| kept) else { return Err(None) };
-        let key = self.cache_key(aim);
-        let since = answers.outdated().number();
-        let hold = if aim.treatment.fallback.contains(&Fallback::Stale) { HOLD } else { Duration::ZERO };
-        for _ in 0..=MOST_WAITS {
-            let looked = store.get(&key).await;
+        let Some(store) = front.store().filter(|_| cacheable) else { return Err(None) };
+        let key = self.cache_key(route);
+        let last_invalidation = front.invalidations().number();
+        let hold = if route.treatment.fallback.contains(&Fallback::Stale) { STALE_HOLD } else { Duration::ZERO };
+        for _ in 0..=MAX_WAITS {
+            let found = store.get(&key).await;
             let now = self.unix_ms();
-            if let Some(kept) = looked.filter(|kept| kept.fresh(now) && !self.outdated(aim, kept)) {
-                answers.counts.hits.fetch_add(1, Ordering::Relaxed);
-                return Ok(self.give(kept, &key, store.name(), false, now, flow));
+            if let Some(response) = found.filter(|response| response.fresh(now) && !self.is_invalidated(route, response)) {
+                front.counts.hits.fetch_add(1, Ordering::Relaxed);
+                let hit = Hit { response, key: &key, store: store.name(), freshness: Freshness::Fresh };
+                return Ok(self.respond_from_cache(hit, now, context));
             }
-            if matches!(aim.operation, Operation::Resource { .. }) {
-                // Whether its answer may be given to others is known only when it is there: nobody waits for it.
+            if matches!(route.operation, Operation::Resource { .. }) {
+                // Whether the response may be shared is known only when it arrives: no call waits for it.
                 let ready = watch::channel(None).0;
                 return Err(Some(FlightLeader {
                     key,
                     policy: policy.clone(),
                     hold,
-                    answers: self.shared.clone(),
-                    awaited: false,
-                    since,
+                    shared: self.shared.clone(),
+                    shared_flight: false,
+                    last_invalidation,
                     ready,
                 }));
             }
-            let turn = {
-                let mut fetching = answers.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-                match fetching.get(&key) {
+            let leader = {
+                let mut flights = front.flights.lock().unwrap_or_else(PoisonError::into_inner);
+                match flights.get(&key) {
                     Some((with, ready)) => Err((*with, ready.clone())),
                     None => {
                         let (ready, seen) = watch::channel(None);
-                        fetching.insert(key.clone(), (self.id, seen));
-                        let answers = self.shared.clone();
-                        Ok(FlightLeader { key: key.clone(), policy: policy.clone(), hold, answers, awaited: true, since, ready })
+                        flights.insert(key.clone(), (self.id, seen));
+                        let shared = self.shared.clone();
+                        Ok(FlightLeader {
+                            key: key.clone(),
+                            policy: policy.clone(),
+                            hold,
+                            shared,
+                            shared_flight: true,
+                            last_invalidation,
+                            ready,
+                        })
                     }
                 }
             };
-            let (with, mut ready) = match turn {
-                Ok(turn) => {
-                    answers.counts.misses.fetch_add(1, Ordering::Relaxed);
-                    flow.stage(CallEvent::CacheMiss { key });
-                    self.tell(answers);
-                    return Err(Some(turn));
+            let (with, mut ready) = match leader {
+                Ok(leader) => {
+                    front.counts.misses.fetch_add(1, Ordering::Relaxed);
+                    context.publish_event(CallEvent::CacheMiss { key });
+                    self.publish_cache_view();
+                    return Err(Some(leader));
                 }
                 Err(other) => other,
             };
-            flow.stage(CallEvent::Shared { with });
+            context.publish_event(CallEvent::Shared { with });
             tokio::select! {
                 biased;
                 _ = ready.wait_for(Option::is_some) => {}
-                () = flow.expired() => return Err(None),
+                () = context.expired() => return Err(None),
             }
-            let given = ready.borrow().clone();
-            if let Some(result) = given {
-                answers.counts.shared.fetch_add(1, Ordering::Relaxed);
-                self.tell(answers);
-                flow.with(|s| s.cached = Some(Duration::ZERO));
+            let shared = ready.borrow().clone();
+            if let Some(result) = shared {
+                front.counts.shared.fetch_add(1, Ordering::Relaxed);
+                self.publish_cache_view();
+                context.with_timestamps(|s| s.cached = Some(Duration::ZERO));
                 return Ok(Outcome::Ok { result });
             }
-            // The other call failed, or its answer is not for others.
+            // The other call failed, or its response must not be shared.
         }
-        // Whoever waited for several in vain waits no longer: equal calls must not become a queue.
+        // After that many failed waits the call sends its own request: equal calls must not become a queue.
         Err(None)
     }
 
-    /// Keeps an answer, if it is one that may be kept. Errors never are.
-    pub(super) async fn keep(&self, aim: &RoutedCall, turn: Option<FlightLeader>, outcome: &Outcome) {
-        let (Some(turn), Outcome::Ok { result }) = (turn, outcome) else { return };
-        let told = cache::response_ttl(result);
+    /// Caches a response, if it may be cached, and hands it to the calls that wait for the flight. Errors are never cached.
+    pub(super) async fn cache_response(&self, route: &RoutedCall, leader: Option<FlightLeader>, outcome: &Outcome) {
+        let (Some(leader), Outcome::Ok { result }) = (leader, outcome) else { return };
+        let declared = cache::response_ttl(result);
         let is_read = matches!(self.spec.operation, Operation::Resource { .. });
-        let ttl = match told {
+        let ttl = match declared {
             Some((ttl, _)) => ttl,
             None if is_read => return,
-            None => turn.policy.ttl,
+            None => leader.policy.ttl,
         };
-        turn.ready.send_replace(Some(result.clone()));
-        let private = told.is_some_and(|(_, private)| private);
-        let Some(store) = self.shared.answers.store() else { return };
-        let change = self.last_change(aim);
-        // It may be from before what the server told of while it was read.
-        if change.is_some_and(|change| change.number > turn.since) {
+        leader.ready.send_replace(Some(result.clone()));
+        let private = declared.is_some_and(|(_, private)| private);
+        let Some(store) = self.shared.cache.store() else { return };
+        let change = self.last_change(route);
+        // The response may be older than a change reported during the request.
+        if change.is_some_and(|change| change.number > leader.last_invalidation) {
             return;
         }
-        // Asked for after the change, it is from after it, also within one millisecond.
+        // The request was sent after the change, so the response counts as newer even within the same millisecond.
         let at_unix_ms = change.map_or(0, |change| change.unix_ms + 1).max(self.unix_ms());
-        if ttl.is_zero() || result.len() as u64 > turn.policy.entry_bytes || (private && store.shared()) {
+        if ttl.is_zero() || result.len() as u64 > leader.policy.entry_bytes || (private && store.shared()) {
             return;
         }
-        let exposed = self.shared.bus.look(|read_model| read_model.call_name(&self.spec.operation));
-        let kept = CachedResponse { result: result.clone(), at_unix_ms, ttl, stale: turn.policy.stale, hold: turn.hold, name: exposed };
-        store.put(&turn.key, kept).await;
+        let exposed = self.shared.bus.read_state(|read_model| read_model.call_name(&self.spec.operation));
+        let response =
+            CachedResponse { result: result.clone(), at_unix_ms, ttl, stale: leader.policy.stale, hold: leader.hold, name: exposed };
+        store.put(&leader.key, response).await;
     }
 
-    /// The last answer kept for an equal call, if it may still stand in for a failed one.
-    pub(super) async fn stale(&self, aim: &RoutedCall, key: Option<&str>, any_age: bool, flow: &CallContext) -> Option<Outcome> {
-        let store = self.shared.answers.store()?;
-        let key = key.map_or_else(|| self.cache_key(aim), str::to_owned);
-        let kept = store.get(&key).await?;
+    /// Returns the cached response of an equal call, if it may be served after a failure (stale-if-error).
+    pub(super) async fn stale_response(
+        &self,
+        route: &RoutedCall,
+        key: Option<&str>,
+        limit: StaleLimit,
+        context: &CallContext,
+    ) -> Option<Outcome> {
+        let store = self.shared.cache.store()?;
+        let key = key.map_or_else(|| self.cache_key(route), str::to_owned);
+        let response = store.get(&key).await?;
         let now = self.unix_ms();
-        if !any_age && !kept.fresh(now) && !kept.usable_on_error(now) {
+        if limit == StaleLimit::Policy && !response.fresh(now) && !response.usable_on_error(now) {
             return None;
         }
-        if self.outdated(aim, &kept) {
+        if self.is_invalidated(route, &response) {
             return None;
         }
-        self.shared.answers.counts.stale.fetch_add(1, Ordering::Relaxed);
-        self.shared.answers.counts.hits.fetch_add(1, Ordering::Relaxed);
-        Some(self.give(kept, &key, store.name(), true, now, flow))
+        self.shared.cache.counts.stale.fetch_add(1, Ordering::Relaxed);
+        self.shared.cache.counts.hits.fetch_add(1, Ordering::Relaxed);
+        let hit = Hit { response, key: &key, store: store.name(), freshness: Freshness::Stale };
+        Some(self.respond_from_cache(hit, now, context))
     }
 
-    fn give(&self, kept: CachedResponse, key: &str, store: &str, stale: bool, now: u64, flow: &CallContext) -> Outcome {
-        let age = Duration::from_millis(now.saturating_sub(kept.at_unix_ms));
-        flow.stage(CallEvent::CacheHit { age, key: key.to_owned(), store: store.to_owned(), stale });
-        flow.with(|s| s.cached = Some(age));
-        self.tell(&self.shared.answers);
-        Outcome::Ok { result: kept.result }
+    fn respond_from_cache(&self, hit: Hit<'_>, now: u64, context: &CallContext) -> Outcome {
+        let age = Duration::from_millis(now.saturating_sub(hit.response.at_unix_ms));
+        let stale = hit.freshness == Freshness::Stale;
+        context.publish_event(CallEvent::CacheHit { age, key: hit.key.to_owned(), store: hit.store.to_owned(), stale });
+        context.with_timestamps(|s| s.cached = Some(age));
+        self.publish_cache_view();
+        Outcome::Ok { result: hit.response.result }
     }
 
-    fn tell(&self, answers: &CacheFront) {
-        self.shared.bus.publish(EventKind::Cache { view: Arc::new(answers.view()) });
+    fn publish_cache_view(&self) {
+        self.shared.bus.publish(EventKind::Cache { view: Arc::new(self.shared.cache.view()) });
     }
 
     fn unix_ms(&self) -> u64 {
         self.shared.bus.unix_ms()
     }
 
-    /// The last change of what is read, by the word of a server that it may be read from.
-    fn last_change(&self, aim: &RoutedCall) -> Option<Change> {
-        let Operation::Resource { server, uri } = &aim.operation else { return None };
-        let involved = self.shared.involved(server);
-        let outdated = self.shared.answers.outdated();
-        involved.iter().filter_map(|server| outdated.last(&server.spec.id, uri)).max()
+    /// Returns the last reported change of the resource that a call reads, on any server of the target.
+    fn last_change(&self, route: &RoutedCall) -> Option<Change> {
+        let Operation::Resource { server, uri } = &route.operation else { return None };
+        let servers = self.shared.target_servers(server);
+        let invalidations = self.shared.cache.invalidations();
+        servers.iter().filter_map(|server| invalidations.last(&server.spec.id, uri)).max()
     }
 
-    /// Whether what was read changed since.
-    fn outdated(&self, aim: &RoutedCall, kept: &CachedResponse) -> bool {
-        self.last_change(aim).is_some_and(|change| kept.at_unix_ms <= change.unix_ms)
+    /// Returns whether the resource changed after the response was cached.
+    fn is_invalidated(&self, route: &RoutedCall, response: &CachedResponse) -> bool {
+        self.last_change(route).is_some_and(|change| response.at_unix_ms <= change.unix_ms)
     }
 
-    /// The key of a call: who is asked and as whom, for what, with which arguments. The schema is part of it, so that a
-    /// tool that changed has new answers.
-    fn cache_key(&self, aim: &RoutedCall) -> String {
-        let server = aim.operation.server();
-        let schema = match &aim.operation {
-            Operation::Tool { tool, .. } => self.shared.bus.look(|read_model| read_model.tool(tool).map(|tool| tool.input_schema.clone())),
+    /// Returns the cache key of a call: target, identity, operation and arguments. The tool's schema is part of the key, so that a
+    /// changed tool does not use old responses.
+    fn cache_key(&self, route: &RoutedCall) -> String {
+        let server = route.operation.server();
+        let schema = match &route.operation {
+            Operation::Tool { tool, .. } => {
+                self.shared.bus.read_state(|read_model| read_model.tool(tool).map(|tool| tool.input_schema.clone()))
+            }
             _ => None,
         };
         // All members of a group, whichever of them can take the call now.
-        let scope: String = self.shared.involved(server).iter().map(|server| scope_of(&server.spec)).collect();
-        key_of(&aim.operation, &scope, &schema.unwrap_or_default())
+        let scope: String = self.shared.target_servers(server).iter().map(|server| scope_of(&server.spec)).collect();
+        key_of(&route.operation, &scope, &schema.unwrap_or_default())
     }
 }
 
-/// The key of an operation that is asked of `scope`, for a tool with this schema.
+/// Returns the cache key of an operation on the servers of `scope`, for a tool with this schema.
 fn key_of(operation: &Operation, scope: &str, schema: &Body) -> String {
     let (subject, arguments) = match operation {
         Operation::Tool { tool, arguments } => (tool.name.to_string(), arguments.clone()),
@@ -313,25 +356,25 @@ fn key_of(operation: &Operation, scope: &str, schema: &Body) -> String {
     cache::scoped_key(&format!("{scope}{}", schema.text()), operation.server(), &subject, &arguments)
 }
 
-/// Who is asked, and as whom.
+/// Returns the scope of a server's responses: the server and the identity that it sees.
 fn scope_of(spec: &ServerSpec) -> String {
-    format!("{}{}", cache::scope(spec), place(spec))
+    format!("{}{}", cache::scope(spec), local_identity(spec))
 }
 
-/// Where a server that is started here runs, and as whom: another machine, user or environment has other answers.
-fn place(spec: &ServerSpec) -> &'static str {
-    static PLACES: OnceLock<[String; 2]> = OnceLock::new();
+/// Returns the host, user and environment of a local server: its responses may depend on them.
+fn local_identity(spec: &ServerSpec) -> &'static str {
+    static IDENTITIES: OnceLock<[String; 2]> = OnceLock::new();
     let Transport::Stdio { inherit_env, .. } = &spec.launch else { return "" };
-    let [plain, with_environment] = PLACES.get_or_init(|| {
+    let [without_environment, with_environment] = IDENTITIES.get_or_init(|| {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let plain = format!("{host}/{}", rustix::process::getuid().as_raw());
-        // What a terminal or a shell changes by itself changes no answer.
+        let without_environment = format!("{host}/{}", rustix::process::getuid().as_raw());
+        // Variables that terminals and shells change do not affect responses.
         let volatile = ["PWD", "OLDPWD", "SHLVL", "_", "COLUMNS", "LINES", "TERM", "WINDOWID", "TERM_SESSION_ID"];
         let named = |name: &OsString| name.to_str().is_none_or(|name| !volatile.contains(&name));
         let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| named(name)).collect();
         variables.sort();
-        let with_environment = format!("{plain}/{}", cache::digest(&format!("{variables:?}")));
-        [plain, with_environment]
+        let with_environment = format!("{without_environment}/{}", cache::digest(&format!("{variables:?}")));
+        [without_environment, with_environment]
     });
-    if *inherit_env { with_environment } else { plain }
+    if *inherit_env { with_environment } else { without_environment }
 }

@@ -1,4 +1,4 @@
-//! What sessions tell of a call, made into events, stations and moved deadlines.
+//! The contexts of a call and its attempts: observe requests and publish call events, timestamps and deadline changes.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Where a call has been.
+/// The timestamps and counters of a call.
 #[derive(Clone, Debug, Default)]
 pub struct CallTimestamps {
     pub sent: Option<Stamp>,
@@ -35,100 +35,100 @@ pub struct CallTimestamps {
     pub rounds: u32,
     pub sent_bytes: u64,
     pub received_bytes: u64,
-    /// Attempts begun.
+    /// Attempts started.
     pub attempts: u32,
-    /// Whose answer it is, when that is another server than the one asked.
+    /// The server that answered, if it is not the one that was asked.
     pub by: Option<ServerId>,
-    /// How old the answer is, when it was kept.
+    /// The age of the response, if it was cached.
     pub cached: Option<Duration>,
-    /// The servers that failed it and may have had work with that.
-    pub worked: Vec<ServerId>,
-    /// The call is settled; what still comes of it is not told any more.
-    pub over: bool,
+    /// The servers on which an attempt failed and may have caused work.
+    pub failed_servers: Vec<ServerId>,
+    /// Whether the call has settled. Later events are not published.
+    pub settled: bool,
 }
 
-/// The last sign of life, or the beginning: from there a limit runs.
+/// The last activity of a call or attempt: its start or the last progress. Time limits run from here.
 #[derive(Clone, Copy, Debug)]
-pub struct Alive {
+pub struct Activity {
     at: Instant,
-    /// For how long the call's time had stood still by then.
-    thought: Duration,
+    /// The call's total deadline pause at that time.
+    paused: Duration,
 }
 
-/// The beginning of a call.
-pub fn alive_since(at: Instant) -> Mutex<Alive> {
-    Mutex::new(Alive { at, thought: Duration::ZERO })
+/// Returns the activity at the start of a call.
+pub fn activity_at(at: Instant) -> Mutex<Activity> {
+    Mutex::new(Activity { at, paused: Duration::ZERO })
 }
 
-/// What all attempts of a call share.
+/// The context that all attempts of a call share.
 pub struct CallContext {
     pub id: CallId,
     pub bus: Arc<Bus>,
     pub timestamps: Arc<Mutex<CallTimestamps>>,
-    /// How long the call may take without progress.
+    /// Maximum time without progress.
     pub limit: Duration,
-    /// When it ends, whatever progress is reported. The time that people think comes on top of it, as of every limit.
-    pub last: Instant,
-    pub alive: Mutex<Alive>,
-    /// Where it is seen how long people think.
+    /// The latest deadline, however much progress is reported. Deadline pauses extend it, like every limit.
+    pub hard_deadline: Instant,
+    pub last_activity: Mutex<Activity>,
+    /// Owns the deadline pauses.
     pub inbox: Arc<Inbox>,
     pub reason: Mutex<String>,
 }
 
 impl CallContext {
-    pub fn with<T>(&self, change: impl FnOnce(&mut CallTimestamps) -> T) -> T {
+    pub fn with_timestamps<T>(&self, change: impl FnOnce(&mut CallTimestamps) -> T) -> T {
         change(&mut self.timestamps.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Tells what happened to the call, unless it is over.
-    pub fn stage(&self, stage: CallEvent) {
-        self.with(|s| {
-            if !s.over {
-                self.bus.publish(EventKind::CallStage { call: self.id, stage: Arc::new(stage) });
+    /// Publishes an event of the call, unless it has settled.
+    pub fn publish_event(&self, event: CallEvent) {
+        self.with_timestamps(|s| {
+            if !s.settled {
+                self.bus.publish(EventKind::CallStage { call: self.id, stage: Arc::new(event) });
             }
         });
     }
 
-    /// Why the call is given up, as told to the server.
-    pub fn give_up(&self, reason: &str) {
+    /// Sets the reason of a cancellation, which is sent to the server.
+    pub fn set_cancel_reason(&self, reason: &str) {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason.to_owned();
     }
 
-    /// When the call ends as things stand.
-    pub fn until(&self) -> Instant {
-        self.ends(*lock(&self.alive), self.limit)
+    /// Returns the call's current deadline.
+    pub fn deadline(&self) -> Instant {
+        self.deadline_after(*lock(&self.last_activity), self.limit)
     }
 
-    /// Resolves when the call's deadline has passed, wherever it was moved meanwhile.
+    /// Resolves when the call's deadline has passed, including all extensions.
     pub async fn expired(&self) {
-        self.passed(&self.alive, self.limit).await;
+        self.limit_passed(&self.last_activity, self.limit).await;
     }
 
-    fn alive_now(&self) -> Alive {
-        Alive { at: Instant::now(), thought: self.inbox.deadline_pauses.total(self.id) }
+    fn activity_now(&self) -> Activity {
+        Activity { at: Instant::now(), paused: self.inbox.deadline_pauses.total(self.id) }
     }
 
-    /// When `limit` after that sign of life has passed, without the time that people thought.
-    fn ends(&self, alive: Alive, limit: Duration) -> Instant {
-        let thought = self.inbox.deadline_pauses.total(self.id);
-        (alive.at + limit + thought.saturating_sub(alive.thought)).min(self.last + thought)
+    /// Returns the deadline `limit` after an activity, extended by later deadline pauses.
+    fn deadline_after(&self, last_activity: Activity, limit: Duration) -> Instant {
+        let paused = self.inbox.deadline_pauses.total(self.id);
+        (last_activity.at + limit + paused.saturating_sub(last_activity.paused)).min(self.hard_deadline + paused)
     }
 
-    /// Resolves when `limit` after the last sign of life has passed, without the time that people think.
+    /// Resolves when the deadline `limit` after the last activity has passed, including deadline pauses.
     ///
-    /// Whatever moves it, moves it to later: it is enough to look again when it seems to be there.
-    async fn passed(&self, alive: &Mutex<Alive>, limit: Duration) {
+    /// Deadlines only move to later, so checking again when the known deadline passes is enough.
+    async fn limit_passed(&self, last_activity: &Mutex<Activity>, limit: Duration) {
         let deadline_pauses = &self.inbox.deadline_pauses;
         loop {
-            let seen = *lock(alive);
-            let ends = self.ends(seen, limit);
-            if ends <= Instant::now() {
+            let seen = *lock(last_activity);
+            let deadline = self.deadline_after(seen, limit);
+            if deadline <= Instant::now() {
                 return;
             }
-            // Before it is asked whether one is open, so that none is missed that is closed meanwhile.
+            // Created before the check for open questions, so that no closing is missed.
             let closed = deadline_pauses.closed();
-            match deadline_pauses.stands_until(self.id) {
-                None => sleep_until(ends).await,
+            match deadline_pauses.paused_until(self.id) {
+                None => sleep_until(deadline).await,
                 Some(at_most) => tokio::select! {
                     () = closed => {}
                     () = sleep_until(at_most) => {}
@@ -137,8 +137,8 @@ impl CallContext {
         }
     }
 
-    pub fn answered(&self, reply: &Reply) {
-        self.with(|s| {
+    pub fn record_response(&self, reply: &Reply) {
+        self.with_timestamps(|s| {
             s.first_byte = Some(reply.first_byte);
             s.last_byte = Some(reply.last_byte);
             s.received_bytes = reply.received_bytes;
@@ -146,37 +146,37 @@ impl CallContext {
     }
 }
 
-/// One attempt's view of its call.
+/// The context of one attempt.
 pub struct AttemptContext {
     pub call: Arc<CallContext>,
-    /// Which attempt of the call, from 1.
+    /// The number of the attempt, from 1.
     pub number: u32,
-    /// From when its own limit runs.
-    pub alive: Mutex<Alive>,
+    /// The last activity, from which the attempt's own limit runs.
+    pub last_activity: Mutex<Activity>,
     pub limit: Duration,
     /// When the request was sent.
     pub sent: OnceLock<Stamp>,
-    /// Told when it was.
+    /// Notified when the request was sent.
     on_sent: Notify,
-    /// Told as well: whoever sends a second one beside it.
-    beside: Option<Arc<Notify>>,
+    /// Starts the timer of a hedge; notified when the request was sent.
+    hedge_timer: Option<Arc<Notify>>,
     pub round: std::sync::atomic::AtomicU32,
     pub reason: Mutex<String>,
 }
 
 impl AttemptContext {
-    pub fn new(call: Arc<CallContext>, number: u32, limit: Option<Duration>, beside: Option<Arc<Notify>>) -> Arc<AttemptContext> {
-        // Without a limit of its own an attempt ends with its call.
+    pub fn new(call: Arc<CallContext>, number: u32, limit: Option<Duration>, hedge_timer: Option<Arc<Notify>>) -> Arc<AttemptContext> {
+        // Without its own limit an attempt ends with its call.
         let limit = limit.unwrap_or(call.limit).min(call.limit);
-        let alive = Mutex::new(call.alive_now());
+        let last_activity = Mutex::new(call.activity_now());
         Arc::new(AttemptContext {
             call,
             number,
-            alive,
+            last_activity,
             limit,
             sent: OnceLock::new(),
             on_sent: Notify::new(),
-            beside,
+            hedge_timer,
             round: std::sync::atomic::AtomicU32::new(1),
             reason: Mutex::default(),
         })
@@ -184,43 +184,43 @@ impl AttemptContext {
 
     pub fn begin_round(&self, round: u32) {
         self.round.store(round, std::sync::atomic::Ordering::Relaxed);
-        self.call.with(|s| s.rounds = s.rounds.max(round));
+        self.call.with_timestamps(|s| s.rounds = s.rounds.max(round));
     }
 
-    /// Why this attempt is given up, while the call goes on.
-    pub fn give_up(&self, reason: &str) {
+    /// Sets the reason why only this attempt is cancelled.
+    pub fn set_cancel_reason(&self, reason: &str) {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason.to_owned();
     }
 
-    /// When the request of this attempt was sent.
+    /// Returns when the request was sent.
     pub fn sent_at(&self) -> Option<Stamp> {
         self.sent.get().copied()
     }
 
     /// Resolves when the request was sent.
     pub async fn until_sent(&self) {
-        let told = self.on_sent.notified();
+        let notified = self.on_sent.notified();
         if self.sent.get().is_none() {
-            told.await;
+            notified.await;
         }
     }
 
-    /// Resolves when this attempt's own limit has passed, wherever progress moved it.
+    /// Resolves when this attempt's own limit has passed, including all extensions.
     pub async fn expired(&self) {
-        self.call.passed(&self.alive, self.limit).await;
+        self.call.limit_passed(&self.last_activity, self.limit).await;
     }
 }
 
 impl RequestObserver for AttemptContext {
     fn sent(&self, at: Stamp, bytes: u64) {
         if self.sent.set(at).is_ok() {
-            // One waits at most, and not for long: this is kept for who comes too late.
+            // At most one task waits; `notify_one` stores the notification for a later waiter.
             self.on_sent.notify_one();
-            self.beside.iter().for_each(|beside| beside.notify_one());
+            self.hedge_timer.iter().for_each(|hedge_timer| hedge_timer.notify_one());
         }
         let round = self.round.load(std::sync::atomic::Ordering::Relaxed);
-        self.call.with(|s| {
-            if !s.over {
+        self.call.with_timestamps(|s| {
+            if !s.settled {
                 s.sent.get_or_insert(at);
                 s.sent_bytes = bytes;
                 self.call.bus.publish_at(at, EventKind::CallSent { call: self.call.id, round });
@@ -229,11 +229,11 @@ impl RequestObserver for AttemptContext {
     }
 
     fn progress(&self, progress: Progress) {
-        let now = self.call.alive_now();
-        *lock(&self.call.alive) = now;
-        *lock(&self.alive) = now;
-        self.call.with(|s| {
-            if !s.over {
+        let now = self.call.activity_now();
+        *lock(&self.call.last_activity) = now;
+        *lock(&self.last_activity) = now;
+        self.call.with_timestamps(|s| {
+            if !s.settled {
                 self.call.bus.publish(EventKind::CallProgress { call: self.call.id, progress });
             }
         });
@@ -245,24 +245,24 @@ impl RequestObserver for AttemptContext {
     }
 
     fn resent(&self, cause: Resend) {
-        self.call.stage(CallEvent::Resent { attempt: self.number, cause });
+        self.call.publish_event(CallEvent::Resent { attempt: self.number, cause });
     }
 
-    /// Told whether or not the call is over: it is what came of the call, but it moves nothing.
+    /// Published even after the call has settled: a late response is recorded in the call's trace and otherwise ignored.
     fn late(&self, at: Stamp) {
         let Some(sent) = self.sent_at() else { return };
-        let stage = CallEvent::Late { attempt: self.number, after: at.since(sent) };
-        self.call.with(|_| self.call.bus.publish(EventKind::CallStage { call: self.call.id, stage: Arc::new(stage) }));
+        let event = CallEvent::Late { attempt: self.number, after: at.since(sent) };
+        self.call.with_timestamps(|_| self.call.bus.publish(EventKind::CallStage { call: self.call.id, stage: Arc::new(event) }));
     }
 }
 
-/// The flow of a request that nobody watches.
+/// An observer that ignores everything.
 pub struct NoopObserver;
 
 impl RequestObserver for NoopObserver {
     fn sent(&self, _: Stamp, _: u64) {}
     fn progress(&self, _: Progress) {}
     fn reason(&self) -> String {
-        "no longer needed".into()
+        "not needed any more".into()
     }
 }

@@ -1,4 +1,4 @@
-//! What stands in for a call that failed.
+//! Fallbacks: what answers a call whose own servers failed (a stale cached response, a fixed value, another server or tool).
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Dispatch,
-    attempts::hung,
-    cache::FlightLeader,
+    attempts::unanswered,
+    cache::{FlightLeader, StaleLimit},
     context::CallContext,
     failed,
     route::{RoutedCall, Routes, with_key, with_server},
@@ -24,58 +24,59 @@ use crate::domain::{
     },
 };
 
-/// How often is looked for a tool whose server is still on its way.
-const LISTED_PAUSE: Duration = Duration::from_millis(20);
+/// Polling interval for a tool whose server is still connecting.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Dispatch {
-    /// Tries what is configured to stand in for a failed call, in order. When all of it fails, the failure carries each one.
+    /// Tries the configured fallbacks of a failed call in order. If all fail, the failure lists each of them.
     pub(super) async fn fall_back(
         &self,
-        aim: &RoutedCall,
-        turn: Option<FlightLeader>,
+        route: &RoutedCall,
+        leader: Option<FlightLeader>,
         failure: Arc<Failure>,
-        flow: &Arc<CallContext>,
-        begun: Instant,
+        context: &Arc<CallContext>,
+        started: Instant,
     ) -> Outcome {
-        // A call that was wrong, and one that was given up, fail for good.
-        let wrong = failure.rpc.as_ref().is_some_and(|rpc| matches!(rpc.code, -32601 | -32602));
-        if wrong || matches!(failure.kind, FailureKind::InvalidArguments | FailureKind::UnknownTool | FailureKind::UnknownServer) {
+        // An invalid call fails without fallbacks.
+        let invalid = failure.rpc.as_ref().is_some_and(|rpc| matches!(rpc.code, -32601 | -32602));
+        if invalid || matches!(failure.kind, FailureKind::InvalidArguments | FailureKind::UnknownTool | FailureKind::UnknownServer) {
             return Outcome::Failed { failure };
         }
-        if let Some(turn) = &turn
-            && let Some(outcome) = self.stale(aim, Some(turn.key()), false, flow).await
+        if let Some(leader) = &leader
+            && let Some(outcome) = self.stale_response(route, Some(leader.key()), StaleLimit::Policy, context).await
         {
             return outcome;
         }
-        if aim.treatment.fallback.is_empty() {
+        if route.treatment.fallback.is_empty() {
             return Outcome::Failed { failure };
         }
         let mut failures = vec![("primary".to_owned(), Failure::clone(&failure))];
-        for (at, fallback) in aim.treatment.fallback.iter().enumerate() {
-            let later = calls(aim, &aim.treatment.fallback[at + 1..]);
+        for (at, fallback) in route.treatment.fallback.iter().enumerate() {
+            let fallbacks_left = count_calls(route, &route.treatment.fallback[at + 1..]);
             let words = fallback.words();
             let after = failures.last().map(|(_, f)| format!("{}: {}", f.kind.words(), f.message)).unwrap_or_default();
-            flow.stage(CallEvent::Fallback { to: words.clone(), after });
+            context.publish_event(CallEvent::Fallback { to: words.clone(), after });
             let outcome = match fallback {
-                Fallback::Stale => match self.stale(aim, None, true, flow).await {
+                Fallback::Stale => match self.stale_response(route, None, StaleLimit::Any, context).await {
                     Some(outcome) => outcome,
-                    None => failed(Failure::new(FailureKind::NotReady, "no answer was kept")),
+                    None => failed(Failure::new(FailureKind::NotReady, "no response is cached")),
                 },
-                Fallback::Value { value } => fixed(value),
-                Fallback::Server { server } => match not_elsewhere(aim, &failures) {
+                Fallback::Value { value } => fixed_result(value),
+                Fallback::Server { server } => match unsafe_elsewhere(route, &failures) {
                     None => {
-                        // The same call: with the same key, and not by way of a route back to where it failed.
-                        let operation = with_server(&aim.operation, server);
-                        let operation = match &aim.treatment.idempotency_key {
+                        // The same call: it keeps its idempotency key and ignores routes, which could lead back to the failed
+                        // server.
+                        let operation = with_server(&route.operation, server);
+                        let operation = match &route.treatment.idempotency_key {
                             Some(name) => with_key(&operation, name, self.key()),
                             None => operation,
                         };
-                        self.other(operation, Routes::Not, flow, begun, later).await
+                        self.call_other(operation, Routes::Ignore, context, started, fallbacks_left).await
                     }
                     Some(why) => failed(Failure::new(FailureKind::Refused, format!("not tried: {why}"))),
                 },
-                Fallback::Tool { tool, arguments } => match self.mapped(&aim.operation, tool, arguments.as_ref(), flow).await {
-                    Ok(operation) => self.other(operation, Routes::Apply, flow, begun, later).await,
+                Fallback::Tool { tool, arguments } => match self.map_call(&route.operation, tool, arguments.as_ref(), context).await {
+                    Ok(operation) => self.call_other(operation, Routes::Apply, context, started, fallbacks_left).await,
                     Err(failure) => failed(failure),
                 },
             };
@@ -84,56 +85,69 @@ impl Dispatch {
                 outcome => return outcome,
             }
         }
-        failed(joined(failures))
+        failed(join_failures(failures))
     }
 
-    /// Calls something else, by its own settings but without fallbacks of its own.
-    async fn other(&self, operation: Operation, routes: Routes, flow: &Arc<CallContext>, begun: Instant, later: usize) -> Outcome {
-        if Instant::now() >= flow.until() {
-            return failed(Failure::new(FailureKind::Timeout, "no time was left"));
+    /// Makes another call with its own settings, but without its fallbacks.
+    async fn call_other(
+        &self,
+        operation: Operation,
+        routes: Routes,
+        context: &Arc<CallContext>,
+        started: Instant,
+        fallbacks_left: usize,
+    ) -> Outcome {
+        if Instant::now() >= context.deadline() {
+            return failed(Failure::new(FailureKind::Timeout, "no time is left"));
         }
-        match RoutedCall::take(&self.shared, &operation, routes) {
-            Ok(aim) => self.run_attempts(&aim, Cause::Fallback, flow, begun, later).await,
+        match RoutedCall::resolve(&self.shared, &operation, routes) {
+            Ok(route) => self.run_attempts(&route, Cause::Fallback, context, started, fallbacks_left).await,
             Err(failure) => failed(failure),
         }
     }
 
-    /// The tool of this exposed name. While servers are still on their way, it may be one of theirs.
-    async fn listed(&self, exposed: &str, flow: &CallContext) -> Option<ToolId> {
+    /// Returns the tool with this exposed name. Waits while servers that may list it are still connecting.
+    async fn find_tool(&self, exposed: &str, context: &CallContext) -> Option<ToolId> {
         loop {
-            let (found, pending) = self.shared.bus.look(|read_model| {
+            let (found, pending) = self.shared.bus.read_state(|read_model| {
                 (read_model.names.tool(exposed).cloned(), read_model.servers.iter().any(|server| server.phase.pending()))
             });
-            if found.is_some() || !pending || Instant::now() >= flow.until() {
+            if found.is_some() || !pending || Instant::now() >= context.deadline() {
                 return found;
             }
-            sleep(LISTED_PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// The call of another tool, with the arguments of this one put into `template`.
-    async fn mapped(&self, operation: &Operation, tool: &str, template: Option<&Body>, flow: &CallContext) -> Result<Operation, Failure> {
+    /// Returns a call of another tool, with this call's arguments inserted into `template`.
+    async fn map_call(
+        &self,
+        operation: &Operation,
+        tool: &str,
+        template: Option<&Body>,
+        context: &CallContext,
+    ) -> Result<Operation, Failure> {
         let Operation::Tool { arguments, .. } = operation else {
-            return Err(Failure::new(FailureKind::Refused, "only a tool can stand in for a tool"));
+            return Err(Failure::new(FailureKind::Refused, "only a tool can be the fallback of a tool"));
         };
-        let Some(id) = self.listed(tool, flow).await else {
+        let Some(id) = self.find_tool(tool, context).await else {
             return Err(Failure::new(FailureKind::UnknownTool, format!("there is no tool {tool:?}")));
         };
         let arguments = match template {
             None => arguments.clone(),
             Some(template) => {
-                let given = arguments.value().unwrap_or_else(|| Value::Object(Default::default()));
-                mapping::fill(template, &given)
-                    .map_err(|why| Failure::new(FailureKind::InvalidArguments, format!("the arguments of the fallback: {why}")))?
+                let original = arguments.value().unwrap_or_else(|| Value::Object(Default::default()));
+                mapping::fill(template, &original)
+                    .map_err(|why| Failure::new(FailureKind::InvalidArguments, format!("arguments of the fallback: {why}")))?
             }
         };
         Ok(Operation::Tool { tool: id, arguments })
     }
 }
 
-/// How many of these would make a call when the one before was sent and not answered: what is kept or fixed takes no time.
-pub(super) fn calls(aim: &RoutedCall, fallbacks: &[Fallback]) -> usize {
-    let elsewhere = verdict::may_fail_over(&hung(), aim.safe, &aim.treatment.policy.retry).is_ok();
+/// Counts the fallbacks that would make a call after an unanswered attempt. Cached and fixed values take no time.
+pub(super) fn count_calls(route: &RoutedCall, fallbacks: &[Fallback]) -> usize {
+    let elsewhere = verdict::may_fail_over(&unanswered(), route.safe, &route.treatment.policy.retry).is_ok();
     let makes = |fallback: &&Fallback| match fallback {
         Fallback::Server { .. } => elsewhere,
         Fallback::Tool { .. } => true,
@@ -142,17 +156,17 @@ pub(super) fn calls(aim: &RoutedCall, fallbacks: &[Fallback]) -> usize {
     fallbacks.iter().filter(makes).count()
 }
 
-/// Why the same call must not go to another server after these failures: it may have run, and is not known to be safe.
-fn not_elsewhere(aim: &RoutedCall, failures: &[(String, Failure)]) -> Option<&'static str> {
-    let retry = &aim.treatment.policy.retry;
+/// Returns why the same call must not go to another server after these failures: it may have run and is not known to be safe.
+fn unsafe_elsewhere(route: &RoutedCall, failures: &[(String, Failure)]) -> Option<&'static str> {
+    let retry = &route.treatment.policy.retry;
     failures
         .iter()
         .filter(|(_, failure)| failure.may_have_run)
-        .find_map(|(_, failure)| verdict::may_fail_over(failure, aim.safe, retry).err())
+        .find_map(|(_, failure)| verdict::may_fail_over(failure, route.safe, retry).err())
 }
 
-/// A fixed value as the result of a tool.
-fn fixed(value: &Body) -> Outcome {
+/// Returns a fixed value as a tool result.
+fn fixed_result(value: &Body) -> Outcome {
     let parsed = value.value().unwrap_or(Value::Null);
     let text = match &parsed {
         Value::String(text) => text.clone(),
@@ -165,8 +179,8 @@ fn fixed(value: &Body) -> Outcome {
     Outcome::Ok { result: Body::json(&result) }
 }
 
-/// One failure that carries each, in order. Kind and details are those of the first.
-pub(super) fn joined(failures: Vec<(String, Failure)>) -> Failure {
+/// Returns one failure that lists each, in order. Kind and details are those of the first.
+pub(super) fn join_failures(failures: Vec<(String, Failure)>) -> Failure {
     let line = |(who, failure): &(String, Failure)| format!("{who}: {}: {}", failure.kind.words(), failure.message);
     let message: Vec<String> = failures.iter().map(line).collect();
     let ran = failures.iter().any(|(_, failure)| failure.may_have_run);
@@ -185,21 +199,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_joined_failure_names_each_in_order() {
+    fn a_joined_failure_lists_each_in_order() {
         let failures = vec![
             ("primary".to_owned(), Failure::after_send(FailureKind::Timeout, "no answer within 2 s")),
             ("fallback mail_send".to_owned(), Failure::new(FailureKind::NotReady, "mail is not connected")),
         ];
-        let failure = joined(failures);
+        let failure = join_failures(failures);
         assert_eq!(failure.message, "primary: timeout: no answer within 2 s; fallback mail_send: not ready: mail is not connected");
         assert!(failure.may_have_run && failure.kind == FailureKind::Timeout);
     }
 
     #[test]
     fn a_fixed_value_is_structured_when_it_is_an_object() {
-        let Outcome::Ok { result } = fixed(&Body::from(r#"{"items":[]}"#)) else { panic!() };
+        let Outcome::Ok { result } = fixed_result(&Body::from(r#"{"items":[]}"#)) else { panic!() };
         assert_eq!(result.value().unwrap()["structuredContent"], json!({"items": []}));
-        let Outcome::Ok { result } = fixed(&Body::from("\"none\"")) else { panic!() };
+        let Outcome::Ok { result } = fixed_result(&Body::from("\"none\"")) else { panic!() };
         assert_eq!(result.text(), r#"{"content":[{"type":"text","text":"none"}]}"#);
     }
 }

@@ -1,8 +1,8 @@
-//! The life of one call, top to bottom.
+//! Dispatch: runs one call from queueing to its result.
 //!
-//! queued → routed → an answer kept earlier, or an equal call under way → attempts { breaker → place and rate → the server
-//! is ready → arguments fit → rounds { sent → answered } → counted → perhaps a pause } → fallbacks → settled, all under
-//! one deadline and one cancel. Whatever happens, exactly one `CallSettled` is published.
+//! queued → routed → response cache or single flight → attempts { breaker permit → limiter permit and rate → connection →
+//! argument check → rounds { sent → answered } → outcome recorded → backoff } → fallbacks → settled, all under one deadline and
+//! one cancellation. Every call publishes exactly one `CallSettled`.
 
 mod attempt;
 mod attempts;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::cache::CacheFront;
 pub use self::context::NoopObserver;
 use self::{
-    context::{CallContext, CallTimestamps, alive_since},
+    context::{CallContext, CallTimestamps, activity_at},
     route::{RoutedCall, Routes},
 };
 use super::shared::Shared;
@@ -40,35 +40,35 @@ use crate::domain::{
     time::{Stamp, short},
 };
 
-/// What is left undone this long after a call's deadline is given up without asking it.
+/// Work that has not ended this long after the call's deadline is dropped.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// A call under way.
+/// A call in progress.
 pub struct Dispatch {
-    /// Its id.
+    /// The call's id.
     pub id: CallId,
-    /// What was asked.
+    /// The requested operation.
     pub spec: Arc<CallSpec>,
-    /// When it was asked.
+    /// When the call was submitted.
     pub queued: Stamp,
-    /// Cancelled with a reason by the one who asked.
+    /// Cancels the call.
     pub cancel: Arc<Cancel>,
-    /// What all calls share.
+    /// State that all calls share.
     pub shared: Arc<Shared>,
-    /// What only this call knows.
-    pub own: Own,
+    /// State of this call only.
+    pub state: CallState,
 }
 
-/// What holds for every attempt of one call, wherever it goes.
+/// State of one call that holds for all its attempts and fallbacks.
 #[derive(Default)]
-pub struct Own {
-    /// The idempotency key: made once, so that whoever sees two attempts sees one call.
+pub struct CallState {
+    /// The idempotency key: one per call, so that a server recognises a second attempt.
     key: OnceLock<String>,
-    /// The answer was damaged on purpose.
+    /// Whether fault injection damaged the response.
     damaged: AtomicBool,
 }
 
-/// The way to give a call up.
+/// Cancels a call.
 #[derive(Default)]
 pub struct Cancel {
     token: CancellationToken,
@@ -76,13 +76,13 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Gives the call up; the first reason counts.
+    /// Cancels the call. The first reason counts.
     pub fn cancel(&self, reason: &str) {
-        let mut kept = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.is_empty() {
-            *kept = reason.to_owned();
+        let mut first = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.is_empty() {
+            *first = reason.to_owned();
         }
-        drop(kept);
+        drop(first);
         self.token.cancel();
     }
 
@@ -92,14 +92,14 @@ impl Cancel {
 }
 
 impl Dispatch {
-    /// Runs the call to its end and publishes it.
+    /// Runs the call and publishes its result.
     pub async fn run(self) -> Arc<Settled> {
         let timestamps = Arc::new(Mutex::new(CallTimestamps::default()));
-        // A fault of ours ends this call and nothing else.
+        // A panic ends this call only.
         let settled = AssertUnwindSafe(self.settle(&timestamps)).catch_unwind().await;
         let mut timestamps = timestamps.lock().unwrap_or_else(PoisonError::into_inner);
-        let broken = |_| failed(Failure { may_have_run: timestamps.sent.is_some(), ..broken() });
-        let outcome = self.redacted(settled.unwrap_or_else(broken));
+        let panicked = |_| failed(Failure { may_have_run: timestamps.sent.is_some(), ..internal_failure() });
+        let outcome = self.redacted(settled.unwrap_or_else(panicked));
         let bus = &self.shared.bus;
         let timings = Timings {
             queued: self.queued,
@@ -118,20 +118,20 @@ impl Dispatch {
             by: timestamps.by.take(),
             cached: timestamps.cached,
         });
-        // Published under the lock, so that nothing of this call can follow.
-        timestamps.over = true;
+        // Published under the lock, so that no event of this call can follow.
+        timestamps.settled = true;
         bus.publish_at(timings.settled, EventKind::CallSettled { call: self.id, settled: settled.clone() });
         drop(timestamps);
         self.shared.inbox.withdraw(self.id);
         settled
     }
 
-    /// The idempotency key of this call.
+    /// Returns the idempotency key of this call.
     fn key(&self) -> &str {
-        self.own.key.get_or_init(|| self.shared.key())
+        self.state.key.get_or_init(|| self.shared.random_key())
     }
 
-    /// The outcome with what a failure quotes of our secrets masked. Results stay as they came.
+    /// Masks secrets that a failure quotes. Results stay unchanged.
     fn redacted(&self, outcome: Outcome) -> Outcome {
         let Outcome::Failed { failure } = outcome else { return outcome };
         let redactor = self.shared.bus.secrets().redactor();
@@ -139,62 +139,62 @@ impl Dispatch {
     }
 
     async fn settle(&self, timestamps: &Arc<Mutex<CallTimestamps>>) -> Outcome {
-        let aim = match RoutedCall::take(&self.shared, &self.spec.operation, Routes::Apply) {
-            Ok(aim) => aim,
+        let route = match RoutedCall::resolve(&self.shared, &self.spec.operation, Routes::Apply) {
+            Ok(route) => route,
             Err(failure) => return failed(failure),
         };
-        let timeouts = aim.timeouts();
-        let limit = self.spec.timeout.or(aim.treatment.timeout).unwrap_or(timeouts.call);
-        let begun = Instant::now();
-        let last = begun + timeouts.call_max.max(limit);
-        let flow = Arc::new(CallContext {
+        let timeouts = route.timeouts();
+        let limit = self.spec.timeout.or(route.treatment.timeout).unwrap_or(timeouts.call);
+        let started = Instant::now();
+        let hard_deadline = started + timeouts.call_max.max(limit);
+        let context = Arc::new(CallContext {
             id: self.id,
             bus: self.shared.bus.clone(),
             timestamps: timestamps.clone(),
             limit,
-            last,
-            alive: alive_since(begun),
+            hard_deadline,
+            last_activity: activity_at(started),
             inbox: self.shared.inbox.clone(),
             reason: Mutex::default(),
         });
         let backstop = async {
-            flow.expired().await;
+            context.expired().await;
             tokio::time::sleep(GRACE).await;
         };
-        // Out here, so that it is dropped, and with it cancelled on the wire, after the reason is known.
-        let mut work = Box::pin(self.answer(aim, &flow, begun));
+        // Pinned outside the `select!`, so that dropping it (which cancels on the wire) happens after the reason is set.
+        let mut work = Box::pin(self.answer(route, &context, started));
         tokio::select! {
             biased;
             outcome = &mut work => outcome,
             () = self.cancel.token.cancelled() => {
-                flow.give_up(&self.cancel.reason());
+                context.set_cancel_reason(&self.cancel.reason());
                 Outcome::Cancelled { reason: self.cancel.reason() }
             }
             () = backstop => {
-                flow.give_up(&format!("no answer within {}", short(begun.elapsed())));
-                // What was not sent by now never is.
+                context.set_cancel_reason(&format!("no answer within {}", short(started.elapsed())));
+                // Unsent requests are never sent after this.
                 drop(work);
-                failed(flow.too_late(begun))
+                failed(context.timed_out(started))
             }
         }
     }
 
-    /// An answer kept earlier, or that of the servers, or what stands in for it.
-    async fn answer(&self, aim: RoutedCall, flow: &Arc<CallContext>, begun: Instant) -> Outcome {
-        if let Some(decision) = &aim.decision {
-            flow.stage(CallEvent::Routed { decision: decision.clone() });
+    /// Answers the call from the cache, from its servers or from a fallback.
+    async fn answer(&self, route: RoutedCall, context: &Arc<CallContext>, started: Instant) -> Outcome {
+        if let Some(decision) = &route.decision {
+            context.publish_event(CallEvent::Routed { decision: decision.clone() });
         }
-        let turn = match self.kept(&aim, flow).await {
+        let leader = match self.cached_response(&route, context).await {
             Ok(outcome) => return outcome,
-            Err(turn) => turn,
+            Err(leader) => leader,
         };
-        let later = fallback::calls(&aim, &aim.treatment.fallback);
-        match self.run_attempts(&aim, Cause::First, flow, begun, later).await {
-            Outcome::Failed { failure } => self.fall_back(&aim, turn, failure, flow, begun).await,
+        let fallbacks_left = fallback::count_calls(&route, &route.treatment.fallback);
+        match self.run_attempts(&route, Cause::First, context, started, fallbacks_left).await {
+            Outcome::Failed { failure } => self.fall_back(&route, leader, failure, context, started).await,
             outcome => {
-                // What was damaged on purpose, and what a person had a part in, is nobody else's answer.
-                let plain = !self.own.damaged.load(Ordering::Relaxed) && flow.with(|s| s.rounds) <= 1;
-                self.keep(&aim, turn.filter(|_| plain), &outcome).await;
+                // A damaged response, and one that depends on a user's answer, must not be cached or shared.
+                let cacheable = !self.state.damaged.load(Ordering::Relaxed) && context.with_timestamps(|s| s.rounds) <= 1;
+                self.cache_response(&route, leader.filter(|_| cacheable), &outcome).await;
                 outcome
             }
         }
@@ -202,18 +202,18 @@ impl Dispatch {
 }
 
 impl CallContext {
-    /// The failure of a call whose time is up.
-    fn too_late(&self, begun: Instant) -> Failure {
-        let took = short(begun.elapsed());
-        let sent = self.with(|s| s.sent).is_some();
+    /// Returns the failure of a call whose deadline has passed.
+    fn timed_out(&self, started: Instant) -> Failure {
+        let took = short(started.elapsed());
+        let sent = self.with_timestamps(|s| s.sent).is_some();
         let message = if sent { format!("no answer within {took}") } else { format!("could not be sent within {took}") };
-        Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(attempts::TOO_SHORT)
+        Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(attempts::TIMEOUT_HINT)
     }
 }
 
-fn broken() -> Failure {
-    Failure::new(FailureKind::Transport, "this call broke down within Switchboard")
-        .hint("please report this with what was written to stderr")
+fn internal_failure() -> Failure {
+    Failure::new(FailureKind::Transport, "the call failed because of a bug in Switchboard")
+        .hint("report this bug with the output on stderr")
 }
 
 fn failed(failure: Failure) -> Outcome {

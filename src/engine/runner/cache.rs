@@ -1,4 +1,4 @@
-//! Answers that steps with `cache` may use again while they are fresh.
+//! The step cache: responses that steps with `cache` reuse while they are fresh. Lives in this process only.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,43 +13,43 @@ use crate::{
     engine::lock,
 };
 
-/// Answers that are kept.
-const KEPT: usize = 256;
+/// Maximum number of cached responses.
+const MAX_ENTRIES: usize = 256;
 
-/// Longest answer that is kept, in bytes.
-const LONGEST: usize = 1 << 20;
+/// Maximum length of a cached response in bytes.
+const MAX_BYTES: usize = 1 << 20;
 
-/// The answers.
+/// The cached responses of all runs.
 #[derive(Default)]
-pub struct Cache(Mutex<Kept>);
+pub struct Cache(Mutex<Entries>);
 
 #[derive(Default)]
-struct Kept {
-    answers: HashMap<(ToolId, Body), (Instant, Body)>,
+struct Entries {
+    responses: HashMap<(ToolId, Body), (Instant, Body)>,
     order: VecDeque<(ToolId, Body)>,
 }
 
 impl Cache {
-    /// The answer to the same call, if it is no older than `fresh`.
-    pub fn get(&self, tool: &ToolId, arguments: &Body, fresh: Duration) -> Option<Body> {
-        let kept = lock(&self.0);
-        let (at, answer) = kept.answers.get(&(tool.clone(), arguments.clone()))?;
-        (at.elapsed() <= fresh).then(|| answer.clone())
+    /// Returns the cached response of the same call, if it is not older than `max_age`.
+    pub fn get(&self, tool: &ToolId, arguments: &Body, max_age: Duration) -> Option<Body> {
+        let entries = lock(&self.0);
+        let (at, response) = entries.responses.get(&(tool.clone(), arguments.clone()))?;
+        (at.elapsed() <= max_age).then(|| response.clone())
     }
 
-    /// Keeps an answer.
-    pub fn put(&self, tool: &ToolId, arguments: &Body, answer: &Body) {
-        if answer.len() > LONGEST {
+    /// Caches a response.
+    pub fn put(&self, tool: &ToolId, arguments: &Body, response: &Body) {
+        if response.len() > MAX_BYTES {
             return;
         }
-        let mut kept = lock(&self.0);
+        let mut entries = lock(&self.0);
         let key = (tool.clone(), arguments.clone());
-        if kept.answers.insert(key.clone(), (Instant::now(), answer.clone())).is_none() {
-            kept.order.push_back(key);
+        if entries.responses.insert(key.clone(), (Instant::now(), response.clone())).is_none() {
+            entries.order.push_back(key);
         }
-        while kept.order.len() > KEPT {
-            let Some(oldest) = kept.order.pop_front() else { break };
-            kept.answers.remove(&oldest);
+        while entries.order.len() > MAX_ENTRIES {
+            let Some(oldest) = entries.order.pop_front() else { break };
+            entries.responses.remove(&oldest);
         }
     }
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn answers_are_fresh_for_a_while_and_bounded() {
+    async fn responses_expire_and_are_bounded() {
         let cache = Cache::default();
         let tool = ToolId::new("s".into(), "t");
         let (fresh, body) = (Duration::from_secs(10), Body::from("{}"));
@@ -68,9 +68,9 @@ mod tests {
         assert_eq!(cache.get(&tool, &Body::from("{\"a\":1}"), fresh), None);
         tokio::time::advance(fresh * 2).await;
         assert_eq!(cache.get(&tool, &body, fresh), None);
-        for n in 0..KEPT + 5 {
+        for n in 0..MAX_ENTRIES + 5 {
             cache.put(&tool, &Body::from(n.to_string()), &body);
         }
-        assert_eq!(lock(&cache.0).answers.len(), KEPT);
+        assert_eq!(lock(&cache.0).responses.len(), MAX_ENTRIES);
     }
 }

@@ -1,44 +1,44 @@
-//! Giving something up, with the reason, for it and everything within it.
+//! Cancellation: signals with a reason that also cancel everything within.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-/// Raised once, with a reason. What comes of [`Signal::child`] is raised with it.
+/// A cancellation signal, raised once with a reason. Raising it also raises its children ([`Signal::child`]).
 #[derive(Clone, Default)]
 pub struct Signal {
     token: CancellationToken,
     why: Arc<OnceLock<String>>,
-    around: Option<Arc<Signal>>,
+    parent: Option<Arc<Signal>>,
 }
 
 impl Signal {
-    /// A signal within this one.
+    /// Creates a child of this signal.
     pub fn child(&self) -> Signal {
-        Signal { token: self.token.child_token(), why: Arc::default(), around: Some(Arc::new(self.clone())) }
+        Signal { token: self.token.child_token(), why: Arc::default(), parent: Some(Arc::new(self.clone())) }
     }
 
-    /// Gives up. The first reason counts.
+    /// Raises the signal. The first reason counts.
     pub fn raise(&self, why: &str) {
         let _ = self.why.set(why.to_owned());
         self.token.cancel();
     }
 
-    /// Whether it is given up.
+    /// Returns whether the signal was raised.
     pub fn is_raised(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Resolves when it is given up.
+    /// Resolves when the signal is raised.
     pub async fn raised(&self) {
         self.token.cancelled().await;
     }
 
-    /// Why; empty while it is not.
+    /// Returns the reason; empty until the signal is raised.
     pub fn why(&self) -> String {
-        match (self.why.get(), &self.around) {
+        match (self.why.get(), &self.parent) {
             (Some(why), _) => why.clone(),
-            (None, Some(around)) => around.why(),
+            (None, Some(parent)) => parent.why(),
             (None, None) => String::new(),
         }
     }
@@ -49,12 +49,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_within_is_raised_too_with_the_same_reason() {
-        let whole = Signal::default();
-        let (one, other) = (whole.child(), whole.child());
+    fn children_are_raised_with_the_same_reason() {
+        let parent = Signal::default();
+        let (one, other) = (parent.child(), parent.child());
         one.raise("first");
-        assert!(one.is_raised() && !other.is_raised() && !whole.is_raised());
-        whole.raise("all");
+        assert!(one.is_raised() && !other.is_raised() && !parent.is_raised());
+        parent.raise("all");
         assert!(other.is_raised());
         assert_eq!((one.why(), other.why()), ("first".to_owned(), "all".to_owned()));
     }

@@ -1,4 +1,4 @@
-//! Undoing a step, or an item of it.
+//! Compensation: undoes a step or an item of it, with retries, after a run failed or was cancelled.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 use super::{
     cancellation::Signal,
     flow::Flow,
-    replay::Decision,
-    step::{Calling, Limits, Try, given_up},
+    replay::InDoubtResolution,
+    step::{Limits, StepCall, Try, cancelled},
     target,
 };
 use crate::domain::{
@@ -18,48 +18,50 @@ use crate::domain::{
     workflow::expression::Scope,
 };
 
-/// How often undoing is tried.
-const ATTEMPTS: u32 = 3;
+/// Maximum attempts per compensation.
+const MAX_ATTEMPTS: u32 = 3;
 
-/// The pause between two tries.
+/// Base pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Undoes one step or item.
-pub struct Undoer<'a> {
-    /// The flow that it is of.
+/// The compensation of one step or item.
+pub struct Compensation<'a> {
+    /// The flow of the step.
     pub flow: &'a Flow<'a>,
-    /// Its position in the plan.
+    /// The step's position in the plan.
     pub step: usize,
-    /// Which item.
+    /// The item, if the step has items.
     pub item: Option<u32>,
-    /// What the compensation's expressions see.
+    /// The scope of the compensation's expressions.
     pub scope: Scope,
-    /// Given up by this.
+    /// Cancels the compensation.
     pub signal: Signal,
 }
 
-impl Undoer<'_> {
-    /// Does it, and writes down how it went.
-    pub async fn work(&self) -> Result<(), StepError> {
+impl Compensation<'_> {
+    /// Runs the compensation and records its result.
+    pub async fn run(&self) -> Result<(), StepError> {
         let step = self.flow.paths[self.step].clone();
         let done = self.attempts(&Place { step: step.clone(), item: self.item, purpose: Purpose::Compensation }).await;
         let entry = RunEntry::Undone { step, item: self.item, error: done.as_ref().err().cloned() };
-        self.flow.run.note(entry);
+        self.flow.run.queue(entry);
         done
     }
 
     async fn attempts(&self, place: &Place) -> Result<(), StepError> {
-        if let Some(Decision::Done(_)) = self.flow.run.memory.decisions.get(place) {
+        if let Some(InDoubtResolution::Done(_)) = self.flow.run.replay.resolutions.get(place) {
             return Ok(());
         }
         let mut attempt = 1;
         loop {
             match self.attempt(place, attempt).await {
                 Ok(()) => return Ok(()),
-                Err(Try::Failed(error, repeatable)) if attempt < ATTEMPTS && (repeatable || !error.may_have_run) && passing(&error) => {
-                    let told = Some(self.flow.masked(&error));
-                    let entry = RunEntry::Attempted { place: place.clone(), attempt, exhausted: None, error: told };
-                    // A journal that fails must not keep things from being undone.
+                Err(Try::Failed(error, repeatable))
+                    if attempt < MAX_ATTEMPTS && (repeatable || !error.may_have_run) && is_transient(&error) =>
+                {
+                    let masked = Some(self.flow.masked(&error));
+                    let entry = RunEntry::Attempted { place: place.clone(), attempt, exhausted: None, error: masked };
+                    // A broken journal must not prevent compensation.
                     let _ = self.flow.run.write(entry).await;
                     tokio::select! {
                         biased;
@@ -69,7 +71,7 @@ impl Undoer<'_> {
                     attempt += 1;
                 }
                 Err(Try::Failed(error, _)) => return Err(error),
-                Err(Try::Cancelled(error)) => return Err(StepError { message: format!("given up: {}", error.message), ..error }),
+                Err(Try::Cancelled(error)) => return Err(StepError { message: format!("cancelled: {}", error.message), ..error }),
                 Err(Try::Done(_)) => return Ok(()),
             }
         }
@@ -82,23 +84,23 @@ impl Undoer<'_> {
         let limits = Limits { signal: self.signal.clone(), deadline: flow.timeout(self.step).map(|limit| Instant::now() + limit) };
         let target = tokio::select! {
             biased;
-            () = self.signal.raised() => return Err(Try::Cancelled(given_up(self.signal.why(), false))),
+            () = self.signal.raised() => return Err(Try::Cancelled(cancelled(self.signal.why(), false))),
             target = target::tool(flow.run, &call.tool) => target.map_err(|error| Try::Failed(error, true))?,
         };
         let entry = RunEntry::Sending { place: place.clone(), attempt, what: call.tool.to_string(), arguments: flow.shown(&arguments).0 };
-        // A journal that fails must not keep things from being undone.
+        // A broken journal must not prevent compensation.
         let _ = flow.run.write(entry).await;
         let run_step = RunStep { run: flow.run.id, step: place.step.clone(), item: self.item, purpose: Purpose::Compensation };
-        let calling = Calling { run: flow.run, flow, step: self.step, place: run_step, item: self.item };
-        let made = calling.make(Operation::Tool { tool: target.tool, arguments }, &limits).await;
-        made.map(|_| ()).map_err(|tried| match tried {
+        let step_call = StepCall { run: flow.run, flow, step: self.step, place: run_step, item: self.item };
+        let outcome = step_call.send(Operation::Tool { tool: target.tool, arguments }, &limits).await;
+        outcome.map(|_| ()).map_err(|failure| match failure {
             Try::Failed(error, _) => Try::Failed(error, target.repeatable),
             other => other,
         })
     }
 }
 
-/// Whether another try may well go better.
-fn passing(error: &StepError) -> bool {
+/// Returns whether another attempt may succeed.
+fn is_transient(error: &StepError) -> bool {
     !matches!(error.kind, StepErrorKind::ToolError | StepErrorKind::Expression)
 }

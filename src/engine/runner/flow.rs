@@ -1,5 +1,5 @@
-//! One plan from its first step to its last: asks the schedule what is next, has it done, keeps what came
-//! of it. Workflows within are flows of their own.
+//! A flow: drives one plan from its first step to its last. Asks the schedule for the next task, executes it and records its
+//! result. A workflow within a step is a flow of its own.
 
 use std::{
     sync::{
@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Run,
     cancellation::Signal,
-    compensation::Undoer,
-    replay::Line,
-    step::{LARGEST_RESULT, Leaf, Worker},
+    compensation::Compensation,
+    replay::ReplayEntry,
+    step::{MAX_RESULT, StepExecution, StepResult},
     step_state::{StepEntry, label},
 };
 use crate::{
@@ -37,79 +37,79 @@ use crate::{
     engine::lock,
 };
 
-/// Why what goes forward is given up at the deadline.
+/// The cancellation reason when the deadline passes.
 const TIME_UP: &str = "the run's time was up";
 
-/// Items of one step.
-const MOST_ITEMS: usize = 100_000;
+/// Maximum number of items of one step.
+const MAX_ITEMS: usize = 100_000;
 
-/// Entries that are noted at most before they are written.
-const TOGETHER: usize = 64;
+/// Maximum number of pending journal entries before they are written.
+const MAX_PENDING: usize = 64;
 
-/// Where and with what a flow begins.
+/// The context in which a flow starts.
 pub struct Frame {
-    /// What stands before the ids in paths: empty, or a path with a slash.
+    /// The path prefix of its steps: empty, or a path with a trailing slash.
     pub prefix: String,
-    /// How many flows are around it.
+    /// The number of enclosing flows.
     pub depth: usize,
     /// The checked input.
     pub input: Data,
-    /// Gives it up.
+    /// Cancels the flow.
     pub signal: Signal,
-    /// When its time is up.
+    /// The flow's deadline.
     pub deadline: Option<Instant>,
 }
 
-/// How a flow ended.
+/// The result of a flow.
 pub struct FlowEnd {
-    /// How.
+    /// The outcome.
     pub outcome: RunOutcome,
-    /// Why, unless it went well.
+    /// The reason, unless the outcome is ok.
     pub why: Option<String>,
     /// Its steps, in the order of the file.
     pub steps: Vec<(Arc<str>, Arc<StepView>)>,
-    /// The outputs, when it went to its end.
+    /// The outputs, if the flow reached its end.
     pub output: Option<Data>,
-    /// What was undone, in that order.
+    /// The compensated steps, in that order.
     pub compensated: Vec<String>,
-    /// What was not, and why.
+    /// The steps that were not compensated, with the reason.
     pub not_compensated: Vec<(String, String)>,
 }
 
-/// A plan at work.
+/// A plan in execution.
 pub struct Flow<'a> {
-    /// The run that it is of.
+    /// The run of the flow.
     pub run: &'a Run,
     prefix: String,
     /// The plan.
     pub plan: &'a Plan,
     /// The paths of its steps.
     pub paths: Vec<Arc<str>>,
-    /// How many flows are around it.
+    /// The number of enclosing flows.
     pub depth: usize,
     scope: Scope,
-    /// Gives up all that goes forward.
+    /// Cancels all steps, but not the compensation.
     forward: Signal,
-    /// Gives up single steps.
+    /// Cancel single steps.
     signals: Vec<Signal>,
     deadline: Option<Instant>,
     timed_out: AtomicBool,
-    /// The run was given up since its journal could not be written.
+    /// The journal error that stopped the run.
     unwritable: Mutex<Option<StepError>>,
-    slots: Mutex<Vec<StepEntry>>,
-    /// Masks secrets in what is shown and journaled, before it is cut.
+    entries: Mutex<Vec<StepEntry>>,
+    /// Mask secrets in displayed and journaled values before these are cut.
     redactors: [Redactor; 2],
 }
 
-/// Something that ended.
+/// A task that ended.
 enum Ended {
-    Leaf(usize, Option<u32>, Leaf),
+    Step(usize, Option<u32>, StepResult),
     Undone(usize, Option<u32>, Result<(), StepError>),
 }
 
 type Work<'f> = FuturesUnordered<BoxFuture<'f, Ended>>;
 
-/// Runs a plan to its end. Boxed, since a flow may run flows.
+/// Runs a plan to its end. Boxed, because a flow may run flows.
 pub fn run<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, FlowEnd> {
     Box::pin(run_unboxed(run, plan, frame))
 }
@@ -117,11 +117,12 @@ pub fn run<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, Flow
 async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
     let value = |name: &String| run.spec.env.get(name).cloned().or_else(|| std::env::var(name).ok());
     let env: Vec<(String, String)> = plan.env.iter().filter_map(|name| value(name).map(|value| (name.clone(), value))).collect();
-    // Values that a test gives are written in its file, and what it expects is compared with results: only where they
-    // are arguments or within errors, and under secret names, they are masked.
-    let (given, own): (Vec<_>, Vec<_>) = env.iter().partition(|(name, _)| run.spec.env.contains_key(name));
-    run.bus().secrets().learn(own.into_iter().flat_map(|(name, value)| rule::of_value(name, value)));
-    let given: Vec<Secret> = given.into_iter().filter(|(name, _)| looks_secret(name)).map(|(_, value)| Secret::literal(value)).collect();
+    // Values given by a test are written in its file, and its expectations are compared with results. They are masked only in
+    // arguments and errors, and only if their names look secret.
+    let (test_values, environment): (Vec<_>, Vec<_>) = env.iter().partition(|(name, _)| run.spec.env.contains_key(name));
+    run.bus().secrets().learn(environment.into_iter().flat_map(|(name, value)| rule::of_value(name, value)));
+    let test_values: Vec<Secret> =
+        test_values.into_iter().filter(|(name, _)| looks_secret(name)).map(|(_, value)| Secret::literal(value)).collect();
     let forward = frame.signal.child();
     let flow = Flow {
         run,
@@ -135,48 +136,48 @@ async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
         deadline: frame.deadline,
         timed_out: AtomicBool::new(false),
         unwritable: Mutex::default(),
-        slots: Mutex::new(plan.steps.iter().map(|_| StepEntry::default()).collect()),
-        redactors: [run.bus().secrets().redactor(), Redactor::new(&given)],
+        entries: Mutex::new(plan.steps.iter().map(|_| StepEntry::default()).collect()),
+        redactors: [run.bus().secrets().redactor(), Redactor::new(&test_values)],
     };
     let mut schedule = Schedule::of(plan);
-    let mut undoing = Undoing::default();
-    flow.restore(&mut schedule, &mut undoing);
-    flow.drive(&mut schedule, &mut undoing).await;
-    let output = (schedule.halted().is_none() && !run.stop.is_interrupted()).then(|| flow.output());
+    let mut log = CompensationLog::default();
+    flow.restore(&mut schedule, &mut log);
+    flow.drive(&mut schedule, &mut log).await;
+    let output = (schedule.halted().is_none() && !run.signals.is_interrupted()).then(|| flow.output());
     if let Some(Err(_)) = &output {
-        // All was done, but for nothing: what the workflow undoes after failures is undone after this one too.
+        // All steps succeeded but the outputs failed: compensate as after any failure.
         schedule.fail(plan.on_error == OnError::Compensate);
-        flow.drive(&mut schedule, &mut undoing).await;
+        flow.drive(&mut schedule, &mut log).await;
     }
-    flow.conclude(&schedule, undoing, output)
+    flow.conclude(&schedule, log, output)
 }
 
-/// What became of undoing.
+/// The progress of compensation.
 #[derive(Default)]
-struct Undoing {
+struct CompensationLog {
     done: Vec<String>,
-    not: Vec<(String, String)>,
-    /// Undoing something was tried and failed.
+    not_done: Vec<(String, String)>,
+    /// Whether a compensation failed.
     failed: bool,
-    /// Something was done, or may have been, and stands.
-    open: bool,
+    /// Whether effects remain, or may remain.
+    effects_remain: bool,
 }
 
-impl Undoing {
-    fn note(&mut self, label: String, result: &Result<(), StepError>) {
+impl CompensationLog {
+    fn record(&mut self, label: String, result: &Result<(), StepError>) {
         match result {
             Ok(()) => self.done.push(label),
             Err(error) => {
                 self.failed = true;
-                self.open = true;
-                self.not.push((label, error.message.clone()));
+                self.effects_remain = true;
+                self.not_done.push((label, error.message.clone()));
             }
         }
     }
 }
 
 impl Flow<'_> {
-    /// The time limit of a step, as changed for this run.
+    /// Returns the time limit of a step, as changed for this run.
     pub fn timeout(&self, step: usize) -> Option<Duration> {
         let changed = self.run.changes(&self.paths[step]).find_map(|change| match change {
             Change::Timeout { limit } => Some(limit),
@@ -185,33 +186,33 @@ impl Flow<'_> {
         changed.or(self.plan.steps[step].timeout)
     }
 
-    /// The error of an expression, with where it stands.
+    /// Returns the error of an expression with its location.
     pub fn unevaluated(&self, error: &Unevaluated) -> StepError {
         let before = self.plan.text.get(..error.at).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
+        let entry = before.matches('\n').count() + 1;
         let mut step = StepError::new(StepErrorKind::Expression, error.to_string());
-        step.detail.push(format!("{}:{line}", self.plan.file).into());
+        step.detail.push(format!("{}:{entry}", self.plan.file).into());
         step
     }
 
-    /// Arguments as they are shown and written down, and whether they were cut. A secret of the environment is read anew
-    /// when a run goes on, so that it need not stand in the journal.
+    /// Returns arguments as displayed and journaled, and whether they were cut. A resumed run reads secrets from the
+    /// environment again, so the journal need not hold them.
     pub fn shown(&self, arguments: &Body) -> (Body, bool) {
         shown(&self.redactors.iter().fold(arguments.clone(), |body, redactor| body.redacted(redactor)))
     }
 
-    /// An error as it is written down of an attempt that is followed by another: its class and words, secrets masked.
+    /// Returns an attempt's error as journaled when another attempt follows: kind and message, with secrets masked.
     pub fn masked(&self, error: &StepError) -> StepError {
         let mut message = error.message.clone();
         self.redactors.iter().for_each(|redactor| redactor.redact_in(&mut message));
         StepError { message, detail: vec![], ..*error }
     }
 
-    /// Changes a step's view, and tells it unless it is one item of many that changes.
-    pub fn note(&self, step: usize, item: Option<u32>, change: impl FnOnce(&mut StepView)) {
+    /// Changes a step's view and publishes it, unless the change concerns one of many items.
+    pub fn update_view(&self, step: usize, item: Option<u32>, change: impl FnOnce(&mut StepView)) {
         let view = {
-            let mut slots = lock(&self.slots);
-            let view = &mut slots[step].view;
+            let mut entries = lock(&self.entries);
+            let view = &mut entries[step].view;
             let state = item.is_some().then(|| view.state.clone());
             change(view);
             if let Some(state) = state {
@@ -220,14 +221,14 @@ impl Flow<'_> {
             }
             view.clone()
         };
-        self.run.tell(&self.paths[step], view);
+        self.run.publish_step(&self.paths[step], view);
     }
 
-    /// Takes over what an earlier life of the run did.
-    fn restore(&self, schedule: &mut Schedule, undoing: &mut Undoing) {
-        for line in self.run.memory.lines(&self.prefix) {
-            match line {
-                Line::GivenUp { time_up, undo, why } => {
+    /// Restores the state of an interrupted run.
+    fn restore(&self, schedule: &mut Schedule, log: &mut CompensationLog) {
+        for entry in self.run.replay.entries(&self.prefix) {
+            match entry {
+                ReplayEntry::GivenUp { time_up, undo, why } => {
                     self.timed_out.store(*time_up, Ordering::Relaxed);
                     if *time_up {
                         schedule.fail(*undo)
@@ -236,12 +237,12 @@ impl Flow<'_> {
                     }
                     self.forward.raise(why);
                 }
-                Line::Item { id, item, end } => {
+                ReplayEntry::Item { id, item, end } => {
                     let Some(step) = self.plan.index(id) else { continue };
-                    lock(&self.slots)[step].restore_item(*item, end);
+                    lock(&self.entries)[step].restore_item(*item, end);
                     schedule.restore_item(step, *item, end_of(end.outcome));
                 }
-                Line::Step { id, end } => {
+                ReplayEntry::Step { id, end } => {
                     let Some(step) = self.plan.index(id) else { continue };
                     let at = match end.outcome {
                         StepOutcome::Skipped => At::Skipped,
@@ -249,33 +250,33 @@ impl Flow<'_> {
                     };
                     schedule.restore(step, at);
                     let each = self.plan.steps[step].for_each.is_some();
-                    let (told, view) = lock(&self.slots)[step].restore(end, each);
-                    self.scope.settle(step, told);
-                    self.run.tell(&self.paths[step], view);
+                    let (step_end, view) = lock(&self.entries)[step].restore(end, each);
+                    self.scope.settle(step, step_end);
+                    self.run.publish_step(&self.paths[step], view);
                 }
-                Line::Undone { id, item, error } => {
+                ReplayEntry::Undone { id, item, error } => {
                     let Some(step) = self.plan.index(id) else { continue };
                     schedule.restore_compensated(step, *item);
                     let result = error.clone().map_or(Ok(()), Err);
-                    undoing.note(label(id, *item), &result);
-                    self.show_undone(step, &result, schedule);
+                    log.record(label(id, *item), &result);
+                    self.show_compensation(step, &result, schedule);
                 }
             }
         }
     }
 
-    async fn drive(&self, schedule: &mut Schedule, undoing: &mut Undoing) {
-        let mut work: Work<'_> = FuturesUnordered::new();
-        let mut changes = self.run.stop.changed.subscribe();
-        let (mut given_up, mut broken) = (false, false);
-        // Steps may have been given up before this flow began.
+    async fn drive(&self, schedule: &mut Schedule, log: &mut CompensationLog) {
+        let mut tasks: Work<'_> = FuturesUnordered::new();
+        let mut changes = self.run.signals.changed.subscribe();
+        let (mut cancelled, mut journal_broken) = (false, false);
+        // Steps may have been cancelled before this flow started.
         self.cancel_steps(schedule);
         loop {
-            let interrupted = self.run.stop.is_interrupted();
+            let interrupted = self.run.signals.is_interrupted();
             while let Some(task) = if interrupted { None } else { schedule.next_task() } {
-                self.take(task, schedule, &mut work, undoing);
+                self.start_task(task, schedule, &mut tasks, log);
             }
-            if schedule.is_finished() || work.is_empty() {
+            if schedule.is_finished() || tasks.is_empty() {
                 return;
             }
             let timed_out = self.timed_out.load(Ordering::Relaxed);
@@ -287,53 +288,53 @@ impl Flow<'_> {
             };
             tokio::select! {
                 biased;
-                () = self.forward.raised(), if !given_up && !timed_out => {
-                    given_up = true;
-                    // A run that failed goes on to undo what it did; giving that up is another matter.
+                () = self.forward.raised(), if !cancelled && !timed_out => {
+                    cancelled = true;
+                    // A failed run continues with its compensation, which has its own cancellation.
                     if schedule.halted().is_none() {
                         schedule.cancel();
-                        self.write_given_up(schedule).await;
+                        self.write_cancelled(schedule).await;
                     }
-                    self.sweep(schedule);
+                    self.finish_ended(schedule);
                 }
-                () = self.run.stop.undoing.raised(), if schedule.is_compensating() && schedule.running() == 0 => schedule.cancel(),
-                () = late, if !given_up && !timed_out => {
-                    given_up = true;
+                () = self.run.signals.compensation.raised(), if schedule.is_compensating() && schedule.running() == 0 => schedule.cancel(),
+                () = late, if !cancelled && !timed_out => {
+                    cancelled = true;
                     self.forward.raise(TIME_UP);
-                    // What failed before its time was up failed for its own reason.
+                    // Steps that failed before the deadline keep their own failure.
                     if schedule.halted().is_none() {
                         self.timed_out.store(true, Ordering::Relaxed);
                         let undoes = |step: usize| schedule.at(step) == At::Begun && self.plan.steps[step].on_error == OnError::Compensate;
                         let undo = self.plan.on_error == OnError::Compensate || (0..self.plan.steps.len()).any(undoes);
                         schedule.fail(undo);
-                        self.write_given_up(schedule).await;
+                        self.write_cancelled(schedule).await;
                     }
-                    self.sweep(schedule);
+                    self.finish_ended(schedule);
                 }
                 _ = changes.changed() => self.cancel_steps(schedule),
-                Some(ended) = work.next() => {
-                    self.ended(ended, schedule, undoing);
-                    if self.run.unwritten() >= TOGETHER {
+                Some(ended) = tasks.next() => {
+                    self.ended(ended, schedule, log);
+                    if self.run.pending_count() >= MAX_PENDING {
                         self.flush(schedule).await;
                     }
                 }
-                // Nothing goes on at once that would take along what was noted.
-                () = std::future::ready(()), if self.run.unwritten() > 0 && !broken => broken = !self.flush(schedule).await,
+                // No task starts now whose entry would include the pending ones.
+                () = std::future::ready(()), if self.run.pending_count() > 0 && !journal_broken => journal_broken = !self.flush(schedule).await,
             }
         }
     }
 
-    /// Writes down that nothing goes forward any more, before anything is undone because of it.
-    async fn write_given_up(&self, schedule: &Schedule) {
+    /// Journals that no further step starts, before any compensation that follows from it.
+    async fn write_cancelled(&self, schedule: &Schedule) {
         let time_up = self.timed_out.load(Ordering::Relaxed);
         let entry = RunEntry::GivenUp { prefix: self.prefix.clone(), time_up, undo: schedule.is_compensating(), why: self.forward.why() };
-        // If it cannot be written, whatever comes next cannot be either, and says so.
+        // If this fails, the next write fails too and reports the error.
         let _ = self.run.write(entry).await;
     }
 
-    /// Writes down what was noted. A journal that cannot be written ends the run; says whether it could.
+    /// Writes the pending entries. A broken journal ends the run. Returns whether it succeeded.
     async fn flush(&self, schedule: &mut Schedule) -> bool {
-        let Err(error) = self.run.flush().await else { return true };
+        let Err(error) = self.run.write_pending().await else { return true };
         self.forward.raise(&error.message);
         if schedule.halted().is_none() {
             schedule.fail(self.plan.on_error == OnError::Compensate);
@@ -342,27 +343,27 @@ impl Flow<'_> {
         false
     }
 
-    /// Gives up the steps that somebody wants given up.
+    /// Cancels the steps that the user cancelled.
     fn cancel_steps(&self, schedule: &mut Schedule) {
-        let wanted: Vec<(usize, String)> = {
-            let steps = lock(&self.run.stop.steps);
-            let own = self.paths.iter().enumerate().filter_map(|(step, path)| Some((step, steps.get(&**path)?.clone())));
-            own.filter(|(step, _)| !self.signals[*step].is_raised()).collect()
+        let requested: Vec<(usize, String)> = {
+            let steps = lock(&self.run.signals.steps);
+            let environment = self.paths.iter().enumerate().filter_map(|(step, path)| Some((step, steps.get(&**path)?.clone())));
+            environment.filter(|(step, _)| !self.signals[*step].is_raised()).collect()
         };
-        for (step, reason) in wanted {
+        for (step, reason) in requested {
             self.signals[step].raise(&reason);
-            lock(&self.slots)[step].cancelled = Some(reason);
+            lock(&self.entries)[step].cancelled = Some(reason);
             schedule.cancel_step(step);
         }
-        self.sweep(schedule);
+        self.finish_ended(schedule);
     }
 
-    fn take<'f>(&'f self, task: Task, schedule: &mut Schedule, work: &mut Work<'f>, undoing: &mut Undoing) {
+    fn start_task<'f>(&'f self, task: Task, schedule: &mut Schedule, tasks: &mut Work<'f>, log: &mut CompensationLog) {
         match task {
             Task::Decide(step) => self.decide(step, schedule),
             Task::Skipped { step, because } => {
                 let why = format!("`{}` was skipped", self.plan.steps[because].id);
-                lock(&self.slots)[step].skipped = Some(why);
+                lock(&self.entries)[step].skipped = Some(why);
                 self.finish(step, schedule);
             }
             Task::Start(step, item) => {
@@ -370,32 +371,32 @@ impl Flow<'_> {
                     Some(item) => self.with_item(step, item),
                     None => self.scope.clone(),
                 };
-                work.push(Box::pin(self.leaf(step, item, scope)));
+                tasks.push(Box::pin(self.execute_step(step, item, scope)));
             }
-            Task::Undo(step, item) => match self.undo_scope(step, item) {
+            Task::Undo(step, item) => match self.compensation_scope(step, item) {
                 Ok(scope) => {
-                    self.note(step, None, |view| view.state = StepState::Compensating);
-                    work.push(Box::pin(self.undo(step, item, scope)));
+                    self.update_view(step, None, |view| view.state = StepState::Compensating);
+                    tasks.push(Box::pin(self.compensate(step, item, scope)));
                 }
-                Err((why, open)) => {
-                    undoing.open |= open;
-                    undoing.not.push((label(&self.plan.steps[step].id, item), why));
+                Err((why, effects_remain)) => {
+                    log.effects_remain |= effects_remain;
+                    log.not_done.push((label(&self.plan.steps[step].id, item), why));
                     schedule.compensation_ended(step, item);
                 }
             },
         }
     }
 
-    /// Decides whether a step is done, and how often.
+    /// Decides whether a step runs, and for how many items.
     fn decide(&self, step: usize, schedule: &mut Schedule) {
         let planned = &self.plan.steps[step];
-        lock(&self.slots)[step].begin(self.run.bus().now());
-        let wanted = planned.when.as_ref().map_or(Ok(true), |when| when.test(&self.scope));
-        let items = match wanted {
+        lock(&self.entries)[step].begin(self.run.bus().now());
+        let requested = planned.when.as_ref().map_or(Ok(true), |when| when.test(&self.scope));
+        let items = match requested {
             Ok(true) => planned.for_each.as_ref().map(|each| each.items.eval(&self.scope)).transpose(),
             Ok(false) => {
                 let when = planned.when.as_ref().map(|when| when.source()).unwrap_or_default();
-                lock(&self.slots)[step].skipped = Some(format!("when: {when}"));
+                lock(&self.entries)[step].skipped = Some(format!("when: {when}"));
                 schedule.skip(step);
                 return self.finish(step, schedule);
             }
@@ -405,117 +406,118 @@ impl Flow<'_> {
             None => Ok(None),
             Some(items) => match items.len() {
                 None => Err(StepError::new(StepErrorKind::Expression, format!("for_each is {}, not a list", items.kind()))),
-                Some(count) if count > MOST_ITEMS => {
-                    Err(StepError::new(StepErrorKind::Limit, format!("for_each has {count} items; at most {MOST_ITEMS} are possible")))
+                Some(count) if count > MAX_ITEMS => {
+                    Err(StepError::new(StepErrorKind::Limit, format!("for_each has {count} items; at most {MAX_ITEMS} are possible")))
                 }
                 Some(count) => Ok(Some((items, u32::try_from(count).unwrap_or(u32::MAX)))),
             },
         });
         match items {
             Err(error) => {
-                lock(&self.slots)[step].error = Some(error);
+                lock(&self.entries)[step].error = Some(error);
                 schedule.refuse(step);
             }
             Ok(items) => {
                 let count = items.as_ref().map(|(_, count)| *count);
-                lock(&self.slots)[step].fan_out(items);
+                lock(&self.entries)[step].fan_out(items);
                 schedule.begin(step, count);
-                self.note(step, None, |view| view.state = StepState::Running);
+                self.update_view(step, None, |view| view.state = StepState::Running);
             }
         }
         self.finish(step, schedule);
     }
 
-    /// The scope of an item.
+    /// Returns the scope of an item.
     fn with_item(&self, step: usize, item: u32) -> Scope {
         let place = usize::try_from(item).unwrap_or(usize::MAX);
-        let known = lock(&self.slots)[step].items.clone();
-        // Of a step that ended in an earlier life of the run the items are not there yet.
+        let known = lock(&self.entries)[step].items.clone();
+        // The items of a step that ended before the interruption are not restored.
         let items = known.or_else(|| self.plan.steps[step].for_each.as_ref()?.items.eval(&self.scope).ok());
         let value = items.and_then(|items| items.item(place)).unwrap_or_default();
         self.scope.with_item(value, place)
     }
 
-    async fn leaf(&self, step: usize, item: Option<u32>, scope: Scope) -> Ended {
+    async fn execute_step(&self, step: usize, item: Option<u32>, scope: Scope) -> Ended {
         let began = Instant::now();
-        let worker = Worker { flow: self, step, item, scope, signal: self.signals[step].clone() };
-        let mut leaf = worker.work().await;
+        let execution = StepExecution { flow: self, step, item, scope, signal: self.signals[step].clone() };
+        let mut result = execution.execute().await;
         if self.timed_out.load(Ordering::Relaxed)
-            && let Leaf::Cancelled(error) = leaf
+            && let StepResult::Cancelled(error) = result
         {
-            leaf = Leaf::Failed(StepError { kind: StepErrorKind::Timeout, ..error });
+            result = StepResult::Failed(StepError { kind: StepErrorKind::Timeout, ..error });
         }
-        if let Leaf::Done(answered) = &leaf
-            && lock(&self.slots)[step].bytes + answered.json.len() > LARGEST_RESULT
+        if let StepResult::Done(answered) = &result
+            && lock(&self.entries)[step].bytes + answered.json.len() > MAX_RESULT
         {
-            let most = crate::domain::time::size(LARGEST_RESULT as u64);
-            let error = StepError::new(StepErrorKind::Limit, format!("the results of the items are longer than {most} together"));
-            leaf = Leaf::Failed(StepError { may_have_run: true, ..error });
+            let most = crate::domain::time::size(MAX_RESULT as u64);
+            let error = StepError::new(StepErrorKind::Limit, format!("the results of the items exceed {most} in total"));
+            result = StepResult::Failed(StepError { may_have_run: true, ..error });
         }
-        let end = record(&leaf, began.elapsed());
+        let end = record(&result, began.elapsed());
         let path = self.paths[step].clone();
         let entry = match item {
             Some(item) => RunEntry::ItemEnded { step: path, item, end },
             None => RunEntry::StepEnded { step: path, end },
         };
-        self.run.note(entry);
-        Ended::Leaf(step, item, leaf)
+        self.run.queue(entry);
+        Ended::Step(step, item, result)
     }
 
-    /// What undoing a step, or an item of it, sees; or why it is not undone, and whether something of it may stand.
-    fn undo_scope(&self, step: usize, item: Option<u32>) -> Result<Scope, (String, bool)> {
-        let kept = lock(&self.slots)[step].kept(item);
-        let Some(kept) = kept else { return Err(("its result is not known".into(), true)) };
-        if kept.nothing_done() && kept.in_doubt() {
-            return Err(("a value answered in its place, after the call failed and may have been done all the same".into(), true));
+    /// Returns the scope of the compensation of a step or item. Otherwise returns why it is not compensated, and whether
+    /// effects may remain.
+    fn compensation_scope(&self, step: usize, item: Option<u32>) -> Result<Scope, (String, bool)> {
+        let response = lock(&self.entries)[step].response(item);
+        let Some(response) = response else { return Err(("its result is unknown".into(), true)) };
+        if response.nothing_done() && response.in_doubt() {
+            return Err(("a fallback value replaced its result after the call failed and may have taken effect".into(), true));
         }
-        if kept.nothing_done() {
-            return Err(("a value answered in its place, so nothing was undone".into(), false));
+        if response.nothing_done() {
+            return Err(("a fallback value replaced its result, so there is nothing to undo".into(), false));
         }
         let scope = item.map_or_else(|| self.scope.clone(), |item| self.with_item(step, item));
-        Ok(scope.with_result(kept.result.clone(), kept.text()))
+        Ok(scope.with_result(response.result.clone(), response.text()))
     }
 
-    async fn undo(&self, step: usize, item: Option<u32>, scope: Scope) -> Ended {
-        let undoer = Undoer { flow: self, step, item, scope, signal: self.run.stop.undoing.clone() };
-        Ended::Undone(step, item, undoer.work().await)
+    async fn compensate(&self, step: usize, item: Option<u32>, scope: Scope) -> Ended {
+        let compensation = Compensation { flow: self, step, item, scope, signal: self.run.signals.compensation.clone() };
+        Ended::Undone(step, item, compensation.run().await)
     }
 
-    fn ended(&self, ended: Ended, schedule: &mut Schedule, undoing: &mut Undoing) {
+    fn ended(&self, ended: Ended, schedule: &mut Schedule, log: &mut CompensationLog) {
         match ended {
-            Ended::Leaf(step, item, leaf) => {
-                let end = match &leaf {
-                    Leaf::Done(_) => End::Ok,
-                    Leaf::Failed(_) => End::Failed,
-                    Leaf::Cancelled(_) => End::Cancelled,
+            Ended::Step(step, item, result) => {
+                let end = match &result {
+                    StepResult::Done(_) => End::Ok,
+                    StepResult::Failed(_) => End::Failed,
+                    StepResult::Cancelled(_) => End::Cancelled,
                 };
                 let undoable = self.plan.steps[step].compensate.is_some();
-                let news = lock(&self.slots)[step].take(item, leaf, undoable);
+                let changed = lock(&self.entries)[step].record(item, result, undoable);
                 schedule.settle(step, item, end);
-                if news {
-                    self.note(step, None, |_| {});
+                if changed {
+                    self.update_view(step, None, |_| {});
                 }
                 self.finish(step, schedule);
             }
             Ended::Undone(step, item, result) => {
-                undoing.note(label(&self.plan.steps[step].id, item), &result);
+                log.record(label(&self.plan.steps[step].id, item), &result);
                 schedule.compensation_ended(step, item);
-                self.show_undone(step, &result, schedule);
+                self.show_compensation(step, &result, schedule);
             }
         }
     }
 
-    /// Shows what became of undoing a step; of one with items, when the last one is done.
-    fn show_undone(&self, step: usize, result: &Result<(), StepError>, schedule: &Schedule) {
+    /// Updates the view of a step after a compensation; a step with items is compensated with its last item.
+    fn show_compensation(&self, step: usize, result: &Result<(), StepError>, schedule: &Schedule) {
         let more = schedule.pending_compensations().iter().any(|(other, _)| *other == step);
-        self.note(step, None, |view| match (result, &view.state) {
+        self.update_view(step, None, |view| match (result, &view.state) {
             (Err(error), _) => view.state = StepState::CompensationFailed { error: Arc::new(error.clone()) },
             (Ok(()), StepState::CompensationFailed { .. }) => {}
             (Ok(()), _) => view.state = if more { StepState::Compensating } else { StepState::Compensated },
         });
     }
 
-    /// Tells everybody of a step that the schedule says has ended, once.
+    /// Publishes and journals the end of a step that the schedule reports, once.
     fn finish(&self, step: usize, schedule: &Schedule) {
         let outcome = match schedule.at(step) {
             At::Ended(End::Ok) => StepOutcome::Ok,
@@ -525,27 +527,27 @@ impl Flow<'_> {
             At::Pending | At::Deciding | At::Begun => return,
         };
         let now = self.run.bus().now();
-        let Some(finished) = lock(&self.slots)[step].finish(outcome, now, self.forward.why()) else { return };
-        self.scope.settle(step, finished.told);
-        self.run.tell(&self.paths[step], finished.view);
-        // A skipped step is decided on again in the same way; all others have to stand in the journal.
+        let Some(finished) = lock(&self.entries)[step].finish(outcome, now, self.forward.why()) else { return };
+        self.scope.settle(step, finished.step_end);
+        self.run.publish_step(&self.paths[step], finished.view);
+        // A resumed run decides on a skipped step again; all others must be in the journal.
         if let Some(end) = finished.unwritten.filter(|_| outcome != StepOutcome::Skipped) {
-            self.run.note(RunEntry::StepEnded { step: self.paths[step].clone(), end });
+            self.run.queue(RunEntry::StepEnded { step: self.paths[step].clone(), end });
         }
     }
 
-    /// Finishes every step that ended by what was done to the schedule as a whole.
-    fn sweep(&self, schedule: &Schedule) {
+    /// Finishes every step that ended with the schedule as a whole.
+    fn finish_ended(&self, schedule: &Schedule) {
         for step in 0..self.plan.steps.len() {
             self.finish(step, schedule);
         }
     }
 
-    fn conclude(&self, schedule: &Schedule, mut undoing: Undoing, output: Option<Result<Data, StepError>>) -> FlowEnd {
+    fn conclude(&self, schedule: &Schedule, mut log: CompensationLog, output: Option<Result<Data, StepError>>) -> FlowEnd {
         let timed_out = self.timed_out.load(Ordering::Relaxed);
         let halted = schedule.halted();
-        let mut slots = lock(&self.slots);
-        let first = self.first_failure(&slots);
+        let mut entries = lock(&self.entries);
+        let first = self.first_failure(&entries);
         let unwritable = lock(&self.unwritable).take();
         let mut why = match (halted, &first) {
             (Some(Halt::Cancelled), _) => Some(self.forward.why()),
@@ -553,49 +555,49 @@ impl Flow<'_> {
             _ if matches!(output, Some(Err(_))) => None,
             _ if timed_out => Some(format!("its time was up{}", self.limit_words())),
             (Some(Halt::Failed), Some((step, error))) => Some(format!("step `{}`: {}", self.plan.steps[*step].id, error.message)),
-            (Some(Halt::Failed), None) => self.first_cancelled(&slots),
+            (Some(Halt::Failed), None) => self.first_cancelled(&entries),
             (None, _) => None,
         };
         for (step, item) in schedule.pending_compensations() {
             let why = match halted {
                 None => continue,
                 Some(Halt::Cancelled) if !schedule.is_compensating() => "the run was cancelled",
-                Some(_) if self.run.stop.undoing.is_raised() => "undoing was given up",
+                Some(_) if self.run.signals.compensation.is_raised() => "the compensation was cancelled",
                 Some(_) => "the run failed where on_error = \"fail\"",
             };
-            undoing.open = true;
-            undoing.not.push((label(&self.plan.steps[*step].id, *item), why.to_owned()));
+            log.effects_remain = true;
+            log.not_done.push((label(&self.plan.steps[*step].id, *item), why.to_owned()));
         }
-        for (step, slot) in slots.iter_mut().enumerate() {
+        for (step, entry) in entries.iter_mut().enumerate() {
             let planned = &self.plan.steps[step];
             let undoable = planned.compensate.is_some() || matches!(planned.action, Action::Workflow { .. });
             if undoable && halted.is_some() {
-                undoing.open |= !slot.doubts.is_empty();
-                undoing.not.extend(slot.doubts.iter().map(|(item, why)| (label(&planned.id, *item), why.clone())));
+                log.effects_remain |= !entry.doubts.is_empty();
+                log.not_done.extend(entry.doubts.iter().map(|(item, why)| (label(&planned.id, *item), why.clone())));
             }
-            if slot.never_ended(halted.is_some(), self.run.bus().now(), &self.forward.why()) {
-                self.run.tell(&self.paths[step], slot.view.clone());
+            if entry.never_ended(halted.is_some(), self.run.bus().now(), &self.forward.why()) {
+                self.run.publish_step(&self.paths[step], entry.view.clone());
             }
         }
         let refused = first.as_ref().is_some_and(|(_, error)| error.kind == StepErrorKind::Refused);
-        let unwell = |slot: &StepEntry| slot.error.is_some() || slot.failed_items > 0;
+        let has_failure = |entry: &StepEntry| entry.error.is_some() || entry.failed_items > 0;
         let outcome = match halted {
-            _ if undoing.failed => RunOutcome::CompensationFailed,
+            _ if log.failed => RunOutcome::CompensationFailed,
             Some(Halt::Cancelled) => RunOutcome::Cancelled,
             _ if timed_out => RunOutcome::TimedOut,
-            // "Undone" is said only where nothing stands.
-            Some(Halt::Failed) if undoing.open && (schedule.is_compensating() || !undoing.done.is_empty()) => {
+            // `Compensated` only if no effects remain.
+            Some(Halt::Failed) if log.effects_remain && (schedule.is_compensating() || !log.done.is_empty()) => {
                 RunOutcome::CompensationFailed
             }
             Some(Halt::Failed) if refused => RunOutcome::Refused,
-            Some(Halt::Failed) if !undoing.done.is_empty() => RunOutcome::Compensated,
+            Some(Halt::Failed) if !log.done.is_empty() => RunOutcome::Compensated,
             Some(Halt::Failed) => RunOutcome::Failed,
-            None if slots.iter().any(unwell) => RunOutcome::Partial,
+            None if entries.iter().any(has_failure) => RunOutcome::Partial,
             None => RunOutcome::Ok,
         };
-        let steps = self.plan.steps.iter().zip(slots.iter()).map(|(step, slot)| (step.id.clone(), Arc::new(slot.view.clone())));
+        let steps = self.plan.steps.iter().zip(entries.iter()).map(|(step, entry)| (step.id.clone(), Arc::new(entry.view.clone())));
         let steps: Vec<_> = steps.collect();
-        drop(slots);
+        drop(entries);
         let output = match output {
             Some(Ok(data)) => Some(data),
             Some(Err(error)) => {
@@ -604,31 +606,31 @@ impl Flow<'_> {
             }
             None => None,
         };
-        FlowEnd { outcome, why, steps, output, compensated: undoing.done, not_compensated: undoing.not }
+        FlowEnd { outcome, why, steps, output, compensated: log.done, not_compensated: log.not_done }
     }
 
     fn limit_words(&self) -> String {
-        let own = if self.depth == 0 { self.run.spec.timeout.or(self.plan.timeout) } else { self.plan.timeout };
-        own.map(|limit| format!(" ({})", short(limit))).unwrap_or_default()
+        let environment = if self.depth == 0 { self.run.spec.timeout.or(self.plan.timeout) } else { self.plan.timeout };
+        environment.map(|limit| format!(" ({})", short(limit))).unwrap_or_default()
     }
 
-    /// The failure that ended the run, as far as one did: that of a step whose failure counts.
-    fn first_failure(&self, slots: &[StepEntry]) -> Option<(usize, StepError)> {
+    /// Returns the failure that ended the run: the first one of a step whose failure counts.
+    fn first_failure(&self, entries: &[StepEntry]) -> Option<(usize, StepError)> {
         let counts = |(step, _): &(usize, &StepEntry)| self.plan.steps[*step].on_error != OnError::Continue;
-        let failed = slots.iter().enumerate().filter(counts).filter(|(_, slot)| slot.error.is_some());
-        failed.min_by_key(|(_, slot)| slot.view.ended).and_then(|(step, slot)| Some((step, slot.error.clone()?)))
+        let failed = entries.iter().enumerate().filter(counts).filter(|(_, entry)| entry.error.is_some());
+        failed.min_by_key(|(_, entry)| entry.view.ended).and_then(|(step, entry)| Some((step, entry.error.clone()?)))
     }
 
-    fn first_cancelled(&self, slots: &[StepEntry]) -> Option<String> {
-        let cancelled = slots.iter().enumerate().find_map(|(step, slot)| Some((step, slot.cancelled.as_ref()?)))?;
+    fn first_cancelled(&self, entries: &[StepEntry]) -> Option<String> {
+        let cancelled = entries.iter().enumerate().find_map(|(step, entry)| Some((step, entry.cancelled.as_ref()?)))?;
         Some(format!("step `{}` was cancelled: {}", self.plan.steps[cancelled.0].id, cancelled.1))
     }
 
-    /// What the run gives back: its outputs, or the result of its last step.
+    /// Returns the run's output: its outputs, or the result of its last step.
     fn output(&self) -> Result<Data, StepError> {
         if self.plan.output.is_empty() {
             let last = self.plan.steps.len().saturating_sub(1);
-            return Ok(lock(&self.slots).get(last).map(StepEntry::result).unwrap_or_default());
+            return Ok(lock(&self.entries).get(last).map(StepEntry::result).unwrap_or_default());
         }
         let members =
             self.plan.output.iter().map(|(name, template)| {
@@ -646,7 +648,7 @@ fn end_of(outcome: StepOutcome) -> End {
     }
 }
 
-fn record(leaf: &Leaf, took: Duration) -> StepRecord {
+fn record(result: &StepResult, took: Duration) -> StepRecord {
     let mut record = StepRecord {
         outcome: StepOutcome::Ok,
         result: None,
@@ -658,19 +660,19 @@ fn record(leaf: &Leaf, took: Duration) -> StepRecord {
         in_doubt: false,
         items: None,
     };
-    match leaf {
-        Leaf::Done(answered) => {
+    match result {
+        StepResult::Done(answered) => {
             record.result = Some(answered.json.clone());
             record.text = Some(answered.text.clone());
             record.fallback = answered.fallback.clone();
             record.nothing_done = answered.nothing_done;
             record.in_doubt = answered.in_doubt;
         }
-        Leaf::Failed(error) => {
+        StepResult::Failed(error) => {
             record.outcome = StepOutcome::Failed;
             record.error = Some(error.clone());
         }
-        Leaf::Cancelled(error) => {
+        StepResult::Cancelled(error) => {
             record.outcome = StepOutcome::Cancelled;
             record.error = Some(error.clone());
         }

@@ -1,4 +1,4 @@
-//! `approve` and `elicit`: steps that ask a person, through the inbox or by what was said beforehand.
+//! Human input: the steps `approve` and `elicit`, answered in advance or by the user through the inbox.
 
 use serde_json::json;
 
@@ -11,11 +11,11 @@ use crate::domain::{
     workflow::{expression::Data, name::shell_quoted},
 };
 
-/// Where a question comes from.
+/// Asks the user for one step.
 pub struct Asker<'a> {
     /// The run.
     pub run: &'a Run,
-    /// Its path.
+    /// The step's place in the run.
     pub step: RunStep,
 }
 
@@ -47,19 +47,17 @@ impl Asker<'_> {
         error
     }
 
-    /// A yes, or why there is none.
+    /// Gets the approval of a step, or fails.
     pub async fn approve(&self, message: String) -> Result<Answered, StepError> {
         let (path, name) = (&self.step.step, shell_quoted(&self.step.step, self.step.item));
         match self.run.answer(path, self.step.item) {
             Some(StepAnswer::Approve | StepAnswer::Content { .. }) => {}
             _ if !self.run.ask => {
-                return Err(
-                    self.refused(format!("nobody is there to approve: {message}"), &format!("--approve {name} approves it beforehand"))
-                );
+                return Err(self.refused(format!("no user can approve: {message}"), &format!("--approve {name} approves it in advance")));
             }
             _ => {
                 let schema = Body::json(&json!({"type": "object", "properties": {}}));
-                match self.put(Question::Form { message: message.clone(), schema }).await {
+                match self.ask(Question::Form { message: message.clone(), schema }).await {
                     Answer::Accept { .. } => {}
                     Answer::Decline => return Err(self.refused(format!("not approved: {message}"), "")),
                     Answer::Cancel => return Err(self.refused(format!("the question was withdrawn: {message}"), "")),
@@ -69,41 +67,40 @@ impl Asker<'_> {
         Ok(Answered::new(Data::from(true), "approved".to_owned()))
     }
 
-    /// What was entered, or why nothing was.
+    /// Gets the content that the user enters, or fails.
     pub async fn elicit(&self, message: String, schema: &Body) -> Result<Answered, StepError> {
         let (path, name) = (&self.step.step, shell_quoted(&self.step.step, self.step.item));
         let content = match self.run.answer(path, self.step.item) {
             Some(StepAnswer::Content { content }) => content.clone(),
             _ if !self.run.ask => {
-                let flag = format!("--answer {name}=JSON answers it beforehand");
-                return Err(self.refused(format!("nobody is there to answer: {message}"), &flag));
+                let flag = format!("--answer {name}=JSON answers it in advance");
+                return Err(self.refused(format!("no user can answer: {message}"), &flag));
             }
-            _ => match self.put(Question::Form { message: message.clone(), schema: schema.clone() }).await {
+            _ => match self.ask(Question::Form { message: message.clone(), schema: schema.clone() }).await {
                 Answer::Accept { content } => content,
                 Answer::Decline => return Err(self.refused(format!("declined: {message}"), "")),
                 Answer::Cancel => return Err(self.refused(format!("the question was withdrawn: {message}"), "")),
             },
         };
         let text = content.text().into_owned();
-        let data = Data::parse(&text).map_err(|error| self.refused(format!("the answer is no JSON: {error}"), ""))?;
-        let wrong = Checker::new(schema).check(&data.value());
-        if let Some(first) = wrong.first() {
-            let mut error = StepError::new(StepErrorKind::Expectation, format!("the answer does not fit: {first}"));
-            error.detail = wrong.iter().skip(1).map(|violation| violation.to_string().into()).collect();
+        let data = Data::parse(&text).map_err(|error| self.refused(format!("the answer is not valid JSON: {error}"), ""))?;
+        let violations = Checker::new(schema).check(&data.value());
+        if let Some(first) = violations.first() {
+            let mut error = StepError::new(StepErrorKind::Expectation, format!("invalid answer: {first}"));
+            error.detail = violations.iter().skip(1).map(|violation| violation.to_string().into()).collect();
             return Err(error);
         }
         Ok(Answered::new(data, text))
     }
 
-    /// What to do about something that was sent before the run was interrupted: again, or count it as
-    /// done; `None` to leave it.
-    pub async fn doubt(&self, what: &str, arguments: &Body) -> Option<StepAnswer> {
-        let done = match self.step.purpose {
+    /// Asks the user to resolve an in-doubt request: repeat it or count it as done. `None` leaves it in doubt.
+    pub async fn resolve_in_doubt(&self, what: &str, arguments: &Body) -> Option<StepAnswer> {
+        let prefix = match self.step.purpose {
             Purpose::Compensation => "It was being undone",
             _ => "It was sent",
         };
         let message = format!(
-            "{done} when the run was interrupted, and may have had its effect: {what} of the step {} with {}. What now?",
+            "{prefix} when the run was interrupted and may have taken effect: {what} of the step {} with {}. What now?",
             self.step.step,
             arguments.text()
         );
@@ -112,19 +109,19 @@ impl Asker<'_> {
             "action": {"type": "string", "title": "What to do", "enum": choices},
             "result": {"type": "string", "title": "Its result as JSON, when it counts as done", "default": "null"},
         }});
-        let Answer::Accept { content } = self.put(Question::Form { message, schema: Body::json(&schema) }).await else { return None };
-        let chosen = content.value()?;
-        let action = chosen["action"].as_str()?;
+        let Answer::Accept { content } = self.ask(Question::Form { message, schema: Body::json(&schema) }).await else { return None };
+        let values = content.value()?;
+        let action = values["action"].as_str()?;
         match InDoubtChoice::ALL.into_iter().find(|choice| choice.word() == action)? {
             InDoubtChoice::Repeat => Some(StepAnswer::Repeat),
             InDoubtChoice::CountAsDone => {
-                let result = Body::from(chosen["result"].as_str().unwrap_or("null"));
+                let result = Body::from(values["result"].as_str().unwrap_or("null"));
                 Some(StepAnswer::Skip { result: if result.value().is_some() { result } else { Body::json(&result.text()) } })
             }
         }
     }
 
-    async fn put(&self, question: Question) -> Answer {
+    async fn ask(&self, question: Question) -> Answer {
         self.run.inbox().ask_for_step(&self.run.spec.workflow, question, self.step.clone()).await
     }
 }

@@ -1,9 +1,9 @@
-//! The runner: takes plans from their first step to their report.
+//! The runner: executes workflow runs, from the first step to the report.
 //!
-//! [`Runs`] holds the runs under way and is the engine's door to them. `flow` drives one plan by its
-//! [`Schedule`](crate::domain::workflow::schedule::Schedule), `leaf` does one step or item, `undo` takes
-//! one back, `person` asks people, `target` finds what is called, `memory` is what an earlier life of the
-//! run left behind. Every call goes the way of all calls, through the engine's own submission.
+//! [`Runs`] owns the active runs and is the engine's interface to them. `flow` drives one plan with its
+//! [`Schedule`](crate::domain::workflow::schedule::Schedule), `step` executes one step or item, `compensation` undoes one,
+//! `human_input` asks the user, `target` looks up tools, and `replay` restores the state of an interrupted run. Every call goes
+//! through the engine's own dispatch.
 
 mod cache;
 mod cancellation;
@@ -30,7 +30,7 @@ use super::{
     bus::Bus,
     inbox::Inbox,
     lock,
-    ports::{Held, Journal},
+    ports::{Journal, RunLock},
 };
 use crate::domain::{
     event::EventKind,
@@ -43,105 +43,105 @@ use crate::domain::{
     },
 };
 
-/// The runs under way.
+/// The active runs.
 pub struct Runs {
     journal: Arc<dyn Journal>,
-    active: Mutex<HashMap<RunId, Arc<Stop>>>,
+    active: Mutex<HashMap<RunId, Arc<RunSignals>>>,
     cache: Cache,
 }
 
 impl Runs {
-    /// None yet; what they do is written to `journal`.
+    /// Creates an empty set of runs that records them in `journal`.
     pub fn new(journal: Arc<dyn Journal>) -> Runs {
         Runs { journal, active: Mutex::default(), cache: Cache::default() }
     }
 
-    /// Starts a run; what comes of it is seen in the events.
+    /// Starts a run. Its progress appears in the events.
     pub fn start(&self, engine: &Arc<Engine>, run: RunId, spec: Arc<RunSpec>) {
-        if let Some(stop) = self.enter(engine, run) {
-            engine.tasks.spawn(start::fresh(engine.clone(), run, spec, stop));
+        if let Some(signals) = self.activate(engine, run) {
+            engine.tasks.spawn(start::start(engine.clone(), run, spec, signals));
         }
     }
 
-    /// Goes on with an interrupted run.
+    /// Resumes an interrupted run.
     pub fn resume(&self, engine: &Arc<Engine>, run: RunId, how: Resumption) {
-        if let Some(stop) = self.enter(engine, run) {
-            engine.tasks.spawn(start::again(engine.clone(), run, how, stop));
+        if let Some(signals) = self.activate(engine, run) {
+            engine.tasks.spawn(start::resume(engine.clone(), run, how, signals));
         }
     }
 
-    /// Takes a run into the list; not twice.
-    fn enter(&self, engine: &Engine, run: RunId) -> Option<Arc<Stop>> {
+    /// Adds a run to the active ones; `None` if it is active already.
+    fn activate(&self, engine: &Engine, run: RunId) -> Option<Arc<RunSignals>> {
         let mut active = lock(&self.active);
         if active.contains_key(&run) {
             drop(active);
-            engine.bus.notice(crate::domain::event::NoticeLevel::Warn, format!("run {} is under way already", run.short()));
+            engine.bus.notice(crate::domain::event::NoticeLevel::Warn, format!("run {} is already active", run.short()));
             return None;
         }
-        let stop = Arc::new(Stop::default());
-        active.insert(run, stop.clone());
-        Some(stop)
+        let signals = Arc::new(RunSignals::default());
+        active.insert(run, signals.clone());
+        Some(signals)
     }
 
-    fn leave(&self, run: RunId) {
+    fn deactivate(&self, run: RunId) {
         lock(&self.active).remove(&run);
     }
 
-    /// Gives a run up.
+    /// Cancels a run.
     pub fn cancel(&self, run: RunId, reason: &str) {
-        if let Some(stop) = lock(&self.active).get(&run) {
-            stop.cancel(reason);
+        if let Some(signals) = lock(&self.active).get(&run) {
+            signals.cancel(reason);
         }
     }
 
-    /// Gives a step up.
+    /// Cancels a step.
     pub fn cancel_step(&self, run: RunId, step: &str, reason: &str) {
-        if let Some(stop) = lock(&self.active).get(&run) {
-            lock(&stop.steps).insert(step.to_owned(), reason.to_owned());
-            stop.changed.send_modify(|changes| *changes += 1);
+        if let Some(signals) = lock(&self.active).get(&run) {
+            lock(&signals.steps).insert(step.to_owned(), reason.to_owned());
+            signals.changed.send_modify(|changes| *changes += 1);
         }
     }
 
-    /// Interrupts every run, as if the program had been killed: each can be resumed.
+    /// Interrupts every run as a kill of the process would: each can be resumed.
     pub fn interrupt(&self, reason: &str) {
-        for stop in lock(&self.active).values() {
-            *lock(&stop.interrupted) = true;
-            stop.whole.raise(reason);
-            stop.undoing.raise(reason);
+        for signals in lock(&self.active).values() {
+            *lock(&signals.interrupted) = true;
+            signals.forward.raise(reason);
+            signals.compensation.raise(reason);
         }
     }
 }
 
-/// How an interrupted run goes on.
+/// How to resume an interrupted run.
 pub struct Resumption {
-    /// What was said of steps in doubt and of questions, beside what was said at first.
+    /// Resolutions of in-doubt steps and answers to questions, in addition to those given at the start.
     pub answers: Vec<(String, StepAnswer)>,
-    /// Whether what is not answered beforehand is put to the user.
+    /// Whether to ask the user about everything that is not answered here.
     pub ask: bool,
-    /// Deadline of what is left, instead of the one that the run began with.
+    /// Deadline of the rest of the run; replaces the original one.
     pub timeout: Option<Duration>,
 }
 
-/// The ways to give a run up, or parts of it.
+/// The cancellation signals of a run and its parts.
 #[derive(Default)]
-struct Stop {
-    /// The run as far as it goes forward.
-    whole: Signal,
-    /// Its undoing.
-    undoing: Signal,
-    /// Single steps, by path, with the reason.
+struct RunSignals {
+    /// Cancels the steps of the run.
+    forward: Signal,
+    /// Cancels its compensation.
+    compensation: Signal,
+    /// The cancelled steps, by path, with the reason.
     steps: Mutex<HashMap<String, String>>,
     changed: watch::Sender<u64>,
     interrupted: Mutex<bool>,
 }
 
-impl Stop {
-    /// The first time gives up what goes forward, the second time the undoing too.
+impl RunSignals {
+    /// The first call cancels the run's steps, the second also its compensation.
     fn cancel(&self, reason: &str) {
-        if self.whole.is_raised() {
-            self.undoing.raise(reason);
+        if self.forward.is_raised() {
+            self.compensation.raise(reason);
         } else {
-            self.whole.raise(reason);
+            self.forward.raise(reason);
         }
     }
 
@@ -150,21 +150,21 @@ impl Stop {
     }
 }
 
-/// What all parts of one run share.
+/// State that all parts of one run share.
 struct Run {
     id: RunId,
     engine: Arc<Engine>,
     spec: Arc<RunSpec>,
-    /// Answers given beforehand, those of a resumption first.
+    /// Answers given in advance, those of a resumption first.
     answers: Vec<(String, StepAnswer)>,
     ask: bool,
     facts: RunFacts,
-    memory: Replay,
-    stop: Arc<Stop>,
-    /// Entries that the next written one takes along.
-    noted: Mutex<Vec<RunEntry>>,
-    /// No other process takes the run while this is held.
-    _held: Held,
+    replay: Replay,
+    signals: Arc<RunSignals>,
+    /// Entries to write together with the next one.
+    pending: Mutex<Vec<RunEntry>>,
+    /// Keeps other processes from taking the run.
+    _lock: RunLock,
 }
 
 impl Run {
@@ -180,46 +180,46 @@ impl Run {
         &self.engine.runs.cache
     }
 
-    /// Writes an entry, behind those that were noted; when this returns, no death of the process loses it. Nothing is
-    /// written of a run that is being interrupted: what is done now may not be done to its end.
+    /// Writes an entry after the pending ones. After the return, they survive the death of the process. Fails if the run is
+    /// being interrupted, since the work may not finish.
     async fn write(&self, entry: RunEntry) -> Result<(), StepError> {
-        if self.stop.is_interrupted() {
+        if self.signals.is_interrupted() {
             return Err(StepError::new(StepErrorKind::Journal, "the run was interrupted"));
         }
-        self.write_behind_noted(Some(entry)).await
+        self.write_entries(Some(entry)).await
     }
 
-    /// Leaves an entry for the next that is written, which takes it along: how a step ended has to stand there before
-    /// anything else is sent, and the two together cost as much as one.
-    fn note(&self, entry: RunEntry) {
-        if !self.stop.is_interrupted() {
-            lock(&self.noted).push(entry);
+    /// Adds an entry to the pending ones, which the next write includes. The end of a step must be in the journal before the
+    /// next request is sent, and one write of both costs as much as one of either.
+    fn queue(&self, entry: RunEntry) {
+        if !self.signals.is_interrupted() {
+            lock(&self.pending).push(entry);
         }
     }
 
-    /// How many entries were noted and not yet written.
-    fn unwritten(&self) -> usize {
-        lock(&self.noted).len()
+    /// Returns the number of pending entries.
+    fn pending_count(&self) -> usize {
+        lock(&self.pending).len()
     }
 
-    /// Writes what was noted, if anything was.
-    async fn flush(&self) -> Result<(), StepError> {
-        if self.unwritten() == 0 { Ok(()) } else { self.write_behind_noted(None).await }
+    /// Writes the pending entries.
+    async fn write_pending(&self) -> Result<(), StepError> {
+        if self.pending_count() == 0 { Ok(()) } else { self.write_entries(None).await }
     }
 
-    async fn write_behind_noted(&self, last: Option<RunEntry>) -> Result<(), StepError> {
-        let noted = std::mem::take(&mut *lock(&self.noted));
-        let happened = noted.len();
-        let entries: Arc<[RunEntry]> = noted.into_iter().chain(last).collect();
+    async fn write_entries(&self, last: Option<RunEntry>) -> Result<(), StepError> {
+        let pending = std::mem::take(&mut *lock(&self.pending));
+        let pending_entries = pending.len();
+        let entries: Arc<[RunEntry]> = pending.into_iter().chain(last).collect();
         let written = self.engine.runs.journal.write(self.id, self.masked(&entries)).await;
         written.map_err(|error| {
-            // What happened stays true: the next that can be written has it.
-            lock(&self.noted).splice(0..0, entries[..happened].iter().cloned());
-            StepError::new(StepErrorKind::Journal, format!("the journal cannot be written, so nothing more is sent: {error}"))
+            // The entries remain valid: the next successful write includes them.
+            lock(&self.pending).splice(0..0, entries[..pending_entries].iter().cloned());
+            StepError::new(StepErrorKind::Journal, format!("the journal cannot be written: {error}; no more requests are sent"))
         })
     }
 
-    /// The entries as they are written: without any known secret.
+    /// Returns the entries with all known secrets masked.
     fn masked(&self, entries: &Arc<[RunEntry]>) -> Arc<[RunEntry]> {
         let redactor = self.bus().secrets().redactor();
         if redactor.is_empty() {
@@ -230,19 +230,19 @@ impl Run {
         masked.into()
     }
 
-    /// What was said beforehand of a step, or an item of it: what names it most exactly, then what was said first.
+    /// Returns the answer given in advance for a step or item: the one that names it most exactly, then the earliest.
     fn answer(&self, path: &str, item: Option<u32>) -> Option<&StepAnswer> {
-        let exact = self.answers.iter().rev().filter_map(|(step, answer)| Some((specificity(step, path, item)?, answer)));
-        exact.max_by_key(|(exact, _)| *exact).map(|(_, answer)| answer)
+        let precision = self.answers.iter().rev().filter_map(|(step, answer)| Some((specificity(step, path, item)?, answer)));
+        precision.max_by_key(|(precision, _)| *precision).map(|(_, answer)| answer)
     }
 
-    /// What was changed of a step for this run; the last word counts.
+    /// Returns the changes of a step's settings for this run, the last one first.
     fn changes<'a>(&'a self, path: &'a str) -> impl Iterator<Item = Change> + 'a {
         self.spec.set.iter().rev().filter(move |setting| names_step(&setting.step, path)).map(|setting| setting.change)
     }
 
-    /// Tells of a step.
-    fn tell(&self, path: &Arc<str>, view: StepView) {
+    /// Publishes the view of a step.
+    fn publish_step(&self, path: &Arc<str>, view: StepView) {
         self.bus().publish(EventKind::RunStep { run: self.id, step: path.clone(), view: Arc::new(view) });
     }
 }

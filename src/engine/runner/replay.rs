@@ -1,4 +1,4 @@
-//! What an earlier life of a run left in the journal, put where the flows look for it.
+//! Replay: the journaled state of an interrupted run, indexed for the flows that restore it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,100 +13,100 @@ use crate::domain::{
     workflow::plan::Plan,
 };
 
-/// Something that was settled.
+/// A settled part of a run.
 #[derive(Clone, Debug)]
-pub enum Line {
+pub enum ReplayEntry {
     /// An item of a step.
     Item {
         /// The step's id within its plan.
         id: String,
-        /// Which.
+        /// The item's index.
         item: u32,
-        /// How it ended.
+        /// Its result.
         end: StepRecord,
     },
     /// A step.
     Step {
         /// The step's id within its plan.
         id: String,
-        /// How it ended.
+        /// Its result.
         end: StepRecord,
     },
-    /// The flow was given up, or its time was up.
+    /// The flow was cancelled, or its deadline passed.
     GivenUp {
-        /// Whether its time was up.
+        /// Whether its deadline passed.
         time_up: bool,
-        /// Whether what it did is undone.
+        /// Whether it compensates.
         undo: bool,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// Something was undone, or could not be.
+    /// A compensation ended.
     Undone {
         /// The step's id within its plan.
         id: String,
-        /// Which item.
+        /// The item, if the step has items.
         item: Option<u32>,
-        /// Why not.
+        /// Why it failed, if it did.
         error: Option<StepError>,
     },
 }
 
-/// How far a step, or an item of it, had come that did not end.
+/// The progress of a step or item that did not end.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// Attempts that ended.
     pub attempts: u32,
-    /// Why the last of them failed, when there is to be no further one.
+    /// The last failure, if no attempt follows it.
     pub exhausted: Option<StepError>,
-    /// Fallbacks that were tried and failed.
+    /// Fallbacks that failed.
     pub fallbacks: usize,
 }
 
-/// What to do about something that was sent and of whose end nothing is known.
+/// The resolution of an in-doubt request.
 #[derive(Clone, Debug)]
-pub enum Decision {
-    /// Do it again.
+pub enum InDoubtResolution {
+    /// Repeat it.
     Repeat,
-    /// It was done, with this result.
+    /// Treat it as done, with this result.
     Done(Body),
 }
 
-/// The memory of a run; empty for a new one.
+/// The replay of a run; empty for a new run.
 #[derive(Debug, Default)]
 pub struct Replay {
-    /// By the prefix of the paths, in the order of the journal.
-    lines: HashMap<String, Vec<Line>>,
+    /// The settled parts by path prefix, in the order of the journal.
+    entries: HashMap<String, Vec<ReplayEntry>>,
     progress: HashMap<(Arc<str>, Option<u32>), Progress>,
-    /// Whether secrets were masked in what is taken over, so that an argument may hold a mask.
+    /// Whether the journal masked secrets, so that an argument may hold a mask.
     pub masked: bool,
-    /// What was decided about what was in doubt.
-    pub decisions: HashMap<Place, Decision>,
+    /// The resolutions of in-doubt requests.
+    pub resolutions: HashMap<Place, InDoubtResolution>,
 }
 
 impl Replay {
-    /// What a record tells.
+    /// Reads a replay from the record of a run.
     pub fn of(record: &RunRecord) -> Replay {
-        let mut memory = Replay { masked: record.entries.iter().any(masked::in_entry), ..Replay::default() };
+        let mut replay = Replay { masked: record.entries.iter().any(masked::in_entry), ..Replay::default() };
         for entry in &record.entries {
             match entry {
                 RunEntry::ItemEnded { step, item, end } => {
                     let (prefix, id) = split(step);
-                    memory.line(prefix, Line::Item { id, item: *item, end: end.clone() });
+                    replay.push(prefix, ReplayEntry::Item { id, item: *item, end: end.clone() });
                 }
                 RunEntry::StepEnded { step, end } => {
                     let (prefix, id) = split(step);
-                    memory.line(prefix, Line::Step { id, end: end.clone() });
+                    replay.push(prefix, ReplayEntry::Step { id, end: end.clone() });
                 }
                 RunEntry::Undone { step, item, error } => {
                     let (prefix, id) = split(step);
-                    memory.line(prefix, Line::Undone { id, item: *item, error: error.clone() });
+                    replay.push(prefix, ReplayEntry::Undone { id, item: *item, error: error.clone() });
                 }
                 RunEntry::GivenUp { prefix, time_up, undo, why } => {
-                    memory.line(prefix, Line::GivenUp { time_up: *time_up, undo: *undo, why: why.clone() });
+                    replay.push(prefix, ReplayEntry::GivenUp { time_up: *time_up, undo: *undo, why: why.clone() });
                 }
                 RunEntry::Attempted { place, attempt, exhausted, .. } => {
-                    let progress = memory.progress.entry((place.step.clone(), place.item)).or_default();
+                    let progress = replay.progress.entry((place.step.clone(), place.item)).or_default();
                     match place.purpose {
                         Purpose::Step => {
                             progress.attempts = *attempt;
@@ -119,60 +119,60 @@ impl Replay {
                 RunEntry::Began { .. } | RunEntry::Resumed { .. } | RunEntry::Sending { .. } | RunEntry::Ended { .. } => {}
             }
         }
-        memory
+        replay
     }
 
-    /// Takes over what an earlier run of the same workflow did, but for `from` and all that needs it.
-    /// Gives the entries that the new run's journal has to begin with.
+    /// Reads what an earlier run of the same workflow did, except for `from` and all steps that need it. Returns also the
+    /// entries that the new run's journal begins with.
     pub fn before(record: &RunRecord, plan: &Plan, from: usize) -> (Replay, Vec<RunEntry>) {
-        let mut again: HashSet<usize> = HashSet::from([from]);
+        let mut repeated: HashSet<usize> = HashSet::from([from]);
         for step in &plan.order {
-            if plan.steps[*step].needs.iter().any(|need| again.contains(need)) {
-                again.insert(*step);
+            if plan.steps[*step].needs.iter().any(|need| repeated.contains(need)) {
+                repeated.insert(*step);
             }
         }
-        let undone = record.entries.iter().filter_map(|entry| match entry {
+        let compensated = record.entries.iter().filter_map(|entry| match entry {
             RunEntry::Undone { step, .. } => Some(&**step),
             _ => None,
         });
-        let undone: HashSet<&str> = undone.collect();
-        let keeps = |path: &str| {
+        let compensated: HashSet<&str> = compensated.collect();
+        let is_reused = |path: &str| {
             let top = path.split(['/', '[']).next().unwrap_or(path);
-            !undone.contains(top) && plan.index(top).is_some_and(|step| !again.contains(&step))
+            !compensated.contains(top) && plan.index(top).is_some_and(|step| !repeated.contains(&step))
         };
-        // What did not end well is done again.
-        let ended_well = record.entries.iter().filter_map(|entry| match entry {
+        // Steps that did not succeed are executed again.
+        let succeeded = record.entries.iter().filter_map(|entry| match entry {
             RunEntry::StepEnded { step, end } if end.outcome == StepOutcome::Ok => Some(&**step),
             _ => None,
         });
-        let ended_well: HashSet<&str> = ended_well.collect();
-        let kept = record.entries.iter().filter(|entry| match entry {
+        let succeeded: HashSet<&str> = succeeded.collect();
+        let reused = record.entries.iter().filter(|entry| match entry {
             RunEntry::ItemEnded { step, .. } | RunEntry::StepEnded { step, .. } => {
                 let top = step.split(['/', '[']).next().unwrap_or(step);
-                ended_well.contains(top) && keeps(step)
+                succeeded.contains(top) && is_reused(step)
             }
             _ => false,
         });
-        let entries: Vec<RunEntry> = kept.cloned().collect();
+        let entries: Vec<RunEntry> = reused.cloned().collect();
         (Replay::of(&RunRecord { run: record.run, entries: entries.clone() }), entries)
     }
 
-    fn line(&mut self, prefix: &str, line: Line) {
-        self.lines.entry(prefix.to_owned()).or_default().push(line);
+    fn push(&mut self, prefix: &str, push: ReplayEntry) {
+        self.entries.entry(prefix.to_owned()).or_default().push(push);
     }
 
-    /// What was settled of the steps whose paths begin like this, in its order.
-    pub fn lines(&self, prefix: &str) -> &[Line] {
-        self.lines.get(prefix).map_or(&[], Vec::as_slice)
+    /// Returns the settled parts of the steps with this path prefix, in order.
+    pub fn entries(&self, prefix: &str) -> &[ReplayEntry] {
+        self.entries.get(prefix).map_or(&[], Vec::as_slice)
     }
 
-    /// How far a step, or an item of it, had come.
+    /// Returns the progress of a step or item.
     pub fn progress(&self, path: &Arc<str>, item: Option<u32>) -> Progress {
         self.progress.get(&(path.clone(), item)).cloned().unwrap_or_default()
     }
 }
 
-/// A path's prefix, with its last slash, and the id behind it.
+/// Splits a path into its prefix, including the last slash, and the id after it.
 pub fn split(path: &str) -> (&str, String) {
     let at = path.rfind('/').map_or(0, |slash| slash + 1);
     (&path[..at], path[at..].to_owned())

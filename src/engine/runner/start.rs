@@ -1,4 +1,5 @@
-//! From what is asked for to a flow, and from its end to the report.
+//! Starts and resumes runs: checks the plan and input, takes the run lock, loads the replay, resolves in-doubt steps, runs the
+//! flow and publishes the report.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -6,10 +7,10 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::{
-    Held, Resumption, Run, Stop,
+    Resumption, Run, RunLock, RunSignals,
     flow::{self, FlowEnd, Frame},
     human_input::Asker,
-    replay::{Decision, Replay},
+    replay::{InDoubtResolution, Replay},
     target,
 };
 use crate::{
@@ -34,7 +35,7 @@ use crate::{
     engine::Engine,
 };
 
-/// A run that cannot begin, or not go on.
+/// The reason why a run cannot start or resume.
 struct Refusal {
     outcome: RunOutcome,
     why: String,
@@ -53,60 +54,70 @@ impl Refusal {
     }
 }
 
-/// A run of its own.
-pub async fn fresh(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, stop: Arc<Stop>) {
+/// Runs a new run.
+pub async fn start(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, signals: Arc<RunSignals>) {
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
-        let problems = engine.bus.look(|read_model| check_against(&plan, &CatalogView(read_model)));
+        let problems = engine.bus.read_state(|read_model| check_against(&plan, &CatalogView(read_model)));
         if !problems.is_empty() {
             return Err(Refusal::of(&problems));
         }
-        let (memory, taken) = match &spec.from {
-            Some(from) => earlier(&engine, &plan, from.run, &from.step).await?,
+        let (replay, entries) = match &spec.from {
+            Some(from) => replay_of(&engine, &plan, from.run, &from.step).await?,
             None => (Replay::default(), vec![]),
         };
-        let started_ms = engine.bus.look(|read_model| read_model.epoch.unix_ms(engine.bus_now()));
+        let started_ms = engine.bus.read_state(|read_model| read_model.epoch.unix_ms(engine.bus_now()));
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
         let (answers, ask) = (spec.answers.clone(), spec.ask);
-        let _held = hold(&engine, run).await?;
-        let noted = Default::default();
-        let shared =
-            Run { id: run, engine: engine.clone(), spec: spec.clone(), answers, ask, facts, memory, stop: stop.clone(), noted, _held };
-        shared.note(RunEntry::Began { spec: spec.clone(), unix_ms: started_ms });
-        taken.into_iter().for_each(|entry| shared.note(entry));
-        shared.flush().await.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
+        let _lock = take_lock(&engine, run).await?;
+        let pending = Default::default();
+        let shared = Run {
+            id: run,
+            engine: engine.clone(),
+            spec: spec.clone(),
+            answers,
+            ask,
+            facts,
+            replay,
+            signals: signals.clone(),
+            pending,
+            _lock,
+        };
+        shared.queue(RunEntry::Began { spec: spec.clone(), unix_ms: started_ms });
+        entries.into_iter().for_each(|entry| shared.queue(entry));
+        shared.write_pending().await.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
         announce(&shared, &plan);
         Ok((shared, plan, input))
     };
-    let begun = guarded(work).await;
-    carry_out(&engine, run, &spec, begun).await;
+    let prepared = contain_panics(work).await;
+    execute(&engine, run, &spec, prepared).await;
 }
 
-/// A run that goes on.
-pub async fn again(engine: Arc<Engine>, run: RunId, how: Resumption, stop: Arc<Stop>) {
+/// Resumes an interrupted run.
+pub async fn resume(engine: Arc<Engine>, run: RunId, how: Resumption, signals: Arc<RunSignals>) {
     let Resumption { answers, ask, timeout } = how;
-    let nothing = |why: String| Refusal::invalid(why, vec![]);
-    // First of all: what another process still writes must not be taken for its end.
-    let held = match hold(&engine, run).await {
-        Ok(held) => held,
+    let invalid = |why: String| Refusal::invalid(why, vec![]);
+    // Locked before the journal is read: another process may still be writing it.
+    let lock = match take_lock(&engine, run).await {
+        Ok(lock) => lock,
         Err(refusal) => return refuse(&engine, run, "", refusal),
     };
     let record = match engine.runs.journal.load(run).await {
         Ok(Some(record)) => record,
-        Ok(None) => return refuse(&engine, run, "", nothing(format!("nothing is known of the run {run}"))),
-        Err(error) => return refuse(&engine, run, "", nothing(format!("the journal cannot be read: {error}"))),
+        Ok(None) => return refuse(&engine, run, "", invalid(format!("the journal has no run {run}"))),
+        Err(error) => return refuse(&engine, run, "", invalid(format!("the journal cannot be read: {error}"))),
     };
     let Some(spec) = record.spec().cloned() else {
-        return refuse(&engine, run, "", nothing(format!("the journal of the run {run} has no beginning")));
+        return refuse(&engine, run, "", invalid(format!("the journal of the run {run} lacks its first entry")));
     };
     let spec = match timeout {
         Some(_) => Arc::new(RunSpec { timeout, ..RunSpec::clone(&spec) }),
         None => spec,
     };
-    // Before anything is announced: what stands of the run stays as it is.
-    let said = plan_of(&spec).ok().map_or(Ok(()), |plan| about_doubts(&record, &plan, &answers));
-    if let Err(refusal) = said {
+    // Checked before anything is published: the view of the run stays as it is.
+    let resolution = plan_of(&spec).ok().map_or(Ok(()), |plan| check_resolutions(&record, &plan, &answers));
+    if let Err(refusal) = resolution {
         return refuse(&engine, run, &spec.workflow, refusal);
     }
     if let Some(report) = record.report().cloned() {
@@ -115,91 +126,91 @@ pub async fn again(engine: Arc<Engine>, run: RunId, how: Resumption, stop: Arc<S
             .unwrap_or_else(|_| PlanSummary { name: spec.workflow.clone(), ..Default::default() });
         let (input, origin) = (spec.input.clone(), spec.origin);
         engine.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input, origin });
-        let report = RunReport { detail: vec!["it had ended before; nothing was done now".into()], ..(*report).clone() };
+        let report = RunReport { detail: vec!["the run has already ended; nothing was done".into()], ..(*report).clone() };
         engine.bus.publish(EventKind::RunSettled { run, report: Arc::new(report) });
-        return engine.runs.leave(run);
+        return engine.runs.deactivate(run);
     }
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
-        let lives = record.entries.iter().filter(|entry| matches!(entry, RunEntry::Resumed { .. })).count();
+        let resumptions = record.entries.iter().filter(|entry| matches!(entry, RunEntry::Resumed { .. })).count();
         let started_ms = record.entries.iter().find_map(|entry| match entry {
             RunEntry::Began { unix_ms, .. } => Some(*unix_ms),
             _ => None,
         });
-        let attempt = u32::try_from(lives).unwrap_or(u32::MAX).saturating_add(2);
+        let attempt = u32::try_from(resumptions).unwrap_or(u32::MAX).saturating_add(2);
         let facts = RunFacts { id: run.to_string(), started_ms: started_ms.unwrap_or_default(), attempt };
         let answers = answers.into_iter().chain(spec.answers.iter().cloned()).collect();
-        let memory = Replay::of(&record);
-        let (engine, spec, noted) = (engine.clone(), spec.clone(), Default::default());
-        let mut shared = Run { id: run, engine, spec, answers, ask, facts, memory, stop: stop.clone(), noted, _held: held };
+        let replay = Replay::of(&record);
+        let (engine, spec, pending) = (engine.clone(), spec.clone(), Default::default());
+        let mut shared = Run { id: run, engine, spec, answers, ask, facts, replay, signals: signals.clone(), pending, _lock: lock };
         announce(&shared, &plan);
         tokio::select! {
             biased;
-            () = stop.whole.raised() => {
-                return Err(Refusal { outcome: RunOutcome::Cancelled, why: stop.whole.why(), detail: vec!["it can be resumed".into()] });
+            () = signals.forward.raised() => {
+                return Err(Refusal { outcome: RunOutcome::Cancelled, why: signals.forward.why(), detail: vec!["the run can be resumed".into()] });
             }
-            decided = decide(&mut shared, &plan, &record) => decided?,
+            resolved = resolve_in_doubt(&mut shared, &plan, &record) => resolved?,
         }
-        let unix_ms = shared.bus().look(|read_model| read_model.epoch.unix_ms(shared.engine.bus_now()));
+        let unix_ms = shared.bus().read_state(|read_model| read_model.epoch.unix_ms(shared.engine.bus_now()));
         let written = shared.write(RunEntry::Resumed { unix_ms }).await;
         written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
         Ok((shared, plan, input))
     };
-    let begun = guarded(work).await;
-    carry_out(&engine, run, &spec, begun).await;
+    let prepared = contain_panics(work).await;
+    execute(&engine, run, &spec, prepared).await;
 }
 
-/// Takes the run for this process alone.
-async fn hold(engine: &Engine, run: RunId) -> Result<Held, Refusal> {
-    match engine.runs.journal.hold(run).await {
-        Ok(Some(held)) => Ok(held),
+/// Takes the run lock for this process.
+async fn take_lock(engine: &Engine, run: RunId) -> Result<RunLock, Refusal> {
+    match engine.runs.journal.lock(run).await {
+        Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(Refusal::invalid(
-            format!("the run {run} is under way in another process"),
-            vec!["it can be resumed when that one has ended".into()],
+            format!("the run {run} is active in another process"),
+            vec!["wait until that process has ended, then resume the run".into()],
         )),
         Err(error) => Err(Refusal { outcome: RunOutcome::Failed, why: format!("the run cannot be locked: {error}"), detail: vec![] }),
     }
 }
 
-/// A fault of ours ends this run and nothing else.
-async fn guarded<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(broken()))
+/// Contains a panic: it ends this run only.
+async fn contain_panics<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(internal_failure()))
 }
 
-fn broken() -> Refusal {
-    let why = "the run broke down within Switchboard; please report this with what was written to stderr";
+fn internal_failure() -> Refusal {
+    let why = "the run failed because of a bug in Switchboard; report this bug with the output on stderr";
     Refusal { outcome: RunOutcome::Failed, why: why.into(), detail: vec![] }
 }
 
-async fn carry_out(engine: &Arc<Engine>, run: RunId, spec: &RunSpec, begun: Result<(Run, Plan, Data), Refusal>) {
-    let (shared, plan, input) = match begun {
-        Ok(begun) => begun,
+async fn execute(engine: &Arc<Engine>, run: RunId, spec: &RunSpec, prepared: Result<(Run, Plan, Data), Refusal>) {
+    let (shared, plan, input) = match prepared {
+        Ok(prepared) => prepared,
         Err(refusal) => return refuse(engine, run, &spec.workflow, refusal),
     };
     let started = engine.bus_now();
     let deadline = spec.timeout.or(plan.timeout).map(|limit| Instant::now() + limit);
-    let frame = Frame { prefix: String::new(), depth: 0, input, signal: shared.stop.whole.child(), deadline };
+    let frame = Frame { prefix: String::new(), depth: 0, input, signal: shared.signals.forward.child(), deadline };
     let work = async { Ok(flow::run(&shared, &plan, frame).await) };
-    let report = match guarded(work).await {
-        Ok(end) => report(end, started, engine.bus_now(), shared.stop.is_interrupted()),
+    let report = match contain_panics(work).await {
+        Ok(end) => report(end, started, engine.bus_now(), shared.signals.is_interrupted()),
         Err(refusal) => refused(&refusal, started),
     };
     let report = Arc::new(report);
-    let written = if shared.stop.is_interrupted() {
-        // What ended before is not in doubt.
-        shared.flush().await
+    let written = if shared.signals.is_interrupted() {
+        // Steps that ended must not become in-doubt.
+        shared.write_pending().await
     } else {
         shared.write(RunEntry::Ended { report: report.clone() }).await
     };
     if let Err(error) = written {
         engine.bus.notice(
             crate::domain::event::NoticeLevel::Warn,
-            format!("the end of run {} could not be written: {}", run.short(), error.message),
+            format!("the end of run {} could not be recorded: {}", run.short(), error.message),
         );
     }
     engine.bus.publish(EventKind::RunSettled { run, report });
-    engine.runs.leave(run);
+    engine.runs.deactivate(run);
 }
 
 fn report(end: FlowEnd, started: Stamp, ended: Stamp, interrupted: bool) -> RunReport {
@@ -216,7 +227,7 @@ fn report(end: FlowEnd, started: Stamp, ended: Stamp, interrupted: bool) -> RunR
     };
     if interrupted {
         report.outcome = RunOutcome::Cancelled;
-        report.detail = vec!["it was interrupted and can be resumed".into()];
+        report.detail = vec!["the run was interrupted and can be resumed".into()];
     }
     report
 }
@@ -235,16 +246,16 @@ fn refused(refusal: &Refusal, now: Stamp) -> RunReport {
     }
 }
 
-/// Tells that a run could not begin or not go on.
+/// Publishes the report of a run that cannot start or resume.
 fn refuse(engine: &Engine, run: RunId, workflow: &str, refusal: Refusal) {
     let now = engine.bus_now();
-    if engine.bus.look(|read_model| read_model.runs.get(run).is_none_or(|view| view.report.is_some())) {
+    if engine.bus.read_state(|read_model| read_model.runs.get(run).is_none_or(|view| view.report.is_some())) {
         let plan = PlanSummary { name: workflow.into(), ..PlanSummary::default() };
         let origin = crate::domain::call::Origin::Workflow;
         engine.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input: Body::from("{}"), origin });
     }
     engine.bus.publish(EventKind::RunSettled { run, report: Arc::new(refused(&refusal, now)) });
-    engine.runs.leave(run);
+    engine.runs.deactivate(run);
 }
 
 fn announce(run: &Run, plan: &Plan) {
@@ -257,7 +268,7 @@ fn announce(run: &Run, plan: &Plan) {
     run.bus().publish(kind);
 }
 
-/// The shape of a plan, under the name that the run has for it.
+/// Returns the shape of a plan under the run's name for it.
 fn summary(plan: &Plan, name: &Arc<str>) -> PlanSummary {
     let step = |step: &PlanStep| StepSummary {
         id: step.id.clone(),
@@ -268,61 +279,61 @@ fn summary(plan: &Plan, name: &Arc<str>) -> PlanSummary {
         for_each: step.for_each.is_some(),
         compensates: step.compensate.is_some(),
     };
-    let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+    let number = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
     let edges = plan.steps.iter().enumerate().flat_map(|(at, step)| step.needs.iter().map(move |need| (number(*need), number(at))));
     PlanSummary { name: name.clone(), steps: plan.steps.iter().map(step).collect(), edges: edges.collect() }
 }
 
 fn plan_of(spec: &RunSpec) -> Result<Plan, Refusal> {
-    let Some(main) = spec.sources.first() else { return Err(Refusal::invalid("there is no text of the workflow", vec![])) };
+    let Some(main) = spec.sources.first() else { return Err(Refusal::invalid("the workflow has no source text", vec![])) };
     let source = |text: &crate::domain::run::WorkflowText| Source { file: text.file.clone(), text: text.text.clone() };
     let library = |name: &str| spec.sources.iter().skip(1).find(|text| text.name == name).map(source);
     parse(&source(main), &library).map_err(|problems| Refusal::of(&problems))
 }
 
-fn input_of(plan: &Plan, given: &Body) -> Result<Data, Refusal> {
-    let text = if given.is_empty() { "{}".into() } else { given.text() };
-    let data = Data::parse(&text).map_err(|error| Refusal::invalid(format!("the input is no JSON: {error}"), vec![]))?;
-    input_values::prepare(&plan.input, &data).map_err(|wrong| {
-        let why = wrong.first().map(|first| format!("the input does not fit: {first}")).unwrap_or_default();
-        Refusal::invalid(why, wrong.into_iter().skip(1).collect())
+fn input_of(plan: &Plan, input: &Body) -> Result<Data, Refusal> {
+    let text = if input.is_empty() { "{}".into() } else { input.text() };
+    let data = Data::parse(&text).map_err(|error| Refusal::invalid(format!("the input is not valid JSON: {error}"), vec![]))?;
+    input_values::prepare(&plan.input, &data).map_err(|problems| {
+        let why = problems.first().map(|first| format!("the input does not fit: {first}")).unwrap_or_default();
+        Refusal::invalid(why, problems.into_iter().skip(1).collect())
     })
 }
 
-/// What an earlier run did before a step.
-async fn earlier(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result<(Replay, Vec<RunEntry>), Refusal> {
+/// Returns what an earlier run did before a step.
+async fn replay_of(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result<(Replay, Vec<RunEntry>), Refusal> {
     let Some(from) = plan.index(step) else { return Err(Refusal::invalid(format!("there is no step `{step}`"), vec![])) };
     let record = engine.runs.journal.load(run).await;
     match record.map_err(|error| Refusal::invalid(format!("the journal cannot be read: {error}"), vec![]))? {
         Some(record) => Ok(Replay::before(&record, plan, from)),
-        None => Err(Refusal::invalid(format!("nothing is known of the run {run}"), vec![])),
+        None => Err(Refusal::invalid(format!("the journal has no run {run}"), vec![])),
     }
 }
 
-/// Refuses words about steps that are not in doubt: they would change nothing.
-fn about_doubts(record: &RunRecord, plan: &Plan, words: &Resolutions) -> Result<(), Refusal> {
-    in_doubt::check(record, plan, words).map_err(|(_, wrong)| Refusal::invalid(wrong.message, vec![wrong.hint]))
+/// Refuses resolutions of steps that are not in doubt: they would have no effect.
+fn check_resolutions(record: &RunRecord, plan: &Plan, words: &Resolutions) -> Result<(), Refusal> {
+    in_doubt::check(record, plan, words).map_err(|(_, problem)| Refusal::invalid(problem.message, vec![problem.hint]))
 }
 
-/// Decides what becomes of requests that were sent and of whose end nothing is known: what may be
-/// repeated is, what somebody said something about is done so, all else is asked about or stops the run.
-async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Refusal> {
+/// Resolves in-doubt requests. Repeatable ones are repeated, resolutions given in advance are applied, and the user is asked
+/// about the rest or the run stops.
+async fn resolve_in_doubt(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Refusal> {
     let mut open: Vec<String> = vec![];
     for (place, what, arguments) in record.in_doubt() {
-        let said = match in_doubt::resolution(&run.answers, &place) {
-            Some(said) => Some(said.clone()),
-            None if vouched(plan, &place) || target::tool(run, &what).await.is_ok_and(|target| target.repeatable) => {
+        let answer = match in_doubt::resolution(&run.answers, &place) {
+            Some(answer) => Some(answer.clone()),
+            None if is_idempotent(plan, &place) || target::tool(run, &what).await.is_ok_and(|target| target.repeatable) => {
                 Some(StepAnswer::Repeat)
             }
             None if run.ask => {
                 let step = RunStep { run: run.id, step: place.step.clone(), item: place.item, purpose: place.purpose };
-                Asker { run, step }.doubt(&what, &arguments).await
+                Asker { run, step }.resolve_in_doubt(&what, &arguments).await
             }
             None => None,
         };
-        let decision = match said {
-            Some(StepAnswer::Repeat) => Decision::Repeat,
-            Some(StepAnswer::Skip { result }) => Decision::Done(result),
+        let resolution = match answer {
+            Some(StepAnswer::Repeat) => InDoubtResolution::Repeat,
+            Some(StepAnswer::Skip { result }) => InDoubtResolution::Done(result),
             _ => {
                 let item = place.item.map(|item| format!("[{item}]")).unwrap_or_default();
                 open.push(format!(
@@ -332,20 +343,20 @@ async fn decide(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Re
                     arguments.text()
                 ));
                 let name = shell_quoted(&place.step, place.item);
-                open.push(format!("  --repeat {name} does it again, --skip {name}=JSON takes JSON for its result"));
+                open.push(format!("  use --repeat {name} to repeat it, or --skip {name}=JSON to use JSON as its result"));
                 continue;
             }
         };
-        run.memory.decisions.insert(place, decision);
+        run.replay.resolutions.insert(place, resolution);
     }
     if open.is_empty() {
         return Ok(());
     }
-    let why = "the run was interrupted while requests were under way that cannot safely be repeated";
+    let why = "the run was interrupted while requests were in flight that cannot safely be repeated";
     Err(Refusal { outcome: RunOutcome::InDoubt, why: why.into(), detail: open })
 }
 
-/// Whether the author of the workflow vouches that the step may run twice.
-fn vouched(plan: &Plan, place: &Place) -> bool {
+/// Returns whether the author of the workflow declares the step idempotent.
+fn is_idempotent(plan: &Plan, place: &Place) -> bool {
     place.purpose == Purpose::Step && name::find_step(plan, &place.step).is_some_and(|step| step.idempotent)
 }

@@ -1,4 +1,5 @@
-//! One step, or one item of it, from its arguments to its end: attempts, fallbacks, expectations.
+//! Executes one step, or one item of it: evaluates its arguments, makes attempts with retries, tries fallbacks and checks
+//! expectations.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +10,7 @@ use super::{
     cancellation::Signal,
     flow::{self, Flow, Frame},
     human_input::Asker,
-    replay::Decision,
+    replay::InDoubtResolution,
     target,
 };
 use crate::{
@@ -32,76 +33,76 @@ use crate::{
     engine::control::{Command, Control},
 };
 
-/// Largest result of a step, in bytes of JSON.
-pub const LARGEST_RESULT: usize = 16 << 20;
+/// Maximum size of a step's result, in bytes of JSON.
+pub const MAX_RESULT: usize = 16 << 20;
 
-/// How much longer than its time a call is waited for, so that the engine says first why it took so long.
+/// Extra time to wait for a call past its limit, so that the engine reports first why it took so long.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Longest text of a tool's own error that is told.
-const LONGEST_WORDS: usize = 2_000;
+/// Maximum length of a tool's error text, in characters.
+const MAX_ERROR_TEXT: usize = 2_000;
 
-/// How a leaf ended.
+/// The result of a step or item.
 #[derive(Debug)]
-pub enum Leaf {
-    /// Well.
+pub enum StepResult {
+    /// It succeeded.
     Done(Answered),
-    /// For good.
+    /// It failed finally.
     Failed(StepError),
-    /// Given up, with the reason and whether it may have been done all the same.
+    /// It was cancelled, with the reason and whether it may have run.
     Cancelled(StepError),
 }
 
-/// Something was given up because of `why`; `ran` says whether it may have been done all the same.
-pub fn given_up(why: impl Into<String>, ran: bool) -> StepError {
+/// Returns the error of a cancellation for the reason `why`; `ran` says whether the request may have run.
+pub fn cancelled(why: impl Into<String>, ran: bool) -> StepError {
     StepError { may_have_run: ran, ..StepError::new(StepErrorKind::Refused, why) }
 }
 
-/// The answer to a step.
+/// The response of a step.
 #[derive(Clone, Debug)]
 pub struct Answered {
     /// `result`.
     pub result: Data,
-    /// The same as JSON text.
+    /// `result` as JSON text.
     pub json: Body,
     /// `text`.
     pub text: String,
-    /// What answered in its place.
+    /// The fallback that answered, if one did.
     pub fallback: Option<Substitute>,
-    /// Whether a value of the file answered, so that nothing was done.
+    /// Whether a fallback value answered, so that nothing ran.
     pub nothing_done: bool,
-    /// Whether what failed before something else answered may have been done all the same.
+    /// Whether a failed attempt before the fallback may have run.
     pub in_doubt: bool,
-    /// Whether what was called may be called again.
+    /// Whether the request may be sent again.
     pub repeatable: bool,
 }
 
 impl Answered {
-    /// The answer of the step itself.
+    /// Creates the response of the step itself.
     pub fn new(result: Data, text: String) -> Answered {
         Answered { json: result.body(), result, text, fallback: None, nothing_done: false, in_doubt: false, repeatable: false }
     }
 }
 
-/// Until when something may take.
+/// The limits of some work.
 pub struct Limits {
-    /// Raised to give it up.
+    /// Cancels the work.
     pub signal: Signal,
-    /// When its time is up.
+    /// The deadline of the work.
     pub deadline: Option<Instant>,
 }
 
-/// Why something was given up.
-pub enum Over {
-    /// Somebody wanted it.
+/// Why work ended early.
+pub enum Expiry {
+    /// It was cancelled.
     Signal,
-    /// Its time was up.
+    /// Its deadline passed.
     Late,
 }
 
 impl Limits {
-    /// Resolves when it is to be given up. `grace` later when time is the reason.
-    pub async fn over(&self, grace: Duration) -> Over {
+    /// Resolves when the work is cancelled, or `grace` after its deadline.
+    pub async fn expired(&self, grace: Duration) -> Expiry {
         let late = async {
             match self.deadline {
                 Some(deadline) => sleep_until(deadline + grace).await,
@@ -110,32 +111,32 @@ impl Limits {
         };
         tokio::select! {
             biased;
-            () = self.signal.raised() => Over::Signal,
-            () = late => Over::Late,
+            () = self.signal.raised() => Expiry::Signal,
+            () = late => Expiry::Late,
         }
     }
 
-    /// What is left of its time.
+    /// Returns the time left.
     fn left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)))
     }
 }
 
-/// One step or item at work.
-pub struct Worker<'a> {
-    /// The flow that it is of.
+/// The execution of one step or item.
+pub struct StepExecution<'a> {
+    /// The flow of the step.
     pub flow: &'a Flow<'a>,
-    /// Its position in the plan.
+    /// The step's position in the plan.
     pub step: usize,
-    /// Which item.
+    /// The item, if the step has items.
     pub item: Option<u32>,
-    /// What its expressions see.
+    /// The scope of its expressions.
     pub scope: Scope,
-    /// Given up by this.
+    /// Cancels the step.
     pub signal: Signal,
 }
 
-impl Worker<'_> {
+impl StepExecution<'_> {
     fn run(&self) -> &Run {
         self.flow.run
     }
@@ -152,34 +153,34 @@ impl Worker<'_> {
         Place { step: self.path().clone(), item: self.item, purpose }
     }
 
-    /// Its place in the run, for calls and questions.
+    /// Returns the step's place in the run, for calls and questions.
     fn run_step(&self, purpose: Purpose) -> RunStep {
         RunStep { run: self.run().id, step: self.path().clone(), item: self.item, purpose }
     }
 
-    /// Limits for something that begins now.
+    /// Returns the limits of work that starts now.
     fn limits(&self) -> Limits {
         let limit = self.flow.timeout(self.step);
         Limits { signal: self.signal.clone(), deadline: limit.map(|limit| Instant::now() + limit) }
     }
 
-    /// Does it.
-    pub async fn work(&self) -> Leaf {
-        let decided = [Purpose::Step, Purpose::Fallback].into_iter().find_map(|purpose| {
-            let decision = self.run().memory.decisions.get(&self.place(purpose))?;
-            Some((purpose, decision.clone()))
+    /// Executes the step.
+    pub async fn execute(&self) -> StepResult {
+        let resolved = [Purpose::Step, Purpose::Fallback].into_iter().find_map(|purpose| {
+            let resolution = self.run().replay.resolutions.get(&self.place(purpose))?;
+            Some((purpose, resolution.clone()))
         });
-        let progress = self.run().memory.progress(self.path(), self.item);
-        let failed = match decided {
-            Some((_, Decision::Done(result))) => return self.taken(result),
-            // The step itself had failed before; its fallback is what was in doubt.
-            Some((Purpose::Fallback, Decision::Repeat)) if progress.exhausted.is_none() => {
+        let progress = self.run().replay.progress(self.path(), self.item);
+        let failed = match resolved {
+            Some((_, InDoubtResolution::Done(result))) => return self.skipped(result),
+            // The step itself had failed before; its fallback was in doubt.
+            Some((Purpose::Fallback, InDoubtResolution::Repeat)) if progress.exhausted.is_none() => {
                 StepError::new(StepErrorKind::ToolError, "failed before the run was interrupted")
             }
             _ => match progress.exhausted {
                 Some(error) => error,
                 None => match self.attempts(progress.attempts).await {
-                    Leaf::Failed(error) => error,
+                    StepResult::Failed(error) => error,
                     end => return end,
                 },
             },
@@ -187,60 +188,60 @@ impl Worker<'_> {
         self.fallbacks(failed, progress.fallbacks).await
     }
 
-    /// The answer that somebody said it had.
-    fn taken(&self, result: Body) -> Leaf {
+    /// Returns the result given with `--skip` as the response.
+    fn skipped(&self, result: Body) -> StepResult {
         let text = result.text().into_owned();
         let data = Data::parse(&text).unwrap_or_else(|_| Data::from(text.as_str()));
-        Leaf::Done(Answered { fallback: Some(Substitute::CountedAsDone), ..Answered::new(data, text) })
+        StepResult::Done(Answered { fallback: Some(Substitute::CountedAsDone), ..Answered::new(data, text) })
     }
 
-    /// Attempts, `used` of which were made before.
-    async fn attempts(&self, used: u32) -> Leaf {
+    /// Makes attempts; `used` were made before the run was interrupted.
+    async fn attempts(&self, used: u32) -> StepResult {
         let limits = self.limits();
         let retry = self.retry().filter(|_| self.calls());
         let most = retry.as_ref().map_or(1, |retry| retry.attempts);
         let mut attempt = used + 1;
-        // An attempt that may have been done is not undone by a later one that was not.
+        // A later attempt that did not run does not change that an earlier one may have.
         let mut ran = false;
         loop {
             let (mut error, repeatable) = match self.attempt(attempt, &limits).await {
-                Try::Done(answered) => return Leaf::Done(answered),
-                Try::Cancelled(error) => return Leaf::Cancelled(StepError { may_have_run: error.may_have_run || ran, ..error }),
+                Try::Done(answered) => return StepResult::Done(answered),
+                Try::Cancelled(error) => return StepResult::Cancelled(StepError { may_have_run: error.may_have_run || ran, ..error }),
                 Try::Failed(error, repeatable) => (error, repeatable),
             };
             let may_repeat = may_repeat(&error, repeatable);
             let own = error.clone();
             ran |= error.may_have_run && error.kind != StepErrorKind::ToolError;
             error.may_have_run |= ran;
-            let again = retry.as_ref().filter(|retry| attempt < most && worth(retry, &error) && may_repeat);
-            if again.is_some() || !self.plan_step().fallback.is_empty() {
-                let exhausted = again.is_none().then(|| error.clone());
-                let own = again.is_some().then(|| self.flow.masked(&own));
+            let next = retry.as_ref().filter(|retry| attempt < most && is_retried(retry, &error) && may_repeat);
+            if next.is_some() || !self.plan_step().fallback.is_empty() {
+                let exhausted = next.is_none().then(|| error.clone());
+                let own = next.is_some().then(|| self.flow.masked(&own));
                 let entry = RunEntry::Attempted { place: self.place(Purpose::Step), attempt, exhausted, error: own };
                 if let Err(error) = self.run().write(entry).await {
-                    return Leaf::Failed(error);
+                    return StepResult::Failed(error);
                 }
             }
-            let Some(again) = again else { return Leaf::Failed(error) };
-            self.flow.note(self.step, self.item, |view| {
+            let Some(retry) = next else { return StepResult::Failed(error) };
+            self.flow.update_view(self.step, self.item, |view| {
                 view.state = StepState::Waiting { what: format!("attempt {} of {most} after: {}", attempt + 1, error.message) };
             });
-            match self.within(&limits, sleep(again.delay(attempt, fastrand::f64()))).await {
+            match self.within(&limits, sleep(retry.delay(attempt, fastrand::f64()))).await {
                 Ok(()) => {}
-                Err(Try::Cancelled(given_up)) => return Leaf::Cancelled(StepError { may_have_run: ran, ..given_up }),
-                // What went wrong says more than that there was no time to try again.
-                Err(_) => return Leaf::Failed(error),
+                Err(Try::Cancelled(cancelled)) => return StepResult::Cancelled(StepError { may_have_run: ran, ..cancelled }),
+                // The failure says more than that no time is left.
+                Err(_) => return StepResult::Failed(error),
             }
             attempt += 1;
         }
     }
 
-    /// Whether the step sends requests of its own, so that another attempt can be different.
+    /// Returns whether the step sends requests, so that another attempt can have a different result.
     fn calls(&self) -> bool {
         matches!(self.plan_step().action, Action::Tool(_) | Action::Prompt { .. } | Action::Resource { .. })
     }
 
-    /// The step's retry with what was changed for this run.
+    /// Returns the step's retry settings with the changes for this run.
     fn retry(&self) -> Option<Retry> {
         let own = self.plan_step().retry.clone();
         let changed = self.run().changes(self.path()).find_map(|change| match change {
@@ -259,13 +260,13 @@ impl Worker<'_> {
         Some(Retry { attempts: attempts.max(1), ..own.unwrap_or(usual) })
     }
 
-    /// Waits for something that can be dropped at any time.
+    /// Waits for work that can be dropped at any time.
     async fn within<T>(&self, limits: &Limits, work: impl Future<Output = T>) -> Result<T, Try> {
         tokio::select! {
             biased;
-            over = limits.over(Duration::ZERO) => Err(match over {
-                Over::Signal => Try::Cancelled(given_up(self.signal.why(), false)),
-                Over::Late => Try::Failed(self.late(), false),
+            expired = limits.expired(Duration::ZERO) => Err(match expired {
+                Expiry::Signal => Try::Cancelled(cancelled(self.signal.why(), false)),
+                Expiry::Late => Try::Failed(self.late(), false),
             }),
             done = work => Ok(done),
         }
@@ -276,7 +277,7 @@ impl Worker<'_> {
         StepError::new(StepErrorKind::Timeout, format!("not done within {limit}"))
     }
 
-    /// One attempt at what the step does.
+    /// Makes one attempt.
     async fn attempt(&self, attempt: u32, limits: &Limits) -> Try {
         let step = self.plan_step();
         let tried = match &step.action {
@@ -288,7 +289,7 @@ impl Worker<'_> {
             Action::Elicit { message, schema } => self.elicit(message, schema, limits).await,
         };
         match tried {
-            Ok(answered) => match self.expected(&answered) {
+            Ok(answered) => match self.check_expectations(&answered) {
                 Ok(()) => Try::Done(answered),
                 Err(error) => Try::Failed(error, answered.repeatable),
             },
@@ -318,8 +319,8 @@ impl Worker<'_> {
         let operation = Operation::Tool { tool: target.tool.clone(), arguments: arguments.clone() };
         let answer = self.call(operation, purpose, limits).await.map_err(|tried| tried.repeatable(repeatable))?;
         let answered = self.read(&answer, read_as, repeatable)?;
-        // What is not as expected must be asked for again, by the next attempt and by the next run.
-        if cache.is_some() && self.expected(&answered).is_ok() {
+        // A response that fails the expectations must be requested again, by the next attempt and the next run.
+        if cache.is_some() && self.check_expectations(&answered).is_ok() {
             self.run().cache().put(&target.tool, &arguments, &answer);
         }
         Ok(answered)
@@ -328,7 +329,7 @@ impl Worker<'_> {
     async fn prompt(&self, server: &str, name: &str, arguments: &Template, limits: &Limits) -> Result<Answered, Try> {
         let arguments = self.evaluate(arguments)?.body();
         self.show_arguments(&arguments, Purpose::Step);
-        self.run().flush().await.map_err(|error| Try::Failed(error, false))?;
+        self.run().write_pending().await.map_err(|error| Try::Failed(error, false))?;
         let operation = Operation::Prompt { server: ServerId::from(server), name: name.to_owned(), arguments };
         let answer = self.call(operation, Purpose::Step, limits).await.map_err(|tried| tried.repeatable(true))?;
         self.read(&answer, self.plan_step().read_as, true)
@@ -337,7 +338,7 @@ impl Worker<'_> {
     async fn resource(&self, server: &str, uri: &Template, limits: &Limits) -> Result<Answered, Try> {
         let uri = self.evaluate(uri)?.display();
         self.show_arguments(&Body::json(&serde_json::json!({ "uri": uri })), Purpose::Step);
-        self.run().flush().await.map_err(|error| Try::Failed(error, false))?;
+        self.run().write_pending().await.map_err(|error| Try::Failed(error, false))?;
         let operation = Operation::Resource { server: ServerId::from(server), uri };
         let answer = self.call(operation, Purpose::Step, limits).await.map_err(|tried| tried.repeatable(true))?;
         self.read(&answer, self.plan_step().read_as, true)
@@ -346,7 +347,7 @@ impl Worker<'_> {
     async fn workflow(&self, plan: &Arc<Plan>, input: &Template, limits: &Limits) -> Result<Answered, Try> {
         let limit = |message: String| Try::Failed(StepError::new(StepErrorKind::Limit, message), false);
         if self.flow.depth >= MAX_DEPTH {
-            return Err(limit(format!("workflows within workflows go at most {MAX_DEPTH} deep")));
+            return Err(limit(format!("nested workflows exceed the maximum depth of {MAX_DEPTH}")));
         }
         let given = self.evaluate(input)?;
         self.show_arguments(&given.body(), Purpose::Step);
@@ -355,7 +356,7 @@ impl Worker<'_> {
             error.detail = wrong[1..].iter().cloned().map(StepDetail::Text).collect();
             Try::Failed(error, false)
         })?;
-        let inner = match self.item {
+        let prefix = match self.item {
             Some(item) => format!("{}[{item}]/", self.path()),
             None => format!("{}/", self.path()),
         };
@@ -363,12 +364,12 @@ impl Worker<'_> {
             (Some(step), Some(own)) => Some(step.min(Instant::now() + own)),
             (step, own) => step.or(own.map(|own| Instant::now() + own)),
         };
-        let frame = Frame { prefix: inner, depth: self.flow.depth + 1, input, signal: self.signal.clone(), deadline };
+        let frame = Frame { prefix, depth: self.flow.depth + 1, input, signal: self.signal.clone(), deadline };
         let end = flow::run(self.run(), plan, frame).await;
         match (end.outcome, end.output) {
             (RunOutcome::Ok | RunOutcome::Partial, output) => Ok(Answered::new(output.unwrap_or_default(), String::new())),
             (RunOutcome::Cancelled, _) => {
-                let mut error = given_up(end.why.unwrap_or_default(), !end.not_compensated.is_empty());
+                let mut error = cancelled(end.why.unwrap_or_default(), !end.not_compensated.is_empty());
                 error.detail = not_undone(&end.not_compensated);
                 Err(Try::Cancelled(error))
             }
@@ -407,12 +408,12 @@ impl Worker<'_> {
 
     fn show_waiting(&self, message: &str) {
         if self.run().ask {
-            self.flow.note(self.step, self.item, |view| view.state = StepState::Waiting { what: message.to_owned() });
+            self.flow.update_view(self.step, self.item, |view| view.state = StepState::Waiting { what: message.to_owned() });
         }
     }
 
     fn show_arguments(&self, arguments: &Body, purpose: Purpose) {
-        self.flow.note(self.step, self.item, |view| {
+        self.flow.update_view(self.step, self.item, |view| {
             let (arguments, cut) = self.flow.shown(arguments);
             view.state = StepState::Running;
             view.arguments = Some(arguments);
@@ -421,12 +422,12 @@ impl Worker<'_> {
         });
     }
 
-    /// What was tried instead, from the `tried`th on.
-    async fn fallbacks(&self, failed: StepError, tried: usize) -> Leaf {
+    /// Tries the fallbacks from index `tried` on.
+    async fn fallbacks(&self, failed: StepError, tried: usize) -> StepResult {
         let fallbacks = &self.plan_step().fallback;
-        // Neither the end of the run nor a broken journal is answered by a fallback.
+        // A cancelled run and a broken journal have no fallback.
         if failed.kind == StepErrorKind::Journal || self.signal.is_raised() {
-            return Leaf::Failed(failed);
+            return StepResult::Failed(failed);
         }
         let mut failed = failed;
         for (index, fallback) in fallbacks.iter().enumerate().skip(tried) {
@@ -439,21 +440,21 @@ impl Worker<'_> {
                     "a value".to_owned(),
                 ),
             };
-            let tried = tried.and_then(|answered| match self.expected(&answered) {
+            let tried = tried.and_then(|answered| match self.check_expectations(&answered) {
                 Ok(()) => Ok(answered),
                 Err(error) => Err(Try::Failed(error, false)),
             });
             match tried {
                 Ok(answered) => {
                     let in_doubt = failed.may_have_run && failed.kind != StepErrorKind::ToolError;
-                    return Leaf::Done(Answered {
+                    return StepResult::Done(Answered {
                         fallback: Some(Substitute::Fallback(format!("{what}, after: {}", failed.message))),
                         in_doubt,
                         ..answered
                     });
                 }
                 Err(Try::Cancelled(error)) => {
-                    return Leaf::Cancelled(StepError { may_have_run: error.may_have_run || failed.may_have_run, ..error });
+                    return StepResult::Cancelled(StepError { may_have_run: error.may_have_run || failed.may_have_run, ..error });
                 }
                 Err(Try::Failed(error, _)) => {
                     failed.detail.push(StepDetail::Text(format!("the fallback {what} failed too: {}", error.message)));
@@ -461,24 +462,24 @@ impl Worker<'_> {
                     let (place, error) = (self.place(Purpose::Fallback), Some(self.flow.masked(&error)));
                     let entry = RunEntry::Attempted { place, attempt: number, exhausted: None, error };
                     if let Err(error) = self.run().write(entry).await {
-                        return Leaf::Failed(error);
+                        return StepResult::Failed(error);
                     }
                 }
                 Err(Try::Done(_)) => {}
             }
         }
-        Leaf::Failed(failed)
+        StepResult::Failed(failed)
     }
 
     fn evaluate(&self, template: &Template) -> Result<Data, Try> {
         template.eval(&self.scope).map_err(|error| Try::Failed(self.flow.unevaluated(&error), false))
     }
 
-    /// Whether what the step expects holds.
-    fn expected(&self, answered: &Answered) -> Result<(), StepError> {
-        if answered.json.len() > LARGEST_RESULT {
-            let (size, most) = (size(answered.json.len() as u64), size(LARGEST_RESULT as u64));
-            return Err(StepError::new(StepErrorKind::Limit, format!("the result is {size} long; at most {most} can be kept")));
+    /// Checks the step's expectations.
+    fn check_expectations(&self, answered: &Answered) -> Result<(), StepError> {
+        if answered.json.len() > MAX_RESULT {
+            let (size, most) = (size(answered.json.len() as u64), size(MAX_RESULT as u64));
+            return Err(StepError::new(StepErrorKind::Limit, format!("the result has {size}; the maximum is {most}")));
         }
         let expectations = &self.plan_step().expect;
         if expectations.is_empty() {
@@ -511,102 +512,102 @@ impl Worker<'_> {
         }
     }
 
-    /// Makes a call and waits for its end; cancels it when it is to be given up.
+    /// Makes a call and waits for its result. Cancels the call when a limit is reached.
     async fn call(&self, operation: Operation, purpose: Purpose, limits: &Limits) -> Result<Body, Try> {
-        let call = Calling { run: self.run(), flow: self.flow, step: self.step, place: self.run_step(purpose), item: self.item };
-        call.make(operation, limits).await
+        let call = StepCall { run: self.run(), flow: self.flow, step: self.step, place: self.run_step(purpose), item: self.item };
+        call.send(operation, limits).await
     }
 }
 
-/// What a workflow within left as it was, for the report of the one around it.
+/// Returns the lines that report what an inner workflow did not compensate.
 fn not_undone(what: &[(String, String)]) -> Vec<StepDetail> {
     what.iter().map(|(step, why)| StepDetail::NotUndone { step_and_why: format!("{step}: {why}") }).collect()
 }
 
-/// What a step of a resumed run fails with instead of sending a mask to a server.
-const LOST: &str = "an argument holds a secret value that the journal does not record; start the run again";
+/// The error of a resumed run's step, which must not send a mask to a server.
+const MASKED_ARGUMENT: &str = "an argument holds a secret value that the journal does not record; start the run again";
 
 /// A call of a step.
-pub struct Calling<'a> {
+pub struct StepCall<'a> {
     /// The run.
     pub run: &'a Run,
     /// The flow.
     pub flow: &'a Flow<'a>,
     /// The step's position in the plan.
     pub step: usize,
-    /// Its place in the run.
+    /// The step's place in the run.
     pub place: RunStep,
-    /// Which item.
+    /// The item, if the step has items.
     pub item: Option<u32>,
 }
 
-impl Calling<'_> {
-    /// Makes it. Gives the answer of a call that went well.
-    pub async fn make(&self, operation: Operation, limits: &Limits) -> Result<Body, Try> {
+impl StepCall<'_> {
+    /// Makes the call and returns its response.
+    pub async fn send(&self, operation: Operation, limits: &Limits) -> Result<Body, Try> {
         if limits.signal.is_raised() {
-            return Err(Try::Cancelled(given_up(limits.signal.why(), false)));
+            return Err(Try::Cancelled(cancelled(limits.signal.why(), false)));
         }
-        if self.run.memory.masked && masked::in_operation(&operation) {
-            return Err(Try::Failed(StepError::new(StepErrorKind::Journal, LOST), false));
+        if self.run.replay.masked && masked::in_operation(&operation) {
+            return Err(Try::Failed(StepError::new(StepErrorKind::Journal, MASKED_ARGUMENT), false));
         }
         let spec = CallSpec { operation, origin: Origin::Workflow, timeout: limits.left(), run: Some(self.place.clone()) };
         let (id, end) = self.run.engine.call(spec);
-        self.flow.note(self.step, self.item, |view| {
+        self.flow.update_view(self.step, self.item, |view| {
             if view.calls.len() >= SHOWN_CALLS {
                 view.calls.remove(0);
             }
             view.calls.push(id);
         });
         tokio::pin!(end);
-        let (settled, over) = tokio::select! {
+        let (settled, expired) = tokio::select! {
             biased;
             settled = &mut end => (settled, None),
-            over = limits.over(GRACE) => {
-                let reason = match over {
-                    Over::Signal => limits.signal.why(),
-                    Over::Late => "the step's time was up".to_owned(),
+            expired = limits.expired(GRACE) => {
+                let reason = match expired {
+                    Expiry::Signal => limits.signal.why(),
+                    Expiry::Late => "the step's time was up".to_owned(),
                 };
                 self.run.engine.command(Command::Cancel { call: id, reason });
-                (end.await, Some(over))
+                (end.await, Some(expired))
             }
         };
         let Some(settled) = settled else {
             let error = StepError::new(StepErrorKind::Call { failure: FailureKind::Transport }, "the engine ended");
             return Err(Try::Failed(StepError { may_have_run: true, ..error }, false));
         };
-        of_outcome(&settled, over, limits)
+        of_outcome(&settled, expired, limits)
     }
 }
 
-fn of_outcome(settled: &Settled, over: Option<Over>, limits: &Limits) -> Result<Body, Try> {
+fn of_outcome(settled: &Settled, expired: Option<Expiry>, limits: &Limits) -> Result<Body, Try> {
     match &settled.outcome {
         Outcome::Ok { result } => Ok(result.clone()),
         Outcome::ToolError { result } => {
             let text = answer::read(ReadAs::Text, result).map(|reading| reading.text).unwrap_or_default();
-            let words: String = text.chars().take(LONGEST_WORDS).collect();
-            let words = if words.is_empty() { "the tool answered an error without words".to_owned() } else { words };
+            let words: String = text.chars().take(MAX_ERROR_TEXT).collect();
+            let words = if words.is_empty() { "the tool reported an error without text".to_owned() } else { words };
             Err(Try::Failed(StepError { may_have_run: true, ..StepError::new(StepErrorKind::ToolError, words) }, false))
         }
         Outcome::Failed { failure } => Err(Try::Failed(StepError::of_failure(failure), false)),
-        Outcome::Cancelled { reason } => match over {
-            Some(Over::Late) => {
+        Outcome::Cancelled { reason } => match expired {
+            Some(Expiry::Late) => {
                 let error = StepError::new(StepErrorKind::Timeout, "not answered within the step's time");
                 Err(Try::Failed(StepError { may_have_run: settled.timings.sent.is_some(), ..error }, false))
             }
-            Some(Over::Signal) => Err(Try::Cancelled(given_up(limits.signal.why(), settled.timings.sent.is_some()))),
-            None => Err(Try::Cancelled(given_up(reason.clone(), settled.timings.sent.is_some()))),
+            Some(Expiry::Signal) => Err(Try::Cancelled(cancelled(limits.signal.why(), settled.timings.sent.is_some()))),
+            None => Err(Try::Cancelled(cancelled(reason.clone(), settled.timings.sent.is_some()))),
         },
     }
 }
 
-/// What one attempt came to.
+/// The result of one attempt.
 #[derive(Debug)]
 pub enum Try {
-    /// It went well.
+    /// It succeeded.
     Done(Answered),
-    /// It failed; the second says whether what was called may be called again.
+    /// It failed; the flag says whether the request may be sent again.
     Failed(StepError, bool),
-    /// It was given up.
+    /// It was cancelled.
     Cancelled(StepError),
 }
 
@@ -619,17 +620,17 @@ impl Try {
     }
 }
 
-/// Whether the failure is one that the author wants tried again.
-fn worth(retry: &Retry, error: &StepError) -> bool {
+/// Returns whether the retry settings cover the failure.
+fn is_retried(retry: &Retry, error: &StepError) -> bool {
     error.kind.class().is_some_and(|class| retry.causes().contains(&class))
 }
 
-/// Whether another attempt does no harm: nothing ran, or it may run again.
+/// Returns whether another attempt is safe: nothing ran, or the request is repeatable.
 fn may_repeat(error: &StepError, repeatable: bool) -> bool {
     repeatable || !error.may_have_run
 }
 
-/// The word for a failure, as expressions see it.
+/// Returns the word for a kind of failure in expressions.
 pub fn kind_word(kind: StepErrorKind) -> String {
     match (kind.class(), kind) {
         (Some(class), _) => RetryOn::ALL.iter().find(|(known, _)| *known == class).map_or("", |(_, word)| word).to_owned(),

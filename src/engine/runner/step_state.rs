@@ -1,10 +1,10 @@
-//! What is known of each step of a flow while it runs: its view for people, its results for expressions.
+//! Step state: the state of each step of a running flow, with its view for the user and its results for expressions.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::step::{Leaf, kind_word};
+use super::step::{StepResult, kind_word};
 use crate::domain::{
     body::Body,
     journal::{StepOutcome, StepRecord},
@@ -13,85 +13,85 @@ use crate::domain::{
     workflow::expression::{Data, Ends, Results, StepEnd, StepFault},
 };
 
-/// One step.
+/// The state of one step.
 #[derive(Default)]
 pub struct StepEntry {
-    /// As it is shown.
+    /// The displayed view.
     pub view: StepView,
     /// The items of `for_each`.
     pub items: Option<Data>,
-    /// Why it failed; of several items the first.
+    /// Why it failed; for several items, why the first one failed.
     pub error: Option<StepError>,
-    /// Why it was given up.
+    /// Why it was cancelled.
     pub cancelled: Option<String>,
-    /// What of it ended badly and may have been done all the same: which item, and what is to be said of it.
+    /// Items that ended badly but may have taken effect: item index and message for the user.
     pub doubts: Vec<(Option<u32>, String)>,
-    /// Why it is not done.
+    /// Why it was skipped.
     pub skipped: Option<String>,
-    /// Items that failed.
+    /// Number of failed items.
     pub failed_items: u32,
-    /// Bytes of the results so far.
+    /// Total size of the results so far, in bytes.
     pub bytes: usize,
     began: Option<Instant>,
-    /// Of a step without items.
-    kept: Option<Kept>,
-    /// Of items, their results and what else is to be known of some.
+    /// The response of a step without items.
+    response: Option<StepResponse>,
+    /// The results of items, and notes on some of them.
     results: Arc<Results>,
-    beside: BTreeMap<u32, Beside>,
+    notes: BTreeMap<u32, ResponseNotes>,
     ends: Arc<Ends>,
     finished: bool,
     written: bool,
 }
 
-/// What is kept of an answer.
+/// The stored part of a response.
 #[derive(Clone)]
-pub struct Kept {
+pub struct StepResponse {
     /// `result`.
     pub result: Data,
-    beside: Beside,
+    notes: ResponseNotes,
 }
 
-impl Kept {
-    /// `text`; of items only when it may be asked for.
+impl StepResponse {
+    /// Returns `text`; stored for items only if a compensation may read it.
     pub fn text(&self) -> &str {
-        &self.beside.text
+        &self.notes.text
     }
 
-    /// Whether nothing was done to get it.
+    /// Returns whether nothing ran to get the response.
     pub fn nothing_done(&self) -> bool {
-        self.beside.nothing_done
+        self.notes.nothing_done
     }
 
-    /// Whether what failed before that may have been done all the same.
+    /// Returns whether a failed attempt before the response may have run.
     pub fn in_doubt(&self) -> bool {
-        self.beside.in_doubt
+        self.notes.in_doubt
     }
 }
 
-/// What is kept of an answer beside its result.
+/// The stored part of a response without its result.
 #[derive(Clone, Default, PartialEq)]
-struct Beside {
+struct ResponseNotes {
     text: Box<str>,
     nothing_done: bool,
     in_doubt: bool,
 }
 
-/// What there is to tell when a step has ended.
+/// What to publish when a step has ended.
 pub struct Finished {
-    /// To expressions.
-    pub told: StepEnd,
-    /// To people.
+    /// For expressions.
+    pub step_end: StepEnd,
+    /// For the user.
     pub view: StepView,
-    /// To the journal, unless it stands there already.
+    /// For the journal, unless it is journaled already.
     pub unwritten: Option<StepRecord>,
 }
 
-/// A step or an item of it, for people.
+/// Returns the label of a step or item for the user.
 pub fn label(id: &str, item: Option<u32>) -> String {
     item.map_or_else(|| id.to_owned(), |item| format!("{id}[{item}]"))
 }
 
-fn place(item: Option<u32>) -> usize {
+fn index(item: Option<u32>) -> usize {
     item.and_then(|item| usize::try_from(item).ok()).unwrap_or(0)
 }
 
@@ -100,13 +100,13 @@ fn fault(error: &StepError) -> StepFault {
 }
 
 impl StepEntry {
-    /// It is decided on.
+    /// Starts the step.
     pub fn begin(&mut self, now: Stamp) {
         self.began = Some(Instant::now());
         self.view.started = Some(now);
     }
 
-    /// It is done for each of these items, or once.
+    /// Sets the items of the step; `None` for a step without items.
     pub fn fan_out(&mut self, items: Option<(Data, u32)>) {
         let Some((items, total)) = items else { return };
         self.items = Some(items);
@@ -115,30 +115,30 @@ impl StepEntry {
         self.grow(total);
     }
 
-    /// Takes in how it, or an item of it, ended. Says whether that is worth an event.
-    pub fn take(&mut self, item: Option<u32>, leaf: Leaf, undoable: bool) -> bool {
+    /// Records the result of the step or an item. Returns whether that is worth an event.
+    pub fn record(&mut self, item: Option<u32>, result: StepResult, has_compensation: bool) -> bool {
         let (mut outcome, mut failed) = (StepOutcome::Ok, None);
-        match leaf {
-            Leaf::Done(answered) => {
+        match result {
+            StepResult::Done(answered) => {
                 self.bytes += answered.json.len();
                 self.view.fallback = answered.fallback.map(|fallback| fallback.to_string()).or(self.view.fallback.take());
                 self.show_result(&answered.json);
-                let text = if item.is_none() || undoable { answered.text.into() } else { Box::default() };
-                let beside = Beside { text, nothing_done: answered.nothing_done, in_doubt: answered.in_doubt };
+                let text = if item.is_none() || has_compensation { answered.text.into() } else { Box::default() };
+                let notes = ResponseNotes { text, nothing_done: answered.nothing_done, in_doubt: answered.in_doubt };
                 match item {
-                    Some(item) => self.keep(item, &answered.json, beside),
-                    None => self.kept = Some(Kept { result: answered.result, beside }),
+                    Some(item) => self.store(item, &answered.json, notes),
+                    None => self.response = Some(StepResponse { result: answered.result, notes }),
                 }
             }
-            Leaf::Failed(error) => {
+            StepResult::Failed(error) => {
                 (outcome, failed) = (StepOutcome::Failed, Some(fault(&error)));
-                self.doubt(item, StepOutcome::Failed, &error);
+                self.record_doubt(item, StepOutcome::Failed, &error);
                 self.fail(error, item);
             }
-            Leaf::Cancelled(error) => {
+            StepResult::Cancelled(error) => {
                 outcome = StepOutcome::Cancelled;
-                self.doubt(item, StepOutcome::Cancelled, &error);
-                let also = if error.may_have_run { "; it was under way and may have been done" } else { "" };
+                self.record_doubt(item, StepOutcome::Cancelled, &error);
+                let also = if error.may_have_run { "; it was in flight and may have taken effect" } else { "" };
                 self.cancelled.get_or_insert(format!("{}{also}", error.message));
             }
         }
@@ -146,12 +146,12 @@ impl StepEntry {
         item.is_some_and(|item| self.count(item, outcome, failed))
     }
 
-    /// Keeps the result of an item.
-    fn keep(&mut self, item: u32, json: &Body, beside: Beside) {
-        // Shared with nobody until the step has ended.
-        Arc::make_mut(&mut self.results).record(place(Some(item)), &json.text());
-        if beside != Beside::default() {
-            self.beside.insert(item, beside);
+    /// Stores the result of an item.
+    fn store(&mut self, item: u32, json: &Body, notes: ResponseNotes) {
+        // Not shared until the step has ended.
+        Arc::make_mut(&mut self.results).record(index(Some(item)), &json.text());
+        if notes != ResponseNotes::default() {
+            self.notes.insert(item, notes);
         }
     }
 
@@ -163,21 +163,21 @@ impl StepEntry {
         }
     }
 
-    /// Keeps in mind what may have been done although it ended badly. A tool's own error is its word that it was not.
-    fn doubt(&mut self, item: Option<u32>, outcome: StepOutcome, error: &StepError) {
+    /// Records that a failed step or item may have run. A tool error is the tool's statement that it did not.
+    fn record_doubt(&mut self, item: Option<u32>, outcome: StepOutcome, error: &StepError) {
         if !error.may_have_run || error.kind == StepErrorKind::ToolError {
             return;
         }
-        let how = if outcome == StepOutcome::Cancelled { "it was given up while it was under way" } else { "it failed" };
-        let within = error.detail.iter().filter(|line| matches!(line, StepDetail::NotUndone { .. }));
-        let within: String = within.map(|line| format!("; {line}")).collect();
-        self.doubts.push((item, format!("{how} and may have been done all the same: {}{within}", error.message)));
+        let how = if outcome == StepOutcome::Cancelled { "it was cancelled in flight" } else { "it failed" };
+        let nested = error.detail.iter().filter(|line| matches!(line, StepDetail::NotUndone { .. }));
+        let nested: String = nested.map(|line| format!("; {line}")).collect();
+        self.doubts.push((item, format!("{how} and may have taken effect: {}{nested}", error.message)));
     }
 
-    /// Counts an item; says whether one more in a hundred is done.
+    /// Counts an ended item. Returns whether another percent of the items is done.
     fn count(&mut self, item: u32, outcome: StepOutcome, fault: Option<StepFault>) -> bool {
         let failed = outcome != StepOutcome::Ok;
-        Arc::make_mut(&mut self.ends).record(place(Some(item)), outcome.word(), fault);
+        Arc::make_mut(&mut self.ends).record(index(Some(item)), outcome.word(), fault);
         let items = self.view.items.get_or_insert_default();
         let share = |done: u32, total: u32| u64::from(done) * 100 / u64::from(total.max(1));
         let before = share(items.done, items.total);
@@ -192,30 +192,30 @@ impl StepEntry {
         self.view.cut |= cut;
     }
 
-    /// What is kept of the answer of it, or of an item of it.
-    pub fn kept(&self, item: Option<u32>) -> Option<Kept> {
-        let Some(item) = item else { return self.kept.clone() };
-        let result = Data::parse(self.results.get(place(Some(item)))?).unwrap_or_default();
-        Some(Kept { result, beside: self.beside.get(&item).cloned().unwrap_or_default() })
+    /// Returns the response of the step or an item.
+    pub fn response(&self, item: Option<u32>) -> Option<StepResponse> {
+        let Some(item) = item else { return self.response.clone() };
+        let result = Data::parse(self.results.get(index(Some(item)))?).unwrap_or_default();
+        Some(StepResponse { result, notes: self.notes.get(&item).cloned().unwrap_or_default() })
     }
 
-    /// Its result: of a step with items the list of theirs.
+    /// Returns the result: for a step with items, the list of their results.
     pub fn result(&self) -> Data {
         if self.view.items.is_some() {
             return Data::results(self.results.clone());
         }
-        self.kept.as_ref().map(|kept| kept.result.clone()).unwrap_or_default()
+        self.response.as_ref().map(|response| response.result.clone()).unwrap_or_default()
     }
 
-    /// It ended: what there is to tell, the first time.
-    pub fn finish(&mut self, outcome: StepOutcome, now: Stamp, given_up: String) -> Option<Finished> {
+    /// Ends the step. Returns what to publish, the first time.
+    pub fn finish(&mut self, outcome: StepOutcome, now: Stamp, reason: String) -> Option<Finished> {
         if std::mem::replace(&mut self.finished, true) {
             return None;
         }
         let took = self.began.map(|began| began.elapsed()).unwrap_or_default();
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.view.ended = Some(now);
-        self.view.state = self.state(outcome, given_up);
+        self.view.state = self.state(outcome, reason);
         let each = self.view.items.is_some();
         if each {
             self.show_result(&Body::from(self.results.json()));
@@ -232,70 +232,70 @@ impl StepEntry {
             in_doubt: false,
             items: self.view.items.map(|items| items.total),
         });
-        Some(Finished { told: self.told(outcome, duration_ms), view: self.view.clone(), unwritten })
+        Some(Finished { step_end: self.step_end(outcome, duration_ms), view: self.view.clone(), unwritten })
     }
 
-    fn state(&self, outcome: StepOutcome, given_up: String) -> StepState {
+    fn state(&self, outcome: StepOutcome, reason: String) -> StepState {
         match outcome {
             StepOutcome::Ok => StepState::Ok,
             StepOutcome::Skipped => StepState::Skipped { why: self.skipped.clone().unwrap_or_default() },
             StepOutcome::Cancelled => {
-                let why = self.cancelled.clone().or_else(|| (!given_up.is_empty()).then_some(given_up));
+                let why = self.cancelled.clone().or_else(|| (!reason.is_empty()).then_some(reason));
                 StepState::Cancelled { why: why.unwrap_or_else(|| "the run had failed".into()) }
             }
-            StepOutcome::Failed => StepState::Failed { error: Arc::new(self.error.clone().unwrap_or_else(unknown)) },
+            StepOutcome::Failed => StepState::Failed { error: Arc::new(self.error.clone().unwrap_or_else(unknown_error)) },
         }
     }
 
-    /// How it ended, for expressions.
-    fn told(&self, outcome: StepOutcome, duration_ms: u64) -> StepEnd {
+    /// Returns the end of the step for expressions.
+    fn step_end(&self, outcome: StepOutcome, duration_ms: u64) -> StepEnd {
         let each = self.view.items.is_some();
-        let single = self.kept.clone().filter(|_| !each);
+        let single = self.response.clone().filter(|_| !each);
         let done = outcome == StepOutcome::Ok;
         StepEnd {
             outcome: outcome.word(),
             result: if each && (done || self.began.is_some()) {
                 Some(self.result())
             } else {
-                single.as_ref().map(|kept| kept.result.clone())
+                single.as_ref().map(|response| response.result.clone())
             },
-            text: single.map(|kept| kept.beside.text.into()),
+            text: single.map(|response| response.notes.text.into()),
             duration_ms,
             error: if done { None } else { self.error.as_ref().map(fault) },
             items: each.then(|| self.ends.clone()),
         }
     }
 
-    /// Takes over an item of an earlier life of the run.
+    /// Restores an item that ended before the run was interrupted.
     pub fn restore_item(&mut self, item: u32, end: &StepRecord) {
         let mut failed = end.error.as_ref().map(fault);
         if let Some(error) = &end.error {
-            self.doubt(Some(item), end.outcome, error);
+            self.record_doubt(Some(item), end.outcome, error);
         }
         match end.outcome {
             StepOutcome::Ok => {
-                self.keep(item, &result_of(end), beside(end));
+                self.store(item, &result_of(end), notes_of(end));
                 self.bytes += end.result.as_ref().map_or(0, Body::len);
                 failed = None;
             }
-            StepOutcome::Failed => self.fail(end.error.clone().unwrap_or_else(unknown), Some(item)),
+            StepOutcome::Failed => self.fail(end.error.clone().unwrap_or_else(unknown_error), Some(item)),
             StepOutcome::Cancelled | StepOutcome::Skipped => {}
         }
         self.count(item, end.outcome, failed);
     }
 
-    /// Takes over how it ended in an earlier life of the run: what there is to tell.
+    /// Restores the end of the step from before the run was interrupted. Returns what to publish.
     pub fn restore(&mut self, end: &StepRecord, each: bool) -> (StepEnd, StepView) {
         self.finished = true;
         self.error = end.error.clone().filter(|_| end.outcome == StepOutcome::Failed);
         if let Some(error) = end.error.as_ref().filter(|_| !each) {
-            self.doubt(None, end.outcome, error);
+            self.record_doubt(None, end.outcome, error);
         }
         if let (true, Some(total)) = (each, end.items) {
             self.fan_out_restored(total);
         } else if end.outcome == StepOutcome::Ok {
             let result = Data::parse(&result_of(end).text()).unwrap_or_default();
-            self.kept = Some(Kept { result, beside: beside(end) });
+            self.response = Some(StepResponse { result, notes: notes_of(end) });
         }
         self.view.fallback = end.fallback.as_ref().map(ToString::to_string);
         let why = end.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
@@ -304,7 +304,7 @@ impl StepEntry {
             let json = self.result().body();
             self.show_result(&json);
         }
-        (self.told(end.outcome, end.duration_ms), self.view.clone())
+        (self.step_end(end.outcome, end.duration_ms), self.view.clone())
     }
 
     fn fan_out_restored(&mut self, total: u32) {
@@ -313,19 +313,19 @@ impl StepEntry {
         self.grow(total);
     }
 
-    /// Makes room for so many items; those that an earlier life of the run settled are there already.
+    /// Makes room for this number of items; restored items keep their results.
     fn grow(&mut self, items: u32) {
-        Arc::make_mut(&mut self.results).grow_to(place(Some(items)));
-        Arc::make_mut(&mut self.ends).grow_to(place(Some(items)));
+        Arc::make_mut(&mut self.results).grow_to(index(Some(items)));
+        Arc::make_mut(&mut self.ends).grow_to(index(Some(items)));
     }
 
-    /// The run is over and it never ended. Says whether that changes what is shown.
-    pub fn never_ended(&mut self, halted: bool, now: Stamp, given_up: &str) -> bool {
+    /// Ends a step that had not ended when the run did. Returns whether its view changed.
+    pub fn never_ended(&mut self, halted: bool, now: Stamp, reason: &str) -> bool {
         if self.finished || !halted {
             return false;
         }
         self.finished = true;
-        let why = if given_up.is_empty() { "the run had failed".to_owned() } else { given_up.to_owned() };
+        let why = if reason.is_empty() { "the run had failed".to_owned() } else { reason.to_owned() };
         self.view.state = if self.view.started.is_some() {
             self.view.ended = Some(now);
             StepState::Cancelled { why }
@@ -340,10 +340,10 @@ fn result_of(end: &StepRecord) -> Body {
     end.result.clone().unwrap_or_else(|| Body::from("null"))
 }
 
-fn beside(end: &StepRecord) -> Beside {
-    Beside { text: end.text.clone().unwrap_or_default().into(), nothing_done: end.nothing_done, in_doubt: end.in_doubt }
+fn notes_of(end: &StepRecord) -> ResponseNotes {
+    ResponseNotes { text: end.text.clone().unwrap_or_default().into(), nothing_done: end.nothing_done, in_doubt: end.in_doubt }
 }
 
-fn unknown() -> StepError {
+fn unknown_error() -> StepError {
     StepError::new(StepErrorKind::ToolError, "failed")
 }

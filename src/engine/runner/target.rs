@@ -1,4 +1,4 @@
-//! What a step calls: exposed names looked up among the tools that the servers offer now.
+//! The targets of steps: looks up exposed names among the tools that the servers list now.
 
 use super::Run;
 use crate::{
@@ -15,26 +15,26 @@ use crate::{
     engine::control::Lagged,
 };
 
-/// The tool behind an exposed name. Waits while a server that may offer it is on its way.
+/// Returns the tool with an exposed name. Waits while a server that may list it is connecting.
 pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
-    if let Some(found) = run.bus().look(|read_model| find_tool(read_model, name)) {
+    if let Some(found) = run.bus().read_state(|read_model| find_tool(read_model, name)) {
         return Ok(found);
     }
     let mut tail = run.bus().tail();
     loop {
-        let (found, pending) = run.bus().look(|read_model| {
+        let (found, pending) = run.bus().read_state(|read_model| {
             (find_tool(read_model, name), read_model.servers.iter().any(|s| s.phase.pending() && may_offer(read_model, s, name)))
         });
         match found {
             Some(found) => return Ok(found),
-            None if !pending => return Err(run.bus().look(|read_model| unknown(read_model, name))),
+            None if !pending => return Err(run.bus().read_state(|read_model| unknown(read_model, name))),
             None => {}
         }
         loop {
             match tail.next().await {
                 Ok(Some(event)) if concerns(&event.kind) => break,
                 Ok(Some(_)) => {}
-                Ok(None) => return Err(run.bus().look(|read_model| unknown(read_model, name))),
+                Ok(None) => return Err(run.bus().read_state(|read_model| unknown(read_model, name))),
                 Err(Lagged { .. }) => break,
             }
         }

@@ -22,7 +22,7 @@ pub(super) fn client_of(spec: &ServerSpec) -> Result<(Url, Client), ConnectFailu
     let parsed =
         Url::parse(url).map_err(|e| refuse(format!("the url cannot be read: {e}"), "give it as http://host:port/mcp or https://…"))?;
     if !matches!(parsed.scheme(), "http" | "https") {
-        return Err(refuse(format!("{}: is no scheme for Streamable HTTP", parsed.scheme()), "give an http or https url"));
+        return Err(refuse(format!("{}: not a scheme for Streamable HTTP", parsed.scheme()), "give an http or https url"));
     }
     for (name, value) in headers {
         if header::HeaderName::from_bytes(name.as_bytes()).is_err() || header::HeaderValue::from_str(value.expose()).is_err() {

@@ -135,7 +135,7 @@ impl HttpLink {
 
     /// Opens a new session in place of a lost one; of several callers one does it, the others wait.
     ///
-    /// A task of its own: whoever began it may give its call up, and the others still want the session.
+    /// Runs in a task of its own: the call that started it may be cancelled while others still need the session.
     pub(super) fn reopen(self: &Arc<Self>, lost: u64) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
         let link = self.clone();
         let opening: JoinHandle<Result<(), Failure>> = tokio::spawn(async move { link.open_again(lost).await });

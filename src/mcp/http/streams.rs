@@ -1,4 +1,5 @@
-//! Answers and event streams: read, resumed where they were cut, kept open for what the server tells by itself.
+//! Responses and event streams: reads them, resumes interrupted ones, and keeps one open for server messages outside of
+//! requests.
 
 use std::{
     sync::{Arc, atomic::Ordering},

@@ -1,8 +1,9 @@
-//! The server's own requests: questions, pings and what is refused. Bounded in number, bytes and time.
+//! The server's requests: answers pings, passes questions to the client handler and refuses the rest. Bounded in number, bytes
+//! and time.
 //!
-//! At most [`OPEN`] requests of a server are under way and [`REFUSALS`] refusals wait to be sent; what comes beyond that is dropped
-//! and counted as [`AnomalyKind::Flood`]. At most [`SENDING`] answers are sent simultaneously, each within [`PATIENCE`], so that a
-//! server that takes no answers holds that many connections and no more.
+//! A server has at most [`OPEN`] open requests and [`REFUSALS`] refusals waiting to be sent; further requests are dropped and
+//! counted as [`AnomalyKind::Flood`]. At most [`SENDING`] responses are sent concurrently, each within [`PATIENCE`], so that a
+//! server that accepts no responses occupies only that many connections.
 
 use std::{
     collections::HashMap,
@@ -28,16 +29,16 @@ use crate::{
     mcp::wire,
 };
 
-/// Requests of the server that may be open; more are refused.
+/// Maximum open requests of the server; further ones are refused.
 const OPEN: usize = 64;
-/// Refusals that may wait to be sent; more requests are not answered.
+/// Maximum waiting refusals; further requests are not answered.
 const REFUSALS: usize = 16;
-/// Answers that are sent simultaneously.
+/// Maximum responses sent concurrently.
 const SENDING: usize = 4;
-/// How long the server may take to accept one answer.
+/// How long the server may take to accept a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The requests of one server that are under way.
+/// The open requests of one server.
 pub(super) struct Requests {
     open: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
@@ -47,24 +48,24 @@ pub(super) struct Requests {
     questions: Mutex<HashMap<Arc<str>, OpenQuestion>>,
 }
 
-/// A request of the server that is not answered yet.
+/// An open request of the server.
 struct OpenQuestion {
-    /// The call in whose course it came.
+    /// The call that it belongs to.
     call: Option<CallId>,
     over: oneshot::Sender<Withdrawn>,
 }
 
-/// Why a request of the server needs no answer of ours any more.
+/// Why a request of the server needs no response of its handler.
 enum Withdrawn {
-    /// The server took it back, and wants none.
+    /// The server cancelled it and expects no response.
     ByServer,
-    /// Its call was cancelled; the answer says so.
+    /// Its call was cancelled; the response says so.
     WithCall,
 }
 
-/// What is done about a request.
+/// How a request is handled.
 enum Plan {
-    /// It is put to the host.
+    /// By the client handler.
     Ask(Question, OwnedSemaphorePermit),
     Answer(Result<serde_json::Value, (i64, String)>),
 }
@@ -88,22 +89,21 @@ impl Requests {
         lock(&self.questions).clear();
     }
 
-    /// The server took a request back; `id` is JSON text.
+    /// Handles a cancellation by the server; `id` is JSON text.
     pub(super) fn cancelled(&self, id: &str) {
         if let Some(question) = lock(&self.questions).remove(id) {
             let _ = question.over.send(Withdrawn::ByServer);
         }
     }
 
-    /// Withdraws the questions that came in the course of a call that was cancelled. Not every server does so itself, and they
-    /// would stay in the inbox for ever.
+    /// Cancels the questions of a cancelled call. Not every server does that itself, and they would stay in the inbox for ever.
     pub(super) fn withdraw(&self, call: CallId) {
         for (_, question) in lock(&self.questions).extract_if(|_, question| question.call == Some(call)) {
             let _ = question.over.send(Withdrawn::WithCall);
         }
     }
 
-    /// Decides about a request; `Err` is why it is refused as one of too many.
+    /// Decides how to handle a request; `Err` is the refusal of one of too many.
     fn plan(&self, method: &str, params: &Body) -> Result<Plan, String> {
         if method == "ping" {
             return Ok(Plan::Answer(Ok(serde_json::json!({}))));
@@ -180,21 +180,21 @@ impl Peer {
         });
     }
 
-    /// Refuses one request of too many, or drops it where the refusals are too many as well.
+    /// Refuses one request of too many, or drops it if there are too many refusals as well.
     fn refuse(self: &Arc<Self>, id: Arc<str>, why: String, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
         let permit = self.requests.refusals.clone().try_acquire_owned();
         let done = if permit.is_ok() { "refused" } else { "dropped without an answer" };
         self.anomaly(AnomalyKind::Flood, format!("{why}; this one was {done}"), arrival.call, Some(frame));
         let Ok(permit) = permit else { return };
         let (peer, outbox) = (self.clone(), outbox.clone());
-        let body = wire::response(&id, &Err((-32603, "too many requests at once".into())));
+        let body = wire::response(&id, &Err((-32603, "too many concurrent requests".into())));
         tokio::spawn(async move {
             let _permit = permit;
             peer.send_answer(&outbox, body).await;
         });
     }
 
-    /// Sends an answer when it is its turn. An answer that the server does not take in time is dropped and counted.
+    /// Sends a response in its turn. A response that the server does not accept in time is dropped and counted.
     async fn send_answer(&self, outbox: &Arc<dyn Outbox>, body: Body) {
         let Ok(_turn) = self.requests.sending.acquire().await else { return };
         if timeout(PATIENCE, outbox.reply(body)).await.is_err() {

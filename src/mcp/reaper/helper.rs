@@ -48,7 +48,7 @@ pub fn run(mark: &str, restore: Restore) {
     #[cfg(not(target_os = "linux"))]
     let adopts = false;
     let mut helper = Helper { mark: mark.to_owned(), adopts, groups: BTreeSet::new(), terminal: None };
-    // An error has nobody to be reported to: the program sees the end of the socket.
+    // Errors cannot be reported anywhere: the program sees the end of the socket.
     let _ = helper.serve();
     if let Some((modes, terminal)) = helper.terminal.take() {
         restore_within(RESTORE, modes, terminal, restore);
@@ -56,7 +56,7 @@ pub fn run(mark: &str, restore: Restore) {
     helper.end_all();
 }
 
-/// Restores a terminal, but waits no longer than `patience` for it.
+/// Restores a terminal, waiting at most `patience` for it.
 fn restore_within(patience: Duration, modes: String, terminal: OwnedFd, restore: Restore) {
     let (done, end) = channel::<()>();
     let restoring = std::thread::Builder::new().spawn(move || {

@@ -174,7 +174,8 @@ async fn answers_over_the_limit_are_refused_while_they_come() {
     };
     let streamed = move |asked: &Asked| vec![stream(format!("id: 1\ndata: {}", front(asked))), lots()];
     let refused = move |_: &Asked| vec![send("HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n\r\n"), lots()];
-    for (what, fault) in [("a told length", Box::new(told) as Fault), ("no length", Box::new(untold)), ("an event", Box::new(streamed))] {
+    for (what, fault) in [("a declared length", Box::new(told) as Fault), ("no length", Box::new(untold)), ("an event", Box::new(streamed))]
+    {
         let before = bench.rig.server("web").anomaly_counts.get(&AnomalyKind::TooLarge).copied().unwrap_or(0);
         let failure = bench.fails(what, move |asked| fault(asked)).await;
         assert_eq!((failure.kind, failure.may_have_run), (FailureKind::TooLarge, true), "{what}: {failure:?}");
@@ -184,7 +185,7 @@ async fn answers_over_the_limit_are_refused_while_they_come() {
     let failure = bench.fails("an error page", refused).await;
     assert_eq!(failure.status, Some(500), "{failure:?}");
     let held = bench.rig.read_model().frames.iter().map(|f| f.body.len()).max();
-    assert!(held < Some(70 << 10), "no more is kept than allowed: {held:?}");
+    assert!(held < Some(70 << 10), "no more is stored than allowed: {held:?}");
     bench.stop().await;
 }
 

@@ -42,7 +42,7 @@ async fn a_server_that_dies_is_noticed_without_a_call_and_found_again() {
     server.saw("a health check", |log| log.requests.iter().any(|r| r.method() == "ping")).await;
     server.die().await;
     let read_model = rig.until("the loss", |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
-    assert!(read_model.calls.is_empty(), "nobody called");
+    assert!(read_model.calls.is_empty(), "no request");
     let why = read_model.servers[0].phase.failure().cloned().unwrap();
     assert!(why.target.contains("/mcp") && !why.summary.is_empty(), "{why:#?}");
     server.listen().await;
@@ -70,7 +70,7 @@ async fn a_call_that_finds_nobody_waits_for_the_server_and_is_sent_once() {
     rig.command(Command::Disable { server: "web".into() });
     let settled = rig.settled(call).await;
     let failure = failure_of(&settled);
-    assert_eq!((failure.kind, failure.may_have_run), (FailureKind::NotReady, false), "given up with the server: {failure:?}");
+    assert_eq!((failure.kind, failure.may_have_run), (FailureKind::NotReady, false), "cancelled with the server: {failure:?}");
     rig.stop().await;
 }
 

@@ -108,7 +108,7 @@ async fn a_stream_that_brings_something_each_time_is_resumed_as_often_as_it_take
     assert_eq!(polls.load(Ordering::SeqCst), POLLS);
     let log = server.log();
     let last = log.requests.iter().rfind(|r| r.header("last-event-id").is_some()).unwrap();
-    assert_eq!(last.header("last-event-id"), Some("e-11"), "kept over streams that bring no id");
+    assert_eq!(last.header("last-event-id"), Some("e-11"), "retained over streams without an id");
     rig.stop().await;
 }
 

@@ -73,7 +73,7 @@ async fn configured_headers_are_sent_and_never_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_that_is_refused_is_told_and_taken_back() {
-    // One resource is refused by an error, one by leaving it out of what is agreed to; the third is kept.
+    // One resource is refused with an error, one is missing in the acknowledgement, the third is accepted.
     let server = Server::start(|asked| {
         let wanted = asked.rpc["params"]["notifications"]["resourceSubscriptions"].to_string();
         match asked.method() {
@@ -86,8 +86,8 @@ async fn a_subscription_that_is_refused_is_told_and_taken_back() {
                 json!({"jsonrpc": "2.0", "id": asked.id(), "error": {"code": -32602, "message": "no such resource"}}).to_string(),
             )),
             "subscriptions/listen" => {
-                let kept = if wanted.contains("kept") { json!(["r://kept"]) } else { json!([]) };
-                let params = json!({"notifications": {"toolsListChanged": true, "resourceSubscriptions": kept}});
+                let acknowledged = if wanted.contains("accepted") { json!(["r://accepted"]) } else { json!([]) };
+                let params = json!({"notifications": {"toolsListChanged": true, "resourceSubscriptions": acknowledged}});
                 let told = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params});
                 Some(vec![stream(event(None, &told.to_string())), Step::Hold])
             }
@@ -108,9 +108,9 @@ async fn a_subscription_that_is_refused_is_told_and_taken_back() {
     told("r://bad", "no such resource").await;
     subscribe("r://quiet");
     told("r://quiet", "left it out").await;
-    subscribe("r://kept");
-    let read_model = rig.until("the one that is kept", |read_model| read_model.servers[0].subscriptions.contains_key("r://kept")).await;
-    assert_eq!(read_model.servers[0].subscriptions.keys().collect::<Vec<_>>(), ["r://kept"]);
+    subscribe("r://accepted");
+    let read_model = rig.until("the accepted one", |read_model| read_model.servers[0].subscriptions.contains_key("r://accepted")).await;
+    assert_eq!(read_model.servers[0].subscriptions.keys().collect::<Vec<_>>(), ["r://accepted"]);
     assert_eq!(text_of(&rig.call("web", "echo", "{}").await.1), "hello", "the connection lives on");
     rig.stop().await;
 }

@@ -14,7 +14,7 @@ async fn a_server_that_cannot_be_reached_opens_its_breaker_and_a_connection_clos
         "{:?}",
         read_model.servers[0].breaker
     );
-    // Nobody waits for a server that is known to be gone.
+    // No call waits for a server that is known to be gone.
     let settled = echo(&rig, None).await;
     assert_eq!((failure_of(&settled).kind, settled.timings.total()), (FailureKind::BreakerOpen, Duration::ZERO));
     let read_model = until(&rig, |w| w.servers[0].phase.usable()).await;

@@ -1,8 +1,8 @@
-//! Calls: very many at once, what was not sent in time, secrets.
+//! Calls: many concurrent ones, unsent ones, secrets.
 
 use super::*;
 
-/// Tools whose calls end by themselves, whatever comes of it, and some whose server does not survive them.
+/// Tools whose calls end without the user, and some that end their server.
 const ANYTHING: &[&str] = &[
     "echo",
     "hang",

@@ -52,7 +52,7 @@ async fn what_a_server_says_has_changed_is_read_anew() {
     assert_eq!((read("r:a").await, read("r:a").await), (("2".into(), false), ("2".into(), true)));
     tell("notifications/tools/list_changed", "");
     assert_eq!(read("r:a").await, ("2".into(), true), "that was about tools");
-    // It changes while it is read: what comes is given to who asked, and to nobody after.
+    // The resource changes during the read: the response goes to its caller and to no later one.
     tell("notifications/resources/updated", "r:a");
     gate.forget_permits(100);
     let call = submit("r:a");

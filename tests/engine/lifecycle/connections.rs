@@ -1,4 +1,4 @@
-//! Connections: giving up, health checks, lists, eras, breakdowns.
+//! Connections: retries and their end, health checks, lists, eras, panics.
 
 use super::*;
 
@@ -18,7 +18,7 @@ async fn a_server_that_keeps_failing_is_left_alone_until_somebody_asks() {
     let read_model = until(&rig, |w| w.call(waiting).is_some_and(|c| c.settled.is_some())).await;
     let failure = failure_of(read_model.call(waiting).unwrap().settled.as_ref().unwrap()).clone();
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::NotReady, false));
-    assert!(failure.message.contains("not today"), "the cause is told: {failure:?}");
+    assert!(failure.message.contains("not today"), "the cause is reported: {failure:?}");
     sleep(MINUTE * 60).await;
     assert_eq!(fake.attempts(), 5, "an hour later");
 
@@ -57,12 +57,12 @@ async fn a_server_that_dies_after_every_start_is_given_up_too_and_one_that_dies_
 async fn a_server_that_gives_no_sign_of_life_is_connected_anew() {
     let fake = Fake::new(|attempt| match attempt {
         0 => Behaviour::prompt().checked(|_| Sign::Silence).plan(),
-        // Once is no sign.
+        // One failed check is not enough.
         _ => Behaviour::prompt().checked(|n| if n % 2 == 0 { Sign::Silence } else { Sign::Fine }).plan(),
     });
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
     let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Reconnecting { .. })).await;
-    assert!(read_model.servers[0].phase.failure().unwrap().summary.contains("no sign of life"), "{:?}", read_model.servers[0].phase);
+    assert!(read_model.servers[0].phase.failure().unwrap().summary.contains("no response"), "{:?}", read_model.servers[0].phase);
     until(&rig, |w| w.servers[0].phase.usable()).await;
     sleep(MINUTE * 10).await;
     assert_eq!(fake.attempts(), 2);
@@ -91,10 +91,10 @@ async fn a_check_that_a_call_got_in_the_way_of_says_nothing() {
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
     let (_, mut tail) = rig.engine.watch();
     until(&rig, |w| w.servers[0].phase.usable()).await;
-    // Each check is met by a call, which it would not be answered beside.
+    // A call runs during each check, so the server does not answer the check.
     for n in 1..=4 {
         while behaviour.checked.load(Ordering::SeqCst) < n {
-            assert_eq!(fake.attempts(), 1, "the connection is kept");
+            assert_eq!(fake.attempts(), 1, "the connection stays open");
             sleep(seconds(1)).await;
         }
         assert_eq!(text_of(&*echo(&rig, None).await), "hello");
@@ -117,7 +117,7 @@ async fn who_refuses_a_check_lives_unless_it_does_not_know_us() {
         sleep(seconds(16)).await;
         assert_eq!(behaviour.checked.load(Ordering::SeqCst), 1);
         let phase = rig.server("web").phase;
-        assert!(phase.usable(), "{status}: never at once, {phase:?}");
+        assert!(phase.usable(), "{status}: not after one check, {phase:?}");
         assert_eq!(
             matches!(&*phase, Phase::Degraded { reason } if reason.to_string().contains(&format!("HTTP {status}"))),
             degraded,
@@ -190,7 +190,7 @@ async fn lists_that_cannot_be_read_again_leave_those_of_before() {
     let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Degraded { .. })).await;
     let Phase::Degraded { reason } = &*read_model.servers[0].phase else { unreachable!() };
     let reason = reason.to_string();
-    assert!(reason.contains("longer than 15") && reason.contains("read before are kept"), "{reason}");
+    assert!(reason.contains("longer than 15") && reason.contains("previous lists stay in use"), "{reason}");
     assert_eq!(read_model.servers[0].catalog.tools.len(), 1);
     assert_eq!(text_of(&*echo(&rig, None).await), "hello");
     rig.command(Command::Refresh { server: "web".into() });
@@ -214,7 +214,7 @@ async fn the_era_that_was_learned_is_forgotten_when_it_no_longer_holds() {
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
     let served = async |attempts| {
         while fake.attempts() < attempts {
-            assert!(!matches!(&*rig.server("web").phase, Phase::Failed { .. }), "given up after {} attempts", fake.attempts());
+            assert!(!matches!(&*rig.server("web").phase, Phase::Failed { .. }), "failed after {} attempts", fake.attempts());
             sleep(Duration::from_millis(1)).await;
         }
         until(&rig, |w| w.servers[0].phase.usable()).await;
@@ -242,7 +242,7 @@ async fn a_breakdown_of_a_connection_in_use_ends_its_calls_and_touches_no_other_
                 }
                 Ok(reply(&handler))
             });
-            // A connection made anew is sound.
+            // A new connection works.
             let faulty = attempt < 2;
             behaviour
                 .checked(move |_| if faulty && checking { Sign::Panic } else { Sign::Fine })
@@ -263,7 +263,7 @@ async fn a_breakdown_of_a_connection_in_use_ends_its_calls_and_touches_no_other_
         }
         let down = |w: &ConsoleState| w.server(&"web".into()).is_some_and(|s| matches!(&*s.phase, Phase::Failed { .. }));
         let read_model = until(&rig, down).await;
-        assert!(read_model.server(&"web".into()).unwrap().phase.failure().unwrap().summary.contains("broke down within"));
+        assert!(read_model.server(&"web".into()).unwrap().phase.failure().unwrap().summary.contains("bug in Switchboard"));
         if let Some(hanging) = hanging {
             let read_model = until(&rig, settled(hanging)).await;
             let failure = failure_of(read_model.call(hanging).unwrap().settled.as_ref().unwrap()).clone();
@@ -297,7 +297,7 @@ async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     let rig = Rig::over(fake, vec![spec("web")]);
     for _ in 0..2 {
         let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
-        assert!(read_model.servers[0].phase.failure().unwrap().summary.contains("broke down within"));
+        assert!(read_model.servers[0].phase.failure().unwrap().summary.contains("bug in Switchboard"));
         let settled = echo(&rig, None).await;
         assert_eq!(failure_of(&settled).kind, FailureKind::NotReady);
         rig.command(Command::Restart { server: "web".into() });
@@ -306,7 +306,7 @@ async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     until(&rig, |w| w.servers[0].phase.usable()).await;
     let settled = echo(&rig, None).await;
     let failure = failure_of(&settled);
-    assert!(failure.message.contains("broke down within") && failure.may_have_run, "{failure:?}");
+    assert!(failure.message.contains("bug in Switchboard") && failure.may_have_run, "{failure:?}");
     let fine = rig.submit("web", "echo", r#"{"x":"fine"}"#);
     let read_model = until(&rig, |w| w.call(fine).is_some_and(|c| c.settled.is_some())).await;
     assert_eq!(text_of(read_model.call(fine).unwrap().settled.as_ref().unwrap()), "hello");

@@ -7,7 +7,7 @@ fn pid(read_model: &ConsoleState, id: &str) -> u32 {
 }
 
 fn alive(pid: u32) -> bool {
-    // A zombie is no process any more.
+    // A zombie is not a running process.
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 

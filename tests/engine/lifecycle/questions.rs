@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Tells progress every 50 s, then puts a form to whoever answers, and goes on for a while, or for ever.
+/// Reports progress every 50 s, then asks a form question and continues for a while, or for ever.
 fn asking(progress: u32, after: Option<Duration>) -> Behaviour {
     Behaviour::new(move |request: Request, observer: Arc<dyn RequestObserver>, handler: Arc<dyn ClientHandler>| async move {
         observer.sent(handler.now(), 1);
@@ -26,7 +26,7 @@ async fn the_time_of_a_call_stands_still_while_a_person_thinks() {
         (0, Some(300), Some(seconds(0)), None, (true, 300)),
         (0, Some(300), Some(seconds(59)), None, (true, 359)),
         (0, Some(300), None, None, (false, 360)),
-        // Nobody sees the question.
+        // The question is not answered.
         (0, None, None, None, (false, 660)),
         (0, Some(300), Some(seconds(10)), Some(20), (true, 310)),
         (0, Some(300), None, Some(20), (false, 320)),
@@ -149,7 +149,7 @@ async fn a_flood_of_questions_is_bounded_and_goes_with_its_call() {
         }
         most = most.max(read_model.asks.len());
     }
-    assert!(most <= 100, "{most} at once");
+    assert!(most <= 100, "{most} concurrent questions");
     // Of the thousand that came before the answer. A watcher that falls behind may see none of the others; they were opened.
     let refused = read_model.servers[0].anomaly_counts[&AnomalyKind::Flood];
     assert!((900..1000).contains(&refused), "{refused} refused");
@@ -167,7 +167,7 @@ async fn a_question_goes_when_its_call_ends() {
     rig.command(Command::Cancel { call, reason: "enough".into() });
     assert!(matches!(rig.settled(call).await.outcome, Outcome::Cancelled { .. }));
     rig.until("the question withdrawn", |w| w.asks.is_empty()).await;
-    // The server is told, so that it does not wait for ever.
+    // The server gets a response, so that it does not wait for ever.
     rig.until("the answer", |w| w.frames.iter().any(|f| f.direction == Direction::Out && f.body.text().contains("\"action\":\"cancel\"")))
         .await;
     rig.stop().await;

@@ -46,14 +46,14 @@ async fn a_run_that_another_process_has_is_not_taken_from_it() {
     let (one, other) = (Store::open(&path, 0).unwrap(), Store::open(&path, 0).unwrap());
     one.write(id(1), Arc::new([RunEntry::Began { spec: Arc::new(wanted(SAGA)), unix_ms: 1 }])).await.unwrap();
     // A lock on a file is the same for another process as for another handle in this one.
-    let held = one.hold(id(1)).await.unwrap();
+    let held = one.lock(id(1)).await.unwrap();
     assert!(held.is_some());
     let rig = engine(&log, Arc::new(other));
     rig.ready("s").await;
     let resume = || Command::ResumeRun { run: id(1), answers: vec![], ask: false, timeout: None };
     let (report, _) = finished(&rig, id(1), resume()).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::Invalid, 0), "{report:#?}");
-    assert!(report.why.as_deref().is_some_and(|why| why.contains("under way in another process")), "{report:#?}");
+    assert!(report.why.as_deref().is_some_and(|why| why.contains("active in another process")), "{report:#?}");
     drop(held);
     let (report, _) = finished(&rig, id(1), resume()).await;
     assert_eq!(report.outcome, RunOutcome::Compensated, "{report:#?}");
@@ -157,7 +157,7 @@ async fn killed_everywhere(text: &str) {
     for kill in 1..entries {
         let (log, run) = (Log::default(), id(1000 + kill as u64));
         let fatal = Arc::new(Fatal { store: Store::open(&path, 0).unwrap(), left: Mutex::new(Some(kill)), stopped: Notify::new() });
-        // A runtime of its own, so that everything of the first life ends where it stands.
+        // A runtime of its own, so that dropping it ends the first run abruptly.
         let first = {
             let (log, fatal, text) = (log.clone(), fatal.clone(), text.to_owned());
             std::thread::spawn(move || {
@@ -173,7 +173,7 @@ async fn killed_everywhere(text: &str) {
         first.join().unwrap();
         let settled: Vec<String> = log.lock().unwrap().clone();
         let store = Store::open(&path, 0).unwrap();
-        // Compensations are nobody's to vouch for: what is in doubt there is said to be repeated.
+        // Compensations cannot be declared idempotent: in-doubt ones are repeated only on request.
         let open = store.load(run).await.unwrap().unwrap().in_doubt();
         let undoing = open.into_iter().filter(|(place, ..)| place.purpose == Purpose::Compensation);
         let answers = undoing.map(|(place, ..)| (place.step.to_string(), StepAnswer::Repeat)).collect();

@@ -1,4 +1,4 @@
-//! What is said when an interrupted run goes on.
+//! Resolutions and answers for a resumed run.
 
 use super::*;
 
@@ -19,7 +19,7 @@ async fn a_word_may_be_about_one_item_or_about_a_step_within() {
         arguments = { who = "{{ item }}" }
         [output]
         paid = "{{ steps.pay.result | map(attribute='name') | list }}"
-        told = "{{ steps.all.result | map(attribute='name') | list }}"
+        noted = "{{ steps.all.result | map(attribute='name') | list }}"
     "#;
     let inner = r#"
         name = "inner"
@@ -53,23 +53,23 @@ async fn a_word_may_be_about_one_item_or_about_a_step_within() {
         ask: false,
         timeout: None,
     };
-    let words = vec![("pay[1]", done("paid b")), ("all[0]/tell", done("told c"))];
+    let words = vec![("pay[1]", done("paid b")), ("all[0]/tell", done("noted c"))];
     let (report, _) = finished(&rig, id(1), resume(id(1), words.clone())).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::InDoubt, 0), "{report:#?}");
-    let told: Vec<&String> = report.detail.iter().filter(|line| line.contains("--repeat")).collect();
-    assert!(told.len() == 2 && told[0].contains("--repeat 'pay[0]'") && told[1].contains("--repeat 'all[1]/tell'"), "{told:?}");
+    let noted: Vec<&String> = report.detail.iter().filter(|line| line.contains("--repeat")).collect();
+    assert!(noted.len() == 2 && noted[0].contains("--repeat 'pay[0]'") && noted[1].contains("--repeat 'all[1]/tell'"), "{noted:?}");
     // The more exact word counts, whatever the order.
     let words = [vec![("pay", StepAnswer::Repeat), ("tell", StepAnswer::Repeat)], words].concat();
     let (report, _) = finished(&rig, id(1), resume(id(1), words)).await;
     assert_eq!(report.outcome, RunOutcome::Ok, "{report:#?}");
-    assert_eq!(output(&report), json!({"paid": ["pay a", "paid b"], "told": ["told c", "tell d"]}));
+    assert_eq!(output(&report), json!({"paid": ["pay a", "paid b"], "noted": ["noted c", "tell d"]}));
     let mut made = std::mem::take(&mut *log.lock().unwrap());
     made.sort();
     assert_eq!(made, ["pay a", "tell d"]);
     // A name without a number is about every item in doubt.
     let words = vec![("pay", done("paid")), ("all/tell", StepAnswer::Repeat)];
     let (report, _) = finished(&rig, id(2), resume(id(2), words)).await;
-    assert_eq!(output(&report), json!({"paid": ["paid", "paid"], "told": ["tell c", "tell d"]}), "{report:#?}");
+    assert_eq!(output(&report), json!({"paid": ["paid", "paid"], "noted": ["tell c", "tell d"]}), "{report:#?}");
     assert_eq!(log.lock().unwrap().len(), 2);
     rig.stop().await;
 }
@@ -94,13 +94,13 @@ async fn what_is_in_doubt_and_not_safe_waits_for_a_word() {
     let (report, _) = finished(&rig, id(1), resume(id(1), vec![])).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::InDoubt, 0), "{report:#?}");
     assert!(report.detail.iter().any(|line| line.contains("--repeat pay")), "{:?}", report.detail);
-    // A word about another step would do nothing, and is refused.
+    // A resolution of another step would have no effect and is refused.
     let words = vec![("pay".into(), StepAnswer::Repeat), ("note".into(), StepAnswer::Repeat)];
     let (report, _) = finished(&rig, id(1), resume(id(1), words)).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::Invalid, 0), "{report:#?}");
     assert!(report.why.as_ref().is_some_and(|why| why.contains("`note` is not in doubt")), "{report:#?}");
     assert_eq!(report.detail, ["in doubt: pay; remove the others"]);
-    // It is still there, and goes on with a word.
+    // The run still exists and resumes with a resolution.
     let (report, _) = finished(&rig, id(1), resume(id(1), vec![("pay".into(), StepAnswer::Repeat)])).await;
     assert_eq!(report.outcome, RunOutcome::Ok);
     assert_eq!(std::mem::take(&mut *log.lock().unwrap()), ["pay", "note pay"]);

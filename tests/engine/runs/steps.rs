@@ -206,7 +206,7 @@ async fn ten_thousand_items_run_a_few_at_a_time() {
         }
     };
     let (most, _, report) = tokio::time::timeout(PATIENCE * 100, most).await.unwrap();
-    assert!((2..=8).contains(&most), "{most} at once");
+    assert!((2..=8).contains(&most), "{most} concurrent items");
     assert_eq!(report.outcome, RunOutcome::Partial);
     assert_eq!(output(&report), json!({"count": 10_000, "failed": 10, "third": 3}));
     let items = report.step("a").unwrap().items.unwrap();
@@ -256,7 +256,7 @@ async fn what_is_not_as_expected_is_asked_for_again_and_not_kept() {
     "#;
     let (report, _) = finished(&rig, id(1), Command::StartRun { run: id(1), spec: Arc::new(wanted(text)) }).await;
     assert_eq!((report.outcome, *count.lock().unwrap()), (RunOutcome::Ok, 3), "{report:#?}");
-    // What was as expected is kept.
+    // A response that meets the expectations is cached.
     let (report, _) = finished(&rig, id(2), Command::StartRun { run: id(2), spec: Arc::new(wanted(text)) }).await;
     assert_eq!((report.outcome, *count.lock().unwrap()), (RunOutcome::Ok, 3), "{report:#?}");
     rig.stop().await;
@@ -277,7 +277,7 @@ async fn a_step_that_asks_is_answered_in_the_inbox_or_beforehand() {
         [output]
         who = "{{ steps.who.result.name }}"
     "#;
-    // Nobody there.
+    // Without a user.
     let (report, _, _) = ran(text).await;
     assert_eq!(report.outcome, RunOutcome::Refused, "{report:#?}");
     let log = Log::default();
