@@ -40,7 +40,7 @@ impl Store {
 
 /// Opens the file and makes its tables if they are not there.
 ///
-/// Several processes do this at once. SQLite does not always wait while the journal mode changes, so a
+/// Several processes do this simultaneously. SQLite does not always wait while the journal mode changes, so a
 /// busy file is tried again for as long as a writer would be waited for.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let start = Instant::now();

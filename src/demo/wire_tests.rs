@@ -51,7 +51,7 @@ impl Client {
         let server = Server::build(name, dir, Box::new(Shared(garbage.clone())), &crash).unwrap();
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (input, output) = tokio::io::split(theirs);
-        let server = tokio::spawn(server.over(input, output, crash));
+        let server = tokio::spawn(server.serve(input, output, crash));
         let (input, output) = tokio::io::split(ours);
         let input = BufReader::new(input).lines();
         Client { output, input, server, garbage, notes: vec![], modern: false, capabilities: json!({}), next: 0 }
@@ -92,13 +92,13 @@ impl Client {
         self.next
     }
 
-    /// The next message, whatever it is.
+    /// Returns the next message of any kind.
     async fn receive(&mut self) -> Value {
         let line = self.input.next_line().await.unwrap().expect("the server closed the connection");
         serde_json::from_str(&line).unwrap()
     }
 
-    /// The next request or answer; notifications before it are kept.
+    /// Returns the next request or response; stores the notifications before it.
     async fn answer(&mut self) -> Value {
         loop {
             let message = self.receive().await;
