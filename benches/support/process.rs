@@ -12,7 +12,7 @@ pub struct Memory {
     pub rss: f64,
     /// Resident, shared pages by share.
     pub pss: f64,
-    /// Of it, what is no file's.
+    /// The part that is not backed by a file.
     pub anonymous: f64,
 }
 
@@ -33,7 +33,7 @@ pub struct Work {
     pub ticks: u64,
     /// Time on a processor.
     pub cpu: Duration,
-    /// How often a thread of it went to sleep by itself.
+    /// Number of voluntary context switches.
     pub naps: u64,
 }
 

@@ -111,7 +111,7 @@ async fn serve(
     }
     let mut loaded = loaded;
     if matches!(command, Headless::Run(_)) {
-        loaded.settings.keep = loaded.settings.keep.at_most(&NOBODY_LOOKS);
+        loaded.settings.retention = loaded.settings.retention.at_most(&NOBODY_LOOKS);
     }
     let engine = setup::engine(&loaded, setup.demo, store.as_ref());
     options.secrets = engine.secrets().clone();
@@ -165,7 +165,7 @@ pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
     let settings = loaded.rules.cache;
     let store = if cli::cache::lasts(&settings) {
         // Nobody waits for an answer here: Redis gets more time than a call gives it.
-        let patient = CacheSettings { wait: settings.wait.max(PATIENCE), ..settings.clone() };
+        let patient = CacheSettings { timeout: settings.timeout.max(PATIENCE), ..settings.clone() };
         match cache::open(&patient) {
             Ok(store) => Some(store),
             Err(why) => return refuse(why),

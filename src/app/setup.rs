@@ -179,7 +179,7 @@ pub fn engine_options(loaded: &Loaded, demo: bool) -> EngineOptions {
     let epoch =
         Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
     let separator = if demo { Settings::default().separator } else { settings.separator.clone() };
-    EngineOptions { epoch, separator, keep: settings.keep, seed: None }
+    EngineOptions { epoch, separator, retention: settings.retention, seed: None }
 }
 
 /// Puts rules in force, and opens the store that they name when it is another than `before`. Says why answers are kept

@@ -90,7 +90,7 @@ pub fn stats(settings: &CacheSettings, trouble: Option<String>, options: &Option
                 true => vec![
                     ("store", format!("redis at {}", addresses.join(", "))),
                     ("prefix", settings.prefix.clone()),
-                    ("waits", format!("at most {}, then it is a miss", time::short(settings.wait))),
+                    ("waits", format!("at most {}, then it is a miss", time::short(settings.timeout))),
                     ("state", trouble.clone().unwrap_or_else(|| "answers".into())),
                 ],
             };
@@ -102,7 +102,7 @@ pub fn stats(settings: &CacheSettings, trouble: Option<String>, options: &Option
                 addresses: &addresses,
                 prefix: &settings.prefix,
                 bytes: settings.bytes,
-                wait_ms: super::print::ms(settings.wait),
+                wait_ms: super::print::ms(settings.timeout),
                 trouble: trouble.as_deref(),
             })?;
         }

@@ -136,7 +136,7 @@ impl<'w> Way<'w> {
         }
         lines.push((
             "breaker",
-            if !policy.breaker.on {
+            if !policy.breaker.enabled {
                 "off"
             } else if *own_breaker {
                 "the server's and the tool's own"

@@ -175,7 +175,7 @@ fn every_clients_file_is_read_as_it_is() {
     let cursor = servers_at(&place, "w/.cursor/mcp.json", CURSOR);
     assert!(told(&cursor.servers[0]).contains("/w/run "), "{}", told(&cursor.servers[0]));
     assert!(told(&cursor.servers[0]).ends_with("KEY=s3cret-token PORT=3000"));
-    assert_eq!(cursor.problems.len(), 1, "the look of sse is told: {:?}", cursor.problems);
+    assert_eq!(cursor.problems.len(), 1, "sse is reported: {:?}", cursor.problems);
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn the_files_of_all_clients_are_found() {
         ("VS Code (workspace)", 3, true),
     ];
     assert_eq!(names, wanted);
-    assert_eq!(all[10].problems[0].line, Some(1), "a broken file is told, the others stay");
+    assert_eq!(all[10].problems[0].line, Some(1), "a broken file is reported, the others are used");
     let Transport::Stdio { cwd, .. } = &all[11].servers[0].launch else { panic!("stdio") };
     assert_eq!(cwd.as_deref(), Some(place.path("project").as_path()));
 }

@@ -56,11 +56,11 @@ struct Inner {
 
 impl Bus {
     /// An empty log. `epoch` says which wall-clock time it is now.
-    pub fn new(epoch: Epoch, separator: &str, keep: Retention) -> Bus {
+    pub fn new(epoch: Epoch, separator: &str, retention: Retention) -> Bus {
         Bus {
             clock: Clock::new(),
             wall: OnceLock::new(),
-            inner: Mutex::new(Inner { read_model: ConsoleState::new(epoch, separator, keep), frames: 0 }),
+            inner: Mutex::new(Inner { read_model: ConsoleState::new(epoch, separator, retention), frames: 0 }),
             tail: TailSender::default(),
             secrets: SecretRegistry::default(),
         }

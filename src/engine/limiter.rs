@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::domain::policy::{
-    Load,
+    Concurrency, RateLimit,
     call_event::Wait,
     permits::{PermitQueue, pass_on},
 };
@@ -22,7 +22,8 @@ pub struct Limiter {
 }
 
 struct State {
-    load: Load,
+    concurrency: Concurrency,
+    rate: RateLimit,
     places: PermitQueue<oneshot::Sender<Permit>>,
     /// Places given and taken back so far.
     moves: u64,
@@ -80,9 +81,9 @@ pub enum Rejected {
 
 impl Limiter {
     /// A door with these limits.
-    pub fn new(load: Load) -> Arc<Limiter> {
-        let places = PermitQueue::new(load.in_flight);
-        Arc::new(Limiter { state: Mutex::new(State { load, places, moves: 0, due: None, free: vec![] }) })
+    pub fn new(concurrency: Concurrency, rate: RateLimit) -> Arc<Limiter> {
+        let places = PermitQueue::new(concurrency.in_flight);
+        Arc::new(Limiter { state: Mutex::new(State { concurrency, rate, places, moves: 0, due: None, free: vec![] }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -90,16 +91,17 @@ impl Limiter {
     }
 
     /// Changes the limits. Calls that wait are let in when there is room now.
-    pub fn set(self: &Arc<Self>, load: &Load) {
+    pub fn set(self: &Arc<Self>, concurrency: &Concurrency, rate: &RateLimit) {
         let mut state = self.lock();
-        if state.load == *load {
+        if (&state.concurrency, &state.rate) == (concurrency, rate) {
             return;
         }
-        if state.load.per_second != load.per_second {
+        if state.rate.per_second != rate.per_second {
             state.free.clear();
         }
-        state.load = load.clone();
-        state.places.set_limit(load.in_flight);
+        state.concurrency = concurrency.clone();
+        state.rate = rate.clone();
+        state.places.set_limit(concurrency.in_flight);
         while let Some(waiter) = state.places.admit() {
             if let Err(mut place) = waiter.send(Permit { limiter: Some(self.clone()) }) {
                 place.limiter = None;
@@ -148,7 +150,7 @@ impl Limiter {
 
     /// Waits anew for the rate, with a place that was taken before: its moment passed while something else was waited for.
     pub async fn again(&self, waits: impl Fn(Wait)) -> Result<(), Rejected> {
-        let patience = self.lock().load.wait;
+        let patience = self.lock().concurrency.wait;
         self.pace(Instant::now() + patience, waits).await
     }
 
@@ -165,7 +167,7 @@ impl Limiter {
     /// A place now or a turn later, with how long to wait for it.
     fn queue_up(self: &Arc<Self>) -> Result<(Turn, Duration), Rejected> {
         let mut state = self.lock();
-        let patience = state.load.wait;
+        let patience = state.concurrency.wait;
         if state.places.take() {
             state.moves += 1;
             return Ok((Turn::Now(Permit { limiter: Some(self.clone()) }), patience));
@@ -173,7 +175,7 @@ impl Limiter {
         // Those that gave up waiting make room.
         state.places.forget(oneshot::Sender::is_closed);
         let waiting = state.places.waiting();
-        if waiting >= state.load.queue as usize {
+        if waiting >= state.concurrency.queue as usize {
             return Err(Rejected::Queue { waiting, in_flight: state.places.taken() });
         }
         let (sender, turn) = oneshot::channel();
@@ -184,7 +186,7 @@ impl Limiter {
     /// Books the next moment that the rate allows; `None` is now.
     fn reserve(&self, latest: Instant) -> Result<Option<Reservation<'_>>, Rejected> {
         let mut state = self.lock();
-        if state.load.per_second <= 0.0 {
+        if state.rate.per_second <= 0.0 {
             return Ok(None);
         }
         let now = Instant::now();
@@ -194,8 +196,8 @@ impl Limiter {
         if state.free.first().is_some_and(|free| *free <= latest) {
             return Ok(Some(booked(state.free.remove(0))));
         }
-        let step = Duration::from_secs_f64((1.0 / state.load.per_second).min(86_400.0));
-        let spare = step * state.load.burst.saturating_sub(1);
+        let step = Duration::from_secs_f64((1.0 / state.rate.per_second).min(86_400.0));
+        let spare = step * state.rate.burst.saturating_sub(1);
         let due = state.due.unwrap_or(now).max(now);
         let at = due.checked_sub(spare).unwrap_or(now).max(now);
         if at > latest {
@@ -236,13 +238,13 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    fn load(in_flight: u32, queue: u32) -> Load {
-        Load { in_flight, queue, wait: Duration::from_secs(10), ..Load::default() }
+    fn concurrency(in_flight: u32, queue: u32) -> Concurrency {
+        Concurrency { in_flight, queue, wait: Duration::from_secs(10) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn places_are_given_in_order_and_come_back() {
-        let limiter = Limiter::new(load(1, 2));
+        let limiter = Limiter::new(concurrency(1, 2), RateLimit::default());
         let first = limiter.enter(|_| {}).await.unwrap();
         let (one, two) = (limiter.clone(), limiter.clone());
         let second = tokio::spawn(async move { one.enter(|_| {}).await });
@@ -261,7 +263,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_ends_and_a_higher_limit_lets_in() {
-        let limiter = Limiter::new(load(1, 2));
+        let limiter = Limiter::new(concurrency(1, 2), RateLimit::default());
         let held = limiter.enter(|_| {}).await.unwrap();
         let begun = Instant::now();
         assert_eq!(limiter.enter(|_| {}).await.err(), Some(Rejected::Wait { on: Wait::Place }));
@@ -269,7 +271,7 @@ mod tests {
         let other = limiter.clone();
         let waiting = tokio::spawn(async move { other.enter(|_| {}).await });
         tokio::task::yield_now().await;
-        limiter.set(&load(2, 2));
+        limiter.set(&concurrency(2, 2), &RateLimit::default());
         let more = waiting.await.unwrap().unwrap();
         assert_eq!(limiter.in_flight(), 2);
         drop((held, more));
@@ -278,7 +280,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_rate_is_kept_after_a_burst() {
-        let limiter = Limiter::new(Load { per_second: 10.0, burst: 3, wait: Duration::from_millis(250), ..load(0, 0) });
+        let limiter =
+            Limiter::new(Concurrency { wait: Duration::from_millis(250), ..concurrency(0, 0) }, RateLimit { per_second: 10.0, burst: 3 });
         let begun = Instant::now();
         let mut at = vec![];
         for _ in 0..6 {
@@ -294,7 +297,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_for_the_rate_that_is_given_up_goes_to_the_next() {
-        let limiter = Limiter::new(Load { per_second: 10.0, burst: 1, wait: Duration::from_millis(350), ..load(0, 0) });
+        let limiter =
+            Limiter::new(Concurrency { wait: Duration::from_millis(350), ..concurrency(0, 0) }, RateLimit { per_second: 10.0, burst: 1 });
         let begun = Instant::now();
         let enter = || {
             let limiter = limiter.clone();

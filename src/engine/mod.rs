@@ -62,7 +62,7 @@ pub struct EngineOptions {
     /// What stands between namespace and tool in exposed names.
     pub separator: String,
     /// How much is kept.
-    pub keep: Retention,
+    pub retention: Retention,
     /// Where chance begins: the same number gives the same choices. For tests.
     pub seed: Option<u64>,
 }
@@ -92,7 +92,7 @@ impl Engine {
 
     /// The same, which writes what runs of workflows do to `journal`, so that they can be resumed.
     pub fn journaled(options: EngineOptions, connector: Arc<dyn Connector>, journal: Arc<dyn Journal>) -> Arc<Engine> {
-        let bus = Arc::new(Bus::new(options.epoch, &options.separator, options.keep));
+        let bus = Arc::new(Bus::new(options.epoch, &options.separator, options.retention));
         let inbox = Arc::new(Inbox::new(bus.clone()));
         Arc::new_cyclic(|me| Engine {
             runs: Runs::new(journal),

@@ -60,7 +60,7 @@ impl Bench {
         let server = Server::start(move |asked| (asked.tool() == "bad").then(|| told.lock().unwrap()(asked))).await;
         let mut spec = http("web", &server.url());
         // What each fault is told as is seen here; what many of them lead to is seen in the scenarios.
-        spec.policy.breaker.on = false;
+        spec.policy.breaker.enabled = false;
         change(&mut spec);
         let rig = Rig::start(vec![spec]);
         rig.ready("web").await;

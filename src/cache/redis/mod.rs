@@ -1,7 +1,7 @@
 //! Answers kept in Redis, shared with other processes and machines.
 //!
 //! Owns the connection. Never fails a call and never holds one up for longer than `wait`: what does not come in time is
-//! a miss, and then Redis is left alone for `pause`. One task looks after the connection and finds out when Redis
+//! a miss, and then Redis is left alone for `retry_interval`. One task looks after the connection and finds out when Redis
 //! is back, so that no call has to try.
 
 mod address;
@@ -75,7 +75,7 @@ struct Common {
     shown: String,
     mask: Mask,
     wait: Duration,
-    pause: Duration,
+    retry_interval: Duration,
     foreign: AtomicU64,
 }
 
@@ -98,13 +98,13 @@ impl Redis {
             changed: watch::Sender::new(()),
             shown,
             mask,
-            wait: settings.wait,
-            pause: settings.pause,
+            wait: settings.timeout,
+            retry_interval: settings.retry_interval,
             foreign: AtomicU64::new(0),
         });
         let prefix = format!("{}:", settings.prefix);
         let keeper = tokio::spawn(keep(common.clone(), target, format!("{prefix}alive")));
-        Ok(Redis { prefix, wait: settings.wait, common, _keeper: AbortOnDropHandle::new(keeper) })
+        Ok(Redis { prefix, wait: settings.timeout, common, _keeper: AbortOnDropHandle::new(keeper) })
     }
 
     /// How many values under our keys were none of ours, or not whole.
@@ -209,9 +209,9 @@ impl Common {
     }
 
     fn down(&self, why: &str) -> State {
-        let pause = time::short(self.pause);
+        let interval = time::short(self.retry_interval);
         State::Down(
-            format!("Redis at {} {why}; calls go to the servers, it is tried again every {pause}", text::visible(&self.shown)).into(),
+            format!("Redis at {} {why}; calls go to the servers, it is tried again every {interval}", text::visible(&self.shown)).into(),
         )
     }
 
@@ -248,7 +248,7 @@ async fn keep(common: Arc<Common>, mut target: Target, alive: String) {
             }
             Err(why) => common.set(common.down(&why)),
         }
-        sleep(common.pause).await;
+        sleep(common.retry_interval).await;
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Budget {
 impl Budget {
     /// A budget that holds its reserve.
     pub fn new(retry: &Retry) -> Budget {
-        let mut budget = Budget { saved: parts(retry.reserve), most: 0, share: 0 };
+        let mut budget = Budget { saved: parts(retry.budget_min), most: 0, share: 0 };
         budget.set(retry);
         budget
     }
@@ -51,7 +51,7 @@ impl Budget {
     pub fn set(&mut self, retry: &Retry) {
         self.share = parts(retry.budget);
         // Without a reserve a whole attempt can still be saved up.
-        self.most = parts(retry.reserve.max(1.0));
+        self.most = parts(retry.budget_min.max(1.0));
         self.saved = self.saved.min(self.most);
     }
 
@@ -190,8 +190,8 @@ mod tests {
         }
 
         #[test]
-        fn extra_attempts_never_go_over_the_budget(share in 0.0..1.0, reserve in 0.0..5.0, spends in proptest::collection::vec(any::<bool>(), 0..400)) {
-            let mut budget = Budget::new(&Retry { budget: share, reserve, ..Retry::default() });
+        fn extra_attempts_never_go_over_the_budget(share in 0.0..1.0, budget_min in 0.0..5.0, spends in proptest::collection::vec(any::<bool>(), 0..400)) {
+            let mut budget = Budget::new(&Retry { budget: share, budget_min, ..Retry::default() });
             let (mut calls, mut extra) = (0, 0);
             for spend in spends {
                 if spend {
@@ -200,7 +200,7 @@ mod tests {
                     calls += 1;
                     budget.earn();
                 }
-                prop_assert!(f64::from(extra) <= reserve + share * f64::from(calls) + 0.001);
+                prop_assert!(f64::from(extra) <= budget_min + share * f64::from(calls) + 0.001);
             }
         }
     }
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn every_fifth_call_earns_an_attempt() {
-        let mut budget = Budget::new(&Retry { reserve: 0.0, ..Retry::default() });
+        let mut budget = Budget::new(&Retry { budget_min: 0.0, ..Retry::default() });
         assert!(!budget.spend());
         let given = (0..100)
             .filter(|_| {

@@ -26,9 +26,9 @@ pub struct CacheSettings {
     /// Most bytes kept in this process.
     pub bytes: u64,
     /// Longest wait for Redis; then it is a miss.
-    pub wait: Duration,
+    pub timeout: Duration,
     /// How long Redis is left alone after it did not answer.
-    pub pause: Duration,
+    pub retry_interval: Duration,
 }
 
 /// The store of answers as shown.
@@ -54,8 +54,8 @@ impl Default for CacheSettings {
             redis: vec![],
             prefix: "switchboard".into(),
             bytes: 64 << 20,
-            wait: Duration::from_millis(50),
-            pause: Duration::from_secs(2),
+            timeout: Duration::from_millis(50),
+            retry_interval: Duration::from_secs(2),
         }
     }
 }
@@ -220,7 +220,7 @@ fn sorted(json: Json) -> Json {
 
 /// Whether answers of a tool with these hints, of a server that is trusted or not, are kept.
 pub fn allowed(policy: &CachePolicy, hints: Hints, trusted: bool) -> bool {
-    match policy.keep {
+    match policy.mode {
         CacheMode::Never => false,
         CacheMode::ReadOnly => trusted && hints.read_only == Some(true),
         CacheMode::Always => true,
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn answers_are_kept_by_policy_and_by_trusted_hints() {
         let reads = Hints { read_only: Some(true), ..Hints::default() };
-        let keeping = |keep| CachePolicy { keep, ..CachePolicy::default() };
+        let keeping = |mode| CachePolicy { mode, ..CachePolicy::default() };
         assert!(!allowed(&CachePolicy::default(), reads, true));
         assert!(allowed(&keeping(CacheMode::ReadOnly), reads, true) && !allowed(&keeping(CacheMode::ReadOnly), reads, false));
         assert!(!allowed(&keeping(CacheMode::ReadOnly), Hints { idempotent: Some(true), ..Hints::default() }, true));

@@ -130,12 +130,12 @@ pub fn safe(hints: Hints, trusted: bool, rule: Option<bool>, keyed: bool) -> boo
 /// Whether a request may be sent again although it may have run. The transport asks it through
 /// [`Request::repeatable`](crate::engine::ports::Request).
 pub fn resendable(safe: bool, retry: &Retry) -> bool {
-    safe && retry.repeat == RetryMode::Safe
+    safe && retry.mode == RetryMode::Safe
 }
 
 /// Why a call that may have run is not sent again.
 fn unrepeatable(retry: &Retry) -> &'static str {
-    match retry.repeat {
+    match retry.mode {
         RetryMode::Safe => "it may have run, and is not known to be safe to repeat",
         RetryMode::Never => "it may have run, and repeating is switched off",
     }
@@ -186,7 +186,7 @@ pub fn passable(failure: &Failure, safe: bool, retry: &Retry) -> Result<(), &'st
 
 /// Whether a slow call may be sent a second time beside the first.
 pub fn hedgeable(safe: bool, policy: &Policy) -> bool {
-    policy.hedge.on && resendable(safe, &policy.retry)
+    policy.hedge.enabled && resendable(safe, &policy.retry)
 }
 
 #[cfg(test)]
@@ -272,7 +272,7 @@ mod tests {
             assert_eq!(counting.verdict(&outcome), verdict, "{name}");
             assert_eq!(repeatable(&failure, false, &Retry::default()).is_ok(), any, "{name}, any tool");
             assert_eq!(repeatable(&failure, true, &Retry::default()).is_ok(), safe, "{name}, safe");
-            let never = Retry { repeat: RetryMode::Never, ..Retry::default() };
+            let never = Retry { mode: RetryMode::Never, ..Retry::default() };
             assert_eq!(repeatable(&failure, true, &never).is_ok(), any, "{name}, never");
         }
         let elsewhere = |kind| passable(&failure(kind, !SENT), false, &Retry::default()).is_ok();
@@ -314,7 +314,7 @@ mod tests {
         assert!(!safe(reads, true, Some(false), true), "the user's word comes first");
         let mut policy = Policy::default();
         assert!(!hedgeable(true, &policy));
-        policy.hedge.on = true;
+        policy.hedge.enabled = true;
         assert!(hedgeable(true, &policy) && !hedgeable(false, &policy));
     }
 }

@@ -366,7 +366,7 @@ impl Dispatch {
             failed(Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(TOO_SHORT))
         });
         let took = begun.elapsed();
-        let verdict = aim.treatment.policy.counting.verdict(&outcome);
+        let verdict = aim.treatment.policy.record.verdict(&outcome);
         // What a server quotes of our secrets is told nowhere.
         let outcome = match outcome {
             Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&self.shared.bus.secrets().redactor()).bounded()),
@@ -414,8 +414,9 @@ impl Dispatch {
     async fn places(&self, aim: &RoutedCall, server: &ServerHandle, flow: &CallContext) -> Result<(Option<Permit>, Permit), Failure> {
         let id = &server.spec.id;
         let waits = |on| flow.stage(CallEvent::Waiting { on, server: id.clone() });
-        let own = &aim.treatment.policy.load;
-        let narrow = match aim.tool().filter(|_| *own != server.guard.policy().load) {
+        let own = &aim.treatment.policy;
+        let wide = server.guard.policy();
+        let narrow = match aim.tool().filter(|_| (&own.concurrency, &own.rate_limit) != (&wide.concurrency, &wide.rate_limit)) {
             Some(tool) => Some(
                 server.guard.tool_limiter(tool, &aim.treatment.policy).enter(waits).await.map_err(|full| overloaded(&aim.exposed, full))?,
             ),
@@ -446,7 +447,7 @@ impl Dispatch {
         let why = match checked {
             Ok(Ok(())) => return Ok(pass),
             // A server that answers 401 or 429 lives: what it says to the call itself is worth more than a guess.
-            Ok(Err(failure)) if aim.treatment.policy.counting.verdict(&failed(failure.clone())) != Verdict::Failure => return Ok(pass),
+            Ok(Err(failure)) if aim.treatment.policy.record.verdict(&failed(failure.clone())) != Verdict::Failure => return Ok(pass),
             Ok(Err(failure)) => failure.redacted(&self.shared.bus.secrets().redactor()).message,
             Err(_) => format!("no answer within {}", short(PROBE_PATIENCE)),
         };
@@ -555,7 +556,8 @@ fn overloaded(whose: &str, full: Rejected) -> Failure {
         Rejected::Wait { on: Wait::Rate } => format!("{whose} is given no more calls a second, and the wait would be too long"),
         Rejected::Wait { .. } => format!("no call in flight at {whose} ended in time"),
     };
-    Failure::new(FailureKind::Overloaded, message).hint("nothing was sent; raise load.in_flight, load.queue, load.wait or load.per_second")
+    Failure::new(FailureKind::Overloaded, message)
+        .hint("nothing was sent; raise concurrency.in_flight, concurrency.queue, concurrency.wait or rate_limit.per_second")
 }
 
 /// An outcome in a few words.

@@ -145,7 +145,7 @@ impl Dispatch {
     pub(super) async fn kept(&self, aim: &RoutedCall, flow: &CallContext) -> Result<Outcome, Option<FlightLeader>> {
         let answers = &self.shared.answers;
         let policy = &aim.treatment.policy.cache;
-        let kept = match (&aim.operation, policy.keep) {
+        let kept = match (&aim.operation, policy.mode) {
             (Operation::Tool { .. }, CacheMode::Always) => true,
             (Operation::Tool { .. }, CacheMode::ReadOnly) => aim.reads_only,
             // Those that say themselves how long they hold (`ttlMs`, MCP 2026-07-28).
@@ -240,7 +240,8 @@ impl Dispatch {
             return;
         }
         let exposed = self.shared.bus.look(|read_model| read_model.call_name(&self.spec.operation));
-        let kept = CachedResponse { result: result.clone(), at_unix_ms, ttl, stale: turn.policy.stale, hold: turn.hold, name: exposed };
+        let kept =
+            CachedResponse { result: result.clone(), at_unix_ms, ttl, stale: turn.policy.stale_if_error, hold: turn.hold, name: exposed };
         store.put(&turn.key, kept).await;
     }
 

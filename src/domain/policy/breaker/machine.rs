@@ -18,7 +18,7 @@ const SHOWN_CHANGES: usize = 20;
 /// A circuit breaker. Pure: whoever asks passes the time, which never goes back.
 ///
 /// Every admission is given back by [`Breaker::record`] or [`Breaker::release`]; one that is lost takes a place in
-/// half-open for no longer than [`BreakerPolicy::lease`]. Constant time per call, on average.
+/// half-open for no longer than [`BreakerPolicy::probe_timeout`]. Constant time per call, on average.
 #[derive(Debug)]
 pub struct Breaker {
     policy: BreakerPolicy,
@@ -83,7 +83,7 @@ impl Breaker {
     /// Changes the policy; state and window stay. One that is switched off closes and forgets everything but its changes,
     /// holds included; that is a change, if it was not closed. A time that it is already open for stays as it was set.
     pub fn set_policy(&mut self, policy: BreakerPolicy, now: Stamp) -> Option<Transition> {
-        if !self.policy.on || policy.on {
+        if !self.policy.enabled || policy.enabled {
             self.policy = policy;
             return None;
         }
@@ -98,9 +98,9 @@ impl Breaker {
     /// Lets a call through, or says why not. An open breaker whose time is over becomes half-open by being asked.
     ///
     /// Half-open lets [`BreakerPolicy::half_open_calls`] through in all until they decide; one that came back
-    /// neutral, or that is out for longer than its lease, gives its place to another.
+    /// neutral, or that is out for longer than the probe timeout, gives its place to another.
     pub fn admit(&mut self, now: Stamp) -> Result<Admission, Refusal> {
-        if !self.policy.on {
+        if !self.policy.enabled {
             return Ok(Admission { generation: self.generation, probe: None });
         }
         if self.state == State::Open && self.until.is_some_and(|until| now >= until) {
@@ -129,7 +129,7 @@ impl Breaker {
     /// Says what [`Breaker::admit`] would, and changes nothing.
     pub fn peek(&self, now: Stamp) -> Result<(), Refusal> {
         let passes = match self.state {
-            _ if !self.policy.on => true,
+            _ if !self.policy.enabled => true,
             State::Closed => true,
             State::Open => self.until.is_some_and(|until| now >= until),
             State::HalfOpen => {
@@ -143,9 +143,9 @@ impl Breaker {
     /// Takes in how an admitted call went. `why` is the failure in words, `took` how long it took.
     ///
     /// Neutral gives the place back and counts nothing. What was admitted before the last change of state, or is out
-    /// for longer than its lease in half-open, moves nothing.
+    /// for longer than the probe timeout in half-open, moves nothing.
     pub fn record(&mut self, admission: Admission, verdict: Verdict, took: Duration, why: &str, now: Stamp) -> Option<Transition> {
-        if !self.policy.on || admission.generation != self.generation {
+        if !self.policy.enabled || admission.generation != self.generation {
             return None;
         }
         self.settle_half_open(now);
@@ -159,7 +159,7 @@ impl Breaker {
     /// A connection could not be made, which no call asked for. Counts like a failed call while closed; while open, and its
     /// time over, like a failed probe; else nothing.
     pub fn unreachable(&mut self, why: &str, now: Stamp) -> Option<Transition> {
-        if !self.policy.on {
+        if !self.policy.enabled {
             return None;
         }
         match self.state {
@@ -204,7 +204,7 @@ impl Breaker {
 
     /// Does what a person says. `None` when that changes nothing, as with a breaker that is switched off.
     pub fn order(&mut self, order: BreakerOverride, now: Stamp) -> Option<Transition> {
-        if !self.policy.on {
+        if !self.policy.enabled {
             return None;
         }
         let held = matches!(order, BreakerOverride::HoldOpen | BreakerOverride::HoldClosed).then_some(order);
@@ -385,7 +385,7 @@ impl Breaker {
     }
 
     fn overdue(&self, given: Stamp, now: Stamp) -> bool {
-        now.since(given) >= self.policy.lease
+        now.since(given) >= self.policy.probe_timeout
     }
 
     /// Frees the place of this number; whether it was taken.
@@ -405,9 +405,9 @@ impl Breaker {
     /// How long this opening lasts.
     fn open_for(&self) -> Duration {
         let policy = &self.policy;
-        let longest = policy.open_max.max(policy.open);
+        let longest = policy.open_for_max.max(policy.open_for);
         let times = policy.open_factor.max(1.0).powi(self.openings.saturating_sub(1).min(1000) as i32);
-        Duration::try_from_secs_f64(policy.open.as_secs_f64() * times).unwrap_or(longest).min(longest)
+        Duration::try_from_secs_f64(policy.open_for.as_secs_f64() * times).unwrap_or(longest).min(longest)
     }
 
     /// Calls at the front of the window that are no longer in it.
