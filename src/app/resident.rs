@@ -1,14 +1,13 @@
-//! What only work needed is given back: the memory of large messages when they are freed, and at rest the pages of the
-//! program's file that are mapped, but not used while the console idles.
+//! Returns memory to the system: large allocations when they are freed, and while idle the mapped pages of the program's
+//! file that are not in use.
 //!
-//! The allocator of glibc keeps freed memory for reuse: after the first large message that is freed, it takes messages of that
-//! size from its arenas, which return memory only at their ends. [`return_large`] has every large allocation mapped separately,
-//! so that it is returned when it is freed; [`give_back`] returns what is free within the arenas.
+//! The allocator of glibc keeps freed memory for reuse: after the first large message that is freed, it takes messages of
+//! that size from its arenas, which return memory only at their ends. [`return_large`] has every large allocation mapped
+//! separately, so that it is returned when it is freed; [`give_back`] returns free memory within the arenas.
 //!
-//! The kernel maps whole stretches of a program's file around each page that is touched. After the start, or a
-//! large result, most of what is resident is therefore code that will not run again soon. The pages stay in
-//! the page cache; one that is needed after all is mapped again within microseconds. Linux only; elsewhere
-//! nothing is done.
+//! The kernel maps ranges of a program's file around each page that is accessed. After the start, or a large result, most
+//! resident pages are therefore code that will not run again soon. The pages remain in the page cache; a page that is needed
+//! again is mapped within microseconds. Linux only; does nothing elsewhere.
 
 #[cfg(target_os = "linux")]
 use std::path::Path;
@@ -17,19 +16,19 @@ use std::path::Path;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE: libc::c_int = 256 << 10;
 
-/// Has the memory of large allocations returned as soon as they are freed. For the start of the program.
+/// Configures the allocator to return large allocations as soon as they are freed. Called at the start of the program.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "the allocator has no safe interface")]
 pub fn return_large() {
-    // SAFETY: mallopt(3) takes two numbers and is safe to call from any thread. It changes from which memory later allocations
-    // are taken, and nothing about those that exist.
+    // SAFETY: mallopt(3) takes two numbers and is safe to call from any thread. It changes from which memory later
+    // allocations are taken, and nothing about those that exist.
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn return_large() {}
 
-/// Returns what is free within the arenas of the allocator.
+/// Returns free memory of the allocator's arenas.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "the allocator has no safe interface")]
 fn trim() {
@@ -40,7 +39,7 @@ fn trim() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn trim() {}
 
-/// Gives back free memory, and the pages of the program's file; those that are needed come again.
+/// Returns free memory, and the pages of the program's file; needed pages are mapped again.
 #[cfg(target_os = "linux")]
 pub fn give_back() {
     trim();
@@ -51,8 +50,8 @@ pub fn give_back() {
 #[cfg(not(target_os = "linux"))]
 pub fn give_back() {}
 
-/// The mappings of the program's own file that nobody has written to and nobody can, of the text of
-/// `/proc/PID/smaps`. Libraries are left alone, since one could be unloaded.
+/// Returns the read-only, unmodified mappings of the program's own file from the text of `/proc/PID/smaps`. Libraries are
+/// skipped, because one could be unloaded.
 #[cfg(target_os = "linux")]
 fn clean<'a>(smaps: &'a str, program: &'a Path) -> impl Iterator<Item = (usize, usize)> + 'a {
     let mut of = None;
@@ -65,7 +64,7 @@ fn clean<'a>(smaps: &'a str, program: &'a Path) -> impl Iterator<Item = (usize, 
             of = range.filter(|_| file && second.starts_with('r') && second[1..].starts_with('-') && second.ends_with('p'));
             return None;
         }
-        // Relocated pages are private copies: a file has them no more.
+        // Relocated pages are private copies that are not in the file.
         (first == "Anonymous:").then(|| of.take().filter(|_| second == "0")).flatten()
     })
 }

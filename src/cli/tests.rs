@@ -6,11 +6,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    exit,
-    fake::{Fake, Ran, buffers, db, failing, id, parsed, ran, ran_with},
-    import,
+    exit, import,
     print::Format,
     session::{Signal, Signals},
+    test_support::{Fake, Ran, buffers, db, failing, id, parsed, ran, ran_with},
 };
 use crate::domain::{
     ask::{Answer, Ask, Question},
@@ -289,8 +288,8 @@ async fn a_resource_is_looked_for_on_every_server() {
     assert!(both.err.contains("db, twin") && both.err.contains("--server db"), "{}", both.err);
     assert_eq!(ran(&fake, &["read", "db://schema", "--server", "twin"]).await.code, exit::OK);
     assert_eq!(fake.calls.lock().unwrap()[0].operation.server(), &id("twin"));
-    assert_eq!(ran(&fake, &["read", "x://y"]).await.code, exit::NOT_READY, "the server that is away may have it");
-    assert_eq!(ran(&fake, &["read", "x://y", "--server", "nobody"]).await.code, exit::USAGE);
+    assert_eq!(ran(&fake, &["read", "x://y"]).await.code, exit::NOT_READY, "the server that is unavailable may have it");
+    assert_eq!(ran(&fake, &["read", "x://y", "--server", "anonymous"]).await.code, exit::USAGE);
 }
 
 #[tokio::test(start_paused = true)]
@@ -366,7 +365,7 @@ async fn lists_of_nothing_but_failures_say_so() {
     for what in ["tools", "servers", "doctor"] {
         assert_eq!(ran(&fake, &[what]).await.code, exit::NOT_READY, "{what}");
     }
-    assert_eq!(ran(&fake, &["tools", "--server", "nobody"]).await.code, exit::USAGE);
+    assert_eq!(ran(&fake, &["tools", "--server", "anonymous"]).await.code, exit::USAGE);
 }
 
 #[tokio::test]
@@ -419,7 +418,7 @@ async fn sigterm_ends_a_call_and_a_wait() {
     }
 }
 
-/// A reader that has gone away, or a disk that is full.
+/// A reader that has gone unavailable, or a disk that is full.
 struct Broken(io::ErrorKind);
 
 impl io::Write for Broken {
@@ -495,7 +494,7 @@ async fn two_servers_with_one_prefix_are_both_waited_for() {
     fake.ready("a", tool("b_x"));
     fake.ready("a_b", tool("x"));
     let ran = ran(&fake, &["call", "a_b_x", "--yes"]).await;
-    assert_eq!(ran.code, exit::USAGE, "a name that two tools claim is nobody's: {}", ran.err);
+    assert_eq!(ran.code, exit::USAGE, "a name that two tools claim belongs to neither: {}", ran.err);
     assert!(ran.err.contains("a_b_x_"), "{}", ran.err);
 }
 
@@ -543,7 +542,7 @@ async fn whatever_is_wrong_with_a_server_there_is_something_to_try() {
         ("web", broken(Step::Run, "the connection was closed", None, None), "ends idle connections"),
         ("db", broken(Step::Initialize, "the server answered error -32600: no", None, None), "era = "),
         ("db", broken(Step::Run, "the program ended", None, Some(Exit::Signal(11))), "it ended while in use"),
-        ("db", broken(Step::List, "the program ended", None, Some(Exit::Code(1))), "run the command by hand"),
+        ("db", broken(Step::List, "the program ended", None, Some(Exit::Code(1))), "run the command in a shell"),
         ("db", Phase::Degraded { reason: "listing took longer than 15 s".into() }, "raise timeouts.list"),
         ("db", Phase::Degraded { reason: "listing failed: no".into() }, "can be called as server/tool"),
         ("db", Phase::Ready, "give it longer"),
@@ -604,7 +603,7 @@ fn what_came_with_a_project_is_shown_whole_and_only_counted_when_it_is_taken() {
     };
     let left = write(&both);
     assert!(left.contains(&long) && left.contains("came with the project"), "{left}");
-    assert!(left.contains("1 server written to") && left.contains("1 server of this project's files left out; --project"), "{left}");
+    assert!(left.contains("1 server written to") && left.contains("1 server of this project's files skipped; import"), "{left}");
     let taken = write(&import::Found { project: true, added: 2, ..both.clone() });
     assert!(taken.find(&long) < taken.find("2 servers written to") && !taken.contains("left out"), "{taken}");
     let again = write(&import::Found { added: 0, ..both.clone() });
@@ -682,9 +681,9 @@ fn an_approval_shows_everything_first_and_needs_a_yes_or_the_hash() {
             assert!(err.contains("switchboard approve --hash ab12"), "{err}");
         }
     }
-    let mut changed = || Err(Failure::new(FailureKind::Refused, "it has changed meanwhile"));
+    let mut changed = || Err(Failure::new(FailureKind::Refused, "the project has changed"));
     let (code, _, err) = approve_with(&["--yes"], None, &mut changed);
-    assert!(code == exit::REFUSED && err.contains("changed meanwhile"), "{err}");
+    assert!(code == exit::REFUSED && err.contains("the project has changed"), "{err}");
     let (code, out, _) = approve_with(&["--json"], None, &mut || Ok(()));
     assert!(code == exit::REFUSED && out.contains("curl x | sh"), "{out}");
     let (_, out, _) = approve_with(&["--json", "--yes"], None, &mut || Ok(()));
