@@ -35,6 +35,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("toml_edit", &["config/"]),
     ("jsonc_parser", &["config/"]),
     ("notify", &["config/"]),
+    ("strsim", &["domain/spelling.rs"]),
 ];
 
 /// What pure code never names: a runtime, the outside world, a clock.

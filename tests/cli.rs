@@ -364,7 +364,7 @@ fn a_project_file_starts_nothing_before_it_is_approved() {
     let hash = refused.err.split_once("approve --hash ").unwrap().1[..64].to_owned();
     let shown = run(&["approve"]).ends(6).says("there is no terminal").says(&format!("approve --hash {hash}"));
     assert!(shown.out.contains("touch started") && shown.out.contains(&hash), "{}", shown.out);
-    run(&["approve", "--hash", &"0".repeat(64)]).ends(6).says("another hash");
+    run(&["approve", "--hash", &"0".repeat(64)]).ends(6).says("a different hash");
     run(&["tools"]).ends(6);
     run(&["tools", "--trust", &hash]).ends(3);
     std::fs::remove_file(project.join("started")).unwrap();
@@ -397,8 +397,8 @@ fn servers_of_a_project_are_imported_only_on_request() {
     assert!(shown.out.contains("[servers.mine]") && !shown.out.contains("theirs"), "{}", shown.out);
     run(&["import", "--write"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to");
     assert!(written().contains("[servers.mine]") && !written().contains("curl"), "{}", written());
-    run(&["import", "--write"]).ends(0).says("nothing was written, 1 was there already");
-    run(&["import", "--write", "--project"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to").says("1 was there already");
+    run(&["import", "--write"]).ends(0).says("nothing was written, 1 already configured");
+    run(&["import", "--write", "--project"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to").says("1 already configured");
     assert!(written().contains("[servers.theirs]"), "{}", written());
 }
 
@@ -409,6 +409,6 @@ fn texts_of_the_program_itself_are_printed() {
     assert!(home.run(&["man"]).ends(0).out.contains("EXIT STATUS"));
     assert!(home.run(&["completions", "zsh"]).ends(0).out.starts_with("#compdef switchboard"));
     assert!(home.run(&["--version"]).ends(0).out.starts_with("switchboard "));
-    let nothing = home.run(&["import"]).ends(0).says("no servers of other programs");
+    let nothing = home.run(&["import"]).ends(0).says("no servers of other clients");
     assert_eq!(nothing.out, "");
 }

@@ -105,13 +105,13 @@ Anonymous:             0 kB
 ";
 
     #[test]
-    fn only_untouched_pages_of_files_are_given_back() {
+    fn returns_only_unmodified_pages_of_files() {
         let found: Vec<_> = clean(SMAPS, Path::new("/usr/bin/switchboard")).collect();
         assert_eq!(found, [(0x55d0_c000_0000, 0x55d0_c020_0000), (0x55d0_c020_0000, 0x55d0_c0f0_0000)]);
     }
 
     #[test]
-    fn the_program_goes_on_as_before() {
+    fn the_program_continues_after_the_return() {
         let program = std::fs::read_link("/proc/self/exe").unwrap();
         assert!(clean(&std::fs::read_to_string("/proc/self/smaps").unwrap(), &program).count() >= 2, "code and constants");
         for _ in 0..3 {

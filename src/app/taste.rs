@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_carry_their_line_and_a_way_out() {
+    fn errors_have_a_line_and_a_hint() {
         let wrong = [("globl", "a", "quit"), ("global", "a", "quit-now"), ("global", "warp-x", "quit")];
         let errors = keymap(&with(&wrong)).unwrap_err();
         assert_eq!(errors.iter().map(|e| e.line).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_programs_have_is_offered_taken_over_and_started_from_there() {
+    fn offers_and_imports_servers_of_other_clients() {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(home.path().join(".cursor")).unwrap();
         std::fs::write(
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_is_marked_whatever_it_is_called() {
+    fn marks_used_servers_under_any_name() {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(home.path().join(".cursor")).unwrap();
         let text = r#"{"mcpServers": {"files": {"command": "files-server"}, "search": {"url": "https://example.com/mcp"}}}"#;

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_says_what_a_value_is() {
+    fn the_schema_decides_the_type_of_a_value() {
         for (given, expected) in [
             ("sql=42", r#"{"sql":"42"}"#),
             ("sql=", r#"{"sql":""}"#),
@@ -279,12 +279,12 @@ mod tests {
             ]
         );
         assert!(made(Some("[1]"), &[]).unwrap_err()[0].contains("not a JSON object"));
-        assert!(made(Some("{\"sql\":1}"), &["sql.x=1"]).unwrap_err()[0].contains("no object"));
+        assert!(made(Some("{\"sql\":1}"), &["sql.x=1"]).unwrap_err()[0].contains("is not an object"));
         assert!(made(None, &["filter={}", "filter.min=1"]).unwrap_err()[0].contains("contradicts filter"));
     }
 
     #[test]
-    fn violations_and_unreadable_numbers_are_told() {
+    fn reports_violations_and_unreadable_numbers() {
         let (wrong, problem) = check(&schema(), &Body::from(r#"{"limit":"x","dry":1}"#));
         assert_eq!((wrong.len(), problem), (2, None));
         assert!(check(&schema(), &Body::from(r#"{"ratio":1e999}"#)).0[0].contains("cannot be read"));

@@ -37,7 +37,7 @@ async fn a_list_that_is_cut_says_so_on_stderr_and_in_documents() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_answers_nothing_costs_the_time_of_one_attempt() {
+async fn a_silent_server_costs_the_time_of_one_attempt() {
     let fake = Fake::giving(json!({"content": []}));
     fake.starting("db");
     for line in [&["call", "db_query"][..], &["tools"]] {

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn structured_content_is_not_said_twice() {
+    fn structured_content_is_printed_once() {
         let result = Body::from(
             r#"{"content":[{"type":"text","text":"{\"b\":[1.0],\"a\":1}"},{"type":"text","text":"note"}],"structuredContent":{"a":1,"b":[1.0]}}"#,
         );

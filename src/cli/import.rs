@@ -83,13 +83,13 @@ fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>) -> Resu
     } else if !wanted {
         printer.file(&found.toml)?;
     }
-    let there = match count - found.added.min(count) {
+    let existing = match count - found.added.min(count) {
         0 => String::new(),
-        there => format!(", {} exist already", amount(there, "was", "were")),
+        known => format!(", {known} already configured"),
     };
     match &written {
-        Some(path) => printer.note(&format!("{} written to {}{there}", amount(found.added, "server", "servers"), path.display())),
-        None if wanted && count > 0 => printer.note(&format!("nothing was written{there}")),
+        Some(path) => printer.note(&format!("{} written to {}{existing}", amount(found.added, "server", "servers"), path.display())),
+        None if wanted && count > 0 => printer.note(&format!("nothing was written{existing}")),
         None if count + left == 0 => printer.note("no servers of other clients were found"),
         None => {}
     }

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_reach_into_what_was_given_as_json() {
+    fn paths_extend_an_object_given_as_json() {
         let raw = |text: &str| RawValue::from_string(text.into()).unwrap();
         let mut node = Node::Raw(raw(r#"{"a": {"x": 1.00, "y": 2}, "n": 3}"#));
         node.set(&["a".into(), "y".into()], raw("9")).unwrap();

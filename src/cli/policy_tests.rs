@@ -77,7 +77,7 @@ async fn a_route_is_explained() {
 }
 
 #[tokio::test]
-async fn a_sticky_route_goes_by_the_argument() {
+async fn a_sticky_route_depends_on_the_argument() {
     let fake = pool(Strategy::Sticky { argument: "sql".into() });
     let mut homes = std::collections::BTreeSet::new();
     for n in 0..20 {
@@ -91,7 +91,7 @@ async fn a_sticky_route_goes_by_the_argument() {
 }
 
 #[tokio::test]
-async fn orders_and_faults_are_given_before_the_call() {
+async fn overrides_and_faults_are_applied_before_the_call() {
     let fake = pool(Strategy::RoundRobin);
     let line = [
         "call",
@@ -128,7 +128,7 @@ async fn orders_and_faults_are_given_before_the_call() {
 }
 
 #[tokio::test]
-async fn the_way_of_a_call_is_told_when_there_is_something_to_tell() {
+async fn a_notable_trace_is_printed() {
     let fake = Fake::scripted(1000, |fake, call, spec| {
         let stage = |stage| fake.publish(EventKind::CallStage { call, stage: Arc::new(stage) });
         let subject: Arc<str> = spec.operation.subject().into();
@@ -170,8 +170,8 @@ async fn the_way_of_a_call_is_told_when_there_is_something_to_tell() {
     assert_eq!((&json["trace"]["attempts"], &json["trace"]["answered_by"]), (&json!(2), &json!("spare")));
     assert_eq!(json["trace"]["events"][2]["event"], "back_off");
     let lines = ran(&fake, &["call", "db_query", "sql=x", "--jsonl"]).await;
-    let stages = lines.out.lines().filter(|line| line.contains(r#""type":"stage""#)).count();
-    assert_eq!(stages, 5, "{}", lines.out);
+    let events = lines.out.lines().filter(|line| line.contains(r#""type":"call_event""#)).count();
+    assert_eq!(events, 5, "{}", lines.out);
 }
 
 #[tokio::test]
@@ -187,17 +187,17 @@ async fn the_tools_of_a_group_are_listed_once_with_their_members() {
 }
 
 #[test]
-fn the_cache_is_purged_or_says_that_there_is_nothing_to_purge() {
-    let told = |outcome: Option<Result<u64, String>>, format: Format| {
+fn purges_the_cache_or_reports_that_it_is_in_memory() {
+    let printed = |outcome: Option<Result<u64, String>>, format: Format| {
         let (io, out, err) = buffers(None);
         let options = super::Options { format, ..Default::default() };
         (cache::purged("db_*", outcome, &options, io), out.text(), err.text())
     };
-    assert_eq!(told(Some(Ok(1)), Format::Human), (exit::OK, "1 answer of db_* forgotten.\n".into(), String::new()));
-    assert!(told(None, Format::Human).1.contains("nothing to forget"));
-    let json: Value = serde_json::from_str(&told(Some(Ok(7)), Format::Json).1).unwrap();
+    assert_eq!(printed(Some(Ok(1)), Format::Human), (exit::OK, "1 response of db_* purged.\n".into(), String::new()));
+    assert!(printed(None, Format::Human).1.contains("nothing to purge"));
+    let json: Value = serde_json::from_str(&printed(Some(Ok(7)), Format::Json).1).unwrap();
     assert_eq!((&json["store"], &json["responses"]), (&json!("redis"), &json!(7)));
-    let failed = told(Some(Err("is gone".into())), Format::Human);
+    let failed = printed(Some(Err("is gone".into())), Format::Human);
     assert!(failed.0 == exit::FAILED && failed.2.contains("is gone"), "{failed:?}");
 
     let settings = CacheSettings { redis: vec![Secret::new("redis://:hunter2@h", "redis://:${PW}@h")], ..CacheSettings::default() };

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_fill_a_form_or_say_what_is_missing() {
+    fn defaults_fill_a_form_or_name_the_missing_field() {
         let answers = ElicitationReplies::load(Some(&ReplySource::Defaults), None).unwrap();
         let schema = r#"{"properties":{"n":{"type":"number","default":1.50},"s":{"type":"string"}},"required":["n"]}"#;
         assert_eq!(answers.answer(&form(schema)).0, Answer::Accept { content: Body::from(r#"{"n":1.50}"#) });

@@ -72,7 +72,7 @@ pub fn run(command: &WorkflowCmd, library: &WorkflowLibrary, deps: Deps<'_>, opt
         WorkflowCmd::Graph { workflow, format } => draw(printer, library, workflow, *format),
         WorkflowCmd::New { name, from_call, print } => {
             let text = match from_call {
-                Some(_) if deps.calls.is_empty() => return Err(nothing_past()),
+                Some(_) if deps.calls.is_empty() => return Err(no_past_calls()),
                 Some(_) => from_history(name, &deps.calls),
                 None => template(name),
             };
@@ -80,7 +80,7 @@ pub fn run(command: &WorkflowCmd, library: &WorkflowLibrary, deps: Deps<'_>, opt
         }
         WorkflowCmd::FromHistory { name, write, .. } => {
             if deps.calls.is_empty() {
-                return Err(nothing_past());
+                return Err(no_past_calls());
             }
             save(printer, name, &from_history(name, &deps.calls), !write, deps.save)
         }
@@ -130,7 +130,7 @@ pub fn test_made(made: &TestMade, options: &Options, io: Io) -> u8 {
     })
 }
 
-fn nothing_past() -> Stop {
+fn no_past_calls() -> Stop {
     Failure::new(FailureKind::InvalidArguments, "the history has no such tool calls")
         .hint("the history stores calls of `switchboard call` and the console, up to [history] calls")
         .into()

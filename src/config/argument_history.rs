@@ -30,7 +30,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_written_is_private_and_read_back() {
+    fn the_file_is_private_and_can_be_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         assert_eq!(load_recall(&state), Recall::default());

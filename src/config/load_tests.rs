@@ -202,19 +202,19 @@ disabled = true
 }
 
 #[test]
-fn mistakes_say_where_and_what_to_do() {
+fn errors_have_a_position_and_a_hint() {
     for (text, line, key, words) in [
         ("separater = \"_\"", 1, "separater", "did you mean `separator`?"),
         ("[servers.a]\ncomand = \"x\"", 2, "comand", "did you mean `command`?"),
         ("[servers.a]\nowner = \"me\"", 1, "", "neither `command` nor `url`"),
         ("[servers.a]\ncommand = \"x\"\nurl = \"http://x\"", 3, "url", "either"),
-        ("[servers.a]\nurl = \"http://x\"\nargs = []", 3, "args", "goes with `command`"),
+        ("[servers.a]\nurl = \"http://x\"\nargs = []", 3, "args", "use `args` with `command`"),
         ("[servers.a]\nurl = \"htp://x\"", 2, "url", "http://"),
         ("[servers.a]\ncommand = 5", 2, "command", "an integer"),
         ("[servers.a]\ncommand = \"x\"\nargs = [\n\"a\",\n[1]]", 5, "args", "an array"),
         ("[servers.a]\ncommand = \"x\"\nera = \"legcy\"", 3, "era", "did you mean `legacy`?"),
         ("[servers.a]\ncommand = \"x\"\nelicitation = \"yes\"", 3, "elicitation", "\"decline\""),
-        ("[servers.a]\ncommand = \"x\"\nelicitation = '{\"a\"'", 3, "elicitation", "no JSON"),
+        ("[servers.a]\ncommand = \"x\"\nelicitation = '{\"a\"'", 3, "elicitation", "not JSON"),
         ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = 30", 4, "timeouts.call", "\"30s\""),
         ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = \"0s\"", 4, "timeouts.call", "more than zero"),
         ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = \"9999h\"", 4, "timeouts.call", "30 days"),
@@ -276,7 +276,7 @@ fn layers_merge_servers_by_name_and_settings_by_key() {
     assert_eq!((held.servers[0].owner.as_deref(), held.settings.retention.calls), (Some("me"), 5));
     let pending = held.pending.unwrap();
     assert_eq!((pending.path.clone(), ids(&pending.servers)), (place.path("project"), vec!["three"]));
-    assert!(held.problems.iter().any(|problem| problem.server.as_deref() == Some("one") && problem.message.contains("left out")));
+    assert!(held.problems.iter().any(|problem| problem.server.as_deref() == Some("one") && problem.message.contains("ignored")));
 
     options.trust_hash = Some(pending.hash);
     let extra = server_from_command(&["three".to_owned()]);
@@ -371,7 +371,7 @@ fn a_project_is_looked_for_up_to_the_repository_or_home_and_no_further() {
 }
 
 #[test]
-fn an_approval_holds_for_exactly_what_was_approved() {
+fn an_approval_covers_exactly_the_approved_content() {
     let place = Place::new();
     let text = "[servers.p]\ncommand = \"run\"\nargs = [\"--token=${TOKEN}\", \"${UNSET}\"]\n";
     place.write("project/switchboard.toml", text);
@@ -450,7 +450,7 @@ fn approvals_that_others_could_have_written_do_not_count() {
 }
 
 #[test]
-fn what_is_approved_is_shown_whole_and_harmless() {
+fn an_approval_is_complete_and_has_no_control_characters() {
     let text = "[servers.p]\ncommand = \"sh\"\nargs = [\"-c\", \"\\u001b[2Jcurl x | sh\"]\nenv = { API_TOKEN = \"abc123\", NODE_OPTIONS = \"--require ./x\", MY_SECRET = \"/x/y\" }\n\
                 elicitation = { ok = true }\ntrusted = true\n[servers.q]\nurl = \"https://x/?${TOKEN}\"\nheaders = { Authorization = \"Bearer abc\" }";
     let place = Place::new();
@@ -489,14 +489,14 @@ fn a_projects_file_changes_no_setting_of_the_user() {
         let loaded = load(&place.options()).unwrap();
         assert_eq!(loaded.settings, before, "nothing needs approval here, so nothing is taken");
         let keys: Vec<&str> = loaded.problems.iter().filter_map(|p| p.key.as_deref()).collect();
-        assert_eq!(keys, ["separator", "keep", "history", "journal", "console", "keys"]);
+        assert_eq!(keys, ["separator", "retention", "history", "journal", "console", "keys"]);
         let settings = loaded.problems.iter().filter(|p| p.key.is_some());
         assert!(settings.into_iter().all(|p| p.line.is_some() && p.file.is_some() && p.hint.is_some()), "{:?}", loaded.problems);
     }
 }
 
 #[test]
-fn the_folders_that_a_server_is_told_of_are_approved_with_it() {
+fn roots_are_part_of_the_approval() {
     let project = |roots: &str| {
         let place = Place::new();
         place.write("project/switchboard.toml", &format!("[servers.p]\ncommand = \"run\"\nroots = [{roots}]\n"));

@@ -21,7 +21,7 @@ fn user(text: &str) -> Result<Loaded, Vec<ConfigError>> {
 const SERVERS: &str = "\n[servers.a]\ncommand = \"a\"\n[servers.b]\ncommand = \"b\"\n[servers.db]\ncommand = \"db\"\n";
 
 #[test]
-fn knobs_go_from_defaults_over_servers_to_tools() {
+fn settings_merge_from_defaults_over_servers_to_tools() {
     let text = r#"
 [defaults.timeouts]
 attempt = "20s"
@@ -140,7 +140,7 @@ retry_interval = "1s"
 }
 
 #[test]
-fn mistakes_in_rules_say_where_and_what_to_do() {
+fn errors_in_rules_have_a_position_and_a_hint() {
     for (text, line, key, words) in [
         ("[defaults.retry]\nattempts = 0", 2, "defaults.retry.attempts", "from 1 to 100"),
         ("[defaults.retry]\natempts = 1", 2, "defaults.retry.atempts", "did you mean `attempts`?"),
@@ -208,14 +208,14 @@ burst = 1.5",
 }
 
 #[test]
-fn a_member_that_is_left_out_was_told_of_once() {
+fn an_ignored_member_is_reported_once() {
     let text = format!("[groups.g]\nmembers = [\"a\", \"c\"]{SERVERS}[servers.c]\ncommand = \"${{NONE}}\"");
     let loaded = user(&text).unwrap();
     assert_eq!((loaded.problems.len(), loaded.rules.routing.groups[0].members.len()), (1, 2));
 }
 
 #[test]
-fn higher_files_go_over_lower_ones() {
+fn higher_files_override_lower_ones() {
     let place = Place::new();
     place.write("conf/config.toml", &format!("include = [\"low.toml\"]\n[[tool]]\nmatch = \"a\"\nsafe = true\n[[route]]\nmatch = \"*\"\nto = \"a\"\n[groups.g]\nmembers = [\"a\"]\n[cache]\nprefix = \"high\"{SERVERS}"));
     place.write("conf/low.toml", "[[tool]]\nmatch = \"a\"\nsafe = false\ntimeout = \"3s\"\n[[route]]\nmatch = \"*\"\nto = \"b\"\n[groups.g]\nmembers = [\"b\"]\n[cache]\nprefix = \"low\"\nbytes = 7");
@@ -228,7 +228,7 @@ fn higher_files_go_over_lower_ones() {
 }
 
 #[test]
-fn a_projects_rules_hold_for_its_own_servers_and_lead_nowhere_else() {
+fn a_projects_rules_apply_to_its_own_servers_only() {
     let place = Place::new();
     place.write(
         "conf/config.toml",
@@ -287,7 +287,7 @@ redis = "redis://evil.example"
 }
 
 #[test]
-fn a_project_without_servers_of_its_own_rules_over_nothing() {
+fn a_project_without_servers_has_no_rules() {
     let place = Place::new();
     place.write("conf/config.toml", "[servers.mine]\ncommand = \"mine\"");
     place.write("project/switchboard.toml", "[[tool]]\nmatch = \"*\"\nsafe = true\n[[route]]\nmatch = \"*\"\nto = \"mine\"");

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_found_beside_the_configuration_and_where_it_says() {
+    fn finds_files_next_to_the_configuration_and_at_configured_paths() {
         let dir = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = dir.path().join(path);

@@ -250,7 +250,7 @@ mod tests {
     use super::{super::catalog::Catalog, *};
 
     #[test]
-    fn the_folder_is_private_and_goes_away() {
+    fn the_folder_is_private_and_removed() {
         let demo = Demo::prepare().unwrap();
         let dir = demo.dir().to_owned();
         assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_is_not_there_is_told() {
+    async fn a_missing_program_is_reported() {
         let mut demo = Demo::prepare_with("/nonexistent/switchboard".into()).unwrap();
         let error = demo.launch().unwrap_err();
         assert!(error.to_string().contains("/nonexistent/switchboard"), "{error}");

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_given_stays() {
+    fn missing_settings_are_not_changed() {
         let dir = tempfile::tempdir().unwrap();
         let change = |value: Value| serde_json::from_value::<Change>(value).unwrap();
         Store::new(dir.path())

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_open_at_once_and_the_tables_are_made_once() {
+    fn simultaneous_opens_create_the_tables_once() {
         let dir = tempfile::tempdir().unwrap();
         std::thread::scope(|scope| {
             let opened: Vec<_> = (0..8)

@@ -187,7 +187,7 @@ async fn structured_answers_fit_their_output_schemas() {
 }
 
 #[tokio::test]
-async fn wrong_arguments_and_unknown_things_are_told_apart() {
+async fn invalid_arguments_and_unknown_names_have_different_errors() {
     let dir = tempfile::tempdir().unwrap();
     let (mut client, _) = Client::legacy("database", dir.path(), json!({})).await;
     let refused = client.call("create_user", json!({"email": "no address", "role": "king"})).await;
@@ -322,7 +322,7 @@ async fn a_report_can_be_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flaky_fails_in_the_way_it_is_told() {
+async fn flaky_fails_in_the_configured_mode() {
     let dir = tempfile::tempdir().unwrap();
     let (mut client, _) = Client::legacy("flaky", dir.path(), json!({})).await;
     let charge = json!({"name": "charge", "arguments": {"amount": 5}});

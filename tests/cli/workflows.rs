@@ -235,7 +235,7 @@ fn workflows_are_listed_drawn_created_and_tested() {
     assert!(home.run(&["--demo", "workflow", "graph", "onboard_new_user", "--format", "dot"]).ends(0).out.starts_with("digraph"));
     assert_eq!(home.run(&["workflow", "schema"]).ends(0).json()["type"], "object");
     home.own(&["workflow", "new", "mine"]).ends(0).says("mine.toml");
-    home.own(&["workflow", "new", "mine"]).ends(2).says("there already");
+    home.own(&["workflow", "new", "mine"]).ends(2).says("exists already");
     assert!(home.own(&["workflow", "list"]).ends(0).out.contains("mine"));
     home.workflow(
         "hello.toml",
@@ -307,7 +307,7 @@ fn a_test_is_made_from_a_run_and_needs_no_servers() {
     let found = home.own(&["run", "find", "--json"]).ends(0).json();
     for name in ["first", "second"] {
         let line = ["workflow", "test-from-run", &run_of(&found), "--case", name, "--write"];
-        home.own(&line).ends(0).says("find.test.toml").says("since each run has its own: output.run");
+        home.own(&line).ends(0).says("find.test.toml").says("because they differ in each run: output.run");
     }
     let tried = home.own(&["workflow", "test"]).ends(0);
     assert!(tried.out.contains("find: first") && tried.out.contains("2 cases, 0 failed"), "{}", tried.out);
@@ -471,7 +471,7 @@ fn a_workflow_is_made_of_past_calls_and_runs() {
     home.own(&["workflow", "new", "again", "--from-call", made["call"].as_str().unwrap()]).ends(0);
     // The user is there already, which the tool says.
     home.own(&["run", "again"]).ends(1).says("database_create_user");
-    home.own(&["workflow", "new", "other", "--from-call", "1"]).ends(2).says("no such calls");
+    home.own(&["workflow", "new", "other", "--from-call", "1"]).ends(2).says("no such tool calls");
     // A run of the demo is stored in the journal and does not change the history.
     home.own(&["--demo", "--yes", "run", "onboard_new_user", "email=zoe@example.com", "name=Zoe"]).ends(0);
     home.own(&["workflow", "from-history", "--ids", made["call"].as_str().unwrap()]).ends(0);
