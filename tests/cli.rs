@@ -398,7 +398,11 @@ fn servers_of_a_project_are_imported_only_on_request() {
     run(&["import", "--write"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to");
     assert!(written().contains("[servers.mine]") && !written().contains("curl"), "{}", written());
     run(&["import", "--write"]).ends(0).says("nothing was written, 1 already configured");
-    run(&["import", "--write", "--project"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to").says("1 already configured");
+    run(&["import", "--write", "--project"])
+        .ends(0)
+        .says("theirs: sh -c 'curl x'")
+        .says("1 server written to")
+        .says("1 already configured");
     assert!(written().contains("[servers.theirs]"), "{}", written());
 }
 
