@@ -1,11 +1,11 @@
-//! Large results: from Enter to what stands on the screen, and the memory that stays taken.
+//! Large results: time from Enter to the screen, and the memory that remains allocated.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark prints, and ends where it cannot go on"
+    reason = "a benchmark prints, and panics on errors"
 )]
 
 mod support;

@@ -5,7 +5,7 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark prints, and ends where it cannot go on"
+    reason = "a benchmark prints, and panics on errors"
 )]
 
 mod support;
@@ -58,7 +58,7 @@ fn main() {
     });
 }
 
-/// A server at the end of a pipe in memory that answers every request at once.
+/// A server at the end of a pipe in memory that answers every request immediately.
 async fn parrot(stream: DuplexStream) {
     let (read, mut write) = tokio::io::split(stream);
     let mut lines = BufReader::new(read).lines();
@@ -181,7 +181,7 @@ impl Connector for Connect {
 
 fn engine(connect: Connect, servers: usize, change: impl Fn(&mut ServerSpec)) -> Arc<Engine> {
     let epoch = Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 };
-    let options = EngineOptions { epoch, separator: "_".into(), keep: Retention::default(), seed: Some(1) };
+    let options = EngineOptions { epoch, separator: "_".into(), retention: Retention::default(), seed: Some(1) };
     let engine = Engine::new(options, Arc::new(connect));
     let specs = (0..servers).map(|n| {
         let launch = Transport::Http { url: "http://in.memory".into(), headers: vec![], socket: None };
@@ -197,18 +197,18 @@ async fn overhead() {
     let (_keep, peer) = client();
     let (_keep_too, under) = client();
     let plain = engine(Connect { peer: Some(under.clone()), bad: Way::Quick }, 1, |spec| {
-        spec.policy.breaker.on = false;
+        spec.policy.breaker.enabled = false;
         spec.policy.retry.attempts = 1;
-        spec.policy.load.in_flight = 0;
+        spec.policy.concurrency.in_flight = 0;
     });
     let full = engine(Connect { peer: Some(under), bad: Way::Quick }, 1, |spec| {
         spec.trusted = true;
-        spec.policy.hedge.on = true;
+        spec.policy.hedge.enabled = true;
         spec.policy.hedge.after = Some(Duration::from_secs(10));
         spec.policy.attempt = Some(Duration::from_secs(20));
-        spec.policy.load.per_second = 1e6;
-        spec.policy.load.burst = 1000;
-        spec.policy.cache.keep = CacheMode::ReadOnly;
+        spec.policy.rate_limit.per_second = 1e6;
+        spec.policy.rate_limit.burst = 1000;
+        spec.policy.cache.mode = CacheMode::ReadOnly;
         spec.policy.breaker.slow_rate = 0.5;
     });
     full.set_store(Some(Arc::new(Memory::new(64 << 20))));
@@ -256,7 +256,7 @@ fn watched(engine: &Engine) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_millis(33)).await;
-            while let Some(event) = tail.try_next().expect("one call at a time is no flood") {
+            while let Some(event) = tail.try_next().expect("one call at a time is not a flood") {
                 read_model.apply(&event);
             }
         }
@@ -268,7 +268,7 @@ async fn isolation() {
     report::heading("isolation: the 99th percentile of 19 servers while the 20th is bad");
     let well = others(Way::Quick).await;
     report::line("all well", "ms", &well).print();
-    for (way, what) in [(Way::Hangs, "one hangs"), (Way::Fails, "one fails at once"), (Way::Slow, "one is slow")] {
+    for (way, what) in [(Way::Hangs, "one hangs"), (Way::Fails, "one fails immediately"), (Way::Slow, "one is slow")] {
         let with = others(way).await;
         report::line(what, "ms", &with).against("all well", well.median()).print();
         // Ten per cent or five milliseconds, whichever is more.
@@ -295,7 +295,7 @@ async fn others(bad: Way) -> Series {
                         return took;
                     };
                     if server == 0 {
-                        // A breaker that refuses at once would make this a loop of refusals and nothing else.
+                        // A breaker that refuses immediately would reduce this to a loop of refusals.
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     } else {
                         took.push(settled.timings.total());

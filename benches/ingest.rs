@@ -5,7 +5,7 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark prints, and ends where it cannot go on"
+    reason = "a benchmark prints, and panics on errors"
 )]
 
 mod support;
@@ -87,7 +87,7 @@ impl Log {
     }
 
     fn publish(&self, kind: EventKind) {
-        let mut read_model = self.read_model.lock().expect("nobody panics");
+        let mut read_model = self.read_model.lock().expect("no thread panics");
         let event = Arc::new(Event { seq: read_model.seq + 1, at: self.now(), kind });
         read_model.apply(&event);
         self.tail.send(&event);
@@ -95,7 +95,7 @@ impl Log {
     }
 
     fn watch(&self) -> (ConsoleState, Tail) {
-        let read_model = self.read_model.lock().expect("nobody panics");
+        let read_model = self.read_model.lock().expect("no thread panics");
         let tail = self.tail.subscribe(read_model.seq);
         (read_model.clone(), tail)
     }

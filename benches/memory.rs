@@ -1,6 +1,6 @@
 //! Memory under hostile servers: the peak above the base, and what is left ten seconds later.
 //!
-//! Promise: at most five times the largest message, and for servers with small messages at most the retention by design (`[keep]`
+//! Promise: at most five times the largest message, and for servers with small messages at most the retention by design (`[retention]`
 //! and `domain/bounds.rs`). `cargo bench --bench memory [-- WORD]`: only the rows whose names hold the word.
 
 #![allow(
@@ -8,7 +8,7 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark prints, and ends where it cannot go on"
+    reason = "a benchmark prints, and panics on errors"
 )]
 
 #[path = "../tests/support/hostile.rs"]
@@ -107,7 +107,9 @@ impl Row {
             } else {
                 format!("command = {own:?}\nargs = [\"attack\", {:?}, \"{}\", \"{}\"]\n", self.mode, self.count, self.bytes)
             };
-            text.push_str(&format!("[servers.h{n}]\n{launch}trusted = true\nretry = {{ attempts = 1 }}\nbreaker = {{ on = false }}\n"));
+            text.push_str(&format!(
+                "[servers.h{n}]\n{launch}trusted = true\nretry = {{ attempts = 1 }}\nbreaker = {{ enabled = false }}\n"
+            ));
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("config.toml"), text).expect("a file");
@@ -141,7 +143,7 @@ impl Row {
         watch.end()
     }
 
-    /// The console: the call is made by hand, and in bursts where the row wants many.
+    /// The console: the call is made from the call pane, or as a burst where the row needs many.
     fn console(&self) {
         let folder = self.configuration();
         let file = folder.path().join("config.toml").display().to_string();

@@ -1,7 +1,7 @@
 //! What the runner adds to each step of a workflow, on top of the calls that the steps make: without a journal, and with
 //! one on the disk, which is written to before each send. And the memory of a loop over many items.
 //!
-//! The connection lives in memory and answers at once; the same calls are made directly, one after another, as
+//! The connection is in memory and answers immediately; the same calls are made directly, one after another, as
 //! the bare minimum of the same run. Each loop runs in a process of its own, whose peak the kernel tells.
 
 #![allow(
@@ -9,7 +9,7 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark prints, and ends where it cannot go on"
+    reason = "a benchmark prints, and panics on errors"
 )]
 
 mod support;
@@ -67,7 +67,7 @@ fn options() -> EngineOptions {
     EngineOptions {
         epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
         separator: "_".into(),
-        keep: Retention::default(),
+        retention: Retention::default(),
         seed: Some(1),
     }
 }
@@ -81,16 +81,16 @@ async fn connected(engine: &Engine) {
     }
 }
 
-/// An engine that writes its runs down, and the folder where.
-fn journaled(keep: Retention) -> (Arc<Engine>, tempfile::TempDir) {
+/// Returns an engine with a journal, and the folder of the journal.
+fn journaled(retention: Retention) -> (Arc<Engine>, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = Store::open(&folder.path().join("runs.sqlite"), 0).expect("a store");
-    (Engine::journaled(EngineOptions { keep, ..options() }, Arc::new(Prompt), Arc::new(store)), folder)
+    (Engine::journaled(EngineOptions { retention, ..options() }, Arc::new(Prompt), Arc::new(store)), folder)
 }
 
 /// Runs one loop, journal and all, and tells the kernel's count of what it took.
 async fn one_loop(items: usize) {
-    // As the command line keeps for a run, of which nobody looks at the calls.
+    // The retention of headless commands.
     let (engine, _folder) = journaled(Retention { calls: 500, frames: 500, ..Retention::default() });
     connected(&engine).await;
     let before = peak();
@@ -102,7 +102,7 @@ async fn one_loop(items: usize) {
 /// The most that was resident so far, in megabytes.
 fn peak() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is told");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is reported");
     line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") * 1024.0 / 1e6
 }
 
@@ -164,7 +164,7 @@ async fn added(engine: &Arc<Engine>, name: &str, text: &str) {
     watcher.abort();
     let (bare, run, more) = (Series::new(bare), Series::new(run), Series::new(more));
     report::heading(&format!("runner: {STEPS} steps {name}, {ROUNDS} times"));
-    report::line("a call by itself", "µs", &bare).print();
+    report::line("a call alone", "µs", &bare).print();
     report::line("a step of a run, its call included", "µs", &run).against("the call", bare.median()).print();
     report::line("what the runner adds to a step", "µs", &more).promise(Of::Median, 50.0).print();
 }
@@ -200,7 +200,7 @@ fn watched(engine: &Arc<Engine>) -> (tokio::task::JoinHandle<()>, Arc<Mutex<Cons
     (watching, seen)
 }
 
-/// The calls by themselves, one after another, made and waited for as the runner does.
+/// The calls alone, one after another, made and awaited like the runner does.
 async fn calls(engine: &Arc<Engine>) -> Duration {
     let began = Instant::now();
     for n in 0..STEPS {
@@ -259,7 +259,7 @@ fn each(items: usize, parallel: usize) -> String {
     )
 }
 
-/// Connections that answer at once with what they were given.
+/// Connections that answer immediately with their fixed response.
 struct Prompt;
 
 struct Answering(Arc<dyn ClientHandler>);

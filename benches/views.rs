@@ -1,6 +1,6 @@
 //! How long frames, filters and sorts of the console take over a thousand and a million calls.
 //!
-//! `cargo bench --bench views` prints the median and the worst of each, beside what is allowed, and fails when one
+//! `cargo bench --bench views` prints the median and the worst of each, next to the allowed values, and fails when one
 //! is over it: the median of frames that are drawn again and again, the worst where a person waits for each single
 //! one (keys, steps of work, frames of a large result). Plain measuring: what counts here are milliseconds.
 
@@ -9,7 +9,7 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark prints, and ends where it cannot go on"
+    reason = "a benchmark prints, and panics on errors"
 )]
 
 #[path = "views/large.rs"]
@@ -93,7 +93,7 @@ fn model(calls: u64, tools: u64) -> Model {
     model_of(calls, tools, 1)
 }
 
-/// A console that saw so many calls, one each `gap` milliseconds.
+/// A console after `n` calls, one each `gap` milliseconds.
 fn model_of(calls: u64, tools: u64, gap: u64) -> Model {
     let read_model = ConsoleState::new(Epoch::default(), "_", Retention::default());
     let setup = Setup {
@@ -117,7 +117,7 @@ fn model_of(calls: u64, tools: u64, gap: u64) -> Model {
         model.update(Msg::Events(events.collect()));
     };
     send(&mut model, 0, &mut server_events(tools).into_iter());
-    // A second at once, told when it is over, so that the last minute is where the clock is.
+    // One second of events at a time, sent at its end, so that the clock is in the last minute.
     let second = 1000 / gap;
     for start in (0..calls).step_by(usize::try_from(second).expect("a small number")) {
         let end = (start + second).min(calls);

@@ -5,7 +5,7 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark prints, and ends where it cannot go on"
+    reason = "a benchmark prints, and panics on errors"
 )]
 
 mod support;
@@ -51,14 +51,14 @@ async fn measure() {
     let options = EngineOptions {
         epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
         separator: "_".into(),
-        keep: Retention::default(),
+        retention: Retention::default(),
         seed: None,
     };
     let engine = Engine::new(options, Arc::new(Connections::new(None)));
     engine.apply(vec![ServerSpec::new("s", launch)]);
     ready(&engine).await;
     let (mut pipe, _) = Pipe::start(&words);
-    for (tool, what) in [("parrot", "a call that is answered at once"), ("nap", "a call that takes 5 ms")] {
+    for (tool, what) in [("parrot", "a call with an immediate answer"), ("nap", "a call that takes 5 ms")] {
         // By turns, so that the machine's moods hit both alike; the first ones only warm up.
         let (mut bare, mut wire, mut total, mut whole) = (vec![], vec![], vec![], vec![]);
         let (_, mut tail) = engine.watch();
@@ -102,7 +102,7 @@ async fn ready(engine: &Engine) {
 async fn call(engine: &Engine, tail: &mut Tail, tool: &str) -> Arc<Settled> {
     let id = engine.submit(CallSpec::tool(ToolId::new(ServerId::from("s"), tool), "{}", Origin::Cli));
     loop {
-        let event = tail.next().await.expect("one call at a time is no flood").expect("the engine lives");
+        let event = tail.next().await.expect("one call at a time is not a flood").expect("the engine lives");
         match &event.kind {
             EventKind::CallSettled { call, settled } if *call == id => return settled.clone(),
             _ => {}

@@ -1,6 +1,6 @@
 //! How long it takes to parse, check and lay out a workflow of a thousand steps, and to evaluate expressions.
 //!
-//! `cargo bench --bench workflow` prints the median and the worst of each, beside what is allowed, and fails when a
+//! `cargo bench --bench workflow` prints the median and the worst of each, next to the allowed values, and fails when a
 //! median is over it.
 
 #![allow(
@@ -8,7 +8,7 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark prints, and ends where it cannot go on"
+    reason = "a benchmark prints, and panics on errors"
 )]
 
 use std::{

@@ -1,6 +1,6 @@
 //! Safe file access: bounded reads of regular files, writes that follow no link.
 //!
-//! Owns the rules for files that somebody else may have prepared (a repository, a shared folder). `config`, `cli`, `tui`
+//! Owns the rules for files from an untrusted source (a repository, a shared folder). `config`, `cli`, `tui`
 //! and `app` call it. A read checks the open descriptor, never a path that could be swapped afterwards. A write goes to
 //! a new file that is renamed over the old one, so that neither a symbolic nor a hard link leads it elsewhere.
 
@@ -25,7 +25,7 @@ pub enum Unreadable {
     NotRegular,
     /// It has more bytes than the limit.
     TooLarge(u64),
-    /// It lies inside the project, but a link on the way leads out of it.
+    /// It is inside the project as written, but a link leads out of it.
     Outside,
     /// Its text is not UTF-8.
     NotText,
@@ -59,18 +59,18 @@ impl From<io::Error> for Unreadable {
     }
 }
 
-/// Which files may be read.
+/// Limits of a read.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowed<'r> {
     /// The most bytes.
     pub bytes: u64,
-    /// The canonical folder that the file must lie in, whatever links lead to it.
+    /// The canonical folder that must contain the file after links are resolved.
     pub within: Option<&'r Path>,
 }
 
 /// Reads a regular file. Never waits for a pipe or a device, and never reads more than `allowed`.
 pub fn read(path: &Path, allowed: Allowed<'_>) -> Result<Vec<u8>, Unreadable> {
-    // To open some devices has effects of its own.
+    // Opening some devices has side effects.
     if !fs::metadata(path)?.is_file() {
         return Err(Unreadable::NotRegular);
     }
@@ -96,19 +96,19 @@ pub fn read(path: &Path, allowed: Allowed<'_>) -> Result<Vec<u8>, Unreadable> {
     Ok(bytes)
 }
 
-/// As [`read`], for UTF-8 text.
+/// Like [`read`], for UTF-8 text.
 pub fn read_text(path: &Path, allowed: Allowed<'_>) -> Result<String, Unreadable> {
     String::from_utf8(read(path, allowed)?).map_err(|_| Unreadable::NotText)
 }
 
-/// Whether the open file with this metadata is the one that `path` resolves to, and lies in `root`.
+/// Returns whether the open file with this metadata is the one that `path` resolves to, and is in `root`.
 fn lies_in(root: &Path, path: &Path, open: &fs::Metadata) -> bool {
     let Ok(real) = path.canonicalize() else { return false };
     let Ok(meta) = fs::symlink_metadata(&real) else { return false };
     real.starts_with(root) && (meta.dev(), meta.ino()) == (open.dev(), open.ino())
 }
 
-/// The path without `.` and `..`, judged by its text alone.
+/// Returns the path without `.` and `..`, without reading the file system.
 pub fn lexical(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
@@ -121,7 +121,7 @@ pub fn lexical(path: &Path) -> PathBuf {
     out
 }
 
-/// Creates a file of mode 0600 that must not exist yet, not even as a link.
+/// Creates a file with mode 0600. Fails if it exists, even as a link.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     create_as(path, bytes, Mode::Private)
 }
@@ -129,9 +129,9 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Who may read a new file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Its owner only, whatever the umask.
+    /// Its owner only, regardless of the umask.
     Private,
-    /// Whom the umask lets.
+    /// As the umask permits.
     Umask,
 }
 
@@ -146,16 +146,15 @@ fn create_as(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Writes a file of mode 0600: a new file in the same folder, renamed over the old one.
+/// Writes a file with mode 0600: a new file in the same folder, renamed over the old one.
 ///
-/// Refuses when `path` is a symbolic link or anything else but a regular file. The other names of a hard link keep
-/// what they had.
+/// Fails when `path` exists and is not a regular file. Other hard links of the old file are not changed.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_as(path, bytes, Mode::Private)
 }
 
-/// Writes a report that the user asked for at `path`, as [`replace`] does but readable as the umask says, since other
-/// programs pick it up. A pipe or a device is written to; of links only those of the system (`/dev/stdout`) are followed.
+/// Writes a report like [`replace`], but with the permissions of the umask, because other programs read it. Writes to pipes
+/// and devices; follows only the system's links (`/dev/stdout`).
 pub fn report(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let own = path.starts_with("/dev");
     match fs::symlink_metadata(path) {

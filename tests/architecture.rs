@@ -36,6 +36,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("toml_edit", &["config/"]),
     ("jsonc_parser", &["config/"]),
     ("notify", &["config/"]),
+    ("strsim", &["domain/spelling.rs"]),
 ];
 
 /// Names that pure code must not use: a runtime, the outside world, a clock.

@@ -1,4 +1,4 @@
-//! The real program, headless: its demo servers, its exit codes, its signals, what it leaves behind.
+//! Headless commands of the real program: demo servers, exit codes, signals, remaining files and processes.
 // Helpers outside of test functions: clippy lets only the functions themselves unwrap.
 #![allow(clippy::unwrap_used)]
 
@@ -20,8 +20,7 @@ mod store;
 #[path = "cli/workflows.rs"]
 mod workflows;
 
-/// A home of its own for every test: no configuration of the user is read, and what is left behind
-/// is seen.
+/// A separate home for every test: the user's configuration is not read, and remaining files are detected.
 struct Home {
     dir: TempDir,
 }
@@ -54,7 +53,7 @@ impl Home {
         Ran::of(line, self.command(line).output().unwrap())
     }
 
-    /// With the demo servers of these names.
+    /// Runs a command on the demo servers of these names.
     fn demo(&self, servers: &[&str], line: &[&str]) -> Ran {
         let mut all = vec!["--demo"];
         all.extend(servers.iter().flat_map(|name| ["--server", name]));
@@ -73,7 +72,7 @@ impl Drop for Home {
     }
 }
 
-/// The program of an example, which is built with the tests.
+/// Returns the path of an example program, which is built with the tests.
 fn example(name: &str) -> std::path::PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -139,7 +138,7 @@ fn a_call_is_answered_in_every_format() {
     assert_eq!((&json["outcome"], &json["server"], &json["tool"]), (&json!("ok"), &json!("database"), &json!("query_users")));
     assert!(json["timings"]["wire_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{json}");
     let human = home.demo(&["database"], &["call", "database/query_users", "limit=2"]).ends(0);
-    // The text repeats the structured content: people see it once, as one JSON document.
+    // The text repeats the structured content: it is printed once, as one JSON document.
     let emails = |content: &Value| content["users"].as_array().unwrap().iter().map(|user| user["email"].clone()).collect::<Vec<_>>();
     assert_eq!(emails(&human.json()), emails(&json["result"]["structuredContent"]));
     let lines = home.demo(&["analytics"], &["call", "analytics_report", "seconds=1", "--jsonl"]).ends(0);
@@ -150,13 +149,16 @@ fn a_call_is_answered_in_every_format() {
 }
 
 #[test]
-fn what_fails_is_replaced_and_the_way_is_told() {
+fn a_failed_call_uses_its_fallback_and_prints_its_trace() {
     let home = Home::new();
     let both = |line: &[&str]| home.demo(&["database", "flaky"], line);
     let charged = ["call", "flaky_charge", "amount=5", "--yes", "--inject", "flaky/charge=fail=1"];
     let json = both(&[&charged[..], &["--json"]].concat()).ends(0).json();
-    assert_eq!((&json["way"]["by"], &json["result"]["structuredContent"]["table"]), (&json!("database"), &json!("unconfirmed_charges")));
-    let stages: Vec<&str> = json["way"]["stages"].as_array().unwrap().iter().map(|s| s["stage"].as_str().unwrap()).collect();
+    assert_eq!(
+        (&json["trace"]["answered_by"], &json["result"]["structuredContent"]["table"]),
+        (&json!("database"), &json!("unconfirmed_charges"))
+    );
+    let stages: Vec<&str> = json["trace"]["events"].as_array().unwrap().iter().map(|s| s["event"].as_str().unwrap()).collect();
     assert!(stages.contains(&"not_repeated") && stages.contains(&"fallback"), "{stages:?}");
     both(&charged).ends(0).says("fallback to database_insert_record");
     both(&["call", "flaky_status", "--breaker", "flaky=hold-open"]).ends(3).says("held open manually");
@@ -169,18 +171,18 @@ fn what_fails_is_replaced_and_the_way_is_told() {
 fn wrong_arguments_are_refused_before_anything_is_sent() {
     let home = Home::new();
     let call = |line: &[&str]| home.demo(&["database"], &[&["call"], line].concat());
-    call(&["database_query_users", "limit=many"]).ends(2).says("wants an integer");
+    call(&["database_query_users", "limit=many"]).ends(2).says("expects an integer");
     call(&["database_query_users", "limit=1000", "role=king"]).ends(2).says("/limit").says("/role");
     call(&["database_nothing"]).ends(2).says("no tool \"database_nothing\"");
     call(&["database_query_users", "--args", "@nowhere.json"]).ends(2).says("nowhere.json cannot be read");
-    home.demo(&["nobody"], &["tools"]).ends(2).says("nobody");
+    home.demo(&["unknown"], &["tools"]).ends(2).says("unknown");
     home.run(&["toolz"]).ends(2).says("did you mean \"tools\"");
     home.run(&["tools", "--config", "missing.toml"]).ends(2).says("missing.toml");
     home.run(&["tools"]).ends(2).says("no server is configured");
 }
 
 #[test]
-fn what_destroys_needs_yes() {
+fn destructive_calls_need_yes() {
     let home = Home::new();
     let line = ["call", "database_delete_user", "userId=u_1001"];
     home.demo(&["database"], &line).ends(6).says("--yes");
@@ -200,7 +202,7 @@ fn failures_of_tools_servers_and_time_have_their_codes() {
 }
 
 #[test]
-fn one_bad_server_takes_nothing_from_the_others() {
+fn a_bad_server_does_not_affect_the_others() {
     let home = Home::new();
     let state = home.path().join("state");
     std::fs::create_dir(&state).unwrap();
@@ -253,7 +255,7 @@ fn a_server_on_the_command_line_needs_no_configuration() {
 }
 
 #[test]
-fn the_users_settings_hold_without_the_users_servers() {
+fn the_users_settings_apply_without_the_users_servers() {
     let home = Home::new();
     let config = home.path().join("conf");
     std::fs::create_dir(&config).unwrap();
@@ -261,16 +263,16 @@ fn the_users_settings_hold_without_the_users_servers() {
     let text = "separator = \"-\"\n[defaults.timeouts]\nconnect = \"250ms\"\n[servers.mine]\ncommand = \"./mine\"\n";
     std::fs::write(config.join("config.toml"), text).unwrap();
     let run = |line: &[&str]| Ran::of(line, home.command(line).env("SWITCHBOARD_CONFIG_DIR", &config).output().unwrap());
-    // A program that says nothing is given up after the user's time, not after the built-in half minute.
+    // A silent program fails after the user's timeout, not after the built-in half minute.
     let silent = run(&["servers", "--", "sleep", "60"]).ends(3).says("no answer within 250 ms");
     assert!(!silent.err.contains("mine") && !silent.out.contains("mine"), "{}{}", silent.out, silent.err);
-    // The demo's own workflows and rules name its tools as the built-in settings have them.
+    // The demo's workflows and rules use the exposed names of the default settings.
     let tools = run(&["--demo", "tools"]).ends(0);
     assert!(tools.out.contains("database_query_users") && !tools.out.contains("mine"), "{}", tools.out);
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let home = Home::new();
     let mut child = home.command(&["--demo", "tools", "--schema"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
@@ -281,7 +283,7 @@ fn a_reader_that_goes_away_is_no_error() {
 
 /// Each of the bad servers' lines was parsed again from ten thousand places, on one of two workers.
 #[test]
-fn a_line_that_is_much_work_holds_up_nobody() {
+fn an_expensive_line_does_not_block_other_servers() {
     let home = Home::new();
     let bad = example("badserver");
     let server = |name: &str, mode: &str| format!("[servers.{name}]\ncommand = {bad:?}\nargs = [\"{mode}\"]\n");
@@ -293,7 +295,7 @@ fn a_line_that_is_much_work_holds_up_nobody() {
 }
 
 #[test]
-fn a_schema_that_is_much_work_does_not_keep_a_tool_from_being_called() {
+fn an_expensive_schema_does_not_prevent_a_call() {
     let home = Home::new();
     let bad = example("badserver");
     let run = |line: &[&str]| home.run(&[line, &["--", bad.to_str().unwrap(), "schemas"]].concat());
@@ -360,25 +362,25 @@ fn a_project_file_starts_nothing_before_it_is_approved() {
     assert!(!project.join("started").exists());
     run(&["tools", "--no-project-config"]).ends(2);
     let hash = refused.err.split_once("approve --hash ").unwrap().1[..64].to_owned();
-    let shown = run(&["approve"]).ends(6).says("nobody can be asked").says(&format!("approve --hash {hash}"));
+    let shown = run(&["approve"]).ends(6).says("there is no terminal").says(&format!("approve --hash {hash}"));
     assert!(shown.out.contains("touch started") && shown.out.contains(&hash), "{}", shown.out);
-    run(&["approve", "--hash", &"0".repeat(64)]).ends(6).says("another hash");
+    run(&["approve", "--hash", &"0".repeat(64)]).ends(6).says("a different hash");
     run(&["tools"]).ends(6);
     run(&["tools", "--trust", &hash]).ends(3);
     std::fs::remove_file(project.join("started")).unwrap();
     run(&["approve", "--hash", &hash]).ends(0);
     run(&["tools"]).ends(3).says("touch started");
     assert!(project.join("started").exists());
-    // Another file needs another approval: the old hash does nothing any more.
+    // Another file needs another approval: the old hash has no effect.
     std::fs::write(project.join("switchboard.toml"), "[servers.mine]\ncommand = \"touch\"\nargs = [\"other\"]\n").unwrap();
     run(&["approve", "--hash", &hash]).ends(6);
     run(&["approve", "--yes"]).ends(0);
-    assert_eq!(run(&["approve", "--yes"]).ends(0).out, "There is nothing to approve here.\n");
+    assert_eq!(run(&["approve", "--yes"]).ends(0).out, "Nothing to approve.\n");
     assert!(!project.join("other").exists(), "to approve starts nothing");
 }
 
 #[test]
-fn what_came_with_a_project_is_imported_only_by_name() {
+fn servers_of_a_project_are_imported_only_on_request() {
     let home = Home::new();
     let project = home.path().join("project");
     std::fs::create_dir_all(project.join(".git")).unwrap();
@@ -395,8 +397,12 @@ fn what_came_with_a_project_is_imported_only_by_name() {
     assert!(shown.out.contains("[servers.mine]") && !shown.out.contains("theirs"), "{}", shown.out);
     run(&["import", "--write"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to");
     assert!(written().contains("[servers.mine]") && !written().contains("curl"), "{}", written());
-    run(&["import", "--write"]).ends(0).says("nothing was written, 1 was there already");
-    run(&["import", "--write", "--project"]).ends(0).says("theirs: sh -c 'curl x'").says("1 server written to").says("1 was there already");
+    run(&["import", "--write"]).ends(0).says("nothing was written, 1 already configured");
+    run(&["import", "--write", "--project"])
+        .ends(0)
+        .says("theirs: sh -c 'curl x'")
+        .says("1 server written to")
+        .says("1 already configured");
     assert!(written().contains("[servers.theirs]"), "{}", written());
 }
 
@@ -407,6 +413,6 @@ fn texts_of_the_program_itself_are_printed() {
     assert!(home.run(&["man"]).ends(0).out.contains("EXIT STATUS"));
     assert!(home.run(&["completions", "zsh"]).ends(0).out.starts_with("#compdef switchboard"));
     assert!(home.run(&["--version"]).ends(0).out.starts_with("switchboard "));
-    let nothing = home.run(&["import"]).ends(0).says("no servers of other programs");
+    let nothing = home.run(&["import"]).ends(0).says("no servers of other clients");
     assert_eq!(nothing.out, "");
 }

@@ -1,4 +1,4 @@
-//! The bare minimum of a client: blocking writes and reads of whole lines, nothing kept, nothing shown.
+//! The bare minimum of a client: blocking writes and reads of whole lines, nothing stored, nothing shown.
 
 use std::{
     io::{BufRead, BufReader, Write},

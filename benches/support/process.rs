@@ -33,7 +33,7 @@ pub struct Work {
     pub ticks: u64,
     /// Time on a processor.
     pub cpu: Duration,
-    /// How often a thread of it went to sleep by itself.
+    /// Number of voluntary context switches.
     pub naps: u64,
 }
 

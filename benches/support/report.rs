@@ -1,4 +1,4 @@
-//! Figures on stdout: what was measured, what was promised, and how that stands to the bare minimum of the same run.
+//! Report on stdout: measured values, promised limits, and the ratio to the bare minimum of the same run.
 
 use std::time::Duration;
 
@@ -103,8 +103,8 @@ impl<'a> Line<'a> {
                 Of::Median => (series.median(), ""),
                 Of::Max => (series.max(), "max "),
             };
-            let kept = if value < below || value == 0.0 && below == 0.0 { "kept" } else { "NOT KEPT" };
-            text.push_str(&format!("  promise {which}< {below:.2} {unit}: {kept}"));
+            let met = if value < below || value == 0.0 && below == 0.0 { "met" } else { "NOT MET" };
+            text.push_str(&format!("  promise {which}< {below:.2} {unit}: {met}"));
         }
         if let Some((peer, value)) = self.peer {
             text.push_str(&format!("  {:.2} x {peer} ({value:.2} {unit})", series.median() / value));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// How long the tool `nap` takes.
 pub const NAP: Duration = Duration::from_millis(5);
-/// What the large results begin with: no character that could stand in its place before, as only changes are drawn.
+/// Start of the large results: characters that were not at that position before, because only changes are drawn.
 pub const BEGIN: &str = "@@@@@@@@";
 
 /// The words that run a server: `plain`, or `silent`, which never answers.

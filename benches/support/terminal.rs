@@ -120,7 +120,7 @@ impl Terminal {
         let _ = self.child.wait();
     }
 
-    /// Waits for the end of a program that ends by itself.
+    /// Waits for the end of a program that exits on its own.
     pub fn wait(mut self) {
         let _ = self.child.wait();
     }

@@ -38,7 +38,7 @@ impl Desk {
         Desk { model, calls: vec![], working: 0, done: mpsc::channel(), frames: vec![] }
     }
 
-    /// Gives a message and draws; work is done on threads beside, as the console does it.
+    /// Sends a message and draws; background jobs run on other threads, as in the console.
     fn give(&mut self, msg: Msg) -> Buffer {
         let start = Instant::now();
         let commands = self.model.update(msg);
@@ -177,7 +177,7 @@ pub fn play(model: Model, seq: u64, result: Body) -> Vec<(&'static str, Vec<Dura
     desk.key(KeyCode::Char('N'));
     assert!(shows(&desk.rest(), " of "), "matches are counted");
     // One that is found everywhere, and one that is nowhere.
-    for needle in ["a", "nobody at all"] {
+    for needle in ["a", "no match"] {
         desk.key(KeyCode::Char('/'));
         desk.text(needle);
         desk.rest();
@@ -211,7 +211,7 @@ fn shows(buf: &Buffer, text: &str) -> bool {
     all.contains(text)
 }
 
-/// `structuredContent` of about so many bytes.
+/// `structuredContent` of about `bytes` bytes.
 pub fn result(bytes: usize) -> Body {
     let mut rows = String::from(r#"{"content":[],"structuredContent":{"rows":["#);
     for n in 0.. {

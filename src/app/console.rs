@@ -1,4 +1,4 @@
-//! The console face: first frame at once, servers side by side with it, configuration taken in live.
+//! Console: draws the first frame immediately, starts servers concurrently and reloads the configuration.
 
 use std::{
     os::fd::BorrowedFd,
@@ -9,10 +9,9 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    allocator,
-    flows::Library,
-    headless,
+    allocator, headless,
     history::Recorder,
+    library_watcher::LibraryWatcher,
     own_program,
     setup::{self, Setup},
     taste,
@@ -20,7 +19,7 @@ use super::{
     welcome,
 };
 use crate::{
-    cli::{self, Options, by_hand, exit, print::Io},
+    cli::{self, Options, exit, overrides, print::Io},
     config::{self, ConfigError, FoundImport, LoadOptions, Loaded, PendingApproval, Reload},
     demo::{self, Demo},
     domain::{
@@ -38,7 +37,7 @@ use crate::{
     },
 };
 
-/// Runs of earlier sessions that the list of workflows knows.
+/// Most runs of earlier sessions in the list of workflows.
 const PAST: usize = 200;
 
 /// The helper process, which restores the terminal if this process ends without doing so.
@@ -54,7 +53,7 @@ impl TerminalGuard for Guard {
     }
 }
 
-/// Opens the console; gives the exit code.
+/// Runs the console; returns the exit code.
 pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch>) -> u8 {
     let refuse = |kind: FailureKind, text: String| cli::fail(Failure::new(kind, text), &Options::default(), Io::real());
     if let Some(problem) = &setup.problem {
@@ -63,11 +62,11 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
     let io = Io::real();
     if !io.stdin_tty || !io.stdout_tty {
         let failure = Failure::new(FailureKind::InvalidArguments, "the console needs a terminal");
-        return cli::fail(failure.hint("for scripts there are commands, see `switchboard --help`"), &Options::default(), Io::real());
+        return cli::fail(failure.hint("use the commands for scripts: `switchboard --help`"), &Options::default(), Io::real());
     }
     let loaded = match setup.read() {
         Ok(loaded) => loaded,
-        // A project cannot keep the console from starting: the watcher reads it again and reports its errors as notices.
+        // Errors of a project do not prevent the start: the watcher reads it again and reports its errors as notices.
         Err(errors) => match config::load(&LoadOptions { no_project: true, ..setup.load.clone() }) {
             Ok(loaded) if !setup.load.no_project => loaded,
             _ => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
@@ -90,7 +89,7 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
     let engine = setup::engine_over(connections, &loaded, setup.demo, store.as_ref());
     let history = store.clone();
     if let Some(why) = trouble {
-        engine.notice(Notice::new(NoticeLevel::Warn, format!("calls and runs are not written down: {why}")));
+        engine.notice(Notice::new(NoticeLevel::Warn, format!("calls and runs are not stored: {why}")));
     }
     for moved in history.iter().flat_map(Store::take_set_aside) {
         engine.notice(Notice::new(NoticeLevel::Warn, moved.to_string()));
@@ -101,7 +100,7 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
     }
     put_in_force(&engine, &loaded, demo.is_some(), None);
     engine.apply(setup.servers(&loaded, demo.as_ref()));
-    match by_hand::commands(&engine.watch().0, &options) {
+    match overrides::commands(&engine.watch().0, &options) {
         Ok(commands) => commands.into_iter().for_each(|command| engine.command(command)),
         Err(failure) => {
             engine.shutdown().await;
@@ -111,7 +110,7 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
             return refuse(failure.kind, failure.message);
         }
     }
-    tell(&engine, &loaded.problems, NoticeLevel::Warn);
+    publish_errors(&engine, &loaded.problems, NoticeLevel::Warn);
     let (requests, wanted) = mpsc::channel(64);
     let (found, offer) = if loaded.servers.is_empty() && setup.files { welcome::offer(&setup.load) } else { Default::default() };
     let (updates, news) = mpsc::channel(16);
@@ -125,10 +124,10 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
         });
     }
     let options = ConsoleOptions { guard: Some(guard), ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news)) };
-    // The demo can also come later, from the welcome.
+    // The welcome dialog can start the demo later.
     let demo = Arc::new(Mutex::new(demo));
     // The first frame does not wait for workflow files.
-    let library = Library::new(setup.load.clone(), demo.clone(), Default::default());
+    let library = LibraryWatcher::new(setup.load.clone(), demo.clone(), Default::default());
     let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
     let follower = AbortOnDropHandle::new(tokio::spawn(follow(
         setup,
@@ -201,26 +200,26 @@ fn console_options(
     }
 }
 
-/// What waits for an approval, for the console.
+/// Returns the approval prompt of a project.
 fn prompt(pending: &PendingApproval) -> ApprovalPrompt {
     ApprovalPrompt { path: pending.file.display().to_string(), lines: pending.lines.clone(), hash: pending.hash.clone() }
 }
 
-/// What the servers are called together: the only one by its name, else the file that they stand in.
+/// Returns the title of the console: the name of the only server, else the configuration file.
 fn title(setup: &Setup, loaded: &Loaded, only: Option<&ServerSpec>) -> String {
     let own = |file: &&std::path::PathBuf| setup.load.state_dir.as_ref().is_none_or(|state| !file.starts_with(state)) && file.exists();
     let file = loaded.files.iter().find(own).and_then(|f| f.file_name()).map(|f| f.to_string_lossy().into_owned());
     only.map(|spec| spec.id.to_string()).or(file).unwrap_or_else(|| "no configuration".into())
 }
 
-/// What leads to the console and from it.
+/// Channels to and from the console.
 struct Faces {
     wanted: mpsc::Receiver<ConsoleRequest>,
     updates: mpsc::Sender<ConsoleUpdate>,
-    library: Library,
+    library: LibraryWatcher,
 }
 
-/// Takes in what changes on disk, and what the user decides about the project's file.
+/// Applies changes of files, and the user's decisions about the project.
 async fn follow(
     setup: Setup,
     loaded: Loaded,
@@ -230,18 +229,18 @@ async fn follow(
     demo: Arc<Mutex<Option<Demo>>>,
 ) {
     let mut pending = loaded.pending.clone();
-    // Servers of the welcome that stand in no file: the demo's, and what was typed.
+    // Servers of the welcome dialog that are in no file: the demo's and typed ones.
     let mut extra: Vec<ServerSpec> = vec![];
     let mut invocation = setup.invocation();
     let mut taste = taste::taste(&loaded).ok();
     let mut last = loaded.clone();
-    // The demo's servers are nobody's: what was sent to them is not kept.
+    // Calls to demo servers are not stored.
     let memory = setup.load.state_dir.clone().filter(|_| !setup.demo);
     let mut recall = memory.as_deref().map(config::load_recall).unwrap_or_default();
-    let mut told = false;
+    let mut storage_error_reported = false;
     let mut reloads = Some(config::watch(setup.load.clone(), Some(loaded)));
     loop {
-        if let Some(shelf) = library.look(&last).await {
+        if let Some(shelf) = library.reload(&last).await {
             let _ = updates.send(ConsoleUpdate::Workflows(shelf)).await;
         }
         let reload = tokio::select! {
@@ -250,10 +249,10 @@ async fn follow(
                 (Some(ConsoleRequest::Approve(hash)), Some(waiting)) if hash == waiting.hash => {
                     let Some(state_dir) = &setup.load.state_dir else { continue };
                     if let Err(error) = config::approve(waiting, state_dir) {
-                        tell(&engine, &[error], NoticeLevel::Error);
+                        publish_errors(&engine, &[error], NoticeLevel::Error);
                         continue;
                     }
-                    // What was approved is what is started: read again, and held against its hash again.
+                    // Read the project again and compare its hash, so that only approved content is started.
                     match config::load(&setup.load) {
                         Ok(loaded) => Reload::Loaded(Box::new(loaded)),
                         Err(errors) => Reload::Broken(errors),
@@ -261,7 +260,7 @@ async fn follow(
                 }
                 (Some(ConsoleRequest::Offer), _) => {
                     let load = setup.load.clone();
-                    // Many files of other programs may be read for it.
+                    // May read many files of other clients.
                     let Ok((again, mut offer)) = tokio::task::spawn_blocking(move || welcome::offer(&load)).await else { continue };
                     if let Ok(demo) = demo.lock() {
                         welcome::mark(&mut offer, &again, &servers_now(&setup, &last, demo.as_ref(), &extra));
@@ -290,7 +289,7 @@ async fn follow(
                         Chosen::Open(text) => welcome::typed(&text, &setup.load).map(|specs| {
                             invocation.target = specs.first().map(|spec| spec.launch.summary());
                             extra.extend(specs);
-                            let text = "This holds for this session; in a [servers.NAME] table of your configuration it stays.";
+                            let text = "This applies to this session; add it to a [servers.NAME] table of your configuration to keep it.";
                             engine.notice(Notice::new(NoticeLevel::Info, text));
                             last.clone()
                         }),
@@ -308,9 +307,9 @@ async fn follow(
                     entry.arguments = entry.arguments.redacted(&engine.secrets().redactor());
                     recall.note(entry);
                     if let Some(Err(error)) = memory.as_deref().map(|state| config::save_recall(state, &recall))
-                        && !std::mem::replace(&mut told, true)
+                        && !std::mem::replace(&mut storage_error_reported, true)
                     {
-                        engine.notice(Notice::new(NoticeLevel::Warn, format!("arguments could not be remembered: {error}")));
+                        engine.notice(Notice::new(NoticeLevel::Warn, format!("arguments could not be stored: {error}")));
                     }
                     continue;
                 }
@@ -324,7 +323,7 @@ async fn follow(
                 }
                 (Some(ConsoleRequest::Reject), Some(waiting)) => {
                     let text = format!("{} was not approved, so nothing of the project is used", waiting.file.display());
-                    let way = "review-project in the palette shows the question again".to_owned();
+                    let way = "review it with review-project in the palette".to_owned();
                     engine.notice(Notice { detail: vec![way], ..Notice::new(NoticeLevel::Warn, text) });
                     continue;
                 }
@@ -337,19 +336,19 @@ async fn follow(
             Reload::Loaded(loaded) => {
                 let fresh = loaded.pending.as_ref().map(|fresh| &fresh.hash) != pending.as_ref().map(|old| &old.hash);
                 if let Some(waiting) = loaded.pending.as_ref().filter(|_| fresh) {
-                    // The dialog waits for a pause in what is typed.
-                    let text = format!("{} has changed and waits for your approval", waiting.file.display());
+                    // The dialog opens when the user stops typing.
+                    let text = format!("{} has changed and needs your approval", waiting.file.display());
                     engine.notice(Notice { detail: waiting.lines.clone(), ..Notice::new(NoticeLevel::Warn, text) });
                 }
                 pending = loaded.pending.clone();
-                tell(&engine, &loaded.problems, NoticeLevel::Warn);
+                publish_errors(&engine, &loaded.problems, NoticeLevel::Warn);
                 match taste::taste(&loaded) {
                     Ok(now) if taste.as_ref() != Some(&now) => {
                         taste = Some(now.clone());
                         let _ = updates.send(ConsoleUpdate::Preferences(Box::new(now))).await;
                     }
                     Ok(_) => {}
-                    Err(errors) => tell(&engine, &errors, NoticeLevel::Error),
+                    Err(errors) => publish_errors(&engine, &errors, NoticeLevel::Error),
                 }
                 let (servers, demo_runs) = match demo.lock() {
                     Ok(demo) => (servers_now(&setup, &loaded, demo.as_ref(), &extra), demo.is_some()),
@@ -362,29 +361,29 @@ async fn follow(
                 }
                 last = *loaded;
             }
-            Reload::Broken(errors) => tell(&engine, &errors, NoticeLevel::Error),
+            Reload::Broken(errors) => publish_errors(&engine, &errors, NoticeLevel::Error),
         }
     }
 }
 
-/// The servers to run by a configuration that was read again: those that the command line asks for, the demo's among
-/// them, and `extra`, which came by the welcome.
+/// Returns the servers to run after a reload: those selected by the command line, including the demo's, and `extra` from
+/// the welcome dialog.
 fn servers_now(setup: &Setup, loaded: &Loaded, demo: Option<&Demo>, extra: &[ServerSpec]) -> Vec<ServerSpec> {
-    // A demo that the welcome started stands in `extra`, whatever --server says.
+    // A demo started by the welcome dialog is in `extra`, regardless of --server.
     let mut servers = setup.servers(loaded, demo.filter(|_| setup.demo));
     let missing: Vec<ServerSpec> = extra.iter().filter(|spec| servers.iter().all(|s| s.id != spec.id)).cloned().collect();
     servers.extend(missing);
     servers
 }
 
-/// Puts the configured rules in force; what cannot be is told.
+/// Applies the configured rules and publishes the errors.
 fn put_in_force(engine: &Engine, loaded: &Loaded, demo: bool, before: Option<&Loaded>) {
     if let Err(why) = setup::put_in_force(engine, Setup::rules(loaded, demo), before.map(|before| &before.rules.cache)) {
         engine.notice(Notice::new(NoticeLevel::Warn, why));
     }
 }
 
-/// Starts the demo's servers beside whatever runs; gives how they are reached.
+/// Starts the demo's servers in addition to the running ones; returns their specifications.
 fn start_demo(engine: &Engine, slot: &Mutex<Option<Demo>>) -> Result<Vec<ServerSpec>, Vec<ConfigError>> {
     let trouble = |error: &dyn std::fmt::Display| vec![ConfigError::new(format!("the demo could not be set up: {error}"))];
     let Ok(mut slot) = slot.lock() else { return Ok(vec![]) };
@@ -410,20 +409,20 @@ async fn next(reloads: &mut Option<mpsc::Receiver<Reload>>) -> Reload {
     std::future::pending().await
 }
 
-fn tell(engine: &Engine, errors: &[ConfigError], level: NoticeLevel) {
+fn publish_errors(engine: &Engine, errors: &[ConfigError], level: NoticeLevel) {
     for error in errors {
         let text = error.to_string();
         let mut lines = text.lines().map(str::to_owned);
         let mut notice = Notice::new(level, lines.next().unwrap_or_default());
         notice.detail = lines.collect();
         if level == NoticeLevel::Error {
-            notice.detail.push("the configuration before it stays in force".into());
+            notice.detail.push("the previous configuration remains active".into());
         }
         engine.notice(notice);
     }
 }
 
-/// Gentle calls of the demo's servers, for as long as it lives.
+/// Makes background calls to the demo's servers.
 async fn make_traffic(engine: Arc<Engine>) {
     let mut traffic = demo::plan(fastrand::u64(..));
     loop {
@@ -484,7 +483,7 @@ mod tests {
         assert_eq!((ids(&loaded.servers), &loaded.pending), (vec!["one"], &None));
         let engine = setup::engine(&loaded, false, None);
         let ((requests, wanted), (updates, mut news)) = (mpsc::channel(4), mpsc::channel(4));
-        let library = Library::new(setup.load.clone(), Arc::default(), Default::default());
+        let library = LibraryWatcher::new(setup.load.clone(), Arc::default(), Default::default());
         let faces = Faces { wanted, updates, library };
         let follower = AbortOnDropHandle::new(tokio::spawn(follow(setup, loaded, engine.clone(), faces, vec![], Arc::default())));
         write("two");
@@ -497,7 +496,7 @@ mod tests {
         };
         let prompt = approval().await.unwrap();
         assert!(prompt.lines[0].starts_with("two (disabled): x"), "{:?}", prompt.lines);
-        assert!(engine.watch().0.servers.is_empty(), "what was approved before is not what stands there now");
+        assert!(engine.watch().0.servers.is_empty(), "the approved content differs from the current content");
         requests.send(ConsoleRequest::Approve(prompt.hash)).await.unwrap();
         assert_eq!(approval().await, None, "the dialog has nothing to ask any more");
         let servers: Vec<String> = engine.watch().0.servers.iter().map(|server| server.id().to_string()).collect();

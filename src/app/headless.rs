@@ -1,13 +1,14 @@
-//! The headless face: configuration, engine, command, and everything put away again.
+//! Headless commands: loads the configuration, starts the engine, runs the command and shuts down.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    approval_hint,
     history::Recorder,
     setup::{self, Setup},
     waiting,
     watchdog::Watch,
-    ways, workflows,
+    workflows,
 };
 use crate::{
     cache,
@@ -28,7 +29,7 @@ use crate::{
     store::Store,
 };
 
-/// Runs a headless command; gives the exit code.
+/// Runs a headless command; returns the exit code.
 pub async fn run(setup: Setup, command: Headless, options: Options, watch: Arc<Watch>) -> u8 {
     let refuse = |kind: FailureKind, text: String| cli::fail(Failure::new(kind, text), &options, Io::real());
     if let Some(problem) = &setup.problem {
@@ -38,11 +39,11 @@ pub async fn run(setup: Setup, command: Headless, options: Options, watch: Arc<W
         Ok(loaded) => loaded,
         Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
     };
-    // Workflows alone block nothing: a command that names one of them is refused below.
+    // A project with workflows only does not block: a command that names one of them is refused below.
     if let Some(pending) = loaded.pending.as_ref().filter(|pending| !pending.servers.is_empty()) {
         let waiting = waiting(pending);
         let text = format!("{} was not approved, so nothing was started. It would start:\n{}", pending.file.display(), waiting.block());
-        return cli::fail(Failure::new(FailureKind::Refused, text).hint(ways(pending)), &options, Io::real());
+        return cli::fail(Failure::new(FailureKind::Refused, text).hint(approval_hint(pending)), &options, Io::real());
     }
     options.secrets.learn(setup::secrets(&loaded));
     let mut io = Io::real();
@@ -63,9 +64,8 @@ pub async fn run(setup: Setup, command: Headless, options: Options, watch: Arc<W
     code.unwrap_or_else(|why| refuse(FailureKind::NotReady, why))
 }
 
-/// What is kept of the calls of a run: nobody looks at them, and a loop may make very many. What is told of them is told as
-/// it happens.
-const NOBODY_LOOKS: Retention = Retention { calls: 500, result_bytes: 4 << 20, frames: 500, frame_bytes: 4 << 20, logs: 100 };
+/// Retention of headless commands: a loop may make many calls, and they are printed as they happen.
+const HEADLESS_RETENTION: Retention = Retention { calls: 500, result_bytes: 4 << 20, frames: 500, frame_bytes: 4 << 20, logs: 100 };
 
 async fn serve(
     setup: Setup,
@@ -77,12 +77,13 @@ async fn serve(
     (mut io, watch): (Io, &Watch),
 ) -> Result<u8, String> {
     let runs = matches!(command, Headless::Run(_) | Headless::CheckLive(_));
-    // Nobody waits for a history that is not wanted.
+    // Do not open a store that is not needed.
     let wanted = matches!(command, Headless::Run(_)) || (loaded.settings.history_calls > 0 && !setup.demo && command.calls());
     let store = match wanted.then(|| setup::store(&setup, &loaded)).transpose() {
         Ok(store) => store,
         Err(why) => {
-            let what = if runs { "the run is not written down and cannot be resumed" } else { "the call is not remembered" };
+            let what =
+                if runs { "the run is not stored in the journal and cannot be resumed" } else { "the call is not stored in the history" };
             // A closed stderr does not stop the command.
             let _ = writeln!(io.stderr, "warning: {what}: {}", visible_lines(&why));
             None
@@ -92,8 +93,8 @@ async fn serve(
     let later = store.clone();
     let mut options = options.clone();
     if runs {
-        let (shelf, problems) = workflows::shelf(&setup, &loaded);
-        options.shelf = shelf;
+        let (library, problems) = workflows::library(&setup, &loaded);
+        options.library = library;
         for problem in &problems {
             let _ = writeln!(io.stderr, "warning: {}", visible_lines(&problem.to_string()));
         }
@@ -102,7 +103,7 @@ async fn serve(
         && let Some(part) = &args.resume
     {
         match resumed(store.as_ref(), part, args).await {
-            Ok(found) => options.shelf.resume = Some(found),
+            Ok(found) => options.library.resume = Some(found),
             Err(failure) => return Ok(cli::fail(failure, &options, io)),
         }
     }
@@ -111,7 +112,7 @@ async fn serve(
     }
     let mut loaded = loaded;
     if matches!(command, Headless::Run(_)) {
-        loaded.settings.keep = loaded.settings.keep.at_most(&NOBODY_LOOKS);
+        loaded.settings.retention = loaded.settings.retention.at_most(&HEADLESS_RETENTION);
     }
     let engine = setup::engine(&loaded, setup.demo, store.as_ref());
     options.secrets = engine.secrets().clone();
@@ -134,7 +135,7 @@ async fn serve(
     Ok(code)
 }
 
-/// Says which databases were moved out of the way, since the user may want them back.
+/// Reports the databases that were moved aside, because the user may want to recover them.
 pub fn report_set_aside(store: Option<&Store>, io: &mut Io) {
     for moved in store.map(Store::take_set_aside).unwrap_or_default() {
         // A closed stderr does not stop the command.
@@ -142,10 +143,10 @@ pub fn report_set_aside(store: Option<&Store>, io: &mut Io) {
     }
 }
 
-/// The run that is to be gone on with, and what it was asked to do.
+/// Returns the run to resume and its specification.
 async fn resumed(store: Option<&Store>, part: &str, args: &RunArgs) -> Result<(RunId, Arc<RunSpec>), Failure> {
     let Some(store) = store else {
-        return Err(Failure::new(FailureKind::InvalidArguments, "there is no journal to go on from"));
+        return Err(Failure::new(FailureKind::InvalidArguments, "there is no journal to resume from"));
     };
     let record = workflows::recorded_run(store, part).await?;
     let none = || Failure::new(FailureKind::InvalidArguments, format!("the journal of the run {} has no beginning", record.run));
@@ -154,7 +155,7 @@ async fn resumed(store: Option<&Store>, part: &str, args: &RunArgs) -> Result<(R
     Ok((record.run, spec))
 }
 
-/// `cache`: opens the store that is configured and does without an engine what is asked.
+/// `cache`: opens the configured store and runs the subcommand without an engine.
 pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
     let refuse = |text: String| cli::fail(Failure::new(FailureKind::InvalidArguments, text), &options, Io::real());
     let loaded = match setup.read() {
@@ -163,9 +164,9 @@ pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
     };
     options.secrets.learn(setup::secrets(&loaded));
     let settings = loaded.rules.cache;
-    let store = if cli::cache::lasts(&settings) {
-        // Nobody waits for an answer here: Redis gets more time than a call gives it.
-        let patient = CacheSettings { wait: settings.wait.max(PATIENCE), ..settings.clone() };
+    let store = if cli::cache::is_persistent(&settings) {
+        // No call waits here, so Redis gets more time.
+        let patient = CacheSettings { timeout: settings.timeout.max(PATIENCE), ..settings.clone() };
         match cache::open(&patient) {
             Ok(store) => Some(store),
             Err(why) => return refuse(why),
@@ -188,7 +189,7 @@ pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
         CacheAction::Stats => {
             let mut trouble = None;
             if let Some(store) = &store {
-                // Asking is what shows whether it answers.
+                // A request shows whether the store responds.
                 let _ = store.get("stats").await;
                 trouble = store.trouble();
             }
@@ -200,7 +201,7 @@ pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
 /// How long `cache` waits for Redis.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long these servers may take to stop: closed input, SIGTERM and SIGKILL each have their time.
+/// Returns the longest shutdown of these servers: closing stdin, SIGTERM and SIGKILL each have their own timeout.
 pub fn ending(servers: &[ServerSpec]) -> Duration {
     servers.iter().map(|server| server.timeouts.stop).max().unwrap_or_default() * 3
 }

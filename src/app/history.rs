@@ -1,4 +1,4 @@
-//! Remembers calls that ended: from the engine's events into the store.
+//! History recorder: writes settled calls from the engine's events to the store.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,10 +22,10 @@ use crate::{
     store::Store,
 };
 
-/// Longest result that is handed to the store, in bytes; the store keeps less.
+/// Largest result passed to the store, in bytes; the store has a lower limit.
 const LONGEST: usize = 1 << 20;
 
-/// Something that follows the engine's events and writes down the calls in them.
+/// Recorder of the calls in the engine's events.
 pub struct Recorder {
     task: AbortOnDropHandle<()>,
     over: CancellationToken,
@@ -33,33 +33,33 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins to follow. Must be called within a runtime.
+    /// Starts recording. Must be called within a runtime.
     pub fn start(engine: &Arc<Engine>, store: Store) -> Recorder {
         let over = CancellationToken::new();
         let following = follow(engine.clone(), store.clone(), over.clone());
         Recorder { task: AbortOnDropHandle::new(tokio::spawn(following)), over, store }
     }
 
-    /// Takes in what has happened until now, and returns when it is written.
+    /// Records all events so far, and returns when they are written.
     pub async fn finish(self) {
         self.over.cancel();
-        // A fault of it is no reason not to end.
+        // An error of the recorder does not prevent the shutdown.
         let _ = self.task.await;
         let _ = self.store.flush().await;
     }
 }
 
-/// Calls under way: what was asked, under which name, and when.
+/// Calls in flight: specification, name and start.
 type Open = HashMap<CallId, (Arc<CallSpec>, String, Stamp)>;
 
-/// Where calls are noted, and the secrets that are masked in them.
+/// The store, and the secrets masked in stored calls.
 struct Notes {
     store: Store,
     secrets: SecretRegistry,
 }
 
 impl Notes {
-    /// Hands a call to the store, without any known secret. When the store is too far behind, the call is left out.
+    /// Passes a call to the store with known secrets masked. The call is dropped if the store is too far behind.
     fn note(&self, mut record: CallRecord) {
         masked::record(&self.secrets.redactor(), &mut record);
         self.store.note_call(record);
@@ -80,11 +80,11 @@ async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
             },
         };
         match next {
-            Ok(Some(event)) => take(&mut read_model, &mut open, &notes, &event),
+            Ok(Some(event)) => apply(&mut read_model, &mut open, &notes, &event),
             Ok(None) => return,
             Err(Lagged { .. }) => {
                 (read_model, tail) = engine.watch();
-                // What ended meanwhile is still in the state, as far as that goes back.
+                // Calls that were settled meanwhile are in the snapshot, within its retention.
                 let ended: Vec<_> =
                     open.keys().copied().filter(|id| read_model.call(*id).is_none_or(|call| call.settled.is_some())).collect();
                 for id in ended {
@@ -98,7 +98,7 @@ async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
     }
 }
 
-fn take(read_model: &mut ConsoleState, open: &mut Open, notes: &Notes, event: &Event) {
+fn apply(read_model: &mut ConsoleState, open: &mut Open, notes: &Notes, event: &Event) {
     match &event.kind {
         EventKind::CallQueued { call, spec } if spec.origin != Origin::Demo => {
             open.insert(*call, (spec.clone(), read_model.call_name(&spec.operation), event.at));
@@ -108,7 +108,7 @@ fn take(read_model: &mut ConsoleState, open: &mut Open, notes: &Notes, event: &E
                 notes.note(record(read_model, *call, asked, settled));
             }
         }
-        // Only names are looked up in the state.
+        // The snapshot is used for names only.
         EventKind::ServerAdded { .. } | EventKind::ServerRemoved { .. } | EventKind::ServerListed { .. } => read_model.apply(event),
         _ => {}
     }

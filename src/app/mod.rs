@@ -1,12 +1,12 @@
-//! The composition root: configuration → engine → face, and the order of shutdown.
+//! Composition root: configuration → engine → face, and the order of shutdown.
 //!
-//! The only place that sees everything. Only `main.rs` calls it.
+//! The only module that may use all others. Called by `main.rs` only.
 
 mod allocator;
 mod console;
-mod flows;
 mod headless;
 mod history;
+mod library_watcher;
 mod setup;
 mod taste;
 mod watchdog;
@@ -34,15 +34,15 @@ use crate::{
     mcp, tui,
 };
 
-/// The stack of each thread of the runtime, as large as a main thread has. Only what is used of it takes memory.
+/// Stack size of the runtime's threads, the same as a main thread's. Only used pages take memory.
 const STACK: usize = 8 << 20;
 
-/// Runs the program to its end.
+/// Runs the program.
 pub fn run(cli: Cli) -> ExitCode {
     let options = Options::from(&cli.global);
     note_file_size_signal();
     let code = match &cli.command {
-        // These two are processes of their own: no configuration, no runtime of ours.
+        // These two are separate processes: no configuration, no shared runtime.
         Some(Cmd::Reaper(args)) => {
             mcp::reaper::run(&args.mark, tui::terminal::restore);
             exit::OK
@@ -87,24 +87,24 @@ pub fn run(cli: Cli) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The most threads that the engine works on.
+/// Most worker threads of the engine.
 const WORKERS: usize = 8;
-/// How long giving the terminal back and saying why may take, when the program has to be ended.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Time for restoring the terminal and printing the reason when the watchdog ends the program.
+const RESTORE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The exit code of Rust programs that panic.
 const PANICKED: u8 = 101;
 
-/// Runs a face in a runtime of its own, next to a watchdog. Drops tasks that still run at the end.
+/// Runs a face in its own runtime, next to a watchdog. Remaining tasks are dropped at the end.
 fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + Send + 'static) -> u8 {
     allocator::map_large_allocations();
     let ended = watchdog::run(move |watch, handle| {
-        // One busy worker must not be the only one: timers and connections are looked after by whichever is free.
+        // At least two workers: a busy one must not block timers and connections.
         let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(workers).enable_all().thread_name("switchboard").thread_stack_size(STACK).build();
         match runtime {
             Ok(runtime) => {
-                // Fails only when the watchdog is gone.
+                // Fails only after the watchdog has ended.
                 let _ = handle.send(runtime.handle().clone());
                 let code = runtime.block_on(face(watch));
                 runtime.shutdown_background();
@@ -120,42 +120,42 @@ fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + S
         Ok(code) => code.unwrap_or(PANICKED),
         Err(verdict) => {
             let (done, said) = std::sync::mpsc::channel();
-            // Whatever is stuck may hold the terminal: this is tried on a thread that nobody needs.
+            // A stuck thread may hold the terminal, so restoring it happens on a thread that may block.
             let words = std::thread::Builder::new().spawn(move || {
                 tui::give_terminal_back();
-                // Not by the printer: what is stuck may hold stdout.
+                // Not with the printer: a stuck thread may hold stdout.
                 let _ = writeln!(Io::real().stderr, "failed  {}", verdict.why);
                 let _ = done.send(());
             });
             if words.is_ok() {
-                let _ = said.recv_timeout(LAST_WORDS);
+                let _ = said.recv_timeout(RESTORE_TIMEOUT);
             }
             verdict.code
         }
     }
 }
 
-/// Has a write beyond the limit of the file size (`ulimit -f`) fail with an error that is shown. By default the kernel
-/// ends the program for it, with SIGXFSZ.
+/// Handles SIGXFSZ, so that a write beyond the file size limit (`ulimit -f`) fails with an error. By default the signal ends
+/// the program.
 fn note_file_size_signal() {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
     let _within = runtime.enter();
-    // The handler stays in place without the runtime. A server that is started gets the default again (execve(2)).
+    // The handler remains without the runtime. Started servers get the default handler again (execve(2)).
     let kind = tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let _ = tokio::signal::unix::signal(kind);
 }
 
-/// This program, to start helpers and demo servers.
+/// Returns the path of this program, to start helpers and demo servers.
 fn own_program() -> Option<PathBuf> {
     std::env::current_exe().ok()
 }
 
-/// `import`: what other programs have configured. What came with a project is only shown, unless `project` asks for it.
+/// `import`: prints the servers of other clients. Servers of a project's files are imported only with `--project`.
 fn import(args: &ImportArgs, options: &Options) -> u8 {
     let ImportArgs { write, project, show_secrets } = *args;
     let load = LoadOptions::process();
     let Some(home) = load.home.clone() else {
-        return cli::fail(Failure::new(FailureKind::InvalidArguments, "there is no home folder to look in"), options, Io::real());
+        return cli::fail(Failure::new(FailureKind::InvalidArguments, "there is no home folder"), options, Io::real());
     };
     let imports = config::find_imports(&home, &load.cwd, &load.env);
     let target = load.user_file();
@@ -163,7 +163,7 @@ fn import(args: &ImportArgs, options: &Options) -> u8 {
         Ok(existing) => existing.flatten(),
         Err(error) => return cli::fail(Failure::new(FailureKind::InvalidArguments, error.to_string()), options, Io::real()),
     };
-    // What is printed is seen by others; only the file itself gets the values.
+    // Printed output may be seen by others; only the file gets the values.
     let masks = !write && !show_secrets;
     let shown = |found: &FoundImport| if masks { found.masked() } else { found.clone() };
     let taken: Vec<FoundImport> = imports.iter().filter(|found| project || !found.project).map(shown).collect();
@@ -174,7 +174,7 @@ fn import(args: &ImportArgs, options: &Options) -> u8 {
     let sources = imports
         .into_iter()
         .map(|found| ImportSource {
-            // What came with a project is shown as it would be started, but for what is certainly secret.
+            // A project's servers are shown as they would be started, except for certain secrets.
             lines: config::launch_lines(&if found.project || show_secrets { found.servers.clone() } else { found.masked().servers }),
             client: found.client.to_owned(),
             path: found.path,
@@ -192,39 +192,39 @@ fn import(args: &ImportArgs, options: &Options) -> u8 {
     cli::import::run(&found, if write { Some(&mut writer) } else { None }, options, Io::real())
 }
 
-/// `approve`: has what the project's file would start shown and agreed to, and keeps the approval.
+/// `approve`: shows what the project would start, and stores the approval.
 fn approve(cli: &Cli, hash: Option<&str>, options: &Options) -> u8 {
     let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
     let refuse = |text: String| cli::fail(wrong(text), options, Io::real());
-    // Whatever servers the command line names, this is about the project's.
+    // Servers on the command line do not matter here.
     let load = LoadOptions { servers_given: false, ..Setup::new(cli, false).load };
     let loaded = match config::load(&load) {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(setup::all(&errors)),
     };
-    let Some(pending) = loaded.pending else { return cli::say("There is nothing to approve here.", Io::real()) };
-    let Some(state_dir) = &load.state_dir else { return refuse("there is no folder to keep the approval in".into()) };
-    // Read once more: while the question waited, the file may have become another.
+    let Some(pending) = loaded.pending else { return cli::say("Nothing to approve.", Io::real()) };
+    let Some(state_dir) = &load.state_dir else { return refuse("there is no state folder for the approval".into()) };
+    // Read again: the project may have changed while the question was open.
     let mut keep = || match config::load(&load).map_err(|errors| wrong(setup::all(&errors)))?.pending {
         Some(now) if (&now.path, &now.hash) == (&pending.path, &pending.hash) => {
             config::approve(&now, state_dir).map_err(|error| wrong(error.to_string()))
         }
         Some(_) => {
-            let text = format!("{} has changed meanwhile, so nothing was approved", pending.file.display());
-            Err(Failure::new(FailureKind::Refused, text).hint("start again and read what it says now"))
+            let text = format!("{} has changed, so nothing was approved", pending.file.display());
+            Err(Failure::new(FailureKind::Refused, text).hint("run the command again and review the project"))
         }
         None => Ok(()),
     };
     cli::approve::run(&waiting(&pending), hash, &mut keep, options, Io::real())
 }
 
-/// The ways to use a project that waits for approval, or to do without it.
-fn ways(pending: &PendingApproval) -> String {
+/// Returns the hint for a project that needs an approval.
+fn approval_hint(pending: &PendingApproval) -> String {
     let approve = waiting(pending).command();
-    format!("`{approve}` after reading these lines, or --trust {} for once, or --no-project-config", pending.hash)
+    format!("review these lines, then run `{approve}`, or use --trust {} once, or --no-project-config", pending.hash)
 }
 
-/// What waits for an approval, for people.
+/// Returns the project to approve.
 fn waiting(pending: &PendingApproval) -> Waiting {
     Waiting { file: pending.file.clone(), hash: pending.hash.clone(), lines: pending.lines.clone() }
 }

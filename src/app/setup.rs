@@ -1,4 +1,4 @@
-//! From the command line to servers and an engine.
+//! Setup: derives servers, rules and the engine from the command line and the configuration.
 
 use std::sync::Arc;
 
@@ -26,27 +26,27 @@ use crate::{
     tui::copying::Invocation,
 };
 
-/// What the command line asks for.
+/// The request of the command line.
 pub struct Setup {
-    /// Where the configuration comes from.
+    /// Sources of the configuration.
     pub load: LoadOptions,
-    /// Why the command line cannot be followed, if it cannot.
+    /// The error of the command line, if any.
     pub problem: Option<String>,
-    /// Whether the built-in servers are wanted.
+    /// Whether the demo servers are used.
     pub demo: bool,
-    /// Whether the configuration files say which servers there are: not for the demo, nor for a server on the command
-    /// line. Of the user's file the settings hold all the same.
+    /// Whether the configuration files define the servers: not for the demo, nor for a server on the command line. The
+    /// settings of the user's file apply in any case.
     pub files: bool,
-    /// The only servers wanted; all when empty.
+    /// The selected servers; all when empty.
     pub only: Vec<String>,
-    /// Whether the command line says what answers elicitation.
+    /// Whether the command line has a response to elicitation requests.
     pub elicit: bool,
-    /// Whether the command line says what answers sampling.
+    /// Whether the command line has a response to sampling requests.
     pub sample: bool,
 }
 
 impl Setup {
-    /// Understands the command line. `demo` asks for the built-in servers.
+    /// Interprets the command line. `demo` selects the demo servers.
     pub fn new(cli: &Cli, demo: bool) -> Setup {
         let mut load = LoadOptions::process();
         load.config_files = cli.global.config.clone();
@@ -71,18 +71,18 @@ impl Setup {
         Setup { load, problem, demo, files, only: global.servers.clone(), elicit: global.elicit.is_some(), sample: global.sample.is_some() }
     }
 
-    /// Reads the configuration, as far as one is wanted.
+    /// Reads the configuration, if it is used.
     pub fn read(&self) -> Result<Loaded, Vec<ConfigError>> {
         config::load(&self.load)
     }
 
-    /// The servers to run: those of the configuration and of the demo, as far as they are wanted.
+    /// Returns the selected servers of the configuration and of the demo.
     pub fn servers(&self, loaded: &Loaded, demo: Option<&Demo>) -> Vec<ServerSpec> {
         let all = demo.map(Demo::specs).unwrap_or_default().into_iter().chain(loaded.servers.iter().cloned());
         let mut wanted: Vec<ServerSpec> =
             all.filter(|spec| self.only.is_empty() || self.only.iter().any(|name| name == spec.id.as_str())).collect();
         for spec in &mut wanted {
-            // An answer given on the command line goes over the configured one.
+            // A response on the command line overrides the configured one.
             if self.elicit {
                 spec.elicitation = AskPolicy::Ask;
             }
@@ -93,7 +93,7 @@ impl Setup {
         wanted
     }
 
-    /// The rules to put in force: those of the configuration, over those of the demo when it runs.
+    /// Returns the rules of the configuration, over those of the demo if it runs.
     pub fn rules(loaded: &Loaded, demo: bool) -> Rules {
         let mut rules = loaded.rules.clone();
         if demo {
@@ -102,7 +102,7 @@ impl Setup {
         rules
     }
 
-    /// How to reach the same servers from a command line.
+    /// Returns the command line that uses the same servers.
     pub fn invocation(&self) -> Invocation {
         let mut flags = vec![];
         if self.demo {
@@ -124,25 +124,24 @@ impl Setup {
         Invocation { flags, target }
     }
 
-    /// Names given by `--server` that no server has.
+    /// Returns the names given by `--server` that are unknown.
     pub fn unknown<'a>(&'a self, servers: &[ServerSpec]) -> Vec<&'a str> {
         self.only.iter().map(String::as_str).filter(|name| !servers.iter().any(|s| s.id.as_str() == *name)).collect()
     }
 }
 
-/// The store in the state folder; `None`, with the reason, when there can be none.
+/// Opens the store in the state folder. Fails with the reason.
 ///
-/// The demo's servers are nobody's: its calls are not remembered and leave those that are alone, its runs are written
-/// down all the same.
+/// Calls of the demo are not stored in the history and do not replace stored ones; its runs are written to the journal.
 pub fn store(setup: &Setup, loaded: &Loaded) -> Result<Store, String> {
-    let Some(state_dir) = &setup.load.state_dir else { return Err("there is no folder for it".into()) };
+    let Some(state_dir) = &setup.load.state_dir else { return Err("there is no state folder".into()) };
     let path = config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?;
     let calls = (!setup.demo).then_some(loaded.settings.history_calls);
     let opened = Store::open_with(&path, StoreOptions { calls, flush: loaded.settings.journal_flush });
     opened.map_err(|error| error.to_string())
 }
 
-/// The secrets of a configuration: of its servers, of the addresses of Redis and of the proxies of the environment.
+/// Returns the secrets of a configuration: of its servers, of the addresses of Redis and of the environment's proxies.
 pub fn secrets(loaded: &Loaded) -> Vec<Secret> {
     let mut found: Vec<Secret> = loaded.servers.iter().flat_map(ServerSpec::secrets).collect();
     for address in &loaded.rules.cache.redis {
@@ -154,12 +153,12 @@ pub fn secrets(loaded: &Loaded) -> Vec<Secret> {
     found
 }
 
-/// An engine by the settings, for the demo or not. Must be called within a runtime.
+/// Returns an engine with the configured settings. Must be called within a runtime.
 pub fn engine(loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<Engine> {
     engine_over(Arc::new(Connections::new(own_program())), loaded, demo, store)
 }
 
-/// The same over these connections.
+/// Returns an engine over these connections.
 pub fn engine_over(connections: Arc<Connections>, loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<Engine> {
     let journal: Arc<dyn Journal> = match store {
         Some(store) => Arc::new(store.clone()),
@@ -171,33 +170,33 @@ pub fn engine_over(connections: Arc<Connections>, loaded: &Loaded, demo: bool, s
     engine
 }
 
-/// How an engine is set up by the settings. The demo's own rules and workflows name its tools as they are called by
-/// default, whatever the user puts between a server's name and a tool's.
+/// Returns the options of an engine. The demo always uses the default separator, because its rules and workflows use the
+/// default exposed names.
 pub fn engine_options(loaded: &Loaded, demo: bool) -> EngineOptions {
     let settings = &loaded.settings;
     let now = chrono::Local::now();
     let epoch =
         Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
     let separator = if demo { Settings::default().separator } else { settings.separator.clone() };
-    EngineOptions { epoch, separator, keep: settings.keep, seed: None }
+    EngineOptions { epoch, separator, retention: settings.retention, seed: None }
 }
 
-/// Puts rules in force, and opens the store that they name when it is another than `before`. Says why answers are kept
-/// in this process only, if they are against the rules.
+/// Applies rules, and opens their store of cached responses if it differs from `before`. Returns the error if responses are
+/// cached in memory instead of in Redis.
 pub fn put_in_force(engine: &Engine, rules: Rules, before: Option<&CacheSettings>) -> Result<(), String> {
-    let mut told = Ok(());
+    let mut opened = Ok(());
     if before != Some(&rules.cache) {
         let store = cache::open(&rules.cache).or_else(|why| {
-            told = Err(format!("answers are kept in this process only: {why}"));
+            opened = Err(format!("responses are cached in memory only: {why}"));
             cache::open(&CacheSettings { redis: vec![], ..rules.cache.clone() })
         });
         engine.set_store(store.ok());
     }
     engine.set_rules(rules);
-    told
+    opened
 }
 
-/// All errors, one under another.
+/// Joins all errors with line breaks.
 pub fn all(errors: &[ConfigError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -276,7 +275,7 @@ mod tests {
         assert!(users.note_call(record.clone()));
         users.flush().await.unwrap();
         let demo = of(&["--demo"]);
-        // Whatever it had to write first used to do.
+        // Any write before it used to have this effect.
         demo.flush().await.unwrap();
         assert_eq!(users.calls(10, vec![]).await.unwrap(), [record]);
     }

@@ -1,4 +1,4 @@
-//! The user's colours and keys: from words of the configuration to what the console understands.
+//! Preferences of the console: converts themes and key bindings of the configuration.
 
 use crate::{
     config::{ConfigError, Loaded, Settings, ThemeName},
@@ -6,7 +6,7 @@ use crate::{
     tui::{Preferences, keymap::Keymap, theme::Theme},
 };
 
-/// Colours, keys and questions as the configuration has them now; all that is wrong with them.
+/// Returns theme, key bindings and confirmations of the configuration. Fails with all errors.
 pub fn taste(loaded: &Loaded) -> Result<Preferences, Vec<ConfigError>> {
     match (theme(loaded), keymap(&loaded.settings)) {
         (Ok(theme), Ok(keymap)) => Ok(Preferences { theme, keymap, confirm: loaded.settings.console.confirm }),
@@ -14,9 +14,9 @@ pub fn taste(loaded: &Loaded) -> Result<Preferences, Vec<ConfigError>> {
     }
 }
 
-/// The colours. `NO_COLOR` (no-color.org) goes over everything.
+/// Returns the theme. `NO_COLOR` (no-color.org) overrides everything.
 ///
-/// Fails when the user's own theme cannot be read or understood.
+/// Fails when the user's theme file is unreadable or invalid.
 fn theme(loaded: &Loaded) -> Result<Theme, ConfigError> {
     if std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) {
         return Ok(Theme::mono());
@@ -29,7 +29,7 @@ fn theme(loaded: &Loaded) -> Result<Theme, ConfigError> {
         ThemeName::Contrast => Ok(Theme::contrast()),
         ThemeName::File(path) => {
             let wrong = |why: String| {
-                ConfigError::new(why).in_file(path).hint("the built-in ones are \"ansi\", \"dark\", \"light\", \"contrast\" and \"mono\"")
+                ConfigError::new(why).in_file(path).hint("use a built-in one: \"ansi\", \"dark\", \"light\", \"contrast\" and \"mono\"")
             };
             match &loaded.theme {
                 Some(text) => Theme::parse(text).map_err(wrong),
@@ -43,10 +43,10 @@ fn theme(loaded: &Loaded) -> Result<Theme, ConfigError> {
     }
 }
 
-/// The built-in keys with the user's over them.
+/// Returns the built-in key bindings with the user's over them.
 ///
-/// Fails with everything that is wrong: contexts and actions that are not there, words that are no
-/// keys, sequences that another key ends before they are finished.
+/// Fails with all errors: unknown contexts and actions, invalid keys, and sequences that another binding makes
+/// unreachable.
 fn keymap(settings: &Settings) -> Result<Keymap, Vec<ConfigError>> {
     let mut map = Keymap::built_in();
     let mut errors = vec![];
@@ -59,7 +59,7 @@ fn keymap(settings: &Settings) -> Result<Keymap, Vec<ConfigError>> {
         for conflict in map.unreachable() {
             let place = settings.keys.iter().rev().find(|key| conflict.contains(&format!("[{}]", key.context)));
             let place = place.map(|key| key.place.clone()).unwrap_or_default();
-            errors.push(ConfigError { message: conflict, ..place }.hint("free one of the two with \"none\""));
+            errors.push(ConfigError { message: conflict, ..place }.hint("unbind one of the two with \"none\""));
         }
     }
     if errors.is_empty() { Ok(map) } else { Err(errors) }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_carry_their_line_and_a_way_out() {
+    fn errors_have_a_line_and_a_hint() {
         let wrong = [("globl", "a", "quit"), ("global", "a", "quit-now"), ("global", "warp-x", "quit")];
         let errors = keymap(&with(&wrong)).unwrap_err();
         assert_eq!(errors.iter().map(|e| e.line).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);

@@ -1,9 +1,8 @@
-//! Watchdog: ends the program when it does not react to a signal or to `--timeout`, or does not come to its end.
+//! Watchdog: ends the program when it does not react to a signal or to `--timeout`, or does not finish its shutdown.
 //!
-//! The main thread is the watchdog. It has a runtime of its own, so nothing that keeps the engine's workers or the thread
-//! of the face busy can stop it. The program's own reaction is always the better one: it ends calls and servers in
-//! order. So the watchdog acts only after [`REACT`]. Returning from `main` ends every thread; child processes are
-//! then ended by the helper process (see [`crate::mcp::reaper`]).
+//! The main thread is the watchdog. It has its own runtime, so busy workers of the engine or a busy face cannot block it.
+//! The watchdog acts only after [`REACT`], because the program's own reaction ends calls and servers in order. Returning
+//! from `main` ends every thread; the helper process then ends the child processes (see [`crate::mcp::reaper`]).
 
 use std::{
     sync::{
@@ -25,28 +24,28 @@ use crate::cli::{
     session::{Signal, Signals},
 };
 
-/// How long the program may take to react.
+/// Time for the program to react.
 const REACT: Duration = Duration::from_secs(2);
-/// How long a worker may take to run a task that does nothing.
+/// Time for a worker to run an empty task.
 const ALIVE: Duration = Duration::from_secs(5);
-/// How long the end may take in addition to the time that servers have to stop.
+/// Time for the shutdown in addition to the servers' timeouts.
 const ENDING: Duration = Duration::from_secs(10);
 
-/// Who takes signals.
+/// Receiver of signals.
 enum Listener {
-    /// Nobody: a signal ends the program.
-    Nobody,
-    /// A headless command. It takes `None` too, as a sign of life.
+    /// None: a signal ends the program.
+    None,
+    /// A headless command. It also receives `None` as a liveness probe.
     Command(mpsc::Sender<Option<Signal>>),
-    /// The console, which has streams of its own, and when it last took a signal.
+    /// The console, which has its own signal streams, and when it last handled a signal.
     Console(Option<Instant>),
 }
 
-/// The state of the face, as far as the watchdog has to know it.
+/// State of the face that the watchdog needs.
 struct FaceState {
     listener: Listener,
     deadline: Option<Instant>,
-    /// Set once the face has ended: its exit code, and when everything has to be over.
+    /// Set when the face has ended: its exit code and the deadline of the shutdown.
     ending: Option<(u8, Instant)>,
 }
 
@@ -58,10 +57,10 @@ pub struct Watch {
 
 impl Watch {
     fn new() -> Watch {
-        Watch { face: Mutex::new(FaceState { listener: Listener::Nobody, deadline: None, ending: None }), changed: Notify::new() }
+        Watch { face: Mutex::new(FaceState { listener: Listener::None, deadline: None, ending: None }), changed: Notify::new() }
     }
 
-    /// The signals for a headless command, which has to end after `limit`.
+    /// Returns the signals for a headless command that must end after `limit`.
     pub fn command(&self, limit: Option<Duration>) -> Signals {
         let (sender, receiver) = mpsc::channel(8);
         let mut face = self.face();
@@ -72,19 +71,19 @@ impl Watch {
         Signals::with_signs_of_life(receiver)
     }
 
-    /// The console takes signals from now on, and says so with [`Watch::heard`].
+    /// Registers the console as receiver of signals; it reports each with [`Watch::heard`].
     pub fn console(&self) {
         self.face().listener = Listener::Console(None);
     }
 
-    /// The console took a signal.
+    /// Records that the console handled a signal.
     pub fn heard(&self) {
         if let Listener::Console(last) = &mut self.face().listener {
             *last = Some(Instant::now());
         }
     }
 
-    /// The face has ended with `code`; ending servers may take `patience`.
+    /// Records that the face has ended with `code`; ending the servers may take `patience`.
     pub fn ending(&self, code: u8, patience: Duration) {
         self.face().ending = Some((code, Instant::now() + patience + ENDING));
         self.changed.notify_one();
@@ -100,12 +99,12 @@ impl Watch {
 pub struct Verdict {
     /// The exit code.
     pub code: u8,
-    /// What the program did not do, for people.
+    /// Message for the user.
     pub why: String,
 }
 
-/// Runs `program` on a thread of its own until it gives its exit code, or until it has to be ended. `None` when
-/// that thread broke down.
+/// Runs `program` on a separate thread until it returns its exit code, or until the watchdog ends it. `None` when that
+/// thread panicked.
 pub fn run(program: impl FnOnce(Arc<Watch>, oneshot::Sender<Handle>) -> u8 + Send + 'static) -> Result<Option<u8>, Verdict> {
     let watch = Arc::new(Watch::new());
     let (handle, engine) = oneshot::channel();
@@ -126,7 +125,7 @@ pub fn run(program: impl FnOnce(Arc<Watch>, oneshot::Sender<Handle>) -> u8 + Sen
     }
 }
 
-/// Something that the program has to do by some time.
+/// A reaction that the program owes by a deadline.
 struct Expected {
     by: Instant,
     what: What,
@@ -134,7 +133,7 @@ struct Expected {
 }
 
 enum What {
-    /// The face takes what was sent to it at this time.
+    /// The face handles the signal sent at this time.
     Taken(Instant),
     /// A worker of the engine runs a task.
     Alive(Arc<AtomicBool>),
@@ -155,7 +154,7 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
             let face = watch.face();
             (face.deadline.filter(|_| face.ending.is_none()).map(|deadline| deadline + REACT / 2), face.ending)
         };
-        // A worker that is stuck would hold up the end for all its time.
+        // A stuck worker would delay the shutdown by its whole timeout.
         let look = ending.map(|_| looked.unwrap_or_else(Instant::now));
         let next = [deadline, ending.map(|(_, until)| until), look].into_iter().flatten().chain(expected.iter().map(|e| e.by)).min();
         let [interrupt, terminate, hang_up] = &mut kinds;
@@ -175,15 +174,15 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
         let now = Instant::now();
         if let Some((meaning, name, code)) = came {
             let verdict = Verdict { code, why: format!("Switchboard did not react to {name} within {} s", REACT.as_secs()) };
-            // Who has not taken the signal before takes this one no better.
-            if expected.iter().any(|e| matches!(e.what, What::Taken(at) if !taken(watch, at))) || !send(watch, Some(meaning)) {
+            // A face that missed the previous signal will miss this one too.
+            if expected.iter().any(|e| matches!(e.what, What::Taken(at) if !handled(watch, at))) || !send(watch, Some(meaning)) {
                 return Err(verdict);
             }
             expected.push(Expected { by: now + REACT, what: What::Taken(now), verdict });
         }
         if deadline.is_some_and(|deadline| deadline <= now) {
             watch.face().deadline = None;
-            let verdict = Verdict { code: exit::TIMEOUT, why: "--timeout passed, and Switchboard did not react to it".into() };
+            let verdict = Verdict { code: exit::TIMEOUT, why: "--timeout expired, and Switchboard did not react".into() };
             if !send(watch, None) {
                 return Err(verdict);
             }
@@ -193,7 +192,7 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
         if let Some((code, until)) = ending
             && came.is_none()
         {
-            let verdict = Verdict { code, why: "Switchboard did not come to its end in time; what is left of its servers is ended".into() };
+            let verdict = Verdict { code, why: "Switchboard did not shut down in time; its remaining servers are killed".into() };
             if until <= now {
                 return Err(verdict);
             }
@@ -204,7 +203,7 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
         }
         for due in expected.extract_if(.., |e| e.by <= now) {
             let done = match &due.what {
-                What::Taken(at) => taken(watch, *at),
+                What::Taken(at) => handled(watch, *at),
                 What::Alive(ran) => ran.load(Ordering::Relaxed),
             };
             if !done {
@@ -214,7 +213,7 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
     }
 }
 
-/// The next signal; waits forever when there can be none.
+/// Returns the next signal; waits forever when the stream is closed.
 async fn next_of(stream: &mut Option<Stream>) {
     let came = match stream {
         Some(stream) => stream.recv().await,
@@ -225,31 +224,31 @@ async fn next_of(stream: &mut Option<Stream>) {
     }
 }
 
-/// Passes a signal on, or probes the face. Returns whether anything can take it.
+/// Passes a signal on, or probes the face. Returns whether there is a receiver.
 fn send(watch: &Watch, signal: Option<Signal>) -> bool {
     let face = watch.face();
     match &face.listener {
-        // The face has ended; the end has a limit of its own.
+        // The face has ended; the shutdown has its own deadline.
         _ if face.ending.is_some() => true,
-        Listener::Nobody => false,
+        Listener::None => false,
         Listener::Command(sender) => !matches!(sender.try_send(signal), Err(mpsc::error::TrySendError::Full(_))),
         Listener::Console(_) => true,
     }
 }
 
-/// Whether the face took what was sent at `at`.
-fn taken(watch: &Watch, at: Instant) -> bool {
+/// Returns whether the face handled the signal sent at `at`.
+fn handled(watch: &Watch, at: Instant) -> bool {
     let face = watch.face();
     match &face.listener {
         _ if face.ending.is_some() => true,
-        Listener::Nobody => false,
+        Listener::None => false,
         Listener::Command(sender) => sender.is_closed() || sender.capacity() == sender.max_capacity(),
-        // The console may have taken it a moment before the watchdog saw it.
+        // The console may have handled it shortly before the watchdog received it.
         Listener::Console(last) => last.is_some_and(|last| last + REACT / 2 >= at),
     }
 }
 
-/// Has a worker run a task that does nothing but say so.
+/// Starts a task on a worker that records its execution.
 fn alive(handle: Option<&Handle>, now: Instant, within: Duration, verdict: Verdict) -> Option<Expected> {
     let ran = Arc::new(AtomicBool::new(false));
     let flag = ran.clone();
@@ -329,19 +328,19 @@ mod tests {
     #[tokio::test]
     async fn signs_of_life_are_no_signals() {
         let watch = Watch::new();
-        assert!(!send(&watch, Some(Signal::Terminate)), "nobody is there to take it");
+        assert!(!send(&watch, Some(Signal::Terminate)), "there is no receiver");
         let mut signals = watch.command(None);
         let sent = Instant::now();
-        assert!(send(&watch, None) && send(&watch, Some(Signal::Interrupt)) && !taken(&watch, sent));
+        assert!(send(&watch, None) && send(&watch, Some(Signal::Interrupt)) && !handled(&watch, sent));
         assert_eq!(signals.next().await, Signal::Interrupt);
-        assert!(taken(&watch, sent));
+        assert!(handled(&watch, sent));
         for _ in 0..8 {
             assert!(send(&watch, None));
         }
-        assert!(!send(&watch, None), "nobody takes them");
+        assert!(!send(&watch, None), "there is no receiver");
         watch.console();
-        assert!(send(&watch, Some(Signal::Interrupt)) && !taken(&watch, sent));
+        assert!(send(&watch, Some(Signal::Interrupt)) && !handled(&watch, sent));
         watch.heard();
-        assert!(taken(&watch, sent));
+        assert!(handled(&watch, sent));
     }
 }

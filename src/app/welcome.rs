@@ -1,4 +1,4 @@
-//! What the welcome offers, and what becomes of the choice.
+//! Welcome dialog: finds its offers and applies the choice.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::{
     tui::overlay::welcome::{FoundConfig, Offer},
 };
 
-/// The configurations of other programs on this machine, as data and for people.
+/// Returns the configurations of other clients on this machine, and the state of the dialog.
 pub fn offer(load: &LoadOptions) -> (Vec<FoundImport>, Offer) {
     let home = load.home.clone().unwrap_or_default();
     let mut found = load.home.as_ref().map(|home| config::find_imports(home, &load.cwd, &load.env)).unwrap_or_default();
@@ -28,7 +28,7 @@ pub fn offer(load: &LoadOptions) -> (Vec<FoundImport>, Offer) {
     (found, Offer { found: shown, target, ..Offer::default() })
 }
 
-/// Marks what of an offer is among `servers` already: started or reached in the same way, under whatever name.
+/// Marks the servers of an offer that are already in `servers`: with the same transport, under any name.
 pub fn mark(offer: &mut Offer, found: &[FoundImport], servers: &[ServerSpec]) {
     let used = |spec: &&ServerSpec| servers.iter().any(|have| have.launch == spec.launch);
     for (shown, import) in offer.found.iter_mut().zip(found) {
@@ -37,8 +37,8 @@ pub fn mark(offer: &mut Offer, found: &[FoundImport], servers: &[ServerSpec]) {
     offer.more = !servers.is_empty();
 }
 
-/// The servers of an import that are not among `servers`, though its file was written: the configuration in force is
-/// another file, or only some of its servers are wanted. They hold for this session, each under a name of its own.
+/// Returns the imported servers that are not in `servers` although the file was written, because another configuration file
+/// is active or `--server` excludes them. They run in this session, each with a unique name.
 pub fn left_out(import: &FoundImport, servers: &[ServerSpec]) -> Vec<ServerSpec> {
     let mut added: Vec<ServerSpec> = vec![];
     for spec in import.servers.iter().filter(|spec| servers.iter().all(|have| have.launch != spec.launch)) {
@@ -55,7 +55,7 @@ pub fn left_out(import: &FoundImport, servers: &[ServerSpec]) -> Vec<ServerSpec>
     added
 }
 
-/// A path as people write it.
+/// Shortens a path below the home to `~/`.
 fn short(path: &Path, home: &Path) -> String {
     match path.strip_prefix(home) {
         Ok(rest) if !home.as_os_str().is_empty() => format!("~/{}", rest.display()),
@@ -63,7 +63,7 @@ fn short(path: &Path, home: &Path) -> String {
     }
 }
 
-/// Writes the servers of an import into the user's file and reads the configuration again.
+/// Writes the servers of an import into the user's file and reloads the configuration.
 pub fn take_over(import: &FoundImport, load: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
     let file = load.user_file().ok_or_else(|| vec![ConfigError::new("there is no folder for the configuration")])?;
     let existing = config::user_text(&file).map_err(|error| vec![error])?;
@@ -72,7 +72,7 @@ pub fn take_over(import: &FoundImport, load: &LoadOptions) -> Result<Loaded, Vec
     config::load(load)
 }
 
-/// The servers that a typed text means: those of a file, one at an address, one started by a command.
+/// Parses a typed text: the path of a file with servers, a URL, or a command.
 pub fn typed(text: &str, load: &LoadOptions) -> Result<Vec<ServerSpec>, Vec<ConfigError>> {
     let text = text.trim();
     if text.contains("://") && !text.contains(char::is_whitespace) {
@@ -89,34 +89,19 @@ pub fn typed(text: &str, load: &LoadOptions) -> Result<Vec<ServerSpec>, Vec<Conf
     }
     let argv = words(text, load.home.as_ref()).ok_or_else(|| vec![ConfigError::new("a quotation mark is not closed")])?;
     if argv.is_empty() {
-        return Err(vec![ConfigError::new("there is nothing to start")]);
+        return Err(vec![ConfigError::new("the command is empty")]);
     }
     Ok(vec![config::server_from_command(&argv)])
 }
 
-/// The words of a command as a shell takes them apart: blanks part, quotes and backslashes hold together.
-/// Nothing is expanded but `~/` at the start of a word. `None` when a quote is not closed.
+/// Splits a command into words like a POSIX shell. Only `~/` at the start of a word is expanded. `None` when a quote is not
+/// closed.
 fn words(text: &str, home: Option<&PathBuf>) -> Option<Vec<String>> {
-    let (mut words, mut word, mut quote) = (vec![], None::<String>, None::<char>);
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (Some(q), c) if c == q => quote = None,
-            (Some('"') | None, '\\') => word.get_or_insert_default().push(chars.next().unwrap_or('\\')),
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (_, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
     let at_home = |word: String| match (word.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest).display().to_string(),
         _ => word,
     };
-    quote.is_none().then(|| words.into_iter().map(at_home).collect())
+    Some(shlex::split(text)?.into_iter().map(at_home).collect())
 }
 
 #[cfg(test)]
@@ -129,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_programs_have_is_offered_taken_over_and_started_from_there() {
+    fn offers_and_imports_servers_of_other_clients() {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(home.path().join(".cursor")).unwrap();
         std::fs::write(
@@ -151,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_is_marked_whatever_it_is_called() {
+    fn marks_used_servers_under_any_name() {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(home.path().join(".cursor")).unwrap();
         let text = r#"{"mcpServers": {"files": {"command": "files-server"}, "search": {"url": "https://example.com/mcp"}}}"#;
@@ -164,7 +149,7 @@ mod tests {
         one.id = "mine".into();
         mark(&mut offer, &found, &[one.clone()]);
         assert_eq!((offer.found[0].used, offer.more), (1, true));
-        // What the configuration in force does not hold is there all the same, and takes nobody's name.
+        // Servers that the active configuration lacks are returned too, with unique names.
         let mut other = found[0].servers[1].clone();
         other.launch = one.launch.clone();
         let added = left_out(&found[0], &[other]);

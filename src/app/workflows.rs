@@ -1,4 +1,4 @@
-//! Workflow files and what `workflow` does with them without servers.
+//! Subcommands of `workflow` that need no servers: files, history and tests.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,9 +13,9 @@ use crate::{
     cli::{
         self, Options,
         args::WorkflowCmd,
+        library::{PROJECT, PendingProject, WorkflowLibrary},
         print::Io,
-        shelf::{PROJECT, Shelf, Waits},
-        workflow::{CaseEnd, Means, TestMade, plan_of, texts},
+        workflow::{CaseEnd, Deps, TestMade, plan_of, texts},
     },
     config::{self, ConfigError, LoadOptions, Loaded, PendingApproval, WorkflowFile},
     domain::{
@@ -39,44 +39,44 @@ use crate::{
     store::Store,
 };
 
-/// The workflows of a configuration, or the demo's.
-pub fn shelf(setup: &Setup, loaded: &Loaded) -> (Shelf, Vec<ConfigError>) {
+/// Returns the workflow library of a configuration or of the demo.
+pub fn library(setup: &Setup, loaded: &Loaded) -> (WorkflowLibrary, Vec<ConfigError>) {
     if setup.demo {
         let text = |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("{name}.toml"), text: (*text).into() };
-        return (Shelf { files: DEMO.iter().map(text).collect(), ..Shelf::default() }, vec![]);
+        return (WorkflowLibrary { files: DEMO.iter().map(text).collect(), ..WorkflowLibrary::default() }, vec![]);
     }
     let mut found = config::workflow_files(&setup.load, loaded);
     if let Some(pending) = loaded.pending.as_ref().filter(|pending| !pending.workflows.is_empty()) {
-        let text = format!("{} workflows of this project wait for your approval and are not used", pending.workflows.len());
-        found.problems.push(ConfigError::new(text).in_file(&pending.file).hint("`switchboard approve` shows what they do"));
+        let text = format!("{} workflows of this project need your approval and are not used", pending.workflows.len());
+        found.problems.push(ConfigError::new(text).in_file(&pending.file).hint("review them with `switchboard approve`"));
     }
     let project = found.project.map(|project| project.files).unwrap_or_default();
-    let shelf = Shelf {
+    let library = WorkflowLibrary {
         files: found.files.into_iter().map(text_of).collect(),
         project: project.into_iter().map(text_of).collect(),
         root: loaded.pending.as_ref().map(|pending| &pending.path).or(loaded.project.as_ref().map(|project| &project.root)).cloned(),
-        waits: loaded.pending.as_ref().map(waits),
+        pending: loaded.pending.as_ref().map(pending),
         folder: found.new_in,
         resume: None,
     };
-    (shelf, found.problems)
+    (library, found.problems)
 }
 
 fn text_of(file: WorkflowFile) -> WorkflowText {
     WorkflowText { name: file.name, file: file.path.display().to_string(), text: file.text }
 }
 
-/// A project that waits for approval, and what to say when one of its workflows is wanted.
-fn waits(pending: &PendingApproval) -> Waits {
+/// Returns the project that needs an approval, with the message for its workflows.
+fn pending(pending: &PendingApproval) -> PendingProject {
     let waiting = super::waiting(pending);
-    Waits {
+    PendingProject {
         names: pending.workflows.clone(),
         refusal: format!("{} was not approved, so nothing of it is used. It asks for:\n{}", pending.file.display(), waiting.block()),
-        hint: super::ways(pending),
+        hint: super::approval_hint(pending),
     }
 }
 
-/// `workflow` but for the check against live servers; gives the exit code.
+/// Runs `workflow` except for `check --live`; returns the exit code.
 pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
     let refuse = |text: String| cli::fail(Failure::new(FailureKind::InvalidArguments, text), &options, Io::real());
     if let Some(problem) = &setup.problem {
@@ -87,38 +87,39 @@ pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
         Err(errors) => return refuse(setup::all(&errors)),
     };
     options.secrets.learn(setup::secrets(&loaded));
-    let (shelf, problems) = shelf(&setup, &loaded);
+    let (library, problems) = library(&setup, &loaded);
     let mut io = Io::real();
     for problem in &problems {
-        // A closed stderr is no reason to stop.
+        // A closed stderr does not stop the command.
         let _ = writeln!(io.stderr, "warning: {}", crate::domain::text::visible_lines(&problem.to_string()));
     }
     if let WorkflowCmd::Test { files, junit } = &command {
-        return match test(&setup, &shelf, files, &loaded).await {
+        return match test(&setup, &library, files, &loaded).await {
             Ok(cases) => cli::workflow::tested(&cases, junit.as_deref(), &options, io),
             Err(failure) => cli::fail(failure, &options, io),
         };
     }
     if let WorkflowCmd::TestFromRun { run, case, write } = &command {
-        return match test_from_run(&setup, &loaded, &shelf, &options.secrets, (run, case.as_deref(), *write)).await {
+        return match test_from_run(&setup, &loaded, &library, &options.secrets, (run, case.as_deref(), *write)).await {
             Ok(made) => cli::workflow::test_made(&made, &options, io),
             Err(failure) => cli::fail(failure, &options, io),
         };
     }
-    // The history stores calls without secrets. Calls of older versions, and values that are secret since, are masked here.
+    // The history stores calls without secrets. Calls of older versions, and values that became secret later, are masked
+    // here.
     let calls = match past(&setup, &loaded, &command, &options.secrets).await {
         Ok(calls) => calls,
         Err(failure) => return cli::fail(failure, &options, io),
     };
-    let folder = shelf.folder.clone();
+    let folder = library.folder.clone();
     let mut save = |name: &str, text: &str| {
-        let folder = folder.as_ref().ok_or("there is no folder for workflows; --print shows it")?;
+        let folder = folder.as_ref().ok_or("there is no folder for workflows; print it with --print")?;
         write_workflow(&setup.load, &loaded, folder, name, text)
     };
-    cli::workflow::run(&command, &shelf, Means { save: &mut save, calls }, &options, io)
+    cli::workflow::run(&command, &library, Deps { save: &mut save, calls }, &options, io)
 }
 
-/// Writes a new workflow for the user. In a project that may be used, the approval is renewed for this file.
+/// Writes a new workflow for the user. In an approved project, the approval is renewed for this file.
 pub fn write_workflow(load: &LoadOptions, loaded: &Loaded, folder: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.join(format!("{name}.toml")).display());
     let project = loaded.project.as_ref().filter(|project| folder.starts_with(&project.root));
@@ -128,17 +129,17 @@ pub fn write_workflow(load: &LoadOptions, loaded: &Loaded, folder: &Path, name: 
     Ok(path)
 }
 
-/// Renews the approval of a project in which `text` was written to `path` for the user. Where that is not possible the
-/// project asks again, which is not a failure.
+/// Renews the approval of a project in which `text` was written to `path` for the user. If that is not possible, the project
+/// needs a new approval, which is not an error.
 fn renew(load: &LoadOptions, before: &Loaded, path: &Path, text: &str) {
     if let (Some(state_dir), Ok(after)) = (&load.state_dir, config::load(load)) {
         config::approve_written(before, &after, path, text, state_dir);
     }
 }
 
-/// What the journal has of a run, by its id or by a part of it.
+/// Reads a run from the journal by its id or a part of the id.
 pub async fn recorded_run(store: &Store, part: &str) -> Result<RunRecord, Failure> {
-    let unreadable = |error: crate::store::StoreError| wrong(format!("the journal cannot be read: {error}"));
+    let unreadable = |error: crate::store::StoreError| invalid(format!("the journal cannot be read: {error}"));
     let run = match part.parse::<RunId>() {
         Ok(run) => Some(run),
         Err(_) => store.find_run(part).await.map_err(unreadable)?,
@@ -147,58 +148,59 @@ pub async fn recorded_run(store: &Store, part: &str) -> Result<RunRecord, Failur
         Some(run) => store.run(run).await.map_err(unreadable)?,
         None => None,
     };
-    record.ok_or_else(|| wrong(format!("there is no run {part:?}, or more than one whose id begins so")))
+    record.ok_or_else(|| invalid(format!("there is no run {part:?}, or several match")))
 }
 
-fn wrong(text: String) -> Failure {
+fn invalid(text: String) -> Failure {
     Failure::new(FailureKind::InvalidArguments, text)
 }
 
-/// Makes a case of a test file from a run, tries it, and writes it down if that is asked for.
+/// Creates a test case from a run, runs it, and writes it if requested.
 async fn test_from_run(
     setup: &Setup,
     loaded: &Loaded,
-    shelf: &Shelf,
+    library: &WorkflowLibrary,
     secrets: &SecretRegistry,
     (part, name, write): (&str, Option<&str>, bool),
 ) -> Result<TestMade, Failure> {
-    let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the journal cannot be read: {why}")))?;
+    let store = setup::store(setup, loaded).map_err(|why| invalid(format!("the journal cannot be read: {why}")))?;
     report_set_aside(Some(&store), &mut Io::real());
     let record = recorded_run(&store, part).await?;
-    let spec = record.spec().cloned().ok_or_else(|| wrong(format!("the journal of the run {} has no beginning", record.run)))?;
+    let spec = record.spec().cloned().ok_or_else(|| invalid(format!("the journal of the run {} has no beginning", record.run)))?;
     let plan = plan_of(&spec)?;
-    let mut made = recorded(&plan, &record, name).map_err(|why| wrong(format!("no test can be made of the run {}: {why}", record.run)))?;
+    let mut made =
+        recorded(&plan, &record, name).map_err(|why| invalid(format!("no test can be created from the run {}: {why}", record.run)))?;
     secrets.learn(secrets_of(&plan));
     made.mask(&secrets.redactor());
     let source = Source { file: format!("{}.test.toml", plan.name), text: made.head() + &made.case() };
     let broken = |problems: Vec<Problem>| {
         let causes = problems.iter().map(Problem::render).collect();
-        Failure { causes, ..wrong("what was made of the run is no test file; please report this".into()) }
+        Failure { causes, ..invalid("the created test file is invalid; please report this".into()) }
     };
     let parsed = case::parse(&source).map_err(broken)?;
     let mut notes = vec![];
     let slow = made.takes().filter(|takes| *takes > LONGEST_TRIAL);
     if let Some(takes) = slow {
-        notes.push(format!("not tried: it waits for a limit of {}", short(takes)));
+        notes.push(format!("not run: it waits for a timeout of {}", short(takes)));
     } else if let Some(case) = parsed.cases.first() {
         let failed = rehearse(&plan, &spec.sources, case, setup::engine_options(loaded, setup.demo)).await;
         let (varied, rest) = made.forget(failed);
         if !varied.is_empty() {
-            notes.push(format!("not expected, since each run has its own: {}", varied.join(", ")));
+            notes.push(format!("not checked, because they differ in each run: {}", varied.join(", ")));
         }
-        notes.extend(rest.iter().map(|words| format!("without servers it goes otherwise; change the case: {words}")));
+        notes.extend(rest.iter().map(|words| format!("without servers the result differs; adjust the case: {words}")));
     }
     let of_project = spec.workflow.starts_with(PROJECT);
-    let current = if of_project { &shelf.project } else { &shelf.files }.iter().find(|file| file.name == plan.name);
+    let current = if of_project { &library.project } else { &library.files }.iter().find(|file| file.name == plan.name);
     if current.is_some_and(|file| *file.text != *plan.text) {
         notes.push(format!("the workflow {} has been changed since that run", plan.name));
     }
     let mut end = TestMade { text: made.head() + &made.case(), written: None, notes };
     if write {
         let beside = current.filter(|_| !setup.demo).and_then(|file| Some(PathBuf::from(&file.file).parent()?.to_owned()));
-        let folder = beside.or_else(|| shelf.folder.clone());
-        let folder = folder.ok_or_else(|| wrong("there is no folder to write to; without --write it is printed".into()))?;
-        let unwritten = |error: std::io::Error| wrong(format!("nothing was written to {}: {error}", folder.display()));
+        let folder = beside.or_else(|| library.folder.clone());
+        let folder = folder.ok_or_else(|| invalid("there is no folder for the test file; omit --write to print it".into()))?;
+        let unwritten = |error: std::io::Error| invalid(format!("nothing was written to {}: {error}", folder.display()));
         let project = loaded.project.as_ref().filter(|project| folder.starts_with(&project.root));
         project.map_or(Ok(()), |project| config::stays_inside(&project.root, &folder)).map_err(unwritten)?;
         let path = config::add_case(&folder, made.workflow(), &made.head(), &made.case()).map_err(unwritten)?;
@@ -212,31 +214,32 @@ async fn test_from_run(
     Ok(end)
 }
 
-/// The longest that a case may wait for a limit of time and still be tried at once.
+/// Longest timeout that a case may wait for to be run immediately.
 const LONGEST_TRIAL: Duration = Duration::from_secs(30);
 
-/// Secrets of the environment that a workflow reads, as they are now.
+/// Returns the current secrets of the environment that a workflow reads.
 fn secrets_of(plan: &Plan) -> Vec<Secret> {
     let children = plan.children();
     let names = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.env);
     names.filter_map(|name| Some(rule::of_value(name, &std::env::var(name).ok()?))).flatten().collect()
 }
 
-/// The calls of the history that a command asks for.
+/// Returns the calls of the history that a command requests.
 async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd, secrets: &SecretRegistry) -> Result<Vec<PastCall>, Failure> {
     let (last, ids) = match command {
         WorkflowCmd::New { from_call: Some(id), .. } => (1, vec![id.clone()]),
         WorkflowCmd::FromHistory { last, ids, .. } => (*last, ids.clone()),
         _ => return Ok(vec![]),
     };
-    let number =
-        |id: &String| u64::from_str_radix(id, 16).map_err(|_| wrong(format!("{id:?} is no call: expected its id as `--json` prints it")));
+    let number = |id: &String| {
+        u64::from_str_radix(id, 16).map_err(|_| invalid(format!("{id:?} is not the id of a call; use the id that `--json` prints")))
+    };
     let numbers: Vec<u64> = ids.iter().map(number).collect::<Result<_, _>>()?;
-    let store = setup::store(setup, loaded).map_err(|why| wrong(format!("the history cannot be read: {why}")))?;
+    let store = setup::store(setup, loaded).map_err(|why| invalid(format!("the history cannot be read: {why}")))?;
     report_set_aside(Some(&store), &mut Io::real());
-    // Not every call is one of a tool: read more than are wanted.
+    // Not all calls are tool calls: read more than requested.
     let records = store.calls(last.saturating_mul(10).max(100), numbers.clone()).await;
-    let mut records: Vec<CallRecord> = records.map_err(|error| wrong(format!("the history cannot be read: {error}")))?;
+    let mut records: Vec<CallRecord> = records.map_err(|error| invalid(format!("the history cannot be read: {error}")))?;
     let redactor = secrets.redactor();
     records.iter_mut().for_each(|record| masked::record(&redactor, record));
     let mut calls: Vec<PastCall> = records.iter().filter_map(CallRecord::past).collect();
@@ -246,17 +249,17 @@ async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd, secrets: &S
     Ok(calls)
 }
 
-/// A test file, and the workflow that it is for as the shelf takes it.
+/// A test file and the name of its workflow.
 struct TestSource {
     source: Source,
-    /// Looks for the workflow of this name.
+    /// Returns the path or name for the workflow of this name.
     workflow: Box<dyn Fn(&str) -> String + Send>,
 }
 
-/// The test files of the user and of the project, or those that the command names.
-fn test_sources(setup: &Setup, shelf: &Shelf, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<TestSource>, Failure> {
+/// Returns the test files of the user and of the project, or those that the command names.
+fn test_sources(setup: &Setup, library: &WorkflowLibrary, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<TestSource>, Failure> {
     let plain = |source| TestSource { source, workflow: Box::new(str::to_owned) };
-    // The workflow of a test file is in the same folder, or anywhere.
+    // The workflow of a test file is in the same folder, or in the library.
     let near = |source: Source| {
         let folder = PathBuf::from(&source.file).parent().map(Path::to_owned).unwrap_or_default();
         let workflow = move |name: &str| {
@@ -270,16 +273,16 @@ fn test_sources(setup: &Setup, shelf: &Shelf, files: &[PathBuf], loaded: &Loaded
         return Ok(DEMO_TESTS.iter().map(|test| plain(source(test))).collect());
     }
     if !files.is_empty() {
-        let read = |path: &PathBuf| Ok(near(Source { file: path.display().to_string(), text: shelf.read(path)? }));
+        let read = |path: &PathBuf| Ok(near(Source { file: path.display().to_string(), text: library.read(path)? }));
         return files.iter().map(read).collect();
     }
-    let mut folders: Vec<PathBuf> = shelf.files.iter().filter_map(|file| Some(PathBuf::from(&file.file).parent()?.to_owned())).collect();
+    let mut folders: Vec<PathBuf> = library.files.iter().filter_map(|file| Some(PathBuf::from(&file.file).parent()?.to_owned())).collect();
     folders.extend(config::workflow_files(&setup.load, loaded).folders);
     folders.sort();
     folders.dedup();
     let (own, problems) = config::tests_in(&folders);
     if let Some(problem) = problems.first() {
-        return Err(wrong(problem.to_string()));
+        return Err(invalid(problem.to_string()));
     }
     let source = |file: WorkflowFile| Source { file: file.path.display().to_string(), text: file.text };
     let mut found: Vec<TestSource> = own.into_iter().map(|file| near(source(file))).collect();
@@ -288,24 +291,24 @@ fn test_sources(setup: &Setup, shelf: &Shelf, files: &[PathBuf], loaded: &Loaded
     Ok(found)
 }
 
-/// Tries the cases of test files.
-async fn test(setup: &Setup, shelf: &Shelf, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<CaseEnd>, Failure> {
-    let sources = test_sources(setup, shelf, files, loaded)?;
+/// Runs the cases of test files.
+async fn test(setup: &Setup, library: &WorkflowLibrary, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<CaseEnd>, Failure> {
+    let sources = test_sources(setup, library, files, loaded)?;
     if sources.is_empty() {
-        let place = shelf.folder.as_ref().map_or_else(String::new, |folder| format!(" in {}", folder.display()));
-        return Err(wrong(format!("there are no test files (NAME.test.toml){place}")));
+        let place = library.folder.as_ref().map_or_else(String::new, |folder| format!(" in {}", folder.display()));
+        return Err(invalid(format!("there are no test files (NAME.test.toml){place}")));
     }
     let mut ends = vec![];
     for TestSource { source, workflow } in sources {
         match case::parse(&source) {
             Ok(parsed) => {
                 let wanted = workflow(&parsed.workflow);
-                try_cases(shelf, &wanted, (&source, &parsed), || setup::engine_options(loaded, setup.demo), &mut ends).await?;
+                try_cases(library, &wanted, (&source, &parsed), || setup::engine_options(loaded, setup.demo), &mut ends).await?;
             }
             Err(problems) => {
-                let wrong = problems.iter().map(|problem| problem.render()).collect();
+                let failures = problems.iter().map(|problem| problem.render()).collect();
                 let (file, workflow) = (source.file.clone(), source.file);
-                ends.push(CaseEnd { file, workflow, name: "the test file".into(), wrong, took_ms: 0.0 });
+                ends.push(CaseEnd { file, workflow, name: "the test file".into(), failures, duration_ms: 0.0 });
             }
         }
     }
@@ -313,20 +316,20 @@ async fn test(setup: &Setup, shelf: &Shelf, files: &[PathBuf], loaded: &Loaded) 
 }
 
 async fn try_cases(
-    shelf: &Shelf,
+    library: &WorkflowLibrary,
     wanted: &str,
     (source, file): (&Source, &TestFile),
     engine: impl Fn() -> EngineOptions,
     ends: &mut Vec<CaseEnd>,
 ) -> Result<(), Failure> {
-    let end = |name: &str, wrong: Vec<String>, took_ms: f64| CaseEnd {
+    let end = |name: &str, failures: Vec<String>, duration_ms: f64| CaseEnd {
         file: source.file.clone(),
         workflow: file.workflow.clone(),
         name: name.to_owned(),
-        wrong,
-        took_ms,
+        failures,
+        duration_ms,
     };
-    let plan = match shelf.plan(wanted)? {
+    let plan = match library.plan(wanted)? {
         Ok(plan) => plan,
         Err(problems) => {
             ends.push(end("the workflow", problems.iter().map(|problem| problem.render()).collect(), 0.0));
@@ -341,8 +344,8 @@ async fn try_cases(
     let texts = texts(&plan);
     for case in &file.cases {
         let began = Instant::now();
-        let wrong = rehearse(&plan, &texts, case, engine()).await.into_iter().map(|mismatch| mismatch.words).collect();
-        ends.push(end(&case.name, wrong, began.elapsed().as_secs_f64() * 1000.0));
+        let failures = rehearse(&plan, &texts, case, engine()).await.into_iter().map(|mismatch| mismatch.words).collect();
+        ends.push(end(&case.name, failures, began.elapsed().as_secs_f64() * 1000.0));
     }
     Ok(())
 }

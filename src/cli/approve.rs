@@ -1,5 +1,5 @@
-//! `approve`: shows what a project's file would start, asks, and has the approval kept. The composition root reads the
-//! file and keeps the approval; this shows and asks.
+//! `approve`: shows what a project would start and asks for the approval. The composition root reads the project's file
+//! and stores the approval.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -15,34 +15,33 @@ use super::{
 };
 use crate::domain::call::{Failure, FailureKind};
 
-/// What waits for an approval.
+/// A project that needs an approval.
 #[derive(Clone, Debug)]
 pub struct Waiting {
     /// The project's file.
     pub file: PathBuf,
-    /// What an approval is given for.
+    /// The hash that an approval covers.
     pub hash: String,
-    /// What would be started or contacted, a line each.
+    /// Description of what would be started or contacted, by line.
     pub lines: Vec<String>,
 }
 
 impl Waiting {
-    /// The lines one under another, as part of a message.
+    /// Returns the lines as an indented block for a message.
     pub fn block(&self) -> String {
         self.lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
     }
 
-    /// How to approve exactly this without a terminal.
+    /// Returns the command that approves exactly this without a terminal.
     pub fn command(&self) -> String {
         format!("switchboard approve --hash {}", self.hash)
     }
 }
 
-/// Keeps the approval if the file still says what was shown.
+/// Stores the approval if the project has not changed since it was shown.
 pub type Keep<'a> = &'a mut dyn FnMut() -> Result<(), Failure>;
 
-/// Shows what is `waiting` and has it approved when the hash of it was given, `--yes` was, or a person at the terminal
-/// agrees.
+/// Shows the project and approves it if its hash or `--yes` was given, or if the user confirms at the terminal.
 pub fn run(waiting: &Waiting, hash: Option<&str>, keep: Keep<'_>, options: &Options, io: Io) -> u8 {
     super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
         approve(printer, waiting, hash, keep, options.yes)
@@ -60,34 +59,34 @@ fn approve(printer: &mut Printer, waiting: &Waiting, hash: Option<&str>, keep: K
         printer.line(&format!("sha-256 {}", waiting.hash))?;
     }
     let refused = |how: &str| {
-        // Whoever reads documents has not seen the lines yet.
+        // JSON output has not shown the lines yet.
         let block = if human { String::new() } else { format!(" It would start or contact:\n{}", waiting.block()) };
         Failure::new(FailureKind::Refused, format!("{file} {how}, so nothing was approved.{block}"))
     };
     match hash {
         Some(given) if !given.eq_ignore_ascii_case(&waiting.hash) => {
-            let way = format!("read the lines again, then `{}`", waiting.command());
-            return Err(refused("has another hash than the given one").hint(way).into());
+            let way = format!("review the lines, then run `{}`", waiting.command());
+            return Err(refused("has a different hash").hint(way).into());
         }
         None if !yes => {
             let stdin = if printer.can_ask() { printer.take_stdin() } else { None };
             let Some(stdin) = stdin else {
-                let way = format!("`{}` after reading the lines, or --yes", waiting.command());
-                return Err(refused("needs a yes and nobody can be asked").hint(way).into());
+                let way = format!("review the lines, then run `{}` or use --yes", waiting.command());
+                return Err(refused("needs a confirmation, and there is no terminal for it").hint(way).into());
             };
             printer.question("Approve exactly this? [y/N]");
             let mut answer = String::new();
-            // What cannot be read is no yes.
+            // Unreadable input is not a yes.
             let _ = BufReader::new(stdin.take(1000)).read_line(&mut answer);
             if !matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
-                return Err(refused("was not agreed to").into());
+                return Err(refused("was not confirmed").into());
             }
         }
         _ => {}
     }
     keep()?;
     if human {
-        printer.line("approved, until any of it changes")?;
+        printer.line("approved until it changes")?;
     } else {
         #[derive(Serialize)]
         struct Approved<'a> {

@@ -1,4 +1,4 @@
-//! The command line of the whole program. The composition root reads it and chooses the face.
+//! Command line: defines and parses it. The composition root chooses the face by it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,20 +10,19 @@ use crate::domain::{
     run::{Change, Setting},
 };
 
-/// A terminal console for many MCP servers at once.
+/// A terminal console for many MCP servers.
 ///
-/// Without a command the console opens on the servers of the configuration, or on the one server that
-/// is given after `--` or as a URL.
+/// Without a command, opens the console on the configured servers, or on the server given after `--` or as a URL.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "switchboard", version, max_term_width = 100, after_long_help = after_help(), subcommand_negates_reqs = true)]
 pub struct Cli {
-    /// What holds for every command.
+    /// Flags of every command.
     #[command(flatten)]
     pub global: Global,
-    /// The command; the console without one.
+    /// The command; `None` opens the console.
     #[command(subcommand)]
     pub command: Option<Cmd>,
-    /// Endpoint of one server to use instead of the configured ones, http://, https:// or unix:///path/to.sock#/mcp.
+    /// Use the server at this URL instead of the configured ones: http://, https:// or unix:///path/to.sock#/mcp.
     #[arg(value_name = "URL", value_parser = parse_url)]
     pub url: Option<String>,
     /// The server given after `--`.
@@ -41,64 +40,63 @@ fn after_help() -> String {
     )
 }
 
-/// Flags that hold for every command, before or after it.
+/// Flags of every command, before or after it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Global {
-    /// Configuration file instead of the usual ones. May be given several times.
+    /// Read this configuration file instead of the default ones; repeatable.
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Vec<PathBuf>,
     /// Use the built-in demo servers.
     #[arg(long, global = true)]
     pub demo: bool,
-    /// Connect only to this server. May be given several times.
+    /// Connect only to this server; repeatable.
     #[arg(long = "server", value_name = "NAME", global = true)]
     pub servers: Vec<String>,
     /// Do not read the project's configuration file.
     #[arg(long, global = true)]
     pub no_project_config: bool,
-    /// Use the project's configuration file, for this command only, if it has this hash (see `approve`).
+    /// Approve the project for this command if it has this hash (see `approve`).
     #[arg(long, value_name = "HASH", global = true)]
     pub trust: Option<String>,
     /// Print one JSON document.
     #[arg(long, global = true, conflicts_with = "jsonl")]
     pub json: bool,
-    /// Print a JSON document a line, as things happen.
+    /// Print one JSON document per line, as events occur.
     #[arg(long, global = true)]
     pub jsonl: bool,
-    /// Print text exactly as the server sent it, control characters and binary contents included.
+    /// Print server text unchanged, including control characters and binary content.
     #[arg(long, global = true)]
     pub raw: bool,
-    /// Tell more on stderr: progress, log messages of servers; with --jsonl the frames too.
+    /// Print progress and log messages of servers on stderr; with --jsonl also the frames.
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Longest time for the whole command: 500ms, 5s, 2m; a plain number is seconds.
+    /// Limit the duration of the whole command: 500ms, 5s, 2m; a plain number is seconds.
     #[arg(long, value_name = "TIME", global = true, value_parser = parse_duration)]
     pub timeout: Option<Duration>,
-    /// Agree to calling a tool that may destroy something; with `approve`, to what it shows.
+    /// Allow calls to destructive tools; with `approve`, approve without a question.
     #[arg(long, global = true)]
     pub yes: bool,
-    /// Do something to a circuit breaker first: trip, hold-open, hold-closed or reset. May be given several times.
-    #[arg(long, value_name = "SERVER[/TOOL]=ORDER", global = true, value_parser = parse_order)]
-    pub breaker: Vec<Placed<BreakerOverride>>,
-    /// Make faults on purpose: latency=200ms, and shares of fail, drop, cut and corrupt, as in flaky=latency=1s,fail=0.3.
-    /// May be given several times.
+    /// Override a circuit breaker first: trip, hold-open, hold-closed or reset; repeatable.
+    #[arg(long, value_name = "SERVER[/TOOL]=OVERRIDE", global = true, value_parser = parse_override)]
+    pub breaker: Vec<ForTarget<BreakerOverride>>,
+    /// Inject faults: latency=200ms, and rates of fail, drop, cut and corrupt, as in flaky=latency=1s,fail=0.3; repeatable.
     #[arg(long, value_name = "SERVER[/TOOL]=FAULTS", global = true, value_parser = parse_fault)]
-    pub inject: Vec<Placed<Fault>>,
-    /// What answers forms of servers (elicitation): decline, defaults, @FILE or JSON. Declined unless given.
+    pub inject: Vec<ForTarget<Fault>>,
+    /// Respond to elicitation requests with decline, defaults, @FILE or JSON [default: decline].
     #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_elicit)]
-    pub elicit: Option<AnswerFrom>,
-    /// What answers sampling requests of servers: decline, @FILE or JSON. Declined unless given.
+    pub elicit: Option<ReplySource>,
+    /// Respond to sampling requests with decline, @FILE or JSON [default: decline].
     #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_sample)]
-    pub sample: Option<AnswerFrom>,
+    pub sample: Option<ReplySource>,
 }
 
-/// Something for a server, or a tool of it.
+/// A value for a server or one of its tools.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Placed<T> {
-    /// `server` or `server/tool`, as written: which it is, the servers that there are tell.
-    pub place: String,
-    /// What.
-    pub what: T,
+pub struct ForTarget<T> {
+    /// `server` or `server/tool` as written; resolved once the servers are known.
+    pub target: String,
+    /// The value.
+    pub value: T,
 }
 
 /// A server given on the command line.
@@ -116,45 +114,44 @@ pub enum Cmd {
     Tools(ToolsArgs),
     /// Call a tool and print its result.
     ///
-    /// A tool is called at once when it claims to be read-only (`readOnlyHint: true`) or to destroy
-    /// nothing (`destructiveHint: false`). Any other tool needs --yes, or your answer to a question
-    /// when stdin and stderr are a terminal. The claims are the server's, and are believed here
-    /// whether or not the server is configured as trusted.
+    /// A tool is called without a question if its annotations say that it is read-only (`readOnlyHint: true`) or not
+    /// destructive (`destructiveHint: false`). Any other tool needs --yes, or your confirmation if stdin and stderr are a
+    /// terminal. For this, annotations are used even if the server is not trusted.
     ///
-    /// Arguments are checked against the tool's schema before anything is sent.
+    /// Arguments are validated against the tool's schema before the call is sent.
     Call(CallArgs),
     /// Read a resource and print it.
     Read(ReadArgs),
     /// Get a prompt and print its messages.
     Prompt(PromptArgs),
-    /// Explain where a call would go, and why, without making it.
+    /// Explain the route of a call without making it.
     Route(RouteArgs),
-    /// Kept answers: forget some, or show where they are kept.
+    /// Purge cached responses, or show the state of the response cache.
     Cache(CacheArgs),
     /// List the servers and their state.
     Servers(ServersArgs),
-    /// Check every server and say what is wrong and what to try.
+    /// Check every server and suggest fixes.
     Doctor(ServersArgs),
     /// Run a workflow: progress on stderr, its outputs on stdout as JSON.
     ///
-    /// Workflows are looked for in the `workflows` folder beside the configuration; with --demo there are four.
-    /// What a run does is written down before it is done: a run that was interrupted goes on with --resume.
-    /// Ctrl-C cancels the run, which undoes what it did if the workflow says so; a second one gives that up too.
-    /// A run asks as a call does: tools that may destroy something need --yes, or your answer at a terminal.
+    /// Workflows are in the `workflows` folder next to the configuration; --demo has four. Each step is written to a
+    /// journal before it runs, so an interrupted run can be resumed with --resume. Ctrl-C cancels the run and starts its
+    /// compensation, if the workflow defines one; a second Ctrl-C stops the compensation. Destructive tools need --yes, or
+    /// your confirmation at a terminal, as with `call`.
     Run(Box<RunArgs>),
-    /// Check, list, draw, make and test workflows.
+    /// Check, list, draw, create and test workflows.
     Workflow(WorkflowArgs),
-    /// Show the servers that editors and agents have configured, as a configuration for Switchboard.
+    /// Import the servers that editors and agents have configured.
     ///
-    /// Files that came with the project (.mcp.json, .vscode/mcp.json and the like) are shown with everything that they
-    /// would start, but taken only with --project: whoever wrote the project chose it.
+    /// Prints a configuration for Switchboard. Files of the project (.mcp.json, .vscode/mcp.json and the like) are shown
+    /// with everything that they would start, but imported only with --project, because the project's authors chose them.
     Import(ImportArgs),
     /// Open the console on the built-in demo servers.
     Demo(DemoArgs),
     /// Show what the project would start and run, and approve exactly that.
     ///
-    /// On a terminal you are asked. Elsewhere --hash says what is approved, with the hash that the refusal of another
-    /// command prints, or --yes agrees to whatever is shown. Nothing is started by this.
+    /// Asks on a terminal. Elsewhere, --hash approves the project with that hash, which the refusal of another command
+    /// prints, and --yes approves what is shown. Nothing is started.
     Approve(ApproveArgs),
     /// Print a completion script.
     Completions(CompletionsArgs),
@@ -163,7 +160,7 @@ pub enum Cmd {
     /// Run a demo server.
     #[command(hide = true)]
     DemoServer(DemoServerArgs),
-    /// End what a crashed console left behind.
+    /// End the processes that a crashed console left behind.
     #[command(hide = true)]
     Reaper(ReaperArgs),
 }
@@ -171,9 +168,9 @@ pub enum Cmd {
 /// `tools`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ToolsArgs {
-    /// Part of a name, or a pattern with * and ?.
+    /// Show only tools that match: part of a name, or a pattern with * and ?.
     pub pattern: Option<String>,
-    /// Print the schemas too.
+    /// Also print the schemas.
     #[arg(long)]
     pub schema: bool,
     /// The server given after `--`.
@@ -184,13 +181,12 @@ pub struct ToolsArgs {
 /// `call`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct CallArgs {
-    /// The tool: its name as `tools` shows it, or server/tool.
+    /// The tool: its exposed name (see `tools`), or server/tool.
     pub tool: String,
-    /// Arguments: key=value by the type in the tool's schema, key:=json as JSON; a.b=value reaches
-    /// into an object, \. is a dot in a name.
+    /// Arguments: key=value by the tool's schema, key:=json as JSON; a.b=value sets a nested key, \. is a literal dot.
     #[arg(value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
-    /// A JSON object of arguments; @FILE reads a file, - reads stdin. KEY=VALUE goes over it.
+    /// Pass a JSON object of arguments: JSON, @FILE or - (stdin); KEY=VALUE overrides it.
     #[arg(long, value_name = "JSON|@FILE|-")]
     pub args: Option<String>,
     /// The server given after `--`.
@@ -201,7 +197,7 @@ pub struct CallArgs {
 /// `read`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ReadArgs {
-    /// The resource. Which server has it is looked up; --server NAME says it.
+    /// The URI of the resource; --server NAME selects the server.
     pub uri: String,
     /// The server given after `--`.
     #[command(flatten)]
@@ -213,7 +209,7 @@ pub struct ReadArgs {
 pub struct PromptArgs {
     /// The prompt: its name, or server/name.
     pub name: String,
-    /// Arguments, all of them text.
+    /// Arguments; all are text.
     #[arg(value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
     /// The server given after `--`.
@@ -224,9 +220,9 @@ pub struct PromptArgs {
 /// `route`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RouteArgs {
-    /// The tool: its name as `tools` shows it, or server/tool.
+    /// The tool: its exposed name (see `tools`), or server/tool.
     pub tool: String,
-    /// A JSON object of arguments, for groups that choose by one of them; @FILE reads a file.
+    /// Pass a JSON object of arguments, for groups with the sticky strategy: JSON or @FILE.
     #[arg(long, value_name = "JSON|@FILE")]
     pub args: Option<String>,
     /// The server given after `--`.
@@ -237,22 +233,22 @@ pub struct RouteArgs {
 /// `cache`.
 #[derive(Clone, Debug, Args)]
 pub struct CacheArgs {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: CacheAction,
 }
 
-/// What `cache` does.
+/// The subcommands of `cache`.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum CacheAction {
-    /// Forget the answers of matching tools, or of a whole server.
+    /// Purge the cached responses of matching tools or of a server.
     ///
-    /// Only answers in Redis outlive the process that asked for them; those kept in a process end with it.
+    /// Only responses in Redis outlive the process; those in memory end with it.
     Purge {
-        /// A name as `tools` shows it, server/tool or a server; with * and ?, or /a regular expression/.
+        /// An exposed name, server/tool or a server; with * and ?, or /a regular expression/.
         pattern: String,
     },
-    /// Say where answers are kept and whether that works.
+    /// Show the store of the response cache and its state.
     Stats,
 }
 
@@ -270,37 +266,37 @@ pub struct RunArgs {
     /// The workflow: its name, or the path of its file.
     #[arg(required_unless_present = "resume")]
     pub workflow: Option<String>,
-    /// Input: key=value by the type in the workflow's schema, key:=json as JSON.
+    /// Input: key=value by the workflow's schema, key:=json as JSON.
     #[arg(value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
-    /// The same; may be given several times.
+    /// Set an input, as with the positional KEY=VALUE; repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub input: Vec<String>,
-    /// A file with the input, a JSON object. KEY=VALUE goes over it.
+    /// Read the input, a JSON object, from this file; KEY=VALUE overrides it.
     #[arg(long, value_name = "FILE")]
     pub input_file: Option<PathBuf>,
     /// Write the steps as a JUnit report to this file.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Change a step for this run: STEP.timeout=20s, STEP.retry=3.
+    /// Override a setting of a step for this run: STEP.timeout=20s, STEP.retry=3.
     #[arg(long, value_name = "STEP.KEY=VALUE", value_parser = parse_setting)]
     pub set: Vec<Setting>,
-    /// Show every call as far as it is known, and make none.
+    /// Print the calls of the run without making them.
     #[arg(long)]
     pub dry_run: bool,
-    /// Go on with the run of this id, which was interrupted. Steps that ended are not repeated.
+    /// Resume the interrupted run with this id; finished steps are not repeated.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["workflow", "assignments", "input", "input_file", "set", "dry_run"])]
     pub resume: Option<String>,
-    /// Approve this step beforehand.
+    /// Approve this step in advance.
     #[arg(long, value_name = "STEP")]
     pub approve: Vec<String>,
-    /// Answer the form of this step beforehand, with a JSON object.
+    /// Answer the form of this step in advance with a JSON object.
     #[arg(long, value_name = "STEP=JSON", value_parser = parse_answer)]
     pub answer: Vec<(String, String)>,
-    /// With --resume: do this step, which is in doubt, again although it may have run (of a for_each: each item in doubt).
+    /// Repeat this in-doubt step, although it may have run (of a for_each: each in-doubt item); needs --resume.
     #[arg(long, value_name = "STEP", requires = "resume")]
     pub repeat: Vec<String>,
-    /// With --resume: count this step, which is in doubt, as done with this result (of a for_each: each item in doubt).
+    /// Skip this in-doubt step and use this result (of a for_each: each in-doubt item); needs --resume.
     #[arg(long, value_name = "STEP=JSON", value_parser = parse_answer, requires = "resume")]
     pub skip: Vec<(String, String)>,
 }
@@ -308,15 +304,15 @@ pub struct RunArgs {
 /// `workflow`.
 #[derive(Clone, Debug, Args)]
 pub struct WorkflowArgs {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: WorkflowCmd,
 }
 
-/// The commands of `workflow`.
+/// The subcommands of `workflow`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WorkflowCmd {
-    /// Check workflow files and say what is wrong, with the place.
+    /// Check workflow files and print the errors with their positions.
     Check(WorkflowCheckArgs),
     /// List the workflows.
     List,
@@ -324,15 +320,15 @@ pub enum WorkflowCmd {
     Graph {
         /// The workflow: its name, or the path of its file.
         workflow: String,
-        /// As what.
+        /// Set the output format.
         #[arg(long, value_enum, default_value_t)]
         format: GraphFormat,
     },
-    /// Write a new workflow file to begin with, or one of a call in the history.
+    /// Create a workflow file from a template or from a call in the history.
     New {
         /// The workflow's name.
         name: String,
-        /// Make it of this call of the history, by its id.
+        /// Create it from the call with this id in the history.
         #[arg(long, value_name = "CALL")]
         from_call: Option<String>,
         /// Print it instead of writing a file.
@@ -341,7 +337,7 @@ pub enum WorkflowCmd {
     },
     /// Print the JSON Schema of workflow files, for editors.
     Schema,
-    /// Try workflows without servers, by test files (NAME.test.toml). All of the workflows' folders if none is named.
+    /// Test workflows without servers, by test files (NAME.test.toml) [default: all in the workflow folders].
     Test {
         /// The test files.
         files: Vec<PathBuf>,
@@ -349,29 +345,29 @@ pub enum WorkflowCmd {
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,
     },
-    /// Make a case of a test file from a run that ended: the calls are answered in it as they were then.
+    /// Create a test case from a finished run, with its recorded responses.
     TestFromRun {
-        /// The run: its id, or four digits or more of its beginning or end.
+        /// The id of the run, or at least four digits of its start or end.
         run: String,
-        /// What the case is called.
+        /// Set the name of the case.
         #[arg(long, value_name = "NAME")]
         case: Option<String>,
-        /// Write it to the test file beside the workflow, behind the cases that are there, instead of printing it.
+        /// Append it to the test file next to the workflow instead of printing it.
         #[arg(long)]
         write: bool,
     },
-    /// Make a workflow of past calls: what came of one and went into another is linked.
+    /// Create a workflow from past calls, linking results to the arguments that use them.
     FromHistory {
         /// The workflow's name.
         #[arg(long, default_value = "from_history")]
         name: String,
-        /// The last calls of tools, so many.
+        /// Use this many of the most recent tool calls.
         #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "ids")]
         last: usize,
-        /// The calls of these ids, in this order.
+        /// Use the calls with these ids, in this order.
         #[arg(long, value_name = "CALL", value_delimiter = ',')]
         ids: Vec<String>,
-        /// Write it to the workflows' folder instead of printing it.
+        /// Write it to the workflow folder instead of printing it.
         #[arg(long)]
         write: bool,
     },
@@ -380,20 +376,20 @@ pub enum WorkflowCmd {
 /// `workflow check`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct WorkflowCheckArgs {
-    /// The workflows: names or paths of files; all if none is named.
+    /// The workflows: names or paths of files [default: all].
     pub workflows: Vec<String>,
-    /// Start the servers and hold the calls against the tools that they offer now.
+    /// Start the servers and check the calls against their tools.
     #[arg(long)]
     pub live: bool,
 }
 
-/// How a graph is drawn.
+/// Output format of a graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum GraphFormat {
     /// Boxes and lines.
     #[default]
     Text,
-    /// Mermaid, as GitHub shows it.
+    /// Mermaid, which GitHub displays.
     Mermaid,
     /// DOT, for Graphviz.
     Dot,
@@ -405,7 +401,7 @@ pub struct ImportArgs {
     /// Write to the configuration file instead of printing.
     #[arg(long)]
     pub write: bool,
-    /// Take the servers of this project's files too.
+    /// Also import the servers of this project's files.
     #[arg(long)]
     pub project: bool,
     /// Print secret values instead of •••.
@@ -416,7 +412,7 @@ pub struct ImportArgs {
 /// `approve`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ApproveArgs {
-    /// Approve without a question if the file still has this hash.
+    /// Approve without a question if the project has this hash.
     #[arg(long, value_name = "HASH")]
     pub hash: Option<String>,
 }
@@ -432,16 +428,16 @@ pub struct DemoArgs {
 /// `completions`.
 #[derive(Clone, Debug, Args)]
 pub struct CompletionsArgs {
-    /// For which shell.
+    /// The shell.
     pub shell: clap_complete::Shell,
 }
 
 /// `demo-server`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DemoServerArgs {
-    /// Which one.
+    /// The name of the server.
     pub name: String,
-    /// Folder of its state.
+    /// Set the folder of its state.
     #[arg(long)]
     pub dir: PathBuf,
 }
@@ -449,7 +445,7 @@ pub struct DemoServerArgs {
 /// `reaper`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ReaperArgs {
-    /// What marks the processes that it looks after.
+    /// The marker of the processes that it ends.
     pub mark: String,
 }
 
@@ -477,16 +473,16 @@ pub enum Headless {
 }
 
 impl Headless {
-    /// Whether it makes calls that the history remembers.
+    /// Returns whether it makes calls that the history stores.
     pub fn calls(&self) -> bool {
         matches!(self, Headless::Call(_) | Headless::Read(_) | Headless::Prompt(_) | Headless::Run(_))
     }
 }
 
-/// Where the answer to a server's question comes from.
+/// Source of the response to a server's question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AnswerFrom {
-    /// Nobody: declined.
+pub enum ReplySource {
+    /// Decline it.
     Decline,
     /// The defaults of the form's schema.
     Defaults,
@@ -506,7 +502,7 @@ pub enum Target {
 }
 
 impl Cli {
-    /// The server given on the command line; `Err` when there are several.
+    /// Returns the server given on the command line; `Err` if there are several.
     pub fn target(&self) -> Result<Option<Target>, String> {
         let after = match &self.command {
             Some(Cmd::Tools(a)) => Some(&a.server),
@@ -524,14 +520,14 @@ impl Cli {
             words => Target::Command(words.to_vec()),
         }));
         if targets.len() > 1 {
-            return Err("more than one server is given on the command line; give one, or put them into a configuration file".into());
+            return Err("the command line has more than one server: give one, or use a configuration file".into());
         }
         Ok(targets.pop())
     }
 }
 
 impl Cmd {
-    /// The command, when it is one that needs the engine and no terminal.
+    /// Returns the command if it needs the engine but no terminal.
     pub fn headless(&self) -> Option<Headless> {
         Some(match self {
             Cmd::Tools(a) => Headless::Tools(a.clone()),
@@ -560,12 +556,12 @@ fn parse_url(word: &str) -> Result<String, String> {
     let commands = <Cli as clap::CommandFactory>::command();
     let known: Vec<String> = commands.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned()).collect();
     Err(match similar(word, known.iter().map(String::as_str), 1).first() {
-        Some(close) => format!("there is no such command, did you mean {close:?}?"),
-        None => "this is no command and no URL; a program is given after --".into(),
+        Some(close) => format!("unknown command, did you mean {close:?}?"),
+        None => "this is neither a command nor a URL; write a program after --".into(),
     })
 }
 
-/// Reads `500ms`, `5s`, `2m`, `1h`; a plain number is seconds. Never zero.
+/// Parses `500ms`, `5s`, `2m`, `1h`; a plain number is seconds. Never zero.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -579,11 +575,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     let seconds = number.parse::<f64>().map_err(|_| "expected a number with ms, s, m or h, as in 5s".to_owned())? * scale;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("must be more than zero and less than an age".into()),
+        _ => Err("must be more than zero and not too large".into()),
     }
 }
 
-/// Reads `STEP.timeout=20s` and `STEP.retry=3`.
+/// Parses `STEP.timeout=20s` and `STEP.retry=3`.
 fn parse_setting(text: &str) -> Result<Setting, String> {
     let wrong = || "expected STEP.timeout=20s or STEP.retry=3".to_owned();
     let (left, value) = text.split_once('=').ok_or_else(wrong)?;
@@ -592,59 +588,61 @@ fn parse_setting(text: &str) -> Result<Setting, String> {
         "timeout" => Change::Timeout { limit: parse_duration(value)? },
         "retry" => match value.parse() {
             Ok(attempts @ 1..=100) => Change::Attempts { attempts },
-            _ => return Err("retry is how often a step is tried, from 1 to 100".into()),
+            _ => return Err("retry is the number of attempts, from 1 to 100".into()),
         },
         _ => return Err(wrong()),
     };
     Ok(Setting { step: step.to_owned(), change })
 }
 
-/// Reads `STEP=JSON`.
+/// Parses `STEP=JSON`.
 fn parse_answer(text: &str) -> Result<(String, String), String> {
     let (step, json) = text.split_once('=').ok_or("expected STEP=JSON")?;
     match serde_json::from_str::<serde::de::IgnoredAny>(json) {
         Ok(_) => Ok((step.to_owned(), json.to_owned())),
-        Err(error) => Err(format!("what stands after = is no JSON: {error}")),
+        Err(error) => Err(format!("the value after = is not JSON: {error}")),
     }
 }
 
-/// Reads `server=…` or `server/tool=…`.
-fn placed<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Placed<T>, String> {
+/// Parses `server=…` or `server/tool=…`.
+fn parse_for_target<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<ForTarget<T>, String> {
     match text.split_once('=') {
-        Some((place, what)) if !place.trim().is_empty() => Ok(Placed { place: place.trim().to_owned(), what: read(what.trim())? }),
-        _ => Err("begins with the server, or server/tool, and =".into()),
+        Some((target, value)) if !target.trim().is_empty() => {
+            Ok(ForTarget { target: target.trim().to_owned(), value: read(value.trim())? })
+        }
+        _ => Err("expected SERVER=VALUE or SERVER/TOOL=VALUE".into()),
     }
 }
 
-fn parse_order(text: &str) -> Result<Placed<BreakerOverride>, String> {
-    placed(text, |order| match order {
+fn parse_override(text: &str) -> Result<ForTarget<BreakerOverride>, String> {
+    parse_for_target(text, |order| match order {
         "trip" => Ok(BreakerOverride::Trip),
         "hold-open" => Ok(BreakerOverride::HoldOpen),
         "hold-closed" => Ok(BreakerOverride::HoldClosed),
         "reset" => Ok(BreakerOverride::Reset),
-        other => Err(format!("there is no order {other:?}; there are trip, hold-open, hold-closed and reset")),
+        other => Err(format!("unknown override {other:?}; expected trip, hold-open, hold-closed or reset")),
     })
 }
 
-fn parse_fault(text: &str) -> Result<Placed<Fault>, String> {
-    placed(text, Fault::parse)
+fn parse_fault(text: &str) -> Result<ForTarget<Fault>, String> {
+    parse_for_target(text, Fault::parse)
 }
 
-fn parse_elicit(text: &str) -> Result<AnswerFrom, String> {
-    if text == "defaults" { Ok(AnswerFrom::Defaults) } else { parse_reply(text, "decline, defaults") }
+fn parse_elicit(text: &str) -> Result<ReplySource, String> {
+    if text == "defaults" { Ok(ReplySource::Defaults) } else { parse_reply(text, "decline, defaults") }
 }
 
-fn parse_sample(text: &str) -> Result<AnswerFrom, String> {
+fn parse_sample(text: &str) -> Result<ReplySource, String> {
     parse_reply(text, "decline")
 }
 
-/// `words`: what may be given beside a file and JSON, for people.
-fn parse_reply(text: &str, words: &str) -> Result<AnswerFrom, String> {
+/// Parses a reply. `words` are the accepted words besides a file and JSON, for the error message.
+fn parse_reply(text: &str, words: &str) -> Result<ReplySource, String> {
     match text {
-        "decline" => Ok(AnswerFrom::Decline),
-        _ if text.starts_with('@') && text.len() > 1 => Ok(AnswerFrom::File(PathBuf::from(&text[1..]))),
+        "decline" => Ok(ReplySource::Decline),
+        _ if text.starts_with('@') && text.len() > 1 => Ok(ReplySource::File(PathBuf::from(&text[1..]))),
         _ => match super::json::fields(text) {
-            Ok(_) => Ok(AnswerFrom::Json(text.to_owned())),
+            Ok(_) => Ok(ReplySource::Json(text.to_owned())),
             Err(error) => Err(format!("expected {words}, @FILE or a JSON object: {error}")),
         },
     }
@@ -660,7 +658,7 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn definition_is_valid() {
         Cli::command().debug_assert();
         let help = Cli::command().render_long_help().to_string();
         assert!(help.contains("Exit codes:") && help.contains("130  cancelled by Ctrl-C"), "{help}");
@@ -668,7 +666,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_given_after_two_dashes_or_as_url() {
+    fn parses_a_server_after_two_dashes_or_as_url() {
         let npx = Some(Target::Command(["npx", "-y", "some-server"].map(String::from).to_vec()));
         for line in [
             "-- npx -y some-server",
@@ -687,7 +685,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_stand_before_or_after_the_command() {
+    fn accepts_flags_before_and_after_the_command() {
         for line in ["--json --server a --timeout 500ms call t a=1", "call t a=1 --json --server a --timeout 500ms"] {
             let cli = parse(line).unwrap();
             assert!(cli.global.json && cli.global.servers == ["a"] && cli.global.timeout == Some(Duration::from_millis(500)), "{line}");
@@ -698,11 +696,11 @@ mod tests {
     }
 
     #[test]
-    fn wrong_words_are_explained() {
+    fn explains_invalid_words() {
         assert!(parse("toolz").unwrap_err().to_string().contains("did you mean \"tools\""));
         assert!(parse("--timeout 0 tools").is_err() && parse("--timeout x tools").is_err() && parse("--timeout 1e999 tools").is_err());
         assert!(parse("--elicit nonsense tools").unwrap_err().to_string().contains("decline, defaults, @FILE"));
-        assert_eq!(parse("--elicit {\"a\":1} tools").unwrap().global.elicit, Some(AnswerFrom::Json("{\"a\":1}".into())));
-        assert_eq!(parse("--sample @x.json tools").unwrap().global.sample, Some(AnswerFrom::File("x.json".into())));
+        assert_eq!(parse("--elicit {\"a\":1} tools").unwrap().global.elicit, Some(ReplySource::Json("{\"a\":1}".into())));
+        assert_eq!(parse("--sample @x.json tools").unwrap().global.sample, Some(ReplySource::File("x.json".into())));
     }
 }

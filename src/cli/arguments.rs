@@ -1,7 +1,6 @@
-//! Arguments from the command line: `key=value`, `key:=json` and `--args`, made into the JSON object
-//! that is sent.
+//! Arguments of the command line: converts `key=value`, `key:=json` and `--args` into the JSON object of the request.
 //!
-//! The tool's schema says what `key=value` means; numbers keep their text exactly.
+//! The tool's schema decides the type of `key=value`. The text of numbers is preserved.
 
 use std::collections::BTreeSet;
 
@@ -10,20 +9,18 @@ use serde_json::{Value, value::RawValue};
 use super::json::{self, Node};
 use crate::domain::{body::Body, schema::Checker};
 
-/// How deep references and combined schemas are followed.
+/// Depth to which references and combined schemas are followed.
 const DEEPEST: usize = 16;
-/// How many subschemas are looked at for one argument: combined schemas multiply.
-const LOOKS: usize = 10_000;
+/// Most subschemas visited for one argument: combined schemas multiply.
+const MOST_SUBSCHEMAS: usize = 10_000;
 
-/// Makes the arguments object: `base` (a JSON object), overlaid by `assignments`.
-///
-/// Errors come all together, a line each.
+/// Builds the arguments object: `base` (a JSON object) overlaid by `assignments`. Fails with all errors.
 pub fn build(base: Option<&str>, assignments: &[String], schema: &Body) -> Result<Body, Vec<String>> {
     let root = schema.value().unwrap_or_default();
     let mut node = match base {
         Some(text) => match RawValue::from_string(text.trim().to_owned()).and_then(|raw| json::fields(raw.get()).map(|_| raw)) {
             Ok(raw) => Node::Raw(raw),
-            Err(error) => return Err(vec![format!("--args is no JSON object: {error}")]),
+            Err(error) => return Err(vec![format!("--args is not a JSON object: {error}")]),
         },
         None => Node::Object(vec![]),
     };
@@ -32,10 +29,10 @@ pub fn build(base: Option<&str>, assignments: &[String], schema: &Body) -> Resul
     for assignment in assignments {
         let outcome = assign(&root, assignment).and_then(|(path, value)| {
             if let Some(before) = given.iter().find(|p| p.starts_with(&path) || path.starts_with(p)) {
-                let both = if *before == path { "is given twice".into() } else { format!("contradicts {}", before.join(".")) };
+                let both = if *before == path { "is set twice".into() } else { format!("contradicts {}", before.join(".")) };
                 return Err(format!("{}: {both}", path.join(".")));
             }
-            node.set(&path, value).map_err(|_| format!("{}: a part of this path is no object in --args", path.join(".")))?;
+            node.set(&path, value).map_err(|_| format!("{}: a part of this path is not an object in --args", path.join(".")))?;
             given.push(path);
             Ok(())
         });
@@ -44,8 +41,8 @@ pub fn build(base: Option<&str>, assignments: &[String], schema: &Body) -> Resul
     if problems.is_empty() { Ok(Body::from(node.text())) } else { Err(problems) }
 }
 
-/// Every place where `arguments` do not fit `schema`. The second is why they were not checked. May take a second:
-/// for a blocking thread.
+/// Validates `arguments` against `schema`. Returns all violations, and why the arguments could not be validated. May take
+/// a second: call it on a blocking thread.
 pub fn check(schema: &Body, arguments: &Body) -> (Vec<String>, Option<String>) {
     let value: Value = match arguments.parse() {
         Ok(value) => value,
@@ -58,13 +55,13 @@ pub fn check(schema: &Body, arguments: &Body) -> (Vec<String>, Option<String>) {
     }
 }
 
-/// `key=value` pairs as they stand, for prompts, whose arguments are strings.
+/// Splits `key=value` pairs for prompts, whose arguments are strings.
 pub fn strings(assignments: &[String]) -> Result<Vec<(String, String)>, Vec<String>> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     let mut problems = Vec::new();
     for assignment in assignments {
         match assignment.split_once('=') {
-            Some((key, _)) if pairs.iter().any(|(k, _)| k == key) => problems.push(format!("{key}: is given twice")),
+            Some((key, _)) if pairs.iter().any(|(k, _)| k == key) => problems.push(format!("{key}: is set twice")),
             Some((key, value)) if !key.is_empty() => pairs.push((key.to_owned(), value.to_owned())),
             _ => problems.push(format!("{assignment:?}: expected key=value")),
         }
@@ -79,20 +76,19 @@ fn assign(root: &Value, assignment: &str) -> Result<(Vec<String>, Box<RawValue>)
     if key.is_empty() {
         return Err(wrong());
     }
-    let path =
-        split_path(root, key).ok_or_else(|| format!("{assignment:?}: the path has an empty part; a dot in a name is written \\."))?;
+    let path = split_path(root, key).ok_or_else(|| format!("{assignment:?}: the path has an empty part; write a dot in a name as \\."))?;
     let value = if raw {
-        RawValue::from_string(text.to_owned()).map_err(|error| format!("{key}: {text:?} is no JSON: {error}"))?
+        RawValue::from_string(text.to_owned()).map_err(|error| format!("{key}: {text:?} is not JSON: {error}"))?
     } else {
-        let schema = path.iter().try_fold(root, |schema, part| property(root, schema, part, 0, &mut { LOOKS }));
+        let schema = path.iter().try_fold(root, |schema, part| property(root, schema, part, 0, &mut { MOST_SUBSCHEMAS }));
         convert(text, root, schema).map_err(|why| format!("{key}: {why}"))?
     };
     Ok((path, value))
 }
 
-/// The parts of a path. A property that has this very name, dots included, goes first.
+/// Splits a path into its parts. A property with exactly this name, dots included, takes precedence.
 fn split_path(root: &Value, key: &str) -> Option<Vec<String>> {
-    if property(root, root, key, 0, &mut { LOOKS }).is_some_and(|_| named(root, key)) {
+    if property(root, root, key, 0, &mut { MOST_SUBSCHEMAS }).is_some_and(|_| named(root, key)) {
         return Some(vec![key.to_owned()]);
     }
     let mut parts = vec![String::new()];
@@ -114,7 +110,7 @@ fn named(root: &Value, key: &str) -> bool {
     resolve(root, root, 0).get("properties").and_then(|p| p.get(key)).is_some()
 }
 
-/// The schema of a property, through references and combined schemas.
+/// Returns the schema of a property, following references and combined schemas.
 fn property<'a>(root: &'a Value, schema: &'a Value, key: &str, depth: usize, left: &mut usize) -> Option<&'a Value> {
     *left = left.checked_sub(1).filter(|_| depth <= DEEPEST)?;
     let schema = resolve(root, schema, 0);
@@ -135,7 +131,7 @@ fn resolve<'a>(root: &'a Value, schema: &'a Value, depth: usize) -> &'a Value {
     }
 }
 
-/// The JSON types that a schema allows; empty when it does not say.
+/// Collects the JSON types that a schema allows; empty when it does not declare any.
 fn types(root: &Value, schema: &Value, depth: usize, out: &mut BTreeSet<String>, left: &mut usize) {
     let Some(fewer) = left.checked_sub(1) else { return };
     *left = fewer;
@@ -172,7 +168,7 @@ fn type_of(value: &Value) -> &'static str {
 fn convert(text: &str, root: &Value, schema: Option<&Value>) -> Result<Box<RawValue>, String> {
     let mut allowed = BTreeSet::new();
     if let Some(schema) = schema {
-        types(root, schema, 0, &mut allowed, &mut { LOOKS });
+        types(root, schema, 0, &mut allowed, &mut { MOST_SUBSCHEMAS });
     }
     let quoted = || RawValue::from_string(json::string(text)).map_err(|error| error.to_string());
     if allowed.is_empty() || allowed.contains("string") {
@@ -191,7 +187,7 @@ fn convert(text: &str, root: &Value, schema: Option<&Value>) -> Result<Box<RawVa
     });
     raw.ok_or_else(|| {
         let wanted: Vec<&str> = allowed.iter().map(|t| words(t)).collect();
-        format!("the tool's schema wants {} here, got {text:?}", wanted.join(" or "))
+        format!("the schema expects {}, got {text:?}", wanted.join(" or "))
     })
 }
 
@@ -230,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_says_what_a_value_is() {
+    fn the_schema_decides_the_type_of_a_value() {
         for (given, expected) in [
             ("sql=42", r#"{"sql":"42"}"#),
             ("sql=", r#"{"sql":""}"#),
@@ -267,28 +263,28 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_said_at_once() {
+    fn reports_all_errors_together() {
         let wrong = made(None, &["limit=abc", "dry=yes", "plain", "=x", "tags=a,b", "sql:=oops", "a..b=1", "sql=1", "sql=2"]).unwrap_err();
         assert_eq!(
             wrong,
             [
-                "limit: the tool's schema wants an integer here, got \"abc\"",
-                "dry: the tool's schema wants true or false here, got \"yes\"",
+                "limit: the schema expects an integer, got \"abc\"",
+                "dry: the schema expects true or false, got \"yes\"",
                 "\"plain\": expected key=value or key:=json",
                 "\"=x\": expected key=value or key:=json",
-                "tags: the tool's schema wants a JSON array here, got \"a,b\"",
-                "sql: \"oops\" is no JSON: expected value at line 1 column 1",
-                "\"a..b=1\": the path has an empty part; a dot in a name is written \\.",
-                "sql: is given twice",
+                "tags: the schema expects a JSON array, got \"a,b\"",
+                "sql: \"oops\" is not JSON: expected value at line 1 column 1",
+                "\"a..b=1\": the path has an empty part; write a dot in a name as \\.",
+                "sql: is set twice",
             ]
         );
-        assert!(made(Some("[1]"), &[]).unwrap_err()[0].contains("no JSON object"));
-        assert!(made(Some("{\"sql\":1}"), &["sql.x=1"]).unwrap_err()[0].contains("no object"));
+        assert!(made(Some("[1]"), &[]).unwrap_err()[0].contains("not a JSON object"));
+        assert!(made(Some("{\"sql\":1}"), &["sql.x=1"]).unwrap_err()[0].contains("is not an object"));
         assert!(made(None, &["filter={}", "filter.min=1"]).unwrap_err()[0].contains("contradicts filter"));
     }
 
     #[test]
-    fn violations_and_unreadable_numbers_are_told() {
+    fn reports_violations_and_unreadable_numbers() {
         let (wrong, problem) = check(&schema(), &Body::from(r#"{"limit":"x","dry":1}"#));
         assert_eq!((wrong.len(), problem), (2, None));
         assert!(check(&schema(), &Body::from(r#"{"ratio":1e999}"#)).0[0].contains("cannot be read"));

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     exit,
-    fake::{Fake, db, ran},
+    test_support::{Fake, db, ran},
 };
 use crate::domain::catalog::RawLists;
 
@@ -18,7 +18,7 @@ async fn a_list_that_is_cut_says_so_on_stderr_and_in_documents() {
     fake.ready("db", RawLists { cut: vec!["tools", "prompts"], ..db() });
     fake.starting("whole");
     fake.ready("whole", db());
-    let hint = "is cut at";
+    let hint = "is truncated at";
     for (what, notes) in [("tools", 1), ("servers", 2)] {
         for format in ["--json", "--jsonl", "-v"] {
             let ran = ran(&fake, &[what, format]).await;
@@ -29,15 +29,15 @@ async fn a_list_that_is_cut_says_so_on_stderr_and_in_documents() {
     let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let tools = read(&ran(&fake, &["tools", "--json"]).await.out);
     let entries = tools["tools"].as_array().unwrap().iter().filter(|tool| tool["server"] == "db").count();
-    assert_eq!(tools["cut"], json!([{"type": "cut_list", "server": "db", "list": "tools", "entries": entries}]));
+    assert_eq!(tools["truncated"], json!([{"type": "truncated_list", "server": "db", "list": "tools", "entries": entries}]));
     let lines = ran(&fake, &["tools", "--jsonl"]).await.out;
-    assert_eq!(lines.lines().map(read).filter(|line| line["type"] == "cut_list").count(), 1);
+    assert_eq!(lines.lines().map(read).filter(|line| line["type"] == "truncated_list").count(), 1);
     let servers = read(&ran(&fake, &["servers", "--json"]).await.out);
-    assert_eq!((&servers["servers"][0]["cut"], &servers["servers"][1]["cut"]), (&json!(["tools", "prompts"]), &Value::Null));
+    assert_eq!((&servers["servers"][0]["truncated"], &servers["servers"][1]["truncated"]), (&json!(["tools", "prompts"]), &Value::Null));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_answers_nothing_costs_the_time_of_one_attempt() {
+async fn a_silent_server_costs_the_time_of_one_attempt() {
     let fake = Fake::giving(json!({"content": []}));
     fake.starting("db");
     for line in [&["call", "db_query"][..], &["tools"]] {

@@ -1,6 +1,6 @@
-//! `cache`: forgets kept answers, and says where they are kept.
+//! `cache`: reports purged responses and the state of the response cache.
 //!
-//! Needs no engine: the composition root opens the store and hands in what it did.
+//! Needs no engine: the composition root opens the store and passes the outcome.
 
 use serde::Serialize;
 
@@ -15,13 +15,13 @@ use crate::domain::{
     time,
 };
 
-/// Whether answers outlive the process that asked, so that another one can forget them.
-pub fn lasts(settings: &CacheSettings) -> bool {
+/// Returns whether cached responses outlive the process, so that another process can purge them.
+pub fn is_persistent(settings: &CacheSettings) -> bool {
     !settings.redis.is_empty()
 }
 
-/// An address without what may be secret in it: the text with its variables, else without credentials and options.
-fn shown(address: &Secret) -> String {
+/// Returns an address without secrets: its text with variables, else without credentials and options.
+fn without_secrets(address: &Secret) -> String {
     if address.interpolated() {
         return address.written().to_owned();
     }
@@ -32,7 +32,7 @@ fn shown(address: &Secret) -> String {
     }
 }
 
-/// Tells how a purge went: how many answers are forgotten, or why none is. `None` when no store outlives its process.
+/// Prints the outcome of a purge: the number of purged responses, or an error. `None` when the store is in memory.
 pub fn purged(pattern: &str, outcome: Option<Result<u64, String>>, options: &Options, io: Io) -> u8 {
     #[derive(Serialize)]
     struct Purged<'a> {
@@ -40,7 +40,7 @@ pub fn purged(pattern: &str, outcome: Option<Result<u64, String>>, options: &Opt
         kind: &'static str,
         store: &'static str,
         pattern: &'a str,
-        forgotten: u64,
+        responses: u64,
     }
     let human = options.format == Format::Human;
     finish(super::Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
@@ -49,25 +49,25 @@ pub fn purged(pattern: &str, outcome: Option<Result<u64, String>>, options: &Opt
             None => 0,
             Some(Ok(count)) => count,
             Some(Err(why)) => {
-                let failure = Failure::new(FailureKind::Transport, format!("the answers of {pattern} could not be forgotten: {why}"));
-                return Err(failure.hint("`switchboard cache stats` says whether Redis can be reached").into());
+                let failure = Failure::new(FailureKind::Transport, format!("the responses of {pattern} could not be purged: {why}"));
+                return Err(failure.hint("check Redis with `switchboard cache stats`").into());
             }
         };
         if !human {
             let store = if shared { "redis" } else { "memory" };
-            printer.document(&Purged { kind: "purged", store, pattern, forgotten })?;
+            printer.document(&Purged { kind: "purged", store, pattern, responses: forgotten })?;
         } else if !shared {
-            printer.line("Answers are kept in the process that asked for them and end with it: there is nothing to forget.")?;
-            printer.line("Set [cache] redis in the configuration to keep them longer and to share them.")?;
+            printer.line("Responses are cached in memory and end with the process: there is nothing to purge.")?;
+            printer.line("Set [cache] redis in the configuration to keep them and to share them.")?;
         } else {
-            let answers = if forgotten == 1 { "answer" } else { "answers" };
-            printer.line(&format!("{forgotten} {answers} of {pattern} forgotten."))?;
+            let responses = if forgotten == 1 { "response" } else { "responses" };
+            printer.line(&format!("{forgotten} {responses} of {pattern} purged."))?;
         }
         Ok(exit::OK)
     })
 }
 
-/// Tells where answers are kept. `trouble` is what is wrong with the store, if anything.
+/// Prints the store of the response cache. `trouble` is the store's error, if any.
 pub fn stats(settings: &CacheSettings, trouble: Option<String>, options: &Options, io: Io) -> u8 {
     #[derive(Serialize)]
     struct Stats<'a> {
@@ -77,35 +77,32 @@ pub fn stats(settings: &CacheSettings, trouble: Option<String>, options: &Option
         addresses: &'a [String],
         prefix: &'a str,
         bytes: u64,
-        wait_ms: f64,
-        trouble: Option<&'a str>,
+        timeout_ms: f64,
+        error: Option<&'a str>,
     }
-    let lasts = lasts(settings);
-    let addresses: Vec<String> = settings.redis.iter().map(shown).collect();
+    let persistent = is_persistent(settings);
+    let addresses: Vec<String> = settings.redis.iter().map(without_secrets).collect();
     finish(super::Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
         if options.format == Format::Human {
-            let lines = match lasts {
-                false => vec![
-                    ("store", "memory: answers end with the process that asked for them".to_owned()),
-                    ("at most", time::size(settings.bytes)),
-                ],
+            let lines = match persistent {
+                false => vec![("store", "memory: responses end with the process".to_owned()), ("limit", time::size(settings.bytes))],
                 true => vec![
                     ("store", format!("redis at {}", addresses.join(", "))),
                     ("prefix", settings.prefix.clone()),
-                    ("waits", format!("at most {}, then it is a miss", time::short(settings.wait))),
-                    ("state", trouble.clone().unwrap_or_else(|| "answers".into())),
+                    ("timeout", format!("{}, then it is a miss", time::short(settings.timeout))),
+                    ("state", trouble.clone().unwrap_or_else(|| "connected".into())),
                 ],
             };
             printer.report_out(&lines)?;
         } else {
             printer.document(&Stats {
                 kind: "cache",
-                store: if lasts { "redis" } else { "memory" },
+                store: if persistent { "redis" } else { "memory" },
                 addresses: &addresses,
                 prefix: &settings.prefix,
                 bytes: settings.bytes,
-                wait_ms: super::print::ms(settings.wait),
-                trouble: trouble.as_deref(),
+                timeout_ms: super::print::ms(settings.timeout),
+                error: trouble.as_deref(),
             })?;
         }
         Ok(if trouble.is_some() { exit::FAILED } else { exit::OK })

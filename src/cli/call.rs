@@ -34,12 +34,12 @@ use crate::domain::{
 
 /// Longest JSON object read from a file or stdin, in bytes.
 const LONGEST_ARGUMENTS: u64 = 64 << 20;
-/// How long the check of arguments may take before they are sent unchecked.
+/// Longest validation of arguments; after it they are sent unvalidated.
 const CHECK: Duration = Duration::from_secs(2);
 
 /// Calls a tool.
 pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop> {
-    // What is wrong with the arguments by themselves is told before any server is waited for.
+    // Errors that need no schema are reported before waiting for a server.
     let base = match args.args.as_deref() {
         Some("-") => Some(read_stdin(session).await?),
         Some(text) => Some(read_argument(text)?),
@@ -50,9 +50,9 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
     let tool = find(session, name)?;
     let listed = match session.read_model.tool(&tool).cloned() {
         Some(listed) => listed,
-        // A server whose lists could not be read may have the tool even so.
+        // A server whose lists could not be read may still have the tool.
         None => {
-            session.printer.note(&format!("warning: {} could not be listed, so nothing is known of {name}", tool.server));
+            session.printer.note(&format!("warning: the tools of {} could not be listed, so {name} is unknown", tool.server));
             Arc::new(unlisted(&tool))
         }
     };
@@ -63,13 +63,14 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
         return Err(wrong(violations).into());
     }
     if let Some(problem) = unusable {
-        session.printer.note(&format!("warning: the arguments of {name} are not checked: {problem}"));
+        session.printer.note(&format!("warning: the arguments of {name} are not validated: {problem}"));
     }
-    agree(session, name, &tool, &listed, &arguments).await?;
+    confirm(session, name, &tool, &listed, &arguments).await?;
     run(session, Operation::Tool { tool, arguments }, name).await
 }
 
-/// What does not fit, and why the arguments were not checked, on a thread that signals and `--timeout` need not wait for.
+/// Validates the arguments on a thread that signals and `--timeout` do not wait for. Returns the violations, and why the
+/// arguments could not be validated.
 async fn checked(session: &mut Session<'_>, schema: &Body, arguments: &Body) -> Result<(Vec<String>, Option<String>), Stop> {
     let (schema, arguments) = (schema.clone(), arguments.clone());
     let work = tokio::task::spawn_blocking(move || arguments::check(&schema, &arguments));
@@ -110,7 +111,7 @@ pub async fn prompt(session: &mut Session<'_>, args: &PromptArgs) -> Result<u8, 
     let missing = listed.arguments.iter().filter(|a| a.required && !given.iter().any(|(k, _)| *k == a.name));
     let mut causes: Vec<String> = missing.map(|a| format!("{}: is required", a.name)).collect();
     let unknown = given.iter().filter(|(key, _)| !listed.arguments.iter().any(|a| a.name == *key));
-    causes.extend(unknown.map(|(key, _)| format!("{key}: the prompt has no such argument")));
+    causes.extend(unknown.map(|(key, _)| format!("{key}: unknown argument")));
     if !causes.is_empty() {
         return Err(Problem::new(Failure { causes, ..invalid(name) }).about(Some(&server), name).into());
     }
@@ -120,15 +121,15 @@ pub async fn prompt(session: &mut Session<'_>, args: &PromptArgs) -> Result<u8, 
 }
 
 fn invalid(name: &str) -> Failure {
-    Failure::new(FailureKind::InvalidArguments, format!("the arguments do not fit {name}; nothing was sent"))
+    Failure::new(FailureKind::InvalidArguments, format!("the arguments of {name} are invalid; nothing was sent"))
 }
 
 fn own_name(server: &ServerId, name: &str) -> String {
     name.strip_prefix(&format!("{server}/")).unwrap_or(name).to_owned()
 }
 
-/// The tool called `name`: an exposed name, `server/tool`, or the tool's own name when there is but
-/// one server. The server it belongs to can be used.
+/// Finds the tool `name`: an exposed name, `server/tool`, or the tool's own name if there is only one server. Fails if its
+/// server is unavailable.
 fn find(session: &Session<'_>, name: &str) -> Result<ToolId, Stop> {
     let read_model = &session.read_model;
     let qualified = || {
@@ -147,16 +148,16 @@ fn find(session: &Session<'_>, name: &str) -> Result<ToolId, Stop> {
             None => Ok(tool),
         };
     }
-    // It may be a tool of a server that is not there: then that is what to say.
-    let away =
+    // It may be a tool of an unavailable server; then report the server.
+    let unavailable =
         read_model.servers.iter().filter(|server| may_offer(read_model, server, name)).find_map(|server| session.unusable(server.id()));
-    match away {
+    match unavailable {
         Some(problem) => Err(problem.into()),
         None => Err(unknown_tool(read_model, name).into()),
     }
 }
 
-/// The tool of this exposed name, or of this name of a group: `group/tool`; or `server/tool` in the lists.
+/// Finds a tool by its exposed name, by `group/tool`, or by `server/tool` in the lists.
 pub(super) fn named(read_model: &ConsoleState, name: &str) -> Option<ToolId> {
     let groups = read_model.rules.routing.groups.iter().map(|group| &group.id);
     let places = read_model.servers.iter().map(ServerView::id).chain(groups);
@@ -168,13 +169,13 @@ pub(super) fn named(read_model: &ConsoleState, name: &str) -> Option<ToolId> {
     read_model.names.tool(name).cloned().or_else(qualified)
 }
 
-/// The server's tool of this name; any, when its lists could not be read.
+/// Returns the server's tool of this name; any name if its lists could not be read.
 fn offered(server: &ServerView, own: &str) -> Option<ToolId> {
     let unread = server.phase.usable() && server.catalog.revision == 0;
     (unread || server.catalog.tool(own).is_some()).then(|| ToolId::new(server.id().clone(), own))
 }
 
-/// What is known of a tool that is in no list: nothing.
+/// Returns a tool without schema and annotations, for one that is in no list.
 fn unlisted(tool: &ToolId) -> Tool {
     Tool {
         name: tool.name.clone(),
@@ -189,10 +190,10 @@ fn unlisted(tool: &ToolId) -> Tool {
     }
 }
 
-/// What to say of a tool that there is none of.
+/// Returns the problem for an unknown tool.
 pub(super) fn unknown_tool(read_model: &ConsoleState, name: &str) -> Problem {
     let failure = Failure::new(FailureKind::UnknownTool, format!("there is no tool {name:?}"));
-    // People leave the server's name out: compare with both names, suggest the one that works.
+    // Users often omit the server's name: compare both names, and suggest the exposed one.
     let mut close: Vec<&str> = Vec::new();
     for found in similar(name, read_model.names.iter().flat_map(|(exposed, id)| [&**exposed, &*id.name]), 6) {
         let named = read_model.names.iter().find(|(exposed, id)| &***exposed == found || *id.name == *found);
@@ -200,13 +201,13 @@ pub(super) fn unknown_tool(read_model: &ConsoleState, name: &str) -> Problem {
     }
     close.truncate(3);
     let failure = match close.as_slice() {
-        [] => failure.hint("`switchboard tools` lists all of them"),
+        [] => failure.hint("list all tools with `switchboard tools`"),
         close => failure.hint(format!("did you mean {}?", close.join(", "))),
     };
     Problem::new(failure).about(None, name)
 }
 
-/// What a server is chosen for.
+/// The kind of operation that a server is chosen for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Resource,
@@ -222,7 +223,7 @@ impl Subject {
     }
 }
 
-/// The server that offers `subject`: the first rule that fits one server decides.
+/// Returns the server that offers `subject`: the first rule that matches a single server decides.
 fn choose(session: &Session<'_>, subject: &str, what: Subject, rules: &[&dyn Fn(&ServerView) -> bool]) -> Result<ServerId, Stop> {
     let read_model = &session.read_model;
     let wanted = &session.options.servers;
@@ -236,7 +237,7 @@ fn choose(session: &Session<'_>, subject: &str, what: Subject, rules: &[&dyn Fn(
     let asked = |server: &&ServerView| wanted.is_empty() || wanted.iter().any(|w| w == server.id().as_str());
     let servers: Vec<&ServerView> = read_model.servers.iter().filter(asked).collect();
     if let ([server], true) = (servers.as_slice(), what == Subject::Resource) {
-        // A server may know more resources than it lists.
+        // A server may have more resources than it lists.
         return session.unusable(server.id()).map_or_else(|| Ok(server.id().clone()), |problem| Err(problem.into()));
     }
     for rule in rules {
@@ -247,7 +248,7 @@ fn choose(session: &Session<'_>, subject: &str, what: Subject, rules: &[&dyn Fn(
             several => {
                 let names: Vec<&str> = several.iter().map(|id| id.as_str()).collect();
                 let failure = Failure::new(FailureKind::InvalidArguments, format!("several servers offer {subject}: {}", names.join(", ")))
-                    .hint(format!("choose with --server {}", several[0]));
+                    .hint(format!("choose one with --server {}", several[0]));
                 return Err(Problem::new(failure).about(None, subject).into());
             }
         }
@@ -255,24 +256,25 @@ fn choose(session: &Session<'_>, subject: &str, what: Subject, rules: &[&dyn Fn(
     if servers.is_empty() {
         return Err(unknown_server(read_model, wanted.first().map_or("", String::as_str)).into());
     }
-    let away: Vec<String> = servers.iter().filter(|s| !s.phase.usable()).map(|s| format!("{} is {}", s.id(), s.phase.word())).collect();
-    let kind = if away.is_empty() { FailureKind::InvalidArguments } else { FailureKind::NotReady };
+    let unavailable: Vec<String> =
+        servers.iter().filter(|s| !s.phase.usable()).map(|s| format!("{} is {}", s.id(), s.phase.word())).collect();
+    let kind = if unavailable.is_empty() { FailureKind::InvalidArguments } else { FailureKind::NotReady };
     let mut failure =
-        Failure::new(kind, format!("no server offers the {} {subject:?}", what.word())).hint("--server NAME asks a server even so");
-    failure.causes = away;
+        Failure::new(kind, format!("no server offers the {} {subject:?}", what.word())).hint("use --server NAME to ask a server anyway");
+    failure.causes = unavailable;
     Err(Problem::new(failure).about(None, subject).into())
 }
 
-/// Makes sure that the user agrees to a call that may destroy something.
+/// Asks for a confirmation of a destructive call.
 ///
-/// The server's claims are believed here, trusted or not: without them every tool of most servers
-/// would need --yes. What it does not claim counts by the specification's defaults.
-async fn agree(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &Tool, arguments: &Body) -> Result<(), Stop> {
+/// Annotations are used here even if the server is not trusted: without them every tool of most servers would need --yes.
+/// Missing annotations have the defaults of the specification.
+async fn confirm(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &Tool, arguments: &Body) -> Result<(), Stop> {
     if session.options.yes || !listed.hints.may_destroy(true) {
         return Ok(());
     }
     let refused = |how: &str| {
-        let failure = Failure::new(FailureKind::Refused, format!("{name} {how} ({})", listed.hints.words())).hint("--yes agrees to it");
+        let failure = Failure::new(FailureKind::Refused, format!("{name} {how} ({})", listed.hints.words())).hint("confirm with --yes");
         Stop::from(Problem::new(failure).about(Some(&tool.server), name))
     };
     let notes = |session: &mut Session<'_>| {
@@ -281,12 +283,12 @@ async fn agree(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &To
     };
     match ask_yes(session, "Call it? [y/N]", notes).await? {
         Some(true) => Ok(()),
-        Some(false) => Err(refused("was not agreed to")),
-        None => Err(refused("may destroy something and nobody can be asked")),
+        Some(false) => Err(refused("was not confirmed")),
+        None => Err(refused("may be destructive, and there is no terminal for a confirmation")),
     }
 }
 
-/// Asks the person at the terminal, after `notes` were shown. `None` when nobody can be asked.
+/// Asks the user at the terminal after printing `notes`. `None` without a terminal.
 pub(super) async fn ask_yes(session: &mut Session<'_>, question: &str, notes: impl FnOnce(&mut Session<'_>)) -> Result<Option<bool>, Stop> {
     let stdin = if session.printer.can_ask() { session.printer.take_stdin() } else { None };
     let Some(stdin) = stdin else { return Ok(None) };
@@ -300,8 +302,8 @@ pub(super) async fn ask_yes(session: &mut Session<'_>, question: &str, notes: im
     Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
 }
 
-/// Reads in a thread of its own, which is left behind when a signal comes first: a read from a
-/// terminal cannot be called off, and a runtime would wait for its own threads.
+/// Reads on a separate thread, which is abandoned when a signal arrives first: a read from a terminal cannot be cancelled,
+/// and the runtime would wait for its own threads.
 async fn read_in_thread<T: Send + 'static>(
     stdin: Box<dyn Read + Send>,
     read: impl FnOnce(Box<dyn Read + Send>) -> std::io::Result<T> + Send + 'static,
@@ -315,12 +317,12 @@ async fn read_in_thread<T: Send + 'static>(
 
 async fn read_stdin(session: &mut Session<'_>) -> Result<String, Stop> {
     let unreadable = |why: String| Stop::from(Failure::new(FailureKind::InvalidArguments, format!("--args -: {why}")));
-    let Some(stdin) = session.printer.take_stdin() else { return Err(unreadable("stdin is not there".into())) };
+    let Some(stdin) = session.printer.take_stdin() else { return Err(unreadable("stdin is not available".into())) };
     let text = read_in_thread(stdin, read_limited);
     session.or_signal(text).await?.map_err(|error| unreadable(format!("stdin cannot be read: {error}")))
 }
 
-/// The text of an argument, or of the file that `@FILE` names.
+/// Returns the text of an argument, or of the file that `@FILE` names.
 pub(super) fn read_argument(text: &str) -> Result<String, Stop> {
     let Some(path) = text.strip_prefix('@') else { return Ok(text.to_owned()) };
     let read = std::fs::File::open(path).and_then(|file| read_limited(Box::new(file)));
@@ -331,7 +333,7 @@ fn read_limited(source: Box<dyn Read + Send>) -> std::io::Result<String> {
     let mut text = String::new();
     source.take(LONGEST_ARGUMENTS + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LONGEST_ARGUMENTS {
-        return Err(std::io::Error::other(format!("it is longer than {}", time::size(LONGEST_ARGUMENTS))));
+        return Err(std::io::Error::other(format!("the text is longer than {}", time::size(LONGEST_ARGUMENTS))));
     }
     Ok(text)
 }
@@ -346,7 +348,7 @@ async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> 
     let settled = explain_timeout(settled, session.options.timeout);
     session.printer.clear_status();
     if session.printer.format() == Format::Human {
-        print_way(session, id, &settled);
+        print_trace(session, id, &settled);
         print_human(session, &operation, subject, &settled)?;
     } else {
         let mut document = Document::new(Some(operation.server()), Some(subject));
@@ -359,28 +361,28 @@ async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> 
     Ok(exit::of_outcome(&settled.outcome))
 }
 
-/// The same end; a timeout says that it was --timeout's.
+/// Replaces the hint of a timeout if `--timeout` caused it.
 fn explain_timeout(mut settled: Arc<Settled>, timeout: Option<Duration>) -> Arc<Settled> {
     if let (Outcome::Failed { failure }, Some(limit)) = (&mut Arc::make_mut(&mut settled).outcome, timeout)
         && failure.kind == FailureKind::Timeout
     {
         Arc::make_mut(failure).hint =
-            Some(format!("--timeout {} is for the whole command, starting the server included", time::short(limit)));
+            Some(format!("--timeout {} limits the whole command, including the start of the server", time::short(limit)));
     }
     settled
 }
 
-/// The track of a call that came to its end otherwise than by one attempt.
-fn telling<'t>(settled: &Settled, track: Option<&'t CallTrace>) -> Option<&'t CallTrace> {
+/// Returns the trace of a call that was not settled by a single attempt of its own server.
+fn notable_trace<'t>(settled: &Settled, track: Option<&'t CallTrace>) -> Option<&'t CallTrace> {
     track.filter(|track| !track.plain() || settled.by.is_some() || settled.cached.is_some())
 }
 
-/// Says on stderr how a call came to its end, when there is something to tell.
-fn print_way(session: &mut Session<'_>, id: CallId, settled: &Settled) {
+/// Prints the trace of a call on stderr if it is notable.
+fn print_trace(session: &mut Session<'_>, id: CallId, settled: &Settled) {
     let track = session.track(id);
-    let Some(track) = telling(settled, track.as_ref()) else { return };
+    let Some(track) = notable_trace(settled, track.as_ref()) else { return };
     for (at, stage) in &track.stages {
-        // Waits and misses are for those who want to know more.
+        // Waits and misses only with --verbose.
         if session.options.verbose || !matches!(**stage, CallEvent::Waiting { .. } | CallEvent::CacheMiss { .. }) {
             session.printer.note(&format!("+{} {}", time::short(at.since(settled.timings.queued)), stage.words()));
         }
@@ -403,7 +405,7 @@ fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, 
             }
         }
         Outcome::ToolError { result } => {
-            printer.note(&format!("{subject} answered an error:"));
+            printer.note(&format!("{subject} returned an error:"));
             for block in blocks(operation, result) {
                 match block {
                     Block::Text(text) => printer.note_text(&text),
@@ -415,7 +417,7 @@ fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, 
         Outcome::Failed { failure } => printer.failure_report(&failure.report()),
         Outcome::Cancelled { reason } => printer.note(&format!("cancelled: {reason}")),
     }
-    if session.options.verbose || session.printer.watched() {
+    if session.options.verbose || session.printer.stderr_is_terminal() {
         let wire = settled.timings.wire().map(|wire| format!(", {} on the wire", time::short(wire))).unwrap_or_default();
         let total = time::short(settled.timings.total());
         session.printer.note(&format!("{subject}: {} in {total}{wire}", settled.outcome.words()));
@@ -423,7 +425,7 @@ fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, 
     Ok(())
 }
 
-/// The contents and nothing else, byte for byte; a line end only between two blocks.
+/// Prints the content only, byte for byte, with a line break between two blocks.
 fn print_raw(session: &mut Session<'_>, operation: &Operation, result: &Body) -> Result<(), Stop> {
     for (index, block) in blocks(operation, result).into_iter().enumerate() {
         if index > 0 {
@@ -446,7 +448,7 @@ fn blocks(operation: &Operation, result: &Body) -> Vec<Block> {
     }
 }
 
-/// What `--json` prints of a call, and `--jsonl` last. `subject` is what was asked for, `tool` the
+/// JSON document of a call: the output of `--json`, the last line of `--jsonl`. `subject` is the requested name, `tool` the
 /// tool's own name.
 #[derive(Serialize)]
 pub struct Document<'a> {
@@ -466,26 +468,26 @@ pub struct Document<'a> {
     reason: Option<&'a str>,
     timings: Option<TimingsJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    way: Option<WayJson<'a>>,
+    trace: Option<TraceJson<'a>>,
     exit_code: u8,
 }
 
-/// How a call came to its end, when there is something to tell.
+/// Trace of a call, if it is notable.
 #[derive(Serialize)]
-struct WayJson<'a> {
+struct TraceJson<'a> {
     attempts: u32,
-    /// The server whose answer it is, when that is another.
-    by: Option<&'a ServerId>,
-    /// How old a kept answer is.
-    kept_ms: Option<f64>,
-    stages: Vec<StageJson>,
+    /// The server that responded, if it is another one.
+    answered_by: Option<&'a ServerId>,
+    /// Age of a cached response.
+    cache_age_ms: Option<f64>,
+    events: Vec<EventJson>,
 }
 
 #[derive(Serialize)]
-struct StageJson {
+struct EventJson {
     after_ms: f64,
-    stage: &'static str,
-    words: String,
+    event: &'static str,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -498,7 +500,7 @@ struct TimingsJson {
     received_bytes: u64,
 }
 
-/// A failure with its RPC error's data as JSON.
+/// A failure, with the data of its RPC error as JSON.
 #[derive(Serialize)]
 struct FailureJson<'a> {
     kind: FailureKind,
@@ -534,12 +536,12 @@ impl<'a> Document<'a> {
             connect: None,
             reason: None,
             timings: None,
-            way: None,
+            trace: None,
             exit_code: exit::FAILED,
         }
     }
 
-    /// The document of a call that never began.
+    /// Returns the document of a call that was never sent.
     pub fn of_problem(problem: &'a Problem) -> Document<'a> {
         let mut document = Document::new(problem.server.as_ref(), problem.subject.as_deref());
         document.failure = Some(failure_json(&problem.failure));
@@ -550,14 +552,14 @@ impl<'a> Document<'a> {
 
     fn fill(&mut self, id: CallId, settled: &'a Settled, track: Option<&CallTrace>) {
         let timings = &settled.timings;
-        self.way = telling(settled, track).map(|track| WayJson {
+        self.trace = notable_trace(settled, track).map(|track| TraceJson {
             attempts: settled.attempts,
-            by: settled.by.as_ref(),
-            kept_ms: settled.cached.map(ms),
-            stages: track
+            answered_by: settled.by.as_ref(),
+            cache_age_ms: settled.cached.map(ms),
+            events: track
                 .stages
                 .iter()
-                .map(|(at, stage)| StageJson { after_ms: ms(at.since(timings.queued)), stage: stage.tag(), words: stage.words() })
+                .map(|(at, stage)| EventJson { after_ms: ms(at.since(timings.queued)), event: stage.tag(), text: stage.words() })
                 .collect(),
         });
         self.call = Some(id.to_string());

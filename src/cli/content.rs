@@ -1,4 +1,4 @@
-//! Results for people: what a tool, a resource or a prompt gave, as blocks to print.
+//! Content of results: converts the result of a tool, a resource or a prompt into blocks to print.
 
 use base64::{
     Engine as _, alphabet,
@@ -18,14 +18,14 @@ pub enum Block {
     Json(String),
     /// Binary contents.
     Binary {
-        /// What stands for it: `[image/png 34 kB]`.
+        /// Placeholder: `[image/png 34 kB]`.
         label: String,
-        /// The bytes; `None` when they are no base64.
+        /// The bytes; `None` when the base64 is invalid.
         bytes: Option<Vec<u8>>,
     },
 }
 
-/// The blocks of a `tools/call` result. Text that only repeats the structured content is left out.
+/// Returns the blocks of a `tools/call` result. Text that only repeats the structured content is left out.
 pub fn of_tool(result: &Body) -> Vec<Block> {
     #[derive(Deserialize)]
     struct Shape {
@@ -34,9 +34,9 @@ pub fn of_tool(result: &Body) -> Vec<Block> {
         #[serde(rename = "structuredContent")]
         structured: Option<Box<RawValue>>,
     }
-    let Ok(shape) = result.parse::<Shape>() else { return whole(result) };
+    let Ok(shape) = result.parse::<Shape>() else { return raw_block(result) };
     if shape.content.is_empty() && shape.structured.is_none() {
-        return whole(result);
+        return raw_block(result);
     }
     let structured: Option<Value> = shape.structured.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok());
     let repeats = |block: &Block| match (block, &structured) {
@@ -48,7 +48,7 @@ pub fn of_tool(result: &Body) -> Vec<Block> {
     blocks
 }
 
-/// The blocks of a `resources/read` result.
+/// Returns the blocks of a `resources/read` result.
 pub fn of_resource(result: &Body) -> Vec<Block> {
     #[derive(Deserialize)]
     struct Shape {
@@ -56,11 +56,11 @@ pub fn of_resource(result: &Body) -> Vec<Block> {
     }
     match result.parse::<Shape>() {
         Ok(shape) => shape.contents.iter().map(|raw| embedded(&value(raw)).unwrap_or_else(|| Block::Json(raw.get().into()))).collect(),
-        Err(_) => whole(result),
+        Err(_) => raw_block(result),
     }
 }
 
-/// The blocks of a `prompts/get` result: each message, its role before it.
+/// Returns the blocks of a `prompts/get` result: each message after its role.
 pub fn of_prompt(result: &Body) -> Vec<Block> {
     #[derive(Deserialize)]
     struct Message {
@@ -71,7 +71,7 @@ pub fn of_prompt(result: &Body) -> Vec<Block> {
     struct Shape {
         messages: Vec<Message>,
     }
-    let Ok(shape) = result.parse::<Shape>() else { return whole(result) };
+    let Ok(shape) = result.parse::<Shape>() else { return raw_block(result) };
     let blocks = shape.messages.iter().flat_map(|message| match content(&message.content) {
         Block::Text(text) => vec![Block::Text(format!("{}: {text}", message.role))],
         other => vec![Block::Text(format!("{}:", message.role)), other],
@@ -79,7 +79,7 @@ pub fn of_prompt(result: &Body) -> Vec<Block> {
     blocks.collect()
 }
 
-fn whole(result: &Body) -> Vec<Block> {
+fn raw_block(result: &Body) -> Vec<Block> {
     match result.parse::<Box<RawValue>>() {
         Ok(raw) => vec![Block::Json(raw.get().to_owned())],
         Err(_) => vec![Block::Text(result.text().into_owned())],
@@ -94,7 +94,7 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str)
 }
 
-/// One content block (MCP 2025-11-25, "Tool Result"); kinds that are not known are shown as JSON.
+/// Converts one content block (MCP 2025-11-25, "Tool Result"); unknown kinds become JSON.
 fn content(raw: &RawValue) -> Block {
     let value = value(raw);
     let block = match text(&value, "type") {
@@ -122,12 +122,12 @@ fn binary(kind: &str, data: &str, uri: Option<&str>) -> Block {
     let bytes = decode(data);
     let size = match &bytes {
         Some(bytes) => time::size(bytes.len() as u64),
-        None => "no valid base64".into(),
+        None => "invalid base64".into(),
     };
     Block::Binary { label: format!("[{kind} {size}{}]", uri.map(|uri| format!(" {uri}")).unwrap_or_default()), bytes }
 }
 
-/// Decodes base64 (RFC 4648, section 4); line ends and missing padding are let pass.
+/// Decodes base64 (RFC 4648, section 4); accepts line breaks and missing padding.
 fn decode(text: &str) -> Option<Vec<u8>> {
     const LENIENT: GeneralPurpose =
         GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
@@ -162,7 +162,7 @@ mod tests {
                 Block::Text("hi".into()),
                 Block::Binary { label: "[image/png 3 B]".into(), bytes: Some(b"foo".to_vec()) },
                 Block::Text("inside".into()),
-                Block::Binary { label: "[binary no valid base64 f:///b]".into(), bytes: None },
+                Block::Binary { label: "[binary invalid base64 f:///b]".into(), bytes: None },
                 Block::Text("[link c f:///c]".into()),
                 Block::Json(r#"{"type":"new","n":1.0}"#.into()),
             ]
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn structured_content_is_not_said_twice() {
+    fn structured_content_is_printed_once() {
         let result = Body::from(
             r#"{"content":[{"type":"text","text":"{\"b\":[1.0],\"a\":1}"},{"type":"text","text":"note"}],"structuredContent":{"a":1,"b":[1.0]}}"#,
         );

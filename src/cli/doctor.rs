@@ -1,4 +1,4 @@
-//! `doctor`: everything that is known of every server, and what to try.
+//! `doctor`: checks every server and suggests fixes.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::{
     hints,
     print::{Format, ms},
-    servers::{self, Away},
+    servers::{self, UnavailableServer},
     session::{Session, Stop, raw},
 };
 use crate::domain::{
@@ -17,12 +17,12 @@ use crate::domain::{
     time,
 };
 
-/// The most bytes of schemas of one server that are compiled.
+/// Most bytes of schemas compiled for one server.
 const SCHEMAS: usize = 8 << 20;
 
 /// Checks the servers.
 pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
-    servers::settle_all(session).await?;
+    servers::wait_for_all(session).await?;
     let read_model = session.read_model.clone();
     let checks: Vec<Check<'_>> = read_model.servers.iter().map(|server| Check::new(&read_model, server)).collect();
     match session.printer.format() {
@@ -31,7 +31,7 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
                 print(session, server, check)?;
             }
             let ready = read_model.servers.iter().filter(|s| s.phase.usable() && !servers::failed(s)).count();
-            let failed = servers::away(&read_model.servers).len();
+            let failed = servers::unavailable(&read_model.servers).len();
             let disabled = read_model.servers.len() - ready - failed;
             let disabled = if disabled > 0 { format!(", {disabled} disabled") } else { String::new() };
             session.printer.line(&format!("{}: {ready} ready, {failed} failed{disabled}", count(read_model.servers.len(), "server")))?;
@@ -113,12 +113,12 @@ impl<'a> Check<'a> {
     }
 }
 
-/// What is odd about a server that works.
+/// Returns the warnings about a usable server.
 fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
     let mut warnings = server.catalog.warnings.clone();
     for (name, tools) in read_model.names.collisions.iter().filter(|(_, tools)| tools.iter().any(|id| id.server == *server.id())) {
         let whose: Vec<String> = tools.iter().map(|id| format!("{}/{}", id.server, id.name)).collect();
-        warnings.push(format!("the name {name} is claimed by {}; each is shown with a suffix", whose.join(" and ")));
+        warnings.push(format!("several servers expose {name}: {}; each gets a suffix", whose.join(" and ")));
     }
     let mut compiled = SCHEMAS;
     for tool in &server.catalog.tools {
@@ -127,7 +127,7 @@ fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
         match read_model.names.exposed(&id) {
             Some(exposed) if !collides && !exposed.ends_with(&*tool.name) => {
                 warnings.push(format!(
-                    "the tool {:?} is shown as {exposed}: its name is too long or has other characters than letters, digits, _ . -",
+                    "the tool {:?} is exposed as {exposed}: its name is too long or has characters other than letters, digits, _ . -",
                     tool.name
                 ));
             }
@@ -138,9 +138,9 @@ fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
                 compiled = left;
                 Checker::new(&tool.input_schema).problem
             }
-            None => Some(format!("its schema was not looked at: more than {} before it", time::size(SCHEMAS as u64))),
+            None => Some(format!("its schema was not checked: the schemas before it exceed {}", time::size(SCHEMAS as u64))),
         };
-        warnings.extend(problem.map(|problem| format!("the arguments of {} cannot be checked: {problem}", tool.name)));
+        warnings.extend(problem.map(|problem| format!("the arguments of {} cannot be validated: {problem}", tool.name)));
     }
     for (kind, times) in &server.anomaly_counts {
         let last = server.anomalies.iter().rev().find(|(_, a)| a.kind == *kind).map(|(_, a)| format!(", last: {}", a.detail));
@@ -155,9 +155,9 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
     let mut lines: Vec<(&'static str, String)> = Vec::new();
     match &*server.phase {
         phase if phase.usable() || *phase == Phase::Disabled => lines.push(("target", server.spec.summary())),
-        _ => lines.extend(Away::new(server).report()),
+        _ => lines.extend(UnavailableServer::new(server).report()),
     }
-    // What the lists lack is among the warnings already.
+    // The warnings already name the incomplete lists.
     let degraded = check.degraded.as_ref().filter(|_| server.catalog.warnings.is_empty());
     lines.extend(degraded.map(|reason| ("degraded", reason.clone())));
     if let Some(info) = &server.info {
@@ -183,7 +183,7 @@ fn era_word(era: Era) -> &'static str {
 fn says(info: &SessionInfo) -> String {
     let words = [info.title.as_deref(), info.name.as_deref(), info.version.as_deref()];
     let words: Vec<&str> = words.into_iter().flatten().collect();
-    if words.is_empty() { "nothing of itself".into() } else { words.join(" ") }
+    if words.is_empty() { "no capabilities".into() } else { words.join(" ") }
 }
 
 fn declared(info: &SessionInfo) -> String {

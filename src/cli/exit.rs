@@ -1,31 +1,31 @@
-//! The exit codes: the one table that the help, the manual page and the code share.
+//! Exit codes: the table shared by the help, the manual page and the code.
 
 use crate::domain::{
     call::{FailureKind, Outcome},
     run::RunOutcome,
 };
 
-/// Everything went well.
+/// Success.
 pub const OK: u8 = 0;
-/// The tool itself answered an error.
+/// The tool returned an error.
 pub const TOOL_ERROR: u8 = 1;
-/// The command line, the arguments or the configuration are wrong. The same code that clap uses.
+/// The command line, the arguments or the configuration are invalid. The same code as clap's.
 pub const USAGE: u8 = 2;
 /// The server cannot be used.
 pub const NOT_READY: u8 = 3;
 /// The call or the output failed.
 pub const FAILED: u8 = 4;
-/// A time limit passed.
+/// A time limit expired.
 pub const TIMEOUT: u8 = 5;
 /// Refused on this side.
 pub const REFUSED: u8 = 6;
 /// Some servers failed, others did not.
 pub const PARTIAL: u8 = 7;
-/// A workflow failed, and what it had done was undone.
-pub const UNDONE: u8 = 8;
-/// A workflow failed, and not all that it had done could be undone.
-pub const NOT_UNDONE: u8 = 9;
-/// A workflow that was interrupted waits for a word about steps in doubt.
+/// A workflow failed and was compensated.
+pub const COMPENSATED: u8 = 8;
+/// A workflow failed, and its compensation failed.
+pub const COMPENSATION_FAILED: u8 = 9;
+/// An interrupted run has in-doubt steps.
 pub const IN_DOUBT: u8 = 10;
 /// Its terminal went away (128 + SIGHUP).
 pub const HUNG_UP: u8 = 129;
@@ -34,25 +34,25 @@ pub const INTERRUPTED: u8 = 130;
 /// Ended by SIGTERM (128 + SIGTERM).
 pub const TERMINATED: u8 = 143;
 
-/// Every code with its meaning, in order.
+/// Every code with its meaning, in ascending order.
 pub const TABLE: &[(u8, &str)] = &[
-    (OK, "everything went well, or the reader of the output went away"),
-    (TOOL_ERROR, "the tool answered an error of its own (isError); a step of the workflow, or a test of one, failed"),
-    (USAGE, "wrong usage: command line, configuration, unknown tool, arguments that do not fit its schema"),
-    (NOT_READY, "the server could not be started, reached or used, or its breaker is open; for lists: no server could"),
-    (FAILED, "the call failed: connection, protocol, JSON-RPC error, server exited; or the output could not be written"),
-    (TIMEOUT, "a time limit passed"),
-    (REFUSED, "refused here: a tool that may destroy needs --yes, a project file needs approval, more calls than the server is given"),
-    (PARTIAL, "partial: some servers, or steps with on_error = \"continue\", failed; what the others gave was printed"),
-    (UNDONE, "the workflow failed, and what it had done was undone"),
-    (NOT_UNDONE, "the workflow failed, and not all that it had done could be undone"),
-    (IN_DOUBT, "the workflow was interrupted and waits for a word about steps in doubt: --repeat, --skip"),
-    (HUNG_UP, "the console's terminal went away"),
+    (OK, "success, or the reader closed the output"),
+    (TOOL_ERROR, "the tool returned an error (isError), or a step or test of the workflow failed"),
+    (USAGE, "invalid usage: command line, configuration, unknown tool or invalid arguments"),
+    (NOT_READY, "the server could not be started, reached or used, or its breaker is open; for lists: no server is usable"),
+    (FAILED, "the call failed (connection, protocol, JSON-RPC error, server exited), or the output could not be written"),
+    (TIMEOUT, "a time limit expired"),
+    (REFUSED, "refused: a destructive tool needs --yes, a project needs an approval, or a concurrency or rate limit was exceeded"),
+    (PARTIAL, "partial success: some servers, or steps with on_error = \"continue\", failed; the other results were printed"),
+    (COMPENSATED, "the workflow failed and was compensated"),
+    (COMPENSATION_FAILED, "the workflow failed, and its compensation failed"),
+    (IN_DOUBT, "the run was interrupted with in-doubt steps: resolve each with --repeat or --skip"),
+    (HUNG_UP, "the console's terminal was closed"),
     (INTERRUPTED, "cancelled by Ctrl-C"),
     (TERMINATED, "ended by SIGTERM"),
 ];
 
-/// The table as text, for the long help.
+/// Returns the table as text, for the long help.
 pub fn help() -> String {
     let mut text = String::from("Exit codes:\n");
     for (code, meaning) in TABLE {
@@ -61,7 +61,7 @@ pub fn help() -> String {
     text
 }
 
-/// The code of a kind of failure.
+/// Returns the code for a kind of failure.
 pub fn of_failure(kind: FailureKind) -> u8 {
     match kind {
         FailureKind::NotReady | FailureKind::BreakerOpen => NOT_READY,
@@ -72,14 +72,14 @@ pub fn of_failure(kind: FailureKind) -> u8 {
     }
 }
 
-/// The code of a run's end.
+/// Returns the code for the outcome of a run.
 pub fn of_run(outcome: RunOutcome) -> u8 {
     match outcome {
         RunOutcome::Ok => OK,
         RunOutcome::Partial => PARTIAL,
         RunOutcome::Failed => TOOL_ERROR,
-        RunOutcome::Compensated => UNDONE,
-        RunOutcome::CompensationFailed => NOT_UNDONE,
+        RunOutcome::Compensated => COMPENSATED,
+        RunOutcome::CompensationFailed => COMPENSATION_FAILED,
         RunOutcome::TimedOut => TIMEOUT,
         RunOutcome::Cancelled => INTERRUPTED,
         RunOutcome::Refused => REFUSED,
@@ -88,7 +88,7 @@ pub fn of_run(outcome: RunOutcome) -> u8 {
     }
 }
 
-/// The code of a call's end.
+/// Returns the code for the outcome of a call.
 pub fn of_outcome(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ok { .. } => OK,

@@ -1,5 +1,4 @@
-//! What to try next, for servers whose state does not say so itself: those that are in use and lack something, and
-//! failures that came without a hint.
+//! Hints for servers: for usable ones with problems, and for failures without a hint of their own.
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
@@ -9,12 +8,12 @@ use crate::domain::{
     server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
 };
 
-/// The failure behind a server's state, with what is known of its program and at least one thing to try.
+/// Returns the failure of a server, completed with its program and at least one hint.
 pub fn failure(server: &ServerView) -> Option<ConnectFailure> {
     let mut why = ConnectFailure::clone(last_failure(server)?);
     let spec = &server.spec;
     if let Transport::Stdio { command, env, cwd, .. } = &spec.launch {
-        // Who reports the end of a program that ran knows neither.
+        // The report of a program's end has neither.
         if why.cwd.is_none() {
             why.cwd = cwd.clone().or_else(|| std::env::current_dir().ok()).map(|folder| folder.display().to_string());
         }
@@ -29,7 +28,7 @@ pub fn failure(server: &ServerView) -> Option<ConnectFailure> {
     Some(why)
 }
 
-/// The program that a `PATH` gives for a command without slashes.
+/// Looks up a command without slashes in a `PATH`.
 fn found(command: &str, path: &str) -> Option<String> {
     let executable = |file: &Path| std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
     let file = std::env::split_paths(path).map(|folder| folder.join(command)).find(|file| executable(file));
@@ -41,31 +40,33 @@ fn of_failure(spec: &ServerSpec, why: &ConnectFailure) -> &'static str {
     let answered = why.rpc_code.is_some();
     match (why.status, why.step) {
         (Some(502..=504), _) => {
-            "check that the server behind this address runs: a proxy or gateway answered for it, or it is overloaded; then try again"
+            "check that the server behind this address is running: a proxy or gateway responded, or the server is overloaded; then try again"
         }
-        (Some(500..=599), _) => "the fault is the server's own: look into its log, or ask whoever runs it; then try again",
+        (Some(500..=599), _) => "check the server's log or contact its operator: the error is in the server; then try again",
         (_, Step::Discover | Step::Initialize) if answered => {
-            "look into the server's log for why it refused; era = \"legacy\" or era = \"modern\" in its configuration asks in the other way"
+            "check the server's log for the reason; or set era = \"legacy\" or era = \"modern\" in its configuration to use the other handshake"
         }
-        (_, Step::Run) if http => "check that the server still runs and is reachable, and that nothing in between ends idle connections",
-        (_, Step::Run) => "it ended while in use: read its stderr lines, or run the command by hand in that folder and make the same call",
-        _ if http => "check that url is the MCP endpoint itself (often under /mcp), and look into the server's log",
-        _ => "run the command by hand in that folder; its own words are in the stderr lines",
+        (_, Step::Run) if http => "check that the server is running and reachable, and that no proxy closes idle connections",
+        (_, Step::Run) => {
+            "read its stderr lines, or run the command in a shell in that folder and make the same call: it ended while in use"
+        }
+        _ if http => "check that url is the MCP endpoint (often /mcp), and check the server's log",
+        _ => "run the command in a shell in that folder; its output is in the stderr lines",
     }
 }
 
-/// What to try with a server that can be used but lacks something.
+/// Returns the hint for a usable server with a problem.
 pub fn in_use(server: &ServerView) -> Option<&'static str> {
     let listed = server.catalog.revision > 0;
     match &*server.phase {
         Phase::Degraded { reason } if reason.listing_timed_out() => {
-            Some("raise timeouts.list in its configuration if the server is slow to list, and see what it says with --verbose")
+            Some("raise timeouts.list in its configuration if listing is slow, and check its log messages with --verbose")
         }
         Phase::Degraded { .. } if !listed => {
-            Some("see what the server says with --verbose, then try again; its tools can be called as server/tool meanwhile")
+            Some("check the server's log messages with --verbose, then try again; meanwhile call its tools as server/tool")
         }
-        Phase::Degraded { .. } => Some("what is not named here works; tell whoever maintains the server about the rest"),
-        _ if servers::failed(server) && server.phase.usable() => Some("give it longer: --timeout, or timeouts.list in its configuration"),
+        Phase::Degraded { .. } => Some("report the problems to the maintainer of the server; everything else works"),
+        _ if servers::failed(server) && server.phase.usable() => Some("raise --timeout, or timeouts.list in its configuration"),
         _ => None,
     }
 }

@@ -1,5 +1,4 @@
-//! `import`: the servers that editors and agents have configured. The composition root finds and
-//! reads them; this prints.
+//! `import`: prints the servers that editors and agents have configured. The composition root finds and reads them.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -16,20 +15,20 @@ use crate::domain::{
     server::ServerSpec,
 };
 
-/// One file of another program.
+/// One file of another client.
 #[derive(Clone, Debug)]
 pub struct ImportSource {
-    /// Whose it is: `Claude Desktop`, `VS Code` …
+    /// The client: `Claude Desktop`, `VS Code` …
     pub client: String,
     /// The file.
     pub path: PathBuf,
-    /// Whether it came with a project, so that its servers are taken only when that is asked for.
+    /// Whether it belongs to a project, so that its servers are imported only with `--project`.
     pub project: bool,
     /// The servers in it.
     pub servers: Vec<Arc<ServerSpec>>,
-    /// What they would start or contact, whole.
+    /// Complete description of what they would start or contact.
     pub lines: Vec<String>,
-    /// What in it could not be used.
+    /// Errors in the file.
     pub problems: Vec<String>,
 }
 
@@ -38,18 +37,18 @@ pub struct ImportSource {
 pub struct Found {
     /// The files that exist.
     pub sources: Vec<ImportSource>,
-    /// The servers that are taken as Switchboard's own configuration.
+    /// The imported servers as Switchboard's own configuration.
     pub toml: String,
-    /// How many of them are new in it.
+    /// Number of new servers in it.
     pub added: usize,
-    /// Whether those of the project's files are taken too.
+    /// Whether servers of the project's files are imported too.
     pub project: bool,
     /// Whether secret values in `toml` are masked.
     pub masked: bool,
 }
 
 impl Found {
-    /// How many servers there are in files that are taken, and in those that are not.
+    /// Returns the number of servers in imported files, and in others.
     fn counts(&self) -> (usize, usize) {
         let (taken, left): (Vec<&ImportSource>, Vec<&ImportSource>) = self.sources.iter().partition(|s| self.project || !s.project);
         let count = |sources: Vec<&ImportSource>| sources.iter().map(|s| s.servers.len()).sum();
@@ -57,12 +56,10 @@ impl Found {
     }
 }
 
-/// Writes the configuration; gives the file that it wrote.
+/// Writes the configuration; returns the path of the file.
 pub type Write<'a> = &'a mut dyn FnMut(&Found) -> Result<PathBuf, String>;
 
-/// Shows what was found, and prints the configuration or hands it to `write`.
-///
-/// Findings go to stderr, the configuration to stdout, so that it can be sent to a file.
+/// Prints the findings on stderr, and the configuration on stdout or with `write`.
 pub fn run(found: &Found, write: Option<Write<'_>>, options: &Options, io: Io) -> u8 {
     super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| print(printer, found, write))
 }
@@ -70,7 +67,7 @@ pub fn run(found: &Found, write: Option<Write<'_>>, options: &Options, io: Io) -
 fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>) -> Result<u8, Stop> {
     let (count, left) = found.counts();
     let human = printer.format() == Format::Human;
-    // Before anything is written: what it would start.
+    // Print what would be started before writing it.
     if human {
         print_sources(printer, &found.sources);
     }
@@ -86,40 +83,38 @@ fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>) -> Resu
     } else if !wanted {
         printer.file(&found.toml)?;
     }
-    let there = match count - found.added.min(count) {
+    let existing = match count - found.added.min(count) {
         0 => String::new(),
-        there => format!(", {} there already", amount(there, "was", "were")),
+        known => format!(", {known} already configured"),
     };
     match &written {
-        Some(path) => printer.note(&format!("{} written to {}{there}", amount(found.added, "server", "servers"), path.display())),
-        None if wanted && count > 0 => printer.note(&format!("nothing was written{there}")),
-        None if count + left == 0 => printer.note("no servers of other programs were found"),
+        Some(path) => printer.note(&format!("{} written to {}{existing}", amount(found.added, "server", "servers"), path.display())),
+        None if wanted && count > 0 => printer.note(&format!("nothing was written{existing}")),
+        None if count + left == 0 => printer.note("no servers of other clients were found"),
         None => {}
     }
     if found.masked {
-        printer.note(&format!("secret values are shown as {MASK}; --write stores them, --show-secrets prints them"));
+        printer.note(&format!("secret values are masked as {MASK}; --write stores them, --show-secrets prints them"));
     }
     if left > 0 {
-        let text = format!(
-            "{} of this project's files left out; --project takes what they start, shown above, too",
-            amount(left, "server", "servers")
-        );
+        let text =
+            format!("{} of this project's files skipped; import what is shown above with --project", amount(left, "server", "servers"));
         printer.note(&text);
     }
     Ok(if found.sources.iter().any(|s| !s.problems.is_empty()) { exit::PARTIAL } else { exit::OK })
 }
 
-/// A number with its word.
+/// Formats a count with its noun.
 fn amount(number: usize, one: &str, more: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { more })
 }
 
 fn print_sources(printer: &mut Printer, sources: &[ImportSource]) {
     for source in sources {
-        let whose = if source.project { "  (came with the project)" } else { "" };
+        let whose = if source.project { "  (from the project)" } else { "" };
         printer.note(&format!("{}  {}{whose}", source.client, source.path.display()));
         if source.project {
-            // Whole, not cut to the terminal: somebody else chose these.
+            // In full, not cut to the terminal: other people chose these.
             for line in &source.lines {
                 printer.note(&format!("  {line}"));
             }

@@ -1,6 +1,6 @@
-//! JSON text handled as text, so that numbers, the order of keys and escapes stay as they came.
+//! JSON as text: preserves numbers, the order of keys and escapes.
 //!
-//! Used by the other files of this folder. `serde_json::Value` would round large numbers.
+//! `serde_json::Value` would round large numbers.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use crate::domain::text::is_hidden;
 
-/// Deepest indentation, so that hostile nesting cannot blow the output up.
+/// Deepest indentation, so that deeply nested input cannot inflate the output.
 const DEEPEST: usize = 60;
 
-/// The same JSON in one line: white space outside strings is left out.
+/// Returns the JSON in one line, without white space outside of strings.
 pub fn compact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut strings = Strings::default();
@@ -24,7 +24,7 @@ pub fn compact(text: &str) -> String {
     out
 }
 
-/// The same JSON, indented by two spaces; every token stays as it was written.
+/// Returns the JSON indented by two spaces; tokens are not changed.
 pub fn pretty(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     let mut strings = Strings::default();
@@ -75,14 +75,14 @@ fn line(out: &mut String, depth: usize) {
     out.extend(std::iter::repeat_n("  ", depth.min(DEEPEST)));
 }
 
-/// The same JSON with characters that control a terminal or hide written as `\uXXXX`.
+/// Returns the JSON with terminal control characters and invisible characters written as `\uXXXX`.
 ///
-/// They can only stand inside strings, where the escape means the same.
+/// They occur only inside strings, where the escape has the same meaning.
 pub fn escape_hidden(text: &str) -> String {
     escape(text, |c| is_hidden(c) && c != '\n')
 }
 
-/// The same JSON with DEL and C1 controls (U+007F to U+009F), which JSON allows in strings, written as `\uXXXX`. The
+/// Returns the JSON with DEL and C1 controls (U+007F to U+009F), which JSON allows in strings, written as `\uXXXX`. The
 /// value is the same.
 ///
 /// For output that another program reads: a terminal can be the end of the pipe.
@@ -105,7 +105,7 @@ fn escape(text: &str, wanted: impl Fn(char) -> bool) -> String {
     out
 }
 
-/// Tells what stands inside a string.
+/// Tracks whether a character is inside a string.
 #[derive(Default)]
 struct Strings {
     inside: bool,
@@ -113,7 +113,7 @@ struct Strings {
 }
 
 impl Strings {
-    /// Takes in the next character; whether it belongs to a string, its quotes included.
+    /// Consumes the next character; returns whether it belongs to a string, including its quotes.
     fn take(&mut self, c: char) -> bool {
         if !self.inside {
             self.inside = c == '"';
@@ -129,7 +129,7 @@ impl Strings {
     }
 }
 
-/// A JSON object under construction; what is not taken apart stays as it was written.
+/// A JSON object under construction; unparsed parts are preserved.
 #[derive(Debug)]
 pub enum Node {
     /// Any JSON.
@@ -139,9 +139,9 @@ pub enum Node {
 }
 
 impl Node {
-    /// Puts `value` at `path`, making objects on the way.
+    /// Sets `value` at `path`, creating objects as needed.
     ///
-    /// Fails with the path's part that is something else than an object.
+    /// Fails with the part of the path that is not an object.
     pub fn set(&mut self, path: &[String], value: Box<RawValue>) -> Result<(), String> {
         let Some((key, rest)) = path.split_first() else {
             *self = Node::Raw(value);
@@ -163,7 +163,7 @@ impl Node {
         }
     }
 
-    /// The JSON text in one line.
+    /// Returns the JSON text in one line.
     pub fn text(&self) -> String {
         let mut out = String::new();
         self.write(&mut out);
@@ -189,12 +189,12 @@ impl Node {
     }
 }
 
-/// `text` as a JSON string, quotes included.
+/// Returns `text` as a JSON string with quotes.
 pub fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The fields of a JSON object in order, values untouched.
+/// Returns the fields of a JSON object in order, with unchanged values.
 pub fn fields(text: &str) -> Result<Vec<(String, Box<RawValue>)>, serde_json::Error> {
     struct Fields;
     impl<'de> Visitor<'de> for Fields {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_reach_into_what_was_given_as_json() {
+    fn paths_extend_an_object_given_as_json() {
         let raw = |text: &str| RawValue::from_string(text.into()).unwrap();
         let mut node = Node::Raw(raw(r#"{"a": {"x": 1.00, "y": 2}, "n": 3}"#));
         node.set(&["a".into(), "y".into()], raw("9")).unwrap();

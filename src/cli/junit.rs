@@ -1,4 +1,4 @@
-//! Reports as JUnit XML, which build servers read.
+//! JUnit XML reports for CI servers.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use crate::domain::{
     time::Stamp,
 };
 
-/// A run: a case for each step.
+/// Returns the report of a run, with a test case for each step.
 pub fn of_run(workflow: &str, report: &RunReport) -> String {
     let cases = report.steps.iter().map(|(step, view)| {
         let took = view.took(view.ended.unwrap_or(Stamp(0))).unwrap_or_default().as_secs_f64();
@@ -28,9 +28,9 @@ pub fn of_run(workflow: &str, report: &RunReport) -> String {
         (workflow.to_owned(), step.to_string(), took, end)
     });
     let mut cases: Vec<_> = cases.collect();
-    // What no step stands for, an input that does not fit or outputs that cannot be made, must not look well.
-    let well = cases.iter().all(|(.., end)| !matches!(end, End::Failed(..)));
-    if let (Some(why), true) = (&report.why, well) {
+    // A failure outside of the steps (invalid input or outputs) must not look like a success.
+    let all_passed = cases.iter().all(|(.., end)| !matches!(end, End::Failed(..)));
+    if let (Some(why), true) = (&report.why, all_passed) {
         cases.push((
             workflow.to_owned(),
             "(run)".into(),
@@ -41,15 +41,15 @@ pub fn of_run(workflow: &str, report: &RunReport) -> String {
     suite(workflow, report.took().as_secs_f64(), cases)
 }
 
-/// Cases of test files.
+/// Returns the report of test files.
 pub fn of_cases(cases: &[CaseEnd]) -> String {
-    let took = cases.iter().map(|case| case.took_ms).sum::<f64>() / 1000.0;
+    let took = cases.iter().map(|case| case.duration_ms).sum::<f64>() / 1000.0;
     let cases = cases.iter().map(|case| {
-        let end = match case.wrong.split_first() {
+        let end = match case.failures.split_first() {
             None => End::Ok,
             Some((first, rest)) => End::Failed(first.clone(), rest.join("\n")),
         };
-        (case.workflow.clone(), case.name.clone(), case.took_ms / 1000.0, end)
+        (case.workflow.clone(), case.name.clone(), case.duration_ms / 1000.0, end)
     });
     suite("workflow tests", took, cases.collect())
 }
@@ -85,7 +85,7 @@ fn suite(name: &str, took: f64, cases: Vec<(String, String, f64, End)>) -> Strin
     out
 }
 
-/// Text for XML 1.0, which has no place for most control characters.
+/// Escapes text for XML 1.0, which excludes most control characters.
 fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -108,13 +108,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_xml_is_escaped() {
+    fn escapes_xml_and_control_characters() {
         let case = CaseEnd {
             file: "f".into(),
             workflow: "a<b".into(),
             name: "\"x\" & \u{1b}[2J".into(),
-            wrong: vec!["]]>\n".into()],
-            took_ms: 1.5,
+            failures: vec!["]]>\n".into()],
+            duration_ms: 1.5,
         };
         let text = of_cases(&[case]);
         assert!(text.contains("classname=\"a&lt;b\" name=\"&quot;x&quot; &amp; \u{fffd}[2J\" time=\"0.002\""), "{text}");

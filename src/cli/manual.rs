@@ -1,4 +1,4 @@
-//! The manual page and the completion scripts, made from the definition of the command line.
+//! Manual page and completion scripts, generated from the definition of the command line.
 
 use clap::{Command, CommandFactory};
 
@@ -30,7 +30,7 @@ pub fn man(io: Io) -> u8 {
 fn page() -> Result<Vec<u8>, Stop> {
     let mut command = Cli::command();
     command.build();
-    // What stands behind the long help has sections of its own here.
+    // The text after the long help has separate sections here.
     let command = command.after_long_help("");
     let man = clap_mangen::Man::new(command.clone());
     let mut out = Vec::new();
@@ -67,7 +67,7 @@ fn exit_status() -> String {
     page
 }
 
-/// Text that troff shows as it is.
+/// Escapes text for troff.
 fn escape(text: &str) -> String {
     let lines = text.replace('\\', "\\e").replace('-', "\\-");
     let lines: Vec<String> = lines.lines().map(|l| if l.starts_with(['.', '\'']) { format!("\\&{l}") } else { l.to_owned() }).collect();

@@ -1,38 +1,37 @@
-//! The headless face: one file a subcommand, one printer.
+//! Headless commands: one module for each subcommand, one printer.
 //!
-//! Owns the definition of the command line, the exit codes and everything that is printed. Called by
-//! the composition root only, which hands in the door to the engine, the ways in and out, and what
-//! it knows of configurations as plain data.
+//! Owns the definition of the command line, the exit codes and the output. Called by the composition root only, which
+//! passes the engine's [`Control`], input and output, and the configuration as plain data.
 
-pub mod answers;
 pub mod approve;
 pub mod args;
 pub mod arguments;
 #[cfg(test)]
 mod bounds_tests;
-pub mod by_hand;
 pub mod cache;
 pub mod call;
 pub mod content;
 pub mod doctor;
-mod dry;
+mod dry_run;
 pub mod exit;
-#[cfg(test)]
-mod fake;
 pub mod hints;
 pub mod import;
 pub mod json;
 pub mod junit;
+pub mod library;
 pub mod manual;
 pub mod names;
+pub mod overrides;
 #[cfg(test)]
 mod policy_tests;
 pub mod print;
+pub mod replies;
 pub mod route;
 pub mod run;
 pub mod servers;
 pub mod session;
-pub mod shelf;
+#[cfg(test)]
+mod test_support;
 #[cfg(test)]
 mod tests;
 pub mod tools;
@@ -41,10 +40,10 @@ pub mod workflow;
 use std::{io, sync::Arc, time::Duration};
 
 use self::{
-    answers::Answers,
-    args::{AnswerFrom, Global, Headless, Placed},
+    args::{ForTarget, Global, Headless, ReplySource},
     call::Document,
     print::{Format, Io, Printer},
+    replies::ElicitationReplies,
     session::{Problem, Session, Signals, Stop},
 };
 use crate::{
@@ -56,32 +55,32 @@ use crate::{
     engine::control::Control,
 };
 
-/// The flags that headless commands follow.
+/// Flags of headless commands.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// How results are printed.
     pub format: Format,
-    /// Whether text is printed as it came.
+    /// Whether text is printed unchanged.
     pub raw: bool,
-    /// Whether more is told on stderr.
+    /// Whether stderr has verbose output.
     pub verbose: bool,
-    /// Longest time for the whole command.
+    /// Time limit of the whole command.
     pub timeout: Option<Duration>,
-    /// Whether destructive calls are agreed to.
+    /// Whether destructive calls are allowed.
     pub yes: bool,
-    /// The only servers wanted; all when empty.
+    /// The selected servers; all when empty.
     pub servers: Vec<String>,
-    /// What is done to breakers first.
-    pub breaker: Vec<Placed<BreakerOverride>>,
-    /// Faults made on purpose.
-    pub inject: Vec<Placed<Fault>>,
-    /// What answers elicitation.
-    pub elicit: Option<AnswerFrom>,
-    /// What answers sampling.
-    pub sample: Option<AnswerFrom>,
+    /// Breaker overrides.
+    pub breaker: Vec<ForTarget<BreakerOverride>>,
+    /// Injected faults.
+    pub inject: Vec<ForTarget<Fault>>,
+    /// Response to elicitation requests.
+    pub elicit: Option<ReplySource>,
+    /// Response to sampling requests.
+    pub sample: Option<ReplySource>,
     /// The workflows.
-    pub shelf: shelf::Shelf,
-    /// The secrets that are masked in everything that is printed.
+    pub library: library::WorkflowLibrary,
+    /// The secrets masked in the output.
     pub secrets: SecretRegistry,
 }
 
@@ -102,19 +101,18 @@ impl From<&Global> for Options {
             inject: global.inject.clone(),
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
-            shelf: shelf::Shelf::default(),
+            library: library::WorkflowLibrary::default(),
             secrets: SecretRegistry::default(),
         }
     }
 }
 
-/// Runs a headless command to its end; gives the exit code (see [`exit`]).
+/// Runs a headless command and returns the exit code (see [`exit`]).
 ///
-/// Dropping the future leaves a call under way to the engine. Stdin may be read by a thread that is
-/// left behind.
+/// Dropping the future leaves a running call to the engine. A thread that reads stdin may be abandoned.
 pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Options, io: Io, signals: Signals) -> u8 {
     let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets);
-    let answers = match Answers::load(options.elicit.as_ref(), options.sample.as_ref()) {
+    let answers = match ElicitationReplies::load(options.elicit.as_ref(), options.sample.as_ref()) {
         Ok(answers) => answers,
         Err(why) => {
             let problem = Problem::new(Failure::new(FailureKind::InvalidArguments, why));
@@ -123,7 +121,7 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         }
     };
     let mut session = Session::new(control, options, printer, signals, answers);
-    match by_hand::commands(&session.read_model, options) {
+    match overrides::commands(&session.read_model, options) {
         Ok(commands) => commands.into_iter().for_each(|command| session.control.command(command)),
         Err(failure) => return conclude(&mut session.printer, Err(failure.into())),
     }
@@ -141,13 +139,13 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
     conclude(&mut session.printer, outcome)
 }
 
-/// Tells of something that went wrong outside of the headless commands, by the rules of `options`;
-/// gives the exit code. For the composition root: configuration, approval.
+/// Reports a failure outside of the headless commands as `options` say; returns the exit code. For the composition root:
+/// configuration, approval.
 pub fn fail(failure: Failure, options: &Options, io: Io) -> u8 {
     finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |_| Err(failure.into()))
 }
 
-/// Prints `text`, our own words, to stdout; gives the exit code. For the composition root.
+/// Prints a text of this program to stdout; returns the exit code. For the composition root.
 pub fn say(text: &str, io: Io) -> u8 {
     finish(Printer::new(io, Format::Human, false), |printer| {
         printer.text(text)?;
@@ -155,22 +153,22 @@ pub fn say(text: &str, io: Io) -> u8 {
     })
 }
 
-/// Runs `work` with a printer and makes an exit code of its end.
+/// Runs `work` with a printer and returns the exit code.
 fn finish(mut printer: Printer, work: impl FnOnce(&mut Printer) -> Result<u8, Stop>) -> u8 {
     let outcome = work(&mut printer);
     conclude(&mut printer, outcome)
 }
 
 fn conclude(printer: &mut Printer, outcome: Result<u8, Stop>) -> u8 {
-    let said = match outcome {
+    let printed = match outcome {
         Ok(code) => Ok(code),
         Err(Stop::Quit(code)) => Ok(code),
         Err(Stop::Output(error)) => Err(error),
-        Err(Stop::Problem(problem)) => tell(printer, &problem).map(|()| exit::of_failure(problem.failure.kind)),
+        Err(Stop::Problem(problem)) => print_problem(printer, &problem).map(|()| exit::of_failure(problem.failure.kind)),
     };
-    match said.and_then(|code| printer.flush().map(|()| code)) {
+    match printed.and_then(|code| printer.flush().map(|()| code)) {
         Ok(code) => code,
-        // The reader has seen enough.
+        // The reader closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
         Err(error) => {
             printer.note(&format!("the output cannot be written: {error}"));
@@ -179,7 +177,7 @@ fn conclude(printer: &mut Printer, outcome: Result<u8, Stop>) -> u8 {
     }
 }
 
-fn tell(printer: &mut Printer, problem: &Problem) -> io::Result<()> {
+fn print_problem(printer: &mut Printer, problem: &Problem) -> io::Result<()> {
     if printer.format() != Format::Human {
         return printer.document(&Document::of_problem(problem));
     }

@@ -1,14 +1,15 @@
-//! Names as people type them: patterns, and what they may have meant.
+//! Names typed by users: patterns and suggestions.
 
-/// Whether `name` fits `pattern`: with `*` or `?` the whole name by the pattern, else a part of it.
-/// Upper and lower case are the same.
+use crate::domain::spelling::edit_distance;
+
+/// Returns whether `name` matches `pattern`: with `*` or `?` the whole name, else a part of it. Case-insensitive.
 pub fn fits(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.to_lowercase(), name.to_lowercase());
     if !pattern.contains(['*', '?']) {
         return name.contains(&pattern);
     }
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    // Greedy with one way back: linear in practice, never exponential.
+    // Greedy with one backtracking point: linear in practice, never exponential.
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
         match pattern.get(p) {
@@ -33,14 +34,14 @@ pub fn fits(pattern: &str, name: &str) -> bool {
     pattern.iter().skip(p).all(|c| *c == '*')
 }
 
-/// The `most` names that `word` may have meant, closest first.
+/// Returns up to `most` names similar to `word`, closest first.
 pub fn similar<'a>(word: &str, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
     let word = word.to_lowercase();
     let mut close: Vec<(usize, &str)> = names
         .filter_map(|name| {
             let lower = name.to_lowercase();
             let within = word.len() >= 3 && (lower.contains(&word) || (lower.len() >= 3 && word.contains(&lower)));
-            let distance = distance(&word, &lower);
+            let distance = edit_distance(&word, &lower);
             (within || distance <= word.chars().count().div_ceil(3)).then_some((if within { distance.min(2) } else { distance }, name))
         })
         .collect();
@@ -48,26 +49,12 @@ pub fn similar<'a>(word: &str, names: impl Iterator<Item = &'a str>, most: usize
     close.into_iter().take(most).map(|(_, name)| name).collect()
 }
 
-/// Levenshtein distance of the first 64 characters.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, (y, pair)) in b.iter().zip(row.windows(2)).enumerate() {
-            next.push((pair[0] + usize::from(x != y)).min(pair[1] + 1).min(next[j] + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn patterns_fit_wholes_and_words_fit_parts() {
+    fn patterns_match_names_and_words_match_parts() {
         for (pattern, name, expected) in [
             ("db", "my_db_query", true),
             ("DB_*", "db_query", true),

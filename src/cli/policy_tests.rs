@@ -1,4 +1,4 @@
-//! What the headless commands say and do about policies: routes, breakers and faults by hand, the way of a call, groups.
+//! Headless commands and policies: routes, breaker overrides, fault injection, traces of calls, groups.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     cache, exit,
-    fake::{Fake, Ran, buffers, db, ran},
     print::Format,
+    test_support::{Fake, Ran, buffers, db, ran},
 };
 use crate::{
     domain::{
@@ -67,31 +67,31 @@ async fn a_route_is_explained() {
     fake.publish(EventKind::Breaker { server: "db".into(), tool: None, view: Arc::new(view) });
     let passed = document(&ran(&fake, &["route", "pool/query", "--json"]).await);
     assert_eq!(passed["order"], json!(["spare"]));
-    assert_eq!(passed["candidates"][0]["unfit"], "its breaker is open: 5 consecutive failures");
+    assert_eq!(passed["candidates"][0]["unavailable"], "its breaker is open: 5 consecutive failures");
     fake.failed("spare");
     let nobody = ran(&fake, &["route", "pool_query"]).await;
     assert_eq!(nobody.code, exit::NOT_READY);
-    assert!(nobody.out.contains("nobody who can take it now") && nobody.out.contains("spare: has failed"), "{}", nobody.out);
+    assert!(nobody.out.contains("no available server") && nobody.out.contains("spare: has failed"), "{}", nobody.out);
     let unknown = ran(&fake, &["route", "pool_qery"]).await;
     assert!(unknown.code == exit::USAGE && unknown.err.contains("did you mean pool_query"), "{}", unknown.err);
 }
 
 #[tokio::test]
-async fn a_sticky_route_goes_by_the_argument() {
+async fn a_sticky_route_depends_on_the_argument() {
     let fake = pool(Strategy::Sticky { argument: "sql".into() });
     let mut homes = std::collections::BTreeSet::new();
     for n in 0..20 {
         let args = format!(r#"{{"sql":"{n}"}}"#);
         let way = document(&ran(&fake, &["route", "pool_query", "--args", &args, "--json"]).await);
         homes.insert(way["order"][0].to_string());
-        assert_eq!(way["why"], "sql has this value");
+        assert_eq!(way["reason"], "sql has this value");
     }
     assert_eq!(homes.len(), 2);
     assert_eq!(ran(&fake, &["route", "pool_query", "--args", "[1]"]).await.code, exit::USAGE);
 }
 
 #[tokio::test]
-async fn orders_and_faults_are_given_before_the_call() {
+async fn overrides_and_faults_are_applied_before_the_call() {
     let fake = pool(Strategy::RoundRobin);
     let line = [
         "call",
@@ -118,9 +118,9 @@ async fn orders_and_faults_are_given_before_the_call() {
     use clap::Parser;
     for (flag, wrong) in [
         ("--breaker=db", "="),
-        ("--breaker=db=explode", "there are trip"),
-        ("--inject=db=fail=2", "not a share"),
-        ("--inject==fail=1", "begins"),
+        ("--breaker=db=explode", "expected trip"),
+        ("--inject=db=fail=2", "no share"),
+        ("--inject==fail=1", "expected SERVER"),
     ] {
         let error = super::args::Cli::try_parse_from(["switchboard", "tools", flag]).unwrap_err();
         assert!(error.to_string().contains(wrong), "{flag}: {error}");
@@ -128,7 +128,7 @@ async fn orders_and_faults_are_given_before_the_call() {
 }
 
 #[tokio::test]
-async fn the_way_of_a_call_is_told_when_there_is_something_to_tell() {
+async fn a_notable_trace_is_printed() {
     let fake = Fake::scripted(1000, |fake, call, spec| {
         let stage = |stage| fake.publish(EventKind::CallStage { call, stage: Arc::new(stage) });
         let subject: Arc<str> = spec.operation.subject().into();
@@ -166,11 +166,11 @@ async fn the_way_of_a_call_is_told_when_there_is_something_to_tell() {
     assert_eq!((human.code, human.out.as_str()), (exit::OK, "x\n"));
     insta::assert_snapshot!("call_way", human.err);
     let json = document(&ran(&fake, &["call", "db_query", "sql=x", "--json"]).await);
-    assert_eq!((&json["way"]["attempts"], &json["way"]["by"]), (&json!(2), &json!("spare")));
-    assert_eq!(json["way"]["stages"][2]["stage"], "back_off");
+    assert_eq!((&json["trace"]["attempts"], &json["trace"]["answered_by"]), (&json!(2), &json!("spare")));
+    assert_eq!(json["trace"]["events"][2]["event"], "back_off");
     let lines = ran(&fake, &["call", "db_query", "sql=x", "--jsonl"]).await;
-    let stages = lines.out.lines().filter(|line| line.contains(r#""type":"stage""#)).count();
-    assert_eq!(stages, 5, "{}", lines.out);
+    let events = lines.out.lines().filter(|line| line.contains(r#""type":"call_event""#)).count();
+    assert_eq!(events, 5, "{}", lines.out);
 }
 
 #[tokio::test]
@@ -186,17 +186,17 @@ async fn the_tools_of_a_group_are_listed_once_with_their_members() {
 }
 
 #[test]
-fn the_cache_is_purged_or_says_that_there_is_nothing_to_purge() {
-    let told = |outcome: Option<Result<u64, String>>, format: Format| {
+fn purges_the_cache_or_reports_that_it_is_in_memory() {
+    let printed = |outcome: Option<Result<u64, String>>, format: Format| {
         let (io, out, err) = buffers(None);
         let options = super::Options { format, ..Default::default() };
         (cache::purged("db_*", outcome, &options, io), out.text(), err.text())
     };
-    assert_eq!(told(Some(Ok(1)), Format::Human), (exit::OK, "1 answer of db_* forgotten.\n".into(), String::new()));
-    assert!(told(None, Format::Human).1.contains("nothing to forget"));
-    let json: Value = serde_json::from_str(&told(Some(Ok(7)), Format::Json).1).unwrap();
-    assert_eq!((&json["store"], &json["forgotten"]), (&json!("redis"), &json!(7)));
-    let failed = told(Some(Err("is gone".into())), Format::Human);
+    assert_eq!(printed(Some(Ok(1)), Format::Human), (exit::OK, "1 response of db_* purged.\n".into(), String::new()));
+    assert!(printed(None, Format::Human).1.contains("nothing to purge"));
+    let json: Value = serde_json::from_str(&printed(Some(Ok(7)), Format::Json).1).unwrap();
+    assert_eq!((&json["store"], &json["responses"]), (&json!("redis"), &json!(7)));
+    let failed = printed(Some(Err("is gone".into())), Format::Human);
     assert!(failed.0 == exit::FAILED && failed.2.contains("is gone"), "{failed:?}");
 
     let settings = CacheSettings { redis: vec![Secret::new("redis://:hunter2@h", "redis://:${PW}@h")], ..CacheSettings::default() };

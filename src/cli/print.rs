@@ -1,8 +1,8 @@
-//! The one printer: everything that headless commands say goes through here.
+//! Printer: all output of the headless commands.
 //!
-//! Text goes through [`visible`] or [`visible_lines`], so callers hand it in as it came. Results go
-//! to stdout, everything else to stderr. Known secrets are masked in both. Writes to stdout fail like any other output (the caller
-//! treats a broken pipe as the reader's wish to stop); writes to stderr are given up silently.
+//! Escapes text with [`visible`] or [`visible_lines`], so callers pass it unchanged. Results go to stdout, everything else
+//! to stderr; known secrets are masked in both. Errors of stdout are returned (the caller ends the command at a broken
+//! pipe); errors of stderr are ignored.
 
 use std::{
     borrow::Cow,
@@ -20,19 +20,19 @@ use crate::domain::{
     text::{visible, visible_lines},
 };
 
-/// How results are printed.
+/// Output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Human-readable text.
     #[default]
     Human,
     /// One JSON document.
     Json,
-    /// A JSON document a line, as things happen.
+    /// One JSON document per line, as events occur.
     Jsonl,
 }
 
-/// The ways in and out of the program; tests put buffers here.
+/// Input and output of the program; buffers in tests.
 pub struct Io {
     /// Standard input.
     pub stdin: Option<Box<dyn Read + Send>>,
@@ -51,7 +51,7 @@ pub struct Io {
 }
 
 impl Io {
-    /// Those of this process.
+    /// Returns the streams of this process.
     pub fn real() -> Io {
         let width = crossterm::terminal::size().map_or(80, |(width, _)| if width == 0 { 80 } else { usize::from(width).max(20) });
         Io {
@@ -76,50 +76,50 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// Prints to `io` in `format`; `raw` leaves results as they came.
+    /// Returns a printer to `io` in `format`; with `raw`, results are printed unchanged.
     pub fn new(io: Io, format: Format, raw: bool) -> Printer {
         Printer { io, format, raw, status: 0, secrets: SecretRegistry::default() }
     }
 
-    /// The same, which masks these secrets in everything that it prints.
+    /// Masks these secrets in the output.
     pub fn masking(self, secrets: &SecretRegistry) -> Printer {
         Printer { secrets: secrets.clone(), ..self }
     }
 
-    /// The text without known secrets.
+    /// Masks known secrets in a text.
     fn masked<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let redactor = self.secrets.redactor();
         if redactor.is_empty() { text.into() } else { redactor.redact(text).into() }
     }
 
-    /// JSON text without known secrets.
+    /// Masks known secrets in JSON text.
     fn masked_json<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let redactor = self.secrets.redactor();
         if redactor.is_empty() { text.into() } else { redactor.redact_json(text).into() }
     }
 
-    /// The format.
+    /// Returns the format.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Whether results are printed exactly as they came.
+    /// Returns whether results are printed unchanged.
     pub fn raw(&self) -> bool {
         self.raw
     }
 
-    /// Width of a line that people read; `None` when stdout is no terminal.
+    /// Returns the width of the terminal; `None` when stdout is not a terminal.
     pub fn width(&self) -> Option<usize> {
         self.io.stdout_tty.then_some(self.io.width)
     }
 
-    /// Whether a question can be put: stdin and stderr are a terminal.
+    /// Returns whether the user can be asked: stdin and stderr are a terminal.
     pub fn can_ask(&self) -> bool {
         self.io.stdin_tty && self.io.stderr_tty
     }
 
-    /// Whether somebody looks at stderr.
-    pub fn watched(&self) -> bool {
+    /// Returns whether stderr is a terminal.
+    pub fn stderr_is_terminal(&self) -> bool {
         self.io.stderr_tty
     }
 
@@ -128,14 +128,14 @@ impl Printer {
         self.io.stdin.take()
     }
 
-    /// A line of our own and server text; line ends in it are shown as text.
+    /// Prints one line; line breaks in the text are escaped.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         self.clear_status();
         let text = self.masked(text);
         writeln!(self.io.stdout, "{}", visible(&text))
     }
 
-    /// A text of several lines from a server.
+    /// Prints a text of several lines from a server.
     pub fn text(&mut self, text: &str) -> io::Result<()> {
         if self.raw {
             return self.exact(text.as_bytes());
@@ -147,7 +147,7 @@ impl Printer {
         if text.ends_with('\n') || text.is_empty() { Ok(()) } else { self.io.stdout.write_all(b"\n") }
     }
 
-    /// Bytes as they are, but for known secrets.
+    /// Prints bytes unchanged except for known secrets.
     pub fn exact(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.clear_status();
         match self.secrets.redactor().redact_bytes(bytes) {
@@ -156,24 +156,24 @@ impl Printer {
         }
     }
 
-    /// A file of our own, for people to read or for a pipe: exact unless stdout is a terminal.
+    /// Prints a file: unchanged unless stdout is a terminal.
     pub fn file(&mut self, text: &str) -> io::Result<()> {
         if self.io.stdout_tty { self.text(text) } else { self.exact(text.as_bytes()) }
     }
 
-    /// JSON text of a server, indented; as it came when raw.
+    /// Prints JSON text of a server, indented; unchanged when raw.
     pub fn json_text(&mut self, text: &str) -> io::Result<()> {
         if self.raw {
             return self.exact(text.as_bytes());
         }
         self.clear_status();
-        // Pretty first, while line ends are only where JSON allows them.
+        // Indent first, while line breaks occur only where JSON allows them.
         let text = json::escape_hidden(&json::pretty(&self.masked_json(text)));
         writeln!(self.io.stdout, "{text}")
     }
 
-    /// A document: indented, or as one line of `--jsonl`. Raw parts in it stay as they came, but DEL and C1 controls are
-    /// written as escapes, and for a terminal all that controls or hides. With `raw` nothing is.
+    /// Prints a document, indented or as one line of `--jsonl`. DEL and C1 controls are escaped, and for a terminal all
+    /// control and invisible characters. With `raw` nothing is escaped.
     pub fn document<T: Serialize>(&mut self, document: &T) -> io::Result<()> {
         self.clear_status();
         let mut text = match self.format {
@@ -191,7 +191,7 @@ impl Printer {
         self.io.stdout.flush()
     }
 
-    /// Rows in columns, the last one as wide as it is. Cut to the terminal, if stdout is one.
+    /// Prints rows in columns; the last column is not padded. Cut to the width of the terminal, if stdout is one.
     pub fn table(&mut self, indent: &str, rows: &[Vec<String>]) -> io::Result<()> {
         for line in self.columns(indent, rows) {
             self.line(&line)?;
@@ -199,7 +199,7 @@ impl Printer {
         Ok(())
     }
 
-    /// The same on stderr.
+    /// Prints rows in columns on stderr.
     pub fn note_table(&mut self, indent: &str, rows: &[Vec<String>]) {
         for line in self.columns(indent, rows) {
             self.note(&line);
@@ -233,27 +233,26 @@ impl Printer {
         rows.iter().map(line).collect()
     }
 
-    /// Standard error, what was printed before on stdout being out. A failure to write that shows
-    /// again at the next write.
+    /// Flushes stdout and returns stderr. An error of the flush occurs again at the next write to stdout.
     fn err(&mut self) -> &mut dyn Write {
         self.clear_status();
         let _ = self.io.stdout.flush();
         &mut self.io.stderr
     }
 
-    /// A line on stderr.
+    /// Prints a line on stderr.
     pub fn note(&mut self, text: &str) {
         let text = self.masked(text);
         let _ = writeln!(self.err(), "{}", visible(&text));
     }
 
-    /// A text of several lines on stderr.
+    /// Prints a text of several lines on stderr.
     pub fn note_text(&mut self, text: &str) {
         let text = self.masked(text);
         let _ = writeln!(self.err(), "{}", visible_lines(&text).trim_end_matches('\n'));
     }
 
-    /// A report on stderr: labels in a column.
+    /// Prints a report on stderr: labels in a column.
     pub fn report(&mut self, indent: &str, lines: &[(&str, String)]) {
         let lines = report_lines(&self.masked_lines(lines));
         let stderr = self.err();
@@ -262,13 +261,13 @@ impl Printer {
         }
     }
 
-    /// The report of a failure on stderr.
+    /// Prints the report of a failure on stderr.
     pub fn failure_report(&mut self, lines: &[(Label, String)]) {
         let lines: Vec<_> = lines.iter().map(|(label, text)| (label.word(), text.clone())).collect();
         self.report("", &lines);
     }
 
-    /// A report on stdout, indented by two.
+    /// Prints a report on stdout, indented by two.
     pub fn report_out(&mut self, lines: &[(&str, String)]) -> io::Result<()> {
         self.clear_status();
         for line in report_lines(&self.masked_lines(lines)) {
@@ -281,7 +280,7 @@ impl Printer {
         lines.iter().map(|(label, text)| (*label, self.masked(text).into_owned())).collect()
     }
 
-    /// A question on stderr that waits for its answer in the same line.
+    /// Prints a question on stderr without a line break.
     pub fn question(&mut self, text: &str) {
         let text = self.masked(text);
         let stderr = self.err();
@@ -289,7 +288,7 @@ impl Printer {
         let _ = stderr.flush();
     }
 
-    /// The line on stderr that is written over, when somebody looks at it; else nothing.
+    /// Replaces the status line on stderr, if that is a terminal.
     pub fn status(&mut self, text: &str) {
         if !self.io.stderr_tty {
             return;
@@ -302,7 +301,7 @@ impl Printer {
         self.status = width;
     }
 
-    /// Takes the status line away.
+    /// Clears the status line.
     pub fn clear_status(&mut self) {
         if self.status > 0 {
             let _ = write!(self.io.stderr, "\r{:1$}\r", "", self.status);
@@ -311,7 +310,7 @@ impl Printer {
         }
     }
 
-    /// Hands everything to the system.
+    /// Flushes the output.
     pub fn flush(&mut self) -> io::Result<()> {
         self.clear_status();
         let _ = self.io.stderr.flush();
@@ -332,7 +331,7 @@ fn report_lines(lines: &[(&str, String)]) -> Vec<String> {
     out
 }
 
-/// `text` cut at its end to `width` cells.
+/// Cuts `text` at its end to `width` cells.
 fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -348,7 +347,7 @@ fn cut(text: &str, width: usize) -> String {
     out
 }
 
-/// Milliseconds with microseconds behind the point, for JSON.
+/// Returns milliseconds with microsecond precision, for JSON.
 pub fn ms(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }

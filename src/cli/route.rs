@@ -1,4 +1,4 @@
-//! `route`: where a call would go, and why, without making it.
+//! `route`: explains the route of a call without making it.
 
 use serde::Serialize;
 
@@ -25,28 +25,28 @@ use crate::domain::{
     time::short,
 };
 
-/// Explains where a call would go.
+/// Explains the route of a call.
 pub async fn run(session: &mut Session<'_>, args: &RouteArgs) -> Result<u8, Stop> {
     let arguments = args.args.as_deref().map(read_argument).transpose()?.unwrap_or_else(|| "{}".into());
     if super::json::fields(&arguments).is_err() {
-        return Err(Failure::new(FailureKind::InvalidArguments, "--args is no JSON object").into());
+        return Err(Failure::new(FailureKind::InvalidArguments, "--args is not a JSON object").into());
     }
-    servers::settle_all(session).await?;
+    servers::wait_for_all(session).await?;
     let read_model = session.read_model.clone();
     let tool = call::named(&read_model, &args.tool).ok_or_else(|| Stop::from(call::unknown_tool(&read_model, &args.tool)))?;
-    let way = Way::find(&read_model, tool, Body::from(arguments));
+    let route = RouteExplanation::find(&read_model, tool, Body::from(arguments));
     match session.printer.format() {
         Format::Human => {
-            session.printer.line(&way.name)?;
-            session.printer.report_out(&way.lines())?;
+            session.printer.line(&route.name)?;
+            session.printer.report_out(&route.lines())?;
         }
-        _ => session.printer.document(&way.json())?,
+        _ => session.printer.document(&route.json())?,
     }
-    Ok(if way.decision.order.is_empty() { exit::NOT_READY } else { exit::OK })
+    Ok(if route.decision.order.is_empty() { exit::NOT_READY } else { exit::OK })
 }
 
-/// Everything that is decided about a call.
-struct Way<'w> {
+/// Routing decision and policy of a call.
+struct RouteExplanation<'w> {
     name: String,
     tool: ToolId,
     target: ServerId,
@@ -55,13 +55,13 @@ struct Way<'w> {
     candidates: Vec<Candidate>,
     treatment: EffectivePolicy,
     safe: bool,
-    why_safe: &'static str,
+    safe_reason: &'static str,
     cached: bool,
     deadline: std::time::Duration,
 }
 
-impl<'w> Way<'w> {
-    fn find(read_model: &'w ConsoleState, tool: ToolId, arguments: Body) -> Way<'w> {
+impl<'w> RouteExplanation<'w> {
+    fn find(read_model: &'w ConsoleState, tool: ToolId, arguments: Body) -> RouteExplanation<'w> {
         let operation = Operation::Tool { tool: tool.clone(), arguments };
         let name = read_model.call_name(&operation);
         let (target, rule) = route::decide(&read_model.rules.routing, &name, &tool);
@@ -78,7 +78,7 @@ impl<'w> Way<'w> {
                     Strategy::Sticky { argument } => operation.argument(argument),
                     _ => None,
                 };
-                // Whose turn it is, and what chance says, only the call itself would tell: this is one of its ways.
+                // Round-robin and random strategies decide at the call: this is one of the possible routes.
                 let order = route::rank(&group.strategy, &candidates, 0, &mut || 0.0, argument.as_deref());
                 Decision::for_group(group, rule, &candidates, &order, argument.as_deref())
             }
@@ -99,62 +99,62 @@ impl<'w> Way<'w> {
         let hints = first.and_then(|server| server.catalog.tool(&tool.name)).map(|tool| tool.hints).unwrap_or_default();
         let keyed = treatment.idempotency_key.is_some();
         let safe = verdict::is_safe_to_retry(hints, trusted, treatment.safe, keyed);
-        let why_safe = match (treatment.safe, keyed, safe) {
-            (Some(_), ..) => "by a rule",
-            (None, true, _) => "by its idempotency key",
-            (None, false, true) => "by the word of a trusted server",
-            (None, false, false) if trusted => "its server does not say that it is",
-            (None, false, false) => "its server is not trusted, and no rule says that it is",
+        let safe_reason = match (treatment.safe, keyed, safe) {
+            (Some(_), ..) => "a rule says so",
+            (None, true, _) => "it has an idempotency key",
+            (None, false, true) => "its trusted server declares it",
+            (None, false, false) if trusted => "its server does not declare it",
+            (None, false, false) => "its server is not trusted, and no rule says so",
         };
         let cached = cache::allowed(&treatment.policy.cache, hints, trusted);
         let deadline = treatment.timeout.unwrap_or_else(|| first.map(|server| server.spec.timeouts.call).unwrap_or_default());
-        Way { name, tool, target, group, decision, candidates, treatment, safe, why_safe, cached, deadline }
+        RouteExplanation { name, tool, target, group, decision, candidates, treatment, safe, safe_reason, cached, deadline }
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
         let decision = &self.decision;
         let mut lines = vec![("tool", format!("{} of {}", self.tool.name, self.tool.server))];
-        lines.extend(decision.rule.iter().map(|rule| ("route", format!("{rule} leads to {}", self.target))));
+        lines.extend(decision.rule.iter().map(|rule| ("route", format!("{rule} → {}", self.target))));
         lines.extend(self.group.iter().map(|group| ("group", format!("{} ({})", group.id, group.strategy.word()))));
         match decision.order.split_first() {
             Some((first, rest)) => {
-                lines.push(("goes to", format!("{first}: {}", decision.why)));
+                lines.push(("target", format!("{first}: {}", decision.why)));
                 lines.extend(rest.iter().map(|id| ("then", id.to_string())));
             }
-            None => lines.push(("goes to", "nobody who can take it now".into())),
+            None => lines.push(("target", "no available server".into())),
         }
-        lines.extend(decision.passed_over.iter().map(|(id, why)| ("passed over", format!("{id}: {why}"))));
+        lines.extend(decision.passed_over.iter().map(|(id, why)| ("skipped", format!("{id}: {why}"))));
         let EffectivePolicy { policy, idempotency_key, own_breaker, fallback, .. } = &self.treatment;
-        let attempt = policy.attempt.map(|attempt| format!(", {} an attempt", short(attempt))).unwrap_or_default();
+        let attempt = policy.attempt.map(|attempt| format!(", {} per attempt", short(attempt))).unwrap_or_default();
         lines.push(("deadline", format!("{}{attempt}", short(self.deadline))));
-        let repeated = if self.safe { "yes" } else { "only what cannot have run" };
-        lines.push(("sent again", format!("{repeated}: {}; at most {} attempts", self.why_safe, policy.retry.attempts)));
-        lines.extend(idempotency_key.iter().map(|key| ("key", format!("put into the argument {key}"))));
+        let retries = if self.safe { "safe" } else { "only if not sent" };
+        lines.push(("retries", format!("{retries}: {}; at most {} attempts", self.safe_reason, policy.retry.attempts)));
+        lines.extend(idempotency_key.iter().map(|key| ("idempotency key", format!("in the argument {key}"))));
         if verdict::may_hedge(self.safe, policy) {
-            let after = policy.hedge.after.map_or_else(|| "its p95".into(), short);
-            lines.push(("hedged", format!("after {after}")));
+            let after = policy.hedge.after.map_or_else(|| "the p95".into(), short);
+            lines.push(("hedging", format!("after {after}")));
         }
         lines.push((
             "breaker",
-            if !policy.breaker.on {
+            if !policy.breaker.enabled {
                 "off"
             } else if *own_breaker {
-                "the server's and the tool's own"
+                "server and tool"
             } else {
-                "the server's"
+                "server"
             }
             .into(),
         ));
         if self.cached {
-            lines.push(("kept", format!("its answers, for {}", short(policy.cache.ttl))));
+            lines.push(("cache", format!("responses, for {}", short(policy.cache.ttl))));
         }
         lines.extend(fallback.iter().map(|fallback| ("fallback", fallback.words())));
         lines
     }
 
-    fn json(&self) -> WayJson<'_> {
+    fn json(&self) -> RouteJson<'_> {
         let EffectivePolicy { policy, idempotency_key, own_breaker, fallback, .. } = &self.treatment;
-        WayJson {
+        RouteJson {
             kind: "route",
             name: &self.name,
             server: self.tool.server.as_str(),
@@ -164,10 +164,10 @@ impl<'w> Way<'w> {
             group: self.decision.group.as_ref().map(ServerId::as_str),
             strategy: self.decision.strategy.as_deref(),
             order: self.decision.order.iter().map(ServerId::as_str).collect(),
-            why: &self.decision.why,
+            reason: &self.decision.why,
             candidates: self.candidates.iter().map(CandidateJson::new).collect(),
             safe: self.safe,
-            why_safe: self.why_safe,
+            safe_reason: self.safe_reason,
             attempts: policy.retry.attempts,
             deadline_ms: ms(self.deadline),
             attempt_ms: policy.attempt.map(ms),
@@ -180,7 +180,7 @@ impl<'w> Way<'w> {
     }
 }
 
-/// A server as a call would find it.
+/// Returns a server as a candidate of a call.
 fn candidate(server: &ServerView, tool: &str, weight: u32) -> Candidate {
     let open = |view: &crate::domain::policy::breaker::BreakerView| {
         (view.state == State::Open).then(|| format!("its breaker is open: {}", view.reason))
@@ -196,7 +196,7 @@ fn candidate(server: &ServerView, tool: &str, weight: u32) -> Candidate {
 }
 
 #[derive(Serialize)]
-struct WayJson<'a> {
+struct RouteJson<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     name: &'a str,
@@ -207,10 +207,10 @@ struct WayJson<'a> {
     group: Option<&'a str>,
     strategy: Option<&'a str>,
     order: Vec<&'a str>,
-    why: &'a str,
+    reason: &'a str,
     candidates: Vec<CandidateJson<'a>>,
     safe: bool,
-    why_safe: &'a str,
+    safe_reason: &'a str,
     attempts: u32,
     deadline_ms: f64,
     attempt_ms: Option<f64>,
@@ -225,7 +225,7 @@ struct WayJson<'a> {
 struct CandidateJson<'a> {
     server: &'a str,
     weight: u32,
-    unfit: Option<&'a str>,
+    unavailable: Option<&'a str>,
     in_flight: u32,
     latency_ms: Option<f64>,
 }
@@ -235,7 +235,7 @@ impl<'a> CandidateJson<'a> {
         CandidateJson {
             server: candidate.server.as_str(),
             weight: candidate.weight,
-            unfit: candidate.unfit.as_deref(),
+            unavailable: candidate.unfit.as_deref(),
             in_flight: candidate.in_flight,
             latency_ms: candidate.latency.map(|seconds| seconds * 1000.0),
         }

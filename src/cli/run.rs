@@ -1,4 +1,4 @@
-//! `run`: a workflow from its input to its outputs.
+//! `run`: runs a workflow and prints its outputs.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     args::RunArgs,
-    arguments, call, dry, exit, junit,
+    arguments, call, dry_run, exit, junit,
     print::{Format, ms},
-    session::{Session, Signal, Stop, Woke, raw, raw_or_text},
-    workflow::{plan_of, sound, texts},
+    session::{Session, Signal, Stop, Wake, raw, raw_or_text},
+    workflow::{plan_of, texts, valid_plan},
 };
 use crate::{
     domain::{
@@ -42,11 +42,11 @@ use crate::{
 /// Largest input that is read from a file, in bytes.
 const LONGEST_INPUT: u64 = 64 << 20;
 
-/// Runs a workflow, or goes on with a run.
+/// Runs a workflow or resumes a run.
 pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> {
-    let shelf = session.options.shelf.clone();
+    let library = session.options.library.clone();
     let answers = answers(args);
-    if let Some((run, spec)) = &shelf.resume {
+    if let Some((run, spec)) = &library.resume {
         let name = spec.workflow.clone();
         let plan = plan_of(spec)?;
         check_names(args, &plan)?;
@@ -55,16 +55,16 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
         return follow(session, args, *run, &name, command).await;
     }
     let wanted = args.workflow.as_deref().unwrap_or_default();
-    shelf.may_run(wanted)?;
-    let plan = sound(&mut session.printer, &shelf, wanted)?;
+    library.may_run(wanted)?;
+    let plan = valid_plan(&mut session.printer, &library, wanted)?;
     let input = input(args, &plan)?;
     check_names(args, &plan)?;
     wait_for_servers(session, &plan).await?;
     if args.dry_run {
-        return dry::dry(session, &plan, &input);
+        return dry_run::print(session, &plan, &input);
     }
-    let name = shelf.run_name(wanted, &plan);
-    agree(session, &name, &plan).await?;
+    let name = library.run_name(wanted, &plan);
+    confirm(session, &name, &plan).await?;
     let spec = RunSpec {
         workflow: name.as_str().into(),
         sources: texts(&plan).into(),
@@ -86,7 +86,7 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The input from the file and the assignments.
+/// Builds the input from the file and the assignments.
 fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
     let wrong =
         |message: String, causes: Vec<String>| Stop::from(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, message) });
@@ -97,7 +97,11 @@ fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
                 let mut text = String::new();
                 let read = file.take(LONGEST_INPUT + 1).read_to_string(&mut text).map_err(|error| error.to_string());
                 read.and_then(|_| {
-                    if text.len() as u64 > LONGEST_INPUT { Err(format!("it is larger than {}", size(LONGEST_INPUT))) } else { Ok(text) }
+                    if text.len() as u64 > LONGEST_INPUT {
+                        Err(format!("the file is larger than {}", size(LONGEST_INPUT)))
+                    } else {
+                        Ok(text)
+                    }
                 })
             });
             Some(text.map_err(|error| wrong(format!("{} cannot be read: {error}", path.display()), vec![]))?)
@@ -105,7 +109,7 @@ fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
         None => None,
     };
     let assignments: Vec<String> = args.assignments.iter().chain(&args.input).cloned().collect();
-    let unfit = |causes| wrong(format!("the input does not fit {}; nothing was done", plan.name), causes);
+    let unfit = |causes| wrong(format!("the input of {} is invalid; nothing was run", plan.name), causes);
     let built = arguments::build(base.as_deref(), &assignments, &plan.input).map_err(unfit)?;
     let data = Data::parse(&built.text()).map_err(|error| unfit(vec![error.to_string()]))?;
     Ok(prepare(&plan.input, &data).map_err(unfit)?.body())
@@ -120,7 +124,7 @@ fn answers(args: &RunArgs) -> Vec<(String, StepAnswer)> {
     answers
 }
 
-/// Whether every step that a flag names is there; a word for no step would be lost in silence.
+/// Fails for a flag that names an unknown step, which would otherwise be ignored.
 fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
     let set = args.set.iter().map(|setting| ("--set", &setting.step, StepFilter::Any));
     let approve = args.approve.iter().map(|step| ("--approve", step, StepFilter::Approve));
@@ -134,8 +138,8 @@ fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whether `--repeat` and `--skip` are about steps that are in doubt in the run that is to be gone on with, as its journal
-/// has it. Asked before a server is started.
+/// Fails unless `--repeat` and `--skip` name in-doubt steps of the run to resume, according to its journal. Called before a
+/// server is started.
 pub fn check_resumed(args: &RunArgs, record: &RunRecord) -> Result<(), Failure> {
     let Some(spec) = record.spec() else { return Ok(()) };
     let words = answers(args);
@@ -152,9 +156,9 @@ async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), 
     session.settle(|read_model, server| needed(read_model, server) || servers.iter().any(|name| name == server.id().as_str())).await
 }
 
-/// Makes sure that the user agrees to a run that may destroy something, by the rule for calls: the hints of a server are
-/// believed, and what they do not say counts by the specification's defaults. One question lists all tools.
-async fn agree(session: &mut Session<'_>, name: &str, plan: &Plan) -> Result<(), Stop> {
+/// Asks for a confirmation of a run with destructive tools. As for calls, annotations are used even if the server is not
+/// trusted, and missing ones have the defaults of the specification. One question lists all tools.
+async fn confirm(session: &mut Session<'_>, name: &str, plan: &Plan) -> Result<(), Stop> {
     if session.options.yes {
         return Ok(());
     }
@@ -167,21 +171,21 @@ async fn agree(session: &mut Session<'_>, name: &str, plan: &Plan) -> Result<(),
     }
     let refused = |how: &str, listed: bool| {
         let causes = if listed { lines.clone() } else { vec![] };
-        let failure = Failure::new(FailureKind::Refused, format!("the run of {name} {how}")).hint("--yes agrees to it");
+        let failure = Failure::new(FailureKind::Refused, format!("the run of {name} {how}")).hint("confirm with --yes");
         Stop::from(Failure { causes, ..failure })
     };
     let notes = |session: &mut Session<'_>| {
-        session.printer.note(&format!("{name} may call these tools, which may destroy something:"));
+        session.printer.note(&format!("{name} may call these destructive tools:"));
         lines.iter().for_each(|line| session.printer.note(&format!("  {line}")));
     };
     match call::ask_yes(session, "Run it? [y/N]", notes).await? {
         Some(true) => Ok(()),
-        Some(false) => Err(refused("was not agreed to", false)),
-        None => Err(refused("may destroy something and nobody can be asked", true)),
+        Some(false) => Err(refused("was not confirmed", false)),
+        None => Err(refused("may be destructive, and there is no terminal for a confirmation", true)),
     }
 }
 
-/// A line for a tool that may destroy something; `None` when its server says that it does not.
+/// Returns a line for a tool that may be destructive; `None` when its server declares that it is not.
 fn destructive(session: &Session<'_>, tool: &str) -> Option<String> {
     let read_model = &session.read_model;
     let Some(id) = call::named(read_model, tool) else { return Some(format!("{tool} (not listed yet)")) };
@@ -189,8 +193,8 @@ fn destructive(session: &Session<'_>, tool: &str) -> Option<String> {
     hints.may_destroy(true).then(|| format!("{tool} of {} ({})", id.server, hints.words()))
 }
 
-/// Follows a run to its end and prints it. The first Ctrl-C cancels it, the second gives up undoing, the
-/// third quits; SIGTERM interrupts it.
+/// Follows a run to its end and prints it. The first Ctrl-C cancels the run, the second stops its compensation, the third
+/// quits; SIGTERM interrupts the run.
 async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &str, command: Command) -> Result<u8, Stop> {
     session.printer.note(&format!("run {run} of {name}"));
     session.control.command(command);
@@ -198,36 +202,39 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
     let mut interrupts = 0;
     let report = loop {
         match session.step(None).await? {
-            Woke::Event(event) => {
-                if let Some(report) = progress.take(session, &event)? {
+            Wake::Event(event) => {
+                if let Some(report) = progress.handle(session, &event)? {
                     break report;
                 }
             }
-            Woke::Resynced => {
+            Wake::Resynced => {
                 let settled = session.read_model.runs.get(run).and_then(|view| view.report.clone());
                 if let Some(report) = settled {
                     break report;
                 }
             }
-            Woke::Signal(Signal::Interrupt) if interrupts < 2 => {
+            Wake::Signal(Signal::Interrupt) if interrupts < 2 => {
                 interrupts += 1;
                 session.control.command(Command::CancelRun { run, reason: "cancelled by the user".into() });
-                let words =
-                    if interrupts == 1 { "cancelling the run; Ctrl-C again gives up undoing" } else { "giving up; Ctrl-C again quits" };
+                let words = if interrupts == 1 {
+                    "cancelling the run; press Ctrl-C again to stop the compensation"
+                } else {
+                    "stopping the compensation; press Ctrl-C again to quit"
+                };
                 session.printer.note(words);
             }
-            Woke::Signal(signal) => {
-                session.printer.note(&format!("the run can be resumed: switchboard run --resume {run}"));
+            Wake::Signal(signal) => {
+                session.printer.note(&format!("resume the run with: switchboard run --resume {run}"));
                 return Err(Stop::Quit(if signal == Signal::Terminate { exit::TERMINATED } else { exit::INTERRUPTED }));
             }
-            Woke::Late => {}
+            Wake::Late => {}
         }
     };
     session.printer.clear_status();
     if let Some(path) = &args.junit {
         write_junit(path, name, &report)?;
     }
-    tell(session, run, name, &report)?;
+    print_report(session, run, name, &report)?;
     Ok(exit::of_run(report.outcome))
 }
 
@@ -236,17 +243,17 @@ fn write_junit(path: &Path, name: &str, report: &RunReport) -> Result<(), Stop> 
         .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())).into())
 }
 
-/// What is told while a run goes on.
+/// Progress output of a run.
 struct Progress {
     run: RunId,
-    /// The word that was told of each step last.
+    /// The last printed state of each step.
     steps: HashMap<Arc<str>, &'static str>,
     active: Vec<(Arc<str>, String)>,
 }
 
 impl Progress {
-    /// Takes in an event; gives the end of the run.
-    fn take(&mut self, session: &mut Session<'_>, event: &Event) -> Result<Option<Arc<RunReport>>, Stop> {
+    /// Handles an event; returns the report when the run has ended.
+    fn handle(&mut self, session: &mut Session<'_>, event: &Event) -> Result<Option<Arc<RunReport>>, Stop> {
         match &event.kind {
             EventKind::RunStep { run, step, view } if *run == self.run => self.step(session, step, view, event.at)?,
             EventKind::RunSettled { run, report } if *run == self.run => return Ok(Some(report.clone())),
@@ -266,12 +273,13 @@ impl Progress {
         if changed && session.printer.format() == Format::Jsonl {
             session.printer.document(
                 &json!({"type": "step", "at": session.read_model.epoch.unix_ms(at), "run": self.run.to_string(), "step": &**step, "state": word,
-                "why": view.state.why(), "attempts": view.attempts}),
+                "reason": view.state.why(), "attempts": view.attempts}),
             )?;
         }
-        // A step that runs is only worth a line where no status line shows it.
-        let worth = changed && word != "pending" && (word != "running" || !session.printer.watched() || session.options.verbose);
-        if worth {
+        // A running step gets a line only where no status line shows it.
+        let print_line =
+            changed && word != "pending" && (word != "running" || !session.printer.stderr_is_terminal() || session.options.verbose);
+        if print_line {
             let took = if view.state.active() { String::new() } else { view.took(at).map(short).unwrap_or_default() };
             let attempts = if view.attempts > 1 && view.items.is_none() { format!("  {} attempts", view.attempts) } else { String::new() };
             let why = view.state.why().map(|why| format!("  {why}")).unwrap_or_default();
@@ -292,7 +300,7 @@ impl Progress {
     }
 }
 
-fn tell(session: &mut Session<'_>, run: RunId, name: &str, report: &RunReport) -> Result<(), Stop> {
+fn print_report(session: &mut Session<'_>, run: RunId, name: &str, report: &RunReport) -> Result<(), Stop> {
     if session.printer.format() != Format::Human {
         session.printer.document(&Document::of(run, name, report))?;
         return Ok(());
@@ -306,15 +314,15 @@ fn tell(session: &mut Session<'_>, run: RunId, name: &str, report: &RunReport) -
     if !report.compensated.is_empty() {
         lines.push(("undone", report.compensated.join(", ")));
     }
-    lines.extend(report.not_compensated.iter().map(|(step, why)| ("not undone", format!("{step}: {why}"))));
+    lines.extend(report.not_compensated.iter().map(|(step, why)| ("not compensated", format!("{step}: {why}"))));
     if report.outcome == RunOutcome::InDoubt {
-        lines.push(("try", format!("switchboard run --resume {run} with --repeat or --skip for each of them")));
+        lines.push(("try", format!("resolve each with --repeat or --skip: switchboard run --resume {run}")));
     }
     session.printer.report("", &lines);
     Ok(())
 }
 
-/// What `--json` prints of a run, and `--jsonl` last.
+/// JSON document of a run: the output of `--json`, the last line of `--jsonl`.
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(rename = "type")]
@@ -322,14 +330,14 @@ struct Document<'a> {
     run: String,
     workflow: &'a str,
     outcome: &'static str,
-    why: Option<&'a str>,
+    reason: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     detail: &'a [String],
     output: Option<Box<RawValue>>,
     steps: Vec<StepDocument<'a>>,
     compensated: &'a [String],
     not_compensated: Vec<Value>,
-    took_ms: f64,
+    duration_ms: f64,
 }
 
 #[derive(Serialize)]
@@ -337,7 +345,7 @@ struct StepDocument<'a> {
     step: &'a str,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'a str>,
+    reason: Option<&'a str>,
     attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     items: Option<crate::domain::run::Items>,
@@ -345,10 +353,10 @@ struct StepDocument<'a> {
     fallback: Option<&'a str>,
     arguments: Option<Box<RawValue>>,
     result: Option<Box<RawValue>>,
-    /// Arguments or result are longer than a report carries, and given as text that is cut off.
+    /// Whether arguments or result exceed the limit of a report and are truncated texts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    cut: bool,
-    took_ms: Option<f64>,
+    truncated: bool,
+    duration_ms: Option<f64>,
 }
 
 impl<'a> Document<'a> {
@@ -356,27 +364,27 @@ impl<'a> Document<'a> {
         let step = |(step, view): &'a (Arc<str>, Arc<StepView>)| StepDocument {
             step,
             state: view.state.word(),
-            why: view.state.why(),
+            reason: view.state.why(),
             attempts: view.attempts,
             items: view.items,
             fallback: view.fallback.as_deref(),
             arguments: view.arguments.as_ref().and_then(raw_or_text),
             result: view.result.as_ref().and_then(raw_or_text),
-            cut: view.cut,
-            took_ms: view.took(view.ended.unwrap_or_default()).map(ms),
+            truncated: view.cut,
+            duration_ms: view.took(view.ended.unwrap_or_default()).map(ms),
         };
         Document {
             kind: "run",
             run: run.to_string(),
             workflow: name,
             outcome: report.outcome.key(),
-            why: report.why.as_deref(),
+            reason: report.why.as_deref(),
             detail: &report.detail,
             output: report.output.as_ref().and_then(raw),
             steps: report.steps.iter().map(step).collect(),
             compensated: &report.compensated,
-            not_compensated: report.not_compensated.iter().map(|(step, why)| json!({"step": step, "why": why})).collect(),
-            took_ms: ms(report.took()),
+            not_compensated: report.not_compensated.iter().map(|(step, why)| json!({"step": step, "reason": why})).collect(),
+            duration_ms: ms(report.took()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `servers`: every server and its state; and what `tools` and `doctor` say of servers that failed.
+//! `servers`: lists every server with its state. Also reports failed servers for `tools` and `doctor`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,8 +16,8 @@ use crate::domain::{
     time,
 };
 
-/// Waits for all servers; fails when there is none, or none of a name that was asked for.
-pub async fn settle_all(session: &mut Session<'_>) -> Result<(), Stop> {
+/// Waits for all servers. Fails when none is configured, or for an unknown name.
+pub async fn wait_for_all(session: &mut Session<'_>) -> Result<(), Stop> {
     session.settle(|_, _| true).await?;
     for name in &session.options.servers {
         if !session.read_model.servers.iter().any(|s| s.id().as_str() == name) {
@@ -25,8 +25,9 @@ pub async fn settle_all(session: &mut Session<'_>) -> Result<(), Stop> {
         }
     }
     if session.read_model.servers.is_empty() {
-        let failure = Failure::new(FailureKind::UnknownServer, "no server is configured")
-            .hint("`switchboard import` shows the servers of other programs; `switchboard tools -- COMMAND` takes one from the command line; --demo brings some");
+        let failure = Failure::new(FailureKind::UnknownServer, "no server is configured").hint(
+            "import the servers of other clients with `switchboard import`, use one with `switchboard tools -- COMMAND`, or try --demo",
+        );
         return Err(failure.into());
     }
     Ok(())
@@ -34,7 +35,7 @@ pub async fn settle_all(session: &mut Session<'_>) -> Result<(), Stop> {
 
 /// Lists the servers.
 pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
-    settle_all(session).await?;
+    wait_for_all(session).await?;
     let servers = session.read_model.servers.clone();
     let rows: Vec<ServerJson<'_>> = servers.iter().map(ServerJson::new).collect();
     match session.printer.format() {
@@ -50,36 +51,36 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
             }
         }
     }
-    print_cuts(session, servers.iter().flat_map(cut_lists));
-    let away = away(&servers);
-    print_away(session, &away);
+    print_truncated(session, servers.iter().flat_map(truncated_lists));
+    let unavailable = unavailable(&servers);
+    print_unavailable(session, &unavailable);
     Ok(code(&servers))
 }
 
-/// A list that a limit cut.
+/// A list truncated by a limit.
 #[derive(Serialize)]
-pub struct CutList<'a> {
+pub struct TruncatedList<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     server: &'a str,
     /// `tools`, `resources`, `resourceTemplates` or `prompts`.
     list: &'a str,
-    /// Entries that were taken.
+    /// Entries that were read.
     entries: usize,
 }
 
-impl CutList<'_> {
-    /// Whether it is the list of tools.
-    pub fn of_tools(&self) -> bool {
+impl TruncatedList<'_> {
+    /// Returns whether it is the list of tools.
+    pub fn is_tools(&self) -> bool {
         self.list == "tools"
     }
 }
 
-/// The lists of a server that are cut.
-pub fn cut_lists(server: &ServerView) -> impl Iterator<Item = CutList<'_>> {
+/// Returns the truncated lists of a server.
+pub fn truncated_lists(server: &ServerView) -> impl Iterator<Item = TruncatedList<'_>> {
     let catalog = &server.catalog;
-    catalog.cut.iter().map(|list| CutList {
-        kind: "cut_list",
+    catalog.cut.iter().map(|list| TruncatedList {
+        kind: "truncated_list",
         server: server.id().as_str(),
         list,
         entries: match list.as_str() {
@@ -91,11 +92,11 @@ pub fn cut_lists(server: &ServerView) -> impl Iterator<Item = CutList<'_>> {
     })
 }
 
-/// Says on stderr which lists are cut.
-pub fn print_cuts<'a>(session: &mut Session<'_>, cuts: impl IntoIterator<Item = CutList<'a>>) {
-    for CutList { server, list, entries, .. } in cuts {
+/// Prints the truncated lists on stderr.
+pub fn print_truncated<'a>(session: &mut Session<'_>, cuts: impl IntoIterator<Item = TruncatedList<'a>>) {
+    for TruncatedList { server, list, entries, .. } in cuts {
         session.printer.note(&format!(
-            "{server}: {list} is cut at {entries} entries · raise limits.items, limits.pages or limits.message_bytes of this server"
+            "{server}: {list} is truncated at {entries} entries · raise limits.items, limits.pages or limits.message_bytes of this server"
         ));
     }
 }
@@ -131,9 +132,9 @@ struct ServerJson<'a> {
     resources: usize,
     prompts: usize,
     ready_ms: Option<f64>,
-    /// The lists that a limit cut.
+    /// The lists truncated by a limit.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    cut: &'a [String],
+    truncated: &'a [String],
     failure: Option<ConnectFailure>,
 }
 
@@ -152,20 +153,20 @@ impl<'a> ServerJson<'a> {
             resources: server.catalog.resources.len(),
             prompts: server.catalog.prompts.len(),
             ready_ms: took(info).map(ms),
-            cut: &server.catalog.cut,
+            truncated: &server.catalog.cut,
             failure: hints::failure(server),
         }
     }
 }
 
-/// A server that was wanted and did not give its lists.
-pub struct Away<'a> {
+/// A selected server without lists.
+pub struct UnavailableServer<'a> {
     server: &'a ServerView,
 }
 
-/// The same for documents.
+/// A selected server without lists, as JSON.
 #[derive(Serialize)]
-pub struct AwayJson<'a> {
+pub struct UnavailableJson<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     server: &'a str,
@@ -174,15 +175,15 @@ pub struct AwayJson<'a> {
     failure: Option<ConnectFailure>,
 }
 
-impl<'a> Away<'a> {
-    /// Speaks of this server.
-    pub fn new(server: &'a ServerView) -> Away<'a> {
-        Away { server }
+impl<'a> UnavailableServer<'a> {
+    /// Wraps a server.
+    pub fn new(server: &'a ServerView) -> UnavailableServer<'a> {
+        UnavailableServer { server }
     }
 
-    /// For documents.
-    pub fn json(&self) -> AwayJson<'_> {
-        AwayJson {
+    /// Returns the JSON document.
+    pub fn json(&self) -> UnavailableJson<'_> {
+        UnavailableJson {
             kind: "failed_server",
             server: self.server.id().as_str(),
             state: self.server.phase.word(),
@@ -194,14 +195,14 @@ impl<'a> Away<'a> {
         }
     }
 
-    /// The reasons for people.
+    /// Returns the reasons as report lines.
     pub fn report(&self) -> Vec<(&'static str, String)> {
         let lines = match (&*self.server.phase, hints::failure(self.server)) {
             (_, Some(why)) => why.report().into_iter().map(|(label, text)| (label.word(), text)).collect(),
             (Phase::Starting { step }, _) => vec![
                 ("error", format!("not ready in time, still {}", step.doing())),
                 ("command", self.server.spec.summary()),
-                ("try", "give it longer: --timeout, or timeouts.connect in its configuration".into()),
+                ("try", "raise --timeout, or timeouts.connect in its configuration".into()),
             ],
             (Phase::Degraded { reason }, _) => vec![("error", reason.to_string())],
             _ => vec![("error", "not ready".into())],
@@ -210,20 +211,20 @@ impl<'a> Away<'a> {
     }
 }
 
-/// The servers that were wanted and did not give their lists.
-pub fn away(servers: &[ServerView]) -> Vec<Away<'_>> {
-    servers.iter().filter(|s| failed(s)).map(Away::new).collect()
+/// Returns the selected servers without lists.
+pub fn unavailable(servers: &[ServerView]) -> Vec<UnavailableServer<'_>> {
+    servers.iter().filter(|s| failed(s)).map(UnavailableServer::new).collect()
 }
 
-/// Says on stderr which servers failed, and why.
-pub fn print_away(session: &mut Session<'_>, away: &[Away<'_>]) {
-    for away in away {
-        session.printer.note(&format!("{}: {}", away.server.id(), away.server.phase.word()));
-        session.printer.report("  ", &away.report());
+/// Prints the failed servers and the reasons on stderr.
+pub fn print_unavailable(session: &mut Session<'_>, unavailable: &[UnavailableServer<'_>]) {
+    for unavailable in unavailable {
+        session.printer.note(&format!("{}: {}", unavailable.server.id(), unavailable.server.phase.word()));
+        session.printer.report("  ", &unavailable.report());
     }
 }
 
-/// The failure behind a server's state; of one that is being tried again, the last attempt's.
+/// Returns the failure of a server; for one that is reconnecting, that of the last attempt.
 pub fn last_failure(server: &ServerView) -> Option<&Arc<ConnectFailure>> {
     if server.phase.usable() {
         return None;
@@ -236,17 +237,17 @@ pub fn last_failure(server: &ServerView) -> Option<&Arc<ConnectFailure>> {
     })
 }
 
-/// Whether a server gave its lists and can be used.
+/// Returns whether a server has lists and is usable.
 fn served(server: &ServerView) -> bool {
     server.phase.usable() && server.catalog.revision > 0
 }
 
-/// Whether a server was wanted and did not give its lists.
+/// Returns whether a selected server has no lists.
 pub fn failed(server: &ServerView) -> bool {
     *server.phase != Phase::Disabled && !served(server)
 }
 
-/// The exit code that the servers' states give.
+/// Returns the exit code for the states of the servers.
 pub fn code(servers: &[ServerView]) -> u8 {
     let failures = servers.iter().filter(|s| failed(s)).count();
     match servers.iter().filter(|s| served(s)).count() {

@@ -1,7 +1,7 @@
-//! One headless command at work: its view of the engine, its printer, its time limit, its signals.
+//! Session of one headless command: its view of the engine, its printer, its time limit, its signals.
 //!
-//! Everything waits in [`Session::step`], which follows the events, answers servers' questions, shows
-//! what goes on and hears Ctrl-C.
+//! All waiting is in [`Session::step`], which follows the events, answers servers' questions, prints progress and handles
+//! Ctrl-C.
 
 use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
@@ -10,10 +10,9 @@ use serde_json::value::RawValue;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Options,
-    answers::Answers,
-    exit,
+    Options, exit,
     print::{Format, Printer},
+    replies::ElicitationReplies,
     servers::last_failure,
 };
 use crate::{
@@ -32,10 +31,10 @@ use crate::{
     engine::control::{Command, Control, Lagged, Tail},
 };
 
-/// How much longer than a server's own limits is waited for it to report why it failed.
+/// Extra time beyond a server's own limits, in which the engine reports its failure.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How much longer than `--timeout` is waited for the engine to say so itself.
+/// Extra time beyond `--timeout`, in which the engine reports the timeout.
 const MARGIN: Duration = Duration::from_millis(200);
 
 /// A signal to this process.
@@ -47,21 +46,21 @@ pub enum Signal {
     Terminate,
 }
 
-/// The signals that come in, from the composition root.
+/// Signals from the composition root.
 pub struct Signals(Option<mpsc::Receiver<Option<Signal>>>);
 
 impl Signals {
-    /// Those from `receiver`. Each `None` only asks whether anybody still takes signals.
+    /// Returns the signals of `receiver`. A `None` only checks whether signals are still received.
     pub fn with_signs_of_life(receiver: mpsc::Receiver<Option<Signal>>) -> Signals {
         Signals(Some(receiver))
     }
 
-    /// None ever.
+    /// Returns a source without signals.
     pub fn none() -> Signals {
         Signals(None)
     }
 
-    /// The next one; waits forever when no more can come. Cancel-safe.
+    /// Returns the next signal; waits forever when the source is closed. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
         if let Some(receiver) = &mut self.0 {
             while let Some(signal) = receiver.recv().await {
@@ -75,37 +74,37 @@ impl Signals {
     }
 }
 
-/// Why a command stops before its end.
+/// Why a command ends early.
 #[derive(Debug)]
 pub enum Stop {
-    /// Something is wrong.
+    /// A problem to report.
     Problem(Box<Problem>),
-    /// The output cannot be written.
+    /// The output failed.
     Output(io::Error),
-    /// A signal, or everything is said already.
+    /// A signal, or the output is complete.
     Quit(u8),
 }
 
-/// What is wrong, in the form in which failed calls are reported too.
+/// A problem, in the form of a failed call.
 #[derive(Debug)]
 pub struct Problem {
-    /// The server, if it is about one.
+    /// The server, if any.
     pub server: Option<ServerId>,
     /// The tool, resource or prompt.
     pub subject: Option<String>,
-    /// What is wrong.
+    /// The failure.
     pub failure: Failure,
-    /// Why the server is not there.
+    /// Why the server is unavailable.
     pub connect: Option<Arc<ConnectFailure>>,
 }
 
 impl Problem {
-    /// A problem with nothing but its failure.
+    /// Returns a problem with only a failure.
     pub fn new(failure: Failure) -> Problem {
         Problem { server: None, subject: None, failure, connect: None }
     }
 
-    /// The same, about this.
+    /// Adds the server and the subject.
     pub fn about(mut self, server: Option<&ServerId>, subject: &str) -> Problem {
         self.server = server.cloned();
         self.subject = Some(subject.to_owned());
@@ -131,49 +130,55 @@ impl From<Problem> for Stop {
     }
 }
 
-/// What woke a step up.
-pub enum Woke {
-    /// An event, already taken in.
+/// Why a step returned.
+pub enum Wake {
+    /// An event, already applied to the read model.
     Event(Arc<Event>),
     /// Events were lost; the read model is a new snapshot.
     Resynced,
-    /// The limit of the step passed.
+    /// The time limit of the step expired.
     Late,
     /// A signal.
     Signal(Signal),
 }
 
-/// A command at work.
+/// A running command.
 pub struct Session<'a> {
-    /// The door to the engine.
+    /// The engine.
     pub control: Arc<dyn Control>,
-    /// What is known.
+    /// The read model.
     pub read_model: ConsoleState,
     /// The options.
     pub options: &'a Options,
     /// The printer.
     pub printer: Printer,
-    /// When the whole command has to be done.
+    /// Deadline of the whole command.
     pub deadline: Option<Instant>,
     tail: Tail,
     signals: Signals,
-    answers: Answers,
+    answers: ElicitationReplies,
     answered: HashSet<AskId>,
     started: Instant,
     call: Option<CallId>,
 }
 
 impl<'a> Session<'a> {
-    /// Starts to watch the engine.
-    pub fn new(control: Arc<dyn Control>, options: &'a Options, printer: Printer, signals: Signals, answers: Answers) -> Session<'a> {
+    /// Starts watching the engine.
+    pub fn new(
+        control: Arc<dyn Control>,
+        options: &'a Options,
+        printer: Printer,
+        signals: Signals,
+        answers: ElicitationReplies,
+    ) -> Session<'a> {
         let (read_model, tail) = control.watch();
         let started = Instant::now();
         let deadline = options.timeout.map(|limit| started + limit);
         Session { control, read_model, options, printer, deadline, tail, signals, answers, answered: HashSet::new(), started, call: None }
     }
 
-    /// Waits for the next thing to happen, at most `until`.
-    pub async fn step(&mut self, until: Option<Instant>) -> Result<Woke, Stop> {
+    /// Waits for the next event, at most `until`.
+    pub async fn step(&mut self, until: Option<Instant>) -> Result<Wake, Stop> {
         self.answer_open_questions()?;
         let late = async {
             match until {
@@ -183,25 +188,25 @@ impl<'a> Session<'a> {
         };
         tokio::select! {
             biased;
-            signal = self.signals.next() => Ok(Woke::Signal(signal)),
+            signal = self.signals.next() => Ok(Wake::Signal(signal)),
             next = self.tail.next() => match next {
                 Ok(Some(event)) => {
                     self.read_model.apply(&event);
                     self.show(&event)?;
-                    Ok(Woke::Event(event))
+                    Ok(Wake::Event(event))
                 }
                 Ok(None) => Err(Failure::new(FailureKind::Transport, "the engine ended").into()),
                 Err(Lagged { .. }) => {
                     (self.read_model, self.tail) = self.control.watch();
-                    Ok(Woke::Resynced)
+                    Ok(Wake::Resynced)
                 }
             },
-            () = late => Ok(Woke::Late),
+            () = late => Ok(Wake::Late),
         }
     }
 
-    /// Waits until no server that `needed` chooses is still on its way, and not longer than the
-    /// servers' own limits (connect and list) or `--timeout` allow.
+    /// Waits until no server that `needed` selects is still connecting, but not longer than the servers' own limits (connect
+    /// and list) or `--timeout`.
     pub async fn settle(&mut self, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Result<(), Stop> {
         loop {
             let now = Instant::now();
@@ -216,7 +221,7 @@ impl<'a> Session<'a> {
             let Some(until) = waiting.iter().map(|(_, until)| *until).max() else { break };
             let words: Vec<&str> = waiting.iter().map(|(words, _)| words.as_str()).collect();
             self.printer.status(&format!("waiting for {}", words.join(", ")));
-            if let Woke::Signal(signal) = self.step(Some(until)).await? {
+            if let Wake::Signal(signal) = self.step(Some(until)).await? {
                 return Err(Stop::Quit(match signal {
                     Signal::Interrupt => exit::INTERRUPTED,
                     Signal::Terminate => exit::TERMINATED,
@@ -227,8 +232,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Until when a server is waited for. Its lists get time of their own only once it has answered the handshake: a server that
-    /// answers nothing costs the time of one connection attempt, and of ending its process, after which it is known to have failed.
+    /// Returns the deadline for a server. Its lists get extra time only after the handshake: a silent server costs the time
+    /// of one connection attempt and of ending its process.
     fn patience(&self, server: &ServerView) -> Instant {
         let limits = &server.spec.timeouts;
         let more = if server.info.is_some() { limits.list } else { limits.list.min(limits.stop * 3) };
@@ -236,7 +241,7 @@ impl<'a> Session<'a> {
         self.deadline.map_or(own, |deadline| own.min(deadline))
     }
 
-    /// What is left of `--timeout`; a failure when nothing is.
+    /// Returns the remaining time of `--timeout`; fails when it has expired.
     pub fn left(&self) -> Result<Option<Duration>, Stop> {
         match self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
             Some(left) if left.is_zero() => Err(self.out_of_time().into()),
@@ -246,15 +251,15 @@ impl<'a> Session<'a> {
 
     fn out_of_time(&self) -> Failure {
         let limit = self.options.timeout.map(time::short).unwrap_or_default();
-        Failure::new(FailureKind::Timeout, format!("--timeout {limit} passed before anything was sent"))
+        Failure::new(FailureKind::Timeout, format!("--timeout {limit} expired before the request was sent"))
     }
 
-    /// What happened to a call on its way, as far as it is known.
+    /// Returns the trace of a call, if known.
     pub fn track(&self, call: CallId) -> Option<CallTrace> {
         self.read_model.call(call)?.track.as_deref().cloned()
     }
 
-    /// The problem that keeps `server` from being used, if there is one. A group can be used when a member can.
+    /// Returns why `server` is unusable, if it is. A group is usable if a member is.
     pub fn unusable(&self, server: &ServerId) -> Option<Problem> {
         if self.read_model.group(server).is_some() && self.read_model.server(server).is_none() {
             let members: Vec<&ServerId> = self.read_model.members(server).map(ServerView::id).collect();
@@ -269,13 +274,12 @@ impl<'a> Session<'a> {
         let name = server.as_str();
         let failure = match &*view.phase {
             Phase::Disabled => Failure::new(FailureKind::NotReady, format!("{name} is disabled"))
-                .hint("enable it in its configuration, or start it in the console"),
+                .hint("enable it in the configuration, or start it in the console"),
             Phase::Starting { step } if self.left().is_err() => {
-                Failure::new(FailureKind::Timeout, format!("{name} was not ready in time: {}", step.doing()))
-                    .hint("give it longer with --timeout")
+                Failure::new(FailureKind::Timeout, format!("{name} was not ready in time: {}", step.doing())).hint("raise --timeout")
             }
             Phase::Starting { step } => Failure::new(FailureKind::NotReady, format!("{name} is still {}", step.doing()))
-                .hint(format!("see what it waits for: switchboard doctor --server {name}")),
+                .hint(format!("check it with: switchboard doctor --server {name}")),
             _ => Failure::new(FailureKind::NotReady, format!("{name} could not be started or reached")),
         };
         let mut problem = Problem::new(failure).about(Some(server), name);
@@ -285,12 +289,12 @@ impl<'a> Session<'a> {
 
     /// Sends a call and follows it to its end. The first Ctrl-C cancels it, the second quits.
     ///
-    /// The engine keeps the call's own deadline, which progress moves; `--timeout` nothing moves.
+    /// The engine extends the call's own deadline by progress; `--timeout` is never extended.
     pub async fn follow(&mut self, spec: CallSpec) -> Result<(CallId, Arc<Settled>), Stop> {
         let id = self.control.submit(spec);
         self.call = Some(id);
         let mut interrupted = false;
-        // The engine knows more of why there is no answer: it speaks first.
+        // The engine's own failure says more, so it gets extra time.
         let last = self.deadline.map(|deadline| deadline + MARGIN);
         loop {
             let woke = match self.step(last).await {
@@ -301,31 +305,31 @@ impl<'a> Session<'a> {
                 }
             };
             match woke {
-                Woke::Event(event) => match &event.kind {
+                Wake::Event(event) => match &event.kind {
                     EventKind::CallSettled { call, settled } if *call == id => return Ok((id, settled.clone())),
                     _ => {}
                 },
-                Woke::Resynced => match self.read_model.call(id) {
+                Wake::Resynced => match self.read_model.call(id) {
                     Some(call) => {
                         if let Some(settled) = &call.settled {
                             return Ok((id, settled.clone()));
                         }
                     }
-                    None => return Err(Failure::after_send(FailureKind::Transport, "the engine no longer knows the call").into()),
+                    None => return Err(Failure::after_send(FailureKind::Transport, "the engine has dropped the call").into()),
                 },
-                Woke::Signal(Signal::Interrupt) if !interrupted => {
+                Wake::Signal(Signal::Interrupt) if !interrupted => {
                     interrupted = true;
                     self.cancel(id, "cancelled by the user");
-                    self.printer.note("cancelling; Ctrl-C again quits at once");
+                    self.printer.note("cancelling; press Ctrl-C again to quit immediately");
                 }
-                Woke::Signal(signal) => {
-                    self.cancel(id, "switchboard was ended");
+                Wake::Signal(signal) => {
+                    self.cancel(id, "switchboard was terminated");
                     return Err(Stop::Quit(if signal == Signal::Terminate { exit::TERMINATED } else { exit::INTERRUPTED }));
                 }
-                Woke::Late => {
-                    self.cancel(id, "--timeout passed");
+                Wake::Late => {
+                    self.cancel(id, "--timeout expired");
                     let limit = self.options.timeout.map(time::short).unwrap_or_default();
-                    return Err(Failure::after_send(FailureKind::Timeout, format!("not answered when --timeout {limit} passed")).into());
+                    return Err(Failure::after_send(FailureKind::Timeout, format!("no response within --timeout {limit}")).into());
                 }
             }
         }
@@ -343,9 +347,9 @@ impl<'a> Session<'a> {
             tokio::select! {
                 value = &mut answer => return Ok(value),
                 woke = self.step(deadline) => match woke? {
-                    Woke::Signal(Signal::Interrupt) => return Err(Stop::Quit(exit::INTERRUPTED)),
-                    Woke::Signal(Signal::Terminate) => return Err(Stop::Quit(exit::TERMINATED)),
-                    Woke::Late => return Err(self.out_of_time().into()),
+                    Wake::Signal(Signal::Interrupt) => return Err(Stop::Quit(exit::INTERRUPTED)),
+                    Wake::Signal(Signal::Terminate) => return Err(Stop::Quit(exit::TERMINATED)),
+                    Wake::Late => return Err(self.out_of_time().into()),
                     _ => {}
                 },
             }
@@ -354,53 +358,53 @@ impl<'a> Session<'a> {
 
     fn answer_open_questions(&mut self) -> Result<(), Stop> {
         for ask in self.read_model.asks.clone() {
-            // A run asks nobody here: what it needs was said beforehand.
+            // Human-input steps are answered by flags, not here.
             if !self.answered.insert(ask.id) || ask.run.is_some() {
                 continue;
             }
             let spec = self.read_model.server(&ask.server).map(|s| s.spec.clone());
             let policy = spec.as_ref().map(|spec| spec.policy(&ask.question));
-            // The engine answers by itself what the configuration decides.
+            // The engine answers questions that the configuration decides.
             if let Some(how) = policy.and_then(by_configuration) {
-                self.show_question(&ask, how, self.options.verbose)?;
+                self.document_question(&ask, how)?;
+                if self.options.verbose {
+                    self.print_question(&ask, how);
+                }
                 continue;
             }
             let (answer, how) = self.answers.answer(&ask.question);
-            self.show_question(&ask, &how, true)?;
+            self.document_question(&ask, &how)?;
+            self.print_question(&ask, &how);
             self.control.command(Command::Answer { ask: ask.id, answer });
         }
         Ok(())
     }
 
-    fn show_question(&mut self, ask: &Ask, how: &str, aloud: bool) -> Result<(), Stop> {
-        let message = match &ask.question {
-            Question::Form { message, .. } => message.clone(),
-            Question::Url { message, url } => format!("{message} {url}"),
-            Question::Sampling { .. } => "a model's answer".into(),
-            Question::Roots => "the roots".into(),
-        };
+    /// Prints a question as a line of `--jsonl`.
+    fn document_question(&mut self, ask: &Ask, how: &str) -> Result<(), Stop> {
         if self.printer.format() == Format::Jsonl {
-            let kind = ask.question.word();
             self.printer.document(&Line::Ask {
                 server: &ask.server,
                 call: ask.call.map(|c| c.to_string()),
-                kind,
-                message: &message,
+                kind: ask.question.word(),
+                message: &question_text(&ask.question),
                 answer: how,
             })?;
         }
-        if !aloud {
-            return Ok(());
-        }
-        self.printer.note(&format!("{} asks ({}): {message} - {how}", ask.server, ask.question.word()));
         Ok(())
+    }
+
+    /// Prints a question and its response on stderr.
+    fn print_question(&mut self, ask: &Ask, how: &str) {
+        let (kind, message) = (ask.question.word(), question_text(&ask.question));
+        self.printer.note(&format!("{} asks ({kind}): {message} - {how}", ask.server));
     }
 
     fn show(&mut self, event: &Event) -> Result<(), Stop> {
         if self.printer.format() == Format::Jsonl {
             self.show_line(event)?;
         }
-        let (watched, verbose) = (self.printer.watched(), self.options.verbose);
+        let (watched, verbose) = (self.printer.stderr_is_terminal(), self.options.verbose);
         match &event.kind {
             EventKind::CallProgress { call, progress } if Some(*call) == self.call => {
                 let words = progress_words(progress);
@@ -441,7 +445,7 @@ impl<'a> Session<'a> {
             },
             EventKind::CallSent { call, round } if Some(*call) == self.call => Line::Sent { at, call: call.to_string(), round: *round },
             EventKind::CallStage { call, stage } if Some(*call) == self.call => {
-                Line::CallEvent { at, call: call.to_string(), stage: stage.tag(), words: stage.words() }
+                Line::CallEvent { at, call: call.to_string(), event: stage.tag(), text: stage.words() }
             }
             EventKind::ServerLog { server, log } => Line::Log {
                 at,
@@ -475,7 +479,16 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The failure for a server that there is none of.
+fn question_text(question: &Question) -> String {
+    match question {
+        Question::Form { message, .. } => message.clone(),
+        Question::Url { message, url } => format!("{message} {url}"),
+        Question::Sampling { .. } => "a sampling response".into(),
+        Question::Roots => "the roots".into(),
+    }
+}
+
+/// Returns the failure for an unknown server.
 pub fn unknown_server(read_model: &ConsoleState, name: &str) -> Failure {
     let names: Vec<&str> = read_model.servers.iter().map(|s| s.id().as_str()).collect();
     Failure::new(FailureKind::UnknownServer, format!("there is no server {name:?}")).hint(if names.is_empty() {
@@ -485,12 +498,12 @@ pub fn unknown_server(read_model: &ConsoleState, name: &str) -> Failure {
     })
 }
 
-/// The JSON text of a body for a document; `None` when it is no JSON.
+/// Returns a body as raw JSON; `None` when it is not JSON.
 pub fn raw(body: &Body) -> Option<Box<RawValue>> {
     RawValue::from_string(body.text().into_owned()).ok()
 }
 
-/// A body as JSON; as a text when it is none, being cut off.
+/// Returns a body as raw JSON, or as a string if it is not JSON because it is truncated.
 pub fn raw_or_text(body: &Body) -> Option<Box<RawValue>> {
     raw(body).or_else(|| serde_json::value::to_raw_value(&*body.text()).ok())
 }
@@ -521,8 +534,8 @@ fn progress_words(progress: &Progress) -> String {
     }
 }
 
-/// A line of `--jsonl` before the last. `at` is in milliseconds since the Unix epoch; a call's id is
-/// text, because JSON readers round numbers of 64 bits.
+/// A line of `--jsonl` before the last. `at` is in milliseconds since the Unix epoch. The id of a call is a string, because
+/// JSON parsers round 64-bit numbers.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
@@ -539,8 +552,8 @@ enum Line<'a> {
     CallEvent {
         at: u64,
         call: String,
-        stage: &'a str,
-        words: String,
+        event: &'a str,
+        text: String,
     },
     Progress {
         at: u64,
@@ -581,7 +594,7 @@ enum Line<'a> {
         direction: &'a str,
         call: Option<String>,
         size: u64,
-        /// How many bytes the message has in all, when only its front is here.
+        /// Size of the whole message in bytes, if it is truncated here.
         #[serde(skip_serializing_if = "Option::is_none")]
         cut: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,11 +6,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    exit,
-    fake::{Fake, Ran, buffers, db, failing, id, parsed, ran, ran_with},
-    import,
+    exit, import,
     print::Format,
     session::{Signal, Signals},
+    test_support::{Fake, Ran, buffers, db, failing, id, parsed, ran, ran_with},
 };
 use crate::domain::{
     ask::{Answer, Ask, Question},
@@ -96,7 +95,7 @@ async fn a_timeout_of_the_command_says_so() {
     let fake = with_db(failing(Failure::after_send(FailureKind::Timeout, "no answer").hint("raise timeouts.call")));
     assert!(ran(&fake, &QUERY).await.err.contains("raise timeouts.call"));
     let own = ran(&fake, &[&QUERY[..], &["--timeout", "5s"]].concat()).await;
-    assert!(own.code == exit::TIMEOUT && own.err.contains("--timeout 5.00 s is for the whole command"), "{}", own.err);
+    assert!(own.code == exit::TIMEOUT && own.err.contains("--timeout 5.00 s limits the whole command"), "{}", own.err);
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,7 +132,7 @@ async fn json_keeps_the_result_as_it_came() {
 }
 
 #[tokio::test]
-async fn jsonl_tells_what_happens_in_order_a_line_each() {
+async fn jsonl_prints_one_line_per_event_in_order() {
     let fake = with_db(Fake::scripted(1000, |fake, call, _| {
         let progress = Progress { progress: 1.0, total: Some(4.0), message: Some("reading".into()) };
         fake.publish(EventKind::CallProgress { call, progress });
@@ -153,7 +152,7 @@ fn ask(number: u64, question: Question) -> Arc<Ask> {
 }
 
 #[tokio::test]
-async fn questions_are_answered_once_as_told() {
+async fn questions_are_answered_once_by_flags() {
     let asking = || {
         with_db(Fake::scripted(1000, |fake, call, _| {
             let schema = Body::from(r#"{"properties":{"n":{"default":1.0}},"required":["n"]}"#);
@@ -176,7 +175,7 @@ async fn questions_are_answered_once_as_told() {
     let fake = asking();
     let declined = ran(&fake, &QUERY).await;
     assert_eq!(answers(&fake), [(1, Answer::Decline), (2, Answer::Decline)]);
-    assert!(declined.err.contains("db asks (form): n\\x07? - declined; --elicit"), "{}", declined.err);
+    assert!(declined.err.contains("db asks (form): n\\x07? - declined; respond with --elicit"), "{}", declined.err);
     assert!(declined.err.contains("careful"));
     let fake = asking();
     ran(&fake, &[&QUERY[..], &["--elicit", "defaults", "--sample", r#"{"role":"assistant"}"#]].concat()).await;
@@ -186,7 +185,7 @@ async fn questions_are_answered_once_as_told() {
 }
 
 #[tokio::test]
-async fn arguments_that_do_not_fit_are_listed_and_nothing_is_sent() {
+async fn invalid_arguments_are_listed_and_not_sent() {
     let fake = with_db(Fake::giving(text("x")));
     let ran_human = ran(&fake, &["call", "db_query", "limit:=1000", "sql:=5"]).await;
     assert_eq!(ran_human.code, exit::USAGE);
@@ -210,7 +209,7 @@ async fn arguments_come_from_stdin_and_files() {
 }
 
 #[tokio::test]
-async fn what_may_destroy_is_agreed_to_first() {
+async fn destructive_calls_need_a_confirmation() {
     let fake = with_db(Fake::giving(text("gone")));
     for (line, typed, code) in [
         (&["call", "db_drop"][..], None, exit::REFUSED),
@@ -273,7 +272,7 @@ async fn resources_and_prompts_are_read() {
     assert_eq!(arguments.text(), r#"{"sql":"1"}"#);
     let wrong = ran(&fake, &["prompt", "explain", "style=x", "colour=y"]).await;
     assert_eq!(wrong.code, exit::USAGE);
-    assert!(wrong.err.contains("sql: is required") && wrong.err.contains("colour: the prompt has no such"), "{}", wrong.err);
+    assert!(wrong.err.contains("sql: is required") && wrong.err.contains("colour: unknown argument"), "{}", wrong.err);
     assert_eq!(ran(&fake, &["prompt", "explian"]).await.code, exit::USAGE);
 }
 
@@ -289,8 +288,8 @@ async fn a_resource_is_looked_for_on_every_server() {
     assert!(both.err.contains("db, twin") && both.err.contains("--server db"), "{}", both.err);
     assert_eq!(ran(&fake, &["read", "db://schema", "--server", "twin"]).await.code, exit::OK);
     assert_eq!(fake.calls.lock().unwrap()[0].operation.server(), &id("twin"));
-    assert_eq!(ran(&fake, &["read", "x://y"]).await.code, exit::NOT_READY, "the server that is away may have it");
-    assert_eq!(ran(&fake, &["read", "x://y", "--server", "nobody"]).await.code, exit::USAGE);
+    assert_eq!(ran(&fake, &["read", "x://y"]).await.code, exit::NOT_READY, "the server that is unavailable may have it");
+    assert_eq!(ran(&fake, &["read", "x://y", "--server", "anonymous"]).await.code, exit::USAGE);
 }
 
 #[tokio::test(start_paused = true)]
@@ -358,7 +357,7 @@ async fn lists_are_partial_when_a_server_fails() {
 }
 
 #[tokio::test]
-async fn lists_of_nothing_but_failures_say_so() {
+async fn lists_report_that_all_servers_failed() {
     let fake = Fake::giving(text("x"));
     assert_eq!(ran(&fake, &["tools"]).await.code, exit::USAGE, "no server at all");
     fake.starting("bad");
@@ -366,7 +365,7 @@ async fn lists_of_nothing_but_failures_say_so() {
     for what in ["tools", "servers", "doctor"] {
         assert_eq!(ran(&fake, &[what]).await.code, exit::NOT_READY, "{what}");
     }
-    assert_eq!(ran(&fake, &["tools", "--server", "nobody"]).await.code, exit::USAGE);
+    assert_eq!(ran(&fake, &["tools", "--server", "anonymous"]).await.code, exit::USAGE);
 }
 
 #[tokio::test]
@@ -376,7 +375,7 @@ async fn tools_are_chosen_by_pattern_and_shown_with_schema() {
     assert!(shown.out.contains("\"maximum\": 100") && !shown.out.contains("db_drop"), "{}", shown.out);
     let none = ran(&fake, &["tools", "zzz"]).await;
     assert_eq!((none.code, none.out.as_str()), (exit::OK, ""));
-    assert!(none.err.contains("no tool fits \"zzz\""));
+    assert!(none.err.contains("no tool matches \"zzz\""));
     let json = ran(&fake, &["tools", "query", "--schema", "--json"]).await;
     assert_eq!(document(&json)["tools"][0]["input_schema"]["required"], json!(["sql"]));
 }
@@ -395,7 +394,7 @@ async fn the_first_interrupt_cancels_and_the_second_quits() {
         fake.stubborn.store(stubborn, std::sync::atomic::Ordering::Relaxed);
         let ran = ran_with(&fake, &QUERY, |_| {}, None, Signals::with_signs_of_life(receive)).await;
         assert_eq!(ran.code, exit::INTERRUPTED);
-        assert!(ran.err.contains("Ctrl-C again quits"), "{}", ran.err);
+        assert!(ran.err.contains("Ctrl-C again to quit"), "{}", ran.err);
         assert_eq!(ran.err.contains("cancelled by the user"), !stubborn);
         assert_eq!(fake.commands.lock().unwrap().len(), if stubborn { 2 } else { 1 });
     }
@@ -419,7 +418,7 @@ async fn sigterm_ends_a_call_and_a_wait() {
     }
 }
 
-/// A reader that has gone away, or a disk that is full.
+/// A reader that has gone unavailable, or a disk that is full.
 struct Broken(io::ErrorKind);
 
 impl io::Write for Broken {
@@ -495,12 +494,12 @@ async fn two_servers_with_one_prefix_are_both_waited_for() {
     fake.ready("a", tool("b_x"));
     fake.ready("a_b", tool("x"));
     let ran = ran(&fake, &["call", "a_b_x", "--yes"]).await;
-    assert_eq!(ran.code, exit::USAGE, "a name that two tools claim is nobody's: {}", ran.err);
+    assert_eq!(ran.code, exit::USAGE, "a name that two tools claim belongs to neither: {}", ran.err);
     assert!(ran.err.contains("a_b_x_"), "{}", ran.err);
 }
 
 #[tokio::test]
-async fn what_the_configuration_answers_is_left_to_it() {
+async fn configured_responses_take_precedence() {
     let fake = with_db(Fake::scripted(1000, |fake, call, _| {
         fake.publish(EventKind::AskOpened { ask: ask(1, Question::Roots) });
         fake.settle(call, Outcome::Ok { result: Body::from("{}") });
@@ -526,12 +525,12 @@ async fn a_tool_of_a_server_that_could_not_be_listed_can_be_called() {
     assert_eq!(ran(&fake, &["call", "other/any", "--yes"]).await.code, exit::USAGE);
     let doctor = ran(&fake, &["doctor"]).await;
     assert!(doctor.code == exit::PARTIAL && doctor.out.contains("tools/list was not answered"), "{}", doctor.out);
-    assert!(doctor.out.contains("  try       see what the server says"), "{}", doctor.out);
+    assert!(doctor.out.contains("  try       check the server's log messages"), "{}", doctor.out);
     assert!(ran(&fake, &["servers"]).await.err.contains("try"), "the same where servers are listed");
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_is_wrong_with_a_server_there_is_something_to_try() {
+async fn every_failure_of_a_server_has_a_hint() {
     let fake = Fake::giving(text("x"));
     let launch = Transport::Http { url: "http://localhost/mcp".into(), headers: vec![], socket: None };
     fake.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new("web", launch)) });
@@ -545,16 +544,16 @@ async fn whatever_is_wrong_with_a_server_there_is_something_to_try() {
         Phase::Failed { why: Arc::new(why) }
     };
     for (server, phase, wanted) in [
-        ("web", broken(Step::Initialize, "HTTP 500 Internal Server Error", Some(500), None), "the fault is the server's own"),
-        ("web", broken(Step::Initialize, "HTTP 503 Service Unavailable", Some(503), None), "a proxy or gateway answered"),
+        ("web", broken(Step::Initialize, "HTTP 500 Internal Server Error", Some(500), None), "the error is in the server"),
+        ("web", broken(Step::Initialize, "HTTP 503 Service Unavailable", Some(503), None), "a proxy or gateway responded"),
         ("web", answered(-32603), "era = "),
-        ("web", broken(Step::Run, "the connection was closed", None, None), "ends idle connections"),
+        ("web", broken(Step::Run, "the connection was closed", None, None), "closes idle connections"),
         ("db", answered(-32600), "era = "),
         ("db", broken(Step::Run, "the program ended", None, Some(Exit::Signal(11))), "it ended while in use"),
-        ("db", broken(Step::List, "the program ended", None, Some(Exit::Code(1))), "run the command by hand"),
+        ("db", broken(Step::List, "the program ended", None, Some(Exit::Code(1))), "run the command in a shell"),
         ("db", degraded(ListingError::Timeout { limit: Duration::from_secs(15) }), "raise timeouts.list"),
-        ("db", degraded(ListingError::Failed { kind: FailureKind::Protocol, message: "no".into() }), "can be called as server/tool"),
-        ("db", Phase::Ready, "give it longer"),
+        ("db", degraded(ListingError::Failed { kind: FailureKind::Protocol, message: "no".into() }), "call its tools as server/tool"),
+        ("db", Phase::Ready, "raise --timeout"),
     ] {
         let crashed = matches!(&phase, Phase::Failed { why } if why.exit.is_some());
         fake.phase(server, phase.clone());
@@ -569,7 +568,7 @@ async fn whatever_is_wrong_with_a_server_there_is_something_to_try() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_tried_again_tells_why_it_failed_before() {
+async fn a_reconnecting_server_reports_its_last_failure() {
     let fake = Fake::giving(text("x"));
     fake.starting("db");
     fake.failed("db");
@@ -597,7 +596,7 @@ fn found(problems: &[&str]) -> import::Found {
 }
 
 #[test]
-fn what_came_with_a_project_is_shown_whole_and_only_counted_when_it_is_taken() {
+fn servers_of_a_project_are_shown_in_full_and_imported_on_request() {
     let human = super::Options::default();
     let mut both = found(&[]);
     let own = both.sources[0].clone();
@@ -611,14 +610,14 @@ fn what_came_with_a_project_is_shown_whole_and_only_counted_when_it_is_taken() {
         err.text()
     };
     let left = write(&both);
-    assert!(left.contains(&long) && left.contains("came with the project"), "{left}");
-    assert!(left.contains("1 server written to") && left.contains("1 server of this project's files left out; --project"), "{left}");
+    assert!(left.contains(&long) && left.contains("(from the project)"), "{left}");
+    assert!(left.contains("1 server written to") && left.contains("1 server of this project's files skipped; import"), "{left}");
     let taken = write(&import::Found { project: true, added: 2, ..both.clone() });
-    assert!(taken.find(&long) < taken.find("2 servers written to") && !taken.contains("left out"), "{taken}");
+    assert!(taken.find(&long) < taken.find("2 servers written to") && !taken.contains("skipped"), "{taken}");
     let again = write(&import::Found { added: 0, ..both.clone() });
-    assert!(again.contains("nothing was written, 1 was there already") && !again.contains("written to"), "{again}");
+    assert!(again.contains("nothing was written, 1 already configured") && !again.contains("written to"), "{again}");
     let some = write(&import::Found { project: true, ..both });
-    assert!(some.contains("1 server written to /home/u/config.toml, 1 was there already"), "{some}");
+    assert!(some.contains("1 server written to /home/u/config.toml, 1 already configured"), "{some}");
 }
 
 #[test]
@@ -684,15 +683,15 @@ fn an_approval_shows_everything_first_and_needs_a_yes_or_the_hash() {
             out.starts_with("/srv/p/switchboard.toml would start or contact\n  p: sh -c 'curl x | sh'\n      in /srv/p\nsha-256 ab12\n"),
             "{out}"
         );
-        assert_eq!(out.contains("approved, until"), code == exit::OK, "{out}");
+        assert_eq!(out.contains("approved until"), code == exit::OK, "{out}");
         assert_eq!(err.contains("[y/N]"), typed.is_some() && line.is_empty(), "{err}");
         if code == exit::REFUSED && typed.is_none() {
             assert!(err.contains("switchboard approve --hash ab12"), "{err}");
         }
     }
-    let mut changed = || Err(Failure::new(FailureKind::Refused, "it has changed meanwhile"));
+    let mut changed = || Err(Failure::new(FailureKind::Refused, "the project has changed"));
     let (code, _, err) = approve_with(&["--yes"], None, &mut changed);
-    assert!(code == exit::REFUSED && err.contains("changed meanwhile"), "{err}");
+    assert!(code == exit::REFUSED && err.contains("the project has changed"), "{err}");
     let (code, out, _) = approve_with(&["--json"], None, &mut || Ok(()));
     assert!(code == exit::REFUSED && out.contains("curl x | sh"), "{out}");
     let (_, out, _) = approve_with(&["--json", "--yes"], None, &mut || Ok(()));

@@ -1,4 +1,4 @@
-//! `tools`: every tool under its exposed name, by server.
+//! `tools`: lists the tools by server, with their exposed names.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -7,7 +7,7 @@ use super::{
     args::ToolsArgs,
     names::fits,
     print::Format,
-    servers::{self, Away},
+    servers::{self, UnavailableServer},
     session::{Session, Stop, raw},
 };
 use crate::domain::{
@@ -18,7 +18,7 @@ use crate::domain::{
 
 /// Lists the tools.
 pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop> {
-    servers::settle_all(session).await?;
+    servers::wait_for_all(session).await?;
     let read_model = session.read_model.clone();
     let united: Vec<_> = read_model.rules.routing.groups.iter().map(|group| (group, read_model.group_tools(&group.id))).collect();
     let mut groups: Vec<(String, Vec<Row<'_>>)> = Vec::new();
@@ -33,8 +33,9 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
         groups.push((format!("{}  {}: {}", group.id, group.strategy.word(), members.join(", ")), rows.collect()));
     }
     let found = groups.iter().map(|(_, rows)| rows.len()).sum::<usize>();
-    let away = servers::away(&read_model.servers);
-    let cuts = || read_model.servers.iter().filter(|s| s.phase.usable()).flat_map(servers::cut_lists).filter(|cut| cut.of_tools());
+    let unavailable = servers::unavailable(&read_model.servers);
+    let truncated =
+        || read_model.servers.iter().filter(|s| s.phase.usable()).flat_map(servers::truncated_lists).filter(|list| list.is_tools());
     match session.printer.format() {
         Format::Human => {
             let mut first = true;
@@ -47,26 +48,30 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
         }
         Format::Json => {
             let tools: Vec<ToolJson<'_>> = groups.iter().flat_map(|(_, rows)| rows).map(|row| row.json(args.schema)).collect();
-            session.printer.document(&ToolsJson { tools, cut: cuts().collect(), failed: away.iter().map(Away::json).collect() })?;
+            session.printer.document(&ToolsJson {
+                tools,
+                truncated: truncated().collect(),
+                failed: unavailable.iter().map(UnavailableServer::json).collect(),
+            })?;
         }
         Format::Jsonl => {
             for row in groups.iter().flat_map(|(_, rows)| rows) {
                 session.printer.document(&row.json(args.schema))?;
             }
-            for cut in cuts() {
-                session.printer.document(&cut)?;
+            for list in truncated() {
+                session.printer.document(&list)?;
             }
-            for away in &away {
-                session.printer.document(&away.json())?;
+            for unavailable in &unavailable {
+                session.printer.document(&unavailable.json())?;
             }
         }
     }
     if found == 0 && session.printer.format() == Format::Human {
-        let what = args.pattern.as_ref().map(|pattern| format!(" fits {pattern:?}")).unwrap_or_else(|| " is offered".into());
+        let what = args.pattern.as_ref().map(|pattern| format!(" matches {pattern:?}")).unwrap_or_else(|| " is offered".into());
         session.printer.note(&format!("no tool{what}"));
     }
-    servers::print_cuts(session, cuts());
-    servers::print_away(session, &away);
+    servers::print_truncated(session, truncated());
+    servers::print_unavailable(session, &unavailable);
     Ok(servers::code(&read_model.servers))
 }
 
@@ -75,13 +80,13 @@ struct Row<'a> {
     name: &'a str,
     server: &'a str,
     tool: &'a Tool,
-    /// Who offers it, for the tool of a group.
+    /// The members that offer it, for a tool of a group.
     members: &'a [ServerId],
     /// Whether their schemas differ.
     differ: bool,
 }
 
-/// The row of a tool, if it is listed and wanted.
+/// Returns the row of a tool, if it is listed and selected.
 fn row<'a>(
     read_model: &'a ConsoleState,
     args: &ToolsArgs,
@@ -103,8 +108,8 @@ fn row<'a>(
 struct ToolsJson<'a> {
     tools: Vec<ToolJson<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    cut: Vec<servers::CutList<'a>>,
-    failed: Vec<servers::AwayJson<'a>>,
+    truncated: Vec<servers::TruncatedList<'a>>,
+    failed: Vec<servers::UnavailableJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -171,7 +176,7 @@ fn print_group(session: &mut Session<'_>, title: &str, rows: &[Row<'_>], schema:
     Ok(())
 }
 
-/// The first line of what a tool says of itself.
+/// Returns the first line of a tool's description.
 fn first_line(tool: &Tool) -> String {
     let text = tool.description.as_deref().or(tool.title.as_deref()).unwrap_or_default();
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()

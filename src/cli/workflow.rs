@@ -1,4 +1,4 @@
-//! `workflow`: everything about workflow files that needs no server, and the check that does.
+//! `workflow`: commands about workflow files that need no server, and `check --live`, which does.
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,9 @@ use super::{
     Options,
     args::{GraphFormat, WorkflowCheckArgs, WorkflowCmd},
     exit, junit,
+    library::WorkflowLibrary,
     print::{Format, Io, Printer},
     session::{Session, Stop},
-    shelf::Shelf,
 };
 use crate::{
     domain::{
@@ -34,14 +34,14 @@ use crate::{
     files,
 };
 
-/// The texts of a plan and of the workflows that it runs, its own first.
+/// Returns the texts of a plan and of its nested workflows, its own first.
 pub fn texts(plan: &Plan) -> Vec<WorkflowText> {
     let text = |plan: &Plan| WorkflowText { name: plan.name.clone(), file: plan.file.clone(), text: plan.text.to_string() };
     let children = plan.children();
     std::iter::once(text(plan)).chain(children.iter().map(|child| text(child))).collect()
 }
 
-/// What a case of a test file came to, for printing.
+/// Result of a test case.
 #[derive(Clone, Debug, Serialize)]
 pub struct CaseEnd {
     /// The test file.
@@ -50,50 +50,50 @@ pub struct CaseEnd {
     pub workflow: String,
     /// The case's name.
     pub name: String,
-    /// What was not as expected; empty when all was well.
-    pub wrong: Vec<String>,
-    /// How long it took, in milliseconds.
-    pub took_ms: f64,
+    /// Failed expectations; empty if the case passed.
+    pub failures: Vec<String>,
+    /// Duration in milliseconds.
+    pub duration_ms: f64,
 }
 
-/// What the composition root does for `workflow`: files and the history.
-pub struct Means<'a> {
-    /// Writes a workflow file of this name; gives where.
+/// Dependencies of `workflow` from the composition root: files and the history.
+pub struct Deps<'a> {
+    /// Writes a workflow file with this name; returns its path.
     pub save: &'a mut dyn FnMut(&str, &str) -> Result<PathBuf, String>,
-    /// The calls that were asked for, as far as they are there.
+    /// The requested calls that the history has.
     pub calls: Vec<PastCall>,
 }
 
-/// Runs a command of `workflow` that needs no servers; gives the exit code.
-pub fn run(command: &WorkflowCmd, shelf: &Shelf, means: Means<'_>, options: &Options, io: Io) -> u8 {
+/// Runs a subcommand that needs no servers; returns the exit code.
+pub fn run(command: &WorkflowCmd, library: &WorkflowLibrary, deps: Deps<'_>, options: &Options, io: Io) -> u8 {
     super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| match command {
-        WorkflowCmd::Check(args) => check(printer, shelf, args),
-        WorkflowCmd::List => list(printer, shelf),
-        WorkflowCmd::Graph { workflow, format } => draw(printer, shelf, workflow, *format),
+        WorkflowCmd::Check(args) => check(printer, library, args),
+        WorkflowCmd::List => list(printer, library),
+        WorkflowCmd::Graph { workflow, format } => draw(printer, library, workflow, *format),
         WorkflowCmd::New { name, from_call, print } => {
             let text = match from_call {
-                Some(_) if means.calls.is_empty() => return Err(nothing_past()),
-                Some(_) => from_history(name, &means.calls),
+                Some(_) if deps.calls.is_empty() => return Err(no_past_calls()),
+                Some(_) => from_history(name, &deps.calls),
                 None => template(name),
             };
-            save(printer, name, &text, *print, means.save)
+            save(printer, name, &text, *print, deps.save)
         }
         WorkflowCmd::FromHistory { name, write, .. } => {
-            if means.calls.is_empty() {
-                return Err(nothing_past());
+            if deps.calls.is_empty() {
+                return Err(no_past_calls());
             }
-            save(printer, name, &from_history(name, &means.calls), !write, means.save)
+            save(printer, name, &from_history(name, &deps.calls), !write, deps.save)
         }
         WorkflowCmd::Schema => {
             printer.document(&keys::schema())?;
             Ok(exit::OK)
         }
-        // The composition root tries them and hands the ends to `tested`, or what it made to `test_made`.
+        // The composition root runs these and passes the results to `tested` or `test_made`.
         WorkflowCmd::Test { .. } | WorkflowCmd::TestFromRun { .. } => Ok(exit::OK),
     })
 }
 
-/// The plan of a run by what its journal has of the workflow.
+/// Returns the plan of a run from the workflow in its journal.
 pub fn plan_of(spec: &RunSpec) -> Result<Plan, Failure> {
     let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
     let Some((main, files)) = spec.sources.split_first() else {
@@ -103,22 +103,22 @@ pub fn plan_of(spec: &RunSpec) -> Result<Plan, Failure> {
     let library = |name: &str| files.iter().find(|file| file.name == name).map(source);
     parse(&source(main), &library).map_err(|problems| {
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
-        wrong(format!("the workflow of the run cannot be read any more: {first}"))
+        wrong(format!("the workflow of the run is invalid: {first}"))
     })
 }
 
-/// What became of a case that was made from a run.
+/// A test case created from a run.
 #[derive(Clone, Debug, Default)]
 pub struct TestMade {
-    /// The text of a test file with it.
+    /// The text of a test file with the case.
     pub text: String,
-    /// The file that it was written to.
+    /// The file that the case was written to.
     pub written: Option<PathBuf>,
-    /// What is to be known of it.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// Prints a case that was made from a run, or where it was written; gives the exit code.
+/// Prints a test case created from a run, or the path it was written to; returns the exit code.
 pub fn test_made(made: &TestMade, options: &Options, io: Io) -> u8 {
     super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
         made.notes.iter().for_each(|note| printer.note(note));
@@ -130,13 +130,13 @@ pub fn test_made(made: &TestMade, options: &Options, io: Io) -> u8 {
     })
 }
 
-fn nothing_past() -> Stop {
-    Failure::new(FailureKind::InvalidArguments, "there are no such calls of tools in the history")
-        .hint("calls are remembered from `switchboard call` and the console; [history] calls = N says how many")
+fn no_past_calls() -> Stop {
+    Failure::new(FailureKind::InvalidArguments, "the history has no such tool calls")
+        .hint("the history stores calls of `switchboard call` and the console, up to [history] calls")
         .into()
 }
 
-/// Prints what test files came to; gives the exit code.
+/// Prints the results of test files; returns the exit code.
 pub fn tested(cases: &[CaseEnd], junit_file: Option<&Path>, options: &Options, io: Io) -> u8 {
     super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
         if let Some(path) = junit_file {
@@ -144,14 +144,14 @@ pub fn tested(cases: &[CaseEnd], junit_file: Option<&Path>, options: &Options, i
             files::report(path, text.as_bytes())
                 .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())))?;
         }
-        let failed = cases.iter().filter(|case| !case.wrong.is_empty()).count();
+        let failed = cases.iter().filter(|case| !case.failures.is_empty()).count();
         if printer.format() != Format::Human {
             printer.document(&json!({"type": "workflow_test", "cases": cases, "failed": failed}))?;
         } else {
             for case in cases {
-                let mark = if case.wrong.is_empty() { "ok    " } else { "FAILED" };
+                let mark = if case.failures.is_empty() { "ok    " } else { "FAILED" };
                 printer.line(&format!("{mark}  {}: {}", case.workflow, case.name))?;
-                for wrong in &case.wrong {
+                for wrong in &case.failures {
                     printer.text(&wrong.lines().map(|line| format!("        {line}\n")).collect::<String>())?;
                 }
             }
@@ -161,25 +161,25 @@ pub fn tested(cases: &[CaseEnd], junit_file: Option<&Path>, options: &Options, i
     })
 }
 
-fn named(shelf: &Shelf, args: &WorkflowCheckArgs) -> Vec<String> {
-    if args.workflows.is_empty() { shelf.names() } else { args.workflows.clone() }
+fn named(library: &WorkflowLibrary, args: &WorkflowCheckArgs) -> Vec<String> {
+    if args.workflows.is_empty() { library.names() } else { args.workflows.clone() }
 }
 
-fn check(printer: &mut Printer, shelf: &Shelf, args: &WorkflowCheckArgs) -> Result<u8, Stop> {
+fn check(printer: &mut Printer, library: &WorkflowLibrary, args: &WorkflowCheckArgs) -> Result<u8, Stop> {
     let mut checked = vec![];
-    for name in named(shelf, args) {
-        let problems = shelf.plan(&name)?.err().unwrap_or_default();
+    for name in named(library, args) {
+        let problems = library.plan(&name)?.err().unwrap_or_default();
         checked.push((name, problems));
     }
     tell_checked(printer, &checked)
 }
 
-/// `workflow check --live`: the calls too, against the tools that the servers offer now.
+/// `workflow check --live`: also checks the calls against the servers' current tools.
 pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> Result<u8, Stop> {
-    let shelf = session.options.shelf.clone();
+    let library = session.options.library.clone();
     let mut plans = vec![];
-    for name in named(&shelf, args) {
-        let plan = shelf.plan(&name)?;
+    for name in named(&library, args) {
+        let plan = library.plan(&name)?;
         plans.push((name, plan));
     }
     let readable = || plans.iter().filter_map(|(_, plan)| plan.as_ref().ok());
@@ -215,9 +215,9 @@ fn tell_checked(printer: &mut Printer, checked: &[(String, Vec<Problem>)]) -> Re
     Ok(if wrong { exit::USAGE } else { exit::OK })
 }
 
-fn list(printer: &mut Printer, shelf: &Shelf) -> Result<u8, Stop> {
-    let files = shelf.files.iter().chain(&shelf.project).map(|file| file.file.as_str());
-    let plans: Vec<_> = shelf.names().into_iter().zip(files).map(|(name, file)| (shelf.plan(&name), name, file)).collect();
+fn list(printer: &mut Printer, library: &WorkflowLibrary) -> Result<u8, Stop> {
+    let files = library.files.iter().chain(&library.project).map(|file| file.file.as_str());
+    let plans: Vec<_> = library.names().into_iter().zip(files).map(|(name, file)| (library.plan(&name), name, file)).collect();
     if printer.format() != Format::Human {
         let documents: Vec<_> = plans
             .iter()
@@ -231,22 +231,22 @@ fn list(printer: &mut Printer, shelf: &Shelf) -> Result<u8, Stop> {
         return Ok(exit::OK);
     }
     if plans.is_empty() {
-        printer.note("there are no workflows; `switchboard workflow new NAME` begins one, --demo has four");
+        printer.note("no workflows found: create one with `switchboard workflow new NAME`, or use those of --demo");
     }
     let rows = plans.iter().map(|(plan, name, _)| match plan {
         Ok(Ok(plan)) => {
             let about = plan.title.clone().or_else(|| plan.description.clone()).unwrap_or_default();
             vec![name.clone(), format!("{} steps", plan.steps.len()), about]
         }
-        _ => vec![name.clone(), "broken".into(), format!("`switchboard workflow check {}` says why", visible(name))],
+        _ => vec![name.clone(), "broken".into(), format!("run `switchboard workflow check {}` for the errors", visible(name))],
     });
     printer.table("", &rows.collect::<Vec<_>>())?;
     Ok(exit::OK)
 }
 
-/// The plan, or everything that is wrong with it told and the code for that.
-pub fn sound(printer: &mut Printer, shelf: &Shelf, wanted: &str) -> Result<Plan, Stop> {
-    match shelf.plan(wanted)? {
+/// Returns the plan; prints its problems and fails if it has any.
+pub fn valid_plan(printer: &mut Printer, library: &WorkflowLibrary, wanted: &str) -> Result<Plan, Stop> {
+    match library.plan(wanted)? {
         Ok(plan) => Ok(plan),
         Err(problems) => {
             tell_checked(printer, &[(wanted.to_owned(), problems)])?;
@@ -255,8 +255,8 @@ pub fn sound(printer: &mut Printer, shelf: &Shelf, wanted: &str) -> Result<Plan,
     }
 }
 
-fn draw(printer: &mut Printer, shelf: &Shelf, wanted: &str, format: GraphFormat) -> Result<u8, Stop> {
-    let plan = sound(printer, shelf, wanted)?;
+fn draw(printer: &mut Printer, library: &WorkflowLibrary, wanted: &str, format: GraphFormat) -> Result<u8, Stop> {
+    let plan = valid_plan(printer, library, wanted)?;
     let text = match format {
         GraphFormat::Text => export::text(&graph::layout(&graph::Graph::of(&plan))),
         GraphFormat::Mermaid => export::mermaid(&plan),
@@ -280,7 +280,7 @@ fn save(
     }
     if text.contains(MASK) {
         printer.note(&format!(
-            "secret values are written as {MASK}: replace them, for example by {{{{ env.NAME }}}}, before the workflow runs"
+            "secret values are masked as {MASK}: replace them, for example with {{{{ env.NAME }}}}, before you run the workflow"
         ));
     }
     if print {
@@ -292,15 +292,15 @@ fn save(
     Ok(exit::OK)
 }
 
-/// A workflow to begin with.
+/// Returns the template of a new workflow.
 fn template(name: &str) -> String {
     format!(
-        "# What each key means: docs/workflows.md; `switchboard workflow schema` lets editors complete them.\n\
+        "# Keys: docs/workflows.md. Completion in editors: `switchboard workflow schema`.\n\
          name = {}\n\
          title = \"A new workflow\"\n\n\
          [input]\n\
          text = {{ type = \"string\", default = \"hello\" }}\n\n\
-         # The tool's name is that of `switchboard tools`.\n\
+         # An exposed name of `switchboard tools`.\n\
          [[step]]\n\
          id = \"first\"\n\
          tool = \"server_tool\"\n\

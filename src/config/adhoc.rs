@@ -6,18 +6,18 @@ use crate::domain::{
     server::{ServerSpec, Transport},
 };
 
-/// A server started by a command line, named after the package or program that it runs:
+/// Returns a server started by a command line, named after the package or program that it runs:
 /// `npx -y @modelcontextprotocol/server-everything` is `everything`, `uvx mcp-server-git` is `git`.
 ///
-/// The words are taken as they are: the shell has replaced its variables already.
+/// The words are not expanded: the shell has done that already.
 pub fn server_from_command(argv: &[String]) -> ServerSpec {
     let (command, args) = argv.split_first().map_or((String::new(), &[][..]), |(c, a)| (c.clone(), a));
     let launch = Transport::Stdio { command, args: args.iter().map(Secret::literal).collect(), env: vec![], inherit_env: false, cwd: None };
     ServerSpec::new(name_of(argv).as_str(), launch)
 }
 
-/// A server reached at an address (`http`, `https`, or `unix:///path/to.sock#/mcp`), named after its
-/// host. Fails when it is no such address.
+/// Returns a server with an endpoint (`http`, `https`, or `unix:///path/to.sock#/mcp`), named after its host. Fails for
+/// any other address.
 pub fn server_from_url(url: &str) -> Result<ServerSpec, ConfigError> {
     let (address, socket) = unix_url(url).unwrap_or_else(|| (url.to_owned(), None));
     check_url(&address).map_err(|(message, hint)| ConfigError::new(format!("the address {message}")).hint(hint))?;
@@ -47,7 +47,7 @@ fn host_name(url: &str) -> String {
     useful.or(labels.first()).map(|l| (*l).to_owned()).unwrap_or_default()
 }
 
-/// Options of starters that take the next word as their value.
+/// Options of launchers (npx, uvx, docker and others) that take the next word as their value.
 const VALUED: [&str; 34] = [
     "-p",
     "--package",
@@ -120,20 +120,21 @@ fn name_of(argv: &[String]) -> String {
     clean(stem)
 }
 
-/// The telling part of a path to a script: its stem, or the nearest folder that says more than `dist`.
+/// Returns the descriptive part of the path of a script: its stem, or the nearest folder with a more specific name than
+/// `dist`.
 fn script(word: &str) -> String {
     if word.starts_with('@') || !word.contains('/') || word.contains(':') {
         return word.to_owned();
     }
-    let dull =
+    let generic =
         ["index", "main", "server", "cli", "app", "__main__", "dist", "build", "src", "lib", "bin", "out", "mcp", ".", "..", "~", ""];
     let mut parts = word.rsplit('/');
     let file = parts.next().unwrap_or_default();
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-    std::iter::once(stem).chain(parts).find(|part| !dull.contains(part)).unwrap_or(stem).to_owned()
+    std::iter::once(stem).chain(parts).find(|part| !generic.contains(part)).unwrap_or(stem).to_owned()
 }
 
-/// The telling part of a package, image or program name, in characters that are easy to type.
+/// Returns the descriptive part of a package, image or program name, reduced to lower-case letters, digits, `-` and `_`.
 fn clean(name: &str) -> String {
     // `@scope/name@1.2`, `image:tag`, `name==1.2`, `git+https://host/owner/name.git@main`
     let (scope, name) = match name.strip_prefix('@').and_then(|n| n.split_once('/')) {

@@ -1,4 +1,4 @@
-//! The last arguments of every tool, kept in a private file of the state folder.
+//! Argument history: stores the last arguments of every tool in a private file of the state folder.
 
 use std::{io, path::Path};
 
@@ -8,12 +8,12 @@ use crate::domain::argument_history::Recall;
 /// The file's name.
 const FILE: &str = "arguments.json";
 
-/// What was remembered in earlier sessions; nothing when there is nothing, or nothing that can be read.
+/// Reads the argument history of earlier sessions; empty when the file is missing or unreadable.
 pub fn load_recall(state_dir: &Path) -> Recall {
     private::read(&state_dir.join(FILE)).ok().flatten().map(|text| Recall::from_json(&text)).unwrap_or_default()
 }
 
-/// Writes what is remembered, readable by its owner only (0600, in a folder of 0700).
+/// Writes the argument history, readable by its owner only (0600, in a folder of 0700).
 pub fn save_recall(state_dir: &Path, recall: &Recall) -> io::Result<()> {
     private::folder(state_dir)?;
     private::write(&state_dir.join(FILE), &recall.to_json(), Links::Refuse)
@@ -30,7 +30,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_written_is_private_and_read_back() {
+    fn the_file_is_private_and_can_be_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         assert_eq!(load_recall(&state), Recall::default());

@@ -101,7 +101,7 @@ fn servers_at(place: &Place, name: &str, text: &str) -> Loaded {
 }
 
 /// `id: command line or address`, then what is sent or added.
-fn told(server: &ServerSpec) -> String {
+fn printed(server: &ServerSpec) -> String {
     let (what, with) = match &server.launch {
         Transport::Stdio { command, args, env, .. } => {
             let words: Vec<&str> = std::iter::once(command.as_str()).chain(args.iter().map(|a| a.expose())).collect();
@@ -158,7 +158,7 @@ fn every_clients_file_is_read_as_it_is() {
         ("anything.conf", GEMINI, vec!["g: https://g.example/mcp X-Key=s3cret-token"], vec![]),
     ] {
         let loaded = servers_of(name, text);
-        assert_eq!(loaded.servers.iter().map(told).collect::<Vec<_>>(), wanted, "{name}");
+        assert_eq!(loaded.servers.iter().map(printed).collect::<Vec<_>>(), wanted, "{name}");
         let named: Vec<&str> = loaded.problems.iter().filter_map(|p| p.server.as_deref()).collect();
         assert_eq!(named, troubled, "{name}: {:?}", loaded.problems);
         assert!(loaded.problems.iter().all(|p| p.line.is_some() && p.hint.is_some()), "{:?}", loaded.problems);
@@ -173,13 +173,13 @@ fn every_clients_file_is_read_as_it_is() {
     let place = Place::new();
     place.write("w/.cursor/.env", "PORT=1\n");
     let cursor = servers_at(&place, "w/.cursor/mcp.json", CURSOR);
-    assert!(told(&cursor.servers[0]).contains("/w/run "), "{}", told(&cursor.servers[0]));
-    assert!(told(&cursor.servers[0]).ends_with("KEY=s3cret-token PORT=3000"));
-    assert_eq!(cursor.problems.len(), 1, "the look of sse is told: {:?}", cursor.problems);
+    assert!(printed(&cursor.servers[0]).contains("/w/run "), "{}", printed(&cursor.servers[0]));
+    assert!(printed(&cursor.servers[0]).ends_with("KEY=s3cret-token PORT=3000"));
+    assert_eq!(cursor.problems.len(), 1, "sse is reported: {:?}", cursor.problems);
 }
 
 #[test]
-fn the_variables_of_an_env_file_are_given_and_never_shown() {
+fn variables_of_an_env_file_are_passed_and_masked() {
     let text = r#"{ "servers": { "s": { "command": "run", "env": { "A": "own" }, "envFile": "FILE" }, "t": { "command": "t" } } }"#;
     let place = Place::new();
     place.write("w/.vscode/near.env", "# k\nA=s3cret-1\nexport B='s3cret 2'\n");
@@ -193,7 +193,7 @@ fn the_variables_of_an_env_file_are_given_and_never_shown() {
     ] {
         let loaded = servers_at(&place, "w/.vscode/mcp.json", &text.replace("FILE", file));
         let spec = &loaded.servers[0];
-        assert_eq!((told(spec).as_str(), &loaded.problems), (wanted, &vec![]), "{file}");
+        assert_eq!((printed(spec).as_str(), &loaded.problems), (wanted, &vec![]), "{file}");
         let shown = format!("{spec:?} {} {:?}", serde_json::to_string(spec).unwrap(), launch_lines(&loaded.servers));
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(spec.secrets().iter().any(|secret| secret.expose().starts_with("s3cret")), "{file}");
@@ -204,7 +204,7 @@ fn the_variables_of_an_env_file_are_given_and_never_shown() {
     place.write("w/.vscode/bad.env", "A=1\ns3cret\n");
     for (file, path, line) in [("none.env", "w/.vscode/none.env", None), ("bad.env", "w/.vscode/bad.env", Some(2))] {
         let loaded = servers_at(&place, "w/.vscode/mcp.json", &text.replace("FILE", file));
-        assert_eq!(loaded.servers.iter().map(told).collect::<Vec<_>>(), ["t: t"], "{file} costs its server only");
+        assert_eq!(loaded.servers.iter().map(printed).collect::<Vec<_>>(), ["t: t"], "{file} costs its server only");
         let [problem] = &loaded.problems[..] else { panic!("{:?}", loaded.problems) };
         assert_eq!((problem.file.clone(), problem.line, problem.server.as_deref()), (Some(place.path(path)), line, Some("s")));
         assert!(problem.hint.is_some() && !problem.to_string().contains("s3cret"), "{problem}");
@@ -212,7 +212,7 @@ fn the_variables_of_an_env_file_are_given_and_never_shown() {
 }
 
 #[test]
-fn an_approval_holds_for_what_the_env_file_held() {
+fn an_approval_covers_the_content_of_the_env_file() {
     let place = Place::new();
     place.write("project/switchboard.toml", "include = [\".cursor/mcp.json\"]");
     place.write("project/.cursor/mcp.json", r#"{ "mcpServers": { "p": { "command": "p", "envFile": ".env" } } }"#);
@@ -229,7 +229,7 @@ fn an_approval_holds_for_what_the_env_file_held() {
 }
 
 #[test]
-fn a_file_without_servers_named_by_hand_is_an_error() {
+fn a_named_file_without_servers_is_an_error() {
     let place = Place::new();
     place.write("x.json", "{\"a\": 1}");
     let mut options = place.options();
@@ -283,13 +283,13 @@ fn the_files_of_all_clients_are_found() {
         ("VS Code (workspace)", 3, true),
     ];
     assert_eq!(names, wanted);
-    assert_eq!(all[10].problems[0].line, Some(1), "a broken file is told, the others stay");
+    assert_eq!(all[10].problems[0].line, Some(1), "a broken file is reported, the others are used");
     let Transport::Stdio { cwd, .. } = &all[11].servers[0].launch else { panic!("stdio") };
     assert_eq!(cwd.as_deref(), Some(place.path("project").as_path()));
 }
 
 #[test]
-fn what_is_found_is_written_with_its_variables_and_reads_back() {
+fn imports_are_written_with_variables_and_read_back() {
     let place = machine();
     let existing = "# mine\nseparator = \"-\" # dash\n\n[servers.filesystem] # keep me\ncommand = \"own\"\n\n\
                     [servers.same]\ncommand = \"npx\"\nargs = [\"-y\", \"@modelcontextprotocol/server-filesystem\", \"/Users/me/Desktop\"]\n";
@@ -323,9 +323,9 @@ fn what_is_found_is_written_with_its_variables_and_reads_back() {
     options.config_files = vec![home.path("new/conf/config.toml")];
     let loaded = load(&options).unwrap();
     let github = loaded.servers.iter().find(|s| s.id.as_str() == "github").unwrap();
-    assert!(told(github).ends_with("=ghp_pa$$word"));
+    assert!(printed(github).ends_with("=ghp_pa$$word"));
     let g = loaded.servers.iter().find(|s| s.id.as_str() == "g").unwrap();
-    assert_eq!(told(g), "g: https://g.example/mcp X-Key=s3cret-token");
+    assert_eq!(printed(g), "g: https://g.example/mcp X-Key=s3cret-token");
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(home.path("new/conf/config.toml")).unwrap().permissions().mode() & 0o777, 0o600);
 }
@@ -347,7 +347,7 @@ fn a_broken_or_odd_file_of_ours_is_not_overwritten() {
     assert_eq!(to_toml(&imports, None).unwrap(), fresh);
     let inline = to_toml(&imports, Some("servers = { a = { command = \"a\" } } # one line\n")).unwrap();
     assert!(inline.ends_with("# one line\n") && inline.lines().count() == 1, "{inline}");
-    assert_eq!(servers_of("i.toml", &inline).servers.iter().map(told).collect::<Vec<_>>(), ["a: a", "git: git $x"]);
+    assert_eq!(servers_of("i.toml", &inline).servers.iter().map(printed).collect::<Vec<_>>(), ["a: a", "git: git $x"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The configuration files of other MCP clients, recognised by their content.
 //!
-//! Keys that mean nothing here are passed over: these files belong to others and change with them.
-//! What cannot work here is reported for that server alone.
+//! Unknown keys are ignored, because other programs own these files. A setting that Switchboard does not support is
+//! reported for its server only.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,7 +21,7 @@ use crate::domain::{
     server::{ServerSpec, SpecOrigin, Transport},
 };
 
-/// Whose format a table is written in.
+/// The format of a client's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Format {
     /// `mcpServers`: Claude Desktop, Claude Code, Cursor, Windsurf, Gemini CLI and many more.
@@ -36,18 +36,18 @@ pub(super) enum Format {
     Codex,
 }
 
-/// What the folders around a foreign file are.
+/// Folders that the content of a client's file refers to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Around {
     /// The current directory, which decides about the projects in `~/.claude.json`.
     pub cwd: PathBuf,
-    /// Working directory of programs that name none; for files of a project.
+    /// Default working directory of programs; for files of a project.
     pub root: Option<PathBuf>,
     /// Whether `$VAR` is a variable in `mcpServers`, as in Gemini CLI.
     pub bare: bool,
 }
 
-/// The formats that a file's tree holds.
+/// Returns the formats that are present in a file's tree.
 pub(super) fn formats(tree: &Node, json: bool) -> Vec<Format> {
     let has = |key: &str| tree.get(key).is_some_and(|n| n.table().is_some());
     if !json {
@@ -65,7 +65,7 @@ pub(super) fn formats(tree: &Node, json: bool) -> Vec<Format> {
     .collect()
 }
 
-/// The folder that a client's project file speaks for: the one around `.vscode`, `.cursor` and the like.
+/// Returns the folder that a client's project file applies to: the parent of `.vscode`, `.cursor` and the like.
 pub(super) fn workspace(file: &Path) -> &Path {
     let folder = file.parent().unwrap_or(file);
     match (folder.file_name(), folder.parent()) {
@@ -74,7 +74,7 @@ pub(super) fn workspace(file: &Path) -> &Path {
     }
 }
 
-/// How dollar signs are read in a file of this format.
+/// Returns how variables are written in a file of this format.
 pub(super) fn dialect(format: Format, tree: &Node, file: &Path, home: Option<&Path>, around: &Around) -> Dialect {
     let braces = !matches!(format, Format::Zed | Format::Codex);
     let gemini = format == Format::McpServers && entries(tree, format, around).any(|f| f.value.get("httpUrl").is_some());
@@ -86,7 +86,7 @@ pub(super) fn dialect(format: Format, tree: &Node, file: &Path, home: Option<&Pa
     Dialect { braces, bare: braces && (around.bare || gemini), known }
 }
 
-/// Reads the servers of one format. `report.dialect` was set to that of the format.
+/// Reads the servers of one format. `report.dialect` must be that of the format.
 pub(super) fn read(report: &Report<'_>, tree: &Node, format: Format, around: &Around) -> Vec<Draft> {
     let root = around.root.as_deref();
     let read = |field: &Field| {
@@ -105,7 +105,7 @@ pub(super) fn read(report: &Report<'_>, tree: &Node, format: Format, around: &Ar
     entries(tree, format, around).filter_map(read).collect()
 }
 
-/// The server entries of a format.
+/// Returns the server entries of a format.
 fn entries<'t>(tree: &'t Node, format: Format, around: &Around) -> impl Iterator<Item = &'t Field> + use<'t> {
     let tables: Vec<&Node> = match format {
         Format::McpServers => tree.get("mcpServers").into_iter().collect(),
@@ -124,7 +124,7 @@ fn entries<'t>(tree: &'t Node, format: Format, around: &Around) -> impl Iterator
 
 type Read = Option<(Reached, Rules, bool)>;
 
-/// An entry of `mcpServers` or of VS Code's `servers`.
+/// Reads an entry of `mcpServers` or of VS Code's `servers`.
 fn common(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read {
     let report = fields.report;
     let disabled = fields.boolean("disabled").unwrap_or(false) || fields.boolean("enabled") == Some(false);
@@ -153,7 +153,12 @@ fn common(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Rea
         return Some((reached, Rules::default(), disabled));
     }
     if fields.node("command").is_none() {
-        report.error(field.at, "", "has neither `command` nor `url`", "give it the program to start, or the address to connect to");
+        report.error(
+            field.at,
+            "",
+            "has neither `command` nor `url`",
+            "set `command` to the program to start, or `url` to the address of the server",
+        );
         return None;
     }
     let mut reached = server::stdio(&mut fields, root)?;
@@ -161,7 +166,7 @@ fn common(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Rea
     Some((reached, Rules::default(), disabled))
 }
 
-/// VS Code's `unix:///path/to.sock#/mcp`: address and socket.
+/// Splits VS Code's `unix:///path/to.sock#/mcp` into address and socket.
 pub(super) fn unix_url(url: &str) -> Option<(String, Option<String>)> {
     let rest = url.strip_prefix("unix://")?;
     let (socket, path) = rest.split_once('#').unwrap_or((rest, "/"));
@@ -169,7 +174,7 @@ pub(super) fn unix_url(url: &str) -> Option<(String, Option<String>)> {
     Some((format!("http://localhost{slash}{path}"), Some(socket.to_owned())))
 }
 
-/// An entry of Zed's `context_servers`.
+/// Reads an entry of Zed's `context_servers`.
 fn zed(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read {
     let report = fields.report;
     let disabled = fields.boolean("enabled") == Some(false);
@@ -183,7 +188,7 @@ fn zed(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read {
         let (message, hint) = if extension || fields.field("settings").is_some() {
             ("is started by an extension of Zed, which is not known here", "configure its command in [servers]")
         } else {
-            ("has neither `command` nor `url`", "give it the program to start, or the address to connect to")
+            ("has neither `command` nor `url`", "set `command` to the program to start, or `url` to the address of the server")
         };
         report.error(field.at, "", message, hint);
         return None;
@@ -192,7 +197,7 @@ fn zed(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read {
         Kind::Table(table) => {
             let mut inner = Fields::new(report, table, "command");
             let Some(program) = inner.expanded("path") else {
-                report.error(command.at, "command", "has no `path`", "give it the program to start");
+                report.error(command.at, "command", "has no `path`", "name the program to start");
                 return None;
             };
             let args = inner.array("args").unwrap_or_default();
@@ -205,7 +210,7 @@ fn zed(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read {
     Some((reached, Rules::default(), disabled))
 }
 
-/// A `[mcp_servers.NAME]` table of Codex.
+/// Reads a `[mcp_servers.NAME]` table of Codex.
 fn codex(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read {
     let report = fields.report;
     let disabled = fields.boolean("enabled") == Some(false);
@@ -227,7 +232,12 @@ fn codex(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read
         return Some((server::reached(report, url.at, address, headers, None)?, rules, disabled));
     }
     if fields.node("command").is_none() {
-        report.error(field.at, "", "has neither `command` nor `url`", "give it the program to start, or the address to connect to");
+        report.error(
+            field.at,
+            "",
+            "has neither `command` nor `url`",
+            "set `command` to the program to start, or `url` to the address of the server",
+        );
         return None;
     }
     let passed = passed_variables(&mut fields);
@@ -238,7 +248,7 @@ fn codex(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Read
     Some((reached, rules, disabled))
 }
 
-/// Codex's `env_vars`: names of variables that are passed on when they are set.
+/// Reads Codex's `env_vars`: names of variables that are passed on if they are set.
 fn passed_variables(fields: &mut Fields<'_, '_>) -> Vec<(String, Secret)> {
     let report = fields.report;
     let names = fields.array("env_vars").unwrap_or_default();
@@ -259,7 +269,7 @@ fn seconds(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Duration> {
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() && seconds < 30.0 * 86_400.0 => Some(duration),
         _ => {
-            fields.report.note(node.at, key, "is no usable number of seconds", "the default is used");
+            fields.report.note(node.at, key, "is not a valid number of seconds", "the default is used");
             None
         }
     }

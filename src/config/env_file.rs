@@ -1,7 +1,7 @@
-//! `envFile` of Cursor and VS Code: variables of a program that stand in a file of their own.
+//! `envFile` of Cursor and VS Code: reads the environment variables of a server from a separate file.
 //!
-//! Their values are secret wherever they would be shown or written. They decide what runs all the same (`NODE_OPTIONS`,
-//! `LD_PRELOAD`), so the approval of a project holds for the values that were there when it was given.
+//! The values are masked wherever they would be displayed or written. They can still change what runs (`NODE_OPTIONS`,
+//! `LD_PRELOAD`), so the approval of a project covers the values at the time of the approval.
 
 use std::path::Path;
 
@@ -22,13 +22,13 @@ use crate::{
     files,
 };
 
-/// Under which names the file, the digest of what it holds, and the variables that came of it are noted with a server.
+/// Names under which the path of the file, the digest of its content and its variables are recorded with a server.
 const FILE: &str = "env_file";
 const DIGEST: &str = "env_file.sha256";
 const NAMES: &str = "env_file.names";
 
-/// Adds the variables of `envFile` to a program; those in `env` stand above them. What is wrong with the file costs this
-/// server.
+/// Adds the variables of `envFile` to a program; those in `env` override them. An error in the file makes this server
+/// unusable.
 pub(super) fn add(fields: &mut Fields<'_, '_>, reached: &mut Reached) {
     let report = fields.report;
     let (Some(node), Some(text)) = (fields.node("envFile"), fields.text("envFile")) else { return };
@@ -44,8 +44,8 @@ pub(super) fn add(fields: &mut Fields<'_, '_>, reached: &mut Reached) {
     let path = report.tilde(path.expose()).unwrap_or_else(|| folder.join(path.expose()));
     reached.written.push((FILE.into(), text.to_owned()));
     report.files.borrow_mut().push(path.clone());
-    // A path that leads out of the project as it is written is shown so when the project is approved. One that leads out
-    // by a link is refused: nobody would see it.
+    // A path that leaves the project as written is displayed in the approval. One that leaves it through a link is
+    // refused, because the approval could not show it.
     let whose = report.root.filter(|root| files::lexical(&path).starts_with(root)).map_or(Whose::User, Whose::Project);
     let pairs = match Source::read(&path, whose).map_err(|(_, error)| error).and_then(|source| parse(&source)) {
         Ok(pairs) => pairs,
@@ -60,7 +60,7 @@ pub(super) fn add(fields: &mut Fields<'_, '_>, reached: &mut Reached) {
     for (name, value) in pairs {
         if env.iter().all(|(other, _)| *other != name) {
             names.push(name.clone());
-            // Written as a variable, so that the value goes into no other file and is shown nowhere.
+            // Written as a variable, so that the value is neither displayed nor written to another file.
             let written = format!("${{{name}}}");
             env.push((name, Secret::new(value, written)));
         }
@@ -68,24 +68,25 @@ pub(super) fn add(fields: &mut Fields<'_, '_>, reached: &mut Reached) {
     reached.written.push((NAMES.into(), names.join(" ")));
 }
 
-/// The variables' file of a server.
+/// The `envFile` of a server.
 pub(super) struct EnvFile<'s> {
-    /// Its path as it stands in the configuration.
+    /// Its path as written in the configuration.
     pub file: &'s str,
-    /// The digest of what it holds, if it could be read.
+    /// The digest of its content, if it could be read.
     pub digest: Option<&'s str>,
-    /// The variables that came of it.
+    /// The variables that were read from it.
     pub names: Vec<&'s str>,
 }
 
-/// The variables' file of a server, if it has one.
-pub(super) fn of(spec: &ServerSpec) -> Option<EnvFile<'_>> {
+/// Returns the `envFile` of a server, if it has one.
+pub(super) fn of_server(spec: &ServerSpec) -> Option<EnvFile<'_>> {
     let noted = |key: &str| spec.origin.written.iter().find(|(name, _)| name == key).map(|(_, text)| text.as_str());
     let names = noted(NAMES).unwrap_or_default().split_whitespace().collect();
     Some(EnvFile { file: noted(FILE)?, digest: noted(DIGEST), names })
 }
 
-/// Reads lines of `NAME=value`: comments, `export`, and quotes as a shell and dotenv have them. The last of a name counts.
+/// Parses lines of `NAME=value` with comments, `export` and quotes as in a shell and dotenv. The last value of a name
+/// applies.
 fn parse(source: &Source) -> Result<Vec<(String, String)>, ConfigError> {
     let mut pairs: Vec<(String, String)> = vec![];
     for (number, line) in source.text.lines().enumerate() {
@@ -103,15 +104,15 @@ fn parse(source: &Source) -> Result<Vec<(String, String)>, ConfigError> {
     Ok(pairs)
 }
 
-/// One line; else what is wrong with it and what to do, without any of its text.
+/// Parses one line. The error is a message and a hint that contain none of its text.
 fn pair(line: &str) -> Result<(String, String), (&'static str, &'static str)> {
     let line = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).map_or(line, str::trim_start);
-    let (name, value) = line.split_once('=').ok_or(("is no NAME=value", "write NAME=value, or # before a comment"))?;
+    let (name, value) = line.split_once('=').ok_or(("is not NAME=value", "write NAME=value, or # before a comment"))?;
     let name = name.trim_end();
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
         return Err(("names no variable before `=`", "names are of A-Z a-z 0-9 _ . -"));
     }
-    // A blank before `#` begins a comment, also where there is no value.
+    // A `#` after a blank begins a comment, even where there is no value.
     let bare = value.find(" #").or_else(|| value.find("\t#")).map_or(value, |at| &value[..at]);
     let value = value.trim_start();
     let value = match value.chars().next() {
@@ -119,12 +120,12 @@ fn pair(line: &str) -> Result<(String, String), (&'static str, &'static str)> {
         _ => bare.trim().to_owned(),
     };
     if value.contains('\0') {
-        return Err(("holds a NUL character", "no program can be given that"));
+        return Err(("has a NUL character", "remove it: the operating system does not allow it"));
     }
     Ok((name.to_owned(), value))
 }
 
-/// The value whose opening quotation mark was passed. Between double ones a backslash escapes.
+/// Parses a quoted value after its opening quotation mark. In double quotes a backslash escapes.
 fn quoted(text: &str, quote: char) -> Result<String, (&'static str, &'static str)> {
     let mut value = String::new();
     let mut chars = text.chars();
@@ -133,7 +134,7 @@ fn quoted(text: &str, quote: char) -> Result<String, (&'static str, &'static str
             c if c == quote => {
                 let rest = chars.as_str().trim_start();
                 let clean = rest.is_empty() || rest.starts_with('#');
-                return if clean { Ok(value) } else { Err(("goes on after the closing quotation mark", "quote the whole value")) };
+                return if clean { Ok(value) } else { Err(("has text after the closing quotation mark", "quote the whole value")) };
             }
             '\\' if quote == '"' => match chars.next() {
                 Some('n') => value.push('\n'),

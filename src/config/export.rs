@@ -1,4 +1,4 @@
-//! Writes servers into our own file, leaving everything that stands in it as it is.
+//! Export: adds servers to our own file and leaves its existing content unchanged.
 
 use std::{io::ErrorKind, path::Path};
 
@@ -21,16 +21,16 @@ use crate::domain::{
     server::{EraChoice, Limits, ServerSpec, Timeouts, Transport},
 };
 
-/// The text of our own file with the servers of `imports` added.
+/// Returns the text of our own file with the servers of `imports` added.
 ///
-/// `existing` is the file so far; its comments and order stay. A server that is there already, under
-/// whatever name, is not added again; a name that is taken gets a number. Values are written as they
-/// stood in their source, variables as variables. Fails when `existing` is no valid TOML.
+/// `existing` is the current text; its comments and order are preserved. A server that exists already, under any name, is
+/// not added again; a name that is taken gets a number. Values are written as in their source, variables as variables.
+/// Fails when `existing` is not valid TOML.
 pub fn to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<String, ConfigError> {
     Ok(add_to_toml(imports, existing)?.0)
 }
 
-/// As [`to_toml`], with how many servers were added.
+/// Like [`to_toml`]; also returns the number of servers added.
 pub fn add_to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<(String, usize), ConfigError> {
     let mut added = 0;
     let text = existing.unwrap_or_default();
@@ -72,10 +72,10 @@ pub fn add_to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<(S
 fn broken(text: &str, error: &toml_edit::TomlError) -> ConfigError {
     let (line, column) = Source::new("", text).place(error.span().map_or(0, |s| s.start));
     let found = ConfigError { line: Some(line), column: Some(column), ..ConfigError::new(error.message()) };
-    found.hint("the file must be valid TOML before anything is added to it")
+    found.hint("fix the file first: it must be valid TOML")
 }
 
-/// The servers of a file as far as they can be read. Variables need not be set for that.
+/// Returns the servers of a file that can be read. Variables may be unset.
 fn existing_servers(text: &str) -> Vec<ServerSpec> {
     let source = Source::new("", text);
     let env = Env::default();
@@ -86,27 +86,27 @@ fn existing_servers(text: &str) -> Vec<ServerSpec> {
     fields.iter().filter_map(|field| server::native(&report, field, None)).map(|draft| draft.finish(&Rules::default())).collect()
 }
 
-/// How a server is reached, as it is written: what makes two servers the same one.
+/// Returns the transport of a server as written. Two servers with the same text are the same server.
 fn launch_text(spec: &ServerSpec) -> String {
     let mut table = Table::new();
     launch_fields(spec, &mut table);
     table.to_string()
 }
 
-/// The table of one server: everything that is not the default.
+/// Returns the table of one server: every key that differs from the default.
 fn server_table(spec: &ServerSpec) -> Table {
     let mut table = Table::new();
-    let put = |table: &mut Table, key: &str, text: &str| table[key] = value(text);
+    let set = |table: &mut Table, key: &str, text: &str| table[key] = value(text);
     for (key, text) in [("namespace", &spec.namespace), ("owner", &spec.owner), ("description", &spec.description), ("group", &spec.group)]
     {
         if let Some(text) = text {
-            put(&mut table, key, text);
+            set(&mut table, key, text);
         }
     }
     match spec.era {
         EraChoice::Auto => {}
-        EraChoice::Legacy => put(&mut table, "era", "legacy"),
-        EraChoice::Modern => put(&mut table, "era", "modern"),
+        EraChoice::Legacy => set(&mut table, "era", "legacy"),
+        EraChoice::Modern => set(&mut table, "era", "modern"),
     }
     for (key, on) in [("disabled", spec.disabled), ("trusted", spec.trusted)] {
         if on {
@@ -149,8 +149,8 @@ fn launch_fields(spec: &ServerSpec, table: &mut Table) {
     }
 }
 
-/// A field's text: as it stood in its file when it held variables; else the value, since a path that
-/// was relative there means something else here.
+/// Returns the text of a field: as written if it holds variables, else its value, because a path relative to the source
+/// file would be wrong in ours.
 fn field(spec: &ServerSpec, name: &str, value: &str) -> String {
     let written = spec.origin.written.iter().find(|(field, _)| field == name);
     match written.filter(|(_, text)| text::expand(text, &Env::default()).is_err() || text.replace("$$", "").contains("${")) {
@@ -220,8 +220,8 @@ fn limits(limits: &Limits) -> InlineTable {
     given.map(|(key, given, _)| (key, i64::try_from(*given).unwrap_or(i64::MAX))).collect()
 }
 
-/// The text of the user's own file; `None` when there is none. One that cannot be read is an error: it must not be
-/// written over.
+/// Reads the user's own file; `None` when there is none. An unreadable file is an error, because it must not be
+/// overwritten.
 pub fn user_text(path: &Path) -> Result<Option<String>, ConfigError> {
     match Source::read(path, Whose::User) {
         Ok(source) => Ok(Some(source.text)),
@@ -230,8 +230,7 @@ pub fn user_text(path: &Path) -> Result<Option<String>, ConfigError> {
     }
 }
 
-/// Writes our own file: mode 0600, whole or not at all. A symbolic link is followed. Folders on the
-/// way are made.
+/// Writes our own file atomically with mode 0600. A symbolic link is followed. Missing folders are created.
 pub fn write_config(path: &Path, text: &str) -> Result<(), ConfigError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     folder

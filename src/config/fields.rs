@@ -1,4 +1,4 @@
-//! Reading tables: typed values by key, and an error for every key that nobody asked for.
+//! Table reader: returns typed values by key and reports every unknown key.
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,50 +8,57 @@ use std::{
 
 use super::{
     error::ConfigError,
+    renamed::renamed_hint,
     source::{Field, Kind, Node, Source},
     text::{self, Dialect, Env},
 };
-use crate::domain::{policy::pattern::Pattern, secret::Secret, time::parse_duration};
+use crate::domain::{policy::pattern::Pattern, secret::Secret, spelling::edit_distance, time::parse_duration};
 
-/// Longest time limit. Longer ones are surely mistakes, and would overflow the clock.
+/// Longest duration. A longer one is a mistake, and would overflow the clock.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What reading one file is about, and what went wrong in it.
+/// Hint for a malformed duration.
+const DURATION_HINT: &str = "write it as \"500ms\", \"30s\" or \"2m\"";
+
+/// Longest word with a suggestion, in characters.
+const LONGEST_WORD: usize = 64;
+
+/// Context and errors of reading one file.
 pub(super) struct Report<'a> {
     pub source: &'a Source,
     pub env: &'a Env,
     /// The user's home, for `~/`.
     pub home: Option<&'a Path>,
-    /// Folder that relative paths in the file start from.
+    /// Base of relative paths in the file.
     pub base: &'a Path,
     /// The canonical folder of the project that the file belongs to, for files of a project.
     pub root: Option<&'a Path>,
-    /// How the file treats dollar signs; `None` for our own files.
+    /// How the file writes variables; `None` for our own files.
     pub dialect: Option<Dialect>,
-    /// Whether what is wrong in a server's table costs that server only (imported and included files).
+    /// Whether an error in a server's table makes only that server unusable (imported and included files).
     pub lenient: bool,
-    /// What makes the whole file unusable.
+    /// Errors that make the whole file unusable.
     pub errors: RefCell<Vec<ConfigError>>,
-    /// What costs a server, or is only worth knowing.
+    /// Errors that make one server unusable, and warnings.
     pub problems: RefCell<Vec<ConfigError>>,
-    /// Further files that were read or would be, for watching.
+    /// Further files that were read or are missing, for watching.
     pub files: RefCell<Vec<PathBuf>>,
     server: RefCell<Option<String>>,
     faults: Cell<Faults>,
     variables: RefCell<Vec<Secret>>,
 }
 
-/// What was wrong in the server's table now read.
+/// Kinds of errors found in the current server's table.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Faults {
-    /// The table itself is wrong.
+    /// The table is invalid.
     pub table: bool,
-    /// A variable could not be replaced.
+    /// A variable could not be expanded.
     pub variable: bool,
 }
 
 impl<'a> Report<'a> {
-    /// A report on one of our own files.
+    /// Returns a report for one of our own files.
     pub fn new(source: &'a Source, env: &'a Env, home: Option<&'a Path>, base: &'a Path) -> Report<'a> {
         Report {
             source,
@@ -70,7 +77,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Reads one server: what it reports carries the name. Gives the faults and the secret variables too.
+    /// Reads one server; its errors carry the server's name. Also returns the kinds of errors and the secret variables.
     pub fn server<T>(&self, name: &str, read: impl FnOnce() -> T) -> (T, Faults, Vec<Secret>) {
         self.server.replace(Some(name.to_owned()));
         self.faults.set(Faults::default());
@@ -79,7 +86,7 @@ impl<'a> Report<'a> {
         (value, self.faults.take(), self.variables.take())
     }
 
-    /// Notes that the server now read gets the whole environment, and with it the secrets there.
+    /// Records that the current server inherits the whole environment with its secrets.
     pub fn inherits(&self) {
         self.variables.borrow_mut().extend(self.env.secrets());
     }
@@ -93,13 +100,13 @@ impl<'a> Report<'a> {
         list.borrow_mut().push(self.describe(at, key, message, hint, server));
     }
 
-    /// Reports something worth knowing that costs nothing.
+    /// Reports a warning.
     pub fn note(&self, at: usize, key: &str, message: impl Into<String>, hint: impl Into<String>) {
         let server = self.server.borrow().clone();
         self.problems.borrow_mut().push(self.describe(at, key, message, hint, server));
     }
 
-    /// A place in the file: an error that says nothing yet.
+    /// Returns a position in the file, as an error without a message.
     pub fn place(&self, at: usize, key: &str) -> ConfigError {
         self.describe(at, key, "", "", None)
     }
@@ -112,8 +119,8 @@ impl<'a> Report<'a> {
         error
     }
 
-    /// Replaces the variables of a configured text. Missing ones are reported and left empty: the
-    /// server cannot be used, but what would be started is known.
+    /// Expands the variables of a configured text. Unset ones are reported and left empty: the server is unusable, but its
+    /// transport is known.
     pub fn expand(&self, at: usize, key: &str, text: &str) -> Secret {
         match &self.dialect {
             Some(dialect) => self.expand_native(at, key, &dialect.native(text)),
@@ -138,24 +145,24 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Reports what keeps the server now read from being used, as a missing variable does: what would be started is known.
+    /// Reports an error that makes the current server unusable although its transport is known, like an unset variable.
     pub fn unusable(&self, error: ConfigError) {
         self.faults.set(Faults { variable: true, ..self.faults.get() });
         let server = self.server.borrow().clone().map(String::into_boxed_str);
         self.problems.borrow_mut().push(ConfigError { server, ..error });
     }
 
-    /// Whether a variable was missing in the server's table now read.
+    /// Returns whether a variable of the current server's table was unset.
     pub fn unset(&self) -> bool {
         self.faults.get().variable
     }
 
-    /// The value of a variable that a file names without dollar sign, between `before` and the end.
+    /// Returns `before` followed by the value of a variable that the file names without a dollar sign.
     pub fn variable(&self, at: usize, key: &str, before: &str, name: &str) -> Secret {
         self.expand_native(at, key, &format!("{}${{{name}}}", text::escape(before)))
     }
 
-    /// A path: `~/` is the user's home, a relative one starts at the file's folder.
+    /// Resolves a path: `~/` is the user's home, a relative path starts at the file's folder.
     pub fn path(&self, text: &str) -> PathBuf {
         match (self.tilde(text), text) {
             (Some(path), _) => path,
@@ -163,7 +170,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The path that a text beginning with `~/` means.
+    /// Expands `~` and `~/`; `None` for other texts.
     pub fn tilde(&self, text: &str) -> Option<PathBuf> {
         match (self.home, text.strip_prefix('~')) {
             (Some(home), Some("")) => Some(home.to_owned()),
@@ -173,27 +180,27 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A table being read. [`Fields::finish`] reports the keys that were never asked for.
+/// A table being read. [`Fields::finish`] reports the keys that were never read.
 pub(super) struct Fields<'r, 'a> {
     pub report: &'r Report<'a>,
     table: &'r [Field],
-    /// Keys of the tables around it, with dots.
+    /// Dotted name of the table.
     prefix: String,
     known: Vec<&'static str>,
 }
 
 impl<'r, 'a> Fields<'r, 'a> {
-    /// Begins to read a table. `prefix` is its own name for errors, empty for a server's table and the root.
+    /// Starts reading a table. `prefix` is its name in errors, empty for a server's table and the root.
     pub fn new(report: &'r Report<'a>, table: &'r [Field], prefix: impl Into<String>) -> Self {
         Self { report, table, prefix: prefix.into(), known: vec![] }
     }
 
-    /// The full name of a key.
+    /// Returns the full name of a key.
     pub fn name(&self, key: &str) -> String {
         if self.prefix.is_empty() { key.to_owned() } else { format!("{}.{key}", self.prefix) }
     }
 
-    /// The field of a key, which is known from now on.
+    /// Returns the field of a key and marks the key as known.
     pub fn field(&mut self, key: &'static str) -> Option<&'r Field> {
         if !self.known.contains(&key) {
             self.known.push(key);
@@ -201,46 +208,46 @@ impl<'r, 'a> Fields<'r, 'a> {
         self.table.iter().rev().find(|f| f.key == key)
     }
 
-    /// The value of a key. A JSON `null` counts as absent.
+    /// Returns the value of a key. A JSON `null` is the same as a missing key.
     pub fn node(&mut self, key: &'static str) -> Option<&'r Node> {
         self.field(key).map(|f| &f.value).filter(|n| !matches!(n.kind, Kind::Null))
     }
 
-    /// Reports that the value of a key is of the wrong kind.
-    pub fn wrong(&self, node: &Node, key: &str, wanted: &str) {
+    /// Reports that the value of a key has the wrong type.
+    pub fn wrong_type(&self, node: &Node, key: &str, wanted: &str) {
         let message = format!("should be {wanted}, not {}", node.kind_name());
         self.report.error(node.at, &self.name(key), message, "");
     }
 
-    /// A string as it stands.
+    /// Reads a string without expanding variables.
     pub fn text(&mut self, key: &'static str) -> Option<&'r str> {
         let node = self.node(key)?;
         node.text().or_else(|| {
-            self.wrong(node, key, "a string");
+            self.wrong_type(node, key, "a string");
             None
         })
     }
 
-    /// A string with its variables replaced.
+    /// Reads a string and expands its variables.
     pub fn expanded(&mut self, key: &'static str) -> Option<Secret> {
         let text = self.text(key)?;
         let at = self.node(key)?.at;
         Some(self.report.expand(at, &self.name(key), text))
     }
 
-    /// A boolean.
+    /// Reads a boolean.
     pub fn boolean(&mut self, key: &'static str) -> Option<bool> {
         let node = self.node(key)?;
         match node.kind {
             Kind::Bool(value) => Some(value),
             _ => {
-                self.wrong(node, key, "true or false");
+                self.wrong_type(node, key, "true or false");
                 None
             }
         }
     }
 
-    /// A number from 1.
+    /// Reads an integer of at least 1.
     pub fn count(&mut self, key: &'static str) -> Option<usize> {
         let node = self.node(key)?;
         match node.kind {
@@ -250,17 +257,17 @@ impl<'r, 'a> Fields<'r, 'a> {
                 None
             }
             _ => {
-                self.wrong(node, key, "a number without quotes");
+                self.wrong_type(node, key, "a number without quotes");
                 None
             }
         }
     }
 
-    /// A whole number within bounds.
-    pub fn whole(&mut self, key: &'static str, least: u32, most: u32) -> Option<u32> {
+    /// Reads an integer within bounds.
+    pub fn integer(&mut self, key: &'static str, least: u32, most: u32) -> Option<u32> {
         let node = self.node(key)?;
         let Kind::Integer(n) = node.kind else {
-            self.wrong(node, key, "a whole number without quotes");
+            self.wrong_type(node, key, "an integer without quotes");
             return None;
         };
         let fits = u32::try_from(n).ok().filter(|n| (least..=most).contains(n));
@@ -270,7 +277,7 @@ impl<'r, 'a> Fields<'r, 'a> {
         fits
     }
 
-    /// A number within bounds.
+    /// Reads a number within bounds.
     pub fn number(&mut self, key: &'static str, least: f64, most: f64) -> Option<f64> {
         let node = self.node(key)?;
         let number = match &node.kind {
@@ -279,7 +286,7 @@ impl<'r, 'a> Fields<'r, 'a> {
             _ => None,
         };
         let Some(number) = number else {
-            self.wrong(node, key, "a number without quotes");
+            self.wrong_type(node, key, "a number without quotes");
             return None;
         };
         let fits = (least..=most).contains(&number);
@@ -289,7 +296,7 @@ impl<'r, 'a> Fields<'r, 'a> {
         fits.then_some(number)
     }
 
-    /// A pattern over the exposed names of tools.
+    /// Reads a pattern over exposed names of tools.
     pub fn pattern(&mut self, key: &'static str) -> Option<Pattern> {
         let text = self.text(key)?;
         let at = self.node(key)?.at;
@@ -299,28 +306,38 @@ impl<'r, 'a> Fields<'r, 'a> {
             .ok()
     }
 
-    /// A duration such as `"30s"`. Zero only when `zero`.
-    pub fn duration(&mut self, key: &'static str, zero: bool) -> Option<Duration> {
+    /// Reads a duration such as `"30s"` that is not zero.
+    pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        let duration = self.duration_or_zero(key)?;
+        if duration.is_zero() {
+            let at = self.node(key)?.at;
+            self.report.error(at, &self.name(key), "should be more than zero", DURATION_HINT);
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// Reads a duration such as `"30s"` or `"0s"`.
+    pub fn duration_or_zero(&mut self, key: &'static str) -> Option<Duration> {
         let text = self.node(key)?;
         let Some(written) = text.text() else {
             let hint = match text.kind {
                 Kind::Integer(n) => format!("write the unit: \"{n}s\" or \"{n}ms\""),
-                _ => "write it as \"500ms\", \"30s\" or \"2m\"".into(),
+                _ => DURATION_HINT.into(),
             };
             self.report.error(text.at, &self.name(key), "should be a duration in quotes", hint);
             return None;
         };
         let fault = match parse_duration(written) {
             Some(duration) if duration > LONGEST => "is longer than 30 days",
-            Some(Duration::ZERO) if !zero => "should be more than zero",
             Some(duration) => return Some(duration),
-            None => "is no duration",
+            None => "is not a duration",
         };
-        self.report.error(text.at, &self.name(key), fault, "write it as \"500ms\", \"30s\" or \"2m\"");
+        self.report.error(text.at, &self.name(key), fault, DURATION_HINT);
         None
     }
 
-    /// One of a few words.
+    /// Reads one of the words of `choices`.
     pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;
         if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
@@ -337,50 +354,52 @@ impl<'r, 'a> Fields<'r, 'a> {
         None
     }
 
-    /// The entries of an array.
+    /// Reads an array.
     pub fn array(&mut self, key: &'static str) -> Option<&'r [Node]> {
         let node = self.node(key)?;
         match &node.kind {
             Kind::Array(items) => Some(items),
             _ => {
-                self.wrong(node, key, "an array");
+                self.wrong_type(node, key, "an array");
                 None
             }
         }
     }
 
-    /// The fields of a table.
+    /// Reads a table.
     pub fn table(&mut self, key: &'static str) -> Option<&'r [Field]> {
         let node = self.node(key)?;
         node.table().or_else(|| {
-            self.wrong(node, key, "a table");
+            self.wrong_type(node, key, "a table");
             None
         })
     }
 
-    /// A table inside this one, to be read in the same way.
+    /// Starts reading a table inside this one.
     pub fn inner(&mut self, key: &'static str) -> Option<Fields<'r, 'a>> {
         let table = self.table(key)?;
         Some(Fields::new(self.report, table, self.name(key)))
     }
 
-    /// Whether a key stands in the table that is probably a misspelling of one of `keys`.
-    pub fn misspelt(&self, keys: &[&str]) -> bool {
+    /// Returns whether the table has an unknown key that is probably a misspelling of one of `keys`.
+    pub fn has_misspelling_of(&self, keys: &[&str]) -> bool {
         let unknown = self.table.iter().filter(|f| !self.known.contains(&f.key.as_str()));
         unknown.into_iter().any(|f| !near_hint(&f.key, keys.iter().copied()).is_empty())
     }
 
-    /// Reports every key that was not asked for.
+    /// Reports every key that was never read.
     pub fn finish(self) {
         for field in self.table.iter().filter(|f| !self.known.contains(&f.key.as_str())) {
-            let near = near_hint(&field.key, self.known.iter().copied());
-            let hint = if near.is_empty() { format!("the keys here are {}", self.known.join(", ")) } else { near };
+            let hint = renamed_hint(&field.key, &self.known).unwrap_or_else(|| match near_hint(&field.key, self.known.iter().copied()) {
+                near if near.is_empty() => format!("known keys: {}", self.known.join(", ")),
+                near => near,
+            });
             self.report.error(field.at, &self.name(&field.key), "unknown key", hint);
         }
     }
 }
 
-/// A duration as it is written in the file.
+/// Formats a duration as in the file.
 pub(super) fn duration_text(duration: Duration) -> String {
     let ms = duration.as_millis();
     match ms {
@@ -392,38 +411,17 @@ pub(super) fn duration_text(duration: Duration) -> String {
     }
 }
 
-/// `did you mean …?` when one of `known` is near.
+/// Returns `did you mean …?` if one of `known` is similar, else an empty string.
 pub(super) fn near_hint<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> String {
     let folded = |w: &str| w.to_lowercase().replace(['-', '_'], "");
     let word = folded(word);
-    let best = known.map(|k| (distance(&word, &folded(k)), k)).min_by_key(|(d, _)| *d);
+    let best = known.map(|k| (edit_distance(&word, &folded(k)), k)).min_by_key(|(d, _)| *d);
     match best {
-        Some((d, known)) if d <= word.chars().count().max(3) / 3 => format!("did you mean `{known}`?"),
+        Some((d, known)) if word.chars().count() <= LONGEST_WORD && d <= word.chars().count().max(3) / 3 => {
+            format!("did you mean `{known}`?")
+        }
         _ => String::new(),
     }
-}
-
-/// Edits (insert, delete, replace, swap neighbours) from one word to the other; words over 64
-/// characters are simply far.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len() > 64 || b.len() > 64 {
-        return usize::MAX;
-    }
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replace = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -446,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_key_is_suggested() {
+    fn suggests_the_most_similar_key() {
         let keys = ["command", "args", "env", "url", "headers", "message_bytes", "inherit_env"];
         for (word, near) in [
             ("comand", "command"),

@@ -1,4 +1,4 @@
-//! Finds the configuration files of other MCP clients on this machine.
+//! Import: finds the configuration files of other MCP clients on this machine.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use super::{
     env_file,
     error::ConfigError,
     fields::Report,
-    load::{project_folders, put},
+    load::{project_folders, replace_or_push},
     settings::Rules,
     source::{Language, Source, Whose},
     text::Env,
@@ -20,28 +20,28 @@ use crate::domain::{
 /// Another client's file, with the servers in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoundImport {
-    /// Whose it is.
+    /// The client's name.
     pub client: &'static str,
     /// The file.
     pub path: PathBuf,
-    /// Whether it belongs to a project: whoever wrote the project chose these commands, so they are not
-    /// to be started before the user saw them.
+    /// Whether it belongs to a project. The project's authors chose its commands, so they must not be started before the
+    /// user has reviewed them.
     pub project: bool,
-    /// Its servers. Variables that are not set are empty in them (and in `problems`), but written out
-    /// as variables by [`to_toml`](super::to_toml).
+    /// Its servers. Unset variables are empty in them (and reported in `problems`), but [`to_toml`](super::to_toml) writes
+    /// them as variables.
     pub servers: Vec<ServerSpec>,
-    /// What could not be understood, and variables that are not set.
+    /// Errors, including unset variables.
     pub problems: Vec<ConfigError>,
 }
 
 impl FoundImport {
-    /// The same with every written secret replaced by [`MASK`], to be shown.
+    /// Returns a copy for display, with every literal secret replaced by [`MASK`].
     pub fn masked(&self) -> FoundImport {
         FoundImport { servers: self.servers.iter().map(masked).collect(), ..self.clone() }
     }
 }
 
-/// A specification to be shown: written secrets are replaced, variables stay.
+/// Returns a copy for display: literal secrets are masked, variables are not.
 fn masked(spec: &ServerSpec) -> ServerSpec {
     let mut spec = spec.clone();
     let redactor = Redactor::new(&spec.secrets());
@@ -75,7 +75,7 @@ fn masked(spec: &ServerSpec) -> ServerSpec {
     spec
 }
 
-/// A place where a client keeps its servers.
+/// A location where a client stores its servers.
 struct Place {
     client: &'static str,
     path: PathBuf,
@@ -84,10 +84,10 @@ struct Place {
     formats: &'static [Format],
 }
 
-/// Finds the files of Claude Desktop, Claude Code, Cursor, Windsurf, VS Code (and its siblings), Zed,
+/// Returns the files of Claude Desktop, Claude Code, Cursor, Windsurf, VS Code (and its siblings), Zed,
 /// Codex and Gemini CLI: the user's, and those of the project around `cwd`.
 ///
-/// Files without servers and problems are left out. Nothing is started.
+/// Files with neither servers nor problems are left out. Nothing is started.
 pub fn find_imports(home: &Path, cwd: &Path, env: &Env) -> Vec<FoundImport> {
     let mut places = user_places(home, env);
     places.extend(project_places(home, cwd));
@@ -126,7 +126,7 @@ fn user_places(home: &Path, env: &Env) -> Vec<Place> {
     places
 }
 
-/// The files in the project around `cwd`: for each client the nearest one.
+/// Returns the files in the project around `cwd`: for each client the nearest one.
 fn project_places(home: &Path, cwd: &Path) -> Vec<Place> {
     let folders = project_folders(cwd, Some(home));
     let clients: [(&'static str, &str, &'static [Format]); 7] = [
@@ -153,12 +153,12 @@ fn read(place: &Place, home: &Path, cwd: &Path, env: &Env) -> Option<FoundImport
     }
     let project = place.root.is_some();
     let found = |servers, problems| FoundImport { client: place.client, path: place.path.clone(), project, servers, problems };
-    // What came with a project stays in the project: a link out of it is not followed.
+    // A project's file must be inside the project: a link out of it is not followed.
     let source = match Source::read(&place.path, place.root.as_deref().map_or(Whose::User, Whose::Project)) {
         Ok(source) => source,
         Err((_, error)) => return Some(found(vec![], vec![error])),
     };
-    // One file can stand for two places; only the first tells what is broken in it.
+    // Two locations can share one file; its errors are reported for the first only.
     let first = place.formats != [Format::ClaudeProjects];
     let tree = match source.parse() {
         Ok(tree) => tree,
@@ -174,14 +174,14 @@ fn read(place: &Place, home: &Path, cwd: &Path, env: &Env) -> Option<FoundImport
     for format in place.formats.iter().filter(|f| here.contains(f)) {
         report.dialect = Some(clients::dialect(*format, &tree, &place.path, Some(home), &around));
         for draft in clients::read(&report, &tree, *format, &around) {
-            put(&mut drafts, draft, |d| &d.spec.id);
+            replace_or_push(&mut drafts, draft, |d| &d.spec.id);
         }
     }
-    for draft in drafts.iter().filter(|draft| env_file::of(&draft.spec).is_some()) {
+    for draft in drafts.iter().filter(|draft| env_file::of_server(&draft.spec).is_some()) {
         let error = ConfigError {
             line: draft.spec.origin.line,
             key: Some("envFile".into()),
-            ..ConfigError::new("its variables are taken over by name, not with their values")
+            ..ConfigError::new("the import adds its variables by name, without their values")
         };
         let error = error.in_file(&place.path).of_server(draft.spec.id.as_str());
         report.problems.borrow_mut().push(error.hint("export them before starting"));

@@ -1,9 +1,9 @@
-//! Puts the layers together: command line over project file over user file.
+//! Merges the layers of the configuration: command line over project file over user file.
 //!
-//! Servers merge by name, the higher layer replacing the whole table; settings merge by key. A project is the exception: it
-//! brings servers, rules for them and workflows, and neither sets anything of the user's nor takes the name of anything
-//! that the user has. The `[defaults]` of a layer hold for its own servers and those of the layers above, so that no project
-//! changes how the user's own servers are treated.
+//! Servers merge by name, and the higher layer replaces the whole table; settings merge by key. A project is limited: it
+//! adds servers, rules for them and workflows, but cannot change the user's settings or reuse a name of the user's. The
+//! `[defaults]` of a layer apply to its own servers and those of the layers above, so a project cannot change the policy of
+//! the user's servers.
 
 use std::{
     collections::HashSet,
@@ -28,29 +28,28 @@ use crate::{
     files::{self, Allowed},
 };
 
-/// Names of a project's file, in the order in which they are looked for.
+/// Names of a project's file, in the order of the search.
 pub(super) const PROJECT_FILES: [&str; 3] = ["switchboard.toml", ".switchboard.toml", ".switchboard/config.toml"];
 /// Name of the user's file in the configuration folder.
 pub(super) const USER_FILE: &str = "config.toml";
-/// Most files that one configuration may be made of.
+/// Most files of one configuration.
 const MOST_FILES: usize = 64;
 /// Largest theme that is read, in bytes.
 const LARGEST_THEME: u64 = 1 << 20;
 
-/// Where a configuration is looked for. Everything is explicit; [`LoadOptions::process`] fills it from
-/// the process.
+/// Locations and limits of a configuration. Everything is explicit; [`LoadOptions::process`] fills it from the process.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// Files named on the command line. When there are any, user and project files are not read.
     pub config_files: Vec<PathBuf>,
-    /// Whether project files are left alone.
+    /// Whether project files are ignored.
     pub no_project: bool,
-    /// The hash of a project that is approved for this run only (`--trust`).
+    /// The hash of a project approved for this process only (`--trust`).
     pub trust_hash: Option<String>,
-    /// Servers given on the command line; they stand above all files, and the user's `[defaults]` hold for them.
+    /// Servers given on the command line. They override those of all files, and the user's `[defaults]` apply to them.
     pub extra: Vec<ServerSpec>,
-    /// Whether the files give settings only: the command line says which servers there are. Servers, the rules that name
-    /// them and the project's file are left out then.
+    /// Whether the command line defines all servers. Files then supply settings only: their servers, the rules that name
+    /// them and the project's file are ignored.
     pub servers_given: bool,
     /// The current directory, where the search for a project's file begins.
     pub cwd: PathBuf,
@@ -58,14 +57,14 @@ pub struct LoadOptions {
     pub home: Option<PathBuf>,
     /// Folder of the user's `config.toml`; none is read when absent.
     pub user_dir: Option<PathBuf>,
-    /// Folder of the approvals; nothing counts as approved when absent.
+    /// Folder of the approvals; when absent, nothing is approved.
     pub state_dir: Option<PathBuf>,
     /// The environment for `${VAR}`.
     pub env: Env,
 }
 
 impl LoadOptions {
-    /// The options of this process: its environment, its current directory, the platform's folders.
+    /// Returns the options of this process: its environment, its current directory, the platform's folders.
     ///
     /// `SWITCHBOARD_CONFIG_DIR` and `SWITCHBOARD_STATE_DIR` replace the platform's folders.
     pub fn process() -> LoadOptions {
@@ -80,7 +79,7 @@ impl LoadOptions {
         LoadOptions { cwd, home, user_dir, state_dir, env, ..LoadOptions::default() }
     }
 
-    /// The user's file, whether it exists or not.
+    /// Returns the path of the user's file, which need not exist.
     pub fn user_file(&self) -> Option<PathBuf> {
         Some(self.user_dir.as_ref()?.join(USER_FILE))
     }
@@ -93,24 +92,24 @@ pub struct Loaded {
     pub settings: Settings,
     /// The servers that may be started, in the order of the files.
     pub servers: Vec<ServerSpec>,
-    /// Rules for tools, groups and routes, and where answers are kept.
+    /// Rules for tools, groups, routes, and the store of the response cache.
     pub rules: policy::Rules,
-    /// What the project asks for, if it waits for approval; none of it is in `servers` or `project`.
+    /// What the project asks for, if it is not approved; none of it is in `servers` or `project`.
     pub pending: Option<PendingApproval>,
-    /// The project's workflows, if the project may be used.
+    /// The project's workflows, if the project is approved.
     pub project: Option<ProjectWorkflows>,
-    /// What the approval of the project is for, if the project may be used.
+    /// What the approval of the project covers, if the project is approved.
     pub(super) approved: Option<Approved>,
-    /// What costs a server (`server` names it) or is worth knowing.
+    /// Errors that make a server unusable (`server` names it), and warnings.
     pub problems: Vec<ConfigError>,
-    /// Every file that was read or would be, for watching.
+    /// Every file that was read or is missing, for watching.
     pub files: Vec<PathBuf>,
-    /// The text of the user's own theme, so that a change of it is one of the configuration; `None` when there is
-    /// no such theme or it cannot be read.
+    /// The text of the user's theme file, so that editing it counts as a change of the configuration; `None` when there is
+    /// none or it is unreadable.
     pub theme: Option<String>,
 }
 
-/// What the approval of a project that may be used is for.
+/// What the approval of a project covers.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Approved {
     pub servers: String,
@@ -119,14 +118,14 @@ pub(super) struct Approved {
 
 /// Reads the configuration.
 ///
-/// Fails with all errors when a file cannot be understood, or when one of our own files (not an
-/// included one) has a mistake in it. What is wrong with a single server of an included or foreign
-/// file, and variables that are not set, cost that server and stand in [`Loaded::problems`].
+/// Fails with all errors when a file cannot be parsed, or when one of our own files (not an included one) has an error. An
+/// error in a single server of an included file or of another client's file, and an unset variable, make only that server
+/// unusable; they are in [`Loaded::problems`].
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
     load_seen(options).1
 }
 
-/// As [`load`], with the files to watch even when it fails.
+/// Like [`load`]; returns the files to watch even on failure.
 pub(super) fn load_seen(options: &LoadOptions) -> (Vec<PathBuf>, Result<Loaded, Vec<ConfigError>>) {
     let mut loader = Loader { options, files: vec![], seen: HashSet::new(), errors: vec![], problems: vec![] };
     let mut loaded = loader.run();
@@ -141,7 +140,7 @@ pub(super) fn load_seen(options: &LoadOptions) -> (Vec<PathBuf>, Result<Loaded, 
     }
 }
 
-/// What one file and the files that it includes give.
+/// Content of one file and the files that it includes.
 #[derive(Default)]
 struct Layer {
     settings: PartialSettings,
@@ -150,14 +149,14 @@ struct Layer {
     rules: PartialRules,
 }
 
-/// How a file came to be read.
+/// Why a file is read.
 #[derive(Clone)]
 struct Role {
     /// The project's folder, for a project's files.
     root: Option<PathBuf>,
     /// Whether another file includes it.
     included: bool,
-    /// Whether it was named on the command line, and may be a pipe.
+    /// Whether the command line names it, so that it may be a pipe.
     named: bool,
 }
 
@@ -175,7 +174,7 @@ impl Loader<'_> {
         let user = if named { self.named_files() } else { self.user_file() };
         let settings = user.settings;
         let (mut servers, mut rules) = if self.options.servers_given {
-            // What is wrong with a server that is not wanted is no reason not to start.
+            // An error in a server that is not used does not prevent the start.
             self.errors.retain(|error| error.server.is_none());
             self.problems.retain(|problem| problem.server.is_none());
             Default::default()
@@ -191,9 +190,9 @@ impl Loader<'_> {
         {
             let role = Role { root: Some(root.clone()), included: false, named: false };
             let mut layer = self.file(&file, &role);
-            self.problems.extend(layer.settings.of_project());
+            self.problems.extend(layer.settings.limit_to_project());
             let named_flows = layer.settings.take_workflows();
-            let defaults = layer.defaults.over(user.defaults.clone());
+            let defaults = layer.defaults.merged_over(user.defaults.clone());
             layer.servers.retain(|draft| self.free_of_groups(&draft.spec, &rules));
             let mut project = finish(&layer.servers, &defaults);
             project.retain(|(spec, _)| self.free_of_users(spec, &servers));
@@ -201,7 +200,7 @@ impl Loader<'_> {
             project.retain(|(spec, _)| self.free_of_prefixes(spec, &users));
             self.problems.extend(layer.rules.without_namespaces(|namespace| users.overlap(namespace)));
             let ids = |servers: &[(ServerSpec, bool)]| servers.iter().map(|(spec, _)| spec.id.clone()).collect::<Vec<ServerId>>();
-            self.problems.extend(layer.rules.of_project(&ids(&project), &ids(&servers), &rules));
+            self.problems.extend(layer.rules.limit_to_project(&ids(&project), &ids(&servers), &rules));
             self.check(&layer.rules, &project);
             let specs: Vec<ServerSpec> = project.iter().map(|(spec, _)| spec.clone()).collect();
             let mut reader = project::Reader::read(&root, &file, &named_flows);
@@ -210,16 +209,16 @@ impl Loader<'_> {
             self.problems.append(&mut reader.problems);
             pending = self.hold_back((&root, &file), &specs, &reader);
             if pending.is_none() {
-                rules = layer.rules.over(rules);
+                rules = layer.rules.merged_over(rules);
                 approved = Some(Approved { servers: launch_hash(&specs), parts: reader.parts });
                 workflows = Some(reader.workflows);
-                project.into_iter().for_each(|server| put(&mut servers, server, |s| &s.0.id));
+                project.into_iter().for_each(|server| replace_or_push(&mut servers, server, |s| &s.0.id));
             }
         }
         let mut ready: Vec<ServerSpec> = servers.into_iter().filter_map(|(spec, unset)| (!unset).then_some(spec)).collect();
         for mut extra in named_apart(&self.options.extra) {
             user.defaults.clone().apply(&mut extra);
-            put(&mut ready, extra, |s| &s.id);
+            replace_or_push(&mut ready, extra, |s| &s.id);
         }
         let settings = settings.finish();
         let theme = match &settings.console.theme {
@@ -232,43 +231,44 @@ impl Loader<'_> {
         Loaded { settings, servers: ready, rules: rules.finish(), pending, project: workflows, approved, theme, ..Loaded::default() }
     }
 
-    /// Whether a project's server has a name that none of the user's groups has; else its routes would lead there.
+    /// Returns whether no group of the user has the name of a project's server. Otherwise the user's routes would lead to
+    /// it.
     fn free_of_groups(&mut self, spec: &ServerSpec, users: &PartialRules) -> bool {
         let free = !users.has_group(&spec.id);
         if !free {
-            let mut error = ConfigError::new("one of your own groups has this name, so it is left out").of_server(spec.id.as_str());
+            let mut error = ConfigError::new("one of your own groups has this name, so the server is ignored").of_server(spec.id.as_str());
             (error.file, error.line) = (spec.origin.file.clone(), spec.origin.line);
             self.problems.push(error.hint("give the project's server another name"));
         }
         free
     }
 
-    /// Whether a project's server has a name that none of the user's servers has; else the user's workflows and calls would
-    /// lead to it.
+    /// Returns whether no server of the user has the name of a project's server. Otherwise the user's workflows and calls
+    /// would lead to it.
     fn free_of_users(&mut self, spec: &ServerSpec, users: &[(ServerSpec, bool)]) -> bool {
         let Some((own, _)) = users.iter().find(|(own, _)| own.id == spec.id) else { return true };
         if !same_launch(own, spec) {
-            let error = ConfigError::new("you have a server of this name, so the project's is left out").of_server(spec.id.as_str());
+            let error = ConfigError::new("you have a server with this name, so the project's is ignored").of_server(spec.id.as_str());
             let error = ConfigError { line: spec.origin.line, file: spec.origin.file.clone(), ..error };
             self.problems.push(error.hint("give one of them another name"));
         }
         false
     }
 
-    /// Whether no tool of a project's server could have the name of one of the user's: a workflow of the user would call it
-    /// while the user's server is away.
+    /// Returns whether no tool of a project's server can have the exposed name of a user's tool. Otherwise a workflow of the
+    /// user would call it while the user's server is unavailable.
     fn free_of_prefixes(&mut self, spec: &ServerSpec, users: &Prefixes) -> bool {
         let free = !users.overlap(spec.namespace());
         if !free {
-            let message = "its tools could have the names of your own servers' tools, so it is left out";
+            let message = "its tools could have the names of your own servers' tools, so the server is ignored";
             let error = ConfigError::new(message).of_server(spec.id.as_str()).hint("give it another namespace");
             self.problems.push(ConfigError { line: spec.origin.line, file: spec.origin.file.clone(), ..error });
         }
         free
     }
 
-    /// Reports names of servers and groups that are none. What a server that is left out costs was told with it, and
-    /// while a file is not understood, nobody knows which servers there are.
+    /// Reports unknown names of servers and groups. Servers that are left out were reported already; after a parse error
+    /// the set of servers is unknown, so nothing is reported.
     fn check(&mut self, rules: &PartialRules, servers: &[(ServerSpec, bool)]) {
         if !self.errors.is_empty() {
             return;
@@ -283,10 +283,10 @@ impl Loader<'_> {
         for file in &self.options.config_files {
             let path = self.options.cwd.join(file);
             let layer = self.file(&path, &Role { root: None, included: false, named: true });
-            all.settings = layer.settings.over(all.settings);
-            all.defaults = layer.defaults.over(all.defaults);
-            all.rules = layer.rules.over(all.rules);
-            layer.servers.into_iter().for_each(|server| put(&mut all.servers, server, |d| &d.spec.id));
+            all.settings = layer.settings.merged_over(all.settings);
+            all.defaults = layer.defaults.merged_over(all.defaults);
+            all.rules = layer.rules.merged_over(all.rules);
+            layer.servers.into_iter().for_each(|server| replace_or_push(&mut all.servers, server, |d| &d.spec.id));
         }
         all
     }
@@ -302,9 +302,9 @@ impl Loader<'_> {
         }
     }
 
-    /// The project's folder (canonical) and file: in the current directory, or in the nearest folder above
-    /// it up to the top of the repository or the home folder. Outside of both, only the current
-    /// directory counts: a shared folder such as `/tmp` must not configure what runs below it.
+    /// Finds the project's folder (canonical) and file: in the current directory, or in the nearest folder above it up to
+    /// the root of the repository or the home folder. Outside of both, only the current directory is searched: a shared
+    /// folder such as `/tmp` must not configure what runs below it.
     fn find_project(&mut self) -> Option<(PathBuf, PathBuf)> {
         let folders = project_folders(&self.options.cwd, self.options.home.as_deref());
         let user = self.options.user_file().and_then(|f| f.canonicalize().ok());
@@ -322,7 +322,7 @@ impl Loader<'_> {
             let mut found = found.into_iter();
             if let Some(file) = found.next() {
                 for other in found {
-                    let message = format!("is not read, because {} stands beside it", file.display());
+                    let message = format!("is ignored, because {} also exists", file.display());
                     self.problems.push(ConfigError::new(message).in_file(other).hint("keep one of them"));
                 }
                 return Some((root, file));
@@ -331,7 +331,7 @@ impl Loader<'_> {
         None
     }
 
-    /// The approval that a project needs; `None` when there is nothing to approve or it is approved.
+    /// Returns the approval that a project needs; `None` when there is nothing to approve or it is approved.
     fn hold_back(&mut self, (root, file): (&Path, &Path), servers: &[ServerSpec], reader: &project::Reader<'_>) -> Option<PendingApproval> {
         if servers.is_empty() && reader.parts.is_empty() {
             return None;
@@ -341,8 +341,8 @@ impl Loader<'_> {
             if *trusted == hash {
                 return None;
             }
-            let message = "the hash given by --trust is not that of this project";
-            self.problems.push(ConfigError::new(message).in_file(file).hint(format!("look at what it starts; its hash is {hash}")));
+            let message = "the hash of --trust does not match this project";
+            self.problems.push(ConfigError::new(message).in_file(file).hint(format!("review what the project starts; its hash is {hash}")));
         }
         let approvals = self.options.state_dir.as_deref().map(|dir| {
             self.files.push(Approvals::file(dir));
@@ -391,7 +391,7 @@ impl Loader<'_> {
         };
         let source = match Source::read(path, whose) {
             Ok(source) => source,
-            // A file of a client that is not installed here does not stop the load; neither does one that a project may not
+            // The file of a client that is not installed does not fail the load; neither does one that a project may not
             // include.
             Err((kind, error)) if role.included && (kind == ErrorKind::NotFound || role.root.is_some()) => {
                 self.problems.push(error);
@@ -433,15 +433,15 @@ impl Loader<'_> {
         for format in &formats {
             report.dialect = Some(clients::dialect(*format, tree, &source.path, options.home.as_deref(), &around));
             for draft in clients::read(&report, tree, *format, &around) {
-                put(&mut layer.servers, draft, |d| &d.spec.id);
+                replace_or_push(&mut layer.servers, draft, |d| &d.spec.id);
             }
         }
         if formats.is_empty() {
-            let message = "holds no MCP servers";
-            let hint = "looked for mcpServers, servers, context_servers, and mcp.servers";
+            let message = "has no MCP servers";
+            let hint = "expected mcpServers, servers, context_servers or mcp.servers";
             if role.included { report.note(0, "", message, hint) } else { report.error(0, "", message, hint) }
         }
-        self.take(report);
+        self.collect(report);
         layer
     }
 
@@ -461,15 +461,15 @@ impl Loader<'_> {
         let rules = PartialRules::read(&mut root);
         let includes = includes(&mut root, folder);
         root.finish();
-        self.take(report);
+        self.collect(report);
 
         let mut below = Layer::default();
         for path in includes {
             let layer = self.file(&path, &Role { included: true, named: false, ..role.clone() });
-            below.settings = layer.settings.over(below.settings);
-            below.defaults = layer.defaults.over(below.defaults);
-            below.rules = layer.rules.over(below.rules);
-            layer.servers.into_iter().for_each(|server| put(&mut below.servers, server, |d| &d.spec.id));
+            below.settings = layer.settings.merged_over(below.settings);
+            below.defaults = layer.defaults.merged_over(below.defaults);
+            below.rules = layer.rules.merged_over(below.rules);
+            layer.servers.into_iter().for_each(|server| replace_or_push(&mut below.servers, server, |d| &d.spec.id));
         }
         let mut servers = own;
         for server in below.servers {
@@ -477,18 +477,18 @@ impl Loader<'_> {
                 servers.push(server);
             }
         }
-        let rules = rules.over(below.rules);
-        Layer { settings: settings.over(below.settings), defaults: defaults.over(below.defaults), servers, rules }
+        let rules = rules.merged_over(below.rules);
+        Layer { settings: settings.merged_over(below.settings), defaults: defaults.merged_over(below.defaults), servers, rules }
     }
 
-    fn take(&mut self, report: Report<'_>) {
+    fn collect(&mut self, report: Report<'_>) {
         self.errors.extend(report.errors.take());
         self.problems.extend(report.problems.take());
         self.files.extend(report.files.take());
     }
 }
 
-/// What the names of the user's tools begin with.
+/// Prefixes of the exposed names of the user's tools.
 struct Prefixes {
     separator: String,
     all: Vec<String>,
@@ -497,12 +497,12 @@ struct Prefixes {
 impl Prefixes {
     fn of(servers: &[(ServerSpec, bool)], rules: &PartialRules, separator: String) -> Prefixes {
         let namespaces = servers.iter().map(|(spec, _)| spec.namespace()).chain(rules.namespaces());
-        // Without a namespace every name begins so; that was the user's choice.
+        // An empty namespace would match every name; the user chose it.
         let all = namespaces.filter(|namespace| !namespace.is_empty()).map(|namespace| format!("{namespace}{separator}")).collect();
         Prefixes { separator, all }
     }
 
-    /// Whether a tool under `namespace` could have a name under one of these.
+    /// Returns whether a tool under `namespace` could have a name with one of these prefixes.
     fn overlap(&self, namespace: &str) -> bool {
         let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}{}", self.separator) };
         self.all.iter().any(|own| own.starts_with(&prefix) || prefix.starts_with(own))
@@ -515,7 +515,7 @@ fn includes(root: &mut Fields<'_, '_>, folder: &Path) -> Vec<PathBuf> {
     let mut paths = vec![];
     for node in root.array("include").unwrap_or_default() {
         let Some(text) = node.text() else {
-            root.wrong(node, "include", "a list of paths");
+            root.wrong_type(node, "include", "a list of paths");
             continue;
         };
         match text::expand(text, report.env) {
@@ -530,7 +530,7 @@ fn includes(root: &mut Fields<'_, '_>, folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The folders that may hold a project's file, nearest first.
+/// Returns the folders that may hold a project's file, nearest first.
 pub(super) fn project_folders(cwd: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     let mut folders = vec![];
     for folder in cwd.ancestors() {
@@ -542,7 +542,7 @@ pub(super) fn project_folders(cwd: &Path, home: Option<&Path>) -> Vec<PathBuf> {
             return folders;
         }
     }
-    // Neither in a repository nor below home.
+    // Outside of repositories and of home.
     folders.truncate(1);
     folders
 }
@@ -551,15 +551,15 @@ fn finish(drafts: &[Draft], defaults: &Rules) -> Vec<(ServerSpec, bool)> {
     drafts.iter().map(|draft| (draft.finish(defaults), draft.unset)).collect()
 }
 
-/// Puts `item` in the place of the one with the same id, or at the end.
-pub(super) fn put<T>(list: &mut Vec<T>, item: T, id: impl Fn(&T) -> &ServerId) {
+/// Replaces the item with the same id, or appends `item`.
+pub(super) fn replace_or_push<T>(list: &mut Vec<T>, item: T, id: impl Fn(&T) -> &ServerId) {
     match list.iter_mut().find(|other| id(other) == id(&item)) {
         Some(other) => *other = item,
         None => list.push(item),
     }
 }
 
-/// The servers with ids that differ: the second `git` is `git-2`.
+/// Returns the servers with unique ids: the second `git` becomes `git-2`.
 fn named_apart(servers: &[ServerSpec]) -> Vec<ServerSpec> {
     let mut out: Vec<ServerSpec> = vec![];
     for server in servers {
@@ -569,7 +569,7 @@ fn named_apart(servers: &[ServerSpec]) -> Vec<ServerSpec> {
     out
 }
 
-/// `name`, or `name-2`, `name-3` … whichever is not taken.
+/// Returns `name`, or the first of `name-2`, `name-3` … that is not taken.
 pub(super) fn free_name(name: &str, taken: impl Fn(&str) -> bool) -> String {
     if !taken(name) {
         return name.to_owned();

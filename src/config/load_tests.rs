@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use super::*;
+use super::{renamed::RENAMED, *};
 use crate::domain::{
     ask::AskPolicy,
     secret::Secret,
@@ -93,24 +93,28 @@ fn the_servers_of_the_example_are_valid() {
     assert!(matches!(loaded.servers[0].elicitation, AskPolicy::Fixed(_)));
     assert_eq!(loaded.servers[0].roots[0].uri, format!("file://{}", place.path("work").display()));
     assert_eq!(loaded.servers[2].timeouts.connect, Duration::from_secs(2));
-    assert_eq!((loaded.servers[0].policy.retry.attempts, loaded.servers[0].policy.load.in_flight), (2, 4));
+    assert_eq!((loaded.servers[0].policy.retry.attempts, loaded.servers[0].policy.concurrency.in_flight), (2, 4));
     let rules = &loaded.rules;
     assert_eq!((rules.tools[0].fallback.len(), rules.routing.groups[0].members.len(), rules.routing.routes.len()), (4, 2, 1));
 }
 
 #[test]
 fn the_example_has_every_key() {
-    let probe = "zzzzzzzz = 1\n[history]\nzzzzzzzz = 1\n[keep]\nzzzzzzzz = 1\n[console]\nzzzzzzzz = 1\n[defaults]\nzzzzzzzz = 1\n[defaults.timeouts]\nzzzzzzzz = 1\n\
+    let probe = "zzzzzzzz = 1\n[history]\nzzzzzzzz = 1\n[retention]\nzzzzzzzz = 1\n[console]\nzzzzzzzz = 1\n[defaults]\nzzzzzzzz = 1\n[defaults.timeouts]\nzzzzzzzz = 1\n\
                  [defaults.limits]\nzzzzzzzz = 1\n[servers.x]\ncommand = \"x\"\nzzzzzzzz = 1\n\
-                 [defaults.retry]\nzzzzzzzz = 1\n[defaults.breaker]\nzzzzzzzz = 1\n[defaults.breaker.counts]\nzzzzzzzz = 1\n\
-                 [defaults.load]\nzzzzzzzz = 1\n[defaults.hedge]\nzzzzzzzz = 1\n[defaults.cache]\nzzzzzzzz = 1\n[cache]\nzzzzzzzz = 1\n\
+                 [defaults.retry]\nzzzzzzzz = 1\n[defaults.breaker]\nzzzzzzzz = 1\n[defaults.breaker.record]\nzzzzzzzz = 1\n\
+                 [defaults.concurrency]
+zzzzzzzz = 1
+[defaults.rate_limit]
+zzzzzzzz = 1
+[defaults.hedge]\nzzzzzzzz = 1\n[defaults.cache]\nzzzzzzzz = 1\n[cache]\nzzzzzzzz = 1\n\
                  [[tool]]\nmatch = \"x\"\nzzzzzzzz = 1\nbreaker = { zzzzzzzz = 1 }\nfallback = [{ stale = true, zzzzzzzz = 1 }]\n\
                  [groups.g]\nmembers = [{ server = \"x\", zzzzzzzz = 1 }]\nzzzzzzzz = 1\n[[route]]\nmatch = \"x\"\nto = \"x\"\nzzzzzzzz = 1\n";
     let errors = user(probe).unwrap_err();
-    assert_eq!(errors.len(), 21, "{errors:?}");
+    assert_eq!(errors.len(), 22, "{errors:?}");
     for error in errors {
         let hint = error.hint.unwrap();
-        let keys = hint.strip_prefix("the keys here are ").unwrap();
+        let keys = hint.strip_prefix("known keys: ").unwrap();
         for key in keys.split(", ") {
             let there = example_switched_on().lines().any(|l| {
                 l.starts_with(&format!("{key} ="))
@@ -121,6 +125,29 @@ fn the_example_has_every_key() {
                     || l.contains(&format!(", {key} = "))
             });
             assert!(there, "{key} of {:?} is missing", error.key);
+        }
+    }
+}
+
+#[test]
+fn an_old_key_is_refused_with_the_new_name() {
+    for (table, old, new) in RENAMED {
+        let names: Vec<String> = new.iter().map(|key| format!("`{key}`")).collect();
+        let hint = format!("did you mean {}?", names.join(" or "));
+        let mut texts = vec![(if table.is_empty() { format!("{old} = 1") } else { format!("[{table}]\n{old} = 1") }, table.to_owned())];
+        if let Some(inner) = table.strip_prefix("defaults").map(|inner| inner.trim_start_matches('.')) {
+            let dotted = if inner.is_empty() { old.to_owned() } else { format!("{inner}.{old}") };
+            texts.push((format!("[servers.x]\ncommand = \"x\"\n{dotted} = 1"), inner.to_owned()));
+            texts.push((format!("[[tool]]\nmatch = \"*\"\n{dotted} = 1"), format!("tool.{inner}")));
+        }
+        for (text, prefix) in texts {
+            let errors = user(&text).unwrap_err();
+            let key = format!("{prefix}.{old}").replace("..", ".");
+            let (line, key) = (text.lines().count() as u32, key.trim_start_matches('.'));
+            let error = errors.iter().find(|error| error.key.as_deref() == Some(key)).unwrap_or_else(|| panic!("{text}: {errors:?}"));
+            assert_eq!((error.line, error.message.as_str()), (Some(line), "unknown key"), "{text}");
+            assert_eq!(error.hint.as_deref(), Some(hint.as_str()), "{text}");
+            assert!(error.file.as_ref().is_some_and(|file| file.ends_with("config.toml")), "{text}");
         }
     }
 }
@@ -175,29 +202,29 @@ disabled = true
 }
 
 #[test]
-fn mistakes_say_where_and_what_to_do() {
+fn errors_have_a_position_and_a_hint() {
     for (text, line, key, words) in [
         ("separater = \"_\"", 1, "separater", "did you mean `separator`?"),
         ("[servers.a]\ncomand = \"x\"", 2, "comand", "did you mean `command`?"),
         ("[servers.a]\nowner = \"me\"", 1, "", "neither `command` nor `url`"),
         ("[servers.a]\ncommand = \"x\"\nurl = \"http://x\"", 3, "url", "either"),
-        ("[servers.a]\nurl = \"http://x\"\nargs = []", 3, "args", "goes with `command`"),
+        ("[servers.a]\nurl = \"http://x\"\nargs = []", 3, "args", "use `args` with `command`"),
         ("[servers.a]\nurl = \"htp://x\"", 2, "url", "http://"),
         ("[servers.a]\ncommand = 5", 2, "command", "an integer"),
         ("[servers.a]\ncommand = \"x\"\nargs = [\n\"a\",\n[1]]", 5, "args", "an array"),
         ("[servers.a]\ncommand = \"x\"\nera = \"legcy\"", 3, "era", "did you mean `legacy`?"),
         ("[servers.a]\ncommand = \"x\"\nelicitation = \"yes\"", 3, "elicitation", "\"decline\""),
-        ("[servers.a]\ncommand = \"x\"\nelicitation = '{\"a\"'", 3, "elicitation", "no JSON"),
+        ("[servers.a]\ncommand = \"x\"\nelicitation = '{\"a\"'", 3, "elicitation", "not JSON"),
         ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = 30", 4, "timeouts.call", "\"30s\""),
         ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = \"0s\"", 4, "timeouts.call", "more than zero"),
         ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = \"9999h\"", 4, "timeouts.call", "30 days"),
         ("[servers.a]\ncommand = \"x\"\nlimits = { pages = 0 }", 3, "limits.pages", "at least 1"),
         ("[servers.a]\ncommand = \"x\"\nnamespace = \"a b\"", 3, "namespace", "A-Z"),
-        ("[servers.a]\ncommand = \"x\"\nenv = { \"A=B\" = \"x\" }", 2, "env", "impossible name"),
+        ("[servers.a]\ncommand = \"x\"\nenv = { \"A=B\" = \"x\" }", 2, "env", "invalid name"),
         ("[servers.a]\nurl = \"http://x\"\nheaders = { X = \"a\\nb\" }", 2, "headers", "control character"),
         ("[servers.\"\"]\ncommand = \"x\"", 1, "", "name is empty"),
         ("servers = 5", 1, "servers", "a table"),
-        ("[keep]\ncalls = -1", 2, "keep.calls", "at least 1"),
+        ("[retention]\ncalls = -1", 2, "retention.calls", "at least 1"),
         ("[console]\ntheme = \"mon\"", 2, "console.theme", "did you mean `mono`?"),
         ("include = [\"${NONE}\"]", 1, "include", "`NONE` is not set"),
         ("a = \n", 1, "", "TOML"),
@@ -210,7 +237,7 @@ fn mistakes_say_where_and_what_to_do() {
         assert!(error.file.is_some(), "{text}");
     }
     let several = user("x = 1\n[servers.a]\ncomand = \"x\"\n[servers.b]\nurl = 3").unwrap_err();
-    assert!(several.len() >= 3, "all mistakes are told at once: {several:?}");
+    assert!(several.len() >= 3, "all errors are reported together: {several:?}");
 }
 
 #[test]
@@ -236,20 +263,20 @@ fn layers_merge_servers_by_name_and_settings_by_key() {
     let place = Place::new();
     place.write(
         "conf/config.toml",
-        "separator = \"-\"\n[keep]\ncalls = 5\nlogs = 6\n[defaults.timeouts]\ncall = \"7s\"\nlist = \"8s\"\n\
+        "separator = \"-\"\n[retention]\ncalls = 5\nlogs = 6\n[defaults.timeouts]\ncall = \"7s\"\nlist = \"8s\"\n\
          [servers.one]\ncommand = \"user-one\"\nowner = \"me\"\n[servers.two]\ncommand = \"two\"",
     );
     place.write(
         "project/switchboard.toml",
-        "separator = \".\"\n[keep]\ncalls = 50\n[defaults.timeouts]\ncall = \"70s\"\n[servers.one]\ncommand = \"project-one\"\n[servers.three]\ncommand = \"three\"",
+        "separator = \".\"\n[retention]\ncalls = 50\n[defaults.timeouts]\ncall = \"70s\"\n[servers.one]\ncommand = \"project-one\"\n[servers.three]\ncommand = \"three\"",
     );
     let mut options = place.options();
     let held = load(&options).unwrap();
     assert_eq!(ids(&held.servers), ["one", "two"]);
-    assert_eq!((held.servers[0].owner.as_deref(), held.settings.keep.calls), (Some("me"), 5));
+    assert_eq!((held.servers[0].owner.as_deref(), held.settings.retention.calls), (Some("me"), 5));
     let pending = held.pending.unwrap();
     assert_eq!((pending.path.clone(), ids(&pending.servers)), (place.path("project"), vec!["three"]));
-    assert!(held.problems.iter().any(|problem| problem.server.as_deref() == Some("one") && problem.message.contains("left out")));
+    assert!(held.problems.iter().any(|problem| problem.server.as_deref() == Some("one") && problem.message.contains("ignored")));
 
     options.trust_hash = Some(pending.hash);
     let extra = server_from_command(&["three".to_owned()]);
@@ -260,7 +287,7 @@ fn layers_merge_servers_by_name_and_settings_by_key() {
     let timeouts = Timeouts { call: Duration::from_secs(7), list: Duration::from_secs(8), ..Timeouts::default() };
     assert_eq!(merged.servers[2], ServerSpec { timeouts, ..extra }, "the user's defaults hold for servers of the command line");
     assert_eq!(
-        (merged.settings.separator.as_str(), merged.settings.keep.calls, merged.settings.keep.logs),
+        (merged.settings.separator.as_str(), merged.settings.retention.calls, merged.settings.retention.logs),
         ("-", 5, 6),
         "a project sets nothing for its user"
     );
@@ -340,11 +367,11 @@ fn a_project_is_looked_for_up_to_the_repository_or_home_and_no_further() {
     assert_eq!(load(&outside).unwrap().pending, None);
     place.write("a/.switchboard.toml", "");
     let inside = LoadOptions { cwd: place.path("a"), ..place.options() };
-    assert!(load(&inside).unwrap().problems[0].message.contains("stands beside it"));
+    assert!(load(&inside).unwrap().problems[0].message.contains("also exists"));
 }
 
 #[test]
-fn an_approval_holds_for_exactly_what_was_approved() {
+fn an_approval_covers_exactly_the_approved_content() {
     let place = Place::new();
     let text = "[servers.p]\ncommand = \"run\"\nargs = [\"--token=${TOKEN}\", \"${UNSET}\"]\n";
     place.write("project/switchboard.toml", text);
@@ -423,7 +450,7 @@ fn approvals_that_others_could_have_written_do_not_count() {
 }
 
 #[test]
-fn what_is_approved_is_shown_whole_and_harmless() {
+fn an_approval_is_complete_and_has_no_control_characters() {
     let text = "[servers.p]\ncommand = \"sh\"\nargs = [\"-c\", \"\\u001b[2Jcurl x | sh\"]\nenv = { API_TOKEN = \"abc123\", NODE_OPTIONS = \"--require ./x\", MY_SECRET = \"/x/y\" }\n\
                 elicitation = { ok = true }\ntrusted = true\n[servers.q]\nurl = \"https://x/?${TOKEN}\"\nheaders = { Authorization = \"Bearer abc\" }";
     let place = Place::new();
@@ -436,7 +463,7 @@ fn what_is_approved_is_shown_whole_and_harmless() {
         "    with NODE_OPTIONS='--require ./x'".into(),
         "    with MY_SECRET=/x/y".into(),
         "    answers elicitation without asking: {\"ok\":true}".into(),
-        "    its hints about its tools are believed".into(),
+        "    its tool annotations are trusted".into(),
         "q: https://x/?${TOKEN}".into(),
         "    with Authorization: •••".into(),
     ];
@@ -448,7 +475,7 @@ fn what_is_approved_is_shown_whole_and_harmless() {
 #[test]
 fn a_projects_file_changes_no_setting_of_the_user() {
     let hostile = "separator = \".\"\nworkflows = [\"flows\"]\n[console]\nconfirm = \"never\"\nmouse = false\ntheme = \"mono\"\n\
-                   [history]\ncalls = 0\n[journal]\nflush = true\n[keep]\ncalls = 1\n[keys.confirm]\n\"n\" = \"yes\"\n";
+                   [history]\ncalls = 0\n[journal]\nflush = true\n[retention]\ncalls = 1\n[keys.confirm]\n\"n\" = \"yes\"\n";
     for (users, include) in [("", false), ("[console]\nconfirm = \"destructive\"\n[history]\ncalls = 7\n", true)] {
         let place = Place::new();
         place.write("conf/config.toml", users);
@@ -462,14 +489,14 @@ fn a_projects_file_changes_no_setting_of_the_user() {
         let loaded = load(&place.options()).unwrap();
         assert_eq!(loaded.settings, before, "nothing needs approval here, so nothing is taken");
         let keys: Vec<&str> = loaded.problems.iter().filter_map(|p| p.key.as_deref()).collect();
-        assert_eq!(keys, ["separator", "keep", "history", "journal", "console", "keys"]);
+        assert_eq!(keys, ["separator", "retention", "history", "journal", "console", "keys"]);
         let settings = loaded.problems.iter().filter(|p| p.key.is_some());
         assert!(settings.into_iter().all(|p| p.line.is_some() && p.file.is_some() && p.hint.is_some()), "{:?}", loaded.problems);
     }
 }
 
 #[test]
-fn the_folders_that_a_server_is_told_of_are_approved_with_it() {
+fn roots_are_part_of_the_approval() {
     let project = |roots: &str| {
         let place = Place::new();
         place.write("project/switchboard.toml", &format!("[servers.p]\ncommand = \"run\"\nroots = [{roots}]\n"));
@@ -477,9 +504,9 @@ fn the_folders_that_a_server_is_told_of_are_approved_with_it() {
     };
     let small = project("\"./data\"");
     assert_eq!(small.hash, project("\"./data\"").hash, "wherever the project was checked out");
-    assert!(small.lines.contains(&"    is told of the folder ./data".to_owned()), "{:?}", small.lines);
+    assert!(small.lines.contains(&"    gets the root ./data".to_owned()), "{:?}", small.lines);
     let all = project("\"~\"");
-    assert_eq!(all.lines.last().unwrap(), "    is told of the folder '~'");
+    assert_eq!(all.lines.last().unwrap(), "    gets the root '~'");
     let others = ["\"~\"", "\"/data\"", "\"${HOST}\"", "\"$${HOST}\"", "\"./data\", \"/\"", "{ uri = \"./data\", name = \"x\" }", ""];
     let mut hashes: Vec<String> = others.iter().map(|roots| project(roots).hash).chain([small.hash]).collect();
     hashes.sort();

@@ -1,19 +1,20 @@
 //! Configuration: the TOML file, the files of other MCP clients, approval of project files, reload.
 //!
-//! Owns where settings and servers come from and how they are checked. Called by `app.rs` and, through
-//! it, by the faces; names only [`crate::domain`]. Everything but [`watch()`] is plain synchronous code
-//! that reads files; the environment is handed in ([`Env`]), so that nothing depends on hidden state.
+//! Owns where settings and servers come from and how they are validated. Called by `app`, and through it by the faces;
+//! depends on [`crate::domain`] only. Everything but [`watch()`] is synchronous code that reads files. The environment is a
+//! parameter ([`Env`]), so nothing depends on global state.
 //!
-//! How the pieces fit:
-//! - `source` turns TOML and JSON with comments into one tree that knows its lines;
-//! - `fields` reads tables of that tree and reports what it does not know;
-//! - `text` replaces `${VAR}`;
-//! - `settings`, `server` (our own format) and `clients` (everybody else's) give meaning to the tree;
-//! - `env_file` reads the file that such a file may name for the variables of a program;
-//! - `policy` reads the knobs of a server or a tool, `rules` what stands above servers: rules for tools, groups, routes, the cache;
-//! - [`load()`] puts the layers together, `project` reads a project's workflows and scripts once, `trust` holds back what a
-//!   project asks for until it is approved;
-//! - [`import`](find_imports) finds other clients' files, `export` writes them into ours.
+//! Modules:
+//! - `source` parses TOML and JSON with comments into one tree with positions;
+//! - `fields` reads the tables of that tree and reports unknown keys, `renamed` names the successor of an old key;
+//! - `text` expands `${VAR}`;
+//! - `settings`, `server` (our own format) and `clients` (formats of other clients) interpret the tree;
+//! - `env_file` reads the `envFile` of a server;
+//! - `policy` reads the policy settings of a server or a tool, `rules` what is not part of a server: rules for tools,
+//!   groups, routes, the cache;
+//! - [`load()`] merges the layers, `project` reads a project's workflows and scripts once, `trust` withholds what a project
+//!   asks for until it is approved;
+//! - [`import`](find_imports) finds the files of other clients, `export` writes servers into ours.
 
 mod adhoc;
 mod argument_history;
@@ -33,6 +34,7 @@ mod policy;
 mod policy_tests;
 mod private;
 mod project;
+mod renamed;
 mod rules;
 mod server;
 mod settings;

@@ -21,32 +21,33 @@ fn user(text: &str) -> Result<Loaded, Vec<ConfigError>> {
 const SERVERS: &str = "\n[servers.a]\ncommand = \"a\"\n[servers.b]\ncommand = \"b\"\n[servers.db]\ncommand = \"db\"\n";
 
 #[test]
-fn knobs_go_from_defaults_over_servers_to_tools() {
+fn settings_merge_from_defaults_over_servers_to_tools() {
     let text = r#"
 [defaults.timeouts]
 attempt = "20s"
 [defaults.retry]
 attempts = 5
 factor = 3
-repeat = "never"
+mode = "never"
 [defaults.breaker]
 window = "60s"
 failure_rate = 1
-counts = { tool_error = true, codes = [-1] }
+record = { tool_error = true, codes = [-1] }
 [servers.a]
 command = "a"
 [servers.a.retry]
 attempts = 2
-repeat = "safe"
+mode = "safe"
 [servers.a.breaker]
 window = 7
 probe = "live"
-counts = { timeout = false }
-[servers.a.load]
+record = { timeout = false }
+[servers.a.concurrency]
 in_flight = 3
+[servers.a.rate_limit]
 per_second = 0.5
 [servers.a.hedge]
-on = true
+enabled = true
 after = "50ms"
 [servers.b]
 command = "b"
@@ -54,7 +55,7 @@ command = "b"
 match = "a_*"
 attempt = "1s"
 breaker = { own = true, consecutive = 1 }
-cache = { keep = "always", ttl = "1h", stale = "2h" }
+cache = { mode = "always", ttl = "1h", stale_if_error = "2h" }
 [[tool]]
 match = "a_get"
 safe = true
@@ -65,12 +66,15 @@ breaker.own = false
 "#;
     let loaded = user(text).unwrap();
     let (a, b) = (&loaded.servers[0].policy, &loaded.servers[1].policy);
-    assert_eq!((a.retry.attempts, a.retry.repeat, a.retry.factor), (2, RetryMode::Safe, 3.0));
-    assert_eq!((b.retry.attempts, b.retry.repeat, b.attempt), (5, RetryMode::Never, Some(Duration::from_secs(20))));
+    assert_eq!((a.retry.attempts, a.retry.mode, a.retry.factor), (2, RetryMode::Safe, 3.0));
+    assert_eq!((b.retry.attempts, b.retry.mode, b.attempt), (5, RetryMode::Never, Some(Duration::from_secs(20))));
     assert_eq!((a.breaker.window, b.breaker.window), (Window::Calls(7), Window::Time(Duration::from_secs(60))));
     assert_eq!((a.breaker.failure_rate, a.breaker.probe), (1.0, Probe::Live));
-    assert!(a.counting.tool_error && !a.counting.timeout && b.counting.timeout && b.counting.codes == [-1]);
-    assert_eq!((a.load.in_flight, a.load.per_second, a.hedge.on, a.hedge.after), (3, 0.5, true, Some(Duration::from_millis(50))));
+    assert!(a.record.tool_error && !a.record.timeout && b.record.timeout && b.record.codes == [-1]);
+    assert_eq!(
+        (a.concurrency.in_flight, a.rate_limit.per_second, a.hedge.enabled, a.hedge.after),
+        (3, 0.5, true, Some(Duration::from_millis(50)))
+    );
 
     let get = loaded.rules.treatment("a_get", &"a".into(), a);
     assert_eq!(
@@ -78,7 +82,7 @@ breaker.own = false
         (Some(Duration::from_secs(1)), 9, Some(Duration::from_secs(9)))
     );
     assert_eq!((get.safe, get.idempotency_key.as_deref(), get.own_breaker), (Some(true), Some("key"), false));
-    assert_eq!((get.policy.cache.keep, get.policy.breaker.consecutive), (CacheMode::Always, 1));
+    assert_eq!((get.policy.cache.mode, get.policy.breaker.consecutive), (CacheMode::Always, 1));
     let put = loaded.rules.treatment("a_put", &"a".into(), a);
     assert_eq!((put.safe, put.own_breaker, put.policy.retry.attempts), (None, true, 2));
     assert_eq!(loaded.rules.treatment("b_get", &"b".into(), b).policy, *b);
@@ -110,8 +114,8 @@ fallback = [
 redis = "rediss://:${TOKEN}@cache.example/2"
 prefix = "team:x"
 bytes = 1000
-wait = "20ms"
-pause = "1s"
+timeout = "20ms"
+retry_interval = "1s"
 "#;
     let rules = user(&format!("{text}{SERVERS}")).unwrap().rules;
     let [pool, plain] = rules.routing.groups.as_slice() else { panic!("{rules:?}") };
@@ -129,14 +133,14 @@ pause = "1s"
     assert_eq!(rules.cache.redis[0].expose(), "rediss://:s3cret-token@cache.example/2");
     assert!(!format!("{:?}", rules.cache).contains("s3cret"));
     assert_eq!(
-        (rules.cache.prefix.as_str(), rules.cache.bytes, rules.cache.wait.as_millis(), rules.cache.pause.as_secs()),
+        (rules.cache.prefix.as_str(), rules.cache.bytes, rules.cache.timeout.as_millis(), rules.cache.retry_interval.as_secs()),
         ("team:x", 1000, 20, 1)
     );
     assert_eq!(user(SERVERS).unwrap().rules, Rules::default());
 }
 
 #[test]
-fn mistakes_in_rules_say_where_and_what_to_do() {
+fn errors_in_rules_have_a_position_and_a_hint() {
     for (text, line, key, words) in [
         ("[defaults.retry]\nattempts = 0", 2, "defaults.retry.attempts", "from 1 to 100"),
         ("[defaults.retry]\natempts = 1", 2, "defaults.retry.atempts", "did you mean `attempts`?"),
@@ -145,21 +149,27 @@ fn mistakes_in_rules_say_where_and_what_to_do() {
         ("[defaults.retry]\nbackoff = 200", 2, "defaults.retry.backoff", "\"200s\" or \"200ms\""),
         ("[defaults.breaker]\nfailure_rate = 50", 2, "defaults.breaker.failure_rate", "from 0 to 1"),
         ("[defaults.breaker]\nwindow = 0", 2, "defaults.breaker.window", "from 1 to 4096"),
-        ("[defaults.breaker]\nwindow = \"20\"", 2, "defaults.breaker.window", "no duration"),
+        ("[defaults.breaker]\nwindow = \"20\"", 2, "defaults.breaker.window", "not a duration"),
         ("[defaults.breaker]\nprobe = \"pong\"", 2, "defaults.breaker.probe", "did you mean `ping`?"),
         ("[defaults.breaker]\nown = true", 2, "defaults.breaker.own", "unknown key"),
-        ("[defaults.breaker.counts]\ncodes = [\"x\"]", 2, "defaults.breaker.counts.codes", "error codes"),
-        ("[defaults.load]\nburst = 1.5", 2, "defaults.load.burst", "whole number"),
-        ("[defaults.load]\nin_flight = -1", 2, "defaults.load.in_flight", "from 0"),
-        ("[servers.x]\ncommand = \"x\"\ncache = { keep = \"all\" }", 3, "cache.keep", "\"always\""),
+        ("[defaults.breaker.record]\ncodes = [\"x\"]", 2, "defaults.breaker.record.codes", "error codes"),
+        (
+            "[defaults.rate_limit]
+burst = 1.5",
+            2,
+            "defaults.rate_limit.burst",
+            "integer",
+        ),
+        ("[defaults.concurrency]\nin_flight = -1", 2, "defaults.concurrency.in_flight", "from 0"),
+        ("[servers.x]\ncommand = \"x\"\ncache = { mode = \"all\" }", 3, "cache.mode", "\"always\""),
         ("[[tool]]\nmatch = \"/(/\"", 2, "tool.match", "invalid regular expression"),
         ("[[tool]]\nsafe = true", 1, "tool", "has no `match`"),
         ("[[tool]]\nmatch = \"x\"\nsave = true", 3, "tool.save", "did you mean `safe`?"),
         ("[[tool]]\nmatch = \"x\"\nidempotency_key = \"\"", 3, "tool.idempotency_key", "is empty"),
-        ("[[tool]]\nmatch = \"x\"\nfallback = [\n{ server = \"a\", stale = true }]", 4, "tool.fallback", "one thing"),
-        ("[[tool]]\nmatch = \"x\"\nfallback = [{ stale = false }]", 3, "tool.fallback", "one thing"),
+        ("[[tool]]\nmatch = \"x\"\nfallback = [\n{ server = \"a\", stale = true }]", 4, "tool.fallback", "one fallback"),
+        ("[[tool]]\nmatch = \"x\"\nfallback = [{ stale = false }]", 3, "tool.fallback", "one fallback"),
         ("[[tool]]\nmatch = \"x\"\nfallback = [\n{ server = \"dbb\" }]", 4, "tool.fallback.server", "did you mean `db`?"),
-        ("[[tool]]\nmatch = \"x\"\nfallback = [{ server = \"a\", arguments = {} }]", 3, "tool.fallback.arguments", "without `tool`"),
+        ("[[tool]]\nmatch = \"x\"\nfallback = [{ server = \"a\", arguments = {} }]", 3, "tool.fallback.arguments", "needs `tool`"),
         ("[[tool]]\nmatch = \"x\"\nfallback = [{ tool = \"y\", arguments = 1 }]", 3, "tool.fallback.arguments", "a table"),
         (
             "[[tool]]\nmatch = \"x\"\nfallback = [{ tool = \"y\", arguments = { a = \"{{ x\" } }]",
@@ -168,13 +178,13 @@ fn mistakes_in_rules_say_where_and_what_to_do() {
             "{{ arguments.NAME }}",
         ),
         ("[[tool]]\nmatch = \"x\"\nretry = { budget = 1.0 }", 3, "tool.retry.budget", "share one budget"),
-        ("[[tool]]\nmatch = \"x\"\nbreaker = { consecutive = 1 }", 3, "tool.breaker", "no tool has one"),
-        ("[[tool]]\nmatch = \"x\"\nbreaker.on = false", 3, "tool.breaker", "own = true"),
+        ("[[tool]]\nmatch = \"x\"\nbreaker = { consecutive = 1 }", 3, "tool.breaker", "no tool has its own breaker"),
+        ("[[tool]]\nmatch = \"x\"\nbreaker.enabled = false", 3, "tool.breaker", "own = true"),
         ("[[tool]]\nmatch = \"x\"\nfallback = [\"a\"]", 3, "tool.fallback", "{ server ="),
         ("tool = [1]", 1, "tool", "write [[tool]]"),
         ("[groups.g]\nmembers = [\n\"a\",\n\"bb\"]", 4, "groups.g.members", "there is no server \"bb\""),
         ("[groups.g]\nmembers = []", 1, "groups.g", "has no members"),
-        ("[groups.g]\nmembers = [\"a\", \"a\"]", 2, "groups.g.members", "there twice"),
+        ("[groups.g]\nmembers = [\"a\", \"a\"]", 2, "groups.g.members", "listed twice"),
         ("[groups.db]\nmembers = [\"a\"]", 1, "groups.db", "a server has this name too"),
         ("[groups.g]\nmembers = [\"h\"]\n[groups.h]\nmembers = [\"a\"]", 2, "groups.g.members", "is a group"),
         ("[groups.g]\nmembers = [\"a\"]\nstrategy = \"primry\"", 3, "groups.g.strategy", "did you mean `primary`?"),
@@ -185,7 +195,7 @@ fn mistakes_in_rules_say_where_and_what_to_do() {
         ("[groups.g]\nmembers = [\"a\"]\nnamespace = \"a b\"", 3, "groups.g.namespace", "A-Z"),
         ("[[route]]\nmatch = \"x\"", 1, "route", "has no `to`"),
         ("[[route]]\nmatch = \"x\"\nto = \"nowhere\"", 3, "route.to", "there is no server \"nowhere\""),
-        ("[cache]\nredis = [\n\"http://x\"]", 3, "cache.redis", "no address of a Redis"),
+        ("[cache]\nredis = [\n\"http://x\"]", 3, "cache.redis", "not an address of a Redis"),
         ("[cache]\nredis = \"redis://${NONE}\"", 2, "cache.redis", "`NONE` is not set"),
         ("[cache]\nprefix = \"a b\"", 2, "cache.prefix", "A-Z"),
     ] {
@@ -198,14 +208,14 @@ fn mistakes_in_rules_say_where_and_what_to_do() {
 }
 
 #[test]
-fn a_member_that_is_left_out_was_told_of_once() {
+fn an_ignored_member_is_reported_once() {
     let text = format!("[groups.g]\nmembers = [\"a\", \"c\"]{SERVERS}[servers.c]\ncommand = \"${{NONE}}\"");
     let loaded = user(&text).unwrap();
     assert_eq!((loaded.problems.len(), loaded.rules.routing.groups[0].members.len()), (1, 2));
 }
 
 #[test]
-fn higher_files_go_over_lower_ones() {
+fn higher_files_override_lower_ones() {
     let place = Place::new();
     place.write("conf/config.toml", &format!("include = [\"low.toml\"]\n[[tool]]\nmatch = \"a\"\nsafe = true\n[[route]]\nmatch = \"*\"\nto = \"a\"\n[groups.g]\nmembers = [\"a\"]\n[cache]\nprefix = \"high\"{SERVERS}"));
     place.write("conf/low.toml", "[[tool]]\nmatch = \"a\"\nsafe = false\ntimeout = \"3s\"\n[[route]]\nmatch = \"*\"\nto = \"b\"\n[groups.g]\nmembers = [\"b\"]\n[cache]\nprefix = \"low\"\nbytes = 7");
@@ -218,7 +228,7 @@ fn higher_files_go_over_lower_ones() {
 }
 
 #[test]
-fn a_projects_rules_hold_for_its_own_servers_and_lead_nowhere_else() {
+fn a_projects_rules_apply_to_its_own_servers_only() {
     let place = Place::new();
     place.write(
         "conf/config.toml",
@@ -277,7 +287,7 @@ redis = "redis://evil.example"
 }
 
 #[test]
-fn a_project_without_servers_of_its_own_rules_over_nothing() {
+fn a_project_without_servers_has_no_rules() {
     let place = Place::new();
     place.write("conf/config.toml", "[servers.mine]\ncommand = \"mine\"");
     place.write("project/switchboard.toml", "[[tool]]\nmatch = \"*\"\nsafe = true\n[[route]]\nmatch = \"*\"\nto = \"mine\"");

@@ -1,4 +1,4 @@
-//! Files that only their owner may read, written so that a reader sees the old text or the new.
+//! Private files: readable by their owner only, written atomically.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
@@ -14,13 +14,13 @@ use crate::files;
 /// What to do when the file to be written is a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Links {
-    /// Refuse: nothing of ours is a link, somebody else put it there.
+    /// Refuse it: this program never makes its private files links, so another program did.
     Refuse,
-    /// Write the file that it points to: people keep their configuration elsewhere and link to it.
+    /// Write its target: users link their configuration to other folders.
     Follow,
 }
 
-/// Makes a folder of mode 0700, whatever the umask. One that exists must be ours, and no link.
+/// Creates a folder with mode 0700 regardless of the umask. An existing one must belong to this user and not be a link.
 pub(super) fn folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let meta = fs::symlink_metadata(path)?;
@@ -36,8 +36,8 @@ pub(super) fn folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the folders on the way to a file with mode 0700, whatever the umask. Those that exist stay as they are: a folder
-/// of the user's choice, or of a repository, may be for others too.
+/// Creates the missing parent folders of a file with mode 0700 regardless of the umask. Existing ones are not changed: a
+/// folder of the user or of a repository may be shared.
 pub(super) fn new_folders(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
@@ -46,8 +46,8 @@ pub(super) fn new_folders(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
-/// Reads a file of ours; `None` when there is none. Links, other users' files and files that others
-/// may write are refused.
+/// Reads a private file; `None` when there is none. Links, files of other users and files that others may write are
+/// refused.
 pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let mut file = match OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path) {
@@ -71,7 +71,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// Writes a file of mode 0600, whatever the umask: a new file beside it, then a rename.
+/// Writes a file with mode 0600 regardless of the umask: a new file in the same folder, then a rename.
 pub(super) fn write(path: &Path, text: &str, links: Links) -> io::Result<()> {
     let linked = links == Links::Follow && fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
     let target = if linked { fs::canonicalize(path)? } else { path.to_owned() };

@@ -40,19 +40,19 @@ const MOST_SCRIPTS: usize = 64;
 /// Longest text of a command line that may name a script.
 const LONGEST_NAME: usize = 4096;
 
-/// What one part of an approval is.
+/// Kind of a part of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PartKind {
     /// A workflow or test file: its content.
     Workflow,
     /// A file that a server's command line names: its content.
     Script,
-    /// A path of a server's command line that leads out of the project by a link: where it leads.
+    /// A path of a server's command line that leaves the project through a link: its target.
     Link,
 }
 
 impl PartKind {
-    /// The word for the hash.
+    /// Returns the name used in the hash.
     pub fn key(self) -> &'static str {
         match self {
             PartKind::Workflow => "workflow",
@@ -65,12 +65,12 @@ impl PartKind {
 /// The files that an approval covers, by kind and path, each with a digest.
 pub(super) type Parts = BTreeMap<(PartKind, String), [u8; 32]>;
 
-/// The workflows of a project, as they were read.
+/// The workflows of a project, as read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProjectWorkflows {
     /// The project's folder, canonical.
     pub root: PathBuf,
-    /// The folder for new ones.
+    /// The folder for new workflows.
     pub folder: PathBuf,
     /// The workflows.
     pub files: Vec<WorkflowFile>,
@@ -83,7 +83,7 @@ pub(super) struct Reader<'r> {
     root: &'r Path,
     pub workflows: ProjectWorkflows,
     pub parts: Parts,
-    /// What an approval says of servers, after their own lines: by server.
+    /// Further lines of the approval about each server.
     pub notes: BTreeMap<String, Vec<String>>,
     pub problems: Vec<ConfigError>,
     /// Files and folders to watch.
@@ -124,7 +124,7 @@ impl<'r> Reader<'r> {
     }
 
     fn none(&mut self, folder: &Path, message: &str) {
-        self.problem(folder, message, "keep fewer or smaller files there");
+        self.problem(folder, message, "reduce the number or size of the files there");
         self.workflows.files.clear();
         self.workflows.tests.clear();
         self.parts.clear();
@@ -142,7 +142,7 @@ impl<'r> Reader<'r> {
         for (count, entry) in entries.enumerate() {
             if count >= MOST_ENTRIES {
                 let message = format!("the folder has more than {MOST_ENTRIES} entries, so no workflow in it is used");
-                return self.problem(folder, &message, "keep workflows in a folder of their own");
+                return self.problem(folder, &message, "move the workflows to a separate folder");
             }
             match entry {
                 Ok(entry) => paths.extend(role_of(&entry.path()).map(|role| (entry.path(), role))),
@@ -151,7 +151,7 @@ impl<'r> Reader<'r> {
         }
         paths.sort();
         for (path, role) in paths {
-            // Read on until both limits are surely exceeded, and no further.
+            // Stop reading once both limits are exceeded.
             if self.bytes > LARGEST_ALL || self.workflows.files.len() + self.workflows.tests.len() > MOST_FILES {
                 return;
             }
@@ -161,10 +161,10 @@ impl<'r> Reader<'r> {
 
     fn file(&mut self, path: &Path, role: Role) {
         let Some(name) = path.to_str().filter(|name| !name.chars().any(is_hidden)) else {
-            return self.problem(path, "has a name with characters that are not text, so it is not used", "rename it");
+            return self.problem(path, "has a name that is not UTF-8, so it is not used", "rename it");
         };
         let Ok(relative) = Path::new(name).strip_prefix(self.root) else {
-            return self.problem(path, "lies outside of the project, so it is not used", "name it in your own configuration file");
+            return self.problem(path, "is outside of the project, so it is not used", "name it in your own configuration file");
         };
         let relative = relative.to_string_lossy().into_owned();
         self.watch.push(path.to_owned());
@@ -179,8 +179,7 @@ impl<'r> Reader<'r> {
             Role::Test => self.workflows.tests.push(file),
             Role::Workflow => match self.workflows.files.iter().find(|other| other.name == file.name) {
                 Some(other) => {
-                    let message =
-                        format!("{} has a workflow of the name {:?} already, so this one is left out", other.path.display(), file.name);
+                    let message = format!("{} has a workflow named {:?} already, so this one is ignored", other.path.display(), file.name);
                     self.problem(path, &message, "give it another name");
                 }
                 None => self.workflows.files.push(file),
@@ -188,10 +187,10 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// Notes the files of the project that the command lines of `servers` name.
+    /// Records the files of the project that the command lines of `servers` name.
     ///
-    /// An argument counts as a whole, and what follows `=` in one: `--config=./x.py`. What a shell makes of an argument,
-    /// and what a program reads later, is not known.
+    /// A path is an argument or the part of one after `=`: `--config=./x.py`. Paths that a shell expands or that a program
+    /// reads later are not covered.
     pub fn scripts(&mut self, servers: &[ServerSpec]) {
         for spec in servers {
             let Transport::Stdio { command, args, cwd, .. } = &spec.launch else { continue };
@@ -216,14 +215,14 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// The path of something in the project, relative to it; `None` for what lies outside as it is written.
+    /// Returns a path relative to the project; `None` if it is outside of the project as written.
     fn relative(&self, path: &Path) -> Option<String> {
         let path = files::lexical(path);
         let relative = path.strip_prefix(self.root).ok()?;
         Some(relative.to_string_lossy().into_owned())
     }
 
-    /// Notes where a path of the project leads that is a link out of it; whether it is one.
+    /// Records the target of a path that is a link out of the project; returns whether it is one.
     fn link(&mut self, spec: &ServerSpec, path: &Path, what: &str) -> bool {
         let Some(relative) = self.relative(path) else { return false };
         let Ok(real) = path.canonicalize() else { return false };
@@ -245,7 +244,7 @@ impl<'r> Reader<'r> {
         if !self.parts.contains_key(&key) && self.parts.keys().filter(|(kind, _)| *kind == PartKind::Script).count() >= MOST_SCRIPTS {
             return self.note(
                 spec,
-                format!("    the content of {} is not part of the approval: there are more than {MOST_SCRIPTS} files", quote(&key.1)),
+                format!("    the content of {} is not covered by the approval: there are more than {MOST_SCRIPTS} files", quote(&key.1)),
             );
         }
         match files::read(path, Allowed { bytes: LARGEST, within: Some(self.root) }) {
@@ -258,14 +257,14 @@ impl<'r> Reader<'r> {
             }
             Err(why) => {
                 let line =
-                    format!("    the content of {} is not part of the approval: it {why}; a change of it is not noticed", quote(&key.1));
+                    format!("    the content of {} is not covered by the approval: it {why}; changes to it go unnoticed", quote(&key.1));
                 self.note(spec, line);
             }
         }
     }
 }
 
-/// What the workflows of a project do, for people: a line or a few for each file, in harmless characters.
+/// Describes what the workflows of a project do: one or more lines for each file, without control characters.
 pub(super) fn workflow_lines(workflows: &ProjectWorkflows) -> Vec<String> {
     let mut lines: Vec<String> = workflows.files.iter().flat_map(|file| lines_of(file, &workflows.root)).collect();
     for test in &workflows.tests {
@@ -278,7 +277,7 @@ fn shown_path(file: &WorkflowFile, root: &Path) -> String {
     file.path.strip_prefix(root).unwrap_or(&file.path).display().to_string()
 }
 
-/// The uses of one workflow file. Only its TOML is read: no expression is compiled before an approval.
+/// Describes what one workflow file uses. Only its TOML is read: expressions are not compiled before an approval.
 fn lines_of(file: &WorkflowFile, root: &Path) -> Vec<String> {
     let mut lines = vec![format!("workflow project/{} ({})", file.name, shown_path(file, root))];
     let Ok(tree) = Source::new(&file.path, file.text.as_str()).parse() else {
@@ -306,7 +305,7 @@ fn lines_of(file: &WorkflowFile, root: &Path) -> Vec<String> {
     lines
 }
 
-/// The items of an array; anything else is one item.
+/// Returns the items of an array; any other value is one item.
 fn items(node: &Node) -> &[Node] {
     match &node.kind {
         super::source::Kind::Array(items) => items,
@@ -314,7 +313,7 @@ fn items(node: &Node) -> &[Node] {
     }
 }
 
-/// What the steps of a workflow name.
+/// Tools, prompts, resources and variables that the steps of a workflow use.
 #[derive(Default)]
 struct Uses {
     tools: Vec<String>,

@@ -1,18 +1,18 @@
-//! What stands above servers: `[[tool]]`, `[groups.NAME]`, `[[route]]` and `[cache]`.
+//! Rules that are not part of a server: `[[tool]]`, `[groups.NAME]`, `[[route]]` and `[cache]`.
 //!
-//! Lists of a higher file go over those of the files below: its rules for tools come later, its routes earlier, its groups
-//! take the place of those of the same name.
+//! A file of a higher layer takes precedence over the lower layers: its rules for tools come later, its routes earlier, and
+//! its groups replace those of the same name.
 //!
-//! A project's rules are held to its own servers, since nothing of them is shown before they are used: they do not match
-//! the tools of the user's servers (so that none becomes safe to repeat by the project's word, or is sent elsewhere), lead
-//! nowhere but to the project's own servers and groups, and do not choose where answers are kept.
+//! A project's rules are limited to its own servers, because the approval does not show them: they do not match tools of
+//! the user's servers (a project cannot declare those safe to repeat, or send their calls elsewhere), lead only to the
+//! project's own servers and groups, and do not configure the store of the cache.
 
 use std::time::Duration;
 
 use super::{
     error::ConfigError,
     fields::{Fields, near_hint},
-    load::put,
+    load::replace_or_push,
     policy,
     source::{Field, Kind, Node},
 };
@@ -28,38 +28,38 @@ use crate::domain::{
     secret::Secret,
 };
 
-/// Addresses of a Redis that are understood.
+/// Supported URL schemes of Redis.
 const REDIS: [&str; 6] = ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "redis+unix://", "unix://"];
 
-/// What one file, and the files that it includes, say.
+/// Rules of one file and the files that it includes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PartialRules {
     tools: Vec<ToolRule>,
     groups: Vec<Group>,
     routes: Vec<Route>,
     cache: PartialCache,
-    /// Every server or group that is named somewhere, with where.
+    /// Every reference to a server or group, with its position.
     named: Vec<Named>,
-    /// Where another tool is named as a fallback.
-    tools_set_off: Vec<ConfigError>,
-    /// Where a rule says how breakers of the tools' own work, and leaves it to another whether they have one.
-    breakers_set_off: Vec<ConfigError>,
-    /// Where the table of each group stands.
+    /// Positions of fallbacks to another tool.
+    tool_fallbacks: Vec<ConfigError>,
+    /// Positions of rules with settings of a tool's own breaker but without `own`.
+    breakers_missing_own: Vec<ConfigError>,
+    /// Position of the table of each group.
     places: Vec<(ServerId, ConfigError)>,
 }
 
-/// The settings of the cache that were given.
+/// The settings of the cache that the file sets.
 #[derive(Clone, Debug, Default)]
 struct PartialCache {
     redis: Option<Vec<Secret>>,
     prefix: Option<String>,
     bytes: Option<u64>,
-    wait: Option<Duration>,
-    pause: Option<Duration>,
+    timeout: Option<Duration>,
+    retry_interval: Option<Duration>,
     place: Option<ConfigError>,
 }
 
-/// A server or group that is named.
+/// A reference to a server or group.
 #[derive(Clone, Debug)]
 struct Named {
     id: ServerId,
@@ -99,10 +99,10 @@ impl PartialRules {
         rules
     }
 
-    /// These over `below`.
-    pub fn over(self, below: PartialRules) -> PartialRules {
+    /// Merges these rules over `below`.
+    pub fn merged_over(self, below: PartialRules) -> PartialRules {
         let mut groups = below.groups;
-        self.groups.into_iter().for_each(|group| put(&mut groups, group, |g| &g.id));
+        self.groups.into_iter().for_each(|group| replace_or_push(&mut groups, group, |g| &g.id));
         let cache = self.cache;
         PartialRules {
             tools: below.tools.into_iter().chain(self.tools).collect(),
@@ -112,38 +112,42 @@ impl PartialRules {
                 redis: cache.redis.or(below.cache.redis),
                 prefix: cache.prefix.or(below.cache.prefix),
                 bytes: cache.bytes.or(below.cache.bytes),
-                wait: cache.wait.or(below.cache.wait),
-                pause: cache.pause.or(below.cache.pause),
+                timeout: cache.timeout.or(below.cache.timeout),
+                retry_interval: cache.retry_interval.or(below.cache.retry_interval),
                 place: cache.place.or(below.cache.place),
             },
             named: below.named.into_iter().chain(self.named).collect(),
-            tools_set_off: below.tools_set_off.into_iter().chain(self.tools_set_off).collect(),
-            breakers_set_off: below.breakers_set_off.into_iter().chain(self.breakers_set_off).collect(),
+            tool_fallbacks: below.tool_fallbacks.into_iter().chain(self.tool_fallbacks).collect(),
+            breakers_missing_own: below.breakers_missing_own.into_iter().chain(self.breakers_missing_own).collect(),
             places: below.places.into_iter().chain(self.places).collect(),
         }
     }
 
-    /// Holds a project's rules to its own `servers` and its own groups, which take no name of `users` servers or of a
-    /// group in `above`, the user's rules. Gives what is not used.
-    pub fn of_project(&mut self, servers: &[ServerId], users: &[ServerId], above: &PartialRules) -> Vec<ConfigError> {
+    /// Limits a project's rules to its own `servers` and its own groups, whose names must differ from those of `users`
+    /// servers and of the groups in `above`, the user's rules. Returns errors for the rules that are dropped.
+    pub fn limit_to_project(&mut self, servers: &[ServerId], users: &[ServerId], above: &PartialRules) -> Vec<ConfigError> {
         let mut unused = vec![];
         let taken = |id: &ServerId| above.has_group(id) || (users.contains(id) && !servers.contains(id));
         for (id, place) in self.places.extract_if(.., |(id, _)| taken(id)) {
-            let message = format!("one of your own servers or groups is called {:?}", id.as_str());
-            unused.push(say(place, message, "the project's group is not used; give it another name"));
+            let message = format!("one of your own servers or groups is named {:?}", id.as_str());
+            unused.push(error_at(place, message, "rename the project's group, which is ignored"));
         }
         self.groups.retain(|group| !taken(&group.id));
         if let Some(place) = self.cache.place.take() {
-            unused.push(say(place, "a project does not choose where answers are kept", "put it into your own configuration file"));
+            unused.push(error_at(place, "a project cannot configure the store of the cache", "put it into your own configuration file"));
         }
         self.cache = PartialCache::default();
         let own: Vec<ServerId> = servers.iter().cloned().chain(self.groups.iter().map(|group| group.id.clone())).collect();
         for named in self.named.extract_if(.., |named| !own.contains(&named.id)) {
-            let message = format!("a project's rules lead to its own servers only, and {:?} is none of them", named.id.as_str());
-            unused.push(say(named.place, message, "put the rule into your own configuration file"));
+            let message = format!("a project's rules lead to its own servers only, and {:?} is not one of them", named.id.as_str());
+            unused.push(error_at(named.place, message, "put the rule into your own configuration file"));
         }
-        for place in self.tools_set_off.drain(..) {
-            unused.push(say(place, "a project's rules set off no other tool", "put the rule into your own configuration file"));
+        for place in self.tool_fallbacks.drain(..) {
+            unused.push(error_at(
+                place,
+                "a project's rules cannot call another tool as a fallback",
+                "put the rule into your own configuration file",
+            ));
         }
         for group in &mut self.groups {
             group.members.retain(|member| own.contains(&member.server));
@@ -151,7 +155,7 @@ impl PartialRules {
         self.groups.retain(|group| !group.members.is_empty());
         self.routes.retain(|route| own.contains(&route.to));
         for rule in &mut self.tools {
-            // What another tool does is not for a project to set off: it might be one of the user's own.
+            // A project must not call another tool as a fallback: the tool might be the user's.
             rule.fallback.retain(|fallback| match fallback {
                 Fallback::Server { server } => own.contains(server),
                 Fallback::Tool { .. } => false,
@@ -164,37 +168,37 @@ impl PartialRules {
         unused
     }
 
-    /// The namespaces of all groups.
+    /// Returns the namespaces of all groups.
     pub fn namespaces(&self) -> impl Iterator<Item = &str> {
         self.groups.iter().map(Group::namespace)
     }
 
-    /// Takes out a project's groups under whose namespace a tool could have the name of one of the user's. Gives them.
+    /// Removes and reports a project's groups under whose namespace a tool could have the exposed name of a user's tool.
     pub fn without_namespaces(&mut self, taken: impl Fn(&str) -> bool) -> Vec<ConfigError> {
         let gone: Vec<Group> = self.groups.extract_if(.., |group| taken(group.namespace())).collect();
         // Each group is reported once.
         let places = self.places.extract_if(.., |(id, _)| gone.iter().any(|group| group.id == *id));
-        let message = "its tools could have the names of your own, so the group is left out";
-        places.map(|(_, place)| say(place, message, "give it another namespace")).collect()
+        let message = "its tools could have the names of your own tools, so the group is ignored";
+        places.map(|(_, place)| error_at(place, message, "give it another namespace")).collect()
     }
 
-    /// Whether there is a group of this name.
+    /// Returns whether a group has this name.
     pub fn has_group(&self, id: &ServerId) -> bool {
         self.groups.iter().any(|group| group.id == *id)
     }
 
-    /// What is wrong with the names of servers and groups, given the servers that there are, and what nothing comes of.
+    /// Returns errors for unknown servers and groups, and for settings without effect.
     pub fn check(&self, servers: &[ServerId]) -> Vec<ConfigError> {
         let mut errors = vec![];
         for (id, place) in &self.places {
             if servers.contains(id) {
-                errors.push(say(place.clone(), "a server has this name too", "give the group another name"));
+                errors.push(error_at(place.clone(), "a server has this name too", "give the group another name"));
             }
         }
         if !self.tools.iter().any(|rule| rule.own_breaker == Some(true)) {
-            let message = "says how breakers of the tools' own work, but no tool has one";
+            let message = "sets the breaker of single tools, but no tool has its own breaker";
             let hint = "add own = true, or set it for the server in [servers.NAME.breaker]";
-            errors.extend(self.breakers_set_off.iter().map(|place| say(place.clone(), message, hint)));
+            errors.extend(self.breakers_missing_own.iter().map(|place| error_at(place.clone(), message, hint)));
         }
         let groups: Vec<&ServerId> = self.groups.iter().map(|group| &group.id).collect();
         for named in &self.named {
@@ -204,26 +208,30 @@ impl PartialRules {
             }
             let known = servers.iter().chain(groups.iter().copied().filter(|_| named.group)).map(ServerId::as_str);
             errors.push(match is_group {
-                true => {
-                    say(named.place.clone(), format!("{:?} is a group; members are servers", named.id.as_str()), "name its members instead")
-                }
-                false => {
-                    say(named.place.clone(), format!("there is no server {:?}", named.id.as_str()), near_hint(named.id.as_str(), known))
-                }
+                true => error_at(
+                    named.place.clone(),
+                    format!("{:?} is a group; members are servers", named.id.as_str()),
+                    "name its members instead",
+                ),
+                false => error_at(
+                    named.place.clone(),
+                    format!("there is no server {:?}", named.id.as_str()),
+                    near_hint(named.id.as_str(), known),
+                ),
             });
         }
         errors
     }
 
-    /// The rules, defaults where nothing was given.
+    /// Returns the rules, with defaults for missing settings.
     pub fn finish(self) -> Rules {
         let defaults = CacheSettings::default();
         let cache = CacheSettings {
             redis: self.cache.redis.unwrap_or(defaults.redis),
             prefix: self.cache.prefix.unwrap_or(defaults.prefix),
             bytes: self.cache.bytes.unwrap_or(defaults.bytes),
-            wait: self.cache.wait.unwrap_or(defaults.wait),
-            pause: self.cache.pause.unwrap_or(defaults.pause),
+            timeout: self.cache.timeout.unwrap_or(defaults.timeout),
+            retry_interval: self.cache.retry_interval.unwrap_or(defaults.retry_interval),
         };
         let routing = crate::domain::policy::route::Routing { groups: self.groups, routes: self.routes };
         Rules { tools: self.tools, routing, cache }
@@ -235,7 +243,7 @@ impl PartialRules {
         id
     }
 
-    /// A server or group named by a key.
+    /// Reads a reference to a server or group.
     fn named(&mut self, fields: &mut Fields<'_, '_>, key: &'static str) -> Option<ServerId> {
         let text = fields.text(key)?;
         let node = fields.node(key)?;
@@ -244,18 +252,18 @@ impl PartialRules {
 
     fn tool(&mut self, fields: &mut Fields<'_, '_>, node: &Node) -> Option<ToolRule> {
         if fields.node("match").is_none() {
-            fields.report.error(node.at, "tool", "has no `match`", "say which tools it is for: match = \"db_*\"");
+            fields.report.error(node.at, "tool", "has no `match`", "select tools: match = \"db_*\"");
         }
         let matches = fields.pattern("match");
-        let timeout = fields.duration("timeout", false);
-        let attempt = fields.duration("attempt", false);
+        let timeout = fields.duration("timeout");
+        let attempt = fields.duration("attempt");
         let safe = fields.boolean("safe");
         let idempotency_key = fields.text("idempotency_key").map(str::to_owned);
         if let (Some(at), Some("")) = (fields.node("idempotency_key").map(|n| n.at), idempotency_key.as_deref()) {
-            fields.report.error(at, "tool.idempotency_key", "is empty", "name the argument that gets the key");
+            fields.report.error(at, "tool.idempotency_key", "is empty", "name the argument that receives the key");
         }
-        let (mut patch, breaker) = policy::rule_knobs(fields);
-        self.breakers_set_off.extend(breaker.set_off);
+        let (mut patch, breaker) = policy::rule_settings(fields);
+        self.breakers_missing_own.extend(breaker.missing_own);
         let own_breaker = breaker.own;
         patch.set.extend(attempt.map(|attempt| crate::domain::policy::PolicySetting::Attempt(Some(attempt)).into()));
         let nodes = fields.array("fallback").unwrap_or_default();
@@ -276,13 +284,13 @@ impl PartialRules {
             .text("tool")
             .map(|tool| Fallback::Tool { tool: tool.to_owned(), arguments: arguments.map(|node| Body::json(&node.json())) });
         if let Some(node) = inner.node("tool") {
-            self.tools_set_off.push(fields.report.place(node.at, "tool.fallback.tool"));
+            self.tool_fallbacks.push(fields.report.place(node.at, "tool.fallback.tool"));
         }
         let stale = inner.boolean("stale").filter(|stale| *stale).map(|_| Fallback::Stale);
         let value = inner.node("value").map(|node| Fallback::Value { value: Body::json(&node.json()) });
         if let Some(node) = arguments {
             match (&tool, &node.kind) {
-                (None, _) => fields.report.error(node.at, "tool.fallback.arguments", "has no meaning without `tool`", hint),
+                (None, _) => fields.report.error(node.at, "tool.fallback.arguments", "needs `tool`", hint),
                 (_, Kind::Table(_)) => {
                     if let Err(why) = mapping::check(&node.json()) {
                         fields.report.error(
@@ -293,13 +301,13 @@ impl PartialRules {
                         );
                     }
                 }
-                (Some(_), _) => inner.wrong(node, "arguments", "a table"),
+                (Some(_), _) => inner.wrong_type(node, "arguments", "a table"),
             }
         }
         inner.finish();
         let mut given: Vec<Fallback> = [server, tool, stale, value].into_iter().flatten().collect();
         if given.len() != 1 {
-            fields.report.error(node.at, "tool.fallback", "should say one thing to try", hint);
+            fields.report.error(node.at, "tool.fallback", "should have one fallback", hint);
         }
         given.pop()
     }
@@ -307,11 +315,11 @@ impl PartialRules {
     fn group(&mut self, root: &Fields<'_, '_>, field: &Field) -> Option<Group> {
         let name = format!("groups.{}", field.key);
         let Some(table) = field.value.table() else {
-            root.report.error(field.at, &name, "should be a table", "give it at least `members`");
+            root.report.error(field.at, &name, "should be a table", "set at least `members`");
             return None;
         };
         if field.key.trim().is_empty() || field.key.chars().any(crate::domain::text::is_hidden) {
-            root.report.error(field.at, &name, "the name is empty or holds characters that cannot be seen", "give it another name");
+            root.report.error(field.at, &name, "the name is empty or has invisible characters", "give it another name");
         }
         let mut fields = Fields::new(root.report, table, name.clone());
         let namespace = super::server::namespace(&mut fields);
@@ -323,7 +331,7 @@ impl PartialRules {
         let mut seen: Vec<&ServerId> = vec![];
         for (member, node) in members.iter().zip(nodes) {
             if seen.contains(&&member.server) {
-                root.report.error(node.at, &fields.name("members"), format!("{:?} is there twice", member.server.as_str()), "");
+                root.report.error(node.at, &fields.name("members"), format!("{:?} is listed twice", member.server.as_str()), "");
             }
             seen.push(&member.server);
         }
@@ -338,7 +346,7 @@ impl PartialRules {
             return Some(Member { server: self.name(fields, node, "members", text, false), weight: 1 });
         }
         let Some(table) = node.table() else {
-            fields.wrong(node, "members", "the name of a server, or { server = \"…\", weight = 1 }");
+            fields.wrong_type(node, "members", "the name of a server, or { server = \"…\", weight = 1 }");
             return None;
         };
         let mut inner = Fields::new(fields.report, table, fields.name("members"));
@@ -346,13 +354,13 @@ impl PartialRules {
         if server.is_none() {
             fields.report.error(node.at, &fields.name("members"), "a member has no `server`", "write { server = \"…\", weight = 1 }");
         }
-        let weight = inner.whole("weight", 0, 1_000_000).unwrap_or(1);
+        let weight = inner.integer("weight", 0, 1_000_000).unwrap_or(1);
         inner.finish();
         Some(Member { server: server?, weight })
     }
 
     fn route(&mut self, fields: &mut Fields<'_, '_>, node: &Node) -> Option<Route> {
-        for (key, hint) in [("match", "say which tools it is for: match = \"db_*\""), ("to", "say where they go: to = \"NAME\"")] {
+        for (key, hint) in [("match", "select tools: match = \"db_*\""), ("to", "name the target: to = \"NAME\"")] {
             if fields.node(key).is_none() {
                 fields.report.error(node.at, "route", format!("has no `{key}`"), hint);
             }
@@ -363,7 +371,7 @@ impl PartialRules {
     }
 }
 
-/// A table of an array of tables, to be read.
+/// Starts reading a table of an array of tables.
 fn entry<'r, 'a>(root: &Fields<'r, 'a>, node: &'r Node, key: &'static str) -> Option<Fields<'r, 'a>> {
     match node.table() {
         Some(table) => Some(Fields::new(root.report, table, key)),
@@ -379,7 +387,7 @@ fn entry<'r, 'a>(root: &Fields<'r, 'a>, node: &'r Node, key: &'static str) -> Op
     }
 }
 
-/// `strategy` and, for a sticky one, `argument`.
+/// Reads `strategy` and, for a sticky one, `argument`.
 fn strategy(fields: &mut Fields<'_, '_>) -> Strategy {
     let words = ["round-robin", "random", "least-in-flight", "least-latency", "primary", "weighted", "sticky"];
     let choices: Vec<(&str, usize)> = words.iter().copied().zip(0..).collect();
@@ -387,7 +395,7 @@ fn strategy(fields: &mut Fields<'_, '_>) -> Strategy {
     let argument = fields.text("argument").map(str::to_owned);
     let sticky = chosen == Some(6);
     if let (Some(node), false) = (fields.node("argument"), sticky) {
-        fields.report.error(node.at, &fields.name("argument"), "has no meaning for this strategy", "it goes with strategy = \"sticky\"");
+        fields.report.error(node.at, &fields.name("argument"), "does not apply to this strategy", "use it with strategy = \"sticky\"");
     }
     match chosen {
         Some(1) => Strategy::Random,
@@ -414,8 +422,8 @@ fn cache(root: &mut Fields<'_, '_>) -> PartialCache {
         redis: redis(&mut inner),
         prefix: inner.text("prefix").map(str::to_owned),
         bytes: inner.count("bytes").map(|bytes| bytes as u64),
-        wait: inner.duration("wait", false),
-        pause: inner.duration("pause", false),
+        timeout: inner.duration("timeout"),
+        retry_interval: inner.duration("retry_interval"),
         place: place.map(|at| inner.report.place(at, "cache")),
     };
     let plain =
@@ -432,7 +440,7 @@ fn cache(root: &mut Fields<'_, '_>) -> PartialCache {
     cache
 }
 
-/// `redis`: an address, or several.
+/// Reads `redis`: an address or a list of them.
 fn redis(inner: &mut Fields<'_, '_>) -> Option<Vec<Secret>> {
     let node = inner.node("redis")?;
     let nodes = match &node.kind {
@@ -442,22 +450,27 @@ fn redis(inner: &mut Fields<'_, '_>) -> Option<Vec<Secret>> {
     let mut addresses = vec![];
     for node in nodes {
         let Some(text) = node.text() else {
-            inner.wrong(node, "redis", "an address, or a list of them");
+            inner.wrong_type(node, "redis", "an address, or a list of them");
             continue;
         };
         let address = inner.report.expand(node.at, "cache.redis", text);
         let known = REDIS.iter().any(|scheme| address.expose().starts_with(scheme));
-        // A missing variable was reported already.
+        // An unset variable was reported already.
         if !(known || address.interpolated() && address.expose().is_empty()) {
-            inner.report.error(node.at, "cache.redis", "is no address of a Redis", format!("it begins with one of {}", REDIS.join(", ")));
+            inner.report.error(
+                node.at,
+                "cache.redis",
+                "is not an address of a Redis",
+                format!("begin it with one of {}", REDIS.join(", ")),
+            );
         }
         addresses.push(address);
     }
     Some(addresses)
 }
 
-/// What is wrong at a place.
-fn say(place: ConfigError, message: impl Into<String>, hint: impl Into<String>) -> ConfigError {
+/// Returns an error at a position.
+fn error_at(place: ConfigError, message: impl Into<String>, hint: impl Into<String>) -> ConfigError {
     let hint = hint.into();
     let error = ConfigError { message: message.into(), ..place };
     if hint.is_empty() { error } else { error.hint(hint) }

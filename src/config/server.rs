@@ -1,4 +1,4 @@
-//! `[servers.NAME]`: one table becomes one specification.
+//! Server tables: reads `[servers.NAME]` into a [`ServerSpec`].
 
 use std::path::Path;
 
@@ -20,51 +20,51 @@ use crate::domain::{
 pub(super) struct Draft {
     pub spec: ServerSpec,
     pub rules: Rules,
-    /// Whether a variable could not be replaced, so that it cannot be used.
+    /// Whether a variable is unset, so that the server is unusable.
     pub unset: bool,
 }
 
 impl Draft {
-    /// The specification, with `defaults` where the table gave nothing.
+    /// Returns the specification, with `defaults` for missing settings.
     pub fn finish(&self, defaults: &Rules) -> ServerSpec {
         let mut spec = self.spec.clone();
-        self.rules.clone().over(defaults.clone()).apply(&mut spec);
+        self.rules.clone().merged_over(defaults.clone()).apply(&mut spec);
         spec
     }
 }
 
-/// What answers `roots/list`.
+/// The response to `roots/list`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RootsChoice {
     pub policy: AskPolicy,
     pub roots: Vec<Root>,
-    /// Texts of the roots that stand in the file as something else than their URI, by [`root_field`].
+    /// Source texts of the roots that are not written as their URI, by [`root_field`].
     pub written: Vec<(String, String)>,
 }
 
-/// The name under which the text of the root at `index` is noted.
+/// Returns the name under which the source text of the root at `index` is recorded.
 pub(super) fn root_field(index: usize) -> String {
     format!("roots.{index}")
 }
 
-/// A launch as read, with the texts that have no place in it.
+/// A transport as read, with the source texts of its fields.
 pub(super) struct Reached {
     pub launch: Transport,
     pub written: Vec<(String, String)>,
 }
 
-/// Reads one server by `body` and adds where it came from. `None` when its table is wrong.
+/// Reads one server with `body` and adds its origin. `None` when its table is invalid.
 pub(super) fn draft(report: &Report<'_>, field: &Field, body: impl FnOnce(&[Field]) -> Option<(ServerSpec, Rules)>) -> Option<Draft> {
     let name = field.key.as_str();
     let (read, faults, variables) = report.server(name, || {
         if name.trim().is_empty() || name.chars().any(is_hidden) {
-            report.error(field.at, "", "the name is empty or holds characters that cannot be seen", "give it another name");
+            report.error(field.at, "", "the name is empty or has invisible characters", "give it another name");
         }
         match field.value.table() {
             Some(table) => body(table),
             None => {
                 let message = format!("should be a table, not {}", field.value.kind_name());
-                report.error(field.value.at, "", message, "give it at least `command` or `url`");
+                report.error(field.value.at, "", message, "set at least `command` or `url`");
                 None
             }
         }
@@ -76,8 +76,7 @@ pub(super) fn draft(report: &Report<'_>, field: &Field, body: impl FnOnce(&[Fiel
     Some(Draft { spec, rules, unset: faults.variable })
 }
 
-/// Reads a `[servers.NAME]` table of our own format. `root` is the working directory of programs
-/// that name none.
+/// Reads a `[servers.NAME]` table of our own format. `root` is the default working directory of programs.
 pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) -> Option<Draft> {
     draft(report, field, |table| {
         let mut fields = Fields::new(report, table, "");
@@ -87,13 +86,18 @@ pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) ->
             (Some(_), None) => stdio(&mut fields, root),
             (None, Some(_)) => http(&mut fields),
             (Some(_), Some(at)) => {
-                report.error(at, "url", "stands beside `command`", "a server has either a `command` or a `url`");
+                report.error(at, "url", "is set together with `command`", "a server has either a `command` or a `url`");
                 None
             }
-            // The unknown key is reported below, and is enough.
-            (None, None) if fields.misspelt(&["command", "url"]) => None,
+            // The unknown key is reported below; one error is enough.
+            (None, None) if fields.has_misspelling_of(&["command", "url"]) => None,
             (None, None) => {
-                report.error(field.at, "", "has neither `command` nor `url`", "give it the program to start, or the address to connect to");
+                report.error(
+                    field.at,
+                    "",
+                    "has neither `command` nor `url`",
+                    "set `command` to the program to start, or `url` to the address of the server",
+                );
                 None
             }
         };
@@ -103,8 +107,8 @@ pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) ->
         {
             if let Some(given) = fields.field(key).filter(|_| http_key != is_http && reached.is_some()) {
                 let (other, message) =
-                    if http_key { ("url", "has no meaning for a program") } else { ("command", "has no meaning for an address") };
-                report.error(given.at, key, message, format!("`{key}` goes with `{other}`"));
+                    if http_key { ("url", "does not apply to a program") } else { ("command", "does not apply to an address") };
+                report.error(given.at, key, message, format!("use `{key}` with `{other}`"));
             }
         }
         let namespace = namespace(&mut fields);
@@ -146,7 +150,7 @@ pub(super) fn stdio(fields: &mut Fields<'_, '_>, root: Option<&Path>) -> Option<
     started(fields.report, at, Start { command, args, env, inherit_env, cwd }, root)
 }
 
-/// A program to be started, as read.
+/// Command line, environment and working directory, as read.
 pub(super) struct Start {
     pub command: Secret,
     pub args: Vec<Secret>,
@@ -155,23 +159,23 @@ pub(super) struct Start {
     pub cwd: Option<Secret>,
 }
 
-/// Checks a program to be started. `root` is its working directory when it names none.
+/// Validates a program to start. `root` is its default working directory.
 pub(super) fn started(report: &Report<'_>, at: usize, start: Start, root: Option<&Path>) -> Option<Reached> {
     let mut written = vec![];
     let exposed = start.command.expose();
     let program = report.tilde(exposed).map_or_else(|| exposed.to_owned(), |p| p.to_string_lossy().into_owned());
     if program.trim().is_empty() && !(start.command.interpolated() && report.unset()) {
-        report.error(at, "command", "is empty", "give it the program to start");
+        report.error(at, "command", "is empty", "name the program to start");
         return None;
     }
     for (what, value) in start.args.iter().map(|a| ("args", a)).chain(start.env.iter().map(|(_, v)| ("env", v))) {
         if value.expose().contains('\0') {
-            report.error(at, what, "holds a NUL character", "no program can be given that");
+            report.error(at, what, "has a NUL character", "remove it: the operating system does not allow it");
         }
     }
     for (name, _) in &start.env {
         if name.is_empty() || name.contains(['=', '\0']) {
-            report.error(at, "env", "holds a variable with an impossible name", "names are not empty and hold no `=`");
+            report.error(at, "env", "has a variable with an invalid name", "a name is not empty and has no `=`");
         }
     }
     note_written(&mut written, "command", &program, &start.command);
@@ -199,7 +203,7 @@ pub(super) fn http(fields: &mut Fields<'_, '_>) -> Option<Reached> {
     reached(fields.report, at, url, headers, socket)
 }
 
-/// Checks an address to be reached.
+/// Validates an endpoint.
 pub(super) fn reached(
     report: &Report<'_>,
     at: usize,
@@ -208,7 +212,7 @@ pub(super) fn reached(
     socket: Option<Secret>,
 ) -> Option<Reached> {
     let mut written = vec![];
-    // A missing variable was reported already.
+    // An unset variable was reported already.
     if let Err((message, hint)) = check_url(url.expose())
         && !(url.interpolated() && report.unset())
     {
@@ -216,9 +220,9 @@ pub(super) fn reached(
     }
     for (name, value) in &headers {
         if !is_header_name(name) {
-            report.error(at, "headers", "holds a name that no header can have", "names are letters, digits and -_.!#$%&'*+^`|~");
+            report.error(at, "headers", "has an invalid header name", "use letters, digits and -_.!#$%&'*+^`|~");
         } else if value.expose().chars().any(|c| c != '\t' && c.is_control()) {
-            report.error(at, "headers", format!("the value of `{name}` holds a control character"), "remove line ends from the value");
+            report.error(at, "headers", format!("the value of `{name}` has a control character"), "remove line breaks from the value");
         }
     }
     note_written(&mut written, "url", url.expose(), &url);
@@ -229,36 +233,36 @@ pub(super) fn reached(
     Some(Reached { launch: Transport::Http { url: url.expose().to_owned(), headers, socket: path }, written })
 }
 
-/// Notes the text of a field where it is not the value itself.
+/// Records the source text of a field if it differs from the value.
 fn note_written(written: &mut Vec<(String, String)>, field: &str, value: &str, secret: &Secret) {
     if value != secret.written() {
         written.push((field.to_owned(), secret.written().to_owned()));
     }
 }
 
-/// What is wrong with an endpoint: message and hint.
+/// Validates the URL of an endpoint. The error is a message and a hint.
 pub(super) fn check_url(url: &str) -> Result<(), (&'static str, &'static str)> {
-    let hint = "it looks like https://host/path";
+    let hint = "write it as https://host/path";
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
         return Err(("should begin with http:// or https://", hint));
     };
     if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(("holds spaces or control characters", hint));
+        return Err(("has spaces or control characters", hint));
     }
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     match host.rsplit('@').next() {
-        None | Some("") => Err(("names no host", hint)),
-        Some(host) if host.starts_with(':') => Err(("names no host", hint)),
+        None | Some("") => Err(("has no host", hint)),
+        Some(host) if host.starts_with(':') => Err(("has no host", hint)),
         Some(_) => Ok(()),
     }
 }
 
-/// RFC 9110, section 5.6.2: a token.
+/// Returns whether a name is a token (RFC 9110, section 5.6.2).
 fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// A string, number or boolean as text with its variables replaced.
+/// Reads a string, number or boolean as text and expands its variables.
 pub(super) fn scalar(fields: &Fields<'_, '_>, node: &Node, key: &str) -> Option<Secret> {
     match &node.kind {
         Kind::Text(text) => Some(fields.report.expand(node.at, &fields.name(key), text)),
@@ -266,13 +270,13 @@ pub(super) fn scalar(fields: &Fields<'_, '_>, node: &Node, key: &str) -> Option<
         Kind::Number(n) => Some(Secret::literal(n.as_str())),
         Kind::Bool(b) => Some(Secret::literal(b.to_string())),
         Kind::Null | Kind::Array(_) | Kind::Table(_) => {
-            fields.wrong(node, key, "a string");
+            fields.wrong_type(node, key, "a string");
             None
         }
     }
 }
 
-/// A table of strings, in the order of the file. A JSON `null` leaves its name out.
+/// Reads a table of strings, in the order of the file. Names with a JSON `null` are skipped.
 pub(super) fn pairs(fields: &mut Fields<'_, '_>, key: &'static str) -> Vec<(String, Secret)> {
     let table = fields.table(key).unwrap_or_default();
     let given = table.iter().filter(|f| !matches!(f.value.kind, Kind::Null));
@@ -288,7 +292,7 @@ pub(super) fn policy(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<A
         Kind::Text(text) if text.trim_start().starts_with('{') => match serde_json::from_str::<serde_json::Value>(text) {
             Ok(answer) => Some(AskPolicy::Fixed(Body::json(&answer))),
             Err(e) => {
-                let message = format!("the fixed answer is no JSON (column {})", e.column());
+                let message = format!("the fixed answer is not JSON (column {})", e.column());
                 fields.report.error(node.at, &fields.name(key), message, "write it as a table: { name = \"value\" }");
                 None
             }
@@ -326,7 +330,7 @@ pub(super) fn roots(fields: &mut Fields<'_, '_>) -> Option<RootsChoice> {
     }
 }
 
-/// A root, and its text where that is not the URI: it has variables, or depends on where the file or the home is.
+/// Reads a root, and its source text if that differs from the URI: it has variables, or depends on the file or the home.
 fn root(fields: &Fields<'_, '_>, item: &Node) -> Option<(Root, Option<String>)> {
     let uri_of = |text: &str, at: usize| {
         let text = fields.report.expand(at, &fields.name("roots"), text);
@@ -350,13 +354,13 @@ fn root(fields: &Fields<'_, '_>, item: &Node) -> Option<(Root, Option<String>)> 
             uri.map(|(uri, written)| (Root { uri, name }, written))
         }
         _ => {
-            fields.wrong(item, "roots", "a path or a table");
+            fields.wrong_type(item, "roots", "a path or a table");
             None
         }
     }
 }
 
-/// The `file://` URI of an absolute path (RFC 8089), other bytes than unreserved ones in percent form.
+/// Returns the `file://` URI of an absolute path (RFC 8089), percent-encoding all bytes that are not unreserved.
 pub(super) fn file_uri(path: &Path) -> String {
     let mut uri = String::from("file://");
     for byte in path.as_os_str().as_encoded_bytes() {

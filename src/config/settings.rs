@@ -1,4 +1,4 @@
-//! Settings of the program itself, and the defaults of all servers.
+//! Settings of the program, and the defaults of all servers.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,38 +16,38 @@ use crate::domain::{
     server::{Limits, ServerSpec, Timeouts},
 };
 
-/// Settings of the program itself.
+/// Settings of the program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Between namespace and tool in exposed names.
+    /// Separator between namespace and tool in exposed names.
     pub separator: String,
-    /// How much is kept in memory.
-    pub keep: Retention,
-    /// The console.
+    /// Limits of what is stored in memory.
+    pub retention: Retention,
+    /// Settings of the console.
     pub console: ConsoleSettings,
-    /// The user's keys, in the order of the files, the weakest first.
+    /// The user's key bindings, in the order of the files, lowest precedence first.
     pub keys: Vec<KeySetting>,
-    /// Workflow files, and folders of such, beside the `workflows` folders that are looked into anyway.
+    /// Workflow files and folders, in addition to the default `workflows` folders.
     pub workflows: Vec<PathBuf>,
-    /// How many calls the history keeps; 0 for none.
+    /// Most calls in the history; 0 disables it.
     pub history_calls: usize,
-    /// Whether the journal of runs is flushed to the disk before each request, so that it survives a power cut too.
+    /// Whether the journal of runs is flushed to the disk before each request, so that it survives a power cut.
     pub journal_flush: bool,
 }
 
-/// Calls that the history keeps when nothing is said.
+/// Default size of the history.
 const HISTORY_CALLS: usize = 10_000;
 
-/// A key of `[keys.CONTEXT]` and what it is to do. What the words mean is the console's business.
+/// A key binding of `[keys.CONTEXT]`. The console interprets its words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySetting {
-    /// Where it holds.
+    /// The context.
     pub context: String,
     /// The key or sequence, as written.
     pub keys: String,
     /// The action's name, or `none`.
     pub action: String,
-    /// Where it stands: an error without words.
+    /// Its position, as an error without a message.
     pub place: ConfigError,
 }
 
@@ -55,7 +55,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             separator: "_".into(),
-            keep: Retention::default(),
+            retention: Retention::default(),
             console: ConsoleSettings::default(),
             keys: vec![],
             workflows: vec![],
@@ -68,11 +68,11 @@ impl Default for Settings {
 /// Settings of the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleSettings {
-    /// Its colours.
+    /// Theme.
     pub theme: ThemeName,
-    /// Whether it takes the mouse.
+    /// Mouse support.
     pub mouse: bool,
-    /// Which calls are asked about before they are fired.
+    /// Calls that need a confirmation.
     pub confirm: ConfirmPolicy,
 }
 
@@ -96,15 +96,15 @@ pub enum ThemeName {
     Light,
     /// White on black, strong colours.
     Contrast,
-    /// The user's own, a file shaped like those in `assets/themes`.
+    /// A file in the format of those in `assets/themes`.
     File(PathBuf),
 }
 
-/// The settings that one file gives; what it leaves out comes from the layer below.
+/// The settings that one file sets; missing ones come from the layer below.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PartialSettings {
     separator: Option<String>,
-    keep: [Option<usize>; 5],
+    retention: [Option<usize>; 5],
     theme: Option<ThemeName>,
     mouse: Option<bool>,
     keys: Vec<KeySetting>,
@@ -112,15 +112,15 @@ pub(super) struct PartialSettings {
     workflows: Vec<PathBuf>,
     history_calls: Option<usize>,
     journal_flush: Option<bool>,
-    /// Where the tables and keys stand of which no project has a say.
+    /// Positions of the tables and keys that a project cannot set.
     personal: Vec<ConfigError>,
 }
 
-/// What a project's file does not choose: it is the user's, and would hold for the user's own servers too.
-const PERSONAL: [&str; 6] = ["separator", "keep", "history", "journal", "console", "keys"];
+/// Keys that a project cannot set, because they would also apply to the user's own servers.
+const PERSONAL: [&str; 6] = ["separator", "retention", "history", "journal", "console", "keys"];
 
 impl PartialSettings {
-    /// Reads `separator`, `workflows`, `[keep]`, `[history]`, `[journal]`, `[console]` and `[keys]`.
+    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[journal]`, `[console]` and `[keys]`.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialSettings {
         let separator = root.text("separator").map(str::to_owned);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -134,12 +134,12 @@ impl PartialSettings {
                 out.personal.push(root.report.place(field.at, key));
             }
         }
-        if let Some(mut keep) = root.inner("keep") {
-            out.keep = ["calls", "result_bytes", "frames", "frame_bytes", "logs"].map(|key| keep.count(key));
-            keep.finish();
+        if let Some(mut retention) = root.inner("retention") {
+            out.retention = ["calls", "result_bytes", "frames", "frame_bytes", "logs"].map(|key| retention.count(key));
+            retention.finish();
         }
         if let Some(mut history) = root.inner("history") {
-            out.history_calls = history.whole("calls", 0, 10_000_000).map(|calls| usize::try_from(calls).unwrap_or(usize::MAX));
+            out.history_calls = history.integer("calls", 0, 10_000_000).map(|calls| usize::try_from(calls).unwrap_or(usize::MAX));
             history.finish();
         }
         if let Some(mut journal) = root.inner("journal") {
@@ -169,31 +169,31 @@ impl PartialSettings {
         out
     }
 
-    /// Leaves of these settings what a project may choose: which workflow files there are. Everything else is how the
-    /// user wants the program to be, and much of it guards them: which calls are asked about, how tools are called (which
-    /// rules match by), what is remembered, which key answers a question. Gives what is not used.
-    pub fn of_project(&mut self) -> Vec<ConfigError> {
+    /// Drops the settings that a project cannot set, which is all of them but the workflow files. The others belong to the
+    /// user, and many protect the user: which calls need a confirmation, the exposed names (which rules match), what is
+    /// stored, which key answers a question. Returns errors for the dropped settings.
+    pub fn limit_to_project(&mut self) -> Vec<ConfigError> {
         let PartialSettings { workflows, personal, .. } = std::mem::take(self);
         self.workflows = workflows;
-        let unused = |place: ConfigError| ConfigError { message: "settings of the program are not taken from a project".into(), ..place };
+        let unused = |place: ConfigError| ConfigError { message: "a project cannot change settings of the program".into(), ..place };
         personal.into_iter().map(|place| unused(place).hint("put it into your own configuration file")).collect()
     }
 
-    /// What stands between a namespace and a tool's name.
+    /// Returns the separator between namespace and tool.
     pub fn separator(&self) -> String {
         self.separator.clone().unwrap_or_else(|| Settings::default().separator)
     }
 
-    /// Takes the paths of workflow files out of these settings.
+    /// Removes and returns the paths of workflow files.
     pub fn take_workflows(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.workflows)
     }
 
-    /// These settings where given, else `below`.
-    pub fn over(self, below: PartialSettings) -> PartialSettings {
-        let mut keep = below.keep;
-        for (kept, own) in keep.iter_mut().zip(self.keep) {
-            *kept = own.or(*kept);
+    /// Merges these settings over `below`.
+    pub fn merged_over(self, below: PartialSettings) -> PartialSettings {
+        let mut retention = below.retention;
+        for (value, own) in retention.iter_mut().zip(self.retention) {
+            *value = own.or(*value);
         }
         let mut keys = below.keys;
         keys.extend(self.keys);
@@ -208,22 +208,23 @@ impl PartialSettings {
             history_calls: self.history_calls.or(below.history_calls),
             journal_flush: self.journal_flush.or(below.journal_flush),
             separator: self.separator.or(below.separator),
-            keep,
+            retention,
             theme: self.theme.or(below.theme),
             mouse: self.mouse.or(below.mouse),
             confirm: self.confirm.or(below.confirm),
         }
     }
 
-    /// The settings, defaults where nothing was given.
+    /// Returns the settings, with defaults for missing ones.
     pub fn finish(self) -> Settings {
         let mut settings = Settings::default();
         if let Some(separator) = self.separator {
             settings.separator = separator;
         }
-        let keep = &mut settings.keep;
-        let places = [&mut keep.calls, &mut keep.result_bytes, &mut keep.frames, &mut keep.frame_bytes, &mut keep.logs];
-        for (place, given) in places.into_iter().zip(self.keep) {
+        let retention = &mut settings.retention;
+        let places =
+            [&mut retention.calls, &mut retention.result_bytes, &mut retention.frames, &mut retention.frame_bytes, &mut retention.logs];
+        for (place, given) in places.into_iter().zip(self.retention) {
             *place = given.unwrap_or(*place);
         }
         settings.console.theme = self.theme.unwrap_or_default();
@@ -237,7 +238,7 @@ impl PartialSettings {
     }
 }
 
-/// The name of a theme, or the path of a file with one.
+/// Reads the name of a theme or the path of a theme file.
 fn theme(console: &mut Fields<'_, '_>) -> Option<ThemeName> {
     let text = console.text("theme")?;
     if text.ends_with(".toml") {
@@ -250,27 +251,27 @@ fn theme(console: &mut Fields<'_, '_>) -> Option<ThemeName> {
     }
     let at = console.node("theme")?.at;
     let hint = match near_hint(text, words.into_iter()) {
-        near if near.is_empty() => "or a file of your own: theme = \"mine.toml\"".to_owned(),
+        near if near.is_empty() => "name one of them, or a file: theme = \"mine.toml\"".to_owned(),
         near => near,
     };
     console.report.error(at, "console.theme", format!("should be one of \"{}\"", words.join("\", \"")), hint);
     None
 }
 
-/// `[keys.CONTEXT]`: `"ctrl-q" = "quit"`, `"q" = "none"`.
+/// Reads `[keys.CONTEXT]`: `"ctrl-q" = "quit"`, `"q" = "none"`.
 fn keys(root: &mut Fields<'_, '_>) -> Vec<KeySetting> {
     let mut found = vec![];
     let report = root.report;
     for context in root.table("keys").unwrap_or_default() {
         let name = format!("keys.{}", context.key);
         let Some(bindings) = context.value.table() else {
-            report.error(context.at, &name, "should be a table of keys", format!("write [{name}] and under it \"ctrl-q\" = \"quit\""));
+            report.error(context.at, &name, "should be a table of keys", format!("write [{name}] and below it \"ctrl-q\" = \"quit\""));
             continue;
         };
         for binding in bindings {
             let name = format!("{name}.{}", binding.key);
             let Some(action) = binding.value.text() else {
-                report.error(binding.at, &name, "should be the name of an action in quotes", "\"none\" frees the key");
+                report.error(binding.at, &name, "should be the name of an action in quotes", "\"none\" unbinds the key");
                 continue;
             };
             let place = report.place(binding.at, &name);
@@ -280,10 +281,10 @@ fn keys(root: &mut Fields<'_, '_>) -> Vec<KeySetting> {
     found
 }
 
-/// Limits and policies as given for one server or, in `[defaults]`, for all.
+/// Limits and policies of one server or, in `[defaults]`, of all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
-    /// How calls are treated: what was given, in order.
+    /// Policy settings, in order.
     pub policy: PolicyPatch,
     pub timeouts: PartialTimeouts,
     pub limits: [Option<usize>; 4],
@@ -292,21 +293,21 @@ pub(super) struct Rules {
     pub roots: Option<RootsChoice>,
 }
 
-/// The time limits that were given.
+/// The timeouts that are set.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PartialTimeouts([Option<Duration>; 7]);
 
 impl PartialTimeouts {
-    /// `connect` and `call` only, as other clients' files give them.
+    /// Returns `connect` and `call` only, as in the files of other clients.
     pub fn connect_and_call(connect: Option<Duration>, call: Option<Duration>) -> PartialTimeouts {
         PartialTimeouts([connect, None, call, None, None, None, None])
     }
 }
 
 impl Rules {
-    /// Reads `timeouts`, `limits`, `elicitation`, `sampling`, `roots` and the tables of knobs of a table.
+    /// Reads `timeouts`, `limits`, `elicitation`, `sampling`, `roots` and the policy settings of a table.
     pub fn read(table: &mut Fields<'_, '_>) -> Rules {
-        let mut rules = Rules { policy: policy::knobs(table), ..Rules::default() };
+        let mut rules = Rules { policy: policy::settings(table), ..Rules::default() };
         if let Some(mut inner) = table.inner("timeouts") {
             let keys = [
                 ("connect", false),
@@ -317,8 +318,8 @@ impl Rules {
                 ("health", true),
                 ("stop", true),
             ];
-            rules.timeouts = PartialTimeouts(keys.map(|(key, zero)| inner.duration(key, zero)));
-            if let Some(attempt) = inner.duration("attempt", false) {
+            rules.timeouts = PartialTimeouts(keys.map(|(key, zero)| if zero { inner.duration_or_zero(key) } else { inner.duration(key) }));
+            if let Some(attempt) = inner.duration("attempt") {
                 rules.policy.set.push(Arc::new(PolicySetting::Attempt(Some(attempt))));
             }
             inner.finish();
@@ -333,8 +334,8 @@ impl Rules {
         rules
     }
 
-    /// These rules where given, else `below`.
-    pub fn over(self, below: Rules) -> Rules {
+    /// Merges these rules over `below`.
+    pub fn merged_over(self, below: Rules) -> Rules {
         let mut out = below;
         for (kept, own) in out.timeouts.0.iter_mut().zip(self.timeouts.0) {
             *kept = own.or(*kept);
@@ -351,7 +352,7 @@ impl Rules {
         }
     }
 
-    /// Puts what was given into a specification.
+    /// Applies these rules to a specification.
     pub fn apply(self, spec: &mut ServerSpec) {
         self.policy.apply(&mut spec.policy);
         let Timeouts { connect, probe, call, call_max, list, health, stop } = &mut spec.timeouts;

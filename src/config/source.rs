@@ -1,4 +1,4 @@
-//! A configuration file as a tree that knows its lines, whether it was TOML or JSON with comments.
+//! Syntax tree of a configuration file with positions, for TOML and JSON with comments.
 
 use std::{
     io::{ErrorKind, Read},
@@ -17,30 +17,30 @@ use crate::{
 /// Largest file that is read, in bytes. `~/.claude.json` grows to some megabytes.
 const LARGEST: u64 = 64 << 20;
 
-/// Largest file of a project that is read, in bytes: its configuration, files that it includes or names, and other
-/// programs' files in it.
+/// Largest file of a project that is read, in bytes: its configuration, files that it includes or names, and files of
+/// other clients in it.
 const LARGEST_OF_PROJECT: u64 = 4 << 20;
 
-/// Whose a file is, which says how it may be read.
+/// Owner of a file, which decides how it may be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Whose<'r> {
     /// The command line names it, so it may be a pipe.
     Named,
-    /// It is the user's own: a regular file, or a link to one.
+    /// It belongs to the user: a regular file, or a link to one.
     User,
-    /// It came with the project in this canonical folder: a regular file in that folder.
+    /// It belongs to the project in this canonical folder: a regular file in that folder.
     Project(&'r Path),
 }
 
-/// What is wrong with a file that cannot be read.
+/// Returns the error for an unreadable file.
 pub(super) fn unreadable(path: &Path, why: &Unreadable) -> ConfigError {
     let hint = match why {
         Unreadable::Io(error) if error.kind() == ErrorKind::NotFound => "check the path",
         Unreadable::Io(error) if error.kind() == ErrorKind::PermissionDenied => "check the file's permissions",
         Unreadable::Io(_) => "check the file",
         Unreadable::NotRegular => "name the file itself",
-        Unreadable::TooLarge(_) => "this is probably not the file that you meant",
-        Unreadable::Outside => "replace the link by the file itself",
+        Unreadable::TooLarge(_) => "check that this is the file you meant",
+        Unreadable::Outside => "replace the link with the file",
         Unreadable::NotText => "save it as UTF-8",
     };
     ConfigError::new(why.to_string()).in_file(path).hint(hint)
@@ -61,20 +61,20 @@ fn read_named(path: &Path) -> Result<String, Unreadable> {
 
 /// A file's text.
 pub(super) struct Source {
-    /// Where it was read.
+    /// Its path.
     pub path: PathBuf,
     /// Its text, without a byte order mark.
     pub text: String,
 }
 
-/// Which language a file is written in, judged by its content.
+/// Language of a file, detected by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Language {
     Toml,
     Json,
 }
 
-/// A value and where it starts.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub kind: Kind,
@@ -82,7 +82,7 @@ pub(super) struct Node {
     pub at: usize,
 }
 
-/// What a value is.
+/// Type and content of a value.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Null,
@@ -105,7 +105,7 @@ pub(super) struct Field {
 }
 
 impl Node {
-    /// The kind for people.
+    /// Returns the name of the type for messages.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
             Kind::Null => "null",
@@ -118,7 +118,7 @@ impl Node {
         }
     }
 
-    /// The fields of a table.
+    /// Returns the fields of a table.
     pub fn table(&self) -> Option<&[Field]> {
         match &self.kind {
             Kind::Table(fields) => Some(fields),
@@ -126,12 +126,12 @@ impl Node {
         }
     }
 
-    /// The value of a key of a table; of the last one when JSON repeats it.
+    /// Returns the value of a key of a table; the last one if JSON repeats the key.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.table()?.iter().rev().find(|f| f.key == key).map(|f| &f.value)
     }
 
-    /// The string.
+    /// Returns the string.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Text(text) => Some(text),
@@ -139,7 +139,7 @@ impl Node {
         }
     }
 
-    /// The value as JSON.
+    /// Converts the value to JSON.
     pub fn json(&self) -> serde_json::Value {
         use serde_json::Value;
         match &self.kind {
@@ -155,7 +155,7 @@ impl Node {
 }
 
 impl Source {
-    /// Reads a file. What is allowed depends on whose it is; a pipe is read only when the user named it.
+    /// Reads a file under the rules for its owner. A pipe is read only when the user named it.
     pub fn read(path: &Path, whose: Whose<'_>) -> Result<Source, (ErrorKind, ConfigError)> {
         let text = match whose {
             Whose::Named => read_named(path),
@@ -165,14 +165,14 @@ impl Source {
         text.map(|text| Source::new(path, text)).map_err(|why| (why.kind(), unreadable(path, &why)))
     }
 
-    /// A text that stands in `path`.
+    /// Returns a source with the text of `path`.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Source {
         let text: String = text.into();
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         Source { path: path.into(), text }
     }
 
-    /// Line and column (in characters) of a byte offset, both counted from 1.
+    /// Returns line and column (in characters) of a byte offset, both counted from 1.
     pub fn place(&self, at: usize) -> (u32, u32) {
         let before = self.text.get(..at).unwrap_or(&self.text);
         let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
@@ -180,14 +180,13 @@ impl Source {
         (line as u32, column as u32)
     }
 
-    /// An error at a byte offset.
+    /// Returns an error at a byte offset.
     pub fn error(&self, at: usize, message: impl Into<String>) -> ConfigError {
         let (line, column) = self.place(at);
         ConfigError { line: Some(line), column: Some(column), ..ConfigError::new(message).in_file(&self.path) }
     }
 
-    /// The language that the text is written in. JSON objects begin with a brace or a `/` comment,
-    /// TOML never does.
+    /// Detects the language. JSON objects begin with a brace or a `/` comment, TOML never does.
     pub fn language(&self) -> Language {
         match self.text.trim_start().as_bytes().first() {
             Some(b'{' | b'/') => Language::Json,
@@ -195,7 +194,7 @@ impl Source {
         }
     }
 
-    /// Parses the text. A broken file gives all errors that its parser finds.
+    /// Parses the text. Fails with all errors that the parser finds.
     pub fn parse(&self) -> Result<Node, Vec<ConfigError>> {
         match self.language() {
             Language::Toml => self.parse_toml(),
@@ -206,7 +205,7 @@ impl Source {
     fn parse_toml(&self) -> Result<Node, Vec<ConfigError>> {
         if let Some(at) = nesting::deep_toml(&self.text) {
             let message = format!("tables and arrays are nested more than {} deep", nesting::TOML);
-            return Err(vec![self.error(at, message).hint("write it flatter")]);
+            return Err(vec![self.error(at, message).hint("reduce the nesting")]);
         }
         let (table, errors) = DeTable::parse_recoverable(&self.text);
         if errors.is_empty() {
@@ -233,7 +232,7 @@ impl Source {
             .map_err(|e| self.error(e.range().start, e.kind().to_string()).hint("this is not valid JSON"))?;
         match parsed.value {
             Some(ast::Value::Object(object)) => Ok(json_value(ast::Value::Object(object))),
-            _ => Err(self.error(0, "holds no JSON object").hint("the file should look like {\"mcpServers\": {…}}")),
+            _ => Err(self.error(0, "has no JSON object").hint("the file should look like {\"mcpServers\": {…}}")),
         }
     }
 }

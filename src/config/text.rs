@@ -1,8 +1,8 @@
-//! `${VAR}` in configured text.
+//! Expansion of variables (`${VAR}`) in configured text.
 //!
-//! `${VAR}` and `${VAR:-default}` (the default holds when the variable is unset or empty, as in a
+//! `${VAR}` and `${VAR:-default}` (the default is used when the variable is unset or empty, as in a
 //! shell), `${env:VAR}` as VS Code and Cursor write it, `$$` for a dollar sign. A dollar sign before
-//! anything else is itself.
+//! anything else is literal.
 
 use std::{collections::HashMap, ffi::OsString, fmt};
 
@@ -25,18 +25,18 @@ impl Env {
         Env(vars.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()))).collect())
     }
 
-    /// The variable's value; `None` when it is unset or no UTF-8.
+    /// Returns the value of a variable; `None` when it is unset or not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_deref()
     }
 
-    /// The secrets in the variables whose names sound secret.
+    /// Returns the values of variables with secret-sounding names.
     pub fn secrets(&self) -> Vec<Secret> {
         let named = self.0.iter().filter(|(name, _)| looks_secret(name));
         named.filter_map(|(name, value)| Some(rule::of_value(name, value.as_deref()?))).flatten().collect()
     }
 
-    /// The variable's value unless it is empty.
+    /// Returns the value of a variable unless it is empty.
     pub fn non_empty(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
     }
@@ -54,25 +54,25 @@ impl fmt::Debug for Env {
     }
 }
 
-/// A text after interpolation.
+/// A text after expansion.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Expanded {
-    /// The value in use and the text in the file; a literal when no variable stands in it.
+    /// The value and the text in the file; a literal when the text has no variable.
     pub secret: Secret,
     /// Values of variables that count as secret.
     pub variables: Vec<Secret>,
 }
 
-/// Why a text could not be interpolated: message and hint.
+/// Why a text could not be expanded: message and hint.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unexpandable {
     pub message: String,
     pub hint: String,
-    /// What remains when the missing variables are left empty.
+    /// The text with unset variables left empty.
     pub rest: Secret,
 }
 
-/// Replaces the variables of `text`.
+/// Expands the variables of `text`.
 pub(super) fn expand(text: &str, env: &Env) -> Result<Expanded, Unexpandable> {
     let mut value = String::with_capacity(text.len());
     let mut variables = Vec::new();
@@ -117,7 +117,7 @@ pub(super) fn expand(text: &str, env: &Env) -> Result<Expanded, Unexpandable> {
     }
 }
 
-/// The value of what stands between the braces.
+/// Returns the value of the expression between the braces.
 fn lookup<'t>(inside: &'t str, env: &'t Env) -> Result<(&'t str, &'t str), (String, String)> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -125,19 +125,19 @@ fn lookup<'t>(inside: &'t str, env: &'t Env) -> Result<(&'t str, &'t str), (Stri
     };
     let name = name.strip_prefix("env:").unwrap_or(name);
     if let Some((kind @ ("input" | "command" | "config"), _)) = name.split_once(':') {
-        let message = format!("`${{{kind}:…}}` is filled in by the editor, which is not running here");
+        let message = format!("`${{{kind}:…}}` is a variable of the editor and unknown here");
         return Err((message, "set an environment variable and write ${VAR} instead".into()));
     }
     if !is_name(name) {
-        return Err(("`${…}` holds no variable name".into(), "write ${VAR}, ${VAR:-default}, or $$ for a dollar sign".into()));
+        return Err(("`${…}` has no variable name".into(), "write ${VAR}, ${VAR:-default}, or $$ for a dollar sign".into()));
     }
     if default.is_some_and(|d| d.contains("${")) {
-        return Err((format!("the default of `${{{name}}}` holds another variable"), "defaults are plain text".into()));
+        return Err((format!("the default of `${{{name}}}` contains another variable"), "write a default without variables".into()));
     }
     match (env.0.get(name), default) {
         (Some(Some(value)), Some(default)) if value.is_empty() => Ok((name, default)),
         (Some(Some(value)), _) => Ok((name, value)),
-        (Some(None), _) => Err((format!("the environment variable `{name}` is not UTF-8 text"), format!("set {name} to text"))),
+        (Some(None), _) => Err((format!("the environment variable `{name}` is not UTF-8 text"), format!("set {name} to UTF-8 text"))),
         (None, Some(default)) => Ok((name, default)),
         (None, None) => {
             let hint = format!("set {name} before starting, or write ${{{name}:-default}}");
@@ -150,29 +150,29 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.as_bytes()[0].is_ascii_digit() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Text that interpolation gives back as `text`.
+/// Escapes `text` so that expansion returns it unchanged.
 pub(super) fn escape(text: &str) -> String {
     text.replace('$', "$$")
 }
 
-/// A value as it would be written in our own file.
+/// Returns a value as written in our own file.
 pub(super) fn written(secret: &Secret) -> String {
     if secret.interpolated() { secret.written().to_owned() } else { escape(secret.expose()) }
 }
 
-/// How another client treats dollar signs.
+/// How another client writes variables.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dialect {
-    /// Whether `${VAR}` is replaced at all.
+    /// Whether `${VAR}` is expanded.
     pub braces: bool,
-    /// Whether `$VAR` is, too (Gemini CLI).
+    /// Whether `$VAR` is expanded too (Gemini CLI).
     pub bare: bool,
     /// The editor's own variables (`workspaceFolder`, `userHome`) and their values.
     pub known: Vec<(&'static str, String)>,
 }
 
 impl Dialect {
-    /// The text as it would be written in our own file.
+    /// Translates a text into the syntax of our own file.
     pub fn native(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -186,7 +186,7 @@ impl Dialect {
         out + rest
     }
 
-    /// What stands for the dollar sign that `from` begins with, and how much of `from` that covers.
+    /// Translates the dollar sign at the start of `from`; returns the translation and the length of `from` that it replaces.
     fn piece(&self, from: &str) -> (String, usize) {
         let literal = ("$$".to_owned(), 1);
         let inside = from.strip_prefix("${").and_then(|r| r.split_once('}')).map(|(inside, _)| inside);
@@ -249,8 +249,8 @@ mod tests {
             ("${A", "`${` without `}`"),
             ("${}", "no variable name"),
             ("${1A}", "no variable name"),
-            ("${A:-${EMPTY}}", "holds another variable"),
-            ("${input:token}", "filled in by the editor"),
+            ("${A:-${EMPTY}}", "contains another variable"),
+            ("${input:token}", "variable of the editor"),
         ] {
             let fault = expand(text, &env()).unwrap_err();
             assert!(fault.message.contains(message), "{text}: {fault:?}");

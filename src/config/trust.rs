@@ -1,7 +1,7 @@
-//! What a project wants started is held back until its user agreed to exactly that.
+//! Approval of projects: withholds the servers and workflows of a project until the user approves exactly these.
 //!
-//! An approval is the SHA-256 of everything that would be started or contacted, as it stands in the
-//! files. A project that changes one byte of it asks again; a rotated token changes nothing.
+//! An approval is the SHA-256 of everything that would be started or contacted, as written in the files. Changing one byte
+//! of it requires a new approval; rotating a token in a variable does not.
 
 use std::{
     collections::BTreeMap,
@@ -35,13 +35,13 @@ pub struct PendingApproval {
     pub path: PathBuf,
     /// The file in it that was read.
     pub file: PathBuf,
-    /// What an approval is given for: the servers as in [`launch_hash`], and the files that go with them.
+    /// Hash of what an approval covers: the servers as in [`launch_hash`], and their files.
     pub hash: String,
-    /// The servers that are held back.
+    /// The withheld servers.
     pub servers: Vec<ServerSpec>,
-    /// The names of the workflows that are held back, without `project/`.
+    /// The names of the withheld workflows, without `project/`.
     pub workflows: Vec<String>,
-    /// What would be started, contacted or run, for people: whole, in harmless characters.
+    /// Description of what would be started, contacted or run: complete, without control characters.
     pub lines: Vec<String>,
     /// The hash of the servers alone.
     pub(super) launches: String,
@@ -49,17 +49,17 @@ pub struct PendingApproval {
     pub(super) parts: Parts,
 }
 
-/// The text of a field as it stands in the file, where that is not its value.
+/// Returns the source text of a field if it differs from the value.
 fn written<'s>(spec: &'s ServerSpec, field: &str) -> Option<&'s str> {
     spec.origin.written.iter().find(|(name, _)| name == field).map(|(_, text)| text.as_str())
 }
 
-/// The value of a launch field as it stands in the file.
+/// Returns a field of the transport as written in the file.
 fn as_written<'s>(spec: &'s ServerSpec, field: &str, value: &'s str) -> &'s str {
     written(spec, field).unwrap_or(value)
 }
 
-/// A configured value as it stands in the file, told apart from a literal that only looks like it.
+/// Returns a configured value as written in the file, in a form that no literal can imitate.
 fn canonical(secret: &Secret) -> Value {
     json!(text::written(secret))
 }
@@ -76,7 +76,7 @@ fn canonical_policy(policy: &AskPolicy) -> Value {
     }
 }
 
-/// The folders that a server is told of. Texts and URIs are told apart, since one could look like the other.
+/// Returns the roots of a server. Source texts and URIs are distinguished, because one could look like the other.
 fn canonical_roots(spec: &ServerSpec) -> Value {
     if spec.roots.is_empty() {
         return canonical_policy(&spec.roots_policy);
@@ -88,7 +88,7 @@ fn canonical_roots(spec: &ServerSpec) -> Value {
     spec.roots.iter().enumerate().map(form).collect()
 }
 
-/// What would be started or contacted for one server, in canonical form, without its name.
+/// Returns what would be started or contacted for one server, in canonical form, without its name.
 fn launch_form(spec: &ServerSpec) -> Value {
     let launch = match &spec.launch {
         Transport::Stdio { command, args, env, inherit_env, cwd } => {
@@ -118,17 +118,17 @@ fn launch_form(spec: &ServerSpec) -> Value {
         "sampling": canonical_policy(&spec.sampling),
         "roots": canonical_roots(spec),
     });
-    if let Some(file) = env_file::of(spec) {
-        // With what it holds: a variable can make any program run another.
+    if let Some(file) = env_file::of_server(spec) {
+        // With the digest of its content: a variable can make any program run another.
         form["env_file"] = json!([file.file, file.digest]);
     }
     form
 }
 
-/// SHA-256 in hexadecimal over everything that `specs` would start or contact.
+/// Returns the SHA-256 in hexadecimal of everything that `specs` would start or contact.
 ///
-/// Covers names, commands, arguments, environment, folders, addresses, headers and sockets as they
-/// stand in the files (variables not replaced), and what is told, answered or believed without asking.
+/// Covers names, commands, arguments, environment, folders, addresses, headers and sockets as written in the files
+/// (variables not expanded), and roots, fixed responses and trust.
 /// The order of the servers does not matter.
 pub fn launch_hash(specs: &[ServerSpec]) -> String {
     let mut forms: Vec<String> = specs.iter().map(|spec| json!([spec.id.as_str(), launch_form(spec)]).to_string()).collect();
@@ -142,8 +142,8 @@ pub fn launch_hash(specs: &[ServerSpec]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// As [`launch_hash`], with the files of the project that the approval covers: workflows, test files, scripts. Without any
-/// it is the same hash, so that earlier approvals hold.
+/// Like [`launch_hash`], with the files of the project that the approval covers: workflows, test files, scripts. Without
+/// any it is the same hash, so that earlier approvals remain valid.
 pub(super) fn project_hash(specs: &[ServerSpec], parts: &Parts) -> String {
     let launches = launch_hash(specs);
     if parts.is_empty() {
@@ -161,13 +161,13 @@ pub(super) fn project_hash(specs: &[ServerSpec], parts: &Parts) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether two servers of the same name are started or contacted alike.
+/// Returns whether two servers of the same name have the same launch form.
 pub(super) fn same_launch(one: &ServerSpec, other: &ServerSpec) -> bool {
     launch_form(one) == launch_form(other)
 }
 
-/// What `specs` would start or contact, for people: every argument and address whole, as it stands in
-/// the file, in harmless characters. Only opaque literals under secret-sounding names are masked.
+/// Describes what `specs` would start or contact: every argument and address in full, as written in the file, without
+/// control characters. Only opaque literals under secret-sounding names are masked.
 pub fn launch_lines(specs: &[ServerSpec]) -> Vec<String> {
     specs.iter().flat_map(lines_of).map(|line| visible(&line).into_owned()).collect()
 }
@@ -186,12 +186,12 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
             if let Some(cwd) = cwd {
                 lines.push(format!("    in {}", quote(&cwd.to_string_lossy())));
             }
-            let file = env_file::of(spec);
+            let file = env_file::of_server(spec);
             let from_file = |name: &str| file.as_ref().is_some_and(|file| file.names.contains(&name));
             let given = env.iter().filter(|(name, _)| !from_file(name));
-            lines.extend(given.map(|(name, value)| format!("    with {name}={}", quote(shown(name, value)))));
+            lines.extend(given.map(|(name, value)| format!("    with {name}={}", quote(masked_text(name, value)))));
             if let Some(file) = &file {
-                let names = if file.digest.is_some() { file.names.join(", ") } else { "it cannot be read now".into() };
+                let names = if file.digest.is_some() { file.names.join(", ") } else { "the file is unreadable".into() };
                 lines.push(format!("    with the variables of the file {}: {names}", quote(file.file)));
             }
             if *inherit_env {
@@ -199,16 +199,16 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
             }
         }
         Transport::Http { url, headers, socket } => {
-            // Host and path are what is approved; credentials within the address are the user's or the project's own.
+            // Host and path are approved; credentials within the address are the user's or the project's.
             lines.push(format!("{}{off}: {}", spec.id, rule::masked_url(as_written(spec, "url", url), MASK)));
             if let Some(socket) = socket {
                 lines.push(format!("    over {}", quote(&socket.to_string_lossy())));
             }
-            lines.extend(headers.iter().map(|(name, value)| format!("    with {name}: {}", shown(name, value))));
+            lines.extend(headers.iter().map(|(name, value)| format!("    with {name}: {}", masked_text(name, value))));
         }
     }
     for (index, root) in spec.roots.iter().enumerate() {
-        lines.push(format!("    is told of the folder {}", quote(as_written(spec, &root_field(index), &root.uri))));
+        lines.push(format!("    gets the root {}", quote(as_written(spec, &root_field(index), &root.uri))));
     }
     for (what, policy) in [("elicitation", &spec.elicitation), ("sampling", &spec.sampling)] {
         if let AskPolicy::Fixed(answer) = policy {
@@ -216,33 +216,33 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
         }
     }
     if spec.trusted {
-        lines.push("    its hints about its tools are believed".into());
+        lines.push("    its tool annotations are trusted".into());
     }
     lines
 }
 
-/// A value as it stands in the file. A literal under a secret-sounding name is masked, unless it could
-/// be a path or a command: those must be seen before they are approved.
-fn shown<'s>(name: &str, value: &'s Secret) -> &'s str {
+/// Returns a value as written in the file. A literal under a secret-sounding name is masked, unless it could be a path or a
+/// command: those must be visible in the approval.
+fn masked_text<'s>(name: &str, value: &'s Secret) -> &'s str {
     let opaque = !value.interpolated() && !value.expose().contains(|c: char| c == '/' || c == '\\' || c.is_whitespace());
     let bearer = !value.interpolated() && name.eq_ignore_ascii_case("authorization");
     if looks_secret(name) && (opaque || bearer) { MASK } else { value.written() }
 }
 
-/// The approvals given so far.
+/// All approvals.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Approvals(BTreeMap<String, String>);
 
 impl Approvals {
-    /// Where they are kept.
+    /// Returns the path of their file.
     pub fn file(state_dir: &Path) -> PathBuf {
         state_dir.join("approvals.json")
     }
 
-    /// Reads them; none when there is no file.
+    /// Reads the approvals; empty when there is no file.
     pub fn read(state_dir: &Path) -> Result<Approvals, ConfigError> {
         let file = Self::file(state_dir);
-        let hint = "move it away, then approve again";
+        let hint = "move the file away, then approve again";
         let damaged = || ConfigError::new("is damaged").in_file(&file).hint(hint);
         let text = private::read(&file).map_err(|e| ConfigError::new(format!("cannot be used: {e}")).in_file(&file).hint(hint))?;
         let Some(text) = text else { return Ok(Self::default()) };
@@ -251,7 +251,7 @@ impl Approvals {
         serde_json::from_value(approved).map(Approvals).map_err(|_| damaged())
     }
 
-    /// Whether exactly this was approved for the project.
+    /// Returns whether this hash was approved for the project.
     pub fn hold(&self, project: &Path, hash: &str) -> bool {
         self.0.get(&key(project)).is_some_and(|approved| approved == hash)
     }
@@ -261,8 +261,8 @@ fn key(project: &Path) -> String {
     project.to_str().map_or_else(|| file_uri(project), str::to_owned)
 }
 
-/// Renews the approval of a project after Switchboard itself wrote one of its workflow files for the user, if nothing else
-/// has changed. Gives whether it did; otherwise the project asks again.
+/// Renews the approval of a project after Switchboard wrote one of its workflow files for the user, if nothing else has
+/// changed. Returns whether it was renewed; otherwise the project needs a new approval.
 pub fn approve_written(before: &Loaded, after: &Loaded, path: &Path, text: &str, state_dir: &Path) -> bool {
     let (Some(approved), Some(now)) = (&before.approved, &after.pending) else { return false };
     let mut expected = approved.parts.clone();
@@ -273,16 +273,16 @@ pub fn approve_written(before: &Loaded, after: &Loaded, path: &Path, text: &str,
     same && approve(now, state_dir).is_ok()
 }
 
-/// Remembers that the user agreed to what `pending` would start, until it changes.
+/// Stores the approval of `pending`, which is valid until the project changes.
 ///
-/// Kept in `approvals.json` (mode 0600) in `state_dir` (mode 0700). Fails when these cannot be
-/// written or are symbolic links.
+/// Written to `approvals.json` (mode 0600) in `state_dir` (mode 0700). Fails when these cannot be written or are symbolic
+/// links.
 pub fn approve(pending: &PendingApproval, state_dir: &Path) -> Result<(), ConfigError> {
     let fail = |e: std::io::Error| {
-        ConfigError::new(format!("the approval cannot be kept: {e}")).in_file(state_dir).hint("check the folder and its owner")
+        ConfigError::new(format!("the approval cannot be stored: {e}")).in_file(state_dir).hint("check the folder's owner and permissions")
     };
     private::folder(state_dir).map_err(fail)?;
-    // Two approvals at the same moment must both be kept.
+    // Two simultaneous approvals must both be stored.
     let lock = File::open(state_dir).map_err(fail)?;
     lock.lock().map_err(fail)?;
     let mut approvals = Approvals::read(state_dir)?;

@@ -1,7 +1,7 @@
-//! Live reload: sees that a file of the configuration changed, reads all of it again, hands it on.
+//! Live reload: watches the files of the configuration, reloads all of them after a change and sends the result.
 //!
-//! Folders are watched, not files, since editors replace files and deployments swap links. What counts
-//! is the content: an event that changed no byte of any file is passed over.
+//! Folders are watched instead of files, because editors replace files and deployments swap links. Events that change no
+//! byte of any file are ignored.
 
 use std::{
     collections::BTreeMap,
@@ -24,42 +24,42 @@ use super::{
 };
 use crate::files::{self, Allowed};
 
-/// How long nothing must happen before the files are read.
+/// Quiet time before the files are read.
 const QUIET: Duration = Duration::from_millis(200);
-/// How long that may put off the reading at most.
+/// Longest delay of the reading by further events.
 const LATEST: Duration = Duration::from_secs(2);
-/// Pause between looks where the system cannot tell of changes.
+/// Polling interval where the system cannot report changes.
 const POLL: Duration = Duration::from_secs(2);
-/// Largest file that is looked at, in bytes; the largest that is read as configuration.
+/// Largest file that is hashed, in bytes; the limit of configuration files.
 const LARGEST: u64 = 64 << 20;
-/// Names of a folder that are looked at.
+/// Most names of a folder that are hashed.
 const MOST_NAMES: usize = 20_000;
-/// Reloads that may wait for their receiver.
+/// Capacity of the channel of reloads.
 const WAITING: usize = 4;
 
-/// What came of a change.
+/// Result of a reload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reload {
-    /// The configuration as it is now.
+    /// The new configuration.
     Loaded(Box<Loaded>),
-    /// It cannot be understood; whoever receives this keeps what it has.
+    /// The configuration has errors; the receiver continues with its current one.
     Broken(Vec<ConfigError>),
 }
 
-/// Watches the files of a configuration and sends what every change makes of it.
+/// Watches the files of a configuration and sends the result of each reload.
 ///
-/// `current` is what the caller has; changes that make no difference to it are not sent. Must be called
-/// within a tokio runtime. Ends when the receiver is dropped.
+/// `current` is the caller's configuration; a reload that equals it is not sent. Must be called within a tokio runtime. Ends
+/// when the receiver is dropped.
 pub fn watch(options: LoadOptions, current: Option<Loaded>) -> mpsc::Receiver<Reload> {
-    start(options, current, true, POLL)
+    start(options, current, Detection::Events, POLL)
 }
 
-fn start(options: LoadOptions, current: Option<Loaded>, events: bool, poll: Duration) -> mpsc::Receiver<Reload> {
+fn start(options: LoadOptions, current: Option<Loaded>, detection: Detection, poll: Duration) -> mpsc::Receiver<Reload> {
     let (sender, receiver) = mpsc::channel(WAITING);
     let mut watching = Watching {
         options: Arc::new(options),
         last: current.map(|loaded| Reload::Loaded(Box::new(loaded))),
-        folders: Folders::new(events),
+        folders: Folders::new(detection),
         prints: Prints::new(),
         poll,
     };
@@ -72,17 +72,17 @@ fn start(options: LoadOptions, current: Option<Loaded>, events: bool, poll: Dura
     receiver
 }
 
-/// Watches folders that need not exist yet; tells whenever something in them may have changed.
+/// Watches folders, which need not exist yet, and sends a message when something in them may have changed.
 ///
 /// Must be called within a tokio runtime. Ends when the receiver is dropped.
 pub fn watch_folders(folders: Vec<PathBuf>) -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let files: Vec<PathBuf> = folders.iter().map(|folder| folder.join("any")).collect();
-        let mut watched = Folders::new(true);
+        let mut watched = Folders::new(Detection::Events);
         let follow = async {
             loop {
-                // Always, since a folder may have appeared.
+                // Always, because a folder may have appeared.
                 watched.cover(files.iter());
                 changed(&watched, POLL).await;
                 if sender.send(()).await.is_err() {
@@ -98,7 +98,7 @@ pub fn watch_folders(folders: Vec<PathBuf>) -> mpsc::Receiver<()> {
     receiver
 }
 
-/// Digest of each file's content; nothing for a file that cannot be read.
+/// Digest of each file's content; `None` for an unreadable file.
 type Prints = BTreeMap<PathBuf, Option<[u8; 32]>>;
 
 struct Watching {
@@ -123,19 +123,19 @@ impl Watching {
         }
     }
 
-    /// Waits until something may have changed, and then until nothing happens any more.
+    /// Waits for a possible change, and then for the quiet time.
     async fn change(&self) {
         changed(&self.folders, self.poll).await;
     }
 
-    /// Reads everything if a file changed. The inner `None`: there is nothing to tell. The outer: the
-    /// runtime goes away.
+    /// Reloads the configuration if a file changed. The inner `None` means no change; the outer, that the runtime is
+    /// shutting down.
     async fn look(&mut self) -> Option<Option<Reload>> {
         let options = self.options.clone();
         let before = std::mem::take(&mut self.prints);
         let (prints, result) = tokio::task::spawn_blocking(move || look(&options, before)).await.ok()?;
         self.prints = prints;
-        // Always, since a folder may have appeared without any of its files.
+        // Always, because a folder may have appeared without any of its files.
         self.folders.cover(self.prints.keys());
         let reload = match result {
             None => return Some(None),
@@ -150,10 +150,10 @@ impl Watching {
     }
 }
 
-/// Waits until something in the folders may have changed, and then until nothing happens any more.
+/// Waits for a possible change in the folders, and then for the quiet time.
 async fn changed(folders: &Folders, poll: Duration) {
     if !folders.complete {
-        // Some folder cannot be watched: look at the files themselves.
+        // A folder cannot be watched: poll the files.
         let _ = timeout(poll, folders.changed.notified()).await;
         return;
     }
@@ -167,7 +167,7 @@ async fn changed(folders: &Folders, poll: Duration) {
     }
 }
 
-/// Reads the configuration if a file is not as in `before`.
+/// Reads the configuration if a file differs from `before`.
 fn look(options: &LoadOptions, before: Prints) -> (Prints, Option<Result<Loaded, Vec<ConfigError>>>) {
     let mut now = prints(before.keys());
     if !before.is_empty() && now == before {
@@ -180,7 +180,7 @@ fn look(options: &LoadOptions, before: Prints) -> (Prints, Option<Result<Loaded,
             now.retain(|path, _| files.contains(path));
             return (now, Some(result));
         }
-        // A print must be older than what was read, or a change between the two would go unseen.
+        // The digests are taken before the files are read, so that a change in between is detected.
         now = prints(files.iter());
     }
 }
@@ -189,7 +189,7 @@ fn prints<'p>(files: impl Iterator<Item = &'p PathBuf>) -> Prints {
     files.map(|path| (path.clone(), print(path))).collect()
 }
 
-/// A digest of what a file holds, or of the names in a folder: both may be what a configuration depends on.
+/// Returns the digest of a file's content or of the names in a folder: a configuration can depend on both.
 fn print(path: &Path) -> Option<[u8; 32]> {
     if path.is_dir() {
         let names = std::fs::read_dir(path).ok()?.take(MOST_NAMES).flatten().map(|entry| entry.file_name());
@@ -202,30 +202,40 @@ fn print(path: &Path) -> Option<[u8; 32]> {
         }
         return Some(hash.finalize().into());
     }
-    // What is larger is not read as configuration either. Neither are pipes: reading one would wait.
+    // Larger files are not read as configuration either. Neither are pipes: reading one would block.
     let bytes = files::read(path, Allowed { bytes: LARGEST, within: None }).ok()?;
     Some(Sha256::digest(&bytes).into())
 }
 
-/// The folders that are watched.
+/// How changes are detected.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detection {
+    /// By events of the file system, and by polling where there are none.
+    Events,
+    /// By polling only, for tests.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests poll everywhere"))]
+    Polling,
+}
+
+/// The watched folders.
 struct Folders {
     watcher: Option<RecommendedWatcher>,
     /// With device and inode: a folder can be replaced by another of the same name.
     watched: BTreeMap<PathBuf, (u64, u64)>,
-    /// Told of every event; events that come while nobody waits are one.
+    /// Notified of every event; events without a waiter are merged into one.
     changed: Arc<Notify>,
-    /// Whether every folder that matters is watched.
+    /// Whether every relevant folder is watched.
     complete: bool,
 }
 
 impl Folders {
-    fn new(events: bool) -> Folders {
+    fn new(detection: Detection) -> Folders {
         let changed = Arc::new(Notify::new());
-        let tell = changed.clone();
-        let watcher = events.then(|| {
+        let notifier = changed.clone();
+        let watcher = (detection == Detection::Events).then(|| {
             notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
                 if event.map_or(true, |event| !event.kind.is_access()) {
-                    tell.notify_one();
+                    notifier.notify_one();
                 }
             })
         });
@@ -261,14 +271,14 @@ impl Folders {
         }
         self.watched = watched;
         if new {
-            // What happened before the watch began was not told: look once more.
+            // Changes before the watch began were not reported: check again.
             self.changed.notify_one();
         }
     }
 }
 
-/// The folders in which a change can change the file: its own, those of every link on the way to it,
-/// or the nearest one above that exists; and the file itself where it is a folder.
+/// Returns the folders in which a change can affect the file: its own, those of every link in its path, or the nearest
+/// existing one above; and the file itself if it is a folder.
 fn folders_of(file: &Path) -> Vec<PathBuf> {
     let mut folders = vec![];
     let mut path = file.to_owned();
@@ -279,7 +289,7 @@ fn folders_of(file: &Path) -> Vec<PathBuf> {
         let Some(parent) = path.parent() else { break };
         let Some(folder) = parent.ancestors().find(|folder| folder.is_dir()) else { break };
         folders.push(folder.to_owned());
-        // A link anywhere in the folder's own path can be swapped, too.
+        // A link anywhere in the path of the folder can be swapped too.
         for part in folder.ancestors().filter(|part| part.is_symlink()) {
             folders.extend(part.parent().map(Path::to_owned));
         }
@@ -316,11 +326,11 @@ mod tests {
     }
 
     /// The whole story, by events or by looking again and again.
-    async fn story(events: bool) {
+    async fn reloads_after_each_change(detection: Detection) {
         let place = Place::new();
         let options = place.options();
         let current = super::super::load(&options).unwrap();
-        let mut reloads = start(options, Some(current), events, Duration::from_millis(20));
+        let mut reloads = start(options, Some(current), detection, Duration::from_millis(20));
 
         // The folder of the user's file did not exist yet.
         place.write("conf/config.toml", &server("a"));
@@ -331,7 +341,7 @@ mod tests {
         let Reload::Broken(errors) = next(&mut reloads).await else { panic!("broken") };
         assert_eq!(errors[0].line, Some(3));
 
-        // Mended to what it was before: told, since the receiver holds an error now.
+        // Fixed to the previous content: sent, because the receiver holds an error now.
         place.write("conf/config.toml", &server("a"));
         assert_eq!(names(&mut reloads).await, ["a"]);
 
@@ -355,7 +365,7 @@ mod tests {
         fs::rename(place.path("then"), place.path("now")).unwrap();
         assert_eq!(names(&mut reloads).await, ["two"]);
 
-        // The user's own theme, which is no configuration itself.
+        // The user's theme file, which is not a configuration file.
         place.write("two/config.toml", &format!("[console]\ntheme = \"own.toml\"\n{}", server("two")));
         while names(&mut reloads).await != ["two"] {}
         for text in ["ok = \"green\"", "ok = \"blue\""] {
@@ -373,11 +383,11 @@ mod tests {
 
     #[tokio::test]
     async fn changes_are_seen_by_events() {
-        story(true).await;
+        reloads_after_each_change(Detection::Events).await;
     }
 
     #[tokio::test]
     async fn changes_are_seen_by_looking() {
-        story(false).await;
+        reloads_after_each_change(Detection::Polling).await;
     }
 }

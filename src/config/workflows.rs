@@ -1,4 +1,4 @@
-//! Where workflow files are, and where the program's own database is.
+//! Workflow files: finds, reads and writes them. Also creates the file of the program's database.
 
 use std::{
     collections::HashSet,
@@ -18,7 +18,7 @@ use crate::{
     files::{self, Allowed, Unreadable},
 };
 
-/// The folder beside a configuration that is looked into.
+/// Name of the workflow folder next to a configuration.
 const FOLDER: &str = "workflows";
 
 /// Name of the database in the state folder.
@@ -36,9 +36,9 @@ const LARGEST_ALL: u64 = 64 << 20;
 /// A workflow file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkflowFile {
-    /// The name that it gives the workflow: its `name`, or the file's own without its ending.
+    /// The name of the workflow: its `name`, or the file name without its extension.
     pub name: String,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Its text.
     pub text: String,
@@ -47,20 +47,21 @@ pub struct WorkflowFile {
 /// The workflow files of a configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Workflows {
-    /// The user's files; of several with one name the first counts and `problems` names the others.
+    /// The user's files; of several with the same name the first is used, and `problems` names the others.
     pub files: Vec<WorkflowFile>,
-    /// The project's files and their tests, if the project may be used. The user's name wins over theirs.
+    /// The project's files and their tests, if the project is approved. A user's workflow takes precedence over a project's
+    /// of the same name.
     pub project: Option<ProjectWorkflows>,
-    /// The user's folders that were looked into, those that do not exist included.
+    /// The user's folders that were searched, including missing ones.
     pub folders: Vec<PathBuf>,
     /// The folder for new files.
     pub new_in: Option<PathBuf>,
-    /// What could not be read, and names that are there twice.
+    /// Unreadable files and duplicate names.
     pub problems: Vec<ConfigError>,
 }
 
-/// Finds the workflow files of a configuration: those that it names, then those of the `workflows` folder next to
-/// the files named on the command line or to the user's file; and those of the project, as they were read with its file.
+/// Finds the workflow files of a configuration: those that it names, then those of the `workflows` folder next to the files
+/// named on the command line or to the user's file, and those of the project as read with its file.
 pub fn workflow_files(options: &LoadOptions, loaded: &Loaded) -> Workflows {
     let mut found = Workflows { project: loaded.project.clone(), ..Workflows::default() };
     let mut paths: Vec<PathBuf> = vec![];
@@ -91,19 +92,19 @@ pub fn workflow_files(options: &LoadOptions, loaded: &Loaded) -> Workflows {
         if names.insert(file.name.clone()) {
             found.files.push(file);
         } else {
-            let message = format!("another file has a workflow of the name {:?} already, so this one is left out", file.name);
+            let message = format!("another file has a workflow named {:?} already, so this one is ignored", file.name);
             found.problems.push(ConfigError::new(message).in_file(file.path).hint("give it another name"));
         }
     }
     found
 }
 
-/// The workflow files of one of the user's folders, and what could not be read there.
+/// Returns the workflow files of one of the user's folders, and errors for unreadable ones.
 pub fn workflows_in(folder: &Path) -> (Vec<WorkflowFile>, Vec<ConfigError>) {
     files_in(folder, Role::Workflow)
 }
 
-/// The test files of the user's folders, and what could not be read there.
+/// Returns the test files of the user's folders, and errors for unreadable ones.
 pub fn tests_in(folders: &[PathBuf]) -> (Vec<WorkflowFile>, Vec<ConfigError>) {
     let (mut files, mut problems) = (vec![], vec![]);
     for folder in folders {
@@ -130,8 +131,8 @@ fn files_in(folder: &Path, wanted: Role) -> (Vec<WorkflowFile>, Vec<ConfigError>
     for (count, path) in paths.iter().enumerate() {
         if count == MOST || bytes > LARGEST_ALL {
             let limit = if count == MOST { format!("{MOST} files") } else { size(LARGEST_ALL) };
-            let message = format!("the folder has more than {limit} of workflows; this file and those after it are left out");
-            problems.push(ConfigError::new(message).in_file(path).hint("keep them in several folders"));
+            let message = format!("the folder has more than {limit} of workflows; this file and the following ones are ignored");
+            problems.push(ConfigError::new(message).in_file(path).hint("split them into several folders"));
             break;
         }
         read_into(path, &mut files, &mut problems);
@@ -147,16 +148,16 @@ fn read_into(path: &Path, files: &mut Vec<WorkflowFile>, problems: &mut Vec<Conf
     }
 }
 
-/// What a file of a workflows folder is.
+/// Role of a file in a workflow folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
     /// A workflow.
     Workflow,
-    /// The test file of one.
+    /// The test file of a workflow.
     Test,
 }
 
-/// What a file is by its name; `None` for what is not read.
+/// Returns the role of a file by its name; `None` for other files.
 pub(super) fn role_of(path: &Path) -> Option<Role> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if name.ends_with(".test.toml") || name.ends_with("_test.toml") {
@@ -165,10 +166,10 @@ pub(super) fn role_of(path: &Path) -> Option<Role> {
     (name.ends_with(".toml") && !name.starts_with('.')).then_some(Role::Workflow)
 }
 
-/// The name of the workflow in a file: its `name`, or the file's own without its ending. A broken file, and one with an
-/// impossible name, keeps that of the file; its errors are reported when it is used.
+/// Returns the name of the workflow in a file: its `name`, or the file name without its extension. A file with a syntax
+/// error or an invalid name gets the file name; its errors are reported when it is used.
 pub(super) fn name_in(path: &Path, text: &str) -> String {
-    // The name comes before the first table. Only if that part is not TOML alone (an array over several lines), the
+    // The name comes before the first table. Only if that part alone is not TOML (an array over several lines), the
     // whole file is parsed for it.
     let head = text.lines().take_while(|line| !line.trim_start().starts_with('[')).map(|line| format!("{line}\n")).collect::<String>();
     let named = |text: &str| {
@@ -179,25 +180,25 @@ pub(super) fn name_in(path: &Path, text: &str) -> String {
     named(&head).or_else(|| named(text)).flatten().unwrap_or_else(stem)
 }
 
-/// Writes a workflow file into `folder`, which is made if need be. A file that is there is left alone.
+/// Writes a workflow file into `folder`, creating it if needed. An existing file is not overwritten.
 pub fn save_workflow(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
     private::new_folders(folder)?;
     let path = folder.join(format!("{name}.toml"));
     match files::create(&path, text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(io::Error::new(error.kind(), "it is there already; choose another name, or remove it first"))
+            Err(io::Error::new(error.kind(), "it exists already; choose another name, or remove it first"))
         }
         written => written.map(|()| path),
     }
 }
 
-/// Puts a case into the test file of a workflow in `folder`: behind those that it has, or behind `head` in a new one.
-/// A test file that is a link is not written through.
+/// Appends a case to the test file of a workflow in `folder`; a new file begins with `head`. A test file that is a link is
+/// refused.
 pub fn add_case(folder: &Path, workflow: &str, head: &str, case: &str) -> io::Result<PathBuf> {
     private::new_folders(folder)?;
     let path = folder.join(format!("{workflow}.test.toml"));
     let before = match fs::symlink_metadata(&path) {
-        // Refused below as well; before it is read, so that nothing of its target is.
+        // Also refused when writing; checked here so that the target is not read.
         Ok(meta) if meta.is_symlink() => None,
         Ok(_) => {
             let read = files::read_text(&path, Allowed { bytes: LARGEST, within: None });
@@ -210,7 +211,7 @@ pub fn add_case(folder: &Path, workflow: &str, head: &str, case: &str) -> io::Re
     Ok(path)
 }
 
-/// Refuses a folder of a project that a link leads out of it, before something is written there.
+/// Refuses a folder of a project that leaves it through a link, before a file is written there.
 pub fn stays_inside(root: &Path, folder: &Path) -> io::Result<()> {
     let nearest = folder.ancestors().find(|folder| fs::symlink_metadata(folder).is_ok());
     let inside = nearest.and_then(|folder| folder.canonicalize().ok()).is_some_and(|real| real.starts_with(root));
@@ -218,8 +219,7 @@ pub fn stays_inside(root: &Path, folder: &Path) -> io::Result<()> {
     if inside { Ok(()) } else { Err(refused()) }
 }
 
-/// The database in the state folder: made with mode 0600 if it is not there. What is wrong with one that is there, the
-/// store finds out.
+/// Returns the database file in the state folder, created with mode 0600 if missing. The store validates an existing one.
 pub fn store_file(state_dir: &Path) -> io::Result<PathBuf> {
     private::folder(state_dir)?;
     let path = state_dir.join(STORE);
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_found_beside_the_configuration_and_where_it_says() {
+    fn finds_files_next_to_the_configuration_and_at_configured_paths() {
         let dir = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = dir.path().join(path);
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(save_workflow(&dir.path().join("w"), "x", "").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         let store = store_file(&dir.path().join("state")).unwrap();
         assert_eq!(fs::metadata(&store).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::write(&store, "kept").unwrap();
-        assert_eq!(fs::read_to_string(store_file(&dir.path().join("state")).unwrap()).unwrap(), "kept");
+        fs::write(&store, "old").unwrap();
+        assert_eq!(fs::read_to_string(store_file(&dir.path().join("state")).unwrap()).unwrap(), "old");
     }
 }

@@ -1,4 +1,4 @@
-//! What each demo server offers, read from `assets/demo/*.json`. Used by `handler` and `process`.
+//! Catalog of a demo server, read from `assets/demo/*.json`. Used by `handler` and `process`.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,14 +18,14 @@ pub(super) struct Catalog {
     pub templates: Vec<ResourceTemplate>,
 }
 
-/// A tool and the check of its arguments, compiled when it is first called: a start stays fast.
+/// A tool and the validator of its arguments, compiled at the first call so that the start is fast.
 pub(super) struct Entry {
     pub tool: Tool,
     checker: OnceLock<Checker>,
 }
 
 impl Entry {
-    /// What is wrong with `arguments`, one line each; empty when they fit.
+    /// Returns the violations of `arguments`, one line each; empty when they are valid.
     pub fn check(&self, arguments: &Value) -> Vec<String> {
         let checker = self.checker.get_or_init(|| Checker::new(&Body::json(&*self.tool.input_schema)));
         checker.check(arguments).iter().map(ToString::to_string).collect()
@@ -64,7 +64,7 @@ impl Catalog {
         Ok(Catalog { info, tools: tools.collect(), prompts: file.prompts, resources: file.resources, templates: file.resource_templates })
     }
 
-    /// The tool of this name.
+    /// Returns the tool of this name.
     pub fn tool(&self, name: &str) -> Option<&Entry> {
         self.tools.iter().find(|entry| entry.tool.name == name)
     }
@@ -90,7 +90,8 @@ impl File {
     }
 }
 
-/// Puts the file's shared definitions into the output schema that refers to them, since a schema has to stand alone.
+/// Copies the file's shared definitions into the output schema that refers to them, because a schema must be
+/// self-contained.
 fn with_definitions(mut tool: Tool, definitions: &Value) -> Tool {
     if let Some(schema) = &mut tool.output_schema
         && Body::json(&**schema).text().contains("#/$defs/")

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_delivered_is_in_the_inbox_newest_first() {
+    fn the_inbox_lists_deliveries_newest_first() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
         for subject in ["one", "two", "three"] {

@@ -21,7 +21,7 @@ use super::{
 /// What mode `garbage` writes where a JSON-RPC message belongs: a stray log line, as real servers do it.
 const GARBAGE: &[u8] = b"[payments] DEBUG gateway said: {status: NaN, retry: yes\n";
 
-/// The server. What it is told stays in the process: a restart makes it behave again.
+/// The server. Its behaviour is configured in memory: a restart resets it.
 pub(super) struct Flaky {
     store: Store,
     state: Mutex<State>,
@@ -40,7 +40,7 @@ impl Flaky {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits as long as configured, then tells how this call has to fail, if it has to.
+    /// Waits for the configured latency, then returns the failure mode of this call, if any.
     async fn wait(&self, call: &Call<'_>) -> Result<Option<Mode>, Fault> {
         let (latency, fate) = self.state().next();
         tokio::select! {
@@ -114,7 +114,7 @@ enum Mode {
 }
 
 impl Mode {
-    /// Whether the work is done before it fails, as when a real server dies between commit and answer.
+    /// Returns whether the work is done before the failure, as when a real server dies between commit and response.
     fn too_late(self) -> bool {
         matches!(self, Mode::Hang | Mode::Crash | Mode::Garbage)
     }
@@ -138,7 +138,7 @@ impl Behaviour {
         }
         if let Some(mode) = change.mode {
             self.mode = mode;
-            // Who asks for a crash wants to see one.
+            // A requested crash happens at the next call.
             self.failure_rate = 1.0;
         }
         if let Some(rate) = change.failure_rate {
@@ -155,7 +155,7 @@ struct State {
 }
 
 impl State {
-    /// Decides the latency and the fate of the next call.
+    /// Returns the latency and the failure mode of the next call.
     fn next(&mut self) -> (Duration, Option<Mode>) {
         let Behaviour { mode, failure_rate, latency_ms: (min, max) } = self.behaviour;
         let fails = self.rng.f64() < failure_rate;

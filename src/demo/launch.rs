@@ -26,7 +26,7 @@ use crate::domain::{
     server::{EraChoice, ServerSpec, Timeouts, Transport},
 };
 
-/// How long the HTTP server may take to end by itself.
+/// Time for the HTTP server to exit on its own.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The running demo. Dropping it ends the HTTP server and removes the folder.
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Demo {
     program: String,
     address: SocketAddr,
-    /// Listens from the start, so that early clients are kept waiting instead of being refused.
+    /// Listens from the start, so that early clients wait instead of being refused.
     listener: Option<TcpListener>,
     /// Declared before the folder: the process is gone when the folder goes.
     child: Option<Child>,
@@ -68,7 +68,7 @@ impl Demo {
             .env(LISTENER_VARIABLE, "stdout")
             // Open as long as we live: its end tells the child that we are gone, however we went.
             .stdin(Stdio::piped())
-            // Ours is closed with the command. If we kept it, a dead server would look like a slow one.
+            // Our copy is closed with the command. Otherwise a dead server would look like a slow one.
             .stdout(Stdio::from(OwnedFd::from(listener)))
             .stderr(log)
             // Ctrl-C in the terminal is for us alone.
@@ -97,24 +97,24 @@ impl Demo {
         NAMES.into_iter().map(|name| self.spec(name)).collect()
     }
 
-    /// The rules for the demo's tools: what stands in when `flaky` fails.
+    /// Returns the rules for the demo's tools: the fallbacks of `flaky`.
     pub fn rules() -> Vec<ToolRule> {
         let rule = |name: &str| ToolRule { matches: Pattern::from(Arc::<str>::from(name)), ..ToolRule::default() };
         let record = json!({"amount": "{{ arguments.amount }}", "reason": "the payment server failed; look whether it is booked"});
         let noted = json!({"table": "unconfirmed_charges", "record": record});
         vec![
-            // A charge is never sent again; it is noted, to be looked after by a person.
+            // A charge is never retried; it is recorded for a manual check.
             ToolRule {
                 fallback: vec![Fallback::Tool { tool: "database_insert_record".into(), arguments: Some(Body::json(&noted)) }],
                 ..rule("flaky_charge")
             },
-            // Rates do not change by the minute: the last one known is better than none.
+            // Rates change slowly: a stale one is better than none.
             ToolRule {
                 patch: PolicyPatch {
                     set: vec![
-                        Arc::new(PolicySetting::CacheKeep(CacheMode::ReadOnly)),
+                        Arc::new(PolicySetting::CacheMode(CacheMode::ReadOnly)),
                         Arc::new(PolicySetting::CacheTtl(Duration::from_secs(1))),
-                        Arc::new(PolicySetting::CacheStale(Duration::from_secs(600))),
+                        Arc::new(PolicySetting::CacheStaleIfError(Duration::from_secs(600))),
                     ],
                 },
                 ..rule("flaky_quote")
@@ -149,15 +149,15 @@ impl Demo {
         match name {
             "flaky" => {
                 spec.timeouts = Timeouts { call: Duration::from_secs(10), ..Timeouts::default() };
-                // Quick, so that one sees it open, ask again and close.
+                // Short times, so that opening, probing and closing are visible.
                 let breaker = &mut spec.policy.breaker;
-                (breaker.consecutive, breaker.open, breaker.open_max) = (3, Duration::from_secs(5), Duration::from_secs(20));
+                (breaker.consecutive, breaker.open_for, breaker.open_for_max) = (3, Duration::from_secs(5), Duration::from_secs(20));
                 spec.policy.attempt = Some(Duration::from_secs(3));
             }
             _ => spec.group = Some("shop".into()),
         }
         if name == "preferences" {
-            // So that both eras are to be seen, and sampling as a request of the server.
+            // To demonstrate both eras, and sampling as a server request.
             spec.era = EraChoice::Legacy;
         }
         spec
@@ -238,7 +238,7 @@ fn sweep(parent: &Path) {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left behind is small and in the temporary folder; there is nobody to tell.
+        // The remains are small and in the temporary folder; errors are ignored.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
@@ -250,7 +250,7 @@ mod tests {
     use super::{super::catalog::Catalog, *};
 
     #[test]
-    fn the_folder_is_private_and_goes_away() {
+    fn the_folder_is_private_and_removed() {
         let demo = Demo::prepare().unwrap();
         let dir = demo.dir().to_owned();
         assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_is_not_there_is_told() {
+    async fn a_missing_program_is_reported() {
         let mut demo = Demo::prepare_with("/nonexistent/switchboard".into()).unwrap();
         let error = demo.launch().unwrap_err();
         assert!(error.to_string().contains("/nonexistent/switchboard"), "{error}");

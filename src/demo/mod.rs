@@ -1,5 +1,5 @@
 //! The built-in demo servers: small, real MCP servers that run as child processes of this same
-//! binary, so that the console has something true to show without any set-up.
+//! binary, so that the console can be tried without any set-up.
 //!
 //! This folder owns the servers ([`run_server`] is one of them from start to end), the folder and the
 //! processes that they need ([`Demo`]) and the calls that keep them busy ([`Traffic`]). Only the
@@ -33,17 +33,17 @@ pub use traffic::{Traffic, plan};
 /// The names of the demo servers, in the order in which they are shown.
 pub const NAMES: [&str; 5] = ["database", "email", "analytics", "preferences", "flaky"];
 
-/// Why the demo, or one of its servers, cannot go on.
+/// Error of the demo or of one of its servers.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// No demo server has this name.
-    #[error("no demo server is called `{name}`; there are {}", NAMES.join(", "))]
+    #[error("no demo server is named `{name}`; names are {}", NAMES.join(", "))]
     UnknownServer {
         /// The name that was given.
         name: String,
     },
-    /// The folder for the shared state is missing or no folder.
-    #[error("the demo needs an existing folder for its state; {} is none", path.display())]
+    /// The folder for the shared state is missing or not a folder.
+    #[error("the demo needs an existing folder for its state; {} is not a folder", path.display())]
     NoFolder {
         /// The path that was given.
         path: PathBuf,
@@ -73,8 +73,8 @@ pub enum DemoError {
     /// The connection could not be opened.
     #[error("the demo server could not talk to its client: {0}")]
     Handshake(String),
-    /// The server was told to crash (`flaky`, mode `crash`).
-    #[error("the demo server crashed because it was told to")]
+    /// The server crashed on request (`flaky`, mode `crash`).
+    #[error("the demo server crashed on request")]
     Crashed,
 }
 

@@ -39,7 +39,7 @@ impl Preferences {
     async fn summarise(&self, ask: Summarise, call: &Call<'_>) -> Result<Done, Fault> {
         let settings = self.store.with(|db| get_preferences(db, &ask.user_id))?;
         if !call.can_sample() {
-            return Err(Fault::Refused("This client offers no model (no sampling capability), so nobody can write the summary.".into()));
+            return Err(Fault::Refused("This client offers no model (no sampling capability), so the summary cannot be written.".into()));
         }
         let task =
             format!("Summarise these settings in a {} style, in at most two sentences:\n{}", ask.style, serde_json::to_string(&settings)?);
@@ -95,11 +95,11 @@ struct NotificationChange {
 #[serde(rename_all = "camelCase")]
 struct Summarise {
     user_id: String,
-    #[serde(default = "plain")]
+    #[serde(default = "default_style")]
     style: String,
 }
 
-fn plain() -> String {
+fn default_style() -> String {
     "plain".into()
 }
 
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_given_stays() {
+    fn missing_settings_are_not_changed() {
         let dir = tempfile::tempdir().unwrap();
         let change = |value: Value| serde_json::from_value::<Change>(value).unwrap();
         Store::new(dir.path())

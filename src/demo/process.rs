@@ -35,12 +35,12 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Runs the demo server `name` with its state in the folder `dir`, to its end.
 ///
 /// All but `analytics` speak over stdin and stdout. `analytics` listens on a free port of 127.0.0.1 and writes
-/// `{"url":"http://127.0.0.1:PORT/mcp"}` as the first line to stdout. Every server ends by itself when its
-/// stdin ends. Builds its own runtime, so it must not be called from within one.
+/// `{"url":"http://127.0.0.1:PORT/mcp"}` as the first line to stdout. Every server exits when its stdin
+/// ends. Builds its own runtime, so it must not be called from within one.
 ///
 /// # Errors
-/// [`DemoError::Crashed`] when the server was told to crash: the process has to end with
-/// [`DemoError::exit_code`] then. The reason stands on stderr already.
+/// [`DemoError::Crashed`] when the server crashed on request: the process must then exit with [`DemoError::exit_code`]. The
+/// reason is already on stderr.
 pub fn run_server(name: &str, dir: &Path) -> Result<(), DemoError> {
     if !dir.is_dir() {
         return Err(DemoError::NoFolder { path: dir.to_owned() });
@@ -61,7 +61,7 @@ pub fn run_server(name: &str, dir: &Path) -> Result<(), DemoError> {
     // Calls under way, and a blocked read of stdin, must not keep the process.
     runtime.shutdown_background();
     if handed_over() {
-        // The demo that started us is over. If it was killed, nobody else tidies up.
+        // The demo that started this server has ended. If it was killed, its folder remains.
         launch::remove_orphan(dir);
     }
     if matches!(ended, Err(DemoError::Crashed)) {
@@ -72,7 +72,7 @@ pub fn run_server(name: &str, dir: &Path) -> Result<(), DemoError> {
 
 /// A line on stderr, which for a stdio server is the place for words to people.
 fn complain(line: &str) {
-    // Nobody may be reading; that is no reason to stop.
+    // A closed stderr does not stop the server.
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
@@ -114,11 +114,11 @@ impl Server {
 
     async fn over_stdio(self, crash: CancellationToken) -> Result<(), DemoError> {
         let (stdin, stdout) = stdio_pipes();
-        self.over(stdin, stdout, crash).await
+        self.serve(stdin, stdout, crash).await
     }
 
     /// Serves one client until `input` ends or `crash` is cancelled.
-    pub async fn over(
+    pub async fn serve(
         self,
         input: impl AsyncRead + Send + Unpin + 'static,
         output: impl AsyncWrite + Send + Unpin + 'static,
@@ -129,7 +129,7 @@ impl Server {
         let serve = async {
             match self.handler().serve((input, output)).await {
                 Ok(running) => running.waiting().await.map(|_| ()).map_err(|error| DemoError::Handshake(error.to_string())),
-                // A client that goes away before the handshake is no error of ours.
+                // A client that disconnects before the handshake is not an error.
                 Err(_) if ended.is_cancelled() => Ok(()),
                 Err(error) => Err(DemoError::Handshake(error.to_string())),
             }
@@ -184,7 +184,7 @@ fn handed_over() -> bool {
     std::env::var_os(LISTENER_VARIABLE).is_some_and(|value| value == "stdout")
 }
 
-/// The socket that the parent made for us, or one of our own, told on stdout.
+/// Returns the socket from the parent, or a new one whose address is written to stdout.
 fn http_listener() -> Result<TcpListener, DemoError> {
     if handed_over() {
         let socket = std::io::stdout().as_fd().try_clone_to_owned().map_err(DemoError::io("take over the listening socket"))?;
@@ -202,7 +202,7 @@ fn http_listener() -> Result<TcpListener, DemoError> {
 fn stdin_end() -> CancellationToken {
     let end = CancellationToken::new();
     let ended = end.clone();
-    // A thread of its own: a blocked read cannot be cancelled, and nobody waits for this one.
+    // A separate thread: a blocked read cannot be cancelled, and this thread is never joined.
     std::thread::spawn(move || {
         let mut stdin = std::io::stdin().lock();
         let mut waste = [0; 512];

@@ -40,7 +40,7 @@ impl Store {
 
 /// Opens the file and makes its tables if they are not there.
 ///
-/// Several processes do this at once. SQLite does not always wait while the journal mode changes, so a
+/// Several processes do this simultaneously. SQLite does not always wait while the journal mode changes, so a
 /// busy file is tried again for as long as a writer would be waited for.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let start = Instant::now();
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_open_at_once_and_the_tables_are_made_once() {
+    fn simultaneous_opens_create_the_tables_once() {
         let dir = tempfile::tempdir().unwrap();
         std::thread::scope(|scope| {
             let opened: Vec<_> = (0..8)

@@ -51,7 +51,7 @@ impl Client {
         let server = Server::build(name, dir, Box::new(Shared(garbage.clone())), &crash).unwrap();
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (input, output) = tokio::io::split(theirs);
-        let server = tokio::spawn(server.over(input, output, crash));
+        let server = tokio::spawn(server.serve(input, output, crash));
         let (input, output) = tokio::io::split(ours);
         let input = BufReader::new(input).lines();
         Client { output, input, server, garbage, notes: vec![], modern: false, capabilities: json!({}), next: 0 }
@@ -92,13 +92,13 @@ impl Client {
         self.next
     }
 
-    /// The next message, whatever it is.
+    /// Returns the next message of any kind.
     async fn receive(&mut self) -> Value {
         let line = self.input.next_line().await.unwrap().expect("the server closed the connection");
         serde_json::from_str(&line).unwrap()
     }
 
-    /// The next request or answer; notifications before it are kept.
+    /// Returns the next request or response; stores the notifications before it.
     async fn answer(&mut self) -> Value {
         loop {
             let message = self.receive().await;
@@ -187,7 +187,7 @@ async fn structured_answers_fit_their_output_schemas() {
 }
 
 #[tokio::test]
-async fn wrong_arguments_and_unknown_things_are_told_apart() {
+async fn invalid_arguments_and_unknown_names_have_different_errors() {
     let dir = tempfile::tempdir().unwrap();
     let (mut client, _) = Client::legacy("database", dir.path(), json!({})).await;
     let refused = client.call("create_user", json!({"email": "no address", "role": "king"})).await;
@@ -322,7 +322,7 @@ async fn a_report_can_be_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flaky_fails_in_the_way_it_is_told() {
+async fn flaky_fails_in_the_configured_mode() {
     let dir = tempfile::tempdir().unwrap();
     let (mut client, _) = Client::legacy("flaky", dir.path(), json!({})).await;
     let charge = json!({"name": "charge", "arguments": {"amount": 5}});

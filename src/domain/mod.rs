@@ -28,6 +28,7 @@ pub mod run;
 pub mod schema;
 pub mod secret;
 pub mod server;
+pub mod spelling;
 pub mod stats;
 pub mod text;
 pub mod time;

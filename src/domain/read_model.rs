@@ -237,7 +237,7 @@ pub struct ConsoleState {
     /// The last routing decisions by a route or group, oldest first.
     pub routed: VecDeque<(Stamp, CallId, Arc<Decision>)>,
     separator: Arc<str>,
-    keep: Retention,
+    retention: Retention,
     result_bytes: usize,
     /// The weights of `frames`.
     frame_weights: VecDeque<usize>,
@@ -248,7 +248,7 @@ pub struct ConsoleState {
 
 impl ConsoleState {
     /// Creates an empty read model. `separator` joins namespace and tool in exposed names.
-    pub fn new(epoch: Epoch, separator: &str, keep: Retention) -> ConsoleState {
+    pub fn new(epoch: Epoch, separator: &str, retention: Retention) -> ConsoleState {
         ConsoleState {
             seq: 0,
             epoch,
@@ -268,7 +268,7 @@ impl ConsoleState {
             cache: Arc::default(),
             routed: VecDeque::new(),
             separator: separator.into(),
-            keep,
+            retention,
             result_bytes: 0,
             frame_weights: VecDeque::new(),
             failed: VecDeque::new(),
@@ -401,13 +401,13 @@ impl ConsoleState {
                 }
             }
             EventKind::ServerLog { server, log } => {
-                let keep = self.keep.logs;
+                let keep = self.retention.logs;
                 if let Some(server) = self.server_mut(server) {
                     retain(&mut server.logs, &mut server.log_bytes, (at, log.clone()), keep, |(_, log)| log.weight());
                 }
             }
             EventKind::ServerAnomaly { server, anomaly } => {
-                let keep = self.keep.logs;
+                let keep = self.retention.logs;
                 if let Some(server) = self.server_mut(server) {
                     *server.anomaly_counts.entry(anomaly.kind).or_default() += 1;
                     retain(&mut server.anomalies, &mut server.anomaly_bytes, (at, anomaly.clone()), keep, |(_, a)| a.weight());
@@ -432,7 +432,7 @@ impl ConsoleState {
                 self.frame_bytes += weight;
                 self.frame_weights.push_back(weight);
                 self.frames.push_back(frame.clone());
-                while self.frames.len() > self.keep.frames || self.frame_bytes > self.keep.frame_bytes {
+                while self.frames.len() > self.retention.frames || self.frame_bytes > self.retention.frame_bytes {
                     let (Some(_), Some(weight)) = (self.frames.pop_front(), self.frame_weights.pop_front()) else { break };
                     self.frame_bytes -= weight;
                 }
@@ -502,7 +502,7 @@ impl ConsoleState {
             result_dropped: false,
             track: None,
         });
-        while self.calls.len() > self.keep.calls {
+        while self.calls.len() > self.retention.calls {
             let Some(first) = self.calls.pop_front() else { break };
             if let Some(result) = first.settled.as_ref().filter(|_| !first.result_dropped).and_then(|s| s.outcome.result()) {
                 self.result_bytes -= result.len();
@@ -567,11 +567,11 @@ impl ConsoleState {
 
     /// Drops the oldest results while they exceed the limit; never that of `newest`.
     fn drop_old_results(&mut self, newest: CallId) {
-        if self.result_bytes <= self.keep.result_bytes {
+        if self.result_bytes <= self.retention.result_bytes {
             return;
         }
         for call in self.calls.iter_mut().filter(|c| !c.result_dropped && c.id != newest) {
-            if self.result_bytes <= self.keep.result_bytes {
+            if self.result_bytes <= self.retention.result_bytes {
                 break;
             }
             let Some(settled) = &call.settled else { continue };

@@ -55,7 +55,12 @@ impl TargetGuard {
             latency: PeakEwma::default(),
             faults: BTreeMap::new(),
         };
-        Arc::new(TargetGuard { server, bus, limiter: Limiter::new(policy.load.clone()), state: Mutex::new(state) })
+        Arc::new(TargetGuard {
+            server,
+            bus,
+            limiter: Limiter::new(policy.concurrency.clone(), policy.rate_limit.clone()),
+            state: Mutex::new(state),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -75,7 +80,7 @@ impl TargetGuard {
         state.budget.set(&policy.retry);
         state.policy = Arc::new(policy.clone());
         drop(state);
-        self.limiter.set_limits(&policy.load);
+        self.limiter.set_limits(&policy.concurrency, &policy.rate_limit);
     }
 
     /// Returns the settings of the server.
@@ -85,8 +90,13 @@ impl TargetGuard {
 
     /// Returns the limiter of one tool, created with `policy` on first use.
     pub fn tool_limiter(&self, tool: &Arc<str>, policy: &Policy) -> Arc<Limiter> {
-        let limiter = self.lock().limiters.entry(tool.clone()).or_insert_with(|| Limiter::new(policy.load.clone())).clone();
-        limiter.set_limits(&policy.load);
+        let limiter = self
+            .lock()
+            .limiters
+            .entry(tool.clone())
+            .or_insert_with(|| Limiter::new(policy.concurrency.clone(), policy.rate_limit.clone()))
+            .clone();
+        limiter.set_limits(&policy.concurrency, &policy.rate_limit);
         limiter
     }
 
@@ -172,7 +182,7 @@ impl TargetGuard {
     pub fn unreachable(&self, why: &ConnectFailure) {
         let now = self.bus.now();
         let mut state = self.lock();
-        if state.policy.breaker.on && state.policy.counting.connection(why.status) == Verdict::Failure {
+        if state.policy.breaker.enabled && state.policy.record.connection(why.status) == Verdict::Failure {
             let words = format!("{}: {}", FailureKind::Transport.words(), why.summary);
             state.breaker.unreachable(&words, now);
             let view = state.breaker.view(now);
@@ -251,7 +261,7 @@ impl BreakerPermit {
         let mut state = guard.lock();
         if let Some(admission) = self.server.take() {
             state.breaker.record(admission, verdict, took, why, now);
-            if state.breaker.policy().on {
+            if state.breaker.policy().enabled {
                 let view = state.breaker.view(now);
                 guard.publish(None, view);
             }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::domain::policy::{
-    Load,
+    Concurrency, RateLimit,
     call_event::Wait,
     permits::{PermitQueue, release_to_next},
 };
@@ -23,7 +23,8 @@ pub struct Limiter {
 }
 
 struct State {
-    load: Load,
+    concurrency: Concurrency,
+    rate: RateLimit,
     permits: PermitQueue<oneshot::Sender<Permit>>,
     /// Number of permits granted and returned so far.
     permit_changes: u64,
@@ -81,9 +82,9 @@ pub enum Rejected {
 
 impl Limiter {
     /// Creates a limiter with these limits.
-    pub fn new(load: Load) -> Arc<Limiter> {
-        let permits = PermitQueue::new(load.in_flight);
-        Arc::new(Limiter { state: Mutex::new(State { load, permits, permit_changes: 0, due: None, cancelled: vec![] }) })
+    pub fn new(concurrency: Concurrency, rate: RateLimit) -> Arc<Limiter> {
+        let permits = PermitQueue::new(concurrency.in_flight);
+        Arc::new(Limiter { state: Mutex::new(State { concurrency, rate, permits, permit_changes: 0, due: None, cancelled: vec![] }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -91,16 +92,17 @@ impl Limiter {
     }
 
     /// Changes the limits and admits waiting calls that fit the new ones.
-    pub fn set_limits(self: &Arc<Self>, load: &Load) {
+    pub fn set_limits(self: &Arc<Self>, concurrency: &Concurrency, rate: &RateLimit) {
         let mut state = self.lock();
-        if state.load == *load {
+        if (&state.concurrency, &state.rate) == (concurrency, rate) {
             return;
         }
-        if state.load.per_second != load.per_second {
+        if state.rate.per_second != rate.per_second {
             state.cancelled.clear();
         }
-        state.load = load.clone();
-        state.permits.set_limit(load.in_flight);
+        state.concurrency = concurrency.clone();
+        state.rate = rate.clone();
+        state.permits.set_limit(concurrency.in_flight);
         while let Some(waiter) = state.permits.grant_next() {
             if let Err(mut permit) = waiter.send(Permit { limiter: Some(self.clone()) }) {
                 permit.limiter = None;
@@ -150,7 +152,7 @@ impl Limiter {
 
     /// Waits for the rate limit again while holding a permit: the start time passed during another wait.
     pub async fn wait_for_rate(&self, on_wait: impl Fn(Wait)) -> Result<(), Rejected> {
-        let max_wait = self.lock().load.wait;
+        let max_wait = self.lock().concurrency.wait;
         self.wait_for_start(Instant::now() + max_wait, on_wait).await
     }
 
@@ -167,7 +169,7 @@ impl Limiter {
     /// Returns a permit or a place in the queue, and how long to wait for it.
     fn request_permit(self: &Arc<Self>) -> Result<(Grant, Duration), Rejected> {
         let mut state = self.lock();
-        let max_wait = state.load.wait;
+        let max_wait = state.concurrency.wait;
         if state.permits.try_acquire() {
             state.permit_changes += 1;
             return Ok((Grant::Now(Permit { limiter: Some(self.clone()) }), max_wait));
@@ -175,7 +177,7 @@ impl Limiter {
         // Calls that stopped waiting leave the queue.
         state.permits.remove_where(oneshot::Sender::is_closed);
         let waiting = state.permits.waiting();
-        if waiting >= state.load.queue as usize {
+        if waiting >= state.concurrency.queue as usize {
             return Err(Rejected::Queue { waiting, in_flight: state.permits.in_use() });
         }
         let (sender, grant) = oneshot::channel();
@@ -186,7 +188,7 @@ impl Limiter {
     /// Reserves the next start time that the rate limit allows; `None` is now.
     fn reserve(&self, latest: Instant) -> Result<Option<Reservation<'_>>, Rejected> {
         let mut state = self.lock();
-        if state.load.per_second <= 0.0 {
+        if state.rate.per_second <= 0.0 {
             return Ok(None);
         }
         let now = Instant::now();
@@ -196,8 +198,8 @@ impl Limiter {
         if state.cancelled.first().is_some_and(|at| *at <= latest) {
             return Ok(Some(reservation(state.cancelled.remove(0))));
         }
-        let step = Duration::from_secs_f64((1.0 / state.load.per_second).min(86_400.0));
-        let spare = step * state.load.burst.saturating_sub(1);
+        let step = Duration::from_secs_f64((1.0 / state.rate.per_second).min(86_400.0));
+        let spare = step * state.rate.burst.saturating_sub(1);
         let due = state.due.unwrap_or(now).max(now);
         let at = due.checked_sub(spare).unwrap_or(now).max(now);
         if at > latest {
@@ -238,13 +240,13 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    fn load(in_flight: u32, queue: u32) -> Load {
-        Load { in_flight, queue, wait: Duration::from_secs(10), ..Load::default() }
+    fn concurrency(in_flight: u32, queue: u32) -> Concurrency {
+        Concurrency { in_flight, queue, wait: Duration::from_secs(10) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn permits_are_granted_in_order_and_returned() {
-        let limiter = Limiter::new(load(1, 2));
+        let limiter = Limiter::new(concurrency(1, 2), RateLimit::default());
         let first = limiter.acquire(|_| {}).await.unwrap();
         let (one, two) = (limiter.clone(), limiter.clone());
         let second = tokio::spawn(async move { one.acquire(|_| {}).await });
@@ -263,7 +265,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_times_out_and_a_higher_limit_admits() {
-        let limiter = Limiter::new(load(1, 2));
+        let limiter = Limiter::new(concurrency(1, 2), RateLimit::default());
         let held = limiter.acquire(|_| {}).await.unwrap();
         let begun = Instant::now();
         assert_eq!(limiter.acquire(|_| {}).await.err(), Some(Rejected::Wait { on: Wait::Permit }));
@@ -271,7 +273,7 @@ mod tests {
         let other = limiter.clone();
         let waiting = tokio::spawn(async move { other.acquire(|_| {}).await });
         tokio::task::yield_now().await;
-        limiter.set_limits(&load(2, 2));
+        limiter.set_limits(&concurrency(2, 2), &RateLimit::default());
         let more = waiting.await.unwrap().unwrap();
         assert_eq!(limiter.in_flight(), 2);
         drop((held, more));
@@ -280,7 +282,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_rate_holds_after_a_burst() {
-        let limiter = Limiter::new(Load { per_second: 10.0, burst: 3, wait: Duration::from_millis(250), ..load(0, 0) });
+        let limiter =
+            Limiter::new(Concurrency { wait: Duration::from_millis(250), ..concurrency(0, 0) }, RateLimit { per_second: 10.0, burst: 3 });
         let begun = Instant::now();
         let mut at = vec![];
         for _ in 0..6 {
@@ -296,7 +299,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_cancelled_start_time_goes_to_the_next_call() {
-        let limiter = Limiter::new(Load { per_second: 10.0, burst: 1, wait: Duration::from_millis(350), ..load(0, 0) });
+        let limiter =
+            Limiter::new(Concurrency { wait: Duration::from_millis(350), ..concurrency(0, 0) }, RateLimit { per_second: 10.0, burst: 1 });
         let begun = Instant::now();
         let acquire = || {
             let limiter = limiter.clone();

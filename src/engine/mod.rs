@@ -62,7 +62,7 @@ pub struct EngineOptions {
     /// The separator between namespace and tool in exposed names.
     pub separator: String,
     /// Retention limits of the read model.
-    pub keep: Retention,
+    pub retention: Retention,
     /// Seed of the random number generator, for tests: the same seed makes the same choices.
     pub seed: Option<u64>,
 }
@@ -92,7 +92,7 @@ impl Engine {
 
     /// Creates an engine that records workflow runs in `journal`, so that they can be resumed.
     pub fn journaled(options: EngineOptions, connector: Arc<dyn Connector>, journal: Arc<dyn Journal>) -> Arc<Engine> {
-        let bus = Arc::new(Bus::new(options.epoch, &options.separator, options.keep));
+        let bus = Arc::new(Bus::new(options.epoch, &options.separator, options.retention));
         let inbox = Arc::new(Inbox::new(bus.clone()));
         Arc::new_cyclic(|weak| Engine {
             runs: Runs::new(journal),

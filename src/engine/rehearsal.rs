@@ -112,7 +112,7 @@ fn servers(plan: &Plan, trusted: bool) -> Vec<ServerSpec> {
         let mut spec = ServerSpec::new(id, Transport::Http { url: "http://rehearsal.invalid".into(), headers: vec![], socket: None });
         spec.timeouts.health = Duration::ZERO;
         spec.policy.retry.attempts = 1;
-        spec.policy.breaker.on = false;
+        spec.policy.breaker.enabled = false;
         spec.trusted = trusted;
         spec
     };

@@ -1,5 +1,5 @@
-//! Hostile repositories: what a project holds has no effect before its approval, and never one that the approval did not
-//! show. Each trick is a repository of its own; the user has a workflow and a secret that it tries to reach.
+//! Hostile repositories: the content of a project has no effect before its approval, and never an effect that the approval
+//! did not show. Each trick is a separate repository that targets a workflow and a secret of the user.
 
 use std::{
     fs,
@@ -59,7 +59,7 @@ impl Place {
         Ran::of(line, command.output().unwrap())
     }
 
-    /// Every command that could use a workflow: the user's own works, nothing of the project does.
+    /// Runs every command that could use a workflow: the user's workflow runs, the project's does not.
     fn nothing_happens(&self, trick: &str) {
         for line in [
             &["workflow", "list"][..],
@@ -79,7 +79,7 @@ impl Place {
             assert!(!ran.out.contains("evil"), "{trick}: {line:?} shows what is not approved\n{}", ran.out);
             assert!(line[0] != "run" || ran.code != 0, "{trick}: {line:?} ran\n{}\n{}", ran.out, ran.err);
         }
-        // A project's file that cannot be read at all is an error that names it, whatever is asked for.
+        // An unreadable project file is an error that names it, for every command.
         let list = self.run(&["workflow", "list"]);
         let unreadable = list.code == 2 && list.err.contains("switchboard.toml");
         assert!(unreadable || list.out.contains("The user's own"), "{trick}: {}\n{}", list.out, list.err);
@@ -102,7 +102,7 @@ fn fifo(path: PathBuf) {
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, 0).unwrap();
 }
 
-/// A server that would leave a mark when it is started.
+/// A server that creates a file when it is started.
 const TOUCH: &str = "[servers.mine]\ncommand = \"touch\"\nargs = [\"touched\"]\n";
 
 const TRICKS: &[Trick] = &[
@@ -290,7 +290,7 @@ fn sixty_tricks_have_no_effect_before_an_approval() {
         let place = Place::new();
         prepare(&place);
         place.nothing_happens(trick);
-        // So that the folder can be removed.
+        // Allows the folder to be removed.
         if let Ok(meta) = fs::symlink_metadata(place.at("project/workflows"))
             && meta.is_dir()
         {
@@ -332,7 +332,7 @@ fn an_approval_shows_what_workflows_do_and_holds_for_exactly_these() {
     assert!(place.run(&["workflow", "list"]).out.contains("project/evil"));
     place.run(&["workflow", "test"]).ends(0);
 
-    // Each change asks again, and one that is taken back is approved as before.
+    // Each change needs a new approval; after it is reverted, the old approval is valid.
     let changes: [(&str, Option<&str>); 5] = [
         (
             "project/workflows/plain.toml",
@@ -360,7 +360,7 @@ fn an_approval_shows_what_workflows_do_and_holds_for_exactly_these() {
 }
 
 #[test]
-fn the_users_name_wins_over_an_approved_project_too() {
+fn the_users_name_takes_precedence_over_an_approved_project() {
     let place = Place::new();
     let theirs = "name = \"deploy\"\ntitle = \"Theirs\"\n[[step]]\nid = \"theirs\"\napprove = \"Go?\"\n";
     place.write("project/workflows/deploy.toml", theirs);
@@ -377,10 +377,14 @@ fn the_users_name_wins_over_an_approved_project_too() {
 }
 
 #[test]
-fn a_run_asks_as_a_call_does() {
+fn a_run_needs_a_confirmation_like_a_call() {
     let home = Home::new();
     let line = ["--demo", "run", "onboard_new_user", "email=ann@example.com", "name=Ann"];
-    home.run(&line).ends(6).says("may destroy something and nobody can be asked").says("database_delete_user of database").says("--yes");
+    home.run(&line)
+        .ends(6)
+        .says("may be destructive, and there is no terminal for a confirmation")
+        .says("database_delete_user of database")
+        .says("--yes");
     home.run(&["--demo", "run", "enrich_user_data", "userId=u_1002"]).ends(0);
 }
 
@@ -413,7 +417,7 @@ fn nothing_is_written_through_a_link() {
     place.run(&["workflow", "test-from-run", &run, "--write"]).ends(2).says("symbolic link");
     precious("test-from-run");
 
-    // A hard link: the other name keeps what it had.
+    // A hard link: the other name is unchanged.
     fs::remove_file(place.at("project/workflows/plain.test.toml")).unwrap();
     fs::hard_link(place.at("precious"), place.at("project/workflows/plain.test.toml")).unwrap();
     place.run(&["approve", "--yes"]).ends(0);

@@ -1,4 +1,4 @@
-//! Canary secrets through every place of a configuration, and no trace of them in what is printed or stored.
+//! Canary secrets in every key of a configuration leave no trace in printed and stored output.
 
 use std::{
     io::Write,
@@ -11,18 +11,18 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::*;
 
-/// Unique values, by what they are for.
+/// Unique values by purpose.
 #[derive(Default)]
 struct Canaries(Vec<(String, String)>);
 
 impl Canaries {
-    /// A new one. Some have characters that encodings change.
+    /// Adds a value. Some have characters that encodings change.
     fn hatch(&mut self, what: &str) -> String {
         let odd = ["", "+/=", "\u{e9}", " \"q\" ", "\\b"][self.0.len() % 5];
         self.with(what, odd)
     }
 
-    /// A new one of letters, digits and dashes.
+    /// Adds a value of letters, digits and dashes.
     fn plain(&mut self, what: &str) -> String {
         self.with(what, "")
     }
@@ -33,7 +33,7 @@ impl Canaries {
         value
     }
 
-    /// Where a canary is in `text`, in whatever encoding.
+    /// Returns the canaries in `text`, in any encoding.
     fn traces(&self, place: &str, text: &[u8]) -> Vec<String> {
         let shouted = text.to_ascii_uppercase();
         let holds = |spelling: &str| {
@@ -42,7 +42,7 @@ impl Canaries {
         };
         let mut found = vec![];
         for (what, value) in &self.0 {
-            // The random part alone: nothing of it may be left either.
+            // The random part alone must not remain either.
             let random = &value[value.len() - 16..];
             let hex: String = random.bytes().map(|b| format!("{b:02x}")).collect();
             let inner = |shift: usize| {
@@ -57,7 +57,7 @@ impl Canaries {
     }
 }
 
-/// An MCP server over HTTP that repeats the head of each request. Gives its port.
+/// Starts an MCP server over HTTP that repeats the head of each request. Returns its port.
 fn echoing_server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -69,7 +69,7 @@ fn echoing_server() -> u16 {
     port
 }
 
-/// Answers one request; whether there may be another.
+/// Answers one request; returns whether there may be another.
 fn answer_http(stream: &TcpStream) -> bool {
     let mut reader = BufReader::new(stream);
     let (mut head, mut length) = (String::new(), 0);
@@ -116,14 +116,14 @@ fn page(mut stream: &TcpStream, status: &str, kind: &str, body: &str) -> bool {
     stream.write_all(text.as_bytes()).is_ok()
 }
 
-/// Every file below a folder.
+/// Returns every file below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return vec![] };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// A configuration with a canary in every place, and the variables that it needs.
+/// Writes a configuration with a canary in every key; returns the variables that it needs.
 fn configure(home: &Home, canaries: &mut Canaries) -> Vec<(&'static str, String)> {
     let program = badserver();
     let port = echoing_server();
@@ -198,7 +198,7 @@ fn configure(home: &Home, canaries: &mut Canaries) -> Vec<(&'static str, String)
         all = "{{ steps.one.result }} {{ env.WF_PLAIN }} {{ env.WF_TOKEN }}"
     "#;
     std::fs::write(config.join("workflows/echoes.toml"), workflow).unwrap();
-    // Another program's file, with an envFile.
+    // Another client's file, with an envFile.
     let cursor = home.path().join(".cursor");
     std::fs::create_dir(&cursor).unwrap();
     std::fs::write(

@@ -1,4 +1,4 @@
-//! Databases that cannot be used, and the modes of what the program creates.
+//! Unusable databases, and the file modes of created files.
 
 use std::{
     fs::{self, Permissions},
@@ -33,7 +33,7 @@ impl Place {
         self.state.join("switchboard.db")
     }
 
-    /// All that was written is in the database and not in its log, from which it could be made whole again.
+    /// Moves all content from the write-ahead log into the database, so that it cannot be recovered from the log.
     fn without_log(&self) {
         let connection = rusqlite::Connection::open(self.database()).unwrap();
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
@@ -94,7 +94,7 @@ fn no_damaged_database_prevents_a_call_or_a_run() {
             if command == "resume" {
                 assert!(ran.code != 0 && ran.err.contains("there is no run"), "{what}: {}", ran.err);
             }
-            // The next run is recorded again, without a word.
+            // The next run is recorded again, without a message.
             let next = place.run(&["run", "w", "--json"]).ends(0);
             assert!(!next.err.contains("warning"), "{what}, {command}: {}", next.err);
             let again = next.json()["run"].as_str().unwrap().to_owned();
@@ -118,7 +118,7 @@ fn a_newer_database_is_left_alone_and_the_run_works_without_it() {
 }
 
 #[test]
-fn everything_that_is_created_is_private_whatever_the_umask() {
+fn created_files_are_private_regardless_of_the_umask() {
     let place = Place::new();
     fs::set_permissions(place.home.path().join(".config/switchboard/workflows"), Permissions::from_mode(0o755)).unwrap();
     fs::remove_file(place.home.path().join(".config/switchboard/workflows/w.toml")).unwrap();

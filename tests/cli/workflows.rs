@@ -21,7 +21,7 @@ impl Home {
         std::fs::write(self.path().join(".config/switchboard/workflows").join(name), text).unwrap();
     }
 
-    /// With the platform's folders within this home.
+    /// Returns a command that uses the platform's folders within this home.
     fn at_home(&self, line: &[&str]) -> Command {
         let mut command = self.command(line);
         command.env("SWITCHBOARD_CONFIG_DIR", self.path().join(".config/switchboard"));
@@ -54,7 +54,7 @@ fn the_workflows_of_the_demo_run() {
 }
 
 #[test]
-fn the_demo_undoes_the_user_that_it_made_when_its_email_fails() {
+fn the_demo_compensates_when_its_email_fails() {
     let home = Home::new();
     let line = ["--demo", "--yes", "run", "onboard_new_user", "email=ann@example.com", "name=Ann", "--inject", "email=fail=1", "--json"];
     let ran = home.run(&line).ends(8).json();
@@ -81,13 +81,13 @@ fn a_dry_run_knows_the_servers_and_the_environment() {
 }
 
 #[test]
-fn what_was_done_is_undone_when_the_email_fails() {
+fn a_failed_email_compensates_the_steps_before() {
     let home = Home::new();
     let text = r#"
         name = "onboard"
         on_error = "compensate"
         [input]
-        to = { type = "string", default = "nobody" }
+        to = { type = "string", default = "unknown" }
         [[step]]
         id = "create"
         tool = "database_create_user"
@@ -115,7 +115,9 @@ fn a_dry_run_shows_every_call_and_makes_none() {
     assert_eq!((&first["step"], &first["server"], &first["known"]), (&json!("create_user"), &json!("database"), &json!(true)));
     assert_eq!(first["arguments"], json!({"email": "a@example.com", "name": "Ann", "role": "viewer"}));
     assert_eq!(ran["steps"][1]["known"], false);
-    home.run(&["--demo", "run", "--dry-run", "onboard_new_user", "email=a@example.com", "name=Ann"]).ends(0).says("nothing was called");
+    home.run(&["--demo", "run", "--dry-run", "onboard_new_user", "email=a@example.com", "name=Ann"])
+        .ends(0)
+        .says("dry run: no call was made");
 }
 
 #[test]
@@ -180,7 +182,7 @@ fn a_dry_run_follows_items_conditions_and_workflows_within() {
     );
     let undo =
         json!({"tool": "database_delete_user", "server": "database", "arguments": {"userId": "{{ result.userId }}"}, "known": false});
-    assert_eq!(made["undo"], undo, "{dry}");
+    assert_eq!(made["compensation"], undo, "{dry}");
     assert_eq!((&steps[2]["runs"], &steps[2]["skipped"]), (&json!(false), &json!("when: input.pay")), "{dry}");
     assert_eq!((&steps[3]["runs"], &steps[3]["skipped"]), (&json!(false), &json!("`quote` is skipped")), "{dry}");
     assert!(steps[3].get("arguments").is_none(), "what is skipped sends nothing: {dry}");
@@ -189,24 +191,24 @@ fn a_dry_run_follows_items_conditions_and_workflows_within() {
     assert_eq!((&charge["runs"], &charge["known"]), (&json!(true), &json!(false)), "{dry}");
     assert_eq!(charge["fallback"][0]["arguments"]["record"]["to"], json!(["a@b.c", "d@e.f"]), "{dry}");
     assert_eq!(charge["fallback"][1], json!({"value": {"chargeId": "none"}, "known": true}), "{dry}");
-    let text = home.own(&line).ends(0).says("nothing was called").out;
+    let text = home.own(&line).ends(0).says("dry run: no call was made").out;
     for words in [
         "sure  approve",
         "    asks: Make 2 users?",
         "users  workflow inner  for each of 2 items",
         "  users[1]\n      {\"email\":\"d@e.f\"}\n      users[1]/make  tool database_create_user  of database",
-        "undone by: database_delete_user of database  {\"userId\":\"{{ result.userId }}\"}",
+        "compensation: database_delete_user of database  {\"userId\":\"{{ result.userId }}\"}",
         "quote  tool flaky_quote  of flaky  skipped: when: input.pay",
     ] {
         assert!(text.contains(words), "{words:?} in {text}");
     }
     let text = home.own(&[&line[..], &["pay=true"]].concat()).ends(0).out;
-    assert!(text.contains("if it fails: database_insert_record of database  {\"table\":\"later\""), "{text}");
-    assert!(text.contains("if it fails, the value: {\"chargeId\":\"none\"}"), "{text}");
+    assert!(text.contains("fallback: database_insert_record of database  {\"table\":\"later\""), "{text}");
+    assert!(text.contains("fallback value: {\"chargeId\":\"none\"}"), "{text}");
 }
 
 #[test]
-fn what_is_wrong_with_a_workflow_or_its_input_is_said_before_anything_is_done() {
+fn errors_of_a_workflow_or_its_input_are_reported_before_the_run() {
     let home = Home::new();
     std::fs::write(home.path().join("bad.toml"), "name = \"bad\"\n[[step]]\nid = \"a\"\ntool = \"t\"\nneeds = [\"b\"]\n").unwrap();
     home.run(&["run", "./bad.toml"]).ends(2).says("bad.toml:5").says("`b`");
@@ -225,7 +227,7 @@ fn what_is_wrong_with_a_workflow_or_its_input_is_said_before_anything_is_done() 
 }
 
 #[test]
-fn workflows_are_listed_drawn_made_and_tried() {
+fn workflows_are_listed_drawn_created_and_tested() {
     let home = Home::new();
     home.configured();
     assert!(home.run(&["--demo", "workflow", "list"]).ends(0).out.contains("enrich_user_data"));
@@ -233,11 +235,11 @@ fn workflows_are_listed_drawn_made_and_tried() {
     assert!(home.run(&["--demo", "workflow", "graph", "onboard_new_user", "--format", "dot"]).ends(0).out.starts_with("digraph"));
     assert_eq!(home.run(&["workflow", "schema"]).ends(0).json()["type"], "object");
     home.own(&["workflow", "new", "mine"]).ends(0).says("mine.toml");
-    home.own(&["workflow", "new", "mine"]).ends(2).says("there already");
+    home.own(&["workflow", "new", "mine"]).ends(2).says("exists already");
     assert!(home.own(&["workflow", "list"]).ends(0).out.contains("mine"));
     home.workflow(
         "hello.toml",
-        "name = \"hello\"\n[[step]]\nid = \"find\"\ntool = \"database_query_users\"\n[[step]]\nid = \"sure\"\napprove = \"Go on?\"\nneeds = [\"find\"]\n[output]\ntotal = \"{{ steps.find.result.total }}\"\n",
+        "name = \"hello\"\n[[step]]\nid = \"find\"\ntool = \"database_query_users\"\n[[step]]\nid = \"sure\"\napprove = \"Continue?\"\nneeds = [\"find\"]\n[output]\ntotal = \"{{ steps.find.result.total }}\"\n",
     );
     home.workflow(
         "hello.test.toml",
@@ -262,7 +264,7 @@ fn the_workflows_of_the_demo_have_tests_that_need_no_servers() {
     for name in ["onboard_new_user", "enrich_user_data", "notify_all", "resilient_charge"] {
         assert!(cases.iter().any(|case| case["workflow"] == name), "{name} has none: {tried}");
     }
-    // Workflows of the folder one stands in are none of the demo's.
+    // Workflows of the current folder are not the demo's.
     std::fs::write(home.path().join("notify_all.toml"), "name = \"notify_all\"\n").unwrap();
     assert!(home.run(&["--demo", "workflow", "test"]).ends(0).out.contains("10 cases, 0 failed"));
 }
@@ -272,7 +274,7 @@ fn a_test_is_made_from_a_run_and_needs_no_servers() {
     let home = Home::new();
     home.configured();
     let run_of = |ran: &Value| ran["run"].as_str().unwrap().to_owned();
-    // One of each way to end: well, undone, with items that fail, with another answer.
+    // One of each outcome: ok, compensated, partial, fallback.
     let onboard = ["--demo", "--yes", "run", "onboard_new_user", "email=ann@example.com", "name=Ann", "--json"];
     let runs = [
         home.own(&onboard).ends(0).json(),
@@ -283,21 +285,21 @@ fn a_test_is_made_from_a_run_and_needs_no_servers() {
     ];
     for ran in &runs {
         let made = home.own(&["--demo", "workflow", "test-from-run", &run_of(ran)]).ends(0);
-        assert!(!made.err.contains("goes otherwise"), "{}\n{}", made.err, made.out);
+        assert!(!made.err.contains("the result differs"), "{}\n{}", made.err, made.out);
         let file = home.path().join("made.test.toml");
         std::fs::write(&file, &made.out).unwrap();
         let tried = home.own(&["--demo", "workflow", "test", file.to_str().unwrap()]).ends(0);
         assert!(tried.out.contains("1 cases, 0 failed"), "{}\n{}", tried.out, made.out);
-        // It does find fault with a workflow that is another.
+        // It fails for a different workflow.
         let other = made.out.replace("[case.expect.calls]", "[case.expect.calls]\nemail_send_email = 7");
         std::fs::write(&file, other).unwrap();
         home.own(&["--demo", "workflow", "test", file.to_str().unwrap()]).ends(1);
     }
     let made = home.own(&["--demo", "workflow", "test-from-run", &run_of(&runs[1])]).ends(0);
     assert!(made.out.contains("compensated = [\"create_user\"]") && made.out.contains("database_delete_user = "), "{}", made.out);
-    home.own(&["--demo", "workflow", "test-from-run", &run_of(&runs[0]), "--write"]).ends(2).says("without --write it is printed");
+    home.own(&["--demo", "workflow", "test-from-run", &run_of(&runs[0]), "--write"]).ends(2).says("omit --write to print it");
     home.own(&["workflow", "test-from-run", "ffff"]).ends(2).says("there is no run \"ffff\"");
-    // Beside the workflow, one behind the other.
+    // Next to the workflow, in order.
     home.workflow(
         "find.toml",
         "name = \"find\"\n[[step]]\nid = \"users\"\ntool = \"database_query_users\"\n[output]\ntotal = \"{{ steps.users.result.total }}\"\nrun = \"{{ run.id }}\"\n",
@@ -305,7 +307,7 @@ fn a_test_is_made_from_a_run_and_needs_no_servers() {
     let found = home.own(&["run", "find", "--json"]).ends(0).json();
     for name in ["first", "second"] {
         let line = ["workflow", "test-from-run", &run_of(&found), "--case", name, "--write"];
-        home.own(&line).ends(0).says("find.test.toml").says("since each run has its own: output.run");
+        home.own(&line).ends(0).says("find.test.toml").says("because they differ in each run: output.run");
     }
     let tried = home.own(&["workflow", "test"]).ends(0);
     assert!(tried.out.contains("find: first") && tried.out.contains("2 cases, 0 failed"), "{}", tried.out);
@@ -348,7 +350,7 @@ fn a_cancelled_run_makes_a_test_that_cancels_it_again() {
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.0.wait().unwrap().code(), Some(130), "{rest:?}");
     let made = home.own(&["workflow", "test-from-run", &run]).ends(0);
-    assert!(!made.err.contains("goes otherwise"), "{}\n{}", made.err, made.out);
+    assert!(!made.err.contains("the result differs"), "{}\n{}", made.err, made.out);
     for line in ["charge = { cancel = \"run\" }", "outcome = \"cancelled\"", "compensated = [\"create\"]", "hang = \"ok\""] {
         assert!(made.out.contains(line), "{line} in {}", made.out);
     }
@@ -371,8 +373,8 @@ fn a_case_may_cut_calls_short_and_say_what_may_be_repeated() {
         retry = { attempts = 3, backoff = "1ms", on = ["transport", "expect", "timeout"] }
         compensate = { tool = "unmake" }
         [[step]]
-        id = "beside"
-        tool = "beside"
+        id = "parallel"
+        tool = "parallel"
         [[step]]
         id = "sure"
         needs = ["make"]
@@ -388,7 +390,7 @@ fn a_case_may_cut_calls_short_and_say_what_may_be_repeated() {
         [[case]]
         name = "undoing that may have been done is not repeated"
         answers.make = { result = 1 }
-        answers.beside = { result = 1 }
+        answers.parallel = { result = 1 }
         answers.sure = { result = true }
         answers.last = { error = "no" }
         answers.unmake = [{ error = "gone", kind = "transport" }, { text = "ok" }]
@@ -396,7 +398,7 @@ fn a_case_may_cut_calls_short_and_say_what_may_be_repeated() {
         [[case]]
         name = "unless it was not sent"
         answers.make = { result = 1 }
-        answers.beside = { result = 1 }
+        answers.parallel = { result = 1 }
         answers.sure = { result = true }
         answers.last = { error = "no" }
         answers.unmake = [{ error = "gone", kind = "transport", sent = false }, { text = "ok" }]
@@ -405,44 +407,44 @@ fn a_case_may_cut_calls_short_and_say_what_may_be_repeated() {
         name = "or may be repeated"
         repeatable = ["unmake"]
         answers.make = { result = 1 }
-        answers.beside = { result = 1 }
+        answers.parallel = { result = 1 }
         answers.sure = { result = true }
         answers.last = { error = "no" }
         answers.unmake = [{ error = "gone", kind = "transport" }, { text = "ok" }]
         expect = { outcome = "compensated", calls = { unmake = 2 } }
         [[case]]
         name = "each attempt has its own error"
-        answers.beside = { result = 1 }
+        answers.parallel = { result = 1 }
         answers.make = [{ error = "late", kind = "timeout" }, { error = "odd", kind = "expect" }, { result = 1 }]
         answers.sure = { result = true }
         answers.last = { result = 1 }
         expect = { calls = { make = 3 } }
         [[case]]
         name = "the run is cancelled while a person is asked"
-        answers.beside = { result = 1 }
+        answers.parallel = { result = 1 }
         answers.make = { result = 1 }
-        answers.sure = { cancel = "run", after = ["beside"] }
+        answers.sure = { cancel = "run", after = ["parallel"] }
         answers.unmake = { text = "ok" }
-        expect = { outcome = "cancelled", compensated = ["make"], steps = { beside = "ok", sure = "cancelled" } }
+        expect = { outcome = "cancelled", compensated = ["make"], steps = { parallel = "ok", sure = "cancelled" } }
         [[case]]
-        name = "the undoing is given up"
-        answers.beside = { result = 1 }
+        name = "the compensation is stopped"
+        answers.parallel = { result = 1 }
         answers.make = { result = 1 }
         answers.sure = { result = true }
         answers.last = { silent = true }
         answers.unmake = { cancel = "run" }
         expect = { outcome = "compensation_failed", steps = { make = "compensation_failed", last = "failed" } }
         [[case]]
-        name = "a step is given up"
-        answers.beside = { cancel = "step", after = ["make"] }
+        name = "a step is cancelled"
+        answers.parallel = { cancel = "step", after = ["make"] }
         answers.make = { result = 1 }
         answers.sure = { result = true }
         answers.last = { result = 1 }
         answers.unmake = { text = "ok" }
-        expect = { outcome = "compensated", steps = { beside = "cancelled", make = "compensated" } }
+        expect = { outcome = "compensated", steps = { parallel = "cancelled", make = "compensated" } }
         [[case]]
         name = "the program is ended"
-        answers.beside = { cancel = "program", after = ["last"] }
+        answers.parallel = { cancel = "program", after = ["last"] }
         answers.make = { result = 1 }
         answers.sure = { result = true }
         answers.last = { result = 1 }
@@ -469,14 +471,14 @@ fn a_workflow_is_made_of_past_calls_and_runs() {
     home.own(&["workflow", "new", "again", "--from-call", made["call"].as_str().unwrap()]).ends(0);
     // The user is there already, which the tool says.
     home.own(&["run", "again"]).ends(1).says("database_create_user");
-    home.own(&["workflow", "new", "other", "--from-call", "1"]).ends(2).says("no such calls");
-    // A run of the demo is written down beside the history and takes nothing out of it.
+    home.own(&["workflow", "new", "other", "--from-call", "1"]).ends(2).says("no such tool calls");
+    // A run of the demo is stored in the journal and does not change the history.
     home.own(&["--demo", "--yes", "run", "onboard_new_user", "email=zoe@example.com", "name=Zoe"]).ends(0);
     home.own(&["workflow", "from-history", "--ids", made["call"].as_str().unwrap()]).ends(0);
 }
 
 #[test]
-fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
+fn a_killed_run_resumes_with_resolutions_of_its_in_doubt_steps() {
     let home = Home::new();
     home.configured();
     home.workflow(
@@ -517,9 +519,9 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL).unwrap();
     child.wait().unwrap();
     home.own(&["run", "--resume", &run]).ends(10).says("--repeat charge").says("in doubt");
-    // Also of a run that has not ended a test is made of what is known.
+    // A test can also be created from a run that has not ended.
     let made = home.own(&["workflow", "test-from-run", &run]).ends(0);
-    assert!(!made.err.contains("goes otherwise") && made.out.contains("# The run was interrupted"), "{}\n{}", made.err, made.out);
+    assert!(!made.err.contains("the result differs") && made.out.contains("# The run was interrupted"), "{}\n{}", made.err, made.out);
     assert!(made.out.contains("charge = { cancel = \"program\" }") && made.out.contains("outcome = \"in_doubt\""), "{}", made.out);
     home.workflow("pay.test.toml", &made.out);
     home.own(&["workflow", "test"]).ends(0);
@@ -531,7 +533,7 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     home.own(&[&resume[..], &["--skip", "x={}"]].concat()).ends(2).says("there are create, hang, charge, found");
     home.own(&[&resume[..], &["--repeat", "charge[0]"]].concat()).ends(2).says("no for_each");
     home.own(&[&resume[..], &["--approve", "charge"]].concat()).ends(2).says("no step that asks for approval");
-    // A word about what is not in doubt would do nothing.
+    // A resolution of a step that is not in doubt is refused.
     home.own(&[&resume[..], &["--repeat", "create"]].concat())
         .ends(2)
         .says("--repeat: `create` is not in doubt")
@@ -549,7 +551,7 @@ fn a_run_that_was_killed_goes_on_with_a_word_about_what_is_in_doubt() {
     home.own(&[&resume[..], &["--repeat", "charge"]].concat()).ends(2).says("it has ended (ok)").says("the run has ended");
 }
 
-/// A program that is killed whatever becomes of the test.
+/// A program that is killed at the end of the test.
 struct Doomed(std::process::Child);
 
 impl Drop for Doomed {
@@ -560,8 +562,7 @@ impl Drop for Doomed {
     }
 }
 
-/// Six steps, each of which needs what the one before gave; each leaves a record of its own. Those with odd numbers may
-/// be repeated without a word.
+/// Six steps, each of which uses the result of the previous one and writes a record. Those with odd numbers are idempotent.
 const SIX: &str = r#"
     name = "six"
     [input]
@@ -597,12 +598,12 @@ const SIX: &str = r#"
     last = "{{ steps.s6.result.table }}"
 "#;
 
-/// What the journal has of a run of [`SIX`]: its beginning, two entries a step, its end.
+/// Entries in the journal of a run of [`SIX`]: the start, two for each step, the end.
 const ENTRIES: i64 = 14;
 
-/// How many entries stand there when the program is killed at this one: an end (odd) is written together with what comes
-/// next (even), the request or the end of the run, and neither without the other.
-fn before(write: i64) -> i64 {
+/// Returns the number of entries when the program is killed at this one: the end of a step (odd) and the next entry (even),
+/// a request or the end of the run, are written atomically.
+fn entries_before(write: i64) -> i64 {
     if write <= 2 { write - 1 } else { (write - 1) / 2 * 2 }
 }
 
@@ -611,7 +612,7 @@ impl Home {
         self.path().join(".state/switchboard.db")
     }
 
-    /// Waits until the journal has a request of a tool. A step is said to run before it is written down and sent.
+    /// Waits until the journal has a request of a tool. A step is reported as running before its request is written.
     fn wait_for_sending(&self, tool: &str) {
         let sent = || {
             let db = rusqlite::Connection::open(self.journal()).unwrap();
@@ -624,14 +625,14 @@ impl Home {
         }
     }
 
-    /// How many entries the journal has of a run.
+    /// Returns the number of entries of a run in the journal.
     fn entries(&self, run: &str) -> i64 {
         let db = rusqlite::Connection::open(self.journal()).unwrap();
         let of = "SELECT count(*) FROM runs JOIN run_entries ON id > number * 16777216 AND id < (number + 1) * 16777216 WHERE run = ?1";
         db.query_row(of, [run], |row| row.get(0)).unwrap()
     }
 
-    /// How often each of `steps` left a record, by what the server has in its own file.
+    /// Returns how often each of `steps` wrote a record, according to the server's file.
     fn made(&self, key: &str, steps: usize, end: &str) -> Vec<i64> {
         let db = rusqlite::Connection::open(self.path().join("state/demo.sqlite")).unwrap();
         let count = |step: usize| {
@@ -641,9 +642,9 @@ impl Home {
         (1..=steps).map(count).collect()
     }
 
-    /// Runs a workflow and kills the program while it writes an entry of the journal; gives the run's id.
+    /// Runs a workflow and kills the program while it writes an entry of the journal; returns the run's id.
     fn killed_at(&self, workflow: &str, key: &str, write: i64) -> String {
-        // The write of this entry fills the log, by which it is seen, and then comes to no end.
+        // The write of this entry fills the log, which is observed, and then blocks.
         let db = rusqlite::Connection::open(self.journal()).unwrap();
         db.execute_batch(&format!(
             "CREATE TABLE stalled (filler BLOB);
@@ -657,7 +658,7 @@ impl Home {
         .unwrap();
         let line = ["run", workflow, &format!("key={key}")];
         let mut child = Doomed(self.at_home(&line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
-        // Open to the end: what it says goes somewhere.
+        // Stays open so that its output can be written.
         let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
         let run = first.strip_prefix("run ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
@@ -669,7 +670,7 @@ impl Home {
         rustix::process::kill_process(rustix::process::Pid::from_child(&child.0), rustix::process::Signal::KILL).unwrap();
         drop(child);
         db.execute_batch("DROP TRIGGER stall; DROP VIEW numbers; DROP TABLE stalled;").unwrap();
-        assert_eq!(self.entries(&run), before(write), "what was being written is not there");
+        assert_eq!(self.entries(&run), entries_before(write), "what was being written is not there");
         run
     }
 }
@@ -679,7 +680,7 @@ fn states(ran: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn a_program_killed_at_any_write_of_its_journal_ends_the_run_the_same() {
+fn a_program_killed_at_any_write_of_its_journal_ends_the_run_equally() {
     let home = Home::new();
     home.configured();
     home.workflow("six.toml", SIX);
@@ -695,14 +696,14 @@ fn a_program_killed_at_any_write_of_its_journal_ends_the_run_the_same() {
             assert_eq!(made(&key), [0; 6]);
             continue;
         }
-        // The last that was sent was done, and nobody wrote down that it was.
+        // The last request had an effect that was not recorded.
         let done = usize::try_from(write - 1).unwrap() / 2;
         let doubt = (write > 2).then_some(done);
         assert_eq!(made(&key), (1..=6).map(|step| i64::from(step <= done)).collect::<Vec<_>>(), "killed at write {write}");
         let mut expected = vec![1; 6];
         let mut line = vec!["run".to_owned(), "--resume".into(), run.clone(), "--json".into()];
         match doubt {
-            // The author vouches for it.
+            // The author declares it idempotent.
             Some(step) if step % 2 == 1 => expected[step - 1] = 2,
             Some(step) => {
                 let words: Vec<&str> = line.iter().map(String::as_str).collect();
@@ -724,7 +725,7 @@ fn a_program_killed_at_any_write_of_its_journal_ends_the_run_the_same() {
     }
 }
 
-/// Five steps that leave a record, each undone by another one, and one that fails.
+/// Five steps that write a record, each with a compensation, and one that fails.
 const UNDONE: &str = r#"
     name = "undone"
     on_error = "compensate"
@@ -763,23 +764,23 @@ const UNDONE: &str = r#"
 "#;
 
 #[test]
-fn a_program_killed_at_any_write_while_it_undoes_undoes_the_rest_and_nothing_twice() {
+fn a_program_killed_at_any_write_of_a_compensation_compensates_the_rest_once() {
     let home = Home::new();
     home.configured();
     home.workflow("undone.toml", UNDONE);
     let whole = home.own(&["run", "undone", "key=k0", "--json"]).ends(8).json();
     assert_eq!(whole["compensated"], json!(["s5", "s4", "s3", "s2", "s1"]), "{whole}");
-    // Its beginning, two entries a step and two for each that is undone, its end.
+    // The start, two entries for each step and each compensation, the end.
     let entries = 24;
     assert_eq!(home.entries(whole["run"].as_str().unwrap()), entries);
-    // From where the last step has failed.
+    // From the failure of the last step.
     for write in 13..=entries {
         let key = format!("k{write}");
         let run = home.killed_at("undone", &key, write);
         let line = ["run", "--resume", &run, "--json"];
-        // The sixth step as it failed, then the fifth, the fourth, … as they are undone.
+        // The failure of the sixth step, then the compensations of the fifth, the fourth, …
         let step = 6 - usize::try_from(write - 13).unwrap() / 2;
-        // Something was done of which nobody wrote down that it was.
+        // A request had an effect that was not recorded.
         home.own(&line).ends(10);
         let ended = home.own(&[&line[..], &["--repeat", &format!("s{step}")]].concat()).ends(8).json();
         assert_eq!((&ended["outcome"], states(&ended)), (&whole["outcome"], states(&whole)), "killed at write {write}: {ended}");

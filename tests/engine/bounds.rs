@@ -18,7 +18,7 @@ use crate::{
 
 fn attack(mode: &str, count: usize, bytes: usize) -> switchboard::domain::server::ServerSpec {
     let mut spec = stdio("bad", &bad_server(), &["attack", mode, &count.to_string(), &bytes.to_string()]);
-    spec.policy.breaker.on = false;
+    spec.policy.breaker.enabled = false;
     spec
 }
 

@@ -86,8 +86,8 @@ fn rules() -> Rules {
 
 /// The default policy, and one that repeats everything that may be repeated.
 fn policies() -> [Policy; 2] {
-    let retry = Retry { attempts: 5, backoff: Duration::from_millis(1), reserve: 100.0, ..Retry::default() };
-    let hedge = Hedge { on: true, after: Some(Duration::from_millis(20)), samples: 1 };
+    let retry = Retry { attempts: 5, backoff: Duration::from_millis(1), budget_min: 100.0, ..Retry::default() };
+    let hedge = Hedge { enabled: true, after: Some(Duration::from_millis(20)), samples: 1 };
     [Policy::default(), Policy { retry, hedge, ..Policy::default() }]
 }
 

@@ -60,7 +60,7 @@ impl Bench {
         let server = Server::start(move |asked| (asked.tool() == "bad").then(|| told.lock().unwrap()(asked))).await;
         let mut spec = http("web", &server.url());
         // Checks how each fault is reported; the scenarios check its consequences.
-        spec.policy.breaker.on = false;
+        spec.policy.breaker.enabled = false;
         change(&mut spec);
         let rig = Rig::start(vec![spec]);
         rig.ready("web").await;

@@ -42,8 +42,8 @@ const LONG: Duration = Duration::from_secs(60);
 /// A pause after which a test sees Redis tried again.
 const SHORT: Duration = Duration::from_millis(20);
 
-fn settings(urls: &[&str], wait: Duration, pause: Duration) -> CacheSettings {
-    CacheSettings { redis: urls.iter().map(|url| Secret::literal(*url)).collect(), wait, pause, ..CacheSettings::default() }
+fn settings(urls: &[&str], timeout: Duration, retry_interval: Duration) -> CacheSettings {
+    CacheSettings { redis: urls.iter().map(|url| Secret::literal(*url)).collect(), timeout, retry_interval, ..CacheSettings::default() }
 }
 
 fn well(url: &str) -> CacheSettings {
@@ -53,7 +53,7 @@ fn well(url: &str) -> CacheSettings {
 /// A server `db` whose responses are all cached.
 fn db() -> ServerSpec {
     let mut spec = fake::spec("db");
-    spec.policy.cache.keep = CacheMode::Always;
+    spec.policy.cache.mode = CacheMode::Always;
     spec
 }
 
@@ -419,7 +419,7 @@ async fn sentinels_say_where_redis_is() {
 /// Runs `switchboard call` in a process of its own, with a server that writes down what it is sent.
 fn call(home: &Path, cache: &str, env: &[(&str, &str)]) -> Output {
     let config = format!(
-        "[cache]\n{cache}\nwait = \"60s\"\n[servers.db]\ncommand = \"sh\"\nargs = [\"-c\", 'tee -a \"$0\" | exec \"$1\" plain', '{}', '{}']\ncache = {{ keep = \"always\" }}\n",
+        "[cache]\n{cache}\ntimeout = \"60s\"\n[servers.db]\ncommand = \"sh\"\nargs = [\"-c\", 'tee -a \"$0\" | exec \"$1\" plain', '{}', '{}']\ncache = {{ mode = \"always\" }}\n",
         home.join("sent").display(),
         bad_server(),
     );

@@ -70,7 +70,7 @@ fn engine(log: &Log, journal: Arc<dyn Journal>) -> Rig {
     let options = EngineOptions {
         epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
         separator: "_".into(),
-        keep: Retention::default(),
+        retention: Retention::default(),
         seed: None,
     };
     let engine = Engine::journaled(options, server(log), journal);

@@ -15,7 +15,7 @@ use switchboard::{
         event::{EventKind, Settled},
         id::{CallId, ServerId, ToolId},
         policy::{
-            CacheMode, Fallback, Hedge, Load, Policy, Retry, Rules, ToolRule,
+            CacheMode, Concurrency, Fallback, Hedge, Policy, RateLimit, Retry, Rules, ToolRule,
             breaker::{BreakerOverride, BreakerPolicy, Window},
             call_event::{CallEvent, Cause},
             pattern::Pattern,
@@ -171,29 +171,24 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
             attempts: rng.u32(1..5),
             backoff: ms(rng, 1..300),
             budget: 0.2,
-            reserve: f64::from(rng.u32(0..6)),
+            budget_min: f64::from(rng.u32(0..6)),
             ..Retry::default()
         },
         breaker: BreakerPolicy {
-            on: rng.u8(..5) > 0,
+            enabled: rng.u8(..5) > 0,
             consecutive: rng.u32(0..6),
             failure_rate: if rng.bool() { 0.5 } else { 0.0 },
             slow_rate: if rng.bool() { 0.5 } else { 0.0 },
             slow_call: ms(rng, 100..2_000),
             window: if rng.bool() { Window::Calls(rng.u32(1..30)) } else { Window::Time(ms(rng, 100..5_000)) },
             minimum_calls: rng.u32(1..10),
-            open: ms(rng, 50..2_000),
+            open_for: ms(rng, 50..2_000),
             half_open_calls: rng.u32(1..4),
             ..BreakerPolicy::default()
         },
-        load: Load {
-            in_flight: rng.u32(1..6),
-            queue: rng.u32(0..8),
-            wait: ms(rng, 10..3_000),
-            per_second: if rng.u8(..4) == 0 { 20.0 } else { 0.0 },
-            burst: rng.u32(1..5),
-        },
-        hedge: Hedge { on: rng.bool(), after: Some(ms(rng, 5..300)), samples: 1 },
+        concurrency: Concurrency { in_flight: rng.u32(1..6), queue: rng.u32(0..8), wait: ms(rng, 10..3_000) },
+        rate_limit: RateLimit { per_second: if rng.u8(..4) == 0 { 20.0 } else { 0.0 }, burst: rng.u32(1..5) },
+        hedge: Hedge { enabled: rng.bool(), after: Some(ms(rng, 5..300)), samples: 1 },
         ..Policy::default()
     }
 }
@@ -230,7 +225,7 @@ fn rules(rng: &mut fastrand::Rng) -> Rules {
 
 /// In no stretch of time more came than the rate and the burst allow.
 fn rate_held(spec: &ServerSpec, came: &[Instant]) -> Result<(), String> {
-    let Load { per_second, burst, .. } = spec.policy.load;
+    let RateLimit { per_second, burst } = spec.policy.rate_limit;
     if per_second <= 0.0 {
         return Ok(());
     }
@@ -254,7 +249,7 @@ async fn run(seed: u64) -> Result<(), String> {
         .map(|n| {
             let mut spec = spec(id(n).as_str());
             spec.policy = policy(&mut rng);
-            spec.policy.cache.keep = if rng.bool() { CacheMode::ReadOnly } else { CacheMode::Never };
+            spec.policy.cache.mode = if rng.bool() { CacheMode::ReadOnly } else { CacheMode::Never };
             spec.trusted = rng.bool();
             spec.timeouts.call = Duration::from_millis(rng.u64(200..3_000));
             spec.timeouts.call_max = Duration::from_secs(5);
@@ -355,12 +350,12 @@ async fn run(seed: u64) -> Result<(), String> {
     }
     for spec in &specs {
         let most = puppets[&spec.id].load.lock().unwrap().1;
-        if most > spec.policy.load.in_flight {
-            return Err(format!("{} had {most} concurrent calls, of at most {}", spec.id, spec.policy.load.in_flight));
+        if most > spec.policy.concurrency.in_flight {
+            return Err(format!("{} had {most} concurrent calls, of at most {}", spec.id, spec.policy.concurrency.in_flight));
         }
         // Every call that is aimed at it earns a share, and no other.
         let earned = watched.values().filter(|call| call.first.as_ref().unwrap_or(&call.target) == &spec.id).count();
-        let budget = spec.policy.retry.reserve + spec.policy.retry.budget * earned as f64;
+        let budget = spec.policy.retry.budget_min + spec.policy.retry.budget * earned as f64;
         let spent = spent.get(&spec.id).copied().unwrap_or_default();
         if f64::from(spent) > budget + 1e-6 {
             return Err(format!("{spent} extra attempts were spent from the budget of {}, which is {budget}", spec.id));
@@ -385,9 +380,9 @@ async fn nothing_leaks(seed: u64) -> Result<(), String> {
     let mut spec = spec("s");
     spec.trusted = true;
     spec.policy = policy(&mut rng);
-    spec.policy.load.per_second = 0.0;
-    spec.policy.breaker.open = Duration::from_millis(100);
-    spec.policy.breaker.lease = Duration::from_secs(2);
+    spec.policy.rate_limit.per_second = 0.0;
+    spec.policy.breaker.open_for = Duration::from_millis(100);
+    spec.policy.breaker.probe_timeout = Duration::from_secs(2);
     let rig = Rig::seeded(Arc::new(Puppets([("s".into(), puppet)].into())), vec![spec.clone()], seed);
     rig.ready("s").await;
     let mut calls = vec![];
@@ -406,7 +401,7 @@ async fn nothing_leaks(seed: u64) -> Result<(), String> {
     rig.command(Command::Restart { server: "s".into() });
     rig.command(Command::Breaker { server: "s".into(), tool: None, order: BreakerOverride::Reset });
     rig.until("s restarted", |w| w.server(&"s".into()).is_some_and(|s| s.phase.usable() && s.breaker.probing == 0)).await;
-    let all: Vec<CallId> = (0..spec.policy.load.in_flight).map(|_| rig.submit("s", "t", "{}")).collect();
+    let all: Vec<CallId> = (0..spec.policy.concurrency.in_flight).map(|_| rig.submit("s", "t", "{}")).collect();
     for call in all {
         let settled: Arc<Settled> = rig.settled(call).await;
         let took = settled.timings.total();

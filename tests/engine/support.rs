@@ -56,7 +56,7 @@ pub fn http(id: &str, url: &str) -> ServerSpec {
 /// A server that commits every fault in a row: tests check how each one is reported, not its consequences.
 pub fn bad(mode: &str) -> ServerSpec {
     let mut spec = stdio("bad", &bad_server(), &[mode]);
-    spec.policy.breaker.on = false;
+    spec.policy.breaker.enabled = false;
     spec
 }
 
@@ -74,7 +74,7 @@ impl Rig {
     /// The same; the seed decides what is left to chance.
     pub fn seeded(connector: Arc<dyn Connector>, specs: Vec<ServerSpec>, seed: u64) -> Rig {
         let epoch = Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 };
-        let options = EngineOptions { epoch, separator: "_".into(), keep: Retention::default(), seed: Some(seed) };
+        let options = EngineOptions { epoch, separator: "_".into(), retention: Retention::default(), seed: Some(seed) };
         let engine = Engine::new(options, connector);
         engine.apply(specs);
         Rig { engine }

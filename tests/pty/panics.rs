@@ -54,8 +54,12 @@ fn console_that_panics() {
     let in_a_task = std::env::var(WHERE).expect("started by a test") == "task";
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let shown = runtime.block_on(async {
-        let options =
-            EngineOptions { epoch: Epoch { unix_ms: 0, utc_offset_s: 0 }, separator: "_".into(), keep: Retention::default(), seed: None };
+        let options = EngineOptions {
+            epoch: Epoch { unix_ms: 0, utc_offset_s: 0 },
+            separator: "_".into(),
+            retention: Retention::default(),
+            seed: None,
+        };
         let engine = Engine::new(options, Arc::new(Connections::new(None)));
         let launch = Transport::Stdio { command: "none".into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
         engine.apply(vec![ServerSpec { disabled: true, ..ServerSpec::new("idle", launch) }]);

@@ -1,11 +1,12 @@
-//! An MCP server that misbehaves as told: one tool a fault. It knows no JSON library, so that nothing it writes is made right on the way.
+//! An MCP server that misbehaves on request: one tool for each fault. It uses no JSON library, so that no library corrects its
+//! output.
 //!
 //! `badserver [MODE [TALLY]]`: modes change how it starts, lists and ends; tools change how a call goes. Each call that it
-//! executes adds a line to the file TALLY. `leaky` repeats every value of its environment whose name begins with `LEAK_`
+//! executes appends a line to the file TALLY. `leaky` repeats every value of its environment whose name begins with `LEAK_`
 //! and all of its arguments, wherever a server can write text.
 //! `badserver attack MODE COUNT BYTES`: attacks memory, see `hostile.rs`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics on errors")]
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "servers write to stderr and end in every possible way")]
 
 #[allow(dead_code, reason = "its HTTP part is for the benchmarks and for tests in a process of their own")]
@@ -110,7 +111,7 @@ fn main() {
     }
 }
 
-/// Starts a process in a session of its own with an empty environment, whose parent ends. Its command line ends with `token`.
+/// Starts a process in a separate session with an empty environment, whose parent ends. Its command line ends with `token`.
 fn escape(token: &str) {
     let script = "while :; do sleep 1; done";
     let mut escaped = Command::new("setsid");
@@ -119,7 +120,7 @@ fn escape(token: &str) {
     assert!(escaped.status().unwrap().success());
 }
 
-/// Lets SIGTERM and the end of input pass unheeded, by way of a shell that traps it.
+/// Ignores SIGTERM and the end of input, with a shell that traps them.
 fn ignore_signals() {
     if std::env::var_os("BADSERVER_DEAF").is_none() {
         let me = std::env::current_exe().unwrap();
@@ -168,7 +169,7 @@ fn text(id: &str, text: &str) -> String {
 fn serve(mode: &str, line: &str) {
     let (id, method) = (field(line, "id").unwrap_or("null"), field(line, "method").unwrap_or(""));
     match method {
-        // Nobody asked.
+        // Unsolicited.
         _ if mode == "answers_notifications" && method.starts_with("notifications/") => say(&error("null", -32601, "Method not found")),
         "server/discover" if mode == "exit_at_discover" => exit(2),
         "server/discover" if mode == "silent_discover" => {}
@@ -245,7 +246,7 @@ fn tally(name: &str) {
     }
 }
 
-/// Answers by a result of another protocol version, or by one that is none.
+/// Answers with a result of another protocol version, or with an invalid one.
 fn odd_result(name: &str, id: &str) {
     let form = "{\"r\":{\"method\":\"elicitation/create\",\"params\":{\"message\":\"who?\",\"requestedSchema\":{\"type\":\"object\"}}}}";
     let body = match name {
@@ -380,7 +381,7 @@ fn call(name: &str, id: &str, line: &str) {
             }
             say(&text(id, "hello"));
         }
-        // Answers only when the cancellation has come, as servers do that ignore it.
+        // Answers only after the cancellation, like servers that ignore it.
         "late" => {
             let mut next = String::new();
             while std::io::stdin().lock().read_line(&mut next).is_ok_and(|n| n > 0) && !next.contains("notifications/cancelled") {
@@ -414,7 +415,7 @@ fn call(name: &str, id: &str, line: &str) {
             }
             say(&text(id, &answer.trim().replace('\\', "").replace('"', "'")));
         }
-        // Asks, and thinks better of it at the next call.
+        // Asks, and withdraws the question at the next call.
         "question_withdrawn" => {
             say(
                 "{\"jsonrpc\":\"2.0\",\"id\":\"w\",\"method\":\"elicitation/create\",\"params\":{\"message\":\"name?\",\"requestedSchema\":{}}}",
@@ -462,12 +463,12 @@ fn rooted(definitions: &str) -> String {
 /// A small schema that visits each level of a value twice as often as the one above.
 const TWICE: &str = "{\"type\":\"object\",\"$defs\":{\"t\":{\"allOf\":[{\"properties\":{\"c\":{\"$ref\":\"#/$defs/t\"}}},{\"properties\":{\"c\":{\"$ref\":\"#/$defs/t\"}}}]}},\"$ref\":\"#/$defs/t\"}";
 
-/// Leaves a process behind that has a session, and so a group, of its own.
+/// Leaves a process behind in a separate session and process group.
 fn stray() {
     let _ = Command::new("setsid").arg("sleep").arg("1001").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
 }
 
-/// Closes stdout while the process lives on.
+/// Closes stdout without ending the process.
 fn close_stdout() {
     let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
     rustix::stdio::dup2_stdout(&nowhere).unwrap();

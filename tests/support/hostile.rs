@@ -1,6 +1,6 @@
-//! Servers that attack memory and descriptors: one behaviour a mode. Shared by `badserver` and the benchmarks.
+//! Servers that attack memory and descriptors, one mode for each attack. Shared by `badserver` and the benchmarks.
 //!
-//! Nothing large is held: what is sent is written piece by piece. The well-behaved part is the least that a client needs.
+//! Large data is written piece by piece, not held in memory. The conforming part is the minimum that a client needs.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -59,7 +59,7 @@ impl Attack {
         Some(Attack { mode, count: number()?, bytes: number()? })
     }
 
-    /// What goes before, between the padding, and behind, for message `n`; `None` when the mode sends none.
+    /// Returns prefix and suffix of the padding for message `n`; `None` when the mode sends none.
     fn message(&self, n: usize, token: &str) -> Option<(String, &'static str)> {
         let note = |method: &str, params: &str| format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}"#);
         Some(match self.mode.as_str() {
@@ -110,7 +110,7 @@ pub fn stdio(attack: &Attack) {
     }
 }
 
-/// Sends what a message of the client brings, each message by `send`.
+/// Responds to a message of the client, sending each message with `send`.
 fn answer(
     attack: &Attack,
     line: &str,
@@ -172,10 +172,10 @@ fn answer(
     }
 }
 
-/// Runs an attack over Streamable HTTP; gives the port. Ends with the process.
+/// Runs an attack over Streamable HTTP; returns the port. Ends with the process.
 ///
-/// Modes of its own: `event_id` (one id of so many bytes, then small events), `event_ids` (each event has one), `headers` (a
-/// header of so many bytes, then small events), `pings` (requests in one stream, and no answer to them is ever acknowledged).
+/// Additional modes: `event_id` (one id of N bytes, then small events), `event_ids` (each event has one), `headers` (a
+/// header of N bytes, then small events), `pings` (requests in one stream, and no answer to them is ever acknowledged).
 pub fn http(attack: Attack) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = listener.local_addr().expect("bound").port();
@@ -255,7 +255,7 @@ fn events(attack: &Attack, body: &str, page: &AtomicUsize, out: &mut TcpStream) 
         }
     }
     if attack.mode == "pings" {
-        // Long enough for others to be called meanwhile.
+        // Long enough for calls of other servers.
         thread::sleep(Duration::from_secs(5));
     }
     answer(attack, body, page, &mut |padded| {

@@ -1,7 +1,8 @@
 //! The Redis store of the response cache, shared with other processes and machines.
 //!
-//! Owns the connection. Never fails a call and never delays one by more than `wait`: a late response is a miss, and then Redis
-//! is not used for `pause`. One task maintains the connection and detects when Redis is back, so that no call has to try.
+//! Owns the connection. Never fails a call and never delays one by more than `timeout`: a late response is a miss, and then
+//! Redis is not used for `retry_interval`. One task maintains the connection and detects when Redis is back, so that no call
+//! has to try.
 
 mod address;
 mod link;
@@ -74,7 +75,7 @@ struct Common {
     shown: String,
     mask: Mask,
     wait: Duration,
-    pause: Duration,
+    retry_interval: Duration,
     foreign: AtomicU64,
 }
 
@@ -97,13 +98,13 @@ impl Redis {
             changed: watch::Sender::new(()),
             shown,
             mask,
-            wait: settings.wait,
-            pause: settings.pause,
+            wait: settings.timeout,
+            retry_interval: settings.retry_interval,
             foreign: AtomicU64::new(0),
         });
         let prefix = format!("{}:", settings.prefix);
         let keeper = tokio::spawn(keep(common.clone(), target, format!("{prefix}alive")));
-        Ok(Redis { prefix, wait: settings.wait, common, _keeper: AbortOnDropHandle::new(keeper) })
+        Ok(Redis { prefix, wait: settings.timeout, common, _keeper: AbortOnDropHandle::new(keeper) })
     }
 
     /// How many values under our keys were none of ours, or not whole.
@@ -208,9 +209,9 @@ impl Common {
     }
 
     fn down(&self, why: &str) -> State {
-        let pause = time::short(self.pause);
+        let interval = time::short(self.retry_interval);
         State::Down(
-            format!("Redis at {} {why}; calls go to the servers, it is tried again every {pause}", text::visible(&self.shown)).into(),
+            format!("Redis at {} {why}; calls go to the servers, it is tried again every {interval}", text::visible(&self.shown)).into(),
         )
     }
 
@@ -247,7 +248,7 @@ async fn keep(common: Arc<Common>, mut target: Target, alive: String) {
             }
             Err(why) => common.set(common.down(&why)),
         }
-        sleep(common.pause).await;
+        sleep(common.retry_interval).await;
     }
 }
 

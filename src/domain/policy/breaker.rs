@@ -21,7 +21,7 @@ use crate::domain::time::Stamp;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerPolicy {
     /// Whether there is one.
-    pub on: bool,
+    pub enabled: bool,
     /// Consecutive failures that open the breaker; zero disables this condition.
     pub consecutive: u32,
     /// Failure rate in the window that opens the breaker, in (0, 1]; zero disables this condition.
@@ -35,35 +35,35 @@ pub struct BreakerPolicy {
     /// Minimum number of calls in the window before a rate counts.
     pub minimum_calls: u32,
     /// How long it stays open the first time.
-    pub open: Duration,
+    pub open_for: Duration,
     /// Factor from one open period to the next, as long as the breaker did not close in between.
     pub open_factor: f64,
     /// The longest time that it stays open.
-    pub open_max: Duration,
+    pub open_for_max: Duration,
     /// Calls admitted in half-open, and successes needed to close.
     pub half_open_calls: u32,
     /// What is sent first in half-open.
     pub probe: Probe,
     /// After which time a probe that never came back gives its place free.
-    pub lease: Duration,
+    pub probe_timeout: Duration,
 }
 
 impl Default for BreakerPolicy {
     fn default() -> Self {
         Self {
-            on: true,
+            enabled: true,
             consecutive: 5,
             failure_rate: 0.5,
             slow_rate: 0.0,
             slow_call: Duration::from_secs(30),
             window: Window::Calls(20),
             minimum_calls: 10,
-            open: Duration::from_secs(30),
+            open_for: Duration::from_secs(30),
             open_factor: 2.0,
-            open_max: Duration::from_secs(300),
+            open_for_max: Duration::from_secs(300),
             half_open_calls: 1,
             probe: Probe::Ping,
-            lease: Duration::from_secs(90),
+            probe_timeout: Duration::from_secs(90),
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct Budget {
 impl Budget {
     /// Creates a budget that holds its reserve.
     pub fn new(retry: &Retry) -> Budget {
-        let mut budget = Budget { balance: to_units(retry.reserve), max: 0, share: 0 };
+        let mut budget = Budget { balance: to_units(retry.budget_min), max: 0, share: 0 };
         budget.set(retry);
         budget
     }
@@ -51,8 +51,8 @@ impl Budget {
     /// Changes share and reserve. The balance stays, up to the new maximum.
     pub fn set(&mut self, retry: &Retry) {
         self.share = to_units(retry.budget);
-        // Without a reserve, one whole attempt can still be saved up.
-        self.max = to_units(retry.reserve.max(1.0));
+        // Without a minimum budget, one whole attempt can still be saved up.
+        self.max = to_units(retry.budget_min.max(1.0));
         self.balance = self.balance.min(self.max);
     }
 
@@ -191,8 +191,8 @@ mod tests {
         }
 
         #[test]
-        fn extra_attempts_never_go_over_the_budget(share in 0.0..1.0, reserve in 0.0..5.0, spends in proptest::collection::vec(any::<bool>(), 0..400)) {
-            let mut budget = Budget::new(&Retry { budget: share, reserve, ..Retry::default() });
+        fn extra_attempts_never_go_over_the_budget(share in 0.0..1.0, budget_min in 0.0..5.0, spends in proptest::collection::vec(any::<bool>(), 0..400)) {
+            let mut budget = Budget::new(&Retry { budget: share, budget_min, ..Retry::default() });
             let (mut calls, mut extra) = (0, 0);
             for spend in spends {
                 if spend {
@@ -201,7 +201,7 @@ mod tests {
                     calls += 1;
                     budget.earn();
                 }
-                prop_assert!(f64::from(extra) <= reserve + share * f64::from(calls) + 0.001);
+                prop_assert!(f64::from(extra) <= budget_min + share * f64::from(calls) + 0.001);
             }
         }
     }
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn every_fifth_call_earns_an_attempt() {
-        let mut budget = Budget::new(&Retry { reserve: 0.0, ..Retry::default() });
+        let mut budget = Budget::new(&Retry { budget_min: 0.0, ..Retry::default() });
         assert!(!budget.spend());
         let granted = (0..100)
             .filter(|_| {

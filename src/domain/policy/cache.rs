@@ -26,9 +26,9 @@ pub struct CacheSettings {
     /// Capacity of the cache in this process, in bytes.
     pub bytes: u64,
     /// Longest wait for Redis; a slower response counts as a miss.
-    pub wait: Duration,
+    pub timeout: Duration,
     /// How long Redis is not asked after it failed.
-    pub pause: Duration,
+    pub retry_interval: Duration,
 }
 
 /// The state of the response cache for display.
@@ -54,8 +54,8 @@ impl Default for CacheSettings {
             redis: vec![],
             prefix: "switchboard".into(),
             bytes: 64 << 20,
-            wait: Duration::from_millis(50),
-            pause: Duration::from_secs(2),
+            timeout: Duration::from_millis(50),
+            retry_interval: Duration::from_secs(2),
         }
     }
 }
@@ -221,7 +221,7 @@ fn sorted(json: Json) -> Json {
 
 /// Returns whether the policy allows to cache responses of a tool with these `hints` of a server.
 pub fn allowed(policy: &CachePolicy, hints: Hints, trusted: bool) -> bool {
-    match policy.keep {
+    match policy.mode {
         CacheMode::Never => false,
         CacheMode::ReadOnly => trusted && hints.read_only == Some(true),
         CacheMode::Always => true,
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn responses_are_cached_by_policy_and_by_trusted_hints() {
         let reads = Hints { read_only: Some(true), ..Hints::default() };
-        let with_mode = |keep| CachePolicy { keep, ..CachePolicy::default() };
+        let with_mode = |mode| CachePolicy { mode, ..CachePolicy::default() };
         assert!(!allowed(&CachePolicy::default(), reads, true));
         assert!(allowed(&with_mode(CacheMode::ReadOnly), reads, true) && !allowed(&with_mode(CacheMode::ReadOnly), reads, false));
         assert!(!allowed(&with_mode(CacheMode::ReadOnly), Hints { idempotent: Some(true), ..Hints::default() }, true));

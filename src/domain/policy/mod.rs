@@ -34,9 +34,11 @@ pub struct Policy {
     /// When calls to a failing server are refused.
     pub breaker: BreakerPolicy,
     /// Which failures count against the server.
-    pub counting: FailureRules,
-    /// Concurrency limit ("bulkhead") and rate limit of the server.
-    pub load: Load,
+    pub record: FailureRules,
+    /// Concurrency limit ("bulkhead") of the server.
+    pub concurrency: Concurrency,
+    /// Rate limit of the server.
+    pub rate_limit: RateLimit,
     /// Whether a slow call gets a second, concurrent attempt.
     pub hedge: Hedge,
     /// Whether responses are cached.
@@ -60,12 +62,12 @@ pub struct Retry {
     /// Whether a server's `Retry-After` (RFC 9110, section 10.2.3) replaces the backoff pause.
     pub retry_after: bool,
     /// Which calls may be retried after bytes of them were sent.
-    pub repeat: RetryMode,
+    pub mode: RetryMode,
     /// Retry budget that each call adds for its server, in extra attempts: 0.2 allows 20 per cent. Hedges spend it
     /// too, and so do fallbacks to a server that had the call before.
     pub budget: f64,
     /// Initial retry budget of a server, and the most that it saves up.
-    pub reserve: f64,
+    pub budget_min: f64,
 }
 
 impl Default for Retry {
@@ -76,9 +78,9 @@ impl Default for Retry {
             factor: 2.0,
             backoff_max: Duration::from_secs(5),
             retry_after: true,
-            repeat: RetryMode::Safe,
+            mode: RetryMode::Safe,
             budget: 0.2,
-            reserve: 3.0,
+            budget_min: 3.0,
         }
     }
 }
@@ -94,24 +96,35 @@ pub enum RetryMode {
     Never,
 }
 
-/// How much a server is given to do at once ("bulkhead") and in a second.
+/// Limit of attempts in flight ("bulkhead"), with a bounded queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Load {
+pub struct Concurrency {
     /// Most attempts in flight; zero is no limit.
     pub in_flight: u32,
-    /// Most calls that wait for a place; more are refused.
+    /// Most calls that wait for a permit; more are refused.
     pub queue: u32,
-    /// Longest wait for a place or for the rate; longer ones are refused.
+    /// Longest wait for a permit or for the rate limit; a call that would wait longer is refused.
     pub wait: Duration,
+}
+
+impl Default for Concurrency {
+    fn default() -> Self {
+        Self { in_flight: 64, queue: 256, wait: Duration::from_secs(30) }
+    }
+}
+
+/// Limit of attempts a second.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RateLimit {
     /// Most attempts a second; zero is no limit.
     pub per_second: f64,
-    /// Most attempts at once after a quiet time.
+    /// Most attempts sent together after an idle time.
     pub burst: u32,
 }
 
-impl Default for Load {
+impl Default for RateLimit {
     fn default() -> Self {
-        Self { in_flight: 64, queue: 256, wait: Duration::from_secs(30), per_second: 0.0, burst: 1 }
+        Self { per_second: 0.0, burst: 1 }
     }
 }
 
@@ -120,7 +133,7 @@ impl Default for Load {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hedge {
     /// Whether to.
-    pub on: bool,
+    pub enabled: bool,
     /// Delay before the hedge. The tool's p95 latency if absent; then there is no hedge before [`Hedge::samples`]
     /// responses are known.
     pub after: Option<Duration>,
@@ -130,7 +143,7 @@ pub struct Hedge {
 
 impl Default for Hedge {
     fn default() -> Self {
-        Self { on: false, after: None, samples: 20 }
+        Self { enabled: false, after: None, samples: 20 }
     }
 }
 
@@ -138,18 +151,18 @@ impl Default for Hedge {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CachePolicy {
     /// Which answers are kept.
-    pub keep: CacheMode,
+    pub mode: CacheMode,
     /// How long a cached response is served instead of sending the call.
     pub ttl: Duration,
     /// How long past the TTL a cached response may be served when the call fails (stale-if-error); zero disables it.
-    pub stale: Duration,
+    pub stale_if_error: Duration,
     /// Largest response to cache, in bytes.
     pub entry_bytes: u64,
 }
 
 impl Default for CachePolicy {
     fn default() -> Self {
-        Self { keep: CacheMode::Never, ttl: Duration::from_secs(300), stale: Duration::ZERO, entry_bytes: 1 << 20 }
+        Self { mode: CacheMode::Never, ttl: Duration::from_secs(300), stale_if_error: Duration::ZERO, entry_bytes: 1 << 20 }
     }
 }
 
@@ -330,14 +343,14 @@ knobs! {
     RetryBackoffMax(Duration) => retry.backoff_max;
     /// [`Retry::retry_after`].
     RetryAfter(bool) => retry.retry_after;
-    /// [`Retry::repeat`].
-    RetryRepeat(RetryMode) => retry.repeat;
+    /// [`Retry::mode`].
+    RetryMode(RetryMode) => retry.mode;
     /// [`Retry::budget`].
     RetryBudget(f64) => retry.budget;
-    /// [`Retry::reserve`].
-    RetryReserve(f64) => retry.reserve;
-    /// [`BreakerPolicy::on`].
-    BreakerOn(bool) => breaker.on;
+    /// [`Retry::budget_min`].
+    RetryBudgetMin(f64) => retry.budget_min;
+    /// [`BreakerPolicy::enabled`].
+    BreakerEnabled(bool) => breaker.enabled;
     /// [`BreakerPolicy::consecutive`].
     BreakerConsecutive(u32) => breaker.consecutive;
     /// [`BreakerPolicy::failure_rate`].
@@ -350,52 +363,52 @@ knobs! {
     BreakerWindow(breaker::Window) => breaker.window;
     /// [`BreakerPolicy::minimum_calls`].
     BreakerMinimumCalls(u32) => breaker.minimum_calls;
-    /// [`BreakerPolicy::open`].
-    BreakerOpen(Duration) => breaker.open;
+    /// [`BreakerPolicy::open_for`].
+    BreakerOpenFor(Duration) => breaker.open_for;
     /// [`BreakerPolicy::open_factor`].
     BreakerOpenFactor(f64) => breaker.open_factor;
-    /// [`BreakerPolicy::open_max`].
-    BreakerOpenMax(Duration) => breaker.open_max;
+    /// [`BreakerPolicy::open_for_max`].
+    BreakerOpenForMax(Duration) => breaker.open_for_max;
     /// [`BreakerPolicy::half_open_calls`].
     BreakerHalfOpenCalls(u32) => breaker.half_open_calls;
     /// [`BreakerPolicy::probe`].
     BreakerProbe(breaker::Probe) => breaker.probe;
-    /// [`BreakerPolicy::lease`].
-    BreakerLease(Duration) => breaker.lease;
+    /// [`BreakerPolicy::probe_timeout`].
+    BreakerProbeTimeout(Duration) => breaker.probe_timeout;
     /// [`FailureRules::connect`].
-    CountConnect(bool) => counting.connect;
+    RecordConnect(bool) => record.connect;
     /// [`FailureRules::close`].
-    CountClose(bool) => counting.close;
+    RecordClose(bool) => record.close;
     /// [`FailureRules::timeout`].
-    CountTimeout(bool) => counting.timeout;
+    RecordTimeout(bool) => record.timeout;
     /// [`FailureRules::server_error`].
-    CountServerError(bool) => counting.server_error;
+    RecordServerError(bool) => record.server_error;
     /// [`FailureRules::codes`].
-    CountCodes(Vec<i64>) => counting.codes;
+    RecordCodes(Vec<i64>) => record.codes;
     /// [`FailureRules::tool_error`].
-    CountToolError(bool) => counting.tool_error;
-    /// [`Load::in_flight`].
-    LoadInFlight(u32) => load.in_flight;
-    /// [`Load::queue`].
-    LoadQueue(u32) => load.queue;
-    /// [`Load::wait`].
-    LoadWait(Duration) => load.wait;
-    /// [`Load::per_second`].
-    LoadPerSecond(f64) => load.per_second;
-    /// [`Load::burst`].
-    LoadBurst(u32) => load.burst;
-    /// [`Hedge::on`].
-    HedgeOn(bool) => hedge.on;
+    RecordToolError(bool) => record.tool_error;
+    /// [`Concurrency::in_flight`].
+    ConcurrencyInFlight(u32) => concurrency.in_flight;
+    /// [`Concurrency::queue`].
+    ConcurrencyQueue(u32) => concurrency.queue;
+    /// [`Concurrency::wait`].
+    ConcurrencyWait(Duration) => concurrency.wait;
+    /// [`RateLimit::per_second`].
+    RateLimitPerSecond(f64) => rate_limit.per_second;
+    /// [`RateLimit::burst`].
+    RateLimitBurst(u32) => rate_limit.burst;
+    /// [`Hedge::enabled`].
+    HedgeEnabled(bool) => hedge.enabled;
     /// [`Hedge::after`].
     HedgeAfter(Option<Duration>) => hedge.after;
     /// [`Hedge::samples`].
     HedgeSamples(u64) => hedge.samples;
-    /// [`CachePolicy::keep`].
-    CacheKeep(CacheMode) => cache.keep;
+    /// [`CachePolicy::mode`].
+    CacheMode(CacheMode) => cache.mode;
     /// [`CachePolicy::ttl`].
     CacheTtl(Duration) => cache.ttl;
-    /// [`CachePolicy::stale`].
-    CacheStale(Duration) => cache.stale;
+    /// [`CachePolicy::stale_if_error`].
+    CacheStaleIfError(Duration) => cache.stale_if_error;
     /// [`CachePolicy::entry_bytes`].
     CacheEntryBytes(u64) => cache.entry_bytes;
 }

@@ -134,12 +134,12 @@ pub fn is_safe_to_retry(hints: Hints, trusted: bool, rule: Option<bool>, keyed: 
 /// Returns whether a request may be resent although it may have run. The transport reads the result from
 /// [`Request::may_retry`](crate::engine::ports::Request).
 pub fn may_resend(safe: bool, retry: &Retry) -> bool {
-    safe && retry.repeat == RetryMode::Safe
+    safe && retry.mode == RetryMode::Safe
 }
 
 /// Returns why a call that may have run is not retried.
 fn no_retry_reason(retry: &Retry) -> &'static str {
-    match retry.repeat {
+    match retry.mode {
         RetryMode::Safe => "it may have run, and is not known to be safe to retry",
         RetryMode::Never => "it may have run, and retries are disabled",
     }
@@ -191,7 +191,7 @@ pub fn may_fail_over(failure: &Failure, safe: bool, retry: &Retry) -> Result<(),
 
 /// Returns whether a slow call may be hedged.
 pub fn may_hedge(safe: bool, policy: &Policy) -> bool {
-    policy.hedge.on && may_resend(safe, &policy.retry)
+    policy.hedge.enabled && may_resend(safe, &policy.retry)
 }
 
 #[cfg(test)]
@@ -277,7 +277,7 @@ mod tests {
             assert_eq!(counting.verdict(&outcome), verdict, "{name}");
             assert_eq!(may_retry(&failure, false, &Retry::default()).is_ok(), any, "{name}, any tool");
             assert_eq!(may_retry(&failure, true, &Retry::default()).is_ok(), safe, "{name}, safe");
-            let never = Retry { repeat: RetryMode::Never, ..Retry::default() };
+            let never = Retry { mode: RetryMode::Never, ..Retry::default() };
             assert_eq!(may_retry(&failure, true, &never).is_ok(), any, "{name}, never");
         }
         let elsewhere = |kind| may_fail_over(&failure(kind, !SENT), false, &Retry::default()).is_ok();
@@ -319,7 +319,7 @@ mod tests {
         assert!(!is_safe_to_retry(reads, true, Some(false), true), "the user's rule comes first");
         let mut policy = Policy::default();
         assert!(!may_hedge(true, &policy));
-        policy.hedge.on = true;
+        policy.hedge.enabled = true;
         assert!(may_hedge(true, &policy) && !may_hedge(false, &policy));
     }
 }

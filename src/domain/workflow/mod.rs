@@ -29,7 +29,9 @@ mod source;
 #[cfg(test)]
 mod docs_tests;
 
-/// The demo's workflows: name and text.
+use super::spelling::edit_distance;
+
+/// The workflows of the demo: name and text.
 pub const DEMO: [(&str, &str); 4] = [
     ("onboard_new_user", include_str!("../../../assets/workflows/onboard_new_user.toml")),
     ("enrich_user_data", include_str!("../../../assets/workflows/enrich_user_data.toml")),
@@ -52,26 +54,7 @@ pub(crate) fn closest_match<'a>(name: &str, all: impl IntoIterator<Item = &'a st
         5..=7 => 2,
         _ => 3,
     };
-    let best = all.into_iter().map(|known| (distance(name, known), known)).min_by_key(|(distance, _)| *distance)?;
+    let folded = name.to_lowercase();
+    let best = all.into_iter().map(|known| (edit_distance(&folded, &known.to_lowercase()), known)).min_by_key(|(distance, _)| *distance)?;
     (best.0 <= allowed && best.0 < best.1.chars().count()).then_some(best.1)
-}
-
-/// Returns the edit distance, with a swap of neighbours as one edit (optimal string alignment), ignoring case.
-fn distance(a: &str, b: &str) -> usize {
-    let letters = |text: &str| text.to_lowercase().chars().take(64).collect::<Vec<_>>();
-    let (a, b) = (letters(a), letters(b));
-    let mut before: Vec<usize> = vec![];
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let mut cost = (above[j] + usize::from(x != y)).min(above[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                cost = cost.min(before[j - 1] + 1);
-            }
-            row.push(cost);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
 }

@@ -410,7 +410,7 @@ impl Dispatch {
             failed(Failure { may_have_run: sent, ..Failure::new(FailureKind::Timeout, message) }.hint(TIMEOUT_HINT))
         });
         let took = started.elapsed();
-        let verdict = route.treatment.policy.counting.verdict(&outcome);
+        let verdict = route.treatment.policy.record.verdict(&outcome);
         // The server may quote our secrets.
         let outcome = match outcome {
             Outcome::Failed { failure } => failed(Arc::unwrap_or_clone(failure).redacted(&self.shared.bus.secrets().redactor()).bounded()),
@@ -460,8 +460,10 @@ impl Dispatch {
     ) -> Result<(Option<Permit>, Permit), Failure> {
         let id = &server.spec.id;
         let on_wait = |on| context.publish_event(CallEvent::Waiting { on, server: id.clone() });
-        let load = &route.treatment.policy.load;
-        let tool_permit = match route.tool().filter(|_| *load != server.guard.policy().load) {
+        let own = &route.treatment.policy;
+        let general = server.guard.policy();
+        let differs = (&own.concurrency, &own.rate_limit) != (&general.concurrency, &general.rate_limit);
+        let tool_permit = match route.tool().filter(|_| differs) {
             Some(tool) => Some(
                 server
                     .guard
@@ -497,7 +499,7 @@ impl Dispatch {
         let why = match checked {
             Ok(Ok(())) => return Ok(permit),
             // A server that answers 401 or 429 is up. Its response to the call itself says more.
-            Ok(Err(failure)) if route.treatment.policy.counting.verdict(&failed(failure.clone())) != Verdict::Failure => return Ok(permit),
+            Ok(Err(failure)) if route.treatment.policy.record.verdict(&failed(failure.clone())) != Verdict::Failure => return Ok(permit),
             Ok(Err(failure)) => failure.redacted(&self.shared.bus.secrets().redactor()).message,
             Err(_) => format!("no answer within {}", short(PROBE_TIMEOUT)),
         };
@@ -624,5 +626,6 @@ fn overloaded(target: &str, rejected: Rejected) -> Failure {
         Rejected::Wait { on: Wait::Rate } => format!("the rate limit of {target} is reached and the wait would be too long"),
         Rejected::Wait { .. } => format!("no call in flight at {target} ended in time"),
     };
-    Failure::new(FailureKind::Overloaded, message).hint("nothing was sent: raise load.in_flight, load.queue, load.wait or load.per_second")
+    Failure::new(FailureKind::Overloaded, message)
+        .hint("nothing was sent: raise concurrency.in_flight, concurrency.queue, concurrency.wait or rate_limit.per_second")
 }

@@ -168,7 +168,7 @@ impl Dispatch {
     pub(super) async fn cached_response(&self, route: &RoutedCall, context: &CallContext) -> Result<Outcome, Option<FlightLeader>> {
         let front = &self.shared.cache;
         let policy = &route.treatment.policy.cache;
-        let cacheable = match (&route.operation, policy.keep) {
+        let cacheable = match (&route.operation, policy.mode) {
             (Operation::Tool { .. }, CacheMode::Always) => true,
             (Operation::Tool { .. }, CacheMode::ReadOnly) => route.reads_only,
             // Only if the response declares its TTL (`ttlMs`, MCP 2026-07-28).
@@ -272,8 +272,14 @@ impl Dispatch {
             return;
         }
         let exposed = self.shared.bus.read_state(|read_model| read_model.call_name(&self.spec.operation));
-        let response =
-            CachedResponse { result: result.clone(), at_unix_ms, ttl, stale: leader.policy.stale, hold: leader.hold, name: exposed };
+        let response = CachedResponse {
+            result: result.clone(),
+            at_unix_ms,
+            ttl,
+            stale: leader.policy.stale_if_error,
+            hold: leader.hold,
+            name: exposed,
+        };
         store.put(&leader.key, response).await;
     }
 

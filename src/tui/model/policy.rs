@@ -58,7 +58,7 @@ impl Model {
                 let Some(subject) = subject() else { return Some(false) };
                 let Some(server) = self.feed.read_model.server(&subject.server) else { return Some(false) };
                 if !breaker::owns(&subject, server, &self.feed.read_model)
-                    || !breaker::policy_of(&subject, server, &self.feed.read_model).on
+                    || !breaker::policy_of(&subject, server, &self.feed.read_model).enabled
                 {
                     return Some(false);
                 }
@@ -105,7 +105,7 @@ impl Model {
             self.toast(NoticeLevel::Info, text);
             return vec![];
         }
-        if !breaker::policy_of(&subject, server, &self.feed.read_model).on {
+        if !breaker::policy_of(&subject, server, &self.feed.read_model).enabled {
             self.toast(NoticeLevel::Info, format!("The configuration switches the breaker of {} off.", named(&subject)));
             return vec![];
         }

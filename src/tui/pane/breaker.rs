@@ -59,7 +59,7 @@ pub fn badge(view: &BreakerView, now: Stamp, theme: &Theme) -> Option<(String, S
 pub fn words(view: &BreakerView, policy: &BreakerPolicy, now: Stamp, theme: &Theme) -> (String, Style) {
     match badge(view, now, theme) {
         Some(badge) => badge,
-        None if !policy.on => ("· off".into(), theme.muted),
+        None if !policy.enabled => ("· off".into(), theme.muted),
         None => ("○ closed".into(), theme.muted),
     }
 }
@@ -110,7 +110,7 @@ pub fn owns(subject: &Subject, server: &ServerView, read_model: &ConsoleState) -
 pub fn panel(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, changes: usize, look: DrawContext, width: u16) {
     let theme = look.theme;
     state_row(sheet, view, policy, look, width);
-    if !policy.on && view.held.is_none() {
+    if !policy.enabled && view.held.is_none() {
         sheet.field("", "no breaker is configured here: every call is tried", theme.muted);
         return;
     }
@@ -236,7 +236,7 @@ fn probe_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look
         sheet.row(vec![("next probe ".into(), theme.muted), ("due: the next call pings first".into(), theme.running)]);
         return;
     }
-    let whole = probe.since(view.since).max(policy.open.min(Duration::from_secs(1)));
+    let whole = probe.since(view.since).max(policy.open_for.min(Duration::from_secs(1)));
     let share = 1.0 - left.as_secs_f64() / whole.as_secs_f64().max(0.001);
     let full = ((share * BAR as f64) as usize).min(BAR);
     sheet.row(vec![

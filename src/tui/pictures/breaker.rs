@@ -46,8 +46,12 @@ impl Story {
     /// The flaky server is there, with a fallback for its charges.
     pub fn after(seq: u64) -> Story {
         // As the demo has it: quick, so that one sees it open, ask again and close.
-        let policy =
-            BreakerPolicy { consecutive: 3, open: Duration::from_secs(5), open_max: Duration::from_secs(20), ..BreakerPolicy::default() };
+        let policy = BreakerPolicy {
+            consecutive: 3,
+            open_for: Duration::from_secs(5),
+            open_for_max: Duration::from_secs(20),
+            ..BreakerPolicy::default()
+        };
         let mut script = Script::after(seq);
         let mut spec = fake::spec("flaky", None);
         spec.policy.breaker = policy.clone();

@@ -138,7 +138,7 @@ async fn a_ping_that_is_refused_in_every_session_proves_nothing() {
 async fn a_safe_call_needs_no_proof_unless_repeating_is_switched_off() {
     for (repeat, cause, pings) in [(RetryMode::Safe, Resend::Repeatable, 0), (RetryMode::Never, Resend::ProvenGone, 2)] {
         let backend = backend(|_| None).await;
-        let rig = backend.rig(|spec| spec.policy.retry.repeat = repeat).await;
+        let rig = backend.rig(|spec| spec.policy.retry.mode = repeat).await;
         backend.forgets.store(true, Ordering::SeqCst);
         let (settled, why) = call(&rig, "safe").await;
         assert_eq!((text_of(&settled).as_str(), why), ("hello", Some(cause)));
@@ -146,7 +146,7 @@ async fn a_safe_call_needs_no_proof_unless_repeating_is_switched_off() {
         rig.stop().await;
     }
     let backend = backend(|asked| (asked.tool() == "safe").then(|| page(NOT_FOUND, &[], ""))).await;
-    let rig = backend.rig(|spec| spec.policy.retry.repeat = RetryMode::Never).await;
+    let rig = backend.rig(|spec| spec.policy.retry.mode = RetryMode::Never).await;
     assert!(failure_of(&call(&rig, "safe").await.0).may_have_run);
     assert_eq!(backend.ran(), 1);
     rig.stop().await;

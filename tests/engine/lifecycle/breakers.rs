@@ -55,7 +55,7 @@ async fn a_breaker_that_is_switched_off_while_it_is_open_is_seen_to_close() {
     rig.command(Command::Breaker { server: "web".into(), tool: None, order: BreakerOverride::HoldOpen });
     assert_eq!(failure_of(&*echo(&rig, None).await).kind, FailureKind::BreakerOpen);
     let mut off = spec("web");
-    off.policy.breaker.on = false;
+    off.policy.breaker.enabled = false;
     rig.engine.apply(vec![off]);
     let breaker = rig.server("web").breaker;
     assert_eq!((breaker.state, breaker.held, breaker.reason.as_str()), (Breaking::Closed, None, "breaker disabled"));
@@ -66,7 +66,7 @@ async fn a_breaker_that_is_switched_off_while_it_is_open_is_seen_to_close() {
     let rule = |on| ToolRule {
         matches: Pattern::parse("web_echo").unwrap(),
         own_breaker: Some(true),
-        patch: PolicyPatch { set: vec![PolicySetting::BreakerOn(on).into()] },
+        patch: PolicyPatch { set: vec![PolicySetting::BreakerEnabled(on).into()] },
         ..ToolRule::default()
     };
     rig.engine.set_rules(Rules { tools: vec![rule(true)], ..Rules::default() });

@@ -239,7 +239,7 @@ async fn what_is_not_as_expected_is_asked_for_again_and_not_kept() {
         }
     }));
     let options =
-        EngineOptions { epoch: Epoch { unix_ms: 1, utc_offset_s: 0 }, separator: "_".into(), keep: Retention::default(), seed: None };
+        EngineOptions { epoch: Epoch { unix_ms: 1, utc_offset_s: 0 }, separator: "_".into(), retention: Retention::default(), seed: None };
     let fake = Fake::new(move |_| crate::fake::Plan::Serve(Duration::ZERO, behaviour.clone()));
     let engine = Engine::journaled(options, fake, Arc::new(NoJournal));
     engine.apply(vec![spec("s")]);

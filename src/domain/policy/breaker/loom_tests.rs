@@ -17,7 +17,7 @@ const LATER: Stamp = Stamp(2_000_000_000);
 
 /// A breaker that opened and whose open period is over.
 fn due(places: u32) -> Breaker {
-    let policy = BreakerPolicy { consecutive: 1, open: Duration::from_secs(1), half_open_calls: places, ..BreakerPolicy::default() };
+    let policy = BreakerPolicy { consecutive: 1, open_for: Duration::from_secs(1), half_open_calls: places, ..BreakerPolicy::default() };
     let mut breaker = Breaker::new(policy);
     let admission = breaker.admit(Stamp(0)).expect("closed");
     breaker.record(admission, Verdict::Failure, Duration::ZERO, "gone", Stamp(0));

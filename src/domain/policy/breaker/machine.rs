@@ -18,7 +18,7 @@ const VIEW_TRANSITIONS: usize = 20;
 /// A circuit breaker. Callers pass the current time, which never goes backwards.
 ///
 /// Callers return each admission by [`Breaker::record`] or [`Breaker::release`]; a lost one occupies a half-open
-/// permit until [`BreakerPolicy::lease`] ends. Amortised constant time per call.
+/// permit until [`BreakerPolicy::probe_timeout`] ends. Amortised constant time per call.
 #[derive(Debug)]
 pub struct Breaker {
     policy: BreakerPolicy,
@@ -84,7 +84,7 @@ impl Breaker {
     /// everything but the recorded transitions; that is a transition unless it was closed. An open period that
     /// already began keeps its length.
     pub fn set_policy(&mut self, policy: BreakerPolicy, now: Stamp) -> Option<Transition> {
-        if !self.policy.on || policy.on {
+        if !self.policy.enabled || policy.enabled {
             self.policy = policy;
             return None;
         }
@@ -101,7 +101,7 @@ impl Breaker {
     /// Half-open admits at most [`BreakerPolicy::half_open_calls`] calls until they decide. A neutral result, or an
     /// expired lease, frees the permit.
     pub fn admit(&mut self, now: Stamp) -> Result<Admission, Refusal> {
-        if !self.policy.on {
+        if !self.policy.enabled {
             return Ok(Admission { generation: self.generation, probe: None });
         }
         if self.state == State::Open && self.until.is_some_and(|until| now >= until) {
@@ -130,7 +130,7 @@ impl Breaker {
     /// Returns the result that [`Breaker::admit`] would have, without changing anything.
     pub fn peek(&self, now: Stamp) -> Result<(), Refusal> {
         let passes = match self.state {
-            _ if !self.policy.on => true,
+            _ if !self.policy.enabled => true,
             State::Closed => true,
             State::Open => self.until.is_some_and(|until| now >= until),
             State::HalfOpen => {
@@ -146,7 +146,7 @@ impl Breaker {
     /// A neutral result frees the permit and counts nothing. Admissions from before the last state change, or past
     /// their half-open lease, change nothing.
     pub fn record(&mut self, admission: Admission, verdict: Verdict, took: Duration, why: &str, now: Stamp) -> Option<Transition> {
-        if !self.policy.on || admission.generation != self.generation {
+        if !self.policy.enabled || admission.generation != self.generation {
             return None;
         }
         self.settle_half_open(now);
@@ -160,7 +160,7 @@ impl Breaker {
     /// Records a failed connection attempt that belongs to no call. It counts like a failed call while closed, like a
     /// failed probe once the open period is over, and is ignored otherwise.
     pub fn unreachable(&mut self, why: &str, now: Stamp) -> Option<Transition> {
-        if !self.policy.on {
+        if !self.policy.enabled {
             return None;
         }
         match self.state {
@@ -207,7 +207,7 @@ impl Breaker {
 
     /// Applies a manual override. Returns `None` if it changes nothing, as on a breaker that is switched off.
     pub fn apply_override(&mut self, action: BreakerOverride, now: Stamp) -> Option<Transition> {
-        if !self.policy.on {
+        if !self.policy.enabled {
             return None;
         }
         let held = matches!(action, BreakerOverride::HoldOpen | BreakerOverride::HoldClosed).then_some(action);
@@ -388,7 +388,7 @@ impl Breaker {
     }
 
     fn lease_expired(&self, granted: Stamp, now: Stamp) -> bool {
-        now.since(granted) >= self.policy.lease
+        now.since(granted) >= self.policy.probe_timeout
     }
 
     /// Frees the permit of this number. Returns whether it was in use.
@@ -408,9 +408,9 @@ impl Breaker {
     /// Returns the length of this open period.
     fn open_for(&self) -> Duration {
         let policy = &self.policy;
-        let longest = policy.open_max.max(policy.open);
+        let longest = policy.open_for_max.max(policy.open_for);
         let times = policy.open_factor.max(1.0).powi(self.openings.saturating_sub(1).min(1000) as i32);
-        Duration::try_from_secs_f64(policy.open.as_secs_f64() * times).unwrap_or(longest).min(longest)
+        Duration::try_from_secs_f64(policy.open_for.as_secs_f64() * times).unwrap_or(longest).min(longest)
     }
 
     /// Returns how many calls at the front of the window have expired.

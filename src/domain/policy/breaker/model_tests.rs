@@ -56,11 +56,11 @@ impl Model {
             State::Open => {}
         }
         self.enter(State::Open, now);
-        let mut open = self.policy.open.as_nanos() as f64;
+        let mut open = self.policy.open_for.as_nanos() as f64;
         for _ in 1..self.openings {
             open *= self.policy.open_factor;
         }
-        let open = open.min(self.policy.open_max.as_nanos() as f64).round() as u64;
+        let open = open.min(self.policy.open_for_max.as_nanos() as f64).round() as u64;
         self.open_until = self.held.is_none().then(|| now + open);
     }
 
@@ -69,8 +69,8 @@ impl Model {
     }
 
     fn in_flight(&self, now: u64) -> usize {
-        let lease = self.policy.lease.as_nanos() as u64;
-        self.probes.iter().filter(|(_, granted, end)| end.is_none() && now - granted < lease).count()
+        let probe_timeout = self.policy.probe_timeout.as_nanos() as u64;
+        self.probes.iter().filter(|(_, granted, end)| end.is_none() && now - granted < probe_timeout).count()
     }
 
     fn admit(&mut self, now: u64) -> Result<Ticket, Option<u64>> {
@@ -165,9 +165,11 @@ impl Model {
                 self.count(Call { at: now, failed: verdict == Verdict::Failure, slow, connection: false }, now);
             }
             (State::HalfOpen, Some(number)) => {
-                let lease = self.policy.lease.as_nanos() as u64;
-                let probe =
-                    self.probes.iter_mut().find(|(probe, granted, end)| *probe == number && end.is_none() && now - granted < lease)?;
+                let probe_timeout = self.policy.probe_timeout.as_nanos() as u64;
+                let probe = self
+                    .probes
+                    .iter_mut()
+                    .find(|(probe, granted, end)| *probe == number && end.is_none() && now - granted < probe_timeout)?;
                 let slow = slow && self.policy.slow_rate > 0.0 && verdict == Verdict::Success;
                 let verdict = if slow { Verdict::Failure } else { verdict };
                 probe.2 = Some(verdict);
@@ -212,19 +214,19 @@ impl Model {
 fn any_policy(random: &mut fastrand::Rng) -> BreakerPolicy {
     let ms = Duration::from_millis;
     BreakerPolicy {
-        on: true,
+        enabled: true,
         consecutive: random.u32(0..6),
         failure_rate: [0.0, 0.25, 0.5, 1.0][random.usize(0..4)],
         slow_rate: [0.0, 0.0, 0.5, 1.0][random.usize(0..4)],
         slow_call: ms(50),
         window: if random.bool() { Window::Calls(random.u32(1..25)) } else { Window::Time(ms(random.u64(1..400))) },
         minimum_calls: random.u32(0..12),
-        open: ms(random.u64(1..100)),
+        open_for: ms(random.u64(1..100)),
         open_factor: [1.0, 2.0, 3.0][random.usize(0..3)],
-        open_max: ms(300),
+        open_for_max: ms(300),
         half_open_calls: random.u32(1..5),
         probe: Probe::Live,
-        lease: ms(random.u64(5..200)),
+        probe_timeout: ms(random.u64(5..200)),
     }
 }
 
@@ -390,7 +392,7 @@ fn a_policy_change_wedges_nothing() {
     assert_eq!(breaker.state(), State::Closed);
     breaker.apply_override(BreakerOverride::HoldOpen, at(30_003)).unwrap();
     assert_eq!((breaker.next_probe(), breaker.admit(at(9_000_000)).is_err()), (None, true));
-    let off = BreakerPolicy { on: false, ..BreakerPolicy::default() };
+    let off = BreakerPolicy { enabled: false, ..BreakerPolicy::default() };
     let closed = breaker.set_policy(off.clone(), at(9_000_000)).unwrap();
     assert_eq!((closed.from, closed.to, &*closed.reason), (State::Open, State::Closed, "breaker disabled"));
     let view = breaker.view(at(9_000_000));
@@ -405,7 +407,7 @@ fn a_policy_change_wedges_nothing() {
     for round in 1..10_u64 {
         fail(&mut breaker, 5, at(9_000_002 + round * 400_000)).unwrap();
     }
-    assert_eq!(breaker.next_probe(), Some(at(9_000_002 + 9 * 400_000 + 300_000)), "never longer than open_max");
+    assert_eq!(breaker.next_probe(), Some(at(9_000_002 + 9 * 400_000 + 300_000)), "never longer than open_for_max");
 }
 
 #[test]
@@ -442,6 +444,6 @@ fn a_connection_does_not_close_it_after_failed_calls_or_while_held() {
     assert_eq!((breaker.reachable(at(6)), breaker.state()), (None, State::Open));
     breaker.apply_override(BreakerOverride::HoldOpen, at(7));
     assert_eq!((breaker.unreachable("refused", at(90_000)), breaker.reachable(at(90_001))), (None, None));
-    let off = BreakerPolicy { on: false, ..BreakerPolicy::default() };
+    let off = BreakerPolicy { enabled: false, ..BreakerPolicy::default() };
     assert!((0..9).all(|n| Breaker::new(off.clone()).unreachable("refused", at(n)).is_none()));
 }

@@ -1,4 +1,4 @@
-//! A scripted engine for the tests of this folder: real read model, real events, no servers.
+//! Test support: a scripted engine with a real read model and real events, without servers.
 
 use std::{
     io::{self, Write},
@@ -36,9 +36,9 @@ pub struct Fake {
     events: TailSender,
     /// Calls that were submitted.
     pub calls: Mutex<Vec<CallSpec>>,
-    /// Commands that were given.
+    /// Commands that were sent.
     pub commands: Mutex<Vec<Command>>,
-    /// Whether calls go on when they are cancelled.
+    /// Whether calls ignore their cancellation.
     pub stubborn: AtomicBool,
     script: Script,
 }
@@ -76,7 +76,7 @@ impl Control for Fake {
 }
 
 impl Fake {
-    /// An engine whose calls go as `script` says. `capacity` is that of the tail.
+    /// Returns an engine whose calls run `script`. `capacity` is that of the tail.
     pub fn scripted(capacity: usize, script: impl Fn(&Fake, CallId, &CallSpec) + Send + Sync + 'static) -> Arc<Fake> {
         let read_model = ConsoleState::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Retention::default());
         Arc::new(Fake {
@@ -89,17 +89,17 @@ impl Fake {
         })
     }
 
-    /// An engine whose calls all end like `outcome`.
+    /// Returns an engine whose calls all end with `outcome`.
     pub fn ending(outcome: Outcome) -> Arc<Fake> {
         Fake::scripted(1000, move |fake, id, _| fake.settle(id, outcome.clone()))
     }
 
-    /// An engine whose calls all give `result`.
+    /// Returns an engine whose calls all return `result`.
     pub fn giving(result: Value) -> Arc<Fake> {
         Fake::ending(Outcome::Ok { result: Body::json(&result) })
     }
 
-    /// Makes an event.
+    /// Publishes an event.
     pub fn publish(&self, kind: EventKind) {
         let mut read_model = self.read_model.lock().unwrap();
         let seq = read_model.seq + 1;
@@ -150,7 +150,7 @@ impl Fake {
         self.phase(name, Phase::Ready);
     }
 
-    /// Makes a server fail for good.
+    /// Makes a server fail permanently.
     pub fn failed(&self, name: &str) {
         let mut why = ConnectFailure::new(Step::Initialize, "the program ended before it answered");
         why.target = format!("{name}-server --stdio '${{TOKEN}}'");
@@ -158,12 +158,12 @@ impl Fake {
         why.found = Some(format!("/usr/bin/{name}-server"));
         why.exit = Some(crate::domain::server::Exit::Code(1));
         why.stderr = vec!["boom\u{1b}[31m".into()];
-        why.hints = vec!["run the command by hand".into()];
+        why.hints = vec!["run the command in a shell".into()];
         self.phase(name, Phase::Failed { why: Arc::new(why) });
     }
 }
 
-/// The lists of the database server of most tests.
+/// Returns the lists of the database server of most tests.
 pub fn db() -> RawLists {
     let read = json!({"readOnlyHint": true});
     let query = json!({"name": "query", "description": "Runs a query\u{1b}[2J.\nMore.", "annotations": read, "inputSchema": {
@@ -179,17 +179,17 @@ pub fn db() -> RawLists {
     }
 }
 
-/// A buffer that can be read after its writer is gone.
+/// A buffer that can be read after its writer was dropped.
 #[derive(Clone, Default)]
 pub struct Buffer(Arc<Mutex<Vec<u8>>>);
 
 impl Buffer {
-    /// What was written.
+    /// Returns the written text.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// The bytes that were written.
+    /// Returns the written bytes.
     pub fn bytes(&self) -> Vec<u8> {
         self.0.lock().unwrap().clone()
     }
@@ -206,7 +206,7 @@ impl Write for Buffer {
     }
 }
 
-/// What a command left behind.
+/// Output of a command.
 pub struct Ran {
     /// The exit code.
     pub code: u8,
@@ -218,7 +218,7 @@ pub struct Ran {
     pub err: String,
 }
 
-/// Buffers in place of the terminal; `stdin` is what is typed, if somebody sits there.
+/// Returns buffers in place of the terminal; `stdin` is the typed text, `None` without a terminal.
 pub fn buffers(stdin: Option<&str>) -> (Io, Buffer, Buffer) {
     let (out, err) = (Buffer::default(), Buffer::default());
     let typed: Option<Box<dyn io::Read + Send>> = stdin.map(|text| Box::new(io::Cursor::new(text.to_owned())) as _);
@@ -234,7 +234,7 @@ pub fn buffers(stdin: Option<&str>) -> (Io, Buffer, Buffer) {
     (io, out, err)
 }
 
-/// Runs a command line (without the program's name) as the composition root would.
+/// Runs a command line (without the program's name) like the composition root.
 pub async fn ran_with(fake: &Arc<Fake>, line: &[&str], set: impl FnOnce(&mut Io), stdin: Option<&str>, signals: Signals) -> Ran {
     let (mut io, out, err) = buffers(stdin);
     set(&mut io);
@@ -244,12 +244,12 @@ pub async fn ran_with(fake: &Arc<Fake>, line: &[&str], set: impl FnOnce(&mut Io)
     Ran { code, out: String::from_utf8_lossy(&out).into_owned(), bytes, err: err.text() }
 }
 
-/// The same with nobody at the terminal.
+/// Runs a command line without a terminal.
 pub async fn ran(fake: &Arc<Fake>, line: &[&str]) -> Ran {
     ran_with(fake, line, |_| {}, None, Signals::none()).await
 }
 
-/// A command line as `args` reads it.
+/// Parses a command line.
 pub fn parsed(line: &[&str]) -> (Headless, Options) {
     use clap::Parser;
     let cli = super::args::Cli::try_parse_from(std::iter::once(&"switchboard").chain(line)).unwrap();
@@ -257,12 +257,12 @@ pub fn parsed(line: &[&str]) -> (Headless, Options) {
     (cli.command.unwrap().headless().unwrap(), options)
 }
 
-/// A failure of this kind, as the engine would report it.
+/// Returns an engine whose calls all fail with `failure`.
 pub fn failing(failure: Failure) -> Arc<Fake> {
     Fake::ending(Outcome::Failed { failure: Arc::new(failure) })
 }
 
-/// The id of a server.
+/// Returns the id of a server.
 pub fn id(name: &str) -> ServerId {
     ServerId::from(name)
 }

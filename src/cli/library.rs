@@ -1,7 +1,7 @@
-//! The workflows that a command may use, and how their names are looked up.
+//! Workflow library: the workflows that a command may use, looked up by name or path.
 //!
-//! The user's workflows and the project's are separate: `project/NAME` is the project's, a bare name is the user's and
-//! the project's only where the user has none. A workflow runs others of its own kind only.
+//! `project/NAME` is the project's workflow; a plain name is the user's, or the project's if the user has none. A user's
+//! workflow runs only workflows of the user, a project's only those of the project.
 
 use std::path::{Path, PathBuf};
 
@@ -19,41 +19,41 @@ use crate::{
     files::{self, Allowed},
 };
 
-/// What comes before the name of a project's workflow.
+/// Prefix of the names of a project's workflows.
 pub const PROJECT: &str = "project/";
 
-/// Largest workflow or test file that is read where a command names it, in bytes.
+/// Largest workflow or test file that a command may name, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// The workflows that there are, as the composition root found them.
+/// The workflows found by the composition root.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf {
-    /// The user's names and texts.
+pub struct WorkflowLibrary {
+    /// The user's workflows.
     pub files: Vec<WorkflowText>,
-    /// The project's, if the project may be used; their names without `project/`.
+    /// The project's workflows, if the project is approved; their names without `project/`.
     pub project: Vec<WorkflowText>,
-    /// The folder of the project around, canonical, if there is one.
+    /// The folder of the project, canonical, if there is one.
     pub root: Option<PathBuf>,
-    /// The project that waits for approval, if one does.
-    pub waits: Option<Waits>,
-    /// Where a new one is put, if there is a place.
+    /// The project, if it needs an approval.
+    pub pending: Option<PendingProject>,
+    /// The folder for new workflows, if any.
     pub folder: Option<PathBuf>,
-    /// The run that is to be gone on with, and what it was asked to do.
+    /// The run to resume and its specification.
     pub resume: Option<(RunId, std::sync::Arc<RunSpec>)>,
 }
 
-/// A project whose workflows wait for approval.
+/// A project that needs an approval.
 #[derive(Clone, Debug, Default)]
-pub struct Waits {
+pub struct PendingProject {
     /// The names of its workflows, without `project/`.
     pub names: Vec<String>,
-    /// What to say when one of them is wanted.
+    /// Message when one of them is requested.
     pub refusal: String,
-    /// What to do about it.
+    /// Hint of that message.
     pub hint: String,
 }
 
-impl Waits {
+impl PendingProject {
     fn failure(&self) -> Failure {
         Failure::new(FailureKind::Refused, self.refusal.clone()).hint(self.hint.clone())
     }
@@ -66,10 +66,10 @@ struct Found {
     origin: Origin,
 }
 
-/// Where a workflow comes from, which decides what it may run.
+/// Origin of a workflow, which decides what it may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    /// A path that the command names.
+    /// A path on the command line.
     Path,
     /// The user's folders.
     User,
@@ -81,8 +81,8 @@ fn source(file: &WorkflowText) -> Source {
     Source { file: file.file.clone(), text: file.text.clone() }
 }
 
-impl Shelf {
-    /// Reads a file that a command names: a regular one of at most 4 MiB. One in the project may not be a link out of it.
+impl WorkflowLibrary {
+    /// Reads a file that a command names: a regular file of at most 4 MiB. One in the project must not be a link out of it.
     pub fn read(&self, path: &Path) -> Result<String, Failure> {
         let unreadable = |why: files::Unreadable| Failure::new(FailureKind::InvalidArguments, format!("{} {why}", path.display()));
         let inside = |root: &&Path| std::path::absolute(path).is_ok_and(|path| files::lexical(&path).starts_with(root));
@@ -90,13 +90,13 @@ impl Shelf {
         files::read_text(path, Allowed { bytes: LARGEST, within }).map_err(unreadable)
     }
 
-    /// The names of all workflows, as commands take them.
+    /// Returns the names of all workflows, as used in commands.
     pub fn names(&self) -> Vec<String> {
         let project = self.project.iter().map(|file| format!("{PROJECT}{}", file.name));
         self.files.iter().map(|file| file.name.clone()).chain(project).collect()
     }
 
-    /// The workflow of a name, or in the file of a path.
+    /// Finds a workflow by name or path.
     fn find(&self, wanted: &str) -> Result<Found, Failure> {
         let of_project = |name: &str| {
             let found = self.project.iter().find(|file| file.name == name)?;
@@ -106,12 +106,12 @@ impl Shelf {
             if let Some(found) = of_project(name) {
                 return Ok(found);
             }
-            if let Some(waits) = self.waits.as_ref().filter(|waits| waits.names.iter().any(|other| other == name)) {
-                return Err(waits.failure());
+            if let Some(pending) = self.pending.as_ref().filter(|pending| pending.names.iter().any(|other| other == name)) {
+                return Err(pending.failure());
             }
         } else if wanted.ends_with(".toml") || wanted.contains('/') {
             let path = Path::new(wanted);
-            // The text that was approved, not what may be there now.
+            // Use the approved text, not the current content of the file.
             if let Some(found) = self.project_file(path) {
                 return Ok(Found { source: source(found), origin: Origin::Project });
             }
@@ -127,8 +127,8 @@ impl Shelf {
     }
 
     fn missing(&self, wanted: &str) -> Failure {
-        if let Some(waits) = self.waits.as_ref().filter(|waits| waits.names.iter().any(|name| name == wanted)) {
-            return waits.failure();
+        if let Some(pending) = self.pending.as_ref().filter(|pending| pending.names.iter().any(|name| name == wanted)) {
+            return pending.failure();
         }
         let failure = Failure::new(FailureKind::InvalidArguments, format!("there is no workflow {wanted:?}"));
         let names = self.names();
@@ -136,14 +136,14 @@ impl Shelf {
         match (close.as_str(), names.as_slice()) {
             ("", []) => {
                 let place = self.folder.as_ref().map_or_else(|| "a file".to_owned(), |folder| folder.display().to_string());
-                failure.hint(format!("there are none at all; `switchboard workflow new` puts one into {place}, `--demo` has four"))
+                failure.hint(format!("create one in {place} with `switchboard workflow new`, or use those of `--demo`"))
             }
-            ("", _) => failure.hint("`switchboard workflow list` shows those that there are"),
+            ("", _) => failure.hint("list the workflows with `switchboard workflow list`"),
             (close, _) => failure.hint(format!("did you mean {close}?")),
         }
     }
 
-    /// The project's workflow that this path leads to.
+    /// Returns the project's workflow at this path.
     fn project_file(&self, path: &Path) -> Option<&WorkflowText> {
         if self.project.is_empty() {
             return None;
@@ -152,15 +152,15 @@ impl Shelf {
         self.project.iter().find(|file| Path::new(&file.file).canonicalize().is_ok_and(|other| other == real))
     }
 
-    /// Whether `wanted` may be run: a file inside a project that waits for approval may not.
+    /// Fails for a file inside a project that needs an approval.
     pub fn may_run(&self, wanted: &str) -> Result<(), Failure> {
-        let (Some(waits), Some(root)) = (&self.waits, &self.root) else { return Ok(()) };
+        let (Some(pending), Some(root)) = (&self.pending, &self.root) else { return Ok(()) };
         let named = wanted.ends_with(".toml") || wanted.contains('/');
         let inside = named && Path::new(wanted).canonicalize().is_ok_and(|real| real.starts_with(root));
-        if inside { Err(waits.failure()) } else { Ok(()) }
+        if inside { Err(pending.failure()) } else { Ok(()) }
     }
 
-    /// The name that runs of a workflow have: `project/NAME` for the project's.
+    /// Returns the name of runs of a workflow: `project/NAME` for the project's.
     pub fn run_name(&self, wanted: &str, plan: &Plan) -> String {
         match self.find(wanted) {
             Ok(Found { origin: Origin::Project, .. }) => format!("{PROJECT}{}", plan.name),
@@ -168,22 +168,22 @@ impl Shelf {
         }
     }
 
-    /// The plan of a workflow. Those that it runs are searched among the project's for a project's workflow; otherwise
-    /// in the folder of its file, then among the user's.
+    /// Returns the plan of a workflow. Nested workflows of a project's workflow are looked up in the project; others in the
+    /// folder of the file, then among the user's.
     pub fn plan(&self, wanted: &str) -> Result<Result<Plan, Vec<Problem>>, Failure> {
         let Found { source: main, origin } = self.find(wanted)?;
         let folder = Path::new(&main.file).parent().map(Path::to_owned).unwrap_or_default();
-        let library = |name: &str| match origin {
+        let find_source = |name: &str| match origin {
             Origin::Project => self.project.iter().find(|file| file.name == name).map(source),
             Origin::User | Origin::Path => {
                 let path = folder.join(format!("{name}.toml"));
-                // The text that was read with the others, where there is one.
+                // Prefer the text that is already loaded.
                 let known = self.files.iter().find(|file| Path::new(&file.file) == path).map(source);
                 let read = || Some(Source { file: path.display().to_string(), text: self.read(&path).ok()? });
                 known.or_else(read).or_else(|| self.files.iter().find(|file| file.name == name).map(source))
             }
         };
-        Ok(parse(&main, &library))
+        Ok(parse(&main, &find_source))
     }
 }
 
@@ -197,12 +197,12 @@ mod tests {
         WorkflowText { name: name.into(), file: file.into(), text }
     }
 
-    fn title(shelf: &Shelf, name: &str) -> Option<String> {
-        shelf.plan(name).ok()?.ok()?.title.clone()
+    fn title(library: &WorkflowLibrary, name: &str) -> Option<String> {
+        library.plan(name).ok()?.ok()?.title.clone()
     }
 
     #[test]
-    fn the_users_name_wins_and_neither_runs_the_others() {
+    fn a_users_workflow_takes_precedence_and_origins_do_not_mix() {
         let files = vec![text("deploy", "user/deploy.toml", None), text("outer", "user/outer.toml", Some("helper"))];
         let project = vec![
             text("deploy", "p/deploy.toml", None),
@@ -210,25 +210,29 @@ mod tests {
             text("calls", "p/calls.toml", Some("outer")),
             text("own", "p/own.toml", Some("helper")),
         ];
-        let shelf = Shelf { files, project, ..Shelf::default() };
-        assert_eq!(title(&shelf, "deploy").as_deref(), Some("user/deploy.toml"));
-        assert_eq!(title(&shelf, "project/deploy").as_deref(), Some("p/deploy.toml"));
-        assert_eq!(title(&shelf, "helper").as_deref(), Some("p/helper.toml"), "the user has none of this name");
-        assert!(shelf.plan("outer").unwrap().is_err(), "a user's workflow never runs a project's");
-        assert!(shelf.plan("calls").unwrap().is_err(), "a project's workflow never runs a user's");
-        assert!(shelf.plan("own").unwrap().is_ok());
-        let plan = shelf.plan("helper").unwrap().unwrap();
-        assert_eq!((shelf.run_name("helper", &plan), shelf.run_name("deploy", &plan)), ("project/helper".into(), "helper".into()));
+        let library = WorkflowLibrary { files, project, ..WorkflowLibrary::default() };
+        assert_eq!(title(&library, "deploy").as_deref(), Some("user/deploy.toml"));
+        assert_eq!(title(&library, "project/deploy").as_deref(), Some("p/deploy.toml"));
+        assert_eq!(title(&library, "helper").as_deref(), Some("p/helper.toml"), "the user has none of this name");
+        assert!(library.plan("outer").unwrap().is_err(), "a user's workflow never runs a project's");
+        assert!(library.plan("calls").unwrap().is_err(), "a project's workflow never runs a user's");
+        assert!(library.plan("own").unwrap().is_ok());
+        let plan = library.plan("helper").unwrap().unwrap();
+        assert_eq!((library.run_name("helper", &plan), library.run_name("deploy", &plan)), ("project/helper".into(), "helper".into()));
     }
 
     #[test]
-    fn what_waits_for_approval_is_refused_and_named() {
-        let waits = Waits { names: vec!["deploy".into()], refusal: "not approved".into(), ..Waits::default() };
-        let shelf = Shelf { files: vec![text("mine", "user/mine.toml", Some("deploy"))], waits: Some(waits), ..Shelf::default() };
+    fn workflows_of_an_unapproved_project_are_refused() {
+        let pending = PendingProject { names: vec!["deploy".into()], refusal: "not approved".into(), ..PendingProject::default() };
+        let library = WorkflowLibrary {
+            files: vec![text("mine", "user/mine.toml", Some("deploy"))],
+            pending: Some(pending),
+            ..WorkflowLibrary::default()
+        };
         for name in ["deploy", "project/deploy"] {
-            assert_eq!(shelf.plan(name).unwrap_err().kind, FailureKind::Refused, "{name}");
+            assert_eq!(library.plan(name).unwrap_err().kind, FailureKind::Refused, "{name}");
         }
-        assert!(shelf.plan("mine").unwrap().is_err());
-        assert_eq!(shelf.names(), ["mine"]);
+        assert!(library.plan("mine").unwrap().is_err());
+        assert_eq!(library.names(), ["mine"]);
     }
 }

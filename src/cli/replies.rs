@@ -1,9 +1,9 @@
-//! What answers servers' questions when nobody sits at an inbox.
+//! Responses to the elicitation and sampling requests of servers, from `--elicit` and `--sample`.
 
 use serde_json::value::RawValue;
 
 use super::{
-    args::AnswerFrom,
+    args::ReplySource,
     json::{self, Node},
 };
 use crate::domain::{
@@ -12,12 +12,12 @@ use crate::domain::{
     time::size,
 };
 
-/// The largest schema of a form that is answered with its defaults, in bytes.
-const FORM: usize = 256 << 10;
+/// Largest schema of a form for `--elicit defaults`, in bytes.
+const LARGEST_FORM: usize = 256 << 10;
 
-/// The answers chosen on the command line.
+/// The responses chosen on the command line.
 #[derive(Clone, Debug, Default)]
-pub struct Answers {
+pub struct ElicitationReplies {
     elicit: Choice,
     sample: Choice,
 }
@@ -30,21 +30,21 @@ enum Choice {
     Fixed(Body),
 }
 
-impl Answers {
-    /// Reads the files that the flags name. Errors say which flag is wrong and how.
-    pub fn load(elicit: Option<&AnswerFrom>, sample: Option<&AnswerFrom>) -> Result<Answers, String> {
-        Ok(Answers { elicit: load("--elicit", elicit)?, sample: load("--sample", sample)? })
+impl ElicitationReplies {
+    /// Reads the files that the flags name. Errors name the flag.
+    pub fn load(elicit: Option<&ReplySource>, sample: Option<&ReplySource>) -> Result<ElicitationReplies, String> {
+        Ok(ElicitationReplies { elicit: load("--elicit", elicit)?, sample: load("--sample", sample)? })
     }
 
-    /// The answer to `question`, and how it came about for people.
+    /// Returns the response to `question`, and a description of its source.
     ///
-    /// A page that a server wants opened is declined always: nobody is there to open it. So are
-    /// roots: those that may be shared are configured and never asked for here.
+    /// Requests to open a URL are always declined, because no user is present. So are requests for roots: the engine
+    /// answers with the configured ones.
     pub fn answer(&self, question: &Question) -> (Answer, String) {
         let (choice, flag) = match question {
             Question::Form { .. } => (&self.elicit, "--elicit"),
             Question::Sampling { .. } => (&self.sample, "--sample"),
-            Question::Url { .. } => return (Answer::Decline, "declined: a page can be opened from the console only".into()),
+            Question::Url { .. } => return (Answer::Decline, "declined: only the console can open a page".into()),
             Question::Roots => return (Answer::Decline, "declined".into()),
         };
         match (choice, question) {
@@ -53,30 +53,30 @@ impl Answers {
                 Ok(content) => (Answer::Accept { content }, "answered with the defaults of the form".into()),
                 Err(why) => (Answer::Decline, format!("declined: {why}")),
             },
-            _ => (Answer::Decline, format!("declined; {flag} answers such questions")),
+            _ => (Answer::Decline, format!("declined; respond with {flag}")),
         }
     }
 }
 
-fn load(flag: &str, from: Option<&AnswerFrom>) -> Result<Choice, String> {
+fn load(flag: &str, from: Option<&ReplySource>) -> Result<Choice, String> {
     let text = match from {
-        None | Some(AnswerFrom::Decline) => return Ok(Choice::Decline),
-        Some(AnswerFrom::Defaults) => return Ok(Choice::Defaults),
-        Some(AnswerFrom::Json(text)) => text.clone(),
-        Some(AnswerFrom::File(path)) => {
+        None | Some(ReplySource::Decline) => return Ok(Choice::Decline),
+        Some(ReplySource::Defaults) => return Ok(Choice::Defaults),
+        Some(ReplySource::Json(text)) => text.clone(),
+        Some(ReplySource::File(path)) => {
             std::fs::read_to_string(path).map_err(|error| format!("{flag}: {} cannot be read: {error}", path.display()))?
         }
     };
     match json::fields(&text) {
         Ok(_) => Ok(Choice::Fixed(Body::from(json::compact(&text)))),
-        Err(error) => Err(format!("{flag}: the answer is no JSON object: {error}")),
+        Err(error) => Err(format!("{flag}: the value is not a JSON object: {error}")),
     }
 }
 
-/// The form's content with every default, or which required field has none.
+/// Returns the form's content with every default. Fails for a required field without one.
 fn defaults(schema: &Body) -> Result<Body, String> {
-    if schema.len() > FORM {
-        return Err(format!("the form is larger than {}", size(FORM as u64)));
+    if schema.len() > LARGEST_FORM {
+        return Err(format!("the form is larger than {}", size(LARGEST_FORM as u64)));
     }
     let value = schema.value().unwrap_or_default();
     let text = schema.text();
@@ -87,7 +87,7 @@ fn defaults(schema: &Body) -> Result<Body, String> {
     for (name, property) in properties {
         let default: Option<Box<RawValue>> = fields(property.get()).into_iter().find(|(key, _)| key == "default").map(|(_, raw)| raw);
         if let Some(default) = default {
-            content.set(std::slice::from_ref(&name), default).map_err(|part| format!("{part} is no object"))?;
+            content.set(std::slice::from_ref(&name), default).map_err(|part| format!("{part} is not an object"))?;
             filled.push(name);
         }
     }
@@ -107,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn defaults_fill_a_form_or_say_what_is_missing() {
-        let answers = Answers::load(Some(&AnswerFrom::Defaults), None).unwrap();
+    fn defaults_fill_a_form_or_name_the_missing_field() {
+        let answers = ElicitationReplies::load(Some(&ReplySource::Defaults), None).unwrap();
         let schema = r#"{"properties":{"n":{"type":"number","default":1.50},"s":{"type":"string"}},"required":["n"]}"#;
         assert_eq!(answers.answer(&form(schema)).0, Answer::Accept { content: Body::from(r#"{"n":1.50}"#) });
         let (answer, how) = answers.answer(&form(r#"{"properties":{"s":{}},"required":["s"]}"#));
@@ -123,12 +123,13 @@ mod tests {
         let path = dir.path().join("a.json");
         std::fs::write(&path, "{ \"a\": 1 }").unwrap();
         let answers =
-            Answers::load(Some(&AnswerFrom::File(path.clone())), Some(&AnswerFrom::Json("{\"role\":\"assistant\"}".into()))).unwrap();
+            ElicitationReplies::load(Some(&ReplySource::File(path.clone())), Some(&ReplySource::Json("{\"role\":\"assistant\"}".into())))
+                .unwrap();
         assert_eq!(answers.answer(&form("{}")).0, Answer::Accept { content: Body::from(r#"{"a":1}"#) });
         assert!(matches!(answers.answer(&Question::Sampling { params: Body::default() }).0, Answer::Accept { .. }));
         assert_eq!(answers.answer(&Question::Url { message: String::new(), url: "u".into() }).0, Answer::Decline);
         std::fs::write(&path, "[1]").unwrap();
-        assert!(Answers::load(Some(&AnswerFrom::File(path)), None).unwrap_err().contains("no JSON object"));
-        assert!(Answers::load(None, Some(&AnswerFrom::File("/nonexistent".into()))).unwrap_err().contains("--sample"));
+        assert!(ElicitationReplies::load(Some(&ReplySource::File(path)), None).unwrap_err().contains("not a JSON object"));
+        assert!(ElicitationReplies::load(None, Some(&ReplySource::File("/nonexistent".into()))).unwrap_err().contains("--sample"));
     }
 }

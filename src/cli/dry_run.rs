@@ -1,4 +1,4 @@
-//! `run --dry-run`: every call as far as it is known, with what is done instead of it and what undoes it.
+//! `run --dry-run`: prints every call with its arguments as far as they are known, its fallbacks and its compensation.
 
 use serde_json::{Map, Value, json};
 
@@ -20,8 +20,8 @@ use crate::domain::{
     },
 };
 
-/// Shows what a run with this input would do; makes no call.
-pub fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
+/// Prints the dry run of a workflow with this input.
+pub fn print(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
     let problems = check_against(plan, &CatalogView(&session.read_model));
     if let Some(first) = problems.first() {
         let causes = problems.iter().flat_map(|problem| problem.render().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
@@ -34,20 +34,20 @@ pub fn dry(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, S
         session.printer.document(&json!({"type": "dry_run", "workflow": plan.name, "steps": shown}))?;
         return Ok(exit::OK);
     }
-    let mut pages = Pages { read_model: &session.read_model, lines: vec![], open: false };
-    steps.iter().for_each(|step| pages.step(step, 0));
-    let Pages { lines, open, .. } = pages;
+    let mut lines = Lines { read_model: &session.read_model, lines: vec![], unknown: false };
+    steps.iter().for_each(|step| lines.step(step, 0));
+    let Lines { lines, unknown, .. } = lines;
     for line in lines {
         session.printer.line(&line)?;
     }
-    if open {
-        session.printer.note("what stands in {{ }} is not known before the run");
+    if unknown {
+        session.printer.note("values in {{ }} are not known before the run");
     }
-    session.printer.note("nothing was called");
+    session.printer.note("dry run: no call was made");
     Ok(exit::OK)
 }
 
-/// The server that a tool would be called on.
+/// Returns the server that a tool would be called on.
 fn server_of(read_model: &ConsoleState, tool: &str) -> Option<String> {
     find_tool(read_model, tool).map(|target| target.tool.server.to_string())
 }
@@ -66,7 +66,7 @@ fn document(read_model: &ConsoleState, step: &DryRunStep) -> Value {
     if let Some(when) = &step.when {
         put("when", when.as_str().into());
     }
-    // `null`: the run decides it.
+    // `null`: decided during the run.
     let (runs, why) = match &step.predicted {
         Predicted::Runs => (Value::from(true), None),
         Predicted::Undecided => (Value::Null, None),
@@ -104,7 +104,7 @@ fn turn_into(read_model: &ConsoleState, turn: &Execution, shown: &mut Map<String
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
     let mut fault = |known: &PartialValue| {
         if let Some(fault) = &known.error {
-            put("fault", fault.as_str().into());
+            put("error", fault.as_str().into());
         }
     };
     turn.sends.iter().chain(&turn.asks).for_each(&mut fault);
@@ -124,7 +124,7 @@ fn turn_into(read_model: &ConsoleState, turn: &Execution, shown: &mut Map<String
         let mut shown =
             json!({"tool": &*call.tool, "server": server_of(read_model, &call.tool), "arguments": data.value(), "known": known});
         if let Some(fault) = fault {
-            shown["fault"] = fault.as_str().into();
+            shown["error"] = fault.as_str().into();
         }
         shown
     };
@@ -136,25 +136,25 @@ fn turn_into(read_model: &ConsoleState, turn: &Execution, shown: &mut Map<String
         put("fallback", turn.fallbacks.iter().map(instead).collect::<Vec<_>>().into());
     }
     if let Some(undo) = &turn.undo {
-        put("undo", call(undo));
+        put("compensation", call(undo));
     }
     if !turn.nested.is_empty() {
         put("steps", turn.nested.iter().map(|step| document(read_model, step)).collect::<Vec<_>>().into());
     }
     if turn.truncated {
-        put("more", true.into());
+        put("truncated", true.into());
     }
 }
 
-/// The lines for people.
-struct Pages<'w> {
+/// Lines of the human-readable output.
+struct Lines<'w> {
     read_model: &'w ConsoleState,
     lines: Vec<String>,
-    /// Whether anything is not known.
-    open: bool,
+    /// Whether a value is unknown before the run.
+    unknown: bool,
 }
 
-impl Pages<'_> {
+impl Lines<'_> {
     fn line(&mut self, indent: usize, text: &str) {
         self.lines.push(format!("{:indent$}{text}", ""));
     }
@@ -171,7 +171,7 @@ impl Pages<'_> {
             Predicted::Fails { why } => line.push_str(&format!("  fails: {why}")),
         }
         if let Some(each) = &step.each {
-            self.open |= each.total.is_none();
+            self.unknown |= each.total.is_none();
             let of = each.total.map_or_else(|| each.items.data.display(), |total| format!("{total} items"));
             line.push_str(&format!("  for each of {of}"));
         }
@@ -202,16 +202,16 @@ impl Pages<'_> {
         }
         for instead in &turn.fallbacks {
             match instead {
-                PredictedFallback::Call(call) => self.call(indent, "if it fails: ", call),
-                PredictedFallback::Value(value) => self.known(indent, "if it fails, the value: ", value),
+                PredictedFallback::Call(call) => self.call(indent, "fallback: ", call),
+                PredictedFallback::Value(value) => self.known(indent, "fallback value: ", value),
             }
         }
         if let Some(undo) = &turn.undo {
-            self.call(indent, "undone by: ", undo);
+            self.call(indent, "compensation: ", undo);
         }
         turn.nested.iter().for_each(|step| self.step(step, indent));
         if turn.truncated {
-            self.line(indent, "what is done within is not listed: there is too much");
+            self.line(indent, "nested steps are not listed: too many");
         }
     }
 
@@ -221,7 +221,7 @@ impl Pages<'_> {
     }
 
     fn known(&mut self, indent: usize, label: &str, known: &PartialValue) {
-        self.open |= !known.known && known.error.is_none();
+        self.unknown |= !known.known && known.error.is_none();
         self.line(indent, &format!("{label}{}", known.data.display()));
         if let Some(fault) = &known.error {
             self.line(indent, &format!("fails: {fault}"));

@@ -1,4 +1,4 @@
-//! The workflow files of the console: found, watched, written.
+//! Workflow files of the console: finds, watches and writes them.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,29 +14,29 @@ use crate::{
     tui::flows::Shelf,
 };
 
-/// Knows where workflow files are, and tells when they may have changed.
-pub struct Library {
+/// Watcher of the workflow files.
+pub struct LibraryWatcher {
     load: LoadOptions,
     demo: Arc<Mutex<Option<Demo>>>,
-    /// What was told last.
+    /// The last reported library.
     last: Shelf,
     watched: Vec<PathBuf>,
     changes: Option<mpsc::Receiver<()>>,
 }
 
-impl Library {
-    /// A library; `first` is what its user knows already. Must be called within a runtime.
-    pub fn new(load: LoadOptions, demo: Arc<Mutex<Option<Demo>>>, first: Shelf) -> Library {
-        Library { load, demo, last: first, watched: vec![], changes: None }
+impl LibraryWatcher {
+    /// Returns a watcher; `first` is the library that the caller has. Must be called within a runtime.
+    pub fn new(load: LoadOptions, demo: Arc<Mutex<Option<Demo>>>, first: Shelf) -> LibraryWatcher {
+        LibraryWatcher { load, demo, last: first, watched: vec![], changes: None }
     }
 
-    /// The files as they are now, if that is something else than what was told last.
-    pub async fn look(&mut self, loaded: &Loaded) -> Option<Shelf> {
+    /// Reads the files; returns the library if it differs from the last one.
+    pub async fn reload(&mut self, loaded: &Loaded) -> Option<Shelf> {
         let folder = self.demo.lock().ok().and_then(|demo| demo.as_ref().map(|demo| demo.dir().join("workflows")));
         let (load, loaded) = (self.load.clone(), loaded.clone());
-        // Files are read and plans are made here, so that no frame waits for either.
+        // Reading and planning happen on a blocking thread, so that no frame waits for them.
         let read = move || {
-            let (shelf, folders) = shelf(&load, &loaded, folder.as_deref());
+            let (shelf, folders) = read_library(&load, &loaded, folder.as_deref());
             (shelf.planned(), folders)
         };
         let (shelf, folders) = tokio::task::spawn_blocking(read).await.ok()?;
@@ -51,7 +51,7 @@ impl Library {
         Some(shelf)
     }
 
-    /// Waits until something may have changed.
+    /// Waits for a possible change.
     pub async fn changed(&mut self) {
         if let Some(changes) = &mut self.changes {
             if changes.recv().await.is_some() {
@@ -62,22 +62,22 @@ impl Library {
         std::future::pending().await
     }
 
-    /// Writes the file of a new workflow; gives its path.
+    /// Writes the file of a new workflow; returns its path.
     pub fn save(&self, loaded: &Loaded, name: &str, text: &str) -> Result<PathBuf, String> {
         let Some(folder) = &self.last.folder else { return Err("there is no folder for workflows".into()) };
         super::workflows::write_workflow(&self.load, loaded, Path::new(folder), name, text)
     }
 }
 
-/// The workflow files that there are, and the folders that they come from. The demo's stand in its own folder, so
-/// that they can be edited; they go with it.
-pub fn shelf(load: &LoadOptions, loaded: &Loaded, demo: Option<&Path>) -> (Shelf, Vec<PathBuf>) {
+/// Returns the workflow library and its folders. The demo's workflows are in the demo's folder, so that they can be edited;
+/// they are removed with it.
+pub fn read_library(load: &LoadOptions, loaded: &Loaded, demo: Option<&Path>) -> (Shelf, Vec<PathBuf>) {
     let found = config::workflow_files(load, loaded);
     let mut folders = found.folders;
     let mut problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
     let mut files = found.files;
     if let Some(folder) = demo {
-        if let Err(error) = put_demo(folder) {
+        if let Err(error) = write_demo(folder) {
             problems.push(format!("the workflows of the demo could not be written: {error}"));
         }
         let (own, troubles) = config::workflows_in(folder);
@@ -103,8 +103,8 @@ pub fn shelf(load: &LoadOptions, loaded: &Loaded, demo: Option<&Path>) -> (Shelf
     (shelf, folders)
 }
 
-/// Puts the demo's workflows into its folder, once.
-fn put_demo(folder: &Path) -> std::io::Result<()> {
+/// Writes the demo's workflows into its folder unless it exists.
+fn write_demo(folder: &Path) -> std::io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -124,34 +124,34 @@ mod tests {
         let folder = dir.path().join("workflows");
         let load = LoadOptions { cwd: dir.path().to_owned(), ..LoadOptions::default() };
         let loaded = config::load(&load).unwrap();
-        let (shelf, folders) = super::shelf(&load, &loaded, Some(&folder));
+        let (shelf, folders) = read_library(&load, &loaded, Some(&folder));
         assert_eq!(shelf.files.len(), DEMO.len());
         assert!(folders.contains(&folder) && shelf.problems.is_empty());
         std::fs::write(folder.join("notify_all.toml"), "name = \"notify_all\"\n").unwrap();
         config::save_workflow(&folder, "mine", "name = \"mine\"\n").unwrap();
-        let (shelf, _) = super::shelf(&load, &loaded, Some(&folder));
+        let (shelf, _) = read_library(&load, &loaded, Some(&folder));
         assert_eq!(shelf.files.len(), DEMO.len() + 1);
         assert!(shelf.files.iter().any(|file| file.name == "notify_all" && file.text == "name = \"notify_all\"\n"));
     }
 
     #[tokio::test]
-    async fn a_change_on_disk_is_told_once() {
+    async fn a_change_on_disk_is_reported_once() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("workflows")).unwrap();
         let load = LoadOptions { user_dir: Some(dir.path().to_owned()), cwd: dir.path().to_owned(), ..LoadOptions::default() };
         let loaded = config::load(&load).unwrap();
-        let mut library = Library::new(load, Arc::default(), Shelf::default());
-        assert!(library.look(&loaded).await.is_some(), "the folder");
+        let mut library = LibraryWatcher::new(load, Arc::default(), Shelf::default());
+        assert!(library.reload(&loaded).await.is_some(), "the folder");
         library.save(&loaded, "new", "name = \"new\"\n").unwrap();
         library.changed().await;
         let shelf = loop {
-            if let Some(shelf) = library.look(&loaded).await {
+            if let Some(shelf) = library.reload(&loaded).await {
                 break shelf;
             }
             library.changed().await;
         };
         assert_eq!(shelf.files[0].name, "new");
-        assert!(library.look(&loaded).await.is_none());
+        assert!(library.reload(&loaded).await.is_none());
         assert!(library.save(&loaded, "new", "").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What the command line does to breakers and makes of faults, before anything else.
+//! Breaker overrides and fault injection from `--breaker` and `--inject`, applied before the command.
 
 use super::{Options, session::unknown_server};
 use crate::{
@@ -6,22 +6,22 @@ use crate::{
     engine::control::Command,
 };
 
-/// The commands that `--breaker` and `--inject` mean. Fails for a server that there is none of.
+/// Returns the engine commands of `--breaker` and `--inject`. Fails for an unknown server.
 pub fn commands(read_model: &ConsoleState, options: &Options) -> Result<Vec<Command>, Failure> {
     let mut commands = vec![];
-    for placed in &options.breaker {
-        let (server, tool) = place(read_model, &placed.place)?;
-        commands.push(Command::Breaker { server, tool, order: placed.what });
+    for given in &options.breaker {
+        let (server, tool) = resolve(read_model, &given.target)?;
+        commands.push(Command::Breaker { server, tool, order: given.value });
     }
-    for placed in &options.inject {
-        let (server, tool) = place(read_model, &placed.place)?;
-        commands.push(Command::Inject { server, tool, fault: Some(placed.what.clone()) });
+    for given in &options.inject {
+        let (server, tool) = resolve(read_model, &given.target)?;
+        commands.push(Command::Inject { server, tool, fault: Some(given.value.clone()) });
     }
     Ok(commands)
 }
 
-/// The server and tool that are meant. Names are looked up, never split: a server may have a slash in its name.
-fn place(read_model: &ConsoleState, text: &str) -> Result<(ServerId, Option<String>), Failure> {
+/// Resolves `server` or `server/tool`. Names are looked up, not split: the name of a server may contain a slash.
+fn resolve(read_model: &ConsoleState, text: &str) -> Result<(ServerId, Option<String>), Failure> {
     let ids = || read_model.servers.iter().map(|server| server.id());
     if let Some(server) = ids().find(|id| id.as_str() == text) {
         return Ok((server.clone(), None));

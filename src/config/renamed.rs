@@ -1,0 +1,29 @@
+//! Renamed keys: an old name is refused with an error that names the new one.
+
+/// The table of a key, its old name, and the keys that replace it.
+///
+/// The table is where `[defaults]` or the root has the key; servers and rules for tools have the same tables.
+pub(super) const RENAMED: [(&str, &str, &[&str]); 14] = [
+    ("", "keep", &["retention"]),
+    ("defaults", "load", &["concurrency", "rate_limit"]),
+    ("defaults.retry", "repeat", &["mode"]),
+    ("defaults.retry", "reserve", &["budget_min"]),
+    ("defaults.breaker", "on", &["enabled"]),
+    ("defaults.breaker", "open", &["open_for"]),
+    ("defaults.breaker", "open_max", &["open_for_max"]),
+    ("defaults.breaker", "lease", &["probe_timeout"]),
+    ("defaults.breaker", "counts", &["record"]),
+    ("defaults.hedge", "on", &["enabled"]),
+    ("defaults.cache", "keep", &["mode"]),
+    ("defaults.cache", "stale", &["stale_if_error"]),
+    ("cache", "pause", &["retry_interval"]),
+    ("cache", "wait", &["timeout"]),
+];
+
+/// Returns `did you mean …?` for the old name of a key. `known` are the keys of the table that holds it: `keep` was
+/// a key of two tables.
+pub(super) fn renamed_hint(old: &str, known: &[&str]) -> Option<String> {
+    let (.., new) = RENAMED.iter().find(|(_, key, new)| *key == old && new.iter().all(|key| known.contains(key)))?;
+    let names: Vec<String> = new.iter().map(|key| format!("`{key}`")).collect();
+    Some(format!("did you mean {}?", names.join(" or ")))
+}
