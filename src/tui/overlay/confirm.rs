@@ -56,11 +56,11 @@ impl Confirm {
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         // On a low screen the answers take precedence over the text.
         let room = inner.height.saturating_sub(self.answers.len() as u16);
-        let shown = text.len().min(usize::from(room));
-        for (y, row) in text.iter().take(shown).enumerate() {
+        let text_rows = text.len().min(usize::from(room));
+        for (y, row) in text.iter().take(text_rows).enumerate() {
             Pen::new(buf, inner, y as u16).put(row, theme.text);
         }
-        let start = (shown as u16 + 1).min(room);
+        let start = (text_rows as u16 + 1).min(room);
         for (index, (action, label)) in self.answers.iter().enumerate() {
             let row = Rect { y: inner.y + start + index as u16, height: 1, ..inner };
             let key = keys.key(&[Context::Confirm], *action).unwrap_or_default();

@@ -61,15 +61,15 @@ fn key_row(keys: &Keymap, context: Context, acts: impl Fn(Action) -> bool, theme
     let row = Rect { y: area.bottom() - 1, height: 1, ..area };
     let mut pen = Pen::new(buf, row, 0);
     pen.skip(1);
-    let shown = keys.hints(context).into_iter().filter(|(_, action)| action.group() != Group::Move && acts(*action));
-    let (last, first): (Vec<_>, Vec<_>) = shown.partition(|(_, action)| *action == Action::Back);
-    let long = |(key, action): &(String, Action)| width(key) + 1 + width(action.label());
-    let all: u16 = first.iter().chain(&last).map(|hint| long(hint) + 3).sum();
-    let gap = if all > pen.left() + 3 { 2 } else { 3 };
-    let mut room = last.iter().fold(pen.left(), |room, hint| room.saturating_sub(long(hint)));
+    let hints = keys.hints(context).into_iter().filter(|(_, action)| action.group() != Group::Move && acts(*action));
+    let (last, first): (Vec<_>, Vec<_>) = hints.partition(|(_, action)| *action == Action::Back);
+    let hint_width = |(key, action): &(String, Action)| width(key) + 1 + width(action.label());
+    let total: u16 = first.iter().chain(&last).map(|hint| hint_width(hint) + 3).sum();
+    let gap = if total > pen.left() + 3 { 2 } else { 3 };
+    let mut room = last.iter().fold(pen.left(), |room, hint| room.saturating_sub(hint_width(hint)));
     let fitting = first.into_iter().take_while(|hint| {
-        let fits = long(hint) + gap <= room;
-        room = room.saturating_sub(long(hint) + gap);
+        let fits = hint_width(hint) + gap <= room;
+        room = room.saturating_sub(hint_width(hint) + gap);
         fits
     });
     let fitting: Vec<_> = fitting.collect();

@@ -99,9 +99,9 @@ impl Palette {
                 let score = pattern.indices(Utf32Str::new(&name, &mut buffer), &mut matcher, &mut marks)?;
                 marks.sort_unstable();
                 // A match in the name ranks above one in the help text, and an exact name above all.
-                let own = name.split("  ").next().unwrap_or(&name).trim_end();
-                let by_name = pattern.score(Utf32Str::new(own, &mut buffer), &mut matcher).map_or(0, |_| NAME_BONUS);
-                let exact = if own.replace('-', " ").eq_ignore_ascii_case(self.search.trim()) { NAME_BONUS } else { 0 };
+                let title = name.split("  ").next().unwrap_or(&name).trim_end();
+                let by_name = pattern.score(Utf32Str::new(title, &mut buffer), &mut matcher).map_or(0, |_| NAME_BONUS);
+                let exact = if title.replace('-', " ").eq_ignore_ascii_case(self.search.trim()) { NAME_BONUS } else { 0 };
                 Some((score + by_name + exact, PaletteRow { choice, name, marks }))
             })
             .collect();
@@ -130,7 +130,7 @@ impl Palette {
             pen.skip(1).right(&[(&key, theme.key), (" ", theme.key)]).put(kind, theme.muted);
             let room = pen.room().saturating_sub(1);
             match paint::head(&entry.name, room) {
-                whole if whole.len() == entry.name.len() => pen.put_marked(whole, &entry.marks, theme.text, theme.found),
+                full if full.len() == entry.name.len() => pen.put_marked(full, &entry.marks, theme.text, theme.found),
                 start => {
                     let start = paint::head(start, room.saturating_sub(1));
                     pen.put_marked(start, &entry.marks, theme.text, theme.found).put("…", theme.muted)

@@ -161,12 +161,12 @@ impl Welcome {
         let mut out = TextView::new(theme, width);
         let Some(found) = self.offer.found.get(index) else { return out };
         let (client, path) = (&found.client, &found.path);
-        let begin = match found.used {
+        let intro = match found.used {
             0 => format!("Servers of {client} in {path}. Nothing has been started yet. This would run:"),
             _ if found.in_use() => format!("Servers of {client} in {path}. All of them are configured already:"),
             used => format!("Servers of {client} in {path}. {used} of them are configured already; yes adds the others:"),
         };
-        out.text(&begin, theme.text);
+        out.text(&intro, theme.text);
         out.gap();
         for line in &found.lines {
             let style = if line.starts_with(' ') { theme.muted } else { theme.accent };
@@ -179,8 +179,8 @@ impl Welcome {
             out.text(&format!("! {problem}"), theme.warn);
         }
         if !found.in_use() {
-            let end = format!("The servers are written to {}. The configuration of {client} does not change.", self.offer.target);
-            out.gap().text(&end, theme.muted);
+            let outro = format!("The servers are written to {}. The configuration of {client} does not change.", self.offer.target);
+            out.gap().text(&outro, theme.muted);
         }
         out
     }
@@ -215,7 +215,7 @@ impl Welcome {
 
     fn draw_keys(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let context = if self.typing() { Context::WelcomeText } else { Context::Welcome };
-        let shown: &[(Action, &str)] = match self.page {
+        let hints: &[(Action, &str)] = match self.page {
             Page::List if self.cursor < self.offer.found.len() && self.adds(self.cursor) => {
                 &[(Action::Choose, "review"), (Action::Back, "not now"), (Action::Quit, "quit")]
             }
@@ -230,7 +230,7 @@ impl Welcome {
         };
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(2);
-        for (action, label) in shown {
+        for (action, label) in hints {
             let key = keys.key(&[context], *action).unwrap_or_default();
             pen.put(&key, theme.key).skip(1).put(label, theme.muted).skip(3);
         }

@@ -69,8 +69,8 @@ pub struct CallPane {
     /// Arguments of earlier sessions.
     pub recall: Recall,
     /// The server's completions for the field under the cursor, and the index of the one inserted last.
-    suggested: Vec<String>,
-    taken: Option<usize>,
+    completions: Vec<String>,
+    inserted: Option<usize>,
 }
 
 /// The outcome of a key.
@@ -366,7 +366,7 @@ impl CallPane {
         }
         let complaints: Vec<String> =
             self.complaints.iter().flat_map(|c| wrap(c, inner.width.saturating_sub(2))).take(COMPLAINT_ROWS).collect();
-        let hints = u16::from(!self.suggested.is_empty() && inner.height > y + 2);
+        let hints = u16::from(!self.completions.is_empty() && inner.height > y + 2);
         let below = (complaints.len() as u16 + hints).min(inner.height.saturating_sub(y));
         if hints > 0 {
             let row = Rect { y: inner.bottom() - 1, height: 1, ..inner };

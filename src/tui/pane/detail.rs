@@ -216,7 +216,7 @@ impl Detail {
         (self.presented, self.parts, self.pending) = (None, vec![], PendingJobs::default());
         self.check_schema(read_model);
         match self.result.clone().map(|result| JobKind::Present(result).ask(&mut self.tasks)) {
-            Some(Err(ticket)) => self.pending.presented = Some(ticket),
+            Some(Err(handle)) => self.pending.presented = Some(handle),
             Some(Ok(Done::Presented(presented, parts))) => self.take_presented(presented, parts),
             _ => {}
         }
@@ -243,15 +243,15 @@ impl Detail {
 
     /// Returns whether a background job is pending.
     pub fn waits(&self) -> bool {
-        let waits = &self.pending;
-        waits.presented.is_some() || waits.view.is_some() || waits.found.is_some() || waits.schema_check.is_some()
+        let pending = &self.pending;
+        pending.presented.is_some() || pending.view.is_some() || pending.found.is_some() || pending.schema_check.is_some()
     }
 
     /// Returns whether this job is pending.
-    pub fn waits_for(&self, ticket: &JobHandle) -> bool {
-        let waits = &self.pending;
-        let found = waits.found.as_ref().map(|(ticket, _)| ticket);
-        [waits.presented.as_ref(), waits.view.as_ref(), waits.schema_check.as_ref(), found].contains(&Some(ticket))
+    pub fn waits_for(&self, handle: &JobHandle) -> bool {
+        let pending = &self.pending;
+        let found = pending.found.as_ref().map(|(handle, _)| handle);
+        [pending.presented.as_ref(), pending.view.as_ref(), pending.schema_check.as_ref(), found].contains(&Some(handle))
     }
 
     /// Takes the result of a job that [is pending](Detail::waits_for).
@@ -321,7 +321,7 @@ impl Detail {
         discard(self.view.take(), &mut self.tasks);
         match job.map(|job| job.ask(&mut self.tasks)) {
             Some(Ok(Done::View(view))) => self.take_view(view),
-            Some(Err(ticket)) => self.pending.view = Some(ticket),
+            Some(Err(handle)) => self.pending.view = Some(handle),
             _ => {}
         }
     }
@@ -387,15 +387,15 @@ impl Detail {
     /// Returns what is copied: the frame, the arguments, the result or the failure's report.
     pub fn copy(&self, read_model: &ConsoleState) -> Option<Material> {
         let call = read_model.call(self.call?)?;
-        let whole = |body: Body| Some(Material { pieces: vec![body], decode: false });
+        let material = |body: Body| Some(Material { pieces: vec![body], decode: false });
         match (self.tab, &self.view) {
-            (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).and_then(|f| whole(f.body.clone())),
+            (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).and_then(|f| material(f.body.clone())),
             (_, Some(view)) => Some(Material { pieces: vec![view.copy_value()], decode: view.is_tree() }),
             _ => None,
         }
         .or_else(|| match &call.settled.as_ref()?.outcome {
-            Outcome::Failed { failure } => whole(failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect::<String>().into()),
-            _ => whole(self.result.clone()?),
+            Outcome::Failed { failure } => material(failure.report().iter().map(|(l, t)| format!("{l}: {t}\n")).collect::<String>().into()),
+            _ => material(self.result.clone()?),
         })
     }
 
@@ -614,10 +614,10 @@ fn draw_running(call: &CallView, ctx: DrawContext, area: Rect, buf: &mut Buffer)
         }
     }
     let logs = ctx.read_model.server(call.spec.operation.server()).map(|s| &s.logs);
-    let mine: Vec<_> = logs.into_iter().flatten().filter(|(_, log)| log.call == Some(call.id)).collect();
-    if !mine.is_empty() {
+    let call_logs: Vec<_> = logs.into_iter().flatten().filter(|(_, log)| log.call == Some(call.id)).collect();
+    if !call_logs.is_empty() {
         out.gap();
-        for (at, log) in mine.iter().rev().take(20).rev() {
+        for (at, log) in call_logs.iter().rev().take(20).rev() {
             out.field(&ctx.read_model.epoch.time_of_day(*at)[..8], &format!("{} {}", log.level, log.text), theme.muted);
         }
     }

@@ -33,7 +33,7 @@ pub struct FilterLine {
     mistakes: Vec<Mistake>,
     completions: Vec<String>,
     /// The index of the completion inserted last.
-    taken: Option<usize>,
+    inserted: Option<usize>,
 }
 
 impl FilterLine {
@@ -114,12 +114,12 @@ impl FilterLine {
 
     fn update_completions(&mut self, rows: &Rows) {
         self.completions = filter::complete(self.field.head(), rows);
-        self.taken = None;
+        self.inserted = None;
     }
 
     /// Inserts the next completion of the word under the cursor. Returns whether the filter changed.
     pub fn complete(&mut self, rows: &Rows) -> bool {
-        let next = self.taken.map_or(0, |at| at + 1);
+        let next = self.inserted.map_or(0, |at| at + 1);
         let Some(completion) = self.completions.get(next).or(self.completions.first()).cloned() else { return false };
         let at = if next < self.completions.len() { next } else { 0 };
         let before = self.field.head();
@@ -132,7 +132,7 @@ impl FilterLine {
         if self.completions.len() == 1 {
             self.update_completions(rows);
         } else {
-            self.taken = Some(at);
+            self.inserted = Some(at);
         }
         changed
     }
@@ -174,7 +174,7 @@ impl FilterLine {
         if !self.editing || self.completions.is_empty() || area.height < 4 {
             return;
         }
-        let first = self.taken.map_or(0, |at| at.saturating_sub(SHOWN_COMPLETIONS - 1));
+        let first = self.inserted.map_or(0, |at| at.saturating_sub(SHOWN_COMPLETIONS - 1));
         let shown: Vec<&String> = self.completions.iter().skip(first).take(SHOWN_COMPLETIONS).collect();
         let wide = shown.iter().map(|completion| width(completion)).max().unwrap_or(0) + 2;
         let height = (shown.len() as u16).min(area.height.saturating_sub(2));
@@ -185,7 +185,7 @@ impl FilterLine {
         let place = Rect { x: area.x + x, y: area.y + 1 + self.note_height(area.width), width: wide.min(area.width - x), height };
         clear(buf, place);
         for (y, completion) in shown.iter().take(usize::from(height)).enumerate() {
-            let style = if self.taken == Some(first + y) { theme.selection } else { theme.selection_idle };
+            let style = if self.inserted == Some(first + y) { theme.selection } else { theme.selection_idle };
             let mut pen = Pen::new(buf, place, y as u16);
             pen.fill(style).put(" ", style).put(completion, style);
         }

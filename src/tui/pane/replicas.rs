@@ -95,13 +95,13 @@ fn draw_member(id: &ServerId, ctx: DrawContext, pen: &mut Pen) {
     };
     let (glyph, style) = status_dot(&server.phase, theme);
     let p95 = server.stats.percentile(95.0).map_or_else(|| "·".to_owned(), short);
-    let busy = if server.stats.in_flight > 0 { format!("{}▸ ", server.stats.in_flight) } else { String::new() };
-    let figures = format!("{p95:>7} ");
-    pen.right(&[(&busy, theme.running), (&figures, theme.text)]);
+    let in_flight = if server.stats.in_flight > 0 { format!("{}▸ ", server.stats.in_flight) } else { String::new() };
+    let latency = format!("{p95:>7} ");
+    pen.right(&[(&in_flight, theme.running), (&latency, theme.text)]);
     pen.put("↳ ", theme.muted).put(glyph, style).skip(1);
     let badge = breaker::badge(&server.breaker, ctx.now, theme);
-    let taken = badge.as_ref().map_or(0, |(words, _)| paint::width(words) + 1);
-    let room = pen.left().saturating_sub(taken);
+    let badge_width = badge.as_ref().map_or(0, |(words, _)| paint::width(words) + 1);
+    let room = pen.left().saturating_sub(badge_width);
     pen.put_middle(id.as_str(), room, theme.accent).skip(1);
     if let Some((words, style)) = badge {
         pen.put(&words, style);

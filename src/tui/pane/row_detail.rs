@@ -263,12 +263,12 @@ fn draw_segments(call: &CallView, ctx: DrawContext, area: Rect, buf: &mut Buffer
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(1).right(&[(&labels, theme.muted), (" ", theme.muted)]);
     let end = call.settled.as_ref().map_or(ctx.now.max(call.queued), |s| s.timings.settled);
-    let (cells, whole) = (u128::from(pen.left().min(80)), end.since(call.queued).as_nanos());
-    if cells < 8 || whole == 0 {
+    let (cells, total) = (u128::from(pen.left().min(80)), end.since(call.queued).as_nanos());
+    if cells < 8 || total == 0 {
         return;
     }
     let start = pen.x();
-    let place = |at: Stamp| (at.since(call.queued).as_nanos() * cells / whole).min(cells - 1) as u16;
+    let place = |at: Stamp| (at.since(call.queued).as_nanos() * cells / total).min(cells - 1) as u16;
     for segment in &cut {
         let (from, to) = (place(segment.from), place(segment.to));
         let glyphs = segment.kind.glyph().to_string().repeat(usize::from(to.saturating_sub(from)) + 1);

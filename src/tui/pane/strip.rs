@@ -42,18 +42,18 @@ pub fn moves(read_model: &ConsoleState, grid: Grid) -> bool {
 
 /// Returns the servers with a lane in this many rows: all, or the active ones first.
 fn lanes(strip: &Strip, read_model: &ConsoleState, grid: Grid, rows: usize) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..read_model.servers.len()).collect();
-    if places.len() > rows {
+    let mut indexes: Vec<usize> = (0..read_model.servers.len()).collect();
+    if indexes.len() > rows {
         let idle = |at: &usize| {
             let server = &read_model.servers[*at];
             let moved = grid.cell(server.phase_since).is_some();
             !(server.stats.in_flight > 0 || moved || strip.shows(server.id(), grid))
         };
-        places.sort_by_cached_key(idle);
-        places.truncate(rows);
-        places.sort_unstable();
+        indexes.sort_by_cached_key(idle);
+        indexes.truncate(rows);
+        indexes.sort_unstable();
     }
-    places
+    indexes
 }
 
 /// Returns the server whose lane is at this row of the screen.
@@ -70,8 +70,8 @@ pub fn draw(strip: &Strip, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     let (theme, read_model) = (ctx.theme, ctx.read_model);
     let grid = Grid::new(cells(read_model, area), ctx.now);
     let rows = usize::from(area.height.saturating_sub(2));
-    let shown = lanes(strip, read_model, grid, rows);
-    let hidden = read_model.servers.len() - shown.len();
+    let visible = lanes(strip, read_model, grid, rows);
+    let hidden = read_model.servers.len() - visible.len();
     let more = format!("  {hidden} more idle");
     let legend: [(&str, Style); 9] = [
         ("▪", theme.ok),
@@ -86,7 +86,7 @@ pub fn draw(strip: &Strip, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     ];
     let legend: &[(&str, Style)] = if area.width >= 90 { &legend } else { &[] };
     let inner = pane(buf, area, &[("Last 60 s", theme.text)], legend, false, theme);
-    for (y, at) in shown.into_iter().enumerate() {
+    for (y, at) in visible.into_iter().enumerate() {
         let Some(server) = read_model.servers.get(at) else { continue };
         lane(strip, server, grid, ctx, Rect { y: inner.y + y as u16, height: 1, ..inner }, buf);
     }

@@ -93,7 +93,7 @@ impl<'t> TextView<'t> {
 
     /// Adds a failure report, coloured by its labels.
     pub fn report(&mut self, report: &[(&'static str, String)]) -> &mut Self {
-        let mut before = "";
+        let mut previous = "";
         for (label, text) in report {
             let style = match *label {
                 "error" | "failed" => self.theme.fail,
@@ -101,8 +101,8 @@ impl<'t> TextView<'t> {
                 "stderr" => self.theme.warn,
                 _ => self.theme.text,
             };
-            let shown = if before == *label { "" } else { *label };
-            before = label;
+            let shown = if previous == *label { "" } else { *label };
+            previous = label;
             self.field(shown, text, style);
         }
         self

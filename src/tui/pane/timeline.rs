@@ -214,11 +214,11 @@ impl Timeline {
             Some(run) => rows.step_of(row).is_some_and(|step| step.run == run),
             None => row.call().is_some() && rows.name(row.key).is_some_and(|n| n.server == server),
         };
-        let here = self.index.before(rows, rows.from(at));
+        let position = self.index.before(rows, rows.from(at));
         let row_at = |place: usize| self.index.at(rows, place).and_then(|id| rows.get(id));
         let found = match direction {
-            Direction::Backward => (0..here).rev().take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at < at),
-            Direction::Forward => (here..self.index.len(rows)).take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at > at),
+            Direction::Backward => (0..position).rev().take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at < at),
+            Direction::Forward => (position..self.index.len(rows)).take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at > at),
         };
         if let Some(row) = found {
             self.freeze(now);

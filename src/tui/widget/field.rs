@@ -229,13 +229,13 @@ impl TextField {
         let (mut pen, mut at) = (Pen::new(buf, area, 0), self.scroll);
         while at < self.text.len() && pen.room() > 0 {
             let next = self.after(at);
-            let (cell, odd) = self.cell(at, next);
-            let style = if odd { style.patch(theme.warn) } else { style };
-            let here = focused && (self.selected || at == self.cursor);
+            let (cell, escaped) = self.cell(at, next);
+            let style = if escaped { style.patch(theme.warn) } else { style };
+            let highlighted = focused && (self.selected || at == self.cursor);
             if usize::from(width(&cell)) > pen.room() && at != self.cursor {
                 break;
             }
-            pen.put(&cell, if here { style.add_modifier(Modifier::REVERSED) } else { style });
+            pen.put(&cell, if highlighted { style.add_modifier(Modifier::REVERSED) } else { style });
             at = next;
         }
         if focused && self.cursor == self.text.len() {
@@ -277,8 +277,8 @@ impl TextField {
             Some(mask) => (mask.to_string(), false),
             None => {
                 let shown = visible(grapheme);
-                let odd = shown != grapheme;
-                (shown.into_owned(), odd)
+                let escaped = shown != grapheme;
+                (shown.into_owned(), escaped)
             }
         }
     }

@@ -44,10 +44,10 @@ pub struct Scroll {
 }
 
 impl Scroll {
-    /// Moves the window into the graph, and over the whole of the box `shown`.
-    pub fn fit(&mut self, layout: &Layout, shown: Option<&Node>, area: Rect) {
+    /// Moves the window into the graph, and over the whole box `target`.
+    pub fn fit(&mut self, layout: &Layout, target: Option<&Node>, area: Rect) {
         let (width, height) = (usize::from(area.width), usize::from(area.height));
-        if let Some(node) = shown {
+        if let Some(node) = target {
             self.x = into(self.x, node.x, node.width, width);
             self.y = into(self.y, node.y, node.height, height);
         }
@@ -114,8 +114,8 @@ pub fn draw(
     edges(layout, edge, theme, &mut canvas);
     for node in &layout.boxes {
         if canvas.shows(node) {
-            let shown = decorate(node.step);
-            draw_box(node, &shown, selected == Some(node.step), theme, &mut canvas);
+            let decoration = decorate(node.step);
+            draw_box(node, &decoration, selected == Some(node.step), theme, &mut canvas);
         }
     }
 }

@@ -119,7 +119,7 @@ impl JsonView {
     pub fn line_count(&self) -> usize {
         let Some(tree) = &self.tree else { return self.texts.get(&0).map_or(0, |text| text.lines() as usize) };
         let texts = self.texts.iter().filter(|(node, _)| tree.visible(**node) == **node).map(|(_, text)| text.lines() as usize);
-        (tree.shown() - self.first().node) as usize + texts.sum::<usize>()
+        (tree.visible_count() - self.first().node) as usize + texts.sum::<usize>()
     }
 
     /// Returns the row of the cursor, from 0, of [`JsonView::line_count`].
@@ -339,10 +339,10 @@ impl JsonView {
 
     fn jump(&mut self, direction: Direction) {
         let forward = direction == Direction::Forward;
-        let here = self.byte();
+        let cursor_byte = self.byte();
         let Some(search) = &self.search else { return };
         let done = matches!(search.progress(), Progress::Done(_));
-        let (matches, from) = (search.matches(), self.found.unwrap_or(here) as u32);
+        let (matches, from) = (search.matches(), self.found.unwrap_or(cursor_byte) as u32);
         // A new search may match at the cursor; the next match excludes the current one.
         let split = matches.partition_point(|m| if self.found.is_some() && forward { *m <= from } else { *m < from });
         let hit = if forward { matches.get(split) } else { split.checked_sub(1).and_then(|at| matches.get(at)) };
@@ -449,7 +449,7 @@ impl JsonView {
         }
         let tree = self.tree.as_ref()?;
         let rank = tree.rank(at.node) + 1;
-        (rank < tree.shown()).then(|| Position { node: tree.by_rank(rank), ..Position::default() })
+        (rank < tree.visible_count()).then(|| Position { node: tree.by_rank(rank), ..Position::default() })
     }
 
     fn before(&self, at: Position) -> Option<Position> {

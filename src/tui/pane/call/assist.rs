@@ -85,25 +85,25 @@ impl CallPane {
 
     /// Shows completions for the field under the cursor.
     pub fn suggest(&mut self, values: Vec<String>) {
-        (self.suggested, self.taken) = (values, None);
+        (self.completions, self.inserted) = (values, None);
     }
 
     /// Returns the completions that are shown.
     pub fn suggestions(&self) -> Option<&[String]> {
-        (!self.suggested.is_empty()).then_some(&*self.suggested)
+        (!self.completions.is_empty()).then_some(&*self.completions)
     }
 
     /// Inserts the next completion into the field. Returns whether there was one.
     pub fn take_suggestion(&mut self) -> bool {
-        let count = self.suggested.len();
+        let count = self.completions.len();
         if count == 0 {
             return false;
         }
-        let at = self.taken.map_or(0, |at| (at + 1) % count);
+        let at = self.inserted.map_or(0, |at| (at + 1) % count);
         let Some(form) = &mut self.form else { return false };
         let path = form.path().clone();
-        form.set_text(&path, &self.suggested[at]);
-        self.taken = Some(at);
+        form.set_text(&path, &self.completions[at]);
+        self.inserted = Some(at);
         true
     }
 
@@ -113,14 +113,14 @@ impl CallPane {
         let mut pen = Pen::new(buf, area, 0);
         pen.put(&key, theme.key).skip(1);
         // Starts at the completion inserted last, so that the row scrolls with it.
-        let start = self.taken.unwrap_or(0);
-        for (index, value) in self.suggested.iter().enumerate().skip(start) {
+        let start = self.inserted.unwrap_or(0);
+        for (index, value) in self.completions.iter().enumerate().skip(start) {
             if pen.left() < width(value).min(12) + 3 {
                 pen.put(" …", theme.muted);
                 return;
             }
             let room = pen.left().min(40);
-            pen.skip(1).put_middle(value, room, if self.taken == Some(index) { theme.found } else { theme.text }).skip(1);
+            pen.skip(1).put_middle(value, room, if self.inserted == Some(index) { theme.found } else { theme.text }).skip(1);
         }
     }
 

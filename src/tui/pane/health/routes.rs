@@ -194,11 +194,11 @@ fn group_rows(rows: &mut Vec<RouteRow>, group: &Group, ctx: DrawContext, wide: u
     }
     head.push_str("  latest calls");
     rows.push(RouteRow { pieces: vec![(head, theme.muted)], ..RouteRow::default() });
-    let taken: Vec<&ServerId> =
+    let first_choices: Vec<&ServerId> =
         read_model.routed.iter().filter(|(_, _, d)| d.group.as_ref() == Some(&group.id)).filter_map(|(_, _, d)| d.order.first()).collect();
     for member in &group.members {
-        let count = taken.iter().filter(|id| ***id == member.server).count();
-        rows.push(member_row(&member.server, member.weight, (count, taken.len()), &columns, ctx));
+        let count = first_choices.iter().filter(|id| ***id == member.server).count();
+        rows.push(member_row(&member.server, member.weight, (count, first_choices.len()), &columns, ctx));
     }
     for (tool, members, differ) in &tools {
         if *differ {

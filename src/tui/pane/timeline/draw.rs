@@ -232,17 +232,17 @@ impl Timeline {
             return;
         }
         let x = self.cursor.map_or_else(|| self.scale.column(ctx.now), |at| self.scale.column(at));
-        let here = self.layout.lanes.get(self.lane).and_then(|lane| Some((&lane.server, lane.run?)));
-        let listed = |bar: &&Bar| match here {
+        let run_lane = self.layout.lanes.get(self.lane).and_then(|lane| Some((&lane.server, lane.run?)));
+        let listed = |bar: &&Bar| match run_lane {
             Some((_, run)) => run_of(bar, rows) == Some(run),
             None => self.following() || (bar.from..=bar.to).contains(&x),
         };
         let mut bars: Vec<&Bar> = self.layout.bars.iter().filter(listed).collect();
         // The calls of a run are listed oldest first.
-        bars.sort_by_key(|bar| if here.is_some() { bar.id } else { u64::MAX - bar.id });
+        bars.sort_by_key(|bar| if run_lane.is_some() { bar.id } else { u64::MAX - bar.id });
         let at = ctx.read_model.epoch.time_of_day(self.cursor.unwrap_or(ctx.now));
         let head = match (self.following(), bars.len()) {
-            (_, n) if let Some((name, run)) = here => {
+            (_, n) if let Some((name, run)) = run_lane => {
                 format!(" {n} {} of {name}, run {} ", if n == 1 { "call" } else { "calls" }, run.short())
             }
             (true, _) => " Latest calls ".to_owned(),
@@ -340,9 +340,9 @@ fn ticks(start: Stamp, cell: u64, epoch: Epoch, step: u64, cells: u16) -> impl I
     let day = epoch.unix_ms % 86_400_000 * 1_000_000;
     (0..cells).filter_map(move |x| {
         let wall = start.0 + u64::from(x) * cell + day;
-        let whole = wall / step * step;
-        let at = whole.checked_sub(day)?;
-        (whole > wall.saturating_sub(cell)).then_some((x, Stamp(at)))
+        let step_start = wall / step * step;
+        let at = step_start.checked_sub(day)?;
+        (step_start > wall.saturating_sub(cell)).then_some((x, Stamp(at)))
     })
 }
 

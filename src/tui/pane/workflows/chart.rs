@@ -123,8 +123,8 @@ impl Chart {
     pub(super) fn fit(&mut self, path: Option<&Arc<str>>, area: Rect) {
         let fresh = self.revealed.as_ref() != path || self.size != (area.width, area.height);
         (self.revealed, self.size) = (path.cloned(), (area.width, area.height));
-        let shown = path.filter(|_| fresh).and_then(|path| self.index(path)).and_then(|step| self.layout.boxes.get(step));
-        self.scroll.fit(&self.layout, shown, inside(area));
+        let target = path.filter(|_| fresh).and_then(|path| self.index(path)).and_then(|step| self.layout.boxes.get(step));
+        self.scroll.fit(&self.layout, target, inside(area));
     }
 
     /// Scrolls by half a pane.
@@ -198,7 +198,7 @@ impl WorkflowsPane {
             let found = run.as_ref().and_then(|run| run.step(chart.ids.get(step)?));
             found.cloned().unwrap_or_default()
         };
-        let mut shown = |step: usize| {
+        let mut decorate = |step: usize| {
             let view = view(step);
             let (_, style) = state::of_step(&view, ctx);
             let style = if run.is_none() { theme.border } else { style };
@@ -212,7 +212,7 @@ impl WorkflowsPane {
             _ => theme.border,
         };
         let selected = self.step.as_ref().and_then(|path| chart.index(path));
-        graph::draw(&chart.layout, (chart.scroll, selected), &mut shown, &edge, theme, inner, buf);
+        graph::draw(&chart.layout, (chart.scroll, selected), &mut decorate, &edge, theme, inner, buf);
         draw_more_arrows(chart, inner, ctx, area, buf);
     }
 }

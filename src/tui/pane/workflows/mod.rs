@@ -245,7 +245,7 @@ impl WorkflowsPane {
 
     /// Rebuilds the rows: every workflow, and below the selected one its earlier runs.
     fn rebuild_rows(&mut self, read_model: &ConsoleState) {
-        let here = self.name(read_model);
+        let selected = self.name(read_model);
         let mut names: Vec<Arc<str>> = self.list.iter().map(|flow| flow.name.clone()).collect();
         for run in read_model.runs.iter() {
             if !names.contains(&run.plan.name) {
@@ -255,7 +255,7 @@ impl WorkflowsPane {
         self.rows.clear();
         for name in names {
             self.rows.push(ListRow::Flow(name.clone()));
-            if here.as_ref() == Some(&name) {
+            if selected.as_ref() == Some(&name) {
                 let earlier = read_model.runs.iter().rev().filter(|run| run.plan.name == name).skip(1).take(EARLIER);
                 self.rows.extend(earlier.map(|run| ListRow::Run(run.id)));
             }

@@ -160,11 +160,11 @@ impl StepPane {
                 (true, 0) => Rect { width: half.saturating_sub(1), ..area },
                 (true, _) => Rect { x: area.x + half, width: area.width - half, ..area },
             };
-            let here = side == self.side;
-            let heads: Vec<(&str, bool)> = if both { vec![(name, here)] } else { sides.map(|(s, name)| (name, s == self.side)).to_vec() };
+            let active = side == self.side;
+            let heads: Vec<(&str, bool)> = if both { vec![(name, active)] } else { sides.map(|(s, name)| (name, s == self.side)).to_vec() };
             let mut pen = Pen::new(buf, place, 0);
-            for (index, (name, here)) in heads.iter().enumerate() {
-                let style = match (here, ctx.focused) {
+            for (index, (name, active)) in heads.iter().enumerate() {
+                let style = match (active, ctx.focused) {
                     (true, true) => ctx.theme.focus.add_modifier(Modifier::UNDERLINED),
                     (true, false) => ctx.theme.text.add_modifier(Modifier::BOLD),
                     _ => ctx.theme.muted,
@@ -174,7 +174,7 @@ impl StepPane {
             let body = Rect { y: place.y + 1.min(place.height), height: place.height.saturating_sub(1), ..place };
             let view = if side == Side::Input { &mut self.input.1 } else { &mut self.output.1 };
             match view {
-                Some(view) => view.draw(body, buf, ctx.theme, ctx.focused && here),
+                Some(view) => view.draw(body, buf, ctx.theme, ctx.focused && active),
                 None => drop(Pen::new(buf, body, 0).put("none", ctx.theme.muted)),
             }
         }

@@ -98,8 +98,8 @@ impl WorkflowsPane {
         let mut selected = 0;
         let empty = StepView::default();
         for (line, path) in self.steps.lines.iter().enumerate() {
-            let here = line == self.steps.window.cursor;
-            if here {
+            let current = line == self.steps.window.cursor;
+            if current {
                 selected = rows.len();
             }
             let Some(path) = path else {
@@ -110,7 +110,7 @@ impl WorkflowsPane {
             rows.push(WaterfallRow::Step(line, path, view));
             let calls = view.calls.iter().filter_map(|id| ctx.read_model.call(*id));
             let own =
-                |call: &CallView| here && view.calls.len() > 1 || call.spec.run.as_ref().is_some_and(|run| run.purpose != Purpose::Step);
+                |call: &CallView| current && view.calls.len() > 1 || call.spec.run.as_ref().is_some_and(|run| run.purpose != Purpose::Step);
             let shown: Vec<(usize, &CallView)> = calls.enumerate().filter(|(_, call)| own(call)).collect();
             let last = shown.len().saturating_sub(CALLS);
             rows.extend(shown.iter().skip(last).map(|(at, call)| WaterfallRow::Call(line, at + 1, call)));

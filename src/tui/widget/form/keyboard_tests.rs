@@ -349,7 +349,7 @@ fn enter_instances((name, schema): &(String, String)) -> (Vec<String>, Vec<usize
     let value: Value = serde_json::from_str(schema).unwrap();
     let judge = jsonschema::options().build(&value).unwrap();
     let instances = Instances::of(&value);
-    let (mut wrong, mut seen, mut sizes) = (vec![], vec![], vec![]);
+    let (mut failures, mut seen, mut sizes) = (vec![], vec![], vec![]);
     for seed in 0..EACH as u64 * 3 {
         let mut dice = Dice::new(seed);
         let found = (0..60).find_map(|_| {
@@ -362,18 +362,18 @@ fn enter_instances((name, schema): &(String, String)) -> (Vec<String>, Vec<usize
             made => made,
         };
         match done {
-            Err(why) => wrong.push(format!("{name}: {instance} is not entered: {why}")),
-            Ok(()) if value_of(&view) != instance => wrong.push(format!("{name}: {instance} was entered, {} is there", view.json())),
+            Err(why) => failures.push(format!("{name}: {instance} is not entered: {why}")),
+            Ok(()) if value_of(&view) != instance => failures.push(format!("{name}: {instance} was entered, {} is there", view.json())),
             Ok(()) if sent != FormEvent::Submit => {
-                wrong.push(format!("{name}: {instance} is valid and was not sent: {:?}", view.form.problems))
+                failures.push(format!("{name}: {instance} is valid and was not sent: {:?}", view.form.problems))
             }
             Ok(()) => sizes.push(instance.to_string().len()),
         }
-        let odd = mutated(&instance, &mut dice);
-        if !judge.is_valid(&odd) {
-            let (done, view, sent) = enter_by_keys(schema, &odd);
-            if done.is_ok() && value_of(&view) == odd && sent == FormEvent::Submit {
-                wrong.push(format!("{name}: {odd} is wrong and was sent"));
+        let mutation = mutated(&instance, &mut dice);
+        if !judge.is_valid(&mutation) {
+            let (done, view, sent) = enter_by_keys(schema, &mutation);
+            if done.is_ok() && value_of(&view) == mutation && sent == FormEvent::Submit {
+                failures.push(format!("{name}: {mutation} is wrong and was sent"));
             }
         }
         seen.push(instance);
@@ -382,29 +382,29 @@ fn enter_instances((name, schema): &(String, String)) -> (Vec<String>, Vec<usize
         }
     }
     if sizes.is_empty() && name != NOTHING_FITS {
-        wrong.push(format!("{name}: nothing was entered"));
+        failures.push(format!("{name}: nothing was entered"));
     }
-    (wrong, sizes)
+    (failures, sizes)
 }
 
 #[test]
 fn every_schema_of_the_corpus_is_entered_by_keys() {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let work = || {
-        let (mut wrong, mut sizes) = (vec![], vec![]);
+        let (mut failures, mut sizes) = (vec![], vec![]);
         while let Some(line) = corpus().get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
             let (found, entered) = enter_instances(line);
-            wrong.extend(found);
+            failures.extend(found);
             sizes.extend(entered);
         }
-        (wrong, sizes)
+        (failures, sizes)
     };
     let done: Vec<(Vec<String>, Vec<usize>)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let (wrong, sizes): (Vec<Vec<String>>, Vec<Vec<usize>>) = done.into_iter().unzip();
-    let (wrong, sizes) = (wrong.concat(), sizes.concat());
-    assert!(wrong.is_empty(), "{} of {} schemas wrong:\n{}", wrong.len(), corpus().len(), wrong.join("\n"));
+    let (failures, sizes): (Vec<Vec<String>>, Vec<Vec<usize>>) = done.into_iter().unzip();
+    let (failures, sizes) = (failures.concat(), sizes.concat());
+    assert!(failures.is_empty(), "{} of {} schemas wrong:\n{}", failures.len(), corpus().len(), failures.join("\n"));
     assert_eq!(sizes.len(), IN_ALL, "instances of {} schemas, the longest of {:?} bytes", corpus().len(), sizes.iter().max());
 }

@@ -239,7 +239,7 @@ impl Index {
     }
 
     /// Returns the number of visible nodes.
-    pub fn shown(&self) -> u32 {
+    pub fn visible_count(&self) -> u32 {
         self.nodes() - self.hidden.last().map_or(0, |h| h.before + h.to - h.from)
     }
 
@@ -257,7 +257,7 @@ impl Index {
 
     /// Returns the visible node at a position, or the last one.
     pub fn by_rank(&self, rank: u32) -> u32 {
-        let rank = rank.min(self.shown().saturating_sub(1));
+        let rank = rank.min(self.visible_count().saturating_sub(1));
         let at = self.hidden.partition_point(|h| h.from - h.before <= rank);
         rank + at.checked_sub(1).map_or(0, |at| self.hidden[at].before + self.hidden[at].to - self.hidden[at].from)
     }
@@ -494,8 +494,8 @@ mod tests {
         Index::new(text.as_bytes()).unwrap()
     }
 
-    fn shown(index: &Index) -> Vec<u32> {
-        (0..index.shown()).map(|rank| index.by_rank(rank)).collect()
+    fn visible_nodes(index: &Index) -> Vec<u32> {
+        (0..index.visible_count()).map(|rank| index.by_rank(rank)).collect()
     }
 
     #[test]
@@ -515,16 +515,16 @@ mod tests {
         let (a, c) = (index.container(1).unwrap(), index.container(6).unwrap());
         index.set_folded(c, true);
         index.set_folded(a, true);
-        assert_eq!(shown(&index), [0, 1, 6, 9]);
+        assert_eq!(visible_nodes(&index), [0, 1, 6, 9]);
         assert_eq!((index.visible(5), index.rank(9)), (1, 3));
         index.set_folded(0, true);
-        assert_eq!(shown(&index), [0]);
+        assert_eq!(visible_nodes(&index), [0]);
         index.set_folded(0, false);
-        assert_eq!(shown(&index), [0, 1, 6, 9]);
+        assert_eq!(visible_nodes(&index), [0, 1, 6, 9]);
         index.reveal(8);
-        assert_eq!(shown(&index), [0, 1, 6, 7, 8, 9]);
+        assert_eq!(visible_nodes(&index), [0, 1, 6, 7, 8, 9]);
         index.fold_from(2);
-        assert_eq!(shown(&index), [0, 1, 2, 3, 4, 6, 7, 9]);
+        assert_eq!(visible_nodes(&index), [0, 1, 2, 3, 4, 6, 7, 9]);
     }
 
     #[test]
@@ -554,7 +554,7 @@ mod tests {
                         _ => node + 1,
                     };
                 }
-                prop_assert_eq!(shown(&index), expected.clone());
+                prop_assert_eq!(visible_nodes(&index), expected.clone());
                 for (rank, node) in expected.into_iter().enumerate() {
                     prop_assert_eq!(index.rank(node), rank as u32);
                 }
